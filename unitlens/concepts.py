@@ -1,0 +1,64 @@
+"""What is marked in pictures: concepts, examples, and the protocol that every data set follows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+NOT_JUDGED = -1
+"""The value of a position in a plane that nobody judged; 0 is judged, and none of the category's concepts."""
+
+
+class Concept(NamedTuple):
+    """A word for a region.
+
+    Attributes
+    ----------
+    category : str
+        Its kind: object, part, material, texture, color, scene, ...
+    label : int
+        Its id in the label maps of the category, 1 or more.
+    name : str
+        The word. Identity is (category, name).
+    """
+
+    category: str
+    label: int
+    name: str
+
+
+class Example(NamedTuple):
+    """One picture and what is marked in it.
+
+    Attributes
+    ----------
+    picture : array of uint8, height x width x 3
+        RGB, as it is to be looked at (EXIF rotation done).
+    planes : mapping of str to sequence of integer arrays
+        For each category that the picture is annotated for, one or more label maps (rows x columns, of the picture's
+        aspect ratio): 0 is none, ``NOT_JUDGED`` (-1) is not judged. An absent category is not annotated.
+    name : str
+        Unique in the data set; for files, the POSIX path under ``images/``.
+    class_ : str or int or None
+        The class of the whole picture, where it is known.
+    """
+
+    picture: npt.NDArray[np.uint8]
+    planes: Mapping[str, Sequence[npt.NDArray[Any]]]
+    name: str
+    class_: str | int | None = None
+
+
+@runtime_checkable
+class Data(Protocol):
+    """Annotated pictures: anything with a length, concepts, and examples by index."""
+
+    @property
+    def concepts(self) -> Sequence[Concept]:
+        """Every concept that may be marked."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Example: ...
