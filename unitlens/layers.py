@@ -1,0 +1,205 @@
+"""Find a layer by its name, and a tensor in what it returns.
+
+A layer is named ``NAME``, ``NAME[CALL]``, ``NAME:ITEM`` or ``NAME[CALL]:ITEM``:
+
+NAME
+    A name in ``model.named_modules(remove_duplicate=False)``; the empty name is the model itself.
+CALL
+    Which call, for a module that is called several times in one pass; from 0.
+ITEM
+    Which tensor, for a layer that returns a tuple, list or mapping: positions, keys and fields, joined by dots, as in
+    ``lstm:1.0`` or ``backbone:out``. A container with exactly one tensor needs none.
+"""
+
+import copy
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor, jit, nn
+
+from unitlens.errors import UnitlensError, did_you_mean
+
+Way = tuple[str, ...]
+"""The way to a tensor in what a layer returned: a position, key or field for each container; () is the whole."""
+
+_SYNTAX = re.compile(r"(?P<name>.*?)(?:\[(?P<call>\d+)\])?(?::(?P<item>[^:\[\]]+))?")
+
+
+class Place(NamedTuple):
+    """Where a layer's name points to.
+
+    Attributes
+    ----------
+    given : str
+        The name as it was given, e.g. ``"layer1.0.relu[1]"``.
+    name : str
+        The module's name alone.
+    module : nn.Module
+        The module itself.
+    call : int or None
+        Which of its calls in a pass, from 0; None where it was not said.
+    item : str or None
+        Which tensor of what it returns, e.g. ``"1.0"``; None where it was not said.
+    """
+
+    given: str
+    name: str
+    module: nn.Module
+    call: int | None
+    item: str | None
+
+    @property
+    def base(self) -> str:
+        """The name as it was given, without the item."""
+        return self.given if self.item is None else self.given.removesuffix(f":{self.item}")
+
+
+def find_layers(model: nn.Module, layers: str | Sequence[str]) -> list[Place]:
+    """Find layers by name, each once, in the order given.
+
+    Raises
+    ------
+    UnitlensError
+        If one does not exist, or lies in TorchScript, where no hook can be attached.
+    """
+    names = [layers] if isinstance(layers, str) else list(dict.fromkeys(layers))
+    modules = dict(uncompiled(model).named_modules(remove_duplicate=False))
+    return [_find(name, modules) for name in names]
+
+
+def _find(given: str, modules: Mapping[str, nn.Module]) -> Place:
+    if not isinstance(given, str):
+        raise UnitlensError(f"A layer is named by a string such as 'layer4', not by a {type(given).__name__}.")
+    match = _SYNTAX.fullmatch(given)
+    name, call, item = match.group("name", "call", "item") if match else (given, None, None)
+    if given in modules:  # a module's name may itself contain brackets or colons
+        name, call, item = given, None, None
+    if name not in modules:
+        top = ", ".join(name for name, _ in modules[""].named_children()) or "none"
+        near = did_you_mean(name, modules) or f" (at the top there are: {top})"
+        kind = type(modules[""]).__name__
+        raise UnitlensError(f"There is no layer {name!r} in this {kind}{near}; `unitlens layers` lists all of them.")
+    if isinstance(modules[name], jit.ScriptModule) or isinstance(modules[""], jit.ScriptModule):
+        raise UnitlensError(
+            f"{shown(given)} is TorchScript, where no hook can be attached: "
+            "build the network from its Python code and load its weights into that."
+        )
+    return Place(given, name, modules[name], None if call is None else int(call), item)
+
+
+def uncompiled(model: nn.Module) -> nn.Module:
+    """Return the module that `torch.compile` wrapped, or the module itself."""
+    inner = getattr(model, "_orig_mod", None)
+    return inner if isinstance(inner, nn.Module) else model
+
+
+def shown(layer: str) -> str:
+    """Return a layer's name for people: the empty one is the model itself."""
+    return layer or "the model itself"
+
+
+def shown_shape(shape: Sequence[int]) -> str:
+    """Return a shape for people: ``1 x 512 x 7 x 7``."""
+    return " x ".join(map(str, shape)) or "a single number"
+
+
+def tensors_in(output: Any, way: Way = ()) -> Iterator[tuple[Way, Tensor]]:
+    """Walk through every tensor in what a layer returned.
+
+    Parameters
+    ----------
+    output : object
+        A tensor, or a tuple, list, mapping or dataclass of such, however nested; anything else holds no tensor.
+    way : tuple of str, optional
+        The way to ``output``.
+
+    Yields
+    ------
+    tuple of (tuple of str, Tensor)
+        The way to each tensor, and the tensor.
+
+    Examples
+    --------
+    >>> import torch
+    >>> [way for way, tensor in tensors_in((torch.ones(1), {"h": torch.ones(1), "n": 3}))]
+    [('0',), ('1', 'h')]
+    """
+    if isinstance(output, Tensor):
+        yield way, output
+    else:
+        for key, part in _parts(output).items():
+            yield from tensors_in(part, (*way, str(key)))
+
+
+def one_tensor(place: Place, output: Any) -> tuple[Way, Tensor]:
+    """Find the tensor that a place means in what its layer returned.
+
+    Parameters
+    ----------
+    place : Place
+        Where to look.
+    output : object
+        What the layer returned.
+
+    Returns
+    -------
+    tuple of (tuple of str, Tensor)
+        The way to the tensor, and the tensor.
+
+    Raises
+    ------
+    UnitlensError
+        If there is none, or the choice between several is open.
+    """
+    if isinstance(output, Tensor) and place.item is None:  # nearly always; nothing to look for
+        return (), output
+    found = [(way, tensor) for way, tensor in tensors_in(output) if _inside(".".join(way), place.item)]
+    if len(found) == 1:
+        return found[0]
+    kind = type(output).__name__
+    all_ways = [way for way, _ in tensors_in(output)]
+    if not all_ways:
+        raise UnitlensError(f"{shown(place.base)} returned a {kind} without a tensor, so it has no units.")
+    if all_ways == [()]:
+        raise UnitlensError(f"{shown(place.base)} returned one tensor, so leave out ':{place.item}'.")
+    ways = [way for way, _ in found] or all_ways
+    choices = ", ".join(f"{place.base}:{'.'.join(way)}" for way in ways)
+    what = f"{len(ways)} tensors" if found else f"nothing at ':{place.item}'"
+    raise UnitlensError(f"{shown(place.base)} returned {what}; choose one of {choices}.")
+
+
+def with_tensor(output: Any, way: Way, tensor: Tensor) -> Any:
+    """Return a copy of what a layer returned, with another tensor at the end of the way; ``output`` stays as it is."""
+    if not way:
+        return tensor
+    parts = _parts(output)
+    key = next(key for key in parts if str(key) == way[0])
+    part = with_tensor(parts[key], way[1:], tensor)
+    if isinstance(output, tuple):
+        values = [part if other == key else value for other, value in parts.items()]
+        return output._make(values) if hasattr(output, "_make") else type(output)(values)
+    if isinstance(output, Mapping) and not isinstance(output, MutableMapping):
+        return {**output, key: part}
+    changed = copy.copy(output)
+    if isinstance(output, (list, MutableMapping)):
+        changed[key] = part
+    else:
+        object.__setattr__(changed, key, part)  # a dataclass, perhaps a frozen one
+    return changed
+
+
+def _parts(container: Any) -> dict[Any, Any]:
+    """Return what a container holds by key, position or field; nothing for what is none."""
+    if isinstance(container, Mapping):
+        return dict(container.items())
+    if isinstance(container, (tuple, list)):
+        return dict(enumerate(container))
+    if dataclasses.is_dataclass(container) and not isinstance(container, type):
+        return {field.name: getattr(container, field.name) for field in dataclasses.fields(container)}
+    return {}
+
+
+def _inside(way: str, item: str | None) -> bool:
+    return item is None or way == item or way.startswith(f"{item}.")
