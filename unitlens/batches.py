@@ -1,0 +1,99 @@
+"""How the values inside a network grow with the number of pictures, so that a value for N serves for V x N."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Growth = Any
+"""How a value grows: None (it does not), a dimension of a tensor, "number", or a list of these for a container."""
+
+
+def outline(value: Any) -> Any:
+    """Reduce a value to what tells how it grows: shapes of tensors, numbers, and containers of these."""
+    if isinstance(value, Tensor):
+        return value.shape
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, (tuple, list)):
+        return [outline(item) for item in value]
+    return None
+
+
+def numbers(outlined: Any) -> int:
+    """Return how many numbers the tensors of an outlined value hold."""
+    if isinstance(outlined, torch.Size):
+        return outlined.numel()
+    return sum(map(numbers, outlined)) if isinstance(outlined, list) else 0
+
+
+def growth(one: Any, other: Any, pictures: tuple[int, int]) -> Growth:
+    """Tell from two passes how a value grows with the number of pictures.
+
+    Parameters
+    ----------
+    one, other : object
+        The `outline` of the value in a pass over ``pictures[0]`` and in one over ``pictures[1]`` pictures.
+    pictures : tuple of int
+        How many pictures the two passes had.
+
+    Returns
+    -------
+    Growth
+
+    Raises
+    ------
+    ValueError
+        If the value grows in another way than in proportion, along one dimension.
+
+    Examples
+    --------
+    >>> growth(torch.Size([2, 8]), torch.Size([3, 8]), (2, 3))
+    0
+    >>> growth([8, 64], [12, 64], (2, 3))
+    ['number', None]
+    """
+    if one == other:
+        return None
+    if isinstance(one, torch.Size) and isinstance(other, torch.Size) and len(one) == len(other):
+        grown = [dim for dim in range(len(one)) if one[dim] != other[dim]]
+        if len(grown) == 1 and _proportional(one[grown[0]], other[grown[0]], pictures):
+            return grown[0]
+    elif isinstance(one, int) and isinstance(other, int) and _proportional(one, other, pictures):
+        return "number"
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        return [growth(*pair, pictures) for pair in zip(one, other, strict=True)]
+    raise ValueError(f"a value inside does not grow with the number of pictures ({one} and {other})")
+
+
+def grow(value: Any, how: Growth, pictures: Tensor, count: int) -> Any:
+    """Give a value for other pictures than those it was computed for.
+
+    Parameters
+    ----------
+    value : object
+        Computed for ``count`` pictures.
+    how : Growth
+        As `growth` found.
+    pictures : Tensor of int64, (rows,)
+        For each row, which of the pictures it belongs to.
+    count : int
+        How many pictures there were.
+    """
+    if how is None:
+        return value
+    if isinstance(value, Tensor):
+        if value.shape[how] == count:
+            return value.index_select(how, pictures)
+        shape = value.shape
+        parts = value.reshape(*shape[:how], count, shape[how] // count, *shape[how + 1 :])
+        return parts.index_select(how, pictures).flatten(how, how + 1)
+    if isinstance(value, int):
+        return value // count * len(pictures)
+    items: Iterable[Any] = (grow(item, part, pictures, count) for item, part in zip(value, how, strict=True))
+    return list(items) if isinstance(value, list) else tuple(items)
+
+
+def _proportional(one: int, other: int, pictures: tuple[int, int]) -> bool:
+    return one * pictures[1] == other * pictures[0] and one % pictures[0] == 0

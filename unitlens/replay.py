@@ -1,0 +1,379 @@
+"""Compute what lies in front of a layer once, and replay only what lies behind it, for any number of interventions."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, fx, nn
+
+from unitlens.batches import Growth, grow, growth, numbers, outline
+from unitlens.contributions import PerUnit
+from unitlens.errors import UnitlensError
+from unitlens.hooks import edit, record
+from unitlens.layers import Place, find_layers, shown, uncompiled
+from unitlens.sweeps import plan_sweep, rows_within, sweep_block
+from unitlens.tracing import Independent, Split, Step, Untraceable, Values, run, split_network
+
+MEMORY = 2**26
+"""Bytes that a sweep's batches stay within by default: 64 MiB, which is also about where larger ones stop paying."""
+
+TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
+"""How far replayed outputs may be from the full network's, as a share of its largest; 2e-2 for other types."""
+
+
+class State(NamedTuple):
+    """What is known of some pictures when the front has run.
+
+    Attributes
+    ----------
+    activation : Tensor, (N, U, h, w) or (N, U)
+        What the layer returned.
+    rest : mapping
+        What else the tail needs: whatever else crosses the cut, or the pictures themselves for full passes.
+    output : Tensor, (N, ...)
+        The network's ordinary output.
+    """
+
+    activation: Tensor
+    rest: Mapping[Any, Any]
+    output: Tensor
+
+
+class Swept(NamedTuple):
+    """A block of a sweep.
+
+    Attributes
+    ----------
+    units : range
+        The units of the block.
+    outputs : Tensor, (len(units), N, ...)
+        The network's outputs with each of them held in turn; contiguous along the last dimension.
+    """
+
+    units: range
+    outputs: Tensor
+
+
+@dataclass(frozen=True, repr=False)
+class Cut:
+    """A network, cut at the output of one layer. Made by `cut_network`.
+
+    Attributes
+    ----------
+    model : nn.Module
+        The network itself; never changed.
+    layer : str
+        The layer.
+    reason : str
+        Why every intervention takes a full pass of the network, one sentence; empty where the tail is replayed.
+    """
+
+    model: nn.Module
+    layer: str
+    reason: str = ""
+    _split: Split | None = None
+    _growths: Mapping[fx.Node, Growth] = field(default_factory=dict)
+    _sizes: Mapping[fx.Node, int] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        how = self.reason or f"replays {len(self._split.tail) if self._split else 0} steps"
+        return f"<Cut at {self.layer}: {how}>"
+
+    @property
+    def replays(self) -> bool:
+        """Whether only the tail is run for an intervention."""
+        return self._split is not None
+
+    def front(self, pictures: Tensor) -> State:
+        """Run the network once, keeping what crosses the cut.
+
+        Parameters
+        ----------
+        pictures : Tensor, (N, 3, height, width)
+            As the network takes them.
+
+        Returns
+        -------
+        State
+            Its tensors are kept as they are by everything that is done with it.
+        """
+        with _evaluating(self.model):
+            if self._split is None:
+                with record(self.model, self.layer) as recording:
+                    output = self.model(pictures)
+                return State(recording[self.layer], {"pictures": pictures}, output)
+            values: Values = {self._split.pictures: pictures}
+            run(self._split.front, values)
+            activation = values[self._split.before]
+            rest = {node: values[node] for node in self._split.crossing}
+            return State(activation, rest, _tail(self._split, rest, activation))
+
+    def back(self, state: State, activation: Tensor) -> Tensor:
+        """Compute the output for other activations of the layer.
+
+        Parameters
+        ----------
+        state : State
+            Of N pictures, from `front`.
+        activation : Tensor, (V * N, U, ...)
+            V variants of ``state.activation``, one after the other, each of all N pictures.
+
+        Returns
+        -------
+        Tensor, (V * N, ...)
+        """
+        count = len(state.activation)
+        if activation.shape[1:] != state.activation.shape[1:] or len(activation) % count:
+            raise UnitlensError(
+                f"The activation to replay has shape {tuple(activation.shape)}; it must be that of {self.layer}, "
+                f"{tuple(state.activation.shape)}, or a multiple of it along the first dimension."
+            )
+        with _evaluating(self.model):
+            if self._split is None:
+                return _full_passes(self, state, activation)
+            rest = state.rest
+            if len(activation) != count:
+                pictures = torch.arange(len(activation), device=activation.device) % count
+                rest = {node: grow(value, self._growths[node], pictures, count) for node, value in rest.items()}
+            return _tail(self._split, rest, activation)
+
+
+def cut_network(model: nn.Module, layer: str, pictures: Tensor) -> Cut:
+    """Cut a network at the output of a layer, so that only what lies behind it has to be replayed.
+
+    The tail is found by tracing with torch.fx, and is trusted after a check: on two of the pictures, with units
+    changed, it must give what the full network gives, to `TOLERANCE` times the largest output. The check takes up to
+    7 passes of single pictures. Where tracing fails or the check does, the cut does full passes instead, and its
+    ``reason`` says why.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Takes a batch of pictures, returns one tensor with a row for each.
+    layer : str
+        A layer's name, as `unitlens.layers` tells.
+    pictures : Tensor, (N, 3, height, width)
+        Real ones, as the network takes them; 3 serve best, one will do.
+
+    Returns
+    -------
+    Cut
+
+    Raises
+    ------
+    UnitlensError
+        If there is no such layer, it is not reached, it does not return a tensor with units along dimension 1, the
+        network's output does not depend on it, or is not one tensor.
+    """
+    model = uncompiled(model)
+    place = find_layers(model, layer)[0]
+    pictures = pictures[torch.arange(3, device=pictures.device) % len(pictures)]
+    with _evaluating(model):
+        expected, changed = _full_pass_with_changes(model, place, pictures[:2])
+        reasons = []
+        for fine in (True, False):
+            try:
+                if place.item is not None:
+                    raise Untraceable("only one tensor of what the layer returns is meant")
+                split = split_network(model, place.module, place.call or 0, fine=fine)
+                return _checked(Cut(model, layer, "", split), pictures, changed, expected)
+            except Untraceable as error:
+                reasons.append(str(error))
+            except Independent:
+                raise UnitlensError(
+                    f"The output of the network does not depend on what {shown(layer)} returns, so nothing can be "
+                    "learned by changing it; choose a layer that the output is computed from."
+                ) from None
+    reason = f"Every intervention at {shown(layer)} takes a full pass of the network, as {reasons[-1]}."
+    return Cut(model, layer, reason)
+
+
+def sweep(
+    cut: Cut,
+    state: State,
+    values: float | Tensor = 0.0,
+    *,
+    units: range | None = None,
+    memory: int = MEMORY,
+    alone: bool = True,
+) -> Iterator[Swept]:
+    """Hold every unit of the layer in turn, all others being as they are.
+
+    Parameters
+    ----------
+    cut : Cut
+        Where.
+    state : State
+        Of N pictures, from `Cut.front`.
+    values : float or Tensor, (U,) or (N, U, ...)
+        What units are held at: one number, a number for each unit, or whole activations to take a unit's from.
+    units : range, optional
+        Consecutive units; all of them, unless said otherwise.
+    memory : int
+        Bytes that a batch may take, as far as one unit in one picture fits in; the blocks follow from it.
+    alone : bool
+        Follow a unit by itself as long as nothing mixes it with others, and add only its own share where a Linear or a
+        convolution does (exact, to float rounding). Else the whole tail is computed for every unit.
+
+    Yields
+    ------
+    Swept
+        In the order of the units.
+    """
+    activation = state.activation
+    units = range(activation.shape[1]) if units is None else units
+    held = _held(activation, values)
+    if cut._split is None:
+        for unit in units:
+            one = activation.clone()
+            one[:, unit] = held[:, unit]
+            yield Swept(range(unit, unit + 1), cut.back(state, one)[None])
+        return
+    with _evaluating(cut.model):
+        place = PerUnit(activation, held, 0, 1, activation.shape[1])
+        plan = plan_sweep(cut._split, place, state.rest, cut._sizes, alone=alone)
+    size = max(1, rows_within(plan, state.output, memory) // len(activation))
+    for first in range(units.start, units.stop, size):
+        block = range(first, min(first + size, units.stop))
+        with _evaluating(cut.model):
+            outputs = sweep_block(plan, cut._growths, state.output, block, memory)
+        yield Swept(block, outputs)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _held(activation: Tensor, values: float | Tensor) -> Tensor:
+    """Bring what units are held at to the shape of the activation."""
+    if not isinstance(values, Tensor):
+        return torch.full_like(activation, values)
+    values = values.to(activation)
+    if values.shape == activation.shape[1:2]:
+        values = values.reshape(-1, *[1] * (activation.ndim - 2))
+    try:
+        return values.expand_as(activation).contiguous()
+    except RuntimeError:
+        raise UnitlensError(
+            f"Units cannot be held at values of shape {tuple(values.shape)}: give one number, {activation.shape[1]} "
+            f"(one for each unit), or activations of shape {tuple(activation.shape)}."
+        ) from None
+
+
+def _tail(split: Split, rest: Mapping[Any, Any], activation: Tensor) -> Tensor:
+    values: Values = {**rest, split.place: activation}
+    run(split.tail, values)
+    output: Tensor = values[split.output]
+    return output
+
+
+def _full_passes(cut: Cut, state: State, activation: Tensor) -> Tensor:
+    outputs = []
+    for variant in torch.split(activation, len(state.activation)):
+        with edit(cut.model, {cut.layer: partial(_instead, variant)}):
+            outputs.append(cut.model(state.rest["pictures"]))
+    return torch.cat(outputs)
+
+
+def _instead(variant: Tensor, activation: Tensor) -> Tensor:
+    return variant
+
+
+def _full_pass_with_changes(model: nn.Module, place: Place, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """Run the full network, with units changed in the first picture; return the output and the changed activation."""
+    seen: list[Tensor] = []
+
+    def change(activation: Tensor) -> Tensor:
+        if activation.ndim < 2:
+            raise UnitlensError(f"{shown(place.given)} returns {tuple(activation.shape)}, which has no units.")
+        activation[0, ::2] = 0
+        activation[0, 1::2] *= 1.5
+        seen.append(activation.clone())
+        return activation
+
+    with edit(model, {place.given: change}):
+        output = model(pictures)
+    if not isinstance(output, Tensor) or output.shape[:1] != pictures.shape[:1]:
+        raise UnitlensError(
+            f"The network returns a {type(output).__name__}, not one tensor with a row for each picture; "
+            "wrap it in a module that returns such a tensor."
+        )
+    return output, seen[0]
+
+
+def _checked(cut: Cut, pictures: Tensor, changed: Tensor, expected: Tensor) -> Cut:
+    """Learn how a split's values grow with the number of pictures, then hold it against the full network."""
+    try:
+        cut, state = _measured(cut, pictures)
+        replayed = cut.back(state, torch.cat([changed, state.activation]))
+        _compare(replayed, torch.cat([expected, state.output]), "the replayed outputs")
+        loud = float(state.activation.abs().amax()) + 1
+        for unit in {0, changed.shape[1] // 2, changed.shape[1] - 1}:
+            one = state.activation.clone()
+            one[:, unit] = loud
+            swept = next(iter(sweep(cut, state, loud, units=range(unit, unit + 1))))
+            _compare(swept.outputs[0], cut.back(state, one), f"the outputs with unit {unit} held alone")
+    except Untraceable:
+        raise
+    except Exception as error:  # a stranger's steps, run with other batches than they were written for
+        raise Untraceable(f"the replay failed ({type(error).__name__}: {error})") from error
+    return cut
+
+
+def _measured(cut: Cut, pictures: Tensor) -> tuple[Cut, State]:
+    """Run a split on two and on three pictures, and note how every value grows."""
+    split = cut._split
+    assert split is not None
+    two, state = _outlines(split, pictures[:2])
+    three, _ = _outlines(split, pictures)
+    try:
+        growths = {node: growth(two[node], three[node], (2, 3)) for node in two}
+    except ValueError as error:
+        raise Untraceable(str(error)) from None
+    if growths[split.before] != 0 or two[split.before][0] != 2:
+        raise Untraceable(f"the layer's output has no row for each picture, its shape being {tuple(two[split.before])}")
+    sizes = {node: 4 * (numbers(three[node]) - numbers(two[node])) for node in two}
+    return replace(cut, _growths=growths, _sizes=sizes), state
+
+
+def _outlines(split: Split, pictures: Tensor) -> tuple[dict[fx.Node, Any], State]:
+    values: Values = {split.pictures: pictures}
+    outlines = {split.pictures: outline(pictures)}
+
+    def go(steps: Iterable[Step]) -> None:
+        for step in steps:
+            run([step], values)
+            if step.node in values:
+                outlines[step.node] = outline(values[step.node])
+
+    go(split.front)
+    rest = {node: values[node] for node in split.crossing}
+    activation = values[split.place] = values[split.before]
+    outlines[split.place] = outline(activation)
+    go(split.tail)
+    return outlines, State(activation, rest, values[split.output])
+
+
+def _compare(replayed: Tensor, expected: Tensor, what: str) -> None:
+    largest = float(expected.abs().amax())
+    off = float((replayed - expected).abs().amax())
+    allowed = TOLERANCE.get(expected.dtype, 2e-2)
+    if not math.isfinite(largest):
+        raise Untraceable("its outputs on the example pictures are not finite, so that no replay can be checked")
+    if not off <= allowed * largest:
+        raise Untraceable(
+            f"{what} are off by {off:.3g} where the largest is {largest:.3g}, more than {allowed:g} of it"
+        )

@@ -1,0 +1,331 @@
+"""Finding what lies behind a layer: the network as a list of steps, split at the layer's output."""
+
+import copy
+import inspect
+import operator
+import warnings
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import fx, nn
+from torch.fx.node import map_arg
+
+Values = dict[fx.Node, Any]
+"""What each step gave, by its node."""
+
+
+class Untraceable(Exception):
+    """The network cannot be split by tracing; the text says why."""
+
+
+class Independent(Exception):
+    """The network's output does not depend on what the layer returns."""
+
+
+class Step(NamedTuple):
+    """One operation of the network.
+
+    Attributes
+    ----------
+    node : fx.Node
+        Its place in the graph, and the key of its value.
+    call : callable
+        What is run; a module of the model itself, or an out-of-place copy that shares its parameters.
+    done : tuple of fx.Node
+        The values that no later step of the same half needs.
+    """
+
+    node: fx.Node
+    call: Callable[..., Any]
+    done: tuple[fx.Node, ...]
+
+
+class Split(NamedTuple):
+    """A network in two halves.
+
+    Attributes
+    ----------
+    pictures : fx.Node
+        Where the pictures go in.
+    before : fx.Node
+        What the layer returns.
+    place : fx.Node
+        The same place behind the cut: what stands here is what the tail sees.
+    crossing : tuple of fx.Node
+        Everything else that the tail needs from the front, in the order of the network.
+    output : fx.Node
+        What the network returns.
+    front, tail : tuple of Step
+        The two halves, each in the order of the network.
+    """
+
+    pictures: fx.Node
+    before: fx.Node
+    place: fx.Node
+    crossing: tuple[fx.Node, ...]
+    output: fx.Node
+    front: tuple[Step, ...]
+    tail: tuple[Step, ...]
+
+
+def split_network(model: nn.Module, layer: nn.Module, call: int, *, fine: bool = True) -> Split:
+    """Split a network at the output of one call of one of its layers.
+
+    Parameters
+    ----------
+    model : nn.Module
+        In eval mode. Traced with torch.fx (Reed et al., MLSys 2022); nothing is computed, nothing is written to it.
+    layer : nn.Module
+        One of its modules, itself.
+    call : int
+        Which of the layer's calls in one pass, from 0.
+    fine : bool
+        Look into every module that is not torch's own, so that the tail is seen in single operations; else only into
+        the modules that contain the layer, so that whatever the others do stays theirs.
+
+    Returns
+    -------
+    Split
+
+    Raises
+    ------
+    Untraceable
+        Where tracing fails, does not meet the layer, or does not end in one value.
+    Independent
+        Where the output does not depend on what the layer returns.
+    """
+    tracer = _Tracer(layer, call, fine)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            graph = tracer.trace(_OneInput(model))
+    except Exception as error:  # whatever a forward may do when it is given a proxy for a tensor
+        raise Untraceable(f"torch.fx cannot trace the network ({_first_line(error)})") from error
+    if tracer.place is None:
+        raise Untraceable(f"torch.fx met {tracer.calls} calls of the layer")
+    _read_results_of_inplace_steps(graph, tracer.root)
+    return _halves(graph, tracer.root, tracer.place)
+
+
+def run(steps: Iterable[Step], values: Values) -> None:
+    """Run steps, adding what each gives to ``values`` and dropping what no later step needs."""
+    for step in steps:
+        values[step.node] = apply(step, values.__getitem__)
+        for node in step.done:
+            values.pop(node, None)
+
+
+def apply(step: Step, value_of: Callable[[fx.Node], Any]) -> Any:
+    """Run one step with the values that ``value_of`` gives for the nodes it reads."""
+    args, kwargs = map_arg((step.node.args, step.node.kwargs), value_of)
+    return step.call(*args, **kwargs)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:120]}" if lines else type(error).__name__
+
+
+def _place(value: Any) -> Any:
+    """Stand in the graph for the place where the layer's output is replaced."""
+    return value
+
+
+class _OneInput(nn.Module):
+    """A root of our own: the tracer writes its constants here, not into the model."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pictures: torch.Tensor) -> Any:
+        return self.network(pictures)
+
+
+class _Tracer(fx.Tracer):
+    """Traces a network and marks the output of one call of one layer."""
+
+    def __init__(self, layer: nn.Module, call: int, fine: bool) -> None:
+        super().__init__(param_shapes_constant=True)
+        self.layer, self.call, self.fine = layer, call, fine
+        self.calls = 0
+        self.place: fx.Node | None = None
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Say whether a module stays one step: never where the layer is inside it."""
+        if any(inner is self.layer for inner in m.modules() if inner is not m):
+            return False
+        return not self.fine or super().is_leaf_module(m, module_qualified_name)
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Trace the call of a module; where it is the layer's, its readers read the marked place instead."""
+        result = super().call_module(m, forward, args, kwargs)
+        if m is not self.layer:
+            return result
+        self.calls += 1
+        if self.calls - 1 != self.call:
+            return result
+        if not isinstance(result, fx.Proxy):
+            raise TypeError(f"the layer returns a {type(result).__name__}, not one tensor")
+        marked = self.create_proxy("call_function", _place, (result,), {})
+        self.place = marked.node
+        return marked
+
+
+def _read_results_of_inplace_steps(graph: fx.Graph, root: nn.Module) -> None:
+    """Let every later reader of a value that a step changes in place read that step's result instead.
+
+    After this no step has to work in place, and kept values stay as they are. Readers of *views* of such a value are
+    not found here; the check on real pictures finds them.
+    """
+    order = {node: index for index, node in enumerate(graph.nodes)}
+    for node in list(graph.nodes):
+        changed = _changed_by(node, root)
+        if changed is not None:
+            for reader in [user for user in changed.users if order[user] > order[node]]:
+                reader.replace_input_with(changed, node)
+
+
+_OUT_OF_PLACE = {
+    getattr(operator, f"i{name}"): getattr(operator, name) for name in ("add", "sub", "mul", "truediv", "pow", "matmul")
+}
+
+
+def _changed_by(node: fx.Node, root: nn.Module) -> fx.Node | None:
+    """Return the value that a step changes in place, if it does."""
+    if not node.args or not isinstance(node.args[0], fx.Node):
+        return None
+    return node.args[0] if _is_inplace(node, root) else None
+
+
+def _is_inplace(node: fx.Node, root: nn.Module) -> bool:
+    if node.op == "call_module":
+        return getattr(root.get_submodule(str(node.target)), "inplace", False) is True
+    if node.op == "call_method":
+        return _ends_in_one_underscore(str(node.target))
+    if node.op != "call_function" or not callable(node.target):
+        return False
+    name = getattr(node.target, "__name__", "")
+    return node.target in _OUT_OF_PLACE or _ends_in_one_underscore(name) or _inplace_argument(node) is True
+
+
+def _ends_in_one_underscore(name: str) -> bool:
+    return name.endswith("_") and not name.endswith("__")
+
+
+def _inplace_argument(node: fx.Node) -> Any:
+    """Return the value of a function's ``inplace`` argument, None where it has no such argument."""
+    if "inplace" in node.kwargs:
+        return node.kwargs["inplace"]
+    if len(node.args) < 2:
+        return None
+    try:
+        names = list(inspect.signature(node.target).parameters)  # type: ignore[arg-type]
+    except (TypeError, ValueError):  # functions written in C have no signature, and no such argument
+        return None
+    given = dict(zip(names, node.args, strict=False))
+    return given.get("inplace")
+
+
+def _halves(graph: fx.Graph, root: nn.Module, place: fx.Node) -> Split:
+    """Sort the steps that the output needs into those behind the place and the others."""
+    result = graph.output_node().args[0]
+    if not isinstance(result, fx.Node):
+        raise Untraceable(f"the network returns a {type(result).__name__}, not one value")
+    needed = _ancestors(result) | _ancestors(place)
+    behind: set[fx.Node] = {place}
+    for node in graph.nodes:
+        if behind.intersection(node.all_input_nodes):
+            behind.add(node)
+    if result not in behind:
+        raise Independent
+    steps = [node for node in graph.nodes if node in needed and node.op != "placeholder" and node is not place]
+    tail = [node for node in steps if node in behind]
+    front = [node for node in steps if node not in behind]
+    read = {source for node in tail for source in node.all_input_nodes}
+    pictures = next(iter(graph.nodes))
+    crossing = tuple(node for node in [pictures, *front] if node in read)
+    before = place.all_input_nodes[0]
+    kept = {*crossing, before}
+    return Split(
+        pictures,
+        before,
+        place,
+        crossing,
+        result,
+        _steps(front, kept, lambda node: _in_front(node, root)),
+        _steps(tail, {result}, lambda node: _sparing(node, root)),
+    )
+
+
+def _ancestors(node: fx.Node) -> set[fx.Node]:
+    found: set[fx.Node] = set()
+    waiting = [node]
+    while waiting:
+        current = waiting.pop()
+        if current not in found:
+            found.add(current)
+            waiting += current.all_input_nodes
+    return found
+
+
+def _steps(nodes: list[fx.Node], kept: set[fx.Node], callable_of: Callable[[fx.Node], Any]) -> tuple[Step, ...]:
+    """Make the steps of one half, each with the values that nothing after it reads."""
+    last = {source: node for node in nodes for source in (node, *node.all_input_nodes)}
+    done: dict[fx.Node, list[fx.Node]] = {node: [] for node in nodes}
+    for source, node in last.items():
+        if source not in kept:
+            done[node].append(source)
+    return tuple(Step(node, callable_of(node), tuple(done[node])) for node in nodes)
+
+
+def _in_front(node: fx.Node, root: nn.Module) -> Callable[..., Any]:
+    """Return what a step of the front runs: in place only where nothing else reads the value that it changes."""
+    changed = _changed_by(node, root)
+    if changed is None or (len(changed.users) == 1 and changed.op not in ("placeholder", "get_attr")):
+        return _as_written(node, root)
+    return _sparing(node, root)
+
+
+def _as_written(node: fx.Node, root: nn.Module) -> Callable[..., Any]:
+    if node.op == "call_module":
+        return root.get_submodule(str(node.target))
+    if node.op == "call_method":
+        return partial(_call_method, str(node.target))
+    if node.op == "get_attr":
+        return partial(operator.attrgetter(str(node.target)), root)
+    return cast(Callable[..., Any], node.target)
+
+
+def _sparing(node: fx.Node, root: nn.Module) -> Callable[..., Any]:
+    """Return what a step runs so that it changes none of its inputs."""
+    call: Any = _as_written(node, root)
+    if not _is_inplace(node, root):
+        return call if _is_torchs_own(call) else partial(_with_copies, call)
+    if isinstance(call, nn.Module):
+        call = copy.copy(call)  # shares parameters and buffers with the model's module
+        call.inplace = False
+        return call
+    if node.target in _OUT_OF_PLACE:
+        return _OUT_OF_PLACE[node.target]
+    return partial(_with_copies, call)
+
+
+def _is_torchs_own(call: Callable[..., Any]) -> bool:
+    """Say whether a step is known to leave its inputs alone: a function, or one of torch's modules with none inside."""
+    if not isinstance(call, nn.Module):
+        return True
+    return type(call).__module__.startswith("torch.nn.") and not any(call.children())
+
+
+def _call_method(name: str, value: Any, *args: Any, **kwargs: Any) -> Any:
+    return getattr(value, name)(*args, **kwargs)
+
+
+def _with_copies(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Run a step on copies of the tensors that it is given."""
+    return call(*(arg.clone() if isinstance(arg, torch.Tensor) else arg for arg in args), **kwargs)
