@@ -1,0 +1,235 @@
+"use strict";
+(() => {
+  const portion = 60;
+  const find = (id) => document.getElementById(id);
+  const list = find("cards");
+  const cards = [...list.children];
+  const byId = new Map(cards.map((card) => [card.id, card]));
+  const inputs = ["search", "sort", "layer", "category", "concept", "verdict"]
+    .map((id) => [id, find(id)]).filter(([, input]) => input);
+  const input = Object.fromEntries(inputs);
+  let limit = portion;
+  let fitting = cards;
+
+  // ---- which units, in which order
+
+  const number = (card, name) => (card.dataset[name] ? Number(card.dataset[name]) : NaN);
+  const falling = (name) => (a, b) => last(number(b, name), number(a, name));
+  const rising = (name) => (a, b) => -last(number(b, name), number(a, name), -1);
+  // units without the number come last, whatever the direction
+  function last(b, a, sign = 1) {
+    if (Number.isNaN(a) || Number.isNaN(b)) return sign * (Number.isNaN(a) - Number.isNaN(b));
+    return b - a;
+  }
+  const ratio = (card) => number(card, "iou") / number(card, "chance");
+  const orders = {
+    iou: falling("iou"),
+    low: falling("low"),
+    heldout: falling("heldout"),
+    ratio: (a, b) => last(ratio(b), ratio(a)),
+    q: rising("q"),
+    worst: rising("iou"),
+    unit: (a, b) => a.dataset.layer.localeCompare(b.dataset.layer) || a.dataset.unit - b.dataset.unit,
+    label: (a, b) => !a.dataset.label - !b.dataset.label || a.dataset.label.localeCompare(b.dataset.label)
+      || orders.iou(a, b),
+  };
+
+  const texts = new Map();
+  function text(card) {
+    if (!texts.has(card)) {
+      const names = [...card.querySelectorAll(".second, .names li")].map((one) => one.firstChild.textContent);
+      const { layer, unit, label, category, verdict } = card.dataset;
+      texts.set(card, [layer, `unit ${unit}`, label, category, verdict, ...names].join("\n").toLowerCase());
+    }
+    return texts.get(card);
+  }
+  // a number alone is a unit's number; anything else is looked for in all that is written on the card
+  const says = (card, word) => (/^#?\d{1,5}$/.test(word) ? card.dataset.unit === word.replace("#", "") : text(card).includes(word));
+
+  function fits(card, words) {
+    return ["layer", "category", "concept", "verdict"].every((name) => !input[name]?.value || card.dataset[name] === input[name].value)
+      && words.every((word) => says(card, word));
+  }
+
+  function show() {
+    const words = input.search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    fitting = cards.filter((card) => fits(card, words)).sort(orders[input.sort.value]);
+    list.replaceChildren(...fitting.slice(0, limit));
+    const filtered = words.length || ["layer", "category", "concept", "verdict"].some((name) => input[name]?.value);
+    find("shown").textContent = filtered ? `${fitting.length} of ${cards.length} units` : `${cards.length} units`;
+    find("clear").hidden = !filtered;
+    find("nothing").hidden = fitting.length > 0 || !cards.length;
+    find("more").parentElement.hidden = fitting.length <= limit;
+    find("more").textContent = `Show ${Math.min(portion, fitting.length - limit)} more of ${fitting.length - limit}`;
+    for (const link of document.querySelectorAll(".chart a")) {
+      const { concept, category } = link.dataset;
+      const chosen = concept ? input.concept.value === concept : input.category.value === category && !input.concept.value;
+      if (chosen) link.setAttribute("aria-current", "true");
+      else link.removeAttribute("aria-current");
+    }
+  }
+
+  function anew() {
+    limit = portion;
+    show();
+  }
+
+  function clear() {
+    for (const [name, one] of inputs) if (name !== "sort") one.value = "";
+    anew();
+  }
+
+  // ---- the chart counts the units of the chosen layer, and chooses a concept
+
+  function recount() {
+    const counts = new Map();
+    for (const { dataset } of cards) {
+      if (input.layer.value && dataset.layer !== input.layer.value) continue;
+      const count = counts.get(dataset.concept) ?? { d: 0, o: 0 };
+      if (dataset.detector) count.d += 1;
+      else if (dataset.above) count.o += 1;
+      counts.set(dataset.concept, count);
+    }
+    for (const bar of document.querySelectorAll(".chart .bar")) {
+      const { d, o } = counts.get(bar.dataset.concept) ?? { d: 0, o: 0 };
+      bar.style.setProperty("--d", d);
+      bar.style.setProperty("--o", o);
+      bar.querySelector(".count").textContent = d || "";
+    }
+  }
+
+  document.querySelector(".chart")?.addEventListener("click", (event) => {
+    const link = event.target.closest("a");
+    if (!link) return;
+    event.preventDefault();
+    const { concept = "", category = "" } = link.dataset;
+    const again = link.hasAttribute("aria-current");
+    input.category.value = again ? "" : category;
+    input.concept.value = again ? "" : concept;
+    anew();
+    if (!again) find("units").scrollIntoView();
+  });
+
+  // ---- a link to a unit or a concept finds it, whatever is filtered away
+
+  function follow() {
+    const id = location.hash.slice(1);
+    const card = byId.get(id);
+    for (const one of list.querySelectorAll(".found")) one.classList.remove("found");
+    if (card) {
+      if (!fitting.includes(card)) clear();
+      if (!card.isConnected) {
+        limit = Math.ceil((fitting.indexOf(card) + 1) / portion) * portion;
+        show();
+      }
+      card.classList.add("found");
+      card.scrollIntoView({ block: "center" });
+      card.focus({ preventScroll: true });
+    }
+    const concept = find(id);
+    if (concept?.matches("details.concept")) {
+      concept.open = true;
+      concept.scrollIntoView();
+    }
+  }
+
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest('a[href^="#"]');
+    if (link && link.getAttribute("href") === location.hash && !event.defaultPrevented) follow();
+  });
+
+  // ---- pictures: every strip is in the file once; a tile of it is shown elsewhere by where it lies
+
+  function tile(img, card, rank) {
+    const strip = card.querySelector(".strip");
+    if (!strip) return;
+    const count = Number(strip.style.getPropertyValue("--k"));
+    img.src = strip.firstElementChild.src;
+    img.style.objectPosition = `${count > 1 ? (100 * rank) / (count - 1) : 0}% 0`;
+    img.hidden = false;
+  }
+
+  find("sections").addEventListener("toggle", (event) => {
+    if (!event.target.open) return;
+    for (const img of event.target.querySelectorAll("img[data-from]:not([src])")) {
+      tile(img, byId.get(img.dataset.from), Number(img.dataset.rank));
+    }
+  }, true);
+
+  function closer(card) {
+    const title = document.createElement("h2");
+    title.id = "closer-title";
+    const where = document.createElement("small");
+    where.textContent = `${card.dataset.layer} unit ${card.dataset.unit}`;
+    title.append(card.dataset.label || "no label", " ", where);
+    const shelf = document.createElement("div");
+    shelf.className = "shelf";
+    [...card.querySelectorAll(".names li")].forEach((line, rank) => {
+      const figure = document.createElement("figure");
+      const img = document.createElement("img");
+      img.alt = "";
+      tile(img, card, rank);
+      const caption = document.createElement("figcaption");
+      caption.append(...[...line.childNodes].map((node) => node.cloneNode(true)));
+      figure.append(img, caption);
+      shelf.append(figure);
+    });
+    find("closer-body").replaceChildren(title, ...[card.querySelector(".score").cloneNode(true), shelf]);
+    find("closer").showModal();
+  }
+
+  list.addEventListener("click", (event) => {
+    const strip = event.target.closest(".strip");
+    if (strip) closer(strip.closest(".card"));
+  });
+  find("closer").addEventListener("click", (event) => {
+    if (event.target === find("closer")) find("closer").close();
+  });
+
+  // ---- light and dark, keys, and everything else that is pressed
+
+  const root = document.documentElement;
+  const isDark = () => (root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+  const named = () => { find("theme").textContent = isDark() ? "Light" : "Dark"; };
+  find("theme").addEventListener("click", () => {
+    root.dataset.theme = isDark() ? "light" : "dark";
+    named();
+    try {
+      localStorage.setItem("unitlens-theme", root.dataset.theme);
+    } catch {
+      // a browser that keeps nothing for a file forgets the choice
+    }
+  });
+
+  document.addEventListener("keydown", (event) => {
+    const writing = event.target.closest?.("input, select, textarea, dialog");
+    if (event.key === "/" && !writing && !event.ctrlKey && !event.metaKey && !event.altKey) {
+      event.preventDefault();
+      input.search.focus();
+      input.search.select();
+    }
+    if (event.key === "Escape" && event.target === input.search) {
+      input.search.value = "";
+      input.search.blur();
+      anew();
+    }
+  });
+
+  const form = document.querySelector(".tools");
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("reset", (event) => { event.preventDefault(); clear(); });
+  form.addEventListener("input", (event) => {
+    if (event.target === input.category) input.concept.value = "";
+    if (event.target === input.layer) recount();
+    anew();
+  });
+  find("clear-too").addEventListener("click", clear);
+  find("more").addEventListener("click", () => { limit += portion; show(); });
+  find("all").addEventListener("click", () => { limit = cards.length; show(); });
+  addEventListener("hashchange", follow);
+
+  named();
+  show();
+  root.classList.add("ready");
+  follow();
+})();
