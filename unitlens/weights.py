@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -98,24 +97,21 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read_torch(path: Path) -> Any:
-    with path.open("rb") as file:
-        head = file.read(2)
-    not_torch = f"{str(path)!r} is not a file of weights that torch.save wrote, or it is damaged."
-    if head != b"PK" and head[:1] != b"\x80":  # neither a zip archive nor a pickle
-        raise UnitlensError(not_torch)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
-        found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = f"holds Python objects ({found.group(1)})" if found else "is not only tensors in plain containers"
-        raise UnitlensError(
-            f"{str(path)!r} is a pickle that {what}, and opening it could run anybody's code, so it was left closed: "
-            "save model.state_dict() with torch.save and give that."
-        ) from error
     except Exception as error:  # damaged bytes make torch.load raise nearly anything
         if "TorchScript" in str(error):
             raise UnitlensError(f"{str(path)!r} is TorchScript; weights are read from a state dict only.") from error
-        raise UnitlensError(not_torch) from error
+        refused = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if refused:
+            raise UnitlensError(
+                f"{str(path)!r} holds Python objects ({refused.group(1)}), and opening those could run anybody's code, "
+                "so it was left closed: save model.state_dict() with torch.save and give that."
+            ) from error
+        raise UnitlensError(
+            f"{str(path)!r} is not a file of weights that torch.save wrote, or it is damaged; "
+            "other pickles are left closed, as opening one could run anybody's code."
+        ) from error
 
 
 def _unwrapped(content: Any, path: Path) -> dict[str, Tensor]:
