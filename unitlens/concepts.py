@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 NOT_JUDGED = -1
-"""The value of a position in a plane that nobody judged; 0 is judged, and none of the category's concepts."""
+"""The value, in a plane of a signed type, of a position that nobody judged; 0 is judged, and none of the concepts."""
 
 
 class Concept(NamedTuple):
@@ -37,17 +37,22 @@ class Example(NamedTuple):
         RGB, as it is to be looked at (EXIF rotation done).
     planes : mapping of str to sequence of integer arrays
         For each category that the picture is annotated for, one or more label maps (rows x columns, of the picture's
-        aspect ratio): 0 is none, ``NOT_JUDGED`` (-1) is not judged. An absent category is not annotated.
+        aspect ratio): 0 is none; the largest value of an unsigned type (255, 65535) and negative values of a signed one
+        are not judged. An absent category is not annotated.
     name : str
         Unique in the data set; for files, the POSIX path under ``images/``.
     class_ : str or int or None
         The class of the whole picture, where it is known.
+    file_digest : str or None
+        SHA-256 of the files that the example was read from; None for what was made in memory. It tells which of the
+        two the picture's fold is drawn from: its name, or its bytes.
     """
 
     picture: npt.NDArray[np.uint8]
     planes: Mapping[str, Sequence[npt.NDArray[Any]]]
     name: str
     class_: str | int | None = None
+    file_digest: str | None = None
 
 
 @runtime_checkable

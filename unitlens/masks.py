@@ -1,0 +1,182 @@
+"""From maps on a layer's grid to masks on the label grid, without ever forming the maps in between.
+
+Every product and sum here is a single elementwise operation, so that a value has the same bits whatever stands beside
+it in a batch and whatever device computes it: counts of any split of the pictures then merge to the same bits.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+Upsampling = Literal["edges", "zeros"]
+
+
+class Axis(NamedTuple):
+    """Where the cells of one side of the label grid lie between the cells of the layer grid.
+
+    Attributes
+    ----------
+    low, high : int64 tensor, (cells,)
+        The two neighbours.
+    weight : float32 tensor, (cells,)
+        How far from ``low`` to ``high``, in [0, 1).
+    """
+
+    low: Tensor
+    high: Tensor
+    weight: Tensor
+
+    @classmethod
+    def between(cls, size: int, cells: int, *, upsampling: Upsampling = "edges") -> Self:
+        """Place ``cells`` half-pixel centres along ``size`` layer cells, in exact integer arithmetic.
+
+        With "zeros" the layer's map is expected with a cell of zeros around it (see `SamplePlan.padded`).
+        """
+        padding = 2 * cells if upsampling == "zeros" else 0
+        last = size - 1 + (2 if padding else 0)
+        numerator = (2 * torch.arange(cells) + 1) * size - cells + padding
+        numerator = numerator.clamp(0, 2 * cells * last)
+        low = numerator // (2 * cells)
+        weight = (numerator % (2 * cells)).double() / (2 * cells)
+        return cls(low, (low + 1).clamp(max=last), weight.float())
+
+
+class Active(NamedTuple):
+    """Positions at which units lie strictly above their levels, in no particular order.
+
+    Attributes
+    ----------
+    unit, picture, position : int64 tensor, (active positions,)
+        Index into the block's units, into its pictures, and row * W + column on the label grid.
+    value : float32 tensor, (active positions,)
+        The activation there.
+    """
+
+    unit: Tensor
+    picture: Tensor
+    position: Tensor
+    value: Tensor
+
+
+@dataclass(frozen=True)
+class SamplePlan:
+    """How maps of one layer are brought to the label grid: bilinear, half-pixel centres, edges repeated.
+
+    Attributes
+    ----------
+    layer_grid : tuple of int
+        (h, w) of the maps.
+    grid : tuple of int
+        (H, W) of the label grid.
+    upsampling : {"edges", "zeros"}
+        What lies outside of the map: its edge repeated, or zeros (the code of the PNAS 2020 paper).
+    """
+
+    layer_grid: tuple[int, int]
+    grid: tuple[int, int]
+    upsampling: Upsampling = "edges"
+
+    def axis(self, side: int, device: torch.device) -> Axis:
+        """Sampling along side 0 (rows) or 1 (columns)."""
+        axis = Axis.between(self.layer_grid[side], self.grid[side], upsampling=self.upsampling)
+        return Axis(*(part.to(device) for part in axis))
+
+    def padded(self, maps: Tensor) -> Tensor:
+        """Maps with what lies around them, where that is zeros."""
+        return torch.nn.functional.pad(maps, (1, 1, 1, 1)) if self.upsampling == "zeros" else maps
+
+    def upsample(self, maps: Tensor) -> Tensor:
+        """Bring whole maps to the grid.
+
+        Parameters
+        ----------
+        maps : tensor, (..., h, w)
+
+        Returns
+        -------
+        tensor, (..., H, W)
+        """
+        rows = interpolate(self.padded(maps), self.axis(0, maps.device), dim=-2)
+        return interpolate(rows, self.axis(1, maps.device), dim=-1)
+
+    def above(self, maps: Tensor, level: Tensor) -> Active:
+        """Find all positions of the label grid at which units lie strictly above their level.
+
+        An interpolated value is never larger than the largest of its neighbours, also after rounding: maps, and then
+        rows, that stay below the level are dropped before anything is computed from them. Of a map that is active at
+        1 % of its positions, a few per cent are ever brought to the grid.
+
+        Parameters
+        ----------
+        maps : float32 tensor, (N, U, h, w)
+            Finite.
+        level : float32 tensor, (U,)
+
+        Returns
+        -------
+        Active
+        """
+        maps = self.padded(maps)
+        pictures, units, h, w = maps.shape
+        maps = maps.reshape(pictures * units, h, w)
+        picture, unit = torch.nonzero(maps.amax((1, 2)).view(pictures, units) > level, as_tuple=True)
+        maps = maps.index_select(0, picture * units + unit)
+        level = level.index_select(0, unit)
+        which, row, lines = self._lines_above(maps, level)
+        return self._positions_above(lines, row, level.index_select(0, which), which, picture, unit)
+
+    def _lines_above(self, maps: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows of the label grid, (rows, w), that rise above the level of their map, with map and row number."""
+        axis = self.axis(0, maps.device)
+        h, w = maps.shape[1:]
+        # The side that is sampled comes first: whole runs of memory are copied then, not single numbers.
+        tops = interpolate(maps.permute(1, 2, 0).contiguous(), axis, dim=0).amax(1)
+        row, which = torch.nonzero(tops > level, as_tuple=True)
+        lines = maps.reshape(-1, w)
+        low = lines.index_select(0, which * h + axis.low[row])
+        lines = lines.index_select(0, which * h + axis.high[row]).sub_(low).mul_(axis.weight[row][:, None]).add_(low)
+        return which, row, lines
+
+    def _positions_above(
+        self, lines: Tensor, row: Tensor, level: Tensor, which: Tensor, picture: Tensor, unit: Tensor
+    ) -> Active:
+        values = interpolate(lines.t().contiguous(), self.axis(1, lines.device), dim=0)
+        hit = torch.nonzero((values > level).view(-1)).view(-1)
+        column = hit.div(max(len(lines), 1), rounding_mode="floor")
+        line = hit - column * len(lines)
+        position = row.index_select(0, line).mul_(self.grid[1]).add_(column)
+        of_map = which.index_select(0, line)
+        value = values.view(-1).index_select(0, hit)
+        return Active(unit.index_select(0, of_map), picture.index_select(0, of_map), position, value)
+
+
+def interpolate(maps: Tensor, axis: Axis, *, dim: int) -> Tensor:
+    """Sample maps along one dimension: ``low + weight * (high - low)``, exact where both neighbours are equal."""
+    shape = [1] * maps.dim()
+    shape[dim] = -1
+    low = maps.index_select(dim, axis.low)
+    step = maps.index_select(dim, axis.high).sub_(low)
+    return step.mul_(axis.weight.to(maps.dtype).view(shape)).add_(low)
+
+
+def at_most_grid(maps: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Bring those sides of maps to the grid on which the layer is finer than it, so that they take less room.
+
+    Parameters
+    ----------
+    maps : tensor, (N, U, h, w)
+    grid : tuple of int
+        (H, W).
+
+    Returns
+    -------
+    tensor, (N, U, min(h, H), min(w, W))
+        Sampling it again at the grid changes nothing on the sides that were reduced.
+    """
+    for dim, cells in ((-2, grid[0]), (-1, grid[1])):
+        if maps.shape[dim] > cells:
+            axis = Axis(*(part.to(maps.device) for part in Axis.between(maps.shape[dim], cells)))
+            maps = interpolate(maps, axis, dim=dim)
+    return maps

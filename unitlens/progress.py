@@ -1,0 +1,60 @@
+"""A progress bar at a terminal; a line now and then in a log."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+_LOG_EVERY = 15.0  # seconds
+
+
+class Progress:
+    """Counts pictures, or other things, as they are done.
+
+    Parameters
+    ----------
+    total : int
+        How many in all.
+    what : str
+        The words in front.
+    unit : str
+        What is counted.
+    show : bool
+        Whether anything is shown.
+    """
+
+    def __init__(self, total: int, what: str, *, unit: str, show: bool) -> None:
+        self._total, self._what, self._unit, self._done = total, what, unit, 0
+        self._start = self._said = time.monotonic()
+        tty = show and sys.stderr.isatty()
+        self._bar = tqdm(total=total, desc=what, unit=f" {unit}", leave=False, disable=not tty)
+        self._log = show and not tty
+
+    def update(self, count: int) -> None:
+        """Count so many more."""
+        self._done += count
+        self._bar.update(count)
+        now = time.monotonic()
+        if self._log and (now - self._said > _LOG_EVERY):
+            self._said = now
+            rate = self._done / (now - self._start)
+            left = (self._total - self._done) / rate if rate else 0
+            text = f"{self._what}: {self._done} of {self._total} {self._unit}, {rate:.1f}/s, {left:.0f} s left\n"
+            sys.stderr.write(text)
+            sys.stderr.flush()
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._bar.close()
+
+
+@contextmanager
+def progress(total: int, what: str, *, unit: str = "pictures", show: bool) -> Iterator[Progress]:
+    """Progress over ``total`` things, closed whatever happens."""
+    shown = Progress(total, what, unit=unit, show=show)
+    try:
+        yield shown
+    finally:
+        shown.close()

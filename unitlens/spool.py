@@ -1,0 +1,138 @@
+"""Rows on disk, appended during the one pass over the pictures and read back by number."""
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from unitlens.errors import UnitlensError
+
+
+class Rows:
+    """Rows of one shape and type in a file.
+
+    They are read with plain reads into memory of their own, not mapped: what a run holds then does not grow with the
+    number of pictures, and a full disk is an error rather than a signal.
+
+    Parameters
+    ----------
+    path : Path
+        The file, made anew.
+    shape : tuple of int
+        Of one row.
+    dtype : numpy type
+        Of its numbers.
+
+    Attributes
+    ----------
+    count : int
+        Rows that are there.
+    row_bytes : int
+        Bytes of one row.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        self.row_bytes = int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize
+        self.count = 0
+        self._file = path.open("w+b", buffering=0)
+        self._folder = path.parent
+
+    def append(self, rows: npt.NDArray[Any]) -> None:
+        """Write rows behind those that are there, (n, *shape).
+
+        Raises
+        ------
+        UnitlensError
+            If the disk is full.
+        """
+        self.put(self.count, rows)
+
+    def put(self, first: int, rows: npt.NDArray[Any]) -> None:
+        """Write rows from number ``first`` on; rows that were passed over hold zeros."""
+        if not len(rows):
+            return
+        content = memoryview(np.ascontiguousarray(rows, self.dtype)).cast("B")
+        offset = first * self.row_bytes
+        try:
+            while content:
+                written = os.pwrite(self._file.fileno(), content, offset)
+                content, offset = content[written:], offset + written
+        except OSError as error:
+            raise UnitlensError(
+                f"The spool under {self._folder} could not be written ({error.strerror}): free some disk, or put it on "
+                "another one by setting TMPDIR."
+            ) from None
+        self.count = max(self.count, first + len(rows))
+
+    def read(self, rows: Sequence[int] | npt.NDArray[np.int64] | range, part: slice | None = None) -> npt.NDArray[Any]:
+        """Read rows, or the same part of each along its first side.
+
+        Parameters
+        ----------
+        rows : sequence of int
+            Their numbers.
+        part : slice, optional
+            With a start and a stop, along the first side of a row.
+
+        Returns
+        -------
+        array, (len(rows), *shape)
+            With ``part.stop - part.start`` in place of the first side, if given.
+        """
+        shape = self.shape if part is None else (part.stop - part.start, *self.shape[1:])
+        out = np.zeros((len(rows), *shape), self.dtype)
+        size = out[0].nbytes if len(rows) else 0
+        start = 0 if part is None else part.start * (self.row_bytes // max(self.shape[0], 1))
+        if isinstance(rows, range) and rows.step == 1 and size == self.row_bytes:
+            self._fill(memoryview(out.reshape(-1)).cast("B"), rows.start * self.row_bytes)
+            return out
+        for into, row in zip(out.reshape(len(rows), -1), rows, strict=True):
+            self._fill(memoryview(into).cast("B"), int(row) * self.row_bytes + start)
+        return out
+
+    def _fill(self, into: memoryview, offset: int) -> None:
+        while into:
+            got = os.preadv(self._file.fileno(), [into], offset)
+            if not got:
+                return  # behind the end: zeros, as for rows that were passed over
+            into, offset = into[got:], offset + got
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class Spool:
+    """A folder of `Rows` that is gone when the run is over."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._files: dict[str, Rows] = {}
+
+    def rows(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Rows:
+        """The rows of one name, made at the first call."""
+        if name not in self._files:
+            self._files[name] = Rows(self.folder / f"{len(self._files)}.rows", shape, dtype)
+        return self._files[name]
+
+    def close(self) -> None:
+        """Close all files."""
+        for file in self._files.values():
+            file.close()
+
+
+@contextmanager
+def spooling() -> Iterator[Spool]:
+    """A spool in a temporary folder (TMPDIR), removed afterwards, whatever happens."""
+    with tempfile.TemporaryDirectory(prefix="unitlens-") as folder:
+        spool = Spool(Path(folder))
+        try:
+            yield spool
+        finally:
+            spool.close()
