@@ -272,7 +272,7 @@ def test_the_pass_before_is_let_go_when_the_next_begins(net, x):
         net(x)
         kept = weakref.ref(recording["conv"])
         seen = []
-        net.norm.register_forward_pre_hook(lambda *_: seen.append(gc.collect() >= 0 and kept() is None))
+        net.conv.register_forward_pre_hook(lambda *_: seen.append(gc.collect() >= 0 and kept() is None))
         net(x)
     assert seen == [True]
 
@@ -742,6 +742,16 @@ def test_a_name_that_leaves_a_choice_open_does_not_stop_the_pass(net, x):
 def test_sentences_of_edit(layer, function, sentence, net, x):
     with pytest.raises(UnitlensError, match=sentence), edit(net, {layer: function}):
         net(x)
+
+
+def test_every_pass_has_to_reach_what_is_edited():
+    part = nn.Identity()
+    net = nn.ModuleDict({"part": part})
+    net.forward = lambda x: part(x) if x.any() else x
+    with edit(net, {"part": torch.zeros_like}):
+        assert not net(torch.ones(1)).any()
+        with pytest.raises(UnitlensError, match="part was never reached in this pass"):
+            net(torch.zeros(1))
 
 
 def test_sentence_for_a_chosen_call_outside_of_a_pass(net, x):
