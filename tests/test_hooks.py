@@ -744,6 +744,16 @@ def test_sentences_of_edit(layer, function, sentence, net, x):
         net(x)
 
 
+def test_an_open_choice_of_an_earlier_pass_is_forgotten():
+    net = Make(lambda x: (x, x) if x.any() else x)
+    with record(net, "layer") as recording:
+        net(torch.ones(1))
+        with pytest.raises(UnitlensError, match="layer returned 2 tensors"):
+            recording["layer"]
+        net(torch.zeros(1))
+    assert recording["layer"].item() == 0
+
+
 def test_every_pass_has_to_reach_what_is_edited():
     part = nn.Identity()
     net = nn.ModuleDict({"part": part})
