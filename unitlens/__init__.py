@@ -1,3 +1,42 @@
-"""What the individual units of a trained vision network look for, how sure that is, and what they are used for."""
+"""What the individual units of a trained vision network look for, how sure that is, and what they are used for.
+
+Examples
+--------
+>>> import unitlens as ul
+>>> net = ul.load("bundled:scenes")
+>>> net.default_layer in {layer.name for layer in net.layers()}
+True
+"""
+
+from unitlens.concepts import Concept, Data, Example
+from unitlens.dissection import dissect
+from unitlens.errors import UnitlensError, UnitlensWarning
+from unitlens.folder import annotated
+from unitlens.hooks import edit, record
+from unitlens.network import Network, Preprocessing, classifier, evaluating, load
+from unitlens.page import report
+from unitlens.result import Dissection, open_run
+from unitlens.sources import open_data
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Concept",
+    "Data",
+    "Dissection",
+    "Example",
+    "Network",
+    "Preprocessing",
+    "UnitlensError",
+    "UnitlensWarning",
+    "annotated",
+    "classifier",
+    "dissect",
+    "edit",
+    "evaluating",
+    "load",
+    "open_data",
+    "open_run",
+    "record",
+    "report",
+]

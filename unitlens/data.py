@@ -344,21 +344,3 @@ def _quiet_worker(_: int) -> None:
     """Leave Ctrl-C to the main process; one thread a worker is enough."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
-
-
-def normalised(pictures: Tensor, preprocessing: Preprocessing, device: torch.device | str = "cpu") -> Tensor:
-    """The network's input: ``(pictures / 255 - mean) / std``.
-
-    Parameters
-    ----------
-    pictures : uint8 tensor, (N, 3, height, width)
-    preprocessing : Preprocessing
-    device : torch.device or str
-
-    Returns
-    -------
-    float32 tensor, (N, 3, height, width)
-    """
-    mean = torch.tensor(preprocessing.mean, device=device).view(3, 1, 1)
-    std = torch.tensor(preprocessing.std, device=device).view(3, 1, 1)
-    return pictures.to(device).float().div_(255).sub_(mean).div_(std)

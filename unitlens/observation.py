@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from unitlens.concepts import Data
-from unitlens.data import Batch, Columns, Unread, batches, normalised
+from unitlens.data import Batch, Columns, Unread, batches
 from unitlens.errors import UnitlensError
 from unitlens.hooks import Tap, record
 from unitlens.masks import at_most_grid
@@ -351,7 +351,6 @@ def observe(
         If the spool would be larger than allowed, no picture can be read, or the network fails on them.
     """
     total = len(data) if reading.limit is None else min(reading.limit, len(data))
-    device = next(net.model.parameters(), torch.empty(0)).device
     observed = Observed({}, Marked.start(columns, grid, spool))
     observed.unread += [Unread(name, "not a picture file") for name in getattr(data, "not_pictures", ())]
     start = time.perf_counter()
@@ -369,7 +368,7 @@ def observe(
     with evaluating(net.model), progress(total, "looking", show=reading.show) as bar:
         for batch in stream:
             if batch.names:
-                maps = _forward(run, normalised(batch.pictures, net.preprocessing, device))
+                maps = _forward(run, network_input(net, batch.pictures))
                 if not observed.layers:
                     _start(observed, maps, batch, total, reading)
                 _add(observed, batch, maps)
@@ -378,6 +377,11 @@ def observe(
     observed.seconds = time.perf_counter() - start
     _note_losses(observed, total)
     return observed
+
+
+def network_input(net: Network, pictures: Tensor) -> Tensor:
+    """What the network is shown for 8-bit pictures, (N, 3, height, width), on its device and in its number type."""
+    return net.preprocessing.normalise(pictures.to(net.device).float().div_(255)).to(net.dtype)
 
 
 def _start(observed: Observed, maps: dict[str, Tensor], batch: Batch, total: int, reading: Reading) -> None:

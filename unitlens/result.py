@@ -124,7 +124,7 @@ class Dissection:
         UnitlensError
             If there is no such concept, or the name stands in several categories.
         """
-        score = self.scores("iou")[:, self._column(concept)]
+        score = self.scores("iou")[:, self.column(concept)]
         order = np.argsort(-score, kind="stable")
         return [int(unit) for unit in (order[score[order] > 0] if n is None else order[:n])]
 
@@ -185,9 +185,10 @@ class Dissection:
         if not 0 <= unit < units:
             raise UnitlensError(f"There is no unit {unit}; {self._only_layer()} has units 0 to {units - 1}.")
 
-    def _column(self, concept: str) -> int:
+    def column(self, concept: str) -> int:
+        """Column of a concept, given as its name or category/name."""
         pairs = [f"{c['category']}/{c['name']}" for c in self.info["data"]["concepts"]]
-        known = [concept == written or concept == pair for written, pair in zip(self.concepts, pairs, strict=True)]
+        known = [concept in (written, pair) for written, pair in zip(self.concepts, pairs, strict=True)]
         if not any(known):
             several = [pair for pair in pairs if pair.partition("/")[2] == concept]
             if several:
@@ -200,8 +201,8 @@ class Dissection:
         unique = len(labels[["category", "concept"]].drop_duplicates())
         return (
             f"<Dissection of {', '.join(self.layers)} of {self.info['network']['name']}: {len(labels)} of "
-            f"{len(self._units)} units are detectors, of {unique} concepts; {self.info['data']['pictures']} pictures of "
-            f"{self.info['data']['source']}>"
+            f"{len(self._units)} units are detectors, of {unique} concepts; {self.info['data']['pictures']} pictures "
+            f"of {self.info['data']['source']}>"
         )
 
     def _repr_html_(self) -> str:

@@ -1,0 +1,5 @@
+"""`python -m unitlens` is `unitlens`."""
+
+from unitlens.cli import main
+
+main()
