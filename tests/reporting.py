@@ -14,7 +14,6 @@ CONCEPTS = {
     "texture": ["striped", "dotted"],
     "color": ["red", "green", "blue"],
 }
-EVIDENCE = ["iou_low", "iou_high", "label_stability", "label_set", "heldout_iou", "chance_iou", "p_value", "q_value"]
 
 
 def shown(category, name):
@@ -54,7 +53,8 @@ def unit_rows(count, layer, random, *, evidence=True):
 
 
 def _row(layer, unit, labels, popular, random, *, evidence):
-    first, second = (popular[min(int(random.exponential(5)), len(labels) - 1)] for _ in range(2))
+    place = min(int(random.exponential(5)), len(labels) - 2)
+    first, second = popular[place], popular[place + 1]
     iou, chance = float(random.beta(1.6, 12)) + 0.012, float(random.beta(4, 110))
     kind = "silent" if unit % 29 == 5 else "nonfinite" if unit % 61 == 7 else "seen"
     q = float(min(1, 2.5 * np.exp(-5 * (iou / chance - 1)))) if kind == "seen" else np.nan

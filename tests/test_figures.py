@@ -1,4 +1,5 @@
 import itertools
+import math
 import subprocess
 import sys
 
@@ -6,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from unitlens.figures import category_colours, concept_bars, concept_counts, unit_strip
+from unitlens.figures import category_colours, concept_bars, concept_counts, strip_figure
+from unitlens.sprites import draw_strip
 
 KNOWN = ["scene", "object", "part", "material", "texture", "color"]
 
@@ -103,30 +105,31 @@ def test_a_dollar_in_a_name_is_a_letter():
     assert figure._repr_png_().startswith(b"\x89PNG")
 
 
-def test_unit_strip_shows_every_picture_and_says_what_the_unit_is():
-    pictures = np.zeros((5, 20, 20, 3), np.uint8)
-    figure = unit_strip(
-        pictures,
-        np.ones((5, 4, 4), bool),
-        layer="layer4[1]",
-        unit=17,
-        concept="$tree",
-        iou=0.3123,
-        interval=(0.29, 0.331),
-        names=[f"{i}.jpg" for i in range(5)],
-        columns=3,
-    )
-    assert figure.get_suptitle() == "layer4[1] unit 17: $tree, IoU 0.312 (0.29 to 0.33)"
-    assert len(figure.axes) == 5
-    assert [axes.get_title() for axes in figure.axes] == [f"{i}.jpg" for i in range(5)]
+def strip(tiles):
+    return draw_strip(np.full((tiles, 20, 20, 3), 90, np.uint8), np.ones((tiles, 4, 4), bool), size=32)
+
+
+def test_a_strip_is_shown_whole_under_what_the_unit_is():
+    row = pd.Series({"layer": "layer4[1]", "unit": 17, "concept": "$tree", "iou": 0.3123})
+    figure = strip_figure(strip(5), row)
+    assert figure.get_suptitle() == "layer4[1] unit 17: $tree, IoU 0.312"
+    (image,) = figure.axes[0].images
+    assert image.get_array().shape == (32, 160, 3)
     assert figure._repr_png_().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("interval", [None, (float("nan"), float("nan"))])
-def test_unit_strip_without_interval_or_label(interval):
-    shown = {"pictures": np.zeros((1, 9, 9, 3), np.uint8), "masks": np.ones((1, 3, 3), bool), "layer": "fc", "unit": 3}
-    assert unit_strip(**shown, concept="red", iou=0.5, interval=interval).get_suptitle() == "fc unit 3: red, IoU 0.500"
-    assert unit_strip(**shown).get_suptitle() == "fc unit 3: silent"
+@pytest.mark.parametrize(
+    ("low", "high", "end"), [(0.29, 0.331, " (0.29 to 0.33)"), (math.nan, math.nan, ""), (None, None, "")]
+)
+def test_the_interval_stands_in_the_title_where_it_is_known(low, high, end):
+    row = pd.Series({"layer": "fc", "unit": 3, "concept": "red", "iou": 0.5, "iou_low": low, "iou_high": high})
+    assert strip_figure(strip(1), row).get_suptitle() == f"fc unit 3: red, IoU 0.500{end}"
+
+
+@pytest.mark.parametrize("nothing", [None, math.nan])
+def test_a_unit_without_a_label_says_so(nothing):
+    row = pd.Series({"layer": "fc", "unit": 3, "concept": nothing, "iou": math.nan})
+    assert strip_figure(strip(2), row).get_suptitle() == "fc unit 3: no label"
 
 
 def test_figures_leave_no_trace_in_pyplot_or_the_settings():
@@ -144,6 +147,6 @@ def test_figures_leave_no_trace_in_pyplot_or_the_settings():
 def test_importing_figures_and_sprites_is_light():
     code = (
         "import sys; import unitlens.figures, unitlens.sprites\n"
-        "assert not {'matplotlib', 'pandas', 'PIL', 'jinja2'} & set(sys.modules)"
+        "assert not {'matplotlib', 'pandas', 'jinja2'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

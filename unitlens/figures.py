@@ -4,12 +4,9 @@ import io
 import math
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
-
-from unitlens.sprites import draw_tiles
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -166,68 +163,44 @@ def _legend(axes: "Axes", counts: Sequence[ConceptCount], colours: dict[str, Col
         text.set_parse_math(False)
 
 
-def unit_strip(
-    pictures: npt.NDArray[np.uint8],
-    masks: npt.NDArray[np.bool_],
-    *,
-    layer: str,
-    unit: int,
-    concept: str | None = None,
-    iou: float = math.nan,
-    interval: tuple[float, float] | None = None,
-    names: Sequence[str] = (),
-    columns: int = 8,
-) -> "Figure":
+def strip_figure(strip: bytes, row: "pd.Series[Any]") -> "Figure":
     """A unit's exemplar pictures with its mask on them, under a title that says what it looks for.
 
     Parameters
     ----------
-    pictures : uint8 array, K x H x W x 3
-        RGB, best first.
-    masks : bool array, K x h x w
-        The unit's mask on each.
-    layer : str
-        The unit's layer.
-    unit : int
-        The unit's number.
-    concept : str, optional
-        The unit's label; without one it is called silent.
-    iou : float
-        IoU of the label.
-    interval : pair of float, optional
-        Low and high end of the IoU's 95 % interval; left out where it is not known or NaN.
-    names : sequence of str
-        What stands below each picture; none by default.
-    columns : int
-        Pictures in a row.
+    strip : bytes
+        What `unitlens.sprites.draw_strip` returned.
+    row : Series
+        The unit's row of the table: its layer, unit, concept, iou, and the ends of the interval where it has one.
 
     Returns
     -------
     Figure
         Ready to show or to save.
     """
-    tiles = draw_tiles(pictures, masks, size=160)
-    rows = max(1, math.ceil(len(tiles) / columns))
-    across = min(max(len(tiles), 1), columns)
-    figure = _figure(max(1.4 * across, 4.0), 1.4 * rows + 0.4 + 0.2 * rows * bool(names))
-    figure.suptitle(_title(layer, unit, concept, iou, interval), x=0.01, ha="left", fontsize=10, parse_math=False)
-    for place, tile in enumerate(tiles):
-        axes = figure.add_subplot(rows, across, place + 1)
-        axes.imshow(tile)
-        axes.set_axis_off()
-        if names:
-            axes.set_title(names[place][-24:], y=-0.16, fontsize=6, parse_math=False)
+    from PIL import Image
+
+    with Image.open(io.BytesIO(strip)) as file:
+        picture = np.asarray(file.convert("RGB"))
+    tiles = picture.shape[1] / picture.shape[0]
+    figure = _figure(max(1.4 * tiles, 4.0), 1.75)
+    axes = figure.add_subplot()
+    axes.imshow(picture)
+    axes.set_axis_off()
+    figure.suptitle(_title(row), x=0.01, ha="left", fontsize=10, parse_math=False)
     return figure
 
 
-def _title(layer: str, unit: int, concept: str | None, iou: float, interval: tuple[float, float] | None) -> str:
+def _title(row: "pd.Series[Any]") -> str:
     """``layer4 unit 17: tree, IoU 0.312 (0.29 to 0.33)``."""
-    if concept is None:
-        return f"{layer} unit {unit}: silent"
-    title = f"{layer} unit {unit}: {concept}, IoU {iou:.3f}"
-    if interval is None or not all(map(math.isfinite, interval)):
+    title = f"{row['layer']} unit {row['unit']}"
+    if not isinstance(row["concept"], str):
+        return f"{title}: no label"
+    title = f"{title}: {row['concept']}, IoU {row['iou']:.3f}"
+    low, high = row.get("iou_low"), row.get("iou_high")
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return title
-    return f"{title} ({interval[0]:.2f} to {interval[1]:.2f})"
+    return f"{title} ({low:.2f} to {high:.2f})"
 
 
 def _figure(width: float, height: float) -> "Figure":

@@ -3,14 +3,13 @@
 import base64
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unitlens import views
+from unitlens.cards import VERDICTS, Card, Strips, make_cards, number, percent, scale_top
 from unitlens.figures import category_colours
-from unitlens.views import Card, Strips
 
 if TYPE_CHECKING:
     import jinja2
@@ -40,8 +39,8 @@ def render_report(*, info: Mapping[str, Any], units: "pd.DataFrame", exemplars: 
         layers are text, whatever they hold.
     """
     min_iou = float(info["settings"]["min_iou"])
-    top = views.scale_top(units, min_iou)
-    cards = views.cards(units, exemplars, strips, top=top)
+    top = scale_top(units, min_iou)
+    cards = make_cards(units, exemplars, strips, top=top)
     concepts = views.concept_views(cards, info)
     chart = views.chart(units)
     categories = [card.category for card in cards if card.concept is not None]
@@ -62,10 +61,10 @@ def render_report(*, info: Mapping[str, Any], units: "pd.DataFrame", exemplars: 
             counts=_counts(cards),
             layers=[(layer, _counts([card for card in cards if card.layer == layer])) for layer in info["layers"]],
             without=_without(info, cards),
-            verdicts={
-                name: text for name, text in views.VERDICTS.items() if any(card.verdict == name for card in cards)
-            },
+            verdicts={name: text for name, text in VERDICTS.items() if any(card.verdict == name for card in cards)},
             evidence=any(card.chance is not None for card in cards),
+            bars=sum(len(group.bars) for group in chart),
+            gridless=[layer for layer, own in info["layers"].items() if own["grid"] is None],
             min_iou=min_iou,
             min_place=100 * min_iou / top,
             top=top,
@@ -95,15 +94,13 @@ def write_report(
     """
     target = Path(path)
     text = render_report(info=info, units=units, exemplars=exemplars, strips=strips)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-", suffix=".tmp")
+    unfinished = target.with_name(f".{target.name}-{os.getpid()}.tmp")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        Path(name).chmod(0o644)  # a temporary file is its owner's alone; a report is to be sent around
-        os.replace(name, target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        # a name that is no Unicode (possible on Linux) must not cost the page
+        unfinished.write_text(text, encoding="utf-8", errors="replace", newline="\n")
+        os.replace(unfinished, target)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _counts(cards: Iterable[Card]) -> dict[str, int]:
@@ -143,5 +140,5 @@ def _environment() -> "jinja2.Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": views.number, "percent": views.percent, "unit_id": views.unit_id}
+    environment.filters |= {"number": number, "percent": percent}
     return environment

@@ -21,6 +21,8 @@
     if (Number.isNaN(a) || Number.isNaN(b)) return sign * (Number.isNaN(a) - Number.isNaN(b));
     return b - a;
   }
+  const layers = input.layer ? [...input.layer.options].map((option) => option.value) : [];
+  const place = (card) => layers.indexOf(card.dataset.layer); // layers in the order of the run
   const ratio = (card) => number(card, "iou") / number(card, "chance");
   const orders = {
     iou: falling("iou"),
@@ -29,7 +31,7 @@
     ratio: (a, b) => last(ratio(b), ratio(a)),
     q: rising("q"),
     worst: rising("iou"),
-    unit: (a, b) => a.dataset.layer.localeCompare(b.dataset.layer) || a.dataset.unit - b.dataset.unit,
+    unit: (a, b) => place(a) - place(b) || a.dataset.unit - b.dataset.unit,
     label: (a, b) => !a.dataset.label - !b.dataset.label || a.dataset.label.localeCompare(b.dataset.label)
       || orders.iou(a, b),
   };
@@ -76,11 +78,13 @@
 
   function clear() {
     for (const [name, one] of inputs) if (name !== "sort") one.value = "";
+    if (input.layer) recount();
     anew();
   }
 
   // ---- the chart counts the units of the chosen layer, and chooses a concept
 
+  const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
   function recount() {
     const counts = new Map();
     for (const { dataset } of cards) {
@@ -95,6 +99,12 @@
       bar.style.setProperty("--d", d);
       bar.style.setProperty("--o", o);
       bar.querySelector(".count").textContent = d || "";
+      bar.title = `${bar.lastElementChild.textContent}: ${plural(d, "detector")}${o ? `, ${plural(o, "other")}` : ""}`;
+    }
+    for (const group of document.querySelectorAll(".chart .group")) {
+      const each = [...group.querySelectorAll(".bar")].map((bar) => counts.get(bar.dataset.concept)?.d ?? 0);
+      const sum = each.reduce((a, b) => a + b, 0);
+      group.querySelector("small").textContent = `${plural(each.filter(Boolean).length, "concept")}, ${plural(sum, "detector")}`;
     }
   }
 
@@ -123,7 +133,7 @@
         show();
       }
       card.classList.add("found");
-      card.scrollIntoView({ block: "center" });
+      card.scrollIntoView({ block: "center", behavior: "instant" });
       card.focus({ preventScroll: true });
     }
     const concept = find(id);
@@ -174,7 +184,9 @@
       figure.append(img, caption);
       shelf.append(figure);
     });
-    find("closer-body").replaceChildren(title, ...[card.querySelector(".score").cloneNode(true), shelf]);
+    find("closer-body").className = [...card.classList].find((name) => /^c\d+$/.test(name)) ?? "";
+    const parts = [".score", ".numbers"].map((name) => card.querySelector(name).cloneNode(true));
+    find("closer-body").replaceChildren(title, parts[0], shelf, parts[1]);
     find("closer").showModal();
   }
 
