@@ -1,0 +1,141 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from unitlens.evidence import (
+    FoldTable,
+    association,
+    benjamini_hochberg,
+    interval_half_width,
+    label_evidence,
+    partners,
+    presence_accuracy,
+)
+from unitlens.scores import iou
+
+
+def table_of(seed, *, units=3, folds=12, concepts=4):
+    rng = np.random.default_rng(seed)
+    concept = rng.integers(5, 40, (folds, concepts))
+    activated = rng.integers(5, 40, (units, folds, concepts))
+    intersection = rng.integers(0, np.minimum(concept[None], activated) + 1)
+    return FoldTable(intersection, activated, concept, np.full((folds, concepts), 200), np.arange(folds))
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=20, deadline=None)
+def test_intervals_and_rivals_equal_leaving_folds_out_one_by_one(seed):
+    table = table_of(seed)
+    found = label_evidence(table, seed=0)
+    folds = len(table.folds)
+    for unit in range(3):
+        i, a, g = table.intersection[unit], table.activated[unit], table.concept
+        whole = iou(i.sum(0), a.sum(0), g.sum(0))
+        label = int(whole.argmax())
+        without = np.array([iou(i.sum(0) - i[f], a.sum(0) - a[f], g.sum(0) - g[f]) for f in range(folds)])
+        t = stats.t.ppf(0.975, folds - 1)
+
+        def half(values, t=t):
+            return t * np.sqrt((folds - 1) / folds * ((values - values.mean()) ** 2).sum())
+
+        assert found.low[unit] == pytest.approx(max(whole[label] - half(without[:, label]), 0))
+        assert found.high[unit] == pytest.approx(min(whole[label] + half(without[:, label]), 1))
+        for concept in range(4):
+            gap = whole[label] - whole[concept]
+            is_rival = concept == label or gap <= half(without[:, label] - without[:, concept])
+            assert found.rivals[unit, concept] == is_rival
+        even, odd = table.folds % 2 == 0, table.folds % 2 == 1
+        halves = [iou(i[some].sum(0), a[some].sum(0), g[some].sum(0)) for some in (even, odd)]
+        expected = (halves[1][halves[0].argmax()] + halves[0][halves[1].argmax()]) / 2
+        assert found.heldout[unit] == pytest.approx(expected)
+
+
+def test_evidence_of_many_units_is_that_of_each(monkeypatch):
+    table = table_of(1, units=7)
+    whole = label_evidence(table, seed=3)
+    monkeypatch.setattr("unitlens.evidence._AT_ONCE", 1)
+    for together, alone in zip(whole, label_evidence(table, seed=3), strict=True):
+        np.testing.assert_allclose(together, alone, rtol=1e-12)
+
+
+def test_below_eight_folds_there_is_no_interval():
+    assert np.isnan(interval_half_width(np.random.default_rng(0).random((7, 3)))).all()
+    found = label_evidence(table_of(0, folds=7))
+    assert np.isnan(found.low).all()
+    assert found.rivals.any(1).all()
+
+
+def test_stability_is_one_where_the_label_leads_in_every_fold_and_less_in_a_close_race():
+    table = table_of(0, units=1, concepts=2)
+    clear = table._replace(
+        intersection=np.stack([table.concept[:, :1] * 0 + 5, table.concept[:, :1] * 0], -1)[..., 0, :][None]
+    )
+    assert label_evidence(clear).stability[0] == 1
+    rng = np.random.default_rng(0)
+    even = rng.integers(4, 12, (1, 12, 2))
+    close = FoldTable(even, even + 10, np.full((12, 2), 30), np.full((12, 2), 99), np.arange(12))
+    assert 0.2 < label_evidence(close).stability[0] < 1
+
+
+@given(count=st.integers(1, 40), groups=st.integers(1, 3), seed=st.integers(0, 99))
+@settings(deadline=None)
+def test_partners_are_other_pictures_of_the_same_kind_and_each_serves_once(count, groups, seed):
+    rng = np.random.default_rng(seed)
+    annotated = rng.integers(0, groups, count).tolist()
+    hashes = rng.permutation(10**6)[:count].tolist()
+    drawn = partners(hashes, annotated, draws=4, seed=seed)
+    for draw in drawn:
+        assert sorted(draw) == list(range(count))
+        for picture, partner in enumerate(draw):
+            assert annotated[picture] == annotated[partner]
+            assert picture != partner or annotated.count(annotated[picture]) == 1
+    if count > 4 and groups == 1:
+        assert len({tuple(draw) for draw in drawn}) == 4
+
+
+def test_partners_do_not_depend_on_the_order_of_the_pictures():
+    hashes, order = [50, 20, 90, 10, 70], [3, 0, 4, 1, 2]
+    straight = partners(hashes, [0] * 5, seed=1)
+    turned = partners([hashes[place] for place in order], [0] * 5, seed=1)
+    as_hashes = [[hashes[partner] for partner in draw] for draw in straight]
+    for draw, other in zip(as_hashes, turned, strict=True):
+        assert [draw[place] for place in order] == [hashes[order[partner]] for partner in other]
+
+
+@given(p_values=st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_q_values_are_those_of_scipy(p_values):
+    np.testing.assert_allclose(benjamini_hochberg(np.array(p_values)), stats.false_discovery_control(p_values))
+
+
+def test_p_values_are_ranks_among_ratios_of_units_and_draws():
+    best = np.array([0.4, 0.1, 0.0])
+    shifted = np.array([[0.1, 0.1, 0.1], [0.1, 0.2, 0.3], [0.0, 0.0, 0.0]])
+    found = association(best, shifted, np.array([False, False, True]))
+    null = [1, 1, 1, 0.1 / 0.25, 0.2 / 0.2, 0.3 / 0.15]
+    assert found.chance.tolist() == pytest.approx([0.1, 0.2, 0.0])
+    assert found.p_value[0] == pytest.approx((1 + sum(r >= 4.0 for r in null)) / 7)
+    assert found.p_value[1] == pytest.approx((1 + sum(r >= 0.5 for r in null)) / 7)
+    assert np.isnan(found.p_value[2])
+    assert np.isnan(found.q_value[2])
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=30, deadline=None)
+def test_presence_accuracy_takes_the_best_level_of_the_even_half(seed):
+    rng = np.random.default_rng(seed)
+    peaks = rng.integers(0, 6, 30).astype(float)
+    present, even = rng.random(30) < 0.5, rng.random(30) < 0.5
+
+    def accuracy(level, some):
+        called = peaks[some] > level
+        return (called[present[some]].mean() + (~called[~present[some]]).mean()) / 2
+
+    found = presence_accuracy(peaks, present, even)
+    if np.isnan(found):
+        assert any(present[some].all() or not present[some].any() for some in (even, ~even))
+    else:
+        levels = sorted(set(peaks[even]))
+        accuracies = [accuracy(level, even) for level in levels]
+        assert found == pytest.approx(accuracy(levels[int(np.argmax(accuracies))], ~even))
