@@ -84,6 +84,8 @@ def grow(value: Any, how: Growth, pictures: Tensor, count: int) -> Any:
     if how is None:
         return value
     if isinstance(value, Tensor):
+        if count == 1 and value.shape[how] == 1:
+            return value.expand(*value.shape[:how], len(pictures), *value.shape[how + 1 :])
         if value.shape[how] == count:
             return value.index_select(how, pictures)
         shape = value.shape

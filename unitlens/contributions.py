@@ -47,8 +47,8 @@ class PerUnit(NamedTuple):
         return places.reshape(value.shape[0], self.units, self.each, *value.shape[2:])
 
     def changed(self) -> Tensor:
-        """Say for which units and pictures holding the unit changes anything here: bool, (units, N)."""
-        return (self.apart(self.held) != self.apart(self.base)).flatten(2).any(2).T
+        """Say for which units and pictures holding the unit changes anything here: bool, (N, units)."""
+        return (self.apart(self.held) != self.apart(self.base)).flatten(2).any(2)
 
     def rows(self, units: Tensor, pictures: Tensor) -> Tensor:
         """Give row i with unit ``units[i]`` held in picture ``pictures[i]``: (rows, S, ...)."""
@@ -70,13 +70,13 @@ class Mixed(NamedTuple):
     rows : callable or None
         ``rows(units, pictures)`` gives row i with unit ``units[i]`` held in picture ``pictures[i]``: (rows, O, ...).
     grid : callable or None
-        In its place: ``grid(first, last)`` gives units first to last - 1 in every picture, (units, N, O).
+        In its place: ``grid(units, pictures)`` gives a range of units in a range of pictures: (units, pictures, O).
     """
 
     base: Tensor
     source: PerUnit
     rows: Callable[[Tensor, Tensor], Tensor] | None
-    grid: Callable[[int, int], Tensor] | None
+    grid: Callable[[range, range], Tensor] | None
 
 
 def follow(step: Step, value_of: Callable[[fx.Node], Any]) -> Any:
@@ -144,11 +144,12 @@ def _linear(layer: Any, source: PerUnit) -> Mixed | None:
     weight = source.apart(layer.weight)  # (O, units, each)
     columns = weight[:, :, 0].T.contiguous() if source.each == 1 else weight.permute(1, 2, 0)
 
-    def grid(first: int, last: int) -> Tensor:
-        moved = difference[:, first:last].transpose(0, 1)  # (units, N, each)
+    def grid(units: range, pictures: range) -> Tensor:
+        some, chosen = slice(pictures.start, pictures.stop), slice(units.start, units.stop)
+        moved = difference[some, chosen].transpose(0, 1)  # (units, N, each)
         if source.each == 1:
-            return torch.addcmul(base, moved, columns[first:last].unsqueeze(1))
-        return torch.bmm(moved, columns[first:last]).add_(base)
+            return torch.addcmul(base[some], moved, columns[chosen].unsqueeze(1))
+        return torch.bmm(moved, columns[chosen]).add_(base[some])
 
     return Mixed(base, source, None, grid)
 

@@ -15,7 +15,7 @@ from unitlens.contributions import PerUnit
 from unitlens.errors import UnitlensError
 from unitlens.hooks import edit, record
 from unitlens.layers import Place, find_layers, shown, uncompiled
-from unitlens.sweeps import plan_sweep, rows_within, sweep_block
+from unitlens.sweeps import plan_sweep, sweep_block, units_at_once
 from unitlens.tracing import Independent, Split, Step, Untraceable, Values, run, split_network
 
 MEMORY = 2**26
@@ -236,7 +236,7 @@ def sweep(
     with _evaluating(cut.model):
         place = PerUnit(activation, held, 0, 1, activation.shape[1])
         plan = plan_sweep(cut._split, place, state.rest, cut._sizes, alone=alone)
-    size = max(1, rows_within(plan, state.output, memory) // len(activation))
+    size = units_at_once(plan, state.output, memory)
     for first in range(units.start, units.stop, size):
         block = range(first, min(first + size, units.stop))
         with _evaluating(cut.model):

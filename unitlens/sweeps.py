@@ -1,14 +1,24 @@
 """Every unit of a layer held in turn, for the price of as little arithmetic as the network's tail allows."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, fx
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
 
 from unitlens.batches import Growth, grow
 from unitlens.contributions import Mixed, PerUnit, follow
-from unitlens.tracing import Split, Step, apply
+from unitlens.tracing import Split, Step, Values, apply
+
+_TILE = 2**25
+"""Bytes that one run of the tail works on: larger ones are not faster, and their memory has to be fetched anew."""
+
+_CACHED = 2**22
+"""Bytes of outputs that are still in the cache when they are looked at."""
+
+_WORTHWHILE = 128
+"""Rows of one picture from which on it pays to look for what is 0 in all of them."""
 
 
 class Plan(NamedTuple):
@@ -22,10 +32,12 @@ class Plan(NamedTuple):
         What is computed for every unit.
     split : Split
         The network.
-    changed : Tensor of bool, (units, N), or None
+    changed : Tensor of bool, (N, units), or None
         Where holding a unit changes anything that the steps read; None where there are no steps.
     row_bytes : int
-        Memory that one unit in one picture takes.
+        Memory that one unit in one picture takes while the steps run.
+    grid_bytes : int
+        Memory that one unit in one picture takes before they do.
     """
 
     known: dict[fx.Node, Any]
@@ -33,6 +45,7 @@ class Plan(NamedTuple):
     split: Split
     changed: Tensor | None
     row_bytes: int
+    grid_bytes: int
 
 
 def plan_sweep(
@@ -66,19 +79,28 @@ def plan_sweep(
             if not any(isinstance(known[node], PerUnit) for node in reads):
                 known[step.node] = apply(step, known.__getitem__)
                 continue
-            followed = _follow(step, known) if alone else None
+            followed = follow(step, known.__getitem__) if alone else None
         if followed is None:
             steps.append(step)
         else:
             known[step.node] = followed
-    return Plan(known, tuple(steps), split, _changed(split, known, steps), _row_bytes(known, steps, sizes))
+    grids = [node for node, value in known.items() if isinstance(value, Mixed) and value.grid is not None]
+    return Plan(
+        known,
+        tuple(steps),
+        split,
+        _changed(split, known, steps) if steps else None,
+        _row_bytes(steps, sizes),
+        sum(sizes[node] for node in grids),
+    )
 
 
-def _follow(step: Step, known: Mapping[fx.Node, Any]) -> Any:
-    return follow(step, known.__getitem__)
+def units_at_once(plan: Plan, output: Tensor, memory: int) -> int:
+    """Return how many units a block should have, so that its outputs are small enough; 1 or more."""
+    return max(1, (memory // 2 if plan.steps else min(memory, _CACHED)) // max(1, output.nbytes))
 
 
-def sweep_block(plan: Plan, growths: Mapping[fx.Node, Growth], output: Tensor, block: range, memory: int) -> Tensor:
+def sweep_block(plan: Plan, growths: Mapping[fx.Node, Growth], output: Tensor, units: range, memory: int) -> Tensor:
     """Compute the outputs with each of some units held in turn.
 
     Parameters
@@ -89,65 +111,78 @@ def sweep_block(plan: Plan, growths: Mapping[fx.Node, Growth], output: Tensor, b
         How each value grows with the number of pictures.
     output : Tensor, (N, ...)
         The network's output with no unit held.
-    block : range
+    units : range
         Consecutive units.
     memory : int
         Bytes to stay within, as far as a single unit in a single picture does.
 
     Returns
     -------
-    Tensor, (units of the block, N, ...)
+    Tensor, (len(units), N, ...)
     """
-    count, whole = len(output), len(block) * len(output)
-    made = plan.known.get(plan.split.output)
+    made, every = plan.known.get(plan.split.output), range(len(output))
     if isinstance(made, Mixed) and made.grid is not None:
-        return made.grid(block.start, block.stop)
-    every = torch.arange(whole, device=output.device)
-    chosen = every if plan.changed is None else plan.changed[block.start : block.stop].flatten().nonzero()[:, 0]
-    limit = rows_within(plan, output, memory)
-    if len(chosen) == whole <= limit:
-        rows = _Rows(block.start + every // count, every % count, block, None)
-        return _run(plan, growths, rows, count).reshape(len(block), *output.shape)
-    result = output.expand(len(block), *output.shape).clone()
-    for begin in range(0, len(chosen), limit):
-        part = chosen[begin : begin + limit]
-        rows = _Rows(block.start + part // count, part % count, block, part)
-        result.flatten(0, 1)[part] = _run(plan, growths, rows, count)
+        return made.grid(units, every)
+    result = output.expand(len(units), *output.shape).clone()
+    limit = max(1, min(memory, _TILE) // max(1, plan.row_bytes))
+    for group in _parts(every, memory // max(1, plan.grid_bytes * len(units))):
+        grids: Values = {}
+        for pictures in _parts(group, limit // len(units)):
+            for unit, picture in _chosen(plan, units, pictures, limit):
+                rows = _Rows(unit, picture, units, group, grids)
+                result[unit - units.start, picture] = _run(plan, growths, rows, len(output))
     return result
 
 
-def rows_within(plan: Plan, output: Tensor, memory: int) -> int:
-    """Return how many rows, each a unit in a picture, fit into so many bytes; 1 or more."""
-    return max(1, memory // max(1, plan.row_bytes + output[0].nbytes))
+def _parts(of: range, size: int) -> Iterator[range]:
+    """Cut a range into ranges of at most some size, 1 or more."""
+    for first in range(of.start, of.stop, max(1, size)):
+        yield range(first, min(first + max(1, size), of.stop))
+
+
+def _chosen(plan: Plan, units: range, pictures: range, limit: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Walk through units x pictures where holding the unit changes anything: (units, pictures), by picture."""
+    if plan.changed is None:
+        changed = torch.ones(len(pictures), len(units), dtype=torch.bool)
+    else:
+        changed = plan.changed[pictures.start : pictures.stop, units.start : units.stop]
+    picture, unit = changed.nonzero(as_tuple=True)
+    for part in _parts(range(len(unit)), limit):
+        some = slice(part.start, part.stop)
+        yield units.start + unit[some], pictures.start + picture[some]
 
 
 class _Rows(NamedTuple):
-    """Which unit is held in which picture, row by row; ``chosen`` picks the rows from the block's units x pictures."""
+    """Which unit is held in which picture, row by row, out of which units and pictures."""
 
     units: Tensor
     pictures: Tensor
-    block: range
-    chosen: Tensor | None
+    among_units: range
+    among_pictures: range
+    grids: Values
 
 
 def _run(plan: Plan, growths: Mapping[fx.Node, Growth], rows: _Rows, count: int) -> Tensor:
     """Compute the output for some rows."""
-    values: dict[fx.Node, Any] = {}
+    values: Values = {}
 
     def value_of(node: fx.Node) -> Any:
         if node not in values:
-            values[node] = _for_rows(plan.known[node], growths.get(node), rows, count)
+            values[node] = _for_rows(node, plan.known[node], growths.get(node), rows, count)
         return values[node]
 
     for step in plan.steps:
-        values[step.node] = apply(step, value_of)
+        if type(step.call) is nn.Linear and len(step.node.args) == 1 and not step.node.kwargs:
+            values[step.node] = _linear_of_nonzero(step.call, value_of(step.node.all_input_nodes[0]), rows.pictures)
+        else:
+            values[step.node] = apply(step, value_of)
         for node in step.done:
             values.pop(node, None)
     result: Tensor = value_of(plan.split.output)
     return result
 
 
-def _for_rows(known: Any, how: Growth, rows: _Rows, count: int) -> Any:
+def _for_rows(node: fx.Node, known: Any, how: Growth, rows: _Rows, count: int) -> Any:
     """Give what is known for all units for some rows."""
     if isinstance(known, PerUnit):
         return known.rows(rows.units, rows.pictures)
@@ -156,8 +191,27 @@ def _for_rows(known: Any, how: Growth, rows: _Rows, count: int) -> Any:
     if known.rows is not None:
         return known.rows(rows.units, rows.pictures)
     assert known.grid is not None
-    grid = known.grid(rows.block.start, rows.block.stop).flatten(0, 1)
-    return grid if rows.chosen is None else grid.index_select(0, rows.chosen)
+    if node not in rows.grids:
+        rows.grids[node] = known.grid(rows.among_units, rows.among_pictures)
+    return rows.grids[node][rows.units - rows.among_units.start, rows.pictures - rows.among_pictures.start]
+
+
+def _linear_of_nonzero(layer: nn.Linear, value: Tensor, pictures: Tensor) -> Tensor:
+    """Apply a Linear, leaving out what is 0 in every row of a picture.
+
+    Behind a ReLU that is a large share, and nearly the same whichever unit is held.
+    """
+    lengths = torch.unique_consecutive(pictures, return_counts=True)[1].tolist()
+    if value.ndim != 2 or min(lengths) < _WORTHWHILE:
+        return layer(value)
+    results = []
+    for part in torch.split(value, lengths):
+        used = (part != 0).any(0).nonzero()[:, 0]
+        few = len(used) < 0.75 * layer.in_features
+        results.append(
+            F.linear(part.index_select(1, used), layer.weight.index_select(1, used), layer.bias) if few else layer(part)
+        )
+    return torch.cat(results) if len(results) > 1 else results[0]
 
 
 def _changed(split: Split, known: Mapping[fx.Node, Any], steps: list[Step]) -> Tensor | None:
@@ -169,7 +223,7 @@ def _changed(split: Split, known: Mapping[fx.Node, Any], steps: list[Step]) -> T
     return torch.stack(changes).any(0) if changes else None
 
 
-def _row_bytes(known: Mapping[fx.Node, Any], steps: list[Step], sizes: Mapping[fx.Node, int]) -> int:
+def _row_bytes(steps: list[Step], sizes: Mapping[fx.Node, int]) -> int:
     """Add up what is alive at the worst moment."""
     live: dict[fx.Node, int] = {}
     peak = 0
