@@ -63,6 +63,7 @@ def render_report(*, info: Mapping[str, Any], units: "pd.DataFrame", exemplars: 
             without=_without(info, cards),
             verdicts={name: text for name, text in VERDICTS.items() if any(card.verdict == name for card in cards)},
             evidence=any(card.chance is not None for card in cards),
+            pale=any(bar.others for group in chart for bar in group.bars),
             bars=sum(len(group.bars) for group in chart),
             gridless=[layer for layer, own in info["layers"].items() if own["grid"] is None],
             min_iou=min_iou,

@@ -1,6 +1,5 @@
 "use strict";
 (() => {
-  const portion = 60;
   const find = (id) => document.getElementById(id);
   const list = find("cards");
   const cards = [...list.children];
@@ -8,6 +7,7 @@
   const inputs = ["search", "sort", "layer", "category", "concept", "verdict"]
     .map((id) => [id, find(id)]).filter(([, input]) => input);
   const input = Object.fromEntries(inputs);
+  let portion = 60; // units shown at once; all of them once that is asked for
   let limit = portion;
   let fitting = cards;
 
@@ -71,6 +71,7 @@
     }
   }
 
+  // another choice begins at its first portion
   function anew() {
     limit = portion;
     show();
@@ -237,7 +238,7 @@
   });
   find("clear-too").addEventListener("click", clear);
   find("more").addEventListener("click", () => { limit += portion; show(); });
-  find("all").addEventListener("click", () => { limit = cards.length; show(); });
+  find("all").addEventListener("click", () => { portion = limit = Infinity; show(); });
   addEventListener("hashchange", follow);
 
   named();
