@@ -97,7 +97,7 @@ def follow(step: Step, value_of: Callable[[fx.Node], Any]) -> Any:
     """
     args, kwargs = map_arg((step.node.args, step.node.kwargs), value_of)
     sources = [value for value in map(value_of, step.node.all_input_nodes) if isinstance(value, PerUnit)]
-    kind = _kind(step)
+    kind = kind_of(step)
     if kind in ("size", "dim") or (kind is getattr and args[1] in ("shape", "ndim", "dtype", "device")):
         return step.call(*_pick(args, "base"), **kwargs)
     if kind in (nn.Linear, nn.Conv2d) and len(args) == 1 and isinstance(args[0], PerUnit):
@@ -114,8 +114,11 @@ def follow(step: Step, value_of: Callable[[fx.Node], Any]) -> Any:
     return None if places is None else PerUnit(base, held, *places, sources[0].units)
 
 
-def _kind(step: Step) -> Any:
-    """Return what tells a step's arithmetic: the type of a module without hooks, the function, the method's name."""
+def kind_of(step: Step) -> Any:
+    """Return what tells a step's arithmetic: the type of a module, the function, or the method's name.
+
+    None where a module's hooks may do something else.
+    """
     if step.node.op == "call_method":
         return step.node.target
     if not isinstance(step.call, nn.Module):
@@ -257,7 +260,7 @@ _RULES: dict[Any, Callable[[Tensor, list[PerUnit], Any, Any], Places]] = {
 
 def _rule(step: Step) -> Callable[[Tensor, list[PerUnit], Any, Any], Places] | None:
     """Find how a step treats units; None where it is not known to leave every unit to itself."""
-    kind, call = _kind(step), step.call
+    kind, call = kind_of(step), step.call
     if kind is F.dropout:
         args, kwargs = step.node.args, step.node.kwargs
         return None if kwargs.get("training", args[2] if len(args) > 2 else True) else _elementwise

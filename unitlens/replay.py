@@ -1,20 +1,20 @@
 """Compute what lies in front of a layer once, and replay only what lies behind it, for any number of interventions."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
 
-from unitlens.batches import Growth, grow, growth, numbers, outline
+from unitlens.batches import growth, numbers, outline
 from unitlens.contributions import PerUnit
+from unitlens.cut import Cut, State
 from unitlens.errors import UnitlensError
-from unitlens.hooks import edit, record
+from unitlens.hooks import edit
 from unitlens.layers import Place, find_layers, shown, uncompiled
+from unitlens.network import evaluating
 from unitlens.sweeps import plan_sweep, sweep_block, units_at_once
 from unitlens.tracing import Independent, Split, Step, Untraceable, Values, run, split_network
 
@@ -23,24 +23,6 @@ MEMORY = 2**26
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
 """How far replayed outputs may be from the full network's, as a share of its largest; 2e-2 for other types."""
-
-
-class State(NamedTuple):
-    """What is known of some pictures when the front has run.
-
-    Attributes
-    ----------
-    activation : Tensor, (N, U, h, w) or (N, U)
-        What the layer returned.
-    rest : mapping
-        What else the tail needs: whatever else crosses the cut, or the pictures themselves for full passes.
-    output : Tensor, (N, ...)
-        The network's ordinary output.
-    """
-
-    activation: Tensor
-    rest: Mapping[Any, Any]
-    output: Tensor
 
 
 class Swept(NamedTuple):
@@ -56,90 +38,6 @@ class Swept(NamedTuple):
 
     units: range
     outputs: Tensor
-
-
-@dataclass(frozen=True, repr=False)
-class Cut:
-    """A network, cut at the output of one layer. Made by `cut_network`.
-
-    Attributes
-    ----------
-    model : nn.Module
-        The network itself; never changed.
-    layer : str
-        The layer.
-    reason : str
-        Why every intervention takes a full pass of the network, one sentence; empty where the tail is replayed.
-    """
-
-    model: nn.Module
-    layer: str
-    reason: str = ""
-    _split: Split | None = None
-    _growths: Mapping[fx.Node, Growth] = field(default_factory=dict)
-    _sizes: Mapping[fx.Node, int] = field(default_factory=dict)
-
-    def __repr__(self) -> str:
-        how = self.reason or f"replays {len(self._split.tail) if self._split else 0} steps"
-        return f"<Cut at {self.layer}: {how}>"
-
-    @property
-    def replays(self) -> bool:
-        """Whether only the tail is run for an intervention."""
-        return self._split is not None
-
-    def front(self, pictures: Tensor) -> State:
-        """Run the network once, keeping what crosses the cut.
-
-        Parameters
-        ----------
-        pictures : Tensor, (N, 3, height, width)
-            As the network takes them.
-
-        Returns
-        -------
-        State
-            Its tensors are kept as they are by everything that is done with it.
-        """
-        with _evaluating(self.model):
-            if self._split is None:
-                with record(self.model, self.layer) as recording:
-                    output = self.model(pictures)
-                return State(recording[self.layer], {"pictures": pictures}, output)
-            values: Values = {self._split.pictures: pictures}
-            run(self._split.front, values)
-            activation = values[self._split.before]
-            rest = {node: values[node] for node in self._split.crossing}
-            return State(activation, rest, _tail(self._split, rest, activation))
-
-    def back(self, state: State, activation: Tensor) -> Tensor:
-        """Compute the output for other activations of the layer.
-
-        Parameters
-        ----------
-        state : State
-            Of N pictures, from `front`.
-        activation : Tensor, (V * N, U, ...)
-            V variants of ``state.activation``, one after the other, each of all N pictures.
-
-        Returns
-        -------
-        Tensor, (V * N, ...)
-        """
-        count = len(state.activation)
-        if activation.shape[1:] != state.activation.shape[1:] or len(activation) % count:
-            raise UnitlensError(
-                f"The activation to replay has shape {tuple(activation.shape)}; it must be that of {self.layer}, "
-                f"{tuple(state.activation.shape)}, or a multiple of it along the first dimension."
-            )
-        with _evaluating(self.model):
-            if self._split is None:
-                return _full_passes(self, state, activation)
-            rest = state.rest
-            if len(activation) != count:
-                pictures = torch.arange(len(activation), device=activation.device) % count
-                rest = {node: grow(value, self._growths[node], pictures, count) for node, value in rest.items()}
-            return _tail(self._split, rest, activation)
 
 
 def cut_network(model: nn.Module, layer: str, pictures: Tensor) -> Cut:
@@ -172,7 +70,7 @@ def cut_network(model: nn.Module, layer: str, pictures: Tensor) -> Cut:
     model = uncompiled(model)
     place = find_layers(model, layer)[0]
     pictures = pictures[torch.arange(3, device=pictures.device) % len(pictures)]
-    with _evaluating(model):
+    with evaluating(model):
         expected, changed = _full_pass_with_changes(model, place, pictures[:2])
         reasons = []
         for fine in (True, False):
@@ -227,34 +125,21 @@ def sweep(
     activation = state.activation
     units = range(activation.shape[1]) if units is None else units
     held = _held(activation, values)
-    if cut._split is None:
+    if cut.split is None:
         for unit in units:
             one = activation.clone()
             one[:, unit] = held[:, unit]
             yield Swept(range(unit, unit + 1), cut.back(state, one)[None])
         return
-    with _evaluating(cut.model):
+    with evaluating(cut.model):
         place = PerUnit(activation, held, 0, 1, activation.shape[1])
-        plan = plan_sweep(cut._split, place, state.rest, cut._sizes, alone=alone)
+        plan = plan_sweep(cut.split, place, state.rest, cut.sizes, alone=alone)
     size = units_at_once(plan, state.output, memory)
     for first in range(units.start, units.stop, size):
         block = range(first, min(first + size, units.stop))
-        with _evaluating(cut.model):
-            outputs = sweep_block(plan, cut._growths, state.output, block, memory)
+        with evaluating(cut.model):
+            outputs = sweep_block(plan, cut.growths, state.output, block, memory)
         yield Swept(block, outputs)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    training = [module for module in model.modules() if module.training]
-    for module in training:
-        module.training = False
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def _held(activation: Tensor, values: float | Tensor) -> Tensor:
@@ -271,25 +156,6 @@ def _held(activation: Tensor, values: float | Tensor) -> Tensor:
             f"Units cannot be held at values of shape {tuple(values.shape)}: give one number, {activation.shape[1]} "
             f"(one for each unit), or activations of shape {tuple(activation.shape)}."
         ) from None
-
-
-def _tail(split: Split, rest: Mapping[Any, Any], activation: Tensor) -> Tensor:
-    values: Values = {**rest, split.place: activation}
-    run(split.tail, values)
-    output: Tensor = values[split.output]
-    return output
-
-
-def _full_passes(cut: Cut, state: State, activation: Tensor) -> Tensor:
-    outputs = []
-    for variant in torch.split(activation, len(state.activation)):
-        with edit(cut.model, {cut.layer: partial(_instead, variant)}):
-            outputs.append(cut.model(state.rest["pictures"]))
-    return torch.cat(outputs)
-
-
-def _instead(variant: Tensor, activation: Tensor) -> Tensor:
-    return variant
 
 
 def _full_pass_with_changes(model: nn.Module, place: Place, pictures: Tensor) -> tuple[Tensor, Tensor]:
@@ -335,7 +201,7 @@ def _checked(cut: Cut, pictures: Tensor, changed: Tensor, expected: Tensor) -> C
 
 def _measured(cut: Cut, pictures: Tensor) -> tuple[Cut, State]:
     """Run a split on two and on three pictures, and note how every value grows."""
-    split = cut._split
+    split = cut.split
     assert split is not None
     two, state = _outlines(split, pictures[:2])
     three, _ = _outlines(split, pictures)
@@ -345,8 +211,8 @@ def _measured(cut: Cut, pictures: Tensor) -> tuple[Cut, State]:
         raise Untraceable(str(error)) from None
     if growths[split.before] != 0 or two[split.before][0] != 2:
         raise Untraceable(f"the layer's output has no row for each picture, its shape being {tuple(two[split.before])}")
-    sizes = {node: 4 * (numbers(three[node]) - numbers(two[node])) for node in two}
-    return replace(cut, _growths=growths, _sizes=sizes), state
+    sizes = {node: state.activation.element_size() * (numbers(three[node]) - numbers(two[node])) for node in two}
+    return replace(cut, growths=growths, sizes=sizes), state
 
 
 def _outlines(split: Split, pictures: Tensor) -> tuple[dict[fx.Node, Any], State]:

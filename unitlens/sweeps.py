@@ -1,14 +1,14 @@
 """Every unit of a layer held in turn, for the price of as little arithmetic as the network's tail allows."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from unitlens.batches import Growth, grow
-from unitlens.contributions import Mixed, PerUnit, follow
+from unitlens.contributions import Mixed, PerUnit, follow, kind_of
 from unitlens.tracing import Split, Step, Values, apply
 
 _TILE = 2**25
@@ -32,8 +32,8 @@ class Plan(NamedTuple):
         What is computed for every unit.
     split : Split
         The network.
-    changed : Tensor of bool, (N, units), or None
-        Where holding a unit changes anything that the steps read; None where there are no steps.
+    changed : Tensor of bool, (N, units)
+        Where holding a unit changes anything that the steps read.
     row_bytes : int
         Memory that one unit in one picture takes while the steps run.
     grid_bytes : int
@@ -43,7 +43,7 @@ class Plan(NamedTuple):
     known: dict[fx.Node, Any]
     steps: tuple[Step, ...]
     split: Split
-    changed: Tensor | None
+    changed: Tensor
     row_bytes: int
     grid_bytes: int
 
@@ -89,7 +89,7 @@ def plan_sweep(
         known,
         tuple(steps),
         split,
-        _changed(split, known, steps) if steps else None,
+        _changed(split, known, steps),
         _row_bytes(steps, sizes),
         sum(sizes[node] for node in grids),
     )
@@ -142,10 +142,7 @@ def _parts(of: range, size: int) -> Iterator[range]:
 
 def _chosen(plan: Plan, units: range, pictures: range, limit: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Walk through units x pictures where holding the unit changes anything: (units, pictures), by picture."""
-    if plan.changed is None:
-        changed = torch.ones(len(pictures), len(units), dtype=torch.bool)
-    else:
-        changed = plan.changed[pictures.start : pictures.stop, units.start : units.stop]
+    changed = plan.changed[pictures.start : pictures.stop, units.start : units.stop]
     picture, unit = changed.nonzero(as_tuple=True)
     for part in _parts(range(len(unit)), limit):
         some = slice(part.start, part.stop)
@@ -172,7 +169,7 @@ def _run(plan: Plan, growths: Mapping[fx.Node, Growth], rows: _Rows, count: int)
         return values[node]
 
     for step in plan.steps:
-        if type(step.call) is nn.Linear and len(step.node.args) == 1 and not step.node.kwargs:
+        if kind_of(step) is nn.Linear and len(step.node.args) == 1:
             values[step.node] = _linear_of_nonzero(step.call, value_of(step.node.all_input_nodes[0]), rows.pictures)
         else:
             values[step.node] = apply(step, value_of)
@@ -196,31 +193,32 @@ def _for_rows(node: fx.Node, known: Any, how: Growth, rows: _Rows, count: int) -
     return rows.grids[node][rows.units - rows.among_units.start, rows.pictures - rows.among_pictures.start]
 
 
-def _linear_of_nonzero(layer: nn.Linear, value: Tensor, pictures: Tensor) -> Tensor:
+def _linear_of_nonzero(layer: Any, value: Tensor, pictures: Tensor) -> Tensor:
     """Apply a Linear, leaving out what is 0 in every row of a picture.
 
     Behind a ReLU that is a large share, and nearly the same whichever unit is held.
     """
     lengths = torch.unique_consecutive(pictures, return_counts=True)[1].tolist()
-    if value.ndim != 2 or min(lengths) < _WORTHWHILE:
-        return layer(value)
+    if value.ndim != 2 or len(value) != len(pictures) or min(lengths) < _WORTHWHILE:
+        return cast(Tensor, layer(value))
     results = []
     for part in torch.split(value, lengths):
         used = (part != 0).any(0).nonzero()[:, 0]
-        few = len(used) < 0.75 * layer.in_features
-        results.append(
-            F.linear(part.index_select(1, used), layer.weight.index_select(1, used), layer.bias) if few else layer(part)
-        )
+        if len(used) < 0.75 * layer.in_features:
+            weight = layer.weight.index_select(1, used)
+            results.append(F.linear(part.index_select(1, used), weight, layer.bias))
+        else:
+            results.append(layer(part))
     return torch.cat(results) if len(results) > 1 else results[0]
 
 
-def _changed(split: Split, known: Mapping[fx.Node, Any], steps: list[Step]) -> Tensor | None:
+def _changed(split: Split, known: Mapping[fx.Node, Any], steps: list[Step]) -> Tensor:
     """Say where holding a unit changes anything that is computed for every unit."""
     frontier = {node for step in steps for node in step.node.all_input_nodes} | {split.output}
     sources = [known[node] for node in frontier if node in known]
     sources = [value.source if isinstance(value, Mixed) else value for value in sources]
     changes = [value.changed() for value in sources if isinstance(value, PerUnit)]
-    return torch.stack(changes).any(0) if changes else None
+    return torch.stack(changes).any(0)
 
 
 def _row_bytes(steps: list[Step], sizes: Mapping[fx.Node, int]) -> int:

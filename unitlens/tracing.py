@@ -303,15 +303,15 @@ def _as_written(node: fx.Node, root: nn.Module) -> Callable[..., Any]:
 
 def _sparing(node: fx.Node, root: nn.Module) -> Callable[..., Any]:
     """Return what a step runs so that it changes none of its inputs."""
-    call: Any = _as_written(node, root)
+    call = _as_written(node, root)
     if not _is_inplace(node, root):
         return call if _is_torchs_own(call) else partial(_with_copies, call)
     if isinstance(call, nn.Module):
-        call = copy.copy(call)  # shares parameters and buffers with the model's module
-        call.inplace = False
-        return call
+        alike: Callable[..., Any] = copy.copy(call)  # shares parameters and buffers with the model's module
+        alike.inplace = False  # type: ignore[attr-defined]
+        return alike
     if node.target in _OUT_OF_PLACE:
-        return _OUT_OF_PLACE[node.target]
+        return cast(Callable[..., Any], _OUT_OF_PLACE[node.target])
     return partial(_with_copies, call)
 
 
