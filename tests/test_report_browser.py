@@ -93,9 +93,9 @@ def test_the_page_opens_with_the_first_units_and_their_pictures(visit, reports):
     first.scroll_into_view_if_needed()
     page.wait_for_function("document.querySelector('.strip img').naturalWidth === 768")
     assert page.locator("#shown").inner_text() == "150 units"
-    page.locator("#more").click()
+    page.locator("#more").press("Enter")  # a click could miss: the units above are still being laid out
     assert len(shown(page)) == 120
-    page.locator("#all").click()
+    page.locator("#all").press("Enter")
     assert len(shown(page)) == 150
     assert not page.locator("#more").is_visible()
 
@@ -103,7 +103,7 @@ def test_the_page_opens_with_the_first_units_and_their_pictures(visit, reports):
 def test_units_sort_by_numbers_and_the_unlabelled_stay_last(visit, reports):
     units = reports["one"][1]
     page = visit("one")
-    page.locator("#all").click()
+    page.locator("#all").press("Enter")
     columns = {"worst": "iou", "iou": "iou", "low": "iou_low", "heldout": "heldout_iou"}
     for order, column in columns.items():
         choose(page, sort=order)
@@ -117,7 +117,7 @@ def test_units_sort_by_numbers_and_the_unlabelled_stay_last(visit, reports):
 def test_units_sort_by_q_ratio_label_and_number(visit, reports):
     units = reports["one"][1].set_index("unit")
     page = visit("one")
-    page.locator("#all").click()
+    page.locator("#all").press("Enter")
     known = units.q_value.notna().sum()
     choose(page, sort="q")
     values = [units.q_value[int(card["unit"])] for card in shown(page)]
@@ -136,7 +136,7 @@ def test_units_sort_by_q_ratio_label_and_number(visit, reports):
 def test_filters_narrow_the_units_and_clear_again(visit, reports):
     units = reports["one"][1]
     page = visit("one")
-    page.locator("#all").click()
+    page.locator("#all").press("Enter")
     choose(page, category="part")
     assert {card["category"] for card in shown(page)} == {"part"}
     assert page.locator("#shown").inner_text() == f"{(units.category == 'part').sum()} of 150 units"
@@ -314,7 +314,7 @@ def test_two_thousand_units_open_sort_and_search_in_a_few_seconds(visit):
     page = visit("big")
     assert len(shown(page)) == 60
     loaded = time.monotonic()
-    page.locator("#all").click()
+    page.locator("#all").press("Enter")
     choose(page, sort="label")
     page.locator("#search").fill("lamp")
     assert 0 < len(shown(page)) < 2000
