@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import click
 
@@ -27,7 +27,7 @@ class _Suggesting(click.Group):
         return super().resolve_command(ctx, args)
 
 
-class Numbers(click.ParamType):
+class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
     """Three numbers such as 0.485,0.456,0.406."""
 
     name = "R,G,B"
@@ -45,7 +45,7 @@ class Numbers(click.ParamType):
         return numbers
 
 
-class Size(click.ParamType):
+class Size(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
     """One number, or rows and columns such as 56x42."""
 
     name = "N|HxW"
@@ -60,7 +60,7 @@ class Size(click.ParamType):
         return int(parts[0]), int(parts[-1])
 
 
-class Bytes(click.ParamType):
+class Bytes(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
     """A number of bytes such as 20GB."""
 
     name = "BYTES"
@@ -96,7 +96,7 @@ network_options = _options(
     click.option("--mean", type=Numbers(), help="Subtracted from colours in [0, 1]."),
     click.option("--std", type=Numbers(), help="Divided by, after that."),
     click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, mps."),
-    click.option("--seed", type=int, default=0, show_default=True, help="Of everything that is drawn."),
+    click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of everything that is drawn."),
 )
 
 picture_options = _options(
@@ -118,10 +118,18 @@ output_options = _options(
 quiet_option = click.option("--quiet", is_flag=True, help="Say only what is wrong.")
 
 
-@click.group(cls=_Suggesting, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=_Suggesting,
+    no_args_is_help=False,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(package_name="unitlens", message="%(version)s")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """What the individual units of a trained vision network look for, how sure that is, and what they are used for."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 @cli.command()
@@ -247,7 +255,10 @@ def unit_lines(result: Any, *, concept: str | None = None, sort: str = "iou", ro
     """
     table = result.table()
     if sort not in table.columns:
-        raise UnitlensError(f"There is no column {sort!r}{did_you_mean(sort, table.columns)} in units.csv to sort by.")
+        raise UnitlensError(
+            f"There is no column {sort!r} in units.csv to sort by{did_you_mean(sort, table.columns)}; there are "
+            f"{', '.join(table.columns)}."
+        )
     shown = ["layer", "unit", "concept", "category", "iou", "heldout_iou", "chance_iou", "verdict"]
     if concept is not None:
         wanted = result.units_for(concept)
@@ -267,7 +278,9 @@ def unit_lines(result: Any, *, concept: str | None = None, sort: str = "iou", ro
 
 
 def _cell(value: Any) -> str:
-    if value is None or value != value:
+    import pandas as pd
+
+    if pd.isna(value):
         return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
@@ -305,10 +318,9 @@ def _data(model: str, data: str | None, limit: int | None, seed: int) -> Any:
 
 
 def _publish(result: Any, out: Path, *, overwrite: bool) -> Path:
-    from unitlens.page import write_page
+    from unitlens.page import report as publish
 
-    result.save(out, overwrite=overwrite)
-    return write_page(out, result.files())
+    return publish(out, result, overwrite=overwrite)
 
 
 def _summary(result: Any) -> str:
@@ -321,7 +333,14 @@ def _summary(result: Any) -> str:
     )
 
 
-def _say(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
+def _say(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     """Show a warning of ours as a sentence, any other as Python does."""
     text = (
         str(message)
@@ -355,5 +374,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _sentence(error: click.ClickException) -> str:
     text = error.format_message()
+    if isinstance(error, click.NoSuchOption) and error.ctx:
+        known = [name for option in error.ctx.command.params for name in option.opts if name.startswith("-")]
+        text = f"There is no option {error.option_name}{did_you_mean(error.option_name, known)}"
     command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "unitlens"
-    return f"{text} (see {command} --help)"
+    return f"{text.rstrip('.')} (see {command} --help)."

@@ -2,9 +2,8 @@
 
 import hashlib
 import signal
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,157 +11,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from unitlens.concepts import Concept, Data, Example
+from unitlens.columns import Columns, NotJudged, Union, size_of
+from unitlens.concepts import Data, Example
 from unitlens.errors import UnitlensError
 from unitlens.network import Preprocessing
-from unitlens.pictures import Fit, UnreadableError, same_aspect
+from unitlens.pictures import Fit, UnreadableError
 from unitlens.statistics import FOLDS
 
-NotJudged = Literal["left_out", "none"]
-Union = Literal["annotated", "all"]
-
-
-@dataclass(frozen=True)
-class Columns:
-    """The columns of a table of counts, and how labels become their numbers.
-
-    Column 0 is "none of this"; 1 to C are the concepts; C + 1 to C + K say that a position counts for nothing in one of
-    the K categories.
-
-    Attributes
-    ----------
-    concepts : tuple of Concept
-        In the order of the columns.
-    not_judged : {"left_out", "none"}
-        Whether not-judged positions count for nothing, or as none of the category's concepts.
-    union : {"annotated", "all"}
-        Whether a picture counts for a category only where it is annotated for it, or always.
-    """
-
-    concepts: tuple[Concept, ...]
-    not_judged: NotJudged = "left_out"
-    union: Union = "annotated"
-
-    @classmethod
-    def of(
-        cls, concepts: Sequence[Any], *, not_judged: NotJudged = "left_out", union: Union = "annotated"
-    ) -> "Columns":
-        """Columns for the concepts of a data set; plain (category, label, name) tuples do."""
-        columns = cls(tuple(Concept(*concept) for concept in concepts), not_judged, union)
-        if len(set(columns.identities)) < len(columns.identities):
-            twice = next(c for c in columns.identities if columns.identities.count(c) > 1)
-            raise UnitlensError(f"The concept {'/'.join(twice)} stands twice in the data; a concept has one label.")
-        return columns
-
-    @property
-    def identities(self) -> list[tuple[str, str]]:
-        """(category, name) of each concept."""
-        return [(concept.category, concept.name) for concept in self.concepts]
-
-    @property
-    def categories(self) -> tuple[str, ...]:
-        """Categories in the order in which the concepts name them."""
-        return tuple(dict.fromkeys(concept.category for concept in self.concepts))
-
-    @property
-    def category_of(self) -> npt.NDArray[np.int64]:
-        """Index of the category of each concept, (C,)."""
-        index = {category: k for k, category in enumerate(self.categories)}
-        return np.array([index[concept.category] for concept in self.concepts], dtype=np.int64)
-
-    @property
-    def count(self) -> int:
-        """Number of columns in all: 1 + C + K."""
-        return 1 + len(self.concepts) + len(self.categories)
-
-    def names(self) -> list[str]:
-        """How each concept is written: its name, or category/name where several categories have that name."""
-        names = [concept.name for concept in self.concepts]
-        return [f"{c.category}/{c.name}" if names.count(c.name) > 1 else c.name for c in self.concepts]
-
-    def planes(self, example: Example, fit: Fit, grid: tuple[int, int]) -> npt.NDArray[np.int16]:
-        """Column of every cell of the grid, in one plane for each category and further ones where it has several.
-
-        Returns
-        -------
-        int16 array, (planes, H * W)
-            The first K planes are the categories'. A concept that several planes of a category hold at one cell stands
-            there once.
-
-        Raises
-        ------
-        UnitlensError
-            If a map has another aspect ratio than the picture, or a label that no concept has.
-        """
-        nowhere = 0 if self.union == "all" else None
-        first: list[npt.NDArray[np.int16]] = []
-        further: list[npt.NDArray[np.int16]] = []
-        for k, category in enumerate(self.categories):
-            left_out = 1 + len(self.concepts) + k
-            maps = [self._sampled(plane, category, example, fit, grid) for plane in example.planes.get(category, ())]
-            if not maps:
-                first.append(np.full(grid[0] * grid[1], left_out if nowhere is None else nowhere, np.int16))
-                continue
-            unknown = np.logical_or.reduce([plane < 0 for plane in maps])
-            own = [np.where(unknown, 0, plane) for plane in maps]
-            for later in range(1, len(own)):
-                for earlier in own[:later]:
-                    own[later] = np.where(own[later] == earlier, 0, own[later])
-            own[0] = np.where(unknown, left_out if self.not_judged == "left_out" else 0, own[0])
-            first.append(own[0].astype(np.int16))
-            further += [plane.astype(np.int16) for plane in own[1:]]
-        return np.stack(first + further) if first else np.zeros((0, grid[0] * grid[1]), np.int16)
-
-    def _sampled(
-        self, plane: npt.NDArray[Any], category: str, example: Example, fit: Fit, grid: tuple[int, int]
-    ) -> npt.NDArray[np.int16]:
-        plane = np.asarray(plane)
-        if plane.ndim != 2 or plane.dtype.kind not in "iub" or not same_aspect(example.picture.shape[:2], plane.shape):
-            raise UnitlensError(
-                f"The {category} label map of {example.name} is {_size(plane)}, its picture {_size(example.picture)}: "
-                "a label map shows the whole picture, at any size of the same aspect ratio."
-            )
-        table, offset = self._lookup(category, plane.dtype)
-        columns: npt.NDArray[np.int16] = table.take(
-            fit.labels(plane, grid).ravel().astype(np.int64) + offset, mode="clip"
-        )
-        if (columns == _STRAY).any():
-            labels = sorted(set(fit.labels(plane, grid).ravel()[columns == _STRAY].tolist()))
-            raise UnitlensError(
-                f"The {category} label map of {example.name} holds the label{'s' * (len(labels) > 1)} "
-                f"{', '.join(map(str, labels[:5]))}{', ...' * (len(labels) > 5)}, which no concept of {category} has: "
-                "add rows to concepts.csv or mend the map (0 is none, 255 is not judged)."
-            )
-        return columns
-
-    def _lookup(self, category: str, dtype: np.dtype[Any]) -> tuple[npt.NDArray[np.int16], int]:
-        """Column for each label + offset; -1 where not judged, _STRAY where no concept has it."""
-        own = {concept.label: c + 1 for c, concept in enumerate(self.concepts) if concept.category == category}
-        largest = {"u1": 255, "u2": 65535}.get(dtype.str[1:])
-        size = (largest or max([*own, 65535])) + 3
-        table = np.full(size, _STRAY, np.int16)
-        table[1] = 0
-        for label, column in own.items():
-            if label + 1 < size:
-                table[label + 1] = column
-        if largest is None:
-            table[0] = -1
-            for label in {255, 65535} - own.keys():
-                table[label + 1] = -1
-        else:
-            table[largest + 1] = -1
-        return table, 1
-
-
-_STRAY = -2
-
-
-def _size(pixels: npt.NDArray[Any]) -> str:
-    return (
-        "x".join(str(side) for side in (pixels.shape[1], pixels.shape[0], *pixels.shape[2:]))
-        if pixels.ndim > 1
-        else "flat"
-    )
+__all__ = ["Batch", "Columns", "NotJudged", "Union", "Unread", "batches", "example_digest", "picture_hash"]
 
 
 class Unread(NamedTuple):
@@ -213,13 +69,13 @@ def picture_hash(example: Example) -> int:
 def example_digest(example: Example) -> bytes:
     """SHA-256 of all that an example says."""
     if example.file_digest is not None:
-        return hashlib.sha256(f"{example.name}\n{example.class_}\n{example.file_digest}".encode()).digest()
-    hashed = hashlib.sha256(f"{example.name}\n{example.class_}\n{example.picture.shape}".encode())
-    hashed.update(np.ascontiguousarray(example.picture))
+        return hashlib.sha256(f"{example.name}\n{example.class_!r}\n{example.file_digest}".encode()).digest()
+    hashed = hashlib.sha256(f"{example.name}\n{example.class_!r}\n{example.picture.shape}".encode())
+    hashed.update(example.picture.tobytes())
     for category in sorted(example.planes):
         for plane in example.planes[category]:
             hashed.update(
-                f"\n{category}\n{np.asarray(plane).dtype.str}".encode() + np.ascontiguousarray(plane).tobytes()
+                f"\n{category}\n{np.asarray(plane).dtype.str} {np.shape(plane)}".encode() + np.asarray(plane).tobytes()
             )
     return hashed.digest()
 
@@ -232,14 +88,16 @@ class _Prepared(Dataset[Any]):
 
     def __getitem__(self, index: int) -> tuple[Any, ...] | UnitlensError:
         try:
-            item = self.data[index]
-            example = Example(*item) if isinstance(item, tuple) else _as_example(item)
-            fit = Fit.of(*example.picture.shape[:2], self.preprocessing)
+            example = _as_example(self.data[index])
+            height, width = example.picture.shape[:2]
+            fit = Fit.of(height, width, self.preprocessing)
             picture = np.asarray(fit.picture(example.picture, self.preprocessing.interpolation))
             planes = self.columns.planes(example, fit, self.grid)
         except UnitlensError as error:
             return error
-        annotated = sum(1 << k for k, category in enumerate(self.columns.categories) if example.planes.get(category))
+        annotated = sum(
+            1 << k for k, category in enumerate(self.columns.categories) if len(example.planes.get(category, ()))
+        )
         return (
             torch.from_numpy(picture.transpose(2, 0, 1).copy()),
             planes,
@@ -252,20 +110,20 @@ class _Prepared(Dataset[Any]):
 
 
 def _as_example(item: Any) -> Example:
-    """Whatever has the attributes of an example, as one."""
+    """Whatever has the attributes of an example, or is a tuple of them, as one."""
     try:
-        return Example(
-            np.asarray(item.picture),
-            item.planes,
-            str(item.name),
-            getattr(item, "class_", None),
-            getattr(item, "file_digest", None),
-        )
-    except AttributeError as error:
+        item = Example(*item) if isinstance(item, tuple) and not hasattr(item, "picture") else item
+        picture, planes, name = np.asarray(item.picture), item.planes, str(item.name)
+    except (AttributeError, TypeError):
         raise UnitlensError(
-            f"The data set gives a {type(item).__name__} without {error.name}; an example has picture, planes, name "
-            "and, optionally, class_ (see unitlens.Example)."
+            f"The data set gives a {type(item).__name__} that is no example: it has picture, planes, name and, "
+            "optionally, class_ (see unitlens.Example), as attributes or as a tuple in this order."
         ) from None
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:
+        raise UnitlensError(
+            f"The picture {name} is {picture.dtype}, {size_of(picture)}; a picture is uint8, height x width x 3 (RGB)."
+        )
+    return Example(picture, planes, name, getattr(item, "class_", None), getattr(item, "file_digest", None))
 
 
 def batches(
@@ -307,6 +165,11 @@ def batches(
     UnitlensError
         At the first example that contradicts the data set, or, if strict, cannot be read.
     """
+    others = getattr(data, "not_pictures", ())
+    if strict and others:
+        raise UnitlensError(
+            f"{others[0]} is not a picture file, one of {len(others)} such; without --strict it is left out."
+        )
     count = len(data) if limit is None else min(limit, len(data))
     loader = DataLoader(
         _Prepared(data, columns, preprocessing, grid),
@@ -317,14 +180,33 @@ def batches(
         worker_init_fn=_quiet_worker,
     )
     paths = getattr(data, "names", None)
-    for number, (pictures, rest, errors) in enumerate(loader):
+    seen: set[str] = set()
+    for number, (pictures, rest, errors) in enumerate(_alive(loader)):
         unread = []
         for offset, error in errors:
             if strict or not isinstance(error, UnreadableError):
                 raise error
             index = number * batch_size + offset
-            unread.append(Unread(paths[index] if paths else f"picture {index}", str(error)))
-        yield Batch(pictures, *rest, unread)
+            unread.append(Unread(paths[index] if paths else f"picture {index}", str(error).rstrip(".")))
+        batch = Batch._make([pictures, *rest, unread])
+        for name in batch.names:
+            if name in seen:
+                raise UnitlensError(f"Two pictures of the data are called {name}: give each a name of its own.")
+            seen.add(name)
+        yield batch
+
+
+def _alive(loader: Iterable[Any]) -> Iterator[Any]:
+    """What the workers prepare; that one of them died is said in a sentence."""
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise UnitlensError(
+            "A worker process that decodes pictures died, most likely for want of memory (or of room in /dev/shm): use "
+            "fewer --workers (0 is possible) or a smaller --batch-size."
+        ) from error
 
 
 def _collate(items: list[Any]) -> tuple[Tensor, list[list[Any]], list[tuple[int, UnitlensError]]]:

@@ -64,7 +64,7 @@ class AnnotatedFolder:
         self.names, self.not_pictures = _list_pictures(root)
         self.concepts = _read_concepts(root)
         classes = _read_classes(root, self.names)
-        self._classes, self.class_index = classes.of_picture, classes.index
+        self._classes, self.class_index = classes.of_picture, classes.output
         labels = root / "labels"
         self.categories = (
             tuple(sorted(path.name for path in labels.iterdir() if path.is_dir())) if labels.is_dir() else ()
@@ -72,6 +72,7 @@ class AnnotatedFolder:
         self._check_categories()
 
     def _check_categories(self) -> None:
+        """Every folder of label maps has concepts, and maps of some of the pictures."""
         known = {concept.category for concept in self.concepts}
         for category in self.categories:
             if category not in known:
@@ -79,6 +80,14 @@ class AnnotatedFolder:
                     f"{self.root / 'labels' / category} holds label maps, but concepts.csv names no concept of the "
                     f"category {category}{did_you_mean(category, known)}: add its rows to {self.root / 'concepts.csv'}."
                 )
+            if not any(self._label_map(category, name).is_file() for name in self.names):
+                raise UnitlensError(
+                    f"{self.root / 'labels' / category} holds no map of any picture; the map of {self.names[0]} "
+                    f"would be {self._label_map(category, self.names[0])}."
+                )
+
+    def _label_map(self, category: str, name: str) -> Path:
+        return self.root / "labels" / category / PurePosixPath(name).with_suffix(".png")
 
     @property
     def source(self) -> str:
@@ -100,7 +109,7 @@ class AnnotatedFolder:
         hashed = hashlib.sha256(digest.encode())
         planes = {}
         for category in self.categories:
-            path = self.root / "labels" / category / PurePosixPath(name).with_suffix(".png")
+            path = self._label_map(category, name)
             if path.is_file():
                 plane, digest = read_label_map(path)
                 planes[category] = [plane]
@@ -156,7 +165,7 @@ def _read_concepts(root: Path) -> tuple[Concept, ...]:
 
 class _Classes(NamedTuple):
     of_picture: Mapping[str, str]
-    index: Mapping[str, int]
+    output: Mapping[str, int]
 
 
 def _read_classes(root: Path, names: tuple[str, ...]) -> _Classes:
@@ -175,6 +184,8 @@ def _read_classes(root: Path, names: tuple[str, ...]) -> _Classes:
             raise UnitlensError(f"{path}, line {line}: {image} has two classes, {of_picture[image]} and {class_}.")
         if row.get("index"):
             number = _integer(row["index"], path, line)
+            if number < 0:
+                raise UnitlensError(f"{path}, line {line}: the index is {number}; outputs are counted from 0.")
             if index.setdefault(class_, number) != number:
                 raise UnitlensError(
                     f"{path}, line {line}: the class {class_} has two indices, {index[class_]} and {number}."
@@ -206,7 +217,7 @@ def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str,
                 yield reader.line_num, clean
     except UnicodeDecodeError:
         raise UnitlensError(f"{path} is not UTF-8 text: save it as CSV in UTF-8.") from None
-    except csv.Error as error:
+    except (csv.Error, OSError) as error:
         raise UnitlensError(f"{path} is not a CSV file that can be read: {error}.") from None
 
 

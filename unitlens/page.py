@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from unitlens.result import Dissection
-from unitlens.runs import REPORT, RunFiles, check_free, read_run, write_text
+from unitlens.runs import REPORT, RunFiles, read_run, write_run, write_text
 
 
 def report(folder: str | Path, *results: Dissection, overwrite: bool = False) -> Path:
@@ -30,15 +30,19 @@ def report(folder: str | Path, *results: Dissection, overwrite: bool = False) ->
     """
     folder = Path(folder)
     for result in results:
-        check_free(folder, overwrite=overwrite)
-        result.save(folder, overwrite=overwrite)
-    return write_page(folder, read_run(folder))
+        write_run(folder, result.files(), page=render_page(result.files()), overwrite=overwrite)
+    return folder / REPORT if results else write_page(folder, read_run(folder))
 
 
 def write_page(folder: Path, files: RunFiles) -> Path:
     """Write report.html of a saved run; its path."""
+    path = folder / REPORT
+    write_text(path, render_page(files))
+    return path
+
+
+def render_page(files: RunFiles) -> str:
+    """The page of a run as text."""
     from unitlens.report import render_report
 
-    path = folder / REPORT
-    write_text(path, render_report(info=files.info, units=files.units, exemplars=files.exemplars, strips=files.strips))
-    return path
+    return render_report(info=files.info, units=files.units, exemplars=files.exemplars, strips=files.strips)

@@ -2,6 +2,9 @@
 
 import hashlib
 import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,11 +49,8 @@ def read_picture(path: Path) -> FileRead:
     UnreadableError
         If the file is no picture or is cut short.
     """
-    image, digest = _open(path)
-    try:
+    with _opened(path) as (image, digest):
         return FileRead(np.asarray(to_rgb(ImageOps.exif_transpose(image))), digest)
-    except _BROKEN as error:
-        raise UnreadableError(f"{path} is damaged: {error}") from None
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -75,30 +75,38 @@ def read_label_map(path: Path) -> FileRead:
     UnitlensError
         If it has several channels.
     """
-    image, digest = _open(path)
-    try:
+    with _opened(path) as (image, digest):
         if image.mode in ("L", "P"):
             return FileRead(np.asarray(image), digest)
         if image.mode == "1":
             return FileRead(np.asarray(image).astype(np.uint8), digest)
         if image.mode.startswith("I"):
             return FileRead(np.asarray(image).astype(np.uint16), digest)
-    except _BROKEN as error:
-        raise UnreadableError(f"{path} is damaged: {error}") from None
     raise UnitlensError(
         f"The label map {path} is {image.mode}; a label map has one channel: save it as 8-bit or 16-bit grey, "
         "or with a palette, a label id for each pixel."
     )
 
 
-def _open(path: Path) -> tuple[Image.Image, str]:
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Image.Image, str]]:
+    """An image file and the SHA-256 of its bytes; what goes wrong inside is said of the file."""
     try:
         content = path.read_bytes()
-        return Image.open(io.BytesIO(content)), hashlib.sha256(content).hexdigest()
     except FileNotFoundError:
         raise UnitlensError(f"There is no file {path}.") from None
-    except _BROKEN:
-        raise UnreadableError(f"{path} is not a picture that can be read.") from None
+    except OSError as error:
+        raise UnreadableError(f"{path} cannot be read: {error.strerror}.") from None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's remarks on odd, but legible, files
+        try:
+            image = Image.open(io.BytesIO(content))
+        except _BROKEN:
+            raise UnreadableError(f"{path} is not a picture that can be read.") from None
+        try:
+            yield image, hashlib.sha256(content).hexdigest()
+        except _BROKEN as error:
+            raise UnreadableError(f"{path} is damaged: {str(error).rstrip('.')}.") from None
 
 
 class Fit(NamedTuple):

@@ -89,6 +89,8 @@ def definitions(preset: str = "unitlens", **overrides: Any) -> Definitions:
         value, choices = getattr(chosen, field.name), get_args(field.type)
         if all(isinstance(choice, str) for choice in choices) and choices and value not in choices:
             raise UnitlensError(f"{field.name} is {value!r}; it may be {' or '.join(map(repr, choices))}.")
+    if not 0 < chosen.quantile < 1:
+        raise UnitlensError(f"The quantile is {chosen.quantile}; it must lie between 0 and 1, such as 0.01.")
     if not 0 <= chosen.min_iou <= 1:
         raise UnitlensError(f"min_iou is {chosen.min_iou}; it must lie between 0 and 1, such as 0.04.")
     if chosen.grid is not None and min(chosen.grid) < 1:

@@ -71,15 +71,15 @@ class Dissection:
         """The part of one layer."""
         if layer not in self._counts:
             raise UnitlensError(
-                f"{layer} was not dissected{did_you_mean(layer, self.layers)}; {', '.join(self.layers)} was."
+                f"The layer {layer} was not dissected{did_you_mean(layer, self.layers)}, but {', '.join(self.layers)}."
             )
-        mine = {
-            "_units": self._units[self._units["layer"] == layer].reset_index(drop=True),
-            "_exemplars": self._exemplars[self._exemplars["layer"] == layer].reset_index(drop=True),
-            "_counts": {layer: self._counts[layer]},
-            "_strips": {key: strip for key, strip in self._strips.items() if key[0] == layer},
-        }
-        return type(self)(self.info, **mine)
+        return type(self)(
+            self.info,
+            self._units[self._units["layer"] == layer].reset_index(drop=True),
+            {layer: self._counts[layer]},
+            self._exemplars[self._exemplars["layer"] == layer].reset_index(drop=True),
+            {key: strip for key, strip in self._strips.items() if key[0] == layer},
+        )
 
     def table(self) -> "pd.DataFrame":
         """One row a unit, with the columns of `unitlens.table.COLUMNS`."""
@@ -177,7 +177,10 @@ class Dissection:
 
     def _only_layer(self) -> str:
         if len(self._counts) > 1:
-            raise UnitlensError(f"Several layers were dissected: choose one, as in d[{self.layers[0]!r}].")
+            raise UnitlensError(
+                f"Several layers were dissected: choose one of {', '.join(self.layers)}, as in d[{self.layers[0]!r}] "
+                f"or --layer {self.layers[0]}."
+            )
         return self.layers[0]
 
     def _check_unit(self, unit: int) -> None:
@@ -223,4 +226,10 @@ def open_run(folder: str | Path) -> Dissection:
     UnitlensError
         If there is no run, or it is damaged.
     """
-    return Dissection.of(read_run(folder))
+    files = read_run(folder)
+    try:
+        return Dissection.of(files)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UnitlensError(
+            f"The run in {folder} is incomplete or damaged ({type(error).__name__}: {error})."
+        ) from None

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unitlens.errors import UnitlensError
+from unitlens.table import COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +26,14 @@ RUN, UNITS, COUNTS, EXEMPLARS, STRIPS = (
     "strips.safetensors",
 )
 REPORT = "report.html"
+_PARTIAL = ".unitlens-"
 FILES = (RUN, UNITS, COUNTS, EXEMPLARS, STRIPS, REPORT)
+
+_TEXT = (
+    *("layer", "concept", "category", "second_concept", "second_category", "verdict", "judged_as"),
+    "picture",
+)
+_COUNTS = ("activated_pixels", "concept_pixels", "intersection")
 
 Strips = Mapping[tuple[str, int], bytes]
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -60,20 +68,29 @@ def check_free(folder: str | Path, *, overwrite: bool = False) -> Path:
     Raises
     ------
     UnitlensError
-        If something is there already and may not be overwritten, or is no run.
+        If something is there already and may not be overwritten, or is no run, or nothing can be written there.
     """
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise UnitlensError(f"{folder} is a file; a run is written into a folder: choose another --out.")
-    if folder.is_dir() and any(folder.iterdir()):
-        if not (folder / RUN).is_file():
+    parent = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not parent.is_dir():
+        raise UnitlensError(f"{parent} is a file; a run is written into a folder: choose another --out.")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise UnitlensError(f"Nothing may be written into {parent}: choose another --out.")
+    if folder.is_dir():
+        there = [path.name for path in folder.iterdir()]
+        if RUN not in there and not all(map(_ours, there)):
             raise UnitlensError(f"{folder} holds other files and no run: choose another --out.")
-        if not overwrite:
+        if there and not overwrite:
             raise UnitlensError(f"{folder} holds a run already: choose another --out, or replace it with --overwrite.")
     return folder
 
 
-def write_run(folder: str | Path, files: RunFiles, *, overwrite: bool = False) -> Path:
+def _ours(name: str) -> bool:
+    """Whether a file of this name belongs to a run."""
+    return name in FILES or name.startswith(("effects.", _PARTIAL))
+
+
+def write_run(folder: str | Path, files: RunFiles, *, page: str | None = None, overwrite: bool = False) -> Path:
     """Write a run, whole or not at all.
 
     Parameters
@@ -81,8 +98,10 @@ def write_run(folder: str | Path, files: RunFiles, *, overwrite: bool = False) -
     folder : str or Path
         Made if it is not there.
     files : RunFiles
+    page : str, optional
+        The text of report.html.
     overwrite : bool
-        Whether a run that is there may be replaced.
+        Whether a run that is there may be replaced; other files in its folder stay.
 
     Returns
     -------
@@ -94,37 +113,49 @@ def write_run(folder: str | Path, files: RunFiles, *, overwrite: bool = False) -
     UnitlensError
         If a run is there already, or the disk is full.
     """
-    from safetensors.numpy import save_file
-
     folder = check_free(folder, overwrite=overwrite)
+    made = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise UnitlensError(f"{folder} could not be written: {error.strerror}.") from None
-    try:
-        (made / RUN).write_text(json.dumps(files.info, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        files.units.to_csv(made / UNITS, index=False)
-        files.exemplars.to_csv(made / EXEMPLARS, index=False)
-        save_file({name: np.ascontiguousarray(array) for name, array in files.counts.items()}, made / COUNTS)
-        strips = {f"{layer}/{unit}": np.frombuffer(strip, np.uint8) for (layer, unit), strip in files.strips.items()}
-        save_file(strips, made / STRIPS)
+        # Inside a folder that is there: it may lie on another disk than its parent, and a rename stays on one disk.
+        made = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=folder if folder.is_dir() else folder.parent))
+        _write_files(made, files, page)
         made.chmod(0o755)
         _move(made, folder)
     except OSError as error:
         raise UnitlensError(f"{folder} could not be written: {error.strerror or error}.") from None
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        if made is not None:
+            shutil.rmtree(made, ignore_errors=True)
     return folder
 
 
+def _write_files(folder: Path, files: RunFiles, page: str | None) -> None:
+    from safetensors.numpy import save
+
+    (folder / RUN).write_text(json.dumps(files.info, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    files.units.to_csv(folder / UNITS, index=False)
+    files.exemplars.to_csv(folder / EXEMPLARS, index=False)
+    counts = {name: np.ascontiguousarray(array) for name, array in files.counts.items()}
+    strips = {f"{layer}/{unit}": np.frombuffer(strip, np.uint8) for (layer, unit), strip in files.strips.items()}
+    # Written by Python rather than by safetensors, which says in other words that a disk is full.
+    (folder / COUNTS).write_bytes(save(counts))
+    (folder / STRIPS).write_bytes(save(strips))
+    if page is not None:
+        (folder / REPORT).write_text(page, encoding="utf-8")
+
+
 def _move(made: Path, folder: Path) -> None:
-    """Put a finished folder in its place; what an old run left there goes."""
+    """Put a finished folder in its place; what an old run left there goes.
+
+    run.json goes first and comes last: where it is, the run is whole.
+    """
     if not folder.is_dir():
         made.rename(folder)
         return
+    (folder / RUN).unlink(missing_ok=True)
     for path in folder.iterdir():
-        if path.is_file() and (path.name in FILES or path.name.startswith("effects.")):
+        if _ours(path.name) and path.is_file():
             path.unlink()
     for path in sorted(made.iterdir(), key=lambda path: path.name == RUN):
         os.replace(path, folder / path.name)
@@ -138,7 +169,6 @@ def read_run(folder: str | Path) -> RunFiles:
     UnitlensError
         If the folder holds no run, or a file of it is missing or damaged.
     """
-    import pandas as pd
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -147,15 +177,28 @@ def read_run(folder: str | Path) -> RunFiles:
         raise UnitlensError(f"{folder} holds no run (there is no {folder / RUN}): `unitlens dissect` writes one.")
     try:
         info = json.loads((folder / RUN).read_text(encoding="utf-8"))
-        units = pd.read_csv(folder / UNITS, float_precision="round_trip", keep_default_na=False, na_values=[""])
-        exemplars = pd.read_csv(folder / EXEMPLARS, float_precision="round_trip", keep_default_na=False, na_values=[""])
+        units, exemplars = _read_table(folder / UNITS), _read_table(folder / EXEMPLARS)
         counts, strips = load_file(folder / COUNTS), load_file(folder / STRIPS)
     except (OSError, ValueError, SafetensorError) as error:
         raise UnitlensError(f"The run in {folder} is incomplete or damaged: {error}.") from None
+    absent = [key for key in ("network", "data", "settings", "layers") if not isinstance(info, dict) or key not in info]
+    absent += [column for column in COLUMNS if column not in units]
+    if absent:
+        raise UnitlensError(
+            f"The run in {folder} is incomplete or damaged, or of another version of unitlens: it has no {absent[0]}."
+        )
     pairs = ((name.rpartition("/"), strip) for name, strip in strips.items())
     return RunFiles(
         info, units, exemplars, counts, {(layer, int(unit)): strip.tobytes() for (layer, _, unit), strip in pairs}
     )
+
+
+def _read_table(path: Path) -> "pd.DataFrame":
+    """A table as it was written: names stay text, though they may look like numbers."""
+    import pandas as pd
+
+    types = dict.fromkeys(_TEXT, str) | dict.fromkeys(_COUNTS, "Int64") | {"label_set": object}
+    return pd.read_csv(path, dtype=types, float_precision="round_trip", keep_default_na=False, na_values=[""])
 
 
 def write_text(path: Path, text: str) -> None:

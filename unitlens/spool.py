@@ -40,8 +40,10 @@ class Rows:
         self.shape, self.dtype = shape, np.dtype(dtype)
         self.row_bytes = int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize
         self.count = 0
-        self._file = path.open("w+b", buffering=0)
         self._folder = path.parent
+        with _writing(self._folder):
+            self._file = path.open("w+b", buffering=0)
+        path.unlink()  # the open file stays; however this process ends, its disk is free again
 
     def append(self, rows: npt.NDArray[Any]) -> None:
         """Write rows behind those that are there, (n, *shape).
@@ -59,15 +61,10 @@ class Rows:
             return
         content = memoryview(np.ascontiguousarray(rows, self.dtype)).cast("B")
         offset = first * self.row_bytes
-        try:
+        with _writing(self._folder):
             while content:
                 written = os.pwrite(self._file.fileno(), content, offset)
                 content, offset = content[written:], offset + written
-        except OSError as error:
-            raise UnitlensError(
-                f"The spool under {self._folder} could not be written ({error.strerror}): free some disk, or put it on "
-                "another one by setting TMPDIR."
-            ) from None
         self.count = max(self.count, first + len(rows))
 
     def read(self, rows: Sequence[int] | npt.NDArray[np.int64] | range, part: slice | None = None) -> npt.NDArray[Any]:
@@ -128,9 +125,22 @@ class Spool:
 
 
 @contextmanager
+def _writing(folder: Path | None) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UnitlensError(
+            f"The spool under {folder or 'TMPDIR'} could not be written ({error.strerror}): free some disk, or put "
+            "it on another one by setting TMPDIR."
+        ) from None
+
+
+@contextmanager
 def spooling() -> Iterator[Spool]:
     """A spool in a temporary folder (TMPDIR), removed afterwards, whatever happens."""
-    with tempfile.TemporaryDirectory(prefix="unitlens-") as folder:
+    with _writing(None):
+        temporary = tempfile.TemporaryDirectory(prefix="unitlens-")
+    with temporary as folder:
         spool = Spool(Path(folder))
         try:
             yield spool
