@@ -1,0 +1,172 @@
+"""Hold or scale units while a network runs: what is done (`Intervention`), and doing it (`intervening`)."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from numbers import Integral
+
+import torch
+from torch import Tensor, nn
+
+from unitlens.errors import UnitlensError
+from unitlens.hooks import edit
+from unitlens.layers import shown, shown_shape
+from unitlens.network import Network
+
+
+@dataclass(frozen=True, eq=False)
+class Intervention:
+    """Units of a layer, and what they are held at or scaled by.
+
+    Attributes
+    ----------
+    layer : str
+        A layer's name, as `unitlens.layers` tells.
+    units : tuple of int
+        Which units; given as any sequence, array or tensor of whole numbers, or one alone.
+    value : float or Tensor
+        What they are held at: one number (0 by default, an ablation); ``(len(units),)``, a number for each, such as its
+        mean over the data; ``(len(units), h, w)``, a map for each; or ``(N, len(units), ...)``, what they are in other
+        pictures (resampling).
+    scale : float, optional
+        In place of a value: what they are multiplied by.
+    where : Tensor of bool, (h, w) or (N, h, w), optional
+        The positions where they are held or scaled; everywhere, unless said otherwise.
+
+    Raises
+    ------
+    UnitlensError
+        If no unit is given, one is given twice or is no whole number from 0, both ``value`` and ``scale`` are given, or
+        ``where`` is not bool.
+
+    Examples
+    --------
+    >>> intervention = Intervention("0", [1])
+    >>> intervention.on(torch.ones(1, 3, 1, 2)).tolist()
+    [[[[1.0, 1.0]], [[0.0, 0.0]], [[1.0, 1.0]]]]
+    """
+
+    layer: str
+    units: Sequence[int]
+    value: float | Tensor = 0.0
+    scale: float | None = None
+    where: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "units", _whole_numbers(self.units, self.layer))
+        if self.scale is not None and (isinstance(self.value, Tensor) or self.value != 0.0):
+            raise UnitlensError(
+                "An intervention has a value to hold units at or a scale to multiply them by, not both."
+            )
+        if self.where is not None and self.where.dtype != torch.bool:
+            raise UnitlensError(f"where says for each position yes or no, so it is bool, not {self.where.dtype}.")
+
+    def on(self, activation: Tensor) -> Tensor:
+        """Return a layer's output with the intervention done.
+
+        Parameters
+        ----------
+        activation : Tensor, (N, U, h, w) or (N, U)
+            What the layer returned; it stays as it is, and gradients flow from the result to it.
+
+        Returns
+        -------
+        Tensor
+            Of the same shape.
+
+        Raises
+        ------
+        UnitlensError
+            If a unit is out of range, or a value or ``where`` does not have the shape of the layer's output.
+        """
+        count = activation.shape[1] if activation.ndim > 1 else 0
+        outside = [unit for unit in self.units if unit >= count]
+        if outside:
+            raise UnitlensError(
+                f"{shown(self.layer)} has {count} units, 0 to {count - 1}; unit {outside[0]} is not among them."
+            )
+        units = torch.tensor(self.units, device=activation.device)
+        before = activation.index_select(1, units)
+        after = before * self.scale if self.scale is not None else self._values(before)
+        if self.where is not None:
+            after = torch.where(self._positions(before), after, before)
+        return activation.index_copy(1, units, after.to(activation.dtype))
+
+    def _values(self, before: Tensor) -> Tensor:
+        """Bring the value to the shape of what is replaced, (N, units, ...)."""
+        if not isinstance(self.value, Tensor):
+            return torch.full_like(before, self.value)
+        value = self.value.to(before)
+        if value.shape == before.shape[1:2]:
+            value = value.reshape(-1, *[1] * (before.ndim - 2))
+        elif value.shape not in (torch.Size(), before.shape, before.shape[1:]):
+            count = len(self.units)
+            raise UnitlensError(
+                f"Units of {shown(self.layer)} cannot be held at a value of {shown_shape(value.shape)}: give one "
+                f"number, {count} (one for each unit), or activations of {shown_shape(before.shape)}."
+            )
+        return value.expand_as(before)
+
+    def _positions(self, before: Tensor) -> Tensor:
+        """Bring ``where`` to the shape of what is replaced, (N, units, h, w)."""
+        assert self.where is not None
+        grid = before.shape[2:]
+        if not grid or self.where.shape not in (grid, before.shape[:1] + grid):
+            has = f"a grid of {shown_shape(grid)}" if grid else "no grid, so that there is no where in it"
+            raise UnitlensError(f"where is {shown_shape(self.where.shape)}, but {shown(self.layer)} has {has}.")
+        return self.where.to(before.device).reshape(-1, 1, *grid).expand_as(before)
+
+
+@contextmanager
+def intervening(network: Network | nn.Module, *interventions: Intervention) -> Iterator[None]:
+    """Intervene in every pass of a network inside the ``with``; it is as before afterwards, whatever happens.
+
+    Parameters
+    ----------
+    network : Network or nn.Module
+        The network, or the model itself.
+    *interventions : Intervention
+        In one layer or several; several in one layer are done one after the other.
+
+    Raises
+    ------
+    UnitlensError
+        At once, if there is no such layer; in a pass, if units, values or ``where`` do not fit what the layer returns,
+        or the layer is not reached.
+
+    Examples
+    --------
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    >>> with intervening(model, Intervention("1", [0, 2], value=5.0)):
+    ...     model(torch.ones(1, 1, 2, 2))[0, [0, 2]].tolist()
+    [5.0, 5.0]
+    """
+    model = network if isinstance(network, nn.Module) else network.model
+    by_layer: dict[str, list[Intervention]] = {}
+    for intervention in interventions:
+        by_layer.setdefault(intervention.layer, []).append(intervention)
+    with edit(model, {layer: _in_turn(group) for layer, group in by_layer.items()}):
+        yield
+
+
+def _in_turn(interventions: list[Intervention]) -> Callable[[Tensor], Tensor]:
+    def change(activation: Tensor) -> Tensor:
+        for intervention in interventions:
+            activation = intervention.on(activation)
+        return activation
+
+    return change
+
+
+def _whole_numbers(units: object, layer: str) -> tuple[int, ...]:
+    given = units.tolist() if hasattr(units, "tolist") else units
+    numbers = tuple(given) if isinstance(given, (Sequence, range, set, frozenset)) else (given,)
+    wrong = [unit for unit in numbers if isinstance(unit, bool) or not isinstance(unit, Integral) or unit < 0]
+    if wrong:
+        raise UnitlensError(f"Units are whole numbers from 0, not {wrong[0]!r}.")
+    if not numbers:
+        raise UnitlensError(f"No unit of {shown(layer)} is given; give at least one.")
+    twice = [unit for index, unit in enumerate(numbers) if unit in numbers[:index]]
+    if twice:
+        raise UnitlensError(f"Unit {twice[0]} of {shown(layer)} is given twice; give each once.")
+    return tuple(int(unit) for unit in numbers)
