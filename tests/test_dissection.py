@@ -122,7 +122,7 @@ def test_several_layers_in_one_pass_are_each_what_they_are_alone():
     for layer in both.layers:
         alone = ul.dissect(net, layer, data, quantile=0.05, batch_size=16)
         assert both[layer].table().equals(alone.table())
-    with pytest.raises(ul.UnitlensError, match=r"choose one, as in d\['conv'\]"):
+    with pytest.raises(ul.UnitlensError, match=r"choose one of conv, pool, as in d\['conv'\]"):
         both.scores()
     with pytest.raises(ul.UnitlensError, match=r"did you mean pool\?"):
         both["pol"]
@@ -294,3 +294,11 @@ def test_a_name_in_two_categories_is_written_with_its_category():
     with pytest.raises(ul.UnitlensError, match="color/it or part/it"):
         result.units_for("it")
     assert result.units_for("color/blue", 1) == result.units_for("blue", 1)
+
+
+def test_fast_says_how_far_it_is_off():
+    exact = ul.dissect(colour_net(), "pool", ColourWorld(40), quantile=0.05)
+    fast = ul.dissect(colour_net(), "pool", ColourWorld(40), quantile=0.05, fast=True)
+    assert exact.info["deviation"] == {}
+    assert 0 <= fast.info["deviation"]["pool"] < 1e-5
+    assert fast.table()["concept"].tolist() == exact.table()["concept"].tolist()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from unitlens.masks import Active, SamplePlan, Upsampling
-from unitlens.observation import LayerMaps, Marked
+from unitlens.observed import LayerMaps, Marked
 from unitlens.presets import Definitions
 from unitlens.statistics import BINS, FOLDS, Scan, kth_largest, tally
 
@@ -132,7 +132,7 @@ def count_block(
     how: Definitions,
     *,
     rank: int,
-    partners: npt.NDArray[np.int64] | None = None,
+    partners: npt.NDArray[np.int64],
 ) -> BlockCounts:
     """Find the thresholds of a block of units and count what is marked where they are active.
 
@@ -149,7 +149,7 @@ def count_block(
         Its quantile, threshold_on and upsampling.
     rank : int
         Of the threshold, see `unitlens.statistics.threshold_rank`.
-    partners : int64 array, (draws, N), optional
+    partners : int64 array, (draws, N)
         For each draw and picture, the picture whose labels it is given.
 
     Returns
@@ -175,10 +175,10 @@ def _count_positions(
     units: int,
     marked: Marked,
     folds: npt.NDArray[np.int64],
-    partners: npt.NDArray[np.int64] | None,
+    partners: npt.NDArray[np.int64],
 ) -> Counted:
     """Count active positions of the label grid by fold and label."""
-    draws = 0 if partners is None else len(partners)
+    draws = len(partners)
     counts = torch.zeros(units, FOLDS, marked.columns.count, dtype=torch.int64)
     shifted = torch.zeros(draws, units, 1, marked.columns.count, dtype=torch.int64)
     total = torch.zeros(units * FOLDS, dtype=torch.int64)
@@ -204,10 +204,10 @@ def _count_pictures(
     units: int,
     marked: Marked,
     folds: npt.NDArray[np.int64],
-    partners: npt.NDArray[np.int64] | None,
+    partners: npt.NDArray[np.int64],
 ) -> Counted:
     """Count active pictures by fold and by what they hold: a layer without a grid says one number a picture."""
-    draws = 0 if partners is None else len(partners)
+    draws = len(partners)
     counts = np.zeros((units, FOLDS, marked.columns.count), np.int64)
     shifted = np.zeros((units, draws, marked.columns.count), np.int64)
     total = np.zeros((units, FOLDS), np.int64)
@@ -217,7 +217,7 @@ def _count_pictures(
         for some in _pieces(len(unit), marked.columns.count):
             np.add.at(counts, (unit[some], folds[picture[some]]), marked.held(picture[some]))
             for draw in range(draws):
-                np.add.at(shifted, (unit[some], draw), marked.held(partners[draw][picture[some]]))
+                np.add.at(shifted[:, draw], unit[some], marked.held(partners[draw][picture[some]]))
     return counts, total, shifted
 
 

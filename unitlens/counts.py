@@ -120,5 +120,5 @@ class Counts:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> "Counts":
         """The reverse of `arrays`."""
-        fields = {name: arrays[name] for name in cls.__dataclass_fields__}
-        return cls(**{**fields, "positions": int(np.asarray(fields["positions"]).item())})
+        whole = {name: arrays[name] for name in cls.__dataclass_fields__ if name != "positions"}
+        return cls(**whole, positions=int(np.asarray(arrays["positions"]).item()))

@@ -17,13 +17,14 @@ from unitlens.counting import BlockCounts, block_size, count_block
 from unitlens.counts import Counts
 from unitlens.data import Columns, NotJudged, Union
 from unitlens.errors import UnitlensError, UnitlensWarning
-from unitlens.evidence import FoldTable, LabelEvidence, association, label_evidence, partners, presence_accuracy
+from unitlens.evidence import DRAWS, FoldTable, LabelEvidence, association, label_evidence, partners, presence_accuracy
 from unitlens.exemplars import draw_strips, exemplar_table, find_exemplars
 from unitlens.hooks import Tap
 from unitlens.layers import find_layers
 from unitlens.masks import Upsampling
 from unitlens.network import Network, classifier
-from unitlens.observation import LayerMaps, Observed, Reading, observe
+from unitlens.observation import Reading, observe
+from unitlens.observed import LayerMaps, Observed
 from unitlens.presets import Definitions, ThresholdOn, Unique, definitions
 from unitlens.progress import progress
 from unitlens.provenance import describe_run
@@ -225,7 +226,7 @@ def _judge(observed: Observed, layer: LayerMaps, how: Judging) -> _Judged:
     rank = threshold_rank(
         how.definitions.quantile, observed.pictures * int(np.prod(layer.maps.shape[1:])) if raw else positions
     )
-    others = partners(observed.hashes, observed.annotated, seed=how.seed) if how.evidence else None
+    others = partners(observed.hashes, observed.annotated, draws=DRAWS if how.evidence else 0, seed=how.seed)
     step = block_size(layer, positions, how.definitions.quantile)
     blocks = []
     with progress(layer.units, f"counting {layer.name}", unit="units", show=how.show) as bar:
@@ -245,7 +246,7 @@ def _judge(observed: Observed, layer: LayerMaps, how: Judging) -> _Judged:
 class _Block(NamedTuple):
     """A block of units, weighed: what is kept of counts by fold, which are never all there at once."""
 
-    index: npt.NDArray[np.int64]
+    place: npt.NDArray[np.int64]
     value: npt.NDArray[np.int64]
     activated: npt.NDArray[np.int64]
     active: npt.NDArray[np.int64]
@@ -288,7 +289,7 @@ def _joined(blocks: list[_Block], layer: LayerMaps, observed: Observed, position
     firsts = np.cumsum([0, *(len(block.active) for block in blocks)])
     return Counts(
         category_of=columns.category_of,
-        index=np.concatenate([block.index + first * size for first, block in zip(firsts, blocks, strict=False)]),
+        index=np.concatenate([block.place + first * size for first, block in zip(firsts, blocks, strict=False)]),
         value=np.concatenate([block.value for block in blocks]),
         activated_by_fold=np.concatenate([block.activated for block in blocks]),
         active=np.concatenate([block.active for block in blocks]),
@@ -352,7 +353,8 @@ def _show(observed: Observed, done: list[_Judged], how: Judging) -> tuple["pd.Da
     """The exemplars of all units, as a table and as strips."""
     import pandas as pd
 
-    tables, strips = [exemplar_table("", None, [])], {}
+    tables = [exemplar_table("", None, [])]
+    strips: dict[tuple[str, int], bytes] = {}
     units = sum(len(result.threshold) for result in done)
     size = strip_size(units, tiles=max(how.exemplars, 1))
     for result, layer in zip(done, observed.layers.values(), strict=True):

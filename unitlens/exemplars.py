@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.observation import LayerMaps, Observed
+from unitlens.observed import LayerMaps, Observed
 from unitlens.sprites import draw_strip, strip_limit, tile_masks
 
 if TYPE_CHECKING:

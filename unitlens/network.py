@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from unitlens.building import build
 from unitlens.errors import UnitlensError
@@ -59,6 +59,21 @@ class Network:
     def dtype(self) -> torch.dtype:
         """The number type of its parameters, and of the pictures it takes."""
         return next((p.dtype for p in self.model.parameters() if p.is_floating_point()), torch.float32)
+
+    def prepare(self, pictures: Tensor) -> Tensor:
+        """Return what the network is shown for 8-bit pictures, on its device and in its number type.
+
+        Parameters
+        ----------
+        pictures : uint8 tensor, (N, 3, height, width)
+            Scaled and cropped already.
+
+        Returns
+        -------
+        tensor, (N, 3, height, width)
+            ``(pictures / 255 - mean) / std``.
+        """
+        return self.preprocessing.normalise(pictures.to(self.device).float().div_(255)).to(self.dtype)
 
     def layers(self) -> list[LayerInfo]:
         """List its layers in forward order, that is in the order in which they return; never reached ones come last.

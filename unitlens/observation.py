@@ -1,265 +1,29 @@
-"""The one pass over the pictures: what every later step needs is put on disk, at the size of the layer's own grid."""
+"""The one pass over the pictures: what every later step needs is put on disk."""
 
-import hashlib
+import copy
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from unitlens.columns import Columns
 from unitlens.concepts import Data
-from unitlens.data import Batch, Columns, Unread, batches
+from unitlens.data import Batch, Unread, batches
 from unitlens.errors import UnitlensError
 from unitlens.hooks import Tap, record
-from unitlens.masks import at_most_grid
+from unitlens.layers import told
 from unitlens.network import Network, evaluating
+from unitlens.observed import LayerMaps, Marked, Observed
 from unitlens.progress import progress
 from unitlens.spool import Rows, Spool
-from unitlens.statistics import FOLDS
-
-KEPT_PLANES = 1 << 28
-"""Label planes of at most so many bytes are read into memory once."""
-
-_PEAKS_AT_ONCE = 1 << 24
 
 THUMBNAIL = 112
 """Pictures are kept for the exemplars at about this size."""
-
-
-@dataclass
-class LayerMaps:
-    """The activations of one layer over all pictures.
-
-    Attributes
-    ----------
-    name : str
-        The layer.
-    layer_grid : tuple of int or None
-        (h, w) of its maps, or None where it has no grid and every picture is one position.
-    maps : Rows
-        (N, U, h', w') float32: the maps, on the sides where the layer is finer than the label grid brought to it.
-    peaks : Rows
-        (N, U) float32: largest activation of each picture.
-    smallest, largest : float32 arrays, (U,)
-        Over all pictures.
-    total : float64 array, (U,)
-        Sum over all positions of the layer grid, added in the order of the pictures.
-    nonfinite : int64 array, (U,)
-        How many activations were NaN or infinite; 0 stands in their place.
-    """
-
-    name: str
-    layer_grid: tuple[int, int] | None
-    maps: Rows
-    peaks: Rows
-    smallest: npt.NDArray[np.float32]
-    largest: npt.NDArray[np.float32]
-    total: npt.NDArray[np.float64]
-    nonfinite: npt.NDArray[np.int64]
-
-    @property
-    def units(self) -> int:
-        """Number of units."""
-        return len(self.smallest)
-
-    def peaks_by_unit(self) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
-        """Peaks of all pictures, (units, N), for one block of units after another."""
-        step = max(1, _PEAKS_AT_ONCE // max(self.peaks.count, 1))
-        for first in range(0, self.units, step):
-            units = slice(first, min(first + step, self.units))
-            yield units, self.peaks.read(range(self.peaks.count), units).T
-
-    @classmethod
-    def start(cls, name: str, maps: Tensor, grid: tuple[int, int], spool: Spool) -> "LayerMaps":
-        """Files for a layer whose first maps are known, (N, U, h, w)."""
-        units, h, w = maps.shape[1:]
-        return cls(
-            name=name,
-            layer_grid=None if (h, w) == (1, 1) else (h, w),
-            maps=spool.rows(f"maps {name}", (units, min(h, grid[0]), min(w, grid[1])), np.float32),
-            peaks=spool.rows(f"peaks {name}", (units,), np.float32),
-            smallest=np.full(units, np.inf, np.float32),
-            largest=np.full(units, -np.inf, np.float32),
-            total=np.zeros(units),
-            nonfinite=np.zeros(units, np.int64),
-        )
-
-    def add(self, maps: Tensor, grid: tuple[int, int]) -> None:
-        """Append the maps of further pictures, (N, U, h, w)."""
-        maps = maps.float()
-        finite = torch.isfinite(maps)
-        if not bool(finite.all()):
-            self.nonfinite += (~finite).sum((0, 2, 3)).cpu().numpy()
-            maps = torch.where(finite, maps, 0.0)
-        flat = maps.flatten(2)
-        peaks = flat.amax(2)
-        self.largest = np.maximum(self.largest, peaks.amax(0).cpu().numpy())
-        self.smallest = np.minimum(self.smallest, flat.amin((0, 2)).cpu().numpy())
-        for picture in flat.sum(2, dtype=torch.float64).cpu().numpy():
-            self.total += picture
-        self.peaks.append(peaks.cpu().numpy())
-        self.maps.append(at_most_grid(maps, grid).cpu().numpy())
-
-
-@dataclass
-class Marked:
-    """What is marked in all pictures, on the label grid.
-
-    Attributes
-    ----------
-    columns : Columns
-        What the numbers mean.
-    grid : tuple of int
-        (H, W).
-    planes : Rows
-        (N, K, H * W) int16, see `Columns.planes`.
-    holds : Rows
-        (N, columns) uint8: 1 where a picture, as a whole, counts for the column: where any cell holds the concept, or
-        where no cell is judged.
-    positions, pictures : int64 arrays, (32, columns)
-        By fold, how many positions and how many pictures as a whole count for each column.
-    further : list of Rows
-        (N, H * W) int16 each: planes of categories that have several.
-    """
-
-    columns: Columns
-    grid: tuple[int, int]
-    planes: Rows
-    holds: Rows
-    positions: npt.NDArray[np.int64]
-    pictures: npt.NDArray[np.int64]
-    spool: Spool
-    further: list[Rows] = field(default_factory=list)
-
-    @classmethod
-    def start(cls, columns: Columns, grid: tuple[int, int], spool: Spool) -> "Marked":
-        """Files for label planes."""
-        cells = grid[0] * grid[1]
-        return cls(
-            columns,
-            grid,
-            planes=spool.rows("planes", (len(columns.categories), cells), np.int16),
-            holds=spool.rows("holds", (columns.count,), np.uint8),
-            positions=np.zeros((FOLDS, columns.count), np.int64),
-            pictures=np.zeros((FOLDS, columns.count), np.int64),
-            spool=spool,
-        )
-
-    def add(self, batch: Batch) -> None:
-        """Append the planes of further pictures."""
-        own, first = len(self.columns.categories), self.planes.count
-        counted = np.zeros((len(batch.planes), self.columns.count), np.int64)
-        for number, planes in enumerate(batch.planes):
-            counted[number] = np.bincount(planes.ravel(), minlength=self.columns.count)
-            for extra, plane in enumerate(planes[own:]):
-                if extra == len(self.further):
-                    self.further.append(self.spool.rows(f"planes {extra}", self.planes.shape[1:], np.int16))
-                self.further[extra].put(first + number, plane[None])
-        concepts = 1 + len(self.columns.concepts)
-        holds = counted > 0
-        holds[:, concepts:] = counted[:, concepts:] == self.planes.shape[1]
-        np.add.at(self.positions, batch.folds, counted)
-        np.add.at(self.pictures, batch.folds, holds)
-        self.holds.append(holds.astype(np.uint8))
-        self.planes.append(np.stack([planes[:own] for planes in batch.planes]))
-
-    def by_fold(self, *, grid: bool) -> npt.NDArray[np.int64]:
-        """What counts for each column by fold: positions of the grid, or else whole pictures, (32, columns)."""
-        return self.positions if grid else self.pictures
-
-    def held(self, pictures: Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Columns that some pictures count for as a whole, (pictures, columns)."""
-        distinct, place = np.unique(pictures, return_inverse=True)
-        return self.holds.read(distinct).astype(np.int64)[place]
-
-    def reader(self) -> "ReadPlanes":
-        """A function that reads the planes of some pictures; what is small is read once and kept."""
-        files = [self.planes, *self.further]
-        if self.planes.count * sum(file.row_bytes for file in files) > KEPT_PLANES:
-            return self.read
-        kept = self.read(range(self.planes.count))
-        return lambda pictures: kept[np.asarray(pictures)]
-
-    def read(self, pictures: Sequence[int] | npt.NDArray[np.int64] | range) -> npt.NDArray[np.int16]:
-        """Planes of some pictures, (pictures, L, H * W)."""
-        planes = [self.planes.read(pictures), *(rows.read(pictures)[:, None] for rows in self.further)]
-        return np.concatenate(planes, axis=1) if len(planes) > 1 else planes[0]
-
-
-ReadPlanes = Callable[[Sequence[int] | npt.NDArray[np.int64] | range], npt.NDArray[np.int16]]
-
-
-@dataclass
-class Observed:
-    """All that the one pass leaves behind.
-
-    Attributes
-    ----------
-    layers : dict of str to LayerMaps
-        By the names that were given, in that order.
-    marked : Marked
-        The label planes.
-    names, classes : list
-        Of the pictures that were read, in the order of the data set.
-    hashes : list of int
-        Where their folds come from.
-    annotated : list of int
-        For which categories each is annotated, as bits.
-    unread : list of Unread
-        Pictures that were left out.
-    notes : list of str
-        What the user should know.
-    thumbnails : Rows or None
-        (N, height, width, 3) uint8.
-    sha256 : str
-        Of everything that was read, the order of the pictures aside.
-    seconds : float
-        The pass took.
-    deviation : dict of str to float
-        With ``fast``: largest difference of an activation, as a share of the layer's largest.
-    """
-
-    layers: dict[str, LayerMaps]
-    marked: Marked
-    names: list[str] = field(default_factory=list)
-    classes: list[str | int | None] = field(default_factory=list)
-    hashes: list[int] = field(default_factory=list)
-    annotated: list[int] = field(default_factory=list)
-    digests: list[bytes] = field(default_factory=list)
-    unread: list[Unread] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    thumbnails: Rows | None = None
-    seconds: float = 0.0
-    deviation: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def pictures(self) -> int:
-        """Number of pictures that were read."""
-        return len(self.names)
-
-    @property
-    def folds(self) -> npt.NDArray[np.int64]:
-        """Fold of each picture, (N,)."""
-        return np.array([hash_ % FOLDS for hash_ in self.hashes], dtype=np.int64)
-
-    def judged(self, *, grid: bool) -> npt.NDArray[np.int64]:
-        """Positions of the grid, or else pictures, that are judged for each category by fold, (32, K)."""
-        marked = self.marked
-        each = marked.grid[0] * marked.grid[1] if grid else 1
-        pictures = np.bincount(self.folds, minlength=FOLDS)
-        left_out = marked.by_fold(grid=grid)[:, 1 + len(marked.columns.concepts) :]
-        judged: npt.NDArray[np.int64] = pictures[:, None] * each - left_out
-        return judged
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the data."""
-        return hashlib.sha256(b"".join(sorted(self.digests))).hexdigest()
 
 
 def as_maps(activation: Tensor, layer: str) -> Tensor:
@@ -354,7 +118,7 @@ def observe(
     observed = Observed({}, Marked.start(columns, grid, spool))
     observed.unread += [Unread(name, "not a picture file") for name in getattr(data, "not_pictures", ())]
     start = time.perf_counter()
-    run = _runner(net, layers, tap=tap, fast=reading.fast)
+    run = (_fast_runner if reading.fast else _runner)(net.model, layers, tap)
     stream = batches(
         data,
         columns,
@@ -368,20 +132,18 @@ def observe(
     with evaluating(net.model), progress(total, "looking", show=reading.show) as bar:
         for batch in stream:
             if batch.names:
-                maps = _forward(run, network_input(net, batch.pictures))
+                pictures = net.prepare(batch.pictures)
+                maps = run(pictures)
                 if not observed.layers:
                     _start(observed, maps, batch, total, reading)
+                    if reading.fast:
+                        observed.deviation = _deviation(_runner(net.model, layers, tap)(pictures), maps)
                 _add(observed, batch, maps)
             observed.unread += batch.unread
             bar.update(len(batch.names) + len(batch.unread))
     observed.seconds = time.perf_counter() - start
     _note_losses(observed, total)
     return observed
-
-
-def network_input(net: Network, pictures: Tensor) -> Tensor:
-    """What the network is shown for 8-bit pictures, (N, 3, height, width), on its device and in its number type."""
-    return net.preprocessing.normalise(pictures.to(net.device).float().div_(255)).to(net.dtype)
 
 
 def _start(observed: Observed, maps: dict[str, Tensor], batch: Batch, total: int, reading: Reading) -> None:
@@ -416,42 +178,52 @@ def _thumbnail_rows(pictures: Tensor, spool: Spool) -> Rows:
     return spool.rows("thumbnails", (pictures.shape[2] // factor, pictures.shape[3] // factor, 3), np.uint8)
 
 
-Runner = Callable[[Tensor], dict[str, Tensor]]
+Run = Callable[[Tensor], dict[str, Tensor]]
 
 
-def _runner(net: Network, layers: Sequence[str], *, tap: Tap, fast: bool) -> Callable[..., dict[str, Tensor]]:
-    """What the layers say to a batch, at full precision or fast."""
+def _runner(model: nn.Module, layers: Sequence[str], tap: Tap) -> Run:
+    """What the layers say to prepared pictures, as (N, U, h, w); errors of the pass as sentences."""
 
-    def run(pictures: Tensor, *, exact: bool = not fast) -> dict[str, Tensor]:
-        if not exact:
-            pictures = pictures.contiguous(memory_format=torch.channels_last)
-        with (
-            torch.autocast(pictures.device.type, torch.bfloat16, enabled=not exact and pictures.device.type != "cpu"),
-            record(net.model, list(layers), tap=tap) as recording,
-        ):
-            net.model(pictures)
+    def run(pictures: Tensor) -> dict[str, Tensor]:
+        with record(model, list(layers), tap=tap) as recording:
+            _pass(model, pictures)
         return {layer: as_maps(recording[layer], layer) for layer in layers}
 
     return run
 
 
-def _forward(run: Callable[..., dict[str, Tensor]], pictures: Tensor) -> dict[str, Tensor]:
-    size = "x".join(map(str, pictures.shape[2:]))
+def _fast_runner(model: nn.Module, layers: Sequence[str], tap: Tap) -> Run:
+    """The same from a copy of the network that computes in channels-last order, on a GPU in bfloat16."""
+    run = _runner(copy.deepcopy(model).to(memory_format=torch.channels_last), layers, tap)
+
+    def fast(pictures: Tensor) -> dict[str, Tensor]:
+        with torch.autocast(pictures.device.type, torch.bfloat16, enabled=pictures.device.type != "cpu"):
+            return run(pictures.contiguous(memory_format=torch.channels_last))
+
+    return fast
+
+
+def _deviation(exact: dict[str, Tensor], fast: dict[str, Tensor]) -> dict[str, float]:
+    """Largest difference of an activation, as a share of the layer's largest."""
+    return {
+        layer: float((fast[layer].float() - maps.float()).abs().max() / maps.float().abs().max().clamp(min=1e-30))
+        for layer, maps in exact.items()
+    }
+
+
+def _pass(model: nn.Module, pictures: Tensor) -> None:
+    size = f"{pictures.shape[2]} x {pictures.shape[3]}"
     try:
-        return run(pictures)
+        model(pictures)
     except UnitlensError:
         raise
-    except (torch.OutOfMemoryError, MemoryError):
-        raise UnitlensError(
-            f"{len(pictures)} pictures of {size} at a time do not fit in memory: lower --batch-size."
-        ) from None
-    except RuntimeError as error:
-        if "can't allocate memory" in str(error) or "not enough memory" in str(error):
+    except Exception as error:  # whatever the network's own code raises
+        if isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error):
             raise UnitlensError(
-                f"{len(pictures)} pictures of {size} at a time do not fit in memory: lower --batch-size."
+                f"{len(pictures)} pictures of {size} at a time do not fit in memory: lower --batch-size (batch_size=)."
             ) from None
         raise UnitlensError(
-            f"The network fails on pictures of {size} ({str(error).splitlines()[0]}): check --image-size."
+            f"The network fails on pictures of {size} ({told(error)}): check --image-size (image_size=)."
         ) from error
 
 
@@ -466,8 +238,8 @@ def _announce(observed: Observed, total: int, limit: int | None, *, show: bool) 
     if size > allowed:
         raise UnitlensError(
             f"The spool needs {in_bytes(size)} for {total} pictures, more than the {in_bytes(allowed)} allowed "
-            f"({in_bytes(free)} are free under {marked.spool.folder.parent}): choose fewer pictures (--limit), fewer or "
-            "coarser layers or a coarser --grid, or raise --spool-limit."
+            f"({in_bytes(free)} are free under {marked.spool.folder.parent}): choose fewer pictures (--limit), fewer "
+            "or coarser layers or a coarser --grid, or raise --spool-limit."
         )
     if show:
         tell(f"spooling {in_bytes(size)} under {marked.spool.folder.parent}, removed afterwards")

@@ -10,7 +10,7 @@ import numpy as np
 
 from unitlens.concepts import Data
 from unitlens.network import Network
-from unitlens.observation import LayerMaps, Observed
+from unitlens.observed import LayerMaps, Observed
 
 
 def describe_network(net: Network) -> dict[str, Any]:

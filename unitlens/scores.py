@@ -41,7 +41,9 @@ def iou(intersection: npt.ArrayLike, activated: npt.ArrayLike, concept: npt.Arra
 def share(part: npt.ArrayLike, whole: npt.ArrayLike) -> Floats:
     """Part of whole, 0 where the whole is empty."""
     part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
-    return np.divide(part, whole, out=np.zeros(np.broadcast_shapes(part.shape, whole.shape)), where=whole != 0)
+    return np.asarray(
+        np.divide(part, whole, out=np.zeros(np.broadcast_shapes(part.shape, whole.shape)), where=whole != 0)
+    )
 
 
 class Overlap(NamedTuple):

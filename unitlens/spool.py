@@ -13,6 +13,11 @@ import numpy.typing as npt
 from unitlens.errors import UnitlensError
 
 
+def _bytes_of(array: npt.NDArray[Any]) -> memoryview:
+    """The memory of a contiguous array."""
+    return array.reshape(-1).view(np.uint8).data
+
+
 class Rows:
     """Rows of one shape and type in a file.
 
@@ -59,7 +64,7 @@ class Rows:
         """Write rows from number ``first`` on; rows that were passed over hold zeros."""
         if not len(rows):
             return
-        content = memoryview(np.ascontiguousarray(rows, self.dtype)).cast("B")
+        content = _bytes_of(np.ascontiguousarray(rows, self.dtype))
         offset = first * self.row_bytes
         with _writing(self._folder):
             while content:
@@ -87,10 +92,10 @@ class Rows:
         size = out[0].nbytes if len(rows) else 0
         start = 0 if part is None else part.start * (self.row_bytes // max(self.shape[0], 1))
         if isinstance(rows, range) and rows.step == 1 and size == self.row_bytes:
-            self._fill(memoryview(out.reshape(-1)).cast("B"), rows.start * self.row_bytes)
+            self._fill(_bytes_of(out), rows.start * self.row_bytes)
             return out
         for into, row in zip(out.reshape(len(rows), -1), rows, strict=True):
-            self._fill(memoryview(into).cast("B"), int(row) * self.row_bytes + start)
+            self._fill(_bytes_of(into), int(row) * self.row_bytes + start)
         return out
 
     def _fill(self, into: memoryview, offset: int) -> None:

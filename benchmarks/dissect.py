@@ -1,0 +1,104 @@
+"""What a dissection costs: its time over that of a bare forward pass over the same loader, in one run.
+
+    python benchmarks/dissect.py --network resnet18 --pictures 1000 --runs 5
+
+Pictures are JPEG files of 224 pixels with 90 concepts in 3 label planes, drawn here; the label grid is 56 x 56. Both are
+run in turn, on one thread, and the medians are compared. Weights are random, which costs the same.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+import unitlens as ul
+from unitlens.data import Columns, batches
+from unitlens.network import Network, evaluating
+
+LAYERS = {"resnet18": "layer4", "vgg16": "features.28", "resnet50": "layer4"}
+CATEGORIES = ("object", "part", "material")
+GRID = (56, 56)
+
+
+def draw_folder(folder: Path, pictures: int) -> None:
+    """An annotated folder of smooth random pictures, 30 concepts in each of three categories."""
+    rng = np.random.default_rng(0)
+    (folder / "images").mkdir(parents=True)
+    rows = [f"{category},{label},{category} {label}" for category in CATEGORIES for label in range(1, 31)]
+    (folder / "concepts.csv").write_text("category,label,name\n" + "\n".join(rows) + "\n")
+    for number in range(pictures):
+        coarse = rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)
+        picture = np.asarray(Image.fromarray(coarse).resize((224, 224), Image.Resampling.BICUBIC)).astype(np.int16)
+        noisy = (picture + rng.integers(-12, 13, picture.shape)).clip(0, 255).astype(np.uint8)
+        Image.fromarray(noisy).save(folder / "images" / f"{number:05}.jpg", quality=90)
+        for category in CATEGORIES:
+            path = folder / "labels" / category / f"{number:05}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            labels = rng.integers(0, 31, (6, 6), dtype=np.uint8).repeat(38, 0).repeat(38, 1)[:224, :224]
+            Image.fromarray(labels).save(path)
+
+
+def bare(net: Network, data: ul.Data, batch_size: int) -> float:
+    """Seconds of the forward pass alone, over the same loader."""
+    start = time.perf_counter()
+    loader = batches(data, Columns.of(data.concepts), net.preprocessing, grid=GRID, batch_size=batch_size)
+    with evaluating(net.model):
+        for batch in loader:
+            net.model(net.prepare(batch.pictures))
+    return time.perf_counter() - start
+
+
+def ours(net: Network, data: ul.Data, layer: str, batch_size: int, *, evidence: bool, report: bool) -> float:
+    """Seconds of a dissection."""
+    start = time.perf_counter()
+    result = ul.dissect(
+        net, layer, data, grid=GRID, batch_size=batch_size, evidence=evidence, exemplars=8 if report else 0
+    )
+    if report:
+        with tempfile.TemporaryDirectory() as folder:
+            ul.report(Path(folder) / "run", result)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Measure, and print a line for each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", default="resnet18", choices=sorted(LAYERS))
+    parser.add_argument("--pictures", type=int, default=1000)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--only", choices=["statistics", "evidence", "report"], help="Leave out the others.")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    net, layer = ul.load(options.network, weights="none"), LAYERS[options.network]
+    kinds = {
+        "statistics": {"evidence": False, "report": False},
+        "evidence": {"evidence": True, "report": False},
+        "report": {"evidence": False, "report": True},
+    }
+    kinds = {name: kind for name, kind in kinds.items() if options.only in (None, name)}
+    with tempfile.TemporaryDirectory() as folder:
+        draw_folder(Path(folder) / "data", options.pictures)
+        data = ul.annotated(Path(folder) / "data")
+        bare(net, data, options.batch_size)
+        ratios: dict[str, list[float]] = {name: [] for name in kinds}
+        for run in range(options.runs):
+            for name, kind in kinds.items():
+                reference = bare(net, data, options.batch_size)
+                taken = ours(net, data, layer, options.batch_size, **kind)
+                ratios[name].append(taken / reference)
+                print(f"run {run + 1} {name}: {taken:.1f} s / {reference:.1f} s = {taken / reference:.3f}", flush=True)
+    for name, values in ratios.items():
+        spread = f"{min(values):.3f} to {max(values):.3f}"
+        print(
+            f"{options.network} {layer}, {options.pictures} pictures, {name}: {statistics.median(values):.3f} ({spread})"
+        )
+
+
+if __name__ == "__main__":
+    main()
