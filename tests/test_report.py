@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from unitlens.cards import VERDICTS, concept_id, number, percent, unit_id
-from unitlens.report import render_report, write_report
+from unitlens.rendering import render_report, write_report
 from unitlens.views import concept_shares
 
 made_up_run = runpy.run_path(str(Path(__file__).with_name("reporting.py")))["made_up_run"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from unitlens.cards import concept_id, unit_id
-from unitlens.report import write_report
+from unitlens.rendering import write_report
 
 made_up_run = runpy.run_path(str(Path(__file__).with_name("reporting.py")))["made_up_run"]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

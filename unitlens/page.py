@@ -43,6 +43,6 @@ def write_page(folder: Path, files: RunFiles) -> Path:
 
 def render_page(files: RunFiles) -> str:
     """The page of a run as text."""
-    from unitlens.report import render_report
+    from unitlens.rendering import render_report
 
     return render_report(info=files.info, units=files.units, exemplars=files.exemplars, strips=files.strips)

@@ -1,0 +1,145 @@
+"""The page: one self-contained HTML file that shows a run, with nothing to fetch and nothing to install."""
+
+import base64
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unitlens import views
+from unitlens.cards import VERDICTS, Card, Strips, make_cards, number, percent, scale_top
+from unitlens.figures import category_colours
+
+if TYPE_CHECKING:
+    import jinja2
+    import pandas as pd
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render_report(*, info: Mapping[str, Any], units: "pd.DataFrame", exemplars: "pd.DataFrame", strips: Strips) -> str:
+    """Make the page of a run.
+
+    Parameters
+    ----------
+    info : mapping
+        ``run.json``: network, data, settings, layers, warnings.
+    units : DataFrame
+        ``units.csv``, one row a unit; columns of the evidence may be missing or empty.
+    exemplars : DataFrame
+        ``exemplars.csv``: layer, unit, rank, picture, value. May be empty.
+    strips : mapping of (layer, unit) to bytes
+        What `unitlens.sprites.draw_strip` returned, tiles in the order of the ranks. May be empty, or lack units.
+
+    Returns
+    -------
+    str
+        HTML. It makes no request of any kind, and a policy in its head forbids any; names of concepts, pictures and
+        layers are text, whatever they hold.
+    """
+    min_iou = float(info["settings"]["min_iou"])
+    top = scale_top(units, min_iou)
+    cards = make_cards(units, exemplars, strips, top=top)
+    concepts = views.concept_views(cards, info)
+    chart = views.chart(units)
+    categories = [card.category for card in cards if card.concept is not None]
+    categories += [concept["category"] for concept in info["data"]["concepts"]]
+    colours = category_colours(categories)
+    scripts = {name: (_TEMPLATES / name).read_text(encoding="utf-8") for name in ("first.js", "report.js")}
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            info=info,
+            cards=cards,
+            concepts=concepts,
+            chart=chart,
+            tallest=max((bar.detectors + bar.others for group in chart for bar in group.bars), default=1),
+            colours=list(colours.values()),
+            colour_of={category: f"c{place}" for place, category in enumerate(colours)},
+            counts=_counts(cards),
+            layers=[(layer, _counts([card for card in cards if card.layer == layer])) for layer in info["layers"]],
+            without=_without(info, cards),
+            verdicts={name: text for name, text in VERDICTS.items() if any(card.verdict == name for card in cards)},
+            evidence=any(card.chance is not None for card in cards),
+            pale=any(bar.others for group in chart for bar in group.bars),
+            bars=sum(len(group.bars) for group in chart),
+            gridless=[layer for layer, own in info["layers"].items() if own["grid"] is None],
+            min_iou=min_iou,
+            min_place=100 * min_iou / top,
+            top=top,
+            policy=_policy(scripts.values()),
+            scripts=scripts,
+            style=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
+        )
+    )
+
+
+def write_report(
+    path: str | os.PathLike[str],
+    *,
+    info: Mapping[str, Any],
+    units: "pd.DataFrame",
+    exemplars: "pd.DataFrame",
+    strips: Strips,
+) -> None:
+    """Write the page of a run to a file, whole: what stood there before is replaced at once or not at all.
+
+    Parameters
+    ----------
+    path : path
+        Where; its folder exists.
+    info, units, exemplars, strips
+        As for `render_report`.
+    """
+    target = Path(path)
+    text = render_report(info=info, units=units, exemplars=exemplars, strips=strips)
+    unfinished = target.with_name(f".{target.name}-{os.getpid()}.tmp")
+    try:
+        # a name that is no Unicode (possible on Linux) must not cost the page
+        unfinished.write_text(text, encoding="utf-8", errors="replace", newline="\n")
+        os.replace(unfinished, target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _counts(cards: Iterable[Card]) -> dict[str, int]:
+    """How many units, detectors, unique concepts of detectors, silent and nonfinite units."""
+    own = list(cards)
+    detectors = [card for card in own if card.detector]
+    return {
+        "units": len(own),
+        "detectors": len(detectors),
+        "concepts": len({card.concept_id for card in detectors}),
+        "silent": sum(card.verdict == "silent" for card in own),
+        "nonfinite": sum(card.verdict == "nonfinite" for card in own),
+    }
+
+
+def _without(info: Mapping[str, Any], cards: Iterable[Card]) -> list[views.Share]:
+    """The concepts that are no unit's label."""
+    labels = {(card.category, card.concept) for card in cards}
+    return [share for share in views.concept_shares(info) if (share.category, share.concept) not in labels]
+
+
+def _policy(scripts: Iterable[str]) -> str:
+    """What the page may do: show pictures that it holds, run its own scripts, and nothing else."""
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    own = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {own}"
+
+
+def _environment() -> "jinja2.Environment":
+    """Templates that escape every value, and stop at a name that is not there."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "percent": percent}
+    return environment
