@@ -1,0 +1,61 @@
+"""A world of coloured blocks whose colour is their label, and networks that see it."""
+
+import os
+
+import numpy as np
+from PIL import Image
+
+COLOURS = np.array([[90, 90, 90], [255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
+CONCEPTS = "category,label,name\ncolor,1,red\ncolor,2,green\ncolor,3,blue\n"
+
+NET = """
+import torch
+from torch import nn
+
+
+def build():
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    with torch.no_grad():  # units for red, green and blue, and a dead one
+        net[0].weight.copy_(torch.tensor([[1.0, -1, -1], [-1, 1, -1], [-1, -1, 1], [0, 0, 0]])[:, :, None, None])
+        net[0].bias.zero_()
+        net[4].weight.copy_(torch.eye(3, 4))
+        net[4].bias.zero_()
+    return net
+
+
+def broken():
+    net = build()
+    with torch.no_grad():
+        net[0].bias[1] = float("nan")
+    return net
+
+
+def one_layer():
+    return nn.Conv2d(3, 2, 1)
+"""
+
+
+def blocks(seed, size=32, cells=4):
+    """A picture of coloured blocks of many shades, and the label of each pixel."""
+    rng = np.random.default_rng(seed)
+    side = size // cells
+    labels = rng.integers(0, 4, (cells, cells)).repeat(side, 0).repeat(side, 1).astype(np.uint8)
+    shade = rng.uniform(0.5, 1, (size, size, 1))
+    return (COLOURS[labels] * shade).astype(np.uint8), labels
+
+
+def write_world(root, pictures=8):
+    """An annotated folder of such pictures."""
+    (root / "images").mkdir(parents=True)
+    (root / "labels" / "color").mkdir(parents=True)
+    for number in range(pictures):
+        picture, labels = blocks(number)
+        Image.fromarray(picture).save(root / "images" / f"{number:02}.png")
+        Image.fromarray(labels).save(root / "labels" / "color" / f"{number:02}.png")
+    (root / "concepts.csv").write_text(CONCEPTS)
+    return root
+
+
+def everything_below(folder):
+    """Paths of all files and folders in a folder."""
+    return {os.path.relpath(path, folder) for path in folder.rglob("*")}

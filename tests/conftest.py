@@ -1,0 +1,73 @@
+"""A coloured world, networks that see it, a run on it, and the command line."""
+
+import warnings
+from typing import NamedTuple
+
+import pytest
+
+import unitlens as ul
+from tests.coloured import NET, write_world
+
+
+@pytest.fixture
+def world(tmp_path):
+    return write_world(tmp_path / "world")
+
+
+@pytest.fixture(scope="session")
+def net_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("nets") / "net.py"
+    path.write_text(NET)
+    return path
+
+
+@pytest.fixture
+def net(net_file):
+    return ul.load(f"{net_file}:build", image_size=32, mean=(0, 0, 0), std=(1, 1, 1))
+
+
+@pytest.fixture(scope="session")
+def dissection(net_file, tmp_path_factory):
+    """A dissection of two layers, one of them without a grid; not to be changed."""
+    folder = write_world(tmp_path_factory.mktemp("dissected") / "world")
+    net = ul.load(f"{net_file}:build", image_size=32, mean=(0, 0, 0), std=(1, 1, 1))
+    return ul.dissect(net, ["0", "4"], folder, quantile=0.15)
+
+
+@pytest.fixture(scope="session")
+def run_folder(dissection, tmp_path_factory):
+    """The same, saved with its page; not to be changed."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    ul.report(folder, dissection)
+    return folder
+
+
+class Said(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def shell(capsys, tmp_path, monkeypatch):
+    """The command line in this process, in a folder of its own, with every warning shown as it would be."""
+    from unitlens.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            with pytest.raises(SystemExit) as stopped:
+                main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Said(stopped.value.code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def sees(net_file):
+    """What `dissect` needs to show the coloured world to the network of the file."""
+    how = ("--image-size", 32, "--mean", 0, "--std", 1, "--quantile", 0.1, "--workers", 0)
+    return (f"{net_file}:build", "--layer", "0", *how)
