@@ -121,14 +121,14 @@ class Columns:
         return np.stack(first + further) if first else np.zeros((0, grid[0] * grid[1]), np.int16)
 
     def _sampled(
-        self, plane: Any, category: str, example: Example, fit: Fit, grid: tuple[int, int]
+        self, given: Any, category: str, example: Example, fit: Fit, grid: tuple[int, int]
     ) -> npt.NDArray[np.int16]:
         """Column of every cell; -1 where not judged."""
-        plane = _as_plane(plane, category, example)
+        plane = _as_plane(given, category, example)
         column_of = self._lookup(category, plane.dtype)
         stray = column_of.take(plane, mode="wrap") == _STRAY  # of the whole map: the same error on every grid
         if stray.any():
-            labels = np.unique(plane[stray]).tolist()
+            labels = np.unique(np.asarray(given)[stray]).tolist()
             raise UnitlensError(
                 f"The {category} label map of {example.name} holds the label{'s' * (len(labels) > 1)} "
                 f"{', '.join(map(str, labels[:5]))}{', ...' * (len(labels) > 5)}, which no concept of {category} has: "
