@@ -1,0 +1,100 @@
+"""Options that several commands share, and what their values may be."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
+    """Three numbers such as 0.485,0.456,0.406."""
+
+    name = "R,G,B"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        """Read them, one for each colour; a single number stands for all three."""
+        try:
+            numbers = tuple(float(part) for part in str(value).split(","))
+        except ValueError:
+            numbers = ()
+        if len(numbers) == 1:
+            numbers *= 3
+        if len(numbers) != 3:
+            self.fail(f"{value!r} is not three numbers such as 0.485,0.456,0.406", param, ctx)
+        return numbers
+
+
+class Size(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
+    """One number, or rows and columns such as 56x42."""
+
+    name = "N|HxW"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Read it as (rows, columns)."""
+        if isinstance(value, tuple):
+            return value
+        parts = str(value).lower().split("x")
+        if len(parts) > 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+            self.fail(f"{value!r} is not a size such as 56 or 56x42 (rows x columns)", param, ctx)
+        return int(parts[0]), int(parts[-1])
+
+
+class Bytes(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
+    """A number of bytes such as 20GB."""
+
+    name = "BYTES"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read it."""
+        text = str(value).strip().lower()
+        number = text.rstrip("bkmgt ")
+        unit = text[len(number) :].strip().removesuffix("b")
+        try:
+            return int(float(number) * 1000 ** ["", "k", "m", "g", "t"].index(unit))
+        except ValueError:
+            self.fail(f"{value!r} is not a number of bytes such as 20GB", param, ctx)
+
+
+def options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Return several options as one decorator, in the order in which they are listed."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+network_options = options(
+    click.option(
+        "--weights", metavar="W", help="DEFAULT (torchvision's, downloaded), a .safetensors, .pt or .pth file, or none."
+    ),
+    click.option("--image-size", type=Size(), help="The network's input; pictures are squashed to it."),
+    click.option("--resize", type=click.IntRange(1), help="Scale the shorter side to this, then crop the centre."),
+    click.option("--mean", type=Numbers(), help="Subtracted from colours in [0, 1]."),
+    click.option("--std", type=Numbers(), help="Divided by, after that."),
+    click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, mps."),
+    click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of everything that is drawn."),
+)
+
+picture_options = options(
+    click.option("--data", metavar="DATA", help="An annotated folder, or bundled:scenes."),
+    click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N pictures."),
+    click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True),
+    click.option(
+        "--workers", type=click.IntRange(0), help="Processes that decode pictures. [one less than cores, up to 4]"
+    ),
+    click.option("--threads", type=click.IntRange(1), help="Threads of the arithmetic. [torch's own choice]"),
+    click.option("--strict", is_flag=True, help="A picture that cannot be read ends the run."),
+)
+
+output_options = options(
+    click.option("--out", type=click.Path(path_type=Path), default=Path("run"), show_default=True, metavar="RUN"),
+    click.option("--overwrite", is_flag=True, help="Replace a run that is there."),
+)
+
+quiet_option = click.option("--quiet", is_flag=True, help="Say only what is wrong.")

@@ -1,0 +1,106 @@
+"""What several commands do: load what was named, save what came out, and set tables in lines."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from unitlens.errors import UnitlensError, did_you_mean
+
+
+def prepare(threads: int | None, workers: int | None) -> int:
+    """Set the threads; how many workers there will be."""
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    return min(4, max(0, (os.cpu_count() or 1) - 1)) if workers is None else workers
+
+
+def load_network(model: str, options: dict[str, Any]) -> Any:
+    """The network, with the options that are its own taken out; the seed stays, it is the run's too."""
+    from unitlens.network import load
+
+    own = {name: options.pop(name) for name in ("weights", "image_size", "resize", "mean", "std", "device")}
+    return load(model, seed=options["seed"], **own)
+
+
+def open_pictures(model: str, data: str | None, limit: int | None, seed: int) -> Any:
+    """The pictures that were named, or those that come with a bundled network."""
+    from unitlens.sources import open_data
+
+    if data is None and not model.startswith("bundled:"):
+        raise UnitlensError("No pictures were named: say --data FOLDER (an annotated folder) or --data bundled:scenes.")
+    return open_data(data or model, pictures=limit, seed=seed)
+
+
+def publish(result: Any, out: Path, *, overwrite: bool) -> Path:
+    """Save a dissection and its page; the page's path."""
+    from unitlens.page import report
+
+    return report(out, result, overwrite=overwrite)
+
+
+def summary(result: Any) -> str:
+    """What was found, in a sentence."""
+    table, detectors = result.table(), result.detectors()
+    unique = len(detectors[["category", "concept"]].drop_duplicates())
+    silent = int(table["silent"].sum())
+    return (
+        f"{len(detectors)} of {len(table)} units are detectors, of {unique} concepts in "
+        f"{detectors['category'].nunique()} categories" + (f"; {silent} are silent" if silent else "")
+    )
+
+
+def unit_lines(result: Any, *, concept: str | None = None, sort: str = "iou", rows: int | None = None) -> str:
+    """The table of a dissection as lines of text.
+
+    Parameters
+    ----------
+    result : Dissection
+    concept : str, optional
+        Units that match it, by their IoU with it.
+    sort : str
+        A column; numbers fall, words rise.
+    rows : int, optional
+        How many rows; all.
+    """
+    table = result.table()
+    if sort not in table.columns:
+        raise UnitlensError(
+            f"There is no column {sort!r} in units.csv to sort by{did_you_mean(sort, table.columns)}; there are "
+            f"{', '.join(table.columns)}."
+        )
+    shown = ["layer", "unit", "concept", "category", "iou", "heldout_iou", "chance_iou", "verdict"]
+    if concept is not None:
+        wanted = result.units_for(concept)
+        table = table.set_index("unit", drop=False).loc[wanted]
+        table.insert(0, "iou_with", result.scores("iou")[wanted, result.column(concept)])
+        shown.insert(2, "iou_with")
+    numeric = table[sort].dtype.kind in "fiub"
+    table = (
+        table
+        if concept is not None and sort == "iou"
+        else table.sort_values(sort, ascending=not numeric, kind="stable")
+    )
+    shown += [] if sort in shown else [sort]
+    table = table[shown].head(rows) if rows else table[shown]
+    cells = [[cell(value) for value in row] for row in table.itertuples(index=False)]
+    return aligned([tuple(table.columns), *map(tuple, cells)])
+
+
+def cell(value: Any) -> str:
+    """A value as it is shown in a table; nothing for what is missing."""
+    import pandas as pd
+
+    if pd.isna(value):
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def aligned(rows: Sequence[tuple[str, ...]]) -> str:
+    """Rows as lines, their columns padded to one width."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
