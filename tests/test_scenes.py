@@ -7,7 +7,7 @@ import torch
 from unitlens import bundled
 from unitlens.concepts import Data
 from unitlens.errors import UnitlensError
-from unitlens.scenes import Scenes, train
+from unitlens.scenes import Scenes, staging, train
 from unitlens.scenes.canvas import Canvas
 from unitlens.scenes.textures import textures
 from unitlens.scenes.words import CATEGORIES, COLORS, MATERIALS, PALETTE
@@ -130,6 +130,14 @@ def test_one_stroke_paints_the_picture_and_every_plane():
     assert (reddish[~inside] < 60).all()
 
 
+def test_enough_of_the_things_that_make_a_scene_are_drawn():
+    canvas = Canvas(np.random.default_rng(0))
+    draws = [staging.some(canvas, 2, a=0.3, b=0.3, c=0.3) for _ in range(200)]
+    assert min(map(len, draws)) == 2
+    assert set().union(*draws) == {"a", "b", "c"}
+    assert all(any(name not in drawn for drawn in draws) for name in "abc")
+
+
 def test_another_size_shows_the_same_place():
     small, large = Scenes(12)[7], Scenes(12, size=224)[7]
     same = large.planes["object"][0][1::2, 1::2] == small.planes["object"][0]
@@ -210,6 +218,16 @@ def test_training_learns_and_is_repeatable():
     with torch.inference_mode():
         losses = [float(torch.nn.functional.cross_entropy(net(train.prepared(pictures)), classes)) for net in nets]
     assert losses[-1] < 0.9 * losses[0]
+
+
+def test_units_that_say_the_same_are_alike_and_evidence_is_weight_times_activation():
+    maps = torch.zeros(2, 3, 4, 4)
+    maps[0, 0], maps[0, 1], maps[1, 2] = 1, 5, 2
+    assert train.likeness(maps).item() == pytest.approx(2 / 3)
+    net = bundled.scene_net(weights="none")
+    units = torch.rand(5, 128)
+    expected = sum((net.classify.weight[c].abs() * unit).sum() for c in range(12) for unit in units) / 5 / 12
+    assert train.evidence(net, units).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_folding_changes_nothing():

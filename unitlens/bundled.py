@@ -56,19 +56,18 @@ class SceneNet(nn.Module):
         Tensor, (N, 12)
             Logits, in the order of ``CLASSES``.
         """
-        scores: Tensor = self.classify(self.pooled(pictures))
+        scores: Tensor = self.classify(self.flatten(self.pool(self.units(pictures))))
         return scores
 
-    def pooled(self, pictures: Tensor) -> Tensor:
-        """The mean of each of ``relu6``'s units over the grid, (N, 128)."""
+    def units(self, pictures: Tensor) -> Tensor:
+        """What ``relu6`` says, (N, 128, height / 8, width / 8)."""
         x = self.relu1(self.conv1(pictures))
         x = self.relu2(self.conv2(x))
         x = self.relu3(self.conv3(x))
         x = self.relu4(self.conv4(x))
         x = self.relu5(self.conv5(x))
-        x = self.relu6(self.conv6(x))
-        means: Tensor = self.flatten(self.pool(x))
-        return means
+        maps: Tensor = self.relu6(self.conv6(x))
+        return maps
 
 
 def scene_net(*, weights: str | None = None, seed: int = 0) -> SceneNet:

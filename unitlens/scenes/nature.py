@@ -203,3 +203,10 @@ def hay_bale(c: Canvas, x: float, y: float, s: float) -> None:
     c.disc(straw, x, y - 0.5 * s, 0.5 * s)
     c.disc(straw.but(tone=0.86), x, y - 0.5 * s, 0.3 * s)
     c.disc(straw, x, y - 0.5 * s, 0.16 * s)
+
+
+def path(c: Canvas, top: float) -> None:
+    """A path of sand that winds from ``top`` to the lower edge."""
+    x, turn = c.between(30, 82), c.between(-20, 20)
+    mark = c.mark("path", c.pick("brown", "yellow", "grey"), material="sand")
+    c.polygon(mark, (x - 1, top), (x + 1, top), (x + turn + 22, WORLD), (x + turn - 12, WORLD))

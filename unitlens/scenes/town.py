@@ -261,3 +261,13 @@ def ball(c: Canvas, x: float, y: float, s: float) -> None:
     c.shadow(x + 0.1 * s, y, 0.6 * s, 0.14 * s)
     c.disc(c.mark("ball", c.pick(*PAINTS)), x, y - 0.5 * s, 0.5 * s)
     c.disc(c.mark("ball", c.pick(*PAINTS)), x, y - 0.5 * s, 0.2 * s, 0.5 * s)
+
+
+def towel_on_sand(c: Canvas, x: float, y: float, s: float) -> None:
+    """A striped towel, lying."""
+    one, two = (c.mark("towel", c.pick(*COLORS), material="fabric") for _ in range(2))
+    for i in range(5):
+        left, right = x + (i / 5 - 0.5) * 1.9 * s, x + ((i + 1) / 5 - 0.5) * 1.9 * s
+        c.polygon(
+            (one, two)[i % 2], (left, y), (left + 0.35 * s, y - 0.5 * s), (right + 0.35 * s, y - 0.5 * s), (right, y)
+        )

@@ -6,13 +6,13 @@ import numpy as np
 
 from unitlens.concepts import Concept, Example
 from unitlens.errors import UnitlensError, did_you_mean
-from unitlens.scenes import indoors, outdoors
+from unitlens.scenes import coast, indoors, outdoors
 from unitlens.scenes.canvas import Canvas
 from unitlens.scenes.words import CONCEPTS
 
 PLACES: Mapping[str, Callable[[Canvas], None]] = {
-    "beach": outdoors.beach,
-    "harbour": outdoors.harbour,
+    "beach": coast.beach,
+    "harbour": coast.harbour,
     "ski_slope": outdoors.ski_slope,
     "forest": outdoors.forest,
     "campsite": outdoors.campsite,
