@@ -95,6 +95,11 @@ class Scenes:
         path = f"{self.split}-{self.seed}/{index:06d}-{name}.png"
         return Example(picture, {category: [plane] for category, plane in planes.items()}, path, name)
 
+    @property
+    def source(self) -> str:
+        """What ``--data`` takes to draw them."""
+        return "bundled:scenes"
+
     def __repr__(self) -> str:
         return (
             f"Scenes({len(self)} pictures of {self.size} x {self.size}, {len(PLACES)} classes, "
