@@ -1,0 +1,117 @@
+"""Readers: data sets on disk in the formats that people have, each as annotated pictures.
+
+A format is recognised by its layout (`recognised`), or named. All readers give a `MarkedPictures`; none downloads,
+unpickles, or leaves the folder that it was given.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.readers.ade20k import is_ade20k, open_ade20k
+from unitlens.readers.ade20k_full import is_ade20k_full, open_ade20k_full
+from unitlens.readers.broden import is_broden, open_broden
+from unitlens.readers.cityscapes import is_cityscapes, open_cityscapes
+from unitlens.readers.coco import is_coco, open_coco
+from unitlens.readers.colored import is_colored, open_colored
+from unitlens.readers.files import subfolders
+from unitlens.readers.marked import MarkedPictures
+from unitlens.readers.openimages import is_openimages, open_openimages
+from unitlens.readers.pascal import is_pascal_context, is_pascal_part, open_pascal_context, open_pascal_part
+from unitlens.readers.plain import is_pictures, open_pictures, pictures_only
+from unitlens.readers.voc import is_voc, open_voc
+
+__all__ = ["FORMATS", "MarkedPictures", "open_format", "pictures_only", "recognised"]
+
+
+class _Open(Protocol):
+    def __call__(self, root: Path, /, *, split: str | None = None) -> MarkedPictures: ...
+
+
+class Format(NamedTuple):
+    """A layout on disk: whether a folder has it, how it is opened, and what it needs, in words."""
+
+    matches: Callable[[Path], bool]
+    open: _Open
+    needs: str
+
+
+FORMATS = {
+    "broden": Format(is_broden, open_broden, "index.csv, label.csv, category.csv and images/"),
+    "ade20k": Format(is_ade20k, open_ade20k, "objectInfo150.txt, images/ and annotations/"),
+    "ade20k-full": Format(is_ade20k_full, open_ade20k_full, "images/ with NAME_seg.png beside NAME.jpg"),
+    "cityscapes": Format(is_cityscapes, open_cityscapes, "leftImg8bit/, and gtFine/ or gtCoarse/"),
+    "voc": Format(is_voc, open_voc, "JPEGImages/ and SegmentationClass/"),
+    "pascal-context": Format(is_pascal_context, open_pascal_context, "JPEGImages/, labels.txt and trainval/"),
+    "pascal-part": Format(is_pascal_part, open_pascal_part, "JPEGImages/, Annotations_Part/ and part2ind.m"),
+    "colored": Format(is_colored, open_colored, "label_colors.txt or class_dict.csv, and pictures and masks"),
+    "openimages": Format(is_openimages, open_openimages, "a CSV file with MaskPath, ImageID and LabelName"),
+    "coco": Format(is_coco, open_coco, "lists such as annotations/instances_val2017.json"),
+    "pictures": Format(is_pictures, open_pictures, "pictures"),
+}
+"""Every format by the name that ``--data-format`` takes. "pictures" is never recognised, only named."""
+
+
+class Recognised(NamedTuple):
+    """A format, and the folder that has its layout: the one that was given, or the only one in it that does."""
+
+    format: str
+    root: Path
+
+
+def recognised(root: Path) -> Recognised | None:
+    """Recognise a data set by its layout.
+
+    Parameters
+    ----------
+    root : Path
+        The folder. If it has none of the layouts, its subfolders are looked at (``VOCdevkit/VOC2012``).
+
+    Returns
+    -------
+    Recognised or None
+
+    Raises
+    ------
+    UnitlensError
+        If it has several layouts, or several of its subfolders have one.
+    """
+    own = _layouts(root)
+    if len(own) > 1:
+        raise UnitlensError(
+            f"{root} could be {' or '.join(own)}: say which with --data-format (format=), or stack them, each opened "
+            "by itself."
+        )
+    if own:
+        return Recognised(own[0], root)
+    inner = [(root / name, found) for name in subfolders(root) if (found := _layouts(root / name))]
+    if len(inner) > 1:
+        listed = ", ".join(str(folder) for folder, _ in inner)
+        raise UnitlensError(f"{root} holds several data sets, {listed}: give one of them.")
+    return recognised(inner[0][0]) if inner else None
+
+
+def _layouts(root: Path) -> list[str]:
+    return [name for name, one in FORMATS.items() if name != "pictures" and one.matches(root)]
+
+
+def open_format(root: Path, name: str, *, split: str | None = None) -> MarkedPictures:
+    """Open a folder as the named format.
+
+    Raises
+    ------
+    UnitlensError
+        If there is no such folder or format, or the folder does not have its layout.
+    """
+    if name not in FORMATS:
+        known = ", ".join(FORMATS)
+        raise UnitlensError(f"There is no format {name!r}{did_you_mean(name, FORMATS)}; there are {known}.")
+    if not root.is_dir():
+        raise UnitlensError(f"There is no folder {root}.")
+    if FORMATS[name].matches(root):
+        return FORMATS[name].open(root, split=split)
+    inner = [root / folder for folder in subfolders(root) if FORMATS[name].matches(root / folder)]
+    if len(inner) == 1:
+        return FORMATS[name].open(inner[0], split=split)
+    raise UnitlensError(f"{root} does not have the layout of {name}, which needs {FORMATS[name].needs}.")
