@@ -1,6 +1,7 @@
 """Where a result comes from, as it is written into run.json."""
 
 import dataclasses
+import json
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -70,7 +71,7 @@ def describe_run(
     seconds : float
         The whole run took.
     """
-    return {
+    told = {
         "unitlens": versions()["unitlens"],
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": None,
@@ -83,6 +84,8 @@ def describe_run(
         "warnings": observed.notes,
         "versions": versions(),
     }
+    read_back: dict[str, Any] = json.loads(json.dumps(told))  # lists for tuples: the same before and after saving
+    return read_back
 
 
 def versions() -> dict[str, str]:

@@ -73,8 +73,9 @@ class Dissection:
             raise UnitlensError(
                 f"The layer {layer} was not dissected{did_you_mean(layer, self.layers)}, but {', '.join(self.layers)}."
             )
+        settings = {**self.info["settings"], "layers": [layer]}
         return type(self)(
-            self.info,
+            {**self.info, "settings": settings, "layers": {layer: self.info["layers"][layer]}},
             self._units[self._units["layer"] == layer].reset_index(drop=True),
             {layer: self._counts[layer]},
             self._exemplars[self._exemplars["layer"] == layer].reset_index(drop=True),

@@ -29,11 +29,15 @@ REPORT = "report.html"
 _PARTIAL = ".unitlens-"
 FILES = (RUN, UNITS, COUNTS, EXEMPLARS, STRIPS, REPORT)
 
-_TEXT = (
-    *("layer", "concept", "category", "second_concept", "second_category", "verdict", "judged_as"),
-    "picture",
-)
-_COUNTS = ("activated_pixels", "concept_pixels", "intersection")
+_TYPES = {
+    **dict.fromkeys(("unit", "rank", "nonfinite"), "int64"),
+    **dict.fromkeys(("detector", "above_min_iou", "silent"), "bool"),
+    **dict.fromkeys(("activated_pixels", "concept_pixels", "intersection"), "Int64"),
+    **dict.fromkeys(("layer", "concept", "category", "second_concept", "second_category"), "str"),
+    **dict.fromkeys(("verdict", "judged_as", "picture"), "str"),
+    "label_set": "object",
+}
+"""Of the columns of units.csv and exemplars.csv; all others are float64."""
 
 Strips = Mapping[tuple[str, int], bytes]
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -194,11 +198,16 @@ def read_run(folder: str | Path) -> RunFiles:
 
 
 def _read_table(path: Path) -> "pd.DataFrame":
-    """A table as it was written: names stay text, though they may look like numbers."""
+    """A table as it was written: names stay text, though they may look like numbers, and numbers are exact."""
     import pandas as pd
 
-    types = dict.fromkeys(_TEXT, str) | dict.fromkeys(_COUNTS, "Int64") | {"label_set": object}
-    return pd.read_csv(path, dtype=types, float_precision="round_trip", keep_default_na=False, na_values=[""])
+    text = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
+    return pd.DataFrame({name: _typed(column, _TYPES.get(str(name), "float64")) for name, column in text.items()})
+
+
+def _typed(text: "pd.Series[str]", type_: Any) -> "pd.Series[Any]":
+    typed: pd.Series[Any] = text == "True" if type_ == "bool" else text.astype(type_)
+    return typed
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,0 +1,403 @@
+import errno
+import json
+import resource
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import unitlens as ul
+from tests.coloured import everything_below, write_world
+from unitlens import runs
+from unitlens.table import COLUMNS
+
+FILES = {"run.json", "units.csv", "counts.safetensors", "exemplars.csv", "strips.safetensors"}
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def refused(action, sentence, **places):
+    with pytest.raises(ul.UnitlensError) as error:
+        action()
+    text = str(error.value)
+    for name, place in places.items():
+        text = text.replace(str(place), name)
+    assert text == sentence
+
+
+def assert_same(one, other):
+    pd.testing.assert_frame_equal(one.table(), other.table(), check_exact=True)
+    assert one.layers == other.layers
+    assert one.concepts == other.concepts
+    for layer in one.layers:
+        for name, array in one[layer].counts.arrays().items():
+            np.testing.assert_array_equal(array, other[layer].counts.arrays()[name])
+            assert array.dtype == other[layer].counts.arrays()[name].dtype
+        np.testing.assert_array_equal(one[layer].scores("iou"), other[layer].scores("iou"))
+        for unit in range(len(one[layer].table())):
+            assert one[layer].top_pictures(unit) == other[layer].top_pictures(unit)
+    assert one.files().strips == other.files().strips
+    assert one.info == other.info
+
+
+def test_a_run_is_read_back_as_it_was(dissection, tmp_path):
+    assert dissection.save(tmp_path / "run") == tmp_path / "run"
+    assert set(contents(tmp_path / "run")) == FILES
+    assert_same(dissection, ul.open_run(tmp_path / "run"))
+
+
+def test_saving_what_was_opened_gives_the_same_bytes(dissection, tmp_path):
+    dissection.save(tmp_path / "one")
+    ul.open_run(str(tmp_path / "one")).save(tmp_path / "other")
+    assert contents(tmp_path / "one") == contents(tmp_path / "other")
+
+
+@pytest.mark.parametrize("how", [{"evidence": False}, {"exemplars": 0}, {"evidence": False, "exemplars": 0}])
+def test_less_is_read_back_too(net, world, tmp_path, how):
+    result = ul.dissect(net, ["0"], world, quantile=0.1, **how)
+    result.save(tmp_path / "run")
+    assert_same(result, ul.open_run(tmp_path / "run"))
+
+
+def test_names_that_look_like_numbers_or_nothing_stay_names(net, world, tmp_path):
+    (world / "concepts.csv").write_text("category,label,name\ncolor,1,1.0\ncolor,2,NA\ncolor,3,True\n")
+    (world / "images" / "01.png").rename(world / "images" / "1.png")
+    (world / "labels" / "color" / "01.png").rename(world / "labels" / "color" / "1.png")
+    result = ul.dissect(net, "0", world, quantile=0.1)
+    result.save(tmp_path / "run")
+    opened = ul.open_run(tmp_path / "run")
+    assert_same(result, opened)
+    assert opened.table()["concept"].tolist()[:3] == ["1.0", "NA", "True"]
+    assert opened["0"].units_for("NA", 1) == [1]
+
+
+def test_one_concept_alone_is_read_back(net, world, tmp_path):
+    from unitlens.folder import AnnotatedFolder
+
+    for path in (world / "labels" / "color").iterdir():
+        path.unlink()
+    (world / "concepts.csv").write_text("category,label,name\ncolor,1,red\n")
+    from PIL import Image
+
+    from tests.coloured import blocks
+
+    for number in range(8):
+        Image.fromarray((blocks(number)[1] == 1).astype(np.uint8)).save(world / "labels" / "color" / f"{number:02}.png")
+    result = ul.dissect(net, "0", AnnotatedFolder(world), quantile=0.1)
+    result.save(tmp_path / "run")
+    opened = ul.open_run(tmp_path / "run").table()
+    assert opened["second_concept"].isna().all()
+    assert opened["concept"].tolist()[0] == "red"
+
+
+def test_missing_folders_are_made_and_readable_by_others(dissection, tmp_path):
+    folder = dissection.save(tmp_path / "deep" / "er" / "run")
+    assert folder.stat().st_mode & 0o777 == 0o755
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o644}
+    assert everything_below(tmp_path / "deep") == {"er", "er/run"} | {f"er/run/{name}" for name in FILES}
+
+
+def test_an_existing_run_is_kept_unless_told(dissection, tmp_path):
+    dissection.save(tmp_path / "run")
+    before = contents(tmp_path / "run")
+    refused(
+        lambda: dissection.save(tmp_path / "run"),
+        "RUN holds a run already: choose another --out, or replace it with --overwrite.",
+        RUN=tmp_path / "run",
+    )
+    assert contents(tmp_path / "run") == before
+
+
+def test_overwriting_replaces_the_run_and_leaves_other_files(dissection, tmp_path):
+    folder = dissection.save(tmp_path / "run")
+    for name, text in {"report.html": "old", "effects.csv": "old", "units.csv": "old", "notes.txt": "mine"}.items():
+        (folder / name).write_text(text)
+    (folder / "figures").mkdir()
+    (folder / "figures" / "report.html").write_text("mine")
+    dissection["0"].save(folder, overwrite=True)
+    assert everything_below(folder) == FILES | {"notes.txt", "figures", "figures/report.html"}
+    assert (folder / "notes.txt").read_text() == (folder / "figures" / "report.html").read_text() == "mine"
+    assert set(ul.open_run(folder).table()["layer"]) == {"0"}
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_folder_of_other_files_is_never_written_to(dissection, tmp_path, overwrite):
+    (tmp_path / "units.csv").write_text("mine")
+    (tmp_path / "thesis.tex").write_text("mine")
+    refused(
+        lambda: dissection.save(tmp_path, overwrite=overwrite),
+        "RUN holds other files and no run: choose another --out.",
+        RUN=tmp_path,
+    )
+    assert everything_below(tmp_path) == {"units.csv", "thesis.tex"}
+
+
+def test_an_empty_folder_is_written_to(dissection, tmp_path):
+    dissection.save(tmp_path)
+    assert everything_below(tmp_path) == FILES
+
+
+def test_what_a_killed_run_left_may_be_overwritten(dissection, tmp_path):
+    (tmp_path / "units.csv").write_text("left")
+    (tmp_path / ".unitlens-abc").mkdir()
+    refused(
+        lambda: dissection.save(tmp_path),
+        "RUN holds a run already: choose another --out, or replace it with --overwrite.",
+        RUN=tmp_path,
+    )
+    dissection.save(tmp_path, overwrite=True)
+    ul.open_run(tmp_path)
+
+
+@pytest.mark.parametrize("inside", ["", "deep/er"])
+def test_a_file_is_no_folder(dissection, tmp_path, inside):
+    (tmp_path / "file").write_text("mine")
+    refused(
+        lambda: dissection.save(tmp_path / "file" / inside),
+        "FILE is a file; a run is written into a folder: choose another --out.",
+        FILE=tmp_path / "file",
+    )
+
+
+def test_a_folder_that_may_not_be_written_to(dissection, tmp_path, monkeypatch):
+    monkeypatch.setattr(runs.os, "access", lambda *_: False)
+    refused(
+        lambda: dissection.save(tmp_path / "run"), "Nothing may be written into FOLDER: choose another --out.",
+        FOLDER=tmp_path,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("existing", ["nothing", "empty", "run"])
+@pytest.mark.parametrize("at", sorted(FILES | {"report.html"}))
+def test_a_disk_that_fills_leaves_everything_as_it_was(dissection, tmp_path, monkeypatch, existing, at):
+    folder = tmp_path / "run"
+    if existing == "empty":
+        folder.mkdir()
+    elif existing == "run":
+        dissection.save(folder)
+    before, below = {} if existing == "nothing" else contents(folder), everything_below(tmp_path)
+
+    def full(path, *_, **__):
+        if getattr(path, "name", "") == at:
+            with path.open("wb") as file:
+                file.write(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    for owner, name, place in (
+        (runs.Path, "write_text", 0), (runs.Path, "write_bytes", 0), (pd.DataFrame, "to_csv", 1),
+    ):  # fmt: skip
+        original = getattr(owner, name)
+
+        def write(*arguments, original=original, place=place, **how):
+            full(arguments[place])
+            return original(*arguments, **how)
+
+        monkeypatch.setattr(owner, name, write)
+    refused(
+        lambda: runs.write_run(folder, dissection.files(), page="page", overwrite=True),
+        "RUN could not be written: No space left on device.",
+        RUN=folder,
+    )
+    assert everything_below(tmp_path) == below
+    assert existing == "nothing" or contents(folder) == before
+
+
+def test_a_true_limit_on_files_is_an_error_too(dissection, tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        refused(
+            lambda: dissection.save(tmp_path / "run"), "RUN could not be written: File too large.", RUN=tmp_path / "run"
+        )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert everything_below(tmp_path) == set()
+
+
+def test_an_interrupt_while_writing_leaves_nothing(dissection, tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "_move", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        dissection.save(tmp_path / "run")
+    assert everything_below(tmp_path) == set()
+
+
+def test_run_json_comes_last(dissection, tmp_path, monkeypatch):
+    folder, moved = dissection.save(tmp_path / "run"), []
+    replace = runs.os.replace
+
+    def follow(source, target):
+        moved.append((target.name, (folder / "run.json").exists()))
+        replace(source, target)
+
+    monkeypatch.setattr(runs.os, "replace", follow)
+    dissection.save(folder, overwrite=True)
+    assert [name for name, _ in moved][-1] == "run.json"
+    assert not any(whole for _, whole in moved)
+
+
+def test_no_run(tmp_path):
+    refused(
+        lambda: ul.open_run(tmp_path),
+        "RUN holds no run (there is no RUN/run.json): `unitlens dissect` writes one.",
+        RUN=tmp_path,
+    )
+
+
+@pytest.fixture
+def copy(run_folder, tmp_path):
+    return shutil.copytree(run_folder, tmp_path / "copy")
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+@pytest.mark.parametrize("damage", ["gone", "cut", "empty"])
+def test_a_damaged_run_is_an_error(copy, name, damage):
+    path = copy / name
+    content = path.read_bytes()
+    path.unlink()
+    if damage != "gone":
+        path.write_bytes(content[: len(content) // 3] if damage == "cut" else b"")
+    if (name, damage) in (("units.csv", "cut"), ("exemplars.csv", "cut")):
+        return  # a table that ends early is a table
+    expected = "holds no run" if (name, damage) == ("run.json", "gone") else "is incomplete or damaged"
+    with pytest.raises(ul.UnitlensError, match=expected):
+        ul.open_run(copy)
+
+
+@pytest.mark.parametrize("key", ["network", "data", "settings", "layers"])
+def test_a_run_without_a_part_is_damaged(copy, key):
+    info = json.loads((copy / "run.json").read_text())
+    del info[key]
+    (copy / "run.json").write_text(json.dumps(info))
+    refused(
+        lambda: ul.open_run(copy),
+        f"The run in RUN is incomplete or damaged, or of another version of unitlens: it has no {key}.",
+        RUN=copy,
+    )
+
+
+def test_a_table_without_a_column_is_damaged(copy):
+    pd.read_csv(copy / "units.csv", dtype=str).drop(columns="iou").to_csv(copy / "units.csv", index=False)
+    with pytest.raises(ul.UnitlensError, match=r"it has no iou\.$"):
+        ul.open_run(copy)
+
+
+def test_counts_without_a_layer_are_damaged(copy):
+    from safetensors.numpy import load_file, save_file
+
+    counts = {name: array for name, array in load_file(copy / "counts.safetensors").items() if name[0] != "4"}
+    save_file(counts, copy / "counts.safetensors")
+    with pytest.raises(ul.UnitlensError, match=r"is incomplete or damaged \(KeyError: "):
+        ul.open_run(copy)
+
+
+def test_units_csv_has_the_documented_columns_and_types(run_folder):
+    lines = (run_folder / "units.csv").read_text().splitlines()
+    assert lines[0] == ",".join(COLUMNS)
+    rows = pd.read_csv(run_folder / "units.csv", dtype=str, keep_default_na=False).to_dict("records")
+    assert len(rows) == 7
+    dead = rows[3]
+    assert (dead["layer"], dead["unit"], dead["silent"], dead["verdict"]) == ("0", "3", "True", "silent")
+    for column in ("concept", "category", "iou", "second_concept", "second_category", "second_iou", "intersection"):
+        assert dead[column] == ""
+    for row in rows:
+        assert {row[name] for name in ("detector", "above_min_iou", "silent")} <= {"True", "False"}
+        for name in ("unit", "nonfinite", "activated_pixels", "concept_pixels", "intersection"):
+            assert row[name] == "" or str(int(row[name])) == row[name]
+        for name in ("iou", "second_iou", "iou_low", "iou_high", "threshold", "active_share", "q_value"):
+            assert row[name] == "" or repr(float(row[name])) == row[name]  # nothing is rounded
+        assert row["label_set"] == "" or row["concept"] in json.loads(row["label_set"])
+    assert [row["concept"] for row in rows[:3]] == ["red", "green", "blue"]
+    assert {row["judged_as"] for row in rows} == {"grid", "picture"}
+
+
+def test_the_iou_of_the_table_is_that_of_its_counts(run_folder):
+    table = ul.open_run(run_folder).table().dropna(subset="concept")
+    union = table["activated_pixels"] + table["concept_pixels"] - table["intersection"]
+    np.testing.assert_array_equal(table["iou"], (table["intersection"] / union).astype(float))
+
+
+def test_exemplars_csv_tells_where_the_peak_is(run_folder, dissection):
+    table = pd.read_csv(run_folder / "exemplars.csv", dtype={"layer": str})
+    assert list(table.columns) == ["layer", "unit", "rank", "picture", "value", "peak_y", "peak_x"]
+    assert len(table) == 7 * 8
+    assert table.groupby(["layer", "unit"])["rank"].apply(list).map(lambda ranks: ranks == list(range(1, 9))).all()
+    assert ((table["peak_y"] > 0) & (table["peak_y"] < 1)).all()
+    assert table.groupby(["layer", "unit"])["value"].apply(lambda values: (values.diff().dropna() <= 0).all()).all()
+
+
+def test_one_layer_of_a_run(dissection):
+    part = dissection["4"]
+    assert part.layers == ("4",)
+    assert set(part.table()["layer"]) == {"4"}
+    refused(lambda: dissection["5"], "The layer 5 was not dissected, but 0, 4.")
+    refused(
+        lambda: dissection.scores("iou"),
+        "Several layers were dissected: choose one of 0, 4, as in d['0'] or --layer 0.",
+    )
+
+
+def test_units_for_a_concept(dissection):
+    part = dissection["0"]
+    assert part.units_for("green", 2)[0] == 1
+    assert part.units_for("color/green") == [unit for unit in part.units_for("green", 4) if part.scores()[unit, 1] > 0]
+    refused(lambda: part.units_for("gren"), "There is no concept 'gren' in the data (did you mean green?).")
+    refused(lambda: part.top_pictures(9), "There is no unit 9; 0 has units 0 to 3.")
+
+
+def test_reprs(dissection):
+    text = repr(dissection)
+    assert "<Dissection of 0, 4 of " in text
+    assert "of 7 units are detectors" in text
+    assert text[1:20] in dissection._repr_html_()
+    assert "<table" in dissection._repr_html_()
+
+
+def test_a_report_of_results_or_of_what_is_saved(dissection, tmp_path):
+    page = ul.report(tmp_path / "run", dissection)
+    assert page == tmp_path / "run" / "report.html"
+    assert everything_below(tmp_path / "run") == FILES | {"report.html"}
+    first = page.read_text()
+    page.unlink()
+    assert ul.report(str(tmp_path / "run")) == page
+    assert page.read_text() == first
+    with pytest.raises(ul.UnitlensError, match="holds a run already"):
+        ul.report(tmp_path / "run", dissection)
+    ul.report(tmp_path / "run", dissection, overwrite=True)
+    assert page.read_text() == first
+
+
+def test_text_is_written_whole(tmp_path, monkeypatch):
+    path = tmp_path / "page.html"
+    path.write_text("before")
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(runs.os, "replace", full)
+    refused(
+        lambda: runs.write_text(path, "after"), "PAGE could not be written: No space left on device.", PAGE=path
+    )  # fmt: skip
+    assert everything_below(tmp_path) == {"page.html"}
+    assert path.read_text() == "before"
+
+
+def test_a_run_may_lie_in_a_folder_given_by_a_link(dissection, tmp_path):
+    (tmp_path / "true").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "true")
+    dissection.save(tmp_path / "link")
+    assert everything_below(tmp_path / "true") == FILES
+
+
+def test_worlds_are_not_the_runs(tmp_path, dissection):
+    world = write_world(tmp_path / "world", pictures=1)
+    refused(
+        lambda: dissection.save(world, overwrite=True),
+        "WORLD holds other files and no run: choose another --out.",
+        WORLD=world,
+    )
