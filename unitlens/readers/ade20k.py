@@ -75,7 +75,7 @@ class Ade20kMarks:
     def __call__(self, name: str, /) -> Marks:
         """The classes on one map, and the scene of the whole picture."""
         path = (self.folder / name).with_suffix(".png")
-        must_exist(path, "ade20k")
+        must_exist(path)
         codes, digest = read_label_map(path)
         table = {0: 0, **{c.label: c.label for c in self.concepts if c.category == "object"}}
         planes = {"object": [relabelled(codes, table, path, CLASSES)]}

@@ -83,7 +83,7 @@ def _classes_of_index(path: Path) -> Classes | None:
         as_part, present = (_sums(index[field][()], len(names)) for field in ("objectIsPart", "objectPresence"))
     except NotImplementedError:
         return None
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+    except Exception as error:  # damaged bytes make loadmat raise nearly anything
         raise UnitlensError(f"{path} is not ADE20K's index, or it is damaged ({error}).") from None
     parts = {code for code in names if as_part[code - 1] > 0}
     return Classes.of(names, parts, {code for code in names if present[code - 1] > as_part[code - 1]})
@@ -175,7 +175,7 @@ class FullMarks:
 
     def __call__(self, name: str, /) -> Marks:
         """Objects on one map, parts on one for each level."""
-        must_exist(self.images / _beside(name, _ending(0)), "ade20k-full")
+        must_exist(self.images / _beside(name, _ending(0)))
         known = {0, *self.classes.object, *self.classes.part}
         planes: dict[str, list[Any]] = {}
         digests: list[str] = []

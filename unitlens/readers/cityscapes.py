@@ -64,7 +64,7 @@ class CityscapesMarks:
     def __call__(self, name: str, /) -> Marks:
         """The evaluated classes, on one map."""
         path = self.folder / f"{name.removesuffix(ENDING)}_{self.truth}_labelIds.png"
-        must_exist(path, "cityscapes")
+        must_exist(path)
         codes, digest = read_label_map(path)
         table = dict.fromkeys(IGNORED, NOT_JUDGED) | {label: label for label in LABELS}
         return Marks({"object": [relabelled(codes, table, path, "Cityscapes")]}, [digest])

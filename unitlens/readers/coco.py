@@ -114,7 +114,7 @@ class CocoMarks:
 
     def _stuff(self, picture: Picture) -> Marks:
         if picture.map is not None:
-            must_exist(picture.map, "coco")
+            must_exist(picture.map)
             codes, digest = read_label_map(picture.map)
             table = {number: label for (category, number), label in self.labels.items() if category == "stuff"}
             plane = relabelled(codes, {**table, 0: NOT_JUDGED}, picture.map, "the stuff list")

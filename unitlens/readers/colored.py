@@ -146,7 +146,7 @@ class ColoredMarks:
     def __call__(self, name: str, /) -> Marks:
         """The concepts, on one map."""
         path = self.root / self.masks[name]
-        must_exist(path, "colored")
+        must_exist(path)
         codes, digest = read_colors(path, _RGB)
         strange = strange_codes(codes, self.table)
         if strange:

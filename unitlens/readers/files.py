@@ -31,10 +31,10 @@ def inside(name: str, listed_in: Path) -> str:
     return path.as_posix()
 
 
-def must_exist(path: Path, what: str) -> None:
+def must_exist(path: Path) -> None:
     """Refuse a file that is named but not there; as an `UnreadableError`, so that only its picture is left out."""
     if not path.is_file():
-        raise UnreadableError(f"There is no file {path}, which belongs to the {what} data.")
+        raise UnreadableError(f"There is no file {path}, which the data set should have.")
 
 
 def names_under(folder: Path, *, suffixes: Iterable[str] = EXTENSIONS) -> list[str]:
@@ -135,7 +135,7 @@ def read_colors(path: Path, weights: tuple[int, int, int]) -> Codes:
     UnreadableError
         If it is missing or damaged.
     """
-    must_exist(path, "marked")
+    must_exist(path)
     pixels, digest = read_picture(path)
     return Codes(pixels.astype(np.int64) @ np.array(weights, np.int64), digest)
 

@@ -94,7 +94,7 @@ class MarkedPictures:
     def __getitem__(self, index: int, /) -> Example:
         name = self.names[index]
         path = self.pictures / name
-        must_exist(path, self.format)
+        must_exist(path)
         pixels, digest = read_picture(path)
         planes, digests = self.marks(name)
         hashed = hashlib.sha256("\n".join([digest, *digests]).encode())

@@ -103,7 +103,7 @@ class MaskMarks:
         """The objects, on as few maps as do not overlap."""
         regions, digests = [], []
         for label, mask in self.masks[name]:
-            must_exist(self.root / mask, "openimages")
+            must_exist(self.root / mask)
             pixels, digest = read_picture(self.root / mask)
             regions.append((label, np.asarray(pixels.any(axis=2))))
             digests.append(f"{label} {digest}")

@@ -101,7 +101,7 @@ def _read_mat(path: Path, variable: str) -> tuple[Any, str]:
 
     from scipy.io import loadmat
 
-    must_exist(path, "pascal")
+    must_exist(path)
     content = path.read_bytes()
     try:
         read = loadmat(io.BytesIO(content), squeeze_me=True, struct_as_record=False, variable_names=[variable])

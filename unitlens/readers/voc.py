@@ -72,7 +72,7 @@ class VocMarks:
     def __call__(self, name: str, /) -> Marks:
         """The classes, on one map."""
         path = (self.folder / name).with_suffix(".png")
-        must_exist(path, "voc")
+        must_exist(path)
         codes, digest = read_label_map(path)
         table = {label: label for label in range(len(NAMES) + 1)} | {VOID: 65535}
         return Marks({"object": [relabelled(codes, table, path, "Pascal VOC")]}, [digest])
