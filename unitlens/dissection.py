@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from torch import nn
+from torch import Tensor, nn
 
+from unitlens.bases import Basis, as_basis
 from unitlens.concepts import Data
 from unitlens.counting import BlockCounts, block_size, count_block
 from unitlens.counts import Counts
@@ -21,6 +22,7 @@ from unitlens.evidence import DRAWS, FoldTable, LabelEvidence, association, labe
 from unitlens.exemplars import draw_strips, exemplar_table, find_exemplars
 from unitlens.hooks import Tap
 from unitlens.layers import find_layers
+from unitlens.layouts import Order
 from unitlens.masks import Upsampling
 from unitlens.network import Network, classifier
 from unitlens.observation import Reading, observe
@@ -55,6 +57,8 @@ def dissect(
     not_judged: NotJudged | None = None,
     unique: Unique | None = None,
     tap: Tap | None = None,
+    layout: Order | None = None,
+    basis: "Basis | npt.NDArray[np.floating] | Tensor | str | Path | None" = None,
     score: str = "iou",
     evidence: bool = True,
     fdr: float = 0.05,
@@ -91,6 +95,10 @@ def dissect(
         The choices that papers differ in; see `unitlens.presets`. What is given beside it overrides it.
     upsampling, threshold_on, union, not_judged, unique, tap : optional
         See `unitlens.presets.Definitions`.
+    layout : {"channels_first", "channels_last", "tokens", "heads", "attention"}, optional
+        How the layers' outputs are laid out; found by the rule of `unitlens.layouts`.
+    basis : matrix, (D, U), or file of one, optional
+        Its rows are directions that take the place of the layers' units; see `unitlens.bases`.
     score : str
         What chooses the label; a key of `unitlens.scores.SCORES`.
     evidence : bool
@@ -141,7 +149,11 @@ def dissect(
         unique=unique,
         tap=tap,
     )
-    reading = Reading(batch_size, workers, limit, strict, fast, spool_limit, exemplars > 0, progress)
+    reading = Reading(
+        *(batch_size, workers, limit, strict, fast, spool_limit, exemplars > 0, progress),
+        layout=layout,
+        basis=None if basis is None else as_basis(basis),
+    )
     how = Judging(chosen, score, evidence, fdr, seed, exemplars, progress)
     return _dissect(net, _layer_names(net, layers), data, preset, reading, how)
 
@@ -188,6 +200,7 @@ def _dissect(net: Network, layers: list[str], data: Data, preset: str, reading: 
         **{"grid": list(grid), "preset": preset, "layers": layers, "score": how.score, "evidence": how.evidence},
         **{"fdr": how.fdr, "exemplars": how.exemplars, "seed": how.seed, "limit": reading.limit},
         **{"batch_size": reading.batch_size, "strict": reading.strict, "fast": reading.fast},
+        **{"layout": reading.layout, "basis": reading.basis.describe() if reading.basis else None},
     }
     info = describe_run(net, data, observed, settings, seconds=time.perf_counter() - start)
     table = pd.concat([result.table for result in done], ignore_index=True)

@@ -9,6 +9,7 @@ from torch import Tensor, jit, nn
 from unitlens.errors import UnitlensError
 from unitlens.hooks import attached
 from unitlens.layers import find_layers, tensors_in, told, uncompiled
+from unitlens.layouts import find_layout
 
 Shape = tuple[int, ...]
 
@@ -28,11 +29,13 @@ class LayerInfo:
         What it returns for one picture, without the batch dimension, in its first call. None if it is never reached
         or returns no tensor.
     units : int or None
-        How many units it has; None if its output is not laid out as (N, U, h, w) or (N, U).
+        How many units it has; None if its output is in none of the layouts of `unitlens.layouts`.
     grid : (int, int) or None
         h and w; None where there is no grid.
     calls : int
         How often it is called in one pass; 0 if never.
+    layout : str or None
+        How its output is laid out: "units" for (N, U), or a key of `unitlens.layouts.ORDERS`.
     """
 
     name: str
@@ -41,6 +44,7 @@ class LayerInfo:
     units: int | None
     grid: tuple[int, int] | None
     calls: int
+    layout: str | None = None
 
 
 class Survey(NamedTuple):
@@ -83,59 +87,34 @@ def survey(model: nn.Module, picture: Tensor) -> Survey:
     hooks: Sequence[tuple[nn.Module, Callable[..., None]]] = [(module, note) for module in watched]
     with attached(model, hooks, before=lambda *_: seen.clear(), after=lambda *_: None):
         output = uncompiled(model)(picture)
-    reached = [info for module, calls in seen.items() for name in names[module] for info in _infos(name, module, calls)]
+    size = picture.shape[2], picture.shape[3]
+    reached = [
+        info for module, calls in seen.items() for name in names[module] for info in _infos(name, module, calls, size)
+    ]
     missed = [
         info
         for module in names
         if module not in seen and module is not root
         for name in names[module]
-        for info in _infos(name, module, [])
+        for info in _infos(name, module, [], size)
     ]
     return Survey(reached + missed, [tuple(t.shape) for _, t in tensors_in(output)])
 
 
-def _infos(name: str, module: nn.Module, calls: Sequence[dict[str, Shape]]) -> list[LayerInfo]:
+def _infos(
+    name: str, module: nn.Module, calls: Sequence[dict[str, Shape]], picture: tuple[int, int]
+) -> list[LayerInfo]:
     kind, shapes = type(module).__name__, calls[0] if calls else {}
     if not shapes:
         return [LayerInfo(name, kind, None, None, None, len(calls))]
     infos = []
     for way, whole in shapes.items():
-        shape, units, grid = layout(whole)
-        infos.append(LayerInfo(f"{name}:{way}" if len(shapes) > 1 else name, kind, shape, units, grid, len(calls)))
+        given = f"{name}:{way}" if len(shapes) > 1 else name
+        layout = find_layout(whole, module, picture, name=name) if whole[:1] == (1,) else None
+        shape = whole[1:] if whole[:1] == (1,) else whole
+        units, grid, order = (layout.units, layout.grid, layout.order) if layout else (None, None, None)
+        infos.append(LayerInfo(given, kind, shape, units, grid, len(calls), order))
     return infos
-
-
-def layout(shape: Shape) -> tuple[Shape, int | None, tuple[int, int] | None]:
-    """Read what one picture's output is: its shape without the batch, its units, its grid.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Of a layer's output for a batch of one picture.
-
-    Returns
-    -------
-    tuple of (tuple of int, int or None, (int, int) or None)
-        (N, U, h, w) has U units on a grid of h x w, or on none if that is 1 x 1; (N, U) has U units without a grid.
-        Any other output has no units that we know of, and one that does not begin with the batch keeps its whole
-        shape.
-
-    Examples
-    --------
-    >>> layout((1, 512, 7, 7))
-    ((512, 7, 7), 512, (7, 7))
-    >>> layout((1, 50, 768))
-    ((50, 768), None, None)
-    """
-    if shape[:1] != (1,):
-        return shape, None, None
-    match shape[1:]:
-        case (units,) | (units, 1, 1):
-            return shape[1:], units, None
-        case (units, height, width):
-            return shape[1:], units, (height, width)
-        case other:
-            return other, None, None
 
 
 def one_picture_error(error: Exception, size: tuple[int, int]) -> UnitlensError:

@@ -5,18 +5,20 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from unitlens.bases import Basis
 from unitlens.columns import Columns
 from unitlens.concepts import Data
 from unitlens.data import Batch, Unread, batches
 from unitlens.errors import UnitlensError
 from unitlens.hooks import Tap, record
-from unitlens.layers import told
+from unitlens.layers import Place, find_layers, shown, told
+from unitlens.layouts import Layout, Order, need_layout
 from unitlens.network import Network, evaluating
 from unitlens.observed import LayerMaps, Marked, Observed
 from unitlens.progress import progress
@@ -26,27 +28,9 @@ THUMBNAIL = 112
 """Pictures are kept for the exemplars at about this size."""
 
 
-def as_maps(activation: Tensor, layer: str) -> Tensor:
-    """A layer's output as (N, U, h, w); a layer without a grid has h = w = 1.
-
-    Raises
-    ------
-    UnitlensError
-        If it has neither units nor a grid that are known.
-    """
-    if activation.dim() == 4:
-        return activation
-    if activation.dim() == 2:
-        return activation[:, :, None, None]
-    raise UnitlensError(
-        f"{layer} returns {'x'.join(map(str, activation.shape))}; units are known in (pictures, units, height, width) "
-        "and (pictures, units): choose another layer (`unitlens layers` lists them)."
-    )
-
-
 @dataclass(frozen=True)
 class Reading:
-    """How pictures are read and shown to the network.
+    """How pictures are read and shown to the network, and how its answer is read.
 
     Attributes
     ----------
@@ -60,6 +44,10 @@ class Reading:
         Whether small pictures are kept for the exemplars.
     show : bool
         Whether progress is shown.
+    layout : str or None
+        How the layers' outputs are laid out; None: by the rule of `unitlens.layouts`.
+    basis : Basis or None
+        Directions that are the units; None: the layers' own units.
     """
 
     batch_size: int = 32
@@ -70,6 +58,8 @@ class Reading:
     spool_limit: int | None = None
     thumbnails: bool = False
     show: bool = False
+    layout: Order | None = None
+    basis: Basis | None = None
 
     def __post_init__(self) -> None:
         for name, smallest in (("batch_size", 1), ("workers", 0), ("limit", 1)):
@@ -118,7 +108,8 @@ def observe(
     observed = Observed({}, Marked.start(columns, grid, spool))
     observed.unread += [Unread(name, "not a picture file") for name in getattr(data, "not_pictures", ())]
     start = time.perf_counter()
-    run = (_fast_runner if reading.fast else _runner)(net.model, layers, tap)
+    answer = Answer(tuple(layers), tap, reading.layout, reading.basis)
+    run = (_fast_runner if reading.fast else _runner)(net.model, answer)
     stream = batches(
         data,
         columns,
@@ -136,8 +127,9 @@ def observe(
                 maps = run(pictures)
                 if not observed.layers:
                     _start(observed, maps, batch, total, reading)
+                    observed.notes += answer.notes
                     if reading.fast:
-                        observed.deviation = _deviation(_runner(net.model, layers, tap)(pictures), maps)
+                        observed.deviation = _deviation(_runner(net.model, answer)(pictures), maps)
                 _add(observed, batch, maps)
             observed.unread += batch.unread
             bar.update(len(batch.names) + len(batch.unread))
@@ -181,20 +173,54 @@ def _thumbnail_rows(pictures: Tensor, spool: Spool) -> Rows:
 Run = Callable[[Tensor], dict[str, Tensor]]
 
 
-def _runner(model: nn.Module, layers: Sequence[str], tap: Tap) -> Run:
+@dataclass(frozen=True)
+class Answer:
+    """What of a pass is kept: which layers, at which moment, and how they are read.
+
+    Attributes
+    ----------
+    layers : tuple of str
+    tap : {"output", "after_inplace"}
+    layout : str or None
+        What the user says; None: the rule.
+    basis : Basis or None
+    found : dict of str to Layout
+        Of the layers that were seen, as the last pass showed them.
+    """
+
+    layers: tuple[str, ...]
+    tap: Tap = "output"
+    layout: Order | None = None
+    basis: Basis | None = None
+    found: dict[str, Layout] = field(default_factory=dict)
+
+    def read(self, place: Place, activation: Tensor, pictures: Tensor) -> Tensor:
+        """A layer's activation as (N, U, h, w)."""
+        layout = self.found[place.given] = need_layout(place, activation, pictures, order=self.layout)
+        maps = layout.maps(activation)
+        return self.basis.apply(maps, shown(place.given)) if self.basis else maps
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of the layouts."""
+        return [f"{shown(layer)}: {layout.note}." for layer, layout in self.found.items() if layout.note]
+
+
+def _runner(model: nn.Module, answer: Answer) -> Run:
     """What the layers say to prepared pictures, as (N, U, h, w); errors of the pass as sentences."""
+    places = find_layers(model, answer.layers)
 
     def run(pictures: Tensor) -> dict[str, Tensor]:
-        with record(model, list(layers), tap=tap) as recording:
+        with record(model, answer.layers, tap=answer.tap) as recording:
             _pass(model, pictures)
-        return {layer: as_maps(recording[layer], layer) for layer in layers}
+        return {place.given: answer.read(place, recording[place.given], pictures) for place in places}
 
     return run
 
 
-def _fast_runner(model: nn.Module, layers: Sequence[str], tap: Tap) -> Run:
+def _fast_runner(model: nn.Module, answer: Answer) -> Run:
     """The same from a copy of the network that computes in channels-last order, on a GPU in bfloat16."""
-    run = _runner(copy.deepcopy(model).to(memory_format=torch.channels_last), layers, tap)
+    run = _runner(copy.deepcopy(model).to(memory_format=torch.channels_last), answer)
 
     def fast(pictures: Tensor) -> dict[str, Tensor]:
         with torch.autocast(pictures.device.type, torch.bfloat16, enabled=pictures.device.type != "cpu"):

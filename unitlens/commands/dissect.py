@@ -26,6 +26,8 @@ from unitlens.commands.shared import load_network, open_pictures, prepare, publi
 @click.option(
     "--tap", type=click.Choice(["output", "after_inplace"]), help="The activation: returned, or left in memory."
 )
+@click.option("--layout", help="How the layers are laid out, as docs/layouts.md has it. [found by its rule]")
+@click.option("--basis", metavar="FILE", help="Directions as units: rows of a matrix (.npy, .safetensors, .pt).")
 @click.option("--score", default="iou", show_default=True, help="What chooses the label.")
 @click.option("--evidence/--no-evidence", default=True, show_default=True, help="Intervals, held-out checks, chance.")
 @click.option("--fdr", type=float, default=0.05, show_default=True, help="False discovery rate of the verdict.")

@@ -1,0 +1,244 @@
+"""Which part of a layer's output are its units, and which its grid: one rule for listing and looking.
+
+The rule is told, with its reasons, in docs/layouts.md. In short, for a picture of height x width:
+
+- (N, U) has units and no grid.
+- (N, U, h, w) and (N, h, w, U): convolutions, pools and batch norms put the units first, `nn.Linear` and
+  `nn.LayerNorm` last; of any other module, the two sides that have the picture's proportions are the grid.
+- (N, T, U) are tokens, if T is a grid of patches and at most 16 more in front of it (class and register tokens), which
+  are left out.
+- (N, A, T, T) from a module of attention, T as above: each of the A heads is a unit, seen from the class token.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+
+from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.layers import Place, shown, shown_shape
+
+Order = Literal["channels_first", "channels_last", "tokens", "heads", "attention"]
+Size = tuple[int, int]
+
+ORDERS: dict[Order, str] = {
+    "channels_first": "(pictures, units, height, width)",
+    "channels_last": "(pictures, height, width, units)",
+    "tokens": "(pictures, tokens, units)",
+    "heads": "(pictures, heads, tokens, units of a head)",
+    "attention": "(pictures, heads, tokens, tokens)",
+}
+"""What ``--layout`` takes, and what it means."""
+
+MOST_SPECIAL = 16
+"""At most so many tokens may be no patches."""
+
+_UNITS_FIRST = (
+    nn.Conv2d,
+    nn.ConvTranspose2d,
+    nn.BatchNorm2d,
+    nn.InstanceNorm2d,
+    nn.GroupNorm,
+    nn.MaxPool2d,
+    nn.AvgPool2d,
+    nn.AdaptiveMaxPool2d,
+    nn.AdaptiveAvgPool2d,
+    nn.Upsample,
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a layer's output is laid out.
+
+    Attributes
+    ----------
+    order : str
+        A key of `ORDERS`, or "units" for (N, U).
+    units : int
+    grid : (int, int) or None
+        h and w; None where every picture is one position.
+    special : int
+        Tokens in front that are no patches (class and register tokens), and are left out.
+    """
+
+    order: Order | Literal["units"]
+    units: int
+    grid: Size | None
+    special: int = 0
+
+    def maps(self, activation: Tensor) -> Tensor:
+        """The activation as (N, U, h, w), with h = w = 1 where there is no grid."""
+        shape = (len(activation), self.units, *(self.grid or (1, 1)))
+        match self.order:
+            case "channels_last":
+                return activation.permute(0, 3, 1, 2)
+            case "tokens":
+                return activation[:, self.special :].transpose(1, 2).reshape(shape)
+            case "heads":
+                return activation[:, :, self.special :].transpose(2, 3).reshape(shape)
+            case "attention":
+                seen = activation[:, :, 0] if self.special else activation.mean(2)
+                return seen[:, :, self.special :].reshape(shape)
+            case _:
+                return activation.reshape(shape)
+
+    @property
+    def note(self) -> str:
+        """What was left out, as the end of a sentence; empty if nothing was."""
+        if not self.special:
+            return ""
+        grid = self.grid or (1, 1)
+        tokens = self.special + grid[0] * grid[1]
+        return (
+            f"{self.special} of {tokens} tokens, in front, {'is no patch' if self.special == 1 else 'are no patches'} "
+            f"(class and register tokens) and left out; the others are the grid of {grid[0]} x {grid[1]}"
+        )
+
+
+def find_layout(
+    shape: tuple[int, ...], module: nn.Module, picture: Size, *, name: str = "", order: Order | None = None
+) -> Layout | None:
+    """Say how the output of a layer is laid out.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the output, with the pictures first.
+    module : nn.Module
+        The layer.
+    picture : (int, int)
+        Height and width of the network's input.
+    name : str
+        Of the layer.
+    order : str, optional
+        What the user says it is; (N, U) stays what it is.
+
+    Returns
+    -------
+    Layout or None
+        None if it is none of the known ones, or not the one that the user says.
+
+    Examples
+    --------
+    >>> find_layout((1, 197, 768), nn.Identity(), (224, 224))
+    Layout(order='tokens', units=768, grid=(14, 14), special=1)
+    >>> find_layout((1, 7, 7, 512), nn.Identity(), (224, 224)).units
+    512
+    """
+    if 0 in shape:
+        return None
+    match shape[1:]:
+        case (units,):
+            return Layout("units", units, None)
+        case (tokens, units) if order in (None, "tokens"):
+            return _of_tokens("tokens", units, tokens, picture)
+        case (first, second, third):
+            sides = first, second, third
+            return _of_four(sides, order or _order_of_four(sides, module, picture, name), picture)
+        case _:
+            return None
+
+
+def _of_four(sides: tuple[int, int, int], order: Order | None, picture: Size) -> Layout | None:
+    first, second, third = sides
+    match order:
+        case "channels_first":
+            return Layout(order, first, _grid(second, third))
+        case "channels_last":
+            return Layout(order, third, _grid(first, second))
+        case "heads":
+            return _of_tokens(order, first * third, second, picture)
+        case "attention" if second == third:
+            return _of_tokens(order, first, second, picture)
+        case _:
+            return None
+
+
+def _order_of_four(sides: tuple[int, int, int], module: nn.Module, picture: Size, name: str) -> Order | None:
+    """Who knows: the module; else its name, for maps of attention; else the picture's proportions."""
+    first, second, third = sides
+    if isinstance(module, _UNITS_FIRST):
+        return "channels_first"
+    attends = any("attention" in word.lower() or "attn" in word.lower() for word in (type(module).__name__, name))
+    patches = {second, third} <= {side for grid in _grids(picture) for side in grid}
+    if attends and second == third and not patches and _of_tokens("attention", first, second, picture):
+        return "attention"
+    in_front, behind = _distance((second, third), picture), _distance((first, second), picture)
+    if type(module) in (nn.Linear, nn.LayerNorm):
+        return "channels_last" if behind is not None else None  # else windows of tokens, as in MaxViT
+    if behind is not None and (in_front is None or behind < in_front):
+        return "channels_last"
+    return None if in_front is None else "channels_first"
+
+
+def _of_tokens(order: Order, units: int, tokens: int, picture: Size) -> Layout | None:
+    """Tokens that are a grid of patches, with the fewest special ones in front."""
+    found = [(tokens - h * w, h, w) for h, w in _grids(picture) if 0 <= tokens - h * w <= MOST_SPECIAL]
+    if not found:
+        return None
+    special, h, w = min(found)
+    return Layout(order, units, _grid(h, w), special)
+
+
+def _grids(picture: Size) -> set[Size]:
+    """Grids of patches of p x p pixels, for every p; a patch that is cut off at the edge may count or not."""
+    height, width = picture
+    sides = range(1, min(height, width) + 1)
+    return {(height // p, width // p) for p in sides} | {(-(-height // p), -(-width // p)) for p in sides}
+
+
+def _distance(grid: Size, picture: Size) -> int | None:
+    """How far a grid is from the picture's proportions; None if by more than a cell of rounding.
+
+    A square picture has square grids.
+    """
+    off = abs(grid[0] * picture[1] - grid[1] * picture[0])
+    return off if off <= (0 if picture[0] == picture[1] else max(picture)) else None
+
+
+def _grid(height: int, width: int) -> Size | None:
+    return None if (height, width) == (1, 1) else (height, width)
+
+
+def need_layout(place: Place, activation: Tensor, pictures: Tensor, *, order: Order | None = None) -> Layout:
+    """Find the layout of a layer that is to be looked at.
+
+    Parameters
+    ----------
+    place : Place
+        The layer.
+    activation : Tensor
+        What it returned.
+    pictures : Tensor, (N, 3, height, width)
+        What the network was shown.
+    order : str, optional
+        What the user says it is.
+
+    Raises
+    ------
+    UnitlensError
+        If it has neither units nor a grid that are known.
+    """
+    if order is not None and order not in ORDERS:
+        raise UnitlensError(
+            f"There is no layout {order!r}{did_you_mean(str(order), ORDERS)}; there are {', '.join(ORDERS)}."
+        )
+    name, shape = shown(place.given), shown_shape(activation.shape)
+    if activation.dim() < 2 or len(activation) != len(pictures):
+        raise UnitlensError(
+            f"{name} returns {shape} for {len(pictures)} pictures, and not something for each picture: choose another "
+            "layer (`unitlens layers` lists them)."
+        )
+    height, width = pictures.shape[2:]
+    layout = find_layout(tuple(activation.shape), place.module, (height, width), name=place.name, order=order)
+    if layout is not None:
+        return layout
+    if order is not None:
+        raise UnitlensError(f"{name} returns {shape}, which cannot be read as {ORDERS[order]}, {order}.")
+    raise UnitlensError(
+        f"{name} returns {shape}, and it is not clear which of that are units: they are known in (pictures, units), "
+        f"(pictures, tokens, units) and, of a grid with the proportions of the picture, {ORDERS['channels_first']} and "
+        f"{ORDERS['channels_last']}; say what it is with --layout (layout=), or choose another layer "
+        "(`unitlens layers` lists them)."
+    )
