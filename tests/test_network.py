@@ -607,7 +607,7 @@ def test_listing_leaves_the_model_as_it_was(training, net):
     assert torch.is_grad_enabled()
 
 
-def test_other_layouts_have_no_units_yet():
+def test_tokens_have_units_and_what_does_not_begin_with_the_pictures_has_none():
     class Tokens(nn.Module):
         def __init__(self):
             super().__init__()
@@ -619,7 +619,7 @@ def test_other_layouts_have_no_units_yet():
 
     net = classifier(Tokens(), **SAID)
     first, time_first = net.layers()[1:]
-    assert (first.shape, first.units, first.grid) == ((64, 3), None, None)
+    assert (first.shape, first.units, first.grid, first.layout) == ((64, 3), 3, (8, 8), "tokens")
     assert (time_first.shape, time_first.units, time_first.grid) == ((64, 1, 3), None, None)
     assert net.output_count() is None
 

@@ -4,10 +4,12 @@ The rule is told, with its reasons, in docs/layouts.md. In short, for a picture 
 
 - (N, U) has units and no grid.
 - (N, U, h, w) and (N, h, w, U): convolutions, pools and batch norms put the units first, `nn.Linear` and
-  `nn.LayerNorm` last; of any other module, the two sides that have the picture's proportions are the grid.
+  `nn.LayerNorm` last; of any other module, the two sides that have the picture's proportions are the grid, and if
+  none have, units come first.
 - (N, T, U) are tokens, if T is a grid of patches and at most 16 more in front of it (class and register tokens), which
   are left out.
 - (N, A, T, T) from a module of attention, T as above: each of the A heads is a unit, seen from the class token.
+- Inside attention only a grid of patches is one: windows of tokens have no units that could be told.
 """
 
 from dataclasses import dataclass
@@ -45,6 +47,9 @@ _UNITS_FIRST = (
     nn.AdaptiveAvgPool2d,
     nn.Upsample,
 )
+
+_ATTENTION = ("attention", "attn", "window", "partition")
+"""In the name of a module or of its class."""
 
 
 @dataclass(frozen=True)
@@ -156,20 +161,27 @@ def _of_four(sides: tuple[int, int, int], order: Order | None, picture: Size) ->
 
 
 def _order_of_four(sides: tuple[int, int, int], module: nn.Module, picture: Size, name: str) -> Order | None:
-    """Who knows: the module; else its name, for maps of attention; else the picture's proportions."""
+    """Who knows: the module; else the picture's proportions; else units come first, but for the insides of attention."""
     first, second, third = sides
     if isinstance(module, _UNITS_FIRST):
         return "channels_first"
-    attends = any("attention" in word.lower() or "attn" in word.lower() for word in (type(module).__name__, name))
-    patches = {second, third} <= {side for grid in _grids(picture) for side in grid}
-    if attends and second == third and not patches and _of_tokens("attention", first, second, picture):
-        return "attention"
     in_front, behind = _distance((second, third), picture), _distance((first, second), picture)
     if type(module) in (nn.Linear, nn.LayerNorm):
         return "channels_last" if behind is not None else None  # else windows of tokens, as in MaxViT
-    if behind is not None and (in_front is None or behind < in_front):
+    if any(word in f"{name} {type(module).__name__}".lower() for word in _ATTENTION):
+        return _order_of_attention(sides, picture)
+    return "channels_last" if behind is not None and (in_front is None or behind < in_front) else "channels_first"
+
+
+def _order_of_attention(sides: tuple[int, int, int], picture: Size) -> Order | None:
+    """Inside attention there are windows and heads too: only a grid of patches is one."""
+    first, second, third = sides
+    grids = _grids(picture)
+    if (second, third) in grids:
+        return "channels_first"
+    if (first, second) in grids:
         return "channels_last"
-    return None if in_front is None else "channels_first"
+    return "attention" if second == third and _of_tokens("attention", first, second, picture) else None
 
 
 def _of_tokens(order: Order, units: int, tokens: int, picture: Size) -> Layout | None:
