@@ -115,7 +115,7 @@ def test_a_strip_is_shown_whole_under_what_the_unit_is():
     assert figure.get_suptitle() == "layer4[1] unit 17: $tree, IoU 0.312"
     (image,) = figure.axes[0].images
     assert image.get_array().shape == (32, 160, 3)
-    assert figure._repr_png_().startswith(b"\x89PNG")
+    assert figure._repr_jpeg_().startswith(b"\xff\xd8")
 
 
 @pytest.mark.parametrize(

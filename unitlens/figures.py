@@ -4,7 +4,7 @@ import io
 import math
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -183,7 +183,7 @@ def strip_figure(strip: bytes, row: "pd.Series[Any]") -> "Figure":
     with Image.open(io.BytesIO(strip)) as file:
         picture = np.asarray(file.convert("RGB"))
     tiles = picture.shape[1] / picture.shape[0]
-    figure = _figure(max(1.4 * tiles, 4.0), 1.75)
+    figure = _figure(max(1.4 * tiles, 4.0), 1.75, file="jpeg")
     axes = figure.add_subplot()
     axes.imshow(picture)
     axes.set_axis_off()
@@ -203,18 +203,18 @@ def _title(row: "pd.Series[Any]") -> str:
     return f"{title} ({low:.2f} to {high:.2f})"
 
 
-def _figure(width: float, height: float) -> "Figure":
-    """An empty figure, in inches, that belongs to no window and shows itself in a notebook."""
+def _figure(width: float, height: float, *, file: Literal["png", "jpeg"] = "png") -> "Figure":
+    """An empty figure, in inches, that belongs to no window and shows itself in a notebook, as one kind of file."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
     # a notebook draws figures of pyplot alone by itself; this one brings its own picture
-    figure._repr_png_ = partial(_png, figure)  # type: ignore[attr-defined]
+    setattr(figure, f"_repr_{file}_", partial(_drawn, figure, file))
     return figure
 
 
-def _png(figure: "Figure") -> bytes:
-    """The figure as a PNG."""
-    file = io.BytesIO()
-    figure.savefig(file, format="png", facecolor="white")
-    return file.getvalue()
+def _drawn(figure: "Figure", file: str) -> bytes:
+    """The figure as a file."""
+    content = io.BytesIO()
+    figure.savefig(content, format=file, facecolor="white")
+    return content.getvalue()
