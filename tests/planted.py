@@ -10,7 +10,7 @@ import unitlens as ul
 
 
 class Said(nn.Upsample):
-    """Hands on what it gets; as it counts among the layers of maps, units are known to come first, however odd the grid."""
+    """Hands on what it gets; as it is one of the layers of maps, its units come first, however odd the grid."""
 
     def forward(self, maps):
         return maps
@@ -56,7 +56,8 @@ COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 60, 220), 
 class ColourWorld:
     """Squares of four colours on grey, each marked with its colour; every second picture is also marked for parts."""
 
-    concepts = tuple(ul.Concept("color", label, name) for label, name in enumerate(COLOURS, 1)) + (
+    concepts = (
+        *(ul.Concept("color", label, name) for label, name in enumerate(COLOURS, 1)),
         ul.Concept("part", 1, "upper half"),
     )
 
@@ -81,7 +82,7 @@ class ColourWorld:
 
 
 class ColourNet(nn.Module):
-    """One unit a colour: how near the pixel is to it, on a grid of a quarter of the picture, and some that are random."""
+    """One unit a colour: how near the pixel is to it, on a grid of a quarter of the picture, and random ones."""
 
     def __init__(self, extra=4):
         super().__init__()

@@ -161,7 +161,7 @@ def _of_four(sides: tuple[int, int, int], order: Order | None, picture: Size) ->
 
 
 def _order_of_four(sides: tuple[int, int, int], module: nn.Module, picture: Size, name: str) -> Order | None:
-    """Who knows: the module; else the picture's proportions; else units come first, but for the insides of attention."""
+    """Who knows: the module; else the picture's proportions; else units come first, but not inside attention."""
     first, second, third = sides
     if isinstance(module, _UNITS_FIRST):
         return "channels_first"

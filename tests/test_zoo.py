@@ -1,0 +1,100 @@
+import runpy
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+import unitlens as ul
+
+HERE = Path(__file__)
+zoo = runpy.run_path(str(HERE.with_name("zoo.py")))
+replay = runpy.run_path(str(HERE.with_name("test_zoo_replay.py")))
+
+EXCEPTIONS: dict[str, str] = {}
+"""Networks that cannot be dissected by their name alone, and why."""
+
+
+class Few:
+    """A few pictures of noise, each with a marked half."""
+
+    concepts = (ul.Concept("part", 1, "left"), ul.Concept("part", 2, "right"))
+
+    def __init__(self, size, pictures=6):
+        self.size, self.pictures = size, pictures
+
+    def __len__(self):
+        return self.pictures
+
+    def __getitem__(self, index):
+        rng = np.random.default_rng(index)
+        picture = rng.integers(0, 256, (self.size, self.size, 3)).astype(np.uint8)
+        halves = np.where(np.arange(self.size) < self.size // 2, 1, 2).astype(np.uint8)
+        return ul.Example(picture, {"part": [np.tile(halves, (self.size, 1))]}, f"noise {index}")
+
+
+class Looked(NamedTuple):
+    layers: int
+    layer: str  # the last that has a grid and is reached
+    grid: tuple[int, int]
+    layout: str
+
+
+def looked_at(network) -> Looked:
+    """List, record at three depths, dissect at the last layer that has a grid: nothing but the name changes."""
+    net = ul.classifier(
+        network.model, image_size=network.size, mean=(0.5,) * 3, std=(0.25,) * 3, name=network.name, classes=None
+    )
+    infos = net.layers()
+    reached = [info for info in infos if info.units is not None]
+    chosen = [reached[0], reached[len(reached) // 2], reached[-1]]
+    names = [name_of(info) for info in chosen]
+    with torch.inference_mode(), ul.record(network.model, names) as recording:
+        network.model(zoo["pictures"](network, 2))
+    assert [tuple(recording[name].shape[1:]) for name in names] == [info.shape for info in chosen], network.name
+    last = [info for info in reached if info.grid is not None][-1]
+    layer = name_of(last)
+    d = ul.dissect(net, layer, Few(network.size), quantile=0.25, batch_size=3, exemplars=0, evidence=False)
+    assert (d.info["layers"][layer]["units"], d.info["layers"][layer]["grid"]) == (last.units, list(last.grid))
+    assert len(d.table()) == last.units
+    assert not d.table()["nonfinite"].any()
+    assert d.table()["silent"].mean() < 0.5, (network.name, layer)
+    return Looked(len(infos), layer, last.grid, last.layout)
+
+
+def name_of(info) -> str:
+    return info.name if info.calls == 1 else f"{info.name}[{info.calls - 1}]"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*class and register tokens")
+def test_every_torchvision_classifier_is_looked_at_and_replayed(capsys):
+    """One walk for both: building the networks takes longer than looking at them."""
+    rows, ends, looked, failed = [], [], {}, {}
+    for network in zoo["walk"]():
+        flags = [module.training for module in network.model.modules()]
+        try:
+            looked[network.name] = looked_at(network)
+        except (ul.UnitlensError, AssertionError) as error:
+            failed[network.name] = str(error)
+        both = replay["both_ends"](network)
+        rows.append(replay["row"](network.name, both))
+        ends += both
+        with capsys.disabled():
+            print(rows[-1], looked.get(network.name) or failed[network.name], flush=True)  # noqa: T201
+        assert flags == [module.training for module in network.model.modules()]
+        del network
+    assert len(rows) == len(zoo["names"]()) >= 80
+    assert failed.keys() == EXCEPTIONS.keys(), failed
+    replay["check"](rows, ends)
+
+
+@pytest.mark.parametrize(
+    ("name", "layout"), [("shufflenet_v2_x0_5", "channels_first"), ("vit_b_32", "tokens"), ("swin_t", "channels_first")]
+)
+@pytest.mark.filterwarnings("ignore:.*class and register tokens")
+def test_networks_of_three_kinds_are_looked_at_by_their_name_alone(name, layout):
+    looked = looked_at(zoo["build"](name))
+    assert looked.layout == layout
+    assert looked.grid == (2, 2)
