@@ -69,7 +69,7 @@ def test_neither_batches_nor_blocks_nor_chunks_change_a_bit(seed, batch):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("unitlens.counting.CHUNK_VALUES", 9)
         patch.setattr("unitlens.counting.KEPT", 20)
-        patch.setattr("unitlens.dissection.block_size", lambda *_: 2)
+        patch.setattr("unitlens.judging.block_size", lambda *_: 2)
         parts = run(maps, marked, batch_size=batch)
     for name, array in whole.counts.arrays().items():
         assert np.array_equal(array, parts.counts.arrays()[name]), name

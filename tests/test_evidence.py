@@ -4,15 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from unitlens.evidence import (
-    FoldTable,
-    association,
-    benjamini_hochberg,
-    interval_half_width,
-    label_evidence,
-    partners,
-    presence_accuracy,
-)
+from unitlens.chance import association, benjamini_hochberg, partners
+from unitlens.evidence import FoldTable, interval_half_width, label_evidence, presence_accuracy
 from unitlens.scores import iou
 
 
@@ -44,7 +37,8 @@ def test_intervals_and_rivals_equal_leaving_folds_out_one_by_one(seed):
         assert found.high[unit] == pytest.approx(min(whole[label] + half(without[:, label]), 1))
         for concept in range(4):
             gap = whole[label] - whole[concept]
-            is_rival = concept == label or gap <= half(without[:, label] - without[:, concept])
+            is_rival = gap <= half(without[:, label] - without[:, concept]) and whole[concept] > 0
+            is_rival = is_rival or concept == label
             assert found.rivals[unit, concept] == is_rival
         even, odd = table.folds % 2 == 0, table.folds % 2 == 1
         halves = [iou(i[some].sum(0), a[some].sum(0), g[some].sum(0)) for some in (even, odd)]
@@ -64,7 +58,30 @@ def test_below_eight_folds_there_is_no_interval():
     assert np.isnan(interval_half_width(np.random.default_rng(0).random((7, 3)))).all()
     found = label_evidence(table_of(0, folds=7))
     assert np.isnan(found.low).all()
-    assert found.rivals.any(1).all()
+    assert not found.rivals.any()
+
+
+def test_folds_in_which_a_category_is_not_judged_count_for_nothing():
+    table = table_of(3, folds=20)
+    judged = np.where(np.arange(20)[:, None] < [20, 9, 7, 0], 200, 0)
+    some = judged > 0
+    table = table._replace(
+        intersection=table.intersection * some, activated=table.activated * some, concept=table.concept * some
+    )
+    for concept, folds in enumerate([20, 9]):
+        alone = table._replace(
+            intersection=table.intersection[:, :, [concept]],
+            activated=table.activated[:, :, [concept]],
+            concept=table.concept[:, [concept]],
+            judged=judged[:, [concept]],
+        )
+        without = alone._replace(
+            **{name: getattr(alone, name)[:, :folds] for name in ("intersection", "activated")},
+            **{name: getattr(alone, name)[:folds] for name in ("concept", "judged", "folds")},
+        )
+        np.testing.assert_allclose(label_evidence(alone).low, label_evidence(without).low)
+    scarce = alone._replace(judged=judged[:, [2]])
+    assert np.isnan(label_evidence(scarce).low).all()
 
 
 def test_stability_is_one_where_the_label_leads_in_every_fold_and_less_in_a_close_race():

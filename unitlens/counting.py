@@ -1,6 +1,6 @@
 """From the spool to counts: exact thresholds of a block of units, and what is marked where they are active."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,10 +8,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from unitlens.curves import Levels
 from unitlens.masks import Active, SamplePlan, Upsampling
 from unitlens.observed import LayerMaps, Marked
 from unitlens.presets import Definitions
-from unitlens.statistics import BINS, FOLDS, Scan, kth_largest, tally
+from unitlens.statistics import BINS, FOLDS, Scan, kth_largest, level_edges, tally, value_histogram
 
 CHUNK_VALUES = 1 << 21
 """Values of the layer grid that are looked at together: a few megabytes, near the size of a cache."""
@@ -65,12 +66,20 @@ class Scanner:
     upsampling : {"edges", "zeros"}
     pictures : int
         Number of pictures.
+
+    Attributes
+    ----------
+    units : int
+        How many they are.
+    on_grid : bool
+        Whether the layer has a grid.
     """
 
     def __init__(
         self, layer: LayerMaps, units: slice, grid: tuple[int, int], upsampling: Upsampling, pictures: int
     ) -> None:
         self._layer, self._units, self._pictures = layer, units, pictures
+        self.units, self.on_grid = units.stop - units.start, layer.layer_grid is not None
         h, w = layer.maps.shape[1:]
         self._plan = SamplePlan(
             (h, w), grid if layer.layer_grid else (1, 1), upsampling if layer.layer_grid else "edges"
@@ -162,60 +171,133 @@ def count_block(
         floor = floor.clamp(max=0.0)
     ranked: Scan = scan.raw if how.threshold_on == "raw" else scan
     threshold = kth_largest(ranked, rank, scan.guesses(how.quantile), floor)
-    count = _count_positions if layer.layer_grid else _count_pictures
-    by_fold, active, shifted = count(scan(threshold), units.stop - units.start, marked, folds, partners)
+    return count_at(scan, threshold, marked, folds, partners=partners)
+
+
+def count_at(
+    scan: "Scanner",
+    threshold: Tensor,
+    marked: Marked,
+    folds: npt.NDArray[np.int64],
+    *,
+    partners: npt.NDArray[np.int64] | None = None,
+) -> BlockCounts:
+    """Count what is marked where units lie strictly above thresholds that are given.
+
+    Parameters
+    ----------
+    scan : Scanner
+        Of the block of units.
+    threshold : float32 tensor, (U,)
+    marked : Marked
+        Label planes.
+    folds : int64 array, (N,)
+        Fold of each picture.
+    partners : int64 array, (draws, N), optional
+        For each draw and picture, the picture whose labels it is given; no draws.
+
+    Returns
+    -------
+    BlockCounts
+    """
+    fold_of = torch.from_numpy(folds)
+    partners = np.zeros((0, len(folds)), np.int64) if partners is None else partners
+
+    def fold(active: Active) -> Tensor:
+        return fold_of.index_select(0, active.picture)
+
+    count = _count_positions if scan.on_grid else _count_pictures
+    by_fold, active, shifted = count(scan(threshold), len(threshold), marked, fold, FOLDS, partners)
     return BlockCounts(threshold.numpy(), by_fold, active, shifted)
 
 
+def count_levels(
+    scan: "Scanner", quantiles: Sequence[float], marked: Marked, folds: npt.NDArray[np.int64]
+) -> tuple[Levels, Levels]:
+    """Count what is marked between levels of activation, on the even and on the odd folds.
+
+    Two scans over all positions: the first finds levels near the quantiles, at the edges of 65,536 bins of the values
+    (about 1 % of the value apart), the second counts. The level 0 is always among them.
+
+    Parameters
+    ----------
+    scan : Scanner
+        Of a block of units.
+    quantiles : sequence of float
+        Rising.
+    marked : Marked
+    folds : int64 array, (N,)
+
+    Returns
+    -------
+    pair of Levels
+        They add.
+    """
+    units = scan.units
+    edges = level_edges(value_histogram(scan, units), quantiles)
+    count, odd = _count_positions if scan.on_grid else _count_pictures, torch.from_numpy(folds % 2)
+    between = edges.level.shape[1] + 1
+
+    def interval(active: Active) -> Tensor:
+        part = odd.index_select(0, active.picture) * between
+        for level in edges.level.unbind(1):
+            part += active.value <= level.index_select(0, active.unit)
+        return part
+
+    everything = torch.full((units,), -torch.inf)
+    nobody = np.zeros((0, len(folds)), np.int64)
+    counted, total, _ = count(scan(everything), units, marked, interval, 2 * between, nobody)
+    concepts, category_of = 1 + len(marked.columns.concepts), marked.columns.category_of
+    judged = (total[:, :, None] - counted[:, :, concepts:])[:, :, category_of]
+    means = edges.mean.numpy(), edges.square.numpy()
+    return (
+        Levels(counted[:, :between, 1:concepts], judged[:, :between], *means),
+        Levels(counted[:, between:, 1:concepts], judged[:, between:], *means),
+    )
+
+
+PartOf = Callable[[Active], Tensor]
 Counted = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 
 def _count_positions(
-    stream: Iterator[Active],
-    units: int,
-    marked: Marked,
-    folds: npt.NDArray[np.int64],
-    partners: npt.NDArray[np.int64],
+    stream: Iterator[Active], units: int, marked: Marked, part_of: PartOf, parts: int, partners: npt.NDArray[np.int64]
 ) -> Counted:
-    """Count active positions of the label grid by fold and label."""
+    """Count active positions of the label grid by part (fold, or interval of levels) and label."""
     draws = len(partners)
-    counts = torch.zeros(units, FOLDS, marked.columns.count, dtype=torch.int64)
+    counts = torch.zeros(units, parts, marked.columns.count, dtype=torch.int64)
     shifted = torch.zeros(draws, units, 1, marked.columns.count, dtype=torch.int64)
-    total = torch.zeros(units * FOLDS, dtype=torch.int64)
-    fold_of, read = torch.from_numpy(folds), marked.reader()
+    total = torch.zeros(units * parts, dtype=torch.int64)
+    read = marked.reader()
     for active in stream:
         if not len(active.unit):
             continue
         first = int(active.picture.min())
         pictures = range(first, int(active.picture.max()) + 1)
-        fold = fold_of.index_select(0, active.picture)
-        total.scatter_add_(0, active.unit * FOLDS + fold, torch.ones_like(fold))
+        part = part_of(active)
+        total.scatter_add_(0, active.unit * parts + part, torch.ones_like(part))
         active = active._replace(picture=active.picture - first)
-        tally(counts, active, fold, torch.from_numpy(read(pictures)))
-        alone = torch.zeros_like(fold)
+        tally(counts, active, part, torch.from_numpy(read(pictures)))
+        alone = torch.zeros_like(part)
         for draw in range(draws):
             others = partners[draw, pictures.start : pictures.stop]
             tally(shifted[draw], active, alone, torch.from_numpy(read(others)))
-    return counts.numpy(), total.view(units, FOLDS).numpy(), shifted[:, :, 0].transpose(0, 1).numpy()
+    return counts.numpy(), total.view(units, parts).numpy(), shifted[:, :, 0].transpose(0, 1).numpy()
 
 
 def _count_pictures(
-    stream: Iterator[Active],
-    units: int,
-    marked: Marked,
-    folds: npt.NDArray[np.int64],
-    partners: npt.NDArray[np.int64],
+    stream: Iterator[Active], units: int, marked: Marked, part_of: PartOf, parts: int, partners: npt.NDArray[np.int64]
 ) -> Counted:
-    """Count active pictures by fold and by what they hold: a layer without a grid says one number a picture."""
+    """Count active pictures by part and by what they hold: a layer without a grid says one number a picture."""
     draws = len(partners)
-    counts = np.zeros((units, FOLDS, marked.columns.count), np.int64)
+    counts = np.zeros((units, parts, marked.columns.count), np.int64)
     shifted = np.zeros((units, draws, marked.columns.count), np.int64)
-    total = np.zeros((units, FOLDS), np.int64)
+    total = np.zeros((units, parts), np.int64)
     for active in stream:
-        unit, picture = active.unit.numpy(), active.picture.numpy()
-        np.add.at(total, (unit, folds[picture]), 1)
+        unit, picture, part = active.unit.numpy(), active.picture.numpy(), part_of(active).numpy()
+        np.add.at(total, (unit, part), 1)
         for some in _pieces(len(unit), marked.columns.count):
-            np.add.at(counts, (unit[some], folds[picture[some]]), marked.held(picture[some]))
+            np.add.at(counts, (unit[some], part[some]), marked.held(picture[some]))
             for draw in range(draws):
                 np.add.at(shifted[:, draw], unit[some], marked.held(partners[draw][picture[some]]))
     return counts, total, shifted

@@ -1,17 +1,16 @@
-"""How sure a label is: intervals, stability, a held-out check and the level of chance, all from counts by fold."""
+"""How sure a label is: intervals, stability and a held-out check, all from counts by fold."""
 
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.scores import Floats, Ints, Overlap, Score, score_function, share
+from unitlens.scores import Floats, Ints, Overlap, Score, choose, score_function
 
 FEWEST_FOLDS = 8
 """With fewer filled folds there is no interval."""
 
 RESAMPLES = 200
-DRAWS = 8
 
 _AT_ONCE = 1 << 22  # numbers of one intermediate array
 
@@ -55,11 +54,12 @@ class LabelEvidence(NamedTuple):
     Attributes
     ----------
     low, high : float64 arrays, (U,)
-        95 % interval of its IoU; NaN with fewer than 8 filled folds.
+        95 % interval of its IoU; NaN with fewer than 8 folds in which its category is judged.
     stability : float64 array, (U,)
-        Share of 200 resamples of folds in which it comes first.
+        Share of 200 resamples of folds in which it comes first; NaN where counts at one level cannot say.
     rivals : bool array, (U, C)
-        Concepts whose difference in IoU to it has an interval that contains 0, itself included.
+        Concepts that the mask meets and whose difference in IoU to it has an interval that contains 0, itself
+        included; none where there is no interval.
     heldout : float64 array, (U,)
         IoU on one half of the folds of the label chosen on the other, both ways, averaged; NaN without two halves.
     """
@@ -71,7 +71,24 @@ class LabelEvidence(NamedTuple):
     heldout: Floats
 
 
-def label_evidence(table: FoldTable, score: str = "iou", *, seed: int = 0) -> LabelEvidence:
+class Labels(NamedTuple):
+    """Labels that something else than the counts at the threshold has chosen.
+
+    Attributes
+    ----------
+    whole : int64 array, (U,)
+        On all folds.
+    halves : int64 array, (2, U)
+        On the even and on the odd folds.
+    """
+
+    whole: Ints
+    halves: Ints
+
+
+def label_evidence(
+    table: FoldTable, score: str = "iou", *, seed: int = 0, labels: Labels | None = None
+) -> LabelEvidence:
     """Evidence for the labels of some units.
 
     Parameters
@@ -81,6 +98,8 @@ def label_evidence(table: FoldTable, score: str = "iou", *, seed: int = 0) -> La
         What chooses the label; a key of `unitlens.scores.SCORES`.
     seed : int
         Of the resamples of folds.
+    labels : Labels, optional
+        In place of what the score chooses; there is no stability then.
 
     Returns
     -------
@@ -88,166 +107,92 @@ def label_evidence(table: FoldTable, score: str = "iou", *, seed: int = 0) -> La
     """
     units, folds, concepts = table.intersection.shape
     step = max(1, _AT_ONCE // (max(folds, RESAMPLES // 4) * max(concepts, 1)))
-    parts = [
-        _label_evidence(table.units(slice(first, first + step)), score_function(score), seed)
-        for first in range(0, units, step)
-    ]
+    parts = []
+    for first in range(0, units, step):
+        some = slice(first, first + step)
+        own = None if labels is None else Labels(labels.whole[some], labels.halves[:, some])
+        chooser = None if labels is not None else score_function(score)
+        parts.append(_label_evidence(table.units(some), chooser, own, seed))
     return LabelEvidence(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _label_evidence(table: FoldTable, score: Score, seed: int) -> LabelEvidence:
-    folds = len(table.folds)
+def _label_evidence(table: FoldTable, score: Score | None, labels: Labels | None, seed: int) -> LabelEvidence:
+    folds, filled = len(table.folds), table.judged > 0
     whole = table.over(np.ones(folds))
-    label = score(whole).argmax(1)
+    label = choose(whole, score) if labels is None else labels.whole
     estimate, left_out = whole.iou(), table.over(1.0 - np.eye(folds)).iou()
     own = np.take_along_axis(estimate, label[:, None], 1)[:, 0]
     own_left_out = np.take_along_axis(left_out, label[None, :, None], 2)
-    half = interval_half_width(own_left_out[..., 0])
-    rivals = own[:, None] - estimate <= np.nan_to_num(interval_half_width(own_left_out - left_out))
-    np.put_along_axis(rivals, label[:, None], True, 1)
-    stability = _stability(table, label, score, seed)
+    half = interval_half_width(own_left_out[..., 0], filled[:, label])
+    either = filled[:, label][:, :, None] | filled[:, None, :]
+    rivals = own[:, None] - estimate <= interval_half_width(own_left_out - left_out, either)
+    rivals &= (estimate > 0) & np.isfinite(half)[:, None]
+    np.put_along_axis(rivals, label[:, None], np.isfinite(half)[:, None], 1)
+    stability = np.full(len(label), np.nan) if labels is not None else _stability(table, label, score, seed)
     low, high = np.maximum(own - half, 0.0), np.minimum(own + half, 1.0)
-    return LabelEvidence(low, high, stability, rivals, heldout_iou(table, score))
+    heldout = heldout_iou(table, score, chosen=None if labels is None else labels.halves)
+    return LabelEvidence(low, high, stability, rivals, heldout)
 
 
-def interval_half_width(left_out: Floats) -> Floats:
+def interval_half_width(left_out: Floats, filled: npt.NDArray[np.bool_] | None = None) -> Floats:
     """Half of the 95 % interval of a statistic, by the jackknife that leaves out one fold at a time.
 
     Parameters
     ----------
     left_out : float64 array, (F, ...)
         The statistic without each fold.
+    filled : bool array, (F, ...), optional
+        Whether the fold says anything of it; all do.
 
     Returns
     -------
     float64 array, (...)
-        Student's t with F - 1 degrees of freedom times the jackknife's standard error; NaN with fewer than 8 folds.
+        Student's t with F - 1 degrees of freedom times the jackknife's standard error, F the number of filled folds;
+        NaN with fewer than 8.
     """
     from scipy.special import stdtrit
 
-    folds = len(left_out)
-    if folds < FEWEST_FOLDS:
-        return np.full(left_out.shape[1:], np.nan)
-    error = np.sqrt((folds - 1) * left_out.var(0))
-    return np.asarray(stdtrit(folds - 1, 0.975) * error)
+    filled = np.ones(left_out.shape, bool) if filled is None else filled
+    folds = filled.sum(0)
+    mean = np.where(filled, left_out, 0.0).sum(0) / np.maximum(folds, 1)
+    deviation = np.where(filled, left_out - mean, 0.0)
+    error = np.sqrt((folds - 1) / np.maximum(folds, 1) * (deviation**2).sum(0))
+    return np.where(folds >= FEWEST_FOLDS, stdtrit(np.maximum(folds - 1, 1), 0.975) * error, np.nan)
 
 
-def _stability(table: FoldTable, label: Ints, score: Score, seed: int) -> Floats:
+def _stability(table: FoldTable, label: Ints, score: Score | None, seed: int) -> Floats:
     """Share of resamples of folds in which the label comes first."""
     folds = len(table.folds)
     rng = np.random.default_rng(seed)
     weights = rng.multinomial(folds, np.full(folds, 1 / folds), size=RESAMPLES).astype(np.float64)
     wins = np.zeros(len(label))
     for some in np.array_split(weights, 4):
-        wins += (score(table.over(some)).argmax(-1) == label).sum(0)
+        wins += (choose(table.over(some), score) == label).sum(0)
     return wins / RESAMPLES
 
 
-def heldout_iou(table: FoldTable, score: Score = Overlap.iou) -> Floats:
+def heldout_iou(table: FoldTable, score: Score | None = None, *, chosen: Ints | None = None) -> Floats:
     """IoU, on one half of the folds, of the concept that comes first on the other half; both ways, averaged, (U,)."""
-    even = table.folds % 2 == 0
-    if even.all() or not even.any():
+    halves = _halves(table)
+    if halves is None:
         return np.full(len(table.intersection), np.nan)
-    halves = table.over(np.stack([even, ~even]).astype(np.float64))
-    chosen = score(halves).argmax(2)
+    chosen = choose(halves, score) if chosen is None else chosen
     return np.asarray(np.take_along_axis(halves.iou()[::-1], chosen[:, :, None], 2)[:, :, 0].mean(0))
 
 
-def partners(hashes: list[int], annotated: list[int], *, draws: int = DRAWS, seed: int = 0) -> Ints:
-    """For each draw and picture, the other picture whose labels it is given.
-
-    Pictures annotated for the same categories are put in the order of their hashes, and each draw goes the same number
-    of pictures on, in a circle; the numbers differ between draws and none is 0. A picture that is alone keeps its own.
-
-    Parameters
-    ----------
-    hashes : list of int
-        Of the pictures.
-    annotated : list of int
-        For which categories, as bits.
-    draws : int
-    seed : int
-
-    Returns
-    -------
-    int64 array, (draws, N)
-    """
-    groups: dict[int, list[int]] = {}
-    for picture in sorted(range(len(hashes)), key=lambda picture: (hashes[picture], picture)):
-        groups.setdefault(annotated[picture], []).append(picture)
-    out = np.zeros((draws, len(hashes)), np.int64)
-    rng = np.random.default_rng(seed)
-    for _, members in sorted(groups.items()):
-        order = np.array(members)
-        steps = 1 + rng.permutation(max(len(order) - 1, 1))
-        for draw in range(draws):
-            out[draw, order] = np.roll(order, -int(steps[draw % len(steps)]))
-    return out
+def halves_iou(table: FoldTable) -> Floats:
+    """IoU with each concept on each half of the folds, averaged, (U, C): the held-out IoU of labels that are given."""
+    halves = _halves(table)
+    if halves is None:
+        units, _, concepts = table.intersection.shape
+        return np.full((units, concepts), np.nan)
+    return np.asarray(halves.iou().mean(0))
 
 
-class Association(NamedTuple):
-    """Whether units go with their labels more than with the labels of other pictures.
-
-    Attributes
-    ----------
-    chance : float64 array, (U,)
-        Mean over draws of the best IoU with the labels of other pictures.
-    p_value, q_value : float64 arrays, (U,)
-        NaN for silent units.
-    """
-
-    chance: Floats
-    p_value: Floats
-    q_value: Floats
-
-
-def association(best: Floats, shifted: Floats, silent: npt.NDArray[np.bool_]) -> Association:
-    """Rank each unit's IoU among what masks like these reach by chance.
-
-    Parameters
-    ----------
-    best : float64 array, (U,)
-        Best IoU of each unit.
-    shifted : float64 array, (U, draws)
-        Best IoU with the labels of other pictures.
-    silent : bool array, (U,)
-        Units that take no part.
-
-    Returns
-    -------
-    Association
-        The p-value is the rank of IoU / chance among the same ratio of all units and draws of the layer, each draw
-        divided by the mean of the unit's other draws; the q-value is Benjamini and Hochberg's.
-    """
-    chance = shifted.mean(1)
-    others = (shifted.sum(1, keepdims=True) - shifted) / max(shifted.shape[1] - 1, 1)
-    null = np.sort(_ratio(shifted, others)[~silent].ravel())
-    larger = len(null) - np.searchsorted(null, _ratio(best, chance)[~silent], side="left")
-    p_value, q_value = np.full(len(best), np.nan), np.full(len(best), np.nan)
-    p_value[~silent] = (1 + larger) / (1 + len(null))
-    q_value[~silent] = benjamini_hochberg(p_value[~silent])
-    return Association(chance, p_value, q_value)
-
-
-def _ratio(value: Floats, reference: Floats) -> Floats:
-    return np.where(reference > 0, share(value, reference), np.where(value > 0, np.inf, 0.0))
-
-
-def benjamini_hochberg(p_values: Floats) -> Floats:
-    """Smallest false discovery rate at which each would be called, (n,).
-
-    Source: Benjamini and Hochberg, "Controlling the false discovery rate", J. R. Statist. Soc. B 57 (1995).
-
-    Examples
-    --------
-    >>> benjamini_hochberg(np.array([0.01, 0.02, 0.5]))
-    array([0.03, 0.03, 0.5 ])
-    """
-    order = np.argsort(p_values)
-    scaled = p_values[order] * len(p_values) / np.arange(1, len(p_values) + 1)
-    out = np.empty_like(p_values)
-    out[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
-    return out
+def _halves(table: FoldTable) -> Overlap | None:
+    """The 2 x 2 tables over the even and over the odd folds, (2, U, C), unless one of them is empty."""
+    even = table.folds % 2 == 0
+    return None if even.all() or not even.any() else table.over(np.stack([even, ~even]).astype(np.float64))
 
 
 def presence_accuracy(peaks: Floats, present: npt.NDArray[np.bool_], even: npt.NDArray[np.bool_]) -> float:

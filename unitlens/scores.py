@@ -125,6 +125,17 @@ SCORES: Mapping[str, Score] = {
 """Scores by the names that ``score=`` takes."""
 
 
+def choose(overlap: Overlap, score: Score | None = None) -> Ints:
+    """The concept of highest score (IoU, if none is given) among those that the mask meets, (..., U)."""
+    return best_met(overlap.intersection, (score or Overlap.iou)(overlap))
+
+
+def best_met(intersection: Ints | Floats, score: Floats) -> Ints:
+    """The concept of highest score, the first of equals, among those with an intersection; 0 where there is none."""
+    chosen: Ints = np.where(intersection > 0, score, -np.inf).argmax(-1)
+    return chosen
+
+
 def score_function(name: str) -> Score:
     """The score of a name.
 

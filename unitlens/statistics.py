@@ -1,8 +1,9 @@
 """Exact thresholds and counts over a stream of active positions, in bounded memory; everything here adds."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -92,6 +93,56 @@ def kth_largest(scan: Scan, rank: int, guesses: list[Tensor], floor: Tensor) -> 
     last, _ = _bin_of(low, rest)
     # Where fewer positions than asked for lie above the unit's smallest value, that value holds the rank.
     return torch.where(reached, _value((bin_ << 16) + last), floor)
+
+
+class Edges(NamedTuple):
+    """Levels that cut the values of units into intervals, highest first.
+
+    Attributes
+    ----------
+    level : float32 tensor, (U, J)
+        Falling.
+    mean, square : float64 tensors, (U, J + 1)
+        About the mean of the values between the levels, and of their squares.
+    """
+
+    level: Tensor
+    mean: Tensor
+    square: Tensor
+
+
+def value_histogram(scan: Scan, units: int) -> Tensor:
+    """How many of each unit's values share their upper 16 bits, in rising order, (U, 65536) int64."""
+    everything = torch.full((units,), -torch.inf)
+    return _histogram(scan(everything), units, lambda active: (active.unit, _key(active.value) >> 16))
+
+
+def level_edges(histogram: Tensor, quantiles: Sequence[float]) -> Edges:
+    """Levels just below the bins that hold given quantiles from the top, and at 0, where rectifiers cut.
+
+    Parameters
+    ----------
+    histogram : int64 tensor, (U, 65536)
+        See `value_histogram`.
+    quantiles : sequence of float
+        Shares of all positions that are to lie above.
+    """
+    positions = int(histogram[0].sum())
+    ranks = [min(threshold_rank(quantile, positions), positions - 1) for quantile in quantiles]
+    bins = [_bin_of(histogram, torch.full((len(histogram),), rank))[0] - BINS // 2 for rank in ranks]
+    bins.append(torch.ones_like(bins[0]))  # the first bin above 0
+    cut = torch.stack(bins, 1).sort(1, descending=True).values
+    below = _value((cut << 16) - 1)
+    level = torch.where(cut == 0, -torch.finfo(torch.float32).tiny, below)  # -0.0 would not lie below 0
+    middle = _value((torch.arange(BINS) - BINS // 2 << 16) + BINS // 2).double()
+    middle[BINS // 2] = 0.0
+    sums = []
+    for weight in (torch.ones_like(middle), middle, middle**2):
+        from_top = torch.nn.functional.pad((histogram * weight).flip(1).cumsum(1).flip(1), (0, 1))
+        above = torch.cat([from_top.gather(1, cut + BINS // 2), from_top[:, :1]], 1)
+        sums.append(above.diff(dim=1, prepend=torch.zeros_like(above[:, :1])))
+    count = sums[0].clamp(min=1)
+    return Edges(level, sums[1] / count, sums[2] / count)
 
 
 def _falling(guesses: list[Tensor], floor: Tensor) -> Iterator[Tensor]:

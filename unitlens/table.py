@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from unitlens.chance import Association
 from unitlens.concepts import Concept
 from unitlens.counts import Counts
-from unitlens.evidence import Association, LabelEvidence
+from unitlens.evidence import LabelEvidence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 COLUMNS = {
     "layer": "the layer's name",
     "unit": "the unit's number in it, from 0",
-    "concept": "its label: the concept of highest score; empty for silent and nonfinite units",
+    "concept": "its label: the concept of highest score; empty for silent and nonfinite units, and where none is met",
     "category": "the label's category",
     "iou": "IoU with the label over all pictures, in [0, 1]",
     "verdict": "nonfinite, silent, chance, weak, untaught or detector: the first that holds",
@@ -27,15 +28,15 @@ COLUMNS = {
     "second_concept": "the runner-up",
     "second_category": "the runner-up's category",
     "second_iou": "IoU with the runner-up",
-    "iou_low": "lower end of the 95 % interval of iou (jackknife over folds); empty below 8 filled folds",
+    "iou_low": "lower end of the 95 % interval of iou (jackknife); empty below 8 folds judged for the category",
     "iou_high": "its upper end",
-    "label_stability": "share of 200 resamples of folds in which the label comes first",
-    "label_set": "JSON list of the concepts whose difference in IoU to the label has an interval that contains 0",
+    "label_stability": "share of 200 resamples of folds in which the label comes first; empty for scores at levels",
+    "label_set": "JSON list of concepts whose difference in IoU to the label has an interval that contains 0",
     "heldout_iou": "IoU on one half of the folds of the label chosen on the other half, both ways, averaged",
     "chance_iou": "mean best IoU of the same masks with the labels of other pictures",
     "p_value": "rank of iou / chance_iou among the same ratio of all units and draws",
     "q_value": "Benjamini and Hochberg's, over the layer's units that are not silent",
-    "presence_accuracy": "balanced accuracy of the peak as a test of the label's presence (level: even folds; measure: odd)",
+    "presence_accuracy": "balanced accuracy of the peak as a test of the label's presence in pictures, on held-out folds",
     "threshold": "the activation above which the unit is active",
     "active_share": "realised share of all positions above the threshold",
     "activated_pixels": "A: active positions that are judged for the label's category",
@@ -92,7 +93,8 @@ def unit_table(
     units = len(threshold)
     silent = (counts.active == 0) & (nonfinite == 0)
     mute = silent | (nonfinite > 0)
-    order = np.argsort(-score, axis=1, kind="stable")
+    met = np.where(counts.intersection > 0, score, -np.inf)
+    order = np.argsort(-met, axis=1, kind="stable")
     first, second = order[:, 0], order[:, min(1, len(concepts) - 1)]
     row = np.arange(units)
     rows: dict[str, Any] = {
@@ -118,7 +120,7 @@ def unit_table(
             "iou_high": labels.high,
             "label_stability": labels.stability,
             "heldout_iou": labels.heldout,
-            "label_set": [json.dumps([names[c] for c in order[u] if labels.rivals[u, c]]) for u in row],
+            "label_set": [_listed([names[c] for c in order[u] if labels.rivals[u, c]]) for u in row],
         }
     if chance is not None:
         rows |= {"chance_iou": chance.chance, "p_value": chance.p_value, "q_value": chance.q_value}
@@ -128,19 +130,31 @@ def unit_table(
     rows["verdict"] = verdicts(silent, nonfinite > 0, rows["above_min_iou"], q_value, fdr=fdr)
     rows["detector"] = rows["verdict"] == "detector"
     table = pd.DataFrame(rows, index=pd.RangeIndex(units)).reindex(columns=list(COLUMNS))
-    return _without_labels(table, mute, alone=len(concepts) == 1)
+    meets = (counts.intersection > 0).sum(1)
+    return _without_labels(table, mute, meets == 0, (meets < 2) | mute)
 
 
-def _without_labels(table: "pd.DataFrame", mute: npt.NDArray[np.bool_], *, alone: bool) -> "pd.DataFrame":
-    """Units that say nothing have no label; where there is one concept, there is no runner-up."""
-    of_label = [name for name in COLUMNS if name.endswith(("concept", "category", "iou")) and name != "above_min_iou"]
-    of_label += ["iou_low", "iou_high", "label_stability", "label_set", "presence_accuracy", "p_value", "q_value"]
-    of_label += ["activated_pixels", "concept_pixels", "intersection"]
-    counts = ["activated_pixels", "concept_pixels", "intersection"]
-    table = table.astype({name: "Int64" for name in counts} | {"label_set": object})
-    table.loc[mute, of_label] = None
-    if alone:
-        table[["second_concept", "second_category", "second_iou"]] = None
+_COUNTED = ["activated_pixels", "concept_pixels", "intersection"]
+_OF_LABEL = ["concept", "category", "iou_low", "iou_high", "label_stability", "label_set", "presence_accuracy"]
+_MEASURED = ["iou", "heldout_iou", "chance_iou", "p_value", "q_value"]
+_SECOND = ["second_concept", "second_category", "second_iou"]
+
+
+def _listed(names: list[str]) -> str | None:
+    return json.dumps(names) if names else None
+
+
+def _without_labels(
+    table: "pd.DataFrame",
+    mute: npt.NDArray[np.bool_],
+    meets_none: npt.NDArray[np.bool_],
+    no_second: npt.NDArray[np.bool_],
+) -> "pd.DataFrame":
+    """Units that say nothing, or meet no concept, have no label; where none or one is met, there is no runner-up."""
+    table = table.astype(dict.fromkeys(_COUNTED, "Int64") | {"label_set": object})
+    table.loc[mute | meets_none, [*_OF_LABEL, *_COUNTED]] = None
+    table.loc[mute, _MEASURED] = None
+    table.loc[no_second, _SECOND] = None
     return table
 
 

@@ -1,0 +1,108 @@
+"""Whether units go with their labels more than with the labels of other pictures: shifted labels, p- and q-values."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from unitlens.scores import Floats, Ints, share
+
+DRAWS = 8
+"""Times that every picture is given another one's labels."""
+
+
+def partners(hashes: list[int], annotated: list[int], *, draws: int = DRAWS, seed: int = 0) -> Ints:
+    """For each draw and picture, the other picture whose labels it is given.
+
+    Pictures annotated for the same categories are put in the order of their hashes, and each draw goes the same number
+    of pictures on, in a circle; the numbers differ between draws and none is 0. A picture that is alone keeps its own.
+
+    Parameters
+    ----------
+    hashes : list of int
+        Of the pictures.
+    annotated : list of int
+        For which categories, as bits.
+    draws : int
+    seed : int
+
+    Returns
+    -------
+    int64 array, (draws, N)
+    """
+    groups: dict[int, list[int]] = {}
+    for picture in sorted(range(len(hashes)), key=lambda picture: (hashes[picture], picture)):
+        groups.setdefault(annotated[picture], []).append(picture)
+    out = np.zeros((draws, len(hashes)), np.int64)
+    rng = np.random.default_rng(seed)
+    for _, members in sorted(groups.items()):
+        order = np.array(members)
+        steps = 1 + rng.permutation(max(len(order) - 1, 1))
+        for draw in range(draws):
+            out[draw, order] = np.roll(order, -int(steps[draw % len(steps)]))
+    return out
+
+
+class Association(NamedTuple):
+    """Whether units go with their labels more than with the labels of other pictures.
+
+    Attributes
+    ----------
+    chance : float64 array, (U,)
+        Mean over draws of the best IoU with the labels of other pictures.
+    p_value, q_value : float64 arrays, (U,)
+        NaN for silent units.
+    """
+
+    chance: Floats
+    p_value: Floats
+    q_value: Floats
+
+
+def association(best: Floats, shifted: Floats, silent: npt.NDArray[np.bool_]) -> Association:
+    """Rank each unit's IoU among what masks like these reach by chance.
+
+    Parameters
+    ----------
+    best : float64 array, (U,)
+        Best IoU of each unit.
+    shifted : float64 array, (U, draws)
+        Best IoU with the labels of other pictures.
+    silent : bool array, (U,)
+        Units that take no part.
+
+    Returns
+    -------
+    Association
+        The p-value is the rank of IoU / chance among the same ratio of all units and draws of the layer, each draw
+        divided by the mean of the unit's other draws; the q-value is Benjamini and Hochberg's.
+    """
+    chance = shifted.mean(1)
+    others = (shifted.sum(1, keepdims=True) - shifted) / max(shifted.shape[1] - 1, 1)
+    null = np.sort(_ratio(shifted, others)[~silent].ravel())
+    larger = len(null) - np.searchsorted(null, _ratio(best, chance)[~silent], side="left")
+    p_value, q_value = np.full(len(best), np.nan), np.full(len(best), np.nan)
+    p_value[~silent] = (1 + larger) / (1 + len(null))
+    q_value[~silent] = benjamini_hochberg(p_value[~silent])
+    return Association(chance, p_value, q_value)
+
+
+def _ratio(value: Floats, reference: Floats) -> Floats:
+    return np.where(reference > 0, share(value, reference), np.where(value > 0, np.inf, 0.0))
+
+
+def benjamini_hochberg(p_values: Floats) -> Floats:
+    """Smallest false discovery rate at which each would be called, (n,).
+
+    Source: Benjamini and Hochberg, "Controlling the false discovery rate", J. R. Statist. Soc. B 57 (1995).
+
+    Examples
+    --------
+    >>> benjamini_hochberg(np.array([0.01, 0.02, 0.5]))
+    array([0.03, 0.03, 0.5 ])
+    """
+    order = np.argsort(p_values)
+    scaled = p_values[order] * len(p_values) / np.arange(1, len(p_values) + 1)
+    out = np.empty_like(p_values)
+    out[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
+    return out
