@@ -1,7 +1,8 @@
 """Readers: data sets on disk in the formats that people have, each as annotated pictures.
 
-A format is recognised by its layout (`recognised`), or named. All readers give a `MarkedPictures`; none downloads,
-unpickles, or leaves the folder that it was given.
+A format is recognised by its layout (`recognised`), or named. All readers give a `MarkedPictures`; none fetches,
+unpickles, or leaves the folder that it was given. `from_torchvision` wraps what torchvision has read; `download` is
+the one thing that fetches, and only what was asked for.
 """
 
 from collections.abc import Callable
@@ -15,14 +16,25 @@ from unitlens.readers.broden import is_broden, open_broden
 from unitlens.readers.cityscapes import is_cityscapes, open_cityscapes
 from unitlens.readers.coco import is_coco, open_coco
 from unitlens.readers.colored import is_colored, open_colored
+from unitlens.readers.downloads import DOWNLOADS, download
 from unitlens.readers.files import subfolders
 from unitlens.readers.marked import MarkedPictures
 from unitlens.readers.openimages import is_openimages, open_openimages
 from unitlens.readers.pascal import is_pascal_context, is_pascal_part, open_pascal_context, open_pascal_part
 from unitlens.readers.plain import is_pictures, open_pictures, pictures_only
+from unitlens.readers.torchvision_sets import from_torchvision
 from unitlens.readers.voc import is_voc, open_voc
 
-__all__ = ["FORMATS", "MarkedPictures", "open_format", "pictures_only", "recognised"]
+__all__ = [
+    "DOWNLOADS",
+    "FORMATS",
+    "MarkedPictures",
+    "download",
+    "from_torchvision",
+    "open_format",
+    "pictures_only",
+    "recognised",
+]
 
 
 class _Open(Protocol):
@@ -53,6 +65,10 @@ FORMATS = {
 """Every format by the name that ``--data-format`` takes. "pictures" is never recognised, only named."""
 
 
+_DEPTH, _MANY = 2, 100
+"""How deep a data set may lie in the folder that was given, and in how many folders it is looked for."""
+
+
 class Recognised(NamedTuple):
     """A format, and the folder that has its layout: the one that was given, or the only one in it that does."""
 
@@ -66,7 +82,7 @@ def recognised(root: Path) -> Recognised | None:
     Parameters
     ----------
     root : Path
-        The folder. If it has none of the layouts, its subfolders are looked at (``VOCdevkit/VOC2012``).
+        The folder. If it has none of the layouts, its subfolders are looked at, and theirs (``VOCdevkit/VOC2012``).
 
     Returns
     -------
@@ -85,11 +101,17 @@ def recognised(root: Path) -> Recognised | None:
         )
     if own:
         return Recognised(own[0], root)
-    inner = [(root / name, found) for name in subfolders(root) if (found := _layouts(root / name))]
-    if len(inner) > 1:
-        listed = ", ".join(str(folder) for folder, _ in inner)
-        raise UnitlensError(f"{root} holds several data sets, {listed}: give one of them.")
-    return recognised(inner[0][0]) if inner else None
+    places = [root]
+    for _ in range(_DEPTH):
+        places = [place / name for place in places for name in subfolders(place)]
+        if len(places) > _MANY:
+            return None
+        inner = [place for place in places if _layouts(place)]
+        if len(inner) > 1:
+            raise UnitlensError(f"{root} holds several data sets, {', '.join(map(str, inner))}: give one of them.")
+        if inner:
+            return recognised(inner[0])
+    return None
 
 
 def _layouts(root: Path) -> list[str]:
@@ -112,6 +134,6 @@ def open_format(root: Path, name: str, *, split: str | None = None) -> MarkedPic
     if FORMATS[name].matches(root):
         return FORMATS[name].open(root, split=split)
     inner = [root / folder for folder in subfolders(root) if FORMATS[name].matches(root / folder)]
-    if len(inner) == 1:
+    if len(inner) == 1 and name != "pictures":
         return FORMATS[name].open(inner[0], split=split)
     raise UnitlensError(f"{root} does not have the layout of {name}, which needs {FORMATS[name].needs}.")

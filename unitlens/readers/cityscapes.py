@@ -48,10 +48,19 @@ def open_cityscapes(root: Path, *, split: str | None = None) -> MarkedPictures:
     names = tuple(name for name in found if name.endswith(ENDING) and name.split("/")[0] in splits)
     if found and not names:
         raise UnitlensError(f"{root / 'leftImg8bit'} has no SPLIT/CITY/NAME{ENDING} for {', '.join(splits) or truth}.")
-    concepts = tuple(Concept("object", label, name) for label, name in LABELS.items())
     return MarkedPictures(
-        "cityscapes", root, root / "leftImg8bit", names, concepts, CityscapesMarks(root / truth, truth)
+        "cityscapes", root, root / "leftImg8bit", names, cityscapes_concepts(), CityscapesMarks(root / truth, truth)
     )
+
+
+def cityscapes_concepts() -> tuple[Concept, ...]:
+    """The classes that are evaluated, as objects."""
+    return tuple(Concept("object", label, name) for label, name in LABELS.items())
+
+
+def cityscapes_table() -> dict[int, int]:
+    """The label of each value of a map."""
+    return {**dict.fromkeys(IGNORED, NOT_JUDGED), **{label: label for label in LABELS}}
 
 
 @dataclass(frozen=True)
@@ -66,5 +75,4 @@ class CityscapesMarks:
         path = self.folder / f"{name.removesuffix(ENDING)}_{self.truth}_labelIds.png"
         must_exist(path)
         codes, digest = read_label_map(path)
-        table = dict.fromkeys(IGNORED, NOT_JUDGED) | {label: label for label in LABELS}
-        return Marks({"object": [relabelled(codes, table, path, "Cityscapes")]}, [digest])
+        return Marks({"object": [relabelled(codes, cityscapes_table(), path, "Cityscapes")]}, [digest])

@@ -6,7 +6,7 @@ from pathlib import Path
 from unitlens.concepts import Concept
 from unitlens.errors import UnitlensError
 from unitlens.pictures import read_label_map
-from unitlens.readers.files import inside, must_exist, names_under, read_text, relabelled
+from unitlens.readers.files import NOT_JUDGED, inside, must_exist, names_under, read_text, relabelled
 from unitlens.readers.marked import MarkedPictures, Marks, chosen_splits
 
 NAMES = (
@@ -48,6 +48,11 @@ def voc_concepts() -> tuple[Concept, ...]:
     return tuple(Concept("object", label, name) for label, name in enumerate(NAMES, 1))
 
 
+def voc_table() -> dict[int, int]:
+    """The label of each value of a map."""
+    return {**{label: label for label in range(len(NAMES) + 1)}, VOID: NOT_JUDGED}
+
+
 def listed_stems(root: Path, split: str) -> set[str]:
     """The pictures of a list, without their extension."""
     lists = root / "ImageSets" / "Segmentation"
@@ -74,5 +79,4 @@ class VocMarks:
         path = (self.folder / name).with_suffix(".png")
         must_exist(path)
         codes, digest = read_label_map(path)
-        table = {label: label for label in range(len(NAMES) + 1)} | {VOID: 65535}
-        return Marks({"object": [relabelled(codes, table, path, "Pascal VOC")]}, [digest])
+        return Marks({"object": [relabelled(codes, voc_table(), path, "Pascal VOC")]}, [digest])
