@@ -9,6 +9,8 @@ COLOURS = np.array([[90, 90, 90], [255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uin
 CONCEPTS = "category,label,name\ncolor,1,red\ncolor,2,green\ncolor,3,blue\n"
 
 NET = """
+import time
+
 import torch
 from torch import nn
 
@@ -30,8 +32,27 @@ def broken():
     return net
 
 
-def one_layer():
-    return nn.Conv2d(3, 2, 1)
+class Hungry(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(3, 2, 1)
+
+    def forward(self, pictures):
+        if len(self.layer(pictures)) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9000 GiB.")
+
+
+class Slow(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(3, 2, 1)
+
+    def forward(self, pictures):
+        time.sleep(0.2)
+        return self.layer(pictures)
+
+
+a_number = 7
 """
 
 
@@ -44,8 +65,8 @@ def blocks(seed, size=32, cells=4):
     return (COLOURS[labels] * shade).astype(np.uint8), labels
 
 
-def write_world(root, pictures=8):
-    """An annotated folder of such pictures."""
+def write_world(root, pictures=14):
+    """An annotated folder of such pictures; 14 of them fill 11 folds, so that there is evidence."""
     (root / "images").mkdir(parents=True)
     (root / "labels" / "color").mkdir(parents=True)
     for number in range(pictures):

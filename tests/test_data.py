@@ -21,6 +21,11 @@ NOTHING, TREE, LEAF, CAR, NO_OBJECT, NO_PART = range(6)
 PICTURE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
 
 
+@pytest.fixture
+def world(tmp_path):
+    return write_world(tmp_path / "world", pictures=8)
+
+
 class Listed:
     """The least that is data."""
 

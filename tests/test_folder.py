@@ -9,6 +9,11 @@ from tests.coloured import blocks, write_world
 from unitlens.concepts import Concept, Data
 
 
+@pytest.fixture
+def world(tmp_path):
+    return write_world(tmp_path / "world", pictures=8)
+
+
 def grey(path, value=1, size=(32, 32), dtype=np.uint8):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full(size, value, dtype)).save(path)
@@ -254,7 +259,7 @@ def test_what_is_skipped_is_named_in_the_run(net, tmp_path):
     (world / "images" / "read.me").write_text("hello")
     with pytest.warns(ul.UnitlensWarning, match=r"^3 files were left out, such as "):
         result = ul.dissect(net, "0", world, quantile=0.1)
-    assert result.info["data"]["pictures"] == 6
+    assert result.info["data"]["pictures"] == 12
     skipped = {entry["picture"]: entry["reason"] for entry in result.info["data"]["skipped"]}
     assert set(skipped) == {"03.png", "05.png", "read.me"}
     assert "03.png is damaged" in skipped["03.png"]

@@ -84,7 +84,7 @@ def test_one_concept_alone_is_read_back(net, world, tmp_path):
 
     from tests.coloured import blocks
 
-    for number in range(8):
+    for number in range(14):
         Image.fromarray((blocks(number)[1] == 1).astype(np.uint8)).save(world / "labels" / "color" / f"{number:02}.png")
     result = ul.dissect(net, "0", AnnotatedFolder(world), quantile=0.1)
     result.save(tmp_path / "run")

@@ -274,11 +274,12 @@ def _announce(observed: Observed, total: int, limit: int | None, *, show: bool) 
 def _note_losses(observed: Observed, total: int) -> None:
     """Note what was left out, and activations that are no numbers."""
     if not observed.pictures:
-        reason = f": {observed.unread[-1].reason}" if observed.unread else "."
-        raise UnitlensError(f"None of the {total} pictures could be read{reason}")
+        reason = f": {observed.unread[-1].reason}" if observed.unread else ""
+        raise UnitlensError(f"None of the {total} pictures could be read{reason}.")
     if observed.unread:
         first = observed.unread[0]
-        observed.notes.append(f"{len(observed.unread)} files were left out, such as {first.picture}: {first.reason}.")
+        files = "1 file was" if len(observed.unread) == 1 else f"{len(observed.unread)} files were"
+        observed.notes.append(f"{files} left out, such as {first.picture}: {first.reason}.")
     for layer in observed.layers.values():
         bad = np.flatnonzero(layer.nonfinite)
         if len(bad):

@@ -40,9 +40,8 @@ class Progress:
         if self._log and (now - self._said > _LOG_EVERY):
             self._said = now
             rate = self._done / (now - self._start)
-            left = (self._total - self._done) / rate if rate else 0
-            text = f"{self._what}: {self._done} of {self._total} {self._unit}, {rate:.1f}/s, {left:.0f} s left\n"
-            sys.stderr.write(text)
+            speed = f", {rate:.1f}/s, {(self._total - self._done) / rate:.0f} s left" if rate else ""
+            sys.stderr.write(f"{self._what}: {self._done} of {self._total} {self._unit}{speed}\n")
             sys.stderr.flush()
 
     def close(self) -> None:

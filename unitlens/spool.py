@@ -94,7 +94,7 @@ class Rows:
         if isinstance(rows, range) and rows.step == 1 and size == self.row_bytes:
             self._fill(_bytes_of(out), rows.start * self.row_bytes)
             return out
-        for into, row in zip(out.reshape(len(rows), -1), rows, strict=True):
+        for into, row in zip(out, rows, strict=True):
             self._fill(_bytes_of(into), int(row) * self.row_bytes + start)
         return out
 

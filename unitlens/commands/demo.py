@@ -6,7 +6,6 @@ import click
 
 from unitlens.commands.options import quiet_option
 from unitlens.commands.shared import prepare, publish, summary, unit_lines
-from unitlens.errors import UnitlensError
 
 
 @click.command()
@@ -17,10 +16,10 @@ def demo(out: Path, pictures: int, quiet: bool) -> None:
     """Dissect the bundled network on bundled scenes, and write the report."""
     from unitlens.dissection import dissect as run
     from unitlens.network import load
+    from unitlens.runs import check_free
     from unitlens.scenes import Scenes
 
-    if out.exists() and not (out / "run.json").is_file() and any(out.iterdir()):
-        raise UnitlensError(f"{out} holds other files and no run: choose another --out.")
+    check_free(out, overwrite=True)
     workers = prepare(None, None)
     result = run(load("bundled:scenes"), None, Scenes(pictures), workers=workers, progress=not quiet)
     page = publish(result, out, overwrite=True)

@@ -37,7 +37,7 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2
         if isinstance(value, tuple):
             return value
         parts = str(value).lower().split("x")
-        if len(parts) > 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
             self.fail(f"{value!r} is not a size such as 56 or 56x42 (rows x columns)", param, ctx)
         return int(parts[0]), int(parts[-1])
 
@@ -53,9 +53,12 @@ class Bytes(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.
         number = text.rstrip("bkmgt ")
         unit = text[len(number) :].strip().removesuffix("b")
         try:
-            return int(float(number) * 1000 ** ["", "k", "m", "g", "t"].index(unit))
-        except ValueError:
+            count = int(float(number) * 1000 ** ["", "k", "m", "g", "t"].index(unit))
+        except (ValueError, OverflowError):
+            count = -1
+        if count < 0:
             self.fail(f"{value!r} is not a number of bytes such as 20GB", param, ctx)
+        return count
 
 
 def options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:

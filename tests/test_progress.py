@@ -1,0 +1,83 @@
+import io
+import re
+import sys
+
+import pytest
+
+from unitlens import progress as progress_module
+from unitlens.progress import progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_log_gets_a_line_now_and_then(capsys, clock):
+    with progress(100, "looking", show=True) as shown:
+        for seconds in (10, 10, 10, 10):
+            clock[0] += seconds
+            shown.update(10)
+    err = capsys.readouterr().err
+    assert err == (
+        "looking: 20 of 100 pictures, 1.0/s, 80 s left\n"
+        "looking: 40 of 100 pictures, 1.0/s, 60 s left\n"
+    )  # fmt: skip
+    assert "\r" not in err
+
+
+def test_a_short_run_says_nothing_to_a_log(capsys, clock):
+    with progress(3, "counting layer4", unit="units", show=True) as shown:
+        shown.update(3)
+    assert capsys.readouterr().err == ""
+
+
+def test_other_things_are_counted_by_their_name(capsys, clock):
+    with progress(4, "counting layer4", unit="units", show=True) as shown:
+        clock[0] += 20
+        shown.update(2)
+    assert capsys.readouterr().err == "counting layer4: 2 of 4 units, 0.1/s, 20 s left\n"
+
+
+def test_a_terminal_gets_a_bar_that_is_gone_afterwards(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress(10, "looking", show=True) as shown:
+        shown.update(10)
+        shown._bar.refresh()
+    text = terminal.getvalue()
+    assert "looking: 100%" in text
+    assert re.search(r"10/10 \[.*<.*pictures/s\]", text)
+    assert text.endswith("\r")
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
+def test_quiet_is_quiet(monkeypatch, clock, stream):
+    silent = stream()
+    monkeypatch.setattr(sys, "stderr", silent)
+    with progress(10, "looking", show=False) as shown:
+        clock[0] += 99
+        shown.update(5)
+    assert silent.getvalue() == ""
+
+
+def test_the_bar_is_closed_whatever_happens(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with pytest.raises(KeyboardInterrupt), progress(10, "looking", show=True) as shown:
+        raise KeyboardInterrupt
+    assert shown._bar.disable  # as tqdm marks a bar that was closed
+
+
+def test_nothing_done_yet_has_no_time_left(capsys, clock):
+    with progress(10, "looking", show=True) as shown:
+        clock[0] += 20
+        shown.update(0)
+    assert capsys.readouterr().err == "looking: 0 of 10 pictures\n"
