@@ -94,6 +94,11 @@ class AnnotatedFolder:
         """What ``--data`` takes to open it."""
         return str(self.root)
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of the pictures that are there, each once, sorted."""
+        return tuple(sorted({self._classes[name] for name in self.names if name in self._classes}))
+
     def __len__(self) -> int:
         return len(self.names)
 

@@ -1,0 +1,171 @@
+"""What units do to predictions: every unit alone, or a set of them, on every picture."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from unitlens.concepts import Data
+from unitlens.effect_result import Effects
+from unitlens.errors import UnitlensError
+from unitlens.experiment import Experiment
+from unitlens.holding import Holding, Value
+from unitlens.hooks import record
+from unitlens.layers import shown
+from unitlens.measuring import Units
+from unitlens.network import Network, evaluating
+from unitlens.observation import Reading
+from unitlens.outcomes import DEFAULT_MEASURES, Outcome
+from unitlens.tallies import Folds
+
+
+def importance(
+    net: Network | nn.Module,
+    layer: str,
+    data: Data | str | Path,
+    *,
+    value: Value = 0.0,
+    scale: float | None = None,
+    where: Tensor | None = None,
+    measures: Iterable[str | Outcome] = DEFAULT_MEASURES,
+    limit: int | None = None,
+    batch_size: int = 32,
+    workers: int = 0,
+    seed: int = 0,
+    strict: bool = False,
+    progress: bool = False,
+) -> Effects:
+    """Measure what every unit of a layer does to every class: each is held alone, on all pictures.
+
+    Every picture goes through the network once; what lies behind the layer is replayed for each unit, and memory does
+    not grow with the number of pictures.
+
+    Parameters
+    ----------
+    net : Network or torch.nn.Module
+        See `unitlens.load` and `unitlens.classifier`. It returns scores of classes.
+    layer : str
+        Its name.
+    data : Data, str or Path
+        Pictures with classes; a string is what ``--data`` takes.
+    value : float, Tensor, "mean" or "resample"
+        What units are held at: see `unitlens.holding.Holding`. "mean" takes a further pass over the pictures.
+    scale : float, optional
+        In place of a value: what units are multiplied by.
+    where : Tensor of bool, (h, w), optional
+        The positions of the layer's grid where they are held; all, unless said otherwise.
+    measures : iterable of str or callable
+        Of each class: names of `unitlens.outcomes.MEASURES`, and functions of outputs (N, K) and own classes (N,) that
+        give one number a picture. For all classes together there are the accuracy, and those that are no counts.
+    limit : int, optional
+        Only so many pictures from the start.
+    batch_size, workers : int
+        Pictures at a time; processes that decode them.
+    seed : int
+        Of what is drawn: the pictures to resample from.
+    strict : bool
+        Whether a picture that cannot be read is an error; else it is left out.
+    progress : bool
+        Whether progress is shown.
+
+    Returns
+    -------
+    Effects
+        A set for each unit.
+
+    Raises
+    ------
+    UnitlensError
+        If there is no such layer, the output does not depend on it, or no picture has a class.
+
+    Warns
+    -----
+    UnitlensWarning
+        If the network is in training mode, pictures are left out, or every unit takes a full pass of the network.
+    """
+    run = Experiment.of(net, layer, data, measures, Reading(batch_size, workers, limit, strict, show=progress), seed)
+    return run.effects(None, Holding(value, scale, where))
+
+
+def ablate(
+    net: Network | nn.Module,
+    layer: str,
+    units: int | Sequence[int] | Tensor,
+    data: Data | str | Path,
+    *,
+    keep: bool = False,
+    value: Value = 0.0,
+    scale: float | None = None,
+    where: Tensor | None = None,
+    measures: Iterable[str | Outcome] = DEFAULT_MEASURES,
+    limit: int | None = None,
+    batch_size: int = 32,
+    workers: int = 0,
+    seed: int = 0,
+    strict: bool = False,
+    progress: bool = False,
+) -> Effects:
+    """Measure what a set of units does to every class: they are held together.
+
+    Parameters
+    ----------
+    net, layer, data
+        As for `importance`.
+    units : int, sequence or Tensor of int
+        Which. What `Effects.most_important` ranked on the even folds is measured on the odd ones, and the other way
+        around; what it ranked on all pictures is marked.
+    keep : bool
+        Hold all the others instead.
+    value, scale, where, measures, limit, batch_size, workers, seed, strict, progress
+        As for `importance`.
+
+    Returns
+    -------
+    Effects
+        Of one set.
+
+    Raises
+    ------
+    UnitlensError
+        As for `importance`; if no unit is given, or one is out of range or given twice.
+    """
+    run = Experiment.of(net, layer, data, measures, Reading(batch_size, workers, limit, strict, show=progress), seed)
+    chosen = chosen_units(units, layer, unit_count(run.net, layer), keep=keep)
+    ranked = getattr(units, "folds", None)
+    folds: Folds = {"even": "odd", "odd": "even"}.get(str(ranked), "all")  # type: ignore[assignment]
+    return run.effects((chosen,), Holding(value, scale, where), folds=folds, ranked=ranked)
+
+
+def chosen_units(units: int | Sequence[int] | Tensor, layer: str, count: int, *, keep: bool = False) -> Units:
+    """Check which units are meant, and with ``keep`` return all the others.
+
+    Raises
+    ------
+    UnitlensError
+        If none is given, one is out of range or twice there, or nothing is left to keep or to hold.
+    """
+    given = [units] if isinstance(units, int) else [int(unit) for unit in units]
+    outside = [unit for unit in given if not 0 <= unit < count]
+    if outside:
+        raise UnitlensError(f"{shown(layer)} has {count} units, 0 to {count - 1}; unit {outside[0]} is not among them.")
+    if len(set(given)) < len(given):
+        twice = next(unit for unit in given if given.count(unit) > 1)
+        raise UnitlensError(f"Unit {twice} of {shown(layer)} is given twice; give each once.")
+    if not given:
+        left = "nothing of the layer would be left" if keep else "nothing would change"
+        raise UnitlensError(f"No unit of {shown(layer)} is given, so that {left}; give at least one.")
+    if keep and len(given) == count:
+        raise UnitlensError(f"All {count} units of {shown(layer)} would be kept, so that nothing would change.")
+    return tuple(unit for unit in range(count) if unit not in set(given)) if keep else tuple(given)
+
+
+def unit_count(net: Network, layer: str) -> int:
+    """Return how many units a layer has; an empty picture is shown to the network for it."""
+    size = net.preprocessing.image_size
+    picture = net.prepare(torch.zeros(1, 3, *size, dtype=torch.uint8))
+    with evaluating(net.model), record(net.model, layer) as recording:
+        net.model(picture)
+    if recording[layer].ndim < 2:
+        raise UnitlensError(f"{shown(layer)} returns {tuple(recording[layer].shape)}, which has no units.")
+    return int(recording[layer].shape[1])
