@@ -95,7 +95,7 @@ class Curve:
         return own.mean().rename("mean").to_frame().join([low, high]).reset_index()
 
     def paper_table(self, few: int = 4) -> "pd.DataFrame":
-        """The table of Bau et al., PNAS 2020: unchanged, few removed, all k removed, only these kept, random ones removed.
+        """The table of Bau et al., PNAS 2020: unchanged, few removed, k removed, only these kept, random ones removed.
 
         Columns ``what``, ``balanced_accuracy`` of the class, and ``accuracy`` over all classes.
         """

@@ -34,8 +34,8 @@ class Estimate(NamedTuple):
     def columns(self, classes: npt.ArrayLike) -> "Estimate":
         """The estimates of some classes."""
         some = np.asarray(classes)
-        floats = [np.asarray(getattr(self, name)[:, some]) for name in self._fields[:-1]]
-        return Estimate(*floats, pictures=self.pictures[:, some])
+        found = {name: values[:, some] for name, values in self._asdict().items()}
+        return Estimate(**found)
 
 
 def estimate(counted: Counted, measure: str) -> Estimate:
