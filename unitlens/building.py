@@ -1,4 +1,4 @@
-"""Build the network that a name stands for: ``resnet18``, ``package.module:callable``, ``path/to/file.py:callable``."""
+"""Build the network that a name stands for: ``resnet18``, ``timm:NAME``, ``file.py:callable``, ..."""
 
 import hashlib
 import importlib
@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.export import ExportedProgram
 
 from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.hubs import HUBS, hub_network
 from unitlens.layers import told, uncompiled
 from unitlens.preprocessing import Said, said_by
 from unitlens.weights import put_weights, read_weights
@@ -52,7 +54,11 @@ def build(spec: str, *, weights: str | None, seed: int) -> Built:
     source, _, attribute = spec.rpartition(":")
     if source == "bundled" or spec == "bundled":
         return _bundled(spec, weights, seed)
+    hub, _, name = spec.partition(":")
     with _seeded(seed):
+        if hub in HUBS and name:
+            model, said, classes = hub_network(hub, name, weights)
+            return Built(model, spec, said, classes)
         if source == "" or (source.split(".")[:2] == ["torchvision", "models"] and attribute in zoo_names()):
             name = _zoo_name(attribute)
             model, said, classes = zoo_network(name, weights)
@@ -60,8 +66,8 @@ def build(spec: str, *, weights: str | None, seed: int) -> Built:
         model = _called(spec, source, attribute)
     if weights == "DEFAULT":
         raise UnitlensError(
-            f"DEFAULT weights are there for torchvision's networks only, not for {spec}: give a file of weights, "
-            "or nothing to take the network as it is returned."
+            f"DEFAULT weights are there for networks of torchvision, timm and Hugging Face, not for {spec}: give a "
+            "file of weights, or nothing to take the network as it is returned."
         )
     if weights not in (None, "none"):
         put_weights(model, read_weights(weights), weights)
@@ -85,12 +91,20 @@ def _bundled(spec: str, weights: str | None, seed: int) -> Built:
 def _zoo_name(name: str) -> str:
     if name in zoo_names():
         return name
+    if name.endswith(_FILES):
+        raise UnitlensError(
+            f"{name} is no network by name; a file of weights goes with --weights to the network that they are for, "
+            "and TorchScript or an exported program is loaded in a function of yours: path/to/file.py:callable."
+        )
     if name.endswith(".py"):
         raise UnitlensError(f"{name} is a file; say which function of it returns the network: {name}:NAME.")
     raise UnitlensError(
         f"There is no network {name!r} in torchvision{did_you_mean(name, zoo_names())}; a network of another origin "
         "is given as package.module:callable or path/to/file.py:callable."
     )
+
+
+_FILES = (".pt", ".pth", ".pt2", ".bin", ".onnx", ".safetensors", ".ckpt")
 
 
 def _called(spec: str, source: str, attribute: str) -> nn.Module:
@@ -144,23 +158,35 @@ def _attribute(module: ModuleType, source: str, attribute: str) -> Any:
 
 
 def _network(spec: str, found: Any) -> nn.Module:
-    if isinstance(found, nn.Module):
-        return uncompiled(found)
-    what = "is"
-    if callable(found):
-        what = "returned"
+    if callable(found) and not isinstance(found, nn.Module | ExportedProgram):
         try:
             found = found()
         except UnitlensError:
             raise
         except (Exception, SystemExit) as error:
             raise UnitlensError(f"{spec}() failed: {told(error)}.") from error
-    if not isinstance(found, nn.Module):
+        what = "returned"
+    else:
+        what = "is"
+    model = as_module(found)
+    if model is None:
         raise UnitlensError(
             f"{spec} {what} a {type(found).__name__}; it must be a torch.nn.Module, or a function without arguments "
             "that returns one."
         )
-    return uncompiled(found)
+    return model
+
+
+def as_module(found: Any) -> nn.Module | None:
+    """What a network is as a module in which hooks can be attached; None if it is no network.
+
+    Of a compiled one it is the original, and of an exported program the modules that it was exported from.
+    """
+    if isinstance(found, ExportedProgram):
+        from torch.export.unflatten import unflatten
+
+        return unflatten(found)
+    return uncompiled(found) if isinstance(found, nn.Module) else None
 
 
 @contextmanager

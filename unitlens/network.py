@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
-from unitlens.building import build
+from unitlens.building import as_module, build
 from unitlens.errors import UnitlensError
 from unitlens.layers import told, uncompiled
 from unitlens.listing import LayerInfo, Survey, one_picture_error, survey
@@ -163,14 +164,15 @@ def load(
     Parameters
     ----------
     spec : str
-        ``torchvision.models:resnet18``, or ``resnet18`` for short; ``package.module:callable`` or
+        ``torchvision.models:resnet18``, or ``resnet18`` for short; ``timm:NAME`` and ``hf:NAME_OR_FOLDER``, which need
+        the extras ``unitlens[timm]`` and ``unitlens[hf]``; ``package.module:callable`` or
         ``path/to/file.py:callable``, where the callable is a network, or a class or function without arguments that
         gives one; ``bundled:scenes``.
     weights : str or Path, optional
-        "DEFAULT": torchvision's own, downloaded (other weights of torchvision by their name, as "IMAGENET1K_V1"). A
+        "DEFAULT": those of its makers, downloaded (other weights of torchvision by their name, as "IMAGENET1K_V1"). A
         ``.safetensors`` file, or a ``.pt``, ``.pth`` or ``.bin`` file with a state dict. "none": as built, untrained
-        for torchvision's networks and ``bundled:scenes``. Without it a callable's network is taken as it returns,
-        ``bundled:scenes`` is trained, and a torchvision network is an error.
+        for networks by name. Without it a callable's network is taken as it returns, one of Hugging Face with the
+        weights that are on this machine, ``bundled:scenes`` is trained, and one of torchvision or timm is an error.
     image_size : int or (int, int), optional
         Side of the network's input in pixels, or height and width. Without ``resize``, pictures are squashed to it.
     resize : int, optional
@@ -206,7 +208,7 @@ def load(
 
 
 def classifier(
-    model: nn.Module,
+    model: nn.Module | ExportedProgram,
     *,
     image_size: int | tuple[int, int] | None = None,
     mean: Sequence[float] | None = None,
@@ -219,8 +221,9 @@ def classifier(
 
     Parameters
     ----------
-    model : nn.Module
-        It is not changed, and stays where it is. Of a compiled one (`torch.compile`) the original module is taken.
+    model : nn.Module or torch.export.ExportedProgram
+        It is not changed, and stays where it is. Of a compiled one (`torch.compile`) the original module is taken, of
+        an exported program the modules that it was exported from. In TorchScript no hook can be attached.
     image_size, mean, std, resize
         As for `load`.
     classes : sequence of str, optional
@@ -238,13 +241,13 @@ def classifier(
     UnitlensWarning
         If nobody says how pictures are prepared.
     """
-    if not isinstance(model, nn.Module):
+    module = as_module(model)
+    if module is None:
         raise UnitlensError(f"A network is a torch.nn.Module, not a {type(model).__name__}; ul.load takes a name.")
     if isinstance(classes, str):
         raise UnitlensError(f"classes is {classes!r}; it is a sequence of names, one for each output.")
-    model = uncompiled(model)
-    preprocessing = decide(said_by(model), image_size=image_size, resize=resize, mean=mean, std=std)
-    return Network(model, preprocessing, None if classes is None else tuple(classes), name or type(model).__name__)
+    preprocessing = decide(said_by(module), image_size=image_size, resize=resize, mean=mean, std=std)
+    return Network(module, preprocessing, None if classes is None else tuple(classes), name or type(module).__name__)
 
 
 def _moved(model: nn.Module, device: str | torch.device) -> nn.Module:
