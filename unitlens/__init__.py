@@ -8,6 +8,7 @@ Examples
 True
 """
 
+from unitlens.comparison import Comparison, compare
 from unitlens.concepts import Concept, Data, Example
 from unitlens.dissection import dissect
 from unitlens.errors import UnitlensError, UnitlensWarning
@@ -21,6 +22,7 @@ from unitlens.sources import open_data
 __version__ = "0.1.0"
 
 __all__ = [
+    "Comparison",
     "Concept",
     "Data",
     "Dissection",
@@ -31,6 +33,7 @@ __all__ = [
     "UnitlensWarning",
     "annotated",
     "classifier",
+    "compare",
     "dissect",
     "edit",
     "evaluating",

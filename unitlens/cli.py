@@ -16,6 +16,7 @@ COMMANDS = {
     "layers": "look",
     "units": "look",
     "report": "look",
+    "compare": "compare",
 }
 """Each command, in the order of the help, and the module of `unitlens.commands` that holds it."""
 
