@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 import unitlens as ul
+from tests.planted import ColourNet, ColourWorld
 from unitlens.hubs import said_by_processor
 from unitlens.preprocessing import Said
 
@@ -35,10 +36,11 @@ def test_a_folder_of_hugging_face(vit_folder):
     assert not net.model.training
 
 
-def test_weights_of_hugging_face_are_its_own_none_or_a_files(vit_folder):
+def test_weights_of_hugging_face_are_its_own_none_or_a_files(vit_folder, tmp_path):
     own = ul.load(f"hf:{vit_folder}")
     drawn, same = (ul.load(f"hf:{vit_folder}", weights="none", seed=1) for _ in range(2))
-    file = ul.load(f"hf:{vit_folder}", weights=vit_folder / "model.safetensors", seed=1)
+    torch.save(own.model.state_dict(), tmp_path / "w.pt")
+    file = ul.load(f"hf:{vit_folder}", weights=tmp_path / "w.pt", seed=1)
     assert own.fingerprint() == file.fingerprint() != drawn.fingerprint() == same.fingerprint()
     assert drawn.classes is None
 
@@ -51,20 +53,22 @@ def test_without_a_preprocessor_the_configuration_says_the_size(vit_folder, tmp_
     assert net.preprocessing.image_size == (32, 32)
 
 
-def test_attention_maps_of_hugging_face(vit_folder):
-    """Heads as units, where the module gives their maps: through a wrapper that asks for them."""
-    net = ul.load(f"hf:{vit_folder}")
-    net.model.config.output_attentions = True
-    names = [info for info in net.layers() if info.layout == "attention"]
-    assert all(info.units == 2 and info.grid == (4, 4) for info in names)
+def test_heads_are_units_where_the_module_gives_their_maps(vit_folder):
+    model = pytest.importorskip("transformers").AutoModel.from_pretrained(vit_folder, attn_implementation="eager")
+    net = ul.classifier(model, image_size=32, mean=(0, 0, 0), std=(1, 1, 1))
+    info = next(info for info in net.layers() if info.layout == "attention")
+    assert (info.shape, info.units, info.grid) == ((2, 17, 17), 2, (4, 4))
+    with pytest.warns(ul.UnitlensWarning, match="1 of 17 tokens, in front, is no patch"):
+        d = ul.dissect(net, info.name, ColourWorld(16), evidence=False, exemplars=0)
+    assert len(d.table()) == 2
 
 
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
         (
-            "nobody/nothing-of-this-name",
-            r"hf:nobody/nothing-of-this-name is neither a folder nor in the cache \(.*\); ",
+            "nobody/of-this-name",
+            r"hf:nobody/of-this-name is neither a folder nor in the cache \(.*\); ",
         ),
         ("EMPTY", r"is no folder that save_pretrained wrote \(.*\); nothing is downloaded unless --weights DEFAULT"),
     ],
@@ -152,9 +156,7 @@ def test_published_weights_of_timm_that_cannot_be_had(monkeypatch):
 @pytest.mark.parametrize(("hub", "package"), [("timm", "timm"), ("hf", "transformers")])
 def test_a_package_that_is_not_installed(hub, package, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, package, None)
-    with pytest.raises(
-        ul.UnitlensError, match=rf"{hub}:a needs the package {package} .*pip install 'unitlens\[{hub}\]'"
-    ):
+    with pytest.raises(ul.UnitlensError, match=rf"needs the package {package} .*pip install 'unitlens\[{hub}\]'"):
         ul.load(f"{hub}:a", weights="none")
 
 
@@ -194,8 +196,6 @@ def test_a_file_is_no_network(name):
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning", "ignore:.*torch.jit:DeprecationWarning")
 def test_torchscript_is_one_sentence():
-    from tests.planted import ColourNet, ColourWorld
-
     scripted = torch.jit.trace(ColourNet().eval(), torch.ones(1, 3, 32, 32))
     net = ul.classifier(scripted, image_size=32, mean=(0, 0, 0), std=(1, 1, 1))
     with pytest.raises(ul.UnitlensError, match="conv is TorchScript, where no hook can be attached"):
