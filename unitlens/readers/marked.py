@@ -60,10 +60,8 @@ class MarkedPictures:
         All that may be marked.
     marks : MarkReader
         Reads what is marked in a picture.
-    classes : mapping of str to str
+    class_of : mapping of str to str
         The class of a whole picture, by its name, where the format knows it.
-    class_index : mapping of str to int
-        Empty: none of these formats says which output of a network a class is.
     """
 
     format: str
@@ -72,12 +70,16 @@ class MarkedPictures:
     names: tuple[str, ...]
     concepts: tuple[Concept, ...]
     marks: MarkReader = nothing_marked
-    classes: Mapping[str, str] = field(default_factory=dict)
-    class_index: Mapping[str, int] = field(default_factory=dict)
+    class_of: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.names:
             raise UnitlensError(f"{self.root} was read as {self.format}, but it lists no picture.")
+
+    @property
+    def classes(self) -> tuple[str | None, ...]:
+        """The class of each picture, in their order."""
+        return tuple(self.class_of.get(name) for name in self.names)
 
     @property
     def source(self) -> str:
@@ -98,7 +100,7 @@ class MarkedPictures:
         pixels, digest = read_picture(path)
         planes, digests = self.marks(name)
         hashed = hashlib.sha256("\n".join([digest, *digests]).encode())
-        return Example(pixels, planes, name, self.classes.get(name), hashed.hexdigest())
+        return Example(pixels, planes, name, self.class_of.get(name), hashed.hexdigest())
 
 
 def chosen_splits(split: str | None, there: Sequence[str], root: Path) -> tuple[str, ...]:

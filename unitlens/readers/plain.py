@@ -41,4 +41,4 @@ def open_pictures(root: Path, *, split: str | None = None) -> MarkedPictures:
         raise UnitlensError(f"{root} holds no picture: put files such as NAME.jpg or NAME.png into it.")
     folders = {name: name.rpartition("/")[0] for name in names}
     classes = folders if all(folders.values()) else {}
-    return MarkedPictures("pictures", root, root, tuple(names), (), classes=classes)
+    return MarkedPictures("pictures", root, root, tuple(names), (), class_of=classes)
