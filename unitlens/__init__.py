@@ -8,12 +8,16 @@ Examples
 True
 """
 
+from unitlens.ablation_curves import Curve, ablation_curve
 from unitlens.comparison import Comparison, compare
 from unitlens.concepts import Concept, Data, Example
 from unitlens.dissection import dissect
+from unitlens.effect_result import Effects
+from unitlens.effects import ablate, importance
 from unitlens.errors import UnitlensError, UnitlensWarning
 from unitlens.folder import annotated
 from unitlens.hooks import edit, record
+from unitlens.interventions import Intervention, intervening
 from unitlens.network import Network, Preprocessing, classifier, evaluating, load
 from unitlens.page import report
 from unitlens.result import Dissection, open_run
@@ -24,19 +28,26 @@ __version__ = "0.1.0"
 __all__ = [
     "Comparison",
     "Concept",
+    "Curve",
     "Data",
     "Dissection",
+    "Effects",
     "Example",
+    "Intervention",
     "Network",
     "Preprocessing",
     "UnitlensError",
     "UnitlensWarning",
+    "ablate",
+    "ablation_curve",
     "annotated",
     "classifier",
     "compare",
     "dissect",
     "edit",
     "evaluating",
+    "importance",
+    "intervening",
     "load",
     "open_data",
     "open_run",

@@ -147,7 +147,8 @@ def _precision(c: Counted) -> Estimate:
     both, false_both = right - c.lost, false - c.false_lost
     variance = both * (own2 - own1) ** 2 + c.lost * own1**2 + c.gained * own2**2
     variance = variance + false_both * (other2 - other1) ** 2 + c.false_lost * other1**2 + c.false_gained * other2**2
-    return _changed(p1, p2 - p1, variance, p2 - p1, empty=c.pictures == 0)
+    found = _changed(p1, p2 - p1, variance, p2 - p1, empty=c.pictures == 0)
+    return found._replace(after=np.where(c.pictures == 0, np.nan, p2))  # also where none was called it before
 
 
 OF_COUNTS: Mapping[str, Callable[[Counted], Estimate]] = {

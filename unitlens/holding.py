@@ -91,14 +91,13 @@ class Holding:
     def _values(self, activation: Tensor, names: Sequence[str], hashes: Sequence[int]) -> Tensor:
         if self.donors is not None:
             return self.donors.index_select(0, torch.tensor(list(map(self._donor, names, hashes)))).to(activation)
-        value = torch.as_tensor(self.value).to(activation)
-        if value.ndim == 1:
-            value = value.reshape(-1, *[1] * (activation.ndim - 2))
+        given = torch.as_tensor(self.value).to(activation)
+        value = given.reshape(-1, *[1] * (activation.ndim - 2)) if given.ndim == 1 else given
         try:
             return value.expand_as(activation).contiguous()
         except RuntimeError:
             raise UnitlensError(
-                f"Units cannot be held at values of {tuple(value.shape)}: give one number, a number for each of the "
+                f"Units cannot be held at values of {tuple(given.shape)}: give one number, a number for each of the "
                 f"{activation.shape[1]} units of the layer, or a map for each."
             ) from None
 
