@@ -5,7 +5,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from unitlens.bases import Basis, as_basis
 from unitlens.concepts import Data
+from unitlens.controls import ControlRun, check_controls, compared, compared_shifted, held_against, run_control
 from unitlens.data import Columns, NotJudged, Union
 from unitlens.errors import UnitlensError, UnitlensWarning
 from unitlens.evidence import FEWEST_FOLDS
@@ -57,6 +58,7 @@ def dissect(
     levels: bool = False,
     evidence: bool = True,
     fdr: float = 0.05,
+    control: str | Sequence[str] = (),
     exemplars: int = 8,
     limit: int | None = None,
     batch_size: int = 32,
@@ -103,6 +105,9 @@ def dissect(
         Whether intervals, held-out checks and chance levels are computed.
     fdr : float
         False discovery rate of the verdict.
+    control : {"untrained", "rotated"} or sequence of them
+        What the same measurement finds in the network with fresh weights, or in a rotated basis; see
+        `unitlens.controls`. Each costs a pass of its own.
     exemplars : int
         Pictures shown for each unit.
     limit : int, optional
@@ -152,11 +157,22 @@ def dissect(
         layout=layout,
         basis=None if basis is None else as_basis(basis),
     )
+    controls = check_controls(control)
+    if controls and not evidence:
+        raise UnitlensError("A control is held against the evidence: leave out --no-evidence (evidence=False).")
     how = Judging(chosen, score, levels, evidence, fdr, seed, exemplars, progress)
-    return _dissect(net, _layer_names(net, layers), data, preset, reading, how)
+    return _dissect(net, _layer_names(net, layers), data, preset, reading, how, controls)
 
 
-def _dissect(net: Network, layers: list[str], data: Data, preset: str, reading: Reading, how: Judging) -> Dissection:
+def _dissect(
+    net: Network,
+    layers: list[str],
+    data: Data,
+    preset: str,
+    reading: Reading,
+    how: Judging,
+    control: tuple[str, ...],
+) -> Dissection:
     import pandas as pd
 
     grid = how.definitions.grid or quarter_grid(net)
@@ -171,24 +187,65 @@ def _dissect(net: Network, layers: list[str], data: Data, preset: str, reading: 
         observed = observe(net, layers, data, columns, spool, grid=grid, tap=how.definitions.tap, reading=reading)
         done = [judge(observed, layer, how) for layer in observed.layers.values()]
         shown, strips = _show(observed, done, how)
+    runs = [run_control(name, net, done, data, columns, grid=grid, reading=reading, how=how) for name in control]
+    observed.notes += [note for run in runs for note in run.notes]
     for note in observed.notes:
         warnings.warn(note, UnitlensWarning, stacklevel=3)
-    folds = len(np.unique(observed.folds))
-    if how.evidence and folds < FEWEST_FOLDS:
-        observed.notes.append(
-            f"The {observed.pictures} pictures fill {folds} of 32 folds, fewer than {FEWEST_FOLDS}: there are no "
-            "intervals (iou_low, iou_high and label_set are empty)."
-        )
+    observed.notes += _few_folds(observed, how)
     settings = {
         **dataclasses.asdict(how.definitions),
         **{"grid": list(grid), "preset": preset, "layers": layers, "score": how.score, "evidence": how.evidence},
+        **{"levels": how.at_levels, "control": list(control)},
         **{"fdr": how.fdr, "exemplars": how.exemplars, "seed": how.seed, "limit": reading.limit},
         **{"batch_size": reading.batch_size, "strict": reading.strict, "fast": reading.fast},
         **{"layout": reading.layout, "basis": reading.basis.describe() if reading.basis else None},
     }
     info = describe_run(net, data, observed, settings, seconds=time.perf_counter() - start)
-    table = pd.concat([result.table for result in done], ignore_index=True)
-    return Dissection(info, table, {result.name: result.counts for result in done}, shown, strips)
+    untrained = {layer: twin for run in runs if run.name == "untrained" for layer, twin in run.layers.items()}
+    tables = {one.name: held_against(one, untrained[one.name]) if untrained else one.table for one in done}
+    info["comparison"] = _compare(done, tables, runs, how)
+    return Dissection(
+        info,
+        pd.concat(tables.values(), ignore_index=True),
+        {one.name: one.counts for one in done},
+        shown,
+        strips,
+        {f"{one.name}/{name}": score for one in done for name, score in one.at_levels.items()},
+        _in_one_table(tables, runs) if runs else None,
+    )
+
+
+def _few_folds(observed: Observed, how: Judging) -> list[str]:
+    folds = len(np.unique(observed.folds))
+    if not how.evidence or folds >= FEWEST_FOLDS:
+        return []
+    return [
+        f"The {observed.pictures} pictures fill {folds} of 32 folds, fewer than {FEWEST_FOLDS}: there are no intervals "
+        "(iou_low, iou_high and label_set are empty)."
+    ]
+
+
+def _compare(
+    done: list[Judged], tables: dict[str, "pd.DataFrame"], runs: list[ControlRun], how: Judging
+) -> list[dict[str, Any]]:
+    """What was found, layer by layer, in the network, its controls and with the labels of other pictures."""
+    rows = []
+    for one in done:
+        rows.append(compared("as it is", one, tables[one.name]))
+        rows += [compared(run.name, run.layers[one.name], run.layers[one.name].table) for run in runs]
+        if how.evidence:
+            rows.append(compared_shifted(one, how.definitions.min_iou))
+    return rows
+
+
+def _in_one_table(tables: dict[str, "pd.DataFrame"], runs: list[ControlRun]) -> "pd.DataFrame":
+    """The rows of the network, whose ``control`` is none, and those of its controls."""
+    import pandas as pd
+
+    parts = [table.assign(control="none") for table in tables.values()]
+    parts += [one.table.assign(control=run.name) for run in runs for one in run.layers.values()]
+    whole = pd.concat(parts, ignore_index=True)
+    return whole[["control", *(name for name in whole if name != "control")]]
 
 
 def quarter_grid(net: Network) -> tuple[int, int]:

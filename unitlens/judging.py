@@ -63,6 +63,8 @@ class Judged(NamedTuple):
         The rows of units.csv.
     counts : Counts
     threshold : float32 array, (U,)
+    score : float64 array, (U, C)
+        What chose the label.
     at_levels : dict of str to float64 array, (U, C)
         Scores that need counts at several levels, where they were asked for.
     shifted_iou : float64 array, (U, draws)
@@ -74,6 +76,7 @@ class Judged(NamedTuple):
     table: "pd.DataFrame"
     counts: Counts
     threshold: npt.NDArray[np.float32]
+    score: Floats
     at_levels: dict[str, Floats]
     shifted_iou: Floats
     shifted_concept: Ints
@@ -235,7 +238,7 @@ def _judged(observed: Observed, layer: LayerMaps, counts: Counts, blocks: list[_
         presence=presence,
     )
     concept = np.concatenate([block.shifted_concept for block in blocks])
-    return Judged(layer.name, table, counts, threshold, at_levels, shifted_iou, concept)
+    return Judged(layer.name, table, counts, threshold, score, at_levels, shifted_iou, concept)
 
 
 def _presence(observed: Observed, layer: LayerMaps, label: Ints) -> Floats:

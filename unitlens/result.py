@@ -2,16 +2,17 @@
 
 import html
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
 from unitlens.counts import Counts
+from unitlens.curves import LEVEL_SCORES
 from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.runs import RunFiles, Strips, read_run, write_run
-from unitlens.scores import Floats, score_function
+from unitlens.scores import Floats, matches, score_function
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,6 +53,8 @@ class Dissection:
     _counts: Mapping[str, Counts]
     _exemplars: "pd.DataFrame"
     _strips: Strips
+    _at_levels: Mapping[str, Floats] = field(default_factory=dict)
+    _controls: "pd.DataFrame | None" = None
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -80,6 +83,8 @@ class Dissection:
             {layer: self._counts[layer]},
             self._exemplars[self._exemplars["layer"] == layer].reset_index(drop=True),
             {key: strip for key, strip in self._strips.items() if key[0] == layer},
+            {key: score for key, score in self._at_levels.items() if key.rpartition("/")[0] == layer},
+            None if self._controls is None else self._controls[self._controls["layer"] == layer].reset_index(drop=True),
         )
 
     def table(self) -> "pd.DataFrame":
@@ -89,6 +94,56 @@ class Dissection:
     def detectors(self) -> "pd.DataFrame":
         """The rows whose verdict is detector, highest IoU first."""
         return self._units[self._units["detector"]].sort_values("iou", ascending=False, kind="stable")
+
+    def unique_concepts(self, *, unique: str | None = None, detectors: bool = True) -> list[str]:
+        """The concepts that units match.
+
+        Parameters
+        ----------
+        unique : {"label", "category"}, optional
+            Whether a unit matches its label alone, or the best concept of every category; the run's own choice.
+        detectors : bool
+            Whether the units are those whose verdict is detector; else the papers' rule alone decides.
+
+        Returns
+        -------
+        list of str
+            In the order of `concepts`.
+        """
+        settings = self.info["settings"]
+        found = np.zeros(len(self.concepts), bool)
+        for layer, counts in self._counts.items():
+            rows = self._units[self._units["layer"] == layer]
+            taken = rows["detector"] if detectors else ~rows["silent"] & (rows["nonfinite"] == 0)
+            found |= matches(
+                counts.iou[taken.to_numpy(bool)],
+                counts.category_of,
+                min_iou=settings["min_iou"],
+                unique=unique or settings["unique"],
+            ).any(0)
+        return [name for name, there in zip(self.concepts, found, strict=True) if there]
+
+    def controls(self) -> "pd.DataFrame":
+        """The rows of the controls and, where ``control`` is none, of the network itself, as in controls.csv.
+
+        Raises
+        ------
+        UnitlensError
+            If the run had no control.
+        """
+        if self._controls is None:
+            raise UnitlensError(
+                "This dissection was made without a control: make it with --control untrained or --control rotated "
+                "(control= in Python)."
+            )
+        return self._controls.copy()
+
+    def comparison(self) -> "pd.DataFrame":
+        """What was found in the network, its controls, and with the labels of other pictures: a row each and layer."""
+        import pandas as pd
+
+        rows = self.info.get("comparison", [])
+        return pd.DataFrame([row for row in rows if row["layer"] in self.layers])
 
     @property
     def counts(self) -> Counts:
@@ -101,14 +156,23 @@ class Dissection:
         Parameters
         ----------
         name : str
-            A key of `unitlens.scores.SCORES`.
+            A key of `unitlens.scores.SCORES` or, where the run counted at several levels, of
+            `unitlens.curves.LEVEL_SCORES`.
 
         Returns
         -------
         float64 array, (U, C)
             Columns in the order of `concepts`.
         """
-        return score_function(name)(self.counts.overlap)
+        if name not in LEVEL_SCORES:
+            return score_function(name)(self.counts.overlap)
+        key = f"{self._only_layer()}/{name}"
+        if key not in self._at_levels:
+            raise UnitlensError(
+                f"{name} needs counts at several levels, which this dissection did not make: make it with --levels "
+                "(levels=True in Python)."
+            )
+        return self._at_levels[key]
 
     def units_for(self, concept: str, n: int | None = None) -> list[int]:
         """Units of highest IoU with a concept, whether or not it is their label.
@@ -159,7 +223,8 @@ class Dissection:
     def files(self) -> RunFiles:
         """What its files hold."""
         counts = {f"{layer}/{name}": array for layer, c in self._counts.items() for name, array in c.arrays().items()}
-        return RunFiles(self.info, self._units, self._exemplars, counts, self._strips)
+        counts |= self._at_levels
+        return RunFiles(self.info, self._units, self._exemplars, counts, self._strips, self._controls)
 
     @classmethod
     def of(cls, files: RunFiles) -> Self:
@@ -174,7 +239,8 @@ class Dissection:
             )
             for layer in files.info["settings"]["layers"]
         }
-        return cls(files.info, files.units, counts, files.exemplars, files.strips)
+        at_levels = {name: array for name, array in files.counts.items() if name.rpartition("/")[2] in LEVEL_SCORES}
+        return cls(files.info, files.units, counts, files.exemplars, files.strips, at_levels, files.controls)
 
     def _only_layer(self) -> str:
         if len(self._counts) > 1:

@@ -26,15 +26,16 @@ RUN, UNITS, COUNTS, EXEMPLARS, STRIPS = (
     "strips.safetensors",
 )
 REPORT = "report.html"
+CONTROLS = "controls.csv"
 _PARTIAL = ".unitlens-"
-FILES = (RUN, UNITS, COUNTS, EXEMPLARS, STRIPS, REPORT)
+FILES = (RUN, UNITS, COUNTS, EXEMPLARS, STRIPS, CONTROLS, REPORT)
 
 _TYPES = {
     **dict.fromkeys(("unit", "rank", "nonfinite"), "int64"),
     **dict.fromkeys(("detector", "above_min_iou", "silent"), "bool"),
     **dict.fromkeys(("activated_pixels", "concept_pixels", "intersection"), "Int64"),
     **dict.fromkeys(("layer", "concept", "category", "second_concept", "second_category"), "str"),
-    **dict.fromkeys(("verdict", "judged_as", "picture"), "str"),
+    **dict.fromkeys(("verdict", "judged_as", "picture", "control"), "str"),
     "label_set": "object",
 }
 """Of the columns of units.csv and exemplars.csv; all others are float64."""
@@ -57,6 +58,8 @@ class RunFiles:
         counts.safetensors, with the keys ``LAYER/FIELD``.
     strips : mapping of (layer, unit) to bytes
         strips.safetensors: the exemplars as one image each.
+    controls : pandas.DataFrame or None
+        controls.csv, where a control ran: the rows of units.csv and of the controls, with ``control`` in front.
     """
 
     info: dict[str, Any]
@@ -64,6 +67,7 @@ class RunFiles:
     exemplars: "pd.DataFrame"
     counts: Arrays
     strips: Strips
+    controls: "pd.DataFrame | None" = None
 
 
 def check_free(folder: str | Path, *, overwrite: bool = False) -> Path:
@@ -140,6 +144,8 @@ def _write_files(folder: Path, files: RunFiles, page: str | None) -> None:
     (folder / RUN).write_text(json.dumps(files.info, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     files.units.to_csv(folder / UNITS, index=False)
     files.exemplars.to_csv(folder / EXEMPLARS, index=False)
+    if files.controls is not None:
+        files.controls.to_csv(folder / CONTROLS, index=False)
     counts = {name: np.ascontiguousarray(array) for name, array in files.counts.items()}
     strips = {f"{layer}/{unit}": np.frombuffer(strip, np.uint8) for (layer, unit), strip in files.strips.items()}
     # Written by Python rather than by safetensors, which says in other words that a disk is full.
@@ -182,6 +188,7 @@ def read_run(folder: str | Path) -> RunFiles:
     try:
         info = json.loads((folder / RUN).read_text(encoding="utf-8"))
         units, exemplars = _read_table(folder / UNITS), _read_table(folder / EXEMPLARS)
+        controls = _read_table(folder / CONTROLS) if (folder / CONTROLS).is_file() else None
         counts, strips = load_file(folder / COUNTS), load_file(folder / STRIPS)
     except (OSError, ValueError, SafetensorError) as error:
         raise UnitlensError(f"The run in {folder} is incomplete or damaged: {error}.") from None
@@ -192,9 +199,8 @@ def read_run(folder: str | Path) -> RunFiles:
             f"The run in {folder} is incomplete or damaged, or of another version of unitlens: it has no {absent[0]}."
         )
     pairs = ((name.rpartition("/"), strip) for name, strip in strips.items())
-    return RunFiles(
-        info, units, exemplars, counts, {(layer, int(unit)): strip.tobytes() for (layer, _, unit), strip in pairs}
-    )
+    images = {(layer, int(unit)): strip.tobytes() for (layer, _, unit), strip in pairs}
+    return RunFiles(info, units, exemplars, counts, images, controls)
 
 
 def _read_table(path: Path) -> "pd.DataFrame":

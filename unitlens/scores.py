@@ -136,6 +136,36 @@ def best_met(intersection: Ints | Floats, score: Floats) -> Ints:
     return chosen
 
 
+def matches(iou: Floats, category_of: Ints, *, min_iou: float, unique: str = "label") -> npt.NDArray[np.bool_]:
+    """Which pairs of unit and concept count as matches, (U, C); unique concepts are the columns with any.
+
+    Parameters
+    ----------
+    iou : float64 array, (U, C)
+    category_of : int64 array, (C,)
+        Category of each concept.
+    min_iou : float
+        A match has a larger IoU.
+    unique : {"label", "category"}
+        Whether a unit matches its best concept alone, or the best concept of every category (so counted the authors of
+        the CVPR 2017 paper).
+
+    Examples
+    --------
+    >>> iou = np.array([[0.2, 0.1, 0.3]])
+    >>> matches(iou, np.array([0, 0, 1]), min_iou=0.04, unique="category")
+    array([[ True, False,  True]])
+    """
+    out = np.zeros(iou.shape, bool)
+    groups = [np.arange(iou.shape[1])]
+    if unique == "category":
+        groups = [np.flatnonzero(category_of == category) for category in np.unique(category_of)]
+    for columns in groups:
+        best = columns[iou[:, columns].argmax(1)]
+        np.put_along_axis(out, best[:, None], True, 1)
+    return out & (iou > min_iou)
+
+
 def score_function(name: str) -> Score:
     """The score of a name.
 

@@ -136,6 +136,7 @@ def level_edges(histogram: Tensor, quantiles: Sequence[float]) -> Edges:
     level = torch.where(cut == 0, -torch.finfo(torch.float32).tiny, below)  # -0.0 would not lie below 0
     middle = _value((torch.arange(BINS) - BINS // 2 << 16) + BINS // 2).double()
     middle[BINS // 2] = 0.0
+    middle[~middle.isfinite()] = 0.0  # bins of no number, which are empty
     sums = []
     for weight in (torch.ones_like(middle), middle, middle**2):
         from_top = torch.nn.functional.pad((histogram * weight).flip(1).cumsum(1).flip(1), (0, 1))

@@ -36,7 +36,9 @@ COLUMNS = {
     "chance_iou": "mean best IoU of the same masks with the labels of other pictures",
     "p_value": "rank of iou / chance_iou among the same ratio of all units and draws",
     "q_value": "Benjamini and Hochberg's, over the layer's units that are not silent",
-    "presence_accuracy": "balanced accuracy of the peak as a test of the label's presence in pictures, on held-out folds",
+    "untrained_percentile": "share of an untrained twin's units with lower held-out IoU for the label, where it ran",
+    "untrained_percentile_all": "share of the twin's units whose best held-out IoU, for any label, is lower",
+    "presence_accuracy": "balanced accuracy of the peak as a test of the label's presence in pictures, held out",
     "threshold": "the activation above which the unit is active",
     "active_share": "realised share of all positions above the threshold",
     "activated_pixels": "A: active positions that are judged for the label's category",
@@ -156,6 +158,44 @@ def _without_labels(
     table.loc[mute, _MEASURED] = None
     table.loc[no_second, _SECOND] = None
     return table
+
+
+def with_untrained(
+    table: "pd.DataFrame",
+    label: npt.NDArray[np.int64],
+    by_concept: npt.NDArray[np.float64],
+    best: npt.NDArray[np.float64],
+) -> "pd.DataFrame":
+    """Hold the units of one layer against those of an untrained twin.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As `unit_table` made it, U rows.
+    label : int64 array, (U,)
+        Columns of the labels.
+    by_concept : float64 array, (twin's units, C)
+        Held-out IoU of the twin's units with each concept; 0 for those that are silent.
+    best : float64 array, (twin's units,)
+        Held-out IoU of the label of each of the twin's units; 0 for those that have none.
+
+    Returns
+    -------
+    pandas.DataFrame
+        With the two percentiles, and the verdict untaught where it was detector and the held-out IoU is not above the
+        best of the twin's units for that concept.
+    """
+    heldout = table["heldout_iou"].to_numpy(np.float64)
+    known = np.isfinite(heldout) & table["concept"].notna().to_numpy() & np.isfinite(by_concept).all()
+    of_label = (by_concept[:, label] < heldout).mean(0)
+    of_all = (best[:, None] < heldout).mean(0)
+    untaught = known & (table["verdict"] == "detector").to_numpy() & (heldout <= by_concept[:, label].max(0))
+    return table.assign(
+        untrained_percentile=np.where(known, of_label, np.nan),
+        untrained_percentile_all=np.where(known, of_all, np.nan),
+        verdict=np.where(untaught, "untaught", table["verdict"]),
+        detector=table["detector"] & ~untaught,
+    )
 
 
 def verdicts(

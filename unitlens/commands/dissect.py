@@ -31,6 +31,10 @@ from unitlens.commands.shared import load_network, open_pictures, prepare, publi
 @click.option("--score", default="iou", show_default=True, help="What chooses the label.")
 @click.option("--evidence/--no-evidence", default=True, show_default=True, help="Intervals, held-out checks, chance.")
 @click.option("--fdr", type=float, default=0.05, show_default=True, help="False discovery rate of the verdict.")
+@click.option("--levels", is_flag=True, help="Also count at several levels: AUPRC, AUROC, correlation.")
+@click.option(
+    "--control", multiple=True, metavar="NAME", help="Repeatable: untrained (fresh weights), rotated (random basis)."
+)
 @click.option("--exemplars", type=click.IntRange(0), default=8, show_default=True, metavar="K", help="Pictures a unit.")
 @click.option("--spool-limit", type=Bytes(), help="Most that may wait on disk. [half of what is free]")
 @click.option("--fast", is_flag=True, help="Compute faster at other rounding; the deviation is stated in run.json.")
