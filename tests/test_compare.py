@@ -15,7 +15,7 @@ from unitlens.emergence import panels
 from unitlens.evidence import interval_half_width
 from unitlens.matching import Side, match_units, profiles
 from unitlens.recounting import detectors_of, filled_folds, fold_table, half_width, halves_of, recount, unique_of
-from unitlens.scores import SCORES
+from unitlens.scores import SCORES, matches
 
 CONCEPTS = (ul.Concept("object", 1, "left"), ul.Concept("object", 2, "right"), ul.Concept("color", 1, "top"))
 
@@ -112,6 +112,16 @@ def test_recount_keeps_labels_where_no_score_of_counts_chose_them():
     label = np.full(6, 4)
     found = recount(counts, np.ones(6, bool), score=None, min_iou=0.0, label=label)
     assert found.whole.tolist() == [0, 0, 0, 0, int((counts.iou[:, 4] > 0).sum())]
+
+
+def test_unique_concepts_by_category_are_those_of_matches():
+    counts = random_counts(np.random.default_rng(4), units=2)
+    found = recount(counts, np.ones(2, bool), score=SCORES["iou"], min_iou=0.05, unique="category")
+    expected = matches(counts.iou, counts.category_of, min_iou=0.05, unique="category").any(0)
+    assert np.array_equal(found.matched, expected)
+    label = recount(counts, np.ones(2, bool), score=SCORES["iou"], min_iou=0.05)
+    assert found.matched.sum() > label.matched.sum()
+    assert np.array_equal(label.matched, matches(counts.iou, counts.category_of, min_iou=0.05).any(0))
 
 
 def test_halves_come_with_what_they_leave_out():

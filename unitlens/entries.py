@@ -21,7 +21,7 @@ Key = tuple[str, str]
 
 _SETTINGS = (
     *("quantile", "min_iou", "grid", "threshold_on", "upsampling", "union", "not_judged", "tap", "score"),
-    *("evidence", "fdr"),
+    *("unique", "evidence", "fdr", "basis"),
 )
 
 
@@ -133,8 +133,8 @@ class Entry:
         if proven:
             eligible = eligible & self.run.table()["verdict"].isin(["detector", "weak"]).to_numpy(bool)
         settings = self.run.info["settings"]
-        score = SCORES.get(settings["score"])
-        return recount(self.counts, eligible, score=score, min_iou=settings["min_iou"], label=self.label)
+        how = {"score": SCORES.get(settings["score"]), "label": self.label, "unique": settings["unique"]}
+        return recount(self.counts, eligible, min_iou=settings["min_iou"], **how)
 
     def side(self, common: Sequence[Key]) -> Side:
         """What matching takes."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from unitlens.counts import Counts
 from unitlens.evidence import FEWEST_FOLDS, FoldTable
-from unitlens.scores import Floats, Ints, Score
+from unitlens.scores import Floats, Ints, Score, choose
 
 HALVES = 50
 """Halves of the folds that are tried, each with what it leaves out."""
@@ -32,12 +32,16 @@ class Recount(NamedTuple):
         On all folds.
     halves : int64 array, (2 * HALVES, C)
         On each half.
+    matched, matched_halves : bool arrays, (C,) and (2 * HALVES, C)
+        Which concepts count as unique ones: those that are a label, or the best of their category for some unit.
     folds : int
         How many are filled.
     """
 
     whole: Ints
     halves: Ints
+    matched: Flags
+    matched_halves: Flags
     folds: int
 
 
@@ -78,7 +82,14 @@ def halves_of(folds: Ints, *, seed: int = 0) -> Floats:
 
 
 def recount(
-    counts: Counts, eligible: Flags, *, score: Score | None, min_iou: float, label: Ints | None = None, seed: int = 0
+    counts: Counts,
+    eligible: Flags,
+    *,
+    score: Score | None,
+    min_iou: float,
+    label: Ints | None = None,
+    unique: str = "label",
+    seed: int = 0,
 ) -> Recount:
     """Choose labels again on halves of the folds, and count units by label.
 
@@ -94,6 +105,8 @@ def recount(
         A unit counts where the IoU with its label is larger.
     label : int64 array, (U,), optional
         Labels that are kept.
+    unique : {"label", "category"}
+        Whether unique concepts are labels, or the best concepts of every category; see `unitlens.scores.matches`.
     seed : int
         Of the halves.
 
@@ -105,17 +118,32 @@ def recount(
     weights = np.concatenate([np.ones((1, len(folds))), halves_of(folds, seed=seed)])
     units, _, concepts = counts.shape
     found = np.zeros((len(weights), concepts), np.int64)
+    matched = np.zeros((len(weights), concepts), bool)
     step = max(1, _AT_ONCE // (len(weights) * max(concepts, 1)))
     for first in range(0, units, step):
         some = slice(first, min(first + step, units))
         overlap = fold_table(counts, some, folds).over(weights)
-        iou = overlap.iou()
         kept = np.zeros(some.stop - some.start, np.int64) if label is None else label[some]
-        chosen = np.broadcast_to(kept, iou.shape[:2]) if score is None else score(overlap).argmax(2)
-        above = (np.take_along_axis(iou, chosen[:, :, None], 2)[:, :, 0] > min_iou) & eligible[some]
-        row = np.broadcast_to(np.arange(len(weights))[:, None], above.shape)
-        np.add.at(found, (row[above], chosen[above]), 1)
-    return Recount(found[0], found[1:], len(folds))
+        iou = overlap.iou()
+        chosen = np.broadcast_to(kept, iou.shape[:2]) if score is None else choose(overlap, score)
+        row, own = _above(iou, chosen, eligible[some], min_iou)
+        np.add.at(found, (row, own), 1)
+        for columns in _groups(counts.category_of, unique):
+            matched[_above(iou, columns[iou[:, :, columns].argmax(2)], eligible[some], min_iou)] = True
+    matched = matched if unique == "category" else found > 0
+    return Recount(found[0], found[1:], matched[0], matched[1:], len(folds))
+
+
+def _above(iou: Floats, chosen: Ints, eligible: Flags, min_iou: float) -> tuple[Ints, Ints]:
+    """Rows and concepts of the units that count, one each: IoU is (rows, U, C), the concept of each (rows, U)."""
+    above = (np.take_along_axis(iou, chosen[:, :, None], 2)[:, :, 0] > min_iou) & eligible
+    return np.nonzero(above)[0], chosen[above]
+
+
+def _groups(category_of: Ints, unique: str) -> list[Ints]:
+    if unique != "category":
+        return []
+    return [np.flatnonzero(category_of == category) for category in np.unique(category_of)]
 
 
 def half_width(halves: Floats, folds: int) -> Floats:
@@ -187,6 +215,6 @@ def detectors_of(found: Recount, concepts: Flags) -> Series:
 
 
 def unique_of(found: Recount, concepts: Flags) -> Series:
-    """How many of some concepts are a unit's label."""
-    whole, halves = found.whole[concepts] > 0, found.halves[:, concepts] > 0
+    """How many of some concepts count as unique ones."""
+    whole, halves = found.matched[concepts], found.matched_halves[:, concepts]
     return Series(float(whole.sum()), halves.sum(1).astype(float), found.folds)
