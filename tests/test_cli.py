@@ -96,7 +96,7 @@ def test_run_json_tells_where_the_result_comes_from(done, net_file, world):
     assert info["layers"]["0"]["grid"] == [32, 32]
     assert set(info["versions"]) >= {"python", "unitlens", "torch", "numpy", "pillow"}
     assert info["timings"]["seconds"] >= info["timings"]["forward_seconds"] > 0
-    assert info["command"].startswith("unitlens")
+    assert info["command"].startswith(f"unitlens dissect {net_file}:build --layer 0 --image-size 32 ")
 
 
 def test_the_hashes_change_with_the_data(done, world):

@@ -88,6 +88,7 @@ def test_one_concept_alone_is_read_back(net, world, tmp_path):
         Image.fromarray((blocks(number)[1] == 1).astype(np.uint8)).save(world / "labels" / "color" / f"{number:02}.png")
     result = ul.dissect(net, "0", AnnotatedFolder(world), quantile=0.1)
     result.save(tmp_path / "run")
+    assert_same(result, ul.open_run(tmp_path / "run"))
     opened = ul.open_run(tmp_path / "run").table()
     assert opened["second_concept"].isna().all()
     assert opened["concept"].tolist()[0] == "red"

@@ -1,5 +1,6 @@
 """The command line: commands by name, and every error as one sentence."""
 
+import shlex
 import sys
 import warnings
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from unitlens.errors import UnitlensError, UnitlensWarning, did_you_mean
 COMMANDS = {
     "demo": "demo",
     "dissect": "dissect",
+    "plan": "plan",
     "layers": "look",
     "units": "look",
     "report": "look",
@@ -74,10 +76,9 @@ def _say(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line, and exit: 0 done, 1 something found wrong, 2 bad input, 130 interrupted."""
     warnings.showwarning = _say
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        code = cli.main(
-            args=list(arguments) if arguments is not None else None, prog_name="unitlens", standalone_mode=False
-        )
+        code = cli.main(args=words, prog_name="unitlens", standalone_mode=False, obj=shlex.join(["unitlens", *words]))
     except UnitlensError as error:
         click.echo(f"unitlens: {error}", err=True)
         code = 2

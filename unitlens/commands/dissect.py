@@ -1,7 +1,5 @@
 """`unitlens dissect`."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +57,7 @@ def dissect(model: str, layers: tuple[str, ...], data: str | None, out: Path, ov
         progress=not quiet,
         **options,
     )
-    result.info["command"] = shlex.join(["unitlens", *sys.argv[1:]])
+    result.info["command"] = click.get_current_context().obj
     page = publish(result, out, overwrite=overwrite)
     if not quiet:
         click.echo(summary(result))
