@@ -23,7 +23,7 @@ def test_the_disk_is_that_of_the_run_itself(planned):
 
     maps = 4 * 8 * (1 + 8 * 8) + 4 * 4 * (1 + 1)
     planes = 2 * 2 * 8 * 8 + 1 + 5 + 2
-    assert 32 < THUMBNAIL
+    assert THUMBNAIL > 32
     assert planned.disk == 100 * (maps + planes + 3 * 32 * 32)
     assert planned.free > 0
 
