@@ -164,3 +164,14 @@ def test_few_pictures_say_that_there_are_no_intervals():
     result = ul.dissect(lookup(maps), "layer", InMemory(planes, (("object", 1, "line"),)), grid=4, quantile=0.1)
     assert any("there are no intervals" in note for note in result.info["warnings"])
     assert result.table()[["iou_low", "iou_high", "label_set"]].isna().all(axis=None)
+
+
+def test_the_page_shows_the_comparison(tmp_path):
+    page = ul.report(tmp_path / "run", small("untrained")).read_text()
+    start = page.index('id="controls"')
+    section = page[start : page.index("</section>", start)]
+    for text in ("as it is", "untrained", "labels of other pictures"):
+        assert f'<th scope="row">{text}</th>' in section
+    assert "was not measured" not in section
+    without = ul.report(tmp_path / "other", small(())).read_text()
+    assert "What an untrained twin reaches was not measured" in without
