@@ -1,0 +1,360 @@
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import unitlens as ul
+from tests import layouts
+from tests.coloured import COLOURS, blocks
+from unitlens.predictors import scaled, table_of, to_segments
+from unitlens.readers import pictures_only
+from unitlens.segmenters import Segmenter, ceilings, segmenter
+from unitlens.stacking import ConceptSource, with_concepts
+
+NAMES = [None, "red", "green", "blue"]
+
+
+class Nearest(nn.Module):
+    """Scores by the color of a pixel; counts its calls."""
+
+    def __init__(self, sharpness=50.0):
+        super().__init__()
+        self.colours = nn.Parameter(torch.from_numpy(COLOURS / 255).float())
+        self.sharpness = nn.Parameter(torch.tensor(sharpness))
+        self.calls = 0
+
+    def forward(self, pictures):
+        self.calls += 1
+        assert not self.training
+        brightest = pictures.amax(1, keepdim=True).clamp(min=0.01)
+        distance = (pictures / brightest)[:, None] - (self.colours / self.colours.amax(1, keepdim=True))[
+            :, :, None, None
+        ]
+        return {"out": -self.sharpness * distance.square().sum(2)}
+
+
+def photos(root, count=3):
+    for seed in range(count):
+        layouts.save_png(root / f"{seed}.png", blocks(seed)[0])
+    return pictures_only(root)
+
+
+def make(model=None, **options):
+    return segmenter(Nearest() if model is None else model, **{"labels": NAMES, "cache": None} | options)
+
+
+def test_a_network_marks_what_it_sees():
+    source = make(category="color")
+    assert isinstance(source, ConceptSource)
+    assert [tuple(c) for c in source.concepts] == [("color", 2, "red"), ("color", 3, "green"), ("color", 4, "blue")]
+    picture, truth = blocks(0)
+    assert np.array_equal(source.planes(picture, "name")["color"][0], np.where(truth > 0, truth + 1, 0))
+
+
+def test_a_dissection_by_a_segmenter(tmp_path, net):
+    data = with_concepts(photos(tmp_path), make())
+    table = ul.dissect(net, "0", data, quantile=0.15, evidence=False, exemplars=0).table()
+    assert table["concept"][:3].tolist() == ["red", "green", "blue"]
+    assert table["category"][:3].tolist() == ["object"] * 3
+
+
+@pytest.mark.parametrize("kind", ["scores", "classes", "array", "network"])
+def test_any_callable_is_a_segmenter(kind):
+    picture, truth = blocks(0)
+    nearest = Nearest()
+    models = {
+        "scores": lambda pictures: nearest.eval()(pictures)["out"],
+        "classes": lambda pictures: nearest.eval()(pictures)["out"].argmax(1),
+        "array": lambda pictures: nearest.eval()(pictures)["out"].argmax(1).numpy().astype(np.uint8),
+        "network": ul.classifier(nearest, image_size=32, mean=(0, 0, 0), std=(1, 1, 1)),
+    }
+    source = make(models[kind], labels={1: "red", 2: "green", 3: "blue"})
+    assert np.array_equal(source.planes(picture, "")["object"][0] > 0, truth > 0)
+
+
+def test_negative_classes_are_not_judged():
+    source = make(lambda pictures: torch.tensor([[[-1, 0], [1, 9]]]))
+    assert source.planes(blocks(0)[0], "")["object"][0].tolist() == [[65535, 0], [2, 0]]
+
+
+def test_below_the_confidence_nothing_is_judged():
+    scores = torch.tensor([[[[0.0, 3.0]], [[0.0, 0.0]], [[0.1, 0.0]]]])
+    source = make(lambda pictures: scores, labels=["a", "b", "c"], confidence=0.5)
+    assert source.planes(blocks(0)[0], "")["object"][0].tolist() == [[65535, 1]]
+    with pytest.raises(ul.UnitlensError, match="gives classes without scores, so that they have no confidence"):
+        make(lambda pictures: torch.ones(1, 2, 2, dtype=torch.long), confidence=0.5).planes(blocks(0)[0], "")
+
+
+def test_pictures_are_scaled_by_their_shorter_side():
+    picture = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    assert scaled(picture, 15).shape == (1, 3, 15, 20)
+    assert scaled(picture.transpose(1, 0, 2), 60).shape == (1, 3, 80, 60)
+    unchanged = scaled(picture, None)
+    assert torch.equal((unchanged[0] * 255).round().permute(1, 2, 0).to(torch.uint8), torch.from_numpy(picture))
+    assert scaled(picture[:1], 8).shape[2:] == (8, 320)
+
+
+def test_the_network_is_as_before():
+    nearest = Nearest().train()
+    make(nearest).planes(blocks(0)[0], "")
+    assert nearest.training
+    assert torch.is_grad_enabled()
+
+
+def test_maps_are_kept_by_content(tmp_path):
+    nearest, pictures = Nearest(), [blocks(seed)[0] for seed in range(2)]
+    source = make(nearest, cache=tmp_path)
+    first = [source.planes(picture, "one name")["object"][0] for picture in pictures]
+    assert nearest.calls == 2
+    again = [source.planes(picture, "another")["object"][0] for picture in pictures]
+    assert nearest.calls == 2
+    assert all(np.array_equal(a, b) and a.dtype == b.dtype for a, b in zip(first, again, strict=True))
+    assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} == {".png"}
+    make(nearest, cache=tmp_path, confidence=0.3).planes(pictures[0], "")
+    make(nearest, cache=tmp_path, size=16).planes(pictures[0], "")
+    assert nearest.calls == 4
+    with torch.no_grad():
+        nearest.sharpness += 1
+    make(nearest, cache=tmp_path).planes(pictures[0], "")
+    assert nearest.calls == 5
+
+
+def test_a_damaged_map_is_made_again(tmp_path):
+    nearest, (picture, _) = Nearest(), blocks(0)
+    source = make(nearest, cache=tmp_path)
+    expected = source.planes(picture, "")["object"][0]
+    kept = next(path for path in tmp_path.rglob("*.png"))
+    kept.write_bytes(kept.read_bytes()[:50])
+    assert np.array_equal(source.planes(picture, "")["object"][0], expected)
+    assert nearest.calls == 2
+    assert np.array_equal(source.planes(picture, "")["object"][0], expected)
+    assert nearest.calls == 2
+
+
+def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path):
+    (tmp_path / "file").write_text("")
+    nearest = Nearest()
+    source = make(nearest, cache=tmp_path / "file")
+    for _ in range(2):
+        source.planes(blocks(0)[0], "")
+    assert nearest.calls == 2
+
+
+def test_nothing_of_a_function_is_kept_unless_it_says_what_it_is(tmp_path):
+    calls = []
+
+    def function(pictures):
+        calls.append(1)
+        return torch.ones(1, 2, 2, dtype=torch.long)
+
+    picture = blocks(0)[0]
+    for _ in range(2):
+        make(function, cache=tmp_path).planes(picture, "")
+    assert (len(calls), list(tmp_path.iterdir())) == (2, [])
+    for _ in range(2):
+        make(function, cache=tmp_path, fingerprint="v1").planes(picture, "")
+    assert len(calls) == 3
+    make(function, cache=tmp_path, fingerprint="v2").planes(picture, "")
+    assert len(calls) == 4
+
+
+def test_the_users_cache_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert segmenter(Nearest(), labels=NAMES).cache == tmp_path / "unitlens" / "segments"
+
+
+def test_torchvision_by_name(tmp_path, net):
+    source = segmenter("lraspp_mobilenet_v3_large", weights="none", size=32, cache=None)
+    assert isinstance(source, Segmenter)
+    assert len(source.concepts) == 20
+    assert source.concepts[0] == ul.Concept("object", 2, "aeroplane")
+    assert "lraspp" in repr(source)
+    plane = source.planes(blocks(0)[0], "")["object"][0]
+    assert (plane.shape, plane.dtype) == ((32, 32), np.uint16)
+    again = segmenter("torchvision.models.segmentation:lraspp_mobilenet_v3_large", weights="none", size=32, cache=None)
+    assert np.array_equal(again.planes(blocks(0)[0], "")["object"][0], plane)
+    data = with_concepts(photos(tmp_path), source)
+    assert len(ul.dissect(net, "0", data, quantile=0.15, evidence=False, exemplars=0).table()) == 4
+
+
+def test_a_network_of_a_file(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("import torch\ndef build():\n    return torch.nn.Conv2d(3, 2, 1)\n")
+    source = segmenter(f"{path}:build", labels=["background", "thing"], cache=None)
+    assert source.concepts == (ul.Concept("object", 2, "thing"),)
+    assert source.planes(blocks(0)[0], "")["object"][0].shape == (32, 32)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "sentence"),
+    [
+        ("resnet18", {"weights": "none"}, "resnet18 does not label pixels; of torchvision's networks these do: "),
+        ("lraspp_mobilenet_v3_large", {}, "lraspp_mobilenet_v3_large without weights would be untrained"),
+        (Nearest(), {"labels": None}, "Nearest does not say what its classes are called: give labels"),
+        (3, {}, "A int cannot label pixels: give a network, its name, or a function"),
+        (Nearest(), {"confidence": 1.5}, "confidence is 1.5; it lies between 0 and 1"),
+        (Nearest(), {"size": 0}, "size is 0; it is a number of pixels, 1 or more"),
+        (Nearest(), {"labels": "red"}, "labels is 'red'; it is a name for each class"),
+        (Nearest(), {"labels": [None, "background"]}, "it is a name for each class"),
+        (Nearest(), {"labels": ["red", "red"]}, "Two classes are called 'red'"),
+        (Nearest(), {"labels": {70_000: "red"}}, "has a class of number 70000; at most 65533 can be"),
+        ("hf:somebody/something", {"weights": "file.pt"}, "lie beside its configuration: leave --weights out"),
+    ],
+)
+def test_what_is_no_segmenter(model, options, sentence):
+    with pytest.raises(ul.UnitlensError, match=sentence):
+        segmenter(model, **{"labels": NAMES, "cache": None} | options)
+
+
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        (torch.zeros(2, 3, 4, 4), r"a Tensor of shape \(2, 3, 4, 4\) and type torch.float32"),
+        (torch.zeros(1, 4, 4), r"a Tensor of shape \(1, 4, 4\)"),
+        ({"in": 3}, "a dict for a picture"),
+        ([1], "a list for a picture"),
+    ],
+)
+def test_strange_answers(output, told):
+    with pytest.raises(ul.UnitlensError, match=f"A segmenter returned {told}"):
+        to_segments(output)
+
+
+def test_names_that_mean_nothing():
+    assert table_of(["__background__", "sky", None, "N/A", "tree"]) == {1: "sky", 4: "tree"}
+    assert table_of({7: "sky", -1: "ignored"}) == {7: "sky"}
+
+
+class WithTruth:
+    """The coloured world, with one column that nobody judged."""
+
+    concepts = (("color", 5, "Red"), ("color", 6, "green"), ("color", 7, "violet"))
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        picture, labels = blocks(index)
+        truth = np.array([0, 5, 6, 7])[labels]
+        truth[:, :8] = -1
+        return ul.Example(picture, {"color": [truth]}, str(index))
+
+
+def test_the_ceiling_is_the_iou_over_all_pictures():
+    def sloppy(pictures):
+        classes = Nearest().eval()(pictures)["out"].argmax(1)
+        classes[:, :16] = torch.where(classes[:, :16] == 1, 2, classes[:, :16])  # calls the upper reds green
+        classes[:, -8:] = -1
+        return classes
+
+    found = ceilings(make(sloppy), WithTruth(), grid=32)
+    assert [c.concept.name for c in found] == ["Red", "green"]
+    truth = np.stack([blocks(seed)[1] for seed in range(4)])[:, :24, 8:]
+    upper = np.arange(24)[None, :, None] < 16
+    said = np.where((truth == 1) & upper, 2, truth)
+    for label, ceiling in enumerate(found, 1):
+        a, b = truth == label, said == label
+        assert (ceiling.truth, ceiling.found, ceiling.both) == (a.sum(), b.sum(), (a & b).sum())
+        assert ceiling.iou == pytest.approx((a & b).sum() / (a | b).sum(), abs=1e-15)
+    assert ceilings(make(sloppy), WithTruth(), grid=32, limit=1)[1].truth < found[1].truth
+    assert ceilings(make(), WithTruth(), grid=32)[0].iou == 1
+    with pytest.raises(ul.UnitlensError, match="have no concept of the same name, so nothing is measured"):
+        ceilings(make(labels=["a", "b"]), WithTruth())
+
+
+@pytest.fixture(scope="module")
+def segformer(tmp_path_factory):
+    transformers = pytest.importorskip("transformers")
+    folder = tmp_path_factory.mktemp("hf") / "segformer"
+    torch.manual_seed(0)
+    config = transformers.SegformerConfig(
+        num_encoder_blocks=2,
+        depths=[1, 1],
+        sr_ratios=[2, 1],
+        hidden_sizes=[8, 16],
+        patch_sizes=[3, 3],
+        strides=[4, 2],
+        num_attention_heads=[1, 2],
+        mlp_ratios=[1, 1],
+        decoder_hidden_size=8,
+        id2label={0: "wall", 1: "sky", 2: "tree"},
+        label2id={"wall": 0, "sky": 1, "tree": 2},
+    )
+    transformers.SegformerForSemanticSegmentation(config).save_pretrained(folder)
+    transformers.SegformerImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
+def test_hugging_face_semantic(segformer, tmp_path):
+    source = segmenter(f"hf:{segformer}", cache=tmp_path)
+    assert [c.name for c in source.concepts] == ["wall", "sky", "tree"]
+    picture = blocks(0)[0]
+    plane = source.planes(picture, "")["object"][0]
+    assert set(np.unique(plane)) <= {1, 2, 3}
+    transformers = pytest.importorskip("transformers")
+    model = transformers.SegformerForSemanticSegmentation.from_pretrained(segformer).eval()
+    processor = transformers.AutoImageProcessor.from_pretrained(segformer)
+    with torch.no_grad():
+        logits = model(**processor(images=picture, return_tensors="pt")).logits
+    assert np.array_equal(plane, logits[0].argmax(0).numpy() + 1)
+    assert np.array_equal(segmenter(f"hf:{segformer}", cache=tmp_path).planes(picture, "")["object"][0], plane)
+    assert len(list(tmp_path.rglob("*.png"))) == 1
+
+
+def test_hugging_face_masks_are_summed_as_its_own_processor_does(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    swin = transformers.SwinConfig(
+        embed_dim=8,
+        depths=[1, 1, 1, 1],
+        num_heads=[1, 1, 2, 2],
+        window_size=2,
+        out_features=[f"stage{k}" for k in (1, 2, 3, 4)],
+    )
+    config = transformers.MaskFormerConfig(
+        backbone_config=swin,
+        decoder_config=transformers.DetrConfig(
+            d_model=32,
+            encoder_layers=1,
+            decoder_layers=1,
+            encoder_attention_heads=2,
+            decoder_attention_heads=2,
+            encoder_ffn_dim=16,
+            decoder_ffn_dim=16,
+            num_queries=5,
+        ),
+        fpn_feature_size=32,
+        mask_feature_size=32,
+        num_labels=3,
+    )
+    transformers.MaskFormerForInstanceSegmentation(config).save_pretrained(tmp_path / "net")
+    transformers.MaskFormerImageProcessor(size={"height": 64, "width": 64}).save_pretrained(tmp_path / "net")
+    source = segmenter(f"hf:{tmp_path / 'net'}", cache=None, labels=["wall", "sky", "tree"])
+    plane = source.planes(blocks(0)[0], "")["object"][0]
+    model = transformers.MaskFormerForInstanceSegmentation.from_pretrained(tmp_path / "net").eval()
+    processor = transformers.AutoImageProcessor.from_pretrained(tmp_path / "net")
+    with torch.no_grad():
+        output = model(**processor(images=blocks(0)[0], return_tensors="pt"))
+    expected = processor.post_process_semantic_segmentation(output, target_sizes=[plane.shape])[0].numpy()
+    assert (plane == expected + 1).mean() > 0.99  # theirs resizes masks to another size and back
+
+
+def test_hugging_face_downloads_nothing_unasked(tmp_path, monkeypatch):
+    pytest.importorskip("transformers")
+    with pytest.raises(ul.UnitlensError, match=r"hf:.* could not be loaded \(.*\); --weights DEFAULT .* downloads it"):
+        segmenter("hf:nobody-at-all/nothing-there", cache=None)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ul.UnitlensError, match=r"hf:.*empty could not be loaded"):
+        segmenter(f"hf:{tmp_path / 'empty'}", cache=None)
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(ul.UnitlensError, match=r"transformers, which is not installed: pip install 'unitlens\[hf\]'"):
+        segmenter("hf:nobody/nothing", cache=None)
+
+
+def test_hugging_face_networks_of_other_kinds(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    transformers.ViTConfig(hidden_size=8).save_pretrained(tmp_path)
+    with pytest.raises(ul.UnitlensError, match="is a ViT, which does not label pixels"):
+        segmenter(f"hf:{tmp_path}", cache=None)

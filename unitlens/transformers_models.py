@@ -1,0 +1,93 @@
+"""Hugging Face's segmentation networks: semantic ones (SegFormer, ...), and those of masks (Mask2Former, OneFormer)."""
+
+import hashlib
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from unitlens.errors import UnitlensError
+from unitlens.network import Network, evaluating
+from unitlens.predictors import Labels, Pixels, Predictor, Segments, fingerprint_of, table_of, to_segments
+
+
+def hugging_face(name: str, *, weights: str | Path | None, labels: Labels | None, device: str) -> Predictor:
+    """Load a segmentation network of Hugging Face.
+
+    Parameters
+    ----------
+    name : str
+        A folder with config.json, model.safetensors and preprocessor_config.json; or a name on the Hub, which is taken
+        from the local cache, or with ``weights="DEFAULT"`` downloaded. Only safetensors are read, and no code of the
+        repository is run.
+    weights : str, optional
+        "DEFAULT" to allow a download.
+    labels : optional
+        In place of the network's own names.
+    device : str
+        Where it goes.
+
+    Raises
+    ------
+    UnitlensError
+        If transformers is not installed, or there is no such network, or it does not label pixels.
+    """
+    if weights not in (None, "DEFAULT"):
+        raise UnitlensError(
+            f"The weights of hf:{name} lie beside its configuration: leave --weights out, or say DEFAULT to download."
+        )
+    try:
+        from transformers import AutoConfig, AutoImageProcessor
+    except ImportError:
+        raise UnitlensError(
+            "Hugging Face's networks need transformers, which is not installed: pip install 'unitlens[hf]'."
+        ) from None
+    where: dict[str, Any] = {"local_files_only": weights != "DEFAULT", "trust_remote_code": False}
+    try:
+        config = AutoConfig.from_pretrained(name, **where)
+        model = _kind_of(config, name).from_pretrained(name, use_safetensors=True, **where)
+        images: Any = AutoImageProcessor
+        processor = images.from_pretrained(name, **where)
+    except (OSError, ValueError, ImportError) as error:
+        hint = "" if Path(name).is_dir() or weights == "DEFAULT" else "; --weights DEFAULT (weights=) downloads it"
+        raise UnitlensError(f"hf:{name} could not be loaded ({str(error).splitlines()[0]}){hint}.") from error
+    model = model.to(device)
+    names = table_of(labels if labels is not None else config.id2label)
+    told = hashlib.sha256(repr((sorted(processor.to_dict().items(), key=str), name)).encode()).hexdigest()
+    fingerprint = fingerprint_of(Network(model, None, None, "").fingerprint(), told)  # type: ignore[arg-type]
+    return Predictor(partial(_run, model=model, processor=processor), names, f"hf:{name}", fingerprint)
+
+
+def _kind_of(config: Any, name: str) -> Any:
+    import transformers
+
+    kinds = ("AutoModelForSemanticSegmentation", "AutoModelForUniversalSegmentation")
+    for kind in (getattr(transformers, kind) for kind in kinds):
+        if type(config) in kind._model_mapping:
+            return kind
+    raise UnitlensError(f"hf:{name} is a {type(config).__name__.removesuffix('Config')}, which does not label pixels.")
+
+
+def _run(picture: Pixels, *, model: Any, processor: Any) -> Segments:
+    tasks = {"task_inputs": ["semantic"]} if "OneFormer" in type(model).__name__ else {}
+    inputs = processor(images=Image.fromarray(picture), return_tensors="pt", **tasks).to(model.device)
+    with evaluating(model):
+        output = model(**inputs)
+    if hasattr(output, "masks_queries_logits"):
+        return _of_masks(output)
+    return to_segments(output.logits)
+
+
+def _of_masks(output: Any) -> Segments:
+    """Semantic labels of masks with classes: the class of the largest sum, over queries, of p(class) p(mask).
+
+    Source: Cheng, Schwing, Kirillov, "Per-Pixel Classification is Not All You Need", NeurIPS 2021, 3.3. The confidence
+    is that sum, at most 1.
+    """
+    of_class = output.class_queries_logits[0].float().softmax(-1)[:, :-1]  # the last class is "no object"
+    scores = torch.einsum("qc,qhw->chw", of_class, output.masks_queries_logits[0].float().sigmoid())
+    confidence, classes = scores.max(0)
+    return Segments(classes.cpu().numpy(), np.minimum(confidence.cpu().numpy(), 1))
