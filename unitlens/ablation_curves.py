@@ -82,6 +82,10 @@ class Curve:
         columns["units"] = [";".join(map(str, units)) for units in self.effects.sets]
         return pd.DataFrame(columns)
 
+    def chosen(self, kind: str, k: int | None = None) -> Effects:
+        """The effects of the sets of one kind, of all sizes or of one."""
+        return self.effects.only(place for place, m in enumerate(self.members) if m.kind == kind and k in (None, m.k))
+
     def untouched(self) -> dict[str, float]:
         """Balanced accuracy and recall of the class, and accuracy over all, with nothing removed."""
         column = self.effects.classes.index(self.class_)

@@ -69,6 +69,11 @@ class Effects:
         return str(self.info["settings"]["layer"])
 
     @property
+    def single(self) -> bool:
+        """Whether every set is one unit, and every unit of the layer is there."""
+        return self.sets == tuple((unit,) for unit in range(int(self.info["units"])))
+
+    @property
     def measures(self) -> tuple[str, ...]:
         """What is measured of every class."""
         return tuple(self.info["settings"]["measures"])
@@ -141,7 +146,7 @@ class Effects:
         UnitlensError
             If the effects are not of single units, there is no such class, or it has no pictures.
         """
-        if any(len(held) != 1 for held in self.sets):
+        if not self.single:
             raise UnitlensError("Units are ranked by what each does alone: ul.importance measures that.")
         name = self.class_join.names[self.class_join.output(class_)]
         if name not in self.classes:

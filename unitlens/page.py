@@ -2,21 +2,26 @@
 
 from pathlib import Path
 
+from unitlens.ablation_curves import Curve
+from unitlens.effect_files import SavedEffects, check_no_effects, read_effects, write_effects
+from unitlens.effect_result import Effects
+from unitlens.effect_views import effects_view
+from unitlens.errors import UnitlensError
 from unitlens.result import Dissection
-from unitlens.runs import REPORT, RunFiles, read_run, write_run, write_text
+from unitlens.runs import REPORT, RUN, RunFiles, check_free, read_run, write_run, write_text
 
 
-def report(folder: str | Path, *results: Dissection, overwrite: bool = False) -> Path:
+def report(folder: str | Path, *results: Dissection | Effects | Curve, overwrite: bool = False) -> Path:
     """Save results into a folder, and write the page that shows them.
 
     Parameters
     ----------
     folder : str or Path
-        A run; made if it is not there.
-    *results : Dissection
+        A run; made if it is not there. Effects without a dissection are added to the run that is there.
+    *results : Dissection, Effects or Curve
         What to save into it first. Without any, the page is made again from what is saved.
     overwrite : bool
-        Whether a run that is there may be replaced.
+        Whether a run, or effects, that are there may be replaced.
 
     Returns
     -------
@@ -26,23 +31,60 @@ def report(folder: str | Path, *results: Dissection, overwrite: bool = False) ->
     Raises
     ------
     UnitlensError
-        If the folder holds another run, or, without results, none.
+        If the folder holds another run, effects of another network than the run's, or, without results, nothing.
     """
     folder = Path(folder)
     for result in results:
-        write_run(folder, result.files(), page=render_page(result.files()), overwrite=overwrite)
-    return folder / REPORT if results else write_page(folder, read_run(folder))
+        if isinstance(result, Dissection):
+            write_run(folder, result.files(), page=render_page(result.files()), overwrite=overwrite)
+    effects = [result for result in results if not isinstance(result, Dissection)]
+    if effects:
+        return add_effects(folder, SavedEffects.of(*effects), overwrite=overwrite)
+    return folder / REPORT if results else write_page(folder)
 
 
-def write_page(folder: Path, files: RunFiles) -> Path:
-    """Write report.html of a saved run; its path."""
-    path = folder / REPORT
-    write_text(path, render_page(files))
-    return path
+def add_effects(folder: Path, saved: SavedEffects, *, overwrite: bool = False) -> Path:
+    """Save effects into a run, or into a folder of their own, and write the page; its path."""
+    check_effects_fit(folder, saved.first.info["network"]["sha256"], overwrite=overwrite)
+    write_effects(folder, saved, overwrite=overwrite)
+    return write_page(folder)
 
 
-def render_page(files: RunFiles) -> str:
+def check_effects_fit(folder: Path, sha256: str, *, overwrite: bool) -> None:
+    """Make sure that effects of a network may be written into a folder.
+
+    Raises
+    ------
+    UnitlensError
+        If there are effects already, or a run of another network, or other files.
+    """
+    check_no_effects(folder, overwrite=overwrite)
+    check_free(folder, overwrite=True)
+    if (folder / RUN).is_file() and read_run(folder).info["network"]["sha256"] != sha256:
+        raise UnitlensError(
+            f"{folder} holds a run of another network, or of other weights, than these effects: choose another --out."
+        )
+
+
+def write_page(folder: str | Path) -> Path:
+    """Write report.html of what is saved in a folder: a dissection, effects, or both; its path."""
+    folder = Path(folder)
+    effects = read_effects(folder)
+    if effects is not None and not (folder / RUN).is_file():
+        from unitlens.rendering import render_effects
+
+        text = render_effects(effects_view(effects))
+    else:
+        text = render_page(read_run(folder), effects)
+    write_text(folder / REPORT, text)
+    return folder / REPORT
+
+
+def render_page(files: RunFiles, effects: SavedEffects | None = None) -> str:
     """The page of a run as text."""
     from unitlens.rendering import render_report
 
-    return render_report(info=files.info, units=files.units, exemplars=files.exemplars, strips=files.strips)
+    shown = None if effects is None else effects_view(effects, files.units)
+    return render_report(
+        info=files.info, units=files.units, exemplars=files.exemplars, strips=files.strips, effects=shown
+    )

@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def render_report(*, info: Mapping[str, Any], units: "pd.DataFrame", exemplars: "pd.DataFrame", strips: Strips) -> str:
+def render_report(
+    *,
+    info: Mapping[str, Any],
+    units: "pd.DataFrame",
+    exemplars: "pd.DataFrame",
+    strips: Strips,
+    effects: Any = None,
+) -> str:
     """Make the page of a run.
 
     Parameters
@@ -31,6 +38,8 @@ def render_report(*, info: Mapping[str, Any], units: "pd.DataFrame", exemplars: 
         ``exemplars.csv``: layer, unit, rank, picture, value. May be empty.
     strips : mapping of (layer, unit) to bytes
         What `unitlens.sprites.draw_strip` returned, tiles in the order of the ranks. May be empty, or lack units.
+    effects : unitlens.effect_views.EffectsView, optional
+        What units are used for, where it was measured.
 
     Returns
     -------
@@ -71,9 +80,22 @@ def render_report(*, info: Mapping[str, Any], units: "pd.DataFrame", exemplars: 
             top=top,
             policy=_policy(scripts.values()),
             scripts=scripts,
-            style=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
+            style=_style(effects is not None),
+            effects=effects,
+            linked=True,
         )
     )
+
+
+def render_effects(effects: Any) -> str:
+    """Make the page of effects that were measured without a dissection; see `render_report`."""
+    page = _environment().get_template("effects_page.html")
+    return page.render(info=effects.info, effects=effects, linked=False, policy=_policy(()), style=_style(True))
+
+
+def _style(with_effects: bool) -> str:
+    names = ["report.css", *(["effects.css"] if with_effects else [])]
+    return "".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in names)
 
 
 def write_report(
@@ -126,7 +148,7 @@ def _without(info: Mapping[str, Any], cards: Iterable[Card]) -> list[views.Share
 def _policy(scripts: Iterable[str]) -> str:
     """What the page may do: show pictures that it holds, run its own scripts, and nothing else."""
     digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
-    own = " ".join(f"'sha256-{digest}'" for digest in digests)
+    own = " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
     return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {own}"
 
 

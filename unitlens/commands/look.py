@@ -42,6 +42,5 @@ def units(run: Path, concept: str | None, layer: str | None, sort: str, rows: in
 def report(run: Path) -> None:
     """Make the page of a saved run again, without pictures or network."""
     from unitlens.page import write_page
-    from unitlens.runs import read_run
 
-    click.echo(f"wrote {write_page(run, read_run(run))}")
+    click.echo(f"wrote {write_page(run)}")
