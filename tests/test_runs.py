@@ -227,18 +227,24 @@ def test_an_interrupt_while_writing_leaves_nothing(dissection, tmp_path, monkeyp
     assert everything_below(tmp_path) == set()
 
 
-def test_run_json_comes_last(dissection, tmp_path, monkeypatch):
-    folder, moved = dissection.save(tmp_path / "run"), []
-    replace = runs.os.replace
+def test_run_json_goes_first_and_comes_last(dissection, tmp_path, monkeypatch):
+    folder, steps = dissection.save(tmp_path / "run"), []
+    replace, unlink = runs.os.replace, runs.Path.unlink
 
-    def follow(source, target):
-        moved.append((target.name, (folder / "run.json").exists()))
+    def follow_replace(source, target):
+        steps.append(f"+{target.name}")
         replace(source, target)
 
-    monkeypatch.setattr(runs.os, "replace", follow)
+    def follow_unlink(path, **how):
+        steps.append(f"-{path.name}")
+        unlink(path, **how)
+
+    monkeypatch.setattr(runs.os, "replace", follow_replace)
+    monkeypatch.setattr(runs.Path, "unlink", follow_unlink)
     dissection.save(folder, overwrite=True)
-    assert [name for name, _ in moved][-1] == "run.json"
-    assert not any(whole for _, whole in moved)
+    assert steps[0] == "-run.json"
+    assert steps[-1] == "+run.json"
+    assert set(steps) == {f"-{name}" for name in FILES} | {f"+{name}" for name in FILES}
 
 
 def test_no_run(tmp_path):
