@@ -9,6 +9,7 @@ True
 """
 
 from unitlens.ablation_curves import Curve, ablation_curve
+from unitlens.auditing import Audit, audit
 from unitlens.comparison import Comparison, compare
 from unitlens.concepts import Concept, Data, Example
 from unitlens.dissection import dissect
@@ -26,6 +27,7 @@ from unitlens.sources import open_data
 __version__ = "0.1.0"
 
 __all__ = [
+    "Audit",
     "Comparison",
     "Concept",
     "Curve",
@@ -41,6 +43,7 @@ __all__ = [
     "ablate",
     "ablation_curve",
     "annotated",
+    "audit",
     "classifier",
     "compare",
     "dissect",

@@ -15,10 +15,12 @@ COMMANDS = {
     "demo": "demo",
     "dissect": "dissect",
     "plan": "plan",
+    "check": "check",
     "layers": "look",
     "units": "look",
     "report": "look",
     "compare": "compare",
+    "audit": "audit",
 }
 """Each command, in the order of the help, and the module of `unitlens.commands` that holds it."""
 

@@ -95,7 +95,7 @@ def check_free(folder: str | Path, *, overwrite: bool = False) -> Path:
 
 def _ours(name: str) -> bool:
     """Whether a file of this name belongs to a run."""
-    return name in FILES or name.startswith(("effects.", _PARTIAL))
+    return name in FILES or name.startswith(("effects.", "audit.", _PARTIAL))
 
 
 def write_run(folder: str | Path, files: RunFiles, *, page: str | None = None, overwrite: bool = False) -> Path:

@@ -1,0 +1,91 @@
+"""The page and the files of an audit."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unitlens.audit_columns import CHECKS
+from unitlens.errors import UnitlensError
+from unitlens.figures import category_colours
+from unitlens.runs import write_text
+
+if TYPE_CHECKING:
+    from unitlens.auditing import Audit
+
+TABLE, SUMMARY, PAGE = "audit.csv", "audit.json", "audit.html"
+
+SHAKY_SHOWN = 40
+"""Units on the page whose labels change most often; the file has all."""
+
+
+def write_audit(audit: "Audit", folder: Path) -> Path:
+    """Write audit.csv, audit.json and audit.html; the page's path. An older audit is replaced."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnitlensError(f"{folder} cannot be made: {error.strerror}; choose another --out.") from None
+    summary = audit.summary()
+    write_text(folder / TABLE, audit.units.to_csv(index=False))
+    write_text(folder / SUMMARY, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    write_text(folder / PAGE, render_audit(audit, summary))
+    return folder / PAGE
+
+
+def render_audit(audit: "Audit", summary: dict[str, Any]) -> str:
+    """The page as text: one self-contained HTML file without scripts.
+
+    Parameters
+    ----------
+    audit : Audit
+    summary : dict
+        What audit.json holds.
+    """
+    from unitlens.rendering import _TEMPLATES, _environment, _policy
+
+    info = audit.run.info
+    colours = category_colours(concept["category"] for concept in info["data"]["concepts"])
+    tables = {
+        layer: {name: [row for row in summary[name] if row["layer"] == layer] for name in _BY_LAYER}
+        for layer in audit.run.layers
+    }
+    page: str = (
+        _environment()
+        .get_template("audit.html")
+        .render(
+            info=info,
+            layers=audit.run.layers,
+            summary=summary,
+            tables=tables,
+            checks=CHECKS,
+            shaky=shaky_units(audit),
+            top=max((row["mean_iou"] for row in summary["baselines"]), default=1.0) or 1.0,
+            colours=list(colours.values()),
+            colour_of={category: f"c{place}" for place, category in enumerate(colours)},
+            policy=_policy(()),
+            style=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
+            own_style=(_TEMPLATES / "compare.css").read_text(encoding="utf-8"),
+        )
+    )
+    return page
+
+
+_BY_LAYER = ("checks", "baselines", "collisions")
+
+
+def shaky_units(audit: "Audit") -> list[dict[str, Any]]:
+    """Detectors whose labels change under most checks: layer, unit, label, IoU, how many checks, and what they said."""
+    table = audit.units[audit.units["verdict"] == "detector"]
+    rows = []
+    for (layer, unit), own in table.groupby(["layer", "unit"], sort=False):
+        changed = own[~own["same_label"].astype(bool)]
+        if len(changed):
+            first = own.iloc[0]
+            said = changed["check_concept"].fillna("no label")
+            rows.append(
+                {
+                    **{"layer": layer, "unit": unit, "changed": len(changed), "checks": len(own)},
+                    **{name: first[name] for name in ("concept", "category", "iou")},
+                    "became": list(zip(changed["check"], said, strict=True)),
+                }
+            )
+    return sorted(rows, key=lambda row: (-row["changed"], row["iou"]))[:SHAKY_SHOWN]
