@@ -1,0 +1,65 @@
+"""The page of a check: what is wrong, a table of the concepts, and pictures of each with its mask drawn in."""
+
+import base64
+from itertools import groupby
+from pathlib import Path
+
+from unitlens.checked import Check
+from unitlens.errors import UnitlensError
+from unitlens.figures import category_colours
+from unitlens.provenance import versions
+from unitlens.rendering import _TEMPLATES, _environment
+from unitlens.runs import write_text
+
+PAGE = "check.html"
+
+
+def write_check(folder: str | Path, check: Check, *, overwrite: bool = False) -> Path:
+    """Write the page of a check.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Made if it is not there; other files in it stay.
+    check : Check
+    overwrite : bool
+        Whether a page that is there may be replaced.
+
+    Returns
+    -------
+    Path
+        check.html in the folder: one file that opens by double click.
+
+    Raises
+    ------
+    UnitlensError
+        If there is a page already, or nothing can be written there.
+    """
+    path = Path(folder) / PAGE
+    if path.exists() and not overwrite:
+        raise UnitlensError(f"{path} is there already: choose another --out, or replace it with --overwrite.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnitlensError(f"{path.parent} could not be made: {error.strerror}; choose another --out.") from None
+    write_text(path, render_check(check))
+    return path
+
+
+def render_check(check: Check) -> str:
+    """The page as text: self-contained, and without scripts."""
+    templates = _environment()
+    templates.filters["base64"] = lambda content: base64.b64encode(content).decode()
+    concepts = sorted(check.concepts, key=lambda one: (one.concept.category, -one.positions, one.concept.name))
+    colours = category_colours([one.concept.category for one in concepts])
+    findings = sorted(check.findings, key=lambda finding: finding.kind)
+    return templates.get_template("check.html").render(
+        check=check,
+        concepts=concepts,
+        numbers={one.concept: number for number, one in enumerate(concepts, 1)},
+        findings=[(kind, list(own)) for kind, own in groupby(findings, key=lambda finding: finding.kind)],
+        colours=list(colours.values()),
+        colour_of={category: f"c{place}" for place, category in enumerate(colours)},
+        style=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
+        version=versions()["unitlens"],
+    )
