@@ -16,6 +16,7 @@ COMMANDS = {
     "dissect": "dissect",
     "plan": "plan",
     "check": "check",
+    "ablate": "ablate",
     "layers": "look",
     "units": "look",
     "report": "look",
