@@ -8,9 +8,9 @@ from torch import nn
 import unitlens as ul
 from tests import layouts
 from tests.coloured import COLOURS, blocks
-from unitlens.predictors import scaled, table_of, to_segments
 from unitlens.readers import pictures_only
 from unitlens.segmenters import Segmenter, ceilings, segmenter
+from unitlens.segments import scaled, table_of, to_segments
 from unitlens.stacking import ConceptSource, with_concepts
 
 NAMES = [None, "red", "green", "blue"]

@@ -16,7 +16,8 @@ from unitlens.columns import Columns
 from unitlens.concepts import Concept, Data
 from unitlens.errors import UnitlensError
 from unitlens.pictures import Fit, UnreadableError, read_label_map
-from unitlens.predictors import Labels, Predictor, predictor
+from unitlens.predictors import predictor
+from unitlens.segments import Labels, Predictor
 
 NOT_JUDGED = 65535
 _FORMAT = "1"  # of what is kept; another number and nothing old is found
@@ -31,7 +32,7 @@ class Segmenter:
     Attributes
     ----------
     predictor : Predictor
-        What labels pixels.
+        What labels pixels, with its network's weights as they were when it was made.
     category : str
         Of its concepts.
     confidence : float

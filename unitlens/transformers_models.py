@@ -1,6 +1,5 @@
 """Hugging Face's segmentation networks: semantic ones (SegFormer, ...), and those of masks (Mask2Former, OneFormer)."""
 
-import hashlib
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,8 @@ import torch
 from PIL import Image
 
 from unitlens.errors import UnitlensError
-from unitlens.network import Network, evaluating
-from unitlens.predictors import Labels, Pixels, Predictor, Segments, fingerprint_of, table_of, to_segments
+from unitlens.network import evaluating
+from unitlens.segments import Labels, Pixels, Predictor, Segments, fingerprint_of, table_of, to_segments
 
 
 def hugging_face(name: str, *, weights: str | Path | None, labels: Labels | None, device: str) -> Predictor:
@@ -56,8 +55,7 @@ def hugging_face(name: str, *, weights: str | Path | None, labels: Labels | None
         raise UnitlensError(f"hf:{name} could not be loaded ({str(error).splitlines()[0]}){hint}.") from error
     model = model.to(device)
     names = table_of(labels if labels is not None else config.id2label)
-    told = hashlib.sha256(repr((sorted(processor.to_dict().items(), key=str), name)).encode()).hexdigest()
-    fingerprint = fingerprint_of(Network(model, None, None, "").fingerprint(), told)  # type: ignore[arg-type]
+    fingerprint = fingerprint_of(model, sorted(processor.to_dict().items(), key=str))
     return Predictor(partial(_run, model=model, processor=processor), names, f"hf:{name}", fingerprint)
 
 
