@@ -1,6 +1,7 @@
 """Every format: recognised, read to the pixel, dissected."""
 
 import csv
+import pickle
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ import pytest
 import unitlens as ul
 from tests import layouts
 from tests.coloured import blocks
+from unitlens.colors import Colors
 from unitlens.readers import FORMATS, recognised
+from unitlens.stacking import with_concepts
 
 WRITERS = {
     "broden": ("broden", layouts.broden),
@@ -108,3 +111,11 @@ def test_from_the_shell(name, tmp_path, shell, sees):
         found = [row["concept"] for row in csv.DictReader(file)]
     assert found[0] in {words[0], "wheel"}
     assert found[1] == words[1]
+
+
+def test_other_processes_can_have_it(written):
+    root, _, _ = written
+    data = ul.open_data(root)
+    again = pickle.loads(pickle.dumps(with_concepts(data, Colors(), own=False)))
+    assert again.names == data.names
+    assert again.data[0].file_digest == data[0].file_digest
