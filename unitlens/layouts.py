@@ -8,7 +8,7 @@ The rule is told, with its reasons, in docs/layouts.md. In short, for a picture 
   none have, units come first.
 - (N, T, U) are tokens, if T is a grid of patches and at most 16 more in front of it (class and register tokens), which
   are left out.
-- (N, A, T, T) from a module of attention, T as above: each of the A heads is a unit, seen from the class token.
+- (N, A, T, T) from a module of attention, T with a class token: each of the A heads is a unit, seen from that token.
 - Inside attention only a grid of patches is one: windows of tokens have no units that could be told.
 """
 
@@ -181,7 +181,8 @@ def _order_of_attention(sides: tuple[int, int, int], picture: Size) -> Order | N
         return "channels_first"
     if (first, second) in grids:
         return "channels_last"
-    return "attention" if second == third and _of_tokens("attention", first, second, picture) else None
+    tokens = _of_tokens("attention", first, second, picture) if second == third else None
+    return "attention" if tokens and tokens.special else None
 
 
 def _of_tokens(order: Order, units: int, tokens: int, picture: Size) -> Layout | None:
