@@ -16,8 +16,8 @@ from unitlens.scores import Floats
 if TYPE_CHECKING:
     import pandas as pd
 
-MEASURE = "balanced_accuracy"
-"""What the page shows of a class."""
+MEASURE, FINE = "balanced_accuracy", "logit"
+"""What the page shows of a class; and what shows the part of a unit that by itself changes no call."""
 
 WIDEST, TALLEST = 300, 60
 """Most units and classes of the heat map: those with the largest effects."""
@@ -48,7 +48,7 @@ class HeatMap(NamedTuple):
 
 
 class Use(NamedTuple):
-    """A unit and what it does to a class. The interval is of the effect."""
+    """A unit and what it does to a class: on balanced accuracy, with its interval, and on the mean logit."""
 
     unit: int
     id: str
@@ -57,7 +57,7 @@ class Use(NamedTuple):
     effect: float
     low: float
     high: float
-    q_value: float
+    logit: float
 
 
 class ClassUses(NamedTuple):
@@ -150,21 +150,33 @@ class _Table(NamedTuple):
     effect: Floats
     low: Floats
     high: Floats
+    logit: Floats
     q_value: Floats
+    ranks: Sequence[Sequence[int]]
 
     @classmethod
     def of(cls, effects: Effects) -> "_Table":
-        found = effects.estimate(MEASURE)
-        q_value = benjamini_hochberg(np.nan_to_num(found.p_value, nan=1.0).ravel()).reshape(found.p_value.shape)
-        change = np.nan_to_num(found.effect)
+        found, fine = effects.estimate(MEASURE), effects.estimate(FINE)
+        q_value = benjamini_hochberg(np.nan_to_num(fine.p_value, nan=1.0).ravel()).reshape(fine.p_value.shape)
+        change, logit = np.nan_to_num(found.effect), np.nan_to_num(fine.effect)
+        keys = [np.lexsort([logit[:, c], change[:, c]]).tolist() for c in range(change.shape[1])]
         return cls(
-            effects.layer, effects.classes, found.before[0], found.pictures[0], change, found.low, found.high, q_value
+            effects.layer,
+            effects.classes,
+            found.before[0],
+            found.pictures[0],
+            change,
+            found.low,
+            found.high,
+            logit,
+            q_value,
+            keys,
         )
 
     def use(self, unit: int, column: int, labels: Mapping[int, str]) -> Use:
         """One unit and one class."""
         place = unit, column
-        numbers = (float(values[place]) for values in (self.effect, self.low, self.high, self.q_value))
+        numbers = (float(values[place]) for values in (self.effect, self.low, self.high, self.logit))
         return Use(unit, unit_id(self.layer, unit), labels.get(unit, ""), self.classes[column], *numbers)
 
 
@@ -178,42 +190,46 @@ def _labels(units: "pd.DataFrame | None", layer: str) -> dict[int, str]:
 
 def _heat_map(table: _Table, labels: Mapping[int, str]) -> HeatMap:
     """Units stand in the order of the class that they matter most to, and of how much."""
-    size = np.abs(table.effect)
+    size = np.abs(table.logit)
     largest = float(size.max(initial=0)) or 1.0
     classes = np.sort(np.argsort(-size.max(0), kind="stable")[:TALLEST])
     units = np.argsort(-size.max(1), kind="stable")[:WIDEST]
-    own = table.effect[:, classes]
+    own = table.logit[:, classes]
     units = np.array(sorted(units.tolist(), key=lambda u: (int(own[u].argmin()), float(own[u].min()), u)), dtype=int)
     cells = []
     for x, unit in enumerate(units.tolist()):
         for y, column in enumerate(classes.tolist()):
-            effect = float(table.effect[unit, column])
-            if abs(effect) >= 0.01 * largest:
+            effect = float(table.logit[unit, column])
+            if abs(effect) >= 0.03 * largest:
                 label = f" ({labels[unit]})" if unit in labels else ""
                 title = f"unit {unit}{label}, {table.classes[column]}: {effect:+.3f}"
                 cells.append(Cell(x, y, round(abs(effect) / largest, 3), effect > 0, title))
-    left_out = len(table.effect) - len(units)
+    left_out = len(table.logit) - len(units)
     return HeatMap([table.classes[c] for c in classes.tolist()], units.tolist(), cells, largest, left_out)
 
 
 def _class_uses(table: _Table, labels: Mapping[int, str], most: int) -> list[ClassUses]:
     found = []
     for column, name in enumerate(table.classes):
-        order = np.argsort(table.effect[:, column], kind="stable")[:most].tolist()
-        uses = [table.use(unit, column, labels) for unit in order if table.effect[unit, column] < 0]
+        order = [
+            unit
+            for unit in table.ranks[column][:most]
+            if min(table.effect[unit, column], table.logit[unit, column]) < 0
+        ]
+        uses = [table.use(unit, column, labels) for unit in order]
         found.append(ClassUses(name, float(table.before[column]), int(table.pictures[column]), uses))
     return found
 
 
 def _unit_uses(table: _Table, labels: Mapping[int, str], most: int) -> list[UnitUses]:
-    """Units with a loss that is told apart from chance, the largest first."""
-    serves = (table.q_value <= SIGNIFICANT) & (table.effect < 0)
+    """Units whose loss costs a class a tenth of the largest loss of logit, told apart from chance; largest first."""
+    serves = (table.q_value <= SIGNIFICANT) & (table.logit < 0.1 * min(float(table.logit.min(initial=0)), -1e-12))
     found = []
     for unit in np.flatnonzero(serves.any(1)).tolist():
-        order = [c for c in np.argsort(table.effect[unit], kind="stable").tolist() if serves[unit, c]][:most]
+        order = [c for c in np.argsort(table.logit[unit], kind="stable").tolist() if serves[unit, c]][:most]
         uses = [table.use(unit, column, labels) for column in order]
         found.append(UnitUses(unit, unit_id(table.layer, unit), labels.get(unit, ""), uses))
-    return sorted(found, key=lambda one: one.uses[0].effect)
+    return sorted(found, key=lambda one: one.uses[0].logit)
 
 
 def _few(effects: Effects) -> range:

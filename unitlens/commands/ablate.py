@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import click
 
 from unitlens.commands.options import network_options, picture_options, quiet_option
-from unitlens.commands.shared import aligned, cell, load_network, open_pictures, prepare
+from unitlens.commands.shared import aligned, cell, load_network, open_pictures, paper_lines, prepare
 from unitlens.errors import UnitlensError
 
 _OF_NETWORK = ("weights", "image_size", "resize", "mean", "std")
@@ -204,8 +204,8 @@ def _measure(run: Any, ask: _Ask, holding: Any, source: _Source, *, draws: int) 
 def _holding(value: str, scale: float | None) -> Any:
     from unitlens.holding import Holding
 
-    if value == "mean" or value == "resample":
-        return Holding(value, scale)
+    if value in ("mean", "resample"):
+        return Holding("mean" if value == "mean" else "resample", scale)
     try:
         return Holding(float(value), scale)
     except ValueError:
@@ -223,10 +223,7 @@ def _told(saved: Any) -> str:
     """What was found, in a few lines."""
     lines = []
     for curve in saved.curves:
-        paper = curve.paper_table()
-        rows = [(curve.class_, "balanced accuracy", "accuracy over all classes")]
-        rows += [(row.what, f"{row.balanced_accuracy:.1%}", f"{row.accuracy:.1%}") for row in paper.itertuples()]
-        lines.append(aligned(rows))
+        lines.append(paper_lines(curve))
     for effects in () if saved.curves else saved.listed:
         table = effects.table()
         own = table[table["effect"].abs() > 0]

@@ -5,7 +5,10 @@ from pathlib import Path
 import click
 
 from unitlens.commands.options import quiet_option
-from unitlens.commands.shared import prepare, publish, summary, unit_lines
+from unitlens.commands.shared import paper_lines, prepare, summary, unit_lines
+
+CLASSES = ("ski_slope", "bedroom")
+"""Those whose units are removed."""
 
 
 @click.command()
@@ -13,17 +16,32 @@ from unitlens.commands.shared import prepare, publish, summary, unit_lines
 @click.option("--pictures", type=click.IntRange(32), default=1000, show_default=True, help="How many scenes are drawn.")
 @quiet_option
 def demo(out: Path, pictures: int, quiet: bool) -> None:
-    """Dissect the bundled network on bundled scenes, and write the report."""
+    """Dissect the bundled network on bundled scenes, remove the units of two classes, and write the report."""
+    from unitlens.ablation_curves import Draws, curves_of
     from unitlens.dissection import dissect as run
+    from unitlens.experiment import Experiment
+    from unitlens.holding import Holding
     from unitlens.network import load
+    from unitlens.observation import Reading
+    from unitlens.outcomes import DEFAULT_MEASURES
+    from unitlens.page import report
     from unitlens.runs import check_free
     from unitlens.scenes import Scenes
 
     check_free(out, overwrite=True)
     workers = prepare(None, None)
-    result = run(load("bundled:scenes"), None, Scenes(pictures), workers=workers, progress=not quiet)
-    page = publish(result, out, overwrite=True)
+    net, data = load("bundled:scenes"), Scenes(pictures)
+    result = run(net, None, data, workers=workers, progress=not quiet)
+    curves = curves_of(
+        Experiment.of(net, result.layers[0], data, DEFAULT_MEASURES, Reading(workers=workers, show=not quiet), 0),
+        CLASSES,
+        Holding(),
+        Draws((1, 4, 20), 5),
+    )
+    page = report(out, result, *curves, overwrite=True)
     if not quiet:
         click.echo(unit_lines(result, rows=10))
         click.echo(summary(result))
+        for curve in curves:
+            click.echo(paper_lines(curve))
         click.echo(f"open {page}")

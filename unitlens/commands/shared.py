@@ -52,6 +52,13 @@ def summary(result: Any) -> str:
     )
 
 
+def paper_lines(curve: Any) -> str:
+    """The table of Bau et al. for one class, as lines of text."""
+    rows = [(curve.class_, "balanced accuracy", "accuracy over all classes")]
+    paper = curve.paper_table().itertuples()
+    return aligned([*rows, *((row.what, f"{row.balanced_accuracy:.1%}", f"{row.accuracy:.1%}") for row in paper)])
+
+
 def unit_lines(result: Any, *, concept: str | None = None, sort: str = "iou", rows: int | None = None) -> str:
     """The table of a dissection as lines of text.
 
