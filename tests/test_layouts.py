@@ -251,3 +251,13 @@ def test_segmentation_and_detection_networks():
 def test_every_layout_is_in_the_document():
     text = (Path(__file__).parents[1] / "docs" / "layouts.md").read_text()
     assert [order for order in ORDERS if f"`{order}`" not in text] == []
+
+
+def test_layers_in_the_shell_say_an_unusual_layout(shell, tmp_path):
+    (tmp_path / "own.py").write_text(
+        "from torch import nn\n\n\ndef build():\n    return nn.Sequential(nn.Conv2d(3, 5, 8, 8), nn.Flatten(2), Swap())\n\n\n"
+        "class Swap(nn.Module):\n    def forward(self, x):\n        return x.transpose(1, 2)\n"
+    )
+    said = shell("layers", "own.py:build", "--image-size", 32, "--mean", 0, "--std", 1)
+    rows = {line.split()[0]: line.split()[3:] for line in said.out.splitlines()}
+    assert (rows["0"], rows["2"]) == (["5", "4x4"], ["5", "4x4", "tokens"])

@@ -226,7 +226,8 @@ def test_a_callables_network_is_as_it_returns_or_gets_the_weights_of_a_file(netw
 
 def test_default_weights_are_for_networks_by_name(networks):
     with pytest.raises(
-        UnitlensError, match=r"DEFAULT weights are there for networks of torchvision, timm and Hugging Face, not for .*:factory"
+        UnitlensError,
+        match=r"DEFAULT weights are there for networks of torchvision, timm and Hugging Face, not for .*:factory",
     ):
         load(f"{networks}:factory", weights="DEFAULT")
 

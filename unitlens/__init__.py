@@ -10,6 +10,8 @@ True
 
 from unitlens.ablation_curves import Curve, ablation_curve
 from unitlens.auditing import Audit, audit
+from unitlens.checked import Check
+from unitlens.checking import check
 from unitlens.comparison import Comparison, compare
 from unitlens.concepts import Concept, Data, Example
 from unitlens.dissection import dissect
@@ -21,6 +23,7 @@ from unitlens.hooks import edit, record
 from unitlens.interventions import Intervention, intervening
 from unitlens.network import Network, Preprocessing, classifier, evaluating, load
 from unitlens.page import report
+from unitlens.planning import Plan, plan
 from unitlens.result import Dissection, open_run
 from unitlens.sources import open_data
 
@@ -28,6 +31,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Audit",
+    "Check",
     "Comparison",
     "Concept",
     "Curve",
@@ -37,6 +41,7 @@ __all__ = [
     "Example",
     "Intervention",
     "Network",
+    "Plan",
     "Preprocessing",
     "UnitlensError",
     "UnitlensWarning",
@@ -44,6 +49,7 @@ __all__ = [
     "ablation_curve",
     "annotated",
     "audit",
+    "check",
     "classifier",
     "compare",
     "dissect",
@@ -54,6 +60,7 @@ __all__ = [
     "load",
     "open_data",
     "open_run",
+    "plan",
     "record",
     "report",
 ]

@@ -41,7 +41,8 @@ from unitlens.commands.shared import load_network, open_pictures, prepare, publi
 def dissect(model: str, layers: tuple[str, ...], data: str | None, out: Path, overwrite: bool, **options: Any) -> None:
     """Match every unit of a network's layers against the concepts that are marked in pictures.
 
-    MODEL is resnet18, torchvision.models:resnet18, package.module:callable, path/to/file.py:callable or bundled:scenes.
+    MODEL is resnet18, torchvision.models:resnet18, timm:NAME, hf:NAME_OR_FOLDER, package.module:callable,
+    path/to/file.py:callable or bundled:scenes.
     """
     from unitlens.dissection import dissect as run
     from unitlens.runs import check_free

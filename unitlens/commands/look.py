@@ -13,12 +13,14 @@ from unitlens.commands.shared import aligned, load_network, unit_lines
 @click.argument("model")
 @network_options
 def layers(model: str, **options: Any) -> None:
-    """List every layer of a network in forward order: kind, output shape, number of units."""
+    """List every layer of a network in forward order: kind, output shape, units, grid, and layout if it is unusual."""
     infos = load_network(model, options).layers()
     rows = [("layer", "kind", "output", "units", "grid")]
     for info in infos:
         shape = "x".join(map(str, info.shape)) if info.shape else ("not reached" if info.shape is None else "a number")
         grid = "x".join(map(str, info.grid)) if info.grid else ""
+        if info.layout not in (None, "units", "channels_first"):
+            grid = f"{grid} {info.layout}".strip()
         rows.append((info.name, info.kind, shape, str(info.units or ""), grid))
     click.echo(aligned(rows))
 
