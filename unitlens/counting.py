@@ -14,14 +14,15 @@ from unitlens.observed import LayerMaps, Marked
 from unitlens.presets import Definitions
 from unitlens.statistics import BINS, FOLDS, Scan, kth_largest, level_edges, tally, value_histogram
 
-CHUNK_VALUES = 1 << 21
-"""Values of the layer grid that are looked at together: a few megabytes, near the size of a cache."""
+CHUNK_VALUES = 1 << 17
+"""Values of the layer grid that are looked at together: half a megabyte, and what comes of it still fits a cache."""
 
-KEPT = 1 << 25
+KEPT = 1 << 24
 """Active positions of one block that are kept between scans, 16 bytes each."""
 
-_GUESS_PICTURES = 512
-_GUESS_SHARES = (2.0, 6.0)
+_GUESS_PICTURES = 128
+_GUESS_SHARES = (1.5, 6.0)
+_GUESS_COARSER = 4
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class BlockCounts:
 
 def block_size(layer: LayerMaps, positions: int, quantile: float) -> int:
     """Units a block, so that their active positions can be kept and their histograms take some 64 MB."""
-    fits = KEPT / (1.5 * _GUESS_SHARES[0] * quantile * max(positions, 1))
+    fits = KEPT / (2 * _GUESS_SHARES[0] * quantile * max(positions, 1))
     return int(max(1, min(layer.units, 64, 2 * (1 << 26) // (8 * BINS), fits)))
 
 
@@ -85,26 +86,33 @@ class Scanner:
             (h, w), grid if layer.layer_grid else (1, 1), upsampling if layer.layer_grid else "edges"
         )
         self._chunk = max(1, CHUNK_VALUES // ((units.stop - units.start) * h * w))
-        self._kept: list[Active] | None = None
-        self._kept_level = torch.full((units.stop - units.start,), torch.inf)
+        self._kept: list[Active] = []
+        self._kept_level = torch.full((self.units,), torch.inf)
 
     def __call__(self, level: Tensor) -> Iterator[Active]:
         """Positions strictly above the level of their unit; ``picture`` counts through the data set."""
-        if self._kept is not None and bool((level >= self._kept_level).all()):
-            yield from (_sift(active, level) for active in self._kept)
+        fresh = level < self._kept_level
+        others = torch.where(fresh, torch.inf, self._kept_level)
+        if bool(fresh.any()):
+            self._kept = [_sift(active, others) for active in self._kept]
+        yield from (_sift(active, level) for active in self._kept)
+        if not bool(fresh.any()):
             return
-        self._kept, self._kept_level = [], level
-        size = 0
+        self._kept_level = torch.where(fresh, level, others)
+        size = sum(len(active.unit) for active in self._kept)
+        for active in self._scan(torch.where(fresh, level, torch.inf)):
+            size += len(active.unit)
+            if size <= KEPT:
+                self._kept.append(Active(active.unit.int(), active.picture.int(), active.position.int(), active.value))
+            yield active
+        if size > KEPT:
+            self._kept, self._kept_level = [], torch.full((self.units,), torch.inf)
+
+    def _scan(self, level: Tensor) -> Iterator[Active]:
         for first in range(0, self._pictures, self._chunk):
             pictures = range(first, min(first + self._chunk, self._pictures))
             active = self._plan.above(torch.from_numpy(self._layer.maps.read(pictures, self._units)), level)
-            active = active._replace(picture=active.picture + first)
-            size += len(active.unit)
-            if size > KEPT:
-                self._kept = None
-            elif self._kept is not None:
-                self._kept.append(Active(active.unit.int(), active.picture.int(), active.position.int(), active.value))
-            yield active
+            yield active._replace(picture=active.picture + first)
 
     def raw(self, level: Tensor) -> Iterator[Active]:
         """The same on the layer's own grid, where no map is brought to another."""
@@ -115,16 +123,15 @@ class Scanner:
             yield plan.above(torch.from_numpy(self._layer.maps.read(pictures, self._units)), level)
 
     def guesses(self, quantile: float) -> list[Tensor]:
-        """Levels that probably lie below the threshold: quantiles of the maps as they are, of some of the pictures."""
+        """Levels that probably lie below the threshold: quantiles of some pictures on a coarser grid."""
         step = max(1, -(-self._pictures // _GUESS_PICTURES))
         maps = torch.from_numpy(self._layer.maps.read(range(0, self._pictures, step), self._units))
-        values = maps.transpose(0, 1).flatten(1)
-        last = values.shape[1]
-        return [_largest(values, min(last, int(share * quantile * last) + 1)) for share in _GUESS_SHARES]
-
-
-def _largest(values: Tensor, rank: int) -> Tensor:
-    return values.topk(rank, dim=1, sorted=False).values.amin(1)
+        h, w = (max(1, cells // _GUESS_COARSER) for cells in self._plan.grid)
+        coarse = SamplePlan(self._plan.layer_grid, (h, w), self._plan.upsampling)
+        values = coarse.upsample(maps).transpose(0, 1).flatten(1)
+        ranks = [min(values.shape[1], int(share * quantile * values.shape[1]) + 1) for share in _GUESS_SHARES]
+        largest = values.topk(max(ranks), dim=1).values
+        return [largest[:, rank - 1] for rank in ranks]
 
 
 def _sift(active: Active, level: Tensor) -> Active:

@@ -75,7 +75,10 @@ def kth_largest(scan: Scan, rank: int, guesses: list[Tensor], floor: Tensor) -> 
     -------
     float32 tensor, (U,)
     """
-    for level in _falling(guesses, floor):
+    level = torch.full_like(floor, torch.inf)
+    reached = torch.zeros_like(floor, dtype=torch.bool)
+    for guess in [*guesses, floor]:
+        level = torch.where(reached, level, torch.minimum(level, torch.maximum(guess, floor)))
         high = _histogram(scan(level), len(floor), lambda active: (active.unit, _key(active.value) >> 16))
         reached = high.sum(1) > rank
         if bool((reached | (level <= floor)).all()):
@@ -146,13 +149,6 @@ def level_edges(histogram: Tensor, quantiles: Sequence[float]) -> Edges:
     return Edges(level, sums[1] / count, sums[2] / count)
 
 
-def _falling(guesses: list[Tensor], floor: Tensor) -> Iterator[Tensor]:
-    level = torch.full_like(floor, torch.inf)
-    for guess in [*guesses, floor]:
-        level = torch.minimum(level, torch.maximum(guess, floor))
-        yield level
-
-
 def _histogram(stream: Iterator[Active], units: int, of: Callable[[Active], tuple[Tensor, Tensor]]) -> Tensor:
     counts: Tensor | None = None
     for active in stream:
@@ -166,6 +162,14 @@ def _histogram(stream: Iterator[Active], units: int, of: Callable[[Active], tupl
 
 def _bin_of(counts: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
     """The bin, counted from the smallest, that holds each row's rank from the top, and the rank within that bin."""
+    coarse = counts.view(len(counts), 256, -1)
+    block, rest = _from_top(coarse.sum(2), rank)
+    found, rest = _from_top(coarse[torch.arange(len(counts)), block], rest)
+    return block * coarse.shape[2] + found, rest
+
+
+def _from_top(counts: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
+    """The same by one running sum over the bins."""
     up_to = counts.cumsum(1)
     total = up_to[:, -1]
     found = (up_to < (total - rank)[:, None]).sum(1).clamp(max=counts.shape[1] - 1)
