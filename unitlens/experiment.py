@@ -21,6 +21,9 @@ from unitlens.provenance import describe_network, versions
 from unitlens.sources import open_data
 from unitlens.tallies import Folds
 
+_MODAL = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)
+"""Modules that do something else in training mode."""
+
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
@@ -61,7 +64,7 @@ class Experiment:
         net = net if isinstance(net, Network) else classifier(net)
         data = open_data(data) if isinstance(data, str | Path) else data
         find_layers(net.model, layer)
-        if any(module.training for module in net.model.modules()):
+        if any(module.training and isinstance(module, _MODAL) for module in net.model.modules()):
             warnings.warn(
                 "The network is in training mode; effects are measured in evaluation mode (dropout off, batch norm "
                 "with its stored means), and training mode is restored afterwards.",

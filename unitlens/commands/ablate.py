@@ -50,6 +50,7 @@ def ablate(target: str, **options: Any) -> None:
     holding = _holding(options["value"], options["scale"])
     source = _of_run(Path(target), options) if (Path(target) / "run.json").is_file() else None
     source = source or _of_model(target, options)
+    source.net.model.eval()  # it was loaded here; a network's training mode is of interest where a person set it
     out = options["out"] or (Path(target) if source.dissection is not None else Path("run"))
     check_effects_fit(out, source.sha256, overwrite=options["overwrite"])
     workers, quiet = prepare(options["threads"], options["workers"]), options["quiet"]
