@@ -255,7 +255,8 @@ def test_every_layout_is_in_the_document():
 
 def test_layers_in_the_shell_say_an_unusual_layout(shell, tmp_path):
     (tmp_path / "own.py").write_text(
-        "from torch import nn\n\n\ndef build():\n    return nn.Sequential(nn.Conv2d(3, 5, 8, 8), nn.Flatten(2), Swap())\n\n\n"
+        "from torch import nn\n\n\ndef build():\n"
+        "    return nn.Sequential(nn.Conv2d(3, 5, 8, 8), nn.Flatten(2), Swap())\n\n\n"
         "class Swap(nn.Module):\n    def forward(self, x):\n        return x.transpose(1, 2)\n"
     )
     said = shell("layers", "own.py:build", "--image-size", 32, "--mean", 0, "--std", 1)
