@@ -1,0 +1,195 @@
+import json
+
+import pandas as pd
+import pytest
+
+import unitlens as ul
+from tests.coloured import write_world
+from unitlens.effect_files import read_effects, write_effects
+from unitlens.effect_table import COLUMNS
+from unitlens.page import add_effects
+
+CLASSES = ("red", "green", "blue")
+
+
+def name_classes(root, pictures=24):
+    """Pictures of the coloured world, each of the colour that there is most of."""
+    from PIL import Image
+
+    rows = ["image,class,index"]
+    for number in range(pictures):
+        counts = Image.open(root / "labels" / "color" / f"{number:02}.png").histogram()[1:4]
+        index = max(range(3), key=counts.__getitem__)
+        rows.append(f"{number:02}.png,{CLASSES[index]},{index}")
+    (root / "classes.csv").write_text("\n".join(rows) + "\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def classed(tmp_path_factory):
+    return name_classes(write_world(tmp_path_factory.mktemp("classed") / "world", pictures=24))
+
+
+@pytest.fixture
+def run(shell, net_file, classed, tmp_path):
+    said = shell(
+        *("dissect", f"{net_file}:build", "--layer", "0", "--image-size", 32, "--mean", 0, "--std", 1),
+        *("--quantile", 0.1, "--workers", 0, "--data", classed, "--out", "run", "--quiet", "--no-evidence"),
+    )
+    assert said.code == 0, said.err
+    return tmp_path / "run"
+
+
+def ablate(shell, *arguments, code=0):
+    said = shell("ablate", *arguments, "--workers", 0, "--quiet")
+    assert said.code == code, said.err
+    return said.err
+
+
+def test_a_run_is_added_to(shell, run):
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.name != "report.html"}
+    ablate(shell, run, "--units", "0,2")
+    table = pd.read_csv(run / "effects.csv")
+    assert list(table.columns) == list(COLUMNS)
+    assert set(table["units"]) == {"0;2"}
+    assert set(table["class"]) == {*CLASSES, "*"}
+    assert set(table["measure"]) == {"recall", "balanced_accuracy", "accuracy"}
+    assert {name: (run / name).read_bytes() for name in before} == before
+    page = (run / "report.html").read_text()
+    assert "What the units are used for" in page
+    assert 'id="units"' in page
+    told = json.loads((run / "effects.json").read_text())
+    assert told["parts"][0]["info"]["network"]["sha256"] == ul.open_run(run).info["network"]["sha256"]
+    assert shell("report", run).code == 0
+    assert (run / "report.html").read_text() == page
+
+
+def test_effects_are_those_of_python(shell, run, net, classed):
+    ablate(shell, run, "--sweep", "--measure", "recall", "--measure", "logit", "--scale", 0.5)
+    found = pd.read_csv(run / "effects.csv", dtype={"layer": str, "units": str})
+    same = ul.importance(net, "0", ul.annotated(classed), measures=["recall", "logit"], scale=0.5).table()
+    pd.testing.assert_frame_equal(found, same, check_exact=False, check_dtype=False, rtol=1e-9)
+
+
+def test_a_class_its_units_and_keeping_only_them(shell, run):
+    ablate(shell, run, "--class", "green", "--top", 2, "--draws", 3)
+    table = pd.read_csv(run / "effects.csv")
+    saved = read_effects(run)
+    assert table["units"].nunique() == 1
+    assert saved.curves[0].class_ == "green"
+    assert "1" in table["units"][0].split(";")  # the unit for green
+    assert saved.first.info["settings"]["ranked"] == "even"
+    assert saved.first.folds == "odd"
+    assert "ranked one by one on the even folds" in (run / "report.html").read_text()
+    ablate(shell, run, "--class", "green", "--keep-only", 1, "--draws", 0, "--sweep", "--overwrite")
+    units = pd.read_csv(run / "effects.csv")["units"].astype(str)
+    kept = [held for held in units.unique() if ";" in held]
+    assert kept == ["0;2;3"]
+    assert set(units) == {"0", "1", "2", "3", *kept}
+
+
+def test_the_units_of_a_concept(shell, run):
+    ablate(shell, run, "--concept", "blue", "--top", 1, "--value", "mean")
+    assert pd.read_csv(run / "effects.csv")["units"].astype(str).unique().tolist() == ["2"]
+    assert read_effects(run).first.info["settings"]["held"] == "held at their means"
+
+
+def test_a_network_without_a_run_has_a_page_of_its_own(shell, net_file, classed, tmp_path):
+    how = ("--image-size", 32, "--mean", 0, "--std", 1, "--data", classed, "--layer", "0")
+    ablate(shell, f"{net_file}:build", *how, "--sweep", "--out", "alone")
+    assert {path.name for path in (tmp_path / "alone").iterdir()} == {
+        *("effects.csv", "effects.json", "effects.safetensors", "report.html")
+    }
+    page = (tmp_path / "alone" / "report.html").read_text()
+    assert "script-src &#39;none&#39;" in page
+    assert "<script" not in page
+    assert 'href="#unit' not in page
+    assert shell("report", "alone").code == 0
+
+
+def test_what_was_saved_is_read_back(shell, run, tmp_path):
+    ablate(shell, run, "--class", "red", "--top", 2, "--draws", 2, "--sweep")
+    saved = read_effects(run)
+    write_effects(tmp_path / "again", saved)
+    again = read_effects(tmp_path / "again")
+    pd.testing.assert_frame_equal(saved.table(), again.table(), check_exact=True)
+    pd.testing.assert_frame_equal(saved.curves[0].table(), again.curves[0].table(), check_exact=True)
+    assert saved.sweep.most_important("red") == again.sweep.most_important("red")
+    assert (tmp_path / "again" / "effects.json").read_text() == (run / "effects.json").read_text()
+    (run / "effects.safetensors").write_bytes(b"nothing")
+    with pytest.raises(ul.UnitlensError, match=r"The effects in .* are incomplete or damaged"):
+        read_effects(run)
+
+
+def test_names_in_the_page_are_text(shell, run, tmp_path):
+    ablate(shell, run, "--sweep")
+    told = json.loads((run / "effects.json").read_text().replace('"red"', '"<script>alert(1)</script>"'))
+    (run / "effects.json").write_text(json.dumps(told))
+    assert shell("report", run).code == 0
+    assert "<script>alert" not in (run / "report.html").read_text()
+
+
+def test_a_dissection_and_effects_are_reported_together(net, classed, tmp_path):
+    d = ul.dissect(net, "0", ul.annotated(classed), quantile=0.1, evidence=False)
+    e = ul.importance(net, "0", ul.annotated(classed))
+    page = ul.report(tmp_path / "both", d, e)
+    assert "What the units are used for" in page.read_text()
+    with pytest.raises(ul.UnitlensError, match=r"both holds effects already \(effects\.csv\)"):
+        add_effects(tmp_path / "both", read_effects(tmp_path / "both"))
+    ul.report(tmp_path / "both", d, overwrite=True)
+    assert not (tmp_path / "both" / "effects.csv").exists()  # they were of the run that was replaced
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ((), "No units were chosen: give one of --units 3,17"),
+        (("--units", "1", "--class", "red"), "--units and --class both choose units"),
+        (("--units", "1", "--top", 3), "--top and --keep-only take the first of a ranking"),
+        (("--class", "red", "--top", 2, "--keep-only", 2), "--top removes units and --keep-only keeps them"),
+        (("--class", "red", "--keep-only", 0), "--keep-only 0 leaves nothing of the layer"),
+        (("--units", "1;2"), "--units is '1;2'; units are whole numbers from 0, joined by commas"),
+        (("--units", "4"), "0 has 4 units, 0 to 3; unit 4 is not among them"),
+        (("--units", "1", "--value", "median"), "--value is 'median'; units are held at a number, mean or resample"),
+        (("--units", "1", "--value", "2", "--scale", "2"), "at a value or multiplied by a scale, not both"),
+        (("--units", "1", "--measure", "recal"), "did you mean recall?"),
+        (("--class", "rad", "--top", 2), "There is no class 'rad' (did you mean red?)"),
+        (("--class", "red", "--top", 4), "4 units cannot be chosen from the 4 of 0"),
+        (("--concept", "blu", "--top", 1), "There is no concept 'blu' in the data (did you mean blue?)"),
+        (("--units", "1", "--layer", "9"), "There is no layer '9'"),
+        (("--units", "1", "--weights", "none"), "brings its own network: leave --weights out"),
+        (("--units", "1", "--out", "world.txt"), "world.txt is a file"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_nothing_is_written(shell, run, tmp_path, options, sentence):
+    (tmp_path / "world.txt").write_text("")
+    error = ablate(shell, run, *options, code=2)
+    assert sentence in error
+    assert error.count("\n") == 1
+    assert not (run / "effects.csv").exists()
+
+
+def test_a_concept_needs_a_run_and_a_layer_a_name(shell, net_file, classed):
+    how = (f"{net_file}:build", "--image-size", 32, "--mean", 0, "--std", 1, "--data", classed)
+    assert "is no run: `unitlens dissect` makes one" in ablate(shell, *how, "--concept", "red", code=2)
+    assert "No layer was named, and the network has no default" in ablate(shell, *how, "--units", "1", code=2)
+
+
+def test_a_run_of_other_weights_or_pictures_is_refused(shell, run, net_file, classed, tmp_path):
+    told = json.loads((run / "run.json").read_text())
+    other = told | {"network": told["network"] | {"sha256": "0" * 64}}
+    (run / "run.json").write_text(json.dumps(other))
+    assert "has other weights than the network that the run" in ablate(shell, run, "--units", "1", code=2)
+    other = told | {"data": told["data"] | {"sha256": "0" * 64}}
+    (run / "run.json").write_text(json.dumps(other))
+    assert "are not those that the run is of (their hashes differ)" in ablate(shell, run, "--units", "1", code=2)
+    assert not (run / "effects.csv").exists()
+
+
+def test_effects_are_not_replaced_silently(shell, run):
+    ablate(shell, run, "--units", "1")
+    assert "holds effects already (effects.csv): replace them with --overwrite" in ablate(
+        shell, run, "--units", "2", code=2
+    )
+    ablate(shell, run, "--units", "2", "--overwrite")
+    assert pd.read_csv(run / "effects.csv")["units"].unique().tolist() == [2]
