@@ -21,7 +21,7 @@ _WORDS = """
     spool progress sprites observed observation counting exemplars provenance judging controls
     figures cards views rendering runs result dissection planning
     classes outcomes holding effect_table effect_result measuring experiment effects ablation_curves
-    effect_files effect_views page checked check_page checking
+    attributions uses effect_files effect_views page checked check_page checking
     matching entries compare_columns emergence compare_page comparison
     reopening audit_columns audit_checks audit_page auditing
     __init__ commands cli __main__
