@@ -157,7 +157,8 @@ def interval_half_width(left_out: Floats, filled: npt.NDArray[np.bool_] | None =
     mean = np.where(filled, left_out, 0.0).sum(0) / np.maximum(folds, 1)
     deviation = np.where(filled, left_out - mean, 0.0)
     error = np.sqrt((folds - 1) / np.maximum(folds, 1) * (deviation**2).sum(0))
-    return np.where(folds >= FEWEST_FOLDS, stdtrit(np.maximum(folds - 1, 1), 0.975) * error, np.nan)
+    student = stdtrit(np.arange(1, len(left_out) + 1), 0.975)[np.maximum(folds, 2) - 2]  # slow: once for each number
+    return np.where(folds >= FEWEST_FOLDS, student * error, np.nan)
 
 
 def _stability(table: FoldTable, label: Ints, score: Score | None, seed: int) -> Floats:
