@@ -12,7 +12,8 @@ from tests.coloured import write_world
 from tests.planted import ColourWorld, InMemory, colour_net
 from unitlens.audit_checks import baselines, label_on_halves, overlapping_concepts
 from unitlens.audit_columns import CHECKS, COLUMNS, SUMMARY_COLUMNS
-from unitlens.auditing import audit, noisy
+from unitlens.audit_passes import noisy
+from unitlens.auditing import audit
 from unitlens.columns import Columns
 from unitlens.data import batches
 from unitlens.entries import entries_of

@@ -11,7 +11,7 @@ COLUMNS = {
     "category": "a category of concepts, or all",
     "units": "units of the layer",
     "detectors": "units whose verdict is detector and whose label is of the category",
-    "detectors_low": "lower end of the 95 % interval of detectors (jackknife over halves of the folds)",
+    "detectors_low": "lower end of its 95 % interval (halves of the folds; which units beat chance stays as it is)",
     "detectors_high": "its upper end; both are empty below 8 filled folds",
     "unique_concepts": "concepts of the category that are the label of a detector",
     "unique_low": "lower end of its 95 % interval",
