@@ -13,6 +13,7 @@ import pytest
 
 import unitlens as ul
 from tests.coloured import everything_below
+from unitlens.reopening import data_again
 from unitlens.table import COLUMNS
 
 FILES = {"run.json", "units.csv", "counts.safetensors", "exemplars.csv", "strips.safetensors", "report.html"}
@@ -256,3 +257,13 @@ def test_an_interrupt_ends_a_run_without_a_trace(net_file, sees, world, tmp_path
     assert process.returncode == 130
     assert (out, err.strip()) == ("", "unitlens: stopped; nothing was written.")
     assert everything_below(tmp_path) == before
+
+
+def test_concepts_can_be_computed_and_a_run_remembers_how_its_data_were_opened(tmp_path, shell):
+    said = shell("dissect", "bundled:scenes", "--limit", 48, "--concepts", "colors", "--out", "run", "--workers", 0)
+    assert said.code == 0
+    info = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert info["data"]["opened"] == {"concepts": ["colors"]}
+    assert {concept["category"] for concept in info["data"]["concepts"]} == {"color"}
+    data = data_again(info)
+    assert [concept.name for concept in data.concepts] == [concept["name"] for concept in info["data"]["concepts"]]

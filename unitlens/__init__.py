@@ -24,8 +24,10 @@ from unitlens.interventions import Intervention, intervening
 from unitlens.network import Network, Preprocessing, classifier, evaluating, load
 from unitlens.page import report
 from unitlens.planning import Plan, plan
+from unitlens.readers import from_torchvision, pictures_only
 from unitlens.result import Dissection, open_run
 from unitlens.sources import open_data
+from unitlens.stacking import with_concepts
 
 __version__ = "0.1.0"
 
@@ -55,12 +57,15 @@ __all__ = [
     "dissect",
     "edit",
     "evaluating",
+    "from_torchvision",
     "importance",
     "intervening",
     "load",
     "open_data",
     "open_run",
+    "pictures_only",
     "plan",
     "record",
     "report",
+    "with_concepts",
 ]

@@ -58,7 +58,8 @@ def data_again(info: Info, source: str | Path | None = None) -> Data:
     """
     said = info["data"]
     count = said["pictures"] + len(said["skipped"])
-    data = open_data(source or said["source"], pictures=count, seed=info["settings"]["seed"])
+    seed = info["settings"]["seed"]
+    data = open_data(source or said["source"], pictures=count, seed=seed, **said.get("opened", {}))
     if len(data) < said["pictures"]:
         raise UnitlensError(
             f"{source or said['source']} has {len(data)} pictures, the run has {said['pictures']}: give its data."

@@ -151,7 +151,7 @@ def _of_run(folder: Path, options: dict[str, Any]) -> _Source:
     net = _network_of(info, folder, options["device"])
     source = str(options["data"] or info["data"]["source"])
     count = info["data"]["pictures"] if own and source.startswith("bundled:") and limit is None else limit
-    data = open_pictures(source, source, count, seed)
+    data = open_pictures(source, source, count, seed, **(info["data"].get("opened", {}) if own else {}))
     unchanged = own and limit == settings["limit"]
     sha256 = info["data"]["sha256"] if unchanged else None
     return _Source(net, layer, data, info["network"]["sha256"], limit, seed, dissection, sha256)

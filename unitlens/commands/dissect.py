@@ -5,8 +5,16 @@ from typing import Any
 
 import click
 
-from unitlens.commands.options import Bytes, Size, network_options, output_options, picture_options, quiet_option
-from unitlens.commands.shared import load_network, open_pictures, prepare, publish, summary
+from unitlens.commands.options import (
+    Bytes,
+    Size,
+    network_options,
+    output_options,
+    picture_options,
+    quiet_option,
+    source_options,
+)
+from unitlens.commands.shared import how_opened, load_network, open_pictures, prepare, publish, summary
 
 
 @click.command()
@@ -15,6 +23,7 @@ from unitlens.commands.shared import load_network, open_pictures, prepare, publi
     "--layer", "layers", multiple=True, metavar="NAME", help="Repeatable; `unitlens layers MODEL` lists them."
 )
 @picture_options
+@source_options
 @output_options
 @click.option("--preset", default="unitlens", show_default=True, help="unitlens, pnas2020 or netdissect2017.")
 @click.option("--quantile", type=float, help="Share of positions above a unit's threshold. [0.01]")
@@ -49,16 +58,18 @@ def dissect(model: str, layers: tuple[str, ...], data: str | None, out: Path, ov
 
     check_free(out, overwrite=overwrite)
     quiet, workers = options.pop("quiet"), prepare(options.pop("threads"), options.pop("workers"))
-    net = load_network(model, options)
+    opened, net = how_opened(options), load_network(model, options)
     result = run(
         net,
         list(layers) or None,
-        open_pictures(model, data, options["limit"], options["seed"]),
+        open_pictures(model, data, options["limit"], options["seed"], **opened),
         workers=workers,
         progress=not quiet,
         **options,
     )
     result.info["command"] = click.get_current_context().obj
+    if opened:
+        result.info["data"] |= {"source": data or model, "opened": opened}
     page = publish(result, out, overwrite=overwrite)
     if not quiet:
         click.echo(summary(result))

@@ -95,6 +95,19 @@ picture_options = options(
     click.option("--strict", is_flag=True, help="A picture that cannot be read ends the run."),
 )
 
+source_options = options(
+    click.option("--data-format", help="folder, broden, coco, voc, ...; recognised by its layout otherwise."),
+    click.option("--split", help="Of data that have several: train, val2017, ..."),
+    click.option(
+        "--concepts",
+        multiple=True,
+        metavar="SOURCE",
+        help="Repeatable: masks (what is marked), colors, folders, tags:FILE.csv, segmenter:NETWORK. [masks]",
+    ),
+    click.option("--segmenter-weights", metavar="W", help="As --weights, for the network of --concepts segmenter:..."),
+    click.option("--confidence", type=click.FloatRange(0, 1), help="Below it, a segmenter does not judge. [0]"),
+)
+
 output_options = options(
     click.option("--out", type=click.Path(path_type=Path), default=Path("run"), show_default=True, metavar="RUN"),
     click.option("--overwrite", is_flag=True, help="Replace a run that is there."),

@@ -4,14 +4,15 @@ from typing import Any
 
 import click
 
-from unitlens.commands.options import Size, network_options, picture_options
-from unitlens.commands.shared import aligned, load_network, open_pictures, prepare
+from unitlens.commands.options import Size, network_options, picture_options, source_options
+from unitlens.commands.shared import aligned, how_opened, load_network, open_pictures, prepare
 
 
 @click.command()
 @click.argument("model")
 @click.option("--layer", "layers", multiple=True, metavar="NAME", help="Repeatable.")
 @picture_options
+@source_options
 @click.option("--preset", default="unitlens", show_default=True, help="unitlens, pnas2020 or netdissect2017.")
 @click.option("--quantile", type=float, help="Share of positions above a unit's threshold. [0.01]")
 @click.option("--grid", type=Size(), help="Label grid. [a quarter of the input]")
@@ -25,8 +26,8 @@ def plan(model: str, layers: tuple[str, ...], data: str | None, **options: Any) 
     from unitlens.planning import plan as make
 
     workers = prepare(options.pop("threads"), options.pop("workers"))
-    net = load_network(model, options)
-    pictures = open_pictures(model, data, options["limit"], options["seed"])
+    opened, net = how_opened(options), load_network(model, options)
+    pictures = open_pictures(model, data, options["limit"], options["seed"], **opened)
     click.echo(lines(make(net, list(layers) or None, pictures, workers=workers, **options), options["batch_size"]))
 
 

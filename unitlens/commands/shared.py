@@ -25,13 +25,28 @@ def load_network(model: str, options: dict[str, Any]) -> Any:
     return load(model, seed=options["seed"], **own)
 
 
-def open_pictures(model: str, data: str | None, limit: int | None, seed: int) -> Any:
+def how_opened(options: dict[str, Any]) -> dict[str, Any]:
+    """What was said about the data beside where they are, taken out of the options; as `open_data` takes it."""
+    taken = {
+        name: options.pop(name) for name in ("data_format", "split", "concepts", "segmenter_weights", "confidence")
+    }
+    segmenter = {"weights": taken["segmenter_weights"], "confidence": taken["confidence"]}
+    opened = {
+        "format": taken["data_format"],
+        "split": taken["split"],
+        "concepts": list(taken["concepts"]),
+        "segmenter_options": {name: value for name, value in segmenter.items() if value is not None},
+    }
+    return {name: value for name, value in opened.items() if value}
+
+
+def open_pictures(model: str, data: str | None, limit: int | None, seed: int, **opened: Any) -> Any:
     """The pictures that were named, or those that come with a bundled network."""
     from unitlens.sources import open_data
 
     if data is None and not model.startswith("bundled:"):
         raise UnitlensError("No pictures were named: say --data FOLDER (an annotated folder) or --data bundled:scenes.")
-    return open_data(data or model, pictures=limit, seed=seed)
+    return open_data(data or model, pictures=limit, seed=seed, **opened)
 
 
 def publish(result: Any, out: Path, *, overwrite: bool) -> Path:
