@@ -195,6 +195,11 @@ def test_a_network_without_a_name_leaves_what_counts_tell(run):
     assert len(alone.baselines())
 
 
+def test_a_network_that_is_gone_is_said_whatever_data_are_given(run, world):
+    alone = audit(run, data=world)
+    assert alone.notes[0].startswith("Only what the counts of the run tell was checked")
+
+
 def test_other_networks_and_data_that_are_given_are_errors(run, world):
     with pytest.raises(ul.UnitlensError, match=r"^The weights of ColourNet are not those of the run \(their SHA-256 "):
         audit(run, colour_net(extra=5), world)

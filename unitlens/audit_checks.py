@@ -58,7 +58,7 @@ def label_on_halves(entry: Entry) -> dict[str, Labelled]:
     return {name: Labelled(label[half], iou[half], own_iou[half]) for half, name in enumerate(names)}
 
 
-def unit_rows(entry: Entry, check: str, found: Labelled, *, min_iou: float) -> "pd.DataFrame":
+def unit_rows(entry: Entry, check: str, found: Labelled) -> "pd.DataFrame":
     """Rows of audit.csv: what became of the labels of a layer under one check."""
     import pandas as pd
 
@@ -76,7 +76,7 @@ def unit_rows(entry: Entry, check: str, found: Labelled, *, min_iou: float) -> "
         "label_iou": found.own_iou[units],
         "same_label": label == entry.label[units],
         "same_category": categories[label] == categories[entry.label[units]],
-        "above_min_iou": (label >= 0) & (found.iou[units] > min_iou),
+        "above_min_iou": (label >= 0) & (found.iou[units] > entry.run.info["settings"]["min_iou"]),
     }
     return pd.DataFrame(rows, columns=list(COLUMNS))
 

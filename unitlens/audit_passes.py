@@ -36,7 +36,6 @@ class _Noisy(Network):
     """A network that sees its pictures under noise, drawn picture by picture: batches of any size see the same."""
 
     noise: float = NOISE
-    seed: int = 0
     drawn: torch.Generator | None = None
 
     def prepare(self, pictures: Tensor) -> Tensor:
@@ -49,7 +48,7 @@ class _Noisy(Network):
 def noisy(net: Network, *, noise: float = NOISE, seed: int = 0) -> Network:
     """The same network, shown pictures with Gaussian noise of a standard deviation, kept in [0, 1]."""
     own = {field.name: getattr(net, field.name) for field in fields(Network)}
-    return _Noisy(**own, noise=noise, seed=seed, drawn=torch.Generator().manual_seed(seed))
+    return _Noisy(**own, noise=noise, drawn=torch.Generator().manual_seed(seed))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from unitlens.entries import Entry, entries_of
 from unitlens.errors import UnitlensError
 from unitlens.network import Network
 from unitlens.observation import Reading
+from unitlens.reopening import check_network, network_again
 from unitlens.result import Dissection, open_run
 
 if TYPE_CHECKING:
@@ -161,22 +162,30 @@ def audit(
     notes, overlaps = [], None
     if not checks:
         notes.append("Halves of the data were not compared: one of them is empty, or the score needs several levels.")
-    given = net is not None or data is not None
+    if net is not None:
+        check_network(net, run.info)
+    try:
+        net = network_again(run.info) if net is None else net
+    except UnitlensError as error:
+        return Audit(run, _unit_table(entries, checks), None, (*notes, f"{_COUNTS_ALONE}: {error}"))
     try:
         passes = Passes.of(run, net, data, reading, noise=noise, seed=seed)
         overlaps = passes.look(checks)
         notes += passes.notes
     except UnitlensError as error:
-        if given:
+        if data is not None:
             raise
-        notes.append(f"Only what the counts of the run tell was checked, by no further pass over pictures: {error}")
-    return Audit(run, _unit_table(entries, checks, run.info["settings"]["min_iou"]), overlaps, tuple(notes))
+        notes.append(f"{_COUNTS_ALONE}: {error}")
+    return Audit(run, _unit_table(entries, checks), overlaps, tuple(notes))
 
 
-def _unit_table(entries: dict[str, Entry], checks: Checks, min_iou: float) -> "pd.DataFrame":
+_COUNTS_ALONE = "Only what the counts of the run tell was checked, by no further pass over pictures"
+
+
+def _unit_table(entries: dict[str, Entry], checks: Checks) -> "pd.DataFrame":
     import pandas as pd
 
     from unitlens.audit_columns import COLUMNS
 
-    parts = [unit_rows(entries[layer], check, found, min_iou=min_iou) for layer, check, found in checks]
+    parts = [unit_rows(entries[layer], check, found) for layer, check, found in checks]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
