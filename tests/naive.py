@@ -1,4 +1,4 @@
-"""The definitions of a dissection as loops and sets, with no thought for speed; every fast path is held against them."""
+"""The definitions of a dissection as loops and sets, with no thought for speed: every fast path is held against it."""
 
 import math
 from fractions import Fraction
