@@ -193,7 +193,7 @@ def test_pictures_without_class_count_for_nothing(net):
 
 def test_training_mode_is_said_and_restored(net):
     model = Net().train()
-    model.second[1].eval()
+    model.second[0].eval()
     trained = ul.classifier(model, image_size=8, mean=(0.5,) * 3, std=(0.2,) * 3, classes=["a", "b", "c"])
     flags = [module.training for module in model.modules()]
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
