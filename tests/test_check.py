@@ -195,6 +195,13 @@ def test_the_command_ends_with_1_if_something_is_wrong(shell, tmp_path):
     ]
 
 
+def test_concepts_from_other_sources_are_checked_too(shell, tmp_path):
+    how = ("--concepts", "masks", "--concepts", "colors", "--image-size", 16, "--quantile", 0.25)
+    said = shell("check", folder(tmp_path), *how)
+    assert re.search(r"^color +black +4 +64 +100\.00% ", said.out, re.M), said.out
+    assert re.search(r"^object +cat +4 +32 ", said.out, re.M)
+
+
 def test_the_command_ends_with_2_if_there_is_nothing(shell, tmp_path):
     said = shell("check", tmp_path / "nowhere")
     assert (said.code, said.out) == (2, "")

@@ -23,7 +23,7 @@ _WORDS = """
     classes outcomes holding effect_table effect_result measuring experiment effects ablation_curves
     attributions uses effect_files effect_views page checked check_page checking
     matching entries compare_columns emergence compare_page comparison
-    reopening audit_columns audit_checks audit_page auditing
+    reopening audit_columns audit_checks audit_passes audit_page auditing
     __init__ commands cli __main__
 """
 ORDER = _WORDS.split()

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from unitlens.commands.options import Size, quiet_option
-from unitlens.commands.shared import aligned
+from unitlens.commands.options import Size, quiet_option, source_options
+from unitlens.commands.shared import aligned, how_opened, open_pictures
 
 _LISTED = 5
 """Findings of one kind that are printed; the others are counted, and stand on the page."""
@@ -15,8 +15,7 @@ _LISTED = 5
 
 @click.command()
 @click.argument("data")
-@click.option("--data-format", help="folder, coco, voc, ...; recognised by its layout otherwise.")
-@click.option("--split", help="Of data that have several: train, val2017, ...")
+@source_options
 @click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Write a page to look at into it.")
 @click.option("--overwrite", is_flag=True, help="Replace a page that is there.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N pictures.")
@@ -32,10 +31,9 @@ def check(data: str, out: Path | None, overwrite: bool, quiet: bool, **options: 
     """Look through annotated pictures: what is there, and what is wrong. Exit code 1 if something is."""
     from unitlens.check_page import write_check
     from unitlens.checking import check as look
-    from unitlens.sources import open_data
 
-    how = {"format": options.pop("data_format"), "split": options.pop("split"), "seed": options.pop("seed")}
-    pictures = open_data(data, pictures=options["limit"], **how)
+    opened, seed = how_opened(options), options.pop("seed")
+    pictures = open_pictures(data, data, options["limit"], seed, **opened)
     options["sights"] *= out is not None
     found = look(pictures, progress=not quiet, **options)
     if not quiet:
