@@ -36,7 +36,7 @@ def demo(out: Path, pictures: int, quiet: bool) -> None:
         Experiment.of(net, result.layers[0], data, DEFAULT_MEASURES, Reading(workers=workers, show=not quiet), 0),
         CLASSES,
         Holding(),
-        Draws((1, 4, 20), 5),
+        Draws((4, 20), 4),
     )
     page = report(out, result, *curves, overwrite=True)
     if not quiet:
