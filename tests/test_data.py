@@ -281,3 +281,11 @@ def test_maps_of_half_the_size_and_other_types_in_one_data_set(world):
     batch = stream(ul.annotated(world), preprocessing=preprocessing, grid=(4, 4))[0]
     for number in range(3):
         np.testing.assert_array_equal(batch.planes[number].reshape(4, 4), blocks(number)[1][4::8, 4::8])
+
+
+def test_workers_need_no_short_temporary_path(tmp_path, monkeypatch):
+    deep = tmp_path / ("deep" * 20) / ("er" * 20)
+    deep.mkdir(parents=True)
+    monkeypatch.setattr("tempfile.tempdir", str(deep))
+    data = Listed([Example(PICTURE, {}, f"picture {number}") for number in range(6)])
+    assert [len(batch.names) for batch in stream(data, batch_size=2, workers=1)] == [2, 2, 2]

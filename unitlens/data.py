@@ -99,7 +99,7 @@ class _Prepared(Dataset[Any]):
             1 << k for k, category in enumerate(self.columns.categories) if len(example.planes.get(category, ()))
         )
         return (
-            torch.from_numpy(picture.transpose(2, 0, 1).copy()),
+            picture.transpose(2, 0, 1),
             planes,
             annotated,
             example.name,
@@ -188,7 +188,7 @@ def batches(
                 raise error
             index = number * batch_size + offset
             unread.append(Unread(paths[index] if paths else f"picture {index}", str(error).rstrip(".")))
-        batch = Batch._make([pictures, *rest, unread])
+        batch = Batch._make([torch.from_numpy(pictures), *rest, unread])
         for name in batch.names:
             if name in seen:
                 raise UnitlensError(f"Two pictures of the data are called {name}: give each a name of its own.")
@@ -204,22 +204,23 @@ def _alive(loader: Iterable[Any]) -> Iterator[Any]:
         if "DataLoader worker" not in str(error):
             raise
         raise UnitlensError(
-            "A worker process that decodes pictures died, most likely for want of memory (or of room in /dev/shm): use "
+            "A worker process that decodes pictures died, most likely for want of memory: use "
             "fewer --workers (0 is possible) or a smaller --batch-size."
         ) from error
 
 
-def _collate(items: list[Any]) -> tuple[Tensor, list[list[Any]], list[tuple[int, UnitlensError]]]:
-    """Pictures in one tensor, and columns of all else; errors with their place."""
+def _collate(items: list[Any]) -> tuple[npt.NDArray[np.uint8], list[list[Any]], list[tuple[int, UnitlensError]]]:
+    """Pictures in one array, and columns of all else; errors with their place.
+
+    An array, not a tensor: tensors go from a worker through shared memory and sockets in TMPDIR, and where /dev/shm is
+    small or the path long, the worker waits without a word.
+    """
     errors = [(offset, item) for offset, item in enumerate(items) if isinstance(item, UnitlensError)]
     read = [item for item in items if not isinstance(item, UnitlensError)]
     if not read:
-        return torch.empty(0, 3, 1, 1, dtype=torch.uint8), [[] for _ in range(6)], errors
-    return (
-        torch.stack([item[0] for item in read]),
-        [list(column) for column in list(zip(*read, strict=True))[1:]],
-        errors,
-    )
+        return np.empty((0, 3, 1, 1), np.uint8), [[] for _ in range(6)], errors
+    pictures, *rest = (list(column) for column in zip(*read, strict=True))
+    return np.stack(pictures), rest, errors
 
 
 def _quiet_worker(_: int) -> None:
