@@ -288,4 +288,6 @@ def test_workers_need_no_short_temporary_path(tmp_path, monkeypatch):
     deep.mkdir(parents=True)
     monkeypatch.setattr("tempfile.tempdir", str(deep))
     data = Listed([Example(PICTURE, {}, f"picture {number}") for number in range(6)])
-    assert [len(batch.names) for batch in stream(data, batch_size=2, workers=1)] == [2, 2, 2]
+    read = stream(data, batch_size=2, workers=1)
+    assert [len(batch.names) for batch in read] == [2, 2, 2]
+    assert all(batch.pictures.is_contiguous() for batch in read)

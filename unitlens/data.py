@@ -99,7 +99,7 @@ class _Prepared(Dataset[Any]):
             1 << k for k, category in enumerate(self.columns.categories) if len(example.planes.get(category, ()))
         )
         return (
-            picture.transpose(2, 0, 1),
+            np.ascontiguousarray(picture.transpose(2, 0, 1)),  # the order in memory decides how a network rounds
             planes,
             annotated,
             example.name,
