@@ -2,8 +2,8 @@
 
     python benchmarks/dissect.py --network resnet18 --pictures 1000 --runs 5
 
-Pictures are JPEG files of 224 pixels with 90 concepts in 3 label planes, drawn here; the label grid is 56 x 56. Both
-are run in turn, on one thread, and the median of the ratios is taken. Weights are random, which costs the same.
+Pictures are JPEG files of 224 pixels with 90 concepts in 3 label planes, drawn here; the label grid is 56 x 56. In each
+run all are timed in turn, on one thread, and the median of the ratios is taken. Weights are random, which costs the same.
 `--clock cpu` counts processor time instead of seconds, for a machine that has other work to do.
 """
 
@@ -99,8 +99,8 @@ def main() -> None:
         bare(net, data, options.batch_size, clock)
         ratios: dict[str, list[float]] = {name: [] for name in kinds}
         for run in range(options.runs):
+            reference = bare(net, data, options.batch_size, clock)
             for name, kind in kinds.items():
-                reference = bare(net, data, options.batch_size, clock)
                 taken = ours(net, data, layer, options.batch_size, clock, **kind)
                 ratios[name].append(taken / reference)
                 print(f"run {run + 1} {name}: {taken:.1f} s / {reference:.1f} s = {taken / reference:.3f}", flush=True)

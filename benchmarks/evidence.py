@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from unitlens.chance import association, partners
+from unitlens.chance import association, draws_for, partners
 from unitlens.evidence import FoldTable, label_evidence
 from unitlens.scores import choose, iou
 
@@ -149,7 +149,8 @@ def false_discoveries(
         best = whole_iou(tables(masks, sample.labels)).max(1)
         hashes = np.random.default_rng(seed).permutation(pictures).tolist()
         shifted = [
-            whole_iou(tables(masks, sample.labels[draw])).max(1) for draw in partners(hashes, [0] * pictures, seed=seed)
+            whole_iou(tables(masks, sample.labels[draw])).max(1)
+            for draw in partners(hashes, [0] * pictures, draws=draws_for(0.05), seed=seed)
         ]
         q = association(best, np.stack(shifted, 1), np.zeros(units, bool)).q_value <= 0.05
         null = strength.numpy() == 0

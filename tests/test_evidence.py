@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from unitlens.chance import association, benjamini_hochberg, partners
+from unitlens.chance import association, benjamini_hochberg, draws_for, partners
 from unitlens.evidence import FoldTable, interval_half_width, label_evidence, presence_accuracy
 from unitlens.scores import iou
 
@@ -114,8 +114,8 @@ def test_partners_are_other_pictures_of_the_same_kind_and_each_serves_once(count
 
 def test_partners_do_not_depend_on_the_order_of_the_pictures():
     hashes, order = [50, 20, 90, 10, 70], [3, 0, 4, 1, 2]
-    straight = partners(hashes, [0] * 5, seed=1)
-    turned = partners([hashes[place] for place in order], [0] * 5, seed=1)
+    straight = partners(hashes, [0] * 5, draws=4, seed=1)
+    turned = partners([hashes[place] for place in order], [0] * 5, draws=4, seed=1)
     as_hashes = [[hashes[partner] for partner in draw] for draw in straight]
     for draw, other in zip(as_hashes, turned, strict=True):
         assert [draw[place] for place in order] == [hashes[order[partner]] for partner in other]
@@ -136,6 +136,21 @@ def test_p_values_are_ranks_among_ratios_of_units_and_draws():
     assert found.p_value[1] == pytest.approx((1 + sum(r >= 0.5 for r in null)) / 7)
     assert np.isnan(found.p_value[2])
     assert np.isnan(found.q_value[2])
+
+
+@pytest.mark.parametrize("fdr", [0.01, 0.05, 0.1])
+@pytest.mark.parametrize("units", [1, 2, 512])
+def test_a_unit_that_stands_out_alone_can_be_called(fdr, units):
+    draws = draws_for(fdr)
+    shifted = np.random.default_rng(0).uniform(0.01, 0.03, (units, draws))
+    best = np.array([0.9] + [0.02] * (units - 1))
+    found = association(best, shifted, np.zeros(units, bool))
+    assert found.q_value[0] <= fdr
+    assert (found.q_value[1:] > fdr).all()
+
+
+def test_draws_are_not_fewer_than_8_nor_more_than_100():
+    assert [draws_for(fdr) for fdr in (0.5, 0.05, 0.04, 0.0001)] == [8, 20, 25, 100]
 
 
 @given(seed=st.integers(0, 10**6))

@@ -1,5 +1,6 @@
 """Whether units go with their labels more than with the labels of other pictures: shifted labels, p- and q-values."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -7,11 +8,34 @@ import numpy.typing as npt
 
 from unitlens.scores import Floats, Ints, share
 
-DRAWS = 8
-"""Times that every picture is given another one's labels."""
+FEWEST_DRAWS, MOST_DRAWS = 8, 100
 
 
-def partners(hashes: list[int], annotated: list[int], *, draws: int = DRAWS, seed: int = 0) -> Ints:
+def draws_for(fdr: float) -> int:
+    """How often every picture is given another one's labels, so that a lone unit can be called.
+
+    Of U units and D draws the smallest p-value is 1 / (1 + D U). A unit that reaches it alone has the q-value
+    U / (1 + D U), which lies below the false discovery rate if D is at least its inverse.
+
+    Parameters
+    ----------
+    fdr : float
+        In (0, 1).
+
+    Returns
+    -------
+    int
+        8 to 100.
+
+    Examples
+    --------
+    >>> draws_for(0.05)
+    20
+    """
+    return min(MOST_DRAWS, max(FEWEST_DRAWS, math.ceil(1 / fdr)))
+
+
+def partners(hashes: list[int], annotated: list[int], *, draws: int, seed: int = 0) -> Ints:
     """For each draw and picture, the other picture whose labels it is given.
 
     Pictures annotated for the same categories are put in the order of their hashes, and each draw goes the same number

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.chance import DRAWS, association, partners
+from unitlens.chance import association, draws_for, partners
 from unitlens.counting import BlockCounts, Scanner, block_size, count_block, count_levels
 from unitlens.counts import Counts
 from unitlens.curves import LEVEL_SCORES, QUANTILES
@@ -103,7 +103,9 @@ def judge(observed: Observed, layer: LayerMaps, how: Judging) -> Judged:
     rank = threshold_rank(
         how.definitions.quantile, observed.pictures * int(np.prod(layer.maps.shape[1:])) if raw else positions
     )
-    others = partners(observed.hashes, observed.annotated, draws=DRAWS if how.evidence else 0, seed=how.seed)
+    others = partners(
+        observed.hashes, observed.annotated, draws=draws_for(how.fdr) if how.evidence else 0, seed=how.seed
+    )
     step = block_size(layer, positions, how.definitions.quantile)
     blocks = []
     with progress(layer.units, f"counting {layer.name}", unit="units", show=how.show) as bar:
