@@ -186,6 +186,16 @@ def test_a_run_of_other_weights_or_pictures_is_refused(shell, run, net_file, cla
     assert not (run / "effects.csv").exists()
 
 
+def test_a_run_whose_concepts_have_other_names_now_is_refused(shell, run, classed):
+    ablate(shell, run, "--units", "1")
+    path = classed / "concepts.csv"
+    text = path.read_text()
+    path.write_text(text.replace("red", "crimson"))
+    said = ablate(shell, run, "--units", "1", "--overwrite", code=2)
+    path.write_text(text)
+    assert "are not those that the run is of (their hashes differ)" in said
+
+
 def test_effects_are_not_replaced_silently(shell, run):
     ablate(shell, run, "--units", "1")
     assert "holds effects already (effects.csv): replace them with --overwrite" in ablate(

@@ -108,6 +108,9 @@ def test_the_hashes_change_with_the_data(done, world):
     assert digest("b") == first
     shutil.copy(world / "labels" / "color" / "00.png", world / "labels" / "color" / "01.png")
     assert digest("c") != first
+    third = digest("d")
+    (world / "concepts.csv").write_text((world / "concepts.csv").read_text().replace("red", "crimson"))
+    assert digest("e") != third
 
 
 def test_layers(shell, net_file):

@@ -10,7 +10,7 @@ import unitlens as ul
 from tests.coloured import blocks, write_world
 from unitlens.columns import Columns
 from unitlens.concepts import Example
-from unitlens.data import batches, example_digest, picture_hash
+from unitlens.data import batches, data_digest, example_digest, picture_hash
 from unitlens.network import Preprocessing
 
 SAME = Preprocessing(image_size=(4, 4), resize=None, mean=(0, 0, 0), std=(1, 1, 1))
@@ -211,6 +211,15 @@ WIDE = np.zeros((2, 8), np.uint8)
 def test_digests_differ_where_examples_do(one, other):
     assert example_digest(one) == example_digest(one._replace(name=one.name))
     assert example_digest(one) != example_digest(other)
+
+
+def test_the_digest_of_data_is_of_examples_in_any_order_and_of_what_labels_mean():
+    concepts = [ul.Concept("object", 1, "cat"), ul.Concept("object", 2, "dog")]
+    digest = data_digest([b"a", b"b"], concepts)
+    assert data_digest([b"b", b"a"], concepts) == digest
+    swapped = [ul.Concept("object", 2, "cat"), ul.Concept("object", 1, "dog")]
+    others = [concepts[:1], swapped, [concepts[0], ul.Concept("part", 2, "dog")], []]
+    assert len({digest, data_digest([b"a"], concepts), *(data_digest([b"a", b"b"], o) for o in others)}) == 6
 
 
 def as_plain(found):

@@ -16,8 +16,8 @@ _WORDS = """
     errors concepts colors
     scores masks statistics curves tallies counts evidence chance estimates recounting table
     preprocessing layers layouts bundled weights zoo hubs building hooks listing network bases
-    tracing batches cut contributions sweeps stacking replay interventions
-    pictures columns data folder segments transformers_models predictors segmenters readers scenes sources presets
+    tracing batches cut contributions sweeps replay interventions
+    pictures columns data stacking folder segments transformers_models predictors segmenters readers scenes sources presets
     spool progress sprites observed observation counting exemplars provenance judging controls
     figures cards views rendering runs result dissection planning
     classes outcomes holding effect_table effect_result measuring experiment effects ablation_curves

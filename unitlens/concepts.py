@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 NOT_JUDGED = -1
-"""The value, in a plane of a signed type, of a position that nobody judged; 0 is judged, and none of the concepts."""
+"""The value, in a plane of a signed type, of a position that nobody judged; 0 is judged, and none of the concepts.
+255 and 65535 mean the same there, see `Example`."""
 
 
 class Concept(NamedTuple):
@@ -37,8 +38,8 @@ class Example(NamedTuple):
         RGB, as it is to be looked at (EXIF rotation done).
     planes : mapping of str to sequence of integer arrays
         For each category that the picture is annotated for, one or more label maps (rows x columns, of the picture's
-        aspect ratio): 0 is none; the largest value of an unsigned type (255, 65535) and negative values of a signed one
-        are not judged. An absent category is not annotated.
+        aspect ratio): 0 is none. In maps of uint8, 255 is not judged; of uint16, 65535 (255 is a label like others);
+        of any other type negative values, 255 and 65535 are. An absent category is not annotated.
     name : str
         Unique in the data set; for files, the POSIX path under ``images/``.
     class_ : str or int or None

@@ -12,13 +12,24 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from unitlens.columns import Columns, NotJudged, Union, size_of
-from unitlens.concepts import Data, Example
+from unitlens.concepts import Concept, Data, Example
 from unitlens.errors import UnitlensError
 from unitlens.network import Preprocessing
 from unitlens.pictures import Fit, UnreadableError
 from unitlens.statistics import FOLDS
 
-__all__ = ["Batch", "Columns", "NotJudged", "Union", "Unread", "batches", "example_digest", "picture_hash"]
+__all__ = [
+    "Batch",
+    "Columns",
+    "NotJudged",
+    "Union",
+    "Unread",
+    "as_example",
+    "batches",
+    "data_digest",
+    "example_digest",
+    "picture_hash",
+]
 
 
 class Unread(NamedTuple):
@@ -80,6 +91,14 @@ def example_digest(example: Example) -> bytes:
     return hashed.digest()
 
 
+def data_digest(digests: Iterable[bytes], concepts: Iterable[Concept]) -> str:
+    """SHA-256 of all that a data set says: its examples, in any order, and what its labels mean."""
+    hashed = hashlib.sha256(b"".join(sorted(digests)))
+    for concept in concepts:
+        hashed.update(f"\n{tuple(concept)!r}".encode())
+    return hashed.hexdigest()
+
+
 class _Prepared(Dataset[Any]):
     """What one worker does with one picture. Errors are returned: raised in a worker they would lose their text."""
 
@@ -88,7 +107,7 @@ class _Prepared(Dataset[Any]):
 
     def __getitem__(self, index: int) -> tuple[Any, ...] | UnitlensError:
         try:
-            example = _as_example(self.data[index])
+            example = as_example(self.data[index])
             height, width = example.picture.shape[:2]
             fit = Fit.of(height, width, self.preprocessing)
             picture = np.asarray(fit.picture(example.picture, self.preprocessing.interpolation))
@@ -109,8 +128,14 @@ class _Prepared(Dataset[Any]):
         )
 
 
-def _as_example(item: Any) -> Example:
-    """Whatever has the attributes of an example, or is a tuple of them, as one."""
+def as_example(item: Any) -> Example:
+    """Whatever has the attributes of an example, or is a tuple of them, as one.
+
+    Raises
+    ------
+    UnitlensError
+        If it is neither, or its picture is not uint8, height x width x 3.
+    """
     try:
         item = Example(*item) if isinstance(item, tuple) and not hasattr(item, "picture") else item
         picture, planes, name = np.asarray(item.picture), item.planes, str(item.name)

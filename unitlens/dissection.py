@@ -179,7 +179,8 @@ def _dissect(
     if not len(data.concepts):
         raise UnitlensError(
             f"{getattr(data, 'source', data)} marks no concepts, so that units cannot be matched: add labels/ and "
-            "concepts.csv (see the README)."
+            "concepts.csv (see docs/data.md), or have them computed: --concepts colors "
+            "(ul.open_data(..., concepts=['colors']))."
         )
     columns = Columns.of(data.concepts, not_judged=how.definitions.not_judged, union=how.definitions.union)
     start = time.perf_counter()

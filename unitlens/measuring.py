@@ -1,6 +1,5 @@
 """The loop over pictures: each goes through the network once, and every intervention is replayed on it."""
 
-import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,9 +11,10 @@ import torch
 from torch import Tensor
 
 from unitlens.classes import Classes, join_classes
+from unitlens.columns import Columns
 from unitlens.concepts import Data
 from unitlens.cut import Cut, State
-from unitlens.data import Batch, Unread
+from unitlens.data import Batch, Unread, data_digest
 from unitlens.errors import UnitlensError
 from unitlens.holding import Holding, read
 from unitlens.hooks import edit
@@ -106,7 +106,7 @@ def measure(net: Network, data: Data, plan: Plan, reading: Reading) -> Measured:
             bar.update(len(batch.names) + len(batch.unread))
     if work.tally is None or work.classes is None:
         raise UnitlensError(taken.reason(plan.folds))
-    info = {**taken.describe(), "replay": work.describe(), "seconds": time.perf_counter() - start}
+    info = {**taken.describe(data), "replay": work.describe(), "seconds": time.perf_counter() - start}
     return Measured(work.tally, work.classes, work.units, work.peaks / max(work.pictures, 1), info)
 
 
@@ -137,7 +137,7 @@ class _Taken:
             return f"None of the {len(self.digests)} pictures that were read has a class."
         return f"No picture with a class is of the {folds} folds: use more pictures."
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self, data: Data) -> dict[str, Any]:
         notes = []
         if self.unread:
             notes.append(f"{len(self.unread)} files were left out, such as {self.unread[0].picture}.")
@@ -146,7 +146,7 @@ class _Taken:
         return {
             "pictures": len(self.digests),
             "measured": self.measured,
-            "sha256": hashlib.sha256(b"".join(sorted(self.digests))).hexdigest(),
+            "sha256": data_digest(self.digests, Columns.of(data.concepts).concepts),
             "skipped": [unread._asdict() for unread in self.unread],
             "notes": notes,
         }

@@ -1,6 +1,5 @@
 """What one pass over the pictures leaves on disk: maps at the size of the layer's own grid, and label planes."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from unitlens.columns import Columns
-from unitlens.data import Batch, Unread
+from unitlens.data import Batch, Unread, data_digest
 from unitlens.masks import at_most_grid
 from unitlens.spool import Rows, Spool
 from unitlens.statistics import FOLDS
@@ -207,7 +206,7 @@ class Observed:
     thumbnails : Rows or None
         (N, height, width, 3) uint8.
     sha256 : str
-        Of everything that was read, the order of the pictures aside.
+        Of everything that was read, the order of the pictures aside, and of what the labels mean.
     seconds : float
         The pass took.
     deviation : dict of str to float
@@ -249,4 +248,4 @@ class Observed:
     @property
     def sha256(self) -> str:
         """Hash of the data."""
-        return hashlib.sha256(b"".join(sorted(self.digests))).hexdigest()
+        return data_digest(self.digests, self.marked.columns.concepts)

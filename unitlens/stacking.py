@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unitlens.concepts import Concept, Data, Example
+from unitlens.data import as_example
 from unitlens.errors import UnitlensError, did_you_mean
 
 
@@ -92,7 +93,7 @@ class StackedData:
         return f"<{self.source}: {len(self)} pictures, {len(self.concepts)} concepts>"
 
     def __getitem__(self, index: int, /) -> Example:
-        example = _as_example(self.data[index])
+        example = as_example(self.data[index])
         planes: dict[str, Sequence[npt.NDArray[Any]]] = {**example.planes} if self.own else {}
         for source in self.sources:
             planes.update(source.planes(example.picture, example.name))
@@ -136,13 +137,6 @@ def with_concepts(data: Data, *sources: ConceptSource, own: bool = True) -> Stac
                 )
             marked[category] = who
     return stacked
-
-
-def _as_example(item: Any) -> Example:
-    if isinstance(item, tuple):
-        return item if isinstance(item, Example) else Example(*item)
-    own = (getattr(item, "class_", None), getattr(item, "file_digest", None))
-    return Example(np.asarray(item.picture), item.planes, str(item.name), *own)
 
 
 def _digest(file_digest: str, planes: Mapping[str, Sequence[npt.NDArray[Any]]]) -> str:
