@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -96,20 +98,45 @@ def test_stability_is_one_where_the_label_leads_in_every_fold_and_less_in_a_clos
     assert 0.2 < label_evidence(close).stability[0] < 1
 
 
-@given(count=st.integers(1, 40), groups=st.integers(1, 3), seed=st.integers(0, 99))
+@given(count=st.integers(1, 60), kinds=st.integers(1, 6), seed=st.integers(0, 99))
 @settings(deadline=None)
-def test_partners_are_other_pictures_of_the_same_kind_and_each_serves_once(count, groups, seed):
+def test_partners_are_other_pictures_each_time_another_and_each_serves_once(count, kinds, seed):
     rng = np.random.default_rng(seed)
-    annotated = rng.integers(0, groups, count).tolist()
+    annotated = rng.integers(0, kinds, count).tolist()
     hashes = rng.permutation(10**6)[:count].tolist()
     drawn = partners(hashes, annotated, draws=4, seed=seed)
+    assert drawn.shape == (min(4, count - 1), count)
     for draw in drawn:
         assert sorted(draw) == list(range(count))
-        for picture, partner in enumerate(draw):
-            assert annotated[picture] == annotated[partner]
-            assert picture != partner or annotated.count(annotated[picture]) == 1
-    if count > 4 and groups == 1:
-        assert len({tuple(draw) for draw in drawn}) == 4
+    for picture, own in enumerate(drawn.T):
+        assert picture not in own
+        assert len(set(own)) == len(own)
+        if annotated.count(annotated[picture]) > 4 and min(map(annotated.count, annotated)) > 4:
+            assert {annotated[partner] for partner in own} <= {annotated[picture]}
+
+
+def test_a_picture_alone_in_what_it_is_annotated_for_joins_those_most_like_it():
+    parts, objects, textures = 0b011, 0b001, 0b100
+    annotated = [parts] + [objects] * 9 + [textures] * 9
+    drawn = partners(list(range(19)), annotated, draws=6, seed=0)
+    assert {annotated[partner] for partner in drawn[:, 0]} == {objects}
+    assert {annotated[partner] for draw in drawn[:, 1:10] for partner in draw} == {objects, parts}
+    assert {annotated[partner] for draw in drawn[:, 10:] for partner in draw} == {textures}
+
+
+def test_where_all_groups_are_small_none_of_their_pictures_meets_the_same_labels_twice():
+    annotated = [group for group in range(1, 31) for _ in range(2)]  # in pairs, every draw would be the same swap
+    drawn = partners(list(range(60)), annotated, draws=20, seed=0)
+    assert len({tuple(draw) for draw in drawn}) == 20
+    assert all(len(set(own)) == 20 for own in drawn.T)
+
+
+def test_a_picture_alone_in_the_data_has_no_partner_and_proves_nothing():
+    drawn = partners([7], [1], draws=20)
+    assert drawn.shape == (0, 1)
+    found = association(np.array([0.9]), np.zeros((1, 0)), np.array([False]))
+    assert np.isnan(found.chance[0])
+    assert found.p_value[0] == found.q_value[0] == 1
 
 
 def test_partners_do_not_depend_on_the_order_of_the_pictures():
@@ -161,8 +188,12 @@ def test_presence_accuracy_takes_the_best_level_of_the_even_half(seed):
     present, even = rng.random(30) < 0.5, rng.random(30) < 0.5
 
     def accuracy(level, some):
-        called = peaks[some] > level
-        return (called[present[some]].mean() + (~called[~present[some]]).mean()) / 2
+        called, there = peaks[some] > level, present[some]
+        right = (
+            Fraction(int(called[there].sum()), int(there.sum())),
+            Fraction(int((~called[~there]).sum()), int((~there).sum())),
+        )
+        return sum(right) / 2
 
     found = presence_accuracy(peaks, present, even)
     if np.isnan(found):

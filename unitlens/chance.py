@@ -39,7 +39,9 @@ def partners(hashes: list[int], annotated: list[int], *, draws: int, seed: int =
     """For each draw and picture, the other picture whose labels it is given.
 
     Pictures annotated for the same categories are put in the order of their hashes, and each draw goes the same number
-    of pictures on, in a circle; the numbers differ between draws and none is 0. A picture that is alone keeps its own.
+    of pictures on, in a circle; the numbers differ between draws and none is 0. So no picture meets its own labels,
+    none meets the same ones twice, and in every draw the labels of each picture serve once. Where too few are annotated
+    for the same categories for that, they join those with which they have most categories in common.
 
     Parameters
     ----------
@@ -53,18 +55,38 @@ def partners(hashes: list[int], annotated: list[int], *, draws: int, seed: int =
     Returns
     -------
     int64 array, (draws, N)
+        Fewer draws where there are fewer other pictures.
     """
-    groups: dict[int, list[int]] = {}
-    for picture in sorted(range(len(hashes)), key=lambda picture: (hashes[picture], picture)):
-        groups.setdefault(annotated[picture], []).append(picture)
+    draws = max(0, min(draws, len(hashes) - 1))
     out = np.zeros((draws, len(hashes)), np.int64)
     rng = np.random.default_rng(seed)
-    for _, members in sorted(groups.items()):
-        order = np.array(members)
+    for members in _alike(annotated, least=draws + 1):
+        order = np.array(sorted(members.tolist(), key=lambda picture: (hashes[picture], picture)))
         steps = 1 + rng.permutation(max(len(order) - 1, 1))
         for draw in range(draws):
-            out[draw, order] = np.roll(order, -int(steps[draw % len(steps)]))
+            out[draw, order] = np.roll(order, -int(steps[draw]))
     return out
+
+
+def _alike(annotated: list[int], *, least: int) -> list[Ints]:
+    """Pictures by what they are annotated for; of groups smaller than ``least``, the smallest joins another first."""
+    kinds = sorted(set(annotated))
+    bits = range(max(kinds, default=0).bit_length())
+    has = np.array([[kind >> bit & 1 for bit in bits] for kind in kinds], np.int64)
+    number = {kind: group for group, kind in enumerate(kinds)}
+    group_of = np.array([number[kind] for kind in annotated], np.int64)
+    size, joins = np.bincount(group_of, minlength=len(kinds)), np.arange(len(kinds))
+    for _ in kinds[1:]:
+        small = int(np.where(size > 0, size, len(annotated) + 1).argmin())
+        if size[small] >= least:
+            break
+        common, besides = has @ has[small], (has != has[small]).sum(1)
+        common[(size == 0) | (joins == joins[small])] = -1
+        other = int((common * (len(bits) + 1) - besides).argmax())  # most in common first, then least besides
+        size[other] += size[small]
+        size[small] = 0
+        joins[joins == small] = other
+    return [np.flatnonzero(joins[group_of] == group) for group in np.flatnonzero(size)]
 
 
 class Association(NamedTuple):
@@ -73,7 +95,7 @@ class Association(NamedTuple):
     Attributes
     ----------
     chance : float64 array, (U,)
-        Mean over draws of the best IoU with the labels of other pictures.
+        Mean over draws of the best IoU with the labels of other pictures; NaN where there is no draw.
     p_value, q_value : float64 arrays, (U,)
         NaN for silent units.
     """
@@ -99,9 +121,10 @@ def association(best: Floats, shifted: Floats, silent: npt.NDArray[np.bool_]) ->
     -------
     Association
         The p-value is the rank of IoU / chance among the same ratio of all units and draws of the layer, each draw
-        divided by the mean of the unit's other draws; the q-value is Benjamini and Hochberg's.
+        divided by the mean of the unit's other draws; the q-value is Benjamini and Hochberg's. Without a draw every
+        p-value is 1.
     """
-    chance = shifted.mean(1)
+    chance = shifted.mean(1) if shifted.shape[1] else np.full(len(best), np.nan)
     others = (shifted.sum(1, keepdims=True) - shifted) / max(shifted.shape[1] - 1, 1)
     null = np.sort(_ratio(shifted, others)[~silent].ravel())
     larger = len(null) - np.searchsorted(null, _ratio(best, chance)[~silent], side="left")

@@ -282,16 +282,20 @@ def compared(name: str, one: Judged, table: "pd.DataFrame") -> dict[str, Any]:
 
 
 def compared_shifted(one: Judged, min_iou: float) -> dict[str, Any]:
-    """The same for the masks of a layer with the labels of other pictures, a mean over draws; none is a detector."""
+    """The same for the masks of a layer with the labels of other pictures, a mean over draws; none is a detector.
+
+    Without a draw, as for a single picture, there are no numbers.
+    """
     above = (one.shifted_iou > min_iou) & ~one.table["silent"].to_numpy(bool)[:, None]
-    unique = [len(np.unique(one.shifted_concept[above[:, draw], draw])) for draw in range(above.shape[1])]
+    draws = range(above.shape[1])
+    unique = [len(np.unique(one.shifted_concept[above[:, draw], draw])) for draw in draws]
     return {
         "layer": one.name,
         "network": "labels of other pictures",
         "units": len(one.table),
         "silent": int(one.table["silent"].sum()),
-        "above_min_iou": round(float(above.sum(0).mean()), 1),
-        "concepts": round(float(np.mean(unique)), 1),
+        "above_min_iou": round(float(above.sum(0).mean()), 1) if draws else None,
+        "concepts": round(float(np.mean(unique)), 1) if draws else None,
         "detectors": None,
         "detected_concepts": None,
     }

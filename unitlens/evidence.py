@@ -222,8 +222,9 @@ def presence_accuracy(peaks: Floats, present: npt.NDArray[np.bool_], even: npt.N
     values, learn = peaks[even][order], learn[order]
     below = np.arange(1, len(learn) + 1)
     present_below = np.cumsum(learn)
-    accuracy = (1 - present_below / learn.sum() + (below - present_below) / (~learn).sum()) / 2
-    accuracy[:-1][values[:-1] == values[1:]] = -1  # a level lies behind all pictures of its value
+    # The balanced accuracy as a whole number, up to scale and shift: of levels that do equally well, always the first.
+    accuracy = (below - present_below) * int(learn.sum()) - present_below * int((~learn).sum())
+    accuracy[:-1][values[:-1] == values[1:]] = accuracy.min() - 1  # a level lies behind all pictures of its value
     level = values[int(accuracy.argmax())]
     called = peaks[~even] > level
     return float((called[test].mean() + (~called[~test]).mean()) / 2)
