@@ -82,6 +82,41 @@ def test_stuff_from_run_lengths_equals_stuff_from_maps(tmp_path):
         assert np.array_equal(with_maps.planes["stuff"][0], drawn.planes["stuff"][0])
 
 
+def test_coco_stuff_as_its_authors_unpack_it(tmp_path):
+    layouts.cocostuff(tmp_path, PICTURES, maps="annotations", photos="images")
+    assert recognised(tmp_path).format == "coco-stuff"
+    data = ul.open_data(tmp_path)
+    assert data.names[-1] == "images/val2017/000000000000.jpg"
+    assert len(ul.open_data(tmp_path, split="train2017")) == 2
+    assert (len(data.concepts), {c.label for c in data.concepts if c.category == "stuff"}) == (171, set(range(92, 183)))
+    assert {c.name: c.label for c in data.concepts}["stop sign"] == 13
+    things, stuff = (data[-1].planes[category][0] for category in ("object", "stuff"))
+    assert (set(np.unique(things)), set(np.unique(stuff))) == ({0, 1, 3, 65535}, {0, 92, 182, 65535})
+    with pytest.raises(ul.UnitlensError, match=r"has no split 'test2017'.*; it has train2017, val2017"):
+        ul.open_data(tmp_path, split="test2017")
+
+
+def test_coco_stuff_without_its_pictures_or_with_strange_values(tmp_path):
+    layouts.cocostuff(tmp_path / "a", PICTURES[:1])
+    layouts.save_png(tmp_path / "a/stuffthingmaps_trainval2017/val2017/000000000000.png", np.full((32, 32), 11, "u1"))
+    with pytest.raises(ul.UnitlensError, match=r"000000000000\.png holds the code 11, which COCO-Stuff does not name"):
+        ul.open_data(tmp_path / "a")[0]
+    (tmp_path / "a" / "val2017").rename(tmp_path / "a" / "elsewhere")
+    assert not recognised(tmp_path / "a")
+    with pytest.raises(
+        ul.UnitlensError, match=r"does not have the layout of coco-stuff, which needs stuffthingmaps_tr"
+    ):
+        ul.open_data(tmp_path / "a", format="coco-stuff")
+
+
+def test_lists_and_maps_of_coco_in_one_folder_are_a_question(tmp_path):
+    layouts.coco_panoptic(tmp_path, PICTURES[:1])
+    layouts.cocostuff(tmp_path, PICTURES[:1])
+    with pytest.raises(ul.UnitlensError, match="could be coco or coco-stuff: say which with --data-format"):
+        ul.open_data(tmp_path)
+    assert len(ul.open_data(tmp_path, format="coco-stuff")) == 1
+
+
 def test_coco_in_the_layout_of_roboflow(tmp_path):
     pytest.importorskip("pycocotools")
     layouts.coco_instances(tmp_path, PICTURES)

@@ -22,6 +22,7 @@ WRITERS = {
     "coco_panoptic": ("coco", layouts.coco_panoptic),
     "coco_instances": ("coco", layouts.coco_instances),
     "coco_stuff": ("coco", layouts.coco_stuff),
+    "cocostuff": ("coco-stuff", layouts.cocostuff),
     "openimages": ("openimages", layouts.openimages),
     "camvid": ("colored", layouts.camvid),
     "class_dict": ("colored", layouts.class_dict),

@@ -15,6 +15,7 @@ from unitlens.readers.ade20k_full import is_ade20k_full, open_ade20k_full
 from unitlens.readers.broden import is_broden, open_broden
 from unitlens.readers.cityscapes import is_cityscapes, open_cityscapes
 from unitlens.readers.coco import is_coco, open_coco
+from unitlens.readers.cocostuff import is_cocostuff, open_cocostuff
 from unitlens.readers.colored import is_colored, open_colored
 from unitlens.readers.downloads import DOWNLOADS, download
 from unitlens.readers.files import subfolders
@@ -60,6 +61,9 @@ FORMATS = {
     "colored": Format(is_colored, open_colored, "label_colors.txt or class_dict.csv, and pictures and masks"),
     "openimages": Format(is_openimages, open_openimages, "a CSV file with MaskPath, ImageID and LabelName"),
     "coco": Format(is_coco, open_coco, "lists such as annotations/instances_val2017.json"),
+    "coco-stuff": Format(
+        is_cocostuff, open_cocostuff, "stuffthingmaps_trainval2017/val2017/ or annotations/val2017/, and val2017/"
+    ),
     "pictures": Format(is_pictures, open_pictures, "pictures"),
 }
 """Every format by the name that ``--data-format`` takes. "pictures" is never recognised, only named."""
