@@ -19,8 +19,8 @@ _WORDS = """
     tracing batches cut contributions sweeps replay interventions
     pictures columns data stacking folder segments transformers_models predictors segmenters readers scenes sources presets
     spool progress sprites observed observation counting exemplars provenance judging controls
-    figures cards views rendering runs result dissection planning
-    classes outcomes holding effect_table effect_result measuring experiment effects ablation_curves
+    figures cards document views rendering runs result dissection planning
+    classes outcomes effect_table random_sets effect_result holding measuring experiment effects ablation_curves
     attributions uses effect_files effect_views page checked check_page checking
     matching entries compare_columns emergence compare_page comparison
     reopening audit_columns audit_checks audit_passes audit_page auditing

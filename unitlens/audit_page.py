@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unitlens.audit_columns import CHECKS
+from unitlens.document import document
 from unitlens.errors import UnitlensError
-from unitlens.figures import category_colours
 from unitlens.runs import write_text
 
 if TYPE_CHECKING:
@@ -40,33 +40,24 @@ def render_audit(audit: "Audit", summary: dict[str, Any]) -> str:
     summary : dict
         What audit.json holds.
     """
-    from unitlens.rendering import _TEMPLATES, _environment, _policy
-
     info = audit.run.info
-    colours = category_colours(concept["category"] for concept in info["data"]["concepts"])
     tables = {
         layer: {name: [row for row in summary[name] if row["layer"] == layer] for name in _BY_LAYER}
         for layer in audit.run.layers
     }
-    page: str = (
-        _environment()
-        .get_template("audit.html")
-        .render(
-            info=info,
-            layers=audit.run.layers,
-            summary=summary,
-            tables=tables,
-            checks=CHECKS,
-            shaky=shaky_units(audit),
-            top=max((row["mean_iou"] for row in summary["baselines"]), default=1.0) or 1.0,
-            colours=list(colours.values()),
-            colour_of={category: f"c{place}" for place, category in enumerate(colours)},
-            policy=_policy(()),
-            style=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
-            own_style=(_TEMPLATES / "compare.css").read_text(encoding="utf-8"),
-        )
+    return document(
+        "audit.html",
+        version=info["unitlens"],
+        categories=[concept["category"] for concept in info["data"]["concepts"]],
+        styles=("report.css", "compare.css"),
+        info=info,
+        layers=audit.run.layers,
+        summary=summary,
+        tables=tables,
+        checks=CHECKS,
+        shaky=shaky_units(audit),
+        top=max((row["mean_iou"] for row in summary["baselines"]), default=1.0) or 1.0,
     )
-    return page
 
 
 _BY_LAYER = ("checks", "baselines", "collisions")

@@ -1,14 +1,12 @@
 """The page of a check: what is wrong, a table of the concepts, and pictures of each with its mask drawn in."""
 
-import base64
 from itertools import groupby
 from pathlib import Path
 
 from unitlens.checked import Check
+from unitlens.document import document
 from unitlens.errors import UnitlensError
-from unitlens.figures import category_colours
 from unitlens.provenance import versions
-from unitlens.rendering import _TEMPLATES, _environment
 from unitlens.runs import write_text
 
 PAGE = "check.html"
@@ -48,18 +46,14 @@ def write_check(folder: str | Path, check: Check, *, overwrite: bool = False) ->
 
 def render_check(check: Check) -> str:
     """The page as text: self-contained, and without scripts."""
-    templates = _environment()
-    templates.filters["base64"] = lambda content: base64.b64encode(content).decode()
     concepts = sorted(check.concepts, key=lambda one: (one.concept.category, -one.positions, one.concept.name))
-    colours = category_colours([one.concept.category for one in concepts])
     findings = sorted(check.findings, key=lambda finding: finding.kind)
-    return templates.get_template("check.html").render(
+    return document(
+        "check.html",
+        version=versions()["unitlens"],
+        categories=[one.concept.category for one in concepts],
         check=check,
         concepts=concepts,
         numbers={one.concept: number for number, one in enumerate(concepts, 1)},
         findings=[(kind, list(own)) for kind, own in groupby(findings, key=lambda finding: finding.kind)],
-        colours=list(colours.values()),
-        colour_of={category: f"c{place}" for place, category in enumerate(colours)},
-        style=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
-        version=versions()["unitlens"],
     )

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitlens.compare_columns import ALL
+from unitlens.document import document
 from unitlens.emergence import HEIGHT, WIDTH, panels
 from unitlens.errors import UnitlensError
-from unitlens.figures import category_colours
 from unitlens.runs import write_text
 
 if TYPE_CHECKING:
@@ -72,33 +72,25 @@ def render_comparison(
     table, concepts, units : DataFrame
         What its files hold.
     """
-    from unitlens.rendering import _TEMPLATES, _environment, _policy
-
-    colours = category_colours(comparison.categories)
     whole = table[table["category"] == ALL]
     others = [name for name in comparison.names if name != comparison.against]
-    page: str = (
-        _environment()
-        .get_template("compare.html")
-        .render(
-            comparison=comparison,
-            info=comparison.entries[0].run.info,
-            panels=panels(table),
-            width=WIDTH,
-            height=HEIGHT,
-            rows=_records(whole),
-            changes=[_change(concepts, name) for name in others],
-            pairs=[(name, *_pairs(units[units["other_entry"] == name])) for name in others],
-            pairs_shown=PAIRS_SHOWN,
-            paired=all(comparison.paired(comparison.against, name) for name in others),
-            colours=list(colours.values()),
-            colour_of={category: f"c{place}" for place, category in enumerate(colours)},
-            policy=_policy(()),
-            style=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
-            own_style=(_TEMPLATES / "compare.css").read_text(encoding="utf-8"),
-        )
+    info = comparison.entries[0].run.info
+    return document(
+        "compare.html",
+        version=info["unitlens"],
+        categories=comparison.categories,
+        styles=("report.css", "compare.css"),
+        comparison=comparison,
+        info=info,
+        panels=panels(table),
+        width=WIDTH,
+        height=HEIGHT,
+        rows=_records(whole),
+        changes=[_change(concepts, name) for name in others],
+        pairs=[(name, *_pairs(units[units["other_entry"] == name])) for name in others],
+        pairs_shown=PAIRS_SHOWN,
+        paired=all(comparison.paired(comparison.against, name) for name in others),
     )
-    return page
 
 
 def _records(table: "pd.DataFrame") -> list[dict[str, Any]]:

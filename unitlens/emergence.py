@@ -113,11 +113,11 @@ def emergence_figure(table: "pd.DataFrame") -> "Figure":
     table : DataFrame
         As from ``Comparison.table()``.
     """
-    from unitlens.figures import _figure
+    from unitlens.figures import new_figure
 
     names = list(dict.fromkeys(table["entry"]))
     parts = table[table["category"] != ALL]
-    figure = _figure(4.2 * len(PANELS), 3.2)
+    figure = new_figure(4.2 * len(PANELS), 3.2)
     for axes, (column, (title, ends)) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
         for category, colour in category_colours(parts["category"]).items():
             own = parts[parts["category"] == category].set_index("entry").loc[names]

@@ -124,7 +124,7 @@ def concept_bars(table: "pd.DataFrame", *, title: str | None = None) -> "Figure"
 
     counts = concept_counts(table)
     colours = category_colours(one.category for one in counts)
-    figure = _figure(min(24.0, max(5.0, 1.6 + 0.24 * len(counts))), 3.6)
+    figure = new_figure(min(24.0, max(5.0, 1.6 + 0.24 * len(counts))), 3.6)
     axes = figure.add_subplot()
     shades = [colours[one.category].light for one in counts]
     places = np.arange(len(counts))
@@ -183,7 +183,7 @@ def strip_figure(strip: bytes, row: "pd.Series[Any]") -> "Figure":
     with Image.open(io.BytesIO(strip)) as file:
         picture = np.asarray(file.convert("RGB"))
     tiles = picture.shape[1] / picture.shape[0]
-    figure = _figure(max(1.4 * tiles, 4.0), 1.75, file="jpeg")
+    figure = new_figure(max(1.4 * tiles, 4.0), 1.75, file="jpeg")
     axes = figure.add_subplot()
     axes.imshow(picture)
     axes.set_axis_off()
@@ -203,7 +203,7 @@ def _title(row: "pd.Series[Any]") -> str:
     return f"{title} ({low:.2f} to {high:.2f})"
 
 
-def _figure(width: float, height: float, *, file: Literal["png", "jpeg"] = "png") -> "Figure":
+def new_figure(width: float, height: float, *, file: Literal["png", "jpeg"] = "png") -> "Figure":
     """An empty figure, in inches, that belongs to no window and shows itself in a notebook, as one kind of file."""
     from matplotlib.figure import Figure
 

@@ -1,21 +1,16 @@
 """The page: one self-contained HTML file that shows a run, with nothing to fetch and nothing to install."""
 
-import base64
-import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unitlens import views
-from unitlens.cards import VERDICTS, Card, Strips, make_cards, number, percent, scale_top
-from unitlens.figures import category_colours
+from unitlens.cards import VERDICTS, Card, Strips, make_cards, scale_top
+from unitlens.document import document
 
 if TYPE_CHECKING:
-    import jinja2
     import pandas as pd
-
-_TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render_report(
@@ -54,48 +49,47 @@ def render_report(
     chart = views.chart(units)
     categories = [card.category for card in cards if card.concept is not None]
     categories += [concept["category"] for concept in info["data"]["concepts"]]
-    colours = category_colours(categories)
-    scripts = {name: (_TEMPLATES / name).read_text(encoding="utf-8") for name in ("first.js", "report.js")}
-    return (
-        _environment()
-        .get_template("report.html")
-        .render(
-            info=info,
-            cards=cards,
-            concepts=concepts,
-            chart=chart,
-            tallest=max((bar.detectors + bar.others for group in chart for bar in group.bars), default=1),
-            colours=list(colours.values()),
-            colour_of={category: f"c{place}" for place, category in enumerate(colours)},
-            counts=_counts(cards),
-            layers=[(layer, _counts([card for card in cards if card.layer == layer])) for layer in info["layers"]],
-            without=_without(info, cards),
-            verdicts={name: text for name, text in VERDICTS.items() if any(card.verdict == name for card in cards)},
-            evidence=any(card.chance is not None for card in cards),
-            pale=any(bar.others for group in chart for bar in group.bars),
-            bars=sum(len(group.bars) for group in chart),
-            gridless=[layer for layer, own in info["layers"].items() if own["grid"] is None],
-            min_iou=min_iou,
-            min_place=100 * min_iou / top,
-            top=top,
-            policy=_policy(scripts.values()),
-            scripts=scripts,
-            style=_style(effects is not None),
-            effects=effects,
-            linked=True,
-        )
+    return document(
+        "report.html",
+        version=info["unitlens"],
+        categories=categories,
+        styles=_styles(with_effects=effects is not None),
+        scripts=("first.js", "report.js"),
+        info=info,
+        cards=cards,
+        concepts=concepts,
+        chart=chart,
+        tallest=max((bar.detectors + bar.others for group in chart for bar in group.bars), default=1),
+        counts=_counts(cards),
+        layers=[(layer, _counts([card for card in cards if card.layer == layer])) for layer in info["layers"]],
+        without=_without(info, cards),
+        verdicts={name: text for name, text in VERDICTS.items() if any(card.verdict == name for card in cards)},
+        evidence=any(card.chance is not None for card in cards),
+        pale=any(bar.others for group in chart for bar in group.bars),
+        bars=sum(len(group.bars) for group in chart),
+        gridless=[layer for layer, own in info["layers"].items() if own["grid"] is None],
+        min_iou=min_iou,
+        min_place=100 * min_iou / top,
+        top=top,
+        effects=effects,
+        linked=True,
     )
 
 
 def render_effects(effects: Any) -> str:
     """Make the page of effects that were measured without a dissection; see `render_report`."""
-    page = _environment().get_template("effects_page.html")
-    return page.render(info=effects.info, effects=effects, linked=False, policy=_policy(()), style=_style(True))
+    return document(
+        "effects_page.html",
+        version=effects.info["unitlens"],
+        styles=_styles(with_effects=True),
+        info=effects.info,
+        effects=effects,
+        linked=False,
+    )
 
 
-def _style(with_effects: bool) -> str:
-    names = ["report.css", *(["effects.css"] if with_effects else [])]
-    return "".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in names)
+def _styles(*, with_effects: bool) -> tuple[str, ...]:
+    return ("report.css", *(["effects.css"] if with_effects else []))
 
 
 def write_report(
@@ -143,25 +137,3 @@ def _without(info: Mapping[str, Any], cards: Iterable[Card]) -> list[views.Share
     """The concepts that are no unit's label."""
     labels = {(card.category, card.concept) for card in cards}
     return [share for share in views.concept_shares(info) if (share.category, share.concept) not in labels]
-
-
-def _policy(scripts: Iterable[str]) -> str:
-    """What the page may do: show pictures that it holds, run its own scripts, and nothing else."""
-    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
-    own = " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
-    return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {own}"
-
-
-def _environment() -> "jinja2.Environment":
-    """Templates that escape every value, and stop at a name that is not there."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": number, "percent": percent}
-    return environment
