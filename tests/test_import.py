@@ -15,10 +15,10 @@ HEAVY = ("torchvision", "captum", "matplotlib", "pandas", "skimage", "scipy", "j
 _WORDS = """
     errors concepts colors
     scores masks statistics curves tallies counts evidence chance estimates recounting table
-    preprocessing layers layouts bundled weights zoo hubs building hooks listing network bases
+    preprocessing layers layouts tokens bundled weights zoo hubs building hooks listing network bases
     tracing batches cut contributions sweeps replay interventions
     pictures columns data stacking folder segments transformers_models predictors segmenters readers scenes sources presets
-    spool progress sprites observed observation counting exemplars provenance judging controls
+    spool progress sprites observed answers observation counting exemplars provenance judging controls
     figures cards document views rendering runs result dissection planning
     classes outcomes effect_table random_sets effect_result holding measuring experiment effects ablation_curves
     attributions uses effect_files effect_views page checked check_page checking

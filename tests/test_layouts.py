@@ -40,7 +40,17 @@ def found(shape, module=None, picture=SQUARE, **how):
         ((1, 1, 512), None, SQUARE, ("channels_last", 512, None, 0)),
         # nothing says: units come first
         ((7, 7, 7), None, SQUARE, ("channels_first", 7, (7, 7), 0)),
-        ((5, 4, 7), None, SQUARE, ("channels_first", 5, (4, 7), 0)),
+        ((6, 5, 7), None, SQUARE, ("channels_first", 6, (5, 7), 0)),
+        # nothing says, and it would be an odd grid
+        ((16, 196, 96), None, SQUARE, None),
+        ((16, 196, 96), nn.LayerNorm(96), SQUARE, None),
+        ((64, 4, 256), None, SQUARE, None),
+        # a layer norm knows by its own size, whatever class of layer norm it is
+        ((96, 56, 56), type("LayerNorm2d", (nn.LayerNorm,), {})(96), SQUARE, ("channels_first", 96, (56, 56), 0)),
+        ((56, 56, 96), type("LayerNorm", (nn.LayerNorm,), {})(96), SQUARE, ("channels_last", 96, (56, 56), 0)),
+        # a pool along one axis
+        ((512, 1), nn.AdaptiveAvgPool1d(1), SQUARE, ("units", 512, None, 0)),
+        ((512, 49), nn.AdaptiveAvgPool1d(49), SQUARE, None),
         # windows of MaxViT, and what is put together from them
         ((64, 49, 64), nn.LayerNorm(64), SQUARE, None),
         ((64, 49, 192), nn.Linear(64, 192), SQUARE, None),
@@ -73,11 +83,13 @@ def test_the_rule(shape, module, picture, expected):
         ((64, 49, 64), None),
         ((49, 64, 64), None),
         ((3, 197, 64), None),
+        ((196, 196, 4), None),  # what CaiT's layers between the heads return
     ],
 )
 def test_inside_attention_only_a_grid_of_patches_is_one(shape, expected):
     assert found(shape, name="blocks.0.attn.drop") == expected
     assert found(shape, type("WindowAttention", (nn.Identity,), {})()) == expected
+    assert found(shape, nn.Linear(1, shape[-1]), name="blocks.0.attn.proj") == expected
 
 
 @pytest.mark.parametrize(
@@ -89,6 +101,8 @@ def test_inside_attention_only_a_grid_of_patches_is_one(shape, expected):
         ("heads", (3, 197, 64), ("heads", 192, (14, 14), 1)),
         ("attention", (3, 197, 197), ("attention", 3, (14, 14), 1)),
         ("attention", (3, 197, 64), None),
+        ("tokens", (730, 64), ("tokens", 64, (27, 27), 1)),  # overlapping patches, as in PiT
+        ("tokens", (3, 64), ("tokens", 64, None, 2)),
         ("channels_last", (197, 768), None),
         ("tokens", (7, 7, 512), None),
         ("tokens", (10,), ("units", 10, None, 0)),
@@ -174,6 +188,12 @@ def test_units_are_the_same_however_they_are_laid_out():
         assert d.info["layers"][layer]["grid"] == [8, 8]
         assert np.array_equal(d[layer].counts.intersection, d["patches"].counts.intersection)
     assert any("2 of 66 tokens" in warning for warning in d.info["warnings"])
+    told = {layer: (own["layout"], own["left_out"]) for layer, own in d.info["layers"].items()}
+    assert told == {
+        "patches": ("channels_first", {}),
+        "last": ("channels_last", {}),
+        "tokens": ("tokens", {"unknown": 2}),
+    }
     assert d.info["settings"]["layout"] is None
 
 

@@ -2,10 +2,10 @@
 
 The rule is told, with its reasons, in docs/layouts.md. In short, for a picture of height x width:
 
-- (N, U) has units and no grid.
-- (N, U, h, w) and (N, h, w, U): convolutions, pools and batch norms put the units first, `nn.Linear` and
-  `nn.LayerNorm` last; of any other module, the two sides that have the picture's proportions are the grid, and if
-  none have, units come first.
+- (N, U) has units and no grid, and so has (N, U, 1) of a pool along one axis.
+- (N, U, h, w) and (N, h, w, U): convolutions, pools and batch norms put the units first, `nn.Linear` last,
+  `nn.LayerNorm` where its own size is; of any other module, the two sides that have the picture's proportions are the
+  grid, and if none have, but the last two nearly so, units come first.
 - (N, T, U) are tokens, if T is a grid of patches and at most 16 more in front of it (class and register tokens), which
   are left out.
 - (N, A, T, T) from a module of attention, T with a class token: each of the A heads is a unit, seen from that token.
@@ -48,6 +48,11 @@ _UNITS_FIRST = (
     nn.Upsample,
 )
 
+_ALONG_ONE_AXIS = (nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d, nn.AvgPool1d, nn.MaxPool1d, nn.Conv1d, nn.BatchNorm1d)
+
+_NEARLY = 1.5
+"""By at most so much do the proportions of a grid differ from the picture's, where nothing else says that it is one."""
+
 _ATTENTION = ("attention", "attn", "window", "partition")
 """In the name of a module or of its class."""
 
@@ -88,18 +93,6 @@ class Layout:
             case _:
                 return activation.reshape(shape)
 
-    @property
-    def note(self) -> str:
-        """What was left out, as the end of a sentence; empty if nothing was."""
-        if not self.special:
-            return ""
-        grid = self.grid or (1, 1)
-        tokens = self.special + grid[0] * grid[1]
-        return (
-            f"{self.special} of {tokens} tokens, in front, {'is no patch' if self.special == 1 else 'are no patches'} "
-            f"(class and register tokens) and left out; the others are the grid of {grid[0]} x {grid[1]}"
-        )
-
 
 def find_layout(
     shape: tuple[int, ...], module: nn.Module, picture: Size, *, name: str = "", order: Order | None = None
@@ -136,16 +129,19 @@ def find_layout(
     match shape[1:]:
         case (units,):
             return Layout("units", units, None)
+        case (units, length) if order is None and isinstance(module, _ALONG_ONE_AXIS):
+            return Layout("units", units, None) if length == 1 else None
         case (tokens, units) if order in (None, "tokens"):
-            return _of_tokens("tokens", units, tokens, picture)
+            return _of_tokens("tokens", units, tokens, picture, said=order is not None)
         case (first, second, third):
             sides = first, second, third
-            return _of_four(sides, order or _order_of_four(sides, module, picture, name), picture)
+            known = order or _order_of_four(sides, module, picture, name)
+            return _of_four(sides, known, picture, said=order is not None)
         case _:
             return None
 
 
-def _of_four(sides: tuple[int, int, int], order: Order | None, picture: Size) -> Layout | None:
+def _of_four(sides: tuple[int, int, int], order: Order | None, picture: Size, *, said: bool) -> Layout | None:
     first, second, third = sides
     match order:
         case "channels_first":
@@ -153,9 +149,9 @@ def _of_four(sides: tuple[int, int, int], order: Order | None, picture: Size) ->
         case "channels_last":
             return Layout(order, third, _grid(first, second))
         case "heads":
-            return _of_tokens(order, first * third, second, picture)
+            return _of_tokens(order, first * third, second, picture, said=said)
         case "attention" if second == third:
-            return _of_tokens(order, first, second, picture)
+            return _of_tokens(order, first, second, picture, said=said)
         case _:
             return None
 
@@ -165,12 +161,22 @@ def _order_of_four(sides: tuple[int, int, int], module: nn.Module, picture: Size
     first, second, third = sides
     if isinstance(module, _UNITS_FIRST):
         return "channels_first"
-    in_front, behind = _distance((second, third), picture), _distance((first, second), picture)
-    if type(module) in (nn.Linear, nn.LayerNorm):
-        return "channels_last" if behind is not None else None  # else windows of tokens, as in MaxViT
     if any(word in f"{name} {type(module).__name__}".lower() for word in _ATTENTION):
         return _order_of_attention(sides, picture)
-    return "channels_last" if behind is not None and (in_front is None or behind < in_front) else "channels_first"
+    in_front, behind = _distance((second, third), picture), _distance((first, second), picture)
+    if _normalised_last(module, sides):
+        return "channels_last" if behind is not None else None  # else windows of tokens, as in MaxViT
+    if behind is not None and (in_front is None or behind < in_front):
+        return "channels_last"
+    return "channels_first" if in_front is not None or stretched((second, third), picture) <= _NEARLY else None
+
+
+def _normalised_last(module: nn.Module, sides: tuple[int, int, int]) -> bool:
+    """Say if a module works along the last side: a linear layer, or a layer norm of its size."""
+    if isinstance(module, nn.LayerNorm):
+        own, first = module.normalized_shape[-1], sides[0]
+        return own == sides[2] and (own != first or type(module) is nn.LayerNorm)
+    return type(module) is nn.Linear
 
 
 def _order_of_attention(sides: tuple[int, int, int], picture: Size) -> Order | None:
@@ -185,9 +191,17 @@ def _order_of_attention(sides: tuple[int, int, int], picture: Size) -> Order | N
     return "attention" if tokens and tokens.special else None
 
 
-def _of_tokens(order: Order, units: int, tokens: int, picture: Size) -> Layout | None:
-    """Tokens that are a grid of patches, with the fewest special ones in front."""
-    found = [(tokens - h * w, h, w) for h, w in _grids(picture) if 0 <= tokens - h * w <= MOST_SPECIAL]
+def _of_tokens(order: Order, units: int, tokens: int, picture: Size, *, said: bool = False) -> Layout | None:
+    """Tokens that are a grid of patches, with the fewest special ones in front.
+
+    Where the user says that they are tokens, patches may overlap, so that any grid of the picture's proportions is one.
+    """
+    grids = _grids(picture)
+    found = [(tokens - h * w, h, w) for h, w in grids if 0 <= tokens - h * w <= MOST_SPECIAL]
+    if said and not found:
+        rows = range(1, tokens + 1)
+        grids = {(h, w) for h in rows for w in {h * picture[1] // picture[0], -(-h * picture[1] // picture[0])}}
+        found = [(tokens - h * w, h, w) for h, w in grids if w and 0 <= tokens - h * w <= MOST_SPECIAL]
     if not found:
         return None
     special, h, w = min(found)
@@ -208,6 +222,12 @@ def _distance(grid: Size, picture: Size) -> int | None:
     """
     off = abs(grid[0] * picture[1] - grid[1] * picture[0])
     return off if off <= (0 if picture[0] == picture[1] else max(picture)) else None
+
+
+def stretched(grid: Size, picture: Size) -> float:
+    """By what factor the proportions of a grid differ from the picture's; 1 if they are the same."""
+    factor = grid[0] * picture[1] / (grid[1] * picture[0])
+    return max(factor, 1 / factor)
 
 
 def _grid(height: int, width: int) -> Size | None:

@@ -1,28 +1,28 @@
 """The one pass over the pictures: what every later step needs is put on disk."""
 
-import copy
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from unitlens.answers import Answer, deviation_of, fast_runner, runner
 from unitlens.bases import Basis
 from unitlens.columns import Columns
 from unitlens.concepts import Data
 from unitlens.data import Batch, Unread, batches
 from unitlens.errors import UnitlensError
-from unitlens.hooks import Tap, record
-from unitlens.layers import Place, find_layers, shown, told
-from unitlens.layouts import Layout, Order, need_layout
+from unitlens.hooks import Tap
+from unitlens.layouts import Order
 from unitlens.network import Network, evaluating
 from unitlens.observed import LayerMaps, Marked, Observed
 from unitlens.progress import progress
 from unitlens.spool import Rows, Spool
+from unitlens.tokens import layout_note, left_out
 
 THUMBNAIL = 112
 """Pictures are kept for the exemplars at about this size."""
@@ -109,7 +109,7 @@ def observe(
     observed.unread += [Unread(name, "not a picture file") for name in getattr(data, "not_pictures", ())]
     start = time.perf_counter()
     answer = Answer(tuple(layers), tap, reading.layout, reading.basis)
-    run = (_fast_runner if reading.fast else _runner)(net.model, answer)
+    run = (fast_runner if reading.fast else runner)(net.model, answer)
     stream = batches(
         data,
         columns,
@@ -127,9 +127,9 @@ def observe(
                 maps = run(pictures)
                 if not observed.layers:
                     _start(observed, maps, batch, total, reading)
-                    observed.notes += answer.notes
+                    _note_layouts(observed, net, answer)
                     if reading.fast:
-                        observed.deviation = _deviation(_runner(net.model, answer)(pictures), maps)
+                        observed.deviation = deviation_of(runner(net.model, answer)(pictures), maps)
                 _add(observed, batch, maps)
             observed.unread += batch.unread
             bar.update(len(batch.names) + len(batch.unread))
@@ -144,6 +144,15 @@ def _start(observed: Observed, maps: dict[str, Tensor], batch: Batch, total: int
     observed.layers = {layer: LayerMaps.start(layer, activation, grid, spool) for layer, activation in maps.items()}
     observed.thumbnails = _thumbnail_rows(batch.pictures, spool) if reading.thumbnails else None
     _announce(observed, total, reading.spool_limit, show=reading.show)
+
+
+def _note_layouts(observed: Observed, net: Network, answer: Answer) -> None:
+    """Note how the layers were read, and what of them was left out."""
+    for layer, layout in answer.found.items():
+        kinds = left_out(net.model, layout)
+        note = layout_note(layer, layout, kinds, net.preprocessing.image_size)
+        observed.layers[layer].layout, observed.layers[layer].left_out = layout.order, kinds
+        observed.notes += [note] if note else []
 
 
 def _add(observed: Observed, batch: Batch, maps: dict[str, Tensor]) -> None:
@@ -168,89 +177,6 @@ def _thumbnail_factor(pictures: Tensor) -> int:
 def _thumbnail_rows(pictures: Tensor, spool: Spool) -> Rows:
     factor = _thumbnail_factor(pictures)
     return spool.rows("thumbnails", (pictures.shape[2] // factor, pictures.shape[3] // factor, 3), np.uint8)
-
-
-Run = Callable[[Tensor], dict[str, Tensor]]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What of a pass is kept: which layers, at which moment, and how they are read.
-
-    Attributes
-    ----------
-    layers : tuple of str
-    tap : {"output", "after_inplace"}
-    layout : str or None
-        What the user says; None: the rule.
-    basis : Basis or None
-    found : dict of str to Layout
-        Of the layers that were seen, as the last pass showed them.
-    """
-
-    layers: tuple[str, ...]
-    tap: Tap = "output"
-    layout: Order | None = None
-    basis: Basis | None = None
-    found: dict[str, Layout] = field(default_factory=dict)
-
-    def read(self, place: Place, activation: Tensor, pictures: Tensor) -> Tensor:
-        """A layer's activation as (N, U, h, w)."""
-        layout = self.found[place.given] = need_layout(place, activation, pictures, order=self.layout)
-        maps = layout.maps(activation)
-        return self.basis.apply(maps, shown(place.given)) if self.basis else maps
-
-    @property
-    def notes(self) -> list[str]:
-        """What the user should know of the layouts."""
-        return [f"{shown(layer)}: {layout.note}." for layer, layout in self.found.items() if layout.note]
-
-
-def _runner(model: nn.Module, answer: Answer) -> Run:
-    """What the layers say to prepared pictures, as (N, U, h, w); errors of the pass as sentences."""
-    places = find_layers(model, answer.layers)
-
-    def run(pictures: Tensor) -> dict[str, Tensor]:
-        with record(model, answer.layers, tap=answer.tap) as recording:
-            _pass(model, pictures)
-        return {place.given: answer.read(place, recording[place.given], pictures) for place in places}
-
-    return run
-
-
-def _fast_runner(model: nn.Module, answer: Answer) -> Run:
-    """The same from a copy of the network that computes in channels-last order, on a GPU in bfloat16."""
-    run = _runner(copy.deepcopy(model).to(memory_format=torch.channels_last), answer)
-
-    def fast(pictures: Tensor) -> dict[str, Tensor]:
-        with torch.autocast(pictures.device.type, torch.bfloat16, enabled=pictures.device.type != "cpu"):
-            return run(pictures.contiguous(memory_format=torch.channels_last))
-
-    return fast
-
-
-def _deviation(exact: dict[str, Tensor], fast: dict[str, Tensor]) -> dict[str, float]:
-    """Largest difference of an activation, as a share of the layer's largest."""
-    return {
-        layer: float((fast[layer].float() - maps.float()).abs().max() / maps.float().abs().max().clamp(min=1e-30))
-        for layer, maps in exact.items()
-    }
-
-
-def _pass(model: nn.Module, pictures: Tensor) -> None:
-    size = f"{pictures.shape[2]} x {pictures.shape[3]}"
-    try:
-        model(pictures)
-    except UnitlensError:
-        raise
-    except Exception as error:  # whatever the network's own code raises
-        if isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error):
-            raise UnitlensError(
-                f"{len(pictures)} pictures of {size} at a time do not fit in memory: lower --batch-size (batch_size=)."
-            ) from None
-        raise UnitlensError(
-            f"The network fails on pictures of {size} ({told(error)}): check --image-size (image_size=)."
-        ) from error
 
 
 def _announce(observed: Observed, total: int, limit: int | None, *, show: bool) -> None:

@@ -40,6 +40,10 @@ class LayerMaps:
         Sum over all positions of the layer grid, added in the order of the pictures.
     nonfinite : int64 array, (U,)
         How many activations were NaN or infinite; 0 stands in their place.
+    layout : str
+        How the layer's output was laid out; see `unitlens.layouts`.
+    left_out : dict of str to int
+        How many of its tokens are no patches, by kind; see `unitlens.tokens`.
     """
 
     name: str
@@ -50,6 +54,8 @@ class LayerMaps:
     largest: npt.NDArray[np.float32]
     total: npt.NDArray[np.float64]
     nonfinite: npt.NDArray[np.int64]
+    layout: str = "channels_first"
+    left_out: dict[str, int] = field(default_factory=dict)
 
     @property
     def units(self) -> int:

@@ -46,11 +46,13 @@ def describe_data(source: str, observed: Observed) -> dict[str, Any]:
 
 
 def describe_layer(layer: LayerMaps) -> dict[str, Any]:
-    """Units and grid of a layer, and each unit's mean activation over all positions of it."""
+    """Units, grid and layout of a layer, the tokens that were left out, each unit's mean over all its positions."""
     positions = layer.peaks.count * int(np.prod(layer.layer_grid or (1, 1)))
     return {
         "units": layer.units,
         "grid": list(layer.layer_grid) if layer.layer_grid else None,
+        "layout": layer.layout,
+        "left_out": layer.left_out,
         "nonfinite": int((layer.nonfinite > 0).sum()),
         "mean": (layer.total / max(positions, 1)).tolist(),
     }
