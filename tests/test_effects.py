@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import unitlens as ul
-from unitlens.ablation_curves import ablation_curve, doubling, matched
+from unitlens.ablation_curves import ablation_curve, doubling
 from unitlens.effect_result import Ranking
 from unitlens.effects import ablate, importance
 from unitlens.interventions import Intervention, intervening
@@ -298,15 +298,6 @@ def test_a_curve_ranks_on_even_folds_and_measures_on_odd(net):
     assert paper["what"].iloc[-1] == "chance"
     band = curve.band()
     assert ((band["low"] <= band["mean"]) & (band["mean"] <= band["high"])).all()
-
-
-def test_matched_units_are_others_of_like_activity():
-    activity = np.concatenate([np.arange(20.0), 1000 + np.arange(20.0)])
-    found = matched((0, 1, 25), activity, np.random.default_rng(0))
-    assert len(set(found)) == 3
-    assert not {0, 1, 25} & set(found)
-    assert activity[list(found[:2])].max() < 20
-    assert activity[found[2]] >= 1000
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared networks and pictures are not here")

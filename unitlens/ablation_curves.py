@@ -1,24 +1,23 @@
 """Removing more and more units of a layer: the most important of a class, the least, random ones, or all but a few."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor, nn
 
 from unitlens.concepts import Data
 from unitlens.effect_result import Effects
+from unitlens.effect_table import Units
 from unitlens.errors import UnitlensError
 from unitlens.experiment import Experiment
 from unitlens.holding import Holding, Value
-from unitlens.measuring import Units
 from unitlens.network import Network
 from unitlens.observation import Reading
 from unitlens.outcomes import DEFAULT_MEASURES, Outcome
-from unitlens.scores import Floats
+from unitlens.random_sets import at_random, matched
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,9 +30,6 @@ KINDS = {
     "kept": "all removed but the most important",
 }
 """What the kinds of sets in a curve are."""
-
-_NEAREST = 8
-"""A matched unit is drawn from so many of nearest activation."""
 
 
 class Member(NamedTuple):
@@ -83,7 +79,13 @@ class Curve:
         return pd.DataFrame(columns)
 
     def chosen(self, kind: str, k: int | None = None) -> Effects:
-        """The effects of the sets of one kind, of all sizes or of one."""
+        """The effects of the sets of one kind, of all sizes, or of one: then beside the sets that were drawn."""
+        drawn = {"most": ("random", "matched"), "least": ("random",)}.get(kind, ()) if k is not None else ()
+        beside = {name: self._sets(name, k) for name in drawn}
+        beside = {name: effects for name, effects in beside.items() if effects.sets}
+        return replace(self._sets(kind, k), drawn=beside)
+
+    def _sets(self, kind: str, k: int | None) -> Effects:
         return self.effects.only(place for place, m in enumerate(self.members) if m.kind == kind and k in (None, m.k))
 
     def untouched(self) -> dict[str, float]:
@@ -214,13 +216,17 @@ def curves_of(
     wrong = [k for k in how.sizes if not 1 <= k < count]
     if wrong or not how.sizes:
         raise UnitlensError(
-            f"{wrong[0] if wrong else 'No number of'} units cannot be chosen from the {count} of {run.layer} so that "
-            f"some are removed and some are left; choose 1 to {count - 1}."
+            f"{wrong[0] if wrong else 'No number of'} units cannot be chosen from the {count} of {ranking.layer} so "
+            f"that some are removed and some are left; choose 1 to {count - 1}."
         )
     rng = np.random.default_rng(run.seed)
-    common = [(Member("random", k, d), _random(rng, count, k)) for k in how.sizes for d in range(how.draws)]
+    common = [
+        (Member("random", k, draw), at_random(tuple(range(k)), ranking.peaks, rng))
+        for k in how.sizes
+        for draw in range(how.draws)
+    ]
     own = [_sets_of(ranking, class_, how, rng) for class_ in classes]
-    sets = tuple(units for part in (common, *own) for _, units in part)
+    sets = tuple((units,) for part in (common, *own) for _, units in part)
     found = run.effects(sets, holding, folds="odd", ranked="even")
     curves, first = [], len(common)
     for class_, part in zip(classes, own, strict=True):
@@ -230,10 +236,6 @@ def curves_of(
         members = tuple(member for member, _ in (*common, *part))
         curves.append(Curve(name, members, found.only(places), ranking))
     return curves
-
-
-def _random(rng: np.random.Generator, count: int, k: int) -> Units:
-    return tuple(int(unit) for unit in rng.permutation(count)[:k])
 
 
 def _sets_of(ranking: Effects, class_: str | int, how: Draws, rng: np.random.Generator) -> list[tuple[Member, Units]]:
@@ -248,35 +250,3 @@ def _sets_of(ranking: Effects, class_: str | int, how: Draws, rng: np.random.Gen
         for draw in range(how.draws if 2 * k <= len(ranked) else 0):
             found.append((Member("matched", k, draw), matched(chosen, ranking.peaks, rng)))
     return found
-
-
-def matched(units: Units, activity: Floats, rng: np.random.Generator) -> Units:
-    """Draw for each unit another that is about as active: one of the 8 nearest that are in neither set.
-
-    Parameters
-    ----------
-    units : tuple of int
-    activity : float64 array, (U,)
-        Of every unit, such as its mean peak.
-    rng : numpy Generator
-
-    Returns
-    -------
-    tuple of int
-        As many, none of them among ``units``; fewer where too few are left.
-    """
-    free = np.ones(len(activity), dtype=bool)
-    free[list(units)] = False
-    found: list[int] = []
-    for unit in units:
-        others = np.flatnonzero(free)
-        if not len(others):
-            break
-        near = _nearest(others, np.abs(activity[others] - activity[unit]))
-        found.append(int(rng.choice(near)))
-        free[found[-1]] = False
-    return tuple(found)
-
-
-def _nearest(others: npt.NDArray[np.int64], distance: Floats) -> npt.NDArray[np.int64]:
-    return others[np.argsort(distance, kind="stable")[:_NEAREST]]

@@ -1,9 +1,9 @@
-"""The files that effects add to a run: effects.csv, effects.json, and effects.safetensors with every count."""
+"""The files that effects add to a run: two tables, effects.json, and effects.safetensors with every count."""
 
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +12,17 @@ import numpy as np
 from unitlens.ablation_curves import Curve, Member
 from unitlens.classes import Classes
 from unitlens.effect_result import Effects
-from unitlens.effect_table import shortened
+from unitlens.effect_table import LayerUnit, shortened
 from unitlens.errors import UnitlensError
+from unitlens.random_sets import COLUMNS
 from unitlens.runs import write_text
 from unitlens.tallies import Tally
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLE, INFO, COUNTS = "effects.csv", "effects.json", "effects.safetensors"
-FILES = (TABLE, INFO, COUNTS)
+TABLE, DRAWN, INFO, COUNTS = "effects.csv", "effects.random_sets.csv", "effects.json", "effects.safetensors"
+FILES = (TABLE, DRAWN, INFO, COUNTS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +63,16 @@ class SavedEffects:
 
         return pd.concat([effects.table() for effects in self.listed], ignore_index=True)
 
+    def random_sets(self) -> "pd.DataFrame":
+        """All rows of effects.random_sets.csv: each set that has some, and each size of a curve, beside those drawn."""
+        import pandas as pd
+
+        sizes = [(curve, k) for curve in self.curves for k in sorted({member.k for member in curve.members})]
+        every = [*self.listed, *(curve.chosen("most", k) for curve, k in sizes)]
+        tables = [effects.random_sets() for effects in every if effects.drawn]
+        empty = pd.DataFrame(columns=list(COLUMNS))
+        return pd.concat(tables, ignore_index=True).drop_duplicates(ignore_index=True) if tables else empty
+
 
 def check_no_effects(folder: Path, *, overwrite: bool) -> None:
     """Make sure that effects may be written into a run.
@@ -96,13 +107,17 @@ def write_effects(folder: Path, saved: SavedEffects, *, overwrite: bool = False)
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / INFO).unlink(missing_ok=True)
+        for name in (INFO, DRAWN):
+            (folder / name).unlink(missing_ok=True)
         partial = folder / f".{COUNTS}.partial"
         partial.write_bytes(save(arrays))
         os.replace(partial, folder / COUNTS)
     except OSError as error:
         raise UnitlensError(f"{folder} could not be written: {error.strerror or error}.") from None
     write_text(folder / TABLE, shortened(saved.table()).to_csv(index=False))
+    drawn = saved.random_sets()
+    if len(drawn):
+        write_text(folder / DRAWN, drawn.to_csv(index=False))
     write_text(folder / INFO, json.dumps(_described(saved, parts), indent=1, ensure_ascii=False) + "\n")
 
 
@@ -122,7 +137,11 @@ def read_effects(folder: Path) -> SavedEffects | None:
     try:
         told = json.loads((folder / INFO).read_text(encoding="utf-8"))
         arrays = load_file(folder / COUNTS)
-        parts = [_part(place, one, arrays) for place, one in enumerate(told["parts"])]
+        bare = [_part(place, one, arrays) for place, one in enumerate(told["parts"])]
+        parts = [
+            replace(part, drawn={kind: bare[place] for kind, place in one.get("drawn", {}).items()})
+            for part, one in zip(bare, told["parts"], strict=True)
+        ]
         curves = tuple(
             Curve(one["class"], tuple(Member(*m) for m in one["members"]), parts[one["part"]], parts[one["ranking"]])
             for one in told["curves"]
@@ -139,13 +158,21 @@ def _parts(saved: SavedEffects) -> list[Effects]:
     """Each of the effects once."""
     every = [*saved.listed, *([saved.sweep] if saved.sweep else [])]
     every += [effects for curve in saved.curves for effects in (curve.effects, curve.ranking)]
+    every += [drawn for effects in saved.listed for drawn in effects.drawn.values()]
     return list({id(effects): effects for effects in every}.values())
 
 
 def _described(saved: SavedEffects, parts: list[Effects]) -> dict[str, Any]:
     place = {id(effects): number for number, effects in enumerate(parts)}
     return {
-        "parts": [{"info": effects.info, "sets": effects.sets} for effects in parts],
+        "parts": [
+            {
+                "info": effects.info,
+                "sets": effects.sets,
+                "drawn": {kind: place[id(drawn)] for kind, drawn in effects.drawn.items()},
+            }
+            for effects in parts
+        ],
         "listed": [place[id(effects)] for effects in saved.listed],
         "sweep": None if saved.sweep is None else place[id(saved.sweep)],
         "curves": [
@@ -165,5 +192,5 @@ def _part(place: int, told: Mapping[str, Any], arrays: Mapping[str, Any]) -> Eff
     peaks = own.pop("peaks")
     classes = told["info"]["classes"]
     joined = Classes(tuple(classes["names"]), classes["output_of"])
-    sets = tuple(tuple(units) for units in told["sets"])
+    sets = tuple(tuple(LayerUnit(*unit) if isinstance(unit, list) else unit for unit in held) for held in told["sets"])
     return Effects(dict(told["info"]), sets, Tally.of(own), joined, peaks)

@@ -1,16 +1,17 @@
 """The result of a measurement of effects, to compute with and to look at."""
 
 import html
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex, overload
 
 import numpy as np
 
 from unitlens.classes import Classes
-from unitlens.effect_table import effect_rows
+from unitlens.effect_table import LayerUnit, effect_rows, joined
 from unitlens.errors import UnitlensError
 from unitlens.estimates import Estimate, estimate, estimate_overall
+from unitlens.random_sets import random_set_rows
 from unitlens.scores import Floats
 from unitlens.tallies import Counted, Folds, Tally
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Ranking(tuple[int, ...]):
-    """Units in the order of their importance, which know what they were ranked on.
+    """Units in the order of their importance, which know what they were ranked on; the first of them, ``[:n]``, too.
 
     Attributes
     ----------
@@ -38,6 +39,14 @@ class Ranking(tuple[int, ...]):
         made.class_, made.folds = class_, folds
         return made
 
+    @overload
+    def __getitem__(self, place: SupportsIndex) -> int: ...
+    @overload
+    def __getitem__(self, place: slice) -> "Ranking": ...
+    def __getitem__(self, place: SupportsIndex | slice) -> "int | Ranking":
+        some = super().__getitem__(place)
+        return Ranking(some, class_=self.class_, folds=self.folds) if isinstance(some, tuple) else some
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Effects:
@@ -48,24 +57,28 @@ class Effects:
     info : dict
         Where it comes from: network, data, settings, how it was computed, versions, timings.
     sets : tuple of tuple of int, S
-        Units that are held together: for `importance` each unit alone.
+        Units that are held together: for `importance` each unit alone. Of several layers, each is a `LayerUnit`.
     tally : Tally
         The counts.
     class_join : Classes
         Which output is which class.
     peaks : float64 array, (U,)
-        Mean over the pictures of each unit's largest activation.
+        Mean over the pictures of each unit's largest activation; of several layers, one after the other.
+    drawn : mapping of str to Effects
+        What a single set is set beside: "random", sets of as many units drawn at random, and "matched", of other units
+        that are about as active. Measured on the same pictures; empty where none were drawn.
     """
 
     info: dict[str, Any]
-    sets: tuple[tuple[int, ...], ...]
+    sets: tuple[tuple[int | LayerUnit, ...], ...]
     tally: Tally
     class_join: Classes
     peaks: Floats
+    drawn: Mapping[str, "Effects"] = field(default_factory=dict)
 
     @property
     def layer(self) -> str:
-        """The layer's name."""
+        """The layer's name; several joined by ;."""
         return str(self.info["settings"]["layer"])
 
     @property
@@ -92,6 +105,12 @@ class Effects:
     def table(self) -> "pd.DataFrame":
         """A row a set of units, class and measure, with the columns of `unitlens.effect_table.COLUMNS`."""
         return effect_rows(self.layer, self.sets, self._counted(), self.class_join.names, self.measures)
+
+    def random_sets(self) -> "pd.DataFrame":
+        """The set beside those drawn: a row a kind, measure and class, with the columns of `random_sets.COLUMNS`."""
+        drawn = {kind: effects._counted() for kind, effects in self.drawn.items()}
+        units = joined(self.sets[0]) if self.sets else ""
+        return random_set_rows(self.layer, units, self._counted(), drawn, self.class_join.names, self.measures)
 
     def effect(self, measure: str = "balanced_accuracy", *, folds: Folds | None = None) -> Floats:
         """Effects on a measure, (S, classes).
@@ -156,10 +175,10 @@ class Effects:
         if np.isnan(keys[0]).any():
             raise UnitlensError(f"The class {name} has no pictures of the {folds} folds to rank by: use more pictures.")
         order = np.lexsort([np.arange(len(self.sets)), *([-k if least else k for k in reversed(keys)])])
-        return Ranking((self.sets[place][0] for place in order[:n]), class_=name, folds=folds)
+        return Ranking(map(int, order[:n]), class_=name, folds=folds)
 
     def only(self, places: Iterable[int]) -> "Effects":
-        """Some of the sets."""
+        """Some of the sets; what one was set beside is left out."""
         some = list(places)
         arrays = {name: array[:, some] if array.ndim == 3 else array for name, array in self.tally.arrays().items()}
         return Effects(self.info, tuple(self.sets[i] for i in some), Tally.of(arrays), self.class_join, self.peaks)
@@ -176,8 +195,15 @@ class Effects:
         pictures = int(self._counted().pictures.sum())
         return (
             f"<Effects of {what}, of {self.layer} of {self.info['network']['name']}, {self.info['settings']['held']}: "
-            f"{len(self.classes)} classes, {pictures} pictures{self._warning()}>"
+            f"{len(self.classes)} classes, {pictures} pictures{self.remarks()}>"
         )
+
+    def remarks(self) -> str:
+        """What to know of it: what it is set beside, and which pictures ranked it; empty, or behind a semicolon."""
+        kinds = {"random": "drawn at random", "matched": "matched in activation"}
+        drawn = [f"{len(effects.sets)} {kinds[kind]}" for kind, effects in self.drawn.items()]
+        beside = f"; beside sets of the same size: {' and '.join(drawn)}" if drawn else ""
+        return beside + self._warning()
 
     def _warning(self) -> str:
         ranked = self.info["settings"].get("ranked")

@@ -1,7 +1,7 @@
 """The table of effects: a row a set of units, class and measure. This is the one place that says what columns mean."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = {
-    "layer": "the layer's name",
-    "units": "the units that are held: one number, or several joined by ;",
+    "layer": "the layer's name; several joined by ;",
+    "units": "the units that are held: one number, or several joined by ; (in several layers each as LAYER/UNIT)",
     "class": "the class whose pictures (recall, logit, ...) or calls it is about; * for all classes together",
     "measure": "recall, precision, accuracy, balanced_accuracy, logit, log_probability, margin or one's own",
     "before": "the measure of the untouched network",
@@ -27,6 +27,12 @@ COLUMNS = {
 }
 """Name and meaning of every column of ``effects.csv``, in its order."""
 
+Units = tuple[int, ...]
+"""Units of a layer that are held together."""
+
+Held = tuple[Units, ...]
+"""The same in several layers: units of each."""
+
 MOST_ROWS = 1_000_000
 """With more rows, effects.csv keeps * and each unit's largest effects."""
 
@@ -34,15 +40,40 @@ KEPT = 20
 """How many of each unit's effects it then keeps, of each measure."""
 
 
+class LayerUnit(NamedTuple):
+    """A unit of one of several layers."""
+
+    layer: str
+    unit: int
+
+    def __str__(self) -> str:
+        return f"{self.layer}/{self.unit}"
+
+
+def joined(units: Sequence[int | LayerUnit]) -> str:
+    """Write units as they stand in a table.
+
+    Examples
+    --------
+    >>> joined([3, 17]), joined([LayerUnit("layer4", 5)])
+    ('3;17', 'layer4/5')
+    """
+    return ";".join(map(str, units))
+
+
 def effect_rows(
-    layer: str, sets: Sequence[tuple[int, ...]], counted: Counted, names: Sequence[str], measures: Sequence[str]
+    layer: str,
+    sets: Sequence[Sequence[int | LayerUnit]],
+    counted: Counted,
+    names: Sequence[str],
+    measures: Sequence[str],
 ) -> "pd.DataFrame":
     """Make the table.
 
     Parameters
     ----------
     layer : str
-    sets : sequence of tuple of int, S
+    sets : sequence of sequence of int or LayerUnit, S
         Units that are held together.
     counted : Counted
         Of the S sets and K outputs.
@@ -58,7 +89,7 @@ def effect_rows(
     """
     import pandas as pd
 
-    units = [";".join(map(str, held)) for held in sets]
+    units = [joined(held) for held in sets]
     seen = np.flatnonzero(counted.pictures)
     own = [names[int(k)] for k in seen]
     parts = [_part(units, own, measure, estimate(counted, measure).columns(seen)) for measure in measures]

@@ -239,7 +239,7 @@ def _few(effects: Effects) -> range:
 def _set(effects: Effects, place: int, labels: Mapping[int, str]) -> tuple[str, str, list[Use]]:
     """A set of units: which, what happens to the accuracy, and to the classes that lose or gain most."""
     units, found = effects.sets[place], effects.estimate(MEASURE)
-    named = [f"{unit} {labels[unit]}" if unit in labels else str(unit) for unit in units[:24]]
+    named = [f"{unit} {labels[unit]}" if isinstance(unit, int) and unit in labels else str(unit) for unit in units[:24]]
     named += [f"and {len(units) - 24} more"] if len(units) > 24 else []
     overall = effects.overall()
     change = np.nan_to_num(found.effect[place])

@@ -1,23 +1,26 @@
 """What units do to predictions: every unit alone, or a set of them, on every picture."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from unitlens.concepts import Data
-from unitlens.effect_result import Effects
+from unitlens.effect_result import Effects, Ranking
+from unitlens.effect_table import Units
 from unitlens.errors import UnitlensError
 from unitlens.experiment import Experiment
 from unitlens.holding import Holding, Value
 from unitlens.hooks import record
 from unitlens.layers import shown
-from unitlens.measuring import Units
 from unitlens.network import Network, evaluating
 from unitlens.observation import Reading
 from unitlens.outcomes import DEFAULT_MEASURES, Outcome
 from unitlens.tallies import Folds
+
+Chosen = int | Sequence[int] | Tensor
+"""Units, as they are given."""
 
 
 def importance(
@@ -90,11 +93,12 @@ def importance(
 
 def ablate(
     net: Network | nn.Module,
-    layer: str,
-    units: int | Sequence[int] | Tensor,
-    data: Data | str | Path,
+    layer: str | Mapping[str, Chosen],
+    units: Chosen | None = None,
+    data: Data | str | Path | None = None,
     *,
     keep: bool = False,
+    draws: int = 20,
     value: Value = 0.0,
     scale: float | None = None,
     where: Tensor | None = None,
@@ -106,17 +110,22 @@ def ablate(
     strict: bool = False,
     progress: bool = False,
 ) -> Effects:
-    """Measure what a set of units does to every class: they are held together.
+    """Measure what a set of units does to every class, beside sets that are drawn: they are held together.
 
     Parameters
     ----------
-    net, layer, data
+    net, data
         As for `importance`.
+    layer : str or mapping of str to units
+        Its name; or the units of several layers, ``{"layer3": [1, 2], "layer4": [5]}``, and then ``data=``.
     units : int, sequence or Tensor of int
         Which. What `Effects.most_important` ranked on the even folds is measured on the odd ones, and the other way
         around; what it ranked on all pictures is marked.
     keep : bool
-        Hold all the others instead.
+        Hold all the others of the layer instead.
+    draws : int
+        Sets to compare with that are drawn at random, and as many matched in activation, each of as many units of each
+        layer (`Effects.random_sets`). Units are matched by their mean peak in up to 256 pictures, drawn at random.
     value, scale, where, measures, limit, batch_size, workers, seed, strict, progress
         As for `importance`.
 
@@ -129,15 +138,46 @@ def ablate(
     ------
     UnitlensError
         As for `importance`; if no unit is given, or one is out of range or given twice.
+
+    Examples
+    --------
+    >>> net = ul.load("bundled:scenes")  # doctest: +SKIP
+    >>> ul.ablate(net, "layer4", [3, 17], "bundled:scenes").random_sets()  # doctest: +SKIP
     """
-    run = Experiment.of(net, layer, data, measures, Reading(batch_size, workers, limit, strict, show=progress), seed)
-    chosen = chosen_units(units, layer, unit_count(run.net, layer), keep=keep)
-    ranked = getattr(units, "folds", None)
-    folds: Folds = {"even": "odd", "odd": "even"}.get(str(ranked), "all")  # type: ignore[assignment]
-    return run.effects((chosen,), Holding(value, scale, where), folds=folds, ranked=ranked)
+    chosen = _by_layer(layer, units)
+    if data is None:
+        raise UnitlensError("No pictures were given: name them with data=, such as ul.ablate(net, {...}, data=data).")
+    reading = Reading(batch_size, workers, limit, strict, show=progress)
+    run = Experiment.of(net, tuple(chosen), data, measures, reading, seed)
+    held = tuple(chosen_units(own, name, unit_count(run.net, name), keep=keep) for name, own in chosen.items())
+    folds, ranked = measured_on(chosen.values())
+    return run.beside(held, Holding(value, scale, where), draws, folds=folds, ranked=ranked)
 
 
-def chosen_units(units: int | Sequence[int] | Tensor, layer: str, count: int, *, keep: bool = False) -> Units:
+def _by_layer(layer: str | Mapping[str, Chosen], units: Chosen | None) -> Mapping[str, Chosen]:
+    if isinstance(layer, Mapping):
+        if units is not None:
+            raise UnitlensError("The units of several layers are given with them: give the pictures as data=.")
+        if not layer:
+            raise UnitlensError("No layer is given: name at least one, such as {'layer4': [3, 17]}.")
+        return layer
+    if units is None:
+        raise UnitlensError(f"No units of {shown(layer)} are given, such as [3, 17].")
+    return {layer: units}
+
+
+def measured_on(chosen: Iterable[Chosen]) -> tuple[Folds, str | None]:
+    """Say which folds units are measured on, and on which they were ranked, if they were.
+
+    Units that were ranked on even or odd folds are measured on the others; where that leaves none, on all.
+    """
+    told = {str(units.folds) for units in chosen if isinstance(units, Ranking)}
+    ranked = (told.pop() if len(told) == 1 else "all") if told else None
+    folds: dict[str | None, Folds] = {"even": "odd", "odd": "even"}
+    return folds.get(ranked, "all"), ranked
+
+
+def chosen_units(units: Chosen, layer: str, count: int, *, keep: bool = False) -> Units:
     """Check which units are meant, and with ``keep`` return all the others.
 
     Raises

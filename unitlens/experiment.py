@@ -1,8 +1,8 @@
-"""One network, layer and data set to measure effects on, with the settings that every measurement of them shares."""
+"""One network, its layers and data to measure effects on, with the settings that every measurement of them shares."""
 
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,17 @@ from torch import nn
 
 from unitlens.concepts import Data
 from unitlens.effect_result import Effects
+from unitlens.effect_table import Held, LayerUnit
 from unitlens.errors import UnitlensWarning
-from unitlens.holding import Holding, hold
+from unitlens.holding import Holding, hold, unit_peaks
 from unitlens.layers import find_layers
-from unitlens.measuring import Measured, Plan, Units, measure
+from unitlens.measuring import Measured, Plan, measure
 from unitlens.network import Network, classifier
 from unitlens.observation import Reading
 from unitlens.outcomes import Outcome, logit, outcomes_of
 from unitlens.provenance import describe_network, versions
+from unitlens.random_sets import draw_sets
+from unitlens.scores import Floats
 from unitlens.sources import open_data
 from unitlens.tallies import Folds
 
@@ -32,7 +35,7 @@ class Experiment:
     Attributes
     ----------
     net : Network
-    layer : str
+    layers : tuple of str
     data : Data
     measures : tuple of str
         Of each class.
@@ -43,7 +46,7 @@ class Experiment:
     """
 
     net: Network
-    layer: str
+    layers: tuple[str, ...]
     data: Data
     measures: tuple[str, ...]
     outcomes: dict[str, Outcome]
@@ -54,7 +57,7 @@ class Experiment:
     def of(
         cls,
         net: Network | nn.Module,
-        layer: str,
+        layers: str | Sequence[str],
         data: Data | str | Path,
         measures: Iterable[str | Outcome],
         reading: Reading,
@@ -63,7 +66,8 @@ class Experiment:
         """Take what the public functions are given; a network in training mode is warned about."""
         net = net if isinstance(net, Network) else classifier(net)
         data = open_data(data) if isinstance(data, str | Path) else data
-        find_layers(net.model, layer)
+        layers = (layers,) if isinstance(layers, str) else tuple(layers)
+        find_layers(net.model, layers)
         if any(module.training and isinstance(module, _MODAL) for module in net.model.modules()):
             warnings.warn(
                 "The network is in training mode; effects are measured in evaluation mode (dropout off, batch norm "
@@ -72,17 +76,17 @@ class Experiment:
                 stacklevel=4,
             )
         names, outcomes = outcomes_of(measures)
-        return cls(net, layer, data, names, {"logit": logit, **outcomes}, reading, seed)
+        return cls(net, layers, data, names, {"logit": logit, **outcomes}, reading, seed)
 
     def effects(
-        self, sets: tuple[Units, ...] | None, holding: Holding, *, folds: Folds = "all", ranked: str | None = None
+        self, sets: tuple[Held, ...] | None, holding: Holding, *, folds: Folds = "all", ranked: str | None = None
     ) -> Effects:
         """Measure some sets of units, or every unit alone.
 
         Parameters
         ----------
-        sets : tuple of tuple of int, optional
-            None: every unit.
+        sets : tuple of tuple of tuple of int, optional
+            For each set the units of each layer; None: every unit of the one layer.
         holding : Holding
             What they are held at.
         folds : {"all", "even", "odd"}
@@ -90,19 +94,61 @@ class Experiment:
         ranked : {"all", "even", "odd"}, optional
             The pictures that chose the sets.
         """
-        ready = hold(holding, self.net, self.layer, self.data, self.reading, seed=self.seed)
-        found = measure(self.net, self.data, Plan(self.layer, sets, self.outcomes, folds, ready), self.reading)
-        done = tuple((unit,) for unit in range(found.units)) if sets is None else sets
+        ready = tuple(hold(holding, self.net, n, self.data, self.reading, seed=self.seed) for n in self.layers)
+        found = measure(self.net, self.data, Plan(self.layers, ready, sets, self.outcomes, folds), self.reading)
+        done = [((unit,),) for unit in range(found.units[0])] if sets is None else sets
         notes = found.info.pop("notes")
         notes += [found.info["replay"]["reason"]] if found.info["replay"]["reason"] else []
         for note in notes:
             warnings.warn(note, UnitlensWarning, stacklevel=4)
         settings = {
-            **{"layer": self.layer, "held": str(holding), "measures": list(self.measures), "folds": folds},
+            **{"layer": ";".join(self.layers), "held": str(holding), "measures": list(self.measures), "folds": folds},
             **{"ranked": ranked, "limit": self.reading.limit, "batch_size": self.reading.batch_size},
             **{"strict": self.reading.strict, "seed": self.seed},
         }
-        return Effects(self._describe(found, settings, notes), done, found.tally, found.classes, found.peaks)
+        sets_of_units = tuple(map(self._units, done))
+        return Effects(self._describe(found, settings, notes), sets_of_units, found.tally, found.classes, found.peaks)
+
+    def beside(
+        self,
+        held: Held,
+        holding: Holding,
+        draws: int,
+        *,
+        folds: Folds = "all",
+        ranked: str | None = None,
+        activity: Sequence[Floats] | None = None,
+    ) -> Effects:
+        """Measure one set of units, and in the same pass sets that are drawn to compare it with.
+
+        Parameters
+        ----------
+        held : tuple of tuple of int
+            The units of each layer.
+        holding, folds, ranked
+            As for `effects`.
+        draws : int
+            Sets at random, and as many matched in activation.
+        activity : sequence of float64 arrays, (U,), optional
+            How active every unit of each layer is, where it is known; else some of the pictures are shown to the
+            network for it.
+        """
+        if activity is None and draws:
+            peaks = (unit_peaks(self.net, name, self.data, self.reading, seed=self.seed) for name in self.layers)
+            activity = tuple(peaks)
+        drawn = draw_sets(held, activity or (), draws, seed=self.seed)
+        sets = (held, *(one for own in drawn.values() for one in own))
+        found = self.effects(sets, holding, folds=folds, ranked=ranked)
+        first = {kind: 1 + place * draws for place, kind in enumerate(drawn)}
+        beside = {kind: found.only(range(start, start + draws)) for kind, start in first.items()}
+        return replace(found.only([0]), drawn=beside)
+
+    def _units(self, held: Held) -> tuple[int | LayerUnit, ...]:
+        """The units of a set; of several layers, with their layers."""
+        if len(self.layers) == 1:
+            return held[0]
+        own = zip(self.layers, held, strict=True)
+        return tuple(LayerUnit(name, unit) for name, units in own for unit in units)
 
     def _describe(self, found: Measured, settings: dict[str, Any], notes: list[str]) -> dict[str, Any]:
         """Where the result comes from."""
@@ -112,7 +158,7 @@ class Experiment:
             "network": describe_network(self.net),
             "data": {"source": source, **{k: found.info[k] for k in ("sha256", "pictures", "measured", "skipped")}},
             "settings": settings,
-            "units": found.units,
+            "units": sum(found.units),
             "classes": {"names": list(found.classes.names), "output_of": dict(found.classes.output_of)},
             "replay": found.info["replay"],
             "timings": {"seconds": found.info["seconds"]},

@@ -15,11 +15,15 @@ from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.hooks import record
 from unitlens.network import Network, evaluating
 from unitlens.observation import Reading
+from unitlens.scores import Floats
 
 Value = float | Tensor | Literal["mean", "resample"]
 
 DONORS = 64
 """From so many pictures, drawn at random, resampled activations are taken."""
+
+SEEN = 256
+"""On so many pictures, drawn at random, it is seen how active units are, where sets are matched in that."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,10 +123,8 @@ def hold(holding: Holding, net: Network, layer: str, data: Data, reading: Readin
         return replace(holding, value=unit_means(net, layer, data, reading))
     if not isinstance(holding.value, str):
         return holding
-    total = len(data) if reading.limit is None else min(reading.limit, len(data))
-    chosen = np.sort(np.random.default_rng(seed).permutation(total)[:DONORS])
     found, names = [], []
-    for batch, activation in activations(net, layer, _Some(data, chosen.tolist()), reading):
+    for batch, activation in activations(net, layer, _some(data, DONORS, reading, seed), reading):
         found.append(activation.cpu())
         names += batch.names
     if len(names) < 2:
@@ -141,6 +143,21 @@ def unit_means(net: Network, layer: str, data: Data, reading: Reading) -> Tensor
     if total is None:
         raise UnitlensError("None of the pictures could be read.")
     return total.cpu() / count
+
+
+def unit_peaks(net: Network, layer: str, data: Data, reading: Reading, *, seed: int) -> Floats:
+    """Mean over some pictures, drawn at random, of each unit's largest activation: float64, (U,)."""
+    total, count = np.zeros(0), 0
+    for batch, activation in activations(net, layer, _some(data, SEEN, reading, seed), reading):
+        peaks = peaks_of(activation)
+        total, count = peaks + (total if count else 0), count + len(batch.names)
+    return total / max(count, 1)
+
+
+def peaks_of(activation: Tensor) -> Floats:
+    """Each unit's largest activation in each picture, summed over pictures: float64, (U,)."""
+    peaks = activation.double().reshape(*activation.shape[:2], -1).amax(2)
+    return np.asarray(peaks.sum(0).cpu())
 
 
 def activations(net: Network, layer: str, data: Data, reading: Reading) -> Iterator[tuple[Batch, Tensor]]:
@@ -164,6 +181,12 @@ def read(net: Network, data: Data, reading: Reading) -> Iterator[Batch]:
         limit=reading.limit,
         strict=reading.strict,
     )
+
+
+def _some(data: Data, count: int, reading: Reading, seed: int) -> "_Some":
+    """Pictures drawn at random from those that are read."""
+    total = len(data) if reading.limit is None else min(reading.limit, len(data))
+    return _Some(data, np.sort(np.random.default_rng(seed).permutation(total)[:count]).tolist())
 
 
 class _Some:

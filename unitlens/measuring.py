@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,10 +14,11 @@ from torch import Tensor
 from unitlens.classes import Classes, join_classes
 from unitlens.columns import Columns
 from unitlens.concepts import Data
-from unitlens.cut import Cut, State
+from unitlens.cut import Change, Cut, State
 from unitlens.data import Batch, Unread, data_digest
+from unitlens.effect_table import Held
 from unitlens.errors import UnitlensError
-from unitlens.holding import Holding, read
+from unitlens.holding import Holding, peaks_of, read
 from unitlens.hooks import edit
 from unitlens.layers import shown, told
 from unitlens.network import Network, evaluating
@@ -27,8 +29,6 @@ from unitlens.replay import MEMORY, TOLERANCE, cut_network, sweep
 from unitlens.scores import Ints
 from unitlens.tallies import Folds, Tally
 
-Units = tuple[int, ...]
-
 
 @dataclass(frozen=True, eq=False)
 class Plan:
@@ -36,22 +36,22 @@ class Plan:
 
     Attributes
     ----------
-    layer : str
-    sets : tuple of tuple of int, optional
-        Units that are held together, a set at a time; None: every unit of the layer alone.
+    layers : tuple of str
+    sets : tuple of tuple of tuple of int, optional
+        Units of each layer that are held together, a set at a time; None: every unit of the one layer alone.
     outcomes : mapping of str to callable
         Outcomes to sum.
     folds : {"all", "even", "odd"}
         Which pictures are measured; of the others nothing is computed.
-    holding : Holding
-        What units are held at.
+    holdings : tuple of Holding
+        What units of each layer are held at.
     """
 
-    layer: str
-    sets: tuple[Units, ...] | None = None
+    layers: tuple[str, ...]
+    holdings: tuple[Holding, ...]
+    sets: tuple[Held, ...] | None = None
     outcomes: Mapping[str, Outcome] = field(default_factory=dict)
     folds: Folds = "all"
-    holding: Holding = field(default_factory=Holding)
 
 
 class Measured(NamedTuple):
@@ -61,17 +61,17 @@ class Measured(NamedTuple):
     ----------
     tally : Tally
     classes : Classes
-    units : int
-        How many the layer has.
+    units : tuple of int
+        How many each layer has.
     peaks : float64 array, (U,)
-        Mean over the pictures of each unit's largest activation.
+        Mean over the pictures of each unit's largest activation; of several layers, one after the other.
     info : dict
         Data read and left out, the way it was computed, notes, seconds.
     """
 
     tally: Tally
     classes: Classes
-    units: int
+    units: tuple[int, ...]
     peaks: npt.NDArray[np.float64]
     info: dict[str, Any]
 
@@ -160,55 +160,53 @@ class _Work:
         self.cut: Cut | None = None
         self.classes: Classes | None = None
         self.tally: Tally | None = None
-        self.units = self.pictures = 0
-        self.peaks = np.zeros(0)
+        self.units: tuple[int, ...] = ()
+        self.peaks, self.pictures = np.zeros(0), 0
 
     def add(self, batch: Batch, chosen: npt.NDArray[np.int64]) -> None:
         """Run the network on some pictures of a batch, and replay everything on them."""
         pictures = self.net.prepare(batch.pictures[torch.from_numpy(chosen)])
-        cut = self.cut = self.cut or _cut(self.net, self.plan.layer, pictures)
+        cut = self.cut = self.cut or _cut(self.net, self.plan.layers, pictures)
         state = cut.front(pictures)
-        held = self.plan.holding.of(
-            state.activation, [batch.names[i] for i in chosen], [batch.hashes[i] for i in chosen]
-        )
+        hold = _Hold(self.plan, [batch.names[i] for i in chosen], [batch.hashes[i] for i in chosen])
         if self.tally is None:
-            self._start(state)
-            self.cut = _spot_checked(cut, state, pictures, self.plan, held)
+            self._start(cut, state)
+            self.cut = _spot_checked(cut, state, pictures, hold)
             state = state if self.cut is cut else self.cut.front(pictures)
         assert self.tally is not None
         assert self.classes is not None
         truth = np.array([self.classes.output_of[str(batch.classes[i])] for i in chosen])
         odd = np.array([batch.folds[i] % 2 == 1 for i in chosen])
         with evaluating(self.net.model):
-            self._count(self.cut, state, held, truth, odd)
+            self._count(self.cut, state, hold, truth, odd)
         self.pictures += len(chosen)
-        self.peaks += state.activation.double().flatten(2).amax(2).sum(0).cpu().numpy()
+        self.peaks += np.concatenate([peaks_of(self._said(self.cut, state)[layer]) for layer in self.plan.layers])
 
-    def _start(self, state: State) -> None:
-        outputs, self.units = state.output, state.activation.shape[1]
+    @staticmethod
+    def _said(cut: Cut, state: State) -> Mapping[str, Tensor]:
+        """What each layer says."""
+        return {**state.later, cut.layer: state.activation}
+
+    def _start(self, cut: Cut, state: State) -> None:
+        outputs, said = state.output, self._said(cut, state)
+        self.units = tuple(said[layer].shape[1] for layer in self.plan.layers)
         if outputs.ndim != 2 or outputs.shape[1] < 2:
             raise UnitlensError(
                 f"The network returns {' x '.join(map(str, outputs.shape))}; effects on predictions are measured where "
                 "it returns scores of classes, pictures x classes."
             )
-        outside = [unit for units in self.plan.sets or () for unit in units if not 0 <= unit < self.units]
-        if outside:
-            raise UnitlensError(
-                f"{shown(self.plan.layer)} has {self.units} units, 0 to {self.units - 1}; unit {outside[0]} is not "
-                "among them."
-            )
         self.classes = join_classes(self.data, self.net.classes, outputs.shape[1])
-        variants = self.units if self.plan.sets is None else len(self.plan.sets)
+        variants = self.units[0] if self.plan.sets is None else len(self.plan.sets)
         self.tally = Tally.start(variants, outputs.shape[1], self.plan.outcomes)
-        self.peaks = np.zeros(self.units)
+        self.peaks = np.zeros(sum(self.units))
 
-    def _count(self, cut: Cut, state: State, held: float | Tensor, truth: Ints, odd: npt.NDArray[np.bool_]) -> None:
+    def _count(self, cut: Cut, state: State, hold: "_Hold", truth: Ints, odd: npt.NDArray[np.bool_]) -> None:
         assert self.tally is not None
         own = torch.from_numpy(truth).to(state.output.device)
         before = state.output.argmax(1).cpu().numpy()
         self.tally.add_untouched(truth, before, odd)
         values = {name: values_of(outcome, state.output[None], own)[0] for name, outcome in self.plan.outcomes.items()}
-        for first, outputs in _variants(cut, state, self.plan.sets, held):
+        for first, outputs in _variants(cut, state, hold, self.plan.sets):
             self.tally.add_changes(first, truth, before, outputs.argmax(2).cpu().numpy(), odd)
             for name, outcome in self.plan.outcomes.items():
                 self.tally.sums[name].add(first, truth, values[name], values_of(outcome, outputs, own), odd)
@@ -218,10 +216,10 @@ class _Work:
         return {"replays": self.cut.replays, "reason": self.cut.reason or None}
 
 
-def _cut(net: Network, layer: str, pictures: Tensor) -> Cut:
+def _cut(net: Network, layers: Sequence[str], pictures: Tensor) -> Cut:
     size = " x ".join(map(str, pictures.shape[2:]))
     try:
-        return cut_network(net.model, layer, pictures[:3])
+        return cut_network(net.model, layers, pictures[:3])
     except UnitlensError:
         raise
     except Exception as error:  # whatever the network's own code raises
@@ -230,45 +228,72 @@ def _cut(net: Network, layer: str, pictures: Tensor) -> Cut:
         ) from error
 
 
-def _variants(
-    cut: Cut, state: State, sets: Sequence[Units] | None, held: float | Tensor
-) -> Iterator[tuple[int, Tensor]]:
+class _Hold(NamedTuple):
+    """What units are held at in some pictures."""
+
+    plan: Plan
+    names: Sequence[str]
+    hashes: Sequence[int]
+
+    def at(self, layer: str, activation: Tensor) -> float | Tensor:
+        """What all units of a layer are held at, given what it says to the pictures."""
+        return self.plan.holdings[self._place(layer)].of(activation, self.names, self.hashes)
+
+    def on(self, layer: str, held: Held, activation: Tensor, at: float | Tensor | None = None) -> Tensor:
+        """A copy of what a layer says to the pictures, with some of its units held."""
+        changed, some = activation.clone(), list(held[self._place(layer)])
+        if some:
+            at = self.at(layer, activation) if at is None else at
+            changed[:, some] = at[:, some] if isinstance(at, Tensor) else at
+        return changed
+
+    def changes(self, layer: str, sets: Sequence[Held]) -> Change:
+        """What `Cut.back` does to a further layer, for a set of units in each variant of the pictures."""
+        count = len(self.names)
+
+        def change(activation: Tensor, rows: range) -> Tensor:
+            own = sets[rows.start // count : rows.stop // count]
+            return torch.cat([self.on(layer, *pair) for pair in zip(own, torch.split(activation, count), strict=True)])
+
+        return change
+
+    def _place(self, layer: str) -> int:
+        return self.plan.layers.index(layer)
+
+
+def _variants(cut: Cut, state: State, hold: _Hold, sets: Sequence[Held] | None) -> Iterator[tuple[int, Tensor]]:
     """Outputs under intervention after intervention, (V, N, K), with the number of the first of them."""
+    at = hold.at(cut.layer, state.activation)
     if sets is None:
-        for swept in sweep(cut, state, held):
+        for swept in sweep(cut, state, at):
             yield swept.units.start, swept.outputs
         return
     count = len(state.activation)
     size = max(1, MEMORY // (count * max([*cut.sizes.values(), state.activation.nbytes // count])))
     for first in range(0, len(sets), size):
-        changed = torch.cat([_with(state.activation, units, held) for units in sets[first : first + size]])
-        outputs = cut.back(state, changed)
+        some = sets[first : first + size]
+        changed = torch.cat([hold.on(cut.layer, held, state.activation, at) for held in some])
+        outputs = cut.back(state, changed, {layer: hold.changes(layer, some) for layer in cut.later})
         yield first, outputs.reshape(-1, count, *outputs.shape[1:])
 
 
-def _with(activation: Tensor, units: Units, held: float | Tensor) -> Tensor:
-    """A copy of a layer's output with some units held."""
-    changed, some = activation.clone(), list(units)
-    if some:
-        changed[:, some] = held[:, some] if isinstance(held, Tensor) else held
-    return changed
-
-
-def _spot_checked(cut: Cut, state: State, pictures: Tensor, plan: Plan, held: float | Tensor) -> Cut:
+def _spot_checked(cut: Cut, state: State, pictures: Tensor, hold: _Hold) -> Cut:
     """Hold one intervention on one picture against the full network; where they differ, do full passes.
 
     With the check of `cut_network`, 8 passes of single pictures in all.
     """
     if not cut.replays:
         return cut
-    units = (int(state.activation.abs().flatten(2).sum((0, 2)).argmax()),) if plan.sets is None else plan.sets[-1]
+    sets = hold.plan.sets
+    held = sets[-1] if sets is not None else ((int(peaks_of(state.activation.abs()).argmax()),),)
+    last = _Hold(hold.plan, hold.names[-1:], hold.hashes[-1:])
     with evaluating(cut.model):
-        if plan.sets is None:
-            replayed = next(iter(sweep(cut, state, held, units=range(units[0], units[0] + 1)))).outputs[0, -1]
+        if sets is None:
+            unit, at = held[0][0], hold.at(cut.layer, state.activation)
+            replayed = next(iter(sweep(cut, state, at, units=range(unit, unit + 1)))).outputs[0, -1]
         else:
-            replayed = next(_variants(cut, state, [units], held))[1][0, -1]
-        own = held[-1:] if isinstance(held, Tensor) else held
-        with edit(cut.model, {cut.layer: lambda activation: _with(activation, units, own)}):
+            replayed = next(_variants(cut, state, hold, [held]))[1][0, -1]
+        with edit(cut.model, {layer: partial(last.on, layer, held) for layer in (cut.layer, *cut.later)}):
             full = cut.model(pictures[-1:])[0]
     off, largest = float((replayed - full).abs().amax()), float(full.abs().amax())
     if off <= TOLERANCE.get(full.dtype, 2e-2) * largest:
@@ -276,6 +301,8 @@ def _spot_checked(cut: Cut, state: State, pictures: Tensor, plan: Plan, held: fl
     return Cut(
         cut.model,
         cut.layer,
-        f"Every intervention at {shown(cut.layer)} takes a full pass of the network, as replaying only what lies "
-        f"behind the layer is off by {off:.3g} on a picture of this run, where the largest output is {largest:.3g}.",
+        cut.later,
+        f"Every intervention at {' and '.join(map(shown, (cut.layer, *cut.later)))} takes a full pass of the network, "
+        f"as replaying only what lies behind the layer is off by {off:.3g} on a picture of this run, where the largest "
+        f"output is {largest:.3g}.",
     )

@@ -1,8 +1,9 @@
 """Compute what lies in front of a layer once, and replay only what lies behind it, for any number of interventions."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -40,7 +41,7 @@ class Swept(NamedTuple):
     outputs: Tensor
 
 
-def cut_network(model: nn.Module, layer: str, pictures: Tensor) -> Cut:
+def cut_network(model: nn.Module, layers: str | Sequence[str], pictures: Tensor) -> Cut:
     """Cut a network at the output of a layer, so that only what lies behind it has to be replayed.
 
     The tail is found by tracing with torch.fx, and is trusted after a check: on two of the pictures, with units
@@ -52,8 +53,8 @@ def cut_network(model: nn.Module, layer: str, pictures: Tensor) -> Cut:
     ----------
     model : nn.Module
         Takes a batch of pictures, returns one tensor with a row for each.
-    layer : str
-        A layer's name, as `unitlens.layers` tells.
+    layers : str or sequence of str
+        A layer's name, as `unitlens.layers` tells. Of several, the cut is at the one that is called first.
     pictures : Tensor, (N, 3, height, width)
         Real ones, as the network takes them; 3 serve best, one will do.
 
@@ -68,26 +69,31 @@ def cut_network(model: nn.Module, layer: str, pictures: Tensor) -> Cut:
         network's output does not depend on it, or is not one tensor.
     """
     model = uncompiled(model)
-    place = find_layers(model, layer)[0]
+    named = find_layers(model, layers)
     pictures = pictures[torch.arange(3, device=pictures.device) % len(pictures)]
     with evaluating(model):
-        expected, changed = _full_pass_with_changes(model, place, pictures[:2])
+        expected, changed = _full_pass_with_changes(model, named, pictures[:2])
+        order = list(changed)
+        places = sorted(named, key=lambda place: order.index(place.given))
+        first, *later = (place.given for place in places)
         reasons = []
         for fine in (True, False):
             try:
-                if place.item is not None:
+                if any(place.item is not None for place in places):
                     raise Untraceable("only one tensor of what the layer returns is meant")
-                split = split_network(model, place.module, place.call or 0, fine=fine)
-                return _checked(Cut(model, layer, "", split), pictures, changed, expected)
+                split = split_network(model, [(place.module, place.call or 0) for place in places], fine=fine)
+                return _checked(Cut(model, first, tuple(later), split=split), pictures, changed[first], expected)
             except Untraceable as error:
                 reasons.append(str(error))
-            except Independent:
+            except Independent as error:
                 raise UnitlensError(
-                    f"The output of the network does not depend on what {shown(layer)} returns, so nothing can be "
-                    "learned by changing it; choose a layer that the output is computed from."
+                    f"The output of the network does not depend on what {shown(places[error.which].given)} returns, so "
+                    "nothing can be learned by changing it; choose a layer that the output is computed from."
                 ) from None
-    reason = f"Every intervention at {shown(layer)} takes a full pass of the network, as {reasons[-1]}."
-    return Cut(model, layer, reason)
+    at = " and ".join(map(shown, (first, *later)))
+    return Cut(
+        model, first, tuple(later), f"Every intervention at {at} takes a full pass of the network, as {reasons[-1]}."
+    )
 
 
 def sweep(
@@ -158,33 +164,44 @@ def _held(activation: Tensor, values: float | Tensor) -> Tensor:
         ) from None
 
 
-def _full_pass_with_changes(model: nn.Module, place: Place, pictures: Tensor) -> tuple[Tensor, Tensor]:
-    """Run the full network, with units changed in the first picture; return the output and the changed activation."""
-    seen: list[Tensor] = []
+def _full_pass_with_changes(
+    model: nn.Module, places: Sequence[Place], pictures: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Run the full network, with units of all layers changed in the first picture.
 
-    def change(activation: Tensor) -> Tensor:
+    Returns its output, and the changed activations, in the order in which the layers were called.
+    """
+    seen: dict[str, Tensor] = {}
+
+    def change(layer: str, activation: Tensor) -> Tensor:
         if activation.ndim < 2:
-            raise UnitlensError(f"{shown(place.given)} returns {tuple(activation.shape)}, which has no units.")
-        activation[0, ::2] = 0
-        activation[0, 1::2] *= 1.5
-        seen.append(activation.clone())
-        return activation
+            raise UnitlensError(f"{shown(layer)} returns {tuple(activation.shape)}, which has no units.")
+        seen[layer] = _changed(activation)
+        return seen[layer]
 
-    with edit(model, {place.given: change}):
+    with edit(model, {place.given: partial(change, place.given) for place in places}):
         output = model(pictures)
     if not isinstance(output, Tensor) or output.shape[:1] != pictures.shape[:1]:
         raise UnitlensError(
             f"The network returns a {type(output).__name__}, not one tensor with a row for each picture; "
             "wrap it in a module that returns such a tensor."
         )
-    return output, seen[0]
+    return output, seen
+
+
+def _changed(activation: Tensor, rows: range = range(1)) -> Tensor:
+    """A copy of a layer's output with units changed in the first picture."""
+    changed = activation.clone()
+    changed[0, ::2] = 0
+    changed[0, 1::2] *= 1.5
+    return changed
 
 
 def _checked(cut: Cut, pictures: Tensor, changed: Tensor, expected: Tensor) -> Cut:
     """Learn how a split's values grow with the number of pictures, then hold it against the full network."""
     try:
         cut, state = _measured(cut, pictures)
-        replayed = cut.back(state, torch.cat([changed, state.activation]))
+        replayed = cut.back(state, torch.cat([changed, state.activation]), dict.fromkeys(cut.later, _changed))
         _compare(replayed, torch.cat([expected, state.output]), "the replayed outputs")
         loud = float(state.activation.abs().amax()) + 1
         for unit in {0, changed.shape[1] // 2, changed.shape[1] - 1}:

@@ -1,10 +1,10 @@
-"""Finding what lies behind a layer: the network as a list of steps, split at the layer's output."""
+"""Finding what lies behind a layer, or several: the network as a list of steps, split at the first one's output."""
 
 import copy
 import inspect
 import operator
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -15,13 +15,19 @@ from torch.fx.node import map_arg
 Values = dict[fx.Node, Any]
 """What each step gave, by its node."""
 
+_NO_EDITS: Mapping[fx.Node, Callable[[Any], Any]] = {}
+
 
 class Untraceable(Exception):
     """The network cannot be split by tracing; the text says why."""
 
 
 class Independent(Exception):
-    """The network's output does not depend on what the layer returns."""
+    """The network's output does not depend on what a layer returns; `which` of those that were given, from 0."""
+
+    def __init__(self, which: int = 0) -> None:
+        super().__init__(which)
+        self.which = which
 
 
 class Step(NamedTuple):
@@ -53,6 +59,8 @@ class Split(NamedTuple):
         What the layer returns.
     place : fx.Node
         The same place behind the cut: what stands here is what the tail sees.
+    later : tuple of fx.Node
+        Such places of further layers, in the order in which those were given: steps of the tail.
     crossing : tuple of fx.Node
         Everything else that the tail needs from the front, in the order of the network.
     output : fx.Node
@@ -64,26 +72,26 @@ class Split(NamedTuple):
     pictures: fx.Node
     before: fx.Node
     place: fx.Node
+    later: tuple[fx.Node, ...]
     crossing: tuple[fx.Node, ...]
     output: fx.Node
     front: tuple[Step, ...]
     tail: tuple[Step, ...]
 
 
-def split_network(model: nn.Module, layer: nn.Module, call: int, *, fine: bool = True) -> Split:
+def split_network(model: nn.Module, layers: Sequence[tuple[nn.Module, int]], *, fine: bool = True) -> Split:
     """Split a network at the output of one call of one of its layers.
 
     Parameters
     ----------
     model : nn.Module
         In eval mode. Traced with torch.fx (Reed et al., MLSys 2022); nothing is computed, nothing is written to it.
-    layer : nn.Module
-        One of its modules, itself.
-    call : int
-        Which of the layer's calls in one pass, from 0.
+    layers : sequence of (nn.Module, int)
+        Of its modules, the one to split at, and which of its calls in one pass, from 0. Further ones, which are called
+        after it, are places in the tail.
     fine : bool
         Look into every module that is not torch's own, so that the tail is seen in single operations; else only into
-        the modules that contain the layer, so that whatever the others do stays theirs.
+        the modules that contain a layer, so that whatever the others do stays theirs.
 
     Returns
     -------
@@ -92,27 +100,32 @@ def split_network(model: nn.Module, layer: nn.Module, call: int, *, fine: bool =
     Raises
     ------
     Untraceable
-        Where tracing fails, does not meet the layer, or does not end in one value.
+        Where tracing fails, does not meet a layer, or does not end in one value.
     Independent
-        Where the output does not depend on what the layer returns.
+        Where the output does not depend on what a layer returns.
     """
-    tracer = _Tracer(layer, call, fine)
+    tracer = _Tracer(layers, fine)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             graph = tracer.trace(_OneInput(model))
     except Exception as error:  # whatever a forward may do when it is given a proxy for a tensor
         raise Untraceable(f"torch.fx cannot trace the network ({_first_line(error)})") from error
-    if tracer.place is None:
-        raise Untraceable(f"torch.fx met {tracer.calls} calls of the layer")
+    for layer, call in layers:
+        if (layer, call) not in tracer.places:
+            raise Untraceable(f"torch.fx met {tracer.calls[layer]} calls of the layer")
     _read_results_of_inplace_steps(graph, tracer.root)
-    return _halves(graph, tracer.root, tracer.place)
+    return _halves(graph, tracer.root, [tracer.places[layer] for layer in layers])
 
 
-def run(steps: Iterable[Step], values: Values) -> None:
-    """Run steps, adding what each gives to ``values`` and dropping what no later step needs."""
+def run(steps: Iterable[Step], values: Values, edits: Mapping[fx.Node, Callable[[Any], Any]] = _NO_EDITS) -> None:
+    """Run steps, adding what each gives to ``values`` and dropping what no later step needs.
+
+    What the steps of ``edits`` give is first replaced by what its function returns for it.
+    """
     for step in steps:
-        values[step.node] = apply(step, values.__getitem__)
+        value = apply(step, values.__getitem__)
+        values[step.node] = edits[step.node](value) if step.node in edits else value
         for node in step.done:
             values.pop(node, None)
 
@@ -145,34 +158,35 @@ class _OneInput(nn.Module):
 
 
 class _Tracer(fx.Tracer):
-    """Traces a network and marks the output of one call of one layer."""
+    """Traces a network and marks the outputs of some calls of its layers."""
 
-    def __init__(self, layer: nn.Module, call: int, fine: bool) -> None:
+    def __init__(self, layers: Sequence[tuple[nn.Module, int]], fine: bool) -> None:
         super().__init__(param_shapes_constant=True)
-        self.layer, self.call, self.fine = layer, call, fine
-        self.calls = 0
-        self.place: fx.Node | None = None
+        self.layers, self.fine = layers, fine
+        self.calls = {layer: 0 for layer, _ in layers}
+        self.places: dict[tuple[nn.Module, int], fx.Node] = {}
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Say whether a module stays one step: never where the layer is inside it."""
-        if any(inner is self.layer for inner in m.modules() if inner is not m):
+        """Say whether a module stays one step: never where a layer is inside it."""
+        if any(inner in self.calls for inner in m.modules() if inner is not m):
             return False
         return not self.fine or super().is_leaf_module(m, module_qualified_name)
 
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Trace the call of a module; where it is the layer's, its readers read the marked place instead."""
+        """Trace the call of a module; where it is a layer's, its readers read the marked place instead."""
         result = super().call_module(m, forward, args, kwargs)
-        if m is not self.layer:
+        if m not in self.calls:
             return result
-        self.calls += 1
-        if self.calls - 1 != self.call:
+        call = m, self.calls[m]
+        self.calls[m] += 1
+        if call not in self.layers:
             return result
         if not isinstance(result, fx.Proxy):
             raise TypeError(f"the layer returns a {type(result).__name__}, not one tensor")
         marked = self.create_proxy("call_function", _place, (result,), {})
-        self.place = marked.node
+        self.places[call] = marked.node
         return marked
 
 
@@ -231,18 +245,20 @@ def _inplace_argument(node: fx.Node) -> Any:
     return given.get("inplace")
 
 
-def _halves(graph: fx.Graph, root: nn.Module, place: fx.Node) -> Split:
-    """Sort the steps that the output needs into those behind the place and the others."""
+def _halves(graph: fx.Graph, root: nn.Module, places: Sequence[fx.Node]) -> Split:
+    """Sort the steps that the output needs into those behind a place and the others."""
     result = graph.output_node().args[0]
     if not isinstance(result, fx.Node):
         raise Untraceable(f"the network returns a {type(result).__name__}, not one value")
-    needed = _ancestors(result) | _ancestors(place)
-    behind: set[fx.Node] = {place}
+    needed = _ancestors(result)
+    for which, marked in enumerate(places):
+        if marked not in needed:
+            raise Independent(which)
+    place = places[0]
+    behind: set[fx.Node] = set(places)
     for node in graph.nodes:
         if behind.intersection(node.all_input_nodes):
             behind.add(node)
-    if result not in behind:
-        raise Independent
     steps = [node for node in graph.nodes if node in needed and node.op != "placeholder" and node is not place]
     tail = [node for node in steps if node in behind]
     front = [node for node in steps if node not in behind]
@@ -255,6 +271,7 @@ def _halves(graph: fx.Graph, root: nn.Module, place: fx.Node) -> Split:
         pictures,
         before,
         place,
+        tuple(places[1:]),
         crossing,
         result,
         _steps(front, kept, lambda node: _in_front(node, root)),
