@@ -31,6 +31,18 @@ METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 }
 """Each method, the class of ``captum.attr`` that computes it, and the arguments it is called with."""
 
+AGREEMENT_COLUMNS = {
+    "layer": "the layer's name",
+    "method": "activation_x_gradient, conductance or internal_influence",
+    "class": "the class whose output is attributed",
+    "pictures": "how many pictures of the class",
+    "spearman": "rank correlation, over units, of what the method credits them with and what their removal costs",
+    "overlap": "share of the most important units by the one that are among the most important by the other",
+    "top": "how many units those are",
+    "chance": "the overlap of units drawn at random",
+}
+"""Name and meaning of every column of ``effects.attributions.csv``, in its order."""
+
 
 class Attributions(NamedTuple):
     """What captum credits units with, summed over positions, as a mean over each class's own pictures.
@@ -142,23 +154,48 @@ def agreement(found: Attributions, effects: Effects, *, measure: str = "logit", 
     UnitlensError
         If the classes are not those of the effects.
     """
+    return over_classes(agreement_by_class(found, effects, measure=measure, top=top))
+
+
+def agreement_by_class(
+    found: Attributions, effects: Effects, *, measure: str = "logit", top: int = 20
+) -> "pd.DataFrame":
+    """Say the same of each class: a row a method and class, with the columns of `AGREEMENT_COLUMNS`.
+
+    Parameters
+    ----------
+    found, effects, measure, top
+        As for `agreement`.
+
+    Raises
+    ------
+    UnitlensError
+        If the classes, or the units, are not those of the effects.
+    """
     import pandas as pd
 
     if found.classes != effects.classes:
         raise UnitlensError("The attributions and the effects are of different classes: use the same pictures.")
-    loss, rows = -effects.effect(measure), []
-    few = min(top, len(loss))
+    exact = effects.estimate(measure)
+    few, rows = min(top, len(exact.effect)), []
     for method, credit in found.by_method.items():
-        each = [spearman(credit[:, c], loss[:, c]) for c in range(loss.shape[1])]
-        overlap = [_overlap(credit[:, c], loss[:, c], few) for c in range(loss.shape[1])]
-        rows.append(
-            {
-                **{"method": method, "spearman": float(np.mean(each)), "spearman_low": float(np.min(each))},
-                **{"spearman_high": float(np.max(each)), "overlap": float(np.mean(overlap)), "top": few},
-                "chance": few / len(loss),
-            }
-        )
-    return pd.DataFrame(rows)
+        if credit.shape != exact.effect.shape:
+            raise UnitlensError(
+                f"captum credits {len(credit)} units of {effects.layer}, which has {len(exact.effect)}: its output is "
+                "not laid out as units first, and attributions cannot be compared."
+            )
+        for column, name in enumerate(found.classes):
+            own, loss = credit[:, column], -exact.effect[:, column]
+            told = [effects.layer, method, name, int(exact.pictures[0, column])]
+            rows.append([*told, spearman(own, loss), _overlap(own, loss, few), few, few / len(loss)])
+    return pd.DataFrame(rows, columns=list(AGREEMENT_COLUMNS))
+
+
+def over_classes(by_class: "pd.DataFrame") -> "pd.DataFrame":
+    """Take the mean over classes of what `agreement_by_class` says: the table of `agreement`."""
+    own = by_class.groupby("method", sort=False)
+    spearmans = own["spearman"].agg(spearman="mean", spearman_low="min", spearman_high="max")
+    return spearmans.join(own[["overlap", "top", "chance"]].mean().astype({"top": int})).reset_index()
 
 
 def spearman(one: Floats, other: Floats) -> float:
@@ -208,7 +245,9 @@ def _method(name: str, model: nn.Module, module: nn.Module) -> Callable[[Tensor,
     method = getattr(captum.attr, kind)(model, module)
 
     def compute(pictures: Tensor, own: Tensor) -> Tensor:
-        found = method.attribute(pictures, target=own, **arguments)
+        # two steps at a time, the fewest that conductance takes: else all of a batch stand in memory at once
+        steps = {"internal_batch_size": 2 * len(pictures)} if "n_steps" in arguments else {}
+        found = method.attribute(pictures, target=own, **arguments, **steps)
         result: Tensor = found[0] if isinstance(found, tuple) else found
         return result.detach()
 
