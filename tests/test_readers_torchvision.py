@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ from torchvision.transforms import v2
 import unitlens as ul
 from tests import layouts
 from tests.coloured import blocks
-from unitlens.readers import DOWNLOADS, download, downloads, from_torchvision
+from unitlens.pictures import UnreadableError
+from unitlens.readers import DOWNLOADS, downloads, from_torchvision
 
 PICTURES = [blocks(seed) for seed in range(4)]
 
@@ -160,31 +163,121 @@ def test_names_that_are_not_unique_become_numbers(tmp_path):
     assert from_torchvision(dataset).names == ("000000", "000001", "000002", "000003")
 
 
-def test_a_download_says_its_size_first(tmp_path, monkeypatch):
-    said = []
+@pytest.fixture
+def fetches(monkeypatch, capsys):
+    """Torchvision's download replaced: files in the layout of the archive appear, once the size was said."""
+    from torchvision.datasets import oxford_iiit_pet
+    from torchvision.datasets import voc as module
 
-    def stand_in(root, *, download, **options):
-        assert download
-        assert "2.0 GB" in said[0]
-        assert options == {"year": "2012", "image_set": "trainval"}
-        layouts.voc(tmp_path / "new" / "VOCdevkit" / "VOC2012", PICTURES)
-        return datasets.VOCSegmentation(root, **options)
+    fetched = []
 
-    monkeypatch.setattr(downloads, "_dataset", lambda name: {"VOCSegmentation": stand_in}[name])
-    data = download("voc2012", tmp_path / "new", tell=said.append)
-    assert len(data) == 4
-    assert len(ul.open_data(tmp_path / "new")) == 4  # found again where it was put
+    def of_voc(url, root, *, filename, md5):
+        said = capsys.readouterr().err
+        fetched.append((filename, said))
+        layouts.voc(Path(root) / "VOCdevkit" / "VOC2012", PICTURES)
+
+    def of_pets(url, download_root, md5):
+        fetched.append((url, capsys.readouterr().err))
+        if "images" in url:
+            pets(Path(download_root).parent, "segmentation")
+
+    monkeypatch.setattr(module, "download_and_extract_archive", of_voc)
+    monkeypatch.setattr(oxford_iiit_pet, "download_and_extract_archive", of_pets)
+    return fetched
+
+
+def test_a_data_set_by_name_is_not_downloaded_unasked(shell, fetches, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    said = shell("check", "torchvision:voc2012")
+    assert (said.code, said.out, fetches) == (2, "", [])
+    assert said.err == (
+        f"unitlens: torchvision:voc2012 is not in {tmp_path}/cache/unitlens/data/voc2012: add --download "
+        "(download=True) to have torchvision download it there (about 2.0 GB, and as much again unpacked), or say "
+        "where it is with --data-root (root=).\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_download_says_its_size_first_and_happens_once(shell, fetches, sees, tmp_path):
+    how = ("--data", "torchvision:voc2012", "--data-root", "there", "--no-evidence", "--exemplars", 0)
+    said = shell("dissect", *sees, *how, "--download")
+    assert said.code == 0, said.err
+    ((archive, before),) = fetches
+    assert archive == "VOCtrainval_11-May-2012.tar"
+    assert before == (
+        "unitlens: downloading voc2012 (about 2.0 GB, and as much again unpacked) into there with torchvision's "
+        "VOCSegmentation\n"
+    )
+    assert ul.open_run("run").table()["concept"][:2].tolist() == layouts.VOC_NAMES[:2]
+    told = json.loads(Path("run/run.json").read_text())["data"]
+    assert (told["source"], told["opened"], told["pictures"]) == ("torchvision:voc2012", {"root": "there"}, 4)
+    assert shell("dissect", *sees, *how, "--download", "--out", "again").code == 0
+    assert shell("dissect", *sees, *how, "--out", "and again", "--split", "val").code == 0
+    assert ul.open_run("and again").info["data"]["pictures"] == 1
+    assert len(fetches) == 1
+    assert shell("audit", "run", "--noise", 0, "--quiet").err.count("Only what the counts of the run tell") == 0
+    assert len(ul.open_data("there")) == 4  # its layout is recognised where it was put
+
+
+def test_what_a_broken_download_left_is_not_the_data_set(fetches, tmp_path):
+    data = ul.open_data("torchvision:pets", root=tmp_path, download=True)
+    assert (len(data), len(fetches), data.source) == (4, 2, "torchvision:pets")
+    assert {concept.name for concept in data.concepts} == {"cat", "dog"}
+    assert "downloading pets (about 0.8 GB" in fetches[0][1]
+    next((tmp_path / "oxford-iiit-pet" / "images").glob("*.jpg")).unlink()
+    with pytest.raises(ul.UnitlensError, match=r"torchvision:pets is not in .*: add --download"):
+        ul.open_data("torchvision:pets", root=tmp_path)
+    with pytest.raises(
+        ul.UnitlensError, match=r"pets lies in .* in part, and torchvision does not fetch it anew: remove"
+    ):
+        ul.open_data("torchvision:pets", root=tmp_path, download=True)
+    shutil.rmtree(tmp_path / "oxford-iiit-pet")
+    assert len(ul.open_data("torchvision:pets", root=tmp_path, download=True)) == 4
+
+
+def test_a_picture_that_went_missing_is_left_out(tmp_path):
+    dataset = voc(tmp_path)
+    data = from_torchvision(dataset)
+    Path(dataset.images[1]).unlink()
+    with pytest.raises(
+        UnreadableError, match=r"2007_000001\.jpg of torchvision.datasets.VOCSegmentation cannot be read"
+    ):
+        data[1]
 
 
 def test_downloads_that_fail(tmp_path, monkeypatch):
-    def broken(root, **options):
-        raise OSError("no route to host")
+    def broken(root, *, download=False, **options):
+        raise OSError("no route to host" if download else "no such file")
 
     monkeypatch.setattr(downloads, "_dataset", lambda name: broken)
     with pytest.raises(ul.UnitlensError, match=r"pets could not be downloaded into .* \(OSError: no route to host\)"):
-        download("pets", tmp_path, tell=lambda text: None)
-    with pytest.raises(ul.UnitlensError, match=r"Nothing called 'voc2021' .* \(did you mean voc2012\?\); voc2012, voc"):
-        download("voc2021", tmp_path, tell=lambda text: None)
+        ul.open_data("torchvision:pets", root=tmp_path, download=True)
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "sentence"),
+    [
+        (
+            "torchvision:voc2021",
+            {},
+            r"no torchvision:voc2021 \(did you mean voc2012\?\); there are torchvision:voc2012, ",
+        ),
+        ("torchvision:kitti", {"split": "val"}, "torchvision:kitti has no split 'val'; it has none at all"),
+        ("torchvision:pets", {"split": "val"}, "torchvision:pets has no split 'val'; it has trainval, test"),
+        ("torchvision:pets", {"format": "voc"}, "is read by torchvision: leave --data-format"),
+        ("voc2012", {"download": True}, "no folder voc2012; torchvision's data set is called torchvision:voc2012"),
+        (
+            ".",
+            {"download": True},
+            r"--download \(download=\) is for data sets by name, such as torchvision:voc2012; \. is",
+        ),
+        (".", {"root": "there"}, r"--data-root \(root=\) is for data sets by name"),
+    ],
+)
+def test_names_and_options_that_do_not_fit(source, options, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ul.UnitlensError, match=sentence):
+        ul.open_data(source, **options)
 
 
 def test_every_download_is_a_data_set_that_can_be_read():

@@ -10,7 +10,7 @@ from tests import layouts
 from tests.coloured import COLOURS, blocks
 from unitlens.readers import pictures_only
 from unitlens.segmenters import Segmenter, ceilings, segmenter
-from unitlens.segments import scaled, table_of, to_segments
+from unitlens.segments import read_labels, scaled, table_of, to_segments
 from unitlens.stacking import ConceptSource, with_concepts
 
 NAMES = [None, "red", "green", "blue"]
@@ -191,16 +191,24 @@ def test_a_network_of_a_file(tmp_path):
     ("model", "options", "sentence"),
     [
         ("resnet18", {"weights": "none"}, "resnet18 does not label pixels; of torchvision's networks these do: "),
-        ("lraspp_mobilenet_v3_large", {}, "lraspp_mobilenet_v3_large without weights would be untrained"),
-        (Nearest(), {"labels": None}, "Nearest does not say what its classes are called: give labels"),
+        (
+            "lraspp_mobilenet_v3_large",
+            {},
+            "large without weights would be untrained: ask .* --segmenter-weights DEFAULT",
+        ),
+        (Nearest(), {"labels": None}, "Nearest does not say what its classes are called: give --segmenter-labels FILE"),
         (3, {}, "A int cannot label pixels: give a network, its name, or a function"),
         (Nearest(), {"confidence": 1.5}, "confidence is 1.5; it lies between 0 and 1"),
         (Nearest(), {"size": 0}, "size is 0; it is a number of pixels, 1 or more"),
-        (Nearest(), {"labels": "red"}, "labels is 'red'; it is a name for each class"),
+        (Nearest(), {"labels": "red"}, "The labels in red cannot be read: No such file"),
         (Nearest(), {"labels": [None, "background"]}, "it is a name for each class"),
         (Nearest(), {"labels": ["red", "red"]}, "Two classes are called 'red'"),
         (Nearest(), {"labels": {70_000: "red"}}, "has a class of number 70000; at most 65533 can be"),
-        ("hf:somebody/something", {"weights": "file.pt"}, "lie beside its configuration: leave --weights out"),
+        (
+            "hf:somebody/something",
+            {"weights": "file.pt"},
+            "lie beside its configuration: leave --segmenter-weights out",
+        ),
     ],
 )
 def test_what_is_no_segmenter(model, options, sentence):
@@ -220,6 +228,98 @@ def test_what_is_no_segmenter(model, options, sentence):
 def test_strange_answers(output, told):
     with pytest.raises(ul.UnitlensError, match=f"A segmenter returned {told}"):
         to_segments(output)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("names.json", '["background", null, "red", "green"]'),
+        ("names.json", '{"2": "red", "3": "green"}'),
+        ("config.json", '{"model_type": "x", "id2label": {"0": "background", "2": "red", "3": "green"}}'),
+        ("names.csv", "number,name\n3,green\n2,red\n"),
+        ("names.csv", "name,colour,ID\ngreen,x,3\nred,y,2\nvoid,z,7\n"),
+        ("names.txt", "background\n\nred\n green\n"),
+    ],
+)
+def test_a_table_of_labels_is_read(name, text, tmp_path):
+    (tmp_path / name).write_text(text)
+    assert table_of(read_labels(tmp_path / name)) == {2: "red", 3: "green"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a.json", "{"), ("a.json", "3"), ("a.json", '{"x": "y"}'), ("a.csv", "a,b\n1,2\n"), ("a.csv", "")],
+)
+def test_what_is_no_table_of_labels(name, text, tmp_path):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ul.UnitlensError, match=r"a\.\w+ is no table of labels: give a \.json list or names by number"):
+        read_labels(tmp_path / name)
+
+
+SEGMENTER = """
+import pathlib
+import torch
+
+class Colours(torch.nn.Module):
+    def forward(self, pictures):
+        with open(pathlib.Path(__file__).parent / "calls", "a") as file:
+            file.write(".")
+        return HELPER(pictures)
+
+def HELPER(pictures):
+    return torch.cat([torch.full_like(pictures[:, :1], 0.55), pictures], 1) * 9
+"""
+
+
+@pytest.fixture
+def own_segmenter(tmp_path):
+    """A network in a file of the user's: the brightest colour, if it is bright."""
+    (tmp_path / "own.py").write_text(SEGMENTER)
+    (tmp_path / "names.txt").write_text("background\nred\ngreen\nblue\n")
+    photos(tmp_path / "photos", count=6)
+    (tmp_path / "calls").write_text("")
+    return lambda: len((tmp_path / "calls").read_text())
+
+
+OWN = ("--data", "photos", "--concepts", "segmenter:own.py:Colours", "--segmenter-labels", "names.txt")
+
+
+def test_a_segmenter_from_the_shell(own_segmenter, shell, sees, tmp_path):
+    how = (*OWN, "--segmenter-category", "found", "--segmenter-cache", "kept", "--confidence", 0.5, "--no-evidence")
+    said = shell("dissect", *sees, *how, "--out", "run")
+    assert said.code == 0, said.err
+    table = ul.open_run("run").table()
+    assert table["concept"][:3].tolist() == ["red", "green", "blue"]
+    assert set(table["category"][:3]) == {"found"}
+    assert (own_segmenter(), len(list((tmp_path / "kept").rglob("*.png")))) == (6, 6)
+    said = shell("audit", "run", "--noise", 0, "--quiet")  # opens the same data, with what was kept
+    assert (said.code, own_segmenter()) == (0, 6)
+    assert "Only what the counts" not in said.err
+    assert shell("dissect", *sees, *how, "--segmenter-size", 16, "--out", "again").code == 0
+    assert own_segmenter() == 12
+    assert shell("dissect", *sees, *how[:-3], "--out", "less", "--no-evidence").code == 0
+    assert own_segmenter() == 18  # another confidence
+    (tmp_path / "own.py").write_text(SEGMENTER.replace("0.55", "0.45"))
+    assert shell("dissect", *sees, *how, "--out", "other").code == 0
+    assert own_segmenter() == 24  # what a function in the network's file says counts
+    assert shell("dissect", *sees, *how, "--segmenter-cache", "none", "--out", "none").code == 0
+    assert own_segmenter() == 30
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (OWN[:4], "own.py:Colours does not say what its classes are called: give --segmenter-labels FILE"),
+        ((*OWN[:2], "--confidence", 0.3), "confidence is said of a segmenter, and there is none: add --concepts seg"),
+        ((*OWN, "--segmenter-size", 0), "0 is not in the range x>=1"),
+        ((*OWN[:5], "none.txt"), "The labels in none.txt cannot be read: No such file or directory"),
+    ],
+)
+def test_what_the_shell_says_of_segmenters(arguments, sentence, own_segmenter, shell, sees):
+    said = shell("dissect", *sees, *arguments)
+    assert said.code == 2
+    assert sentence in said.err
+    assert said.err.count("\n") == 1
 
 
 def test_names_that_mean_nothing():
@@ -303,6 +403,22 @@ def test_hugging_face_semantic(segformer, tmp_path):
     assert len(list(tmp_path.rglob("*.png"))) == 1
 
 
+def test_hugging_face_from_the_shell_at_another_size(segformer, shell, sees, tmp_path, monkeypatch):
+    photos(tmp_path / "photos")
+    how = ("--data", "photos", "--concepts", f"segmenter:hf:{segformer}", "--segmenter-cache", "kept", "--no-evidence")
+    monkeypatch.chdir(tmp_path)
+    assert shell("dissect", *sees, *how, "--out", "a").code == 0
+    assert {c["name"] for c in ul.open_run("a").info["data"]["concepts"]} == {"wall", "sky", "tree"}
+    assert shell("dissect", *sees, *how, "--out", "b", "--segmenter-size", 64).code == 0
+    assert len(list((tmp_path / "kept").rglob("*.png"))) == 6
+    picture = blocks(0)[0]
+    sides = {
+        size: segmenter(f"hf:{segformer}", size=size, cache=None).planes(picture, "")["object"][0].shape
+        for size in (None, 64)
+    }
+    assert sides == {None: (8, 8), 64: (16, 16)}
+
+
 def test_hugging_face_masks_are_summed_as_its_own_processor_does(tmp_path):
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
@@ -343,7 +459,9 @@ def test_hugging_face_masks_are_summed_as_its_own_processor_does(tmp_path):
 
 def test_hugging_face_downloads_nothing_unasked(tmp_path, monkeypatch):
     pytest.importorskip("transformers")
-    with pytest.raises(ul.UnitlensError, match=r"hf:.* could not be loaded \(.*\); --weights DEFAULT .* downloads it"):
+    with pytest.raises(
+        ul.UnitlensError, match=r"hf:.* could not be loaded \(.*\); --segmenter-weights DEFAULT .* down"
+    ):
         segmenter("hf:nobody-at-all/nothing-there", cache=None)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ul.UnitlensError, match=r"hf:.*empty could not be loaded"):

@@ -20,7 +20,7 @@ def predictor(
 ) -> Predictor:
     """Whatever a segmenter can be made of, as a `Predictor`; see `unitlens.segmenters.segmenter`."""
     if isinstance(model, str) and model.startswith("hf:"):
-        return hugging_face(model.removeprefix("hf:"), weights=weights, labels=labels, device=device)
+        return hugging_face(model.removeprefix("hf:"), weights=weights, labels=labels, size=size, device=device)
     if isinstance(model, str) and _zoo_name(model) in zoo_names():
         return _torchvision(model, weights=weights, labels=labels, size=size, seed=seed, device=device)
     title = model if isinstance(model, str) else getattr(model, "__name__", type(model).__name__)
@@ -30,7 +30,8 @@ def predictor(
         raise UnitlensError(f"A {type(model).__name__} cannot label pixels: give a network, its name, or a function.")
     if labels is None:
         raise UnitlensError(
-            f"{title} does not say what its classes are called: give labels, a name for each (None for nothing)."
+            f"{title} does not say what its classes are called: give --segmenter-labels FILE (labels=), a "
+            "name for each, None for nothing."
         )
     run, fingerprint = _runner(model, size)
     return Predictor(run, table_of(labels), title, fingerprint)
@@ -59,8 +60,14 @@ def _torchvision(
     if zoo_names()[_zoo_name(name)] != "torchvision.models.segmentation":
         known = ", ".join(k for k, family in zoo_names().items() if family == "torchvision.models.segmentation")
         raise UnitlensError(f"{name} does not label pixels; of torchvision's networks these do: {known}.")
+    if weights is None:
+        raise UnitlensError(
+            f"The segmenter {name} without weights would be untrained: ask for torchvision's with --segmenter-weights "
+            "DEFAULT (downloaded), give a file, or say none if untrained is what you want (weights= in Python)."
+        )
     net = load(_zoo_name(name), weights=weights, seed=seed, device=device)
-    said = models.get_model_weights(_zoo_name(name)).DEFAULT
+    entries = models.get_model_weights(_zoo_name(name))
+    said = entries[str(weights)] if str(weights) in entries.__members__ else entries.DEFAULT
     names = labels if labels is not None else said.meta["categories"]
     side = size or int(said.transforms().resize_size[0])
     run = partial(run_module, module=net.model, normalise=net.preprocessing.normalise, size=side)

@@ -17,7 +17,7 @@ from unitlens.concepts import Concept, Data
 from unitlens.errors import UnitlensError
 from unitlens.pictures import Fit, UnreadableError, read_label_map
 from unitlens.predictors import predictor
-from unitlens.segments import Labels, Predictor
+from unitlens.segments import Labels, Predictor, read_labels
 
 NOT_JUDGED = 65535
 _FORMAT = "1"  # of what is kept; another number and nothing old is found
@@ -98,7 +98,7 @@ def segmenter(
     model: Any,
     *,
     weights: str | Path | None = None,
-    labels: Labels | None = None,
+    labels: Labels | str | Path | None = None,
     category: str = "object",
     confidence: float = 0.0,
     size: int | None = None,
@@ -118,9 +118,9 @@ def segmenter(
         returns scores (1, classes, rows, columns) or whole numbers (1, rows, columns), less than 0 where not judged.
     weights : str or Path, optional
         As in `unitlens.load`: of a network by name, "DEFAULT" (downloaded), a file, or "none" (untrained).
-    labels : sequence or mapping of int to str, optional
-        A name for each class; None, "background" and the like mean none of the others. Torchvision's and Hugging Face's
-        networks say their own.
+    labels : sequence or mapping of int to str, or path, optional
+        A name for each class, or a file of them (`unitlens.segments.read_labels`); None, "background" and the like, and
+        classes without a name, mean none of the others. Torchvision's and Hugging Face's networks say their own.
     category : str
         Of the concepts.
     confidence : float
@@ -129,8 +129,8 @@ def segmenter(
         The shorter side that pictures are scaled to; else torchvision's statement (520), Hugging Face's processor, or
         as they are.
     cache : str, Path or None
-        The folder where maps are kept; "default" is ``unitlens/segments`` in the user's cache folder, None keeps
-        nothing.
+        The folder where maps are kept; "default" is ``unitlens/segments`` in the user's cache folder, None or "none"
+        keeps nothing.
     fingerprint : str, optional
         Of a function, what changes when its answers do; without it, nothing of a function is kept.
     seed : int
@@ -147,12 +147,13 @@ def segmenter(
         raise UnitlensError(f"confidence is {confidence}; it lies between 0 and 1.")
     if size is not None and size < 1:
         raise UnitlensError(f"size is {size}; it is a number of pixels, 1 or more.")
+    labels = read_labels(labels) if isinstance(labels, str | Path) else labels
     made = predictor(model, weights=weights, labels=labels, size=size, seed=seed, device=device)
     if made.fingerprint is None and fingerprint is not None:
         made = made._replace(fingerprint=f"{fingerprint} {size}")
     if max(made.names) + 1 >= NOT_JUDGED:
         raise UnitlensError(f"{made.title} has a class of number {max(made.names)}; at most {NOT_JUDGED - 2} can be.")
-    folder = None if cache is None else _cache_folder() if cache == "default" else Path(cache)
+    folder = None if cache in (None, "none") else _cache_folder() if cache == "default" else Path(cache)
     return Segmenter(made, category, confidence, folder)
 
 
@@ -166,7 +167,7 @@ def _read(path: Path) -> npt.NDArray[np.uint16] | None:
         return None
     try:
         return read_label_map(path).pixels.astype(np.uint16)
-    except UnreadableError:
+    except UnitlensError:  # damaged, or no map at all
         return None
 
 

@@ -1,9 +1,12 @@
 """Pixels labelled by a network: what it says about a picture, the names of its classes, and how it is run."""
 
+import csv
 import hashlib
 import inspect
+import json
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,18 +67,30 @@ def fingerprint_of(module: nn.Module, *settings: Any) -> str:
     Parameters
     ----------
     module : nn.Module
-        Its parameters, buffers and structure count, and the source of its class, where there is one.
+        Its parameters, buffers and structure count, and the files that the classes of its modules are written in,
+        those of PyTorch's and Hugging Face's packages aside.
     *settings : Any
-        What else counts, by its repr. The versions of PyTorch, torchvision and transformers always do.
+        What else counts, by its repr. The versions of those packages and of Pillow always do.
     """
     nothing: Any = None  # a fingerprint does not depend on the preprocessing
     weights = Network(module, nothing, None, "").fingerprint()
+    classes = {type(part) for part in module.modules()}
+    sources = sorted({_source(one) for one in classes if one.__module__.partition(".")[0] not in _PACKAGES})
+    said = (weights, repr(module), sources, settings, [_version(package) for package in _PACKAGES])
+    return hashlib.sha256(repr(said).encode()).hexdigest()
+
+
+_PACKAGES = ("torch", "torchvision", "transformers", "timm", "pillow")
+
+
+def _source(class_: type) -> str:
+    """The file of a class; where there is none, as in a notebook, the class itself, or its name."""
     try:
-        source = inspect.getsource(type(module))
-    except (OSError, TypeError):
-        source = ""
-    versions = (torch.__version__, _version("torchvision"), _version("transformers"))
-    return hashlib.sha256(repr((weights, repr(module), source, settings, versions)).encode()).hexdigest()
+        file = inspect.getsourcefile(class_)
+        text = Path(file).read_text(encoding="utf-8") if file and Path(file).is_file() else inspect.getsource(class_)
+    except (OSError, TypeError, UnicodeDecodeError):
+        return class_.__qualname__
+    return text
 
 
 def _version(package: str) -> str:
@@ -102,6 +117,45 @@ def table_of(labels: Labels) -> dict[int, str]:
     if twice is not None:
         raise UnitlensError(f"Two classes are called {twice!r}: give each a name of its own, or None to one.")
     return names
+
+
+def read_labels(path: str | Path) -> Labels:
+    """Read the names of classes from a file.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``.json``: a list in the order of the classes, or names by number, also under "id2label" as in Hugging Face's
+        config.json. ``.csv``: a column number (or label, id, index) and a column name (or class, category). Any other:
+        a name a line, in the order of the classes; an empty line is a class that means nothing.
+
+    Raises
+    ------
+    UnitlensError
+        If there is no such file, or it is none of these.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        if path.suffix.lower() == ".json":
+            said = json.loads(text)
+            said = said.get("id2label", said) if isinstance(said, dict) else said
+            return {int(k): v for k, v in said.items()} if isinstance(said, dict) else list(said)
+        if path.suffix.lower() != ".csv":
+            return [line.strip() or None for line in text.splitlines()]
+        rows = [{str(k).strip().lower(): v for k, v in row.items()} for row in csv.DictReader(text.splitlines())]
+        number, name = (next((key for key in keys if key in rows[0]), "") for keys in (_NUMBERS, _NAMES))
+        return {int(row[number]): row[name] for row in rows}
+    except OSError as error:
+        raise UnitlensError(f"The labels in {path} cannot be read: {error.strerror}.") from None
+    except (ValueError, TypeError, LookupError, csv.Error):
+        raise UnitlensError(
+            f"{path} is no table of labels: give a .json list or names by number, a .csv with the columns number and "
+            "name, or a name a line."
+        ) from None
+
+
+_NUMBERS, _NAMES = ("number", "label", "id", "index"), ("name", "class", "category")
 
 
 def scaled(picture: Pixels, size: int | None) -> Tensor:

@@ -7,7 +7,15 @@ from typing import Any
 from unitlens.concepts import Data
 from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.folder import annotated
-from unitlens.readers import FORMATS, open_format, pictures_only, recognised
+from unitlens.readers import (
+    DOWNLOADS,
+    FORMATS,
+    PREFIX,
+    open_format,
+    open_torchvision,
+    pictures_only,
+    recognised,
+)
 from unitlens.stacking import ConceptSource, check_names, folder_tags, tags, with_concepts
 
 BUNDLED = ("bundled:scenes",)
@@ -24,6 +32,8 @@ def open_data(
     split: str | None = None,
     concepts: Sequence[str | ConceptSource] = (OWN,),
     segmenter_options: dict[str, Any] | None = None,
+    root: str | Path | None = None,
+    download: bool = False,
     pictures: int | None = None,
     seed: int = 0,
 ) -> Data:
@@ -32,7 +42,8 @@ def open_data(
     Parameters
     ----------
     source : str or Path
-        An annotated folder, a data set in another format, a folder of pictures, or ``bundled:scenes``.
+        An annotated folder, a data set in another format, a folder of pictures, ``bundled:scenes``, or a data set of
+        torchvision's by name: ``torchvision:voc2012`` and others of `unitlens.readers.DOWNLOADS`.
     format : str, optional
         "folder" (the annotated folder) or a name of `unitlens.readers.FORMATS`; recognised by its layout otherwise.
     split : str, optional
@@ -43,6 +54,10 @@ def open_data(
         "segmenter:NETWORK" what a segmentation network finds (`unitlens.segmenters.segmenter`).
     segmenter_options : dict, optional
         Keywords for `unitlens.segmenters.segmenter`: weights, labels, confidence, category, size, device, cache.
+    root : str or Path, optional
+        Where a data set of torchvision's lies; ``unitlens/data/NAME`` in the user's cache folder.
+    download : bool
+        Whether torchvision may download it if it is not there; its size is said first.
     pictures : int, optional
         How many bundled scenes; 1,000.
     seed : int
@@ -63,10 +78,16 @@ def open_data(
     >>> len(data), [concept.name for concept in data.concepts][:3]
     (2, ['black', 'blue', 'brown'])
     """
-    data = _bundled(str(source), format, split, pictures, seed)
-    data = _opened(Path(source), format, split) if data is None else data
     if isinstance(concepts, str) or not concepts:
         raise UnitlensError(f"concepts is {concepts!r}; it is a list of sources, such as ['masks', 'colors'].")
+    if segmenter_options and all(isinstance(one, str) and not one.startswith("segmenter:") for one in concepts):
+        raise UnitlensError(
+            f"{', '.join(segmenter_options)} {'are' if len(segmenter_options) > 1 else 'is'} said of a segmenter, and "
+            "there is none: add --concepts segmenter:NETWORK (concepts=['segmenter:NETWORK'])."
+        )
+    data = _bundled(str(source), format, split, pictures, seed)
+    data = _by_name(str(source), format, split, root, download=download) if data is None else data
+    data = _opened(Path(source), format, split) if data is None else data
     if list(concepts) == [OWN]:
         return data
     options = {"seed": seed, **(segmenter_options or {})}
@@ -84,6 +105,24 @@ def _bundled(source: str, format: str | None, split: str | None, pictures: int |
     from unitlens.scenes import Scenes
 
     return Scenes(1000 if pictures is None else pictures, seed=seed)
+
+
+def _by_name(
+    source: str, format: str | None, split: str | None, root: str | Path | None, *, download: bool
+) -> Data | None:
+    """One of torchvision's data sets, if it was named."""
+    if source.startswith(PREFIX):
+        if format is not None:
+            raise UnitlensError(f"{source} is read by torchvision: leave --data-format (format=) out.")
+        return open_torchvision(source.removeprefix(PREFIX), root=root, split=split, download=download)
+    if source in DOWNLOADS and not Path(source).exists():
+        raise UnitlensError(f"There is no folder {source}; torchvision's data set is called {PREFIX}{source}.")
+    if download or root is not None:
+        said = "--download (download=)" if download else "--data-root (root=)"
+        raise UnitlensError(
+            f"{said} is for data sets by name, such as {PREFIX}voc2012; {source} is opened where it is: leave it out."
+        )
+    return None
 
 
 def _opened(root: Path, format: str | None, split: str | None) -> Data:

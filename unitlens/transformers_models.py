@@ -13,7 +13,9 @@ from unitlens.network import evaluating
 from unitlens.segments import Labels, Pixels, Predictor, Segments, fingerprint_of, table_of, to_segments
 
 
-def hugging_face(name: str, *, weights: str | Path | None, labels: Labels | None, device: str) -> Predictor:
+def hugging_face(
+    name: str, *, weights: str | Path | None, labels: Labels | None, size: int | None, device: str
+) -> Predictor:
     """Load a segmentation network of Hugging Face.
 
     Parameters
@@ -26,6 +28,8 @@ def hugging_face(name: str, *, weights: str | Path | None, labels: Labels | None
         "DEFAULT" to allow a download.
     labels : optional
         In place of the network's own names.
+    size : int, optional
+        In place of the processor's: the shorter side, or both sides where it squashes pictures to a square.
     device : str
         Where it goes.
 
@@ -36,7 +40,8 @@ def hugging_face(name: str, *, weights: str | Path | None, labels: Labels | None
     """
     if weights not in (None, "DEFAULT"):
         raise UnitlensError(
-            f"The weights of hf:{name} lie beside its configuration: leave --weights out, or say DEFAULT to download."
+            f"The weights of hf:{name} lie beside its configuration: leave --segmenter-weights out, or say DEFAULT to "
+            "download (weights=)."
         )
     try:
         from transformers import AutoConfig, AutoImageProcessor
@@ -50,13 +55,30 @@ def hugging_face(name: str, *, weights: str | Path | None, labels: Labels | None
         model = _kind_of(config, name).from_pretrained(name, use_safetensors=True, **where)
         images: Any = AutoImageProcessor
         processor = images.from_pretrained(name, **where)
+        if size is not None:
+            processor = images.from_pretrained(name, size=_sides(processor.size, size), **where)
     except (OSError, ValueError, ImportError) as error:
-        hint = "" if Path(name).is_dir() or weights == "DEFAULT" else "; --weights DEFAULT (weights=) downloads it"
+        hint = (
+            ""
+            if Path(name).is_dir() or weights == "DEFAULT"
+            else "; --segmenter-weights DEFAULT (weights=) downloads it"
+        )
         raise UnitlensError(f"hf:{name} could not be loaded ({str(error).splitlines()[0]}){hint}.") from error
     model = model.to(device)
     names = table_of(labels if labels is not None else config.id2label)
     fingerprint = fingerprint_of(model, sorted(processor.to_dict().items(), key=str))
     return Predictor(partial(_run, model=model, processor=processor), names, f"hf:{name}", fingerprint)
+
+
+def _sides(said: Any, size: int) -> dict[str, int]:
+    """What a processor is told: a square where it makes one, else the shorter side, the longer one in its ratio."""
+    sides = {key: int(side) for key, side in dict(said).items() if side is not None}
+    if "shortest_edge" not in sides:
+        return dict.fromkeys(("height", "width"), size)
+    longest = sides.get("longest_edge")
+    return {"shortest_edge": size} | (
+        {} if longest is None else {"longest_edge": size * longest // sides["shortest_edge"]}
+    )
 
 
 def _kind_of(config: Any, name: str) -> Any:

@@ -14,7 +14,15 @@ from unitlens.commands.options import (
     quiet_option,
     source_options,
 )
-from unitlens.commands.shared import how_opened, load_network, open_pictures, prepare, publish, summary
+from unitlens.commands.shared import (
+    how_opened,
+    load_network,
+    open_again,
+    open_pictures,
+    prepare,
+    publish,
+    summary,
+)
 
 
 @click.command()
@@ -69,7 +77,7 @@ def dissect(model: str, layers: tuple[str, ...], data: str | None, out: Path, ov
     )
     result.info["command"] = click.get_current_context().obj
     if opened:
-        result.info["data"] |= {"source": data or model, "opened": opened}
+        result.info["data"] |= {"source": data or model, "opened": open_again(opened)}
     page = publish(result, out, overwrite=overwrite)
     if not quiet:
         click.echo(summary(result))

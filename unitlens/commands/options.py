@@ -85,7 +85,9 @@ network_options = options(
 )
 
 picture_options = options(
-    click.option("--data", metavar="DATA", help="An annotated folder, or bundled:scenes."),
+    click.option(
+        "--data", metavar="DATA", help="A folder (docs/data.md has its formats), bundled:scenes or torchvision:voc2012."
+    ),
     click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N pictures."),
     click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True),
     click.option(
@@ -105,7 +107,15 @@ source_options = options(
         help="Repeatable: masks (what is marked), colors, folders, tags:FILE.csv, segmenter:NETWORK. [masks]",
     ),
     click.option("--segmenter-weights", metavar="W", help="As --weights, for the network of --concepts segmenter:..."),
+    click.option(
+        "--segmenter-labels", metavar="FILE", help="Names of its classes: .json, .csv, or one a line. [its own]"
+    ),
+    click.option("--segmenter-category", metavar="NAME", help="What kind of concepts they are. [object]"),
+    click.option("--segmenter-size", type=click.IntRange(1), metavar="N", help="Shorter side of its input. [its own]"),
+    click.option("--segmenter-cache", metavar="FOLDER", help="Where its maps are kept, or none. [the user's cache]"),
     click.option("--confidence", type=click.FloatRange(0, 1), help="Below it, a segmenter does not judge. [0]"),
+    click.option("--data-root", metavar="FOLDER", help="Where torchvision:NAME lies. [the user's cache]"),
+    click.option("--download", is_flag=True, help="Let torchvision fetch torchvision:NAME; says its size first."),
 )
 
 output_options = options(

@@ -27,17 +27,22 @@ def load_network(model: str, options: dict[str, Any]) -> Any:
 
 def how_opened(options: dict[str, Any]) -> dict[str, Any]:
     """What was said about the data beside where they are, taken out of the options; as `open_data` takes it."""
-    taken = {
-        name: options.pop(name) for name in ("data_format", "split", "concepts", "segmenter_weights", "confidence")
-    }
-    segmenter = {"weights": taken["segmenter_weights"], "confidence": taken["confidence"]}
+    segmenter = {name: options.pop(f"segmenter_{name}") for name in ("weights", "labels", "category", "size", "cache")}
+    segmenter["confidence"] = options.pop("confidence")
     opened = {
-        "format": taken["data_format"],
-        "split": taken["split"],
-        "concepts": list(taken["concepts"]),
+        "format": options.pop("data_format"),
+        "split": options.pop("split"),
+        "concepts": list(options.pop("concepts")),
         "segmenter_options": {name: value for name, value in segmenter.items() if value is not None},
+        "root": options.pop("data_root"),
+        "download": options.pop("download"),
     }
     return {name: value for name, value in opened.items() if value}
+
+
+def open_again(opened: dict[str, Any]) -> dict[str, Any]:
+    """What run.json keeps of that: to open the same data once more, nothing is downloaded."""
+    return {name: value for name, value in opened.items() if name != "download"}
 
 
 def open_pictures(model: str, data: str | None, limit: int | None, seed: int, **opened: Any) -> Any:
@@ -71,7 +76,14 @@ def paper_lines(curve: Any) -> str:
     """The table of Bau et al. for one class, as lines of text."""
     rows = [(curve.class_, "balanced accuracy", "accuracy over all classes")]
     paper = curve.paper_table().itertuples()
-    return aligned([*rows, *((row.what, f"{row.balanced_accuracy:.1%}", f"{row.accuracy:.1%}") for row in paper)])
+    lines = aligned([*rows, *((row.what, f"{row.balanced_accuracy:.1%}", f"{row.accuracy:.1%}") for row in paper)])
+    bands = [(kind, curve.band(kind)) for kind in ("random", "matched")]
+    return "\n".join([lines, *(_band(kind, band.iloc[-1]) for kind, band in bands if len(band))])
+
+
+def _band(kind: str, row: Any) -> str:
+    what = {"random": "random ones", "matched": "about as active"}[kind]
+    return f"{row['k']:.0f} {what} removed: balanced accuracy {row['low']:.1%} to {row['high']:.1%} (95 % of the draws)"
 
 
 def unit_lines(result: Any, *, concept: str | None = None, sort: str = "iou", rows: int | None = None) -> str:

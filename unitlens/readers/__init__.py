@@ -1,8 +1,8 @@
 """Readers: data sets on disk in the formats that people have, each as annotated pictures.
 
 A format is recognised by its layout (`recognised`), or named. All readers give a `MarkedPictures`; none fetches,
-unpickles, or leaves the folder that it was given. `from_torchvision` wraps what torchvision has read; `download` is
-the one thing that fetches, and only what was asked for.
+unpickles, or leaves the folder that it was given. `from_torchvision` wraps what torchvision has read;
+`open_torchvision` opens its data sets by name, and is the one thing that fetches, only where that was asked for.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from unitlens.readers.cityscapes import is_cityscapes, open_cityscapes
 from unitlens.readers.coco import is_coco, open_coco
 from unitlens.readers.cocostuff import is_cocostuff, open_cocostuff
 from unitlens.readers.colored import is_colored, open_colored
-from unitlens.readers.downloads import DOWNLOADS, download
+from unitlens.readers.downloads import DOWNLOADS, PREFIX, open_torchvision
 from unitlens.readers.files import subfolders
 from unitlens.readers.marked import MarkedPictures
 from unitlens.readers.openimages import is_openimages, open_openimages
@@ -29,10 +29,11 @@ from unitlens.readers.voc import is_voc, open_voc
 __all__ = [
     "DOWNLOADS",
     "FORMATS",
+    "PREFIX",
     "MarkedPictures",
-    "download",
     "from_torchvision",
     "open_format",
+    "open_torchvision",
     "pictures_only",
     "recognised",
 ]

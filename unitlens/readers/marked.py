@@ -103,7 +103,7 @@ class MarkedPictures:
         return Example(pixels, planes, name, self.class_of.get(name), hashed.hexdigest())
 
 
-def chosen_splits(split: str | None, there: Sequence[str], root: Path) -> tuple[str, ...]:
+def chosen_splits(split: str | None, there: Sequence[str], root: Path | str) -> tuple[str, ...]:
     """The splits to read: the one that was asked for, or all.
 
     Parameters
@@ -112,7 +112,7 @@ def chosen_splits(split: str | None, there: Sequence[str], root: Path) -> tuple[
         As asked for.
     there : sequence of str
         Those of the data set.
-    root : Path
+    root : Path or str
         For the sentence.
 
     Raises

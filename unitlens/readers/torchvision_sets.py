@@ -1,4 +1,4 @@
-"""Torchvision's data sets with regions in them, passed in from Python."""
+"""Torchvision's data sets with regions in them, passed in from Python or opened by name."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from PIL import Image
 
 from unitlens.concepts import Concept, Example
 from unitlens.errors import UnitlensError
-from unitlens.pictures import to_rgb
+from unitlens.pictures import UnreadableError, to_rgb
 from unitlens.readers.cityscapes import cityscapes_concepts, cityscapes_table
 from unitlens.readers.coco_masks import painted
 from unitlens.readers.files import NOT_JUDGED, layered, relabelled
@@ -52,21 +52,19 @@ class TorchvisionData:
         File names of the pictures, or numbers where those are not unique.
     kind : _Kind
         How its targets are read.
+    source : str
+        What it was made from: its class, or the name that ``--data`` takes.
     """
 
     dataset: Any
     names: tuple[str, ...]
     kind: _Kind
+    source: str
 
     @property
     def concepts(self) -> tuple[Concept, ...]:
         """Every concept that may be marked."""
         return self.kind.concepts
-
-    @property
-    def source(self) -> str:
-        """What it was made from."""
-        return f"torchvision.datasets.{type(self.dataset).__name__}"
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -76,7 +74,10 @@ class TorchvisionData:
 
     def __getitem__(self, index: int, /) -> Example:
         name = self.names[index]
-        picture, target = self.dataset[index]
+        try:
+            picture, target = self.dataset[index]
+        except OSError as error:
+            raise UnreadableError(f"{name} of {self.source} cannot be read ({str(error).rstrip('.')}).") from None
         try:
             if not isinstance(picture, Image.Image):
                 raise UnitlensError(
@@ -96,7 +97,7 @@ def _close(*items: Any) -> None:
             item.close()
 
 
-def from_torchvision(dataset: Any) -> TorchvisionData:
+def from_torchvision(dataset: Any, *, source: str | None = None) -> TorchvisionData:
     """Wrap one of torchvision's data sets.
 
     Parameters
@@ -107,6 +108,8 @@ def from_torchvision(dataset: Any) -> TorchvisionData:
         with "binary-category" in the list, and whose classes are the breeds with "category"; CocoDetection, with
         pycocotools; Kitti(train=True), whose boxes count as regions, all of a box (category "box"), and where
         "DontCare" is not judged.
+    source : str, optional
+        What to call it in run.json and in sentences; torchvision's class.
 
     Raises
     ------
@@ -120,7 +123,8 @@ def from_torchvision(dataset: Any) -> TorchvisionData:
             f"A {type(dataset).__name__} has no regions that could be read; of torchvision's data sets these have: "
             f"{', '.join(_KINDS)}."
         )
-    return TorchvisionData(dataset, _names(dataset), _KINDS[name](dataset))
+    source = source or f"torchvision.datasets.{type(dataset).__name__}"
+    return TorchvisionData(dataset, _names(dataset), _KINDS[name](dataset), source)
 
 
 def _names(dataset: Any) -> tuple[str, ...]:
