@@ -35,8 +35,12 @@ def test_intervals_and_rivals_equal_leaving_folds_out_one_by_one(seed):
         def half(values, t=t):
             return t * np.sqrt((folds - 1) / folds * ((values - values.mean()) ** 2).sum())
 
-        assert found.low[unit] == pytest.approx(max(whole[label] - half(without[:, label]), 0))
-        assert found.high[unit] == pytest.approx(min(whole[label] + half(without[:, label]), 1))
+        error = half(without[:, label], t=1)
+        spread = without[:, label] - without[:, label].mean()
+        say = min(3 * (spread**2).sum() ** 2 / (spread**4).sum(), folds)
+        odds, value = stats.t.ppf(0.975, say - 1) * error / (whole[label] * (1 - whole[label])), whole[label]
+        assert found.low[unit] == pytest.approx(1 / (1 + (1 - value) / value * np.exp(odds)))
+        assert found.high[unit] == pytest.approx(1 / (1 + (1 - value) / value * np.exp(-odds)))
         for concept in range(4):
             gap = whole[label] - whole[concept]
             is_rival = gap <= half(without[:, label] - without[:, concept]) and whole[concept] > 0

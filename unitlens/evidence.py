@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.scores import Floats, Ints, Overlap, Score, choose, score_function
+from unitlens.scores import Floats, Ints, Overlap, Score, choose, score_function, share
 
 FEWEST_FOLDS = 8
 """With fewer filled folds there is no interval."""
@@ -129,7 +129,7 @@ def _label_evidence(table: FoldTable, score: Score | None, labels: Labels | None
     rivals &= (estimate > 0) & np.isfinite(half)[:, None]
     np.put_along_axis(rivals, label[:, None], np.isfinite(half)[:, None], 1)
     stability = np.full(len(label), np.nan) if labels is not None else _stability(table, label, score, seed)
-    low, high = np.maximum(own - half, 0.0), np.minimum(own + half, 1.0)
+    low, high = iou_interval(own, own_left_out[..., 0], filled[:, label])
     heldout = heldout_iou(table, score, chosen=None if labels is None else labels.halves)
     return LabelEvidence(low, high, stability, rivals, heldout)
 
@@ -159,6 +159,43 @@ def interval_half_width(left_out: Floats, filled: npt.NDArray[np.bool_] | None =
     error = np.sqrt((folds - 1) / np.maximum(folds, 1) * (deviation**2).sum(0))
     student = stdtrit(np.arange(1, len(left_out) + 1), 0.975)[np.maximum(folds, 2) - 2]  # slow: once for each number
     return np.where(folds >= FEWEST_FOLDS, student * error, np.nan)
+
+
+def iou_interval(value: Floats, left_out: Floats, filled: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """95 % interval of IoUs, by the jackknife that leaves out one fold at a time.
+
+    Two things make it hold more often than the IoU plus and minus `interval_half_width`, most of all where few pictures
+    hold the concept: it is taken on the scale of log(IoU / (1 - IoU)), as small IoUs scatter further upwards than
+    downwards; and where few folds say nearly all, Student's t has fewer degrees of freedom, by the kurtosis of what the
+    folds say (that of a normal distribution, 3, leaves all of them).
+
+    Parameters
+    ----------
+    value : float64 array, (U,)
+    left_out : float64 array, (F, U)
+        The IoU without each fold.
+    filled : bool array, (F, U)
+        Whether the fold is judged for the concept.
+
+    Returns
+    -------
+    low, high : float64 arrays, (U,)
+        NaN with fewer than 8 filled folds.
+    """
+    from scipy.special import expit, logit, stdtrit
+
+    folds = filled.sum(0)
+    mean = np.where(filled, left_out, 0.0).sum(0) / np.maximum(folds, 1)
+    square = np.where(filled, left_out - mean, 0.0) ** 2
+    total = square.sum(0)
+    say = np.minimum(3 * share(total**2, (square**2).sum(0)), folds)
+    error = np.sqrt((folds - 1) / np.maximum(folds, 1) * total)
+    half = stdtrit(np.maximum(say, 2) - 1, 0.975) * error
+    inside = (value > 0) & (value < 1)
+    slope = np.where(inside, value * (1 - value), 1.0)
+    low, high = (np.where(inside, expit(logit(value) + side * half / slope), value) for side in (-1, 1))
+    known = folds >= FEWEST_FOLDS
+    return np.where(known, low, np.nan), np.where(known, high, np.nan)
 
 
 def _stability(table: FoldTable, label: Ints, score: Score | None, seed: int) -> Floats:

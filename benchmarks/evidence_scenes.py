@@ -1,0 +1,212 @@
+"""The bundled network on drawn scenes: a population that it has seen once, of which samples are judged.
+
+Thresholds are the population's. The counts of a sample are put together from the active positions of each unit in each
+picture and the labels there, so that a unit can also be given the maps of other pictures: a null unit, whose maps keep
+their shapes, sizes and places.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from evidence_tables import (
+    FOLDS,
+    Counts,
+    averaged,
+    discoveries,
+    flattered,
+    flattery,
+    folds_of,
+    held,
+    table_of,
+    whole_iou,
+)
+
+from unitlens.bundled import DEFAULT_LAYER
+from unitlens.chance import association, draws_for, partners
+from unitlens.columns import Columns
+from unitlens.counting import Scanner, block_size, count_block
+from unitlens.network import load
+from unitlens.observation import Reading, observe
+from unitlens.observed import Observed
+from unitlens.presets import definitions
+from unitlens.scenes import Scenes
+from unitlens.spool import spooling
+from unitlens.statistics import threshold_rank
+
+LEAST = 0.001
+"""Pairs of unit and concept below this IoU hardly ever meet in a sample: there is nothing to estimate."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the units said of N pictures.
+
+    Attributes
+    ----------
+    place : int array
+        Active positions, by unit and picture.
+    first : int array, (U, N + 1)
+        Where those of each unit and picture begin.
+    planes : int16 array, (N, L, P)
+        What is marked at every position: 0 for nothing, else the concept's number from 1.
+    concept : int array, (N, C)
+        Positions that hold each concept.
+    """
+
+    place: np.ndarray
+    first: np.ndarray
+    planes: np.ndarray
+    concept: np.ndarray
+
+    @classmethod
+    def of(cls, active: tuple[np.ndarray, ...], planes: np.ndarray, concepts: int) -> "Seen":
+        """From the unit, picture and position of everything that is active; units that never are take no part."""
+        alive, unit = np.unique(active[0], return_inverse=True)
+        picture, place = active[1:]
+        ends = np.cumsum(np.bincount(unit * len(planes) + picture, minlength=len(alive) * len(planes)))
+        first = np.concatenate([[0], ends])
+        rows = np.arange(len(alive))[:, None] * len(planes) + np.arange(len(planes) + 1)
+        concept = [np.bincount(own.ravel(), minlength=concepts + 1)[1 : 1 + concepts] for own in planes]
+        return cls(place[np.lexsort((place, picture, unit))], first[rows], planes, np.stack(concept))
+
+    @property
+    def units(self) -> int:
+        """Number of units that are not silent."""
+        return len(self.first)
+
+    @property
+    def pictures(self) -> int:
+        """Number of pictures."""
+        return len(self.planes)
+
+    def counts(self, maps: np.ndarray, labels: np.ndarray, part: np.ndarray | None = None) -> Counts:
+        """Counts of a sample by part (fold), all in one without.
+
+        Parameters
+        ----------
+        maps : int array, (U, n)
+            For each unit and picture of the sample, the picture whose map it says.
+        labels : int array, (n,)
+            The picture whose labels it has.
+        part : int array, (n,), optional
+        """
+        parts, part = (1, np.zeros(len(labels), np.int64)) if part is None else (FOLDS, part)
+        columns = self.concept.shape[1] + 1
+        start = np.take_along_axis(self.first, maps, 1)
+        size = np.take_along_axis(self.first, maps + 1, 1) - start
+        number = np.repeat(np.arange(size.size), size.ravel())
+        offset = np.arange(len(number)) - np.repeat(np.cumsum(size.ravel()) - size.ravel(), size.ravel())
+        place = self.place[start.ravel()[number] + offset]
+        unit, picture = np.divmod(number, len(labels))
+        row = part[picture] * self.units + unit
+        together = np.zeros(parts * self.units * columns, np.int64)
+        for plane in range(self.planes.shape[1]):
+            together += np.bincount(row * columns + self.planes[labels[picture], plane, place], minlength=len(together))
+        active = np.bincount(row, minlength=parts * self.units).reshape(parts, self.units)
+        concept = np.stack([self.concept[labels[part == which]].sum(0) for which in range(parts)])
+        return Counts(together.reshape(parts, self.units, columns)[:, :, 1:], active, concept)
+
+    def own(self, labels: np.ndarray) -> np.ndarray:
+        """The maps of the pictures themselves, (U, n)."""
+        return np.broadcast_to(labels, (self.units, len(labels)))
+
+    def strangers(self, rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
+        """Maps of other pictures, drawn anew for each unit, (U, n)."""
+        others = np.setdiff1d(np.arange(self.pictures), labels)
+        return np.stack([rng.choice(others, len(labels), replace=len(labels) > len(others)) for _ in range(self.units)])
+
+    def coverage(self, replicates: int, *, pictures: int = 400) -> dict[str, float]:
+        """How often intervals hold the IoU of the population, from which pictures are drawn with replacement.
+
+        Pairs of unit and concept are fixed: each unit with the concept that is best in the population, by how many
+        pictures of a sample are expected to hold it, and each with another concept that it meets.
+        """
+        everyone = np.arange(self.pictures)
+        truth = whole_iou(self.counts(self.own(everyone), everyone))
+        rng, best = np.random.default_rng(12345), truth.argmax(1)
+        others = (truth > LEAST) & (np.arange(truth.shape[1]) != best[:, None])
+        other = [(unit, rng.choice(np.flatnonzero(met))) for unit, met in enumerate(others) if met.any()]
+        pairs = np.concatenate([np.stack([np.arange(self.units), best], 1), np.array(other)])
+        hits = []
+        for seed in range(replicates):
+            drawn = np.random.default_rng(seed).integers(0, self.pictures, pictures)
+            folds = folds_of(pictures, seed)
+            table = table_of(self.counts(self.own(drawn), drawn, folds), np.unique(folds))
+            hits.append(held(table, pairs, truth[pairs[:, 0], pairs[:, 1]]))
+        rate, holding = np.mean(hits, 0), pictures * (self.concept > 0).mean(0)[pairs[:, 1]]
+        first = np.arange(len(pairs)) < self.units
+        kinds = {f"best concept, {self.units} pairs": first}
+        kinds |= {
+            f"of these held by {low} to {high} pictures": first & (holding >= low) & (holding < high)
+            for low, high in ((0, 10), (10, 20), (20, 50), (50, 401))
+        }
+        kinds |= {f"another concept of IoU above {LEAST}": ~first}
+        return {f"{name} ({some.sum()})": float(rate[some].mean()) for name, some in kinds.items() if some.any()}
+
+    def false_discoveries(self, replicates: int, *, real: float, pictures: int = 400) -> dict[str, float]:
+        """Among units most of which say the maps of other pictures: how many of those called are such."""
+        found = []
+        for seed in range(replicates):
+            rng = np.random.default_rng(seed)
+            sample = rng.choice(self.pictures, pictures, replace=False)
+            null = np.ones(self.units, bool)
+            null[rng.choice(self.units, round(real * self.units), replace=False)] = False
+            maps = np.where(null[:, None], self.strangers(rng, sample), self.own(sample))
+            hashes = rng.permutation(pictures).tolist()
+            draws = partners(hashes, [0] * pictures, draws=draws_for(0.05), seed=seed)
+            best = whole_iou(self.counts(maps, sample)).max(1)
+            shifted = [whole_iou(self.counts(maps, sample[draw])).max(1) for draw in draws]
+            q_value = association(best, np.stack(shifted, 1), np.zeros(self.units, bool)).q_value
+            found.append(discoveries(q_value, null))
+        return averaged(found, "false discovery rate")
+
+    def heldout(self, replicates: int, *, pictures: int = 400) -> dict[str, float]:
+        """Held-out and plain IoU of a sample less the IoU of the same labels on the rest of the population."""
+        found = []
+        for seed in range(replicates):
+            rng = np.random.default_rng(seed)
+            sample = rng.choice(self.pictures, pictures, replace=False)
+            fresh = np.setdiff1d(np.arange(self.pictures), sample)
+            folds = folds_of(pictures, seed)
+            gaps = []
+            maps = [(self.strangers(rng, labels), self.own(labels)) for labels in (sample, fresh)]
+            for of_sample, of_fresh in zip(*maps, strict=True):
+                table = table_of(self.counts(of_sample, sample, folds), np.unique(folds))
+                gaps.append(flattery(table, whole_iou(self.counts(of_fresh, fresh))))
+            found.append(np.concatenate(gaps, 1))
+        return flattered(
+            found,
+            {"maps of other pictures": slice(0, self.units), "the network's units": slice(self.units, None)},
+        )
+
+
+def population(pictures: int, *, seed: int = 0) -> Seen:
+    """Show drawn scenes to the bundled network, once."""
+    net, data, how = load("bundled:scenes"), Scenes(pictures, seed=seed), definitions("unitlens")
+    columns = Columns.of(data.concepts)
+    with spooling() as spool:
+        observed = observe(
+            net, [DEFAULT_LAYER], data, columns, spool, grid=(28, 28), tap="output", reading=Reading(show=True)
+        )
+        active = _active(observed, how.quantile)
+        planes = observed.marked.read(range(pictures))
+    return Seen.of(active, planes, len(data.concepts))
+
+
+def _active(observed: Observed, quantile: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Unit, picture and position of everything above the thresholds."""
+    (layer,) = observed.layers.values()
+    how, grid = definitions("unitlens", quantile=quantile), observed.marked.grid
+    positions = observed.pictures * grid[0] * grid[1]
+    nobody = np.zeros((0, observed.pictures), np.int64)
+    parts = []
+    step = block_size(layer, positions, quantile)
+    for start in range(0, layer.units, step):
+        units = slice(start, min(start + step, layer.units))
+        rank = threshold_rank(quantile, positions)
+        block = count_block(layer, units, observed.marked, observed.folds, how, rank=rank, partners=nobody)
+        scan = Scanner(layer, units, grid, how.upsampling, observed.pictures)
+        for active in scan(torch.from_numpy(block.threshold)):
+            parts.append((active.unit.numpy() + start, active.picture.numpy(), active.position.numpy()))
+    return tuple(np.concatenate(part) for part in zip(*parts, strict=True))

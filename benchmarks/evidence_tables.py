@@ -1,0 +1,107 @@
+"""From counts by picture to what `unitlens.evidence` takes: shared by the simulations of both worlds."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from unitlens.evidence import FoldTable, label_evidence
+from unitlens.scores import choose, iou
+
+FOLDS = 32
+
+
+class Counts(NamedTuple):
+    """Counts of N pictures, or of N folds: I (N, U, C), A (N, U) and G (N, C)."""
+
+    together: np.ndarray
+    active: np.ndarray
+    concept: np.ndarray
+
+
+def folds_of(pictures: int, seed: int) -> np.ndarray:
+    """A random fold for each picture, (N,)."""
+    return np.random.default_rng(seed).integers(0, FOLDS, pictures)
+
+
+def by_fold(counts: Counts, folds: np.ndarray) -> Counts:
+    """Counts of pictures, added up by fold, (32, ...)."""
+    chosen = (folds[None] == np.arange(FOLDS)[:, None]).astype(float)
+    return Counts(*(np.rint(np.tensordot(chosen, part, 1)).astype(np.int64) for part in counts))
+
+
+def fold_table(counts: Counts, folds: np.ndarray) -> FoldTable:
+    """Counts of pictures whose concepts are judged everywhere, by their folds."""
+    return table_of(by_fold(counts, folds), np.unique(folds))
+
+
+def table_of(counts: Counts, filled: np.ndarray) -> FoldTable:
+    """Counts by fold, of which only some are filled."""
+    together, active, concept = (part[filled] for part in counts)
+    concepts = together.shape[2]
+    activated = np.repeat(active.T[:, :, None], concepts, 2)
+    judged = np.full((len(filled), concepts), 1 << 40)  # that a fold is judged at all is what counts for an interval
+    return FoldTable(together.transpose(1, 0, 2), activated, concept, judged, filled)
+
+
+def whole_iou(counts: Counts) -> np.ndarray:
+    """IoU over all pictures, (U, C)."""
+    return iou(counts.together.sum(0), counts.active.sum(0)[:, None], counts.concept.sum(0)[None])
+
+
+def held(table: FoldTable, pairs: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Whether the intervals of pairs of unit and concept, (P, 2), hold their true IoU, (P,)."""
+    out = []
+    for (unit, concept), value in zip(pairs, truth, strict=True):
+        pair = FoldTable(
+            *(part[[unit]][:, :, [concept]] for part in (table.intersection, table.activated)),
+            *(part[:, [concept]] for part in (table.concept, table.judged)),
+            table.folds,
+        )
+        found = label_evidence(pair)
+        out.append(bool(found.low[0] <= value <= found.high[0]))
+    return np.array(out)
+
+
+def discoveries(q_value: np.ndarray, null: np.ndarray, fdr: float = 0.05) -> dict[str, float]:
+    """What one sample's q-values call: the share of null units among them, and which shares of both kinds they are."""
+    called = q_value <= fdr
+    return {
+        "false discovery rate": (called & null).sum() / max(called.sum(), 1),
+        "share of null units called": called[null].mean() if null.any() else np.nan,
+        "share of the others found": called[~null].mean() if not null.all() else np.nan,
+    }
+
+
+def averaged(samples: list[dict[str, float]], error_of: str) -> dict[str, float]:
+    """Means over samples, with the simulation error of one of them."""
+    out = {name: float(np.mean([sample[name] for sample in samples])) for name in samples[0]}
+    spread = np.std([sample[error_of] for sample in samples]) / np.sqrt(len(samples))
+    return out | {f"simulation error of the {error_of}": float(spread)}
+
+
+def flattery(table: FoldTable, truth: np.ndarray) -> np.ndarray:
+    """How much larger held-out and plain IoU are than the IoU of the same labels on fresh pictures, (2, U).
+
+    Parameters
+    ----------
+    table : FoldTable
+    truth : float array, (U, C)
+        IoU on fresh pictures.
+    """
+    unit, even = np.arange(len(truth)), table.folds % 2 == 0
+    halves = choose(table.over(np.stack([even, ~even]).astype(float)))
+    whole = table.over(np.ones(len(table.folds)))
+    label = choose(whole)
+    heldout = label_evidence(table).heldout - truth[unit, halves].mean(0)
+    return np.stack([heldout, whole.iou()[unit, label] - truth[unit, label]])
+
+
+def flattered(samples: list[np.ndarray], kinds: dict[str, slice]) -> dict[str, float]:
+    """Means of `flattery` over samples for kinds of units."""
+    heldout, plain = np.stack(samples, 1)
+    out = {}
+    for name, some in kinds.items():
+        out[f"{name}: held-out IoU too high by"] = float(heldout[:, some].mean())
+        out[f"{name}: its simulation error"] = float(heldout[:, some].mean(1).std() / np.sqrt(len(samples)))
+        out[f"{name}: plain IoU too high by"] = float(plain[:, some].mean())
+    return out
