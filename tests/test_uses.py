@@ -30,6 +30,12 @@ def test_classes_served_are_counted_and_correlated(both):
     assert found.low < found.correlation < found.high
 
 
+def test_the_units_counted_are_those_that_are_ranked_first(both):
+    d, e = both
+    ranked = [unit for name in e.classes for unit in e.most_important(name, 2, folds="odd")]
+    assert classes_served(d, e, top=2, folds="odd").classes.tolist() == np.bincount(ranked, minlength=4).tolist()
+
+
 def test_results_that_do_not_belong_together_are_refused(both, dissection):
     d, e = both
     with pytest.raises(ul.UnitlensError, match="The effects are of 0, and the dissection of 4"):
@@ -37,3 +43,5 @@ def test_results_that_do_not_belong_together_are_refused(both, dissection):
     other = ul.Effects(e.info | {"network": {"sha256": "0"}}, e.sets, e.tally, e.class_join, e.peaks)
     with pytest.raises(ul.UnitlensError, match="are of different networks"):
         classes_served(d, other)
+    with pytest.raises(ul.UnitlensError, match="What each unit does alone is needed"):
+        classes_served(d, e.only([0, 1]))

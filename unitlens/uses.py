@@ -21,7 +21,7 @@ class Served(NamedTuple):
     Attributes
     ----------
     iou : float64 array, (U,)
-        Of each unit with its label; 0 for silent ones.
+        Of each unit with its label, or its held-out IoU; 0 for silent ones.
     classes : int64 array, (U,)
         For how many classes the unit is among the most important.
     correlation : float
@@ -41,7 +41,9 @@ class Served(NamedTuple):
     high: float
 
 
-def classes_served(dissection: Dissection, effects: Effects, *, top: int = 4, folds: Folds = "all") -> Served:
+def classes_served(
+    dissection: Dissection, effects: Effects, *, score: str = "iou", top: int = 4, folds: Folds = "all"
+) -> Served:
     """Count for how many classes each unit is among the most important, beside its IoU (figure 2e of the paper).
 
     Parameters
@@ -50,21 +52,24 @@ def classes_served(dissection: Dissection, effects: Effects, *, top: int = 4, fo
         Of the layer.
     effects : Effects
         Of every unit of it, from `unitlens.importance`.
+    score : {"iou", "heldout_iou"}
+        Held out: the label chosen on one half of the pictures, and measured on the other.
     top : int
-        How many units of a class count as its most important.
+        How many units of a class count as its most important: by balanced accuracy, then by logit.
     folds : {"all", "even", "odd"}
-        The pictures that rank them.
+        The pictures that rank them; a class without any of them counts for nothing.
 
     Raises
     ------
     UnitlensError
-        If the two are of different layers or networks.
+        If the two are of different layers or networks, or the effects are not of every unit alone.
     """
     _check(dissection, effects)
-    iou = dissection[effects.layer].table()["iou"].fillna(0).to_numpy(dtype=np.float64)
-    served = np.zeros(len(iou), dtype=np.int64)
-    for name in effects.classes:
-        served[list(effects.most_important(name, top, folds=folds))] += 1
+    iou = dissection[effects.layer].table()[score].fillna(0).to_numpy(dtype=np.float64)
+    changes = [effects.effect(measure, folds=folds) for measure in ("logit", "balanced_accuracy")]
+    known = ~np.isnan(changes[1]).any(0)
+    first = np.lexsort([change[:, known] for change in changes], axis=0)[:top]
+    served = np.bincount(first.ravel(), minlength=len(iou))
     correlation = spearman(iou, served.astype(np.float64))
     if len(iou) < 4:
         return Served(iou, served, correlation, float("nan"), float("nan"))
@@ -103,5 +108,7 @@ def _check(dissection: Dissection, effects: Effects) -> None:
         raise UnitlensError(
             f"The effects are of {effects.layer}, and the dissection of {', '.join(dissection.layers)}: take one layer."
         )
+    if not effects.single:
+        raise UnitlensError("What each unit does alone is needed: ul.importance measures that.")
     if effects.info["network"]["sha256"] != dissection.info["network"]["sha256"]:
         raise UnitlensError("The effects and the dissection are of different networks, or of different weights.")
