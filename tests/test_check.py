@@ -12,6 +12,7 @@ import unitlens as ul
 from tests.planted import ColourWorld, InMemory
 from unitlens.checked import highest_iou
 from unitlens.checking import check
+from unitlens.segmenters import segmenter
 
 CONCEPTS = [ul.Concept("object", 1, "cat"), ul.Concept("object", 2, "dog")]
 
@@ -200,6 +201,75 @@ def test_concepts_from_other_sources_are_checked_too(shell, tmp_path):
     said = shell("check", folder(tmp_path), *how)
     assert re.search(r"^color +black +4 +64 +100\.00% ", said.out, re.M), said.out
     assert re.search(r"^object +cat +4 +32 ", said.out, re.M)
+
+
+class Sees:
+    """A segmenter that knows black from the rest, and calls the upper half of a picture by another name."""
+
+    def __call__(self, pictures):
+        classes = (pictures.amax(1) > 0.01).long()
+        classes[:, : classes.shape[1] // 2] = 2
+        return classes
+
+
+def segmented(own=True, **options):
+    planes = [{"part": [halves()]}, {"part": [halves(left=2, right=0)]}]
+    data = InMemory(planes, [ul.Concept("part", 1, "Dog"), ul.Concept("part", 2, "cat")], offset=9)
+    source = segmenter(Sees(), labels=["fox", "dog", "bee"], cache=None, **options)
+    return ul.with_concepts(data, source, own=own)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_segmenter_is_held_against_what_is_marked(own):
+    """Dog is marked in the left half of one picture, and found in the lower half of both."""
+    found = check(segmented(own), image_size=16, quantile=0.25)
+    reached = {one.concept: one.segmenter_iou for one in found.concepts if one.segmenter_iou is not None}
+    assert reached == {ul.Concept("object", 2, "dog"): pytest.approx((1 / 4) / (1 / 2 + 1 - 1 / 4))}
+    assert found.notes[-2:] == (
+        "1 of 3 concepts of object are found nowhere or too rarely to be labels: fox.",
+        "The segmenter Sees was held against what is marked for 1 of its 3 concepts: IoU from 0.200 (dog) to 0.200 "
+        "(dog). No label by it can be better than that.",
+    )
+    assert found.ok  # that a computed concept is nowhere is nothing to mend
+
+
+def test_a_segmenter_without_anything_to_hold_it_against():
+    nothing = ul.with_concepts(InMemory([{}], ()), segmenter(Sees(), labels=["a", "b", "c"], cache=None), own=False)
+    found = check(nothing, image_size=16, quantile=0.25)
+    assert "Nothing is marked beside the segmenter Sees: how well it finds what it names is not known." in found.notes
+    others = InMemory([{"part": [halves()]}], [ul.Concept("part", 1, "x"), ul.Concept("part", 2, "y")])
+    strangers = ul.with_concepts(others, segmenter(Sees(), labels=["a", "b", "c"], cache=None))
+    notes = check(strangers, image_size=16, quantile=0.25).notes
+    assert notes[-1].startswith("How well the segmenter Sees finds what it names is not known: The segmenter Sees and")
+    assert notes[-1].count(".") == 1
+
+
+LEFT = """
+import torch
+
+class Left(torch.nn.Module):
+    def forward(self, pictures):
+        classes = torch.zeros_like(pictures[:, 0]).long()
+        classes[..., :4] = 1
+        return classes
+"""
+
+
+def test_the_segmenters_iou_stands_in_the_table_and_on_the_page(shell, tmp_path):
+    (tmp_path / "own.py").write_text(LEFT)
+    (tmp_path / "names.txt").write_text("dog\ncat\n")
+    how = ("--concepts", "segmenter:own.py:Left", "--segmenter-labels", "names.txt", "--segmenter-cache", "none")
+    root = folder(tmp_path)
+    said = shell("check", root, "--image-size", 16, "--quantile", 0.25, "--out", "seen", *how)
+    assert said.code == 0, said.err
+    assert said.out.splitlines()[0].endswith("highest IoU  segmenter's IoU")
+    assert re.search(r"^object +cat +4 +16 +25\.00% +1\.000 +0\.500$", said.out, re.M), said.out
+    assert re.search(r"^object +dog +4 +48 +75\.00% +0\.333 +0\.667$", said.out, re.M), said.out
+    page = (tmp_path / "seen" / "check.html").read_text()
+    assert re.search("<th>segmenter.s IoU</thead>", page)
+    assert "<td>1.000<td>0.500" in page
+    assert shell("check", root, "--image-size", 16, "--quantile", 0.25, "--out", "plain").code == 0
+    assert "s IoU</thead>" not in (tmp_path / "plain" / "check.html").read_text()
 
 
 def test_the_command_ends_with_2_if_there_is_nothing(shell, tmp_path):

@@ -17,11 +17,13 @@ _WORDS = """
     scores masks statistics curves tallies counts evidence chance estimates recounting table
     preprocessing layers layouts tokens bundled weights zoo hubs building hooks listing network bases
     tracing batches cut contributions sweeps replay interventions
-    pictures columns data stacking folder segments transformers_models predictors segmenters readers scenes sources presets
+    pictures columns data stacking folder segments transformers_models predictors segmenters readers
+    scenes sources presets
     spool progress sprites observed answers observation counting exemplars provenance judging controls
     figures cards document views rendering runs result dissection planning
     classes outcomes effect_table random_sets effect_result holding measuring experiment effects ablation_curves
-    attributions uses effect_files effect_views page checked check_page checking
+    attributions agreements uses effect_files effect_charts effect_uses effect_views page
+    checked check_ceilings check_page checking
     matching entries compare_columns emergence compare_page comparison
     reopening audit_columns audit_checks audit_passes audit_page auditing
     __init__ commands cli __main__

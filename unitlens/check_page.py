@@ -54,6 +54,7 @@ def render_check(check: Check) -> str:
         categories=[one.concept.category for one in concepts],
         check=check,
         concepts=concepts,
+        held=any(one.segmenter_iou is not None for one in concepts),
         numbers={one.concept: number for number, one in enumerate(concepts, 1)},
         findings=[(kind, list(own)) for kind, own in groupby(findings, key=lambda finding: finding.kind)],
     )

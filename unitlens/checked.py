@@ -37,6 +37,9 @@ class ConceptCheck(NamedTuple):
         q / f for a concept that covers the share f, and f / q for one that covers less than q.
     sights : tuple of Sight
         Pictures in which it covers most.
+    segmenter_iou : float or None
+        Of a segmenter's concept: its IoU with what is marked under the same name in the data itself, over all pictures;
+        None where nothing is, and for concepts of other sources.
     """
 
     concept: Concept
@@ -45,6 +48,7 @@ class ConceptCheck(NamedTuple):
     share: float
     ceiling: float
     sights: tuple[Sight, ...]
+    segmenter_iou: float | None = None
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from unitlens.check_ceilings import Agreement, agreement, computed_categories
 from unitlens.checked import Check, ConceptCheck, Finding, Sight, highest_iou
 from unitlens.columns import Columns
 from unitlens.concepts import Data, Example
+from unitlens.data import as_example
 from unitlens.errors import UnitlensError
 from unitlens.folder import AnnotatedFolder
 from unitlens.network import Preprocessing
@@ -82,8 +84,10 @@ def check(
             bar.update(1)
     chosen = walk.choose(max(0, min(sights, _TILES // max(len(data.concepts), 1))))
     seen = _draw(walk, chosen)
-    concepts = tuple(walk.concepts(quantile, seen))
-    wrong = [*_of_files(data), *walk.findings, *_of_concepts(concepts, walk, quantile, min_iou)]
+    agreed = agreement(data, limit=limit)
+    concepts = tuple(walk.concepts(quantile, seen, agreed))
+    computed = computed_categories(data)
+    wrong = [*_of_files(data), *walk.findings, *_of_concepts(concepts, walk, quantile, min_iou, computed)]
     return Check(
         source=str(getattr(data, "source", repr(data))),
         pictures=total,
@@ -94,7 +98,7 @@ def check(
         categories=dict(zip(walk.columns.categories, walk.annotated.tolist(), strict=True)),
         concepts=concepts,
         findings=tuple(wrong),
-        notes=tuple(_notes(data, walk, concepts, min_iou)),
+        notes=(*_notes(walk, concepts, quantile, min_iou, computed), *agreed.notes),
     )
 
 
@@ -113,7 +117,7 @@ class _Walk:
     def look(self, index: int) -> None:
         """Count what is marked in a picture, or say what is wrong with it."""
         try:
-            example = self.data[index]
+            example = as_example(self.data[index])
         except UnreadableError as error:
             self.findings.append(Finding("unreadable", str(error)))
             return
@@ -160,7 +164,7 @@ class _Walk:
         held = self.held[:, 1 : 1 + len(self.columns.concepts)]
         return [[place for place in np.argsort(-area, kind="stable")[:most].tolist() if area[place]] for area in held.T]
 
-    def concepts(self, quantile: float, sights: Sequence[Sequence[Sight]]) -> Iterator[ConceptCheck]:
+    def concepts(self, quantile: float, sights: Sequence[Sequence[Sight]], agreed: Agreement) -> Iterator[ConceptCheck]:
         """What is marked of each concept."""
         held, first = self.held, 1 + len(self.columns.concepts)
         everywhere = self.read * self.cells
@@ -176,6 +180,7 @@ class _Walk:
                 positions / max(all_judged, 1),
                 highest_iou(positions, most, elsewhere=everywhere - all_judged),
                 tuple(sights[number]),
+                agreed.iou.get(concept),
             )
 
 
@@ -197,7 +202,7 @@ def _draw(walk: _Walk, chosen: Sequence[Sequence[int]]) -> list[list[Sight]]:
     drawn: dict[tuple[int, int], Sight] = {}
     for place, numbers in sorted(wanted.items()):
         index, area = walk.areas[place]
-        example = walk.data[index]
+        example = as_example(walk.data[index])
         height, width = example.picture.shape[:2]
         shown = np.asarray(Fit.of(height, width, walk.preprocessing).picture(example.picture))
         planes = walk.planes(example).reshape(-1, *walk.grid)
@@ -235,17 +240,20 @@ def _of_files(data: Any) -> Iterator[Finding]:
             yield Finding("missing picture", f"labels/{place.as_posix()} is the map of no picture under images/.")
 
 
-def _of_concepts(concepts: Sequence[ConceptCheck], walk: _Walk, quantile: float, min_iou: float) -> Iterator[Finding]:
+def _of_concepts(
+    concepts: Sequence[ConceptCheck], walk: _Walk, quantile: float, min_iou: float, computed: frozenset[str]
+) -> Iterator[Finding]:
     if not concepts:
         yield Finding("nothing marked", "No concept is marked, so that units cannot be matched.")
     if not walk.read:
         yield Finding("nothing read", "None of the pictures could be looked at.")
         return
-    names = walk.columns.names()
-    for name, own in zip(names, concepts, strict=True):
+    for name, own in zip(walk.columns.names(), concepts, strict=True):
+        if own.concept.category in computed or not _near_empty(own, quantile, min_iou):
+            continue
         if not own.positions:
             yield Finding("near-empty", f"{own.concept.category} {name} is marked nowhere.")
-        elif own.share < quantile and own.ceiling <= min_iou:
+        else:
             yield Finding(
                 "near-empty",
                 f"{own.concept.category} {name} is marked at {own.positions} positions in {own.pictures} "
@@ -254,7 +262,13 @@ def _of_concepts(concepts: Sequence[ConceptCheck], walk: _Walk, quantile: float,
             )
 
 
-def _notes(data: Any, walk: _Walk, concepts: Sequence[ConceptCheck], min_iou: float) -> Iterator[str]:
+def _near_empty(own: ConceptCheck, quantile: float, min_iou: float) -> bool:
+    return not own.positions or (own.share < quantile and own.ceiling <= min_iou)
+
+
+def _notes(
+    walk: _Walk, concepts: Sequence[ConceptCheck], quantile: float, min_iou: float, computed: frozenset[str]
+) -> Iterator[str]:
     """What is worth knowing."""
     for category, count in zip(walk.columns.categories, walk.annotated.tolist(), strict=True):
         if count < walk.read:
@@ -266,3 +280,10 @@ def _notes(data: Any, walk: _Walk, concepts: Sequence[ConceptCheck], min_iou: fl
                 f"{own.concept.category} {name} covers {own.share:.0%} of what is judged: no IoU with it can pass "
                 f"{own.ceiling:.3f}, so that no unit can have it as a label above {min_iou:g}; a larger quantile would."
             )
+    for category in sorted(computed) if walk.read else ():
+        all_ = [one for one in concepts if one.concept.category == category]
+        rare = [one.concept.name for one in all_ if _near_empty(one, quantile, min_iou)]
+        if rare:
+            some = ", ".join(rare[:5]) + ", ..." * (len(rare) > 5)
+            count = f"{len(rare)} of {len(all_)} concepts of {category}"
+            yield f"{count} are found nowhere or too rarely to be labels: {some}."

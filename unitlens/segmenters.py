@@ -14,6 +14,7 @@ from PIL import Image
 
 from unitlens.columns import Columns
 from unitlens.concepts import Concept, Data
+from unitlens.data import as_example
 from unitlens.errors import UnitlensError
 from unitlens.pictures import Fit, UnreadableError, read_label_map
 from unitlens.predictors import predictor
@@ -240,7 +241,7 @@ def ceilings(segmenter: Segmenter, data: Data, *, grid: int = 112, limit: int | 
     fit = Fit((grid, grid), (0, 0), (grid, grid))
     for index in range(len(data) if limit is None else min(limit, len(data))):
         try:
-            example = data[index]
+            example = as_example(data[index])
         except UnreadableError:
             continue
         marked = truth.planes(example, fit, (grid, grid))
