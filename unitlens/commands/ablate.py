@@ -1,25 +1,22 @@
 """`unitlens ablate`."""
 
-import shlex
-import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
-from unitlens.commands.options import network_options, picture_options, quiet_option
-from unitlens.commands.shared import aligned, cell, load_network, open_pictures, paper_lines, prepare
+from unitlens.commands.measured import Source, source_of
+from unitlens.commands.options import network_options, picture_options, quiet_option, source_options
+from unitlens.commands.shared import aligned, cell, paper_lines, prepare
 from unitlens.errors import UnitlensError
-
-_OF_NETWORK = ("weights", "image_size", "resize", "mean", "std")
 
 
 @click.command()
 @click.argument("target", metavar="RUN_OR_MODEL")
-@click.option("--layer", metavar="NAME", help="The layer; without it the run's, or the network's default.")
-@click.option("--units", metavar="3,17", help="These units, together.")
+@click.option("--layer", "layers", multiple=True, metavar="NAME", help="Without it the run's, or the default.")
+@click.option("--units", multiple=True, metavar="3,17", help="Together; with several --layer, one --units for each.")
+@click.option("--keep", is_flag=True, help="With --units: hold all the others of the layer.")
 @click.option("--concept", metavar="NAME", help="The units of highest IoU with this concept; for a run.")
 @click.option("--class", "class_", metavar="NAME", help="The most important units for this class.")
 @click.option("--top", type=click.IntRange(1), metavar="N", help="So many of them. [20]")
@@ -28,8 +25,11 @@ _OF_NETWORK = ("weights", "image_size", "resize", "mean", "std")
 @click.option("--value", default="0", show_default=True, metavar="V", help="Held at a number, mean or resample.")
 @click.option("--scale", type=float, metavar="F", help="In place of a value: multiplied by it.")
 @click.option("--measure", "measures", multiple=True, metavar="M", help="Repeatable. [recall, balanced_accuracy]")
-@click.option("--draws", type=click.IntRange(0), default=20, show_default=True, help="Random sets beside --class.")
+@click.option(
+    "--draws", type=click.IntRange(0), default=20, show_default=True, help="Random sets beside it, and matched ones."
+)
 @picture_options
+@source_options
 @click.option("--out", type=click.Path(path_type=Path), metavar="RUN", help="[the run itself, or run]")
 @click.option("--overwrite", is_flag=True, help="Replace effects that are there.")
 @network_options
@@ -48,20 +48,20 @@ def ablate(target: str, **options: Any) -> None:
 
     ask = _Ask.of(options)
     holding = _holding(options["value"], options["scale"])
-    source = _of_run(Path(target), options) if (Path(target) / "run.json").is_file() else None
-    source = source or _of_model(target, options)
+    source = source_of(target, options)
     source.net.model.eval()  # it was loaded here; a network's training mode is of interest where a person set it
     out = options["out"] or (Path(target) if source.dissection is not None else Path("run"))
     check_effects_fit(out, source.sha256, overwrite=options["overwrite"])
     workers, quiet = prepare(options["threads"], options["workers"]), options["quiet"]
     reading = Reading(options["batch_size"], workers, source.limit, options["strict"], show=not quiet)
-    run = Experiment.of(
-        source.net, source.layer, source.data, options["measures"] or DEFAULT_MEASURES, reading, source.seed
-    )
+    measures = options["measures"] or DEFAULT_MEASURES
+    run = Experiment.of(source.net, source.layers, source.data, measures, reading, source.seed)
     results = _measure(run, ask, holding, source, draws=options["draws"])
-    _check_pictures(results[0], source)
+    source.check_pictures(getattr(results[0], "effects", results[0]).info)
     for result in results:
-        getattr(result, "effects", result).info["command"] = shlex.join(["unitlens", *sys.argv[1:]])
+        info = getattr(result, "effects", result).info
+        info["command"] = click.get_current_context().obj
+        info["data"] |= source.told
     saved = SavedEffects.of(*results)
     page = add_effects(out, saved, overwrite=options["overwrite"])
     if not quiet:
@@ -72,7 +72,7 @@ def ablate(target: str, **options: Any) -> None:
 class _Ask(NamedTuple):
     """Which units are meant."""
 
-    units: tuple[int, ...] | None
+    units: tuple[tuple[int, ...], ...]
     concept: str | None
     class_: str | None
     top: int
@@ -82,124 +82,76 @@ class _Ask(NamedTuple):
     @classmethod
     def of(cls, options: dict[str, Any]) -> "_Ask":
         """Read the options, which must name one choice of units."""
-        named = [name for name in ("units", "concept", "class_") if options[name] is not None]
+        named = [name for name in ("units", "concept", "class_") if options[name] not in (None, ())]
         ways = "--units 3,17, --concept NAME, --class NAME (with --top N or --keep-only N)"
         if len(named) > 1:
             given = " and ".join("--" + name.rstrip("_") for name in named)
             raise UnitlensError(f"{given} both choose units: give one of {ways}.")
         if not named and not options["sweep"]:
             raise UnitlensError(f"No units were chosen: give one of {ways}, or --sweep for every unit.")
-        top, kept = options["top"], options["keep_only"]
+        top, kept, keep = options["top"], options["keep_only"], options["keep"]
         if (top is not None or kept is not None) and named not in (["concept"], ["class_"]):
             raise UnitlensError(
-                "--top and --keep-only take the first of a ranking: add --class NAME or --concept NAME."
+                "--top and --keep-only take the first of a ranking: add --class NAME or --concept NAME "
+                "(units that are given are kept with --units 3,17 --keep)."
             )
         if top is not None and kept is not None:
             raise UnitlensError("--top removes units and --keep-only keeps them: give one of the two.")
         if kept == 0:
             raise UnitlensError("--keep-only 0 leaves nothing of the layer: keep 1 unit or more.")
-        units = None if options["units"] is None else _numbers(options["units"])
-        return cls(units, options["concept"], options["class_"], top or kept or 20, kept is not None, options["sweep"])
+        if keep and named != ["units"]:
+            raise UnitlensError("--keep keeps the units of --units: with --class or --concept say --keep-only N.")
+        if max(len(options["layers"]), len(options["units"])) > 1:
+            _check_several(options["layers"], options["units"], sweep=options["sweep"])
+        units = tuple(map(_numbers, options["units"]))
+        keep = keep or kept is not None
+        return cls(units, options["concept"], options["class_"], top or kept or 20, keep, options["sweep"])
 
 
-class _Source(NamedTuple):
-    """Network, layer and pictures; of a run also the dissection, and the hash that its pictures have to have."""
-
-    net: Any
-    layer: str
-    data: Any
-    sha256: str
-    limit: int | None
-    seed: int
-    dissection: Any = None
-    pictures_sha256: str | None = None
-
-
-def _of_model(target: str, options: dict[str, Any]) -> _Source:
-    if options["concept"] is not None:
+def _check_several(layers: Sequence[str], units: Sequence[str], *, sweep: bool) -> None:
+    """Make sure that each of several layers has its units."""
+    if sweep:
+        raise UnitlensError("--sweep goes through the units of one layer: give one --layer.")
+    twice = next((layer for layer in layers if layers.count(layer) > 1), None)
+    if twice is not None:
+        raise UnitlensError(f"--layer {twice} is given twice: join its units by commas, such as --units 3,17.")
+    if len(layers) != len(units):
         raise UnitlensError(
-            f"--concept needs to know what units look for, and {target} is no run: `unitlens dissect` makes one."
-        )
-    data, limit, seed = options["data"], options["limit"], options["seed"]
-    net = load_network(target, options)
-    layer = options["layer"] or net.default_layer
-    if not layer:
-        raise UnitlensError(
-            "No layer was named, and the network has no default: add --layer NAME (`unitlens layers` lists them)."
-        )
-    return _Source(net, layer, open_pictures(target, data, limit, seed), net.fingerprint(), limit, seed)
-
-
-def _of_run(folder: Path, options: dict[str, Any]) -> _Source:
-    """What a run brings, with its hashes checked."""
-    from unitlens.result import open_run
-
-    for name in _OF_NETWORK:
-        if options[name] is not None:
-            raise UnitlensError(f"The run {folder} brings its own network: leave --{name.replace('_', '-')} out.")
-    dissection = open_run(folder)
-    info, layers = dissection.info, dissection.layers
-    layer = options["layer"] or (layers[0] if len(layers) == 1 else None)
-    if layer is None:
-        raise UnitlensError(
-            f"The run {folder} has several layers: choose one with --layer {' or --layer '.join(layers)}."
-        )
-    settings = info["settings"]
-    own = options["data"] is None
-    limit = options["limit"] if options["limit"] is not None or not own else settings["limit"]
-    seed = settings["seed"] if own else options["seed"]
-    net = _network_of(info, folder, options["device"])
-    source = str(options["data"] or info["data"]["source"])
-    count = info["data"]["pictures"] if own and source.startswith("bundled:") and limit is None else limit
-    data = open_pictures(source, source, count, seed, **(info["data"].get("opened", {}) if own else {}))
-    unchanged = own and limit == settings["limit"]
-    sha256 = info["data"]["sha256"] if unchanged else None
-    return _Source(net, layer, data, info["network"]["sha256"], limit, seed, dissection, sha256)
-
-
-def _network_of(info: dict[str, Any], folder: Path, device: str) -> Any:
-    from unitlens.network import Preprocessing, load
-
-    told = info["network"]
-    said = {**told["preprocessing"]}
-    for name in ("image_size", "mean", "std"):
-        said[name] = tuple(said[name])
-    asked = {name: said[name] for name in ("image_size", "resize", "mean", "std")}
-    net = load(told["name"], weights=told["weights"], seed=info["settings"]["seed"], device=device, **asked)
-    if net.fingerprint() != told["sha256"]:
-        raise UnitlensError(
-            f"{told['name']} has other weights than the network that the run {folder} is of (their hashes differ): "
-            "dissect it anew, or put the old weights back."
-        )
-    return replace(net, preprocessing=Preprocessing(**said))
-
-
-def _check_pictures(result: Any, source: _Source) -> None:
-    """Make sure that the pictures read are those of the run."""
-    info = getattr(result, "effects", result).info
-    if source.pictures_sha256 not in (None, info["data"]["sha256"]):
-        raise UnitlensError(
-            f"The pictures of {info['data']['source']} are not those that the run is of (their hashes differ): dissect "
-            "them anew, or name others with --data."
+            f"{len(layers)} --layer and {len(units)} --units were given: each of several layers takes its own, such as "
+            "--layer layer3 --units 1,2 --layer layer4 --units 5."
         )
 
 
-def _measure(run: Any, ask: _Ask, holding: Any, source: _Source, *, draws: int) -> list[Any]:
+def _measure(run: Any, ask: _Ask, holding: Any, source: Source, *, draws: int) -> list[Any]:
     """The results to save, of which the first is a chosen set if there is one."""
-    from unitlens.ablation_curves import Draws, curves_of, doubling
     from unitlens.effects import chosen_units, unit_count
 
     sweep = run.effects(None, holding) if ask.sweep or ask.class_ is not None else None
     if ask.class_ is not None:
-        curve = curves_of(run, [ask.class_], holding, Draws(doubling(ask.top), draws), ranking=sweep)[0]
-        chosen = [curve.chosen("kept" if ask.keep else "most", ask.top)]
-        return [*chosen, *([sweep] if ask.sweep else []), curve]
-    if ask.units is None and ask.concept is None:
+        return _of_class(run, ask.class_, ask, holding, sweep, draws=draws)
+    if not ask.units and ask.concept is None:
         return [sweep]
-    count = unit_count(run.net, run.layer)
-    units: Sequence[int] = ask.units or source.dissection[run.layer].units_for(ask.concept, ask.top)
-    chosen = [run.effects((chosen_units(units, run.layer, count, keep=ask.keep),), holding)]
-    return [*chosen, *([sweep] if sweep is not None else [])]
+    units: Sequence[Sequence[int]] = ask.units
+    if ask.concept is not None:
+        units = [source.dissection[source.layers[0]].units_for(ask.concept, ask.top)]
+    counts = [unit_count(run.net, layer) for layer in run.layers]
+    held = tuple(
+        chosen_units(own, layer, count, keep=ask.keep)
+        for own, layer, count in zip(units, run.layers, counts, strict=True)
+    )
+    chosen = run.beside(held, holding, draws, activity=None if sweep is None else (sweep.peaks,))
+    return [chosen, *([sweep] if sweep is not None else [])]
+
+
+def _of_class(run: Any, class_: str, ask: _Ask, holding: Any, sweep: Any, *, draws: int) -> list[Any]:
+    """The most important units of a class: removed, or kept alone; and the curve."""
+    from unitlens.ablation_curves import Draws, curves_of, doubling
+
+    curve = curves_of(run, [class_], holding, Draws(doubling(ask.top), draws), ranking=sweep)[0]
+    chosen = curve.chosen("kept" if ask.keep else "most", ask.top)
+    if ask.keep:
+        chosen = run.beside(chosen.sets, holding, draws, folds="odd", ranked="even", activity=(sweep.peaks,))
+    return [chosen, *([sweep] if ask.sweep else []), curve]
 
 
 def _holding(value: str, scale: float | None) -> Any:
@@ -222,14 +174,37 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 def _told(saved: Any) -> str:
     """What was found, in a few lines."""
-    lines = []
-    for curve in saved.curves:
-        lines.append(paper_lines(curve))
-    for effects in () if saved.curves else saved.listed:
-        table = effects.table()
-        own = table[table["effect"].abs() > 0]
-        shown = own.reindex(own["effect"].abs().sort_values(ascending=False, kind="stable").index).head(10)
-        shown = shown[["units", "class", "measure", "before", "after", "effect", "low", "high", "q_value"]]
-        cells = [tuple(cell(value)[:40] for value in row) for row in shown.itertuples(index=False)]
-        lines.append(aligned([tuple(shown.columns), *cells]) if cells else "Nothing changes.")
+    lines = [paper_lines(curve) for curve in saved.curves]
+    own = tuple(curve.class_ for curve in saved.curves)
+    for effects in saved.listed:
+        if not saved.curves or len(effects.sets) == 1:
+            lines += _set_lines(effects, own) if len(effects.sets) == 1 else [_rows(effects.table(), most=10)]
     return "\n".join(lines)
+
+
+def _set_lines(effects: Any, classes: Sequence[str]) -> list[str]:
+    """What one set does, beside the sets that were drawn: to all classes, to those that are named, and to others."""
+    table, count = effects.table().drop(columns="units"), effects.info["units"]
+    units = effects.sets[0]
+    kept = [unit for unit in range(count) if unit not in units] if count < 2 * len(units) else []
+    some = list(map(str, kept or units))
+    few = ", ".join(some[:8]) + (f" and {len(some) - 8} more" if len(some) > 8 else "")
+    head = f"{effects.layer}, {'all units but ' if kept else 'units '}{few}: {effects.info['settings']['held']}"
+    for kind in effects.drawn:
+        rows = effects.random_sets().query("kind == @kind").set_index(["class", "measure"])
+        found = (rows.loc[key] for key in zip(table["class"], table["measure"], strict=True))
+        table[kind] = [f"{row['mean']:.3g} ({row['low']:.3g} to {row['high']:.3g})" for row in found]
+    table["named"] = table["class"].isin(["*", *classes])
+    return [head + effects.remarks(), _rows(table, most=10)]
+
+
+def _rows(table: Any, *, most: int) -> str:
+    """The largest effects, after the rows that are named."""
+    by = ["named"] if "named" in table else []
+    table = table.assign(size=table["effect"].abs()).sort_values([*by, "size"], ascending=False, kind="stable")
+    if not (table["size"] > 0).any():
+        return "Nothing changes."
+    shown = table[(table["size"] > 0) | (table["class"] == "*")].head(most)
+    shown = shown.drop(columns=["layer", "pictures", "size", *by])
+    cells = [tuple(cell(value)[:40] for value in row) for row in shown.itertuples(index=False)]
+    return aligned([tuple(shown.columns), *cells])
