@@ -41,8 +41,8 @@ class Looked(NamedTuple):
     layout: str
 
 
-def looked_at(network) -> Looked:
-    """List, record at three depths, dissect at the last layer that has a grid: nothing but the name changes."""
+def looked_at(network, part="") -> Looked:
+    """List, record at three depths, dissect at a part's last layer with a grid: nothing but the name changes."""
     net = ul.classifier(
         network.model, image_size=network.size, mean=(0.5,) * 3, std=(0.25,) * 3, name=network.name, classes=None
     )
@@ -53,7 +53,7 @@ def looked_at(network) -> Looked:
     with torch.inference_mode(), ul.record(network.model, names) as recording:
         network.model(zoo["pictures"](network, 2))
     assert [tuple(recording[name].shape[1:]) for name in names] == [info.shape for info in chosen], network.name
-    last = [info for info in reached if info.grid is not None][-1]
+    last = [info for info in reached if info.grid is not None and info.name.startswith(part)][-1]
     layer = name_of(last)
     d = ul.dissect(net, layer, Few(network.size), quantile=0.25, batch_size=3, exemplars=0, evidence=False)
     assert (d.info["layers"][layer]["units"], d.info["layers"][layer]["grid"]) == (last.units, list(last.grid))
@@ -64,11 +64,13 @@ def looked_at(network) -> Looked:
 
 
 def name_of(info) -> str:
-    return info.name if info.calls == 1 else f"{info.name}[{info.calls - 1}]"
+    """The first call, which the list describes."""
+    name, _, item = info.name.partition(":")
+    return info.name if info.calls == 1 else f"{name}[0]{item and ':'}{item}"
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*class and register tokens")
+@pytest.mark.filterwarnings("ignore:.*tokens, in front")
 def test_every_torchvision_classifier_is_looked_at_and_replayed(capsys):
     """One walk for both: building the networks takes longer than looking at them."""
     rows, ends, looked, failed = [], [], {}, {}
@@ -90,10 +92,64 @@ def test_every_torchvision_classifier_is_looked_at_and_replayed(capsys):
     replay["check"](rows, ends)
 
 
+@pytest.mark.slow
+def test_every_segmentation_and_detection_network_is_looked_at():
+    """Of detection networks the backbone, whose maps are of the whole picture; boxes are not."""
+    from torchvision.models import detection, list_models
+
+    with_boxes, failed = list_models(module=detection), {}
+    for network in zoo["walk"](zoo["dense_names"]()):
+        try:
+            looked = looked_at(network, "backbone" if network.name in with_boxes else "")
+        except (ul.UnitlensError, AssertionError) as error:
+            failed[network.name] = str(error)
+        else:
+            assert looked.layout == "channels_first", network.name
+    assert failed.keys() == EXCEPTIONS.keys(), failed
+    assert len(zoo["dense_names"]()) >= 18
+
+
+@pytest.mark.parametrize(
+    ("spec", "what"),
+    [
+        ("r3d_18", "r3d_18 of torchvision is left out, as it looks at video: "),
+        ("torchvision.models.video:swin3d_t", "swin3d_t of torchvision is left out, as it looks at video: "),
+        ("raft_small", "raft_small of torchvision is left out, as it compares two pictures: "),
+        (
+            "torchvision.models.quantization:resnet18",
+            "quantized_resnet18 of torchvision is left out, as it computes in whole numbers: ",
+        ),
+    ],
+)
+def test_what_is_left_out_is_said(spec, what):
+    with pytest.raises(ul.UnitlensError, match=f"^{what}unitlens shows a network single pictures, in floating-point"):
+        ul.load(spec, weights="none")
+
+
+def test_every_network_of_torchvision_is_looked_at_or_left_out():
+    from torchvision import models
+
+    from unitlens.zoo import other_names, zoo_names
+
+    assert {*zoo_names(), *other_names()} == set(models.list_models())
+    assert {*zoo["names"](), *zoo["dense_names"]()} == set(zoo_names())
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "layer"),
+    [
+        ("lraspp_mobilenet_v3_large", "", "classifier"),
+        ("fasterrcnn_mobilenet_v3_large_320_fpn", "backbone", "backbone:1"),
+    ],
+)
+def test_a_segmentation_and_a_detection_network_are_looked_at(name, part, layer):
+    assert looked_at(zoo["build"](name), part).layer == layer
+
+
 @pytest.mark.parametrize(
     ("name", "layout"), [("shufflenet_v2_x0_5", "channels_first"), ("vit_b_32", "tokens"), ("swin_t", "channels_first")]
 )
-@pytest.mark.filterwarnings("ignore:.*class and register tokens")
+@pytest.mark.filterwarnings("ignore:.*tokens, in front")
 def test_networks_of_three_kinds_are_looked_at_by_their_name_alone(name, layout):
     looked = looked_at(zoo["build"](name))
     assert looked.layout == layout

@@ -1,4 +1,4 @@
-"""All of torchvision's classification networks, each built once: `for network in walk(): ...`."""
+"""All of torchvision's networks but those of video, each built once: `for network in walk(): ...`."""
 
 import gc
 from collections.abc import Iterator, Sequence
@@ -21,6 +21,17 @@ ARGUMENTS = {
     "vit_h_14": {"image_size": 56},
 }
 
+_SMALL = {"weights_backbone": None, "min_size": 64, "max_size": 64}
+DENSE = {
+    "rcnn": {**_SMALL, "rpn_post_nms_top_n_test": 20, "box_detections_per_img": 5},
+    "retinanet": {**_SMALL, "topk_candidates": 20},
+    "fcos": {**_SMALL, "topk_candidates": 20},
+    "ssd": {"weights_backbone": None, "topk_candidates": 5},
+    "": {"weights_backbone": None},
+}
+"""Of segmentation and detection networks, by what stands in their names: few and small boxes, as untrained networks see
+objects everywhere. Detection networks resize pictures inside."""
+
 
 class ZooNetwork(NamedTuple):
     name: str
@@ -29,9 +40,17 @@ class ZooNetwork(NamedTuple):
 
 
 def names() -> list[str]:
+    """Of the classification networks."""
     import torchvision
 
     return torchvision.models.list_models(module=torchvision.models)
+
+
+def dense_names() -> list[str]:
+    """Of the segmentation and detection networks."""
+    from torchvision import models
+
+    return [name for family in (models.segmentation, models.detection) for name in models.list_models(module=family)]
 
 
 def walk(chosen: Sequence[str] | None = None) -> Iterator[ZooNetwork]:
@@ -45,11 +64,17 @@ def build(name: str) -> ZooNetwork:
     import torchvision
 
     with _nothing_drawn():
-        model = torchvision.models.get_model(name, weights=None, **ARGUMENTS.get(name, {}))
+        model = torchvision.models.get_model(name, weights=None, **_arguments(name))
     draw_weights(model)
     network = ZooNetwork(name, model.eval(), SIZES.get(name, 64))
     settle_batch_norms(network)
     return network
+
+
+def _arguments(name: str) -> dict[str, object]:
+    if name in dense_names():
+        return next(arguments for part, arguments in DENSE.items() if part in name)
+    return ARGUMENTS.get(name, {})
 
 
 def pictures(network: ZooNetwork, count: int = 3) -> Tensor:

@@ -19,7 +19,7 @@ from unitlens.hubs import HUBS, hub_network
 from unitlens.layers import told, uncompiled
 from unitlens.preprocessing import Said, said_by
 from unitlens.weights import put_weights, read_weights
-from unitlens.zoo import zoo_names, zoo_network
+from unitlens.zoo import other_names, zoo_names, zoo_network
 
 
 class Built(NamedTuple):
@@ -59,8 +59,8 @@ def build(spec: str, *, weights: str | None, seed: int) -> Built:
         if hub in HUBS and name:
             model, said, classes = hub_network(hub, name, weights)
             return Built(model, spec, said, classes)
-        if source == "" or (source.split(".")[:2] == ["torchvision", "models"] and attribute in zoo_names()):
-            name = _zoo_name(attribute)
+        if source == "" or _is_torchvisions(source, attribute):
+            name = _zoo_name(attribute if "quantization" not in source else f"quantized_{attribute}")
             model, said, classes = zoo_network(name, weights)
             return Built(model, f"{zoo_names()[name]}:{name}", said, classes)
         model = _called(spec, source, attribute)
@@ -88,6 +88,11 @@ def _bundled(spec: str, weights: str | None, seed: int) -> Built:
     return Built(model, spec, said, tuple(bundled.CLASSES), bundled.DEFAULT_LAYER)
 
 
+def _is_torchvisions(source: str, attribute: str) -> bool:
+    own = source.split(".")[:2] == ["torchvision", "models"]
+    return own and (attribute in zoo_names() or attribute in other_names())
+
+
 def _zoo_name(name: str) -> str:
     if name in zoo_names():
         return name
@@ -98,6 +103,11 @@ def _zoo_name(name: str) -> str:
         )
     if name.endswith(".py"):
         raise UnitlensError(f"{name} is a file; say which function of it returns the network: {name}:NAME.")
+    if name in other_names():
+        raise UnitlensError(
+            f"{name} of torchvision is left out, as it {other_names()[name]}: unitlens shows a network single "
+            "pictures, in floating-point numbers."
+        )
     raise UnitlensError(
         f"There is no network {name!r} in torchvision{did_you_mean(name, zoo_names())}; a network of another origin "
         "is given as package.module:callable or path/to/file.py:callable."

@@ -23,6 +23,19 @@ def zoo_names() -> dict[str, str]:
     return {name: family.__name__ for family in families for name in models.list_models(module=family)}
 
 
+@cache
+def other_names() -> dict[str, str]:
+    """Return the names of torchvision's networks that are left out, each with what it does instead."""
+    from torchvision import models
+
+    families: tuple[tuple[ModuleType, str], ...] = (
+        (models.video, "looks at video"),
+        (models.optical_flow, "compares two pictures"),
+        (models.quantization, "computes in whole numbers"),
+    )
+    return {name: what for family, what in families for name in models.list_models(module=family)}
+
+
 def zoo_network(name: str, weights: str | None) -> tuple[nn.Module, Said, tuple[str, ...] | None]:
     """Build one of torchvision's networks.
 
