@@ -330,7 +330,7 @@ def test_names_that_mean_nothing():
 class WithTruth:
     """The coloured world, with one column that nobody judged."""
 
-    concepts = (("color", 5, "Red"), ("color", 6, "green"), ("color", 7, "violet"))
+    concepts = (("color", 5, "R-ed"), ("color", 6, "green"), ("color", 7, "violet"))
 
     def __len__(self):
         return 4
@@ -350,7 +350,7 @@ def test_the_ceiling_is_the_iou_over_all_pictures():
         return classes
 
     found = ceilings(make(sloppy), WithTruth(), grid=32)
-    assert [c.concept.name for c in found] == ["Red", "green"]
+    assert [c.concept.name for c in found] == ["R-ed", "green"]
     truth = np.stack([blocks(seed)[1] for seed in range(4)])[:, :24, 8:]
     upper = np.arange(24)[None, :, None] < 16
     said = np.where((truth == 1) & upper, 2, truth)

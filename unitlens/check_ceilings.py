@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from unitlens.concepts import Concept
 from unitlens.errors import UnitlensError
-from unitlens.segmenters import Segmenter, ceilings
+from unitlens.segmenters import Segmenter, ceilings, plain
 from unitlens.stacking import StackedData, Tags
 
 
@@ -40,7 +40,7 @@ def agreement(data: Any, *, limit: int | None = None) -> Agreement:
     for source in data.sources if isinstance(data, StackedData) else ():
         if not isinstance(source, Segmenter):
             continue
-        own = {concept.name.casefold(): concept for concept in source.concepts}
+        own = {plain(concept.name): concept for concept in source.concepts}
         if not len(data.data.concepts):
             notes.append(f"Nothing is marked beside the {source!r}: how well it finds what it names is not known.")
             continue
@@ -49,7 +49,7 @@ def agreement(data: Any, *, limit: int | None = None) -> Agreement:
         except UnitlensError as error:
             notes.append(f"How well the {source!r} finds what it names is not known: {error}")
             continue
-        iou |= {own[one.concept.name.casefold()]: one.iou for one in found if one.truth}
+        iou |= {own[plain(one.concept.name)]: one.iou for one in found if one.truth}
         notes += [_note(source, len(own), iou)] if iou else []
     return Agreement(iou, tuple(notes))
 

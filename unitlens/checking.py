@@ -284,6 +284,6 @@ def _notes(
         all_ = [one for one in concepts if one.concept.category == category]
         rare = [one.concept.name for one in all_ if _near_empty(one, quantile, min_iou)]
         if rare:
-            some = ", ".join(rare[:5]) + ", ..." * (len(rare) > 5)
+            some = ", ".join(rare[:5]) + f" and {len(rare) - 5} more" * (len(rare) > 5)
             count = f"{len(rare)} of {len(all_)} concepts of {category}"
             yield f"{count} are found nowhere or too rarely to be labels: {some}."

@@ -216,7 +216,8 @@ def ceilings(segmenter: Segmenter, data: Data, *, grid: int = 112, limit: int | 
     ----------
     segmenter : Segmenter
     data : Data
-        With ground truth. Concepts belong together by name, in whatever category, case aside.
+        With ground truth. Concepts belong together by name, in whatever category, case and spaces aside ("dining table"
+        and "diningtable").
     grid : int
         Positions a side that both are sampled at, at the nearest pixel.
     limit : int, optional
@@ -233,8 +234,8 @@ def ceilings(segmenter: Segmenter, data: Data, *, grid: int = 112, limit: int | 
         If they have no name in common.
     """
     truth, found = Columns.of(data.concepts), Columns.of(segmenter.concepts)
-    by_name = {concept.name.casefold(): column for column, concept in enumerate(found.concepts)}
-    pairs = [(t, by_name[c.name.casefold()]) for t, c in enumerate(truth.concepts) if c.name.casefold() in by_name]
+    by_name = {plain(concept.name): column for column, concept in enumerate(found.concepts)}
+    pairs = [(t, by_name[plain(c.name)]) for t, c in enumerate(truth.concepts) if plain(c.name) in by_name]
     if not pairs:
         raise UnitlensError(f"The {segmenter!r} and the data have no concept of the same name, so nothing is measured.")
     counts = np.zeros((len(pairs), 3), np.int64)
@@ -255,6 +256,11 @@ def ceilings(segmenter: Segmenter, data: Data, *, grid: int = 112, limit: int | 
         Ceiling(truth.concepts[t], float(both / (a + b - both)) if a + b else float("nan"), int(a), int(b), int(both))
         for (t, _), (a, b, both) in zip(pairs, counts, strict=True)
     ]
+
+
+def plain(name: str) -> str:
+    """A name without case, spaces and the like, by which concepts of two sources belong together."""
+    return "".join(letter for letter in name.casefold() if letter.isalnum()) or name
 
 
 def _judged(columns: Columns, planes: npt.NDArray[np.int16], concept: int) -> npt.NDArray[np.bool_]:
