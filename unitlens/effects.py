@@ -11,7 +11,7 @@ from unitlens.effect_result import Effects, Ranking
 from unitlens.effect_table import Units
 from unitlens.errors import UnitlensError
 from unitlens.experiment import Experiment
-from unitlens.holding import Holding, Value
+from unitlens.holding import Holding, Value, unit_axis
 from unitlens.hooks import record
 from unitlens.layers import shown
 from unitlens.network import Network, evaluating
@@ -206,6 +206,4 @@ def unit_count(net: Network, layer: str) -> int:
     picture = net.prepare(torch.zeros(1, 3, *size, dtype=torch.uint8))
     with evaluating(net.model), record(net.model, layer) as recording:
         net.model(picture)
-    if recording[layer].ndim < 2:
-        raise UnitlensError(f"{shown(layer)} returns {tuple(recording[layer].shape)}, which has no units.")
-    return int(recording[layer].shape[1])
+    return int(recording[layer].shape[unit_axis(net, layer, recording[layer])])

@@ -13,6 +13,8 @@ from unitlens.concepts import Concept, Data, Example
 from unitlens.data import Batch, batches
 from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.hooks import record
+from unitlens.layers import find_layers, shown, shown_shape
+from unitlens.layouts import find_layout
 from unitlens.network import Network, evaluating
 from unitlens.observation import Reading
 from unitlens.scores import Floats
@@ -161,12 +163,32 @@ def peaks_of(activation: Tensor) -> Floats:
 
 
 def activations(net: Network, layer: str, data: Data, reading: Reading) -> Iterator[tuple[Batch, Tensor]]:
-    """What a layer says to all pictures, batch by batch."""
+    """What a layer says to all pictures, batch by batch, with the units along dimension 1."""
     for batch in read(net, data, reading):
         if batch.names:
             with evaluating(net.model), record(net.model, layer) as recording:
                 net.model(net.prepare(batch.pictures))
-            yield batch, recording[layer]
+            yield batch, recording[layer].movedim(unit_axis(net, layer, recording[layer]), 1)
+
+
+def unit_axis(net: Network, layer: str, activation: Tensor) -> int:
+    """Say along which dimension of a layer's output its units lie, by the rule of `unitlens.layouts`.
+
+    Raises
+    ------
+    UnitlensError
+        If they lie along none, or it is not clear along which.
+    """
+    place, shape = find_layers(net.model, layer)[0], tuple(activation.shape)
+    layout = find_layout(shape, place.module, net.preprocessing.image_size, name=place.name)
+    axes = {"units": 1, "channels_first": 1, "attention": 1, "channels_last": 3, "tokens": 2}
+    if layout is None or layout.order not in axes:
+        raise UnitlensError(
+            f"{shown(layer)} returns {shown_shape(shape)}, which has no units that could be held: choose a layer of "
+            "(pictures, units), (pictures, units, height, width), (pictures, height, width, units) or (pictures, "
+            "tokens, units), as `unitlens layers` lists them."
+        )
+    return axes[layout.order]
 
 
 def read(net: Network, data: Data, reading: Reading) -> Iterator[Batch]:

@@ -18,7 +18,7 @@ from unitlens.cut import Change, Cut, State
 from unitlens.data import Batch, Unread, data_digest
 from unitlens.effect_table import Held
 from unitlens.errors import UnitlensError
-from unitlens.holding import Holding, peaks_of, read
+from unitlens.holding import Holding, peaks_of, read, unit_axis
 from unitlens.hooks import edit
 from unitlens.layers import shown, told
 from unitlens.network import Network, evaluating
@@ -161,6 +161,7 @@ class _Work:
         self.classes: Classes | None = None
         self.tally: Tally | None = None
         self.units: tuple[int, ...] = ()
+        self.axes: dict[str, int] = {}
         self.peaks, self.pictures = np.zeros(0), 0
 
     def add(self, batch: Batch, chosen: npt.NDArray[np.int64]) -> None:
@@ -168,9 +169,11 @@ class _Work:
         pictures = self.net.prepare(batch.pictures[torch.from_numpy(chosen)])
         cut = self.cut = self.cut or _cut(self.net, self.plan.layers, pictures)
         state = cut.front(pictures)
-        hold = _Hold(self.plan, [batch.names[i] for i in chosen], [batch.hashes[i] for i in chosen])
+        said = {**state.later, cut.layer: state.activation}
+        self.axes = self.axes or {layer: unit_axis(self.net, layer, said[layer]) for layer in self.plan.layers}
+        hold = _Hold(self.plan, self.axes, [batch.names[i] for i in chosen], [batch.hashes[i] for i in chosen])
         if self.tally is None:
-            self._start(cut, state)
+            self._start(state.output, tuple(said[layer].shape[axis] for layer, axis in self.axes.items()))
             self.cut = _spot_checked(cut, state, pictures, hold)
             state = state if self.cut is cut else self.cut.front(pictures)
         assert self.tally is not None
@@ -180,16 +183,10 @@ class _Work:
         with evaluating(self.net.model):
             self._count(self.cut, state, hold, truth, odd)
         self.pictures += len(chosen)
-        self.peaks += np.concatenate([peaks_of(self._said(self.cut, state)[layer]) for layer in self.plan.layers])
+        self.peaks += np.concatenate([peaks_of(said[layer].movedim(axis, 1)) for layer, axis in self.axes.items()])
 
-    @staticmethod
-    def _said(cut: Cut, state: State) -> Mapping[str, Tensor]:
-        """What each layer says."""
-        return {**state.later, cut.layer: state.activation}
-
-    def _start(self, cut: Cut, state: State) -> None:
-        outputs, said = state.output, self._said(cut, state)
-        self.units = tuple(said[layer].shape[1] for layer in self.plan.layers)
+    def _start(self, outputs: Tensor, units: tuple[int, ...]) -> None:
+        self.units = units
         if outputs.ndim != 2 or outputs.shape[1] < 2:
             raise UnitlensError(
                 f"The network returns {' x '.join(map(str, outputs.shape))}; effects on predictions are measured where "
@@ -232,19 +229,21 @@ class _Hold(NamedTuple):
     """What units are held at in some pictures."""
 
     plan: Plan
+    axes: Mapping[str, int]
     names: Sequence[str]
     hashes: Sequence[int]
 
     def at(self, layer: str, activation: Tensor) -> float | Tensor:
-        """What all units of a layer are held at, given what it says to the pictures."""
-        return self.plan.holdings[self._place(layer)].of(activation, self.names, self.hashes)
+        """What all units of a layer are held at, given what it says to the pictures; units along dimension 1."""
+        own = activation.movedim(self.axes[layer], 1)
+        return self.plan.holdings[self._place(layer)].of(own, self.names, self.hashes)
 
     def on(self, layer: str, held: Held, activation: Tensor, at: float | Tensor | None = None) -> Tensor:
         """A copy of what a layer says to the pictures, with some of its units held."""
         changed, some = activation.clone(), list(held[self._place(layer)])
         if some:
             at = self.at(layer, activation) if at is None else at
-            changed[:, some] = at[:, some] if isinstance(at, Tensor) else at
+            changed.movedim(self.axes[layer], 1)[:, some] = at[:, some] if isinstance(at, Tensor) else at
         return changed
 
     def changes(self, layer: str, sets: Sequence[Held]) -> Change:
@@ -264,11 +263,12 @@ class _Hold(NamedTuple):
 def _variants(cut: Cut, state: State, hold: _Hold, sets: Sequence[Held] | None) -> Iterator[tuple[int, Tensor]]:
     """Outputs under intervention after intervention, (V, N, K), with the number of the first of them."""
     at = hold.at(cut.layer, state.activation)
-    if sets is None:
+    count, axis = len(state.activation), hold.axes[cut.layer]
+    if sets is None and axis == 1:
         for swept in sweep(cut, state, at):
             yield swept.units.start, swept.outputs
         return
-    count = len(state.activation)
+    sets = [((unit,),) for unit in range(state.activation.shape[axis])] if sets is None else sets
     size = max(1, MEMORY // (count * max([*cut.sizes.values(), state.activation.nbytes // count])))
     for first in range(0, len(sets), size):
         some = sets[first : first + size]
@@ -285,10 +285,11 @@ def _spot_checked(cut: Cut, state: State, pictures: Tensor, hold: _Hold) -> Cut:
     if not cut.replays:
         return cut
     sets = hold.plan.sets
-    held = sets[-1] if sets is not None else ((int(peaks_of(state.activation.abs()).argmax()),),)
-    last = _Hold(hold.plan, hold.names[-1:], hold.hashes[-1:])
+    axis = hold.axes[cut.layer]
+    held = sets[-1] if sets is not None else ((int(peaks_of(state.activation.abs().movedim(axis, 1)).argmax()),),)
+    last = hold._replace(names=hold.names[-1:], hashes=hold.hashes[-1:])
     with evaluating(cut.model):
-        if sets is None:
+        if sets is None and axis == 1:
             unit, at = held[0][0], hold.at(cut.layer, state.activation)
             replayed = next(iter(sweep(cut, state, at, units=range(unit, unit + 1)))).outputs[0, -1]
         else:
