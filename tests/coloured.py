@@ -32,6 +32,29 @@ def broken():
     return net
 
 
+class Exiting(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(3, 2, 1)
+
+    def forward(self, pictures):
+        raise SystemExit(3)
+
+
+class Complex(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = Spectrum()
+
+    def forward(self, pictures):
+        return self.layer(pictures).abs()
+
+
+class Spectrum(nn.Module):
+    def forward(self, pictures):
+        return torch.fft.fft2(pictures)
+
+
 class Hungry(nn.Module):
     def __init__(self):
         super().__init__()

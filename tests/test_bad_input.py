@@ -93,6 +93,9 @@ def test_commands(refused, arguments, pattern):
         (["--grid", "0"], r"'0' is not a size such as 56 or 56x42 \(rows x columns\)"),
         (["--grid", "5x6x7"], r"'5x6x7' is not a size"),
         (["--grid", "²"], r"'²' is not a size"),
+        (["--grid", "1000000"], r"14 pictures of 32 x 32 at a time, with labels on .*memory .*: lower --grid"),
+        (["--grid", "1" + 30 * "0"], r"more than half of this machine's memory"),
+        (["--image-size", "1000000", "--grid", "8"], r"machine's memory .*: lower --image-size .* or --batch-size"),
         (["--mean", "1,2"], r"'1,2' is not three numbers such as 0\.485,0\.456,0\.406"),
         (["--mean", "red"], r"'red' is not three numbers"),
         (["--std", "0"], r"std above 0"),
@@ -140,12 +143,21 @@ def test_a_device_that_is_not_there(shell, sees, world):
         ("no.such.package:net", r"no\.such|'no'"),
         ("bundled:scene", r"bundled:scenes"),
         ("resnet18", r"--weights"),
+        ("{file}:Exiting", r"The network fails on pictures of 32 x 32 \(SystemExit: 3\)"),
+        ("{file}:Complex", r"layer returns complex numbers, which no threshold orders: choose another layer\."),
         ("{file}:Hungry", r"14 pictures of 32 x 32 at a time do not fit in memory: lower --batch-size"),
     ],
 )
 def test_models(refused, sees, net_file, world, model, pattern):
     how = [*sees[3:], "--layer", "layer", "--data", world, "--out", "out", "--quiet"]
     refused(pattern, "dissect", model.format(file=net_file), *how)
+
+
+def test_too_few_positions_are_said_after_the_first_batch(dissecting, monkeypatch):
+    from unitlens import observation
+
+    monkeypatch.setattr(observation, "_add", lambda *_: pytest.fail("the pass went on"))
+    dissecting(r"There are only 896 positions in all", "--quantile", "0.0001", "--batch-size", "2")
 
 
 def test_no_pictures_are_named(refused, sees):

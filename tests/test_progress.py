@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from unitlens import progress as progress_module
-from unitlens.progress import progress
+from unitlens.progress import progress, tell
 
 
 class Terminal(io.StringIO):
@@ -81,3 +81,15 @@ def test_nothing_done_yet_has_no_time_left(capsys, clock):
         clock[0] += 20
         shown.update(0)
     assert capsys.readouterr().err == "looking: 0 of 10 pictures\n"
+
+
+def test_what_is_told_meanwhile_stands_above_the_bar(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress(10, "looking", show=True) as shown:
+        shown.update(1)
+        tell("spooling 3 MB")
+        shown.update(1)
+    before, _, after = terminal.getvalue().partition("unitlens: spooling 3 MB\n")
+    assert before.endswith("\r")
+    assert after.lstrip().startswith("\rlooking:") or after.startswith("\r")

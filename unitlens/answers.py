@@ -39,6 +39,10 @@ class Answer:
 
     def read(self, place: Place, activation: Tensor, pictures: Tensor) -> Tensor:
         """A layer's activation as (N, U, h, w)."""
+        if activation.is_complex():
+            raise UnitlensError(
+                f"{shown(place.given)} returns complex numbers, which no threshold orders: choose another layer."
+            )
         layout = self.found[place.given] = need_layout(place, activation, pictures, order=self.layout)
         maps = layout.maps(activation)
         return self.basis.apply(maps, shown(place.given)) if self.basis else maps
@@ -81,7 +85,7 @@ def _pass(model: nn.Module, pictures: Tensor) -> None:
         model(pictures)
     except UnitlensError:
         raise
-    except Exception as error:  # whatever the network's own code raises
+    except (Exception, SystemExit) as error:  # whatever the network's own code raises
         if isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error):
             raise UnitlensError(
                 f"{len(pictures)} pictures of {size} at a time do not fit in memory: lower --batch-size (batch_size=)."

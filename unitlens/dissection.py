@@ -185,7 +185,13 @@ def _dissect(
     columns = Columns.of(data.concepts, not_judged=how.definitions.not_judged, union=how.definitions.union)
     start = time.perf_counter()
     with spooling() as spool:
-        observed = observe(net, layers, data, columns, spool, grid=grid, tap=how.definitions.tap, reading=reading)
+        observed = observe(
+            *(net, layers, data, columns, spool),
+            grid=grid,
+            tap=how.definitions.tap,
+            reading=reading,
+            quantile=how.definitions.quantile,
+        )
         done = [judge(observed, layer, how) for layer in observed.layers.values()]
         shown, strips = _show(observed, done, how)
     runs = [run_control(name, net, done, data, columns, grid=grid, reading=reading, how=how) for name in control]

@@ -1,7 +1,7 @@
 """The one pass over the pictures: what every later step needs is put on disk."""
 
+import os
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +16,14 @@ from unitlens.columns import Columns
 from unitlens.concepts import Data
 from unitlens.data import Batch, Unread, batches
 from unitlens.errors import UnitlensError
+from unitlens.footprint import counting_memory
 from unitlens.hooks import Tap
 from unitlens.layouts import Order
 from unitlens.network import Network, evaluating
 from unitlens.observed import LayerMaps, Marked, Observed
-from unitlens.progress import progress
+from unitlens.progress import progress, tell
 from unitlens.spool import Rows, Spool
+from unitlens.statistics import threshold_rank
 from unitlens.tokens import layout_note, left_out
 
 THUMBNAIL = 112
@@ -68,6 +70,40 @@ class Reading:
                 raise UnitlensError(f"{name} is {value}; it is {smallest} or more.")
 
 
+def check_memory(batch: int, image_size: tuple[int, int], grid: tuple[int, int], *, planes: int) -> None:
+    """Refuse a batch whose pictures and labels alone would take more than half of the machine's memory.
+
+    The kernel ends a process that asks for too much without a word, so that this has to be said before.
+
+    Parameters
+    ----------
+    batch : int
+        Pictures at a time.
+    image_size, grid : tuple of int
+        Height and width of the network's input, rows and columns of the label grid.
+    planes : int
+        Label planes of a picture.
+
+    Raises
+    ------
+    UnitlensError
+        If it would.
+    """
+    if not hasattr(os, "sysconf"):  # not on Windows
+        return
+    of_pictures, cells = 15 * image_size[0] * image_size[1], grid[0] * grid[1]  # 8 bits and float32, three colours
+    of_labels = 4 * planes * cells  # int16, twice while they are stacked
+    need = batch * (of_pictures + of_labels) + 32 * cells  # and one plane while it is sampled
+    allowed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    if need > allowed:
+        option = "--grid (grid=)" if of_labels > of_pictures else "--image-size (image_size=)"
+        raise UnitlensError(
+            f"{batch} pictures of {image_size[0]} x {image_size[1]} at a time, with labels on a grid of {grid[0]} x "
+            f"{grid[1]}, take {in_bytes(need)}, more than half of this machine's memory ({in_bytes(allowed)}): lower "
+            f"{option} or --batch-size (batch_size=)."
+        )
+
+
 def observe(
     net: Network,
     layers: Sequence[str],
@@ -78,6 +114,7 @@ def observe(
     grid: tuple[int, int],
     tap: Tap,
     reading: Reading,
+    quantile: float | None = None,
 ) -> Observed:
     """Show every picture to the network once, and keep what the layers say and what is marked.
 
@@ -94,6 +131,8 @@ def observe(
     tap : {"output", "after_inplace"}
         What counts as the layer's activation.
     reading : Reading
+    quantile : float, optional
+        Of the thresholds to come: with too few positions for it, the first batch is the last.
 
     Returns
     -------
@@ -102,9 +141,11 @@ def observe(
     Raises
     ------
     UnitlensError
-        If the spool would be larger than allowed, no picture can be read, or the network fails on them.
+        If a batch cannot fit in memory, the spool would be larger than allowed, there are too few positions for the
+        quantile, no picture can be read, or the network fails on them.
     """
     total = len(data) if reading.limit is None else min(reading.limit, len(data))
+    check_memory(min(reading.batch_size, total), net.preprocessing.image_size, grid, planes=len(columns.categories))
     observed = Observed({}, Marked.start(columns, grid, spool))
     observed.unread += [Unread(name, "not a picture file") for name in getattr(data, "not_pictures", ())]
     start = time.perf_counter()
@@ -126,7 +167,8 @@ def observe(
                 pictures = net.prepare(batch.pictures)
                 maps = run(pictures)
                 if not observed.layers:
-                    _start(observed, maps, batch, total, reading)
+                    _start(observed, maps, batch, total, reading, draws)
+                    _check_positions(observed, total, quantile)
                     _note_layouts(observed, net, answer)
                     if reading.fast:
                         observed.deviation = deviation_of(runner(net.model, answer)(pictures), maps)
@@ -138,12 +180,26 @@ def observe(
     return observed
 
 
-def _start(observed: Observed, maps: dict[str, Tensor], batch: Batch, total: int, reading: Reading) -> None:
+def _start(
+    observed: Observed, maps: dict[str, Tensor], batch: Batch, total: int, reading: Reading, draws: int | None
+) -> None:
     """Make the files, whose shapes the first batch tells."""
     spool, grid = observed.marked.spool, observed.marked.grid
     observed.layers = {layer: LayerMaps.start(layer, activation, grid, spool) for layer, activation in maps.items()}
     observed.thumbnails = _thumbnail_rows(batch.pictures, spool) if reading.thumbnails else None
     _announce(observed, total, reading.spool_limit, show=reading.show)
+    if draws is not None and reading.show:
+        units = [layer.units for layer in observed.layers.values()]
+        needed = counting_memory(units, observed.marked.columns, pictures=total, cells=grid[0] * grid[1], draws=draws)
+        tell(f"counting takes at most {in_bytes(needed)} of memory, beside the network")
+
+
+def _check_positions(observed: Observed, total: int, quantile: float | None) -> None:
+    """Refuse too few positions at once; pictures that turn out unreadable can still make them too few in the end."""
+    cells = observed.marked.grid[0] * observed.marked.grid[1]
+    for layer in observed.layers.values():
+        if quantile is not None:
+            threshold_rank(quantile, total * (cells if layer.layer_grid else 1))
 
 
 def _note_layouts(observed: Observed, net: Network, answer: Answer) -> None:
@@ -229,8 +285,3 @@ def in_bytes(count: float) -> str:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} TB"
-
-
-def tell(text: str) -> None:
-    """Say something to the person who waits."""
-    sys.stderr.write(f"unitlens: {text}\n")

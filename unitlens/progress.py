@@ -57,3 +57,8 @@ def progress(total: int, what: str, *, unit: str = "pictures", show: bool) -> It
         yield shown
     finally:
         shown.close()
+
+
+def tell(text: str) -> None:
+    """Say something to the person who waits, on a line of its own above a bar."""
+    tqdm.write(f"unitlens: {text}", file=sys.stderr)
