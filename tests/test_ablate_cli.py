@@ -1,5 +1,7 @@
 import json
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -8,6 +10,7 @@ from tests.coloured import write_world
 from unitlens.effect_files import read_effects, write_effects
 from unitlens.effect_table import COLUMNS
 from unitlens.page import add_effects
+from unitlens.random_sets import COLUMNS as SET_COLUMNS
 
 CLASSES = ("red", "green", "blue")
 
@@ -158,6 +161,14 @@ def test_a_dissection_and_effects_are_reported_together(net, classed, tmp_path):
         (("--concept", "blu", "--top", 1), "There is no concept 'blu' in the data (did you mean blue?)"),
         (("--units", "1", "--layer", "9"), "There is no layer '9'"),
         (("--units", "1", "--weights", "none"), "brings its own network: leave --weights out"),
+        (("--units", "1", "--split", "val"), "brings its own pictures: leave --split out, or name other pictures"),
+        (("--units", "1", "--concepts", "colors"), "brings its own pictures: leave --concepts out"),
+        (("--class", "red", "--keep"), "--keep keeps the units of --units: with --class or --concept say --keep-only"),
+        (("--units", "0,1,2,3", "--keep"), "All 4 units of 0 would be kept, so that nothing would change"),
+        (("--units", "1", "--units", "2"), "0 --layer and 2 --units were given: each of several layers takes its own"),
+        (("--layer", "0", "--layer", "1", "--units", "1"), "2 --layer and 1 --units were given"),
+        (("--layer", "0", "--layer", "0", "--units", "1", "--units", "2"), "--layer 0 is given twice"),
+        (("--layer", "0", "--layer", "1", "--sweep"), "--sweep goes through the units of one layer: give one --layer"),
         (("--units", "1", "--out", "world.txt"), "world.txt is a file"),
     ],
 )
@@ -203,3 +214,81 @@ def test_effects_are_not_replaced_silently(shell, run):
     )
     ablate(shell, run, "--units", "2", "--overwrite")
     assert pd.read_csv(run / "effects.csv")["units"].unique().tolist() == [2]
+
+
+def test_a_set_is_set_beside_random_and_matched_ones(shell, run):
+    said = shell("ablate", run, "--units", "1", "--draws", 4, "--workers", 0)
+    assert "0, units 1: held at 0; beside sets of the same size: 4 drawn at random and 4 matched in act" in said.out
+    header = next(line for line in said.out.splitlines() if line.startswith("class"))
+    assert header.split()[-2:] == ["random", "matched"]
+    table = pd.read_csv(run / "effects.random_sets.csv")
+    assert list(table.columns) == list(SET_COLUMNS)
+    assert set(table["kind"]) == {"random", "matched"}
+    assert set(table["draws"]) == {4}
+    assert len(read_effects(run).first.drawn["random"].sets) == 4
+    ablate(shell, run, "--units", "1", "--draws", 0, "--overwrite")
+    assert not (run / "effects.random_sets.csv").exists()
+
+
+@pytest.mark.parametrize("more", [("--top", 2), ("--keep-only", 2)])
+def test_a_choice_for_a_class_is_set_beside_sets_measured_on_the_same_folds(shell, run, more):
+    said = shell("ablate", run, "--class", "red", *more, "--draws", 3, "--workers", 0)
+    assert "ranked on the even folds, measured on the odd" in said.out
+    assert "(95 % of the draws)" in said.out
+    first = read_effects(run).first
+    assert {kind: len(drawn.sets) for kind, drawn in first.drawn.items()} == {"random": 3, "matched": 3}
+    assert {drawn.folds for drawn in first.drawn.values()} == {"odd"}
+    assert {len(units) for drawn in first.drawn.values() for units in drawn.sets} == {2}
+
+
+def test_units_may_be_kept(shell, run):
+    ablate(shell, run, "--units", "1,2", "--keep", "--draws", 0)
+    assert set(pd.read_csv(run / "effects.csv")["units"]) == {"0;3"}
+
+
+def test_units_of_several_layers(shell, net_file, classed, net):
+    how = (f"{net_file}:build", "--image-size", 32, "--mean", 0, "--std", 1, "--data", classed, "--out", "both")
+    ablate(shell, *how, "--layer", "0", "--units", "1", "--layer", "4", "--units", "0,2", "--draws", 2)
+    found = read_effects(Path("both")).first
+    same = ul.ablate(net, {"0": [1], "4": [0, 2]}, data=classed, draws=2)
+    pd.testing.assert_frame_equal(found.table(), same.table())
+    assert found.random_sets()["units"].unique().tolist() == ["0/1;4/0;4/2"]
+
+
+def test_pictures_are_opened_as_for_dissect(shell, net_file, classed, tmp_path):
+    how = ("--image-size", 32, "--mean", 0, "--std", 1, "--layer", "0", "--data", classed)
+    how += ("--data-format", "folder", "--concepts", "colors")
+    ablate(shell, f"{net_file}:build", *how, "--units", "1", "--out", "alone", "--draws", 0)
+    data = read_effects(tmp_path / "alone").first.info["data"]
+    assert data["opened"] == {"format": "folder", "concepts": ["colors"]}
+    assert data["source"] == str(classed)
+    said = shell("dissect", f"{net_file}:build", *how, "--quantile", 0.1, "--no-evidence", "--quiet", "--out", "run")
+    assert said.code == 0, said.err
+    ablate(shell, "run", "--units", "1", "--draws", 0)  # opened again in the same way, as the hash that fits shows
+    assert read_effects(tmp_path / "run").first.info["data"]["sha256"] == data["sha256"]
+    told = json.loads((tmp_path / "run" / "run.json").read_text())
+    told["data"]["opened"]["concepts"] = ["masks"]
+    (tmp_path / "run" / "run.json").write_text(json.dumps(told))
+    said = ablate(shell, "run", "--units", "1", "--overwrite", code=2)
+    assert "are not those that the run is of (their hashes differ)" in said
+
+
+def test_a_run_with_other_pictures_opens_them_as_it_is_told(shell, run, classed):
+    ablate(shell, run, "--data", classed, "--concepts", "colors", "--units", "1", "--draws", 0)
+    assert read_effects(run).first.info["data"]["opened"] == {"concepts": ["colors"]}
+
+
+def test_units_of_a_basis_are_no_units_to_hold(shell, net_file, classed, tmp_path):
+    np.save(tmp_path / "basis.npy", np.eye(4)[::-1])
+    how = ("--image-size", 32, "--mean", 0, "--std", 1, "--layer", "0", "--data", classed, "--basis", "basis.npy")
+    said = shell("dissect", f"{net_file}:build", *how, "--quantile", 0.1, "--no-evidence", "--quiet", "--out", "turned")
+    assert said.code == 0, said.err
+    assert "The units of the run turned are directions of a basis" in ablate(shell, "turned", "--units", "1", code=2)
+
+
+def test_a_layout_that_cannot_be_held_is_refused(shell, net_file, classed):
+    how = ("--image-size", 32, "--mean", 0, "--std", 1, "--layer", "0", "--data", classed, "--layout", "channels_last")
+    said = shell("dissect", f"{net_file}:build", *how, "--quantile", 0.1, "--no-evidence", "--quiet", "--out", "turned")
+    assert said.code == 0, said.err
+    said = ablate(shell, "turned", "--units", "1", code=2)
+    assert "The run has 32 units of 0, and effects can be measured of 4: the run reads the layer in another lay" in said

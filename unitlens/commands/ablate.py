@@ -135,6 +135,7 @@ def _measure(run: Any, ask: _Ask, holding: Any, source: Source, *, draws: int) -
     if ask.concept is not None:
         units = [source.dissection[source.layers[0]].units_for(ask.concept, ask.top)]
     counts = [unit_count(run.net, layer) for layer in run.layers]
+    source.check_units(dict(zip(run.layers, counts, strict=True)))
     held = tuple(
         chosen_units(own, layer, count, keep=ask.keep)
         for own, layer, count in zip(units, run.layers, counts, strict=True)

@@ -56,6 +56,24 @@ class Source(NamedTuple):
                 "dissect them anew, or name others with --data."
             )
 
+    def check_units(self, counts: Mapping[str, int]) -> None:
+        """Make sure that a layer's units are those that were dissected.
+
+        Raises
+        ------
+        UnitlensError
+            If there are more or fewer, as the run reads the layer in another layout.
+        """
+        for layer, count in counts.items():
+            own = count
+            if self.dissection is not None and layer in self.dissection.layers:
+                own = len(self.dissection[layer].table())
+            if own != count:
+                raise UnitlensError(
+                    f"The run has {own} units of {layer}, and effects can be measured of {count}: the run reads the "
+                    "layer in another layout (--layout), which cannot be held."
+                )
+
 
 def source_of(target: str, options: dict[str, Any]) -> Source:
     """Open what the command line names: a run, or a network and pictures.
@@ -100,6 +118,11 @@ def _of_run(folder: Path, options: dict[str, Any]) -> Source:
         )
     dissection = open_run(folder)
     info, settings = dissection.info, dissection.info["settings"]
+    if settings.get("basis"):
+        raise UnitlensError(
+            f"The units of the run {folder} are directions of a basis; effects are measured of a layer's own units: "
+            "name the network in place of the run."
+        )
     limit = options["limit"] if options["limit"] is not None or not own else settings["limit"]
     seed = settings["seed"] if own else options["seed"]
     net = _network_of(info, folder, options["device"])
