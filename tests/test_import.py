@@ -19,7 +19,7 @@ _WORDS = """
     tracing batches cut contributions sweeps replay interventions
     pictures columns data stacking folder segments transformers_models predictors segmenters readers
     scenes sources presets
-    spool progress sprites observed answers observation counting exemplars provenance judging controls
+    spool progress sprites observed answers counting footprint observation exemplars provenance judging controls
     figures cards document views rendering runs result dissection planning
     classes outcomes effect_table random_sets effect_result holding measuring experiment effects ablation_curves
     attributions agreements uses effect_files effect_charts effect_uses effect_views page

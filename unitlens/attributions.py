@@ -194,8 +194,10 @@ def agreement_by_class(
 def over_classes(by_class: "pd.DataFrame") -> "pd.DataFrame":
     """Take the mean over classes of what `agreement_by_class` says: the table of `agreement`."""
     own = by_class.groupby("method", sort=False)
-    spearmans = own["spearman"].agg(spearman="mean", spearman_low="min", spearman_high="max")
-    return spearmans.join(own[["overlap", "top", "chance"]].mean().astype({"top": int})).reset_index()
+    found = own["spearman"].agg(spearman="mean", spearman_low="min", spearman_high="max")
+    found = found.join(own[["overlap", "top", "chance"]].mean())
+    table: pd.DataFrame = found.astype({"top": int}).reset_index()
+    return table
 
 
 def spearman(one: Floats, other: Floats) -> float:

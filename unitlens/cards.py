@@ -76,6 +76,11 @@ def concept_id(category: str, concept: str) -> str:
     return f"concept-{_slug(category)}/{_slug(concept)}"
 
 
+def class_id(name: str) -> str:
+    """The place of a class's section on the page: ``class-ski_slope``."""
+    return f"class-{_slug(name)}"
+
+
 def _slug(text: str) -> str:
     """Text as a part of a link's fragment; different texts stay different."""
     return quote(text, safe="").replace("~", "%7E").replace("%", "~")

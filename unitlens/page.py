@@ -1,14 +1,19 @@
 """Write the page of a run into its folder."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from unitlens.ablation_curves import Curve
+from unitlens.agreements import read_agreement, write_agreement
 from unitlens.effect_files import SavedEffects, check_no_effects, read_effects, write_effects
 from unitlens.effect_result import Effects
 from unitlens.effect_views import effects_view
 from unitlens.errors import UnitlensError
 from unitlens.result import Dissection
 from unitlens.runs import REPORT, RUN, RunFiles, check_free, read_run, write_run, write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def report(folder: str | Path, *results: Dissection | Effects | Curve, overwrite: bool = False) -> Path:
@@ -43,10 +48,28 @@ def report(folder: str | Path, *results: Dissection | Effects | Curve, overwrite
     return folder / REPORT if results else write_page(folder)
 
 
-def add_effects(folder: Path, saved: SavedEffects, *, overwrite: bool = False) -> Path:
-    """Save effects into a run, or into a folder of their own, and write the page; its path."""
+def add_effects(
+    folder: Path, saved: SavedEffects, *, agreement: "pd.DataFrame | None" = None, overwrite: bool = False
+) -> Path:
+    """Save effects into a run, or into a folder of their own, and write the page; its path.
+
+    Parameters
+    ----------
+    folder : Path
+    saved : SavedEffects
+    agreement : DataFrame, optional
+        How well attributions agree with them: what `unitlens.agreements.measure_agreement` returned.
+    overwrite : bool
+        Whether effects that are there may be replaced.
+
+    Raises
+    ------
+    UnitlensError
+        As for `check_effects_fit`.
+    """
     check_effects_fit(folder, saved.first.info["network"]["sha256"], overwrite=overwrite)
     write_effects(folder, saved, overwrite=overwrite)
+    write_agreement(folder, agreement)
     return write_page(folder)
 
 
@@ -69,22 +92,22 @@ def check_effects_fit(folder: Path, sha256: str, *, overwrite: bool) -> None:
 def write_page(folder: str | Path) -> Path:
     """Write report.html of what is saved in a folder: a dissection, effects, or both; its path."""
     folder = Path(folder)
-    effects = read_effects(folder)
+    effects, agreement = read_effects(folder), read_agreement(folder)
     if effects is not None and not (folder / RUN).is_file():
         from unitlens.rendering import render_effects
 
-        text = render_effects(effects_view(effects))
+        text = render_effects(effects_view(effects, agreement=agreement))
     else:
-        text = render_page(read_run(folder), effects)
+        text = render_page(read_run(folder), effects, agreement)
     write_text(folder / REPORT, text)
     return folder / REPORT
 
 
-def render_page(files: RunFiles, effects: SavedEffects | None = None) -> str:
+def render_page(files: RunFiles, effects: SavedEffects | None = None, agreement: "pd.DataFrame | None" = None) -> str:
     """The page of a run as text."""
     from unitlens.rendering import render_report
 
-    shown = None if effects is None else effects_view(effects, files.units)
+    shown = None if effects is None else effects_view(effects, Dissection.of(files), agreement)
     return render_report(
         info=files.info, units=files.units, exemplars=files.exemplars, strips=files.strips, effects=shown
     )

@@ -72,7 +72,6 @@ def render_report(
         min_place=100 * min_iou / top,
         top=top,
         effects=effects,
-        linked=True,
     )
 
 
@@ -84,7 +83,6 @@ def render_effects(effects: Any) -> str:
         styles=_styles(with_effects=True),
         info=effects.info,
         effects=effects,
-        linked=False,
     )
 
 

@@ -22,6 +22,10 @@ from unitlens.errors import UnitlensError
 @click.option("--top", type=click.IntRange(1), metavar="N", help="So many of them. [20]")
 @click.option("--keep-only", type=click.IntRange(0), metavar="N", help="Hold all units but so many of them.")
 @click.option("--sweep", is_flag=True, help="Every unit, one at a time; beside any of the above.")
+@click.option(
+    "--attributions/--no-attributions",
+    help="Beside --sweep or --class: hold captum's attributions against it, on 64 pictures (50 passes each). [no]",
+)
 @click.option("--value", default="0", show_default=True, metavar="V", help="Held at a number, mean or resample.")
 @click.option("--scale", type=float, metavar="F", help="In place of a value: multiplied by it.")
 @click.option("--measure", "measures", multiple=True, metavar="M", help="Repeatable. [recall, balanced_accuracy]")
@@ -40,6 +44,7 @@ def ablate(target: str, **options: Any) -> None:
     RUN_OR_MODEL is the folder of a run, which brings its network, preprocessing and pictures and is then added to; or
     a network, named as for `unitlens dissect`.
     """
+    from unitlens.agreements import measure_agreement
     from unitlens.effect_files import SavedEffects
     from unitlens.experiment import Experiment
     from unitlens.observation import Reading
@@ -56,6 +61,8 @@ def ablate(target: str, **options: Any) -> None:
     reading = Reading(options["batch_size"], workers, source.limit, options["strict"], show=not quiet)
     measures = options["measures"] or DEFAULT_MEASURES
     run = Experiment.of(source.net, source.layers, source.data, measures, reading, source.seed)
+    # before the sweep: where captum cannot attribute to the layer, that is known at once
+    agreement = measure_agreement(run, holding) if options["attributions"] else None
     results = _measure(run, ask, holding, source, draws=options["draws"])
     source.check_pictures(getattr(results[0], "effects", results[0]).info)
     for result in results:
@@ -63,7 +70,7 @@ def ablate(target: str, **options: Any) -> None:
         info["command"] = click.get_current_context().obj
         info["data"] |= source.told
     saved = SavedEffects.of(*results)
-    page = add_effects(out, saved, overwrite=options["overwrite"])
+    page = add_effects(out, saved, agreement=agreement, overwrite=options["overwrite"])
     if not quiet:
         click.echo(_told(saved))
         click.echo(f"wrote {out}/: {page.name} to look at, effects.csv to compute with")
@@ -89,6 +96,8 @@ class _Ask(NamedTuple):
             raise UnitlensError(f"{given} both choose units: give one of {ways}.")
         if not named and not options["sweep"]:
             raise UnitlensError(f"No units were chosen: give one of {ways}, or --sweep for every unit.")
+        if options["attributions"] and not (options["sweep"] or named == ["class_"]):
+            raise UnitlensError("--attributions are held against what every unit does alone: add --sweep.")
         top, kept, keep = options["top"], options["keep_only"], options["keep"]
         if (top is not None or kept is not None) and named not in (["concept"], ["class_"]):
             raise UnitlensError(

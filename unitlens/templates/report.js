@@ -39,7 +39,7 @@
   const texts = new Map();
   function text(card) {
     if (!texts.has(card)) {
-      const names = [...card.querySelectorAll(".second, .names li")].map((one) => one.firstChild.textContent);
+      const names = [...card.querySelectorAll(".second, .names li, .used a")].map((one) => one.firstChild.textContent);
       const { layer, unit, label, category, verdict } = card.dataset;
       texts.set(card, [layer, `unit ${unit}`, label, category, verdict, ...names].join("\n").toLowerCase());
     }
@@ -160,10 +160,11 @@
     img.hidden = false;
   }
 
-  find("sections").addEventListener("toggle", (event) => {
+  document.addEventListener("toggle", (event) => {
     if (!event.target.open) return;
     for (const img of event.target.querySelectorAll("img[data-from]:not([src])")) {
-      tile(img, byId.get(img.dataset.from), Number(img.dataset.rank));
+      const card = byId.get(img.dataset.from);
+      if (card) tile(img, card, Number(img.dataset.rank));
     }
   }, true);
 
