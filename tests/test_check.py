@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import unitlens as ul
+from tests import layouts
+from tests.coloured import blocks
 from tests.planted import ColourWorld, InMemory
 from unitlens.checked import highest_iou
 from unitlens.checking import check
@@ -115,6 +117,20 @@ def test_files_without_a_counterpart(tmp_path):
     found = check(root, image_size=16, quantile=0.25)
     assert kinds(found) == ["missing map", "missing picture", "no label map", "no picture", "unreadable"]
     assert (found.pictures, found.read) == (4, 3)
+
+
+def test_pictures_and_masks_without_their_counterpart(tmp_path):
+    layouts.camvid(tmp_path, [blocks(seed) for seed in range(4)])
+    (tmp_path / "701_StillsRaw_full" / "0001TP_000000.png").unlink()
+    (tmp_path / "LabeledApproved_full" / "0001TP_000003_L.png").unlink()
+    for data in (tmp_path, ul.open_data(tmp_path, concepts=["masks", "colors"])):
+        found = check(data, image_size=32, quantile=0.25)
+        assert kinds(found) == ["missing pair"] * 2
+        assert [finding.text.partition(", a picture or a mask of the same name")[0] for finding in found.findings] == [
+            "701_StillsRaw_full/0001TP_000003.png has no counterpart",
+            "LabeledApproved_full/0001TP_000000_L.png has no counterpart",
+        ]
+    assert check(ul.open_data(tmp_path, concepts=["colors"]), image_size=32, quantile=0.25).ok
 
 
 def test_two_pictures_of_one_name():

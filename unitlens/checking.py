@@ -23,6 +23,7 @@ from unitlens.pictures import Fit, UnreadableError, same_aspect
 from unitlens.progress import progress as progress_of
 from unitlens.sources import open_data
 from unitlens.sprites import draw_tiles
+from unitlens.stacking import StackedData
 
 Counts = npt.NDArray[np.int64]
 
@@ -225,6 +226,11 @@ def _of_files(data: Any) -> Iterator[Finding]:
     """Files of an annotated folder that have no counterpart."""
     for name in getattr(data, "not_pictures", ()):
         yield Finding("no picture", f"{name} is no picture file.")
+    data = data.data if isinstance(data, StackedData) and data.own else data
+    for name in getattr(data, "unpaired", ()):
+        yield Finding(
+            "missing pair", f"{name} has no counterpart, a picture or a mask of the same name, and is left out."
+        )
     if not isinstance(data, AnnotatedFolder):
         return
     stems = {name.rpartition(".")[0] for name in data.names}

@@ -54,12 +54,13 @@ def open_colored(root: Path, *, split: str | None = None) -> MarkedPictures:
     if path is None:
         raise UnitlensError(f"{root} has no colour table: add class_dict.csv with the columns name,r,g,b.")
     table, concepts = _colors(path)
-    masks = _masks(root)
+    masks, unpaired = _masks(root)
     if split is not None:
         there = sorted({part for name in masks for part in PurePosixPath(name).parts[:-1]})
         chosen_splits(split, there, root)
-        masks = {name: mask for name, mask in masks.items() if split in PurePosixPath(name).parts[:-1]}
-    return MarkedPictures("colored", root, root, tuple(sorted(masks)), concepts, ColoredMarks(root, path, table, masks))
+        masks, unpaired = {name: mask for name, mask in masks.items() if split in PurePosixPath(name).parts[:-1]}, ()
+    marks = ColoredMarks(root, path, table, masks)
+    return MarkedPictures("colored", root, root, tuple(sorted(masks)), concepts, marks, unpaired=unpaired)
 
 
 def _table_file(root: Path) -> Path | None:
@@ -103,8 +104,8 @@ def _csv_rows(path: Path) -> list[tuple[int, str, list[str]]]:
 _WORDS = ("red", "green", "blue")
 
 
-def _masks(root: Path) -> dict[str, str]:
-    """The mask of each picture; pictures without one are left out."""
+def _masks(root: Path) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The mask of each picture that has one; pictures without masks, and masks without pictures."""
     files = names_under(root)
     of_mask = [name for name in files if any(_MASKS.search(part) for part in PurePosixPath(name).parts[:-1])]
     pictures = sorted(set(files) - set(of_mask))
@@ -118,7 +119,7 @@ def _masks(root: Path) -> dict[str, str]:
             f"{root} has a colour table, but no picture with its mask: put pictures into images/ and masks of the same "
             "names into labels/."
         )
-    return pairs
+    return pairs, tuple(sorted({*pictures, *of_mask} - {*pairs, *pairs.values()}))
 
 
 def _stem(name: str) -> str:

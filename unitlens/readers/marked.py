@@ -62,6 +62,8 @@ class MarkedPictures:
         Reads what is marked in a picture.
     class_of : mapping of str to str
         The class of a whole picture, by its name, where the format knows it.
+    unpaired : tuple of str
+        Pictures that should have a map and have none, and maps without a picture: they are left out.
     """
 
     format: str
@@ -71,6 +73,7 @@ class MarkedPictures:
     concepts: tuple[Concept, ...]
     marks: MarkReader = nothing_marked
     class_of: Mapping[str, str] = field(default_factory=dict)
+    unpaired: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.names:
