@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.stats import binomtest
 
 import unitlens as ul
 from tests.coloured import write_world
 from tests.planted import ColourWorld, InMemory, colour_net
-from unitlens.audit_checks import baselines, label_on_halves, overlapping_concepts
+from unitlens.audit_checks import baselines, label_on_halves, overlapping_concepts, wilson
 from unitlens.audit_columns import CHECKS, COLUMNS, SUMMARY_COLUMNS
 from unitlens.audit_passes import noisy
 from unitlens.auditing import audit
@@ -113,6 +114,16 @@ def test_columns_are_the_documented_ones(audited):
     assert list(audited.table().columns) == list(SUMMARY_COLUMNS)
     assert set(audited.units["check"]) == set(CHECKS)
     assert list(dict.fromkeys(audited.table()["check"])) == list(CHECKS)
+
+
+def test_shares_come_with_wilsons_intervals(audited):
+    table = audited.table()
+    for row in table.itertuples():
+        exact = binomtest(round(row.same_label * row.units), row.units).proportion_ci(method="wilson")
+        assert (row.same_label_low, row.same_label_high) == pytest.approx((exact.low, exact.high))
+        ends = row.detectors_same_label_low, row.detectors_same_label, row.detectors_same_label_high
+        assert list(ends) == sorted(ends) if row.detectors else np.isnan(ends).all()
+    assert np.isnan(wilson(0, 0)).all()
 
 
 def test_baselines_are_means_over_units(run):

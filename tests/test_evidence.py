@@ -55,7 +55,7 @@ def test_intervals_and_rivals_equal_leaving_folds_out_one_by_one(seed):
 def test_evidence_of_many_units_is_that_of_each(monkeypatch):
     table = table_of(1, units=7)
     whole = label_evidence(table, seed=3)
-    monkeypatch.setattr("unitlens.evidence._AT_ONCE", 1)
+    monkeypatch.setattr("unitlens.evidence.AT_ONCE", 1)
     for together, alone in zip(whole, label_evidence(table, seed=3), strict=True):
         np.testing.assert_allclose(together, alone, rtol=1e-12)
 

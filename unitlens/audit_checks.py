@@ -85,15 +85,15 @@ def summarise(units: "pd.DataFrame", *, min_iou: float) -> "pd.DataFrame":
     """One row a layer and check, with the columns `SUMMARY_COLUMNS`."""
     import pandas as pd
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for (layer, check), own in units.groupby(["layer", "check"], sort=False):
         detectors = own[own["verdict"] == "detector"]
         rows.append(
             {
                 **{"layer": layer, "check": check, "units": len(own), "detectors": len(detectors)},
-                "same_label": own["same_label"].mean(),
-                "same_category": own["same_category"].mean(),
-                "detectors_same_label": detectors["same_label"].mean(),
+                **_stayed("same_label", own["same_label"]),
+                **_stayed("same_category", own["same_category"]),
+                **_stayed("detectors_same_label", detectors["same_label"]),
                 "mean_iou": own["iou"].mean(),
                 "check_mean_iou": own["check_iou"].mean(),
                 "above_min_iou": int((own["iou"] > min_iou).sum()),
@@ -103,6 +103,29 @@ def summarise(units: "pd.DataFrame", *, min_iou: float) -> "pd.DataFrame":
     table = pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))
     order = {check: place for place, check in enumerate(CHECKS)}
     return table.sort_values("check", key=lambda checks: checks.map(order), kind="stable").reset_index(drop=True)
+
+
+def _stayed(name: str, flags: "pd.Series[bool]") -> dict[str, float]:
+    """The share of units of which something is true, and its interval, as three columns."""
+    low, high = wilson(int(flags.sum()), len(flags))
+    return {name: float(flags.mean()) if len(flags) else float("nan"), f"{name}_low": low, f"{name}_high": high}
+
+
+def wilson(part: int, whole: int) -> tuple[float, float]:
+    """95 % interval of a share; NaN where the whole is nothing.
+
+    Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
+
+    Examples
+    --------
+    >>> tuple(round(end, 3) for end in wilson(9, 10))
+    (0.596, 0.982)
+    """
+    if not whole:
+        return float("nan"), float("nan")
+    z = 1.959964
+    middle, half = part + z**2 / 2, z * (part * (whole - part) / whole + z**2 / 4) ** 0.5
+    return (middle - half) / (whole + z**2), (middle + half) / (whole + z**2)
 
 
 def halves_agree(units: "pd.DataFrame", layer: str) -> float:

@@ -114,7 +114,8 @@ class Passes:
         grid = definitions.grid
         assert grid is not None
         layers = self.run.info["settings"]["layers"]
-        return observe(net, layers, self.data, columns, spool, grid=grid, tap=definitions.tap, reading=self.reading)
+        kept = (net, layers, self.data, columns, spool)
+        return observe(*kept, grid=grid, tap=definitions.tap, reading=self.reading, draws=0)
 
     def _variants(self) -> Iterator[tuple[str, Definitions]]:
         own = self.how.definitions

@@ -113,7 +113,8 @@ def run_control(
         passes = [([one.name], replace(reading, basis=_turned(one, reading.basis, how.seed))) for one in done]
     for layers, reads in passes:
         with spooling() as spool:
-            observed = observe(net, layers, data, columns, spool, grid=grid, tap=how.definitions.tap, reading=reads)
+            kept = (net, layers, data, columns, spool)
+            observed = observe(*kept, grid=grid, tap=how.definitions.tap, reading=reads, draws=how.draws)
             found |= {layer: judge(observed, maps, how) for layer, maps in observed.layers.items()}
     return ControlRun(name, found, notes)
 

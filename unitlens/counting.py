@@ -20,6 +20,9 @@ CHUNK_VALUES = 1 << 17
 KEPT = 1 << 24
 """Active positions of one block that are kept between scans, 16 bytes each."""
 
+BLOCK_UNITS = 64
+"""Units that are counted together, at most."""
+
 _GUESS_PICTURES = 128
 _GUESS_SHARES = (1.5, 6.0)
 _GUESS_COARSER = 4
@@ -49,7 +52,7 @@ class BlockCounts:
 def block_size(layer: LayerMaps, positions: int, quantile: float) -> int:
     """Units a block, so that their active positions can be kept and their histograms take some 64 MB."""
     fits = KEPT / (2 * _GUESS_SHARES[0] * quantile * max(positions, 1))
-    return int(max(1, min(layer.units, 64, 2 * (1 << 26) // (8 * BINS), fits)))
+    return int(max(1, min(layer.units, BLOCK_UNITS, 2 * (1 << 26) // (8 * BINS), fits)))
 
 
 class Scanner:

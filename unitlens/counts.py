@@ -11,6 +11,21 @@ import numpy.typing as npt
 from unitlens.errors import UnitlensError
 from unitlens.scores import Ints, Overlap, iou
 
+_AT_ONCE = 1 << 20  # intersections that are looked at together
+
+
+def narrow(counts: Ints, *, most: int | None = None) -> Ints:
+    """The same numbers as int32, if they all fit: half of the memory.
+
+    Parameters
+    ----------
+    counts : int64 array
+    most : int, optional
+        What must fit; the largest of them.
+    """
+    most = int(counts.max(initial=0)) if most is None else most
+    return counts.astype(np.int32) if most <= np.iinfo(np.int32).max else counts
+
 
 @dataclass(frozen=True, eq=False)
 class Counts:
@@ -22,8 +37,8 @@ class Counts:
     ----------
     category_of : int64 array, (C,)
         Category of each concept.
-    index, value : int64 arrays
-        The non-zero intersections: place in a (U, F, C) array, and how many.
+    index, value : int32 or int64 arrays
+        The non-zero intersections: place in a (U, F, C) array, rising, and how many; int32 where all fit (`narrow`).
     activated_by_fold : int64 array, (U, F, K)
         Active positions that are judged for the category.
     active : int64 array, (U,)
@@ -55,8 +70,9 @@ class Counts:
         """I, (U, C): active positions that hold the concept."""
         units, folds, concepts = self.shape
         out = np.zeros(units * concepts, np.int64)
-        unit, concept = self.index // (folds * concepts or 1), self.index % (concepts or 1)
-        np.add.at(out, unit * concepts + concept, self.value)
+        for first in range(0, len(self.index), _AT_ONCE):
+            index, value = (part[first : first + _AT_ONCE].astype(np.int64) for part in (self.index, self.value))
+            np.add.at(out, index // (folds * concepts or 1) * concepts + index % (concepts or 1), value)
         return out.reshape(units, concepts)
 
     @property
@@ -90,7 +106,8 @@ class Counts:
     def by_fold(self, units: slice) -> tuple[Ints, Ints]:
         """Intersections and active positions of some units, (units, F, C) each."""
         _, folds, concepts = self.shape
-        first, last = np.searchsorted(self.index, [units.start * folds * concepts, units.stop * folds * concepts])
+        ends = np.array([units.start, units.stop]) * folds * concepts
+        first, last = np.searchsorted(self.index, ends.astype(self.index.dtype))  # of another type it would be copied
         out = np.zeros((units.stop - units.start, folds, concepts), np.int64)
         out.reshape(-1)[self.index[first:last] - units.start * folds * concepts] = self.value[first:last]
         return out, self.activated_by_fold[units][:, :, self.category_of]
@@ -104,8 +121,8 @@ class Counts:
         np.add.at(value, place, np.concatenate([self.value, other.value]))
         return Counts(
             self.category_of,
-            index,
-            value,
+            narrow(index, most=int(np.prod(self.shape))),
+            narrow(value),
             self.activated_by_fold + other.activated_by_fold,
             self.active + other.active,
             self.concept_by_fold + other.concept_by_fold,

@@ -191,6 +191,7 @@ def _dissect(
             tap=how.definitions.tap,
             reading=reading,
             quantile=how.definitions.quantile,
+            draws=how.draws,
         )
         done = [judge(observed, layer, how) for layer in observed.layers.values()]
         shown, strips = _show(observed, done, how)

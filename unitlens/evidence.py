@@ -12,7 +12,8 @@ FEWEST_FOLDS = 8
 
 RESAMPLES = 200
 
-_AT_ONCE = 1 << 22  # numbers of one intermediate array
+AT_ONCE = 1 << 22
+"""Numbers of one intermediate array."""
 
 
 class FoldTable(NamedTuple):
@@ -106,7 +107,7 @@ def label_evidence(
     LabelEvidence
     """
     units, folds, concepts = table.intersection.shape
-    step = max(1, _AT_ONCE // (max(folds, RESAMPLES // 4) * max(concepts, 1)))
+    step = max(1, AT_ONCE // (max(folds, RESAMPLES // 4) * max(concepts, 1)))
     parts = []
     for first in range(0, units, step):
         some = slice(first, first + step)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from unitlens.chance import association, draws_for, partners
 from unitlens.counting import BlockCounts, Scanner, block_size, count_block, count_levels
-from unitlens.counts import Counts
+from unitlens.counts import Counts, narrow
 from unitlens.curves import LEVEL_SCORES, QUANTILES
 from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.evidence import FoldTable, LabelEvidence, Labels, label_evidence, presence_accuracy
@@ -48,6 +48,11 @@ class Judging:
             raise UnitlensError(f"The number of exemplars is {self.exemplars}; it is 0 or more.")
 
     @property
+    def draws(self) -> int:
+        """How often pictures are given the labels of others."""
+        return draws_for(self.fdr) if self.evidence else 0
+
+    @property
     def at_levels(self) -> bool:
         """Whether counts at several levels are needed."""
         return self.levels or self.score in LEVEL_SCORES
@@ -83,10 +88,8 @@ class Judged(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """A block of units, weighed: what is kept of counts by fold, which are never all there at once."""
+    """A block of units, weighed; its counts by fold, which are never all there at once, are kept as `_Sparse`."""
 
-    place: Ints
-    value: Ints
     activated: Ints
     active: Ints
     threshold: npt.NDArray[np.float32]
@@ -103,21 +106,50 @@ def judge(observed: Observed, layer: LayerMaps, how: Judging) -> Judged:
     rank = threshold_rank(
         how.definitions.quantile, observed.pictures * int(np.prod(layer.maps.shape[1:])) if raw else positions
     )
-    others = partners(
-        observed.hashes, observed.annotated, draws=draws_for(how.fdr) if how.evidence else 0, seed=how.seed
-    )
+    others = partners(observed.hashes, observed.annotated, draws=how.draws, seed=how.seed)
     step = block_size(layer, positions, how.definitions.quantile)
-    blocks = []
+    blocks, sparse = [], _Sparse(layer.units * FOLDS * len(observed.marked.columns.concepts))
     with progress(layer.units, f"counting {layer.name}", unit="units", show=how.show) as bar:
         for first in range(0, layer.units, step):
             units = slice(first, min(first + step, layer.units))
             block = count_block(
                 layer, units, observed.marked, observed.folds, how.definitions, rank=rank, partners=others
             )
+            sparse.add(block.by_fold[:, :, 1 : 1 + len(observed.marked.columns.concepts)])
             blocks.append(_weigh(block, layer, units, observed, how))
             bar.update(units.stop - units.start)
-    counts = _joined(blocks, layer, observed, positions)
+    counts = _joined(blocks, sparse, layer, observed, positions)
     return _judged(observed, layer, counts, blocks, how)
+
+
+class _Sparse:
+    """Where counts by fold are not 0, and what they are: of one block of units after another, as one at the end.
+
+    Parameters
+    ----------
+    size : int
+        How many counts there are in all, zeros among them.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size, self._first = size, 0
+        self._index: list[Ints] = []
+        self._value: list[Ints] = []
+
+    def add(self, counts: Ints) -> None:
+        """Append counts."""
+        index = np.flatnonzero(counts)
+        self._value.append(narrow(counts.ravel()[index]))
+        self._index.append(narrow(index + self._first, most=self._size))
+        self._first += counts.size
+
+    def joined(self) -> tuple[Ints, Ints]:
+        """Places, rising, and counts; what the blocks gave is let go, so that not both are there twice."""
+        index = np.concatenate(self._index)
+        self._index.clear()
+        value = np.concatenate(self._value)
+        self._value.clear()
+        return index, value
 
 
 def _cells(observed: Observed, layer: LayerMaps) -> int:
@@ -128,7 +160,6 @@ def _weigh(block: BlockCounts, layer: LayerMaps, units: slice, observed: Observe
     concepts = len(observed.marked.columns.concepts)
     intersection = block.by_fold[:, :, 1 : 1 + concepts]
     activated = block.active[:, :, None] - block.by_fold[:, :, 1 + concepts :]
-    index = np.flatnonzero(intersection)
     at_levels, halves = _level_scores(layer, units, observed, how)
     labels = None
     if how.evidence:
@@ -140,7 +171,7 @@ def _weigh(block: BlockCounts, layer: LayerMaps, units: slice, observed: Observe
         labels = label_evidence(table, how.score, seed=how.seed, labels=chosen)
     shifted = _shifted(block, layer, observed)
     return _Block(
-        *(index, intersection.ravel()[index], activated, block.active.sum(1), block.threshold, labels),
+        *(activated, block.active.sum(1), block.threshold, labels),
         *(shifted.max(2, initial=0.0), shifted.argmax(2), at_levels),
     )
 
@@ -193,15 +224,14 @@ def _level_scores(
     )
 
 
-def _joined(blocks: list[_Block], layer: LayerMaps, observed: Observed, positions: int) -> Counts:
+def _joined(blocks: list[_Block], sparse: _Sparse, layer: LayerMaps, observed: Observed, positions: int) -> Counts:
     """The counts of all blocks as one."""
     columns, on_grid = observed.marked.columns, layer.layer_grid is not None
-    size = FOLDS * len(columns.concepts)
-    firsts = np.cumsum([0, *(len(block.active) for block in blocks)])
+    index, value = sparse.joined()
     return Counts(
         category_of=columns.category_of,
-        index=np.concatenate([block.place + first * size for first, block in zip(firsts, blocks, strict=False)]),
-        value=np.concatenate([block.value for block in blocks]),
+        index=index,
+        value=value,
         activated_by_fold=np.concatenate([block.activated for block in blocks]),
         active=np.concatenate([block.active for block in blocks]),
         concept_by_fold=observed.marked.by_fold(grid=on_grid)[:, 1 : 1 + len(columns.concepts)],

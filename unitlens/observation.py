@@ -115,6 +115,7 @@ def observe(
     tap: Tap,
     reading: Reading,
     quantile: float | None = None,
+    draws: int | None = None,
 ) -> Observed:
     """Show every picture to the network once, and keep what the layers say and what is marked.
 
@@ -133,6 +134,9 @@ def observe(
     reading : Reading
     quantile : float, optional
         Of the thresholds to come: with too few positions for it, the first batch is the last.
+    draws : int, optional
+        How often pictures will be given the labels of others, where units are going to be counted: what that takes of
+        memory is said beforehand.
 
     Returns
     -------

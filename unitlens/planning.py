@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from unitlens.columns import Columns
 from unitlens.concepts import Data
 from unitlens.dissection import dissect
 from unitlens.errors import UnitlensError, UnitlensWarning
+from unitlens.footprint import kept_memory
 from unitlens.network import Network, classifier
 from unitlens.observation import THUMBNAIL
 from unitlens.result import Dissection
@@ -130,7 +132,7 @@ def plan(
         categories=len(result.info["data"]["categories"]),
         grid=(grid[0], grid[1]),
         seconds=_extrapolated(timed, total),
-        memory=_peak_memory(),
+        memory=_memory(result),
         disk=on_disk,
         free=shutil.disk_usage(tempfile.gettempdir()).free,
         sample=more,
@@ -177,6 +179,14 @@ def _row_bytes(result: Dissection, picture: tuple[int, int], grid: tuple[int, ..
     size += 2 * categories * grid[0] * grid[1] + 1 + concepts + categories
     factor = max(1, round(min(picture) / THUMBNAIL))
     return size + (3 * (picture[0] // factor) * (picture[1] // factor) if shown else 0)
+
+
+def _memory(result: Dissection) -> int | None:
+    """The most memory that was held so far, and what the counts of all pictures may take, in bytes."""
+    held, concepts = _peak_memory(), result.info["data"]["concepts"]
+    columns = Columns.of([(row["category"], row["label"], row["name"]) for row in concepts])
+    counts = sum(kept_memory(layer["units"], columns) for layer in result.info["layers"].values())
+    return None if held is None else held + counts
 
 
 def _peak_memory() -> int | None:

@@ -32,5 +32,6 @@ def audit(run: Path, out: Path | None, **options: Any) -> None:
         for note in done.notes:
             click.echo(f"unitlens: {note}", err=True)
         for row in done.table().itertuples():
-            click.echo(f"{row.layer}: {row.same_label:.1%} of {row.units} labels stay under {row.check}")
+            between = f"{row.same_label_low:.1%} to {row.same_label_high:.1%}"
+            click.echo(f"{row.layer}: {row.same_label:.1%} of {row.units} labels stay under {row.check} ({between})")
         click.echo(f"wrote {out or run}/: {page.name} to look at, audit.csv and audit.json to compute with")
