@@ -94,6 +94,24 @@ def test_concepts_that_are_hardly_or_nowhere_marked():
     ]
 
 
+def test_many_concepts_that_are_marked_nowhere_are_one_finding():
+    concepts = [*CONCEPTS, *(ul.Concept("object", 3 + k, f"{k}") for k in range(7)), ul.Concept("part", 1, "dog")]
+    found = check(
+        InMemory([{"object": [halves()], "part": [halves(right=0)]}] * 4, concepts), image_size=16, quantile=0.25
+    )
+    assert [finding.text for finding in found.findings] == [
+        "7 of 9 concepts of object are marked nowhere: 0, 1, 2, 3, 4 and 2 more."
+    ]
+
+
+def test_what_only_the_first_pictures_lack_is_a_note():
+    data = InMemory([{"object": [halves(right=0)]}] * 4 + [{"object": [halves()]}], CONCEPTS)
+    found = check(data, image_size=16, quantile=0.25, limit=4)
+    assert found.ok
+    assert found.notes[-1] == "1 of 2 concepts of object are found nowhere or too rarely to be labels: dog."
+    assert check(data, image_size=16, quantile=0.25).ok
+
+
 def test_a_concept_that_covers_too_much_is_a_note():
     found = check(InMemory([{"object": [halves(right=1)]}] * 8, CONCEPTS[:1]), image_size=16, quantile=0.01)
     assert found.ok

@@ -12,18 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from unitlens.check_ceilings import Agreement, agreement, computed_categories
+from unitlens.check_findings import notes, of_concepts, of_files
 from unitlens.checked import Check, ConceptCheck, Finding, Sight, highest_iou
 from unitlens.columns import Columns
 from unitlens.concepts import Data, Example
 from unitlens.data import as_example
 from unitlens.errors import UnitlensError
-from unitlens.folder import AnnotatedFolder
 from unitlens.network import Preprocessing
 from unitlens.pictures import Fit, UnreadableError, same_aspect
 from unitlens.progress import progress as progress_of
 from unitlens.sources import open_data
 from unitlens.sprites import draw_tiles
-from unitlens.stacking import StackedData
 
 Counts = npt.NDArray[np.int64]
 
@@ -87,8 +86,11 @@ def check(
     seen = _draw(walk, chosen)
     agreed = agreement(data, limit=limit)
     concepts = tuple(walk.concepts(quantile, seen, agreed))
-    computed = computed_categories(data)
-    wrong = [*_of_files(data), *walk.findings, *_of_concepts(concepts, walk, quantile, min_iou, computed)]
+    # what is computed, or missing from some of the pictures only, nobody can mend
+    excused = computed_categories(data) if total == len(data) else frozenset(walk.columns.categories)
+    annotated = dict(zip(walk.columns.categories, walk.annotated.tolist(), strict=True))
+    judged: dict[str, Any] = {"quantile": quantile, "min_iou": min_iou, "excused": excused}
+    wrong = [*of_files(data), *walk.findings, *of_concepts(concepts, walk.read, **judged)]
     return Check(
         source=str(getattr(data, "source", repr(data))),
         pictures=total,
@@ -96,10 +98,10 @@ def check(
         grid=cells,
         quantile=quantile,
         min_iou=min_iou,
-        categories=dict(zip(walk.columns.categories, walk.annotated.tolist(), strict=True)),
+        categories=annotated,
         concepts=concepts,
         findings=tuple(wrong),
-        notes=(*_notes(walk, concepts, quantile, min_iou, computed), *agreed.notes),
+        notes=(*notes(concepts, annotated, walk.read, **judged), *agreed.notes),
     )
 
 
@@ -220,76 +222,3 @@ def _jpeg(tile: npt.NDArray[np.uint8]) -> bytes:
     file = io.BytesIO()
     Image.fromarray(tile).save(file, "JPEG", quality=75)
     return file.getvalue()
-
-
-def _of_files(data: Any) -> Iterator[Finding]:
-    """Files of an annotated folder that have no counterpart."""
-    for name in getattr(data, "not_pictures", ()):
-        yield Finding("no picture", f"{name} is no picture file.")
-    data = data.data if isinstance(data, StackedData) and data.own else data
-    for name in getattr(data, "unpaired", ()):
-        yield Finding(
-            "missing pair", f"{name} has no counterpart, a picture or a mask of the same name, and is left out."
-        )
-    if not isinstance(data, AnnotatedFolder):
-        return
-    stems = {name.rpartition(".")[0] for name in data.names}
-    labels = data.root / "labels"
-    for path in sorted(labels.rglob("*")) if labels.is_dir() else ():
-        place = path.relative_to(labels)
-        if not path.is_file() or any(part.startswith(".") for part in place.parts):
-            continue
-        inside = "/".join(place.parts[1:]).rpartition(".")[0]
-        if path.suffix != ".png":
-            yield Finding("no label map", f"labels/{place.as_posix()} is no label map: a label map is a .png file.")
-        elif inside not in stems:
-            yield Finding("missing picture", f"labels/{place.as_posix()} is the map of no picture under images/.")
-
-
-def _of_concepts(
-    concepts: Sequence[ConceptCheck], walk: _Walk, quantile: float, min_iou: float, computed: frozenset[str]
-) -> Iterator[Finding]:
-    if not concepts:
-        yield Finding("nothing marked", "No concept is marked, so that units cannot be matched.")
-    if not walk.read:
-        yield Finding("nothing read", "None of the pictures could be looked at.")
-        return
-    for name, own in zip(walk.columns.names(), concepts, strict=True):
-        if own.concept.category in computed or not _near_empty(own, quantile, min_iou):
-            continue
-        if not own.positions:
-            yield Finding("near-empty", f"{own.concept.category} {name} is marked nowhere.")
-        else:
-            yield Finding(
-                "near-empty",
-                f"{own.concept.category} {name} is marked at {own.positions} positions in {own.pictures} "
-                f"picture{'s' * (own.pictures > 1)}: at the quantile {quantile:g} no IoU with it can pass "
-                f"{own.ceiling:.3f}.",
-            )
-
-
-def _near_empty(own: ConceptCheck, quantile: float, min_iou: float) -> bool:
-    return not own.positions or (own.share < quantile and own.ceiling <= min_iou)
-
-
-def _notes(
-    walk: _Walk, concepts: Sequence[ConceptCheck], quantile: float, min_iou: float, computed: frozenset[str]
-) -> Iterator[str]:
-    """What is worth knowing."""
-    for category, count in zip(walk.columns.categories, walk.annotated.tolist(), strict=True):
-        if count < walk.read:
-            left_out = f"{walk.read - count} of {walk.read} pictures are not annotated for {category}"
-            yield f"{left_out}, and count for nothing in it."
-    for name, own in zip(walk.columns.names(), concepts, strict=True):
-        if own.share >= 0.01 and 0 < own.ceiling <= min_iou:
-            yield (
-                f"{own.concept.category} {name} covers {own.share:.0%} of what is judged: no IoU with it can pass "
-                f"{own.ceiling:.3f}, so that no unit can have it as a label above {min_iou:g}; a larger quantile would."
-            )
-    for category in sorted(computed) if walk.read else ():
-        all_ = [one for one in concepts if one.concept.category == category]
-        rare = [one.concept.name for one in all_ if _near_empty(one, quantile, min_iou)]
-        if rare:
-            some = ", ".join(rare[:5]) + f" and {len(rare) - 5} more" * (len(rare) > 5)
-            count = f"{len(rare)} of {len(all_)} concepts of {category}"
-            yield f"{count} are found nowhere or too rarely to be labels: {some}."

@@ -54,11 +54,13 @@ def check(data: str, out: Path | None, overwrite: bool, quiet: bool, **options: 
 def _table(found: Any) -> str:
     held = any(one.segmenter_iou is not None for one in found.concepts)
     rows = [("category", "concept", "pictures", "positions", "area", "highest IoU", *["segmenter's IoU"] * held)]
-    for one in sorted(found.concepts, key=lambda one: (one.concept.category, -one.positions)):
+    marked = [one for one in found.concepts if one.positions or one.segmenter_iou is not None]
+    for one in sorted(marked, key=lambda one: (one.concept.category, -one.positions)):
         numbers = (str(one.pictures), str(one.positions), f"{one.share:.2%}", f"{one.ceiling:.3f}")
         reached = "" if one.segmenter_iou is None else f"{one.segmenter_iou:.3f}"
         rows.append((one.concept.category, one.concept.name, *numbers, *[reached] * held))
-    return aligned(rows)
+    nowhere = len(found.concepts) - len(marked)
+    return aligned(rows) + f"\nand {nowhere} concept{'s' * (nowhere > 1)} marked nowhere" * (nowhere > 0)
 
 
 def _findings(found: Any) -> list[str]:
