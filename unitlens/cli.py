@@ -1,6 +1,8 @@
 """The command line: commands by name, and every error as one sentence."""
 
+import os
 import shlex
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -76,9 +78,27 @@ def _say(
     click.echo(f"unitlens: {text.rstrip()}", err=True)
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, taken as Ctrl-C is: what waits on disk is put away."""
+
+
+def _terminate(*_: object) -> None:
+    raise _Terminated
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line, and exit: 0 done, 1 something found wrong, 2 bad input, 130 interrupted."""
+    """Run the command line, and exit: 0 done, 1 something found wrong, 2 bad input, 130 interrupted, 143 terminated."""
     warnings.showwarning = _say
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = _run(arguments)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    sys.exit(code)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """Run the command line; the exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
         code = cli.main(args=words, prog_name="unitlens", standalone_mode=False, obj=shlex.join(["unitlens", *words]))
@@ -88,13 +108,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         click.echo(f"unitlens: {_sentence(error)}", err=True)
         code = 2
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as error:
         click.echo("unitlens: stopped; nothing was written.", err=True)
-        code = 130
+        code = 143 if isinstance(error.__cause__ or error, _Terminated) else 130
     except BrokenPipeError:
         sys.stderr.close()
         code = 0
-    sys.exit(code if isinstance(code, int) else 0)
+    except OSError as error:  # what the system refuses where nobody looked for it
+        if error.filename is None:
+            raise
+        click.echo(f"unitlens: {os.fsdecode(error.filename)} cannot be used: {error.strerror}.", err=True)
+        code = 2
+    return code if isinstance(code, int) else 0
 
 
 def _sentence(error: click.ClickException) -> str:

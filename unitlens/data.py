@@ -1,7 +1,11 @@
 """From annotated pictures to batches: the network's input, and on the label grid what is marked in it."""
 
 import hashlib
+import os
 import signal
+import threading
+import time
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -192,21 +196,13 @@ def batches(
     """
     others = getattr(data, "not_pictures", ())
     if strict and others:
-        raise UnitlensError(
-            f"{others[0]} is not a picture file, one of {len(others)} such; without --strict it is left out."
-        )
+        more = f", and {len(others) - 1} more are none" if len(others) > 1 else ""
+        raise UnitlensError(f"{others[0]} is not a picture file{more}; without --strict such files are left out.")
     count = len(data) if limit is None else min(limit, len(data))
-    loader = DataLoader(
-        _Prepared(data, columns, preprocessing, grid),
-        batch_size=batch_size,
-        sampler=range(count),
-        num_workers=workers,
-        collate_fn=_collate,
-        worker_init_fn=_quiet_worker,
-    )
+    prepared = _Prepared(data, columns, preprocessing, grid)
     paths = getattr(data, "names", None)
     seen: set[str] = set()
-    for number, (pictures, rest, errors) in enumerate(_alive(loader)):
+    for number, (pictures, rest, errors) in enumerate(_loaded(prepared, range(count), batch_size, workers)):
         unread = []
         for offset, error in errors:
             if strict or not isinstance(error, UnreadableError):
@@ -221,8 +217,20 @@ def batches(
         yield batch
 
 
-def _alive(loader: Iterable[Any]) -> Iterator[Any]:
+def _loaded(prepared: _Prepared, order: range, batch_size: int, workers: int) -> Iterator[Any]:
     """What the workers prepare; that one of them died is said in a sentence."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)  # how many is the user's choice
+        loader = iter(
+            DataLoader(
+                prepared,
+                batch_size=batch_size,
+                sampler=order,
+                num_workers=workers,
+                collate_fn=_collate,
+                worker_init_fn=_quiet_worker,
+            )
+        )
     try:
         yield from loader
     except RuntimeError as error:
@@ -249,6 +257,15 @@ def _collate(items: list[Any]) -> tuple[npt.NDArray[np.uint8], list[list[Any]], 
 
 
 def _quiet_worker(_: int) -> None:
-    """Leave Ctrl-C to the main process; one thread a worker is enough."""
+    """Leave Ctrl-C to the main process, and do not outlive it; one thread a worker is enough."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
     torch.set_num_threads(1)
+
+
+def _leave_with(parent: int) -> None:
+    """End this process when its parent is gone: it would wait for ever to hand over pictures that nobody takes."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)

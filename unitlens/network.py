@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from unitlens.building import as_module, build
-from unitlens.errors import UnitlensError
-from unitlens.layers import told, uncompiled
+from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.layers import uncompiled
 from unitlens.listing import LayerInfo, Survey, one_picture_error, survey
 from unitlens.preprocessing import Preprocessing, decide, said_by
 
@@ -252,6 +252,16 @@ def classifier(
 
 def _moved(model: nn.Module, device: str | torch.device) -> nn.Module:
     try:
-        return model.to(device)
+        place = torch.device(device)
+        if place.type == "meta":
+            raise NotImplementedError("nothing is computed there")
+        return model.to(place)
+    except torch.OutOfMemoryError:
+        raise UnitlensError(f"The network does not fit in the memory of {device}: choose another --device.") from None
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UnitlensError(f"The device {str(device)!r} cannot be used here ({told(error)}).") from error
+        there = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+        there += ["mps"] if torch.backends.mps.is_available() else []
+        raise UnitlensError(
+            f"The device {str(device)!r} cannot be used here{did_you_mean(str(device), there)}; there is "
+            f"{', '.join(there)}."
+        ) from error

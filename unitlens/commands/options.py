@@ -81,7 +81,9 @@ network_options = options(
     click.option("--mean", type=Numbers(), help="Subtracted from colours in [0, 1]."),
     click.option("--std", type=Numbers(), help="Divided by, after that."),
     click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, mps."),
-    click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of everything that is drawn."),
+    click.option(
+        "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of all that is drawn."
+    ),
 )
 
 picture_options = options(
@@ -91,9 +93,9 @@ picture_options = options(
     click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N pictures."),
     click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True),
     click.option(
-        "--workers", type=click.IntRange(0), help="Processes that decode pictures. [one less than cores, up to 4]"
+        "--workers", type=click.IntRange(0, 1024), help="Processes that decode pictures. [one less than cores, up to 4]"
     ),
-    click.option("--threads", type=click.IntRange(1), help="Threads of the arithmetic. [torch's own choice]"),
+    click.option("--threads", type=click.IntRange(1, 1024), help="Threads of the arithmetic. [torch's own choice]"),
     click.option("--strict", is_flag=True, help="A picture that cannot be read ends the run."),
 )
 

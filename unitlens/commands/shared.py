@@ -14,7 +14,12 @@ def prepare(threads: int | None, workers: int | None) -> int:
         import torch
 
         torch.set_num_threads(threads)
-    return min(4, max(0, (os.cpu_count() or 1) - 1)) if workers is None else workers
+    return min(4, cores() - 1) if workers is None else workers
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def load_network(model: str, options: dict[str, Any]) -> Any:
