@@ -1,0 +1,81 @@
+"""Made-up effects for the tests of the report: every unit of a layer and every class, with nothing measured."""
+
+import numpy as np
+
+from unitlens.ablation_curves import Curve, Member
+from unitlens.attributions import AGREEMENT_COLUMNS, METHODS
+from unitlens.classes import Classes
+from unitlens.effect_files import SavedEffects
+from unitlens.effect_result import Effects
+from unitlens.result import Dissection
+from unitlens.tallies import Sums, Tally
+
+OWN = 40
+"""Pictures of each class, in each half of the folds."""
+
+
+def effects_of(sets, names, strength, *, layer="layer4", units=None, sha256="5c10" * 16, seed=0):
+    """Effects whose change of logit is ``-strength`` (S, K), and which cost a class calls where that is above 1."""
+    random = np.random.default_rng(seed)
+    count, k = strength.shape
+    half = (2, 1, 1)
+    lost = np.tile(np.where(strength > 1, random.binomial(OWN, 0.3, strength.shape), 0), half)
+    change = np.tile(-strength * OWN, half)
+    untouched = np.full((2, k), OWN)
+    none = np.zeros((2, count, k), np.int64)
+    sums = Sums(untouched * 6.0, change, np.tile((strength**2 + 0.05) * OWN, half))
+    tally = Tally(untouched, untouched - 2, untouched, none, lost, lost, none, {"logit": sums})
+    info = {
+        "unitlens": "0.1.0",
+        "network": {"name": "torchvision.models:resnet18", "sha256": sha256},
+        "data": {"source": "photos/street", "pictures": 2 * OWN * k, "measured": 2 * OWN * k},
+        "settings": {"layer": layer, "held": "held at 0", "measures": ["recall"], "folds": "all", "ranked": None},
+        "units": count if units is None else units,
+        "classes": {"names": list(names), "output_of": {name: place for place, name in enumerate(names)}},
+        "warnings": [],
+    }
+    joined = Classes(tuple(names), info["classes"]["output_of"])
+    return Effects(info, tuple(sets), tally, joined, np.linspace(0, 1, count))
+
+
+def sweep_of(units, names, *, layer="layer4", seed=0):
+    """Of every unit alone; a few of them matter to each class."""
+    random = np.random.default_rng(seed)
+    strength = random.gamma(0.3, 0.05, (units, len(names)))
+    for column in range(len(names)):
+        strength[random.integers(0, units, 5), column] += random.gamma(2, 0.6, 5)
+    return effects_of([(unit,) for unit in range(units)], names, strength, layer=layer, seed=seed)
+
+
+def curve_of(sweep, class_):
+    """A curve of three sizes, with draws."""
+    sizes = [(kind, k, draw) for k in (1, 2, 4) for kind in ("most", "least", "kept") for draw in (0,)]
+    sizes += [(kind, k, draw) for k in (1, 2, 4) for kind in ("random", "matched") for draw in range(3)]
+    members = tuple(Member(*one) for one in sizes)
+    strength = np.full((len(members), len(sweep.classes)), 0.2)
+    strength[:, sweep.classes.index(class_)] = [1.0 + m.k if m.kind == "most" else 0.1 * m.draw for m in members]
+    sets = [tuple(range(m.draw, m.draw + m.k)) for m in members]
+    return Curve(class_, members, effects_of(sets, sweep.classes, strength, units=len(sweep.sets)), sweep)
+
+
+def agreement_of(names, layer="layer4"):
+    """The rows of effects.attributions.csv."""
+    import pandas as pd
+
+    rows = [
+        [layer, method, name, 3, 0.9 - 0.2 * place, 0.75, 4, 0.125]
+        for place, method in enumerate(METHODS)
+        for name in names
+    ]
+    return pd.DataFrame(rows, columns=list(AGREEMENT_COLUMNS))
+
+
+def dissection_of(run):
+    """The dissection of what `reporting.made_up_run` returned, without its counts."""
+    layers = dict.fromkeys(run["info"]["settings"]["layers"])
+    return Dissection(run["info"], run["units"], layers, run["exemplars"], run["strips"])
+
+
+def saved_of(sweep, *curves):
+    """What the files of effects hold."""
+    return SavedEffects((sweep, *(curve.chosen("most", 4) for curve in curves)), sweep, tuple(curves))
