@@ -133,7 +133,7 @@ def with_concepts(data: Data, *sources: ConceptSource, own: bool = True) -> Stac
             if category in marked:
                 raise UnitlensError(
                     f"The category {category} is marked by {marked[category]} and by {who}: give one of them another "
-                    "name (category=), or leave one out."
+                    "name (category=; --segmenter-category for a segmenter), or leave one out."
                 )
             marked[category] = who
     return stacked
