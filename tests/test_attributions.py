@@ -1,11 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import unitlens as ul
+from tests.effecting import OWN, effects_of
 from tests.test_effects import Noise
-from unitlens.attributions import METHODS, agreement, attributions, spearman
+from unitlens.attributions import METHODS, Attributions, agreement, attributions, spearman
 from unitlens.effects import importance
 
 pytest.importorskip("captum")
@@ -33,6 +36,15 @@ def test_activation_times_gradient_is_the_exact_effect_where_all_behind_is_linea
     assert table.loc["activation_x_gradient", "overlap"] == 1
     assert (table["chance"] == 2 / 6).all()
     assert ((table["spearman_low"] <= table["spearman"]) & (table["spearman"] <= table["spearman_high"])).all()
+
+
+def test_rounding_does_not_rank_units_that_do_nothing():
+    effects = effects_of([(unit,) for unit in range(60)], ["a"], np.zeros((60, 1)))
+    exact = np.r_[np.linspace(-2, -1, 10), np.random.default_rng(0).normal(0, 1e-8, 50)][:, None]
+    rounded = {"logit": effects.tally.sums["logit"]._replace(change=np.tile(exact * OWN, (2, 1, 1)))}
+    effects = replace(effects, tally=replace(effects.tally, sums=rounded))
+    found = Attributions(("a",), {"activation_x_gradient": np.where(np.abs(exact) > 0.5, -exact, 0)})
+    assert agreement(found, effects)["spearman"].item() == pytest.approx(1)
 
 
 def test_the_network_is_as_before(linear):

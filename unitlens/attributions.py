@@ -185,7 +185,7 @@ def agreement_by_class(
                 "not laid out as units first, and attributions cannot be compared."
             )
         for column, name in enumerate(found.classes):
-            own, loss = credit[:, column], -exact.effect[:, column]
+            own, loss = _settled(credit[:, column]), _settled(-exact.effect[:, column])
             told = [effects.layer, method, name, int(exact.pictures[0, column])]
             rows.append([*told, spearman(own, loss), _overlap(own, loss, few), few, few / len(loss)])
     return pd.DataFrame(rows, columns=list(AGREEMENT_COLUMNS))
@@ -213,6 +213,11 @@ def spearman(one: Floats, other: Floats) -> float:
     a, b = (rankdata(values) - (len(values) + 1) / 2 for values in (one, other))
     scale = float(np.sqrt((a**2).sum() * (b**2).sum()))
     return float((a * b).sum() / scale) if scale else 0.0
+
+
+def _settled(values: Floats) -> Floats:
+    """Values with 0 for what float32 cannot tell from it beside the largest: else rounding ranks what is tied."""
+    return np.where(np.abs(values) > 1e-5 * np.abs(values).max(initial=0), values, 0.0)
 
 
 def _overlap(credit: Floats, loss: Floats, few: int) -> float:
