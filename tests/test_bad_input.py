@@ -205,6 +205,13 @@ def test_data_without_concepts(dissecting, world):
     dissecting(r"world marks no concepts.*add labels/ and concepts\.csv \(see docs/data\.md\).*: --concepts colors \(")
 
 
+def test_concepts_without_label_maps(dissecting, world):
+    import shutil
+
+    shutil.rmtree(world / "labels")
+    dissecting(r"world marks no concepts.*add labels/ and concepts\.csv")
+
+
 def spoil_rgb(world):
     Image.fromarray(blocks(1)[0]).save(world / "labels" / "color" / "01.png")
 

@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -67,6 +68,34 @@ def test_other_files_are_named_and_hidden_ones_left_out(world):
     data = ul.annotated(world)
     assert data.not_pictures == ("notes.txt",)
     assert len(data) == 8
+
+
+def test_linked_folders_are_entered_once_and_a_link_to_nothing_is_no_picture(world):
+    (world / "images").rename(world.parent / "elsewhere")
+    (world / "images").mkdir()
+    (world / "images" / "far").symlink_to(world.parent / "elsewhere")
+    (world / "images" / "again").symlink_to(".")
+    (world / "images" / "gone.png").symlink_to("nowhere.png")
+    (world / "labels" / "color").rename(world / "labels" / "far")
+    (world / "labels" / "color").mkdir()
+    (world / "labels" / "far").rename(world / "labels" / "color" / "far")
+    data = ul.annotated(world)
+    assert data.names == tuple(f"far/{number:02}.png" for number in range(8))
+    assert data.not_pictures == ("gone.png",)
+    assert list(data[0].planes) == ["color"]
+
+
+def test_a_name_that_is_no_text(world):
+    os.rename(world / "images" / "00.png", os.fsencode(world / "images") + b"/caf\xe9.png")
+    refused(world, "WORLD/images holds a file whose name is not UTF-8, 'caf\\udce9.png': rename it.")
+
+
+def test_a_folder_that_may_not_be_read(world, monkeypatch):
+    def walk(top, *, followlinks, onerror):
+        onerror(PermissionError(13, "Permission denied", str(top / "deep")))
+
+    monkeypatch.setattr(os, "walk", walk)  # root may read everything
+    refused(world, "The folder WORLD/images/deep cannot be read: Permission denied.")
 
 
 def test_labels_and_concepts_may_be_absent(tmp_path):

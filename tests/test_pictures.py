@@ -285,3 +285,10 @@ def test_files_cut_short_or_spoiled_are_unreadable_and_nothing_else(tmp_path, ki
     assert len(unreadable) >= 8
     assert all(text.startswith(str(path)) and text.endswith(".") for text in unreadable)
     assert all("a label map has one channel" in text for text in other)
+
+
+def test_a_picture_of_too_many_pixels_is_said_to_be_one(tmp_path, monkeypatch):
+    Image.new("L", (64, 64)).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(UnreadableError, match=r"large\.png has more than the 0 million pixels that Pillow opens\."):
+        read_picture(tmp_path / "large.png")

@@ -176,7 +176,7 @@ def _dissect(
     import pandas as pd
 
     grid = how.definitions.grid or quarter_grid(net)
-    if not len(data.concepts):
+    if not len(data.concepts) or getattr(data, "categories", None) == ():  # a folder without label maps
         raise UnitlensError(
             f"{getattr(data, 'source', data)} marks no concepts, so that units cannot be matched: add labels/ and "
             "concepts.csv (see docs/data.md), or have them computed: --concepts colors "

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -126,10 +127,9 @@ def _list_pictures(root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     images = root / "images"
     if not images.is_dir():
         raise UnitlensError(f"{root} has no folder images/: put the pictures into {images}.")
-    files = [path.relative_to(images) for path in sorted(images.rglob("*")) if path.is_file()]
-    files = [path for path in files if not any(part.startswith(".") for part in path.parts)]
-    names = sorted(path.as_posix() for path in files if path.suffix.lower() in EXTENSIONS)
-    others = tuple(path.as_posix() for path in files if path.suffix.lower() not in EXTENSIONS)
+    files = sorted(_files_below(images), key=str)
+    names = [path.as_posix() for path in files if _may_be_picture(images / path)]
+    others = tuple(path.as_posix() for path in files if not _may_be_picture(images / path))
     if not names:
         raise UnitlensError(f"{images} holds no picture: put files such as NAME.jpg or NAME.png into it.")
     first: dict[PurePosixPath, str] = {}
@@ -141,6 +141,38 @@ def _list_pictures(root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
                 "rename or remove one."
             )
     return tuple(names), others
+
+
+def _files_below(images: Path) -> Iterator[PurePosixPath]:
+    """All that is no folder, by its path under images/; what is hidden is passed over, and a linked folder is entered.
+
+    A folder is entered once, also where links run in a circle.
+    """
+    entered: set[str] = set()
+    for folder, below, files in os.walk(images, followlinks=True, onerror=_refuse):
+        real = os.path.realpath(folder)
+        below[:] = [] if real in entered else sorted(name for name in below if not name.startswith("."))
+        for name in () if real in entered else files:
+            if not name.startswith("."):
+                yield _as_text(images, PurePosixPath(Path(folder, name).relative_to(images).as_posix()))
+        entered.add(real)
+
+
+def _refuse(error: OSError) -> None:
+    raise UnitlensError(f"The folder {error.filename} cannot be read: {error.strerror}.")
+
+
+def _as_text(images: Path, path: PurePosixPath) -> PurePosixPath:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UnitlensError(f"{images} holds a file whose name is not UTF-8, {str(path)!a}: rename it.") from None
+    return path
+
+
+def _may_be_picture(path: Path) -> bool:
+    """Whether a file has a picture's suffix; a link to nothing, a pipe and the like are none."""
+    return path.suffix.lower() in EXTENSIONS and path.is_file()
 
 
 def _read_concepts(root: Path) -> tuple[Concept, ...]:

@@ -101,6 +101,9 @@ def _opened(path: Path) -> Iterator[tuple[Image.Image, str]]:
         warnings.simplefilter("ignore")  # Pillow's remarks on odd, but legible, files
         try:
             image = Image.open(io.BytesIO(content))
+        except Image.DecompressionBombError:
+            most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
+            raise UnreadableError(f"{path} has more than the {most} million pixels that Pillow opens.") from None
         except _BROKEN:
             raise UnreadableError(f"{path} is not a picture that can be read.") from None
         try:
