@@ -154,6 +154,8 @@ def test_a_dissection_and_effects_are_reported_together(net, classed, tmp_path):
         (("--units", "1;2"), "--units is '1;2'; units are whole numbers from 0, joined by commas"),
         (("--units", "4"), "0 has 4 units, 0 to 3; unit 4 is not among them"),
         (("--units", "1", "--value", "median"), "--value is 'median'; units are held at a number, mean or resample"),
+        (("--units", "1", "--value", "nan"), "Units are held at a finite number, or multiplied by one"),
+        (("--units", "1", "--scale", "inf"), "Units are held at a finite number, or multiplied by one"),
         (("--units", "1", "--value", "2", "--scale", "2"), "at a value or multiplied by a scale, not both"),
         (("--units", "1", "--measure", "recal"), "did you mean recall?"),
         (("--class", "rad", "--top", 2), "There is no class 'rad' (did you mean red?)"),
@@ -218,7 +220,7 @@ def test_effects_are_not_replaced_silently(shell, run):
 
 def test_a_set_is_set_beside_random_and_matched_ones(shell, run):
     said = shell("ablate", run, "--units", "1", "--draws", 4, "--workers", 0)
-    assert "0, units 1: held at 0; beside sets of the same size: 4 drawn at random and 4 matched in act" in said.out
+    assert "0, unit 1: held at 0; beside sets of the same size: 4 drawn at random and 4 matched in act" in said.out
     header = next(line for line in said.out.splitlines() if line.startswith("class"))
     assert header.split()[-2:] == ["random", "matched"]
     table = pd.read_csv(run / "effects.random_sets.csv")

@@ -1,5 +1,6 @@
 """What units are held at during a measurement: a number, their means, what they are in other pictures, or scaled."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -59,6 +60,9 @@ class Holding:
                 f"Units are held at a number, 'mean' or 'resample', not at {self.value!r}"
                 f"{did_you_mean(self.value, ('mean', 'resample'))}."
             )
+        numbers = [number for number in (self.value, self.scale) if isinstance(number, int | float)]
+        if not all(map(math.isfinite, numbers)):
+            raise UnitlensError("Units are held at a finite number, or multiplied by one; nan and inf are none.")
         if self.scale is not None and (isinstance(self.value, str | Tensor) or self.value != 0):
             raise UnitlensError("Units are held at a value or multiplied by a scale, not both.")
         if self.where is not None and self.where.dtype != torch.bool:

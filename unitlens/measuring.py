@@ -140,7 +140,9 @@ class _Taken:
     def describe(self, data: Data) -> dict[str, Any]:
         notes = []
         if self.unread:
-            notes.append(f"{len(self.unread)} files were left out, such as {self.unread[0].picture}.")
+            count = len(self.unread)
+            left = "1 file was left out:" if count == 1 else f"{count} files were left out, such as"
+            notes.append(f"{left} {self.unread[0].picture}.")
         if self.without_class:
             notes.append(f"{self.without_class} of {len(self.digests)} pictures have no class and count for nothing.")
         return {

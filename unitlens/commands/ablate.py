@@ -196,10 +196,13 @@ def _set_lines(effects: Any, classes: Sequence[str]) -> list[str]:
     """What one set does, beside the sets that were drawn: to all classes, to those that are named, and to others."""
     table, count = effects.table().drop(columns="units"), effects.info["units"]
     units = effects.sets[0]
-    kept = [unit for unit in range(count) if unit not in units] if count < 2 * len(units) else []
+    whole = isinstance(units[0], int)  # else of several layers
+    kept = sorted(set(range(count)) - set(units)) if whole and count < 2 * len(units) else []
     some = list(map(str, kept or units))
     few = ", ".join(some[:8]) + (f" and {len(some) - 8} more" if len(some) > 8 else "")
-    head = f"{effects.layer}, {'all units but ' if kept else 'units '}{few}: {effects.info['settings']['held']}"
+    what = "all units but" if kept else "unit" if len(units) == 1 else "units"
+    layer = f"{effects.layer}, " if whole else ""
+    head = f"{layer}{what} {few}: {effects.info['settings']['held']}"
     for kind in effects.drawn:
         rows = effects.random_sets().query("kind == @kind").set_index(["class", "measure"])
         found = (rows.loc[key] for key in zip(table["class"], table["measure"], strict=True))
