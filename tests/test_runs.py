@@ -162,12 +162,20 @@ def test_a_file_is_no_folder(dissection, tmp_path, inside):
     )
 
 
-def test_a_folder_that_may_not_be_written_to(dissection, tmp_path, monkeypatch):
-    monkeypatch.setattr(runs.os, "access", lambda *_: False)
-    refused(
-        lambda: dissection.save(tmp_path / "run"), "Nothing may be written into FOLDER: choose another --out.",
-        FOLDER=tmp_path,
-    )  # fmt: skip
+def test_a_folder_that_may_not_be_written_to(tmp_path, monkeypatch):
+    def refuse(*, prefix, dir):
+        raise PermissionError(13, "Permission denied", str(dir))
+
+    monkeypatch.setattr(runs.tempfile, "mkdtemp", refuse)  # root may write everywhere
+    with pytest.raises(ul.UnitlensError) as error:
+        runs.check_free(tmp_path / "run")
+    assert str(error.value) == f"Nothing may be written into {tmp_path} (Permission denied): choose another --out."
+
+
+def test_a_link_to_nothing(tmp_path):
+    (tmp_path / "run").symlink_to("nowhere")
+    with pytest.raises(ul.UnitlensError, match=r"run is a link to nothing: choose another --out\."):
+        runs.check_free(tmp_path / "run")
 
 
 @pytest.mark.parametrize("existing", ["nothing", "empty", "run"])

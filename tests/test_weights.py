@@ -221,3 +221,24 @@ def test_a_file_of_another_kind(tmp_path):
         UnitlensError, match=r"w\.onnx' is no file of weights: its name should end in one of \.safetensors, "
     ):
         read_weights(tmp_path / "w.onnx")
+
+
+def test_a_folder_is_no_file_of_weights(tmp_path):
+    with pytest.raises(UnitlensError, match=r"' is a folder; weights are a file in it\."):
+        read_weights(tmp_path)
+
+
+def test_weights_that_may_not_be_read(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "w.pt").touch()
+    monkeypatch.setattr(torch, "load", refuse)  # root may read everything
+    with pytest.raises(UnitlensError, match=r"w\.pt' cannot be read: Permission denied\."):
+        read_weights(tmp_path / "w.pt")
+
+
+def test_a_plain_pickle_is_refused_without_remarks(tmp_path):
+    (tmp_path / "plain.pt").write_bytes(pickle.dumps({"a": 1}, protocol=4))
+    with pytest.raises(UnitlensError, match="not a file of weights that"):
+        read_weights(tmp_path / "plain.pt")

@@ -82,8 +82,12 @@ def check_free(folder: str | Path, *, overwrite: bool = False) -> Path:
     parent = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not parent.is_dir():
         raise UnitlensError(f"{parent} is a file; a run is written into a folder: choose another --out.")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise UnitlensError(f"Nothing may be written into {parent}: choose another --out.")
+    if folder.is_symlink() and not folder.exists():
+        raise UnitlensError(f"{folder} is a link to nothing: choose another --out.")
+    try:  # what may be written is known for sure only to the one who tries
+        Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=parent)).rmdir()
+    except OSError as error:
+        raise UnitlensError(f"Nothing may be written into {parent} ({error.strerror}): choose another --out.") from None
     if folder.is_dir():
         there = [path.name for path in folder.iterdir()]
         if RUN not in there and not all(map(_ours, there)):

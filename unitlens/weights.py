@@ -1,6 +1,7 @@
 """Read weights from files, and put them into a network: nothing is unpickled but tensors and plain containers."""
 
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         If there is no such file, it is of another kind, or it is not a state dict.
     """
     path = Path(path)
+    if path.is_dir():
+        raise UnitlensError(f"{str(path)!r} is a folder; weights are a file in it.")
     if not path.is_file():
         near = did_you_mean(path.name, (file.name for file in path.parent.glob("*")))
         raise UnitlensError(
@@ -98,7 +101,11 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_torch(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's remarks on other pickles, which it refuses
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except PermissionError as error:
+        raise UnitlensError(f"{str(path)!r} cannot be read: {error.strerror}.") from None
     except Exception as error:  # damaged bytes make torch.load raise nearly anything
         if "TorchScript" in str(error):
             raise UnitlensError(f"{str(path)!r} is TorchScript; weights are read from a state dict only.") from error
