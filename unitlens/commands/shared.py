@@ -70,11 +70,17 @@ def summary(result: Any) -> str:
     """What was found, in a sentence."""
     table, detectors = result.table(), result.detectors()
     unique = len(detectors[["category", "concept"]].drop_duplicates())
-    silent = int(table["silent"].sum())
-    return (
-        f"{len(detectors)} of {len(table)} units are detectors, of {unique} concepts in "
-        f"{detectors['category'].nunique()} categories" + (f"; {silent} are silent" if silent else "")
-    )
+    silent, kinds = int(table["silent"].sum()), detectors["category"].nunique()
+    said = f"{len(detectors)} of {len(table)} units {_word(len(detectors), 'is a detector', 'are detectors')}"
+    if unique:
+        said += (
+            f", of {unique} {_word(unique, 'concept', 'concepts')} in {kinds} {_word(kinds, 'category', 'categories')}"
+        )
+    return said + (f"; {silent} {_word(silent, 'is', 'are')} silent" if silent else "")
+
+
+def _word(count: int, one: str, many: str) -> str:
+    return one if count == 1 else many
 
 
 def paper_lines(curve: Any) -> str:
