@@ -40,9 +40,12 @@ def found(shape, module=None, picture=SQUARE, **how):
         ((1, 1, 512), None, SQUARE, ("channels_last", 512, None, 0)),
         # nothing says: units come first
         ((7, 7, 7), None, SQUARE, ("channels_first", 7, (7, 7), 0)),
-        ((6, 5, 7), None, SQUARE, ("channels_first", 6, (5, 7), 0)),
+        ((16, 5, 9), None, WIDE, ("channels_first", 16, (5, 9), 0)),
+        ((6, 5, 7), None, SQUARE, None),
         # nothing says, and it would be an odd grid
         ((16, 196, 96), None, SQUARE, None),
+        ((4, 196, 192), None, SQUARE, None),
+        ((16, 4, 16), None, WIDE, None),
         ((16, 196, 96), nn.LayerNorm(96), SQUARE, None),
         ((64, 4, 256), None, SQUARE, None),
         # a layer norm knows by its own size, whatever class of layer norm it is

@@ -5,7 +5,7 @@ The rule is told, with its reasons, in docs/layouts.md. In short, for a picture 
 - (N, U) has units and no grid, and so has (N, U, 1) of a pool along one axis.
 - (N, U, h, w) and (N, h, w, U): convolutions, pools and batch norms put the units first, `nn.Linear` last,
   `nn.LayerNorm` where its own size is; of any other module, the two sides that have the picture's proportions are the
-  grid, and if none have, but the last two nearly so, units come first.
+  grid. If none have, but of a picture that is not square the last two nearly so, units come first.
 - (N, T, U) are tokens, if T is a grid of patches and at most 16 more in front of it (class and register tokens), which
   are left out.
 - (N, A, T, T) from a module of attention, T with a class token: each of the A heads is a unit, seen from that token.
@@ -51,7 +51,8 @@ _UNITS_FIRST = (
 _ALONG_ONE_AXIS = (nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d, nn.AvgPool1d, nn.MaxPool1d, nn.Conv1d, nn.BatchNorm1d)
 
 _NEARLY = 1.5
-"""By at most so much do the proportions of a grid differ from the picture's, where nothing else says that it is one."""
+"""By at most so much do a grid's proportions differ from those of a picture that is not square, where nothing says that
+it is one."""
 
 _ATTENTION = ("attention", "attn", "window", "partition")
 """In the name of a module or of its class."""
@@ -168,7 +169,8 @@ def _order_of_four(sides: tuple[int, int, int], module: nn.Module, picture: Size
         return "channels_last" if behind is not None else None  # else windows of tokens, as in MaxViT
     if behind is not None and (in_front is None or behind < in_front):
         return "channels_last"
-    return "channels_first" if in_front is not None or stretched((second, third), picture) <= _NEARLY else None
+    nearly = picture[0] != picture[1] and stretched((second, third), picture) <= _NEARLY
+    return "channels_first" if in_front is not None or nearly else None
 
 
 def _normalised_last(module: nn.Module, sides: tuple[int, int, int]) -> bool:
