@@ -1,7 +1,7 @@
 """Time `ul.importance` from pictures to effects, against the bare forward pass over the same loader, 1 thread.
 
 Every unit of the layer alone, every class. The two are timed in turn, and the ratio is that of each pair: the median,
-and the range. The 7 picture passes that check the replay, and the spot check, count too: with few pictures they weigh more.
+and the range. The 8 passes of single pictures that check the replay count too, and weigh more where pictures are few.
 `--clock cpu` counts processor time instead of seconds, for a machine that has other work to do.
 """
 

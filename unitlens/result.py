@@ -177,6 +177,9 @@ class Dissection:
     def units_for(self, concept: str, n: int | None = None) -> list[int]:
         """Units of highest IoU with a concept, whether or not it is their label.
 
+        Nothing of what they do to predictions goes into this choice, so that `unitlens.ablate` may measure them on the
+        same pictures; only a choice by effect (`Effects.most_important`) has to be measured on others.
+
         Parameters
         ----------
         concept : str
