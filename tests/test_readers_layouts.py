@@ -102,7 +102,7 @@ def test_a_changed_mask_changes_the_digest(tmp_path):
     assert ul.open_data(tmp_path)[0].file_digest != before
 
 
-@pytest.mark.parametrize("name", ["broden", "voc", "ade20k", "cityscapes", "coco_panoptic"])
+@pytest.mark.parametrize("name", ["broden", "voc", "ade20k", "cityscapes", "coco_panoptic", "cocostuff"])
 def test_from_the_shell(name, tmp_path, shell, sees):
     root = tmp_path / "data"
     words = WRITERS[name][1](root, PICTURES)

@@ -189,6 +189,14 @@ def test_formats_by_name(tmp_path, world):
         open_format(tmp_path, "vok")
 
 
+def test_a_list_of_masks_in_one_folder_does_not_speak_for_its_neighbours(tmp_path):
+    layouts.openimages(tmp_path / "openimages", PICTURES)
+    assert recognised(tmp_path).format == "openimages"
+    layouts.voc(tmp_path / "VOC2012", PICTURES)
+    with pytest.raises(ul.UnitlensError, match=r"holds several data sets, .*VOC2012, .*openimages: give one of them"):
+        ul.open_data(tmp_path)
+
+
 def test_what_could_be_several_is_asked_for(tmp_path):
     layouts.voc(tmp_path / "VOC2010", PICTURES)
     layouts.pascal_context(tmp_path / "VOC2010", PICTURES)

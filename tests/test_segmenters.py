@@ -471,6 +471,14 @@ def test_hugging_face_downloads_nothing_unasked(tmp_path, monkeypatch):
         segmenter("hf:nobody/nothing", cache=None)
 
 
+def test_a_processor_keeps_the_ratio_of_its_sides():
+    from unitlens.transformers_models import _sides
+
+    assert _sides({"height": 512, "width": 512, "longest_edge": None}, 64) == {"height": 64, "width": 64}
+    assert _sides({"shortest_edge": 800, "longest_edge": 1333}, 400) == {"shortest_edge": 400, "longest_edge": 666}
+    assert _sides({"shortest_edge": 800}, 400) == {"shortest_edge": 400}
+
+
 def test_hugging_face_networks_of_other_kinds(tmp_path):
     transformers = pytest.importorskip("transformers")
     transformers.ViTConfig(hidden_size=8).save_pretrained(tmp_path)

@@ -28,7 +28,11 @@ _LISTED = 5
 @click.option("--seed", type=click.IntRange(0), default=0, hidden=True)
 @quiet_option
 def check(data: str, out: Path | None, overwrite: bool, quiet: bool, **options: Any) -> int:
-    """Look through annotated pictures: what is there, and what is wrong. Exit code 1 if something is."""
+    """Look through annotated pictures: what is there, and what is wrong. Exit code 1 if something is.
+
+    DATA is a folder (docs/data.md has its formats), bundled:scenes, or a data set of torchvision's by name, such as
+    torchvision:voc2012.
+    """
     from unitlens.check_page import write_check
     from unitlens.checking import check as look
 

@@ -115,7 +115,9 @@ source_options = options(
     click.option("--segmenter-category", metavar="NAME", help="What kind of concepts they are. [object]"),
     click.option("--segmenter-size", type=click.IntRange(1), metavar="N", help="Shorter side of its input. [its own]"),
     click.option("--segmenter-cache", metavar="FOLDER", help="Where its maps are kept, or none. [the user's cache]"),
-    click.option("--confidence", type=click.FloatRange(0, 1), help="Below it, a segmenter does not judge. [0]"),
+    click.option(
+        "--confidence", type=click.FloatRange(0, 1, max_open=True), help="Below it, a segmenter does not judge. [0]"
+    ),
     click.option("--data-root", metavar="FOLDER", help="Where torchvision:NAME lies. [the user's cache]"),
     click.option("--download", is_flag=True, help="Let torchvision fetch torchvision:NAME; says its size first."),
 )

@@ -104,7 +104,7 @@ def recognised(root: Path) -> Recognised | None:
             f"{root} could be {' or '.join(own)}: say which with --data-format (format=), or stack them, each opened "
             "by itself."
         )
-    if own:
+    if own and not _beside_others(root, own[0]):
         return Recognised(own[0], root)
     places = [root]
     for _ in range(_DEPTH):
@@ -117,6 +117,13 @@ def recognised(root: Path) -> Recognised | None:
         if inner:
             return recognised(inner[0])
     return None
+
+
+def _beside_others(root: Path, name: str) -> bool:
+    """Whether what makes a layout lies in one subfolder, and another one has a layout of its own."""
+    if name != "openimages" or next(root.glob("*.csv"), None) is not None:
+        return False
+    return any(set(_layouts(root / inner)) - {name} for inner in subfolders(root))
 
 
 def _layouts(root: Path) -> list[str]:
