@@ -83,10 +83,16 @@ def test_every_class_has_its_most_important_units_with_labels_and_pictures(made,
     sections = {own["id"]: own for own in page.all("details") if own.get("class") == "concept class"}
     assert list(sections) == [class_id(name) for name in NAMES]
     labels = made["units"][made["units"].detector].set_index("unit")["concept"]
+    found = sweep.estimate("balanced_accuracy")
     for one in view.classes:
-        ranked = sweep.most_important(one.class_, len(one.uses), folds="all")
-        assert [use.unit for use in one.uses] == list(ranked)
-        assert [use.label for use in one.uses] == [labels.get(unit, "") for unit in ranked]
+        column = NAMES.index(one.class_)
+        logit = sweep.effect("logit")[:, column]
+        certain = sum(use.high < 0 for use in one.uses)
+        assert 0 < certain < len(one.uses) == 8
+        assert [use.effect for use in one.uses[:certain]] == sorted(found.effect[found.high[:, column] < 0, column])
+        others = [unit for unit in np.argsort(logit).tolist() if found.high[unit, column] >= 0]
+        assert [use.unit for use in one.uses[certain:]] == others[: 8 - certain]
+        assert [use.label for use in one.uses] == [labels.get(use.unit, "") for use in one.uses]
         assert f"balanced accuracy {100 * one.before:.3g}\N{NO-BREAK SPACE}%, 80 pictures" in page.text.replace(
             " %", "\N{NO-BREAK SPACE}%"
         )

@@ -88,7 +88,7 @@ class SweepTable(NamedTuple):
         change, logit = np.nan_to_num(found.effect), np.nan_to_num(fine.effect)
         return cls(
             *(effects.layer, effects.classes, found.before[0], found.pictures[0], change, found.low, found.high),
-            *(logit, q_value, np.lexsort([logit, change], axis=0)),
+            *(logit, q_value, _order(change, found.high, logit)),
         )
 
     def use(self, unit: int, column: int, labels: Mapping[int, str]) -> Use:
@@ -96,6 +96,15 @@ class SweepTable(NamedTuple):
         place, name = (unit, column), self.classes[column]
         numbers = (float(values[place]) for values in (self.effect, self.low, self.high, self.logit))
         return Use(unit, unit_id(self.layer, unit), labels.get(unit, ""), name, class_id(name), *numbers)
+
+
+def _order(change: Floats, high: Floats, logit: Floats) -> Ints:
+    """Units of each class: first those told apart from chance by the measure, by how much; then by logit.
+
+    Among units that change no call of the class, one call of another class more or less would else decide.
+    """
+    certain = high < 0
+    return np.lexsort([logit, np.where(certain, change, 0.0), ~certain], axis=0)
 
 
 def class_uses(
