@@ -20,11 +20,11 @@ _WORDS = """
     pictures columns data stacking folder segments transformers_models predictors segmenters readers
     scenes sources presets
     spool progress sprites observed answers counting footprint observation exemplars provenance judging controls
-    figures cards document views rendering runs result dissection planning
+    figures cards document views compare_columns emergence rendering runs result dissection planning
     classes outcomes effect_table random_sets effect_result holding measuring experiment effects ablation_curves
     attributions agreements uses effect_files effect_charts effect_uses effect_views page
     checked check_ceilings check_findings check_page checking
-    matching entries compare_columns emergence compare_page comparison
+    matching entries compare_page comparison
     reopening audit_columns audit_checks audit_passes audit_page auditing
     __init__ commands cli __main__
 """

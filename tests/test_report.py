@@ -56,6 +56,25 @@ def page(run):
     return Page(render_report(**run))
 
 
+def test_several_layers_have_their_emergence_drawn(dissection):
+    from unitlens.emergence import from_layer_to_layer, panels
+
+    table = dissection.table()
+    drawn = from_layer_to_layer(table).set_index(["entry", "category"])
+    for (layer, category), row in drawn.iterrows():
+        own = table[(table["layer"] == layer) & (table["category"] == category) & table["detector"]]
+        assert (row["detectors"], row["unique_concepts"]) == (len(own), own["concept"].nunique())
+    assert [panel.title for panel in panels(drawn.reset_index())] == ["unique concepts", "detectors"]
+
+
+def test_the_page_of_several_layers_alone_draws_their_emergence():
+    one, two = (render_report(**made_up_run(20, layers=layers)) for layers in (("layer4",), ("layer3", "layer4")))
+    assert 'id="emergence"' not in one
+    drawn = two[two.index('id="emergence"') :].split("</section>")[0]
+    assert "layer3: " in drawn
+    assert "nan" not in drawn
+
+
 def test_the_header_says_what_was_dissected_and_how(run, page):
     units = run["units"]
     assert "What the 96 units of layer4 look for" in page.text

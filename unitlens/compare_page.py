@@ -79,7 +79,7 @@ def render_comparison(
         "compare.html",
         version=info["unitlens"],
         categories=comparison.categories,
-        styles=("report.css", "compare.css"),
+        styles=("report.css", "emergence.css", "compare.css"),
         comparison=comparison,
         info=info,
         panels=panels(table),

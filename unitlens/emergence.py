@@ -49,13 +49,39 @@ class Panel(NamedTuple):
     ticks: list[tuple[float, str]]
 
 
+def from_layer_to_layer(units: "pd.DataFrame") -> "pd.DataFrame":
+    """What `panels` draws, from the table of one run alone: without intervals, which take its counts.
+
+    Parameters
+    ----------
+    units : DataFrame
+        ``units.csv``.
+
+    Returns
+    -------
+    DataFrame
+        One row a layer and category of a label: its detectors, and the concepts that they detect.
+    """
+    import pandas as pd
+
+    categories = list(dict.fromkeys(units["category"].dropna()))
+    rows = []
+    for layer in dict.fromkeys(units["layer"]):
+        own = units[(units["layer"] == layer) & units["detector"].astype(bool)]
+        for category in categories:
+            concepts = own.loc[own["category"] == category, "concept"]
+            rows.append((layer, category, concepts.nunique(), len(concepts)))
+    table = pd.DataFrame(rows, columns=["entry", "category", *PANELS])
+    return table.assign(**{f"{ends}_{end}": np.nan for _, ends in PANELS.values() for end in ("low", "high")})
+
+
 def panels(table: "pd.DataFrame") -> list[Panel]:
     """Charts of a comparison's table, in the pixels of a drawing of ``WIDTH`` x ``HEIGHT``.
 
     Parameters
     ----------
     table : DataFrame
-        As from ``Comparison.table()``.
+        As from ``Comparison.table()`` or `from_layer_to_layer`.
 
     Returns
     -------

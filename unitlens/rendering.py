@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from unitlens import views
 from unitlens.cards import VERDICTS, Card, Strips, make_cards, scale_top
 from unitlens.document import document
+from unitlens.emergence import HEIGHT, WIDTH, from_layer_to_layer, panels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,13 +48,14 @@ def render_report(
     cards = make_cards(units, exemplars, strips, top=top)
     concepts = views.concept_views(cards, info)
     chart = views.chart(units)
+    several = len(info["layers"]) > 1 and bool(chart)
     categories = [card.category for card in cards if card.concept is not None]
     categories += [concept["category"] for concept in info["data"]["concepts"]]
     return document(
         "report.html",
         version=info["unitlens"],
         categories=categories,
-        styles=_styles(with_effects=effects is not None),
+        styles=(*_styles(with_effects=effects is not None), *(["emergence.css"] if several else [])),
         scripts=("first.js", "report.js"),
         info=info,
         cards=cards,
@@ -67,6 +69,9 @@ def render_report(
         evidence=any(card.chance is not None for card in cards),
         pale=any(bar.others for group in chart for bar in group.bars),
         bars=sum(len(group.bars) for group in chart),
+        panels=panels(from_layer_to_layer(units)) if several else [],
+        width=WIDTH,
+        height=HEIGHT,
         gridless=[layer for layer, own in info["layers"].items() if own["grid"] is None],
         min_iou=min_iou,
         min_place=100 * min_iou / top,
