@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from unitlens.building import as_module, build
-from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.errors import UnitlensError
 from unitlens.layers import uncompiled
 from unitlens.listing import LayerInfo, Survey, one_picture_error, survey
 from unitlens.preprocessing import Preprocessing, decide, said_by
@@ -261,7 +261,4 @@ def _moved(model: nn.Module, device: str | torch.device) -> nn.Module:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         there = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
         there += ["mps"] if torch.backends.mps.is_available() else []
-        raise UnitlensError(
-            f"The device {str(device)!r} cannot be used here{did_you_mean(str(device), there)}; there is "
-            f"{', '.join(there)}."
-        ) from error
+        raise UnitlensError(f"The device {str(device)!r} cannot be used here; there is {', '.join(there)}.") from error
