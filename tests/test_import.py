@@ -13,13 +13,13 @@ PACKAGE = Path(__file__).parents[1] / "unitlens"
 HEAVY = ("torchvision", "captum", "matplotlib", "pandas", "skimage", "scipy", "jinja2", "click")
 
 _WORDS = """
-    errors concepts colors
+    errors progress concepts colors
     scores masks statistics curves tallies counts evidence chance estimates recounting table
     preprocessing layers layouts tokens bundled weights zoo hubs building hooks listing network bases
     tracing batches cut contributions sweeps replay interventions
     pictures columns data stacking folder segments transformers_models predictors segmenters readers
     scenes sources presets
-    spool progress sprites observed answers counting footprint observation exemplars provenance judging controls
+    spool sprites observed answers counting footprint observation exemplars provenance judging controls
     figures cards document views compare_columns emergence rendering runs result dissection planning
     classes outcomes effect_table random_sets effect_result holding measuring experiment effects ablation_curves
     attributions agreements uses effect_files effect_charts effect_uses effect_views page

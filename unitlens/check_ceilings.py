@@ -24,7 +24,7 @@ class Agreement(NamedTuple):
     notes: tuple[str, ...]
 
 
-def agreement(data: Any, *, limit: int | None = None) -> Agreement:
+def agreement(data: Any, *, limit: int | None = None, progress: bool = False) -> Agreement:
     """Hold the segmenters among the sources of a data set against what is marked in the data itself.
 
     Parameters
@@ -34,6 +34,8 @@ def agreement(data: Any, *, limit: int | None = None) -> Agreement:
         be among the concepts.
     limit : int, optional
         Only so many pictures from the start.
+    progress : bool
+        Whether progress is shown.
     """
     iou: dict[Concept, float] = {}
     notes = []
@@ -45,7 +47,7 @@ def agreement(data: Any, *, limit: int | None = None) -> Agreement:
             notes.append(f"Nothing is marked beside the {source!r}: how well it finds what it names is not known.")
             continue
         try:
-            found = ceilings(source, data.data, limit=limit)
+            found = ceilings(source, data.data, limit=limit, progress=progress)
         except UnitlensError as error:
             notes.append(f"How well the {source!r} finds what it names is not known: {error}")
             continue

@@ -84,7 +84,7 @@ def check(
             bar.update(1)
     chosen = walk.choose(max(0, min(sights, _TILES // max(len(data.concepts), 1))))
     seen = _draw(walk, chosen)
-    agreed = agreement(data, limit=limit)
+    agreed = agreement(data, limit=limit, progress=progress)
     concepts = tuple(walk.concepts(quantile, seen, agreed))
     # what is computed, or missing from some of the pictures only, nobody can mend
     excused = computed_categories(data) if total == len(data) else frozenset(walk.columns.categories)

@@ -18,6 +18,7 @@ from unitlens.data import as_example
 from unitlens.errors import UnitlensError
 from unitlens.pictures import Fit, UnreadableError, read_label_map
 from unitlens.predictors import predictor
+from unitlens.progress import progress as progress_of
 from unitlens.segments import Labels, Predictor, read_labels
 
 NOT_JUDGED = 65535
@@ -207,7 +208,9 @@ class Ceiling(NamedTuple):
     both: int
 
 
-def ceilings(segmenter: Segmenter, data: Data, *, grid: int = 112, limit: int | None = None) -> list[Ceiling]:
+def ceilings(
+    segmenter: Segmenter, data: Data, *, grid: int = 112, limit: int | None = None, progress: bool = False
+) -> list[Ceiling]:
     """Measure a segmenter's IoU with each concept that is marked in a data set and that it has a name for.
 
     No unit can be shown to be a better detector of a concept than the segmenter that marks it.
@@ -222,6 +225,8 @@ def ceilings(segmenter: Segmenter, data: Data, *, grid: int = 112, limit: int | 
         Positions a side that both are sampled at, at the nearest pixel.
     limit : int, optional
         Only so many pictures from the start. Unreadable pictures are left out.
+    progress : bool
+        Whether progress is shown.
 
     Returns
     -------
@@ -240,18 +245,21 @@ def ceilings(segmenter: Segmenter, data: Data, *, grid: int = 112, limit: int | 
         raise UnitlensError(f"The {segmenter!r} and the data have no concept of the same name, so nothing is measured.")
     counts = np.zeros((len(pairs), 3), np.int64)
     fit = Fit((grid, grid), (0, 0), (grid, grid))
-    for index in range(len(data) if limit is None else min(limit, len(data))):
-        try:
-            example = as_example(data[index])
-        except UnreadableError:
-            continue
-        marked = truth.planes(example, fit, (grid, grid))
-        said = example._replace(planes=segmenter.planes(example.picture, example.name))
-        segments = found.planes(said, fit, (grid, grid))
-        for k, (t, f) in enumerate(pairs):
-            judged = _judged(truth, marked, t) & _judged(found, segments, f)
-            is_marked, is_found = ((planes == 1 + c).any(0) & judged for planes, c in ((marked, t), (segments, f)))
-            counts[k] += is_marked.sum(), is_found.sum(), (is_marked & is_found).sum()
+    total = len(data) if limit is None else min(limit, len(data))
+    with progress_of(total, "holding the segmenter against what is marked", show=progress) as bar:
+        for index in range(total):
+            bar.update(1)
+            try:
+                example = as_example(data[index])
+            except UnreadableError:
+                continue
+            marked = truth.planes(example, fit, (grid, grid))
+            said = example._replace(planes=segmenter.planes(example.picture, example.name))
+            segments = found.planes(said, fit, (grid, grid))
+            for k, (t, f) in enumerate(pairs):
+                judged = _judged(truth, marked, t) & _judged(found, segments, f)
+                is_marked, is_found = ((planes == 1 + c).any(0) & judged for planes, c in ((marked, t), (segments, f)))
+                counts[k] += is_marked.sum(), is_found.sum(), (is_marked & is_found).sum()
     return [
         Ceiling(truth.concepts[t], float(both / (a + b - both)) if a + b else float("nan"), int(a), int(b), int(both))
         for (t, _), (a, b, both) in zip(pairs, counts, strict=True)
