@@ -192,10 +192,10 @@ def test_a_run_of_other_weights_or_pictures_is_refused(shell, run, net_file, cla
     told = json.loads((run / "run.json").read_text())
     other = told | {"network": told["network"] | {"sha256": "0" * 64}}
     (run / "run.json").write_text(json.dumps(other))
-    assert "has other weights than the network that the run" in ablate(shell, run, "--units", "1", code=2)
+    assert "are not those of the run (their SHA-256 begins with" in ablate(shell, run, "--units", "1", code=2)
     other = told | {"data": told["data"] | {"sha256": "0" * 64}}
     (run / "run.json").write_text(json.dumps(other))
-    assert "are not those that the run is of (their hashes differ)" in ablate(shell, run, "--units", "1", code=2)
+    assert "are not those of the run (their SHA-256 begins with" in ablate(shell, run, "--units", "1", code=2)
     assert not (run / "effects.csv").exists()
 
 
@@ -206,7 +206,7 @@ def test_a_run_whose_concepts_have_other_names_now_is_refused(shell, run, classe
     path.write_text(text.replace("red", "crimson"))
     said = ablate(shell, run, "--units", "1", "--overwrite", code=2)
     path.write_text(text)
-    assert "are not those that the run is of (their hashes differ)" in said
+    assert "are not those of the run (their SHA-256 begins with" in said
 
 
 def test_effects_are_not_replaced_silently(shell, run):
@@ -272,7 +272,7 @@ def test_pictures_are_opened_as_for_dissect(shell, net_file, classed, tmp_path):
     told["data"]["opened"]["concepts"] = ["masks"]
     (tmp_path / "run" / "run.json").write_text(json.dumps(told))
     said = ablate(shell, "run", "--units", "1", "--overwrite", code=2)
-    assert "are not those that the run is of (their hashes differ)" in said
+    assert "are not those of the run (their SHA-256 begins with" in said
 
 
 def test_a_run_with_other_pictures_opens_them_as_it_is_told(shell, run, classed):

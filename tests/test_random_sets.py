@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 import unitlens as ul
 from tests.small import Noise, classifier
 from unitlens.effect_files import SavedEffects, read_effects, write_effects
+from unitlens.effect_table import COLUMNS as EFFECT_COLUMNS
 from unitlens.effects import ablate, importance
 from unitlens.estimates import estimate
 from unitlens.holding import unit_peaks
@@ -142,3 +145,11 @@ def test_what_was_drawn_is_saved_and_read_back(net, tmp_path):
     bare = SavedEffects.of(ablate(net, "second", [0, 2], Noise(20), draws=0))
     write_effects(tmp_path / "run", bare, overwrite=True)
     assert not (tmp_path / "run" / "effects.random_sets.csv").exists()
+
+
+def test_the_documentation_has_the_columns():
+    text = (Path(__file__).parents[1] / "docs" / "ablation.md").read_text(encoding="utf-8")
+    for columns in (EFFECT_COLUMNS, COLUMNS):
+        assert "\n".join(f"| `{name}` | {meaning} |" for name, meaning in columns.items()) in text
+    issue = "layer units class measure before after effect low high q_value pictures"
+    assert list(EFFECT_COLUMNS) == issue.split()

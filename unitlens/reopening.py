@@ -1,35 +1,30 @@
 """The network and the pictures of a run once more: opened as run.json says, and checked by their hashes."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from unitlens.concepts import Data
 from unitlens.errors import UnitlensError
-from unitlens.network import Network, load
+from unitlens.network import Network, Preprocessing, load
 from unitlens.sources import open_data
 
 Info = dict[str, Any]
 
 
-def network_again(info: Info) -> Network:
-    """The network of a run.
+def network_again(info: Info, *, device: str = "cpu") -> Network:
+    """The network of a run, prepared for in the same way.
 
     Raises
     ------
     UnitlensError
         If it cannot be loaded, or its weights are others.
     """
-    said, how = info["network"], info["network"]["preprocessing"]
-    net = load(
-        said["name"],
-        weights=said["weights"],
-        image_size=tuple(how["image_size"]),
-        resize=how["resize"],
-        mean=how["mean"],
-        std=how["std"],
-        seed=info["settings"]["seed"],
-    )
-    return check_network(net, info)
+    said, how = info["network"], {**info["network"]["preprocessing"]}
+    how |= {name: tuple(how[name]) for name in ("image_size", "mean", "std")}
+    asked = {name: how[name] for name in ("image_size", "resize", "mean", "std")}
+    net = load(said["name"], weights=said["weights"], seed=info["settings"]["seed"], device=device, **asked)
+    return check_network(replace(net, preprocessing=Preprocessing(**how)), info)
 
 
 def check_network(net: Network, info: Info) -> Network:

@@ -1,7 +1,6 @@
 """What `unitlens ablate` measures on: the network, layers and pictures of a run, or those that were named."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,8 +27,8 @@ class Source(NamedTuple):
         How the pictures were opened, for the files.
     dissection : Dissection or None
         Of a run.
-    pictures_sha256 : str or None
-        The hash that the pictures have to have, where they are those of a run.
+    same : bool
+        Whether the pictures have to be those of the run.
     """
 
     net: Any
@@ -40,7 +39,7 @@ class Source(NamedTuple):
     seed: int
     told: Mapping[str, Any]
     dissection: Any = None
-    pictures_sha256: str | None = None
+    same: bool = False
 
     def check_pictures(self, info: Mapping[str, Any]) -> None:
         """Make sure that the pictures that were read are those of the run.
@@ -50,11 +49,10 @@ class Source(NamedTuple):
         UnitlensError
             If they are others.
         """
-        if self.pictures_sha256 not in (None, info["data"]["sha256"]):
-            raise UnitlensError(
-                f"The pictures of {info['data']['source']} are not those that the run is of (their hashes differ): "
-                "dissect them anew, or name others with --data."
-            )
+        from unitlens.reopening import check_data
+
+        if self.same:
+            check_data(info["data"]["sha256"], self.dissection.info, info["data"]["source"])
 
     def check_units(self, counts: Mapping[str, int]) -> None:
         """Make sure that a layer's units are those that were dissected.
@@ -105,6 +103,7 @@ def _of_model(target: str, options: dict[str, Any]) -> Source:
 
 def _of_run(folder: Path, options: dict[str, Any]) -> Source:
     """What a run brings, with its hashes checked."""
+    from unitlens.reopening import data_again, network_again
     from unitlens.result import open_run
 
     own, opened = options["data"] is None, how_opened(options)
@@ -125,11 +124,10 @@ def _of_run(folder: Path, options: dict[str, Any]) -> Source:
         )
     limit = options["limit"] if options["limit"] is not None or not own else settings["limit"]
     seed = settings["seed"] if own else options["seed"]
-    net = _network_of(info, folder, options["device"])
+    net = network_again(info, device=options["device"])
     source = str(options["data"] or info["data"]["source"])
-    count = info["data"]["pictures"] if own and source.startswith("bundled:") and limit is None else limit
+    data = data_again(info) if own else open_pictures(source, source, limit, seed, **opened)
     opened = info["data"].get("opened", {}) if own else opened
-    data = open_pictures(source, source, count, seed, **opened)
     return Source(
         net,
         _layers_of(dissection, folder, options["layers"]),
@@ -139,7 +137,7 @@ def _of_run(folder: Path, options: dict[str, Any]) -> Source:
         seed,
         {"source": source, "opened": open_again(opened)} if opened else {},
         dissection,
-        info["data"]["sha256"] if own and limit == settings["limit"] else None,
+        same=own and limit == settings["limit"],
     )
 
 
@@ -149,20 +147,3 @@ def _layers_of(dissection: Any, folder: Path, layers: tuple[str, ...]) -> tuple[
     raise UnitlensError(
         f"The run {folder} has several layers: choose one with --layer {' or --layer '.join(dissection.layers)}."
     )
-
-
-def _network_of(info: Mapping[str, Any], folder: Path, device: str) -> Any:
-    from unitlens.network import Preprocessing, load
-
-    told = info["network"]
-    said = {**told["preprocessing"]}
-    for name in ("image_size", "mean", "std"):
-        said[name] = tuple(said[name])
-    asked = {name: said[name] for name in ("image_size", "resize", "mean", "std")}
-    net = load(told["name"], weights=told["weights"], seed=info["settings"]["seed"], device=device, **asked)
-    if net.fingerprint() != told["sha256"]:
-        raise UnitlensError(
-            f"{told['name']} has other weights than the network that the run {folder} is of (their hashes differ): "
-            "dissect it anew, or put the old weights back."
-        )
-    return replace(net, preprocessing=Preprocessing(**said))
