@@ -1,179 +1,33 @@
+"""Replaying only what lies behind an intervention gives what the full network gives (law 5)."""
+
 import copy
-import re
 import runpy
 from pathlib import Path
 
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 
+from tests.replaying import (
+    CASES,
+    Tokens,
+    close,
+    full,
+    made,
+    naive_sweep,
+    residual,
+    shown,
+    swept,
+    vgg,
+)
 from unitlens.batches import grow, growth, outline
-from unitlens.cut import Cut
 from unitlens.errors import UnitlensError
 from unitlens.hooks import edit
 from unitlens.replay import cut_network, sweep
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
-
-
-class Block(nn.Module):
-    """A residual block whose relu is called twice, in place."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.conv1, self.conv2 = nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1, stride=1)
-        self.norm = nn.BatchNorm2d(width)
-        self.relu = nn.ReLU(inplace=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.relu(self.norm(self.conv1(x)))
-        out = self.conv2(out)
-        out += x
-        return self.relu(out)
-
-
-def residual() -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1), Block(8), Block(8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)
-    )
-
-
-def vgg() -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1),
-        *(nn.ReLU(inplace=True), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(72, 30)),
-        *(nn.ReLU(inplace=True), nn.Dropout(), nn.Linear(30, 20), nn.ReLU(inplace=True), nn.Linear(20, 5)),
-    )
-
-
-class Joined(nn.Module):
-    """Parallel branches that are concatenated, as in DenseNet, then a convolution with a stride and a depthwise one."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem, self.grow = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 6, 1)
-        self.norm, self.deep = nn.BatchNorm2d(10), nn.Conv2d(10, 20, 3, groups=10)
-        self.mix, self.head = nn.Conv2d(20, 7, 3, stride=2, padding=1), nn.Linear(7, 5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
-        x = self.deep(F.relu(self.norm(torch.cat([x, self.grow(x)], 1)), inplace=True))
-        return self.head(torch.sigmoid(self.mix(x)).mean((2, 3)))
-
-
-class Tokens(nn.Module):
-    """The number of pictures crosses the cut, as in a vision transformer; a gate is multiplied on."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.patch, self.token = nn.Conv2d(3, 8, 4, stride=4), nn.Parameter(torch.randn(1, 1, 8))
-        self.attention, self.head = nn.MultiheadAttention(8, 2, batch_first=True), nn.Linear(8, 5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        n = x.shape[0]
-        torch._assert(x.shape[1] == 3, "RGB")
-        x = self.patch(x)
-        x = (x * torch.sigmoid(x.mean((2, 3), keepdim=True))).reshape(n, 8, -1).permute(0, 2, 1)
-        x = torch.cat([self.token.expand(n, -1, -1), x], 1)
-        return self.head(self.attention(x, x, x, need_weights=False)[0][:, 0])
-
-
-class Windows(nn.Module):
-    """Values with several rows for each picture cross the cut."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.side, self.main, self.head = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1), nn.Linear(8, 5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        n, _, h, w = x.shape
-        side = self.side(x).reshape(n, 4, 2, h // 2, w).permute(0, 2, 1, 3, 4).reshape(n * 2, 4, h // 2, w)
-        main = self.main(x).reshape(n, 4, 2, h // 2, w).permute(0, 2, 1, 3, 4).reshape(n * 2, 4, h // 2, w)
-        both = torch.cat([side, main * side], 1).mean((2, 3))
-        return self.head(both.view(n, 2, 8).amax(1))
-
-
-class Branching(nn.Module):
-    """Control flow on values: torch.fx cannot look inside, and need not, as long as the layer is elsewhere."""
-
-    def __init__(self, conv: nn.Module) -> None:
-        super().__init__()
-        self.conv = conv
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(x)
-        x.mul_(2)
-        return x if x.shape[2] > 3 and float(x.abs().sum()) > 0 else -x
-
-
-def branching() -> nn.Module:
-    stem, inner = nn.Conv2d(3, 8, 3), Branching(nn.Conv2d(8, 8, 3))
-    return nn.Sequential(stem, nn.ReLU(), inner, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
-
-
-CASES = [
-    (residual, "1.conv1"),
-    (residual, "1.relu[0]"),
-    (residual, "1.relu[1]"),
-    (residual, "2.conv2"),
-    (residual, "2.norm"),
-    (residual, "2"),
-    (residual, "0"),
-    (residual, "5"),
-    (residual, "4"),
-    (vgg, "0"),
-    (vgg, "1"),
-    (vgg, "5"),
-    (Joined, "stem"),
-    (Joined, "grow"),
-    (Joined, "deep"),
-    (Joined, "mix"),
-    (Tokens, "patch"),
-    (Windows, "main"),
-    (Windows, "side"),
-    (branching, "0"),
-]
-
-
-def made(build, seed: int = 0) -> nn.Module:
-    torch.manual_seed(seed)
-    model = build()
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.running_mean)
-            nn.init.uniform_(module.weight)
-    return model.eval()
-
-
-def shown(count: int = 3, size: int = 12) -> Tensor:
-    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(7))
-
-
-@torch.inference_mode()
-def full(model: nn.Module, layer: str, pictures: Tensor, unit: int, value) -> Tensor:
-    def hold(activation: Tensor) -> Tensor:
-        activation[:, unit] = value
-        return activation
-
-    with edit(model, {layer: hold}):
-        return model(pictures)
-
-
-def swept(cut: Cut, state, *args, **settings) -> Tensor:
-    blocks = list(sweep(cut, state, *args, **settings))
-    assert [unit for block in blocks for unit in block.units] == list(range(state.activation.shape[1]))
-    return torch.cat([block.outputs for block in blocks])
-
-
-def naive_sweep(model: nn.Module, layer: str, pictures: Tensor, units: int, value=0.0) -> Tensor:
-    return torch.stack([full(model, layer, pictures, unit, value) for unit in range(units)])
-
-
-def close(one: Tensor, other: Tensor) -> None:
-    torch.testing.assert_close(one, other, rtol=0, atol=2e-6 * float(other.abs().amax()))
 
 
 @pytest.mark.parametrize("alone", [True, False])
@@ -285,126 +139,6 @@ def test_cutting_takes_at_most_eight_passes_of_a_picture():
     model[0].register_forward_hook(lambda module, args, output: seen.append(len(output)))
     cut_network(model, "2", shown(5))
     assert sum(seen) <= 8
-
-
-class Unforeseeable(nn.Module):
-    """Control flow on values around the layer itself."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv, self.head = nn.Conv2d(3, 8, 3), nn.Linear(8, 5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(x)
-        if float(x.sum()) > 1e9:
-            x = -x
-        return self.head(F.relu(x).mean((2, 3)))
-
-
-def test_a_network_that_cannot_be_traced_takes_full_passes_and_says_so():
-    model, pictures = made(Unforeseeable), shown()
-    cut = cut_network(model, "conv", pictures)
-    assert not cut.replays
-    expected = (
-        r"Every intervention at conv takes a full pass of the network, as torch.fx cannot trace the network \(.+\)\."
-    )
-    assert torch.jit.annotate(str, cut.reason)
-    assert re.fullmatch(expected, cut.reason)
-    state = cut.front(pictures)
-    close(swept(cut, state, 0.5), naive_sweep(model, "conv", pictures, 8, 0.5))
-    twice = torch.cat([state.activation, torch.zeros_like(state.activation)])
-    close(cut.back(state, twice)[:3], state.output)
-    assert not model.conv._forward_hooks
-
-
-class Peeking(nn.Module):
-    """A view of the layer's output is kept, and changed by an in-place step behind it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv, self.head = nn.Conv2d(3, 8, 3), nn.Linear(16, 5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(x)
-        view = x.view(x.shape[0], 8, -1)
-        x = F.relu(x, inplace=True)
-        return self.head(torch.cat([view.mean(2), x.amax((2, 3))], 1))
-
-
-def test_a_replay_that_disagrees_is_not_trusted_and_the_reason_says_by_how_much():
-    model, pictures = made(Peeking), shown()
-    cut = cut_network(model, "conv", pictures)
-    assert not cut.replays
-    assert "the replayed outputs are off by 0." in cut.reason
-    assert "more than 0.0001 of it" in cut.reason
-    close(swept(cut, cut.front(pictures)), naive_sweep(model, "conv", pictures, 8))
-
-
-def test_a_network_that_mixes_its_pictures_takes_full_passes():
-    model, pictures = made(residual), shown()
-    model[1].norm = nn.BatchNorm2d(8, track_running_stats=False).eval()
-    cut = cut_network(model, "1.conv1", pictures)
-    assert not cut.replays
-    close(swept(cut, cut.front(pictures)), naive_sweep(model, "1.conv1", pictures, 8))
-
-
-class Several(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv, self.unused, self.lstm = nn.Conv2d(3, 8, 3), nn.Linear(8, 8), nn.LSTM(8, 6, batch_first=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(x).flatten(2).transpose(1, 2)
-        self.unused(x)
-        return self.lstm(x)[0][:, -1]
-
-
-@pytest.mark.parametrize(
-    ("layer", "sentence"),
-    [
-        ("cnv", r"There is no layer 'cnv' in this Several \(did you mean conv\?\)"),
-        ("lstm", r"lstm returned 3 tensors; choose one of lstm:0, lstm:1\.0, lstm:1\.1"),
-        ("conv[1]", r"conv\[1\] was never reached in this pass"),
-        ("unused", "The output of the network does not depend on what unused returns"),
-    ],
-)
-def test_a_layer_that_cannot_be_cut_is_a_clear_error(layer, sentence):
-    model = made(Several)
-    with pytest.raises(UnitlensError, match=sentence):
-        cut_network(model, layer, shown())
-    assert not any(module._forward_hooks for module in model.modules())
-
-
-def test_one_tensor_of_several_takes_full_passes():
-    cut = cut_network(made(Several), "lstm:0", shown())
-    assert not cut.replays
-    assert cut.reason.endswith("as only one tensor of what the layer returns is meant.")
-
-
-def test_a_layer_that_is_called_twice_needs_a_choice():
-    with pytest.raises(UnitlensError, match=r"1\.relu is called several times in one pass; choose"):
-        cut_network(made(residual), "1.relu", shown())
-
-
-def test_an_output_that_is_not_one_tensor_is_a_clear_error():
-    class Pair(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv = nn.Conv2d(3, 8, 3)
-
-        def forward(self, x: Tensor) -> dict[str, Tensor]:
-            return {"out": self.conv(x)}
-
-    with pytest.raises(UnitlensError, match="The network returns a dict, not one tensor with a row for each picture"):
-        cut_network(made(Pair), "conv", shown())
-
-
-def test_activations_of_another_shape_are_a_clear_error():
-    cut = cut_network(made(residual), "2", shown())
-    state = cut.front(shown())
-    for wrong in (state.activation[:2], state.activation[:, :7]):
-        with pytest.raises(UnitlensError, match=r"it must be that of 2, \(3, 8, 12, 12\), or a multiple"):
-            cut.back(state, wrong)
 
 
 def test_the_model_is_as_before_even_in_training_mode():
