@@ -82,20 +82,26 @@ def check(
         for index in range(total):
             walk.look(index)
             bar.update(1)
-    chosen = walk.choose(max(0, min(sights, _TILES // max(len(data.concepts), 1))))
-    seen = _draw(walk, chosen)
     agreed = agreement(data, limit=limit, progress=progress)
-    concepts = tuple(walk.concepts(quantile, seen, agreed))
+    seen = _draw(walk, walk.choose(max(0, min(sights, _TILES // max(len(data.concepts), 1)))))
+    return _told(walk, tuple(walk.concepts(quantile, seen, agreed)), agreed, total, quantile=quantile, min_iou=min_iou)
+
+
+def _told(
+    walk: "_Walk", concepts: tuple[ConceptCheck, ...], agreed: Agreement, total: int, *, quantile: float, min_iou: float
+) -> Check:
+    """What was counted, and what is wrong with it."""
     # what is computed, or missing from some of the pictures only, nobody can mend
-    excused = computed_categories(data) if total == len(data) else frozenset(walk.columns.categories)
-    annotated = dict(zip(walk.columns.categories, walk.annotated.tolist(), strict=True))
+    categories = walk.columns.categories
+    excused = computed_categories(walk.data) if total == len(walk.data) else frozenset(categories)
+    annotated = dict(zip(categories, walk.annotated.tolist(), strict=True))
     judged: dict[str, Any] = {"quantile": quantile, "min_iou": min_iou, "excused": excused}
-    wrong = [*of_files(data), *walk.findings, *of_concepts(concepts, walk.read, **judged)]
+    wrong = [*of_files(walk.data), *walk.findings, *of_concepts(concepts, walk.read, **judged)]
     return Check(
-        source=str(getattr(data, "source", repr(data))),
+        source=str(getattr(walk.data, "source", repr(walk.data))),
         pictures=total,
         read=walk.read,
-        grid=cells,
+        grid=walk.grid,
         quantile=quantile,
         min_iou=min_iou,
         categories=annotated,

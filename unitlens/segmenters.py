@@ -145,10 +145,7 @@ def segmenter(
     UnitlensError
         If there is no such network, it does not label pixels, or a setting is not of its kind.
     """
-    if not 0 <= confidence < 1:
-        raise UnitlensError(f"confidence is {confidence}; it lies between 0 and 1.")
-    if size is not None and size < 1:
-        raise UnitlensError(f"size is {size}; it is a number of pixels, 1 or more.")
+    _check_numbers(confidence, size)
     labels = read_labels(labels) if isinstance(labels, str | Path) else labels
     made = predictor(model, weights=weights, labels=labels, size=size, seed=seed, device=device)
     if made.fingerprint is None and fingerprint is not None:
@@ -157,6 +154,13 @@ def segmenter(
         raise UnitlensError(f"{made.title} has a class of number {max(made.names)}; at most {NOT_JUDGED - 2} can be.")
     folder = None if cache in (None, "none") else _cache_folder() if cache == "default" else Path(cache)
     return Segmenter(made, category, confidence, folder)
+
+
+def _check_numbers(confidence: float, size: int | None) -> None:
+    if not 0 <= confidence < 1:
+        raise UnitlensError(f"confidence is {confidence}; it lies between 0 and 1.")
+    if size is not None and size < 1:
+        raise UnitlensError(f"size is {size}; it is a number of pixels, 1 or more.")
 
 
 def _cache_folder() -> Path:

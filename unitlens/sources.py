@@ -78,13 +78,7 @@ def open_data(
     >>> len(data), [concept.name for concept in data.concepts][:3]
     (2, ['black', 'blue', 'brown'])
     """
-    if isinstance(concepts, str) or not concepts:
-        raise UnitlensError(f"concepts is {concepts!r}; it is a list of sources, such as ['masks', 'colors'].")
-    if segmenter_options and all(isinstance(one, str) and not one.startswith("segmenter:") for one in concepts):
-        raise UnitlensError(
-            f"{', '.join(segmenter_options)} {'are' if len(segmenter_options) > 1 else 'is'} said of a segmenter, and "
-            "there is none: add --concepts segmenter:NETWORK (concepts=['segmenter:NETWORK'])."
-        )
+    _check_sources(concepts, segmenter_options or {})
     data = _bundled(str(source), format, split, pictures, seed)
     data = _by_name(str(source), format, split, root, download=download) if data is None else data
     data = _opened(Path(source), format, split) if data is None else data
@@ -93,6 +87,16 @@ def open_data(
     options = {"seed": seed, **(segmenter_options or {})}
     further = [_source(one, data, options) for one in concepts if one != OWN]
     return with_concepts(data, *further, own=OWN in concepts)
+
+
+def _check_sources(concepts: Sequence[str | ConceptSource], segmenter_options: dict[str, Any]) -> None:
+    if isinstance(concepts, str) or not concepts:
+        raise UnitlensError(f"concepts is {concepts!r}; it is a list of sources, such as ['masks', 'colors'].")
+    if segmenter_options and all(isinstance(one, str) and not one.startswith("segmenter:") for one in concepts):
+        raise UnitlensError(
+            f"{', '.join(segmenter_options)} {'are' if len(segmenter_options) > 1 else 'is'} said of a segmenter, and "
+            "there is none: add --concepts segmenter:NETWORK (concepts=['segmenter:NETWORK'])."
+        )
 
 
 def _bundled(source: str, format: str | None, split: str | None, pictures: int | None, seed: int) -> Data | None:
