@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def report(folder: str | Path, *results: Dissection | Effects | Curve, overwrite: bool = False) -> Path:
+def report(
+    folder: str | Path,
+    *results: Dissection | Effects | Curve,
+    agreement: "pd.DataFrame | None" = None,
+    overwrite: bool = False,
+) -> Path:
     """Save results into a folder, and write the page that shows them.
 
     Parameters
@@ -25,6 +30,8 @@ def report(folder: str | Path, *results: Dissection | Effects | Curve, overwrite
         A run; made if it is not there. Effects without a dissection are added to the run that is there.
     *results : Dissection, Effects or Curve
         What to save into it first. Without any, the page is made again from what is saved.
+    agreement : DataFrame, optional
+        Beside effects: what `unitlens.attributions.agreement_by_class` returned.
     overwrite : bool
         Whether a run, or effects, that are there may be replaced.
 
@@ -44,7 +51,7 @@ def report(folder: str | Path, *results: Dissection | Effects | Curve, overwrite
             write_run(folder, result.files(), page=render_page(result.files()), overwrite=overwrite)
     effects = [result for result in results if not isinstance(result, Dissection)]
     if effects:
-        return add_effects(folder, SavedEffects.of(*effects), overwrite=overwrite)
+        return add_effects(folder, SavedEffects.of(*effects), agreement=agreement, overwrite=overwrite)
     return folder / REPORT if results else write_page(folder)
 
 

@@ -10,6 +10,9 @@ from unitlens.commands.shared import paper_lines, prepare, summary, unit_lines
 CLASSES = ("ski_slope", "bedroom")
 """Those whose units are removed."""
 
+ATTRIBUTED = 24
+"""Pictures that captum's attributions are held against exact effects on: few, as each takes 50 passes."""
+
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("unitlens-demo"), show_default=True)
@@ -18,6 +21,7 @@ CLASSES = ("ski_slope", "bedroom")
 def demo(out: Path, pictures: int, quiet: bool) -> None:
     """Dissect the bundled network on bundled scenes, remove the units of two classes, and write the report."""
     from unitlens.ablation_curves import Draws, curves_of
+    from unitlens.agreements import measure_agreement
     from unitlens.dissection import dissect as run
     from unitlens.experiment import Experiment
     from unitlens.holding import Holding
@@ -32,13 +36,11 @@ def demo(out: Path, pictures: int, quiet: bool) -> None:
     workers = prepare(None, None)
     net, data = load("bundled:scenes"), Scenes(pictures)
     result = run(net, None, data, workers=workers, progress=not quiet)
-    curves = curves_of(
-        Experiment.of(net, result.layers[0], data, DEFAULT_MEASURES, Reading(workers=workers, show=not quiet), 0),
-        CLASSES,
-        Holding(),
-        Draws((4, 20), 4),
-    )
-    page = report(out, result, *curves, overwrite=True)
+    reading = Reading(workers=workers, show=not quiet)
+    experiment = Experiment.of(net, result.layers[0], data, DEFAULT_MEASURES, reading, 0)
+    curves = curves_of(experiment, CLASSES, Holding(), Draws((4, 20), 4))
+    agreement = measure_agreement(experiment, Holding(), pictures=ATTRIBUTED)
+    page = report(out, result, *curves, agreement=agreement, overwrite=True)
     if not quiet:
         click.echo(unit_lines(result, rows=10))
         click.echo(summary(result))
