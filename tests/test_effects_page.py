@@ -1,6 +1,7 @@
 import html
 import re
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -285,6 +286,11 @@ def test_agreement_is_read_back_as_it_was_written(tmp_path):
         ul.UnitlensError, match=r"effects.attributions.csv is damaged \(.*\): measure the effects again"
     ):
         read_agreement(tmp_path)
+
+
+def test_the_documentation_has_the_columns():
+    text = (Path(__file__).parents[1] / "docs" / "ablation.md").read_text(encoding="utf-8")
+    assert "\n".join(f"| `{name}` | {meaning} |" for name, meaning in AGREEMENT_COLUMNS.items()) in text
 
 
 def test_a_thousand_classes_and_two_thousand_units_stay_within_forty_megabytes():
