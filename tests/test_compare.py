@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -108,6 +110,18 @@ def test_other_pictures_are_independent_samples(three):
 def test_settings_that_differ_are_named(three):
     with pytest.warns(ul.UnitlensWarning, match=r"^The runs differ in quantile \(0\.2 and 0\.1\), min_iou \(0\.04 and"):
         compare(three[0], dissected(0, 1, quantile=0.1, min_iou=0.05), names=["a", "b"])
+
+
+def test_a_control_that_only_one_ran_is_named(three):
+    with pytest.warns(
+        ul.UnitlensWarning, match=r"^The runs differ in control \(only some were held against an untrained"
+    ):
+        compare(dissected(0, 1), _with_control(three[1]), names=["a", "b"])
+
+
+def _with_control(run):
+    info = run.info | {"settings": run.info["settings"] | {"control": ["untrained"]}}
+    return dataclasses.replace(run, info=info)
 
 
 def test_few_folds_have_no_interval():

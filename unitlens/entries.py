@@ -10,7 +10,7 @@ import numpy as np
 
 from unitlens.counts import Counts
 from unitlens.errors import UnitlensError
-from unitlens.evidence import interval_half_width
+from unitlens.evidence import interval_half_width, iou_interval
 from unitlens.matching import Side, left_out_best
 from unitlens.recounting import Estimate, Flags, Recount, filled_folds, recount
 from unitlens.result import Dissection, open_run
@@ -43,8 +43,9 @@ class Best(NamedTuple):
 
     def estimate(self, concept: int) -> Estimate:
         """The IoU with a concept, with its interval."""
-        value, half = float(self.iou[concept]), float(interval_half_width(self.left_out[:, concept]))
-        return Estimate(value, float(np.maximum(value - half, 0.0)), float(np.minimum(value + half, 1.0)))
+        left_out = self.left_out[:, [concept]]
+        low, high = iou_interval(self.iou[[concept]], left_out, np.ones(left_out.shape, bool))
+        return Estimate(float(self.iou[concept]), float(low[0]), float(high[0]))
 
     def less(self, concept: int, other: "Best", column: int, *, paired: bool) -> Estimate:
         """How much larger it is than that of another layer, whose column of the concept is given."""
@@ -206,6 +207,10 @@ def what_differs(entries: Sequence[Entry]) -> str:
         values = _several(info["settings"].get(name) for info in infos)
         if values:
             parts.append(f"{name} ({values})")
+    if len({"untrained" in (info["settings"].get("control") or ()) for info in infos}) > 1:
+        parts.append(
+            "control (only some were held against an untrained twin, where what it does as well is no detector)"
+        )
     if not parts:
         return ""
     return f"The runs differ in {', '.join(parts)}: not every difference between them is one of their networks."
