@@ -63,6 +63,8 @@ def test_nothing_is_drawn_where_every_unit_is_held_or_nothing_is_asked_for(net):
     assert draw_sets(((0, 1),), [np.zeros(3)], 0, seed=0) == {}
     assert ablate(net, "second", [1], Noise(12), draws=0).random_sets().empty
     assert not ablate(net, "second", range(6), Noise(12)).drawn
+    with pytest.raises(ul.UnitlensError, match="-1 sets cannot be drawn"):
+        ablate(net, "second", [1], Noise(12), draws=-1)
 
 
 def test_a_set_is_measured_beside_others_in_the_same_pass(net):

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unitlens.effect_table import Held, Units
+from unitlens.errors import UnitlensError
 from unitlens.estimates import OVERALL, estimate, estimate_overall
 from unitlens.scores import Floats, share
 from unitlens.tallies import Counted
@@ -55,7 +56,14 @@ def draw_sets(held: Held, activity: Sequence[Floats], draws: int, *, seed: int) 
     -------
     dict of str to tuple
         For each kind ("random", "matched") sets like ``held``; nothing where every unit of every layer is held.
+
+    Raises
+    ------
+    UnitlensError
+        If the number of draws is below 0.
     """
+    if draws < 0:
+        raise UnitlensError(f"{draws} sets cannot be drawn: give the number of draws, or 0 for none.")
     if draws == 0 or all(len(units) == len(own) for units, own in zip(held, activity, strict=True)):
         return {}
     rng = np.random.default_rng(seed)
