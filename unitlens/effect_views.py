@@ -58,8 +58,10 @@ class EffectsView(NamedTuple):
     Attributes
     ----------
     info : mapping
-        Of the effects.
+        Of the effects of every unit, or else of the first that there are.
     layer : str
+    warnings : list of str
+        Of all of them.
     linked : bool
         Whether the page has a card for each unit of the layer.
     heat, concepts : HeatMap, optional
@@ -81,6 +83,7 @@ class EffectsView(NamedTuple):
 
     info: Mapping[str, Any]
     layer: str
+    warnings: list[str]
     linked: bool
     heat: HeatMap | None
     concepts: HeatMap | None
@@ -109,7 +112,8 @@ def effects_view(
     agreement : DataFrame, optional
         What `unitlens.attributions.agreement_by_class` returned.
     """
-    first, sweep = saved.first, saved.sweep
+    sweep = saved.sweep
+    first, every = sweep or saved.first, [*saved.listed, *([sweep] if sweep is not None else [])]
     linked = dissection is not None and first.layer in dissection.layers
     labels = _labels(dissection, first.layer)
     few = len(first.classes) <= MANY
@@ -119,6 +123,7 @@ def effects_view(
     return EffectsView(
         info=first.info,
         layer=first.layer,
+        warnings=list(dict.fromkeys(text for effects in every for text in effects.info["warnings"])),
         linked=linked,
         heat=unit_map(table.logit, table.classes, labels, table.layer) if table is not None else None,
         concepts=concept_map(matrix, _places(dissection)) if matrix is not None else None,
