@@ -240,6 +240,23 @@ def test_an_error_in_a_worker_keeps_its_sentence():
         stream(Listed(one(picture=PICTURE.astype(float))), workers=1)
 
 
+class Locked(Listed):
+    def __getitem__(self, index):
+        if index == 1:
+            raise PermissionError(13, "Permission denied", "deep/b.png")
+        return self.examples[index]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_the_system_refuses_is_a_picture_that_cannot_be_read(workers):
+    locked = Locked([*one(), *one(name="b"), *one(name="c")])
+    (batch,) = stream(locked, workers=workers)
+    assert batch.names == ["a", "c"]
+    assert batch.unread == [("picture 1", "deep/b.png cannot be read: Permission denied")]
+    with pytest.raises(ul.UnitlensError, match=r"deep/b\.png cannot be read: Permission denied\."):
+        stream(locked, workers=workers, strict=True)
+
+
 class Deadly(Listed):
     def __getitem__(self, index):
         os._exit(1)

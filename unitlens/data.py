@@ -118,6 +118,8 @@ class _Prepared(Dataset[Any]):
             planes = self.columns.planes(example, fit, self.grid)
         except UnitlensError as error:
             return error
+        except OSError as error:  # a folder that may not be entered, a disk that is gone
+            return UnreadableError(f"{error.filename or f'picture {index}'} cannot be read: {error.strerror}.")
         annotated = sum(
             1 << k for k, category in enumerate(self.columns.categories) if len(example.planes.get(category, ()))
         )
