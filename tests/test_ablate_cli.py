@@ -294,3 +294,13 @@ def test_a_layout_that_cannot_be_held_is_refused(shell, net_file, classed):
     assert said.code == 0, said.err
     said = ablate(shell, "turned", "--units", "1", code=2)
     assert "The run has 32 units of 0, and effects can be measured of 4: the run reads the layer in another lay" in said
+
+
+def test_what_several_passes_warn_of_is_said_once(shell, net_file, classed, tmp_path):
+    import shutil
+
+    shutil.copytree(classed, tmp_path / "world")
+    (tmp_path / "world" / "images" / "bad.png").write_bytes(b"nothing")
+    how = (f"{net_file}:build", "--image-size", 32, "--mean", 0, "--std", 1, "--data", "world", "--layer", "0")
+    said = ablate(shell, *how, "--class", "red", "--top", 2, "--draws", 1)
+    assert said.count("1 file was left out: bad.png.") == 1
