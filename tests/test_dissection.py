@@ -48,6 +48,7 @@ def _enlarged(own):
     zeros=st.booleans(),
 )
 @settings(max_examples=40, deadline=None)
+@pytest.mark.filterwarnings("ignore:layer is read as")  # grids of any proportions, on purpose
 def test_thresholds_and_counts_equal_the_loops_exactly(seed, layer, quantile, zeros):
     maps, marked = random_case(seed, layer=layer)
     result = run(maps, marked, quantile=quantile, upsampling="zeros" if zeros else "edges")
