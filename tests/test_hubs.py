@@ -188,6 +188,26 @@ def test_a_function_that_loads_an_exported_program(exported, tmp_path, monkeypat
     assert [info.name for info in net.layers()][:2] == ["0", "1"]
 
 
+def test_an_exported_program_of_a_fixed_batch_is_one_sentence(exported):
+    program = torch.export.export(exported[0], (exported[1],))
+    net = ul.classifier(program, image_size=16, mean=(0,) * 3, std=(1,) * 3)
+    sentence = (
+        r"This program was exported for a fixed number of pictures \(.*to be equal to 2, but got {}\): export it with"
+    )
+    with pytest.raises(ul.UnitlensError, match=sentence.format(1)):
+        net.layers()
+    with pytest.raises(ul.UnitlensError, match=sentence.format(4)):
+        ul.dissect(net, "1", ColourWorld(8), batch_size=4)
+
+
+def test_a_compiled_network_is_dissected():
+    net = ul.classifier(torch.compile(ColourNet().eval()), image_size=32, mean=(0, 0, 0), std=(1, 1, 1))
+    d = ul.dissect(net, "conv", ColourWorld(32), evidence=False, exemplars=0, quantile=0.1)
+    plain = ul.classifier(ColourNet().eval(), image_size=32, mean=(0, 0, 0), std=(1, 1, 1))
+    expected = ul.dissect(plain, "conv", ColourWorld(32), evidence=False, exemplars=0, quantile=0.1)
+    assert d.table()["concept"].tolist() == expected.table()["concept"].tolist()
+
+
 @pytest.mark.parametrize("name", ["net.pt2", "net.onnx", "model.safetensors"])
 def test_a_file_is_no_network(name):
     with pytest.raises(ul.UnitlensError, match=rf"{name} is no network by name; a file of weights goes with --weights"):

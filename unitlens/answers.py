@@ -12,6 +12,7 @@ from unitlens.errors import UnitlensError
 from unitlens.hooks import Tap, record
 from unitlens.layers import Place, find_layers, shown, told
 from unitlens.layouts import Layout, Order, need_layout
+from unitlens.listing import fixed_batch_error
 
 Run = Callable[[Tensor], dict[str, Tensor]]
 
@@ -90,6 +91,6 @@ def _pass(model: nn.Module, pictures: Tensor) -> None:
             raise UnitlensError(
                 f"{len(pictures)} pictures of {size} at a time do not fit in memory: lower --batch-size (batch_size=)."
             ) from None
-        raise UnitlensError(
+        raise fixed_batch_error(error) or UnitlensError(
             f"The network fails on pictures of {size} ({told(error)}): check --image-size (image_size=)."
         ) from error

@@ -119,7 +119,17 @@ def _infos(
 
 def one_picture_error(error: Exception, size: tuple[int, int]) -> UnitlensError:
     """Return the sentence for a pass that failed."""
-    return UnitlensError(
+    return fixed_batch_error(error) or UnitlensError(
         f"A picture of {size[0]} x {size[1]} pixels does not go through this network ({told(error)}); "
         f"if it wants pictures of another size, give it with --image-size (image_size=)."
+    )
+
+
+def fixed_batch_error(error: Exception) -> UnitlensError | None:
+    """Return the sentence for an exported program that takes another number of pictures; None for other errors."""
+    if "args[0].shape[0]" not in str(error):
+        return None
+    return UnitlensError(
+        f"This program was exported for a fixed number of pictures ({told(error).partition('. If you')[0]}): export it "
+        "with a batch dimension that is dynamic (dynamic_shapes of torch.export.export)."
     )
