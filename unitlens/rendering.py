@@ -44,31 +44,26 @@ def render_report(
         layers are text, whatever they hold.
     """
     min_iou = float(info["settings"]["min_iou"])
-    top = scale_top(units, min_iou)
+    top, chart = scale_top(units, min_iou), views.chart(units)
     cards = make_cards(units, exemplars, strips, top=top)
-    concepts = views.concept_views(cards, info)
-    chart = views.chart(units)
     several = len(info["layers"]) > 1 and bool(chart)
-    categories = [card.category for card in cards if card.concept is not None]
-    categories += [concept["category"] for concept in info["data"]["concepts"]]
+    named = [card.category for card in cards if card.concept is not None]
     return document(
         "report.html",
         version=info["unitlens"],
-        categories=categories,
+        categories=[*named, *(concept["category"] for concept in info["data"]["concepts"])],
         styles=(*_styles(with_effects=effects is not None), *(["emergence.css"] if several else [])),
         scripts=("first.js", "report.js"),
         info=info,
         cards=cards,
-        concepts=concepts,
+        concepts=views.concept_views(cards, info),
         chart=chart,
-        tallest=max((bar.detectors + bar.others for group in chart for bar in group.bars), default=1),
+        **_bars(chart),
         counts=_counts(cards),
         layers=[(layer, _counts([card for card in cards if card.layer == layer])) for layer in info["layers"]],
         without=_without(info, cards),
         verdicts={name: text for name, text in VERDICTS.items() if any(card.verdict == name for card in cards)},
         evidence=any(card.chance is not None for card in cards),
-        pale=any(bar.others for group in chart for bar in group.bars),
-        bars=sum(len(group.bars) for group in chart),
         panels=panels(from_layer_to_layer(units)) if several else [],
         width=WIDTH,
         height=HEIGHT,
@@ -121,6 +116,13 @@ def write_report(
         os.replace(unfinished, target)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _bars(chart: Iterable[views.Group]) -> dict[str, Any]:
+    """How many bars the chart has, how tall the tallest is, and whether any has a pale part."""
+    bars = [bar for group in chart for bar in group.bars]
+    tallest = max((bar.detectors + bar.others for bar in bars), default=1)
+    return {"bars": len(bars), "tallest": tallest, "pale": any(bar.others for bar in bars)}
 
 
 def _counts(cards: Iterable[Card]) -> dict[str, int]:
