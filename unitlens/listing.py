@@ -125,7 +125,7 @@ def one_picture_error(error: Exception, size: tuple[int, int]) -> UnitlensError:
     )
 
 
-def fixed_batch_error(error: Exception) -> UnitlensError | None:
+def fixed_batch_error(error: BaseException) -> UnitlensError | None:
     """Return the sentence for an exported program that takes another number of pictures; None for other errors."""
     if "args[0].shape[0]" not in str(error):
         return None
