@@ -2,8 +2,9 @@
 
     python benchmarks/dissect.py --network resnet18 --pictures 1000 --runs 5
 
-Pictures are JPEG files of 224 pixels with 90 concepts in 3 label planes, drawn here; the label grid is 56 x 56. In each
-run all are timed in turn, on one thread, and the median of the ratios is taken. Weights are random, which costs the same.
+Pictures are JPEG files of 224 pixels with 90 concepts in 3 label planes, drawn here; the label grid is 56 x 56. In
+each run all are timed in turn, on one thread; the median of the ratios is taken. Weights are random, which costs the
+same.
 `--clock cpu` counts processor time instead of seconds, for a machine that has other work to do.
 """
 
