@@ -52,10 +52,24 @@ def test_the_twin_is_fresh_repeatable_and_made_of_a_copy():
     assert not torch.equal(weights[0], net.model.conv.weight)
     assert not torch.equal(first.model.scale, net.model.scale)
     assert sorted(first.model.scale.tolist()) == net.model.scale.tolist()
-    assert notes == [
-        "In the untrained twin, 1 parameters (scale) are of modules that cannot reset them, and were shuffled within "
-        "themselves."
-    ]
+    assert notes == ["In the untrained twin, what no module resets was shuffled within itself: 1 parameter (scale)."]
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+@pytest.mark.parametrize(
+    ("norm", "hidden"),
+    [(nn.utils.spectral_norm, {"0.weight_orig"}), (nn.utils.weight_norm, {"0.weight_g", "0.weight_v"})],
+)
+def test_what_a_norm_hides_from_the_reset_is_shuffled(norm, hidden):
+    net = network(nn.Sequential(norm(nn.Conv2d(3, 4, 3))))
+    with torch.inference_mode():
+        net.model(torch.zeros(1, 3, 32, 32))
+    twin, notes = untrained_twin(net)
+    before, after = dict(net.model.named_parameters()), dict(twin.model.named_parameters())
+    assert not any(torch.equal(before[name], after[name]) for name in before)
+    for name in hidden:
+        assert torch.equal(before[name].flatten().sort().values, after[name].flatten().sort().values)
+    assert all(name in notes[0] for name in hidden)
 
 
 def test_batch_norm_is_calibrated_on_the_pictures():

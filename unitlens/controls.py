@@ -177,9 +177,9 @@ def untrained_twin(net: Network, *, seed: int = 0) -> tuple[Network, list[str]]:
     notes = []
     if shuffled:
         notes.append(
-            f"In the untrained twin, {len(shuffled)} parameters ({', '.join(shuffled[:3])}"
-            f"{', ...' if len(shuffled) > 3 else ''}) are of modules that cannot reset them, and were shuffled within "
-            "themselves."
+            "In the untrained twin, what no module resets was shuffled within itself: "
+            f"{len(shuffled)} parameter{'s' * (len(shuffled) > 1)} ({', '.join(shuffled[:3])}"
+            f"{', ...' if len(shuffled) > 3 else ''})."
         )
     return replace(net, model=model, weights="none"), notes
 
@@ -191,13 +191,19 @@ def _reset(model: nn.Module) -> list[str]:
     for module in model.modules():
         function = getattr(module, "reset_parameters", None)
         if callable(function):
+            before = {id(own): (own._version, own.clone()) for own in module.parameters(recurse=False)}
             function()
-            reset |= {id(parameter) for parameter in module.parameters(recurse=False)}
+            reset |= {id(own) for own in module.parameters(recurse=False) if _touched(own, before.get(id(own)))}
     rest = [parameter for parameter in model.parameters() if id(parameter) not in reset]
     for parameter in rest:
         flat = parameter.detach().flatten()
         parameter.copy_(flat[torch.randperm(len(flat)).to(flat.device)].view_as(parameter))
     return [names[id(parameter)] for parameter in rest]
+
+
+def _touched(parameter: nn.Parameter, before: tuple[int, Tensor] | None) -> bool:
+    """Whether a reset wrote to a parameter: spectral and weight norm hide theirs behind a tensor that is computed."""
+    return before is None or parameter._version != before[0] or not torch.equal(parameter, before[1])
 
 
 def calibrate(net: Network, data: Data, columns: Columns, *, grid: tuple[int, int], limit: int | None = None) -> None:
