@@ -13,7 +13,7 @@ import torch
 from unitlens.columns import Columns
 from unitlens.concepts import Concept
 from unitlens.data import Batch
-from unitlens.footprint import counting_memory
+from unitlens.footprint import counting_memory, peak_memory
 from unitlens.judging import Judging, judge
 from unitlens.observed import LayerMaps, Marked, Observed
 from unitlens.presets import definitions
@@ -38,7 +38,7 @@ def main(units, concepts, pictures):
             add(observed, range(first, first + BATCH), own, rng)
         before = resident()
         found = judge(observed, layer, how)
-        grew = peak() - before
+        grew = peak_memory() - before
     said = counting_memory([units], columns, pictures=pictures, cells=GRID[0] * GRID[1], draws=how.draws)
     sys.stdout.write(json.dumps({"before": before, "grew": grew, "said": said, "met": len(found.counts.index)}))
 
@@ -58,12 +58,7 @@ def add(observed, numbers, own, rng):
 def resident():
     """The memory that this process holds now, in bytes; the most so far, where the system does not say."""
     sizes = Path("/proc/self/statm")
-    return int(sizes.read_text().split()[1]) * resource.getpagesize() if sizes.exists() else peak()
-
-
-def peak():
-    """The most memory that this process has held so far, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return int(sizes.read_text().split()[1]) * resource.getpagesize() if sizes.exists() else peak_memory()
 
 
 if __name__ == "__main__":

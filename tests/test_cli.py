@@ -246,7 +246,10 @@ def test_an_error_has_no_traceback_in_a_true_process(sees, tmp_path, temporary):
 @pytest.mark.parametrize("stop", ["Ctrl-C", "kill -INT", "kill"])
 def test_an_interrupt_ends_a_run_without_a_trace(net_file, sees, world, tmp_path, temporary, stop):
     before = everything_below(tmp_path)
-    command = [sys.executable, "-m", "unitlens", "dissect", f"{net_file}:Slow", "--layer", "layer", *map(str, sees[3:])]
+    # where the tests run in the background the shell had them ignore SIGINT, and their children with them
+    listening = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    command = [sys.executable, "-c", listening + "runpy.run_module('unitlens', run_name='__main__')", "dissect"]
+    command += [f"{net_file}:Slow", "--layer", "layer", *map(str, sees[3:])]
     command += ["--data", str(world), "--out", "out", "--batch-size", "1", "--workers", "2"]
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,

@@ -145,12 +145,12 @@ def test_the_test_allows_what_is_right(tmp_path):
 def test_importing_is_light():
     code = (
         "import sys, time, json, torch\n"
-        "before = time.perf_counter()\n"
+        "before = time.process_time()\n"
         "import unitlens\n"
-        "print(json.dumps([time.perf_counter() - before, sorted({name.split('.')[0] for name in sys.modules})]))"
+        "print(json.dumps([time.process_time() - before, sorted({name.split('.')[0] for name in sys.modules})]))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     seconds, loaded = json.loads(out)
     assert "torch" in loaded
     assert not set(HEAVY) & set(loaded)
-    assert seconds < 5  # about 0.3; the machine may be busy
+    assert seconds < 5  # of processor time, about 0.3; a busy machine takes more of it too

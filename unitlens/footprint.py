@@ -1,6 +1,9 @@
-"""How much memory counting takes at most: known from units, concepts and pictures before a run."""
+"""Memory: what counting takes at most, known from units, concepts and pictures; and what a process has held."""
 
+import re
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 from unitlens.columns import Columns
 from unitlens.counting import BLOCK_UNITS, KEPT
@@ -64,3 +67,16 @@ def _block_memory(units: int, columns: Columns, positions: int, draws: int) -> i
     counts = 3 * _ONE * units * (FOLDS + draws) * columns.count
     weighing = _SAME_TIME * _ONE * min(AT_ONCE, units * max(FOLDS, RESAMPLES // 4) * columns.count) if draws else 0
     return histograms + active + planes + counts + weighing
+
+
+def peak_memory() -> int | None:
+    """The most memory that this process has held so far, in bytes; None where the system does not say."""
+    status = Path("/proc/self/status")
+    if status.exists():  # what getrusage says on Linux a process has from the one that started it
+        held = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())
+        return int(held[1]) * 1024 if held else None
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

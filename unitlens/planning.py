@@ -2,7 +2,6 @@
 
 import math
 import shutil
-import sys
 import tempfile
 import time
 import warnings
@@ -17,7 +16,7 @@ from unitlens.columns import Columns
 from unitlens.concepts import Data
 from unitlens.dissection import dissect
 from unitlens.errors import UnitlensError, UnitlensWarning
-from unitlens.footprint import kept_memory
+from unitlens.footprint import kept_memory, peak_memory
 from unitlens.network import Network, classifier
 from unitlens.observation import THUMBNAIL
 from unitlens.result import Dissection
@@ -183,16 +182,7 @@ def _row_bytes(result: Dissection, picture: tuple[int, int], grid: tuple[int, ..
 
 def _memory(result: Dissection) -> int | None:
     """The most memory that was held so far, and what the counts of all pictures may take, in bytes."""
-    held, concepts = _peak_memory(), result.info["data"]["concepts"]
+    held, concepts = peak_memory(), result.info["data"]["concepts"]
     columns = Columns.of([(row["category"], row["label"], row["name"]) for row in concepts])
     counts = sum(kept_memory(layer["units"], columns) for layer in result.info["layers"].values())
     return None if held is None else held + counts
-
-
-def _peak_memory() -> int | None:
-    """The most memory that this process has held so far, in bytes."""
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
