@@ -55,6 +55,18 @@ def test_scores_at_levels_equal_those_of_all_positions_within_the_stated_error(s
             assert result.scores(name)[unit, 0] == pytest.approx(value, abs=0.01), name
 
 
+def test_correlation_with_what_a_unit_says_far_below_the_rest():
+    rng = np.random.default_rng(0)
+    marked = rng.random((30, SIZE, SIZE)) < 0.05
+    maps = rng.normal(size=(30, 1, SIZE, SIZE)) - 4.0 * marked[:, None]
+    data = InMemory([{"object": [plane.astype(int)]} for plane in marked], (("object", 1, "it"),), size=SIZE)
+    result = ul.dissect(
+        lookup(maps, image_size=SIZE), "layer", data, grid=SIZE, levels=True, exemplars=0, evidence=False
+    )
+    exact = np.corrcoef(maps.ravel(), marked.ravel())[0, 1]
+    assert result.scores("correlation")[0, 0] == pytest.approx(exact, abs=0.03)
+
+
 @given(seed=st.integers(0, 10**6))
 @settings(max_examples=30, deadline=None)
 def test_with_a_level_at_every_value_they_are_exact(seed):

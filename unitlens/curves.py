@@ -7,8 +7,14 @@ import numpy as np
 
 from unitlens.scores import Floats, Ints, share
 
-QUANTILES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-"""Shares of all positions that lie above the levels; those that fewer than one position would reach are left out."""
+QUANTILES = (
+    *(0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
+    *(0.95, 0.98, 0.99, 0.995),
+)
+"""Shares of all positions that lie above the levels; those that fewer than one position would reach are left out.
+
+The last four are for units that are not rectified: in one lowest tenth, far negative values would count as its mean.
+"""
 
 
 class Levels(NamedTuple):
