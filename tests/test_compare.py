@@ -93,6 +93,12 @@ def test_same_run_twice_differs_in_nothing(three):
     assert row["detectors_difference"] == row["detectors_difference_low"] == row["detectors_difference_high"] == 0
 
 
+def test_one_folder_twice_is_a_mistake(three, tmp_path):
+    folder = three[0].save(tmp_path / "trained")
+    with pytest.raises(ul.UnitlensError, match=r"^trained is given twice: a run differs from itself in nothing, so"):
+        compare(folder, three[1], tmp_path / "elsewhere" / ".." / "trained")
+
+
 def test_other_pictures_are_independent_samples(three):
     half = InMemory(PLANES[:30], CONCEPTS)
     other = dissected(0, 0, 1, 3, data=half)

@@ -159,10 +159,14 @@ def entries_of(runs: Sequence[Dissection | str | Path], names: Sequence[str] | N
     Raises
     ------
     UnitlensError
-        If there are more or fewer names than runs, or a folder holds no run.
+        If there are more or fewer names than runs, or a folder holds no run or is given twice.
     """
     if names is not None and len(names) != len(runs):
         raise UnitlensError(f"There are {len(names)} names for {len(runs)} runs: give one a run.")
+    folders = [Path(run).resolve() for run in runs if not isinstance(run, Dissection)]
+    twice = next((folder for folder in folders if folders.count(folder) > 1), None)
+    if twice is not None:
+        raise UnitlensError(f"{twice.name} is given twice: a run differs from itself in nothing, so name it once.")
     opened = [run if isinstance(run, Dissection) else open_run(run) for run in runs]
     titles = list(names) if names is not None else [_title(*pair) for pair in zip(runs, opened, strict=True)]
     pairs = [(title, run, layer) for title, run in zip(titles, opened, strict=True) for layer in run.layers]
