@@ -123,7 +123,7 @@ def test_a_half_precision_layer_keeps_its_type():
         ({"units": [3, 3]}, "Unit 3 of layer4 is given twice"),
         ({"units": [-1]}, "Units are whole numbers from 0, not -1"),
         ({"units": [1.5]}, "Units are whole numbers from 0, not 1.5"),
-        ({"units": "tree"}, "Units are whole numbers from 0, not 't'"),
+        ({"units": "tree"}, "Units are whole numbers from 0, not 'tree'"),
         ({"units": [True]}, "Units are whole numbers from 0, not True"),
         (
             {"units": [0], "value": 1.0, "scale": 2.0},

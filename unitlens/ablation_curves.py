@@ -110,9 +110,9 @@ class Curve:
         table, k = self.table(), max(m.k for m in self.members)
         names, measures = {}, ["balanced_accuracy", "accuracy"]
         names["unchanged"] = pd.Series(self.untouched())
+        both = (("most", few, f"{few} most important units removed"), ("most", k, f"{k} most important removed"))
         for kind, size, what in (
-            ("most", few, f"{few} most important units removed"),
-            ("most", k, f"{k} most important removed"),
+            *(both if few != k else both[1:]),
             ("kept", k, f"only these {k} kept, {len(self.ranking.sets) - k} removed"),
             ("least", k, f"{k} least important removed"),
             ("random", k, f"{k} random ones removed, mean of {{}} draws"),
@@ -214,9 +214,13 @@ def curves_of(
     ranking = run.effects(None, holding) if ranking is None else ranking
     count = len(ranking.sets)
     wrong = [k for k in how.sizes if not 1 <= k < count]
-    if wrong or not how.sizes:
+    if not how.sizes:
+        raise UnitlensError("A curve needs numbers of units to remove, such as sizes=[1, 2, 4].")
+    if how.draws < 0:
+        raise UnitlensError(f"{how.draws} sets cannot be drawn: give the number of draws, or 0 for none.")
+    if wrong:
         raise UnitlensError(
-            f"{wrong[0] if wrong else 'No number of'} units cannot be chosen from the {count} of {ranking.layer} so "
+            f"{wrong[0]} units cannot be chosen from the {count} of {ranking.layer} so "
             f"that some are removed and some are left; choose 1 to {count - 1}."
         )
     rng = np.random.default_rng(run.seed)

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 from unitlens.concepts import Data
 from unitlens.errors import UnitlensError, UnitlensWarning, did_you_mean
@@ -102,11 +103,15 @@ def classes_of(data: Data) -> tuple[Name, ...]:
     told: Iterable[Name | None] | None = getattr(data, "classes", None)
     if told is None:
         told = (getattr(data[index], "class_", None) for index in range(len(data)))
-    return tuple(sorted({name for name in told if name is not None}, key=lambda name: (str(type(name)), name)))
+    found = {name for name in told if name is not None}
+    wrong = next((name for name in found if not isinstance(name, str | Integral)), None)
+    if wrong is not None:
+        raise UnitlensError(f"A class is a name or a whole number, not {wrong!r}; a picture without one has None.")
+    return tuple(sorted(found, key=lambda name: (str(type(name)), name)))
 
 
-def _is_whole(name: Name) -> bool:
-    return isinstance(name, int) or (name.isascii() and name.isdigit())
+def _is_whole(name: object) -> bool:
+    return isinstance(name, Integral) or (isinstance(name, str) and name.isascii() and name.isdigit())
 
 
 def _position(class_: Name, names: Sequence[str]) -> int | None:

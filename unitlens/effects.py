@@ -13,6 +13,7 @@ from unitlens.errors import UnitlensError
 from unitlens.experiment import Experiment
 from unitlens.holding import Holding, Value, unit_axis
 from unitlens.hooks import record
+from unitlens.interventions import whole_numbers
 from unitlens.layers import shown
 from unitlens.network import Network, evaluating
 from unitlens.observation import Reading
@@ -183,9 +184,9 @@ def chosen_units(units: Chosen, layer: str, count: int, *, keep: bool = False) -
     Raises
     ------
     UnitlensError
-        If none is given, one is out of range or twice there, or nothing is left to keep or to hold.
+        If none is given, one is no whole number, out of range or twice there, or nothing is left to keep or to hold.
     """
-    given = [units] if isinstance(units, int) else [int(unit) for unit in units]
+    given = whole_numbers(units)
     outside = [unit for unit in given if not 0 <= unit < count]
     if outside:
         raise UnitlensError(f"{shown(layer)} has {count} units, 0 to {count - 1}; unit {outside[0]} is not among them.")

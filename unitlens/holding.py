@@ -1,6 +1,5 @@
 """What units are held at during a measurement: a number, their means, what they are in other pictures, or scaled."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -9,13 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unitlens import layouts
 from unitlens.columns import Columns
 from unitlens.concepts import Concept, Data, Example
 from unitlens.data import Batch, batches
 from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.hooks import record
-from unitlens.layers import find_layers, shown, shown_shape
-from unitlens.layouts import find_layout
+from unitlens.interventions import held_at, positions_of
+from unitlens.layers import find_layers
 from unitlens.network import Network, evaluating
 from unitlens.observation import Reading
 from unitlens.scores import Floats
@@ -55,18 +55,18 @@ class Holding:
     names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "value", held_at(self.value, self.scale))
+        object.__setattr__(self, "where", positions_of(self.where))
         if isinstance(self.value, str) and self.value not in ("mean", "resample"):
             raise UnitlensError(
                 f"Units are held at a number, 'mean' or 'resample', not at {self.value!r}"
                 f"{did_you_mean(self.value, ('mean', 'resample'))}."
             )
-        numbers = [number for number in (self.value, self.scale) if isinstance(number, int | float)]
-        if not all(map(math.isfinite, numbers)):
+        numbers = [number for number in (self.value, self.scale) if isinstance(number, int | float | Tensor)]
+        if not all(bool(torch.as_tensor(number).isfinite().all()) for number in numbers):
             raise UnitlensError("Units are held at a finite number, or multiplied by one; nan and inf are none.")
         if self.scale is not None and (isinstance(self.value, str | Tensor) or self.value != 0):
             raise UnitlensError("Units are held at a value or multiplied by a scale, not both.")
-        if self.where is not None and self.where.dtype != torch.bool:
-            raise UnitlensError(f"where says for each position yes or no, so it is bool, not {self.where.dtype}.")
 
     def __str__(self) -> str:
         where = "" if self.where is None else f" at {int(self.where.sum())} of {self.where.numel()} positions"
@@ -183,16 +183,7 @@ def unit_axis(net: Network, layer: str, activation: Tensor) -> int:
     UnitlensError
         If they lie along none, or it is not clear along which.
     """
-    place, shape = find_layers(net.model, layer)[0], tuple(activation.shape)
-    layout = find_layout(shape, place.module, net.preprocessing.image_size, name=place.name)
-    axes = {"units": 1, "channels_first": 1, "attention": 1, "channels_last": 3, "tokens": 2}
-    if layout is None or layout.order not in axes:
-        raise UnitlensError(
-            f"{shown(layer)} returns {shown_shape(shape)}, which has no units that could be held: choose a layer of "
-            "(pictures, units), (pictures, units, height, width), (pictures, height, width, units) or (pictures, "
-            "tokens, units), as `unitlens layers` lists them."
-        )
-    return axes[layout.order]
+    return layouts.unit_axis(find_layers(net.model, layer)[0], activation, net.preprocessing.image_size)
 
 
 def read(net: Network, data: Data, reading: Reading) -> Iterator[Batch]:

@@ -1,16 +1,18 @@
 """Hold or scale units while a network runs: what is done (`Intervention`), and doing it (`intervening`)."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from unitlens.errors import UnitlensError
 from unitlens.hooks import edit
-from unitlens.layers import shown, shown_shape
+from unitlens.layers import find_layers, shown, shown_shape, uncompiled
+from unitlens.layouts import unit_axis
 from unitlens.network import Network
 
 
@@ -36,8 +38,8 @@ class Intervention:
     Raises
     ------
     UnitlensError
-        If no unit is given, one is given twice or is no whole number from 0, both ``value`` and ``scale`` are given, or
-        ``where`` is not bool.
+        If no unit is given, one is given twice or is no whole number from 0, ``value`` and ``scale`` are both given or
+        are no numbers, or ``where`` is not bool.
 
     Examples
     --------
@@ -54,20 +56,28 @@ class Intervention:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "units", _whole_numbers(self.units, self.layer))
+        value = held_at(self.value, self.scale)
+        object.__setattr__(self, "value", value)
+        object.__setattr__(self, "where", positions_of(self.where))
+        if isinstance(value, str):
+            raise UnitlensError(
+                f"An intervention holds units at numbers, not at {value!r}: give their means or what they are in "
+                "other pictures as a tensor (ul.ablate and ul.importance take 'mean' and 'resample' and find them)."
+            )
         if self.scale is not None and (isinstance(self.value, Tensor) or self.value != 0.0):
             raise UnitlensError(
                 "An intervention has a value to hold units at or a scale to multiply them by, not both."
             )
-        if self.where is not None and self.where.dtype != torch.bool:
-            raise UnitlensError(f"where says for each position yes or no, so it is bool, not {self.where.dtype}.")
 
-    def on(self, activation: Tensor) -> Tensor:
+    def on(self, activation: Tensor, *, axis: int = 1) -> Tensor:
         """Return a layer's output with the intervention done.
 
         Parameters
         ----------
         activation : Tensor, (N, U, h, w) or (N, U)
             What the layer returned; it stays as it is, and gradients flow from the result to it.
+        axis : int
+            The dimension along which its units lie.
 
         Returns
         -------
@@ -79,6 +89,8 @@ class Intervention:
         UnitlensError
             If a unit is out of range, or a value or ``where`` does not have the shape of the layer's output.
         """
+        if axis != 1:
+            return self.on(activation.movedim(axis, 1)).movedim(1, axis).contiguous()
         count = activation.shape[1] if activation.ndim > 1 else 0
         outside = [unit for unit in self.units if unit >= count]
         if outside:
@@ -121,6 +133,9 @@ class Intervention:
 def intervening(network: Network | nn.Module, *interventions: Intervention) -> Iterator[None]:
     """Intervene in every pass of a network inside the ``with``; it is as before afterwards, whatever happens.
 
+    Units lie along the dimension that `unitlens.layouts` tells from the size of the pictures; where the network is
+    given none (N, channels, height, width), along dimension 1.
+
     Parameters
     ----------
     network : Network or nn.Module
@@ -145,28 +160,93 @@ def intervening(network: Network | nn.Module, *interventions: Intervention) -> I
     by_layer: dict[str, list[Intervention]] = {}
     for intervention in interventions:
         by_layer.setdefault(intervention.layer, []).append(intervention)
-    with edit(model, {layer: _in_turn(group) for layer, group in by_layer.items()}):
+    sizes: list[tuple[int, int]] = []  # of the pictures of the pass
+
+    def see(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        tensors = [given for given in (*args, *kwargs.values()) if isinstance(given, Tensor) and given.ndim == 4]
+        sizes[:] = [(int(tensors[0].shape[2]), int(tensors[0].shape[3]))] if tensors else []
+
+    edits = {layer: _in_turn(model, group, sizes) for layer, group in by_layer.items()}
+    with edit(model, edits), ExitStack() as stack:
+        stack.callback(uncompiled(model).register_forward_pre_hook(see, with_kwargs=True).remove)
         yield
 
 
-def _in_turn(interventions: list[Intervention]) -> Callable[[Tensor], Tensor]:
+def _in_turn(
+    model: nn.Module, interventions: list[Intervention], sizes: list[tuple[int, int]]
+) -> Callable[[Tensor], Tensor]:
+    place = find_layers(model, interventions[0].layer)[0]
+
     def change(activation: Tensor) -> Tensor:
+        axis = unit_axis(place, activation, sizes[0]) if sizes else 1
         for intervention in interventions:
-            activation = intervention.on(activation)
+            activation = intervention.on(activation, axis=axis)
         return activation
 
     return change
 
 
+def held_at(value: object, scale: object) -> object:
+    """Check what units are held at or multiplied by: a number, a word, or a tensor, also of what arrays and lists hold.
+
+    Raises
+    ------
+    UnitlensError
+        If it is none of these, or the scale is no number.
+    """
+    if scale is not None and not isinstance(scale, Real):
+        raise UnitlensError(f"Units are multiplied by one number, not by {scale!r}.")
+    if isinstance(value, str | Tensor | float | int):
+        return value
+    try:
+        return torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise UnitlensError(
+            f"Units are held at a number, or at a tensor, array or list of numbers, not at {value!r}."
+        ) from None
+
+
+def positions_of(where: object) -> Tensor | None:
+    """Check the positions at which units are held: bool, as a tensor or an array.
+
+    Raises
+    ------
+    UnitlensError
+        If they are something else.
+    """
+    try:
+        found = None if where is None else torch.as_tensor(where)
+    except (TypeError, ValueError, RuntimeError):
+        raise UnitlensError(f"where says for each position yes or no, as a tensor of bool, not {where!r}.") from None
+    if found is not None and found.dtype != torch.bool:
+        raise UnitlensError(f"where says for each position yes or no, so it is bool, not {found.dtype}.")
+    return found
+
+
 def _whole_numbers(units: object, layer: str) -> tuple[int, ...]:
-    given = units.tolist() if hasattr(units, "tolist") else units
-    numbers = tuple(given) if isinstance(given, (Sequence, range, set, frozenset)) else (given,)
-    wrong = [unit for unit in numbers if isinstance(unit, bool) or not isinstance(unit, Integral) or unit < 0]
-    if wrong:
-        raise UnitlensError(f"Units are whole numbers from 0, not {wrong[0]!r}.")
+    numbers = whole_numbers(units)
+    below = [unit for unit in numbers if unit < 0]
+    if below:
+        raise UnitlensError(f"Units are whole numbers from 0, not {below[0]!r}.")
     if not numbers:
         raise UnitlensError(f"No unit of {shown(layer)} is given; give at least one.")
     twice = [unit for index, unit in enumerate(numbers) if unit in numbers[:index]]
     if twice:
         raise UnitlensError(f"Unit {twice[0]} of {shown(layer)} is given twice; give each once.")
-    return tuple(int(unit) for unit in numbers)
+    return numbers
+
+
+def whole_numbers(units: object) -> tuple[int, ...]:
+    """Take units as they are given: one, or any collection, array or tensor of them.
+
+    Raises
+    ------
+    UnitlensError
+        If one is no whole number.
+    """
+    given = units.tolist() if hasattr(units, "tolist") else units
+    numbers = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
+    wrong = [unit for unit in numbers if isinstance(unit, bool) or not isinstance(unit, Integral)]
+    if wrong:
+        raise UnitlensError(f"Units are whole numbers from 0, not {wrong[0]!r}.")
+    return tuple(map(int, numbers))

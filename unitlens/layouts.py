@@ -236,6 +236,34 @@ def _grid(height: int, width: int) -> Size | None:
     return None if (height, width) == (1, 1) else (height, width)
 
 
+def unit_axis(place: Place, activation: Tensor, picture: Size) -> int:
+    """Say along which dimension of a layer's output its units lie.
+
+    Parameters
+    ----------
+    place : Place
+        The layer.
+    activation : Tensor
+        What it returned.
+    picture : (int, int)
+        Height and width of the network's input.
+
+    Raises
+    ------
+    UnitlensError
+        If they lie along none, or it is not clear along which.
+    """
+    layout = find_layout(tuple(activation.shape), place.module, picture, name=place.name)
+    axes = {"units": 1, "channels_first": 1, "attention": 1, "channels_last": 3, "tokens": 2}
+    if layout is None or layout.order not in axes:
+        raise UnitlensError(
+            f"{shown(place.given)} returns {shown_shape(activation.shape)}, which has no units that could be held: "
+            "choose a layer of (pictures, units), (pictures, units, height, width), (pictures, height, width, units) "
+            "or (pictures, tokens, units), as `unitlens layers` lists them."
+        )
+    return axes[layout.order]
+
+
 def need_layout(place: Place, activation: Tensor, pictures: Tensor, *, order: Order | None = None) -> Layout:
     """Find the layout of a layer that is to be looked at.
 
