@@ -120,3 +120,10 @@ def test_other_processes_can_have_it(written):
     again = pickle.loads(pickle.dumps(with_concepts(data, Colors(), own=False)))
     assert again.names == data.names
     assert again.data[0].file_digest == data[0].file_digest
+
+
+def test_tabs_behind_the_names_of_ade20k_are_no_names(tmp_path):
+    layouts.ade20k(tmp_path, PICTURES[:2])
+    listed, plain = tmp_path / "objectInfo150.txt", ul.open_data(tmp_path).concepts
+    listed.write_text("".join(f"{row}\t\t \n" for row in listed.read_text().splitlines()))
+    assert ul.open_data(tmp_path).concepts == plain

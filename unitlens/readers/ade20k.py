@@ -43,9 +43,9 @@ def open_ade20k(root: Path, *, split: str | None = None) -> MarkedPictures:
 
 
 def _classes(path: Path) -> list[Concept]:
-    """Rows of Idx, Ratio, Train, Val, Name, with tabs (or several spaces) between them."""
+    """Rows of Idx, Ratio, Train, Val, Name, with tabs (or several spaces) between them, and at times behind them."""
     numbers, names = [], []
-    for row in read_text(path).splitlines()[1:]:
+    for row in (line.rstrip() for line in read_text(path).splitlines()[1:]):
         cells = [cell.strip() for cell in row.split("\t")] if "\t" in row else row.split(maxsplit=4)
         if not cells or not cells[0]:
             continue
