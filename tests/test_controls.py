@@ -11,6 +11,7 @@ from tests.planted import ColourWorld, InMemory, colour_net, lookup
 from unitlens.controls import calibrate, heldout_by_concept, rotation, untrained_twin
 from unitlens.data import Columns
 from unitlens.evidence import FoldTable, halves_iou
+from unitlens.scenes import Scenes
 from unitlens.table import with_untrained
 
 
@@ -163,6 +164,16 @@ def test_a_run_with_controls_comes_back_from_its_files(tmp_path):
     assert opened.comparison().equals(made.comparison())
     small(()).save(tmp_path / "run", overwrite=True)
     assert not (tmp_path / "run" / "controls.csv").exists()
+
+
+@pytest.mark.parametrize("score", ["recall", "lift", "auprc"])
+def test_chance_is_asked_of_the_label_whatever_chose_it(score):
+    table = ul.dissect(ul.load("bundled:scenes"), "relu4", Scenes(40), exemplars=0, score=score).table()
+    table = table[table["p_value"].notna()]
+    ratio = table["iou"] / table["chance_iou"]
+    p_value = table["p_value"][ratio.sort_values().index]
+    assert p_value.is_monotonic_decreasing
+    assert p_value.nunique() > 5
 
 
 def test_wrong_controls_are_answered_in_a_sentence():

@@ -15,7 +15,7 @@ from unitlens.evidence import FoldTable, LabelEvidence, Labels, label_evidence, 
 from unitlens.observed import LayerMaps, Observed
 from unitlens.presets import Definitions
 from unitlens.progress import progress
-from unitlens.scores import SCORES, Floats, Ints, best_met, iou
+from unitlens.scores import SCORES, Floats, Ints, Overlap, best_met, choose
 from unitlens.statistics import FOLDS, threshold_rank
 from unitlens.table import unit_table
 
@@ -74,7 +74,7 @@ class Judged(NamedTuple):
         Scores that need counts at several levels, where they were asked for.
     shifted_iou : float64 array, (U, draws)
     shifted_concept : int64 array, (U, draws)
-        The best IoU with the labels of other pictures, and its concept.
+        IoU with the label that would be chosen among the labels of other pictures, and that label.
     """
 
     name: str
@@ -169,10 +169,9 @@ def _weigh(block: BlockCounts, layer: LayerMaps, units: slice, observed: Observe
             whole = best_met(intersection.sum(1), at_levels[how.score])
             chosen = Labels(whole, halves[how.score])
         labels = label_evidence(table, how.score, seed=how.seed, labels=chosen)
-    shifted = _shifted(block, layer, observed)
     return _Block(
         *(activated, block.active.sum(1), block.threshold, labels),
-        *(shifted.max(2, initial=0.0), shifted.argmax(2), at_levels),
+        *(*_shifted(block, layer, observed, how.score), at_levels),
     )
 
 
@@ -198,13 +197,19 @@ def fold_table(intersection: Ints, activated: Ints, layer: LayerMaps, observed: 
     )
 
 
-def _shifted(block: BlockCounts, layer: LayerMaps, observed: Observed) -> Floats:
-    """IoU of the same masks with the labels of other pictures, (U, draws, C)."""
-    columns = observed.marked.columns
-    concepts = len(columns.concepts)
-    concept = observed.marked.by_fold(grid=layer.layer_grid is not None)[:, 1 : 1 + concepts].sum(0)
-    judged = block.active.sum(1)[:, None, None] - block.shifted[:, :, 1 + concepts :]
-    return iou(block.shifted[:, :, 1 : 1 + concepts], judged[:, :, columns.category_of], concept)
+def _shifted(block: BlockCounts, layer: LayerMaps, observed: Observed, score: str) -> tuple[Floats, Ints]:
+    """The labels that the score chooses among those of other pictures, and the IoU with them; (U, draws) each.
+
+    Counts at levels are not kept for draws: for scores that need them it is the largest IoU, which asks for more.
+    """
+    columns, on_grid = observed.marked.columns, layer.layer_grid is not None
+    concepts, category_of = len(columns.concepts), columns.category_of
+    concept = observed.marked.by_fold(grid=on_grid)[:, 1 : 1 + concepts].sum(0)
+    active = block.active.sum(1)[:, None, None] - block.shifted[:, :, 1 + concepts :]
+    judged = observed.judged(grid=on_grid).sum(0)[category_of]
+    overlap = Overlap(block.shifted[:, :, 1 : 1 + concepts], active[:, :, category_of], concept, judged)
+    chosen = choose(overlap, SCORES.get(score))
+    return np.take_along_axis(overlap.iou(), chosen[:, :, None], 2)[:, :, 0], chosen
 
 
 def _level_scores(
@@ -252,8 +257,9 @@ def _judged(observed: Observed, layer: LayerMaps, counts: Counts, blocks: list[_
         labels = LabelEvidence(
             *(np.concatenate(part) for part in zip(*(b.labels for b in blocks if b.labels), strict=True))
         )
-        chance = association(counts.iou.max(1), shifted_iou, mute)
-        presence = _presence(observed, layer, best_met(counts.intersection, score))
+        label = best_met(counts.intersection, score)
+        chance = association(np.take_along_axis(counts.iou, label[:, None], 1)[:, 0], shifted_iou, mute)
+        presence = _presence(observed, layer, label)
     table = unit_table(
         layer.name,
         counts,
