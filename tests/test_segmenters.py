@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 import unitlens as ul
 from tests import layouts
@@ -401,6 +402,23 @@ def test_hugging_face_semantic(segformer, tmp_path):
     assert np.array_equal(plane, logits[0].argmax(0).numpy() + 1)
     assert np.array_equal(segmenter(f"hf:{segformer}", cache=tmp_path).planes(picture, "")["object"][0], plane)
     assert len(list(tmp_path.rglob("*.png"))) == 1
+
+
+def test_a_picture_that_hugging_face_squashes_is_marked_in_its_own_proportions(segformer):
+    source = segmenter(f"hf:{segformer}", cache=None)
+    square = blocks(0)[0]
+    wide = np.repeat(square, 3, axis=1)
+    height, width = wide.shape[:2]
+    processor = source.predictor.predict.keywords["processor"]
+    inputs = processor(images=wide, return_tensors="pt")
+    with torch.inference_mode():
+        squashed = source.predictor.predict.keywords["model"].eval()(**inputs).logits[0].argmax(0)
+    expected = functional.interpolate(squashed[None, None].float(), (height, width), mode="nearest-exact")[0, 0]
+    found = source.predictor.predict(wide)
+    assert np.array_equal(found.classes, expected.numpy())
+    assert found.confidence.shape == (height, width)
+    processor.do_center_crop, processor.crop_size = True, {"height": 32, "width": 32}  # then nothing is stretched
+    assert source.predictor.predict(wide).classes.shape != (height, width)
 
 
 def test_hugging_face_from_the_shell_at_another_size(segformer, shell, sees, tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ from unitlens.progress import progress as progress_of
 from unitlens.segments import Labels, Predictor, read_labels
 
 NOT_JUDGED = 65535
-_FORMAT = "1"  # of what is kept; another number and nothing old is found
+_FORMAT = "2"  # of what is kept; another number and nothing old is found
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from unitlens.errors import UnitlensError
 from unitlens.network import evaluating
+from unitlens.pictures import same_aspect
 from unitlens.segments import Labels, Pixels, Predictor, Segments, fingerprint_of, table_of, to_segments
 
 
@@ -96,9 +97,25 @@ def _run(picture: Pixels, *, model: Any, processor: Any) -> Segments:
     inputs = processor(images=Image.fromarray(picture), return_tensors="pt", **tasks).to(model.device)
     with evaluating(model):
         output = model(**inputs)
-    if hasattr(output, "masks_queries_logits"):
-        return _of_masks(output)
-    return to_segments(output.logits)
+    found = _of_masks(output) if hasattr(output, "masks_queries_logits") else to_segments(output.logits)
+    return _unsquashed(found, picture) if _whole(processor, inputs) else found
+
+
+def _whole(processor: Any, inputs: Any) -> bool:
+    """Whether the network saw the picture from edge to edge and nothing else, whatever it was squashed to."""
+    mask = inputs.get("pixel_mask")
+    padded = getattr(processor, "do_pad", False) if mask is None else not bool(mask.all())
+    return not (padded or getattr(processor, "do_center_crop", False))
+
+
+def _unsquashed(found: Segments, picture: Pixels) -> Segments:
+    """Segments in the picture's own proportions (at its size, by the nearest), where they have others."""
+    here, there = found.classes.shape, picture.shape[:2]
+    if same_aspect(there, here):
+        return found
+    rows, columns = ((2 * np.arange(n) + 1) * m // (2 * n) for n, m in zip(there, here, strict=True))
+    at = np.ix_(rows, columns)
+    return Segments(found.classes[at], None if found.confidence is None else found.confidence[at])
 
 
 def _of_masks(output: Any) -> Segments:
