@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from unitlens.concepts import Data
 from unitlens.effect_result import Effects
 from unitlens.effect_table import Units
+from unitlens.effects import unit_count
 from unitlens.errors import UnitlensError
 from unitlens.experiment import Experiment
 from unitlens.holding import Holding, Value
@@ -195,6 +196,25 @@ class Draws(NamedTuple):
     draws: int
     measure: str = "balanced_accuracy"
 
+    def check(self, count: int, layer: str) -> None:
+        """Make sure that such sets can be chosen from so many units.
+
+        Raises
+        ------
+        UnitlensError
+            If there are no sizes, one leaves nothing or takes nothing, or the draws are fewer than 0.
+        """
+        if not self.sizes:
+            raise UnitlensError("A curve needs numbers of units to remove, such as sizes=[1, 2, 4].")
+        if self.draws < 0:
+            raise UnitlensError(f"{self.draws} sets cannot be drawn: give the number of draws, or 0 for none.")
+        wrong = [k for k in self.sizes if not 1 <= k < count]
+        if wrong:
+            raise UnitlensError(
+                f"{wrong[0]} units cannot be chosen from the {count} of {layer} so "
+                f"that some are removed and some are left; choose 1 to {count - 1}."
+            )
+
 
 def doubling(top: int) -> tuple[int, ...]:
     """1, 2, 4, ... below ``top``, and ``top``.
@@ -211,18 +231,11 @@ def curves_of(
     run: Experiment, classes: Sequence[str | int], holding: Holding, how: Draws, *, ranking: Effects | None = None
 ) -> list[Curve]:
     """Curves of several classes, in one pass for the ranking and one for the sets."""
-    ranking = run.effects(None, holding) if ranking is None else ranking
-    count = len(ranking.sets)
-    wrong = [k for k in how.sizes if not 1 <= k < count]
-    if not how.sizes:
-        raise UnitlensError("A curve needs numbers of units to remove, such as sizes=[1, 2, 4].")
-    if how.draws < 0:
-        raise UnitlensError(f"{how.draws} sets cannot be drawn: give the number of draws, or 0 for none.")
-    if wrong:
-        raise UnitlensError(
-            f"{wrong[0]} units cannot be chosen from the {count} of {ranking.layer} so "
-            f"that some are removed and some are left; choose 1 to {count - 1}."
-        )
+    count = unit_count(run.net, run.layers[0]) if ranking is None else len(ranking.sets)
+    how.check(count, run.layers[0])
+    if ranking is None:
+        run.check_classes(classes)
+        ranking = run.effects(None, holding)
     rng = np.random.default_rng(run.seed)
     common = [
         (Member("random", k, draw), at_random(tuple(range(k)), ranking.peaks, rng))

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from unitlens.classes import join_classes
 from unitlens.concepts import Data
 from unitlens.effect_result import Effects
 from unitlens.effect_table import Held, LayerUnit
@@ -77,6 +78,23 @@ class Experiment:
             )
         names, outcomes = outcomes_of(measures)
         return cls(net, layers, data, names, {"logit": logit, **outcomes}, reading, seed)
+
+    def check_classes(self, classes: Sequence[str | int]) -> None:
+        """Make sure before a long pass that there are such classes, where the data list theirs.
+
+        Raises
+        ------
+        UnitlensError
+            If there is no class of a name.
+        """
+        outputs = self.net.output_count()
+        if outputs is None or getattr(self.data, "classes", None) is None:
+            return
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnitlensWarning)  # the pass says it
+            known = join_classes(self.data, self.net.classes, outputs)
+        for class_ in classes:
+            known.output(class_)
 
     def effects(
         self, sets: tuple[Held, ...] | None, holding: Holding, *, folds: Folds = "all", ranked: str | None = None

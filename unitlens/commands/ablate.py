@@ -135,9 +135,9 @@ def _measure(run: Any, ask: _Ask, holding: Any, source: Source, *, draws: int) -
     """The results to save, of which the first is a chosen set if there is one."""
     from unitlens.effects import chosen_units, unit_count
 
-    sweep = run.effects(None, holding) if ask.sweep or ask.class_ is not None else None
     if ask.class_ is not None:
-        return _of_class(run, ask.class_, ask, holding, sweep, draws=draws)
+        return _of_class(run, ask.class_, ask, holding, draws=draws)
+    sweep = run.effects(None, holding) if ask.sweep else None
     if not ask.units and ask.concept is None:
         return [sweep]
     units: Sequence[Sequence[int]] = ask.units
@@ -153,11 +153,12 @@ def _measure(run: Any, ask: _Ask, holding: Any, source: Source, *, draws: int) -
     return [chosen, *([sweep] if sweep is not None else [])]
 
 
-def _of_class(run: Any, class_: str, ask: _Ask, holding: Any, sweep: Any, *, draws: int) -> list[Any]:
+def _of_class(run: Any, class_: str, ask: _Ask, holding: Any, *, draws: int) -> list[Any]:
     """The most important units of a class: removed, or kept alone; and the curve."""
     from unitlens.ablation_curves import Draws, curves_of, doubling
 
-    curve = curves_of(run, [class_], holding, Draws(doubling(ask.top), draws), ranking=sweep)[0]
+    curve = curves_of(run, [class_], holding, Draws(doubling(ask.top), draws))[0]
+    sweep = curve.ranking
     chosen = curve.chosen("kept" if ask.keep else "most", ask.top)
     if ask.keep:
         chosen = run.beside(chosen.sets, holding, draws, folds="odd", ranked="even", activity=(sweep.peaks,))
