@@ -277,3 +277,9 @@ def test_concepts_can_be_computed_and_a_run_remembers_how_its_data_were_opened(t
     assert {concept["category"] for concept in info["data"]["concepts"]} == {"color"}
     data = data_again(info)
     assert [concept.name for concept in data.concepts] == [concept["name"] for concept in info["data"]["concepts"]]
+
+
+def test_pictures_too_few_for_intervals_are_said_to_be(tmp_path, shell):
+    said = shell("dissect", "bundled:scenes", "--limit", 6, "--out", "run", "--workers", 0, "--exemplars", 0)
+    assert said.code == 0
+    assert re.search(r"^The 6 pictures fill \d of 32 folds, fewer than 8: there are no intervals", said.out, re.M)

@@ -76,7 +76,9 @@ def summary(result: Any) -> str:
         said += (
             f", of {unique} {_word(unique, 'concept', 'concepts')} in {kinds} {_word(kinds, 'category', 'categories')}"
         )
-    return said + (f"; {silent} {_word(silent, 'is', 'are')} silent" if silent else "")
+    said += f"; {silent} {_word(silent, 'is', 'are')} silent" if silent else ""
+    without = [note for note in result.info["warnings"] if "there are no intervals" in note]
+    return "\n".join([said, *without])
 
 
 def _word(count: int, one: str, many: str) -> str:
