@@ -283,3 +283,12 @@ def test_pictures_too_few_for_intervals_are_said_to_be(tmp_path, shell):
     said = shell("dissect", "bundled:scenes", "--limit", 6, "--out", "run", "--workers", 0, "--exemplars", 0)
     assert said.code == 0
     assert re.search(r"^The 6 pictures fill \d of 32 folds, fewer than 8: there are no intervals", said.out, re.M)
+
+
+def test_warnings_of_others_are_a_line_without_their_files(tmp_path, shell):
+    (tmp_path / "old.py").write_text(
+        "import warnings\nfrom torch import nn\n\ndef net():\n    warnings.warn('this is old', FutureWarning)\n"
+        "    return nn.Sequential(nn.Conv2d(3, 4, 3))\n"
+    )
+    said = shell("layers", "old.py:net", "--image-size", 32, "--mean", "0,0,0", "--std", "1,1,1")
+    assert (said.code, said.err) == (0, "unitlens: FutureWarning: this is old\n")

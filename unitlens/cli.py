@@ -69,12 +69,8 @@ def _say(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Show a warning of ours as a sentence, any other as Python does; each once in a run."""
-    text = (
-        str(message)
-        if issubclass(category, UnitlensWarning)
-        else warnings.formatwarning(message, category, filename, lineno)
-    )
+    """Show a warning of ours as a sentence, any other with its kind in front; each once in a run."""
+    text = str(message) if issubclass(category, UnitlensWarning) else f"{category.__name__}: {message}"
     context = click.get_current_context(silent=True)
     said: set[str] = context.meta.setdefault("unitlens.said", set()) if context is not None else set()
     if text not in said:
