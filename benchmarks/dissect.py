@@ -20,8 +20,8 @@ import torch
 from PIL import Image
 
 import unitlens as ul
-from unitlens.data import Columns, batches
-from unitlens.network import Network, evaluating
+from unitlens.data.batches import Columns, batches
+from unitlens.models.network import Network, evaluating
 
 LAYERS = {"resnet18": "layer4", "vgg16": "features.28", "resnet50": "layer4"}
 CATEGORIES = ("object", "part", "material")

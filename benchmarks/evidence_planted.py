@@ -1,7 +1,8 @@
 """Worlds whose truth is known: smooth regions of 20 concepts, and units that are raised where one of them is, or not.
 
 Each concept is in only some pictures and has a place of its own where it is more likely; units say smooth random maps.
-A population of pictures tells the true IoU; samples of it are dissected with `unitlens.evidence` and `unitlens.chance`.
+A population of pictures tells the true IoU; samples of it are dissected with `unitlens.stats.evidence` and
+`unitlens.stats.chance`.
 """
 
 from typing import NamedTuple
@@ -21,8 +22,8 @@ from evidence_tables import (
 )
 from torch.nn.functional import interpolate
 
-from unitlens.chance import association, draws_for, partners
-from unitlens.scores import iou
+from unitlens.stats.chance import association, draws_for, partners
+from unitlens.stats.scores import iou
 
 CONCEPTS, SIDE, COARSE, QUANTILE = 20, 28, 7, 0.01
 

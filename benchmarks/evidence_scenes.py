@@ -22,17 +22,17 @@ from evidence_tables import (
     whole_iou,
 )
 
-from unitlens.bundled import DEFAULT_LAYER
-from unitlens.chance import association, draws_for, partners
-from unitlens.columns import Columns
-from unitlens.counting import Scanner, block_size, count_block
-from unitlens.network import load
-from unitlens.observation import Reading, observe
-from unitlens.observed import Observed
-from unitlens.presets import definitions
-from unitlens.scenes import Scenes
-from unitlens.spool import spooling
-from unitlens.statistics import threshold_rank
+from unitlens.data.columns import Columns
+from unitlens.data.scenes.world import Scenes
+from unitlens.dissection.counting import Scanner, block_size, count_block
+from unitlens.dissection.definitions import definitions
+from unitlens.dissection.forward import Reading, observe
+from unitlens.dissection.observed import Observed
+from unitlens.dissection.store import spooling
+from unitlens.models.bundled import DEFAULT_LAYER
+from unitlens.models.network import load
+from unitlens.stats.chance import association, draws_for, partners
+from unitlens.stats.thresholds import threshold_rank
 
 LEAST = 0.001
 """Pairs of unit and concept below this IoU hardly ever meet in a sample: there is nothing to estimate."""

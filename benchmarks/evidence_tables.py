@@ -1,11 +1,11 @@
-"""From counts by picture to what `unitlens.evidence` takes: shared by the simulations of both worlds."""
+"""From counts by picture to what `unitlens.stats.evidence` takes: shared by the simulations of both worlds."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-from unitlens.evidence import FoldTable, label_evidence
-from unitlens.scores import choose, iou
+from unitlens.stats.evidence import FoldTable, label_evidence
+from unitlens.stats.scores import choose, iou
 
 FOLDS = 32
 

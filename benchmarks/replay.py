@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from unitlens.replay import cut_network, sweep
+from unitlens.ablation.replay.replay import cut_network, sweep
 
 CASES = {
     "resnet18": ("layer4", True, 1.15),

@@ -6,7 +6,7 @@ import numpy as np
 
 import unitlens as ul
 from tests.planted import InMemory, lookup
-from unitlens.counts import Counts
+from unitlens.stats.counts import Counts
 
 CONCEPTS = (ul.Concept("object", 1, "left"), ul.Concept("object", 2, "right"), ul.Concept("color", 1, "top"))
 

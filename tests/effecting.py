@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from unitlens.ablation_curves import Curve, Member
-from unitlens.attributions import AGREEMENT_COLUMNS, METHODS
-from unitlens.classes import Classes
-from unitlens.effect_files import SavedEffects
-from unitlens.effect_result import Effects
-from unitlens.result import Dissection
-from unitlens.tallies import Sums, Tally
+from unitlens.ablation.attribution import AGREEMENT_COLUMNS, METHODS
+from unitlens.ablation.curves import Curve, Member
+from unitlens.ablation.files import SavedEffects
+from unitlens.ablation.result import Effects
+from unitlens.ablation.tallies import Sums, Tally
+from unitlens.data.classes import Classes
+from unitlens.dissection.result import Dissection
 
 OWN = 40
 """Pictures of each class, in each half of the folds."""

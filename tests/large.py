@@ -10,14 +10,14 @@ import pandas  # noqa: F401  # loaded before anything is measured
 import scipy.special  # noqa: F401
 import torch
 
-from unitlens.columns import Columns
-from unitlens.concepts import Concept
-from unitlens.data import Batch
-from unitlens.footprint import counting_memory, peak_memory
-from unitlens.judging import Judging, judge
-from unitlens.observed import LayerMaps, Marked, Observed
-from unitlens.presets import definitions
-from unitlens.spool import spooling
+from unitlens.data.batches import Batch
+from unitlens.data.columns import Columns
+from unitlens.data.concepts import Concept
+from unitlens.dissection.definitions import definitions
+from unitlens.dissection.labelling import Judging, judge
+from unitlens.dissection.memory import counting_memory, peak_memory
+from unitlens.dissection.observed import LayerMaps, Marked, Observed
+from unitlens.dissection.store import spooling
 
 GRID, CATEGORIES, BATCH, QUANTILE = (8, 8), 6, 16, 0.1
 

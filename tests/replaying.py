@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unitlens.cut import Cut
-from unitlens.hooks import edit
-from unitlens.replay import sweep
+from unitlens.ablation.replay.cut import Cut
+from unitlens.ablation.replay.replay import sweep
+from unitlens.models.hooks import edit
 
 
 class Block(nn.Module):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from unitlens.sprites import draw_strip, strip_limit, strip_size, tile_masks
+from unitlens.drawing.strips import draw_strip, strip_limit, strip_size, tile_masks
 
 CONCEPTS = {
     "object": ["tree", "car", "building", "person", "lamp", "boat", "bed", "mountain", "red"],

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 import unitlens as ul
-from unitlens.interventions import intervening
-from unitlens.outcomes import OUTCOMES
+from unitlens.ablation.interventions import intervening
+from unitlens.ablation.outcomes import OUTCOMES
 
 
 class Net(nn.Module):

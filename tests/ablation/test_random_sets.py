@@ -1,0 +1,157 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import unitlens as ul
+from tests.small import Noise, classifier
+from unitlens.ablation.effects import ablate, importance
+from unitlens.ablation.estimates import estimate
+from unitlens.ablation.files import SavedEffects, read_effects, write_effects
+from unitlens.ablation.holding import unit_peaks
+from unitlens.ablation.random_sets import COLUMNS, draw_sets, matched
+from unitlens.ablation.table import COLUMNS as EFFECT_COLUMNS
+from unitlens.dissection.forward import Reading
+
+
+@pytest.fixture(scope="module")
+def net():
+    return classifier()
+
+
+@given(st.integers(2, 30), st.data(), st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_sets_are_drawn_of_the_same_size_and_matched_ones_share_no_unit_where_that_can_be(count, data, seed):
+    held = tuple(data.draw(st.sets(st.integers(0, count - 1), min_size=1, max_size=count - 1)))
+    activity = np.random.default_rng(seed).random(count)
+    drawn = draw_sets((held,), [activity], 5, seed=seed)
+    assert {kind: len(sets) for kind, sets in drawn.items()} == {"random": 5, "matched": 5}
+    for kind, sets in drawn.items():
+        for (units,) in sets:
+            assert len(set(units)) == len(held)
+            assert set(units) <= set(range(count))
+            left = set(range(count)) - set(units)
+            if kind == "matched":
+                apart = (
+                    not set(units) & set(held) if 2 * len(held) <= count else not left & (set(range(count)) - set(held))
+                )
+                assert apart
+    assert drawn == draw_sets((held,), [activity], 5, seed=seed)
+
+
+def test_holding_and_keeping_are_set_beside_the_same_draws():
+    activity, every = np.random.default_rng(0).random(12), set(range(12))
+    held, kept = (draw_sets((units,), [activity], 4, seed=3) for units in ((1, 5, 7), tuple(every - {1, 5, 7})))
+    for kind in ("random", "matched"):
+        assert [set(units) for (units,) in held[kind]] == [every - set(units) for (units,) in kept[kind]]
+
+
+def test_matched_units_are_others_of_like_activity():
+    activity = np.concatenate([np.arange(20.0), 1000 + np.arange(20.0)])
+    found = matched((0, 1, 25), activity, np.random.default_rng(0))
+    assert len(set(found)) == 3
+    assert not {0, 1, 25} & set(found)
+    assert activity[list(found[:2])].max() < 20
+    assert activity[found[2]] >= 1000
+
+
+def test_nothing_is_drawn_where_every_unit_is_held_or_nothing_is_asked_for(net):
+    assert draw_sets(((0, 1, 2),), [np.zeros(3)], 5, seed=0) == {}
+    assert draw_sets(((0, 1),), [np.zeros(3)], 0, seed=0) == {}
+    assert ablate(net, "second", [1], Noise(12), draws=0).random_sets().empty
+    assert not ablate(net, "second", range(6), Noise(12)).drawn
+    with pytest.raises(ul.UnitlensError, match="-1 sets cannot be drawn"):
+        ablate(net, "second", [1], Noise(12), draws=-1)
+
+
+def test_a_set_is_measured_beside_others_in_the_same_pass(net):
+    data = Noise(40)
+    found = ablate(net, "second", [0, 2], data, draws=7, measures=["recall", "precision", "logit"])
+    assert found.sets == ((0, 2),)
+    assert {kind: len(drawn.sets) for kind, drawn in found.drawn.items()} == {"random": 7, "matched": 7}
+    alone = ablate(net, "second", [0, 2], data, draws=0, measures=["recall", "precision", "logit"])
+    pd.testing.assert_frame_equal(found.table(), alone.table())
+    for drawn in found.drawn.values():
+        for place, units in enumerate(drawn.sets[:3]):
+            same = ablate(net, "second", units, data, draws=0, measures=["logit"])
+            assert drawn.effect("logit")[place] == pytest.approx(same.effect("logit")[0], abs=1e-6)
+    assert "beside sets of the same size: 7 drawn at random and 7 matched in activation" in repr(found)
+
+
+def test_the_table_says_where_the_set_lies(net):
+    found = ablate(net, "second", [0, 2], Noise(40), draws=9, measures=["recall", "precision", "logit"])
+    table = found.random_sets()
+    assert list(table.columns) == list(COLUMNS)
+    assert len(table) == 2 * (3 * 3 + 2)  # kinds x (measures x classes, and accuracy and logit of all)
+    for kind, drawn in found.drawn.items():
+        for measure in ("recall", "logit"):
+            rows = table.query(f"kind == '{kind}' and measure == '{measure}' and `class` != '*'")
+            own, others = found.effect(measure)[0], drawn.effect(measure)
+            assert rows["class"].tolist() == list(found.classes)
+            assert rows["effect"].to_numpy() == pytest.approx(own)
+            assert rows["mean"].to_numpy() == pytest.approx(others.mean(0))
+            assert rows["low"].to_numpy() == pytest.approx(np.percentile(others, 2.5, axis=0))
+            assert rows["high"].to_numpy() == pytest.approx(np.percentile(others, 97.5, axis=0))
+            ties = [(np.sum(others[:, c] < e) + 0.5 * np.sum(others[:, c] == e)) / 9 for c, e in enumerate(own)]
+            assert rows["below"].to_numpy() == pytest.approx(ties)
+        overall = table.query(f"kind == '{kind}' and measure == 'accuracy'")
+        assert overall["mean"].tolist() == pytest.approx([drawn.overall().effect.mean()])
+
+
+def test_draws_without_a_value_are_left_out(net):
+    found = ablate(net, "first", range(5), Noise(40), draws=6, measures=["precision"])
+    effects = estimate(found.drawn["random"].tally.half("all"), "precision").effect
+    assert np.isnan(effects).any()  # nothing is called some class any more
+    rows = found.random_sets().query("kind == 'random' and measure == 'precision'")
+    assert rows["draws"].tolist() == (~np.isnan(effects)).sum(0).tolist()
+    assert rows["below"].isna().tolist() == np.isnan(found.effect("precision")[0]).tolist()
+    assert rows["mean"].isna().tolist() == np.isnan(effects).all(0).tolist()
+
+
+def test_units_are_matched_by_their_peaks_in_the_pictures(net):
+    data = Noise(30)
+    peaks = unit_peaks(net, "second", data, Reading(batch_size=7), seed=0)
+    assert peaks == pytest.approx(importance(net, "second", data).peaks)
+    assert len(unit_peaks(net, "head", data, Reading(limit=5), seed=0)) == 3
+
+
+def test_the_sets_of_a_curve_are_set_beside_those_of_their_size(net):
+    curve = ul.ablation_curve(net, "second", "b", Noise(60), top=3, draws=4)
+    for k in (1, 3):
+        drawn = curve.chosen("most", k).drawn
+        assert {kind: effects.sets for kind, effects in drawn.items()} == {
+            kind: curve.chosen(kind, k).sets for kind in ("random", "matched")
+        }
+        band = curve.band().set_index("k").loc[k]
+        row = curve.chosen("most", k).random_sets().query("kind == 'random' and measure == 'balanced_accuracy'")
+        row = row.set_index("class").loc["b"]
+        before = curve.untouched()["balanced_accuracy"]
+        assert row[["mean", "low", "high"]].tolist() == pytest.approx((band[["mean", "low", "high"]] - before).tolist())
+    assert not curve.chosen("most").drawn
+    assert len(SavedEffects.of(curve).random_sets()["units"].unique()) == 3
+
+
+def test_what_was_drawn_is_saved_and_read_back(net, tmp_path):
+    saved = SavedEffects.of(ablate(net, "second", [0, 2], Noise(20), draws=3))
+    write_effects(tmp_path / "run", saved)
+    table = pd.read_csv(tmp_path / "run" / "effects.random_sets.csv")
+    assert list(table.columns) == list(COLUMNS)
+    again = read_effects(tmp_path / "run").first
+    pd.testing.assert_frame_equal(again.random_sets(), saved.first.random_sets())
+    pd.testing.assert_frame_equal(again.random_sets(), table)
+    write_effects(tmp_path / "again", SavedEffects.of(again))
+    assert (tmp_path / "again" / "effects.json").read_text() == (tmp_path / "run" / "effects.json").read_text()
+    bare = SavedEffects.of(ablate(net, "second", [0, 2], Noise(20), draws=0))
+    write_effects(tmp_path / "run", bare, overwrite=True)
+    assert not (tmp_path / "run" / "effects.random_sets.csv").exists()
+
+
+def test_the_documentation_has_the_columns():
+    text = (Path(__file__).parents[2] / "docs" / "ablation.md").read_text(encoding="utf-8")
+    for columns in (EFFECT_COLUMNS, COLUMNS):
+        assert "\n".join(f"| `{name}` | {meaning} |" for name, meaning in columns.items()) in text
+    issue = "layer units class measure before after effect low high q_value pictures"
+    assert list(EFFECT_COLUMNS) == issue.split()

@@ -1,0 +1,132 @@
+"""Where a network cannot be cut: full passes, with a reason, or a clear error."""
+
+import re
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tests.replaying import close, made, naive_sweep, residual, shown, swept
+from unitlens.ablation.replay.replay import cut_network
+from unitlens.errors import UnitlensError
+
+
+class Unforeseeable(nn.Module):
+    """Control flow on values around the layer itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 8, 3), nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        if float(x.sum()) > 1e9:
+            x = -x
+        return self.head(F.relu(x).mean((2, 3)))
+
+
+def test_a_network_that_cannot_be_traced_takes_full_passes_and_says_so():
+    model, pictures = made(Unforeseeable), shown()
+    cut = cut_network(model, "conv", pictures)
+    assert not cut.replays
+    expected = (
+        r"Every intervention at conv takes a full pass of the network, as torch.fx cannot trace the network \(.+\)\."
+    )
+    assert torch.jit.annotate(str, cut.reason)
+    assert re.fullmatch(expected, cut.reason)
+    state = cut.front(pictures)
+    close(swept(cut, state, 0.5), naive_sweep(model, "conv", pictures, 8, 0.5))
+    twice = torch.cat([state.activation, torch.zeros_like(state.activation)])
+    close(cut.back(state, twice)[:3], state.output)
+    assert not model.conv._forward_hooks
+
+
+class Peeking(nn.Module):
+    """A view of the layer's output is kept, and changed by an in-place step behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 8, 3), nn.Linear(16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        view = x.view(x.shape[0], 8, -1)
+        x = F.relu(x, inplace=True)
+        return self.head(torch.cat([view.mean(2), x.amax((2, 3))], 1))
+
+
+def test_a_replay_that_disagrees_is_not_trusted_and_the_reason_says_by_how_much():
+    model, pictures = made(Peeking), shown()
+    cut = cut_network(model, "conv", pictures)
+    assert not cut.replays
+    assert "the replayed outputs are off by 0." in cut.reason
+    assert "more than 0.0001 of it" in cut.reason
+    close(swept(cut, cut.front(pictures)), naive_sweep(model, "conv", pictures, 8))
+
+
+def test_a_network_that_mixes_its_pictures_takes_full_passes():
+    model, pictures = made(residual), shown()
+    model[1].norm = nn.BatchNorm2d(8, track_running_stats=False).eval()
+    cut = cut_network(model, "1.conv1", pictures)
+    assert not cut.replays
+    close(swept(cut, cut.front(pictures)), naive_sweep(model, "1.conv1", pictures, 8))
+
+
+class Several(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.unused, self.lstm = nn.Conv2d(3, 8, 3), nn.Linear(8, 8), nn.LSTM(8, 6, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x).flatten(2).transpose(1, 2)
+        self.unused(x)
+        return self.lstm(x)[0][:, -1]
+
+
+@pytest.mark.parametrize(
+    ("layer", "sentence"),
+    [
+        ("cnv", r"There is no layer 'cnv' in this Several \(did you mean conv\?\)"),
+        ("lstm", r"lstm returned 3 tensors; choose one of lstm:0, lstm:1\.0, lstm:1\.1"),
+        ("conv[1]", r"conv\[1\] was never reached in this pass"),
+        ("unused", "The output of the network does not depend on what unused returns"),
+    ],
+)
+def test_a_layer_that_cannot_be_cut_is_a_clear_error(layer, sentence):
+    model = made(Several)
+    with pytest.raises(UnitlensError, match=sentence):
+        cut_network(model, layer, shown())
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_one_tensor_of_several_takes_full_passes():
+    cut = cut_network(made(Several), "lstm:0", shown())
+    assert not cut.replays
+    assert cut.reason.endswith("as only one tensor of what the layer returns is meant.")
+
+
+def test_a_layer_that_is_called_twice_needs_a_choice():
+    with pytest.raises(UnitlensError, match=r"1\.relu is called several times in one pass; choose"):
+        cut_network(made(residual), "1.relu", shown())
+
+
+def test_an_output_that_is_not_one_tensor_is_a_clear_error():
+    class Pair(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 8, 3)
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            return {"out": self.conv(x)}
+
+    with pytest.raises(UnitlensError, match="The network returns a dict, not one tensor with a row for each picture"):
+        cut_network(made(Pair), "conv", shown())
+
+
+def test_activations_of_another_shape_are_a_clear_error():
+    cut = cut_network(made(residual), "2", shown())
+    state = cut.front(shown())
+    for wrong in (state.activation[:2], state.activation[:, :7]):
+        with pytest.raises(UnitlensError, match=r"it must be that of 2, \(3, 8, 12, 12\), or a multiple"):
+            cut.back(state, wrong)

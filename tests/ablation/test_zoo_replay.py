@@ -1,0 +1,76 @@
+import runpy
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from unitlens.ablation.replay.replay import cut_network, sweep
+from unitlens.models.hooks import edit
+
+zoo = runpy.run_path(str(Path(__file__).parents[1] / "zoo.py"))
+DOCUMENT = Path(__file__).parents[2] / "docs" / "replay.md"
+HEAD = (
+    "| network | middle convolution | steps behind it | last convolution | steps behind it |\n|---|---|---:|---|---:|\n"
+)
+
+
+class Replayed(NamedTuple):
+    layer: str
+    steps: int | None  # behind the layer; None where every intervention takes a full pass
+    reason: str
+    off: float  # the largest difference to the full network, as a share of its largest output
+
+
+def replayed(model, layer: str, pictures: torch.Tensor) -> Replayed:
+    """Cut there, and hold both ways of replaying against the full network, in units that were not part of the check."""
+    cut = cut_network(model, layer, pictures)
+    state = cut.front(pictures[1:])
+    generator = torch.Generator().manual_seed(2)
+    variant = state.activation * torch.rand(state.activation.shape[:2], generator=generator)[:, :, None, None]
+    unit = min(3, variant.shape[1] - 1)
+    one = state.activation.clone()
+    one[:, unit] = 1.0
+    off = 0.0
+    swept = next(iter(sweep(cut, state, 1.0, units=range(unit, unit + 1)))).outputs[0]
+    for activation, output in ((variant, cut.back(state, variant)), (one, swept)):
+        with torch.inference_mode(), edit(model, {layer: lambda _, activation=activation: activation}):
+            expected = model(pictures[1:])
+        off = max(off, float((output - expected).abs().amax() / expected.abs().amax()))
+    return Replayed(layer, len(cut.split.tail) if cut.split else None, cut.reason, off)
+
+
+def row(name: str, ends: list[Replayed]) -> str:
+    cells = [cell for end in ends for cell in (f"`{end.layer}`", end.reason if end.steps is None else str(end.steps))]
+    return f"| {name} | " + " | ".join(cells) + " |\n"
+
+
+def both_ends(network) -> list[Replayed]:
+    """Replay from the middle and from the last convolution (the slow walk of test_zoo.py does it for every network)."""
+    convolutions = zoo["convolutions"](network)
+    pictures = zoo["pictures"](network)
+    both = [
+        replayed(network.model, layer, pictures) for layer in (convolutions[len(convolutions) // 2], convolutions[-1])
+    ]
+    assert max(end.off for end in both) < 1e-4, (network.name, both)
+    return both
+
+
+def check(rows: list[str], ends: list[Replayed]) -> None:
+    assert sum(end.steps is not None for end in ends) >= 0.95 * len(ends)
+    assert HEAD + "".join(rows) in DOCUMENT.read_text(), "docs/replay.md is out of date; the table is printed above"
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "shufflenet_v2_x0_5"])
+def test_small_networks_of_the_zoo_replay(name):
+    network = zoo["build"](name)
+    convolutions = zoo["convolutions"](network)
+    for layer in (convolutions[len(convolutions) // 2], convolutions[-1]):
+        result = replayed(network.model, layer, zoo["pictures"](network))
+        assert result.steps is not None, result.reason
+        assert result.off < 1e-5
+
+
+def test_the_document_has_a_row_for_every_classifier():
+    text = DOCUMENT.read_text()
+    assert [name for name in zoo["names"]() if f"| {name} | " not in text] == []

@@ -1,0 +1,293 @@
+import json
+import re
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.stats import binomtest
+
+import unitlens as ul
+from tests.coloured import write_world
+from tests.planted import ColourWorld, InMemory, colour_net
+from unitlens.comparison.audit_checks import baselines, label_on_halves, overlapping_concepts, wilson
+from unitlens.comparison.audit_columns import CHECKS, COLUMNS, SUMMARY_COLUMNS
+from unitlens.comparison.audit_passes import noisy
+from unitlens.comparison.auditing import audit
+from unitlens.comparison.entries import entries_of
+from unitlens.data.batches import batches
+from unitlens.data.columns import Columns
+from unitlens.dissection.observed import Marked
+from unitlens.dissection.store import spooling
+
+QUANTILE = 0.1
+NET = colour_net()
+
+
+@pytest.fixture(scope="module")
+def world():
+    return ColourWorld(48)
+
+
+@pytest.fixture(scope="module")
+def run(world):
+    return ul.dissect(NET, ["pool", "head"], world, exemplars=0, quantile=QUANTILE)
+
+
+@pytest.fixture(scope="module")
+def audited(run, world):
+    return audit(run, NET, world)
+
+
+def entry_of(run, layer="pool"):
+    return next(entry for entry in entries_of([run], None) if entry.layer == layer)
+
+
+def test_labels_under_other_quantiles_and_upsampling_are_those_of_a_dissection_with_them(audited, world):
+    changed = {
+        "half quantile": {"quantile": QUANTILE / 2},
+        "double quantile": {"quantile": QUANTILE * 2},
+        "other upsampling": {"quantile": QUANTILE, "upsampling": "zeros"},
+    }
+    for check, options in changed.items():
+        other = ul.dissect(NET, ["pool", "head"], world, exemplars=0, evidence=False, **options)
+        for layer in ("pool", "head"):
+            own = audited.units[(audited.units["check"] == check) & (audited.units["layer"] == layer)]
+            if layer == "head" and check == "other upsampling":
+                assert own.empty  # there is nothing to bring to a grid
+                continue
+            table = other[layer].table().iloc[own["unit"]]
+            assert own["check_concept"].fillna("").tolist() == table["concept"].fillna("").tolist()
+            assert np.allclose(own["check_iou"].fillna(-1), table["iou"].fillna(-1))
+            for row in own.itertuples():
+                assert row.label_iou == other[layer].scores("iou")[row.unit, other.column(row.concept)]
+                assert row.same_label == (row.concept == row.check_concept)
+
+
+def test_halves_are_dissections_of_half_of_the_pictures_at_the_same_thresholds(run):
+    entry = entry_of(run)
+    meet, activated = entry.counts.by_fold(slice(0, entry.units))
+    found = label_on_halves(entry)
+    for name, first in (("even folds", 0), ("odd folds", 1)):
+        kept = slice(first, None, 2)
+        both, mask, concept = meet[:, kept].sum(1), activated[:, kept].sum(1), entry.counts.concept_by_fold[kept].sum(0)
+        iou = both / (mask + concept - both)
+        met = both.any(1)
+        assert found[name].label[met].tolist() == np.where(both > 0, iou, -1).argmax(1)[met].tolist()
+        assert (found[name].label[~met] == -1).all()
+        assert np.allclose(found[name].iou[met], iou.max(1)[met])
+        assert np.allclose(found[name].own_iou, iou[np.arange(len(iou)), entry.label])
+
+
+def test_noise_is_drawn_picture_by_picture_and_pictures_stay_in_range():
+    pictures = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    net = NET
+    whole = noisy(net, noise=0.02, seed=3).prepare(pictures)
+    other = noisy(net, noise=0.02, seed=3)
+    assert torch.equal(whole, torch.cat([other.prepare(part) for part in pictures.split([1, 3, 2])]))
+    assert whole.min() >= 0
+    assert whole.max() <= 1
+    middle = (pictures > 40) & (pictures < 215)
+    added = (whole - net.prepare(pictures))[middle]
+    assert added.std() == pytest.approx(0.02, rel=0.03)
+    assert abs(float(added.mean())) < 0.001
+    assert not torch.equal(whole, noisy(net, noise=0.02, seed=4).prepare(pictures))
+    assert torch.equal(noisy(net, noise=0.0).prepare(pictures), net.prepare(pictures))
+
+
+def test_noise_that_drowns_the_pictures_changes_labels(run, world, audited):
+    drowned = audit(run, NET, world, noise=5.0).table().set_index(["layer", "check"])
+    little = audited.table().set_index(["layer", "check"])
+    assert little.loc[("pool", "noise"), "detectors_same_label"] == 1
+    assert drowned.loc[("pool", "noise"), "check_mean_iou"] < 0.6 * little.loc[("pool", "noise"), "check_mean_iou"]
+    assert "noise" not in set(audit(run, NET, world, noise=0).units["check"])
+
+
+def test_audit_is_the_same_again(run, world, audited):
+    again = audit(run, NET, world, batch_size=7)
+    pd.testing.assert_frame_equal(again.units, audited.units)
+
+
+def test_columns_are_the_documented_ones(audited):
+    assert list(audited.units.columns) == list(COLUMNS)
+    assert list(audited.table().columns) == list(SUMMARY_COLUMNS)
+    assert set(audited.units["check"]) == set(CHECKS)
+    assert list(dict.fromkeys(audited.table()["check"])) == list(CHECKS)
+
+
+def test_shares_come_with_wilsons_intervals(audited):
+    table = audited.table()
+    for row in table.itertuples():
+        exact = binomtest(round(row.same_label * row.units), row.units).proportion_ci(method="wilson")
+        assert (row.same_label_low, row.same_label_high) == pytest.approx((exact.low, exact.high))
+        ends = row.detectors_same_label_low, row.detectors_same_label, row.detectors_same_label_high
+        assert list(ends) == sorted(ends) if row.detectors else np.isnan(ends).all()
+    assert np.isnan(wilson(0, 0)).all()
+
+
+def test_baselines_are_means_over_units(run):
+    entry = entry_of(run)
+    scores, table = run["pool"].scores("iou"), run["pool"].table()
+    labelled = table["concept"].notna().to_numpy(bool)
+    rows = {row["labels"]: row for row in baselines(entry)}
+    assert rows["the run's"]["mean_iou"] == pytest.approx(table["iou"].mean())
+    assert rows["the run's, held out"]["mean_iou"] == pytest.approx(table["heldout_iou"].mean())
+    assert rows["any concept, at random"]["mean_iou"] == pytest.approx(scores[labelled].mean())
+    assert rows["one for all units, the best there is"]["mean_iou"] == pytest.approx(scores[labelled].mean(0).max())
+    labels = [run.column(name) for name in table["concept"][labelled]]
+    dealt = np.mean([scores[labelled][:, label].mean() for label in labels])
+    assert rows["the run's, dealt out again among the units"]["mean_iou"] == pytest.approx(dealt)
+    frequent = rows["the most frequent concept"]
+    assert frequent["concept"] == "upper half"
+    assert frequent["mean_iou"] == pytest.approx(scores[labelled, run.column("upper half")].mean())
+
+
+def test_collisions_are_units_that_share_a_label(audited, run):
+    found = audited.collisions()
+    table = run.table()
+    for row in found.itertuples():
+        same = table[(table["layer"] == row.layer) & (table["concept"] == row.concept)]
+        assert same["unit"].tolist() == row.units
+        assert len(row.units) > 1
+    shared = table[table["concept"].notna()].groupby(["layer", "concept"]).size()
+    assert len(found) == (shared > 1).sum()
+
+
+def test_overlap_of_concepts_is_their_iou_where_both_are_judged():
+    concepts = (
+        *(ul.Concept("object", 1, "a"), ul.Concept("object", 2, "b")),
+        *(ul.Concept("part", 1, "c"), ul.Concept("part", 2, "d")),
+    )
+    rng = np.random.default_rng(0)
+    planes = []
+    for number in range(12):
+        objects, parts = rng.integers(0, 3, (8, 8)), rng.integers(-1, 3, (8, 8))
+        planes.append(
+            {"object": [objects], "part": [parts, rng.integers(0, 3, (8, 8))]} if number % 3 else {"object": [objects]}
+        )
+    data = InMemory(planes, concepts, size=8)
+    columns = Columns.of(data.concepts)
+    with spooling() as spool:
+        marked = Marked.start(columns, (8, 8), spool)
+        for batch in batches(data, columns, NET.preprocessing, grid=(8, 8), batch_size=5):
+            marked.add(batch)
+        found = {
+            (row["concept"], row["other"]): row["iou"] for row in overlapping_concepts(marked, 12, columns.names())
+        }
+    expected = {}
+    for one in range(4):
+        for other in range(one + 1, 4):
+            both = either = 0
+            for named in planes:
+                if "part" not in named and max(one, other) > 1:
+                    continue
+                holds, judged = [], np.ones((8, 8), bool)
+                for concept in (one, other):
+                    own = named[concepts[concept].category]
+                    holds.append(np.any([plane == concepts[concept].label for plane in own], axis=0))
+                    judged &= ~np.any([plane < 0 for plane in own], axis=0)
+                both += (holds[0] & holds[1] & judged).sum()
+                either += ((holds[0] | holds[1]) & judged).sum()
+            expected["abcd"[one], "abcd"[other]] = both / either
+    assert found.keys() == {pair for pair, iou in expected.items() if iou > 0}
+    assert all(found[pair] == pytest.approx(expected[pair]) for pair in found)
+
+
+# ---- what is needed may be gone, or other
+
+
+def test_a_network_without_a_name_leaves_what_counts_tell(run):
+    alone = audit(run)
+    assert set(alone.units["check"]) == {"even folds", "odd folds"}
+    assert alone.overlaps is None
+    assert len(alone.notes) == 1
+    assert alone.notes[0].startswith("Only what the counts of the run tell was checked, by no further pass over")
+    assert len(alone.baselines())
+
+
+def test_a_network_that_is_gone_is_said_whatever_data_are_given(run, world):
+    alone = audit(run, data=world)
+    assert alone.notes[0].startswith("Only what the counts of the run tell was checked")
+
+
+def test_other_networks_and_data_that_are_given_are_errors(run, world):
+    with pytest.raises(ul.UnitlensError, match=r"^The weights of ColourNet are not those of the run \(their SHA-256 "):
+        audit(run, colour_net(extra=5), world)
+    with pytest.raises(ul.UnitlensError, match=r"or what is marked in them, are not those of the run \(their SHA-256"):
+        audit(run, NET, ColourWorld(48, seed=1))
+    with pytest.raises(ul.UnitlensError, match=r"^The noise is -1; it is a standard deviation, such as 0\.02, or 0"):
+        audit(run, noise=-1)
+
+
+@pytest.fixture
+def saved(net_file, tmp_path):
+    folder = write_world(tmp_path / "world", pictures=40)
+    net = ul.load(f"{net_file}:build", image_size=32, mean=(0, 0, 0), std=(1, 1, 1))
+    ul.dissect(net, "0", folder, quantile=0.15, exemplars=0).save(tmp_path / "run")
+    return tmp_path
+
+
+def test_a_saved_run_finds_its_network_and_pictures(saved):
+    found = audit(saved / "run")
+    assert found.notes == ()
+    assert set(found.units["check"]) == set(CHECKS)
+    moved = shutil.move(saved / "world", saved / "moved")
+    assert set(audit(saved / "run").units["check"]) == {"even folds", "odd folds"}
+    pd.testing.assert_frame_equal(audit(saved / "run", data=moved).units, found.units)
+
+
+def test_data_that_were_changed_are_said(saved):
+    (saved / "world" / "images" / "00.png").unlink()
+    assert re.search(r"has 39 pictures, the run has 40: give its data\.$", audit(saved / "run").notes[0])
+    shutil.copy(saved / "world" / "images" / "01.png", saved / "world" / "images" / "00.png")
+    assert "are not those of the run" in audit(saved / "run").notes[0]
+
+
+def test_command_writes_beside_the_run(saved, shell):
+    said = shell("audit", saved / "run", "--workers", 0, "--quiet")
+    assert (said.code, said.out) == (0, "")
+    said = shell("audit", saved / "run", "--workers", 0)
+    assert said.code == 0, said.err
+    assert "100.0% of 3 labels stay under noise" in said.out
+    table = pd.read_csv(saved / "run" / "audit.csv")
+    assert list(table.columns) == list(COLUMNS)
+    summary = json.loads((saved / "run" / "audit.json").read_text())
+    assert summary["run"]["network_sha256"] == ul.open_run(saved / "run").info["network"]["sha256"]
+    assert [row["check"] for row in summary["checks"]] == list(CHECKS)
+    assert shell("audit", saved / "nowhere").err.startswith(f"unitlens: {saved / 'nowhere'} holds no run")
+    ul.report(saved / "run", ul.open_run(saved / "run"), overwrite=True)
+    assert not list((saved / "run").glob("audit.*"))  # an audit of the run that was there
+    shutil.rmtree(saved / "world")
+    said = shell("audit", saved / "run", "--workers", 0, "--quiet")
+    assert said.code == 0
+    assert "Only what the counts of the run tell was checked" not in said.out
+
+
+# ---- the page
+
+
+def test_page_holds_everything_and_asks_for_nothing(audited, tmp_path):
+    page = ul.report(tmp_path, audited).read_text()
+    assert not re.search(r"https?://|<script|@import|url\(", page)
+    assert "default-src &#39;none&#39;" in page
+    for said in ("Stability", "Baselines", "Collisions", "double quantile", "one for all units", "overlap most"):
+        assert said in page
+    assert "nan" not in re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL).lower()
+
+
+def test_page_says_what_could_not_be_checked(run, tmp_path):
+    page = ul.report(tmp_path, audit(run)).read_text()
+    assert "Only what the counts of the run tell was checked" in page
+    assert "overlap most" not in page
+
+
+def test_folder_that_cannot_be_made(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ul.UnitlensError, match=r"could not be made: .*; choose another --out\.$"):
+        audit(run).save(tmp_path / "file" / "out")
+
+
+def test_representations(audited):
+    assert repr(audited).startswith("<Audit of pool, head; labels that stay: even folds ")
+    assert "half quantile" in audited._repr_html_()

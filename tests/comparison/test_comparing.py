@@ -1,0 +1,162 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+import unitlens as ul
+from tests.compared import CONCEPTS, PLANES, dissected, three_runs
+from tests.planted import ColourWorld, InMemory, colour_net
+from unitlens.comparison import columns as compare_columns
+from unitlens.comparison.comparing import compare
+
+
+@pytest.fixture(scope="module")
+def three():
+    return three_runs()
+
+
+@pytest.fixture(scope="module")
+def comparison(three):
+    return compare(*three, names=["a", "b", "noise"])
+
+
+def test_numbers_are_those_of_the_runs_tables(three, comparison):
+    table = comparison.table()
+    assert list(table["category"].unique()) == ["all", "object", "color"]
+    for name, run in zip("ab", three, strict=False):
+        own = table[table["entry"] == name].set_index("category")
+        detectors = run.detectors()
+        assert own.loc["all", "detectors"] == len(detectors)
+        assert own.loc["all", "unique_concepts"] == detectors["concept"].nunique()
+        assert own.loc["object", "detectors"] == (detectors["category"] == "object").sum()
+        assert own.loc["all", "above_min_iou"] == run.table()["above_min_iou"].sum()
+        assert (own["detectors_low"] <= own["detectors"]).all()
+        assert (own["detectors"] <= own["detectors_high"]).all()
+    other = table[(table["entry"] == "b") & (table["category"] == "all")].iloc[0]
+    assert other["paired"]
+    assert other["detectors_difference"] == len(three[1].detectors()) - len(three[0].detectors())
+
+
+def test_numbers_count_as_the_verdict_does(comparison):
+    """Units that are not told apart from chance are above the least IoU and no detectors."""
+    row = comparison.table().query("entry == 'noise' and category == 'all'").iloc[0]
+    assert row["detectors"] < row["above_min_iou"]
+
+
+def test_columns_are_the_documented_ones(comparison):
+    assert list(comparison.table().columns) == list(compare_columns.COLUMNS)
+    assert list(comparison.concepts().columns) == list(compare_columns.CONCEPT_COLUMNS)
+    assert list(comparison.matched().columns) == list(compare_columns.UNIT_COLUMNS)
+
+
+def test_what_one_has_and_another_has_not(comparison):
+    concepts = comparison.concepts().set_index(["entry", "concept"])
+    assert concepts.loc[("b", "top"), "change"] == "gained"
+    assert concepts.loc[("b", "left"), "change"] == "lost"
+    assert concepts.loc[("b", "right"), "change"] == "both"
+    gained, lost = concepts.loc[("b", "top")], concepts.loc[("b", "left")]
+    assert gained["difference_low"] > 0
+    assert lost["difference_high"] < 0
+    assert gained["best_unit"] in (1, 2)
+    assert np.isnan(concepts.loc[("a", "left"), "difference"])
+
+
+def test_units_are_matched_by_what_they_detect(three):
+    turned = dissected(3, 1, 0, 0, net_seed=4)
+    found = compare(three[0], turned, names=["one", "two"]).matched()
+    pairs = dict(zip(found["unit"], found["other_unit"], strict=True))
+    assert pairs[2] == 1
+    assert {pairs[0], pairs[1]} == {2, 3}
+    labelled = found[found["detector"] & found["other_detector"]]
+    assert labelled["same_label"].all()
+    assert (labelled["similarity_low"] > 0.5).all()
+    assert not found.loc[found["unit"] == 3, "detector"].any()
+
+
+def test_layers_of_one_run_are_called_by_their_names():
+    run = ul.dissect(colour_net(), ["conv", "pool"], ColourWorld(48), exemplars=0, quantile=0.1)
+    comparison = compare(run)
+    assert comparison.names == ["conv", "pool"]
+    assert comparison.against == "conv"
+    assert "<Comparison of 2 layers against conv; detectors: conv " in repr(comparison)
+    assert "detectors" in comparison._repr_html_()
+
+
+def test_names_of_entries(three, tmp_path):
+    folder = three[0].save(tmp_path / "trained")
+    assert compare(folder, three[1]).names == ["trained", "Lookup"]
+    assert compare(three[0], three[1]).names == ["Lookup", "Lookup (2)"]
+
+
+def test_same_run_twice_differs_in_nothing(three):
+    row = compare(three[0], three[0]).table().query("category == 'all'").iloc[1]
+    assert row["detectors_difference"] == row["detectors_difference_low"] == row["detectors_difference_high"] == 0
+
+
+def test_one_folder_twice_is_a_mistake(three, tmp_path):
+    folder = three[0].save(tmp_path / "trained")
+    with pytest.raises(ul.UnitlensError, match=r"^trained is given twice: a run differs from itself in nothing, so"):
+        compare(folder, three[1], tmp_path / "elsewhere" / ".." / "trained")
+
+
+def test_other_pictures_are_independent_samples(three):
+    half = InMemory(PLANES[:30], CONCEPTS)
+    other = dissected(0, 0, 1, 3, data=half)
+    with pytest.warns(
+        ul.UnitlensWarning,
+        match=r"^The runs differ in pictures \(40 of .* and 30 of .*\): not every difference between them is one of "
+        r"their networks\.$",
+    ):
+        comparison = compare(three[0], other, names=["a", "half"])
+    row = comparison.table().query("entry == 'half' and category == 'all'").iloc[0]
+    assert not row["paired"]
+    assert not comparison.matched()["similarity_low"].isna().any()
+
+
+def test_settings_that_differ_are_named(three):
+    with pytest.warns(ul.UnitlensWarning, match=r"^The runs differ in quantile \(0\.2 and 0\.1\), min_iou \(0\.04 and"):
+        compare(three[0], dissected(0, 1, quantile=0.1, min_iou=0.05), names=["a", "b"])
+
+
+def test_a_control_that_only_one_ran_is_named(three):
+    with pytest.warns(
+        ul.UnitlensWarning, match=r"^The runs differ in control \(only some were held against an untrained"
+    ):
+        compare(dissected(0, 1), _with_control(three[1]), names=["a", "b"])
+
+
+def _with_control(run):
+    info = run.info | {"settings": run.info["settings"] | {"control": ["untrained"]}}
+    return dataclasses.replace(run, info=info)
+
+
+def test_few_folds_have_no_interval():
+    few = InMemory(PLANES[:4], CONCEPTS)
+    comparison = compare(dissected(0, data=few), dissected(1, data=few))
+    row = comparison.table().iloc[0]
+    assert np.isnan(row["detectors_low"])
+    assert np.isnan(row["unique_high"])
+    assert " (" not in comparison.summary().splitlines()[0].split("are detectors")[1]
+
+
+def test_nothing_in_common_is_an_error(three):
+    others = InMemory([{"part": planes["color"]} for planes in PLANES], (ul.Concept("part", 1, "wing"),))
+    with pytest.raises(
+        ul.UnitlensError,
+        match=r"^a and b have no concept in common \(object/left, object/right, color/top; part/wing\)",
+    ):
+        compare(three[0], dissected(0, data=others), names=["a", "b"])
+
+
+def test_one_layer_is_no_comparison(three):
+    with pytest.raises(ul.UnitlensError, match=r"^A comparison takes two layers or more, and there is 1:"):
+        compare(three[0])
+    with pytest.raises(ul.UnitlensError, match=r"and there are none:"):
+        compare()
+
+
+def test_wrong_names(three):
+    with pytest.raises(ul.UnitlensError, match=r"^There are 1 names for 2 runs: give one a run\.$"):
+        compare(*three[:2], names=["a"])
+    with pytest.raises(ul.UnitlensError, match=r"^There is no entry 'aa' in this comparison"):
+        compare(*three[:2], names=["a", "b"], against="aa")

@@ -1,0 +1,319 @@
+import os
+import re
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+import unitlens as ul
+from tests import layouts
+from tests.coloured import blocks
+from tests.planted import ColourWorld, InMemory
+from unitlens.data.checking import check
+from unitlens.data.checks import highest_iou
+from unitlens.data.segmentation.segmenters import segmenter
+
+CONCEPTS = [ul.Concept("object", 1, "cat"), ul.Concept("object", 2, "dog")]
+
+
+def halves(size=16, left=1, right=2):
+    return np.where(np.arange(size) < size // 2, left, right)[None].repeat(size, 0).astype(np.uint8)
+
+
+def folder(tmp_path, pictures=4):
+    root = tmp_path / "data"
+    for part in ("images", "labels/object"):
+        (root / part).mkdir(parents=True)
+    (root / "concepts.csv").write_text("category,label,name\nobject,1,cat\nobject,2,dog\n")
+    for number in range(pictures):
+        Image.new("RGB", (16, 16), (number, 0, 0)).save(root / "images" / f"{number}.png")
+        Image.fromarray(halves()).save(root / "labels/object" / f"{number}.png")
+    return root
+
+
+def kinds(found):
+    return sorted(finding.kind for finding in found.findings)
+
+
+def test_what_is_there_is_counted():
+    found = check(InMemory([{"object": [halves()]}] * 4, CONCEPTS), image_size=16, quantile=0.25)
+    assert (found.pictures, found.read, found.grid, found.ok) == (4, 4, (4, 4), True)
+    assert found.categories == {"object": 4}
+    cat, dog = found.concepts
+    assert (cat.pictures, cat.positions, cat.share, cat.ceiling) == (4, 32, 0.5, 0.5)
+    assert [sight.picture for sight in dog.sights] == [f"picture {number}" for number in range(4)]
+    assert all(sight.share == 0.5 and sight.tile.startswith(b"\xff\xd8") for sight in dog.sights)
+
+
+def test_a_picture_shows_the_mask_of_the_concept():
+    import io
+
+    found = check(InMemory([{"object": [halves()]}], CONCEPTS, offset=200), image_size=16, quantile=0.25)
+    tile = np.asarray(Image.open(io.BytesIO(found.concepts[0].sights[0].tile))).astype(int)
+    left, right = tile[:, :40].mean(), tile[:, 56:].mean()
+    assert left == pytest.approx(200, abs=3)
+    assert right == pytest.approx(116, abs=3)  # dimmed: half, and 16
+
+
+def test_pictures_in_which_a_concept_covers_most_come_first_and_no_more_than_asked_for():
+    small = np.zeros((16, 16), np.uint8)
+    small[:4, :4] = 1
+    data = InMemory([{"object": [small]}, {"object": [halves()]}, {"object": [halves(left=0)]}], CONCEPTS)
+    cat, dog = check(data, image_size=16, quantile=0.25, sights=2).concepts
+    assert [sight.picture for sight in cat.sights] == ["picture 1", "picture 0"]
+    assert [sight.picture for sight in dog.sights] == ["picture 1", "picture 2"]
+    assert all(not one.sights for one in check(data, image_size=16, quantile=0.25, sights=0).concepts)
+
+
+@pytest.mark.parametrize(
+    ("planes", "kind", "text"),
+    [
+        ({"object": [halves(right=3)]}, "stray label", "holds the label 3, which no concept of object has"),
+        ({"object": [halves()[:4]]}, "size", "a label map shows the whole picture, at any size of the same aspect"),
+        ({"part": [halves()]}, "stray label", "has label maps of the category part"),
+        ({}, "missing map", "picture 1 is annotated for no category"),
+    ],
+)
+def test_what_is_wrong_with_a_picture_is_said_and_the_others_are_counted(planes, kind, text):
+    found = check(InMemory([{"object": [halves()]}, planes], CONCEPTS), image_size=16, quantile=0.25)
+    assert kinds(found) == [kind]
+    assert text in found.findings[0].text
+    assert found.concepts[0].positions == 8
+
+
+def test_concepts_that_are_hardly_or_nowhere_marked():
+    plane = np.zeros((64, 64), np.uint8)
+    plane[0, 0] = 1
+    found = check(InMemory([{"object": [plane]}] * 4, CONCEPTS, size=64), image_size=64, grid=64, quantile=0.1)
+    assert [finding.text for finding in found.findings] == [
+        "object cat is marked at 4 positions in 4 pictures: at the quantile 0.1 no IoU with it can pass 0.002.",
+        "object dog is marked nowhere.",
+    ]
+
+
+def test_many_concepts_that_are_marked_nowhere_are_one_finding():
+    concepts = [*CONCEPTS, *(ul.Concept("object", 3 + k, f"{k}") for k in range(7)), ul.Concept("part", 1, "dog")]
+    found = check(
+        InMemory([{"object": [halves()], "part": [halves(right=0)]}] * 4, concepts), image_size=16, quantile=0.25
+    )
+    assert [finding.text for finding in found.findings] == [
+        "7 of 9 concepts of object are marked nowhere: 0, 1, 2, 3, 4 and 2 more."
+    ]
+
+
+def test_what_only_the_first_pictures_lack_is_a_note():
+    data = InMemory([{"object": [halves(right=0)]}] * 4 + [{"object": [halves()]}], CONCEPTS)
+    found = check(data, image_size=16, quantile=0.25, limit=4)
+    assert found.ok
+    assert found.notes[-1] == "1 of 2 concepts of object are found nowhere or too rarely to be labels: dog."
+    assert check(data, image_size=16, quantile=0.25).ok
+
+
+def test_a_concept_that_covers_too_much_is_a_note():
+    found = check(InMemory([{"object": [halves(right=1)]}] * 8, CONCEPTS[:1]), image_size=16, quantile=0.01)
+    assert found.ok
+    assert re.match(r"object cat covers 100% of what is judged: no IoU with it can pass 0\.008, so", found.notes[0])
+
+
+def test_what_is_not_annotated_is_a_note_and_counts_for_nothing():
+    found = check(ColourWorld(8), image_size=32, quantile=0.1)
+    assert found.ok
+    assert found.notes == ("4 of 8 pictures are not annotated for part, and count for nothing in it.",)
+    assert found.concepts[-1].share == 0.5
+
+
+def test_files_without_a_counterpart(tmp_path):
+    root = folder(tmp_path)
+    (root / "labels/object/0.png").unlink()
+    Image.fromarray(halves()).save(root / "labels/object/none.png")
+    (root / "labels/object/notes.txt").write_text("")
+    (root / "images/notes.txt").write_text("")
+    (root / "images/2.png").write_bytes((root / "images/2.png").read_bytes()[:40])
+    found = check(root, image_size=16, quantile=0.25)
+    assert kinds(found) == ["missing map", "missing picture", "no label map", "no picture", "unreadable"]
+    assert (found.pictures, found.read) == (4, 3)
+
+
+def test_pictures_and_masks_without_their_counterpart(tmp_path):
+    layouts.camvid(tmp_path, [blocks(seed) for seed in range(4)])
+    (tmp_path / "701_StillsRaw_full" / "0001TP_000000.png").unlink()
+    (tmp_path / "LabeledApproved_full" / "0001TP_000003_L.png").unlink()
+    for data in (tmp_path, ul.open_data(tmp_path, concepts=["masks", "colors"])):
+        found = check(data, image_size=32, quantile=0.25)
+        assert kinds(found) == ["missing pair"] * 2
+        assert [finding.text.partition(", a picture or a mask of the same name")[0] for finding in found.findings] == [
+            "701_StillsRaw_full/0001TP_000003.png has no counterpart",
+            "LabeledApproved_full/0001TP_000000_L.png has no counterpart",
+        ]
+    assert check(ul.open_data(tmp_path, concepts=["colors"]), image_size=32, quantile=0.25).ok
+
+
+def test_two_pictures_of_one_name():
+    class Twice(InMemory):
+        def __getitem__(self, index):
+            return super().__getitem__(0)
+
+    assert "name" in kinds(check(Twice([{"object": [halves()]}] * 2, CONCEPTS), image_size=16, quantile=0.25))
+
+
+def test_pictures_without_any_concept():
+    assert kinds(check(InMemory([{}], ()), image_size=16)) == ["nothing marked"]
+
+
+def test_a_quantile_is_a_share():
+    with pytest.raises(ul.UnitlensError, match="The quantile is 2; it must lie between 0 and 1"):
+        check(ColourWorld(2), quantile=2)
+
+
+@given(concept=st.integers(0, 12), mask=st.integers(0, 12), elsewhere=st.integers(0, 12), judged=st.integers(1, 12))
+def test_the_highest_iou_is_that_of_the_best_mask(concept, mask, elsewhere, judged):
+    """Against trying every way in which a full mask can lie: inside the concept, beside it, or where nobody judged."""
+    concept, mask = min(concept, judged), min(mask, judged + elsewhere)
+    best = 0.0
+    for inside in range(concept + 1):
+        for beside in range(judged - concept + 1):
+            if 0 <= mask - inside - beside <= elsewhere and concept + beside:
+                best = max(best, inside / (concept + beside))
+    assert highest_iou(concept, mask, elsewhere=elsewhere) == pytest.approx(best)
+
+
+# ---- the page and the command
+
+
+def test_a_page_is_written_whole_asks_for_nothing_and_escapes_what_it_shows(tmp_path):
+    from unitlens.pages.check import write_check
+
+    concepts = [ul.Concept("object", 1, "<b>cat"), ul.Concept("object", 2, "dog")]
+    found = check(InMemory([{"object": [halves()]}] * 3, concepts), image_size=16, quantile=0.25)
+    page = write_check(tmp_path / "new" / "folder", found)
+    text = page.read_text()
+    assert text.count("<img ") == 6
+    assert "&lt;b&gt;cat" in text
+    assert "<b>cat" not in text
+    assert "Nothing is wrong" in text
+    assert re.findall(r'(?:src|href)="(?!data:image/jpeg;base64,|#)', text) == []
+    with pytest.raises(ul.UnitlensError, match="is there already: choose another --out, or replace it"):
+        write_check(tmp_path / "new" / "folder", found)
+    write_check(tmp_path / "new" / "folder", found, overwrite=True)
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_page_that_cannot_be_written(tmp_path):
+    from unitlens.pages.check import write_check
+
+    (tmp_path / "closed").mkdir(mode=0o500)
+    found = check(InMemory([{"object": [halves()]}], CONCEPTS), image_size=16, quantile=0.25)
+    with pytest.raises(ul.UnitlensError, match=r"could not be made: Permission denied; choose another --out"):
+        write_check(tmp_path / "closed" / "inner", found)
+
+
+def test_the_command_says_what_is_there(shell, tmp_path):
+    said = shell("check", folder(tmp_path), "--image-size", 16, "--quantile", 0.25, "--out", "seen")
+    assert said.code == 0, said.err
+    assert re.search(r"^object +cat +4 +32 +50\.00% +0\.500$", said.out, re.M)
+    assert "4 of 4 pictures looked at; pictures annotated by category: object (4); nothing is wrong" in said.out
+    assert (tmp_path / "seen" / "check.html").is_file()
+
+
+def test_the_command_ends_with_1_if_something_is_wrong(shell, tmp_path):
+    root = folder(tmp_path, pictures=8)
+    for number in range(7):
+        (root / f"labels/object/{number}.png").unlink()
+    said = shell("check", root, "--image-size", 16, "--quantile", 0.25, "--quiet")
+    assert said.code == 1
+    assert said.out.splitlines() == [
+        *(f"missing map: {number}.png is annotated for no category." for number in range(5)),
+        "missing map: ... and 2 more",
+    ]
+
+
+def test_concepts_from_other_sources_are_checked_too(shell, tmp_path):
+    how = ("--concepts", "masks", "--concepts", "colors", "--image-size", 16, "--quantile", 0.25)
+    said = shell("check", folder(tmp_path), *how)
+    assert re.search(r"^color +black +4 +64 +100\.00% ", said.out, re.M), said.out
+    assert re.search(r"^object +cat +4 +32 ", said.out, re.M)
+
+
+class Sees:
+    """A segmenter that knows black from the rest, and calls the upper half of a picture by another name."""
+
+    def __call__(self, pictures):
+        classes = (pictures.amax(1) > 0.01).long()
+        classes[:, : classes.shape[1] // 2] = 2
+        return classes
+
+
+def segmented(own=True, **options):
+    planes = [{"part": [halves()]}, {"part": [halves(left=2, right=0)]}]
+    data = InMemory(planes, [ul.Concept("part", 1, "Dog"), ul.Concept("part", 2, "cat")], offset=9)
+    source = segmenter(Sees(), labels=["fox", "dog", "bee"], cache=None, **options)
+    return ul.with_concepts(data, source, own=own)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_segmenter_is_held_against_what_is_marked(own):
+    """Dog is marked in the left half of one picture, and found in the lower half of both."""
+    found = check(segmented(own), image_size=16, quantile=0.25)
+    reached = {one.concept: one.segmenter_iou for one in found.concepts if one.segmenter_iou is not None}
+    assert reached == {ul.Concept("object", 2, "dog"): pytest.approx((1 / 4) / (1 / 2 + 1 - 1 / 4))}
+    assert found.notes[-2:] == (
+        "1 of 3 concepts of object are found nowhere or too rarely to be labels: fox.",
+        "The segmenter Sees was held against what is marked for 1 of its 3 concepts: IoU from 0.200 (dog) to 0.200 "
+        "(dog). No label by it can be better than that.",
+    )
+    assert found.ok  # that a computed concept is nowhere is nothing to mend
+
+
+def test_a_segmenter_without_anything_to_hold_it_against():
+    nothing = ul.with_concepts(InMemory([{}], ()), segmenter(Sees(), labels=["a", "b", "c"], cache=None), own=False)
+    found = check(nothing, image_size=16, quantile=0.25)
+    assert "Nothing is marked beside the segmenter Sees: how well it finds what it names is not known." in found.notes
+    others = InMemory([{"part": [halves()]}], [ul.Concept("part", 1, "x"), ul.Concept("part", 2, "y")])
+    strangers = ul.with_concepts(others, segmenter(Sees(), labels=["a", "b", "c"], cache=None))
+    notes = check(strangers, image_size=16, quantile=0.25).notes
+    assert notes[-1].startswith("How well the segmenter Sees finds what it names is not known: The segmenter Sees and")
+    assert notes[-1].count(".") == 1
+
+
+LEFT = """
+import torch
+
+class Left(torch.nn.Module):
+    def forward(self, pictures):
+        classes = torch.zeros_like(pictures[:, 0]).long()
+        classes[..., :4] = 1
+        return classes
+"""
+
+
+def test_the_segmenters_iou_stands_in_the_table_and_on_the_page(shell, tmp_path):
+    (tmp_path / "own.py").write_text(LEFT)
+    (tmp_path / "names.txt").write_text("dog\ncat\n")
+    how = ("--concepts", "segmenter:own.py:Left", "--segmenter-labels", "names.txt", "--segmenter-cache", "none")
+    root = folder(tmp_path)
+    said = shell("check", root, "--image-size", 16, "--quantile", 0.25, "--out", "seen", *how)
+    assert said.code == 0, said.err
+    assert said.out.splitlines()[0].endswith("highest IoU  segmenter's IoU")
+    assert re.search(r"^object +cat +4 +16 +25\.00% +1\.000 +0\.500$", said.out, re.M), said.out
+    assert re.search(r"^object +dog +4 +48 +75\.00% +0\.333 +0\.667$", said.out, re.M), said.out
+    page = (tmp_path / "seen" / "check.html").read_text()
+    assert re.search("<th>segmenter.s IoU</thead>", page)
+    assert "<td>1.000<td>0.500" in page
+    assert shell("check", root, "--image-size", 16, "--quantile", 0.25, "--out", "plain").code == 0
+    assert "s IoU</thead>" not in (tmp_path / "plain" / "check.html").read_text()
+
+
+def test_the_command_ends_with_2_if_there_is_nothing(shell, tmp_path):
+    said = shell("check", tmp_path / "nowhere")
+    assert (said.code, said.out) == (2, "")
+    assert "There is no folder" in said.err
+
+
+def test_bundled_scenes_are_fine():
+    from unitlens.data.scenes.world import Scenes
+
+    found = check(Scenes(40), image_size=112, sights=1)
+    assert not [finding for finding in found.findings if finding.kind != "near-empty"]

@@ -1,0 +1,128 @@
+import io
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from unitlens.drawing.strips import OUTLINE, draw_strip, draw_tiles, strip_limit, strip_size, tile_masks
+
+
+def opened(strip):
+    image = Image.open(io.BytesIO(strip))
+    return np.asarray(image.convert("RGB"))
+
+
+def noise(count, height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, height, width, 3), dtype=np.uint8)
+
+
+@given(
+    st.integers(1, 9), st.integers(1, 9), st.integers(1, 3), st.integers(1, 40), st.integers(-3, 3), st.integers(0, 99)
+)
+def test_tile_masks_are_torchs_half_pixel_enlargement(height, width, count, size, threshold, seed):
+    maps = np.random.default_rng(seed).integers(-64, 64, (count, height, width)).astype(np.float32) / 16
+    large = torch.nn.functional.interpolate(
+        torch.from_numpy(maps)[None], size=(size, size), mode="bilinear", align_corners=False
+    )[0].numpy()
+    masks = tile_masks(maps, threshold, size)
+    clear = np.abs(large - threshold) > 1e-4  # the last bits of the two sums may differ
+    assert masks.shape == (count, size, size)
+    assert masks.dtype == bool
+    assert (masks == (large > threshold))[clear].all()
+
+
+def test_tile_masks_lie_strictly_above_the_threshold():
+    maps = np.array([[[1.0]], [[1.5]]])
+    assert not tile_masks(maps, 1.5, 4).any()
+    assert tile_masks(maps, 1.0, 4)[1].all()
+
+
+def test_inside_stays_outside_is_dimmed_and_a_line_runs_between():
+    picture = np.full((1, 96, 96, 3), 200, np.uint8)
+    mask = np.zeros((1, 96, 96), bool)
+    mask[0, 30:60, 30:60] = True
+    tile = draw_tiles(picture, mask)[0]
+    assert (tile[30:60, 30:60] == 200).all()
+    assert (tile[29, 30:60] == OUTLINE).all()
+    assert (tile[60, 30:60] == OUTLINE).all()
+    assert (tile[30:60, 29] == OUTLINE).all()
+    assert (tile[30:60, 61] == OUTLINE).all()
+    assert (tile[:27] == 116).all()
+    assert (tile[:, 63:] == 116).all()
+
+
+def test_nothing_is_outlined_where_the_mask_is_everything_or_nothing():
+    pictures = noise(2, 32, 32)
+    masks = np.stack([np.ones((4, 4), bool), np.zeros((4, 4), bool)])
+    tiles = draw_tiles(pictures, masks, size=32)
+    assert (tiles[0] == pictures[0]).all()
+    assert tiles[1].max() <= 143
+
+
+@pytest.mark.parametrize("size", [32, 48, 96])
+def test_masks_of_another_resolution_are_enlarged_to_the_same_place(size):
+    masks = np.zeros((1, 8, 8), bool)
+    masks[0, 4:, :2] = True
+    tile = draw_tiles(np.full((1, 20, 30, 3), 255, np.uint8), masks, size=size)[0]
+    inside = (tile == 255).all(axis=2)
+    expected = np.zeros((size, size), bool)
+    expected[size // 2 :, : size // 4] = True
+    assert (inside == expected).all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(224, 224), (96, 96), (100, 300), (32, 32), (7, 200)])
+def test_tiles_of_one_strip_do_not_run_into_each_other(height, width):
+    pictures = np.stack([np.full((height, width, 3), level, np.uint8) for level in (0, 255, 0)])
+    tiles = draw_tiles(pictures, np.ones((3, 2, 2), bool))
+    assert tiles.shape == (3, 96, 96, 3)
+    assert [int(tile.min()) for tile in tiles] == [0, 255, 0]
+    assert [int(tile.max()) for tile in tiles] == [0, 255, 0]
+
+
+def test_a_strip_shows_its_tiles_in_order_side_by_side():
+    colours = [(220, 30, 30), (30, 220, 30), (30, 30, 220)]
+    pictures = np.stack([np.full((50, 50, 3), colour, np.uint8) for colour in colours])
+    strip = opened(draw_strip(pictures, np.ones((3, 5, 5), bool), size=48))
+    assert strip.shape == (48, 144, 3)
+    for place, colour in enumerate(colours):
+        middle = strip[24, 48 * place + 24].astype(int)
+        assert np.abs(middle - colour).max() <= 12
+
+
+def test_the_drawn_pictures_are_not_changed_themselves():
+    pictures, masks = noise(2, 96, 96), np.zeros((2, 96, 96), bool)
+    masks[:, :9] = True
+    before = pictures.copy(), masks.copy()
+    draw_strip(pictures, masks)
+    assert (pictures == before[0]).all()
+    assert (masks == before[1]).all()
+
+
+def test_a_limit_lowers_the_quality_until_the_strip_fits():
+    pictures, masks = noise(4, 64, 64), np.ones((4, 4, 4), bool)
+    free = draw_strip(pictures, masks, size=64)
+    tight = draw_strip(pictures, masks, size=64, limit=len(free) // 2)
+    assert len(tight) <= len(free) // 2
+    assert opened(tight).shape == opened(free).shape
+    assert len(draw_strip(pictures, masks, size=64, limit=1)) > 1  # as small as it gets, and still a picture
+
+
+@pytest.mark.parametrize(("pictures", "masks"), [(0, 0), (2, 1)])
+def test_a_strip_needs_a_mask_for_each_picture(pictures, masks):
+    with pytest.raises(ValueError, match=f"not {pictures} and {masks}"):
+        draw_strip(noise(pictures, 8, 8), np.ones((masks, 8, 8), bool))
+
+
+def test_more_strips_are_smaller_and_fit_the_page():
+    sizes = [strip_size(count) for count in (0, 1, 512, 2000, 4000, 10**6)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[2] == 96
+    assert sizes[3] == 80
+    assert sizes[-1] == 32
+    assert all(size % 16 == 0 for size in sizes)
+    assert strip_size(2000, tiles=24) < strip_size(2000)
+    assert strip_limit(2000) * 2000 * 4 / 3 < 36_000_000
+    assert strip_limit(0) > 1_000_000

@@ -1,0 +1,156 @@
+import runpy
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+import unitlens as ul
+
+HERE = Path(__file__)
+zoo = runpy.run_path(str(HERE.parents[1] / "zoo.py"))
+replay = runpy.run_path(str(HERE.parents[1] / "ablation" / "test_zoo_replay.py"))
+
+EXCEPTIONS: dict[str, str] = {}
+"""Networks that cannot be dissected by their name alone, and why."""
+
+
+class Few:
+    """A few pictures of noise, each with a marked half."""
+
+    concepts = (ul.Concept("part", 1, "left"), ul.Concept("part", 2, "right"))
+
+    def __init__(self, size, pictures=6):
+        self.size, self.pictures = size, pictures
+
+    def __len__(self):
+        return self.pictures
+
+    def __getitem__(self, index):
+        rng = np.random.default_rng(index)
+        picture = rng.integers(0, 256, (self.size, self.size, 3)).astype(np.uint8)
+        halves = np.where(np.arange(self.size) < self.size // 2, 1, 2).astype(np.uint8)
+        return ul.Example(picture, {"part": [np.tile(halves, (self.size, 1))]}, f"noise {index}")
+
+
+class Looked(NamedTuple):
+    layers: int
+    layer: str  # the last that has a grid and is reached
+    grid: tuple[int, int]
+    layout: str
+
+
+def looked_at(network, part="") -> Looked:
+    """List, record at three depths, dissect at a part's last layer with a grid: nothing but the name changes."""
+    net = ul.classifier(
+        network.model, image_size=network.size, mean=(0.5,) * 3, std=(0.25,) * 3, name=network.name, classes=None
+    )
+    infos = net.layers()
+    reached = [info for info in infos if info.units is not None]
+    chosen = [reached[0], reached[len(reached) // 2], reached[-1]]
+    names = [name_of(info) for info in chosen]
+    with torch.inference_mode(), ul.record(network.model, names) as recording:
+        network.model(zoo["pictures"](network, 2))
+    assert [tuple(recording[name].shape[1:]) for name in names] == [info.shape for info in chosen], network.name
+    last = [info for info in reached if info.grid is not None and info.name.startswith(part)][-1]
+    layer = name_of(last)
+    d = ul.dissect(net, layer, Few(network.size), quantile=0.25, batch_size=3, exemplars=0, evidence=False)
+    assert (d.info["layers"][layer]["units"], d.info["layers"][layer]["grid"]) == (last.units, list(last.grid))
+    assert len(d.table()) == last.units
+    assert not d.table()["nonfinite"].any()
+    assert d.table()["silent"].mean() < 0.5, (network.name, layer)
+    return Looked(len(infos), layer, last.grid, last.layout)
+
+
+def name_of(info) -> str:
+    """The first call, which the list describes."""
+    name, _, item = info.name.partition(":")
+    return info.name if info.calls == 1 else f"{name}[0]{item and ':'}{item}"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*tokens, in front")
+def test_every_torchvision_classifier_is_looked_at_and_replayed(capsys):
+    """One walk for both: building the networks takes longer than looking at them."""
+    rows, ends, looked, failed = [], [], {}, {}
+    for network in zoo["walk"]():
+        flags = [module.training for module in network.model.modules()]
+        try:
+            looked[network.name] = looked_at(network)
+        except (ul.UnitlensError, AssertionError) as error:
+            failed[network.name] = str(error)
+        both = replay["both_ends"](network)
+        rows.append(replay["row"](network.name, both))
+        ends += both
+        with capsys.disabled():
+            print(rows[-1], looked.get(network.name) or failed[network.name], flush=True)  # noqa: T201
+        assert flags == [module.training for module in network.model.modules()]
+        del network
+    assert len(rows) == len(zoo["names"]()) >= 80
+    assert failed.keys() == EXCEPTIONS.keys(), failed
+    replay["check"](rows, ends)
+
+
+@pytest.mark.slow
+def test_every_segmentation_and_detection_network_is_looked_at():
+    """Of detection networks the backbone, whose maps are of the whole picture; boxes are not."""
+    from torchvision.models import detection, list_models
+
+    with_boxes, failed = list_models(module=detection), {}
+    for network in zoo["walk"](zoo["dense_names"]()):
+        try:
+            looked = looked_at(network, "backbone" if network.name in with_boxes else "")
+        except (ul.UnitlensError, AssertionError) as error:
+            failed[network.name] = str(error)
+        else:
+            assert looked.layout == "channels_first", network.name
+    assert failed.keys() == EXCEPTIONS.keys(), failed
+    assert len(zoo["dense_names"]()) >= 18
+
+
+@pytest.mark.parametrize(
+    ("spec", "what"),
+    [
+        ("r3d_18", "r3d_18 of torchvision is left out, as it looks at video: "),
+        ("torchvision.models.video:swin3d_t", "swin3d_t of torchvision is left out, as it looks at video: "),
+        ("raft_small", "raft_small of torchvision is left out, as it compares two pictures: "),
+        (
+            "torchvision.models.quantization:resnet18",
+            "quantized_resnet18 of torchvision is left out, as it computes in whole numbers: ",
+        ),
+    ],
+)
+def test_what_is_left_out_is_said(spec, what):
+    with pytest.raises(ul.UnitlensError, match=f"^{what}unitlens shows a network single pictures, in floating-point"):
+        ul.load(spec, weights="none")
+
+
+def test_every_network_of_torchvision_is_looked_at_or_left_out():
+    from torchvision import models
+
+    from unitlens.models.torchvision import other_names, zoo_names
+
+    assert {*zoo_names(), *other_names()} == set(models.list_models())
+    assert {*zoo["names"](), *zoo["dense_names"]()} == set(zoo_names())
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "layer"),
+    [
+        ("lraspp_mobilenet_v3_large", "", "classifier"),
+        ("fasterrcnn_mobilenet_v3_large_320_fpn", "backbone", "backbone:1"),
+    ],
+)
+def test_a_segmentation_and_a_detection_network_are_looked_at(name, part, layer):
+    assert looked_at(zoo["build"](name), part).layer == layer
+
+
+@pytest.mark.parametrize(
+    ("name", "layout"), [("shufflenet_v2_x0_5", "channels_first"), ("vit_b_32", "tokens"), ("swin_t", "channels_first")]
+)
+@pytest.mark.filterwarnings("ignore:.*tokens, in front")
+def test_networks_of_three_kinds_are_looked_at_by_their_name_alone(name, layout):
+    looked = looked_at(zoo["build"](name))
+    assert looked.layout == layout
+    assert looked.grid == (2, 2)

@@ -1,0 +1,78 @@
+import re
+
+import pytest
+
+import unitlens as ul
+from tests.compared import three_runs
+from unitlens.comparison import columns as compare_columns
+from unitlens.comparison.comparing import compare
+from unitlens.drawing.emergence import panels
+
+
+@pytest.fixture(scope="module")
+def three():
+    return three_runs()
+
+
+@pytest.fixture(scope="module")
+def comparison(three):
+    return compare(*three, names=["a", "b", "noise"])
+
+
+def test_page_holds_everything_and_asks_for_nothing(comparison, tmp_path):
+    page = ul.report(tmp_path / "out", comparison).read_text()
+    assert not re.search(r"https?://|<script|@import|url\(", page)
+    assert "default-src &#39;none&#39;" in page
+    for said in ("Emergence", "Gained and lost", "Matched units", "<svg", "top", "noise"):
+        assert said in page
+    assert "nan" not in re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL).lower()
+
+
+def test_names_on_the_page_are_text(three):
+    from unitlens.pages.comparison import render_comparison
+
+    comparison = compare(*three[:2], names=["<b>loud</b>", "a&b"])
+    page = render_comparison(comparison, comparison.table(), comparison.concepts())
+    assert "<b>loud</b>" not in page
+    assert "&lt;b&gt;loud&lt;/b&gt;" in page
+
+
+def test_chart_places(comparison):
+    panel = panels(comparison.table().query("category != 'all'"))[1]
+    zero, one = panel.ticks[0][0], panel.ticks[1][0]
+    line = next(line for line in panel.lines if line.category == "object")
+    value = comparison.table().query("entry == 'a' and category == 'object'")["detectors"].item()
+    assert line.points[0].y == pytest.approx(zero + value * (one - zero) / float(panel.ticks[1][1]))
+    assert all(point.high <= point.y <= point.low for line in panel.lines for point in line.points)
+
+
+def test_figure_has_a_line_a_category(comparison):
+    figure = comparison.show()
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["unique concepts", "detectors"]
+    assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_files_are_not_replaced_silently(comparison, tmp_path):
+    comparison.save(tmp_path)
+    with pytest.raises(ul.UnitlensError, match=r"holds a comparison already \(compare\.csv\): choose another --out"):
+        comparison.save(tmp_path)
+    comparison.save(tmp_path, overwrite=True)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ul.UnitlensError, match=r"could not be made: .*; choose another --out\.$"):
+        comparison.save(tmp_path / "file" / "out")
+
+
+def test_command(shell, three, tmp_path):
+    import pandas as pd
+
+    for name, run in zip("ab", three, strict=False):
+        run.save(tmp_path / name)
+    said = shell("compare", "a", "b", "--name", "first", "--name", "second", "--out", "side")
+    assert said.code == 0, said.err
+    assert said.out.splitlines()[0].startswith("first: 3 of 4 units are detectors (")
+    assert "against first" in said.out.splitlines()[1]
+    assert said.out.splitlines()[2] == "wrote side/: compare.html to look at, compare.csv to compute with"
+    table = pd.read_csv(tmp_path / "side" / "compare.csv")
+    assert list(table.columns) == list(compare_columns.COLUMNS)
+    assert shell("compare", "a", "b", "--out", "side").code == 2
+    assert shell("compare", "a", "nowhere").err.startswith("unitlens: nowhere holds no run")

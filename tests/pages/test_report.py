@@ -1,0 +1,360 @@
+import html
+import io
+import json
+import re
+import runpy
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from unitlens.pages.cards import VERDICTS, concept_id, number, percent, unit_id
+from unitlens.pages.concepts import concept_shares
+from unitlens.pages.rendering import render_report
+
+made_up_run = runpy.run_path(str(Path(__file__).parents[1] / "reporting.py"))["made_up_run"]
+EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&{{ 7 * 7 }}</style>-->"
+
+
+class Page(HTMLParser):
+    """The elements of a page, and its text without style and script."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.words, self.inside = [], [], []
+        self.feed(text)
+        self.text = re.sub(r"\s+", " ", " ".join(self.words))
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        self.inside = [tag] if tag in ("script", "style") else []
+
+    def handle_endtag(self, tag):
+        self.inside = []
+
+    def handle_data(self, data):
+        if not self.inside:
+            self.words.append(data)
+
+    def all(self, tag, **wanted):
+        return [own for name, own in self.elements if name == tag and wanted.items() <= own.items()]
+
+    def cards(self):
+        return [own for own in self.all("li") if (own.get("class") or "").startswith("card ")]
+
+
+@pytest.fixture(scope="module")
+def run():
+    return made_up_run(96)
+
+
+@pytest.fixture(scope="module")
+def page(run):
+    return Page(render_report(**run))
+
+
+def test_several_layers_have_their_emergence_drawn(dissection):
+    from unitlens.drawing.emergence import from_layer_to_layer, panels
+
+    table = dissection.table()
+    drawn = from_layer_to_layer(table).set_index(["entry", "category"])
+    for (layer, category), row in drawn.iterrows():
+        own = table[(table["layer"] == layer) & (table["category"] == category) & table["detector"]]
+        assert (row["detectors"], row["unique_concepts"]) == (len(own), own["concept"].nunique())
+    assert [panel.title for panel in panels(drawn.reset_index())] == ["unique concepts", "detectors"]
+
+
+def test_the_page_of_several_layers_alone_draws_their_emergence():
+    one, two = (render_report(**made_up_run(20, layers=layers)) for layers in (("layer4",), ("layer3", "layer4")))
+    assert 'id="emergence"' not in one
+    drawn = two[two.index('id="emergence"') :].split("</section>")[0]
+    assert "layer3: " in drawn
+    assert "nan" not in drawn
+
+
+def test_the_header_says_what_was_dissected_and_how(run, page):
+    units = run["units"]
+    assert "What the 96 units of layer4 look for" in page.text
+    assert "torchvision.models:resnet18 was shown 233 pictures from photos/street" in page.text
+    assert "in which 22 concepts are marked" in page.text
+    assert "highest 1 % of all positions on a 56 \N{MULTIPLICATION SIGN} 56 grid" in page.text
+    detectors = units[units.detector]
+    unique = len(set(zip(detectors.category, detectors.concept, strict=True)))
+    assert f"detectors {len(detectors)}" in page.text
+    assert f"unique concepts {unique}" in page.text
+    assert f"silent {units.silent.sum()} " in page.text
+    assert f"nonfinite {units.nonfinite.sum()} " in page.text
+    assert run["info"]["warnings"][0] in page.text
+    assert "street/broken.jpg the file ends too early" in page.text
+    assert run["info"]["command"] in page.text
+
+
+def test_every_setting_stands_in_the_page(run, page):
+    for value in ("5c10" * 16, "0.485, 0.456, 0.406", "fdr", "2.9.0", "12.25", "bilinear"):
+        assert value in page.text
+
+
+def test_every_unit_has_a_card_with_its_numbers(run, page):
+    cards = {own["id"]: own for own in page.cards()}
+    assert len(cards) == 96
+    for row in run["units"].to_dict("records"):
+        card = cards[unit_id(row["layer"], row["unit"])]
+        assert card["data-verdict"] == row["verdict"]
+        if row["verdict"] in ("silent", "nonfinite"):
+            assert card["data-concept"] == card["data-iou"] == ""
+            continue
+        assert float(card["data-iou"]) == row["iou"]
+        assert float(card["data-chance"]) == row["chance_iou"]
+        assert f"{row['iou']:.3f}" in page.text
+        assert f"runner-up {row['second_concept']} {row['second_iou']:.3f}" in page.text
+        assert f"threshold {number(row['threshold'])}" in page.text
+
+
+def test_cards_come_by_falling_iou_and_the_unlabelled_last(page):
+    values = [float(card["data-iou"] or -1) for card in page.cards()]
+    assert values == sorted(values, reverse=True)
+    assert values[-1] == -1
+
+
+def test_chance_and_interval_are_drawn_beside_every_iou(run, page):
+    labelled = run["units"].concept.notna().sum()
+    scales = [own for own in page.all("span") if own.get("class") == "scale"]
+    assert len(scales) == labelled
+    for scale in scales:
+        places = dict(part.split(":") for part in scale["style"].split(";"))
+        assert set(places) == {"--v", "--l", "--h", "--n", "--o"}
+        assert all(0 <= float(place) <= 100 for place in places.values())
+        assert re.match(
+            r"IoU 0\.\d{3}, 95 % interval 0\.\d{3} to 0\.\d{3}, chance 0\.\d{3}, held out 0", scale["aria-label"]
+        )
+
+
+def test_exemplars_have_alternative_text_and_stand_in_the_file_once(run, page):
+    strips = [own for own in page.all("img") if own.get("src")]
+    assert len(strips) == 96
+    by_unit = run["exemplars"].groupby("unit").picture.apply(list)
+    for strip in strips:
+        unit = int(re.search(r"unit (\d+) of layer4", strip["alt"])[1])
+        assert strip["alt"].endswith(": " + ", ".join(by_unit[unit]))
+        assert strip["src"].startswith("data:image/jpeg;base64,/9j/")
+
+
+def test_the_bars_count_detectors_and_others(run, page):
+    units = run["units"]
+    bars = {own["data-concept"]: own for own in page.all("a") if own.get("class") == "bar"}
+    detectors = Counter(map(concept_id, *zip(*units[units.detector][["category", "concept"]].values, strict=True)))
+    labelled = units[units.above_min_iou & ~units.detector]
+    others = Counter(map(concept_id, *zip(*labelled[["category", "concept"]].values, strict=True)))
+    assert set(bars) == set(detectors) | set(others)
+    for key, bar in bars.items():
+        assert bar["style"] == f"--d:{detectors[key]};--o:{others[key]}"
+
+
+def test_every_label_has_a_section_with_its_units_and_pictures(run, page):
+    units = run["units"][run["units"].concept.notna()]
+    sections = [own for own in page.all("details") if own.get("id")]
+    labels = {concept_id(*key) for key in units[["category", "concept"]].itertuples(index=False)}
+    assert {own["id"] for own in sections} - {"settings"} == labels
+    assert "Pictures that excite them" in page.text
+    tiles = [own for own in page.all("img") if own.get("data-from")]
+    assert tiles
+    assert all(0 <= int(tile["data-rank"]) < 8 for tile in tiles)
+
+
+def test_links_lead_somewhere_and_ids_are_unique(page):
+    ids = Counter(own["id"] for _, own in page.elements if own.get("id"))
+    assert ids.most_common(1)[0][1] == 1
+    targets = {own["href"] for own in page.all("a") if own.get("href")}
+    assert targets
+    assert {target[1:] for target in targets} <= set(ids)
+
+
+def test_silent_and_nonfinite_units_are_listed(run, page):
+    for kind, title in (("silent", "Silent units"), ("nonfinite", "Nonfinite units")):
+        own = run["units"][run["units"][kind]]
+        assert f"{title} {len(own)}" in page.text
+        links = " ".join(str(unit) for unit in own.unit)
+        assert links in page.text
+
+
+def test_a_concept_too_large_for_a_mask_is_said_to_be(page):
+    assert (
+        "road object, 36 % of all positions: no unit\N{RIGHT SINGLE QUOTATION MARK}s IoU with it can pass 0.028"
+        in page.text
+    )
+
+
+def test_shares_and_ceilings_by_hand():
+    info = {
+        "data": {
+            "pictures": 10,
+            "concepts": [
+                {"category": "object", "name": "red", "pictures": 5, "positions": 800},
+                {"category": "color", "name": "red", "pictures": 1, "positions": 8},
+                {"category": "object", "name": "tree", "pictures": 2, "positions": 0},
+            ],
+        },
+        "settings": {"quantile": 0.02, "grid": [10, 20]},
+        "layers": {"layer4": {"grid": [7, 7]}},
+    }
+    assert concept_shares(info) == [
+        ("object/red", "object", 0.4, 0.02 / 0.4),
+        ("color/red", "color", 0.004, None),
+        ("tree", "object", 0.0, None),
+    ]
+    info["layers"]["layer4"]["grid"] = None  # then a picture is a position
+    assert [share.share for share in concept_shares(info)] == [0.5, 0.1, 0.2]
+
+
+def test_names_are_text_whatever_they_hold():
+    run = made_up_run(12)
+    units, exemplars, info = run["units"], run["exemplars"], run["info"]
+    units["concept"] = units.concept.where(units.concept.isna(), EVIL)
+    units["category"] = units.category.where(units.category.isna(), "object" + EVIL)
+    units["second_concept"] = EVIL
+    units["label_set"] = json.dumps([EVIL, "tree" + EVIL])
+    units["layer"] = exemplars["layer"] = EVIL
+    exemplars["picture"] = EVIL + exemplars.picture
+    info["layers"] = {EVIL: info["layers"]["layer4"]}
+    info["settings"]["layers"] = [EVIL]
+    info["settings"][EVIL] = {EVIL: [EVIL]}
+    info["network"] |= {"name": EVIL, "weights": EVIL, "classes": [EVIL]}
+    info["command"] = info["data"]["source"] = EVIL
+    info["warnings"] = [EVIL]
+    info["data"]["skipped"] = [{"picture": EVIL, "reason": EVIL}]
+    info["data"]["concepts"][0] |= {"name": EVIL, "category": EVIL}
+    run["strips"] = {(EVIL, unit): strip for (_, unit), strip in run["strips"].items()}
+    text = render_report(**run)
+    page = Page(text)
+    assert [own for name, own in page.elements if name == "script"] == [{}, {}]
+    assert not [own for _, own in page.elements if any(name.startswith("on") for name in own)]
+    assert len(page.all("style")) == 1
+    assert "alert(1)</" not in text
+    assert html.escape(EVIL, quote=False) in html.escape(page.text, quote=False)
+    assert "49" not in page.text.split(EVIL)[1][:3]
+    assert len(page.cards()) == 12
+    assert all(card["data-layer"] == EVIL for card in page.cards())
+
+
+def test_nothing_is_asked_of_the_network(run):
+    text = render_report(**run)
+    page = Page(text)
+    for _, own in page.elements:
+        for name in ("src", "href", "action", "srcset", "poster"):
+            assert (own.get(name) or "#").startswith(("#", "data:image/"))
+    assert "@import" not in text
+    assert "url(" not in text
+    assert "http://" not in text
+    assert "https://" not in text
+    (policy,) = [own["content"] for own in page.all("meta") if own.get("http-equiv")]
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    assert policy.count("'sha256-") == 2
+
+
+def test_a_page_read_back_from_csv_is_the_same_page(run):
+    def through_csv(table):
+        return pd.read_csv(io.StringIO(table.to_csv(index=False)))
+
+    again = run | {"units": through_csv(run["units"]), "exemplars": through_csv(run["exemplars"])}
+    assert render_report(**again) == render_report(**run)
+
+
+@pytest.mark.parametrize("lacking", ["missing", "empty"])
+def test_without_evidence_the_page_does_not_speak_of_chance(lacking):
+    run = made_up_run(40, evidence=False)
+    if lacking == "empty":
+        for name in ("iou_low", "iou_high", "heldout_iou", "chance_iou", "q_value", "label_set"):
+            run["units"][name] = np.nan
+        run["units"]["verdict"] = np.where(run["units"].above_min_iou, "detector", "weak")
+        run["units"]["activated_pixels"] = run["units"].activated_pixels.astype("Int64")
+    page = Page(render_report(**run))
+    assert "chance was not tested" in page.text
+    assert {card["data-verdict"] for card in page.cards()} == {"above", "below", "silent", "nonfinite"}
+    assert not [own for own in page.all("i") if own.get("class") in ("w", "c", "o")]
+    assert not page.all("option", value="q")
+
+
+def test_without_exemplars_or_strips_the_cards_still_stand():
+    run = made_up_run(10)
+    bare = run | {"exemplars": pd.DataFrame(), "strips": {}}
+    page = Page(render_report(**bare))
+    assert len(page.cards()) == 10
+    assert not page.all("img")
+    assert len(Page(render_report(**run | {"strips": {}})).all("ol", **{"class": "names"})) == 10
+    some = dict(list(run["strips"].items())[:3])
+    assert len([own for own in Page(render_report(**run | {"strips": some})).all("img") if own.get("src")]) == 3
+
+
+def test_a_run_without_units_concepts_or_detectors_has_a_page():
+    run = made_up_run(30)
+    run["units"][["detector", "above_min_iou"]] = False
+    assert "No unit matches any concept with an IoU above 0.04." in Page(render_report(**run)).text
+    run["units"][["concept", "category", "iou"]] = None
+    run["info"]["data"]["concepts"] = []
+    assert "0 concepts are marked" in Page(render_report(**run)).text
+    none = run | {"units": run["units"].iloc[:0], "strips": {}, "exemplars": pd.DataFrame()}
+    none["info"]["layers"] = {}
+    assert "The run has no units." in Page(render_report(**none)).text
+
+
+def test_optional_parts_of_run_json_may_be_none():
+    run = made_up_run(3)
+    run["info"] |= {"command": None, "warnings": []}
+    run["info"]["network"] |= {"weights": None, "classes": None}
+    run["info"]["settings"] |= {"preset": None, "grid": None}
+    run["info"]["layers"]["layer4"]["grid"] = None
+    page = Page(render_report(**run))
+    assert "The layer has no grid and is judged picture by picture." in page.text
+    assert "weights as given" in page.text
+
+
+def test_several_layers_are_compared_and_told_apart():
+    layers = ("layer2", "layer3[1].conv", "lstm:0")
+    run = made_up_run(20, layers)
+    page = Page(render_report(**run))
+    assert "What 60 units of 3 layers look for" in page.text
+    for layer in layers:
+        own = run["units"][run["units"].layer == layer]
+        assert f"{layer} 20 {own.detector.sum()} " in page.text
+    assert page.all("select", id="layer")
+    assert len({card["id"] for card in page.cards()}) == 60
+
+
+def test_links_to_units_are_one_to_one_and_need_no_escaping():
+    layers = ["layer4", "layer4[0]", "layer4:0", "layer4.0", "a b", "a~20b", "a%20b", "a_b", "ü", "<&'\">", "x-1"]
+    ids = {unit_id(layer, unit) for layer in layers for unit in (0, 1, 11)}
+    assert len(ids) == 3 * len(layers)
+    assert all(re.fullmatch(r"[\w.~-]+", own, re.ASCII) for own in ids)
+    assert unit_id("layer4", 17) == "unit-layer4-17"
+    assert concept_id("a/b", "c") != concept_id("a", "b/c")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "-"), (3.0, "3"), (12345.0, "12,345"), (0.12345, "0.123"), (12345.6, "12300"), (1e-9, "1e-09")],
+)
+def test_numbers_are_short_and_whole_ones_full(value, text):
+    assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(None, "-"), (1.0, "100 %"), (0.3567, "36 %"), (0.0, "0 %"), (0.005, "0.5 %")]
+)
+def test_percentages(share, text):
+    assert percent(share).replace("\N{NO-BREAK SPACE}", " ") == text
+
+
+def test_every_verdict_is_explained(page):
+    for name in {card["data-verdict"] for card in page.cards()}:
+        assert VERDICTS[name] in page.text
+
+
+def test_two_thousand_units_stay_within_forty_megabytes():
+    run = made_up_run(2000)
+    run["exemplars"]["picture"] = "a/rather/long/folder/name/" + run["exemplars"].picture
+    assert len({len(strip) for strip in run["strips"].values()}) > 10  # strips as different as real ones
+    size = len(render_report(**run).encode())
+    assert 20_000_000 < size < 40_000_000

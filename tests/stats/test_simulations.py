@@ -1,0 +1,100 @@
+"""Small versions of benchmarks/evidence.py, whose figures are in docs/evidence.md."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+import evidence_planted as planted
+import evidence_scenes as scenes
+from evidence_tables import FOLDS, by_fold
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(planted, "SIDE", 14)
+    monkeypatch.setattr(planted, "COARSE", 5)
+
+
+def test_intervals_cover_about_as_often_as_they_say():
+    found = planted.coverage(5, pictures=300, population=3000)
+    assert 0.85 <= found["all pairs"] <= 0.99  # 100 intervals, of which those of one sample are not independent
+
+
+def test_intervals_that_were_half_as_wide_would_not_pass(monkeypatch):
+    from unitlens.stats.evidence import iou_interval
+
+    def half(value, *given):
+        low, high = iou_interval(value, *given)
+        return (low + value) / 2, (high + value) / 2
+
+    monkeypatch.setattr("unitlens.stats.evidence.iou_interval", half)
+    assert planted.coverage(5, pictures=300, population=3000)["all pairs"] < 0.8
+
+
+def test_among_null_units_hardly_any_is_called_and_planted_ones_are_found():
+    assert planted.false_discoveries(4, planted=0.0, pictures=300, units=40)["share of null units called"] <= 0.01
+    mixed = planted.false_discoveries(4, planted=0.5, by=1.5, pictures=300, units=40)
+    assert mixed["false discovery rate"] <= 0.08
+    assert mixed["share of the others found"] > 0.3
+
+
+def test_held_out_iou_is_that_of_fresh_pictures_and_the_plain_one_flatters():
+    found = planted.heldout(4, pictures=300, fresh=1000)
+    for kind in ("null units", "planted units"):
+        error = max(found[f"{kind}: its simulation error"], 5e-4)
+        assert abs(found[f"{kind}: held-out IoU too high by"]) < 4 * error
+    assert found["null units: plain IoU too high by"] > 1e-3
+
+
+def test_units_of_the_world_are_planted_as_strongly_as_asked():
+    drawn = planted.world(50, torch.tensor([0.0, 3.0]), seed=0)
+    there = [drawn.labels == concept for concept in (1, 2)]
+    raised = [drawn.maps[:, unit][there[unit]].mean() - drawn.maps[:, unit][~there[unit]].mean() for unit in (0, 1)]
+    assert abs(raised[0]) < 1
+    assert raised[1] > 2
+    assert torch.isfinite(drawn.maps).all()
+
+
+def seen(pictures=120, units=30, strength=2.0):
+    """The planted world as the other simulation takes it."""
+    drawn = planted.world(pictures, torch.full((units,), strength), seed=1)
+    active = np.nonzero((drawn.maps > planted.thresholds(drawn.maps)[:, None]).transpose(0, 1).numpy())
+    return drawn, scenes.Seen.of(active, drawn.labels[:, None].numpy(), planted.CONCEPTS)
+
+
+def test_samples_of_what_was_seen_are_counted_as_they_are():
+    drawn, population = seen()
+    masks = drawn.maps > planted.thresholds(drawn.maps)[:, None]
+    rng = np.random.default_rng(0)
+    labels, folds = rng.integers(0, 120, 50), rng.integers(0, FOLDS, 50)
+    maps = rng.integers(0, 120, (30, 50))
+    given = torch.stack([masks[maps[unit], unit] for unit in range(30)], 1)
+    expected = by_fold(planted.tables(given, drawn.labels[labels]), folds)
+    for found, own in zip(population.counts(maps, labels, folds), expected, strict=True):
+        assert np.array_equal(found, own)
+    for found, own in zip(population.counts(maps, labels), expected, strict=True):
+        assert np.array_equal(found[0], own.sum(0))
+
+
+def test_units_with_maps_of_other_pictures_are_not_called_and_others_are():
+    _, population = seen(pictures=300)
+    found = population.false_discoveries(3, real=0.5, pictures=150)
+    assert found["false discovery rate"] <= 0.08
+    assert found["share of the others found"] > 0.5
+
+
+def test_held_out_iou_of_what_was_seen_is_that_of_its_other_pictures():
+    _, population = seen(pictures=400)
+    found = population.heldout(4, pictures=150)
+    assert abs(found["maps of other pictures: held-out IoU too high by"]) < 3e-3
+    assert found["maps of other pictures: plain IoU too high by"] > 5e-3
+
+
+def test_intervals_of_what_was_seen_cover():
+    _, population = seen(pictures=400)
+    found = population.coverage(3, pictures=200)
+    assert 0.8 <= found["best concept, 30 pairs (30)"] <= 1

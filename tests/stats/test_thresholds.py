@@ -1,0 +1,74 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests import naive
+from unitlens.errors import UnitlensError
+from unitlens.stats.masks import Active
+from unitlens.stats.thresholds import kth_largest, tally, threshold_rank
+
+VALUES = st.lists(st.floats(-(2.0**120), 2.0**120, width=32), min_size=2, max_size=60)
+
+
+def scan_of(rows):
+    """A stream over units x values, in two pieces."""
+
+    def scan(level):
+        for first, last in ((0, rows.shape[1] // 2), (rows.shape[1] // 2, rows.shape[1])):
+            part = rows[:, first:last]
+            unit, place = torch.nonzero(part > level[:, None], as_tuple=True)
+            yield Active(unit, torch.zeros_like(unit), place, part[unit, place])
+
+    return scan
+
+
+@given(values=VALUES, rank=st.integers(0, 30), guess=st.floats(-(2.0**120), 2.0**120, width=32))
+@settings(max_examples=200, deadline=None)
+def test_the_kth_largest_is_that_of_a_sort_whatever_is_guessed(values, rank, guess):
+    rank = min(rank, len(values) - 1)
+    rows = torch.tensor([values, values[::-1]], dtype=torch.float32)
+    guesses = [torch.tensor([guess, -guess])]
+    found = kth_largest(scan_of(rows), rank, guesses, rows.amin(1))
+    expected = torch.sort(rows, dim=1, descending=True).values[:, rank]
+    assert torch.equal(found + 0.0, expected + 0.0)
+
+
+def test_equal_values_denormals_and_both_zeros():
+    rows = torch.tensor([[0.0, -0.0, 0.0, 0.0], [1e-42, -1e-42, 1e-45, 0.0], [3.0, 3.0, 3.0, 3.0]])
+    for rank in range(4):
+        found = kth_largest(scan_of(rows), rank, [torch.zeros(3)], rows.amin(1))
+        assert torch.equal(found, torch.sort(rows, dim=1, descending=True).values[:, rank])
+
+
+@given(quantile=st.decimals("0.001", "0.999", places=3), positions=st.integers(1, 10**7))
+def test_the_rank_is_floor_of_the_decimal_product(quantile, positions):
+    if quantile * positions < 1:
+        with pytest.raises(UnitlensError, match="fewer than the 1 / "):
+            threshold_rank(float(quantile), positions)
+    else:
+        assert threshold_rank(float(quantile), positions) == int(quantile * positions)
+
+
+@pytest.mark.parametrize("quantile", [0, 1, -0.1, 1.5])
+def test_a_quantile_is_a_share(quantile):
+    with pytest.raises(UnitlensError, match="must lie between 0 and 1"):
+        threshold_rank(quantile, 1000)
+
+
+def test_the_naive_threshold_leaves_at_most_k_values_above():
+    values = [5, 4, 4, 3, 3, 3, 2, 1, 0, 0]
+    level = naive.threshold(values, 0.3)
+    assert level == 3
+    assert sum(value > level for value in values) == 3
+
+
+def test_tally_counts_every_plane_of_every_position():
+    labels = torch.tensor([[[0, 1, 2], [3, 3, 0]], [[1, 1, 1], [0, 0, 3]]], dtype=torch.int16)
+    active = Active(torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1]), torch.tensor([1, 2, 0]), torch.ones(3))
+    counts = torch.zeros(2, 2, 4, dtype=torch.int64)
+    tally(counts, active, torch.tensor([0, 1, 1]), labels)
+    expected = torch.zeros(2, 2, 4, dtype=torch.int64)
+    for unit, part, column in [(0, 0, 1), (0, 0, 3), (0, 1, 1), (0, 1, 3), (1, 1, 1), (1, 1, 0)]:
+        expected[unit, part, column] += 1
+    assert torch.equal(counts, expected)

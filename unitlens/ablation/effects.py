@@ -1,0 +1,211 @@
+"""What units do to predictions: every unit alone, or a set of them, on every picture."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from unitlens.ablation.experiment import Experiment
+from unitlens.ablation.holding import Holding, Value, unit_axis
+from unitlens.ablation.interventions import whole_numbers
+from unitlens.ablation.outcomes import DEFAULT_MEASURES, Outcome
+from unitlens.ablation.result import Effects, Ranking
+from unitlens.ablation.table import Units
+from unitlens.ablation.tallies import Folds
+from unitlens.data.concepts import Data
+from unitlens.dissection.forward import Reading
+from unitlens.errors import UnitlensError
+from unitlens.models.hooks import record
+from unitlens.models.layers import shown
+from unitlens.models.network import Network, evaluating
+
+Chosen = int | Sequence[int] | Tensor
+"""Units, as they are given."""
+
+
+def importance(
+    net: Network | nn.Module,
+    layer: str,
+    data: Data | str | Path,
+    *,
+    value: Value = 0.0,
+    scale: float | None = None,
+    where: Tensor | None = None,
+    measures: Iterable[str | Outcome] = DEFAULT_MEASURES,
+    limit: int | None = None,
+    batch_size: int = 32,
+    workers: int = 0,
+    seed: int = 0,
+    strict: bool = False,
+    progress: bool = False,
+) -> Effects:
+    """Measure what every unit of a layer does to every class: each is held alone, on all pictures.
+
+    Every picture goes through the network once; what lies behind the layer is replayed for each unit, and memory does
+    not grow with the number of pictures.
+
+    Parameters
+    ----------
+    net : Network or torch.nn.Module
+        See `unitlens.load` and `unitlens.classifier`. It returns scores of classes.
+    layer : str
+        Its name.
+    data : Data, str or Path
+        Pictures with classes; a string is what ``--data`` takes.
+    value : float, Tensor, "mean" or "resample"
+        What units are held at: see `unitlens.ablation.holding.Holding`. "mean" takes a further pass over the pictures.
+    scale : float, optional
+        In place of a value: what units are multiplied by.
+    where : Tensor of bool, (h, w), optional
+        The positions of the layer's grid where they are held; all, unless said otherwise.
+    measures : iterable of str or callable
+        Of each class: names of `unitlens.ablation.outcomes.MEASURES`, and functions of outputs (N, K) and own classes
+        (N,) that give one number a picture. For all classes together there are the accuracy, and those that are no
+        counts.
+    limit : int, optional
+        Only so many pictures from the start.
+    batch_size, workers : int
+        Pictures at a time; processes that decode them.
+    seed : int
+        Of what is drawn: the pictures to resample from.
+    strict : bool
+        Whether a picture that cannot be read is an error; else it is left out.
+    progress : bool
+        Whether progress is shown.
+
+    Returns
+    -------
+    Effects
+        A set for each unit.
+
+    Raises
+    ------
+    UnitlensError
+        If there is no such layer, the output does not depend on it, or no picture has a class.
+
+    Warns
+    -----
+    UnitlensWarning
+        If the network is in training mode, pictures are left out, or every unit takes a full pass of the network.
+    """
+    run = Experiment.of(net, layer, data, measures, Reading(batch_size, workers, limit, strict, show=progress), seed)
+    return run.effects(None, Holding(value, scale, where))
+
+
+def ablate(
+    net: Network | nn.Module,
+    layer: str | Mapping[str, Chosen],
+    units: Chosen | None = None,
+    data: Data | str | Path | None = None,
+    *,
+    keep: bool = False,
+    draws: int = 20,
+    value: Value = 0.0,
+    scale: float | None = None,
+    where: Tensor | None = None,
+    measures: Iterable[str | Outcome] = DEFAULT_MEASURES,
+    limit: int | None = None,
+    batch_size: int = 32,
+    workers: int = 0,
+    seed: int = 0,
+    strict: bool = False,
+    progress: bool = False,
+) -> Effects:
+    """Measure what a set of units does to every class, beside sets that are drawn: they are held together.
+
+    Parameters
+    ----------
+    net, data
+        As for `importance`.
+    layer : str or mapping of str to units
+        Its name; or the units of several layers, ``{"layer3": [1, 2], "layer4": [5]}``, and then ``data=``.
+    units : int, sequence or Tensor of int
+        Which. What `Effects.most_important` ranked on the even folds is measured on the odd ones, and the other way
+        around; what it ranked on all pictures is marked.
+    keep : bool
+        Hold all the others of the layer instead.
+    draws : int
+        Sets to compare with that are drawn at random, and as many matched in activation, each of as many units of each
+        layer (`Effects.random_sets`). Units are matched by their mean peak in up to 256 pictures, drawn at random.
+    value, scale, where, measures, limit, batch_size, workers, seed, strict, progress
+        As for `importance`.
+
+    Returns
+    -------
+    Effects
+        Of one set.
+
+    Raises
+    ------
+    UnitlensError
+        As for `importance`; if no unit is given, or one is out of range or given twice.
+
+    Examples
+    --------
+    >>> net = ul.load("bundled:scenes")  # doctest: +SKIP
+    >>> ul.ablate(net, "layer4", [3, 17], "bundled:scenes").random_sets()  # doctest: +SKIP
+    """
+    chosen = _by_layer(layer, units)
+    if data is None:
+        raise UnitlensError("No pictures were given: name them with data=, such as ul.ablate(net, {...}, data=data).")
+    reading = Reading(batch_size, workers, limit, strict, show=progress)
+    run = Experiment.of(net, tuple(chosen), data, measures, reading, seed)
+    held = tuple(chosen_units(own, name, unit_count(run.net, name), keep=keep) for name, own in chosen.items())
+    folds, ranked = measured_on(chosen.values())
+    return run.beside(held, Holding(value, scale, where), draws, folds=folds, ranked=ranked)
+
+
+def _by_layer(layer: str | Mapping[str, Chosen], units: Chosen | None) -> Mapping[str, Chosen]:
+    if isinstance(layer, Mapping):
+        if units is not None:
+            raise UnitlensError("The units of several layers are given with them: give the pictures as data=.")
+        if not layer:
+            raise UnitlensError("No layer is given: name at least one, such as {'layer4': [3, 17]}.")
+        return layer
+    if units is None:
+        raise UnitlensError(f"No units of {shown(layer)} are given, such as [3, 17].")
+    return {layer: units}
+
+
+def measured_on(chosen: Iterable[Chosen]) -> tuple[Folds, str | None]:
+    """Say which folds units are measured on, and on which they were ranked, if they were.
+
+    Units that were ranked on even or odd folds are measured on the others; where that leaves none, on all.
+    """
+    told = {str(units.folds) for units in chosen if isinstance(units, Ranking)}
+    ranked = (told.pop() if len(told) == 1 else "all") if told else None
+    folds: dict[str | None, Folds] = {"even": "odd", "odd": "even"}
+    return folds.get(ranked, "all"), ranked
+
+
+def chosen_units(units: Chosen, layer: str, count: int, *, keep: bool = False) -> Units:
+    """Check which units are meant, and with ``keep`` return all the others.
+
+    Raises
+    ------
+    UnitlensError
+        If none is given, one is no whole number, out of range or twice there, or nothing is left to keep or to hold.
+    """
+    given = whole_numbers(units)
+    outside = [unit for unit in given if not 0 <= unit < count]
+    if outside:
+        raise UnitlensError(f"{shown(layer)} has {count} units, 0 to {count - 1}; unit {outside[0]} is not among them.")
+    if len(set(given)) < len(given):
+        twice = next(unit for unit in given if given.count(unit) > 1)
+        raise UnitlensError(f"Unit {twice} of {shown(layer)} is given twice; give each once.")
+    if not given:
+        left = "nothing of the layer would be left" if keep else "nothing would change"
+        raise UnitlensError(f"No unit of {shown(layer)} is given, so that {left}; give at least one.")
+    if keep and len(given) == count:
+        raise UnitlensError(f"All {count} units of {shown(layer)} would be kept, so that nothing would change.")
+    return tuple(unit for unit in range(count) if unit not in set(given)) if keep else tuple(given)
+
+
+def unit_count(net: Network, layer: str) -> int:
+    """Return how many units a layer has; an empty picture is shown to the network for it."""
+    size = net.preprocessing.image_size
+    picture = net.prepare(torch.zeros(1, 3, *size, dtype=torch.uint8))
+    with evaluating(net.model), record(net.model, layer) as recording:
+        net.model(picture)
+    return int(recording[layer].shape[unit_axis(net, layer, recording[layer])])

@@ -1,0 +1,178 @@
+"""Sets of units that are drawn to set one beside: random ones of its size, and others that are about as active."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from unitlens.ablation.estimates import OVERALL, estimate, estimate_overall
+from unitlens.ablation.table import Held, Units
+from unitlens.ablation.tallies import Counted
+from unitlens.errors import UnitlensError
+from unitlens.stats.scores import Floats, share
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = {
+    "layer": "as in effects.csv",
+    "units": "as in effects.csv: the set that is compared",
+    "class": "as in effects.csv",
+    "measure": "as in effects.csv",
+    "kind": "random: sets of as many units, drawn at random; matched: of other units that are about as active",
+    "draws": "how many such sets",
+    "effect": "of the set, as in effects.csv",
+    "mean": "mean effect of the drawn sets, measured on the same pictures",
+    "low": "their 2.5 percentile",
+    "high": "their 97.5 percentile",
+    "below": "share of the drawn sets whose effect is below that of the set; one that is equal counts half",
+}
+"""Name and meaning of every column of ``effects.random_sets.csv``, in its order."""
+
+_NEAREST = 8
+"""A matched unit is drawn from so many of nearest activation."""
+
+Drawing = Callable[[Units, Floats, np.random.Generator], Units]
+
+
+def draw_sets(held: Held, activity: Sequence[Floats], draws: int, *, seed: int) -> dict[str, tuple[Held, ...]]:
+    """Draw sets to compare a set with.
+
+    Where it is more than half of a layer, what is drawn are the units that are left, and all others are held: so the
+    sets are the same whether units are said to be held or to be kept.
+
+    Parameters
+    ----------
+    held : tuple of tuple of int
+        The units of each layer.
+    activity : sequence of float64 arrays, (U,)
+        Of every unit of each layer, such as its mean peak.
+    draws : int
+        Sets of each kind.
+    seed : int
+
+    Returns
+    -------
+    dict of str to tuple
+        For each kind ("random", "matched") sets like ``held``; nothing where every unit of every layer is held.
+
+    Raises
+    ------
+    UnitlensError
+        If the number of draws is below 0.
+    """
+    if draws < 0:
+        raise UnitlensError(f"{draws} sets cannot be drawn: give the number of draws, or 0 for none.")
+    if draws == 0 or all(len(units) == len(own) for units, own in zip(held, activity, strict=True)):
+        return {}
+    rng = np.random.default_rng(seed)
+    kinds: dict[str, Drawing] = {"random": at_random, "matched": matched}
+    return {
+        kind: tuple(
+            tuple(_alike(units, own, draw, rng) for units, own in zip(held, activity, strict=True))
+            for _ in range(draws)
+        )
+        for kind, draw in kinds.items()
+    }
+
+
+def at_random(units: Units, activity: Floats, rng: np.random.Generator) -> Units:
+    """Draw as many units of a layer, each set of them with the same chance."""
+    return tuple(int(unit) for unit in rng.permutation(len(activity))[: len(units)])
+
+
+def matched(units: Units, activity: Floats, rng: np.random.Generator) -> Units:
+    """Draw for each unit another that is about as active: one of the 8 nearest that are in neither set.
+
+    Parameters
+    ----------
+    units : tuple of int
+    activity : float64 array, (U,)
+        Of every unit, such as its mean peak.
+    rng : numpy Generator
+
+    Returns
+    -------
+    tuple of int
+        As many, none of them among ``units``; fewer where too few are left.
+    """
+    free = np.ones(len(activity), dtype=bool)
+    free[list(units)] = False
+    found: list[int] = []
+    for unit in units:
+        others = np.flatnonzero(free)
+        if not len(others):
+            break
+        near = _nearest(others, np.abs(activity[others] - activity[unit]))
+        found.append(int(rng.choice(near)))
+        free[found[-1]] = False
+    return tuple(found)
+
+
+def random_set_rows(
+    layer: str, units: str, own: Counted, drawn: Mapping[str, Counted], names: Sequence[str], measures: Sequence[str]
+) -> "pd.DataFrame":
+    """Make the table of a set beside those drawn.
+
+    Parameters
+    ----------
+    layer, units : str
+        As they stand in effects.csv.
+    own : Counted
+        Of the one set.
+    drawn : mapping of str to Counted
+        For each kind, of the sets that were drawn.
+    names : sequence of str, K
+        Of the outputs.
+    measures : sequence of str
+        Of each class; for all classes together as in effects.csv.
+
+    Returns
+    -------
+    pandas.DataFrame
+        With the columns `COLUMNS`: a row a kind, measure and class with pictures.
+    """
+    import pandas as pd
+
+    seen = np.flatnonzero(own.pictures)
+    overall = ["accuracy", *(measure for measure in measures if measure in own.sums)]
+    rows: list[dict[str, Any]] = []
+    for kind, counted in drawn.items():
+        for measure in measures:
+            effect, others = (estimate(c, measure).columns(seen).effect for c in (own, counted))
+            for place, output in enumerate(seen.tolist()):
+                rows.append(_row(kind, names[output], measure, float(effect[0, place]), others[:, place]))
+        for measure in overall:
+            effect, others = (estimate_overall(c, measure).effect for c in (own, counted))
+            rows.append(_row(kind, OVERALL, measure, float(effect[0]), others))
+    return pd.DataFrame([{"layer": layer, "units": units, **row} for row in rows], columns=list(COLUMNS))
+
+
+def _row(kind: str, class_: str, measure: str, effect: float, drawn: Floats) -> dict[str, Any]:
+    """One row; draws without a value, such as the precision of what is never called, are left out."""
+    known = drawn[~np.isnan(drawn)]
+    low, mean, high = (
+        (float(np.quantile(known, 0.025)), float(known.mean()), float(np.quantile(known, 0.975)))
+        if len(known)
+        else (float("nan"),) * 3
+    )
+    below = float(share((known < effect).sum() + (known == effect).sum() / 2, len(known)))
+    return {
+        **{"class": class_, "measure": measure, "kind": kind, "draws": len(known), "effect": effect},
+        **{"mean": mean, "low": low, "high": high, "below": float("nan") if np.isnan(effect) else below},
+    }
+
+
+def _alike(units: Units, activity: Floats, draw: Drawing, rng: np.random.Generator) -> Units:
+    if 2 * len(units) <= len(activity):
+        return tuple(sorted(draw(units, activity, rng)))
+    return _others(draw(_others(units, len(activity)), activity, rng), len(activity))
+
+
+def _others(units: Units, count: int) -> Units:
+    return tuple(sorted(set(range(count)) - set(units)))
+
+
+def _nearest(others: npt.NDArray[np.int64], distance: Floats) -> npt.NDArray[np.int64]:
+    return others[np.argsort(distance, kind="stable")[:_NEAREST]]

@@ -1,0 +1,171 @@
+"""A network in two halves: the front, run once, and what lies behind it, run for every intervention."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, fx, nn
+
+from unitlens.ablation.replay.growth import Growth, grow
+from unitlens.ablation.replay.tracing import Split, Values, run
+from unitlens.errors import UnitlensError
+from unitlens.models.hooks import edit, record
+from unitlens.models.network import evaluating
+
+Change = Callable[[Tensor, range], Tensor]
+"""From what a layer returns in some rows of a replay, and those rows, to what it shall return."""
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class State(NamedTuple):
+    """What is known of some pictures when the front has run.
+
+    Attributes
+    ----------
+    activation : Tensor, (N, U, h, w) or (N, U)
+        What the layer returned.
+    rest : mapping
+        What else the tail needs: whatever else crosses the cut, or the pictures themselves for full passes.
+    output : Tensor, (N, ...)
+        The network's ordinary output.
+    later : mapping of str to Tensor
+        What further layers of the cut returned.
+    """
+
+    activation: Tensor
+    rest: Mapping[Any, Any]
+    output: Tensor
+    later: Mapping[str, Tensor] = _NOTHING
+
+
+@dataclass(frozen=True, repr=False)
+class Cut:
+    """A network, cut at the output of one layer, or of the first of several. Made by `cut_network`.
+
+    Attributes
+    ----------
+    model : nn.Module
+        The network itself; never changed.
+    layer : str
+        The layer.
+    later : tuple of str
+        Further layers to change something in, called after it.
+    reason : str
+        Why every intervention takes a full pass of the network, one sentence; empty where the tail is replayed.
+    split : Split or None
+        The two halves; None where every intervention takes a full pass.
+    growths : mapping
+        How each value grows with the number of pictures.
+    sizes : mapping
+        Bytes of each value, per picture.
+    """
+
+    model: nn.Module
+    layer: str
+    later: tuple[str, ...] = ()
+    reason: str = ""
+    split: Split | None = None
+    growths: Mapping[fx.Node, Growth] = field(default_factory=dict)
+    sizes: Mapping[fx.Node, int] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        how = self.reason or f"replays {len(self.split.tail) if self.split else 0} steps"
+        return f"<Cut at {self.layer}: {how}>"
+
+    @property
+    def replays(self) -> bool:
+        """Whether only the tail is run for an intervention."""
+        return self.split is not None
+
+    def front(self, pictures: Tensor) -> State:
+        """Run the network once, keeping what crosses the cut.
+
+        Parameters
+        ----------
+        pictures : Tensor, (N, 3, height, width)
+            As the network takes them.
+
+        Returns
+        -------
+        State
+            Its tensors are kept as they are by everything that is done with it.
+        """
+        with evaluating(self.model):
+            if self.split is None:
+                with record(self.model, [self.layer, *self.later]) as recording:
+                    output = self.model(pictures)
+                later = {layer: recording[layer] for layer in self.later}
+                return State(recording[self.layer], {"pictures": pictures}, output, later)
+            values: Values = {self.split.pictures: pictures}
+            run(self.split.front, values)
+            activation = values[self.split.before]
+            rest = {node: values[node] for node in self.split.crossing}
+            seen: dict[str, Tensor] = {}
+            notes = {layer: partial(_note, seen, layer) for layer in self.later}
+            return State(activation, rest, self._tail(self.split, rest, activation, notes), seen)
+
+    def back(self, state: State, activation: Tensor, changes: Mapping[str, Change] = _NOTHING) -> Tensor:
+        """Compute the output for other activations of the layer.
+
+        Parameters
+        ----------
+        state : State
+            Of N pictures, from `front`.
+        activation : Tensor, (V * N, U, ...)
+            V variants of ``state.activation``, one after the other, each of all N pictures.
+        changes : mapping of str to function, optional
+            For further layers of the cut, from what the layer returns in some of the V * N rows, and the range of these
+            rows, to what it shall return.
+
+        Returns
+        -------
+        Tensor, (V * N, ...)
+        """
+        count = len(state.activation)
+        if activation.shape[1:] != state.activation.shape[1:] or len(activation) % count:
+            raise UnitlensError(
+                f"The activation to replay has shape {tuple(activation.shape)}; it must be that of {self.layer}, "
+                f"{tuple(state.activation.shape)}, or a multiple of it along the first dimension."
+            )
+        with evaluating(self.model):
+            if self.split is None:
+                return _full_passes(self, state, activation, changes)
+            rest = state.rest
+            if len(activation) != count:
+                pictures = torch.arange(len(activation), device=activation.device) % count
+                rest = {node: grow(value, self.growths[node], pictures, count) for node, value in rest.items()}
+            return self._tail(self.split, rest, activation, changes)
+
+    def _tail(self, split: Split, rest: Mapping[Any, Any], activation: Tensor, changes: Mapping[str, Change]) -> Tensor:
+        values: Values = {**rest, split.place: activation}
+        rows, places = range(len(activation)), dict(zip(self.later, split.later, strict=True))
+        run(split.tail, values, {places[layer]: partial(_on, change, rows) for layer, change in changes.items()})
+        output: Tensor = values[split.output]
+        return output
+
+
+def _full_passes(cut: Cut, state: State, activation: Tensor, changes: Mapping[str, Change]) -> Tensor:
+    outputs, count = [], len(state.activation)
+    for first in range(0, len(activation), count):
+        rows = range(first, first + count)
+        edits = {layer: partial(_on, change, rows) for layer, change in changes.items()}
+        with edit(cut.model, {cut.layer: partial(_instead, activation[first : rows.stop]), **edits}):
+            outputs.append(cut.model(state.rest["pictures"]))
+    return torch.cat(outputs)
+
+
+def _instead(variant: Tensor, activation: Tensor) -> Tensor:
+    return variant
+
+
+def _on(change: Change, rows: range, activation: Tensor) -> Tensor:
+    return change(activation, rows)
+
+
+def _note(seen: dict[str, Tensor], layer: str, activation: Tensor, rows: range) -> Tensor:
+    seen[layer] = activation
+    return activation

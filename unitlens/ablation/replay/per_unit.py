@@ -1,0 +1,276 @@
+"""One unit at a time behind a layer: what a single unit changes, followed as far as it stays by itself.
+
+Right behind a layer, most networks treat every unit alone (activations, pooling, normalisation, a skip connection that
+is added). As far as that goes, two runs serve all units: one with no unit held, one with every unit held. The first
+step that mixes units is often a Linear or a convolution, and there only the product of its weights with the one unit's
+difference is added to the untouched result. Which steps are of which kind is read off the traced steps.
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+from torch.fx.node import map_arg
+
+from unitlens.ablation.replay.tracing import Step
+
+
+class PerUnit(NamedTuple):
+    """A value in which every unit still has places of its own along dimension 1.
+
+    Attributes
+    ----------
+    base : Tensor, (N, S, ...)
+        With no unit held.
+    held : Tensor, (N, S, ...)
+        With every unit held. A unit that is held alone changes its own places of ``base`` into these, and no others.
+    first : int
+        Where the places of unit 0 begin.
+    each : int
+        Places of one unit: those of unit u begin at ``first + u * each``.
+    units : int
+        How many units there are.
+    """
+
+    base: Tensor
+    held: Tensor
+    first: int
+    each: int
+    units: int
+
+    def apart(self, value: Tensor) -> Tensor:
+        """View the units' places of a value that is shaped like ``base``: (N, units, each, ...)."""
+        places = value.narrow(1, self.first, self.units * self.each)
+        return places.reshape(value.shape[0], self.units, self.each, *value.shape[2:])
+
+    def changed(self) -> Tensor:
+        """Say for which units and pictures holding the unit changes anything here: bool, (N, units)."""
+        return (self.apart(self.held) != self.apart(self.base)).flatten(2).any(2)
+
+    def rows(self, units: Tensor, pictures: Tensor) -> Tensor:
+        """Give row i with unit ``units[i]`` held in picture ``pictures[i]``: (rows, S, ...)."""
+        out = self.base.index_select(0, pictures)
+        row = torch.arange(len(units), device=out.device)
+        self.apart(out)[row, units] = self.apart(self.held)[pictures, units]
+        return out
+
+
+class Mixed(NamedTuple):
+    """What a step that mixes units linearly gives.
+
+    Attributes
+    ----------
+    base : Tensor, (N, O, ...)
+        With no unit held.
+    source : PerUnit
+        What goes in.
+    rows : callable or None
+        ``rows(units, pictures)`` gives row i with unit ``units[i]`` held in picture ``pictures[i]``: (rows, O, ...).
+    grid : callable or None
+        In its place: ``grid(units, pictures)`` gives a range of units in a range of pictures: (units, pictures, O).
+    """
+
+    base: Tensor
+    source: PerUnit
+    rows: Callable[[Tensor, Tensor], Tensor] | None
+    grid: Callable[[range, range], Tensor] | None
+
+
+def follow(step: Step, value_of: Callable[[fx.Node], Any]) -> Any:
+    """Follow every unit by itself through one step.
+
+    Parameters
+    ----------
+    step : Step
+        At least one of the values that it reads is a `PerUnit`.
+    value_of : callable
+        Gives the value that a node has: a `PerUnit`, or what is the same whichever unit is held.
+
+    Returns
+    -------
+    PerUnit or Mixed or object
+        What the step gives, for all units; a plain value where the step asks for a shape; None where the step mixes
+        units in another way, or is not known here.
+    """
+    args, kwargs = map_arg((step.node.args, step.node.kwargs), value_of)
+    sources = [value for value in map(value_of, step.node.all_input_nodes) if isinstance(value, PerUnit)]
+    kind = kind_of(step)
+    if kind in ("size", "dim") or (kind is getattr and args[1] in ("shape", "ndim", "dtype", "device")):
+        return step.call(*_pick(args, "base"), **kwargs)
+    if kind in (nn.Linear, nn.Conv2d) and len(args) == 1 and isinstance(args[0], PerUnit):
+        mixing = _linear(step.call, args[0]) if kind is nn.Linear else _convolution(step.call, args[0])
+        if mixing is not None:
+            return mixing
+    rule = _rule(step)
+    if rule is None:
+        return None
+    base, held = (step.call(*_pick(args, name), **_pick(kwargs, name)) for name in ("base", "held"))
+    if not isinstance(base, Tensor) or base.shape != held.shape or base.ndim < 2:
+        return None
+    places = rule(base, sources, args, kwargs)
+    return None if places is None else PerUnit(base, held, *places, sources[0].units)
+
+
+def kind_of(step: Step) -> Any:
+    """Return what tells a step's arithmetic: the type of a module, the function, or the method's name.
+
+    None where a module's hooks may do something else.
+    """
+    if step.node.op == "call_method":
+        return step.node.target
+    if not isinstance(step.call, nn.Module):
+        return step.call
+    hooked = step.call._forward_hooks or step.call._forward_pre_hooks
+    return None if hooked or step.call.training else type(step.call)
+
+
+def _pick(values: Any, name: str) -> Any:
+    """Replace every `PerUnit` in nested arguments by one of its two tensors."""
+    if isinstance(values, PerUnit):
+        return getattr(values, name)
+    if isinstance(values, dict):
+        return {key: _pick(value, name) for key, value in values.items()}
+    if isinstance(values, (list, tuple)) and type(values) in (list, tuple, fx.immutable_collections.immutable_list):
+        return type(values)(_pick(value, name) for value in values)
+    return values
+
+
+def _linear(layer: Any, source: PerUnit) -> Mixed | None:
+    """Add one unit's share of a Linear's result: its columns of the weight matrix times its difference."""
+    if source.base.ndim != 2:
+        return None
+    base = layer(source.base)
+    difference = source.apart(source.held - source.base)  # (N, units, each)
+    weight = source.apart(layer.weight)  # (O, units, each)
+    columns = weight[:, :, 0].T.contiguous() if source.each == 1 else weight.permute(1, 2, 0)
+
+    def grid(units: range, pictures: range) -> Tensor:
+        some, chosen = slice(pictures.start, pictures.stop), slice(units.start, units.stop)
+        moved = difference[some, chosen].transpose(0, 1)  # (units, N, each)
+        if source.each == 1:
+            return torch.addcmul(base[some], moved, columns[chosen].unsqueeze(1))
+        return torch.bmm(moved, columns[chosen]).add_(base[some])
+
+    return Mixed(base, source, None, grid)
+
+
+def _convolution(layer: Any, source: PerUnit) -> Mixed | None:
+    """Add one unit's share of a convolution's result: the convolution of its difference with its own kernels."""
+    if layer.groups != 1 or layer.padding_mode != "zeros" or isinstance(layer.padding, str) or source.base.ndim != 4:
+        return None
+    base = layer(source.base)
+    difference = source.apart(source.held - source.base)  # (N, units, each, h, w)
+    kernels = source.apart(layer.weight).permute(1, 0, 2, 3, 4).flatten(2)  # (units, O, each * kernel)
+
+    def rows(units: Tensor, pictures: Tensor) -> Tensor:
+        windows = F.unfold(difference[pictures, units], layer.kernel_size, layer.dilation, layer.padding, layer.stride)
+        untouched = base.flatten(2).index_select(0, pictures)
+        moved = torch.baddbmm(untouched, kernels.index_select(0, units), windows)
+        return moved.reshape(len(units), *base.shape[1:])
+
+    return Mixed(base, source, rows, None)
+
+
+Places = tuple[int, int] | None
+"""Where units stand in a result, (first, each); None where a step turned out to mix them."""
+
+
+def _elementwise(base: Tensor, sources: list[PerUnit], args: Any, kwargs: Any) -> Places:
+    """Every position by itself; with several inputs, units must stand in the same places of each."""
+    places = {(source.first, source.each, source.base.shape[1], source.base.ndim) for source in sources}
+    if len(places) > 1 or base.shape[1] != sources[0].base.shape[1] or base.ndim != sources[0].base.ndim:
+        return None
+    return sources[0].first, sources[0].each
+
+
+def _over_positions(base: Tensor, sources: list[PerUnit], args: Any, kwargs: Any) -> Places:
+    """Every channel by itself, its positions together: pooling, resizing."""
+    source = sources[0]
+    ok = source.base.ndim >= 3 and base.shape[:2] == source.base.shape[:2] and base.ndim == source.base.ndim
+    return (source.first, source.each) if ok else None
+
+
+def _depthwise(base: Tensor, sources: list[PerUnit], args: Any, kwargs: Any) -> Places:
+    """Convolve every channel by itself, into one or several channels of the result."""
+    source = sources[0]
+    times = base.shape[1] // source.base.shape[1]
+    return source.first * times, source.each * times
+
+
+def _reduction(base: Tensor, sources: list[PerUnit], args: Any, kwargs: Any) -> Places:
+    """Reduce over dimensions; allowed where neither pictures nor units are among them."""
+    source = sources[0]
+    dims = kwargs.get("dim", args[1] if len(args) > 1 else None)
+    dims = [dims] if isinstance(dims, int) else dims
+    if not dims or any(dim % source.base.ndim < 2 for dim in dims):
+        return None
+    return source.first, source.each
+
+
+def _reshaping(base: Tensor, sources: list[PerUnit], args: Any, kwargs: Any) -> Places:
+    """Keep the order in memory; allowed where units end up as whole slices of dimension 1."""
+    source = sources[0]
+    inner, slice_ = source.base[0, 0].numel(), base[0, 0].numel()
+    if base.shape[0] != source.base.shape[0] or slice_ == 0:
+        return None
+    first, each = divmod(source.first * inner, slice_), divmod(source.each * inner, slice_)
+    return (first[0], each[0]) if first[1] == each[1] == 0 and each[0] > 0 else None
+
+
+def _concatenation(base: Tensor, sources: list[PerUnit], args: Any, kwargs: Any) -> Places:
+    """Join along dimension 1, where one of the inputs holds the units."""
+    parts = args[0] if args else kwargs.get("tensors", ())
+    dim = kwargs.get("dim", args[1] if len(args) > 1 else 0)
+    if dim not in (1, 1 - base.ndim) or sum(isinstance(part, PerUnit) for part in parts) != 1:
+        return None
+    where = next(index for index, part in enumerate(parts) if isinstance(part, PerUnit))
+    in_front = sum(part.shape[1] for part in parts[:where])
+    return in_front + parts[where].first, parts[where].each
+
+
+_ELEMENTWISE: tuple[Any, ...] = (
+    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Softplus, nn.Softsign),
+    *(nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Sigmoid, nn.Tanh, nn.Threshold, nn.LogSigmoid, nn.Identity),
+    *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout),
+    *(F.relu, F.relu6, F.leaky_relu, F.elu, F.gelu, F.silu, F.mish, F.softplus, F.hardswish, F.hardsigmoid),
+    *(F.hardtanh, F.sigmoid, F.tanh, torch.relu, torch.sigmoid, torch.tanh, torch.clamp, torch.abs, torch.exp),
+    *(operator.add, operator.sub, operator.mul, operator.truediv, operator.neg, operator.pow),
+    *(torch.add, torch.sub, torch.mul, torch.div, torch.neg, torch.pow, torch.sqrt, torch.square),
+    *("relu", "sigmoid", "tanh", "clamp", "abs", "exp", "add", "sub", "mul", "div", "neg", "pow", "sqrt", "square"),
+    *("contiguous", "clone", "float", "double"),
+)
+_OVER_POSITIONS: tuple[Any, ...] = (
+    *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
+    *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
+    *(nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d, nn.Upsample),
+    *(F.max_pool1d, F.max_pool2d, F.avg_pool1d, F.avg_pool2d, F.adaptive_avg_pool1d, F.adaptive_avg_pool2d),
+    *(F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.interpolate),
+)
+_RULES: dict[Any, Callable[[Tensor, list[PerUnit], Any, Any], Places]] = {
+    **dict.fromkeys(_ELEMENTWISE, _elementwise),
+    **dict.fromkeys(_OVER_POSITIONS, _over_positions),
+    **dict.fromkeys((torch.mean, torch.sum, torch.amax, "mean", "sum", "amax"), _reduction),
+    **dict.fromkeys((nn.Flatten, torch.flatten, torch.reshape, "flatten", "reshape", "view"), _reshaping),
+    **dict.fromkeys((torch.cat, torch.concat), _concatenation),
+}
+
+
+def _rule(step: Step) -> Callable[[Tensor, list[PerUnit], Any, Any], Places] | None:
+    """Find how a step treats units; None where it is not known to leave every unit to itself."""
+    kind, call = kind_of(step), step.call
+    if kind is F.dropout:
+        args, kwargs = step.node.args, step.node.kwargs
+        return None if kwargs.get("training", args[2] if len(args) > 2 else True) else _elementwise
+    if kind in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
+        return _elementwise if getattr(call, "running_mean", None) is not None else None
+    if kind in (nn.Conv1d, nn.Conv2d, nn.Conv3d):
+        return _depthwise if call.groups == call.in_channels else None  # type: ignore[attr-defined]
+    if kind is nn.Linear:
+        return _over_positions  # along the last dimension, where _linear found that this is not the units'
+    try:
+        return _RULES.get(kind)
+    except TypeError:  # a callable without a hash is none of those known here
+        return None

@@ -1,0 +1,262 @@
+"""Compute what lies in front of a layer once, and replay only what lies behind it, for any number of interventions."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, fx, nn
+
+from unitlens.ablation.replay.cut import Cut, State
+from unitlens.ablation.replay.growth import growth, numbers, outline
+from unitlens.ablation.replay.per_unit import PerUnit
+from unitlens.ablation.replay.sweeps import plan_sweep, sweep_block, units_at_once
+from unitlens.ablation.replay.tracing import Independent, Split, Step, Untraceable, Values, run, split_network
+from unitlens.errors import UnitlensError
+from unitlens.models.hooks import edit
+from unitlens.models.layers import Place, find_layers, shown, uncompiled
+from unitlens.models.network import evaluating
+
+MEMORY = 2**26
+"""Bytes that a sweep's batches stay within by default: 64 MiB, which is also about where larger ones stop paying."""
+
+TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
+"""How far replayed outputs may be from the full network's, as a share of its largest; 2e-2 for other types."""
+
+
+class Swept(NamedTuple):
+    """A block of a sweep.
+
+    Attributes
+    ----------
+    units : range
+        The units of the block.
+    outputs : Tensor, (len(units), N, ...)
+        The network's outputs with each of them held in turn; contiguous along the last dimension.
+    """
+
+    units: range
+    outputs: Tensor
+
+
+def cut_network(model: nn.Module, layers: str | Sequence[str], pictures: Tensor) -> Cut:
+    """Cut a network at the output of a layer, so that only what lies behind it has to be replayed.
+
+    The tail is found by tracing with torch.fx, and is trusted after a check: on two of the pictures, with units
+    changed, it must give what the full network gives, to `TOLERANCE` times the largest output. The check takes up to
+    7 passes of single pictures. Where tracing fails or the check does, the cut does full passes instead, and its
+    ``reason`` says why.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Takes a batch of pictures, returns one tensor with a row for each.
+    layers : str or sequence of str
+        A layer's name, as `unitlens.models.layers` tells. Of several, the cut is at the one that is called first.
+    pictures : Tensor, (N, 3, height, width)
+        Real ones, as the network takes them; 3 serve best, one will do.
+
+    Returns
+    -------
+    Cut
+
+    Raises
+    ------
+    UnitlensError
+        If there is no such layer, it is not reached, it does not return a tensor with units along dimension 1, the
+        network's output does not depend on it, or is not one tensor.
+    """
+    model = uncompiled(model)
+    named = find_layers(model, layers)
+    pictures = pictures[torch.arange(3, device=pictures.device) % len(pictures)]
+    with evaluating(model):
+        expected, changed = _full_pass_with_changes(model, named, pictures[:2])
+        order = list(changed)
+        places = sorted(named, key=lambda place: order.index(place.given))
+        first, *later = (place.given for place in places)
+        reasons = []
+        for fine in (True, False):
+            try:
+                if any(place.item is not None for place in places):
+                    raise Untraceable("only one tensor of what the layer returns is meant")
+                split = split_network(model, [(place.module, place.call or 0) for place in places], fine=fine)
+                return _checked(Cut(model, first, tuple(later), split=split), pictures, changed[first], expected)
+            except Untraceable as error:
+                reasons.append(str(error))
+            except Independent as error:
+                raise UnitlensError(
+                    f"The output of the network does not depend on what {shown(places[error.which].given)} returns, so "
+                    "nothing can be learned by changing it; choose a layer that the output is computed from."
+                ) from None
+    at = " and ".join(map(shown, (first, *later)))
+    return Cut(
+        model, first, tuple(later), f"Every intervention at {at} takes a full pass of the network, as {reasons[-1]}."
+    )
+
+
+def sweep(
+    cut: Cut,
+    state: State,
+    values: float | Tensor = 0.0,
+    *,
+    units: range | None = None,
+    memory: int = MEMORY,
+    alone: bool = True,
+) -> Iterator[Swept]:
+    """Hold every unit of the layer in turn, all others being as they are.
+
+    Parameters
+    ----------
+    cut : Cut
+        Where.
+    state : State
+        Of N pictures, from `Cut.front`.
+    values : float or Tensor, (U,) or (N, U, ...)
+        What units are held at: one number, a number for each unit, or whole activations to take a unit's from.
+    units : range, optional
+        Consecutive units; all of them, unless said otherwise.
+    memory : int
+        Bytes that a batch may take, as far as one unit in one picture fits in; the blocks follow from it.
+    alone : bool
+        Follow a unit by itself as long as nothing mixes it with others, and add only its own share where a Linear or a
+        convolution does (exact, to float rounding). Else the whole tail is computed for every unit.
+
+    Yields
+    ------
+    Swept
+        In the order of the units.
+    """
+    activation = state.activation
+    units = range(activation.shape[1]) if units is None else units
+    held = _held(activation, values)
+    if cut.split is None:
+        for unit in units:
+            one = activation.clone()
+            one[:, unit] = held[:, unit]
+            yield Swept(range(unit, unit + 1), cut.back(state, one)[None])
+        return
+    with evaluating(cut.model):
+        place = PerUnit(activation, held, 0, 1, activation.shape[1])
+        plan = plan_sweep(cut.split, place, state.rest, cut.sizes, alone=alone)
+    size = units_at_once(plan, state.output, memory)
+    for first in range(units.start, units.stop, size):
+        block = range(first, min(first + size, units.stop))
+        with evaluating(cut.model):
+            outputs = sweep_block(plan, cut.growths, state.output, block, memory)
+        yield Swept(block, outputs)
+
+
+def _held(activation: Tensor, values: float | Tensor) -> Tensor:
+    """Bring what units are held at to the shape of the activation."""
+    if not isinstance(values, Tensor):
+        return torch.full_like(activation, values)
+    values = values.to(activation)
+    if values.shape == activation.shape[1:2]:
+        values = values.reshape(-1, *[1] * (activation.ndim - 2))
+    try:
+        return values.expand_as(activation).contiguous()
+    except RuntimeError:
+        raise UnitlensError(
+            f"Units cannot be held at values of shape {tuple(values.shape)}: give one number, {activation.shape[1]} "
+            f"(one for each unit), or activations of shape {tuple(activation.shape)}."
+        ) from None
+
+
+def _full_pass_with_changes(
+    model: nn.Module, places: Sequence[Place], pictures: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Run the full network, with units of all layers changed in the first picture.
+
+    Returns its output, and the changed activations, in the order in which the layers were called.
+    """
+    seen: dict[str, Tensor] = {}
+
+    def change(layer: str, activation: Tensor) -> Tensor:
+        if activation.ndim < 2:
+            raise UnitlensError(f"{shown(layer)} returns {tuple(activation.shape)}, which has no units.")
+        seen[layer] = _changed(activation)
+        return seen[layer]
+
+    with edit(model, {place.given: partial(change, place.given) for place in places}):
+        output = model(pictures)
+    if not isinstance(output, Tensor) or output.shape[:1] != pictures.shape[:1]:
+        raise UnitlensError(
+            f"The network returns a {type(output).__name__}, not one tensor with a row for each picture; "
+            "wrap it in a module that returns such a tensor."
+        )
+    return output, seen
+
+
+def _changed(activation: Tensor, rows: range = range(1)) -> Tensor:
+    """A copy of a layer's output with units changed in the first picture."""
+    changed = activation.clone()
+    changed[0, ::2] = 0
+    changed[0, 1::2] *= 1.5
+    return changed
+
+
+def _checked(cut: Cut, pictures: Tensor, changed: Tensor, expected: Tensor) -> Cut:
+    """Learn how a split's values grow with the number of pictures, then hold it against the full network."""
+    try:
+        cut, state = _measured(cut, pictures)
+        replayed = cut.back(state, torch.cat([changed, state.activation]), dict.fromkeys(cut.later, _changed))
+        _compare(replayed, torch.cat([expected, state.output]), "the replayed outputs")
+        loud = float(state.activation.abs().amax()) + 1
+        for unit in {0, changed.shape[1] // 2, changed.shape[1] - 1}:
+            one = state.activation.clone()
+            one[:, unit] = loud
+            swept = next(iter(sweep(cut, state, loud, units=range(unit, unit + 1))))
+            _compare(swept.outputs[0], cut.back(state, one), f"the outputs with unit {unit} held alone")
+    except Untraceable:
+        raise
+    except Exception as error:  # a stranger's steps, run with other batches than they were written for
+        raise Untraceable(f"the replay failed ({type(error).__name__}: {error})") from error
+    return cut
+
+
+def _measured(cut: Cut, pictures: Tensor) -> tuple[Cut, State]:
+    """Run a split on two and on three pictures, and note how every value grows."""
+    split = cut.split
+    assert split is not None
+    two, state = _outlines(split, pictures[:2])
+    three, _ = _outlines(split, pictures)
+    try:
+        growths = {node: growth(two[node], three[node], (2, 3)) for node in two}
+    except ValueError as error:
+        raise Untraceable(str(error)) from None
+    if growths[split.before] != 0 or two[split.before][0] != 2:
+        raise Untraceable(f"the layer's output has no row for each picture, its shape being {tuple(two[split.before])}")
+    sizes = {node: state.activation.element_size() * (numbers(three[node]) - numbers(two[node])) for node in two}
+    return replace(cut, growths=growths, sizes=sizes), state
+
+
+def _outlines(split: Split, pictures: Tensor) -> tuple[dict[fx.Node, Any], State]:
+    values: Values = {split.pictures: pictures}
+    outlines = {split.pictures: outline(pictures)}
+
+    def go(steps: Iterable[Step]) -> None:
+        for step in steps:
+            run([step], values)
+            if step.node in values:
+                outlines[step.node] = outline(values[step.node])
+
+    go(split.front)
+    rest = {node: values[node] for node in split.crossing}
+    activation = values[split.place] = values[split.before]
+    outlines[split.place] = outline(activation)
+    go(split.tail)
+    return outlines, State(activation, rest, values[split.output])
+
+
+def _compare(replayed: Tensor, expected: Tensor, what: str) -> None:
+    largest = float(expected.abs().amax())
+    off = float((replayed - expected).abs().amax())
+    allowed = TOLERANCE.get(expected.dtype, 2e-2)
+    if not math.isfinite(largest):
+        raise Untraceable("its outputs on the example pictures are not finite, so that no replay can be checked")
+    if not off <= allowed * largest:
+        raise Untraceable(
+            f"{what} are off by {off:.3g} where the largest is {largest:.3g}, more than {allowed:g} of it"
+        )

@@ -1,0 +1,233 @@
+"""Every unit of a layer held in turn, for the price of as little arithmetic as the network's tail allows."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+from unitlens.ablation.replay.growth import Growth, grow
+from unitlens.ablation.replay.per_unit import Mixed, PerUnit, follow, kind_of
+from unitlens.ablation.replay.tracing import Split, Step, Values, apply
+
+_TILE = 2**25
+"""Bytes that one run of the tail works on: larger ones are not faster, and their memory has to be fetched anew."""
+
+_CACHED = 2**22
+"""Bytes of outputs that are still in the cache when they are looked at."""
+
+_WORTHWHILE = 128
+"""Rows of one picture from which on it pays to look for what is 0 in all of them."""
+
+
+class Plan(NamedTuple):
+    """What of a tail has to be computed for every unit, and what serves all of them.
+
+    Attributes
+    ----------
+    known : dict
+        What serves all units, by node.
+    steps : tuple of Step
+        What is computed for every unit.
+    split : Split
+        The network.
+    changed : Tensor of bool, (N, units)
+        Where holding a unit changes anything that the steps read.
+    row_bytes : int
+        Memory that one unit in one picture takes while the steps run.
+    grid_bytes : int
+        Memory that one unit in one picture takes before they do.
+    """
+
+    known: dict[fx.Node, Any]
+    steps: tuple[Step, ...]
+    split: Split
+    changed: Tensor
+    row_bytes: int
+    grid_bytes: int
+
+
+def plan_sweep(
+    split: Split, place: PerUnit, rest: Mapping[fx.Node, Any], sizes: Mapping[fx.Node, int], *, alone: bool
+) -> Plan:
+    """Follow all units at once through a tail, and leave what then remains for each unit.
+
+    Parameters
+    ----------
+    split : Split
+        The network.
+    place : PerUnit
+        The layer's output, with no unit and with every unit held.
+    rest : mapping
+        What else crosses the cut.
+    sizes : mapping
+        Bytes of each value, per picture.
+    alone : bool
+        Follow units by themselves as far as possible; else the whole tail is computed for every unit.
+
+    Returns
+    -------
+    Plan
+    """
+    known: dict[fx.Node, Any] = {**rest, split.place: place}
+    steps = []
+    for step in split.tail:
+        reads = step.node.all_input_nodes
+        followed = None
+        if all(node in known and not isinstance(known[node], Mixed) for node in reads):
+            if not any(isinstance(known[node], PerUnit) for node in reads):
+                known[step.node] = apply(step, known.__getitem__)
+                continue
+            followed = follow(step, known.__getitem__) if alone else None
+        if followed is None:
+            steps.append(step)
+        else:
+            known[step.node] = followed
+    grids = [node for node, value in known.items() if isinstance(value, Mixed) and value.grid is not None]
+    return Plan(
+        known,
+        tuple(steps),
+        split,
+        _changed(split, known, steps),
+        _row_bytes(steps, sizes),
+        sum(sizes[node] for node in grids),
+    )
+
+
+def units_at_once(plan: Plan, output: Tensor, memory: int) -> int:
+    """Return how many units a block should have, so that its outputs are small enough; 1 or more."""
+    return max(1, (memory // 2 if plan.steps else min(memory, _CACHED)) // max(1, output.nbytes))
+
+
+def sweep_block(plan: Plan, growths: Mapping[fx.Node, Growth], output: Tensor, units: range, memory: int) -> Tensor:
+    """Compute the outputs with each of some units held in turn.
+
+    Parameters
+    ----------
+    plan : Plan
+        From `plan_sweep`.
+    growths : mapping
+        How each value grows with the number of pictures.
+    output : Tensor, (N, ...)
+        The network's output with no unit held.
+    units : range
+        Consecutive units.
+    memory : int
+        Bytes to stay within, as far as a single unit in a single picture does.
+
+    Returns
+    -------
+    Tensor, (len(units), N, ...)
+    """
+    made, every = plan.known.get(plan.split.output), range(len(output))
+    if isinstance(made, Mixed) and made.grid is not None:
+        return made.grid(units, every)
+    result = output.expand(len(units), *output.shape).clone()
+    limit = max(1, min(memory, _TILE) // max(1, plan.row_bytes))
+    for group in _parts(every, memory // max(1, plan.grid_bytes * len(units))):
+        grids: Values = {}
+        for pictures in _parts(group, limit // len(units)):
+            for unit, picture in _chosen(plan, units, pictures, limit):
+                rows = _Rows(unit, picture, units, group, grids)
+                result[unit - units.start, picture] = _run(plan, growths, rows, len(output))
+    return result
+
+
+def _parts(of: range, size: int) -> Iterator[range]:
+    """Cut a range into ranges of at most some size, 1 or more."""
+    for first in range(of.start, of.stop, max(1, size)):
+        yield range(first, min(first + max(1, size), of.stop))
+
+
+def _chosen(plan: Plan, units: range, pictures: range, limit: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Walk through units x pictures where holding the unit changes anything: (units, pictures), by picture."""
+    changed = plan.changed[pictures.start : pictures.stop, units.start : units.stop]
+    picture, unit = changed.nonzero(as_tuple=True)
+    for part in _parts(range(len(unit)), limit):
+        some = slice(part.start, part.stop)
+        yield units.start + unit[some], pictures.start + picture[some]
+
+
+class _Rows(NamedTuple):
+    """Which unit is held in which picture, row by row, out of which units and pictures."""
+
+    units: Tensor
+    pictures: Tensor
+    among_units: range
+    among_pictures: range
+    grids: Values
+
+
+def _run(plan: Plan, growths: Mapping[fx.Node, Growth], rows: _Rows, count: int) -> Tensor:
+    """Compute the output for some rows."""
+    values: Values = {}
+
+    def value_of(node: fx.Node) -> Any:
+        if node not in values:
+            values[node] = _for_rows(node, plan.known[node], growths.get(node), rows, count)
+        return values[node]
+
+    for step in plan.steps:
+        if kind_of(step) is nn.Linear and len(step.node.args) == 1:
+            values[step.node] = _linear_of_nonzero(step.call, value_of(step.node.all_input_nodes[0]), rows.pictures)
+        else:
+            values[step.node] = apply(step, value_of)
+        for node in step.done:
+            values.pop(node, None)
+    result: Tensor = value_of(plan.split.output)
+    return result
+
+
+def _for_rows(node: fx.Node, known: Any, how: Growth, rows: _Rows, count: int) -> Any:
+    """Give what is known for all units for some rows."""
+    if isinstance(known, PerUnit):
+        return known.rows(rows.units, rows.pictures)
+    if not isinstance(known, Mixed):
+        return grow(known, how, rows.pictures, count)
+    if known.rows is not None:
+        return known.rows(rows.units, rows.pictures)
+    assert known.grid is not None
+    if node not in rows.grids:
+        rows.grids[node] = known.grid(rows.among_units, rows.among_pictures)
+    return rows.grids[node][rows.units - rows.among_units.start, rows.pictures - rows.among_pictures.start]
+
+
+def _linear_of_nonzero(layer: Any, value: Tensor, pictures: Tensor) -> Tensor:
+    """Apply a Linear, leaving out what is 0 in every row of a picture.
+
+    Behind a ReLU that is a large share, and nearly the same whichever unit is held.
+    """
+    lengths = torch.unique_consecutive(pictures, return_counts=True)[1].tolist()
+    if value.ndim != 2 or len(value) != len(pictures) or min(lengths) < _WORTHWHILE:
+        return cast(Tensor, layer(value))
+    results = []
+    for part in torch.split(value, lengths):
+        used = (part != 0).any(0).nonzero()[:, 0]
+        if len(used) < 0.75 * layer.in_features:
+            weight = layer.weight.index_select(1, used)
+            results.append(F.linear(part.index_select(1, used), weight, layer.bias))
+        else:
+            results.append(layer(part))
+    return torch.cat(results) if len(results) > 1 else results[0]
+
+
+def _changed(split: Split, known: Mapping[fx.Node, Any], steps: list[Step]) -> Tensor:
+    """Say where holding a unit changes anything that is computed for every unit."""
+    frontier = {node for step in steps for node in step.node.all_input_nodes} | {split.output}
+    sources = [known[node] for node in frontier if node in known]
+    sources = [value.source if isinstance(value, Mixed) else value for value in sources]
+    changes = [value.changed() for value in sources if isinstance(value, PerUnit)]
+    return torch.stack(changes).any(0)
+
+
+def _row_bytes(steps: list[Step], sizes: Mapping[fx.Node, int]) -> int:
+    """Add up what is alive at the worst moment."""
+    live: dict[fx.Node, int] = {}
+    peak = 0
+    for step in steps:
+        live |= {node: sizes.get(node, 0) for node in (*step.node.all_input_nodes, step.node)}
+        peak = max(peak, sum(live.values()))
+        for node in step.done:
+            live.pop(node, None)
+    return peak

@@ -1,0 +1,126 @@
+"""The table of effects: a row a set of units, class and measure. This is the one place that says what columns mean."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from unitlens.ablation.estimates import OVERALL, Estimate, estimate, estimate_overall
+from unitlens.ablation.tallies import Counted
+from unitlens.stats.chance import benjamini_hochberg
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = {
+    "layer": "the layer's name; several joined by ;",
+    "units": "the units that are held: one number, or several joined by ; (in several layers each as LAYER/UNIT)",
+    "class": "the class whose pictures (recall, logit, ...) or calls it is about; * for all classes together",
+    "measure": "recall, precision, accuracy, balanced_accuracy, logit, log_probability, margin or one's own",
+    "before": "the measure of the untouched network",
+    "after": "the measure with the units held",
+    "effect": "after - before, on the same pictures",
+    "low": "lower end of the 95 % interval of effect",
+    "high": "its upper end",
+    "q_value": "Benjamini and Hochberg's, over all sets of units and classes of the measure (of * apart)",
+    "pictures": "how many pictures: of the class; for *, in all",
+}
+"""Name and meaning of every column of ``effects.csv``, in its order."""
+
+Units = tuple[int, ...]
+"""Units of a layer that are held together."""
+
+Held = tuple[Units, ...]
+"""The same in several layers: units of each."""
+
+MOST_ROWS = 1_000_000
+"""With more rows, effects.csv keeps * and each unit's largest effects."""
+
+KEPT = 20
+"""How many of each unit's effects it then keeps, of each measure."""
+
+
+class LayerUnit(NamedTuple):
+    """A unit of one of several layers."""
+
+    layer: str
+    unit: int
+
+    def __str__(self) -> str:
+        return f"{self.layer}/{self.unit}"
+
+
+def joined(units: Sequence[int | LayerUnit]) -> str:
+    """Write units as they stand in a table.
+
+    Examples
+    --------
+    >>> joined([3, 17]), joined([LayerUnit("layer4", 5)])
+    ('3;17', 'layer4/5')
+    """
+    return ";".join(map(str, units))
+
+
+def effect_rows(
+    layer: str,
+    sets: Sequence[Sequence[int | LayerUnit]],
+    counted: Counted,
+    names: Sequence[str],
+    measures: Sequence[str],
+) -> "pd.DataFrame":
+    """Make the table.
+
+    Parameters
+    ----------
+    layer : str
+    sets : sequence of sequence of int or LayerUnit, S
+        Units that are held together.
+    counted : Counted
+        Of the S sets and K outputs.
+    names : sequence of str, K
+        Of the outputs.
+    measures : sequence of str
+        Of each class. For all classes together there are accuracy, and those of these that are no counts.
+
+    Returns
+    -------
+    pandas.DataFrame
+        With the columns `COLUMNS`; classes without pictures have no rows.
+    """
+    import pandas as pd
+
+    units = [joined(held) for held in sets]
+    seen = np.flatnonzero(counted.pictures)
+    own = [names[int(k)] for k in seen]
+    parts = [_part(units, own, measure, estimate(counted, measure).columns(seen)) for measure in measures]
+    overall = ["accuracy", *(measure for measure in measures if measure in counted.sums)]
+    parts += [_part(units, [OVERALL], measure, estimate_overall(counted, measure)) for measure in overall]
+    table = pd.concat(parts, ignore_index=True)
+    table.insert(0, "layer", layer)
+    return table.reindex(columns=list(COLUMNS))
+
+
+def shortened(table: "pd.DataFrame", *, most: int = MOST_ROWS, kept: int = KEPT) -> "pd.DataFrame":
+    """Leave rows out where there are too many: all of ``*`` stay, and the largest effects of each unit and measure."""
+    if len(table) <= most:
+        return table
+    overall = table["class"] == OVERALL
+    rank = table["effect"].abs().groupby([table["units"], table["measure"], overall]).rank("first", ascending=False)
+    return table[overall | (rank <= kept)]
+
+
+def _part(units: Sequence[str], classes: Sequence[str], measure: str, found: Estimate) -> "pd.DataFrame":
+    """The rows of one measure: sets x classes."""
+    import pandas as pd
+
+    p_value = found.p_value.ravel()
+    known, q_value = ~np.isnan(p_value), np.full(p_value.size, np.nan)
+    q_value[known] = benjamini_hochberg(p_value[known])
+    columns: dict[str, Any] = {
+        "units": np.repeat(np.array(units, dtype=object), len(classes)),
+        "class": np.tile(np.array(classes, dtype=object), len(units)),
+        "measure": measure,
+        "q_value": q_value,
+    }
+    columns |= {name: getattr(found, name).ravel() for name in ("before", "after", "effect", "low", "high", "pictures")}
+    return pd.DataFrame(columns)

@@ -1,0 +1,159 @@
+"""Counts of a classifier's calls, untouched and under interventions, for each class; they add."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from unitlens.errors import UnitlensError
+from unitlens.stats.scores import Floats, Ints
+
+Folds = Literal["all", "even", "odd"]
+"""Which pictures count: a choice by rank is made on the even folds and measured on the odd."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """Counts of right and wrong calls, untouched and under interventions. They add.
+
+    H = 2 halves: the pictures of even folds, and those of odd folds; S interventions; K classes (outputs). A picture is
+    *called* by the class of its largest output; *own* pictures of a class are those that are of it.
+
+    Attributes
+    ----------
+    pictures : int64 array, (H, K)
+        Own pictures.
+    right : int64 array, (H, K)
+        Own pictures that are called the class, untouched.
+    called : int64 array, (H, K)
+        All pictures that are called the class, untouched.
+    gained, lost : int64 arrays, (H, S, K)
+        Own pictures that are called the class only under the intervention; only untouched.
+    false_gained, false_lost : int64 arrays, (H, S, K)
+        The same of pictures of other classes.
+    sums : mapping of str to Sums
+        Of outcomes that are no counts.
+    """
+
+    pictures: Ints
+    right: Ints
+    called: Ints
+    gained: Ints
+    lost: Ints
+    false_gained: Ints
+    false_lost: Ints
+    sums: Mapping[str, "Sums"]
+
+    @classmethod
+    def start(cls, interventions: int, classes: int, outcomes: Iterable[str] = ()) -> "Tally":
+        """Begin with no pictures."""
+        few, many = (2, classes), (2, interventions, classes)
+        counts = [np.zeros(few, np.int64) for _ in range(3)] + [np.zeros(many, np.int64) for _ in range(4)]
+        sums = {name: Sums(*(np.zeros(shape) for shape in (few, many, many))) for name in outcomes}
+        return cls._of(counts, sums)
+
+    def __add__(self, other: "Tally") -> "Tally":
+        added = [getattr(self, f.name) + getattr(other, f.name) for f in fields(self) if f.name != "sums"]
+        return Tally._of(added, {name: own.plus(other.sums[name]) for name, own in self.sums.items()})
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Every array by its name; ``logit/change`` and the like for sums."""
+        counts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "sums"}
+        return counts | {f"{name}/{part}": a for name, s in self.sums.items() for part, a in s._asdict().items()}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> "Tally":
+        """The reverse of `arrays`."""
+        names = dict.fromkeys(name.partition("/")[0] for name in arrays if "/" in name)
+        sums = {name: Sums(*(arrays[f"{name}/{part}"] for part in Sums._fields)) for name in names}
+        return cls._of((arrays[f.name] for f in fields(cls) if f.name != "sums"), sums)
+
+    @classmethod
+    def _of(cls, counts: Iterable[Ints], sums: Mapping[str, "Sums"]) -> "Tally":
+        values: list[Any] = [*counts, sums]
+        return cls(**dict(zip((f.name for f in fields(cls)), values, strict=True)))
+
+    def add_untouched(self, truth: Ints, called: Ints, odd: npt.NDArray[np.bool_]) -> None:
+        """Count pictures without any intervention, each of (N,)."""
+        half = odd.astype(np.int64)
+        np.add.at(self.pictures, (half, truth), 1)
+        np.add.at(self.called, (half, called), 1)
+        right = truth == called
+        np.add.at(self.right, (half[right], truth[right]), 1)
+
+    def add_changes(self, first: int, truth: Ints, before: Ints, after: Ints, odd: npt.NDArray[np.bool_]) -> None:
+        """Count where the call changes.
+
+        Parameters
+        ----------
+        first : int
+            The number of the first intervention of ``after``.
+        truth, before : int64 arrays, (N,)
+            The class that a picture is of, and the one that it is called untouched.
+        after : int64 array, (interventions, N)
+            What it is called under each.
+        odd : bool array, (N,)
+            Whether it is of an odd fold.
+        """
+        which, picture = np.nonzero(after != before)
+        half, own = odd[picture].astype(np.int64), truth[picture]
+        for class_, right, wrong in (
+            (before[picture], self.lost, self.false_lost),
+            (after[which, picture], self.gained, self.false_gained),
+        ):
+            for counts, chosen in ((right, class_ == own), (wrong, class_ != own)):
+                np.add.at(counts, (half[chosen], which[chosen] + first, class_[chosen]), 1)
+
+    def half(self, folds: Folds) -> "Counted":
+        """The counts of all pictures, or of those of even or of odd folds."""
+        if folds not in ("all", "even", "odd"):
+            raise UnitlensError(f"Folds are 'all', 'even' or 'odd', not {folds!r}.")
+        some = {"all": [0, 1], "even": [0], "odd": [1]}[folds]
+        counts = {f.name: getattr(self, f.name)[some].sum(0) for f in fields(self) if f.name != "sums"}
+        sums = {name: Sums(*(array[some].sum(0) for array in own)) for name, own in self.sums.items()}
+        return Counted(**counts, sums=sums)
+
+
+class Sums(NamedTuple):
+    """Sums of an outcome over own pictures, in float64, in the order of the pictures.
+
+    Attributes
+    ----------
+    before : float64 array, (H, K)
+        Untouched.
+    change, squares : float64 arrays, (H, S, K)
+        Of after - before, and of its square.
+    """
+
+    before: Floats
+    change: Floats
+    squares: Floats
+
+    def plus(self, other: "Sums") -> "Sums":
+        """The sums over the pictures of both; named so, as adding tuples joins them."""
+        return Sums(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+    def add(self, first: int, truth: Ints, before: Floats, after: Floats, odd: npt.NDArray[np.bool_]) -> None:
+        """Add pictures: ``before`` is (N,), ``after`` (interventions, N); the rest as for `Tally.add_changes`."""
+        half, change = odd.astype(np.int64), after - before
+        if first == 0:
+            np.add.at(self.before, (half, truth), before)
+        here = slice(first, first + len(after))
+        for picture, (h, k) in enumerate(zip(half, truth, strict=True)):
+            self.change[h, here, k] += change[:, picture]
+            self.squares[h, here, k] += change[:, picture] ** 2
+
+
+class Counted(NamedTuple):
+    """The counts of one half, or of both: as in `Tally`, without the dimension of halves."""
+
+    pictures: Ints
+    right: Ints
+    called: Ints
+    gained: Ints
+    lost: Ints
+    false_gained: Ints
+    false_lost: Ints
+    sums: Mapping[str, Sums]

@@ -1,0 +1,114 @@
+"""What units look for beside what they do: figure 2e of Bau et al., and the concepts that each class rests on."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from unitlens.ablation.attribution import spearman
+from unitlens.ablation.result import Effects
+from unitlens.ablation.tallies import Folds
+from unitlens.dissection.result import Dissection
+from unitlens.errors import UnitlensError
+from unitlens.stats.scores import Floats, Ints
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Served(NamedTuple):
+    """Whether units that match a concept better are important for more classes.
+
+    Attributes
+    ----------
+    iou : float64 array, (U,)
+        Of each unit with its label, or its held-out IoU; 0 for silent ones.
+    classes : int64 array, (U,)
+        For how many classes the unit is among the most important.
+    correlation : float
+        Spearman's, over units.
+    low, high : float
+        Its 95 % interval, by Fisher's z with the variance 1.06 / (n - 3).
+
+    References
+    ----------
+    Fieller, Hartley and Pearson, "Tests for rank correlation coefficients", Biometrika 44 (1957).
+    """
+
+    iou: Floats
+    classes: Ints
+    correlation: float
+    low: float
+    high: float
+
+
+def classes_served(
+    dissection: Dissection, effects: Effects, *, score: str = "iou", top: int = 4, folds: Folds = "all"
+) -> Served:
+    """Count for how many classes each unit is among the most important, beside its IoU (figure 2e of the paper).
+
+    Parameters
+    ----------
+    dissection : Dissection
+        Of the layer.
+    effects : Effects
+        Of every unit of it, from `unitlens.importance`.
+    score : {"iou", "heldout_iou"}
+        Held out: the label chosen on one half of the pictures, and measured on the other.
+    top : int
+        How many units of a class count as its most important: by balanced accuracy, then by logit.
+    folds : {"all", "even", "odd"}
+        The pictures that rank them; a class without any of them counts for nothing.
+
+    Raises
+    ------
+    UnitlensError
+        If the two are of different layers or networks, or the effects are not of every unit alone.
+    """
+    _check(dissection, effects)
+    iou = dissection[effects.layer].table()[score].fillna(0).to_numpy(dtype=np.float64)
+    changes = [effects.effect(measure, folds=folds) for measure in ("logit", "balanced_accuracy")]
+    known = ~np.isnan(changes[1]).any(0)
+    first = np.lexsort([change[:, known] for change in changes], axis=0)[:top]
+    served = np.bincount(first.ravel(), minlength=len(iou))
+    correlation = spearman(iou, served.astype(np.float64))
+    if len(iou) < 4:
+        return Served(iou, served, correlation, float("nan"), float("nan"))
+    half = 1.959963984540054 * np.sqrt(1.06 / (len(iou) - 3))
+    z = np.arctanh(np.clip(correlation, -1 + 1e-12, 1 - 1e-12))
+    return Served(iou, served, correlation, float(np.tanh(z - half)), float(np.tanh(z + half)))
+
+
+def class_concepts(dissection: Dissection, effects: Effects, *, measure: str = "logit") -> "pd.DataFrame":
+    """Say which concepts each class rests on: classes x concepts, what is lost with the detectors of each.
+
+    Parameters
+    ----------
+    dissection, effects
+        As for `classes_served`.
+    measure : str
+        Of the effects.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a class and a column a concept that has detectors, those that matter most first. Each number is the sum,
+        over the detectors of the concept, of the effect of removing that unit alone; below 0 the class rests on it.
+    """
+    import pandas as pd
+
+    _check(dissection, effects)
+    units = dissection[effects.layer].detectors()
+    effect = pd.DataFrame(effects.effect(measure)[units["unit"].to_numpy()], columns=list(effects.classes))
+    summed = effect.groupby(units["concept"].to_numpy()).sum().T
+    return summed[summed.min().sort_values(kind="stable").index]
+
+
+def _check(dissection: Dissection, effects: Effects) -> None:
+    if effects.layer not in dissection.layers:
+        raise UnitlensError(
+            f"The effects are of {effects.layer}, and the dissection of {', '.join(dissection.layers)}: take one layer."
+        )
+    if not effects.single:
+        raise UnitlensError("What each unit does alone is needed: ul.importance measures that.")
+    if effects.info["network"]["sha256"] != dissection.info["network"]["sha256"]:
+        raise UnitlensError("The effects and the dissection are of different networks, or of different weights.")

@@ -1,0 +1,224 @@
+"""`unitlens ablate`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from unitlens.cli.options import network_options, picture_options, quiet_option, source_options
+from unitlens.cli.targets import Source, source_of
+from unitlens.cli.text import aligned, cell, paper_lines, prepare
+from unitlens.errors import UnitlensError
+
+
+@click.command()
+@click.argument("target", metavar="RUN_OR_MODEL")
+@click.option("--layer", "layers", multiple=True, metavar="NAME", help="Without it the run's, or the default.")
+@click.option("--units", multiple=True, metavar="3,17", help="Together; with several --layer, one --units for each.")
+@click.option("--keep", is_flag=True, help="With --units: hold all the others of the layer.")
+@click.option("--concept", metavar="NAME", help="The units of highest IoU with this concept; for a run.")
+@click.option("--class", "class_", metavar="NAME", help="The most important units for this class.")
+@click.option("--top", type=click.IntRange(1), metavar="N", help="So many of them. [20]")
+@click.option("--keep-only", type=click.IntRange(0), metavar="N", help="Hold all units but so many of them.")
+@click.option("--sweep", is_flag=True, help="Every unit, one at a time; beside any of the above.")
+@click.option(
+    "--attributions/--no-attributions",
+    help="Beside --sweep or --class: hold captum's attributions against it, on 64 pictures (50 passes each). [no]",
+)
+@click.option("--value", default="0", show_default=True, metavar="V", help="Held at a number, mean or resample.")
+@click.option("--scale", type=float, metavar="F", help="In place of a value: multiplied by it.")
+@click.option("--measure", "measures", multiple=True, metavar="M", help="Repeatable. [recall, balanced_accuracy]")
+@click.option(
+    "--draws", type=click.IntRange(0), default=20, show_default=True, help="Random sets beside it, and matched ones."
+)
+@picture_options
+@source_options
+@click.option("--out", type=click.Path(path_type=Path), metavar="RUN", help="[the run itself, or run]")
+@click.option("--overwrite", is_flag=True, help="Replace effects that are there.")
+@network_options
+@quiet_option
+def ablate(target: str, **options: Any) -> None:
+    """Hold units of a layer, and measure what that does to the predictions.
+
+    RUN_OR_MODEL is the folder of a run, which brings its network, preprocessing and pictures and is then added to; or
+    a network, named as for `unitlens dissect`.
+    """
+    from unitlens.ablation.agreements import measure_agreement
+    from unitlens.ablation.experiment import Experiment
+    from unitlens.ablation.files import SavedEffects
+    from unitlens.ablation.outcomes import DEFAULT_MEASURES
+    from unitlens.dissection.forward import Reading
+    from unitlens.pages.writing import add_effects, check_effects_fit
+
+    ask = _Ask.of(options)
+    holding = _holding(options["value"], options["scale"])
+    source = source_of(target, options)
+    source.net.model.eval()  # it was loaded here; a network's training mode is of interest where a person set it
+    out = options["out"] or (Path(target) if source.dissection is not None else Path("run"))
+    check_effects_fit(out, source.sha256, overwrite=options["overwrite"])
+    workers, quiet = prepare(options["threads"], options["workers"]), options["quiet"]
+    reading = Reading(options["batch_size"], workers, source.limit, options["strict"], show=not quiet)
+    measures = options["measures"] or DEFAULT_MEASURES
+    run = Experiment.of(source.net, source.layers, source.data, measures, reading, source.seed)
+    # before the sweep: where captum cannot attribute to the layer, that is known at once
+    agreement = measure_agreement(run, holding) if options["attributions"] else None
+    results = _measure(run, ask, holding, source, draws=options["draws"])
+    source.check_pictures(getattr(results[0], "effects", results[0]).info)
+    for result in results:
+        info = getattr(result, "effects", result).info
+        info["command"] = click.get_current_context().obj
+        info["data"] |= source.told
+    saved = SavedEffects.of(*results)
+    page = add_effects(out, saved, agreement=agreement, overwrite=options["overwrite"])
+    if not quiet:
+        click.echo(_told(saved))
+        click.echo(f"wrote {out}/: {page.name} to look at, effects.csv to compute with")
+
+
+class _Ask(NamedTuple):
+    """Which units are meant."""
+
+    units: tuple[tuple[int, ...], ...]
+    concept: str | None
+    class_: str | None
+    top: int
+    keep: bool
+    sweep: bool
+
+    @classmethod
+    def of(cls, options: dict[str, Any]) -> "_Ask":
+        """Read the options, which must name one choice of units."""
+        named = [name for name in ("units", "concept", "class_") if options[name] not in (None, ())]
+        ways = "--units 3,17, --concept NAME, --class NAME (with --top N or --keep-only N)"
+        if len(named) > 1:
+            given = " and ".join("--" + name.rstrip("_") for name in named)
+            raise UnitlensError(f"{given} both choose units: give one of {ways}.")
+        if not named and not options["sweep"]:
+            raise UnitlensError(f"No units were chosen: give one of {ways}, or --sweep for every unit.")
+        if options["attributions"] and not (options["sweep"] or named == ["class_"]):
+            raise UnitlensError("--attributions are held against what every unit does alone: add --sweep.")
+        top, kept, keep = options["top"], options["keep_only"], options["keep"]
+        if (top is not None or kept is not None) and named not in (["concept"], ["class_"]):
+            raise UnitlensError(
+                "--top and --keep-only take the first of a ranking: add --class NAME or --concept NAME "
+                "(units that are given are kept with --units 3,17 --keep)."
+            )
+        if top is not None and kept is not None:
+            raise UnitlensError("--top removes units and --keep-only keeps them: give one of the two.")
+        if kept == 0:
+            raise UnitlensError("--keep-only 0 leaves nothing of the layer: keep 1 unit or more.")
+        if keep and named != ["units"]:
+            raise UnitlensError("--keep keeps the units of --units: with --class or --concept say --keep-only N.")
+        if max(len(options["layers"]), len(options["units"])) > 1:
+            _check_several(options["layers"], options["units"], sweep=options["sweep"])
+        units = tuple(map(_numbers, options["units"]))
+        keep = keep or kept is not None
+        return cls(units, options["concept"], options["class_"], top or kept or 20, keep, options["sweep"])
+
+
+def _check_several(layers: Sequence[str], units: Sequence[str], *, sweep: bool) -> None:
+    """Make sure that each of several layers has its units."""
+    if sweep:
+        raise UnitlensError("--sweep goes through the units of one layer: give one --layer.")
+    twice = next((layer for layer in layers if layers.count(layer) > 1), None)
+    if twice is not None:
+        raise UnitlensError(f"--layer {twice} is given twice: join its units by commas, such as --units 3,17.")
+    if len(layers) != len(units):
+        raise UnitlensError(
+            f"{len(layers)} --layer and {len(units)} --units were given: each of several layers takes its own, such as "
+            "--layer layer3 --units 1,2 --layer layer4 --units 5."
+        )
+
+
+def _measure(run: Any, ask: _Ask, holding: Any, source: Source, *, draws: int) -> list[Any]:
+    """The results to save, of which the first is a chosen set if there is one."""
+    from unitlens.ablation.effects import chosen_units, unit_count
+
+    if ask.class_ is not None:
+        return _of_class(run, ask.class_, ask, holding, draws=draws)
+    sweep = run.effects(None, holding) if ask.sweep else None
+    if not ask.units and ask.concept is None:
+        return [sweep]
+    units: Sequence[Sequence[int]] = ask.units
+    if ask.concept is not None:
+        units = [source.dissection[source.layers[0]].units_for(ask.concept, ask.top)]
+    counts = [unit_count(run.net, layer) for layer in run.layers]
+    source.check_units(dict(zip(run.layers, counts, strict=True)))
+    held = tuple(
+        chosen_units(own, layer, count, keep=ask.keep)
+        for own, layer, count in zip(units, run.layers, counts, strict=True)
+    )
+    chosen = run.beside(held, holding, draws, activity=None if sweep is None else (sweep.peaks,))
+    return [chosen, *([sweep] if sweep is not None else [])]
+
+
+def _of_class(run: Any, class_: str, ask: _Ask, holding: Any, *, draws: int) -> list[Any]:
+    """The most important units of a class: removed, or kept alone; and the curve."""
+    from unitlens.ablation.curves import Draws, curves_of, doubling
+
+    curve = curves_of(run, [class_], holding, Draws(doubling(ask.top), draws))[0]
+    sweep = curve.ranking
+    chosen = curve.chosen("kept" if ask.keep else "most", ask.top)
+    if ask.keep:
+        chosen = run.beside(chosen.sets, holding, draws, folds="odd", ranked="even", activity=(sweep.peaks,))
+    return [chosen, *([sweep] if ask.sweep else []), curve]
+
+
+def _holding(value: str, scale: float | None) -> Any:
+    from unitlens.ablation.holding import Holding
+
+    if value in ("mean", "resample"):
+        return Holding("mean" if value == "mean" else "resample", scale)
+    try:
+        return Holding(float(value), scale)
+    except ValueError:
+        raise UnitlensError(f"--value is {value!r}; units are held at a number, mean or resample.") from None
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(part.isascii() and part.isdigit() for part in parts):
+        raise UnitlensError(f"--units is {text!r}; units are whole numbers from 0, joined by commas, such as 3,17.")
+    return tuple(map(int, parts))
+
+
+def _told(saved: Any) -> str:
+    """What was found, in a few lines."""
+    lines = [paper_lines(curve) for curve in saved.curves]
+    own = tuple(curve.class_ for curve in saved.curves)
+    for effects in saved.listed:
+        if not saved.curves or len(effects.sets) == 1:
+            lines += _set_lines(effects, own) if len(effects.sets) == 1 else [_rows(effects.table(), most=10)]
+    return "\n".join(lines)
+
+
+def _set_lines(effects: Any, classes: Sequence[str]) -> list[str]:
+    """What one set does, beside the sets that were drawn: to all classes, to those that are named, and to others."""
+    table, count = effects.table().drop(columns="units"), effects.info["units"]
+    units = effects.sets[0]
+    whole = isinstance(units[0], int)  # else of several layers
+    kept = sorted(set(range(count)) - set(units)) if whole and count < 2 * len(units) else []
+    some = list(map(str, kept or units))
+    few = ", ".join(some[:8]) + (f" and {len(some) - 8} more" if len(some) > 8 else "")
+    what = "all units but" if kept else "unit" if len(units) == 1 else "units"
+    layer = f"{effects.layer}, " if whole else ""
+    head = f"{layer}{what} {few}: {effects.info['settings']['held']}"
+    for kind in effects.drawn:
+        rows = effects.random_sets().query("kind == @kind").set_index(["class", "measure"])
+        found = (rows.loc[key] for key in zip(table["class"], table["measure"], strict=True))
+        table[kind] = [f"{row['mean']:.3g} ({row['low']:.3g} to {row['high']:.3g})" for row in found]
+    table["named"] = table["class"].isin(["*", *classes])
+    return [head + effects.remarks(), _rows(table, most=10)]
+
+
+def _rows(table: Any, *, most: int) -> str:
+    """The largest effects, after the rows that are named."""
+    by = ["named"] if "named" in table else []
+    table = table.assign(size=table["effect"].abs()).sort_values([*by, "size"], ascending=False, kind="stable")
+    if not (table["size"] > 0).any():
+        return "Nothing changes."
+    shown = table[(table["size"] > 0) | (table["class"] == "*")].head(most)
+    shown = shown.drop(columns=["layer", "pictures", "size", *by])
+    cells = [tuple(cell(value)[:40] for value in row) for row in shown.itertuples(index=False)]
+    return aligned([tuple(shown.columns), *cells])

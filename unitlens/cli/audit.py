@@ -1,0 +1,38 @@
+"""`unitlens audit`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from unitlens.cli.options import Bytes, quiet_option
+from unitlens.cli.text import prepare
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--data", metavar="DATA", help="Where the pictures of the run are now. [where they were]")
+@click.option("--noise", type=float, default=0.02, show_default=True, help="On pictures in [0, 1]; 0 leaves it out.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the noise.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="A folder for the files. [the run]")
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
+@click.option("--workers", type=click.IntRange(0), help="Processes that decode pictures.")
+@click.option("--threads", type=click.IntRange(1), help="Threads of the arithmetic.")
+@click.option("--spool-limit", type=Bytes(), help="Most that may wait on disk. [half of what is free]")
+@quiet_option
+def audit(run: Path, out: Path | None, **options: Any) -> None:
+    """Check how stable the labels of a saved run are, and hold them against trivial ones."""
+    from unitlens.comparison.auditing import audit as check
+    from unitlens.pages.writing import report
+
+    quiet = options.pop("quiet")
+    options["workers"] = prepare(options.pop("threads"), options["workers"])
+    done = check(run, progress=not quiet, **options)
+    page = report(out or run, done)
+    if not quiet:
+        for note in done.notes:
+            click.echo(f"unitlens: {note}", err=True)
+        for row in done.table().itertuples():
+            between = f"{row.same_label_low:.1%} to {row.same_label_high:.1%}"
+            click.echo(f"{row.layer}: {row.same_label:.1%} of {row.units} labels stay under {row.check} ({between})")
+        click.echo(f"wrote {out or run}/: {page.name} to look at, audit.csv and audit.json to compute with")

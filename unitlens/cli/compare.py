@@ -1,0 +1,30 @@
+"""`unitlens compare`."""
+
+from pathlib import Path
+
+import click
+
+from unitlens.cli.options import quiet_option
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
+@click.option("--name", "names", multiple=True, help="What a run is called, once for each run. [its folder's name]")
+@click.option("--against", metavar="NAME", help="The entry that the others are compared with. [the first]")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("compare"), show_default=True, help="A folder for the files."
+)
+@click.option("--overwrite", is_flag=True, help="Replace a comparison that is there.")
+@quiet_option
+def compare(
+    runs: tuple[Path, ...], names: tuple[str, ...], against: str | None, out: Path, overwrite: bool, quiet: bool
+) -> None:
+    """Put the layers of saved runs side by side: what their units detect, and whether a difference is one."""
+    from unitlens.comparison.comparing import compare as put_together
+    from unitlens.pages.writing import report
+
+    comparison = put_together(*runs, names=names or None, against=against)
+    page = report(out, comparison, overwrite=overwrite)
+    if not quiet:
+        click.echo(comparison.summary())
+        click.echo(f"wrote {out}/: {page.name} to look at, compare.csv to compute with")

@@ -1,0 +1,49 @@
+"""`unitlens demo`."""
+
+from pathlib import Path
+
+import click
+
+from unitlens.cli.options import quiet_option
+from unitlens.cli.text import paper_lines, prepare, summary, unit_lines
+
+CLASSES = ("ski_slope", "bedroom")
+"""Those whose units are removed."""
+
+ATTRIBUTED = 24
+"""Pictures that captum's attributions are held against exact effects on: few, as each takes 50 passes."""
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("unitlens-demo"), show_default=True)
+@click.option("--pictures", type=click.IntRange(32), default=1000, show_default=True, help="How many scenes are drawn.")
+@quiet_option
+def demo(out: Path, pictures: int, quiet: bool) -> None:
+    """Dissect the bundled network on bundled scenes, remove the units of two classes, and write the report."""
+    from unitlens.ablation.agreements import measure_agreement
+    from unitlens.ablation.curves import Draws, curves_of
+    from unitlens.ablation.experiment import Experiment
+    from unitlens.ablation.holding import Holding
+    from unitlens.ablation.outcomes import DEFAULT_MEASURES
+    from unitlens.data.scenes.world import Scenes
+    from unitlens.dissection.files import check_free
+    from unitlens.dissection.forward import Reading
+    from unitlens.dissection.run import dissect as run
+    from unitlens.models.network import load
+    from unitlens.pages.writing import report
+
+    check_free(out, overwrite=True)
+    workers = prepare(None, None)
+    net, data = load("bundled:scenes"), Scenes(pictures)
+    result = run(net, None, data, workers=workers, progress=not quiet)
+    reading = Reading(workers=workers, show=not quiet)
+    experiment = Experiment.of(net, result.layers[0], data, DEFAULT_MEASURES, reading, 0)
+    curves = curves_of(experiment, CLASSES, Holding(), Draws((4, 20), 4))
+    agreement = measure_agreement(experiment, Holding(), pictures=ATTRIBUTED)
+    page = report(out, result, *curves, agreement=agreement, overwrite=True)
+    if not quiet:
+        click.echo(unit_lines(result, rows=10))
+        click.echo(summary(result))
+        for curve in curves:
+            click.echo(paper_lines(curve))
+        click.echo(f"open {page}")

@@ -1,0 +1,131 @@
+"""The command line: commands by name, and every error as one sentence."""
+
+import os
+import shlex
+import signal
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, TextIO
+
+import click
+
+from unitlens.errors import UnitlensError, UnitlensWarning, did_you_mean
+
+COMMANDS = {
+    "demo": "demo",
+    "dissect": "dissect",
+    "plan": "plan",
+    "check": "check",
+    "ablate": "ablate",
+    "layers": "look",
+    "units": "look",
+    "report": "look",
+    "compare": "compare",
+    "audit": "audit",
+}
+"""Each command, in the order of the help, and the module of `unitlens.cli` that holds it."""
+
+
+class _Commands(click.Group):
+    """Commands that are imported when they are asked for; an unknown one is answered with the nearest."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"unitlens.cli.{COMMANDS[cmd_name]}"), cmd_name)
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[Any, Any, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            known = ", ".join(COMMANDS)
+            raise UnitlensError(f"There is no command {args[0]!r}{did_you_mean(args[0], COMMANDS)}; there are {known}.")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=_Commands,
+    no_args_is_help=False,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.version_option(package_name="unitlens", message="%(version)s")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """What the individual units of a trained vision network look for, how sure that is, and what they are used for."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+def _say(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Show a warning of ours as a sentence, any other with its kind in front; each once in a run."""
+    text = str(message) if issubclass(category, UnitlensWarning) else f"{category.__name__}: {message}"
+    context = click.get_current_context(silent=True)
+    said: set[str] = context.meta.setdefault("unitlens.said", set()) if context is not None else set()
+    if text not in said:
+        click.echo(f"unitlens: {text.rstrip()}", err=True)
+    said.add(text)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, taken as Ctrl-C is: what waits on disk is put away."""
+
+
+def _terminate(*_: object) -> None:
+    raise _Terminated
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line, and exit: 0 done, 1 something found wrong, 2 bad input, 130 interrupted, 143 terminated."""
+    warnings.showwarning = _say
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = _run(arguments)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    sys.exit(code)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """Run the command line; the exit code."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        code = cli.main(args=words, prog_name="unitlens", standalone_mode=False, obj=shlex.join(["unitlens", *words]))
+    except UnitlensError as error:
+        click.echo(f"unitlens: {error}", err=True)
+        code = 2
+    except click.ClickException as error:
+        click.echo(f"unitlens: {_sentence(error)}", err=True)
+        code = 2
+    except (KeyboardInterrupt, click.Abort) as error:
+        click.echo("unitlens: stopped; nothing was written.", err=True)
+        code = 143 if isinstance(error.__cause__ or error, _Terminated) else 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 0
+    except OSError as error:  # what the system refuses where nobody looked for it
+        if error.filename is None:
+            raise
+        click.echo(f"unitlens: {os.fsdecode(error.filename)} cannot be used: {error.strerror}.", err=True)
+        code = 2
+    return code if isinstance(code, int) else 0
+
+
+def _sentence(error: click.ClickException) -> str:
+    text = error.format_message()
+    if isinstance(error, click.NoSuchOption) and error.ctx:
+        known = [name for option in error.ctx.command.params for name in option.opts if name.startswith("-")]
+        text = f"There is no option {error.option_name}{did_you_mean(error.option_name, known)}"
+    command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "unitlens"
+    return f"{text.rstrip('.')} (see {command} --help)."

@@ -1,0 +1,149 @@
+"""What `unitlens ablate` measures on: the network, layers and pictures of a run, or those that were named."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from unitlens.cli.text import how_opened, load_network, open_again, open_pictures
+from unitlens.errors import UnitlensError
+
+_OF_NETWORK = ("weights", "image_size", "resize", "mean", "std")
+_OF_DATA = {"format": "--data-format", "split": "--split", "concepts": "--concepts"}
+
+
+class Source(NamedTuple):
+    """What is measured on.
+
+    Attributes
+    ----------
+    net, data
+        The network and the pictures.
+    layers : tuple of str
+    sha256 : str
+        Of the network.
+    limit : int or None
+    seed : int
+    told : mapping
+        How the pictures were opened, for the files.
+    dissection : Dissection or None
+        Of a run.
+    same : bool
+        Whether the pictures have to be those of the run.
+    """
+
+    net: Any
+    layers: tuple[str, ...]
+    data: Any
+    sha256: str
+    limit: int | None
+    seed: int
+    told: Mapping[str, Any]
+    dissection: Any = None
+    same: bool = False
+
+    def check_pictures(self, info: Mapping[str, Any]) -> None:
+        """Make sure that the pictures that were read are those of the run.
+
+        Raises
+        ------
+        UnitlensError
+            If they are others.
+        """
+        from unitlens.dissection.reopening import check_data
+
+        if self.same:
+            check_data(info["data"]["sha256"], self.dissection.info, info["data"]["source"])
+
+    def check_units(self, counts: Mapping[str, int]) -> None:
+        """Make sure that a layer's units are those that were dissected.
+
+        Raises
+        ------
+        UnitlensError
+            If there are more or fewer, as the run reads the layer in another layout.
+        """
+        for layer, count in counts.items():
+            own = count
+            if self.dissection is not None and layer in self.dissection.layers:
+                own = len(self.dissection[layer].table())
+            if own != count:
+                raise UnitlensError(
+                    f"The run has {own} units of {layer}, and effects can be measured of {count}: the run reads the "
+                    "layer in another layout (--layout), which cannot be held."
+                )
+
+
+def source_of(target: str, options: dict[str, Any]) -> Source:
+    """Open what the command line names: a run, or a network and pictures.
+
+    Raises
+    ------
+    UnitlensError
+        If something is not there, the run's network is another by now, or options do not go together.
+    """
+    return _of_run(Path(target), options) if (Path(target) / "run.json").is_file() else _of_model(target, options)
+
+
+def _of_model(target: str, options: dict[str, Any]) -> Source:
+    if options["concept"] is not None:
+        raise UnitlensError(
+            f"--concept needs to know what units look for, and {target} is no run: `unitlens dissect` makes one."
+        )
+    data, limit, seed, opened = options["data"], options["limit"], options["seed"], how_opened(options)
+    net = load_network(target, options)
+    layers = options["layers"] or tuple(filter(None, [net.default_layer]))
+    if not layers:
+        raise UnitlensError(
+            "No layer was named, and the network has no default: add --layer NAME (`unitlens layers` lists them)."
+        )
+    pictures = open_pictures(target, data, limit, seed, **opened)
+    told = {"source": data or target, "opened": open_again(opened)} if opened else {}
+    return Source(net, layers, pictures, net.fingerprint(), limit, seed, told)
+
+
+def _of_run(folder: Path, options: dict[str, Any]) -> Source:
+    """What a run brings, with its hashes checked."""
+    from unitlens.dissection.reopening import data_again, network_again
+    from unitlens.dissection.result import open_run
+
+    own, opened = options["data"] is None, how_opened(options)
+    for name in _OF_NETWORK:
+        if options[name] is not None:
+            raise UnitlensError(f"The run {folder} brings its own network: leave --{name.replace('_', '-')} out.")
+    if own and opened:
+        given = _OF_DATA.get(next(iter(opened)), "what else is said of them")
+        raise UnitlensError(
+            f"The run {folder} brings its own pictures: leave {given} out, or name other pictures with --data."
+        )
+    dissection = open_run(folder)
+    info, settings = dissection.info, dissection.info["settings"]
+    if settings.get("basis"):
+        raise UnitlensError(
+            f"The units of the run {folder} are directions of a basis; effects are measured of a layer's own units: "
+            "name the network in place of the run."
+        )
+    limit = options["limit"] if options["limit"] is not None or not own else settings["limit"]
+    seed = settings["seed"] if own else options["seed"]
+    net = network_again(info, device=options["device"])
+    source = str(options["data"] or info["data"]["source"])
+    data = data_again(info) if own else open_pictures(source, source, limit, seed, **opened)
+    opened = info["data"].get("opened", {}) if own else opened
+    return Source(
+        net,
+        _layers_of(dissection, folder, options["layers"]),
+        data,
+        info["network"]["sha256"],
+        limit,
+        seed,
+        {"source": source, "opened": open_again(opened)} if opened else {},
+        dissection,
+        same=own and limit == settings["limit"],
+    )
+
+
+def _layers_of(dissection: Any, folder: Path, layers: tuple[str, ...]) -> tuple[str, ...]:
+    if layers or len(dissection.layers) == 1:
+        return layers or (dissection.layers[0],)
+    raise UnitlensError(
+        f"The run {folder} has several layers: choose one with --layer {' or --layer '.join(dissection.layers)}."
+    )

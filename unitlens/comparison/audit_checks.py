@@ -1,0 +1,220 @@
+"""What the counts of a run alone can tell of its labels: halves of the pictures, trivial baselines, collisions."""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from unitlens.comparison.audit_columns import CHECKS, COLUMNS, SUMMARY_COLUMNS
+from unitlens.comparison.entries import Entry
+from unitlens.dissection.observed import Marked
+from unitlens.stats.recounts import filled_folds, fold_table
+from unitlens.stats.scores import SCORES, Floats, Ints, choose, share
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_AT_ONCE = 1 << 22  # numbers of one intermediate array
+
+
+class Labelled(NamedTuple):
+    """Labels of the units of a layer under some check.
+
+    Attributes
+    ----------
+    label : int64 array, (U,)
+        Column of the label; -1 where there is none.
+    iou : float64 array, (U,)
+        IoU with it.
+    own_iou : float64 array, (U,)
+        IoU with the label in the run.
+    """
+
+    label: Ints
+    iou: Floats
+    own_iou: Floats
+
+
+def label_on_halves(entry: Entry) -> dict[str, Labelled]:
+    """Labels chosen on the even and on the odd folds; nothing where a half is empty or counts cannot choose."""
+    counts, folds = entry.counts, filled_folds(entry.counts)
+    score = SCORES.get(entry.run.info["settings"]["score"])
+    even = folds % 2 == 0
+    if score is None or even.all() or not even.any():
+        return {}
+    units, _, concepts = counts.shape
+    weights = np.stack([even, ~even]).astype(np.float64)
+    parts = []
+    step = max(1, _AT_ONCE // (len(folds) * max(concepts, 1)))
+    for first in range(0, units, step):
+        some = slice(first, min(first + step, units))
+        overlap = fold_table(counts, some, folds).over(weights)
+        iou, label = overlap.iou(), choose(overlap, score)
+        met = np.asarray(overlap.intersection).any(2)
+        own = np.broadcast_to(entry.label[some], label.shape)
+        found = [np.take_along_axis(iou, which[:, :, None], 2)[:, :, 0] for which in (label, own)]
+        parts.append((np.where(met, label, -1), *found))
+    label, iou, own_iou = (np.concatenate(part, axis=1) for part in zip(*parts, strict=True))
+    names = ("even folds", "odd folds")
+    return {name: Labelled(label[half], iou[half], own_iou[half]) for half, name in enumerate(names)}
+
+
+def unit_rows(entry: Entry, check: str, found: Labelled) -> "pd.DataFrame":
+    """Rows of audit.csv: what became of the labels of a layer under one check."""
+    import pandas as pd
+
+    units = np.flatnonzero(entry.labelled)
+    run = entry.run.table().iloc[units]
+    label, names = found.label[units], np.array([*entry.run.concepts, None], object)
+    categories = np.array([*(category for category, _ in entry.keys), None], object)
+    rows: dict[str, Any] = {name: run[name].to_numpy() for name in ("unit", "concept", "category", "iou", "verdict")}
+    rows |= {
+        "layer": entry.layer,
+        "check": check,
+        "check_concept": names[label],
+        "check_category": categories[label],
+        "check_iou": np.where(label < 0, np.nan, found.iou[units]),
+        "label_iou": found.own_iou[units],
+        "same_label": label == entry.label[units],
+        "same_category": categories[label] == categories[entry.label[units]],
+        "above_min_iou": (label >= 0) & (found.iou[units] > entry.run.info["settings"]["min_iou"]),
+    }
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def summarise(units: "pd.DataFrame", *, min_iou: float) -> "pd.DataFrame":
+    """One row a layer and check, with the columns `SUMMARY_COLUMNS`."""
+    import pandas as pd
+
+    rows: list[dict[str, Any]] = []
+    for (layer, check), own in units.groupby(["layer", "check"], sort=False):
+        detectors = own[own["verdict"] == "detector"]
+        rows.append(
+            {
+                **{"layer": layer, "check": check, "units": len(own), "detectors": len(detectors)},
+                **_stayed("same_label", own["same_label"]),
+                **_stayed("same_category", own["same_category"]),
+                **_stayed("detectors_same_label", detectors["same_label"]),
+                "mean_iou": own["iou"].mean(),
+                "check_mean_iou": own["check_iou"].mean(),
+                "above_min_iou": int((own["iou"] > min_iou).sum()),
+                "check_above_min_iou": int(own["above_min_iou"].sum()),
+            }
+        )
+    table = pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))
+    order = {check: place for place, check in enumerate(CHECKS)}
+    return table.sort_values("check", key=lambda checks: checks.map(order), kind="stable").reset_index(drop=True)
+
+
+def _stayed(name: str, flags: "pd.Series[bool]") -> dict[str, float]:
+    """The share of units of which something is true, and its interval, as three columns."""
+    low, high = wilson(int(flags.sum()), len(flags))
+    return {name: float(flags.mean()) if len(flags) else float("nan"), f"{name}_low": low, f"{name}_high": high}
+
+
+def wilson(part: int, whole: int) -> tuple[float, float]:
+    """95 % interval of a share; NaN where the whole is nothing.
+
+    Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
+
+    Examples
+    --------
+    >>> tuple(round(end, 3) for end in wilson(9, 10))
+    (0.596, 0.982)
+    """
+    if not whole:
+        return float("nan"), float("nan")
+    z = 1.959964
+    middle, half = part + z**2 / 2, z * (part * (whole - part) / whole + z**2 / 4) ** 0.5
+    return (middle - half) / (whole + z**2), (middle + half) / (whole + z**2)
+
+
+def halves_agree(units: "pd.DataFrame", layer: str) -> float:
+    """Share of the units of a layer whose labels on the even and on the odd folds are one; NaN without halves."""
+    own = units[units["layer"] == layer].set_index("unit")
+    even, odd = (own[own["check"] == name]["check_concept"] for name in ("even folds", "odd folds"))
+    return float((even == odd.reindex(even.index)).mean()) if len(even) else float("nan")
+
+
+def baselines(entry: Entry) -> list[dict[str, Any]]:
+    """Mean IoU of the units with their labels, and with labels that anyone could give.
+
+    Returns
+    -------
+    list of dict
+        ``layer``, ``labels`` (which), ``concept`` (where it is one for all units) and ``mean_iou``, over the units that
+        have a label. Where labels are drawn, it is the mean over all draws.
+    """
+    iou, label = entry.counts.iou[entry.labelled], entry.label[entry.labelled]
+    if not len(iou):
+        return []
+    means, frequent = iou.mean(0), int(entry.counts.concept.argmax())
+    dealt = np.bincount(label, minlength=iou.shape[1]) / len(label)
+    constant, names = int(means.argmax()), entry.run.concepts
+    heldout = entry.run.table()["heldout_iou"].astype(float)[entry.labelled].mean()
+    rows = [
+        ("the run's", None, iou[np.arange(len(iou)), label].mean()),
+        ("the run's, held out", None, heldout),
+        ("the run's, dealt out again among the units", None, float(means @ dealt)),
+        ("one for all units, the best there is", names[constant], means[constant]),
+        ("the most frequent concept", names[frequent], means[frequent]),
+        ("any concept, at random", None, means.mean()),
+    ]
+    return [
+        {"layer": entry.layer, "labels": what, "concept": concept, "mean_iou": float(mean)}
+        for what, concept, mean in rows
+        if not np.isnan(mean)
+    ]
+
+
+def collisions(entry: Entry) -> list[dict[str, Any]]:
+    """Labels that several units of a layer share, most shared first: layer, category, concept and the units."""
+    table = entry.run.table()[entry.labelled]
+    rows = [
+        {"layer": entry.layer, "category": category, "concept": concept, "units": [int(unit) for unit in own["unit"]]}
+        for (category, concept), own in table.groupby(["category", "concept"])
+        if len(own) > 1
+    ]
+    return sorted(rows, key=lambda row: (-len(row["units"]), row["category"], row["concept"]))
+
+
+def overlapping_concepts(marked: Marked, pictures: int, names: list[str], *, most: int = 20) -> list[dict[str, Any]]:
+    """Pairs of concepts whose regions overlap most, so that a unit for one is hardly told from a unit for the other.
+
+    Parameters
+    ----------
+    marked : Marked
+        What is marked in the pictures.
+    pictures : int
+        How many they are.
+    names : list of str
+        How the concepts are written.
+    most : int
+        So many pairs at most, of those that overlap at all.
+
+    Returns
+    -------
+    list of dict
+        ``concept``, ``other`` and ``iou`` over all pictures, in positions that are judged for both.
+    """
+    concepts, category_of = len(names), marked.columns.category_of
+    categories = len(marked.columns.categories)
+    both = np.zeros((concepts, concepts), np.int64)
+    size = np.zeros((concepts, categories), np.int64)  # positions of a concept that are judged for a category
+    for picture in range(pictures):
+        planes = marked.read([picture])[0]
+        held = np.unique(planes)
+        there = held[(held > 0) & (held <= concepts)].astype(np.int64)
+        holds = (planes[:, None, :] == there[None, :, None]).any(0).astype(np.float32)
+        left_out = 1 + concepts + np.arange(categories)
+        judged = ~(planes[:, None, :] == left_out[None, :, None]).any(0)
+        both[np.ix_(there - 1, there - 1)] += np.rint(holds @ holds.T).astype(np.int64)
+        size[there - 1] += np.rint(holds @ judged.T.astype(np.float32)).astype(np.int64)
+    one = size[:, category_of]
+    overlap = share(both, one + one.T - both)
+    first, second = np.triu_indices(concepts, 1)
+    order = np.argsort(-overlap[first, second], kind="stable")[:most]
+    return [
+        {"concept": names[a], "other": names[b], "iou": float(overlap[a, b])}
+        for a, b in zip(first[order], second[order], strict=True)
+        if overlap[a, b] > 0
+    ]

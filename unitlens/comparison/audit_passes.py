@@ -1,0 +1,154 @@
+"""The two passes of an audit: the pictures of a run once more, judged in other ways, and under noise."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unitlens.comparison.audit_checks import Labelled, overlapping_concepts
+from unitlens.comparison.entries import Entry, entries_of
+from unitlens.data.columns import Columns
+from unitlens.data.concepts import Data
+from unitlens.dissection.definitions import Definitions
+from unitlens.dissection.forward import Reading, observe
+from unitlens.dissection.labelling import Judged, Judging, judge
+from unitlens.dissection.observed import Observed
+from unitlens.dissection.reopening import check_data, check_network, data_again, network_again
+from unitlens.dissection.result import Dissection
+from unitlens.dissection.store import Spool, spooling
+from unitlens.errors import UnitlensError
+from unitlens.models.network import Network
+
+NOISE = 0.02
+"""Standard deviation of the noise, pictures being in [0, 1]: it changes up to 28 % of labels (ICCV 2023)."""
+
+
+Checks = list[tuple[str, str, Labelled]]
+"""Layer, check, and the labels under it."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _Noisy(Network):
+    """A network that sees its pictures under noise, drawn picture by picture: batches of any size see the same."""
+
+    noise: float = NOISE
+    drawn: torch.Generator | None = None
+
+    def prepare(self, pictures: Tensor) -> Tensor:
+        shown = pictures.to(self.device).float().div_(255)
+        noise = torch.stack([torch.randn(shown.shape[1:], generator=self.drawn) for _ in shown])
+        shown = (shown + self.noise * noise.to(self.device)).clamp_(0, 1)
+        return self.preprocessing.normalise(shown).to(self.dtype)
+
+
+def noisy(net: Network, *, noise: float = NOISE, seed: int = 0) -> Network:
+    """The same network, shown pictures with Gaussian noise of a standard deviation, kept in [0, 1]."""
+    own = {field.name: getattr(net, field.name) for field in fields(Network)}
+    return _Noisy(**own, noise=noise, drawn=torch.Generator().manual_seed(seed))
+
+
+@dataclass(frozen=True)
+class Passes:
+    """The two passes over the pictures of a run: as they were, judged in several ways, and under noise."""
+
+    run: Dissection
+    net: Network
+    data: Data
+    reading: Reading
+    how: Judging
+    noise: float
+    seed: int
+    notes: list[str]
+
+    @classmethod
+    def of(
+        cls,
+        run: Dissection,
+        net: Network | None,
+        data: Data | str | Path | None,
+        reading: Reading,
+        *,
+        noise: float,
+        seed: int,
+    ) -> "Passes":
+        """Open what is needed.
+
+        Raises
+        ------
+        UnitlensError
+            If the network or the pictures are gone, or the network is another.
+        """
+        info = run.info
+        settings = info["settings"]
+        if settings.get("basis"):
+            raise UnitlensError("The run looked at directions, and run.json does not hold them.")
+        net = network_again(info) if net is None else check_network(net, info)
+        data = data_again(info, data) if data is None or isinstance(data, str | Path) else data
+        own = {field.name: settings[field.name] for field in fields(Definitions)}
+        chosen = Definitions(**own | {"grid": tuple(settings["grid"])})
+        how = Judging(chosen, settings["score"], False, False, settings["fdr"], settings["seed"], 0, reading.show)
+        reading = replace(reading, fast=settings["fast"], layout=settings.get("layout"))
+        return cls(run, net, data, reading, how, noise, seed, [])
+
+    def look(self, checks: Checks) -> list[dict[str, Any]]:
+        """Add what the passes tell to the checks; the concepts whose regions overlap most."""
+        with spooling() as spool:
+            observed = self._observe(self.net, spool)
+            check_data(observed.sha256, self.run.info, str(getattr(self.data, "source", "the data")))
+            for check, definitions in self._variants():
+                checks += self._judged(observed, check, definitions)
+            overlaps = overlapping_concepts(observed.marked, observed.pictures, self.run.concepts)
+        if self.noise:
+            with spooling() as spool:
+                observed = self._observe(noisy(self.net, noise=self.noise, seed=self.seed), spool)
+                checks += self._judged(observed, "noise", self.how.definitions)
+        return overlaps
+
+    def _observe(self, net: Network, spool: Spool) -> Observed:
+        definitions = self.how.definitions
+        columns = Columns.of(self.data.concepts, not_judged=definitions.not_judged, union=definitions.union)
+        grid = definitions.grid
+        assert grid is not None
+        layers = self.run.info["settings"]["layers"]
+        kept = (net, layers, self.data, columns, spool)
+        return observe(*kept, grid=grid, tap=definitions.tap, reading=self.reading, draws=0)
+
+    def _variants(self) -> Iterator[tuple[str, Definitions]]:
+        own = self.how.definitions
+        yield "half quantile", replace(own, quantile=own.quantile / 2)
+        if own.quantile < 0.5:
+            yield "double quantile", replace(own, quantile=own.quantile * 2)
+        yield "other upsampling", replace(own, upsampling="edges" if own.upsampling == "zeros" else "zeros")
+
+    def _judged(self, observed: Observed, check: str, definitions: Definitions) -> Checks:
+        """Labels of all layers under other definitions, or other pictures."""
+        found: Checks = []
+        for layer in observed.layers.values():
+            if layer.layer_grid is None and check == "other upsampling":
+                continue
+            if layer.name not in self.run.layers:
+                continue
+            try:
+                judged = judge(observed, layer, replace(self.how, definitions=definitions))
+            except UnitlensError as error:
+                self.notes.append(f"{layer.name} was not checked under {check}: {error}")
+                continue
+            found.append((layer.name, check, _labels(judged, entries_of([self.run[layer.name]], None)[0])))
+        return found
+
+
+def _labels(judged: Judged, entry: Entry) -> Labelled:
+    names = {(category, name): c for c, (category, name) in enumerate(_written(entry))}
+    pairs = zip(judged.table["category"], judged.table["concept"], strict=True)
+    label = np.array([names.get(pair, -1) for pair in pairs], np.int64)
+    units = np.arange(len(label))
+    return Labelled(label, judged.counts.iou[units, np.maximum(label, 0)], judged.counts.iou[units, entry.label])
+
+
+def _written(entry: Entry) -> list[tuple[str, str]]:
+    """Category and name of the concepts as tables write them."""
+    return [(key[0], name) for key, name in zip(entry.keys, entry.run.concepts, strict=True)]

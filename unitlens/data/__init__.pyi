@@ -1,0 +1,13 @@
+from .checking import check as check
+from .checks import Check as Check
+from .colors import Colors as Colors
+from .concepts import Concept as Concept
+from .concepts import Data as Data
+from .concepts import Example as Example
+from .opening import open_data as open_data
+from .readers.annotated import annotated as annotated
+from .readers.plain import pictures_only as pictures_only
+from .readers.torchvision_sets import from_torchvision as from_torchvision
+from .scenes.world import Scenes as Scenes
+from .segmentation.segmenters import segmenter as segmenter
+from .sources import with_concepts as with_concepts

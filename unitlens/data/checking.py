@@ -1,0 +1,230 @@
+"""Look through annotated pictures before they are used: what is there, and what is wrong."""
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from unitlens.data.batches import as_example
+from unitlens.data.ceilings import Agreement, agreement, computed_categories
+from unitlens.data.checks import Check, ConceptCheck, Finding, Sight, highest_iou
+from unitlens.data.columns import Columns
+from unitlens.data.concepts import Data, Example
+from unitlens.data.findings import notes, of_concepts, of_files
+from unitlens.data.images import Fit, UnreadableError, same_aspect
+from unitlens.data.opening import open_data
+from unitlens.drawing.strips import draw_tiles
+from unitlens.errors import UnitlensError
+from unitlens.models.network import Preprocessing
+from unitlens.progress import progress as progress_of
+
+Counts = npt.NDArray[np.int64]
+
+TILE = 96
+"""Side of a picture on the page, in pixels."""
+
+_TILES = 8000
+"""A page holds at most about so many of them, at some 3 kB each."""
+
+
+def check(
+    data: Data | str | Path,
+    *,
+    quantile: float = 0.01,
+    min_iou: float = 0.04,
+    image_size: int | tuple[int, int] = 224,
+    resize: int | None = None,
+    grid: int | tuple[int, int] | None = None,
+    limit: int | None = None,
+    sights: int = 12,
+    progress: bool = False,
+) -> Check:
+    """Look through annotated pictures.
+
+    Parameters
+    ----------
+    data : Data, str or Path
+        Any annotated pictures; a string is what ``--data`` takes.
+    quantile, min_iou : float
+        See `unitlens.dissect`.
+    image_size, resize, grid
+        How a network would be shown the pictures, and its label grid: a quarter of the input, rounded down.
+    limit : int, optional
+        Only so many pictures from the start.
+    sights : int
+        At most so many pictures of each concept are drawn; 0: none.
+    progress : bool
+        Whether progress is shown.
+
+    Returns
+    -------
+    Check
+
+    Raises
+    ------
+    UnitlensError
+        If there are no such data, or their lists contradict themselves, so that nothing can be looked through.
+    """
+    data = open_data(data) if isinstance(data, str | Path) else data
+    if not 0 < quantile < 1:
+        raise UnitlensError(f"The quantile is {quantile}; it must lie between 0 and 1, such as 0.01.")
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    cells = (grid, grid) if isinstance(grid, int) else grid or (max(1, size[0] // 4), max(1, size[1] // 4))
+    walk = _Walk(data, Columns.of(data.concepts), Preprocessing(size, resize, (0.0,) * 3, (1.0,) * 3), cells)
+    total = len(data) if limit is None else min(limit, len(data))
+    with progress_of(total, "checking", show=progress) as bar:
+        for index in range(total):
+            walk.look(index)
+            bar.update(1)
+    agreed = agreement(data, limit=limit, progress=progress)
+    seen = _draw(walk, walk.choose(max(0, min(sights, _TILES // max(len(data.concepts), 1)))))
+    return _told(walk, tuple(walk.concepts(quantile, seen, agreed)), agreed, total, quantile=quantile, min_iou=min_iou)
+
+
+def _told(
+    walk: "_Walk", concepts: tuple[ConceptCheck, ...], agreed: Agreement, total: int, *, quantile: float, min_iou: float
+) -> Check:
+    """What was counted, and what is wrong with it."""
+    # what is computed, or missing from some of the pictures only, nobody can mend
+    categories = walk.columns.categories
+    excused = computed_categories(walk.data) if total == len(walk.data) else frozenset(categories)
+    annotated = dict(zip(categories, walk.annotated.tolist(), strict=True))
+    judged: dict[str, Any] = {"quantile": quantile, "min_iou": min_iou, "excused": excused}
+    wrong = [*of_files(walk.data), *walk.findings, *of_concepts(concepts, walk.read, **judged)]
+    return Check(
+        source=str(getattr(walk.data, "source", repr(walk.data))),
+        pictures=total,
+        read=walk.read,
+        grid=walk.grid,
+        quantile=quantile,
+        min_iou=min_iou,
+        categories=annotated,
+        concepts=concepts,
+        findings=tuple(wrong),
+        notes=(*notes(concepts, annotated, walk.read, **judged), *agreed.notes),
+    )
+
+
+@dataclass
+class _Walk:
+    """One pass over the pictures, and what is counted in it."""
+
+    data: Data
+    columns: Columns
+    preprocessing: Preprocessing
+    grid: tuple[int, int]
+    findings: list[Finding] = field(default_factory=list)
+    names: dict[str, int] = field(default_factory=dict)
+    areas: list[tuple[int, npt.NDArray[np.int32]]] = field(default_factory=list)  # index, and positions of each column
+
+    def look(self, index: int) -> None:
+        """Count what is marked in a picture, or say what is wrong with it."""
+        try:
+            example = as_example(self.data[index])
+        except UnreadableError as error:
+            self.findings.append(Finding("unreadable", str(error)))
+            return
+        except UnitlensError as error:
+            self.findings.append(Finding("contradiction", str(error)))
+            return
+        if self.names.setdefault(example.name, index) != index:
+            self.findings.append(Finding("name", f"Two pictures are called {example.name}."))
+        try:
+            planes = self.planes(example)
+        except UnitlensError as error:
+            self.findings.append(Finding(_kind(example), str(error)))
+            return
+        if self.columns.categories and not any(len(maps) for maps in example.planes.values()):
+            self.findings.append(Finding("missing map", f"{example.name} is annotated for no category."))
+        self.areas.append((index, np.bincount(planes.ravel(), minlength=self.columns.count).astype(np.int32)))
+
+    def planes(self, example: Example) -> npt.NDArray[np.int16]:
+        """Columns of every cell of the label grid, see `Columns.planes`."""
+        height, width = example.picture.shape[:2]
+        return self.columns.planes(example, Fit.of(height, width, self.preprocessing), self.grid)
+
+    @property
+    def read(self) -> int:
+        return len(self.areas)
+
+    @property
+    def cells(self) -> int:
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def held(self) -> Counts:
+        """Positions of each column by picture, (pictures, columns)."""
+        return np.array([area for _, area in self.areas], dtype=np.int64).reshape(self.read, self.columns.count)
+
+    @property
+    def annotated(self) -> Counts:
+        """Pictures with a judged position of each category."""
+        annotated: Counts = (self.held[:, 1 + len(self.columns.concepts) :] < self.cells).sum(0)
+        return annotated
+
+    def choose(self, most: int) -> list[list[int]]:
+        """For each concept, the pictures that it covers most, by their place among those that were read."""
+        held = self.held[:, 1 : 1 + len(self.columns.concepts)]
+        return [[place for place in np.argsort(-area, kind="stable")[:most].tolist() if area[place]] for area in held.T]
+
+    def concepts(self, quantile: float, sights: Sequence[Sequence[Sight]], agreed: Agreement) -> Iterator[ConceptCheck]:
+        """What is marked of each concept."""
+        held, first = self.held, 1 + len(self.columns.concepts)
+        everywhere = self.read * self.cells
+        judged = everywhere - held[:, first:].sum(0)
+        for number, concept in enumerate(self.columns.concepts):
+            own, all_judged = held[:, 1 + number], int(judged[self.columns.category_of[number]])
+            positions = int(own.sum())
+            most = int(Fraction(Decimal(str(quantile))) * everywhere)
+            yield ConceptCheck(
+                concept,
+                int((own > 0).sum()),
+                positions,
+                positions / max(all_judged, 1),
+                highest_iou(positions, most, elsewhere=everywhere - all_judged),
+                tuple(sights[number]),
+                agreed.iou.get(concept),
+            )
+
+
+def _kind(example: Example) -> str:
+    """What is wrong with a picture whose planes contradict the data set."""
+    shape = example.picture.shape[:2]
+    maps = [np.asarray(plane) for planes in example.planes.values() for plane in planes]
+    if any(plane.ndim == 2 and plane.size and not same_aspect(shape, plane.shape) for plane in maps):
+        return "size"
+    return "stray label"
+
+
+def _draw(walk: _Walk, chosen: Sequence[Sequence[int]]) -> list[list[Sight]]:
+    """Draw the masks of concepts into the pictures that were chosen for them; each picture is read once."""
+    wanted: dict[int, list[int]] = {}
+    for number, places in enumerate(chosen):
+        for place in places:
+            wanted.setdefault(place, []).append(number)
+    drawn: dict[tuple[int, int], Sight] = {}
+    for place, numbers in sorted(wanted.items()):
+        index, area = walk.areas[place]
+        example = as_example(walk.data[index])
+        height, width = example.picture.shape[:2]
+        shown = np.asarray(Fit.of(height, width, walk.preprocessing).picture(example.picture))
+        planes = walk.planes(example).reshape(-1, *walk.grid)
+        masks = np.stack([(planes == 1 + number).any(0) for number in numbers])
+        tiles = draw_tiles(np.broadcast_to(shown, (len(numbers), *shown.shape)), masks, size=TILE)
+        for number, tile in zip(numbers, tiles, strict=True):
+            drawn[number, place] = Sight(example.name, float(area[1 + number]) / walk.cells, _jpeg(tile))
+    return [[drawn[number, place] for place in places] for number, places in enumerate(chosen)]
+
+
+def _jpeg(tile: npt.NDArray[np.uint8]) -> bytes:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(tile).save(file, "JPEG", quality=75)
+    return file.getvalue()

@@ -1,0 +1,163 @@
+"""Joining the classes of the data with the outputs of a network."""
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Integral
+
+from unitlens.data.concepts import Data
+from unitlens.errors import UnitlensError, UnitlensWarning, did_you_mean
+
+Name = str | int
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Which output stands for which class.
+
+    Attributes
+    ----------
+    names : tuple of str
+        What each output is called, (K,); its number where no name is known.
+    output_of : mapping of str to int
+        The output of each class that the data name.
+    """
+
+    names: tuple[str, ...]
+    output_of: Mapping[str, int]
+
+    def output(self, class_: Name) -> int:
+        """Return the output of a class, given as the data or the network call it, or as the output's number.
+
+        Raises
+        ------
+        UnitlensError
+            If there is no such class.
+        """
+        found = self.output_of.get(str(class_), _position(class_, self.names))
+        if found is None:
+            known = list(dict.fromkeys([*self.output_of, *self.names]))
+            some = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
+            raise UnitlensError(f"There is no class {class_!r}{did_you_mean(str(class_), known)}; there are {some}.")
+        return found
+
+
+def join_classes(data: Data, network_names: Sequence[str] | None, outputs: int) -> Classes:
+    """Join the classes of the data with the outputs of a network.
+
+    An index where the data give one (``classes.csv``); else the network's own class names; else whole numbers are the
+    index; else names in their sorted order.
+
+    Parameters
+    ----------
+    data : Data
+        Its ``class_index`` and ``classes`` are used where it has them; else its pictures are gone through.
+    network_names : sequence of str, optional
+        The network's own names, one for each output.
+    outputs : int
+        How many outputs the network has.
+
+    Returns
+    -------
+    Classes
+
+    Raises
+    ------
+    UnitlensError
+        If no picture has a class, a class has no output, or there are more names than outputs.
+
+    Warns
+    -----
+    UnitlensWarning
+        If sorted names are fewer than outputs, so that which is which is a guess.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> join_classes(SimpleNamespace(classes=("cat", "ant")), None, 2).output_of
+    {'ant': 0, 'cat': 1}
+    """
+    found = classes_of(data)
+    if not found:
+        raise UnitlensError(
+            f"No picture of {getattr(data, 'source', data)} has a class, so that nothing can be measured: say them in "
+            "classes.csv (image,class[,index]), or put the pictures into one folder for each class under images/."
+        )
+    if network_names is not None and len(network_names) != outputs:
+        raise UnitlensError(f"The network has {outputs} outputs, but {len(network_names)} class names.")
+    own = tuple(network_names) if network_names is not None else None
+    index: Mapping[str, int] = getattr(data, "class_index", {})
+    if index or own is not None or all(_is_whole(name) for name in found):
+        output_of = {str(name): _output(name, index, own, outputs) for name in found}
+    else:
+        output_of = _sorted(found, outputs)
+    names = list(own or map(str, range(outputs)))
+    if own is None:
+        for name, output in output_of.items():
+            names[output] = name
+    return Classes(tuple(names), output_of)
+
+
+def classes_of(data: Data) -> tuple[Name, ...]:
+    """Every class that the data name, each once, sorted; of data that do not list them, all pictures are looked at."""
+    told: Iterable[Name | None] | None = getattr(data, "classes", None)
+    if told is None:
+        told = (getattr(data[index], "class_", None) for index in range(len(data)))
+    found = {name for name in told if name is not None}
+    wrong = next((name for name in found if not isinstance(name, str | Integral)), None)
+    if wrong is not None:
+        raise UnitlensError(f"A class is a name or a whole number, not {wrong!r}; a picture without one has None.")
+    return tuple(sorted(found, key=lambda name: (str(type(name)), name)))
+
+
+def _is_whole(name: object) -> bool:
+    return isinstance(name, Integral) or (isinstance(name, str) and name.isascii() and name.isdigit())
+
+
+def _position(class_: Name, names: Sequence[str]) -> int | None:
+    """Place of a class among the network's names, or its number; None where it is neither."""
+    places = [place for place, name in enumerate(names) if name == str(class_)]
+    if len(places) > 1:
+        raise UnitlensError(
+            f"{len(places)} outputs of the network are called {class_} ({', '.join(map(str, places))}): say which by "
+            "the column index of classes.csv."
+        )
+    if not places and _is_whole(class_) and int(class_) < len(names):
+        return int(class_)
+    return places[0] if places else None
+
+
+def _output(name: Name, index: Mapping[str, int], own: Sequence[str] | None, outputs: int) -> int:
+    output = index.get(str(name))
+    if output is None and own is not None:
+        output = _position(name, own)
+        if output is None and not _is_whole(name):
+            raise UnitlensError(
+                f"The data's class {name} is none of the network's{did_you_mean(str(name), own)}: name it as the "
+                "network does, or give the number of its output in the column index of classes.csv."
+            )
+    if output is None and not _is_whole(name):
+        raise UnitlensError(f"The class {name} has no index in classes.csv, while others have: give it one.")
+    output = int(name) if output is None else output
+    if not 0 <= output < outputs:
+        raise UnitlensError(
+            f"The class {name} has the index {output}, but the network has {outputs} outputs, 0 to {outputs - 1}."
+        )
+    return output
+
+
+def _sorted(found: Sequence[Name], outputs: int) -> dict[str, int]:
+    if len(found) > outputs:
+        raise UnitlensError(
+            f"The data name {len(found)} classes, more than the {outputs} outputs of the network: give the number of "
+            "each class's output in the column index of classes.csv."
+        )
+    ordered = sorted(map(str, found))
+    if len(found) < outputs:
+        warnings.warn(
+            f"The data name {len(found)} classes and the network has {outputs} outputs, of which nobody gives the "
+            f"names: {ordered[0]} is taken as output 0, and so on in sorted order.",
+            UnitlensWarning,
+            stacklevel=4,
+        )
+    return {name: output for output, name in enumerate(ordered)}

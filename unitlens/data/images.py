@@ -1,0 +1,174 @@
+"""Opening pictures and label maps, and the geometry that both go through, so that a position means the same place."""
+
+import hashlib
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from unitlens.errors import UnitlensError
+from unitlens.models.network import Preprocessing
+
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+
+_BROKEN = (OSError, UnidentifiedImageError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+
+
+class UnreadableError(UnitlensError):
+    """A file that is no picture, or a damaged one: skipped and named, unless the run is strict."""
+
+
+class FileRead(NamedTuple):
+    """An image file as an array, and the SHA-256 of its bytes."""
+
+    pixels: npt.NDArray[Any]
+    digest: str
+
+
+def read_picture(path: Path) -> FileRead:
+    """Read a picture as 8-bit RGB, turned as its EXIF data say.
+
+    Parameters
+    ----------
+    path : Path
+        Any file that Pillow reads: grey, palette, CMYK, with alpha, 16 bits a channel.
+
+    Returns
+    -------
+    FileRead
+        Pixels uint8, (height, width, 3).
+
+    Raises
+    ------
+    UnreadableError
+        If the file is no picture or is cut short.
+    """
+    with _opened(path) as (image, digest):
+        return FileRead(np.asarray(to_rgb(ImageOps.exif_transpose(image))), digest)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """8-bit RGB of a picture of any mode; 16-bit grey keeps its upper byte's worth."""
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
+    return image.convert("RGB")
+
+
+def read_label_map(path: Path) -> FileRead:
+    """Read a label map: 8-bit grey, palette (its indices count) or 16-bit grey.
+
+    Returns
+    -------
+    FileRead
+        Pixels uint8 or uint16, (rows, columns); 0 is none, 255 or 65535 is not judged.
+
+    Raises
+    ------
+    UnreadableError
+        If the file is no picture or is cut short.
+    UnitlensError
+        If it has several channels.
+    """
+    with _opened(path) as (image, digest):
+        if image.mode in ("L", "P"):
+            return FileRead(np.asarray(image), digest)
+        if image.mode == "1":
+            return FileRead(np.asarray(image).astype(np.uint8), digest)
+        if image.mode.startswith("I"):
+            return FileRead(np.asarray(image).astype(np.uint16), digest)
+    raise UnitlensError(
+        f"The label map {path} is {image.mode}; a label map has one channel: save it as 8-bit or 16-bit grey, "
+        "or with a palette, a label id for each pixel."
+    )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Image.Image, str]]:
+    """An image file and the SHA-256 of its bytes; what goes wrong inside is said of the file."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise UnitlensError(f"There is no file {path}.") from None
+    except OSError as error:
+        raise UnreadableError(f"{path} cannot be read: {error.strerror}.") from None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's remarks on odd, but legible, files
+        try:
+            image = Image.open(io.BytesIO(content))
+        except Image.DecompressionBombError:
+            most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
+            raise UnreadableError(f"{path} has more than the {most} million pixels that Pillow opens.") from None
+        except _BROKEN:
+            raise UnreadableError(f"{path} is not a picture that can be read.") from None
+        try:
+            yield image, hashlib.sha256(content).hexdigest()
+        except _BROKEN as error:
+            raise UnreadableError(f"{path} is damaged: {str(error).rstrip('.')}.") from None
+
+
+class Fit(NamedTuple):
+    """How a picture of one size becomes the network's input: squashed or scaled to ``scaled``, then cropped.
+
+    Attributes
+    ----------
+    scaled : tuple of int
+        (height, width) that the whole picture is scaled to.
+    corner : tuple of int
+        (top, left) of the crop in it.
+    size : tuple of int
+        (height, width) of the crop.
+    """
+
+    scaled: tuple[int, int]
+    corner: tuple[int, int]
+    size: tuple[int, int]
+
+    @classmethod
+    def of(cls, height: int, width: int, preprocessing: Preprocessing) -> "Fit":
+        """Fit of pictures of height x width."""
+        size = preprocessing.image_size
+        if preprocessing.resize is None:
+            return cls(size, (0, 0), size)
+        shorter, longer = preprocessing.resize, int(preprocessing.resize * max(height, width) / min(height, width))
+        scaled = (shorter, longer) if height <= width else (longer, shorter)
+        return cls(scaled, (round((scaled[0] - size[0]) / 2), round((scaled[1] - size[1]) / 2)), size)
+
+    def picture(self, pixels: npt.NDArray[np.uint8], interpolation: str = "bilinear") -> Image.Image:
+        """The network's input as an 8-bit RGB image."""
+        image = Image.fromarray(pixels)
+        if image.size != self.scaled[::-1]:
+            image = image.resize(self.scaled[::-1], Image.Resampling[interpolation.upper()])
+        top, left = self.corner
+        return image.crop((left, top, left + self.size[1], top + self.size[0])) if self.scaled != self.size else image
+
+    def labels(self, plane: npt.NDArray[Any], grid: tuple[int, int]) -> npt.NDArray[Any]:
+        """Sample a label map once, at the nearest pixel to each cell of the grid.
+
+        Parameters
+        ----------
+        plane : integer array, (rows, columns)
+            Of the whole picture, at any resolution.
+        grid : tuple of int
+            (H, W).
+
+        Returns
+        -------
+        integer array, (H, W)
+        """
+        down, across = plane.shape[0] / self.scaled[0], plane.shape[1] / self.scaled[1]
+        top, left = self.corner[0] * down, self.corner[1] * across
+        box = (left, top, left + self.size[1] * across, top + self.size[0] * down)
+        image = Image.fromarray(plane if plane.dtype in (np.uint8, np.uint16) else plane.astype(np.int32))
+        return np.asarray(image.resize(grid[::-1], Image.Resampling.NEAREST, box=box))
+
+
+def same_aspect(picture: tuple[int, int], plane: tuple[int, int]) -> bool:
+    """Whether a label map shows the whole picture: equal aspect ratios, up to a pixel of rounding."""
+    (height, width), (rows, columns) = picture, plane
+    return abs(columns - width * rows / height) <= 1 or abs(rows - height * columns / width) <= 1

@@ -1,0 +1,174 @@
+"""What ``--data`` and ``--concepts`` take: annotated pictures by a path or a name, and what else marks them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from unitlens.data.concepts import Data
+from unitlens.data.readers.annotated import annotated
+from unitlens.data.readers.formats import (
+    DOWNLOADS,
+    FORMATS,
+    PREFIX,
+    open_format,
+    open_torchvision,
+    pictures_only,
+    recognised,
+)
+from unitlens.data.sources import ConceptSource, check_names, folder_tags, tags, with_concepts
+from unitlens.errors import UnitlensError, did_you_mean
+
+BUNDLED = ("bundled:scenes",)
+NATIVE = "folder"
+OWN = "masks"
+SOURCES = (OWN, "colors", "folders", "tags:FILE.csv", "segmenter:NETWORK")
+"""What ``--concepts`` takes, besides a `ConceptSource` in Python."""
+
+
+def open_data(
+    source: str | Path,
+    *,
+    format: str | None = None,
+    split: str | None = None,
+    concepts: Sequence[str | ConceptSource] = (OWN,),
+    segmenter_options: dict[str, Any] | None = None,
+    root: str | Path | None = None,
+    download: bool = False,
+    pictures: int | None = None,
+    seed: int = 0,
+) -> Data:
+    """Open annotated pictures.
+
+    Parameters
+    ----------
+    source : str or Path
+        An annotated folder, a data set in another format, a folder of pictures, ``bundled:scenes``, or a data set of
+        torchvision's by name: ``torchvision:voc2012`` and others of `unitlens.data.readers.DOWNLOADS`.
+    format : str, optional
+        "folder" (the annotated folder) or a name of `unitlens.data.readers.FORMATS`; recognised by its layout
+        otherwise.
+    split : str, optional
+        Of a data set that has several: "train", "val2017", ...
+    concepts : sequence of str or ConceptSource
+        What counts: "masks" is what the data set itself marks; "colors" the color of every pixel; "folders" the name of
+        each picture's folder; "tags:FILE.csv" words for whole pictures (`unitlens.data.sources.tags`);
+        "segmenter:NETWORK" what a segmentation network finds (`unitlens.data.segmentation.segmenters.segmenter`).
+    segmenter_options : dict, optional
+        Keywords for `unitlens.data.segmentation.segmenters.segmenter`: weights, labels, confidence, category, size,
+        device, cache.
+    root : str or Path, optional
+        Where a data set of torchvision's lies; ``unitlens/data/NAME`` in the user's cache folder.
+    download : bool
+        Whether torchvision may download it if it is not there; its size is said first.
+    pictures : int, optional
+        How many bundled scenes; 1,000.
+    seed : int
+        Of bundled scenes, and of untrained weights.
+
+    Returns
+    -------
+    Data
+
+    Raises
+    ------
+    UnitlensError
+        If there is no such folder, format, split, source or bundled data set, or the folder could be several formats.
+
+    Examples
+    --------
+    >>> data = open_data("bundled:scenes", pictures=2, concepts=["colors"])
+    >>> len(data), [concept.name for concept in data.concepts][:3]
+    (2, ['black', 'blue', 'brown'])
+    """
+    _check_sources(concepts, segmenter_options or {})
+    data = _bundled(str(source), format, split, pictures, seed)
+    data = _by_name(str(source), format, split, root, download=download) if data is None else data
+    data = _opened(Path(source), format, split) if data is None else data
+    if list(concepts) == [OWN]:
+        return data
+    options = {"seed": seed, **(segmenter_options or {})}
+    further = [_source(one, data, options) for one in concepts if one != OWN]
+    return with_concepts(data, *further, own=OWN in concepts)
+
+
+def _check_sources(concepts: Sequence[str | ConceptSource], segmenter_options: dict[str, Any]) -> None:
+    if isinstance(concepts, str) or not concepts:
+        raise UnitlensError(f"concepts is {concepts!r}; it is a list of sources, such as ['masks', 'colors'].")
+    if segmenter_options and all(isinstance(one, str) and not one.startswith("segmenter:") for one in concepts):
+        raise UnitlensError(
+            f"{', '.join(segmenter_options)} {'are' if len(segmenter_options) > 1 else 'is'} said of a segmenter, and "
+            "there is none: add --concepts segmenter:NETWORK (concepts=['segmenter:NETWORK'])."
+        )
+
+
+def _bundled(source: str, format: str | None, split: str | None, pictures: int | None, seed: int) -> Data | None:
+    if not source.startswith("bundled:"):
+        return None
+    if source not in BUNDLED:
+        raise UnitlensError(f"There is no {source}{did_you_mean(source, BUNDLED)}; there is {', '.join(BUNDLED)}.")
+    if format is not None or split is not None:
+        raise UnitlensError(f"{source} has neither formats nor splits: leave them out.")
+    from unitlens.data.scenes.world import Scenes
+
+    return Scenes(1000 if pictures is None else pictures, seed=seed)
+
+
+def _by_name(
+    source: str, format: str | None, split: str | None, root: str | Path | None, *, download: bool
+) -> Data | None:
+    """One of torchvision's data sets, if it was named."""
+    if source.startswith(PREFIX):
+        if format is not None:
+            raise UnitlensError(f"{source} is read by torchvision: leave --data-format (format=) out.")
+        return open_torchvision(source.removeprefix(PREFIX), root=root, split=split, download=download)
+    if source in DOWNLOADS and not Path(source).exists():
+        raise UnitlensError(f"There is no folder {source}; torchvision's data set is called {PREFIX}{source}.")
+    if download or root is not None:
+        said = "--download (download=)" if download else "--data-root (root=)"
+        raise UnitlensError(
+            f"{said} is for data sets by name, such as {PREFIX}voc2012; {source} is opened where it is: leave it out."
+        )
+    return None
+
+
+def _opened(root: Path, format: str | None, split: str | None) -> Data:
+    if format not in (None, NATIVE):
+        known = (NATIVE, *FORMATS)
+        if format not in known:
+            raise UnitlensError(
+                f"There is no data format {format!r}{did_you_mean(str(format), known)}; there are {', '.join(known)}."
+            )
+        return open_format(root, str(format), split=split)
+    native = (root / "images").is_dir() and ((root / "concepts.csv").is_file() or (root / "labels").is_dir())
+    found = None if format == NATIVE or native or not root.is_dir() else recognised(root)
+    if found is not None:
+        return open_format(found.root, found.format, split=split)
+    if split is not None:
+        raise UnitlensError(f"{root} has no splits to choose {split!r} from: leave the split out.")
+    if format is None and root.is_dir() and not (root / "images").is_dir():
+        return pictures_only(root)
+    return annotated(root)
+
+
+def _source(one: str | ConceptSource, data: Data, options: dict[str, Any]) -> ConceptSource:
+    """A source by its name; what is one already, as it is."""
+    if not isinstance(one, str):
+        return one
+    kind, _, rest = one.partition(":")
+    if one == "colors":
+        from unitlens.data.colors import Colors
+
+        return Colors()
+    if one == "folders":
+        return folder_tags(data)
+    if kind == "tags" and rest:
+        found = tags(rest)
+        check_names(found, data)
+        return found
+    if kind == "segmenter" and rest:
+        from unitlens.data.segmentation.segmenters import segmenter
+
+        return segmenter(rest, **options)
+    raise UnitlensError(
+        f"There is no concept source {one!r}{did_you_mean(kind, SOURCES)}; there are {', '.join(SOURCES)}."
+    )

@@ -1,0 +1,265 @@
+"""The annotated folder: pictures, label maps, concepts and classes as files."""
+
+import csv
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from unitlens.data.concepts import Concept, Example
+from unitlens.data.images import EXTENSIONS, read_label_map, read_picture
+from unitlens.errors import UnitlensError, did_you_mean
+
+
+def annotated(folder: str | Path) -> "AnnotatedFolder":
+    """Open an annotated folder.
+
+    Parameters
+    ----------
+    folder : str or Path
+        ``images/**/NAME.jpg|png``, ``labels/CATEGORY/**/NAME.png``, ``concepts.csv`` (category,label,name) and
+        ``classes.csv`` (image,class[,index]); all but the images may be absent. Without ``classes.csv``, pictures that
+        all lie in subfolders of ``images/`` have the name of theirs as their class.
+
+    Returns
+    -------
+    AnnotatedFolder
+
+    Raises
+    ------
+    UnitlensError
+        If there are no pictures, or a list contradicts itself or the files.
+
+    Examples
+    --------
+    >>> annotated("nowhere")
+    Traceback (most recent call last):
+        ...
+    unitlens.errors.UnitlensError: There is no folder nowhere.
+    """
+    return AnnotatedFolder(Path(folder))
+
+
+class AnnotatedFolder:
+    """Annotated pictures on disk; a `unitlens.data.concepts.Data`.
+
+    Attributes
+    ----------
+    root : Path
+        The folder.
+    concepts : tuple of Concept
+        As in ``concepts.csv``.
+    names : tuple of str
+        POSIX paths of the pictures under ``images/``, sorted.
+    not_pictures : tuple of str
+        Other files that lie under ``images/``.
+    class_index : dict of str to int
+        Index of the network's output for each class, where ``classes.csv`` gives one.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        if not root.is_dir():
+            raise UnitlensError(f"There is no folder {root}.")
+        self.names, self.not_pictures = _list_pictures(root)
+        self.concepts = _read_concepts(root)
+        classes = _read_classes(root, self.names)
+        self._classes, self.class_index = classes.of_picture, classes.output
+        labels = root / "labels"
+        self.categories = (
+            tuple(sorted(path.name for path in labels.iterdir() if path.is_dir())) if labels.is_dir() else ()
+        )
+        self._check_categories()
+
+    def _check_categories(self) -> None:
+        """Every folder of label maps has concepts, and maps of some of the pictures."""
+        known = {concept.category for concept in self.concepts}
+        for category in self.categories:
+            if category not in known:
+                raise UnitlensError(
+                    f"{self.root / 'labels' / category} holds label maps, but concepts.csv names no concept of the "
+                    f"category {category}{did_you_mean(category, known)}: add its rows to {self.root / 'concepts.csv'}."
+                )
+            if not any(self._label_map(category, name).is_file() for name in self.names):
+                raise UnitlensError(
+                    f"{self.root / 'labels' / category} holds no map of any picture; the map of {self.names[0]} "
+                    f"would be {self._label_map(category, self.names[0])}."
+                )
+
+    def _label_map(self, category: str, name: str) -> Path:
+        return self.root / "labels" / category / PurePosixPath(name).with_suffix(".png")
+
+    @property
+    def source(self) -> str:
+        """What ``--data`` takes to open it."""
+        return str(self.root)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of the pictures that are there, each once, sorted."""
+        return tuple(sorted({self._classes[name] for name in self.names if name in self._classes}))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __repr__(self) -> str:
+        return (
+            f"AnnotatedFolder({str(self.root)!r}: {len(self)} pictures, {len(self.concepts)} concepts of "
+            f"{', '.join(self.categories) or 'no category'})"
+        )
+
+    def __getitem__(self, index: int) -> Example:
+        name = self.names[index]
+        pixels, digest = read_picture(self.root / "images" / name)
+        hashed = hashlib.sha256(digest.encode())
+        planes = {}
+        for category in self.categories:
+            path = self._label_map(category, name)
+            if path.is_file():
+                plane, digest = read_label_map(path)
+                planes[category] = [plane]
+                hashed.update(f"{category} {digest}".encode())
+        return Example(pixels, planes, name, self._classes.get(name), hashed.hexdigest())
+
+
+def _list_pictures(root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    images = root / "images"
+    if not images.is_dir():
+        raise UnitlensError(f"{root} has no folder images/: put the pictures into {images}.")
+    files = sorted(_files_below(images), key=str)
+    names = [path.as_posix() for path in files if _may_be_picture(images / path)]
+    others = tuple(path.as_posix() for path in files if not _may_be_picture(images / path))
+    if not names:
+        raise UnitlensError(f"{images} holds no picture: put files such as NAME.jpg or NAME.png into it.")
+    first: dict[PurePosixPath, str] = {}
+    for name in names:
+        other = first.setdefault(PurePosixPath(name).with_suffix(""), name)
+        if other != name:
+            raise UnitlensError(
+                f"{images} holds two pictures of one name, {other} and {name}, which would share their label maps: "
+                "rename or remove one."
+            )
+    return tuple(names), others
+
+
+def _files_below(images: Path) -> Iterator[PurePosixPath]:
+    """All that is no folder, by its path under images/; what is hidden is passed over, and a linked folder is entered.
+
+    A folder is entered once, also where links run in a circle.
+    """
+    entered: set[str] = set()
+    for folder, below, files in os.walk(images, followlinks=True, onerror=_refuse):
+        real = os.path.realpath(folder)
+        below[:] = [] if real in entered else sorted(name for name in below if not name.startswith("."))
+        for name in () if real in entered else files:
+            if not name.startswith("."):
+                yield _as_text(images, PurePosixPath(Path(folder, name).relative_to(images).as_posix()))
+        entered.add(real)
+
+
+def _refuse(error: OSError) -> None:
+    raise UnitlensError(f"The folder {error.filename} cannot be read: {error.strerror}.")
+
+
+def _as_text(images: Path, path: PurePosixPath) -> PurePosixPath:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UnitlensError(f"{images} holds a file whose name is not UTF-8, {str(path)!a}: rename it.") from None
+    return path
+
+
+def _may_be_picture(path: Path) -> bool:
+    """Whether a file has a picture's suffix; a link to nothing, a pipe and the like are none."""
+    return path.suffix.lower() in EXTENSIONS and path.is_file()
+
+
+def _read_concepts(root: Path) -> tuple[Concept, ...]:
+    path = root / "concepts.csv"
+    if not path.is_file():
+        if (root / "labels").is_dir():
+            raise UnitlensError(
+                f"{root} has labels/ but no concepts.csv: add one with the columns category,label,name."
+            )
+        return ()
+    concepts: list[Concept] = []
+    taken: dict[tuple[str, str | int], int] = {}
+    for line, row in _rows(path, ("category", "label", "name")):
+        concept = Concept(row["category"], _integer(row["label"], path, line), row["name"])
+        if not 1 <= concept.label <= 65534:
+            raise UnitlensError(f"{path}, line {line}: the label is {concept.label}; a label lies between 1 and 65534.")
+        for key in (concept.label, concept.name):
+            other = taken.setdefault((concept.category, key), line)
+            if other != line:
+                raise UnitlensError(
+                    f"{path}, lines {other} and {line} both stand for {key!r} in the category {concept.category}: "
+                    "give each concept one label and one name."
+                )
+        concepts.append(concept)
+    return tuple(concepts)
+
+
+class _Classes(NamedTuple):
+    of_picture: Mapping[str, str]
+    output: Mapping[str, int]
+
+
+def _read_classes(root: Path, names: tuple[str, ...]) -> _Classes:
+    path = root / "classes.csv"
+    if not path.is_file():
+        folders = [PurePosixPath(name).parts[:-1] for name in names]
+        return _Classes(dict(zip(names, ("/".join(f) for f in folders), strict=True)) if all(folders) else {}, {})
+    known = set(names)
+    of_picture: dict[str, str] = {}
+    index: dict[str, int] = {}
+    for line, row in _rows(path, ("image", "class")):
+        image, class_ = row["image"], row["class"]
+        if PurePosixPath(image).is_absolute() or ".." in PurePosixPath(image).parts:
+            raise UnitlensError(f"{path}, line {line}: {image} leads out of images/; paths are relative to images/.")
+        if of_picture.setdefault(image, class_) != class_:
+            raise UnitlensError(f"{path}, line {line}: {image} has two classes, {of_picture[image]} and {class_}.")
+        if row.get("index"):
+            number = _integer(row["index"], path, line)
+            if number < 0:
+                raise UnitlensError(f"{path}, line {line}: the index is {number}; outputs are counted from 0.")
+            if index.setdefault(class_, number) != number:
+                raise UnitlensError(
+                    f"{path}, line {line}: the class {class_} has two indices, {index[class_]} and {number}."
+                )
+    if of_picture and not known & of_picture.keys():
+        some = next(iter(of_picture))
+        raise UnitlensError(
+            f"{path} names no picture that is there; its first is {some}{did_you_mean(some, names)}: "
+            "paths are relative to images/."
+        )
+    return _Classes(of_picture, index)
+
+
+def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows of a CSV file with their line numbers, each with a value in all of the columns."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, skipinitialspace=True)
+            absent = [column for column in columns if column not in (reader.fieldnames or [])]
+            if absent:
+                raise UnitlensError(
+                    f"{path} has no column {', '.join(absent)}; its first line must name {','.join(columns)}."
+                )
+            for row in reader:
+                clean = {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)}
+                empty = [column for column in columns if not clean[column]]
+                if empty:
+                    raise UnitlensError(f"{path}, line {reader.line_num}: {empty[0]} is empty.")
+                yield reader.line_num, clean
+    except UnicodeDecodeError:
+        raise UnitlensError(f"{path} is not UTF-8 text: save it as CSV in UTF-8.") from None
+    except (csv.Error, OSError) as error:
+        raise UnitlensError(f"{path} is not a CSV file that can be read: {error}.") from None
+
+
+def _integer(text: str, path: Path, line: int) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise UnitlensError(f"{path}, line {line}: {text!r} is not a whole number.") from None

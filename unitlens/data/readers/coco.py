@@ -1,0 +1,136 @@
+"""COCO: instances, stuff and panoptic lists, and the maps that belong to them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from unitlens.data.concepts import Concept
+from unitlens.data.images import read_label_map
+from unitlens.data.readers.coco_lists import CocoList, Picture, find_lists, has_lists, read_list
+from unitlens.data.readers.coco_masks import painted, pycocotools
+from unitlens.data.readers.files import NOT_JUDGED, layered, must_exist, read_colors, record_digest, relabelled
+from unitlens.data.readers.marked import MarkedPictures, Marks, chosen_splits
+from unitlens.errors import UnitlensError
+
+_OTHER = "other"
+
+
+def is_coco(root: Path) -> bool:
+    """Whether a list in COCO's JSON is there."""
+    return has_lists(root)
+
+
+def open_coco(root: Path, *, split: str | None = None) -> MarkedPictures:
+    """Open COCO, or data in its format.
+
+    Lists are ``annotations/{instances,stuff,panoptic}_SPLIT.json``, or ``SPLIT/_annotations.coco.json`` beside the
+    pictures; pictures lie in ``SPLIT/``, ``images/SPLIT/``, ``images/`` or the folder itself. For a split with a
+    panoptic list, that one is read: each pixel of ``panoptic_SPLIT/NAME.png`` is red + 256 green + 65536 blue, the id
+    of a segment; things are objects, the rest is stuff; 0 is not judged. Without one, instances are objects, drawn from
+    polygons and run lengths (crowds too; what is not drawn is none), and stuff comes from ``stuff_SPLIT_pixelmaps/``
+    (the category's id, 0 not judged) or is drawn (what is not drawn is not judged); "other" is none.
+
+    Parameters
+    ----------
+    root : Path
+        The folder.
+    split : str, optional
+        "val2017", "train2017", ...
+
+    Source: Lin and others, "Microsoft COCO", ECCV 2014; Caesar and others, "COCO-Stuff", CVPR 2018; Kirillov and
+    others, "Panoptic Segmentation", CVPR 2019; the format as described on cocodataset.org.
+    """
+    lists = find_lists(root)
+    splits = chosen_splits(split, sorted({found.split for found in lists}), root)
+    lists = [found for found in lists if found.split in splits]
+    panoptic = {found.split for found in lists if found.kind == "panoptic"}
+    read = [read_list(root, found) for found in lists if found.kind == "panoptic" or found.split not in panoptic]
+    labels = _labels(read)
+    concepts = [Concept(category, label, name) for (category, _), (label, name) in labels.items() if label]
+    pictures: dict[str, dict[str, Picture]] = {}
+    for one in read:
+        for name, picture in one.pictures.items():
+            pictures.setdefault(name, {})[one.kind] = picture
+    if any(kind != "panoptic" and picture.map is None for of in pictures.values() for kind, picture in of.items()):
+        pycocotools()
+    marks = CocoMarks(pictures, {key: label for key, (label, _) in labels.items()})
+    return MarkedPictures("coco", root, root, tuple(sorted(pictures)), tuple(concepts), marks)
+
+
+def _labels(lists: list[CocoList]) -> dict[tuple[str, int], tuple[int, str]]:
+    """Label and name of each (category, COCO's id): 1, 2, ... in the order of the ids; 0 for "other" stuff."""
+    names: dict[tuple[str, int], str] = {}
+    for one in lists:
+        for key, name in one.categories.items():
+            if names.setdefault(key, name) != name:
+                raise UnitlensError(f"{one.path} calls the category {key[1]} {name!r}, another list {names[key]!r}.")
+    labels: dict[tuple[str, int], tuple[int, str]] = {}
+    counted = {"object": 0, "stuff": 0}
+    for category, number in sorted(names):
+        name = names[category, number]
+        if category == "stuff" and name == _OTHER:
+            labels[category, number] = (0, name)
+            continue
+        counted[category] += 1
+        labels[category, number] = (counted[category], name)
+    return labels
+
+
+@dataclass(frozen=True)
+class CocoMarks:
+    """Reads or draws what the lists say of a picture."""
+
+    pictures: Mapping[str, Mapping[str, Picture]]
+    labels: Mapping[tuple[str, int], int]
+
+    def __call__(self, name: str, /) -> Marks:
+        """Objects, and stuff where a list has it."""
+        planes: dict[str, list[npt.NDArray[Any]]] = {}
+        digests = []
+        for kind, picture in self.pictures[name].items():
+            read = {"panoptic": self._panoptic, "instances": self._instances, "stuff": self._stuff}[kind](picture)
+            planes.update(read.planes)  # type: ignore[arg-type]
+            digests += [record_digest([picture.height, picture.width, picture.annotations]), *read.digests]
+        return Marks(planes, digests)
+
+    def _panoptic(self, picture: Picture) -> Marks:
+        path = _map_of(picture)
+        codes, digest = read_colors(path, (1, 256, 65536))
+        planes = {}
+        for category in dict.fromkeys(category for category, _ in self.labels):
+            label = {number: label for (of, number), label in self.labels.items() if of == category}
+            segments = {int(s["id"]): label.get(int(s["category_id"]), 0) for s in picture.annotations}
+            planes[category] = [relabelled(codes, {**segments, 0: NOT_JUDGED}, path, "the panoptic list")]
+        return Marks(planes, [digest])
+
+    def _instances(self, picture: Picture) -> Marks:
+        regions = painted(picture.annotations, picture.height, picture.width)
+        planes = layered((self._label("object", number), mask) for number, mask in regions)
+        return Marks({"object": planes or [np.zeros((picture.height, picture.width), np.uint16)]}, [])
+
+    def _stuff(self, picture: Picture) -> Marks:
+        if picture.map is not None:
+            must_exist(picture.map)
+            codes, digest = read_label_map(picture.map)
+            table = {number: label for (category, number), label in self.labels.items() if category == "stuff"}
+            plane = relabelled(codes, {**table, 0: NOT_JUDGED}, picture.map, "the stuff list")
+            return Marks({"stuff": [plane]}, [digest])
+        plane = np.full((picture.height, picture.width), NOT_JUDGED, np.uint16)
+        for number, mask in painted(picture.annotations, picture.height, picture.width):
+            plane[mask] = self._label("stuff", number)
+        return Marks({"stuff": [plane]}, [])
+
+    def _label(self, category: str, number: int) -> int:
+        if (category, number) not in self.labels:
+            raise UnitlensError(f"An annotation of COCO has the category {number}, which the list does not name.")
+        return self.labels[category, number]
+
+
+def _map_of(picture: Picture) -> Path:
+    if picture.map is None:
+        raise UnitlensError("A panoptic list names no map for one of its pictures.")
+    return picture.map

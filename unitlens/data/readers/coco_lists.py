@@ -1,0 +1,153 @@
+"""COCO's JSON lists: which there are, and what they say of each picture."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from unitlens.data.readers.files import inside, read_json
+from unitlens.errors import UnitlensError
+
+_NAMED = re.compile(r"(panoptic|instances|stuff)_(.+)\.json")
+_OTHERS = ("captions_", "person_keypoints_", "image_info_")
+_BESIDE = "_annotations.coco.json"
+
+
+class Found(NamedTuple):
+    """A list by its file name; kind "any" where only its content can tell."""
+
+    kind: str
+    split: str
+    path: Path
+
+
+class Picture(NamedTuple):
+    """What a list says of one picture.
+
+    Attributes
+    ----------
+    height, width : int
+        In pixels.
+    annotations : list of dict
+        Annotations, or the segments of a panoptic map.
+    map : Path or None
+        The file of its label map.
+    """
+
+    height: int
+    width: int
+    annotations: list[dict[str, Any]]
+    map: Path | None
+
+
+class CocoList(NamedTuple):
+    """The content of a list.
+
+    Attributes
+    ----------
+    kind : {"panoptic", "instances", "stuff"}
+    path : Path
+        The file.
+    categories : mapping of (category, int) to str
+        The name of each of COCO's ids, as an object or as stuff.
+    pictures : mapping of str to Picture
+        By the path of the picture under the folder that was opened.
+    """
+
+    kind: str
+    path: Path
+    categories: Mapping[tuple[str, int], str]
+    pictures: Mapping[str, Picture]
+
+
+def has_lists(root: Path) -> bool:
+    """Whether there are lists by name, or by their first lines."""
+    found = find_lists(root)
+    return any(one.kind != "any" for one in found) or any(_looks_like_coco(one.path) for one in found)
+
+
+def _looks_like_coco(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(4096)
+    return any(f'"{key}"'.encode() in start for key in ("images", "annotations", "categories"))
+
+
+def find_lists(root: Path) -> list[Found]:
+    """The lists in the folder and in ``annotations/``; those with COCO's names, if there are any."""
+    files = sorted({*root.glob("*.json"), *root.glob("annotations/*.json"), *root.glob(f"*/{_BESIDE}")})
+    lists = []
+    for path in files:
+        named = _NAMED.fullmatch(path.name)
+        if named:
+            lists.append(Found(named[1], named[2], path))
+        elif path.name == _BESIDE:
+            lists.append(Found("instances", "all" if path.parent == root else path.parent.name, path))
+        elif not path.name.startswith((*_OTHERS, ".")):
+            lists.append(Found("any", path.stem, path))
+    return [one for one in lists if one.kind != "any"] or lists
+
+
+def read_list(root: Path, found: Found) -> CocoList:
+    """Read a list.
+
+    Raises
+    ------
+    UnitlensError
+        If it is not one of COCO's, names files outside of the folder, or its pictures are nowhere.
+    """
+    content = read_json(found.path)
+    try:
+        images = {image["id"]: image for image in content["images"]}
+        by_image: dict[Any, list[dict[str, Any]]] = {number: [] for number in images}
+        maps: dict[Any, str] = {}
+        kind = found.kind
+        for annotation in content["annotations"]:
+            if "segments_info" in annotation:
+                kind, maps[annotation["image_id"]] = "panoptic", annotation["file_name"]
+                by_image[annotation["image_id"]] = annotation["segments_info"]
+            elif annotation.get("segmentation"):
+                by_image[annotation["image_id"]].append(annotation)
+        kind = "instances" if kind == "any" else kind
+        folder = _picture_folder(root, found, [str(image["file_name"]) for image in images.values()])
+        pictures = {}
+        for number, image in images.items():
+            if kind == "panoptic" and number not in maps:
+                continue
+            name = inside(f"{folder}/{inside(image['file_name'], found.path)}", found.path)
+            file = _map_file(root, found, kind, name, maps.get(number))
+            pictures[name] = Picture(int(image["height"]), int(image["width"]), by_image[number], file)
+        categories = {(_category(kind, c), int(c["id"])): str(c["name"]) for c in content["categories"]}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UnitlensError(f"{found.path} is not a list in COCO's format ({error!r}).") from None
+    return CocoList(kind, found.path, categories, pictures)
+
+
+def _category(kind: str, category: Mapping[str, Any]) -> str:
+    stuff = kind == "stuff" or (kind == "panoptic" and not category.get("isthing", 1))
+    return "stuff" if stuff else "object"
+
+
+def _picture_folder(root: Path, found: Found, names: list[str]) -> str:
+    """The folder that file names are relative to, as a path under the root."""
+    beside = found.path.parent.relative_to(root).as_posix()
+    folders = [found.split, f"images/{found.split}", "images", ".", beside, f"{beside}/images"]
+    checked = [inside(name, found.path) for name in names[:100]]
+    for folder in folders:
+        if any((root / folder / name).is_file() for name in checked):
+            return folder
+    raise UnitlensError(
+        f"The pictures of {found.path} are nowhere: put them into {root / found.split} (looked in "
+        f"{', '.join(dict.fromkeys(folders))} for {checked[0] if checked else 'none, as it lists none'}, ...)."
+    )
+
+
+def _map_file(root: Path, found: Found, kind: str, name: str, listed: str | None) -> Path | None:
+    """The label map of a picture: listed for panoptic, by the picture's name for stuff, none for instances."""
+    if kind == "panoptic":
+        folders = [found.path.with_suffix(""), root / found.path.stem]
+        return next((f for f in folders if f.is_dir()), folders[0]) / inside(str(listed), found.path)
+    if kind == "stuff":
+        folders = [place / f"stuff_{found.split}_pixelmaps" for place in (found.path.parent, root)]
+        maps = next((folder for folder in folders if folder.is_dir()), None)
+        return maps / f"{Path(name).stem}.png" if maps else None
+    return None

@@ -1,0 +1,219 @@
+"""What the readers share: lists that may lie, files that may be missing, codes that may be unknown."""
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from unitlens.data.images import EXTENSIONS, UnreadableError, read_picture
+from unitlens.errors import UnitlensError
+
+NOT_JUDGED = 65535
+"""In the 16-bit maps that the readers make."""
+
+
+def inside(name: str, listed_in: Path) -> str:
+    """Clean a path that a list gives, relative to the data set.
+
+    Raises
+    ------
+    UnitlensError
+        If it leads out of the folder: an absolute path, a drive, or one with "..".
+    """
+    path = PurePosixPath(name.replace("\\", "/"))
+    if not path.parts or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+        raise UnitlensError(f"{listed_in} names the file {name!r}, which leads out of the data set: mend the list.")
+    return path.as_posix()
+
+
+def must_exist(path: Path) -> None:
+    """Refuse a file that is named but not there; as an `UnreadableError`, so that only its picture is left out."""
+    if not path.is_file():
+        raise UnreadableError(f"There is no file {path}, which the data set should have.")
+
+
+def names_under(folder: Path, *, suffixes: Iterable[str] = EXTENSIONS) -> list[str]:
+    """POSIX paths of the files in a folder and its subfolders, sorted, hidden ones left out."""
+    suffixes = frozenset(suffixes)
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+    return sorted(
+        path.as_posix()
+        for path in found
+        if not any(part.startswith(".") for part in path.parts) and (folder / path).is_file()
+    )
+
+
+def subfolders(folder: Path) -> list[str]:
+    """Names of the folders in a folder, sorted, hidden ones left out; none where there is no such folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def read_text(path: Path) -> str:
+    """The text of a file in UTF-8.
+
+    Raises
+    ------
+    UnitlensError
+        If it is not there or in another encoding.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UnitlensError(f"{path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise UnitlensError(f"{path} is not UTF-8 text: save it in UTF-8.") from None
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file; a sentence where it is none."""
+    try:
+        return json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise UnitlensError(f"{path} is not JSON that can be read: {error}.") from None
+
+
+def read_rows(path: Path, columns: Iterable[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows of a CSV file with their line numbers.
+
+    Raises
+    ------
+    UnitlensError
+        If a column is missing, or it is not CSV.
+    """
+    reader = csv.DictReader(read_text(path).splitlines(), skipinitialspace=True)
+    try:
+        fields = [name.strip() for name in reader.fieldnames or ()]
+        absent = [column for column in columns if column not in fields]
+        if absent:
+            raise UnitlensError(f"{path} has no column {', '.join(absent)}; its first line names {', '.join(fields)}.")
+        for row in reader:
+            yield reader.line_num, {str(key).strip(): str(value or "").strip() for key, value in row.items() if key}
+    except csv.Error as error:
+        raise UnitlensError(f"{path} is not a CSV file that can be read: {error}.") from None
+
+
+def whole_number(text: str, path: Path, line: int) -> int:
+    """Read a number of a list.
+
+    Raises
+    ------
+    UnitlensError
+        If it is none.
+    """
+    try:
+        return int(text)
+    except ValueError:
+        raise UnitlensError(f"{path}, line {line}: {text!r} is not a whole number.") from None
+
+
+class Codes(NamedTuple):
+    """A map of codes, and the SHA-256 of the file it was read from."""
+
+    codes: npt.NDArray[np.int64]
+    digest: str
+
+
+def read_colors(path: Path, weights: tuple[int, int, int]) -> Codes:
+    """Read a map that keeps its codes in the colours of a picture.
+
+    Parameters
+    ----------
+    path : Path
+        An RGB picture without loss (PNG).
+    weights : three ints
+        Of red, green and blue: the code is their weighted sum.
+
+    Raises
+    ------
+    UnreadableError
+        If it is missing or damaged.
+    """
+    must_exist(path)
+    pixels, digest = read_picture(path)
+    return Codes(pixels.astype(np.int64) @ np.array(weights, np.int64), digest)
+
+
+def relabelled(codes: npt.NDArray[Any], table: Mapping[int, int], source: Path | str, known_from: str) -> Any:
+    """Turn the codes of a file into labels.
+
+    Parameters
+    ----------
+    codes : integer array, (rows, columns)
+        0 or more.
+    table : mapping of int to int
+        The label of each code; 0 for none, `NOT_JUDGED` where nobody judged.
+    source : Path or str
+        The file, for the sentence.
+    known_from : str
+        What says which codes there are, for the sentence.
+
+    Returns
+    -------
+    uint16 array, (rows, columns)
+
+    Raises
+    ------
+    UnitlensError
+        If a code is not in the table.
+    """
+    stray = strange_codes(codes, table)
+    if stray:
+        raise UnitlensError(
+            f"{source} holds the code{'s' * (len(stray) > 1)} {', '.join(map(str, stray[:5]))}"
+            f"{', ...' * (len(stray) > 5)}, which {known_from} does not name: mend the one or the other."
+        )
+    known = np.array(sorted(table), np.int64)
+    return np.array([table[code] for code in known.tolist()], np.uint16)[np.searchsorted(known, codes)]
+
+
+def strange_codes(codes: npt.NDArray[Any], table: Mapping[int, int]) -> list[int]:
+    """The codes that are not in the table, in their order."""
+    known = np.array(sorted(table), np.int64)
+    unknown = known[np.searchsorted(known, codes).clip(max=len(known) - 1)] != codes
+    found: list[int] = np.unique(np.asarray(codes)[unknown]).tolist()
+    return found
+
+
+def layered(masks: Iterable[tuple[int, npt.NDArray[np.bool_]]]) -> list[npt.NDArray[np.uint16]]:
+    """Put regions that may overlap into as few maps as their order allows.
+
+    Parameters
+    ----------
+    masks : iterable of (int, bool array)
+        The label of each region and where it is; regions of one label are one.
+
+    Returns
+    -------
+    list of uint16 arrays
+        Maps of each size that a mask has; 0 where no region is.
+    """
+    joined: dict[tuple[int, tuple[int, ...]], npt.NDArray[np.bool_]] = {}
+    for label, mask in masks:
+        key = (label, mask.shape)
+        joined[key] = joined[key] | mask if key in joined else mask
+    planes: list[npt.NDArray[np.uint16]] = []
+    for (label, shape), mask in joined.items():
+        free = next((plane for plane in planes if plane.shape == shape and not plane[mask].any()), None)
+        if free is None:
+            planes.append(free := np.zeros(shape, np.uint16))
+        free[mask] = label
+    return planes
+
+
+def record_digest(record: Any) -> str:
+    """SHA-256 of what a list says about one picture."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def first_words(names: Iterable[str]) -> list[str]:
+    """The first of several synonyms ("wall, partition"), or all of them where the first alone would not be unique."""
+    names = [" ".join(name.split()) for name in names]
+    short = [name.replace(";", ",").split(",")[0].strip() for name in names]
+    return [s if short.count(s) == 1 else name for s, name in zip(short, names, strict=True)]

@@ -1,0 +1,132 @@
+"""The data set that every reader gives: pictures on disk, and what a format says is marked in each."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy.typing as npt
+
+from unitlens.data.concepts import Concept, Example
+from unitlens.data.images import read_picture
+from unitlens.data.readers.files import must_exist
+from unitlens.errors import UnitlensError, did_you_mean
+
+
+class Marks(NamedTuple):
+    """What is marked in one picture.
+
+    Attributes
+    ----------
+    planes : mapping of str to sequence of integer arrays
+        As in `unitlens.data.concepts.Example`.
+    digests : sequence of str
+        One for each file or record that it was read from.
+    """
+
+    planes: Mapping[str, Sequence[npt.NDArray[Any]]]
+    digests: Sequence[str]
+
+
+class MarkReader(Protocol):
+    """What a format contributes: the marks of a picture, by its name."""
+
+    def __call__(self, name: str, /) -> Marks:
+        """Read them; UnreadableError where a file is missing or damaged."""
+        ...
+
+
+def nothing_marked(_: str) -> Marks:
+    """Pictures alone."""
+    return Marks({}, ())
+
+
+@dataclass(frozen=True, repr=False)
+class MarkedPictures:
+    """Annotated pictures in one of the formats of this package; a `unitlens.data.concepts.Data`.
+
+    Attributes
+    ----------
+    format : str
+        Its name, as ``--data-format`` takes it.
+    root : Path
+        The folder that was opened.
+    pictures : Path
+        The folder that names are relative to.
+    names : tuple of str
+        POSIX paths of the pictures, sorted.
+    concepts : tuple of Concept
+        All that may be marked.
+    marks : MarkReader
+        Reads what is marked in a picture.
+    class_of : mapping of str to str
+        The class of a whole picture, by its name, where the format knows it.
+    unpaired : tuple of str
+        Pictures that should have a map and have none, and maps without a picture: they are left out.
+    """
+
+    format: str
+    root: Path
+    pictures: Path
+    names: tuple[str, ...]
+    concepts: tuple[Concept, ...]
+    marks: MarkReader = nothing_marked
+    class_of: Mapping[str, str] = field(default_factory=dict)
+    unpaired: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.names:
+            raise UnitlensError(f"{self.root} was read as {self.format}, but it lists no picture.")
+
+    @property
+    def classes(self) -> tuple[str | None, ...]:
+        """The class of each picture, in their order."""
+        return tuple(self.class_of.get(name) for name in self.names)
+
+    @property
+    def source(self) -> str:
+        """What ``--data`` takes to open it."""
+        return str(self.root)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __repr__(self) -> str:
+        categories = ", ".join(dict.fromkeys(concept.category for concept in self.concepts)) or "no category"
+        return f"<{self.format} {self.root}: {len(self)} pictures, {len(self.concepts)} concepts of {categories}>"
+
+    def __getitem__(self, index: int, /) -> Example:
+        name = self.names[index]
+        path = self.pictures / name
+        must_exist(path)
+        pixels, digest = read_picture(path)
+        planes, digests = self.marks(name)
+        hashed = hashlib.sha256("\n".join([digest, *digests]).encode())
+        return Example(pixels, planes, name, self.class_of.get(name), hashed.hexdigest())
+
+
+def chosen_splits(split: str | None, there: Sequence[str], root: Path | str) -> tuple[str, ...]:
+    """The splits to read: the one that was asked for, or all.
+
+    Parameters
+    ----------
+    split : str or None
+        As asked for.
+    there : sequence of str
+        Those of the data set.
+    root : Path or str
+        For the sentence.
+
+    Raises
+    ------
+    UnitlensError
+        If there is no such split.
+    """
+    if split is None:
+        return tuple(there)
+    if split not in there:
+        raise UnitlensError(
+            f"{root} has no split {split!r}{did_you_mean(split, there)}; it has {', '.join(there) or 'none at all'}."
+        )
+    return (split,)

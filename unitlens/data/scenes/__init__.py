@@ -1,0 +1,1 @@
+"""A drawn world of scenes, with the truth known at every pixel."""

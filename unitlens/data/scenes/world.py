@@ -1,0 +1,107 @@
+"""A drawn world as a data set: pictures of scenes, with the truth known at every pixel."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from unitlens.data.concepts import Concept, Example
+from unitlens.data.scenes import coast, indoors, outdoors
+from unitlens.data.scenes.canvas import Canvas
+from unitlens.data.scenes.words import CONCEPTS
+from unitlens.errors import UnitlensError, did_you_mean
+
+PLACES: Mapping[str, Callable[[Canvas], None]] = {
+    "beach": coast.beach,
+    "harbour": coast.harbour,
+    "ski_slope": outdoors.ski_slope,
+    "forest": outdoors.forest,
+    "campsite": outdoors.campsite,
+    "farm": outdoors.farm,
+    "city_street": outdoors.city_street,
+    "playground": outdoors.playground,
+    "living_room": indoors.living_room,
+    "kitchen": indoors.kitchen,
+    "bedroom": indoors.bedroom,
+    "bathroom": indoors.bathroom,
+}
+_SPLITS = {"train": 0, "test": 1}
+
+
+class Scenes:
+    """Pictures of a drawn world, made when they are asked for.
+
+    Every picture is drawn from (seed, split, index) alone: the same in every process, in any order, and unlike any
+    picture of the other split. Picture i shows class i modulo 12. The planes are those of
+    ``unitlens.data.scenes.words.CATEGORIES``, all of them for every picture, judged at every pixel.
+
+    Parameters
+    ----------
+    pictures : int
+        How many, 1 or more.
+    seed : int
+        Another seed, another world; 0 or more.
+    split : {"test", "train"}
+        The bundled network was trained on pictures of "train".
+    size : int
+        Pixels along a side, 16 or more.
+
+    Raises
+    ------
+    UnitlensError
+        If a setting is out of its range.
+
+    Examples
+    --------
+    >>> from unitlens.data.scenes.world import Scenes
+    >>> data = Scenes(24)
+    >>> data
+    Scenes(24 pictures of 112 x 112, 12 classes, seed 0, split 'test')
+    >>> data[3].class_, data[3].picture.shape, sorted(data[3].planes)
+    ('forest', (112, 112, 3), ['color', 'material', 'object', 'part'])
+    """
+
+    def __init__(self, pictures: int = 1000, *, seed: int = 0, split: str = "test", size: int = 112) -> None:
+        if split not in _SPLITS:
+            raise UnitlensError(f"There is no split {split!r}{did_you_mean(split, _SPLITS)}; use 'test' or 'train'.")
+        for what, value, least in (("pictures", pictures, 1), ("seed", seed, 0), ("size", size, 16)):
+            if value < least:
+                raise UnitlensError(f"{what} is {value}; the drawn scenes need {what} of {least} or more.")
+        self.seed = seed
+        self.split = split
+        self.size = size
+        self._pictures = pictures
+
+    @property
+    def concepts(self) -> Sequence[Concept]:
+        """Every concept that may be marked."""
+        return CONCEPTS
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the scenes, in the order of the network's outputs."""
+        return tuple(PLACES)
+
+    def __len__(self) -> int:
+        return self._pictures
+
+    def __getitem__(self, index: int, /) -> Example:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"Picture {index} of {len(self)}.")
+        index %= len(self)
+        name = self.classes[index % len(PLACES)]
+        canvas = Canvas(np.random.default_rng([self.seed, _SPLITS[self.split], index]), size=self.size)
+        PLACES[name](canvas)
+        picture, planes = canvas.finish()
+        path = f"{self.split}-{self.seed}/{index:06d}-{name}.png"
+        return Example(picture, {category: [plane] for category, plane in planes.items()}, path, name)
+
+    @property
+    def source(self) -> str:
+        """What ``--data`` takes to draw them."""
+        return "bundled:scenes"
+
+    def __repr__(self) -> str:
+        return (
+            f"Scenes({len(self)} pictures of {self.size} x {self.size}, {len(PLACES)} classes, "
+            f"seed {self.seed}, split {self.split!r})"
+        )

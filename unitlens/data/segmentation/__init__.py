@@ -1,0 +1,1 @@
+"""Segmenters: networks that mark concepts in images."""

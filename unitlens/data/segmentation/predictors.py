@@ -1,0 +1,83 @@
+"""What a segmenter can be made of: torchvision's and Hugging Face's networks by name, a network, any callable."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from unitlens.data.segmentation.segments import (
+    Labels,
+    Pixels,
+    Predictor,
+    Segments,
+    fingerprint_of,
+    run_callable,
+    run_module,
+    table_of,
+)
+from unitlens.data.segmentation.transformers import hugging_face
+from unitlens.errors import UnitlensError
+from unitlens.models.loading import build
+from unitlens.models.network import Network, load
+from unitlens.models.torchvision import zoo_names
+
+
+def predictor(
+    model: Any, *, weights: str | Path | None, labels: Labels | None, size: int | None, seed: int, device: str
+) -> Predictor:
+    """Whatever a segmenter can be made of, as a `Predictor`; see `unitlens.data.segmentation.segmenters.segmenter`."""
+    if isinstance(model, str) and model.startswith("hf:"):
+        return hugging_face(model.removeprefix("hf:"), weights=weights, labels=labels, size=size, device=device)
+    if isinstance(model, str) and _zoo_name(model) in zoo_names():
+        return _torchvision(model, weights=weights, labels=labels, size=size, seed=seed, device=device)
+    title = model if isinstance(model, str) else getattr(model, "__name__", type(model).__name__)
+    if isinstance(model, str):
+        model = build(model, weights=None if weights is None else str(weights), seed=seed).model.to(device)
+    if not callable(getattr(model, "model", model)):
+        raise UnitlensError(f"A {type(model).__name__} cannot label pixels: give a network, its name, or a function.")
+    if labels is None:
+        raise UnitlensError(
+            f"{title} does not say what its classes are called: give --segmenter-labels FILE (labels=), a "
+            "name for each, None for nothing."
+        )
+    run, fingerprint = _runner(model, size)
+    return Predictor(run, table_of(labels), title, fingerprint)
+
+
+def _runner(model: Any, size: int | None) -> tuple[Callable[[Pixels], Segments], str | None]:
+    if isinstance(model, Network):
+        normalise, side = model.preprocessing.normalise, size or model.preprocessing.resize or None
+        run = partial(run_module, module=model.model, normalise=normalise, size=side)
+        return run, fingerprint_of(model.model, model.preprocessing, side)
+    if isinstance(model, nn.Module):
+        return partial(run_module, module=model, normalise=None, size=size), fingerprint_of(model, size)
+    return partial(run_callable, function=model, size=size), None
+
+
+def _zoo_name(name: str) -> str:
+    source, _, attribute = name.rpartition(":")
+    return attribute if not source or source.startswith("torchvision.models") else ""
+
+
+def _torchvision(
+    name: str, *, weights: str | Path | None, labels: Labels | None, size: int | None, seed: int, device: str
+) -> Predictor:
+    from torchvision import models
+
+    if zoo_names()[_zoo_name(name)] != "torchvision.models.segmentation":
+        known = ", ".join(k for k, family in zoo_names().items() if family == "torchvision.models.segmentation")
+        raise UnitlensError(f"{name} does not label pixels; of torchvision's networks these do: {known}.")
+    if weights is None:
+        raise UnitlensError(
+            f"The segmenter {name} without weights would be untrained: ask for torchvision's with --segmenter-weights "
+            "DEFAULT (downloaded), give a file, or say none if untrained is what you want (weights= in Python)."
+        )
+    net = load(_zoo_name(name), weights=weights, seed=seed, device=device)
+    entries = models.get_model_weights(_zoo_name(name))
+    said = entries[str(weights)] if str(weights) in entries.__members__ else entries.DEFAULT
+    names = labels if labels is not None else said.meta["categories"]
+    side = size or int(said.transforms().resize_size[0])
+    run = partial(run_module, module=net.model, normalise=net.preprocessing.normalise, size=side)
+    return Predictor(run, table_of(names), name, fingerprint_of(net.model, net.preprocessing, side))

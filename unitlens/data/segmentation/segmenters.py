@@ -1,0 +1,274 @@
+"""Segmentation networks as a concept source, for pictures that nobody marked; and how good their marks can be."""
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from unitlens.data.batches import as_example
+from unitlens.data.columns import Columns
+from unitlens.data.concepts import Concept, Data
+from unitlens.data.images import Fit, UnreadableError, read_label_map
+from unitlens.data.segmentation.predictors import predictor
+from unitlens.data.segmentation.segments import Labels, Predictor, read_labels
+from unitlens.errors import UnitlensError
+from unitlens.files import cache_folder, make_folder, write_whole
+from unitlens.progress import progress as progress_of
+
+NOT_JUDGED = 65535
+_FORMAT = "2"  # of what is kept; another number and nothing old is found
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Segmenter:
+    """A segmentation network as a concept source.
+
+    A label cannot be better than the segmenter: `ceilings` measures what it reaches where there is ground truth.
+
+    Attributes
+    ----------
+    predictor : Predictor
+        What labels pixels, with its network's weights as they were when it was made.
+    category : str
+        Of its concepts.
+    confidence : float
+        Pixels of less are not judged.
+    cache : Path or None
+        Where its maps are kept: a PNG for each, by the content of weights, picture and settings.
+    """
+
+    predictor: Predictor
+    category: str
+    confidence: float
+    cache: Path | None
+
+    @property
+    def concepts(self) -> tuple[Concept, ...]:
+        """The network's classes but those that mean nothing; the label is the class's number + 1."""
+        return tuple(Concept(self.category, number + 1, name) for number, name in sorted(self.predictor.names.items()))
+
+    def __repr__(self) -> str:
+        return f"segmenter {self.predictor.title}"
+
+    def planes(self, picture: npt.NDArray[np.uint8], name: str) -> Mapping[str, Sequence[npt.NDArray[np.uint16]]]:
+        """One label map, from the cache where it is there.
+
+        Returns
+        -------
+        mapping of the category to one uint16 array, (rows, columns)
+            Of the whole picture at the network's resolution; 0 is none, 65535 not judged.
+        """
+        kept = self._kept(picture)
+        if kept is None:
+            return {self.category: [self._labels(picture)]}
+        labels = _read(kept)
+        if labels is None:
+            labels = self._labels(picture)
+            _write(kept, labels)
+        return {self.category: [labels]}
+
+    def _labels(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16]:
+        classes, confidence = self.predictor.predict(picture)
+        known = np.zeros(int(classes.max(initial=0)) + 1, np.uint16)
+        for number in self.predictor.names:
+            if number < len(known):
+                known[number] = number + 1
+        labels: npt.NDArray[np.uint16] = np.where(classes < 0, NOT_JUDGED, known[np.maximum(classes, 0)])
+        if self.confidence > 0:
+            if confidence is None:
+                raise UnitlensError(
+                    f"The {self!r} gives classes without scores, so that they have no confidence: leave it at 0."
+                )
+            labels = np.where(confidence < self.confidence, NOT_JUDGED, labels)
+        return labels.astype(np.uint16)
+
+    def _kept(self, picture: npt.NDArray[np.uint8]) -> Path | None:
+        if self.cache is None or self.predictor.fingerprint is None:
+            return None
+        said = (_FORMAT, self.predictor.fingerprint, sorted(self.predictor.names), self.confidence, picture.shape)
+        key = hashlib.sha256(repr(said).encode() + np.ascontiguousarray(picture).tobytes()).hexdigest()
+        return self.cache / key[:2] / f"{key}.png"
+
+
+def segmenter(
+    model: Any,
+    *,
+    weights: str | Path | None = None,
+    labels: Labels | str | Path | None = None,
+    category: str = "object",
+    confidence: float = 0.0,
+    size: int | None = None,
+    cache: str | Path | None = "default",
+    fingerprint: str | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Segmenter:
+    """Make a concept source of a segmentation network.
+
+    Parameters
+    ----------
+    model : str, Network, nn.Module or callable
+        "deeplabv3_resnet50" or another of torchvision's; "hf:FOLDER" or "hf:NAME"
+        (`unitlens.data.segmentation.transformers`); "package.module:callable" or "path/to/file.py:callable" for a
+        function that gives a module. Or such a thing itself: it is called with pictures, float (1, 3, height, width) in
+        [0, 1] (a `Network` normalises them), and returns scores (1, classes, rows, columns) or whole numbers (1, rows,
+        columns), less than 0 where not judged.
+    weights : str or Path, optional
+        As in `unitlens.load`: of a network by name, "DEFAULT" (downloaded), a file, or "none" (untrained).
+    labels : sequence or mapping of int to str, or path, optional
+        A name for each class, or a file of them (`unitlens.data.segmentation.segments.read_labels`); None, "background"
+        and the like, and classes without a name, mean none of the others. Torchvision's and Hugging Face's networks say
+        their own.
+    category : str
+        Of the concepts.
+    confidence : float
+        In [0, 1]. Where the network's largest probability is less, nothing is judged.
+    size : int, optional
+        The shorter side that pictures are scaled to; else torchvision's statement (520), Hugging Face's processor, or
+        as they are.
+    cache : str, Path or None
+        The folder where maps are kept; "default" is ``unitlens/segments`` in the user's cache folder, None or "none"
+        keeps nothing.
+    fingerprint : str, optional
+        Of a function, what changes when its answers do; without it, nothing of a function is kept.
+    seed : int
+        For untrained weights.
+    device : str
+        Where the network goes. On a GPU, keep ``workers`` at 0.
+
+    Raises
+    ------
+    UnitlensError
+        If there is no such network, it does not label pixels, or a setting is not of its kind.
+    """
+    _check_numbers(confidence, size)
+    labels = read_labels(labels) if isinstance(labels, str | Path) else labels
+    made = predictor(model, weights=weights, labels=labels, size=size, seed=seed, device=device)
+    if made.fingerprint is None and fingerprint is not None:
+        made = made._replace(fingerprint=f"{fingerprint} {size}")
+    if max(made.names) + 1 >= NOT_JUDGED:
+        raise UnitlensError(f"{made.title} has a class of number {max(made.names)}; at most {NOT_JUDGED - 2} can be.")
+    folder = None if cache in (None, "none") else cache_folder("segments") if cache == "default" else Path(cache)
+    return Segmenter(made, category, confidence, folder)
+
+
+def _check_numbers(confidence: float, size: int | None) -> None:
+    if not 0 <= confidence < 1:
+        raise UnitlensError(f"confidence is {confidence}; it lies between 0 and 1.")
+    if size is not None and size < 1:
+        raise UnitlensError(f"size is {size}; it is a number of pixels, 1 or more.")
+
+
+def _read(path: Path) -> npt.NDArray[np.uint16] | None:
+    """A kept map; None where there is none, or it is damaged."""
+    if not path.is_file():
+        return None
+    try:
+        return read_label_map(path).pixels.astype(np.uint16)
+    except UnitlensError:  # damaged, or no map at all
+        return None
+
+
+def _write(path: Path, labels: npt.NDArray[np.uint16]) -> None:
+    """Keep a map, whole or not at all; a full disk costs time and nothing else."""
+    content = io.BytesIO()
+    Image.fromarray(labels).save(content, format="PNG")
+    with suppress(UnitlensError):
+        make_folder(path.parent)
+        write_whole(path, content.getvalue())
+
+
+class Ceiling(NamedTuple):
+    """How well a segmenter finds a concept that is marked by people.
+
+    Attributes
+    ----------
+    concept : Concept
+        As in the data.
+    iou : float
+        Of all marked and all found positions; nan where there are none.
+    truth, found, both : int
+        Positions that are marked, that the segmenter calls so, and that are both, where both judged.
+    """
+
+    concept: Concept
+    iou: float
+    truth: int
+    found: int
+    both: int
+
+
+def ceilings(
+    segmenter: Segmenter, data: Data, *, grid: int = 112, limit: int | None = None, progress: bool = False
+) -> list[Ceiling]:
+    """Measure a segmenter's IoU with each concept that is marked in a data set and that it has a name for.
+
+    No unit can be shown to be a better detector of a concept than the segmenter that marks it.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+    data : Data
+        With ground truth. Concepts belong together by name, in whatever category, case and spaces aside ("dining table"
+        and "diningtable").
+    grid : int
+        Positions a side that both are sampled at, at the nearest pixel.
+    limit : int, optional
+        Only so many pictures from the start. Unreadable pictures are left out.
+    progress : bool
+        Whether progress is shown.
+
+    Returns
+    -------
+    list of Ceiling
+        One for each concept in common, in the order of the data. IoU is of sums over all pictures.
+
+    Raises
+    ------
+    UnitlensError
+        If they have no name in common.
+    """
+    truth, found = Columns.of(data.concepts), Columns.of(segmenter.concepts)
+    by_name = {plain(concept.name): column for column, concept in enumerate(found.concepts)}
+    pairs = [(t, by_name[plain(c.name)]) for t, c in enumerate(truth.concepts) if plain(c.name) in by_name]
+    if not pairs:
+        raise UnitlensError(f"The {segmenter!r} and the data have no concept of the same name, so nothing is measured.")
+    counts = np.zeros((len(pairs), 3), np.int64)
+    fit = Fit((grid, grid), (0, 0), (grid, grid))
+    total = len(data) if limit is None else min(limit, len(data))
+    with progress_of(total, "holding the segmenter against what is marked", show=progress) as bar:
+        for index in range(total):
+            bar.update(1)
+            try:
+                example = as_example(data[index])
+            except UnreadableError:
+                continue
+            marked = truth.planes(example, fit, (grid, grid))
+            said = example._replace(planes=segmenter.planes(example.picture, example.name))
+            segments = found.planes(said, fit, (grid, grid))
+            for k, (t, f) in enumerate(pairs):
+                judged = _judged(truth, marked, t) & _judged(found, segments, f)
+                is_marked, is_found = ((planes == 1 + c).any(0) & judged for planes, c in ((marked, t), (segments, f)))
+                counts[k] += is_marked.sum(), is_found.sum(), (is_marked & is_found).sum()
+    return [
+        Ceiling(truth.concepts[t], float(both / (a + b - both)) if a + b else float("nan"), int(a), int(b), int(both))
+        for (t, _), (a, b, both) in zip(pairs, counts, strict=True)
+    ]
+
+
+def plain(name: str) -> str:
+    """A name without case, spaces and the like, by which concepts of two sources belong together."""
+    return "".join(letter for letter in name.casefold() if letter.isalnum()) or name
+
+
+def _judged(columns: Columns, planes: npt.NDArray[np.int16], concept: int) -> npt.NDArray[np.bool_]:
+    category = int(columns.category_of[concept])
+    judged: npt.NDArray[np.bool_] = planes[category] != 1 + len(columns.concepts) + category
+    return judged

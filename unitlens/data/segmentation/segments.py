@@ -1,0 +1,212 @@
+"""Pixels labelled by a network: what it says about a picture, the names of its classes, and how it is run."""
+
+import csv
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+
+from unitlens.errors import UnitlensError
+from unitlens.models.network import Network, evaluating
+
+Labels = Sequence[str | None] | Mapping[int, str | None]
+Pixels = npt.NDArray[np.uint8]
+NOTHING = frozenset({"__background__", "background", "unlabeled", "void", "n/a", ""})
+"""Names of classes that mean "none of the others"."""
+
+
+class Segments(NamedTuple):
+    """What a network says about a picture.
+
+    Attributes
+    ----------
+    classes : int64 array, (rows, columns)
+        The class of each pixel of the whole picture, at any resolution.
+    confidence : float array, (rows, columns), or None
+        In [0, 1], where the network has one.
+    """
+
+    classes: npt.NDArray[np.int64]
+    confidence: npt.NDArray[np.float32] | None
+
+
+class Predictor(NamedTuple):
+    """Something that labels pixels.
+
+    Attributes
+    ----------
+    predict : callable
+        Of a picture, uint8 (height, width, 3), gives its `Segments`.
+    names : mapping of int to str
+        The class's name by its number; classes that mean "nothing" are left out.
+    title : str
+        What to call it.
+    fingerprint : str or None
+        Changes whenever what it says may change; None where that cannot be known.
+    """
+
+    predict: Callable[[Pixels], Segments]
+    names: Mapping[int, str]
+    title: str
+    fingerprint: str | None
+
+
+def fingerprint_of(module: nn.Module, *settings: Any) -> str:
+    """One hash of all that a network's answers depend on.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Its parameters, buffers and structure count, and the files that the classes of its modules are written in,
+        those of PyTorch's and Hugging Face's packages aside.
+    *settings : Any
+        What else counts, by its repr. The versions of those packages and of Pillow always do.
+    """
+    nothing: Any = None  # a fingerprint does not depend on the preprocessing
+    weights = Network(module, nothing, None, "").fingerprint()
+    classes = {type(part) for part in module.modules()}
+    sources = sorted({_source(one) for one in classes if one.__module__.partition(".")[0] not in _PACKAGES})
+    said = (weights, repr(module), sources, settings, [_version(package) for package in _PACKAGES])
+    return hashlib.sha256(repr(said).encode()).hexdigest()
+
+
+_PACKAGES = ("torch", "torchvision", "transformers", "timm", "pillow")
+
+
+def _source(class_: type) -> str:
+    """The file of a class; where there is none, as in a notebook, the class itself, or its name."""
+    try:
+        file = inspect.getsourcefile(class_)
+        text = Path(file).read_text(encoding="utf-8") if file and Path(file).is_file() else inspect.getsource(class_)
+    except (OSError, TypeError, UnicodeDecodeError):
+        return class_.__qualname__
+    return text
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
+
+
+def table_of(labels: Labels) -> dict[int, str]:
+    """Name of each class by its number, without those that mean nothing.
+
+    Raises
+    ------
+    UnitlensError
+        If two classes have one name, or none has any.
+    """
+    pairs = labels.items() if isinstance(labels, Mapping) else enumerate(labels)
+    named = {int(number): str(name).strip() for number, name in pairs if name is not None}
+    names = {number: name for number, name in named.items() if number >= 0 and name.lower() not in NOTHING}
+    if isinstance(labels, str) or not names:
+        raise UnitlensError(f"labels is {labels!r}; it is a name for each class, in their order or by their numbers.")
+    twice = next((name for name in names.values() if list(names.values()).count(name) > 1), None)
+    if twice is not None:
+        raise UnitlensError(f"Two classes are called {twice!r}: give each a name of its own, or None to one.")
+    return names
+
+
+def read_labels(path: str | Path) -> Labels:
+    """Read the names of classes from a file.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``.json``: a list in the order of the classes, or names by number, also under "id2label" as in Hugging Face's
+        config.json. ``.csv``: a column number (or label, id, index) and a column name (or class, category). Any other:
+        a name a line, in the order of the classes; an empty line is a class that means nothing.
+
+    Raises
+    ------
+    UnitlensError
+        If there is no such file, or it is none of these.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        if path.suffix.lower() == ".json":
+            said = json.loads(text)
+            said = said.get("id2label", said) if isinstance(said, dict) else said
+            return {int(k): v for k, v in said.items()} if isinstance(said, dict) else list(said)
+        if path.suffix.lower() != ".csv":
+            return [line.strip() or None for line in text.splitlines()]
+        rows = [{str(k).strip().lower(): v for k, v in row.items()} for row in csv.DictReader(text.splitlines())]
+        number, name = (next((key for key in keys if key in rows[0]), "") for keys in (_NUMBERS, _NAMES))
+        return {int(row[number]): row[name] for row in rows}
+    except OSError as error:
+        raise UnitlensError(f"The labels in {path} cannot be read: {error.strerror}.") from None
+    except (ValueError, TypeError, LookupError, csv.Error):
+        raise UnitlensError(
+            f"{path} is no table of labels: give a .json list or names by number, a .csv with the columns number and "
+            "name, or a name a line."
+        ) from None
+
+
+_NUMBERS, _NAMES = ("number", "label", "id", "index"), ("name", "class", "category")
+
+
+def scaled(picture: Pixels, size: int | None) -> Tensor:
+    """A picture as a batch of one, (1, 3, height, width) in [0, 1], its shorter side scaled to a size (bilinear)."""
+    image = Image.fromarray(picture)
+    if size is not None and min(image.size) != size:
+        factor = size / min(image.size)
+        width, height = (max(size, round(side * factor)) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
+
+
+def run_module(
+    picture: Pixels, *, module: nn.Module, normalise: Callable[[Tensor], Tensor] | None, size: int | None
+) -> Segments:
+    """Let a picture through a network, on its device, in evaluation mode."""
+    first = next(module.parameters(), torch.zeros(1))
+    pictures = scaled(picture, size).to(first.device, first.dtype)
+    with evaluating(module):
+        return to_segments(module(pictures if normalise is None else normalise(pictures)))
+
+
+def run_callable(picture: Pixels, *, function: Callable[[Tensor], Any], size: int | None) -> Segments:
+    """Give a picture to a function."""
+    with torch.inference_mode():
+        return to_segments(function(scaled(picture, size)))
+
+
+def to_segments(output: Any) -> Segments:
+    """Read what a network returns for one picture.
+
+    Parameters
+    ----------
+    output : Tensor or array, or a mapping with one under "out"
+        Scores (1, classes, rows, columns), of which a softmax is taken; or classes (1, rows, columns), whole numbers.
+
+    Raises
+    ------
+    UnitlensError
+        If it is neither.
+    """
+    if isinstance(output, Mapping) and "out" in output:
+        output = output["out"]
+    found = torch.as_tensor(output) if isinstance(output, (Tensor, np.ndarray)) else None
+    if found is not None and found.ndim == 4 and len(found) == 1 and found.is_floating_point():
+        confidence, classes = functional.softmax(found[0].float(), 0).max(0)
+        return Segments(classes.cpu().numpy(), confidence.cpu().numpy())
+    if found is not None and found.ndim == 3 and len(found) == 1 and not found.is_floating_point():
+        return Segments(found[0].cpu().numpy().astype(np.int64), None)
+    shape = f" of shape {tuple(found.shape)} and type {found.dtype}" if found is not None else ""
+    raise UnitlensError(
+        f"A segmenter returned a {type(output).__name__}{shape} for a picture (1, 3, height, width); it returns scores "
+        "(1, classes, rows, columns), or whole numbers (1, rows, columns)."
+    )

@@ -1,0 +1,138 @@
+"""Hugging Face's segmentation networks: semantic ones (SegFormer, ...), and those of masks (Mask2Former, OneFormer)."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from unitlens.data.images import same_aspect
+from unitlens.data.segmentation.segments import (
+    Labels,
+    Pixels,
+    Predictor,
+    Segments,
+    fingerprint_of,
+    table_of,
+    to_segments,
+)
+from unitlens.errors import UnitlensError
+from unitlens.models.network import evaluating
+
+
+def hugging_face(
+    name: str, *, weights: str | Path | None, labels: Labels | None, size: int | None, device: str
+) -> Predictor:
+    """Load a segmentation network of Hugging Face.
+
+    Parameters
+    ----------
+    name : str
+        A folder with config.json, model.safetensors and preprocessor_config.json; or a name on the Hub, which is taken
+        from the local cache, or with ``weights="DEFAULT"`` downloaded. Only safetensors are read, and no code of the
+        repository is run.
+    weights : str, optional
+        "DEFAULT" to allow a download.
+    labels : optional
+        In place of the network's own names.
+    size : int, optional
+        In place of the processor's: the shorter side, or both sides where it squashes pictures to a square.
+    device : str
+        Where it goes.
+
+    Raises
+    ------
+    UnitlensError
+        If transformers is not installed, or there is no such network, or it does not label pixels.
+    """
+    if weights not in (None, "DEFAULT"):
+        raise UnitlensError(
+            f"The weights of hf:{name} lie beside its configuration: leave --segmenter-weights out, or say DEFAULT to "
+            "download (weights=)."
+        )
+    try:
+        from transformers import AutoConfig, AutoImageProcessor
+    except ImportError:
+        raise UnitlensError(
+            "Hugging Face's networks need transformers, which is not installed: pip install 'unitlens[hf]'."
+        ) from None
+    where: dict[str, Any] = {"local_files_only": weights != "DEFAULT", "trust_remote_code": False}
+    try:
+        config = AutoConfig.from_pretrained(name, **where)
+        model = _kind_of(config, name).from_pretrained(name, use_safetensors=True, **where)
+        images: Any = AutoImageProcessor
+        processor = images.from_pretrained(name, **where)
+        if size is not None:
+            processor = images.from_pretrained(name, size=_sides(processor.size, size), **where)
+    except (OSError, ValueError, ImportError) as error:
+        hint = (
+            ""
+            if Path(name).is_dir() or weights == "DEFAULT"
+            else "; --segmenter-weights DEFAULT (weights=) downloads it"
+        )
+        raise UnitlensError(f"hf:{name} could not be loaded ({str(error).splitlines()[0]}){hint}.") from error
+    model = model.to(device)
+    names = table_of(labels if labels is not None else config.id2label)
+    fingerprint = fingerprint_of(model, sorted(processor.to_dict().items(), key=str))
+    return Predictor(partial(_run, model=model, processor=processor), names, f"hf:{name}", fingerprint)
+
+
+def _sides(said: Any, size: int) -> dict[str, int]:
+    """What a processor is told: a square where it makes one, else the shorter side, the longer one in its ratio."""
+    sides = {key: int(side) for key, side in dict(said).items() if side is not None}
+    if "shortest_edge" not in sides:
+        return dict.fromkeys(("height", "width"), size)
+    longest = sides.get("longest_edge")
+    return {"shortest_edge": size} | (
+        {} if longest is None else {"longest_edge": size * longest // sides["shortest_edge"]}
+    )
+
+
+def _kind_of(config: Any, name: str) -> Any:
+    import transformers
+
+    kinds = ("AutoModelForSemanticSegmentation", "AutoModelForUniversalSegmentation")
+    for kind in (getattr(transformers, kind) for kind in kinds):
+        if type(config) in kind._model_mapping:
+            return kind
+    raise UnitlensError(f"hf:{name} is a {type(config).__name__.removesuffix('Config')}, which does not label pixels.")
+
+
+def _run(picture: Pixels, *, model: Any, processor: Any) -> Segments:
+    tasks = {"task_inputs": ["semantic"]} if "OneFormer" in type(model).__name__ else {}
+    inputs = processor(images=Image.fromarray(picture), return_tensors="pt", **tasks).to(model.device)
+    with evaluating(model):
+        output = model(**inputs)
+    found = _of_masks(output) if hasattr(output, "masks_queries_logits") else to_segments(output.logits)
+    return _unsquashed(found, picture) if _whole(processor, inputs) else found
+
+
+def _whole(processor: Any, inputs: Any) -> bool:
+    """Whether the network saw the picture from edge to edge and nothing else, whatever it was squashed to."""
+    mask = inputs.get("pixel_mask")
+    padded = getattr(processor, "do_pad", False) if mask is None else not bool(mask.all())
+    return not (padded or getattr(processor, "do_center_crop", False))
+
+
+def _unsquashed(found: Segments, picture: Pixels) -> Segments:
+    """Segments in the picture's own proportions (at its size, by the nearest), where they have others."""
+    here, there = found.classes.shape, picture.shape[:2]
+    if same_aspect(there, here):
+        return found
+    rows, columns = ((2 * np.arange(n) + 1) * m // (2 * n) for n, m in zip(there, here, strict=True))
+    at = np.ix_(rows, columns)
+    return Segments(found.classes[at], None if found.confidence is None else found.confidence[at])
+
+
+def _of_masks(output: Any) -> Segments:
+    """Semantic labels of masks with classes: the class of the largest sum, over queries, of p(class) p(mask).
+
+    Source: Cheng, Schwing, Kirillov, "Per-Pixel Classification is Not All You Need", NeurIPS 2021, 3.3. The confidence
+    is that sum, at most 1.
+    """
+    of_class = output.class_queries_logits[0].float().softmax(-1)[:, :-1]  # the last class is "no object"
+    scores = torch.einsum("qc,qhw->chw", of_class, output.masks_queries_logits[0].float().sigmoid())
+    confidence, classes = scores.max(0)
+    return Segments(classes.cpu().numpy(), np.minimum(confidence.cpu().numpy(), 1))

@@ -1,0 +1,5 @@
+"""Match every unit of a layer with the concepts that are marked in the images."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

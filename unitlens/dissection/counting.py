@@ -1,0 +1,318 @@
+"""From the spool to counts: exact thresholds of a block of units, and what is marked where they are active."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from unitlens.dissection.definitions import Definitions
+from unitlens.dissection.observed import LayerMaps, Marked
+from unitlens.stats.level_scores import Levels
+from unitlens.stats.masks import Active, SamplePlan, Upsampling
+from unitlens.stats.thresholds import BINS, FOLDS, Scan, kth_largest, level_edges, tally, value_histogram
+
+CHUNK_VALUES = 1 << 17
+"""Values of the layer grid that are looked at together: half a megabyte, and what comes of it still fits a cache."""
+
+KEPT = 1 << 24
+"""Active positions of one block that are kept between scans, 16 bytes each."""
+
+BLOCK_UNITS = 64
+"""Units that are counted together, at most."""
+
+_GUESS_PICTURES = 128
+_GUESS_SHARES = (1.5, 6.0)
+_GUESS_COARSER = 4
+
+
+@dataclass(frozen=True)
+class BlockCounts:
+    """Counts of a block of units.
+
+    Attributes
+    ----------
+    threshold : float32 array, (U,)
+    by_fold : int64 array, (U, 32, columns)
+        Active positions by fold and by what is marked there, all planes together.
+    active : int64 array, (U, 32)
+        Active positions by fold.
+    shifted : int64 array, (U, draws, columns)
+        The same positions with the labels of other pictures.
+    """
+
+    threshold: npt.NDArray[np.float32]
+    by_fold: npt.NDArray[np.int64]
+    active: npt.NDArray[np.int64]
+    shifted: npt.NDArray[np.int64]
+
+
+def block_size(layer: LayerMaps, positions: int, quantile: float) -> int:
+    """Units a block, so that their active positions can be kept and their histograms take some 64 MB."""
+    fits = KEPT / (2 * _GUESS_SHARES[0] * quantile * max(positions, 1))
+    return int(max(1, min(layer.units, BLOCK_UNITS, 2 * (1 << 26) // (8 * BINS), fits)))
+
+
+class Scanner:
+    """Active positions of a block of units over all pictures, from the spool.
+
+    What the first scan finds is kept, if it fits; a later scan at higher levels then only sifts it.
+
+    Parameters
+    ----------
+    layer : LayerMaps
+    units : slice
+        The block, with a start and a stop.
+    grid : tuple of int
+        (H, W).
+    upsampling : {"edges", "zeros"}
+    pictures : int
+        Number of pictures.
+
+    Attributes
+    ----------
+    units : int
+        How many they are.
+    on_grid : bool
+        Whether the layer has a grid.
+    """
+
+    def __init__(
+        self, layer: LayerMaps, units: slice, grid: tuple[int, int], upsampling: Upsampling, pictures: int
+    ) -> None:
+        self._layer, self._units, self._pictures = layer, units, pictures
+        self.units, self.on_grid = units.stop - units.start, layer.layer_grid is not None
+        h, w = layer.maps.shape[1:]
+        self._plan = SamplePlan(
+            (h, w), grid if layer.layer_grid else (1, 1), upsampling if layer.layer_grid else "edges"
+        )
+        self._chunk = max(1, CHUNK_VALUES // ((units.stop - units.start) * h * w))
+        self._kept: list[Active] = []
+        self._kept_level = torch.full((self.units,), torch.inf)
+
+    def __call__(self, level: Tensor) -> Iterator[Active]:
+        """Positions strictly above the level of their unit; ``picture`` counts through the data set."""
+        fresh = level < self._kept_level
+        others = torch.where(fresh, torch.inf, self._kept_level)
+        if bool(fresh.any()):
+            self._kept = [_sift(active, others) for active in self._kept]
+        yield from (_sift(active, level) for active in self._kept)
+        if not bool(fresh.any()):
+            return
+        self._kept_level = torch.where(fresh, level, others)
+        size = sum(len(active.unit) for active in self._kept)
+        for active in self._scan(torch.where(fresh, level, torch.inf)):
+            size += len(active.unit)
+            if size <= KEPT:
+                self._kept.append(Active(active.unit.int(), active.picture.int(), active.position.int(), active.value))
+            yield active
+        if size > KEPT:
+            self._kept, self._kept_level = [], torch.full((self.units,), torch.inf)
+
+    def _scan(self, level: Tensor) -> Iterator[Active]:
+        for first in range(0, self._pictures, self._chunk):
+            pictures = range(first, min(first + self._chunk, self._pictures))
+            active = self._plan.above(torch.from_numpy(self._layer.maps.read(pictures, self._units)), level)
+            yield active._replace(picture=active.picture + first)
+
+    def raw(self, level: Tensor) -> Iterator[Active]:
+        """The same on the layer's own grid, where no map is brought to another."""
+        h, w = self._layer.maps.shape[1:]
+        plan = SamplePlan((h, w), (h, w))
+        for first in range(0, self._pictures, self._chunk):
+            pictures = range(first, min(first + self._chunk, self._pictures))
+            yield plan.above(torch.from_numpy(self._layer.maps.read(pictures, self._units)), level)
+
+    def guesses(self, quantile: float) -> list[Tensor]:
+        """Levels that probably lie below the threshold: quantiles of some pictures on a coarser grid."""
+        step = max(1, -(-self._pictures // _GUESS_PICTURES))
+        maps = torch.from_numpy(self._layer.maps.read(range(0, self._pictures, step), self._units))
+        h, w = (max(1, cells // _GUESS_COARSER) for cells in self._plan.grid)
+        coarse = SamplePlan(self._plan.layer_grid, (h, w), self._plan.upsampling)
+        values = coarse.upsample(maps).transpose(0, 1).flatten(1)
+        ranks = [min(values.shape[1], int(share * quantile * values.shape[1]) + 1) for share in _GUESS_SHARES]
+        largest = values.topk(max(ranks), dim=1).values
+        return [largest[:, rank - 1] for rank in ranks]
+
+
+def _sift(active: Active, level: Tensor) -> Active:
+    above = torch.nonzero(active.value > level.index_select(0, active.unit)).view(-1)
+    unit, picture, position = (part.index_select(0, above).long() for part in active[:3])
+    return Active(unit, picture, position, active.value.index_select(0, above))
+
+
+def count_block(
+    layer: LayerMaps,
+    units: slice,
+    marked: Marked,
+    folds: npt.NDArray[np.int64],
+    how: Definitions,
+    *,
+    rank: int,
+    partners: npt.NDArray[np.int64],
+) -> BlockCounts:
+    """Find the thresholds of a block of units and count what is marked where they are active.
+
+    Parameters
+    ----------
+    layer : LayerMaps
+    units : slice
+        The block, with a start and a stop.
+    marked : Marked
+        Label planes.
+    folds : int64 array, (N,)
+        Fold of each picture.
+    how : Definitions
+        Its quantile, threshold_on and upsampling.
+    rank : int
+        Of the threshold, see `unitlens.stats.thresholds.threshold_rank`.
+    partners : int64 array, (draws, N)
+        For each draw and picture, the picture whose labels it is given.
+
+    Returns
+    -------
+    BlockCounts
+    """
+    scan = Scanner(layer, units, marked.grid, how.upsampling, len(folds))
+    floor = torch.from_numpy(layer.smallest[units])
+    if how.upsampling == "zeros":
+        floor = floor.clamp(max=0.0)
+    ranked: Scan = scan.raw if how.threshold_on == "raw" else scan
+    threshold = kth_largest(ranked, rank, scan.guesses(how.quantile), floor)
+    return count_at(scan, threshold, marked, folds, partners=partners)
+
+
+def count_at(
+    scan: "Scanner",
+    threshold: Tensor,
+    marked: Marked,
+    folds: npt.NDArray[np.int64],
+    *,
+    partners: npt.NDArray[np.int64] | None = None,
+) -> BlockCounts:
+    """Count what is marked where units lie strictly above thresholds that are given.
+
+    Parameters
+    ----------
+    scan : Scanner
+        Of the block of units.
+    threshold : float32 tensor, (U,)
+    marked : Marked
+        Label planes.
+    folds : int64 array, (N,)
+        Fold of each picture.
+    partners : int64 array, (draws, N), optional
+        For each draw and picture, the picture whose labels it is given; no draws.
+
+    Returns
+    -------
+    BlockCounts
+    """
+    fold_of = torch.from_numpy(folds)
+    partners = np.zeros((0, len(folds)), np.int64) if partners is None else partners
+
+    def fold(active: Active) -> Tensor:
+        return fold_of.index_select(0, active.picture)
+
+    count = _count_positions if scan.on_grid else _count_pictures
+    by_fold, active, shifted = count(scan(threshold), len(threshold), marked, fold, FOLDS, partners)
+    return BlockCounts(threshold.numpy(), by_fold, active, shifted)
+
+
+def count_levels(
+    scan: "Scanner", quantiles: Sequence[float], marked: Marked, folds: npt.NDArray[np.int64]
+) -> tuple[Levels, Levels]:
+    """Count what is marked between levels of activation, on the even and on the odd folds.
+
+    Two scans over all positions: the first finds levels near the quantiles, at the edges of 65,536 bins of the values
+    (about 1 % of the value apart), the second counts. The level 0 is always among them.
+
+    Parameters
+    ----------
+    scan : Scanner
+        Of a block of units.
+    quantiles : sequence of float
+        Rising.
+    marked : Marked
+    folds : int64 array, (N,)
+
+    Returns
+    -------
+    pair of Levels
+        They add.
+    """
+    units = scan.units
+    edges = level_edges(value_histogram(scan, units), quantiles)
+    count, odd = _count_positions if scan.on_grid else _count_pictures, torch.from_numpy(folds % 2)
+    between = edges.level.shape[1] + 1
+
+    def interval(active: Active) -> Tensor:
+        part = odd.index_select(0, active.picture) * between
+        for level in edges.level.unbind(1):
+            part += active.value <= level.index_select(0, active.unit)
+        return part
+
+    everything = torch.full((units,), -torch.inf)
+    nobody = np.zeros((0, len(folds)), np.int64)
+    counted, total, _ = count(scan(everything), units, marked, interval, 2 * between, nobody)
+    concepts, category_of = 1 + len(marked.columns.concepts), marked.columns.category_of
+    judged = (total[:, :, None] - counted[:, :, concepts:])[:, :, category_of]
+    means = edges.mean.numpy(), edges.square.numpy()
+    return (
+        Levels(counted[:, :between, 1:concepts], judged[:, :between], *means),
+        Levels(counted[:, between:, 1:concepts], judged[:, between:], *means),
+    )
+
+
+PartOf = Callable[[Active], Tensor]
+Counted = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]
+
+
+def _count_positions(
+    stream: Iterator[Active], units: int, marked: Marked, part_of: PartOf, parts: int, partners: npt.NDArray[np.int64]
+) -> Counted:
+    """Count active positions of the label grid by part (fold, or interval of levels) and label."""
+    draws = len(partners)
+    counts = torch.zeros(units, parts, marked.columns.count, dtype=torch.int64)
+    shifted = torch.zeros(draws, units, 1, marked.columns.count, dtype=torch.int64)
+    total = torch.zeros(units * parts, dtype=torch.int64)
+    read = marked.reader()
+    for active in stream:
+        if not len(active.unit):
+            continue
+        first = int(active.picture.min())
+        pictures = range(first, int(active.picture.max()) + 1)
+        part = part_of(active)
+        total.scatter_add_(0, active.unit * parts + part, torch.ones_like(part))
+        active = active._replace(picture=active.picture - first)
+        tally(counts, active, part, torch.from_numpy(read(pictures)))
+        alone = torch.zeros_like(part)
+        for draw in range(draws):
+            others = partners[draw, pictures.start : pictures.stop]
+            tally(shifted[draw], active, alone, torch.from_numpy(read(others)))
+    return counts.numpy(), total.view(units, parts).numpy(), shifted[:, :, 0].transpose(0, 1).numpy()
+
+
+def _count_pictures(
+    stream: Iterator[Active], units: int, marked: Marked, part_of: PartOf, parts: int, partners: npt.NDArray[np.int64]
+) -> Counted:
+    """Count active pictures by part and by what they hold: a layer without a grid says one number a picture."""
+    draws = len(partners)
+    counts = np.zeros((units, parts, marked.columns.count), np.int64)
+    shifted = np.zeros((units, draws, marked.columns.count), np.int64)
+    total = np.zeros((units, parts), np.int64)
+    for active in stream:
+        unit, picture, part = active.unit.numpy(), active.picture.numpy(), part_of(active).numpy()
+        np.add.at(total, (unit, part), 1)
+        for some in _pieces(len(unit), marked.columns.count):
+            np.add.at(counts, (unit[some], part[some]), marked.held(picture[some]))
+            for draw in range(draws):
+                np.add.at(shifted[:, draw], unit[some], marked.held(partners[draw][picture[some]]))
+    return counts, total, shifted
+
+
+def _pieces(count: int, columns: int) -> Iterator[slice]:
+    step = max(1, CHUNK_VALUES // columns)
+    return (slice(first, first + step) for first in range(0, count, step))

@@ -1,0 +1,291 @@
+"""The one pass over the pictures: what every later step needs is put on disk."""
+
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unitlens.data.batches import Batch, Unread, batches
+from unitlens.data.columns import Columns
+from unitlens.data.concepts import Data
+from unitlens.dissection.memory import counting_memory
+from unitlens.dissection.observed import LayerMaps, Marked, Observed
+from unitlens.dissection.store import Rows, Spool
+from unitlens.errors import UnitlensError
+from unitlens.models.activations import Answer, deviation_of, fast_runner, runner
+from unitlens.models.bases import Basis
+from unitlens.models.hooks import Tap
+from unitlens.models.layouts import Order
+from unitlens.models.network import Network, evaluating
+from unitlens.models.tokens import layout_note, left_out
+from unitlens.progress import progress, tell
+from unitlens.stats.thresholds import threshold_rank
+
+THUMBNAIL = 112
+"""Pictures are kept for the exemplars at about this size."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How pictures are read and shown to the network, and how its answer is read.
+
+    Attributes
+    ----------
+    batch_size, workers, limit, strict
+        See `unitlens.data.batches.batches`.
+    fast : bool
+        Whether the network may compute in a faster way that rounds differently.
+    spool_limit : int or None
+        Bytes that the spool may take; None: half of the free disk.
+    thumbnails : bool
+        Whether small pictures are kept for the exemplars.
+    show : bool
+        Whether progress is shown.
+    layout : str or None
+        How the layers' outputs are laid out; None: by the rule of `unitlens.models.layouts`.
+    basis : Basis or None
+        Directions that are the units; None: the layers' own units.
+    """
+
+    batch_size: int = 32
+    workers: int = 0
+    limit: int | None = None
+    strict: bool = False
+    fast: bool = False
+    spool_limit: int | None = None
+    thumbnails: bool = False
+    show: bool = False
+    layout: Order | None = None
+    basis: Basis | None = None
+
+    def __post_init__(self) -> None:
+        for name, smallest in (("batch_size", 1), ("workers", 0), ("limit", 1)):
+            value = getattr(self, name)
+            if value is not None and value < smallest:
+                raise UnitlensError(f"{name} is {value}; it is {smallest} or more.")
+
+
+def check_memory(batch: int, image_size: tuple[int, int], grid: tuple[int, int], *, planes: int) -> None:
+    """Refuse a batch whose pictures and labels alone would take more than half of the machine's memory.
+
+    The kernel ends a process that asks for too much without a word, so that this has to be said before.
+
+    Parameters
+    ----------
+    batch : int
+        Pictures at a time.
+    image_size, grid : tuple of int
+        Height and width of the network's input, rows and columns of the label grid.
+    planes : int
+        Label planes of a picture.
+
+    Raises
+    ------
+    UnitlensError
+        If it would.
+    """
+    if not hasattr(os, "sysconf"):  # not on Windows
+        return
+    of_pictures, cells = 15 * image_size[0] * image_size[1], grid[0] * grid[1]  # 8 bits and float32, three colours
+    of_labels = 4 * planes * cells  # int16, twice while they are stacked
+    need = batch * (of_pictures + of_labels) + 32 * cells  # and one plane while it is sampled
+    allowed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    if need > allowed:
+        option = "--grid (grid=)" if of_labels > of_pictures else "--image-size (image_size=)"
+        raise UnitlensError(
+            f"{batch} pictures of {image_size[0]} x {image_size[1]} at a time, with labels on a grid of {grid[0]} x "
+            f"{grid[1]}, take {in_bytes(need)}, more than half of this machine's memory ({in_bytes(allowed)}): lower "
+            f"{option} or --batch-size (batch_size=)."
+        )
+
+
+def observe(
+    net: Network,
+    layers: Sequence[str],
+    data: Data,
+    columns: Columns,
+    spool: Spool,
+    *,
+    grid: tuple[int, int],
+    tap: Tap,
+    reading: Reading,
+    quantile: float | None = None,
+    draws: int | None = None,
+) -> Observed:
+    """Show every picture to the network once, and keep what the layers say and what is marked.
+
+    Parameters
+    ----------
+    net : Network
+    layers : sequence of str
+    data : Data
+    columns : Columns
+    spool : Spool
+        Where it is kept.
+    grid : tuple of int
+        (H, W) of the label grid.
+    tap : {"output", "after_inplace"}
+        What counts as the layer's activation.
+    reading : Reading
+    quantile : float, optional
+        Of the thresholds to come: with too few positions for it, the first batch is the last.
+    draws : int, optional
+        How often pictures will be given the labels of others, where units are going to be counted: what that takes of
+        memory is said beforehand.
+
+    Returns
+    -------
+    Observed
+
+    Raises
+    ------
+    UnitlensError
+        If a batch cannot fit in memory, the spool would be larger than allowed, there are too few positions for the
+        quantile, no picture can be read, or the network fails on them.
+    """
+    total = len(data) if reading.limit is None else min(reading.limit, len(data))
+    check_memory(min(reading.batch_size, total), net.preprocessing.image_size, grid, planes=len(columns.categories))
+    observed = Observed({}, Marked.start(columns, grid, spool))
+    observed.unread += [Unread(name, "not a picture file") for name in getattr(data, "not_pictures", ())]
+    start = time.perf_counter()
+    answer = Answer(tuple(layers), tap, reading.layout, reading.basis)
+    run = (fast_runner if reading.fast else runner)(net.model, answer)
+    stream = batches(
+        data,
+        columns,
+        net.preprocessing,
+        grid=grid,
+        batch_size=reading.batch_size,
+        workers=reading.workers,
+        limit=reading.limit,
+        strict=reading.strict,
+    )
+    with evaluating(net.model), progress(total, "looking", show=reading.show) as bar:
+        for batch in stream:
+            if batch.names:
+                pictures = net.prepare(batch.pictures)
+                maps = run(pictures)
+                if not observed.layers:
+                    _start(observed, maps, batch, total, reading, draws)
+                    _check_positions(observed, total, quantile)
+                    _note_layouts(observed, net, answer)
+                    if reading.fast:
+                        observed.deviation = deviation_of(runner(net.model, answer)(pictures), maps)
+                _add(observed, batch, maps)
+            observed.unread += batch.unread
+            bar.update(len(batch.names) + len(batch.unread))
+    observed.seconds = time.perf_counter() - start
+    _note_losses(observed, total)
+    return observed
+
+
+def _start(
+    observed: Observed, maps: dict[str, Tensor], batch: Batch, total: int, reading: Reading, draws: int | None
+) -> None:
+    """Make the files, whose shapes the first batch tells."""
+    spool, grid = observed.marked.spool, observed.marked.grid
+    observed.layers = {layer: LayerMaps.start(layer, activation, grid, spool) for layer, activation in maps.items()}
+    observed.thumbnails = _thumbnail_rows(batch.pictures, spool) if reading.thumbnails else None
+    _announce(observed, total, reading.spool_limit, show=reading.show)
+    if draws is not None and reading.show:
+        units = [layer.units for layer in observed.layers.values()]
+        needed = counting_memory(units, observed.marked.columns, pictures=total, cells=grid[0] * grid[1], draws=draws)
+        tell(f"counting takes at most {in_bytes(needed)} of memory, beside the network")
+
+
+def _check_positions(observed: Observed, total: int, quantile: float | None) -> None:
+    """Refuse too few positions at once; pictures that turn out unreadable can still make them too few in the end."""
+    cells = observed.marked.grid[0] * observed.marked.grid[1]
+    for layer in observed.layers.values():
+        if quantile is not None:
+            threshold_rank(quantile, total * (cells if layer.layer_grid else 1))
+
+
+def _note_layouts(observed: Observed, net: Network, answer: Answer) -> None:
+    """Note how the layers were read, and what of them was left out."""
+    for layer, layout in answer.found.items():
+        kinds = left_out(net.model, layout)
+        note = layout_note(layer, layout, kinds, net.preprocessing.image_size)
+        observed.layers[layer].layout, observed.layers[layer].left_out = layout.order, kinds
+        observed.notes += [note] if note else []
+
+
+def _add(observed: Observed, batch: Batch, maps: dict[str, Tensor]) -> None:
+    for layer, activation in maps.items():
+        observed.layers[layer].add(activation, observed.marked.grid)
+    observed.marked.add(batch)
+    if observed.thumbnails is not None:
+        factor = _thumbnail_factor(batch.pictures)
+        small = torch.nn.functional.avg_pool2d(batch.pictures.float(), factor).round_().byte()
+        observed.thumbnails.append(small.permute(0, 2, 3, 1).numpy())
+    observed.names += batch.names
+    observed.classes += batch.classes
+    observed.hashes += batch.hashes
+    observed.annotated += batch.annotated
+    observed.digests += batch.digests
+
+
+def _thumbnail_factor(pictures: Tensor) -> int:
+    return max(1, round(min(pictures.shape[2:]) / THUMBNAIL))
+
+
+def _thumbnail_rows(pictures: Tensor, spool: Spool) -> Rows:
+    factor = _thumbnail_factor(pictures)
+    return spool.rows("thumbnails", (pictures.shape[2] // factor, pictures.shape[3] // factor, 3), np.uint8)
+
+
+def _announce(observed: Observed, total: int, limit: int | None, *, show: bool) -> None:
+    """Say how large the spool will be, or refuse."""
+    marked = observed.marked
+    files = [marked.planes, marked.holds, *([observed.thumbnails] if observed.thumbnails else [])]
+    files += [rows for layer in observed.layers.values() for rows in (layer.maps, layer.peaks)]
+    size = total * sum(rows.row_bytes for rows in files)
+    free = shutil.disk_usage(marked.spool.folder).free
+    allowed = free // 2 if limit is None else limit
+    if size > allowed:
+        raise UnitlensError(
+            f"The spool needs {in_bytes(size)} for {total} pictures, more than the {in_bytes(allowed)} allowed "
+            f"({in_bytes(free)} are free under {marked.spool.folder.parent}): choose fewer pictures (--limit), fewer "
+            "or coarser layers or a coarser --grid, or raise --spool-limit."
+        )
+    if show:
+        tell(f"spooling {in_bytes(size)} under {marked.spool.folder.parent}, removed afterwards")
+
+
+def _note_losses(observed: Observed, total: int) -> None:
+    """Note what was left out, and activations that are no numbers."""
+    if not observed.pictures:
+        reason = f": {observed.unread[-1].reason}" if observed.unread else ""
+        raise UnitlensError(f"None of the {total} pictures could be read{reason}.")
+    if observed.unread:
+        first = observed.unread[0]
+        files = "1 file was" if len(observed.unread) == 1 else f"{len(observed.unread)} files were"
+        observed.notes.append(f"{files} left out, such as {first.picture}: {first.reason}.")
+    for layer in observed.layers.values():
+        bad = np.flatnonzero(layer.nonfinite)
+        if len(bad):
+            some = ", ".join(map(str, bad[:8])) + (", ..." if len(bad) > 8 else "")
+            observed.notes.append(
+                f"{layer.name} has NaN or infinite activations in {len(bad)} of {layer.units} units ({some}), "
+                f"{int(layer.nonfinite.sum())} values in all: these units get no label."
+            )
+
+
+def in_bytes(count: float) -> str:
+    """A number of bytes, to be read.
+
+    Examples
+    --------
+    >>> in_bytes(123_456_789)
+    '123 MB'
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"

@@ -1,0 +1,294 @@
+"""From the counts of a layer to the labels of its units, with what speaks for them and against them."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from unitlens.dissection.counting import BlockCounts, Scanner, block_size, count_block, count_levels
+from unitlens.dissection.definitions import Definitions
+from unitlens.dissection.observed import LayerMaps, Observed
+from unitlens.dissection.table import unit_table
+from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.progress import progress
+from unitlens.stats.chance import association, draws_for, partners
+from unitlens.stats.counts import Counts, narrow
+from unitlens.stats.evidence import FoldTable, LabelEvidence, Labels, label_evidence, presence_accuracy
+from unitlens.stats.level_scores import LEVEL_SCORES, QUANTILES
+from unitlens.stats.scores import SCORES, Floats, Ints, Overlap, best_met, choose
+from unitlens.stats.thresholds import FOLDS, threshold_rank
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Judging:
+    """How labels are chosen and shown: the definitions, and what stands beside them in `dissect`."""
+
+    definitions: Definitions
+    score: str
+    levels: bool
+    evidence: bool
+    fdr: float
+    seed: int
+    exemplars: int
+    show: bool
+
+    def __post_init__(self) -> None:
+        known = [*SCORES, *LEVEL_SCORES]
+        if self.score not in known:
+            raise UnitlensError(
+                f"There is no score {self.score!r}{did_you_mean(self.score, known)}; there are {', '.join(known)}."
+            )
+        if not 0 < self.fdr < 1:
+            raise UnitlensError(f"The false discovery rate is {self.fdr}; it must lie between 0 and 1, such as 0.05.")
+        if self.exemplars < 0:
+            raise UnitlensError(f"The number of exemplars is {self.exemplars}; it is 0 or more.")
+
+    @property
+    def draws(self) -> int:
+        """How often pictures are given the labels of others."""
+        return draws_for(self.fdr) if self.evidence else 0
+
+    @property
+    def at_levels(self) -> bool:
+        """Whether counts at several levels are needed."""
+        return self.levels or self.score in LEVEL_SCORES
+
+
+class Judged(NamedTuple):
+    """One layer, done.
+
+    Attributes
+    ----------
+    name : str
+    table : DataFrame
+        The rows of units.csv.
+    counts : Counts
+    threshold : float32 array, (U,)
+    score : float64 array, (U, C)
+        What chose the label.
+    at_levels : dict of str to float64 array, (U, C)
+        Scores that need counts at several levels, where they were asked for.
+    shifted_iou : float64 array, (U, draws)
+    shifted_concept : int64 array, (U, draws)
+        IoU with the label that would be chosen among the labels of other pictures, and that label.
+    """
+
+    name: str
+    table: "pd.DataFrame"
+    counts: Counts
+    threshold: npt.NDArray[np.float32]
+    score: Floats
+    at_levels: dict[str, Floats]
+    shifted_iou: Floats
+    shifted_concept: Ints
+
+
+class _Block(NamedTuple):
+    """A block of units, weighed; its counts by fold, which are never all there at once, are kept as `_Sparse`."""
+
+    activated: Ints
+    active: Ints
+    threshold: npt.NDArray[np.float32]
+    labels: LabelEvidence | None
+    shifted_iou: Floats
+    shifted_concept: Ints
+    at_levels: dict[str, Floats]
+
+
+def judge(observed: Observed, layer: LayerMaps, how: Judging) -> Judged:
+    """Count a layer block by block, then choose labels and weigh them."""
+    positions = observed.pictures * _cells(observed, layer)
+    raw = how.definitions.threshold_on == "raw"
+    rank = threshold_rank(
+        how.definitions.quantile, observed.pictures * int(np.prod(layer.maps.shape[1:])) if raw else positions
+    )
+    others = partners(observed.hashes, observed.annotated, draws=how.draws, seed=how.seed)
+    step = block_size(layer, positions, how.definitions.quantile)
+    blocks, sparse = [], _Sparse(layer.units * FOLDS * len(observed.marked.columns.concepts))
+    with progress(layer.units, f"counting {layer.name}", unit="units", show=how.show) as bar:
+        for first in range(0, layer.units, step):
+            units = slice(first, min(first + step, layer.units))
+            block = count_block(
+                layer, units, observed.marked, observed.folds, how.definitions, rank=rank, partners=others
+            )
+            sparse.add(block.by_fold[:, :, 1 : 1 + len(observed.marked.columns.concepts)])
+            blocks.append(_weigh(block, layer, units, observed, how))
+            bar.update(units.stop - units.start)
+    counts = _joined(blocks, sparse, layer, observed, positions)
+    return _judged(observed, layer, counts, blocks, how)
+
+
+class _Sparse:
+    """Where counts by fold are not 0, and what they are: of one block of units after another, as one at the end.
+
+    Parameters
+    ----------
+    size : int
+        How many counts there are in all, zeros among them.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size, self._first = size, 0
+        self._index: list[Ints] = []
+        self._value: list[Ints] = []
+
+    def add(self, counts: Ints) -> None:
+        """Append counts."""
+        index = np.flatnonzero(counts)
+        self._value.append(narrow(counts.ravel()[index]))
+        self._index.append(narrow(index + self._first, most=self._size))
+        self._first += counts.size
+
+    def joined(self) -> tuple[Ints, Ints]:
+        """Places, rising, and counts; what the blocks gave is let go, so that not both are there twice."""
+        index = np.concatenate(self._index)
+        self._index.clear()
+        value = np.concatenate(self._value)
+        self._value.clear()
+        return index, value
+
+
+def _cells(observed: Observed, layer: LayerMaps) -> int:
+    return observed.marked.grid[0] * observed.marked.grid[1] if layer.layer_grid else 1
+
+
+def _weigh(block: BlockCounts, layer: LayerMaps, units: slice, observed: Observed, how: Judging) -> _Block:
+    concepts = len(observed.marked.columns.concepts)
+    intersection = block.by_fold[:, :, 1 : 1 + concepts]
+    activated = block.active[:, :, None] - block.by_fold[:, :, 1 + concepts :]
+    at_levels, halves = _level_scores(layer, units, observed, how)
+    labels = None
+    if how.evidence:
+        table = fold_table(intersection, activated, layer, observed)
+        chosen = None
+        if how.score in at_levels:
+            whole = best_met(intersection.sum(1), at_levels[how.score])
+            chosen = Labels(whole, halves[how.score])
+        labels = label_evidence(table, how.score, seed=how.seed, labels=chosen)
+    return _Block(
+        *(activated, block.active.sum(1), block.threshold, labels),
+        *(*_shifted(block, layer, observed, how.score), at_levels),
+    )
+
+
+def fold_table(intersection: Ints, activated: Ints, layer: LayerMaps, observed: Observed) -> FoldTable:
+    """Counts of some units by filled fold.
+
+    Parameters
+    ----------
+    intersection : int64 array, (U, 32, C)
+    activated : int64 array, (U, 32, K)
+    layer : LayerMaps
+    observed : Observed
+    """
+    columns, on_grid = observed.marked.columns, layer.layer_grid is not None
+    filled = np.unique(observed.folds)
+    concept = observed.marked.by_fold(grid=on_grid)[:, 1 : 1 + len(columns.concepts)]
+    return FoldTable(
+        intersection[:, filled],
+        activated[:, filled][:, :, columns.category_of],
+        concept[filled],
+        observed.judged(grid=on_grid)[filled][:, columns.category_of],
+        filled,
+    )
+
+
+def _shifted(block: BlockCounts, layer: LayerMaps, observed: Observed, score: str) -> tuple[Floats, Ints]:
+    """The labels that the score chooses among those of other pictures, and the IoU with them; (U, draws) each.
+
+    Counts at levels are not kept for draws: for scores that need them it is the largest IoU, which asks for more.
+    """
+    columns, on_grid = observed.marked.columns, layer.layer_grid is not None
+    concepts, category_of = len(columns.concepts), columns.category_of
+    concept = observed.marked.by_fold(grid=on_grid)[:, 1 : 1 + concepts].sum(0)
+    active = block.active.sum(1)[:, None, None] - block.shifted[:, :, 1 + concepts :]
+    judged = observed.judged(grid=on_grid).sum(0)[category_of]
+    overlap = Overlap(block.shifted[:, :, 1 : 1 + concepts], active[:, :, category_of], concept, judged)
+    chosen = choose(overlap, SCORES.get(score))
+    return np.take_along_axis(overlap.iou(), chosen[:, :, None], 2)[:, :, 0], chosen
+
+
+def _level_scores(
+    layer: LayerMaps, units: slice, observed: Observed, how: Judging
+) -> tuple[dict[str, Floats], dict[str, Ints]]:
+    """Scores that need several levels, (U, C) each, and the concept of highest score on each half, (2, U)."""
+    if not how.at_levels:
+        return {}, {}
+    positions = observed.pictures * _cells(observed, layer)
+    quantiles = [quantile for quantile in QUANTILES if quantile * positions >= 1]
+    scan = Scanner(layer, units, observed.marked.grid, how.definitions.upsampling, observed.pictures)
+    halves = count_levels(scan, quantiles, observed.marked, observed.folds)
+    whole = halves[0] + halves[1]
+    return (
+        {name: score(whole) for name, score in LEVEL_SCORES.items()},
+        {name: np.stack([score(half).argmax(1) for half in halves]) for name, score in LEVEL_SCORES.items()},
+    )
+
+
+def _joined(blocks: list[_Block], sparse: _Sparse, layer: LayerMaps, observed: Observed, positions: int) -> Counts:
+    """The counts of all blocks as one."""
+    columns, on_grid = observed.marked.columns, layer.layer_grid is not None
+    index, value = sparse.joined()
+    return Counts(
+        category_of=columns.category_of,
+        index=index,
+        value=value,
+        activated_by_fold=np.concatenate([block.activated for block in blocks]),
+        active=np.concatenate([block.active for block in blocks]),
+        concept_by_fold=observed.marked.by_fold(grid=on_grid)[:, 1 : 1 + len(columns.concepts)],
+        judged_by_fold=observed.judged(grid=on_grid),
+        positions=positions,
+    )
+
+
+def _judged(observed: Observed, layer: LayerMaps, counts: Counts, blocks: list[_Block], how: Judging) -> Judged:
+    columns = observed.marked.columns
+    threshold = np.concatenate([block.threshold for block in blocks])
+    at_levels = {name: np.concatenate([block.at_levels[name] for block in blocks]) for name in blocks[0].at_levels}
+    shifted_iou = np.concatenate([block.shifted_iou for block in blocks])
+    score = at_levels[how.score] if how.score in at_levels else SCORES[how.score](counts.overlap)
+    mute = (counts.active == 0) | (layer.nonfinite > 0)
+    labels = chance = presence = None
+    if how.evidence:
+        labels = LabelEvidence(
+            *(np.concatenate(part) for part in zip(*(b.labels for b in blocks if b.labels), strict=True))
+        )
+        label = best_met(counts.intersection, score)
+        chance = association(np.take_along_axis(counts.iou, label[:, None], 1)[:, 0], shifted_iou, mute)
+        presence = _presence(observed, layer, label)
+    table = unit_table(
+        layer.name,
+        counts,
+        columns.concepts,
+        columns.names(),
+        score=score,
+        threshold=threshold,
+        nonfinite=layer.nonfinite,
+        min_iou=how.definitions.min_iou,
+        fdr=how.fdr,
+        judged_as="grid" if layer.layer_grid else "picture",
+        labels=labels,
+        chance=chance,
+        presence=presence,
+    )
+    concept = np.concatenate([block.shifted_concept for block in blocks])
+    return Judged(layer.name, table, counts, threshold, score, at_levels, shifted_iou, concept)
+
+
+def _presence(observed: Observed, layer: LayerMaps, label: Ints) -> Floats:
+    """Balanced accuracy of each unit's peak as a test of whether its label is in a picture, (U,)."""
+    columns, holds = observed.marked.columns, observed.marked.holds
+    pictures, even = range(observed.pictures), observed.folds % 2 == 0
+    out = np.full(layer.units, np.nan)
+    for units, peaks in layer.peaks_by_unit():
+        for concept in np.unique(label[units]):
+            left_out = 1 + len(columns.concepts) + int(columns.category_of[concept])
+            judged = holds.read(pictures, slice(left_out, left_out + 1))[:, 0] == 0
+            present = holds.read(pictures, slice(1 + concept, 2 + concept))[judged, 0] > 0
+            for unit in np.flatnonzero(label[units] == concept):
+                out[units.start + unit] = presence_accuracy(peaks[unit, judged], present, even[judged])
+    return out

@@ -1,0 +1,82 @@
+"""Memory: what counting takes at most, known from units, concepts and pictures; and what a process has held."""
+
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from unitlens.data.columns import Columns
+from unitlens.dissection.counting import BLOCK_UNITS, KEPT
+from unitlens.dissection.observed import KEPT_PLANES
+from unitlens.stats.evidence import AT_ONCE, RESAMPLES
+from unitlens.stats.thresholds import BINS, FOLDS
+
+_ONE, _SMALL = 8, 4  # bytes of an int64 or float64, and of an int32 or float32
+_TABLES = 10  # arrays of units x concepts that scores, the table and exact sums need at a time
+_SAME_TIME = 12  # intermediate arrays of the evidence that are there at a time
+
+
+def counting_memory(units: Iterable[int], columns: Columns, *, pictures: int, cells: int, draws: int) -> int:
+    """Bytes that counts, evidence and tables take at most, beside the network and the libraries.
+
+    Parameters
+    ----------
+    units : iterable of int
+        How many units each layer has.
+    columns : Columns
+        Of the counts.
+    pictures : int
+        How many are shown.
+    cells : int
+        Positions of the label grid in one picture.
+    draws : int
+        How often pictures are given the labels of others; 0 without evidence.
+
+    Returns
+    -------
+    int
+        What is kept of all layers, where every unit meets every concept in every fold, and what a block of units takes
+        while it is counted and weighed.
+
+    Examples
+    --------
+    >>> from unitlens.data.concepts import Concept
+    >>> columns = Columns.of([Concept("object", 1 + c, f"thing {c}") for c in range(1200)])
+    >>> counting_memory([2048], columns, pictures=10_000, cells=56 * 56, draws=20) // 10**6
+    2172
+    """
+    units = list(units)
+    return sum(kept_memory(count, columns) for count in units) + max(
+        (_block_memory(min(count, BLOCK_UNITS), columns, pictures * cells, draws) for count in units), default=0
+    )
+
+
+def kept_memory(units: int, columns: Columns) -> int:
+    """Bytes of the counts and tables of one layer at most, (units, 32 folds, concepts) being filled."""
+    concepts, categories = len(columns.concepts), len(columns.categories)
+    place = _SMALL if units * FOLDS * concepts < 1 << 31 else _ONE
+    sparse = units * FOLDS * concepts * (2 * place + _SMALL)  # places twice, while blocks are joined
+    return sparse + 2 * _ONE * units * FOLDS * categories + _TABLES * _ONE * units * concepts
+
+
+def _block_memory(units: int, columns: Columns, positions: int, draws: int) -> int:
+    """Bytes that a block of units takes at most while it is counted and weighed."""
+    histograms = 3 * _ONE * BINS * units
+    active = 6 * _SMALL * min(KEPT, units * positions)
+    planes = min(KEPT_PLANES, 2 * positions * len(columns.categories))
+    counts = 3 * _ONE * units * (FOLDS + draws) * columns.count
+    weighing = _SAME_TIME * _ONE * min(AT_ONCE, units * max(FOLDS, RESAMPLES // 4) * columns.count) if draws else 0
+    return histograms + active + planes + counts + weighing
+
+
+def peak_memory() -> int | None:
+    """The most memory that this process has held so far, in bytes; None where the system does not say."""
+    status = Path("/proc/self/status")
+    if status.exists():  # what getrusage says on Linux a process has from the one that started it
+        held = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())
+        return int(held[1]) * 1024 if held else None
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

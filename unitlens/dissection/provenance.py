@@ -1,0 +1,101 @@
+"""Where a result comes from, as it is written into run.json."""
+
+import dataclasses
+import json
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from unitlens.data.concepts import Data
+from unitlens.dissection.observed import LayerMaps, Observed
+from unitlens.models.network import Network
+
+
+def describe_network(net: Network) -> dict[str, Any]:
+    """Name, weights and preprocessing of a network, with the hash of its parameters and buffers."""
+    return {
+        "name": net.name,
+        "weights": net.weights,
+        "sha256": net.fingerprint(),
+        "preprocessing": dataclasses.asdict(net.preprocessing),
+        "classes": list(net.classes) if net.classes else None,
+    }
+
+
+def describe_data(source: str, observed: Observed) -> dict[str, Any]:
+    """What was read: how many pictures, what is marked in them, and what was left out."""
+    columns, marked = observed.marked.columns, observed.marked
+    positions, pictures = marked.positions.sum(0), marked.pictures.sum(0)
+    return {
+        "source": source,
+        "sha256": observed.sha256,
+        "pictures": observed.pictures,
+        "skipped": [unread._asdict() for unread in observed.unread],
+        "categories": {
+            category: {"pictures": sum(bits >> k & 1 for bits in observed.annotated)}
+            for k, category in enumerate(columns.categories)
+        },
+        "concepts": [
+            {**concept._asdict(), "pictures": int(pictures[1 + c]), "positions": int(positions[1 + c])}
+            for c, concept in enumerate(columns.concepts)
+        ],
+    }
+
+
+def describe_layer(layer: LayerMaps) -> dict[str, Any]:
+    """Units, grid and layout of a layer, the tokens that were left out, each unit's mean over all its positions."""
+    positions = layer.peaks.count * int(np.prod(layer.layer_grid or (1, 1)))
+    return {
+        "units": layer.units,
+        "grid": list(layer.layer_grid) if layer.layer_grid else None,
+        "layout": layer.layout,
+        "left_out": layer.left_out,
+        "nonfinite": int((layer.nonfinite > 0).sum()),
+        "mean": (layer.total / max(positions, 1)).tolist(),
+    }
+
+
+def describe_run(
+    net: Network, data: Data, observed: Observed, settings: dict[str, Any], *, seconds: float
+) -> dict[str, Any]:
+    """All of run.json.
+
+    Parameters
+    ----------
+    net : Network
+    data : Data
+    observed : Observed
+    settings : dict
+        Everything that was chosen.
+    seconds : float
+        The whole run took.
+    """
+    told = {
+        "unitlens": versions()["unitlens"],
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": None,
+        "network": describe_network(net),
+        "data": describe_data(str(getattr(data, "source", repr(data))), observed),
+        "settings": settings,
+        "layers": {name: describe_layer(layer) for name, layer in observed.layers.items()},
+        "timings": {"forward_seconds": observed.seconds, "seconds": seconds},
+        "deviation": observed.deviation,
+        "warnings": observed.notes,
+        "versions": versions(),
+    }
+    read_back: dict[str, Any] = json.loads(json.dumps(told))  # lists for tuples: the same before and after saving
+    return read_back
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages whose arithmetic a result rests on."""
+    found = {"python": platform.python_version()}
+    for package in ("unitlens", "torch", "torchvision", "numpy", "pillow"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return found

@@ -1,0 +1,305 @@
+"""The result of a dissection, to compute with and to look at."""
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+
+from unitlens.dissection.files import RunFiles, Strips, read_run, write_run
+from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.stats.counts import Counts
+from unitlens.stats.level_scores import LEVEL_SCORES
+from unitlens.stats.scores import Floats, matches, score_function
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+class Exemplar(NamedTuple):
+    """A picture that excites a unit.
+
+    Attributes
+    ----------
+    picture : str
+        Its name.
+    value : float
+        The unit's largest activation on it.
+    peak_y, peak_x : float
+        Where, as a share of the height and width of the network's input.
+    """
+
+    picture: str
+    value: float
+    peak_y: float
+    peak_x: float
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dissection:
+    """What the units of one or several layers match. ``d["layer4"]`` is the part of one layer.
+
+    Attributes
+    ----------
+    info : dict
+        Where it comes from: settings, network, data, versions, timings and warnings, as in run.json.
+    """
+
+    info: dict[str, Any]
+    _units: "pd.DataFrame"
+    _counts: Mapping[str, Counts]
+    _exemplars: "pd.DataFrame"
+    _strips: Strips
+    _at_levels: Mapping[str, Floats] = field(default_factory=dict)
+    _controls: "pd.DataFrame | None" = None
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers."""
+        return tuple(self._counts)
+
+    @property
+    def concepts(self) -> list[str]:
+        """Concepts in the order of the columns of scores and counts; category/name where a name stands twice."""
+        names = [concept["name"] for concept in self.info["data"]["concepts"]]
+        return [
+            f"{concept['category']}/{concept['name']}" if names.count(concept["name"]) > 1 else concept["name"]
+            for concept in self.info["data"]["concepts"]
+        ]
+
+    def __getitem__(self, layer: str) -> Self:
+        """The part of one layer."""
+        if layer not in self._counts:
+            raise UnitlensError(
+                f"The layer {layer} was not dissected{did_you_mean(layer, self.layers)}, but {', '.join(self.layers)}."
+            )
+        settings = {**self.info["settings"], "layers": [layer]}
+        return type(self)(
+            {**self.info, "settings": settings, "layers": {layer: self.info["layers"][layer]}},
+            self._units[self._units["layer"] == layer].reset_index(drop=True),
+            {layer: self._counts[layer]},
+            self._exemplars[self._exemplars["layer"] == layer].reset_index(drop=True),
+            {key: strip for key, strip in self._strips.items() if key[0] == layer},
+            {key: score for key, score in self._at_levels.items() if key.rpartition("/")[0] == layer},
+            None if self._controls is None else self._controls[self._controls["layer"] == layer].reset_index(drop=True),
+        )
+
+    def table(self) -> "pd.DataFrame":
+        """One row a unit, with the columns of `unitlens.dissection.table.COLUMNS`."""
+        return self._units.copy()
+
+    def detectors(self) -> "pd.DataFrame":
+        """The rows whose verdict is detector, highest IoU first."""
+        return self._units[self._units["detector"]].sort_values("iou", ascending=False, kind="stable")
+
+    def unique_concepts(self, *, unique: str | None = None, detectors: bool = True) -> list[str]:
+        """The concepts that units match.
+
+        Parameters
+        ----------
+        unique : {"label", "category"}, optional
+            Whether a unit matches its label alone, or the best concept of every category; the run's own choice.
+        detectors : bool
+            Whether the units are those whose verdict is detector; else the papers' rule alone decides.
+
+        Returns
+        -------
+        list of str
+            In the order of `concepts`.
+        """
+        settings = self.info["settings"]
+        found = np.zeros(len(self.concepts), bool)
+        for layer, counts in self._counts.items():
+            rows = self._units[self._units["layer"] == layer]
+            taken = rows["detector"] if detectors else ~rows["silent"] & (rows["nonfinite"] == 0)
+            found |= matches(
+                counts.iou[taken.to_numpy(bool)],
+                counts.category_of,
+                min_iou=settings["min_iou"],
+                unique=unique or settings["unique"],
+            ).any(0)
+        return [name for name, there in zip(self.concepts, found, strict=True) if there]
+
+    def controls(self) -> "pd.DataFrame":
+        """The rows of the controls and, where ``control`` is none, of the network itself, as in controls.csv.
+
+        Raises
+        ------
+        UnitlensError
+            If the run had no control.
+        """
+        if self._controls is None:
+            raise UnitlensError(
+                "This dissection was made without a control: make it with --control untrained or --control rotated "
+                "(control= in Python)."
+            )
+        return self._controls.copy()
+
+    def comparison(self) -> "pd.DataFrame":
+        """What was found in the network, its controls, and with the labels of other pictures: a row each and layer."""
+        import pandas as pd
+
+        rows = self.info.get("comparison", [])
+        return pd.DataFrame([row for row in rows if row["layer"] in self.layers])
+
+    @property
+    def counts(self) -> Counts:
+        """Counts of the layer: ``intersection`` and ``activated`` are units x concepts, ``concept`` is concepts."""
+        return self._counts[self._only_layer()]
+
+    def scores(self, name: str = "iou") -> Floats:
+        """A score of every unit with every concept.
+
+        Parameters
+        ----------
+        name : str
+            A key of `unitlens.stats.scores.SCORES` or, where the run counted at several levels, of
+            `unitlens.stats.level_scores.LEVEL_SCORES`.
+
+        Returns
+        -------
+        float64 array, (U, C)
+            Columns in the order of `concepts`.
+        """
+        if name not in LEVEL_SCORES:
+            return score_function(name)(self.counts.overlap)
+        key = f"{self._only_layer()}/{name}"
+        if key not in self._at_levels:
+            raise UnitlensError(
+                f"{name} needs counts at several levels, which this dissection did not make: make it with --levels "
+                "(levels=True in Python)."
+            )
+        return self._at_levels[key]
+
+    def units_for(self, concept: str, n: int | None = None) -> list[int]:
+        """Units of highest IoU with a concept, whether or not it is their label.
+
+        Nothing of what they do to predictions goes into this choice, so that `unitlens.ablate` may measure them on the
+        same pictures; only a choice by effect (`Effects.most_important`) has to be measured on others.
+
+        Parameters
+        ----------
+        concept : str
+            Its name, or category/name.
+        n : int, optional
+            How many; all units that meet it at all.
+
+        Raises
+        ------
+        UnitlensError
+            If there is no such concept, or the name stands in several categories.
+        """
+        score = self.scores("iou")[:, self.column(concept)]
+        order = np.argsort(-score, kind="stable")
+        return [int(unit) for unit in (order[score[order] > 0] if n is None else order[:n])]
+
+    def top_pictures(self, unit: int) -> list[Exemplar]:
+        """The pictures that excite a unit most, highest peak first."""
+        self._check_unit(unit)
+        rows = self._exemplars[self._exemplars["unit"] == unit].sort_values("rank")
+        return [Exemplar(*row) for row in rows[["picture", "value", "peak_y", "peak_x"]].itertuples(index=False)]
+
+    def show(self, unit: int) -> "Figure":
+        """A figure of the unit: its exemplars with the mask drawn on them, its label and IoU."""
+        from unitlens.drawing.figures import strip_figure
+
+        self._check_unit(unit)
+        layer = self._only_layer()
+        if (layer, unit) not in self._strips:
+            raise UnitlensError("This dissection was made without exemplar pictures: make it with exemplars=8.")
+        row = self._units[self._units["unit"] == unit].iloc[0]
+        return strip_figure(self._strips[layer, unit], row)
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
+        """Write run.json, units.csv, counts.safetensors and the exemplars into a folder; see `open_run`.
+
+        Raises
+        ------
+        UnitlensError
+            If a run is there already and ``overwrite`` is not set.
+        """
+        return write_run(folder, self.files(), overwrite=overwrite)
+
+    def files(self) -> RunFiles:
+        """What its files hold."""
+        counts = {f"{layer}/{name}": array for layer, c in self._counts.items() for name, array in c.arrays().items()}
+        counts |= self._at_levels
+        return RunFiles(self.info, self._units, self._exemplars, counts, self._strips, self._controls)
+
+    @classmethod
+    def of(cls, files: RunFiles) -> Self:
+        """The reverse of `files`."""
+        counts = {
+            layer: Counts.from_arrays(
+                {
+                    name.rpartition("/")[2]: array
+                    for name, array in files.counts.items()
+                    if name.rpartition("/")[0] == layer
+                }
+            )
+            for layer in files.info["settings"]["layers"]
+        }
+        at_levels = {name: array for name, array in files.counts.items() if name.rpartition("/")[2] in LEVEL_SCORES}
+        return cls(files.info, files.units, counts, files.exemplars, files.strips, at_levels, files.controls)
+
+    def _only_layer(self) -> str:
+        if len(self._counts) > 1:
+            raise UnitlensError(
+                f"Several layers were dissected: choose one of {', '.join(self.layers)}, as in d[{self.layers[0]!r}] "
+                f"or --layer {self.layers[0]}."
+            )
+        return self.layers[0]
+
+    def _check_unit(self, unit: int) -> None:
+        units = len(self.counts.active)
+        if not 0 <= unit < units:
+            raise UnitlensError(f"There is no unit {unit}; {self._only_layer()} has units 0 to {units - 1}.")
+
+    def column(self, concept: str) -> int:
+        """Column of a concept, given as its name or category/name."""
+        pairs = [f"{c['category']}/{c['name']}" for c in self.info["data"]["concepts"]]
+        known = [concept in (written, pair) for written, pair in zip(self.concepts, pairs, strict=True)]
+        if not any(known):
+            several = [pair for pair in pairs if pair.partition("/")[2] == concept]
+            if several:
+                raise UnitlensError(f"{concept} stands in several categories: say {' or '.join(several)}.")
+            raise UnitlensError(f"There is no concept {concept!r} in the data{did_you_mean(concept, self.concepts)}.")
+        return known.index(True)
+
+    def __repr__(self) -> str:
+        labels = self.detectors()
+        unique = len(labels[["category", "concept"]].drop_duplicates())
+        return (
+            f"<Dissection of {', '.join(self.layers)} of {self.info['network']['name']}: {len(labels)} of "
+            f"{len(self._units)} units are detectors, of {unique} concepts; {self.info['data']['pictures']} pictures "
+            f"of {self.info['data']['source']}>"
+        )
+
+    def _repr_html_(self) -> str:
+        shown = self.detectors().head(10)[["layer", "unit", "concept", "category", "iou", "heldout_iou", "chance_iou"]]
+        return f"<p>{html.escape(repr(self)[1:-1])}</p>" + shown.to_html(index=False, float_format="{:.3f}".format)
+
+
+def open_run(folder: str | Path) -> Dissection:
+    """Open a saved dissection, without its pictures or network.
+
+    Parameters
+    ----------
+    folder : str or Path
+        As written by ``Dissection.save`` or ``unitlens dissect``.
+
+    Raises
+    ------
+    UnitlensError
+        If there is no run, or it is damaged.
+    """
+    files = read_run(folder)
+    try:
+        return Dissection.of(files)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UnitlensError(
+            f"The run in {folder} is incomplete or damaged ({type(error).__name__}: {error})."
+        ) from None

@@ -1,0 +1,216 @@
+"""The table of a dissection: one row a unit. This is the one place that says what its columns mean."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from unitlens.data.concepts import Concept
+from unitlens.stats.chance import Association
+from unitlens.stats.counts import Counts
+from unitlens.stats.evidence import LabelEvidence
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = {
+    "layer": "the layer's name",
+    "unit": "the unit's number in it, from 0",
+    "concept": "its label: the concept of highest score; empty for silent and nonfinite units, and where none is met",
+    "category": "the label's category",
+    "iou": "IoU with the label over all pictures, in [0, 1]",
+    "verdict": "nonfinite, silent, chance, weak, untaught or detector: the first that holds",
+    "detector": "True where the verdict is detector",
+    "above_min_iou": "True where iou > min_iou, the papers' rule",
+    "silent": "True where the largest value is reached on more positions than the quantile allows",
+    "nonfinite": "how many of its activations were NaN or infinite",
+    "second_concept": "the runner-up",
+    "second_category": "the runner-up's category",
+    "second_iou": "IoU with the runner-up",
+    "iou_low": "lower end of the 95 % interval of iou (jackknife); empty below 8 folds judged for the category",
+    "iou_high": "its upper end",
+    "label_stability": "share of 200 resamples of folds in which the label comes first; empty for scores at levels",
+    "label_set": "JSON list of concepts whose difference in IoU to the label has an interval that contains 0",
+    "heldout_iou": "IoU on one half of the folds of the label chosen on the other half, both ways, averaged",
+    "chance_iou": "mean best IoU of the same masks with the labels of other pictures",
+    "p_value": "rank of iou / chance_iou among the same ratio of all units and draws",
+    "q_value": "Benjamini and Hochberg's, over the layer's units that are not silent",
+    "untrained_percentile": "share of an untrained twin's units with lower held-out IoU for the label, where it ran",
+    "untrained_percentile_all": "share of the twin's units whose best held-out IoU, for any label, is lower",
+    "presence_accuracy": "balanced accuracy of the peak as a test of the label's presence in pictures, held out",
+    "threshold": "the activation above which the unit is active",
+    "active_share": "realised share of all positions above the threshold",
+    "activated_pixels": "A: active positions that are judged for the label's category",
+    "concept_pixels": "G: positions that hold the label",
+    "intersection": "I: active positions that hold the label",
+    "judged_as": "grid, or picture where the layer has no grid and each picture is one position",
+}
+"""Name and meaning of every column of ``units.csv``, in its order."""
+
+
+def unit_table(
+    layer: str,
+    counts: Counts,
+    concepts: tuple[Concept, ...],
+    names: list[str],
+    *,
+    score: npt.NDArray[np.float64],
+    threshold: npt.NDArray[np.float32],
+    nonfinite: npt.NDArray[np.int64],
+    min_iou: float,
+    fdr: float,
+    judged_as: str,
+    labels: LabelEvidence | None,
+    chance: Association | None,
+    presence: npt.NDArray[np.float64] | None,
+) -> "pd.DataFrame":
+    """Make the rows of one layer.
+
+    Parameters
+    ----------
+    layer : str
+    counts : Counts
+    concepts : tuple of Concept
+        Of the columns of the counts.
+    names : list of str
+        How each is written.
+    score : float64 array, (U, C)
+        What chooses the label.
+    threshold : float32 array, (U,)
+    nonfinite : int64 array, (U,)
+    min_iou, fdr : float
+        Of the verdict.
+    judged_as : {"grid", "picture"}
+    labels, chance, presence : optional
+        The evidence.
+
+    Returns
+    -------
+    pandas.DataFrame
+        With the columns `COLUMNS`.
+    """
+    import pandas as pd
+
+    units = len(threshold)
+    silent = (counts.active == 0) & (nonfinite == 0)
+    mute = silent | (nonfinite > 0)
+    met = np.where(counts.intersection > 0, score, -np.inf)
+    order = np.argsort(-met, axis=1, kind="stable")
+    first, second = order[:, 0], order[:, min(1, len(concepts) - 1)]
+    row = np.arange(units)
+    rows: dict[str, Any] = {
+        "layer": [layer] * units,
+        "unit": row,
+        "iou": counts.iou[row, first],
+        "silent": silent,
+        "nonfinite": nonfinite,
+        "second_iou": counts.iou[row, second],
+        "threshold": threshold.astype(np.float64),
+        "active_share": counts.active / max(counts.positions, 1),
+        "activated_pixels": counts.activated[row, first],
+        "concept_pixels": counts.concept[first],
+        "intersection": counts.intersection[row, first],
+        "judged_as": [judged_as] * units,
+    }
+    for prefix, column in (("", first), ("second_", second)):
+        rows[prefix + "concept"] = [names[c] for c in column]
+        rows[prefix + "category"] = [concepts[c].category for c in column]
+    if labels is not None:
+        rows |= {
+            "iou_low": labels.low,
+            "iou_high": labels.high,
+            "label_stability": labels.stability,
+            "heldout_iou": labels.heldout,
+            "label_set": [_listed([names[c] for c in order[u] if labels.rivals[u, c]]) for u in row],
+        }
+    if chance is not None:
+        rows |= {"chance_iou": chance.chance, "p_value": chance.p_value, "q_value": chance.q_value}
+    rows["presence_accuracy"] = np.nan if presence is None else presence
+    rows["above_min_iou"] = (rows["iou"] > min_iou) & ~mute
+    q_value = None if chance is None else chance.q_value
+    rows["verdict"] = verdicts(silent, nonfinite > 0, rows["above_min_iou"], q_value, fdr=fdr)
+    rows["detector"] = rows["verdict"] == "detector"
+    table = pd.DataFrame(rows, index=pd.RangeIndex(units)).reindex(columns=list(COLUMNS))
+    meets = (counts.intersection > 0).sum(1)
+    return _without_labels(table, mute, meets == 0, (meets < 2) | mute)
+
+
+_COUNTED = ["activated_pixels", "concept_pixels", "intersection"]
+_OF_LABEL = ["concept", "category", "iou_low", "iou_high", "label_stability", "label_set", "presence_accuracy"]
+_MEASURED = ["iou", "heldout_iou", "chance_iou", "p_value", "q_value"]
+_SECOND = ["second_concept", "second_category", "second_iou"]
+
+
+def _listed(names: list[str]) -> str | None:
+    return json.dumps(names) if names else None
+
+
+def _without_labels(
+    table: "pd.DataFrame",
+    mute: npt.NDArray[np.bool_],
+    meets_none: npt.NDArray[np.bool_],
+    no_second: npt.NDArray[np.bool_],
+) -> "pd.DataFrame":
+    """Units that say nothing, or meet no concept, have no label; where none or one is met, there is no runner-up."""
+    table = table.astype(dict.fromkeys(_COUNTED, "Int64") | {"label_set": object})
+    table.loc[mute | meets_none, [*_OF_LABEL, *_COUNTED]] = None
+    table.loc[mute, _MEASURED] = None
+    table.loc[no_second, _SECOND] = None
+    return table
+
+
+def with_untrained(
+    table: "pd.DataFrame",
+    label: npt.NDArray[np.int64],
+    by_concept: npt.NDArray[np.float64],
+    best: npt.NDArray[np.float64],
+) -> "pd.DataFrame":
+    """Hold the units of one layer against those of an untrained twin.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As `unit_table` made it, U rows.
+    label : int64 array, (U,)
+        Columns of the labels.
+    by_concept : float64 array, (twin's units, C)
+        Held-out IoU of the twin's units with each concept; 0 for those that are silent.
+    best : float64 array, (twin's units,)
+        Held-out IoU of the label of each of the twin's units; 0 for those that have none.
+
+    Returns
+    -------
+    pandas.DataFrame
+        With the two percentiles, and the verdict untaught where it was detector and the held-out IoU is not above the
+        best of the twin's units for that concept.
+    """
+    heldout = table["heldout_iou"].to_numpy(np.float64)
+    known = np.isfinite(heldout) & table["concept"].notna().to_numpy() & np.isfinite(by_concept).all()
+    of_label = (by_concept[:, label] < heldout).mean(0)
+    of_all = (best[:, None] < heldout).mean(0)
+    untaught = known & (table["verdict"] == "detector").to_numpy() & (heldout <= by_concept[:, label].max(0))
+    return table.assign(
+        untrained_percentile=np.where(known, of_label, np.nan),
+        untrained_percentile_all=np.where(known, of_all, np.nan),
+        verdict=np.where(untaught, "untaught", table["verdict"]),
+        detector=table["detector"] & ~untaught,
+    )
+
+
+def verdicts(
+    silent: npt.NDArray[np.bool_],
+    nonfinite: npt.NDArray[np.bool_],
+    above_min_iou: npt.NDArray[np.bool_],
+    q_value: npt.NDArray[np.float64] | None,
+    *,
+    fdr: float,
+) -> npt.NDArray[np.str_]:
+    """The first of nonfinite, silent, chance, weak and detector that holds, (U,).
+
+    Chance is q_value > fdr; it is left out where no q-values were computed.
+    """
+    by_chance = np.zeros_like(silent) if q_value is None else ~(q_value <= fdr)
+    return np.select(
+        [nonfinite, silent, by_chance, ~above_min_iou], ["nonfinite", "silent", "chance", "weak"], "detector"
+    )

@@ -1,0 +1,1 @@
+from .figures import concept_bars as concept_bars

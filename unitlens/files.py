@@ -1,0 +1,52 @@
+"""Files that are written whole or not at all, the folders that they lie in, and the cache of this user."""
+
+import os
+from pathlib import Path
+
+from unitlens.errors import UnitlensError
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file to a temporary one beside it first, which is then renamed: what stood there stays, or is replaced.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder exists.
+    content : str or bytes
+        Text is written as UTF-8; what is no Unicode (a file name may be such on Linux) becomes a question mark.
+
+    Raises
+    ------
+    UnitlensError
+        If it cannot be written.
+    """
+    partial = path.with_name(f".{path.name}-{os.getpid()}.partial")
+    try:
+        partial.write_bytes(content.encode(errors="replace") if isinstance(content, str) else content)
+        os.replace(partial, path)
+    except OSError as error:
+        raise UnitlensError(f"{path} could not be written: {error.strerror or error}.") from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def make_folder(folder: str | Path) -> Path:
+    """Make a folder, with those above it, where it is not there yet.
+
+    Raises
+    ------
+    UnitlensError
+        If it cannot be made.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnitlensError(f"{folder} could not be made: {error.strerror}; choose another --out.") from None
+    return folder
+
+
+def cache_folder(*names: str) -> Path:
+    """Folder of that name in the cache of this user, which may not be there yet: ``~/.cache/unitlens/NAME``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").joinpath("unitlens", *names)

@@ -1,0 +1,141 @@
+"""Directions as units: the rows of a matrix, applied to what a layer says."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.models.layers import shown_shape, told
+
+SUFFIXES = (".npy", ".safetensors", ".pt", ".pth")
+
+
+@dataclass(frozen=True, eq=False)
+class Basis:
+    """Directions in the space of a layer's units: principal components, a sparse autoencoder's, concept vectors, ...
+
+    Attributes
+    ----------
+    matrix : float32 tensor, (D, U)
+        A direction in each row.
+    source : str
+        The file it came from; "in memory" for a matrix that was passed in.
+    """
+
+    matrix: Tensor
+    source: str
+
+    @property
+    def sha256(self) -> str:
+        """Hash of its shape and values, the same for every kind of file."""
+        header = f"{tuple(self.matrix.shape)}\n".encode()
+        return hashlib.sha256(header + self.matrix.contiguous().numpy().tobytes()).hexdigest()
+
+    def describe(self) -> dict[str, Any]:
+        """What run.json says of it."""
+        return {"source": self.source, "sha256": self.sha256, "shape": list(self.matrix.shape)}
+
+    def apply(self, maps: Tensor, layer: str) -> Tensor:
+        """Read maps along the directions.
+
+        Parameters
+        ----------
+        maps : tensor, (N, U, h, w)
+        layer : str
+            Whose they are, for the sentence.
+
+        Returns
+        -------
+        tensor, (N, D, h, w)
+            At every position, the products of the rows with the units' activations; nothing is added or cut off.
+
+        Raises
+        ------
+        UnitlensError
+            If the layer has another number of units than the rows are long.
+        """
+        directions, width = self.matrix.shape
+        if maps.shape[1] != width:
+            raise UnitlensError(
+                f"The basis {self.source} has {directions} rows of {width} numbers, but {layer} has {maps.shape[1]} "
+                "units: a basis has a column for each unit of the layer."
+            )
+        return torch.einsum("du,nuhw->ndhw", self.matrix.to(maps.device, maps.dtype), maps)
+
+
+def as_basis(given: Any) -> Basis:
+    """Read a basis from a file, or take a matrix as one.
+
+    Parameters
+    ----------
+    given : Basis, str, Path, array or tensor
+        A ``.npy``, ``.safetensors``, ``.pt`` or ``.pth`` file that holds exactly one matrix, or a matrix, (D, U).
+
+    Raises
+    ------
+    UnitlensError
+        If there is no such file, it holds none or several matrices, or one with NaN or infinite numbers.
+    """
+    if isinstance(given, Basis):
+        return given
+    if isinstance(given, str | Path):
+        return _checked(_read(Path(given)), str(given))
+    return _checked(given, "in memory")
+
+
+def _checked(found: Any, source: str) -> Basis:
+    try:
+        matrix = torch.as_tensor(found).detach().to("cpu", torch.float32).clone()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UnitlensError(f"The basis {source} is no matrix of numbers ({told(error)}).") from None
+    if matrix.dim() != 2 or not matrix.numel():
+        raise UnitlensError(
+            f"The basis {source} is {shown_shape(matrix.shape)}; it is a matrix, with a direction in each row and a "
+            "column for each unit of the layer."
+        )
+    if not bool(torch.isfinite(matrix).all()):
+        raise UnitlensError(f"The basis {source} holds NaN or infinite numbers.")
+    return Basis(matrix, source)
+
+
+def _read(path: Path) -> Any:
+    if not path.is_file():
+        near = did_you_mean(path.name, (file.name for file in path.parent.glob("*")))
+        raise UnitlensError(f"There is no file {path}{near}; a basis is a {', '.join(SUFFIXES)} file with one matrix.")
+    if path.suffix not in SUFFIXES:
+        raise UnitlensError(f"{path} is no basis: its name should end in one of {', '.join(SUFFIXES)}.")
+    try:
+        content = _loaded(path)
+    except Exception as error:  # damaged bytes make the readers raise nearly anything
+        raise UnitlensError(
+            f"{path} cannot be read as a matrix ({told(error)}); files that hold Python objects are left closed, as "
+            "opening one could run anybody's code."
+        ) from error
+    return _only_matrix(content, path)
+
+
+def _loaded(path: Path) -> Any:
+    if path.suffix == ".npy":
+        return np.load(path, allow_pickle=False)
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _only_matrix(content: Any, path: Path) -> Any:
+    """The one matrix of a file that names its tensors."""
+    if not isinstance(content, Mapping):
+        return content
+    matrices = {str(name): value for name, value in content.items() if isinstance(value, Tensor) and value.dim() == 2}
+    if len(matrices) != 1:
+        names = f": {', '.join(matrices)}" if matrices else ""
+        raise UnitlensError(f"{path} holds {len(matrices)} matrices{names}; save the one that is meant by itself.")
+    return next(iter(matrices.values()))

@@ -1,0 +1,107 @@
+"""The network that comes along: a small classifier of the drawn scenes, and its weights."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from unitlens.errors import UnitlensError
+
+CLASSES = (
+    *("beach", "harbour", "ski_slope", "forest", "campsite", "farm"),
+    *("city_street", "playground", "living_room", "kitchen", "bedroom", "bathroom"),
+)
+IMAGE_SIZE = 112
+MEAN = (0.45, 0.42, 0.40)
+STD = (0.26, 0.24, 0.25)
+DEFAULT_LAYER = "relu6"
+WEIGHTS = Path(__file__).parent / "scenes.safetensors"
+
+
+class SceneNet(nn.Module):
+    """Six convolutions, a mean over the grid, one linear layer.
+
+    ``relu6`` has 128 units on a grid of 14 x 14 for pictures of 112 x 112; each sees 57 x 57 pixels, so that a unit
+    can know an object, and the class is the weighted sum of how much of the picture each unit covers.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 32, 5, stride=2, padding=2)
+        self.relu1 = nn.ReLU()
+        self.conv2 = nn.Conv2d(32, 48, 3, stride=2, padding=1)
+        self.relu2 = nn.ReLU()
+        self.conv3 = nn.Conv2d(48, 64, 3, padding=1)
+        self.relu3 = nn.ReLU()
+        self.conv4 = nn.Conv2d(64, 96, 3, stride=2, padding=1)
+        self.relu4 = nn.ReLU()
+        self.conv5 = nn.Conv2d(96, 128, 3, padding=1)
+        self.relu5 = nn.ReLU()
+        self.conv6 = nn.Conv2d(128, 128, 3, padding=1)
+        self.relu6 = nn.ReLU()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.flatten = nn.Flatten()
+        self.classify = nn.Linear(128, len(CLASSES))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Scores of the classes.
+
+        Parameters
+        ----------
+        pictures : Tensor, (N, 3, height, width)
+            RGB in [0, 1], less ``MEAN``, over ``STD``.
+
+        Returns
+        -------
+        Tensor, (N, 12)
+            Logits, in the order of ``CLASSES``.
+        """
+        scores: Tensor = self.classify(self.flatten(self.pool(self.units(pictures))))
+        return scores
+
+    def units(self, pictures: Tensor) -> Tensor:
+        """What ``relu6`` says, (N, 128, height / 8, width / 8)."""
+        x = self.relu1(self.conv1(pictures))
+        x = self.relu2(self.conv2(x))
+        x = self.relu3(self.conv3(x))
+        x = self.relu4(self.conv4(x))
+        x = self.relu5(self.conv5(x))
+        maps: Tensor = self.relu6(self.conv6(x))
+        return maps
+
+
+def scene_net(*, weights: str | None = None, seed: int = 0) -> SceneNet:
+    """The classifier of the drawn scenes, in evaluation mode.
+
+    Parameters
+    ----------
+    weights : str or None
+        None for the trained weights that come along, "none" for weights freshly drawn, else a ``.safetensors`` file
+        that ``python -m unitlens.data.scenes.train`` wrote.
+    seed : int
+        Of the fresh weights. PyTorch's own generator is left as it was.
+
+    Raises
+    ------
+    UnitlensError
+        If the file is not there, or holds other weights.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = SceneNet()
+    if weights != "none":
+        _read(net, Path(weights) if weights is not None else WEIGHTS)
+    return net.eval()
+
+
+def _read(net: SceneNet, path: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        net.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise UnitlensError(
+            f"{path} does not hold the weights of the scenes' network ({type(error).__name__}: {error}); "
+            "leave weights out for the trained ones, or write a file with python -m unitlens.data.scenes.train."
+        ) from error

@@ -1,0 +1,303 @@
+"""Look at what layers return (`record`), or replace it (`edit`), while a network runs.
+
+Both are context managers: hooks are attached when the ``with`` begins, undone when it ends, and nothing else of the
+model is touched. Where several are open on one layer, they act in the order in which they were opened: a `record` that
+is opened inside an `edit` sees the edited value, one that is opened around it sees what the layer itself returned.
+
+How a layer is named (``NAME[CALL]:ITEM``) is told in `unitlens.models.layers`. A pass is one call of the model. Calls
+of a layer outside of a pass (a part that is run by itself, or run again for the gradient) are edited, but neither
+counted nor recorded.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.models.layers import Place, find_layers, one_tensor, shown, shown_shape, uncompiled, with_tensor
+
+Tap = Literal["output", "after_inplace"]
+Edit = Callable[[Tensor], Tensor]
+
+
+class Recording:
+    """What the recorded layers returned in the last pass: ``recording["layer4"]``, by the names that were given.
+
+    It stays readable after the ``with`` has ended.
+    """
+
+    def __init__(self, places: Sequence[Place], tap: Tap) -> None:
+        self._places = {place.given: place for place in places}
+        self._tap = tap
+        self._kept: dict[str, Tensor] = {}
+        self._wrong: dict[str, str] = {}
+        self._calls: dict[nn.Module, int] = {}
+        self._passes = 0
+        self._running = False
+
+    def __repr__(self) -> str:
+        return f"<Recording of {', '.join(map(shown, self._places)) or 'nothing'}; {self._passes} passes so far>"
+
+    def __getitem__(self, layer: str) -> Tensor:
+        """Return what a layer returned in the last pass.
+
+        Parameters
+        ----------
+        layer : str
+            A name as it was given to `record`.
+
+        Returns
+        -------
+        Tensor
+            For ``tap="output"`` a copy, out of reach of what the network does later; gradients flow from it back to
+            the parameters and the input. For ``tap="after_inplace"`` the tensor that the network went on with.
+
+        Raises
+        ------
+        UnitlensError
+            If the layer is not recorded, there was no pass, it was not reached, or the name leaves a choice open.
+        """
+        if layer not in self._places:
+            names = ", ".join(map(shown, self._places)) or "nothing"
+            raise UnitlensError(
+                f"{layer!r} is not recorded here; recorded is {names}{did_you_mean(layer, self._places)}."
+            )
+        place, calls = self._places[layer], self._calls.get(self._places[layer].module, 0)
+        if not self._passes:
+            raise UnitlensError(
+                f"Nothing is recorded of {shown(layer)} yet, as no pass was made inside the `with`: "
+                "call the model itself, as in model(x)."
+            )
+        if calls == 0:
+            raise UnitlensError(
+                f"{shown(layer)} was not reached in the last pass, so nothing is recorded of it; "
+                "choose a layer that the network calls for this input."
+            )
+        if place.call is None and calls > 1:
+            raise UnitlensError(_open_call(place, calls))
+        if place.call is not None and place.call >= calls:
+            raise UnitlensError(f"{layer} does not exist: {place.name} was called {calls} times, counted from 0.")
+        if layer in self._wrong:
+            raise UnitlensError(self._wrong[layer])
+        return self._kept[layer]
+
+    def _start(self, module: nn.Module, args: Any) -> None:
+        self._kept.clear()
+        self._wrong.clear()
+        self._calls.clear()
+        self._passes += 1
+        self._running = True
+
+    def _see(self, places: Sequence[Place], output: Any) -> None:
+        if not self._running:
+            return
+        module = places[0].module
+        call = self._calls.get(module, 0)
+        self._calls[module] = call + 1
+        for place in places:
+            if call == (place.call or 0):
+                self._keep(place, output)
+
+    def _keep(self, place: Place, output: Any) -> None:
+        try:
+            _, tensor = one_tensor(place, output)
+        except UnitlensError as error:  # looking must not stop the pass: the sentence is said when the layer is read
+            self._wrong[place.given] = str(error)
+        else:
+            self._kept[place.given] = tensor.clone() if self._tap == "output" else tensor
+
+    def _finish(self, module: nn.Module, args: Any, output: Any) -> None:
+        self._running = False
+
+
+@contextmanager
+def record(model: nn.Module, layers: str | Sequence[str], *, tap: Tap = "output") -> Iterator[Recording]:
+    """Keep what layers return.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Any network. A compiled one (`torch.compile`) runs uncompiled inside the ``with``, as a hook that is attached
+        after compilation would be passed over in silence.
+    layers : str or sequence of str
+        One layer or several, all recorded in the same pass.
+    tap : {"output", "after_inplace"}
+        ``"output"``: what the layer itself returned, copied, even where an in-place operation behind it (ReLU, ``+=``)
+        overwrites that memory. ``"after_inplace"``: the tensor itself, not copied: what stands in that memory when it
+        is read, which is after the in-place operations once the pass is over. Outcomes have gradients with respect to
+        it: ``torch.autograd.grad(outcome, recording["layer4"])``.
+
+    Yields
+    ------
+    Recording
+        ``recording[layer]`` is the tensor of the last pass.
+
+    Raises
+    ------
+    UnitlensError
+        If a layer does not exist or cannot be seen. Nothing was attached then.
+
+    Examples
+    --------
+    >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(inplace=True))
+    >>> with record(model, "0") as recording:
+    ...     _ = model(torch.zeros(1, 3, 32, 32))
+    >>> recording["0"].shape
+    torch.Size([1, 8, 30, 30])
+    """
+    if tap not in ("output", "after_inplace"):
+        raise UnitlensError(f"tap is {tap!r}; it can be 'output' or 'after_inplace'.")
+    places = find_layers(model, layers)
+    recording = Recording(places, tap)
+
+    def see(group: list[Place]) -> Callable[..., None]:
+        return lambda module, args, output: recording._see(group, output)
+
+    hooks = [(group[0].module, see(group)) for group in _by_module(places)]
+    with attached(model, hooks, before=recording._start, after=recording._finish):
+        yield recording
+
+
+@contextmanager
+def edit(model: nn.Module, edits: Mapping[str, Edit]) -> Iterator[None]:
+    """Replace what layers return.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Any network; a compiled one runs uncompiled inside the ``with``.
+    edits : mapping of str to function
+        For each layer a function from the tensor it returned to the one it shall return, of the same shape and on the
+        same device; it is brought to the layer's own dtype. The function gets a copy and may write into it, and the
+        network gets a copy of what it returns. Gradients flow through it.
+
+    Raises
+    ------
+    UnitlensError
+        At the beginning, if a layer does not exist or cannot be seen (nothing was attached then); in a pass, if a
+        layer is called several times and no ``[CALL]`` is chosen, if a function returns something else, or at the
+        end of a pass that never reached one of the layers.
+
+    Examples
+    --------
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    >>> with edit(model, {"1": torch.zeros_like}):
+    ...     model(torch.ones(1, 1, 2, 2)).tolist()
+    [[0.0, 0.0]]
+    """
+    editing = _Editing(find_layers(model, list(edits)), edits)
+
+    def replace(group: list[Place]) -> Callable[..., Any]:
+        return lambda module, args, output: editing.replace(group, output)
+
+    hooks = [(group[0].module, replace(group)) for group in _by_module(editing.places)]
+    with attached(model, hooks, before=editing.start, after=editing.finish):
+        yield
+
+
+class _Editing:
+    """The edits of one `edit`, and how far the present pass has come."""
+
+    def __init__(self, places: Sequence[Place], edits: Mapping[str, Edit]) -> None:
+        self.places = places
+        self._edits = edits
+        self._calls: dict[nn.Module, int] = {}
+        self._done: set[str] = set()
+        self._running = False
+
+    def start(self, module: nn.Module, args: Any) -> None:
+        self._calls.clear()
+        self._done.clear()
+        self._running = True
+
+    def replace(self, places: Sequence[Place], output: Any) -> Any:
+        module = places[0].module
+        call = self._calls.get(module, 0)
+        self._calls[module] = call + self._running
+        for place in places:
+            if place.call is None and call > 0 and self._running:
+                raise UnitlensError(_open_call(place, None))
+            if place.call is not None and not self._running:
+                raise UnitlensError(f"{place.given} chooses a call, but no pass is going on: call the model itself.")
+            if call == (place.call or 0) or not self._running:
+                output = _edited(place, self._edits[place.given], output)
+                self._done.add(place.given)
+        return output
+
+    def finish(self, module: nn.Module, args: Any, output: Any) -> None:
+        self._running = False
+        missed = [shown(place.given) for place in self.places if place.given not in self._done]
+        if missed:
+            raise UnitlensError(
+                f"{', '.join(missed)} was never reached in this pass, so nothing was edited there; "
+                "choose a layer that the network calls for this input."
+            )
+
+
+@contextmanager
+def attached(
+    model: nn.Module,
+    hooks: Sequence[tuple[nn.Module, Callable[..., Any]]],
+    *,
+    before: Callable[[nn.Module, Any], None],
+    after: Callable[[nn.Module, Any, Any], None],
+) -> Iterator[None]:
+    """Attach forward hooks, and take them off again whatever happens.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The network; its calls are the passes.
+    hooks : sequence of (nn.Module, function)
+        Forward hooks ``(module, args, output)``; what they return other than None replaces the output.
+    before, after : function
+        Called at the beginning of each pass, and at the end of each that succeeds.
+    """
+    root = uncompiled(model)
+    with ExitStack() as stack:
+        if "torch._dynamo" in sys.modules:  # else nothing can have been compiled, and importing it takes seconds
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.callback(root.register_forward_pre_hook(before).remove)
+        for module, hook in hooks:
+            stack.callback(module.register_forward_hook(hook).remove)
+        stack.callback(root.register_forward_hook(after).remove)
+        yield
+
+
+def _by_module(places: Sequence[Place]) -> list[list[Place]]:
+    groups: dict[nn.Module, list[Place]] = {}
+    for place in places:
+        groups.setdefault(place.module, []).append(place)
+    return list(groups.values())
+
+
+def _edited(place: Place, function: Edit, output: Any) -> Any:
+    """Return what the layer returned, with the place's tensor replaced by what the function makes of it.
+
+    The function gets a copy, as the layer may have returned its own input, and the network gets a copy, as it may
+    overwrite what it is given while the caller keeps it.
+    """
+    way, tensor = one_tensor(place, output)
+    given = tensor.clone()
+    made = function(given)
+    if not isinstance(made, Tensor):
+        raise UnitlensError(f"The edit of {shown(place.given)} returned a {type(made).__name__}, not a tensor.")
+    if made.shape != tensor.shape or made.device != tensor.device:
+        raise UnitlensError(
+            f"The edit of {shown(place.given)} returned a tensor of {shown_shape(made.shape)} on {made.device}, "
+            f"but the layer returned {shown_shape(tensor.shape)} on {tensor.device}: both must be the same."
+        )
+    made = made.to(tensor.dtype)
+    return with_tensor(output, way, made if made is given else made.clone())
+
+
+def _open_call(place: Place, calls: int | None) -> str:
+    item = "" if place.item is None else f":{place.item}"
+    choices = ", ".join(f"{place.name}[{call}]{item}" for call in range(min(calls or 2, 4)))
+    more = " and so on" if calls is None or calls > 4 else ""
+    times = "several times" if calls is None else f"{calls} times"
+    return f"{shown(place.given)} is called {times} in one pass; choose one call: {choices}{more}."

@@ -1,0 +1,307 @@
+"""Which part of a layer's output are its units, and which its grid: one rule for listing and looking.
+
+The rule is told, with its reasons, in docs/layouts.md. In short, for a picture of height x width:
+
+- (N, U) has units and no grid, and so has (N, U, 1) of a pool along one axis.
+- (N, U, h, w) and (N, h, w, U): convolutions, pools and batch norms put the units first, `nn.Linear` last,
+  `nn.LayerNorm` where its own size is; of any other module, the two sides that have the picture's proportions are the
+  grid. If none have, but of a picture that is not square the last two nearly so, units come first.
+- (N, T, U) are tokens, if T is a grid of patches and at most 16 more in front of it (class and register tokens), which
+  are left out.
+- (N, A, T, T) from a module of attention, T with a class token: each of the A heads is a unit, seen from that token.
+- Inside attention only a grid of patches is one: windows of tokens have no units that could be told.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+
+from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.models.layers import Place, shown, shown_shape
+
+Order = Literal["channels_first", "channels_last", "tokens", "heads", "attention"]
+Size = tuple[int, int]
+
+ORDERS: dict[Order, str] = {
+    "channels_first": "(pictures, units, height, width)",
+    "channels_last": "(pictures, height, width, units)",
+    "tokens": "(pictures, tokens, units)",
+    "heads": "(pictures, heads, tokens, units of a head)",
+    "attention": "(pictures, heads, tokens, tokens)",
+}
+"""What ``--layout`` takes, and what it means."""
+
+MOST_SPECIAL = 16
+"""At most so many tokens may be no patches."""
+
+_UNITS_FIRST = (
+    nn.Conv2d,
+    nn.ConvTranspose2d,
+    nn.BatchNorm2d,
+    nn.InstanceNorm2d,
+    nn.GroupNorm,
+    nn.MaxPool2d,
+    nn.AvgPool2d,
+    nn.AdaptiveMaxPool2d,
+    nn.AdaptiveAvgPool2d,
+    nn.Upsample,
+)
+
+_ALONG_ONE_AXIS = (nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d, nn.AvgPool1d, nn.MaxPool1d, nn.Conv1d, nn.BatchNorm1d)
+
+_NEARLY = 1.5
+"""By at most so much do a grid's proportions differ from those of a picture that is not square, where nothing says that
+it is one."""
+
+_ATTENTION = ("attention", "attn", "window", "partition")
+"""In the name of a module or of its class."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a layer's output is laid out.
+
+    Attributes
+    ----------
+    order : str
+        A key of `ORDERS`, or "units" for (N, U).
+    units : int
+    grid : (int, int) or None
+        h and w; None where every picture is one position.
+    special : int
+        Tokens in front that are no patches (class and register tokens), and are left out.
+    """
+
+    order: Order | Literal["units"]
+    units: int
+    grid: Size | None
+    special: int = 0
+
+    def maps(self, activation: Tensor) -> Tensor:
+        """The activation as (N, U, h, w), with h = w = 1 where there is no grid."""
+        shape = (len(activation), self.units, *(self.grid or (1, 1)))
+        match self.order:
+            case "channels_last":
+                return activation.permute(0, 3, 1, 2)
+            case "tokens":
+                return activation[:, self.special :].transpose(1, 2).reshape(shape)
+            case "heads":
+                return activation[:, :, self.special :].transpose(2, 3).reshape(shape)
+            case "attention":
+                seen = activation[:, :, 0] if self.special else activation.mean(2)
+                return seen[:, :, self.special :].reshape(shape)
+            case _:
+                return activation.reshape(shape)
+
+
+def find_layout(
+    shape: tuple[int, ...], module: nn.Module, picture: Size, *, name: str = "", order: Order | None = None
+) -> Layout | None:
+    """Say how the output of a layer is laid out.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the output, with the pictures first.
+    module : nn.Module
+        The layer.
+    picture : (int, int)
+        Height and width of the network's input.
+    name : str
+        Of the layer.
+    order : str, optional
+        What the user says it is; (N, U) stays what it is.
+
+    Returns
+    -------
+    Layout or None
+        None if it is none of the known ones, or not the one that the user says.
+
+    Examples
+    --------
+    >>> find_layout((1, 197, 768), nn.Identity(), (224, 224))
+    Layout(order='tokens', units=768, grid=(14, 14), special=1)
+    >>> find_layout((1, 7, 7, 512), nn.Identity(), (224, 224)).units
+    512
+    """
+    if 0 in shape:
+        return None
+    match shape[1:]:
+        case (units,):
+            return Layout("units", units, None)
+        case (units, length) if order is None and isinstance(module, _ALONG_ONE_AXIS):
+            return Layout("units", units, None) if length == 1 else None
+        case (tokens, units) if order in (None, "tokens"):
+            return _of_tokens("tokens", units, tokens, picture, said=order is not None)
+        case (first, second, third):
+            sides = first, second, third
+            known = order or _order_of_four(sides, module, picture, name)
+            return _of_four(sides, known, picture, said=order is not None)
+        case _:
+            return None
+
+
+def _of_four(sides: tuple[int, int, int], order: Order | None, picture: Size, *, said: bool) -> Layout | None:
+    first, second, third = sides
+    match order:
+        case "channels_first":
+            return Layout(order, first, _grid(second, third))
+        case "channels_last":
+            return Layout(order, third, _grid(first, second))
+        case "heads":
+            return _of_tokens(order, first * third, second, picture, said=said)
+        case "attention" if second == third:
+            return _of_tokens(order, first, second, picture, said=said)
+        case _:
+            return None
+
+
+def _order_of_four(sides: tuple[int, int, int], module: nn.Module, picture: Size, name: str) -> Order | None:
+    """Who knows: the module; else the picture's proportions; else units come first, but not inside attention."""
+    first, second, third = sides
+    if isinstance(module, _UNITS_FIRST):
+        return "channels_first"
+    if any(word in f"{name} {type(module).__name__}".lower() for word in _ATTENTION):
+        return _order_of_attention(sides, picture)
+    in_front, behind = _distance((second, third), picture), _distance((first, second), picture)
+    if _normalised_last(module, sides):
+        return "channels_last" if behind is not None else None  # else windows of tokens, as in MaxViT
+    if behind is not None and (in_front is None or behind < in_front):
+        return "channels_last"
+    nearly = picture[0] != picture[1] and stretched((second, third), picture) <= _NEARLY
+    return "channels_first" if in_front is not None or nearly else None
+
+
+def _normalised_last(module: nn.Module, sides: tuple[int, int, int]) -> bool:
+    """Say if a module works along the last side: a linear layer, or a layer norm of its size."""
+    if isinstance(module, nn.LayerNorm):
+        own, first = module.normalized_shape[-1], sides[0]
+        return own == sides[2] and (own != first or type(module) is nn.LayerNorm)
+    return type(module) is nn.Linear
+
+
+def _order_of_attention(sides: tuple[int, int, int], picture: Size) -> Order | None:
+    """Inside attention there are windows and heads too: only a grid of patches is one."""
+    first, second, third = sides
+    grids = _grids(picture)
+    if (second, third) in grids:
+        return "channels_first"
+    if (first, second) in grids:
+        return "channels_last"
+    tokens = _of_tokens("attention", first, second, picture) if second == third else None
+    return "attention" if tokens and tokens.special else None
+
+
+def _of_tokens(order: Order, units: int, tokens: int, picture: Size, *, said: bool = False) -> Layout | None:
+    """Tokens that are a grid of patches, with the fewest special ones in front.
+
+    Where the user says that they are tokens, patches may overlap, so that any grid of the picture's proportions is one.
+    """
+    grids = _grids(picture)
+    found = [(tokens - h * w, h, w) for h, w in grids if 0 <= tokens - h * w <= MOST_SPECIAL]
+    if said and not found:
+        rows = range(1, tokens + 1)
+        grids = {(h, w) for h in rows for w in {h * picture[1] // picture[0], -(-h * picture[1] // picture[0])}}
+        found = [(tokens - h * w, h, w) for h, w in grids if w and 0 <= tokens - h * w <= MOST_SPECIAL]
+    if not found:
+        return None
+    special, h, w = min(found)
+    return Layout(order, units, _grid(h, w), special)
+
+
+def _grids(picture: Size) -> set[Size]:
+    """Grids of patches of p x p pixels, for every p; a patch that is cut off at the edge may count or not."""
+    height, width = picture
+    sides = range(1, min(height, width) + 1)
+    return {(height // p, width // p) for p in sides} | {(-(-height // p), -(-width // p)) for p in sides}
+
+
+def _distance(grid: Size, picture: Size) -> int | None:
+    """How far a grid is from the picture's proportions; None if by more than a cell of rounding.
+
+    A square picture has square grids.
+    """
+    off = abs(grid[0] * picture[1] - grid[1] * picture[0])
+    return off if off <= (0 if picture[0] == picture[1] else max(picture)) else None
+
+
+def stretched(grid: Size, picture: Size) -> float:
+    """By what factor the proportions of a grid differ from the picture's; 1 if they are the same."""
+    factor = grid[0] * picture[1] / (grid[1] * picture[0])
+    return max(factor, 1 / factor)
+
+
+def _grid(height: int, width: int) -> Size | None:
+    return None if (height, width) == (1, 1) else (height, width)
+
+
+def unit_axis(place: Place, activation: Tensor, picture: Size) -> int:
+    """Say along which dimension of a layer's output its units lie.
+
+    Parameters
+    ----------
+    place : Place
+        The layer.
+    activation : Tensor
+        What it returned.
+    picture : (int, int)
+        Height and width of the network's input.
+
+    Raises
+    ------
+    UnitlensError
+        If they lie along none, or it is not clear along which.
+    """
+    layout = find_layout(tuple(activation.shape), place.module, picture, name=place.name)
+    axes = {"units": 1, "channels_first": 1, "attention": 1, "channels_last": 3, "tokens": 2}
+    if layout is None or layout.order not in axes:
+        raise UnitlensError(
+            f"{shown(place.given)} returns {shown_shape(activation.shape)}, which has no units that could be held: "
+            "choose a layer of (pictures, units), (pictures, units, height, width), (pictures, height, width, units) "
+            "or (pictures, tokens, units), as `unitlens layers` lists them."
+        )
+    return axes[layout.order]
+
+
+def need_layout(place: Place, activation: Tensor, pictures: Tensor, *, order: Order | None = None) -> Layout:
+    """Find the layout of a layer that is to be looked at.
+
+    Parameters
+    ----------
+    place : Place
+        The layer.
+    activation : Tensor
+        What it returned.
+    pictures : Tensor, (N, 3, height, width)
+        What the network was shown.
+    order : str, optional
+        What the user says it is.
+
+    Raises
+    ------
+    UnitlensError
+        If it has neither units nor a grid that are known.
+    """
+    if order is not None and order not in ORDERS:
+        raise UnitlensError(
+            f"There is no layout {order!r}{did_you_mean(str(order), ORDERS)}; there are {', '.join(ORDERS)}."
+        )
+    name, shape = shown(place.given), shown_shape(activation.shape)
+    if activation.dim() < 2 or len(activation) != len(pictures):
+        raise UnitlensError(
+            f"{name} returns {shape} for {len(pictures)} pictures, and not something for each picture: choose another "
+            "layer (`unitlens layers` lists them)."
+        )
+    height, width = pictures.shape[2:]
+    layout = find_layout(tuple(activation.shape), place.module, (height, width), name=place.name, order=order)
+    if layout is not None:
+        return layout
+    if order is not None:
+        raise UnitlensError(f"{name} returns {shape}, which cannot be read as {ORDERS[order]}, {order}.")
+    raise UnitlensError(
+        f"{name} returns {shape}, and it is not clear which of that are units: they are known in (pictures, units), "
+        f"(pictures, tokens, units) and, of a grid with the proportions of the picture, {ORDERS['channels_first']} and "
+        f"{ORDERS['channels_last']}; say what it is with --layout (layout=), or choose another layer "
+        "(`unitlens layers` lists them)."
+    )

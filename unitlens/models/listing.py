@@ -1,0 +1,135 @@
+"""List a network's layers, by letting one picture through it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from torch import Tensor, jit, nn
+
+from unitlens.errors import UnitlensError
+from unitlens.models.hooks import attached
+from unitlens.models.layers import find_layers, tensors_in, told, uncompiled
+from unitlens.models.layouts import find_layout
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """One layer, or one tensor of a layer that returns several.
+
+    Attributes
+    ----------
+    name : str
+        As `unitlens.record` takes it, ``lstm:1.0`` for a tensor of several; where ``calls`` is above 1, ``[CALL]`` has
+        to be added.
+    kind : str
+        The class of the module.
+    shape : tuple of int or None
+        What it returns for one picture, without the batch dimension, in its first call. None if it is never reached
+        or returns no tensor.
+    units : int or None
+        How many units it has; None if its output is in none of the layouts of `unitlens.models.layouts`.
+    grid : (int, int) or None
+        h and w; None where there is no grid.
+    calls : int
+        How often it is called in one pass; 0 if never.
+    layout : str or None
+        How its output is laid out: "units" for (N, U), or a key of `unitlens.models.layouts.ORDERS`.
+    """
+
+    name: str
+    kind: str
+    shape: Shape | None
+    units: int | None
+    grid: tuple[int, int] | None
+    calls: int
+    layout: str | None = None
+
+
+class Survey(NamedTuple):
+    """What one pass showed: the layers in the order in which they returned, and the shapes of the model's outputs."""
+
+    layers: list[LayerInfo]
+    outputs: list[Shape]
+
+
+def survey(model: nn.Module, picture: Tensor) -> Survey:
+    """Let one picture through, and note what every layer returns.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The network; its mode is the caller's affair.
+    picture : Tensor, (1, 3, height, width)
+        What the network gets.
+
+    Returns
+    -------
+    Survey
+        Layers that are never reached come last, in the order of their names in the network.
+
+    Raises
+    ------
+    UnitlensError
+        If the network is TorchScript. Errors of the pass come through as they are.
+    """
+    root = find_layers(model, "")[0].module
+    names: dict[nn.Module, list[str]] = {}
+    for name, module in root.named_modules(remove_duplicate=False):
+        names.setdefault(module, []).append(name)
+    watched = [module for module in names if module is not root and not isinstance(module, jit.ScriptModule)]
+    seen: dict[nn.Module, list[dict[str, Shape]]] = {}
+
+    def note(module: nn.Module, args: Any, output: Any) -> None:
+        seen.setdefault(module, []).append({".".join(way): tuple(t.shape) for way, t in tensors_in(output)})
+
+    hooks: Sequence[tuple[nn.Module, Callable[..., None]]] = [(module, note) for module in watched]
+    with attached(model, hooks, before=lambda *_: seen.clear(), after=lambda *_: None):
+        output = uncompiled(model)(picture)
+    size = picture.shape[2], picture.shape[3]
+    reached = [
+        info for module, calls in seen.items() for name in names[module] for info in _infos(name, module, calls, size)
+    ]
+    missed = [
+        info
+        for module in names
+        if module not in seen and module is not root
+        for name in names[module]
+        for info in _infos(name, module, [], size)
+    ]
+    return Survey(reached + missed, [tuple(t.shape) for _, t in tensors_in(output)])
+
+
+def _infos(
+    name: str, module: nn.Module, calls: Sequence[dict[str, Shape]], picture: tuple[int, int]
+) -> list[LayerInfo]:
+    kind, shapes = type(module).__name__, calls[0] if calls else {}
+    if not shapes:
+        return [LayerInfo(name, kind, None, None, None, len(calls))]
+    infos = []
+    for way, whole in shapes.items():
+        given = f"{name}:{way}" if len(shapes) > 1 else name
+        layout = find_layout(whole, module, picture, name=name) if whole[:1] == (1,) else None
+        shape = whole[1:] if whole[:1] == (1,) else whole
+        units, grid, order = (layout.units, layout.grid, layout.order) if layout else (None, None, None)
+        infos.append(LayerInfo(given, kind, shape, units, grid, len(calls), order))
+    return infos
+
+
+def one_picture_error(error: Exception, size: tuple[int, int]) -> UnitlensError:
+    """Return the sentence for a pass that failed."""
+    return fixed_batch_error(error) or UnitlensError(
+        f"A picture of {size[0]} x {size[1]} pixels does not go through this network ({told(error)}); "
+        f"if it wants pictures of another size, give it with --image-size (image_size=)."
+    )
+
+
+def fixed_batch_error(error: BaseException) -> UnitlensError | None:
+    """Return the sentence for an exported program that takes another number of pictures; None for other errors."""
+    if "args[0].shape[0]" not in str(error):
+        return None
+    return UnitlensError(
+        f"This program was exported for a fixed number of pictures ({told(error).partition('. If you')[0]}): export it "
+        "with a batch dimension that is dynamic (dynamic_shapes of torch.export.export)."
+    )

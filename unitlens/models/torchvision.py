@@ -1,0 +1,122 @@
+"""Torchvision's networks by name: for classification, segmentation and detection."""
+
+import inspect
+import warnings
+from collections.abc import Mapping
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+from torch import Tensor, nn
+
+from unitlens.errors import UnitlensError
+from unitlens.models.preprocessing import Interpolation, Said
+from unitlens.models.weights import put_weights, read_weights
+
+
+@cache
+def zoo_names() -> dict[str, str]:
+    """Return the names of torchvision's networks, each with the module that has it."""
+    from torchvision import models
+
+    families: tuple[ModuleType, ...] = (models, models.segmentation, models.detection)
+    return {name: family.__name__ for family in families for name in models.list_models(module=family)}
+
+
+@cache
+def other_names() -> dict[str, str]:
+    """Return the names of torchvision's networks that are left out, each with what it does instead."""
+    from torchvision import models
+
+    families: tuple[tuple[ModuleType, str], ...] = (
+        (models.video, "looks at video"),
+        (models.optical_flow, "compares two pictures"),
+        (models.quantization, "computes in whole numbers"),
+    )
+    return {name: what for family, what in families for name in models.list_models(module=family)}
+
+
+def zoo_network(name: str, weights: str | None) -> tuple[nn.Module, Said, tuple[str, ...] | None]:
+    """Build one of torchvision's networks.
+
+    Parameters
+    ----------
+    name : str
+        One of `zoo_names`.
+    weights : str or None
+        "DEFAULT" or another name of torchvision's weights for this network, downloaded if they are not on this machine
+        yet; a file; or "none".
+
+    Returns
+    -------
+    tuple of (nn.Module, Said, tuple of str or None)
+        The network in evaluation mode; the preprocessing that torchvision states for its DEFAULT weights, or for those
+        asked for; the names of the classes, None if it is untrained.
+
+    Raises
+    ------
+    UnitlensError
+        If no weights were asked for, they cannot be had, or they are another network's.
+    """
+    from torchvision import models
+
+    entries = models.get_model_weights(name)
+    if weights is None:
+        raise UnitlensError(
+            f"{name} without weights would be untrained: ask for torchvision's with --weights DEFAULT (downloaded), "
+            "give a file of weights, or say --weights none if untrained is what you want (weights= in Python)."
+        )
+    entry = entries[weights] if weights in entries.__members__ else entries.DEFAULT
+    if weights == "none":
+        model = _build(name, weights=None)
+    elif weights == "DEFAULT" or weights in entries.__members__:
+        model = _download(name, entry)
+    else:
+        state = read_weights(weights)
+        model = _build(name, weights=None, **_options_for(name, state))
+        put_weights(model, state, weights)
+    classes = None if weights == "none" else tuple(entry.meta["categories"])
+    return model.eval(), _said(model, entry.transforms()), classes
+
+
+def _build(name: str, **options: Any) -> nn.Module:
+    from torchvision import models
+
+    if "weights_backbone" in inspect.signature(models.get_model_builder(name)).parameters:
+        options["weights_backbone"] = None  # its default is a download that nobody asked for
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of GoogLeNet and Inception, about how they draw weights
+        built: nn.Module = models.get_model(name, **options)
+    return built
+
+
+def _download(name: str, entry: Any) -> nn.Module:
+    try:
+        return _build(name, weights=entry)
+    except Exception as error:  # network, proxy, disk, a damaged file in the cache: all end here
+        raise UnitlensError(
+            f"The weights {entry.name} of {name} could not be had from {entry.url} ({type(error).__name__}: {error}); "
+            "try again with a connection, or give a file with --weights (weights=)."
+        ) from error
+
+
+def _options_for(name: str, state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return how to build a network so that it is the one that torchvision's own weights files are for."""
+    if name in ("googlenet", "inception_v3"):  # their published weights expect the input scaled in another way
+        auxiliary = any(".aux" in f".{key.lower()}" for key in state)
+        return {"transform_input": True, "aux_logits": auxiliary, "init_weights": False}
+    if any("aux_classifier." in key for key in state):
+        return {"aux_loss": True}
+    return {}
+
+
+def _said(model: nn.Module, transforms: Any) -> Said:
+    """Return what torchvision's weights say; a detection network prepares pictures itself and says only their size."""
+    crop, resize = getattr(transforms, "crop_size", None), getattr(transforms, "resize_size", None)
+    if resize:
+        sides = list(crop or resize)
+        style: Interpolation = "bicubic" if transforms.interpolation.value == "bicubic" else "bilinear"
+        return Said((sides[0], sides[-1]), resize[0], tuple(transforms.mean), tuple(transforms.std), style)
+    own: Any = getattr(model, "transform", None)
+    side = max(getattr(own, "min_size", (224,)))
+    return Said((side, side), None, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))

@@ -1,0 +1,175 @@
+"""Read weights from files, and put them into a network: nothing is unpickled but tensors and plain containers."""
+
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.models.layers import shown_shape
+
+TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar")
+WRAPPERS = ("state_dict", "model_state_dict", "model", "model_state", "net", "network", "weights", "params", "module")
+PREFIXES = ("module.", "_orig_mod.", "model.")  # DataParallel and DistributedDataParallel, torch.compile, Lightning
+LISTED = 3
+"""As many keys of each kind a sentence names; the others are counted."""
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """Read a state dict.
+
+    Parameters
+    ----------
+    path : str or Path
+        A ``.safetensors`` file, or one that `torch.save` wrote (``.pt``, ``.pth``, ``.bin``, ``.ckpt``, ``.tar``),
+        which is read with ``weights_only=True``. A state dict inside a wrapper such as ``{"state_dict": ...}`` is
+        taken out of it.
+
+    Returns
+    -------
+    dict of str to Tensor
+        On the CPU, keys as they stand in the file.
+
+    Raises
+    ------
+    UnitlensError
+        If there is no such file, it is of another kind, or it is not a state dict.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UnitlensError(f"{str(path)!r} is a folder; weights are a file in it.")
+    if not path.is_file():
+        near = did_you_mean(path.name, (file.name for file in path.parent.glob("*")))
+        raise UnitlensError(
+            f"There is no file of weights {str(path)!r}{near}; weights can be a .safetensors, .pt, .pth or .bin file, "
+            "DEFAULT (torchvision's own) or none (untrained)."
+        )
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    if path.suffix not in TORCH_SUFFIXES:
+        kinds = ", ".join((".safetensors", *TORCH_SUFFIXES))
+        raise UnitlensError(f"{str(path)!r} is no file of weights: its name should end in one of {kinds}.")
+    return _unwrapped(_read_torch(path), path)
+
+
+def put_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
+    """Load a state dict into a network, all of it or nothing.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Gets the values, in its own number types.
+    weights : mapping of str to Tensor
+        Every key of the network and no other, also with ``module.`` in front of all of them. Counters of batches,
+        which old files lack, may be missing.
+    source : str
+        Where they come from, for the sentence.
+
+    Raises
+    ------
+    UnitlensError
+        If keys are missing, unexpected or of another shape; the network is as before then.
+    """
+    own = model.state_dict()
+    given = _without_prefix(weights, own)
+    counters = {key: value for key, value in own.items() if key.endswith("num_batches_tracked") and key not in given}
+    given = {**given, **counters}
+    faults = [
+        _listed("missing", [key for key in own if key not in given]),
+        _listed("unexpected", [key for key in given if key not in own]),
+        _listed("of another shape", _misshapen(own, given)),
+    ]
+    if any(faults):
+        kind = type(model).__name__
+        raise UnitlensError(f"{source} does not fit this {kind}: {'; '.join(filter(None, faults))}.")
+    model.load_state_dict(given)
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, OSError) as error:
+        raise UnitlensError(f"{str(path)!r} cannot be read as safetensors ({error}).") from error
+
+
+def _read_torch(path: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's remarks on other pickles, which it refuses
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except PermissionError as error:
+        raise UnitlensError(f"{str(path)!r} cannot be read: {error.strerror}.") from None
+    except Exception as error:  # damaged bytes make torch.load raise nearly anything
+        if "TorchScript" in str(error):
+            raise UnitlensError(f"{str(path)!r} is TorchScript; weights are read from a state dict only.") from error
+        refused = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if refused:
+            raise UnitlensError(
+                f"{str(path)!r} holds Python objects ({refused.group(1)}), and opening those could run anybody's code, "
+                "so it was left closed: save model.state_dict() with torch.save and give that."
+            ) from error
+        raise UnitlensError(
+            f"{str(path)!r} is not a file of weights that torch.save wrote, or it is damaged; "
+            "other pickles are left closed, as opening one could run anybody's code."
+        ) from error
+
+
+def _unwrapped(content: Any, path: Path) -> dict[str, Tensor]:
+    """Take the state dict out of what the file holds, through up to three wrappers."""
+    for _ in range(4):
+        if _is_state_dict(content):
+            return dict(content)
+        if not isinstance(content, Mapping):
+            break
+        inner = [content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)]
+        inner.sort(key=_is_state_dict, reverse=True)
+        unnamed = [value for value in content.values() if _is_state_dict(value)]
+        if not inner and len(unnamed) != 1:
+            break
+        content = (inner or unnamed)[0]
+    what = f"a {type(content).__name__}"
+    if isinstance(content, Mapping):
+        what += f" with {', '.join(map(repr, list(content)[:LISTED])) or 'nothing in it'}"
+    raise UnitlensError(f"{str(path)!r} is not a state dict (names of parameters and their tensors) but {what}.")
+
+
+def _is_state_dict(content: Any) -> bool:
+    return (
+        isinstance(content, Mapping)
+        and bool(content)
+        and all(isinstance(key, str) for key in content)
+        and any(isinstance(value, Tensor) for value in content.values())
+        and all(isinstance(value, Tensor) or key.endswith("_extra_state") for key, value in content.items())
+    )
+
+
+def _without_prefix(given: Mapping[str, Tensor], own: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Take away prefixes that all keys have in the file and not all in the network."""
+    for prefix in PREFIXES * 2:
+        if all(key.startswith(prefix) for key in given) and not all(key.startswith(prefix) for key in own):
+            given = {key.removeprefix(prefix): value for key, value in given.items()}
+    return dict(given)
+
+
+def _misshapen(own: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{key} ({shown_shape(given[key].shape)}, not {shown_shape(value.shape)})"
+        for key, value in own.items()
+        if isinstance(value, Tensor) and isinstance(given.get(key), Tensor) and given[key].shape != value.shape
+    ]
+
+
+def _listed(what: str, keys: Iterable[str]) -> str:
+    """Return ``3 keys are missing (a, b, c)``, or nothing."""
+    keys = list(keys)
+    if not keys:
+        return ""
+    more = ", ..." if len(keys) > LISTED else ""
+    return f"{len(keys)} {'key is' if len(keys) == 1 else 'keys are'} {what} ({', '.join(keys[:LISTED])}{more})"

@@ -1,0 +1,5 @@
+"""The pages to look at: HTML files that need no network."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

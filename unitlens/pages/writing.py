@@ -1,0 +1,139 @@
+"""Write the page of a run into its folder."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unitlens.ablation.agreements import read_agreement, write_agreement
+from unitlens.ablation.curves import Curve
+from unitlens.ablation.files import SavedEffects, check_no_effects, read_effects, write_effects
+from unitlens.ablation.result import Effects
+from unitlens.comparison.auditing import Audit
+from unitlens.comparison.comparing import Comparison
+from unitlens.data.checks import Check
+from unitlens.dissection.files import REPORT, RUN, RunFiles, check_free, read_run, write_run
+from unitlens.dissection.result import Dissection
+from unitlens.errors import UnitlensError
+from unitlens.files import write_whole
+from unitlens.pages.audit import write_audit
+from unitlens.pages.check import write_check
+from unitlens.pages.comparison import write_comparison
+from unitlens.pages.effects import effects_view
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def report(
+    folder: str | Path,
+    *results: "Dissection | Effects | Curve | Comparison | Audit | Check",
+    agreement: "pd.DataFrame | None" = None,
+    overwrite: bool = False,
+) -> Path:
+    """Save results into a folder, and write the page that shows them.
+
+    Parameters
+    ----------
+    folder : str or Path
+        A run; made if it is not there. Effects without a dissection are added to the run that is there.
+    *results : Dissection, Effects, Curve, Comparison, Audit or Check
+        What to save into it first; each kind has its page. Without any, the page of the run is made again from what is
+        saved.
+    agreement : DataFrame, optional
+        Beside effects: what `unitlens.ablation.attribution.agreement_by_class` returned.
+    overwrite : bool
+        Whether a run, or effects, that are there may be replaced.
+
+    Returns
+    -------
+    Path
+        The page, of several the last: one HTML file, opened by double click.
+
+    Raises
+    ------
+    UnitlensError
+        If the folder holds another run, effects of another network than the run's, or, without results, nothing.
+    """
+    folder = Path(folder)
+    effects: list[Effects | Curve] = []
+    page = None if results else write_page(folder)
+    for result in results:
+        if isinstance(result, Dissection):
+            page = folder / REPORT
+            write_run(folder, result.files(), page=render_page(result.files()), overwrite=overwrite)
+        elif isinstance(result, Comparison):
+            page = write_comparison(result, folder, overwrite=overwrite)
+        elif isinstance(result, Audit):
+            page = write_audit(result, folder)
+        elif isinstance(result, Check):
+            page = write_check(folder, result, overwrite=overwrite)
+        else:
+            effects.append(result)
+    if effects:
+        page = add_effects(folder, SavedEffects.of(*effects), agreement=agreement, overwrite=overwrite)
+    assert page is not None
+    return page
+
+
+def add_effects(
+    folder: Path, saved: SavedEffects, *, agreement: "pd.DataFrame | None" = None, overwrite: bool = False
+) -> Path:
+    """Save effects into a run, or into a folder of their own, and write the page; its path.
+
+    Parameters
+    ----------
+    folder : Path
+    saved : SavedEffects
+    agreement : DataFrame, optional
+        How well attributions agree with them: what `unitlens.ablation.agreements.measure_agreement` returned.
+    overwrite : bool
+        Whether effects that are there may be replaced.
+
+    Raises
+    ------
+    UnitlensError
+        As for `check_effects_fit`.
+    """
+    check_effects_fit(folder, saved.first.info["network"]["sha256"], overwrite=overwrite)
+    write_effects(folder, saved, overwrite=overwrite)
+    write_agreement(folder, agreement)
+    return write_page(folder)
+
+
+def check_effects_fit(folder: Path, sha256: str, *, overwrite: bool) -> None:
+    """Make sure that effects of a network may be written into a folder.
+
+    Raises
+    ------
+    UnitlensError
+        If there are effects already, or a run of another network, or other files.
+    """
+    check_no_effects(folder, overwrite=overwrite)
+    check_free(folder, overwrite=True)
+    if (folder / RUN).is_file() and read_run(folder).info["network"]["sha256"] != sha256:
+        raise UnitlensError(
+            f"{folder} holds a run of another network, or of other weights, than these effects: choose another --out."
+        )
+
+
+def write_page(folder: str | Path) -> Path:
+    """Write report.html of what is saved in a folder: a dissection, effects, or both; its path."""
+    folder = Path(folder)
+    effects, agreement = read_effects(folder), read_agreement(folder)
+    if effects is not None and not (folder / RUN).is_file():
+        from unitlens.pages.rendering import render_effects
+
+        text = render_effects(effects_view(effects, agreement=agreement))
+    else:
+        text = render_page(read_run(folder), effects, agreement)
+    write_whole(folder / REPORT, text)
+    return folder / REPORT
+
+
+def render_page(files: RunFiles, effects: SavedEffects | None = None, agreement: "pd.DataFrame | None" = None) -> str:
+    """The page of a run as text."""
+    from unitlens.pages.rendering import render_report
+
+    shown = None if effects is None else effects_view(effects, Dissection.of(files), agreement)
+    return render_report(
+        info=files.info, units=files.units, exemplars=files.exemplars, strips=files.strips, effects=shown
+    )

@@ -1,0 +1,5 @@
+"""Arithmetic of counts: scores, masks, thresholds, chance. Arrays in, arrays out; no model and no file."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
