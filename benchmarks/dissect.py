@@ -1,8 +1,8 @@
 """What a dissection costs: its time over that of a bare forward pass over the same loader, in one run.
 
-    python benchmarks/dissect.py --network resnet18 --pictures 1000 --runs 5
+    python benchmarks/dissect.py --network resnet18 --images 1000 --runs 5
 
-Pictures are JPEG files of 224 pixels with 90 concepts in 3 label planes, drawn here; the label grid is 56 x 56. In
+Images are JPEG files of 224 pixels with 90 concepts in 3 label planes, drawn here; the label grid is 56 x 56. In
 each run all are timed in turn, on one thread; the median of the ratios is taken. Weights are random, which costs the
 same.
 `--clock cpu` counts processor time instead of seconds, for a machine that has other work to do.
@@ -30,16 +30,16 @@ GRID = (56, 56)
 Clock = Callable[[], float]
 
 
-def draw_folder(folder: Path, pictures: int) -> None:
-    """An annotated folder of smooth random pictures, 30 concepts in each of three categories."""
+def draw_folder(folder: Path, images: int) -> None:
+    """An annotated folder of smooth random images, 30 concepts in each of three categories."""
     rng = np.random.default_rng(0)
     (folder / "images").mkdir(parents=True)
     rows = [f"{category},{label},{category} {label}" for category in CATEGORIES for label in range(1, 31)]
     (folder / "concepts.csv").write_text("category,label,name\n" + "\n".join(rows) + "\n")
-    for number in range(pictures):
+    for number in range(images):
         coarse = rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)
-        picture = np.asarray(Image.fromarray(coarse).resize((224, 224), Image.Resampling.BICUBIC)).astype(np.int16)
-        noisy = (picture + rng.integers(-12, 13, picture.shape)).clip(0, 255).astype(np.uint8)
+        image = np.asarray(Image.fromarray(coarse).resize((224, 224), Image.Resampling.BICUBIC)).astype(np.int16)
+        noisy = (image + rng.integers(-12, 13, image.shape)).clip(0, 255).astype(np.uint8)
         Image.fromarray(noisy).save(folder / "images" / f"{number:05}.jpg", quality=90)
         for category in CATEGORIES:
             path = folder / "labels" / category / f"{number:05}.png"
@@ -57,7 +57,7 @@ def bare(net: Network, data: ul.Data, batch_size: int, clock: Clock) -> float:
     loader = batches(data, Columns.of(data.concepts), net.preprocessing, grid=GRID, batch_size=batch_size)
     with evaluating(net.model):
         for batch in loader:
-            net.model(net.prepare(batch.pictures))
+            net.model(net.prepare(batch.images))
     return clock() - start
 
 
@@ -79,7 +79,7 @@ def main() -> None:
     """Measure, and print a line for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", default="resnet18", choices=sorted(LAYERS))
-    parser.add_argument("--pictures", type=int, default=1000)
+    parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--only", choices=["statistics", "evidence", "report"], help="Leave out the others.")
@@ -95,7 +95,7 @@ def main() -> None:
     }
     kinds = {name: kind for name, kind in kinds.items() if options.only in (None, name)}
     with tempfile.TemporaryDirectory() as folder:
-        draw_folder(Path(folder) / "data", options.pictures)
+        draw_folder(Path(folder) / "data", options.images)
         data = ul.annotated(Path(folder) / "data")
         bare(net, data, options.batch_size, clock)
         ratios: dict[str, list[float]] = {name: [] for name in kinds}
@@ -108,7 +108,7 @@ def main() -> None:
     for name, values in ratios.items():
         spread = f"{min(values):.3f} to {max(values):.3f}"
         median = statistics.median(values)
-        print(f"{options.network} {layer}, {options.pictures} pictures, {name}: {median:.3f} ({spread})")
+        print(f"{options.network} {layer}, {options.images} images, {name}: {median:.3f} ({spread})")
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ def planted(n: int) -> Simulations:
     """The simulations of the planted world, n samples each."""
     world = evidence_planted
     return {
-        "95 % intervals cover, 400 pictures": lambda: world.coverage(n),
-        "95 % intervals cover, 100 pictures": lambda: world.coverage(n, pictures=100),
+        "95 % intervals cover, 400 images": lambda: world.coverage(n),
+        "95 % intervals cover, 100 images": lambda: world.coverage(n, images=100),
         "all units null": lambda: world.false_discoveries(n, planted=0.0),
         "half of the units planted, weakly": lambda: world.false_discoveries(n, planted=0.5),
         "a tenth of the units planted, weakly": lambda: world.false_discoveries(n, planted=0.1),
@@ -32,13 +32,13 @@ def planted(n: int) -> Simulations:
     }
 
 
-def scenes(n: int, pictures: int) -> Simulations:
-    """The simulations with the bundled network, n samples each of a population of pictures."""
-    seen = evidence_scenes.population(pictures)
+def scenes(n: int, images: int) -> Simulations:
+    """The simulations with the bundled network, n samples each of a population of images."""
+    seen = evidence_scenes.population(images)
     return {
-        "95 % intervals cover, 400 pictures": lambda: seen.coverage(n),
-        "95 % intervals cover, 100 pictures": lambda: seen.coverage(n, pictures=100),
-        "all units with the maps of other pictures": lambda: seen.false_discoveries(n, real=0.0),
+        "95 % intervals cover, 400 images": lambda: seen.coverage(n),
+        "95 % intervals cover, 100 images": lambda: seen.coverage(n, images=100),
+        "all units with the maps of other images": lambda: seen.false_discoveries(n, real=0.0),
         "half of them": lambda: seen.false_discoveries(n, real=0.5),
         "nine of ten": lambda: seen.false_discoveries(n, real=0.1),
         "all but one": lambda: seen.false_discoveries(n, real=0.01),

@@ -1,7 +1,7 @@
 """Worlds whose truth is known: smooth regions of 20 concepts, and units that are raised where one of them is, or not.
 
-Each concept is in only some pictures and has a place of its own where it is more likely; units say smooth random maps.
-A population of pictures tells the true IoU; samples of it are dissected with `unitlens.stats.evidence` and
+Each concept is in only some images and has a place of its own where it is more likely; units say smooth random maps.
+A population of images tells the true IoU; samples of it are dissected with `unitlens.stats.evidence` and
 `unitlens.stats.chance`.
 """
 
@@ -29,7 +29,7 @@ CONCEPTS, SIDE, COARSE, QUANTILE = 20, 28, 7, 0.01
 
 
 class World(NamedTuple):
-    """Some pictures: labels (N, P), 0 for none, and maps (N, U, P)."""
+    """Some images: labels (N, P), 0 for none, and maps (N, U, P)."""
 
     labels: torch.Tensor
     maps: torch.Tensor
@@ -42,33 +42,33 @@ def smooth(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
     return fine / fine.std()
 
 
-def world(pictures: int, strength: torch.Tensor, *, seed: int) -> World:
-    """Draw pictures.
+def world(images: int, strength: torch.Tensor, *, seed: int) -> World:
+    """Draw images.
 
     Parameters
     ----------
-    pictures : int
+    images : int
     strength : tensor, (U,)
         How much unit u is raised where concept u mod 20 is, in standard deviations of its noise; 0: not at all.
     seed : int
-        Of the pictures; concepts and units keep their places whatever it is.
+        Of the images; concepts and units keep their places whatever it is.
     """
     fixed, drawn = torch.Generator().manual_seed(12345), torch.Generator().manual_seed(seed)
     place = 0.8 * smooth((CONCEPTS,), fixed)
     common = torch.linspace(0.1, 0.6, CONCEPTS)
     liking = 0.8 * smooth((len(strength),), fixed)
-    fields = smooth((pictures, CONCEPTS), drawn) + place
-    fields[torch.rand(pictures, CONCEPTS, generator=drawn) > common] = -10
+    fields = smooth((images, CONCEPTS), drawn) + place
+    fields[torch.rand(images, CONCEPTS, generator=drawn) > common] = -10
     top, label = fields.flatten(2).max(1)
     labels = torch.where(top > 1.0, label + 1, 0)
-    maps = (smooth((pictures, len(strength)), drawn) + liking).flatten(2)
-    maps *= 0.5 + torch.rand(pictures, len(strength), 1, generator=drawn)  # some pictures excite more than others
+    maps = (smooth((images, len(strength)), drawn) + liking).flatten(2)
+    maps *= 0.5 + torch.rand(images, len(strength), 1, generator=drawn)  # some images excite more than others
     target = torch.arange(len(strength)) % CONCEPTS + 1
     return World(labels, maps + strength[:, None] * (labels[:, None, :] == target[:, None]))
 
 
 def tables(masks: torch.Tensor, labels: torch.Tensor) -> Counts:
-    """Counts by picture."""
+    """Counts by image."""
     hot = torch.nn.functional.one_hot(labels, CONCEPTS + 1)[..., 1:].float()
     together = torch.bmm(masks.float(), hot)
     return Counts(*(part.long().numpy() for part in (together, masks.sum(2), hot.sum(1))))
@@ -80,15 +80,15 @@ def thresholds(maps: torch.Tensor) -> torch.Tensor:
     return values.topk(int(QUANTILE * values.shape[1]) + 1, dim=1).values[:, -1]
 
 
-def coverage(replicates: int, *, pictures: int = 400, population: int = 8000) -> dict[str, float]:
+def coverage(replicates: int, *, images: int = 400, population: int = 8000) -> dict[str, float]:
     """How often the intervals hold the IoU of the population, for pairs of unit and concept that were fixed."""
     strength = torch.linspace(0.5, 4.0, CONCEPTS)
     everyone = world(population, strength, seed=10**6)
     hits: dict[str, list[np.ndarray]] = {"all pairs": [], "rare": [], "common": []}
     for seed in range(replicates):
-        sample = world(pictures, strength, seed=seed)
+        sample = world(images, strength, seed=seed)
         level = thresholds(sample.maps)
-        table = fold_table(tables(sample.maps > level[:, None], sample.labels), folds_of(pictures, seed))
+        table = fold_table(tables(sample.maps > level[:, None], sample.labels), folds_of(images, seed))
         truth = own_iou(everyone, level)
         inside = held(table, np.stack([np.arange(CONCEPTS)] * 2, 1), truth)
         hits["all pairs"].append(inside)
@@ -107,41 +107,41 @@ def own_iou(everyone: World, level: torch.Tensor) -> np.ndarray:
 
 
 def false_discoveries(
-    replicates: int, *, planted: float, by: float = 0.7, pictures: int = 400, units: int = 100
+    replicates: int, *, planted: float, by: float = 0.7, images: int = 400, units: int = 100
 ) -> dict[str, float]:
     """Among units of which a share is planted: how many of those called are null, and how many planted are found."""
     strength = torch.zeros(units)
     strength[: round(planted * units)] = by
     found = []
     for seed in range(replicates):
-        sample = world(pictures, strength, seed=seed)
+        sample = world(images, strength, seed=seed)
         masks = sample.maps > thresholds(sample.maps)[:, None]
         active, labels = np.nonzero(masks.transpose(0, 1).numpy()), sample.labels.numpy()
-        hashes = np.random.default_rng(seed).permutation(pictures).tolist()
-        draws = partners(hashes, [0] * pictures, draws=draws_for(0.05), seed=seed)
-        best, *shifted = (best_iou(active, units, labels[draw]) for draw in [np.arange(pictures), *draws])
+        hashes = np.random.default_rng(seed).permutation(images).tolist()
+        draws = partners(hashes, [0] * images, draws=draws_for(0.05), seed=seed)
+        best, *shifted = (best_iou(active, units, labels[draw]) for draw in [np.arange(images), *draws])
         q_value = association(best, np.stack(shifted, 1), np.zeros(units, bool)).q_value
         found.append(discoveries(q_value, strength.numpy() == 0))
     return averaged(found, "false discovery rate")
 
 
 def best_iou(active: tuple[np.ndarray, ...], units: int, labels: np.ndarray) -> np.ndarray:
-    """Best IoU of each unit with any concept, (U,), from the unit, picture and position of what is active."""
-    unit, picture, position = active
-    met = unit * (CONCEPTS + 1) + labels[picture, position]
+    """Best IoU of each unit with any concept, (U,), from the unit, image and position of what is active."""
+    unit, image, position = active
+    met = unit * (CONCEPTS + 1) + labels[image, position]
     together = np.bincount(met, minlength=units * (CONCEPTS + 1)).reshape(units, -1)[:, 1:]
     concept = np.bincount(labels.ravel(), minlength=CONCEPTS + 1)[1:]
     return iou(together, np.bincount(unit, minlength=units)[:, None], concept).max(1)
 
 
-def heldout(replicates: int, *, pictures: int = 400, fresh: int = 3000) -> dict[str, float]:
-    """Held-out IoU less the IoU of the same labels on fresh pictures, and the same for the plain IoU of the label."""
+def heldout(replicates: int, *, images: int = 400, fresh: int = 3000) -> dict[str, float]:
+    """Held-out IoU less the IoU of the same labels on fresh images, and the same for the plain IoU of the label."""
     strength = torch.cat([torch.zeros(20), torch.linspace(0.5, 3.0, 20)])
     others = world(fresh, strength, seed=10**6)
     found = []
     for seed in range(replicates):
-        sample = world(pictures, strength, seed=seed)
+        sample = world(images, strength, seed=seed)
         level = thresholds(sample.maps)
-        table = fold_table(tables(sample.maps > level[:, None], sample.labels), folds_of(pictures, seed))
+        table = fold_table(tables(sample.maps > level[:, None], sample.labels), folds_of(images, seed))
         found.append(flattery(table, whole_iou(tables(others.maps > level[:, None], others.labels))))
     return flattered(found, {"null units": slice(0, 20), "planted units": slice(20, 40)})

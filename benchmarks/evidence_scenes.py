@@ -1,7 +1,7 @@
 """The bundled network on drawn scenes: a population that it has seen once, of which samples are judged.
 
 Thresholds are the population's. The counts of a sample are put together from the active positions of each unit in each
-picture and the labels there, so that a unit can also be given the maps of other pictures: a null unit, whose maps keep
+image and the labels there, so that a unit can also be given the maps of other images: a null unit, whose maps keep
 their shapes, sizes and places.
 """
 
@@ -40,14 +40,14 @@ LEAST = 0.001
 
 @dataclass(frozen=True)
 class Seen:
-    """What the units said of N pictures.
+    """What the units said of N images.
 
     Attributes
     ----------
     place : int array
-        Active positions, by unit and picture.
+        Active positions, by unit and image.
     first : int array, (U, N + 1)
-        Where those of each unit and picture begin.
+        Where those of each unit and image begin.
     planes : int16 array, (N, L, P)
         What is marked at every position: 0 for nothing, else the concept's number from 1.
     concept : int array, (N, C)
@@ -61,14 +61,14 @@ class Seen:
 
     @classmethod
     def of(cls, active: tuple[np.ndarray, ...], planes: np.ndarray, concepts: int) -> "Seen":
-        """From the unit, picture and position of everything that is active; units that never are take no part."""
+        """From the unit, image and position of everything that is active; units that never are take no part."""
         alive, unit = np.unique(active[0], return_inverse=True)
-        picture, place = active[1:]
-        ends = np.cumsum(np.bincount(unit * len(planes) + picture, minlength=len(alive) * len(planes)))
+        image, place = active[1:]
+        ends = np.cumsum(np.bincount(unit * len(planes) + image, minlength=len(alive) * len(planes)))
         first = np.concatenate([[0], ends])
         rows = np.arange(len(alive))[:, None] * len(planes) + np.arange(len(planes) + 1)
         concept = [np.bincount(own.ravel(), minlength=concepts + 1)[1 : 1 + concepts] for own in planes]
-        return cls(place[np.lexsort((place, picture, unit))], first[rows], planes, np.stack(concept))
+        return cls(place[np.lexsort((place, image, unit))], first[rows], planes, np.stack(concept))
 
     @property
     def units(self) -> int:
@@ -76,8 +76,8 @@ class Seen:
         return len(self.first)
 
     @property
-    def pictures(self) -> int:
-        """Number of pictures."""
+    def images(self) -> int:
+        """Number of images."""
         return len(self.planes)
 
     def counts(self, maps: np.ndarray, labels: np.ndarray, part: np.ndarray | None = None) -> Counts:
@@ -86,9 +86,9 @@ class Seen:
         Parameters
         ----------
         maps : int array, (U, n)
-            For each unit and picture of the sample, the picture whose map it says.
+            For each unit and image of the sample, the image whose map it says.
         labels : int array, (n,)
-            The picture whose labels it has.
+            The image whose labels it has.
         part : int array, (n,), optional
         """
         parts, part = (1, np.zeros(len(labels), np.int64)) if part is None else (FOLDS, part)
@@ -98,31 +98,31 @@ class Seen:
         number = np.repeat(np.arange(size.size), size.ravel())
         offset = np.arange(len(number)) - np.repeat(np.cumsum(size.ravel()) - size.ravel(), size.ravel())
         place = self.place[start.ravel()[number] + offset]
-        unit, picture = np.divmod(number, len(labels))
-        row = part[picture] * self.units + unit
+        unit, image = np.divmod(number, len(labels))
+        row = part[image] * self.units + unit
         together = np.zeros(parts * self.units * columns, np.int64)
         for plane in range(self.planes.shape[1]):
-            together += np.bincount(row * columns + self.planes[labels[picture], plane, place], minlength=len(together))
+            together += np.bincount(row * columns + self.planes[labels[image], plane, place], minlength=len(together))
         active = np.bincount(row, minlength=parts * self.units).reshape(parts, self.units)
         concept = np.stack([self.concept[labels[part == which]].sum(0) for which in range(parts)])
         return Counts(together.reshape(parts, self.units, columns)[:, :, 1:], active, concept)
 
     def own(self, labels: np.ndarray) -> np.ndarray:
-        """The maps of the pictures themselves, (U, n)."""
+        """The maps of the images themselves, (U, n)."""
         return np.broadcast_to(labels, (self.units, len(labels)))
 
     def strangers(self, rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
-        """Maps of other pictures, drawn anew for each unit, (U, n)."""
-        others = np.setdiff1d(np.arange(self.pictures), labels)
+        """Maps of other images, drawn anew for each unit, (U, n)."""
+        others = np.setdiff1d(np.arange(self.images), labels)
         return np.stack([rng.choice(others, len(labels), replace=len(labels) > len(others)) for _ in range(self.units)])
 
-    def coverage(self, replicates: int, *, pictures: int = 400) -> dict[str, float]:
-        """How often intervals hold the IoU of the population, from which pictures are drawn with replacement.
+    def coverage(self, replicates: int, *, images: int = 400) -> dict[str, float]:
+        """How often intervals hold the IoU of the population, from which images are drawn with replacement.
 
         Pairs of unit and concept are fixed: each unit with the concept that is best in the population, by how many
-        pictures of a sample are expected to hold it, and each with another concept that it meets.
+        images of a sample are expected to hold it, and each with another concept that it meets.
         """
-        everyone = np.arange(self.pictures)
+        everyone = np.arange(self.images)
         truth = whole_iou(self.counts(self.own(everyone), everyone))
         rng, best = np.random.default_rng(12345), truth.argmax(1)
         others = (truth > LEAST) & (np.arange(truth.shape[1]) != best[:, None])
@@ -130,45 +130,45 @@ class Seen:
         pairs = np.concatenate([np.stack([np.arange(self.units), best], 1), np.array(other)])
         hits = []
         for seed in range(replicates):
-            drawn = np.random.default_rng(seed).integers(0, self.pictures, pictures)
-            folds = folds_of(pictures, seed)
+            drawn = np.random.default_rng(seed).integers(0, self.images, images)
+            folds = folds_of(images, seed)
             table = table_of(self.counts(self.own(drawn), drawn, folds), np.unique(folds))
             hits.append(held(table, pairs, truth[pairs[:, 0], pairs[:, 1]]))
-        rate, holding = np.mean(hits, 0), pictures * (self.concept > 0).mean(0)[pairs[:, 1]]
+        rate, holding = np.mean(hits, 0), images * (self.concept > 0).mean(0)[pairs[:, 1]]
         first = np.arange(len(pairs)) < self.units
         kinds = {f"best concept, {self.units} pairs": first}
         kinds |= {
-            f"of these held by {low} to {high} pictures": first & (holding >= low) & (holding < high)
+            f"of these held by {low} to {high} images": first & (holding >= low) & (holding < high)
             for low, high in ((0, 10), (10, 20), (20, 50), (50, 401))
         }
         kinds |= {f"another concept of IoU above {LEAST}": ~first}
         return {f"{name} ({some.sum()})": float(rate[some].mean()) for name, some in kinds.items() if some.any()}
 
-    def false_discoveries(self, replicates: int, *, real: float, pictures: int = 400) -> dict[str, float]:
-        """Among units most of which say the maps of other pictures: how many of those called are such."""
+    def false_discoveries(self, replicates: int, *, real: float, images: int = 400) -> dict[str, float]:
+        """Among units most of which say the maps of other images: how many of those called are such."""
         found = []
         for seed in range(replicates):
             rng = np.random.default_rng(seed)
-            sample = rng.choice(self.pictures, pictures, replace=False)
+            sample = rng.choice(self.images, images, replace=False)
             null = np.ones(self.units, bool)
             null[rng.choice(self.units, round(real * self.units), replace=False)] = False
             maps = np.where(null[:, None], self.strangers(rng, sample), self.own(sample))
-            hashes = rng.permutation(pictures).tolist()
-            draws = partners(hashes, [0] * pictures, draws=draws_for(0.05), seed=seed)
+            hashes = rng.permutation(images).tolist()
+            draws = partners(hashes, [0] * images, draws=draws_for(0.05), seed=seed)
             best = whole_iou(self.counts(maps, sample)).max(1)
             shifted = [whole_iou(self.counts(maps, sample[draw])).max(1) for draw in draws]
             q_value = association(best, np.stack(shifted, 1), np.zeros(self.units, bool)).q_value
             found.append(discoveries(q_value, null))
         return averaged(found, "false discovery rate")
 
-    def heldout(self, replicates: int, *, pictures: int = 400) -> dict[str, float]:
+    def heldout(self, replicates: int, *, images: int = 400) -> dict[str, float]:
         """Held-out and plain IoU of a sample less the IoU of the same labels on the rest of the population."""
         found = []
         for seed in range(replicates):
             rng = np.random.default_rng(seed)
-            sample = rng.choice(self.pictures, pictures, replace=False)
-            fresh = np.setdiff1d(np.arange(self.pictures), sample)
-            folds = folds_of(pictures, seed)
+            sample = rng.choice(self.images, images, replace=False)
+            fresh = np.setdiff1d(np.arange(self.images), sample)
+            folds = folds_of(images, seed)
             gaps = []
             maps = [(self.strangers(rng, labels), self.own(labels)) for labels in (sample, fresh)]
             for of_sample, of_fresh in zip(*maps, strict=True):
@@ -177,36 +177,36 @@ class Seen:
             found.append(np.concatenate(gaps, 1))
         return flattered(
             found,
-            {"maps of other pictures": slice(0, self.units), "the network's units": slice(self.units, None)},
+            {"maps of other images": slice(0, self.units), "the network's units": slice(self.units, None)},
         )
 
 
-def population(pictures: int, *, seed: int = 0) -> Seen:
+def population(images: int, *, seed: int = 0) -> Seen:
     """Show drawn scenes to the bundled network, once."""
-    net, data, how = load("bundled:scenes"), Scenes(pictures, seed=seed), definitions("unitlens")
+    net, data, how = load("bundled:scenes"), Scenes(images, seed=seed), definitions("unitlens")
     columns = Columns.of(data.concepts)
     with spooling() as spool:
         observed = observe(
             net, [DEFAULT_LAYER], data, columns, spool, grid=(28, 28), tap="output", reading=Reading(show=True)
         )
         active = _active(observed, how.quantile)
-        planes = observed.marked.read(range(pictures))
+        planes = observed.marked.read(range(images))
     return Seen.of(active, planes, len(data.concepts))
 
 
 def _active(observed: Observed, quantile: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Unit, picture and position of everything above the thresholds."""
+    """Unit, image and position of everything above the thresholds."""
     (layer,) = observed.layers.values()
     how, grid = definitions("unitlens", quantile=quantile), observed.marked.grid
-    positions = observed.pictures * grid[0] * grid[1]
-    nobody = np.zeros((0, observed.pictures), np.int64)
+    positions = observed.images * grid[0] * grid[1]
+    nobody = np.zeros((0, observed.images), np.int64)
     parts = []
     step = block_size(layer, positions, quantile)
     for start in range(0, layer.units, step):
         units = slice(start, min(start + step, layer.units))
         rank = threshold_rank(quantile, positions)
         block = count_block(layer, units, observed.marked, observed.folds, how, rank=rank, partners=nobody)
-        scan = Scanner(layer, units, grid, how.upsampling, observed.pictures)
+        scan = Scanner(layer, units, grid, how.upsampling, observed.images)
         for active in scan(torch.from_numpy(block.threshold)):
-            parts.append((active.unit.numpy() + start, active.picture.numpy(), active.position.numpy()))
+            parts.append((active.unit.numpy() + start, active.image.numpy(), active.position.numpy()))
     return tuple(np.concatenate(part) for part in zip(*parts, strict=True))

@@ -1,4 +1,4 @@
-"""From counts by picture to what `unitlens.stats.evidence` takes: shared by the simulations of both worlds."""
+"""From counts by image to what `unitlens.stats.evidence` takes: shared by the simulations of both worlds."""
 
 from typing import NamedTuple
 
@@ -11,26 +11,26 @@ FOLDS = 32
 
 
 class Counts(NamedTuple):
-    """Counts of N pictures, or of N folds: I (N, U, C), A (N, U) and G (N, C)."""
+    """Counts of N images, or of N folds: I (N, U, C), A (N, U) and G (N, C)."""
 
     together: np.ndarray
     active: np.ndarray
     concept: np.ndarray
 
 
-def folds_of(pictures: int, seed: int) -> np.ndarray:
-    """A random fold for each picture, (N,)."""
-    return np.random.default_rng(seed).integers(0, FOLDS, pictures)
+def folds_of(images: int, seed: int) -> np.ndarray:
+    """A random fold for each image, (N,)."""
+    return np.random.default_rng(seed).integers(0, FOLDS, images)
 
 
 def by_fold(counts: Counts, folds: np.ndarray) -> Counts:
-    """Counts of pictures, added up by fold, (32, ...)."""
+    """Counts of images, added up by fold, (32, ...)."""
     chosen = (folds[None] == np.arange(FOLDS)[:, None]).astype(float)
     return Counts(*(np.rint(np.tensordot(chosen, part, 1)).astype(np.int64) for part in counts))
 
 
 def fold_table(counts: Counts, folds: np.ndarray) -> FoldTable:
-    """Counts of pictures whose concepts are judged everywhere, by their folds."""
+    """Counts of images whose concepts are judged everywhere, by their folds."""
     return table_of(by_fold(counts, folds), np.unique(folds))
 
 
@@ -44,7 +44,7 @@ def table_of(counts: Counts, filled: np.ndarray) -> FoldTable:
 
 
 def whole_iou(counts: Counts) -> np.ndarray:
-    """IoU over all pictures, (U, C)."""
+    """IoU over all images, (U, C)."""
     return iou(counts.together.sum(0), counts.active.sum(0)[:, None], counts.concept.sum(0)[None])
 
 
@@ -80,13 +80,13 @@ def averaged(samples: list[dict[str, float]], error_of: str) -> dict[str, float]
 
 
 def flattery(table: FoldTable, truth: np.ndarray) -> np.ndarray:
-    """How much larger held-out and plain IoU are than the IoU of the same labels on fresh pictures, (2, U).
+    """How much larger held-out and plain IoU are than the IoU of the same labels on fresh images, (2, U).
 
     Parameters
     ----------
     table : FoldTable
     truth : float array, (U, C)
-        IoU on fresh pictures.
+        IoU on fresh images.
     """
     unit, even = np.arange(len(truth)), table.folds % 2 == 0
     halves = choose(table.over(np.stack([even, ~even]).astype(float)))

@@ -1,7 +1,7 @@
-"""Time `ul.importance` from pictures to effects, against the bare forward pass over the same loader, 1 thread.
+"""Time `ul.importance` from images to effects, against the bare forward pass over the same loader, 1 thread.
 
 Every unit of the layer alone, every class. The two are timed in turn, and the ratio is that of each pair: the median,
-and the range. The 8 passes of single pictures that check the replay count too, and weigh more where pictures are few.
+and the range. The 8 passes of single images that check the replay count too, and weigh more where images are few.
 `--clock cpu` counts processor time instead of seconds, for a machine that has other work to do.
 """
 
@@ -22,20 +22,20 @@ CASES = {"resnet18": ("layer4", 1.15), "vgg16": ("features.28", 1.8), "resnet50"
 
 
 class Noise:
-    """Random pictures of as many classes as outputs."""
+    """Random images of as many classes as outputs."""
 
     concepts = ()
 
-    def __init__(self, pictures: int) -> None:
-        self.pictures = pictures
+    def __init__(self, images: int) -> None:
+        self.images = images
         self.classes = tuple(range(1000))
 
     def __len__(self) -> int:
-        return self.pictures
+        return self.images
 
     def __getitem__(self, index: int) -> ul.Example:
-        picture = np.random.default_rng(index).integers(0, 256, (224, 224, 3), dtype=np.uint8)
-        return ul.Example(picture, {}, f"picture {index}", index % 1000)
+        image = np.random.default_rng(index).integers(0, 256, (224, 224, 3), dtype=np.uint8)
+        return ul.Example(image, {}, f"image {index}", index % 1000)
 
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -43,7 +43,7 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=128)
+    parser.add_argument("--images", type=int, default=128)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--clock", default="wall", choices=sorted(CLOCKS))
@@ -60,21 +60,21 @@ def time_case(name: str, layer: str, goal: float, options: argparse.Namespace) -
         warnings.simplefilter("ignore")
         net = ul.load(f"torchvision.models:{name}", weights="none")
     net.model.eval()
-    data, reading, clock = Noise(options.pictures), Reading(options.batch), CLOCKS[options.clock]
+    data, reading, clock = Noise(options.images), Reading(options.batch), CLOCKS[options.clock]
 
     def bare() -> None:
         with ul.evaluating(net.model):
             for batch in read(net, data, reading):
-                net.model(net.prepare(batch.pictures))
+                net.model(net.prepare(batch.images))
 
     def whole() -> None:
         found = ul.importance(net, layer, data, batch_size=options.batch)
         assert found.info["replay"]["replays"], found.info["replay"]["reason"]
 
     pairs = [(taken(bare, clock), taken(whole, clock)) for _ in range(options.repeat)]
-    forward, swept = (1e3 * float(np.median(times)) / options.pictures for times in zip(*pairs, strict=True))
+    forward, swept = (1e3 * float(np.median(times)) / options.images for times in zip(*pairs, strict=True))
     ratios = [own / reference for reference, own in pairs]
-    print(f"{name:10} {layer:12} forward {forward:6.1f} ms, importance {swept:6.1f} ms a picture, ", end="")
+    print(f"{name:10} {layer:12} forward {forward:6.1f} ms, importance {swept:6.1f} ms an image, ", end="")
     print(f"ratio {np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}), goal {goal}", flush=True)
 
 

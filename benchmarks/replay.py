@@ -1,4 +1,4 @@
-"""Time a sweep over every unit of a layer against the bare forward pass over the same pictures, 1 thread."""
+"""Time a sweep over every unit of a layer against the bare forward pass over the same images, 1 thread."""
 
 import argparse
 import time
@@ -20,7 +20,7 @@ CASES = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pictures", type=int, default=32)
+    parser.add_argument("--images", type=int, default=32)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--memory", type=int, default=2**26)
@@ -37,7 +37,7 @@ def time_case(case: str, layer: str, alone: bool, goal: float, options: argparse
 
     torch.manual_seed(0)
     model = torchvision.models.get_model(case.split(",")[0], weights=None).eval()
-    batches = torch.randn(options.pictures, 3, 224, 224).split(options.batch)
+    batches = torch.randn(options.images, 3, 224, 224).split(options.batch)
     cut = cut_network(model, layer, batches[0])
 
     def swept() -> None:
@@ -49,8 +49,8 @@ def time_case(case: str, layer: str, alone: bool, goal: float, options: argparse
 
     pairs = [(seconds(lambda: bare(model, batches)), seconds(swept)) for _ in range(options.repeat)]
     forward, whole = (min(times) for times in zip(*pairs, strict=True))
-    each = 1e3 / options.pictures
-    print(f"{case:16} {layer:12} forward {forward * each:6.1f} ms, sweep {whole * each:6.1f} ms a picture, ", end="")
+    each = 1e3 / options.images
+    print(f"{case:16} {layer:12} forward {forward * each:6.1f} ms, sweep {whole * each:6.1f} ms an image, ", end="")
     print(f"ratio {whole / forward:.2f} (goal {goal})", flush=True)
 
 

@@ -37,7 +37,7 @@ class Exiting(nn.Module):
         super().__init__()
         self.layer = nn.Conv2d(3, 2, 1)
 
-    def forward(self, pictures):
+    def forward(self, images):
         raise SystemExit(3)
 
 
@@ -46,13 +46,13 @@ class Complex(nn.Module):
         super().__init__()
         self.layer = Spectrum()
 
-    def forward(self, pictures):
-        return self.layer(pictures).abs()
+    def forward(self, images):
+        return self.layer(images).abs()
 
 
 class Spectrum(nn.Module):
-    def forward(self, pictures):
-        return torch.fft.fft2(pictures)
+    def forward(self, images):
+        return torch.fft.fft2(images)
 
 
 class Hungry(nn.Module):
@@ -60,8 +60,8 @@ class Hungry(nn.Module):
         super().__init__()
         self.layer = nn.Conv2d(3, 2, 1)
 
-    def forward(self, pictures):
-        if len(self.layer(pictures)) > 1:
+    def forward(self, images):
+        if len(self.layer(images)) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9000 GiB.")
 
 
@@ -70,9 +70,9 @@ class Slow(nn.Module):
         super().__init__()
         self.layer = nn.Conv2d(3, 2, 1)
 
-    def forward(self, pictures):
+    def forward(self, images):
         time.sleep(0.2)
-        return self.layer(pictures)
+        return self.layer(images)
 
 
 a_number = 7
@@ -80,7 +80,7 @@ a_number = 7
 
 
 def blocks(seed, size=32, cells=4):
-    """A picture of coloured blocks of many shades, and the label of each pixel."""
+    """An image of coloured blocks of many shades, and the label of each pixel."""
     rng = np.random.default_rng(seed)
     side = size // cells
     labels = rng.integers(0, 4, (cells, cells)).repeat(side, 0).repeat(side, 1).astype(np.uint8)
@@ -88,13 +88,13 @@ def blocks(seed, size=32, cells=4):
     return (COLOURS[labels] * shade).astype(np.uint8), labels
 
 
-def write_world(root, pictures=14):
-    """An annotated folder of such pictures; 14 of them fill 11 folds, so that there is evidence."""
+def write_world(root, images=14):
+    """An annotated folder of such images; 14 of them fill 11 folds, so that there is evidence."""
     (root / "images").mkdir(parents=True)
     (root / "labels" / "color").mkdir(parents=True)
-    for number in range(pictures):
-        picture, labels = blocks(number)
-        Image.fromarray(picture).save(root / "images" / f"{number:02}.png")
+    for number in range(images):
+        image, labels = blocks(number)
+        Image.fromarray(image).save(root / "images" / f"{number:02}.png")
         Image.fromarray(labels).save(root / "labels" / "color" / f"{number:02}.png")
     (root / "concepts.csv").write_text(CONCEPTS)
     return root

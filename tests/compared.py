@@ -11,10 +11,10 @@ from unitlens.stats.counts import Counts
 CONCEPTS = (ul.Concept("object", 1, "left"), ul.Concept("object", 2, "right"), ul.Concept("color", 1, "top"))
 
 
-def sides(pictures=40, size=16):
+def sides(images=40, size=16):
     """Left and right halves of some width, and rows at the top."""
     rng, planes = np.random.default_rng(0), []
-    for _ in range(pictures):
+    for _ in range(images):
         across = np.zeros((size, size), np.int64)
         across[:, : rng.integers(3, 8)], across[:, -rng.integers(3, 8) :] = 1, 2
         down = np.zeros((size, size), np.int64)

@@ -11,7 +11,7 @@ from unitlens.data.classes import Classes
 from unitlens.dissection.result import Dissection
 
 OWN = 40
-"""Pictures of each class, in each half of the folds."""
+"""Images of each class, in each half of the folds."""
 
 
 def effects_of(sets, names, strength, *, layer="layer4", units=None, sha256="5c10" * 16, seed=0):
@@ -28,7 +28,7 @@ def effects_of(sets, names, strength, *, layer="layer4", units=None, sha256="5c1
     info = {
         "unitlens": "0.1.0",
         "network": {"name": "torchvision.models:resnet18", "sha256": sha256},
-        "data": {"source": "photos/street", "pictures": 2 * OWN * k, "measured": 2 * OWN * k},
+        "data": {"source": "photos/street", "images": 2 * OWN * k, "measured": 2 * OWN * k},
         "settings": {"layer": layer, "held": "held at 0", "measures": ["recall"], "folds": "all", "ranked": None},
         "units": count if units is None else units,
         "classes": {"names": list(names), "output_of": {name: place for place, name in enumerate(names)}},

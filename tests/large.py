@@ -1,4 +1,4 @@
-"""Counts a layer of any size, and prints how much memory it took: `python -m tests.large UNITS CONCEPTS PICTURES`."""
+"""Counts a layer of any size, and prints how much memory it took: `python -m tests.large UNITS CONCEPTS IMAGES`."""
 
 import json
 import resource
@@ -14,7 +14,7 @@ from unitlens.data.batches import Batch
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Concept
 from unitlens.dissection.definitions import definitions
-from unitlens.dissection.labelling import Judging, judge
+from unitlens.dissection.labelling import LabelSettings, label_units
 from unitlens.dissection.memory import counting_memory, peak_memory
 from unitlens.dissection.observed import LayerMaps, Marked, Observed
 from unitlens.dissection.store import spooling
@@ -22,29 +22,29 @@ from unitlens.dissection.store import spooling
 GRID, CATEGORIES, BATCH, QUANTILE = (8, 8), 6, 16, 0.1
 
 
-def main(units, concepts, pictures):
+def main(units, concepts, images):
     rng = np.random.default_rng(0)
     columns = Columns.of(
         [Concept(f"kind {c % CATEGORIES}", 1 + c // CATEGORIES, f"thing {c}") for c in range(concepts)]
     )
     own = [np.flatnonzero(columns.category_of == k) + 1 for k in range(CATEGORIES)]
-    how = Judging(definitions("unitlens", quantile=QUANTILE), "iou", False, True, 0.1, 0, 0, False)
+    how = LabelSettings(definitions("unitlens", quantile=QUANTILE), "iou", False, True, 0.1, 0, 0, False)
     with spooling() as spool:
         observed = Observed({}, Marked.start(columns, GRID, spool))
-        for first in range(0, pictures, BATCH):
+        for first in range(0, images, BATCH):
             maps = torch.from_numpy(rng.standard_normal((BATCH, units, 4, 4), dtype=np.float32))
             layer = observed.layers.setdefault("layer", LayerMaps.start("layer", maps, GRID, spool))
             layer.add(maps, GRID)
             add(observed, range(first, first + BATCH), own, rng)
         before = resident()
-        found = judge(observed, layer, how)
+        found = label_units(observed, layer, how)
         grew = peak_memory() - before
-    said = counting_memory([units], columns, pictures=pictures, cells=GRID[0] * GRID[1], draws=how.draws)
+    said = counting_memory([units], columns, images=images, cells=GRID[0] * GRID[1], draws=how.draws)
     sys.stdout.write(json.dumps({"before": before, "grew": grew, "said": said, "met": len(found.counts.index)}))
 
 
 def add(observed, numbers, own, rng):
-    """Pictures that are annotated for every category, each position with one concept of it."""
+    """Images that are annotated for every category, each position with one concept of it."""
     cells, count = GRID[0] * GRID[1], len(numbers)
     planes = [np.stack([rng.choice(concepts, cells) for concepts in own]).astype(np.int16) for _ in numbers]
     names, annotated = [str(number) for number in numbers], [(1 << CATEGORIES) - 1] * count

@@ -1,6 +1,6 @@
 """Writers of miniature data sets, each in exactly the layout of a known one.
 
-Every writer takes a folder and pictures with their truth: (uint8 h x w x 3, label map of 0 to 3), and returns the names
+Every writer takes a folder and images with their truth: (uint8 h x w x 3, label map of 0 to 3), and returns the names
 that the labels 1, 2 and 3 have in the format.
 """
 
@@ -14,9 +14,9 @@ from PIL import Image
 VOC_NAMES = ["aeroplane", "bicycle", "bird"]
 
 
-def save_jpg(path, picture):
+def save_jpg(path, image):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path, quality=95, subsampling=0)
+    Image.fromarray(image).save(path, quality=95, subsampling=0)
 
 
 def save_png(path, array, palette=None):
@@ -34,27 +34,27 @@ def write_rows(path, rows):
 
 
 def in_channels(codes, *divisors):
-    """Codes as an RGB picture: one channel for each divisor."""
+    """Codes as an RGB image: one channel for each divisor."""
     codes = np.asarray(codes, np.int64)
     return np.stack([codes // divisor % 256 for divisor in divisors] + [0 * codes] * (3 - len(divisors)), -1).astype(
         np.uint8
     )
 
 
-def broden(root, pictures, version="1_224"):
+def broden(root, images, version="1_224"):
     """Numbers of labels are unified over categories; object 300 needs the green channel."""
     numbers = np.array([0, 12, 300, 17])
     index = [["image", "split", "ih", "iw", "sh", "sw", "color", "object", "part", "material", "scene", "texture"]]
-    for n, (picture, truth) in enumerate(pictures):
+    for n, (image, truth) in enumerate(images):
         name, half = f"ade20k/ADE_train_{n:08}.jpg", truth[::2, ::2]
-        save_jpg(root / "images" / name, picture)
+        save_jpg(root / "images" / name, image)
         save_png(root / "images" / f"ade20k/ADE_train_{n:08}_object.png", in_channels(numbers[half], 1, 256))
         first, second = np.where(half == 1, 20, 0), np.where(half > 0, 21, 0)
         save_png(root / "images" / f"ade20k/ADE_train_{n:08}_part_1.png", in_channels(first, 1, 256))
         save_png(root / "images" / f"ade20k/ADE_train_{n:08}_part_2.png", in_channels(second, 1, 256))
         stem = f"ade20k/ADE_train_{n:08}"
         parts = f"{stem}_part_1.png;{stem}_part_2.png"
-        size = [*picture.shape[:2], *half.shape]
+        size = [*image.shape[:2], *half.shape]
         row = [name, "train" if n % 3 else "val", *size, "", f"{stem}_object.png", parts, "", "40" if n % 2 else ""]
         index.append([*row, "314;194"])
     write_rows(root / "index.csv", index)
@@ -77,16 +77,16 @@ def broden(root, pictures, version="1_224"):
     return ["wall", "tree", "object/sky"]
 
 
-def voc(root, pictures):
-    """Every object has a band of 255 around it; here one column of the picture."""
-    stems = [f"2007_{n:06}" for n in range(len(pictures))]
+def voc(root, images):
+    """Every object has a band of 255 around it; here one column of the image."""
+    stems = [f"2007_{n:06}" for n in range(len(images))]
     palette = [value for label in range(256) for value in (label * 37 % 256, label * 91 % 256, label * 13 % 256)]
-    for stem, (picture, truth) in zip(stems, pictures, strict=True):
-        save_jpg(root / "JPEGImages" / f"{stem}.jpg", picture)
+    for stem, (image, truth) in zip(stems, images, strict=True):
+        save_jpg(root / "JPEGImages" / f"{stem}.jpg", image)
         plane = truth.copy()
         plane[:, 0] = 255
         save_png(root / "SegmentationClass" / f"{stem}.png", plane, palette)
-    save_jpg(root / "JPEGImages" / "2007_999999.jpg", pictures[0][0])  # most pictures of VOC have no segmentation
+    save_jpg(root / "JPEGImages" / "2007_999999.jpg", images[0][0])  # most images of VOC have no segmentation
     lists = root / "ImageSets" / "Segmentation"
     lists.mkdir(parents=True)
     for name, some in {"train": stems[1:], "val": stems[:1], "trainval": stems}.items():
@@ -94,15 +94,15 @@ def voc(root, pictures):
     return VOC_NAMES
 
 
-def ade20k(root, pictures):
+def ade20k(root, images):
     rows = [["Idx", "Ratio", "Train", "Val", "Name"], [1, 0.2, 11, 1, "wall"], [2, 0.1, 6, 1, "building, edifice"]]
     rows += [[3, 0.1, 8, 1, "sky"], [4, 0.1, 8, 1, "screen, silver screen"], [5, 0.1, 8, 1, "screen, CRT screen"]]
     root.mkdir(parents=True, exist_ok=True)
     (root / "objectInfo150.txt").write_text("".join("\t".join(map(str, row)) + "\n" for row in rows))
     scenes = []
-    for n, (picture, truth) in enumerate(pictures):
+    for n, (image, truth) in enumerate(images):
         split, stem = ("validation", f"ADE_val_{n:08}") if n == 0 else ("training", f"ADE_train_{n:08}")
-        save_jpg(root / "images" / split / f"{stem}.jpg", picture)
+        save_jpg(root / "images" / split / f"{stem}.jpg", image)
         save_png(root / "annotations" / split / f"{stem}.png", truth)
         scenes.append(f"{stem} {('street', 'bathroom')[n % 2]}\n")
     (root / "sceneCategories.txt").write_text("".join(scenes))
@@ -113,12 +113,12 @@ ADE_CODES = np.array([0, 5, 2977, 40])
 ADE_NAMES = {5: "door", 2977: "wall, partition", 40: "sky", 41: "doorknob, knob", 300: "screw"}
 
 
-def ade20k_full(root, pictures, names="mat"):
+def ade20k_full(root, images, names="mat"):
     """The full release; names from the index ("mat"), from "json" (2021) or from "atr" files (2016)."""
-    for n, (picture, truth) in enumerate(pictures):
+    for n, (image, truth) in enumerate(images):
         folder = root / "images" / ("validation" if n == 0 else "training") / "s" / "street"
         stem = f"ADE_train_{n:08}"
-        save_jpg(folder / f"{stem}.jpg", picture)
+        save_jpg(folder / f"{stem}.jpg", image)
         _save_ade(folder / f"{stem}_seg.png", ADE_CODES[truth], truth)
         _save_ade(folder / f"{stem}_parts_1.png", np.where(truth == 1, 41, 0), truth == 1)
         _save_ade(folder / f"{stem}_parts_2.png", np.where(truth[:1] == 1, 300, 0).repeat(len(truth), 0), truth == 1)
@@ -134,7 +134,7 @@ def ade20k_full(root, pictures, names="mat"):
             ]
             (folder / f"{stem}.json").write_text(json.dumps({"annotation": {"object": described}}))
     if names == "mat":
-        _save_index(root / "index_ade20k.mat", len(pictures))
+        _save_index(root / "index_ade20k.mat", len(images))
     return ["door", "wall", "sky"]
 
 
@@ -148,27 +148,27 @@ def _save_ade(path, codes, instances):
     save_png(path, np.stack([red, green, np.asarray(instances) * 60], -1).astype(np.uint8))
 
 
-def _save_index(path, pictures):
+def _save_index(path, images):
     from scipy.io import savemat
 
     names = np.array([ADE_NAMES.get(code, f"thing {code}") for code in range(1, 2978)], object)
-    counts = np.zeros((len(names), pictures))
+    counts = np.zeros((len(names), images))
     parts = counts.copy()
     counts[[4, 2976, 39, 40, 299]] = 1
     parts[[40, 299]] = 1
     savemat(path, {"index": {"objectnames": names, "objectPresence": counts, "objectIsPart": parts}})
 
 
-def cityscapes(root, pictures):
+def cityscapes(root, images):
     ids = np.array([0, 7, 26, 11], np.uint8)  # unlabeled, road, car, building
-    for n, (picture, truth) in enumerate(pictures):
+    for n, (image, truth) in enumerate(images):
         split, city = ("val", "lindau") if n == 0 else ("train", "aachen")
         stem = f"{city}_{n:06}_000019"
-        save_png(root / "leftImg8bit" / split / city / f"{stem}_leftImg8bit.png", picture)
+        save_png(root / "leftImg8bit" / split / city / f"{stem}_leftImg8bit.png", image)
         save_png(root / "gtFine" / split / city / f"{stem}_gtFine_labelIds.png", ids[truth])
-        save_png(root / "gtFine" / split / city / f"{stem}_gtFine_color.png", picture)
-    save_png(root / "leftImg8bit" / "test" / "berlin" / "berlin_000000_000019_leftImg8bit.png", pictures[0][0])
-    save_png(root / "gtFine" / "test" / "berlin" / "berlin_000000_000019_gtFine_labelIds.png", 0 * pictures[0][1])
+        save_png(root / "gtFine" / split / city / f"{stem}_gtFine_color.png", image)
+    save_png(root / "leftImg8bit" / "test" / "berlin" / "berlin_000000_000019_leftImg8bit.png", images[0][0])
+    save_png(root / "gtFine" / "test" / "berlin" / "berlin_000000_000019_gtFine_labelIds.png", 0 * images[0][1])
     return ["road", "car", "building"]
 
 
@@ -179,26 +179,26 @@ COCO_CATEGORIES = [
 ]
 
 
-def _images(pictures):
+def _images(images):
     return [
         {"id": 139 + n, "file_name": f"{139 + n:012}.jpg", "height": p.shape[0], "width": p.shape[1]}
-        for n, (p, _) in enumerate(pictures)
+        for n, (p, _) in enumerate(images)
     ]
 
 
-def _save_coco(root, pictures, name, categories, annotations):
-    for image, (picture, _) in zip(_images(pictures), pictures, strict=True):
-        save_jpg(root / "val2017" / image["file_name"], picture)
+def _save_coco(root, images, name, categories, annotations):
+    for entry, (image, _) in zip(_images(images), images, strict=True):
+        save_jpg(root / "val2017" / entry["file_name"], image)
     path = root / "annotations" / f"{name}_val2017.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"images": _images(pictures), "annotations": annotations, "categories": categories}))
+    path.write_text(json.dumps({"images": _images(images), "annotations": annotations, "categories": categories}))
 
 
-def coco_panoptic(root, pictures):
+def coco_panoptic(root, images):
     """Things of label 1 and 2 (a segment each, one of them a crowd), stuff of label 3; the rest is not judged."""
     ids = np.array([0, 70_000, 3, 261])
     annotations = []
-    for image, (_, truth) in zip(_images(pictures), pictures, strict=True):
+    for image, (_, truth) in zip(_images(images), images, strict=True):
         file = image["file_name"].replace(".jpg", ".png")
         save_png(root / "annotations" / "panoptic_val2017" / file, in_channels(ids[truth], 1, 256, 65536))
         segments = [
@@ -207,7 +207,7 @@ def coco_panoptic(root, pictures):
             if (truth == k).any()
         ]
         annotations.append({"image_id": image["id"], "file_name": file, "segments_info": segments})
-    _save_coco(root, pictures, "panoptic", COCO_CATEGORIES, annotations)
+    _save_coco(root, images, "panoptic", COCO_CATEGORIES, annotations)
     return ["person", "car", "banner"]
 
 
@@ -218,10 +218,10 @@ def run_lengths(mask):
     return np.diff([0, *edges, len(flat) - 1]).tolist()
 
 
-def coco_instances(root, pictures):
+def coco_instances(root, images):
     """Label 1 as a crowd in run lengths, labels 2 and 3 as polygons, a rectangle for each block of pixels."""
     annotations = []
-    for image, (_, truth) in zip(_images(pictures), pictures, strict=True):
+    for image, (_, truth) in zip(_images(images), images, strict=True):
         where = {"image_id": image["id"], "bbox": [0, 0, 3, 3], "area": 9}
         coded = {"counts": run_lengths(truth == 1), "size": list(truth.shape)}
         annotations.append({**where, "id": len(annotations), "category_id": 1, "iscrowd": 1, "segmentation": coded})
@@ -236,18 +236,18 @@ def coco_instances(root, pictures):
             annotations.append(
                 {**where, "id": len(annotations), "category_id": category, "iscrowd": 0, "segmentation": polygons}
             )
-    _save_coco(root, pictures, "instances", COCO_CATEGORIES, annotations)
+    _save_coco(root, images, "instances", COCO_CATEGORIES, annotations)
     return ["person", "car", "banner"]
 
 
 STUFF = [{"id": 92, "name": "banner"}, {"id": 93, "name": "blanket"}, {"id": 183, "name": "other"}]
 
 
-def coco_stuff(root, pictures, maps=True):
+def coco_stuff(root, images, maps=True):
     """Stuff of labels 1 and 2; label 3 is "other", 0 is not judged. As pixel maps, or as run lengths."""
     ids = np.array([0, 92, 93, 183], np.uint8)
     annotations = []
-    for image, (_, truth) in zip(_images(pictures), pictures, strict=True):
+    for image, (_, truth) in zip(_images(images), images, strict=True):
         if maps:
             file = image["file_name"].replace(".jpg", ".png")
             save_png(root / "annotations" / "stuff_val2017_pixelmaps" / file, ids[truth])
@@ -256,30 +256,30 @@ def coco_stuff(root, pictures, maps=True):
             annotations.append(
                 {"id": len(annotations), "image_id": image["id"], "category_id": int(ids[label]), "segmentation": coded}
             )
-    _save_coco(root, pictures, "stuff", STUFF, annotations)
+    _save_coco(root, images, "stuff", STUFF, annotations)
     return ["banner", "blanket"]
 
 
-def cocostuff(root, pictures, maps="stuffthingmaps_trainval2017", photos="."):
+def cocostuff(root, images, maps="stuffthingmaps_trainval2017", photos="."):
     """The pixel maps: person (0), banner (91) and wood (181), one less than in labels.txt; one column is void."""
     values = np.array([2, 0, 91, 181], np.uint8)  # what is none of the three is a car
-    for n, (picture, truth) in enumerate(pictures):
+    for n, (image, truth) in enumerate(images):
         split = "val2017" if n == 0 else "train2017"
         plane = values[truth]
         plane[:, 0] = 255
-        save_jpg(root / photos / split / f"{n:012}.jpg", picture)
+        save_jpg(root / photos / split / f"{n:012}.jpg", image)
         save_png(root / maps / split / f"{n:012}.png", plane)
     return ["person", "banner", "wood"]
 
 
-def openimages(root, pictures):
+def openimages(root, images):
     """One mask an object, at half the size; class descriptions without headings, as in V4 and V5."""
     labels = ["/m/01g317", "/m/0k4j", "/m/0199g"]
     rows = [["MaskPath", "ImageID", "LabelName", "BoxID", "BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax", "PredictedIoU"]]
     rows[0].append("Clicks")
-    for n, (picture, truth) in enumerate(pictures):
+    for n, (image, truth) in enumerate(images):
         number = f"{n:016x}"
-        save_jpg(root / "validation" / f"{number}.jpg", picture)
+        save_jpg(root / "validation" / f"{number}.jpg", image)
         for k, label in enumerate(labels, 1):
             mask = f"{number}_{label[1:].replace('/', '')}_{k:08x}.png"
             save_png(root / "masks" / mask, np.where(truth[::2, ::2] == k, 255, 0).astype(np.uint8))
@@ -292,10 +292,10 @@ def openimages(root, pictures):
 COLORS = np.array([[0, 0, 0], [128, 0, 0], [0, 128, 192], [64, 64, 0]], np.uint8)
 
 
-def camvid(root, pictures):
+def camvid(root, images):
     """Cambridge's own layout: stills, masks with _L, label_colors.txt with tabs."""
-    for n, (picture, truth) in enumerate(pictures):
-        save_png(root / "701_StillsRaw_full" / f"0001TP_{n:06}.png", picture)
+    for n, (image, truth) in enumerate(images):
+        save_png(root / "701_StillsRaw_full" / f"0001TP_{n:06}.png", image)
         save_png(root / "LabeledApproved_full" / f"0001TP_{n:06}_L.png", COLORS[truth])
     (root / "label_colors.txt").write_text(
         "128 0 0\tBuilding\n0 128 192\tBicyclist\n64 64 0\t\tPedestrian\n0 0 0\t\tVoid\n"
@@ -303,41 +303,41 @@ def camvid(root, pictures):
     return ["Building", "Bicyclist", "Pedestrian"]
 
 
-def class_dict(root, pictures):
+def class_dict(root, images):
     """The other usual layout: train, train_labels, val, val_labels and class_dict.csv; names recur in the splits."""
-    for n, (picture, truth) in enumerate(pictures):
+    for n, (image, truth) in enumerate(images):
         split, name = ("val", f"{n:04}") if n < 2 else ("train", f"{n - 2:04}")
-        save_png(root / split / f"{name}.png", picture)
+        save_png(root / split / f"{name}.png", image)
         save_png(root / f"{split}_labels" / f"{name}_L.png", COLORS[truth])
     rows = [["name", "r", "g", "b"], ["Building", *COLORS[1]], ["Bicyclist", *COLORS[2]], ["Pedestrian", *COLORS[3]]]
     write_rows(root / "class_dict.csv", [*rows, ["Sky", 0, 0, 0]])
     return ["Building", "Bicyclist", "Pedestrian"]
 
 
-def msrc(root, pictures):
+def msrc(root, images):
     """MSRC's folders, bitmaps with _GT, with a colour table added."""
-    for n, (picture, truth) in enumerate(pictures):
-        save_png(root / "Images" / f"1_{n}_s.bmp", picture)
+    for n, (image, truth) in enumerate(images):
+        save_png(root / "Images" / f"1_{n}_s.bmp", image)
         save_png(root / "GroundTruth" / f"1_{n}_s_GT.bmp", COLORS[truth])
     (root / "label_colors.txt").write_text("0 0 0 void\n128 0 0 building\n0 128 192 grass\n64 64 0 tree\n")
     return ["building", "grass", "tree"]
 
 
-def pascal_context(root, pictures):
+def pascal_context(root, images):
     from scipy.io import savemat
 
     (root / "trainval").mkdir(parents=True)
     names = {1: "accordion", 2: "aeroplane", 3: "air conditioner", 431: "unknown"}
     (root / "labels.txt").write_text("".join(f"{number}: {name}\n" for number, name in names.items()))
-    for n, (picture, truth) in enumerate(pictures):
-        save_jpg(root / "JPEGImages" / f"2008_{n:06}.jpg", picture)
+    for n, (image, truth) in enumerate(images):
+        save_jpg(root / "JPEGImages" / f"2008_{n:06}.jpg", image)
         plane = truth.astype(np.uint16)
         plane[:, 0] = 431
         savemat(root / "trainval" / f"2008_{n:06}.mat", {"LabelMap": plane})
     return ["accordion", "aeroplane", "air conditioner"]
 
 
-def pascal_part(root, pictures):
+def pascal_part(root, images):
     from scipy.io import savemat
 
     (root / "Annotations_Part").mkdir(parents=True)
@@ -346,8 +346,8 @@ def pascal_part(root, pictures):
         "for ii = 1:10\n    pimap{1}(sprintf('engine_%d', ii)) = 10+ii; % multiple engines\nend\n"
         "pimap{2}('fwheel')      = 1;                % front wheel\n"
     )
-    for n, (picture, truth) in enumerate(pictures):
-        save_jpg(root / "JPEGImages" / f"2008_{n:06}.jpg", picture)
+    for n, (image, truth) in enumerate(images):
+        save_jpg(root / "JPEGImages" / f"2008_{n:06}.jpg", image)
         parts = [_part("body", truth == 1), _part("engine_1", truth == 1), _part("engine_2", truth == 2)]
         objects = [{"class": "aeroplane", "class_ind": 1, "mask": (truth == 1).astype(np.uint8), "parts": parts}]
         objects.append({"class": "bird", "class_ind": 3, "mask": (truth == 3).astype(np.uint8), "parts": []})

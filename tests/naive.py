@@ -56,13 +56,13 @@ def threshold(values, quantile):
 def dissect(maps, labels, categories, quantile, grid, *, zeros=False):
     """Thresholds and counts.
 
-    maps: N pictures of U maps (h, w). labels: for each picture {category: [planes (H, W)]}, -1 not judged.
+    maps: N images of U maps (h, w). labels: for each image {category: [planes (H, W)]}, -1 not judged.
     categories: {category: [labels]}. Returns thresholds, and {(unit, category, label): (I, A, G)}.
     """
     units = len(maps[0])
     thresholds, counts = [], {}
     for unit in range(units):
-        whole = [upsample(picture[unit], grid, zeros) for picture in maps]
+        whole = [upsample(image[unit], grid, zeros) for image in maps]
         level = threshold([value for map_ in whole for value in map_.ravel()], quantile)
         thresholds.append(level)
         for category, own in categories.items():

@@ -1,4 +1,4 @@
-"""Networks whose units are known, and pictures to show them."""
+"""Networks whose units are known, and images to show them."""
 
 from types import SimpleNamespace
 
@@ -17,15 +17,15 @@ class Said(nn.Upsample):
 
 
 class Lookup(nn.Module):
-    """Says the maps that were put in: picture number n, drawn as the grey level n, gets ``maps[n]``."""
+    """Says the maps that were put in: image number n, drawn as the grey level n, gets ``maps[n]``."""
 
     def __init__(self, maps):
         super().__init__()
         self.register_buffer("maps", torch.as_tensor(np.asarray(maps), dtype=torch.float32))
         self.layer = Said()
 
-    def forward(self, pictures):
-        number = (pictures[:, 0, 0, 0] * 255).round().long()
+    def forward(self, images):
+        number = (images[:, 0, 0, 0] * 255).round().long()
         return self.layer(self.maps[number])
 
 
@@ -35,7 +35,7 @@ def lookup(maps, *, image_size=16):
 
 
 class InMemory:
-    """Annotated pictures in lists: grey level n for picture n."""
+    """Annotated images in lists: grey level n for image n."""
 
     def __init__(self, planes, concepts, *, size=16, classes=None, offset=0):
         self.planes, self.concepts = planes, concepts
@@ -45,44 +45,44 @@ class InMemory:
         return len(self.planes)
 
     def __getitem__(self, index):
-        picture = np.full((self.size, self.size, 3), index + self.offset, np.uint8)
+        image = np.full((self.size, self.size, 3), index + self.offset, np.uint8)
         class_ = self.classes[index] if self.classes else None
-        return SimpleNamespace(picture=picture, planes=self.planes[index], name=f"picture {index}", class_=class_)
+        return SimpleNamespace(image=image, planes=self.planes[index], name=f"image {index}", class_=class_)
 
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 60, 220), "yellow": (230, 220, 40)}
 
 
 class ColourWorld:
-    """Squares of four colours on grey, each marked with its colour; every second picture is also marked for parts."""
+    """Squares of four colours on grey, each marked with its colour; every second image is also marked for parts."""
 
     concepts = (
         *(ul.Concept("color", label, name) for label, name in enumerate(COLOURS, 1)),
         ul.Concept("part", 1, "upper half"),
     )
 
-    def __init__(self, pictures=64, *, seed=0, size=32):
-        self.pictures, self.seed, self.size = pictures, seed, size
+    def __init__(self, images=64, *, seed=0, size=32):
+        self.images, self.seed, self.size = images, seed, size
 
     def __len__(self):
-        return self.pictures
+        return self.images
 
     def __getitem__(self, index):
         rng = np.random.default_rng([self.seed, index])
-        picture = np.full((self.size, self.size, 3), 128, np.uint8)
+        image = np.full((self.size, self.size, 3), 128, np.uint8)
         labels = np.zeros((self.size, self.size), np.int64)
         for label, colour in enumerate(COLOURS.values(), 1):
             y, x = rng.integers(0, self.size - 8, 2)
-            picture[y : y + 8, x : x + 8] = colour
+            image[y : y + 8, x : x + 8] = colour
             labels[y : y + 8, x : x + 8] = label
         planes = {"color": [labels]}
         if index % 2:
             planes["part"] = [(np.arange(self.size) < self.size // 2)[:, None].repeat(self.size, 1).astype(np.int64)]
-        return ul.Example(picture, planes, f"square {index}")
+        return ul.Example(image, planes, f"square {index}")
 
 
 class ColourNet(nn.Module):
-    """One unit a colour: how near the pixel is to it, on a grid of a quarter of the picture, and random ones."""
+    """One unit a colour: how near the pixel is to it, on a grid of a quarter of the image, and random ones."""
 
     def __init__(self, extra=4):
         super().__init__()
@@ -98,8 +98,8 @@ class ColourNet(nn.Module):
             self.conv.weight.copy_(weight[:, :, None, None])
             self.conv.bias.copy_(-weight.sum(1) * 128 / 255 - 0.3)
 
-    def forward(self, pictures):
-        maps = self.pool(self.relu(self.conv(pictures)))
+    def forward(self, images):
+        maps = self.pool(self.relu(self.conv(images)))
         return self.head(maps.amax((2, 3)))
 
 

@@ -55,7 +55,7 @@ class Joined(nn.Module):
 
 
 class Tokens(nn.Module):
-    """The number of pictures crosses the cut, as in a vision transformer; a gate is multiplied on."""
+    """The number of images crosses the cut, as in a vision transformer; a gate is multiplied on."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class Tokens(nn.Module):
 
 
 class Windows(nn.Module):
-    """Values with several rows for each picture cross the cut."""
+    """Values with several rows for each image cross the cut."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -143,13 +143,13 @@ def shown(count: int = 3, size: int = 12) -> Tensor:
 
 
 @torch.inference_mode()
-def full(model: nn.Module, layer: str, pictures: Tensor, unit: int, value) -> Tensor:
+def full(model: nn.Module, layer: str, images: Tensor, unit: int, value) -> Tensor:
     def hold(activation: Tensor) -> Tensor:
         activation[:, unit] = value
         return activation
 
     with edit(model, {layer: hold}):
-        return model(pictures)
+        return model(images)
 
 
 def swept(cut: Cut, state, *args, **settings) -> Tensor:
@@ -158,8 +158,8 @@ def swept(cut: Cut, state, *args, **settings) -> Tensor:
     return torch.cat([block.outputs for block in blocks])
 
 
-def naive_sweep(model: nn.Module, layer: str, pictures: Tensor, units: int, value=0.0) -> Tensor:
-    return torch.stack([full(model, layer, pictures, unit, value) for unit in range(units)])
+def naive_sweep(model: nn.Module, layer: str, images: Tensor, units: int, value=0.0) -> Tensor:
+    return torch.stack([full(model, layer, images, unit, value) for unit in range(units)])
 
 
 def close(one: Tensor, other: Tensor) -> None:

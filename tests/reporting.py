@@ -32,15 +32,15 @@ def photos(count, side=96, seed=0):
     return np.clip(scaled, 0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
 
 
-def strips_of(keys, *, tiles=8, pictures=None, seed=0):
+def strips_of(keys, *, tiles=8, images=None, seed=0):
     """A strip for each key; 40 different ones, in turn, since drawing thousands is slow and shows nothing more."""
     random = np.random.default_rng(seed)
-    pictures = photos(64, seed=seed) if pictures is None else pictures
+    images = photos(64, seed=seed) if images is None else images
     size = strip_size(len(keys), tiles=tiles)
     drawn = []
     for _ in range(min(40, len(keys))):
         maps = random.normal(size=(tiles, 7, 7)) + random.normal(size=(tiles, 1, 1))
-        chosen = pictures[random.integers(0, len(pictures), tiles)]
+        chosen = images[random.integers(0, len(images), tiles)]
         drawn.append(draw_strip(chosen, tile_masks(maps, 1.4, size), size=size, limit=strip_limit(len(keys))))
     return {key: drawn[place % len(drawn)] for place, key in enumerate(keys)}
 
@@ -60,7 +60,7 @@ def _row(layer, unit, labels, popular, random, *, evidence):
     q = float(min(1, 2.5 * np.exp(-5 * (iou / chance - 1)))) if kind == "seen" else np.nan
     verdict = kind if kind != "seen" else "chance" if q > 0.05 else "weak" if iou <= 0.04 else "detector"
     if verdict == "detector" and unit % 17 == 3:
-        verdict = "untaught"
+        verdict = "untrained"
     row = {
         "layer": layer,
         "unit": unit,
@@ -68,7 +68,7 @@ def _row(layer, unit, labels, popular, random, *, evidence):
         "active_share": 0.00998 if kind == "seen" else 0.0,
         "silent": kind == "silent",
         "nonfinite": kind == "nonfinite",
-        "judged_as": "grid",
+        "evaluated_on": "grid",
         "detector": verdict == "detector" if evidence else kind == "seen" and iou > 0.04,
         "above_min_iou": kind == "seen" and iou > 0.04,
     }
@@ -96,7 +96,7 @@ def exemplar_rows(keys, *, tiles=8, seed=0):
             "layer": layer,
             "unit": unit,
             "rank": rank,
-            "picture": f"street/{random.integers(0, 200):04d}_frame.jpg",
+            "image": f"street/{random.integers(0, 200):04d}_frame.jpg",
             "value": 9.5 - rank / 3,
             "peak_y": 0.5,
             "peak_x": 0.25,
@@ -106,13 +106,13 @@ def exemplar_rows(keys, *, tiles=8, seed=0):
     ]
 
 
-def run_info(layers, units, *, pictures=233, grid=(56, 56)):
+def run_info(layers, units, *, images=233, grid=(56, 56)):
     concepts = [
-        {"category": category, "label": i + 1, "name": name, "pictures": 60 + i, "positions": 9000 * (i + 1)}
+        {"category": category, "label": i + 1, "name": name, "images": 60 + i, "positions": 9000 * (i + 1)}
         for category, names in CONCEPTS.items()
         for i, name in enumerate(names)
     ]
-    concepts.append({"category": "object", "label": 99, "name": "road", "pictures": 233, "positions": 233 * 56 * 20})
+    concepts.append({"category": "object", "label": 99, "name": "road", "images": 233, "positions": 233 * 56 * 20})
     return {
         "unitlens": "0.1.0",
         "created": "2026-11-22T17:20:29+00:00",
@@ -133,9 +133,9 @@ def run_info(layers, units, *, pictures=233, grid=(56, 56)):
         "data": {
             "source": "photos/street",
             "sha256": "ab12" * 16,
-            "pictures": pictures,
-            "skipped": [{"picture": "street/broken.jpg", "reason": "the file ends too early"}],
-            "categories": {category: {"pictures": pictures} for category in CONCEPTS},
+            "images": images,
+            "skipped": [{"image": "street/broken.jpg", "reason": "the file ends too early"}],
+            "categories": {category: {"images": images} for category in CONCEPTS},
             "concepts": concepts,
         },
         "settings": {
@@ -154,7 +154,7 @@ def run_info(layers, units, *, pictures=233, grid=(56, 56)):
     }
 
 
-def made_up_run(units=64, layers=("layer4",), *, evidence=True, pictures=None, seed=0):
+def made_up_run(units=64, layers=("layer4",), *, evidence=True, images=None, seed=0):
     """The keyword arguments of `render_report`."""
     random = np.random.default_rng(seed)
     table = pd.DataFrame([row for layer in layers for row in unit_rows(units, layer, random, evidence=evidence)])
@@ -166,5 +166,5 @@ def made_up_run(units=64, layers=("layer4",), *, evidence=True, pictures=None, s
         "info": info,
         "units": table,
         "exemplars": pd.DataFrame(exemplar_rows(keys, seed=seed)),
-        "strips": strips_of(keys, pictures=pictures, seed=seed),
+        "strips": strips_of(keys, images=images, seed=seed),
     }

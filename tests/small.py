@@ -23,29 +23,29 @@ class Net(nn.Module):
             self.head = nn.Linear(6, 3)
         self.aside = nn.Linear(2, 2)
 
-    def forward(self, pictures):
-        x = self.first(pictures)
+    def forward(self, images):
+        x = self.first(images)
         return self.head((x + self.second(x)).mean((2, 3)))
 
 
 class Noise:
-    """Random pictures of three classes, class k being brighter in channel k."""
+    """Random images of three classes, class k being brighter in channel k."""
 
     concepts = ()
     classes = ("a", "b", "c")
 
-    def __init__(self, pictures=40, *, classless=()):
-        self.pictures, self.classless = pictures, classless
+    def __init__(self, images=40, *, classless=()):
+        self.images, self.classless = images, classless
 
     def __len__(self):
-        return self.pictures
+        return self.images
 
     def __getitem__(self, index):
         rng = np.random.default_rng(index)
-        picture = rng.integers(0, 200, (8, 8, 3)).astype(np.uint8)
-        picture[..., index % 3] += 55
+        image = rng.integers(0, 200, (8, 8, 3)).astype(np.uint8)
+        image[..., index % 3] += 55
         class_ = None if index in self.classless else self.classes[index % 3]
-        return SimpleNamespace(picture=picture, planes={}, name=f"p{index}", class_=class_)
+        return SimpleNamespace(image=image, planes={}, name=f"p{index}", class_=class_)
 
 
 def classifier():
@@ -53,12 +53,12 @@ def classifier():
 
 
 def outputs_of(net, data, *interventions):
-    """Outputs picture by picture of the full network, and the truth."""
+    """Outputs image by image of the full network, and the truth."""
     found = []
     with torch.no_grad(), intervening(net, *interventions):
         for index in range(len(data)):
-            picture = torch.from_numpy(data[index].picture.transpose(2, 0, 1)[None].copy())
-            found.append(net.model(net.prepare(picture))[0])
+            image = torch.from_numpy(data[index].image.transpose(2, 0, 1)[None].copy())
+            found.append(net.model(net.prepare(image))[0])
     return torch.stack(found), torch.tensor([index % 3 for index in range(len(data))])
 
 

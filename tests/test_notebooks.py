@@ -1,4 +1,4 @@
-"""Every notebook of demos/ runs from top to bottom, on few pictures; and what is committed is small, run and whole."""
+"""Every notebook of demos/ runs from top to bottom, on few images; and what is committed is small, run and whole."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ import pytest
 
 DEMOS = Path(__file__).parents[1] / "demos"
 NOTEBOOKS = sorted(DEMOS.glob("*.ipynb"))
-PICTURES = 36
+IMAGES = 36
 MOST_BYTES = 500_000
 
 nbformat = pytest.importorskip("nbformat", reason="nbformat reads the notebooks (pip install -e '.[dev]')")
@@ -27,7 +27,7 @@ def ids(path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)
 def test_runs_from_top_to_bottom(path, demos, monkeypatch):
     client = pytest.importorskip("nbclient", reason="nbclient runs the notebooks (pip install -e '.[dev]')")
-    monkeypatch.setenv("UNITLENS_DEMO_PICTURES", str(PICTURES))
+    monkeypatch.setenv("UNITLENS_DEMO_IMAGES", str(IMAGES))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(DEMOS.parent), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     notebook = nbformat.read(demos / path.name, as_version=4)
@@ -47,7 +47,7 @@ def test_is_committed_with_outputs_and_small(path):
     assert sum(bool(cell.outputs) for cell in cells) >= len(cells) / 2
     assert not [out for cell in cells for out in cell.outputs if out.output_type == "error"]
     assert path.stat().st_size < MOST_BYTES
-    assert "UNITLENS_DEMO_PICTURES" in "".join(cell.source for cell in cells)
+    assert "UNITLENS_DEMO_IMAGES" in "".join(cell.source for cell in cells)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)

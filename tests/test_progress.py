@@ -27,8 +27,8 @@ def test_a_log_gets_a_line_now_and_then(capsys, clock):
             shown.update(10)
     err = capsys.readouterr().err
     assert err == (
-        "looking: 20 of 100 pictures, 1.0/s, 80 s left\n"
-        "looking: 40 of 100 pictures, 1.0/s, 60 s left\n"
+        "looking: 20 of 100 images, 1.0/s, 80 s left\n"
+        "looking: 40 of 100 images, 1.0/s, 60 s left\n"
     )  # fmt: skip
     assert "\r" not in err
 
@@ -54,7 +54,7 @@ def test_a_terminal_gets_a_bar_that_is_gone_afterwards(monkeypatch):
         shown._bar.refresh()
     text = terminal.getvalue()
     assert "looking: 100%" in text
-    assert re.search(r"10/10 \[.*<.*pictures/s\]", text)
+    assert re.search(r"10/10 \[.*<.*images/s\]", text)
     assert text.endswith("\r")
     assert "\n" not in text
 
@@ -80,7 +80,7 @@ def test_nothing_done_yet_has_no_time_left(capsys, clock):
     with progress(10, "looking", show=True) as shown:
         clock[0] += 20
         shown.update(0)
-    assert capsys.readouterr().err == "looking: 0 of 10 pictures\n"
+    assert capsys.readouterr().err == "looking: 0 of 10 images\n"
 
 
 def test_what_is_told_meanwhile_stands_above_the_bar(monkeypatch):

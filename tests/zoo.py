@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 SIZES = {"inception_v3": 96, "maxvit_t": 224, "vit_h_14": 56}
-"""Height and width of the pictures where 64 do not fit the architecture."""
+"""Height and width of the images where 64 do not fit the architecture."""
 
 ARGUMENTS = {
     "googlenet": {"init_weights": False},
@@ -30,13 +30,13 @@ DENSE = {
     "": {"weights_backbone": None},
 }
 """Of segmentation and detection networks, by what stands in their names: few and small boxes, as untrained networks see
-objects everywhere. Detection networks resize pictures inside."""
+objects everywhere. Detection networks resize images inside."""
 
 
 class ZooNetwork(NamedTuple):
     name: str
     model: nn.Module  # in eval mode, weights drawn from seed 0
-    size: int  # height and width of its pictures
+    size: int  # height and width of its images
 
 
 def names() -> list[str]:
@@ -77,7 +77,7 @@ def _arguments(name: str) -> dict[str, object]:
     return ARGUMENTS.get(name, {})
 
 
-def pictures(network: ZooNetwork, count: int = 3) -> Tensor:
+def images(network: ZooNetwork, count: int = 3) -> Tensor:
     generator = torch.Generator().manual_seed(1)
     return torch.randn(count, 3, network.size, network.size, generator=generator)
 
@@ -91,7 +91,7 @@ def convolutions(network: ZooNetwork) -> list[str]:
         if isinstance(module, nn.Conv2d)
     ]
     with torch.inference_mode():
-        network.model(pictures(network, 1))
+        network.model(images(network, 1))
     for hook in hooks:
         hook.remove()
     return list(reached)
@@ -119,7 +119,7 @@ def settle_batch_norms(network: ZooNetwork) -> None:
         norm.train().momentum = 1.0
     if norms:
         with torch.no_grad():
-            network.model(pictures(network, 4))
+            network.model(images(network, 4))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.eval().momentum = momentum
 

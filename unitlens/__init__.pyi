@@ -17,7 +17,7 @@ from .data.concepts import Data as Data
 from .data.concepts import Example as Example
 from .data.opening import open_data as open_data
 from .data.readers.annotated import annotated as annotated
-from .data.readers.plain import pictures_only as pictures_only
+from .data.readers.plain import images_only as images_only
 from .data.readers.torchvision_sets import from_torchvision as from_torchvision
 from .data.scenes.world import Scenes as Scenes
 from .data.segmentation.segmenters import segmenter as segmenter

@@ -11,7 +11,7 @@ _LOG_EVERY = 15.0  # seconds
 
 
 class Progress:
-    """Counts pictures, or other things, as they are done.
+    """Counts images, or other things, as they are done.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Progress:
 
 
 @contextmanager
-def progress(total: int, what: str, *, unit: str = "pictures", show: bool) -> Iterator[Progress]:
+def progress(total: int, what: str, *, unit: str = "images", show: bool) -> Iterator[Progress]:
     """Progress over ``total`` things, closed whatever happens."""
     shown = Progress(total, what, unit=unit, show=show)
     try:

@@ -53,7 +53,7 @@ def test_units_may_be_scaled_held_at_means_or_somewhere_only(net):
     with torch.no_grad(), ul.record(net.model, "first") as recording:
         outputs_of(net, data)
         net.model(
-            net.prepare(torch.stack([torch.from_numpy(data[i].picture.transpose(2, 0, 1).copy()) for i in range(20)]))
+            net.prepare(torch.stack([torch.from_numpy(data[i].image.transpose(2, 0, 1).copy()) for i in range(20)]))
         )
     means = recording["first"].double().mean((0, 2, 3))
     for options, intervention in (
@@ -66,13 +66,13 @@ def test_units_may_be_scaled_held_at_means_or_somewhere_only(net):
         assert effects.effect("logit")[0] == pytest.approx(np.subtract(after, logits), abs=1e-6), options
 
 
-def test_resampling_takes_other_pictures_whatever_the_batches(net):
+def test_resampling_takes_other_images_whatever_the_batches(net):
     one, other = (
         importance(net, "second", Noise(30), value="resample", measures=["logit"], batch_size=size) for size in (4, 30)
     )
     assert one.effect("logit") == pytest.approx(other.effect("logit"), abs=1e-6)
     assert (one.effect("logit") != 0).any()
-    with pytest.raises(ul.UnitlensError, match="takes activations from other pictures, of which there are none"):
+    with pytest.raises(ul.UnitlensError, match="takes activations from other images, of which there are none"):
         importance(net, "second", Noise(1), value="resample")
 
 
@@ -112,11 +112,11 @@ def test_a_ranking_of_even_folds_is_measured_on_odd_ones_and_another_is_marked(n
     assert clean.folds == "odd"
     assert "ranked on the even folds, measured on the odd" in repr(clean)
     both = ablate(net, "second", [*ranked], Noise(60))
-    alone = [effects.tally.half(folds).pictures.sum() for folds in ("even", "odd", "all")]
-    assert clean.table().query("`class` == '*'")["pictures"].tolist() == [alone[1]]
-    assert both.table().query("`class` == '*'")["pictures"].tolist() == [alone[2]]
+    alone = [effects.tally.half(folds).images.sum() for folds in ("even", "odd", "all")]
+    assert clean.table().query("`class` == '*'")["images"].tolist() == [alone[1]]
+    assert both.table().query("`class` == '*'")["images"].tolist() == [alone[2]]
     marked = ablate(net, "second", effects.most_important("b", 2, folds="all"), Noise(60))
-    assert "measured on the pictures that ranked them, which flatters" in repr(marked)
+    assert "measured on the images that ranked them, which flatters" in repr(marked)
 
 
 def test_ranking_follows_the_measure_and_then_the_logit(net):
@@ -126,10 +126,10 @@ def test_ranking_follows_the_measure_and_then_the_logit(net):
     assert [tuple(keys[unit]) for unit in ranked] == sorted(map(tuple, keys))
 
 
-def test_pictures_without_class_count_for_nothing(net):
-    with pytest.warns(ul.UnitlensWarning, match="3 of 30 pictures have no class and count for nothing"):
+def test_images_without_class_count_for_nothing(net):
+    with pytest.warns(ul.UnitlensWarning, match="3 of 30 images have no class and count for nothing"):
         effects = importance(net, "second", Noise(30, classless=(0, 5, 7)))
-    assert int(effects.tally.half("all").pictures.sum()) == 27
+    assert int(effects.tally.half("all").images.sum()) == 27
 
 
 def test_training_mode_is_said_and_restored(net):
@@ -145,7 +145,7 @@ def test_training_mode_is_said_and_restored(net):
     assert np.array_equal(effects.effect("recall"), importance(net, "second", Noise(12)).effect("recall"))
 
 
-def test_replay_that_disagrees_on_a_picture_of_the_run_falls_back_and_says_by_how_much(net, monkeypatch):
+def test_replay_that_disagrees_on_an_image_of_the_run_falls_back_and_says_by_how_much(net, monkeypatch):
     from unitlens.ablation import measuring
 
     right, calls = measuring.sweep, []
@@ -165,9 +165,9 @@ def test_replay_that_disagrees_on_a_picture_of_the_run_falls_back_and_says_by_ho
 
 def test_a_network_that_cannot_be_traced_is_measured_by_full_passes():
     class Untraceable(Net):
-        def forward(self, pictures):
-            x = self.first(pictures)
-            return super().forward(pictures) if x.sum() > -1 else x
+        def forward(self, images):
+            x = self.first(images)
+            return super().forward(images) if x.sum() > -1 else x
 
     opaque = ul.classifier(Untraceable().eval(), image_size=8, mean=(0.5,) * 3, std=(0.2,) * 3, classes=["a", "b", "c"])
     with pytest.warns(ul.UnitlensWarning, match="takes a full pass of the network, as torch.fx cannot trace"):
@@ -189,9 +189,9 @@ def test_a_network_that_cannot_be_traced_is_measured_by_full_passes():
         (lambda net: importance(net, "second", Noise(6), value=1.0, scale=2), "at a value or multiplied by a scale"),
         (lambda net: importance(net, "second", Noise(6), value=torch.zeros(5)), r"cannot be held at values of \(5,\)"),
         (lambda net: importance(net, "second", Noise(6), measures="recal"), "did you mean recall"),
-        (lambda net: importance(net, "second", Noise(2, classless=(0, 1))), "None of the 2 pictures.*has a class"),
+        (lambda net: importance(net, "second", Noise(2, classless=(0, 1))), "None of the 2 images.*has a class"),
         (lambda net: importance(net, "second", Noise(6)).most_important("d"), "There is no class 'd'"),
-        (lambda net: importance(net, "second", Noise(2)).most_important("c"), "The class c has no pictures"),
+        (lambda net: importance(net, "second", Noise(2)).most_important("c"), "The class c has no images"),
         (lambda net: ablation_curve(net, "second", "a", Noise(60), top=6), "6 units cannot be chosen from the 6 of se"),
     ],
 )
@@ -202,9 +202,9 @@ def test_bad_input_is_a_sentence(net, call, sentence):
 
 def test_a_layer_that_the_output_does_not_depend_on_is_refused():
     class Aside(Net):
-        def forward(self, pictures):
-            self.second(self.first(pictures))
-            return self.head(self.first(pictures).mean((2, 3)))
+        def forward(self, images):
+            self.second(self.first(images))
+            return self.head(self.first(images).mean((2, 3)))
 
     loose = ul.classifier(Aside().eval(), image_size=8, mean=(0.5,) * 3, std=(0.2,) * 3)
     with pytest.raises(ul.UnitlensError, match="does not depend on what second returns"):
@@ -241,7 +241,7 @@ def test_a_curve_ranks_on_even_folds_and_measures_on_odd(net):
     assert ((band["low"] <= band["mean"]) & (band["mean"] <= band["high"])).all()
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared networks and pictures are not here")
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared networks and images are not here")
 def test_resnet20_on_cifar10_every_unit_of_layer3_equals_full_passes():
     net = ul.load(
         f"{SHARED / 'models.py'}:resnet20", image_size=32, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
@@ -249,9 +249,9 @@ def test_resnet20_on_cifar10_every_unit_of_layer3_equals_full_passes():
     data = ul.annotated(SHARED / "cifar10")
     effects = importance(net, "layer3", data, measures=["recall", "logit"], limit=48)
     assert effects.info["replay"]["replays"]
-    pictures = torch.stack([torch.from_numpy(data[i].picture.transpose(2, 0, 1).copy()) for i in range(48)])
+    images = torch.stack([torch.from_numpy(data[i].image.transpose(2, 0, 1).copy()) for i in range(48)])
     truth = torch.tensor([effects.class_join.output(data[i].class_) for i in range(48)])
-    seen, shown = truth.unique().tolist(), net.prepare(pictures)
+    seen, shown = truth.unique().tolist(), net.prepare(images)
     for unit in range(64):
         with ul.evaluating(net.model), intervening(net, Intervention("layer3", [unit])):
             outputs = net.model(shown)

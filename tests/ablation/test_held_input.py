@@ -10,7 +10,7 @@ from unitlens.ablation.holding import Holding
 from unitlens.data.classes import classes_of, join_classes
 
 ERROR = ul.UnitlensError
-PICTURES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
 class Tokens(nn.Module):
@@ -20,11 +20,11 @@ class Tokens(nn.Module):
         super().__init__()
         self.patches, self.mixed, self.last = nn.Conv2d(3, 6, 2, 2), nn.Linear(6, 6), nn.Linear(6, 5)
 
-    def forward(self, pictures):
-        tokens = self.patches(pictures).flatten(2).transpose(1, 2)
+    def forward(self, images):
+        tokens = self.patches(images).flatten(2).transpose(1, 2)
         tokens = self.mixed(torch.cat([tokens.mean(1, keepdim=True), tokens], 1))
         grid = self.last(tokens[:, 1:].reshape(-1, 4, 4, 6))
-        return grid.view(pictures.shape[0], -1).reshape(pictures.shape[0], -1, 5).mean(1) + tokens[:, 0, :5]
+        return grid.view(images.shape[0], -1).reshape(images.shape[0], -1, 5).mean(1) + tokens[:, 0, :5]
 
 
 class Few:
@@ -37,8 +37,8 @@ class Few:
         return len(self.given)
 
     def __getitem__(self, index):
-        picture = np.random.default_rng(index).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        return ul.Example(picture, {}, f"{index}.png", self.given[index])
+        image = np.random.default_rng(index).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        return ul.Example(image, {}, f"{index}.png", self.given[index])
 
 
 def tokens():
@@ -58,7 +58,7 @@ def by_hand(model, layer, units):
 
     handle = model.get_submodule(layer).register_forward_hook(hold)
     with torch.no_grad():
-        outputs = model(PICTURES)
+        outputs = model(IMAGES)
     handle.remove()
     return outputs
 
@@ -69,26 +69,26 @@ def test_units_that_lie_last_are_held_and_not_tokens_or_rows(layer, wrapped):
     model = tokens()
     net = ul.classifier(model, image_size=8, mean=(0, 0, 0), std=(1, 1, 1)) if wrapped else model
     with torch.no_grad(), ul.intervening(net, ul.Intervention(layer, [1, 4])):
-        held, named = model(PICTURES), model(pictures=PICTURES)
+        held, named = model(IMAGES), model(images=IMAGES)
     torch.testing.assert_close(held, by_hand(model, layer, [1, 4]))
     assert torch.equal(held, named)
-    assert not torch.allclose(held, model(PICTURES))
+    assert not torch.allclose(held, model(IMAGES))
     assert not any(module._forward_pre_hooks or module._forward_hooks for module in model.modules())
 
 
 def test_the_units_of_tokens_have_a_range():
     model, outside = tokens(), ul.Intervention("mixed", [6])
     with pytest.raises(ERROR, match="mixed has 6 units, 0 to 5; unit 6 is not among"), ul.intervening(model, outside):
-        model(PICTURES)
+        model(IMAGES)
 
 
 def test_tokens_that_are_no_patches_have_no_units_to_hold():
     model = nn.Sequential(nn.Flatten(), nn.Unflatten(1, (96, 2)), nn.Linear(2, 7))
     with pytest.raises(ERROR, match="no units that could be held"), ul.intervening(model, ul.Intervention("2", [0])):
-        model(PICTURES)
+        model(IMAGES)
 
 
-def test_without_pictures_units_lie_along_dimension_1():
+def test_without_images_units_lie_along_dimension_1():
     model = nn.Sequential(nn.Conv1d(3, 4, 1))
     with torch.no_grad(), ul.intervening(model, ul.Intervention("0", [2])):
         assert (model(torch.ones(1, 3, 5))[:, 2] == 0).all()

@@ -16,7 +16,7 @@ def network() -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(5, 2)).eval()
 
 
-PICTURES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
 def naive(activation, units, value_of, where=lambda n, y, x: True):
@@ -32,12 +32,12 @@ def naive(activation, units, value_of, where=lambda n, y, x: True):
 
 @settings(max_examples=12, deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=5, unique=True), st.integers(0, 10**6), st.booleans())
-def test_every_kind_of_value_is_what_loops_say(units, seed, each_picture):
+def test_every_kind_of_value_is_what_loops_say(units, seed, each_image):
     generator = torch.Generator().manual_seed(seed)
     activation = torch.randn(2, 5, 3, 4, generator=generator)
     numbers = torch.randn(len(units), generator=generator)
     others = torch.randn(2, len(units), 3, 4, generator=generator)
-    where = torch.rand((2, 3, 4) if each_picture else (3, 4), generator=generator) > 0.5
+    where = torch.rand((2, 3, 4) if each_image else (3, 4), generator=generator) > 0.5
     cases = [
         (Intervention("l", units), lambda n, i, y, x, a: 0.0),
         (Intervention("l", units, 2.5), lambda n, i, y, x, a: 2.5),
@@ -51,7 +51,7 @@ def test_every_kind_of_value_is_what_loops_say(units, seed, each_picture):
         kept = activation.clone()
         assert torch.equal(intervention.on(activation), naive(activation, units, value_of))
         somewhere = Intervention("l", units, intervention.value, intervention.scale, where)
-        chosen = (lambda n, y, x: where[n, y, x]) if each_picture else (lambda n, y, x: where[y, x])
+        chosen = (lambda n, y, x: where[n, y, x]) if each_image else (lambda n, y, x: where[y, x])
         assert torch.equal(somewhere.on(activation), naive(activation, units, value_of, chosen))
         assert torch.equal(activation, kept)
 
@@ -67,37 +67,37 @@ def test_layers_without_a_grid_have_units_too():
 
 def test_several_layers_at_once_and_the_model_as_before():
     model = network()
-    before = model(PICTURES)
+    before = model(IMAGES)
     with (
         intervening(model, Intervention("0", [0]), Intervention("2", [1], 3.0), Intervention("2", [1], scale=2.0)),
         record(model, ["0", "2"]) as recording,
     ):
-        changed = model(PICTURES)
+        changed = model(IMAGES)
     assert recording["0"][:, 0].eq(0).all()
     assert recording["2"][:, 1].eq(6).all()
     assert not torch.equal(changed, before)
-    assert torch.equal(model(PICTURES), before)
+    assert torch.equal(model(IMAGES), before)
     assert not any(module._forward_hooks for module in model.modules())
 
 
 def test_nothing_ablated_changes_nothing():
     model = network()
     with intervening(model):
-        inside = model(PICTURES)
+        inside = model(IMAGES)
     with intervening(model, Intervention("2", range(5), scale=1.0)):
-        scaled = model(PICTURES)
-    assert torch.equal(inside, model(PICTURES))
+        scaled = model(IMAGES)
+    assert torch.equal(inside, model(IMAGES))
     assert torch.equal(scaled, inside)
 
 
 def test_an_error_inside_leaves_the_model_as_before():
     model = network()
-    before = model(PICTURES)
+    before = model(IMAGES)
     with pytest.raises(ZeroDivisionError), intervening(model, Intervention("0", [0])):
         raise ZeroDivisionError
     with pytest.raises(UnitlensError), intervening(model, Intervention("0", [0]), Intervention("nowhere", [0])):
         pytest.fail("not reached")
-    assert torch.equal(model(PICTURES), before)
+    assert torch.equal(model(IMAGES), before)
     assert not any(module._forward_hooks for module in model.modules())
 
 

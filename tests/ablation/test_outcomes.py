@@ -14,15 +14,15 @@ CLASSES = 3
 SHARES = ("recall", "precision", "accuracy", "balanced_accuracy")
 
 
-def calls(seed, pictures=40, interventions=2, classes=CLASSES, right=0.7):
+def calls(seed, images=40, interventions=2, classes=CLASSES, right=0.7):
     """Truth, calls before and after, and folds."""
     rng = np.random.default_rng(seed)
-    truth = rng.integers(0, classes, pictures)
+    truth = rng.integers(0, classes, images)
 
     def call():
-        return np.where(rng.random(pictures) < right, truth, rng.integers(0, classes, pictures))
+        return np.where(rng.random(images) < right, truth, rng.integers(0, classes, images))
 
-    return truth, call(), np.stack([call() for _ in range(interventions)]), rng.random(pictures) < 0.5
+    return truth, call(), np.stack([call() for _ in range(interventions)]), rng.random(images) < 0.5
 
 
 def tally_of(truth, before, after, odd, classes=CLASSES):
@@ -46,10 +46,10 @@ def measured(truth, called, class_):
     }
 
 
-@given(seed=st.integers(0, 10**6), pictures=st.integers(1, 30))
+@given(seed=st.integers(0, 10**6), images=st.integers(1, 30))
 @settings(max_examples=40, deadline=None)
-def test_measures_equal_the_loops(seed, pictures):
-    truth, before, after, odd = calls(seed, pictures)
+def test_measures_equal_the_loops(seed, images):
+    truth, before, after, odd = calls(seed, images)
     tally = tally_of(truth, before, after, odd)
     for folds, chosen in (("all", odd | True), ("even", ~odd), ("odd", odd)):
         for name in SHARES:
@@ -79,8 +79,8 @@ def test_counts_of_parts_add_to_the_same_bits(seed, cut):
 
 
 @pytest.mark.parametrize("name", SHARES)
-def test_intervals_agree_with_a_bootstrap_over_pictures(name):
-    truth, before, after, odd = calls(1, pictures=600, interventions=1)
+def test_intervals_agree_with_a_bootstrap_over_images(name):
+    truth, before, after, odd = calls(1, images=600, interventions=1)
     found = estimate(tally_of(truth, before, after, odd).half("all"), name)
     rng = np.random.default_rng(0)
     drawn = []
@@ -96,7 +96,7 @@ def test_intervals_agree_with_a_bootstrap_over_pictures(name):
 def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     covered = dict.fromkeys(SHARES, 0)
     for seed in range(300):  # calls before and after are alike, so that the true effect is 0
-        found = tally_of(*calls(seed, pictures=120, interventions=1)).half("all")
+        found = tally_of(*calls(seed, images=120, interventions=1)).half("all")
         for name in SHARES:
             one = estimate(found, name)
             covered[name] += int(one.low[0, 0] <= 0 <= one.high[0, 0])
@@ -113,12 +113,12 @@ def test_what_changes_nothing_has_effect_0_and_nothing_to_report():
         assert (found.high >= 0).all()
 
 
-def test_classes_without_pictures_and_calls_are_empty():
+def test_classes_without_images_and_calls_are_empty():
     truth, before, after = np.array([0, 0]), np.array([0, 1]), np.array([[1, 1]])
     tally = tally_of(truth, before, after, np.array([False, True]))
     assert np.isnan(estimate(tally.half("all"), "precision").after[0, 0])  # nobody is called class 0 any more
     assert np.isnan(estimate(tally.half("all"), "recall").after[0, 2])
-    assert np.isnan(estimate(tally.half("all"), "balanced_accuracy").effect[0, 0])  # there are no other pictures
+    assert np.isnan(estimate(tally.half("all"), "balanced_accuracy").effect[0, 0])  # there are no other images
 
 
 def test_outcomes_are_what_their_names_say():
@@ -155,7 +155,7 @@ def test_measures_are_named_or_functions():
     assert summed == {"logit": OUTCOMES["logit"], "confidence": confidence}
     with pytest.raises(ul.UnitlensError, match=r"no measure 'recal' \(did you mean recall\?\); there are recall, prec"):
         outcomes_of("recal")
-    with pytest.raises(ul.UnitlensError, match=r"one number a picture, \(4,\); this one gave \(4, 3\)"):
+    with pytest.raises(ul.UnitlensError, match=r"one number an image, \(4,\); this one gave \(4, 3\)"):
         values_of(lambda outputs, own: outputs, torch.zeros(2, 2, 3), torch.tensor([0, 1]))
     with pytest.raises(ul.UnitlensError, match="margin was not measured, but recall, precision"):
         estimate(Tally.start(1, 2).half("all"), "margin")
@@ -175,7 +175,7 @@ def test_the_table_has_the_documented_columns_and_a_row_for_each_class_and_measu
 
 
 def test_a_long_table_keeps_the_overall_rows_and_the_largest_effects():
-    tally = tally_of(*calls(6, pictures=300, interventions=4, classes=8), classes=8)
+    tally = tally_of(*calls(6, images=300, interventions=4, classes=8), classes=8)
     table = effect_rows("conv", [(u,) for u in range(4)], tally.half("all"), list("abcdefgh"), ["recall"])
     short = shortened(table, most=10, kept=3)
     assert (short["class"] == "*").sum() == 4

@@ -111,7 +111,7 @@ def test_draws_without_a_value_are_left_out(net):
     assert rows["mean"].isna().tolist() == np.isnan(effects).all(0).tolist()
 
 
-def test_units_are_matched_by_their_peaks_in_the_pictures(net):
+def test_units_are_matched_by_their_peaks_in_the_images(net):
     data = Noise(30)
     peaks = unit_peaks(net, "second", data, Reading(batch_size=7), seed=0)
     assert peaks == pytest.approx(importance(net, "second", data).peaks)
@@ -153,5 +153,5 @@ def test_the_documentation_has_the_columns():
     text = (Path(__file__).parents[2] / "docs" / "ablation.md").read_text(encoding="utf-8")
     for columns in (EFFECT_COLUMNS, COLUMNS):
         assert "\n".join(f"| `{name}` | {meaning} |" for name, meaning in columns.items()) in text
-    issue = "layer units class measure before after effect low high q_value pictures"
+    issue = "layer units class measure before after effect low high q_value images"
     assert list(EFFECT_COLUMNS) == issue.split()

@@ -27,16 +27,16 @@ class Unforeseeable(nn.Module):
 
 
 def test_a_network_that_cannot_be_traced_takes_full_passes_and_says_so():
-    model, pictures = made(Unforeseeable), shown()
-    cut = cut_network(model, "conv", pictures)
+    model, images = made(Unforeseeable), shown()
+    cut = cut_network(model, "conv", images)
     assert not cut.replays
     expected = (
         r"Every intervention at conv takes a full pass of the network, as torch.fx cannot trace the network \(.+\)\."
     )
     assert torch.jit.annotate(str, cut.reason)
     assert re.fullmatch(expected, cut.reason)
-    state = cut.front(pictures)
-    close(swept(cut, state, 0.5), naive_sweep(model, "conv", pictures, 8, 0.5))
+    state = cut.front(images)
+    close(swept(cut, state, 0.5), naive_sweep(model, "conv", images, 8, 0.5))
     twice = torch.cat([state.activation, torch.zeros_like(state.activation)])
     close(cut.back(state, twice)[:3], state.output)
     assert not model.conv._forward_hooks
@@ -57,20 +57,20 @@ class Peeking(nn.Module):
 
 
 def test_a_replay_that_disagrees_is_not_trusted_and_the_reason_says_by_how_much():
-    model, pictures = made(Peeking), shown()
-    cut = cut_network(model, "conv", pictures)
+    model, images = made(Peeking), shown()
+    cut = cut_network(model, "conv", images)
     assert not cut.replays
     assert "the replayed outputs are off by 0." in cut.reason
     assert "more than 0.0001 of it" in cut.reason
-    close(swept(cut, cut.front(pictures)), naive_sweep(model, "conv", pictures, 8))
+    close(swept(cut, cut.front(images)), naive_sweep(model, "conv", images, 8))
 
 
-def test_a_network_that_mixes_its_pictures_takes_full_passes():
-    model, pictures = made(residual), shown()
+def test_a_network_that_mixes_its_images_takes_full_passes():
+    model, images = made(residual), shown()
     model[1].norm = nn.BatchNorm2d(8, track_running_stats=False).eval()
-    cut = cut_network(model, "1.conv1", pictures)
+    cut = cut_network(model, "1.conv1", images)
     assert not cut.replays
-    close(swept(cut, cut.front(pictures)), naive_sweep(model, "1.conv1", pictures, 8))
+    close(swept(cut, cut.front(images)), naive_sweep(model, "1.conv1", images, 8))
 
 
 class Several(nn.Module):
@@ -120,7 +120,7 @@ def test_an_output_that_is_not_one_tensor_is_a_clear_error():
         def forward(self, x: Tensor) -> dict[str, Tensor]:
             return {"out": self.conv(x)}
 
-    with pytest.raises(UnitlensError, match="The network returns a dict, not one tensor with a row for each picture"):
+    with pytest.raises(UnitlensError, match="The network returns a dict, not one tensor with a row for each image"):
         cut_network(made(Pair), "conv", shown())
 
 

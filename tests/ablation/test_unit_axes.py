@@ -24,8 +24,8 @@ class Tokens(nn.Module):
             self.head = nn.Linear(5, 3)
         self.heads = Heads()
 
-    def forward(self, pictures):
-        tokens = self.mixed(self.patches(pictures).flatten(2).transpose(1, 2))
+    def forward(self, images):
+        tokens = self.mixed(self.patches(images).flatten(2).transpose(1, 2))
         return self.head(self.last(tokens.reshape(-1, 4, 4, 5)).mean((1, 2))) + 0 * self.heads(tokens).sum()
 
 
@@ -70,7 +70,7 @@ def test_means_are_of_units_wherever_they_lie(net):
     data, means = Noise(20), []
     with torch.no_grad(), ul.record(net.model, "mixed") as recording:
         for index in range(20):
-            net.model(net.prepare(torch.from_numpy(data[index].picture.transpose(2, 0, 1)[None].copy())))
+            net.model(net.prepare(torch.from_numpy(data[index].image.transpose(2, 0, 1)[None].copy())))
             means.append(recording["mixed"].double().mean((0, 1)))
     mean = torch.stack(means).mean(0)
     found = ablate(net, "mixed", [1, 2], data, value="mean", measures=["logit"], draws=0)

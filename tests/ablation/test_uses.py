@@ -10,7 +10,7 @@ from unitlens.ablation.uses import class_concepts, classes_served
 
 @pytest.fixture(scope="module")
 def both(net_file, tmp_path_factory):
-    world = name_classes(write_world(tmp_path_factory.mktemp("used") / "world", pictures=24))
+    world = name_classes(write_world(tmp_path_factory.mktemp("used") / "world", images=24))
     net = ul.load(f"{net_file}:build", image_size=32, mean=(0, 0, 0), std=(1, 1, 1))
     data = ul.annotated(world)
     return ul.dissect(net, "0", data, quantile=0.1, evidence=False), ul.importance(net, "0", data)

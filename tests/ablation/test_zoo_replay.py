@@ -22,10 +22,10 @@ class Replayed(NamedTuple):
     off: float  # the largest difference to the full network, as a share of its largest output
 
 
-def replayed(model, layer: str, pictures: torch.Tensor) -> Replayed:
+def replayed(model, layer: str, images: torch.Tensor) -> Replayed:
     """Cut there, and hold both ways of replaying against the full network, in units that were not part of the check."""
-    cut = cut_network(model, layer, pictures)
-    state = cut.front(pictures[1:])
+    cut = cut_network(model, layer, images)
+    state = cut.front(images[1:])
     generator = torch.Generator().manual_seed(2)
     variant = state.activation * torch.rand(state.activation.shape[:2], generator=generator)[:, :, None, None]
     unit = min(3, variant.shape[1] - 1)
@@ -35,7 +35,7 @@ def replayed(model, layer: str, pictures: torch.Tensor) -> Replayed:
     swept = next(iter(sweep(cut, state, 1.0, units=range(unit, unit + 1)))).outputs[0]
     for activation, output in ((variant, cut.back(state, variant)), (one, swept)):
         with torch.inference_mode(), edit(model, {layer: lambda _, activation=activation: activation}):
-            expected = model(pictures[1:])
+            expected = model(images[1:])
         off = max(off, float((output - expected).abs().amax() / expected.abs().amax()))
     return Replayed(layer, len(cut.split.tail) if cut.split else None, cut.reason, off)
 
@@ -48,9 +48,9 @@ def row(name: str, ends: list[Replayed]) -> str:
 def both_ends(network) -> list[Replayed]:
     """Replay from the middle and from the last convolution (the slow walk of test_zoo.py does it for every network)."""
     convolutions = zoo["convolutions"](network)
-    pictures = zoo["pictures"](network)
+    images = zoo["images"](network)
     both = [
-        replayed(network.model, layer, pictures) for layer in (convolutions[len(convolutions) // 2], convolutions[-1])
+        replayed(network.model, layer, images) for layer in (convolutions[len(convolutions) // 2], convolutions[-1])
     ]
     assert max(end.off for end in both) < 1e-4, (network.name, both)
     return both
@@ -66,7 +66,7 @@ def test_small_networks_of_the_zoo_replay(name):
     network = zoo["build"](name)
     convolutions = zoo["convolutions"](network)
     for layer in (convolutions[len(convolutions) // 2], convolutions[-1]):
-        result = replayed(network.model, layer, zoo["pictures"](network))
+        result = replayed(network.model, layer, zoo["images"](network))
         assert result.steps is not None, result.reason
         assert result.off < 1e-5
 

@@ -15,12 +15,12 @@ from unitlens.pages.writing import add_effects
 CLASSES = ("red", "green", "blue")
 
 
-def name_classes(root, pictures=24):
-    """Pictures of the coloured world, each of the colour that there is most of."""
+def name_classes(root, images=24):
+    """Images of the coloured world, each of the colour that there is most of."""
     from PIL import Image
 
     rows = ["image,class,index"]
-    for number in range(pictures):
+    for number in range(images):
         counts = Image.open(root / "labels" / "color" / f"{number:02}.png").histogram()[1:4]
         index = max(range(3), key=counts.__getitem__)
         rows.append(f"{number:02}.png,{CLASSES[index]},{index}")
@@ -30,7 +30,7 @@ def name_classes(root, pictures=24):
 
 @pytest.fixture(scope="module")
 def classed(tmp_path_factory):
-    return name_classes(write_world(tmp_path_factory.mktemp("classed") / "world", pictures=24))
+    return name_classes(write_world(tmp_path_factory.mktemp("classed") / "world", images=24))
 
 
 @pytest.fixture
@@ -163,8 +163,8 @@ def test_a_dissection_and_effects_are_reported_together(net, classed, tmp_path):
         (("--concept", "blu", "--top", 1), "There is no concept 'blu' in the data (did you mean blue?)"),
         (("--units", "1", "--layer", "9"), "There is no layer '9'"),
         (("--units", "1", "--weights", "none"), "brings its own network: leave --weights out"),
-        (("--units", "1", "--split", "val"), "brings its own pictures: leave --split out, or name other pictures"),
-        (("--units", "1", "--concepts", "colors"), "brings its own pictures: leave --concepts out"),
+        (("--units", "1", "--split", "val"), "brings its own images: leave --split out, or name other images"),
+        (("--units", "1", "--concepts", "colors"), "brings its own images: leave --concepts out"),
         (("--class", "red", "--keep"), "--keep keeps the units of --units: with --class or --concept say --keep-only"),
         (("--units", "0,1,2,3", "--keep"), "All 4 units of 0 would be kept, so that nothing would change"),
         (("--units", "1", "--units", "2"), "0 --layer and 2 --units were given: each of several layers takes its own"),
@@ -188,7 +188,7 @@ def test_a_concept_needs_a_run_and_a_layer_a_name(shell, net_file, classed):
     assert "No layer was named, and the network has no default" in ablate(shell, *how, "--units", "1", code=2)
 
 
-def test_a_run_of_other_weights_or_pictures_is_refused(shell, run, net_file, classed, tmp_path):
+def test_a_run_of_other_weights_or_images_is_refused(shell, run, net_file, classed, tmp_path):
     told = json.loads((run / "run.json").read_text())
     other = told | {"network": told["network"] | {"sha256": "0" * 64}}
     (run / "run.json").write_text(json.dumps(other))
@@ -257,7 +257,7 @@ def test_units_of_several_layers(shell, net_file, classed, net):
     assert found.random_sets()["units"].unique().tolist() == ["0/1;4/0;4/2"]
 
 
-def test_pictures_are_opened_as_for_dissect(shell, net_file, classed, tmp_path):
+def test_images_are_opened_as_for_dissect(shell, net_file, classed, tmp_path):
     how = ("--image-size", 32, "--mean", 0, "--std", 1, "--layer", "0", "--data", classed)
     how += ("--data-format", "folder", "--concepts", "colors")
     ablate(shell, f"{net_file}:build", *how, "--units", "1", "--out", "alone", "--draws", 0)
@@ -275,7 +275,7 @@ def test_pictures_are_opened_as_for_dissect(shell, net_file, classed, tmp_path):
     assert "are not those of the run (their SHA-256 begins with" in said
 
 
-def test_a_run_with_other_pictures_opens_them_as_it_is_told(shell, run, classed):
+def test_a_run_with_other_images_opens_them_as_it_is_told(shell, run, classed):
     ablate(shell, run, "--data", classed, "--concepts", "colors", "--units", "1", "--draws", 0)
     assert read_effects(run).first.info["data"]["opened"] == {"concepts": ["colors"]}
 

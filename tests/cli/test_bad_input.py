@@ -70,7 +70,7 @@ def test_no_command_at_all_shows_the_help(shell):
         (["report", "nowhere"], r"nowhere holds no run"),
         (["report", "world"], r"world holds no run"),
         (["layers", "nowhere.py:build"], r"There is no file 'nowhere\.py'"),
-        (["demo", "--pictures", "3"], r"'--pictures': 3 is not in the range x>=32"),
+        (["demo", "--images", "3"], r"'--images': 3 is not in the range x>=32"),
         (["demo", "--out", "world"], r"world holds other files and no run: choose another --out\."),
         (["demo", "--out", "world/concepts.csv"], r"world/concepts\.csv is a file"),
     ],
@@ -87,13 +87,13 @@ def test_commands(refused, arguments, pattern):
         (["--quantile", "0"], r"The quantile is 0\.0; it must lie between 0 and 1"),
         (["--quantile", "nan"], r"The quantile is nan; it must lie between 0 and 1"),
         (["--quantile", "some"], r"'--quantile': 'some' is not a valid float"),
-        (["--quantile", "0.0001"], r"There are only 896 positions in all, .* use more pictures, a finer grid"),
+        (["--quantile", "0.0001"], r"There are only 896 positions in all, .* use more images, a finer grid"),
         (["--min-iou", "2"], r"min_iou is 2\.0; it must lie between 0 and 1, such as 0\.04\."),
         (["--fdr", "0"], r"The false discovery rate is 0\.0; it must lie between 0 and 1"),
         (["--grid", "0"], r"'0' is not a size such as 56 or 56x42 \(rows x columns\)"),
         (["--grid", "5x6x7"], r"'5x6x7' is not a size"),
         (["--grid", "²"], r"'²' is not a size"),
-        (["--grid", "1000000"], r"14 pictures of 32 x 32 at a time, with labels on .*memory .*: lower --grid"),
+        (["--grid", "1000000"], r"14 images of 32 x 32 at a time, with labels on .*memory .*: lower --grid"),
         (["--grid", "1" + 30 * "0"], r"more than half of this machine's memory"),
         (["--image-size", "1000000", "--grid", "8"], r"machine's memory .*: lower --image-size .* or --batch-size"),
         (["--mean", "1,2"], r"'1,2' is not three numbers such as 0\.485,0\.456,0\.406"),
@@ -144,9 +144,9 @@ def test_a_device_that_is_not_there(dissecting, device):
         ("no.such.package:net", r"no\.such|'no'"),
         ("bundled:scene", r"bundled:scenes"),
         ("resnet18", r"--weights"),
-        ("{file}:Exiting", r"The network fails on pictures of 32 x 32 \(SystemExit: 3\)"),
+        ("{file}:Exiting", r"The network fails on images of 32 x 32 \(SystemExit: 3\)"),
         ("{file}:Complex", r"layer returns complex numbers, which no threshold orders: choose another layer\."),
-        ("{file}:Hungry", r"14 pictures of 32 x 32 at a time do not fit in memory: lower --batch-size"),
+        ("{file}:Hungry", r"14 images of 32 x 32 at a time do not fit in memory: lower --batch-size"),
     ],
 )
 def test_models(refused, sees, net_file, world, model, pattern):
@@ -161,8 +161,8 @@ def test_too_few_positions_are_said_after_the_first_batch(dissecting, monkeypatc
     dissecting(r"There are only 896 positions in all", "--quantile", "0.0001", "--batch-size", "2")
 
 
-def test_no_pictures_are_named(refused, sees):
-    refused(r"No pictures were named: say --data FOLDER", "dissect", *sees, "--out", "out")
+def test_no_images_are_named(refused, sees):
+    refused(r"No images were named: say --data FOLDER", "dissect", *sees, "--out", "out")
 
 
 def test_no_layer_is_named(refused, sees, world):
@@ -231,7 +231,7 @@ def spoil_folder(world):
 
 def spoil_all(world):
     for path in (world / "images").iterdir():
-        path.write_text("no picture")
+        path.write_text("no image")
 
 
 def spoil_twice(world):
@@ -255,12 +255,12 @@ def spoil_climbing(world):
     ("spoil", "pattern"),
     [
         (spoil_rgb, r"The label map .*01\.png is RGB; a label map has one channel"),
-        (spoil_aspect, r"The color label map of 01\.png is 32x16 \(width x height\), its picture 32x32: "),
+        (spoil_aspect, r"The color label map of 01\.png is 32x16 \(width x height\), its image 32x32: "),
         (spoil_stray, r"The color label map of 01\.png holds the label 9, which no concept of color has: add rows to"),
-        (spoil_all, r"None of the 14 pictures could be read"),
+        (spoil_all, r"None of the 14 images could be read"),
     ],
 )  # fmt: skip
-def test_pictures_and_maps(dissecting, world, spoil, pattern, workers):
+def test_images_and_maps(dissecting, world, spoil, pattern, workers):
     spoil(world)
     dissecting(pattern, "--workers", workers)
 
@@ -268,8 +268,8 @@ def test_pictures_and_maps(dissecting, world, spoil, pattern, workers):
 @pytest.mark.parametrize(
     ("spoil", "pattern"),
     [
-        (spoil_folder, r"images holds no picture"),
-        (spoil_twice, r"two pictures of one name, 01\.jpg and 01\.png"),
+        (spoil_folder, r"images holds no image"),
+        (spoil_twice, r"two images of one name, 01\.jpg and 01\.png"),
         (spoil_missing_concepts, r"has labels/ but no concepts\.csv"),
         (spoil_double_concepts, r"concepts\.csv, lines 2 and 3 both stand for 'red'"),
         (spoil_climbing, r"classes\.csv, line 2: \.\./\.\./secret\.png leads out of images/"),
@@ -281,17 +281,15 @@ def test_folders(dissecting, world, spoil, pattern):
 
 
 @pytest.mark.parametrize("name", ["01.png", "notes.txt"])
-def test_what_is_no_picture_is_skipped_and_named_or_with_strict_an_error(
-    dissecting, shell, sees, world, tmp_path, name
-):
-    (world / "images" / name).write_text("no picture")
-    dissecting(rf"{name} is not a picture", "--strict")
+def test_what_is_no_image_is_skipped_and_named_or_with_strict_an_error(dissecting, shell, sees, world, tmp_path, name):
+    (world / "images" / name).write_text("no image")
+    dissecting(rf"{name} is not an image", "--strict")
     said = shell("dissect", *sees, "--data", world, "--out", "out", "--quiet")
     assert (said.code, said.out) == (0, "")
     assert re.fullmatch(rf"unitlens: 1 file.* left out.*{name}.*\n", said.err)
     info = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert [entry["picture"] for entry in info["data"]["skipped"]] == [name]
-    assert info["data"]["pictures"] == (13 if name == "01.png" else 14)
+    assert [entry["image"] for entry in info["data"]["skipped"]] == [name]
+    assert info["data"]["images"] == (13 if name == "01.png" else 14)
     assert len(info["warnings"]) == 1
 
 
@@ -349,12 +347,12 @@ def test_an_interrupt_leaves_nothing(shell, sees, world, tmp_path, temporary, mo
     assert everything_below(tmp_path) == before
 
 
-def test_odd_pictures_are_handled(shell, sees, world, tmp_path):
-    images, picture = world / "images", Image.fromarray(blocks(0)[0])
-    picture.convert("L").save(images / "00.png")
+def test_odd_images_are_handled(shell, sees, world, tmp_path):
+    images, image = world / "images", Image.fromarray(blocks(0)[0])
+    image.convert("L").save(images / "00.png")
     for number, (mode, name) in enumerate([("CMYK", "jpg"), ("RGBA", "png"), ("P", "png"), ("I;16", "png")], start=1):
         (images / f"{number:02}.png").unlink()
-        odd = Image.fromarray(np.asarray(picture.convert("L")).astype(np.uint16) * 257) if mode == "I;16" else picture
+        odd = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257) if mode == "I;16" else image
         (odd if mode == "I;16" else odd.convert(mode)).save(images / f"{number:02}.{name}")
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -83,7 +83,7 @@ def test_overwrite_replaces_a_run(done, tmp_path):
     (folder / "mine.txt").write_text("mine")
     done("--quiet", "--overwrite", "--limit", 12)
     assert everything_below(folder) == FILES | {"mine.txt"}
-    assert ul.open_run(folder).info["data"]["pictures"] == 12
+    assert ul.open_run(folder).info["data"]["images"] == 12
 
 
 def test_run_json_tells_where_the_result_comes_from(done, net_file, world):
@@ -93,7 +93,7 @@ def test_run_json_tells_where_the_result_comes_from(done, net_file, world):
     assert info["network"]["preprocessing"]["image_size"] == [32, 32]
     assert re.fullmatch("[0-9a-f]{64}", info["network"]["sha256"])
     assert re.fullmatch("[0-9a-f]{64}", info["data"]["sha256"])
-    assert (info["data"]["source"], info["data"]["pictures"], info["data"]["skipped"]) == (str(world), 14, [])
+    assert (info["data"]["source"], info["data"]["images"], info["data"]["skipped"]) == (str(world), 14, [])
     assert info["layers"]["0"]["grid"] == [32, 32]
     assert set(info["versions"]) >= {"python", "unitlens", "torch", "numpy", "pillow"}
     assert info["timings"]["seconds"] >= info["timings"]["forward_seconds"] > 0
@@ -181,7 +181,7 @@ def test_units_that_cannot_be_shown(shell, run_folder, arguments, sentence):
     assert said.err.startswith(f"unitlens: {sentence}")
 
 
-def test_the_page_is_made_again_without_pictures_or_network(shell, run_folder, tmp_path):
+def test_the_page_is_made_again_without_images_or_network(shell, run_folder, tmp_path):
     folder = shutil.copytree(run_folder, tmp_path / "moved")
     page = (folder / "report.html").read_text()
     (folder / "report.html").unlink()
@@ -279,10 +279,10 @@ def test_concepts_can_be_computed_and_a_run_remembers_how_its_data_were_opened(t
     assert [concept.name for concept in data.concepts] == [concept["name"] for concept in info["data"]["concepts"]]
 
 
-def test_pictures_too_few_for_intervals_are_said_to_be(tmp_path, shell):
+def test_images_too_few_for_intervals_are_said_to_be(tmp_path, shell):
     said = shell("dissect", "bundled:scenes", "--limit", 6, "--out", "run", "--workers", 0, "--exemplars", 0)
     assert said.code == 0
-    assert re.search(r"^The 6 pictures fill \d of 32 folds, fewer than 8: there are no intervals", said.out, re.M)
+    assert re.search(r"^The 6 images fill \d of 32 folds, fewer than 8: there are no intervals", said.out, re.M)
 
 
 def test_warnings_of_others_are_a_line_without_their_files(tmp_path, shell):

@@ -65,7 +65,7 @@ def test_labels_under_other_quantiles_and_upsampling_are_those_of_a_dissection_w
                 assert row.same_label == (row.concept == row.check_concept)
 
 
-def test_halves_are_dissections_of_half_of_the_pictures_at_the_same_thresholds(run):
+def test_halves_are_dissections_of_half_of_the_images_at_the_same_thresholds(run):
     entry = entry_of(run)
     meet, activated = entry.counts.by_fold(slice(0, entry.units))
     found = label_on_halves(entry)
@@ -80,23 +80,23 @@ def test_halves_are_dissections_of_half_of_the_pictures_at_the_same_thresholds(r
         assert np.allclose(found[name].own_iou, iou[np.arange(len(iou)), entry.label])
 
 
-def test_noise_is_drawn_picture_by_picture_and_pictures_stay_in_range():
-    pictures = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+def test_noise_is_drawn_image_by_image_and_images_stay_in_range():
+    images = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     net = NET
-    whole = noisy(net, noise=0.02, seed=3).prepare(pictures)
+    whole = noisy(net, noise=0.02, seed=3).prepare(images)
     other = noisy(net, noise=0.02, seed=3)
-    assert torch.equal(whole, torch.cat([other.prepare(part) for part in pictures.split([1, 3, 2])]))
+    assert torch.equal(whole, torch.cat([other.prepare(part) for part in images.split([1, 3, 2])]))
     assert whole.min() >= 0
     assert whole.max() <= 1
-    middle = (pictures > 40) & (pictures < 215)
-    added = (whole - net.prepare(pictures))[middle]
+    middle = (images > 40) & (images < 215)
+    added = (whole - net.prepare(images))[middle]
     assert added.std() == pytest.approx(0.02, rel=0.03)
     assert abs(float(added.mean())) < 0.001
-    assert not torch.equal(whole, noisy(net, noise=0.02, seed=4).prepare(pictures))
-    assert torch.equal(noisy(net, noise=0.0).prepare(pictures), net.prepare(pictures))
+    assert not torch.equal(whole, noisy(net, noise=0.02, seed=4).prepare(images))
+    assert torch.equal(noisy(net, noise=0.0).prepare(images), net.prepare(images))
 
 
-def test_noise_that_drowns_the_pictures_changes_labels(run, world, audited):
+def test_noise_that_drowns_the_images_changes_labels(run, world, audited):
     drowned = audit(run, NET, world, noise=5.0).table().set_index(["layer", "check"])
     little = audited.table().set_index(["layer", "check"])
     assert little.loc[("pool", "noise"), "detectors_same_label"] == 1
@@ -222,13 +222,13 @@ def test_other_networks_and_data_that_are_given_are_errors(run, world):
 
 @pytest.fixture
 def saved(net_file, tmp_path):
-    folder = write_world(tmp_path / "world", pictures=40)
+    folder = write_world(tmp_path / "world", images=40)
     net = ul.load(f"{net_file}:build", image_size=32, mean=(0, 0, 0), std=(1, 1, 1))
     ul.dissect(net, "0", folder, quantile=0.15, exemplars=0).save(tmp_path / "run")
     return tmp_path
 
 
-def test_a_saved_run_finds_its_network_and_pictures(saved):
+def test_a_saved_run_finds_its_network_and_images(saved):
     found = audit(saved / "run")
     assert found.notes == ()
     assert set(found.units["check"]) == set(CHECKS)
@@ -239,7 +239,7 @@ def test_a_saved_run_finds_its_network_and_pictures(saved):
 
 def test_data_that_were_changed_are_said(saved):
     (saved / "world" / "images" / "00.png").unlink()
-    assert re.search(r"has 39 pictures, the run has 40: give its data\.$", audit(saved / "run").notes[0])
+    assert re.search(r"has 39 images, the run has 40: give its data\.$", audit(saved / "run").notes[0])
     shutil.copy(saved / "world" / "images" / "01.png", saved / "world" / "images" / "00.png")
     assert "are not those of the run" in audit(saved / "run").notes[0]
 

@@ -99,12 +99,12 @@ def test_one_folder_twice_is_a_mistake(three, tmp_path):
         compare(folder, three[1], tmp_path / "elsewhere" / ".." / "trained")
 
 
-def test_other_pictures_are_independent_samples(three):
+def test_other_images_are_independent_samples(three):
     half = InMemory(PLANES[:30], CONCEPTS)
     other = dissected(0, 0, 1, 3, data=half)
     with pytest.warns(
         ul.UnitlensWarning,
-        match=r"^The runs differ in pictures \(40 of .* and 30 of .*\): not every difference between them is one of "
+        match=r"^The runs differ in images \(40 of .* and 30 of .*\): not every difference between them is one of "
         r"their networks\.$",
     ):
         comparison = compare(three[0], other, names=["a", "half"])

@@ -12,7 +12,7 @@ from unitlens.data.concepts import Concept, Data
 
 @pytest.fixture
 def world(tmp_path):
-    return write_world(tmp_path / "world", pictures=8)
+    return write_world(tmp_path / "world", images=8)
 
 
 def grey(path, value=1, size=(32, 32), dtype=np.uint8):
@@ -33,26 +33,26 @@ def test_a_folder_is_data(world):
     assert data.names[:2] == ("00.png", "01.png")
     assert data.concepts == (Concept("color", 1, "red"), Concept("color", 2, "green"), Concept("color", 3, "blue"))
     assert data.source == str(world)
-    assert repr(data) == f"AnnotatedFolder({str(world)!r}: 8 pictures, 3 concepts of color)"
+    assert repr(data) == f"AnnotatedFolder({str(world)!r}: 8 images, 3 concepts of color)"
 
 
-def test_an_example_is_a_picture_and_its_planes(world):
-    picture, labels = blocks(3)
+def test_an_example_is_an_image_and_its_planes(world):
+    image, labels = blocks(3)
     example = ul.annotated(str(world))[3]
-    np.testing.assert_array_equal(example.picture, picture)
+    np.testing.assert_array_equal(example.image, image)
     assert list(example.planes) == ["color"]
     np.testing.assert_array_equal(example.planes["color"][0], labels)
     assert (example.name, example.class_) == ("03.png", None)
 
 
-def test_a_picture_without_a_map_is_not_annotated_for_the_category(world):
+def test_an_image_without_a_map_is_not_annotated_for_the_category(world):
     (world / "labels" / "color" / "02.png").unlink()
     data = ul.annotated(world)
     assert data[2].planes == {}
     assert list(data[1].planes) == ["color"]
 
 
-def test_pictures_lie_in_folders_and_their_maps_too(world):
+def test_images_lie_in_folders_and_their_maps_too(world):
     (world / "images" / "deep" / "er").mkdir(parents=True)
     (world / "images" / "00.png").rename(world / "images" / "deep" / "er" / "a.b.png")
     (world / "labels" / "color" / "deep" / "er").mkdir(parents=True)
@@ -64,13 +64,13 @@ def test_pictures_lie_in_folders_and_their_maps_too(world):
 
 def test_other_files_are_named_and_hidden_ones_left_out(world):
     (world / "images" / "notes.txt").write_text("hello")
-    (world / "images" / ".hidden.png").write_text("no picture")
+    (world / "images" / ".hidden.png").write_text("no image")
     data = ul.annotated(world)
-    assert data.not_pictures == ("notes.txt",)
+    assert data.not_images == ("notes.txt",)
     assert len(data) == 8
 
 
-def test_linked_folders_are_entered_once_and_a_link_to_nothing_is_no_picture(world):
+def test_linked_folders_are_entered_once_and_a_link_to_nothing_is_no_image(world):
     (world / "images").rename(world.parent / "elsewhere")
     (world / "images").mkdir()
     (world / "images" / "far").symlink_to(world.parent / "elsewhere")
@@ -81,7 +81,7 @@ def test_linked_folders_are_entered_once_and_a_link_to_nothing_is_no_picture(wor
     (world / "labels" / "far").rename(world / "labels" / "color" / "far")
     data = ul.annotated(world)
     assert data.names == tuple(f"far/{number:02}.png" for number in range(8))
-    assert data.not_pictures == ("gone.png",)
+    assert data.not_images == ("gone.png",)
     assert list(data[0].planes) == ["color"]
 
 
@@ -104,7 +104,7 @@ def test_labels_and_concepts_may_be_absent(tmp_path):
     assert (data.concepts, data[0].planes) == ((), {})
 
 
-@pytest.mark.parametrize("change", ["picture", "labels", "gone", "class"])
+@pytest.mark.parametrize("change", ["image", "labels", "gone", "class"])
 def test_the_digest_of_an_example_changes_with_all_that_it_says(world, change):
     from unitlens.data.batches import example_digest
 
@@ -112,7 +112,7 @@ def test_the_digest_of_an_example_changes_with_all_that_it_says(world, change):
     assert before == example_digest(ul.annotated(world)[0])
     assert before != example_digest(ul.annotated(world)[1])
     plane = world / "labels" / "color" / "00.png"
-    if change == "picture":
+    if change == "image":
         Image.fromarray(blocks(99)[0]).save(world / "images" / "00.png")
     elif change == "labels":
         Image.fromarray(blocks(99)[1]).save(plane)
@@ -128,19 +128,19 @@ def test_no_folder(tmp_path):
 
 
 def test_a_folder_without_images(tmp_path):
-    refused(tmp_path, "WORLD has no folder images/: put the pictures into WORLD/images.")
+    refused(tmp_path, "WORLD has no folder images/: put the images into WORLD/images.")
 
 
 def test_an_empty_folder(tmp_path):
     (tmp_path / "images").mkdir()
-    refused(tmp_path, "WORLD/images holds no picture: put files such as NAME.jpg or NAME.png into it.")
+    refused(tmp_path, "WORLD/images holds no image: put files such as NAME.jpg or NAME.png into it.")
 
 
-def test_two_pictures_of_one_name(world):
+def test_two_images_of_one_name(world):
     grey(world / "images" / "00.jpg")
     refused(
         world,
-        "WORLD/images holds two pictures of one name, 00.jpg and 00.png, which would share their label maps: rename or "
+        "WORLD/images holds two images of one name, 00.jpg and 00.png, which would share their label maps: rename or "
         "remove one.",
     )
 
@@ -159,11 +159,11 @@ def test_a_category_without_concepts(world):
     )
 
 
-def test_label_maps_of_other_names_than_the_pictures(world):
+def test_label_maps_of_other_names_than_the_images(world):
     for path in list((world / "labels" / "color").iterdir()):
         path.rename(path.with_name(f"map-{path.name}"))
     refused(
-        world, "WORLD/labels/color holds no map of any picture; the map of 00.png would be WORLD/labels/color/00.png."
+        world, "WORLD/labels/color holds no map of any image; the map of 00.png would be WORLD/labels/color/00.png."
     )
 
 
@@ -244,7 +244,7 @@ def test_classes_with_an_index(small):
     assert (classes(data), data.class_index) == (["cat", "dog", "cat"], {"cat": 281, "dog": 207})
 
 
-def test_folders_are_classes_where_all_pictures_lie_in_some(small):
+def test_folders_are_classes_where_all_images_lie_in_some(small):
     assert classes(ul.annotated(small)) == [None, None, None]
     for name in ("a.png", "b.png"):
         (small / "images" / name).rename(small / "images" / "sub" / name)
@@ -270,7 +270,7 @@ def test_folders_are_classes_where_all_pictures_lie_in_some(small):
         ("image\na.png\n", " has no column class; its first line must name image,class."),
         (
             "image,class\nimages/sub/c.png,cat\n",
-            " names no picture that is there; its first is images/sub/c.png (did you mean sub/c.png?): paths "
+            " names no image that is there; its first is images/sub/c.png (did you mean sub/c.png?): paths "
             "are relative to images/.",
         ),
     ],
@@ -288,9 +288,9 @@ def test_what_is_skipped_is_named_in_the_run(net, tmp_path):
     (world / "images" / "read.me").write_text("hello")
     with pytest.warns(ul.UnitlensWarning, match=r"^3 files were left out, such as "):
         result = ul.dissect(net, "0", world, quantile=0.1)
-    assert result.info["data"]["pictures"] == 12
-    skipped = {entry["picture"]: entry["reason"] for entry in result.info["data"]["skipped"]}
+    assert result.info["data"]["images"] == 12
+    skipped = {entry["image"]: entry["reason"] for entry in result.info["data"]["skipped"]}
     assert set(skipped) == {"03.png", "05.png", "read.me"}
     assert "03.png is damaged" in skipped["03.png"]
-    assert skipped["05.png"].endswith("labels/color/05.png is not a picture that can be read")
+    assert skipped["05.png"].endswith("labels/color/05.png is not an image that can be read")
     assert json.dumps(result.info)

@@ -8,19 +8,19 @@ from PIL import Image
 
 import unitlens as ul
 from tests.coloured import blocks, write_world
-from unitlens.data.batches import batches, data_digest, example_digest, picture_hash
+from unitlens.data.batches import batches, data_digest, example_digest, image_hash
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Example
 from unitlens.models.network import Preprocessing
 
 SAME = Preprocessing(image_size=(4, 4), resize=None, mean=(0, 0, 0), std=(1, 1, 1))
 CONCEPTS = [("object", 1, "tree"), ("part", 7, "leaf"), ("object", 9, "car")]
-PICTURE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+IMAGE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
 
 
 @pytest.fixture
 def world(tmp_path):
-    return write_world(tmp_path / "world", pictures=8)
+    return write_world(tmp_path / "world", images=8)
 
 
 class Listed:
@@ -51,8 +51,8 @@ def refused(sentence, examples, **how):
     assert str(error.value) == sentence
 
 
-def one(planes=None, picture=PICTURE, name="a"):
-    return [Example(picture, planes or {}, name)]
+def one(planes=None, image=IMAGE, name="a"):
+    return [Example(image, planes or {}, name)]
 
 
 def test_labels_without_a_concept_are_an_error_wherever_they_are():
@@ -77,7 +77,7 @@ def test_a_label_of_another_category_is_stray():
 
 def test_a_map_of_another_aspect_ratio():
     refused(
-        "The object label map of a is 8x4 (width x height), its picture 4x4: a label map shows the whole picture, at "
+        "The object label map of a is 8x4 (width x height), its image 4x4: a label map shows the whole image, at "
         "any size of the same aspect ratio.",
         one({"object": [np.zeros((4, 8), np.uint8)]}),
     )
@@ -109,40 +109,40 @@ def test_maps_of_a_category_that_is_not_known():
 
 
 @pytest.mark.parametrize(
-    ("picture", "what"),
+    ("image", "what"),
     [
-        (PICTURE.astype(float), "float64, 4x4x3"),
-        (PICTURE[..., 0], "uint8, 4x4"),
-        (PICTURE[..., :2], "uint8, 4x4x2"),
-        (PICTURE[:0], "uint8, 4x0x3"),
+        (IMAGE.astype(float), "float64, 4x4x3"),
+        (IMAGE[..., 0], "uint8, 4x4"),
+        (IMAGE[..., :2], "uint8, 4x4x2"),
+        (IMAGE[:0], "uint8, 4x0x3"),
     ],
 )
-def test_a_picture_that_is_none(picture, what):
-    refused(f"The picture a is {what}; a picture is uint8, height x width x 3 (RGB).", one(picture=picture))
+def test_an_image_that_is_none(image, what):
+    refused(f"The image a is {what}; an image is uint8, height x width x 3 (RGB).", one(image=image))
 
 
-@pytest.mark.parametrize("item", [(PICTURE,), SimpleNamespace(picture=PICTURE), "a.png", None])
+@pytest.mark.parametrize("item", [(IMAGE,), SimpleNamespace(image=IMAGE), "a.png", None])
 def test_an_item_that_is_no_example(item):
     refused(
-        f"The data set gives a {type(item).__name__} that is no example: it has picture, planes, name and, optionally, "
+        f"The data set gives a {type(item).__name__} that is no example: it has image, planes, name and, optionally, "
         "class_ (see unitlens.Example), as attributes or as a tuple in this order.",
         [item],
     )
 
 
-def test_two_pictures_of_one_name():
+def test_two_images_of_one_name():
     refused(
-        "Two pictures of the data are called a: give each a name of its own.",
-        [Example(PICTURE, {}, name) for name in "abcda"],
+        "Two images of the data are called a: give each a name of its own.",
+        [Example(IMAGE, {}, name) for name in "abcda"],
     )
 
 
 def test_examples_tuples_and_anything_alike_say_the_same():
     plane = {"object": [row(0, 1, 9, 255)]}
     kinds = [
-        Example(PICTURE, plane, "a", "cat"),
-        (PICTURE, plane, "a", "cat"),
-        SimpleNamespace(picture=PICTURE, planes=plane, name="a", class_="cat"),
+        Example(IMAGE, plane, "a", "cat"),
+        (IMAGE, plane, "a", "cat"),
+        SimpleNamespace(image=IMAGE, planes=plane, name="a", class_="cat"),
     ]
     found = [stream(Listed([kind]))[0] for kind in kinds]
     for batch in found:
@@ -152,39 +152,39 @@ def test_examples_tuples_and_anything_alike_say_the_same():
 
 
 def test_names_become_text():
-    assert stream(Listed([SimpleNamespace(picture=PICTURE, planes={}, name=7)]))[0].names == ["7"]
+    assert stream(Listed([SimpleNamespace(image=IMAGE, planes={}, name=7)]))[0].names == ["7"]
 
 
-def test_lists_of_numbers_are_no_pictures_unless_they_are_bytes():
+def test_lists_of_numbers_are_no_images_unless_they_are_bytes():
     refused(
-        "The picture a is int64, 4x4x3; a picture is uint8, height x width x 3 (RGB).",
-        [SimpleNamespace(picture=PICTURE.tolist(), planes={}, name="a")],
+        "The image a is int64, 4x4x3; an image is uint8, height x width x 3 (RGB).",
+        [SimpleNamespace(image=IMAGE.tolist(), planes={}, name="a")],
     )
 
 
 def test_the_fold_of_a_file_is_that_of_its_name():
     expected = int.from_bytes(hashlib.sha256(b"sub/\xc3\xbc.png").digest()[:8], "big")
-    example = Example(PICTURE, {}, "sub/ü.png", None, "0" * 64)
-    assert picture_hash(example) == expected
-    assert picture_hash(example._replace(picture=PICTURE + 1)) == expected
+    example = Example(IMAGE, {}, "sub/ü.png", None, "0" * 64)
+    assert image_hash(example) == expected
+    assert image_hash(example._replace(image=IMAGE + 1)) == expected
 
 
-def test_the_fold_of_a_picture_in_memory_is_that_of_its_bytes():
-    example = Example(PICTURE, {}, "a")
-    assert picture_hash(example) == int.from_bytes(hashlib.sha256(PICTURE.tobytes()).digest()[:8], "big")
-    assert picture_hash(example) == picture_hash(example._replace(name="b"))
-    turned = np.ascontiguousarray(PICTURE.transpose(1, 0, 2)).transpose(1, 0, 2)  # the same pixels, laid out otherwise
-    assert picture_hash(example) == picture_hash(example._replace(picture=turned))
+def test_the_fold_of_an_image_in_memory_is_that_of_its_bytes():
+    example = Example(IMAGE, {}, "a")
+    assert image_hash(example) == int.from_bytes(hashlib.sha256(IMAGE.tobytes()).digest()[:8], "big")
+    assert image_hash(example) == image_hash(example._replace(name="b"))
+    turned = np.ascontiguousarray(IMAGE.transpose(1, 0, 2)).transpose(1, 0, 2)  # the same pixels, laid out otherwise
+    assert image_hash(example) == image_hash(example._replace(image=turned))
 
 
 def test_folds_are_hashes_modulo_32():
-    data = Listed([Example(PICTURE + k, {}, str(k)) for k in range(9)], [])
+    data = Listed([Example(IMAGE + k, {}, str(k)) for k in range(9)], [])
     batch = stream(data, batch_size=9)[0]
     assert batch.folds == [hash_ % 32 for hash_ in batch.hashes]
     assert all(hash_ > 1 << 40 for hash_ in batch.hashes)
 
 
-BASE = Example(PICTURE, {"object": [row(0, 1, 9, 0)]}, "a", "cat")
+BASE = Example(IMAGE, {"object": [row(0, 1, 9, 0)]}, "a", "cat")
 WIDE = np.zeros((2, 8), np.uint8)
 
 
@@ -195,8 +195,8 @@ WIDE = np.zeros((2, 8), np.uint8)
         (BASE, BASE._replace(class_="dog")),
         (BASE, BASE._replace(class_=None)),
         (BASE._replace(class_=1), BASE._replace(class_="1")),
-        (BASE, BASE._replace(picture=PICTURE[::-1])),
-        (BASE._replace(picture=PICTURE.reshape(2, 8, 3)), BASE),
+        (BASE, BASE._replace(image=IMAGE[::-1])),
+        (BASE._replace(image=IMAGE.reshape(2, 8, 3)), BASE),
         (BASE, BASE._replace(planes={})),
         (BASE, BASE._replace(planes={"part": BASE.planes["object"]})),
         (BASE, BASE._replace(planes={"object": [row(0, 1, 9, 1)]})),
@@ -223,21 +223,21 @@ def test_the_digest_of_data_is_of_examples_in_any_order_and_of_what_labels_mean(
 
 
 def as_plain(found):
-    return [(batch.pictures.tolist(), [plane.tolist() for plane in batch.planes], *batch[2:]) for batch in found]
+    return [(batch.images.tolist(), [plane.tolist() for plane in batch.planes], *batch[2:]) for batch in found]
 
 
 def test_workers_give_the_same_batches(world):
-    (world / "images" / "04.png").write_text("no picture")
+    (world / "images" / "04.png").write_text("no image")
     data, how = ul.annotated(world), {"preprocessing": SAME, "grid": (3, 2)}
     alone = as_plain(stream(data, workers=0, **how))
     assert alone == as_plain(stream(data, workers=2, **how))
     assert [len(batch[3]) for batch in alone] == [3, 2, 2]
-    assert [entry.picture for batch in alone for entry in batch[7]] == ["04.png"]
+    assert [entry.image for batch in alone for entry in batch[7]] == ["04.png"]
 
 
 def test_an_error_in_a_worker_keeps_its_sentence():
-    with pytest.raises(ul.UnitlensError, match=r"^The picture a is float64, 4x4x3; a picture is uint8"):
-        stream(Listed(one(picture=PICTURE.astype(float))), workers=1)
+    with pytest.raises(ul.UnitlensError, match=r"^The image a is float64, 4x4x3; an image is uint8"):
+        stream(Listed(one(image=IMAGE.astype(float))), workers=1)
 
 
 class Locked(Listed):
@@ -248,11 +248,11 @@ class Locked(Listed):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_what_the_system_refuses_is_a_picture_that_cannot_be_read(workers):
+def test_what_the_system_refuses_is_an_image_that_cannot_be_read(workers):
     locked = Locked([*one(), *one(name="b"), *one(name="c")])
     (batch,) = stream(locked, workers=workers)
     assert batch.names == ["a", "c"]
-    assert batch.unread == [("picture 1", "deep/b.png cannot be read: Permission denied")]
+    assert batch.unread == [("image 1", "deep/b.png cannot be read: Permission denied")]
     with pytest.raises(ul.UnitlensError, match=r"deep/b\.png cannot be read: Permission denied\."):
         stream(locked, workers=workers, strict=True)
 
@@ -263,7 +263,7 @@ class Deadly(Listed):
 
 
 def test_a_worker_that_dies_is_said_in_a_sentence():
-    with pytest.raises(ul.UnitlensError, match=r"^A worker process that decodes pictures died, .* --workers .*\.$"):
+    with pytest.raises(ul.UnitlensError, match=r"^A worker process that decodes images died, .* --workers .*\.$"):
         stream(Deadly(one()), workers=1)
 
 
@@ -271,7 +271,7 @@ def test_a_batch_holds_the_networks_input_before_it_is_scaled(world):
     preprocessing = Preprocessing(image_size=(32, 32), resize=None, mean=(9, 9, 9), std=(1, 1, 1))
     batch = stream(ul.annotated(world), preprocessing=preprocessing, batch_size=8)[0]
     for number in range(8):
-        np.testing.assert_array_equal(batch.pictures[number].numpy().transpose(1, 2, 0), blocks(number)[0])
+        np.testing.assert_array_equal(batch.images[number].numpy().transpose(1, 2, 0), blocks(number)[0])
     assert batch.annotated == [1] * 8
 
 
@@ -283,19 +283,19 @@ def test_the_limit_counts_from_the_start(world, limit, sizes):
 
 
 def test_a_whole_batch_may_be_unreadable(tmp_path):
-    world = write_world(tmp_path / "world", pictures=4)
+    world = write_world(tmp_path / "world", images=4)
     for name in ("00.png", "01.png"):
-        (world / "images" / name).write_text("no picture")
+        (world / "images" / name).write_text("no image")
     found = stream(ul.annotated(world), batch_size=2)
     assert [batch.names for batch in found] == [[], ["02.png", "03.png"]]
     assert [len(batch.unread) for batch in found] == [2, 0]
-    assert found[0].unread[0].reason == f"{world}/images/00.png is not a picture that can be read"
+    assert found[0].unread[0].reason == f"{world}/images/00.png is not an image that can be read"
 
 
 @pytest.mark.parametrize("name", ["00.png", "read.me"])
-def test_strict_ends_at_what_is_no_picture(world, name):
-    (world / "images" / name).write_text("no picture")
-    with pytest.raises(ul.UnitlensError, match=rf"{name} is not a picture"):
+def test_strict_ends_at_what_is_no_image(world, name):
+    (world / "images" / name).write_text("no image")
+    with pytest.raises(ul.UnitlensError, match=rf"{name} is not an image"):
         stream(ul.annotated(world), strict=True)
 
 
@@ -313,7 +313,7 @@ def test_workers_need_no_short_temporary_path(tmp_path, monkeypatch):
     deep = tmp_path / ("deep" * 20) / ("er" * 20)
     deep.mkdir(parents=True)
     monkeypatch.setattr("tempfile.tempdir", str(deep))
-    data = Listed([Example(PICTURE, {}, f"picture {number}") for number in range(6)])
+    data = Listed([Example(IMAGE, {}, f"image {number}") for number in range(6)])
     read = stream(data, batch_size=2, workers=1)
     assert [len(batch.names) for batch in read] == [2, 2, 2]
-    assert all(batch.pictures.is_contiguous() for batch in read)
+    assert all(batch.images.is_contiguous() for batch in read)

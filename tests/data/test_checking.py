@@ -23,12 +23,12 @@ def halves(size=16, left=1, right=2):
     return np.where(np.arange(size) < size // 2, left, right)[None].repeat(size, 0).astype(np.uint8)
 
 
-def folder(tmp_path, pictures=4):
+def folder(tmp_path, images=4):
     root = tmp_path / "data"
     for part in ("images", "labels/object"):
         (root / part).mkdir(parents=True)
     (root / "concepts.csv").write_text("category,label,name\nobject,1,cat\nobject,2,dog\n")
-    for number in range(pictures):
+    for number in range(images):
         Image.new("RGB", (16, 16), (number, 0, 0)).save(root / "images" / f"{number}.png")
         Image.fromarray(halves()).save(root / "labels/object" / f"{number}.png")
     return root
@@ -40,15 +40,15 @@ def kinds(found):
 
 def test_what_is_there_is_counted():
     found = check(InMemory([{"object": [halves()]}] * 4, CONCEPTS), image_size=16, quantile=0.25)
-    assert (found.pictures, found.read, found.grid, found.ok) == (4, 4, (4, 4), True)
+    assert (found.images, found.read, found.grid, found.ok) == (4, 4, (4, 4), True)
     assert found.categories == {"object": 4}
     cat, dog = found.concepts
-    assert (cat.pictures, cat.positions, cat.share, cat.ceiling) == (4, 32, 0.5, 0.5)
-    assert [sight.picture for sight in dog.sights] == [f"picture {number}" for number in range(4)]
+    assert (cat.images, cat.positions, cat.share, cat.ceiling) == (4, 32, 0.5, 0.5)
+    assert [sight.image for sight in dog.sights] == [f"image {number}" for number in range(4)]
     assert all(sight.share == 0.5 and sight.tile.startswith(b"\xff\xd8") for sight in dog.sights)
 
 
-def test_a_picture_shows_the_mask_of_the_concept():
+def test_an_image_shows_the_mask_of_the_concept():
     import io
 
     found = check(InMemory([{"object": [halves()]}], CONCEPTS, offset=200), image_size=16, quantile=0.25)
@@ -58,13 +58,13 @@ def test_a_picture_shows_the_mask_of_the_concept():
     assert right == pytest.approx(116, abs=3)  # dimmed: half, and 16
 
 
-def test_pictures_in_which_a_concept_covers_most_come_first_and_no_more_than_asked_for():
+def test_images_in_which_a_concept_covers_most_come_first_and_no_more_than_asked_for():
     small = np.zeros((16, 16), np.uint8)
     small[:4, :4] = 1
     data = InMemory([{"object": [small]}, {"object": [halves()]}, {"object": [halves(left=0)]}], CONCEPTS)
     cat, dog = check(data, image_size=16, quantile=0.25, sights=2).concepts
-    assert [sight.picture for sight in cat.sights] == ["picture 1", "picture 0"]
-    assert [sight.picture for sight in dog.sights] == ["picture 1", "picture 2"]
+    assert [sight.image for sight in cat.sights] == ["image 1", "image 0"]
+    assert [sight.image for sight in dog.sights] == ["image 1", "image 2"]
     assert all(not one.sights for one in check(data, image_size=16, quantile=0.25, sights=0).concepts)
 
 
@@ -72,12 +72,12 @@ def test_pictures_in_which_a_concept_covers_most_come_first_and_no_more_than_ask
     ("planes", "kind", "text"),
     [
         ({"object": [halves(right=3)]}, "stray label", "holds the label 3, which no concept of object has"),
-        ({"object": [halves()[:4]]}, "size", "a label map shows the whole picture, at any size of the same aspect"),
+        ({"object": [halves()[:4]]}, "size", "a label map shows the whole image, at any size of the same aspect"),
         ({"part": [halves()]}, "stray label", "has label maps of the category part"),
-        ({}, "missing map", "picture 1 is annotated for no category"),
+        ({}, "missing map", "image 1 is annotated for no category"),
     ],
 )
-def test_what_is_wrong_with_a_picture_is_said_and_the_others_are_counted(planes, kind, text):
+def test_what_is_wrong_with_an_image_is_said_and_the_others_are_counted(planes, kind, text):
     found = check(InMemory([{"object": [halves()]}, planes], CONCEPTS), image_size=16, quantile=0.25)
     assert kinds(found) == [kind]
     assert text in found.findings[0].text
@@ -89,7 +89,7 @@ def test_concepts_that_are_hardly_or_nowhere_marked():
     plane[0, 0] = 1
     found = check(InMemory([{"object": [plane]}] * 4, CONCEPTS, size=64), image_size=64, grid=64, quantile=0.1)
     assert [finding.text for finding in found.findings] == [
-        "object cat is marked at 4 positions in 4 pictures: at the quantile 0.1 no IoU with it can pass 0.002.",
+        "object cat is marked at 4 positions in 4 images: at the quantile 0.1 no IoU with it can pass 0.002.",
         "object dog is marked nowhere.",
     ]
 
@@ -104,7 +104,7 @@ def test_many_concepts_that_are_marked_nowhere_are_one_finding():
     ]
 
 
-def test_what_only_the_first_pictures_lack_is_a_note():
+def test_what_only_the_first_images_lack_is_a_note():
     data = InMemory([{"object": [halves(right=0)]}] * 4 + [{"object": [halves()]}], CONCEPTS)
     found = check(data, image_size=16, quantile=0.25, limit=4)
     assert found.ok
@@ -121,7 +121,7 @@ def test_a_concept_that_covers_too_much_is_a_note():
 def test_what_is_not_annotated_is_a_note_and_counts_for_nothing():
     found = check(ColourWorld(8), image_size=32, quantile=0.1)
     assert found.ok
-    assert found.notes == ("4 of 8 pictures are not annotated for part, and count for nothing in it.",)
+    assert found.notes == ("4 of 8 images are not annotated for part, and count for nothing in it.",)
     assert found.concepts[-1].share == 0.5
 
 
@@ -133,25 +133,25 @@ def test_files_without_a_counterpart(tmp_path):
     (root / "images/notes.txt").write_text("")
     (root / "images/2.png").write_bytes((root / "images/2.png").read_bytes()[:40])
     found = check(root, image_size=16, quantile=0.25)
-    assert kinds(found) == ["missing map", "missing picture", "no label map", "no picture", "unreadable"]
-    assert (found.pictures, found.read) == (4, 3)
+    assert kinds(found) == ["missing map", "missing image", "no label map", "no image", "unreadable"]
+    assert (found.images, found.read) == (4, 3)
 
 
-def test_pictures_and_masks_without_their_counterpart(tmp_path):
+def test_images_and_masks_without_their_counterpart(tmp_path):
     layouts.camvid(tmp_path, [blocks(seed) for seed in range(4)])
     (tmp_path / "701_StillsRaw_full" / "0001TP_000000.png").unlink()
     (tmp_path / "LabeledApproved_full" / "0001TP_000003_L.png").unlink()
     for data in (tmp_path, ul.open_data(tmp_path, concepts=["masks", "colors"])):
         found = check(data, image_size=32, quantile=0.25)
         assert kinds(found) == ["missing pair"] * 2
-        assert [finding.text.partition(", a picture or a mask of the same name")[0] for finding in found.findings] == [
+        assert [finding.text.partition(", an image or a mask of the same name")[0] for finding in found.findings] == [
             "701_StillsRaw_full/0001TP_000003.png has no counterpart",
             "LabeledApproved_full/0001TP_000000_L.png has no counterpart",
         ]
     assert check(ul.open_data(tmp_path, concepts=["colors"]), image_size=32, quantile=0.25).ok
 
 
-def test_two_pictures_of_one_name():
+def test_two_images_of_one_name():
     class Twice(InMemory):
         def __getitem__(self, index):
             return super().__getitem__(0)
@@ -159,7 +159,7 @@ def test_two_pictures_of_one_name():
     assert "name" in kinds(check(Twice([{"object": [halves()]}] * 2, CONCEPTS), image_size=16, quantile=0.25))
 
 
-def test_pictures_without_any_concept():
+def test_images_without_any_concept():
     assert kinds(check(InMemory([{}], ()), image_size=16)) == ["nothing marked"]
 
 
@@ -214,12 +214,12 @@ def test_the_command_says_what_is_there(shell, tmp_path):
     said = shell("check", folder(tmp_path), "--image-size", 16, "--quantile", 0.25, "--out", "seen")
     assert said.code == 0, said.err
     assert re.search(r"^object +cat +4 +32 +50\.00% +0\.500$", said.out, re.M)
-    assert "4 of 4 pictures looked at; pictures annotated by category: object (4); nothing is wrong" in said.out
+    assert "4 of 4 images looked at; images annotated by category: object (4); nothing is wrong" in said.out
     assert (tmp_path / "seen" / "check.html").is_file()
 
 
 def test_the_command_ends_with_1_if_something_is_wrong(shell, tmp_path):
-    root = folder(tmp_path, pictures=8)
+    root = folder(tmp_path, images=8)
     for number in range(7):
         (root / f"labels/object/{number}.png").unlink()
     said = shell("check", root, "--image-size", 16, "--quantile", 0.25, "--quiet")
@@ -238,10 +238,10 @@ def test_concepts_from_other_sources_are_checked_too(shell, tmp_path):
 
 
 class Sees:
-    """A segmenter that knows black from the rest, and calls the upper half of a picture by another name."""
+    """A segmenter that knows black from the rest, and calls the upper half of an image by another name."""
 
-    def __call__(self, pictures):
-        classes = (pictures.amax(1) > 0.01).long()
+    def __call__(self, images):
+        classes = (images.amax(1) > 0.01).long()
         classes[:, : classes.shape[1] // 2] = 2
         return classes
 
@@ -255,7 +255,7 @@ def segmented(own=True, **options):
 
 @pytest.mark.parametrize("own", [True, False])
 def test_a_segmenter_is_held_against_what_is_marked(own):
-    """Dog is marked in the left half of one picture, and found in the lower half of both."""
+    """Dog is marked in the left half of one image, and found in the lower half of both."""
     found = check(segmented(own), image_size=16, quantile=0.25)
     reached = {one.concept: one.segmenter_iou for one in found.concepts if one.segmenter_iou is not None}
     assert reached == {ul.Concept("object", 2, "dog"): pytest.approx((1 / 4) / (1 / 2 + 1 - 1 / 4))}
@@ -282,8 +282,8 @@ LEFT = """
 import torch
 
 class Left(torch.nn.Module):
-    def forward(self, pictures):
-        classes = torch.zeros_like(pictures[:, 0]).long()
+    def forward(self, images):
+        classes = torch.zeros_like(images[:, 0]).long()
         classes[..., :4] = 1
         return classes
 """

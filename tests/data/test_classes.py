@@ -33,7 +33,7 @@ def test_whole_numbers_are_the_index_and_names_their_sorted_order():
         assert join_classes(data("b", "a"), None, 5).names == ("a", "b", "2", "3", "4")
 
 
-def test_classes_of_a_plain_protocol_are_looked_up_in_its_pictures():
+def test_classes_of_a_plain_protocol_are_looked_up_in_its_images():
     named = ["b", None, "a"]
 
     class Plain:
@@ -51,7 +51,7 @@ def test_classes_of_a_plain_protocol_are_looked_up_in_its_pictures():
 @pytest.mark.parametrize(
     ("classes", "index", "names", "sentence"),
     [
-        ((), None, None, "No picture of photos has a class, so that nothing can be measured"),
+        ((), None, None, "No image of photos has a class, so that nothing can be measured"),
         (("cat",), None, ("a", "b"), "The network has 3 outputs, but 2 class names"),
         (("doog",), None, ("cat", "dog", "emu"), r"class doog is none of the network's \(did you mean dog\?\)"),
         (("a", "b", "c", "d"), None, None, "The data name 4 classes, more than the 3 outputs"),

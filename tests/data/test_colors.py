@@ -74,12 +74,12 @@ def test_every_term_has_some_colors():
 
 
 def test_it_is_fast():
-    picture = np.random.default_rng(0).integers(0, 256, (500, 500, 3), dtype=np.uint8)
-    color_labels(picture)
+    image = np.random.default_rng(0).integers(0, 256, (500, 500, 3), dtype=np.uint8)
+    color_labels(image)
     took = []
     for _ in range(5):
         start = time.perf_counter()
-        color_labels(picture)
+        color_labels(image)
         took.append(time.perf_counter() - start)
     assert min(took) < 0.05
 
@@ -93,7 +93,7 @@ def test_a_network_of_colors_is_dissected_by_computed_colors(world, net):
     assert table["iou"][:3].min() > 0.25
 
 
-def test_the_map_has_the_size_of_the_picture():
-    picture, _ = blocks(0)
-    planes = Colors().planes(picture[:20], "name")
+def test_the_map_has_the_size_of_the_image():
+    image, _ = blocks(0)
+    planes = Colors().planes(image[:20], "name")
     assert [plane.shape for plane in planes["color"]] == [(20, 32)]

@@ -10,7 +10,7 @@ from unitlens.models.network import Preprocessing
 FIT = Fit.of(4, 4, Preprocessing(image_size=(4, 4), resize=None, mean=(0, 0, 0), std=(1, 1, 1)))
 CONCEPTS = [("object", 1, "tree"), ("part", 7, "leaf"), ("object", 9, "car")]
 NOTHING, TREE, LEAF, CAR, NO_OBJECT, NO_PART = range(6)
-PICTURE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+IMAGE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
 
 
 def row(*labels, dtype=np.uint8):
@@ -20,7 +20,7 @@ def row(*labels, dtype=np.uint8):
 
 def planes(by_category, **how):
     columns = Columns.of(CONCEPTS, **how)
-    found = columns.planes(Example(PICTURE, by_category, "a"), FIT, (4, 4))
+    found = columns.planes(Example(IMAGE, by_category, "a"), FIT, (4, 4))
     assert found.dtype == np.int16
     return [plane.reshape(4, 4)[:, 0].tolist() for plane in found]
 
@@ -62,7 +62,7 @@ def test_not_judged_is_the_largest_of_an_unsigned_type_or_a_negative_number(dtyp
 
 def test_255_is_a_label_of_16_bits():
     columns = Columns.of([("object", 255, "tree")])
-    found = columns.planes(Example(PICTURE, {"object": [row(255, 65535, 0, 0, dtype=np.uint16)]}, "a"), FIT, (4, 4))
+    found = columns.planes(Example(IMAGE, {"object": [row(255, 65535, 0, 0, dtype=np.uint16)]}, "a"), FIT, (4, 4))
     assert found.reshape(4, 4)[:, 0].tolist() == [1, 2, 0, 0]
 
 

@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from unitlens.data.images import Fit, UnreadableError, read_label_map, read_picture, same_aspect
+from unitlens.data.images import Fit, UnreadableError, read_image, read_label_map, same_aspect
 from unitlens.errors import UnitlensError
 from unitlens.models.network import Preprocessing
 
@@ -25,14 +25,14 @@ def patchwork(height, width, step, seed=0):
     return coarse.repeat(step, 0).repeat(step, 1)[:height, :width]
 
 
-def shown_labels(picture, grid):
+def shown_labels(image, grid):
     """The label whose colour the network's input shows around the middle of each cell; -1 where it shows several."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     shown = np.full(grid, -1)
     for row in range(grid[0]):
         for column in range(grid[1]):
             y, x = int((row + 0.5) * height / grid[0]), int((column + 0.5) * width / grid[1])
-            around = picture[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3].reshape(-1, 3).astype(int)
+            around = image[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3].reshape(-1, 3).astype(int)
             distance = np.abs(around[:, None] - PALETTE[None].astype(int)).max(2)
             if distance.min(1).max() <= 1 and len(set(distance.argmin(1))) == 1:
                 shown[row, column] = distance[0].argmin()
@@ -50,9 +50,9 @@ def test_a_position_of_the_label_grid_shows_its_colour_to_the_network(height, wi
     plane = labels[::coarser, ::coarser]  # patches of 24 pixels: the half map is exact
     fit = Fit.of(height, width, prepare(image_size, resize))
     grid = (image_size[0] // 4, image_size[1] // 4)
-    picture = np.asarray(fit.picture(PALETTE[labels]))
-    assert picture.shape == (*image_size, 3)
-    shown, sampled = shown_labels(picture, grid), fit.labels(plane, grid)
+    image = np.asarray(fit.image(PALETTE[labels]))
+    assert image.shape == (*image_size, 3)
+    shown, sampled = shown_labels(image, grid), fit.labels(plane, grid)
     assert sampled.shape == grid
     clear = shown >= 0
     assert clear.mean() > 0.1
@@ -118,17 +118,17 @@ def test_scaling_and_cropping_are_torchvisions(height, width, size, resize, inte
 
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     theirs = Compose([Resize(resize, InterpolationMode(interpolation)), CenterCrop(size)])(Image.fromarray(pixels))
-    ours = Fit.of(height, width, prepare((size, size), resize)).picture(pixels, interpolation)
+    ours = Fit.of(height, width, prepare((size, size), resize)).image(pixels, interpolation)
     np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
 
 
-def test_a_picture_of_the_right_size_is_not_touched():
+def test_an_image_of_the_right_size_is_not_touched():
     pixels = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(np.asarray(Fit.of(32, 48, prepare((32, 48))).picture(pixels)), pixels)
+    np.testing.assert_array_equal(np.asarray(Fit.of(32, 48, prepare((32, 48))).image(pixels)), pixels)
 
 
 @pytest.mark.parametrize(
-    ("picture", "plane", "same"),
+    ("image", "plane", "same"),
     [
         ((100, 200), (50, 100), True),
         ((375, 500), (188, 250), True),
@@ -139,8 +139,8 @@ def test_a_picture_of_the_right_size_is_not_touched():
         ((100, 100), (100, 110), False),
     ],
 )
-def test_same_aspect_up_to_a_pixel_of_rounding(picture, plane, same):
-    assert same_aspect(picture, plane) is same
+def test_same_aspect_up_to_a_pixel_of_rounding(image, plane, same):
+    assert same_aspect(image, plane) is same
 
 
 GREY = np.arange(0, 240, 2, dtype=np.uint8).reshape(10, 12)
@@ -148,15 +148,15 @@ RGB = np.stack([GREY, 255 - GREY, GREY // 2], 2)
 
 
 def saved(tmp_path, image, suffix="png", **how):
-    path = tmp_path / f"picture.{suffix}"
+    path = tmp_path / f"image.{suffix}"
     image.save(path, **how)
     return path
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1"])
-def test_pictures_of_every_mode_become_rgb(tmp_path, mode):
+def test_images_of_every_mode_become_rgb(tmp_path, mode):
     image = Image.fromarray(RGB).convert(mode)
-    read = read_picture(saved(tmp_path, image))
+    read = read_image(saved(tmp_path, image))
     assert read.pixels.dtype == np.uint8
     np.testing.assert_array_equal(read.pixels, np.asarray(image.convert("RGB")))
 
@@ -164,29 +164,29 @@ def test_pictures_of_every_mode_become_rgb(tmp_path, mode):
 def test_transparent_colours_of_a_palette_are_kept(tmp_path):
     image = Image.fromarray(RGB).quantize(8)
     path = saved(tmp_path, image, transparency=bytes([0, 128, 255]))
-    np.testing.assert_array_equal(read_picture(path).pixels, np.asarray(image.convert("RGB")))
+    np.testing.assert_array_equal(read_image(path).pixels, np.asarray(image.convert("RGB")))
 
 
 def test_what_lies_under_transparency_is_shown(tmp_path):
     image = Image.fromarray(np.dstack([RGB, np.zeros_like(GREY)]))
-    np.testing.assert_array_equal(read_picture(saved(tmp_path, image)).pixels, RGB)
+    np.testing.assert_array_equal(read_image(saved(tmp_path, image)).pixels, RGB)
 
 
 def test_cmyk_becomes_rgb(tmp_path):
     image = Image.new("CMYK", (12, 10), (0, 255, 255, 0))
-    red = read_picture(saved(tmp_path, image, "jpg")).pixels
+    red = read_image(saved(tmp_path, image, "jpg")).pixels
     assert red.shape == (10, 12, 3)
     assert (np.abs(red.astype(int) - (255, 0, 0)) < 8).all()
 
 
 def test_16_bit_grey_keeps_its_range(tmp_path):
     wide = GREY.astype(np.uint16) * 257
-    read = read_picture(saved(tmp_path, Image.fromarray(wide)))
+    read = read_image(saved(tmp_path, Image.fromarray(wide)))
     np.testing.assert_array_equal(read.pixels, np.dstack([GREY] * 3))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_pictures_are_turned_as_their_exif_data_say(tmp_path, orientation):
+def test_images_are_turned_as_their_exif_data_say(tmp_path, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     upright = {
@@ -199,7 +199,7 @@ def test_pictures_are_turned_as_their_exif_data_say(tmp_path, orientation):
         7: np.rot90(RGB, 2).transpose(1, 0, 2),
         8: np.rot90(RGB),
     }[orientation]
-    read = read_picture(saved(tmp_path, Image.fromarray(RGB), exif=exif))
+    read = read_image(saved(tmp_path, Image.fromarray(RGB), exif=exif))
     np.testing.assert_array_equal(read.pixels, upright)
 
 
@@ -233,28 +233,26 @@ def test_label_maps_of_1_bit(tmp_path):
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
 def test_a_label_map_of_several_channels_is_an_error(tmp_path, mode):
     path = saved(tmp_path, Image.fromarray(RGB).convert(mode))
-    with pytest.raises(
-        UnitlensError, match=rf"The label map .*picture.png is {mode}; a label map has one channel: save"
-    ):
+    with pytest.raises(UnitlensError, match=rf"The label map .*image.png is {mode}; a label map has one channel: save"):
         read_label_map(path)
 
 
-@pytest.mark.parametrize("read", [read_picture, read_label_map])
+@pytest.mark.parametrize("read", [read_image, read_label_map])
 def test_a_digest_is_that_of_the_file(tmp_path, read):
     path = saved(tmp_path, Image.fromarray(GREY))
     assert read(path).digest == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_text_is_no_picture(tmp_path):
+def test_text_is_no_image(tmp_path):
     path = tmp_path / "notes.jpg"
-    path.write_text("not a picture")
-    with pytest.raises(UnreadableError, match=r"notes\.jpg is not a picture that can be read\.$"):
-        read_picture(path)
+    path.write_text("not an image")
+    with pytest.raises(UnreadableError, match=r"notes\.jpg is not an image that can be read\.$"):
+        read_image(path)
 
 
 def test_a_file_that_is_gone_is_an_error(tmp_path):
     with pytest.raises(UnitlensError, match=r"^There is no file .*gone\.png\.$"):
-        read_picture(tmp_path / "gone.png")
+        read_image(tmp_path / "gone.png")
 
 
 @pytest.mark.parametrize(
@@ -275,7 +273,7 @@ def test_files_cut_short_or_spoiled_are_unreadable_and_nothing_else(tmp_path, ki
     unreadable, other = [], []
     for variant in spoiled:
         path.write_bytes(variant)
-        for read in (read_picture, read_label_map):
+        for read in (read_image, read_label_map):
             try:
                 read(path)
             except UnreadableError as error:
@@ -287,8 +285,8 @@ def test_files_cut_short_or_spoiled_are_unreadable_and_nothing_else(tmp_path, ki
     assert all("a label map has one channel" in text for text in other)
 
 
-def test_a_picture_of_too_many_pixels_is_said_to_be_one(tmp_path, monkeypatch):
+def test_an_image_of_too_many_pixels_is_said_to_be_one(tmp_path, monkeypatch):
     Image.new("L", (64, 64)).save(tmp_path / "large.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(UnreadableError, match=r"large\.png has more than the 0 million pixels that Pillow opens\."):
-        read_picture(tmp_path / "large.png")
+        read_image(tmp_path / "large.png")

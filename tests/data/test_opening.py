@@ -35,7 +35,7 @@ def test_folders_and_a_segmenter(tmp_path):
 
 
 def test_bundled_scenes_take_colors_too():
-    data = ul.open_data("bundled:scenes", pictures=2, concepts=["colors"])
+    data = ul.open_data("bundled:scenes", images=2, concepts=["colors"])
     assert sorted(data[1].planes) == ["color"]
     with pytest.raises(ul.UnitlensError, match="bundled:scenes has neither formats nor splits"):
         ul.open_data("bundled:scenes", split="train")
@@ -59,7 +59,7 @@ def test_what_is_no_source(concepts, sentence, world):
         ul.open_data(world, concepts=concepts)
 
 
-def test_tags_of_other_pictures(world, tmp_path):
+def test_tags_of_other_images(world, tmp_path):
     (tmp_path / "tags.csv").write_text("image,tag\nother.png,day\n")
-    with pytest.raises(ul.UnitlensError, match=r"name no picture of the data; the first is other\.png"):
+    with pytest.raises(ul.UnitlensError, match=r"name no image of the data; the first is other\.png"):
         ul.open_data(world, concepts=[f"tags:{tmp_path / 'tags.csv'}"])

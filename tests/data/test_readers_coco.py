@@ -11,7 +11,7 @@ from tests import layouts
 from tests.coloured import blocks
 from unitlens.data.readers.formats import recognised
 
-PICTURES = [blocks(seed) for seed in range(3)]
+IMAGES = [blocks(seed) for seed in range(3)]
 
 
 def edit_json(path, change):
@@ -21,7 +21,7 @@ def edit_json(path, change):
 
 
 def test_coco_stays_in_its_folder(tmp_path):
-    layouts.coco_panoptic(tmp_path, PICTURES)
+    layouts.coco_panoptic(tmp_path, IMAGES)
     path = tmp_path / "annotations" / "panoptic_val2017.json"
     edit_json(path, lambda content: content["annotations"][0].update(file_name="../../x.png"))
     with pytest.raises(
@@ -34,19 +34,19 @@ def test_coco_stays_in_its_folder(tmp_path):
 
 
 def test_coco_without_pycocotools(tmp_path, monkeypatch):
-    layouts.coco_instances(tmp_path, PICTURES)
+    layouts.coco_instances(tmp_path, IMAGES)
     monkeypatch.setitem(sys.modules, "pycocotools", None)
     with pytest.raises(ul.UnitlensError, match=r"pycocotools, which is not installed: pip install 'unitlens\[coco\]'"):
         ul.open_data(tmp_path)
-    layouts.coco_panoptic(tmp_path, PICTURES)  # needs none, and is preferred
+    layouts.coco_panoptic(tmp_path, IMAGES)  # needs none, and is preferred
     assert ul.open_data(tmp_path)[0].planes["stuff"]
 
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"segmentation": {"counts": [5], "size": [32, 32]}}, "run lengths do not fill the picture"),
-        ({"segmentation": {"counts": [-1, 1025], "size": [32, 32]}}, "run lengths do not fill the picture"),
+        ({"segmentation": {"counts": [5], "size": [32, 32]}}, "run lengths do not fill the image"),
+        ({"segmentation": {"counts": [-1, 1025], "size": [32, 32]}}, "run lengths do not fill the image"),
         ({"segmentation": {"counts": [4], "size": [2, 2]}}, r"its size is \[2, 2\], not \[32, 32\]"),
         ({"segmentation": {"counts": "not a code", "size": [32, 32]}}, "The annotation 0 of COCO cannot be drawn"),
         ({"segmentation": [["a"] * 6]}, "The annotation 0 of COCO cannot be drawn"),
@@ -55,7 +55,7 @@ def test_coco_without_pycocotools(tmp_path, monkeypatch):
 )
 def test_strange_annotations_of_coco(change, sentence, tmp_path):
     pytest.importorskip("pycocotools")
-    layouts.coco_instances(tmp_path, PICTURES)
+    layouts.coco_instances(tmp_path, IMAGES)
     path = tmp_path / "annotations" / "instances_val2017.json"
     edit_json(path, lambda content: content["annotations"][0].update(change))
     data = ul.open_data(tmp_path)
@@ -65,7 +65,7 @@ def test_strange_annotations_of_coco(change, sentence, tmp_path):
 
 def test_degenerate_polygons_are_nothing(tmp_path):
     pytest.importorskip("pycocotools")
-    layouts.coco_instances(tmp_path, PICTURES[:1])
+    layouts.coco_instances(tmp_path, IMAGES[:1])
     edit_json(
         tmp_path / "annotations" / "instances_val2017.json",
         lambda content: [a.update(segmentation=[[1, 1, 30, 30]]) for a in content["annotations"]],
@@ -76,14 +76,14 @@ def test_degenerate_polygons_are_nothing(tmp_path):
 
 def test_stuff_from_run_lengths_equals_stuff_from_maps(tmp_path):
     pytest.importorskip("pycocotools")
-    layouts.coco_stuff(tmp_path / "maps", PICTURES)
-    layouts.coco_stuff(tmp_path / "drawn", PICTURES, maps=False)
+    layouts.coco_stuff(tmp_path / "maps", IMAGES)
+    layouts.coco_stuff(tmp_path / "drawn", IMAGES, maps=False)
     for with_maps, drawn in zip(ul.open_data(tmp_path / "maps"), ul.open_data(tmp_path / "drawn"), strict=True):
         assert np.array_equal(with_maps.planes["stuff"][0], drawn.planes["stuff"][0])
 
 
 def test_coco_stuff_as_its_authors_unpack_it(tmp_path):
-    layouts.cocostuff(tmp_path, PICTURES, maps="annotations", photos="images")
+    layouts.cocostuff(tmp_path, IMAGES, maps="annotations", photos="images")
     assert recognised(tmp_path).format == "coco-stuff"
     data = ul.open_data(tmp_path)
     assert data.names[-1] == "images/val2017/000000000000.jpg"
@@ -96,8 +96,8 @@ def test_coco_stuff_as_its_authors_unpack_it(tmp_path):
         ul.open_data(tmp_path, split="test2017")
 
 
-def test_coco_stuff_without_its_pictures_or_with_strange_values(tmp_path):
-    layouts.cocostuff(tmp_path / "a", PICTURES[:1])
+def test_coco_stuff_without_its_images_or_with_strange_values(tmp_path):
+    layouts.cocostuff(tmp_path / "a", IMAGES[:1])
     layouts.save_png(tmp_path / "a/stuffthingmaps_trainval2017/val2017/000000000000.png", np.full((32, 32), 11, "u1"))
     with pytest.raises(ul.UnitlensError, match=r"000000000000\.png holds the code 11, which COCO-Stuff does not name"):
         ul.open_data(tmp_path / "a")[0]
@@ -110,8 +110,8 @@ def test_coco_stuff_without_its_pictures_or_with_strange_values(tmp_path):
 
 
 def test_lists_and_maps_of_coco_in_one_folder_are_a_question(tmp_path):
-    layouts.coco_panoptic(tmp_path, PICTURES[:1])
-    layouts.cocostuff(tmp_path, PICTURES[:1])
+    layouts.coco_panoptic(tmp_path, IMAGES[:1])
+    layouts.cocostuff(tmp_path, IMAGES[:1])
     with pytest.raises(ul.UnitlensError, match="could be coco or coco-stuff: say which with --data-format"):
         ul.open_data(tmp_path)
     assert len(ul.open_data(tmp_path, format="coco-stuff")) == 1
@@ -119,7 +119,7 @@ def test_lists_and_maps_of_coco_in_one_folder_are_a_question(tmp_path):
 
 def test_coco_in_the_layout_of_roboflow(tmp_path):
     pytest.importorskip("pycocotools")
-    layouts.coco_instances(tmp_path, PICTURES)
+    layouts.coco_instances(tmp_path, IMAGES)
     (tmp_path / "annotations" / "instances_val2017.json").rename(tmp_path / "val2017" / "_annotations.coco.json")
     assert recognised(tmp_path).format == "coco"
     assert len(ul.open_data(tmp_path, split="val2017").concepts) == 3
@@ -142,7 +142,7 @@ def test_what_is_no_list_of_coco(text, sentence, tmp_path):
 
 
 def test_two_lists_of_coco_that_differ(tmp_path):
-    layouts.coco_panoptic(tmp_path, PICTURES)
+    layouts.coco_panoptic(tmp_path, IMAGES)
     path = tmp_path / "annotations" / "panoptic_val2017.json"
     other = path.with_name("panoptic_train2017.json")
     other.write_text(path.read_text().replace('"car"', '"cart"'))

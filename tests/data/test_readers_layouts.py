@@ -30,7 +30,7 @@ WRITERS = {
     "pascal_context": ("pascal-context", layouts.pascal_context),
     "pascal_part": ("pascal-part", layouts.pascal_part),
 }
-PICTURES = [blocks(seed) for seed in range(6)]
+IMAGES = [blocks(seed) for seed in range(6)]
 
 
 @pytest.fixture(params=WRITERS)
@@ -38,7 +38,7 @@ def written(request, tmp_path):
     if request.param == "coco_instances":
         pytest.importorskip("pycocotools")
     name, write = WRITERS[request.param]
-    return tmp_path / "data", name, write(tmp_path / "data", PICTURES)
+    return tmp_path / "data", name, write(tmp_path / "data", IMAGES)
 
 
 def shown(data):
@@ -49,18 +49,18 @@ def shown(data):
 def test_a_layout_is_recognised_and_no_other_is(written):
     root, name, _ = written
     assert recognised(root) == (name, root)
-    assert [other for other, one in FORMATS.items() if other != "pictures" and one.matches(root)] == [name]
+    assert [other for other, one in FORMATS.items() if other != "images" and one.matches(root)] == [name]
     assert isinstance(ul.open_data(root), ul.Data)
-    assert len(ul.open_data(root.parent)) == len(PICTURES)
+    assert len(ul.open_data(root.parent)) == len(IMAGES)
 
 
 def test_every_pixel_has_its_concept(written):
     root, _, words = written
     data = ul.open_data(root)
     concepts = shown(data)
-    assert len(data) == len(PICTURES)
+    assert len(data) == len(IMAGES)
     for example in data:
-        truth = next(t for p, t in PICTURES if np.abs(p.astype(int) - example.picture).mean() < 4)
+        truth = next(t for p, t in IMAGES if np.abs(p.astype(int) - example.image).mean() < 4)
         for label, word in enumerate(words, 1):
             concept = concepts[word]
             planes = [np.asarray(plane) for plane in example.planes[concept.category]]
@@ -96,16 +96,16 @@ def test_examples_say_what_they_were_read_from(written):
 
 
 def test_a_changed_mask_changes_the_digest(tmp_path):
-    layouts.voc(tmp_path, PICTURES)
+    layouts.voc(tmp_path, IMAGES)
     before = ul.open_data(tmp_path)[0].file_digest
-    layouts.save_png(tmp_path / "SegmentationClass" / "2007_000000.png", PICTURES[1][1])
+    layouts.save_png(tmp_path / "SegmentationClass" / "2007_000000.png", IMAGES[1][1])
     assert ul.open_data(tmp_path)[0].file_digest != before
 
 
 @pytest.mark.parametrize("name", ["broden", "voc", "ade20k", "cityscapes", "coco_panoptic", "cocostuff"])
 def test_from_the_shell(name, tmp_path, shell, sees):
     root = tmp_path / "data"
-    words = WRITERS[name][1](root, PICTURES)
+    words = WRITERS[name][1](root, IMAGES)
     said = shell("dissect", *sees, "--data", root, "--no-evidence", "--out", tmp_path / "run")
     assert said.code == 0, said.err
     with (tmp_path / "run" / "units.csv").open(newline="") as file:
@@ -123,7 +123,7 @@ def test_other_processes_can_have_it(written):
 
 
 def test_tabs_behind_the_names_of_ade20k_are_no_names(tmp_path):
-    layouts.ade20k(tmp_path, PICTURES[:2])
+    layouts.ade20k(tmp_path, IMAGES[:2])
     listed, plain = tmp_path / "objectInfo150.txt", ul.open_data(tmp_path).concepts
     listed.write_text("".join(f"{row}\t\t \n" for row in listed.read_text().splitlines()))
     assert ul.open_data(tmp_path).concepts == plain

@@ -12,7 +12,7 @@ from unitlens.data.images import UnreadableError
 from unitlens.data.readers import files
 from unitlens.data.readers.formats import open_format, recognised
 
-PICTURES = [blocks(seed) for seed in range(3)]
+IMAGES = [blocks(seed) for seed in range(3)]
 OUT = ["../secret.png", "/etc/secret.png", "a/../../secret.png", "..\\secret.png", "C:\\secret.png", ""]
 
 
@@ -34,7 +34,7 @@ def test_a_clean_path_stays_inside(name):
 
 @pytest.mark.parametrize("outside", OUT[:3])
 def test_broden_stays_in_its_folder(outside, tmp_path):
-    layouts.broden(tmp_path, PICTURES)
+    layouts.broden(tmp_path, IMAGES)
     layouts.replace_text(tmp_path / "index.csv", "ade20k/ADE_train_00000001_object.png", outside)
     data = ul.open_data(tmp_path)
     with pytest.raises(ul.UnitlensError, match="which leads out of the data set"):
@@ -47,11 +47,11 @@ def test_broden_stays_in_its_folder(outside, tmp_path):
 
 
 def test_lists_of_voc_and_openimages_stay_in_their_folders(tmp_path):
-    layouts.voc(tmp_path / "voc", PICTURES)
+    layouts.voc(tmp_path / "voc", IMAGES)
     (tmp_path / "voc" / "ImageSets" / "Segmentation" / "odd.txt").write_text("../../x\n")
     with pytest.raises(ul.UnitlensError, match=r"odd\.txt names the file '../../x', which leads out"):
         ul.open_data(tmp_path / "voc", split="odd")
-    layouts.openimages(tmp_path / "oi", PICTURES)
+    layouts.openimages(tmp_path / "oi", IMAGES)
     path = tmp_path / "oi" / "validation-annotations-object-segmentation.csv"
     layouts.replace_text(path, "0000000000000000_m01g317_00000001.png", "../../x.png")
     with pytest.raises(ul.UnitlensError, match=r"names the file '\.\./\.\./x\.png', which leads out"):
@@ -70,8 +70,8 @@ def test_lists_of_voc_and_openimages_stay_in_their_folders(tmp_path):
         (layouts.openimages, "masks/0000000000000000_m01g317_00000001.png"),
     ],
 )
-def test_a_missing_file_leaves_out_its_picture_only(write, file, tmp_path, net):
-    write(tmp_path, PICTURES)
+def test_a_missing_file_leaves_out_its_image_only(write, file, tmp_path, net):
+    write(tmp_path, IMAGES)
     (tmp_path / file).unlink()
     data = ul.open_data(tmp_path)
     index = 2 if write in (layouts.ade20k, layouts.cityscapes) else 0  # the split val comes last
@@ -79,13 +79,13 @@ def test_a_missing_file_leaves_out_its_picture_only(write, file, tmp_path, net):
         data[index]
     with pytest.warns(ul.UnitlensWarning, match="1 files? .* left out, such as"):
         result = ul.dissect(net, "0", data, quantile=0.15, evidence=False, exemplars=0)
-    assert result.info["data"]["pictures"] == 2
-    assert [left_out["picture"] for left_out in result.info["data"]["skipped"]] == [data.names[index]]
+    assert result.info["data"]["images"] == 2
+    assert [left_out["image"] for left_out in result.info["data"]["skipped"]] == [data.names[index]]
 
 
 @pytest.mark.parametrize("cut", [0, 40])
-def test_a_damaged_mask_leaves_out_its_picture_only(cut, tmp_path):
-    layouts.voc(tmp_path, PICTURES)
+def test_a_damaged_mask_leaves_out_its_image_only(cut, tmp_path):
+    layouts.voc(tmp_path, IMAGES)
     path = tmp_path / "SegmentationClass" / "2007_000001.png"
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(UnreadableError, match=r"2007_000001\.png"):
@@ -104,7 +104,7 @@ def test_a_damaged_mask_leaves_out_its_picture_only(cut, tmp_path):
     ],
 )
 def test_an_unknown_code_is_a_sentence(write, file, sentence, tmp_path):
-    write(tmp_path, PICTURES)
+    write(tmp_path, IMAGES)
     grey = "objectInfo" in sentence or "VOC" in sentence or "Cityscapes" in sentence
     layouts.save_png(tmp_path / file, np.full((8, 8) if grey else (8, 8, 3), 99, np.uint8))
     data = ul.open_data(tmp_path)
@@ -112,15 +112,15 @@ def test_an_unknown_code_is_a_sentence(write, file, sentence, tmp_path):
         [data[i] for i in range(len(data))]
 
 
-def test_a_whole_picture_label_must_be_known_too(tmp_path):
-    layouts.broden(tmp_path, PICTURES)
+def test_a_whole_image_label_must_be_known_too(tmp_path):
+    layouts.broden(tmp_path, IMAGES)
     layouts.replace_text(tmp_path / "index.csv", "314;194", "314;77")
     with pytest.raises(ul.UnitlensError, match=r"in the row of ade20k/ADE_train_00000000\.jpg, holds the code 77"):
         ul.open_data(tmp_path)[0]
 
 
 def test_an_unknown_colour_is_shown(tmp_path):
-    layouts.camvid(tmp_path, PICTURES)
+    layouts.camvid(tmp_path, IMAGES)
     layouts.save_png(tmp_path / "LabeledApproved_full" / "0001TP_000000_L.png", np.full((8, 8, 3), 7, np.uint8))
     with pytest.raises(ul.UnitlensError, match=r"1 colour that label_colors\.txt does not name, such as \(7, 7, 7\)"):
         ul.open_data(tmp_path)[0]
@@ -136,16 +136,16 @@ def test_an_unknown_colour_is_shown(tmp_path):
     ],
 )
 def test_a_colour_table_may_be_wrong(table, sentence, tmp_path):
-    layouts.camvid(tmp_path, PICTURES)
+    layouts.camvid(tmp_path, IMAGES)
     (tmp_path / "label_colors.txt").write_text(table)
     with pytest.raises(ul.UnitlensError, match=sentence):
         ul.open_data(tmp_path)
 
 
 def test_a_colour_table_without_masks(tmp_path):
-    layouts.save_png(tmp_path / "images" / "a.png", PICTURES[0][0])
+    layouts.save_png(tmp_path / "images" / "a.png", IMAGES[0][0])
     (tmp_path / "label_colors.txt").write_text("0 0 0 sky\n")
-    with pytest.raises(ul.UnitlensError, match="no picture with its mask"):
+    with pytest.raises(ul.UnitlensError, match="no image with its mask"):
         ul.open_data(tmp_path)
 
 
@@ -163,7 +163,7 @@ def test_a_colour_table_without_masks(tmp_path):
     ],
 )
 def test_splits(write, splits, tmp_path):
-    write(tmp_path, PICTURES)
+    write(tmp_path, IMAGES)
     for split, count in splits.items():
         assert len(ul.open_data(tmp_path, split=split)) == count
     with pytest.raises(ul.UnitlensError, match=r"has no split 'trian'.*; it has "):
@@ -176,10 +176,10 @@ def test_a_folder_without_splits(world):
 
 
 def test_formats_by_name(tmp_path, world):
-    layouts.voc(tmp_path / "VOCdevkit" / "VOC2012", PICTURES)
+    layouts.voc(tmp_path / "VOCdevkit" / "VOC2012", IMAGES)
     assert len(ul.open_data(tmp_path / "VOCdevkit", format="voc")) == 3
     assert len(ul.open_data(world, format="folder")) == len(list((world / "images").iterdir()))
-    assert len(ul.open_data(tmp_path / "VOCdevkit" / "VOC2012", format="pictures")) == 7
+    assert len(ul.open_data(tmp_path / "VOCdevkit" / "VOC2012", format="images")) == 7
     with pytest.raises(ul.UnitlensError, match=r"no data format 'brodn' \(did you mean broden\?\); there are folder, "):
         ul.open_data(tmp_path, format="brodn")
     with pytest.raises(ul.UnitlensError, match=r"does not have the layout of coco, which needs lists such as"):
@@ -191,36 +191,36 @@ def test_formats_by_name(tmp_path, world):
 
 
 def test_a_list_of_masks_in_one_folder_does_not_speak_for_its_neighbours(tmp_path):
-    layouts.openimages(tmp_path / "openimages", PICTURES)
+    layouts.openimages(tmp_path / "openimages", IMAGES)
     assert recognised(tmp_path).format == "openimages"
-    layouts.voc(tmp_path / "VOC2012", PICTURES)
+    layouts.voc(tmp_path / "VOC2012", IMAGES)
     with pytest.raises(ul.UnitlensError, match=r"holds several data sets, .*VOC2012, .*openimages: give one of them"):
         ul.open_data(tmp_path)
 
 
 def test_what_could_be_several_is_asked_for(tmp_path):
-    layouts.voc(tmp_path / "VOC2010", PICTURES)
-    layouts.pascal_context(tmp_path / "VOC2010", PICTURES)
+    layouts.voc(tmp_path / "VOC2010", IMAGES)
+    layouts.pascal_context(tmp_path / "VOC2010", IMAGES)
     with pytest.raises(ul.UnitlensError, match="could be voc or pascal-context: say which with --data-format"):
         recognised(tmp_path / "VOC2010")
-    layouts.cityscapes(tmp_path / "streets", PICTURES)
+    layouts.cityscapes(tmp_path / "streets", IMAGES)
     with pytest.raises(ul.UnitlensError, match=r"holds several data sets, .*VOC2010, .*streets: give one of them"):
         ul.open_data(tmp_path)
 
 
 def test_empty_lists(tmp_path):
-    layouts.voc(tmp_path / "voc", PICTURES)
+    layouts.voc(tmp_path / "voc", IMAGES)
     (tmp_path / "voc" / "ImageSets" / "Segmentation" / "train.txt").write_text("\n")
     with pytest.raises(ul.UnitlensError, match=r"train\.txt is empty"):
         ul.open_data(tmp_path / "voc", split="train")
     for path in (tmp_path / "voc" / "SegmentationClass").iterdir():
         path.unlink()
-    with pytest.raises(ul.UnitlensError, match="was read as voc, but it lists no picture"):
+    with pytest.raises(ul.UnitlensError, match="was read as voc, but it lists no image"):
         ul.open_data(tmp_path / "voc")
 
 
 def test_lists_of_broden_may_be_wrong(tmp_path):
-    layouts.broden(tmp_path, PICTURES)
+    layouts.broden(tmp_path, IMAGES)
     layouts.replace_text(tmp_path / "c_object.csv", "300", "301")
     with pytest.raises(ul.UnitlensError, match=r"c_object\.csv has the number 301, which .*label\.csv does not"):
         ul.open_data(tmp_path)
@@ -233,7 +233,7 @@ def test_lists_of_broden_may_be_wrong(tmp_path):
 
 
 def test_broden_without_its_dense_codes(tmp_path):
-    layouts.broden(tmp_path, PICTURES)
+    layouts.broden(tmp_path, IMAGES)
     full = set(ul.open_data(tmp_path).concepts)
     for path in tmp_path.glob("c_*.csv"):
         path.unlink()
@@ -241,7 +241,7 @@ def test_broden_without_its_dense_codes(tmp_path):
 
 
 def test_text_in_another_encoding(tmp_path):
-    layouts.ade20k(tmp_path, PICTURES)
+    layouts.ade20k(tmp_path, IMAGES)
     (tmp_path / "objectInfo150.txt").write_bytes("Idx\tRatio\tTrain\tVal\tName\n1\t0\t0\t0\tcafé".encode("latin-1"))
     with pytest.raises(ul.UnitlensError, match=r"objectInfo150\.txt is not UTF-8 text"):
         ul.open_data(tmp_path)
@@ -251,13 +251,13 @@ def test_text_in_another_encoding(tmp_path):
 
 
 def test_synonyms_are_shortened_where_that_is_unique(tmp_path):
-    layouts.ade20k(tmp_path, PICTURES)
+    layouts.ade20k(tmp_path, IMAGES)
     names = [concept.name for concept in ul.open_data(tmp_path).concepts]
     assert names == ["wall", "building", "sky", "screen, silver screen", "screen, CRT screen", "bathroom", "street"]
 
 
 def test_the_scene_of_ade20k_is_a_class_and_a_concept(tmp_path):
-    layouts.ade20k(tmp_path, PICTURES)
+    layouts.ade20k(tmp_path, IMAGES)
     examples = list(ul.open_data(tmp_path))
     assert [example.class_ for example in examples] == ["bathroom", "street", "street"]
     assert [int(example.planes["scene"][0].item()) for example in examples] == [1, 2, 2]
@@ -267,8 +267,8 @@ def test_the_scene_of_ade20k_is_a_class_and_a_concept(tmp_path):
 
 @pytest.mark.parametrize("names", ["json", "atr"])
 def test_ade20k_without_its_index(names, tmp_path):
-    layouts.ade20k_full(tmp_path / "mat", PICTURES)
-    layouts.ade20k_full(tmp_path / names, PICTURES, names=names)
+    layouts.ade20k_full(tmp_path / "mat", IMAGES)
+    layouts.ade20k_full(tmp_path / names, IMAGES, names=names)
     (tmp_path / names / "index_ade20k.pkl").write_bytes(b"cposix\nsystem\n(S'false'\ntR.")
     expected, data = ul.open_data(tmp_path / "mat"), ul.open_data(tmp_path / names)
     assert data.concepts == expected.concepts
@@ -277,7 +277,7 @@ def test_ade20k_without_its_index(names, tmp_path):
 
 
 def test_ade20k_without_any_names(tmp_path):
-    layouts.ade20k_full(tmp_path, PICTURES, names="none")
+    layouts.ade20k_full(tmp_path, IMAGES, names="none")
     with pytest.raises(ul.UnitlensError, match=r"have no names: index_ade20k\.mat is missing or unreadable"):
         ul.open_data(tmp_path)
     (tmp_path / "index_ade20k.mat").write_bytes(b"nothing of MATLAB's")
@@ -286,17 +286,17 @@ def test_ade20k_without_any_names(tmp_path):
 
 
 def test_ade20k_described_in_another_way(tmp_path):
-    layouts.ade20k_full(tmp_path, PICTURES, names="json")
+    layouts.ade20k_full(tmp_path, IMAGES, names="json")
     next(tmp_path.rglob("*.json")).write_text('{"annotation": {}}')
-    with pytest.raises(ul.UnitlensError, match="does not describe a picture of ADE20K"):
+    with pytest.raises(ul.UnitlensError, match="does not describe an image of ADE20K"):
         ul.open_data(tmp_path)
 
 
 def test_what_cityscapes_does_not_evaluate_is_not_judged(tmp_path):
-    layouts.cityscapes(tmp_path, PICTURES)
+    layouts.cityscapes(tmp_path, IMAGES)
     data = ul.open_data(tmp_path)
     assert len(data.concepts) == 19
-    assert (data[2].planes["object"][0][PICTURES[0][1] == 0] == 65535).all()
+    assert (data[2].planes["object"][0][IMAGES[0][1] == 0] == 65535).all()
     assert not [name for name in data.names if name.startswith("test")]
     (tmp_path / "gtFine").rename(tmp_path / "gtCoarse")
     for path in list(tmp_path.rglob("*_gtFine_labelIds.png")):
@@ -314,14 +314,14 @@ def test_overlapping_masks_lie_on_further_planes():
 
 
 def test_pascal_files_may_be_strange(tmp_path):
-    layouts.pascal_part(tmp_path / "part", PICTURES)
+    layouts.pascal_part(tmp_path / "part", IMAGES)
     layouts.replace_text(tmp_path / "part" / "part2ind.m", "'body'", "'hull'")
     with pytest.raises(ul.UnitlensError, match=r"has the part 'body', which part2ind\.m does not name"):
         ul.open_data(tmp_path / "part")[0]
     (tmp_path / "part" / "part2ind.m").write_text("function nothing\n")
     with pytest.raises(ul.UnitlensError, match=r"part2ind\.m names no part: it comes with Pascal Part"):
         ul.open_data(tmp_path / "part")
-    layouts.pascal_context(tmp_path / "context", PICTURES)
+    layouts.pascal_context(tmp_path / "context", IMAGES)
     (tmp_path / "context" / "trainval" / "2008_000000.mat").write_bytes(b"x" * 200)
     with pytest.raises(UnreadableError, match=r"2008_000000\.mat is not a MATLAB file with LabelMap"):
         ul.open_data(tmp_path / "context")[0]
@@ -331,25 +331,25 @@ def test_pascal_files_may_be_strange(tmp_path):
 
 
 def test_numbered_parts_are_one_concept(tmp_path):
-    layouts.pascal_part(tmp_path, PICTURES)
+    layouts.pascal_part(tmp_path, IMAGES)
     data = ul.open_data(tmp_path)
     assert [c.name for c in data.concepts if c.category == "part"] == ["body", "engine", "fwheel"]
-    truth = PICTURES[0][1]
+    truth = IMAGES[0][1]
     engine = np.logical_or.reduce([plane == 2 for plane in data[0].planes["part"]])
     assert (engine == ((truth == 1) | (truth == 2))).all()
 
 
-def test_pictures_only(tmp_path):
-    layouts.save_png(tmp_path / "cats" / "a.png", PICTURES[0][0])
-    layouts.save_png(tmp_path / "dogs" / "b.png", PICTURES[1][0])
-    (tmp_path / "notes.txt").write_text("not a picture")
+def test_images_only(tmp_path):
+    layouts.save_png(tmp_path / "cats" / "a.png", IMAGES[0][0])
+    layouts.save_png(tmp_path / "dogs" / "b.png", IMAGES[1][0])
+    (tmp_path / "notes.txt").write_text("not an image")
     data = ul.open_data(tmp_path)
     assert data.names == ("cats/a.png", "dogs/b.png")
     assert [(example.class_, dict(example.planes)) for example in data] == [("cats", {}), ("dogs", {})]
     assert data.concepts == ()
-    assert ul.open_data(tmp_path, format="pictures", split="dogs").names == ("dogs/b.png",)
+    assert ul.open_data(tmp_path, format="images", split="dogs").names == ("dogs/b.png",)
     with pytest.raises(ul.UnitlensError, match="has no split 'dgos'"):
-        ul.open_data(tmp_path, format="pictures", split="dgos")
+        ul.open_data(tmp_path, format="images", split="dgos")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ul.UnitlensError, match="holds no picture"):
+    with pytest.raises(ul.UnitlensError, match="holds no image"):
         ul.open_data(tmp_path / "empty")

@@ -19,25 +19,25 @@ from unitlens.data.readers import downloads
 from unitlens.data.readers.downloads import DOWNLOADS
 from unitlens.data.readers.torchvision_sets import from_torchvision
 
-PICTURES = [blocks(seed) for seed in range(4)]
+IMAGES = [blocks(seed) for seed in range(4)]
 
 
 def voc(root):
-    layouts.voc(root / "VOCdevkit" / "VOC2012", PICTURES)
+    layouts.voc(root / "VOCdevkit" / "VOC2012", IMAGES)
     return datasets.VOCSegmentation(root, image_set="trainval")
 
 
 def cityscapes(root, **options):
-    layouts.cityscapes(root, PICTURES)
+    layouts.cityscapes(root, IMAGES)
     return datasets.Cityscapes(root, split="train", mode="fine", **options)
 
 
 def pets(root, types):
     base = root / "oxford-iiit-pet"
     rows = []
-    for n, (picture, truth) in enumerate(PICTURES):
+    for n, (image, truth) in enumerate(IMAGES):
         stem = f"{('Abyssinian', 'american_bulldog')[n % 2]}_{n}"
-        layouts.save_jpg(base / "images" / f"{stem}.jpg", picture)
+        layouts.save_jpg(base / "images" / f"{stem}.jpg", image)
         layouts.save_png(base / "annotations" / "trimaps" / f"{stem}.png", np.choose(truth, [2, 1, 3, 2]).astype("u1"))
         rows.append([stem, 1 + n % 2, 1 + n % 2, 1])
     with (base / "annotations" / "trainval.txt").open("w", newline="") as file:
@@ -49,8 +49,8 @@ def sbd(root, mode="segmentation"):
     from scipy.io import savemat
 
     (root / "cls").mkdir(parents=True)
-    for n, (picture, truth) in enumerate(PICTURES):
-        layouts.save_jpg(root / "img" / f"2008_{n:06}.jpg", picture)
+    for n, (image, truth) in enumerate(IMAGES):
+        layouts.save_jpg(root / "img" / f"2008_{n:06}.jpg", image)
         record = np.zeros(1, [("Segmentation", object)])
         record[0] = (truth,)
         savemat(root / "cls" / f"2008_{n:06}.mat", {"GTcls": record})
@@ -60,7 +60,7 @@ def sbd(root, mode="segmentation"):
 
 def kitti(root, rows, train=True):
     part = root / "Kitti" / "raw" / ("training" if train else "testing")
-    layouts.save_png(part / "image_2" / "000000.png", PICTURES[0][0])
+    layouts.save_png(part / "image_2" / "000000.png", IMAGES[0][0])
     (part / "label_2").mkdir()
     text = "".join(
         f"{name} 0 0 0 {left} {top} {right} {bottom} 1 1 1 0 0 0 0\n" for name, left, top, right, bottom in rows
@@ -70,7 +70,7 @@ def kitti(root, rows, train=True):
 
 
 def coco(root):
-    layouts.coco_instances(root, PICTURES)
+    layouts.coco_instances(root, IMAGES)
     return datasets.CocoDetection(root / "val2017", root / "annotations" / "instances_val2017.json")
 
 
@@ -87,7 +87,7 @@ def test_maps_are_the_truth(make, ids, tmp_path):
     assert isinstance(data, ul.Data)
     assert len(data.names) == len(set(data.names)) == len(data) == len(dataset)
     for example in data:
-        truth = next(t for p, t in PICTURES if np.abs(p.astype(int) - example.picture).mean() < 4)
+        truth = next(t for p, t in IMAGES if np.abs(p.astype(int) - example.image).mean() < 4)
         plane = np.maximum.reduce([np.where(p == 65535, 0, p) for p in example.planes["object"]])
         expected = np.array(ids)[truth]
         inside = slice(1, None)  # VOC's band is not judged
@@ -110,7 +110,7 @@ def test_pets(tmp_path):
     data = from_torchvision(pets(tmp_path, ["category", "segmentation", "binary-category"]))
     assert [concept.name for concept in data.concepts] == ["cat", "dog"]
     assert [example.class_ for example in data] == ["Abyssinian", "American Bulldog"] * 2
-    for n, (_, truth) in enumerate(PICTURES):
+    for n, (_, truth) in enumerate(IMAGES):
         plane = data[n].planes["object"][0]
         assert (plane == np.choose(truth, [0, 1 + n % 2, 65535, 0])).all()
     (plain := tmp_path / "plain").mkdir()
@@ -136,7 +136,7 @@ def test_boxes_of_kitti(tmp_path):
         (lambda root: cityscapes(root, target_type="color"), "has color as its target: make it with target_type='sem"),
         (lambda root: pets(root, ["category"]), "has category as its target: make it with target_types='segmentation'"),
         (lambda root: sbd(root, "boundaries"), "has boundaries, not regions: make it with mode='segmentation'"),
-        (lambda root: kitti(root, [], train=False), "test pictures have no labels: make the data set with train=True"),
+        (lambda root: kitti(root, [], train=False), "test images have no labels: make the data set with train=True"),
         (
             lambda root: datasets.FakeData(),
             "A FakeData has no regions that could be read; .* VOCSegmentation, SBDataset",
@@ -152,7 +152,7 @@ def test_what_has_no_regions(make, sentence, tmp_path):
 def test_transforms_and_strange_types(tmp_path):
     dataset = voc(tmp_path)
     dataset.transforms = v2.Compose([v2.PILToTensor()])
-    with pytest.raises(ul.UnitlensError, match="gives a Tensor in place of a picture: make the data set without trans"):
+    with pytest.raises(ul.UnitlensError, match="gives a Tensor in place of an image: make the data set without trans"):
         from_torchvision(dataset)[0]
     data = from_torchvision(kitti(tmp_path, [("Boat", 0, 0, 1, 1)]))
     with pytest.raises(ul.UnitlensError, match="has the type 'Boat'; known are Car"):
@@ -176,7 +176,7 @@ def fetches(monkeypatch, capsys):
     def of_voc(url, root, *, filename, md5):
         said = capsys.readouterr().err
         fetched.append((filename, said))
-        layouts.voc(Path(root) / "VOCdevkit" / "VOC2012", PICTURES)
+        layouts.voc(Path(root) / "VOCdevkit" / "VOC2012", IMAGES)
 
     def of_pets(url, download_root, md5):
         fetched.append((url, capsys.readouterr().err))
@@ -212,10 +212,10 @@ def test_a_download_says_its_size_first_and_happens_once(shell, fetches, sees, t
     )
     assert ul.open_run("run").table()["concept"][:2].tolist() == layouts.VOC_NAMES[:2]
     told = json.loads(Path("run/run.json").read_text())["data"]
-    assert (told["source"], told["opened"], told["pictures"]) == ("torchvision:voc2012", {"root": "there"}, 4)
+    assert (told["source"], told["opened"], told["images"]) == ("torchvision:voc2012", {"root": "there"}, 4)
     assert shell("dissect", *sees, *how, "--download", "--out", "again").code == 0
     assert shell("dissect", *sees, *how, "--out", "and again", "--split", "val").code == 0
-    assert ul.open_run("and again").info["data"]["pictures"] == 1
+    assert ul.open_run("and again").info["data"]["images"] == 1
     assert len(fetches) == 1
     assert shell("audit", "run", "--noise", 0, "--quiet").err.count("Only what the counts of the run tell") == 0
     assert len(ul.open_data("there")) == 4  # its layout is recognised where it was put
@@ -237,7 +237,7 @@ def test_what_a_broken_download_left_is_not_the_data_set(fetches, tmp_path):
     assert len(ul.open_data("torchvision:pets", root=tmp_path, download=True)) == 4
 
 
-def test_a_picture_that_went_missing_is_left_out(tmp_path):
+def test_an_image_that_went_missing_is_left_out(tmp_path):
     dataset = voc(tmp_path)
     data = from_torchvision(dataset)
     Path(dataset.images[1]).unlink()
@@ -295,5 +295,5 @@ def test_a_file_of_coco_is_read_as_torchvision_reads_it(tmp_path):
     assert json.loads((tmp_path / "annotations" / "instances_val2017.json").read_text())["images"]
     for ours, theirs in zip(opened, wrapped, strict=True):
         assert np.array_equal(np.stack(ours.planes["object"]), np.stack(theirs.planes["object"]))
-        assert np.array_equal(ours.picture, theirs.picture)
-        assert Image.fromarray(theirs.picture).size == (32, 32)
+        assert np.array_equal(ours.image, theirs.image)
+        assert Image.fromarray(theirs.image).size == (32, 32)

@@ -15,7 +15,7 @@ from unitlens.models import bundled
 
 
 def digest(example):
-    parts = [example.picture, *(plane for planes in example.planes.values() for plane in planes)]
+    parts = [example.image, *(plane for planes in example.planes.values() for plane in planes)]
     return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
 
 
@@ -29,7 +29,7 @@ def test_it_is_a_data_set():
     data = Scenes(30, seed=3, split="train")
     assert isinstance(data, Data)
     assert len(data) == 30
-    assert repr(data) == "Scenes(30 pictures of 112 x 112, 12 classes, seed 3, split 'train')"
+    assert repr(data) == "Scenes(30 images of 112 x 112, 12 classes, seed 3, split 'train')"
     assert data.classes == bundled.CLASSES
 
 
@@ -39,7 +39,7 @@ def test_an_index_beyond_the_end_stops_iteration():
         Scenes(3)[3]
 
 
-def test_pictures_depend_on_seed_split_and_index_alone():
+def test_images_depend_on_seed_split_and_index_alone():
     forwards = [digest(Scenes(8)[i]) for i in range(8)]
     longer = Scenes(5000)
     assert [digest(longer[i]) for i in reversed(range(8))] == forwards[::-1]
@@ -48,7 +48,7 @@ def test_pictures_depend_on_seed_split_and_index_alone():
 
 
 def test_the_world_does_not_drift():
-    # the bundled weights and every committed figure rest on these very pictures
+    # the bundled weights and every committed figure rest on these very images
     assert textures().shape == (1 + len(MATERIALS), 256, 256)
     assert Scenes(1)[0].name == "test-0/000000-beach.png"
 
@@ -65,13 +65,13 @@ def test_names_are_unique_and_classes_balanced(some):
     assert set(counts.values()) == {30}
 
 
-def test_planes_have_the_shape_of_the_picture_and_known_labels(some):
+def test_planes_have_the_shape_of_the_image_and_known_labels(some):
     data = Scenes(1)
     known = {(concept.category, concept.label) for concept in data.concepts}
     assert len(known) == len(data.concepts) == len({(c.category, c.name) for c in data.concepts})
     for example in some[:60]:
-        assert example.picture.shape == (112, 112, 3)
-        assert example.picture.dtype == np.uint8
+        assert example.image.shape == (112, 112, 3)
+        assert example.image.dtype == np.uint8
         assert list(example.planes) == list(CATEGORIES)
         for category, (plane,) in example.planes.items():
             assert plane.shape == (112, 112)
@@ -108,7 +108,7 @@ def test_every_pixel_has_a_colour_and_looks_like_it(some):
     for example in some[::5]:
         (plane,) = example.planes["color"]
         assert plane.min() >= 1
-        distance = np.linalg.norm(example.picture[::3, ::3, None, :].astype(float) - shades, axis=-1)
+        distance = np.linalg.norm(example.image[::3, ::3, None, :].astype(float) - shades, axis=-1)
         agrees = looks[distance.argmin(-1)] == plane[::3, ::3]
         right += np.bincount(plane[::3, ::3].ravel(), weights=agrees.ravel(), minlength=len(right))
         total += np.bincount(plane[::3, ::3].ravel(), minlength=len(right))
@@ -117,16 +117,16 @@ def test_every_pixel_has_a_colour_and_looks_like_it(some):
     assert right.sum() / total.sum() > 0.8
 
 
-def test_one_stroke_paints_the_picture_and_every_plane():
+def test_one_stroke_paints_the_image_and_every_plane():
     canvas = Canvas(np.random.default_rng(0), size=56)
     canvas.box(canvas.mark("wall", "white"), 0, 0, 112, 112)
     canvas.box(canvas.mark("car", "red", part="wheel", material="metal"), 28, 56, 84, 112)
-    picture, planes = canvas.finish()
+    image, planes = canvas.finish()
     inside = np.zeros((56, 56), bool)
     inside[28:, 14:42] = True
     for category, word in (("object", "car"), ("part", "wheel"), ("material", "metal"), ("color", "red")):
         assert np.array_equal(planes[category] == CATEGORIES[category].index(word) + 1, inside)
-    reddish = picture[..., 0].astype(int) - picture[..., 1]
+    reddish = image[..., 0].astype(int) - image[..., 1]
     assert (reddish[inside] > 60).all()
     assert (reddish[~inside] < 60).all()
 
@@ -142,7 +142,7 @@ def test_enough_of_the_things_that_make_a_scene_are_drawn():
 def test_another_size_shows_the_same_place():
     small, large = Scenes(12)[7], Scenes(12, size=224)[7]
     same = large.planes["object"][0][1::2, 1::2] == small.planes["object"][0]
-    assert large.picture.shape == (224, 224, 3)
+    assert large.image.shape == (224, 224, 3)
     assert same.mean() > 0.95
 
 
@@ -150,7 +150,7 @@ def test_another_size_shows_the_same_place():
     ("settings", "sentence"),
     [
         ({"split": "tset"}, r"There is no split 'tset' \(did you mean test\?\); use 'test' or 'train'."),
-        ({"pictures": 0}, "pictures is 0; the drawn scenes need pictures of 1 or more."),
+        ({"images": 0}, "images is 0; the drawn scenes need images of 1 or more."),
         ({"seed": -1}, "seed is -1; the drawn scenes need seed of 0 or more."),
         ({"size": 8}, "size is 8; the drawn scenes need size of 16 or more."),
     ],
@@ -161,9 +161,9 @@ def test_settings_out_of_range(settings, sentence):
 
 
 def inputs(examples):
-    pictures = torch.from_numpy(np.stack([example.picture for example in examples])).permute(0, 3, 1, 2).float() / 255
+    images = torch.from_numpy(np.stack([example.image for example in examples])).permute(0, 3, 1, 2).float() / 255
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (bundled.MEAN, bundled.STD))
-    return (pictures - mean) / std
+    return (images - mean) / std
 
 
 def test_the_bundled_network_knows_held_out_scenes(some):
@@ -211,13 +211,13 @@ def test_weights_of_another_network_are_refused(tmp_path):
 
 
 def test_training_learns_and_is_repeatable():
-    pictures, classes = train.drawn(Scenes(64, split="train", size=32))
-    nets = list(train.trained(pictures, classes, epochs=16, seed=0))
-    again = list(train.trained(pictures, classes, epochs=2, seed=0))
+    images, classes = train.drawn(Scenes(64, split="train", size=32))
+    nets = list(train.trained(images, classes, epochs=16, seed=0))
+    again = list(train.trained(images, classes, epochs=2, seed=0))
     assert (len(nets), len(again)) == (17, 3)
     assert all(torch.equal(a, b) for a, b in zip(nets[0].parameters(), again[0].parameters(), strict=True))
     with torch.inference_mode():
-        losses = [float(torch.nn.functional.cross_entropy(net(train.prepared(pictures)), classes)) for net in nets]
+        losses = [float(torch.nn.functional.cross_entropy(net(train.prepared(images)), classes)) for net in nets]
     assert losses[-1] < 0.9 * losses[0]
 
 
@@ -253,7 +253,7 @@ def test_training_from_the_shell(tmp_path, monkeypatch):
     result = CliRunner().invoke(
         train.main,
         [
-            "--pictures",
+            "--images",
             "64",
             "--epochs",
             "1",

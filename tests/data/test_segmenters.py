@@ -6,7 +6,7 @@ from torch import nn
 import unitlens as ul
 from tests import layouts
 from tests.coloured import COLOURS, blocks
-from unitlens.data.readers.formats import pictures_only
+from unitlens.data.readers.formats import images_only
 from unitlens.data.segmentation.segmenters import Segmenter, ceilings, segmenter
 from unitlens.data.segmentation.segments import read_labels, scaled, table_of, to_segments
 from unitlens.data.sources import ConceptSource, with_concepts
@@ -23,20 +23,18 @@ class Nearest(nn.Module):
         self.sharpness = nn.Parameter(torch.tensor(sharpness))
         self.calls = 0
 
-    def forward(self, pictures):
+    def forward(self, images):
         self.calls += 1
         assert not self.training
-        brightest = pictures.amax(1, keepdim=True).clamp(min=0.01)
-        distance = (pictures / brightest)[:, None] - (self.colours / self.colours.amax(1, keepdim=True))[
-            :, :, None, None
-        ]
+        brightest = images.amax(1, keepdim=True).clamp(min=0.01)
+        distance = (images / brightest)[:, None] - (self.colours / self.colours.amax(1, keepdim=True))[:, :, None, None]
         return {"out": -self.sharpness * distance.square().sum(2)}
 
 
 def photos(root, count=3):
     for seed in range(count):
         layouts.save_png(root / f"{seed}.png", blocks(seed)[0])
-    return pictures_only(root)
+    return images_only(root)
 
 
 def make(model=None, **options):
@@ -47,8 +45,8 @@ def test_a_network_marks_what_it_sees():
     source = make(category="color")
     assert isinstance(source, ConceptSource)
     assert [tuple(c) for c in source.concepts] == [("color", 2, "red"), ("color", 3, "green"), ("color", 4, "blue")]
-    picture, truth = blocks(0)
-    assert np.array_equal(source.planes(picture, "name")["color"][0], np.where(truth > 0, truth + 1, 0))
+    image, truth = blocks(0)
+    assert np.array_equal(source.planes(image, "name")["color"][0], np.where(truth > 0, truth + 1, 0))
 
 
 def test_a_dissection_by_a_segmenter(tmp_path, net):
@@ -60,38 +58,38 @@ def test_a_dissection_by_a_segmenter(tmp_path, net):
 
 @pytest.mark.parametrize("kind", ["scores", "classes", "array", "network"])
 def test_any_callable_is_a_segmenter(kind):
-    picture, truth = blocks(0)
+    image, truth = blocks(0)
     nearest = Nearest()
     models = {
-        "scores": lambda pictures: nearest.eval()(pictures)["out"],
-        "classes": lambda pictures: nearest.eval()(pictures)["out"].argmax(1),
-        "array": lambda pictures: nearest.eval()(pictures)["out"].argmax(1).numpy().astype(np.uint8),
+        "scores": lambda images: nearest.eval()(images)["out"],
+        "classes": lambda images: nearest.eval()(images)["out"].argmax(1),
+        "array": lambda images: nearest.eval()(images)["out"].argmax(1).numpy().astype(np.uint8),
         "network": ul.classifier(nearest, image_size=32, mean=(0, 0, 0), std=(1, 1, 1)),
     }
     source = make(models[kind], labels={1: "red", 2: "green", 3: "blue"})
-    assert np.array_equal(source.planes(picture, "")["object"][0] > 0, truth > 0)
+    assert np.array_equal(source.planes(image, "")["object"][0] > 0, truth > 0)
 
 
 def test_negative_classes_are_not_judged():
-    source = make(lambda pictures: torch.tensor([[[-1, 0], [1, 9]]]))
+    source = make(lambda images: torch.tensor([[[-1, 0], [1, 9]]]))
     assert source.planes(blocks(0)[0], "")["object"][0].tolist() == [[65535, 0], [2, 0]]
 
 
 def test_below_the_confidence_nothing_is_judged():
     scores = torch.tensor([[[[0.0, 3.0]], [[0.0, 0.0]], [[0.1, 0.0]]]])
-    source = make(lambda pictures: scores, labels=["a", "b", "c"], confidence=0.5)
+    source = make(lambda images: scores, labels=["a", "b", "c"], confidence=0.5)
     assert source.planes(blocks(0)[0], "")["object"][0].tolist() == [[65535, 1]]
     with pytest.raises(ul.UnitlensError, match="gives classes without scores, so that they have no confidence"):
-        make(lambda pictures: torch.ones(1, 2, 2, dtype=torch.long), confidence=0.5).planes(blocks(0)[0], "")
+        make(lambda images: torch.ones(1, 2, 2, dtype=torch.long), confidence=0.5).planes(blocks(0)[0], "")
 
 
-def test_pictures_are_scaled_by_their_shorter_side():
-    picture = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
-    assert scaled(picture, 15).shape == (1, 3, 15, 20)
-    assert scaled(picture.transpose(1, 0, 2), 60).shape == (1, 3, 80, 60)
-    unchanged = scaled(picture, None)
-    assert torch.equal((unchanged[0] * 255).round().permute(1, 2, 0).to(torch.uint8), torch.from_numpy(picture))
-    assert scaled(picture[:1], 8).shape[2:] == (8, 320)
+def test_images_are_scaled_by_their_shorter_side():
+    image = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    assert scaled(image, 15).shape == (1, 3, 15, 20)
+    assert scaled(image.transpose(1, 0, 2), 60).shape == (1, 3, 80, 60)
+    unchanged = scaled(image, None)
+    assert torch.equal((unchanged[0] * 255).round().permute(1, 2, 0).to(torch.uint8), torch.from_numpy(image))
+    assert scaled(image[:1], 8).shape[2:] == (8, 320)
 
 
 def test_the_network_is_as_before():
@@ -102,32 +100,32 @@ def test_the_network_is_as_before():
 
 
 def test_maps_are_kept_by_content(tmp_path):
-    nearest, pictures = Nearest(), [blocks(seed)[0] for seed in range(2)]
+    nearest, images = Nearest(), [blocks(seed)[0] for seed in range(2)]
     source = make(nearest, cache=tmp_path)
-    first = [source.planes(picture, "one name")["object"][0] for picture in pictures]
+    first = [source.planes(image, "one name")["object"][0] for image in images]
     assert nearest.calls == 2
-    again = [source.planes(picture, "another")["object"][0] for picture in pictures]
+    again = [source.planes(image, "another")["object"][0] for image in images]
     assert nearest.calls == 2
     assert all(np.array_equal(a, b) and a.dtype == b.dtype for a, b in zip(first, again, strict=True))
     assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} == {".png"}
-    make(nearest, cache=tmp_path, confidence=0.3).planes(pictures[0], "")
-    make(nearest, cache=tmp_path, size=16).planes(pictures[0], "")
+    make(nearest, cache=tmp_path, confidence=0.3).planes(images[0], "")
+    make(nearest, cache=tmp_path, size=16).planes(images[0], "")
     assert nearest.calls == 4
     with torch.no_grad():
         nearest.sharpness += 1
-    make(nearest, cache=tmp_path).planes(pictures[0], "")
+    make(nearest, cache=tmp_path).planes(images[0], "")
     assert nearest.calls == 5
 
 
 def test_a_damaged_map_is_made_again(tmp_path):
-    nearest, (picture, _) = Nearest(), blocks(0)
+    nearest, (image, _) = Nearest(), blocks(0)
     source = make(nearest, cache=tmp_path)
-    expected = source.planes(picture, "")["object"][0]
+    expected = source.planes(image, "")["object"][0]
     kept = next(path for path in tmp_path.rglob("*.png"))
     kept.write_bytes(kept.read_bytes()[:50])
-    assert np.array_equal(source.planes(picture, "")["object"][0], expected)
+    assert np.array_equal(source.planes(image, "")["object"][0], expected)
     assert nearest.calls == 2
-    assert np.array_equal(source.planes(picture, "")["object"][0], expected)
+    assert np.array_equal(source.planes(image, "")["object"][0], expected)
     assert nearest.calls == 2
 
 
@@ -143,18 +141,18 @@ def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path):
 def test_nothing_of_a_function_is_kept_unless_it_says_what_it_is(tmp_path):
     calls = []
 
-    def function(pictures):
+    def function(images):
         calls.append(1)
         return torch.ones(1, 2, 2, dtype=torch.long)
 
-    picture = blocks(0)[0]
+    image = blocks(0)[0]
     for _ in range(2):
-        make(function, cache=tmp_path).planes(picture, "")
+        make(function, cache=tmp_path).planes(image, "")
     assert (len(calls), list(tmp_path.iterdir())) == (2, [])
     for _ in range(2):
-        make(function, cache=tmp_path, fingerprint="v1").planes(picture, "")
+        make(function, cache=tmp_path, fingerprint="v1").planes(image, "")
     assert len(calls) == 3
-    make(function, cache=tmp_path, fingerprint="v2").planes(picture, "")
+    make(function, cache=tmp_path, fingerprint="v2").planes(image, "")
     assert len(calls) == 4
 
 
@@ -219,8 +217,8 @@ def test_what_is_no_segmenter(model, options, sentence):
     [
         (torch.zeros(2, 3, 4, 4), r"a Tensor of shape \(2, 3, 4, 4\) and type torch.float32"),
         (torch.zeros(1, 4, 4), r"a Tensor of shape \(1, 4, 4\)"),
-        ({"in": 3}, "a dict for a picture"),
-        ([1], "a list for a picture"),
+        ({"in": 3}, "a dict for an image"),
+        ([1], "a list for an image"),
     ],
 )
 def test_strange_answers(output, told):
@@ -259,13 +257,13 @@ import pathlib
 import torch
 
 class Colours(torch.nn.Module):
-    def forward(self, pictures):
+    def forward(self, images):
         with open(pathlib.Path(__file__).parent / "calls", "a") as file:
             file.write(".")
-        return HELPER(pictures)
+        return HELPER(images)
 
-def HELPER(pictures):
-    return torch.cat([torch.full_like(pictures[:, :1], 0.55), pictures], 1) * 9
+def HELPER(images):
+    return torch.cat([torch.full_like(images[:, :1], 0.55), images], 1) * 9
 """
 
 
@@ -334,15 +332,15 @@ class WithTruth:
         return 4
 
     def __getitem__(self, index):
-        picture, labels = blocks(index)
+        image, labels = blocks(index)
         truth = np.array([0, 5, 6, 7])[labels]
         truth[:, :8] = -1
-        return ul.Example(picture, {"color": [truth]}, str(index))
+        return ul.Example(image, {"color": [truth]}, str(index))
 
 
-def test_the_ceiling_is_the_iou_over_all_pictures():
-    def sloppy(pictures):
-        classes = Nearest().eval()(pictures)["out"].argmax(1)
+def test_the_ceiling_is_the_iou_over_all_images():
+    def sloppy(images):
+        classes = Nearest().eval()(images)["out"].argmax(1)
         classes[:, :16] = torch.where(classes[:, :16] == 1, 2, classes[:, :16])  # calls the upper reds green
         classes[:, -8:] = -1
         return classes

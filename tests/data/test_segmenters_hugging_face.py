@@ -37,20 +37,20 @@ def segformer(tmp_path_factory):
 def test_hugging_face_semantic(segformer, tmp_path):
     source = segmenter(f"hf:{segformer}", cache=tmp_path)
     assert [c.name for c in source.concepts] == ["wall", "sky", "tree"]
-    picture = blocks(0)[0]
-    plane = source.planes(picture, "")["object"][0]
+    image = blocks(0)[0]
+    plane = source.planes(image, "")["object"][0]
     assert set(np.unique(plane)) <= {1, 2, 3}
     transformers = pytest.importorskip("transformers")
     model = transformers.SegformerForSemanticSegmentation.from_pretrained(segformer).eval()
     processor = transformers.AutoImageProcessor.from_pretrained(segformer)
     with torch.no_grad():
-        logits = model(**processor(images=picture, return_tensors="pt")).logits
+        logits = model(**processor(images=image, return_tensors="pt")).logits
     assert np.array_equal(plane, logits[0].argmax(0).numpy() + 1)
-    assert np.array_equal(segmenter(f"hf:{segformer}", cache=tmp_path).planes(picture, "")["object"][0], plane)
+    assert np.array_equal(segmenter(f"hf:{segformer}", cache=tmp_path).planes(image, "")["object"][0], plane)
     assert len(list(tmp_path.rglob("*.png"))) == 1
 
 
-def test_a_picture_that_hugging_face_squashes_is_marked_in_its_own_proportions(segformer):
+def test_an_image_that_hugging_face_squashes_is_marked_in_its_own_proportions(segformer):
     source = segmenter(f"hf:{segformer}", cache=None)
     square = blocks(0)[0]
     wide = np.repeat(square, 3, axis=1)
@@ -75,9 +75,9 @@ def test_hugging_face_from_the_shell_at_another_size(segformer, shell, sees, tmp
     assert {c["name"] for c in ul.open_run("a").info["data"]["concepts"]} == {"wall", "sky", "tree"}
     assert shell("dissect", *sees, *how, "--out", "b", "--segmenter-size", 64).code == 0
     assert len(list((tmp_path / "kept").rglob("*.png"))) == 6
-    picture = blocks(0)[0]
+    image = blocks(0)[0]
     sides = {
-        size: segmenter(f"hf:{segformer}", size=size, cache=None).planes(picture, "")["object"][0].shape
+        size: segmenter(f"hf:{segformer}", size=size, cache=None).planes(image, "")["object"][0].shape
         for size in (None, 64)
     }
     assert sides == {None: (8, 8), 64: (16, 16)}

@@ -5,7 +5,7 @@ import unitlens as ul
 from tests import layouts
 from tests.coloured import blocks
 from unitlens.data.colors import Colors
-from unitlens.data.readers.formats import pictures_only
+from unitlens.data.readers.formats import images_only
 from unitlens.data.sources import Tags, check_names, folder_tags, tags, with_concepts
 
 
@@ -14,7 +14,7 @@ class Halves:
 
     concepts = (ul.Concept("part", 1, "left"),)
 
-    def planes(self, picture, name):
+    def planes(self, image, name):
         return {"part": [np.array([[1, 0]], np.uint8)]}
 
 
@@ -25,14 +25,14 @@ class InMemory:
         return 1
 
     def __getitem__(self, index):
-        picture, labels = blocks(index)
-        return picture, {"color": [labels]}, "one"
+        image, labels = blocks(index)
+        return image, {"color": [labels]}, "one"
 
 
 def folder(root, names=("a/1.png", "b/2.png", "b/3.png")):
     for seed, name in enumerate(names):
         layouts.save_png(root / name, blocks(seed)[0])
-    return pictures_only(root)
+    return images_only(root)
 
 
 def test_sources_are_stacked(world):
@@ -43,7 +43,7 @@ def test_sources_are_stacked(world):
     example = data[0]
     assert sorted(example.planes) == ["color", "part"]
     assert np.array_equal(example.planes["color"][0], native[0].planes["color"][0])
-    assert (data.names, len(data), data.not_pictures) == (native.names, len(native), native.not_pictures)
+    assert (data.names, len(data), data.not_images) == (native.names, len(native), native.not_images)
     assert example.name == native[0].name
     assert "Halves" in data.source
     assert str(len(data)) in repr(data)
@@ -63,7 +63,7 @@ def test_examples_of_any_kind_are_stacked_on():
     assert (example.name, example.class_, sorted(example.planes)) == ("one", None, ["color", "part"])
 
     class Item:
-        picture, planes, name, class_ = blocks(0)[0], {}, "other", "x"
+        image, planes, name, class_ = blocks(0)[0], {}, "other", "x"
 
     class Items(InMemory):
         concepts = ()
@@ -86,12 +86,12 @@ def test_a_category_belongs_to_one_source(world):
 
 
 def test_what_is_no_source(world):
-    with pytest.raises(ul.UnitlensError, match=r"A str is no concept source: it needs concepts and planes\(picture"):
+    with pytest.raises(ul.UnitlensError, match=r"A str is no concept source: it needs concepts and planes\(image"):
         with_concepts(ul.open_data(world, format="folder"), "colors")
 
 
-def test_tags_are_for_whole_pictures(tmp_path):
-    data = folder(tmp_path / "pictures")
+def test_tags_are_for_whole_images(tmp_path):
+    data = folder(tmp_path / "images")
     path = tmp_path / "tags.csv"
     path.write_text("image,tag,category\na/1.png,beach,\na/1.png,sunny,weather\na/1.png,beach,\nb/2.png,attic,\n")
     stacked = with_concepts(data, tags(path))
@@ -127,11 +127,9 @@ def test_what_is_no_list_of_tags(text, sentence, tmp_path):
         tags(tmp_path / "nowhere.csv")
 
 
-def test_tags_of_other_pictures(tmp_path):
+def test_tags_of_other_images(tmp_path):
     data = folder(tmp_path)
-    with pytest.raises(
-        ul.UnitlensError, match=r"name no picture of the data; the first is 1\.png.*, a picture a/1\.png"
-    ):
+    with pytest.raises(ul.UnitlensError, match=r"name no image of the data; the first is 1\.png.*, an image a/1\.png"):
         check_names(Tags({"1.png": [("scene", "x")]}, "tags"), data)
     check_names(Tags({"a/1.png": [("scene", "x")]}, "tags"), data)
 
@@ -151,4 +149,4 @@ def test_a_dissection_of_tags(tmp_path, net):
         net, "4", with_concepts(data, folder_tags(data)), quantile=0.4, evidence=False, exemplars=0
     ).table()
     assert set(table["concept"].dropna()) <= {"a", "b"}
-    assert table["judged_as"].tolist() == ["picture"] * 3
+    assert table["evaluated_on"].tolist() == ["image"] * 3

@@ -10,7 +10,7 @@ import unitlens as ul
 from tests.planted import ColourWorld, InMemory, colour_net, lookup
 from unitlens.data.batches import Columns
 from unitlens.data.scenes.world import Scenes
-from unitlens.dissection.controls import calibrate, heldout_by_concept, rotation, untrained_twin
+from unitlens.dissection.controls import calibrate, heldout_by_concept, rotation, untrained_copy
 from unitlens.dissection.table import with_untrained
 from unitlens.stats.evidence import FoldTable, halves_iou
 
@@ -26,8 +26,8 @@ class Mixed(nn.Module):
         self.norm.running_mean.fill_(7)
         self.norm.running_var.fill_(9)
 
-    def forward(self, pictures):
-        return self.norm(self.conv(pictures)) * self.scale[:, None, None]
+    def forward(self, images):
+        return self.norm(self.conv(images)) * self.scale[:, None, None]
 
 
 def network(model):
@@ -44,16 +44,16 @@ def test_the_twin_is_fresh_repeatable_and_made_of_a_copy():
     net = network(Mixed())
     before = copy.deepcopy(net.model.state_dict())
     state = torch.random.get_rng_state()
-    (first, notes), (again, _), (other, _) = (untrained_twin(net, seed=seed) for seed in (0, 0, 1))
+    (first, notes), (again, _), (other, _) = (untrained_copy(net, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(torch.random.get_rng_state(), state)
     assert all(torch.equal(value, before[name]) for name, value in net.model.state_dict().items())
-    weights = [twin.model.conv.weight for twin in (first, again, other)]
+    weights = [untrained.model.conv.weight for untrained in (first, again, other)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
     assert not torch.equal(weights[0], net.model.conv.weight)
     assert not torch.equal(first.model.scale, net.model.scale)
     assert sorted(first.model.scale.tolist()) == net.model.scale.tolist()
-    assert notes == ["In the untrained twin, what no module resets was shuffled within itself: 1 parameter (scale)."]
+    assert notes == ["In the untrained copy, what no module resets was shuffled within itself: 1 parameter (scale)."]
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
@@ -65,36 +65,36 @@ def test_what_a_norm_hides_from_the_reset_is_shuffled(norm, hidden):
     net = network(nn.Sequential(norm(nn.Conv2d(3, 4, 3))))
     with torch.inference_mode():
         net.model(torch.zeros(1, 3, 32, 32))
-    twin, notes = untrained_twin(net)
-    before, after = dict(net.model.named_parameters()), dict(twin.model.named_parameters())
+    untrained, notes = untrained_copy(net)
+    before, after = dict(net.model.named_parameters()), dict(untrained.model.named_parameters())
     assert not any(torch.equal(before[name], after[name]) for name in before)
     for name in hidden:
         assert torch.equal(before[name].flatten().sort().values, after[name].flatten().sort().values)
     assert all(name in notes[0] for name in hidden)
 
 
-def test_batch_norm_is_calibrated_on_the_pictures():
-    data = ColourWorld(33)  # the last batch of 16 would be one picture
-    twin, _ = untrained_twin(network(Mixed()))
-    calibrate(twin, data, Columns.of(data.concepts), grid=(8, 8))
-    pictures = torch.stack([torch.as_tensor(data[n].picture).permute(2, 0, 1) for n in range(32)])
+def test_batch_norm_is_calibrated_on_the_images():
+    data = ColourWorld(33)  # the last batch of 16 would be one image
+    untrained, _ = untrained_copy(network(Mixed()))
+    calibrate(untrained, data, Columns.of(data.concepts), grid=(8, 8))
+    images = torch.stack([torch.as_tensor(data[n].image).permute(2, 0, 1) for n in range(32)])
     with torch.no_grad():
-        said = twin.model.conv(twin.prepare(pictures))
-    torch.testing.assert_close(twin.model.norm.running_mean, said.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
+        said = untrained.model.conv(untrained.prepare(images))
+    torch.testing.assert_close(untrained.model.norm.running_mean, said.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
     halves = torch.stack([half.var((0, 2, 3)) for half in said.split(16)]).mean(0)
-    torch.testing.assert_close(twin.model.norm.running_var, halves, rtol=1e-4, atol=1e-5)
-    assert twin.model.norm.momentum == 0.1
-    assert not twin.model.norm.training or twin.model.training
+    torch.testing.assert_close(untrained.model.norm.running_var, halves, rtol=1e-4, atol=1e-5)
+    assert untrained.model.norm.momentum == 0.1
+    assert not untrained.model.norm.training or untrained.model.training
 
 
 def test_a_twin_that_equals_the_network_is_an_error():
     nothing = lookup(np.zeros((40, 2, 2, 2)))
     with pytest.raises(ul.UnitlensError, match="equals the network itself, which has no parameters"):
-        untrained_twin(nothing)
+        untrained_copy(nothing)
     net = network(nn.Sequential(nn.Conv2d(3, 2, 1)))
-    same = ul.classifier(untrained_twin(net, seed=3)[0].model, image_size=32, mean=(0, 0, 0), std=(1, 1, 1))
+    same = ul.classifier(untrained_copy(net, seed=3)[0].model, image_size=32, mean=(0, 0, 0), std=(1, 1, 1))
     with pytest.raises(ul.UnitlensError, match="choose another --seed"):
-        untrained_twin(same, seed=3)
+        untrained_copy(same, seed=3)
 
 
 def test_a_rotation_keeps_lengths_and_mixes_units():
@@ -113,7 +113,7 @@ def test_controls_stand_beside_the_network_and_change_nothing_of_it():
     assert table["control"].value_counts().to_dict() == {"none": 8, "untrained": 8, "rotated": 8}
     own = table[table["control"] == "none"].drop(columns="control").reset_index(drop=True)
     pd.testing.assert_frame_equal(own, both.table(), check_dtype=False)
-    assert both.comparison()["network"].tolist() == ["as it is", "untrained", "rotated", "labels of other pictures"]
+    assert both.comparison()["network"].tolist() == ["as it is", "untrained", "rotated", "labels of other images"]
     assert both.comparison()["above_min_iou"][0] == table[table["control"] == "none"]["above_min_iou"].sum()
     for name in ("untrained_percentile", "untrained_percentile_all"):
         assert both.table()[name].between(0, 1).all()
@@ -122,7 +122,7 @@ def test_controls_stand_beside_the_network_and_change_nothing_of_it():
         alone.controls()
 
 
-def test_untaught_is_what_the_best_unit_of_the_twin_does_as_well():
+def test_untrained_is_what_the_best_unit_of_the_twin_does_as_well():
     verdicts = ["detector", "detector", "weak", "detector"]
     table = pd.DataFrame(
         {
@@ -134,7 +134,7 @@ def test_untaught_is_what_the_best_unit_of_the_twin_does_as_well():
     )
     by_concept = np.array([[0.1, 0.3], [0.2, 0.0]])
     found = with_untrained(table, np.array([0, 1, 0, 0]), by_concept, np.array([0.25, 0.4]))
-    assert found["verdict"].tolist() == ["detector", "untaught", "weak", "detector"]
+    assert found["verdict"].tolist() == ["detector", "untrained", "weak", "detector"]
     assert found["detector"].tolist() == [True, False, False, True]
     assert found["untrained_percentile"][:3].tolist() == [1.0, 0.5, 0.0]
     assert found["untrained_percentile_all"][:3].tolist() == [0.5, 0.5, 0.0]
@@ -183,7 +183,7 @@ def test_wrong_controls_are_answered_in_a_sentence():
         small("rotated", evidence=False)
 
 
-def test_few_pictures_say_that_there_are_no_intervals():
+def test_few_images_say_that_there_are_no_intervals():
     maps = np.random.default_rng(0).random((4, 2, 4, 4))
     planes = [{"object": [np.eye(16, dtype=int)]}] * 4
     result = ul.dissect(lookup(maps), "layer", InMemory(planes, (("object", 1, "line"),)), grid=4, quantile=0.1)
@@ -195,8 +195,8 @@ def test_the_page_shows_the_comparison(tmp_path):
     page = ul.report(tmp_path / "run", small("untrained")).read_text()
     start = page.index('id="controls"')
     section = page[start : page.index("</section>", start)]
-    for text in ("as it is", "untrained", "labels of other pictures"):
+    for text in ("as it is", "untrained", "labels of other images"):
         assert f'<th scope="row">{text}</th>' in section
     assert "was not measured" not in section
     without = ul.report(tmp_path / "other", small(())).read_text()
-    assert "What an untrained twin reaches was not measured" in without
+    assert "What an untrained copy reaches was not measured" in without

@@ -128,7 +128,7 @@ def test_the_published_code_at_its_thresholds_with_zeros_around_the_maps(camvid,
         layer = seen.layers["features.12"]
         for first in range(0, 512, 64):
             units = slice(first, first + 64)
-            scan = Scanner(layer, units, (56, 56), how.upsampling, seen.pictures)
+            scan = Scanner(layer, units, (56, 56), how.upsampling, seen.images)
             block = count_at(scan, thresholds[units], seen.marked, seen.folds)
             concepts = 1 + len(columns.concepts)
             activated = block.active.sum(1)[:, None] - block.by_fold.sum(1)[:, concepts:]

@@ -37,7 +37,7 @@ def assert_same(one, other):
             assert array.dtype == other[layer].counts.arrays()[name].dtype
         np.testing.assert_array_equal(one[layer].scores("iou"), other[layer].scores("iou"))
         for unit in range(len(one[layer].table())):
-            assert one[layer].top_pictures(unit) == other[layer].top_pictures(unit)
+            assert one[layer].top_images(unit) == other[layer].top_images(unit)
     assert one.files().strips == other.files().strips
     assert one.info == other.info
 
@@ -333,7 +333,7 @@ def test_a_run_may_lie_in_a_folder_given_by_a_link(dissection, tmp_path):
 
 
 def test_worlds_are_not_the_runs(tmp_path, dissection):
-    world = write_world(tmp_path / "world", pictures=1)
+    world = write_world(tmp_path / "world", images=1)
     refused(
         lambda: dissection.save(world, overwrite=True),
         "WORLD holds other files and no run: choose another --out.",

@@ -16,13 +16,13 @@ def columns_of(concepts):
     return Columns.of([Concept(f"kind {c % 6}", 1 + c // 6, f"thing {c}") for c in range(concepts)])
 
 
-def test_memory_grows_with_units_and_concepts_and_not_with_pictures_beyond_what_is_kept():
+def test_memory_grows_with_units_and_concepts_and_not_with_images_beyond_what_is_kept():
     size = {"cells": 3136, "draws": 20}
-    small = counting_memory([512], columns_of(300), pictures=1000, **size)
-    assert small < counting_memory([512, 512], columns_of(300), pictures=1000, **size)
-    assert small < counting_memory([512], columns_of(600), pictures=1000, **size)
-    many = counting_memory([512], columns_of(300), pictures=10**5, **size)
-    assert many == counting_memory([512], columns_of(300), pictures=10**8, **size)
+    small = counting_memory([512], columns_of(300), images=1000, **size)
+    assert small < counting_memory([512, 512], columns_of(300), images=1000, **size)
+    assert small < counting_memory([512], columns_of(600), images=1000, **size)
+    many = counting_memory([512], columns_of(300), images=10**5, **size)
+    assert many == counting_memory([512], columns_of(300), images=10**8, **size)
 
 
 def test_what_is_kept_is_at_most_the_counts_as_plain_arrays_and_half_as_much_while_they_are_joined():
@@ -31,13 +31,13 @@ def test_what_is_kept_is_at_most_the_counts_as_plain_arrays_and_half_as_much_whi
 
 
 def test_counting_a_few_units_stays_within_what_is_said():
-    found = counted(units=96, concepts=200, pictures=64)
+    found = counted(units=96, concepts=200, images=64)
     assert found["grew"] < found["said"]
 
 
 @pytest.mark.slow
 def test_2048_units_and_1200_concepts_stay_within_what_is_said_and_within_a_gigabyte():
-    found = counted(units=2048, concepts=1200, pictures=128)
+    found = counted(units=2048, concepts=1200, images=128)
     assert found["met"] > 0.1 * 2048 * 32 * 1200  # of the counts are not 0: as in a large data set
     assert found["grew"] < found["said"]
     assert found["grew"] < 10**9

@@ -14,7 +14,7 @@ def planned():
 
 def test_what_is_looked_at_is_counted_before_it_is_run(planned):
     assert [tuple(layer) for layer in planned.layers] == [("pool", 8, (8, 8)), ("head", 4, None)]
-    assert (planned.pictures, planned.batches, planned.sample) == (100, 13, 24)
+    assert (planned.images, planned.batches, planned.sample) == (100, 13, 24)
     assert (planned.concepts, planned.categories, planned.grid) == (5, 2, (8, 8))
 
 
@@ -43,7 +43,7 @@ def test_time_and_memory_are_positive(planned):
 @pytest.mark.parametrize(
     ("timed", "total", "seconds"),
     [
-        ([(10, 3.0), (30, 5.0)], 130, 15.0),  # 2 fixed, 0.1 a picture
+        ([(10, 3.0), (30, 5.0)], 130, 15.0),  # 2 fixed, 0.1 an image
         ([(10, 5.0), (30, 4.0)], 130, 4.0),  # a noise that would make time run backwards
         ([(1, 2.0), (1, 3.0)], 1, 3.0),
     ],
@@ -52,9 +52,9 @@ def test_time_has_a_part_that_is_fixed_and_one_that_grows(timed, total, seconds)
     assert _extrapolated([_Timed(*pair, None) for pair in timed], total) == pytest.approx(seconds)
 
 
-def test_a_few_pictures_of_a_layer_without_a_grid_are_enough_for_a_plan():
+def test_a_few_images_of_a_layer_without_a_grid_are_enough_for_a_plan():
     planned = plan(colour_net(), "head", ColourWorld(200), batch_size=4)
-    assert (planned.sample, planned.pictures) == (12, 200)
+    assert (planned.sample, planned.images) == (12, 200)
 
 
 def test_a_plan_says_what_a_dissection_would_say():
@@ -71,8 +71,8 @@ def test_the_command(shell, world, net_file):
         r"^layer 0 +4 units, 32x32$",
         r"^concepts +3 in 1 category$",
         r"^label grid +8x8$",
-        r"^forward passes +\d+, of \d+ pictures at most$",
-        r"^time +about \d+ s on this machine, from \d+ pictures$",
+        r"^forward passes +\d+, of \d+ images at most$",
+        r"^time +about \d+ s on this machine, from \d+ images$",
         r"^disk +.* while it runs, of .* that are free$",
     ):
         assert re.search(pattern, said.out, re.M), (pattern, said.out)

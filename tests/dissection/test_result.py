@@ -31,7 +31,7 @@ def test_units_csv_has_the_documented_columns_and_types(run_folder):
             assert row[name] == "" or repr(float(row[name])) == row[name]  # nothing is rounded
         assert row["label_set"] == "" or row["concept"] in json.loads(row["label_set"])
     assert [row["concept"] for row in rows[:3]] == ["red", "green", "blue"]
-    assert {row["judged_as"] for row in rows} == {"grid", "picture"}
+    assert {row["evaluated_on"] for row in rows} == {"grid", "image"}
 
 
 def test_the_iou_of_the_table_is_that_of_its_counts(run_folder):
@@ -42,7 +42,7 @@ def test_the_iou_of_the_table_is_that_of_its_counts(run_folder):
 
 def test_exemplars_csv_tells_where_the_peak_is(run_folder, dissection):
     table = pd.read_csv(run_folder / "exemplars.csv", dtype={"layer": str})
-    assert list(table.columns) == ["layer", "unit", "rank", "picture", "value", "peak_y", "peak_x"]
+    assert list(table.columns) == ["layer", "unit", "rank", "image", "value", "peak_y", "peak_x"]
     assert len(table) == 7 * 8
     assert table.groupby(["layer", "unit"])["rank"].apply(list).map(lambda ranks: ranks == list(range(1, 9))).all()
     assert ((table["peak_y"] > 0) & (table["peak_y"] < 1)).all()
@@ -65,7 +65,7 @@ def test_units_for_a_concept(dissection):
     assert part.units_for("green", 2)[0] == 1
     assert part.units_for("color/green") == [unit for unit in part.units_for("green", 4) if part.scores()[unit, 1] > 0]
     refused(lambda: part.units_for("gren"), "There is no concept 'gren' in the data (did you mean green?).")
-    refused(lambda: part.top_pictures(9), "There is no unit 9; 0 has units 0 to 3.")
+    refused(lambda: part.top_images(9), "There is no unit 9; 0 has units 0 to 3.")
 
 
 def test_reprs(dissection):

@@ -15,12 +15,12 @@ LABELS = {"object": [1, 2], "part": [1]}
 GRID = (4, 8)
 
 
-def random_case(seed, *, pictures=6, units=3, layer=(2, 2), planes=2):
+def random_case(seed, *, images=6, units=3, layer=(2, 2), planes=2):
     """Maps in multiples of 1/16 and label planes on the grid, with gaps of every kind."""
     rng = np.random.default_rng(seed)
-    maps = rng.integers(-16, 17, (pictures, units, *layer)) / 16
+    maps = rng.integers(-16, 17, (images, units, *layer)) / 16
     marked = []
-    for _ in range(pictures):
+    for _ in range(images):
         own = {}
         if rng.random() < 0.8:
             own["object"] = [rng.integers(-1, 3, GRID) for _ in range(rng.integers(1, planes + 1))]
@@ -37,7 +37,7 @@ def run(maps, marked, **options):
 
 
 def _enlarged(own):
-    """Label planes at the pictures' size and aspect, whose nearest samples are the planes themselves."""
+    """Label planes at the images' size and aspect, whose nearest samples are the planes themselves."""
     return {category: [plane.repeat(4, 0).repeat(2, 1) for plane in planes] for category, planes in own.items()}
 
 
@@ -86,7 +86,7 @@ def test_permuting_units_permutes_rows():
 
 
 def test_counts_of_parts_add_to_the_counts_of_all():
-    maps, marked = random_case(4, pictures=8)
+    maps, marked = random_case(4, images=8)
     whole = run(maps, marked, quantile=0.1)
     level = np.maximum(
         maps - whole.table()["threshold"].to_numpy()[None, :, None, None], 0
@@ -150,12 +150,12 @@ def test_negative_activations_have_negative_thresholds():
 
 
 @pytest.mark.parametrize("flat", [False, True])
-def test_a_layer_without_a_grid_counts_pictures(flat):
+def test_a_layer_without_a_grid_counts_images(flat):
     rng = np.random.default_rng(5)
     maps = rng.integers(0, 50, (30, 2, 1, 1)) / 16
-    _, marked = random_case(5, pictures=30)
+    _, marked = random_case(5, images=30)
     result = run(maps[:, :, 0, 0] if flat else maps, marked, quantile=0.2)
-    assert result.table()["judged_as"].tolist() == ["picture", "picture"]
+    assert result.table()["evaluated_on"].tolist() == ["image", "image"]
     for unit in range(2):
         level = naive.threshold(maps[:, unit].ravel().tolist(), 0.2)
         assert result.table()["threshold"][unit] == level
@@ -187,7 +187,7 @@ def test_activations_that_are_no_numbers_are_marked_and_make_no_detector():
     assert result.info["warnings"]
 
 
-def test_union_over_all_pictures_and_unjudged_positions_as_none():
+def test_union_over_all_images_and_unjudged_positions_as_none():
     maps, marked = random_case(6, planes=1)
     everywhere = [
         {category: [np.maximum(plane, 0) for plane in own.get(category, [np.zeros(GRID, int)])] for category in LABELS}
@@ -230,15 +230,15 @@ def test_half_precision_networks_are_dissected():
     assert ul.dissect(net, "pool", ColourWorld(40), quantile=0.05).table()["concept"][:4].tolist() == list(COLOURS)
 
 
-def test_exemplars_are_the_pictures_of_highest_peak_in_order():
-    maps, marked = random_case(8, pictures=6, units=2)
+def test_exemplars_are_the_images_of_highest_peak_in_order():
+    maps, marked = random_case(8, images=6, units=2)
     maps[:, 0, 0, 0] = [3, 9, 9, 1, 4, 9]
     result = run(maps, marked, exemplars=4)
-    assert [e.picture for e in result.top_pictures(0)] == ["picture 1", "picture 2", "picture 5", "picture 4"]
-    assert [e.value for e in result.top_pictures(0)] == [9, 9, 9, 4]
-    assert (result.top_pictures(0)[0].peak_y, result.top_pictures(0)[0].peak_x) == (0.25, 0.25)
+    assert [e.image for e in result.top_images(0)] == ["image 1", "image 2", "image 5", "image 4"]
+    assert [e.value for e in result.top_images(0)] == [9, 9, 9, 4]
+    assert (result.top_images(0)[0].peak_y, result.top_images(0)[0].peak_x) == (0.25, 0.25)
     with pytest.raises(ul.UnitlensError, match="has units 0 to 1"):
-        result.top_pictures(2)
+        result.top_images(2)
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ def net():
 class Parallel(Net):
     """The two branches are not one behind the other."""
 
-    def forward(self, pictures):
-        x = self.first(pictures)
+    def forward(self, images):
+        x = self.first(images)
         return self.head((self.second(x) + self.third(x)).mean((2, 3)))
 
     def __init__(self):
@@ -33,8 +33,8 @@ class Parallel(Net):
 
 
 class Untraceable(Net):
-    def forward(self, pictures):
-        return super().forward(pictures) if pictures.sum() > -1e9 else pictures
+    def forward(self, images):
+        return super().forward(images) if images.sum() > -1e9 else images
 
 
 def as_classifier(model):
@@ -78,7 +78,7 @@ def test_what_is_held_in_a_later_layer_follows_from_what_it_says_then(net, how):
 
 
 @pytest.mark.parametrize("value", ["mean", "resample"])
-def test_means_and_other_pictures_are_found_for_every_layer(net, value):
+def test_means_and_other_images_are_found_for_every_layer(net, value):
     both = ablate(net, {"first": [0, 3], "second": [2]}, data=Noise(30), value=value, measures=["logit"], draws=0)
     other = ablate(
         net, {"second": [2], "first": [0, 3]}, data=Noise(30), value=value, measures=["logit"], draws=0, batch_size=7
@@ -119,7 +119,7 @@ def test_rankings_of_several_layers_are_measured_on_the_other_folds_or_marked(ne
     clean = ablate(net, {"first": one.most_important("b", 2), "second": two.most_important("b")[:1]}, data=data)
     assert clean.folds == "odd"
     mixed = {"first": one.most_important("b", 2), "second": two.most_important("b", 1, folds="odd")}
-    assert "measured on the pictures that ranked them, which flatters" in repr(ablate(net, mixed, data=data))
+    assert "measured on the images that ranked them, which flatters" in repr(ablate(net, mixed, data=data))
 
 
 def test_the_first_of_a_ranking_stay_a_ranking(net):
@@ -131,12 +131,12 @@ def test_the_first_of_a_ranking_stay_a_ranking(net):
 
 
 def test_a_cut_says_what_the_later_layers_return(net):
-    pictures = net.prepare(torch.randint(0, 255, (4, 3, 8, 8), dtype=torch.uint8))
-    cut = cut_network(net.model, ["second", "first"], pictures)
+    images = net.prepare(torch.randint(0, 255, (4, 3, 8, 8), dtype=torch.uint8))
+    cut = cut_network(net.model, ["second", "first"], images)
     assert (cut.layer, cut.later) == ("first", ("second",))
-    state = cut.front(pictures)
+    state = cut.front(images)
     with torch.no_grad(), ul.record(net.model, "second") as recording:
-        net.model(pictures)
+        net.model(images)
     torch.testing.assert_close(state.later["second"], recording["second"])
     doubled = cut.back(state, state.activation.repeat(2, 1, 1, 1), {"second": lambda x, rows: x * (len(rows) == 8)})
     assert doubled.shape == (8, 3)
@@ -146,7 +146,7 @@ def test_a_cut_says_what_the_later_layers_return(net):
     ("call", "sentence"),
     [
         (lambda net: ablate(net, {"first": [1]}, Noise(6)), "The units of several layers are given with them"),
-        (lambda net: ablate(net, {"first": [1]}), "No pictures were given: name them with data="),
+        (lambda net: ablate(net, {"first": [1]}), "No images were given: name them with data="),
         (lambda net: ablate(net, {}, data=Noise(6)), "No layer is given: name at least one"),
         (lambda net: ablate(net, "first", data=Noise(6)), r"No units of first are given, such as \[3, 17\]"),
         (lambda net: ablate(net, {"first": [1], "secnd": [1]}, data=Noise(6)), "did you mean second"),
@@ -161,8 +161,8 @@ def test_bad_input_is_a_sentence(net, call, sentence):
 
 def test_a_later_layer_that_the_output_does_not_depend_on_is_refused():
     class Aside(Net):
-        def forward(self, pictures):
-            x = self.first(pictures)
+        def forward(self, images):
+            x = self.first(images)
             self.second(x)
             return self.head(x.mean((2, 3)))
 

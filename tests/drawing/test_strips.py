@@ -41,10 +41,10 @@ def test_tile_masks_lie_strictly_above_the_threshold():
 
 
 def test_inside_stays_outside_is_dimmed_and_a_line_runs_between():
-    picture = np.full((1, 96, 96, 3), 200, np.uint8)
+    image = np.full((1, 96, 96, 3), 200, np.uint8)
     mask = np.zeros((1, 96, 96), bool)
     mask[0, 30:60, 30:60] = True
-    tile = draw_tiles(picture, mask)[0]
+    tile = draw_tiles(image, mask)[0]
     assert (tile[30:60, 30:60] == 200).all()
     assert (tile[29, 30:60] == OUTLINE).all()
     assert (tile[60, 30:60] == OUTLINE).all()
@@ -55,10 +55,10 @@ def test_inside_stays_outside_is_dimmed_and_a_line_runs_between():
 
 
 def test_nothing_is_outlined_where_the_mask_is_everything_or_nothing():
-    pictures = noise(2, 32, 32)
+    images = noise(2, 32, 32)
     masks = np.stack([np.ones((4, 4), bool), np.zeros((4, 4), bool)])
-    tiles = draw_tiles(pictures, masks, size=32)
-    assert (tiles[0] == pictures[0]).all()
+    tiles = draw_tiles(images, masks, size=32)
+    assert (tiles[0] == images[0]).all()
     assert tiles[1].max() <= 143
 
 
@@ -75,8 +75,8 @@ def test_masks_of_another_resolution_are_enlarged_to_the_same_place(size):
 
 @pytest.mark.parametrize(("height", "width"), [(224, 224), (96, 96), (100, 300), (32, 32), (7, 200)])
 def test_tiles_of_one_strip_do_not_run_into_each_other(height, width):
-    pictures = np.stack([np.full((height, width, 3), level, np.uint8) for level in (0, 255, 0)])
-    tiles = draw_tiles(pictures, np.ones((3, 2, 2), bool))
+    images = np.stack([np.full((height, width, 3), level, np.uint8) for level in (0, 255, 0)])
+    tiles = draw_tiles(images, np.ones((3, 2, 2), bool))
     assert tiles.shape == (3, 96, 96, 3)
     assert [int(tile.min()) for tile in tiles] == [0, 255, 0]
     assert [int(tile.max()) for tile in tiles] == [0, 255, 0]
@@ -84,36 +84,36 @@ def test_tiles_of_one_strip_do_not_run_into_each_other(height, width):
 
 def test_a_strip_shows_its_tiles_in_order_side_by_side():
     colours = [(220, 30, 30), (30, 220, 30), (30, 30, 220)]
-    pictures = np.stack([np.full((50, 50, 3), colour, np.uint8) for colour in colours])
-    strip = opened(draw_strip(pictures, np.ones((3, 5, 5), bool), size=48))
+    images = np.stack([np.full((50, 50, 3), colour, np.uint8) for colour in colours])
+    strip = opened(draw_strip(images, np.ones((3, 5, 5), bool), size=48))
     assert strip.shape == (48, 144, 3)
     for place, colour in enumerate(colours):
         middle = strip[24, 48 * place + 24].astype(int)
         assert np.abs(middle - colour).max() <= 12
 
 
-def test_the_drawn_pictures_are_not_changed_themselves():
-    pictures, masks = noise(2, 96, 96), np.zeros((2, 96, 96), bool)
+def test_the_drawn_images_are_not_changed_themselves():
+    images, masks = noise(2, 96, 96), np.zeros((2, 96, 96), bool)
     masks[:, :9] = True
-    before = pictures.copy(), masks.copy()
-    draw_strip(pictures, masks)
-    assert (pictures == before[0]).all()
+    before = images.copy(), masks.copy()
+    draw_strip(images, masks)
+    assert (images == before[0]).all()
     assert (masks == before[1]).all()
 
 
 def test_a_limit_lowers_the_quality_until_the_strip_fits():
-    pictures, masks = noise(4, 64, 64), np.ones((4, 4, 4), bool)
-    free = draw_strip(pictures, masks, size=64)
-    tight = draw_strip(pictures, masks, size=64, limit=len(free) // 2)
+    images, masks = noise(4, 64, 64), np.ones((4, 4, 4), bool)
+    free = draw_strip(images, masks, size=64)
+    tight = draw_strip(images, masks, size=64, limit=len(free) // 2)
     assert len(tight) <= len(free) // 2
     assert opened(tight).shape == opened(free).shape
-    assert len(draw_strip(pictures, masks, size=64, limit=1)) > 1  # as small as it gets, and still a picture
+    assert len(draw_strip(images, masks, size=64, limit=1)) > 1  # as small as it gets, and still an image
 
 
-@pytest.mark.parametrize(("pictures", "masks"), [(0, 0), (2, 1)])
-def test_a_strip_needs_a_mask_for_each_picture(pictures, masks):
-    with pytest.raises(ValueError, match=f"not {pictures} and {masks}"):
-        draw_strip(noise(pictures, 8, 8), np.ones((masks, 8, 8), bool))
+@pytest.mark.parametrize(("images", "masks"), [(0, 0), (2, 1)])
+def test_a_strip_needs_a_mask_for_each_image(images, masks):
+    with pytest.raises(ValueError, match=f"not {images} and {masks}"):
+        draw_strip(noise(images, 8, 8), np.ones((masks, 8, 8), bool))
 
 
 def test_more_strips_are_smaller_and_fit_the_page():

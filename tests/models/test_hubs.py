@@ -166,17 +166,17 @@ def test_a_package_that_is_not_installed(hub, package, monkeypatch):
 @pytest.fixture(scope="module")
 def exported():
     model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
-    pictures = torch.randn(2, 3, 16, 16)
+    images = torch.randn(2, 3, 16, 16)
     batch = torch.export.Dim("batch", min=1, max=64)
-    return model, pictures, torch.export.export(model, (pictures,), dynamic_shapes=({0: batch},))
+    return model, images, torch.export.export(model, (images,), dynamic_shapes=({0: batch},))
 
 
 def test_an_exported_program_is_taken_apart_into_its_modules(exported):
-    model, pictures, program = exported
+    model, images, program = exported
     net = ul.classifier(program, image_size=16, mean=(0,) * 3, std=(1,) * 3)
     assert [(info.name, info.units, info.grid) for info in net.layers()][:2] == [("0", 4, (16, 16)), ("1", 4, (16, 16))]
     with ul.record(model, "1") as expected, ul.record(net.model, "1") as found, torch.no_grad():
-        model(pictures), net.model(pictures)
+        model(images), net.model(images)
     assert torch.equal(found["1"], expected["1"])
 
 
@@ -192,7 +192,7 @@ def test_an_exported_program_of_a_fixed_batch_is_one_sentence(exported):
     program = torch.export.export(exported[0], (exported[1],))
     net = ul.classifier(program, image_size=16, mean=(0,) * 3, std=(1,) * 3)
     sentence = (
-        r"This program was exported for a fixed number of pictures \(.*to be equal to 2, but got {}\): export it with"
+        r"This program was exported for a fixed number of images \(.*to be equal to 2, but got {}\): export it with"
     )
     with pytest.raises(ul.UnitlensError, match=sentence.format(1)):
         net.layers()

@@ -16,13 +16,13 @@ from unitlens.models.layouts import MOST_SPECIAL, ORDERS, find_layout, need_layo
 SQUARE, WIDE = (224, 224), (192, 256)
 
 
-def found(shape, module=None, picture=SQUARE, **how):
-    layout = find_layout((1, *shape), module or nn.Identity(), picture, **how)
+def found(shape, module=None, image=SQUARE, **how):
+    layout = find_layout((1, *shape), module or nn.Identity(), image, **how)
     return layout and (layout.order, layout.units, layout.grid, layout.special)
 
 
 @pytest.mark.parametrize(
-    ("shape", "module", "picture", "expected"),
+    ("shape", "module", "image", "expected"),
     [
         ((10,), None, SQUARE, ("units", 10, None, 0)),
         # the module knows
@@ -31,7 +31,7 @@ def found(shape, module=None, picture=SQUARE, **how):
         ((8, 1, 1), nn.AdaptiveAvgPool2d(1), SQUARE, ("channels_first", 8, None, 0)),
         ((7, 7, 512), nn.Linear(3, 512), SQUARE, ("channels_last", 512, (7, 7), 0)),
         ((7, 7, 7), nn.LayerNorm(7), SQUARE, ("channels_last", 7, (7, 7), 0)),
-        # the picture's proportions
+        # the image's proportions
         ((7, 7, 512), None, SQUARE, ("channels_last", 512, (7, 7), 0)),
         ((512, 7, 7), None, SQUARE, ("channels_first", 512, (7, 7), 0)),
         ((6, 8, 512), None, WIDE, ("channels_last", 512, (6, 8), 0)),
@@ -73,8 +73,8 @@ def found(shape, module=None, picture=SQUARE, **how):
         ((), None, SQUARE, None),
     ],
 )
-def test_the_rule(shape, module, picture, expected):
-    assert found(shape, module, picture) == expected
+def test_the_rule(shape, module, image, expected):
+    assert found(shape, module, image) == expected
 
 
 @pytest.mark.parametrize(
@@ -141,8 +141,8 @@ def test_attention_is_seen_from_the_class_token_or_from_everywhere():
 @pytest.mark.parametrize(
     ("shape", "order", "sentence"),
     [
-        ((2, 7, 7), None, r"^layer returns 2 x 7 x 7 for 3 pictures, and not something for each picture: choose"),
-        ((3,), None, r"^layer returns 3 for 3 pictures, and not something"),
+        ((2, 7, 7), None, r"^layer returns 2 x 7 x 7 for 3 images, and not something for each image: choose"),
+        ((3,), None, r"^layer returns 3 for 3 images, and not something"),
         (
             (3, 2, 2, 2, 2),
             None,
@@ -151,7 +151,7 @@ def test_attention_is_seen_from_the_class_token_or_from_everywhere():
         (
             (3, 7, 7, 8),
             "tokens",
-            r"^layer returns 3 x 7 x 7 x 8, which cannot be read as \(pictures, tokens, units\), ",
+            r"^layer returns 3 x 7 x 7 x 8, which cannot be read as \(images, tokens, units\), ",
         ),
         ((3, 7, 7, 8), "token", r"^There is no layout 'token' \(did you mean tokens\?\); there are channels_first, "),
     ],
@@ -175,8 +175,8 @@ class Seeing(nn.Module):
         with torch.no_grad():
             self.patches.weight.copy_(torch.eye(4, 3)[:, :, None, None].expand(4, 3, 4, 4) / 16)
 
-    def forward(self, pictures):
-        maps = self.patches(pictures)
+    def forward(self, images):
+        maps = self.patches(images)
         self.last(maps.permute(0, 2, 3, 1))
         tokens = maps.flatten(2).transpose(1, 2)
         return self.tokens(torch.cat([torch.full_like(tokens[:, :2], 1e6), tokens], 1))
@@ -211,7 +211,7 @@ def test_a_layout_can_be_said_in_the_shell(shell, world, tmp_path):
     said = shell("dissect", "own.py:build", "--layer", "1", "--data", world, "--layout", "tokens", "--out", "b", *how)
     assert (said.code, said.err) == (
         2,
-        "unitlens: 1 returns 14 x 32 x 32 x 32, which cannot be read as (pictures, tokens, units), tokens.\n",
+        "unitlens: 1 returns 14 x 32 x 32 x 32, which cannot be read as (images, tokens, units), tokens.\n",
     )
 
 
@@ -253,9 +253,9 @@ def test_networks_with_both_orders(name, layers):
 def test_segmentation_and_detection_networks():
     from torchvision.models import detection, segmentation
 
-    picture = {"mean": (0, 0, 0), "std": (1, 1, 1)}
+    image = {"mean": (0, 0, 0), "std": (1, 1, 1)}
     seg = segmentation.lraspp_mobilenet_v3_large(weights=None, weights_backbone=None)
-    net = ul.classifier(seg.eval(), image_size=64, **picture)
+    net = ul.classifier(seg.eval(), image_size=64, **image)
     infos = {info.name: info for info in net.layers()}
     assert (infos["backbone:high"].units, infos["backbone:high"].grid) == (960, (4, 4))
     data = ColourWorld(8)
@@ -265,7 +265,7 @@ def test_segmentation_and_detection_networks():
         "classifier": [8, 8],
     }
     found = detection.ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None)
-    net = ul.classifier(found.eval(), image_size=320, **picture)
+    net = ul.classifier(found.eval(), image_size=320, **image)
     assert ul.dissect(net, "backbone:0", data, evidence=False, exemplars=0, limit=2).info["layers"]["backbone:0"][
         "grid"
     ] == [20, 20]

@@ -30,7 +30,7 @@ def test_torchvision_networks_by_all_their_names(spec):
     assert net.preprocessing == Preprocessing((224, 224), 256, IMAGENET_MEAN, IMAGENET_STD)
     assert not net.model.training
     assert repr(net) == (
-        "<Network torchvision.models:squeezenet1_1, weights none; pictures 224 x 224, shorter side 256, centre cropped>"
+        "<Network torchvision.models:squeezenet1_1, weights none; images 224 x 224, shorter side 256, centre cropped>"
     )
 
 
@@ -91,7 +91,7 @@ def test_segmentation_and_detection_networks_download_nothing_unasked(name, modu
     assert net.name == f"torchvision.models.{module}:{name}"
 
 
-def test_detection_networks_prepare_pictures_themselves():
+def test_detection_networks_prepare_images_themselves():
     preprocessing = load("ssdlite320_mobilenet_v3_large", weights="none").preprocessing
     assert preprocessing == Preprocessing((320, 320), None, (0, 0, 0), (1, 1, 1))
 

@@ -106,7 +106,7 @@ def test_listing_leaves_the_model_as_it_was(training, net):
     assert torch.is_grad_enabled()
 
 
-def test_tokens_have_units_and_what_does_not_begin_with_the_pictures_has_none():
+def test_tokens_have_units_and_what_does_not_begin_with_the_images_has_none():
     class Tokens(nn.Module):
         def __init__(self):
             super().__init__()
@@ -123,10 +123,10 @@ def test_tokens_have_units_and_what_does_not_begin_with_the_pictures_has_none():
     assert net.output_count() is None
 
 
-def test_a_picture_that_does_not_go_through_is_one_sentence():
+def test_an_image_that_does_not_go_through_is_one_sentence():
     net = classifier(nn.Sequential(nn.Conv2d(3, 4, 9)), **SAID)
     sentence = (
-        r"^A picture of 8 x 8 pixels does not go through this network \(RuntimeError: .*\); if it wants pictures of "
+        r"^An image of 8 x 8 pixels does not go through this network \(RuntimeError: .*\); if it wants images of "
         r"another size, give it with --image-size \(image_size=\)\.$"
     )
     for ask in (net.layers, net.output_count):

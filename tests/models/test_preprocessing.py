@@ -1,4 +1,4 @@
-"""What happens to a picture, and who says so."""
+"""What happens to an image, and who says so."""
 
 import pytest
 import torch
@@ -119,8 +119,8 @@ def test_sentences_for_settings(given, sentence):
     st.sampled_from([torch.float32, torch.float64]),
 )
 def test_normalising_is_its_definition(mean, std, dtype):
-    pictures = torch.rand(2, 3, 2, 4, dtype=dtype)
-    got = Preprocessing((2, 4), None, mean, std).normalise(pictures)
+    images = torch.rand(2, 3, 2, 4, dtype=dtype)
+    got = Preprocessing((2, 4), None, mean, std).normalise(images)
     assert got.dtype == dtype
     for color in range(3):
-        assert torch.allclose(got[:, color], (pictures[:, color] - mean[color]) / std[color], rtol=1e-5, atol=1e-6)
+        assert torch.allclose(got[:, color], (images[:, color] - mean[color]) / std[color], rtol=1e-5, atol=1e-6)

@@ -172,7 +172,7 @@ def test_a_file_that_is_not_a_state_dict(content, what, tmp_path):
         read_weights(tmp_path / "w.pt")
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xd8\xff\xe0 a picture", b"PK, but not an archive", b"\x80"])
+@pytest.mark.parametrize("content", [b"", b"\xff\xd8\xff\xe0 an image", b"PK, but not an archive", b"\x80"])
 def test_a_file_that_torch_did_not_write(content, tmp_path):
     (tmp_path / "w.pt").write_bytes(content)
     with pytest.raises(

@@ -17,21 +17,21 @@ EXCEPTIONS: dict[str, str] = {}
 
 
 class Few:
-    """A few pictures of noise, each with a marked half."""
+    """A few images of noise, each with a marked half."""
 
     concepts = (ul.Concept("part", 1, "left"), ul.Concept("part", 2, "right"))
 
-    def __init__(self, size, pictures=6):
-        self.size, self.pictures = size, pictures
+    def __init__(self, size, images=6):
+        self.size, self.images = size, images
 
     def __len__(self):
-        return self.pictures
+        return self.images
 
     def __getitem__(self, index):
         rng = np.random.default_rng(index)
-        picture = rng.integers(0, 256, (self.size, self.size, 3)).astype(np.uint8)
+        image = rng.integers(0, 256, (self.size, self.size, 3)).astype(np.uint8)
         halves = np.where(np.arange(self.size) < self.size // 2, 1, 2).astype(np.uint8)
-        return ul.Example(picture, {"part": [np.tile(halves, (self.size, 1))]}, f"noise {index}")
+        return ul.Example(image, {"part": [np.tile(halves, (self.size, 1))]}, f"noise {index}")
 
 
 class Looked(NamedTuple):
@@ -51,7 +51,7 @@ def looked_at(network, part="") -> Looked:
     chosen = [reached[0], reached[len(reached) // 2], reached[-1]]
     names = [name_of(info) for info in chosen]
     with torch.inference_mode(), ul.record(network.model, names) as recording:
-        network.model(zoo["pictures"](network, 2))
+        network.model(zoo["images"](network, 2))
     assert [tuple(recording[name].shape[1:]) for name in names] == [info.shape for info in chosen], network.name
     last = [info for info in reached if info.grid is not None and info.name.startswith(part)][-1]
     layer = name_of(last)
@@ -94,7 +94,7 @@ def test_every_torchvision_classifier_is_looked_at_and_replayed(capsys):
 
 @pytest.mark.slow
 def test_every_segmentation_and_detection_network_is_looked_at():
-    """Of detection networks the backbone, whose maps are of the whole picture; boxes are not."""
+    """Of detection networks the backbone, whose maps are of the whole image; boxes are not."""
     from torchvision.models import detection, list_models
 
     with_boxes, failed = list_models(module=detection), {}
@@ -114,7 +114,7 @@ def test_every_segmentation_and_detection_network_is_looked_at():
     [
         ("r3d_18", "r3d_18 of torchvision is left out, as it looks at video: "),
         ("torchvision.models.video:swin3d_t", "swin3d_t of torchvision is left out, as it looks at video: "),
-        ("raft_small", "raft_small of torchvision is left out, as it compares two pictures: "),
+        ("raft_small", "raft_small of torchvision is left out, as it compares two images: "),
         (
             "torchvision.models.quantization:resnet18",
             "quantized_resnet18 of torchvision is left out, as it computes in whole numbers: ",
@@ -122,7 +122,7 @@ def test_every_segmentation_and_detection_network_is_looked_at():
     ],
 )
 def test_what_is_left_out_is_said(spec, what):
-    with pytest.raises(ul.UnitlensError, match=f"^{what}unitlens shows a network single pictures, in floating-point"):
+    with pytest.raises(ul.UnitlensError, match=f"^{what}unitlens shows a network single images, in floating-point"):
         ul.load(spec, weights="none")
 
 

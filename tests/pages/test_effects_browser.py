@@ -59,7 +59,7 @@ def test_a_square_and_a_point_lead_to_their_unit(visit, made):  # noqa: F811
     page.wait_for_selector(f"[id='{unit_id('layer4', 7)}'].found")
 
 
-def test_a_class_opens_with_the_pictures_of_its_units_and_leads_to_them(visit, made):  # noqa: F811
+def test_a_class_opens_with_the_images_of_its_units_and_leads_to_them(visit, made):  # noqa: F811
     page, view = visit("run"), made[1]
     own = section(page, "ski_slope")
     assert not own.locator(".tiles").is_visible()

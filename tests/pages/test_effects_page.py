@@ -81,7 +81,7 @@ def test_a_large_map_keeps_the_strongest():
     assert found.blank > 0.5
 
 
-def test_every_class_has_its_most_important_units_with_labels_and_pictures(made, sweep, view, page):
+def test_every_class_has_its_most_important_units_with_labels_and_images(made, sweep, view, page):
     sections = {own["id"]: own for own in page.all("details") if own.get("class") == "concept class"}
     assert list(sections) == [class_id(name) for name in NAMES]
     labels = made["units"][made["units"].detector].set_index("unit")["concept"]
@@ -95,7 +95,7 @@ def test_every_class_has_its_most_important_units_with_labels_and_pictures(made,
         others = [unit for unit in np.argsort(logit).tolist() if found.high[unit, column] >= 0]
         assert [use.unit for use in one.uses[certain:]] == others[: 8 - certain]
         assert [use.label for use in one.uses] == [labels.get(use.unit, "") for use in one.uses]
-        assert f"balanced accuracy {100 * one.before:.3g}\N{NO-BREAK SPACE}%, 80 pictures" in page.text.replace(
+        assert f"balanced accuracy {100 * one.before:.3g}\N{NO-BREAK SPACE}%, 80 images" in page.text.replace(
             " %", "\N{NO-BREAK SPACE}%"
         )
     tiles = Counter(own["data-from"] for own in page.all("img") if own.get("data-from", "").startswith("unit-"))
@@ -141,7 +141,7 @@ def test_figure_2e_has_a_point_for_each_unit_by_its_heldout_iou(made, view, page
 def test_attributions_stand_in_a_table_or_how_to_have_them_does(made, sweep, page):
     assert "activation x gradient 0.900 0.90 to 0.90 75 %" in page.text.replace("\N{NO-BREAK SPACE}", " ")
     assert "internal influence 0.500" in page.text
-    assert "on the same 12 pictures of 4 classes" in page.text
+    assert "on the same 12 images of 4 classes" in page.text
     bare = Page(render_report(**made, effects=effects_view(saved_of(sweep), dissection_of(made))))
     assert "was not measured ( unitlens ablate --sweep --attributions )" in bare.text
 
@@ -239,7 +239,7 @@ def test_attributions_from_the_shell_are_saved_and_shown_again(shell, run):  # n
     ablate(shell, run, "--sweep", "--attributions")
     table = pd.read_csv(run / "effects.attributions.csv", dtype={"layer": str})
     assert list(table.columns) == list(AGREEMENT_COLUMNS)
-    assert table["pictures"].sum() == 3 * 24
+    assert table["images"].sum() == 3 * 24
     page = (run / "report.html").read_text()
     row = over_classes(read_agreement(run)).set_index("method").loc["activation_x_gradient"]
     assert row["spearman"] > 0.9  # behind the layer are a ReLU, a mean and a linear layer
@@ -274,14 +274,14 @@ def test_a_layer_that_captum_cannot_attribute_to_is_said(net, classed, monkeypat
         measure_agreement(experiment, Holding())
 
 
-def test_a_few_pictures_are_spread_over_all_that_are_read(net, classed):  # noqa: F811
+def test_a_few_images_are_spread_over_all_that_are_read(net, classed):  # noqa: F811
     data = ul.annotated(classed)
     some = Spread(data, 5, 20)
     assert [some[i].name for i in range(len(some))] == [data[i].name for i in (0, 4, 8, 12, 16)]
     assert some.classes == data.classes
     experiment = Experiment.of(net, "0", data, ["recall"], Reading(limit=20), 0)
-    table = measure_agreement(experiment, Holding(), pictures=5)
-    assert table[table["method"] == "conductance"]["pictures"].sum() == 5
+    table = measure_agreement(experiment, Holding(), images=5)
+    assert table[table["method"] == "conductance"]["images"].sum() == 5
     assert (table["top"] == 1).all()
 
 
@@ -310,4 +310,4 @@ def test_a_thousand_classes_and_two_thousand_units_stay_within_forty_megabytes()
     alone = render_effects(view)
     assert len(alone.encode()) < 10_000_000
     elements = len(re.findall("<[a-z]", alone))
-    assert elements < 100_000  # 57,000, without links and pictures, take a browser 1.7 seconds
+    assert elements < 100_000  # 57,000, without links and images, take a browser 1.7 seconds

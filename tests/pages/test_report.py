@@ -78,7 +78,7 @@ def test_the_page_of_several_layers_alone_draws_their_emergence():
 def test_the_header_says_what_was_dissected_and_how(run, page):
     units = run["units"]
     assert "What the 96 units of layer4 look for" in page.text
-    assert "torchvision.models:resnet18 was shown 233 pictures from photos/street" in page.text
+    assert "torchvision.models:resnet18 was shown 233 images from photos/street" in page.text
     assert "in which 22 concepts are marked" in page.text
     assert "highest 1 % of all positions on a 56 \N{MULTIPLICATION SIGN} 56 grid" in page.text
     detectors = units[units.detector]
@@ -135,7 +135,7 @@ def test_chance_and_interval_are_drawn_beside_every_iou(run, page):
 def test_exemplars_have_alternative_text_and_stand_in_the_file_once(run, page):
     strips = [own for own in page.all("img") if own.get("src")]
     assert len(strips) == 96
-    by_unit = run["exemplars"].groupby("unit").picture.apply(list)
+    by_unit = run["exemplars"].groupby("unit").image.apply(list)
     for strip in strips:
         unit = int(re.search(r"unit (\d+) of layer4", strip["alt"])[1])
         assert strip["alt"].endswith(": " + ", ".join(by_unit[unit]))
@@ -153,12 +153,12 @@ def test_the_bars_count_detectors_and_others(run, page):
         assert bar["style"] == f"--d:{detectors[key]};--o:{others[key]}"
 
 
-def test_every_label_has_a_section_with_its_units_and_pictures(run, page):
+def test_every_label_has_a_section_with_its_units_and_images(run, page):
     units = run["units"][run["units"].concept.notna()]
     sections = [own for own in page.all("details") if own.get("id")]
     labels = {concept_id(*key) for key in units[["category", "concept"]].itertuples(index=False)}
     assert {own["id"] for own in sections} - {"settings"} == labels
-    assert "Pictures that excite them" in page.text
+    assert "Images that excite them" in page.text
     tiles = [own for own in page.all("img") if own.get("data-from")]
     assert tiles
     assert all(0 <= int(tile["data-rank"]) < 8 for tile in tiles)
@@ -190,11 +190,11 @@ def test_a_concept_too_large_for_a_mask_is_said_to_be(page):
 def test_shares_and_ceilings_by_hand():
     info = {
         "data": {
-            "pictures": 10,
+            "images": 10,
             "concepts": [
-                {"category": "object", "name": "red", "pictures": 5, "positions": 800},
-                {"category": "color", "name": "red", "pictures": 1, "positions": 8},
-                {"category": "object", "name": "tree", "pictures": 2, "positions": 0},
+                {"category": "object", "name": "red", "images": 5, "positions": 800},
+                {"category": "color", "name": "red", "images": 1, "positions": 8},
+                {"category": "object", "name": "tree", "images": 2, "positions": 0},
             ],
         },
         "settings": {"quantile": 0.02, "grid": [10, 20]},
@@ -205,7 +205,7 @@ def test_shares_and_ceilings_by_hand():
         ("color/red", "color", 0.004, None),
         ("tree", "object", 0.0, None),
     ]
-    info["layers"]["layer4"]["grid"] = None  # then a picture is a position
+    info["layers"]["layer4"]["grid"] = None  # then an image is a position
     assert [share.share for share in concept_shares(info)] == [0.5, 0.1, 0.2]
 
 
@@ -217,14 +217,14 @@ def test_names_are_text_whatever_they_hold():
     units["second_concept"] = EVIL
     units["label_set"] = json.dumps([EVIL, "tree" + EVIL])
     units["layer"] = exemplars["layer"] = EVIL
-    exemplars["picture"] = EVIL + exemplars.picture
+    exemplars["image"] = EVIL + exemplars.image
     info["layers"] = {EVIL: info["layers"]["layer4"]}
     info["settings"]["layers"] = [EVIL]
     info["settings"][EVIL] = {EVIL: [EVIL]}
     info["network"] |= {"name": EVIL, "weights": EVIL, "classes": [EVIL]}
     info["command"] = info["data"]["source"] = EVIL
     info["warnings"] = [EVIL]
-    info["data"]["skipped"] = [{"picture": EVIL, "reason": EVIL}]
+    info["data"]["skipped"] = [{"image": EVIL, "reason": EVIL}]
     info["data"]["concepts"][0] |= {"name": EVIL, "category": EVIL}
     run["strips"] = {(EVIL, unit): strip for (_, unit), strip in run["strips"].items()}
     text = render_report(**run)
@@ -307,7 +307,7 @@ def test_optional_parts_of_run_json_may_be_none():
     run["info"]["settings"] |= {"preset": None, "grid": None}
     run["info"]["layers"]["layer4"]["grid"] = None
     page = Page(render_report(**run))
-    assert "The layer has no grid and is judged picture by picture." in page.text
+    assert "The layer has no grid and is judged image by image." in page.text
     assert "weights as given" in page.text
 
 
@@ -354,7 +354,7 @@ def test_every_verdict_is_explained(page):
 
 def test_two_thousand_units_stay_within_forty_megabytes():
     run = made_up_run(2000)
-    run["exemplars"]["picture"] = "a/rather/long/folder/name/" + run["exemplars"].picture
+    run["exemplars"]["image"] = "a/rather/long/folder/name/" + run["exemplars"].image
     assert len({len(strip) for strip in run["strips"].values()}) > 10  # strips as different as real ones
     size = len(render_report(**run).encode())
     assert 20_000_000 < size < 40_000_000

@@ -41,7 +41,7 @@ def reports(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reports")
     evil = made_up_run(12)
     evil["units"]["concept"] = evil["units"].concept.where(evil["units"].concept.isna(), EVIL)
-    evil["exemplars"]["picture"] = EVIL
+    evil["exemplars"]["image"] = EVIL
     evil["info"]["network"]["name"] = EVIL
     runs = {
         "one": made_up_run(150),
@@ -86,7 +86,7 @@ def choose(page, **values):
         page.locator(f"#{name}").select_option(value)
 
 
-def test_the_page_opens_with_the_first_units_and_their_pictures(visit, reports):
+def test_the_page_opens_with_the_first_units_and_their_images(visit, reports):
     page = visit("one")
     assert page.locator("h1").inner_text() == "What the 150 units of layer4 look for"
     assert len(shown(page)) == 60
@@ -169,7 +169,7 @@ def test_a_bar_and_a_category_of_the_chart_choose_their_units(visit, reports):
     assert {card["category"] for card in shown(page)} == {"color"}
 
 
-def test_search_finds_units_concepts_and_pictures(visit, reports):
+def test_search_finds_units_concepts_and_images(visit, reports):
     units = reports["one"][1]
     page = visit("one")
     page.locator("#search").fill("17")
@@ -179,8 +179,8 @@ def test_search_finds_units_concepts_and_pictures(visit, reports):
     found = {int(card["unit"]) for card in shown(page)}
     assert set(units[units.concept == label].unit) <= found
     page.keyboard.press("Escape")
-    picture = page.locator("#cards .names li").first.evaluate("line => line.firstChild.textContent.trim()")
-    page.locator("#search").fill(picture)
+    image = page.locator("#cards .names li").first.evaluate("line => line.firstChild.textContent.trim()")
+    page.locator("#search").fill(image)
     assert shown(page)
     page.locator("#search").fill("no such thing")
     assert page.locator("#nothing").is_visible()
@@ -232,7 +232,7 @@ def test_a_link_finds_its_unit_wherever_it_stands(visit, reports):
     assert page.locator("#layer").input_value() == ""
 
 
-def test_a_concept_section_shows_its_pictures_and_leads_to_its_units(visit):
+def test_a_concept_section_shows_its_images_and_leads_to_its_units(visit):
     page = visit("one")
     page.locator("#cards .label").first.click()
     section = page.locator("details.concept[open]")
@@ -244,7 +244,7 @@ def test_a_concept_section_shows_its_pictures_and_leads_to_its_units(visit):
     assert page.locator(".card.found").count() == 1
 
 
-def test_a_strip_opens_larger_with_the_names_of_its_pictures(visit):
+def test_a_strip_opens_larger_with_the_names_of_its_images(visit):
     page = visit("one")
     page.locator(".strip").nth(2).click()
     dialog = page.locator("dialog[open]")

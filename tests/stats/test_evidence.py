@@ -104,7 +104,7 @@ def test_stability_is_one_where_the_label_leads_in_every_fold_and_less_in_a_clos
 
 @given(count=st.integers(1, 60), kinds=st.integers(1, 6), seed=st.integers(0, 99))
 @settings(deadline=None)
-def test_partners_are_other_pictures_each_time_another_and_each_serves_once(count, kinds, seed):
+def test_partners_are_other_images_each_time_another_and_each_serves_once(count, kinds, seed):
     rng = np.random.default_rng(seed)
     annotated = rng.integers(0, kinds, count).tolist()
     hashes = rng.permutation(10**6)[:count].tolist()
@@ -112,14 +112,14 @@ def test_partners_are_other_pictures_each_time_another_and_each_serves_once(coun
     assert drawn.shape == (min(4, count - 1), count)
     for draw in drawn:
         assert sorted(draw) == list(range(count))
-    for picture, own in enumerate(drawn.T):
-        assert picture not in own
+    for image, own in enumerate(drawn.T):
+        assert image not in own
         assert len(set(own)) == len(own)
-        if annotated.count(annotated[picture]) > 4 and min(map(annotated.count, annotated)) > 4:
-            assert {annotated[partner] for partner in own} <= {annotated[picture]}
+        if annotated.count(annotated[image]) > 4 and min(map(annotated.count, annotated)) > 4:
+            assert {annotated[partner] for partner in own} <= {annotated[image]}
 
 
-def test_a_picture_alone_in_what_it_is_annotated_for_joins_those_most_like_it():
+def test_an_image_alone_in_what_it_is_annotated_for_joins_those_most_like_it():
     parts, objects, textures = 0b011, 0b001, 0b100
     annotated = [parts] + [objects] * 9 + [textures] * 9
     drawn = partners(list(range(19)), annotated, draws=6, seed=0)
@@ -128,14 +128,14 @@ def test_a_picture_alone_in_what_it_is_annotated_for_joins_those_most_like_it():
     assert {annotated[partner] for draw in drawn[:, 10:] for partner in draw} == {textures}
 
 
-def test_where_all_groups_are_small_none_of_their_pictures_meets_the_same_labels_twice():
+def test_where_all_groups_are_small_none_of_their_images_meets_the_same_labels_twice():
     annotated = [group for group in range(1, 31) for _ in range(2)]  # in pairs, every draw would be the same swap
     drawn = partners(list(range(60)), annotated, draws=20, seed=0)
     assert len({tuple(draw) for draw in drawn}) == 20
     assert all(len(set(own)) == 20 for own in drawn.T)
 
 
-def test_a_picture_alone_in_the_data_has_no_partner_and_proves_nothing():
+def test_an_image_alone_in_the_data_has_no_partner_and_proves_nothing():
     drawn = partners([7], [1], draws=20)
     assert drawn.shape == (0, 1)
     found = association(np.array([0.9]), np.zeros((1, 0)), np.array([False]))
@@ -143,7 +143,7 @@ def test_a_picture_alone_in_the_data_has_no_partner_and_proves_nothing():
     assert found.p_value[0] == found.q_value[0] == 1
 
 
-def test_partners_do_not_depend_on_the_order_of_the_pictures():
+def test_partners_do_not_depend_on_the_order_of_the_images():
     hashes, order = [50, 20, 90, 10, 70], [3, 0, 4, 1, 2]
     straight = partners(hashes, [0] * 5, draws=4, seed=1)
     turned = partners([hashes[place] for place in order], [0] * 5, draws=4, seed=1)

@@ -28,11 +28,11 @@ def average_precision(values, there):
     return float(np.mean(found))
 
 
-def world(seed, *, rectified, pictures=30):
+def world(seed, *, rectified, images=30):
     """Noisy maps of three units on the label grid, two of which follow the concept, up or down."""
     rng = np.random.default_rng(seed)
-    marked = rng.random((pictures, SIZE, SIZE)) < 0.15
-    maps = rng.normal(size=(pictures, 3, SIZE, SIZE)) + np.array([2.0, 0.7, -0.5])[:, None, None] * marked[:, None]
+    marked = rng.random((images, SIZE, SIZE)) < 0.15
+    maps = rng.normal(size=(images, 3, SIZE, SIZE)) + np.array([2.0, 0.7, -0.5])[:, None, None] * marked[:, None]
     maps = np.maximum(maps, 0) if rectified else maps
     data = InMemory([{"object": [plane.astype(int)]} for plane in marked], (("object", 1, "it"),), size=SIZE)
     result = ul.dissect(

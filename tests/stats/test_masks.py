@@ -51,10 +51,10 @@ def test_what_lies_above_a_level_is_what_the_whole_map_says(seed, h, w, rows, co
     active = plan.above(maps, levels)
     whole = plan.upsample(maps).flatten(2)
     expected = {(u, p, x) for p, u, x in torch.nonzero(whole > levels[:, None]).tolist()}
-    found = list(zip(active.unit.tolist(), active.picture.tolist(), active.position.tolist(), strict=True))
+    found = list(zip(active.unit.tolist(), active.image.tolist(), active.position.tolist(), strict=True))
     assert len(found) == len(set(found))
     assert set(found) == expected
-    assert torch.equal(active.value, whole[active.picture, active.unit, active.position])
+    assert torch.equal(active.value, whole[active.image, active.unit, active.position])
 
 
 @given(value=st.floats(-(2.0**100), 2.0**100, width=32), h=SIDES, w=SIDES, rows=SIDES, columns=SIDES)

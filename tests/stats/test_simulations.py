@@ -20,7 +20,7 @@ def small(monkeypatch):
 
 
 def test_intervals_cover_about_as_often_as_they_say():
-    found = planted.coverage(5, pictures=300, population=3000)
+    found = planted.coverage(5, images=300, population=3000)
     assert 0.85 <= found["all pairs"] <= 0.99  # 100 intervals, of which those of one sample are not independent
 
 
@@ -32,18 +32,18 @@ def test_intervals_that_were_half_as_wide_would_not_pass(monkeypatch):
         return (low + value) / 2, (high + value) / 2
 
     monkeypatch.setattr("unitlens.stats.evidence.iou_interval", half)
-    assert planted.coverage(5, pictures=300, population=3000)["all pairs"] < 0.8
+    assert planted.coverage(5, images=300, population=3000)["all pairs"] < 0.8
 
 
 def test_among_null_units_hardly_any_is_called_and_planted_ones_are_found():
-    assert planted.false_discoveries(4, planted=0.0, pictures=300, units=40)["share of null units called"] <= 0.01
-    mixed = planted.false_discoveries(4, planted=0.5, by=1.5, pictures=300, units=40)
+    assert planted.false_discoveries(4, planted=0.0, images=300, units=40)["share of null units called"] <= 0.01
+    mixed = planted.false_discoveries(4, planted=0.5, by=1.5, images=300, units=40)
     assert mixed["false discovery rate"] <= 0.08
     assert mixed["share of the others found"] > 0.3
 
 
-def test_held_out_iou_is_that_of_fresh_pictures_and_the_plain_one_flatters():
-    found = planted.heldout(4, pictures=300, fresh=1000)
+def test_held_out_iou_is_that_of_fresh_images_and_the_plain_one_flatters():
+    found = planted.heldout(4, images=300, fresh=1000)
     for kind in ("null units", "planted units"):
         error = max(found[f"{kind}: its simulation error"], 5e-4)
         assert abs(found[f"{kind}: held-out IoU too high by"]) < 4 * error
@@ -59,9 +59,9 @@ def test_units_of_the_world_are_planted_as_strongly_as_asked():
     assert torch.isfinite(drawn.maps).all()
 
 
-def seen(pictures=120, units=30, strength=2.0):
+def seen(images=120, units=30, strength=2.0):
     """The planted world as the other simulation takes it."""
-    drawn = planted.world(pictures, torch.full((units,), strength), seed=1)
+    drawn = planted.world(images, torch.full((units,), strength), seed=1)
     active = np.nonzero((drawn.maps > planted.thresholds(drawn.maps)[:, None]).transpose(0, 1).numpy())
     return drawn, scenes.Seen.of(active, drawn.labels[:, None].numpy(), planted.CONCEPTS)
 
@@ -80,21 +80,21 @@ def test_samples_of_what_was_seen_are_counted_as_they_are():
         assert np.array_equal(found[0], own.sum(0))
 
 
-def test_units_with_maps_of_other_pictures_are_not_called_and_others_are():
-    _, population = seen(pictures=300)
-    found = population.false_discoveries(3, real=0.5, pictures=150)
+def test_units_with_maps_of_other_images_are_not_called_and_others_are():
+    _, population = seen(images=300)
+    found = population.false_discoveries(3, real=0.5, images=150)
     assert found["false discovery rate"] <= 0.08
     assert found["share of the others found"] > 0.5
 
 
-def test_held_out_iou_of_what_was_seen_is_that_of_its_other_pictures():
-    _, population = seen(pictures=400)
-    found = population.heldout(4, pictures=150)
-    assert abs(found["maps of other pictures: held-out IoU too high by"]) < 3e-3
-    assert found["maps of other pictures: plain IoU too high by"] > 5e-3
+def test_held_out_iou_of_what_was_seen_is_that_of_its_other_images():
+    _, population = seen(images=400)
+    found = population.heldout(4, images=150)
+    assert abs(found["maps of other images: held-out IoU too high by"]) < 3e-3
+    assert found["maps of other images: plain IoU too high by"] > 5e-3
 
 
 def test_intervals_of_what_was_seen_cover():
-    _, population = seen(pictures=400)
-    found = population.coverage(3, pictures=200)
+    _, population = seen(images=400)
+    found = population.coverage(3, images=200)
     assert 0.8 <= found["best concept, 30 pairs (30)"] <= 1

@@ -1,4 +1,4 @@
-"""How well cheap guesses at the use of units agree with exact effects: measured on a few pictures, saved, read back."""
+"""How well cheap guesses at the use of units agree with exact effects: measured on a few images, saved, read back."""
 
 import warnings
 from dataclasses import replace
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 TABLE = "effects.attributions.csv"
 
-PICTURES = 64
-"""On so many pictures at most, evenly spread: each takes about as long as 50 passes of the network."""
+IMAGES = 64
+"""On so many images at most, evenly spread: each takes about as long as 50 passes of the network."""
 
 TOP = 20
 """Of so many most important units the overlap is told, but of no more than a quarter of the layer's."""
 
 
 class Spread:
-    """Every so many-th picture of some data, so that a few stand for all of them."""
+    """Every so many-th image of some data, so that a few stand for all of them."""
 
     def __init__(self, data: Data, count: int, total: int) -> None:
-        """Take ``count`` of the first ``total`` pictures."""
+        """Take ``count`` of the first ``total`` images."""
         self.places = [place * total // count for place in range(count)]
         self.data = data
         self.concepts: Any = data.concepts
         self.source = str(getattr(data, "source", repr(data)))
-        # what the data say of their classes, where they do: else classes are looked for in every picture
+        # what the data say of their classes, where they do: else classes are looked for in every image
         for name in ("classes", "class_index"):
             if hasattr(data, name):
                 setattr(self, name, getattr(data, name))
@@ -45,8 +45,8 @@ class Spread:
         return self.data[self.places[index]]
 
 
-def measure_agreement(run: Experiment, holding: Holding, *, pictures: int = PICTURES, top: int = TOP) -> "pd.DataFrame":
-    """Hold captum's layer attributions against the exact effects, on the same few pictures.
+def measure_agreement(run: Experiment, holding: Holding, *, images: int = IMAGES, top: int = TOP) -> "pd.DataFrame":
+    """Hold captum's layer attributions against the exact effects, on the same few images.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def measure_agreement(run: Experiment, holding: Holding, *, pictures: int = PICT
         Network, layer and data.
     holding : Holding
         What units are held at for the exact effect; attributions know of no such thing.
-    pictures : int
+    images : int
         How many at most, evenly spread over the data.
     top : int
         Of how many most important units the overlap is told; at most a quarter of the layer's.
@@ -71,7 +71,7 @@ def measure_agreement(run: Experiment, holding: Holding, *, pictures: int = PICT
     """
     (layer,), reading = run.layers, run.reading
     total = len(run.data) if reading.limit is None else min(reading.limit, len(run.data))
-    data = Spread(run.data, min(pictures, total), total)
+    data = Spread(run.data, min(images, total), total)
     size = min(reading.batch_size, 8)
     try:
         found = attributions(run.net, layer, data, batch_size=size, workers=reading.workers, progress=reading.show)
@@ -79,7 +79,7 @@ def measure_agreement(run: Experiment, holding: Holding, *, pictures: int = PICT
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise UnitlensError(f"captum cannot attribute to {layer} ({said[0]}): leave --attributions out.") from None
     with warnings.catch_warnings():
-        # what there is to say of the network and the replay is said of the sweep over all pictures
+        # what there is to say of the network and the replay is said of the sweep over all images
         warnings.simplefilter("ignore", UnitlensWarning)
         exact = replace(run, data=data, reading=replace(reading, limit=None)).effects(None, holding)
     return agreement_by_class(found, exact, top=max(1, min(top, len(exact.sets) // 4)))
@@ -108,6 +108,6 @@ def read_agreement(folder: Path) -> "pd.DataFrame | None":
     try:
         table = pd.read_csv(folder / TABLE, dtype={"layer": str, "class": str}, keep_default_na=False)
         shares = dict.fromkeys(("spearman", "overlap", "chance"), float)
-        return table[list(AGREEMENT_COLUMNS)].astype({**shares, "pictures": int, "top": int})
+        return table[list(AGREEMENT_COLUMNS)].astype({**shares, "images": int, "top": int})
     except (OSError, ValueError, KeyError) as error:
         raise UnitlensError(f"{folder / TABLE} is damaged ({error}): measure the effects again.") from None

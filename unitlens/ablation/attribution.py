@@ -35,7 +35,7 @@ AGREEMENT_COLUMNS = {
     "layer": "the layer's name",
     "method": "activation_x_gradient, conductance or internal_influence",
     "class": "the class whose output is attributed",
-    "pictures": "how many pictures of the class",
+    "images": "how many images of the class",
     "spearman": "rank correlation, over units, of what the method credits them with and what their removal costs",
     "overlap": "share of the most important units by the one that are among the most important by the other",
     "top": "how many units those are",
@@ -45,12 +45,12 @@ AGREEMENT_COLUMNS = {
 
 
 class Attributions(NamedTuple):
-    """What captum credits units with, summed over positions, as a mean over each class's own pictures.
+    """What captum credits units with, summed over positions, as a mean over each class's own images.
 
     Attributes
     ----------
     classes : tuple of str
-        Classes with pictures, in the order of the outputs.
+        Classes with images, in the order of the outputs.
     by_method : mapping of str to float64 array, (U, classes)
         Of the class's own output. Large: important.
     """
@@ -111,19 +111,19 @@ def attributions(
         for batch in read(net, data, Reading(batch_size, workers, limit)):
             chosen = [i for i, class_ in enumerate(batch.classes) if class_ is not None]
             if chosen:
-                pictures = net.prepare(batch.pictures[chosen])
+                images = net.prepare(batch.images[chosen])
                 if classes is None:
                     with torch.no_grad():
-                        outputs = net.model(pictures[:1]).shape[1]
+                        outputs = net.model(images[:1]).shape[1]
                     classes = join_classes(data, net.classes, outputs)
                     counts = np.zeros(outputs, np.int64)
-                own = torch.tensor([classes.output_of[str(batch.classes[i])] for i in chosen], device=pictures.device)
+                own = torch.tensor([classes.output_of[str(batch.classes[i])] for i in chosen], device=images.device)
                 np.add.at(counts, own.cpu().numpy(), 1)
                 for method, compute in computed.items():
-                    _add(sums, method, compute(pictures, own), own, len(counts))
+                    _add(sums, method, compute(images, own), own, len(counts))
             bar.update(len(batch.names) + len(batch.unread))
     if classes is None:
-        raise UnitlensError("None of the pictures that were read has a class.")
+        raise UnitlensError("None of the images that were read has a class.")
     seen = np.flatnonzero(counts)
     names = tuple(classes.names[int(k)] for k in seen)
     return Attributions(names, {method: total[:, seen] / counts[seen] for method, total in sums.items()})
@@ -136,7 +136,7 @@ def agreement(found: Attributions, effects: Effects, *, measure: str = "logit", 
     ----------
     found : Attributions
     effects : Effects
-        Of every unit, from `unitlens.importance`, on the same pictures.
+        Of every unit, from `unitlens.importance`, on the same images.
     measure : str
         Of the effects; the logit is summed always.
     top : int
@@ -175,7 +175,7 @@ def agreement_by_class(
     import pandas as pd
 
     if found.classes != effects.classes:
-        raise UnitlensError("The attributions and the effects are of different classes: use the same pictures.")
+        raise UnitlensError("The attributions and the effects are of different classes: use the same images.")
     exact = effects.estimate(measure)
     few, rows = min(top, len(exact.effect)), []
     for method, credit in found.by_method.items():
@@ -186,7 +186,7 @@ def agreement_by_class(
             )
         for column, name in enumerate(found.classes):
             own, loss = _settled(credit[:, column]), _settled(-exact.effect[:, column])
-            told = [effects.layer, method, name, int(exact.pictures[0, column])]
+            told = [effects.layer, method, name, int(exact.images[0, column])]
             rows.append([*told, spearman(own, loss), _overlap(own, loss, few), few, few / len(loss)])
     return pd.DataFrame(rows, columns=list(AGREEMENT_COLUMNS))
 
@@ -251,10 +251,10 @@ def _method(name: str, model: nn.Module, module: nn.Module) -> Callable[[Tensor,
     kind, arguments = METHODS[name]
     method = getattr(captum.attr, kind)(model, module)
 
-    def compute(pictures: Tensor, own: Tensor) -> Tensor:
+    def compute(images: Tensor, own: Tensor) -> Tensor:
         # two steps at a time, the fewest that conductance takes: else all of a batch stand in memory at once
-        steps = {"internal_batch_size": 2 * len(pictures)} if "n_steps" in arguments else {}
-        found = method.attribute(pictures, target=own, **arguments, **steps)
+        steps = {"internal_batch_size": 2 * len(images)} if "n_steps" in arguments else {}
+        found = method.attribute(images, target=own, **arguments, **steps)
         result: Tensor = found[0] if isinstance(found, tuple) else found
         return result.detach()
 

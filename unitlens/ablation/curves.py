@@ -54,7 +54,7 @@ class Curve:
     effects : Effects
         Of the S sets; measured on the odd folds, as units were ranked on the even ones.
     ranking : Effects
-        Of every unit alone, on all pictures.
+        Of every unit alone, on all images.
     """
 
     class_: str
@@ -154,7 +154,7 @@ def ablation_curve(
 ) -> Curve:
     """Remove the 1, 2, 4, ... most important units of a class, the least important, random ones; keep only those.
 
-    Units are ranked on the pictures of even folds, one by one, and sets measured on those of odd folds.
+    Units are ranked on the images of even folds, one by one, and sets measured on those of odd folds.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def ablation_curve(
     Raises
     ------
     UnitlensError
-        As for `unitlens.importance`; if there is no such class, or it has no pictures.
+        As for `unitlens.importance`; if there is no such class, or it has no images.
     """
     run = Experiment.of(net, layer, data, measures, Reading(batch_size, workers, limit, strict, show=progress), seed)
     how = Draws(tuple(sizes) if sizes is not None else doubling(top), draws, measure)

@@ -1,4 +1,4 @@
-"""What units do to predictions: every unit alone, or a set of them, on every picture."""
+"""What units do to predictions: every unit alone, or a set of them, on every image."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -40,10 +40,10 @@ def importance(
     strict: bool = False,
     progress: bool = False,
 ) -> Effects:
-    """Measure what every unit of a layer does to every class: each is held alone, on all pictures.
+    """Measure what every unit of a layer does to every class: each is held alone, on all images.
 
-    Every picture goes through the network once; what lies behind the layer is replayed for each unit, and memory does
-    not grow with the number of pictures.
+    Every image goes through the network once; what lies behind the layer is replayed for each unit, and memory does
+    not grow with the number of images.
 
     Parameters
     ----------
@@ -52,25 +52,25 @@ def importance(
     layer : str
         Its name.
     data : Data, str or Path
-        Pictures with classes; a string is what ``--data`` takes.
+        Images with classes; a string is what ``--data`` takes.
     value : float, Tensor, "mean" or "resample"
-        What units are held at: see `unitlens.ablation.holding.Holding`. "mean" takes a further pass over the pictures.
+        What units are held at: see `unitlens.ablation.holding.Holding`. "mean" takes a further pass over the images.
     scale : float, optional
         In place of a value: what units are multiplied by.
     where : Tensor of bool, (h, w), optional
         The positions of the layer's grid where they are held; all, unless said otherwise.
     measures : iterable of str or callable
         Of each class: names of `unitlens.ablation.outcomes.MEASURES`, and functions of outputs (N, K) and own classes
-        (N,) that give one number a picture. For all classes together there are the accuracy, and those that are no
+        (N,) that give one number an image. For all classes together there are the accuracy, and those that are no
         counts.
     limit : int, optional
-        Only so many pictures from the start.
+        Only so many images from the start.
     batch_size, workers : int
-        Pictures at a time; processes that decode them.
+        Images at a time; processes that decode them.
     seed : int
-        Of what is drawn: the pictures to resample from.
+        Of what is drawn: the images to resample from.
     strict : bool
-        Whether a picture that cannot be read is an error; else it is left out.
+        Whether an image that cannot be read is an error; else it is left out.
     progress : bool
         Whether progress is shown.
 
@@ -82,12 +82,12 @@ def importance(
     Raises
     ------
     UnitlensError
-        If there is no such layer, the output does not depend on it, or no picture has a class.
+        If there is no such layer, the output does not depend on it, or no image has a class.
 
     Warns
     -----
     UnitlensWarning
-        If the network is in training mode, pictures are left out, or every unit takes a full pass of the network.
+        If the network is in training mode, images are left out, or every unit takes a full pass of the network.
     """
     run = Experiment.of(net, layer, data, measures, Reading(batch_size, workers, limit, strict, show=progress), seed)
     return run.effects(None, Holding(value, scale, where))
@@ -122,12 +122,12 @@ def ablate(
         Its name; or the units of several layers, ``{"layer3": [1, 2], "layer4": [5]}``, and then ``data=``.
     units : int, sequence or Tensor of int
         Which. What `Effects.most_important` ranked on the even folds is measured on the odd ones, and the other way
-        around; what it ranked on all pictures is marked.
+        around; what it ranked on all images is marked.
     keep : bool
         Hold all the others of the layer instead.
     draws : int
         Sets to compare with that are drawn at random, and as many matched in activation, each of as many units of each
-        layer (`Effects.random_sets`). Units are matched by their mean peak in up to 256 pictures, drawn at random.
+        layer (`Effects.random_sets`). Units are matched by their mean peak in up to 256 images, drawn at random.
     value, scale, where, measures, limit, batch_size, workers, seed, strict, progress
         As for `importance`.
 
@@ -148,7 +148,7 @@ def ablate(
     """
     chosen = _by_layer(layer, units)
     if data is None:
-        raise UnitlensError("No pictures were given: name them with data=, such as ul.ablate(net, {...}, data=data).")
+        raise UnitlensError("No images were given: name them with data=, such as ul.ablate(net, {...}, data=data).")
     reading = Reading(batch_size, workers, limit, strict, show=progress)
     run = Experiment.of(net, tuple(chosen), data, measures, reading, seed)
     held = tuple(chosen_units(own, name, unit_count(run.net, name), keep=keep) for name, own in chosen.items())
@@ -159,7 +159,7 @@ def ablate(
 def _by_layer(layer: str | Mapping[str, Chosen], units: Chosen | None) -> Mapping[str, Chosen]:
     if isinstance(layer, Mapping):
         if units is not None:
-            raise UnitlensError("The units of several layers are given with them: give the pictures as data=.")
+            raise UnitlensError("The units of several layers are given with them: give the images as data=.")
         if not layer:
             raise UnitlensError("No layer is given: name at least one, such as {'layer4': [3, 17]}.")
         return layer
@@ -203,9 +203,9 @@ def chosen_units(units: Chosen, layer: str, count: int, *, keep: bool = False) -
 
 
 def unit_count(net: Network, layer: str) -> int:
-    """Return how many units a layer has; an empty picture is shown to the network for it."""
+    """Return how many units a layer has; an empty image is shown to the network for it."""
     size = net.preprocessing.image_size
-    picture = net.prepare(torch.zeros(1, 3, *size, dtype=torch.uint8))
+    image = net.prepare(torch.zeros(1, 3, *size, dtype=torch.uint8))
     with evaluating(net.model), record(net.model, layer) as recording:
-        net.model(picture)
+        net.model(image)
     return int(recording[layer].shape[unit_axis(net, layer, recording[layer])])

@@ -17,10 +17,10 @@ _Z = 1.959963984540054  # 97.5 % of the standard normal distribution
 
 
 class Estimate(NamedTuple):
-    """A measure before and after, paired per picture; all (S, K), or (S,) for all classes together.
+    """A measure before and after, paired per image; all (S, K), or (S,) for all classes together.
 
     ``low`` and ``high`` are the 95 % interval of ``effect`` = ``after`` - ``before``; ``p_value`` is of the same normal
-    (for means: Student's) approximation, two-sided. What has no pictures is NaN.
+    (for means: Student's) approximation, two-sided. What has no images is NaN.
     """
 
     before: Floats
@@ -29,7 +29,7 @@ class Estimate(NamedTuple):
     low: Floats
     high: Floats
     p_value: Floats
-    pictures: Ints
+    images: Ints
 
     def columns(self, classes: npt.ArrayLike) -> "Estimate":
         """The estimates of some classes."""
@@ -60,27 +60,27 @@ def estimate(counted: Counted, measure: str) -> Estimate:
     """
     if measure in OF_COUNTS:
         found = OF_COUNTS[measure](counted)
-        return found._replace(pictures=np.broadcast_to(counted.pictures, found.effect.shape))
+        return found._replace(images=np.broadcast_to(counted.images, found.effect.shape))
     sums = _summed(counted, measure)
-    return _of_sums(counted.pictures, sums)
+    return _of_sums(counted.images, sums)
 
 
 def estimate_overall(counted: Counted, measure: str) -> Estimate:
     """Estimate the effect over all classes together: the accuracy, or the mean of an outcome; each (S,)."""
-    pictures = counted.pictures.sum()
+    images = counted.images.sum()
     if measure == "accuracy":
         gained, lost = counted.gained.sum(1), counted.lost.sum(1)
-        before = np.broadcast_to(share(counted.right.sum(), pictures), gained.shape)
-        found = _changed(before, *paired_change(gained, lost, pictures), share(gained - lost, pictures))
-        return found._replace(pictures=np.broadcast_to(pictures, gained.shape))
+        before = np.broadcast_to(share(counted.right.sum(), images), gained.shape)
+        found = _changed(before, *paired_change(gained, lost, images), share(gained - lost, images))
+        return found._replace(images=np.broadcast_to(images, gained.shape))
     sums = _summed(counted, measure)
-    return _of_sums(pictures, Sums(sums.before.sum(), sums.change.sum(1), sums.squares.sum(1)))
+    return _of_sums(images, Sums(sums.before.sum(), sums.change.sum(1), sums.squares.sum(1)))
 
 
-def paired_change(gained: npt.ArrayLike, lost: npt.ArrayLike, pictures: npt.ArrayLike) -> tuple[Floats, Floats]:
+def paired_change(gained: npt.ArrayLike, lost: npt.ArrayLike, images: npt.ArrayLike) -> tuple[Floats, Floats]:
     """Centre and variance of the 95 % interval of a paired difference of two proportions.
 
-    With 1 added to the gained, 1 to the lost and 2 to the pictures, so that nothing seen does not mean nothing
+    With 1 added to the gained, 1 to the lost and 2 to the images, so that nothing seen does not mean nothing
     possible: g = (gained + 1) / (n + 2) and l alike, centre g - l, variance (g + l - (g - l)^2) / (n + 2).
 
     Source: Bonett and Price, "Adjusted Wald confidence interval for a difference of binomial proportions based on
@@ -92,48 +92,48 @@ def paired_change(gained: npt.ArrayLike, lost: npt.ArrayLike, pictures: npt.Arra
     >>> float(centre), round(float(variance), 6)
     (-0.98, 0.000396)
     """
-    n = np.asarray(pictures) + 2.0
+    n = np.asarray(images) + 2.0
     g, l_ = (np.asarray(gained) + 1) / n, (np.asarray(lost) + 1) / n
     return g - l_, (g + l_ - (g - l_) ** 2) / n
 
 
 def _recall(c: Counted) -> Estimate:
-    before = np.broadcast_to(share(c.right, c.pictures), c.gained.shape)
-    change = share(c.gained - c.lost, np.broadcast_to(c.pictures, c.gained.shape))
-    return _changed(before, *paired_change(c.gained, c.lost, c.pictures), change, empty=c.pictures == 0)
+    before = np.broadcast_to(share(c.right, c.images), c.gained.shape)
+    change = share(c.gained - c.lost, np.broadcast_to(c.images, c.gained.shape))
+    return _changed(before, *paired_change(c.gained, c.lost, c.images), change, empty=c.images == 0)
 
 
 def _accuracy(c: Counted) -> Estimate:
     """Of one class against the rest."""
-    total = c.pictures.sum()
-    right = c.right + (total - c.pictures) - (c.called - c.right)
+    total = c.images.sum()
+    right = c.right + (total - c.images) - (c.called - c.right)
     gained, lost = c.gained + c.false_lost, c.lost + c.false_gained
     before = np.broadcast_to(share(right, np.broadcast_to(total, right.shape)), gained.shape)
     change = share(gained - lost, np.broadcast_to(total, gained.shape))
-    return _changed(before, *paired_change(gained, lost, total), change, empty=c.pictures == 0)
+    return _changed(before, *paired_change(gained, lost, total), change, empty=c.images == 0)
 
 
 def _balanced_accuracy(c: Counted) -> Estimate:
-    """(recall + share of the other pictures not called it) / 2; the two are of different pictures, so variances add."""
-    others = np.broadcast_to(c.pictures.sum() - c.pictures, c.gained.shape)
-    before = (share(c.right, c.pictures) + 1 - share(c.called - c.right, others[0] if len(others) else others)) / 2
-    own = share(c.gained - c.lost, np.broadcast_to(c.pictures, c.gained.shape))
+    """(recall + share of the other images not called it) / 2; the two are of different images, so variances add."""
+    others = np.broadcast_to(c.images.sum() - c.images, c.gained.shape)
+    before = (share(c.right, c.images) + 1 - share(c.called - c.right, others[0] if len(others) else others)) / 2
+    own = share(c.gained - c.lost, np.broadcast_to(c.images, c.gained.shape))
     false = share(c.false_gained - c.false_lost, others)
-    centre, variance = paired_change(c.gained, c.lost, c.pictures)
+    centre, variance = paired_change(c.gained, c.lost, c.images)
     false_centre, false_variance = paired_change(c.false_gained, c.false_lost, others)
     return _changed(
         np.broadcast_to(before, own.shape),
         (centre - false_centre) / 2,
         (variance + false_variance) / 4,
         (own - false) / 2,
-        empty=(c.pictures == 0) | (others == 0),
+        empty=(c.images == 0) | (others == 0),
     )
 
 
 def _precision(c: Counted) -> Estimate:
-    """Share of the pictures called it that are of it; empty where none is called it.
+    """Share of the images called it that are of it; empty where none is called it.
 
-    The variance is that of a difference of two ratios over the same pictures, by the delta method: each picture adds
+    The variance is that of a difference of two ratios over the same images, by the delta method: each image adds
     the square of (own - p2) / called2, where it is called after, less (own - p1) / called1, where called before.
     """
     called = np.broadcast_to(c.called, c.gained.shape)
@@ -147,8 +147,8 @@ def _precision(c: Counted) -> Estimate:
     both, false_both = right - c.lost, false - c.false_lost
     variance = both * (own2 - own1) ** 2 + c.lost * own1**2 + c.gained * own2**2
     variance = variance + false_both * (other2 - other1) ** 2 + c.false_lost * other1**2 + c.false_gained * other2**2
-    found = _changed(p1, p2 - p1, variance, p2 - p1, empty=c.pictures == 0)
-    return found._replace(after=np.where(c.pictures == 0, np.nan, p2))  # also where none was called it before
+    found = _changed(p1, p2 - p1, variance, p2 - p1, empty=c.images == 0)
+    return found._replace(after=np.where(c.images == 0, np.nan, p2))  # also where none was called it before
 
 
 OF_COUNTS: Mapping[str, Callable[[Counted], Estimate]] = {
@@ -173,18 +173,18 @@ def _changed(
     return Estimate(before, before + change, change, low, high, p_value, np.zeros(change.shape, np.int64))
 
 
-def _of_sums(pictures: Ints, sums: Sums) -> Estimate:
+def _of_sums(images: Ints, sums: Sums) -> Estimate:
     """Means and Student's t interval of paired differences."""
     from scipy.special import stdtr, stdtrit
 
-    n = np.broadcast_to(pictures, sums.change.shape)
+    n = np.broadcast_to(images, sums.change.shape)
     count, freedom = np.where(n > 0, n, np.nan), np.where(n > 1, n - 1, np.nan)
     effect = sums.change / count
     error = np.sqrt(np.maximum(sums.squares / count - effect**2, 0) / freedom)
     half = stdtrit(freedom, 0.975) * error
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = np.where(error > 0, np.abs(effect) / error, np.where(effect == 0, 0.0, np.inf))
-    before = sums.before / np.where(pictures > 0, pictures, np.nan)
+    before = sums.before / np.where(images > 0, images, np.nan)
     p_value = np.where(np.isnan(freedom), np.nan, 2 * stdtr(freedom, -statistic))
     return Estimate(before + 0 * effect, before + effect, effect, effect - half, effect + half, p_value, n)
 

@@ -108,9 +108,9 @@ class Experiment:
         holding : Holding
             What they are held at.
         folds : {"all", "even", "odd"}
-            The pictures to measure on.
+            The images to measure on.
         ranked : {"all", "even", "odd"}, optional
-            The pictures that chose the sets.
+            The images that chose the sets.
         """
         ready = tuple(hold(holding, self.net, n, self.data, self.reading, seed=self.seed) for n in self.layers)
         found = measure(self.net, self.data, Plan(self.layers, ready, sets, self.outcomes, folds), self.reading)
@@ -148,7 +148,7 @@ class Experiment:
         draws : int
             Sets at random, and as many matched in activation.
         activity : sequence of float64 arrays, (U,), optional
-            How active every unit of each layer is, where it is known; else some of the pictures are shown to the
+            How active every unit of each layer is, where it is known; else some of the images are shown to the
             network for it.
         """
         if activity is None and draws:
@@ -174,7 +174,7 @@ class Experiment:
         return {
             "unitlens": versions()["unitlens"],
             "network": describe_network(self.net),
-            "data": {"source": source, **{k: found.info[k] for k in ("sha256", "pictures", "measured", "skipped")}},
+            "data": {"source": source, **{k: found.info[k] for k in ("sha256", "images", "measured", "skipped")}},
             "settings": settings,
             "units": sum(found.units),
             "classes": {"names": list(found.classes.names), "output_of": dict(found.classes.output_of)},

@@ -1,4 +1,4 @@
-"""What units are held at during a measurement: a number, their means, what they are in other pictures, or scaled."""
+"""What units are held at during a measurement: a number, their means, what they are in other images, or scaled."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,10 +23,10 @@ from unitlens.stats.scores import Floats
 Value = float | Tensor | Literal["mean", "resample"]
 
 DONORS = 64
-"""From so many pictures, drawn at random, resampled activations are taken."""
+"""From so many images, drawn at random, resampled activations are taken."""
 
 SEEN = 256
-"""On so many pictures, drawn at random, it is seen how active units are, where sets are matched in that."""
+"""On so many images, drawn at random, it is seen how active units are, where sets are matched in that."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,15 +37,15 @@ class Holding:
     ----------
     value : float, Tensor, "mean" or "resample"
         One number; ``(U,)``, a number for each unit of the layer, or ``(U, h, w)``, a map for each; each unit's mean
-        over all positions of all pictures; or what the unit is in another picture.
+        over all positions of all images; or what the unit is in another image.
     scale : float, optional
         In place of a value: what units are multiplied by.
     where : Tensor of bool, (h, w), optional
         The positions; all, unless said otherwise.
     donors : Tensor, (D, U, ...), optional
-        Activations of other pictures, for "resample".
+        Activations of other images, for "resample".
     names : tuple of str
-        Of those pictures.
+        Of those images.
     """
 
     value: Value = 0.0
@@ -72,7 +72,7 @@ class Holding:
         where = "" if self.where is None else f" at {int(self.where.sum())} of {self.where.numel()} positions"
         if self.scale is not None:
             return f"multiplied by {self.scale:g}{where}"
-        named = {"mean": "their means", "resample": "what they are in other pictures"}
+        named = {"mean": "their means", "resample": "what they are in other images"}
         value = self.value
         what = named[value] if isinstance(value, str) else "given values" if isinstance(value, Tensor) else f"{value:g}"
         return f"held at {what}{where}"
@@ -85,7 +85,7 @@ class Holding:
         activation : Tensor, (N, U, ...)
             What the layer says.
         names, hashes : sequence, N
-            Of the pictures; which other picture stands for one follows from them alone.
+            Of the images; which other image stands for one follows from them alone.
         """
         if self.scale is None and self.where is None and not isinstance(self.value, str | Tensor):
             return float(self.value)
@@ -112,18 +112,18 @@ class Holding:
             ) from None
 
     def _donor(self, name: str, hash_: int) -> int:
-        """Choose another picture, by the picture's hash."""
+        """Choose another image, by the image's hash."""
         place = hash_ // 32 % len(self.names)
         return (place + 1) % len(self.names) if self.names[place] == name else place
 
 
 def hold(holding: Holding, net: Network, layer: str, data: Data, reading: Reading, *, seed: int) -> Holding:
-    """Find what "mean" and "resample" need in the data: a pass over all pictures, or over 64 of them.
+    """Find what "mean" and "resample" need in the data: a pass over all images, or over 64 of them.
 
     Raises
     ------
     UnitlensError
-        If there are fewer than two pictures to resample from.
+        If there are fewer than two images to resample from.
     """
     if isinstance(holding.value, str) and holding.value == "mean":
         return replace(holding, value=unit_means(net, layer, data, reading))
@@ -134,12 +134,12 @@ def hold(holding: Holding, net: Network, layer: str, data: Data, reading: Readin
         found.append(activation.cpu())
         names += batch.names
     if len(names) < 2:
-        raise UnitlensError("Resampling takes activations from other pictures, of which there are none.")
+        raise UnitlensError("Resampling takes activations from other images, of which there are none.")
     return replace(holding, donors=torch.cat(found), names=tuple(names))
 
 
 def unit_means(net: Network, layer: str, data: Data, reading: Reading) -> Tensor:
-    """Mean activation of each unit over all positions of all pictures, summed in float64: float64, (U,)."""
+    """Mean activation of each unit over all positions of all images, summed in float64: float64, (U,)."""
     total: Tensor | None = None
     count = 0
     for _, activation in activations(net, layer, data, reading):
@@ -147,12 +147,12 @@ def unit_means(net: Network, layer: str, data: Data, reading: Reading) -> Tensor
         total = each.sum((0, 2)) if total is None else total + each.sum((0, 2))
         count += each.shape[0] * each.shape[2]
     if total is None:
-        raise UnitlensError("None of the pictures could be read.")
+        raise UnitlensError("None of the images could be read.")
     return total.cpu() / count
 
 
 def unit_peaks(net: Network, layer: str, data: Data, reading: Reading, *, seed: int) -> Floats:
-    """Mean over some pictures, drawn at random, of each unit's largest activation: float64, (U,)."""
+    """Mean over some images, drawn at random, of each unit's largest activation: float64, (U,)."""
     total, count = np.zeros(0), 0
     for batch, activation in activations(net, layer, _some(data, SEEN, reading, seed), reading):
         peaks = peaks_of(activation)
@@ -161,17 +161,17 @@ def unit_peaks(net: Network, layer: str, data: Data, reading: Reading, *, seed: 
 
 
 def peaks_of(activation: Tensor) -> Floats:
-    """Each unit's largest activation in each picture, summed over pictures: float64, (U,)."""
+    """Each unit's largest activation in each image, summed over images: float64, (U,)."""
     peaks = activation.double().reshape(*activation.shape[:2], -1).amax(2)
     return np.asarray(peaks.sum(0).cpu())
 
 
 def activations(net: Network, layer: str, data: Data, reading: Reading) -> Iterator[tuple[Batch, Tensor]]:
-    """What a layer says to all pictures, batch by batch, with the units along dimension 1."""
+    """What a layer says to all images, batch by batch, with the units along dimension 1."""
     for batch in read(net, data, reading):
         if batch.names:
             with evaluating(net.model), record(net.model, layer) as recording:
-                net.model(net.prepare(batch.pictures))
+                net.model(net.prepare(batch.images))
             yield batch, recording[layer].movedim(unit_axis(net, layer, recording[layer]), 1)
 
 
@@ -187,7 +187,7 @@ def unit_axis(net: Network, layer: str, activation: Tensor) -> int:
 
 
 def read(net: Network, data: Data, reading: Reading) -> Iterator[Batch]:
-    """Pictures with their classes; what is marked in them comes on a grid of one cell, as it is not needed here."""
+    """Images with their classes; what is marked in them comes on a grid of one cell, as it is not needed here."""
     return batches(
         data,
         Columns.of(data.concepts),
@@ -201,13 +201,13 @@ def read(net: Network, data: Data, reading: Reading) -> Iterator[Batch]:
 
 
 def _some(data: Data, count: int, reading: Reading, seed: int) -> "_Some":
-    """Pictures drawn at random from those that are read."""
+    """Images drawn at random from those that are read."""
     total = len(data) if reading.limit is None else min(reading.limit, len(data))
     return _Some(data, np.sort(np.random.default_rng(seed).permutation(total)[:count]).tolist())
 
 
 class _Some:
-    """Some pictures of a data set."""
+    """Some images of a data set."""
 
     def __init__(self, data: Data, indices: list[int]) -> None:
         self._data, self._indices = data, indices

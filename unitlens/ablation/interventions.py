@@ -29,7 +29,7 @@ class Intervention:
     value : float or Tensor
         What they are held at: one number (0 by default, an ablation); ``(len(units),)``, a number for each, such as its
         mean over the data; ``(len(units), h, w)``, a map for each; or ``(N, len(units), ...)``, what they are in other
-        pictures (resampling).
+        images (resampling).
     scale : float, optional
         In place of a value: what they are multiplied by.
     where : Tensor of bool, (h, w) or (N, h, w), optional
@@ -62,7 +62,7 @@ class Intervention:
         if isinstance(value, str):
             raise UnitlensError(
                 f"An intervention holds units at numbers, not at {value!r}: give their means or what they are in "
-                "other pictures as a tensor (ul.ablate and ul.importance take 'mean' and 'resample' and find them)."
+                "other images as a tensor (ul.ablate and ul.importance take 'mean' and 'resample' and find them)."
             )
         if self.scale is not None and (isinstance(self.value, Tensor) or self.value != 0.0):
             raise UnitlensError(
@@ -133,7 +133,7 @@ class Intervention:
 def intervening(network: Network | nn.Module, *interventions: Intervention) -> Iterator[None]:
     """Intervene in every pass of a network inside the ``with``; it is as before afterwards, whatever happens.
 
-    Units lie along the dimension that `unitlens.models.layouts` tells from the size of the pictures; where the network
+    Units lie along the dimension that `unitlens.models.layouts` tells from the size of the images; where the network
     is given none (N, channels, height, width), along dimension 1.
 
     Parameters
@@ -160,7 +160,7 @@ def intervening(network: Network | nn.Module, *interventions: Intervention) -> I
     by_layer: dict[str, list[Intervention]] = {}
     for intervention in interventions:
         by_layer.setdefault(intervention.layer, []).append(intervention)
-    sizes: list[tuple[int, int]] = []  # of the pictures of the pass
+    sizes: list[tuple[int, int]] = []  # of the images of the pass
 
     def see(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         tensors = [given for given in (*args, *kwargs.values()) if isinstance(given, Tensor) and given.ndim == 4]

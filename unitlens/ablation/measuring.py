@@ -1,4 +1,4 @@
-"""The loop over pictures: each goes through the network once, and every intervention is replayed on it."""
+"""The loop over images: each goes through the network once, and every intervention is replayed on it."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,7 +42,7 @@ class Plan:
     outcomes : mapping of str to callable
         Outcomes to sum.
     folds : {"all", "even", "odd"}
-        Which pictures are measured; of the others nothing is computed.
+        Which images are measured; of the others nothing is computed.
     holdings : tuple of Holding
         What units of each layer are held at.
     """
@@ -64,7 +64,7 @@ class Measured(NamedTuple):
     units : tuple of int
         How many each layer has.
     peaks : float64 array, (U,)
-        Mean over the pictures of each unit's largest activation; of several layers, one after the other.
+        Mean over the images of each unit's largest activation; of several layers, one after the other.
     info : dict
         Data read and left out, the way it was computed, notes, seconds.
     """
@@ -77,7 +77,7 @@ class Measured(NamedTuple):
 
 
 def measure(net: Network, data: Data, plan: Plan, reading: Reading) -> Measured:
-    """Measure interventions on every picture that has a class.
+    """Measure interventions on every image that has a class.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def measure(net: Network, data: Data, plan: Plan, reading: Reading) -> Measured:
     Raises
     ------
     UnitlensError
-        If no picture has a class, a unit is out of range, or the network fails or returns no scores of classes.
+        If no image has a class, a unit is out of range, or the network fails or returns no scores of classes.
     """
     start = time.perf_counter()
     work, taken = _Work(net, data, plan), _Taken()
@@ -107,11 +107,11 @@ def measure(net: Network, data: Data, plan: Plan, reading: Reading) -> Measured:
     if work.tally is None or work.classes is None:
         raise UnitlensError(taken.reason(plan.folds))
     info = {**taken.describe(data), "replay": work.describe(), "seconds": time.perf_counter() - start}
-    return Measured(work.tally, work.classes, work.units, work.peaks / max(work.pictures, 1), info)
+    return Measured(work.tally, work.classes, work.units, work.peaks / max(work.images, 1), info)
 
 
 class _Taken:
-    """Which pictures were read, which were left out, and why."""
+    """Which images were read, which were left out, and why."""
 
     def __init__(self) -> None:
         self.digests: list[bytes] = []
@@ -119,7 +119,7 @@ class _Taken:
         self.without_class = self.measured = 0
 
     def choose(self, batch: Batch, folds: Folds) -> npt.NDArray[np.int64]:
-        """Places in the batch of the pictures to measure."""
+        """Places in the batch of the images to measure."""
         self.digests += batch.digests
         self.unread += batch.unread
         named = np.array([class_ is not None for class_ in batch.classes], dtype=bool)
@@ -132,21 +132,21 @@ class _Taken:
     def reason(self, folds: Folds) -> str:
         if not self.digests:
             why = f": {self.unread[0].reason}" if self.unread else ""
-            return f"None of the {len(self.unread)} pictures could be read{why}."
+            return f"None of the {len(self.unread)} images could be read{why}."
         if self.without_class == len(self.digests):
-            return f"None of the {len(self.digests)} pictures that were read has a class."
-        return f"No picture with a class is of the {folds} folds: use more pictures."
+            return f"None of the {len(self.digests)} images that were read has a class."
+        return f"No image with a class is of the {folds} folds: use more images."
 
     def describe(self, data: Data) -> dict[str, Any]:
         notes = []
         if self.unread:
             count = len(self.unread)
             left = "1 file was left out:" if count == 1 else f"{count} files were left out, such as"
-            notes.append(f"{left} {self.unread[0].picture}.")
+            notes.append(f"{left} {self.unread[0].image}.")
         if self.without_class:
-            notes.append(f"{self.without_class} of {len(self.digests)} pictures have no class and count for nothing.")
+            notes.append(f"{self.without_class} of {len(self.digests)} images have no class and count for nothing.")
         return {
-            "pictures": len(self.digests),
+            "images": len(self.digests),
             "measured": self.measured,
             "sha256": data_digest(self.digests, Columns.of(data.concepts).concepts),
             "skipped": [unread._asdict() for unread in self.unread],
@@ -155,7 +155,7 @@ class _Taken:
 
 
 class _Work:
-    """The state of the loop: the cut network, found with the first pictures, and the counts so far."""
+    """The state of the loop: the cut network, found with the first images, and the counts so far."""
 
     def __init__(self, net: Network, data: Data, plan: Plan) -> None:
         self.net, self.data, self.plan = net, data, plan
@@ -164,27 +164,27 @@ class _Work:
         self.tally: Tally | None = None
         self.units: tuple[int, ...] = ()
         self.axes: dict[str, int] = {}
-        self.peaks, self.pictures = np.zeros(0), 0
+        self.peaks, self.images = np.zeros(0), 0
 
     def add(self, batch: Batch, chosen: npt.NDArray[np.int64]) -> None:
-        """Run the network on some pictures of a batch, and replay everything on them."""
-        pictures = self.net.prepare(batch.pictures[torch.from_numpy(chosen)])
-        cut = self.cut = self.cut or _cut(self.net, self.plan.layers, pictures)
-        state = cut.front(pictures)
+        """Run the network on some images of a batch, and replay everything on them."""
+        images = self.net.prepare(batch.images[torch.from_numpy(chosen)])
+        cut = self.cut = self.cut or _cut(self.net, self.plan.layers, images)
+        state = cut.front(images)
         said = {**state.later, cut.layer: state.activation}
         self.axes = self.axes or {layer: unit_axis(self.net, layer, said[layer]) for layer in self.plan.layers}
         hold = _Hold(self.plan, self.axes, [batch.names[i] for i in chosen], [batch.hashes[i] for i in chosen])
         if self.tally is None:
             self._start(state.output, tuple(said[layer].shape[axis] for layer, axis in self.axes.items()))
-            self.cut = _spot_checked(cut, state, pictures, hold)
-            state = state if self.cut is cut else self.cut.front(pictures)
+            self.cut = _spot_checked(cut, state, images, hold)
+            state = state if self.cut is cut else self.cut.front(images)
         assert self.tally is not None
         assert self.classes is not None
         truth = np.array([self.classes.output_of[str(batch.classes[i])] for i in chosen])
         odd = np.array([batch.folds[i] % 2 == 1 for i in chosen])
         with evaluating(self.net.model):
             self._count(self.cut, state, hold, truth, odd)
-        self.pictures += len(chosen)
+        self.images += len(chosen)
         self.peaks += np.concatenate([peaks_of(said[layer].movedim(axis, 1)) for layer, axis in self.axes.items()])
 
     def _start(self, outputs: Tensor, units: tuple[int, ...]) -> None:
@@ -192,7 +192,7 @@ class _Work:
         if outputs.ndim != 2 or outputs.shape[1] < 2:
             raise UnitlensError(
                 f"The network returns {' x '.join(map(str, outputs.shape))}; effects on predictions are measured where "
-                "it returns scores of classes, pictures x classes."
+                "it returns scores of classes, images x classes."
             )
         self.classes = join_classes(self.data, self.net.classes, outputs.shape[1])
         variants = self.units[0] if self.plan.sets is None else len(self.plan.sets)
@@ -215,20 +215,20 @@ class _Work:
         return {"replays": self.cut.replays, "reason": self.cut.reason or None}
 
 
-def _cut(net: Network, layers: Sequence[str], pictures: Tensor) -> Cut:
-    size = " x ".join(map(str, pictures.shape[2:]))
+def _cut(net: Network, layers: Sequence[str], images: Tensor) -> Cut:
+    size = " x ".join(map(str, images.shape[2:]))
     try:
-        return cut_network(net.model, layers, pictures[:3])
+        return cut_network(net.model, layers, images[:3])
     except UnitlensError:
         raise
     except Exception as error:  # whatever the network's own code raises
         raise UnitlensError(
-            f"The network fails on pictures of {size} ({told(error)}): check --image-size (image_size=)."
+            f"The network fails on images of {size} ({told(error)}): check --image-size (image_size=)."
         ) from error
 
 
 class _Hold(NamedTuple):
-    """What units are held at in some pictures."""
+    """What units are held at in some images."""
 
     plan: Plan
     axes: Mapping[str, int]
@@ -236,12 +236,12 @@ class _Hold(NamedTuple):
     hashes: Sequence[int]
 
     def at(self, layer: str, activation: Tensor) -> float | Tensor:
-        """What all units of a layer are held at, given what it says to the pictures; units along dimension 1."""
+        """What all units of a layer are held at, given what it says to the images; units along dimension 1."""
         own = activation.movedim(self.axes[layer], 1)
         return self.plan.holdings[self._place(layer)].of(own, self.names, self.hashes)
 
     def on(self, layer: str, held: Held, activation: Tensor, at: float | Tensor | None = None) -> Tensor:
-        """A copy of what a layer says to the pictures, with some of its units held."""
+        """A copy of what a layer says to the images, with some of its units held."""
         changed, some = activation.clone(), list(held[self._place(layer)])
         if some:
             at = self.at(layer, activation) if at is None else at
@@ -249,7 +249,7 @@ class _Hold(NamedTuple):
         return changed
 
     def changes(self, layer: str, sets: Sequence[Held]) -> Change:
-        """What `Cut.back` does to a further layer, for a set of units in each variant of the pictures."""
+        """What `Cut.back` does to a further layer, for a set of units in each variant of the images."""
         count = len(self.names)
 
         def change(activation: Tensor, rows: range) -> Tensor:
@@ -279,10 +279,10 @@ def _variants(cut: Cut, state: State, hold: _Hold, sets: Sequence[Held] | None) 
         yield first, outputs.reshape(-1, count, *outputs.shape[1:])
 
 
-def _spot_checked(cut: Cut, state: State, pictures: Tensor, hold: _Hold) -> Cut:
-    """Hold one intervention on one picture against the full network; where they differ, do full passes.
+def _spot_checked(cut: Cut, state: State, images: Tensor, hold: _Hold) -> Cut:
+    """Hold one intervention on one image against the full network; where they differ, do full passes.
 
-    With the check of `cut_network`, 8 passes of single pictures in all.
+    With the check of `cut_network`, 8 passes of single images in all.
     """
     if not cut.replays:
         return cut
@@ -297,7 +297,7 @@ def _spot_checked(cut: Cut, state: State, pictures: Tensor, hold: _Hold) -> Cut:
         else:
             replayed = next(_variants(cut, state, hold, [held]))[1][0, -1]
         with edit(cut.model, {layer: partial(last.on, layer, held) for layer in (cut.layer, *cut.later)}):
-            full = cut.model(pictures[-1:])[0]
+            full = cut.model(images[-1:])[0]
     off, largest = float((replayed - full).abs().amax()), float(full.abs().amax())
     if off <= TOLERANCE.get(full.dtype, 2e-2) * largest:
         return cut
@@ -306,6 +306,6 @@ def _spot_checked(cut: Cut, state: State, pictures: Tensor, hold: _Hold) -> Cut:
         cut.layer,
         cut.later,
         f"Every intervention at {' and '.join(map(shown, (cut.layer, *cut.later)))} takes a full pass of the network, "
-        f"as replaying only what lies behind the layer is off by {off:.3g} on a picture of this run, where the largest "
+        f"as replaying only what lies behind the layer is off by {off:.3g} on an image of this run, where the largest "
         f"output is {largest:.3g}.",
     )

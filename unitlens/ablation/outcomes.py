@@ -1,4 +1,4 @@
-"""Outcomes of a classifier that are one number a picture, and the names of what can be measured."""
+"""Outcomes of a classifier that are one number an image, and the names of what can be measured."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -12,26 +12,26 @@ from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.stats.scores import Floats
 
 Outcome = Callable[[Tensor, Tensor], Tensor]
-"""Of outputs, (N, K), and the pictures' own outputs, int64 (N,): one number a picture, (N,)."""
+"""Of outputs, (N, K), and the images' own outputs, int64 (N,): one number an image, (N,)."""
 
 
 def logit(outputs: Tensor, own: Tensor) -> Tensor:
-    """The output of the picture's own class, (N,)."""
+    """The output of the image's own class, (N,)."""
     return outputs.gather(1, own[:, None])[:, 0]
 
 
 def log_probability(outputs: Tensor, own: Tensor) -> Tensor:
-    """Logarithm of the softmax of the picture's own class, (N,)."""
+    """Logarithm of the softmax of the image's own class, (N,)."""
     return logit(outputs, own) - outputs.logsumexp(1)
 
 
 def margin(outputs: Tensor, own: Tensor) -> Tensor:
-    """The output of the picture's own class less the largest of the others, (N,)."""
+    """The output of the image's own class less the largest of the others, (N,)."""
     return logit(outputs, own) - outputs.scatter(1, own[:, None], -math.inf).amax(1)
 
 
 OUTCOMES: Mapping[str, Outcome] = {"logit": logit, "log_probability": log_probability, "margin": margin}
-"""Outcomes per picture that are no counts."""
+"""Outcomes per image that are no counts."""
 
 MEASURES = (*OF_COUNTS, *OUTCOMES)
 """What can be measured of a class."""
@@ -60,7 +60,7 @@ def outcomes_of(measures: Iterable[str | Outcome]) -> tuple[tuple[str, ...], dic
         elif measure not in MEASURES:
             raise UnitlensError(
                 f"There is no measure {measure!r}{did_you_mean(str(measure), MEASURES)}; there are "
-                f"{', '.join(MEASURES)}, and in Python any function of outputs and classes, one number a picture."
+                f"{', '.join(MEASURES)}, and in Python any function of outputs and classes, one number an image."
             )
         else:
             name = measure
@@ -70,7 +70,7 @@ def outcomes_of(measures: Iterable[str | Outcome]) -> tuple[tuple[str, ...], dic
 
 
 def values_of(outcome: Outcome, outputs: Tensor, own: Tensor) -> Floats:
-    """One outcome of many variants of some pictures, in float64.
+    """One outcome of many variants of some images, in float64.
 
     Parameters
     ----------
@@ -85,11 +85,11 @@ def values_of(outcome: Outcome, outputs: Tensor, own: Tensor) -> Floats:
     Raises
     ------
     UnitlensError
-        If the outcome does not give one number a picture.
+        If the outcome does not give one number an image.
     """
     variants, count, classes = outputs.shape
     values = outcome(outputs.reshape(-1, classes), own.repeat(variants))
     if not isinstance(values, torch.Tensor) or values.shape != (variants * count,):
         shape = tuple(values.shape) if isinstance(values, torch.Tensor) else type(values).__name__
-        raise UnitlensError(f"An outcome gives one number a picture, ({variants * count},); this one gave {shape}.")
+        raise UnitlensError(f"An outcome gives one number an image, ({variants * count},); this one gave {shape}.")
     return np.asarray(values.double().cpu()).reshape(variants, count)

@@ -23,7 +23,7 @@ COLUMNS = {
     "kind": "random: sets of as many units, drawn at random; matched: of other units that are about as active",
     "draws": "how many such sets",
     "effect": "of the set, as in effects.csv",
-    "mean": "mean effect of the drawn sets, measured on the same pictures",
+    "mean": "mean effect of the drawn sets, measured on the same images",
     "low": "their 2.5 percentile",
     "high": "their 97.5 percentile",
     "below": "share of the drawn sets whose effect is below that of the set; one that is equal counts half",
@@ -131,11 +131,11 @@ def random_set_rows(
     Returns
     -------
     pandas.DataFrame
-        With the columns `COLUMNS`: a row a kind, measure and class with pictures.
+        With the columns `COLUMNS`: a row a kind, measure and class with images.
     """
     import pandas as pd
 
-    seen = np.flatnonzero(own.pictures)
+    seen = np.flatnonzero(own.images)
     overall = ["accuracy", *(measure for measure in measures if measure in own.sums)]
     rows: list[dict[str, Any]] = []
     for kind, counted in drawn.items():

@@ -27,7 +27,7 @@ class Ranking(tuple[int, ...]):
     class_ : str
         The class whose measure they were ranked by.
     folds : {"all", "even", "odd"}
-        The pictures that ranked them. What is measured on the same pictures flatters the choice.
+        The images that ranked them. What is measured on the same images flatters the choice.
     """
 
     class_: str
@@ -50,7 +50,7 @@ class Ranking(tuple[int, ...]):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Effects:
-    """What holding units does to the calls of a classifier: effect = after - before, on the same pictures.
+    """What holding units does to the calls of a classifier: effect = after - before, on the same images.
 
     Attributes
     ----------
@@ -63,10 +63,10 @@ class Effects:
     class_join : Classes
         Which output is which class.
     peaks : float64 array, (U,)
-        Mean over the pictures of each unit's largest activation; of several layers, one after the other.
+        Mean over the images of each unit's largest activation; of several layers, one after the other.
     drawn : mapping of str to Effects
         What a single set is set beside: "random", sets of as many units drawn at random, and "matched", of other units
-        that are about as active. Measured on the same pictures; empty where none were drawn.
+        that are about as active. Measured on the same images; empty where none were drawn.
     """
 
     info: dict[str, Any]
@@ -93,13 +93,13 @@ class Effects:
 
     @property
     def folds(self) -> Folds:
-        """The pictures that it was measured on: all, or those of even or odd folds."""
+        """The images that it was measured on: all, or those of even or odd folds."""
         folds: Folds = self.info["settings"]["folds"]
         return folds
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Classes that have pictures, in the order of the outputs: the columns of `effect`."""
+        """Classes that have images, in the order of the outputs: the columns of `effect`."""
         return tuple(self.class_join.names[k] for k in self._seen())
 
     def table(self) -> "pd.DataFrame":
@@ -119,7 +119,7 @@ class Effects:
         ----------
         measure : str
         folds : {"all", "even", "odd"}, optional
-            Of the pictures of these folds alone.
+            Of the images of these folds alone.
         """
         return self.estimate(measure, folds=folds).effect
 
@@ -149,9 +149,9 @@ class Effects:
         n : int, optional
             How many; all.
         measure : str
-            By what; where it is the same, by the logit of the class's own pictures, then by number.
+            By what; where it is the same, by the logit of the class's own images, then by number.
         folds : {"even", "odd", "all"}
-            The pictures that rank. A choice is measured on others: `unitlens.ablate` does so for what is ranked on even
+            The images that rank. A choice is measured on others: `unitlens.ablate` does so for what is ranked on even
             or odd folds, and marks what is ranked on all.
         least : bool
             The other way around.
@@ -163,17 +163,17 @@ class Effects:
         Raises
         ------
         UnitlensError
-            If the effects are not of single units, there is no such class, or it has no pictures.
+            If the effects are not of single units, there is no such class, or it has no images.
         """
         if not self.single:
             raise UnitlensError("Units are ranked by what each does alone: ul.importance measures that.")
         name = self.class_join.names[self.class_join.output(class_)]
         if name not in self.classes:
-            raise UnitlensError(f"The class {name} has no pictures in the data, so that nothing can be ranked by it.")
+            raise UnitlensError(f"The class {name} has no images in the data, so that nothing can be ranked by it.")
         column = self.classes.index(name)
         keys = [self.effect(by, folds=folds)[:, column] for by in (measure, "logit")]
         if np.isnan(keys[0]).any():
-            raise UnitlensError(f"The class {name} has no pictures of the {folds} folds to rank by: use more pictures.")
+            raise UnitlensError(f"The class {name} has no images of the {folds} folds to rank by: use more images.")
         order = np.lexsort([np.arange(len(self.sets)), *([-k if least else k for k in reversed(keys)])])
         return Ranking(map(int, order[:n]), class_=name, folds=folds)
 
@@ -184,7 +184,7 @@ class Effects:
         return Effects(self.info, tuple(self.sets[i] for i in some), Tally.of(arrays), self.class_join, self.peaks)
 
     def _seen(self) -> list[int]:
-        return [int(k) for k in np.flatnonzero(self._counted("all").pictures)]
+        return [int(k) for k in np.flatnonzero(self._counted("all").images)]
 
     def _counted(self, folds: Folds | None = None) -> Counted:
         return self.tally.half(self.folds if folds is None else folds)
@@ -192,14 +192,14 @@ class Effects:
     def __repr__(self) -> str:
         held = len({unit for units in self.sets for unit in units})
         what = f"{held} units, each alone" if len(self.sets) == held else f"{len(self.sets)} sets of units"
-        pictures = int(self._counted().pictures.sum())
+        images = int(self._counted().images.sum())
         return (
             f"<Effects of {what}, of {self.layer} of {self.info['network']['name']}, {self.info['settings']['held']}: "
-            f"{len(self.classes)} classes, {pictures} pictures{self.remarks()}>"
+            f"{len(self.classes)} classes, {images} images{self.remarks()}>"
         )
 
     def remarks(self) -> str:
-        """What to know of it: what it is set beside, and which pictures ranked it; empty, or behind a semicolon."""
+        """What to know of it: what it is set beside, and which images ranked it; empty, or behind a semicolon."""
         kinds = {"random": "drawn at random", "matched": "matched in activation"}
         drawn = [f"{len(effects.sets)} {kinds[kind]}" for kind, effects in self.drawn.items()]
         beside = f"; beside sets of the same size: {' and '.join(drawn)}" if drawn else ""
@@ -212,7 +212,7 @@ class Effects:
         return (
             f"; ranked on the {ranked} folds, measured on the {self.folds}"
             if ranked != self.folds and "all" not in (ranked, self.folds)
-            else "; measured on the pictures that ranked them, which flatters"
+            else "; measured on the images that ranked them, which flatters"
         )
 
     def _repr_html_(self) -> str:

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 COLUMNS = {
     "layer": "the layer's name; several joined by ;",
     "units": "the units that are held: one number, or several joined by ; (in several layers each as LAYER/UNIT)",
-    "class": "the class whose pictures (recall, logit, ...) or calls it is about; * for all classes together",
+    "class": "the class whose images (recall, logit, ...) or calls it is about; * for all classes together",
     "measure": "recall, precision, accuracy, balanced_accuracy, logit, log_probability, margin or one's own",
     "before": "the measure of the untouched network",
     "after": "the measure with the units held",
-    "effect": "after - before, on the same pictures",
+    "effect": "after - before, on the same images",
     "low": "lower end of the 95 % interval of effect",
     "high": "its upper end",
     "q_value": "Benjamini and Hochberg's, over all sets of units and classes of the measure (of * apart)",
-    "pictures": "how many pictures: of the class; for *, in all",
+    "images": "how many images: of the class; for *, in all",
 }
 """Name and meaning of every column of ``effects.csv``, in its order."""
 
@@ -85,12 +85,12 @@ def effect_rows(
     Returns
     -------
     pandas.DataFrame
-        With the columns `COLUMNS`; classes without pictures have no rows.
+        With the columns `COLUMNS`; classes without images have no rows.
     """
     import pandas as pd
 
     units = [joined(held) for held in sets]
-    seen = np.flatnonzero(counted.pictures)
+    seen = np.flatnonzero(counted.images)
     own = [names[int(k)] for k in seen]
     parts = [_part(units, own, measure, estimate(counted, measure).columns(seen)) for measure in measures]
     overall = ["accuracy", *(measure for measure in measures if measure in counted.sums)]
@@ -122,5 +122,5 @@ def _part(units: Sequence[str], classes: Sequence[str], measure: str, found: Est
         "measure": measure,
         "q_value": q_value,
     }
-    columns |= {name: getattr(found, name).ravel() for name in ("before", "after", "effect", "low", "high", "pictures")}
+    columns |= {name: getattr(found, name).ravel() for name in ("before", "after", "effect", "low", "high", "images")}
     return pd.DataFrame(columns)

@@ -11,33 +11,33 @@ from unitlens.errors import UnitlensError
 from unitlens.stats.scores import Floats, Ints
 
 Folds = Literal["all", "even", "odd"]
-"""Which pictures count: a choice by rank is made on the even folds and measured on the odd."""
+"""Which images count: a choice by rank is made on the even folds and measured on the odd."""
 
 
 @dataclass(frozen=True, eq=False)
 class Tally:
     """Counts of right and wrong calls, untouched and under interventions. They add.
 
-    H = 2 halves: the pictures of even folds, and those of odd folds; S interventions; K classes (outputs). A picture is
-    *called* by the class of its largest output; *own* pictures of a class are those that are of it.
+    H = 2 halves: the images of even folds, and those of odd folds; S interventions; K classes (outputs). An image is
+    *called* by the class of its largest output; *own* images of a class are those that are of it.
 
     Attributes
     ----------
-    pictures : int64 array, (H, K)
-        Own pictures.
+    images : int64 array, (H, K)
+        Own images.
     right : int64 array, (H, K)
-        Own pictures that are called the class, untouched.
+        Own images that are called the class, untouched.
     called : int64 array, (H, K)
-        All pictures that are called the class, untouched.
+        All images that are called the class, untouched.
     gained, lost : int64 arrays, (H, S, K)
-        Own pictures that are called the class only under the intervention; only untouched.
+        Own images that are called the class only under the intervention; only untouched.
     false_gained, false_lost : int64 arrays, (H, S, K)
-        The same of pictures of other classes.
+        The same of images of other classes.
     sums : mapping of str to Sums
         Of outcomes that are no counts.
     """
 
-    pictures: Ints
+    images: Ints
     right: Ints
     called: Ints
     gained: Ints
@@ -48,7 +48,7 @@ class Tally:
 
     @classmethod
     def start(cls, interventions: int, classes: int, outcomes: Iterable[str] = ()) -> "Tally":
-        """Begin with no pictures."""
+        """Begin with no images."""
         few, many = (2, classes), (2, interventions, classes)
         counts = [np.zeros(few, np.int64) for _ in range(3)] + [np.zeros(many, np.int64) for _ in range(4)]
         sums = {name: Sums(*(np.zeros(shape) for shape in (few, many, many))) for name in outcomes}
@@ -76,9 +76,9 @@ class Tally:
         return cls(**dict(zip((f.name for f in fields(cls)), values, strict=True)))
 
     def add_untouched(self, truth: Ints, called: Ints, odd: npt.NDArray[np.bool_]) -> None:
-        """Count pictures without any intervention, each of (N,)."""
+        """Count images without any intervention, each of (N,)."""
         half = odd.astype(np.int64)
-        np.add.at(self.pictures, (half, truth), 1)
+        np.add.at(self.images, (half, truth), 1)
         np.add.at(self.called, (half, called), 1)
         right = truth == called
         np.add.at(self.right, (half[right], truth[right]), 1)
@@ -91,23 +91,23 @@ class Tally:
         first : int
             The number of the first intervention of ``after``.
         truth, before : int64 arrays, (N,)
-            The class that a picture is of, and the one that it is called untouched.
+            The class that an image is of, and the one that it is called untouched.
         after : int64 array, (interventions, N)
             What it is called under each.
         odd : bool array, (N,)
             Whether it is of an odd fold.
         """
-        which, picture = np.nonzero(after != before)
-        half, own = odd[picture].astype(np.int64), truth[picture]
+        which, image = np.nonzero(after != before)
+        half, own = odd[image].astype(np.int64), truth[image]
         for class_, right, wrong in (
-            (before[picture], self.lost, self.false_lost),
-            (after[which, picture], self.gained, self.false_gained),
+            (before[image], self.lost, self.false_lost),
+            (after[which, image], self.gained, self.false_gained),
         ):
             for counts, chosen in ((right, class_ == own), (wrong, class_ != own)):
                 np.add.at(counts, (half[chosen], which[chosen] + first, class_[chosen]), 1)
 
     def half(self, folds: Folds) -> "Counted":
-        """The counts of all pictures, or of those of even or of odd folds."""
+        """The counts of all images, or of those of even or of odd folds."""
         if folds not in ("all", "even", "odd"):
             raise UnitlensError(f"Folds are 'all', 'even' or 'odd', not {folds!r}.")
         some = {"all": [0, 1], "even": [0], "odd": [1]}[folds]
@@ -117,7 +117,7 @@ class Tally:
 
 
 class Sums(NamedTuple):
-    """Sums of an outcome over own pictures, in float64, in the order of the pictures.
+    """Sums of an outcome over own images, in float64, in the order of the images.
 
     Attributes
     ----------
@@ -132,24 +132,24 @@ class Sums(NamedTuple):
     squares: Floats
 
     def plus(self, other: "Sums") -> "Sums":
-        """The sums over the pictures of both; named so, as adding tuples joins them."""
+        """The sums over the images of both; named so, as adding tuples joins them."""
         return Sums(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
     def add(self, first: int, truth: Ints, before: Floats, after: Floats, odd: npt.NDArray[np.bool_]) -> None:
-        """Add pictures: ``before`` is (N,), ``after`` (interventions, N); the rest as for `Tally.add_changes`."""
+        """Add images: ``before`` is (N,), ``after`` (interventions, N); the rest as for `Tally.add_changes`."""
         half, change = odd.astype(np.int64), after - before
         if first == 0:
             np.add.at(self.before, (half, truth), before)
         here = slice(first, first + len(after))
-        for picture, (h, k) in enumerate(zip(half, truth, strict=True)):
-            self.change[h, here, k] += change[:, picture]
-            self.squares[h, here, k] += change[:, picture] ** 2
+        for image, (h, k) in enumerate(zip(half, truth, strict=True)):
+            self.change[h, here, k] += change[:, image]
+            self.squares[h, here, k] += change[:, image] ** 2
 
 
 class Counted(NamedTuple):
     """The counts of one half, or of both: as in `Tally`, without the dimension of halves."""
 
-    pictures: Ints
+    images: Ints
     right: Ints
     called: Ints
     gained: Ints

@@ -53,11 +53,11 @@ def classes_served(
     effects : Effects
         Of every unit of it, from `unitlens.importance`.
     score : {"iou", "heldout_iou"}
-        Held out: the label chosen on one half of the pictures, and measured on the other.
+        Held out: the label chosen on one half of the images, and measured on the other.
     top : int
         How many units of a class count as its most important: by balanced accuracy, then by logit.
     folds : {"all", "even", "odd"}
-        The pictures that rank them; a class without any of them counts for nothing.
+        The images that rank them; a class without any of them counts for nothing.
 
     Raises
     ------

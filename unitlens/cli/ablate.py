@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from unitlens.cli.options import network_options, picture_options, quiet_option, source_options
+from unitlens.cli.options import image_options, network_options, quiet_option, source_options
 from unitlens.cli.targets import Source, source_of
 from unitlens.cli.text import aligned, cell, paper_lines, prepare
 from unitlens.errors import UnitlensError
@@ -24,7 +24,7 @@ from unitlens.errors import UnitlensError
 @click.option("--sweep", is_flag=True, help="Every unit, one at a time; beside any of the above.")
 @click.option(
     "--attributions/--no-attributions",
-    help="Beside --sweep or --class: hold captum's attributions against it, on 64 pictures (50 passes each). [no]",
+    help="Beside --sweep or --class: hold captum's attributions against it, on 64 images (50 passes each). [no]",
 )
 @click.option("--value", default="0", show_default=True, metavar="V", help="Held at a number, mean or resample.")
 @click.option("--scale", type=float, metavar="F", help="In place of a value: multiplied by it.")
@@ -32,7 +32,7 @@ from unitlens.errors import UnitlensError
 @click.option(
     "--draws", type=click.IntRange(0), default=20, show_default=True, help="Random sets beside it, and matched ones."
 )
-@picture_options
+@image_options
 @source_options
 @click.option("--out", type=click.Path(path_type=Path), metavar="RUN", help="[the run itself, or run]")
 @click.option("--overwrite", is_flag=True, help="Replace effects that are there.")
@@ -41,7 +41,7 @@ from unitlens.errors import UnitlensError
 def ablate(target: str, **options: Any) -> None:
     """Hold units of a layer, and measure what that does to the predictions.
 
-    RUN_OR_MODEL is the folder of a run, which brings its network, preprocessing and pictures and is then added to; or
+    RUN_OR_MODEL is the folder of a run, which brings its network, preprocessing and images and is then added to; or
     a network, named as for `unitlens dissect`.
     """
     from unitlens.ablation.agreements import measure_agreement
@@ -64,7 +64,7 @@ def ablate(target: str, **options: Any) -> None:
     # before the sweep: where captum cannot attribute to the layer, that is known at once
     agreement = measure_agreement(run, holding) if options["attributions"] else None
     results = _measure(run, ask, holding, source, draws=options["draws"])
-    source.check_pictures(getattr(results[0], "effects", results[0]).info)
+    source.check_images(getattr(results[0], "effects", results[0]).info)
     for result in results:
         info = getattr(result, "effects", result).info
         info["command"] = click.get_current_context().obj
@@ -219,6 +219,6 @@ def _rows(table: Any, *, most: int) -> str:
     if not (table["size"] > 0).any():
         return "Nothing changes."
     shown = table[(table["size"] > 0) | (table["class"] == "*")].head(most)
-    shown = shown.drop(columns=["layer", "pictures", "size", *by])
+    shown = shown.drop(columns=["layer", "images", "size", *by])
     cells = [tuple(cell(value)[:40] for value in row) for row in shown.itertuples(index=False)]
     return aligned([tuple(shown.columns), *cells])

@@ -11,12 +11,12 @@ from unitlens.cli.text import prepare
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--data", metavar="DATA", help="Where the pictures of the run are now. [where they were]")
-@click.option("--noise", type=float, default=0.02, show_default=True, help="On pictures in [0, 1]; 0 leaves it out.")
+@click.option("--data", metavar="DATA", help="Where the images of the run are now. [where they were]")
+@click.option("--noise", type=float, default=0.02, show_default=True, help="On images in [0, 1]; 0 leaves it out.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the noise.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="A folder for the files. [the run]")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
-@click.option("--workers", type=click.IntRange(0), help="Processes that decode pictures.")
+@click.option("--workers", type=click.IntRange(0), help="Processes that decode images.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of the arithmetic.")
 @click.option("--spool-limit", type=Bytes(), help="Most that may wait on disk. [half of what is free]")
 @quiet_option

@@ -11,14 +11,14 @@ CLASSES = ("ski_slope", "bedroom")
 """Those whose units are removed."""
 
 ATTRIBUTED = 24
-"""Pictures that captum's attributions are held against exact effects on: few, as each takes 50 passes."""
+"""Images that captum's attributions are held against exact effects on: few, as each takes 50 passes."""
 
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("unitlens-demo"), show_default=True)
-@click.option("--pictures", type=click.IntRange(32), default=1000, show_default=True, help="How many scenes are drawn.")
+@click.option("--images", type=click.IntRange(32), default=1000, show_default=True, help="How many scenes are drawn.")
 @quiet_option
-def demo(out: Path, pictures: int, quiet: bool) -> None:
+def demo(out: Path, images: int, quiet: bool) -> None:
     """Dissect the bundled network on bundled scenes, remove the units of two classes, and write the report."""
     from unitlens.ablation.agreements import measure_agreement
     from unitlens.ablation.curves import Draws, curves_of
@@ -34,12 +34,12 @@ def demo(out: Path, pictures: int, quiet: bool) -> None:
 
     check_free(out, overwrite=True)
     workers = prepare(None, None)
-    net, data = load("bundled:scenes"), Scenes(pictures)
+    net, data = load("bundled:scenes"), Scenes(images)
     result = run(net, None, data, workers=workers, progress=not quiet)
     reading = Reading(workers=workers, show=not quiet)
     experiment = Experiment.of(net, result.layers[0], data, DEFAULT_MEASURES, reading, 0)
     curves = curves_of(experiment, CLASSES, Holding(), Draws((4, 20), 4))
-    agreement = measure_agreement(experiment, Holding(), pictures=ATTRIBUTED)
+    agreement = measure_agreement(experiment, Holding(), images=ATTRIBUTED)
     page = report(out, result, *curves, agreement=agreement, overwrite=True)
     if not quiet:
         click.echo(unit_lines(result, rows=10))

@@ -8,9 +8,9 @@ import click
 from unitlens.cli.options import (
     Bytes,
     Size,
+    image_options,
     network_options,
     output_options,
-    picture_options,
     quiet_option,
     source_options,
 )
@@ -18,7 +18,7 @@ from unitlens.cli.text import (
     how_opened,
     load_network,
     open_again,
-    open_pictures,
+    open_images,
     prepare,
     publish,
     summary,
@@ -30,7 +30,7 @@ from unitlens.cli.text import (
 @click.option(
     "--layer", "layers", multiple=True, metavar="NAME", help="Repeatable; `unitlens layers MODEL` lists them."
 )
-@picture_options
+@image_options
 @source_options
 @output_options
 @click.option("--preset", default="unitlens", show_default=True, help="unitlens, pnas2020 or netdissect2017.")
@@ -50,13 +50,13 @@ from unitlens.cli.text import (
 @click.option(
     "--control", multiple=True, metavar="NAME", help="Repeatable: untrained (fresh weights), rotated (random basis)."
 )
-@click.option("--exemplars", type=click.IntRange(0), default=8, show_default=True, metavar="K", help="Pictures a unit.")
+@click.option("--exemplars", type=click.IntRange(0), default=8, show_default=True, metavar="K", help="Images a unit.")
 @click.option("--spool-limit", type=Bytes(), help="Most that may wait on disk. [half of what is free]")
 @click.option("--fast", is_flag=True, help="Compute faster at other rounding; the deviation is stated in run.json.")
 @network_options
 @quiet_option
 def dissect(model: str, layers: tuple[str, ...], data: str | None, out: Path, overwrite: bool, **options: Any) -> None:
-    """Match every unit of a network's layers against the concepts that are marked in pictures.
+    """Match every unit of a network's layers against the concepts that are marked in images.
 
     MODEL is resnet18, torchvision.models:resnet18, timm:NAME, hf:NAME_OR_FOLDER, package.module:callable,
     path/to/file.py:callable or bundled:scenes.
@@ -70,7 +70,7 @@ def dissect(model: str, layers: tuple[str, ...], data: str | None, out: Path, ov
     result = run(
         net,
         list(layers) or None,
-        open_pictures(model, data, options["limit"], options["seed"], **opened),
+        open_images(model, data, options["limit"], options["seed"], **opened),
         workers=workers,
         progress=not quiet,
         **options,

@@ -42,7 +42,7 @@ def units(run: Path, concept: str | None, layer: str | None, sort: str, rows: in
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 def report(run: Path) -> None:
-    """Make the page of a saved run again, without pictures or network."""
+    """Make the page of a saved run again, without images or network."""
     from unitlens.pages.writing import write_page
 
     click.echo(f"wrote {write_page(run)}")

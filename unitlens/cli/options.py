@@ -76,7 +76,7 @@ network_options = options(
     click.option(
         "--weights", metavar="W", help="DEFAULT (torchvision's, downloaded), a .safetensors, .pt or .pth file, or none."
     ),
-    click.option("--image-size", type=Size(), help="The network's input; pictures are squashed to it."),
+    click.option("--image-size", type=Size(), help="The network's input; images are squashed to it."),
     click.option("--resize", type=click.IntRange(1), help="Scale the shorter side to this, then crop the centre."),
     click.option("--mean", type=Numbers(), help="Subtracted from colours in [0, 1]."),
     click.option("--std", type=Numbers(), help="Divided by, after that."),
@@ -86,17 +86,17 @@ network_options = options(
     ),
 )
 
-picture_options = options(
+image_options = options(
     click.option(
         "--data", metavar="DATA", help="A folder (docs/data.md has its formats), bundled:scenes or torchvision:voc2012."
     ),
-    click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N pictures."),
+    click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N images."),
     click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True),
     click.option(
-        "--workers", type=click.IntRange(0, 1024), help="Processes that decode pictures. [one less than cores, up to 4]"
+        "--workers", type=click.IntRange(0, 1024), help="Processes that decode images. [one less than cores, up to 4]"
     ),
     click.option("--threads", type=click.IntRange(1, 1024), help="Threads of the arithmetic. [torch's own choice]"),
-    click.option("--strict", is_flag=True, help="A picture that cannot be read ends the run."),
+    click.option("--strict", is_flag=True, help="An image that cannot be read ends the run."),
 )
 
 source_options = options(

@@ -4,14 +4,14 @@ from typing import Any
 
 import click
 
-from unitlens.cli.options import Size, network_options, picture_options, source_options
-from unitlens.cli.text import aligned, how_opened, load_network, open_pictures, prepare
+from unitlens.cli.options import Size, image_options, network_options, source_options
+from unitlens.cli.text import aligned, how_opened, load_network, open_images, prepare
 
 
 @click.command()
 @click.argument("model")
 @click.option("--layer", "layers", multiple=True, metavar="NAME", help="Repeatable.")
-@picture_options
+@image_options
 @source_options
 @click.option("--preset", default="unitlens", show_default=True, help="unitlens, pnas2020 or netdissect2017.")
 @click.option("--quantile", type=float, help="Share of positions above a unit's threshold. [0.01]")
@@ -19,7 +19,7 @@ from unitlens.cli.text import aligned, how_opened, load_network, open_pictures, 
 @click.option("--layout", help="How the layers are laid out, as docs/layouts.md has it. [found by its rule]")
 @click.option("--basis", metavar="FILE", help="Directions as units: rows of a matrix (.npy, .safetensors, .pt).")
 @click.option("--evidence/--no-evidence", default=True, show_default=True, help="Intervals, held-out checks, chance.")
-@click.option("--exemplars", type=click.IntRange(0), default=8, show_default=True, metavar="K", help="Pictures a unit.")
+@click.option("--exemplars", type=click.IntRange(0), default=8, show_default=True, metavar="K", help="Images a unit.")
 @network_options
 def plan(model: str, layers: tuple[str, ...], data: str | None, **options: Any) -> None:
     """Say what a dissection would take, before it is run: a few batches of it are tried for that."""
@@ -27,8 +27,8 @@ def plan(model: str, layers: tuple[str, ...], data: str | None, **options: Any) 
 
     workers = prepare(options.pop("threads"), options.pop("workers"))
     opened, net = how_opened(options), load_network(model, options)
-    pictures = open_pictures(model, data, options["limit"], options["seed"], **opened)
-    click.echo(lines(make(net, list(layers) or None, pictures, workers=workers, **options), options["batch_size"]))
+    images = open_images(model, data, options["limit"], options["seed"], **opened)
+    click.echo(lines(make(net, list(layers) or None, images, workers=workers, **options), options["batch_size"]))
 
 
 def lines(made: Any, batch_size: int) -> str:
@@ -44,9 +44,9 @@ def lines(made: Any, batch_size: int) -> str:
         *layers,
         ("concepts", f"{made.concepts} in {made.categories} {'category' if made.categories == 1 else 'categories'}"),
         ("label grid", _by(made.grid)),
-        ("pictures", f"{made.pictures}, each shown to the network once"),
-        ("forward passes", f"{made.batches}, of {min(batch_size, made.pictures)} pictures at most"),
-        ("time", f"about {_spoken(made.seconds)} on this machine, from {made.sample} pictures"),
+        ("images", f"{made.images}, each shown to the network once"),
+        ("forward passes", f"{made.batches}, of {min(batch_size, made.images)} images at most"),
+        ("time", f"about {_spoken(made.seconds)} on this machine, from {made.sample} images"),
         ("memory", "not known here" if made.memory is None else f"about {in_bytes(made.memory)}, workers aside"),
         ("disk", f"{in_bytes(made.disk)} while it runs, of {in_bytes(made.free)} that are free{crowded}"),
     ]

@@ -1,10 +1,10 @@
-"""What `unitlens ablate` measures on: the network, layers and pictures of a run, or those that were named."""
+"""What `unitlens ablate` measures on: the network, layers and images of a run, or those that were named."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from unitlens.cli.text import how_opened, load_network, open_again, open_pictures
+from unitlens.cli.text import how_opened, load_network, open_again, open_images
 from unitlens.errors import UnitlensError
 
 _OF_NETWORK = ("weights", "image_size", "resize", "mean", "std")
@@ -17,18 +17,18 @@ class Source(NamedTuple):
     Attributes
     ----------
     net, data
-        The network and the pictures.
+        The network and the images.
     layers : tuple of str
     sha256 : str
         Of the network.
     limit : int or None
     seed : int
     told : mapping
-        How the pictures were opened, for the files.
+        How the images were opened, for the files.
     dissection : Dissection or None
         Of a run.
     same : bool
-        Whether the pictures have to be those of the run.
+        Whether the images have to be those of the run.
     """
 
     net: Any
@@ -41,8 +41,8 @@ class Source(NamedTuple):
     dissection: Any = None
     same: bool = False
 
-    def check_pictures(self, info: Mapping[str, Any]) -> None:
-        """Make sure that the pictures that were read are those of the run.
+    def check_images(self, info: Mapping[str, Any]) -> None:
+        """Make sure that the images that were read are those of the run.
 
         Raises
         ------
@@ -74,7 +74,7 @@ class Source(NamedTuple):
 
 
 def source_of(target: str, options: dict[str, Any]) -> Source:
-    """Open what the command line names: a run, or a network and pictures.
+    """Open what the command line names: a run, or a network and images.
 
     Raises
     ------
@@ -96,9 +96,9 @@ def _of_model(target: str, options: dict[str, Any]) -> Source:
         raise UnitlensError(
             "No layer was named, and the network has no default: add --layer NAME (`unitlens layers` lists them)."
         )
-    pictures = open_pictures(target, data, limit, seed, **opened)
+    images = open_images(target, data, limit, seed, **opened)
     told = {"source": data or target, "opened": open_again(opened)} if opened else {}
-    return Source(net, layers, pictures, net.fingerprint(), limit, seed, told)
+    return Source(net, layers, images, net.fingerprint(), limit, seed, told)
 
 
 def _of_run(folder: Path, options: dict[str, Any]) -> Source:
@@ -113,7 +113,7 @@ def _of_run(folder: Path, options: dict[str, Any]) -> Source:
     if own and opened:
         given = _OF_DATA.get(next(iter(opened)), "what else is said of them")
         raise UnitlensError(
-            f"The run {folder} brings its own pictures: leave {given} out, or name other pictures with --data."
+            f"The run {folder} brings its own images: leave {given} out, or name other images with --data."
         )
     dissection = open_run(folder)
     info, settings = dissection.info, dissection.info["settings"]
@@ -126,7 +126,7 @@ def _of_run(folder: Path, options: dict[str, Any]) -> Source:
     seed = settings["seed"] if own else options["seed"]
     net = network_again(info, device=options["device"])
     source = str(options["data"] or info["data"]["source"])
-    data = data_again(info) if own else open_pictures(source, source, limit, seed, **opened)
+    data = data_again(info) if own else open_images(source, source, limit, seed, **opened)
     opened = info["data"].get("opened", {}) if own else opened
     return Source(
         net,

@@ -50,13 +50,13 @@ def open_again(opened: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in opened.items() if name != "download"}
 
 
-def open_pictures(model: str, data: str | None, limit: int | None, seed: int, **opened: Any) -> Any:
-    """The pictures that were named, or those that come with a bundled network."""
+def open_images(model: str, data: str | None, limit: int | None, seed: int, **opened: Any) -> Any:
+    """The images that were named, or those that come with a bundled network."""
     from unitlens.data.opening import open_data
 
     if data is None and not model.startswith("bundled:"):
-        raise UnitlensError("No pictures were named: say --data FOLDER (an annotated folder) or --data bundled:scenes.")
-    return open_data(data or model, pictures=limit, seed=seed, **opened)
+        raise UnitlensError("No images were named: say --data FOLDER (an annotated folder) or --data bundled:scenes.")
+    return open_data(data or model, images=limit, seed=seed, **opened)
 
 
 def publish(result: Any, out: Path, *, overwrite: bool) -> Path:

@@ -1,4 +1,4 @@
-"""What the counts of a run alone can tell of its labels: halves of the pictures, trivial baselines, collisions."""
+"""What the counts of a run alone can tell of its labels: halves of the images, trivial baselines, collisions."""
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -177,14 +177,14 @@ def collisions(entry: Entry) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (-len(row["units"]), row["category"], row["concept"]))
 
 
-def overlapping_concepts(marked: Marked, pictures: int, names: list[str], *, most: int = 20) -> list[dict[str, Any]]:
+def overlapping_concepts(marked: Marked, images: int, names: list[str], *, most: int = 20) -> list[dict[str, Any]]:
     """Pairs of concepts whose regions overlap most, so that a unit for one is hardly told from a unit for the other.
 
     Parameters
     ----------
     marked : Marked
-        What is marked in the pictures.
-    pictures : int
+        What is marked in the images.
+    images : int
         How many they are.
     names : list of str
         How the concepts are written.
@@ -194,14 +194,14 @@ def overlapping_concepts(marked: Marked, pictures: int, names: list[str], *, mos
     Returns
     -------
     list of dict
-        ``concept``, ``other`` and ``iou`` over all pictures, in positions that are judged for both.
+        ``concept``, ``other`` and ``iou`` over all images, in positions that are judged for both.
     """
     concepts, category_of = len(names), marked.columns.category_of
     categories = len(marked.columns.categories)
     both = np.zeros((concepts, concepts), np.int64)
     size = np.zeros((concepts, categories), np.int64)  # positions of a concept that are judged for a category
-    for picture in range(pictures):
-        planes = marked.read([picture])[0]
+    for image in range(images):
+        planes = marked.read([image])[0]
         held = np.unique(planes)
         there = held[(held > 0) & (held <= concepts)].astype(np.int64)
         holds = (planes[:, None, :] == there[None, :, None]).any(0).astype(np.float32)

@@ -19,12 +19,12 @@ COLUMNS = {
 """Name and meaning of every column of ``audit.csv``, in its order: one row a unit that has a label, and check."""
 
 CHECKS = {
-    "even folds": "labels chosen on the half of the pictures in even folds, at the run's thresholds",
+    "even folds": "labels chosen on the half of the images in even folds, at the run's thresholds",
     "odd folds": "labels chosen on the other half",
     "half quantile": "masks of half as many positions",
     "double quantile": "masks of twice as many positions",
     "other upsampling": "zeros around the maps where the run repeated their edges, or the reverse",
-    "noise": "Gaussian noise on the pictures, which stay in [0, 1]",
+    "noise": "Gaussian noise on the images, which stay in [0, 1]",
 }
 """Every check and what it changes, in the order of the tables."""
 

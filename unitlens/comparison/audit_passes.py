@@ -1,4 +1,4 @@
-"""The two passes of an audit: the pictures of a run once more, judged in other ways, and under noise."""
+"""The two passes of an audit: the images of a run once more, judged in other ways, and under noise."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
@@ -15,7 +15,7 @@ from unitlens.data.columns import Columns
 from unitlens.data.concepts import Data
 from unitlens.dissection.definitions import Definitions
 from unitlens.dissection.forward import Reading, observe
-from unitlens.dissection.labelling import Judged, Judging, judge
+from unitlens.dissection.labelling import LabelledLayer, LabelSettings, label_units
 from unitlens.dissection.observed import Observed
 from unitlens.dissection.reopening import check_data, check_network, data_again, network_again
 from unitlens.dissection.result import Dissection
@@ -24,7 +24,7 @@ from unitlens.errors import UnitlensError
 from unitlens.models.network import Network
 
 NOISE = 0.02
-"""Standard deviation of the noise, pictures being in [0, 1]: it changes up to 28 % of labels (ICCV 2023)."""
+"""Standard deviation of the noise, images being in [0, 1]: it changes up to 28 % of labels (ICCV 2023)."""
 
 
 Checks = list[tuple[str, str, Labelled]]
@@ -33,33 +33,33 @@ Checks = list[tuple[str, str, Labelled]]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _Noisy(Network):
-    """A network that sees its pictures under noise, drawn picture by picture: batches of any size see the same."""
+    """A network that sees its images under noise, drawn image by image: batches of any size see the same."""
 
     noise: float = NOISE
     drawn: torch.Generator | None = None
 
-    def prepare(self, pictures: Tensor) -> Tensor:
-        shown = pictures.to(self.device).float().div_(255)
+    def prepare(self, images: Tensor) -> Tensor:
+        shown = images.to(self.device).float().div_(255)
         noise = torch.stack([torch.randn(shown.shape[1:], generator=self.drawn) for _ in shown])
         shown = (shown + self.noise * noise.to(self.device)).clamp_(0, 1)
         return self.preprocessing.normalise(shown).to(self.dtype)
 
 
 def noisy(net: Network, *, noise: float = NOISE, seed: int = 0) -> Network:
-    """The same network, shown pictures with Gaussian noise of a standard deviation, kept in [0, 1]."""
+    """The same network, shown images with Gaussian noise of a standard deviation, kept in [0, 1]."""
     own = {field.name: getattr(net, field.name) for field in fields(Network)}
     return _Noisy(**own, noise=noise, drawn=torch.Generator().manual_seed(seed))
 
 
 @dataclass(frozen=True)
 class Passes:
-    """The two passes over the pictures of a run: as they were, judged in several ways, and under noise."""
+    """The two passes over the images of a run: as they were, judged in several ways, and under noise."""
 
     run: Dissection
     net: Network
     data: Data
     reading: Reading
-    how: Judging
+    how: LabelSettings
     noise: float
     seed: int
     notes: list[str]
@@ -80,7 +80,7 @@ class Passes:
         Raises
         ------
         UnitlensError
-            If the network or the pictures are gone, or the network is another.
+            If the network or the images are gone, or the network is another.
         """
         info = run.info
         settings = info["settings"]
@@ -90,7 +90,7 @@ class Passes:
         data = data_again(info, data) if data is None or isinstance(data, str | Path) else data
         own = {field.name: settings[field.name] for field in fields(Definitions)}
         chosen = Definitions(**own | {"grid": tuple(settings["grid"])})
-        how = Judging(chosen, settings["score"], False, False, settings["fdr"], settings["seed"], 0, reading.show)
+        how = LabelSettings(chosen, settings["score"], False, False, settings["fdr"], settings["seed"], 0, reading.show)
         reading = replace(reading, fast=settings["fast"], layout=settings.get("layout"))
         return cls(run, net, data, reading, how, noise, seed, [])
 
@@ -101,7 +101,7 @@ class Passes:
             check_data(observed.sha256, self.run.info, str(getattr(self.data, "source", "the data")))
             for check, definitions in self._variants():
                 checks += self._judged(observed, check, definitions)
-            overlaps = overlapping_concepts(observed.marked, observed.pictures, self.run.concepts)
+            overlaps = overlapping_concepts(observed.marked, observed.images, self.run.concepts)
         if self.noise:
             with spooling() as spool:
                 observed = self._observe(noisy(self.net, noise=self.noise, seed=self.seed), spool)
@@ -125,7 +125,7 @@ class Passes:
         yield "other upsampling", replace(own, upsampling="edges" if own.upsampling == "zeros" else "zeros")
 
     def _judged(self, observed: Observed, check: str, definitions: Definitions) -> Checks:
-        """Labels of all layers under other definitions, or other pictures."""
+        """Labels of all layers under other definitions, or other images."""
         found: Checks = []
         for layer in observed.layers.values():
             if layer.layer_grid is None and check == "other upsampling":
@@ -133,7 +133,7 @@ class Passes:
             if layer.name not in self.run.layers:
                 continue
             try:
-                judged = judge(observed, layer, replace(self.how, definitions=definitions))
+                judged = label_units(observed, layer, replace(self.how, definitions=definitions))
             except UnitlensError as error:
                 self.notes.append(f"{layer.name} was not checked under {check}: {error}")
                 continue
@@ -141,7 +141,7 @@ class Passes:
         return found
 
 
-def _labels(judged: Judged, entry: Entry) -> Labelled:
+def _labels(judged: LabelledLayer, entry: Entry) -> Labelled:
     names = {(category, name): c for c, (category, name) in enumerate(_written(entry))}
     pairs = zip(judged.table["category"], judged.table["concept"], strict=True)
     label = np.array([names.get(pair, -1) for pair in pairs], np.int64)

@@ -33,7 +33,7 @@ class Audit:
     units : DataFrame
         One row a unit that has a label, and check, with the columns of `unitlens.comparison.audit_columns.COLUMNS`.
     overlaps : list of dict or None
-        Concepts whose regions overlap most; None without the pictures.
+        Concepts whose regions overlap most; None without the images.
     notes : tuple of str
         What could not be checked, and why, a sentence each.
     """
@@ -135,8 +135,8 @@ def audit(
     """Check how stable the labels of a run are, and hold them against trivial ones.
 
     Halves of the data, baselines and collisions come from the counts of the run. Other quantiles and the other
-    upsampling take one pass over its pictures, noise another; they are left out, and the audit says so, where network
-    or pictures are gone or are others.
+    upsampling take one pass over its images, noise another; they are left out, and the audit says so, where network
+    or images are gone or are others.
 
     Parameters
     ----------
@@ -145,9 +145,9 @@ def audit(
     net : Network, optional
         The network that was dissected; loaded again as the run says.
     data : Data, str or Path, optional
-        The pictures that were shown; opened again as the run says.
+        The images that were shown; opened again as the run says.
     noise : float
-        Standard deviation of the noise, pictures being in [0, 1]; 0 leaves that pass out.
+        Standard deviation of the noise, images being in [0, 1]; 0 leaves that pass out.
     batch_size, workers, spool_limit, progress
         As for `unitlens.dissect`.
     seed : int
@@ -188,7 +188,7 @@ def audit(
     return Audit(run, _unit_table(entries, checks), overlaps, tuple(notes))
 
 
-_COUNTS_ALONE = "Only what the counts of the run tell was checked, by no further pass over pictures"
+_COUNTS_ALONE = "Only what the counts of the run tell was checked, by no further pass over images"
 
 
 def _unit_table(entries: dict[str, Entry], checks: Checks) -> "pd.DataFrame":

@@ -20,7 +20,7 @@ COLUMNS = {
     "above_low": "lower end of its 95 % interval",
     "above_high": "its upper end",
     "against": "the entry that it is compared with",
-    "paired": "True where both saw the same pictures, so that the difference is taken on the same halves",
+    "paired": "True where both saw the same images, so that the difference is taken on the same halves",
     "detectors_difference": "detectors less those of that entry",
     "detectors_difference_low": "lower end of its 95 % interval",
     "detectors_difference_high": "its upper end",
@@ -41,7 +41,7 @@ CONCEPT_COLUMNS = {
     "iou_low": "lower end of its 95 % interval (jackknife over folds)",
     "iou_high": "its upper end",
     "difference": "iou less that of the other entry's best unit",
-    "difference_low": "lower end of its 95 % interval, over the same folds where the pictures are the same",
+    "difference_low": "lower end of its 95 % interval, over the same folds where the images are the same",
     "difference_high": "its upper end",
 }
 """Name and meaning of every column of ``compare_concepts.csv``, in its order."""

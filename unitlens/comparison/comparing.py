@@ -71,8 +71,8 @@ class Comparison:
         return self.entries[self.names.index(name)]
 
     def paired(self, one: str, other: str) -> bool:
-        """Whether two entries saw the same pictures."""
-        return self[one].same_pictures(self[other])
+        """Whether two entries saw the same images."""
+        return self[one].same_images(self[other])
 
     def table(self) -> "pd.DataFrame":
         """One row an entry and category, with the columns `COLUMNS`."""
@@ -109,7 +109,7 @@ class Comparison:
         other = [name for name in self.names if name != one][-1] if other is None else other
         a, b = self[one], self[other]
         common = [key for key in a.keys if key in set(b.keys)]
-        found = match_units(a.side(common), b.side(common), paired=a.same_pictures(b))
+        found = match_units(a.side(common), b.side(common), paired=a.same_images(b))
         return _matched_table(a, b, found)
 
     def all_matched(self) -> "pd.DataFrame":
@@ -298,7 +298,7 @@ def compare(
     Warns
     -----
     UnitlensWarning
-        If the runs are of other pictures, concepts or settings; the text says which.
+        If the runs are of other images, concepts or settings; the text says which.
     """
     entries = entries_of(runs, names)
     if len(entries) < 2:

@@ -143,8 +143,8 @@ class Entry:
         columns = np.array([place[key] for key in common], np.int64)
         return Side(self.counts, np.flatnonzero(self.labelled), self.label, columns)
 
-    def same_pictures(self, other: "Entry") -> bool:
-        """Whether both runs saw the same pictures with the same marks."""
+    def same_images(self, other: "Entry") -> bool:
+        """Whether both runs saw the same images with the same marks."""
         same = self.run.info["data"]["sha256"] == other.run.info["data"]["sha256"]
         return bool(same and np.array_equal(filled_folds(self.counts), filled_folds(other.counts)))
 
@@ -203,8 +203,8 @@ def what_differs(entries: Sequence[Entry]) -> str:
     infos = [entry.run.info for entry in entries]
     parts = []
     if len({info["data"]["sha256"] for info in infos}) > 1:
-        sizes = _several(f"{info['data']['pictures']} of {info['data']['source']}" for info in infos)
-        parts.append(f"pictures ({sizes or 'other ones'})")
+        sizes = _several(f"{info['data']['images']} of {info['data']['source']}" for info in infos)
+        parts.append(f"images ({sizes or 'other ones'})")
     if len({frozenset(entry.keys) for entry in entries}) > 1:
         parts.append(f"concepts ({_several(len(entry.keys) for entry in entries) or 'other ones'})")
     for name in _SETTINGS:
@@ -213,7 +213,7 @@ def what_differs(entries: Sequence[Entry]) -> str:
             parts.append(f"{name} ({values})")
     if len({"untrained" in (info["settings"].get("control") or ()) for info in infos}) > 1:
         parts.append(
-            "control (only some were held against an untrained twin, where what it does as well is no detector)"
+            "control (only some were held against an untrained copy, where what it does as well is no detector)"
         )
     if not parts:
         return ""

@@ -69,7 +69,7 @@ def match_units(one: Side, other: Side, *, paired: bool) -> Matches:
     one, other : Side
         With the same common concepts, in the same order.
     paired : bool
-        Whether both saw the same pictures; intervals then leave the same folds out of both.
+        Whether both saw the same images; intervals then leave the same folds out of both.
 
     Returns
     -------

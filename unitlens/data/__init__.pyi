@@ -6,7 +6,7 @@ from .concepts import Data as Data
 from .concepts import Example as Example
 from .opening import open_data as open_data
 from .readers.annotated import annotated as annotated
-from .readers.plain import pictures_only as pictures_only
+from .readers.plain import images_only as images_only
 from .readers.torchvision_sets import from_torchvision as from_torchvision
 from .scenes.world import Scenes as Scenes
 from .segmentation.segmenters import segmenter as segmenter

@@ -1,4 +1,4 @@
-"""From annotated pictures to batches: the network's input, and on the label grid what is marked in it."""
+"""From annotated images to batches: the network's input, and on the label grid what is marked in it."""
 
 import hashlib
 import os
@@ -32,35 +32,35 @@ __all__ = [
     "batches",
     "data_digest",
     "example_digest",
-    "picture_hash",
+    "image_hash",
 ]
 
 
 class Unread(NamedTuple):
-    """A picture that was left out, and why."""
+    """An image that was left out, and why."""
 
-    picture: str
+    image: str
     reason: str
 
 
 class Batch(NamedTuple):
-    """Pictures that were read, in the order of the data set.
+    """Images that were read, in the order of the data set.
 
     Attributes
     ----------
-    pictures : uint8 tensor, (N, 3, height, width)
+    images : uint8 tensor, (N, 3, height, width)
         The network's input before ``/ 255``, mean and std.
     planes : list of int16 arrays, (planes, H * W)
         See `Columns.planes`.
     annotated : list of int
-        Bit k is set where the picture is annotated for category k.
+        Bit k is set where the image is annotated for category k.
     names, classes, digests, hashes : lists
-        Of each picture: name, class or None, SHA-256 of what it was read from, and the number its fold is drawn from.
+        Of each image: name, class or None, SHA-256 of what it was read from, and the number its fold is drawn from.
     unread : list of Unread
-        Pictures that should stand among these.
+        Images that should stand among these.
     """
 
-    pictures: Tensor
+    images: Tensor
     planes: list[npt.NDArray[np.int16]]
     annotated: list[int]
     names: list[str]
@@ -71,13 +71,13 @@ class Batch(NamedTuple):
 
     @property
     def folds(self) -> list[int]:
-        """Fold of each picture, 0 to 31."""
+        """Fold of each image, 0 to 31."""
         return [hash_ % FOLDS for hash_ in self.hashes]
 
 
-def picture_hash(example: Example) -> int:
-    """First 8 bytes of the SHA-256 of a file's name, or of the bytes of a picture made in memory."""
-    source = example.picture.tobytes() if example.file_digest is None else example.name.encode()
+def image_hash(example: Example) -> int:
+    """First 8 bytes of the SHA-256 of a file's name, or of the bytes of an image made in memory."""
+    source = example.image.tobytes() if example.file_digest is None else example.name.encode()
     return int.from_bytes(hashlib.sha256(source).digest()[:8], "big")
 
 
@@ -85,8 +85,8 @@ def example_digest(example: Example) -> bytes:
     """SHA-256 of all that an example says."""
     if example.file_digest is not None:
         return hashlib.sha256(f"{example.name}\n{example.class_!r}\n{example.file_digest}".encode()).digest()
-    hashed = hashlib.sha256(f"{example.name}\n{example.class_!r}\n{example.picture.shape}".encode())
-    hashed.update(example.picture.tobytes())
+    hashed = hashlib.sha256(f"{example.name}\n{example.class_!r}\n{example.image.shape}".encode())
+    hashed.update(example.image.tobytes())
     for category in sorted(example.planes):
         for plane in example.planes[category]:
             hashed.update(
@@ -104,7 +104,7 @@ def data_digest(digests: Iterable[bytes], concepts: Iterable[Concept]) -> str:
 
 
 class _Prepared(Dataset[Any]):
-    """What one worker does with one picture. Errors are returned: raised in a worker they would lose their text."""
+    """What one worker does with one image. Errors are returned: raised in a worker they would lose their text."""
 
     def __init__(self, data: Data, columns: Columns, preprocessing: Preprocessing, grid: tuple[int, int]) -> None:
         self.data, self.columns, self.preprocessing, self.grid = data, columns, preprocessing, grid
@@ -112,25 +112,25 @@ class _Prepared(Dataset[Any]):
     def __getitem__(self, index: int) -> tuple[Any, ...] | UnitlensError:
         try:
             example = as_example(self.data[index])
-            height, width = example.picture.shape[:2]
+            height, width = example.image.shape[:2]
             fit = Fit.of(height, width, self.preprocessing)
-            picture = np.asarray(fit.picture(example.picture, self.preprocessing.interpolation))
+            image = np.asarray(fit.image(example.image, self.preprocessing.interpolation))
             planes = self.columns.planes(example, fit, self.grid)
         except UnitlensError as error:
             return error
         except OSError as error:  # a folder that may not be entered, a disk that is gone
-            return UnreadableError(f"{error.filename or f'picture {index}'} cannot be read: {error.strerror}.")
+            return UnreadableError(f"{error.filename or f'image {index}'} cannot be read: {error.strerror}.")
         annotated = sum(
             1 << k for k, category in enumerate(self.columns.categories) if len(example.planes.get(category, ()))
         )
         return (
-            np.ascontiguousarray(picture.transpose(2, 0, 1)),  # the order in memory decides how a network rounds
+            np.ascontiguousarray(image.transpose(2, 0, 1)),  # the order in memory decides how a network rounds
             planes,
             annotated,
             example.name,
             example.class_,
             example_digest(example),
-            picture_hash(example),
+            image_hash(example),
         )
 
 
@@ -140,21 +140,21 @@ def as_example(item: Any) -> Example:
     Raises
     ------
     UnitlensError
-        If it is neither, or its picture is not uint8, height x width x 3.
+        If it is neither, or its image is not uint8, height x width x 3.
     """
     try:
-        item = Example(*item) if isinstance(item, tuple) and not hasattr(item, "picture") else item
-        picture, planes, name = np.asarray(item.picture), item.planes, str(item.name)
+        item = Example(*item) if isinstance(item, tuple) and not hasattr(item, "image") else item
+        image, planes, name = np.asarray(item.image), item.planes, str(item.name)
     except (AttributeError, TypeError):
         raise UnitlensError(
-            f"The data set gives a {type(item).__name__} that is no example: it has picture, planes, name and, "
+            f"The data set gives a {type(item).__name__} that is no example: it has image, planes, name and, "
             "optionally, class_ (see unitlens.Example), as attributes or as a tuple in this order."
         ) from None
-    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise UnitlensError(
-            f"The picture {name} is {picture.dtype}, {size_of(picture)}; a picture is uint8, height x width x 3 (RGB)."
+            f"The image {name} is {image.dtype}, {size_of(image)}; an image is uint8, height x width x 3 (RGB)."
         )
-    return Example(picture, planes, name, getattr(item, "class_", None), getattr(item, "file_digest", None))
+    return Example(image, planes, name, getattr(item, "class_", None), getattr(item, "file_digest", None))
 
 
 def batches(
@@ -173,7 +173,7 @@ def batches(
     Parameters
     ----------
     data : Data
-        Annotated pictures.
+        Annotated images.
     columns : Columns
         Of the concepts that count.
     preprocessing : Preprocessing
@@ -181,11 +181,11 @@ def batches(
     grid : tuple of int
         (H, W) of the label grid.
     batch_size, workers : int
-        Pictures at a time; worker processes that decode (0: none).
+        Images at a time; worker processes that decode (0: none).
     limit : int, optional
-        Only so many pictures from the start.
+        Only so many images from the start.
     strict : bool
-        Whether a picture that cannot be read ends the run.
+        Whether an image that cannot be read ends the run.
 
     Yields
     ------
@@ -196,25 +196,25 @@ def batches(
     UnitlensError
         At the first example that contradicts the data set, or, if strict, cannot be read.
     """
-    others = getattr(data, "not_pictures", ())
+    others = getattr(data, "not_images", ())
     if strict and others:
         more = f", and {len(others) - 1} more are none" if len(others) > 1 else ""
-        raise UnitlensError(f"{others[0]} is not a picture file{more}; without --strict such files are left out.")
+        raise UnitlensError(f"{others[0]} is not an image file{more}; without --strict such files are left out.")
     count = len(data) if limit is None else min(limit, len(data))
     prepared = _Prepared(data, columns, preprocessing, grid)
     paths = getattr(data, "names", None)
     seen: set[str] = set()
-    for number, (pictures, rest, errors) in enumerate(_loaded(prepared, range(count), batch_size, workers)):
+    for number, (images, rest, errors) in enumerate(_loaded(prepared, range(count), batch_size, workers)):
         unread = []
         for offset, error in errors:
             if strict or not isinstance(error, UnreadableError):
                 raise error
             index = number * batch_size + offset
-            unread.append(Unread(paths[index] if paths else f"picture {index}", str(error).rstrip(".")))
-        batch = Batch._make([torch.from_numpy(pictures), *rest, unread])
+            unread.append(Unread(paths[index] if paths else f"image {index}", str(error).rstrip(".")))
+        batch = Batch._make([torch.from_numpy(images), *rest, unread])
         for name in batch.names:
             if name in seen:
-                raise UnitlensError(f"Two pictures of the data are called {name}: give each a name of its own.")
+                raise UnitlensError(f"Two images of the data are called {name}: give each a name of its own.")
             seen.add(name)
         yield batch
 
@@ -239,13 +239,13 @@ def _loaded(prepared: _Prepared, order: range, batch_size: int, workers: int) ->
         if "DataLoader worker" not in str(error):
             raise
         raise UnitlensError(
-            "A worker process that decodes pictures died, most likely for want of memory: use "
+            "A worker process that decodes images died, most likely for want of memory: use "
             "fewer --workers (0 is possible) or a smaller --batch-size."
         ) from error
 
 
 def _collate(items: list[Any]) -> tuple[npt.NDArray[np.uint8], list[list[Any]], list[tuple[int, UnitlensError]]]:
-    """Pictures in one array, and columns of all else; errors with their place.
+    """Images in one array, and columns of all else; errors with their place.
 
     An array, not a tensor: tensors go from a worker through shared memory and sockets in TMPDIR, and where /dev/shm is
     small or the path long, the worker waits without a word.
@@ -254,8 +254,8 @@ def _collate(items: list[Any]) -> tuple[npt.NDArray[np.uint8], list[list[Any]], 
     read = [item for item in items if not isinstance(item, UnitlensError)]
     if not read:
         return np.empty((0, 3, 1, 1), np.uint8), [[] for _ in range(6)], errors
-    pictures, *rest = (list(column) for column in zip(*read, strict=True))
-    return np.stack(pictures), rest, errors
+    images, *rest = (list(column) for column in zip(*read, strict=True))
+    return np.stack(images), rest, errors
 
 
 def _quiet_worker(_: int) -> None:
@@ -267,7 +267,7 @@ def _quiet_worker(_: int) -> None:
 
 
 def _leave_with(parent: int) -> None:
-    """End this process when its parent is gone: it would wait for ever to hand over pictures that nobody takes."""
+    """End this process when its parent is gone: it would wait for ever to hand over images that nobody takes."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)

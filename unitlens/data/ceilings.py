@@ -33,7 +33,7 @@ def agreement(data: Any, *, limit: int | None = None, progress: bool = False) ->
         Of any kind; only what `unitlens.with_concepts` made has segmenters. What is marked in the data itself need not
         be among the concepts.
     limit : int, optional
-        Only so many pictures from the start.
+        Only so many images from the start.
     progress : bool
         Whether progress is shown.
     """

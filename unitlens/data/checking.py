@@ -1,4 +1,4 @@
-"""Look through annotated pictures before they are used: what is there, and what is wrong."""
+"""Look through annotated images before they are used: what is there, and what is wrong."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ from unitlens.progress import progress as progress_of
 Counts = npt.NDArray[np.int64]
 
 TILE = 96
-"""Side of a picture on the page, in pixels."""
+"""Side of an image on the page, in pixels."""
 
 _TILES = 8000
 """A page holds at most about so many of them, at some 3 kB each."""
@@ -45,20 +45,20 @@ def check(
     sights: int = 12,
     progress: bool = False,
 ) -> Check:
-    """Look through annotated pictures.
+    """Look through annotated images.
 
     Parameters
     ----------
     data : Data, str or Path
-        Any annotated pictures; a string is what ``--data`` takes.
+        Any annotated images; a string is what ``--data`` takes.
     quantile, min_iou : float
         See `unitlens.dissect`.
     image_size, resize, grid
-        How a network would be shown the pictures, and its label grid: a quarter of the input, rounded down.
+        How a network would be shown the images, and its label grid: a quarter of the input, rounded down.
     limit : int, optional
-        Only so many pictures from the start.
+        Only so many images from the start.
     sights : int
-        At most so many pictures of each concept are drawn; 0: none.
+        At most so many images of each concept are drawn; 0: none.
     progress : bool
         Whether progress is shown.
 
@@ -91,7 +91,7 @@ def _told(
     walk: "_Walk", concepts: tuple[ConceptCheck, ...], agreed: Agreement, total: int, *, quantile: float, min_iou: float
 ) -> Check:
     """What was counted, and what is wrong with it."""
-    # what is computed, or missing from some of the pictures only, nobody can mend
+    # what is computed, or missing from some of the images only, nobody can mend
     categories = walk.columns.categories
     excused = computed_categories(walk.data) if total == len(walk.data) else frozenset(categories)
     annotated = dict(zip(categories, walk.annotated.tolist(), strict=True))
@@ -99,7 +99,7 @@ def _told(
     wrong = [*of_files(walk.data), *walk.findings, *of_concepts(concepts, walk.read, **judged)]
     return Check(
         source=str(getattr(walk.data, "source", repr(walk.data))),
-        pictures=total,
+        images=total,
         read=walk.read,
         grid=walk.grid,
         quantile=quantile,
@@ -113,7 +113,7 @@ def _told(
 
 @dataclass
 class _Walk:
-    """One pass over the pictures, and what is counted in it."""
+    """One pass over the images, and what is counted in it."""
 
     data: Data
     columns: Columns
@@ -124,7 +124,7 @@ class _Walk:
     areas: list[tuple[int, npt.NDArray[np.int32]]] = field(default_factory=list)  # index, and positions of each column
 
     def look(self, index: int) -> None:
-        """Count what is marked in a picture, or say what is wrong with it."""
+        """Count what is marked in an image, or say what is wrong with it."""
         try:
             example = as_example(self.data[index])
         except UnreadableError as error:
@@ -134,7 +134,7 @@ class _Walk:
             self.findings.append(Finding("contradiction", str(error)))
             return
         if self.names.setdefault(example.name, index) != index:
-            self.findings.append(Finding("name", f"Two pictures are called {example.name}."))
+            self.findings.append(Finding("name", f"Two images are called {example.name}."))
         try:
             planes = self.planes(example)
         except UnitlensError as error:
@@ -146,7 +146,7 @@ class _Walk:
 
     def planes(self, example: Example) -> npt.NDArray[np.int16]:
         """Columns of every cell of the label grid, see `Columns.planes`."""
-        height, width = example.picture.shape[:2]
+        height, width = example.image.shape[:2]
         return self.columns.planes(example, Fit.of(height, width, self.preprocessing), self.grid)
 
     @property
@@ -159,17 +159,17 @@ class _Walk:
 
     @property
     def held(self) -> Counts:
-        """Positions of each column by picture, (pictures, columns)."""
+        """Positions of each column by image, (images, columns)."""
         return np.array([area for _, area in self.areas], dtype=np.int64).reshape(self.read, self.columns.count)
 
     @property
     def annotated(self) -> Counts:
-        """Pictures with a judged position of each category."""
+        """Images with a judged position of each category."""
         annotated: Counts = (self.held[:, 1 + len(self.columns.concepts) :] < self.cells).sum(0)
         return annotated
 
     def choose(self, most: int) -> list[list[int]]:
-        """For each concept, the pictures that it covers most, by their place among those that were read."""
+        """For each concept, the images that it covers most, by their place among those that were read."""
         held = self.held[:, 1 : 1 + len(self.columns.concepts)]
         return [[place for place in np.argsort(-area, kind="stable")[:most].tolist() if area[place]] for area in held.T]
 
@@ -194,8 +194,8 @@ class _Walk:
 
 
 def _kind(example: Example) -> str:
-    """What is wrong with a picture whose planes contradict the data set."""
-    shape = example.picture.shape[:2]
+    """What is wrong with an image whose planes contradict the data set."""
+    shape = example.image.shape[:2]
     maps = [np.asarray(plane) for planes in example.planes.values() for plane in planes]
     if any(plane.ndim == 2 and plane.size and not same_aspect(shape, plane.shape) for plane in maps):
         return "size"
@@ -203,7 +203,7 @@ def _kind(example: Example) -> str:
 
 
 def _draw(walk: _Walk, chosen: Sequence[Sequence[int]]) -> list[list[Sight]]:
-    """Draw the masks of concepts into the pictures that were chosen for them; each picture is read once."""
+    """Draw the masks of concepts into the images that were chosen for them; each image is read once."""
     wanted: dict[int, list[int]] = {}
     for number, places in enumerate(chosen):
         for place in places:
@@ -212,8 +212,8 @@ def _draw(walk: _Walk, chosen: Sequence[Sequence[int]]) -> list[list[Sight]]:
     for place, numbers in sorted(wanted.items()):
         index, area = walk.areas[place]
         example = as_example(walk.data[index])
-        height, width = example.picture.shape[:2]
-        shown = np.asarray(Fit.of(height, width, walk.preprocessing).picture(example.picture))
+        height, width = example.image.shape[:2]
+        shown = np.asarray(Fit.of(height, width, walk.preprocessing).image(example.image))
         planes = walk.planes(example).reshape(-1, *walk.grid)
         masks = np.stack([(planes == 1 + number).any(0) for number in numbers])
         tiles = draw_tiles(np.broadcast_to(shown, (len(numbers), *shown.shape)), masks, size=TILE)

@@ -1,4 +1,4 @@
-"""What a look through annotated pictures found: what is there, and what is wrong."""
+"""What a look through annotated images found: what is there, and what is wrong."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ class Finding(NamedTuple):
 
 
 class Sight(NamedTuple):
-    """A picture in which a concept is marked: its name, the share of it that is, and a JPEG with the mask drawn in."""
+    """An image in which a concept is marked: its name, the share of it that is, and a JPEG with the mask drawn in."""
 
-    picture: str
+    image: str
     share: float
     tile: bytes
 
@@ -28,7 +28,7 @@ class ConceptCheck(NamedTuple):
     Attributes
     ----------
     concept : Concept
-    pictures, positions : int
+    images, positions : int
         In which it is marked, and cells of the label grid in all.
     share : float
         Of the positions that are judged for its category.
@@ -36,14 +36,14 @@ class ConceptCheck(NamedTuple):
         The highest IoU that a unit can reach with it, as a mask holds at most the quantile of all positions: about
         q / f for a concept that covers the share f, and f / q for one that covers less than q.
     sights : tuple of Sight
-        Pictures in which it covers most.
+        Images in which it covers most.
     segmenter_iou : float or None
-        Of a segmenter's concept: its IoU with what is marked under the same name in the data itself, over all pictures;
+        Of a segmenter's concept: its IoU with what is marked under the same name in the data itself, over all images;
         None where nothing is, and for concepts of other sources.
     """
 
     concept: Concept
-    pictures: int
+    images: int
     positions: int
     share: float
     ceiling: float
@@ -53,19 +53,19 @@ class ConceptCheck(NamedTuple):
 
 @dataclass(frozen=True)
 class Check:
-    """What is there in annotated pictures, and what is wrong.
+    """What is there in annotated images, and what is wrong.
 
     Attributes
     ----------
     source : str
-    pictures, read : int
+    images, read : int
         How many there are, and how many of them could be read and contradict nothing.
     grid : (int, int)
         The label grid on which positions are counted.
     quantile, min_iou : float
         At which the ceilings hold, and what they are held against.
     categories : dict of str to int
-        How many pictures are annotated for each.
+        How many images are annotated for each.
     concepts : tuple of ConceptCheck
     findings : tuple of Finding
         What is wrong.
@@ -74,7 +74,7 @@ class Check:
     """
 
     source: str
-    pictures: int
+    images: int
     read: int
     grid: tuple[int, int]
     quantile: float

@@ -51,7 +51,7 @@ def join_classes(data: Data, network_names: Sequence[str] | None, outputs: int) 
     Parameters
     ----------
     data : Data
-        Its ``class_index`` and ``classes`` are used where it has them; else its pictures are gone through.
+        Its ``class_index`` and ``classes`` are used where it has them; else its images are gone through.
     network_names : sequence of str, optional
         The network's own names, one for each output.
     outputs : int
@@ -64,7 +64,7 @@ def join_classes(data: Data, network_names: Sequence[str] | None, outputs: int) 
     Raises
     ------
     UnitlensError
-        If no picture has a class, a class has no output, or there are more names than outputs.
+        If no image has a class, a class has no output, or there are more names than outputs.
 
     Warns
     -----
@@ -80,8 +80,8 @@ def join_classes(data: Data, network_names: Sequence[str] | None, outputs: int) 
     found = classes_of(data)
     if not found:
         raise UnitlensError(
-            f"No picture of {getattr(data, 'source', data)} has a class, so that nothing can be measured: say them in "
-            "classes.csv (image,class[,index]), or put the pictures into one folder for each class under images/."
+            f"No image of {getattr(data, 'source', data)} has a class, so that nothing can be measured: say them in "
+            "classes.csv (image,class[,index]), or put the images into one folder for each class under images/."
         )
     if network_names is not None and len(network_names) != outputs:
         raise UnitlensError(f"The network has {outputs} outputs, but {len(network_names)} class names.")
@@ -99,14 +99,14 @@ def join_classes(data: Data, network_names: Sequence[str] | None, outputs: int) 
 
 
 def classes_of(data: Data) -> tuple[Name, ...]:
-    """Every class that the data name, each once, sorted; of data that do not list them, all pictures are looked at."""
+    """Every class that the data name, each once, sorted; of data that do not list them, all images are looked at."""
     told: Iterable[Name | None] | None = getattr(data, "classes", None)
     if told is None:
         told = (getattr(data[index], "class_", None) for index in range(len(data)))
     found = {name for name in told if name is not None}
     wrong = next((name for name in found if not isinstance(name, str | Integral)), None)
     if wrong is not None:
-        raise UnitlensError(f"A class is a name or a whole number, not {wrong!r}; a picture without one has None.")
+        raise UnitlensError(f"A class is a name or a whole number, not {wrong!r}; an image without one has None.")
     return tuple(sorted(found, key=lambda name: (str(type(name)), name)))
 
 

@@ -63,20 +63,20 @@ class Colors:
         """The eleven terms."""
         return tuple(Concept("color", label, name) for label, name in enumerate(NAMES, 1))
 
-    def planes(self, picture: npt.NDArray[np.uint8], name: str) -> Mapping[str, Sequence[npt.NDArray[np.uint8]]]:
-        """The label of every pixel of a picture, in the picture's size."""
-        return {"color": [color_labels(picture)]}
+    def planes(self, image: npt.NDArray[np.uint8], name: str) -> Mapping[str, Sequence[npt.NDArray[np.uint8]]]:
+        """The label of every pixel of an image, in the image's size."""
+        return {"color": [color_labels(image)]}
 
     def __repr__(self) -> str:
         return "colors"
 
 
-def color_labels(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def color_labels(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Name the color of every pixel.
 
     Parameters
     ----------
-    picture : uint8 array, (height, width, 3)
+    image : uint8 array, (height, width, 3)
         sRGB.
 
     Returns
@@ -89,7 +89,7 @@ def color_labels(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     >>> NAMES[color_labels(np.array([[[255, 0, 0]]], np.uint8))[0, 0] - 1]
     'red'
     """
-    red, green, blue = (picture[..., channel].astype(np.uint16) >> (8 - _BITS) for channel in range(3))
+    red, green, blue = (image[..., channel].astype(np.uint16) >> (8 - _BITS) for channel in range(3))
     labels: npt.NDArray[np.uint8] = _table()[(red << 2 * _BITS) | (green << _BITS) | blue]
     return labels
 

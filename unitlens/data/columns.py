@@ -1,4 +1,4 @@
-"""The columns of a table of counts, and how the labels of a picture become their numbers on the label grid."""
+"""The columns of a table of counts, and how the labels of an image become their numbers on the label grid."""
 
 import operator
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class Columns:
     not_judged : {"left_out", "none"}
         Whether not-judged positions count for nothing, or as none of the category's concepts.
     union : {"annotated", "all"}
-        Whether a picture counts for a category only where it is annotated for it, or always.
+        Whether an image counts for a category only where it is annotated for it, or always.
     """
 
     concepts: tuple[Concept, ...]
@@ -94,7 +94,7 @@ class Columns:
         Raises
         ------
         UnitlensError
-            If a map has another aspect ratio than the picture, or a label that no concept has.
+            If a map has another aspect ratio than the image, or a label that no concept has.
         """
         for category in example.planes.keys() - set(self.categories):
             raise UnitlensError(
@@ -180,10 +180,10 @@ def _as_plane(given: Any, category: str, example: Example) -> npt.NDArray[Any]:
             f"The {category} label map of {example.name} is {plane.dtype}, {size_of(plane)}; a category has a "
             "list of label maps, each rows x columns of whole numbers."
         )
-    if not same_aspect(example.picture.shape[:2], plane.shape):
+    if not same_aspect(example.image.shape[:2], plane.shape):
         raise UnitlensError(
-            f"The {category} label map of {example.name} is {size_of(plane)} (width x height), its picture "
-            f"{size_of(example.picture[..., 0])}: a label map shows the whole picture, at any size of the same aspect "
+            f"The {category} label map of {example.name} is {size_of(plane)} (width x height), its image "
+            f"{size_of(example.image[..., 0])}: a label map shows the whole image, at any size of the same aspect "
             "ratio."
         )
     if plane.dtype.kind == "b":
@@ -194,7 +194,7 @@ def _as_plane(given: Any, category: str, example: Example) -> npt.NDArray[Any]:
 
 
 def size_of(pixels: npt.NDArray[Any]) -> str:
-    """Width x height of a picture or a map, to be read."""
+    """Width x height of an image or a map, to be read."""
     return (
         "x".join(str(side) for side in (pixels.shape[1], pixels.shape[0], *pixels.shape[2:]))
         if pixels.ndim > 1

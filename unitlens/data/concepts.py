@@ -1,4 +1,4 @@
-"""What is marked in pictures: concepts, examples, and the protocol that every data set follows."""
+"""What is marked in images: concepts, examples, and the protocol that every data set follows."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -30,26 +30,26 @@ class Concept(NamedTuple):
 
 
 class Example(NamedTuple):
-    """One picture and what is marked in it.
+    """One image and what is marked in it.
 
     Attributes
     ----------
-    picture : array of uint8, height x width x 3
+    image : array of uint8, height x width x 3
         RGB, as it is to be looked at (EXIF rotation done).
     planes : mapping of str to sequence of integer arrays
-        For each category that the picture is annotated for, one or more label maps (rows x columns, of the picture's
+        For each category that the image is annotated for, one or more label maps (rows x columns, of the image's
         aspect ratio): 0 is none. In maps of uint8, 255 is not judged; of uint16, 65535 (255 is a label like others);
         of any other type negative values, 255 and 65535 are. An absent category is not annotated.
     name : str
         Unique in the data set; for files, the POSIX path under ``images/``.
     class_ : str or int or None
-        The class of the whole picture, where it is known.
+        The class of the whole image, where it is known.
     file_digest : str or None
         SHA-256 of the files that the example was read from; None for what was made in memory. It tells which of the
-        two the picture's fold is drawn from: its name, or its bytes.
+        two the image's fold is drawn from: its name, or its bytes.
     """
 
-    picture: npt.NDArray[np.uint8]
+    image: npt.NDArray[np.uint8]
     planes: Mapping[str, Sequence[npt.NDArray[Any]]]
     name: str
     class_: str | int | None = None
@@ -58,7 +58,7 @@ class Example(NamedTuple):
 
 @runtime_checkable
 class Data(Protocol):
-    """Annotated pictures: anything with a length, concepts, and examples by index."""
+    """Annotated images: anything with a length, concepts, and examples by index."""
 
     @property
     def concepts(self) -> Sequence[Concept]:

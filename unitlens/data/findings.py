@@ -1,4 +1,4 @@
-"""What is wrong with annotated pictures, and what is worth knowing of them, in sentences."""
+"""What is wrong with annotated images, and what is worth knowing of them, in sentences."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -9,13 +9,13 @@ from unitlens.data.sources import StackedData
 
 
 def of_files(data: Any) -> Iterator[Finding]:
-    """Files that have no counterpart, or are no pictures."""
-    for name in getattr(data, "not_pictures", ()):
-        yield Finding("no picture", f"{name} is no picture file.")
+    """Files that have no counterpart, or are no images."""
+    for name in getattr(data, "not_images", ()):
+        yield Finding("no image", f"{name} is no image file.")
     data = data.data if isinstance(data, StackedData) and data.own else data
     for name in getattr(data, "unpaired", ()):
         yield Finding(
-            "missing pair", f"{name} has no counterpart, a picture or a mask of the same name, and is left out."
+            "missing pair", f"{name} has no counterpart, an image or a mask of the same name, and is left out."
         )
     if not isinstance(data, AnnotatedFolder):
         return
@@ -29,7 +29,7 @@ def of_files(data: Any) -> Iterator[Finding]:
         if path.suffix != ".png":
             yield Finding("no label map", f"labels/{place.as_posix()} is no label map: a label map is a .png file.")
         elif inside not in stems:
-            yield Finding("missing picture", f"labels/{place.as_posix()} is the map of no picture under images/.")
+            yield Finding("missing image", f"labels/{place.as_posix()} is the map of no image under images/.")
 
 
 def of_concepts(
@@ -39,7 +39,7 @@ def of_concepts(
     if not concepts:
         yield Finding("nothing marked", "No concept is marked, so that units cannot be matched.")
     if not read:
-        yield Finding("nothing read", "None of the pictures could be looked at.")
+        yield Finding("nothing read", "None of the images could be looked at.")
         return
     for category in dict.fromkeys(one.concept.category for one in concepts if one.concept.category not in excused):
         own = [one for one in concepts if one.concept.category == category]
@@ -55,8 +55,8 @@ def of_concepts(
 def _hardly(own: ConceptCheck, quantile: float) -> Finding:
     return Finding(
         "near-empty",
-        f"{own.concept.category} {own.concept.name} is marked at {own.positions} positions in {own.pictures} "
-        f"picture{'s' * (own.pictures > 1)}: at the quantile {quantile:g} no IoU with it can pass {own.ceiling:.3f}.",
+        f"{own.concept.category} {own.concept.name} is marked at {own.positions} positions in {own.images} "
+        f"image{'s' * (own.images > 1)}: at the quantile {quantile:g} no IoU with it can pass {own.ceiling:.3f}.",
     )
 
 
@@ -80,7 +80,7 @@ def notes(
     """What is worth knowing, and not wrong."""
     for category, count in annotated.items():
         if count < read:
-            left_out = f"{read - count} of {read} pictures are not annotated for {category}"
+            left_out = f"{read - count} of {read} images are not annotated for {category}"
             yield f"{left_out}, and count for nothing in it."
     for own in concepts:
         if own.share >= 0.01 and 0 < own.ceiling <= min_iou:

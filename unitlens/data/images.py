@@ -1,4 +1,4 @@
-"""Opening pictures and label maps, and the geometry that both go through, so that a position means the same place."""
+"""Opening images and label maps, and the geometry that both go through, so that a position means the same place."""
 
 import hashlib
 import io
@@ -21,7 +21,7 @@ _BROKEN = (OSError, UnidentifiedImageError, SyntaxError, ValueError, EOFError, I
 
 
 class UnreadableError(UnitlensError):
-    """A file that is no picture, or a damaged one: skipped and named, unless the run is strict."""
+    """A file that is no image, or a damaged one: skipped and named, unless the run is strict."""
 
 
 class FileRead(NamedTuple):
@@ -31,8 +31,8 @@ class FileRead(NamedTuple):
     digest: str
 
 
-def read_picture(path: Path) -> FileRead:
-    """Read a picture as 8-bit RGB, turned as its EXIF data say.
+def read_image(path: Path) -> FileRead:
+    """Read an image as 8-bit RGB, turned as its EXIF data say.
 
     Parameters
     ----------
@@ -47,14 +47,14 @@ def read_picture(path: Path) -> FileRead:
     Raises
     ------
     UnreadableError
-        If the file is no picture or is cut short.
+        If the file is no image or is cut short.
     """
     with _opened(path) as (image, digest):
         return FileRead(np.asarray(to_rgb(ImageOps.exif_transpose(image))), digest)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """8-bit RGB of a picture of any mode; 16-bit grey keeps its upper byte's worth."""
+    """8-bit RGB of an image of any mode; 16-bit grey keeps its upper byte's worth."""
     if image.mode.startswith("I"):
         image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
     return image.convert("RGB")
@@ -71,7 +71,7 @@ def read_label_map(path: Path) -> FileRead:
     Raises
     ------
     UnreadableError
-        If the file is no picture or is cut short.
+        If the file is no image or is cut short.
     UnitlensError
         If it has several channels.
     """
@@ -105,7 +105,7 @@ def _opened(path: Path) -> Iterator[tuple[Image.Image, str]]:
             most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
             raise UnreadableError(f"{path} has more than the {most} million pixels that Pillow opens.") from None
         except _BROKEN:
-            raise UnreadableError(f"{path} is not a picture that can be read.") from None
+            raise UnreadableError(f"{path} is not an image that can be read.") from None
         try:
             yield image, hashlib.sha256(content).hexdigest()
         except _BROKEN as error:
@@ -113,12 +113,12 @@ def _opened(path: Path) -> Iterator[tuple[Image.Image, str]]:
 
 
 class Fit(NamedTuple):
-    """How a picture of one size becomes the network's input: squashed or scaled to ``scaled``, then cropped.
+    """How an image of one size becomes the network's input: squashed or scaled to ``scaled``, then cropped.
 
     Attributes
     ----------
     scaled : tuple of int
-        (height, width) that the whole picture is scaled to.
+        (height, width) that the whole image is scaled to.
     corner : tuple of int
         (top, left) of the crop in it.
     size : tuple of int
@@ -131,7 +131,7 @@ class Fit(NamedTuple):
 
     @classmethod
     def of(cls, height: int, width: int, preprocessing: Preprocessing) -> "Fit":
-        """Fit of pictures of height x width."""
+        """Fit of images of height x width."""
         size = preprocessing.image_size
         if preprocessing.resize is None:
             return cls(size, (0, 0), size)
@@ -139,7 +139,7 @@ class Fit(NamedTuple):
         scaled = (shorter, longer) if height <= width else (longer, shorter)
         return cls(scaled, (round((scaled[0] - size[0]) / 2), round((scaled[1] - size[1]) / 2)), size)
 
-    def picture(self, pixels: npt.NDArray[np.uint8], interpolation: str = "bilinear") -> Image.Image:
+    def image(self, pixels: npt.NDArray[np.uint8], interpolation: str = "bilinear") -> Image.Image:
         """The network's input as an 8-bit RGB image."""
         image = Image.fromarray(pixels)
         if image.size != self.scaled[::-1]:
@@ -153,7 +153,7 @@ class Fit(NamedTuple):
         Parameters
         ----------
         plane : integer array, (rows, columns)
-            Of the whole picture, at any resolution.
+            Of the whole image, at any resolution.
         grid : tuple of int
             (H, W).
 
@@ -168,7 +168,7 @@ class Fit(NamedTuple):
         return np.asarray(image.resize(grid[::-1], Image.Resampling.NEAREST, box=box))
 
 
-def same_aspect(picture: tuple[int, int], plane: tuple[int, int]) -> bool:
-    """Whether a label map shows the whole picture: equal aspect ratios, up to a pixel of rounding."""
-    (height, width), (rows, columns) = picture, plane
+def same_aspect(image: tuple[int, int], plane: tuple[int, int]) -> bool:
+    """Whether a label map shows the whole image: equal aspect ratios, up to a pixel of rounding."""
+    (height, width), (rows, columns) = image, plane
     return abs(columns - width * rows / height) <= 1 or abs(rows - height * columns / width) <= 1

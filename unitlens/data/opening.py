@@ -1,4 +1,4 @@
-"""What ``--data`` and ``--concepts`` take: annotated pictures by a path or a name, and what else marks them."""
+"""What ``--data`` and ``--concepts`` take: annotated images by a path or a name, and what else marks them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +10,9 @@ from unitlens.data.readers.formats import (
     DOWNLOADS,
     FORMATS,
     PREFIX,
+    images_only,
     open_format,
     open_torchvision,
-    pictures_only,
     recognised,
 )
 from unitlens.data.sources import ConceptSource, check_names, folder_tags, tags, with_concepts
@@ -34,15 +34,15 @@ def open_data(
     segmenter_options: dict[str, Any] | None = None,
     root: str | Path | None = None,
     download: bool = False,
-    pictures: int | None = None,
+    images: int | None = None,
     seed: int = 0,
 ) -> Data:
-    """Open annotated pictures.
+    """Open annotated images.
 
     Parameters
     ----------
     source : str or Path
-        An annotated folder, a data set in another format, a folder of pictures, ``bundled:scenes``, or a data set of
+        An annotated folder, a data set in another format, a folder of images, ``bundled:scenes``, or a data set of
         torchvision's by name: ``torchvision:voc2012`` and others of `unitlens.data.readers.DOWNLOADS`.
     format : str, optional
         "folder" (the annotated folder) or a name of `unitlens.data.readers.FORMATS`; recognised by its layout
@@ -51,7 +51,7 @@ def open_data(
         Of a data set that has several: "train", "val2017", ...
     concepts : sequence of str or ConceptSource
         What counts: "masks" is what the data set itself marks; "colors" the color of every pixel; "folders" the name of
-        each picture's folder; "tags:FILE.csv" words for whole pictures (`unitlens.data.sources.tags`);
+        each image's folder; "tags:FILE.csv" words for whole images (`unitlens.data.sources.tags`);
         "segmenter:NETWORK" what a segmentation network finds (`unitlens.data.segmentation.segmenters.segmenter`).
     segmenter_options : dict, optional
         Keywords for `unitlens.data.segmentation.segmenters.segmenter`: weights, labels, confidence, category, size,
@@ -60,7 +60,7 @@ def open_data(
         Where a data set of torchvision's lies; ``unitlens/data/NAME`` in the user's cache folder.
     download : bool
         Whether torchvision may download it if it is not there; its size is said first.
-    pictures : int, optional
+    images : int, optional
         How many bundled scenes; 1,000.
     seed : int
         Of bundled scenes, and of untrained weights.
@@ -76,12 +76,12 @@ def open_data(
 
     Examples
     --------
-    >>> data = open_data("bundled:scenes", pictures=2, concepts=["colors"])
+    >>> data = open_data("bundled:scenes", images=2, concepts=["colors"])
     >>> len(data), [concept.name for concept in data.concepts][:3]
     (2, ['black', 'blue', 'brown'])
     """
     _check_sources(concepts, segmenter_options or {})
-    data = _bundled(str(source), format, split, pictures, seed)
+    data = _bundled(str(source), format, split, images, seed)
     data = _by_name(str(source), format, split, root, download=download) if data is None else data
     data = _opened(Path(source), format, split) if data is None else data
     if list(concepts) == [OWN]:
@@ -101,7 +101,7 @@ def _check_sources(concepts: Sequence[str | ConceptSource], segmenter_options: d
         )
 
 
-def _bundled(source: str, format: str | None, split: str | None, pictures: int | None, seed: int) -> Data | None:
+def _bundled(source: str, format: str | None, split: str | None, images: int | None, seed: int) -> Data | None:
     if not source.startswith("bundled:"):
         return None
     if source not in BUNDLED:
@@ -110,7 +110,7 @@ def _bundled(source: str, format: str | None, split: str | None, pictures: int |
         raise UnitlensError(f"{source} has neither formats nor splits: leave them out.")
     from unitlens.data.scenes.world import Scenes
 
-    return Scenes(1000 if pictures is None else pictures, seed=seed)
+    return Scenes(1000 if images is None else images, seed=seed)
 
 
 def _by_name(
@@ -146,7 +146,7 @@ def _opened(root: Path, format: str | None, split: str | None) -> Data:
     if split is not None:
         raise UnitlensError(f"{root} has no splits to choose {split!r} from: leave the split out.")
     if format is None and root.is_dir() and not (root / "images").is_dir():
-        return pictures_only(root)
+        return images_only(root)
     return annotated(root)
 
 

@@ -1,4 +1,4 @@
-"""Concept sources: what computes label maps for pictures, or looks them up, stacked on any data set."""
+"""Concept sources: what computes label maps for images, or looks them up, stacked on any data set."""
 
 import csv
 import hashlib
@@ -17,21 +17,21 @@ from unitlens.errors import UnitlensError, did_you_mean
 
 @runtime_checkable
 class ConceptSource(Protocol):
-    """Pictures in, label maps out; it looks, or it looks up."""
+    """Images in, label maps out; it looks, or it looks up."""
 
     @property
     def concepts(self) -> Sequence[Concept]:
         """Every concept that it may mark."""
         ...
 
-    def planes(self, picture: npt.NDArray[np.uint8], name: str, /) -> Mapping[str, Sequence[npt.NDArray[Any]]]:
-        """The label maps of a picture for each category, as in `unitlens.Example`.
+    def planes(self, image: npt.NDArray[np.uint8], name: str, /) -> Mapping[str, Sequence[npt.NDArray[Any]]]:
+        """The label maps of an image for each category, as in `unitlens.Example`.
 
         Parameters
         ----------
-        picture : uint8 array, (height, width, 3)
+        image : uint8 array, (height, width, 3)
         name : str
-            Of the picture in its data set.
+            Of the image in its data set.
         """
         ...
 
@@ -43,7 +43,7 @@ class StackedData:
     Attributes
     ----------
     data : Data
-        The pictures, and what is marked in them.
+        The images, and what is marked in them.
     sources : tuple of ConceptSource
         What marks more.
     own : bool
@@ -62,13 +62,13 @@ class StackedData:
 
     @property
     def names(self) -> tuple[str, ...] | None:
-        """The pictures' names, where the data lists them."""
+        """The images' names, where the data lists them."""
         return getattr(self.data, "names", None)
 
     @property
-    def not_pictures(self) -> tuple[str, ...]:
-        """Files of the data that are no pictures."""
-        return tuple(getattr(self.data, "not_pictures", ()))
+    def not_images(self) -> tuple[str, ...]:
+        """Files of the data that are no images."""
+        return tuple(getattr(self.data, "not_images", ()))
 
     @property
     def class_index(self) -> Mapping[str, int]:
@@ -84,21 +84,21 @@ class StackedData:
     def source(self) -> str:
         """The data, and the sources."""
         of_data = str(getattr(self.data, "source", repr(self.data)))
-        return " + ".join([of_data if self.own else f"pictures of {of_data}", *map(str, self.sources)])
+        return " + ".join([of_data if self.own else f"images of {of_data}", *map(str, self.sources)])
 
     def __len__(self) -> int:
         return len(self.data)
 
     def __repr__(self) -> str:
-        return f"<{self.source}: {len(self)} pictures, {len(self.concepts)} concepts>"
+        return f"<{self.source}: {len(self)} images, {len(self.concepts)} concepts>"
 
     def __getitem__(self, index: int, /) -> Example:
         example = as_example(self.data[index])
         planes: dict[str, Sequence[npt.NDArray[Any]]] = {**example.planes} if self.own else {}
         for source in self.sources:
-            planes.update(source.planes(example.picture, example.name))
+            planes.update(source.planes(example.image, example.name))
         digest = None if example.file_digest is None else _digest(example.file_digest, planes)
-        return Example(example.picture, planes, example.name, example.class_, digest)
+        return Example(example.image, planes, example.name, example.class_, digest)
 
 
 def with_concepts(data: Data, *sources: ConceptSource, own: bool = True) -> StackedData:
@@ -107,10 +107,10 @@ def with_concepts(data: Data, *sources: ConceptSource, own: bool = True) -> Stac
     Parameters
     ----------
     data : Data
-        Any pictures.
+        Any images.
     *sources : ConceptSource
         `unitlens.data.colors.Colors`, `tags`, `folder_tags`, a segmenter of `unitlens.data.segmentation.segmenters`, or
-        what else follows the protocol. What they mark is part of each picture's digest.
+        what else follows the protocol. What they mark is part of each image's digest.
     own : bool
         Whether what is marked in the data itself counts too.
 
@@ -125,7 +125,7 @@ def with_concepts(data: Data, *sources: ConceptSource, own: bool = True) -> Stac
     for source in sources:
         if not isinstance(source, ConceptSource):
             raise UnitlensError(
-                f"A {type(source).__name__} is no concept source: it needs concepts and planes(picture, name)."
+                f"A {type(source).__name__} is no concept source: it needs concepts and planes(image, name)."
             )
         parts.append((str(source), source.concepts))
     for who, concepts in parts:
@@ -150,23 +150,23 @@ def _digest(file_digest: str, planes: Mapping[str, Sequence[npt.NDArray[Any]]]) 
 
 @dataclass(frozen=True, repr=False)
 class Tags:
-    """Words for whole pictures: a concept source.
+    """Words for whole images: a concept source.
 
     Attributes
     ----------
-    of_picture : mapping of str to sequence of (category, word)
-        By the picture's name. A picture without a word of a category is not annotated for it.
+    of_image : mapping of str to sequence of (category, word)
+        By the image's name. An image without a word of a category is not annotated for it.
     title : str
         Where they come from.
     """
 
-    of_picture: Mapping[str, Sequence[tuple[str, str]]]
+    of_image: Mapping[str, Sequence[tuple[str, str]]]
     title: str
 
     @property
     def concepts(self) -> tuple[Concept, ...]:
         """The words of each category, in the order of the alphabet."""
-        words = sorted({pair for pairs in self.of_picture.values() for pair in pairs})
+        words = sorted({pair for pairs in self.of_image.values() for pair in pairs})
         labels: dict[str, int] = {}
         found = []
         for category, word in words:
@@ -174,11 +174,11 @@ class Tags:
             found.append(Concept(category, labels[category], word))
         return tuple(found)
 
-    def planes(self, picture: npt.NDArray[np.uint8], name: str) -> Mapping[str, Sequence[npt.NDArray[np.uint16]]]:
+    def planes(self, image: npt.NDArray[np.uint8], name: str) -> Mapping[str, Sequence[npt.NDArray[np.uint16]]]:
         """One map of a single cell for each word."""
         label = {(concept.category, concept.name): concept.label for concept in self.concepts}
         planes: dict[str, list[npt.NDArray[np.uint16]]] = {}
-        for category, word in self.of_picture.get(name, ()):
+        for category, word in self.of_image.get(name, ()):
             planes.setdefault(category, []).append(np.array([[label[category, word]]], np.uint16))
         return planes
 
@@ -187,13 +187,13 @@ class Tags:
 
 
 def tags(path: str | Path, *, category: str = "scene") -> Tags:
-    """Read words for whole pictures from a CSV file.
+    """Read words for whole images from a CSV file.
 
     Parameters
     ----------
     path : str or Path
-        With a column image (the picture's name in its data set), a column tag (or class, concept, scene, name), and
-        possibly a column category. A picture may have several rows.
+        With a column image (the image's name in its data set), a column tag (or class, concept, scene, name), and
+        possibly a column category. An image may have several rows.
     category : str
         Of rows that name none.
 
@@ -214,16 +214,16 @@ def tags(path: str | Path, *, category: str = "scene") -> Tags:
         raise UnitlensError(
             f"{path} is no list of tags: it needs the columns image and tag, and has {', '.join(columns) or 'no row'}."
         )
-    of_picture: dict[str, list[tuple[str, str]]] = {}
+    of_image: dict[str, list[tuple[str, str]]] = {}
     for row in rows:
         pair = (row.get("category") or category, row[word])
-        if row[word] and pair not in of_picture.setdefault(row["image"], []):
-            of_picture[row["image"]].append(pair)
-    return Tags(of_picture, f"tags of {path}")
+        if row[word] and pair not in of_image.setdefault(row["image"], []):
+            of_image[row["image"]].append(pair)
+    return Tags(of_image, f"tags of {path}")
 
 
 def folder_tags(data: Data, *, category: str = "scene") -> Tags:
-    """Take the name of each picture's folder as a word for it.
+    """Take the name of each image's folder as a word for it.
 
     Parameters
     ----------
@@ -235,17 +235,17 @@ def folder_tags(data: Data, *, category: str = "scene") -> Tags:
     Raises
     ------
     UnitlensError
-        If the pictures do not lie in folders.
+        If the images do not lie in folders.
     """
     names = getattr(data, "names", None) or ()
     folders = {name: PurePosixPath(name).parent.as_posix() for name in names}
     if not any(folder != "." for folder in folders.values()):
-        raise UnitlensError(f"The pictures of {data!r} do not lie in folders whose names could be their tags.")
+        raise UnitlensError(f"The images of {data!r} do not lie in folders whose names could be their tags.")
     return Tags({name: [(category, folder)] for name, folder in folders.items() if folder != "."}, "names of folders")
 
 
 def check_names(found: Tags, data: Data) -> None:
-    """Make sure that tags are about the pictures of a data set.
+    """Make sure that tags are about the images of a data set.
 
     Raises
     ------
@@ -253,9 +253,9 @@ def check_names(found: Tags, data: Data) -> None:
         If none of them is.
     """
     names = getattr(data, "names", None)
-    if names and not set(names) & found.of_picture.keys():
-        some = next(iter(found.of_picture), "nothing")
+    if names and not set(names) & found.of_image.keys():
+        some = next(iter(found.of_image), "nothing")
         raise UnitlensError(
-            f"The {found} name no picture of the data; the first is {some}{did_you_mean(some, names)}, a picture "
+            f"The {found} name no image of the data; the first is {some}{did_you_mean(some, names)}, an image "
             f"{names[0]}."
         )

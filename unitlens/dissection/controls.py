@@ -13,7 +13,7 @@ from unitlens.data.batches import batches
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Data
 from unitlens.dissection.forward import Reading, observe
-from unitlens.dissection.labelling import Judged, Judging, judge
+from unitlens.dissection.labelling import LabelledLayer, LabelSettings, label_units
 from unitlens.dissection.store import spooling
 from unitlens.dissection.table import with_untrained
 from unitlens.errors import UnitlensError, did_you_mean
@@ -33,7 +33,7 @@ CONTROLS = {
 """By the names that ``control=`` takes."""
 
 CALIBRATION_BATCH = 16
-"""Pictures at a time while batch norm is calibrated, whatever the run's own batch size: it would change the result."""
+"""Images at a time while batch norm is calibrated, whatever the run's own batch size: it would change the result."""
 
 _AT_ONCE = 64  # units of which counts by fold are dense together
 
@@ -62,28 +62,28 @@ class ControlRun(NamedTuple):
     ----------
     name : str
         A key of `CONTROLS`.
-    layers : dict of str to Judged
+    layers : dict of str to LabelledLayer
     notes : list of str
         What the user should know.
     """
 
     name: str
-    layers: dict[str, Judged]
+    layers: dict[str, LabelledLayer]
     notes: list[str]
 
 
 def run_control(
     name: str,
     net: Network,
-    done: Sequence[Judged],
+    done: Sequence[LabelledLayer],
     data: Data,
     columns: Columns,
     *,
     grid: tuple[int, int],
     reading: Reading,
-    how: Judging,
+    how: LabelSettings,
 ) -> ControlRun:
-    """Measure a control with the same pictures, labels and definitions.
+    """Measure a control with the same images, labels and definitions.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def run_control(
         A key of `CONTROLS`.
     net : Network
         The trained one; it is not touched.
-    done : sequence of Judged
+    done : sequence of LabelledLayer
         What was found in it.
     data, columns, grid, reading, how
         As for the network itself.
@@ -99,14 +99,14 @@ def run_control(
     Raises
     ------
     UnitlensError
-        If no untrained twin can be made.
+        If no untrained copy can be made.
     """
     reading = replace(reading, thumbnails=False)
     how = replace(how, levels=False)
-    found: dict[str, Judged] = {}
+    found: dict[str, LabelledLayer] = {}
     notes: list[str] = []
     if name == "untrained":
-        net, notes = untrained_twin(net, seed=how.seed)
+        net, notes = untrained_copy(net, seed=how.seed)
         calibrate(net, data, columns, grid=grid, limit=reading.limit)
         passes = [([one.name for one in done], reading)]
     else:
@@ -115,11 +115,11 @@ def run_control(
         with spooling() as spool:
             kept = (net, layers, data, columns, spool)
             observed = observe(*kept, grid=grid, tap=how.definitions.tap, reading=reads, draws=how.draws)
-            found |= {layer: judge(observed, maps, how) for layer, maps in observed.layers.items()}
+            found |= {layer: label_units(observed, maps, how) for layer, maps in observed.layers.items()}
     return ControlRun(name, found, notes)
 
 
-def _turned(one: Judged, basis: Basis | None, seed: int) -> Basis:
+def _turned(one: LabelledLayer, basis: Basis | None, seed: int) -> Basis:
     matrix = rotation(len(one.threshold), seed=seed)
     return Basis(matrix if basis is None else matrix @ basis.matrix, "a random rotation")
 
@@ -141,7 +141,7 @@ def rotation(units: int, *, seed: int = 0) -> Tensor:
     return turned
 
 
-def untrained_twin(net: Network, *, seed: int = 0) -> tuple[Network, list[str]]:
+def untrained_copy(net: Network, *, seed: int = 0) -> tuple[Network, list[str]]:
     """The same architecture with fresh weights.
 
     Every module that can reset its own parameters does (``reset_parameters``); parameters of other modules are shuffled
@@ -155,14 +155,14 @@ def untrained_twin(net: Network, *, seed: int = 0) -> tuple[Network, list[str]]:
 
     Returns
     -------
-    twin : Network
+    untrained : Network
     notes : list of str
         Which parameters were shuffled, if any.
 
     Raises
     ------
     UnitlensError
-        If the twin equals the network.
+        If the copy equals the network.
     """
     model = copy.deepcopy(getattr(net.model, "_orig_mod", net.model))
     with torch.random.fork_rng(range(torch.cuda.device_count())), torch.no_grad():
@@ -171,13 +171,13 @@ def untrained_twin(net: Network, *, seed: int = 0) -> tuple[Network, list[str]]:
     before = dict(getattr(net.model, "_orig_mod", net.model).named_parameters())
     if all(torch.equal(before[name], parameter) for name, parameter in model.named_parameters()):
         raise UnitlensError(
-            f"The untrained twin of {net.name} equals the network itself"
+            f"The untrained copy of {net.name} equals the network itself"
             + (": choose another --seed, or leave out --control untrained." if before else ", which has no parameters.")
         )
     notes = []
     if shuffled:
         notes.append(
-            "In the untrained twin, what no module resets was shuffled within itself: "
+            "In the untrained copy, what no module resets was shuffled within itself: "
             f"{len(shuffled)} parameter{'s' * (len(shuffled) > 1)} ({', '.join(shuffled[:3])}"
             f"{', ...' if len(shuffled) > 3 else ''})."
         )
@@ -207,14 +207,14 @@ def _touched(parameter: nn.Parameter, before: tuple[int, Tensor] | None) -> bool
 
 
 def calibrate(net: Network, data: Data, columns: Columns, *, grid: tuple[int, int], limit: int | None = None) -> None:
-    """Estimate the running statistics of every batch norm anew, in one pass over the pictures.
+    """Estimate the running statistics of every batch norm anew, in one pass over the images.
 
     With the statistics that a reset leaves (mean 0, variance 1), the activations of a deep untrained network vanish.
 
     Parameters
     ----------
     net : Network
-        Changed in place: `untrained_twin`.
+        Changed in place: `untrained_copy`.
     data, columns, grid, limit
         Of the run.
     """
@@ -231,25 +231,25 @@ def calibrate(net: Network, data: Data, columns: Columns, *, grid: tuple[int, in
             norm.reset_running_stats()
             norm.train()
             norm.momentum = None  # a plain mean over batches
-        for pictures in _batches(net, data, columns, grid, limit):
-            net.model(pictures)
+        for images in _batches(net, data, columns, grid, limit):
+            net.model(images)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
 
 
 def _batches(net: Network, data: Data, columns: Columns, grid: tuple[int, int], limit: int | None) -> Iterator[Tensor]:
-    """Prepared pictures; a last one that is alone is left out, as batch norm learns nothing from one value."""
+    """Prepared images; a last one that is alone is left out, as batch norm learns nothing from one value."""
     stream = batches(data, columns, net.preprocessing, grid=grid, batch_size=CALIBRATION_BATCH, limit=limit)
     for number, batch in enumerate(stream):
         if len(batch.names) > 1 or (batch.names and number == 0):
-            yield net.prepare(batch.pictures)
+            yield net.prepare(batch.images)
 
 
-def held_against(one: Judged, twin: Judged) -> "pd.DataFrame":
-    """The rows of a layer with what its untrained twin says of them."""
-    mute = (twin.table["silent"] | (twin.table["nonfinite"] > 0)).to_numpy(bool)
-    by_concept = np.where(mute[:, None], 0.0, heldout_by_concept(twin.counts))
-    best = np.where(mute, 0.0, twin.table["heldout_iou"].to_numpy(np.float64))
+def held_against(one: LabelledLayer, untrained: LabelledLayer) -> "pd.DataFrame":
+    """The rows of a layer with what its untrained copy says of them."""
+    mute = (untrained.table["silent"] | (untrained.table["nonfinite"] > 0)).to_numpy(bool)
+    by_concept = np.where(mute[:, None], 0.0, heldout_by_concept(untrained.counts))
+    best = np.where(mute, 0.0, untrained.table["heldout_iou"].to_numpy(np.float64))
     return with_untrained(one.table, best_met(one.counts.intersection, one.score), by_concept, best)
 
 
@@ -265,7 +265,7 @@ def heldout_by_concept(counts: Counts) -> Floats:
     return np.concatenate(parts)
 
 
-def compared(name: str, one: Judged, table: "pd.DataFrame") -> dict[str, Any]:
+def compared(name: str, one: LabelledLayer, table: "pd.DataFrame") -> dict[str, Any]:
     """One line of the comparison: how many units and concepts a network, or a control of it, comes to.
 
     Returns
@@ -288,17 +288,17 @@ def compared(name: str, one: Judged, table: "pd.DataFrame") -> dict[str, Any]:
     }
 
 
-def compared_shifted(one: Judged, min_iou: float) -> dict[str, Any]:
-    """The same for the masks of a layer with the labels of other pictures, a mean over draws; none is a detector.
+def compared_shifted(one: LabelledLayer, min_iou: float) -> dict[str, Any]:
+    """The same for the masks of a layer with the labels of other images, a mean over draws; none is a detector.
 
-    Without a draw, as for a single picture, there are no numbers.
+    Without a draw, as for a single image, there are no numbers.
     """
     above = (one.shifted_iou > min_iou) & ~one.table["silent"].to_numpy(bool)[:, None]
     draws = range(above.shape[1])
     unique = [len(np.unique(one.shifted_concept[above[:, draw], draw])) for draw in draws]
     return {
         "layer": one.name,
-        "network": "labels of other pictures",
+        "network": "labels of other images",
         "units": len(one.table),
         "silent": int(one.table["silent"].sum()),
         "above_min_iou": round(float(above.sum(0).mean()), 1) if draws else None,

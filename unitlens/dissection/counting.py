@@ -23,7 +23,7 @@ KEPT = 1 << 24
 BLOCK_UNITS = 64
 """Units that are counted together, at most."""
 
-_GUESS_PICTURES = 128
+_GUESS_IMAGES = 128
 _GUESS_SHARES = (1.5, 6.0)
 _GUESS_COARSER = 4
 
@@ -40,7 +40,7 @@ class BlockCounts:
     active : int64 array, (U, 32)
         Active positions by fold.
     shifted : int64 array, (U, draws, columns)
-        The same positions with the labels of other pictures.
+        The same positions with the labels of other images.
     """
 
     threshold: npt.NDArray[np.float32]
@@ -56,7 +56,7 @@ def block_size(layer: LayerMaps, positions: int, quantile: float) -> int:
 
 
 class Scanner:
-    """Active positions of a block of units over all pictures, from the spool.
+    """Active positions of a block of units over all images, from the spool.
 
     What the first scan finds is kept, if it fits; a later scan at higher levels then only sifts it.
 
@@ -68,8 +68,8 @@ class Scanner:
     grid : tuple of int
         (H, W).
     upsampling : {"edges", "zeros"}
-    pictures : int
-        Number of pictures.
+    images : int
+        Number of images.
 
     Attributes
     ----------
@@ -80,9 +80,9 @@ class Scanner:
     """
 
     def __init__(
-        self, layer: LayerMaps, units: slice, grid: tuple[int, int], upsampling: Upsampling, pictures: int
+        self, layer: LayerMaps, units: slice, grid: tuple[int, int], upsampling: Upsampling, images: int
     ) -> None:
-        self._layer, self._units, self._pictures = layer, units, pictures
+        self._layer, self._units, self._images = layer, units, images
         self.units, self.on_grid = units.stop - units.start, layer.layer_grid is not None
         h, w = layer.maps.shape[1:]
         self._plan = SamplePlan(
@@ -93,7 +93,7 @@ class Scanner:
         self._kept_level = torch.full((self.units,), torch.inf)
 
     def __call__(self, level: Tensor) -> Iterator[Active]:
-        """Positions strictly above the level of their unit; ``picture`` counts through the data set."""
+        """Positions strictly above the level of their unit; ``image`` counts through the data set."""
         fresh = level < self._kept_level
         others = torch.where(fresh, torch.inf, self._kept_level)
         if bool(fresh.any()):
@@ -106,29 +106,29 @@ class Scanner:
         for active in self._scan(torch.where(fresh, level, torch.inf)):
             size += len(active.unit)
             if size <= KEPT:
-                self._kept.append(Active(active.unit.int(), active.picture.int(), active.position.int(), active.value))
+                self._kept.append(Active(active.unit.int(), active.image.int(), active.position.int(), active.value))
             yield active
         if size > KEPT:
             self._kept, self._kept_level = [], torch.full((self.units,), torch.inf)
 
     def _scan(self, level: Tensor) -> Iterator[Active]:
-        for first in range(0, self._pictures, self._chunk):
-            pictures = range(first, min(first + self._chunk, self._pictures))
-            active = self._plan.above(torch.from_numpy(self._layer.maps.read(pictures, self._units)), level)
-            yield active._replace(picture=active.picture + first)
+        for first in range(0, self._images, self._chunk):
+            images = range(first, min(first + self._chunk, self._images))
+            active = self._plan.above(torch.from_numpy(self._layer.maps.read(images, self._units)), level)
+            yield active._replace(image=active.image + first)
 
     def raw(self, level: Tensor) -> Iterator[Active]:
         """The same on the layer's own grid, where no map is brought to another."""
         h, w = self._layer.maps.shape[1:]
         plan = SamplePlan((h, w), (h, w))
-        for first in range(0, self._pictures, self._chunk):
-            pictures = range(first, min(first + self._chunk, self._pictures))
-            yield plan.above(torch.from_numpy(self._layer.maps.read(pictures, self._units)), level)
+        for first in range(0, self._images, self._chunk):
+            images = range(first, min(first + self._chunk, self._images))
+            yield plan.above(torch.from_numpy(self._layer.maps.read(images, self._units)), level)
 
     def guesses(self, quantile: float) -> list[Tensor]:
-        """Levels that probably lie below the threshold: quantiles of some pictures on a coarser grid."""
-        step = max(1, -(-self._pictures // _GUESS_PICTURES))
-        maps = torch.from_numpy(self._layer.maps.read(range(0, self._pictures, step), self._units))
+        """Levels that probably lie below the threshold: quantiles of some images on a coarser grid."""
+        step = max(1, -(-self._images // _GUESS_IMAGES))
+        maps = torch.from_numpy(self._layer.maps.read(range(0, self._images, step), self._units))
         h, w = (max(1, cells // _GUESS_COARSER) for cells in self._plan.grid)
         coarse = SamplePlan(self._plan.layer_grid, (h, w), self._plan.upsampling)
         values = coarse.upsample(maps).transpose(0, 1).flatten(1)
@@ -139,8 +139,8 @@ class Scanner:
 
 def _sift(active: Active, level: Tensor) -> Active:
     above = torch.nonzero(active.value > level.index_select(0, active.unit)).view(-1)
-    unit, picture, position = (part.index_select(0, above).long() for part in active[:3])
-    return Active(unit, picture, position, active.value.index_select(0, above))
+    unit, image, position = (part.index_select(0, above).long() for part in active[:3])
+    return Active(unit, image, position, active.value.index_select(0, above))
 
 
 def count_block(
@@ -163,13 +163,13 @@ def count_block(
     marked : Marked
         Label planes.
     folds : int64 array, (N,)
-        Fold of each picture.
+        Fold of each image.
     how : Definitions
         Its quantile, threshold_on and upsampling.
     rank : int
         Of the threshold, see `unitlens.stats.thresholds.threshold_rank`.
     partners : int64 array, (draws, N)
-        For each draw and picture, the picture whose labels it is given.
+        For each draw and image, the image whose labels it is given.
 
     Returns
     -------
@@ -202,9 +202,9 @@ def count_at(
     marked : Marked
         Label planes.
     folds : int64 array, (N,)
-        Fold of each picture.
+        Fold of each image.
     partners : int64 array, (draws, N), optional
-        For each draw and picture, the picture whose labels it is given; no draws.
+        For each draw and image, the image whose labels it is given; no draws.
 
     Returns
     -------
@@ -214,9 +214,9 @@ def count_at(
     partners = np.zeros((0, len(folds)), np.int64) if partners is None else partners
 
     def fold(active: Active) -> Tensor:
-        return fold_of.index_select(0, active.picture)
+        return fold_of.index_select(0, active.image)
 
-    count = _count_positions if scan.on_grid else _count_pictures
+    count = _count_positions if scan.on_grid else _count_images
     by_fold, active, shifted = count(scan(threshold), len(threshold), marked, fold, FOLDS, partners)
     return BlockCounts(threshold.numpy(), by_fold, active, shifted)
 
@@ -245,11 +245,11 @@ def count_levels(
     """
     units = scan.units
     edges = level_edges(value_histogram(scan, units), quantiles)
-    count, odd = _count_positions if scan.on_grid else _count_pictures, torch.from_numpy(folds % 2)
+    count, odd = _count_positions if scan.on_grid else _count_images, torch.from_numpy(folds % 2)
     between = edges.level.shape[1] + 1
 
     def interval(active: Active) -> Tensor:
-        part = odd.index_select(0, active.picture) * between
+        part = odd.index_select(0, active.image) * between
         for level in edges.level.unbind(1):
             part += active.value <= level.index_select(0, active.unit)
         return part
@@ -282,34 +282,34 @@ def _count_positions(
     for active in stream:
         if not len(active.unit):
             continue
-        first = int(active.picture.min())
-        pictures = range(first, int(active.picture.max()) + 1)
+        first = int(active.image.min())
+        images = range(first, int(active.image.max()) + 1)
         part = part_of(active)
         total.scatter_add_(0, active.unit * parts + part, torch.ones_like(part))
-        active = active._replace(picture=active.picture - first)
-        tally(counts, active, part, torch.from_numpy(read(pictures)))
+        active = active._replace(image=active.image - first)
+        tally(counts, active, part, torch.from_numpy(read(images)))
         alone = torch.zeros_like(part)
         for draw in range(draws):
-            others = partners[draw, pictures.start : pictures.stop]
+            others = partners[draw, images.start : images.stop]
             tally(shifted[draw], active, alone, torch.from_numpy(read(others)))
     return counts.numpy(), total.view(units, parts).numpy(), shifted[:, :, 0].transpose(0, 1).numpy()
 
 
-def _count_pictures(
+def _count_images(
     stream: Iterator[Active], units: int, marked: Marked, part_of: PartOf, parts: int, partners: npt.NDArray[np.int64]
 ) -> Counted:
-    """Count active pictures by part and by what they hold: a layer without a grid says one number a picture."""
+    """Count active images by part and by what they hold: a layer without a grid says one number an image."""
     draws = len(partners)
     counts = np.zeros((units, parts, marked.columns.count), np.int64)
     shifted = np.zeros((units, draws, marked.columns.count), np.int64)
     total = np.zeros((units, parts), np.int64)
     for active in stream:
-        unit, picture, part = active.unit.numpy(), active.picture.numpy(), part_of(active).numpy()
+        unit, image, part = active.unit.numpy(), active.image.numpy(), part_of(active).numpy()
         np.add.at(total, (unit, part), 1)
         for some in _pieces(len(unit), marked.columns.count):
-            np.add.at(counts, (unit[some], part[some]), marked.held(picture[some]))
+            np.add.at(counts, (unit[some], part[some]), marked.held(image[some]))
             for draw in range(draws):
-                np.add.at(shifted[:, draw], unit[some], marked.held(partners[draw][picture[some]]))
+                np.add.at(shifted[:, draw], unit[some], marked.held(partners[draw][image[some]]))
     return counts, total, shifted
 
 

@@ -30,7 +30,7 @@ class Definitions:
     grid : tuple of int or None
         (H, W) of the label grid; None: a quarter of the network's input, rounded down.
     union : {"annotated", "all"}
-        Whose pictures count in a union: those annotated for the concept's category, or all.
+        Whose images count in a union: those annotated for the concept's category, or all.
     not_judged : {"left_out", "none"}
         Whether not-judged positions count for nothing, or as none of the concepts.
     tap : {"output", "after_inplace"}

@@ -1,4 +1,4 @@
-"""The pictures that excite a unit most, and the strips that show them."""
+"""The images that excite a unit most, and the strips that show them."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,32 +13,32 @@ if TYPE_CHECKING:
 
 
 class Exemplars(NamedTuple):
-    """For every unit, the K pictures of highest peak; ties in the order of the pictures.
+    """For every unit, the K images of highest peak; ties in the order of the images.
 
     Attributes
     ----------
-    picture : int64 array, (U, K)
-        Number of the picture in the run.
+    image : int64 array, (U, K)
+        Number of the image in the run.
     value : float32 array, (U, K)
         The peak: the largest activation on the layer's own grid.
     peak_y, peak_x : float64 arrays, (U, K)
         Its place, as a share of the height and width of the network's input; 0.5 where the layer has no grid.
     """
 
-    picture: npt.NDArray[np.int64]
+    image: npt.NDArray[np.int64]
     value: npt.NDArray[np.float32]
     peak_y: npt.NDArray[np.float64]
     peak_x: npt.NDArray[np.float64]
 
 
 def find_exemplars(layer: LayerMaps, count: int) -> Exemplars:
-    """Find the pictures that excite each unit of a layer most.
+    """Find the images that excite each unit of a layer most.
 
     Parameters
     ----------
     layer : LayerMaps
     count : int
-        K; no more than there are pictures.
+        K; no more than there are images.
 
     Returns
     -------
@@ -46,29 +46,29 @@ def find_exemplars(layer: LayerMaps, count: int) -> Exemplars:
     """
     count = min(count, layer.peaks.count)
     found = [np.argsort(-peaks, axis=1, kind="stable")[:, :count] for _, peaks in layer.peaks_by_unit()]
-    picture = np.concatenate(found)
+    image = np.concatenate(found)
     h, w = layer.maps.shape[1:]
-    value, place = np.zeros(picture.shape, np.float32), np.zeros(picture.shape, np.int64)
+    value, place = np.zeros(image.shape, np.float32), np.zeros(image.shape, np.int64)
     for unit in range(layer.units):
-        maps = layer.maps.read(picture[unit], slice(unit, unit + 1)).reshape(count, -1)
+        maps = layer.maps.read(image[unit], slice(unit, unit + 1)).reshape(count, -1)
         place[unit] = maps.argmax(1)
-        value[unit] = layer.peaks.read(picture[unit], slice(unit, unit + 1))[:, 0]
-    return Exemplars(picture, value, (place // w + 0.5) / h, (place % w + 0.5) / w)
+        value[unit] = layer.peaks.read(image[unit], slice(unit, unit + 1))[:, 0]
+    return Exemplars(image, value, (place // w + 0.5) / h, (place % w + 0.5) / w)
 
 
 def exemplar_table(layer: str, exemplars: Exemplars | None, names: list[str]) -> "pd.DataFrame":
-    """Exemplars as rows: layer, unit, rank (from 1), picture, value, peak_y, peak_x."""
+    """Exemplars as rows: layer, unit, rank (from 1), image, value, peak_y, peak_x."""
     import pandas as pd
 
     if exemplars is None:
-        return pd.DataFrame(columns=["layer", "unit", "rank", "picture", "value", "peak_y", "peak_x"])
-    units, count = exemplars.picture.shape
+        return pd.DataFrame(columns=["layer", "unit", "rank", "image", "value", "peak_y", "peak_x"])
+    units, count = exemplars.image.shape
     return pd.DataFrame(
         {
             "layer": layer,
             "unit": np.repeat(np.arange(units), count),
             "rank": np.tile(np.arange(1, count + 1), units),
-            "picture": [names[picture] for picture in exemplars.picture.ravel()],
+            "image": [names[image] for image in exemplars.image.ravel()],
             "value": exemplars.value.ravel().astype(np.float64),
             "peak_y": exemplars.peak_y.ravel(),
             "peak_x": exemplars.peak_x.ravel(),
@@ -102,8 +102,8 @@ def draw_strips(
     if observed.thumbnails is None:
         return []
     drawn = []
-    for unit, pictures in enumerate(exemplars.picture):
-        maps = layer.maps.read(pictures, slice(unit, unit + 1))[:, 0]
+    for unit, images in enumerate(exemplars.image):
+        maps = layer.maps.read(images, slice(unit, unit + 1))[:, 0]
         masks = tile_masks(maps, float(threshold[unit]), size)
-        drawn.append(draw_strip(observed.thumbnails.read(pictures), masks, size=size, limit=strip_limit(strips)))
+        drawn.append(draw_strip(observed.thumbnails.read(images), masks, size=size, limit=strip_limit(strips)))
     return drawn

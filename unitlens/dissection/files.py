@@ -1,4 +1,4 @@
-"""The files of a run: a folder that is written whole, and read back without pictures or network."""
+"""The files of a run: a folder that is written whole, and read back without images or network."""
 
 import json
 import os
@@ -35,7 +35,7 @@ _TYPES = {
     **dict.fromkeys(("detector", "above_min_iou", "silent"), "bool"),
     **dict.fromkeys(("activated_pixels", "concept_pixels", "intersection"), "Int64"),
     **dict.fromkeys(("layer", "concept", "category", "second_concept", "second_category"), "str"),
-    **dict.fromkeys(("verdict", "judged_as", "picture", "control"), "str"),
+    **dict.fromkeys(("verdict", "evaluated_on", "image", "control"), "str"),
     "label_set": "object",
 }
 """Of the columns of units.csv and exemplars.csv; all others are float64."""

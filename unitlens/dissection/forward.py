@@ -1,4 +1,4 @@
-"""The one pass over the pictures: what every later step needs is put on disk."""
+"""The one pass over the images: what every later step needs is put on disk."""
 
 import os
 import shutil
@@ -27,12 +27,12 @@ from unitlens.progress import progress, tell
 from unitlens.stats.thresholds import threshold_rank
 
 THUMBNAIL = 112
-"""Pictures are kept for the exemplars at about this size."""
+"""Images are kept for the exemplars at about this size."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How pictures are read and shown to the network, and how its answer is read.
+    """How images are read and shown to the network, and how its answer is read.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Reading:
     spool_limit : int or None
         Bytes that the spool may take; None: half of the free disk.
     thumbnails : bool
-        Whether small pictures are kept for the exemplars.
+        Whether small images are kept for the exemplars.
     show : bool
         Whether progress is shown.
     layout : str or None
@@ -71,18 +71,18 @@ class Reading:
 
 
 def check_memory(batch: int, image_size: tuple[int, int], grid: tuple[int, int], *, planes: int) -> None:
-    """Refuse a batch whose pictures and labels alone would take more than half of the machine's memory.
+    """Refuse a batch whose images and labels alone would take more than half of the machine's memory.
 
     The kernel ends a process that asks for too much without a word, so that this has to be said before.
 
     Parameters
     ----------
     batch : int
-        Pictures at a time.
+        Images at a time.
     image_size, grid : tuple of int
         Height and width of the network's input, rows and columns of the label grid.
     planes : int
-        Label planes of a picture.
+        Label planes of an image.
 
     Raises
     ------
@@ -91,14 +91,14 @@ def check_memory(batch: int, image_size: tuple[int, int], grid: tuple[int, int],
     """
     if not hasattr(os, "sysconf"):  # not on Windows
         return
-    of_pictures, cells = 15 * image_size[0] * image_size[1], grid[0] * grid[1]  # 8 bits and float32, three colours
+    of_images, cells = 15 * image_size[0] * image_size[1], grid[0] * grid[1]  # 8 bits and float32, three colours
     of_labels = 4 * planes * cells  # int16, twice while they are stacked
-    need = batch * (of_pictures + of_labels) + 32 * cells  # and one plane while it is sampled
+    need = batch * (of_images + of_labels) + 32 * cells  # and one plane while it is sampled
     allowed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     if need > allowed:
-        option = "--grid (grid=)" if of_labels > of_pictures else "--image-size (image_size=)"
+        option = "--grid (grid=)" if of_labels > of_images else "--image-size (image_size=)"
         raise UnitlensError(
-            f"{batch} pictures of {image_size[0]} x {image_size[1]} at a time, with labels on a grid of {grid[0]} x "
+            f"{batch} images of {image_size[0]} x {image_size[1]} at a time, with labels on a grid of {grid[0]} x "
             f"{grid[1]}, take {in_bytes(need)}, more than half of this machine's memory ({in_bytes(allowed)}): lower "
             f"{option} or --batch-size (batch_size=)."
         )
@@ -117,7 +117,7 @@ def observe(
     quantile: float | None = None,
     draws: int | None = None,
 ) -> Observed:
-    """Show every picture to the network once, and keep what the layers say and what is marked.
+    """Show every image to the network once, and keep what the layers say and what is marked.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def observe(
     quantile : float, optional
         Of the thresholds to come: with too few positions for it, the first batch is the last.
     draws : int, optional
-        How often pictures will be given the labels of others, where units are going to be counted: what that takes of
+        How often images will be given the labels of others, where units are going to be counted: what that takes of
         memory is said beforehand.
 
     Returns
@@ -146,12 +146,12 @@ def observe(
     ------
     UnitlensError
         If a batch cannot fit in memory, the spool would be larger than allowed, there are too few positions for the
-        quantile, no picture can be read, or the network fails on them.
+        quantile, no image can be read, or the network fails on them.
     """
     total = len(data) if reading.limit is None else min(reading.limit, len(data))
     check_memory(min(reading.batch_size, total), net.preprocessing.image_size, grid, planes=len(columns.categories))
     observed = Observed({}, Marked.start(columns, grid, spool))
-    observed.unread += [Unread(name, "not a picture file") for name in getattr(data, "not_pictures", ())]
+    observed.unread += [Unread(name, "not an image file") for name in getattr(data, "not_images", ())]
     start = time.perf_counter()
     answer = Answer(tuple(layers), tap, reading.layout, reading.basis)
     run = (fast_runner if reading.fast else runner)(net.model, answer)
@@ -168,14 +168,14 @@ def observe(
     with evaluating(net.model), progress(total, "looking", show=reading.show) as bar:
         for batch in stream:
             if batch.names:
-                pictures = net.prepare(batch.pictures)
-                maps = run(pictures)
+                images = net.prepare(batch.images)
+                maps = run(images)
                 if not observed.layers:
                     _start(observed, maps, batch, total, reading, draws)
                     _check_positions(observed, total, quantile)
                     _note_layouts(observed, net, answer)
                     if reading.fast:
-                        observed.deviation = deviation_of(runner(net.model, answer)(pictures), maps)
+                        observed.deviation = deviation_of(runner(net.model, answer)(images), maps)
                 _add(observed, batch, maps)
             observed.unread += batch.unread
             bar.update(len(batch.names) + len(batch.unread))
@@ -190,16 +190,16 @@ def _start(
     """Make the files, whose shapes the first batch tells."""
     spool, grid = observed.marked.spool, observed.marked.grid
     observed.layers = {layer: LayerMaps.start(layer, activation, grid, spool) for layer, activation in maps.items()}
-    observed.thumbnails = _thumbnail_rows(batch.pictures, spool) if reading.thumbnails else None
+    observed.thumbnails = _thumbnail_rows(batch.images, spool) if reading.thumbnails else None
     _announce(observed, total, reading.spool_limit, show=reading.show)
     if draws is not None and reading.show:
         units = [layer.units for layer in observed.layers.values()]
-        needed = counting_memory(units, observed.marked.columns, pictures=total, cells=grid[0] * grid[1], draws=draws)
+        needed = counting_memory(units, observed.marked.columns, images=total, cells=grid[0] * grid[1], draws=draws)
         tell(f"counting takes at most {in_bytes(needed)} of memory, beside the network")
 
 
 def _check_positions(observed: Observed, total: int, quantile: float | None) -> None:
-    """Refuse too few positions at once; pictures that turn out unreadable can still make them too few in the end."""
+    """Refuse too few positions at once; images that turn out unreadable can still make them too few in the end."""
     cells = observed.marked.grid[0] * observed.marked.grid[1]
     for layer in observed.layers.values():
         if quantile is not None:
@@ -220,8 +220,8 @@ def _add(observed: Observed, batch: Batch, maps: dict[str, Tensor]) -> None:
         observed.layers[layer].add(activation, observed.marked.grid)
     observed.marked.add(batch)
     if observed.thumbnails is not None:
-        factor = _thumbnail_factor(batch.pictures)
-        small = torch.nn.functional.avg_pool2d(batch.pictures.float(), factor).round_().byte()
+        factor = _thumbnail_factor(batch.images)
+        small = torch.nn.functional.avg_pool2d(batch.images.float(), factor).round_().byte()
         observed.thumbnails.append(small.permute(0, 2, 3, 1).numpy())
     observed.names += batch.names
     observed.classes += batch.classes
@@ -230,13 +230,13 @@ def _add(observed: Observed, batch: Batch, maps: dict[str, Tensor]) -> None:
     observed.digests += batch.digests
 
 
-def _thumbnail_factor(pictures: Tensor) -> int:
-    return max(1, round(min(pictures.shape[2:]) / THUMBNAIL))
+def _thumbnail_factor(images: Tensor) -> int:
+    return max(1, round(min(images.shape[2:]) / THUMBNAIL))
 
 
-def _thumbnail_rows(pictures: Tensor, spool: Spool) -> Rows:
-    factor = _thumbnail_factor(pictures)
-    return spool.rows("thumbnails", (pictures.shape[2] // factor, pictures.shape[3] // factor, 3), np.uint8)
+def _thumbnail_rows(images: Tensor, spool: Spool) -> Rows:
+    factor = _thumbnail_factor(images)
+    return spool.rows("thumbnails", (images.shape[2] // factor, images.shape[3] // factor, 3), np.uint8)
 
 
 def _announce(observed: Observed, total: int, limit: int | None, *, show: bool) -> None:
@@ -249,8 +249,8 @@ def _announce(observed: Observed, total: int, limit: int | None, *, show: bool) 
     allowed = free // 2 if limit is None else limit
     if size > allowed:
         raise UnitlensError(
-            f"The spool needs {in_bytes(size)} for {total} pictures, more than the {in_bytes(allowed)} allowed "
-            f"({in_bytes(free)} are free under {marked.spool.folder.parent}): choose fewer pictures (--limit), fewer "
+            f"The spool needs {in_bytes(size)} for {total} images, more than the {in_bytes(allowed)} allowed "
+            f"({in_bytes(free)} are free under {marked.spool.folder.parent}): choose fewer images (--limit), fewer "
             "or coarser layers or a coarser --grid, or raise --spool-limit."
         )
     if show:
@@ -259,13 +259,13 @@ def _announce(observed: Observed, total: int, limit: int | None, *, show: bool) 
 
 def _note_losses(observed: Observed, total: int) -> None:
     """Note what was left out, and activations that are no numbers."""
-    if not observed.pictures:
+    if not observed.images:
         reason = f": {observed.unread[-1].reason}" if observed.unread else ""
-        raise UnitlensError(f"None of the {total} pictures could be read{reason}.")
+        raise UnitlensError(f"None of the {total} images could be read{reason}.")
     if observed.unread:
         first = observed.unread[0]
         files = "1 file was" if len(observed.unread) == 1 else f"{len(observed.unread)} files were"
-        observed.notes.append(f"{files} left out, such as {first.picture}: {first.reason}.")
+        observed.notes.append(f"{files} left out, such as {first.image}: {first.reason}.")
     for layer in observed.layers.values():
         bad = np.flatnonzero(layer.nonfinite)
         if len(bad):

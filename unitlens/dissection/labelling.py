@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Judging:
+class LabelSettings:
     """How labels are chosen and shown: the definitions, and what stands beside them in `dissect`."""
 
     definitions: Definitions
@@ -49,7 +49,7 @@ class Judging:
 
     @property
     def draws(self) -> int:
-        """How often pictures are given the labels of others."""
+        """How often images are given the labels of others."""
         return draws_for(self.fdr) if self.evidence else 0
 
     @property
@@ -58,7 +58,7 @@ class Judging:
         return self.levels or self.score in LEVEL_SCORES
 
 
-class Judged(NamedTuple):
+class LabelledLayer(NamedTuple):
     """One layer, done.
 
     Attributes
@@ -74,7 +74,7 @@ class Judged(NamedTuple):
         Scores that need counts at several levels, where they were asked for.
     shifted_iou : float64 array, (U, draws)
     shifted_concept : int64 array, (U, draws)
-        IoU with the label that would be chosen among the labels of other pictures, and that label.
+        IoU with the label that would be chosen among the labels of other images, and that label.
     """
 
     name: str
@@ -99,12 +99,12 @@ class _Block(NamedTuple):
     at_levels: dict[str, Floats]
 
 
-def judge(observed: Observed, layer: LayerMaps, how: Judging) -> Judged:
+def label_units(observed: Observed, layer: LayerMaps, how: LabelSettings) -> LabelledLayer:
     """Count a layer block by block, then choose labels and weigh them."""
-    positions = observed.pictures * _cells(observed, layer)
+    positions = observed.images * _cells(observed, layer)
     raw = how.definitions.threshold_on == "raw"
     rank = threshold_rank(
-        how.definitions.quantile, observed.pictures * int(np.prod(layer.maps.shape[1:])) if raw else positions
+        how.definitions.quantile, observed.images * int(np.prod(layer.maps.shape[1:])) if raw else positions
     )
     others = partners(observed.hashes, observed.annotated, draws=how.draws, seed=how.seed)
     step = block_size(layer, positions, how.definitions.quantile)
@@ -156,7 +156,7 @@ def _cells(observed: Observed, layer: LayerMaps) -> int:
     return observed.marked.grid[0] * observed.marked.grid[1] if layer.layer_grid else 1
 
 
-def _weigh(block: BlockCounts, layer: LayerMaps, units: slice, observed: Observed, how: Judging) -> _Block:
+def _weigh(block: BlockCounts, layer: LayerMaps, units: slice, observed: Observed, how: LabelSettings) -> _Block:
     concepts = len(observed.marked.columns.concepts)
     intersection = block.by_fold[:, :, 1 : 1 + concepts]
     activated = block.active[:, :, None] - block.by_fold[:, :, 1 + concepts :]
@@ -198,7 +198,7 @@ def fold_table(intersection: Ints, activated: Ints, layer: LayerMaps, observed: 
 
 
 def _shifted(block: BlockCounts, layer: LayerMaps, observed: Observed, score: str) -> tuple[Floats, Ints]:
-    """The labels that the score chooses among those of other pictures, and the IoU with them; (U, draws) each.
+    """The labels that the score chooses among those of other images, and the IoU with them; (U, draws) each.
 
     Counts at levels are not kept for draws: for scores that need them it is the largest IoU, which asks for more.
     """
@@ -213,14 +213,14 @@ def _shifted(block: BlockCounts, layer: LayerMaps, observed: Observed, score: st
 
 
 def _level_scores(
-    layer: LayerMaps, units: slice, observed: Observed, how: Judging
+    layer: LayerMaps, units: slice, observed: Observed, how: LabelSettings
 ) -> tuple[dict[str, Floats], dict[str, Ints]]:
     """Scores that need several levels, (U, C) each, and the concept of highest score on each half, (2, U)."""
     if not how.at_levels:
         return {}, {}
-    positions = observed.pictures * _cells(observed, layer)
+    positions = observed.images * _cells(observed, layer)
     quantiles = [quantile for quantile in QUANTILES if quantile * positions >= 1]
-    scan = Scanner(layer, units, observed.marked.grid, how.definitions.upsampling, observed.pictures)
+    scan = Scanner(layer, units, observed.marked.grid, how.definitions.upsampling, observed.images)
     halves = count_levels(scan, quantiles, observed.marked, observed.folds)
     whole = halves[0] + halves[1]
     return (
@@ -245,7 +245,9 @@ def _joined(blocks: list[_Block], sparse: _Sparse, layer: LayerMaps, observed: O
     )
 
 
-def _judged(observed: Observed, layer: LayerMaps, counts: Counts, blocks: list[_Block], how: Judging) -> Judged:
+def _judged(
+    observed: Observed, layer: LayerMaps, counts: Counts, blocks: list[_Block], how: LabelSettings
+) -> LabelledLayer:
     columns = observed.marked.columns
     threshold = np.concatenate([block.threshold for block in blocks])
     at_levels = {name: np.concatenate([block.at_levels[name] for block in blocks]) for name in blocks[0].at_levels}
@@ -270,25 +272,25 @@ def _judged(observed: Observed, layer: LayerMaps, counts: Counts, blocks: list[_
         nonfinite=layer.nonfinite,
         min_iou=how.definitions.min_iou,
         fdr=how.fdr,
-        judged_as="grid" if layer.layer_grid else "picture",
+        evaluated_on="grid" if layer.layer_grid else "image",
         labels=labels,
         chance=chance,
         presence=presence,
     )
     concept = np.concatenate([block.shifted_concept for block in blocks])
-    return Judged(layer.name, table, counts, threshold, score, at_levels, shifted_iou, concept)
+    return LabelledLayer(layer.name, table, counts, threshold, score, at_levels, shifted_iou, concept)
 
 
 def _presence(observed: Observed, layer: LayerMaps, label: Ints) -> Floats:
-    """Balanced accuracy of each unit's peak as a test of whether its label is in a picture, (U,)."""
+    """Balanced accuracy of each unit's peak as a test of whether its label is in an image, (U,)."""
     columns, holds = observed.marked.columns, observed.marked.holds
-    pictures, even = range(observed.pictures), observed.folds % 2 == 0
+    images, even = range(observed.images), observed.folds % 2 == 0
     out = np.full(layer.units, np.nan)
     for units, peaks in layer.peaks_by_unit():
         for concept in np.unique(label[units]):
             left_out = 1 + len(columns.concepts) + int(columns.category_of[concept])
-            judged = holds.read(pictures, slice(left_out, left_out + 1))[:, 0] == 0
-            present = holds.read(pictures, slice(1 + concept, 2 + concept))[judged, 0] > 0
+            judged = holds.read(images, slice(left_out, left_out + 1))[:, 0] == 0
+            present = holds.read(images, slice(1 + concept, 2 + concept))[judged, 0] > 0
             for unit in np.flatnonzero(label[units] == concept):
                 out[units.start + unit] = presence_accuracy(peaks[unit, judged], present, even[judged])
     return out

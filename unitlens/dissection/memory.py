@@ -1,4 +1,4 @@
-"""Memory: what counting takes at most, known from units, concepts and pictures; and what a process has held."""
+"""Memory: what counting takes at most, known from units, concepts and images; and what a process has held."""
 
 import re
 import sys
@@ -16,7 +16,7 @@ _TABLES = 10  # arrays of units x concepts that scores, the table and exact sums
 _SAME_TIME = 12  # intermediate arrays of the evidence that are there at a time
 
 
-def counting_memory(units: Iterable[int], columns: Columns, *, pictures: int, cells: int, draws: int) -> int:
+def counting_memory(units: Iterable[int], columns: Columns, *, images: int, cells: int, draws: int) -> int:
     """Bytes that counts, evidence and tables take at most, beside the network and the libraries.
 
     Parameters
@@ -25,12 +25,12 @@ def counting_memory(units: Iterable[int], columns: Columns, *, pictures: int, ce
         How many units each layer has.
     columns : Columns
         Of the counts.
-    pictures : int
+    images : int
         How many are shown.
     cells : int
-        Positions of the label grid in one picture.
+        Positions of the label grid in one image.
     draws : int
-        How often pictures are given the labels of others; 0 without evidence.
+        How often images are given the labels of others; 0 without evidence.
 
     Returns
     -------
@@ -42,12 +42,12 @@ def counting_memory(units: Iterable[int], columns: Columns, *, pictures: int, ce
     --------
     >>> from unitlens.data.concepts import Concept
     >>> columns = Columns.of([Concept("object", 1 + c, f"thing {c}") for c in range(1200)])
-    >>> counting_memory([2048], columns, pictures=10_000, cells=56 * 56, draws=20) // 10**6
+    >>> counting_memory([2048], columns, images=10_000, cells=56 * 56, draws=20) // 10**6
     2172
     """
     units = list(units)
     return sum(kept_memory(count, columns) for count in units) + max(
-        (_block_memory(min(count, BLOCK_UNITS), columns, pictures * cells, draws) for count in units), default=0
+        (_block_memory(min(count, BLOCK_UNITS), columns, images * cells, draws) for count in units), default=0
     )
 
 

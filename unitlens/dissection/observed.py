@@ -1,4 +1,4 @@
-"""What one pass over the pictures leaves on disk: maps at the size of the layer's own grid, and label planes."""
+"""What one pass over the images leaves on disk: maps at the size of the layer's own grid, and label planes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,22 +22,22 @@ _PEAKS_AT_ONCE = 1 << 24
 
 @dataclass
 class LayerMaps:
-    """The activations of one layer over all pictures.
+    """The activations of one layer over all images.
 
     Attributes
     ----------
     name : str
         The layer.
     layer_grid : tuple of int or None
-        (h, w) of its maps, or None where it has no grid and every picture is one position.
+        (h, w) of its maps, or None where it has no grid and every image is one position.
     maps : Rows
         (N, U, h', w') float32: the maps, on the sides where the layer is finer than the label grid brought to it.
     peaks : Rows
-        (N, U) float32: largest activation of each picture.
+        (N, U) float32: largest activation of each image.
     smallest, largest : float32 arrays, (U,)
-        Over all pictures.
+        Over all images.
     total : float64 array, (U,)
-        Sum over all positions of the layer grid, added in the order of the pictures.
+        Sum over all positions of the layer grid, added in the order of the images.
     nonfinite : int64 array, (U,)
         How many activations were NaN or infinite; 0 stands in their place.
     layout : str
@@ -63,7 +63,7 @@ class LayerMaps:
         return len(self.smallest)
 
     def peaks_by_unit(self) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
-        """Peaks of all pictures, (units, N), for one block of units after another."""
+        """Peaks of all images, (units, N), for one block of units after another."""
         step = max(1, _PEAKS_AT_ONCE // max(self.peaks.count, 1))
         for first in range(0, self.units, step):
             units = slice(first, min(first + step, self.units))
@@ -85,7 +85,7 @@ class LayerMaps:
         )
 
     def add(self, maps: Tensor, grid: tuple[int, int]) -> None:
-        """Append the maps of further pictures, (N, U, h, w)."""
+        """Append the maps of further images, (N, U, h, w)."""
         maps = maps.float()
         finite = torch.isfinite(maps)
         if not bool(finite.all()):
@@ -95,15 +95,15 @@ class LayerMaps:
         peaks = flat.amax(2)
         self.largest = np.maximum(self.largest, peaks.amax(0).cpu().numpy())
         self.smallest = np.minimum(self.smallest, flat.amin((0, 2)).cpu().numpy())
-        for picture in flat.sum(2, dtype=torch.float64).cpu().numpy():
-            self.total += picture
+        for image in flat.sum(2, dtype=torch.float64).cpu().numpy():
+            self.total += image
         self.peaks.append(peaks.cpu().numpy())
         self.maps.append(at_most_grid(maps, grid).cpu().numpy())
 
 
 @dataclass
 class Marked:
-    """What is marked in all pictures, on the label grid.
+    """What is marked in all images, on the label grid.
 
     Attributes
     ----------
@@ -114,10 +114,10 @@ class Marked:
     planes : Rows
         (N, K, H * W) int16, see `Columns.planes`.
     holds : Rows
-        (N, columns) uint8: 1 where a picture, as a whole, counts for the column: where any cell holds the concept, or
+        (N, columns) uint8: 1 where an image, as a whole, counts for the column: where any cell holds the concept, or
         where no cell is judged.
-    positions, pictures : int64 arrays, (32, columns)
-        By fold, how many positions and how many pictures as a whole count for each column.
+    positions, images : int64 arrays, (32, columns)
+        By fold, how many positions and how many images as a whole count for each column.
     further : list of Rows
         (N, H * W) int16 each: planes of categories that have several.
     """
@@ -127,7 +127,7 @@ class Marked:
     planes: Rows
     holds: Rows
     positions: npt.NDArray[np.int64]
-    pictures: npt.NDArray[np.int64]
+    images: npt.NDArray[np.int64]
     spool: Spool
     further: list[Rows] = field(default_factory=list)
 
@@ -141,12 +141,12 @@ class Marked:
             planes=spool.rows("planes", (len(columns.categories), cells), np.int16),
             holds=spool.rows("holds", (columns.count,), np.uint8),
             positions=np.zeros((FOLDS, columns.count), np.int64),
-            pictures=np.zeros((FOLDS, columns.count), np.int64),
+            images=np.zeros((FOLDS, columns.count), np.int64),
             spool=spool,
         )
 
     def add(self, batch: Batch) -> None:
-        """Append the planes of further pictures."""
+        """Append the planes of further images."""
         own, first = len(self.columns.categories), self.planes.count
         counted = np.zeros((len(batch.planes), self.columns.count), np.int64)
         for number, planes in enumerate(batch.planes):
@@ -159,30 +159,30 @@ class Marked:
         holds = counted > 0
         holds[:, concepts:] = counted[:, concepts:] == self.planes.shape[1]
         np.add.at(self.positions, batch.folds, counted)
-        np.add.at(self.pictures, batch.folds, holds)
+        np.add.at(self.images, batch.folds, holds)
         self.holds.append(holds.astype(np.uint8))
         self.planes.append(np.stack([planes[:own] for planes in batch.planes]))
 
     def by_fold(self, *, grid: bool) -> npt.NDArray[np.int64]:
-        """What counts for each column by fold: positions of the grid, or else whole pictures, (32, columns)."""
-        return self.positions if grid else self.pictures
+        """What counts for each column by fold: positions of the grid, or else whole images, (32, columns)."""
+        return self.positions if grid else self.images
 
-    def held(self, pictures: Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Columns that some pictures count for as a whole, (pictures, columns)."""
-        distinct, place = np.unique(pictures, return_inverse=True)
+    def held(self, images: Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Columns that some images count for as a whole, (images, columns)."""
+        distinct, place = np.unique(images, return_inverse=True)
         return self.holds.read(distinct).astype(np.int64)[place]
 
     def reader(self) -> "ReadPlanes":
-        """A function that reads the planes of some pictures; what is small is read once and kept."""
+        """A function that reads the planes of some images; what is small is read once and kept."""
         files = [self.planes, *self.further]
         if self.planes.count * sum(file.row_bytes for file in files) > KEPT_PLANES:
             return self.read
         kept = self.read(range(self.planes.count))
-        return lambda pictures: kept[np.asarray(pictures)]
+        return lambda images: kept[np.asarray(images)]
 
-    def read(self, pictures: Sequence[int] | npt.NDArray[np.int64] | range) -> npt.NDArray[np.int16]:
-        """Planes of some pictures, (pictures, L, H * W)."""
-        planes = [self.planes.read(pictures), *(rows.read(pictures)[:, None] for rows in self.further)]
+    def read(self, images: Sequence[int] | npt.NDArray[np.int64] | range) -> npt.NDArray[np.int16]:
+        """Planes of some images, (images, L, H * W)."""
+        planes = [self.planes.read(images), *(rows.read(images)[:, None] for rows in self.further)]
         return np.concatenate(planes, axis=1) if len(planes) > 1 else planes[0]
 
 
@@ -200,19 +200,19 @@ class Observed:
     marked : Marked
         The label planes.
     names, classes : list
-        Of the pictures that were read, in the order of the data set.
+        Of the images that were read, in the order of the data set.
     hashes : list of int
         Where their folds come from.
     annotated : list of int
         For which categories each is annotated, as bits.
     unread : list of Unread
-        Pictures that were left out.
+        Images that were left out.
     notes : list of str
         What the user should know.
     thumbnails : Rows or None
         (N, height, width, 3) uint8.
     sha256 : str
-        Of everything that was read, the order of the pictures aside, and of what the labels mean.
+        Of everything that was read, the order of the images aside, and of what the labels mean.
     seconds : float
         The pass took.
     deviation : dict of str to float
@@ -233,22 +233,22 @@ class Observed:
     deviation: dict[str, float] = field(default_factory=dict)
 
     @property
-    def pictures(self) -> int:
-        """Number of pictures that were read."""
+    def images(self) -> int:
+        """Number of images that were read."""
         return len(self.names)
 
     @property
     def folds(self) -> npt.NDArray[np.int64]:
-        """Fold of each picture, (N,)."""
+        """Fold of each image, (N,)."""
         return np.array([hash_ % FOLDS for hash_ in self.hashes], dtype=np.int64)
 
     def judged(self, *, grid: bool) -> npt.NDArray[np.int64]:
-        """Positions of the grid, or else pictures, that are judged for each category by fold, (32, K)."""
+        """Positions of the grid, or else images, that are judged for each category by fold, (32, K)."""
         marked = self.marked
         each = marked.grid[0] * marked.grid[1] if grid else 1
-        pictures = np.bincount(self.folds, minlength=FOLDS)
+        images = np.bincount(self.folds, minlength=FOLDS)
         left_out = marked.by_fold(grid=grid)[:, 1 + len(marked.columns.concepts) :]
-        judged: npt.NDArray[np.int64] = pictures[:, None] * each - left_out
+        judged: npt.NDArray[np.int64] = images[:, None] * each - left_out
         return judged
 
     @property

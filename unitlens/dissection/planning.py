@@ -23,8 +23,8 @@ from unitlens.errors import UnitlensError, UnitlensWarning
 from unitlens.models.network import Network, classifier
 
 BATCHES = 3
-"""At most so many are dissected, and at most a quarter of the pictures, and a third of that too: time has a part that
-is fixed and a part that grows with the pictures."""
+"""At most so many are dissected, and at most a quarter of the images, and a third of that too: time has a part that
+is fixed and a part that grows with the images."""
 
 
 class LayerPlan(NamedTuple):
@@ -42,8 +42,8 @@ class Plan:
     Attributes
     ----------
     layers : tuple of LayerPlan
-    pictures, batches : int
-        How many pictures are shown to the network, each once, and in how many forward passes.
+    images, batches : int
+        How many images are shown to the network, each once, and in how many forward passes.
     concepts, categories : int
     grid : (int, int)
         The label grid.
@@ -54,11 +54,11 @@ class Plan:
     disk, free : int
         Bytes that wait on disk while it runs, and that are free there.
     sample : int
-        How many pictures were dissected to estimate it.
+        How many images were dissected to estimate it.
     """
 
     layers: tuple[LayerPlan, ...]
-    pictures: int
+    images: int
     batches: int
     concepts: int
     categories: int
@@ -71,7 +71,7 @@ class Plan:
 
 
 class _Timed(NamedTuple):
-    pictures: int
+    images: int
     seconds: float
     result: Dissection
 
@@ -102,7 +102,7 @@ def plan(
     Raises
     ------
     UnitlensError
-        What `unitlens.dissect` would raise on the first pictures.
+        What `unitlens.dissect` would raise on the first images.
     """
     net = net if isinstance(net, Network) else classifier(net)
     data = open_data(data) if isinstance(data, str | Path) else data
@@ -125,7 +125,7 @@ def plan(
     concepts = result.info["data"]["concepts"]
     return Plan(
         layers=own,
-        pictures=total,
+        images=total,
         batches=math.ceil(total / batch_size),
         concepts=len(concepts),
         categories=len(result.info["data"]["categories"]),
@@ -147,7 +147,7 @@ def _sample(
     batch_size: int,
     options: dict[str, Any],
 ) -> _Timed:
-    """Dissect the first pictures; a few positions need a larger quantile, which changes the time by little."""
+    """Dissect the first images; a few positions need a larger quantile, which changes the time by little."""
     start = time.perf_counter()
     arguments = {**options, "quantile": quantile, "batch_size": batch_size, "limit": count}
     try:
@@ -162,26 +162,26 @@ def _sample(
 
 def _extrapolated(timed: Sequence[_Timed], total: int) -> float:
     first, last = timed[0], timed[-1]
-    if last.pictures == first.pictures:
+    if last.images == first.images:
         return last.seconds
-    a_picture = max(0.0, last.seconds - first.seconds) / (last.pictures - first.pictures)
-    return last.seconds + a_picture * (total - last.pictures)
+    an_image = max(0.0, last.seconds - first.seconds) / (last.images - first.images)
+    return last.seconds + an_image * (total - last.images)
 
 
-def _row_bytes(result: Dissection, picture: tuple[int, int], grid: tuple[int, ...], *, shown: bool) -> int:
-    """Bytes that one picture takes on disk: maps and peaks, label planes, and a small picture."""
+def _row_bytes(result: Dissection, image: tuple[int, int], grid: tuple[int, ...], *, shown: bool) -> int:
+    """Bytes that one image takes on disk: maps and peaks, label planes, and a small image."""
     size = 0
     for layer in result.info["layers"].values():
         h, w = layer["grid"] or (1, 1)
         size += 4 * layer["units"] * (1 + min(h, grid[0]) * min(w, grid[1]))
     concepts, categories = len(result.info["data"]["concepts"]), len(result.info["data"]["categories"])
     size += 2 * categories * grid[0] * grid[1] + 1 + concepts + categories
-    factor = max(1, round(min(picture) / THUMBNAIL))
-    return size + (3 * (picture[0] // factor) * (picture[1] // factor) if shown else 0)
+    factor = max(1, round(min(image) / THUMBNAIL))
+    return size + (3 * (image[0] // factor) * (image[1] // factor) if shown else 0)
 
 
 def _memory(result: Dissection) -> int | None:
-    """The most memory that was held so far, and what the counts of all pictures may take, in bytes."""
+    """The most memory that was held so far, and what the counts of all images may take, in bytes."""
     held, concepts = peak_memory(), result.info["data"]["concepts"]
     columns = Columns.of([(row["category"], row["label"], row["name"]) for row in concepts])
     counts = sum(kept_memory(layer["units"], columns) for layer in result.info["layers"].values())

@@ -26,20 +26,20 @@ def describe_network(net: Network) -> dict[str, Any]:
 
 
 def describe_data(source: str, observed: Observed) -> dict[str, Any]:
-    """What was read: how many pictures, what is marked in them, and what was left out."""
+    """What was read: how many images, what is marked in them, and what was left out."""
     columns, marked = observed.marked.columns, observed.marked
-    positions, pictures = marked.positions.sum(0), marked.pictures.sum(0)
+    positions, images = marked.positions.sum(0), marked.images.sum(0)
     return {
         "source": source,
         "sha256": observed.sha256,
-        "pictures": observed.pictures,
+        "images": observed.images,
         "skipped": [unread._asdict() for unread in observed.unread],
         "categories": {
-            category: {"pictures": sum(bits >> k & 1 for bits in observed.annotated)}
+            category: {"images": sum(bits >> k & 1 for bits in observed.annotated)}
             for k, category in enumerate(columns.categories)
         },
         "concepts": [
-            {**concept._asdict(), "pictures": int(pictures[1 + c]), "positions": int(positions[1 + c])}
+            {**concept._asdict(), "images": int(images[1 + c]), "positions": int(positions[1 + c])}
             for c, concept in enumerate(columns.concepts)
         ],
     }

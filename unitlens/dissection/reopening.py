@@ -1,4 +1,4 @@
-"""The network and the pictures of a run once more: opened as run.json says, and checked by their hashes."""
+"""The network and the images of a run once more: opened as run.json says, and checked by their hashes."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -44,7 +44,7 @@ def check_network(net: Network, info: Info) -> Network:
 
 
 def data_again(info: Info, source: str | Path | None = None) -> Data:
-    """The pictures of a run, from where they were or from another place; `check_data` tells whether they are the same.
+    """The images of a run, from where they were or from another place; `check_data` tells whether they are the same.
 
     Raises
     ------
@@ -52,20 +52,20 @@ def data_again(info: Info, source: str | Path | None = None) -> Data:
         If there are none, or they are fewer.
     """
     said = info["data"]
-    count = said["pictures"] + len(said["skipped"])
+    count = said["images"] + len(said["skipped"])
     seed = info["settings"]["seed"]
-    data = open_data(source or said["source"], pictures=count, seed=seed, **said.get("opened", {}))
-    if len(data) < said["pictures"]:
+    data = open_data(source or said["source"], images=count, seed=seed, **said.get("opened", {}))
+    if len(data) < said["images"]:
         raise UnitlensError(
-            f"{source or said['source']} has {len(data)} pictures, the run has {said['pictures']}: give its data."
+            f"{source or said['source']} has {len(data)} images, the run has {said['images']}: give its data."
         )
     return data
 
 
 def check_data(sha256: str, info: Info, source: str) -> None:
-    """Raise an error if the pictures that were read are not those of the run."""
+    """Raise an error if the images that were read are not those of the run."""
     if sha256 != info["data"]["sha256"]:
         raise UnitlensError(
-            f"The pictures of {source}, or what is marked in them, are not those of the run (their SHA-256 begins with "
+            f"The images of {source}, or what is marked in them, are not those of the run (their SHA-256 begins with "
             f"{sha256[:8]}, the run's with {info['data']['sha256'][:8]}): give the data of the run with --data (data=)."
         )

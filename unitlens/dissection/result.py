@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 class Exemplar(NamedTuple):
-    """A picture that excites a unit.
+    """An image that excites a unit.
 
     Attributes
     ----------
-    picture : str
+    image : str
         Its name.
     value : float
         The unit's largest activation on it.
@@ -32,7 +32,7 @@ class Exemplar(NamedTuple):
         Where, as a share of the height and width of the network's input.
     """
 
-    picture: str
+    image: str
     value: float
     peak_y: float
     peak_x: float
@@ -139,7 +139,7 @@ class Dissection:
         return self._controls.copy()
 
     def comparison(self) -> "pd.DataFrame":
-        """What was found in the network, its controls, and with the labels of other pictures: a row each and layer."""
+        """What was found in the network, its controls, and with the labels of other images: a row each and layer."""
         import pandas as pd
 
         rows = self.info.get("comparison", [])
@@ -178,7 +178,7 @@ class Dissection:
         """Units of highest IoU with a concept, whether or not it is their label.
 
         Nothing of what they do to predictions goes into this choice, so that `unitlens.ablate` may measure them on the
-        same pictures; only a choice by effect (`Effects.most_important`) has to be measured on others.
+        same images; only a choice by effect (`Effects.most_important`) has to be measured on others.
 
         Parameters
         ----------
@@ -196,11 +196,11 @@ class Dissection:
         order = np.argsort(-score, kind="stable")
         return [int(unit) for unit in (order[score[order] > 0] if n is None else order[:n])]
 
-    def top_pictures(self, unit: int) -> list[Exemplar]:
-        """The pictures that excite a unit most, highest peak first."""
+    def top_images(self, unit: int) -> list[Exemplar]:
+        """The images that excite a unit most, highest peak first."""
         self._check_unit(unit)
         rows = self._exemplars[self._exemplars["unit"] == unit].sort_values("rank")
-        return [Exemplar(*row) for row in rows[["picture", "value", "peak_y", "peak_x"]].itertuples(index=False)]
+        return [Exemplar(*row) for row in rows[["image", "value", "peak_y", "peak_x"]].itertuples(index=False)]
 
     def show(self, unit: int) -> "Figure":
         """A figure of the unit: its exemplars with the mask drawn on them, its label and IoU."""
@@ -209,7 +209,7 @@ class Dissection:
         self._check_unit(unit)
         layer = self._only_layer()
         if (layer, unit) not in self._strips:
-            raise UnitlensError("This dissection was made without exemplar pictures: make it with exemplars=8.")
+            raise UnitlensError("This dissection was made without exemplar images: make it with exemplars=8.")
         row = self._units[self._units["unit"] == unit].iloc[0]
         return strip_figure(self._strips[layer, unit], row)
 
@@ -274,7 +274,7 @@ class Dissection:
         unique = len(labels[["category", "concept"]].drop_duplicates())
         return (
             f"<Dissection of {', '.join(self.layers)} of {self.info['network']['name']}: {len(labels)} of "
-            f"{len(self._units)} units are detectors, of {unique} concepts; {self.info['data']['pictures']} pictures "
+            f"{len(self._units)} units are detectors, of {unique} concepts; {self.info['data']['images']} images "
             f"of {self.info['data']['source']}>"
         )
 
@@ -284,7 +284,7 @@ class Dissection:
 
 
 def open_run(folder: str | Path) -> Dissection:
-    """Open a saved dissection, without its pictures or network.
+    """Open a saved dissection, without its images or network.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Dissect a network: match every unit of its layers against the concepts that are marked in pictures."""
+"""Dissect a network: match every unit of its layers against the concepts that are marked in images."""
 
 import dataclasses
 import time
@@ -25,7 +25,7 @@ from unitlens.dissection.controls import (
 from unitlens.dissection.definitions import ThresholdOn, Unique, definitions
 from unitlens.dissection.exemplars import draw_strips, exemplar_table, find_exemplars
 from unitlens.dissection.forward import Reading, observe
-from unitlens.dissection.labelling import Judged, Judging, judge
+from unitlens.dissection.labelling import LabelledLayer, LabelSettings, label_units
 from unitlens.dissection.observed import Observed
 from unitlens.dissection.provenance import describe_run
 from unitlens.dissection.result import Dissection
@@ -76,10 +76,10 @@ def dissect(
     spool_limit: int | None = None,
     progress: bool = False,
 ) -> Dissection:
-    """Match every unit of some layers against the concepts that are marked in pictures.
+    """Match every unit of some layers against the concepts that are marked in images.
 
-    Every picture is shown to the network once, whatever the number of layers, and memory does not grow with the number
-    of pictures: maps and labels wait on disk.
+    Every image is shown to the network once, whatever the number of layers, and memory does not grow with the number
+    of images: maps and labels wait on disk.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def dissect(
     layers : str, sequence of str, or None
         Names of layers; None: the network's default layer.
     data : Data, str or Path
-        Annotated pictures; a string is what ``--data`` takes.
+        Annotated images; a string is what ``--data`` takes.
     quantile : float, optional
         Share of all positions that may lie above a unit's threshold; 0.01.
     min_iou : float, optional
@@ -116,15 +116,15 @@ def dissect(
         What the same measurement finds in the network with fresh weights, or in a rotated basis; see
         `unitlens.dissection.controls`. Each costs a pass of its own.
     exemplars : int
-        Pictures shown for each unit.
+        Images shown for each unit.
     limit : int, optional
-        Only so many pictures from the start.
+        Only so many images from the start.
     batch_size, workers : int
-        Pictures at a time; processes that decode them.
+        Images at a time; processes that decode them.
     seed : int
         Of resamples and draws.
     strict : bool
-        Whether a picture that cannot be read is an error; else it is left out and named.
+        Whether an image that cannot be read is an error; else it is left out and named.
     fast : bool
         Whether the network may compute faster at other rounding (channels last; bfloat16 on a GPU).
     spool_limit : int, optional
@@ -167,7 +167,7 @@ def dissect(
     controls = check_controls(control)
     if controls and not evidence:
         raise UnitlensError("A control is held against the evidence: leave out --no-evidence (evidence=False).")
-    how = Judging(chosen, score, levels, evidence, fdr, seed, exemplars, progress)
+    how = LabelSettings(chosen, score, levels, evidence, fdr, seed, exemplars, progress)
     return _dissect(net, _layer_names(net, layers), data, preset, reading, how, controls)
 
 
@@ -177,7 +177,7 @@ def _dissect(
     data: Data,
     preset: str,
     reading: Reading,
-    how: Judging,
+    how: LabelSettings,
     control: tuple[str, ...],
 ) -> Dissection:
     import pandas as pd
@@ -200,7 +200,7 @@ def _dissect(
             quantile=how.definitions.quantile,
             draws=how.draws,
         )
-        done = [judge(observed, layer, how) for layer in observed.layers.values()]
+        done = [label_units(observed, layer, how) for layer in observed.layers.values()]
         shown, strips = _show(observed, done, how)
     runs = [run_control(name, net, done, data, columns, grid=grid, reading=reading, how=how) for name in control]
     observed.notes += [note for run in runs for note in run.notes]
@@ -216,7 +216,7 @@ def _dissect(
         **{"layout": reading.layout, "basis": reading.basis.describe() if reading.basis else None},
     }
     info = describe_run(net, data, observed, settings, seconds=time.perf_counter() - start)
-    untrained = {layer: twin for run in runs if run.name == "untrained" for layer, twin in run.layers.items()}
+    untrained = {layer: done for run in runs if run.name == "untrained" for layer, done in run.layers.items()}
     tables = {one.name: held_against(one, untrained[one.name]) if untrained else one.table for one in done}
     info["comparison"] = _compare(done, tables, runs, how)
     return Dissection(
@@ -230,20 +230,20 @@ def _dissect(
     )
 
 
-def _few_folds(observed: Observed, how: Judging) -> list[str]:
+def _few_folds(observed: Observed, how: LabelSettings) -> list[str]:
     folds = len(np.unique(observed.folds))
     if not how.evidence or folds >= FEWEST_FOLDS:
         return []
     return [
-        f"The {observed.pictures} pictures fill {folds} of 32 folds, fewer than {FEWEST_FOLDS}: there are no intervals "
+        f"The {observed.images} images fill {folds} of 32 folds, fewer than {FEWEST_FOLDS}: there are no intervals "
         "(iou_low, iou_high and label_set are empty)."
     ]
 
 
 def _compare(
-    done: list[Judged], tables: dict[str, "pd.DataFrame"], runs: list[ControlRun], how: Judging
+    done: list[LabelledLayer], tables: dict[str, "pd.DataFrame"], runs: list[ControlRun], how: LabelSettings
 ) -> list[dict[str, Any]]:
-    """What was found, layer by layer, in the network, its controls and with the labels of other pictures."""
+    """What was found, layer by layer, in the network, its controls and with the labels of other images."""
     rows = []
     for one in done:
         rows.append(compared("as it is", one, tables[one.name]))
@@ -278,7 +278,9 @@ def _layer_names(net: Network, layers: str | Sequence[str] | None) -> list[str]:
     return [place.given for place in find_layers(net.model, layers)]
 
 
-def _show(observed: Observed, done: list[Judged], how: Judging) -> tuple["pd.DataFrame", dict[tuple[str, int], bytes]]:
+def _show(
+    observed: Observed, done: list[LabelledLayer], how: LabelSettings
+) -> tuple["pd.DataFrame", dict[tuple[str, int], bytes]]:
     """The exemplars of all units, as a table and as strips."""
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""Rows on disk, appended during the one pass over the pictures and read back by number."""
+"""Rows on disk, appended during the one pass over the images and read back by number."""
 
 import os
 import tempfile
@@ -22,7 +22,7 @@ class Rows:
     """Rows of one shape and type in a file.
 
     They are read with plain reads into memory of their own, not mapped: what a run holds then does not grow with the
-    number of pictures, and a full disk is an error rather than a signal.
+    number of images, and a full disk is an error rather than a signal.
 
     Parameters
     ----------

@@ -19,8 +19,8 @@ COLUMNS = {
     "unit": "the unit's number in it, from 0",
     "concept": "its label: the concept of highest score; empty for silent and nonfinite units, and where none is met",
     "category": "the label's category",
-    "iou": "IoU with the label over all pictures, in [0, 1]",
-    "verdict": "nonfinite, silent, chance, weak, untaught or detector: the first that holds",
+    "iou": "IoU with the label over all images, in [0, 1]",
+    "verdict": "nonfinite, silent, chance, weak, untrained or detector: the first that holds",
     "detector": "True where the verdict is detector",
     "above_min_iou": "True where iou > min_iou, the papers' rule",
     "silent": "True where the largest value is reached on more positions than the quantile allows",
@@ -33,18 +33,18 @@ COLUMNS = {
     "label_stability": "share of 200 resamples of folds in which the label comes first; empty for scores at levels",
     "label_set": "JSON list of concepts whose difference in IoU to the label has an interval that contains 0",
     "heldout_iou": "IoU on one half of the folds of the label chosen on the other half, both ways, averaged",
-    "chance_iou": "mean best IoU of the same masks with the labels of other pictures",
+    "chance_iou": "mean best IoU of the same masks with the labels of other images",
     "p_value": "rank of iou / chance_iou among the same ratio of all units and draws",
     "q_value": "Benjamini and Hochberg's, over the layer's units that are not silent",
-    "untrained_percentile": "share of an untrained twin's units with lower held-out IoU for the label, where it ran",
-    "untrained_percentile_all": "share of the twin's units whose best held-out IoU, for any label, is lower",
-    "presence_accuracy": "balanced accuracy of the peak as a test of the label's presence in pictures, held out",
+    "untrained_percentile": "share of an untrained copy's units with lower held-out IoU for the label, where it ran",
+    "untrained_percentile_all": "share of the untrained copy's units whose best held-out IoU, for any label, is lower",
+    "presence_accuracy": "balanced accuracy of the peak as a test of the label's presence in images, held out",
     "threshold": "the activation above which the unit is active",
     "active_share": "realised share of all positions above the threshold",
     "activated_pixels": "A: active positions that are judged for the label's category",
     "concept_pixels": "G: positions that hold the label",
     "intersection": "I: active positions that hold the label",
-    "judged_as": "grid, or picture where the layer has no grid and each picture is one position",
+    "evaluated_on": "grid, or image where the layer has no grid and each image is one position",
 }
 """Name and meaning of every column of ``units.csv``, in its order."""
 
@@ -60,7 +60,7 @@ def unit_table(
     nonfinite: npt.NDArray[np.int64],
     min_iou: float,
     fdr: float,
-    judged_as: str,
+    evaluated_on: str,
     labels: LabelEvidence | None,
     chance: Association | None,
     presence: npt.NDArray[np.float64] | None,
@@ -81,7 +81,7 @@ def unit_table(
     nonfinite : int64 array, (U,)
     min_iou, fdr : float
         Of the verdict.
-    judged_as : {"grid", "picture"}
+    evaluated_on : {"grid", "image"}
     labels, chance, presence : optional
         The evidence.
 
@@ -111,7 +111,7 @@ def unit_table(
         "activated_pixels": counts.activated[row, first],
         "concept_pixels": counts.concept[first],
         "intersection": counts.intersection[row, first],
-        "judged_as": [judged_as] * units,
+        "evaluated_on": [evaluated_on] * units,
     }
     for prefix, column in (("", first), ("second_", second)):
         rows[prefix + "concept"] = [names[c] for c in column]
@@ -166,7 +166,7 @@ def with_untrained(
     by_concept: npt.NDArray[np.float64],
     best: npt.NDArray[np.float64],
 ) -> "pd.DataFrame":
-    """Hold the units of one layer against those of an untrained twin.
+    """Hold the units of one layer against those of an untrained copy.
 
     Parameters
     ----------
@@ -174,27 +174,27 @@ def with_untrained(
         As `unit_table` made it, U rows.
     label : int64 array, (U,)
         Columns of the labels.
-    by_concept : float64 array, (twin's units, C)
-        Held-out IoU of the twin's units with each concept; 0 for those that are silent.
-    best : float64 array, (twin's units,)
-        Held-out IoU of the label of each of the twin's units; 0 for those that have none.
+    by_concept : float64 array, (copy's units, C)
+        Held-out IoU of the untrained copy's units with each concept; 0 for those that are silent.
+    best : float64 array, (copy's units,)
+        Held-out IoU of the label of each of the untrained copy's units; 0 for those that have none.
 
     Returns
     -------
     pandas.DataFrame
-        With the two percentiles, and the verdict untaught where it was detector and the held-out IoU is not above the
-        best of the twin's units for that concept.
+        With the two percentiles, and the verdict untrained where it was detector and the held-out IoU is not above the
+        best of the untrained copy's units for that concept.
     """
     heldout = table["heldout_iou"].to_numpy(np.float64)
     known = np.isfinite(heldout) & table["concept"].notna().to_numpy() & np.isfinite(by_concept).all()
     of_label = (by_concept[:, label] < heldout).mean(0)
     of_all = (best[:, None] < heldout).mean(0)
-    untaught = known & (table["verdict"] == "detector").to_numpy() & (heldout <= by_concept[:, label].max(0))
+    untrained = known & (table["verdict"] == "detector").to_numpy() & (heldout <= by_concept[:, label].max(0))
     return table.assign(
         untrained_percentile=np.where(known, of_label, np.nan),
         untrained_percentile_all=np.where(known, of_all, np.nan),
-        verdict=np.where(untaught, "untaught", table["verdict"]),
-        detector=table["detector"] & ~untaught,
+        verdict=np.where(untrained, "untrained", table["verdict"]),
+        detector=table["detector"] & ~untrained,
     )
 
 

@@ -1,4 +1,4 @@
-"""Figures to look at: the bar chart of concepts, a unit's exemplar pictures, and the colours of the categories."""
+"""Figures to look at: the bar chart of concepts, a unit's exemplar images, and the colours of the categories."""
 
 import io
 import math
@@ -164,7 +164,7 @@ def _legend(axes: "Axes", counts: Sequence[ConceptCount], colours: dict[str, Col
 
 
 def strip_figure(strip: bytes, row: "pd.Series[Any]") -> "Figure":
-    """A unit's exemplar pictures with its mask on them, under a title that says what it looks for.
+    """A unit's exemplar images with its mask on them, under a title that says what it looks for.
 
     Parameters
     ----------
@@ -181,11 +181,11 @@ def strip_figure(strip: bytes, row: "pd.Series[Any]") -> "Figure":
     from PIL import Image
 
     with Image.open(io.BytesIO(strip)) as file:
-        picture = np.asarray(file.convert("RGB"))
-    tiles = picture.shape[1] / picture.shape[0]
+        image = np.asarray(file.convert("RGB"))
+    tiles = image.shape[1] / image.shape[0]
     figure = new_figure(max(1.4 * tiles, 4.0), 1.75, file="jpeg")
     axes = figure.add_subplot()
-    axes.imshow(picture)
+    axes.imshow(image)
     axes.set_axis_off()
     figure.suptitle(_title(row), x=0.01, ha="left", fontsize=10, parse_math=False)
     return figure
@@ -208,7 +208,7 @@ def new_figure(width: float, height: float, *, file: Literal["png", "jpeg"] = "p
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
-    # a notebook draws figures of pyplot alone by itself; this one brings its own picture
+    # a notebook draws figures of pyplot alone by itself; this one brings its own image
     setattr(figure, f"_repr_{file}_", partial(_drawn, figure, file))
     return figure
 

@@ -1,11 +1,11 @@
-"""Exemplar strips: the pictures that excite a unit most, its mask drawn on each, side by side in one small image."""
+"""Exemplar strips: the images that excite a unit most, its mask drawn on each, side by side in one small image."""
 
 import io
 
 import numpy as np
 import numpy.typing as npt
 
-Pictures = npt.NDArray[np.uint8]
+Images = npt.NDArray[np.uint8]
 Masks = npt.NDArray[np.bool_]
 
 OUTLINE = (255, 221, 51)
@@ -24,7 +24,7 @@ def strip_size(strips: int, *, tiles: int = 8) -> int:
     strips : int
         How many strips the page will have (units with exemplars, over all layers).
     tiles : int
-        Pictures in a strip.
+        Images in a strip.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def tile_masks(maps: npt.NDArray[np.floating], threshold: float, size: int) -> M
     Parameters
     ----------
     maps : float array, K x h x w
-        Activations of one unit on K pictures.
+        Activations of one unit on K images.
     threshold : float
         The unit's threshold; a position belongs to the mask if it lies above, strictly.
     size : int
@@ -77,12 +77,12 @@ def _blend(source: int, target: int) -> npt.NDArray[np.float32]:
     return matrix
 
 
-def draw_tiles(pictures: Pictures, masks: Masks, *, size: int = 96) -> Pictures:
-    """Square tiles: each picture in full colour inside its mask, dimmed outside, with a yellow line between.
+def draw_tiles(images: Images, masks: Masks, *, size: int = 96) -> Images:
+    """Square tiles: each image in full colour inside its mask, dimmed outside, with a yellow line between.
 
     Parameters
     ----------
-    pictures : uint8 array, K x H x W x 3
+    images : uint8 array, K x H x W x 3
         RGB, what the network saw (its crop); squashed to squares.
     masks : bool array, K x h x w
         At any resolution; other than ``size`` x ``size`` they are enlarged by the nearest position.
@@ -94,27 +94,25 @@ def draw_tiles(pictures: Pictures, masks: Masks, *, size: int = 96) -> Pictures:
     uint8 array, K x size x size x 3
         The tiles.
     """
-    tiles, inside = _squares(pictures, size), _nearest(masks, size)
-    veil = (tiles >> 1) + np.uint8(16)  # half, and a lift: dark pictures stay legible, bright ones step back
+    tiles, inside = _squares(images, size), _nearest(masks, size)
+    veil = (tiles >> 1) + np.uint8(16)  # half, and a lift: dark images stay legible, bright ones step back
     drawn = np.where(inside[..., None], tiles, veil)
     drawn[_rim(inside, max(1, round(size / 56)))] = OUTLINE
     return drawn
 
 
-def _squares(pictures: Pictures, size: int) -> Pictures:
-    """Pictures at K x size x size x 3."""
+def _squares(images: Images, size: int) -> Images:
+    """Images at K x size x size x 3."""
     from PIL import Image
 
-    count, height, width = pictures.shape[:3]
+    count, height, width = images.shape[:3]
     if (height, width) == (size, size) or not count:
-        return pictures.reshape(count, size, size, 3)
+        return images.reshape(count, size, size, 3)
     if height >= size and width >= size:
-        # one tall picture in one call: a box average never reaches over the seam, since seams fall on whole pixels
-        tall = Image.fromarray(np.ascontiguousarray(pictures).reshape(count * height, width, 3))
+        # one tall image in one call: a box average never reaches over the seam, since seams fall on whole pixels
+        tall = Image.fromarray(np.ascontiguousarray(images).reshape(count * height, width, 3))
         return np.asarray(tall.resize((size, count * size), Image.Resampling.BOX)).reshape(count, size, size, 3)
-    return np.stack(
-        [np.asarray(Image.fromarray(one).resize((size, size), Image.Resampling.BICUBIC)) for one in pictures]
-    )
+    return np.stack([np.asarray(Image.fromarray(one).resize((size, size), Image.Resampling.BICUBIC)) for one in images])
 
 
 def _nearest(masks: Masks, size: int) -> Masks:
@@ -140,16 +138,14 @@ def _rim(inside: Masks, wide: int) -> Masks:
     return np.asarray(near & ~inside)
 
 
-def draw_strip(
-    pictures: Pictures, masks: Masks, *, size: int = 96, quality: int = 75, limit: int | None = None
-) -> bytes:
+def draw_strip(images: Images, masks: Masks, *, size: int = 96, quality: int = 75, limit: int | None = None) -> bytes:
     """One image file with the tiles of a unit side by side.
 
     JPEG, since it is drawn four times as fast as WebP, at little more than its size.
 
     Parameters
     ----------
-    pictures : uint8 array, K x H x W x 3
+    images : uint8 array, K x H x W x 3
         RGB, in the order of their rank; at least one.
     masks : bool array, K x h x w
         The unit's mask on each (`tile_masks` gives smooth ones).
@@ -168,13 +164,13 @@ def draw_strip(
     Raises
     ------
     ValueError
-        If there is no picture, or there are not as many masks.
+        If there is no image, or there are not as many masks.
     """
     from PIL import Image
 
-    if not len(pictures) or len(pictures) != len(masks):
-        raise ValueError(f"a strip needs pictures and a mask for each, not {len(pictures)} and {len(masks)}")
-    tiles = draw_tiles(pictures, masks, size=size)
+    if not len(images) or len(images) != len(masks):
+        raise ValueError(f"a strip needs images and a mask for each, not {len(images)} and {len(masks)}")
+    tiles = draw_tiles(images, masks, size=size)
     strip = Image.fromarray(np.ascontiguousarray(tiles.transpose(1, 0, 2, 3)).reshape(size, -1, 3))
     while True:
         file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""What layers say to pictures: one pass of the network, each layer's output read as maps of units."""
+"""What layers say to images: one pass of the network, each layer's output read as maps of units."""
 
 import copy
 from collections.abc import Callable
@@ -38,25 +38,25 @@ class Answer:
     basis: Basis | None = None
     found: dict[str, Layout] = field(default_factory=dict)
 
-    def read(self, place: Place, activation: Tensor, pictures: Tensor) -> Tensor:
+    def read(self, place: Place, activation: Tensor, images: Tensor) -> Tensor:
         """A layer's activation as (N, U, h, w)."""
         if activation.is_complex():
             raise UnitlensError(
                 f"{shown(place.given)} returns complex numbers, which no threshold orders: choose another layer."
             )
-        layout = self.found[place.given] = need_layout(place, activation, pictures, order=self.layout)
+        layout = self.found[place.given] = need_layout(place, activation, images, order=self.layout)
         maps = layout.maps(activation)
         return self.basis.apply(maps, shown(place.given)) if self.basis else maps
 
 
 def runner(model: nn.Module, answer: Answer) -> Run:
-    """What the layers say to prepared pictures, as (N, U, h, w); errors of the pass as sentences."""
+    """What the layers say to prepared images, as (N, U, h, w); errors of the pass as sentences."""
     places = find_layers(model, answer.layers)
 
-    def run(pictures: Tensor) -> dict[str, Tensor]:
+    def run(images: Tensor) -> dict[str, Tensor]:
         with record(model, answer.layers, tap=answer.tap) as recording:
-            _pass(model, pictures)
-        return {place.given: answer.read(place, recording[place.given], pictures) for place in places}
+            _pass(model, images)
+        return {place.given: answer.read(place, recording[place.given], images) for place in places}
 
     return run
 
@@ -65,9 +65,9 @@ def fast_runner(model: nn.Module, answer: Answer) -> Run:
     """The same from a copy of the network that computes in channels-last order, on a GPU in bfloat16."""
     run = runner(copy.deepcopy(model).to(memory_format=torch.channels_last), answer)
 
-    def fast(pictures: Tensor) -> dict[str, Tensor]:
-        with torch.autocast(pictures.device.type, torch.bfloat16, enabled=pictures.device.type != "cpu"):
-            return run(pictures.contiguous(memory_format=torch.channels_last))
+    def fast(images: Tensor) -> dict[str, Tensor]:
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=images.device.type != "cpu"):
+            return run(images.contiguous(memory_format=torch.channels_last))
 
     return fast
 
@@ -80,17 +80,17 @@ def deviation_of(exact: dict[str, Tensor], fast: dict[str, Tensor]) -> dict[str,
     }
 
 
-def _pass(model: nn.Module, pictures: Tensor) -> None:
-    size = f"{pictures.shape[2]} x {pictures.shape[3]}"
+def _pass(model: nn.Module, images: Tensor) -> None:
+    size = f"{images.shape[2]} x {images.shape[3]}"
     try:
-        model(pictures)
+        model(images)
     except UnitlensError:
         raise
     except (Exception, SystemExit) as error:  # whatever the network's own code raises
         if isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error):
             raise UnitlensError(
-                f"{len(pictures)} pictures of {size} at a time do not fit in memory: lower --batch-size (batch_size=)."
+                f"{len(images)} images of {size} at a time do not fit in memory: lower --batch-size (batch_size=)."
             ) from None
         raise fixed_batch_error(error) or UnitlensError(
-            f"The network fails on pictures of {size} ({told(error)}): check --image-size (image_size=)."
+            f"The network fails on images of {size} ({told(error)}): check --image-size (image_size=)."
         ) from error

@@ -21,8 +21,8 @@ WEIGHTS = Path(__file__).parent / "scenes.safetensors"
 class SceneNet(nn.Module):
     """Six convolutions, a mean over the grid, one linear layer.
 
-    ``relu6`` has 128 units on a grid of 14 x 14 for pictures of 112 x 112; each sees 57 x 57 pixels, so that a unit
-    can know an object, and the class is the weighted sum of how much of the picture each unit covers.
+    ``relu6`` has 128 units on a grid of 14 x 14 for images of 112 x 112; each sees 57 x 57 pixels, so that a unit
+    can know an object, and the class is the weighted sum of how much of the image each unit covers.
     """
 
     def __init__(self) -> None:
@@ -43,12 +43,12 @@ class SceneNet(nn.Module):
         self.flatten = nn.Flatten()
         self.classify = nn.Linear(128, len(CLASSES))
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Scores of the classes.
 
         Parameters
         ----------
-        pictures : Tensor, (N, 3, height, width)
+        images : Tensor, (N, 3, height, width)
             RGB in [0, 1], less ``MEAN``, over ``STD``.
 
         Returns
@@ -56,12 +56,12 @@ class SceneNet(nn.Module):
         Tensor, (N, 12)
             Logits, in the order of ``CLASSES``.
         """
-        scores: Tensor = self.classify(self.flatten(self.pool(self.units(pictures))))
+        scores: Tensor = self.classify(self.flatten(self.pool(self.units(images))))
         return scores
 
-    def units(self, pictures: Tensor) -> Tensor:
+    def units(self, images: Tensor) -> Tensor:
         """What ``relu6`` says, (N, 128, height / 8, width / 8)."""
-        x = self.relu1(self.conv1(pictures))
+        x = self.relu1(self.conv1(images))
         x = self.relu2(self.conv2(x))
         x = self.relu3(self.conv3(x))
         x = self.relu4(self.conv4(x))

@@ -17,7 +17,7 @@ _BICUBIC = 3  # Pillow's number of it, as files of Hugging Face give it
 
 
 class HubNetwork(NamedTuple):
-    """A network of a hub, what it says about pictures, and the names of its outputs where it is trained."""
+    """A network of a hub, what it says about images, and the names of its outputs where it is trained."""
 
     model: nn.Module
     said: Said
@@ -116,7 +116,7 @@ def _hugging_face(name: str, weights: str | None) -> HubNetwork:
         raise _not_here(name, error, local=local) from error
     if weights not in (None, "none", "DEFAULT"):
         put_weights(model, read_weights(str(weights)), str(weights))
-    whole: nn.Module = getattr(model, "vision_model", model)  # of CLIP and its like, which take text beside pictures
+    whole: nn.Module = getattr(model, "vision_model", model)  # of CLIP and its like, which take text beside images
     return HubNetwork(whole, _hugging_face_said(name, config, local=local), _hugging_face_classes(config))
 
 
@@ -167,7 +167,7 @@ def said_by_processor(found: Mapping[str, Any], default: tuple[int, int] | None 
     size, crop = found.get("size"), _sides(found.get("crop_size")) if found.get("do_center_crop", True) else None
     shorter = size.get("shortest_edge") if isinstance(size, Mapping) else None
     image_size, resize = crop or _sides(size) or default, shorter
-    if shorter and not crop:  # ConvNeXt and its like: a share of the resized picture is cropped, up to 384 pixels
+    if shorter and not crop:  # ConvNeXt and its like: a share of the resized image is cropped, up to 384 pixels
         image_size = (shorter, shorter)
         resize = int(shorter / found.get("crop_pct", 1)) if shorter < 384 else shorter
     elif crop and not shorter:

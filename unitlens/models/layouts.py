@@ -1,11 +1,11 @@
 """Which part of a layer's output are its units, and which its grid: one rule for listing and looking.
 
-The rule is told, with its reasons, in docs/layouts.md. In short, for a picture of height x width:
+The rule is told, with its reasons, in docs/layouts.md. In short, for an image of height x width:
 
 - (N, U) has units and no grid, and so has (N, U, 1) of a pool along one axis.
 - (N, U, h, w) and (N, h, w, U): convolutions, pools and batch norms put the units first, `nn.Linear` last,
-  `nn.LayerNorm` where its own size is; of any other module, the two sides that have the picture's proportions are the
-  grid. If none have, but of a picture that is not square the last two nearly so, units come first.
+  `nn.LayerNorm` where its own size is; of any other module, the two sides that have the image's proportions are the
+  grid. If none have, but of an image that is not square the last two nearly so, units come first.
 - (N, T, U) are tokens, if T is a grid of patches and at most 16 more in front of it (class and register tokens), which
   are left out.
 - (N, A, T, T) from a module of attention, T with a class token: each of the A heads is a unit, seen from that token.
@@ -24,11 +24,11 @@ Order = Literal["channels_first", "channels_last", "tokens", "heads", "attention
 Size = tuple[int, int]
 
 ORDERS: dict[Order, str] = {
-    "channels_first": "(pictures, units, height, width)",
-    "channels_last": "(pictures, height, width, units)",
-    "tokens": "(pictures, tokens, units)",
-    "heads": "(pictures, heads, tokens, units of a head)",
-    "attention": "(pictures, heads, tokens, tokens)",
+    "channels_first": "(images, units, height, width)",
+    "channels_last": "(images, height, width, units)",
+    "tokens": "(images, tokens, units)",
+    "heads": "(images, heads, tokens, units of a head)",
+    "attention": "(images, heads, tokens, tokens)",
 }
 """What ``--layout`` takes, and what it means."""
 
@@ -51,7 +51,7 @@ _UNITS_FIRST = (
 _ALONG_ONE_AXIS = (nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d, nn.AvgPool1d, nn.MaxPool1d, nn.Conv1d, nn.BatchNorm1d)
 
 _NEARLY = 1.5
-"""By at most so much do a grid's proportions differ from those of a picture that is not square, where nothing says that
+"""By at most so much do a grid's proportions differ from those of an image that is not square, where nothing says that
 it is one."""
 
 _ATTENTION = ("attention", "attn", "window", "partition")
@@ -68,7 +68,7 @@ class Layout:
         A key of `ORDERS`, or "units" for (N, U).
     units : int
     grid : (int, int) or None
-        h and w; None where every picture is one position.
+        h and w; None where every image is one position.
     special : int
         Tokens in front that are no patches (class and register tokens), and are left out.
     """
@@ -96,17 +96,17 @@ class Layout:
 
 
 def find_layout(
-    shape: tuple[int, ...], module: nn.Module, picture: Size, *, name: str = "", order: Order | None = None
+    shape: tuple[int, ...], module: nn.Module, image: Size, *, name: str = "", order: Order | None = None
 ) -> Layout | None:
     """Say how the output of a layer is laid out.
 
     Parameters
     ----------
     shape : tuple of int
-        Of the output, with the pictures first.
+        Of the output, with the images first.
     module : nn.Module
         The layer.
-    picture : (int, int)
+    image : (int, int)
         Height and width of the network's input.
     name : str
         Of the layer.
@@ -133,16 +133,16 @@ def find_layout(
         case (units, length) if order is None and isinstance(module, _ALONG_ONE_AXIS):
             return Layout("units", units, None) if length == 1 else None
         case (tokens, units) if order in (None, "tokens"):
-            return _of_tokens("tokens", units, tokens, picture, said=order is not None)
+            return _of_tokens("tokens", units, tokens, image, said=order is not None)
         case (first, second, third):
             sides = first, second, third
-            known = order or _order_of_four(sides, module, picture, name)
-            return _of_four(sides, known, picture, said=order is not None)
+            known = order or _order_of_four(sides, module, image, name)
+            return _of_four(sides, known, image, said=order is not None)
         case _:
             return None
 
 
-def _of_four(sides: tuple[int, int, int], order: Order | None, picture: Size, *, said: bool) -> Layout | None:
+def _of_four(sides: tuple[int, int, int], order: Order | None, image: Size, *, said: bool) -> Layout | None:
     first, second, third = sides
     match order:
         case "channels_first":
@@ -150,26 +150,26 @@ def _of_four(sides: tuple[int, int, int], order: Order | None, picture: Size, *,
         case "channels_last":
             return Layout(order, third, _grid(first, second))
         case "heads":
-            return _of_tokens(order, first * third, second, picture, said=said)
+            return _of_tokens(order, first * third, second, image, said=said)
         case "attention" if second == third:
-            return _of_tokens(order, first, second, picture, said=said)
+            return _of_tokens(order, first, second, image, said=said)
         case _:
             return None
 
 
-def _order_of_four(sides: tuple[int, int, int], module: nn.Module, picture: Size, name: str) -> Order | None:
-    """Who knows: the module; else the picture's proportions; else units come first, but not inside attention."""
+def _order_of_four(sides: tuple[int, int, int], module: nn.Module, image: Size, name: str) -> Order | None:
+    """Who knows: the module; else the image's proportions; else units come first, but not inside attention."""
     first, second, third = sides
     if isinstance(module, _UNITS_FIRST):
         return "channels_first"
     if any(word in f"{name} {type(module).__name__}".lower() for word in _ATTENTION):
-        return _order_of_attention(sides, picture)
-    in_front, behind = _distance((second, third), picture), _distance((first, second), picture)
+        return _order_of_attention(sides, image)
+    in_front, behind = _distance((second, third), image), _distance((first, second), image)
     if _normalised_last(module, sides):
         return "channels_last" if behind is not None else None  # else windows of tokens, as in MaxViT
     if behind is not None and (in_front is None or behind < in_front):
         return "channels_last"
-    nearly = picture[0] != picture[1] and stretched((second, third), picture) <= _NEARLY
+    nearly = image[0] != image[1] and stretched((second, third), image) <= _NEARLY
     return "channels_first" if in_front is not None or nearly else None
 
 
@@ -181,28 +181,28 @@ def _normalised_last(module: nn.Module, sides: tuple[int, int, int]) -> bool:
     return type(module) is nn.Linear
 
 
-def _order_of_attention(sides: tuple[int, int, int], picture: Size) -> Order | None:
+def _order_of_attention(sides: tuple[int, int, int], image: Size) -> Order | None:
     """Inside attention there are windows and heads too: only a grid of patches is one."""
     first, second, third = sides
-    grids = _grids(picture)
+    grids = _grids(image)
     if (second, third) in grids:
         return "channels_first"
     if (first, second) in grids:
         return "channels_last"
-    tokens = _of_tokens("attention", first, second, picture) if second == third else None
+    tokens = _of_tokens("attention", first, second, image) if second == third else None
     return "attention" if tokens and tokens.special else None
 
 
-def _of_tokens(order: Order, units: int, tokens: int, picture: Size, *, said: bool = False) -> Layout | None:
+def _of_tokens(order: Order, units: int, tokens: int, image: Size, *, said: bool = False) -> Layout | None:
     """Tokens that are a grid of patches, with the fewest special ones in front.
 
-    Where the user says that they are tokens, patches may overlap, so that any grid of the picture's proportions is one.
+    Where the user says that they are tokens, patches may overlap, so that any grid of the image's proportions is one.
     """
-    grids = _grids(picture)
+    grids = _grids(image)
     found = [(tokens - h * w, h, w) for h, w in grids if 0 <= tokens - h * w <= MOST_SPECIAL]
     if said and not found:
         rows = range(1, tokens + 1)
-        grids = {(h, w) for h in rows for w in {h * picture[1] // picture[0], -(-h * picture[1] // picture[0])}}
+        grids = {(h, w) for h in rows for w in {h * image[1] // image[0], -(-h * image[1] // image[0])}}
         found = [(tokens - h * w, h, w) for h, w in grids if w and 0 <= tokens - h * w <= MOST_SPECIAL]
     if not found:
         return None
@@ -210,25 +210,25 @@ def _of_tokens(order: Order, units: int, tokens: int, picture: Size, *, said: bo
     return Layout(order, units, _grid(h, w), special)
 
 
-def _grids(picture: Size) -> set[Size]:
+def _grids(image: Size) -> set[Size]:
     """Grids of patches of p x p pixels, for every p; a patch that is cut off at the edge may count or not."""
-    height, width = picture
+    height, width = image
     sides = range(1, min(height, width) + 1)
     return {(height // p, width // p) for p in sides} | {(-(-height // p), -(-width // p)) for p in sides}
 
 
-def _distance(grid: Size, picture: Size) -> int | None:
-    """How far a grid is from the picture's proportions; None if by more than a cell of rounding.
+def _distance(grid: Size, image: Size) -> int | None:
+    """How far a grid is from the image's proportions; None if by more than a cell of rounding.
 
-    A square picture has square grids.
+    A square image has square grids.
     """
-    off = abs(grid[0] * picture[1] - grid[1] * picture[0])
-    return off if off <= (0 if picture[0] == picture[1] else max(picture)) else None
+    off = abs(grid[0] * image[1] - grid[1] * image[0])
+    return off if off <= (0 if image[0] == image[1] else max(image)) else None
 
 
-def stretched(grid: Size, picture: Size) -> float:
-    """By what factor the proportions of a grid differ from the picture's; 1 if they are the same."""
-    factor = grid[0] * picture[1] / (grid[1] * picture[0])
+def stretched(grid: Size, image: Size) -> float:
+    """By what factor the proportions of a grid differ from the image's; 1 if they are the same."""
+    factor = grid[0] * image[1] / (grid[1] * image[0])
     return max(factor, 1 / factor)
 
 
@@ -236,7 +236,7 @@ def _grid(height: int, width: int) -> Size | None:
     return None if (height, width) == (1, 1) else (height, width)
 
 
-def unit_axis(place: Place, activation: Tensor, picture: Size) -> int:
+def unit_axis(place: Place, activation: Tensor, image: Size) -> int:
     """Say along which dimension of a layer's output its units lie.
 
     Parameters
@@ -245,7 +245,7 @@ def unit_axis(place: Place, activation: Tensor, picture: Size) -> int:
         The layer.
     activation : Tensor
         What it returned.
-    picture : (int, int)
+    image : (int, int)
         Height and width of the network's input.
 
     Raises
@@ -253,18 +253,18 @@ def unit_axis(place: Place, activation: Tensor, picture: Size) -> int:
     UnitlensError
         If they lie along none, or it is not clear along which.
     """
-    layout = find_layout(tuple(activation.shape), place.module, picture, name=place.name)
+    layout = find_layout(tuple(activation.shape), place.module, image, name=place.name)
     axes = {"units": 1, "channels_first": 1, "attention": 1, "channels_last": 3, "tokens": 2}
     if layout is None or layout.order not in axes:
         raise UnitlensError(
             f"{shown(place.given)} returns {shown_shape(activation.shape)}, which has no units that could be held: "
-            "choose a layer of (pictures, units), (pictures, units, height, width), (pictures, height, width, units) "
-            "or (pictures, tokens, units), as `unitlens layers` lists them."
+            "choose a layer of (images, units), (images, units, height, width), (images, height, width, units) "
+            "or (images, tokens, units), as `unitlens layers` lists them."
         )
     return axes[layout.order]
 
 
-def need_layout(place: Place, activation: Tensor, pictures: Tensor, *, order: Order | None = None) -> Layout:
+def need_layout(place: Place, activation: Tensor, images: Tensor, *, order: Order | None = None) -> Layout:
     """Find the layout of a layer that is to be looked at.
 
     Parameters
@@ -273,7 +273,7 @@ def need_layout(place: Place, activation: Tensor, pictures: Tensor, *, order: Or
         The layer.
     activation : Tensor
         What it returned.
-    pictures : Tensor, (N, 3, height, width)
+    images : Tensor, (N, 3, height, width)
         What the network was shown.
     order : str, optional
         What the user says it is.
@@ -288,20 +288,20 @@ def need_layout(place: Place, activation: Tensor, pictures: Tensor, *, order: Or
             f"There is no layout {order!r}{did_you_mean(str(order), ORDERS)}; there are {', '.join(ORDERS)}."
         )
     name, shape = shown(place.given), shown_shape(activation.shape)
-    if activation.dim() < 2 or len(activation) != len(pictures):
+    if activation.dim() < 2 or len(activation) != len(images):
         raise UnitlensError(
-            f"{name} returns {shape} for {len(pictures)} pictures, and not something for each picture: choose another "
+            f"{name} returns {shape} for {len(images)} images, and not something for each image: choose another "
             "layer (`unitlens layers` lists them)."
         )
-    height, width = pictures.shape[2:]
+    height, width = images.shape[2:]
     layout = find_layout(tuple(activation.shape), place.module, (height, width), name=place.name, order=order)
     if layout is not None:
         return layout
     if order is not None:
         raise UnitlensError(f"{name} returns {shape}, which cannot be read as {ORDERS[order]}, {order}.")
     raise UnitlensError(
-        f"{name} returns {shape}, and it is not clear which of that are units: they are known in (pictures, units), "
-        f"(pictures, tokens, units) and, of a grid with the proportions of the picture, {ORDERS['channels_first']} and "
+        f"{name} returns {shape}, and it is not clear which of that are units: they are known in (images, units), "
+        f"(images, tokens, units) and, of a grid with the proportions of the image, {ORDERS['channels_first']} and "
         f"{ORDERS['channels_last']}; say what it is with --layout (layout=), or choose another layer "
         "(`unitlens layers` lists them)."
     )

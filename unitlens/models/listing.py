@@ -1,4 +1,4 @@
-"""List a network's layers, by letting one picture through it."""
+"""List a network's layers, by letting one image through it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class LayerInfo:
     kind : str
         The class of the module.
     shape : tuple of int or None
-        What it returns for one picture, without the batch dimension, in its first call. None if it is never reached
+        What it returns for one image, without the batch dimension, in its first call. None if it is never reached
         or returns no tensor.
     units : int or None
         How many units it has; None if its output is in none of the layouts of `unitlens.models.layouts`.
@@ -54,14 +54,14 @@ class Survey(NamedTuple):
     outputs: list[Shape]
 
 
-def survey(model: nn.Module, picture: Tensor) -> Survey:
-    """Let one picture through, and note what every layer returns.
+def survey(model: nn.Module, image: Tensor) -> Survey:
+    """Let one image through, and note what every layer returns.
 
     Parameters
     ----------
     model : nn.Module
         The network; its mode is the caller's affair.
-    picture : Tensor, (1, 3, height, width)
+    image : Tensor, (1, 3, height, width)
         What the network gets.
 
     Returns
@@ -86,8 +86,8 @@ def survey(model: nn.Module, picture: Tensor) -> Survey:
 
     hooks: Sequence[tuple[nn.Module, Callable[..., None]]] = [(module, note) for module in watched]
     with attached(model, hooks, before=lambda *_: seen.clear(), after=lambda *_: None):
-        output = uncompiled(model)(picture)
-    size = picture.shape[2], picture.shape[3]
+        output = uncompiled(model)(image)
+    size = image.shape[2], image.shape[3]
     reached = [
         info for module, calls in seen.items() for name in names[module] for info in _infos(name, module, calls, size)
     ]
@@ -101,35 +101,33 @@ def survey(model: nn.Module, picture: Tensor) -> Survey:
     return Survey(reached + missed, [tuple(t.shape) for _, t in tensors_in(output)])
 
 
-def _infos(
-    name: str, module: nn.Module, calls: Sequence[dict[str, Shape]], picture: tuple[int, int]
-) -> list[LayerInfo]:
+def _infos(name: str, module: nn.Module, calls: Sequence[dict[str, Shape]], image: tuple[int, int]) -> list[LayerInfo]:
     kind, shapes = type(module).__name__, calls[0] if calls else {}
     if not shapes:
         return [LayerInfo(name, kind, None, None, None, len(calls))]
     infos = []
     for way, whole in shapes.items():
         given = f"{name}:{way}" if len(shapes) > 1 else name
-        layout = find_layout(whole, module, picture, name=name) if whole[:1] == (1,) else None
+        layout = find_layout(whole, module, image, name=name) if whole[:1] == (1,) else None
         shape = whole[1:] if whole[:1] == (1,) else whole
         units, grid, order = (layout.units, layout.grid, layout.order) if layout else (None, None, None)
         infos.append(LayerInfo(given, kind, shape, units, grid, len(calls), order))
     return infos
 
 
-def one_picture_error(error: Exception, size: tuple[int, int]) -> UnitlensError:
+def one_image_error(error: Exception, size: tuple[int, int]) -> UnitlensError:
     """Return the sentence for a pass that failed."""
     return fixed_batch_error(error) or UnitlensError(
-        f"A picture of {size[0]} x {size[1]} pixels does not go through this network ({told(error)}); "
-        f"if it wants pictures of another size, give it with --image-size (image_size=)."
+        f"An image of {size[0]} x {size[1]} pixels does not go through this network ({told(error)}); "
+        f"if it wants images of another size, give it with --image-size (image_size=)."
     )
 
 
 def fixed_batch_error(error: BaseException) -> UnitlensError | None:
-    """Return the sentence for an exported program that takes another number of pictures; None for other errors."""
+    """Return the sentence for an exported program that takes another number of images; None for other errors."""
     if "args[0].shape[0]" not in str(error):
         return None
     return UnitlensError(
-        f"This program was exported for a fixed number of pictures ({told(error).partition('. If you')[0]}): export it "
+        f"This program was exported for a fixed number of images ({told(error).partition('. If you')[0]}): export it "
         "with a batch dimension that is dynamic (dynamic_shapes of torch.export.export)."
     )

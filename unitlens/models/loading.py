@@ -32,7 +32,7 @@ class Built(NamedTuple):
     name : str
         Its full name, ``torchvision.models:resnet18`` for ``resnet18``.
     said : Said
-        What it says about pictures.
+        What it says about images.
     classes : tuple of str or None
         The names of its outputs, where known.
     default_layer : str or None
@@ -106,7 +106,7 @@ def _zoo_name(name: str) -> str:
     if name in other_names():
         raise UnitlensError(
             f"{name} of torchvision is left out, as it {other_names()[name]}: unitlens shows a network single "
-            "pictures, in floating-point numbers."
+            "images, in floating-point numbers."
         )
     raise UnitlensError(
         f"There is no network {name!r} in torchvision{did_you_mean(name, zoo_names())}; a network of another origin "

@@ -1,4 +1,4 @@
-"""A network and all that is needed to show it pictures: `load` one by name, or wrap a module with `classifier`."""
+"""A network and all that is needed to show it images: `load` one by name, or wrap a module with `classifier`."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from torch.export import ExportedProgram
 
 from unitlens.errors import UnitlensError
 from unitlens.models.layers import uncompiled
-from unitlens.models.listing import LayerInfo, Survey, one_picture_error, survey
+from unitlens.models.listing import LayerInfo, Survey, one_image_error, survey
 from unitlens.models.loading import as_module, build
 from unitlens.models.preprocessing import Preprocessing, decide, said_by
 
@@ -21,14 +21,14 @@ __all__ = ["LayerInfo", "Network", "Preprocessing", "classifier", "evaluating", 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Network:
-    """A model and all that is needed to show it pictures.
+    """A model and all that is needed to show it images.
 
     Attributes
     ----------
     model : nn.Module
         The module itself.
     preprocessing : Preprocessing
-        What happens to a picture before the model sees it.
+        What happens to an image before the model sees it.
     classes : tuple of str or None
         The names of its outputs, where known.
     name : str
@@ -49,42 +49,42 @@ class Network:
     def __repr__(self) -> str:
         weights = "" if self.weights is None else f", weights {self.weights}"
         classes = "" if self.classes is None else f"; {len(self.classes)} classes"
-        return f"<Network {self.name}{weights}; pictures {self.preprocessing}{classes}>"
+        return f"<Network {self.name}{weights}; images {self.preprocessing}{classes}>"
 
     @property
     def device(self) -> torch.device:
-        """Where its parameters are, and pictures have to be."""
+        """Where its parameters are, and images have to be."""
         return next((p.device for p in self.model.parameters()), torch.device("cpu"))
 
     @property
     def dtype(self) -> torch.dtype:
-        """The number type of its parameters, and of the pictures it takes."""
+        """The number type of its parameters, and of the images it takes."""
         return next((p.dtype for p in self.model.parameters() if p.is_floating_point()), torch.float32)
 
-    def prepare(self, pictures: Tensor) -> Tensor:
-        """Return what the network is shown for 8-bit pictures, on its device and in its number type.
+    def prepare(self, images: Tensor) -> Tensor:
+        """Return what the network is shown for 8-bit images, on its device and in its number type.
 
         Parameters
         ----------
-        pictures : uint8 tensor, (N, 3, height, width)
+        images : uint8 tensor, (N, 3, height, width)
             Scaled and cropped already.
 
         Returns
         -------
         tensor, (N, 3, height, width)
-            ``(pictures / 255 - mean) / std``.
+            ``(images / 255 - mean) / std``.
         """
-        return self.preprocessing.normalise(pictures.to(self.device).float().div_(255)).to(self.dtype)
+        return self.preprocessing.normalise(images.to(self.device).float().div_(255)).to(self.dtype)
 
     def layers(self) -> list[LayerInfo]:
         """List its layers in forward order, that is in the order in which they return; never reached ones come last.
 
-        One random picture is let through for it, in evaluation mode.
+        One random image is let through for it, in evaluation mode.
 
         Raises
         ------
         UnitlensError
-            If a picture of this size does not go through.
+            If an image of this size does not go through.
         """
         return self._survey().layers
 
@@ -115,14 +115,14 @@ class Network:
     def _survey(self) -> Survey:
         size = self.preprocessing.image_size
         pixels = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
-        picture = self.preprocessing.normalise(pixels).to(self.device, self.dtype)
+        image = self.preprocessing.normalise(pixels).to(self.device, self.dtype)
         try:
             with evaluating(self.model):
-                return survey(self.model, picture)
+                return survey(self.model, image)
         except UnitlensError:
             raise
         except Exception as error:  # whatever the model's own code raises
-            raise one_picture_error(error, size) from error
+            raise one_image_error(error, size) from error
 
 
 @contextmanager
@@ -174,9 +174,9 @@ def load(
         for networks by name. Without it a callable's network is taken as it returns, one of Hugging Face with the
         weights that are on this machine, ``bundled:scenes`` is trained, and one of torchvision or timm is an error.
     image_size : int or (int, int), optional
-        Side of the network's input in pixels, or height and width. Without ``resize``, pictures are squashed to it.
+        Side of the network's input in pixels, or height and width. Without ``resize``, images are squashed to it.
     resize : int, optional
-        The shorter side of a picture, before its centre is cropped.
+        The shorter side of an image, before its centre is cropped.
     mean, std : three floats, optional
         Of red, green and blue in [0, 1]. What is not given is taken from torchvision's or the network's own statement
         (``pretrained_cfg``, ``default_cfg``).
@@ -193,7 +193,7 @@ def load(
     Warns
     -----
     UnitlensWarning
-        If nobody says how pictures are prepared.
+        If nobody says how images are prepared.
     """
     if not isinstance(spec, str):
         raise UnitlensError(
@@ -217,7 +217,7 @@ def classifier(
     classes: Sequence[str] | None = None,
     name: str | None = None,
 ) -> Network:
-    """Wrap a module with all that is needed to show it pictures.
+    """Wrap a module with all that is needed to show it images.
 
     Parameters
     ----------
@@ -239,7 +239,7 @@ def classifier(
     Warns
     -----
     UnitlensWarning
-        If nobody says how pictures are prepared.
+        If nobody says how images are prepared.
     """
     module = as_module(model)
     if module is None:

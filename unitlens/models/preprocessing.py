@@ -1,4 +1,4 @@
-"""What happens to a picture before a network sees it, and who says so."""
+"""What happens to an image before a network sees it, and who says so."""
 
 import math
 import warnings
@@ -21,19 +21,19 @@ IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What happens to a picture before the network sees it.
+    """What happens to an image before the network sees it.
 
     Attributes
     ----------
     image_size : (int, int)
         Height and width of the network's input, in pixels.
     resize : int or None
-        None: the picture is squashed to ``image_size``. Else its shorter side becomes this many pixels, and the
+        None: the image is squashed to ``image_size``. Else its shorter side becomes this many pixels, and the
         centre of ``image_size`` is cropped.
     mean, std : three floats
-        Of red, green and blue in [0, 1]; the network gets (picture - mean) / std.
+        Of red, green and blue in [0, 1]; the network gets (image - mean) / std.
     interpolation : {"bilinear", "bicubic"}
-        How pictures are resized.
+        How images are resized.
 
     Raises
     ------
@@ -52,7 +52,7 @@ class Preprocessing:
             raise UnitlensError(f"The image size is {_by(self.image_size)}; both sides must be at least 1 pixel.")
         if self.resize is not None and self.resize < max(self.image_size):
             raise UnitlensError(
-                f"A picture whose shorter side is resized to {self.resize} is too small for a crop of "
+                f"An image whose shorter side is resized to {self.resize} is too small for a crop of "
                 f"{_by(self.image_size)}; give a larger --resize (resize=) or a smaller --image-size (image_size=)."
             )
         if not all(math.isfinite(value) for value in (*self.mean, *self.std)) or min(self.std) <= 0:
@@ -62,25 +62,25 @@ class Preprocessing:
         how = "squashed" if self.resize is None else f"shorter side {self.resize}, centre cropped"
         return f"{_by(self.image_size)}, {how}"
 
-    def normalise(self, pictures: Tensor) -> Tensor:
+    def normalise(self, images: Tensor) -> Tensor:
         """Return what the network gets.
 
         Parameters
         ----------
-        pictures : Tensor, (N, 3, height, width)
+        images : Tensor, (N, 3, height, width)
             RGB in [0, 1].
 
         Returns
         -------
         Tensor, (N, 3, height, width)
-            (picture - mean) / std, on the same device and of the same number type.
+            (image - mean) / std, on the same device and of the same number type.
         """
-        mean, std = (torch.tensor(v, dtype=pictures.dtype, device=pictures.device) for v in (self.mean, self.std))
-        return (pictures - mean[:, None, None]) / std[:, None, None]
+        mean, std = (torch.tensor(v, dtype=images.dtype, device=images.device) for v in (self.mean, self.std))
+        return (images - mean[:, None, None]) / std[:, None, None]
 
 
 class Said(NamedTuple):
-    """What a network says about the pictures it wants; None where it says nothing."""
+    """What a network says about the images it wants; None where it says nothing."""
 
     image_size: Size | None = None
     resize: int | None = None
@@ -105,7 +105,7 @@ def decide(
     said : Said
         What the network says.
     image_size : int or (int, int), optional
-        Side, or height and width. Given without ``resize``, pictures are squashed to it.
+        Side, or height and width. Given without ``resize``, images are squashed to it.
     resize : int, optional
         The shorter side before the centre is cropped.
     mean, std : three floats, optional
@@ -136,7 +136,7 @@ def decide(
     ]
     if assumed:
         warnings.warn(
-            f"The network does not say how pictures are prepared for it, so it is assumed: {', '.join(assumed)}; "
+            f"The network does not say how images are prepared for it, so it is assumed: {', '.join(assumed)}; "
             "say what is right with --image-size, --mean and --std (image_size=, mean=, std=).",
             UnitlensWarning,
             stacklevel=stacklevel,

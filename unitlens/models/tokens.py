@@ -16,7 +16,7 @@ _KINDS = {
 """What the tokens' parameters are called in torchvision, timm and transformers."""
 
 _DOUBTFUL = 1.5
-"""A grid whose proportions differ from the picture's by more is said to."""
+"""A grid whose proportions differ from the image's by more is said to."""
 
 
 def left_out(model: nn.Module, layout: Layout) -> dict[str, int]:
@@ -45,7 +45,7 @@ def left_out(model: nn.Module, layout: Layout) -> dict[str, int]:
     return found if sum(found.values()) == layout.special else {"unknown": layout.special}
 
 
-def layout_note(layer: str, layout: Layout, kinds: Mapping[str, int], picture: Size) -> str | None:
+def layout_note(layer: str, layout: Layout, kinds: Mapping[str, int], image: Size) -> str | None:
     """Say what the user should know of a layer's layout.
 
     Parameters
@@ -54,13 +54,13 @@ def layout_note(layer: str, layout: Layout, kinds: Mapping[str, int], picture: S
     layout : Layout
     kinds : mapping of str to int
         As `left_out` counts them.
-    picture : (int, int)
+    image : (int, int)
         Height and width of the network's input.
 
     Returns
     -------
     str or None
-        One sentence: how many tokens were left out, or that a grid has not the proportions of the picture.
+        One sentence: how many tokens were left out, or that a grid has not the proportions of the image.
     """
     if layout.special:
         h, w = layout.grid or (1, 1)
@@ -71,10 +71,10 @@ def layout_note(layer: str, layout: Layout, kinds: Mapping[str, int], picture: S
             f"{'is no patch' if layout.special == 1 else 'are no patches'} ({which}) and left out; the others are the "
             f"grid of {h} x {w}."
         )
-    if layout.grid and stretched(layout.grid, picture) > _DOUBTFUL:
+    if layout.grid and stretched(layout.grid, image) > _DOUBTFUL:
         return (
             f"{shown(layer)} is read as {layout.units} units on a grid of {layout.grid[0]} x {layout.grid[1]}, which "
-            f"has not the proportions of the picture, {picture[0]} x {picture[1]}: if that is no grid, say what it is "
+            f"has not the proportions of the image, {image[0]} x {image[1]}: if that is no grid, say what it is "
             "with --layout (layout=), or choose another layer."
         )
     return None

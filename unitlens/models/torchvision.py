@@ -30,7 +30,7 @@ def other_names() -> dict[str, str]:
 
     families: tuple[tuple[ModuleType, str], ...] = (
         (models.video, "looks at video"),
-        (models.optical_flow, "compares two pictures"),
+        (models.optical_flow, "compares two images"),
         (models.quantization, "computes in whole numbers"),
     )
     return {name: what for family, what in families for name in models.list_models(module=family)}
@@ -111,7 +111,7 @@ def _options_for(name: str, state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _said(model: nn.Module, transforms: Any) -> Said:
-    """Return what torchvision's weights say; a detection network prepares pictures itself and says only their size."""
+    """Return what torchvision's weights say; a detection network prepares images itself and says only their size."""
     crop, resize = getattr(transforms, "crop_size", None), getattr(transforms, "resize_size", None)
     if resize:
         sides = list(crop or resize)

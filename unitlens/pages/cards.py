@@ -15,9 +15,9 @@ Strips = Mapping[tuple[str, int], bytes]
 
 VERDICTS = {
     "detector": "IoU above the least IoU, and associated with its concept more than chance",
-    "untaught": "an untrained twin of the network has a unit that does as well",
+    "untrained": "an untrained copy of the network has a unit that does as well",
     "weak": "associated with its concept, but the IoU is not above the least IoU",
-    "chance": "not told apart from what the labels of other pictures give",
+    "chance": "not told apart from what the labels of other images give",
     "above": "IoU above the least IoU; whether it is more than chance was not computed",
     "below": "IoU not above the least IoU",
     "silent": "no label: the largest value is reached on more positions than a mask may hold",
@@ -50,7 +50,7 @@ class Card(NamedTuple):
     also: list[str]
     numbers: list[tuple[str, str]]
     strip: str
-    pictures: list[tuple[str, str]]
+    images: list[tuple[str, str]]
 
 
 def unit_id(layer: str, unit: int) -> str:
@@ -148,11 +148,11 @@ def make_cards(units: "pd.DataFrame", exemplars: "pd.DataFrame", strips: Strips,
     list of Card
         One a unit.
     """
-    pictures: dict[tuple[str, int], list[tuple[str, str]]] = {}
+    images: dict[tuple[str, int], list[tuple[str, str]]] = {}
     for row in _records(exemplars.sort_values("rank", kind="stable") if len(exemplars) else exemplars):
         key = str(row["layer"]), int(row["unit"])
-        pictures.setdefault(key, []).append((str(row["picture"]), number(known(row, "value"))))
-    made = [_card(row, pictures, strips, top) for row in _records(units)]
+        images.setdefault(key, []).append((str(row["image"]), number(known(row, "value"))))
+    made = [_card(row, images, strips, top) for row in _records(units)]
     return sorted(made, key=lambda card: -math.inf if card.iou is None else card.iou, reverse=True)
 
 
@@ -162,7 +162,7 @@ def _records(table: "pd.DataFrame") -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in whole.to_dict("records")]
 
 
-def _card(row: Row, pictures: Mapping[tuple[str, int], list[tuple[str, str]]], strips: Strips, top: float) -> Card:
+def _card(row: Row, images: Mapping[tuple[str, int], list[tuple[str, str]]], strips: Strips, top: float) -> Card:
     key = layer, unit = str(row["layer"]), int(row["unit"])
     concept, category = word(row, "concept") or None, word(row, "category")
     low, high, chance = (known(row, name) for name in ("iou_low", "iou_high", "chance_iou"))
@@ -190,7 +190,7 @@ def _card(row: Row, pictures: Mapping[tuple[str, int], list[tuple[str, str]]], s
         also=_also(row, concept),
         numbers=_numbers(row),
         strip=_data_uri(strips[key]) if key in strips else "",
-        pictures=pictures.get(key, []),
+        images=images.get(key, []),
     )
 
 

@@ -1,4 +1,4 @@
-"""The page of a check: what is wrong, a table of the concepts, and pictures of each with its mask drawn in."""
+"""The page of a check: what is wrong, a table of the concepts, and images of each with its mask drawn in."""
 
 from itertools import groupby
 from pathlib import Path

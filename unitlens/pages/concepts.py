@@ -1,4 +1,4 @@
-"""What the report says of concepts, as plain values: the bars of the chart, and which units and pictures match each."""
+"""What the report says of concepts, as plain values: the bars of the chart, and which units and images match each."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -30,14 +30,14 @@ class Group(NamedTuple):
 
 
 class ConceptView(NamedTuple):
-    """One concept: which units, which pictures, and how much of the data it covers."""
+    """One concept: which units, which images, and how much of the data it covers."""
 
     id: str
     concept: str
     category: str
     detectors: list[Card]
     others: list[Card]
-    pictures: list[tuple[str, int, Card, int]]  # name, units that it excites, the best of them, its rank there
+    images: list[tuple[str, int, Card, int]]  # name, units that it excites, the best of them, its rank there
     share: float | None
     ceiling: float | None
 
@@ -73,7 +73,7 @@ def concept_views(made: Sequence[Card], info: Mapping[str, Any], *, most: int = 
     info : mapping
         ``run.json``.
     most : int
-        Pictures shown for a concept: those among the exemplars of most of its units come first.
+        Images shown for a concept: those among the exemplars of most of its units come first.
 
     Returns
     -------
@@ -89,19 +89,19 @@ def concept_views(made: Sequence[Card], info: Mapping[str, Any], *, most: int = 
     for (category, concept), own in found.items():
         detectors, others = [card for card in own if card.detector], [card for card in own if not card.detector]
         share = shares.get((category, concept), Share(concept, category, None, None))
-        pictures = _pictures(detectors or others, most)
+        images = _images(detectors or others, most)
         place = concept_id(category, concept)
-        views.append(ConceptView(place, concept, category, detectors, others, pictures, share.share, share.ceiling))
+        views.append(ConceptView(place, concept, category, detectors, others, images, share.share, share.ceiling))
     order = {name: i for i, name in enumerate(category_colours(view.category for view in views))}
     return sorted(views, key=lambda view: (order[view.category], -len(view.detectors), view.concept))
 
 
-def _pictures(own: Sequence[Card], most: int) -> list[tuple[str, int, Card, int]]:
-    """Pictures that are exemplars of these units: name, of how many, the best of those units and the rank there."""
-    counts = Counter(name for card in own for name in dict.fromkeys(name for name, _ in card.pictures))
+def _images(own: Sequence[Card], most: int) -> list[tuple[str, int, Card, int]]:
+    """Images that are exemplars of these units: name, of how many, the best of those units and the rank there."""
+    counts = Counter(name for card in own for name in dict.fromkeys(name for name, _ in card.images))
     best: dict[str, tuple[Card, int]] = {}
     for card in own:
-        for rank, (name, _) in enumerate(card.pictures):
+        for rank, (name, _) in enumerate(card.images):
             best.setdefault(name, (card, rank))
     return [(name, count, *best[name]) for name, count in counts.most_common(most)]
 
@@ -127,12 +127,12 @@ def concept_shares(info: Mapping[str, Any]) -> list[Share]:
     gridless = bool(info["layers"]) and all(layer["grid"] is None for layer in info["layers"].values())
     height, width = settings.get("grid") or (1, 1)
     quantile = float(settings["quantile"])
-    positions = data["pictures"] * (1 if gridless else height * width)
+    positions = data["images"] * (1 if gridless else height * width)
     shares = []
     for concept in data["concepts"]:
         category, name = concept["category"], concept["name"]
         shown = f"{category}/{name}" if twice[name] > 1 else name
-        share = concept["pictures" if gridless else "positions"] / positions if positions else 0.0
+        share = concept["images" if gridless else "positions"] / positions if positions else 0.0
         ceiling = quantile / share if share > quantile else None
         shares.append(Share(shown, category, share, ceiling))
     return shares

@@ -64,7 +64,7 @@ def document(
 
 
 def policy(scripts: Iterable[str]) -> str:
-    """What a page may do: show pictures that it holds, run its own scripts, and nothing else."""
+    """What a page may do: show images that it holds, run its own scripts, and nothing else."""
     digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     own = " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
     return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {own}"

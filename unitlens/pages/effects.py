@@ -29,7 +29,7 @@ TOP = 4
 """How many units of a class count as its most important in figure 2e, as in the paper."""
 
 MANY = 100
-"""With more classes than this, fewer units and pictures of each are shown."""
+"""With more classes than this, fewer units and images of each are shown."""
 
 
 class Method(NamedTuple):
@@ -46,7 +46,7 @@ class AgreementView(NamedTuple):
     """The table of attribution methods."""
 
     methods: list[Method]
-    pictures: int
+    images: int
     classes: int
     top: int
     chance: float
@@ -78,7 +78,7 @@ class EffectsView(NamedTuple):
     accuracy : float
         Untouched.
     few : bool
-        Whether the classes are few enough for several pictures of each unit.
+        Whether the classes are few enough for several images of each unit.
     """
 
     info: Mapping[str, Any]
@@ -178,7 +178,7 @@ def _agreement(by_class: "pd.DataFrame | None") -> AgreementView | None:
     ]
     own = by_class[by_class["method"] == by_class["method"].iloc[0]]
     return AgreementView(
-        methods, int(own["pictures"].sum()), len(own), int(own["top"].iloc[0]), float(own["chance"].iloc[0])
+        methods, int(own["images"].sum()), len(own), int(own["top"].iloc[0]), float(own["chance"].iloc[0])
     )
 
 

@@ -29,7 +29,7 @@ def render_report(
     units : DataFrame
         ``units.csv``, one row a unit; columns of the evidence may be missing or empty.
     exemplars : DataFrame
-        ``exemplars.csv``: layer, unit, rank, picture, value. May be empty.
+        ``exemplars.csv``: layer, unit, rank, image, value. May be empty.
     strips : mapping of (layer, unit) to bytes
         What `unitlens.drawing.strips.draw_strip` returned, tiles in the order of the ranks. May be empty, or lack
         units.
@@ -39,7 +39,7 @@ def render_report(
     Returns
     -------
     str
-        HTML. It makes no request of any kind, and a policy in its head forbids any; names of concepts, pictures and
+        HTML. It makes no request of any kind, and a policy in its head forbids any; names of concepts, images and
         layers are text, whatever they hold.
     """
     min_iou = float(info["settings"]["min_iou"])

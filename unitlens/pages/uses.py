@@ -42,7 +42,7 @@ class ClassUses(NamedTuple):
     class_: str
     id: str
     before: float
-    pictures: int
+    images: int
     uses: list[Use]
     concepts: list[tuple[str, float, int]]
 
@@ -72,7 +72,7 @@ class SweepTable(NamedTuple):
     layer: str
     classes: tuple[str, ...]
     before: Floats
-    pictures: Ints
+    images: Ints
     effect: Floats
     low: Floats
     high: Floats
@@ -87,7 +87,7 @@ class SweepTable(NamedTuple):
         q_value = benjamini_hochberg(np.nan_to_num(fine.p_value, nan=1.0).ravel()).reshape(fine.p_value.shape)
         change, logit = np.nan_to_num(found.effect), np.nan_to_num(fine.effect)
         return cls(
-            *(effects.layer, effects.classes, found.before[0], found.pictures[0], change, found.low, found.high),
+            *(effects.layer, effects.classes, found.before[0], found.images[0], change, found.low, found.high),
             *(logit, q_value, _order(change, found.high, logit)),
         )
 
@@ -120,7 +120,7 @@ def class_uses(
         ]
         uses = [table.use(unit, column, labels) for unit in order]
         concepts = _rests_on(matrix.loc[name].to_dict(), labels) if matrix is not None else []
-        own = float(table.before[column]), int(table.pictures[column])
+        own = float(table.before[column]), int(table.images[column])
         found.append(ClassUses(name, class_id(name), *own, uses, concepts))
     return found
 

@@ -1,4 +1,4 @@
-"""Whether units go with their labels more than with the labels of other pictures: shifted labels, p- and q-values."""
+"""Whether units go with their labels more than with the labels of other images: shifted labels, p- and q-values."""
 
 import math
 from typing import NamedTuple
@@ -12,7 +12,7 @@ FEWEST_DRAWS, MOST_DRAWS = 8, 100
 
 
 def draws_for(fdr: float) -> int:
-    """How often every picture is given another one's labels, so that a lone unit can be called.
+    """How often every image is given another one's labels, so that a lone unit can be called.
 
     Of U units and D draws the smallest p-value is 1 / (1 + D U). A unit that reaches it alone has the q-value
     U / (1 + D U), which lies below the false discovery rate if D is at least its inverse.
@@ -36,17 +36,17 @@ def draws_for(fdr: float) -> int:
 
 
 def partners(hashes: list[int], annotated: list[int], *, draws: int, seed: int = 0) -> Ints:
-    """For each draw and picture, the other picture whose labels it is given.
+    """For each draw and image, the other image whose labels it is given.
 
-    Pictures annotated for the same categories are put in the order of their hashes, and each draw goes the same number
-    of pictures on, in a circle; the numbers differ between draws and none is 0. So no picture meets its own labels,
-    none meets the same ones twice, and in every draw the labels of each picture serve once. Where too few are annotated
+    Images annotated for the same categories are put in the order of their hashes, and each draw goes the same number
+    of images on, in a circle; the numbers differ between draws and none is 0. So no image meets its own labels,
+    none meets the same ones twice, and in every draw the labels of each image serve once. Where too few are annotated
     for the same categories for that, they join those with which they have most categories in common.
 
     Parameters
     ----------
     hashes : list of int
-        Of the pictures.
+        Of the images.
     annotated : list of int
         For which categories, as bits.
     draws : int
@@ -55,13 +55,13 @@ def partners(hashes: list[int], annotated: list[int], *, draws: int, seed: int =
     Returns
     -------
     int64 array, (draws, N)
-        Fewer draws where there are fewer other pictures.
+        Fewer draws where there are fewer other images.
     """
     draws = max(0, min(draws, len(hashes) - 1))
     out = np.zeros((draws, len(hashes)), np.int64)
     rng = np.random.default_rng(seed)
     for members in _alike(annotated, least=draws + 1):
-        order = np.array(sorted(members.tolist(), key=lambda picture: (hashes[picture], picture)))
+        order = np.array(sorted(members.tolist(), key=lambda image: (hashes[image], image)))
         steps = 1 + rng.permutation(max(len(order) - 1, 1))
         for draw in range(draws):
             out[draw, order] = np.roll(order, -int(steps[draw]))
@@ -69,7 +69,7 @@ def partners(hashes: list[int], annotated: list[int], *, draws: int, seed: int =
 
 
 def _alike(annotated: list[int], *, least: int) -> list[Ints]:
-    """Pictures by what they are annotated for; of groups smaller than ``least``, the smallest joins another first."""
+    """Images by what they are annotated for; of groups smaller than ``least``, the smallest joins another first."""
     kinds = sorted(set(annotated))
     bits = range(max(kinds, default=0).bit_length())
     has = np.array([[kind >> bit & 1 for bit in bits] for kind in kinds], np.int64)
@@ -90,12 +90,12 @@ def _alike(annotated: list[int], *, least: int) -> list[Ints]:
 
 
 class Association(NamedTuple):
-    """Whether units go with their labels more than with the labels of other pictures.
+    """Whether units go with their labels more than with the labels of other images.
 
     Attributes
     ----------
     chance : float64 array, (U,)
-        Mean over draws of the best IoU with the labels of other pictures; NaN where there is no draw.
+        Mean over draws of the best IoU with the labels of other images; NaN where there is no draw.
     p_value, q_value : float64 arrays, (U,)
         NaN for silent units.
     """
@@ -113,7 +113,7 @@ def association(best: Floats, shifted: Floats, silent: npt.NDArray[np.bool_]) ->
     best : float64 array, (U,)
         Best IoU of each unit.
     shifted : float64 array, (U, draws)
-        Best IoU with the labels of other pictures.
+        Best IoU with the labels of other images.
     silent : bool array, (U,)
         Units that take no part.
 

@@ -31,7 +31,7 @@ def narrow(counts: Ints, *, most: int | None = None) -> Ints:
 class Counts:
     """How often units and concepts stand at one position, U units x C concepts in K categories, by F = 32 folds.
 
-    For a layer without a grid a position is a picture.
+    For a layer without a grid a position is an image.
 
     Attributes
     ----------
@@ -113,7 +113,7 @@ class Counts:
         return out, self.activated_by_fold[units][:, :, self.category_of]
 
     def __add__(self, other: "Counts") -> "Counts":
-        """Counts of two sets of pictures together, at the same thresholds."""
+        """Counts of two sets of images together, at the same thresholds."""
         if self.shape != other.shape or not np.array_equal(self.category_of, other.category_of):
             raise UnitlensError(f"Counts of {self.shape} and {other.shape} units, folds and concepts cannot be added.")
         index, place = np.unique(np.concatenate([self.index, other.index]), return_inverse=True)

@@ -165,7 +165,7 @@ def interval_half_width(left_out: Floats, filled: npt.NDArray[np.bool_] | None =
 def iou_interval(value: Floats, left_out: Floats, filled: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
     """95 % interval of IoUs, by the jackknife that leaves out one fold at a time.
 
-    Two things make it hold more often than the IoU plus and minus `interval_half_width`, most of all where few pictures
+    Two things make it hold more often than the IoU plus and minus `interval_half_width`, most of all where few images
     hold the concept: it is taken on the scale of log(IoU / (1 - IoU)), as small IoUs scatter further upwards than
     downwards; and where few folds say nearly all, Student's t has fewer degrees of freedom, by the kurtosis of what the
     folds say (that of a normal distribution, 3, leaves all of them).
@@ -235,23 +235,23 @@ def _halves(table: FoldTable) -> Overlap | None:
 
 
 def presence_accuracy(peaks: Floats, present: npt.NDArray[np.bool_], even: npt.NDArray[np.bool_]) -> float:
-    """Balanced accuracy of "the peak lies above a level" as a test of whether a concept is in a picture.
+    """Balanced accuracy of "the peak lies above a level" as a test of whether a concept is in an image.
 
     The level is the best one on the even folds, the accuracy that on the odd.
 
     Parameters
     ----------
     peaks : float array, (N,)
-        Largest activation of the unit in each judged picture.
+        Largest activation of the unit in each judged image.
     present : bool array, (N,)
-        Whether the picture holds the concept.
+        Whether the image holds the concept.
     even : bool array, (N,)
         Whether it is of an even fold.
 
     Returns
     -------
     float
-        In [0, 1], chance 0.5; NaN where a half lacks pictures with or without the concept.
+        In [0, 1], chance 0.5; NaN where a half lacks images with or without the concept.
     """
     learn, test = present[even], present[~even]
     if learn.all() or not learn.any() or test.all() or not test.any():
@@ -262,7 +262,7 @@ def presence_accuracy(peaks: Floats, present: npt.NDArray[np.bool_], even: npt.N
     present_below = np.cumsum(learn)
     # The balanced accuracy as a whole number, up to scale and shift: of levels that do equally well, always the first.
     accuracy = (below - present_below) * int(learn.sum()) - present_below * int((~learn).sum())
-    accuracy[:-1][values[:-1] == values[1:]] = accuracy.min() - 1  # a level lies behind all pictures of its value
+    accuracy[:-1][values[:-1] == values[1:]] = accuracy.min() - 1  # a level lies behind all images of its value
     level = values[int(accuracy.argmax())]
     called = peaks[~even] > level
     return float((called[test].mean() + (~called[~test]).mean()) / 2)

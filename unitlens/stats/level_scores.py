@@ -34,7 +34,7 @@ class Levels(NamedTuple):
     square: Floats
 
     def __add__(self, other: "Levels") -> "Levels":  # type: ignore[override]  # counts add; they are not appended
-        """Counts of two sets of pictures at the same levels."""
+        """Counts of two sets of images at the same levels."""
         return self._replace(intersection=self.intersection + other.intersection, judged=self.judged + other.judged)
 
 

@@ -1,7 +1,7 @@
 """From maps on a layer's grid to masks on the label grid, without ever forming the maps in between.
 
 Every product and sum here is a single elementwise operation, so that a value has the same bits whatever stands beside
-it in a batch and whatever device computes it: counts of any split of the pictures then merge to the same bits.
+it in a batch and whatever device computes it: counts of any split of the images then merge to the same bits.
 """
 
 from dataclasses import dataclass
@@ -48,14 +48,14 @@ class Active(NamedTuple):
 
     Attributes
     ----------
-    unit, picture, position : int64 tensor, (active positions,)
-        Index into the block's units, into its pictures, and row * W + column on the label grid.
+    unit, image, position : int64 tensor, (active positions,)
+        Index into the block's units, into its images, and row * W + column on the label grid.
     value : float32 tensor, (active positions,)
         The activation there.
     """
 
     unit: Tensor
-    picture: Tensor
+    image: Tensor
     position: Tensor
     value: Tensor
 
@@ -119,13 +119,13 @@ class SamplePlan:
         Active
         """
         maps = self.padded(maps)
-        pictures, units, h, w = maps.shape
-        maps = maps.reshape(pictures * units, h, w)
-        picture, unit = torch.nonzero(maps.amax((1, 2)).view(pictures, units) > level, as_tuple=True)
-        maps = maps.index_select(0, picture * units + unit)
+        images, units, h, w = maps.shape
+        maps = maps.reshape(images * units, h, w)
+        image, unit = torch.nonzero(maps.amax((1, 2)).view(images, units) > level, as_tuple=True)
+        maps = maps.index_select(0, image * units + unit)
         level = level.index_select(0, unit)
         which, row, lines = self._lines_above(maps, level)
-        return self._positions_above(lines, row, level.index_select(0, which), which, picture, unit)
+        return self._positions_above(lines, row, level.index_select(0, which), which, image, unit)
 
     def _lines_above(self, maps: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rows of the label grid, (rows, w), that rise above the level of their map, with map and row number."""
@@ -140,7 +140,7 @@ class SamplePlan:
         return which, row, lines
 
     def _positions_above(
-        self, lines: Tensor, row: Tensor, level: Tensor, which: Tensor, picture: Tensor, unit: Tensor
+        self, lines: Tensor, row: Tensor, level: Tensor, which: Tensor, image: Tensor, unit: Tensor
     ) -> Active:
         values = interpolate(lines.t().contiguous(), self.axis(1, lines.device), dim=0)
         hit = torch.nonzero((values > level).view(-1)).view(-1)
@@ -149,7 +149,7 @@ class SamplePlan:
         position = row.index_select(0, line).mul_(self.grid[1]).add_(column)
         of_map = which.index_select(0, line)
         value = values.view(-1).index_select(0, hit)
-        return Active(unit.index_select(0, of_map), picture.index_select(0, of_map), position, value)
+        return Active(unit.index_select(0, of_map), image.index_select(0, of_map), position, value)
 
 
 def interpolate(maps: Tensor, axis: Axis, *, dim: int) -> Tensor:

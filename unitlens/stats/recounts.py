@@ -2,7 +2,7 @@
 
 How many units lie above a level is no smooth function of the counts: left out one at a time, 32 folds move almost no
 unit across the level, and the few that cross weigh far too much. Leaving out half of the folds (the delete-d jackknife)
-moves as many as another set of pictures would.
+moves as many as another set of images would.
 Source: Shao and Wu, "A general theory for jackknife variance estimation", Ann. Statist. 17 (1989).
 """
 
@@ -59,7 +59,7 @@ class Estimate(NamedTuple):
 
 
 def filled_folds(counts: Counts) -> Ints:
-    """The numbers of the folds that hold pictures, (F,)."""
+    """The numbers of the folds that hold images, (F,)."""
     return np.flatnonzero(counts.judged_by_fold.any(1) | counts.activated_by_fold.any((0, 2)))
 
 
@@ -73,7 +73,7 @@ def fold_table(counts: Counts, units: slice, folds: Ints) -> FoldTable:
 def halves_of(folds: Ints, *, seed: int = 0) -> Floats:
     """Halves of the folds as weights, each followed by what it leaves out, (2 * HALVES, F).
 
-    The same folds are halved in the same way, whichever run they are of: runs on the same pictures are compared on
+    The same folds are halved in the same way, whichever run they are of: runs on the same images are compared on
     the same halves.
     """
     rng = np.random.default_rng([seed, len(folds)])
@@ -182,7 +182,7 @@ def difference(one: "Series", other: "Series", *, paired: bool) -> Estimate:
     ----------
     one, other : Series
     paired : bool
-        Whether both are of the same pictures: chance that both share then drops out.
+        Whether both are of the same images: chance that both share then drops out.
 
     Returns
     -------

@@ -12,7 +12,7 @@ from unitlens.errors import UnitlensError
 from unitlens.stats.masks import Active
 
 FOLDS = 32
-"""Every picture belongs to one of these, by a hash of its name."""
+"""Every image belongs to one of these, by a hash of its name."""
 
 BINS = 1 << 16
 
@@ -30,7 +30,7 @@ def threshold_rank(quantile: float, positions: int) -> int:
     quantile : float
         In (0, 1), read as the decimal that it prints as, so that 0.1 of 30 is 3.
     positions : int
-        Number of values, all pictures together.
+        Number of values, all images together.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def threshold_rank(quantile: float, positions: int) -> int:
     if rank < 1:
         raise UnitlensError(
             f"There are only {positions} positions in all, fewer than the 1 / {quantile} = {1 / quantile:g} that a "
-            f"quantile of {quantile} needs: use more pictures, a finer grid or a larger quantile."
+            f"quantile of {quantile} needs: use more images, a finer grid or a larger quantile."
         )
     return rank
 
@@ -195,15 +195,15 @@ def tally(counts: Tensor, active: Active, part: Tensor, labels: Tensor) -> None:
     counts : int64 tensor, (U, parts, columns)
         Added to in place.
     active : Active
-        ``picture`` indexes the pictures of ``labels``.
+        ``image`` indexes the images of ``labels``.
     part : int64 tensor, (active positions,)
-        The fold of its picture, or the level that it reaches.
-    labels : int16 tensor, (pictures, L, H * W)
+        The fold of its image, or the level that it reaches.
+    labels : int16 tensor, (images, L, H * W)
         The column of each position in each label plane.
     """
     parts, columns = counts.shape[1:]
     row = active.unit.mul(parts).add_(part).mul_(columns)
-    place = active.picture.mul(labels.shape[1] * labels.shape[2]).add_(active.position)
+    place = active.image.mul(labels.shape[1] * labels.shape[2]).add_(active.position)
     one = torch.ones_like(row)
     for plane in range(labels.shape[1]):
         column = labels.view(-1).index_select(0, place)

@@ -22,14 +22,14 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class State(NamedTuple):
-    """What is known of some pictures when the front has run.
+    """What is known of some images when the front has run.
 
     Attributes
     ----------
     activation : Tensor, (N, U, h, w) or (N, U)
         What the layer returned.
     rest : mapping
-        What else the tail needs: whatever else crosses the cut, or the pictures themselves for full passes.
+        What else the tail needs: whatever else crosses the cut, or the images themselves for full passes.
     output : Tensor, (N, ...)
         The network's ordinary output.
     later : mapping of str to Tensor
@@ -59,9 +59,9 @@ class Cut:
     split : Split or None
         The two halves; None where every intervention takes a full pass.
     growths : mapping
-        How each value grows with the number of pictures.
+        How each value grows with the number of images.
     sizes : mapping
-        Bytes of each value, per picture.
+        Bytes of each value, per image.
     """
 
     model: nn.Module
@@ -81,12 +81,12 @@ class Cut:
         """Whether only the tail is run for an intervention."""
         return self.split is not None
 
-    def front(self, pictures: Tensor) -> State:
+    def front(self, images: Tensor) -> State:
         """Run the network once, keeping what crosses the cut.
 
         Parameters
         ----------
-        pictures : Tensor, (N, 3, height, width)
+        images : Tensor, (N, 3, height, width)
             As the network takes them.
 
         Returns
@@ -97,10 +97,10 @@ class Cut:
         with evaluating(self.model):
             if self.split is None:
                 with record(self.model, [self.layer, *self.later]) as recording:
-                    output = self.model(pictures)
+                    output = self.model(images)
                 later = {layer: recording[layer] for layer in self.later}
-                return State(recording[self.layer], {"pictures": pictures}, output, later)
-            values: Values = {self.split.pictures: pictures}
+                return State(recording[self.layer], {"images": images}, output, later)
+            values: Values = {self.split.images: images}
             run(self.split.front, values)
             activation = values[self.split.before]
             rest = {node: values[node] for node in self.split.crossing}
@@ -114,9 +114,9 @@ class Cut:
         Parameters
         ----------
         state : State
-            Of N pictures, from `front`.
+            Of N images, from `front`.
         activation : Tensor, (V * N, U, ...)
-            V variants of ``state.activation``, one after the other, each of all N pictures.
+            V variants of ``state.activation``, one after the other, each of all N images.
         changes : mapping of str to function, optional
             For further layers of the cut, from what the layer returns in some of the V * N rows, and the range of these
             rows, to what it shall return.
@@ -136,8 +136,8 @@ class Cut:
                 return _full_passes(self, state, activation, changes)
             rest = state.rest
             if len(activation) != count:
-                pictures = torch.arange(len(activation), device=activation.device) % count
-                rest = {node: grow(value, self.growths[node], pictures, count) for node, value in rest.items()}
+                images = torch.arange(len(activation), device=activation.device) % count
+                rest = {node: grow(value, self.growths[node], images, count) for node, value in rest.items()}
             return self._tail(self.split, rest, activation, changes)
 
     def _tail(self, split: Split, rest: Mapping[Any, Any], activation: Tensor, changes: Mapping[str, Change]) -> Tensor:
@@ -154,7 +154,7 @@ def _full_passes(cut: Cut, state: State, activation: Tensor, changes: Mapping[st
         rows = range(first, first + count)
         edits = {layer: partial(_on, change, rows) for layer, change in changes.items()}
         with edit(cut.model, {cut.layer: partial(_instead, activation[first : rows.stop]), **edits}):
-            outputs.append(cut.model(state.rest["pictures"]))
+            outputs.append(cut.model(state.rest["images"]))
     return torch.cat(outputs)
 
 

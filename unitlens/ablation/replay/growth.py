@@ -1,4 +1,4 @@
-"""How the values inside a network grow with the number of pictures, so that a value for N serves for V x N."""
+"""How the values inside a network grow with the number of images, so that a value for N serves for V x N."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -28,15 +28,15 @@ def numbers(outlined: Any) -> int:
     return sum(map(numbers, outlined)) if isinstance(outlined, list) else 0
 
 
-def growth(one: Any, other: Any, pictures: tuple[int, int]) -> Growth:
-    """Tell from two passes how a value grows with the number of pictures.
+def growth(one: Any, other: Any, images: tuple[int, int]) -> Growth:
+    """Tell from two passes how a value grows with the number of images.
 
     Parameters
     ----------
     one, other : object
-        The `outline` of the value in a pass over ``pictures[0]`` and in one over ``pictures[1]`` pictures.
-    pictures : tuple of int
-        How many pictures the two passes had.
+        The `outline` of the value in a pass over ``images[0]`` and in one over ``images[1]`` images.
+    images : tuple of int
+        How many images the two passes had.
 
     Returns
     -------
@@ -58,44 +58,44 @@ def growth(one: Any, other: Any, pictures: tuple[int, int]) -> Growth:
         return None
     if isinstance(one, torch.Size) and isinstance(other, torch.Size) and len(one) == len(other):
         grown = [dim for dim in range(len(one)) if one[dim] != other[dim]]
-        if len(grown) == 1 and _proportional(one[grown[0]], other[grown[0]], pictures):
+        if len(grown) == 1 and _proportional(one[grown[0]], other[grown[0]], images):
             return grown[0]
-    elif isinstance(one, int) and isinstance(other, int) and _proportional(one, other, pictures):
+    elif isinstance(one, int) and isinstance(other, int) and _proportional(one, other, images):
         return "number"
     elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        return [growth(*pair, pictures) for pair in zip(one, other, strict=True)]
-    raise ValueError(f"a value inside does not grow with the number of pictures ({one} and {other})")
+        return [growth(*pair, images) for pair in zip(one, other, strict=True)]
+    raise ValueError(f"a value inside does not grow with the number of images ({one} and {other})")
 
 
-def grow(value: Any, how: Growth, pictures: Tensor, count: int) -> Any:
-    """Give a value for other pictures than those it was computed for.
+def grow(value: Any, how: Growth, images: Tensor, count: int) -> Any:
+    """Give a value for other images than those it was computed for.
 
     Parameters
     ----------
     value : object
-        Computed for ``count`` pictures.
+        Computed for ``count`` images.
     how : Growth
         As `growth` found.
-    pictures : Tensor of int64, (rows,)
-        For each row, which of the pictures it belongs to.
+    images : Tensor of int64, (rows,)
+        For each row, which of the images it belongs to.
     count : int
-        How many pictures there were.
+        How many images there were.
     """
     if how is None:
         return value
     if isinstance(value, Tensor):
         if count == 1 and value.shape[how] == 1:
-            return value.expand(*value.shape[:how], len(pictures), *value.shape[how + 1 :])
+            return value.expand(*value.shape[:how], len(images), *value.shape[how + 1 :])
         if value.shape[how] == count:
-            return value.index_select(how, pictures)
+            return value.index_select(how, images)
         shape = value.shape
         parts = value.reshape(*shape[:how], count, shape[how] // count, *shape[how + 1 :])
-        return parts.index_select(how, pictures).flatten(how, how + 1)
+        return parts.index_select(how, images).flatten(how, how + 1)
     if isinstance(value, int):
-        return value // count * len(pictures)
-    items: Iterable[Any] = (grow(item, part, pictures, count) for item, part in zip(value, how, strict=True))
+        return value // count * len(images)
+    items: Iterable[Any] = (grow(item, part, images, count) for item, part in zip(value, how, strict=True))
     return list(items) if isinstance(value, list) else tuple(items)
 
 
-def _proportional(one: int, other: int, pictures: tuple[int, int]) -> bool:
-    return one * pictures[1] == other * pictures[0] and one % pictures[0] == 0
+def _proportional(one: int, other: int, images: tuple[int, int]) -> bool:
+    return one * images[1] == other * images[0] and one % images[0] == 0

@@ -47,14 +47,14 @@ class PerUnit(NamedTuple):
         return places.reshape(value.shape[0], self.units, self.each, *value.shape[2:])
 
     def changed(self) -> Tensor:
-        """Say for which units and pictures holding the unit changes anything here: bool, (N, units)."""
+        """Say for which units and images holding the unit changes anything here: bool, (N, units)."""
         return (self.apart(self.held) != self.apart(self.base)).flatten(2).any(2)
 
-    def rows(self, units: Tensor, pictures: Tensor) -> Tensor:
-        """Give row i with unit ``units[i]`` held in picture ``pictures[i]``: (rows, S, ...)."""
-        out = self.base.index_select(0, pictures)
+    def rows(self, units: Tensor, images: Tensor) -> Tensor:
+        """Give row i with unit ``units[i]`` held in image ``images[i]``: (rows, S, ...)."""
+        out = self.base.index_select(0, images)
         row = torch.arange(len(units), device=out.device)
-        self.apart(out)[row, units] = self.apart(self.held)[pictures, units]
+        self.apart(out)[row, units] = self.apart(self.held)[images, units]
         return out
 
 
@@ -68,9 +68,9 @@ class Mixed(NamedTuple):
     source : PerUnit
         What goes in.
     rows : callable or None
-        ``rows(units, pictures)`` gives row i with unit ``units[i]`` held in picture ``pictures[i]``: (rows, O, ...).
+        ``rows(units, images)`` gives row i with unit ``units[i]`` held in image ``images[i]``: (rows, O, ...).
     grid : callable or None
-        In its place: ``grid(units, pictures)`` gives a range of units in a range of pictures: (units, pictures, O).
+        In its place: ``grid(units, images)`` gives a range of units in a range of images: (units, images, O).
     """
 
     base: Tensor
@@ -147,8 +147,8 @@ def _linear(layer: Any, source: PerUnit) -> Mixed | None:
     weight = source.apart(layer.weight)  # (O, units, each)
     columns = weight[:, :, 0].T.contiguous() if source.each == 1 else weight.permute(1, 2, 0)
 
-    def grid(units: range, pictures: range) -> Tensor:
-        some, chosen = slice(pictures.start, pictures.stop), slice(units.start, units.stop)
+    def grid(units: range, images: range) -> Tensor:
+        some, chosen = slice(images.start, images.stop), slice(units.start, units.stop)
         moved = difference[some, chosen].transpose(0, 1)  # (units, N, each)
         if source.each == 1:
             return torch.addcmul(base[some], moved, columns[chosen].unsqueeze(1))
@@ -165,9 +165,9 @@ def _convolution(layer: Any, source: PerUnit) -> Mixed | None:
     difference = source.apart(source.held - source.base)  # (N, units, each, h, w)
     kernels = source.apart(layer.weight).permute(1, 0, 2, 3, 4).flatten(2)  # (units, O, each * kernel)
 
-    def rows(units: Tensor, pictures: Tensor) -> Tensor:
-        windows = F.unfold(difference[pictures, units], layer.kernel_size, layer.dilation, layer.padding, layer.stride)
-        untouched = base.flatten(2).index_select(0, pictures)
+    def rows(units: Tensor, images: Tensor) -> Tensor:
+        windows = F.unfold(difference[images, units], layer.kernel_size, layer.dilation, layer.padding, layer.stride)
+        untouched = base.flatten(2).index_select(0, images)
         moved = torch.baddbmm(untouched, kernels.index_select(0, units), windows)
         return moved.reshape(len(units), *base.shape[1:])
 
@@ -201,7 +201,7 @@ def _depthwise(base: Tensor, sources: list[PerUnit], args: Any, kwargs: Any) -> 
 
 
 def _reduction(base: Tensor, sources: list[PerUnit], args: Any, kwargs: Any) -> Places:
-    """Reduce over dimensions; allowed where neither pictures nor units are among them."""
+    """Reduce over dimensions; allowed where neither images nor units are among them."""
     source = sources[0]
     dims = kwargs.get("dim", args[1] if len(args) > 1 else None)
     dims = [dims] if isinstance(dims, int) else dims

@@ -41,21 +41,21 @@ class Swept(NamedTuple):
     outputs: Tensor
 
 
-def cut_network(model: nn.Module, layers: str | Sequence[str], pictures: Tensor) -> Cut:
+def cut_network(model: nn.Module, layers: str | Sequence[str], images: Tensor) -> Cut:
     """Cut a network at the output of a layer, so that only what lies behind it has to be replayed.
 
-    The tail is found by tracing with torch.fx, and is trusted after a check: on two of the pictures, with units
+    The tail is found by tracing with torch.fx, and is trusted after a check: on two of the images, with units
     changed, it must give what the full network gives, to `TOLERANCE` times the largest output. The check takes up to
-    7 passes of single pictures. Where tracing fails or the check does, the cut does full passes instead, and its
+    7 passes of single images. Where tracing fails or the check does, the cut does full passes instead, and its
     ``reason`` says why.
 
     Parameters
     ----------
     model : nn.Module
-        Takes a batch of pictures, returns one tensor with a row for each.
+        Takes a batch of images, returns one tensor with a row for each.
     layers : str or sequence of str
         A layer's name, as `unitlens.models.layers` tells. Of several, the cut is at the one that is called first.
-    pictures : Tensor, (N, 3, height, width)
+    images : Tensor, (N, 3, height, width)
         Real ones, as the network takes them; 3 serve best, one will do.
 
     Returns
@@ -70,9 +70,9 @@ def cut_network(model: nn.Module, layers: str | Sequence[str], pictures: Tensor)
     """
     model = uncompiled(model)
     named = find_layers(model, layers)
-    pictures = pictures[torch.arange(3, device=pictures.device) % len(pictures)]
+    images = images[torch.arange(3, device=images.device) % len(images)]
     with evaluating(model):
-        expected, changed = _full_pass_with_changes(model, named, pictures[:2])
+        expected, changed = _full_pass_with_changes(model, named, images[:2])
         order = list(changed)
         places = sorted(named, key=lambda place: order.index(place.given))
         first, *later = (place.given for place in places)
@@ -82,7 +82,7 @@ def cut_network(model: nn.Module, layers: str | Sequence[str], pictures: Tensor)
                 if any(place.item is not None for place in places):
                     raise Untraceable("only one tensor of what the layer returns is meant")
                 split = split_network(model, [(place.module, place.call or 0) for place in places], fine=fine)
-                return _checked(Cut(model, first, tuple(later), split=split), pictures, changed[first], expected)
+                return _checked(Cut(model, first, tuple(later), split=split), images, changed[first], expected)
             except Untraceable as error:
                 reasons.append(str(error))
             except Independent as error:
@@ -112,13 +112,13 @@ def sweep(
     cut : Cut
         Where.
     state : State
-        Of N pictures, from `Cut.front`.
+        Of N images, from `Cut.front`.
     values : float or Tensor, (U,) or (N, U, ...)
         What units are held at: one number, a number for each unit, or whole activations to take a unit's from.
     units : range, optional
         Consecutive units; all of them, unless said otherwise.
     memory : int
-        Bytes that a batch may take, as far as one unit in one picture fits in; the blocks follow from it.
+        Bytes that a batch may take, as far as one unit in one image fits in; the blocks follow from it.
     alone : bool
         Follow a unit by itself as long as nothing mixes it with others, and add only its own share where a Linear or a
         convolution does (exact, to float rounding). Else the whole tail is computed for every unit.
@@ -165,9 +165,9 @@ def _held(activation: Tensor, values: float | Tensor) -> Tensor:
 
 
 def _full_pass_with_changes(
-    model: nn.Module, places: Sequence[Place], pictures: Tensor
+    model: nn.Module, places: Sequence[Place], images: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Run the full network, with units of all layers changed in the first picture.
+    """Run the full network, with units of all layers changed in the first image.
 
     Returns its output, and the changed activations, in the order in which the layers were called.
     """
@@ -180,27 +180,27 @@ def _full_pass_with_changes(
         return seen[layer]
 
     with edit(model, {place.given: partial(change, place.given) for place in places}):
-        output = model(pictures)
-    if not isinstance(output, Tensor) or output.shape[:1] != pictures.shape[:1]:
+        output = model(images)
+    if not isinstance(output, Tensor) or output.shape[:1] != images.shape[:1]:
         raise UnitlensError(
-            f"The network returns a {type(output).__name__}, not one tensor with a row for each picture; "
+            f"The network returns a {type(output).__name__}, not one tensor with a row for each image; "
             "wrap it in a module that returns such a tensor."
         )
     return output, seen
 
 
 def _changed(activation: Tensor, rows: range = range(1)) -> Tensor:
-    """A copy of a layer's output with units changed in the first picture."""
+    """A copy of a layer's output with units changed in the first image."""
     changed = activation.clone()
     changed[0, ::2] = 0
     changed[0, 1::2] *= 1.5
     return changed
 
 
-def _checked(cut: Cut, pictures: Tensor, changed: Tensor, expected: Tensor) -> Cut:
-    """Learn how a split's values grow with the number of pictures, then hold it against the full network."""
+def _checked(cut: Cut, images: Tensor, changed: Tensor, expected: Tensor) -> Cut:
+    """Learn how a split's values grow with the number of images, then hold it against the full network."""
     try:
-        cut, state = _measured(cut, pictures)
+        cut, state = _measured(cut, images)
         replayed = cut.back(state, torch.cat([changed, state.activation]), dict.fromkeys(cut.later, _changed))
         _compare(replayed, torch.cat([expected, state.output]), "the replayed outputs")
         loud = float(state.activation.abs().amax()) + 1
@@ -216,25 +216,25 @@ def _checked(cut: Cut, pictures: Tensor, changed: Tensor, expected: Tensor) -> C
     return cut
 
 
-def _measured(cut: Cut, pictures: Tensor) -> tuple[Cut, State]:
-    """Run a split on two and on three pictures, and note how every value grows."""
+def _measured(cut: Cut, images: Tensor) -> tuple[Cut, State]:
+    """Run a split on two and on three images, and note how every value grows."""
     split = cut.split
     assert split is not None
-    two, state = _outlines(split, pictures[:2])
-    three, _ = _outlines(split, pictures)
+    two, state = _outlines(split, images[:2])
+    three, _ = _outlines(split, images)
     try:
         growths = {node: growth(two[node], three[node], (2, 3)) for node in two}
     except ValueError as error:
         raise Untraceable(str(error)) from None
     if growths[split.before] != 0 or two[split.before][0] != 2:
-        raise Untraceable(f"the layer's output has no row for each picture, its shape being {tuple(two[split.before])}")
+        raise Untraceable(f"the layer's output has no row for each image, its shape being {tuple(two[split.before])}")
     sizes = {node: state.activation.element_size() * (numbers(three[node]) - numbers(two[node])) for node in two}
     return replace(cut, growths=growths, sizes=sizes), state
 
 
-def _outlines(split: Split, pictures: Tensor) -> tuple[dict[fx.Node, Any], State]:
-    values: Values = {split.pictures: pictures}
-    outlines = {split.pictures: outline(pictures)}
+def _outlines(split: Split, images: Tensor) -> tuple[dict[fx.Node, Any], State]:
+    values: Values = {split.images: images}
+    outlines = {split.images: outline(images)}
 
     def go(steps: Iterable[Step]) -> None:
         for step in steps:
@@ -255,7 +255,7 @@ def _compare(replayed: Tensor, expected: Tensor, what: str) -> None:
     off = float((replayed - expected).abs().amax())
     allowed = TOLERANCE.get(expected.dtype, 2e-2)
     if not math.isfinite(largest):
-        raise Untraceable("its outputs on the example pictures are not finite, so that no replay can be checked")
+        raise Untraceable("its outputs on the example images are not finite, so that no replay can be checked")
     if not off <= allowed * largest:
         raise Untraceable(
             f"{what} are off by {off:.3g} where the largest is {largest:.3g}, more than {allowed:g} of it"

@@ -18,7 +18,7 @@ _CACHED = 2**22
 """Bytes of outputs that are still in the cache when they are looked at."""
 
 _WORTHWHILE = 128
-"""Rows of one picture from which on it pays to look for what is 0 in all of them."""
+"""Rows of one image from which on it pays to look for what is 0 in all of them."""
 
 
 class Plan(NamedTuple):
@@ -35,9 +35,9 @@ class Plan(NamedTuple):
     changed : Tensor of bool, (N, units)
         Where holding a unit changes anything that the steps read.
     row_bytes : int
-        Memory that one unit in one picture takes while the steps run.
+        Memory that one unit in one image takes while the steps run.
     grid_bytes : int
-        Memory that one unit in one picture takes before they do.
+        Memory that one unit in one image takes before they do.
     """
 
     known: dict[fx.Node, Any]
@@ -62,7 +62,7 @@ def plan_sweep(
     rest : mapping
         What else crosses the cut.
     sizes : mapping
-        Bytes of each value, per picture.
+        Bytes of each value, per image.
     alone : bool
         Follow units by themselves as far as possible; else the whole tail is computed for every unit.
 
@@ -108,13 +108,13 @@ def sweep_block(plan: Plan, growths: Mapping[fx.Node, Growth], output: Tensor, u
     plan : Plan
         From `plan_sweep`.
     growths : mapping
-        How each value grows with the number of pictures.
+        How each value grows with the number of images.
     output : Tensor, (N, ...)
         The network's output with no unit held.
     units : range
         Consecutive units.
     memory : int
-        Bytes to stay within, as far as a single unit in a single picture does.
+        Bytes to stay within, as far as a single unit in a single image does.
 
     Returns
     -------
@@ -127,10 +127,10 @@ def sweep_block(plan: Plan, growths: Mapping[fx.Node, Growth], output: Tensor, u
     limit = max(1, min(memory, _TILE) // max(1, plan.row_bytes))
     for group in _parts(every, memory // max(1, plan.grid_bytes * len(units))):
         grids: Values = {}
-        for pictures in _parts(group, limit // len(units)):
-            for unit, picture in _chosen(plan, units, pictures, limit):
-                rows = _Rows(unit, picture, units, group, grids)
-                result[unit - units.start, picture] = _run(plan, growths, rows, len(output))
+        for images in _parts(group, limit // len(units)):
+            for unit, image in _chosen(plan, units, images, limit):
+                rows = _Rows(unit, image, units, group, grids)
+                result[unit - units.start, image] = _run(plan, growths, rows, len(output))
     return result
 
 
@@ -140,22 +140,22 @@ def _parts(of: range, size: int) -> Iterator[range]:
         yield range(first, min(first + max(1, size), of.stop))
 
 
-def _chosen(plan: Plan, units: range, pictures: range, limit: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Walk through units x pictures where holding the unit changes anything: (units, pictures), by picture."""
-    changed = plan.changed[pictures.start : pictures.stop, units.start : units.stop]
-    picture, unit = changed.nonzero(as_tuple=True)
+def _chosen(plan: Plan, units: range, images: range, limit: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Walk through units x images where holding the unit changes anything: (units, images), by image."""
+    changed = plan.changed[images.start : images.stop, units.start : units.stop]
+    image, unit = changed.nonzero(as_tuple=True)
     for part in _parts(range(len(unit)), limit):
         some = slice(part.start, part.stop)
-        yield units.start + unit[some], pictures.start + picture[some]
+        yield units.start + unit[some], images.start + image[some]
 
 
 class _Rows(NamedTuple):
-    """Which unit is held in which picture, row by row, out of which units and pictures."""
+    """Which unit is held in which image, row by row, out of which units and images."""
 
     units: Tensor
-    pictures: Tensor
+    images: Tensor
     among_units: range
-    among_pictures: range
+    among_images: range
     grids: Values
 
 
@@ -170,7 +170,7 @@ def _run(plan: Plan, growths: Mapping[fx.Node, Growth], rows: _Rows, count: int)
 
     for step in plan.steps:
         if kind_of(step) is nn.Linear and len(step.node.args) == 1:
-            values[step.node] = _linear_of_nonzero(step.call, value_of(step.node.all_input_nodes[0]), rows.pictures)
+            values[step.node] = _linear_of_nonzero(step.call, value_of(step.node.all_input_nodes[0]), rows.images)
         else:
             values[step.node] = apply(step, value_of)
         for node in step.done:
@@ -182,24 +182,24 @@ def _run(plan: Plan, growths: Mapping[fx.Node, Growth], rows: _Rows, count: int)
 def _for_rows(node: fx.Node, known: Any, how: Growth, rows: _Rows, count: int) -> Any:
     """Give what is known for all units for some rows."""
     if isinstance(known, PerUnit):
-        return known.rows(rows.units, rows.pictures)
+        return known.rows(rows.units, rows.images)
     if not isinstance(known, Mixed):
-        return grow(known, how, rows.pictures, count)
+        return grow(known, how, rows.images, count)
     if known.rows is not None:
-        return known.rows(rows.units, rows.pictures)
+        return known.rows(rows.units, rows.images)
     assert known.grid is not None
     if node not in rows.grids:
-        rows.grids[node] = known.grid(rows.among_units, rows.among_pictures)
-    return rows.grids[node][rows.units - rows.among_units.start, rows.pictures - rows.among_pictures.start]
+        rows.grids[node] = known.grid(rows.among_units, rows.among_images)
+    return rows.grids[node][rows.units - rows.among_units.start, rows.images - rows.among_images.start]
 
 
-def _linear_of_nonzero(layer: Any, value: Tensor, pictures: Tensor) -> Tensor:
-    """Apply a Linear, leaving out what is 0 in every row of a picture.
+def _linear_of_nonzero(layer: Any, value: Tensor, images: Tensor) -> Tensor:
+    """Apply a Linear, leaving out what is 0 in every row of an image.
 
     Behind a ReLU that is a large share, and nearly the same whichever unit is held.
     """
-    lengths = torch.unique_consecutive(pictures, return_counts=True)[1].tolist()
-    if value.ndim != 2 or len(value) != len(pictures) or min(lengths) < _WORTHWHILE:
+    lengths = torch.unique_consecutive(images, return_counts=True)[1].tolist()
+    if value.ndim != 2 or len(value) != len(images) or min(lengths) < _WORTHWHILE:
         return cast(Tensor, layer(value))
     results = []
     for part in torch.split(value, lengths):

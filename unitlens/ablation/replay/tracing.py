@@ -53,8 +53,8 @@ class Split(NamedTuple):
 
     Attributes
     ----------
-    pictures : fx.Node
-        Where the pictures go in.
+    images : fx.Node
+        Where the images go in.
     before : fx.Node
         What the layer returns.
     place : fx.Node
@@ -69,7 +69,7 @@ class Split(NamedTuple):
         The two halves, each in the order of the network.
     """
 
-    pictures: fx.Node
+    images: fx.Node
     before: fx.Node
     place: fx.Node
     later: tuple[fx.Node, ...]
@@ -153,8 +153,8 @@ class _OneInput(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, pictures: torch.Tensor) -> Any:
-        return self.network(pictures)
+    def forward(self, images: torch.Tensor) -> Any:
+        return self.network(images)
 
 
 class _Tracer(fx.Tracer):
@@ -194,7 +194,7 @@ def _read_results_of_inplace_steps(graph: fx.Graph, root: nn.Module) -> None:
     """Let every later reader of a value that a step changes in place read that step's result instead.
 
     After this no step has to work in place, and kept values stay as they are. Readers of *views* of such a value are
-    not found here; the check on real pictures finds them.
+    not found here; the check on real images finds them.
     """
     order = {node: index for index, node in enumerate(graph.nodes)}
     for node in list(graph.nodes):
@@ -263,12 +263,12 @@ def _halves(graph: fx.Graph, root: nn.Module, places: Sequence[fx.Node]) -> Spli
     tail = [node for node in steps if node in behind]
     front = [node for node in steps if node not in behind]
     read = {source for node in tail for source in node.all_input_nodes}
-    pictures = next(iter(graph.nodes))
-    crossing = tuple(node for node in [pictures, *front] if node in read)
+    images = next(iter(graph.nodes))
+    crossing = tuple(node for node in [images, *front] if node in read)
     before = place.all_input_nodes[0]
     kept = {*crossing, before}
     return Split(
-        pictures,
+        images,
         before,
         place,
         tuple(places[1:]),

@@ -1,4 +1,4 @@
-"""ADE20K as the scene parsing challenge has it: 150 classes on one map, and the scene of each picture."""
+"""ADE20K as the scene parsing challenge has it: 150 classes on one map, and the scene of each image."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ import numpy as np
 from unitlens.data.concepts import Concept
 from unitlens.data.images import read_label_map
 from unitlens.data.readers.files import first_words, must_exist, names_under, read_text, relabelled, subfolders
-from unitlens.data.readers.marked import MarkedPictures, Marks, chosen_splits
+from unitlens.data.readers.marked import MarkedImages, Marks, chosen_splits
 from unitlens.errors import UnitlensError
 
 CLASSES, SCENES = "objectInfo150.txt", "sceneCategories.txt"
 
 
 def is_ade20k(root: Path) -> bool:
-    """Whether the list of the 150 classes, pictures and annotations are there."""
+    """Whether the list of the 150 classes, images and annotations are there."""
     return (root / CLASSES).is_file() and (root / "images").is_dir() and (root / "annotations").is_dir()
 
 
-def open_ade20k(root: Path, *, split: str | None = None) -> MarkedPictures:
+def open_ade20k(root: Path, *, split: str | None = None) -> MarkedImages:
     """Open ADE20K's scene parsing data (``ADEChallengeData2016``).
 
     Parameters
@@ -39,7 +39,7 @@ def open_ade20k(root: Path, *, split: str | None = None) -> MarkedPictures:
     labels = {scene: label for label, scene in enumerate(sorted(set(scenes.values())), 1)}
     concepts = (*_classes(root / CLASSES), *(Concept("scene", label, scene) for scene, label in labels.items()))
     marks = Ade20kMarks(root / "annotations", concepts, {name: labels[scene] for name, scene in scenes.items()})
-    return MarkedPictures("ade20k", root, root / "images", names, concepts, marks, scenes)
+    return MarkedImages("ade20k", root, root / "images", names, concepts, marks, scenes)
 
 
 def _classes(path: Path) -> list[Concept]:
@@ -57,7 +57,7 @@ def _classes(path: Path) -> list[Concept]:
 
 
 def _scenes(path: Path, names: tuple[str, ...]) -> dict[str, str]:
-    """The scene of each picture, where the file is there: rows of a picture without its extension, and a scene."""
+    """The scene of each image, where the file is there: rows of an image without its extension, and a scene."""
     if not path.is_file():
         return {}
     of_stem = dict(line.split()[:2] for line in read_text(path).splitlines() if len(line.split()) >= 2)
@@ -73,7 +73,7 @@ class Ade20kMarks:
     scene: Mapping[str, int]
 
     def __call__(self, name: str, /) -> Marks:
-        """The classes on one map, and the scene of the whole picture."""
+        """The classes on one map, and the scene of the whole image."""
         path = (self.folder / name).with_suffix(".png")
         must_exist(path)
         codes, digest = read_label_map(path)

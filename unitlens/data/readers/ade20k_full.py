@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from unitlens.data.concepts import Concept
-from unitlens.data.images import read_picture
+from unitlens.data.images import read_image
 from unitlens.data.readers.files import first_words, must_exist, names_under, read_text, relabelled
-from unitlens.data.readers.marked import MarkedPictures, Marks, chosen_splits
+from unitlens.data.readers.marked import MarkedImages, Marks, chosen_splits
 from unitlens.errors import UnitlensError
 
 INDEX = "index_ade20k.mat"
@@ -20,19 +20,19 @@ SPLITS = ("training", "validation")
 
 
 def is_ade20k_full(root: Path) -> bool:
-    """Whether the index is there, or pictures with ``_seg.png`` beside them."""
-    images = root / "images"
+    """Whether the index is there, or images with ``_seg.png`` beside them."""
+    folder = root / "images"
     index = any((root / name).is_file() for name in (INDEX, "index_ade20k.pkl"))
-    return images.is_dir() and (index or next(images.rglob("*_seg.png"), None) is not None)
+    return folder.is_dir() and (index or next(folder.rglob("*_seg.png"), None) is not None)
 
 
-def open_ade20k_full(root: Path, *, split: str | None = None) -> MarkedPictures:
+def open_ade20k_full(root: Path, *, split: str | None = None) -> MarkedImages:
     """Open the full release of ADE20K (``ADE20K_2016_07_26``, ``ADE20K_2021_17_01``).
 
     Beside ``NAME.jpg`` lie ``NAME_seg.png`` (objects) and ``NAME_parts_1.png``, ``NAME_parts_2.png``, ... (parts, and
     parts of parts). The class of a pixel is 256 floor(red / 10) + green, 0 for none. Classes are numbered as
     ``objectnames`` in ``index_ade20k.mat``, from 1; ``objectIsPart`` and ``objectPresence`` there say which occur as
-    parts and which as objects. Without the index, what is written about each picture says so: ``NAME.json`` (2021:
+    parts and which as objects. Without the index, what is written about each image says so: ``NAME.json`` (2021:
     name_ndx, name, part_level) or ``NAME_atr.txt`` (2016: rows of instance # level # cropped # class, where instance k
     is the k-th value of blue above the background's). The pickled index is never opened.
 
@@ -46,16 +46,16 @@ def open_ade20k_full(root: Path, *, split: str | None = None) -> MarkedPictures:
     Source: Zhou and others, "Semantic Understanding of Scenes through the ADE20K Dataset", IJCV 2019, and the README
     of the release.
     """
-    images = root / "images"
-    pictures = [n for n in names_under(images, suffixes=[".jpg"]) if (images / _beside(n, _ending(0))).is_file()]
+    folder = root / "images"
+    images = [n for n in names_under(folder, suffixes=[".jpg"]) if (folder / _beside(n, _ending(0))).is_file()]
     if split is not None:
         chosen_splits(split, SPLITS, root)
-        pictures = [name for name in pictures if split in name.split("/")]
-    classes = _classes_of_index(root / INDEX) or _classes_of_texts(images, pictures)
+        images = [name for name in images if split in name.split("/")]
+    classes = _classes_of_index(root / INDEX) or _classes_of_texts(folder, images)
     concepts = tuple(
         Concept(category, code, name) for category, names in classes._asdict().items() for code, name in names.items()
     )
-    return MarkedPictures("ade20k-full", root, images, tuple(pictures), concepts, FullMarks(images, classes))
+    return MarkedImages("ade20k-full", root, folder, tuple(images), concepts, FullMarks(folder, classes))
 
 
 class Classes(NamedTuple):
@@ -90,7 +90,7 @@ def _classes_of_index(path: Path) -> Classes | None:
 
 
 def _sums(counts: Any, classes: int) -> npt.NDArray[np.float64]:
-    """Sum over the pictures of a classes x pictures table, also a sparse one."""
+    """Sum over the images of a classes x images table, also a sparse one."""
     if hasattr(counts, "toarray"):
         return np.asarray(counts.sum(axis=1), np.float64).reshape(-1)
     total: npt.NDArray[np.float64] = np.asarray(counts, np.float64).reshape(classes, -1).sum(axis=1)
@@ -104,23 +104,23 @@ class _Named(NamedTuple):
     code: int | None
 
 
-def _classes_of_texts(images: Path, pictures: list[str]) -> Classes:
+def _classes_of_texts(folder: Path, images: list[str]) -> Classes:
     names: dict[int, str] = {}
     parts: set[int] = set()
     objects: set[int] = set()
-    for picture in pictures:
+    for image in images:
         levels: dict[int, dict[int, int]] = {}
-        for item in _written_about(images, picture):
+        for item in _written_about(folder, image):
             if item.code is None and item.level not in levels:
-                levels[item.level] = _codes_of_instances(images / _beside(picture, _ending(item.level)))
+                levels[item.level] = _codes_of_instances(folder / _beside(image, _ending(item.level)))
             code = levels[item.level].get(item.instance, 0) if item.code is None else item.code
             if code:
                 names.setdefault(code, item.name)
                 (parts if item.level else objects).add(code)
     if not names:
         raise UnitlensError(
-            f"The classes of {images.parent} have no names: {INDEX} is missing or unreadable, and so are the files "
-            "NAME.json or NAME_atr.txt beside the pictures."
+            f"The classes of {folder.parent} have no names: {INDEX} is missing or unreadable, and so are the files "
+            "NAME.json or NAME_atr.txt beside the images."
         )
     return Classes.of(names, parts, objects)
 
@@ -133,18 +133,18 @@ def _ending(level: int) -> str:
     return f"_parts_{level}.png" if level else "_seg.png"
 
 
-def _written_about(images: Path, picture: str) -> Iterator[_Named]:
+def _written_about(folder: Path, image: str) -> Iterator[_Named]:
     """What stands in NAME.json or NAME_atr.txt."""
-    path = images / _beside(picture, ".json")
+    path = folder / _beside(image, ".json")
     if path.is_file():
         try:
             # the release's own files are not all in UTF-8
             for item in json.loads(path.read_bytes().decode("utf-8", "replace"))["annotation"]["object"]:
                 yield _Named(int(item["parts"]["part_level"]), int(item["id"]), item["name"], int(item["name_ndx"]))
         except (ValueError, KeyError, TypeError) as error:
-            raise UnitlensError(f"{path} does not describe a picture of ADE20K ({error!r}).") from None
+            raise UnitlensError(f"{path} does not describe an image of ADE20K ({error!r}).") from None
         return
-    path = images / _beside(picture, "_atr.txt")
+    path = folder / _beside(image, "_atr.txt")
     for line in read_text(path).splitlines() if path.is_file() else ():
         cells = [cell.strip() for cell in line.split("#")]
         if len(cells) >= 4 and cells[0].isdecimal() and cells[1].isdecimal():
@@ -155,7 +155,7 @@ def _codes_of_instances(path: Path) -> dict[int, int]:
     """The class of each instance of a map: that of its first pixel. Instances are the ranks of blue, from 0."""
     if not path.is_file():
         return {}
-    pixels = read_picture(path).pixels
+    pixels = read_image(path).pixels
     first = np.unique(pixels[..., 2], return_index=True)[1]
     codes = _codes(pixels).reshape(-1)[first]
     return {instance: int(code) for instance, code in enumerate(codes)}
@@ -170,17 +170,17 @@ def _codes(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
 class FullMarks:
     """Reads ``NAME_seg.png`` and ``NAME_parts_N.png``."""
 
-    images: Path
+    folder: Path
     classes: Classes
 
     def __call__(self, name: str, /) -> Marks:
         """Objects on one map, parts on one for each level."""
-        must_exist(self.images / _beside(name, _ending(0)))
+        must_exist(self.folder / _beside(name, _ending(0)))
         known = {0, *self.classes.object, *self.classes.part}
         planes: dict[str, list[Any]] = {}
         digests: list[str] = []
-        while (path := self.images / _beside(name, _ending(len(digests)))).is_file():
-            pixels, digest = read_picture(path)
+        while (path := self.folder / _beside(name, _ending(len(digests)))).is_file():
+            pixels, digest = read_image(path)
             category, names = ("part", self.classes.part) if digests else ("object", self.classes.object)
             # a class that the index never has as a part is, on a map of parts, none of them
             table = {code: code if code in names else 0 for code in known}

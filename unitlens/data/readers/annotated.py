@@ -1,4 +1,4 @@
-"""The annotated folder: pictures, label maps, concepts and classes as files."""
+"""The annotated folder: images, label maps, concepts and classes as files."""
 
 import csv
 import hashlib
@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from unitlens.data.concepts import Concept, Example
-from unitlens.data.images import EXTENSIONS, read_label_map, read_picture
+from unitlens.data.images import EXTENSIONS, read_image, read_label_map
 from unitlens.errors import UnitlensError, did_you_mean
 
 
@@ -19,7 +19,7 @@ def annotated(folder: str | Path) -> "AnnotatedFolder":
     ----------
     folder : str or Path
         ``images/**/NAME.jpg|png``, ``labels/CATEGORY/**/NAME.png``, ``concepts.csv`` (category,label,name) and
-        ``classes.csv`` (image,class[,index]); all but the images may be absent. Without ``classes.csv``, pictures that
+        ``classes.csv`` (image,class[,index]); all but the images may be absent. Without ``classes.csv``, images that
         all lie in subfolders of ``images/`` have the name of theirs as their class.
 
     Returns
@@ -29,7 +29,7 @@ def annotated(folder: str | Path) -> "AnnotatedFolder":
     Raises
     ------
     UnitlensError
-        If there are no pictures, or a list contradicts itself or the files.
+        If there are no images, or a list contradicts itself or the files.
 
     Examples
     --------
@@ -42,7 +42,7 @@ def annotated(folder: str | Path) -> "AnnotatedFolder":
 
 
 class AnnotatedFolder:
-    """Annotated pictures on disk; a `unitlens.data.concepts.Data`.
+    """Annotated images on disk; a `unitlens.data.concepts.Data`.
 
     Attributes
     ----------
@@ -51,8 +51,8 @@ class AnnotatedFolder:
     concepts : tuple of Concept
         As in ``concepts.csv``.
     names : tuple of str
-        POSIX paths of the pictures under ``images/``, sorted.
-    not_pictures : tuple of str
+        POSIX paths of the images under ``images/``, sorted.
+    not_images : tuple of str
         Other files that lie under ``images/``.
     class_index : dict of str to int
         Index of the network's output for each class, where ``classes.csv`` gives one.
@@ -62,10 +62,10 @@ class AnnotatedFolder:
         self.root = root
         if not root.is_dir():
             raise UnitlensError(f"There is no folder {root}.")
-        self.names, self.not_pictures = _list_pictures(root)
+        self.names, self.not_images = _list_images(root)
         self.concepts = _read_concepts(root)
         classes = _read_classes(root, self.names)
-        self._classes, self.class_index = classes.of_picture, classes.output
+        self._classes, self.class_index = classes.of_image, classes.output
         labels = root / "labels"
         self.categories = (
             tuple(sorted(path.name for path in labels.iterdir() if path.is_dir())) if labels.is_dir() else ()
@@ -73,7 +73,7 @@ class AnnotatedFolder:
         self._check_categories()
 
     def _check_categories(self) -> None:
-        """Every folder of label maps has concepts, and maps of some of the pictures."""
+        """Every folder of label maps has concepts, and maps of some of the images."""
         known = {concept.category for concept in self.concepts}
         for category in self.categories:
             if category not in known:
@@ -83,7 +83,7 @@ class AnnotatedFolder:
                 )
             if not any(self._label_map(category, name).is_file() for name in self.names):
                 raise UnitlensError(
-                    f"{self.root / 'labels' / category} holds no map of any picture; the map of {self.names[0]} "
+                    f"{self.root / 'labels' / category} holds no map of any image; the map of {self.names[0]} "
                     f"would be {self._label_map(category, self.names[0])}."
                 )
 
@@ -97,7 +97,7 @@ class AnnotatedFolder:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes of the pictures that are there, each once, sorted."""
+        """The classes of the images that are there, each once, sorted."""
         return tuple(sorted({self._classes[name] for name in self.names if name in self._classes}))
 
     def __len__(self) -> int:
@@ -105,13 +105,13 @@ class AnnotatedFolder:
 
     def __repr__(self) -> str:
         return (
-            f"AnnotatedFolder({str(self.root)!r}: {len(self)} pictures, {len(self.concepts)} concepts of "
+            f"AnnotatedFolder({str(self.root)!r}: {len(self)} images, {len(self.concepts)} concepts of "
             f"{', '.join(self.categories) or 'no category'})"
         )
 
     def __getitem__(self, index: int) -> Example:
         name = self.names[index]
-        pixels, digest = read_picture(self.root / "images" / name)
+        pixels, digest = read_image(self.root / "images" / name)
         hashed = hashlib.sha256(digest.encode())
         planes = {}
         for category in self.categories:
@@ -123,21 +123,21 @@ class AnnotatedFolder:
         return Example(pixels, planes, name, self._classes.get(name), hashed.hexdigest())
 
 
-def _list_pictures(root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _list_images(root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     images = root / "images"
     if not images.is_dir():
-        raise UnitlensError(f"{root} has no folder images/: put the pictures into {images}.")
+        raise UnitlensError(f"{root} has no folder images/: put the images into {images}.")
     files = sorted(_files_below(images), key=str)
-    names = [path.as_posix() for path in files if _may_be_picture(images / path)]
-    others = tuple(path.as_posix() for path in files if not _may_be_picture(images / path))
+    names = [path.as_posix() for path in files if _may_be_image(images / path)]
+    others = tuple(path.as_posix() for path in files if not _may_be_image(images / path))
     if not names:
-        raise UnitlensError(f"{images} holds no picture: put files such as NAME.jpg or NAME.png into it.")
+        raise UnitlensError(f"{images} holds no image: put files such as NAME.jpg or NAME.png into it.")
     first: dict[PurePosixPath, str] = {}
     for name in names:
         other = first.setdefault(PurePosixPath(name).with_suffix(""), name)
         if other != name:
             raise UnitlensError(
-                f"{images} holds two pictures of one name, {other} and {name}, which would share their label maps: "
+                f"{images} holds two images of one name, {other} and {name}, which would share their label maps: "
                 "rename or remove one."
             )
     return tuple(names), others
@@ -170,8 +170,8 @@ def _as_text(images: Path, path: PurePosixPath) -> PurePosixPath:
     return path
 
 
-def _may_be_picture(path: Path) -> bool:
-    """Whether a file has a picture's suffix; a link to nothing, a pipe and the like are none."""
+def _may_be_image(path: Path) -> bool:
+    """Whether a file has an image's suffix; a link to nothing, a pipe and the like are none."""
     return path.suffix.lower() in EXTENSIONS and path.is_file()
 
 
@@ -201,7 +201,7 @@ def _read_concepts(root: Path) -> tuple[Concept, ...]:
 
 
 class _Classes(NamedTuple):
-    of_picture: Mapping[str, str]
+    of_image: Mapping[str, str]
     output: Mapping[str, int]
 
 
@@ -211,14 +211,14 @@ def _read_classes(root: Path, names: tuple[str, ...]) -> _Classes:
         folders = [PurePosixPath(name).parts[:-1] for name in names]
         return _Classes(dict(zip(names, ("/".join(f) for f in folders), strict=True)) if all(folders) else {}, {})
     known = set(names)
-    of_picture: dict[str, str] = {}
+    of_image: dict[str, str] = {}
     index: dict[str, int] = {}
     for line, row in _rows(path, ("image", "class")):
         image, class_ = row["image"], row["class"]
         if PurePosixPath(image).is_absolute() or ".." in PurePosixPath(image).parts:
             raise UnitlensError(f"{path}, line {line}: {image} leads out of images/; paths are relative to images/.")
-        if of_picture.setdefault(image, class_) != class_:
-            raise UnitlensError(f"{path}, line {line}: {image} has two classes, {of_picture[image]} and {class_}.")
+        if of_image.setdefault(image, class_) != class_:
+            raise UnitlensError(f"{path}, line {line}: {image} has two classes, {of_image[image]} and {class_}.")
         if row.get("index"):
             number = _integer(row["index"], path, line)
             if number < 0:
@@ -227,13 +227,13 @@ def _read_classes(root: Path, names: tuple[str, ...]) -> _Classes:
                 raise UnitlensError(
                     f"{path}, line {line}: the class {class_} has two indices, {index[class_]} and {number}."
                 )
-    if of_picture and not known & of_picture.keys():
-        some = next(iter(of_picture))
+    if of_image and not known & of_image.keys():
+        some = next(iter(of_image))
         raise UnitlensError(
-            f"{path} names no picture that is there; its first is {some}{did_you_mean(some, names)}: "
+            f"{path} names no image that is there; its first is {some}{did_you_mean(some, names)}: "
             "paths are relative to images/."
         )
-    return _Classes(of_picture, index)
+    return _Classes(of_image, index)
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:

@@ -1,4 +1,4 @@
-"""Broden (1.0 and 1.1): one list of pictures, label maps and whole-picture labels, in unified numbers."""
+"""Broden (1.0 and 1.1): one list of images, label maps and whole-image labels, in unified numbers."""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ import numpy as np
 
 from unitlens.data.concepts import Concept
 from unitlens.data.readers.files import inside, read_colors, read_rows, record_digest, relabelled, whole_number
-from unitlens.data.readers.marked import MarkedPictures, Marks, chosen_splits
+from unitlens.data.readers.marked import MarkedImages, Marks, chosen_splits
 from unitlens.errors import UnitlensError
 
 FILES = ("index.csv", "label.csv", "category.csv")
@@ -21,11 +21,11 @@ def is_broden(root: Path) -> bool:
     return all((root / name).is_file() for name in FILES)
 
 
-def open_broden(root: Path, *, split: str | None = None) -> MarkedPictures:
+def open_broden(root: Path, *, split: str | None = None) -> MarkedImages:
     """Open Broden.
 
-    ``index.csv`` has a row a picture: image, split, and a column a category. A cell is empty (not annotated), or a
-    list separated by semicolons of whole-picture labels (numbers) and of maps (PNG files under ``images/``) whose
+    ``index.csv`` has a row an image: image, split, and a column a category. A cell is empty (not annotated), or a
+    list separated by semicolons of whole-image labels (numbers) and of maps (PNG files under ``images/``) whose
     pixels are red + 256 green: the number of a label in ``label.csv``, 0 for none. ``c_CATEGORY.csv`` lists the numbers
     that a category has; without it, the column ``category`` of ``label.csv`` does.
 
@@ -34,7 +34,7 @@ def open_broden(root: Path, *, split: str | None = None) -> MarkedPictures:
     root : Path
         The folder.
     split : str, optional
-        Only pictures with this word in the column split ("train", "val").
+        Only images with this word in the column split ("train", "val").
 
     Source: Bau, Zhou, Khosla, Oliva, Torralba, "Network Dissection", CVPR 2017, and the README that Broden comes with.
     """
@@ -45,7 +45,7 @@ def open_broden(root: Path, *, split: str | None = None) -> MarkedPictures:
     rows = {name: row for name, row in rows.items() if row["split"] in splits}
     concepts = _concepts(root, categories)
     cells = {name: {c: row[c] for c in categories if row[c]} for name, row in rows.items()}
-    return MarkedPictures(
+    return MarkedImages(
         "broden", root, root / "images", tuple(sorted(rows)), concepts, BrodenMarks(root, concepts, cells)
     )
 
@@ -54,7 +54,7 @@ def _concepts(root: Path, categories: list[str]) -> tuple[Concept, ...]:
     path = root / "label.csv"
     labels: dict[int, tuple[str, list[str]]] = {}
     for line, row in read_rows(path, ["number", "name", "category"]):
-        # "color(289);object(3)": categories with the number of pictures in each
+        # "color(289);object(3)": categories with the number of images in each
         members = [re.sub(r"\(\d+\)$", "", part.strip()) for part in row["category"].split(";")]
         labels[whole_number(row["number"], path, line)] = (row["name"], members)
     concepts = []
@@ -81,7 +81,7 @@ class BrodenMarks:
     cells: Mapping[str, Mapping[str, str]]
 
     def __call__(self, name: str, /) -> Marks:
-        """All maps and whole-picture labels of a picture."""
+        """All maps and whole-image labels of an image."""
         planes: dict[str, list[Any]] = {}
         digests = [record_digest(self.cells[name])]
         for category, cell in self.cells[name].items():

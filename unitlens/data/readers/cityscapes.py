@@ -6,7 +6,7 @@ from pathlib import Path
 from unitlens.data.concepts import Concept
 from unitlens.data.images import read_label_map
 from unitlens.data.readers.files import NOT_JUDGED, must_exist, names_under, relabelled, subfolders
-from unitlens.data.readers.marked import MarkedPictures, Marks, chosen_splits
+from unitlens.data.readers.marked import MarkedImages, Marks, chosen_splits
 from unitlens.errors import UnitlensError
 
 LABELS = {
@@ -24,11 +24,11 @@ ENDING = "_leftImg8bit.png"
 
 
 def is_cityscapes(root: Path) -> bool:
-    """Whether the left pictures and fine or coarse labels are there."""
+    """Whether the left images and fine or coarse labels are there."""
     return (root / "leftImg8bit").is_dir() and any((root / name).is_dir() for name in ("gtFine", "gtCoarse"))
 
 
-def open_cityscapes(root: Path, *, split: str | None = None) -> MarkedPictures:
+def open_cityscapes(root: Path, *, split: str | None = None) -> MarkedImages:
     """Open Cityscapes: ``leftImg8bit/SPLIT/CITY/*_leftImg8bit.png`` and ``gtFine/SPLIT/CITY/*_gtFine_labelIds.png``.
 
     Parameters
@@ -48,7 +48,7 @@ def open_cityscapes(root: Path, *, split: str | None = None) -> MarkedPictures:
     names = tuple(name for name in found if name.endswith(ENDING) and name.split("/")[0] in splits)
     if found and not names:
         raise UnitlensError(f"{root / 'leftImg8bit'} has no SPLIT/CITY/NAME{ENDING} for {', '.join(splits) or truth}.")
-    return MarkedPictures(
+    return MarkedImages(
         "cityscapes", root, root / "leftImg8bit", names, cityscapes_concepts(), CityscapesMarks(root / truth, truth)
     )
 

@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from unitlens.data.concepts import Concept
 from unitlens.data.images import read_label_map
-from unitlens.data.readers.coco_lists import CocoList, Picture, find_lists, has_lists, read_list
+from unitlens.data.readers.coco_lists import CocoList, ListedImage, find_lists, has_lists, read_list
 from unitlens.data.readers.coco_masks import painted, pycocotools
 from unitlens.data.readers.files import NOT_JUDGED, layered, must_exist, read_colors, record_digest, relabelled
-from unitlens.data.readers.marked import MarkedPictures, Marks, chosen_splits
+from unitlens.data.readers.marked import MarkedImages, Marks, chosen_splits
 from unitlens.errors import UnitlensError
 
 _OTHER = "other"
@@ -24,11 +24,11 @@ def is_coco(root: Path) -> bool:
     return has_lists(root)
 
 
-def open_coco(root: Path, *, split: str | None = None) -> MarkedPictures:
+def open_coco(root: Path, *, split: str | None = None) -> MarkedImages:
     """Open COCO, or data in its format.
 
     Lists are ``annotations/{instances,stuff,panoptic}_SPLIT.json``, or ``SPLIT/_annotations.coco.json`` beside the
-    pictures; pictures lie in ``SPLIT/``, ``images/SPLIT/``, ``images/`` or the folder itself. For a split with a
+    images; images lie in ``SPLIT/``, ``images/SPLIT/``, ``images/`` or the folder itself. For a split with a
     panoptic list, that one is read: each pixel of ``panoptic_SPLIT/NAME.png`` is red + 256 green + 65536 blue, the id
     of a segment; things are objects, the rest is stuff; 0 is not judged. Without one, instances are objects, drawn from
     polygons and run lengths (crowds too; what is not drawn is none), and stuff comes from ``stuff_SPLIT_pixelmaps/``
@@ -51,14 +51,14 @@ def open_coco(root: Path, *, split: str | None = None) -> MarkedPictures:
     read = [read_list(root, found) for found in lists if found.kind == "panoptic" or found.split not in panoptic]
     labels = _labels(read)
     concepts = [Concept(category, label, name) for (category, _), (label, name) in labels.items() if label]
-    pictures: dict[str, dict[str, Picture]] = {}
+    images: dict[str, dict[str, ListedImage]] = {}
     for one in read:
-        for name, picture in one.pictures.items():
-            pictures.setdefault(name, {})[one.kind] = picture
-    if any(kind != "panoptic" and picture.map is None for of in pictures.values() for kind, picture in of.items()):
+        for name, image in one.images.items():
+            images.setdefault(name, {})[one.kind] = image
+    if any(kind != "panoptic" and image.map is None for of in images.values() for kind, image in of.items()):
         pycocotools()
-    marks = CocoMarks(pictures, {key: label for key, (label, _) in labels.items()})
-    return MarkedPictures("coco", root, root, tuple(sorted(pictures)), tuple(concepts), marks)
+    marks = CocoMarks(images, {key: label for key, (label, _) in labels.items()})
+    return MarkedImages("coco", root, root, tuple(sorted(images)), tuple(concepts), marks)
 
 
 def _labels(lists: list[CocoList]) -> dict[tuple[str, int], tuple[int, str]]:
@@ -82,45 +82,45 @@ def _labels(lists: list[CocoList]) -> dict[tuple[str, int], tuple[int, str]]:
 
 @dataclass(frozen=True)
 class CocoMarks:
-    """Reads or draws what the lists say of a picture."""
+    """Reads or draws what the lists say of an image."""
 
-    pictures: Mapping[str, Mapping[str, Picture]]
+    images: Mapping[str, Mapping[str, ListedImage]]
     labels: Mapping[tuple[str, int], int]
 
     def __call__(self, name: str, /) -> Marks:
         """Objects, and stuff where a list has it."""
         planes: dict[str, list[npt.NDArray[Any]]] = {}
         digests = []
-        for kind, picture in self.pictures[name].items():
-            read = {"panoptic": self._panoptic, "instances": self._instances, "stuff": self._stuff}[kind](picture)
+        for kind, image in self.images[name].items():
+            read = {"panoptic": self._panoptic, "instances": self._instances, "stuff": self._stuff}[kind](image)
             planes.update(read.planes)  # type: ignore[arg-type]
-            digests += [record_digest([picture.height, picture.width, picture.annotations]), *read.digests]
+            digests += [record_digest([image.height, image.width, image.annotations]), *read.digests]
         return Marks(planes, digests)
 
-    def _panoptic(self, picture: Picture) -> Marks:
-        path = _map_of(picture)
+    def _panoptic(self, image: ListedImage) -> Marks:
+        path = _map_of(image)
         codes, digest = read_colors(path, (1, 256, 65536))
         planes = {}
         for category in dict.fromkeys(category for category, _ in self.labels):
             label = {number: label for (of, number), label in self.labels.items() if of == category}
-            segments = {int(s["id"]): label.get(int(s["category_id"]), 0) for s in picture.annotations}
+            segments = {int(s["id"]): label.get(int(s["category_id"]), 0) for s in image.annotations}
             planes[category] = [relabelled(codes, {**segments, 0: NOT_JUDGED}, path, "the panoptic list")]
         return Marks(planes, [digest])
 
-    def _instances(self, picture: Picture) -> Marks:
-        regions = painted(picture.annotations, picture.height, picture.width)
+    def _instances(self, image: ListedImage) -> Marks:
+        regions = painted(image.annotations, image.height, image.width)
         planes = layered((self._label("object", number), mask) for number, mask in regions)
-        return Marks({"object": planes or [np.zeros((picture.height, picture.width), np.uint16)]}, [])
+        return Marks({"object": planes or [np.zeros((image.height, image.width), np.uint16)]}, [])
 
-    def _stuff(self, picture: Picture) -> Marks:
-        if picture.map is not None:
-            must_exist(picture.map)
-            codes, digest = read_label_map(picture.map)
+    def _stuff(self, image: ListedImage) -> Marks:
+        if image.map is not None:
+            must_exist(image.map)
+            codes, digest = read_label_map(image.map)
             table = {number: label for (category, number), label in self.labels.items() if category == "stuff"}
-            plane = relabelled(codes, {**table, 0: NOT_JUDGED}, picture.map, "the stuff list")
+            plane = relabelled(codes, {**table, 0: NOT_JUDGED}, image.map, "the stuff list")
             return Marks({"stuff": [plane]}, [digest])
-        plane = np.full((picture.height, picture.width), NOT_JUDGED, np.uint16)
-        for number, mask in painted(picture.annotations, picture.height, picture.width):
+        plane = np.full((image.height, image.width), NOT_JUDGED, np.uint16)
+        for number, mask in painted(image.annotations, image.height, image.width):
             plane[mask] = self._label("stuff", number)
         return Marks({"stuff": [plane]}, [])
 
@@ -130,7 +130,7 @@ class CocoMarks:
         return self.labels[category, number]
 
 
-def _map_of(picture: Picture) -> Path:
-    if picture.map is None:
-        raise UnitlensError("A panoptic list names no map for one of its pictures.")
-    return picture.map
+def _map_of(image: ListedImage) -> Path:
+    if image.map is None:
+        raise UnitlensError("A panoptic list names no map for one of its images.")
+    return image.map

@@ -1,4 +1,4 @@
-"""COCO's JSON lists: which there are, and what they say of each picture."""
+"""COCO's JSON lists: which there are, and what they say of each image."""
 
 import re
 from collections.abc import Mapping
@@ -21,8 +21,8 @@ class Found(NamedTuple):
     path: Path
 
 
-class Picture(NamedTuple):
-    """What a list says of one picture.
+class ListedImage(NamedTuple):
+    """What a list says of one image.
 
     Attributes
     ----------
@@ -50,14 +50,14 @@ class CocoList(NamedTuple):
         The file.
     categories : mapping of (category, int) to str
         The name of each of COCO's ids, as an object or as stuff.
-    pictures : mapping of str to Picture
-        By the path of the picture under the folder that was opened.
+    images : mapping of str to ListedImage
+        By the path of the image under the folder that was opened.
     """
 
     kind: str
     path: Path
     categories: Mapping[tuple[str, int], str]
-    pictures: Mapping[str, Picture]
+    images: Mapping[str, ListedImage]
 
 
 def has_lists(root: Path) -> bool:
@@ -93,12 +93,12 @@ def read_list(root: Path, found: Found) -> CocoList:
     Raises
     ------
     UnitlensError
-        If it is not one of COCO's, names files outside of the folder, or its pictures are nowhere.
+        If it is not one of COCO's, names files outside of the folder, or its images are nowhere.
     """
     content = read_json(found.path)
     try:
-        images = {image["id"]: image for image in content["images"]}
-        by_image: dict[Any, list[dict[str, Any]]] = {number: [] for number in images}
+        listed = {entry["id"]: entry for entry in content["images"]}
+        by_image: dict[Any, list[dict[str, Any]]] = {number: [] for number in listed}
         maps: dict[Any, str] = {}
         kind = found.kind
         for annotation in content["annotations"]:
@@ -108,18 +108,18 @@ def read_list(root: Path, found: Found) -> CocoList:
             elif annotation.get("segmentation"):
                 by_image[annotation["image_id"]].append(annotation)
         kind = "instances" if kind == "any" else kind
-        folder = _picture_folder(root, found, [str(image["file_name"]) for image in images.values()])
-        pictures = {}
-        for number, image in images.items():
+        folder = _image_folder(root, found, [str(entry["file_name"]) for entry in listed.values()])
+        images = {}
+        for number, entry in listed.items():
             if kind == "panoptic" and number not in maps:
                 continue
-            name = inside(f"{folder}/{inside(image['file_name'], found.path)}", found.path)
+            name = inside(f"{folder}/{inside(entry['file_name'], found.path)}", found.path)
             file = _map_file(root, found, kind, name, maps.get(number))
-            pictures[name] = Picture(int(image["height"]), int(image["width"]), by_image[number], file)
+            images[name] = ListedImage(int(entry["height"]), int(entry["width"]), by_image[number], file)
         categories = {(_category(kind, c), int(c["id"])): str(c["name"]) for c in content["categories"]}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnitlensError(f"{found.path} is not a list in COCO's format ({error!r}).") from None
-    return CocoList(kind, found.path, categories, pictures)
+    return CocoList(kind, found.path, categories, images)
 
 
 def _category(kind: str, category: Mapping[str, Any]) -> str:
@@ -127,7 +127,7 @@ def _category(kind: str, category: Mapping[str, Any]) -> str:
     return "stuff" if stuff else "object"
 
 
-def _picture_folder(root: Path, found: Found, names: list[str]) -> str:
+def _image_folder(root: Path, found: Found, names: list[str]) -> str:
     """The folder that file names are relative to, as a path under the root."""
     beside = found.path.parent.relative_to(root).as_posix()
     folders = [found.split, f"images/{found.split}", "images", ".", beside, f"{beside}/images"]
@@ -136,13 +136,13 @@ def _picture_folder(root: Path, found: Found, names: list[str]) -> str:
         if any((root / folder / name).is_file() for name in checked):
             return folder
     raise UnitlensError(
-        f"The pictures of {found.path} are nowhere: put them into {root / found.split} (looked in "
+        f"The images of {found.path} are nowhere: put them into {root / found.split} (looked in "
         f"{', '.join(dict.fromkeys(folders))} for {checked[0] if checked else 'none, as it lists none'}, ...)."
     )
 
 
 def _map_file(root: Path, found: Found, kind: str, name: str, listed: str | None) -> Path | None:
-    """The label map of a picture: listed for panoptic, by the picture's name for stuff, none for instances."""
+    """The label map of an image: listed for panoptic, by the image's name for stuff, none for instances."""
     if kind == "panoptic":
         folders = [found.path.with_suffix(""), root / found.path.stem]
         return next((f for f in folders if f.is_dir()), folders[0]) / inside(str(listed), found.path)

@@ -41,7 +41,7 @@ def painted(
         Each with ``category_id`` and ``segmentation``: polygons (lists of x, y, x, y, ...), or run lengths (``counts``
         and ``size``), compressed or not. Polygons of fewer than three points are nothing.
     height, width : int
-        Of the picture.
+        Of the image.
 
     Yields
     ------
@@ -72,7 +72,7 @@ def _drawn(segmentation: Any, height: int, width: int, draw: ModuleType) -> npt.
 
 
 def _coded(segmentation: Any, height: int, width: int, draw: ModuleType) -> Any:
-    """One run-length code, of the picture's size."""
+    """One run-length code, of the image's size."""
     if isinstance(segmentation, list):
         polygons = [polygon for polygon in segmentation if len(polygon) >= 6]  # 4 numbers would be read as a box
         return draw.merge(draw.frPyObjects(polygons, height, width)) if polygons else None
@@ -82,5 +82,5 @@ def _coded(segmentation: Any, height: int, width: int, draw: ModuleType) -> Any:
     if not isinstance(counts, list):
         return segmentation
     if sum(counts) != height * width or min(counts, default=0) < 0:
-        raise ValueError("its run lengths do not fill the picture")
+        raise ValueError("its run lengths do not fill the image")
     return draw.frPyObjects(segmentation, height, width)

@@ -1,4 +1,4 @@
-"""COCO-Stuff: every pixel of COCO's pictures one of 91 things or 91 kinds of stuff."""
+"""COCO-Stuff: every pixel of COCO's images one of 91 things or 91 kinds of stuff."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from pathlib import Path
 from unitlens.data.concepts import Concept
 from unitlens.data.images import read_label_map
 from unitlens.data.readers.files import NOT_JUDGED, must_exist, names_under, relabelled, subfolders
-from unitlens.data.readers.marked import MarkedPictures, Marks, chosen_splits
+from unitlens.data.readers.marked import MarkedImages, Marks, chosen_splits
 
 _THINGS = """
     person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, street sign,
@@ -49,14 +49,14 @@ def _names() -> dict[int, tuple[str, str]]:
 
 
 def is_cocostuff(root: Path) -> bool:
-    """Whether there are folders of label maps beside those of pictures."""
+    """Whether there are folders of label maps beside those of images."""
     return bool(_folders(root))
 
 
-def open_cocostuff(root: Path, *, split: str | None = None) -> MarkedPictures:
-    """Open COCO-Stuff: the label maps of ``stuffthingmaps_trainval2017.zip``, and COCO's pictures.
+def open_cocostuff(root: Path, *, split: str | None = None) -> MarkedImages:
+    """Open COCO-Stuff: the label maps of ``stuffthingmaps_trainval2017.zip``, and COCO's images.
 
-    Maps lie in ``stuffthingmaps_trainval2017/SPLIT/`` or ``annotations/SPLIT/``, pictures in ``SPLIT/`` or
+    Maps lie in ``stuffthingmaps_trainval2017/SPLIT/`` or ``annotations/SPLIT/``, images in ``SPLIT/`` or
     ``images/SPLIT/``. A map's 0 to 90 are things (category "object"), 91 to 181 stuff, each one less than the number in
     the authors' ``labels.txt``; 255 is not judged. Eleven things that nobody marked are no concepts.
 
@@ -65,7 +65,7 @@ def open_cocostuff(root: Path, *, split: str | None = None) -> MarkedPictures:
     root : Path
         The folder of both.
     split : str, optional
-        "train2017" or "val2017"; else all whose pictures are there.
+        "train2017" or "val2017"; else all whose images are there.
 
     Source: Caesar, Uijlings, Ferrari, "COCO-Stuff", CVPR 2018, and the README of its repository.
     """
@@ -73,28 +73,28 @@ def open_cocostuff(root: Path, *, split: str | None = None) -> MarkedPictures:
     splits = chosen_splits(split, sorted(folders), root)
     maps: dict[str, Path] = {}
     for one in splits:
-        pictures, of_maps = folders[one]
+        images, of_maps = folders[one]
         for name in names_under(of_maps, suffixes=[".png"]):
-            maps[f"{pictures.relative_to(root).as_posix()}/{name.removesuffix('.png')}.jpg"] = of_maps / name
+            maps[f"{images.relative_to(root).as_posix()}/{name.removesuffix('.png')}.jpg"] = of_maps / name
     concepts = tuple(Concept(category, value + 1, name) for value, (category, name) in _names().items())
-    return MarkedPictures("coco-stuff", root, root, tuple(sorted(maps)), concepts, CocoStuffMarks(maps))
+    return MarkedImages("coco-stuff", root, root, tuple(sorted(maps)), concepts, CocoStuffMarks(maps))
 
 
 def _folders(root: Path) -> dict[str, tuple[Path, Path]]:
-    """Folders of pictures and of label maps, by split."""
+    """Folders of images and of label maps, by split."""
     inner = root / "annotations"
     places = [*sorted(root.glob("stuffthingmaps*")), *sorted(inner.glob("stuffthingmaps*")), inner]
     found: dict[str, tuple[Path, Path]] = {}
     for maps in (place / name for place in places for name in subfolders(place) if _SPLITS.fullmatch(name)):
-        pictures = next((p for p in (root / maps.name, root / "images" / maps.name) if p.is_dir()), None)
-        if pictures is not None and next(maps.glob("*.png"), None) is not None:
-            found.setdefault(maps.name, (pictures, maps))
+        images = next((p for p in (root / maps.name, root / "images" / maps.name) if p.is_dir()), None)
+        if images is not None and next(maps.glob("*.png"), None) is not None:
+            found.setdefault(maps.name, (images, maps))
     return found
 
 
 @dataclass(frozen=True)
 class CocoStuffMarks:
-    """Reads the label map of a picture."""
+    """Reads the label map of an image."""
 
     maps: Mapping[str, Path]
 

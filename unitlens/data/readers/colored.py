@@ -17,14 +17,14 @@ from unitlens.data.readers.files import (
     relabelled,
     strange_codes,
 )
-from unitlens.data.readers.marked import MarkedPictures, Marks, chosen_splits
+from unitlens.data.readers.marked import MarkedImages, Marks, chosen_splits
 from unitlens.errors import UnitlensError
 
 TABLES = ("label_colors.txt", "class_dict.csv", "labels_class_dict.csv", "label_colors.csv", "colors.csv")
 VOID = frozenset({"void", "unlabeled", "unlabelled", "unknown", "ignore", "not judged"})
 _RGB = (65536, 256, 1)
 _MASKS = re.compile(r"label|mask|annot|truth|segment|(^|_)gt($|_)", re.IGNORECASE)
-_PICTURES = re.compile(r"image|img|pictures?|photos?|raw|orig", re.IGNORECASE)
+_IMAGES = re.compile(r"image|img|images?|photos?|raw|orig", re.IGNORECASE)
 _ENDINGS = re.compile(r"_(l|gt|gts|mask|masks|label|labels|seg|color|colors)$", re.IGNORECASE)
 
 
@@ -33,12 +33,12 @@ def is_colored(root: Path) -> bool:
     return _table_file(root) is not None
 
 
-def open_colored(root: Path, *, split: str | None = None) -> MarkedPictures:
+def open_colored(root: Path, *, split: str | None = None) -> MarkedImages:
     """Open a folder of colour-coded masks.
 
     The colour table is ``label_colors.txt`` (rows of red green blue name) or ``class_dict.csv`` (name,r,g,b). A folder
     is one of masks if a part of its path says so (labels, masks, annotations, GroundTruth, gt, SegmentationClass, ...);
-    all others hold pictures. Mask and picture belong together by name, with or without an ending such as ``_L`` or
+    all others hold images. Mask and image belong together by name, with or without an ending such as ``_L`` or
     ``_GT`` (``0001.png`` and ``0001_L.png``), in folders of one path once such words are taken out of it
     (``train`` and ``train_labels``), or anywhere if the name is unique. Colours called void, unlabeled, unknown or
     ignore are not judged; a colour that is not in the table is an error.
@@ -48,7 +48,7 @@ def open_colored(root: Path, *, split: str | None = None) -> MarkedPictures:
     root : Path
         The folder with the table.
     split : str, optional
-        Only pictures that have this folder in their path ("train", "val", "test").
+        Only images that have this folder in their path ("train", "val", "test").
     """
     path = _table_file(root)
     if path is None:
@@ -60,7 +60,7 @@ def open_colored(root: Path, *, split: str | None = None) -> MarkedPictures:
         chosen_splits(split, there, root)
         masks, unpaired = {name: mask for name, mask in masks.items() if split in PurePosixPath(name).parts[:-1]}, ()
     marks = ColoredMarks(root, path, table, masks)
-    return MarkedPictures("colored", root, root, tuple(sorted(masks)), concepts, marks, unpaired=unpaired)
+    return MarkedImages("colored", root, root, tuple(sorted(masks)), concepts, marks, unpaired=unpaired)
 
 
 def _table_file(root: Path) -> Path | None:
@@ -105,21 +105,21 @@ _WORDS = ("red", "green", "blue")
 
 
 def _masks(root: Path) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The mask of each picture that has one; pictures without masks, and masks without pictures."""
+    """The mask of each image that has one; images without masks, and masks without images."""
     files = names_under(root)
     of_mask = [name for name in files if any(_MASKS.search(part) for part in PurePosixPath(name).parts[:-1])]
-    pictures = sorted(set(files) - set(of_mask))
+    images = sorted(set(files) - set(of_mask))
     by_place = {_place(name): name for name in of_mask}
     often = Counter(_stem(name) for name in of_mask)
     by_stem = {_stem(name): name for name in of_mask if often[_stem(name)] == 1}
-    found = {name: by_place.get(_place(name)) or by_stem.get(_stem(name)) for name in pictures}
+    found = {name: by_place.get(_place(name)) or by_stem.get(_stem(name)) for name in images}
     pairs = {name: mask for name, mask in found.items() if mask}
     if not pairs:
         raise UnitlensError(
-            f"{root} has a colour table, but no picture with its mask: put pictures into images/ and masks of the same "
+            f"{root} has a colour table, but no image with its mask: put images into images/ and masks of the same "
             "names into labels/."
         )
-    return pairs, tuple(sorted({*pictures, *of_mask} - {*pairs, *pairs.values()}))
+    return pairs, tuple(sorted({*images, *of_mask} - {*pairs, *pairs.values()}))
 
 
 def _stem(name: str) -> str:
@@ -127,10 +127,10 @@ def _stem(name: str) -> str:
 
 
 def _place(name: str) -> tuple[str, ...]:
-    """The folders without the words for masks and pictures, and the name without its ending."""
+    """The folders without the words for masks and images, and the name without its ending."""
     words = []
     for part in PurePosixPath(name).parts[:-1]:
-        kept = [word for word in re.split(r"[_\-. ]+", part) if not (_MASKS.search(word) or _PICTURES.search(word))]
+        kept = [word for word in re.split(r"[_\-. ]+", part) if not (_MASKS.search(word) or _IMAGES.search(word))]
         words += kept
     return (*words, _stem(name))
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.data.images import EXTENSIONS, UnreadableError, read_picture
+from unitlens.data.images import EXTENSIONS, UnreadableError, read_image
 from unitlens.errors import UnitlensError
 
 NOT_JUDGED = 65535
@@ -32,7 +32,7 @@ def inside(name: str, listed_in: Path) -> str:
 
 
 def must_exist(path: Path) -> None:
-    """Refuse a file that is named but not there; as an `UnreadableError`, so that only its picture is left out."""
+    """Refuse a file that is named but not there; as an `UnreadableError`, so that only its image is left out."""
     if not path.is_file():
         raise UnreadableError(f"There is no file {path}, which the data set should have.")
 
@@ -121,12 +121,12 @@ class Codes(NamedTuple):
 
 
 def read_colors(path: Path, weights: tuple[int, int, int]) -> Codes:
-    """Read a map that keeps its codes in the colours of a picture.
+    """Read a map that keeps its codes in the colours of an image.
 
     Parameters
     ----------
     path : Path
-        An RGB picture without loss (PNG).
+        An RGB image without loss (PNG).
     weights : three ints
         Of red, green and blue: the code is their weighted sum.
 
@@ -136,7 +136,7 @@ def read_colors(path: Path, weights: tuple[int, int, int]) -> Codes:
         If it is missing or damaged.
     """
     must_exist(path)
-    pixels, digest = read_picture(path)
+    pixels, digest = read_image(path)
     return Codes(pixels.astype(np.int64) @ np.array(weights, np.int64), digest)
 
 
@@ -208,7 +208,7 @@ def layered(masks: Iterable[tuple[int, npt.NDArray[np.bool_]]]) -> list[npt.NDAr
 
 
 def record_digest(record: Any) -> str:
-    """SHA-256 of what a list says about one picture."""
+    """SHA-256 of what a list says about one image."""
     return hashlib.sha256(json.dumps(record, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 

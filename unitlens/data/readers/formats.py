@@ -1,6 +1,6 @@
-"""Readers: data sets on disk in the formats that people have, each as annotated pictures.
+"""Readers: data sets on disk in the formats that people have, each as annotated images.
 
-A format is recognised by its layout (`recognised`), or named. All readers give a `MarkedPictures`; none fetches,
+A format is recognised by its layout (`recognised`), or named. All readers give a `MarkedImages`; none fetches,
 unpickles, or leaves the folder that it was given. `from_torchvision` wraps what torchvision has read;
 `open_torchvision` opens its data sets by name, and is the one thing that fetches, only where that was asked for.
 """
@@ -18,10 +18,10 @@ from unitlens.data.readers.cocostuff import is_cocostuff, open_cocostuff
 from unitlens.data.readers.colored import is_colored, open_colored
 from unitlens.data.readers.downloads import DOWNLOADS, PREFIX, open_torchvision
 from unitlens.data.readers.files import subfolders
-from unitlens.data.readers.marked import MarkedPictures
+from unitlens.data.readers.marked import MarkedImages
 from unitlens.data.readers.openimages import is_openimages, open_openimages
 from unitlens.data.readers.pascal import is_pascal_context, is_pascal_part, open_pascal_context, open_pascal_part
-from unitlens.data.readers.plain import is_pictures, open_pictures, pictures_only
+from unitlens.data.readers.plain import images_only, is_images, open_images
 from unitlens.data.readers.torchvision_sets import from_torchvision
 from unitlens.data.readers.voc import is_voc, open_voc
 from unitlens.errors import UnitlensError, did_you_mean
@@ -30,17 +30,17 @@ __all__ = [
     "DOWNLOADS",
     "FORMATS",
     "PREFIX",
-    "MarkedPictures",
+    "MarkedImages",
     "from_torchvision",
+    "images_only",
     "open_format",
     "open_torchvision",
-    "pictures_only",
     "recognised",
 ]
 
 
 class _Open(Protocol):
-    def __call__(self, root: Path, /, *, split: str | None = None) -> MarkedPictures: ...
+    def __call__(self, root: Path, /, *, split: str | None = None) -> MarkedImages: ...
 
 
 class Format(NamedTuple):
@@ -59,15 +59,15 @@ FORMATS = {
     "voc": Format(is_voc, open_voc, "JPEGImages/ and SegmentationClass/"),
     "pascal-context": Format(is_pascal_context, open_pascal_context, "JPEGImages/, labels.txt and trainval/"),
     "pascal-part": Format(is_pascal_part, open_pascal_part, "JPEGImages/, Annotations_Part/ and part2ind.m"),
-    "colored": Format(is_colored, open_colored, "label_colors.txt or class_dict.csv, and pictures and masks"),
+    "colored": Format(is_colored, open_colored, "label_colors.txt or class_dict.csv, and images and masks"),
     "openimages": Format(is_openimages, open_openimages, "a CSV file with MaskPath, ImageID and LabelName"),
     "coco": Format(is_coco, open_coco, "lists such as annotations/instances_val2017.json"),
     "coco-stuff": Format(
         is_cocostuff, open_cocostuff, "stuffthingmaps_trainval2017/val2017/ or annotations/val2017/, and val2017/"
     ),
-    "pictures": Format(is_pictures, open_pictures, "pictures"),
+    "images": Format(is_images, open_images, "images"),
 }
-"""Every format by the name that ``--data-format`` takes. "pictures" is never recognised, only named."""
+"""Every format by the name that ``--data-format`` takes. "images" is never recognised, only named."""
 
 
 _DEPTH, _MANY = 2, 100
@@ -127,10 +127,10 @@ def _beside_others(root: Path, name: str) -> bool:
 
 
 def _layouts(root: Path) -> list[str]:
-    return [name for name, one in FORMATS.items() if name != "pictures" and one.matches(root)]
+    return [name for name, one in FORMATS.items() if name != "images" and one.matches(root)]
 
 
-def open_format(root: Path, name: str, *, split: str | None = None) -> MarkedPictures:
+def open_format(root: Path, name: str, *, split: str | None = None) -> MarkedImages:
     """Open a folder as the named format.
 
     Raises
@@ -146,6 +146,6 @@ def open_format(root: Path, name: str, *, split: str | None = None) -> MarkedPic
     if FORMATS[name].matches(root):
         return FORMATS[name].open(root, split=split)
     inner = [root / folder for folder in subfolders(root) if FORMATS[name].matches(root / folder)]
-    if len(inner) == 1 and name != "pictures":
+    if len(inner) == 1 and name != "images":
         return FORMATS[name].open(inner[0], split=split)
     raise UnitlensError(f"{root} does not have the layout of {name}, which needs {FORMATS[name].needs}.")

@@ -1,4 +1,4 @@
-"""The data set that every reader gives: pictures on disk, and what a format says is marked in each."""
+"""The data set that every reader gives: images on disk, and what a format says is marked in each."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -9,13 +9,13 @@ from typing import Any, NamedTuple, Protocol
 import numpy.typing as npt
 
 from unitlens.data.concepts import Concept, Example
-from unitlens.data.images import read_picture
+from unitlens.data.images import read_image
 from unitlens.data.readers.files import must_exist
 from unitlens.errors import UnitlensError, did_you_mean
 
 
 class Marks(NamedTuple):
-    """What is marked in one picture.
+    """What is marked in one image.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class Marks(NamedTuple):
 
 
 class MarkReader(Protocol):
-    """What a format contributes: the marks of a picture, by its name."""
+    """What a format contributes: the marks of an image, by its name."""
 
     def __call__(self, name: str, /) -> Marks:
         """Read them; UnreadableError where a file is missing or damaged."""
@@ -38,13 +38,13 @@ class MarkReader(Protocol):
 
 
 def nothing_marked(_: str) -> Marks:
-    """Pictures alone."""
+    """Images alone."""
     return Marks({}, ())
 
 
 @dataclass(frozen=True, repr=False)
-class MarkedPictures:
-    """Annotated pictures in one of the formats of this package; a `unitlens.data.concepts.Data`.
+class MarkedImages:
+    """Annotated images in one of the formats of this package; a `unitlens.data.concepts.Data`.
 
     Attributes
     ----------
@@ -52,23 +52,23 @@ class MarkedPictures:
         Its name, as ``--data-format`` takes it.
     root : Path
         The folder that was opened.
-    pictures : Path
+    images : Path
         The folder that names are relative to.
     names : tuple of str
-        POSIX paths of the pictures, sorted.
+        POSIX paths of the images, sorted.
     concepts : tuple of Concept
         All that may be marked.
     marks : MarkReader
-        Reads what is marked in a picture.
+        Reads what is marked in an image.
     class_of : mapping of str to str
-        The class of a whole picture, by its name, where the format knows it.
+        The class of a whole image, by its name, where the format knows it.
     unpaired : tuple of str
-        Pictures that should have a map and have none, and maps without a picture: they are left out.
+        Images that should have a map and have none, and maps without an image: they are left out.
     """
 
     format: str
     root: Path
-    pictures: Path
+    images: Path
     names: tuple[str, ...]
     concepts: tuple[Concept, ...]
     marks: MarkReader = nothing_marked
@@ -77,11 +77,11 @@ class MarkedPictures:
 
     def __post_init__(self) -> None:
         if not self.names:
-            raise UnitlensError(f"{self.root} was read as {self.format}, but it lists no picture.")
+            raise UnitlensError(f"{self.root} was read as {self.format}, but it lists no image.")
 
     @property
     def classes(self) -> tuple[str | None, ...]:
-        """The class of each picture, in their order."""
+        """The class of each image, in their order."""
         return tuple(self.class_of.get(name) for name in self.names)
 
     @property
@@ -94,13 +94,13 @@ class MarkedPictures:
 
     def __repr__(self) -> str:
         categories = ", ".join(dict.fromkeys(concept.category for concept in self.concepts)) or "no category"
-        return f"<{self.format} {self.root}: {len(self)} pictures, {len(self.concepts)} concepts of {categories}>"
+        return f"<{self.format} {self.root}: {len(self)} images, {len(self.concepts)} concepts of {categories}>"
 
     def __getitem__(self, index: int, /) -> Example:
         name = self.names[index]
-        path = self.pictures / name
+        path = self.images / name
         must_exist(path)
-        pixels, digest = read_picture(path)
+        pixels, digest = read_image(path)
         planes, digests = self.marks(name)
         hashed = hashlib.sha256("\n".join([digest, *digests]).encode())
         return Example(pixels, planes, name, self.class_of.get(name), hashed.hexdigest())

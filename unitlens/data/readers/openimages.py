@@ -7,9 +7,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from unitlens.data.concepts import Concept
-from unitlens.data.images import read_picture
+from unitlens.data.images import read_image
 from unitlens.data.readers.files import inside, layered, must_exist, names_under, read_rows, read_text
-from unitlens.data.readers.marked import MarkedPictures, Marks, chosen_splits
+from unitlens.data.readers.marked import MarkedImages, Marks, chosen_splits
 from unitlens.errors import UnitlensError
 
 COLUMNS = ("MaskPath", "ImageID", "LabelName")
@@ -20,13 +20,13 @@ def is_openimages(root: Path) -> bool:
     return bool(_lists(root))
 
 
-def open_openimages(root: Path, *, split: str | None = None) -> MarkedPictures:
+def open_openimages(root: Path, *, split: str | None = None) -> MarkedImages:
     """Open a folder of masks as Open Images (V5 and later) has them.
 
-    A CSV file has a row an object: ImageID (the picture's name without its extension), LabelName and MaskPath (the name
+    A CSV file has a row an object: ImageID (the image's name without its extension), LabelName and MaskPath (the name
     of a PNG, not 0 where the object is). ``*class-descriptions*.csv`` or ``classes.csv`` give the names of labels such
-    as /m/01g317; without them a label is its own name. Pictures and masks may lie in any subfolder. A mask may have
-    another size than its picture. Pictures without a mask are left out; an object that has no mask counts as absent,
+    as /m/01g317; without them a label is its own name. Images and masks may lie in any subfolder. A mask may have
+    another size than its image. Images without a mask are left out; an object that has no mask counts as absent,
     although Open Images does not mark all of them.
 
     Parameters
@@ -54,12 +54,12 @@ def open_openimages(root: Path, *, split: str | None = None) -> MarkedPictures:
         word = names.get(row["LabelName"], row["LabelName"])
         masks.setdefault(row["ImageID"], []).append((labels[word], _place(inside(row["MaskPath"], path), files)))
     listed = {mask for of_one in masks.values() for _, mask in of_one}
-    pictures = {PurePosixPath(name).stem: name for name in files.values() if name not in listed}
-    found = {pictures[number]: of_one for number, of_one in masks.items() if number in pictures}
+    images = {PurePosixPath(name).stem: name for name in files.values() if name not in listed}
+    found = {images[number]: of_one for number, of_one in masks.items() if number in images}
     if not found:
-        raise UnitlensError(f"The pictures of {lists[0]} are nowhere under {root}: a picture is ImageID.jpg.")
+        raise UnitlensError(f"The images of {lists[0]} are nowhere under {root}: an image is ImageID.jpg.")
     concepts = tuple(Concept("object", label, word) for word, label in labels.items())
-    return MarkedPictures("openimages", root, root, tuple(sorted(found)), concepts, MaskMarks(root, found))
+    return MarkedImages("openimages", root, root, tuple(sorted(found)), concepts, MaskMarks(root, found))
 
 
 def _lists(root: Path) -> list[Path]:
@@ -94,7 +94,7 @@ def _place(mask: str, files: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True)
 class MaskMarks:
-    """Reads the masks of a picture's objects."""
+    """Reads the masks of an image's objects."""
 
     root: Path
     masks: Mapping[str, Sequence[tuple[int, str]]]
@@ -104,7 +104,7 @@ class MaskMarks:
         regions, digests = [], []
         for label, mask in self.masks[name]:
             must_exist(self.root / mask)
-            pixels, digest = read_picture(self.root / mask)
+            pixels, digest = read_image(self.root / mask)
             regions.append((label, np.asarray(pixels.any(axis=2))))
             digests.append(f"{label} {digest}")
         return Marks({"object": layered(regions)}, digests)

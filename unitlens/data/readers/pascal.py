@@ -10,7 +10,7 @@ import numpy as np
 from unitlens.data.concepts import Concept
 from unitlens.data.images import UnreadableError
 from unitlens.data.readers.files import layered, must_exist, names_under, read_text, relabelled
-from unitlens.data.readers.marked import MarkedPictures, Marks
+from unitlens.data.readers.marked import MarkedImages, Marks
 from unitlens.data.readers.voc import NAMES, listed_stems, voc_concepts
 from unitlens.errors import UnitlensError
 
@@ -18,16 +18,16 @@ _UNKNOWN = "unknown"
 
 
 def is_pascal_context(root: Path) -> bool:
-    """Whether pictures, the list of labels and MATLAB maps are there."""
+    """Whether images, the list of labels and MATLAB maps are there."""
     return (root / "JPEGImages").is_dir() and _labels_file(root) is not None
 
 
 def is_pascal_part(root: Path) -> bool:
-    """Whether pictures and annotations of parts are there."""
+    """Whether images and annotations of parts are there."""
     return (root / "JPEGImages").is_dir() and (root / "Annotations_Part").is_dir()
 
 
-def open_pascal_context(root: Path, *, split: str | None = None) -> MarkedPictures:
+def open_pascal_context(root: Path, *, split: str | None = None) -> MarkedImages:
     """Open Pascal Context: ``JPEGImages``, ``trainval/*.mat`` (LabelMap) and ``labels.txt`` ("1: accordion").
 
     Parameters
@@ -55,7 +55,7 @@ def open_pascal_context(root: Path, *, split: str | None = None) -> MarkedPictur
     return _opened("pascal-context", root, split, marks.folder, tuple(concepts), marks)
 
 
-def open_pascal_part(root: Path, *, split: str | None = None) -> MarkedPictures:
+def open_pascal_part(root: Path, *, split: str | None = None) -> MarkedImages:
     """Open Pascal Part: ``JPEGImages``, ``Annotations_Part/*.mat`` and ``part2ind.m``, which names the parts.
 
     A part is called as in the files, numbered ones by one name ("wheel_1" and "wheel_2" are wheel), and whatever it is
@@ -86,12 +86,12 @@ def _labels_file(root: Path) -> Path | None:
 
 def _opened(
     name: str, root: Path, split: str | None, folder: Path, concepts: tuple[Concept, ...], marks: Any
-) -> MarkedPictures:
+) -> MarkedImages:
     stems = {Path(file).stem for file in names_under(folder, suffixes=[".mat"])}
     if split:
         stems &= listed_stems(root, split)
     names = tuple(sorted(f"{stem}.jpg" for stem in stems))
-    return MarkedPictures(name, root, root / "JPEGImages", names, concepts, marks)
+    return MarkedImages(name, root, root / "JPEGImages", names, concepts, marks)
 
 
 def _read_mat(path: Path, variable: str) -> tuple[Any, str]:

@@ -27,14 +27,14 @@ Planes = dict[str, list[npt.NDArray[Any]]]
 
 
 class Marked(NamedTuple):
-    """What a target says: label maps, and the class of the whole picture."""
+    """What a target says: label maps, and the class of the whole image."""
 
     planes: Planes
     class_: str | None = None
 
 
 class _Kind(NamedTuple):
-    """How one of torchvision's data sets is read: its concepts, and the marks of (target, picture)."""
+    """How one of torchvision's data sets is read: its concepts, and the marks of (target, image)."""
 
     concepts: tuple[Concept, ...]
     marks: Callable[[Any, Image.Image], Marked]
@@ -49,7 +49,7 @@ class TorchvisionData:
     dataset : torchvision data set
         As it was passed in.
     names : tuple of str
-        File names of the pictures, or numbers where those are not unique.
+        File names of the images, or numbers where those are not unique.
     kind : _Kind
         How its targets are read.
     source : str
@@ -70,28 +70,28 @@ class TorchvisionData:
         return len(self.dataset)
 
     def __repr__(self) -> str:
-        return f"<{self.source}: {len(self)} pictures, {len(self.concepts)} concepts>"
+        return f"<{self.source}: {len(self)} images, {len(self.concepts)} concepts>"
 
     def __getitem__(self, index: int, /) -> Example:
         name = self.names[index]
         try:
-            picture, target = self.dataset[index]
+            image, target = self.dataset[index]
         except OSError as error:
             raise UnreadableError(f"{name} of {self.source} cannot be read ({str(error).rstrip('.')}).") from None
         try:
-            if not isinstance(picture, Image.Image):
+            if not isinstance(image, Image.Image):
                 raise UnitlensError(
-                    f"{self.source} gives a {type(picture).__name__} in place of a picture: make the data set without "
+                    f"{self.source} gives a {type(image).__name__} in place of an image: make the data set without "
                     "transforms."
                 )
-            marked = self.kind.marks(target, picture)
-            return Example(np.asarray(to_rgb(picture)), marked.planes, name, marked.class_)
+            marked = self.kind.marks(target, image)
+            return Example(np.asarray(to_rgb(image)), marked.planes, name, marked.class_)
         finally:
-            _close(picture, *(target if isinstance(target, tuple) else (target,)))
+            _close(image, *(target if isinstance(target, tuple) else (target,)))
 
 
 def _close(*items: Any) -> None:
-    """Close files of pictures, which torchvision leaves open."""
+    """Close files of images, which torchvision leaves open."""
     for item in items:
         if isinstance(item, Image.Image):
             item.close()
@@ -182,13 +182,13 @@ def _trimap(target: Any, _: Image.Image, *, types: tuple[str, ...], breeds: tupl
 
 def _kitti(dataset: Any) -> _Kind:
     if not dataset.train:
-        raise UnitlensError("Kitti's test pictures have no labels: make the data set with train=True.")
+        raise UnitlensError("Kitti's test images have no labels: make the data set with train=True.")
     return _Kind(tuple(Concept("box", label, name) for label, name in enumerate(KITTI, 1)), _boxes)
 
 
-def _boxes(target: Any, picture: Image.Image) -> Marked:
+def _boxes(target: Any, image: Image.Image) -> Marked:
     """Each box as a region; nobody judged what is called DontCare."""
-    regions, judged = [], np.ones((picture.height, picture.width), bool)
+    regions, judged = [], np.ones((image.height, image.width), bool)
     for item in target:
         left, top, right, bottom = (round(side) for side in item["bbox"])
         mask = np.zeros_like(judged)
@@ -210,10 +210,10 @@ def _coco(dataset: Any) -> _Kind:
     return _Kind(concepts, partial(_painted, labels={c["id"]: label for label, c in enumerate(categories, 1)}))
 
 
-def _painted(target: Any, picture: Image.Image, *, labels: Mapping[int, int]) -> Marked:
-    """The annotations of a picture, drawn."""
-    planes = layered((labels[number], mask) for number, mask in painted(target, picture.height, picture.width))
-    return Marked({"object": list(planes) or [np.zeros((picture.height, picture.width), np.uint16)]})
+def _painted(target: Any, image: Image.Image, *, labels: Mapping[int, int]) -> Marked:
+    """The annotations of an image, drawn."""
+    planes = layered((labels[number], mask) for number, mask in painted(target, image.height, image.width))
+    return Marked({"object": list(planes) or [np.zeros((image.height, image.width), np.uint16)]})
 
 
 _KINDS: Mapping[str, Callable[[Any], _Kind]] = {

@@ -6,7 +6,7 @@ from pathlib import Path
 from unitlens.data.concepts import Concept
 from unitlens.data.images import read_label_map
 from unitlens.data.readers.files import NOT_JUDGED, inside, must_exist, names_under, read_text, relabelled
-from unitlens.data.readers.marked import MarkedPictures, Marks, chosen_splits
+from unitlens.data.readers.marked import MarkedImages, Marks, chosen_splits
 from unitlens.errors import UnitlensError
 
 NAMES = (
@@ -19,11 +19,11 @@ VOID = 255
 
 
 def is_voc(root: Path) -> bool:
-    """Whether pictures and segmentations are there."""
+    """Whether images and segmentations are there."""
     return (root / "JPEGImages").is_dir() and (root / "SegmentationClass").is_dir()
 
 
-def open_voc(root: Path, *, split: str | None = None) -> MarkedPictures:
+def open_voc(root: Path, *, split: str | None = None) -> MarkedImages:
     """Open Pascal VOC (2007 to 2012): ``JPEGImages``, ``SegmentationClass``, ``ImageSets/Segmentation``.
 
     Parameters
@@ -31,7 +31,7 @@ def open_voc(root: Path, *, split: str | None = None) -> MarkedPictures:
     root : Path
         ``VOCdevkit/VOC2012`` or one like it.
     split : str, optional
-        One of the lists of ``ImageSets/Segmentation`` ("train", "val", "trainval"); else all pictures that have a
+        One of the lists of ``ImageSets/Segmentation`` ("train", "val", "trainval"); else all images that have a
         segmentation.
 
     Source: Everingham and others, "The Pascal Visual Object Classes Challenge", IJCV 2010. Label 255, a band around
@@ -40,7 +40,7 @@ def open_voc(root: Path, *, split: str | None = None) -> MarkedPictures:
     masks = {name.removesuffix(".png") for name in names_under(root / "SegmentationClass", suffixes=[".png"])}
     stems = listed_stems(root, split) if split else masks
     names = tuple(sorted(f"{stem}.jpg" for stem in stems))
-    return MarkedPictures("voc", root, root / "JPEGImages", names, voc_concepts(), VocMarks(root / "SegmentationClass"))
+    return MarkedImages("voc", root, root / "JPEGImages", names, voc_concepts(), VocMarks(root / "SegmentationClass"))
 
 
 def voc_concepts() -> tuple[Concept, ...]:
@@ -54,7 +54,7 @@ def voc_table() -> dict[int, int]:
 
 
 def listed_stems(root: Path, split: str) -> set[str]:
-    """The pictures of a list, without their extension."""
+    """The images of a list, without their extension."""
     lists = root / "ImageSets" / "Segmentation"
     there = sorted(path.stem for path in lists.glob("*.txt"))
     chosen_splits(split, there, root)

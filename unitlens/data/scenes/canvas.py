@@ -1,4 +1,4 @@
-"""A canvas that paints the picture and what is true of it in one stroke."""
+"""A canvas that paints the image and what is true of it in one stroke."""
 
 import math
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from unitlens.data.scenes.textures import SIDE, textures
 from unitlens.data.scenes.words import CATEGORIES, PALETTE, RGB
 
 WORLD = 112.0
-"""The world is 112 units wide and high, whatever the size of the picture in pixels; y grows downwards."""
+"""The world is 112 units wide and high, whatever the size of the image in pixels; y grows downwards."""
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ class Mark:
     tone : float
         The shade is multiplied by this (a side in the shade is 0.85); mild, so that the colour's name stays true.
     fade : float
-        By how much the bottom of the picture is lighter than its top (below 0: darker).
+        By how much the bottom of the image is lighter than its top (below 0: darker).
     flat : bool
         Lies on the ground: its texture runs towards the horizon.
     """
@@ -60,10 +60,10 @@ _NAMES = tuple(CATEGORIES.values())
 
 
 class Canvas:
-    """Paper, pencils and dice: every stroke covers what was there, in the picture and in all label planes.
+    """Paper, pencils and dice: every stroke covers what was there, in the image and in all label planes.
 
-    Strokes are drawn as the number of their mark, at twice the picture's resolution. ``finish`` looks the colours and
-    labels of the numbers up, so the planes cannot disagree with the picture; the picture is then reduced (smooth
+    Strokes are drawn as the number of their mark, at twice the image's resolution. ``finish`` looks the colours and
+    labels of the numbers up, so the planes cannot disagree with the image; the image is then reduced (smooth
     edges), the planes are sampled (never blended).
 
     Parameters
@@ -71,7 +71,7 @@ class Canvas:
     rng : numpy.random.Generator
         The source of all chance.
     size : int
-        Pixels along a side of the picture.
+        Pixels along a side of the image.
     """
 
     def __init__(self, rng: np.random.Generator, *, size: int = 112) -> None:
@@ -169,11 +169,11 @@ class Canvas:
     # paper
 
     def finish(self) -> tuple[npt.NDArray[np.uint8], dict[str, npt.NDArray[np.uint8]]]:
-        """The picture and its label planes.
+        """The image and its label planes.
 
         Returns
         -------
-        picture : array of uint8, size x size x 3
+        image : array of uint8, size x size x 3
         planes : dict of str to array of uint8, size x size
             One plane for each category of ``words.CATEGORIES``.
         """
@@ -181,9 +181,9 @@ class Canvas:
         labels = np.array([mark.labels() for mark in self._marks], np.uint8)
         sampled = labels[numbers[1::2, 1::2]]
         planes = {name: np.ascontiguousarray(sampled[..., i]) for i, name in enumerate(CATEGORIES)}
-        return self._picture(numbers, labels[:, list(CATEGORIES).index("material")]), planes
+        return self._image(numbers, labels[:, list(CATEGORIES).index("material")]), planes
 
-    def _picture(self, numbers: npt.NDArray[np.int32], material: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def _image(self, numbers: npt.NDArray[np.int32], material: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         tones = np.array([mark.tone / 255 for mark in self._marks], np.float32)
         shades = np.array([mark.rgb for mark in self._marks], np.float32) * tones[:, None]
         fades = np.array([mark.fade for mark in self._marks], np.float32)
@@ -212,13 +212,13 @@ class Canvas:
         strength = np.where(lying, np.minimum(1, 1.6 * depth), np.float32(1))
         return np.asarray(np.take(textures(), texel) * strength, np.float32)
 
-    def _lit(self, picture: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-        """Sums of four dots to a picture, in mild light (brightness, warmth, a brighter side), with noise."""
+    def _lit(self, image: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+        """Sums of four dots to an image, in mild light (brightness, warmth, a brighter side), with noise."""
         warmth, side = self.between(-0.05, 0.05), self.between(-0.07, 0.07)
         tint = np.array([1 + warmth, 1, 1 - warmth], np.float32) * self.between(0.86, 1.04)
         across = 1 + np.linspace(-side, side, self.size, dtype=np.float32)
-        noise = self.rng.standard_normal(picture.shape, dtype=np.float32) * np.float32(self.between(0.004, 0.02))
-        lit = picture * (0.25 * tint) * across[None, :, None] + noise
+        noise = self.rng.standard_normal(image.shape, dtype=np.float32) * np.float32(self.between(0.004, 0.02))
+        lit = image * (0.25 * tint) * across[None, :, None] + noise
         return (np.clip(lit, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 

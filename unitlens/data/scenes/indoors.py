@@ -25,7 +25,7 @@ def on_the_wall(c: Canvas, foot: float, *, slots: int) -> None:
 def stand(c: Canvas, foot: float, things: list[tuple[Callable[..., None], float, float]], *, slots: int) -> None:
     """Stand things along the wall, at most one in each slot.
 
-    ``things`` holds (what, its height, the share of pictures that have it).
+    ``things`` holds (what, its height, the share of images that have it).
     """
     places = [WORLD * (i + 0.5) / slots for i in range(slots)]
     for thing, height, share in things:

@@ -71,7 +71,7 @@ def hills(c: Canvas, foot: float, *, height: float, color: str | None = None, ma
 
 
 def ground(c: Canvas, top: float, object_: str | None, color: str, material: str, *, flat: bool = False) -> None:
-    """Land from ``top`` to the lower edge of the picture, with an uneven rim."""
+    """Land from ``top`` to the lower edge of the image, with an uneven rim."""
     mark = c.mark(object_, color, material=material, flat=flat, fade=-0.12)
     rim = [(i * WORLD / 8, top + c.between(-0.7, 0.7)) for i in range(9)]
     c.polygon(mark, (0, WORLD + 1), (0, top), *rim, (WORLD + 1, top), (WORLD + 1, WORLD + 1))

@@ -1,4 +1,4 @@
-"""Scenes on land. Each paints a whole picture; what is in it, where, and in which colours is up to chance."""
+"""Scenes on land. Each paints a whole image; what is in it, where, and in which colours is up to chance."""
 
 from unitlens.data.scenes import life, nature, town, vehicles
 from unitlens.data.scenes.canvas import WORLD, Canvas

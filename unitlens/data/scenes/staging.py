@@ -11,9 +11,9 @@ Kind = tuple[Thing, float, int, dict[str, Any]]
 
 
 def some(c: Canvas, least: int, /, **shares: float) -> frozenset[str]:
-    """Draw which of the named things a picture has, each with its share, until there are enough of them.
+    """Draw which of the named things an image has, each with its share, until there are enough of them.
 
-    No thing is in every picture of a scene, so that a scene cannot be told by one thing alone.
+    No thing is in every image of a scene, so that a scene cannot be told by one thing alone.
     """
     while True:
         chosen = frozenset([name for name, share in shares.items() if c.chance(share)])

@@ -21,40 +21,40 @@ from unitlens.models.bundled import CLASSES, IMAGE_SIZE, MEAN, STD, WEIGHTS, Sce
 
 BATCH = 64
 HELD_OUT = 1200
-"""Pictures of the other split that every epoch is tried on."""
+"""Images of the other split that every epoch is tried on."""
 SAVED_AFTER = (0, 1, 3, 10)
 """Epochs after which a checkpoint is written, beside the last."""
 
 
 def drawn(data: Scenes) -> tuple[Tensor, Tensor]:
-    """Every picture, drawn once.
+    """Every image, drawn once.
 
     Returns
     -------
-    pictures : Tensor of uint8, (N, 3, height, width)
+    images : Tensor of uint8, (N, 3, height, width)
     classes : Tensor of int64, (N,)
     """
-    pictures = np.empty((len(data), data.size, data.size, 3), np.uint8)
+    images = np.empty((len(data), data.size, data.size, 3), np.uint8)
     classes = torch.empty(len(data), dtype=torch.int64)
     for i in range(len(data)):
         example = data[i]
-        pictures[i] = example.picture
+        images[i] = example.image
         classes[i] = CLASSES.index(str(example.class_))
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2), classes
+    return torch.from_numpy(images).permute(0, 3, 1, 2), classes
 
 
-def prepared(pictures: Tensor) -> Tensor:
+def prepared(images: Tensor) -> Tensor:
     """Bytes to what the network sees."""
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
-    return ((pictures.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
+    return ((images.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
-def augmented(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """Mirror half of the pictures, and move closer to a corner of the batch by a few pixels."""
-    flip = torch.rand(len(pictures), generator=generator) < 0.5
-    pictures = torch.where(flip.view(-1, 1, 1, 1), pictures.flip(-1), pictures)
-    size, top, left = pictures.shape[-1], *torch.randint(0, 9, (2,), generator=generator).tolist()
-    window = pictures[..., top : top + size - 8, left : left + size - 8]
+def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Mirror half of the images, and move closer to a corner of the batch by a few pixels."""
+    flip = torch.rand(len(images), generator=generator) < 0.5
+    images = torch.where(flip.view(-1, 1, 1, 1), images.flip(-1), images)
+    size, top, left = images.shape[-1], *torch.randint(0, 9, (2,), generator=generator).tolist()
+    window = images[..., top : top + size - 8, left : left + size - 8]
     return nn.functional.interpolate(window, size=(size, size), mode="bilinear", align_corners=False)
 
 
@@ -80,13 +80,13 @@ def folded(net: SceneNet) -> SceneNet:
     return net.to(memory_format=torch.contiguous_format)
 
 
-def accuracy(net: nn.Module, pictures: Tensor, classes: Tensor) -> float:
-    """Share of the pictures whose highest score is their class."""
+def accuracy(net: nn.Module, images: Tensor, classes: Tensor) -> float:
+    """Share of the images whose highest score is their class."""
     net.eval()
     with torch.inference_mode():
         right = [
             net(prepared(p)).argmax(1) == c
-            for p, c in zip(torch.split(pictures, 256), torch.split(classes, 256), strict=True)
+            for p, c in zip(torch.split(images, 256), torch.split(classes, 256), strict=True)
         ]
     return float(torch.cat(right).float().mean())
 
@@ -109,7 +109,7 @@ def likeness(maps: Tensor) -> Tensor:
 
 
 def trained(
-    pictures: Tensor,
+    images: Tensor,
     classes: Tensor,
     *,
     epochs: int,
@@ -125,14 +125,14 @@ def trained(
     generator = torch.Generator().manual_seed(seed)
     net = with_norms(scene_net(weights="none", seed=seed))
     yield folded(net)
-    steps = epochs * (len(pictures) // BATCH)
+    steps = epochs * (len(images) // BATCH)
     optimizer = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.15)
     for _ in range(epochs):
         net.train()
-        order = torch.randperm(len(pictures), generator=generator)[: steps // epochs * BATCH]
+        order = torch.randperm(len(images), generator=generator)[: steps // epochs * BATCH]
         for batch in order.view(-1, BATCH):
-            seen = augmented(prepared(pictures[batch]), generator)
+            seen = augmented(prepared(images[batch]), generator)
             with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
                 maps = net.units(seen)
                 units = net.flatten(net.pool(maps))
@@ -158,10 +158,10 @@ def save(net: SceneNet, path: Path, *, half: bool = False) -> None:
 
 
 @click.command()
-@click.option("--pictures", default=9600, show_default=True, help="Pictures to train on.")
+@click.option("--images", default=9600, show_default=True, help="Images to train on.")
 @click.option("--epochs", default=12, show_default=True, help="How often each is seen.")
 @click.option(
-    "--seed", default=0, show_default=True, help="Of the weights and the order; the pictures are those of seed 0."
+    "--seed", default=0, show_default=True, help="Of the weights and the order; the images are those of seed 0."
 )
 @click.option("--sparsity", default=0.1, show_default=True, help="The price of evidence.")
 @click.option("--variety", default=0.06, show_default=True, help="The price of units being alike.")
@@ -172,7 +172,7 @@ def save(net: SceneNet, path: Path, *, half: bool = False) -> None:
 )
 @click.option("--checkpoints", type=click.Path(path_type=Path), default=None, help="Folder for weights on the way.")
 def main(
-    pictures: int,
+    images: int,
     epochs: int,
     seed: int,
     sparsity: float,
@@ -184,9 +184,9 @@ def main(
 ) -> None:
     """Train the classifier of the drawn scenes and write its weights."""
     torch.set_num_threads(threads)
-    click.echo(f"Drawing {pictures} pictures to train on and {HELD_OUT} to test on ...")
+    click.echo(f"Drawing {images} images to train on and {HELD_OUT} to test on ...")
     seen, held_out = (
-        drawn(Scenes(n, split=split, size=IMAGE_SIZE)) for n, split in ((pictures, "train"), (HELD_OUT, "test"))
+        drawn(Scenes(n, split=split, size=IMAGE_SIZE)) for n, split in ((images, "train"), (HELD_OUT, "test"))
     )
     nets = trained(*seen, epochs=epochs, seed=seed, sparsity=sparsity, variety=variety, bfloat16=bfloat16)
     for epoch, net in enumerate(nets):

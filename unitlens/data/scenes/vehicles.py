@@ -154,7 +154,7 @@ def crane(c: Canvas, x: float, y: float, s: float) -> None:
 
 
 def chairlift(c: Canvas, low: float, high: float) -> None:
-    """A cable across the picture, on pylons, with seats that hang from it."""
+    """A cable across the image, on pylons, with seats that hang from it."""
     steel, seat = (
         c.mark("chairlift", c.pick("grey", "black", "green"), part="pole", material="metal"),
         c.mark("chairlift", c.pick("red", "yellow", "blue", "orange", "black")),

@@ -1,4 +1,4 @@
-"""A drawn world as a data set: pictures of scenes, with the truth known at every pixel."""
+"""A drawn world as a data set: images of scenes, with the truth known at every pixel."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -28,20 +28,20 @@ _SPLITS = {"train": 0, "test": 1}
 
 
 class Scenes:
-    """Pictures of a drawn world, made when they are asked for.
+    """Images of a drawn world, made when they are asked for.
 
-    Every picture is drawn from (seed, split, index) alone: the same in every process, in any order, and unlike any
-    picture of the other split. Picture i shows class i modulo 12. The planes are those of
-    ``unitlens.data.scenes.words.CATEGORIES``, all of them for every picture, judged at every pixel.
+    Every image is drawn from (seed, split, index) alone: the same in every process, in any order, and unlike any
+    image of the other split. Image i shows class i modulo 12. The planes are those of
+    ``unitlens.data.scenes.words.CATEGORIES``, all of them for every image, judged at every pixel.
 
     Parameters
     ----------
-    pictures : int
+    images : int
         How many, 1 or more.
     seed : int
         Another seed, another world; 0 or more.
     split : {"test", "train"}
-        The bundled network was trained on pictures of "train".
+        The bundled network was trained on images of "train".
     size : int
         Pixels along a side, 16 or more.
 
@@ -55,21 +55,21 @@ class Scenes:
     >>> from unitlens.data.scenes.world import Scenes
     >>> data = Scenes(24)
     >>> data
-    Scenes(24 pictures of 112 x 112, 12 classes, seed 0, split 'test')
-    >>> data[3].class_, data[3].picture.shape, sorted(data[3].planes)
+    Scenes(24 images of 112 x 112, 12 classes, seed 0, split 'test')
+    >>> data[3].class_, data[3].image.shape, sorted(data[3].planes)
     ('forest', (112, 112, 3), ['color', 'material', 'object', 'part'])
     """
 
-    def __init__(self, pictures: int = 1000, *, seed: int = 0, split: str = "test", size: int = 112) -> None:
+    def __init__(self, images: int = 1000, *, seed: int = 0, split: str = "test", size: int = 112) -> None:
         if split not in _SPLITS:
             raise UnitlensError(f"There is no split {split!r}{did_you_mean(split, _SPLITS)}; use 'test' or 'train'.")
-        for what, value, least in (("pictures", pictures, 1), ("seed", seed, 0), ("size", size, 16)):
+        for what, value, least in (("images", images, 1), ("seed", seed, 0), ("size", size, 16)):
             if value < least:
                 raise UnitlensError(f"{what} is {value}; the drawn scenes need {what} of {least} or more.")
         self.seed = seed
         self.split = split
         self.size = size
-        self._pictures = pictures
+        self._images = images
 
     @property
     def concepts(self) -> Sequence[Concept]:
@@ -82,18 +82,18 @@ class Scenes:
         return tuple(PLACES)
 
     def __len__(self) -> int:
-        return self._pictures
+        return self._images
 
     def __getitem__(self, index: int, /) -> Example:
         if not -len(self) <= index < len(self):
-            raise IndexError(f"Picture {index} of {len(self)}.")
+            raise IndexError(f"Image {index} of {len(self)}.")
         index %= len(self)
         name = self.classes[index % len(PLACES)]
         canvas = Canvas(np.random.default_rng([self.seed, _SPLITS[self.split], index]), size=self.size)
         PLACES[name](canvas)
-        picture, planes = canvas.finish()
+        image, planes = canvas.finish()
         path = f"{self.split}-{self.seed}/{index:06d}-{name}.png"
-        return Example(picture, {category: [plane] for category, plane in planes.items()}, path, name)
+        return Example(image, {category: [plane] for category, plane in planes.items()}, path, name)
 
     @property
     def source(self) -> str:
@@ -102,6 +102,6 @@ class Scenes:
 
     def __repr__(self) -> str:
         return (
-            f"Scenes({len(self)} pictures of {self.size} x {self.size}, {len(PLACES)} classes, "
+            f"Scenes({len(self)} images of {self.size} x {self.size}, {len(PLACES)} classes, "
             f"seed {self.seed}, split {self.split!r})"
         )

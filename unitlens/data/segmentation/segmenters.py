@@ -1,4 +1,4 @@
-"""Segmentation networks as a concept source, for pictures that nobody marked; and how good their marks can be."""
+"""Segmentation networks as a concept source, for images that nobody marked; and how good their marks can be."""
 
 import hashlib
 import io
@@ -41,7 +41,7 @@ class Segmenter:
     confidence : float
         Pixels of less are not judged.
     cache : Path or None
-        Where its maps are kept: a PNG for each, by the content of weights, picture and settings.
+        Where its maps are kept: a PNG for each, by the content of weights, image and settings.
     """
 
     predictor: Predictor
@@ -57,25 +57,25 @@ class Segmenter:
     def __repr__(self) -> str:
         return f"segmenter {self.predictor.title}"
 
-    def planes(self, picture: npt.NDArray[np.uint8], name: str) -> Mapping[str, Sequence[npt.NDArray[np.uint16]]]:
+    def planes(self, image: npt.NDArray[np.uint8], name: str) -> Mapping[str, Sequence[npt.NDArray[np.uint16]]]:
         """One label map, from the cache where it is there.
 
         Returns
         -------
         mapping of the category to one uint16 array, (rows, columns)
-            Of the whole picture at the network's resolution; 0 is none, 65535 not judged.
+            Of the whole image at the network's resolution; 0 is none, 65535 not judged.
         """
-        kept = self._kept(picture)
+        kept = self._kept(image)
         if kept is None:
-            return {self.category: [self._labels(picture)]}
+            return {self.category: [self._labels(image)]}
         labels = _read(kept)
         if labels is None:
-            labels = self._labels(picture)
+            labels = self._labels(image)
             _write(kept, labels)
         return {self.category: [labels]}
 
-    def _labels(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16]:
-        classes, confidence = self.predictor.predict(picture)
+    def _labels(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16]:
+        classes, confidence = self.predictor.predict(image)
         known = np.zeros(int(classes.max(initial=0)) + 1, np.uint16)
         for number in self.predictor.names:
             if number < len(known):
@@ -89,11 +89,11 @@ class Segmenter:
             labels = np.where(confidence < self.confidence, NOT_JUDGED, labels)
         return labels.astype(np.uint16)
 
-    def _kept(self, picture: npt.NDArray[np.uint8]) -> Path | None:
+    def _kept(self, image: npt.NDArray[np.uint8]) -> Path | None:
         if self.cache is None or self.predictor.fingerprint is None:
             return None
-        said = (_FORMAT, self.predictor.fingerprint, sorted(self.predictor.names), self.confidence, picture.shape)
-        key = hashlib.sha256(repr(said).encode() + np.ascontiguousarray(picture).tobytes()).hexdigest()
+        said = (_FORMAT, self.predictor.fingerprint, sorted(self.predictor.names), self.confidence, image.shape)
+        key = hashlib.sha256(repr(said).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
         return self.cache / key[:2] / f"{key}.png"
 
 
@@ -117,7 +117,7 @@ def segmenter(
     model : str, Network, nn.Module or callable
         "deeplabv3_resnet50" or another of torchvision's; "hf:FOLDER" or "hf:NAME"
         (`unitlens.data.segmentation.transformers`); "package.module:callable" or "path/to/file.py:callable" for a
-        function that gives a module. Or such a thing itself: it is called with pictures, float (1, 3, height, width) in
+        function that gives a module. Or such a thing itself: it is called with images, float (1, 3, height, width) in
         [0, 1] (a `Network` normalises them), and returns scores (1, classes, rows, columns) or whole numbers (1, rows,
         columns), less than 0 where not judged.
     weights : str or Path, optional
@@ -131,7 +131,7 @@ def segmenter(
     confidence : float
         In [0, 1]. Where the network's largest probability is less, nothing is judged.
     size : int, optional
-        The shorter side that pictures are scaled to; else torchvision's statement (520), Hugging Face's processor, or
+        The shorter side that images are scaled to; else torchvision's statement (520), Hugging Face's processor, or
         as they are.
     cache : str, Path or None
         The folder where maps are kept; "default" is ``unitlens/segments`` in the user's cache folder, None or "none"
@@ -221,14 +221,14 @@ def ceilings(
     grid : int
         Positions a side that both are sampled at, at the nearest pixel.
     limit : int, optional
-        Only so many pictures from the start. Unreadable pictures are left out.
+        Only so many images from the start. Unreadable images are left out.
     progress : bool
         Whether progress is shown.
 
     Returns
     -------
     list of Ceiling
-        One for each concept in common, in the order of the data. IoU is of sums over all pictures.
+        One for each concept in common, in the order of the data. IoU is of sums over all images.
 
     Raises
     ------
@@ -251,7 +251,7 @@ def ceilings(
             except UnreadableError:
                 continue
             marked = truth.planes(example, fit, (grid, grid))
-            said = example._replace(planes=segmenter.planes(example.picture, example.name))
+            said = example._replace(planes=segmenter.planes(example.image, example.name))
             segments = found.planes(said, fit, (grid, grid))
             for k, (t, f) in enumerate(pairs):
                 judged = _judged(truth, marked, t) & _judged(found, segments, f)

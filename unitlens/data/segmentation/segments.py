@@ -1,4 +1,4 @@
-"""Pixels labelled by a network: what it says about a picture, the names of its classes, and how it is run."""
+"""Pixels labelled by a network: what it says about an image, the names of its classes, and how it is run."""
 
 import csv
 import hashlib
@@ -26,12 +26,12 @@ NOTHING = frozenset({"__background__", "background", "unlabeled", "void", "n/a",
 
 
 class Segments(NamedTuple):
-    """What a network says about a picture.
+    """What a network says about an image.
 
     Attributes
     ----------
     classes : int64 array, (rows, columns)
-        The class of each pixel of the whole picture, at any resolution.
+        The class of each pixel of the whole image, at any resolution.
     confidence : float array, (rows, columns), or None
         In [0, 1], where the network has one.
     """
@@ -46,7 +46,7 @@ class Predictor(NamedTuple):
     Attributes
     ----------
     predict : callable
-        Of a picture, uint8 (height, width, 3), gives its `Segments`.
+        Of an image, uint8 (height, width, 3), gives its `Segments`.
     names : mapping of int to str
         The class's name by its number; classes that mean "nothing" are left out.
     title : str
@@ -158,34 +158,34 @@ def read_labels(path: str | Path) -> Labels:
 _NUMBERS, _NAMES = ("number", "label", "id", "index"), ("name", "class", "category")
 
 
-def scaled(picture: Pixels, size: int | None) -> Tensor:
-    """A picture as a batch of one, (1, 3, height, width) in [0, 1], its shorter side scaled to a size (bilinear)."""
-    image = Image.fromarray(picture)
-    if size is not None and min(image.size) != size:
-        factor = size / min(image.size)
-        width, height = (max(size, round(side * factor)) for side in image.size)
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
+def scaled(image: Pixels, size: int | None) -> Tensor:
+    """An image as a batch of one, (1, 3, height, width) in [0, 1], its shorter side scaled to a size (bilinear)."""
+    resized = Image.fromarray(image)
+    if size is not None and min(resized.size) != size:
+        factor = size / min(resized.size)
+        width, height = (max(size, round(side * factor)) for side in resized.size)
+        resized = resized.resize((width, height), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(resized)).permute(2, 0, 1)[None].float() / 255
 
 
 def run_module(
-    picture: Pixels, *, module: nn.Module, normalise: Callable[[Tensor], Tensor] | None, size: int | None
+    image: Pixels, *, module: nn.Module, normalise: Callable[[Tensor], Tensor] | None, size: int | None
 ) -> Segments:
-    """Let a picture through a network, on its device, in evaluation mode."""
+    """Let an image through a network, on its device, in evaluation mode."""
     first = next(module.parameters(), torch.zeros(1))
-    pictures = scaled(picture, size).to(first.device, first.dtype)
+    images = scaled(image, size).to(first.device, first.dtype)
     with evaluating(module):
-        return to_segments(module(pictures if normalise is None else normalise(pictures)))
+        return to_segments(module(images if normalise is None else normalise(images)))
 
 
-def run_callable(picture: Pixels, *, function: Callable[[Tensor], Any], size: int | None) -> Segments:
-    """Give a picture to a function."""
+def run_callable(image: Pixels, *, function: Callable[[Tensor], Any], size: int | None) -> Segments:
+    """Give an image to a function."""
     with torch.inference_mode():
-        return to_segments(function(scaled(picture, size)))
+        return to_segments(function(scaled(image, size)))
 
 
 def to_segments(output: Any) -> Segments:
-    """Read what a network returns for one picture.
+    """Read what a network returns for one image.
 
     Parameters
     ----------
@@ -207,6 +207,6 @@ def to_segments(output: Any) -> Segments:
         return Segments(found[0].cpu().numpy().astype(np.int64), None)
     shape = f" of shape {tuple(found.shape)} and type {found.dtype}" if found is not None else ""
     raise UnitlensError(
-        f"A segmenter returned a {type(output).__name__}{shape} for a picture (1, 3, height, width); it returns scores "
+        f"A segmenter returned a {type(output).__name__}{shape} for an image (1, 3, height, width); it returns scores "
         "(1, classes, rows, columns), or whole numbers (1, rows, columns)."
     )

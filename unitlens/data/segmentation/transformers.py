@@ -38,7 +38,7 @@ def hugging_face(
     labels : optional
         In place of the network's own names.
     size : int, optional
-        In place of the processor's: the shorter side, or both sides where it squashes pictures to a square.
+        In place of the processor's: the shorter side, or both sides where it squashes images to a square.
     device : str
         Where it goes.
 
@@ -100,25 +100,25 @@ def _kind_of(config: Any, name: str) -> Any:
     raise UnitlensError(f"hf:{name} is a {type(config).__name__.removesuffix('Config')}, which does not label pixels.")
 
 
-def _run(picture: Pixels, *, model: Any, processor: Any) -> Segments:
+def _run(image: Pixels, *, model: Any, processor: Any) -> Segments:
     tasks = {"task_inputs": ["semantic"]} if "OneFormer" in type(model).__name__ else {}
-    inputs = processor(images=Image.fromarray(picture), return_tensors="pt", **tasks).to(model.device)
+    inputs = processor(images=Image.fromarray(image), return_tensors="pt", **tasks).to(model.device)
     with evaluating(model):
         output = model(**inputs)
     found = _of_masks(output) if hasattr(output, "masks_queries_logits") else to_segments(output.logits)
-    return _unsquashed(found, picture) if _whole(processor, inputs) else found
+    return _unsquashed(found, image) if _whole(processor, inputs) else found
 
 
 def _whole(processor: Any, inputs: Any) -> bool:
-    """Whether the network saw the picture from edge to edge and nothing else, whatever it was squashed to."""
+    """Whether the network saw the image from edge to edge and nothing else, whatever it was squashed to."""
     mask = inputs.get("pixel_mask")
     padded = getattr(processor, "do_pad", False) if mask is None else not bool(mask.all())
     return not (padded or getattr(processor, "do_center_crop", False))
 
 
-def _unsquashed(found: Segments, picture: Pixels) -> Segments:
-    """Segments in the picture's own proportions (at its size, by the nearest), where they have others."""
-    here, there = found.classes.shape, picture.shape[:2]
+def _unsquashed(found: Segments, image: Pixels) -> Segments:
+    """Segments in the image's own proportions (at its size, by the nearest), where they have others."""
+    here, there = found.classes.shape, image.shape[:2]
     if same_aspect(there, here):
         return found
     rows, columns = ((2 * np.arange(n) + 1) * m // (2 * n) for n, m in zip(there, here, strict=True))

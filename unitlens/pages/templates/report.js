@@ -149,7 +149,7 @@
     if (link && link.getAttribute("href") === location.hash && !event.defaultPrevented) follow();
   });
 
-  // ---- pictures: every strip is in the file once; a tile of it is shown elsewhere by where it lies
+  // ---- images: every strip is in the file once; a tile of it is shown elsewhere by where it lies
 
   function tile(img, card, rank) {
     const strip = card.querySelector(".strip");
