@@ -156,7 +156,7 @@ def test_replay_that_disagrees_on_an_image_of_the_run_falls_back_and_says_by_how
             yield swept._replace(outputs=swept.outputs + 1.0 if len(calls) == 1 else swept.outputs)
 
     monkeypatch.setattr(measuring, "sweep", off_once)
-    with pytest.warns(ul.UnitlensWarning, match="takes a full pass of the network, as replaying.*is off by 1 on a pic"):
+    with pytest.warns(ul.UnitlensWarning, match="takes a full pass of the network, as replaying.*is off by 1 on an im"):
         effects = importance(net, "second", Noise(20))
     assert not effects.info["replay"]["replays"]
     monkeypatch.undo()
