@@ -133,7 +133,7 @@ def test_files_without_a_counterpart(tmp_path):
     (root / "images/notes.txt").write_text("")
     (root / "images/2.png").write_bytes((root / "images/2.png").read_bytes()[:40])
     found = check(root, image_size=16, quantile=0.25)
-    assert kinds(found) == ["missing image", "missing map", "no label map", "no image", "unreadable"]
+    assert kinds(found) == ["missing image", "missing map", "no image", "no label map", "unreadable"]
     assert (found.images, found.read) == (4, 3)
 
 
