@@ -4,9 +4,14 @@ import warnings
 from typing import NamedTuple
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import unitlens as ul
 from tests.coloured import NET, write_world
+
+# No test fails because a machine is slow or busy: neither by a deadline nor by the check of how long drawing takes.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture

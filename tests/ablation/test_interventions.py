@@ -30,7 +30,7 @@ def naive(activation, units, value_of, where=lambda n, y, x: True):
     return changed
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=5, unique=True), st.integers(0, 10**6), st.booleans())
 def test_every_kind_of_value_is_what_loops_say(units, seed, each_image):
     generator = torch.Generator().manual_seed(seed)

@@ -47,7 +47,7 @@ def measured(truth, called, class_):
 
 
 @given(seed=st.integers(0, 10**6), images=st.integers(1, 30))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_measures_equal_the_loops(seed, images):
     truth, before, after, odd = calls(seed, images)
     tally = tally_of(truth, before, after, odd)
@@ -67,7 +67,7 @@ def test_measures_equal_the_loops(seed, images):
 
 
 @given(seed=st.integers(0, 10**6), cut=st.integers(0, 40))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_counts_of_parts_add_to_the_same_bits(seed, cut):
     truth, before, after, odd = calls(seed)
     whole = tally_of(truth, before, after, odd)

@@ -23,7 +23,7 @@ def net():
 
 
 @given(st.integers(2, 30), st.data(), st.integers(0, 99))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_sets_are_drawn_of_the_same_size_and_matched_ones_share_no_unit_where_that_can_be(count, data, seed):
     held = tuple(data.draw(st.sets(st.integers(0, count - 1), min_size=1, max_size=count - 1)))
     activity = np.random.default_rng(seed).random(count)

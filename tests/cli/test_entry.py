@@ -262,7 +262,7 @@ def test_an_interrupt_ends_a_run_without_a_trace(net_file, sees, world, tmp_path
         os.killpg(process.pid, signal.SIGINT)
     else:
         process.send_signal(signal.SIGINT if stop == "kill -INT" else signal.SIGTERM)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == (143 if stop == "kill" else 130)
     said = [line for line in err.splitlines() if line and not line.startswith("unitlens: counting takes")]
     assert (out, said) == ("", ["unitlens: stopped; nothing was written."])

@@ -1,5 +1,3 @@
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -71,17 +69,6 @@ def test_nearest_of_the_survey_by_hand():
 
 def test_every_term_has_some_colors():
     assert set(np.unique(colors._table())) == set(range(1, 12))
-
-
-def test_it_is_fast():
-    image = np.random.default_rng(0).integers(0, 256, (500, 500, 3), dtype=np.uint8)
-    color_labels(image)
-    took = []
-    for _ in range(5):
-        start = time.perf_counter()
-        color_labels(image)
-        took.append(time.perf_counter() - start)
-    assert min(took) < 0.05
 
 
 def test_a_network_of_colors_is_dissected_by_computed_colors(world, net):

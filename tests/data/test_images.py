@@ -67,7 +67,7 @@ def test_a_position_of_the_label_grid_shows_its_colour_to_the_network(height, wi
     crop=st.one_of(st.none(), st.tuples(st.integers(1, 40), st.integers(1, 40), st.integers(0, 9))),
     seed=st.integers(0, 9),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_labels_are_those_at_the_middle_of_each_cell(height, width, rows, columns, crop, seed):
     size, resize = ((32, 24), None) if crop is None else (crop[:2], max(crop[:2]) + crop[2])
     fit = Fit.of(height, width, prepare(size, resize))

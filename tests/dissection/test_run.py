@@ -47,7 +47,7 @@ def _enlarged(own):
     quantile=st.sampled_from([0.02, 0.1, 0.25]),
     zeros=st.booleans(),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @pytest.mark.filterwarnings("ignore:layer is read as")  # grids of any proportions, on purpose
 def test_thresholds_and_counts_equal_the_loops_exactly(seed, layer, quantile, zeros):
     maps, marked = random_case(seed, layer=layer)
@@ -63,7 +63,7 @@ def test_thresholds_and_counts_equal_the_loops_exactly(seed, layer, quantile, ze
 
 
 @given(seed=st.integers(0, 10**6), batch=st.integers(1, 7))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_neither_batches_nor_blocks_nor_chunks_change_a_bit(seed, batch):
     maps, marked = random_case(seed, units=5)
     whole = run(maps, marked)

@@ -20,7 +20,7 @@ def table_of(seed, *, units=3, folds=12, concepts=4):
 
 
 @given(seed=st.integers(0, 10**6))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_intervals_and_rivals_equal_leaving_folds_out_one_by_one(seed):
     table = table_of(seed)
     found = label_evidence(table, seed=0)
@@ -103,7 +103,6 @@ def test_stability_is_one_where_the_label_leads_in_every_fold_and_less_in_a_clos
 
 
 @given(count=st.integers(1, 60), kinds=st.integers(1, 6), seed=st.integers(0, 99))
-@settings(deadline=None)
 def test_partners_are_other_images_each_time_another_and_each_serves_once(count, kinds, seed):
     rng = np.random.default_rng(seed)
     annotated = rng.integers(0, kinds, count).tolist()
@@ -185,7 +184,7 @@ def test_draws_are_not_fewer_than_8_nor_more_than_100():
 
 
 @given(seed=st.integers(0, 10**6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_presence_accuracy_takes_the_best_level_of_the_even_half(seed):
     rng = np.random.default_rng(seed)
     peaks = rng.integers(0, 6, 30).astype(float)

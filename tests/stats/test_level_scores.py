@@ -68,7 +68,7 @@ def test_correlation_with_what_a_unit_says_far_below_the_rest():
 
 
 @given(seed=st.integers(0, 10**6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_with_a_level_at_every_value_they_are_exact(seed):
     rng = np.random.default_rng(seed)
     values, there = rng.integers(0, 6, 60), rng.random(60) < 0.4
@@ -92,7 +92,7 @@ def test_with_a_level_at_every_value_they_are_exact(seed):
 
 
 @given(seed=st.integers(0, 10**6), cut=st.integers(1, 4))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_what_levels_leave_open_bounds_the_error_of_auroc(seed, cut):
     rng = np.random.default_rng(seed)
     values, there = rng.random(50), rng.random(50) < 0.5

@@ -16,7 +16,7 @@ def maps_of(seed, *shape):
 
 
 @given(h=SIDES, w=SIDES, rows=SIDES, columns=SIDES, seed=st.integers(0, 99), zeros=st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_upsampling_equals_the_loops(h, w, rows, columns, seed, zeros):
     maps = maps_of(seed, 1, 1, h, w)
     plan = SamplePlan((h, w), (rows, columns), "zeros" if zeros else "edges")
@@ -43,7 +43,7 @@ def test_upsampling_equals_torch(layer, grid):
     level=st.integers(-16, 16),
     zeros=st.booleans(),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_what_lies_above_a_level_is_what_the_whole_map_says(seed, h, w, rows, columns, level, zeros):
     plan = SamplePlan((h, w), (rows, columns), "zeros" if zeros else "edges")
     maps = maps_of(seed, 3, 2, h, w)
@@ -64,7 +64,6 @@ def test_a_constant_map_stays_constant_to_the_bit(value, h, w, rows, columns):
 
 
 @given(seed=st.integers(0, 99), h=SIDES, w=SIDES, rows=SIDES, columns=SIDES)
-@settings(deadline=None)
 def test_no_interpolated_value_is_beyond_its_neighbours(seed, h, w, rows, columns):
     maps = torch.randn(2, 2, h, w, generator=torch.Generator().manual_seed(seed)) ** 5
     whole = SamplePlan((h, w), (rows, columns)).upsample(maps)
@@ -73,7 +72,7 @@ def test_no_interpolated_value_is_beyond_its_neighbours(seed, h, w, rows, column
 
 
 @given(seed=st.integers(0, 99), split=st.integers(1, 6))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_values_have_the_same_bits_whatever_stands_beside_them(seed, split):
     maps = torch.randn(7, 3, 5, 4, generator=torch.Generator().manual_seed(seed))
     plan = SamplePlan((5, 4), (11, 13))

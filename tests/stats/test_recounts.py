@@ -14,7 +14,7 @@ from unitlens.stats.scores import SCORES, matches
 
 
 @given(st.integers(0, 1000), st.integers(1, 32))
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_recount_equals_choosing_labels_from_scratch_on_each_half(seed, folds):
     rng = np.random.default_rng(seed)
     counts = random_counts(rng, folds=folds)
@@ -100,7 +100,7 @@ def test_intervals_cover_at_their_rate_where_leaving_out_one_fold_is_far_too_wid
 
 
 @given(st.integers(0, 1000))
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 def test_a_network_matches_itself_whatever_the_order_of_its_units(seed):
     rng = np.random.default_rng(seed)
     counts = random_counts(rng, units=7)
