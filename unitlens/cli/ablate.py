@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import click
 
+from unitlens.cli.opening import set_threads, worker_count
 from unitlens.cli.options import image_options, network_options, quiet_option, source_options
 from unitlens.cli.targets import Source, source_of
-from unitlens.cli.text import aligned, cell, paper_lines, prepare
+from unitlens.cli.text import align_columns, curve_table, format_cell
 from unitlens.errors import UnitlensError
 
 
@@ -57,7 +58,8 @@ def ablate(target: str, **options: Any) -> None:
     source.net.model.eval()  # it was loaded here; a network's training mode is of interest where a person set it
     out = options["out"] or (Path(target) if source.dissection is not None else Path("run"))
     check_effects_fit(out, source.sha256, overwrite=options["overwrite"])
-    workers, quiet = prepare(options["threads"], options["workers"]), options["quiet"]
+    set_threads(options["threads"])
+    workers, quiet = worker_count(options["workers"]), options["quiet"]
     reading = Reading(options["batch_size"], workers, source.limit, options["strict"], show=not quiet)
     measures = options["measures"] or DEFAULT_MEASURES
     run = Experiment.of(source.net, source.layers, source.data, measures, reading, source.seed)
@@ -185,7 +187,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 def _told(saved: Any) -> str:
     """What was found, in a few lines."""
-    lines = [paper_lines(curve) for curve in saved.curves]
+    lines = [curve_table(curve) for curve in saved.curves]
     own = tuple(curve.class_ for curve in saved.curves)
     for effects in saved.listed:
         if not saved.curves or len(effects.sets) == 1:
@@ -220,5 +222,5 @@ def _rows(table: Any, *, most: int) -> str:
         return "Nothing changes."
     shown = table[(table["size"] > 0) | (table["class"] == "*")].head(most)
     shown = shown.drop(columns=["layer", "images", "size", *by])
-    cells = [tuple(cell(value)[:40] for value in row) for row in shown.itertuples(index=False)]
-    return aligned([tuple(shown.columns), *cells])
+    cells = [tuple(format_cell(value)[:40] for value in row) for row in shown.itertuples(index=False)]
+    return align_columns([tuple(shown.columns), *cells])

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
+from unitlens.cli.opening import set_threads, worker_count
 from unitlens.cli.options import Bytes, quiet_option
-from unitlens.cli.text import prepare
 
 
 @click.command()
@@ -26,7 +26,8 @@ def audit(run: Path, out: Path | None, **options: Any) -> None:
     from unitlens.pages.writing import report
 
     quiet = options.pop("quiet")
-    options["workers"] = prepare(options.pop("threads"), options["workers"])
+    set_threads(options.pop("threads"))
+    options["workers"] = worker_count(options["workers"])
     done = check(run, progress=not quiet, **options)
     page = report(out or run, done)
     if not quiet:

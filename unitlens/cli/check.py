@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
+from unitlens.cli.opening import open_images, take_data_options
 from unitlens.cli.options import Size, quiet_option, source_options
-from unitlens.cli.text import aligned, how_opened, open_images
+from unitlens.cli.text import align_columns
 
 _LISTED = 5
 """Findings of one kind that are printed; the others are counted, and stand on the page."""
@@ -36,7 +37,7 @@ def check(data: str, out: Path | None, overwrite: bool, quiet: bool, **options: 
     from unitlens.data.checking import check as look
     from unitlens.pages.writing import report
 
-    opened, seed = how_opened(options), options.pop("seed")
+    opened, seed = take_data_options(options), options.pop("seed")
     images = open_images(data, data, options["limit"], seed, **opened)
     options["sights"] *= out is not None
     found = look(images, progress=not quiet, **options)
@@ -64,7 +65,7 @@ def _table(found: Any) -> str:
         reached = "" if one.segmenter_iou is None else f"{one.segmenter_iou:.3f}"
         rows.append((one.concept.category, one.concept.name, *numbers, *[reached] * held))
     nowhere = len(found.concepts) - len(marked)
-    return aligned(rows) + f"\nand {nowhere} concept{'s' * (nowhere > 1)} marked nowhere" * (nowhere > 0)
+    return align_columns(rows) + f"\nand {nowhere} concept{'s' * (nowhere > 1)} marked nowhere" * (nowhere > 0)
 
 
 def _findings(found: Any) -> list[str]:

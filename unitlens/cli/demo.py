@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
+from unitlens.cli.opening import worker_count
 from unitlens.cli.options import quiet_option
-from unitlens.cli.text import paper_lines, prepare, summary, unit_lines
+from unitlens.cli.text import curve_table, summarize, unit_table
 
 CLASSES = ("ski_slope", "bedroom")
 """Those whose units are removed."""
@@ -33,7 +34,7 @@ def demo(out: Path, images: int, quiet: bool) -> None:
     from unitlens.pages.writing import report
 
     check_free(out, overwrite=True)
-    workers = prepare(None, None)
+    workers = worker_count(None)
     net, data = load("bundled:scenes"), Scenes(images)
     result = run(net, None, data, workers=workers, progress=not quiet)
     reading = Reading(workers=workers, show=not quiet)
@@ -42,8 +43,8 @@ def demo(out: Path, images: int, quiet: bool) -> None:
     agreement = measure_agreement(experiment, Holding(), images=ATTRIBUTED)
     page = report(out, result, *curves, agreement=agreement, overwrite=True)
     if not quiet:
-        click.echo(unit_lines(result, rows=10))
-        click.echo(summary(result))
+        click.echo(unit_table(result, rows=10))
+        click.echo(summarize(result))
         for curve in curves:
-            click.echo(paper_lines(curve))
+            click.echo(curve_table(curve))
         click.echo(f"open {page}")

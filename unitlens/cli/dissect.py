@@ -5,6 +5,14 @@ from typing import Any
 
 import click
 
+from unitlens.cli.opening import (
+    load_network,
+    open_images,
+    set_threads,
+    take_data_options,
+    without_download,
+    worker_count,
+)
 from unitlens.cli.options import (
     Bytes,
     Size,
@@ -14,15 +22,7 @@ from unitlens.cli.options import (
     quiet_option,
     source_options,
 )
-from unitlens.cli.text import (
-    how_opened,
-    load_network,
-    open_again,
-    open_images,
-    prepare,
-    publish,
-    summary,
-)
+from unitlens.cli.text import summarize
 
 
 @click.command()
@@ -63,10 +63,12 @@ def dissect(model: str, layers: tuple[str, ...], data: str | None, out: Path, ov
     """
     from unitlens.dissection.files import check_free
     from unitlens.dissection.run import dissect as run
+    from unitlens.pages.writing import report
 
     check_free(out, overwrite=overwrite)
-    quiet, workers = options.pop("quiet"), prepare(options.pop("threads"), options.pop("workers"))
-    opened, net = how_opened(options), load_network(model, options)
+    set_threads(options.pop("threads"))
+    quiet, workers = options.pop("quiet"), worker_count(options.pop("workers"))
+    opened, net = take_data_options(options), load_network(model, options)
     result = run(
         net,
         list(layers) or None,
@@ -77,8 +79,8 @@ def dissect(model: str, layers: tuple[str, ...], data: str | None, out: Path, ov
     )
     result.info["command"] = click.get_current_context().obj
     if opened:
-        result.info["data"] |= {"source": data or model, "opened": open_again(opened)}
-    page = publish(result, out, overwrite=overwrite)
+        result.info["data"] |= {"source": data or model, "opened": without_download(opened)}
+    page = report(out, result, overwrite=overwrite)
     if not quiet:
-        click.echo(summary(result))
+        click.echo(summarize(result))
         click.echo(f"wrote {out}/: {page.name} to look at, units.csv to compute with")

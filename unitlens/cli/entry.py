@@ -13,19 +13,8 @@ import click
 
 from unitlens.errors import UnitlensError, UnitlensWarning, did_you_mean
 
-COMMANDS = {
-    "demo": "demo",
-    "dissect": "dissect",
-    "plan": "plan",
-    "check": "check",
-    "ablate": "ablate",
-    "layers": "look",
-    "units": "look",
-    "report": "look",
-    "compare": "compare",
-    "audit": "audit",
-}
-"""Each command, in the order of the help, and the module of `unitlens.cli` that holds it."""
+COMMANDS = ("demo", "dissect", "plan", "check", "ablate", "layers", "units", "report", "compare", "audit")
+"""Each command, in the order of the help; `unitlens.cli` has a module of the same name for it."""
 
 
 class _Commands(click.Group):
@@ -37,7 +26,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"unitlens.cli.{COMMANDS[cmd_name]}"), cmd_name)
+        command: click.Command = getattr(import_module(f"unitlens.cli.{cmd_name}"), cmd_name)
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[Any, Any, list[str]]:

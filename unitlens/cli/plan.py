@@ -4,8 +4,9 @@ from typing import Any
 
 import click
 
+from unitlens.cli.opening import load_network, open_images, set_threads, take_data_options, worker_count
 from unitlens.cli.options import Size, image_options, network_options, source_options
-from unitlens.cli.text import aligned, how_opened, load_network, open_images, prepare
+from unitlens.cli.text import align_columns
 
 
 @click.command()
@@ -25,8 +26,9 @@ def plan(model: str, layers: tuple[str, ...], data: str | None, **options: Any) 
     """Say what a dissection would take, before it is run: a few batches of it are tried for that."""
     from unitlens.dissection.planning import plan as make
 
-    workers = prepare(options.pop("threads"), options.pop("workers"))
-    opened, net = how_opened(options), load_network(model, options)
+    set_threads(options.pop("threads"))
+    workers = worker_count(options.pop("workers"))
+    opened, net = take_data_options(options), load_network(model, options)
     images = open_images(model, data, options["limit"], options["seed"], **opened)
     click.echo(lines(make(net, list(layers) or None, images, workers=workers, **options), options["batch_size"]))
 
@@ -50,7 +52,7 @@ def lines(made: Any, batch_size: int) -> str:
         ("memory", "not known here" if made.memory is None else f"about {in_bytes(made.memory)}, workers aside"),
         ("disk", f"{in_bytes(made.disk)} while it runs, of {in_bytes(made.free)} that are free{crowded}"),
     ]
-    return aligned(rows)
+    return align_columns(rows)
 
 
 def _by(grid: tuple[int, int]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from unitlens.cli.text import how_opened, load_network, open_again, open_images
+from unitlens.cli.opening import load_network, open_images, take_data_options, without_download
 from unitlens.errors import UnitlensError
 
 _OF_NETWORK = ("weights", "image_size", "resize", "mean", "std")
@@ -89,7 +89,7 @@ def _of_model(target: str, options: dict[str, Any]) -> Source:
         raise UnitlensError(
             f"--concept needs to know what units look for, and {target} is no run: `unitlens dissect` makes one."
         )
-    data, limit, seed, opened = options["data"], options["limit"], options["seed"], how_opened(options)
+    data, limit, seed, opened = options["data"], options["limit"], options["seed"], take_data_options(options)
     net = load_network(target, options)
     layers = options["layers"] or tuple(filter(None, [net.default_layer]))
     if not layers:
@@ -97,7 +97,7 @@ def _of_model(target: str, options: dict[str, Any]) -> Source:
             "No layer was named, and the network has no default: add --layer NAME (`unitlens layers` lists them)."
         )
     images = open_images(target, data, limit, seed, **opened)
-    told = {"source": data or target, "opened": open_again(opened)} if opened else {}
+    told = {"source": data or target, "opened": without_download(opened)} if opened else {}
     return Source(net, layers, images, net.fingerprint(), limit, seed, told)
 
 
@@ -106,7 +106,7 @@ def _of_run(folder: Path, options: dict[str, Any]) -> Source:
     from unitlens.dissection.reopening import data_again, network_again
     from unitlens.dissection.result import open_run
 
-    own, opened = options["data"] is None, how_opened(options)
+    own, opened = options["data"] is None, take_data_options(options)
     for name in _OF_NETWORK:
         if options[name] is not None:
             raise UnitlensError(f"The run {folder} brings its own network: leave --{name.replace('_', '-')} out.")
@@ -135,7 +135,7 @@ def _of_run(folder: Path, options: dict[str, Any]) -> Source:
         info["network"]["sha256"],
         limit,
         seed,
-        {"source": source, "opened": open_again(opened)} if opened else {},
+        {"source": source, "opened": without_download(opened)} if opened else {},
         dissection,
         same=own and limit == settings["limit"],
     )

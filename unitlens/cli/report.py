@@ -1,0 +1,14 @@
+"""`unitlens report`."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+def report(run: Path) -> None:
+    """Write the page of a saved run again; neither images nor network are needed."""
+    from unitlens.pages.writing import write_page
+
+    click.echo(f"wrote {write_page(run)}")

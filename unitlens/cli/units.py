@@ -1,0 +1,21 @@
+"""`unitlens units`."""
+
+from pathlib import Path
+
+import click
+
+from unitlens.cli.text import unit_table
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--concept", help="The units of highest IoU with this concept, whether or not it is their label.")
+@click.option("--layer", help="Only units of this layer.")
+@click.option("--sort", default="iou", show_default=True, help="Any column of units.csv.")
+@click.option("-n", "--rows", type=click.IntRange(1), help="Print at most this many rows. [all]")
+def units(run: Path, concept: str | None, layer: str | None, sort: str, rows: int | None) -> None:
+    """Print the units of a saved run as a table."""
+    from unitlens.dissection.result import open_run
+
+    result = open_run(run)
+    click.echo(unit_table(result[layer] if layer else result, concept=concept, sort=sort, rows=rows))
