@@ -21,7 +21,8 @@ from PIL import Image
 
 import unitlens as ul
 from unitlens.data.batches import Columns, batches
-from unitlens.models.network import Network, evaluating
+from unitlens.models.network import Network
+from unitlens.models.passes import evaluating
 
 LAYERS = {"resnet18": "layer4", "vgg16": "features.28", "resnet50": "layer4"}
 CATEGORIES = ("object", "part", "material")

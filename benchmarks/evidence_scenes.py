@@ -30,7 +30,7 @@ from unitlens.dissection.forward import Reading, observe
 from unitlens.dissection.observed import Observed
 from unitlens.dissection.store import spooling
 from unitlens.models.bundled import DEFAULT_LAYER
-from unitlens.models.network import load
+from unitlens.models.loading import load
 from unitlens.stats.chance import association, draws_for, partners
 from unitlens.stats.thresholds import threshold_rank
 

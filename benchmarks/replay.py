@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from unitlens.ablation.replay.replay import cut_network, sweep
+from unitlens.ablation.replay.cutting import cut_network
+from unitlens.ablation.replay.sweeps import sweep
 
 CASES = {
     "resnet18": ("layer4", True, 1.15),

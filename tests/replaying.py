@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unitlens.ablation.replay.cut import Cut
-from unitlens.ablation.replay.replay import sweep
+from unitlens.ablation.replay.sweeps import sweep
 from unitlens.models.hooks import edit
 
 

@@ -32,11 +32,11 @@ from .errors import UnitlensError as UnitlensError
 from .errors import UnitlensWarning as UnitlensWarning
 from .models.hooks import edit as edit
 from .models.hooks import record as record
+from .models.loading import classifier as classifier
+from .models.loading import load as load
 from .models.network import Network as Network
-from .models.network import Preprocessing as Preprocessing
-from .models.network import classifier as classifier
-from .models.network import evaluating as evaluating
-from .models.network import load as load
+from .models.passes import evaluating as evaluating
+from .models.preprocessing import Preprocessing as Preprocessing
 from .pages.writing import report as report
 
 __version__: str

@@ -22,8 +22,9 @@ from tests.replaying import (
     swept,
     vgg,
 )
+from unitlens.ablation.replay.cutting import cut_network
 from unitlens.ablation.replay.growth import grow, growth, outline
-from unitlens.ablation.replay.replay import cut_network, sweep
+from unitlens.ablation.replay.sweeps import sweep
 from unitlens.errors import UnitlensError
 from unitlens.models.hooks import edit
 

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from unitlens.ablation.replay.replay import cut_network, sweep
+from unitlens.ablation.replay.cutting import cut_network
+from unitlens.ablation.replay.sweeps import sweep
 from unitlens.models.hooks import edit
 
 zoo = runpy.run_path(str(Path(__file__).parents[1] / "zoo.py"))

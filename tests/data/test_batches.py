@@ -11,7 +11,7 @@ from tests.coloured import blocks, write_world
 from unitlens.data.batches import batches, data_digest, example_digest, image_hash
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Example
-from unitlens.models.network import Preprocessing
+from unitlens.models.preprocessing import Preprocessing
 
 SAME = Preprocessing(image_size=(4, 4), resize=None, mean=(0, 0, 0), std=(1, 1, 1))
 CONCEPTS = [("object", 1, "tree"), ("part", 7, "leaf"), ("object", 9, "car")]

@@ -5,7 +5,7 @@ import unitlens as ul
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Concept, Example
 from unitlens.data.images import Fit
-from unitlens.models.network import Preprocessing
+from unitlens.models.preprocessing import Preprocessing
 
 FIT = Fit.of(4, 4, Preprocessing(image_size=(4, 4), resize=None, mean=(0, 0, 0), std=(1, 1, 1)))
 CONCEPTS = [("object", 1, "tree"), ("part", 7, "leaf"), ("object", 9, "car")]

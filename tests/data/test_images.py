@@ -9,7 +9,7 @@ from PIL import Image
 
 from unitlens.data.images import Fit, UnreadableError, read_image, read_label_map, same_aspect
 from unitlens.errors import UnitlensError
-from unitlens.models.network import Preprocessing
+from unitlens.models.preprocessing import Preprocessing
 
 PALETTE = np.array([[(40 * k) % 251, (90 * k + 60) % 251, 255 - 30 * k] for k in range(8)], np.uint8)
 

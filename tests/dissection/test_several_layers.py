@@ -9,7 +9,7 @@ from tests.small import Net, Noise, classifier, expected
 from unitlens.ablation.effects import ablate, importance
 from unitlens.ablation.files import SavedEffects, read_effects, write_effects
 from unitlens.ablation.interventions import Intervention
-from unitlens.ablation.replay.replay import cut_network
+from unitlens.ablation.replay.cutting import cut_network
 from unitlens.ablation.table import LayerUnit
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from tests.odd_network import Net
 from unitlens.errors import UnitlensError
-from unitlens.models.network import load
+from unitlens.models.loading import load
 
 SAID = {"image_size": 8, "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
 

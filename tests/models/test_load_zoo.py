@@ -11,8 +11,8 @@ from torch import nn
 
 import unitlens.models
 from unitlens.errors import UnitlensError
-from unitlens.models.network import Preprocessing, classifier, load
-from unitlens.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, decide
+from unitlens.models.loading import classifier, load
+from unitlens.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, decide
 from unitlens.models.torchvision import zoo_names
 
 SAID = {"image_size": 8, "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}

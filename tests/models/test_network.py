@@ -9,7 +9,9 @@ from torch import nn
 
 from tests.odd_network import Net
 from unitlens.errors import UnitlensError, UnitlensWarning
-from unitlens.models.network import Network, classifier, evaluating, load
+from unitlens.models.loading import classifier, load
+from unitlens.models.network import Network
+from unitlens.models.passes import evaluating
 
 SAID = {"image_size": 8, "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
 

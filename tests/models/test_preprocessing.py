@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from tests.odd_network import Net
 from unitlens.errors import UnitlensError, UnitlensWarning
-from unitlens.models.network import Preprocessing, classifier, load
-from unitlens.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Said, decide
+from unitlens.models.loading import classifier, load
+from unitlens.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, Said, decide
 
 SAID = {"image_size": 8, "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
 

@@ -17,7 +17,8 @@ from unitlens.data.opening import open_data
 from unitlens.dissection.forward import Reading
 from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.models.layers import find_layers
-from unitlens.models.network import Network, classifier
+from unitlens.models.loading import classifier
+from unitlens.models.network import Network
 from unitlens.progress import progress as shown_progress
 from unitlens.stats.scores import Floats
 

@@ -18,7 +18,8 @@ from unitlens.dissection.forward import Reading
 from unitlens.errors import UnitlensError
 from unitlens.models.hooks import record
 from unitlens.models.layers import shown
-from unitlens.models.network import Network, evaluating
+from unitlens.models.network import Network
+from unitlens.models.passes import evaluating
 
 Chosen = int | Sequence[int] | Tensor
 """Units, as they are given."""

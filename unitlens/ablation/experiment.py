@@ -22,7 +22,8 @@ from unitlens.dissection.forward import Reading
 from unitlens.dissection.provenance import describe_network, versions
 from unitlens.errors import UnitlensWarning
 from unitlens.models.layers import find_layers
-from unitlens.models.network import Network, classifier
+from unitlens.models.loading import classifier
+from unitlens.models.network import Network
 from unitlens.stats.scores import Floats
 
 _MODAL = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)

@@ -17,7 +17,8 @@ from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.models import layouts
 from unitlens.models.hooks import record
 from unitlens.models.layers import find_layers
-from unitlens.models.network import Network, evaluating
+from unitlens.models.network import Network
+from unitlens.models.passes import evaluating
 from unitlens.stats.scores import Floats
 
 Value = float | Tensor | Literal["mean", "resample"]
@@ -78,7 +79,7 @@ class Holding:
         return f"held at {what}{where}"
 
     def of(self, activation: Tensor, names: Sequence[str], hashes: Sequence[int]) -> float | Tensor:
-        """Return what all units of a layer are held at, as `unitlens.ablation.replay.replay.sweep` takes it.
+        """Return what all units of a layer are held at, as `unitlens.ablation.replay.sweeps.sweep` takes it.
 
         Parameters
         ----------

@@ -14,7 +14,8 @@ from torch import Tensor
 from unitlens.ablation.holding import Holding, peaks_of, read, unit_axis
 from unitlens.ablation.outcomes import Outcome, values_of
 from unitlens.ablation.replay.cut import Change, Cut, State
-from unitlens.ablation.replay.replay import MEMORY, TOLERANCE, cut_network, sweep
+from unitlens.ablation.replay.cutting import TOLERANCE, cut_network
+from unitlens.ablation.replay.sweeps import MEMORY, sweep
 from unitlens.ablation.table import Held
 from unitlens.ablation.tallies import Folds, Tally
 from unitlens.data.batches import Batch, Unread, data_digest
@@ -25,7 +26,8 @@ from unitlens.dissection.forward import Reading
 from unitlens.errors import UnitlensError
 from unitlens.models.hooks import edit
 from unitlens.models.layers import shown, told
-from unitlens.models.network import Network, evaluating
+from unitlens.models.network import Network
+from unitlens.models.passes import evaluating
 from unitlens.progress import progress
 from unitlens.stats.scores import Ints
 

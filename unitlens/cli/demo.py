@@ -30,7 +30,7 @@ def demo(out: Path, images: int, quiet: bool) -> None:
     from unitlens.dissection.files import check_free
     from unitlens.dissection.forward import Reading
     from unitlens.dissection.run import dissect as run
-    from unitlens.models.network import load
+    from unitlens.models.loading import load
     from unitlens.pages.writing import report
 
     check_free(out, overwrite=True)

@@ -26,7 +26,7 @@ def core_count() -> int:
 
 def load_network(model: str, options: dict[str, Any]) -> Any:
     """Load the network and take its options out; the seed stays, as it is the run's too."""
-    from unitlens.models.network import load
+    from unitlens.models.loading import load
 
     settings = {name: options.pop(name) for name in ("weights", "image_size", "resize", "mean", "std", "device")}
     return load(model, seed=options["seed"], **settings)

@@ -19,7 +19,7 @@ from unitlens.data.columns import Columns, NotJudged, Union, size_of
 from unitlens.data.concepts import Concept, Data, Example
 from unitlens.data.images import Fit, UnreadableError
 from unitlens.errors import UnitlensError
-from unitlens.models.network import Preprocessing
+from unitlens.models.preprocessing import Preprocessing
 from unitlens.stats.thresholds import FOLDS
 
 __all__ = [

@@ -21,7 +21,7 @@ from unitlens.data.images import Fit, UnreadableError, same_aspect
 from unitlens.data.opening import open_data
 from unitlens.drawing.strips import draw_tiles
 from unitlens.errors import UnitlensError
-from unitlens.models.network import Preprocessing
+from unitlens.models.preprocessing import Preprocessing
 from unitlens.progress import progress as progress_of
 
 Counts = npt.NDArray[np.int64]

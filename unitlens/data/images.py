@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from unitlens.errors import UnitlensError
-from unitlens.models.network import Preprocessing
+from unitlens.models.preprocessing import Preprocessing
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 

@@ -18,7 +18,8 @@ from unitlens.dissection.store import spooling
 from unitlens.dissection.table import with_untrained
 from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.models.bases import Basis
-from unitlens.models.network import Network, evaluating
+from unitlens.models.network import Network
+from unitlens.models.passes import evaluating
 from unitlens.stats.counts import Counts
 from unitlens.stats.evidence import FoldTable, halves_iou
 from unitlens.stats.scores import Floats, best_met

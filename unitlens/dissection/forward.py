@@ -20,9 +20,9 @@ from unitlens.errors import UnitlensError
 from unitlens.models.activations import Answer, deviation_of, fast_runner, runner
 from unitlens.models.bases import Basis
 from unitlens.models.hooks import Tap
-from unitlens.models.layouts import Order
-from unitlens.models.network import Network, evaluating
-from unitlens.models.tokens import layout_note, left_out
+from unitlens.models.layouts import Order, layout_note, left_out
+from unitlens.models.network import Network
+from unitlens.models.passes import evaluating
 from unitlens.progress import progress, tell
 from unitlens.stats.thresholds import threshold_rank
 

@@ -43,7 +43,7 @@ class LayerMaps:
     layout : str
         How the layer's output was laid out; see `unitlens.models.layouts`.
     left_out : dict of str to int
-        How many of its tokens are no patches, by kind; see `unitlens.models.tokens`.
+        How many of its tokens are no patches, by kind; see `unitlens.models.layouts`.
     """
 
     name: str

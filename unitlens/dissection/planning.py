@@ -20,7 +20,8 @@ from unitlens.dissection.memory import kept_memory, peak_memory
 from unitlens.dissection.result import Dissection
 from unitlens.dissection.run import dissect
 from unitlens.errors import UnitlensError, UnitlensWarning
-from unitlens.models.network import Network, classifier
+from unitlens.models.loading import classifier
+from unitlens.models.network import Network
 
 BATCHES = 3
 """At most so many are dissected, and at most a quarter of the images, and a third of that too: time has a part that

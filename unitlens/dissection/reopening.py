@@ -7,7 +7,9 @@ from typing import Any
 from unitlens.data.concepts import Data
 from unitlens.data.opening import open_data
 from unitlens.errors import UnitlensError
-from unitlens.models.network import Network, Preprocessing, load
+from unitlens.models.loading import load
+from unitlens.models.network import Network
+from unitlens.models.preprocessing import Preprocessing
 
 Info = dict[str, Any]
 

@@ -36,7 +36,8 @@ from unitlens.models.bases import Basis, as_basis
 from unitlens.models.hooks import Tap
 from unitlens.models.layers import find_layers
 from unitlens.models.layouts import Order
-from unitlens.models.network import Network, classifier
+from unitlens.models.loading import classifier
+from unitlens.models.network import Network
 from unitlens.stats.evidence import FEWEST_FOLDS
 from unitlens.stats.masks import Upsampling
 

@@ -1,7 +1,7 @@
 from .hooks import edit as edit
 from .hooks import record as record
+from .loading import classifier as classifier
+from .loading import load as load
 from .network import Network as Network
-from .network import Preprocessing as Preprocessing
-from .network import classifier as classifier
-from .network import evaluating as evaluating
-from .network import load as load
+from .passes import evaluating as evaluating
+from .preprocessing import Preprocessing as Preprocessing

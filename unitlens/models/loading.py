@@ -1,14 +1,9 @@
-"""Build the network that a name stands for: ``resnet18``, ``timm:NAME``, ``file.py:callable``, ..."""
+"""Load a network by name (`load`), or wrap a module with what is needed to show it images (`classifier`)."""
 
-import hashlib
-import importlib
-import importlib.util
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -16,10 +11,113 @@ from torch.export import ExportedProgram
 
 from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.models.hubs import HUBS, hub_network
-from unitlens.models.layers import told, uncompiled
-from unitlens.models.preprocessing import Said, said_by
+from unitlens.models.importing import as_module, import_network
+from unitlens.models.network import Network
+from unitlens.models.preprocessing import Said, decide, said_by
 from unitlens.models.torchvision import other_names, zoo_names, zoo_network
 from unitlens.models.weights import put_weights, read_weights
+
+
+def load(
+    spec: str,
+    *,
+    weights: str | Path | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    resize: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+) -> Network:
+    """Load a network by name.
+
+    Parameters
+    ----------
+    spec : str
+        ``torchvision.models:resnet18``, or ``resnet18`` for short; ``timm:NAME`` and ``hf:NAME_OR_FOLDER``, which need
+        the extras ``unitlens[timm]`` and ``unitlens[hf]``; ``package.module:callable`` or
+        ``path/to/file.py:callable``, where the callable is a network, or a class or function without arguments that
+        gives one; ``bundled:scenes``.
+    weights : str or Path, optional
+        "DEFAULT": those of its makers, downloaded (other weights of torchvision by their name, as "IMAGENET1K_V1"). A
+        ``.safetensors`` file, or a ``.pt``, ``.pth`` or ``.bin`` file with a state dict. "none": as built, untrained
+        for networks by name. Without it a callable's network is taken as it returns, one of Hugging Face with the
+        weights that are on this machine, ``bundled:scenes`` is trained, and one of torchvision or timm is an error.
+    image_size : int or (int, int), optional
+        Side of the network's input in pixels, or height and width. Without ``resize``, images are squashed to it.
+    resize : int, optional
+        The shorter side of an image, before its centre is cropped.
+    mean, std : three floats, optional
+        Of red, green and blue in [0, 1]. What is not given is taken from torchvision's or the network's own statement
+        (``pretrained_cfg``, ``default_cfg``).
+    seed : int
+        For weights that are drawn at random while the network is built. PyTorch's generator is as before afterwards.
+    device : str or torch.device
+        Where the network goes.
+
+    Raises
+    ------
+    UnitlensError
+        If there is no such network, file or device, the weights are another network's, or what was found is no network.
+
+    Warns
+    -----
+    UnitlensWarning
+        If nobody says how images are prepared.
+    """
+    if not isinstance(spec, str):
+        raise UnitlensError(
+            f"A network is loaded by its name, such as 'resnet18', not by a {type(spec).__name__}; "
+            "ul.classifier(model) takes a module."
+        )
+    source = None if weights is None else str(weights)
+    built = build(spec, weights=source, seed=seed)
+    preprocessing = decide(built.said, image_size=image_size, resize=resize, mean=mean, std=std)
+    model = _moved(built.model, device)
+    return Network(model, preprocessing, built.classes, built.name, source, built.default_layer)
+
+
+def classifier(
+    model: nn.Module | ExportedProgram,
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    resize: int | None = None,
+    classes: Sequence[str] | None = None,
+    name: str | None = None,
+) -> Network:
+    """Wrap a module with all that is needed to show it images.
+
+    Parameters
+    ----------
+    model : nn.Module or torch.export.ExportedProgram
+        It is not changed, and stays where it is. Of a compiled one (`torch.compile`) the original module is taken, of
+        an exported program the modules that it was exported from. In TorchScript no hook can be attached.
+    image_size, mean, std, resize
+        As for `load`.
+    classes : sequence of str, optional
+        The names of its outputs.
+    name : str, optional
+        What to call it; the name of its class otherwise.
+
+    Raises
+    ------
+    UnitlensError
+        If it is not a module, or a setting is not of its kind.
+
+    Warns
+    -----
+    UnitlensWarning
+        If nobody says how images are prepared.
+    """
+    module = as_module(model)
+    if module is None:
+        raise UnitlensError(f"A network is a torch.nn.Module, not a {type(model).__name__}; ul.load takes a name.")
+    if isinstance(classes, str):
+        raise UnitlensError(f"classes is {classes!r}; it is a sequence of names, one for each output.")
+    preprocessing = decide(said_by(module), image_size=image_size, resize=resize, mean=mean, std=std)
+    return Network(module, preprocessing, None if classes is None else tuple(classes), name or type(module).__name__)
 
 
 class Built(NamedTuple):
@@ -47,7 +145,7 @@ class Built(NamedTuple):
 
 
 def build(spec: str, *, weights: str | None, seed: int) -> Built:
-    """Build the network that ``spec`` names; see `unitlens.models.network.load`.
+    """Build the network that ``spec`` names; see `load`.
 
     Weights that are drawn at random are drawn under ``seed``; PyTorch's own generator is as before afterwards.
     """
@@ -63,7 +161,7 @@ def build(spec: str, *, weights: str | None, seed: int) -> Built:
             name = _zoo_name(attribute if "quantization" not in source else f"quantized_{attribute}")
             model, said, classes = zoo_network(name, weights)
             return Built(model, f"{zoo_names()[name]}:{name}", said, classes)
-        model = _called(spec, source, attribute)
+        model = import_network(spec)
     if weights == "DEFAULT":
         raise UnitlensError(
             f"DEFAULT weights are there for networks of torchvision, timm and Hugging Face, not for {spec}: give a "
@@ -117,115 +215,18 @@ def _zoo_name(name: str) -> str:
 _FILES = (".pt", ".pth", ".pt2", ".bin", ".onnx", ".safetensors", ".ckpt")
 
 
-def _called(spec: str, source: str, attribute: str) -> nn.Module:
-    """Import what a spec names, and call it unless it is a network already."""
-    if source.endswith(".py"):
-        with _importable(Path(source).parent):
-            return _network(spec, _attribute(_file(source), source, attribute))
-    return _network(spec, _attribute(_module(source), source, attribute))
-
-
-def _file(source: str) -> ModuleType:
-    path = Path(source).resolve()
-    if not path.is_file():
-        near = did_you_mean(path.name, (file.name for file in path.parent.glob("*.py")))
-        raise UnitlensError(f"There is no file {source!r}{near}.")
-    name = f"unitlens_file_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
-    specification = importlib.util.spec_from_file_location(name, path)
-    if specification is None or specification.loader is None:
-        raise UnitlensError(f"{source!r} cannot be imported as a Python file.")
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[name] = module  # dataclasses and pickle look a class's module up by name
+def _moved(model: nn.Module, device: str | torch.device) -> nn.Module:
     try:
-        specification.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        raise UnitlensError(f"Importing {source} failed: {told(error)}.") from error
-    return module
-
-
-def _module(source: str) -> ModuleType:
-    try:
-        return importlib.import_module(source)
-    except ModuleNotFoundError as error:
-        if error.name and (source == error.name or source.startswith(f"{error.name}.")):
-            raise UnitlensError(
-                f"There is no module {error.name!r} to import {source!r} from; is it installed in this Python? "
-                "A file is given as path/to/file.py:callable."
-            ) from None
-        raise UnitlensError(f"Importing {source} failed: {told(error)}.") from error
-    except (Exception, SystemExit) as error:
-        raise UnitlensError(f"Importing {source} failed: {told(error)}.") from error
-
-
-def _attribute(module: ModuleType, source: str, attribute: str) -> Any:
-    found: Any = module
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            raise UnitlensError(f"There is no {attribute!r} in {source}{did_you_mean(part, dir(found))}.")
-        found = getattr(found, part)
-    return found
-
-
-def _network(spec: str, found: Any) -> nn.Module:
-    if callable(found) and not isinstance(found, nn.Module | ExportedProgram):
-        try:
-            found = found()
-        except UnitlensError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise UnitlensError(f"{spec}() failed: {told(error)}.") from error
-        what = "returned"
-    else:
-        what = "is"
-    model = as_module(found)
-    if model is None:
-        raise UnitlensError(
-            f"{spec} {what} a {type(found).__name__}; it must be a torch.nn.Module, or a function without arguments "
-            "that returns one."
-        )
-    return model
-
-
-def as_module(found: Any) -> nn.Module | None:
-    """What a network is as a module in which hooks can be attached; None if it is no network.
-
-    Of a compiled one it is the original, and of an exported program the modules that it was exported from.
-    """
-    if isinstance(found, ExportedProgram):
-        from torch.export.unflatten import unflatten
-
-        return unflatten(found)
-    return uncompiled(found) if isinstance(found, nn.Module) else None
-
-
-@contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    """Let a file import its neighbours while it is loaded.
-
-    What it imported is forgotten by name afterwards, so that a file in another folder gets its own neighbours.
-    """
-    path = str(folder.resolve())
-    if path in sys.path:
-        yield
-        return
-    before = set(sys.modules)
-    sys.path.insert(0, path)
-    try:
-        yield
-    finally:
-        sys.path.remove(path)
-        tops = {name for name in set(sys.modules) - before if "." not in name and _lies_in(sys.modules[name], path)}
-        for name in set(sys.modules) - before:
-            if name.partition(".")[0] in tops:
-                del sys.modules[name]
-
-
-def _lies_in(module: ModuleType, folder: str) -> bool:
-    """Say if a module is a file in the folder, or a package whose own folder is."""
-    file = Path(getattr(module, "__file__", None) or "/")
-    home = file.parent.parent if file.name == "__init__.py" else file.parent
-    return str(home) == folder and not module.__name__.startswith("unitlens_file_")
+        place = torch.device(device)
+        if place.type == "meta":
+            raise NotImplementedError("nothing is computed there")
+        return model.to(place)
+    except torch.OutOfMemoryError:
+        raise UnitlensError(f"The network does not fit in the memory of {device}: choose another --device.") from None
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        there = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+        there += ["mps"] if torch.backends.mps.is_available() else []
+        raise UnitlensError(f"The device {str(device)!r} cannot be used here; there is {', '.join(there)}.") from error
 
 
 @contextmanager

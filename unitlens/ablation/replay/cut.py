@@ -13,7 +13,7 @@ from unitlens.ablation.replay.growth import Growth, grow
 from unitlens.ablation.replay.tracing import Split, Values, run
 from unitlens.errors import UnitlensError
 from unitlens.models.hooks import edit, record
-from unitlens.models.network import evaluating
+from unitlens.models.passes import evaluating
 
 Change = Callable[[Tensor, range], Tensor]
 """From what a layer returns in some rows of a replay, and those rows, to what it shall return."""

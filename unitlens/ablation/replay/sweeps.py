@@ -7,9 +7,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from unitlens.ablation.replay.cut import Cut, State
 from unitlens.ablation.replay.growth import Growth, grow
 from unitlens.ablation.replay.per_unit import Mixed, PerUnit, follow, kind_of
 from unitlens.ablation.replay.tracing import Split, Step, Values, apply
+from unitlens.errors import UnitlensError
+from unitlens.models.passes import evaluating
+
+MEMORY = 2**26
+"""Bytes that a sweep's batches stay within by default: 64 MiB, which is also about where larger ones stop paying."""
 
 _TILE = 2**25
 """Bytes that one run of the tail works on: larger ones are not faster, and their memory has to be fetched anew."""
@@ -21,7 +27,90 @@ _WORTHWHILE = 128
 """Rows of one image from which on it pays to look for what is 0 in all of them."""
 
 
-class Plan(NamedTuple):
+class Swept(NamedTuple):
+    """A block of a sweep.
+
+    Attributes
+    ----------
+    units : range
+        The units of the block.
+    outputs : Tensor, (len(units), N, ...)
+        The network's outputs with each of them held in turn; contiguous along the last dimension.
+    """
+
+    units: range
+    outputs: Tensor
+
+
+def sweep(
+    cut: Cut,
+    state: State,
+    values: float | Tensor = 0.0,
+    *,
+    units: range | None = None,
+    memory: int = MEMORY,
+    alone: bool = True,
+) -> Iterator[Swept]:
+    """Hold every unit of the layer in turn, all others being as they are.
+
+    Parameters
+    ----------
+    cut : Cut
+        Where.
+    state : State
+        Of N images, from `Cut.front`.
+    values : float or Tensor, (U,) or (N, U, ...)
+        What units are held at: one number, a number for each unit, or whole activations to take a unit's from.
+    units : range, optional
+        Consecutive units; all of them, unless said otherwise.
+    memory : int
+        Bytes that a batch may take, as far as one unit in one image fits in; the blocks follow from it.
+    alone : bool
+        Follow a unit by itself as long as nothing mixes it with others, and add only its own share where a Linear or a
+        convolution does (exact, to float rounding). Else the whole tail is computed for every unit.
+
+    Yields
+    ------
+    Swept
+        In the order of the units.
+    """
+    activation = state.activation
+    units = range(activation.shape[1]) if units is None else units
+    held = _held(activation, values)
+    if cut.split is None:
+        for unit in units:
+            one = activation.clone()
+            one[:, unit] = held[:, unit]
+            yield Swept(range(unit, unit + 1), cut.back(state, one)[None])
+        return
+    with evaluating(cut.model):
+        place = PerUnit(activation, held, 0, 1, activation.shape[1])
+        plan = plan_sweep(cut.split, place, state.rest, cut.sizes, alone=alone)
+    size = units_at_once(plan, state.output, memory)
+    for first in range(units.start, units.stop, size):
+        block = range(first, min(first + size, units.stop))
+        with evaluating(cut.model):
+            outputs = sweep_block(plan, cut.growths, state.output, block, memory)
+        yield Swept(block, outputs)
+
+
+def _held(activation: Tensor, values: float | Tensor) -> Tensor:
+    """Bring what units are held at to the shape of the activation."""
+    if not isinstance(values, Tensor):
+        return torch.full_like(activation, values)
+    values = values.to(activation)
+    if values.shape == activation.shape[1:2]:
+        values = values.reshape(-1, *[1] * (activation.ndim - 2))
+    try:
+        return values.expand_as(activation).contiguous()
+    except RuntimeError:
+        raise UnitlensError(
+            f"Units cannot be held at values of shape {tuple(values.shape)}: give one number, {activation.shape[1]} "
+            f"(one for each unit), or activations of shape {tuple(activation.shape)}."
+        ) from None
+
+
+class SweepPlan(NamedTuple):
     """What of a tail has to be computed for every unit, and what serves all of them.
 
     Attributes
@@ -50,7 +139,7 @@ class Plan(NamedTuple):
 
 def plan_sweep(
     split: Split, place: PerUnit, rest: Mapping[fx.Node, Any], sizes: Mapping[fx.Node, int], *, alone: bool
-) -> Plan:
+) -> SweepPlan:
     """Follow all units at once through a tail, and leave what then remains for each unit.
 
     Parameters
@@ -68,7 +157,7 @@ def plan_sweep(
 
     Returns
     -------
-    Plan
+    SweepPlan
     """
     known: dict[fx.Node, Any] = {**rest, split.place: place}
     steps = []
@@ -85,7 +174,7 @@ def plan_sweep(
         else:
             known[step.node] = followed
     grids = [node for node, value in known.items() if isinstance(value, Mixed) and value.grid is not None]
-    return Plan(
+    return SweepPlan(
         known,
         tuple(steps),
         split,
@@ -95,17 +184,19 @@ def plan_sweep(
     )
 
 
-def units_at_once(plan: Plan, output: Tensor, memory: int) -> int:
+def units_at_once(plan: SweepPlan, output: Tensor, memory: int) -> int:
     """Return how many units a block should have, so that its outputs are small enough; 1 or more."""
     return max(1, (memory // 2 if plan.steps else min(memory, _CACHED)) // max(1, output.nbytes))
 
 
-def sweep_block(plan: Plan, growths: Mapping[fx.Node, Growth], output: Tensor, units: range, memory: int) -> Tensor:
+def sweep_block(
+    plan: SweepPlan, growths: Mapping[fx.Node, Growth], output: Tensor, units: range, memory: int
+) -> Tensor:
     """Compute the outputs with each of some units held in turn.
 
     Parameters
     ----------
-    plan : Plan
+    plan : SweepPlan
         From `plan_sweep`.
     growths : mapping
         How each value grows with the number of images.
@@ -140,7 +231,7 @@ def _parts(of: range, size: int) -> Iterator[range]:
         yield range(first, min(first + max(1, size), of.stop))
 
 
-def _chosen(plan: Plan, units: range, images: range, limit: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _chosen(plan: SweepPlan, units: range, images: range, limit: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Walk through units x images where holding the unit changes anything: (units, images), by image."""
     changed = plan.changed[images.start : images.stop, units.start : units.stop]
     image, unit = changed.nonzero(as_tuple=True)
@@ -159,7 +250,7 @@ class _Rows(NamedTuple):
     grids: Values
 
 
-def _run(plan: Plan, growths: Mapping[fx.Node, Growth], rows: _Rows, count: int) -> Tensor:
+def _run(plan: SweepPlan, growths: Mapping[fx.Node, Growth], rows: _Rows, count: int) -> Tensor:
     """Compute the output for some rows."""
     values: Values = {}
 

@@ -19,8 +19,8 @@ from unitlens.data.segmentation.segments import (
 )
 from unitlens.data.segmentation.transformers import hugging_face
 from unitlens.errors import UnitlensError
-from unitlens.models.loading import build
-from unitlens.models.network import Network, load
+from unitlens.models.loading import build, load
+from unitlens.models.network import Network
 from unitlens.models.torchvision import zoo_names
 
 

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unitlens.errors import UnitlensError
-from unitlens.models.network import Network, evaluating
+from unitlens.models.network import Network
+from unitlens.models.passes import evaluating
 
 Labels = Sequence[str | None] | Mapping[int, str | None]
 Pixels = npt.NDArray[np.uint8]

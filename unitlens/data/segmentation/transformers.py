@@ -19,7 +19,7 @@ from unitlens.data.segmentation.segments import (
     to_segments,
 )
 from unitlens.errors import UnitlensError
-from unitlens.models.network import evaluating
+from unitlens.models.passes import evaluating
 
 
 def hugging_face(

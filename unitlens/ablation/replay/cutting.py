@@ -1,44 +1,25 @@
-"""Compute what lies in front of a layer once, and replay only what lies behind it, for any number of interventions."""
+"""Cut a network at a layer, and check that replaying what lies behind it gives what the whole network gives."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from unitlens.ablation.replay.cut import Cut, State
 from unitlens.ablation.replay.growth import growth, numbers, outline
-from unitlens.ablation.replay.per_unit import PerUnit
-from unitlens.ablation.replay.sweeps import plan_sweep, sweep_block, units_at_once
+from unitlens.ablation.replay.sweeps import sweep
 from unitlens.ablation.replay.tracing import Independent, Split, Step, Untraceable, Values, run, split_network
 from unitlens.errors import UnitlensError
 from unitlens.models.hooks import edit
 from unitlens.models.layers import Place, find_layers, shown, uncompiled
-from unitlens.models.network import evaluating
-
-MEMORY = 2**26
-"""Bytes that a sweep's batches stay within by default: 64 MiB, which is also about where larger ones stop paying."""
+from unitlens.models.passes import evaluating
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
 """How far replayed outputs may be from the full network's, as a share of its largest; 2e-2 for other types."""
-
-
-class Swept(NamedTuple):
-    """A block of a sweep.
-
-    Attributes
-    ----------
-    units : range
-        The units of the block.
-    outputs : Tensor, (len(units), N, ...)
-        The network's outputs with each of them held in turn; contiguous along the last dimension.
-    """
-
-    units: range
-    outputs: Tensor
 
 
 def cut_network(model: nn.Module, layers: str | Sequence[str], images: Tensor) -> Cut:
@@ -94,74 +75,6 @@ def cut_network(model: nn.Module, layers: str | Sequence[str], images: Tensor) -
     return Cut(
         model, first, tuple(later), f"Every intervention at {at} takes a full pass of the network, as {reasons[-1]}."
     )
-
-
-def sweep(
-    cut: Cut,
-    state: State,
-    values: float | Tensor = 0.0,
-    *,
-    units: range | None = None,
-    memory: int = MEMORY,
-    alone: bool = True,
-) -> Iterator[Swept]:
-    """Hold every unit of the layer in turn, all others being as they are.
-
-    Parameters
-    ----------
-    cut : Cut
-        Where.
-    state : State
-        Of N images, from `Cut.front`.
-    values : float or Tensor, (U,) or (N, U, ...)
-        What units are held at: one number, a number for each unit, or whole activations to take a unit's from.
-    units : range, optional
-        Consecutive units; all of them, unless said otherwise.
-    memory : int
-        Bytes that a batch may take, as far as one unit in one image fits in; the blocks follow from it.
-    alone : bool
-        Follow a unit by itself as long as nothing mixes it with others, and add only its own share where a Linear or a
-        convolution does (exact, to float rounding). Else the whole tail is computed for every unit.
-
-    Yields
-    ------
-    Swept
-        In the order of the units.
-    """
-    activation = state.activation
-    units = range(activation.shape[1]) if units is None else units
-    held = _held(activation, values)
-    if cut.split is None:
-        for unit in units:
-            one = activation.clone()
-            one[:, unit] = held[:, unit]
-            yield Swept(range(unit, unit + 1), cut.back(state, one)[None])
-        return
-    with evaluating(cut.model):
-        place = PerUnit(activation, held, 0, 1, activation.shape[1])
-        plan = plan_sweep(cut.split, place, state.rest, cut.sizes, alone=alone)
-    size = units_at_once(plan, state.output, memory)
-    for first in range(units.start, units.stop, size):
-        block = range(first, min(first + size, units.stop))
-        with evaluating(cut.model):
-            outputs = sweep_block(plan, cut.growths, state.output, block, memory)
-        yield Swept(block, outputs)
-
-
-def _held(activation: Tensor, values: float | Tensor) -> Tensor:
-    """Bring what units are held at to the shape of the activation."""
-    if not isinstance(values, Tensor):
-        return torch.full_like(activation, values)
-    values = values.to(activation)
-    if values.shape == activation.shape[1:2]:
-        values = values.reshape(-1, *[1] * (activation.ndim - 2))
-    try:
-        return values.expand_as(activation).contiguous()
-    except RuntimeError:
-        raise UnitlensError(
-            f"Units cannot be held at values of shape {tuple(values.shape)}: give one number, {activation.shape[1]} "
-            f"(one for each unit), or activations of shape {tuple(activation.shape)}."
-        ) from None
 
 
 def _full_pass_with_changes(

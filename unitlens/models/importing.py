@@ -1,0 +1,137 @@
+"""Import a network from a Python module or file."""
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+from torch.export import ExportedProgram
+
+from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.models.layers import told, uncompiled
+
+
+def import_network(spec: str) -> nn.Module:
+    """Import what ``package.module:callable`` or ``path/to/file.py:callable`` names, and call it.
+
+    A module of PyTorch is taken as it is.
+
+    Raises
+    ------
+    UnitlensError
+        If there is no such file, module or name, importing or calling it fails, or it does not give a network.
+    """
+    source, _, attribute = spec.rpartition(":")
+    if source.endswith(".py"):
+        with _importable(Path(source).parent):
+            return _network(spec, _attribute(_file(source), source, attribute))
+    return _network(spec, _attribute(_module(source), source, attribute))
+
+
+def _file(source: str) -> ModuleType:
+    path = Path(source).resolve()
+    if not path.is_file():
+        near = did_you_mean(path.name, (file.name for file in path.parent.glob("*.py")))
+        raise UnitlensError(f"There is no file {source!r}{near}.")
+    name = f"unitlens_file_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    specification = importlib.util.spec_from_file_location(name, path)
+    if specification is None or specification.loader is None:
+        raise UnitlensError(f"{source!r} cannot be imported as a Python file.")
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module  # dataclasses and pickle look a class's module up by name
+    try:
+        specification.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise UnitlensError(f"Importing {source} failed: {told(error)}.") from error
+    return module
+
+
+def _module(source: str) -> ModuleType:
+    try:
+        return importlib.import_module(source)
+    except ModuleNotFoundError as error:
+        if error.name and (source == error.name or source.startswith(f"{error.name}.")):
+            raise UnitlensError(
+                f"There is no module {error.name!r} to import {source!r} from; is it installed in this Python? "
+                "A file is given as path/to/file.py:callable."
+            ) from None
+        raise UnitlensError(f"Importing {source} failed: {told(error)}.") from error
+    except (Exception, SystemExit) as error:
+        raise UnitlensError(f"Importing {source} failed: {told(error)}.") from error
+
+
+def _attribute(module: ModuleType, source: str, attribute: str) -> Any:
+    found: Any = module
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise UnitlensError(f"There is no {attribute!r} in {source}{did_you_mean(part, dir(found))}.")
+        found = getattr(found, part)
+    return found
+
+
+def _network(spec: str, found: Any) -> nn.Module:
+    if callable(found) and not isinstance(found, nn.Module | ExportedProgram):
+        try:
+            found = found()
+        except UnitlensError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise UnitlensError(f"{spec}() failed: {told(error)}.") from error
+        what = "returned"
+    else:
+        what = "is"
+    model = as_module(found)
+    if model is None:
+        raise UnitlensError(
+            f"{spec} {what} a {type(found).__name__}; it must be a torch.nn.Module, or a function without arguments "
+            "that returns one."
+        )
+    return model
+
+
+def as_module(found: Any) -> nn.Module | None:
+    """What a network is as a module in which hooks can be attached; None if it is no network.
+
+    Of a compiled one it is the original, and of an exported program the modules that it was exported from.
+    """
+    if isinstance(found, ExportedProgram):
+        from torch.export.unflatten import unflatten
+
+        return unflatten(found)
+    return uncompiled(found) if isinstance(found, nn.Module) else None
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Let a file import its neighbours while it is loaded.
+
+    What it imported is forgotten by name afterwards, so that a file in another folder gets its own neighbours.
+    """
+    path = str(folder.resolve())
+    if path in sys.path:
+        yield
+        return
+    before = set(sys.modules)
+    sys.path.insert(0, path)
+    try:
+        yield
+    finally:
+        sys.path.remove(path)
+        tops = {name for name in set(sys.modules) - before if "." not in name and _lies_in(sys.modules[name], path)}
+        for name in set(sys.modules) - before:
+            if name.partition(".")[0] in tops:
+                del sys.modules[name]
+
+
+def _lies_in(module: ModuleType, folder: str) -> bool:
+    """Say if a module is a file in the folder, or a package whose own folder is."""
+    file = Path(getattr(module, "__file__", None) or "/")
+    home = file.parent.parent if file.name == "__init__.py" else file.parent
+    return str(home) == folder and not module.__name__.startswith("unitlens_file_")
