@@ -4,10 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unitlens.stats.evidence import FoldTable, label_evidence
+from unitlens.stats.evidence import label_evidence
+from unitlens.stats.folds import FOLDS, FoldTable, even_and_odd
 from unitlens.stats.scores import choose, iou
-
-FOLDS = 32
 
 
 class Counts(NamedTuple):
@@ -88,9 +87,8 @@ def flattery(table: FoldTable, truth: np.ndarray) -> np.ndarray:
     truth : float array, (U, C)
         IoU on fresh images.
     """
-    unit, even = np.arange(len(truth)), table.folds % 2 == 0
-    halves = choose(table.over(np.stack([even, ~even]).astype(float)))
-    whole = table.over(np.ones(len(table.folds)))
+    unit, halves = np.arange(len(truth)), choose(table.overlap(even_and_odd(table.folds)))
+    whole = table.overlap(np.ones(len(table.folds)))
     label = choose(whole)
     heldout = label_evidence(table).heldout - truth[unit, halves].mean(0)
     return np.stack([heldout, whole.iou()[unit, label] - truth[unit, label]])

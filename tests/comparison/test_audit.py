@@ -67,7 +67,8 @@ def test_labels_under_other_quantiles_and_upsampling_are_those_of_a_dissection_w
 
 def test_halves_are_dissections_of_half_of_the_images_at_the_same_thresholds(run):
     entry = entry_of(run)
-    meet, activated = entry.counts.by_fold(slice(0, entry.units))
+    meet = entry.counts.intersection_by_fold(slice(0, entry.units))
+    activated = entry.counts.activated_by_fold[:, :, entry.counts.category_of]
     found = label_on_halves(entry)
     for name, first in (("even folds", 0), ("odd folds", 1)):
         kept = slice(first, None, 2)

@@ -12,7 +12,8 @@ from unitlens.data.batches import Columns
 from unitlens.data.scenes.world import Scenes
 from unitlens.dissection.controls import calibrate, heldout_by_concept, rotation, untrained_copy
 from unitlens.dissection.table import with_untrained
-from unitlens.stats.evidence import FoldTable, halves_iou
+from unitlens.stats.evidence import halves_iou
+from unitlens.stats.folds import FoldTable
 
 
 class Mixed(nn.Module):
@@ -144,7 +145,8 @@ def test_untrained_is_what_the_best_unit_of_the_twin_does_as_well():
 def test_the_twins_iou_is_that_of_both_halves():
     counts = small(()).counts
     found = heldout_by_concept(counts)
-    intersection, activated = counts.by_fold(slice(0, 8))
+    intersection = counts.intersection_by_fold(slice(0, 8))
+    activated = counts.activated_by_fold[:, :, counts.category_of]
     judged = counts.judged_by_fold[:, counts.category_of]
     table = FoldTable(intersection, activated, counts.concept_by_fold, judged, np.arange(32))
     np.testing.assert_allclose(found, halves_iou(table))

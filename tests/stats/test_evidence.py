@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from unitlens.stats.chance import association, benjamini_hochberg, draws_for, partners
-from unitlens.stats.evidence import FoldTable, interval_half_width, label_evidence, presence_accuracy
+from unitlens.stats.evidence import label_evidence, presence_accuracy
+from unitlens.stats.folds import FoldTable, jackknife_half_width
 from unitlens.stats.scores import iou
 
 
@@ -61,7 +62,7 @@ def test_evidence_of_many_units_is_that_of_each(monkeypatch):
 
 
 def test_below_eight_folds_there_is_no_interval():
-    assert np.isnan(interval_half_width(np.random.default_rng(0).random((7, 3)))).all()
+    assert np.isnan(jackknife_half_width(np.random.default_rng(0).random((7, 3)))).all()
     found = label_evidence(table_of(0, folds=7))
     assert np.isnan(found.low).all()
     assert not found.rivals.any()

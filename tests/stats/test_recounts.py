@@ -6,8 +6,14 @@ from scipy.special import stdtrit
 from tests.compared import random_counts
 from unitlens.comparison.matching import Side, match_units, profiles
 from unitlens.stats.counts import Counts
-from unitlens.stats.evidence import interval_half_width
-from unitlens.stats.recounts import detectors_of, filled_folds, fold_table, half_width, halves_of, recount, unique_of
+from unitlens.stats.folds import (
+    filled_folds,
+    fold_table,
+    half_sample_half_width,
+    jackknife_half_width,
+    random_halves,
+)
+from unitlens.stats.recounts import recount_labels
 from unitlens.stats.scores import SCORES, matches
 
 # ---- counting again
@@ -19,9 +25,9 @@ def test_recount_equals_choosing_labels_from_scratch_on_each_half(seed, folds):
     rng = np.random.default_rng(seed)
     counts = random_counts(rng, folds=folds)
     eligible = rng.random(6) < 0.8
-    found = recount(counts, eligible, score=SCORES["iou"], min_iou=0.2)
-    weights = np.concatenate([np.ones((1, folds)), halves_of(filled_folds(counts))])
-    meet, activated = counts.by_fold(slice(0, 6))
+    found = recount_labels(counts, eligible, score=SCORES["iou"], min_iou=0.2)
+    weights = np.concatenate([np.ones((1, folds)), random_halves(filled_folds(counts))])
+    meet, activated = counts.intersection_by_fold(slice(0, 6)), counts.activated_by_fold[:, :, counts.category_of]
     for row, own in zip(weights, [found.whole, *found.halves], strict=True):
         expected = np.zeros(5, int)
         for unit in np.flatnonzero(eligible):
@@ -35,9 +41,9 @@ def test_recount_equals_choosing_labels_from_scratch_on_each_half(seed, folds):
 
 def test_recount_in_blocks_is_recount_at_once(monkeypatch):
     counts = random_counts(np.random.default_rng(0), units=40)
-    whole = recount(counts, np.ones(40, bool), score=SCORES["f1"], min_iou=0.1)
+    whole = recount_labels(counts, np.ones(40, bool), score=SCORES["f1"], min_iou=0.1)
     monkeypatch.setattr("unitlens.stats.recounts._AT_ONCE", 1)
-    blocks = recount(counts, np.ones(40, bool), score=SCORES["f1"], min_iou=0.1)
+    blocks = recount_labels(counts, np.ones(40, bool), score=SCORES["f1"], min_iou=0.1)
     assert np.array_equal(whole.halves, blocks.halves)
     assert np.array_equal(whole.whole, blocks.whole)
 
@@ -45,22 +51,22 @@ def test_recount_in_blocks_is_recount_at_once(monkeypatch):
 def test_recount_keeps_labels_where_no_score_of_counts_chose_them():
     counts = random_counts(np.random.default_rng(3))
     label = np.full(6, 4)
-    found = recount(counts, np.ones(6, bool), score=None, min_iou=0.0, label=label)
+    found = recount_labels(counts, np.ones(6, bool), score=None, min_iou=0.0, label=label)
     assert found.whole.tolist() == [0, 0, 0, 0, int((counts.iou[:, 4] > 0).sum())]
 
 
 def test_unique_concepts_by_category_are_those_of_matches():
     counts = random_counts(np.random.default_rng(4), units=2)
-    found = recount(counts, np.ones(2, bool), score=SCORES["iou"], min_iou=0.05, unique="category")
+    found = recount_labels(counts, np.ones(2, bool), score=SCORES["iou"], min_iou=0.05, unique="category")
     expected = matches(counts.iou, counts.category_of, min_iou=0.05, unique="category").any(0)
-    assert np.array_equal(found.matched, expected)
-    label = recount(counts, np.ones(2, bool), score=SCORES["iou"], min_iou=0.05)
-    assert found.matched.sum() > label.matched.sum()
-    assert np.array_equal(label.matched, matches(counts.iou, counts.category_of, min_iou=0.05).any(0))
+    assert np.array_equal(found.unique, expected)
+    label = recount_labels(counts, np.ones(2, bool), score=SCORES["iou"], min_iou=0.05)
+    assert found.unique.sum() > label.unique.sum()
+    assert np.array_equal(label.unique, matches(counts.iou, counts.category_of, min_iou=0.05).any(0))
 
 
 def test_halves_come_with_what_they_leave_out():
-    halves = halves_of(np.arange(11))
+    halves = random_halves(np.arange(11))
     assert np.array_equal(halves[:50] + halves[50:], np.ones((50, 11)))
     assert set(halves.sum(1)) == {5.0, 6.0}
 
@@ -81,14 +87,14 @@ def test_intervals_cover_at_their_rate_where_leaving_out_one_fold_is_far_too_wid
         counts = Counts(
             zeros, index, meet.ravel()[index], activated, activated.sum((1, 2)), concept, judged, 1000 * folds
         )
-        found = recount(counts, np.ones(units, bool), score=SCORES["iou"], min_iou=0.1)
-        detectors, different = detectors_of(found, everything), unique_of(found, everything)
+        found = recount_labels(counts, np.ones(units, bool), score=SCORES["iou"], min_iou=0.1)
+        detectors, different = found.units(everything), found.unique_concepts(everything)
         values.append(detectors.value)
-        halves.append(half_width(detectors.halves, folds))
+        halves.append(half_sample_half_width(detectors.halves, folds))
         unique.append(different.value)
-        unique_halves.append(half_width(different.halves, folds))
-        table = fold_table(counts, slice(0, units), filled_folds(counts))
-        single.append(interval_half_width((table.over(1 - np.eye(folds)).iou().max(2) > 0.1).sum(1).astype(float)))
+        unique_halves.append(half_sample_half_width(different.halves, folds))
+        table = fold_table(counts, slice(0, units))
+        single.append(jackknife_half_width((table.overlap(1 - np.eye(folds)).iou().max(2) > 0.1).sum(1).astype(float)))
     for truth, width in ((np.array(values), halves), (np.array(unique), unique_halves)):
         covered = (abs(truth - truth.mean()) <= width).mean()
         assert 0.88 <= covered <= 1.0
@@ -128,7 +134,7 @@ def test_a_network_matches_itself_whatever_the_order_of_its_units(seed):
 
 
 def _shuffled(counts, order):
-    meet = counts.by_fold(slice(0, len(order)))[0][order]
+    meet = counts.intersection_by_fold(slice(0, len(order)))[order]
     index = np.flatnonzero(meet)
     return index, meet.ravel()[index]
 
@@ -144,7 +150,7 @@ def test_interval_of_a_similarity_is_the_jackknife_of_its_definition():
         kept = np.arange(32) != fold
         rows = []
         for one in (counts, other):
-            meet, activated = one.by_fold(slice(0, 6))
+            meet, activated = one.intersection_by_fold(slice(0, 6)), one.activated_by_fold[:, :, one.category_of]
             both, mask, concept = meet[:, kept].sum(1), activated[:, kept].sum(1), one.concept_by_fold[kept].sum(0)
             scores = both / (mask + concept - both)
             rows.append(profiles(scores, scores.mean(0)))

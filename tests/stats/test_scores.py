@@ -74,9 +74,9 @@ def test_counts_are_kept_sparse_without_loss_and_add(seed):
     (first, dense), (second, other) = counts_of(seed), counts_of(seed + 1)
     assert np.array_equal(first.intersection, dense.sum(1))
     for unit in range(3):
-        assert np.array_equal(first.by_fold(slice(unit, unit + 1))[0], dense[unit : unit + 1])
+        assert np.array_equal(first.intersection_by_fold(slice(unit, unit + 1)), dense[unit : unit + 1])
     both = first + second
-    assert np.array_equal(both.by_fold(slice(0, 3))[0], dense + other)
+    assert np.array_equal(both.intersection_by_fold(slice(0, 3)), dense + other)
     assert np.array_equal(both.activated, first.activated + second.activated)
     assert both.positions == 2000
     again = Counts.from_arrays(both.arrays())

@@ -25,7 +25,7 @@ def test_intervals_cover_about_as_often_as_they_say():
 
 
 def test_intervals_that_were_half_as_wide_would_not_pass(monkeypatch):
-    from unitlens.stats.evidence import iou_interval
+    from unitlens.stats.folds import iou_interval
 
     def half(value, *given):
         low, high = iou_interval(value, *given)

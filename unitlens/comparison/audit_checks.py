@@ -7,7 +7,7 @@ import numpy as np
 from unitlens.comparison.audit_columns import CHECKS, COLUMNS, SUMMARY_COLUMNS
 from unitlens.comparison.entries import Entry
 from unitlens.dissection.observed import Marked
-from unitlens.stats.recounts import filled_folds, fold_table
+from unitlens.stats.folds import even_and_odd, filled_folds, fold_table
 from unitlens.stats.scores import SCORES, Floats, Ints, choose, share
 
 if TYPE_CHECKING:
@@ -38,16 +38,15 @@ def label_on_halves(entry: Entry) -> dict[str, Labelled]:
     """Labels chosen on the even and on the odd folds; nothing where a half is empty or counts cannot choose."""
     counts, folds = entry.counts, filled_folds(entry.counts)
     score = SCORES.get(entry.run.info["settings"]["score"])
-    even = folds % 2 == 0
-    if score is None or even.all() or not even.any():
+    weights = even_and_odd(folds)
+    if score is None or not weights.any(1).all():
         return {}
     units, _, concepts = counts.shape
-    weights = np.stack([even, ~even]).astype(np.float64)
     parts = []
     step = max(1, _AT_ONCE // (len(folds) * max(concepts, 1)))
     for first in range(0, units, step):
         some = slice(first, min(first + step, units))
-        overlap = fold_table(counts, some, folds).over(weights)
+        overlap = fold_table(counts, some).overlap(weights)
         iou, label = overlap.iou(), choose(overlap, score)
         met = np.asarray(overlap.intersection).any(2)
         own = np.broadcast_to(entry.label[some], label.shape)

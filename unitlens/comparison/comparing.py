@@ -16,18 +16,20 @@ from unitlens.dissection.result import Dissection
 from unitlens.drawing.figures import category_colours
 from unitlens.errors import UnitlensError, UnitlensWarning, did_you_mean
 from unitlens.files import make_folder, write_whole
-from unitlens.stats.recounts import Estimate, Recount, Series, detectors_of, difference, estimate, unique_of
+from unitlens.stats.recounts import Interval, LabelCounts, Recount, difference
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
 
-class _Numbers(NamedTuple):
-    """An entry, counted again on halves of its folds."""
+class _ByCategory(NamedTuple):
+    """What an entry has of one category, on all folds and on halves of them."""
 
     detectors: Recount
+    unique: Recount
     above: Recount
+    concepts: int
 
 
 TABLE, CONCEPTS, UNITS = "compare.csv", "compare_concepts.csv", "compare_units.csv"
@@ -152,41 +154,51 @@ class Comparison:
         return folder
 
     @cached_property
-    def _numbers(self) -> dict[str, _Numbers]:
-        return {entry.name: _Numbers(entry.recount(proven=True), entry.recount(proven=False)) for entry in self.entries}
+    def _detectors(self) -> dict[str, LabelCounts]:
+        """Detectors of each entry by label."""
+        return {entry.name: entry.recount(detectors=True) for entry in self.entries}
+
+    @cached_property
+    def _above_min_iou(self) -> dict[str, LabelCounts]:
+        """Units of each entry above the least IoU by label."""
+        return {entry.name: entry.recount(detectors=False) for entry in self.entries}
 
     def _row(self, entry: Entry, category: str) -> dict[str, Any]:
-        one, paired = self._series(self.against, category), self.paired(self.against, entry.name)
-        series = self._series(entry.name, category)
-        most = {"detectors": entry.units, "unique": series["unique"].most, "above": entry.units}
+        paired, found = self.paired(self.against, entry.name), self._by_category(entry, category)
         row: dict[str, Any] = {
-            **{"entry": entry.name, "network": entry.network, "weights": entry.weights, "layer": entry.layer},
-            **{"category": category, "units": entry.units, "against": self.against, "paired": paired},
+            "entry": entry.name,
+            "network": entry.network,
+            "weights": entry.weights,
+            "layer": entry.layer,
+            "category": category,
+            "units": entry.units,
+            "against": self.against,
+            "paired": paired,
         }
-        named = {"detectors": "detectors", "unique": "unique_concepts", "above": "above_min_iou"}
-        for what, column in named.items():
-            found = series[what].series
-            row |= _spread(column, what, estimate(found.value, found.halves, found.folds, most=most[what]))
+        row |= _columns("detectors", "detectors", found.detectors.interval(most=entry.units))
+        row |= _columns("unique_concepts", "unique", found.unique.interval(most=found.concepts))
+        row |= _columns("above_min_iou", "above", found.above.interval(most=entry.units))
         if entry.name != self.against:
-            for what in ("detectors", "unique"):
-                column = f"{what}_difference"
-                row |= _spread(column, column, difference(one[what].series, series[what].series, paired=paired))
+            reference = self._by_category(self[self.against], category)
+            more = difference(reference.detectors, found.detectors, paired=paired)
+            row |= _columns("detectors_difference", "detectors_difference", more)
+            more = difference(reference.unique, found.unique, paired=paired)
+            row |= _columns("unique_difference", "unique_difference", more)
         return row
 
-    def _series(self, name: str, category: str) -> dict[str, "_Counted"]:
-        entry, numbers = self[name], self._numbers[name]
-        own = np.array([category in (ALL, known) for known, _ in entry.keys])
-        return {
-            "detectors": _Counted(detectors_of(numbers.detectors, own), entry.units),
-            "unique": _Counted(unique_of(numbers.detectors, own), int(own.sum())),
-            "above": _Counted(detectors_of(numbers.above, own), entry.units),
-        }
+    def _by_category(self, entry: Entry, category: str) -> _ByCategory:
+        concepts = np.array([category in (ALL, own) for own, _ in entry.keys])
+        detectors = self._detectors[entry.name]
+        return _ByCategory(
+            detectors=detectors.units(concepts),
+            unique=detectors.unique_concepts(concepts),
+            above=self._above_min_iou[entry.name].units(concepts),
+            concepts=int(concepts.sum()),
+        )
 
     def _concept_rows(self, entry: Entry) -> list[dict[str, Any]]:
         other, paired = self[self.against], self.paired(self.against, entry.name)
-        here, there = (
-            dict(zip(one.keys, self._numbers[one.name].detectors.whole, strict=True)) for one in (entry, other)
-        )
+        here, there = (dict(zip(one.keys, self._detectors[one.name].whole, strict=True)) for one in (entry, other))
         columns = {key: c for c, key in enumerate(other.keys)}
         rows = []
         for c, key in enumerate(entry.keys):
@@ -194,10 +206,10 @@ class Comparison:
                 continue
             row = {"entry": entry.name, "category": key[0], "concept": key[1], "detectors": int(here[key])}
             row |= {"change": _change(here[key] > 0, there[key] > 0), "best_unit": int(entry.best.unit[c])}
-            row |= _spread("iou", "iou", entry.best.estimate(c))
+            row |= _columns("iou", "iou", entry.best.interval(c))
             if entry is not other:
                 less = entry.best.less(c, other.best, columns[key], paired=paired)
-                row |= _spread("difference", "difference", less)
+                row |= _columns("difference", "difference", less)
             rows.append(row)
         return rows
 
@@ -207,7 +219,7 @@ class Comparison:
         return "\n".join(_line(row) for row in table[table["category"] == ALL].to_dict("records"))
 
     def __repr__(self) -> str:
-        totals = [f"{name} {int(self._series(name, ALL)['detectors'].series.value)}" for name in self.names]
+        totals = [f"{name} {self._detectors[name].whole.sum()}" for name in self.names]
         return f"<Comparison of {len(self.entries)} layers against {self.against}; detectors: {', '.join(totals)}>"
 
     def _repr_html_(self) -> str:
@@ -219,15 +231,9 @@ class Comparison:
         return note + str(whole.to_html(index=False, float_format="{:.1f}".format, na_rep=""))
 
 
-class _Counted(NamedTuple):
-    """A number on halves, and what it can be at most."""
-
-    series: Series
-    most: float
-
-
-def _spread(column: str, ends: str, found: Estimate) -> dict[str, float]:
-    return {column: found.value, f"{ends}_low": found.low, f"{ends}_high": found.high}
+def _columns(column: str, ends: str, interval: Interval) -> dict[str, float]:
+    """A number and the ends of its interval as three columns."""
+    return {column: interval.value, f"{ends}_low": interval.low, f"{ends}_high": interval.high}
 
 
 def _change(here: bool, there: bool) -> str:

@@ -12,9 +12,9 @@ from unitlens.comparison.matching import Side, left_out_best
 from unitlens.dissection.result import Dissection, open_run
 from unitlens.errors import UnitlensError
 from unitlens.stats.counts import Counts
-from unitlens.stats.evidence import interval_half_width, iou_interval
-from unitlens.stats.recounts import Estimate, Flags, Recount, filled_folds, recount
-from unitlens.stats.scores import SCORES, Floats, Ints
+from unitlens.stats.folds import filled_folds, iou_interval, jackknife_half_width
+from unitlens.stats.recounts import Interval, LabelCounts, recount_labels
+from unitlens.stats.scores import SCORES, Bools, Floats, Ints
 
 Key = tuple[str, str]
 """Identity of a concept: category and name."""
@@ -41,21 +41,21 @@ class Best(NamedTuple):
     iou: Floats
     left_out: Floats
 
-    def estimate(self, concept: int) -> Estimate:
+    def interval(self, concept: int) -> Interval:
         """The IoU with a concept, with its interval."""
         left_out = self.left_out[:, [concept]]
         low, high = iou_interval(self.iou[[concept]], left_out, np.ones(left_out.shape, bool))
-        return Estimate(float(self.iou[concept]), float(low[0]), float(high[0]))
+        return Interval(float(self.iou[concept]), float(low[0]), float(high[0]))
 
-    def less(self, concept: int, other: "Best", column: int, *, paired: bool) -> Estimate:
+    def less(self, concept: int, other: "Best", column: int, *, paired: bool) -> Interval:
         """How much larger it is than that of another layer, whose column of the concept is given."""
         value = float(self.iou[concept] - other.iou[column])
         here, there = self.left_out[:, concept], other.left_out[:, column]
         if paired:
-            half = float(interval_half_width(here - there))
+            half = float(jackknife_half_width(here - there))
         else:
-            half = float(np.hypot(interval_half_width(here), interval_half_width(there)))
-        return Estimate(value, value - half, value + half)
+            half = float(np.hypot(jackknife_half_width(here), jackknife_half_width(there)))
+        return Interval(value, value - half, value + half)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,25 +117,31 @@ class Entry:
         return Best(*left_out_best(self.side(self.keys)))
 
     @cached_property
-    def labelled(self) -> Flags:
+    def labelled(self) -> Bools:
         """Units that have a label: neither silent nor nonfinite, (U,)."""
         return self.run.table()["concept"].notna().to_numpy(bool)
 
-    def recount(self, *, proven: bool) -> Recount:
+    def recount(self, *, detectors: bool) -> LabelCounts:
         """Units above the least IoU by label, on halves of the folds.
 
         Parameters
         ----------
-        proven : bool
-            Whether only units count that passed the run's other tests, whatever their IoU is: detectors then. Whether
-            a unit is told apart from chance stays as it is on all folds.
+        detectors : bool
+            Whether only units count that passed the run's other tests, whatever their IoU is. Those tests are not
+            repeated: they stay as they are on all folds.
         """
         eligible = self.labelled
-        if proven:
+        if detectors:
             eligible = eligible & self.run.table()["verdict"].isin(["detector", "weak"]).to_numpy(bool)
         settings = self.run.info["settings"]
-        how = {"score": SCORES.get(settings["score"]), "label": self.label, "unique": settings["unique"]}
-        return recount(self.counts, eligible, min_iou=settings["min_iou"], **how)
+        return recount_labels(
+            self.counts,
+            eligible,
+            score=SCORES.get(settings["score"]),
+            min_iou=settings["min_iou"],
+            label=self.label,
+            unique=settings["unique"],
+        )
 
     def side(self, common: Sequence[Key]) -> Side:
         """What matching takes."""

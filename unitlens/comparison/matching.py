@@ -5,8 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from unitlens.stats.counts import Counts
-from unitlens.stats.evidence import interval_half_width
-from unitlens.stats.recounts import filled_folds, fold_table
+from unitlens.stats.folds import filled_folds, fold_table, jackknife_half_width
 from unitlens.stats.scores import Floats, Ints, iou, share
 
 _AT_ONCE = 1 << 22  # numbers of one intermediate array
@@ -120,12 +119,12 @@ def _half_widths(one: Side, other: Side, pairs: Ints, label: Ints, *, paired: bo
             for side, units, own, mean in zip((one, other), pairs, labels, means, strict=True)
         )
         if paired:
-            alike.append(interval_half_width((a.profile * b.profile).sum(2)))
-            apart.append(interval_half_width(b.own - a.own))
+            alike.append(jackknife_half_width((a.profile * b.profile).sum(2)))
+            apart.append(jackknife_half_width(b.own - a.own))
         else:
-            halves = [interval_half_width((x.profile * y.whole).sum(2)) for x, y in ((a, b), (b, a))]
+            halves = [jackknife_half_width((x.profile * y.whole).sum(2)) for x, y in ((a, b), (b, a))]
             alike.append(np.hypot(*halves))
-            apart.append(np.hypot(interval_half_width(a.own), interval_half_width(b.own)))
+            apart.append(np.hypot(jackknife_half_width(a.own), jackknife_half_width(b.own)))
     return np.concatenate(alike), np.concatenate(apart)
 
 
@@ -157,7 +156,7 @@ def _mean_left_out(side: Side) -> Floats:
 
 def _left_out(counts: Counts, unit: int, folds: Ints) -> Floats:
     """IoU of a unit with every concept without each fold, (F, C)."""
-    table = fold_table(counts, slice(unit, unit + 1), folds)
+    table = fold_table(counts, slice(unit, unit + 1))
     parts = (table.intersection[0], table.activated[0], table.concept)
     return iou(*(part.sum(0) - part for part in parts))
 

@@ -20,7 +20,7 @@ from unitlens.data.concepts import Concept, Data, Example
 from unitlens.data.images import Fit, UnreadableError
 from unitlens.errors import UnitlensError
 from unitlens.models.preprocessing import Preprocessing
-from unitlens.stats.thresholds import FOLDS
+from unitlens.stats.folds import FOLDS
 
 __all__ = [
     "Batch",

@@ -21,7 +21,8 @@ from unitlens.models.bases import Basis
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
 from unitlens.stats.counts import Counts
-from unitlens.stats.evidence import FoldTable, halves_iou
+from unitlens.stats.evidence import halves_iou
+from unitlens.stats.folds import fold_table
 from unitlens.stats.scores import Floats, best_met
 
 if TYPE_CHECKING:
@@ -256,14 +257,9 @@ def held_against(one: LabelledLayer, untrained: LabelledLayer) -> "pd.DataFrame"
 
 def heldout_by_concept(counts: Counts) -> Floats:
     """Held-out IoU of every unit with every concept, (U, C): as nothing is chosen, the mean over both halves."""
-    filled = np.flatnonzero(counts.judged_by_fold.any(1))
-    concept, judged = counts.concept_by_fold[filled], counts.judged_by_fold[filled][:, counts.category_of]
     units = len(counts.active)
-    parts = []
-    for first in range(0, units, _AT_ONCE):
-        intersection, activated = counts.by_fold(slice(first, min(first + _AT_ONCE, units)))
-        parts.append(halves_iou(FoldTable(intersection[:, filled], activated[:, filled], concept, judged, filled)))
-    return np.concatenate(parts)
+    blocks = (slice(first, min(first + _AT_ONCE, units)) for first in range(0, units, _AT_ONCE))
+    return np.concatenate([halves_iou(fold_table(counts, block)) for block in blocks])
 
 
 def compared(name: str, one: LabelledLayer, table: "pd.DataFrame") -> dict[str, Any]:

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from unitlens.dissection.definitions import Definitions
 from unitlens.dissection.observed import LayerMaps, Marked
-from unitlens.stats.level_scores import Levels
+from unitlens.stats.folds import FOLDS
 from unitlens.stats.masks import Active, SamplePlan, Upsampling
-from unitlens.stats.thresholds import BINS, FOLDS, Scan, kth_largest, level_edges, tally, value_histogram
+from unitlens.stats.scores import Levels
+from unitlens.stats.thresholds import BINS, Scan, kth_largest, level_edges, tally, value_histogram
 
 CHUNK_VALUES = 1 << 17
 """Values of the layer grid that are looked at together: half a megabyte, and what comes of it still fits a cache."""

@@ -14,10 +14,10 @@ from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.progress import progress
 from unitlens.stats.chance import association, draws_for, partners
 from unitlens.stats.counts import Counts, narrow
-from unitlens.stats.evidence import FoldTable, LabelEvidence, Labels, label_evidence, presence_accuracy
-from unitlens.stats.level_scores import LEVEL_SCORES, QUANTILES
-from unitlens.stats.scores import SCORES, Floats, Ints, Overlap, best_met, choose
-from unitlens.stats.thresholds import FOLDS, threshold_rank
+from unitlens.stats.evidence import GivenLabels, LabelEvidence, join_evidence, label_evidence, presence_accuracy
+from unitlens.stats.folds import FOLDS, FoldTable
+from unitlens.stats.scores import LEVEL_SCORES, QUANTILES, SCORES, Floats, Ints, Overlap, best_met, choose
+from unitlens.stats.thresholds import threshold_rank
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -163,11 +163,11 @@ def _weigh(block: BlockCounts, layer: LayerMaps, units: slice, observed: Observe
     at_levels, halves = _level_scores(layer, units, observed, how)
     labels = None
     if how.evidence:
-        table = fold_table(intersection, activated, layer, observed)
+        table = _fold_table(intersection, activated, layer, observed)
         chosen = None
         if how.score in at_levels:
             whole = best_met(intersection.sum(1), at_levels[how.score])
-            chosen = Labels(whole, halves[how.score])
+            chosen = GivenLabels(whole, halves[how.score])
         labels = label_evidence(table, how.score, seed=how.seed, labels=chosen)
     return _Block(
         *(activated, block.active.sum(1), block.threshold, labels),
@@ -175,25 +175,16 @@ def _weigh(block: BlockCounts, layer: LayerMaps, units: slice, observed: Observe
     )
 
 
-def fold_table(intersection: Ints, activated: Ints, layer: LayerMaps, observed: Observed) -> FoldTable:
-    """Counts of some units by filled fold.
-
-    Parameters
-    ----------
-    intersection : int64 array, (U, 32, C)
-    activated : int64 array, (U, 32, K)
-    layer : LayerMaps
-    observed : Observed
-    """
+def _fold_table(intersection: Ints, activated: Ints, layer: LayerMaps, observed: Observed) -> FoldTable:
+    """Counts of a block of units, by every fold that has images."""
     columns, on_grid = observed.marked.columns, layer.layer_grid is not None
-    filled = np.unique(observed.folds)
-    concept = observed.marked.by_fold(grid=on_grid)[:, 1 : 1 + len(columns.concepts)]
-    return FoldTable(
-        intersection[:, filled],
-        activated[:, filled][:, :, columns.category_of],
-        concept[filled],
-        observed.judged(grid=on_grid)[filled][:, columns.category_of],
-        filled,
+    return FoldTable.of(
+        intersection,
+        activated,
+        observed.marked.by_fold(grid=on_grid)[:, 1 : 1 + len(columns.concepts)],
+        observed.judged(grid=on_grid),
+        category_of=columns.category_of,
+        folds=np.unique(observed.folds),
     )
 
 
@@ -256,9 +247,7 @@ def _judged(
     mute = (counts.active == 0) | (layer.nonfinite > 0)
     labels = chance = presence = None
     if how.evidence:
-        labels = LabelEvidence(
-            *(np.concatenate(part) for part in zip(*(b.labels for b in blocks if b.labels), strict=True))
-        )
+        labels = join_evidence(block.labels for block in blocks if block.labels is not None)
         label = best_met(counts.intersection, score)
         chance = association(np.take_along_axis(counts.iou, label[:, None], 1)[:, 0], shifted_iou, mute)
         presence = _presence(observed, layer, label)

@@ -9,7 +9,8 @@ from unitlens.data.columns import Columns
 from unitlens.dissection.counting import BLOCK_UNITS, KEPT
 from unitlens.dissection.observed import KEPT_PLANES
 from unitlens.stats.evidence import AT_ONCE, RESAMPLES
-from unitlens.stats.thresholds import BINS, FOLDS
+from unitlens.stats.folds import FOLDS
+from unitlens.stats.thresholds import BINS
 
 _ONE, _SMALL = 8, 4  # bytes of an int64 or float64, and of an int32 or float32
 _TABLES = 10  # arrays of units x concepts that scores, the table and exact sums need at a time

@@ -11,8 +11,8 @@ from torch import Tensor
 from unitlens.data.batches import Batch, Unread, data_digest
 from unitlens.data.columns import Columns
 from unitlens.dissection.store import Rows, Spool
+from unitlens.stats.folds import FOLDS
 from unitlens.stats.masks import at_most_grid
-from unitlens.stats.thresholds import FOLDS
 
 KEPT_PLANES = 1 << 28
 """Label planes of at most so many bytes are read into memory once."""

@@ -11,8 +11,7 @@ import numpy as np
 from unitlens.dissection.files import RunFiles, Strips, read_run, write_run
 from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.stats.counts import Counts
-from unitlens.stats.level_scores import LEVEL_SCORES
-from unitlens.stats.scores import Floats, matches, score_function
+from unitlens.stats.scores import LEVEL_SCORES, Floats, matches, score_function
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -157,7 +156,7 @@ class Dissection:
         ----------
         name : str
             A key of `unitlens.stats.scores.SCORES` or, where the run counted at several levels, of
-            `unitlens.stats.level_scores.LEVEL_SCORES`.
+            `unitlens.stats.scores.LEVEL_SCORES`.
 
         Returns
         -------

@@ -38,7 +38,7 @@ from unitlens.models.layers import find_layers
 from unitlens.models.layouts import Order
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network
-from unitlens.stats.evidence import FEWEST_FOLDS
+from unitlens.stats.folds import FEWEST_FOLDS
 from unitlens.stats.masks import Upsampling
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def dissect(
         Its rows are directions that take the place of the layers' units; see `unitlens.models.bases`.
     score : str
         What chooses the label; a key of `unitlens.stats.scores.SCORES` or, with counts at several levels, of
-        `unitlens.stats.level_scores.LEVEL_SCORES`.
+        `unitlens.stats.scores.LEVEL_SCORES`.
     levels : bool
         Whether those are computed though another score chooses; they cost two more scans over all positions.
     evidence : bool

@@ -1,4 +1,4 @@
-"""The counts of a layer: int64, by fold, and additive; every score and all evidence are functions of them."""
+"""The counts of a layer: whole numbers by fold, which add; every score and all evidence are functions of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ import numpy.typing as npt
 from unitlens.errors import UnitlensError
 from unitlens.stats.scores import Ints, Overlap, iou
 
-_AT_ONCE = 1 << 20  # intersections that are looked at together
+_AT_ONCE = 1 << 20  # intersections that are summed together
 
 
 def narrow(counts: Ints, *, most: int | None = None) -> Ints:
-    """The same numbers as int32, if they all fit: half of the memory.
+    """Convert counts to int32, if they all fit: half of the memory.
 
     Parameters
     ----------
     counts : int64 array
     most : int, optional
-        What must fit; the largest of them.
+        The largest number that must fit; by default the largest of the counts.
     """
     most = int(counts.max(initial=0)) if most is None else most
     return counts.astype(np.int32) if most <= np.iinfo(np.int32).max else counts
@@ -29,22 +29,42 @@ def narrow(counts: Ints, *, most: int | None = None) -> Ints:
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """How often units and concepts stand at one position, U units x C concepts in K categories, by F = 32 folds.
+    """How often U units are active where C concepts of K categories are marked, by F = 32 folds.
 
     For a layer without a grid a position is an image.
+
+    Examples
+    --------
+    One unit, two concepts, one fold: the unit is active at 4 of 10 positions, 3 of which lie in the second concept.
+
+    >>> counts = Counts(
+    ...     category_of=np.array([0, 0]),
+    ...     index=np.array([1]),
+    ...     value=np.array([3]),
+    ...     activated_by_fold=np.array([[[4]]]),
+    ...     active=np.array([4]),
+    ...     concept_by_fold=np.array([[2, 5]]),
+    ...     judged_by_fold=np.array([[10]]),
+    ...     positions=10,
+    ... )
+    >>> counts.iou
+    array([[0. , 0.5]])
+    >>> (counts + counts).intersection
+    array([[0, 6]])
 
     Attributes
     ----------
     category_of : int64 array, (C,)
         Category of each concept.
     index, value : int32 or int64 arrays
-        The non-zero intersections: place in a (U, F, C) array, rising, and how many; int32 where all fit (`narrow`).
+        The intersections that are not 0: their flat index in a (U, F, C) array, rising, and their number; int32 where
+        all fit (`narrow`).
     activated_by_fold : int64 array, (U, F, K)
         Active positions that are judged for the category.
     active : int64 array, (U,)
         Active positions, judged or not.
     concept_by_fold : int64 array, (F, C)
-        Positions that hold the concept.
+        Positions that lie in the concept.
     judged_by_fold : int64 array, (F, K)
         Positions that are judged for the category.
     positions : int
@@ -67,7 +87,7 @@ class Counts:
 
     @cached_property
     def intersection(self) -> Ints:
-        """I, (U, C): active positions that hold the concept."""
+        """I, (U, C): active positions that lie in the concept."""
         units, folds, concepts = self.shape
         out = np.zeros(units * concepts, np.int64)
         for first in range(0, len(self.index), _AT_ONCE):
@@ -83,7 +103,7 @@ class Counts:
 
     @property
     def concept(self) -> Ints:
-        """G, (C,): positions that hold the concept."""
+        """G, (C,): positions that lie in the concept."""
         concept: Ints = self.concept_by_fold.sum(0)
         return concept
 
@@ -103,14 +123,14 @@ class Counts:
         """The 2 x 2 tables of all pairs."""
         return Overlap(self.intersection, self.activated, self.concept, self.judged)
 
-    def by_fold(self, units: slice) -> tuple[Ints, Ints]:
-        """Intersections and active positions of some units, (units, F, C) each."""
+    def intersection_by_fold(self, units: slice) -> Ints:
+        """Intersections of a block of units, (units, F, C); the block has a start and a stop."""
         _, folds, concepts = self.shape
         ends = np.array([units.start, units.stop]) * folds * concepts
         first, last = np.searchsorted(self.index, ends.astype(self.index.dtype))  # of another type it would be copied
         out = np.zeros((units.stop - units.start, folds, concepts), np.int64)
         out.reshape(-1)[self.index[first:last] - units.start * folds * concepts] = self.value[first:last]
-        return out, self.activated_by_fold[units][:, :, self.category_of]
+        return out
 
     def __add__(self, other: "Counts") -> "Counts":
         """Counts of two sets of images together, at the same thresholds."""
@@ -120,18 +140,18 @@ class Counts:
         value = np.zeros(len(index), np.int64)
         np.add.at(value, place, np.concatenate([self.value, other.value]))
         return Counts(
-            self.category_of,
-            narrow(index, most=int(np.prod(self.shape))),
-            narrow(value),
-            self.activated_by_fold + other.activated_by_fold,
-            self.active + other.active,
-            self.concept_by_fold + other.concept_by_fold,
-            self.judged_by_fold + other.judged_by_fold,
-            self.positions + other.positions,
+            category_of=self.category_of,
+            index=narrow(index, most=int(np.prod(self.shape))),
+            value=narrow(value),
+            activated_by_fold=self.activated_by_fold + other.activated_by_fold,
+            active=self.active + other.active,
+            concept_by_fold=self.concept_by_fold + other.concept_by_fold,
+            judged_by_fold=self.judged_by_fold + other.judged_by_fold,
+            positions=self.positions + other.positions,
         )
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """All of it as named arrays, to be saved."""
+        """All fields as named arrays, to be saved."""
         return {name: np.asarray(getattr(self, name)) for name in self.__dataclass_fields__}
 
     @classmethod

@@ -1,52 +1,19 @@
-"""How sure a label is: intervals, stability and a held-out check, all from counts by fold."""
+"""How certain a label is: intervals, stability, rivals and a held-out IoU, all from counts by fold."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from unitlens.stats.scores import Floats, Ints, Overlap, Score, choose, score_function, share
-
-FEWEST_FOLDS = 8
-"""With fewer filled folds there is no interval."""
+from unitlens.stats.folds import FoldTable, even_and_odd, iou_interval, jackknife_half_width
+from unitlens.stats.scores import Bools, Floats, Ints, Overlap, Score, choose, score_function
 
 RESAMPLES = 200
 
 AT_ONCE = 1 << 22
 """Numbers of one intermediate array."""
 
-
-class FoldTable(NamedTuple):
-    """Counts of some units by filled fold.
-
-    Attributes
-    ----------
-    intersection, activated : int64 arrays, (U, F, C)
-    concept, judged : int64 arrays, (F, C)
-    folds : int64 array, (F,)
-        The numbers of the folds, of which some may be empty and absent.
-    """
-
-    intersection: Ints
-    activated: Ints
-    concept: Ints
-    judged: Ints
-    folds: Ints
-
-    def over(self, weights: npt.NDArray[np.floating]) -> Overlap:
-        """The 2 x 2 tables over folds that count ``weights`` times, (..., F) -> (..., U, C)."""
-        units, folds, concepts = self.intersection.shape
-
-        def summed(counts: Ints) -> Floats:
-            flat = counts.transpose(1, 0, 2).reshape(folds, -1).astype(np.float64)
-            return np.asarray(weights @ flat).reshape(*weights.shape[:-1], units, concepts)
-
-        concept, judged = ((weights @ counts)[..., None, :] for counts in (self.concept, self.judged))
-        return Overlap(summed(self.intersection), summed(self.activated), concept, judged)
-
-    def units(self, some: slice) -> "FoldTable":
-        """The table of some of the units."""
-        return self._replace(intersection=self.intersection[some], activated=self.activated[some])
+_RESAMPLE_BLOCKS = 4
 
 
 class LabelEvidence(NamedTuple):
@@ -57,9 +24,9 @@ class LabelEvidence(NamedTuple):
     low, high : float64 arrays, (U,)
         95 % interval of its IoU; NaN with fewer than 8 folds in which its category is judged.
     stability : float64 array, (U,)
-        Share of 200 resamples of folds in which it comes first; NaN where counts at one level cannot say.
+        Share of 200 resamples of folds in which it has the highest score; NaN where counts at one level cannot tell.
     rivals : bool array, (U, C)
-        Concepts that the mask meets and whose difference in IoU to it has an interval that contains 0, itself
+        Concepts that meet the mask and whose IoU differs from the label's by an interval that contains 0, the label
         included; none where there is no interval.
     heldout : float64 array, (U,)
         IoU on one half of the folds of the label chosen on the other, both ways, averaged; NaN without two halves.
@@ -68,12 +35,12 @@ class LabelEvidence(NamedTuple):
     low: Floats
     high: Floats
     stability: Floats
-    rivals: npt.NDArray[np.bool_]
+    rivals: Bools
     heldout: Floats
 
 
-class Labels(NamedTuple):
-    """Labels that something else than the counts at the threshold has chosen.
+class GivenLabels(NamedTuple):
+    """Labels that were chosen by something other than the counts at the threshold.
 
     Attributes
     ----------
@@ -88,154 +55,112 @@ class Labels(NamedTuple):
 
 
 def label_evidence(
-    table: FoldTable, score: str = "iou", *, seed: int = 0, labels: Labels | None = None
+    table: FoldTable, score: str = "iou", *, seed: int = 0, labels: GivenLabels | None = None
 ) -> LabelEvidence:
-    """Evidence for the labels of some units.
+    """Evidence for the labels of U units.
 
     Parameters
     ----------
     table : FoldTable
     score : str
-        What chooses the label; a key of `unitlens.stats.scores.SCORES`.
+        Which score chooses the label; a key of `unitlens.stats.scores.SCORES`.
     seed : int
         Of the resamples of folds.
-    labels : Labels, optional
-        In place of what the score chooses; there is no stability then.
+    labels : GivenLabels, optional
+        Labels to use in place of those that the score chooses; they have no stability.
 
     Returns
     -------
     LabelEvidence
     """
     units, folds, concepts = table.intersection.shape
-    step = max(1, AT_ONCE // (max(folds, RESAMPLES // 4) * max(concepts, 1)))
+    step = max(1, AT_ONCE // (max(folds, RESAMPLES // _RESAMPLE_BLOCKS) * max(concepts, 1)))
     parts = []
     for first in range(0, units, step):
-        some = slice(first, first + step)
-        own = None if labels is None else Labels(labels.whole[some], labels.halves[:, some])
-        chooser = None if labels is not None else score_function(score)
-        parts.append(_label_evidence(table.units(some), chooser, own, seed))
-    return LabelEvidence(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        block = slice(first, first + step)
+        if labels is None:
+            parts.append(_evidence_of_chosen(table.of_units(block), score_function(score), seed))
+        else:
+            given = GivenLabels(labels.whole[block], labels.halves[:, block])
+            parts.append(_evidence_of_given(table.of_units(block), given))
+    return join_evidence(parts)
 
 
-def _label_evidence(table: FoldTable, score: Score | None, labels: Labels | None, seed: int) -> LabelEvidence:
-    folds, filled = len(table.folds), table.judged > 0
-    whole = table.over(np.ones(folds))
-    label = choose(whole, score) if labels is None else labels.whole
-    estimate, left_out = whole.iou(), table.over(1.0 - np.eye(folds)).iou()
-    own = np.take_along_axis(estimate, label[:, None], 1)[:, 0]
-    own_left_out = np.take_along_axis(left_out, label[None, :, None], 2)
-    half = interval_half_width(own_left_out[..., 0], filled[:, label])
-    either = filled[:, label][:, :, None] | filled[:, None, :]
-    rivals = own[:, None] - estimate <= interval_half_width(own_left_out - left_out, either)
-    rivals &= (estimate > 0) & np.isfinite(half)[:, None]
-    np.put_along_axis(rivals, label[:, None], np.isfinite(half)[:, None], 1)
-    stability = np.full(len(label), np.nan) if labels is not None else _stability(table, label, score, seed)
-    low, high = iou_interval(own, own_left_out[..., 0], filled[:, label])
-    heldout = heldout_iou(table, score, chosen=None if labels is None else labels.halves)
+def join_evidence(parts: Iterable[LabelEvidence]) -> LabelEvidence:
+    """Evidence of several blocks of units as that of all units."""
+    low, high, stability, rivals, heldout = (np.concatenate(field) for field in zip(*parts, strict=True))
     return LabelEvidence(low, high, stability, rivals, heldout)
 
 
-def interval_half_width(left_out: Floats, filled: npt.NDArray[np.bool_] | None = None) -> Floats:
-    """Half of the 95 % interval of a statistic, by the jackknife that leaves out one fold at a time.
-
-    Parameters
-    ----------
-    left_out : float64 array, (F, ...)
-        The statistic without each fold.
-    filled : bool array, (F, ...), optional
-        Whether the fold says anything of it; all do.
-
-    Returns
-    -------
-    float64 array, (...)
-        Student's t with F - 1 degrees of freedom times the jackknife's standard error, F the number of filled folds;
-        NaN with fewer than 8.
-    """
-    from scipy.special import stdtrit
-
-    filled = np.ones(left_out.shape, bool) if filled is None else filled
-    folds = filled.sum(0)
-    mean = np.where(filled, left_out, 0.0).sum(0) / np.maximum(folds, 1)
-    deviation = np.where(filled, left_out - mean, 0.0)
-    error = np.sqrt((folds - 1) / np.maximum(folds, 1) * (deviation**2).sum(0))
-    student = stdtrit(np.arange(1, len(left_out) + 1), 0.975)[np.maximum(folds, 2) - 2]  # slow: once for each number
-    return np.where(folds >= FEWEST_FOLDS, student * error, np.nan)
+def _evidence_of_chosen(table: FoldTable, score: Score, seed: int) -> LabelEvidence:
+    """Evidence for the labels of highest score."""
+    whole, halves = _whole(table), table.overlap(even_and_odd(table.folds))
+    label = choose(whole, score)
+    low, high, rivals = _interval_and_rivals(table, whole.iou(), label)
+    heldout = _heldout_iou(table, halves, choose(halves, score))
+    return LabelEvidence(low, high, _stability(table, label, score, seed), rivals, heldout)
 
 
-def iou_interval(value: Floats, left_out: Floats, filled: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """95 % interval of IoUs, by the jackknife that leaves out one fold at a time.
-
-    Two things make it hold more often than the IoU plus and minus `interval_half_width`, most of all where few images
-    hold the concept: it is taken on the scale of log(IoU / (1 - IoU)), as small IoUs scatter further upwards than
-    downwards; and where few folds say nearly all, Student's t has fewer degrees of freedom, by the kurtosis of what the
-    folds say (that of a normal distribution, 3, leaves all of them).
-
-    Parameters
-    ----------
-    value : float64 array, (U,)
-    left_out : float64 array, (F, U)
-        The IoU without each fold.
-    filled : bool array, (F, U)
-        Whether the fold is judged for the concept.
-
-    Returns
-    -------
-    low, high : float64 arrays, (U,)
-        NaN with fewer than 8 filled folds.
-    """
-    from scipy.special import expit, logit, stdtrit
-
-    folds = filled.sum(0)
-    mean = np.where(filled, left_out, 0.0).sum(0) / np.maximum(folds, 1)
-    square = np.where(filled, left_out - mean, 0.0) ** 2
-    total = square.sum(0)
-    say = np.minimum(3 * share(total**2, (square**2).sum(0)), folds)
-    error = np.sqrt((folds - 1) / np.maximum(folds, 1) * total)
-    half = stdtrit(np.maximum(say, 2) - 1, 0.975) * error
-    inside = (value > 0) & (value < 1)
-    slope = np.where(inside, value * (1 - value), 1.0)
-    low, high = (np.where(inside, expit(logit(value) + side * half / slope), value) for side in (-1, 1))
-    known = folds >= FEWEST_FOLDS
-    return np.where(known, low, np.nan), np.where(known, high, np.nan)
+def _evidence_of_given(table: FoldTable, labels: GivenLabels) -> LabelEvidence:
+    """Evidence for labels that are given, which cannot be chosen again on resamples."""
+    low, high, rivals = _interval_and_rivals(table, _whole(table).iou(), labels.whole)
+    heldout = _heldout_iou(table, table.overlap(even_and_odd(table.folds)), labels.halves)
+    return LabelEvidence(low, high, np.full(len(labels.whole), np.nan), rivals, heldout)
 
 
-def _stability(table: FoldTable, label: Ints, score: Score | None, seed: int) -> Floats:
-    """Share of resamples of folds in which the label comes first."""
+def _whole(table: FoldTable) -> Overlap:
+    """The 2 x 2 tables over all folds, (U, C)."""
+    return table.overlap(np.ones(len(table.folds)))
+
+
+def _interval_and_rivals(table: FoldTable, iou: Floats, label: Ints) -> tuple[Floats, Floats, Bools]:
+    """The ends of the interval of each label's IoU, (U,), and the concepts that may be as good, (U, C)."""
+    filled = table.judged > 0
+    left_out = table.overlap(1.0 - np.eye(len(table.folds))).iou()  # (F, U, C)
+    label_iou = np.take_along_axis(iou, label[:, None], 1)[:, 0]
+    label_left_out = np.take_along_axis(left_out, label[None, :, None], 2)
+    low, high = iou_interval(label_iou, label_left_out[..., 0], filled[:, label])
+    # A fold that is judged for either concept has something to say about their difference.
+    either = filled[:, label][:, :, None] | filled[:, None, :]
+    rivals = label_iou[:, None] - iou <= jackknife_half_width(label_left_out - left_out, either)
+    known = np.isfinite(low)
+    rivals &= (iou > 0) & known[:, None]
+    np.put_along_axis(rivals, label[:, None], known[:, None], 1)
+    return low, high, rivals
+
+
+def _stability(table: FoldTable, label: Ints, score: Score, seed: int) -> Floats:
+    """Share of resamples of folds in which the label has the highest score, (U,)."""
     folds = len(table.folds)
     rng = np.random.default_rng(seed)
     weights = rng.multinomial(folds, np.full(folds, 1 / folds), size=RESAMPLES).astype(np.float64)
     wins = np.zeros(len(label))
-    for some in np.array_split(weights, 4):
-        wins += (choose(table.over(some), score) == label).sum(0)
+    for block in np.array_split(weights, _RESAMPLE_BLOCKS):
+        wins += (choose(table.overlap(block), score) == label).sum(0)
     return wins / RESAMPLES
 
 
-def heldout_iou(table: FoldTable, score: Score | None = None, *, chosen: Ints | None = None) -> Floats:
-    """IoU, on one half of the folds, of the concept that comes first on the other half; both ways, averaged, (U,)."""
-    halves = _halves(table)
-    if halves is None:
+def _heldout_iou(table: FoldTable, halves: Overlap, chosen: Ints) -> Floats:
+    """IoU, on one half of the folds, of the concept chosen on the other half; both ways, averaged, (U,)."""
+    if not _both_halves(table):
         return np.full(len(table.intersection), np.nan)
-    chosen = choose(halves, score) if chosen is None else chosen
     return np.asarray(np.take_along_axis(halves.iou()[::-1], chosen[:, :, None], 2)[:, :, 0].mean(0))
 
 
 def halves_iou(table: FoldTable) -> Floats:
     """IoU with each concept on each half of the folds, averaged, (U, C): the held-out IoU of labels that are given."""
-    halves = _halves(table)
-    if halves is None:
+    if not _both_halves(table):
         units, _, concepts = table.intersection.shape
         return np.full((units, concepts), np.nan)
-    return np.asarray(halves.iou().mean(0))
+    return np.asarray(table.overlap(even_and_odd(table.folds)).iou().mean(0))
 
 
-def _halves(table: FoldTable) -> Overlap | None:
-    """The 2 x 2 tables over the even and over the odd folds, (2, U, C), unless one of them is empty."""
-    even = table.folds % 2 == 0
-    return None if even.all() or not even.any() else table.over(np.stack([even, ~even]).astype(np.float64))
+def _both_halves(table: FoldTable) -> bool:
+    return bool(even_and_odd(table.folds).any(1).all())
 
 
-def presence_accuracy(peaks: Floats, present: npt.NDArray[np.bool_], even: npt.NDArray[np.bool_]) -> float:
-    """Balanced accuracy of "the peak lies above a level" as a test of whether a concept is in an image.
+def presence_accuracy(peaks: Floats, present: Bools, even: Bools) -> float:
+    """Balanced accuracy of "the unit's peak lies above a level" as a test of whether an image contains a concept.
 
     The level is the best one on the even folds, the accuracy that on the odd.
 
@@ -244,9 +169,9 @@ def presence_accuracy(peaks: Floats, present: npt.NDArray[np.bool_], even: npt.N
     peaks : float array, (N,)
         Largest activation of the unit in each judged image.
     present : bool array, (N,)
-        Whether the image holds the concept.
+        Whether the image contains the concept.
     even : bool array, (N,)
-        Whether it is of an even fold.
+        Whether it belongs to an even fold.
 
     Returns
     -------
@@ -264,5 +189,5 @@ def presence_accuracy(peaks: Floats, present: npt.NDArray[np.bool_], even: npt.N
     accuracy = (below - present_below) * int(learn.sum()) - present_below * int((~learn).sum())
     accuracy[:-1][values[:-1] == values[1:]] = accuracy.min() - 1  # a level lies behind all images of its value
     level = values[int(accuracy.argmax())]
-    called = peaks[~even] > level
-    return float((called[test].mean() + (~called[~test]).mean()) / 2)
+    predicted = peaks[~even] > level
+    return float((predicted[test].mean() + (~predicted[~test]).mean()) / 2)

@@ -1,29 +1,60 @@
-"""Detectors and unique concepts counted again on halves of the folds: how far such numbers are from chance to chance.
+"""Detectors and unique concepts counted again on random halves of the folds: how much such numbers vary by chance.
 
 How many units lie above a level is no smooth function of the counts: left out one at a time, 32 folds move almost no
-unit across the level, and the few that cross weigh far too much. Leaving out half of the folds (the delete-d jackknife)
-moves as many as another set of images would.
-Source: Shao and Wu, "A general theory for jackknife variance estimation", Ann. Statist. 17 (1989).
+unit across the level, and the few that cross weigh far too much. Leaving out half of the folds
+(`unitlens.stats.folds.half_sample_half_width`) moves as many as another set of images would.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from unitlens.stats.counts import Counts
-from unitlens.stats.evidence import FEWEST_FOLDS, FoldTable
-from unitlens.stats.scores import Floats, Ints, Score, choose
-
-HALVES = 50
-"""Halves of the folds that are tried, each with what it leaves out."""
+from unitlens.stats.folds import filled_folds, fold_table, half_sample_half_width, random_halves
+from unitlens.stats.scores import Bools, Floats, Ints, Score, choose, columns_by_category
 
 _AT_ONCE = 1 << 22  # numbers of one intermediate array
 
-Flags = npt.NDArray[np.bool_]
+
+class Interval(NamedTuple):
+    """A number and the ends of its 95 % interval, which are NaN below 8 filled folds."""
+
+    value: float
+    low: float
+    high: float
 
 
 class Recount(NamedTuple):
+    """A number on all folds, and on each of the random halves of the folds.
+
+    Attributes
+    ----------
+    value : float
+        On all folds.
+    halves : float64 array, (2 * HALVES,)
+        On each half.
+    folds : int
+        How many folds are filled.
+    """
+
+    value: float
+    halves: Floats
+    folds: int
+
+    @property
+    def half_width(self) -> float:
+        """Half of its 95 % interval."""
+        return float(half_sample_half_width(self.halves, self.folds))
+
+    def interval(self, *, most: float) -> Interval:
+        """The number with its interval, which stays between 0 and ``most``."""
+        half = self.half_width
+        if np.isnan(half):
+            return Interval(self.value, half, half)
+        return Interval(self.value, max(self.value - half, 0.0), min(self.value + half, most))
+
+
+class LabelCounts(NamedTuple):
     """How many units have each concept as their label above the least IoU, on all folds and on halves of them.
 
     Attributes
@@ -32,65 +63,38 @@ class Recount(NamedTuple):
         On all folds.
     halves : int64 array, (2 * HALVES, C)
         On each half.
-    matched, matched_halves : bool arrays, (C,) and (2 * HALVES, C)
-        Which concepts count as unique ones: those that are a label, or the best of their category for some unit.
+    unique, unique_halves : bool arrays, (C,) and (2 * HALVES, C)
+        Which concepts count as unique ones: those that are a label, or the best of their category for a unit.
     folds : int
-        How many are filled.
+        How many folds are filled.
     """
 
     whole: Ints
     halves: Ints
-    matched: Flags
-    matched_halves: Flags
+    unique: Bools
+    unique_halves: Bools
     folds: int
 
+    def units(self, concepts: Bools) -> Recount:
+        """How many units have one of the given concepts, (C,), as their label."""
+        return Recount(float(self.whole[concepts].sum()), self.halves[:, concepts].sum(1).astype(float), self.folds)
 
-class Estimate(NamedTuple):
-    """A number and its 95 % interval, NaN below 8 filled folds."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def told_apart(self) -> bool:
-        """Whether the interval leaves out 0."""
-        return self.low > 0 or self.high < 0
+    def unique_concepts(self, concepts: Bools) -> Recount:
+        """How many of the given concepts, (C,), count as unique ones."""
+        halves = self.unique_halves[:, concepts].sum(1).astype(float)
+        return Recount(float(self.unique[concepts].sum()), halves, self.folds)
 
 
-def filled_folds(counts: Counts) -> Ints:
-    """The numbers of the folds that hold images, (F,)."""
-    return np.flatnonzero(counts.judged_by_fold.any(1) | counts.activated_by_fold.any((0, 2)))
-
-
-def fold_table(counts: Counts, units: slice, folds: Ints) -> FoldTable:
-    """Counts of some units by fold; folds are those of `filled_folds`."""
-    intersection, activated = counts.by_fold(units)
-    judged = counts.judged_by_fold[folds][:, counts.category_of]
-    return FoldTable(intersection[:, folds], activated[:, folds], counts.concept_by_fold[folds], judged, folds)
-
-
-def halves_of(folds: Ints, *, seed: int = 0) -> Floats:
-    """Halves of the folds as weights, each followed by what it leaves out, (2 * HALVES, F).
-
-    The same folds are halved in the same way, whichever run they are of: runs on the same images are compared on
-    the same halves.
-    """
-    rng = np.random.default_rng([seed, len(folds)])
-    chosen = np.stack([rng.permutation(len(folds)) < len(folds) // 2 for _ in range(HALVES)])
-    return np.concatenate([chosen, ~chosen]).astype(np.float64)
-
-
-def recount(
+def recount_labels(
     counts: Counts,
-    eligible: Flags,
+    eligible: Bools,
     *,
     score: Score | None,
     min_iou: float,
     label: Ints | None = None,
     unique: str = "label",
     seed: int = 0,
-) -> Recount:
+) -> LabelCounts:
     """Choose labels again on halves of the folds, and count units by label.
 
     Parameters
@@ -100,7 +104,7 @@ def recount(
     eligible : bool array, (U,)
         Units that may count.
     score : callable or None
-        What chooses the label; None: each unit keeps the one in ``label``.
+        Chooses the label; None: each unit keeps the one in ``label``.
     min_iou : float
         A unit counts where the IoU with its label is larger.
     label : int64 array, (U,), optional
@@ -112,109 +116,64 @@ def recount(
 
     Returns
     -------
-    Recount
+    LabelCounts
     """
     folds = filled_folds(counts)
-    weights = np.concatenate([np.ones((1, len(folds))), halves_of(folds, seed=seed)])
+    weights = np.concatenate([np.ones((1, len(folds))), random_halves(folds, seed=seed)])  # all folds come first
     units, _, concepts = counts.shape
-    found = np.zeros((len(weights), concepts), np.int64)
-    matched = np.zeros((len(weights), concepts), bool)
+    labelled = np.zeros((len(weights), concepts), np.int64)
+    best_of_category = np.zeros((len(weights), concepts), bool)
+    groups = columns_by_category(counts.category_of) if unique == "category" else []
     step = max(1, _AT_ONCE // (len(weights) * max(concepts, 1)))
     for first in range(0, units, step):
-        some = slice(first, min(first + step, units))
-        overlap = fold_table(counts, some, folds).over(weights)
-        kept = np.zeros(some.stop - some.start, np.int64) if label is None else label[some]
+        block = slice(first, min(first + step, units))
+        overlap = fold_table(counts, block).overlap(weights)
         iou = overlap.iou()
+        kept = np.zeros(block.stop - block.start, np.int64) if label is None else label[block]
         chosen = np.broadcast_to(kept, iou.shape[:2]) if score is None else choose(overlap, score)
-        row, own = _above(iou, chosen, eligible[some], min_iou)
-        np.add.at(found, (row, own), 1)
-        for columns in _groups(counts.category_of, unique):
-            matched[_above(iou, columns[iou[:, :, columns].argmax(2)], eligible[some], min_iou)] = True
-    matched = matched if unique == "category" else found > 0
-    return Recount(found[0], found[1:], matched[0], matched[1:], len(folds))
+        np.add.at(labelled, _above(iou, chosen, eligible[block], min_iou), 1)
+        for columns in groups:
+            best = columns[iou[:, :, columns].argmax(2)]
+            best_of_category[_above(iou, best, eligible[block], min_iou)] = True
+    is_unique = best_of_category if unique == "category" else labelled > 0
+    return LabelCounts(labelled[0], labelled[1:], is_unique[0], is_unique[1:], len(folds))
 
 
-def _above(iou: Floats, chosen: Ints, eligible: Flags, min_iou: float) -> tuple[Ints, Ints]:
-    """Rows and concepts of the units that count, one each: IoU is (rows, U, C), the concept of each (rows, U)."""
+def _above(iou: Floats, chosen: Ints, eligible: Bools, min_iou: float) -> tuple[Ints, Ints]:
+    """Find the units whose IoU with the chosen concept is above the least IoU.
+
+    Parameters
+    ----------
+    iou : float64 array, (R, U, C)
+    chosen : int64 array, (R, U)
+    eligible : bool array, (U,)
+    min_iou : float
+
+    Returns
+    -------
+    row, concept : int64 arrays
+        One entry for each unit and row.
+    """
     above = (np.take_along_axis(iou, chosen[:, :, None], 2)[:, :, 0] > min_iou) & eligible
     return np.nonzero(above)[0], chosen[above]
 
 
-def _groups(category_of: Ints, unique: str) -> list[Ints]:
-    if unique != "category":
-        return []
-    return [np.flatnonzero(category_of == category) for category in np.unique(category_of)]
-
-
-def half_width(halves: Floats, folds: int) -> Floats:
-    """Half of the 95 % interval of a number, from what it is on halves of the folds.
-
-    Parameters
-    ----------
-    halves : float64 array, (2 * HALVES, ...)
-        The number on each half.
-    folds : int
-        How many folds there are.
-
-    Returns
-    -------
-    float64 array, (...)
-        Student's t with ``folds - 1`` degrees of freedom times the standard error; NaN with fewer than 8 folds.
-    """
-    from scipy.special import stdtrit
-
-    if folds < FEWEST_FOLDS:
-        return np.full(np.shape(halves)[1:], np.nan)
-    # The delete-d jackknife multiplies by (n - d) / d, which is 1 for halves.
-    return np.asarray(stdtrit(folds - 1, 0.975) * np.std(halves, axis=0))
-
-
-def estimate(value: float, halves: Floats, folds: int, *, most: float) -> Estimate:
-    """A count with its interval, which stays between 0 and ``most``."""
-    half = float(half_width(halves, folds))
-    return Estimate(value, max(value - half, 0.0), min(value + half, most)) if half == half else _unknown(value)
-
-
-def difference(one: "Series", other: "Series", *, paired: bool) -> Estimate:
+def difference(reference: Recount, other: Recount, *, paired: bool) -> Interval:
     """How much larger a number is in another run, with its interval.
 
     Parameters
     ----------
-    one, other : Series
+    reference, other : Recount
     paired : bool
-        Whether both are of the same images: chance that both share then drops out.
+        Whether both runs saw the same images: variation that they share then cancels.
 
     Returns
     -------
-    Estimate
+    Interval
     """
-    value = other.value - one.value
+    value = other.value - reference.value
     if paired:
-        half = float(half_width(other.halves - one.halves, one.folds))
+        half = float(half_sample_half_width(other.halves - reference.halves, reference.folds))
     else:
-        widths = [float(half_width(series.halves, series.folds)) for series in (one, other)]
-        half = float(np.hypot(widths[0], widths[1]))
-    return Estimate(value, value - half, value + half)
-
-
-class Series(NamedTuple):
-    """A number on all folds and on halves of them."""
-
-    value: float
-    halves: Floats
-    folds: int
-
-
-def _unknown(value: float) -> Estimate:
-    return Estimate(value, float("nan"), float("nan"))
-
-
-def detectors_of(found: Recount, concepts: Flags) -> Series:
-    """Units whose label is among some concepts."""
-    return Series(float(found.whole[concepts].sum()), found.halves[:, concepts].sum(1).astype(float), found.folds)
-
-
-def unique_of(found: Recount, concepts: Flags) -> Series:
-    """How many of some concepts count as unique ones."""
-    whole, halves = found.matched[concepts], found.matched_halves[:, concepts]
-    return Series(float(whole.sum()), halves.sum(1).astype(float), found.folds)
+        half = float(np.hypot(reference.half_width, other.half_width))
+    return Interval(value, value - half, value + half)

@@ -11,9 +11,6 @@ from torch import Tensor
 from unitlens.errors import UnitlensError
 from unitlens.stats.masks import Active
 
-FOLDS = 32
-"""Every image belongs to one of these, by a hash of its name."""
-
 BINS = 1 << 16
 
 _FINITE_KEYS = (-0x7F800001, 0x7F800000)  # of minus and plus infinity

@@ -1,0 +1,225 @@
+"""Counts by fold, and how much a statistic depends on the images: one fold left out, or half of them.
+
+Every image belongs to one of 32 folds, by a hash of its name. Statistics are computed again without some of the folds,
+as they would have been on other images.
+"""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from unitlens.stats.scores import Bools, Floats, Ints, Overlap, share
+
+if TYPE_CHECKING:
+    from unitlens.stats.counts import Counts
+
+FOLDS = 32
+"""Every image belongs to one of these, by a hash of its name."""
+
+FEWEST_FOLDS = 8
+"""With fewer filled folds there is no interval."""
+
+HALVES = 50
+"""Random halves of the folds that are drawn, each with its complement."""
+
+
+class FoldTable(NamedTuple):
+    """Counts of U units and C concepts by filled fold.
+
+    Attributes
+    ----------
+    intersection, activated : int64 arrays, (U, F, C)
+    concept, judged : int64 arrays, (F, C)
+    folds : int64 array, (F,)
+        The numbers of the folds; those without images may be absent.
+    """
+
+    intersection: Ints
+    activated: Ints
+    concept: Ints
+    judged: Ints
+    folds: Ints
+
+    @classmethod
+    def of(
+        cls, intersection: Ints, activated: Ints, concept: Ints, judged: Ints, *, category_of: Ints, folds: Ints
+    ) -> "FoldTable":
+        """Select the filled folds, and give every concept the positions of its category.
+
+        Parameters
+        ----------
+        intersection : int64 array, (U, 32, C)
+        activated : int64 array, (U, 32, K)
+            Active positions that are judged for each category.
+        concept : int64 array, (32, C)
+        judged : int64 array, (32, K)
+        category_of : int64 array, (C,)
+        folds : int64 array, (F,)
+            Those to be selected.
+        """
+        return cls(
+            intersection=intersection[:, folds],
+            activated=activated[:, folds][:, :, category_of],
+            concept=concept[folds],
+            judged=judged[folds][:, category_of],
+            folds=folds,
+        )
+
+    def overlap(self, weights: Floats) -> Overlap:
+        """Sum over folds, each counted ``weights`` times, (..., F) -> 2 x 2 tables of (..., U, C)."""
+        units, folds, concepts = self.intersection.shape
+
+        def weighted_sum(counts: Ints) -> Floats:
+            flat = counts.transpose(1, 0, 2).reshape(folds, -1).astype(np.float64)
+            return np.asarray(weights @ flat).reshape(*weights.shape[:-1], units, concepts)
+
+        concept, judged = ((weights @ counts)[..., None, :] for counts in (self.concept, self.judged))
+        return Overlap(weighted_sum(self.intersection), weighted_sum(self.activated), concept, judged)
+
+    def of_units(self, units: slice) -> "FoldTable":
+        """The table of a block of its units."""
+        return self._replace(intersection=self.intersection[units], activated=self.activated[units])
+
+
+def filled_folds(counts: "Counts") -> Ints:
+    """Numbers of the folds in which anything is judged, (F,)."""
+    return np.flatnonzero(counts.judged_by_fold.any(1))
+
+
+def fold_table(counts: "Counts", units: slice) -> FoldTable:
+    """Counts of a block of units by filled fold.
+
+    Parameters
+    ----------
+    counts : Counts
+    units : slice
+        With a start and a stop.
+    """
+    return FoldTable.of(
+        counts.intersection_by_fold(units),
+        counts.activated_by_fold[units],
+        counts.concept_by_fold,
+        counts.judged_by_fold,
+        category_of=counts.category_of,
+        folds=filled_folds(counts),
+    )
+
+
+def even_and_odd(folds: Ints) -> Floats:
+    """Weights of the even and of the odd folds, (2, F); a row without a fold is all 0."""
+    even = folds % 2 == 0
+    return np.stack([even, ~even]).astype(np.float64)
+
+
+def random_halves(folds: Ints, *, seed: int = 0) -> Floats:
+    """Weights of random halves of the folds, then of their complements, (2 * HALVES, F).
+
+    They depend on the number of folds and the seed alone, so that runs on the same images are compared on the same
+    halves.
+    """
+    rng = np.random.default_rng([seed, len(folds)])
+    drawn = np.stack([rng.permutation(len(folds)) < len(folds) // 2 for _ in range(HALVES)])
+    return np.concatenate([drawn, ~drawn]).astype(np.float64)
+
+
+def half_sample_half_width(halves: Floats, folds: int) -> Floats:
+    """Half of the 95 % interval of a number, by the jackknife that leaves out half of the folds.
+
+    Parameters
+    ----------
+    halves : float64 array, (2 * HALVES, ...)
+        The number on each of `random_halves`.
+    folds : int
+        How many folds there are.
+
+    Returns
+    -------
+    float64 array, (...)
+        Student's t with ``folds - 1`` degrees of freedom times the standard error; NaN with fewer than 8 folds.
+
+    References
+    ----------
+    Shao and Wu, "A general theory for jackknife variance estimation", Ann. Statist. 17 (1989).
+    """
+    from scipy.special import stdtrit
+
+    if folds < FEWEST_FOLDS:
+        return np.full(np.shape(halves)[1:], np.nan)
+    # The jackknife that leaves out d of n multiplies by (n - d) / d, which is 1 for halves.
+    return np.asarray(stdtrit(folds - 1, 0.975) * np.std(halves, axis=0))
+
+
+def jackknife_half_width(left_out: Floats, filled: Bools | None = None) -> Floats:
+    """Half of the 95 % interval of a statistic, by the jackknife that leaves out one fold at a time.
+
+    Parameters
+    ----------
+    left_out : float64 array, (F, ...)
+        The statistic without each fold.
+    filled : bool array, (F, ...), optional
+        Which folds have anything to say about it; by default all.
+
+    Returns
+    -------
+    float64 array, (...)
+        Student's t with F - 1 degrees of freedom times the jackknife's standard error, F the number of filled folds;
+        NaN with fewer than 8.
+    """
+    from scipy.special import stdtrit
+
+    filled = np.ones(left_out.shape, bool) if filled is None else filled
+    folds = filled.sum(0)
+    error = _jackknife_error(folds, _squared_deviations(left_out, filled).sum(0))
+    # Computed once for each number of folds: the function is slow.
+    student = stdtrit(np.arange(1, len(left_out) + 1), 0.975)[np.maximum(folds, 2) - 2]
+    return np.where(folds >= FEWEST_FOLDS, student * error, np.nan)
+
+
+def iou_interval(value: Floats, left_out: Floats, filled: Bools) -> tuple[Floats, Floats]:
+    """95 % interval of IoUs, by the jackknife that leaves out one fold at a time.
+
+    Its coverage is closer to 95 % than that of the IoU plus and minus `jackknife_half_width`, most of all where few
+    images contain the concept, for two reasons. It is symmetric on the scale of log(IoU / (1 - IoU)), as small IoUs
+    scatter further upwards than downwards. And where a few folds dominate, Student's t has fewer degrees of freedom, by
+    the kurtosis of the folds' deviations (that of a normal distribution, 3, leaves all of them).
+
+    Parameters
+    ----------
+    value : float64 array, (U,)
+    left_out : float64 array, (F, U)
+        The IoU without each fold.
+    filled : bool array, (F, U)
+        Whether the fold is judged for the concept.
+
+    Returns
+    -------
+    low, high : float64 arrays, (U,)
+        NaN with fewer than 8 filled folds.
+    """
+    from scipy.special import expit, logit, stdtrit
+
+    folds = filled.sum(0)
+    squares = _squared_deviations(left_out, filled)
+    total = squares.sum(0)
+    # The kurtosis of the deviations is F sum(d^4) / sum(d^2)^2: F times 3 / kurtosis folds carry the variance.
+    effective_folds = np.minimum(3 * share(total**2, (squares**2).sum(0)), folds)
+    half_width = stdtrit(np.maximum(effective_folds, 2) - 1, 0.975) * _jackknife_error(folds, total)
+    # The logit has no finite value at 0 and 1; there the interval is the value itself. By the delta method its standard
+    # error is that of the IoU divided by IoU * (1 - IoU).
+    inside = (value > 0) & (value < 1)
+    slope = np.where(inside, value * (1 - value), 1.0)
+    low, high = (np.where(inside, expit(logit(value) + sign * half_width / slope), value) for sign in (-1, 1))
+    enough = folds >= FEWEST_FOLDS
+    return np.where(enough, low, np.nan), np.where(enough, high, np.nan)
+
+
+def _squared_deviations(left_out: Floats, filled: Bools) -> Floats:
+    """Squared distance of the statistic without each fold from their mean over filled folds, 0 in others, (F, ...)."""
+    mean = np.where(filled, left_out, 0.0).sum(0) / np.maximum(filled.sum(0), 1)
+    squares: Floats = np.where(filled, left_out - mean, 0.0) ** 2
+    return squares
+
+
+def _jackknife_error(folds: Ints, squares: Floats) -> Floats:
+    """Standard error of the statistic on all folds, from the sum of squared deviations."""
+    return np.asarray(np.sqrt((folds - 1) / np.maximum(folds, 1) * squares))
