@@ -27,8 +27,8 @@ from unitlens.data.scenes.world import Scenes
 from unitlens.dissection.counting import Scanner, block_size, count_block
 from unitlens.dissection.definitions import definitions
 from unitlens.dissection.forward import Reading, observe
-from unitlens.dissection.observed import Observed
-from unitlens.dissection.store import spooling
+from unitlens.dissection.store.passes import StoredPass
+from unitlens.dissection.store.temporary import temporary_store
 from unitlens.models.bundled import DEFAULT_LAYER
 from unitlens.models.loading import load
 from unitlens.stats.chance import association, draws_for, partners
@@ -185,28 +185,28 @@ def population(images: int, *, seed: int = 0) -> Seen:
     """Show drawn scenes to the bundled network, once."""
     net, data, how = load("bundled:scenes"), Scenes(images, seed=seed), definitions("unitlens")
     columns = Columns.of(data.concepts)
-    with spooling() as spool:
-        observed = observe(
-            net, [DEFAULT_LAYER], data, columns, spool, grid=(28, 28), tap="output", reading=Reading(show=True)
+    with temporary_store() as store:
+        stored = observe(
+            net, [DEFAULT_LAYER], data, columns, store, grid=(28, 28), tap="output", reading=Reading(show=True)
         )
-        active = _active(observed, how.quantile)
-        planes = observed.marked.read(range(images))
+        active = _active(stored, how.quantile)
+        planes = stored.labels.read(range(images))
     return Seen.of(active, planes, len(data.concepts))
 
 
-def _active(observed: Observed, quantile: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _active(stored: StoredPass, quantile: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Unit, image and position of everything above the thresholds."""
-    (layer,) = observed.layers.values()
-    how, grid = definitions("unitlens", quantile=quantile), observed.marked.grid
-    positions = observed.images * grid[0] * grid[1]
-    nobody = np.zeros((0, observed.images), np.int64)
+    (layer,) = stored.layers.values()
+    how, grid = definitions("unitlens", quantile=quantile), stored.labels.grid
+    positions = stored.images * grid[0] * grid[1]
+    nobody = np.zeros((0, stored.images), np.int64)
     parts = []
     step = block_size(layer, positions, quantile)
     for start in range(0, layer.units, step):
         units = slice(start, min(start + step, layer.units))
         rank = threshold_rank(quantile, positions)
-        block = count_block(layer, units, observed.marked, observed.folds, how, rank=rank, partners=nobody)
-        scan = Scanner(layer, units, grid, how.upsampling, observed.images)
+        block = count_block(layer, units, stored.labels, stored.folds, how, rank=rank, partners=nobody)
+        scan = Scanner(layer, units, grid, how.upsampling, stored.images)
         for active in scan(torch.from_numpy(block.threshold)):
             parts.append((active.unit.numpy() + start, active.image.numpy(), active.position.numpy()))
     return tuple(np.concatenate(part) for part in zip(*parts, strict=True))

@@ -16,8 +16,10 @@ from unitlens.data.concepts import Concept
 from unitlens.dissection.definitions import definitions
 from unitlens.dissection.labelling import LabelSettings, label_units
 from unitlens.dissection.memory import counting_memory, peak_memory
-from unitlens.dissection.observed import LayerMaps, Marked, Observed
-from unitlens.dissection.store import spooling
+from unitlens.dissection.store.labels import LabelPlanes
+from unitlens.dissection.store.layers import LayerMaps
+from unitlens.dissection.store.passes import StoredPass
+from unitlens.dissection.store.temporary import temporary_store
 
 GRID, CATEGORIES, BATCH, QUANTILE = (8, 8), 6, 16, 0.1
 
@@ -29,30 +31,30 @@ def main(units, concepts, images):
     )
     own = [np.flatnonzero(columns.category_of == k) + 1 for k in range(CATEGORIES)]
     how = LabelSettings(definitions("unitlens", quantile=QUANTILE), "iou", False, True, 0.1, 0, 0, False)
-    with spooling() as spool:
-        observed = Observed({}, Marked.start(columns, GRID, spool))
+    with temporary_store() as store:
+        stored = StoredPass({}, LabelPlanes.start(columns, GRID, store))
         for first in range(0, images, BATCH):
             maps = torch.from_numpy(rng.standard_normal((BATCH, units, 4, 4), dtype=np.float32))
-            layer = observed.layers.setdefault("layer", LayerMaps.start("layer", maps, GRID, spool))
+            layer = stored.layers.setdefault("layer", LayerMaps.start("layer", maps, GRID, store))
             layer.add(maps, GRID)
-            add(observed, range(first, first + BATCH), own, rng)
+            add(stored, range(first, first + BATCH), own, rng)
         before = resident()
-        found = label_units(observed, layer, how)
+        found = label_units(stored, layer, how)
         grew = peak_memory() - before
     said = counting_memory([units], columns, images=images, cells=GRID[0] * GRID[1], draws=how.draws)
     sys.stdout.write(json.dumps({"before": before, "grew": grew, "said": said, "met": len(found.counts.index)}))
 
 
-def add(observed, numbers, own, rng):
+def add(stored, numbers, own, rng):
     """Images that are annotated for every category, each position with one concept of it."""
     cells, count = GRID[0] * GRID[1], len(numbers)
     planes = [np.stack([rng.choice(concepts, cells) for concepts in own]).astype(np.int16) for _ in numbers]
     names, annotated = [str(number) for number in numbers], [(1 << CATEGORIES) - 1] * count
     batch = Batch(None, planes, annotated, names, [None] * count, [b""] * count, list(numbers), [])
-    observed.marked.add(batch)
-    observed.names += batch.names
-    observed.hashes += batch.hashes
-    observed.annotated += batch.annotated
+    stored.labels.add(batch)
+    stored.names += batch.names
+    stored.hashes += batch.hashes
+    stored.annotated += batch.annotated
 
 
 def resident():

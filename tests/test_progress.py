@@ -88,8 +88,8 @@ def test_what_is_told_meanwhile_stands_above_the_bar(monkeypatch):
     monkeypatch.setattr(sys, "stderr", terminal)
     with progress(10, "looking", show=True) as shown:
         shown.update(1)
-        tell("spooling 3 MB")
+        tell("keeping 3 MB")
         shown.update(1)
-    before, _, after = terminal.getvalue().partition("unitlens: spooling 3 MB\n")
+    before, _, after = terminal.getvalue().partition("unitlens: keeping 3 MB\n")
     assert before.endswith("\r")
     assert after.lstrip().startswith("\rlooking:") or after.startswith("\r")

@@ -112,10 +112,10 @@ def test_commands(refused, arguments, pattern):
         (["--limit", "0"], r"'--limit': 0 is not in the range x>=1"),
         (["--exemplars", "-1"], r"'--exemplars': -1 is not in the range x>=0"),
         (["--seed", "-1"], r"'--seed': -1 is not in the range 0<=x<="),
-        (["--spool-limit", "lots"], r"'lots' is not a number of bytes such as 20GB"),
-        (["--spool-limit", "-1GB"], r"'-1GB' is not a number of bytes"),
-        (["--spool-limit", "infGB"], r"'infGB' is not a number of bytes"),
-        (["--spool-limit", "1kB"], r"The spool needs .* more than the 1 kB allowed .*--limit.*--grid.*--spool-limit"),
+        (["--store-limit", "lots"], r"'lots' is not a number of bytes such as 20GB"),
+        (["--store-limit", "-1GB"], r"'-1GB' is not a number of bytes"),
+        (["--store-limit", "infGB"], r"'infGB' is not a number of bytes"),
+        (["--store-limit", "1kB"], r"The store needs .* more than the 1 kB allowed .*--limit.*--grid.*--store-limit"),
         (["--layer", "9"], r"There is no layer '9'.*`unitlens layers` lists"),
         (["--data", "nowhere"], r"There is no folder nowhere\."),
         (["--data", "bundled:scene"], r"There is no bundled:scene \(did you mean bundled:scenes\?\)"),
@@ -309,14 +309,14 @@ def test_activations_that_are_no_numbers_warn_and_are_marked(shell, sees, net_fi
 
 
 def test_a_disk_that_fills_while_looking(dissecting, monkeypatch):
-    from unitlens.dissection import store as spool
+    from unitlens.dissection.store import rows
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(spool.os, "pwrite", full)
+    monkeypatch.setattr(rows.os, "pwrite", full)
     dissecting(
-        r"The spool under .* could not be written \(No space left on device\): free some disk, or put it on another"
+        r"The store under .* could not be written \(No space left on device\): free some disk, or put it on another"
     )
 
 

@@ -39,7 +39,7 @@ def test_dissect(done):
         r"wrote out/: report\.html to look at, units\.csv to compute with\n",
         said.out,
     )
-    assert re.search(r"^unitlens: spooling .* under .*, removed afterwards$", said.err, re.MULTILINE)
+    assert re.search(r"^unitlens: keeping .* under .*, removed afterwards$", said.err, re.MULTILINE)
     assert ul.open_run(folder).table()["concept"].tolist()[:3] == ["red", "green", "blue"]
 
 
@@ -203,7 +203,7 @@ def test_every_option_is_explained(shell):
     for name in (
         "layer", "data", "out", "overwrite", "quantile", "min-iou", "preset", "grid", "limit", "batch-size", "workers",
         "threads", "device", "seed", "quiet", "strict", "weights", "image-size", "resize", "mean", "std", "fast",
-        "spool-limit", "exemplars", "no-evidence",
+        "store-limit", "exemplars", "no-evidence",
     ):  # fmt: skip
         assert f"--{name}" in text
 
@@ -226,7 +226,7 @@ def test_the_module_is_the_command(sees, world, tmp_path, temporary):
     assert said.returncode == 0, said.stderr
     assert re.search(r"^3 of 4 units are detectors", said.stdout)
     assert "\r" not in said.stderr  # a log has lines, and no bar
-    said_first = ("unitlens: spooling", "unitlens: counting takes")
+    said_first = ("unitlens: keeping", "unitlens: counting takes")
     assert all(line.startswith(said_first) for line in said.stderr.splitlines())
     assert everything_below(tmp_path / "run") == FILES
     with (tmp_path / "run" / "units.csv").open(newline="") as file:
@@ -255,8 +255,8 @@ def test_an_interrupt_ends_a_run_without_a_trace(net_file, sees, world, tmp_path
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         env=environment(temporary),
     )  # fmt: skip
-    first = process.stderr.readline()  # the spool is announced with the first batch
-    assert "spooling" in first, first + process.stderr.read()
+    first = process.stderr.readline()  # the store is announced with the first batch
+    assert "keeping" in first, first + process.stderr.read()
     time.sleep(0.1)
     if stop == "Ctrl-C":  # a terminal tells the whole group
         os.killpg(process.pid, signal.SIGINT)

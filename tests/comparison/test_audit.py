@@ -18,8 +18,8 @@ from unitlens.comparison.auditing import audit
 from unitlens.comparison.entries import entries_of
 from unitlens.data.batches import batches
 from unitlens.data.columns import Columns
-from unitlens.dissection.observed import Marked
-from unitlens.dissection.store import spooling
+from unitlens.dissection.store.labels import LabelPlanes
+from unitlens.dissection.store.temporary import temporary_store
 
 QUANTILE = 0.1
 NET = colour_net()
@@ -169,8 +169,8 @@ def test_overlap_of_concepts_is_their_iou_where_both_are_judged():
         )
     data = InMemory(planes, concepts, size=8)
     columns = Columns.of(data.concepts)
-    with spooling() as spool:
-        marked = Marked.start(columns, (8, 8), spool)
+    with temporary_store() as store:
+        marked = LabelPlanes.start(columns, (8, 8), store)
         for batch in batches(data, columns, NET.preprocessing, grid=(8, 8), batch_size=5):
             marked.add(batch)
         found = {

@@ -15,7 +15,7 @@ from unitlens.data.batches import Columns
 from unitlens.dissection.counting import Scanner, count_at
 from unitlens.dissection.definitions import PRESETS, definitions
 from unitlens.dissection.forward import Reading, observe
-from unitlens.dissection.store import spooling
+from unitlens.dissection.store.temporary import temporary_store
 from unitlens.stats.scores import iou, matches
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -123,16 +123,16 @@ def test_the_published_code_at_its_thresholds_with_zeros_around_the_maps(camvid,
     order = [[c.label for c in columns.concepts].index(label) for label in reference["concept_labels"]]
     thresholds = torch.from_numpy(reference["threshold_dissect"]).float()
     found = []
-    with spooling() as spool:
-        seen = observe(net, ["features.12"], camvid, columns, spool, grid=(56, 56), tap=how.tap, reading=Reading())
+    with temporary_store() as store:
+        seen = observe(net, ["features.12"], camvid, columns, store, grid=(56, 56), tap=how.tap, reading=Reading())
         layer = seen.layers["features.12"]
         for first in range(0, 512, 64):
             units = slice(first, first + 64)
             scan = Scanner(layer, units, (56, 56), how.upsampling, seen.images)
-            block = count_at(scan, thresholds[units], seen.marked, seen.folds)
+            block = count_at(scan, thresholds[units], seen.labels, seen.folds)
             concepts = 1 + len(columns.concepts)
             activated = block.active.sum(1)[:, None] - block.by_fold.sum(1)[:, concepts:]
-            truth = seen.marked.by_fold(grid=True)[:, 1:concepts].sum(0)
+            truth = seen.labels.by_fold(grid=True)[:, 1:concepts].sum(0)
             found.append(iou(block.by_fold.sum(1)[:, 1:concepts], activated, truth)[:, order])
     ours = np.concatenate(found)
     assert np.abs(ours - reference["iou_dissect"]).max() < 1e-3

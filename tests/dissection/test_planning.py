@@ -29,8 +29,8 @@ def test_the_disk_is_that_of_the_run_itself(planned):
 
 
 def test_the_disk_that_is_planned_is_what_a_run_asks_for(planned):
-    with pytest.raises(ul.UnitlensError, match="The spool needs") as refused:
-        ul.dissect(colour_net(), ["pool", "head"], ColourWorld(100), quantile=0.02, spool_limit=1)
+    with pytest.raises(ul.UnitlensError, match="The store needs") as refused:
+        ul.dissect(colour_net(), ["pool", "head"], ColourWorld(100), quantile=0.02, store_limit=1)
     said = re.search(r"needs ([\d.e+]+) kB", str(refused.value)).group(1)
     assert float(said) == pytest.approx(planned.disk / 1000, rel=0.01)
 

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 
 import unitlens as ul
-from unitlens.dissection import store as spool_module
-from unitlens.dissection.store import Rows, spooling
+from unitlens.dissection.store import rows as rows_module
+from unitlens.dissection.store.rows import RowFile
+from unitlens.dissection.store.temporary import temporary_store
 
 
 @pytest.fixture
 def rows(tmp_path):
-    made = Rows(tmp_path / "0.rows", (3, 4), np.float32)
+    made = RowFile(tmp_path / "0.rows", (3, 4), np.float32)
     yield made
     made.close()
 
@@ -64,8 +65,8 @@ def test_what_is_read_is_a_copy(rows):
 
 def test_writes_and_reads_of_a_few_bytes_at_a_time_are_whole(rows, monkeypatch):
     write, read = os.pwrite, os.preadv
-    monkeypatch.setattr(spool_module.os, "pwrite", lambda file, content, offset: write(file, content[:7], offset))
-    monkeypatch.setattr(spool_module.os, "preadv", lambda file, into, offset: read(file, [into[0][:5]], offset))
+    monkeypatch.setattr(rows_module.os, "pwrite", lambda file, content, offset: write(file, content[:7], offset))
+    monkeypatch.setattr(rows_module.os, "preadv", lambda file, into, offset: read(file, [into[0][:5]], offset))
     rows.append(numbers(3))
     np.testing.assert_array_equal(rows.read(range(3)), numbers(3))
 
@@ -74,11 +75,11 @@ def test_a_full_disk_is_a_sentence(rows, monkeypatch, tmp_path):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(spool_module.os, "pwrite", full)
+    monkeypatch.setattr(rows_module.os, "pwrite", full)
     with pytest.raises(ul.UnitlensError) as error:
         rows.append(numbers(1))
     assert str(error.value) == (
-        f"The spool under {tmp_path} could not be written (No space left on device): free some disk, or put it on "
+        f"The store under {tmp_path} could not be written (No space left on device): free some disk, or put it on "
         "another one by setting TMPDIR."
     )
 
@@ -89,29 +90,32 @@ def temporary(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_spool_without_room_is_a_sentence(temporary, monkeypatch):
+def test_a_store_without_room_is_a_sentence(temporary, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(temporary / "gone"))
-    with pytest.raises(ul.UnitlensError, match=r"could not be written \(No such file or directory\)"), spooling():
+    with (
+        pytest.raises(ul.UnitlensError, match=r"could not be written \(No such file or directory\)"),
+        temporary_store(),
+    ):
         pass
 
 
-def test_a_spool_is_gone_afterwards(temporary):
-    with spooling() as spool:
+def test_a_store_is_gone_afterwards(temporary):
+    with temporary_store() as store:
         assert [path.name.startswith("unitlens-") for path in temporary.iterdir()] == [True]
-        maps = spool.rows("maps", (3, 4), np.float32)
+        maps = store.rows("maps", (3, 4), np.float32)
         maps.append(numbers(2))
-        assert spool.rows("maps", (3, 4), np.float32) is maps
-        assert spool.rows("peaks", (3,), np.float32) is not maps
+        assert store.rows("maps", (3, 4), np.float32) is maps
+        assert store.rows("peaks", (3,), np.float32) is not maps
     assert not any(temporary.iterdir())
     with pytest.raises(ValueError, match="closed"):
         maps.read([0])
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-def test_a_spool_is_gone_whatever_happens(temporary, error):
+def test_a_store_is_gone_whatever_happens(temporary, error):
     def fail():
-        with spooling() as spool:
-            spool.rows("maps", (3, 4), np.float32).append(numbers(2))
+        with temporary_store() as store:
+            store.rows("maps", (3, 4), np.float32).append(numbers(2))
             raise error
 
     with pytest.raises(error):
@@ -120,6 +124,6 @@ def test_a_spool_is_gone_whatever_happens(temporary, error):
 
 
 def test_a_killed_process_leaves_no_bytes_on_the_disk(temporary):
-    with spooling() as spool:
-        spool.rows("maps", (3, 4), np.float32).append(numbers(2))
+    with temporary_store() as store:
+        store.rows("maps", (3, 4), np.float32).append(numbers(2))
         assert [path for path in temporary.rglob("*") if path.is_file()] == []

@@ -18,7 +18,7 @@ from unitlens.cli.options import Bytes, quiet_option
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
 @click.option("--workers", type=click.IntRange(0), help="Processes that decode images.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of the arithmetic.")
-@click.option("--spool-limit", type=Bytes(), help="Most that may wait on disk. [half of what is free]")
+@click.option("--store-limit", type=Bytes(), help="Most that may wait on disk. [half of what is free]")
 @quiet_option
 def audit(run: Path, out: Path | None, **options: Any) -> None:
     """Check how stable the labels of a saved run are, and hold them against trivial ones."""

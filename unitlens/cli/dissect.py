@@ -51,7 +51,7 @@ from unitlens.cli.text import summarize
     "--control", multiple=True, metavar="NAME", help="Repeatable: untrained (fresh weights), rotated (random basis)."
 )
 @click.option("--exemplars", type=click.IntRange(0), default=8, show_default=True, metavar="K", help="Images a unit.")
-@click.option("--spool-limit", type=Bytes(), help="Most that may wait on disk. [half of what is free]")
+@click.option("--store-limit", type=Bytes(), help="Most that may wait on disk. [half of what is free]")
 @click.option("--fast", is_flag=True, help="Compute faster at other rounding; the deviation is stated in run.json.")
 @network_options
 @quiet_option

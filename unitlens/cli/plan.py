@@ -41,7 +41,7 @@ def lines(made: Any, batch_size: int) -> str:
         (f"layer {layer.name}", f"{layer.units} units, {_by(layer.grid) if layer.grid else 'no grid'}")
         for layer in made.layers
     ]
-    crowded = "" if made.disk <= made.free // 2 else ", more than half of it, which --spool-limit would have to allow"
+    crowded = "" if made.disk <= made.free // 2 else ", more than half of it, which --store-limit would have to allow"
     rows = [
         *layers,
         ("concepts", f"{made.concepts} in {made.categories} {'category' if made.categories == 1 else 'categories'}"),

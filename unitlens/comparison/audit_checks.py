@@ -6,7 +6,7 @@ import numpy as np
 
 from unitlens.comparison.audit_columns import CHECKS, COLUMNS, SUMMARY_COLUMNS
 from unitlens.comparison.entries import Entry
-from unitlens.dissection.observed import Marked
+from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.stats.folds import even_and_odd, filled_folds, fold_table
 from unitlens.stats.scores import SCORES, Floats, Ints, choose, share
 
@@ -176,12 +176,12 @@ def collisions(entry: Entry) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (-len(row["units"]), row["category"], row["concept"]))
 
 
-def overlapping_concepts(marked: Marked, images: int, names: list[str], *, most: int = 20) -> list[dict[str, Any]]:
+def overlapping_concepts(labels: LabelPlanes, images: int, names: list[str], *, most: int = 20) -> list[dict[str, Any]]:
     """Pairs of concepts whose regions overlap most, so that a unit for one is hardly told from a unit for the other.
 
     Parameters
     ----------
-    marked : Marked
+    labels : LabelPlanes
         What is marked in the images.
     images : int
         How many they are.
@@ -195,12 +195,12 @@ def overlapping_concepts(marked: Marked, images: int, names: list[str], *, most:
     list of dict
         ``concept``, ``other`` and ``iou`` over all images, in positions that are judged for both.
     """
-    concepts, category_of = len(names), marked.columns.category_of
-    categories = len(marked.columns.categories)
+    concepts, category_of = len(names), labels.columns.category_of
+    categories = len(labels.columns.categories)
     both = np.zeros((concepts, concepts), np.int64)
     size = np.zeros((concepts, categories), np.int64)  # positions of a concept that are judged for a category
     for image in range(images):
-        planes = marked.read([image])[0]
+        planes = labels.read([image])[0]
         held = np.unique(planes)
         there = held[(held > 0) & (held <= concepts)].astype(np.int64)
         holds = (planes[:, None, :] == there[None, :, None]).any(0).astype(np.float32)

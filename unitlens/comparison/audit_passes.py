@@ -16,10 +16,11 @@ from unitlens.data.concepts import Data
 from unitlens.dissection.definitions import Definitions
 from unitlens.dissection.forward import Reading, observe
 from unitlens.dissection.labelling import LabelledLayer, LabelSettings, label_units
-from unitlens.dissection.observed import Observed
 from unitlens.dissection.reopening import check_data, check_network, data_again, network_again
 from unitlens.dissection.result import Dissection
-from unitlens.dissection.store import Spool, spooling
+from unitlens.dissection.store.folder import Store
+from unitlens.dissection.store.passes import StoredPass
+from unitlens.dissection.store.temporary import temporary_store
 from unitlens.errors import UnitlensError
 from unitlens.models.network import Network
 
@@ -96,25 +97,25 @@ class Passes:
 
     def look(self, checks: Checks) -> list[dict[str, Any]]:
         """Add what the passes tell to the checks; the concepts whose regions overlap most."""
-        with spooling() as spool:
-            observed = self._observe(self.net, spool)
-            check_data(observed.sha256, self.run.info, str(getattr(self.data, "source", "the data")))
+        with temporary_store() as store:
+            stored = self._observe(self.net, store)
+            check_data(stored.sha256, self.run.info, str(getattr(self.data, "source", "the data")))
             for check, definitions in self._variants():
-                checks += self._judged(observed, check, definitions)
-            overlaps = overlapping_concepts(observed.marked, observed.images, self.run.concepts)
+                checks += self._judged(stored, check, definitions)
+            overlaps = overlapping_concepts(stored.labels, stored.images, self.run.concepts)
         if self.noise:
-            with spooling() as spool:
-                observed = self._observe(noisy(self.net, noise=self.noise, seed=self.seed), spool)
-                checks += self._judged(observed, "noise", self.how.definitions)
+            with temporary_store() as store:
+                stored = self._observe(noisy(self.net, noise=self.noise, seed=self.seed), store)
+                checks += self._judged(stored, "noise", self.how.definitions)
         return overlaps
 
-    def _observe(self, net: Network, spool: Spool) -> Observed:
+    def _observe(self, net: Network, store: Store) -> StoredPass:
         definitions = self.how.definitions
         columns = Columns.of(self.data.concepts, not_judged=definitions.not_judged, union=definitions.union)
         grid = definitions.grid
         assert grid is not None
         layers = self.run.info["settings"]["layers"]
-        kept = (net, layers, self.data, columns, spool)
+        kept = (net, layers, self.data, columns, store)
         return observe(*kept, grid=grid, tap=definitions.tap, reading=self.reading, draws=0)
 
     def _variants(self) -> Iterator[tuple[str, Definitions]]:
@@ -124,16 +125,16 @@ class Passes:
             yield "double quantile", replace(own, quantile=own.quantile * 2)
         yield "other upsampling", replace(own, upsampling="edges" if own.upsampling == "zeros" else "zeros")
 
-    def _judged(self, observed: Observed, check: str, definitions: Definitions) -> Checks:
+    def _judged(self, stored: StoredPass, check: str, definitions: Definitions) -> Checks:
         """Labels of all layers under other definitions, or other images."""
         found: Checks = []
-        for layer in observed.layers.values():
+        for layer in stored.layers.values():
             if layer.layer_grid is None and check == "other upsampling":
                 continue
             if layer.name not in self.run.layers:
                 continue
             try:
-                judged = label_units(observed, layer, replace(self.how, definitions=definitions))
+                judged = label_units(stored, layer, replace(self.how, definitions=definitions))
             except UnitlensError as error:
                 self.notes.append(f"{layer.name} was not checked under {check}: {error}")
                 continue

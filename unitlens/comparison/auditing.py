@@ -129,7 +129,7 @@ def audit(
     batch_size: int = 32,
     workers: int = 0,
     seed: int = 0,
-    spool_limit: int | None = None,
+    store_limit: int | None = None,
     progress: bool = False,
 ) -> Audit:
     """Check how stable the labels of a run are, and hold them against trivial ones.
@@ -148,7 +148,7 @@ def audit(
         The images that were shown; opened again as the run says.
     noise : float
         Standard deviation of the noise, images being in [0, 1]; 0 leaves that pass out.
-    batch_size, workers, spool_limit, progress
+    batch_size, workers, store_limit, progress
         As for `unitlens.dissect`.
     seed : int
         Of the noise.
@@ -166,7 +166,7 @@ def audit(
         raise UnitlensError(f"The noise is {noise}; it is a standard deviation, such as {NOISE}, or 0 for none.")
     run = run if isinstance(run, Dissection) else open_run(run)
     entries = {entry.layer: entry for entry in entries_of([run], None)}
-    reading = Reading(batch_size, workers, run.info["settings"]["limit"], spool_limit=spool_limit, show=progress)
+    reading = Reading(batch_size, workers, run.info["settings"]["limit"], store_limit=store_limit, show=progress)
     checks = [(layer, *check) for layer, entry in entries.items() for check in label_on_halves(entry).items()]
     notes, overlaps = [], None
     if not checks:

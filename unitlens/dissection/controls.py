@@ -14,7 +14,7 @@ from unitlens.data.columns import Columns
 from unitlens.data.concepts import Data
 from unitlens.dissection.forward import Reading, observe
 from unitlens.dissection.labelling import LabelledLayer, LabelSettings, label_units
-from unitlens.dissection.store import spooling
+from unitlens.dissection.store.temporary import temporary_store
 from unitlens.dissection.table import with_untrained
 from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.models.bases import Basis
@@ -114,10 +114,10 @@ def run_control(
     else:
         passes = [([one.name], replace(reading, basis=_turned(one, reading.basis, how.seed))) for one in done]
     for layers, reads in passes:
-        with spooling() as spool:
-            kept = (net, layers, data, columns, spool)
-            observed = observe(*kept, grid=grid, tap=how.definitions.tap, reading=reads, draws=how.draws)
-            found |= {layer: label_units(observed, maps, how) for layer, maps in observed.layers.items()}
+        with temporary_store() as store:
+            kept = (net, layers, data, columns, store)
+            stored = observe(*kept, grid=grid, tap=how.definitions.tap, reading=reads, draws=how.draws)
+            found |= {layer: label_units(stored, maps, how) for layer, maps in stored.layers.items()}
     return ControlRun(name, found, notes)
 
 

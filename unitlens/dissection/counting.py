@@ -1,4 +1,4 @@
-"""From the spool to counts: exact thresholds of a block of units, and what is marked where they are active."""
+"""From the store to counts: exact thresholds of a block of units, and what is marked where they are active."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from unitlens.dissection.definitions import Definitions
-from unitlens.dissection.observed import LayerMaps, Marked
+from unitlens.dissection.store.labels import LabelPlanes
+from unitlens.dissection.store.layers import LayerMaps
 from unitlens.stats.folds import FOLDS
 from unitlens.stats.masks import Active, SamplePlan, Upsampling
 from unitlens.stats.scores import Levels
@@ -57,7 +58,7 @@ def block_size(layer: LayerMaps, positions: int, quantile: float) -> int:
 
 
 class Scanner:
-    """Active positions of a block of units over all images, from the spool.
+    """Active positions of a block of units over all images, from the store.
 
     What the first scan finds is kept, if it fits; a later scan at higher levels then only sifts it.
 
@@ -147,7 +148,7 @@ def _sift(active: Active, level: Tensor) -> Active:
 def count_block(
     layer: LayerMaps,
     units: slice,
-    marked: Marked,
+    labels: LabelPlanes,
     folds: npt.NDArray[np.int64],
     how: Definitions,
     *,
@@ -161,7 +162,7 @@ def count_block(
     layer : LayerMaps
     units : slice
         The block, with a start and a stop.
-    marked : Marked
+    labels : LabelPlanes
         Label planes.
     folds : int64 array, (N,)
         Fold of each image.
@@ -176,19 +177,19 @@ def count_block(
     -------
     BlockCounts
     """
-    scan = Scanner(layer, units, marked.grid, how.upsampling, len(folds))
+    scan = Scanner(layer, units, labels.grid, how.upsampling, len(folds))
     floor = torch.from_numpy(layer.smallest[units])
     if how.upsampling == "zeros":
         floor = floor.clamp(max=0.0)
     ranked: Scan = scan.raw if how.threshold_on == "raw" else scan
     threshold = kth_largest(ranked, rank, scan.guesses(how.quantile), floor)
-    return count_at(scan, threshold, marked, folds, partners=partners)
+    return count_at(scan, threshold, labels, folds, partners=partners)
 
 
 def count_at(
     scan: "Scanner",
     threshold: Tensor,
-    marked: Marked,
+    labels: LabelPlanes,
     folds: npt.NDArray[np.int64],
     *,
     partners: npt.NDArray[np.int64] | None = None,
@@ -200,7 +201,7 @@ def count_at(
     scan : Scanner
         Of the block of units.
     threshold : float32 tensor, (U,)
-    marked : Marked
+    labels : LabelPlanes
         Label planes.
     folds : int64 array, (N,)
         Fold of each image.
@@ -218,12 +219,12 @@ def count_at(
         return fold_of.index_select(0, active.image)
 
     count = _count_positions if scan.on_grid else _count_images
-    by_fold, active, shifted = count(scan(threshold), len(threshold), marked, fold, FOLDS, partners)
+    by_fold, active, shifted = count(scan(threshold), len(threshold), labels, fold, FOLDS, partners)
     return BlockCounts(threshold.numpy(), by_fold, active, shifted)
 
 
 def count_levels(
-    scan: "Scanner", quantiles: Sequence[float], marked: Marked, folds: npt.NDArray[np.int64]
+    scan: "Scanner", quantiles: Sequence[float], labels: LabelPlanes, folds: npt.NDArray[np.int64]
 ) -> tuple[Levels, Levels]:
     """Count what is marked between levels of activation, on the even and on the odd folds.
 
@@ -236,7 +237,7 @@ def count_levels(
         Of a block of units.
     quantiles : sequence of float
         Rising.
-    marked : Marked
+    labels : LabelPlanes
     folds : int64 array, (N,)
 
     Returns
@@ -257,8 +258,8 @@ def count_levels(
 
     everything = torch.full((units,), -torch.inf)
     nobody = np.zeros((0, len(folds)), np.int64)
-    counted, total, _ = count(scan(everything), units, marked, interval, 2 * between, nobody)
-    concepts, category_of = 1 + len(marked.columns.concepts), marked.columns.category_of
+    counted, total, _ = count(scan(everything), units, labels, interval, 2 * between, nobody)
+    concepts, category_of = 1 + len(labels.columns.concepts), labels.columns.category_of
     judged = (total[:, :, None] - counted[:, :, concepts:])[:, :, category_of]
     means = edges.mean.numpy(), edges.square.numpy()
     return (
@@ -272,14 +273,19 @@ Counted = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int
 
 
 def _count_positions(
-    stream: Iterator[Active], units: int, marked: Marked, part_of: PartOf, parts: int, partners: npt.NDArray[np.int64]
+    stream: Iterator[Active],
+    units: int,
+    labels: LabelPlanes,
+    part_of: PartOf,
+    parts: int,
+    partners: npt.NDArray[np.int64],
 ) -> Counted:
     """Count active positions of the label grid by part (fold, or interval of levels) and label."""
     draws = len(partners)
-    counts = torch.zeros(units, parts, marked.columns.count, dtype=torch.int64)
-    shifted = torch.zeros(draws, units, 1, marked.columns.count, dtype=torch.int64)
+    counts = torch.zeros(units, parts, labels.columns.count, dtype=torch.int64)
+    shifted = torch.zeros(draws, units, 1, labels.columns.count, dtype=torch.int64)
     total = torch.zeros(units * parts, dtype=torch.int64)
-    read = marked.reader()
+    read = labels.reader()
     for active in stream:
         if not len(active.unit):
             continue
@@ -297,20 +303,25 @@ def _count_positions(
 
 
 def _count_images(
-    stream: Iterator[Active], units: int, marked: Marked, part_of: PartOf, parts: int, partners: npt.NDArray[np.int64]
+    stream: Iterator[Active],
+    units: int,
+    labels: LabelPlanes,
+    part_of: PartOf,
+    parts: int,
+    partners: npt.NDArray[np.int64],
 ) -> Counted:
     """Count active images by part and by what they hold: a layer without a grid says one number an image."""
     draws = len(partners)
-    counts = np.zeros((units, parts, marked.columns.count), np.int64)
-    shifted = np.zeros((units, draws, marked.columns.count), np.int64)
+    counts = np.zeros((units, parts, labels.columns.count), np.int64)
+    shifted = np.zeros((units, draws, labels.columns.count), np.int64)
     total = np.zeros((units, parts), np.int64)
     for active in stream:
         unit, image, part = active.unit.numpy(), active.image.numpy(), part_of(active).numpy()
         np.add.at(total, (unit, part), 1)
-        for some in _pieces(len(unit), marked.columns.count):
-            np.add.at(counts, (unit[some], part[some]), marked.held(image[some]))
+        for some in _pieces(len(unit), labels.columns.count):
+            np.add.at(counts, (unit[some], part[some]), labels.presence_of(image[some]))
             for draw in range(draws):
-                np.add.at(shifted[:, draw], unit[some], marked.held(partners[draw][image[some]]))
+                np.add.at(shifted[:, draw], unit[some], labels.presence_of(partners[draw][image[some]]))
     return counts, total, shifted
 
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.dissection.observed import LayerMaps, Observed
+from unitlens.dissection.store.layers import LayerMaps
+from unitlens.dissection.store.passes import StoredPass
 from unitlens.drawing.strips import draw_strip, strip_limit, tile_masks
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def exemplar_table(layer: str, exemplars: Exemplars | None, names: list[str]) ->
 
 
 def draw_strips(
-    observed: Observed,
+    stored: StoredPass,
     layer: LayerMaps,
     exemplars: Exemplars,
     threshold: npt.NDArray[np.float32],
@@ -89,7 +90,7 @@ def draw_strips(
 
     Parameters
     ----------
-    observed : Observed
+    stored : StoredPass
         With thumbnails.
     layer : LayerMaps
     exemplars : Exemplars
@@ -99,11 +100,11 @@ def draw_strips(
     strips : int
         How many there will be in the whole run, to share the room of the page.
     """
-    if observed.thumbnails is None:
+    if stored.thumbnails is None:
         return []
     drawn = []
     for unit, images in enumerate(exemplars.image):
         maps = layer.maps.read(images, slice(unit, unit + 1))[:, 0]
         masks = tile_masks(maps, float(threshold[unit]), size)
-        drawn.append(draw_strip(observed.thumbnails.read(images), masks, size=size, limit=strip_limit(strips)))
+        drawn.append(draw_strip(stored.thumbnails.read(images), masks, size=size, limit=strip_limit(strips)))
     return drawn

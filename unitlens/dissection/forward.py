@@ -14,8 +14,11 @@ from unitlens.data.batches import Batch, Unread, batches
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Data
 from unitlens.dissection.memory import counting_memory
-from unitlens.dissection.observed import LayerMaps, Marked, Observed
-from unitlens.dissection.store import Rows, Spool
+from unitlens.dissection.store.folder import Store
+from unitlens.dissection.store.labels import LabelPlanes
+from unitlens.dissection.store.layers import LayerMaps
+from unitlens.dissection.store.passes import StoredPass
+from unitlens.dissection.store.rows import RowFile
 from unitlens.errors import UnitlensError
 from unitlens.models.activations import Answer, deviation_of, fast_runner, runner
 from unitlens.models.bases import Basis
@@ -40,8 +43,8 @@ class Reading:
         See `unitlens.data.batches.batches`.
     fast : bool
         Whether the network may compute in a faster way that rounds differently.
-    spool_limit : int or None
-        Bytes that the spool may take; None: half of the free disk.
+    store_limit : int or None
+        Bytes that the store may take; None: half of the free disk.
     thumbnails : bool
         Whether small images are kept for the exemplars.
     show : bool
@@ -57,7 +60,7 @@ class Reading:
     limit: int | None = None
     strict: bool = False
     fast: bool = False
-    spool_limit: int | None = None
+    store_limit: int | None = None
     thumbnails: bool = False
     show: bool = False
     layout: Order | None = None
@@ -109,15 +112,15 @@ def observe(
     layers: Sequence[str],
     data: Data,
     columns: Columns,
-    spool: Spool,
+    store: Store,
     *,
     grid: tuple[int, int],
     tap: Tap,
     reading: Reading,
     quantile: float | None = None,
     draws: int | None = None,
-) -> Observed:
-    """Show every image to the network once, and keep what the layers say and what is marked.
+) -> StoredPass:
+    """Show every image to the network once, and keep what the layers say and what is labels.
 
     Parameters
     ----------
@@ -125,7 +128,7 @@ def observe(
     layers : sequence of str
     data : Data
     columns : Columns
-    spool : Spool
+    store : Store
         Where it is kept.
     grid : tuple of int
         (H, W) of the label grid.
@@ -140,18 +143,18 @@ def observe(
 
     Returns
     -------
-    Observed
+    StoredPass
 
     Raises
     ------
     UnitlensError
-        If a batch cannot fit in memory, the spool would be larger than allowed, there are too few positions for the
+        If a batch cannot fit in memory, the store would be larger than allowed, there are too few positions for the
         quantile, no image can be read, or the network fails on them.
     """
     total = len(data) if reading.limit is None else min(reading.limit, len(data))
     check_memory(min(reading.batch_size, total), net.preprocessing.image_size, grid, planes=len(columns.categories))
-    observed = Observed({}, Marked.start(columns, grid, spool))
-    observed.unread += [Unread(name, "not an image file") for name in getattr(data, "not_images", ())]
+    stored = StoredPass({}, LabelPlanes.start(columns, grid, store))
+    stored.unread += [Unread(name, "not an image file") for name in getattr(data, "not_images", ())]
     start = time.perf_counter()
     answer = Answer(tuple(layers), tap, reading.layout, reading.basis)
     run = (fast_runner if reading.fast else runner)(net.model, answer)
@@ -170,107 +173,109 @@ def observe(
             if batch.names:
                 images = net.prepare(batch.images)
                 maps = run(images)
-                if not observed.layers:
-                    _start(observed, maps, batch, total, reading, draws)
-                    _check_positions(observed, total, quantile)
-                    _note_layouts(observed, net, answer)
+                if not stored.layers:
+                    _start(stored, maps, batch, total, reading, draws)
+                    _check_positions(stored, total, quantile)
+                    _note_layouts(stored, net, answer)
                     if reading.fast:
-                        observed.deviation = deviation_of(runner(net.model, answer)(images), maps)
-                _add(observed, batch, maps)
-            observed.unread += batch.unread
+                        stored.deviation = deviation_of(runner(net.model, answer)(images), maps)
+                _add(stored, batch, maps)
+            stored.unread += batch.unread
             bar.update(len(batch.names) + len(batch.unread))
-    observed.seconds = time.perf_counter() - start
-    _note_losses(observed, total)
-    return observed
+    stored.seconds = time.perf_counter() - start
+    _note_losses(stored, total)
+    return stored
 
 
 def _start(
-    observed: Observed, maps: dict[str, Tensor], batch: Batch, total: int, reading: Reading, draws: int | None
+    stored: StoredPass, maps: dict[str, Tensor], batch: Batch, total: int, reading: Reading, draws: int | None
 ) -> None:
     """Make the files, whose shapes the first batch tells."""
-    spool, grid = observed.marked.spool, observed.marked.grid
-    observed.layers = {layer: LayerMaps.start(layer, activation, grid, spool) for layer, activation in maps.items()}
-    observed.thumbnails = _thumbnail_rows(batch.images, spool) if reading.thumbnails else None
-    _announce(observed, total, reading.spool_limit, show=reading.show)
+    store, grid = stored.labels.store, stored.labels.grid
+    stored.layers = {layer: LayerMaps.start(layer, activation, grid, store) for layer, activation in maps.items()}
+    stored.thumbnails = _thumbnail_rows(batch.images, store) if reading.thumbnails else None
+    _announce(stored, total, reading.store_limit, show=reading.show)
     if draws is not None and reading.show:
-        units = [layer.units for layer in observed.layers.values()]
-        needed = counting_memory(units, observed.marked.columns, images=total, cells=grid[0] * grid[1], draws=draws)
+        units = [layer.units for layer in stored.layers.values()]
+        needed = counting_memory(units, stored.labels.columns, images=total, cells=grid[0] * grid[1], draws=draws)
         tell(f"counting takes at most {in_bytes(needed)} of memory, beside the network")
 
 
-def _check_positions(observed: Observed, total: int, quantile: float | None) -> None:
+def _check_positions(stored: StoredPass, total: int, quantile: float | None) -> None:
     """Refuse too few positions at once; images that turn out unreadable can still make them too few in the end."""
-    cells = observed.marked.grid[0] * observed.marked.grid[1]
-    for layer in observed.layers.values():
+    cells = stored.labels.grid[0] * stored.labels.grid[1]
+    for layer in stored.layers.values():
         if quantile is not None:
             threshold_rank(quantile, total * (cells if layer.layer_grid else 1))
 
 
-def _note_layouts(observed: Observed, net: Network, answer: Answer) -> None:
+def _note_layouts(stored: StoredPass, net: Network, answer: Answer) -> None:
     """Note how the layers were read, and what of them was left out."""
     for layer, layout in answer.found.items():
         kinds = left_out(net.model, layout)
         note = layout_note(layer, layout, kinds, net.preprocessing.image_size)
-        observed.layers[layer].layout, observed.layers[layer].left_out = layout.order, kinds
-        observed.notes += [note] if note else []
+        stored.layers[layer].layout, stored.layers[layer].left_out = layout.order, kinds
+        stored.notes += [note] if note else []
 
 
-def _add(observed: Observed, batch: Batch, maps: dict[str, Tensor]) -> None:
+def _add(stored: StoredPass, batch: Batch, maps: dict[str, Tensor]) -> None:
     for layer, activation in maps.items():
-        observed.layers[layer].add(activation, observed.marked.grid)
-    observed.marked.add(batch)
-    if observed.thumbnails is not None:
+        stored.layers[layer].add(activation, stored.labels.grid)
+    stored.labels.add(batch)
+    if stored.thumbnails is not None:
         factor = _thumbnail_factor(batch.images)
         small = torch.nn.functional.avg_pool2d(batch.images.float(), factor).round_().byte()
-        observed.thumbnails.append(small.permute(0, 2, 3, 1).numpy())
-    observed.names += batch.names
-    observed.classes += batch.classes
-    observed.hashes += batch.hashes
-    observed.annotated += batch.annotated
-    observed.digests += batch.digests
+        stored.thumbnails.append(small.permute(0, 2, 3, 1).numpy())
+    stored.names += batch.names
+    stored.classes += batch.classes
+    stored.hashes += batch.hashes
+    stored.annotated += batch.annotated
+    stored.digests += batch.digests
 
 
 def _thumbnail_factor(images: Tensor) -> int:
     return max(1, round(min(images.shape[2:]) / THUMBNAIL))
 
 
-def _thumbnail_rows(images: Tensor, spool: Spool) -> Rows:
+def _thumbnail_rows(images: Tensor, store: Store) -> RowFile:
     factor = _thumbnail_factor(images)
-    return spool.rows("thumbnails", (images.shape[2] // factor, images.shape[3] // factor, 3), np.uint8)
+    return store.rows("thumbnails", (images.shape[2] // factor, images.shape[3] // factor, 3), np.uint8)
 
 
-def _announce(observed: Observed, total: int, limit: int | None, *, show: bool) -> None:
-    """Say how large the spool will be, or refuse."""
-    marked = observed.marked
-    files = [marked.planes, marked.holds, *([observed.thumbnails] if observed.thumbnails else [])]
-    files += [rows for layer in observed.layers.values() for rows in (layer.maps, layer.peaks)]
+def _announce(stored: StoredPass, total: int, limit: int | None, *, show: bool) -> None:
+    """Say how large the store will be, or refuse."""
+    labels = stored.labels
+    files = [labels.planes, labels.presence, *([stored.thumbnails] if stored.thumbnails else [])]
+    files += [rows for layer in stored.layers.values() for rows in (layer.maps, layer.peaks)]
     size = total * sum(rows.row_bytes for rows in files)
-    free = shutil.disk_usage(marked.spool.folder).free
+    free = shutil.disk_usage(labels.store.folder).free
     allowed = free // 2 if limit is None else limit
     if size > allowed:
         raise UnitlensError(
-            f"The spool needs {in_bytes(size)} for {total} images, more than the {in_bytes(allowed)} allowed "
-            f"({in_bytes(free)} are free under {marked.spool.folder.parent}): choose fewer images (--limit), fewer "
-            "or coarser layers or a coarser --grid, or raise --spool-limit."
+            f"The store needs {in_bytes(size)} for {total} images, more than the {in_bytes(allowed)} allowed "
+            f"({in_bytes(free)} are free under {labels.store.folder.parent}): choose fewer images (--limit), fewer "
+            "or coarser layers or a coarser --grid, or raise --store-limit."
         )
     if show:
-        tell(f"spooling {in_bytes(size)} under {marked.spool.folder.parent}, removed afterwards")
+        tell(
+            f"keeping {in_bytes(size)} of activations and labels under {labels.store.folder.parent}, removed afterwards"
+        )
 
 
-def _note_losses(observed: Observed, total: int) -> None:
+def _note_losses(stored: StoredPass, total: int) -> None:
     """Note what was left out, and activations that are no numbers."""
-    if not observed.images:
-        reason = f": {observed.unread[-1].reason}" if observed.unread else ""
+    if not stored.images:
+        reason = f": {stored.unread[-1].reason}" if stored.unread else ""
         raise UnitlensError(f"None of the {total} images could be read{reason}.")
-    if observed.unread:
-        first = observed.unread[0]
-        files = "1 file was" if len(observed.unread) == 1 else f"{len(observed.unread)} files were"
-        observed.notes.append(f"{files} left out, such as {first.image}: {first.reason}.")
-    for layer in observed.layers.values():
+    if stored.unread:
+        first = stored.unread[0]
+        files = "1 file was" if len(stored.unread) == 1 else f"{len(stored.unread)} files were"
+        stored.notes.append(f"{files} left out, such as {first.image}: {first.reason}.")
+    for layer in stored.layers.values():
         bad = np.flatnonzero(layer.nonfinite)
         if len(bad):
             some = ", ".join(map(str, bad[:8])) + (", ..." if len(bad) > 8 else "")
-            observed.notes.append(
+            stored.notes.append(
                 f"{layer.name} has NaN or infinite activations in {len(bad)} of {layer.units} units ({some}), "
                 f"{int(layer.nonfinite.sum())} values in all: these units get no label."
             )

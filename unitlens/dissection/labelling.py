@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from unitlens.dissection.counting import BlockCounts, Scanner, block_size, count_block, count_levels
 from unitlens.dissection.definitions import Definitions
-from unitlens.dissection.observed import LayerMaps, Observed
+from unitlens.dissection.store.layers import LayerMaps
+from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.table import unit_table
 from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.progress import progress
@@ -99,27 +100,25 @@ class _Block(NamedTuple):
     at_levels: dict[str, Floats]
 
 
-def label_units(observed: Observed, layer: LayerMaps, how: LabelSettings) -> LabelledLayer:
+def label_units(stored: StoredPass, layer: LayerMaps, how: LabelSettings) -> LabelledLayer:
     """Count a layer block by block, then choose labels and weigh them."""
-    positions = observed.images * _cells(observed, layer)
+    positions = stored.images * _cells(stored, layer)
     raw = how.definitions.threshold_on == "raw"
     rank = threshold_rank(
-        how.definitions.quantile, observed.images * int(np.prod(layer.maps.shape[1:])) if raw else positions
+        how.definitions.quantile, stored.images * int(np.prod(layer.maps.shape[1:])) if raw else positions
     )
-    others = partners(observed.hashes, observed.annotated, draws=how.draws, seed=how.seed)
+    others = partners(stored.hashes, stored.annotated, draws=how.draws, seed=how.seed)
     step = block_size(layer, positions, how.definitions.quantile)
-    blocks, sparse = [], _Sparse(layer.units * FOLDS * len(observed.marked.columns.concepts))
+    blocks, sparse = [], _Sparse(layer.units * FOLDS * len(stored.labels.columns.concepts))
     with progress(layer.units, f"counting {layer.name}", unit="units", show=how.show) as bar:
         for first in range(0, layer.units, step):
             units = slice(first, min(first + step, layer.units))
-            block = count_block(
-                layer, units, observed.marked, observed.folds, how.definitions, rank=rank, partners=others
-            )
-            sparse.add(block.by_fold[:, :, 1 : 1 + len(observed.marked.columns.concepts)])
-            blocks.append(_weigh(block, layer, units, observed, how))
+            block = count_block(layer, units, stored.labels, stored.folds, how.definitions, rank=rank, partners=others)
+            sparse.add(block.by_fold[:, :, 1 : 1 + len(stored.labels.columns.concepts)])
+            blocks.append(_weigh(block, layer, units, stored, how))
             bar.update(units.stop - units.start)
-    counts = _joined(blocks, sparse, layer, observed, positions)
-    return _judged(observed, layer, counts, blocks, how)
+    counts = _joined(blocks, sparse, layer, stored, positions)
+    return _judged(stored, layer, counts, blocks, how)
 
 
 class _Sparse:
@@ -152,18 +151,18 @@ class _Sparse:
         return index, value
 
 
-def _cells(observed: Observed, layer: LayerMaps) -> int:
-    return observed.marked.grid[0] * observed.marked.grid[1] if layer.layer_grid else 1
+def _cells(stored: StoredPass, layer: LayerMaps) -> int:
+    return stored.labels.grid[0] * stored.labels.grid[1] if layer.layer_grid else 1
 
 
-def _weigh(block: BlockCounts, layer: LayerMaps, units: slice, observed: Observed, how: LabelSettings) -> _Block:
-    concepts = len(observed.marked.columns.concepts)
+def _weigh(block: BlockCounts, layer: LayerMaps, units: slice, stored: StoredPass, how: LabelSettings) -> _Block:
+    concepts = len(stored.labels.columns.concepts)
     intersection = block.by_fold[:, :, 1 : 1 + concepts]
     activated = block.active[:, :, None] - block.by_fold[:, :, 1 + concepts :]
-    at_levels, halves = _level_scores(layer, units, observed, how)
+    at_levels, halves = _level_scores(layer, units, stored, how)
     labels = None
     if how.evidence:
-        table = _fold_table(intersection, activated, layer, observed)
+        table = _fold_table(intersection, activated, layer, stored)
         chosen = None
         if how.score in at_levels:
             whole = best_met(intersection.sum(1), at_levels[how.score])
@@ -171,48 +170,48 @@ def _weigh(block: BlockCounts, layer: LayerMaps, units: slice, observed: Observe
         labels = label_evidence(table, how.score, seed=how.seed, labels=chosen)
     return _Block(
         *(activated, block.active.sum(1), block.threshold, labels),
-        *(*_shifted(block, layer, observed, how.score), at_levels),
+        *(*_shifted(block, layer, stored, how.score), at_levels),
     )
 
 
-def _fold_table(intersection: Ints, activated: Ints, layer: LayerMaps, observed: Observed) -> FoldTable:
+def _fold_table(intersection: Ints, activated: Ints, layer: LayerMaps, stored: StoredPass) -> FoldTable:
     """Counts of a block of units, by every fold that has images."""
-    columns, on_grid = observed.marked.columns, layer.layer_grid is not None
+    columns, on_grid = stored.labels.columns, layer.layer_grid is not None
     return FoldTable.of(
         intersection,
         activated,
-        observed.marked.by_fold(grid=on_grid)[:, 1 : 1 + len(columns.concepts)],
-        observed.judged(grid=on_grid),
+        stored.labels.by_fold(grid=on_grid)[:, 1 : 1 + len(columns.concepts)],
+        stored.judged(grid=on_grid),
         category_of=columns.category_of,
-        folds=np.unique(observed.folds),
+        folds=np.unique(stored.folds),
     )
 
 
-def _shifted(block: BlockCounts, layer: LayerMaps, observed: Observed, score: str) -> tuple[Floats, Ints]:
+def _shifted(block: BlockCounts, layer: LayerMaps, stored: StoredPass, score: str) -> tuple[Floats, Ints]:
     """The labels that the score chooses among those of other images, and the IoU with them; (U, draws) each.
 
     Counts at levels are not kept for draws: for scores that need them it is the largest IoU, which asks for more.
     """
-    columns, on_grid = observed.marked.columns, layer.layer_grid is not None
+    columns, on_grid = stored.labels.columns, layer.layer_grid is not None
     concepts, category_of = len(columns.concepts), columns.category_of
-    concept = observed.marked.by_fold(grid=on_grid)[:, 1 : 1 + concepts].sum(0)
+    concept = stored.labels.by_fold(grid=on_grid)[:, 1 : 1 + concepts].sum(0)
     active = block.active.sum(1)[:, None, None] - block.shifted[:, :, 1 + concepts :]
-    judged = observed.judged(grid=on_grid).sum(0)[category_of]
+    judged = stored.judged(grid=on_grid).sum(0)[category_of]
     overlap = Overlap(block.shifted[:, :, 1 : 1 + concepts], active[:, :, category_of], concept, judged)
     chosen = choose(overlap, SCORES.get(score))
     return np.take_along_axis(overlap.iou(), chosen[:, :, None], 2)[:, :, 0], chosen
 
 
 def _level_scores(
-    layer: LayerMaps, units: slice, observed: Observed, how: LabelSettings
+    layer: LayerMaps, units: slice, stored: StoredPass, how: LabelSettings
 ) -> tuple[dict[str, Floats], dict[str, Ints]]:
     """Scores that need several levels, (U, C) each, and the concept of highest score on each half, (2, U)."""
     if not how.at_levels:
         return {}, {}
-    positions = observed.images * _cells(observed, layer)
+    positions = stored.images * _cells(stored, layer)
     quantiles = [quantile for quantile in QUANTILES if quantile * positions >= 1]
-    scan = Scanner(layer, units, observed.marked.grid, how.definitions.upsampling, observed.images)
-    halves = count_levels(scan, quantiles, observed.marked, observed.folds)
+    scan = Scanner(layer, units, stored.labels.grid, how.definitions.upsampling, stored.images)
+    halves = count_levels(scan, quantiles, stored.labels, stored.folds)
     whole = halves[0] + halves[1]
     return (
         {name: score(whole) for name, score in LEVEL_SCORES.items()},
@@ -220,9 +219,9 @@ def _level_scores(
     )
 
 
-def _joined(blocks: list[_Block], sparse: _Sparse, layer: LayerMaps, observed: Observed, positions: int) -> Counts:
+def _joined(blocks: list[_Block], sparse: _Sparse, layer: LayerMaps, stored: StoredPass, positions: int) -> Counts:
     """The counts of all blocks as one."""
-    columns, on_grid = observed.marked.columns, layer.layer_grid is not None
+    columns, on_grid = stored.labels.columns, layer.layer_grid is not None
     index, value = sparse.joined()
     return Counts(
         category_of=columns.category_of,
@@ -230,16 +229,16 @@ def _joined(blocks: list[_Block], sparse: _Sparse, layer: LayerMaps, observed: O
         value=value,
         activated_by_fold=np.concatenate([block.activated for block in blocks]),
         active=np.concatenate([block.active for block in blocks]),
-        concept_by_fold=observed.marked.by_fold(grid=on_grid)[:, 1 : 1 + len(columns.concepts)],
-        judged_by_fold=observed.judged(grid=on_grid),
+        concept_by_fold=stored.labels.by_fold(grid=on_grid)[:, 1 : 1 + len(columns.concepts)],
+        judged_by_fold=stored.judged(grid=on_grid),
         positions=positions,
     )
 
 
 def _judged(
-    observed: Observed, layer: LayerMaps, counts: Counts, blocks: list[_Block], how: LabelSettings
+    stored: StoredPass, layer: LayerMaps, counts: Counts, blocks: list[_Block], how: LabelSettings
 ) -> LabelledLayer:
-    columns = observed.marked.columns
+    columns = stored.labels.columns
     threshold = np.concatenate([block.threshold for block in blocks])
     at_levels = {name: np.concatenate([block.at_levels[name] for block in blocks]) for name in blocks[0].at_levels}
     shifted_iou = np.concatenate([block.shifted_iou for block in blocks])
@@ -250,7 +249,7 @@ def _judged(
         labels = join_evidence(block.labels for block in blocks if block.labels is not None)
         label = best_met(counts.intersection, score)
         chance = association(np.take_along_axis(counts.iou, label[:, None], 1)[:, 0], shifted_iou, mute)
-        presence = _presence(observed, layer, label)
+        presence = _presence(stored, layer, label)
     table = unit_table(
         layer.name,
         counts,
@@ -270,16 +269,16 @@ def _judged(
     return LabelledLayer(layer.name, table, counts, threshold, score, at_levels, shifted_iou, concept)
 
 
-def _presence(observed: Observed, layer: LayerMaps, label: Ints) -> Floats:
+def _presence(stored: StoredPass, layer: LayerMaps, label: Ints) -> Floats:
     """Balanced accuracy of each unit's peak as a test of whether its label is in an image, (U,)."""
-    columns, holds = observed.marked.columns, observed.marked.holds
-    images, even = range(observed.images), observed.folds % 2 == 0
+    columns, contains = stored.labels.columns, stored.labels.presence
+    images, even = range(stored.images), stored.folds % 2 == 0
     out = np.full(layer.units, np.nan)
     for units, peaks in layer.peaks_by_unit():
         for concept in np.unique(label[units]):
             left_out = 1 + len(columns.concepts) + int(columns.category_of[concept])
-            judged = holds.read(images, slice(left_out, left_out + 1))[:, 0] == 0
-            present = holds.read(images, slice(1 + concept, 2 + concept))[judged, 0] > 0
+            judged = contains.read(images, slice(left_out, left_out + 1))[:, 0] == 0
+            present = contains.read(images, slice(1 + concept, 2 + concept))[judged, 0] > 0
             for unit in np.flatnonzero(label[units] == concept):
                 out[units.start + unit] = presence_accuracy(peaks[unit, judged], present, even[judged])
     return out

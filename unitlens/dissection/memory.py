@@ -7,7 +7,7 @@ from pathlib import Path
 
 from unitlens.data.columns import Columns
 from unitlens.dissection.counting import BLOCK_UNITS, KEPT
-from unitlens.dissection.observed import KEPT_PLANES
+from unitlens.dissection.store.labels import KEPT_PLANES
 from unitlens.stats.evidence import AT_ONCE, RESAMPLES
 from unitlens.stats.folds import FOLDS
 from unitlens.stats.thresholds import BINS

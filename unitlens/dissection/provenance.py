@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from unitlens.data.concepts import Data
-from unitlens.dissection.observed import LayerMaps, Observed
+from unitlens.dissection.store.layers import LayerMaps
+from unitlens.dissection.store.passes import StoredPass
 from unitlens.models.network import Network
 
 
@@ -25,17 +26,17 @@ def describe_network(net: Network) -> dict[str, Any]:
     }
 
 
-def describe_data(source: str, observed: Observed) -> dict[str, Any]:
+def describe_data(source: str, stored: StoredPass) -> dict[str, Any]:
     """What was read: how many images, what is marked in them, and what was left out."""
-    columns, marked = observed.marked.columns, observed.marked
-    positions, images = marked.positions.sum(0), marked.images.sum(0)
+    columns, labels = stored.labels.columns, stored.labels
+    positions, images = labels.positions.sum(0), labels.images.sum(0)
     return {
         "source": source,
-        "sha256": observed.sha256,
-        "images": observed.images,
-        "skipped": [unread._asdict() for unread in observed.unread],
+        "sha256": stored.sha256,
+        "images": stored.images,
+        "skipped": [unread._asdict() for unread in stored.unread],
         "categories": {
-            category: {"images": sum(bits >> k & 1 for bits in observed.annotated)}
+            category: {"images": sum(bits >> k & 1 for bits in stored.annotated)}
             for k, category in enumerate(columns.categories)
         },
         "concepts": [
@@ -59,7 +60,7 @@ def describe_layer(layer: LayerMaps) -> dict[str, Any]:
 
 
 def describe_run(
-    net: Network, data: Data, observed: Observed, settings: dict[str, Any], *, seconds: float
+    net: Network, data: Data, stored: StoredPass, settings: dict[str, Any], *, seconds: float
 ) -> dict[str, Any]:
     """All of run.json.
 
@@ -67,7 +68,7 @@ def describe_run(
     ----------
     net : Network
     data : Data
-    observed : Observed
+    stored : StoredPass
     settings : dict
         Everything that was chosen.
     seconds : float
@@ -78,12 +79,12 @@ def describe_run(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": None,
         "network": describe_network(net),
-        "data": describe_data(str(getattr(data, "source", repr(data))), observed),
+        "data": describe_data(str(getattr(data, "source", repr(data))), stored),
         "settings": settings,
-        "layers": {name: describe_layer(layer) for name, layer in observed.layers.items()},
-        "timings": {"forward_seconds": observed.seconds, "seconds": seconds},
-        "deviation": observed.deviation,
-        "warnings": observed.notes,
+        "layers": {name: describe_layer(layer) for name, layer in stored.layers.items()},
+        "timings": {"forward_seconds": stored.seconds, "seconds": seconds},
+        "deviation": stored.deviation,
+        "warnings": stored.notes,
         "versions": versions(),
     }
     read_back: dict[str, Any] = json.loads(json.dumps(told))  # lists for tuples: the same before and after saving

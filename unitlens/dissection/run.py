@@ -26,10 +26,10 @@ from unitlens.dissection.definitions import ThresholdOn, Unique, definitions
 from unitlens.dissection.exemplars import draw_strips, exemplar_table, find_exemplars
 from unitlens.dissection.forward import Reading, observe
 from unitlens.dissection.labelling import LabelledLayer, LabelSettings, label_units
-from unitlens.dissection.observed import Observed
 from unitlens.dissection.provenance import describe_run
 from unitlens.dissection.result import Dissection
-from unitlens.dissection.store import spooling
+from unitlens.dissection.store.passes import StoredPass
+from unitlens.dissection.store.temporary import temporary_store
 from unitlens.drawing.strips import strip_size
 from unitlens.errors import UnitlensError, UnitlensWarning
 from unitlens.models.bases import Basis, as_basis
@@ -74,7 +74,7 @@ def dissect(
     seed: int = 0,
     strict: bool = False,
     fast: bool = False,
-    spool_limit: int | None = None,
+    store_limit: int | None = None,
     progress: bool = False,
 ) -> Dissection:
     """Match every unit of some layers against the concepts that are marked in images.
@@ -128,7 +128,7 @@ def dissect(
         Whether an image that cannot be read is an error; else it is left out and named.
     fast : bool
         Whether the network may compute faster at other rounding (channels last; bfloat16 on a GPU).
-    spool_limit : int, optional
+    store_limit : int, optional
         Bytes on disk; half of what is free.
     progress : bool
         Whether progress is shown.
@@ -161,7 +161,7 @@ def dissect(
         tap=tap,
     )
     reading = Reading(
-        *(batch_size, workers, limit, strict, fast, spool_limit, exemplars > 0, progress),
+        *(batch_size, workers, limit, strict, fast, store_limit, exemplars > 0, progress),
         layout=layout,
         basis=None if basis is None else as_basis(basis),
     )
@@ -192,22 +192,22 @@ def _dissect(
         )
     columns = Columns.of(data.concepts, not_judged=how.definitions.not_judged, union=how.definitions.union)
     start = time.perf_counter()
-    with spooling() as spool:
-        observed = observe(
-            *(net, layers, data, columns, spool),
+    with temporary_store() as store:
+        stored = observe(
+            *(net, layers, data, columns, store),
             grid=grid,
             tap=how.definitions.tap,
             reading=reading,
             quantile=how.definitions.quantile,
             draws=how.draws,
         )
-        done = [label_units(observed, layer, how) for layer in observed.layers.values()]
-        shown, strips = _show(observed, done, how)
+        done = [label_units(stored, layer, how) for layer in stored.layers.values()]
+        shown, strips = _show(stored, done, how)
     runs = [run_control(name, net, done, data, columns, grid=grid, reading=reading, how=how) for name in control]
-    observed.notes += [note for run in runs for note in run.notes]
-    for note in observed.notes:
+    stored.notes += [note for run in runs for note in run.notes]
+    for note in stored.notes:
         warnings.warn(note, UnitlensWarning, stacklevel=3)
-    observed.notes += _few_folds(observed, how)
+    stored.notes += _few_folds(stored, how)
     settings = {
         **dataclasses.asdict(how.definitions),
         **{"grid": list(grid), "preset": preset, "layers": layers, "score": how.score, "evidence": how.evidence},
@@ -216,7 +216,7 @@ def _dissect(
         **{"batch_size": reading.batch_size, "strict": reading.strict, "fast": reading.fast},
         **{"layout": reading.layout, "basis": reading.basis.describe() if reading.basis else None},
     }
-    info = describe_run(net, data, observed, settings, seconds=time.perf_counter() - start)
+    info = describe_run(net, data, stored, settings, seconds=time.perf_counter() - start)
     untrained = {layer: done for run in runs if run.name == "untrained" for layer, done in run.layers.items()}
     tables = {one.name: held_against(one, untrained[one.name]) if untrained else one.table for one in done}
     info["comparison"] = _compare(done, tables, runs, how)
@@ -231,12 +231,12 @@ def _dissect(
     )
 
 
-def _few_folds(observed: Observed, how: LabelSettings) -> list[str]:
-    folds = len(np.unique(observed.folds))
+def _few_folds(stored: StoredPass, how: LabelSettings) -> list[str]:
+    folds = len(np.unique(stored.folds))
     if not how.evidence or folds >= FEWEST_FOLDS:
         return []
     return [
-        f"The {observed.images} images fill {folds} of 32 folds, fewer than {FEWEST_FOLDS}: there are no intervals "
+        f"The {stored.images} images fill {folds} of 32 folds, fewer than {FEWEST_FOLDS}: there are no intervals "
         "(iou_low, iou_high and label_set are empty)."
     ]
 
@@ -280,7 +280,7 @@ def _layer_names(net: Network, layers: str | Sequence[str] | None) -> list[str]:
 
 
 def _show(
-    observed: Observed, done: list[LabelledLayer], how: LabelSettings
+    stored: StoredPass, done: list[LabelledLayer], how: LabelSettings
 ) -> tuple["pd.DataFrame", dict[tuple[str, int], bytes]]:
     """The exemplars of all units, as a table and as strips."""
     import pandas as pd
@@ -289,11 +289,11 @@ def _show(
     strips: dict[tuple[str, int], bytes] = {}
     units = sum(len(result.threshold) for result in done)
     size = strip_size(units, tiles=max(how.exemplars, 1))
-    for result, layer in zip(done, observed.layers.values(), strict=True):
+    for result, layer in zip(done, stored.layers.values(), strict=True):
         if not how.exemplars:
             continue
         found = find_exemplars(layer, how.exemplars)
-        tables.append(exemplar_table(layer.name, found, observed.names))
-        drawn = draw_strips(observed, layer, found, result.threshold, size=size, strips=units)
+        tables.append(exemplar_table(layer.name, found, stored.names))
+        drawn = draw_strips(stored, layer, found, result.threshold, size=size, strips=units)
         strips |= {(layer.name, unit): strip for unit, strip in enumerate(drawn)}
     return pd.concat(tables[1:] or tables, ignore_index=True), strips

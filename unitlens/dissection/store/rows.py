@@ -1,7 +1,6 @@
 """Rows on disk, appended during the one pass over the images and read back by number."""
 
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,12 +12,24 @@ import numpy.typing as npt
 from unitlens.errors import UnitlensError
 
 
+@contextmanager
+def writing(folder: Path | None) -> Iterator[None]:
+    """Turn what the system refuses into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise UnitlensError(
+            f"The store under {folder or 'TMPDIR'} could not be written ({error.strerror}): free some disk, or put "
+            "it on another one by setting TMPDIR."
+        ) from None
+
+
 def _bytes_of(array: npt.NDArray[Any]) -> memoryview:
     """The memory of a contiguous array."""
     return array.reshape(-1).view(np.uint8).data
 
 
-class Rows:
+class RowFile:
     """Rows of one shape and type in a file.
 
     They are read with plain reads into memory of their own, not mapped: what a run holds then does not grow with the
@@ -46,7 +57,7 @@ class Rows:
         self.row_bytes = int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize
         self.count = 0
         self._folder = path.parent
-        with _writing(self._folder):
+        with writing(self._folder):
             self._file = path.open("w+b", buffering=0)
         path.unlink()  # the open file stays; however this process ends, its disk is free again
 
@@ -66,7 +77,7 @@ class Rows:
             return
         content = _bytes_of(np.ascontiguousarray(rows, self.dtype))
         offset = first * self.row_bytes
-        with _writing(self._folder):
+        with writing(self._folder):
             while content:
                 written = os.pwrite(self._file.fileno(), content, offset)
                 content, offset = content[written:], offset + written
@@ -108,46 +119,3 @@ class Rows:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-
-class Spool:
-    """A folder of `Rows` that is gone when the run is over."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._files: dict[str, Rows] = {}
-
-    def rows(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Rows:
-        """The rows of one name, made at the first call."""
-        if name not in self._files:
-            self._files[name] = Rows(self.folder / f"{len(self._files)}.rows", shape, dtype)
-        return self._files[name]
-
-    def close(self) -> None:
-        """Close all files."""
-        for file in self._files.values():
-            file.close()
-
-
-@contextmanager
-def _writing(folder: Path | None) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UnitlensError(
-            f"The spool under {folder or 'TMPDIR'} could not be written ({error.strerror}): free some disk, or put "
-            "it on another one by setting TMPDIR."
-        ) from None
-
-
-@contextmanager
-def spooling() -> Iterator[Spool]:
-    """A spool in a temporary folder (TMPDIR), removed afterwards, whatever happens."""
-    with _writing(None):
-        temporary = tempfile.TemporaryDirectory(prefix="unitlens-")
-    with temporary as folder:
-        spool = Spool(Path(folder))
-        try:
-            yield spool
-        finally:
-            spool.close()
