@@ -43,8 +43,14 @@ def run(shell, net_file, classed, tmp_path):
     return tmp_path / "run"
 
 
+def named_again(target):
+    """The network of a run, named again: it is a file of the tests', which a run does not open by itself."""
+    path = Path(target) / "run.json"
+    return ("--network", json.loads(path.read_text())["network"]["name"]) if path.is_file() else ()
+
+
 def ablate(shell, *arguments, code=0):
-    said = shell("ablate", *arguments, "--workers", 0, "--quiet")
+    said = shell("ablate", *arguments, *named_again(arguments[0]), "--workers", 0, "--quiet")
     assert said.code == code, said.err
     return said.err
 
@@ -162,9 +168,9 @@ def test_a_dissection_and_effects_are_reported_together(net, classed, tmp_path):
         (("--class", "red", "--top", 4), "4 units cannot be chosen from the 4 of 0"),
         (("--concept", "blu", "--top", 1), "There is no concept 'blu' in the data (did you mean blue?)"),
         (("--units", "1", "--layer", "9"), "There is no layer '9'"),
-        (("--units", "1", "--weights", "none"), "brings its own network: leave --weights out"),
-        (("--units", "1", "--split", "val"), "brings its own images: leave --split out, or name other images"),
-        (("--units", "1", "--concepts", "colors"), "brings its own images: leave --concepts out"),
+        (("--units", "1", "--resize", 40), "brings its own preprocessing: leave --resize out"),
+        (("--units", "1", "--split", "val"), "has no splits to choose 'val' from"),
+        (("--units", "1", "--concepts", "colors"), "are not those of the run (their SHA-256 begins with"),
         (("--class", "red", "--keep"), "--keep keeps the units of --units: with --class or --concept say --keep-only"),
         (("--units", "0,1,2,3", "--keep"), "All 4 units of 0 would be kept, so that nothing would change"),
         (("--units", "1", "--units", "2"), "0 --layer and 2 --units were given: each of several layers takes its own"),
@@ -219,7 +225,7 @@ def test_effects_are_not_replaced_silently(shell, run):
 
 
 def test_a_set_is_set_beside_random_and_matched_ones(shell, run):
-    said = shell("ablate", run, "--units", "1", "--draws", 4, "--workers", 0)
+    said = shell("ablate", run, *named_again(run), "--units", "1", "--draws", 4, "--workers", 0)
     assert "0, unit 1: held at 0; beside sets of the same size: 4 drawn at random and 4 matched in act" in said.out
     header = next(line for line in said.out.splitlines() if line.startswith("class"))
     assert header.split()[-2:] == ["random", "matched"]
@@ -234,7 +240,7 @@ def test_a_set_is_set_beside_random_and_matched_ones(shell, run):
 
 @pytest.mark.parametrize("more", [("--top", 2), ("--keep-only", 2)])
 def test_a_choice_for_a_class_is_set_beside_sets_measured_on_the_same_folds(shell, run, more):
-    said = shell("ablate", run, "--class", "red", *more, "--draws", 3, "--workers", 0)
+    said = shell("ablate", run, *named_again(run), "--class", "red", *more, "--draws", 3, "--workers", 0)
     assert "ranked on the even folds, measured on the odd" in said.out
     assert "(95 % of the draws)" in said.out
     first = read_effects(run).first

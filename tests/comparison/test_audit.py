@@ -230,25 +230,26 @@ def saved(net_file, tmp_path):
 
 
 def test_a_saved_run_finds_its_network_and_images(saved):
-    found = audit(saved / "run")
+    found = audit(saved / "run", trust=True)
     assert found.notes == ()
     assert set(found.units["check"]) == set(CHECKS)
     moved = shutil.move(saved / "world", saved / "moved")
-    assert set(audit(saved / "run").units["check"]) == {"even folds", "odd folds"}
-    pd.testing.assert_frame_equal(audit(saved / "run", data=moved).units, found.units)
+    assert set(audit(saved / "run", trust=True).units["check"]) == {"even folds", "odd folds"}
+    pd.testing.assert_frame_equal(audit(saved / "run", data=moved, trust=True).units, found.units)
 
 
 def test_data_that_were_changed_are_said(saved):
     (saved / "world" / "images" / "00.png").unlink()
-    assert re.search(r"has 39 images, the run has 40: give its data\.$", audit(saved / "run").notes[0])
+    assert re.search(r"has 39 images, the run has 40: give the data of ", audit(saved / "run", trust=True).notes[0])
     shutil.copy(saved / "world" / "images" / "01.png", saved / "world" / "images" / "00.png")
-    assert "are not those of the run" in audit(saved / "run").notes[0]
+    assert "are not those of the run" in audit(saved / "run", trust=True).notes[0]
 
 
-def test_command_writes_beside_the_run(saved, shell):
-    said = shell("audit", saved / "run", "--workers", 0, "--quiet")
+def test_command_writes_beside_the_run(saved, shell, net_file):
+    again = ("--network", f"{net_file}:build", "--workers", 0)
+    said = shell("audit", saved / "run", *again, "--quiet")
     assert (said.code, said.out) == (0, "")
-    said = shell("audit", saved / "run", "--workers", 0)
+    said = shell("audit", saved / "run", *again)
     assert said.code == 0, said.err
     assert "100.0% of 3 labels stay under noise" in said.out
     table = pd.read_csv(saved / "run" / "audit.csv")
@@ -260,7 +261,7 @@ def test_command_writes_beside_the_run(saved, shell):
     ul.report(saved / "run", ul.open_run(saved / "run"), overwrite=True)
     assert not list((saved / "run").glob("audit.*"))  # an audit of the run that was there
     shutil.rmtree(saved / "world")
-    said = shell("audit", saved / "run", "--workers", 0, "--quiet")
+    said = shell("audit", saved / "run", *again, "--quiet")
     assert said.code == 0
     assert "Only what the counts of the run tell was checked" not in said.out
 

@@ -288,7 +288,8 @@ def test_a_segmenter_from_the_shell(own_segmenter, shell, sees, tmp_path):
     assert table["concept"][:3].tolist() == ["red", "green", "blue"]
     assert set(table["category"][:3]) == {"found"}
     assert (own_segmenter(), len(list((tmp_path / "kept").rglob("*.png")))) == (6, 6)
-    said = shell("audit", "run", "--noise", 0, "--quiet")  # opens the same data, with what was kept
+    again = ("--network", sees[0], "--concepts", "segmenter:own.py:Colours", "--segmenter-cache", "kept")
+    said = shell("audit", "run", *again, "--noise", 0, "--quiet")  # opens the same data, with what was kept
     assert (said.code, own_segmenter()) == (0, 6)
     assert "Only what the counts" not in said.err
     assert shell("dissect", *sees, *how, "--segmenter-size", 16, "--out", "again").code == 0

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import click
 
 from unitlens.cli.opening import set_threads, worker_count
-from unitlens.cli.options import image_options, network_options, quiet_option, source_options
+from unitlens.cli.options import image_options, network_options, quiet_option, source_options, trust_options
 from unitlens.cli.targets import Source, source_of
 from unitlens.cli.text import align_columns, curve_table, format_cell
 from unitlens.errors import UnitlensError
@@ -38,6 +38,7 @@ from unitlens.errors import UnitlensError
 @click.option("--out", type=click.Path(path_type=Path), metavar="RUN", help="[the run itself, or run]")
 @click.option("--overwrite", is_flag=True, help="Replace effects that are there.")
 @network_options
+@trust_options
 @quiet_option
 def ablate(target: str, **options: Any) -> None:
     """Hold units of a layer, and measure what that does to the predictions.

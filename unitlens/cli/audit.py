@@ -5,13 +5,17 @@ from typing import Any
 
 import click
 
-from unitlens.cli.opening import set_threads, worker_count
-from unitlens.cli.options import Bytes, quiet_option
+from unitlens.cli.opening import set_threads, take_data_options, worker_count
+from unitlens.cli.options import Bytes, quiet_option, source_options, trust_options
+from unitlens.cli.targets import recipe_of
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--data", metavar="DATA", help="Where the images of the run are now. [where they were]")
+@click.option("--weights", metavar="W", help="Of the network, as for `unitlens dissect`. [as in the run]")
+@trust_options
+@source_options
 @click.option("--noise", type=float, default=0.02, show_default=True, help="On images in [0, 1]; 0 leaves it out.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the noise.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="A folder for the files. [the run]")
@@ -21,14 +25,23 @@ from unitlens.cli.options import Bytes, quiet_option
 @click.option("--store-limit", type=Bytes(), help="Most that may wait on disk. [half of what is free]")
 @quiet_option
 def audit(run: Path, out: Path | None, **options: Any) -> None:
-    """Check how stable the labels of a saved run are, and hold them against trivial ones."""
+    """Check how stable the labels of a saved run are, and compare them with trivial ones."""
     from unitlens.comparison.auditing import audit as check
+    from unitlens.dissection.result import open_run
     from unitlens.pages.writing import report
 
     quiet = options.pop("quiet")
     set_threads(options.pop("threads"))
     options["workers"] = worker_count(options["workers"])
-    done = check(run, progress=not quiet, **options)
+    network, weights, source, trust = (options.pop(name) for name in ("network", "weights", "data", "trust"))
+    opened = take_data_options(options)
+    dissection = open_run(run)
+    recipe = recipe_of(
+        run, dissection.info, network=network, weights=weights, source=source, opened=opened, trust=trust
+    )
+    net = recipe.open_network(trust=trust) if network or weights else None
+    data = recipe.open_data(trust=trust) if source or opened else None
+    done = check(dissection, net, data, trust=trust, progress=not quiet, **options)
     page = report(out or run, done)
     if not quiet:
         for note in done.notes:

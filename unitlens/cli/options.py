@@ -122,6 +122,16 @@ source_options = options(
     click.option("--download", is_flag=True, help="Let torchvision fetch torchvision:NAME; says its size first."),
 )
 
+trust_options = options(
+    click.option(
+        "--network", metavar="SPEC", help="The network of RUN named again, where it is not taken from the run itself."
+    ),
+    click.option(
+        "--trust", is_flag=True, help="Run the code and download the files that RUN names; it is said first which."
+    ),
+)
+"""Of commands that open the network and images of a run again."""
+
 output_options = options(
     click.option("--out", type=click.Path(path_type=Path), default=Path("run"), show_default=True, metavar="RUN"),
     click.option("--overwrite", is_flag=True, help="Replace a run that is there."),

@@ -2,13 +2,17 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
 
 from unitlens.cli.opening import load_network, open_images, take_data_options, without_download
 from unitlens.errors import UnitlensError
 
-_OF_NETWORK = ("weights", "image_size", "resize", "mean", "std")
-_OF_DATA = {"format": "--data-format", "split": "--split", "concepts": "--concepts"}
+if TYPE_CHECKING:
+    from unitlens.dissection.reopening import Recipe
+
+_PREPROCESSING = ("image_size", "resize", "mean", "std")
 
 
 class Source(NamedTuple):
@@ -85,6 +89,9 @@ def source_of(target: str, options: dict[str, Any]) -> Source:
 
 
 def _of_model(target: str, options: dict[str, Any]) -> Source:
+    for name in ("network", "trust"):
+        if options[name]:
+            raise UnitlensError(f"--{name} is for a run, and {target} is not one: leave it out.")
     if options["concept"] is not None:
         raise UnitlensError(
             f"--concept needs to know what units look for, and {target} is no run: `unitlens dissect` makes one."
@@ -101,20 +108,61 @@ def _of_model(target: str, options: dict[str, Any]) -> Source:
     return Source(net, layers, images, net.fingerprint(), limit, seed, told)
 
 
+def recipe_of(
+    folder: Path,
+    info: dict[str, Any],
+    *,
+    network: str | None,
+    weights: str | None,
+    source: str | None = None,
+    opened: Mapping[str, Any] | None = None,
+    trust: bool,
+    images: bool = True,
+) -> "Recipe":
+    """Say how the network and images of a run are opened; what --trust allows is written to stderr.
+
+    Parameters
+    ----------
+    folder : Path
+        The run.
+    info : dict
+        Its run.json.
+    network, weights, source, opened : optional
+        What the command line says in place of run.json.
+    trust : bool
+        Whether whatever the run names may be run and fetched.
+    images : bool
+        Whether its images are opened too.
+
+    Raises
+    ------
+    UnitlensError
+        If the run names what would be run or fetched, the command line does not, and there is no --trust.
+    """
+    from unitlens.dissection.reopening import Recipe, joined_actions, joined_options
+
+    recipe = Recipe.of(info, network=network, weights=weights, source=source, opened=opened)
+    risks = recipe.risks(data=images)
+    if trust:
+        for risk in risks:
+            click.echo(f"unitlens: --trust: this will {risk.action}.", err=True)
+    elif risks:
+        command = click.get_current_context().obj
+        raise UnitlensError(
+            f"{folder} was not reopened, because that would {joined_actions(risks)}: to allow it, type "
+            f"`{command} {joined_options(risks)}`, or `{command} --trust` for whatever the run names."
+        )
+    return recipe
+
+
 def _of_run(folder: Path, options: dict[str, Any]) -> Source:
-    """What a run brings, with its hashes checked."""
-    from unitlens.dissection.reopening import data_again, network_again
+    """Open what a run brings, with its hashes checked."""
     from unitlens.dissection.result import open_run
 
-    own, opened = options["data"] is None, take_data_options(options)
-    for name in _OF_NETWORK:
+    own, opened, trust = options["data"] is None, take_data_options(options), options["trust"]
+    for name in _PREPROCESSING:
         if options[name] is not None:
-            raise UnitlensError(f"The run {folder} brings its own network: leave --{name.replace('_', '-')} out.")
-    if own and opened:
-        given = _OF_DATA.get(next(iter(opened)), "what else is said of them")
-        raise UnitlensError(
-            f"The run {folder} brings its own images: leave {given} out, or name other images with --data."
-        )
+            raise UnitlensError(f"The run {folder} brings its own preprocessing: leave --{name.replace('_', '-')} out.")
     dissection = open_run(folder)
     info, settings = dissection.info, dissection.info["settings"]
     if settings.get("basis"):
@@ -122,12 +170,21 @@ def _of_run(folder: Path, options: dict[str, Any]) -> Source:
             f"The units of the run {folder} are directions of a basis; effects are measured of a layer's own units: "
             "name the network in place of the run."
         )
+    recipe = recipe_of(
+        folder,
+        info,
+        network=options["network"],
+        weights=options["weights"],
+        opened=opened if own else None,
+        trust=trust,
+        images=own,
+    )
     limit = options["limit"] if options["limit"] is not None or not own else settings["limit"]
     seed = settings["seed"] if own else options["seed"]
-    net = network_again(info, device=options["device"])
+    net = recipe.open_network(trust=trust, device=options["device"])
     source = str(options["data"] or info["data"]["source"])
-    data = data_again(info) if own else open_images(source, source, limit, seed, **opened)
-    opened = info["data"].get("opened", {}) if own else opened
+    data = recipe.open_data(trust=trust) if own else open_images(source, source, limit, seed, **opened)
+    opened = dict(recipe.opened) if own else opened
     return Source(
         net,
         _layers_of(dissection, folder, options["layers"]),

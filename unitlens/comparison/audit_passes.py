@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from unitlens.data.concepts import Data
 from unitlens.dissection.definitions import Definitions
 from unitlens.dissection.forward import Reading, observe
 from unitlens.dissection.labelling import LabelledLayer, LabelSettings, label_units
-from unitlens.dissection.reopening import check_data, check_network, data_again, network_again
+from unitlens.dissection.reopening import check_data
 from unitlens.dissection.result import Dissection
 from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.passes import StoredPass
@@ -69,26 +68,15 @@ class Passes:
     def of(
         cls,
         run: Dissection,
-        net: Network | None,
-        data: Data | str | Path | None,
+        net: Network,
+        data: Data,
         reading: Reading,
         *,
         noise: float,
         seed: int,
     ) -> "Passes":
-        """Open what is needed.
-
-        Raises
-        ------
-        UnitlensError
-            If the network or the images are gone, or the network is another.
-        """
-        info = run.info
-        settings = info["settings"]
-        if settings.get("basis"):
-            raise UnitlensError("The run looked at directions, and run.json does not hold them.")
-        net = network_again(info) if net is None else check_network(net, info)
-        data = data_again(info, data) if data is None or isinstance(data, str | Path) else data
+        """Take the definitions from the run."""
+        settings = run.info["settings"]
         own = {field.name: settings[field.name] for field in fields(Definitions)}
         chosen = Definitions(**own | {"grid": tuple(settings["grid"])})
         how = LabelSettings(chosen, settings["score"], False, False, settings["fdr"], settings["seed"], 0, reading.show)

@@ -12,7 +12,7 @@ from unitlens.comparison.audit_passes import NOISE, Checks, Passes
 from unitlens.comparison.entries import Entry, entries_of
 from unitlens.data.concepts import Data
 from unitlens.dissection.forward import Reading
-from unitlens.dissection.reopening import check_network, network_again
+from unitlens.dissection.reopening import Recipe, check_network
 from unitlens.dissection.result import Dissection, open_run
 from unitlens.errors import UnitlensError
 from unitlens.files import make_folder, write_whole
@@ -125,6 +125,7 @@ def audit(
     net: Network | None = None,
     data: Data | str | Path | None = None,
     *,
+    trust: bool = False,
     noise: float = NOISE,
     batch_size: int = 32,
     workers: int = 0,
@@ -146,6 +147,8 @@ def audit(
         The network that was dissected; loaded again as the run says.
     data : Data, str or Path, optional
         The images that were shown; opened again as the run says.
+    trust : bool
+        Whether network and images may be opened again where that runs code that the run names, or downloads.
     noise : float
         Standard deviation of the noise, images being in [0, 1]; 0 leaves that pass out.
     batch_size, workers, store_limit, progress
@@ -160,7 +163,8 @@ def audit(
     Raises
     ------
     UnitlensError
-        If there is no run, or the network or data that were given are not those of the run.
+        If there is no run, the network or data that were given are not those of the run, or opening them again would
+        run code that the run names, or download, and ``trust`` is not set.
     """
     if noise < 0:
         raise UnitlensError(f"The noise is {noise}; it is a standard deviation, such as {NOISE}, or 0 for none.")
@@ -171,14 +175,21 @@ def audit(
     notes, overlaps = [], None
     if not checks:
         notes.append("Halves of the data were not compared: one of them is empty, or the score needs several levels.")
+    source = data if isinstance(data, str | Path) else None
+    recipe = Recipe.of(run.info, source=source)
     if net is not None:
         check_network(net, run.info)
+    if run.info["settings"].get("basis"):
+        notes.append(f"{_COUNTS_ALONE}: the run looked at directions, and run.json does not hold them.")
+        return Audit(run, _unit_table(entries, checks), None, tuple(notes))
+    recipe.check(trust=trust, network=net is None, data=data is source)
     try:
-        net = network_again(run.info) if net is None else net
+        net = recipe.open_network(trust=trust) if net is None else net
     except UnitlensError as error:
         return Audit(run, _unit_table(entries, checks), None, (*notes, f"{_COUNTS_ALONE}: {error}"))
     try:
-        passes = Passes.of(run, net, data, reading, noise=noise, seed=seed)
+        images = recipe.open_data(trust=trust) if data is None or isinstance(data, str | Path) else data
+        passes = Passes.of(run, net, images, reading, noise=noise, seed=seed)
         overlaps = passes.look(checks)
         notes += passes.notes
     except UnitlensError as error:

@@ -1,67 +1,297 @@
-"""The network and the images of a run once more: opened as run.json says, and checked by their hashes."""
+"""The network and the images of a saved run, opened once more; what that would run or fetch is listed first.
 
-from dataclasses import replace
+A run folder is data: whoever sent it must not decide which code runs here. So a run is reopened by itself only where
+all that it names is unitlens' own: bundled networks, torchvision's by name with weights that are on this machine,
+images that are on this machine. `Recipe.risks` is the one place that decides it.
+"""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from unitlens.data.concepts import Data
 from unitlens.data.opening import open_data
 from unitlens.errors import UnitlensError
-from unitlens.models.loading import load
+from unitlens.models.loading import load, origin
 from unitlens.models.network import Network
 from unitlens.models.preprocessing import Preprocessing
+from unitlens.models.torchvision import published_file
 
 Info = dict[str, Any]
 
+_SAFE_WEIGHTS = ".safetensors"
+_SEGMENTER = "segmenter:"
+_OPENED = {"format": str, "split": str, "concepts": list, "segmenter_options": dict, "root": str, "download": bool}
+_SEGMENTER_OPTIONS = {
+    **dict.fromkeys(("weights", "labels", "category", "cache"), str),
+    "size": int,
+    "confidence": (int, float),
+}
 
-def network_again(info: Info, *, device: str = "cpu") -> Network:
-    """The network of a run, prepared for in the same way.
 
-    Raises
-    ------
-    UnitlensError
-        If it cannot be loaded, or its weights are others.
+class Risk(NamedTuple):
+    """What reopening a run would run or fetch.
+
+    Attributes
+    ----------
+    argument : {"net", "data"}
+        Of Python's functions: what may be given instead.
+    action : str
+        A verb and its object, such as "import and call net.py:build".
+    options : tuple of tuple of str
+        Of the shell, with their values: what asks for the same, such as ("--network", "net.py:build").
     """
-    said, how = info["network"], {**info["network"]["preprocessing"]}
-    how |= {name: tuple(how[name]) for name in ("image_size", "mean", "std")}
-    asked = {name: how[name] for name in ("image_size", "resize", "mean", "std")}
-    net = load(said["name"], weights=said["weights"], seed=info["settings"]["seed"], device=device, **asked)
-    return check_network(replace(net, preprocessing=Preprocessing(**how)), info)
+
+    argument: str
+    action: str
+    options: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the network and the images of a run are opened: as run.json says, or as somebody said again.
+
+    Attributes
+    ----------
+    info : dict
+        run.json.
+    network, weights : str, str or None
+        As for `unitlens.load`.
+    source : str
+        Where the images are.
+    opened : mapping
+        Keywords for `unitlens.open_data`.
+    given : frozenset of str
+        Which of all these do not come from run.json: "network", "weights", and keys of ``opened`` and of its
+        ``segmenter_options``, the latter as "segmenter_weights".
+    """
+
+    info: Info
+    network: str
+    weights: str | None
+    source: str
+    opened: Mapping[str, Any]
+    given: frozenset[str]
+
+    @classmethod
+    def of(
+        cls,
+        info: Info,
+        *,
+        network: str | None = None,
+        weights: str | None = None,
+        source: str | Path | None = None,
+        opened: Mapping[str, Any] | None = None,
+    ) -> "Recipe":
+        """Take what run.json says, and in place of it whatever is given.
+
+        Parameters
+        ----------
+        info : dict
+            run.json.
+        network, weights : str, optional
+        source : str or Path, optional
+        opened : mapping, optional
+            As for `unitlens.open_data`, of what is given alone.
+
+        Raises
+        ------
+        UnitlensError
+            If run.json says something that no data can be opened with.
+        """
+        saved, again = _checked(info["data"].get("opened", {})), dict(opened or {})
+        segmenter, segmenter_again = saved.get("segmenter_options", {}), again.get("segmenter_options", {})
+        joined = {**saved, **again}
+        if segmenter or segmenter_again:
+            joined["segmenter_options"] = {**_read_only(segmenter), **segmenter_again}
+        given = {*again, *(f"segmenter_{name}" for name in segmenter_again)}
+        given |= {name for name, value in (("network", network), ("weights", weights)) if value is not None}
+        return cls(
+            info,
+            info["network"]["name"] if network is None else network,
+            info["network"]["weights"] if weights is None else weights,
+            str(info["data"]["source"] if source is None else source),
+            joined,
+            frozenset(given),
+        )
+
+    def risks(self, *, network: bool = True, data: bool = True) -> tuple[Risk, ...]:
+        """List what opening would run or fetch that is not unitlens' own, and that nobody here has asked for.
+
+        Parameters
+        ----------
+        network, data : bool
+            Whether the network, and the images, will be opened.
+        """
+        risks = [*self._network_risks()] if network else []
+        return (*risks, *self._data_risks()) if data else tuple(risks)
+
+    def _network_risks(self) -> Iterator[Risk]:
+        weights = () if self.weights is None else (("--weights", self.weights),)
+        if "network" not in self.given:
+            for action in _code(self.network):
+                yield Risk("net", action, (("--network", self.network), *weights))
+        if "weights" not in self.given:
+            for action in _weights(self.network, self.weights):
+                yield Risk("net", action, weights)
+
+    def _data_risks(self) -> Iterator[Risk]:
+        if self.opened.get("download") and "download" not in self.given:
+            yield Risk("data", f"download {_printable(self.source)}", (("--download",),))
+        concepts: Sequence[str] = self.opened.get("concepts", ())
+        weights = self.opened.get("segmenter_options", {}).get("weights")
+        for concept in concepts:
+            if not concept.startswith(_SEGMENTER):
+                continue
+            segmenter = concept.removeprefix(_SEGMENTER)
+            if "concepts" not in self.given:
+                for action in _code(segmenter):
+                    yield Risk("data", action, tuple(("--concepts", name) for name in concepts))
+            if "segmenter_weights" not in self.given:
+                for action in _weights(segmenter, weights):
+                    yield Risk("data", action, (("--segmenter-weights", weights),))
+
+    def check(self, *, trust: bool, network: bool = True, data: bool = True) -> None:
+        """Refuse to run or fetch what nobody here has asked for.
+
+        Raises
+        ------
+        UnitlensError
+            If there is such a thing, and ``trust`` is False.
+        """
+        risks = () if trust else self.risks(network=network, data=data)
+        if risks:
+            arguments = " and ".join(f"{name}=" for name in dict.fromkeys(risk.argument for risk in risks))
+            raise UnitlensError(
+                f"The run was not reopened, because that would {joined_actions(risks)}: give {arguments} yourself, or "
+                "trust=True to allow it."
+            )
+
+    def open_network(self, *, trust: bool = False, device: str = "cpu") -> Network:
+        """Load the network of the run, prepared for in the same way.
+
+        Raises
+        ------
+        UnitlensError
+            If it is not trusted, cannot be loaded, or its weights are others.
+        """
+        self.check(trust=trust, data=False)
+        prepared = {**self.info["network"]["preprocessing"]}
+        prepared |= {name: tuple(prepared[name]) for name in ("image_size", "mean", "std")}
+        net = load(
+            self.network,
+            weights=self.weights,
+            seed=self.info["settings"]["seed"],
+            device=device,
+            image_size=prepared["image_size"],
+            resize=prepared["resize"],
+            mean=prepared["mean"],
+            std=prepared["std"],
+        )
+        return check_network(replace(net, preprocessing=Preprocessing(**prepared)), self.info)
+
+    def open_data(self, *, trust: bool = False) -> Data:
+        """Open the images of the run; `check_data` tells whether they are the same.
+
+        Nothing is written to a folder that run.json names: a download goes to the cache of this user.
+
+        Raises
+        ------
+        UnitlensError
+            If they are not trusted, there are none, or they are fewer.
+        """
+        self.check(trust=trust, network=False)
+        said, opened = self.info["data"], dict(self.opened)
+        if opened.get("download") and "root" not in self.given:
+            opened.pop("root", None)
+        count = said["images"] + len(said["skipped"])
+        data = open_data(self.source, images=count, seed=self.info["settings"]["seed"], **opened)
+        if len(data) < said["images"]:
+            raise UnitlensError(
+                f"{self.source} has {len(data)} images, the run has {said['images']}: give the data of the run with "
+                "--data (data=)."
+            )
+        return data
+
+
+def joined_actions(risks: Sequence[Risk]) -> str:
+    """Join the actions of some risks to one text."""
+    return " and ".join(dict.fromkeys(risk.action for risk in risks))
+
+
+def joined_options(risks: Sequence[Risk]) -> str:
+    """Join what the shell takes in place of some risks to words of a command line, quoted where they need it."""
+    options = dict.fromkeys(option for risk in risks for option in risk.options)
+    return shlex.join(_printable(word) for option in options for word in option)
+
+
+def _code(spec: str) -> Iterator[str]:
+    """Say what code a network's name stands for, where it is neither bundled nor torchvision's."""
+    kind = origin(spec)
+    if kind == "code":
+        yield f"import and call {_printable(spec)}"
+    elif kind in ("timm", "hf"):
+        yield f"build {_printable(spec)} with the code of {'timm' if kind == 'timm' else 'transformers'}"
+
+
+def _weights(spec: str, weights: str | None) -> Iterator[str]:
+    """Say what weights would fetch or unpickle."""
+    kind = origin(spec)
+    if weights in (None, "none") or (kind == "bundled" and weights == "DEFAULT"):
+        return
+    published = published_file(spec.rpartition(":")[2], weights) if kind == "torchvision" else None
+    if weights == "DEFAULT" or published is not None:
+        if published is None or not published.is_file():
+            yield f"download the weights {_printable(weights)} of {_printable(spec)}"
+    elif Path(weights).suffix != _SAFE_WEIGHTS:
+        yield f"read {_printable(weights)} with torch.load"
+
+
+def _printable(text: str) -> str:
+    """The same text, with what would steer a terminal replaced."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _checked(opened: Any) -> dict[str, Any]:
+    """Return what run.json says of how images were opened, if each word of it is known."""
+    known = _are_of(opened, _OPENED) and _are_of(opened.get("segmenter_options", {}), _SEGMENTER_OPTIONS)
+    if not known or not all(isinstance(concept, str) for concept in opened.get("concepts", ())):
+        raise UnitlensError(
+            f"run.json says that its images were opened with {_printable(str(opened))}, but images cannot be opened "
+            "with that: the run is damaged."
+        )
+    return dict(opened)
+
+
+def _are_of(options: Any, types: Mapping[str, Any]) -> bool:
+    """Whether these are options of those names and types."""
+    return isinstance(options, dict) and all(
+        name in types and isinstance(value, types[name]) for name, value in options.items()
+    )
+
+
+def _read_only(segmenter: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a segmenter without the folder of its maps, which would be written to."""
+    return {name: value for name, value in segmenter.items() if name != "cache" or value == "none"}
 
 
 def check_network(net: Network, info: Info) -> Network:
-    """The same network, if its weights are those of the run.
+    """Return the same network, if its weights are those of the run.
 
     Raises
     ------
     UnitlensError
         If they are others.
     """
-    if net.fingerprint() != info["network"]["sha256"]:
+    fingerprint = net.fingerprint()
+    if fingerprint != info["network"]["sha256"]:
         raise UnitlensError(
-            f"The weights of {net.name} are not those of the run (their SHA-256 begins with {net.fingerprint()[:8]}, "
+            f"The weights of {net.name} are not those of the run (their SHA-256 begins with {fingerprint[:8]}, "
             f"the run's with {info['network']['sha256'][:8]}): give the network that was dissected."
         )
     return net
-
-
-def data_again(info: Info, source: str | Path | None = None) -> Data:
-    """The images of a run, from where they were or from another place; `check_data` tells whether they are the same.
-
-    Raises
-    ------
-    UnitlensError
-        If there are none, or they are fewer.
-    """
-    said = info["data"]
-    count = said["images"] + len(said["skipped"])
-    seed = info["settings"]["seed"]
-    data = open_data(source or said["source"], images=count, seed=seed, **said.get("opened", {}))
-    if len(data) < said["images"]:
-        raise UnitlensError(
-            f"{source or said['source']} has {len(data)} images, the run has {said['images']}: give its data."
-        )
-    return data
 
 
 def check_data(sha256: str, info: Info, source: str) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import nn
@@ -144,20 +144,36 @@ class Built(NamedTuple):
     default_layer: str | None = None
 
 
+Origin = Literal["bundled", "torchvision", "timm", "hf", "code"]
+
+
+def origin(spec: str) -> Origin:
+    """Say what opens the network of a name; "code" is whatever the name says to import and call."""
+    source, _, attribute = spec.rpartition(":")
+    if source == "bundled" or spec == "bundled":
+        return "bundled"
+    hub, _, name = spec.partition(":")
+    if name and hub == "timm":
+        return "timm"
+    if name and hub == "hf":
+        return "hf"
+    return "torchvision" if source == "" or _is_torchvisions(source, attribute) else "code"
+
+
 def build(spec: str, *, weights: str | None, seed: int) -> Built:
     """Build the network that ``spec`` names; see `load`.
 
     Weights that are drawn at random are drawn under ``seed``; PyTorch's own generator is as before afterwards.
     """
     source, _, attribute = spec.rpartition(":")
-    if source == "bundled" or spec == "bundled":
+    kind = origin(spec)
+    if kind == "bundled":
         return _bundled(spec, weights, seed)
-    hub, _, name = spec.partition(":")
     with _seeded(seed):
-        if hub in HUBS and name:
-            model, said, classes = hub_network(hub, name, weights)
+        if kind in HUBS:
+            model, said, classes = hub_network(kind, spec.partition(":")[2], weights)
             return Built(model, spec, said, classes)
-        if source == "" or _is_torchvisions(source, attribute):
+        if kind == "torchvision":
             name = _zoo_name(attribute if "quantization" not in source else f"quantized_{attribute}")
             model, said, classes = zoo_network(name, weights)
             return Built(model, f"{zoo_names()[name]}:{name}", said, classes)

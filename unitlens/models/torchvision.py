@@ -4,9 +4,12 @@ import inspect
 import warnings
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlparse
 
+import torch
 from torch import Tensor, nn
 
 from unitlens.errors import UnitlensError
@@ -77,6 +80,29 @@ def zoo_network(name: str, weights: str | None) -> tuple[nn.Module, Said, tuple[
         put_weights(model, state, weights)
     classes = None if weights == "none" else tuple(entry.meta["categories"])
     return model.eval(), _said(model, entry.transforms()), classes
+
+
+def published_file(name: str, weights: str) -> Path | None:
+    """Say where torchvision's own weights of a network lie, or would after a download.
+
+    Parameters
+    ----------
+    name : str
+        A network, perhaps one of torchvision's.
+    weights : str
+        "DEFAULT", or another name of its weights.
+
+    Returns
+    -------
+    Path or None
+        None if there are no such weights.
+    """
+    from torchvision import models
+
+    entries = models.get_model_weights(name).__members__ if name in zoo_names() else {}
+    if weights not in entries:
+        return None
+    return Path(torch.hub.get_dir(), "checkpoints", PurePosixPath(urlparse(entries[weights].url).path).name)
 
 
 def _build(name: str, **options: Any) -> nn.Module:
