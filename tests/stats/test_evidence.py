@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from unitlens.stats.chance import association, benjamini_hochberg, draws_for, partners
+from unitlens.stats.chance import association, draws_for, partners
 from unitlens.stats.evidence import label_evidence, presence_accuracy
 from unitlens.stats.folds import FoldTable, jackknife_half_width
 from unitlens.stats.scores import iou
@@ -150,11 +150,6 @@ def test_partners_do_not_depend_on_the_order_of_the_images():
     as_hashes = [[hashes[partner] for partner in draw] for draw in straight]
     for draw, other in zip(as_hashes, turned, strict=True):
         assert [draw[place] for place in order] == [hashes[order[partner]] for partner in other]
-
-
-@given(p_values=st.lists(st.floats(0, 1), min_size=1, max_size=30))
-def test_q_values_are_those_of_scipy(p_values):
-    np.testing.assert_allclose(benjamini_hochberg(np.array(p_values)), stats.false_discovery_control(p_values))
 
 
 def test_p_values_are_ranks_among_ratios_of_units_and_draws():

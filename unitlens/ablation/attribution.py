@@ -202,18 +202,18 @@ def over_classes(by_class: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def spearman(one: Floats, other: Floats) -> float:
-    """Rank correlation, ties at their mean rank; 0 where one of the two is constant.
+    """Spearman's rank correlation; 0 where one of the two is constant.
 
     Examples
     --------
     >>> round(spearman(np.array([1.0, 2, 3, 4]), np.array([1.0, 3, 2, 9])), 3)
     0.8
     """
-    from scipy.stats import rankdata
+    from scipy.stats import spearmanr
 
-    a, b = (rankdata(values) - (len(values) + 1) / 2 for values in (one, other))
-    scale = float(np.sqrt((a**2).sum() * (b**2).sum()))
-    return float((a * b).sum() / scale) if scale else 0.0
+    if len(np.unique(one)) < 2 or len(np.unique(other)) < 2:
+        return 0.0
+    return float(spearmanr(one, other).statistic)
 
 
 def _settled(values: Floats) -> Floats:

@@ -7,7 +7,6 @@ import numpy as np
 
 from unitlens.ablation.estimates import OVERALL, Estimate, estimate, estimate_overall
 from unitlens.ablation.tallies import Counted
-from unitlens.stats.chance import benjamini_hochberg
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,10 +111,11 @@ def shortened(table: "pd.DataFrame", *, most: int = MOST_ROWS, kept: int = KEPT)
 def _part(units: Sequence[str], classes: Sequence[str], measure: str, found: Estimate) -> "pd.DataFrame":
     """The rows of one measure: sets x classes."""
     import pandas as pd
+    from scipy.stats import false_discovery_control
 
     p_value = found.p_value.ravel()
     known, q_value = ~np.isnan(p_value), np.full(p_value.size, np.nan)
-    q_value[known] = benjamini_hochberg(p_value[known])
+    q_value[known] = false_discovery_control(p_value[known])
     columns: dict[str, Any] = {
         "units": np.repeat(np.array(units, dtype=object), len(classes)),
         "class": np.tile(np.array(classes, dtype=object), len(units)),

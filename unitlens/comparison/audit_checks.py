@@ -106,25 +106,12 @@ def summarise(units: "pd.DataFrame", *, min_iou: float) -> "pd.DataFrame":
 
 def _stayed(name: str, flags: "pd.Series[bool]") -> dict[str, float]:
     """The share of units of which something is true, and its interval, as three columns."""
-    low, high = wilson(int(flags.sum()), len(flags))
-    return {name: float(flags.mean()) if len(flags) else float("nan"), f"{name}_low": low, f"{name}_high": high}
+    from scipy.stats import binomtest
 
-
-def wilson(part: int, whole: int) -> tuple[float, float]:
-    """95 % interval of a share; NaN where the whole is nothing.
-
-    Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
-
-    Examples
-    --------
-    >>> tuple(round(end, 3) for end in wilson(9, 10))
-    (0.596, 0.982)
-    """
-    if not whole:
-        return float("nan"), float("nan")
-    z = 1.959964
-    middle, half = part + z**2 / 2, z * (part * (whole - part) / whole + z**2 / 4) ** 0.5
-    return (middle - half) / (whole + z**2), (middle + half) / (whole + z**2)
+    if not len(flags):
+        return dict.fromkeys((name, f"{name}_low", f"{name}_high"), float("nan"))
+    interval = binomtest(int(flags.sum()), len(flags)).proportion_ci(method="wilson")
+    return {name: float(flags.mean()), f"{name}_low": float(interval.low), f"{name}_high": float(interval.high)}
 
 
 def halves_agree(units: "pd.DataFrame", layer: str) -> float:

@@ -97,7 +97,7 @@ def draw_tiles(images: Images, masks: Masks, *, size: int = 96) -> Images:
     tiles, inside = _squares(images, size), _nearest(masks, size)
     veil = (tiles >> 1) + np.uint8(16)  # half, and a lift: dark images stay legible, bright ones step back
     drawn = np.where(inside[..., None], tiles, veil)
-    drawn[_rim(inside, max(1, round(size / 56)))] = OUTLINE
+    drawn[_outline(inside, max(1, round(size / 56)))] = OUTLINE
     return drawn
 
 
@@ -123,18 +123,12 @@ def _nearest(masks: Masks, size: int) -> Masks:
     return masks[:, rows][:, :, columns]
 
 
-def _rim(inside: Masks, wide: int) -> Masks:
-    """The pixels outside of the masks that are at most ``wide`` from them, diagonals included."""
-    near = inside.copy()
-    for axis in (1, 2):
-        grown = near.copy()
-        length = near.shape[axis]
-        for step in range(1, min(wide, length - 1) + 1):
-            back, front = [slice(None)] * 3, [slice(None)] * 3
-            back[axis], front[axis] = slice(0, length - step), slice(step, length)
-            grown[tuple(front)] |= near[tuple(back)]
-            grown[tuple(back)] |= near[tuple(front)]
-        near = grown
+def _outline(inside: Masks, width: int) -> Masks:
+    """Pixels outside of the masks that are at most ``width`` from them, diagonals included."""
+    from scipy.ndimage import maximum_filter
+
+    # The largest value in a window is binary dilation by a square, and faster than scipy's function of that name.
+    near = maximum_filter(inside, size=(1, 2 * width + 1, 2 * width + 1))
     return np.asarray(near & ~inside)
 
 

@@ -8,7 +8,6 @@ import numpy as np
 from unitlens.ablation.result import Effects
 from unitlens.ablation.table import joined
 from unitlens.pages.cards import class_id, unit_id
-from unitlens.stats.chance import benjamini_hochberg
 from unitlens.stats.scores import Floats, Ints
 
 if TYPE_CHECKING:
@@ -83,8 +82,10 @@ class SweepTable(NamedTuple):
     @classmethod
     def of(cls, effects: Effects) -> "SweepTable":
         """Gather it from the effects of every unit alone."""
+        from scipy.stats import false_discovery_control
+
         found, fine = effects.estimate(MEASURE), effects.estimate(FINE)
-        q_value = benjamini_hochberg(np.nan_to_num(fine.p_value, nan=1.0).ravel()).reshape(fine.p_value.shape)
+        q_value = false_discovery_control(np.nan_to_num(fine.p_value, nan=1.0).ravel()).reshape(fine.p_value.shape)
         change, logit = np.nan_to_num(found.effect), np.nan_to_num(fine.effect)
         return cls(
             *(effects.layer, effects.classes, found.before[0], found.images[0], change, found.low, found.high),

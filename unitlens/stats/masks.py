@@ -1,7 +1,7 @@
-"""From maps on a layer's grid to masks on the label grid, without ever forming the maps in between.
+"""From maps on a layer's grid to masks on the label grid, without forming the upsampled maps in between.
 
-Every product and sum here is a single elementwise operation, so that a value has the same bits whatever stands beside
-it in a batch and whatever device computes it: counts of any split of the images then merge to the same bits.
+Every product and sum here is a single elementwise operation, so that a value has the same bits whatever else is in its
+batch and whatever device computes it: counts of any split of the images then merge to the same bits.
 """
 
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ class Axis(NamedTuple):
     Attributes
     ----------
     low, high : int64 tensor, (cells,)
-        The two neighbours.
+        Indices of the two neighbours on the layer grid.
     weight : float32 tensor, (cells,)
-        How far from ``low`` to ``high``, in [0, 1).
+        How far the cell lies from ``low`` to ``high``, in [0, 1).
     """
 
     low: Tensor
@@ -34,9 +34,11 @@ class Axis(NamedTuple):
 
         With "zeros" the layer's map is expected with a cell of zeros around it (see `SamplePlan.padded`).
         """
-        padding = 2 * cells if upsampling == "zeros" else 0
-        last = size - 1 + (2 if padding else 0)
-        numerator = (2 * torch.arange(cells) + 1) * size - cells + padding
+        # The centre of cell i lies at (i + 1/2) * size / cells - 1/2 on the layer grid, one further with padding: a
+        # fraction with the denominator 2 * cells. Beyond the first and the last centre the edge is repeated.
+        padding = 1 if upsampling == "zeros" else 0
+        last = size - 1 + 2 * padding
+        numerator = (2 * torch.arange(cells) + 1) * size - cells + 2 * cells * padding
         numerator = numerator.clamp(0, 2 * cells * last)
         low = numerator // (2 * cells)
         weight = (numerator % (2 * cells)).double() / (2 * cells)
@@ -44,7 +46,7 @@ class Axis(NamedTuple):
 
 
 class Active(NamedTuple):
-    """Positions at which units lie strictly above their levels, in no particular order.
+    """Positions at which units are strictly above their levels, in no particular order.
 
     Attributes
     ----------
@@ -84,7 +86,7 @@ class SamplePlan:
         return Axis(*(part.to(device) for part in axis))
 
     def padded(self, maps: Tensor) -> Tensor:
-        """Maps with what lies around them, where that is zeros."""
+        """Maps, (..., h, w), with a cell of zeros around them, where upsampling is "zeros"."""
         return torch.nn.functional.pad(maps, (1, 1, 1, 1)) if self.upsampling == "zeros" else maps
 
     def upsample(self, maps: Tensor) -> Tensor:
@@ -102,7 +104,7 @@ class SamplePlan:
         return interpolate(rows, self.axis(1, maps.device), dim=-1)
 
     def above(self, maps: Tensor, level: Tensor) -> Active:
-        """Find all positions of the label grid at which units lie strictly above their level.
+        """Find all positions of the label grid at which units are strictly above their level.
 
         An interpolated value is never larger than the largest of its neighbours, also after rounding: maps, and then
         rows, that stay below the level are dropped before anything is computed from them. Of a map that is active at
@@ -121,35 +123,59 @@ class SamplePlan:
         maps = self.padded(maps)
         images, units, h, w = maps.shape
         maps = maps.reshape(images * units, h, w)
+        # 1. Maps whose largest value lies above the level.
         image, unit = torch.nonzero(maps.amax((1, 2)).view(images, units) > level, as_tuple=True)
         maps = maps.index_select(0, image * units + unit)
         level = level.index_select(0, unit)
-        which, row, lines = self._lines_above(maps, level)
-        return self._positions_above(lines, row, level.index_select(0, which), which, image, unit)
+        # 2. Of these, rows of the label grid, sampled between rows of the layer, whose largest value does.
+        of_map, row, lines = self._rows_above(maps, level)
+        # 3. Of these, cells whose value does.
+        line, column, value = self._cells_above(lines, level.index_select(0, of_map))
+        position = row.index_select(0, line).mul_(self.grid[1]).add_(column)
+        of_map = of_map.index_select(0, line)
+        return Active(unit.index_select(0, of_map), image.index_select(0, of_map), position, value)
 
-    def _lines_above(self, maps: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Rows of the label grid, (rows, w), that rise above the level of their map, with map and row number."""
+    def _rows_above(self, maps: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows of the label grid that rise above the level of their map.
+
+        Parameters
+        ----------
+        maps : tensor, (M, h, w)
+        level : tensor, (M,)
+
+        Returns
+        -------
+        of_map, row : int64 tensors, (rows,)
+        lines : tensor, (rows, w)
+            Their values, still on the columns of the layer.
+        """
         axis = self.axis(0, maps.device)
         h, w = maps.shape[1:]
         # The side that is sampled comes first: whole runs of memory are copied then, not single numbers.
         tops = interpolate(maps.permute(1, 2, 0).contiguous(), axis, dim=0).amax(1)
-        row, which = torch.nonzero(tops > level, as_tuple=True)
+        row, of_map = torch.nonzero(tops > level, as_tuple=True)
         lines = maps.reshape(-1, w)
-        low = lines.index_select(0, which * h + axis.low[row])
-        lines = lines.index_select(0, which * h + axis.high[row]).sub_(low).mul_(axis.weight[row][:, None]).add_(low)
-        return which, row, lines
+        low = lines.index_select(0, of_map * h + axis.low[row])
+        high = lines.index_select(0, of_map * h + axis.high[row])
+        return of_map, row, high.sub_(low).mul_(axis.weight[row][:, None]).add_(low)
 
-    def _positions_above(
-        self, lines: Tensor, row: Tensor, level: Tensor, which: Tensor, image: Tensor, unit: Tensor
-    ) -> Active:
-        values = interpolate(lines.t().contiguous(), self.axis(1, lines.device), dim=0)
+    def _cells_above(self, lines: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Cells of the label grid that lie above the level of their row.
+
+        Parameters
+        ----------
+        lines : tensor, (rows, w)
+        level : tensor, (rows,)
+
+        Returns
+        -------
+        line, column : int64 tensors, (active positions,)
+        value : tensor, (active positions,)
+        """
+        values = interpolate(lines.t().contiguous(), self.axis(1, lines.device), dim=0)  # (W, rows)
         hit = torch.nonzero((values > level).view(-1)).view(-1)
         column = hit.div(max(len(lines), 1), rounding_mode="floor")
-        line = hit - column * len(lines)
-        position = row.index_select(0, line).mul_(self.grid[1]).add_(column)
-        of_map = which.index_select(0, line)
-        value = values.view(-1).index_select(0, hit)
-        return Active(unit.index_select(0, of_map), image.index_select(0, of_map), position, value)
+        return hit - column * len(lines), column, values.view(-1).index_select(0, hit)
 
 
 def interpolate(maps: Tensor, axis: Axis, *, dim: int) -> Tensor:

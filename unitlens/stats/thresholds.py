@@ -1,4 +1,8 @@
-"""Exact thresholds and counts over a stream of active positions, in bounded memory; everything here adds."""
+"""Exact thresholds and counts over a stream of active positions, in memory that does not grow with the stream.
+
+Floats are read as integer keys of the same order (`_key`). The upper 16 bits of a key name one of 65,536 bins, and the
+lower 16 bits the value within the bin: two histograms find any rank exactly.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
@@ -12,15 +16,16 @@ from unitlens.errors import UnitlensError
 from unitlens.stats.masks import Active
 
 BINS = 1 << 16
+"""Bins of a histogram: the upper, or the lower, half of the 32 bits of a float."""
 
-_FINITE_KEYS = (-0x7F800001, 0x7F800000)  # of minus and plus infinity
+_INFINITE_KEYS = (-0x7F800001, 0x7F800000)  # of minus and plus infinity
 
 Scan = Callable[[Tensor], Iterator[Active]]
-"""Given a level for each unit, (U,) float32, yields all positions strictly above it, in pieces."""
+"""Given a level for each unit, (U,) float32, yields all positions strictly above it, in parts."""
 
 
 def threshold_rank(quantile: float, positions: int) -> int:
-    """Rank of the threshold among a unit's values, counted from 0 at the largest: ``floor(quantile * positions)``.
+    """Compute the threshold's rank among a unit's values, from 0 for the largest: ``floor(quantile * positions)``.
 
     Parameters
     ----------
@@ -32,7 +37,7 @@ def threshold_rank(quantile: float, positions: int) -> int:
     Raises
     ------
     UnitlensError
-        If the quantile is no share, or there are fewer than 1 / quantile positions.
+        If the quantile is not between 0 and 1, or there are fewer than 1 / quantile positions.
 
     Examples
     --------
@@ -53,16 +58,16 @@ def threshold_rank(quantile: float, positions: int) -> int:
 
 
 def kth_largest(scan: Scan, rank: int, guesses: list[Tensor], floor: Tensor) -> Tensor:
-    """The exact value of one rank for every unit, by two histograms over the 32 bits of a float.
+    """Find the exact value of one rank for every unit, by two histograms over the 32 bits of a float.
 
-    Nothing is sorted and nothing is kept but 65,536 counts a unit, so that the length of the stream does not matter.
+    Nothing is sorted, and only 65,536 counts a unit are kept, however long the stream is.
 
     Parameters
     ----------
     scan : callable
         Active positions above given levels.
     rank : int
-        Counted from 0 at the largest.
+        Counted from 0 for the largest.
     guesses : list of float32 tensors, (U,)
         Levels that probably lie below the value, best guess first; only the speed depends on them.
     floor : float32 tensor, (U,)
@@ -72,6 +77,8 @@ def kth_largest(scan: Scan, rank: int, guesses: list[Tensor], floor: Tensor) -> 
     -------
     float32 tensor, (U,)
     """
+    # First scan: a histogram of the upper 16 bits, of what lies above a level. A level is low enough for a unit if more
+    # than `rank` positions lie above it; units for which it is not go on to the next guess, and at last to the floor.
     level = torch.full_like(floor, torch.inf)
     reached = torch.zeros_like(floor, dtype=torch.bool)
     for guess in [*guesses, floor]:
@@ -80,19 +87,21 @@ def kth_largest(scan: Scan, rank: int, guesses: list[Tensor], floor: Tensor) -> 
         reached = high.sum(1) > rank
         if bool((reached | (level <= floor)).all()):
             break
-    bin_, rest = _bin_of(high, torch.where(reached, rank, 0))
-    bin_ -= BINS // 2
-    just_below = _value((bin_ << 16) - 1)
+    high_bits, rank_in_bin = _bin_of_rank(high, torch.where(reached, rank, 0))
+    high_bits -= BINS // 2
+    just_below = _value((high_bits << 16) - 1)
 
     def low_bits(active: Active) -> tuple[Tensor, Tensor]:
+        """Units and lower 16 bits of the values in the bin that holds the rank."""
         key = _key(active.value)
-        inside = torch.nonzero(key >> 16 == bin_[active.unit]).view(-1)
+        inside = torch.nonzero(key >> 16 == high_bits[active.unit]).view(-1)
         return active.unit[inside], (key[inside] & 0xFFFF) - BINS // 2
 
+    # Second scan: a histogram of the lower 16 bits within that bin, which names the value to the bit.
     low = _histogram(scan(torch.where(reached, just_below, torch.inf)), len(floor), low_bits)
-    last, _ = _bin_of(low, rest)
-    # Where fewer positions than asked for lie above the unit's smallest value, that value holds the rank.
-    return torch.where(reached, _value((bin_ << 16) + last), floor)
+    lower, _ = _bin_of_rank(low, rank_in_bin)
+    # Where at most `rank` positions lie above the floor, the floor itself has the rank.
+    return torch.where(reached, _value((high_bits << 16) + lower), floor)
 
 
 class Edges(NamedTuple):
@@ -103,7 +112,7 @@ class Edges(NamedTuple):
     level : float32 tensor, (U, J)
         Falling.
     mean, square : float64 tensors, (U, J + 1)
-        About the mean of the values between the levels, and of their squares.
+        Approximate mean of the values between the levels, and of their squares.
     """
 
     level: Tensor
@@ -112,13 +121,16 @@ class Edges(NamedTuple):
 
 
 def value_histogram(scan: Scan, units: int) -> Tensor:
-    """How many of each unit's values share their upper 16 bits, in rising order, (U, 65536) int64."""
+    """Count how many of each unit's values share their upper 16 bits, in rising order, (U, 65536) int64.
+
+    A bin is some 1 % of its value wide, and every finite value has one, so that neither range nor scale must be known.
+    """
     everything = torch.full((units,), -torch.inf)
     return _histogram(scan(everything), units, lambda active: (active.unit, _key(active.value) >> 16))
 
 
 def level_edges(histogram: Tensor, quantiles: Sequence[float]) -> Edges:
-    """Levels just below the bins that hold given quantiles from the top, and at 0, where rectifiers cut.
+    """Choose levels just below the bins that hold given quantiles from the top, and at 0, where rectifiers cut.
 
     Parameters
     ----------
@@ -129,68 +141,84 @@ def level_edges(histogram: Tensor, quantiles: Sequence[float]) -> Edges:
     """
     positions = int(histogram[0].sum())
     ranks = [min(threshold_rank(quantile, positions), positions - 1) for quantile in quantiles]
-    bins = [_bin_of(histogram, torch.full((len(histogram),), rank))[0] - BINS // 2 for rank in ranks]
-    bins.append(torch.ones_like(bins[0]))  # the first bin above 0
-    cut = torch.stack(bins, 1).sort(1, descending=True).values
+    keys = [_bin_of_rank(histogram, torch.full((len(histogram),), rank))[0] - BINS // 2 for rank in ranks]
+    keys.append(torch.ones_like(keys[0]))  # the first bin above 0
+    cut = torch.stack(keys, 1).sort(1, descending=True).values
+    # A level is the largest value below its bin, as "active" means strictly above. Below bin 0, which begins with 0,
+    # that would be -0.0, and 0 does not lie above it.
     below = _value((cut << 16) - 1)
-    level = torch.where(cut == 0, -torch.finfo(torch.float32).tiny, below)  # -0.0 would not lie below 0
+    level = torch.where(cut == 0, -torch.finfo(torch.float32).tiny, below)
+    # Each bin counts with its middle, to which its values are within 0.4 %; the one of 0 with 0, bins of NaN and
+    # infinity, which are empty, too.
     middle = _value((torch.arange(BINS) - BINS // 2 << 16) + BINS // 2).double()
     middle[BINS // 2] = 0.0
-    middle[~middle.isfinite()] = 0.0  # bins of no number, which are empty
-    sums = []
-    for weight in (torch.ones_like(middle), middle, middle**2):
-        from_top = torch.nn.functional.pad((histogram * weight).flip(1).cumsum(1).flip(1), (0, 1))
-        above = torch.cat([from_top.gather(1, cut + BINS // 2), from_top[:, :1]], 1)
-        sums.append(above.diff(dim=1, prepend=torch.zeros_like(above[:, :1])))
-    count = sums[0].clamp(min=1)
-    return Edges(level, sums[1] / count, sums[2] / count)
+    middle[~middle.isfinite()] = 0.0
+    weights = (torch.ones_like(middle), middle, middle**2)
+    count, total, squares = (_sums_between(histogram * weight, cut + BINS // 2) for weight in weights)
+    count = count.clamp(min=1)
+    return Edges(level, total / count, squares / count)
 
 
-def _histogram(stream: Iterator[Active], units: int, of: Callable[[Active], tuple[Tensor, Tensor]]) -> Tensor:
+def _sums_between(values: Tensor, cut: Tensor) -> Tensor:
+    """Sums over the bins above each cut that do not lie above the one before it, (U, J + 1); all that is left last."""
+    from_top = torch.nn.functional.pad(values.flip(1).cumsum(1).flip(1), (0, 1))
+    above = torch.cat([from_top.gather(1, cut), from_top[:, :1]], 1)
+    return above.diff(dim=1, prepend=torch.zeros_like(above[:, :1]))
+
+
+def _histogram(stream: Iterator[Active], units: int, bins_of: Callable[[Active], tuple[Tensor, Tensor]]) -> Tensor:
+    """Count the values of each unit by bin, (U, 65536) int64; bins are given as -32,768 to 32,767."""
     counts: Tensor | None = None
     for active in stream:
-        unit, half = of(active)
+        unit, signed_bin = bins_of(active)
         if counts is None:
             counts = torch.zeros(units * BINS, dtype=torch.int64, device=unit.device)
-        index = unit * BINS + half + BINS // 2
+        index = unit * BINS + signed_bin + BINS // 2
         counts.scatter_add_(0, index, torch.ones_like(index))
     return torch.zeros(units, BINS, dtype=torch.int64) if counts is None else counts.view(units, BINS)
 
 
-def _bin_of(counts: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
-    """The bin, counted from the smallest, that holds each row's rank from the top, and the rank within that bin."""
+def _bin_of_rank(counts: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
+    """Find the bin, counted from the smallest, that holds each row's rank from the top, and the rank within that bin.
+
+    The bins are searched in blocks of 256, and then within one block: two short running sums in place of a long one.
+    """
     coarse = counts.view(len(counts), 256, -1)
-    block, rest = _from_top(coarse.sum(2), rank)
-    found, rest = _from_top(coarse[torch.arange(len(counts)), block], rest)
-    return block * coarse.shape[2] + found, rest
+    block, rest = _search_from_top(coarse.sum(2), rank)
+    within, rest = _search_from_top(coarse[torch.arange(len(counts)), block], rest)
+    return block * coarse.shape[2] + within, rest
 
 
-def _from_top(counts: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
-    """The same by one running sum over the bins."""
+def _search_from_top(counts: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
+    """Find bin and rank within it by one running sum over the bins."""
     up_to = counts.cumsum(1)
     total = up_to[:, -1]
-    found = (up_to < (total - rank)[:, None]).sum(1).clamp(max=counts.shape[1] - 1)
-    return found, rank - (total - up_to.gather(1, found[:, None])[:, 0])
+    bin_ = (up_to < (total - rank)[:, None]).sum(1).clamp(max=counts.shape[1] - 1)
+    return bin_, rank - (total - up_to.gather(1, bin_[:, None])[:, 0])
 
 
 def _key(value: Tensor) -> Tensor:
-    """Floats as integers of the same order: the bits, with those of negative numbers turned round."""
-    bits = (value + 0.0).view(torch.int32)  # -0.0 + 0.0 is 0.0: one zero, one key
+    """Read floats as integers of the same order: their bits, with those of negative numbers inverted but for the sign.
+
+    The bits of positive floats rise with the number, those of negative ones fall.
+    """
+    bits = (value + 0.0).view(torch.int32)  # -0.0 + 0.0 is 0.0: both zeros have one key
     return (bits ^ ((bits >> 31) & 0x7FFFFFFF)).long()
 
 
 def _value(key: Tensor) -> Tensor:
-    bits = key.clamp(*_FINITE_KEYS).int()
+    """Read keys as floats again, the inverse of `_key`; keys beyond the infinities, which would be NaN, are clipped."""
+    bits = key.clamp(*_INFINITE_KEYS).int()
     return (bits ^ ((bits >> 31) & 0x7FFFFFFF)).view(torch.float32)
 
 
 def tally(counts: Tensor, active: Active, part: Tensor, labels: Tensor) -> None:
-    """Add active positions to counts by unit, part and what is marked there.
+    """Add active positions to counts by unit, part and marked column, in place.
 
     Parameters
     ----------
     counts : int64 tensor, (U, parts, columns)
-        Added to in place.
+        Changed in place.
     active : Active
         ``image`` indexes the images of ``labels``.
     part : int64 tensor, (active positions,)
@@ -200,10 +228,10 @@ def tally(counts: Tensor, active: Active, part: Tensor, labels: Tensor) -> None:
     """
     parts, columns = counts.shape[1:]
     row = active.unit.mul(parts).add_(part).mul_(columns)
-    place = active.image.mul(labels.shape[1] * labels.shape[2]).add_(active.position)
+    cell = active.image.mul(labels.shape[1] * labels.shape[2]).add_(active.position)  # in the image's first plane
     one = torch.ones_like(row)
     for plane in range(labels.shape[1]):
-        column = labels.view(-1).index_select(0, place)
+        column = labels.view(-1).index_select(0, cell)
         counts.view(-1).scatter_add_(0, row + column, one)
         if plane + 1 < labels.shape[1]:
-            place += labels.shape[2]
+            cell += labels.shape[2]
