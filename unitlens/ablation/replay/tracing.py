@@ -1,16 +1,15 @@
 """Finding what lies behind a layer, or several: the network as a list of steps, split at the first one's output."""
 
-import copy
-import inspect
 import operator
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import fx, nn
 from torch.fx.node import map_arg
+
+from unitlens.ablation.replay.inplace import call_in_front, call_sparing, read_changed_values
 
 Values = dict[fx.Node, Any]
 """What each step gave, by its node."""
@@ -114,7 +113,7 @@ def split_network(model: nn.Module, layers: Sequence[tuple[nn.Module, int]], *, 
     for layer, call in layers:
         if (layer, call) not in tracer.places:
             raise Untraceable(f"torch.fx met {tracer.calls[layer]} calls of the layer")
-    _read_results_of_inplace_steps(graph, tracer.root)
+    read_changed_values(graph, tracer.root)
     return _halves(graph, tracer.root, [tracer.places[layer] for layer in layers])
 
 
@@ -157,6 +156,13 @@ class _OneInput(nn.Module):
         return self.network(images)
 
 
+class _Writable(fx.Proxy):
+    """A proxy that records ``x[index] = value``, which torch.fx's own refuses."""
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self.tracer.create_proxy("call_function", operator.setitem, (self, index, value), {})
+
+
 class _Tracer(fx.Tracer):
     """Traces a network and marks the outputs of some calls of its layers."""
 
@@ -165,6 +171,10 @@ class _Tracer(fx.Tracer):
         self.layers, self.fine = layers, fine
         self.calls = {layer: 0 for layer, _ in layers}
         self.places: dict[tuple[nn.Module, int], fx.Node] = {}
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        """Give a node to the network's code, as a value into which it can also write: ``x[:, 0] = 1``."""
+        return _Writable(node, self)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Say whether a module stays one step: never where a layer is inside it."""
@@ -188,61 +198,6 @@ class _Tracer(fx.Tracer):
         marked = self.create_proxy("call_function", _place, (result,), {})
         self.places[call] = marked.node
         return marked
-
-
-def _read_results_of_inplace_steps(graph: fx.Graph, root: nn.Module) -> None:
-    """Let every later reader of a value that a step changes in place read that step's result instead.
-
-    After this no step has to work in place, and kept values stay as they are. Readers of *views* of such a value are
-    not found here; the check on real images finds them.
-    """
-    order = {node: index for index, node in enumerate(graph.nodes)}
-    for node in list(graph.nodes):
-        changed = _changed_by(node, root)
-        if changed is not None:
-            for reader in [user for user in changed.users if order[user] > order[node]]:
-                reader.replace_input_with(changed, node)
-
-
-_OUT_OF_PLACE = {
-    getattr(operator, f"i{name}"): getattr(operator, name) for name in ("add", "sub", "mul", "truediv", "pow", "matmul")
-}
-
-
-def _changed_by(node: fx.Node, root: nn.Module) -> fx.Node | None:
-    """Return the value that a step changes in place, if it does."""
-    if not node.args or not isinstance(node.args[0], fx.Node):
-        return None
-    return node.args[0] if _is_inplace(node, root) else None
-
-
-def _is_inplace(node: fx.Node, root: nn.Module) -> bool:
-    if node.op == "call_module":
-        return getattr(root.get_submodule(str(node.target)), "inplace", False) is True
-    if node.op == "call_method":
-        return _ends_in_one_underscore(str(node.target))
-    if node.op != "call_function" or not callable(node.target):
-        return False
-    name = getattr(node.target, "__name__", "")
-    return node.target in _OUT_OF_PLACE or _ends_in_one_underscore(name) or _inplace_argument(node) is True
-
-
-def _ends_in_one_underscore(name: str) -> bool:
-    return name.endswith("_") and not name.endswith("__")
-
-
-def _inplace_argument(node: fx.Node) -> Any:
-    """Return the value of a function's ``inplace`` argument, None where it has no such argument."""
-    if "inplace" in node.kwargs:
-        return node.kwargs["inplace"]
-    if len(node.args) < 2:
-        return None
-    try:
-        names = list(inspect.signature(node.target).parameters)  # type: ignore[arg-type]
-    except (TypeError, ValueError):  # functions written in C have no signature, and no such argument
-        return None
-    given = dict(zip(names, node.args, strict=False))
-    return given.get("inplace")
 
 
 def _halves(graph: fx.Graph, root: nn.Module, places: Sequence[fx.Node]) -> Split:
@@ -274,8 +229,8 @@ def _halves(graph: fx.Graph, root: nn.Module, places: Sequence[fx.Node]) -> Spli
         tuple(places[1:]),
         crossing,
         result,
-        _steps(front, kept, lambda node: _in_front(node, root)),
-        _steps(tail, {result}, lambda node: _sparing(node, root)),
+        _steps(front, kept, lambda node: call_in_front(node, root)),
+        _steps(tail, {result}, lambda node: call_sparing(node, root)),
     )
 
 
@@ -298,51 +253,3 @@ def _steps(nodes: list[fx.Node], kept: set[fx.Node], callable_of: Callable[[fx.N
         if source not in kept:
             done[node].append(source)
     return tuple(Step(node, callable_of(node), tuple(done[node])) for node in nodes)
-
-
-def _in_front(node: fx.Node, root: nn.Module) -> Callable[..., Any]:
-    """Return what a step of the front runs: in place only where nothing else reads the value that it changes."""
-    changed = _changed_by(node, root)
-    if changed is None or (len(changed.users) == 1 and changed.op not in ("placeholder", "get_attr")):
-        return _as_written(node, root)
-    return _sparing(node, root)
-
-
-def _as_written(node: fx.Node, root: nn.Module) -> Callable[..., Any]:
-    if node.op == "call_module":
-        return root.get_submodule(str(node.target))
-    if node.op == "call_method":
-        return partial(_call_method, str(node.target))
-    if node.op == "get_attr":
-        return partial(operator.attrgetter(str(node.target)), root)
-    return cast(Callable[..., Any], node.target)
-
-
-def _sparing(node: fx.Node, root: nn.Module) -> Callable[..., Any]:
-    """Return what a step runs so that it changes none of its inputs."""
-    call = _as_written(node, root)
-    if not _is_inplace(node, root):
-        return call if _is_torchs_own(call) else partial(_with_copies, call)
-    if isinstance(call, nn.Module):
-        alike: Callable[..., Any] = copy.copy(call)  # shares parameters and buffers with the model's module
-        alike.inplace = False  # type: ignore[attr-defined]
-        return alike
-    if node.target in _OUT_OF_PLACE:
-        return cast(Callable[..., Any], _OUT_OF_PLACE[node.target])
-    return partial(_with_copies, call)
-
-
-def _is_torchs_own(call: Callable[..., Any]) -> bool:
-    """Say whether a step is known to leave its inputs alone: a function, or one of torch's modules with none inside."""
-    if not isinstance(call, nn.Module):
-        return True
-    return type(call).__module__.startswith("torch.nn.") and not any(call.children())
-
-
-def _call_method(name: str, value: Any, *args: Any, **kwargs: Any) -> Any:
-    return getattr(value, name)(*args, **kwargs)
-
-
-def _with_copies(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Run a step on copies of the tensors that it is given."""
-    return call(*(arg.clone() if isinstance(arg, torch.Tensor) else arg for arg in args), **kwargs)
