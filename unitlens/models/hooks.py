@@ -4,6 +4,9 @@ Both are context managers: hooks are attached when the ``with`` begins, undone w
 model is touched. Where several are open on one layer, they act in the order in which they were opened: a `record` that
 is opened inside an `edit` sees the edited value, one that is opened around it sees what the layer itself returned.
 
+Hooks belong to the model, and see the passes of every thread. So one thread at a time has a `record` or `edit` open on
+a model; another one that opens its own waits until it is closed (do not wait for such a thread inside the ``with``).
+
 How a layer is named (``NAME[CALL]:ITEM``) is told in `unitlens.models.layers`. A pass is one call of the model. Calls
 of a layer outside of a pass (a part that is run by itself, or run again for the gradient) are edited, but neither
 counted nor recorded.
@@ -19,6 +22,7 @@ from torch import Tensor, nn
 
 from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.models.layers import Place, find_layers, one_tensor, shown, shown_shape, uncompiled, with_tensor
+from unitlens.models.passes import one_thread
 
 Tap = Literal["output", "after_inplace"]
 Edit = Callable[[Tensor], Tensor]
@@ -258,7 +262,7 @@ def attached(
         Called at the beginning of each pass, and at the end of each that succeeds.
     """
     root = uncompiled(model)
-    with ExitStack() as stack:
+    with one_thread(model), ExitStack() as stack:
         if "torch._dynamo" in sys.modules:  # else nothing can have been compiled, and importing it takes seconds
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         stack.callback(root.register_forward_pre_hook(before).remove)
