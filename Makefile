@@ -2,11 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+OLDEST := .venv-oldest
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install demo test test-slow lint bench clean
+.PHONY: help install demo test test-slow test-oldest lint bench clean
 help:
-	@echo "make demo | test | test-slow | lint | bench | install | clean"
+	@echo "make demo | test | test-slow | test-oldest | lint | bench | install | clean"
 
 install: $(STAMP)
 $(STAMP): pyproject.toml
@@ -21,8 +22,19 @@ demo: $(STAMP)
 test: lint
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
-test-slow: $(STAMP)
+test-slow: $(STAMP) test-oldest
 	$(BIN)/pytest -m slow
+
+# The lowest versions that pyproject.toml allows, in an environment of their own: what reads and writes files and what
+# talks to other packages is run with them.
+$(OLDEST)/.installed: pyproject.toml tests/oldest.txt
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/pip install --quiet --constraint tests/oldest.txt --editable . pytest pytest-xdist hypothesis
+	@touch $@
+
+test-oldest: $(OLDEST)/.installed
+	$(OLDEST)/bin/pytest -n 2 --dist loadfile -p no:cacheprovider -m "not slow" \
+		tests/dissection tests/comparison tests/cli tests/data tests/models/test_hooks.py tests/models/test_load.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -34,4 +46,4 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/replay.py
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .hypothesis .ruff_cache .mypy_cache
+	rm -rf .venv $(OLDEST) build dist *.egg-info .pytest_cache .hypothesis .ruff_cache .mypy_cache

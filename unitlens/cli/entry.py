@@ -99,7 +99,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         code = 2
     except (KeyboardInterrupt, click.Abort) as error:
         click.echo("unitlens: stopped; nothing was written.", err=True)
-        code = 143 if isinstance(error.__cause__ or error, _Terminated) else 130
+        terminated = isinstance(error, _Terminated) or isinstance(error.__context__, _Terminated)  # click's Abort of it
+        code = 143 if terminated else 130
     except BrokenPipeError:
         sys.stderr.close()
         code = 0
