@@ -39,7 +39,7 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path):
     with pytest.raises(ul.UnitlensError) as caught:
         make_folder(tmp_path / "file" / "folder")
     assert str(tmp_path / "file" / "folder") in str(caught.value)
-    assert "--out" in str(caught.value)
+    assert "choose another folder" in str(caught.value)
 
 
 def test_the_cache_is_the_users(tmp_path, monkeypatch):

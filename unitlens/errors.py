@@ -1,7 +1,9 @@
-"""The one error and the one warning of unitlens: a clear sentence each, for a person to act on."""
+"""The one error and the one warning of unitlens, and how their sentences name what the reader can change."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 
 class UnitlensError(Exception):
@@ -10,6 +12,64 @@ class UnitlensError(Exception):
 
 class UnitlensWarning(UserWarning):
     """Something the user should know; the run goes on."""
+
+
+# Sentences also end up in warnings, in notes and in run.json, where they are plain text. So each is written for its
+# reader when it is made, and this says who that is.
+_IN_SHELL: ContextVar[bool] = ContextVar("unitlens.in_shell", default=False)
+
+
+@contextmanager
+def shell_sentences() -> Iterator[None]:
+    """Write sentences for the shell, inside of this ``with``: they name options in place of Python's arguments."""
+    token = _IN_SHELL.set(True)
+    try:
+        yield
+    finally:
+        _IN_SHELL.reset(token)
+
+
+def spelled(*, python: str, shell: str) -> str:
+    """Return the words for the reader of the sentence.
+
+    Parameters
+    ----------
+    python, shell : str
+        The same thing, as it is written in Python and in the shell.
+
+    Examples
+    --------
+    >>> spelled(python="net.layers()", shell="`unitlens layers`")
+    'net.layers()'
+    """
+    return shell if _IN_SHELL.get() else python
+
+
+def argument(name: str, value: str | bool | None = None, *, option: str | None = None) -> str:
+    """Name an argument in a sentence, as the reader of the sentence gives it.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name in Python.
+    value : str or bool, optional
+        A value to give it.
+    option : str, optional
+        The shell's option, where it is not the name with dashes.
+
+    Examples
+    --------
+    >>> argument("image_size"), argument("evidence", False)
+    ('image_size=', 'evidence=False')
+    >>> with shell_sentences():
+    ...     argument("image_size"), argument("evidence", False), argument("folder", option="--out")
+    ('--image-size', '--no-evidence', '--out')
+    """
+    dashed = name.replace("_", "-")
+    option = option or (f"--no-{dashed}" if value is False else f"--{dashed}")
+    if isinstance(value, str):
+        return spelled(python=f"{name}={value!r}", shell=f"{option} {value}")
+    return spelled(python=f"{name}=" if value is None else f"{name}={value}", shell=option)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

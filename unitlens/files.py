@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, argument, spelled
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -31,6 +31,16 @@ def write_whole(path: Path, content: str | bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
+def another_folder() -> str:
+    """Say that another folder has to be chosen, for the end of a sentence."""
+    return spelled(python="choose another folder", shell="choose another --out")
+
+
+def another_or_overwrite() -> str:
+    """Say that another folder has to be chosen, or what is there to be replaced."""
+    return f"{another_folder()}, or replace it with {argument('overwrite', True)}"
+
+
 def make_folder(folder: str | Path) -> Path:
     """Make a folder, with those above it, where it is not there yet.
 
@@ -43,7 +53,7 @@ def make_folder(folder: str | Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UnitlensError(f"{folder} could not be made: {error.strerror}; choose another --out.") from None
+        raise UnitlensError(f"{folder} could not be made: {error.strerror}; {another_folder()}.") from None
     return folder
 
 

@@ -285,7 +285,7 @@ def test_page_says_what_could_not_be_checked(run, tmp_path):
 
 def test_folder_that_cannot_be_made(run, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ul.UnitlensError, match=r"could not be made: .*; choose another --out\.$"):
+    with pytest.raises(ul.UnitlensError, match=r"could not be made: .*; choose another folder\.$"):
         audit(run).save(tmp_path / "file" / "out")
 
 

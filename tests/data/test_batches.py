@@ -263,7 +263,7 @@ class Deadly(Listed):
 
 
 def test_a_worker_that_dies_is_said_in_a_sentence():
-    with pytest.raises(ul.UnitlensError, match=r"^A worker process that decodes images died, .* --workers .*\.$"):
+    with pytest.raises(ul.UnitlensError, match=r"^A worker process that decodes images died, .* workers= .*\.$"):
         stream(Deadly(one()), workers=1)
 
 

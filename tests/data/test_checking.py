@@ -195,7 +195,7 @@ def test_a_page_is_written_whole_asks_for_nothing_and_escapes_what_it_shows(tmp_
     assert "<b>cat" not in text
     assert "Nothing is wrong" in text
     assert re.findall(r'(?:src|href)="(?!data:image/jpeg;base64,|#)', text) == []
-    with pytest.raises(ul.UnitlensError, match="is there already: choose another --out, or replace it"):
+    with pytest.raises(ul.UnitlensError, match="is there already: choose another folder, or replace it"):
         write_check(tmp_path / "new" / "folder", found)
     write_check(tmp_path / "new" / "folder", found, overwrite=True)
 
@@ -206,7 +206,7 @@ def test_a_page_that_cannot_be_written(tmp_path):
 
     (tmp_path / "closed").mkdir(mode=0o500)
     found = check(InMemory([{"object": [halves()]}], CONCEPTS), image_size=16, quantile=0.25)
-    with pytest.raises(ul.UnitlensError, match=r"could not be made: Permission denied; choose another --out"):
+    with pytest.raises(ul.UnitlensError, match=r"could not be made: Permission denied; choose another folder"):
         write_check(tmp_path / "closed" / "inner", found)
 
 

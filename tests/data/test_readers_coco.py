@@ -112,7 +112,7 @@ def test_coco_stuff_without_its_images_or_with_strange_values(tmp_path):
 def test_lists_and_maps_of_coco_in_one_folder_are_a_question(tmp_path):
     layouts.coco_panoptic(tmp_path, IMAGES[:1])
     layouts.cocostuff(tmp_path, IMAGES[:1])
-    with pytest.raises(ul.UnitlensError, match="could be coco or coco-stuff: say which with --data-format"):
+    with pytest.raises(ul.UnitlensError, match="could be coco or coco-stuff: say which with format="):
         ul.open_data(tmp_path)
     assert len(ul.open_data(tmp_path, format="coco-stuff")) == 1
 

@@ -201,7 +201,7 @@ def test_a_list_of_masks_in_one_folder_does_not_speak_for_its_neighbours(tmp_pat
 def test_what_could_be_several_is_asked_for(tmp_path):
     layouts.voc(tmp_path / "VOC2010", IMAGES)
     layouts.pascal_context(tmp_path / "VOC2010", IMAGES)
-    with pytest.raises(ul.UnitlensError, match="could be voc or pascal-context: say which with --data-format"):
+    with pytest.raises(ul.UnitlensError, match="could be voc or pascal-context: say which with format="):
         recognised(tmp_path / "VOC2010")
     layouts.cityscapes(tmp_path / "streets", IMAGES)
     with pytest.raises(ul.UnitlensError, match=r"holds several data sets, .*VOC2010, .*streets: give one of them"):

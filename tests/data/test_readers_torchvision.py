@@ -193,7 +193,7 @@ def test_a_data_set_by_name_is_not_downloaded_unasked(shell, fetches, tmp_path, 
     said = shell("check", "torchvision:voc2012")
     assert (said.code, said.out, fetches) == (2, "", [])
     assert said.err == (
-        f"unitlens: torchvision:voc2012 is not in {tmp_path}/cache/unitlens/data/voc2012: add --download "
+        f"unitlens: torchvision:voc2012 is not in {tmp_path}/cache/unitlens/data/voc2012: add download=True "
         "(download=True) to have torchvision download it there (about 2.0 GB, and as much again unpacked), or say "
         "where it is with --data-root (root=).\n"
     )
@@ -228,7 +228,7 @@ def test_what_a_broken_download_left_is_not_the_data_set(fetches, tmp_path):
     assert {concept.name for concept in data.concepts} == {"cat", "dog"}
     assert "downloading pets (about 0.8 GB" in fetches[0][1]
     next((tmp_path / "oxford-iiit-pet" / "images").glob("*.jpg")).unlink()
-    with pytest.raises(ul.UnitlensError, match=r"torchvision:pets is not in .*: add --download"):
+    with pytest.raises(ul.UnitlensError, match=r"torchvision:pets is not in .*: add download=True"):
         ul.open_data("torchvision:pets", root=tmp_path)
     with pytest.raises(
         ul.UnitlensError, match=r"pets lies in .* in part, and torchvision does not fetch it anew: remove"

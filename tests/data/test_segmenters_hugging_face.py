@@ -123,9 +123,7 @@ def test_hugging_face_masks_are_summed_as_its_own_processor_does(tmp_path):
 
 def test_hugging_face_downloads_nothing_unasked(tmp_path, monkeypatch):
     pytest.importorskip("transformers")
-    with pytest.raises(
-        ul.UnitlensError, match=r"hf:.* could not be loaded \(.*\); --segmenter-weights DEFAULT .* down"
-    ):
+    with pytest.raises(ul.UnitlensError, match=r"hf:.* could not be loaded \(.*\); weights='DEFAULT' .* down"):
         segmenter("hf:nobody-at-all/nothing-there", cache=None)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ul.UnitlensError, match=r"hf:.*empty could not be loaded"):

@@ -94,7 +94,7 @@ def test_a_twin_that_equals_the_network_is_an_error():
         untrained_copy(nothing)
     net = network(nn.Sequential(nn.Conv2d(3, 2, 1)))
     same = ul.classifier(untrained_copy(net, seed=3)[0].model, image_size=32, mean=(0, 0, 0), std=(1, 1, 1))
-    with pytest.raises(ul.UnitlensError, match="choose another --seed"):
+    with pytest.raises(ul.UnitlensError, match="choose another seed="):
         untrained_copy(same, seed=3)
 
 
@@ -181,7 +181,7 @@ def test_chance_is_asked_of_the_label_whatever_chose_it(score):
 def test_wrong_controls_are_answered_in_a_sentence():
     with pytest.raises(ul.UnitlensError, match=r"no control 'rotate' \(did you mean rotated\?\); there are untrained"):
         small("rotate")
-    with pytest.raises(ul.UnitlensError, match="leave out --no-evidence"):
+    with pytest.raises(ul.UnitlensError, match="leave out evidence=False"):
         small("rotated", evidence=False)
 
 

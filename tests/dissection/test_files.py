@@ -174,7 +174,7 @@ def test_a_folder_that_may_not_be_written_to(tmp_path, monkeypatch):
 
 def test_a_link_to_nothing(tmp_path):
     (tmp_path / "run").symlink_to("nowhere")
-    with pytest.raises(ul.UnitlensError, match=r"run is a link to nothing: choose another --out\."):
+    with pytest.raises(ul.UnitlensError, match=r"run is a link to nothing: choose another folder\."):
         runs.check_free(tmp_path / "run")
 
 

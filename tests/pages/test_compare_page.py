@@ -54,11 +54,11 @@ def test_figure_has_a_line_a_category(comparison):
 
 def test_files_are_not_replaced_silently(comparison, tmp_path):
     comparison.save(tmp_path)
-    with pytest.raises(ul.UnitlensError, match=r"holds a comparison already \(compare\.csv\): choose another --out"):
+    with pytest.raises(ul.UnitlensError, match=r"holds a comparison already \(compare\.csv\): choose another folder"):
         comparison.save(tmp_path)
     comparison.save(tmp_path, overwrite=True)
     (tmp_path / "file").write_text("")
-    with pytest.raises(ul.UnitlensError, match=r"could not be made: .*; choose another --out\.$"):
+    with pytest.raises(ul.UnitlensError, match=r"could not be made: .*; choose another folder\.$"):
         comparison.save(tmp_path / "file" / "out")
 
 

@@ -158,5 +158,5 @@ def test_scores_at_levels_of_a_layer_without_a_grid():
 
 
 def test_levels_that_were_not_counted_are_asked_for(dissection):
-    with pytest.raises(ul.UnitlensError, match=r"auprc needs counts at several levels, .* --levels"):
+    with pytest.raises(ul.UnitlensError, match=r"auprc needs counts at several levels, .* levels=True"):
         dissection["0"].scores("auprc")

@@ -9,7 +9,7 @@ from unitlens.ablation.attribution import AGREEMENT_COLUMNS, agreement_by_class,
 from unitlens.ablation.experiment import Experiment
 from unitlens.ablation.holding import Holding
 from unitlens.data.concepts import Data, Example
-from unitlens.errors import UnitlensError, UnitlensWarning
+from unitlens.errors import UnitlensError, UnitlensWarning, argument
 from unitlens.files import write_whole
 
 if TYPE_CHECKING:
@@ -77,7 +77,10 @@ def measure_agreement(run: Experiment, holding: Holding, *, images: int = IMAGES
         found = attributions(run.net, layer, data, batch_size=size, workers=reading.workers, progress=reading.show)
     except (RuntimeError, AssertionError, TypeError) as error:
         said = str(error).strip().splitlines() or [type(error).__name__]
-        raise UnitlensError(f"captum cannot attribute to {layer} ({said[0]}): leave --attributions out.") from None
+        raise UnitlensError(
+            f"captum cannot attribute to {layer} ({said[0]}): "
+            f"leave {argument('agreement', option='--attributions')} out."
+        ) from None
     with warnings.catch_warnings():
         # what there is to say of the network and the replay is said of the sweep over all images
         warnings.simplefilter("ignore", UnitlensWarning)

@@ -15,7 +15,7 @@ from unitlens.ablation.table import LayerUnit, shortened
 from unitlens.ablation.tallies import Tally
 from unitlens.data.classes import Classes
 from unitlens.errors import UnitlensError
-from unitlens.files import make_folder, write_whole
+from unitlens.files import another_or_overwrite, make_folder, write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,9 +82,7 @@ def check_no_effects(folder: Path, *, overwrite: bool) -> None:
         If there are some already, and they may not be replaced.
     """
     if (folder / INFO).exists() and not overwrite:
-        raise UnitlensError(
-            f"{folder} holds effects already ({TABLE}): replace them with --overwrite, or choose another --out."
-        )
+        raise UnitlensError(f"{folder} holds effects already ({TABLE}): {another_or_overwrite()}.")
 
 
 def write_effects(folder: Path, saved: SavedEffects, *, overwrite: bool = False) -> None:

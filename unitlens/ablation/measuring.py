@@ -23,7 +23,7 @@ from unitlens.data.classes import Classes, join_classes
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Data
 from unitlens.dissection.forward import Reading
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, argument
 from unitlens.models.hooks import edit
 from unitlens.models.layers import shown, told
 from unitlens.models.network import Network
@@ -225,7 +225,7 @@ def _cut(net: Network, layers: Sequence[str], images: Tensor) -> Cut:
         raise
     except Exception as error:  # whatever the network's own code raises
         raise UnitlensError(
-            f"The network fails on images of {size} ({told(error)}): check --image-size (image_size=)."
+            f"The network fails on images of {size} ({told(error)}): check {argument('image_size')}."
         ) from error
 
 

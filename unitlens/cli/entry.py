@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import click
 
-from unitlens.errors import UnitlensError, UnitlensWarning, did_you_mean
+from unitlens.errors import UnitlensError, UnitlensWarning, did_you_mean, shell_sentences
 
 COMMANDS = ("demo", "dissect", "plan", "check", "ablate", "layers", "units", "report", "compare", "audit")
 """Each command, in the order of the help; `unitlens.cli` has a module of the same name for it."""
@@ -80,7 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     warnings.showwarning = _say
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
-        code = _run(arguments)
+        with shell_sentences():
+            code = _run(arguments)
     finally:
         signal.signal(signal.SIGTERM, before)
     sys.exit(code)

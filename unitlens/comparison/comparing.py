@@ -15,7 +15,7 @@ from unitlens.comparison.matching import Matches, match_units
 from unitlens.dissection.result import Dissection
 from unitlens.drawing.figures import category_colours
 from unitlens.errors import UnitlensError, UnitlensWarning, did_you_mean
-from unitlens.files import make_folder, write_whole
+from unitlens.files import another_or_overwrite, make_folder, write_whole
 from unitlens.stats.recounts import Interval, LabelCounts, Recount, difference
 
 if TYPE_CHECKING:
@@ -144,10 +144,7 @@ class Comparison:
         folder = Path(folder)
         there = [name for name in (TABLE, CONCEPTS, UNITS) if (folder / name).exists()]
         if there and not overwrite:
-            raise UnitlensError(
-                f"{folder} holds a comparison already ({there[0]}): choose another --out, or replace it with "
-                "--overwrite."
-            )
+            raise UnitlensError(f"{folder} holds a comparison already ({there[0]}): {another_or_overwrite()}.")
         make_folder(folder)
         for name, table in ((TABLE, self.table()), (CONCEPTS, self.concepts()), (UNITS, self.all_matched())):
             write_whole(folder / name, table.to_csv(index=False))

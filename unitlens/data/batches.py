@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from unitlens.data.columns import Columns, NotJudged, Union, size_of
 from unitlens.data.concepts import Concept, Data, Example
 from unitlens.data.images import Fit, UnreadableError
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, argument
 from unitlens.models.preprocessing import Preprocessing
 from unitlens.stats.folds import FOLDS
 
@@ -199,7 +199,9 @@ def batches(
     others = getattr(data, "not_images", ())
     if strict and others:
         more = f", and {len(others) - 1} more are none" if len(others) > 1 else ""
-        raise UnitlensError(f"{others[0]} is not an image file{more}; without --strict such files are left out.")
+        raise UnitlensError(
+            f"{others[0]} is not an image file{more}; without {argument('strict', True)} such files are left out."
+        )
     count = len(data) if limit is None else min(limit, len(data))
     prepared = _Prepared(data, columns, preprocessing, grid)
     paths = getattr(data, "names", None)
@@ -239,8 +241,8 @@ def _loaded(prepared: _Prepared, order: range, batch_size: int, workers: int) ->
         if "DataLoader worker" not in str(error):
             raise
         raise UnitlensError(
-            "A worker process that decodes images died, most likely for want of memory: use "
-            "fewer --workers (0 is possible) or a smaller --batch-size."
+            "A worker process that decodes images died, most likely for want of memory: lower "
+            f"{argument('workers')} (0 is possible) or {argument('batch_size')}."
         ) from error
 
 

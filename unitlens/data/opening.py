@@ -16,7 +16,7 @@ from unitlens.data.readers.formats import (
     recognised,
 )
 from unitlens.data.sources import ConceptSource, check_names, folder_tags, tags, with_concepts
-from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.errors import UnitlensError, argument, did_you_mean, spelled
 
 BUNDLED = ("bundled:scenes",)
 NATIVE = "folder"
@@ -97,7 +97,8 @@ def _check_sources(concepts: Sequence[str | ConceptSource], segmenter_options: d
     if segmenter_options and all(isinstance(one, str) and not one.startswith("segmenter:") for one in concepts):
         raise UnitlensError(
             f"{', '.join(segmenter_options)} {'are' if len(segmenter_options) > 1 else 'is'} said of a segmenter, and "
-            "there is none: add --concepts segmenter:NETWORK (concepts=['segmenter:NETWORK'])."
+            "there is none: add "
+            + spelled(python="concepts=['segmenter:NETWORK'].", shell="--concepts segmenter:NETWORK.")
         )
 
 
@@ -119,14 +120,16 @@ def _by_name(
     """One of torchvision's data sets, if it was named."""
     if source.startswith(PREFIX):
         if format is not None:
-            raise UnitlensError(f"{source} is read by torchvision: leave --data-format (format=) out.")
+            raise UnitlensError(
+                f"{source} is read by torchvision: leave {argument('format', option='--data-format')} out."
+            )
         return open_torchvision(source.removeprefix(PREFIX), root=root, split=split, download=download)
     if source in DOWNLOADS and not Path(source).exists():
         raise UnitlensError(f"There is no folder {source}; torchvision's data set is called {PREFIX}{source}.")
     if download or root is not None:
-        said = "--download (download=)" if download else "--data-root (root=)"
+        given = argument("download", True) if download else argument("root", option="--data-root")
         raise UnitlensError(
-            f"{said} is for data sets by name, such as {PREFIX}voc2012; {source} is opened where it is: leave it out."
+            f"{given} is for data sets by name, such as {PREFIX}voc2012; {source} is opened where it is: leave it out."
         )
     return None
 
@@ -144,7 +147,7 @@ def _opened(root: Path, format: str | None, split: str | None) -> Data:
     if found is not None:
         return open_format(found.root, found.format, split=split)
     if split is not None:
-        raise UnitlensError(f"{root} has no splits to choose {split!r} from: leave the split out.")
+        raise UnitlensError(f"{root} has no splits to choose {split!r} from: leave {argument('split')} out.")
     if format is None and root.is_dir() and not (root / "images").is_dir():
         return images_only(root)
     return annotated(root)

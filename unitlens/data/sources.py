@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from unitlens.data.batches import as_example
 from unitlens.data.concepts import Concept, Data, Example
-from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.errors import UnitlensError, argument, did_you_mean
 
 
 @runtime_checkable
@@ -133,7 +133,7 @@ def with_concepts(data: Data, *sources: ConceptSource, own: bool = True) -> Stac
             if category in marked:
                 raise UnitlensError(
                     f"The category {category} is marked by {marked[category]} and by {who}: give one of them another "
-                    "name (category=; --segmenter-category for a segmenter), or leave one out."
+                    f"name ({argument('category', option='--segmenter-category')}), or leave one out."
                 )
             marked[category] = who
     return stacked

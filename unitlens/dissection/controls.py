@@ -16,7 +16,7 @@ from unitlens.dissection.forward import Reading, observe
 from unitlens.dissection.labelling import LabelledLayer, LabelSettings, label_units
 from unitlens.dissection.store.temporary import temporary_store
 from unitlens.dissection.table import with_untrained
-from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.errors import UnitlensError, argument, did_you_mean
 from unitlens.models.bases import Basis
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
@@ -174,7 +174,11 @@ def untrained_copy(net: Network, *, seed: int = 0) -> tuple[Network, list[str]]:
     if all(torch.equal(before[name], parameter) for name, parameter in model.named_parameters()):
         raise UnitlensError(
             f"The untrained copy of {net.name} equals the network itself"
-            + (": choose another --seed, or leave out --control untrained." if before else ", which has no parameters.")
+            + (
+                f": choose another {argument('seed')}, or leave out {argument('control')}."
+                if before
+                else ", which has no parameters."
+            )
         )
     notes = []
     if shuffled:

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from unitlens.dissection.table import COLUMNS
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, spelled
+from unitlens.files import another_folder, another_or_overwrite
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,19 +82,19 @@ def check_free(folder: str | Path, *, overwrite: bool = False) -> Path:
     folder = Path(folder)
     parent = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not parent.is_dir():
-        raise UnitlensError(f"{parent} is a file; a run is written into a folder: choose another --out.")
+        raise UnitlensError(f"{parent} is a file; a run is written into a folder: {another_folder()}.")
     if folder.is_symlink() and not folder.exists():
-        raise UnitlensError(f"{folder} is a link to nothing: choose another --out.")
+        raise UnitlensError(f"{folder} is a link to nothing: {another_folder()}.")
     try:  # what may be written is known for sure only to the one who tries
         Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=parent)).rmdir()
     except OSError as error:
-        raise UnitlensError(f"Nothing may be written into {parent} ({error.strerror}): choose another --out.") from None
+        raise UnitlensError(f"Nothing may be written into {parent} ({error.strerror}): {another_folder()}.") from None
     if folder.is_dir():
         there = [path.name for path in folder.iterdir()]
         if RUN not in there and not all(map(_ours, there)):
-            raise UnitlensError(f"{folder} holds other files and no run: choose another --out.")
+            raise UnitlensError(f"{folder} holds other files and no run: {another_folder()}.")
         if there and not overwrite:
-            raise UnitlensError(f"{folder} holds a run already: choose another --out, or replace it with --overwrite.")
+            raise UnitlensError(f"{folder} holds a run already: {another_or_overwrite()}.")
     return folder
 
 
@@ -188,7 +189,10 @@ def read_run(folder: str | Path) -> RunFiles:
 
     folder = Path(folder)
     if not (folder / RUN).is_file():
-        raise UnitlensError(f"{folder} holds no run (there is no {folder / RUN}): `unitlens dissect` writes one.")
+        raise UnitlensError(
+            f"{folder} holds no run (there is no {folder / RUN}): "
+            + spelled(python="ul.report(folder, ul.dissect(...)) writes one.", shell="`unitlens dissect` writes one.")
+        )
     try:
         info = json.loads((folder / RUN).read_text(encoding="utf-8"))
         units, exemplars = _read_table(folder / UNITS), _read_table(folder / EXEMPLARS)

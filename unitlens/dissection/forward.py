@@ -19,7 +19,7 @@ from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.rows import RowFile
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, argument
 from unitlens.models.activations import Answer, deviation_of, fast_runner, runner
 from unitlens.models.bases import Basis
 from unitlens.models.hooks import Tap
@@ -99,11 +99,11 @@ def check_memory(batch: int, image_size: tuple[int, int], grid: tuple[int, int],
     need = batch * (of_images + of_labels) + 32 * cells  # and one plane while it is sampled
     allowed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     if need > allowed:
-        option = "--grid (grid=)" if of_labels > of_images else "--image-size (image_size=)"
+        largest = argument("grid" if of_labels > of_images else "image_size")
         raise UnitlensError(
             f"{batch} images of {image_size[0]} x {image_size[1]} at a time, with labels on a grid of {grid[0]} x "
             f"{grid[1]}, take {in_bytes(need)}, more than half of this machine's memory ({in_bytes(allowed)}): lower "
-            f"{option} or --batch-size (batch_size=)."
+            f"{largest} or {argument('batch_size')}."
         )
 
 
@@ -253,8 +253,9 @@ def _announce(stored: StoredPass, total: int, limit: int | None, *, show: bool) 
     if size > allowed:
         raise UnitlensError(
             f"The store needs {in_bytes(size)} for {total} images, more than the {in_bytes(allowed)} allowed "
-            f"({in_bytes(free)} are free under {labels.store.folder.parent}): choose fewer images (--limit), fewer "
-            "or coarser layers or a coarser --grid, or raise --store-limit."
+            f"({in_bytes(free)} are free under {labels.store.folder.parent}): choose fewer images "
+            f"({argument('limit')}), fewer or coarser layers or a coarser {argument('grid')}, or raise "
+            f"{argument('store_limit')}."
         )
     if show:
         tell(

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from unitlens.data.concepts import Data
 from unitlens.data.opening import open_data
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, argument
 from unitlens.models.loading import load, origin
 from unitlens.models.network import Network
 from unitlens.models.preprocessing import Preprocessing
@@ -299,5 +299,6 @@ def check_data(sha256: str, info: Info, source: str) -> None:
     if sha256 != info["data"]["sha256"]:
         raise UnitlensError(
             f"The images of {source}, or what is marked in them, are not those of the run (their SHA-256 begins with "
-            f"{sha256[:8]}, the run's with {info['data']['sha256'][:8]}): give the data of the run with --data (data=)."
+            f"{sha256[:8]}, the run's with {info['data']['sha256'][:8]}): "
+            f"give the data of the run with {argument('data')}."
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from unitlens.dissection.files import RunFiles, Strips, read_run, write_run
-from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.errors import UnitlensError, argument, did_you_mean, spelled
 from unitlens.stats.counts import Counts
 from unitlens.stats.scores import LEVEL_SCORES, Floats, matches, score_function
 
@@ -132,8 +132,8 @@ class Dissection:
         """
         if self._controls is None:
             raise UnitlensError(
-                "This dissection was made without a control: make it with --control untrained or --control rotated "
-                "(control= in Python)."
+                "This dissection was made without a control: make it with "
+                f"{argument('control', 'untrained')} or {argument('control', 'rotated')}."
             )
         return self._controls.copy()
 
@@ -168,8 +168,8 @@ class Dissection:
         key = f"{self._only_layer()}/{name}"
         if key not in self._at_levels:
             raise UnitlensError(
-                f"{name} needs counts at several levels, which this dissection did not make: make it with --levels "
-                "(levels=True in Python)."
+                f"{name} needs counts at several levels, which this dissection did not make: make it with "
+                f"{argument('levels', True)}."
             )
         return self._at_levels[key]
 
@@ -247,8 +247,8 @@ class Dissection:
     def _only_layer(self) -> str:
         if len(self._counts) > 1:
             raise UnitlensError(
-                f"Several layers were dissected: choose one of {', '.join(self.layers)}, as in d[{self.layers[0]!r}] "
-                f"or --layer {self.layers[0]}."
+                f"Several layers were dissected: choose one of {', '.join(self.layers)}, as in "
+                f"{spelled(python=f'd[{self.layers[0]!r}]', shell=f'--layer {self.layers[0]}')}."
             )
         return self.layers[0]
 

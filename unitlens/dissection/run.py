@@ -31,10 +31,10 @@ from unitlens.dissection.result import Dissection
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.temporary import temporary_store
 from unitlens.drawing.strips import strip_size
-from unitlens.errors import UnitlensError, UnitlensWarning
+from unitlens.errors import UnitlensError, UnitlensWarning, argument, spelled
 from unitlens.models.bases import Basis, as_basis
 from unitlens.models.hooks import Tap
-from unitlens.models.layers import find_layers
+from unitlens.models.layers import find_layers, listing_hint
 from unitlens.models.layouts import Order
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network
@@ -167,7 +167,7 @@ def dissect(
     )
     controls = check_controls(control)
     if controls and not evidence:
-        raise UnitlensError("A control is held against the evidence: leave out --no-evidence (evidence=False).")
+        raise UnitlensError(f"A control is compared with the evidence: leave out {argument('evidence', False)}.")
     how = LabelSettings(chosen, score, levels, evidence, fdr, seed, exemplars, progress)
     return _dissect(net, _layer_names(net, layers), data, preset, reading, how, controls)
 
@@ -187,8 +187,8 @@ def _dissect(
     if not len(data.concepts) or getattr(data, "categories", None) == ():  # a folder without label maps
         raise UnitlensError(
             f"{getattr(data, 'source', data)} marks no concepts, so that units cannot be matched: add labels/ and "
-            "concepts.csv (see docs/data.md), or have them computed: --concepts colors "
-            "(ul.open_data(..., concepts=['colors']))."
+            "concepts.csv (see docs/data.md), or have them computed: "
+            + spelled(python="ul.open_data(..., concepts=['colors']).", shell="--concepts colors.")
         )
     columns = Columns.of(data.concepts, not_judged=how.definitions.not_judged, union=how.definitions.union)
     start = time.perf_counter()
@@ -273,9 +273,7 @@ def quarter_grid(net: Network) -> tuple[int, int]:
 def _layer_names(net: Network, layers: str | Sequence[str] | None) -> list[str]:
     layers = net.default_layer if layers is None else layers
     if not layers:
-        raise UnitlensError(
-            "No layer was named, and the network has no default: name one (`unitlens layers` lists them)."
-        )
+        raise UnitlensError(f"No layer was named, and the network has no default: name one ({listing_hint()}).")
     return [place.given for place in find_layers(net.model, layers)]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, argument
 from unitlens.models.bases import Basis
 from unitlens.models.hooks import Tap, record
 from unitlens.models.layers import Place, find_layers, shown, told
@@ -89,8 +89,8 @@ def _pass(model: nn.Module, images: Tensor) -> None:
     except (Exception, SystemExit) as error:  # whatever the network's own code raises
         if isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error):
             raise UnitlensError(
-                f"{len(images)} images of {size} at a time do not fit in memory: lower --batch-size (batch_size=)."
+                f"{len(images)} images of {size} at a time do not fit in memory: lower {argument('batch_size')}."
             ) from None
         raise fixed_batch_error(error) or UnitlensError(
-            f"The network fails on images of {size} ({told(error)}): check --image-size (image_size=)."
+            f"The network fails on images of {size} ({told(error)}): check {argument('image_size')}."
         ) from error

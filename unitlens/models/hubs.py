@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.errors import UnitlensError, argument, did_you_mean
 from unitlens.models.layers import told
 from unitlens.models.preprocessing import Said, Triple, said_by
 from unitlens.models.weights import put_weights, read_weights
@@ -62,15 +62,16 @@ def _package(name: str, spec: str, extra: str) -> Any:
 
 def _untrained(name: str) -> UnitlensError:
     return UnitlensError(
-        f"{name} without weights would be untrained: ask for the published ones with --weights DEFAULT (downloaded), "
-        "give a file of weights, or say --weights none if untrained is what you want (weights= in Python)."
+        f"{name} without weights would be untrained: ask for the published ones with "
+        f"{argument('weights', 'DEFAULT')} (downloaded), give a file of weights, or say "
+        f"{argument('weights', 'none')} if untrained is what you want."
     )
 
 
 def _unavailable(name: str, error: Exception) -> UnitlensError:
     return UnitlensError(
         f"The published weights of {name} could not be had ({told(error)}); try again with a connection, or give a "
-        "file with --weights (weights=)."
+        f"file with {argument('weights')}."
     )
 
 
@@ -125,8 +126,8 @@ def _not_here(name: str, error: Exception, *, local: bool) -> UnitlensError:
         return _unavailable(f"hf:{name}", error)
     what = "is no folder that save_pretrained wrote" if Path(name).exists() else "is neither a folder nor in the cache"
     return UnitlensError(
-        f"hf:{name} {what} ({told(error)}); nothing is downloaded unless --weights DEFAULT (weights=) asks for it, and "
-        "weights are read from safetensors only."
+        f"hf:{name} {what} ({told(error)}); nothing is downloaded unless {argument('weights', 'DEFAULT')} asks for it, "
+        "and weights are read from safetensors only."
     )
 
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, jit, nn
 
-from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.errors import UnitlensError, did_you_mean, spelled
 
 Way = tuple[str, ...]
 """The way to a tensor in what a layer returned: a position, key or field for each container; () is the whole."""
@@ -69,6 +69,11 @@ def find_layers(model: nn.Module, layers: str | Sequence[str]) -> list[Place]:
     return [_find(name, modules) for name in names]
 
 
+def listing_hint() -> str:
+    """Say what lists all layers, where the sentence is read."""
+    return spelled(python="net.layers() lists all layers", shell="`unitlens layers` lists all layers")
+
+
 def _find(given: str, modules: Mapping[str, nn.Module]) -> Place:
     if not isinstance(given, str):
         raise UnitlensError(f"A layer is named by a string such as 'layer4', not by a {type(given).__name__}.")
@@ -80,7 +85,7 @@ def _find(given: str, modules: Mapping[str, nn.Module]) -> Place:
         top = ", ".join(name for name, _ in modules[""].named_children()) or "none"
         near = did_you_mean(name, modules) or f" (at the top there are: {top})"
         kind = type(modules[""]).__name__
-        raise UnitlensError(f"There is no layer {name!r} in this {kind}{near}; `unitlens layers` lists all of them.")
+        raise UnitlensError(f"There is no layer {name!r} in this {kind}{near}; {listing_hint()}.")
     if isinstance(modules[name], jit.ScriptModule) or isinstance(modules[""], jit.ScriptModule):
         raise UnitlensError(
             f"{shown(given)} is TorchScript, where no hook can be attached: "

@@ -19,8 +19,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from unitlens.errors import UnitlensError, did_you_mean
-from unitlens.models.layers import Place, shown, shown_shape, uncompiled
+from unitlens.errors import UnitlensError, argument, did_you_mean
+from unitlens.models.layers import Place, listing_hint, shown, shown_shape, uncompiled
 
 Order = Literal["channels_first", "channels_last", "tokens", "heads", "attention"]
 Size = tuple[int, int]
@@ -272,7 +272,7 @@ def unit_axis(place: Place, activation: Tensor, image: Size) -> int:
         raise UnitlensError(
             f"{shown(place.given)} returns {shown_shape(activation.shape)}, which has no units that could be held: "
             "choose a layer of (images, units), (images, units, height, width), (images, height, width, units) "
-            "or (images, tokens, units), as `unitlens layers` lists them."
+            f"or (images, tokens, units); {listing_hint()}."
         )
     return axes[layout.order]
 
@@ -304,7 +304,7 @@ def need_layout(place: Place, activation: Tensor, images: Tensor, *, order: Orde
     if activation.dim() < 2 or len(activation) != len(images):
         raise UnitlensError(
             f"{name} returns {shape} for {len(images)} images, and not something for each image: choose another "
-            "layer (`unitlens layers` lists them)."
+            f"layer ({listing_hint()})."
         )
     height, width = images.shape[2:]
     layout = find_layout(tuple(activation.shape), place.module, (height, width), name=place.name, order=order)
@@ -315,8 +315,8 @@ def need_layout(place: Place, activation: Tensor, images: Tensor, *, order: Orde
     raise UnitlensError(
         f"{name} returns {shape}, and it is not clear which of that are units: they are known in (images, units), "
         f"(images, tokens, units) and, of a grid with the proportions of the image, {ORDERS['channels_first']} and "
-        f"{ORDERS['channels_last']}; say what it is with --layout (layout=), or choose another layer "
-        "(`unitlens layers` lists them)."
+        f"{ORDERS['channels_last']}; say what it is with {argument('layout')}, or choose another layer "
+        f"({listing_hint()})."
     )
 
 
@@ -376,6 +376,6 @@ def layout_note(layer: str, layout: Layout, kinds: Mapping[str, int], image: Siz
         return (
             f"{shown(layer)} is read as {layout.units} units on a grid of {layout.grid[0]} x {layout.grid[1]}, which "
             f"has not the proportions of the image, {image[0]} x {image[1]}: if that is no grid, say what it is "
-            "with --layout (layout=), or choose another layer."
+            f"with {argument('layout')}, or choose another layer."
         )
     return None

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, jit, nn
 
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, argument
 from unitlens.models.hooks import attached
 from unitlens.models.layers import find_layers, tensors_in, told, uncompiled
 from unitlens.models.layouts import find_layout
@@ -119,7 +119,7 @@ def one_image_error(error: Exception, size: tuple[int, int]) -> UnitlensError:
     """Return the sentence for a pass that failed."""
     return fixed_batch_error(error) or UnitlensError(
         f"An image of {size[0]} x {size[1]} pixels does not go through this network ({told(error)}); "
-        f"if it wants images of another size, give it with --image-size (image_size=)."
+        f"if it wants images of another size, give it with {argument('image_size')}."
     )
 
 

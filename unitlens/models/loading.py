@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.errors import UnitlensError, argument, did_you_mean
 from unitlens.models.hubs import HUBS, hub_network
 from unitlens.models.importing import as_module, import_network
 from unitlens.models.network import Network
@@ -212,8 +212,8 @@ def _zoo_name(name: str) -> str:
         return name
     if name.endswith(_FILES):
         raise UnitlensError(
-            f"{name} is no network by name; a file of weights goes with --weights to the network that they are for, "
-            "and TorchScript or an exported program is loaded in a function of yours: path/to/file.py:callable."
+            f"{name} is no network by name; give a file of weights as {argument('weights')} of their network, and "
+            "load TorchScript or an exported program in a function of yours: path/to/file.py:callable."
         )
     if name.endswith(".py"):
         raise UnitlensError(f"{name} is a file; say which function of it returns the network: {name}:NAME.")
@@ -238,7 +238,9 @@ def _moved(model: nn.Module, device: str | torch.device) -> nn.Module:
             raise NotImplementedError("nothing is computed there")
         return model.to(place)
     except torch.OutOfMemoryError:
-        raise UnitlensError(f"The network does not fit in the memory of {device}: choose another --device.") from None
+        raise UnitlensError(
+            f"The network does not fit in the memory of {device}: choose another {argument('device')}."
+        ) from None
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         there = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
         there += ["mps"] if torch.backends.mps.is_available() else []

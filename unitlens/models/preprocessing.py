@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from unitlens.errors import UnitlensError, UnitlensWarning
+from unitlens.errors import UnitlensError, UnitlensWarning, argument
 
 Triple = tuple[float, float, float]
 Size = tuple[int, int]
@@ -53,7 +53,7 @@ class Preprocessing:
         if self.resize is not None and self.resize < max(self.image_size):
             raise UnitlensError(
                 f"An image whose shorter side is resized to {self.resize} is too small for a crop of "
-                f"{_by(self.image_size)}; give a larger --resize (resize=) or a smaller --image-size (image_size=)."
+                f"{_by(self.image_size)}; give a larger {argument('resize')} or a smaller {argument('image_size')}."
             )
         if not all(math.isfinite(value) for value in (*self.mean, *self.std)) or min(self.std) <= 0:
             raise UnitlensError(f"mean {self.mean} and std {self.std} must be finite, and std above 0.")
@@ -137,7 +137,7 @@ def decide(
     if assumed:
         warnings.warn(
             f"The network does not say how images are prepared for it, so it is assumed: {', '.join(assumed)}; "
-            "say what is right with --image-size, --mean and --std (image_size=, mean=, std=).",
+            f"say what is right with {argument('image_size')}, {argument('mean')} and {argument('std')}.",
             UnitlensWarning,
             stacklevel=stacklevel,
         )

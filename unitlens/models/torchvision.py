@@ -12,7 +12,7 @@ from urllib.parse import urlparse
 import torch
 from torch import Tensor, nn
 
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, argument
 from unitlens.models.preprocessing import Interpolation, Said
 from unitlens.models.weights import put_weights, read_weights
 
@@ -66,8 +66,9 @@ def zoo_network(name: str, weights: str | None) -> tuple[nn.Module, Said, tuple[
     entries = models.get_model_weights(name)
     if weights is None:
         raise UnitlensError(
-            f"{name} without weights would be untrained: ask for torchvision's with --weights DEFAULT (downloaded), "
-            "give a file of weights, or say --weights none if untrained is what you want (weights= in Python)."
+            f"{name} without weights would be untrained: ask for torchvision's with "
+            f"{argument('weights', 'DEFAULT')} (downloaded), give a file of weights, or say "
+            f"{argument('weights', 'none')} if untrained is what you want."
         )
     entry = entries[weights] if weights in entries.__members__ else entries.DEFAULT
     if weights == "none":
@@ -122,7 +123,7 @@ def _download(name: str, entry: Any) -> nn.Module:
     except Exception as error:  # network, proxy, disk, a damaged file in the cache: all end here
         raise UnitlensError(
             f"The weights {entry.name} of {name} could not be had from {entry.url} ({type(error).__name__}: {error}); "
-            "try again with a connection, or give a file with --weights (weights=)."
+            f"try again with a connection, or give a file with {argument('weights')}."
         ) from error
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from unitlens.data.checks import Check
 from unitlens.dissection.provenance import versions
 from unitlens.errors import UnitlensError
-from unitlens.files import make_folder, write_whole
+from unitlens.files import another_or_overwrite, make_folder, write_whole
 from unitlens.pages.document import document
 
 PAGE = "check.html"
@@ -35,7 +35,7 @@ def write_check(folder: str | Path, check: Check, *, overwrite: bool = False) ->
     """
     path = Path(folder) / PAGE
     if path.exists() and not overwrite:
-        raise UnitlensError(f"{path} is there already: choose another --out, or replace it with --overwrite.")
+        raise UnitlensError(f"{path} is there already: {another_or_overwrite()}.")
     make_folder(path.parent)
     write_whole(path, render_check(check))
     return path

@@ -13,7 +13,7 @@ from unitlens.data.checks import Check
 from unitlens.dissection.files import REPORT, RUN, RunFiles, check_free, read_run, write_run
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError
-from unitlens.files import write_whole
+from unitlens.files import another_folder, write_whole
 from unitlens.pages.audit import write_audit
 from unitlens.pages.check import write_check
 from unitlens.pages.comparison import write_comparison
@@ -111,7 +111,7 @@ def check_effects_fit(folder: Path, sha256: str, *, overwrite: bool) -> None:
     check_free(folder, overwrite=True)
     if (folder / RUN).is_file() and read_run(folder).info["network"]["sha256"] != sha256:
         raise UnitlensError(
-            f"{folder} holds a run of another network, or of other weights, than these effects: choose another --out."
+            f"{folder} holds a run of another network, or of other weights, than these effects: {another_folder()}."
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from unitlens.data.readers.marked import chosen_splits
 from unitlens.data.readers.torchvision_sets import TorchvisionData, from_torchvision
-from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.errors import UnitlensError, argument, did_you_mean
 
 PREFIX = "torchvision:"
 
@@ -101,8 +101,8 @@ def open_torchvision(
     cost = f"about {entry.size}, and as much again unpacked"
     if found is None and not download:
         raise UnitlensError(
-            f"{PREFIX}{name} is not in {folder}: add --download (download=True) to have torchvision download it there "
-            f"({cost}), or say where it is with --data-root (root=)."
+            f"{PREFIX}{name} is not in {folder}: add {argument('download', True)} to have torchvision download it "
+            f"there ({cost}), or say where it is with {argument('root', option='--data-root')}."
         )
     if found is None:
         tell(f"downloading {name} ({cost}) into {folder} with torchvision's {entry.dataset}")
@@ -139,8 +139,8 @@ def _fetched(name: str, dataset: str, folder: Path, options: Mapping[str, Any]) 
         ) from error
     if not _whole(found):
         raise UnitlensError(
-            f"{name} lies in {folder} in part, and torchvision does not fetch it anew: remove what is there, and say "
-            "--download (download=True) again."
+            f"{name} lies in {folder} in part, and torchvision does not fetch it anew: remove what is there, and "
+            f"download it again with {argument('download', True)}."
         )
     return found
 

@@ -24,7 +24,7 @@ from unitlens.data.readers.pascal import is_pascal_context, is_pascal_part, open
 from unitlens.data.readers.plain import images_only, is_images, open_images
 from unitlens.data.readers.torchvision_sets import from_torchvision
 from unitlens.data.readers.voc import is_voc, open_voc
-from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.errors import UnitlensError, argument, did_you_mean
 
 __all__ = [
     "DOWNLOADS",
@@ -101,8 +101,8 @@ def recognised(root: Path) -> Recognised | None:
     own = _layouts(root)
     if len(own) > 1:
         raise UnitlensError(
-            f"{root} could be {' or '.join(own)}: say which with --data-format (format=), or stack them, each opened "
-            "by itself."
+            f"{root} could be {' or '.join(own)}: say which with "
+            f"{argument('format', option='--data-format')}, or stack them, each opened by itself."
         )
     if own and not _beside_others(root, own[0]):
         return Recognised(own[0], root)

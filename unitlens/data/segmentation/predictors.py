@@ -18,7 +18,7 @@ from unitlens.data.segmentation.segments import (
     table_of,
 )
 from unitlens.data.segmentation.transformers import hugging_face
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, argument
 from unitlens.models.loading import build, load
 from unitlens.models.network import Network
 from unitlens.models.torchvision import zoo_names
@@ -39,8 +39,8 @@ def predictor(
         raise UnitlensError(f"A {type(model).__name__} cannot label pixels: give a network, its name, or a function.")
     if labels is None:
         raise UnitlensError(
-            f"{title} does not say what its classes are called: give --segmenter-labels FILE (labels=), a "
-            "name for each, None for nothing."
+            f"{title} does not say what its classes are called: give "
+            f"{argument('labels', option='--segmenter-labels')}, a name for each, None for nothing."
         )
     run, fingerprint = _runner(model, size)
     return Predictor(run, table_of(labels), title, fingerprint)
@@ -71,8 +71,9 @@ def _torchvision(
         raise UnitlensError(f"{name} does not label pixels; of torchvision's networks these do: {known}.")
     if weights is None:
         raise UnitlensError(
-            f"The segmenter {name} without weights would be untrained: ask for torchvision's with --segmenter-weights "
-            "DEFAULT (downloaded), give a file, or say none if untrained is what you want (weights= in Python)."
+            f"The segmenter {name} without weights would be untrained: ask for torchvision's with "
+            f"{argument('weights', 'DEFAULT', option='--segmenter-weights')} (downloaded), give a file, or say "
+            f"{argument('weights', 'none', option='--segmenter-weights')} if untrained is what you want."
         )
     net = load(_zoo_name(name), weights=weights, seed=seed, device=device)
     entries = models.get_model_weights(_zoo_name(name))

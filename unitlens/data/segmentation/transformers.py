@@ -18,7 +18,7 @@ from unitlens.data.segmentation.segments import (
     table_of,
     to_segments,
 )
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, argument
 from unitlens.models.passes import evaluating
 
 
@@ -49,8 +49,8 @@ def hugging_face(
     """
     if weights not in (None, "DEFAULT"):
         raise UnitlensError(
-            f"The weights of hf:{name} lie beside its configuration: leave --segmenter-weights out, or say DEFAULT to "
-            "download (weights=)."
+            f"The weights of hf:{name} lie beside its configuration: leave "
+            f"{argument('weights', option='--segmenter-weights')} out, or say DEFAULT to download them."
         )
     try:
         from transformers import AutoConfig, AutoImageProcessor
@@ -70,7 +70,7 @@ def hugging_face(
         hint = (
             ""
             if Path(name).is_dir() or weights == "DEFAULT"
-            else "; --segmenter-weights DEFAULT (weights=) downloads it"
+            else f"; {argument('weights', 'DEFAULT', option='--segmenter-weights')} downloads it"
         )
         raise UnitlensError(f"hf:{name} could not be loaded ({str(error).splitlines()[0]}){hint}.") from error
     model = model.to(device)
