@@ -95,7 +95,7 @@ def test_commands(refused, arguments, pattern):
         (["--grid", "²"], r"'²' is not a size"),
         (["--grid", "1000000"], r"14 images of 32 x 32 at a time, with labels on .*memory .*: lower --grid"),
         (["--grid", "1" + 30 * "0"], r"more than half of this machine's memory"),
-        (["--image-size", "1000000", "--grid", "8"], r"machine's memory .*: lower --image-size .* or --batch-size"),
+        (["--image-size", "1000000", "--grid", "8"], r"machine's memory .*: lower --image-size or --batch-size"),
         (["--mean", "1,2"], r"'1,2' is not three numbers such as 0\.485,0\.456,0\.406"),
         (["--mean", "red"], r"'red' is not three numbers"),
         (["--std", "0"], r"std above 0"),
@@ -202,7 +202,7 @@ def test_data_without_concepts(dissecting, world):
 
     shutil.rmtree(world / "labels")
     (world / "concepts.csv").unlink()
-    dissecting(r"world marks no concepts.*add labels/ and concepts\.csv \(see docs/data\.md\).*: --concepts colors \(")
+    dissecting(r"world marks no concepts.*add labels/ and concepts\.csv \(see docs/data\.md\).*: --concepts colors")
 
 
 def test_concepts_without_label_maps(dissecting, world):

@@ -193,9 +193,9 @@ def test_a_data_set_by_name_is_not_downloaded_unasked(shell, fetches, tmp_path, 
     said = shell("check", "torchvision:voc2012")
     assert (said.code, said.out, fetches) == (2, "", [])
     assert said.err == (
-        f"unitlens: torchvision:voc2012 is not in {tmp_path}/cache/unitlens/data/voc2012: add download=True "
-        "(download=True) to have torchvision download it there (about 2.0 GB, and as much again unpacked), or say "
-        "where it is with --data-root (root=).\n"
+        f"unitlens: torchvision:voc2012 is not in {tmp_path}/cache/unitlens/data/voc2012: add --download "
+        "to have torchvision download it there (about 2.0 GB, and as much again unpacked), or say where it is with "
+        "--data-root.\n"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -267,14 +267,14 @@ def test_downloads_that_fail(tmp_path, monkeypatch):
         ),
         ("torchvision:kitti", {"split": "val"}, "torchvision:kitti has no split 'val'; it has none at all"),
         ("torchvision:pets", {"split": "val"}, "torchvision:pets has no split 'val'; it has trainval, test"),
-        ("torchvision:pets", {"format": "voc"}, "is read by torchvision: leave --data-format"),
+        ("torchvision:pets", {"format": "voc"}, "is read by torchvision: leave format= out"),
         ("voc2012", {"download": True}, "no folder voc2012; torchvision's data set is called torchvision:voc2012"),
         (
             ".",
             {"download": True},
-            r"--download \(download=\) is for data sets by name, such as torchvision:voc2012; \. is",
+            r"download=True is for data sets by name, such as torchvision:voc2012; \. is",
         ),
-        (".", {"root": "there"}, r"--data-root \(root=\) is for data sets by name"),
+        (".", {"root": "there"}, r"root= is for data sets by name"),
     ],
 )
 def test_names_and_options_that_do_not_fit(source, options, sentence, tmp_path, monkeypatch):

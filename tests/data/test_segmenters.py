@@ -190,9 +190,9 @@ def test_a_network_of_a_file(tmp_path):
         (
             "lraspp_mobilenet_v3_large",
             {},
-            "large without weights would be untrained: ask .* --segmenter-weights DEFAULT",
+            "large without weights would be untrained: ask .* weights='DEFAULT'",
         ),
-        (Nearest(), {"labels": None}, "Nearest does not say what its classes are called: give --segmenter-labels FILE"),
+        (Nearest(), {"labels": None}, "Nearest does not say what its classes are called: give labels="),
         (3, {}, "A int cannot label pixels: give a network, its name, or a function"),
         (Nearest(), {"confidence": 1.5}, "confidence is 1.5; it lies between 0 and 1"),
         (Nearest(), {"size": 0}, "size is 0; it is a number of pixels, 1 or more"),
@@ -203,7 +203,7 @@ def test_a_network_of_a_file(tmp_path):
         (
             "hf:somebody/something",
             {"weights": "file.pt"},
-            "lie beside its configuration: leave --segmenter-weights out",
+            "lie beside its configuration: leave weights= out",
         ),
     ],
 )
@@ -306,7 +306,7 @@ def test_a_segmenter_from_the_shell(own_segmenter, shell, sees, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (OWN[:4], "own.py:Colours does not say what its classes are called: give --segmenter-labels FILE"),
+        (OWN[:4], "own.py:Colours does not say what its classes are called: give --segmenter-labels"),
         ((*OWN[:2], "--confidence", 0.3), "confidence is said of a segmenter, and there is none: add --concepts seg"),
         ((*OWN, "--segmenter-size", 0), "0 is not in the range x>=1"),
         ((*OWN[:5], "none.txt"), "The labels in none.txt cannot be read: No such file or directory"),

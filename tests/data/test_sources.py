@@ -76,7 +76,7 @@ def test_examples_of_any_kind_are_stacked_on():
 
 def test_a_category_belongs_to_one_source(world):
     native = ul.open_data(world, format="folder")
-    with pytest.raises(ul.UnitlensError, match=r"color is marked by the data itself and by colors: .* category="):
+    with pytest.raises(ul.UnitlensError, match=r"color is marked by the data itself and by colors: .*category="):
         with_concepts(native, Colors())
     with pytest.raises(ul.UnitlensError, match="category color is marked by colors and by colors"):
         with_concepts(native, Colors(), Colors(), own=False)

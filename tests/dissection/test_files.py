@@ -105,7 +105,7 @@ def test_an_existing_run_is_kept_unless_told(dissection, tmp_path):
     before = contents(tmp_path / "run")
     refused(
         lambda: dissection.save(tmp_path / "run"),
-        "RUN holds a run already: choose another --out, or replace it with --overwrite.",
+        "RUN holds a run already: choose another folder, or replace it with overwrite=True.",
         RUN=tmp_path / "run",
     )
     assert contents(tmp_path / "run") == before
@@ -129,7 +129,7 @@ def test_a_folder_of_other_files_is_never_written_to(dissection, tmp_path, overw
     (tmp_path / "thesis.tex").write_text("mine")
     refused(
         lambda: dissection.save(tmp_path, overwrite=overwrite),
-        "RUN holds other files and no run: choose another --out.",
+        "RUN holds other files and no run: choose another folder.",
         RUN=tmp_path,
     )
     assert everything_below(tmp_path) == {"units.csv", "thesis.tex"}
@@ -145,7 +145,7 @@ def test_what_a_killed_run_left_may_be_overwritten(dissection, tmp_path):
     (tmp_path / ".unitlens-abc").mkdir()
     refused(
         lambda: dissection.save(tmp_path),
-        "RUN holds a run already: choose another --out, or replace it with --overwrite.",
+        "RUN holds a run already: choose another folder, or replace it with overwrite=True.",
         RUN=tmp_path,
     )
     dissection.save(tmp_path, overwrite=True)
@@ -157,7 +157,7 @@ def test_a_file_is_no_folder(dissection, tmp_path, inside):
     (tmp_path / "file").write_text("mine")
     refused(
         lambda: dissection.save(tmp_path / "file" / inside),
-        "FILE is a file; a run is written into a folder: choose another --out.",
+        "FILE is a file; a run is written into a folder: choose another folder.",
         FILE=tmp_path / "file",
     )
 
@@ -169,7 +169,7 @@ def test_a_folder_that_may_not_be_written_to(tmp_path, monkeypatch):
     monkeypatch.setattr(runs.tempfile, "mkdtemp", refuse)  # root may write everywhere
     with pytest.raises(ul.UnitlensError) as error:
         runs.check_free(tmp_path / "run")
-    assert str(error.value) == f"Nothing may be written into {tmp_path} (Permission denied): choose another --out."
+    assert str(error.value) == f"Nothing may be written into {tmp_path} (Permission denied): choose another folder."
 
 
 def test_a_link_to_nothing(tmp_path):
@@ -258,7 +258,7 @@ def test_run_json_goes_first_and_comes_last(dissection, tmp_path, monkeypatch):
 def test_no_run(tmp_path):
     refused(
         lambda: ul.open_run(tmp_path),
-        "RUN holds no run (there is no RUN/run.json): `unitlens dissect` writes one.",
+        "RUN holds no run (there is no RUN/run.json): ul.report(folder, ul.dissect(...)) writes one.",
         RUN=tmp_path,
     )
 
@@ -336,6 +336,6 @@ def test_worlds_are_not_the_runs(tmp_path, dissection):
     world = write_world(tmp_path / "world", images=1)
     refused(
         lambda: dissection.save(world, overwrite=True),
-        "WORLD holds other files and no run: choose another --out.",
+        "WORLD holds other files and no run: choose another folder.",
         WORLD=world,
     )

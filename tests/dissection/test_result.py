@@ -56,7 +56,7 @@ def test_one_layer_of_a_run(dissection):
     refused(lambda: dissection["5"], "The layer 5 was not dissected, but 0, 4.")
     refused(
         lambda: dissection.scores("iou"),
-        "Several layers were dissected: choose one of 0, 4, as in d['0'] or --layer 0.",
+        "Several layers were dissected: choose one of 0, 4, as in d['0'].",
     )
 
 

@@ -254,7 +254,7 @@ def test_exemplars_are_the_images_of_highest_peak_in_order():
         ({"batch_size": 0}, "batch_size is 0"),
         ({"limit": 0}, "limit is 0"),
         ({"exemplars": -1}, "number of exemplars is -1"),
-        ({"store_limit": 10}, r"raise --store-limit"),
+        ({"store_limit": 10}, r"raise store_limit="),
         ({"grid": (0, 4)}, "at least one row"),
     ],
 )

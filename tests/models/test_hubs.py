@@ -70,7 +70,7 @@ def test_heads_are_units_where_the_module_gives_their_maps(vit_folder):
             "nobody/of-this-name",
             r"hf:nobody/of-this-name is neither a folder nor in the cache \(.*\); ",
         ),
-        ("EMPTY", r"is no folder that save_pretrained wrote \(.*\); nothing is downloaded unless --weights DEFAULT"),
+        ("EMPTY", r"is no folder that save_pretrained wrote \(.*\); nothing is downloaded unless weights='DEFAULT'"),
     ],
 )
 def test_sentences_of_hugging_face(name, sentence, tmp_path):

@@ -339,7 +339,7 @@ def test_kinds_are_told_by_the_names_of_parameters(shapes, special, expected):
             Layout("channels_first", 8, (4, 256)),
             {},
             "norm is read as 8 units on a grid of 4 x 256, which has not the proportions of the image, 224 x 224: if "
-            "that is no grid, say what it is with --layout (layout=), or choose another layer.",
+            "that is no grid, say what it is with layout=, or choose another layer.",
         ),
     ],
 )

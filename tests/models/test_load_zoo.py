@@ -36,8 +36,8 @@ def test_torchvision_networks_by_all_their_names(spec):
 
 def test_untrained_has_to_be_asked_for():
     sentence = (
-        r"^resnet18 without weights would be untrained: ask for torchvision's with --weights DEFAULT \(downloaded\), "
-        r"give a file of weights, or say --weights none if untrained is what you want \(weights= in Python\)\.$"
+        r"^resnet18 without weights would be untrained: ask for torchvision's with weights='DEFAULT' \(downloaded\), "
+        r"give a file of weights, or say weights='none' if untrained is what you want\.$"
     )
     with pytest.raises(UnitlensError, match=sentence):
         load("resnet18")

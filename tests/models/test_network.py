@@ -129,7 +129,7 @@ def test_an_image_that_does_not_go_through_is_one_sentence():
     net = classifier(nn.Sequential(nn.Conv2d(3, 4, 9)), **SAID)
     sentence = (
         r"^An image of 8 x 8 pixels does not go through this network \(RuntimeError: .*\); if it wants images of "
-        r"another size, give it with --image-size \(image_size=\)\.$"
+        r"another size, give it with image_size=\.$"
     )
     for ask in (net.layers, net.output_count):
         with pytest.raises(UnitlensError, match=sentence):

@@ -95,7 +95,7 @@ def test_a_network_speaks_for_itself_as_timms_do(attribute, config, size, resize
         ({"image_size": "ab"}, r"image_size is 'ab'; it is"),
         (
             {"resize": 100},
-            r"shorter side is resized to 100 is too small for a crop of 224 x 224; give a larger --resize",
+            r"shorter side is resized to 100 is too small for a crop of 224 x 224; give a larger resize=",
         ),
         ({"resize": 2.5}, r"resize is 2\.5; it is a whole number of pixels, the shorter side before the crop\."),
         ({"mean": 0.5}, r"mean is 0\.5; it is three numbers, for red, green and blue\."),
