@@ -7,6 +7,7 @@ import numpy as np
 from unitlens.comparison.audit_columns import CHECKS, COLUMNS, SUMMARY_COLUMNS
 from unitlens.comparison.entries import Entry
 from unitlens.dissection.store.labels import LabelPlanes
+from unitlens.stats.blocks import in_blocks
 from unitlens.stats.folds import even_and_odd, filled_folds, fold_table
 from unitlens.stats.scores import SCORES, Floats, Ints, choose, share
 
@@ -43,9 +44,7 @@ def label_on_halves(entry: Entry) -> dict[str, Labelled]:
         return {}
     units, _, concepts = counts.shape
     parts = []
-    step = max(1, _AT_ONCE // (len(folds) * max(concepts, 1)))
-    for first in range(0, units, step):
-        some = slice(first, min(first + step, units))
+    for some in in_blocks(units, _AT_ONCE // (len(folds) * max(concepts, 1))):
         overlap = fold_table(counts, some).overlap(weights)
         iou, label = overlap.iou(), choose(overlap, score)
         met = np.asarray(overlap.intersection).any(2)

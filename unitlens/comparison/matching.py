@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from unitlens.stats.blocks import in_blocks
 from unitlens.stats.counts import Counts
 from unitlens.stats.folds import filled_folds, fold_table, jackknife_half_width
 from unitlens.stats.scores import Floats, Ints, iou, share
@@ -110,10 +111,8 @@ def _half_widths(one: Side, other: Side, pairs: Ints, label: Ints, *, paired: bo
     """Half-widths of similarity and difference of each pair, by the jackknife that leaves out one fold at a time."""
     labels = one.label[pairs[0]], np.maximum(label, 0)
     means = [_mean_left_out(side) for side in (one, other)]
-    step = max(1, _AT_ONCE // (32 * max(len(one.columns), 1)))
     alike, apart = [], []
-    for first in range(0, pairs.shape[1], step):
-        some = slice(first, first + step)
+    for some in in_blocks(pairs.shape[1], _AT_ONCE // (32 * max(len(one.columns), 1))):
         a, b = (
             _Left.of(side, units[some], own[some], mean)
             for side, units, own, mean in zip((one, other), pairs, labels, means, strict=True)

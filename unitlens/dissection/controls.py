@@ -20,6 +20,7 @@ from unitlens.errors import UnitlensError, argument, did_you_mean
 from unitlens.models.bases import Basis
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
+from unitlens.stats.blocks import in_blocks
 from unitlens.stats.counts import Counts
 from unitlens.stats.evidence import halves_iou
 from unitlens.stats.folds import fold_table
@@ -262,8 +263,7 @@ def held_against(one: LabelledLayer, untrained: LabelledLayer) -> "pd.DataFrame"
 def heldout_by_concept(counts: Counts) -> Floats:
     """Held-out IoU of every unit with every concept, (U, C): as nothing is chosen, the mean over both halves."""
     units = len(counts.active)
-    blocks = (slice(first, min(first + _AT_ONCE, units)) for first in range(0, units, _AT_ONCE))
-    return np.concatenate([halves_iou(fold_table(counts, block)) for block in blocks])
+    return np.concatenate([halves_iou(fold_table(counts, block)) for block in in_blocks(units, _AT_ONCE)])
 
 
 def compared(name: str, one: LabelledLayer, table: "pd.DataFrame") -> dict[str, Any]:

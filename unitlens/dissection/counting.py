@@ -11,6 +11,7 @@ from torch import Tensor
 from unitlens.dissection.definitions import Definitions
 from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.dissection.store.layers import LayerMaps
+from unitlens.stats.blocks import in_blocks
 from unitlens.stats.folds import FOLDS
 from unitlens.stats.masks import Active, SamplePlan, Upsampling
 from unitlens.stats.scores import Levels
@@ -90,7 +91,7 @@ class Scanner:
         self._plan = SamplePlan(
             (h, w), grid if layer.layer_grid else (1, 1), upsampling if layer.layer_grid else "edges"
         )
-        self._chunk = max(1, CHUNK_VALUES // ((units.stop - units.start) * h * w))
+        self._chunk = CHUNK_VALUES // ((units.stop - units.start) * h * w)
         self._kept: list[Active] = []
         self._kept_level = torch.full((self.units,), torch.inf)
 
@@ -114,18 +115,19 @@ class Scanner:
             self._kept, self._kept_level = [], torch.full((self.units,), torch.inf)
 
     def _scan(self, level: Tensor) -> Iterator[Active]:
-        for first in range(0, self._images, self._chunk):
-            images = range(first, min(first + self._chunk, self._images))
-            active = self._plan.above(torch.from_numpy(self._layer.maps.read(images, self._units)), level)
-            yield active._replace(image=active.image + first)
+        for images in in_blocks(self._images, self._chunk):
+            active = self._plan.above(self._maps(images), level)
+            yield active._replace(image=active.image + images.start)
 
     def raw(self, level: Tensor) -> Iterator[Active]:
         """The same on the layer's own grid, where no map is brought to another."""
         h, w = self._layer.maps.shape[1:]
         plan = SamplePlan((h, w), (h, w))
-        for first in range(0, self._images, self._chunk):
-            images = range(first, min(first + self._chunk, self._images))
-            yield plan.above(torch.from_numpy(self._layer.maps.read(images, self._units)), level)
+        for images in in_blocks(self._images, self._chunk):
+            yield plan.above(self._maps(images), level)
+
+    def _maps(self, images: slice) -> Tensor:
+        return torch.from_numpy(self._layer.maps.read(range(images.start, images.stop), self._units))
 
     def guesses(self, quantile: float) -> list[Tensor]:
         """Levels that probably lie below the threshold: quantiles of some images on a coarser grid."""
@@ -318,13 +320,8 @@ def _count_images(
     for active in stream:
         unit, image, part = active.unit.numpy(), active.image.numpy(), part_of(active).numpy()
         np.add.at(total, (unit, part), 1)
-        for some in _pieces(len(unit), labels.columns.count):
-            np.add.at(counts, (unit[some], part[some]), labels.presence_of(image[some]))
+        for block in in_blocks(len(unit), CHUNK_VALUES // labels.columns.count):
+            np.add.at(counts, (unit[block], part[block]), labels.presence_of(image[block]))
             for draw in range(draws):
-                np.add.at(shifted[:, draw], unit[some], labels.presence_of(partners[draw][image[some]]))
+                np.add.at(shifted[:, draw], unit[block], labels.presence_of(partners[draw][image[block]]))
     return counts, total, shifted
-
-
-def _pieces(count: int, columns: int) -> Iterator[slice]:
-    step = max(1, CHUNK_VALUES // columns)
-    return (slice(first, first + step) for first in range(0, count, step))

@@ -13,6 +13,7 @@ from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.table import unit_table
 from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.progress import progress
+from unitlens.stats.blocks import in_blocks
 from unitlens.stats.chance import association, draws_for, partners
 from unitlens.stats.counts import Counts, narrow
 from unitlens.stats.evidence import GivenLabels, LabelEvidence, join_evidence, label_evidence, presence_accuracy
@@ -111,8 +112,7 @@ def label_units(stored: StoredPass, layer: LayerMaps, how: LabelSettings) -> Lab
     step = block_size(layer, positions, how.definitions.quantile)
     blocks, sparse = [], _Sparse(layer.units * FOLDS * len(stored.labels.columns.concepts))
     with progress(layer.units, f"counting {layer.name}", unit="units", show=how.show) as bar:
-        for first in range(0, layer.units, step):
-            units = slice(first, min(first + step, layer.units))
+        for units in in_blocks(layer.units, step):
             block = count_block(layer, units, stored.labels, stored.folds, how.definitions, rank=rank, partners=others)
             sparse.add(block.by_fold[:, :, 1 : 1 + len(stored.labels.columns.concepts)])
             blocks.append(_weigh(block, layer, units, stored, how))

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unitlens.errors import UnitlensError
+from unitlens.stats.blocks import in_blocks
 from unitlens.stats.scores import Ints, Overlap, iou
 
 _AT_ONCE = 1 << 20  # intersections that are summed together
@@ -90,8 +91,8 @@ class Counts:
         """I, (U, C): active positions that lie in the concept."""
         units, folds, concepts = self.shape
         out = np.zeros(units * concepts, np.int64)
-        for first in range(0, len(self.index), _AT_ONCE):
-            index, value = (part[first : first + _AT_ONCE].astype(np.int64) for part in (self.index, self.value))
+        for block in in_blocks(len(self.index), _AT_ONCE):
+            index, value = (part[block].astype(np.int64) for part in (self.index, self.value))
             np.add.at(out, index // (folds * concepts or 1) * concepts + index % (concepts or 1), value)
         return out.reshape(units, concepts)
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from unitlens.stats.blocks import in_blocks
 from unitlens.stats.folds import FoldTable, even_and_odd, iou_interval, jackknife_half_width
 from unitlens.stats.scores import Bools, Floats, Ints, Overlap, Score, choose, score_function
 
@@ -74,10 +75,9 @@ def label_evidence(
     LabelEvidence
     """
     units, folds, concepts = table.intersection.shape
-    step = max(1, AT_ONCE // (max(folds, RESAMPLES // _RESAMPLE_BLOCKS) * max(concepts, 1)))
+    size = AT_ONCE // (max(folds, RESAMPLES // _RESAMPLE_BLOCKS) * max(concepts, 1))
     parts = []
-    for first in range(0, units, step):
-        block = slice(first, first + step)
+    for block in in_blocks(units, size):
         if labels is None:
             parts.append(_evidence_of_chosen(table.of_units(block), score_function(score), seed))
         else:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from unitlens.stats.blocks import in_blocks
 from unitlens.stats.counts import Counts
 from unitlens.stats.folds import filled_folds, fold_table, half_sample_half_width, random_halves
 from unitlens.stats.scores import Bools, Floats, Ints, Score, choose, columns_by_category
@@ -124,9 +125,7 @@ def recount_labels(
     labelled = np.zeros((len(weights), concepts), np.int64)
     best_of_category = np.zeros((len(weights), concepts), bool)
     groups = columns_by_category(counts.category_of) if unique == "category" else []
-    step = max(1, _AT_ONCE // (len(weights) * max(concepts, 1)))
-    for first in range(0, units, step):
-        block = slice(first, min(first + step, units))
+    for block in in_blocks(units, _AT_ONCE // (len(weights) * max(concepts, 1))):
         overlap = fold_table(counts, block).overlap(weights)
         iou = overlap.iou()
         kept = np.zeros(block.stop - block.start, np.int64) if label is None else label[block]

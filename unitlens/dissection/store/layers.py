@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.rows import RowFile
+from unitlens.stats.blocks import in_blocks
 from unitlens.stats.masks import at_most_grid
 
 _PEAKS_AT_ONCE = 1 << 24
@@ -59,9 +60,7 @@ class LayerMaps:
 
     def peaks_by_unit(self) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
         """Peaks of all images, (units, N), for one block of units after another."""
-        step = max(1, _PEAKS_AT_ONCE // max(self.peaks.count, 1))
-        for first in range(0, self.units, step):
-            units = slice(first, min(first + step, self.units))
+        for units in in_blocks(self.units, _PEAKS_AT_ONCE // max(self.peaks.count, 1)):
             yield units, self.peaks.read(range(self.peaks.count), units).T
 
     @classmethod
