@@ -42,12 +42,12 @@ def test_one_error_names_python_here_and_options_in_the_shell(shell):
 
 
 def sentences(tree):
-    """Pieces of text that are no docstring and stand in no call of `argument` or `spelled`."""
+    """Text of several words that is not a docstring and not in a call of `argument` or `spelled`."""
     documented = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     spelling = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) in SPELLING]
     documented |= {id(part) for call in spelling for part in ast.walk(call)}
     texts = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
-    return [text for text in texts if id(text) not in documented]
+    return [text for text in texts if id(text) not in documented and " " in text.value]
 
 
 SPELLING = ("argument", "spelled")

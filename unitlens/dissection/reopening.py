@@ -211,7 +211,7 @@ class Recipe:
         if len(data) < said["images"]:
             raise UnitlensError(
                 f"{self.source} has {len(data)} images, the run has {said['images']}: give the data of the run with "
-                "--data (data=)."
+                f"{argument('data')}."
             )
         return data
 
