@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 import unitlens as ul
-from unitlens.ablation.holding import read
+from unitlens.ablation.activity import read
 from unitlens.dissection.forward import Reading
 
 CASES = {"resnet18": ("layer4", 1.15), "vgg16": ("features.28", 1.8), "resnet50": ("layer4.2", 1.6)}

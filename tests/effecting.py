@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from unitlens.ablation.attribution import AGREEMENT_COLUMNS, METHODS
-from unitlens.ablation.curves import Curve, Member
+from unitlens.ablation.agreement import AGREEMENT_COLUMNS
+from unitlens.ablation.attribution import METHODS
 from unitlens.ablation.files import SavedEffects
-from unitlens.ablation.result import Effects
+from unitlens.ablation.measurement import EffectSettings, Measurement
+from unitlens.ablation.result import Curve, Member, UnitEffects
 from unitlens.ablation.tallies import Sums, Tally
 from unitlens.data.classes import Classes
 from unitlens.dissection.result import Dissection
@@ -14,8 +15,8 @@ OWN = 40
 """Images of each class, in each half of the folds."""
 
 
-def effects_of(sets, names, strength, *, layer="layer4", units=None, sha256="5c10" * 16, seed=0):
-    """Effects whose change of logit is ``-strength`` (S, K), and which cost a class calls where that is above 1."""
+def measurement_of(sets, names, strength, *, layer="layer4", units=None, sha256="5c10" * 16, seed=0):
+    """Counts of sets whose change of logit is ``-strength`` (S, K), and which cost a class predictions above 1."""
     random = np.random.default_rng(seed)
     count, k = strength.shape
     half = (2, 1, 1)
@@ -29,13 +30,22 @@ def effects_of(sets, names, strength, *, layer="layer4", units=None, sha256="5c1
         "unitlens": "0.1.0",
         "network": {"name": "torchvision.models:resnet18", "sha256": sha256},
         "data": {"source": "photos/street", "images": 2 * OWN * k, "measured": 2 * OWN * k},
-        "settings": {"layer": layer, "held": "held at 0", "measures": ["recall"], "folds": "all", "ranked": None},
-        "units": count if units is None else units,
-        "classes": {"names": list(names), "output_of": {name: place for place, name in enumerate(names)}},
         "warnings": [],
     }
-    joined = Classes(tuple(names), info["classes"]["output_of"])
-    return Effects(info, tuple(sets), tally, joined, np.linspace(0, 1, count))
+    settings = EffectSettings(
+        layers=tuple(layer.split(";")),
+        ablation="set to 0",
+        measures=("recall",),
+        folds="all",
+        ranked=None,
+        limit=None,
+        batch_size=32,
+        strict=False,
+        seed=0,
+    )
+    outputs = Classes(tuple(names), {name: place for place, name in enumerate(names)})
+    peaks = np.linspace(0, 1, count if units is None else units)
+    return Measurement(settings, info, tuple(sets), tally, outputs, peaks)
 
 
 def sweep_of(units, names, *, layer="layer4", seed=0):
@@ -44,7 +54,8 @@ def sweep_of(units, names, *, layer="layer4", seed=0):
     strength = random.gamma(0.3, 0.05, (units, len(names)))
     for column in range(len(names)):
         strength[random.integers(0, units, 5), column] += random.gamma(2, 0.6, 5)
-    return effects_of([(unit,) for unit in range(units)], names, strength, layer=layer, seed=seed)
+    sets = [(unit,) for unit in range(units)]
+    return UnitEffects(measurement_of(sets, names, strength, layer=layer, seed=seed))
 
 
 def curve_of(sweep, class_):
@@ -55,7 +66,7 @@ def curve_of(sweep, class_):
     strength = np.full((len(members), len(sweep.classes)), 0.2)
     strength[:, sweep.classes.index(class_)] = [1.0 + m.k if m.kind == "most" else 0.1 * m.draw for m in members]
     sets = [tuple(range(m.draw, m.draw + m.k)) for m in members]
-    return Curve(class_, members, effects_of(sets, sweep.classes, strength, units=len(sweep.sets)), sweep)
+    return Curve(class_, members, measurement_of(sets, sweep.classes, strength, units=sweep.units), sweep)
 
 
 def agreement_of(names, layer="layer4"):
@@ -78,4 +89,4 @@ def dissection_of(run):
 
 def saved_of(sweep, *curves):
     """What the files of effects hold."""
-    return SavedEffects((sweep, *(curve.chosen("most", 4) for curve in curves)), sweep, tuple(curves))
+    return SavedEffects((sweep, *(curve.chosen("most", 4) for curve in curves), *curves))

@@ -1,10 +1,11 @@
-from .ablation.curves import Curve as Curve
 from .ablation.curves import ablation_curve as ablation_curve
 from .ablation.effects import ablate as ablate
 from .ablation.effects import importance as importance
 from .ablation.interventions import Intervention as Intervention
 from .ablation.interventions import intervening as intervening
-from .ablation.result import Effects as Effects
+from .ablation.result import Curve as Curve
+from .ablation.result import SetEffects as SetEffects
+from .ablation.result import UnitEffects as UnitEffects
 from .comparison.auditing import Audit as Audit
 from .comparison.auditing import audit as audit
 from .comparison.comparing import Comparison as Comparison

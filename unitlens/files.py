@@ -1,7 +1,12 @@
 """Files that are written whole or not at all, the folders that they lie in, and the cache of this user."""
 
 import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from unitlens.errors import UnitlensError, argument, spelled
 
@@ -60,3 +65,37 @@ def make_folder(folder: str | Path) -> Path:
 def cache_folder(*names: str) -> Path:
     """Folder of that name in the cache of this user, which may not be there yet: ``~/.cache/unitlens/NAME``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").joinpath("unitlens", *names)
+
+
+class StoppedAfterWriting(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM that came while files were written; it waited until all of them were."""
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait while files are written that belong together; then they do what they do.
+
+    Raises
+    ------
+    StoppedAfterWriting
+        After the body, in place of the KeyboardInterrupt that was held back.
+    """
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        yield
+        return
+    waiting: list[int] = []
+
+    def wait(number: int, _: FrameType | None) -> None:
+        waiting.append(number)
+
+    before = {number: signal.signal(number, wait) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if waiting:
+        try:
+            signal.raise_signal(waiting[0])
+        except KeyboardInterrupt as error:
+            raise StoppedAfterWriting from error

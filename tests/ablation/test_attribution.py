@@ -7,8 +7,9 @@ from torch import nn
 
 import unitlens as ul
 from tests.ablation.test_effects import Noise
-from tests.effecting import OWN, effects_of
-from unitlens.ablation.attribution import METHODS, Attributions, agreement, attributions, spearman
+from tests.effecting import OWN, measurement_of
+from unitlens.ablation.agreement import Attributions, agreement, spearman
+from unitlens.ablation.attribution import METHODS, attributions
 from unitlens.ablation.effects import importance
 
 pytest.importorskip("captum")
@@ -39,10 +40,10 @@ def test_activation_times_gradient_is_the_exact_effect_where_all_behind_is_linea
 
 
 def test_rounding_does_not_rank_units_that_do_nothing():
-    effects = effects_of([(unit,) for unit in range(60)], ["a"], np.zeros((60, 1)))
+    measured = measurement_of([(unit,) for unit in range(60)], ["a"], np.zeros((60, 1)))
     exact = np.r_[np.linspace(-2, -1, 10), np.random.default_rng(0).normal(0, 1e-8, 50)][:, None]
-    rounded = {"logit": effects.tally.sums["logit"]._replace(change=np.tile(exact * OWN, (2, 1, 1)))}
-    effects = replace(effects, tally=replace(effects.tally, sums=rounded))
+    rounded = {"logit": measured.tally.sums["logit"]._replace(change=np.tile(exact * OWN, (2, 1, 1)))}
+    effects = ul.UnitEffects(replace(measured, tally=replace(measured.tally, sums=rounded)))
     found = Attributions(("a",), {"activation_x_gradient": np.where(np.abs(exact) > 0.5, -exact, 0)})
     assert agreement(found, effects)["spearman"].item() == pytest.approx(1)
 

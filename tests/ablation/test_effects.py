@@ -40,8 +40,8 @@ def test_a_set_is_what_full_passes_give_in_any_batches(net, batch_size):
     data, units = Noise(), [0, 2, 5]
     effects = ablate(net, "first", units, data, measures=["recall", "logit"], batch_size=batch_size)
     (_, logits), (recall_after, logits_after) = expected(net, data, Intervention("first", units))
-    assert effects.estimate("recall").after[0] == pytest.approx(recall_after, abs=1e-12)
-    assert effects.effect("logit")[0] == pytest.approx(np.subtract(logits_after, logits), abs=1e-6)
+    assert effects.estimate("recall").after == pytest.approx(recall_after, abs=1e-12)
+    assert effects.effect("logit") == pytest.approx(np.subtract(logits_after, logits), abs=1e-6)
     kept = ablate(net, "first", [1, 3, 4], data, keep=True, measures=["recall", "logit"])
     assert np.array_equal(kept.effect("recall"), effects.effect("recall"))
 
@@ -63,7 +63,7 @@ def test_units_may_be_scaled_held_at_means_or_somewhere_only(net):
     ):
         effects = ablate(net, "first", [1, 2], data, measures=["logit"], batch_size=6, **options)
         (_, logits), (_, after) = expected(net, data, intervention)
-        assert effects.effect("logit")[0] == pytest.approx(np.subtract(after, logits), abs=1e-6), options
+        assert effects.effect("logit") == pytest.approx(np.subtract(after, logits), abs=1e-6), options
 
 
 def test_resampling_takes_other_images_whatever_the_batches(net):
@@ -78,7 +78,7 @@ def test_resampling_takes_other_images_whatever_the_batches(net):
 
 def test_scaling_by_one_changes_nothing(net):
     effects = importance(net, "second", Noise(12), scale=1.0, measures=["recall", "precision", "logit", "margin"])
-    for measure in effects.measures:
+    for measure in effects.settings.measures:
         found = effects.effect(measure)
         assert (found[~np.isnan(found)] == 0).all()
 
@@ -109,14 +109,14 @@ def test_a_ranking_of_even_folds_is_measured_on_odd_ones_and_another_is_marked(n
     assert set(effects.most_important("b", 6)) == set(range(6))
     assert effects.most_important("b")[::-1] == tuple(effects.most_important("b", least=True))
     clean = ablate(net, "second", ranked, Noise(60))
-    assert clean.folds == "odd"
+    assert clean.settings.folds == "odd"
     assert "ranked on the even folds, measured on the odd" in repr(clean)
     both = ablate(net, "second", [*ranked], Noise(60))
-    alone = [effects.tally.half(folds).images.sum() for folds in ("even", "odd", "all")]
+    alone = [effects.measured.counted(folds).images.sum() for folds in ("even", "odd", "all")]
     assert clean.table().query("`class` == '*'")["images"].tolist() == [alone[1]]
     assert both.table().query("`class` == '*'")["images"].tolist() == [alone[2]]
     marked = ablate(net, "second", effects.most_important("b", 2, folds="all"), Noise(60))
-    assert "measured on the images that ranked them, which flatters" in repr(marked)
+    assert "measured on the images that ranked it: top-ranked units look better, as they were selected" in repr(marked)
 
 
 def test_ranking_follows_the_measure_and_then_the_logit(net):
@@ -129,7 +129,7 @@ def test_ranking_follows_the_measure_and_then_the_logit(net):
 def test_images_without_class_count_for_nothing(net):
     with pytest.warns(ul.UnitlensWarning, match="3 of 30 images have no class and count for nothing"):
         effects = importance(net, "second", Noise(30, classless=(0, 5, 7)))
-    assert int(effects.tally.half("all").images.sum()) == 27
+    assert effects.measured.images == 27
 
 
 def test_training_mode_is_said_and_restored(net):
@@ -173,7 +173,7 @@ def test_a_network_that_cannot_be_traced_is_measured_by_full_passes():
     with pytest.warns(ul.UnitlensWarning, match="takes a full pass of the network, as torch.fx cannot trace"):
         found = ablate(opaque, "second", [1, 2], Noise(10), measures=["logit"])
     (_, logits), (_, after) = expected(opaque, Noise(10), Intervention("second", [1, 2]))
-    assert found.effect("logit")[0] == pytest.approx(np.subtract(after, logits), abs=1e-6)
+    assert found.effect("logit") == pytest.approx(np.subtract(after, logits), abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -185,9 +185,12 @@ def test_a_network_that_cannot_be_traced_is_measured_by_full_passes():
         (lambda net: ablate(net, "second", [], Noise(6), keep=True), "nothing of the layer would be left"),
         (lambda net: ablate(net, "second", range(6), Noise(6), keep=True), "All 6 units of second would be kept"),
         (lambda net: ablate(net, "secnd", [0], Noise(6)), "did you mean second"),
-        (lambda net: importance(net, "second", Noise(6), value="men"), r"not at 'men' \(did you mean mean\?\)"),
-        (lambda net: importance(net, "second", Noise(6), value=1.0, scale=2), "at a value or multiplied by a scale"),
-        (lambda net: importance(net, "second", Noise(6), value=torch.zeros(5)), r"cannot be held at values of \(5,\)"),
+        (lambda net: importance(net, "second", Noise(6), value="men"), r"value is 'men' \(did you mean mean\?\)"),
+        (lambda net: importance(net, "second", Noise(6), value=1.0, scale=2), "value and scale are both given"),
+        (
+            lambda net: importance(net, "second", Noise(6), value=torch.zeros(5)),
+            "a value of shape 5: give one number, 6",
+        ),
         (lambda net: importance(net, "second", Noise(6), measures="recal"), "did you mean recall"),
         (lambda net: importance(net, "second", Noise(2, classless=(0, 1))), "None of the 2 images.*has a class"),
         (lambda net: importance(net, "second", Noise(6)).most_important("d"), "There is no class 'd'"),
@@ -222,13 +225,11 @@ def test_a_curve_ranks_on_even_folds_and_measures_on_odd(net):
     most = table.query("kind == 'most' and k == 3").iloc[0]
     alone = ablate(net, "second", ranked[:3], data)
     assert most["units"] == ";".join(map(str, ranked[:3]))
-    odd = alone.estimate("balanced_accuracy", folds="odd").after[0, 1]
+    odd = alone.estimate("balanced_accuracy").after[1]
     assert most["balanced_accuracy"] == pytest.approx(odd)
     kept = table.query("kind == 'kept' and k == 2").iloc[0]["units"].split(";")
     assert set(map(int, kept)) == set(range(6)) - set(ranked[:2])
-    assert curve.untouched()["balanced_accuracy"] == pytest.approx(
-        alone.estimate("balanced_accuracy", folds="odd").before[0, 1]
-    )
+    assert curve.untouched()["balanced_accuracy"] == pytest.approx(alone.estimate("balanced_accuracy").before[1])
     paper = curve.paper_table(few=1)
     assert paper["what"].tolist()[:4] == [
         "unchanged",
@@ -250,7 +251,7 @@ def test_resnet20_on_cifar10_every_unit_of_layer3_equals_full_passes():
     effects = importance(net, "layer3", data, measures=["recall", "logit"], limit=48)
     assert effects.info["replay"]["replays"]
     images = torch.stack([torch.from_numpy(data[i].image.transpose(2, 0, 1).copy()) for i in range(48)])
-    truth = torch.tensor([effects.class_join.output(data[i].class_) for i in range(48)])
+    truth = torch.tensor([effects.measured.outputs.output(data[i].class_) for i in range(48)])
     seen, shown = truth.unique().tolist(), net.prepare(images)
     for unit in range(64):
         with ul.evaluating(net.model), intervening(net, Intervention("layer3", [unit])):

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import unitlens as ul
-from unitlens.ablation.holding import Holding
+from unitlens.ablation.interventions import Replacement
 from unitlens.data.classes import classes_of, join_classes
 
 ERROR = ul.UnitlensError
@@ -103,7 +103,7 @@ def test_units_that_are_no_whole_numbers(units):
 @pytest.mark.parametrize("units", [np.int64(2), torch.tensor(2), np.array([2]), {2}, range(2, 3), iter([2])])
 def test_units_in_whatever_holds_whole_numbers(units):
     net = network()
-    assert ul.ablate(net, "patches", units, Few(0, 1), draws=0).sets == ((2,),)
+    assert ul.ablate(net, "patches", units, Few(0, 1), draws=0).units == (2,)
 
 
 @pytest.mark.parametrize("values", [np.array([1.0, 2.0]), [1.0, 2.0], torch.tensor([1.0, 2.0])])
@@ -113,19 +113,21 @@ def test_values_and_positions_in_arrays_and_lists(values):
     after = ul.Intervention("l", [0, 2], values, where=where).on(torch.zeros(1, 3, 2, 2))
     assert after[0, :, 0, 1].tolist() == [1, 0, 2]
     assert after.sum() == 3
-    held = Holding(values, where=where).of(torch.zeros(1, 2, 2, 2), ["a"], [0])
-    assert held[0, :, 0, 1].tolist() == [1, 2]
+    replaced = Replacement(values, where=where).values(torch.zeros(1, 2, 2, 2))
+    assert replaced[0, :, 0, 1].tolist() == [1, 2]
 
 
-@pytest.mark.parametrize("make", [lambda **how: ul.Intervention("l", [0], **how), Holding])
+@pytest.mark.parametrize("make", [lambda **how: ul.Intervention("l", [0], **how), Replacement])
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ({"value": None}, "held at a number, or at a tensor, array or list of numbers, not at None"),
-        ({"value": ["a"]}, "not at \\['a'\\]"),
-        ({"scale": "2"}, "multiplied by one number, not by '2'"),
-        ({"where": "left"}, "as a tensor of bool, not 'left'"),
-        ({"where": np.ones((2, 2))}, "so it is bool, not torch.float64"),
+        ({"value": None}, "value is None; units are set to a number, to a tensor, array or list of numbers"),
+        ({"value": ["a"]}, "value is \\['a'\\]"),
+        ({"scale": "2"}, "scale is '2'; it is the one number"),
+        ({"where": "left"}, "where is 'left'; it is a tensor of bool"),
+        ({"where": np.ones((2, 2))}, "where is of torch.float64; it is bool"),
+        ({"value": torch.tensor([1.0, float("nan")])}, "finite"),
+        ({"scale": float("inf")}, "finite"),
     ],
 )
 def test_what_units_cannot_be_held_at(make, how, said):
@@ -136,11 +138,6 @@ def test_what_units_cannot_be_held_at(make, how, said):
 def test_an_intervention_does_not_know_means():
     with pytest.raises(ERROR, match=r"ul\.ablate and ul\.importance take 'mean'"):
         ul.Intervention("l", [0], "mean")
-
-
-def test_values_that_are_not_finite():
-    with pytest.raises(ERROR, match="finite"):
-        Holding(torch.tensor([1.0, float("nan")]))
 
 
 def test_classes_of_other_types():

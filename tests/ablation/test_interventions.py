@@ -127,9 +127,9 @@ def test_a_half_precision_layer_keeps_its_type():
         ({"units": [True]}, "Units are whole numbers from 0, not True"),
         (
             {"units": [0], "value": 1.0, "scale": 2.0},
-            "a value to hold units at or a scale to multiply them by, not both",
+            "value and scale are both given",
         ),
-        ({"units": [0], "where": torch.ones(2, 2)}, "so it is bool, not torch.float32"),
+        ({"units": [0], "where": torch.ones(2, 2)}, "where is of torch.float32; it is bool"),
     ],
 )
 def test_what_cannot_be_meant_is_a_clear_error(keywords, sentence):
@@ -144,11 +144,11 @@ def test_what_cannot_be_meant_is_a_clear_error(keywords, sentence):
         (
             {"units": [0, 1], "value": torch.ones(3)},
             (1, 4, 7, 7),
-            r"at a value of 3: give one number, 2 \(one for each",
+            r"to a value of shape 3: give one number, 2 \(one for each",
         ),
-        ({"units": [0], "value": torch.ones(2, 1, 7, 6)}, (2, 4, 7, 7), "or activations of 2 x 1 x 7 x 7"),
+        ({"units": [0], "value": torch.ones(2, 1, 7, 6)}, (2, 4, 7, 7), "or activations of 1 x 7 x 7 or 2 x 1 x 7 x 7"),
         ({"units": [0], "where": torch.ones(5, 7, dtype=torch.bool)}, (1, 4, 7, 7), "where is 5 x 7, but .* of 7 x 7"),
-        ({"units": [0], "where": torch.ones(1, dtype=torch.bool)}, (1, 4), "layer4 has no grid, so that there is no"),
+        ({"units": [0], "where": torch.ones(1, dtype=torch.bool)}, (1, 4), "layer4 has no grid, so that there are no"),
     ],
 )
 def test_what_does_not_fit_the_layer_is_a_clear_error(keywords, shape, sentence):

@@ -6,7 +6,16 @@ from hypothesis import strategies as st
 
 import unitlens as ul
 from unitlens.ablation.estimates import estimate, estimate_overall
-from unitlens.ablation.outcomes import MEASURES, OUTCOMES, log_probability, logit, margin, outcomes_of, values_of
+from unitlens.ablation.outcomes import (
+    MEASURES,
+    OUTCOMES,
+    NamedOutcome,
+    log_probability,
+    logit,
+    margin,
+    outcomes_of,
+    values_of,
+)
 from unitlens.ablation.table import COLUMNS, effect_rows, shortened
 from unitlens.ablation.tallies import Tally
 
@@ -15,7 +24,7 @@ SHARES = ("recall", "precision", "accuracy", "balanced_accuracy")
 
 
 def calls(seed, images=40, interventions=2, classes=CLASSES, right=0.7):
-    """Truth, calls before and after, and folds."""
+    """Truth, predictions before and after, and folds."""
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, classes, images)
 
@@ -152,11 +161,11 @@ def test_measures_are_named_or_functions():
 
     names, summed = outcomes_of(["recall", "logit", confidence])
     assert names == ("recall", "logit", "confidence")
-    assert summed == {"logit": OUTCOMES["logit"], "confidence": confidence}
+    assert summed == {"logit": OUTCOMES["logit"], "confidence": NamedOutcome("confidence", confidence)}
     with pytest.raises(ul.UnitlensError, match=r"no measure 'recal' \(did you mean recall\?\); there are recall, prec"):
         outcomes_of("recal")
-    with pytest.raises(ul.UnitlensError, match=r"one number an image, \(4,\); this one gave \(4, 3\)"):
-        values_of(lambda outputs, own: outputs, torch.zeros(2, 2, 3), torch.tensor([0, 1]))
+    with pytest.raises(ul.UnitlensError, match=r"all returned \(4, 3\); it returns one number for each image, \(4,\)"):
+        values_of(NamedOutcome("all", lambda outputs, classes: outputs), torch.zeros(2, 2, 3), torch.tensor([0, 1]))
     with pytest.raises(ul.UnitlensError, match="margin was not measured, but recall, precision"):
         estimate(Tally.start(1, 2).half("all"), "margin")
     with pytest.raises(ul.UnitlensError, match="Folds are 'all', 'even' or 'odd', not 'uneven'"):

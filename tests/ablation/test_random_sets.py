@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 import unitlens as ul
 from tests.small import Noise, classifier
+from unitlens.ablation.activity import unit_peaks
 from unitlens.ablation.effects import ablate, importance
 from unitlens.ablation.estimates import estimate
 from unitlens.ablation.files import SavedEffects, read_effects, write_effects
-from unitlens.ablation.holding import unit_peaks
 from unitlens.ablation.random_sets import COLUMNS, draw_sets, matched
 from unitlens.ablation.table import COLUMNS as EFFECT_COLUMNS
 from unitlens.dissection.forward import Reading
@@ -70,14 +70,14 @@ def test_nothing_is_drawn_where_every_unit_is_held_or_nothing_is_asked_for(net):
 def test_a_set_is_measured_beside_others_in_the_same_pass(net):
     data = Noise(40)
     found = ablate(net, "second", [0, 2], data, draws=7, measures=["recall", "precision", "logit"])
-    assert found.sets == ((0, 2),)
+    assert found.units == (0, 2)
     assert {kind: len(drawn.sets) for kind, drawn in found.drawn.items()} == {"random": 7, "matched": 7}
     alone = ablate(net, "second", [0, 2], data, draws=0, measures=["recall", "precision", "logit"])
     pd.testing.assert_frame_equal(found.table(), alone.table())
     for drawn in found.drawn.values():
         for place, units in enumerate(drawn.sets[:3]):
             same = ablate(net, "second", units, data, draws=0, measures=["logit"])
-            assert drawn.effect("logit")[place] == pytest.approx(same.effect("logit")[0], abs=1e-6)
+            assert drawn.estimate("logit").effect[place] == pytest.approx(same.effect("logit"), abs=1e-6)
     assert "beside sets of the same size: 7 drawn at random and 7 matched in activation" in repr(found)
 
 
@@ -89,7 +89,7 @@ def test_the_table_says_where_the_set_lies(net):
     for kind, drawn in found.drawn.items():
         for measure in ("recall", "logit"):
             rows = table.query(f"kind == '{kind}' and measure == '{measure}' and `class` != '*'")
-            own, others = found.effect(measure)[0], drawn.effect(measure)
+            own, others = found.effect(measure), drawn.estimate(measure).effect
             assert rows["class"].tolist() == list(found.classes)
             assert rows["effect"].to_numpy() == pytest.approx(own)
             assert rows["mean"].to_numpy() == pytest.approx(others.mean(0))
@@ -107,7 +107,7 @@ def test_draws_without_a_value_are_left_out(net):
     assert np.isnan(effects).any()  # nothing is called some class any more
     rows = found.random_sets().query("kind == 'random' and measure == 'precision'")
     assert rows["draws"].tolist() == (~np.isnan(effects)).sum(0).tolist()
-    assert rows["below"].isna().tolist() == np.isnan(found.effect("precision")[0]).tolist()
+    assert rows["below"].isna().tolist() == np.isnan(found.effect("precision")).tolist()
     assert rows["mean"].isna().tolist() == np.isnan(effects).all(0).tolist()
 
 
@@ -122,29 +122,29 @@ def test_the_sets_of_a_curve_are_set_beside_those_of_their_size(net):
     curve = ul.ablation_curve(net, "second", "b", Noise(60), top=3, draws=4)
     for k in (1, 3):
         drawn = curve.chosen("most", k).drawn
-        assert {kind: effects.sets for kind, effects in drawn.items()} == {
-            kind: curve.chosen(kind, k).sets for kind in ("random", "matched")
+        assert {kind: measured.sets for kind, measured in drawn.items()} == {
+            kind: curve.sets(kind, k).sets for kind in ("random", "matched")
         }
         band = curve.band().set_index("k").loc[k]
         row = curve.chosen("most", k).random_sets().query("kind == 'random' and measure == 'balanced_accuracy'")
         row = row.set_index("class").loc["b"]
         before = curve.untouched()["balanced_accuracy"]
         assert row[["mean", "low", "high"]].tolist() == pytest.approx((band[["mean", "low", "high"]] - before).tolist())
-    assert not curve.chosen("most").drawn
-    assert len(SavedEffects.of(curve).random_sets()["units"].unique()) == 3
+    assert not curve.chosen("kept", 3).drawn
+    assert len(SavedEffects((curve,)).random_sets()["units"].unique()) == 3
 
 
 def test_what_was_drawn_is_saved_and_read_back(net, tmp_path):
-    saved = SavedEffects.of(ablate(net, "second", [0, 2], Noise(20), draws=3))
+    saved = SavedEffects((ablate(net, "second", [0, 2], Noise(20), draws=3),))
     write_effects(tmp_path / "run", saved)
     table = pd.read_csv(tmp_path / "run" / "effects.random_sets.csv")
     assert list(table.columns) == list(COLUMNS)
-    again = read_effects(tmp_path / "run").first
-    pd.testing.assert_frame_equal(again.random_sets(), saved.first.random_sets())
+    again = read_effects(tmp_path / "run").sets[0]
+    pd.testing.assert_frame_equal(again.random_sets(), saved.random_sets())
     pd.testing.assert_frame_equal(again.random_sets(), table)
-    write_effects(tmp_path / "again", SavedEffects.of(again))
+    write_effects(tmp_path / "again", SavedEffects((again,)))
     assert (tmp_path / "again" / "effects.json").read_text() == (tmp_path / "run" / "effects.json").read_text()
-    bare = SavedEffects.of(ablate(net, "second", [0, 2], Noise(20), draws=0))
+    bare = SavedEffects((ablate(net, "second", [0, 2], Noise(20), draws=0),))
     write_effects(tmp_path / "run", bare, overwrite=True)
     assert not (tmp_path / "run" / "effects.random_sets.csv").exists()
 

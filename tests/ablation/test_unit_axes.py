@@ -56,14 +56,14 @@ def after(net, data, layer, units, value):
 def test_units_are_held_along_the_last_dimension(net, layer):
     data = Noise(20)
     effects = importance(net, layer, data, value=0.5, measures=["logit"], batch_size=8)
-    assert len(effects.sets) == 5
+    assert effects.units == 5
     assert effects.info["replay"]["replays"]
     for unit in range(5):
         found = effects.estimate("logit").after[unit]
         assert found == pytest.approx(after(net, data, layer, [unit], 0.5), abs=1e-6)
     found = ablate(net, layer, [0, 3], data, value=0.5, measures=["logit"], draws=2)
-    assert found.estimate("logit").after[0] == pytest.approx(after(net, data, layer, [0, 3], 0.5), abs=1e-6)
-    assert found.peaks == pytest.approx(effects.peaks)
+    assert found.estimate("logit").after == pytest.approx(after(net, data, layer, [0, 3], 0.5), abs=1e-6)
+    assert found.measured.peaks == pytest.approx(effects.peaks)
 
 
 def test_means_are_of_units_wherever_they_lie(net):
@@ -75,7 +75,7 @@ def test_means_are_of_units_wherever_they_lie(net):
     mean = torch.stack(means).mean(0)
     found = ablate(net, "mixed", [1, 2], data, value="mean", measures=["logit"], draws=0)
     expected = after(net, data, "mixed", [1, 2], mean[[1, 2]].float())
-    assert found.estimate("logit").after[0] == pytest.approx(expected, abs=1e-6)
+    assert found.estimate("logit").after == pytest.approx(expected, abs=1e-6)
     resampled = importance(net, "mixed", data, value="resample", measures=["logit"]).effect("logit")
     assert np.isfinite(resampled).all()
     assert (resampled != 0).any()

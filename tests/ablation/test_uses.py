@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
@@ -40,8 +42,8 @@ def test_results_that_do_not_belong_together_are_refused(both, dissection):
     d, e = both
     with pytest.raises(ul.UnitlensError, match="The effects are of 0, and the dissection of 4"):
         class_concepts(dissection["4"], e)
-    other = ul.Effects(e.info | {"network": {"sha256": "0"}}, e.sets, e.tally, e.class_join, e.peaks)
+    other = ul.UnitEffects(replace(e.measured, info=e.info | {"network": {"sha256": "0"}}))
     with pytest.raises(ul.UnitlensError, match="are of different networks"):
         classes_served(d, other)
-    with pytest.raises(ul.UnitlensError, match="What each unit does alone is needed"):
-        classes_served(d, e.only([0, 1]))
+    with pytest.raises(ul.UnitlensError, match="The effect of each unit alone is needed"):
+        classes_served(d, ul.SetEffects(e.measured.only([0])))

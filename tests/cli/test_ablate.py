@@ -68,7 +68,7 @@ def test_a_run_is_added_to(shell, run):
     assert "What the units are used for" in page
     assert 'id="units"' in page
     told = json.loads((run / "effects.json").read_text())
-    assert told["parts"][0]["info"]["network"]["sha256"] == ul.open_run(run).info["network"]["sha256"]
+    assert told["measurements"][0]["info"]["network"]["sha256"] == ul.open_run(run).info["network"]["sha256"]
     assert shell("report", run).code == 0
     assert (run / "report.html").read_text() == page
 
@@ -87,8 +87,8 @@ def test_a_class_its_units_and_keeping_only_them(shell, run):
     assert table["units"].nunique() == 1
     assert saved.curves[0].class_ == "green"
     assert "1" in table["units"][0].split(";")  # the unit for green
-    assert saved.first.info["settings"]["ranked"] == "even"
-    assert saved.first.folds == "odd"
+    assert saved.first.settings.ranked == "even"
+    assert saved.first.settings.folds == "odd"
     assert "ranked one by one on the even folds" in (run / "report.html").read_text()
     ablate(shell, run, "--class", "green", "--keep-only", 1, "--draws", 0, "--sweep", "--overwrite")
     units = pd.read_csv(run / "effects.csv")["units"].astype(str)
@@ -100,7 +100,7 @@ def test_a_class_its_units_and_keeping_only_them(shell, run):
 def test_the_units_of_a_concept(shell, run):
     ablate(shell, run, "--concept", "blue", "--top", 1, "--value", "mean")
     assert pd.read_csv(run / "effects.csv")["units"].astype(str).unique().tolist() == ["2"]
-    assert read_effects(run).first.info["settings"]["held"] == "held at their means"
+    assert read_effects(run).first.settings.ablation == "set to their means"
 
 
 def test_a_network_without_a_run_has_a_page_of_its_own(shell, net_file, classed, tmp_path):
@@ -123,7 +123,7 @@ def test_what_was_saved_is_read_back(shell, run, tmp_path):
     again = read_effects(tmp_path / "again")
     pd.testing.assert_frame_equal(saved.table(), again.table(), check_exact=True)
     pd.testing.assert_frame_equal(saved.curves[0].table(), again.curves[0].table(), check_exact=True)
-    assert saved.sweep.most_important("red") == again.sweep.most_important("red")
+    assert saved.units.most_important("red") == again.units.most_important("red")
     assert (tmp_path / "again" / "effects.json").read_text() == (run / "effects.json").read_text()
     (run / "effects.safetensors").write_bytes(b"nothing")
     with pytest.raises(ul.UnitlensError, match=r"The effects in .* are incomplete or damaged"):
@@ -159,10 +159,10 @@ def test_a_dissection_and_effects_are_reported_together(net, classed, tmp_path):
         (("--class", "red", "--keep-only", 0), "--keep-only 0 leaves nothing of the layer"),
         (("--units", "1;2"), "--units is '1;2'; units are whole numbers from 0, joined by commas"),
         (("--units", "4"), "0 has 4 units, 0 to 3; unit 4 is not among them"),
-        (("--units", "1", "--value", "median"), "--value is 'median'; units are held at a number, mean or resample"),
-        (("--units", "1", "--value", "nan"), "Units are held at a finite number, or multiplied by one"),
-        (("--units", "1", "--scale", "inf"), "Units are held at a finite number, or multiplied by one"),
-        (("--units", "1", "--value", "2", "--scale", "2"), "at a value or multiplied by a scale, not both"),
+        (("--units", "1", "--value", "median"), "--value is 'median'; units are set to a number, mean or resample"),
+        (("--units", "1", "--value", "nan"), "Units are set to finite numbers, or multiplied by one"),
+        (("--units", "1", "--scale", "inf"), "Units are set to finite numbers, or multiplied by one"),
+        (("--units", "1", "--value", "2", "--scale", "2"), "set units to a value or multiply them, not both"),
         (("--units", "1", "--measure", "recal"), "did you mean recall?"),
         (("--class", "rad", "--top", 2), "There is no class 'rad' (did you mean red?)"),
         (("--class", "red", "--top", 4), "4 units cannot be chosen from the 4 of 0"),
@@ -217,7 +217,7 @@ def test_a_run_whose_concepts_have_other_names_now_is_refused(shell, run, classe
 
 def test_effects_are_not_replaced_silently(shell, run):
     ablate(shell, run, "--units", "1")
-    assert "holds effects already (effects.csv): replace them with --overwrite" in ablate(
+    assert "holds effects already (effects.csv): choose another --out, or replace it with --overwrite" in ablate(
         shell, run, "--units", "2", code=2
     )
     ablate(shell, run, "--units", "2", "--overwrite")
@@ -226,14 +226,14 @@ def test_effects_are_not_replaced_silently(shell, run):
 
 def test_a_set_is_set_beside_random_and_matched_ones(shell, run):
     said = shell("ablate", run, *named_again(run), "--units", "1", "--draws", 4, "--workers", 0)
-    assert "0, unit 1: held at 0; beside sets of the same size: 4 drawn at random and 4 matched in act" in said.out
+    assert "0, unit 1: set to 0; beside sets of the same size: 4 drawn at random and 4 matched in act" in said.out
     header = next(line for line in said.out.splitlines() if line.startswith("class"))
     assert header.split()[-2:] == ["random", "matched"]
     table = pd.read_csv(run / "effects.random_sets.csv")
     assert list(table.columns) == list(SET_COLUMNS)
     assert set(table["kind"]) == {"random", "matched"}
     assert set(table["draws"]) == {4}
-    assert len(read_effects(run).first.drawn["random"].sets) == 4
+    assert len(read_effects(run).sets[0].drawn["random"].sets) == 4
     ablate(shell, run, "--units", "1", "--draws", 0, "--overwrite")
     assert not (run / "effects.random_sets.csv").exists()
 
@@ -243,9 +243,9 @@ def test_a_choice_for_a_class_is_set_beside_sets_measured_on_the_same_folds(shel
     said = shell("ablate", run, *named_again(run), "--class", "red", *more, "--draws", 3, "--workers", 0)
     assert "ranked on the even folds, measured on the odd" in said.out
     assert "(95 % of the draws)" in said.out
-    first = read_effects(run).first
+    first = read_effects(run).sets[0]
     assert {kind: len(drawn.sets) for kind, drawn in first.drawn.items()} == {"random": 3, "matched": 3}
-    assert {drawn.folds for drawn in first.drawn.values()} == {"odd"}
+    assert {drawn.settings.folds for drawn in first.drawn.values()} == {"odd"}
     assert {len(units) for drawn in first.drawn.values() for units in drawn.sets} == {2}
 
 
@@ -257,7 +257,7 @@ def test_units_may_be_kept(shell, run):
 def test_units_of_several_layers(shell, net_file, classed, net):
     how = (f"{net_file}:build", "--image-size", 32, "--mean", 0, "--std", 1, "--data", classed, "--out", "both")
     ablate(shell, *how, "--layer", "0", "--units", "1", "--layer", "4", "--units", "0,2", "--draws", 2)
-    found = read_effects(Path("both")).first
+    (found,) = read_effects(Path("both")).sets
     same = ul.ablate(net, {"0": [1], "4": [0, 2]}, data=classed, draws=2)
     pd.testing.assert_frame_equal(found.table(), same.table())
     assert found.random_sets()["units"].unique().tolist() == ["0/1;4/0;4/2"]
@@ -286,7 +286,7 @@ def test_a_run_with_other_images_opens_them_as_it_is_told(shell, run, classed):
     assert read_effects(run).first.info["data"]["opened"] == {"concepts": ["colors"]}
 
 
-def test_units_of_a_basis_are_no_units_to_hold(shell, net_file, classed, tmp_path):
+def test_units_of_a_basis_are_refused(shell, net_file, classed, tmp_path):
     np.save(tmp_path / "basis.npy", np.eye(4)[::-1])
     how = ("--image-size", 32, "--mean", 0, "--std", 1, "--layer", "0", "--data", classed, "--basis", "basis.npy")
     said = shell("dissect", f"{net_file}:build", *how, "--quantile", 0.1, "--no-evidence", "--quiet", "--out", "turned")
@@ -294,7 +294,7 @@ def test_units_of_a_basis_are_no_units_to_hold(shell, net_file, classed, tmp_pat
     assert "The units of the run turned are directions of a basis" in ablate(shell, "turned", "--units", "1", code=2)
 
 
-def test_a_layout_that_cannot_be_held_is_refused(shell, net_file, classed):
+def test_a_layout_whose_units_cannot_be_ablated_is_refused(shell, net_file, classed):
     how = ("--image-size", 32, "--mean", 0, "--std", 1, "--layer", "0", "--data", classed, "--layout", "channels_last")
     said = shell("dissect", f"{net_file}:build", *how, "--quantile", 0.1, "--no-evidence", "--quiet", "--out", "turned")
     assert said.code == 0, said.err

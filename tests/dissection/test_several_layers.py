@@ -44,21 +44,21 @@ def as_classifier(model):
 @pytest.mark.parametrize("order", [1, -1])
 @pytest.mark.parametrize("make", [Net, Parallel, Untraceable])
 @pytest.mark.filterwarnings("ignore:Every intervention at first and second takes a full pass")
-def test_units_of_two_layers_are_held_together(make, order):
+def test_units_of_two_layers_are_ablated_together(make, order):
     net, data = as_classifier(make()), Noise()
     chosen = dict([("first", [1, 2]), ("second", [5])][::order])
     found = ablate(net, chosen, data=data, measures=["recall", "logit"], batch_size=16, draws=3)
     assert found.info["replay"]["replays"] == (make is not Untraceable)
-    held = (Intervention(layer, units) for layer, units in chosen.items())
-    (_, logits), (recall_after, logits_after) = expected(net, data, *held)
-    assert found.estimate("recall").after[0] == pytest.approx(recall_after, abs=1e-12)
-    assert found.effect("logit")[0] == pytest.approx(np.subtract(logits_after, logits), abs=1e-6)
+    interventions = (Intervention(layer, units) for layer, units in chosen.items())
+    (_, logits), (recall_after, logits_after) = expected(net, data, *interventions)
+    assert found.estimate("recall").after == pytest.approx(recall_after, abs=1e-12)
+    assert found.effect("logit") == pytest.approx(np.subtract(logits_after, logits), abs=1e-6)
     for drawn in found.drawn.values():
         for place, units in enumerate(drawn.sets):
             by_layer = {layer: [u.unit for u in units if u.layer == layer] for layer in chosen}
             assert {layer: len(own) for layer, own in by_layer.items()} == {"first": 2, "second": 1}
             (_, logits), (_, after) = expected(net, data, *(Intervention(*pair) for pair in by_layer.items()))
-            assert drawn.effect("logit")[place] == pytest.approx(np.subtract(after, logits), abs=1e-6)
+            assert drawn.estimate("logit").effect[place] == pytest.approx(np.subtract(after, logits), abs=1e-6)
 
 
 def test_layers_inside_one_another_and_the_same_tensor_by_two_names(net):
@@ -66,15 +66,15 @@ def test_layers_inside_one_another_and_the_same_tensor_by_two_names(net):
         found = ablate(net, {layer: [1] for layer in layers}, data=Noise(20), measures=["logit"], draws=0)
         (_, logits), (_, after) = expected(net, Noise(20), *(Intervention(layer, [1]) for layer in layers))
         assert found.info["replay"]["replays"]
-        assert found.effect("logit")[0] == pytest.approx(np.subtract(after, logits), abs=1e-6), layers
+        assert found.effect("logit") == pytest.approx(np.subtract(after, logits), abs=1e-6), layers
 
 
 @pytest.mark.parametrize("how", [{"scale": 0.5}, {"value": 2.0}])
-def test_what_is_held_in_a_later_layer_follows_from_what_it_says_then(net, how):
+def test_what_is_replaced_in_a_later_layer_follows_from_its_activations_then(net, how):
     found = ablate(net, {"first": [0, 3], "second": [2, 4]}, data=Noise(20), measures=["logit"], draws=2, **how)
     edits = (Intervention("first", [0, 3], **how), Intervention("second", [2, 4], **how))
     (_, logits), (_, after) = expected(net, Noise(20), *edits)
-    assert found.effect("logit")[0] == pytest.approx(np.subtract(after, logits), abs=1e-6)
+    assert found.effect("logit") == pytest.approx(np.subtract(after, logits), abs=1e-6)
 
 
 @pytest.mark.parametrize("value", ["mean", "resample"])
@@ -87,13 +87,13 @@ def test_means_and_other_images_are_found_for_every_layer(net, value):
     assert (both.effect("logit") != 0).any()
 
 
-def test_one_layer_in_a_mapping_is_that_layer_and_keeping_holds_the_others(net):
+def test_one_layer_in_a_mapping_is_that_layer_and_keeping_ablates_the_others(net):
     one, same = ablate(net, {"second": [1, 2]}, data=Noise(20)), ablate(net, "second", [1, 2], Noise(20))
     pd.testing.assert_frame_equal(one.table(), same.table())
     pd.testing.assert_frame_equal(one.random_sets(), same.random_sets())
     kept = ablate(net, {"first": [0], "second": [1, 2]}, data=Noise(20), keep=True, draws=0)
-    assert kept.sets == (
-        tuple(LayerUnit("first", u) for u in range(1, 6)) + tuple(LayerUnit("second", u) for u in (0, 3, 4, 5)),
+    assert kept.units == tuple(LayerUnit("first", u) for u in range(1, 6)) + tuple(
+        LayerUnit("second", u) for u in (0, 3, 4, 5)
     )
 
 
@@ -102,12 +102,11 @@ def test_units_stand_in_the_files_with_their_layers(net, tmp_path):
     table = found.table()
     assert set(table["layer"]) == {"first;second"}
     assert set(table["units"]) == {"first/1;first/2;second/5"}
-    assert len(found.peaks) == 12
-    saved = SavedEffects.of(found)
-    write_effects(tmp_path / "run", saved)
-    again = read_effects(tmp_path / "run").first
-    assert again.sets == found.sets
-    assert isinstance(again.sets[0][0], LayerUnit)
+    assert len(found.measured.peaks) == 12
+    write_effects(tmp_path / "run", SavedEffects((found,)))
+    (again,) = read_effects(tmp_path / "run").sets
+    assert again.units == found.units
+    assert isinstance(again.units[0], LayerUnit)
     pd.testing.assert_frame_equal(again.random_sets(), found.random_sets())
     page = ul.report(tmp_path / "shown", found).read_text()
     assert "first/1, first/2, second/5" in page
@@ -117,9 +116,9 @@ def test_rankings_of_several_layers_are_measured_on_the_other_folds_or_marked(ne
     data = Noise(60)
     one, two = (importance(net, layer, data) for layer in ("first", "second"))
     clean = ablate(net, {"first": one.most_important("b", 2), "second": two.most_important("b")[:1]}, data=data)
-    assert clean.folds == "odd"
+    assert clean.settings.folds == "odd"
     mixed = {"first": one.most_important("b", 2), "second": two.most_important("b", 1, folds="odd")}
-    assert "measured on the images that ranked them, which flatters" in repr(ablate(net, mixed, data=data))
+    assert "measured on the images that ranked it: top-ranked units look better" in repr(ablate(net, mixed, data=data))
 
 
 def test_the_first_of_a_ranking_stay_a_ranking(net):
@@ -127,7 +126,7 @@ def test_the_first_of_a_ranking_stay_a_ranking(net):
     assert ranked[:2].folds == "even"
     assert ranked[:2].class_ == "b"
     assert ranked[0] in range(6)
-    assert ablate(net, "second", ranked[:2], Noise(60), draws=0).folds == "odd"
+    assert ablate(net, "second", ranked[:2], Noise(60), draws=0).settings.folds == "odd"
 
 
 def test_a_cut_says_what_the_later_layers_return(net):
@@ -174,4 +173,4 @@ def test_a_layer_without_a_grid_is_ablated_too(net):
     effects = importance(net, "head", Noise(20), measures=["logit"])
     assert effects.effect("logit").shape == (3, 3)
     set_of_two = ablate(net, {"second": [1], "head": [0]}, data=Noise(20), draws=2)
-    assert set_of_two.sets == ((LayerUnit("second", 1), LayerUnit("head", 0)),)
+    assert set_of_two.units == (LayerUnit("second", 1), LayerUnit("head", 0))

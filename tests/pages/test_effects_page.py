@@ -9,14 +9,15 @@ import pytest
 
 import unitlens as ul
 from tests.cli.test_ablate import ablate, classed, run  # noqa: F401
-from tests.effecting import agreement_of, curve_of, dissection_of, effects_of, saved_of, sweep_of
+from tests.effecting import agreement_of, curve_of, dissection_of, measurement_of, saved_of, sweep_of
 from tests.pages.test_report import EVIL, Page
 from tests.reporting import made_up_run
-from unitlens.ablation.agreements import Spread, measure_agreement, read_agreement, write_agreement
-from unitlens.ablation.attribution import AGREEMENT_COLUMNS, over_classes
+from unitlens.ablation.agreement import AGREEMENT_COLUMNS, over_classes
+from unitlens.ablation.attribution import evenly_spread, measure_agreement
 from unitlens.ablation.experiment import Experiment
-from unitlens.ablation.files import SavedEffects
-from unitlens.ablation.holding import Holding
+from unitlens.ablation.files import SavedEffects, read_agreement, write_agreement
+from unitlens.ablation.interventions import Replacement
+from unitlens.ablation.result import SetEffects
 from unitlens.ablation.uses import class_concepts
 from unitlens.dissection.forward import Reading
 from unitlens.pages.cards import class_id, unit_id
@@ -201,10 +202,10 @@ def test_a_set_stands_beside_those_that_were_drawn(sweep):
 def test_units_of_several_layers_are_named_with_them():
     from unitlens.ablation.table import LayerUnit
 
-    held = effects_of(
+    measured = measurement_of(
         [(LayerUnit("layer3", 1), LayerUnit("layer4", 2))], NAMES, np.full((1, 4), 0.3), layer="layer3;layer4", units=96
     )
-    view = effects_view(SavedEffects((held,)), dissection_of(made_up_run(4)))
+    view = effects_view(SavedEffects((SetEffects(measured),)), dissection_of(made_up_run(4)))
     assert view.sets[0].units == "layer3/1, layer4/2"
     assert not view.linked
 
@@ -260,27 +261,33 @@ def test_python_reports_attributions_too(net, classed, tmp_path):  # noqa: F811
 
 def test_attributions_need_every_unit_alone(shell, run):  # noqa: F811
     error = ablate(shell, run, "--units", "1", "--attributions", code=2)
-    assert "--attributions are held against what every unit does alone: add --sweep." in error
+    assert "--attributions are compared with the effects of every unit alone: add --sweep." in error
+
+
+def experiment_of(net, data, reading):
+    return Experiment.of(net, "0", data, replacement=Replacement(), measures=["recall"], reading=reading)
 
 
 def test_a_layer_that_captum_cannot_attribute_to_is_said(net, classed, monkeypatch):  # noqa: F811
-    experiment = Experiment.of(net, "0", ul.annotated(classed), ["recall"], Reading(), 0)
+    experiment = experiment_of(net, ul.annotated(classed), Reading())
 
     def fails(*_, **__):
         raise RuntimeError("Output 0 is a view and is being modified inplace\nand so on")
 
-    monkeypatch.setattr("unitlens.ablation.agreements.attributions", fails)
-    with pytest.raises(ul.UnitlensError, match=r"captum cannot attribute to 0 \(Output 0 is a view.*inplace\): leave"):
-        measure_agreement(experiment, Holding())
+    monkeypatch.setattr("unitlens.ablation.attribution.attributions", fails)
+    with pytest.raises(
+        ul.UnitlensError, match=r"captum cannot attribute to 0 \(.*Output 0 is a view.*inplace\): leave"
+    ):
+        measure_agreement(experiment)
 
 
 def test_a_few_images_are_spread_over_all_that_are_read(net, classed):  # noqa: F811
     data = ul.annotated(classed)
-    some = Spread(data, 5, 20)
+    some = evenly_spread(data, 5, 20)
     assert [some[i].name for i in range(len(some))] == [data[i].name for i in (0, 4, 8, 12, 16)]
     assert some.classes == data.classes
-    experiment = Experiment.of(net, "0", data, ["recall"], Reading(limit=20), 0)
-    table = measure_agreement(experiment, Holding(), images=5)
+    experiment = experiment_of(net, data, Reading(limit=20))
+    table = measure_agreement(experiment, images=5)
     assert table[table["method"] == "conductance"]["images"].sum() == 5
     assert (table["top"] == 1).all()
 

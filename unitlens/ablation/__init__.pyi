@@ -1,7 +1,8 @@
-from .curves import Curve as Curve
 from .curves import ablation_curve as ablation_curve
 from .effects import ablate as ablate
 from .effects import importance as importance
 from .interventions import Intervention as Intervention
 from .interventions import intervening as intervening
-from .result import Effects as Effects
+from .result import Curve as Curve
+from .result import SetEffects as SetEffects
+from .result import UnitEffects as UnitEffects

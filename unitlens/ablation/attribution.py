@@ -1,22 +1,25 @@
-"""Cheap guesses at what units are used for (captum's layer attributions), held against the exact effects."""
+"""Cheap guesses at what units are used for, captum's layer attributions, and how well they agree with the effects."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unitlens.ablation.holding import read
-from unitlens.ablation.result import Effects
+from unitlens.ablation.activity import Subset, read
+from unitlens.ablation.agreement import Attributions, agreement_by_class
+from unitlens.ablation.experiment import Experiment
 from unitlens.data.classes import join_classes
 from unitlens.data.concepts import Data
 from unitlens.data.opening import open_data
 from unitlens.dissection.forward import Reading
-from unitlens.errors import UnitlensError, did_you_mean
-from unitlens.models.layers import find_layers
+from unitlens.errors import UnitlensError, UnitlensWarning, argument, did_you_mean
+from unitlens.models.layers import find_layers, told
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network
 from unitlens.progress import progress as shown_progress
@@ -32,32 +35,11 @@ METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 }
 """Each method, the class of ``captum.attr`` that computes it, and the arguments it is called with."""
 
-AGREEMENT_COLUMNS = {
-    "layer": "the layer's name",
-    "method": "activation_x_gradient, conductance or internal_influence",
-    "class": "the class whose output is attributed",
-    "images": "how many images of the class",
-    "spearman": "rank correlation, over units, of what the method credits them with and what their removal costs",
-    "overlap": "share of the most important units by the one that are among the most important by the other",
-    "top": "how many units those are",
-    "chance": "the overlap of units drawn at random",
-}
-"""Name and meaning of every column of ``effects.attributions.csv``, in its order."""
+IMAGES = 64
+"""On so many images at most, evenly spread: each takes about as long as 50 passes of the network."""
 
-
-class Attributions(NamedTuple):
-    """What captum credits units with, summed over positions, as a mean over each class's own images.
-
-    Attributes
-    ----------
-    classes : tuple of str
-        Classes with images, in the order of the outputs.
-    by_method : mapping of str to float64 array, (U, classes)
-        Of the class's own output. Large: important.
-    """
-
-    classes: tuple[str, ...]
-    by_method: Mapping[str, Floats]
+TOP = 20
+"""The overlap is that of so many most important units, but of no more than a quarter of the layer's."""
 
 
 def attributions(
@@ -130,100 +112,49 @@ def attributions(
     return Attributions(names, {method: total[:, seen] / counts[seen] for method, total in sums.items()})
 
 
-def agreement(found: Attributions, effects: Effects, *, measure: str = "logit", top: int = 20) -> "pd.DataFrame":
-    """Say how well each attribution agrees with the exact effect of removing each unit.
+def measure_agreement(experiment: Experiment, *, images: int = IMAGES, top: int = TOP) -> "pd.DataFrame":
+    """Compare captum's layer attributions with the exact effects, on the same few images.
 
     Parameters
     ----------
-    found : Attributions
-    effects : Effects
-        Of every unit, from `unitlens.importance`, on the same images.
-    measure : str
-        Of the effects; the logit is summed always.
+    experiment : Experiment
+        Of one layer.
+    images : int
+        How many at most, evenly spread over the data.
     top : int
-        Of how many most important units the overlap is told.
+        The overlap is that of so many most important units, at most a quarter of the layer's.
 
     Returns
     -------
     pandas.DataFrame
-        A row a method: ``method``, ``spearman`` (mean over classes of the rank correlation of attribution and loss),
-        ``spearman_low`` and ``spearman_high`` (the smallest and largest over classes), ``overlap`` (mean share of the
-        top units in common), ``chance`` (the overlap of units drawn at random).
+        A row a method and class, with the columns `unitlens.ablation.agreement.AGREEMENT_COLUMNS`.
 
     Raises
     ------
     UnitlensError
-        If the classes are not those of the effects.
+        If captum cannot attribute to the layer.
     """
-    return over_classes(agreement_by_class(found, effects, measure=measure, top=top))
+    (layer,), reading = experiment.layers, experiment.reading
+    total = len(experiment.data) if reading.limit is None else min(reading.limit, len(experiment.data))
+    data = evenly_spread(experiment.data, min(images, total), total)
+    size = min(reading.batch_size, 8)
+    try:
+        attributed = attributions(
+            experiment.net, layer, data, batch_size=size, workers=reading.workers, progress=reading.show
+        )
+    except (RuntimeError, AssertionError, TypeError) as error:
+        option = argument("agreement", option="--attributions")
+        raise UnitlensError(f"captum cannot attribute to {layer} ({told(error)}): leave {option} out.") from None
+    with warnings.catch_warnings():
+        # the measurement of all images warns of the network and the replay
+        warnings.simplefilter("ignore", UnitlensWarning)
+        exact = replace(experiment, data=data, reading=replace(reading, limit=None)).unit_effects()
+    return agreement_by_class(attributed, exact, top=max(1, min(top, exact.units // 4)))
 
 
-def agreement_by_class(
-    found: Attributions, effects: Effects, *, measure: str = "logit", top: int = 20
-) -> "pd.DataFrame":
-    """Say the same of each class: a row a method and class, with the columns of `AGREEMENT_COLUMNS`.
-
-    Parameters
-    ----------
-    found, effects, measure, top
-        As for `agreement`.
-
-    Raises
-    ------
-    UnitlensError
-        If the classes, or the units, are not those of the effects.
-    """
-    import pandas as pd
-
-    if found.classes != effects.classes:
-        raise UnitlensError("The attributions and the effects are of different classes: use the same images.")
-    exact = effects.estimate(measure)
-    few, rows = min(top, len(exact.effect)), []
-    for method, credit in found.by_method.items():
-        if credit.shape != exact.effect.shape:
-            raise UnitlensError(
-                f"captum credits {len(credit)} units of {effects.layer}, which has {len(exact.effect)}: its output is "
-                "not laid out as units first, and attributions cannot be compared."
-            )
-        for column, name in enumerate(found.classes):
-            own, loss = _settled(credit[:, column]), _settled(-exact.effect[:, column])
-            told = [effects.layer, method, name, int(exact.images[0, column])]
-            rows.append([*told, spearman(own, loss), _overlap(own, loss, few), few, few / len(loss)])
-    return pd.DataFrame(rows, columns=list(AGREEMENT_COLUMNS))
-
-
-def over_classes(by_class: "pd.DataFrame") -> "pd.DataFrame":
-    """Take the mean over classes of what `agreement_by_class` says: the table of `agreement`."""
-    own = by_class.groupby("method", sort=False)
-    found = own["spearman"].agg(spearman="mean", spearman_low="min", spearman_high="max")
-    found = found.join(own[["overlap", "top", "chance"]].mean())
-    table: pd.DataFrame = found.astype({"top": int}).reset_index()
-    return table
-
-
-def spearman(one: Floats, other: Floats) -> float:
-    """Spearman's rank correlation; 0 where one of the two is constant.
-
-    Examples
-    --------
-    >>> round(spearman(np.array([1.0, 2, 3, 4]), np.array([1.0, 3, 2, 9])), 3)
-    0.8
-    """
-    from scipy.stats import spearmanr
-
-    if len(np.unique(one)) < 2 or len(np.unique(other)) < 2:
-        return 0.0
-    return float(spearmanr(one, other).statistic)
-
-
-def _settled(values: Floats) -> Floats:
-    """Values with 0 for what float32 cannot tell from it beside the largest: else rounding ranks what is tied."""
-    return np.where(np.abs(values) > 1e-5 * np.abs(values).max(initial=0), values, 0.0)
-
-
-def _overlap(credit: Floats, loss: Floats, few: int) -> float:
-    first, second = (set(np.argsort(-values, kind="stable")[:few].tolist()) for values in (credit, loss))
-    return len(first & second) / few
+def evenly_spread(data: Data, count: int, total: int) -> Subset:
+    """Take ``count`` of the first ``total`` images, so that a few stand for all of them."""
+    return Subset(data, [place * total // count for place in range(count)])
 
 
 @contextmanager

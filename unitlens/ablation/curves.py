@@ -1,133 +1,23 @@
 """Removing more and more units of a layer: the most important of a class, the least, random ones, or all but a few."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor, nn
 
-from unitlens.ablation.effects import unit_count
+from unitlens.ablation.activity import unit_count
 from unitlens.ablation.experiment import Experiment
-from unitlens.ablation.holding import Holding, Value
-from unitlens.ablation.outcomes import DEFAULT_MEASURES, Outcome
+from unitlens.ablation.interventions import Replacement, Value
+from unitlens.ablation.outcomes import DEFAULT_MEASURES, Measure
 from unitlens.ablation.random_sets import at_random, matched
-from unitlens.ablation.result import Effects
+from unitlens.ablation.result import Curve, Member, UnitEffects
 from unitlens.ablation.table import Units
 from unitlens.data.concepts import Data
 from unitlens.dissection.forward import Reading
 from unitlens.errors import UnitlensError
 from unitlens.models.network import Network
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-KINDS = {
-    "most": "the most important units of the class removed",
-    "least": "the least important removed",
-    "random": "units drawn at random removed",
-    "matched": "units removed that are drawn to be about as active as the most important",
-    "kept": "all removed but the most important",
-}
-"""What the kinds of sets in a curve are."""
-
-
-class Member(NamedTuple):
-    """What a set of a curve is: its kind, the number of units chosen, and the number of the draw."""
-
-    kind: str
-    k: int
-    draw: int
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Curve:
-    """What is left of a class as more and more units are removed.
-
-    Attributes
-    ----------
-    class_ : str
-        Its name.
-    members : tuple of Member, S
-        What each set is.
-    effects : Effects
-        Of the S sets; measured on the odd folds, as units were ranked on the even ones.
-    ranking : Effects
-        Of every unit alone, on all images.
-    """
-
-    class_: str
-    members: tuple[Member, ...]
-    effects: Effects
-    ranking: Effects
-
-    def table(self) -> "pd.DataFrame":
-        """A row a set: kind, k, draw; the class's balanced accuracy and recall, and the accuracy over all classes.
-
-        Each measure has four columns: after (under its own name), ``_effect``, ``_low`` and ``_high``, the last two the
-        95 % interval of the effect.
-        """
-        import pandas as pd
-
-        column = self.effects.classes.index(self.class_)
-        columns: dict[str, Any] = {name: [getattr(m, name) for m in self.members] for name in Member._fields}
-        found = {name: self.effects.estimate(name).columns([column]) for name in ("balanced_accuracy", "recall")}
-        for name, one in {**found, "accuracy": self.effects.overall()}.items():
-            columns[name] = one.after.ravel()
-            columns |= {f"{name}_{part}": getattr(one, part).ravel() for part in ("effect", "low", "high")}
-        columns["units"] = [";".join(map(str, units)) for units in self.effects.sets]
-        return pd.DataFrame(columns)
-
-    def chosen(self, kind: str, k: int | None = None) -> Effects:
-        """The effects of the sets of one kind, of all sizes, or of one: then beside the sets that were drawn."""
-        drawn = {"most": ("random", "matched"), "least": ("random",)}.get(kind, ()) if k is not None else ()
-        beside = {name: self._sets(name, k) for name in drawn}
-        beside = {name: effects for name, effects in beside.items() if effects.sets}
-        return replace(self._sets(kind, k), drawn=beside)
-
-    def _sets(self, kind: str, k: int | None) -> Effects:
-        return self.effects.only(place for place, m in enumerate(self.members) if m.kind == kind and k in (None, m.k))
-
-    def untouched(self) -> dict[str, float]:
-        """Balanced accuracy and recall of the class, and accuracy over all, with nothing removed."""
-        column = self.effects.classes.index(self.class_)
-        found = {name: float(self.effects.estimate(name).before[0, column]) for name in ("balanced_accuracy", "recall")}
-        return {**found, "accuracy": float(self.effects.overall().before[0])}
-
-    def band(self, kind: str = "random", measure: str = "balanced_accuracy") -> "pd.DataFrame":
-        """Mean, and 2.5 and 97.5 percentile, over the draws of a kind: a row for each k."""
-        own = self.table().query("kind == @kind").groupby("k")[measure]
-        low, high = own.quantile(0.025).rename("low"), own.quantile(0.975).rename("high")
-        return own.mean().rename("mean").to_frame().join([low, high]).reset_index()
-
-    def paper_table(self, few: int = 4) -> "pd.DataFrame":
-        """The table of Bau et al., PNAS 2020: unchanged, few removed, k removed, only these kept, random ones removed.
-
-        Columns ``what``, ``balanced_accuracy`` of the class, and ``accuracy`` over all classes.
-        """
-        import pandas as pd
-
-        table, k = self.table(), max(m.k for m in self.members)
-        names, measures = {}, ["balanced_accuracy", "accuracy"]
-        names["unchanged"] = pd.Series(self.untouched())
-        both = (("most", few, f"{few} most important units removed"), ("most", k, f"{k} most important removed"))
-        for kind, size, what in (
-            *(both if few != k else both[1:]),
-            ("kept", k, f"only these {k} kept, {len(self.ranking.sets) - k} removed"),
-            ("least", k, f"{k} least important removed"),
-            ("random", k, f"{k} random ones removed, mean of {{}} draws"),
-            ("matched", k, f"{k} about as active removed, mean of {{}} draws"),
-        ):
-            own = table[(table["kind"] == kind) & (table["k"] == size)]
-            if len(own):
-                names[what.format(len(own))] = own[measures].mean()
-        rows = [{"what": what, **{m: float(row[m]) for m in measures}} for what, row in names.items()]
-        chance = {"what": "chance", "balanced_accuracy": 0.5, "accuracy": 1 / len(self.effects.class_join.names)}
-        return pd.DataFrame([*rows, chance])
-
-    def __repr__(self) -> str:
-        return f"<Curve of {self.class_}: {len(self.members)} sets; ranked on the even folds, measured on the odd>"
 
 
 def ablation_curve(
@@ -140,11 +30,11 @@ def ablation_curve(
     sizes: Sequence[int] | None = None,
     draws: int = 20,
     measure: str = "balanced_accuracy",
-    ranking: Effects | None = None,
+    ranking: UnitEffects | None = None,
     value: Value = 0.0,
     scale: float | None = None,
     where: Tensor | None = None,
-    measures: Iterable[str | Outcome] = DEFAULT_MEASURES,
+    measures: Iterable[Measure] = DEFAULT_MEASURES,
     limit: int | None = None,
     batch_size: int = 32,
     workers: int = 0,
@@ -170,7 +60,7 @@ def ablation_curve(
         Sets at random, and as many matched in activation, of each size.
     measure : str
         By what units are ranked.
-    ranking : Effects, optional
+    ranking : UnitEffects, optional
         What `unitlens.importance` gave for the same network, layer, data and intervention; else it is measured first.
     value, scale, where, measures, limit, batch_size, workers, seed, strict, progress
         As for `unitlens.importance`.
@@ -183,10 +73,25 @@ def ablation_curve(
     ------
     UnitlensError
         As for `unitlens.importance`; if there is no such class, or it has no images.
+
+    Examples
+    --------
+    >>> import unitlens as ul
+    >>> curve = ul.ablation_curve(ul.load("bundled:scenes"), "relu6", "harbour", ul.Scenes(48), top=4, draws=2)
+    >>> curve.sizes
+    (1, 2, 4)
     """
-    run = Experiment.of(net, layer, data, measures, Reading(batch_size, workers, limit, strict, show=progress), seed)
-    how = Draws(tuple(sizes) if sizes is not None else doubling(top), draws, measure)
-    return curves_of(run, [class_], Holding(value, scale, where), how, ranking=ranking)[0]
+    experiment = Experiment.of(
+        net,
+        layer,
+        data,
+        replacement=Replacement(value, scale, where),
+        measures=measures,
+        reading=Reading(batch_size, workers, limit, strict, show=progress),
+        seed=seed,
+    )
+    plan = Draws(tuple(sizes) if sizes is not None else doubling(top), draws, measure)
+    return curves_of(experiment, [class_], plan, ranking=ranking)[0]
 
 
 class Draws(NamedTuple):
@@ -228,42 +133,44 @@ def doubling(top: int) -> tuple[int, ...]:
 
 
 def curves_of(
-    run: Experiment, classes: Sequence[str | int], holding: Holding, how: Draws, *, ranking: Effects | None = None
+    experiment: Experiment, classes: Sequence[str | int], draws: Draws, *, ranking: UnitEffects | None = None
 ) -> list[Curve]:
     """Curves of several classes, in one pass for the ranking and one for the sets."""
-    count = unit_count(run.net, run.layers[0]) if ranking is None else len(ranking.sets)
-    how.check(count, run.layers[0])
+    layer = experiment.layers[0]
+    draws.check(unit_count(experiment.net, layer) if ranking is None else ranking.units, layer)
     if ranking is None:
-        run.check_classes(classes)
-        ranking = run.effects(None, holding)
-    rng = np.random.default_rng(run.seed)
+        experiment.check_classes(classes)
+        ranking = experiment.unit_effects()
+    rng = np.random.default_rng(experiment.seed)
     common = [
         (Member("random", k, draw), at_random(tuple(range(k)), ranking.peaks, rng))
-        for k in how.sizes
-        for draw in range(how.draws)
+        for k in draws.sizes
+        for draw in range(draws.draws)
     ]
-    own = [_sets_of(ranking, class_, how, rng) for class_ in classes]
-    sets = tuple((units,) for part in (common, *own) for _, units in part)
-    found = run.effects(sets, holding, folds="odd", ranked="even")
+    of_classes = [_sets_of(ranking, class_, draws, rng) for class_ in classes]
+    sets = [(units,) for part in (common, *of_classes) for _, units in part]
+    measured = experiment.measure(sets, folds="odd", ranked="even")
     curves, first = [], len(common)
-    for class_, part in zip(classes, own, strict=True):
+    for class_, part in zip(classes, of_classes, strict=True):
         places = [*range(len(common)), *range(first, first + len(part))]
         first += len(part)
-        name = ranking.class_join.names[ranking.class_join.output(class_)]
+        name = measured.outputs.names[measured.outputs.output(class_)]
         members = tuple(member for member, _ in (*common, *part))
-        curves.append(Curve(name, members, found.only(places), ranking))
+        curves.append(Curve(name, members, measured.only(places), ranking))
     return curves
 
 
-def _sets_of(ranking: Effects, class_: str | int, how: Draws, rng: np.random.Generator) -> list[tuple[Member, Units]]:
+def _sets_of(
+    ranking: UnitEffects, class_: str | int, draws: Draws, rng: np.random.Generator
+) -> list[tuple[Member, Units]]:
     """The sets of one class."""
-    ranked = ranking.most_important(class_, measure=how.measure)
-    found: list[tuple[Member, Units]] = []
-    for k in how.sizes:
+    ranked = ranking.most_important(class_, measure=draws.measure)
+    sets: list[tuple[Member, Units]] = []
+    for k in draws.sizes:
         chosen = tuple(ranked[:k])
-        found.append((Member("most", k, 0), chosen))
-        found.append((Member("least", k, 0), tuple(ranked[::-1][:k])))
-        found.append((Member("kept", k, 0), tuple(sorted(set(ranked) - set(chosen)))))
-        for draw in range(how.draws if 2 * k <= len(ranked) else 0):
-            found.append((Member("matched", k, draw), matched(chosen, ranking.peaks, rng)))
-    return found
+        sets.append((Member("most", k, 0), chosen))
+        sets.append((Member("least", k, 0), tuple(ranked[::-1][:k])))
+        sets.append((Member("kept", k, 0), tuple(sorted(set(ranked) - set(chosen)))))
+        for draw in range(draws.draws if 2 * k <= len(ranked) else 0):
+            sets.append((Member("matched", k, draw), matched(chosen, ranking.peaks, rng)))
+    return sets

@@ -3,23 +3,20 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
+from unitlens.ablation.activity import unit_count
 from unitlens.ablation.experiment import Experiment
-from unitlens.ablation.holding import Holding, Value, unit_axis
-from unitlens.ablation.interventions import whole_numbers
-from unitlens.ablation.outcomes import DEFAULT_MEASURES, Outcome
-from unitlens.ablation.result import Effects, Ranking
+from unitlens.ablation.interventions import Replacement, Value, whole_numbers
+from unitlens.ablation.outcomes import DEFAULT_MEASURES, Measure
+from unitlens.ablation.result import Ranking, SetEffects, UnitEffects
 from unitlens.ablation.table import Units
 from unitlens.ablation.tallies import Folds
 from unitlens.data.concepts import Data
 from unitlens.dissection.forward import Reading
 from unitlens.errors import UnitlensError
-from unitlens.models.hooks import record
 from unitlens.models.layers import shown
 from unitlens.models.network import Network
-from unitlens.models.passes import evaluating
 
 Chosen = int | Sequence[int] | Tensor
 """Units, as they are given."""
@@ -33,15 +30,15 @@ def importance(
     value: Value = 0.0,
     scale: float | None = None,
     where: Tensor | None = None,
-    measures: Iterable[str | Outcome] = DEFAULT_MEASURES,
+    measures: Iterable[Measure] = DEFAULT_MEASURES,
     limit: int | None = None,
     batch_size: int = 32,
     workers: int = 0,
     seed: int = 0,
     strict: bool = False,
     progress: bool = False,
-) -> Effects:
-    """Measure what every unit of a layer does to every class: each is held alone, on all images.
+) -> UnitEffects:
+    """Measure what every unit of a layer does to every class: each is ablated alone, on all images.
 
     Every image goes through the network once; what lies behind the layer is replayed for each unit, and memory does
     not grow with the number of images.
@@ -55,15 +52,16 @@ def importance(
     data : Data, str or Path
         Images with classes; a string is what ``--data`` takes.
     value : float, Tensor, "mean" or "resample"
-        What units are held at: see `unitlens.ablation.holding.Holding`. "mean" takes a further pass over the images.
+        What units are set to: one number, ``(U,)`` numbers or ``(U, h, w)`` maps, each unit's mean over the images
+        (which takes a further pass over them), or its activations in another image.
     scale : float, optional
         In place of a value: what units are multiplied by.
     where : Tensor of bool, (h, w), optional
-        The positions of the layer's grid where they are held; all, unless said otherwise.
+        The positions of the layer's grid that are changed; all by default.
     measures : iterable of str or callable
-        Of each class: names of `unitlens.ablation.outcomes.MEASURES`, and functions of outputs (N, K) and own classes
-        (N,) that give one number an image. For all classes together there are the accuracy, and those that are no
-        counts.
+        Of each class: names of `unitlens.ablation.outcomes.MEASURES`, and functions of outputs (N, K) and the images'
+        classes (N,) that return one number for each image. For all classes together there are the accuracy, and those
+        that are not counts.
     limit : int, optional
         Only so many images from the start.
     batch_size, workers : int
@@ -77,21 +75,37 @@ def importance(
 
     Returns
     -------
-    Effects
-        A set for each unit.
+    UnitEffects
 
     Raises
     ------
     UnitlensError
-        If there is no such layer, the output does not depend on it, or no image has a class.
+        If there is no such layer, the output does not depend on it or is not finite, or no image has a class.
 
     Warns
     -----
     UnitlensWarning
         If the network is in training mode, images are left out, or every unit takes a full pass of the network.
+
+    Examples
+    --------
+    >>> import unitlens as ul
+    >>> effects = ul.importance(ul.load("bundled:scenes"), "relu6", ul.Scenes(24))
+    >>> effects.effect("recall").shape  # units x classes
+    (128, 12)
+    >>> effects.most_important("ski_slope", 3, folds="all")
+    (108, 37, 22)
     """
-    run = Experiment.of(net, layer, data, measures, Reading(batch_size, workers, limit, strict, show=progress), seed)
-    return run.effects(None, Holding(value, scale, where))
+    experiment = Experiment.of(
+        net,
+        layer,
+        data,
+        replacement=Replacement(value, scale, where),
+        measures=measures,
+        reading=Reading(batch_size, workers, limit, strict, show=progress),
+        seed=seed,
+    )
+    return experiment.unit_effects()
 
 
 def ablate(
@@ -105,15 +119,15 @@ def ablate(
     value: Value = 0.0,
     scale: float | None = None,
     where: Tensor | None = None,
-    measures: Iterable[str | Outcome] = DEFAULT_MEASURES,
+    measures: Iterable[Measure] = DEFAULT_MEASURES,
     limit: int | None = None,
     batch_size: int = 32,
     workers: int = 0,
     seed: int = 0,
     strict: bool = False,
     progress: bool = False,
-) -> Effects:
-    """Measure what a set of units does to every class, beside sets that are drawn: they are held together.
+) -> SetEffects:
+    """Measure what a set of units, ablated together, does to every class, beside sets that are drawn.
 
     Parameters
     ----------
@@ -122,20 +136,19 @@ def ablate(
     layer : str or mapping of str to units
         Its name; or the units of several layers, ``{"layer3": [1, 2], "layer4": [5]}``, and then ``data=``.
     units : int, sequence or Tensor of int
-        Which. What `Effects.most_important` ranked on the even folds is measured on the odd ones, and the other way
+        Which. What `UnitEffects.most_important` ranked on the even folds is measured on the odd ones, and the other way
         around; what it ranked on all images is marked.
     keep : bool
-        Hold all the others of the layer instead.
+        Ablate all the others of the layer instead.
     draws : int
         Sets to compare with that are drawn at random, and as many matched in activation, each of as many units of each
-        layer (`Effects.random_sets`). Units are matched by their mean peak in up to 256 images, drawn at random.
+        layer (`SetEffects.random_sets`). Units are matched by their mean peak in up to 256 images, drawn at random.
     value, scale, where, measures, limit, batch_size, workers, seed, strict, progress
         As for `importance`.
 
     Returns
     -------
-    Effects
-        Of one set.
+    SetEffects
 
     Raises
     ------
@@ -144,17 +157,29 @@ def ablate(
 
     Examples
     --------
-    >>> net = ul.load("bundled:scenes")  # doctest: +SKIP
-    >>> ul.ablate(net, "layer4", [3, 17], "bundled:scenes").random_sets()  # doctest: +SKIP
+    >>> import unitlens as ul
+    >>> effects = ul.ablate(ul.load("bundled:scenes"), "relu6", [108, 37, 22], ul.Scenes(24), draws=5)
+    >>> effects.effect("recall").shape  # classes
+    (12,)
+    >>> effects.random_sets()["kind"].unique().tolist()
+    ['random', 'matched']
     """
     chosen = _by_layer(layer, units)
     if data is None:
         raise UnitlensError("No images were given: name them with data=, such as ul.ablate(net, {...}, data=data).")
-    reading = Reading(batch_size, workers, limit, strict, show=progress)
-    run = Experiment.of(net, tuple(chosen), data, measures, reading, seed)
-    held = tuple(chosen_units(own, name, unit_count(run.net, name), keep=keep) for name, own in chosen.items())
+    experiment = Experiment.of(
+        net,
+        tuple(chosen),
+        data,
+        replacement=Replacement(value, scale, where),
+        measures=measures,
+        reading=Reading(batch_size, workers, limit, strict, show=progress),
+        seed=seed,
+    )
+    counts = {name: unit_count(experiment.net, name) for name in chosen}
+    ablated = tuple(chosen_units(own, name, counts[name], keep=keep) for name, own in chosen.items())
     folds, ranked = measured_on(chosen.values())
-    return run.beside(held, Holding(value, scale, where), draws, folds=folds, ranked=ranked)
+    return experiment.set_effects(ablated, draws, folds=folds, ranked=ranked)
 
 
 def _by_layer(layer: str | Mapping[str, Chosen], units: Chosen | None) -> Mapping[str, Chosen]:
@@ -169,15 +194,17 @@ def _by_layer(layer: str | Mapping[str, Chosen], units: Chosen | None) -> Mappin
     return {layer: units}
 
 
-def measured_on(chosen: Iterable[Chosen]) -> tuple[Folds, str | None]:
-    """Say which folds units are measured on, and on which they were ranked, if they were.
+def measured_on(chosen: Iterable[Chosen]) -> tuple[Folds, Folds | None]:
+    """Return the folds that units are measured on, and those that they were ranked on, if they were.
 
     Units that were ranked on even or odd folds are measured on the others; where that leaves none, on all.
     """
-    told = {str(units.folds) for units in chosen if isinstance(units, Ranking)}
-    ranked = (told.pop() if len(told) == 1 else "all") if told else None
-    folds: dict[str | None, Folds] = {"even": "odd", "odd": "even"}
-    return folds.get(ranked, "all"), ranked
+    ranked_on = {units.folds for units in chosen if isinstance(units, Ranking)}
+    if not ranked_on:
+        return "all", None
+    ranked = ranked_on.pop() if len(ranked_on) == 1 else "all"
+    others: dict[Folds, Folds] = {"even": "odd", "odd": "even", "all": "all"}
+    return others[ranked], ranked
 
 
 def chosen_units(units: Chosen, layer: str, count: int, *, keep: bool = False) -> Units:
@@ -186,7 +213,7 @@ def chosen_units(units: Chosen, layer: str, count: int, *, keep: bool = False) -
     Raises
     ------
     UnitlensError
-        If none is given, one is no whole number, out of range or twice there, or nothing is left to keep or to hold.
+        If none is given, one is no whole number, out of range or twice there, or nothing is left to keep or to ablate.
     """
     given = whole_numbers(units)
     outside = [unit for unit in given if not 0 <= unit < count]
@@ -201,12 +228,3 @@ def chosen_units(units: Chosen, layer: str, count: int, *, keep: bool = False) -
     if keep and len(given) == count:
         raise UnitlensError(f"All {count} units of {shown(layer)} would be kept, so that nothing would change.")
     return tuple(unit for unit in range(count) if unit not in set(given)) if keep else tuple(given)
-
-
-def unit_count(net: Network, layer: str) -> int:
-    """Return how many units a layer has; an empty image is shown to the network for it."""
-    size = net.preprocessing.image_size
-    image = net.prepare(torch.zeros(1, 3, *size, dtype=torch.uint8))
-    with evaluating(net.model), record(net.model, layer) as recording:
-        net.model(image)
-    return int(recording[layer].shape[unit_axis(net, layer, recording[layer])])

@@ -1,4 +1,4 @@
-"""What counts of calls say: measures before and after an intervention, with intervals. Arithmetic."""
+"""What counts of predictions say: measures before and after an intervention, with intervals. Arithmetic."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -34,8 +34,11 @@ class Estimate(NamedTuple):
     def columns(self, classes: npt.ArrayLike) -> "Estimate":
         """The estimates of some classes."""
         some = np.asarray(classes)
-        found = {name: values[:, some] for name, values in self._asdict().items()}
-        return Estimate(**found)
+        return Estimate._make(values[:, some] for values in self)
+
+    def row(self, place: int) -> "Estimate":
+        """The estimates of one of the S sets: each (K,), or a number."""
+        return Estimate._make(values[place] for values in self)
 
 
 def estimate(counted: Counted, measure: str) -> Estimate:
@@ -106,7 +109,7 @@ def _recall(c: Counted) -> Estimate:
 def _accuracy(c: Counted) -> Estimate:
     """Of one class against the rest."""
     total = c.images.sum()
-    right = c.right + (total - c.images) - (c.called - c.right)
+    right = c.right + (total - c.images) - (c.predicted - c.right)
     gained, lost = c.gained + c.false_lost, c.lost + c.false_gained
     before = np.broadcast_to(share(right, np.broadcast_to(total, right.shape)), gained.shape)
     change = share(gained - lost, np.broadcast_to(total, gained.shape))
@@ -114,9 +117,9 @@ def _accuracy(c: Counted) -> Estimate:
 
 
 def _balanced_accuracy(c: Counted) -> Estimate:
-    """(recall + share of the other images not called it) / 2; the two are of different images, so variances add."""
+    """(recall + share of the other images with another prediction) / 2; these are other images, so variances add."""
     others = np.broadcast_to(c.images.sum() - c.images, c.gained.shape)
-    before = (share(c.right, c.images) + 1 - share(c.called - c.right, others[0] if len(others) else others)) / 2
+    before = (share(c.right, c.images) + 1 - share(c.predicted - c.right, others[0] if len(others) else others)) / 2
     own = share(c.gained - c.lost, np.broadcast_to(c.images, c.gained.shape))
     false = share(c.false_gained - c.false_lost, others)
     centre, variance = paired_change(c.gained, c.lost, c.images)
@@ -131,24 +134,25 @@ def _balanced_accuracy(c: Counted) -> Estimate:
 
 
 def _precision(c: Counted) -> Estimate:
-    """Share of the images called it that are of it; empty where none is called it.
+    """Share of the images predicted as the class that are of it; empty where none is.
 
     The variance is that of a difference of two ratios over the same images, by the delta method: each image adds
-    the square of (own - p2) / called2, where it is called after, less (own - p1) / called1, where called before.
+    the square of (own - p2) / n2, where it is among the n2 predicted after, less (own - p1) / n1, where among the n1
+    before.
     """
-    called = np.broadcast_to(c.called, c.gained.shape)
+    predicted = np.broadcast_to(c.predicted, c.gained.shape)
     right = np.broadcast_to(c.right, c.gained.shape)
-    false = called - right
-    called_after = called + c.gained - c.lost + c.false_gained - c.false_lost
+    false = predicted - right
+    predicted_after = predicted + c.gained - c.lost + c.false_gained - c.false_lost
     with np.errstate(divide="ignore", invalid="ignore"):
-        p1, p2 = right / called, (right + c.gained - c.lost) / called_after
-        own1, own2 = (1 - p1) / called, (1 - p2) / called_after
-        other1, other2 = -p1 / called, -p2 / called_after
+        p1, p2 = right / predicted, (right + c.gained - c.lost) / predicted_after
+        own1, own2 = (1 - p1) / predicted, (1 - p2) / predicted_after
+        other1, other2 = -p1 / predicted, -p2 / predicted_after
     both, false_both = right - c.lost, false - c.false_lost
     variance = both * (own2 - own1) ** 2 + c.lost * own1**2 + c.gained * own2**2
     variance = variance + false_both * (other2 - other1) ** 2 + c.false_lost * other1**2 + c.false_gained * other2**2
     found = _changed(p1, p2 - p1, variance, p2 - p1, empty=c.images == 0)
-    return found._replace(after=np.where(c.images == 0, np.nan, p2))  # also where none was called it before
+    return found._replace(after=np.where(c.images == 0, np.nan, p2))  # also where none was predicted before
 
 
 OF_COUNTS: Mapping[str, Callable[[Counted], Estimate]] = {

@@ -1,19 +1,21 @@
 """One network, its layers and data to measure effects on, with the settings that every measurement of them shares."""
 
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from unitlens.ablation.holding import Holding, hold, unit_peaks
-from unitlens.ablation.measuring import Measured, Plan, measure
-from unitlens.ablation.outcomes import Outcome, logit, outcomes_of
+from unitlens.ablation.activity import LayerValues, find_values, unit_peaks
+from unitlens.ablation.interventions import Replacement
+from unitlens.ablation.measurement import EffectSettings, Measurement
+from unitlens.ablation.measuring import Design, Measured, measure
+from unitlens.ablation.outcomes import OUTCOMES, Measure, Outcome, outcomes_of
 from unitlens.ablation.random_sets import draw_sets
-from unitlens.ablation.result import Effects
-from unitlens.ablation.table import Held, LayerUnit
+from unitlens.ablation.result import SetEffects, UnitEffects
+from unitlens.ablation.table import LayerUnits, UnitSet, named_units
 from unitlens.ablation.tallies import Folds
 from unitlens.data.classes import join_classes
 from unitlens.data.concepts import Data
@@ -32,28 +34,37 @@ _MODAL = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
-    """What is measured, on what.
+    """One network and images to measure effects on, and the settings that all measurements share.
 
     Attributes
     ----------
     net : Network
     layers : tuple of str
     data : Data
+    replacement : Replacement
+        What units are set to or multiplied by.
     measures : tuple of str
         Of each class.
-    outcomes : dict of str to callable
-        Those of the measures that are sums; always the logit, which ranks units that change no call.
+    outcomes : mapping of str to Outcome
+        Those of the measures that are summed; always the logit too, which ranks units that change no prediction.
     reading : Reading
     seed : int
+    means : mapping of str to Tensor, (U,)
+        Mean activations of layers, where they are known.
+    described : mapping
+        What to record of the data beside what is read from them, such as how they were opened.
     """
 
     net: Network
     layers: tuple[str, ...]
     data: Data
+    replacement: Replacement
     measures: tuple[str, ...]
-    outcomes: dict[str, Outcome]
+    outcomes: Mapping[str, Outcome]
     reading: Reading
     seed: int
+    means: Mapping[str, Tensor] = field(default_factory=dict)
+    described: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -61,9 +72,11 @@ class Experiment:
         net: Network | nn.Module,
         layers: str | Sequence[str],
         data: Data | str | Path,
-        measures: Iterable[str | Outcome],
+        *,
+        replacement: Replacement,
+        measures: Iterable[Measure],
         reading: Reading,
-        seed: int,
+        seed: int = 0,
     ) -> "Experiment":
         """Take what the public functions are given; a network in training mode is warned about."""
         net = net if isinstance(net, Network) else classifier(net)
@@ -78,7 +91,8 @@ class Experiment:
                 stacklevel=4,
             )
         names, outcomes = outcomes_of(measures)
-        return cls(net, layers, data, names, {"logit": logit, **outcomes}, reading, seed)
+        outcomes = {"logit": OUTCOMES["logit"], **outcomes}
+        return cls(net, layers, data, replacement, names, outcomes, reading, seed)
 
     def check_classes(self, classes: Sequence[str | int]) -> None:
         """Make sure before a long pass that there are such classes, where the data list theirs.
@@ -97,90 +111,87 @@ class Experiment:
         for class_ in classes:
             known.output(class_)
 
-    def effects(
-        self, sets: tuple[Held, ...] | None, holding: Holding, *, folds: Folds = "all", ranked: str | None = None
-    ) -> Effects:
+    def unit_effects(self) -> UnitEffects:
+        """Measure every unit of the one layer alone, on all images."""
+        return UnitEffects(self.measure(None))
+
+    def set_effects(
+        self,
+        units: LayerUnits,
+        draws: int,
+        *,
+        folds: Folds = "all",
+        ranked: Folds | None = None,
+        activity: Sequence[Floats] | None = None,
+    ) -> SetEffects:
+        """Measure one set of units, and in the same pass sets that are drawn to compare it with.
+
+        Parameters
+        ----------
+        units : tuple of tuple of int
+            The units of each layer.
+        draws : int
+            Sets at random, and as many matched in activation.
+        folds, ranked
+            As for `measure`.
+        activity : sequence of float64 arrays, (U,), optional
+            How active every unit of each layer is, where it is known; else the network is run on some of the images.
+        """
+        if activity is None and draws:
+            activity = [unit_peaks(self.net, layer, self.data, self.reading, seed=self.seed) for layer in self.layers]
+        drawn = draw_sets(units, activity or (), draws, seed=self.seed)
+        sets = (units, *(one for own in drawn.values() for one in own))
+        measured = self.measure(sets, folds=folds, ranked=ranked)
+        first = {kind: 1 + place * draws for place, kind in enumerate(drawn)}
+        beside = {kind: measured.only(range(start, start + draws)) for kind, start in first.items()}
+        return SetEffects(measured.only([0]), beside)
+
+    def measure(
+        self, sets: Sequence[LayerUnits] | None, *, folds: Folds = "all", ranked: Folds | None = None
+    ) -> Measurement:
         """Measure some sets of units, or every unit alone.
 
         Parameters
         ----------
-        sets : tuple of tuple of tuple of int, optional
+        sets : sequence of tuple of tuple of int, optional
             For each set the units of each layer; None: every unit of the one layer.
-        holding : Holding
-            What they are held at.
         folds : {"all", "even", "odd"}
             The images to measure on.
         ranked : {"all", "even", "odd"}, optional
             The images that chose the sets.
         """
-        ready = tuple(hold(holding, self.net, n, self.data, self.reading, seed=self.seed) for n in self.layers)
-        found = measure(self.net, self.data, Plan(self.layers, ready, sets, self.outcomes, folds), self.reading)
-        done = [((unit,),) for unit in range(found.units[0])] if sets is None else sets
-        notes = found.info.pop("notes")
-        notes += [found.info["replay"]["reason"]] if found.info["replay"]["reason"] else []
-        for note in notes:
-            warnings.warn(note, UnitlensWarning, stacklevel=4)
-        settings = {
-            **{"layer": ";".join(self.layers), "held": str(holding), "measures": list(self.measures), "folds": folds},
-            **{"ranked": ranked, "limit": self.reading.limit, "batch_size": self.reading.batch_size},
-            **{"strict": self.reading.strict, "seed": self.seed},
-        }
-        sets_of_units = tuple(map(self._units, done))
-        return Effects(self._describe(found, settings, notes), sets_of_units, found.tally, found.classes, found.peaks)
+        values = tuple(self._values(layer) for layer in self.layers)
+        design = Design(self.layers, values, None if sets is None else tuple(sets), self.outcomes, folds)
+        found = measure(self.net, self.data, design, self.reading)
+        for note in found.notes:
+            warnings.warn(note, UnitlensWarning, stacklevel=5)
+        settings = EffectSettings(
+            layers=self.layers,
+            ablation=str(self.replacement),
+            measures=self.measures,
+            folds=folds,
+            ranked=ranked,
+            limit=self.reading.limit,
+            batch_size=self.reading.batch_size,
+            strict=self.reading.strict,
+            seed=self.seed,
+        )
+        every = [((unit,),) for unit in range(found.units[0])] if sets is None else sets
+        named: tuple[UnitSet, ...] = tuple(named_units(self.layers, units) for units in every)
+        return Measurement(settings, self._describe(found), named, found.tally, found.outputs, found.peaks)
 
-    def beside(
-        self,
-        held: Held,
-        holding: Holding,
-        draws: int,
-        *,
-        folds: Folds = "all",
-        ranked: str | None = None,
-        activity: Sequence[Floats] | None = None,
-    ) -> Effects:
-        """Measure one set of units, and in the same pass sets that are drawn to compare it with.
+    def _values(self, layer: str) -> LayerValues:
+        return find_values(self.replacement, self.net, layer, self.data, self.reading, seed=self.seed, means=self.means)
 
-        Parameters
-        ----------
-        held : tuple of tuple of int
-            The units of each layer.
-        holding, folds, ranked
-            As for `effects`.
-        draws : int
-            Sets at random, and as many matched in activation.
-        activity : sequence of float64 arrays, (U,), optional
-            How active every unit of each layer is, where it is known; else some of the images are shown to the
-            network for it.
-        """
-        if activity is None and draws:
-            peaks = (unit_peaks(self.net, name, self.data, self.reading, seed=self.seed) for name in self.layers)
-            activity = tuple(peaks)
-        drawn = draw_sets(held, activity or (), draws, seed=self.seed)
-        sets = (held, *(one for own in drawn.values() for one in own))
-        found = self.effects(sets, holding, folds=folds, ranked=ranked)
-        first = {kind: 1 + place * draws for place, kind in enumerate(drawn)}
-        beside = {kind: found.only(range(start, start + draws)) for kind, start in first.items()}
-        return replace(found.only([0]), drawn=beside)
-
-    def _units(self, held: Held) -> tuple[int | LayerUnit, ...]:
-        """The units of a set; of several layers, with their layers."""
-        if len(self.layers) == 1:
-            return held[0]
-        own = zip(self.layers, held, strict=True)
-        return tuple(LayerUnit(name, unit) for name, units in own for unit in units)
-
-    def _describe(self, found: Measured, settings: dict[str, Any], notes: list[str]) -> dict[str, Any]:
+    def _describe(self, found: Measured) -> dict[str, Any]:
         """Where the result comes from."""
         source = str(getattr(self.data, "source", repr(self.data)))
         return {
             "unitlens": versions()["unitlens"],
             "network": describe_network(self.net),
-            "data": {"source": source, **{k: found.info[k] for k in ("sha256", "images", "measured", "skipped")}},
-            "settings": settings,
-            "units": sum(found.units),
-            "classes": {"names": list(found.classes.names), "output_of": dict(found.classes.output_of)},
-            "replay": found.info["replay"],
-            "timings": {"seconds": found.info["seconds"]},
-            "warnings": notes,
+            "data": {"source": source, **found.data, **self.described},
+            "replay": found.replay,
+            "timings": {"seconds": found.seconds},
+            "warnings": found.notes,
             "versions": versions(),
         }

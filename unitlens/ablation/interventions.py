@@ -1,45 +1,188 @@
-"""Hold or scale units while a network runs: what is done (`Intervention`), and doing it (`intervening`)."""
+"""Set units to other values, or scale them, while a network runs."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.models.hooks import edit
 from unitlens.models.layers import find_layers, shown, shown_shape, uncompiled
 from unitlens.models.layouts import unit_axis
 from unitlens.models.network import Network
 
+Value = float | Tensor | Literal["mean", "resample"]
+
+FROM_DATA = {"mean": "set to their means", "resample": "set to their activations in other images"}
+"""Values that are found in the data, and how they are described."""
+
 
 @dataclass(frozen=True, eq=False)
-class Intervention:
-    """Units of a layer, and what they are held at or scaled by.
+class Replacement:
+    """What takes the place of the activations of some units: other values, or the activations times a scale.
 
     Attributes
     ----------
-    layer : str
-        A layer's name, as `unitlens.models.layers` tells.
-    units : tuple of int
-        Which units; given as any sequence, array or tensor of whole numbers, or one alone.
-    value : float or Tensor
-        What they are held at: one number (0 by default, an ablation); ``(len(units),)``, a number for each, such as its
-        mean over the data; ``(len(units), h, w)``, a map for each; or ``(N, len(units), ...)``, what they are in other
-        images (resampling).
+    value : float, Tensor, "mean" or "resample"
+        One number; ``(U,)``, a number for each unit; ``(U, h, w)``, a map for each; or ``(N, U, h, w)``, activations
+        for each image. Given as a number, tensor, array or list. "mean", each unit's mean over all positions of all
+        images, and "resample", its activations in another image, are found in the data by
+        `unitlens.ablation.activity.find_values`.
     scale : float, optional
-        In place of a value: what they are multiplied by.
+        In place of a value: the factor of the activations.
     where : Tensor of bool, (h, w) or (N, h, w), optional
-        The positions where they are held or scaled; everywhere, unless said otherwise.
+        The positions that are replaced, the same ones in all images or those of each image; None: all.
 
     Raises
     ------
     UnitlensError
-        If no unit is given, one is given twice or is no whole number from 0, ``value`` and ``scale`` are both given or
-        are no numbers, or ``where`` is not bool.
+        If ``value`` and ``scale`` are both given, are not finite numbers, or ``where`` is not bool.
+    """
+
+    value: Value = 0.0
+    scale: float | None = None
+    where: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        value, scale = _value(self.value), _scale(self.scale)
+        numbers = [number for number in (value, scale) if isinstance(number, int | float | Tensor)]
+        if not all(bool(torch.as_tensor(number).isfinite().all()) for number in numbers):
+            raise UnitlensError("Units are set to finite numbers, or multiplied by one; nan and inf are not finite.")
+        if scale is not None and (isinstance(value, str | Tensor) or value != 0):
+            raise UnitlensError("value and scale are both given: set units to a value or multiply them, not both.")
+        object.__setattr__(self, "value", value)
+        object.__setattr__(self, "scale", scale)
+        object.__setattr__(self, "where", _positions(self.where))
+
+    def __str__(self) -> str:
+        at = "" if self.where is None else f" at {int(self.where.sum())} of {self.where.numel()} positions"
+        if self.scale is not None:
+            return f"multiplied by {self.scale:g}{at}"
+        if isinstance(self.value, str):
+            return FROM_DATA[self.value] + at
+        return f"set to {'given values' if isinstance(self.value, Tensor) else f'{self.value:g}'}{at}"
+
+    def of_units(self, units: Sequence[int], dimensions: int) -> "Replacement":
+        """Return that of some of the units, for activations of so many dimensions."""
+        if not isinstance(self.value, Tensor) or self.value.ndim == 0:
+            return self
+        axis = 1 if self.value.ndim == dimensions else 0
+        return replace(self, value=self.value.index_select(axis, torch.tensor(units, device=self.value.device)))
+
+    def values(self, activation: Tensor, *, layer: str = "the layer") -> Tensor:
+        """Return what the activations of all these units become.
+
+        Parameters
+        ----------
+        activation : Tensor, (N, U, h, w) or (N, U)
+            Of the units of the replacement, and of no others.
+        layer : str
+            Its name, for errors.
+
+        Returns
+        -------
+        Tensor
+            Of the same shape and type.
+
+        Raises
+        ------
+        UnitlensError
+            If ``value`` or ``where`` does not have the shape of the activations.
+        """
+        after = activation * self.scale if self.scale is not None else self._everywhere(activation, layer)
+        if self.where is not None:
+            after = torch.where(self._mask(activation, layer), after, activation)
+        return after.to(activation.dtype)
+
+    def _everywhere(self, activation: Tensor, layer: str) -> Tensor:
+        """Bring the value to the shape of the activations."""
+        assert not isinstance(self.value, str), "values that are found in the data are found before"
+        if not isinstance(self.value, Tensor):
+            return torch.full_like(activation, self.value)
+        value = self.value.to(activation)
+        if value.shape == activation.shape[1:2]:
+            value = value.reshape(-1, *[1] * (activation.ndim - 2))
+        elif value.shape not in (torch.Size(), activation.shape, activation.shape[1:]):
+            count = activation.shape[1]
+            raise UnitlensError(
+                f"Units of {shown(layer)} cannot be set to a value of shape {shown_shape(value.shape)}: give one "
+                f"number, {count} (one for each unit), or activations of {shown_shape(activation.shape[1:])} or "
+                f"{shown_shape(activation.shape)}."
+            )
+        return value.expand_as(activation)
+
+    def _mask(self, activation: Tensor, layer: str) -> Tensor:
+        """Bring the positions to the shape of the activations."""
+        assert self.where is not None
+        grid = activation.shape[2:]
+        if not grid or self.where.shape not in (grid, activation.shape[:1] + grid):
+            has = f"a grid of {shown_shape(grid)}" if grid else "no grid, so that there are no positions in it"
+            raise UnitlensError(f"where is {shown_shape(self.where.shape)}, but {shown(layer)} has {has}.")
+        return self.where.to(activation.device).reshape(-1, 1, *grid).expand_as(activation)
+
+
+def replace_units(
+    activation: Tensor, units: Sequence[int], replacement: Replacement, *, axis: int = 1, layer: str = "the layer"
+) -> Tensor:
+    """Return a layer's output with some of its units replaced. Everything that changes units goes through here.
+
+    Parameters
+    ----------
+    activation : Tensor, (N, U, h, w) or (N, U)
+        What the layer returned; it stays as it is, and gradients flow from the result to it.
+    units : sequence of int
+        Some of the U.
+    replacement : Replacement
+        Of these units.
+    axis : int
+        The dimension along which the units lie.
+    layer : str
+        Its name, for errors.
+
+    Returns
+    -------
+    Tensor
+        Of the same shape, and in the same order in memory: another one may round differently.
+
+    Raises
+    ------
+    UnitlensError
+        If a value or ``where`` does not have the shape of the layer's output.
+    """
+    index = torch.tensor(units, dtype=torch.int64, device=activation.device)
+    before = activation.index_select(axis, index).movedim(axis, 1)
+    after = replacement.values(before, layer=layer)
+    return activation.clone().index_copy_(axis, index, after.movedim(1, axis))
+
+
+@dataclass(frozen=True, eq=False)
+class Intervention:
+    """Units of a layer, and what they are set to or multiplied by.
+
+    Attributes
+    ----------
+    layer : str
+        A layer's name, as `unitlens.models.layers` lists them.
+    units : tuple of int
+        Which units; given as one whole number, or any sequence, array or tensor of them.
+    value : float or Tensor
+        What they are set to: one number (0 by default, an ablation); ``(len(units),)``, a number for each, such as its
+        mean over the data; ``(len(units), h, w)``, a map for each; or ``(N, len(units), ...)``, their activations in
+        other images (resampling).
+    scale : float, optional
+        In place of a value: what they are multiplied by.
+    where : Tensor of bool, (h, w) or (N, h, w), optional
+        The positions where they are replaced, for all images or each of them; None: all.
+
+    Raises
+    ------
+    UnitlensError
+        If no unit is given, one is given twice or is not a whole number from 0, or value, scale or where is not as
+        above.
 
     Examples
     --------
@@ -53,21 +196,20 @@ class Intervention:
     value: float | Tensor = 0.0
     scale: float | None = None
     where: Tensor | None = None
+    replacement: Replacement = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "units", _whole_numbers(self.units, self.layer))
-        value = held_at(self.value, self.scale)
-        object.__setattr__(self, "value", value)
-        object.__setattr__(self, "where", positions_of(self.where))
+        value: object = self.value
         if isinstance(value, str):
             raise UnitlensError(
-                f"An intervention holds units at numbers, not at {value!r}: give their means or what they are in "
-                "other images as a tensor (ul.ablate and ul.importance take 'mean' and 'resample' and find them)."
+                f"An intervention sets units to numbers, not to {value!r}: give their means, or their activations "
+                "in other images, as a tensor (ul.ablate and ul.importance take 'mean' and 'resample' and find them)."
             )
-        if self.scale is not None and (isinstance(self.value, Tensor) or self.value != 0.0):
-            raise UnitlensError(
-                "An intervention has a value to hold units at or a scale to multiply them by, not both."
-            )
+        object.__setattr__(self, "units", _some_units(self.units, self.layer))
+        replacement = Replacement(self.value, self.scale, self.where)
+        object.__setattr__(self, "replacement", replacement)
+        for name in ("value", "scale", "where"):
+            object.__setattr__(self, name, getattr(replacement, name))
 
     def on(self, activation: Tensor, *, axis: int = 1) -> Tensor:
         """Return a layer's output with the intervention done.
@@ -89,51 +231,20 @@ class Intervention:
         UnitlensError
             If a unit is out of range, or a value or ``where`` does not have the shape of the layer's output.
         """
-        if axis != 1:
-            return self.on(activation.movedim(axis, 1)).movedim(1, axis).contiguous()
-        count = activation.shape[1] if activation.ndim > 1 else 0
+        count = activation.shape[axis] if activation.ndim > 1 else 0
         outside = [unit for unit in self.units if unit >= count]
         if outside:
             raise UnitlensError(
                 f"{shown(self.layer)} has {count} units, 0 to {count - 1}; unit {outside[0]} is not among them."
             )
-        units = torch.tensor(self.units, device=activation.device)
-        before = activation.index_select(1, units)
-        after = before * self.scale if self.scale is not None else self._values(before)
-        if self.where is not None:
-            after = torch.where(self._positions(before), after, before)
-        return activation.index_copy(1, units, after.to(activation.dtype))
-
-    def _values(self, before: Tensor) -> Tensor:
-        """Bring the value to the shape of what is replaced, (N, units, ...)."""
-        if not isinstance(self.value, Tensor):
-            return torch.full_like(before, self.value)
-        value = self.value.to(before)
-        if value.shape == before.shape[1:2]:
-            value = value.reshape(-1, *[1] * (before.ndim - 2))
-        elif value.shape not in (torch.Size(), before.shape, before.shape[1:]):
-            count = len(self.units)
-            raise UnitlensError(
-                f"Units of {shown(self.layer)} cannot be held at a value of {shown_shape(value.shape)}: give one "
-                f"number, {count} (one for each unit), or activations of {shown_shape(before.shape)}."
-            )
-        return value.expand_as(before)
-
-    def _positions(self, before: Tensor) -> Tensor:
-        """Bring ``where`` to the shape of what is replaced, (N, units, h, w)."""
-        assert self.where is not None
-        grid = before.shape[2:]
-        if not grid or self.where.shape not in (grid, before.shape[:1] + grid):
-            has = f"a grid of {shown_shape(grid)}" if grid else "no grid, so that there is no where in it"
-            raise UnitlensError(f"where is {shown_shape(self.where.shape)}, but {shown(self.layer)} has {has}.")
-        return self.where.to(before.device).reshape(-1, 1, *grid).expand_as(before)
+        return replace_units(activation, self.units, self.replacement, axis=axis, layer=self.layer)
 
 
 @contextmanager
 def intervening(network: Network | nn.Module, *interventions: Intervention) -> Iterator[None]:
     """Intervene in every pass of a network inside the ``with``; it is as before afterwards, whatever happens.
 
-    Units lie along the dimension that `unitlens.models.layouts` tells from the size of the images; where the network
+    Units lie along the dimension that `unitlens.models.layouts` finds from the size of the images; where the network
     is given none (N, channels, height, width), along dimension 1.
 
     Parameters
@@ -162,13 +273,13 @@ def intervening(network: Network | nn.Module, *interventions: Intervention) -> I
         by_layer.setdefault(intervention.layer, []).append(intervention)
     sizes: list[tuple[int, int]] = []  # of the images of the pass
 
-    def see(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        tensors = [given for given in (*args, *kwargs.values()) if isinstance(given, Tensor) and given.ndim == 4]
-        sizes[:] = [(int(tensors[0].shape[2]), int(tensors[0].shape[3]))] if tensors else []
+    def note_size(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        images = [given for given in (*args, *kwargs.values()) if isinstance(given, Tensor) and given.ndim == 4]
+        sizes[:] = [(int(images[0].shape[2]), int(images[0].shape[3]))] if images else []
 
     edits = {layer: _in_turn(model, group, sizes) for layer, group in by_layer.items()}
     with edit(model, edits), ExitStack() as stack:
-        stack.callback(uncompiled(model).register_forward_pre_hook(see, with_kwargs=True).remove)
+        stack.callback(uncompiled(model).register_forward_pre_hook(note_size, with_kwargs=True).remove)
         yield
 
 
@@ -186,44 +297,39 @@ def _in_turn(
     return change
 
 
-def held_at(value: object, scale: object) -> object:
-    """Check what units are held at or multiplied by: a number, a word, or a tensor, also of what arrays and lists hold.
-
-    Raises
-    ------
-    UnitlensError
-        If it is none of these, or the scale is no number.
-    """
-    if scale is not None and not isinstance(scale, Real):
-        raise UnitlensError(f"Units are multiplied by one number, not by {scale!r}.")
-    if isinstance(value, str | Tensor | float | int):
-        return value
+def _value(value: object) -> Value:
+    """Check what units are set to: a number, a word, or a tensor, also of what arrays and lists hold."""
+    if value in FROM_DATA if isinstance(value, str) else isinstance(value, Tensor | float | int):
+        return value  # type: ignore[return-value]
     try:
         return torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError):
+        near = did_you_mean(value, FROM_DATA) if isinstance(value, str) else ""
         raise UnitlensError(
-            f"Units are held at a number, or at a tensor, array or list of numbers, not at {value!r}."
+            f"value is {value!r}{near}; units are set to a number, to a tensor, array or list of numbers, or to 'mean' "
+            "or 'resample'."
         ) from None
 
 
-def positions_of(where: object) -> Tensor | None:
-    """Check the positions at which units are held: bool, as a tensor or an array.
+def _scale(scale: object) -> float | None:
+    """Check what units are multiplied by."""
+    if scale is not None and not isinstance(scale, Real):
+        raise UnitlensError(f"scale is {scale!r}; it is the one number that units are multiplied by.")
+    return None if scale is None else float(scale)
 
-    Raises
-    ------
-    UnitlensError
-        If they are something else.
-    """
+
+def _positions(where: object) -> Tensor | None:
+    """Check the positions at which units are replaced: bool, as a tensor or an array."""
     try:
-        found = None if where is None else torch.as_tensor(where)
+        positions = None if where is None else torch.as_tensor(where)
     except (TypeError, ValueError, RuntimeError):
-        raise UnitlensError(f"where says for each position yes or no, as a tensor of bool, not {where!r}.") from None
-    if found is not None and found.dtype != torch.bool:
-        raise UnitlensError(f"where says for each position yes or no, so it is bool, not {found.dtype}.")
-    return found
+        raise UnitlensError(f"where is {where!r}; it is a tensor of bool: yes or no for each position.") from None
+    if positions is not None and positions.dtype != torch.bool:
+        raise UnitlensError(f"where is of {positions.dtype}; it is bool: yes or no for each position.")
+    return positions
 
 
-def _whole_numbers(units: object, layer: str) -> tuple[int, ...]:
+def _some_units(units: object, layer: str) -> tuple[int, ...]:
     numbers = whole_numbers(units)
     below = [unit for unit in numbers if unit < 0]
     if below:
@@ -242,7 +348,7 @@ def whole_numbers(units: object) -> tuple[int, ...]:
     Raises
     ------
     UnitlensError
-        If one is no whole number.
+        If one is not a whole number.
     """
     given = units.tolist() if hasattr(units, "tolist") else units
     numbers = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (given,)

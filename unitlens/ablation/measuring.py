@@ -11,12 +11,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from unitlens.ablation.holding import Holding, peaks_of, read, unit_axis
+from unitlens.ablation.activity import LayerValues, read, summed_peaks, unit_axis
+from unitlens.ablation.interventions import Replacement, replace_units
 from unitlens.ablation.outcomes import Outcome, values_of
 from unitlens.ablation.replay.cut import Change, Cut, State
 from unitlens.ablation.replay.cutting import TOLERANCE, cut_network
 from unitlens.ablation.replay.sweeps import MEMORY, sweep
-from unitlens.ablation.table import Held
+from unitlens.ablation.table import LayerUnits
 from unitlens.ablation.tallies import Folds, Tally
 from unitlens.data.batches import Batch, Unread, data_digest
 from unitlens.data.classes import Classes, join_classes
@@ -29,29 +30,29 @@ from unitlens.models.layers import shown, told
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
 from unitlens.progress import progress
-from unitlens.stats.scores import Ints
+from unitlens.stats.scores import Floats, Ints
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class Design:
     """What is measured.
 
     Attributes
     ----------
     layers : tuple of str
+    values : tuple of LayerValues
+        What the units of each layer are replaced by.
     sets : tuple of tuple of tuple of int, optional
-        Units of each layer that are held together, a set at a time; None: every unit of the one layer alone.
-    outcomes : mapping of str to callable
+        Units of each layer that are ablated together, a set at a time; None: every unit of the one layer alone.
+    outcomes : mapping of str to Outcome
         Outcomes to sum.
     folds : {"all", "even", "odd"}
         Which images are measured; of the others nothing is computed.
-    holdings : tuple of Holding
-        What units of each layer are held at.
     """
 
     layers: tuple[str, ...]
-    holdings: tuple[Holding, ...]
-    sets: tuple[Held, ...] | None = None
+    values: tuple[LayerValues, ...]
+    sets: tuple[LayerUnits, ...] | None = None
     outcomes: Mapping[str, Outcome] = field(default_factory=dict)
     folds: Folds = "all"
 
@@ -62,30 +63,39 @@ class Measured(NamedTuple):
     Attributes
     ----------
     tally : Tally
-    classes : Classes
+    outputs : Classes
+        Which output is which class.
     units : tuple of int
         How many each layer has.
     peaks : float64 array, (U,)
         Mean over the images of each unit's largest activation; of several layers, one after the other.
-    info : dict
-        Data read and left out, the way it was computed, notes, seconds.
+    data : dict
+        Of the images: how many were read and measured, their hash, those that were left out.
+    replay : dict
+        Whether what lies behind the layer was replayed, or why not.
+    notes : list of str
+        What to warn of.
+    seconds : float
     """
 
     tally: Tally
-    classes: Classes
+    outputs: Classes
     units: tuple[int, ...]
-    peaks: npt.NDArray[np.float64]
-    info: dict[str, Any]
+    peaks: Floats
+    data: dict[str, Any]
+    replay: dict[str, Any]
+    notes: list[str]
+    seconds: float
 
 
-def measure(net: Network, data: Data, plan: Plan, reading: Reading) -> Measured:
+def measure(net: Network, data: Data, design: Design, reading: Reading) -> Measured:
     """Measure interventions on every image that has a class.
 
     Parameters
     ----------
     net : Network
     data : Data
-    plan : Plan
+    design : Design
     reading : Reading
 
     Returns
@@ -95,24 +105,33 @@ def measure(net: Network, data: Data, plan: Plan, reading: Reading) -> Measured:
     Raises
     ------
     UnitlensError
-        If no image has a class, a unit is out of range, or the network fails or returns no scores of classes.
+        If no image has a class, a unit is out of range, or the network fails or does not return finite scores of
+        classes.
     """
     start = time.perf_counter()
-    work, taken = _Work(net, data, plan), _Taken()
+    work, images = _Work(net, data, design), _Images()
     total = len(data) if reading.limit is None else min(reading.limit, len(data))
     with progress(total, "ablating", show=reading.show) as bar:
         for batch in read(net, data, reading):
-            chosen = taken.choose(batch, plan.folds)
+            chosen = images.choose(batch, design.folds)
             if len(chosen):
                 work.add(batch, chosen)
             bar.update(len(batch.names) + len(batch.unread))
-    if work.tally is None or work.classes is None:
-        raise UnitlensError(taken.reason(plan.folds))
-    info = {**taken.describe(data), "replay": work.describe(), "seconds": time.perf_counter() - start}
-    return Measured(work.tally, work.classes, work.units, work.peaks / max(work.images, 1), info)
+    if work.tally is None or work.outputs is None or work.cut is None:
+        raise UnitlensError(images.reason(design.folds))
+    return Measured(
+        work.tally,
+        work.outputs,
+        work.units,
+        work.peaks / max(work.images, 1),
+        images.describe(data),
+        {"replays": work.cut.replays, "reason": work.cut.reason or None},
+        [*images.notes(), *filter(None, [work.cut.reason])],
+        time.perf_counter() - start,
+    )
 
 
-class _Taken:
+class _Images:
     """Which images were read, which were left out, and why."""
 
     def __init__(self) -> None:
@@ -124,14 +143,15 @@ class _Taken:
         """Places in the batch of the images to measure."""
         self.digests += batch.digests
         self.unread += batch.unread
-        named = np.array([class_ is not None for class_ in batch.classes], dtype=bool)
-        self.without_class += int((~named).sum())
+        chosen = np.array([class_ is not None for class_ in batch.classes], dtype=bool)
+        self.without_class += int((~chosen).sum())
         if folds != "all":
-            named &= np.array(batch.folds, dtype=np.int64) % 2 == (folds == "odd")
-        self.measured += int(named.sum())
-        return np.flatnonzero(named)
+            chosen &= np.array(batch.folds, dtype=np.int64) % 2 == (folds == "odd")
+        self.measured += int(chosen.sum())
+        return np.flatnonzero(chosen)
 
     def reason(self, folds: Folds) -> str:
+        """Why nothing could be measured."""
         if not self.digests:
             why = f": {self.unread[0].reason}" if self.unread else ""
             return f"None of the {len(self.unread)} images could be read{why}."
@@ -140,6 +160,14 @@ class _Taken:
         return f"No image with a class is of the {folds} folds: use more images."
 
     def describe(self, data: Data) -> dict[str, Any]:
+        return {
+            "images": len(self.digests),
+            "measured": self.measured,
+            "sha256": data_digest(self.digests, Columns.of(data.concepts).concepts),
+            "skipped": [unread._asdict() for unread in self.unread],
+        }
+
+    def notes(self) -> list[str]:
         notes = []
         if self.unread:
             count = len(self.unread)
@@ -147,47 +175,43 @@ class _Taken:
             notes.append(f"{left} {self.unread[0].image}.")
         if self.without_class:
             notes.append(f"{self.without_class} of {len(self.digests)} images have no class and count for nothing.")
-        return {
-            "images": len(self.digests),
-            "measured": self.measured,
-            "sha256": data_digest(self.digests, Columns.of(data.concepts).concepts),
-            "skipped": [unread._asdict() for unread in self.unread],
-            "notes": notes,
-        }
+        return notes
 
 
 class _Work:
-    """The state of the loop: the cut network, found with the first images, and the counts so far."""
+    """The state of the loop: the cut network, made with the first images, and the counts so far."""
 
-    def __init__(self, net: Network, data: Data, plan: Plan) -> None:
-        self.net, self.data, self.plan = net, data, plan
+    def __init__(self, net: Network, data: Data, design: Design) -> None:
+        self.net, self.data, self.design = net, data, design
         self.cut: Cut | None = None
-        self.classes: Classes | None = None
+        self.outputs: Classes | None = None
         self.tally: Tally | None = None
         self.units: tuple[int, ...] = ()
         self.axes: dict[str, int] = {}
         self.peaks, self.images = np.zeros(0), 0
 
     def add(self, batch: Batch, chosen: npt.NDArray[np.int64]) -> None:
-        """Run the network on some images of a batch, and replay everything on them."""
+        """Run the network on some images of a batch, and replay every intervention on them."""
         images = self.net.prepare(batch.images[torch.from_numpy(chosen)])
-        cut = self.cut = self.cut or _cut(self.net, self.plan.layers, images)
+        cut = self.cut = self.cut or _cut(self.net, self.design.layers, images)
         state = cut.front(images)
-        said = {**state.later, cut.layer: state.activation}
-        self.axes = self.axes or {layer: unit_axis(self.net, layer, said[layer]) for layer in self.plan.layers}
-        hold = _Hold(self.plan, self.axes, [batch.names[i] for i in chosen], [batch.hashes[i] for i in chosen])
+        activations = {**state.later, cut.layer: state.activation}
+        self.axes = self.axes or {layer: unit_axis(self.net, layer, activations[layer]) for layer in self.design.layers}
+        ablation = _Ablation.of(self.design, self.axes, batch, chosen)
         if self.tally is None:
-            self._start(state.output, tuple(said[layer].shape[axis] for layer, axis in self.axes.items()))
-            self.cut = _spot_checked(cut, state, images, hold)
+            self._start(state.output, tuple(activations[layer].shape[axis] for layer, axis in self.axes.items()))
+            predictions(state.output, "The network's outputs")
+            last = _Ablation.of(self.design, self.axes, batch, chosen[-1:])
+            self.cut = _spot_checked(cut, state, images, ablation, last)
             state = state if self.cut is cut else self.cut.front(images)
-        assert self.tally is not None
-        assert self.classes is not None
-        truth = np.array([self.classes.output_of[str(batch.classes[i])] for i in chosen])
+        assert self.outputs is not None
+        truth = np.array([self.outputs.output_of[str(batch.classes[i])] for i in chosen])
         odd = np.array([batch.folds[i] % 2 == 1 for i in chosen])
         with evaluating(self.net.model):
-            self._count(self.cut, state, hold, truth, odd)
+            self._count(self.cut, state, ablation, truth, odd)
         self.images += len(chosen)
-        self.peaks += np.concatenate([peaks_of(said[layer].movedim(axis, 1)) for layer, axis in self.axes.items()])
+        peaks = [summed_peaks(activations[layer].movedim(axis, 1)) for layer, axis in self.axes.items()]
+        self.peaks += np.concatenate(peaks)
 
     def _start(self, outputs: Tensor, units: tuple[int, ...]) -> None:
         self.units = units
@@ -196,25 +220,41 @@ class _Work:
                 f"The network returns {' x '.join(map(str, outputs.shape))}; effects on predictions are measured where "
                 "it returns scores of classes, images x classes."
             )
-        self.classes = join_classes(self.data, self.net.classes, outputs.shape[1])
-        variants = self.units[0] if self.plan.sets is None else len(self.plan.sets)
-        self.tally = Tally.start(variants, outputs.shape[1], self.plan.outcomes)
+        self.outputs = join_classes(self.data, self.net.classes, outputs.shape[1])
+        variants = self.units[0] if self.design.sets is None else len(self.design.sets)
+        self.tally = Tally.start(variants, outputs.shape[1], self.design.outcomes)
         self.peaks = np.zeros(sum(self.units))
 
-    def _count(self, cut: Cut, state: State, hold: "_Hold", truth: Ints, odd: npt.NDArray[np.bool_]) -> None:
+    def _count(self, cut: Cut, state: State, ablation: "_Ablation", truth: Ints, odd: npt.NDArray[np.bool_]) -> None:
         assert self.tally is not None
-        own = torch.from_numpy(truth).to(state.output.device)
-        before = state.output.argmax(1).cpu().numpy()
+        classes = torch.from_numpy(truth).to(state.output.device)
+        before = predictions(state.output, "The network's outputs")
         self.tally.add_untouched(truth, before, odd)
-        values = {name: values_of(outcome, state.output[None], own)[0] for name, outcome in self.plan.outcomes.items()}
-        for first, outputs in _variants(cut, state, hold, self.plan.sets):
-            self.tally.add_changes(first, truth, before, outputs.argmax(2).cpu().numpy(), odd)
-            for name, outcome in self.plan.outcomes.items():
-                self.tally.sums[name].add(first, truth, values[name], values_of(outcome, outputs, own), odd)
+        outcomes = self.design.outcomes
+        untouched = {name: values_of(outcome, state.output[None], classes)[0] for name, outcome in outcomes.items()}
+        for first, outputs in _variants(cut, state, ablation, ablation.sets):
+            after = predictions(outputs, "With units ablated, the network's outputs")
+            self.tally.add_changes(first, truth, before, after, odd)
+            for name, outcome in outcomes.items():
+                self.tally.sums[name].add(first, truth, untouched[name], values_of(outcome, outputs, classes), odd)
 
-    def describe(self) -> dict[str, Any]:
-        assert self.cut is not None
-        return {"replays": self.cut.replays, "reason": self.cut.reason or None}
+
+def predictions(outputs: Tensor, what: str) -> Ints:
+    """Return the class of the largest output, int64, of (..., K).
+
+    Raises
+    ------
+    UnitlensError
+        If the largest is nan or infinite.
+    """
+    largest, predicted = outputs.max(-1)
+    wrong = int((~largest.isfinite()).sum())
+    if wrong:
+        raise UnitlensError(
+            f"{what} are nan or infinite for {wrong} of {largest.numel()} images, so that nothing is predicted: check "
+            "the network's weights, and the range of its input (mean and std)."
+        )
+    return np.asarray(predicted.cpu().numpy())
 
 
 def _cut(net: Network, layers: Sequence[str], images: Tensor) -> Cut:
@@ -229,30 +269,38 @@ def _cut(net: Network, layers: Sequence[str], images: Tensor) -> Cut:
         ) from error
 
 
-class _Hold(NamedTuple):
-    """What units are held at in some images."""
+class _Ablation(NamedTuple):
+    """What the units of each layer are replaced by, and along which dimension they lie, in some images."""
 
-    plan: Plan
+    layers: tuple[str, ...]
+    sets: Sequence[LayerUnits] | None
     axes: Mapping[str, int]
-    names: Sequence[str]
-    hashes: Sequence[int]
+    replacements: Mapping[str, Replacement]
+    images: int
 
-    def at(self, layer: str, activation: Tensor) -> float | Tensor:
-        """What all units of a layer are held at, given what it says to the images; units along dimension 1."""
-        own = activation.movedim(self.axes[layer], 1)
-        return self.plan.holdings[self._place(layer)].of(own, self.names, self.hashes)
+    @classmethod
+    def of(cls, design: Design, axes: Mapping[str, int], batch: Batch, chosen: Ints) -> "_Ablation":
+        """That of some images of a batch."""
+        names, hashes = [batch.names[i] for i in chosen], [batch.hashes[i] for i in chosen]
+        values = zip(design.layers, design.values, strict=True)
+        replacements = {layer: own.for_images(names, hashes) for layer, own in values}
+        return cls(design.layers, design.sets, axes, replacements, len(chosen))
 
-    def on(self, layer: str, held: Held, activation: Tensor, at: float | Tensor | None = None) -> Tensor:
-        """A copy of what a layer says to the images, with some of its units held."""
-        changed, some = activation.clone(), list(held[self._place(layer)])
-        if some:
-            at = self.at(layer, activation) if at is None else at
-            changed.movedim(self.axes[layer], 1)[:, some] = at[:, some] if isinstance(at, Tensor) else at
-        return changed
+    def values(self, layer: str, activation: Tensor) -> Tensor:
+        """What all units of a layer become, (N, U, ...)."""
+        return self.replacements[layer].values(activation.movedim(self.axes[layer], 1), layer=layer)
 
-    def changes(self, layer: str, sets: Sequence[Held]) -> Change:
-        """What `Cut.back` does to a further layer, for a set of units in each variant of the images."""
-        count = len(self.names)
+    def on(self, layer: str, units: LayerUnits, activation: Tensor) -> Tensor:
+        """A layer's output in the images, with the units of a set replaced."""
+        own = units[self.layers.index(layer)]
+        if not own:
+            return activation
+        replacement = self.replacements[layer].of_units(own, activation.ndim)
+        return replace_units(activation, own, replacement, axis=self.axes[layer], layer=layer)
+
+    def changes(self, layer: str, sets: Sequence[LayerUnits]) -> Change:
+        """What `Cut.back` does to a further layer, with one set of units in each variant of the images."""
+        count = self.images
 
         def change(activation: Tensor, rows: range) -> Tensor:
             own = sets[rows.start // count : rows.stop // count]
@@ -260,54 +308,50 @@ class _Hold(NamedTuple):
 
         return change
 
-    def _place(self, layer: str) -> int:
-        return self.plan.layers.index(layer)
 
-
-def _variants(cut: Cut, state: State, hold: _Hold, sets: Sequence[Held] | None) -> Iterator[tuple[int, Tensor]]:
+def _variants(
+    cut: Cut, state: State, ablation: _Ablation, sets: Sequence[LayerUnits] | None
+) -> Iterator[tuple[int, Tensor]]:
     """Outputs under intervention after intervention, (V, N, K), with the number of the first of them."""
-    at = hold.at(cut.layer, state.activation)
-    count, axis = len(state.activation), hold.axes[cut.layer]
+    count, axis = len(state.activation), ablation.axes[cut.layer]
     if sets is None and axis == 1:
-        for swept in sweep(cut, state, at):
+        for swept in sweep(cut, state, ablation.values(cut.layer, state.activation)):
             yield swept.units.start, swept.outputs
         return
     sets = [((unit,),) for unit in range(state.activation.shape[axis])] if sets is None else sets
     size = max(1, MEMORY // (count * max([*cut.sizes.values(), state.activation.nbytes // count])))
     for first in range(0, len(sets), size):
         some = sets[first : first + size]
-        changed = torch.cat([hold.on(cut.layer, held, state.activation, at) for held in some])
-        outputs = cut.back(state, changed, {layer: hold.changes(layer, some) for layer in cut.later})
+        changed = torch.cat([ablation.on(cut.layer, units, state.activation) for units in some])
+        outputs = cut.back(state, changed, {layer: ablation.changes(layer, some) for layer in cut.later})
         yield first, outputs.reshape(-1, count, *outputs.shape[1:])
 
 
-def _spot_checked(cut: Cut, state: State, images: Tensor, hold: _Hold) -> Cut:
-    """Hold one intervention on one image against the full network; where they differ, do full passes.
+def _spot_checked(cut: Cut, state: State, images: Tensor, ablation: _Ablation, last: _Ablation) -> Cut:
+    """Compare one intervention on the last image with the full network; where they differ, do full passes.
 
     With the check of `cut_network`, 8 passes of single images in all.
     """
     if not cut.replays:
         return cut
-    sets = hold.plan.sets
-    axis = hold.axes[cut.layer]
-    held = sets[-1] if sets is not None else ((int(peaks_of(state.activation.abs().movedim(axis, 1)).argmax()),),)
-    last = hold._replace(names=hold.names[-1:], hashes=hold.hashes[-1:])
+    sets, axis = ablation.sets, ablation.axes[cut.layer]
+    most_active = int(summed_peaks(state.activation.abs().movedim(axis, 1)).argmax())
+    units = ((most_active,),) if sets is None else sets[-1]
     with evaluating(cut.model):
         if sets is None and axis == 1:
-            unit, at = held[0][0], hold.at(cut.layer, state.activation)
-            replayed = next(iter(sweep(cut, state, at, units=range(unit, unit + 1)))).outputs[0, -1]
+            values = ablation.values(cut.layer, state.activation)
+            replayed = next(iter(sweep(cut, state, values, units=range(most_active, most_active + 1)))).outputs[0, -1]
         else:
-            replayed = next(_variants(cut, state, hold, [held]))[1][0, -1]
-        with edit(cut.model, {layer: partial(last.on, layer, held) for layer in (cut.layer, *cut.later)}):
+            replayed = next(_variants(cut, state, ablation, [units]))[1][0, -1]
+        edits = {layer: partial(last.on, layer, units) for layer in (cut.layer, *cut.later)}
+        with edit(cut.model, edits):
             full = cut.model(images[-1:])[0]
     off, largest = float((replayed - full).abs().amax()), float(full.abs().amax())
     if off <= TOLERANCE.get(full.dtype, 2e-2) * largest:
         return cut
-    return Cut(
-        cut.model,
-        cut.layer,
-        cut.later,
-        f"Every intervention at {' and '.join(map(shown, (cut.layer, *cut.later)))} takes a full pass of the network, "
-        f"as replaying only what lies behind the layer is off by {off:.3g} on an image of this run, where the largest "
-        f"output is {largest:.3g}.",
+    at = " and ".join(map(shown, (cut.layer, *cut.later)))
+    reason = (
+        f"Every intervention at {at} takes a full pass of the network, as replaying only what lies behind the layer is "
+        f"off by {off:.3g} on an image of this run, where the largest output is {largest:.3g}."
     )
+    return Cut(cut.model, cut.layer, cut.later, reason)

@@ -1,4 +1,4 @@
-"""Sets of units that are drawn to set one beside: random ones of its size, and others that are about as active."""
+"""Sets of units that are drawn to compare a set with: random ones of its size, and others that are about as active."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unitlens.ablation.estimates import OVERALL, estimate, estimate_overall
-from unitlens.ablation.table import Held, Units
+from unitlens.ablation.table import LayerUnits, Units
 from unitlens.ablation.tallies import Counted
 from unitlens.errors import UnitlensError
 from unitlens.stats.scores import Floats, share
@@ -30,21 +30,26 @@ COLUMNS = {
 }
 """Name and meaning of every column of ``effects.random_sets.csv``, in its order."""
 
+KINDS = {"random": "drawn at random", "matched": "matched in activation"}
+"""The kinds of sets that are drawn, in words."""
+
 _NEAREST = 8
 """A matched unit is drawn from so many of nearest activation."""
 
 Drawing = Callable[[Units, Floats, np.random.Generator], Units]
 
 
-def draw_sets(held: Held, activity: Sequence[Floats], draws: int, *, seed: int) -> dict[str, tuple[Held, ...]]:
+def draw_sets(
+    units: LayerUnits, activity: Sequence[Floats], draws: int, *, seed: int
+) -> dict[str, tuple[LayerUnits, ...]]:
     """Draw sets to compare a set with.
 
-    Where it is more than half of a layer, what is drawn are the units that are left, and all others are held: so the
-    sets are the same whether units are said to be held or to be kept.
+    Where it is more than half of a layer, what is drawn are the units that are left, and all others are ablated: so the
+    sets are the same whether units are given to be ablated or to be kept.
 
     Parameters
     ----------
-    held : tuple of tuple of int
+    units : tuple of tuple of int
         The units of each layer.
     activity : sequence of float64 arrays, (U,)
         Of every unit of each layer, such as its mean peak.
@@ -55,7 +60,7 @@ def draw_sets(held: Held, activity: Sequence[Floats], draws: int, *, seed: int) 
     Returns
     -------
     dict of str to tuple
-        For each kind ("random", "matched") sets like ``held``; nothing where every unit of every layer is held.
+        For each kind ("random", "matched") sets like ``units``; nothing where they are every unit of every layer.
 
     Raises
     ------
@@ -64,13 +69,13 @@ def draw_sets(held: Held, activity: Sequence[Floats], draws: int, *, seed: int) 
     """
     if draws < 0:
         raise UnitlensError(f"{draws} sets cannot be drawn: give the number of draws, or 0 for none.")
-    if draws == 0 or all(len(units) == len(own) for units, own in zip(held, activity, strict=True)):
+    if draws == 0 or all(len(own) == len(every) for own, every in zip(units, activity, strict=True)):
         return {}
     rng = np.random.default_rng(seed)
     kinds: dict[str, Drawing] = {"random": at_random, "matched": matched}
     return {
         kind: tuple(
-            tuple(_alike(units, own, draw, rng) for units, own in zip(held, activity, strict=True))
+            tuple(_alike(own, every, draw, rng) for own, every in zip(units, activity, strict=True))
             for _ in range(draws)
         )
         for kind, draw in kinds.items()
@@ -150,7 +155,7 @@ def random_set_rows(
 
 
 def _row(kind: str, class_: str, measure: str, effect: float, drawn: Floats) -> dict[str, Any]:
-    """One row; draws without a value, such as the precision of what is never called, are left out."""
+    """One row; draws without a value, such as the precision of a class that is never predicted, are left out."""
     known = drawn[~np.isnan(drawn)]
     low, mean, high = (
         (float(np.quantile(known, 0.025)), float(known.mean()), float(np.quantile(known, 0.975)))

@@ -1,17 +1,17 @@
-"""The result of a measurement of effects, to compute with and to look at."""
+"""The results of measuring effects: every unit alone, one set of units, and a curve of growing sets."""
 
 import html
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self, SupportsIndex, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, SupportsIndex, overload
 
 import numpy as np
 
-from unitlens.ablation.estimates import Estimate, estimate, estimate_overall
-from unitlens.ablation.random_sets import random_set_rows
-from unitlens.ablation.table import LayerUnit, effect_rows, joined
-from unitlens.ablation.tallies import Counted, Folds, Tally
-from unitlens.data.classes import Classes
+from unitlens.ablation.estimates import Estimate
+from unitlens.ablation.measurement import EffectSettings, Measurement
+from unitlens.ablation.random_sets import KINDS, random_set_rows
+from unitlens.ablation.table import UnitSet, joined
+from unitlens.ablation.tallies import Folds
 from unitlens.errors import UnitlensError
 from unitlens.stats.scores import Floats
 
@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 
 
 class Ranking(tuple[int, ...]):
-    """Units in the order of their importance, which know what they were ranked on; the first of them, ``[:n]``, too.
+    """Units in the order of their importance, with the images they were ranked on; slices, ``[:n]``, keep these.
 
     Attributes
     ----------
     class_ : str
         The class whose measure they were ranked by.
     folds : {"all", "even", "odd"}
-        The images that ranked them. What is measured on the same images flatters the choice.
+        The images that ranked them. Measured on the same images, the first look better than they are: they were
+        selected on them.
     """
 
     class_: str
@@ -49,71 +50,55 @@ class Ranking(tuple[int, ...]):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Effects:
-    """What holding units does to the calls of a classifier: effect = after - before, on the same images.
+class UnitEffects:
+    """The effect of ablating each unit of a layer alone on a classifier's predictions: units x classes.
+
+    An effect is after - before, on the same images. Made by `unitlens.importance`.
 
     Attributes
     ----------
-    info : dict
-        Where it comes from: network, data, settings, how it was computed, versions, timings.
-    sets : tuple of tuple of int, S
-        Units that are held together: for `importance` each unit alone. Of several layers, each is a `LayerUnit`.
-    tally : Tally
-        The counts.
-    class_join : Classes
-        Which output is which class.
-    peaks : float64 array, (U,)
-        Mean over the images of each unit's largest activation; of several layers, one after the other.
-    drawn : mapping of str to Effects
-        What a single set is set beside: "random", sets of as many units drawn at random, and "matched", of other units
-        that are about as active. Measured on the same images; empty where none were drawn.
+    measured : Measurement
+        The counts; set u is unit u.
     """
 
-    info: dict[str, Any]
-    sets: tuple[tuple[int | LayerUnit, ...], ...]
-    tally: Tally
-    class_join: Classes
-    peaks: Floats
-    drawn: Mapping[str, "Effects"] = field(default_factory=dict)
+    measured: Measurement
 
     @property
     def layer(self) -> str:
-        """The layer's name; several joined by ;."""
-        return str(self.info["settings"]["layer"])
+        """The layer's name."""
+        return self.measured.layer
 
     @property
-    def single(self) -> bool:
-        """Whether every set is one unit, and every unit of the layer is there."""
-        return self.sets == tuple((unit,) for unit in range(int(self.info["units"])))
-
-    @property
-    def measures(self) -> tuple[str, ...]:
-        """What is measured of every class."""
-        return tuple(self.info["settings"]["measures"])
-
-    @property
-    def folds(self) -> Folds:
-        """The images that it was measured on: all, or those of even or odd folds."""
-        folds: Folds = self.info["settings"]["folds"]
-        return folds
+    def units(self) -> int:
+        """How many units the layer has."""
+        return len(self.measured.sets)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Classes that have images, in the order of the outputs: the columns of `effect`."""
-        return tuple(self.class_join.names[k] for k in self._seen())
+        return self.measured.classes
+
+    @property
+    def peaks(self) -> Floats:
+        """Mean over the images of each unit's largest activation, (U,)."""
+        return self.measured.peaks
+
+    @property
+    def settings(self) -> EffectSettings:
+        """How it was measured."""
+        return self.measured.settings
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """Where it comes from: network, data, how it was computed, versions, timings, warnings."""
+        return self.measured.info
 
     def table(self) -> "pd.DataFrame":
-        """A row a set of units, class and measure, with the columns of `unitlens.ablation.table.COLUMNS`."""
-        return effect_rows(self.layer, self.sets, self._counted(), self.class_join.names, self.measures)
-
-    def random_sets(self) -> "pd.DataFrame":
-        """The set beside those drawn: a row a kind, measure and class, with the columns of `random_sets.COLUMNS`."""
-        drawn = {kind: effects._counted() for kind, effects in self.drawn.items()}
-        units = joined(self.sets[0]) if self.sets else ""
-        return random_set_rows(self.layer, units, self._counted(), drawn, self.class_join.names, self.measures)
+        """A row a unit, class and measure, with the columns of `unitlens.ablation.table.COLUMNS`."""
+        return self.measured.table()
 
     def effect(self, measure: str = "balanced_accuracy", *, folds: Folds | None = None) -> Floats:
-        """Effects on a measure, (S, classes).
+        """Effects on a measure, (U, classes).
 
         Parameters
         ----------
@@ -124,12 +109,12 @@ class Effects:
         return self.estimate(measure, folds=folds).effect
 
     def estimate(self, measure: str = "balanced_accuracy", *, folds: Folds | None = None) -> Estimate:
-        """Before, after, effect, interval and p-value, each (S, classes)."""
-        return estimate(self._counted(folds), measure).columns(self._seen())
+        """Before, after, effect, interval and p-value, each (U, classes)."""
+        return self.measured.estimate(measure, folds=folds)
 
     def overall(self, measure: str = "accuracy", *, folds: Folds | None = None) -> Estimate:
-        """The same over all classes together, each (S,)."""
-        return estimate_overall(self._counted(folds), measure)
+        """The same over all classes together, each (U,)."""
+        return self.measured.overall(measure, folds=folds)
 
     def most_important(
         self,
@@ -163,59 +148,247 @@ class Effects:
         Raises
         ------
         UnitlensError
-            If the effects are not of single units, there is no such class, or it has no images.
+            If there is no such class, it has no images, or the measure is undefined for it.
         """
-        if not self.single:
-            raise UnitlensError("Units are ranked by what each does alone: ul.importance measures that.")
-        name = self.class_join.names[self.class_join.output(class_)]
+        name = self.measured.outputs.names[self.measured.outputs.output(class_)]
         if name not in self.classes:
             raise UnitlensError(f"The class {name} has no images in the data, so that nothing can be ranked by it.")
         column = self.classes.index(name)
         keys = [self.effect(by, folds=folds)[:, column] for by in (measure, "logit")]
         if np.isnan(keys[0]).any():
-            raise UnitlensError(f"The class {name} has no images of the {folds} folds to rank by: use more images.")
-        order = np.lexsort([np.arange(len(self.sets)), *([-k if least else k for k in reversed(keys)])])
+            raise UnitlensError(self._undefined(name, measure, folds))
+        order = np.lexsort([np.arange(self.units), *([-k if least else k for k in reversed(keys)])])
         return Ranking(map(int, order[:n]), class_=name, folds=folds)
 
-    def only(self, places: Iterable[int]) -> "Effects":
-        """Some of the sets; what one was set beside is left out."""
-        some = list(places)
-        arrays = {name: array[:, some] if array.ndim == 3 else array for name, array in self.tally.arrays().items()}
-        return Effects(self.info, tuple(self.sets[i] for i in some), Tally.of(arrays), self.class_join, self.peaks)
-
-    def _seen(self) -> list[int]:
-        return [int(k) for k in np.flatnonzero(self._counted("all").images)]
-
-    def _counted(self, folds: Folds | None = None) -> Counted:
-        return self.tally.half(self.folds if folds is None else folds)
+    def _undefined(self, name: str, measure: str, folds: Folds) -> str:
+        """Why the effect on a measure of a class is not defined, and what to do."""
+        images = self.measured.counted(folds).images
+        own, where = int(images[self.measured.outputs.output(name)]), "" if folds == "all" else f" of the {folds} folds"
+        if own == 0:
+            return f"The class {name} has no images{where} to rank by: use more images."
+        if own == int(images.sum()):
+            return (
+                f"All {own} images{where} are of the class {name}, and {measure.replace('_', ' ')} is not defined with "
+                "one class: use images of other classes too, or rank by another measure, such as recall or logit."
+            )
+        return f"The effect on {measure.replace('_', ' ')} of {name} is not defined for every unit: rank by another."
 
     def __repr__(self) -> str:
-        held = len({unit for units in self.sets for unit in units})
-        what = f"{held} units, each alone" if len(self.sets) == held else f"{len(self.sets)} sets of units"
-        images = int(self._counted().images.sum())
-        return (
-            f"<Effects of {what}, of {self.layer} of {self.info['network']['name']}, {self.info['settings']['held']}: "
-            f"{len(self.classes)} classes, {images} images{self.remarks()}>"
-        )
-
-    def remarks(self) -> str:
-        """What to know of it: what it is set beside, and which images ranked it; empty, or behind a semicolon."""
-        kinds = {"random": "drawn at random", "matched": "matched in activation"}
-        drawn = [f"{len(effects.sets)} {kinds[kind]}" for kind, effects in self.drawn.items()]
-        beside = f"; beside sets of the same size: {' and '.join(drawn)}" if drawn else ""
-        return beside + self._warning()
-
-    def _warning(self) -> str:
-        ranked = self.info["settings"].get("ranked")
-        if ranked is None:
-            return ""
-        return (
-            f"; ranked on the {ranked} folds, measured on the {self.folds}"
-            if ranked != self.folds and "all" not in (ranked, self.folds)
-            else "; measured on the images that ranked them, which flatters"
-        )
+        return f"<UnitEffects of {self.units} units, each alone, {_of(self.measured)}>"
 
     def _repr_html_(self) -> str:
-        table = self.table()
-        shown = table.reindex(table["effect"].abs().sort_values(ascending=False, kind="stable").index).head(10)
-        return f"<p>{html.escape(repr(self)[1:-1])}</p>" + shown.to_html(index=False, float_format="{:.4g}".format)
+        return _first_rows(repr(self), self.table())
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SetEffects:
+    """The effect of ablating a set of units together on a classifier's predictions, beside sets that are drawn.
+
+    An effect is after - before, on the same images. Made by `unitlens.ablate`.
+
+    Attributes
+    ----------
+    measured : Measurement
+        The counts of the one set.
+    drawn : mapping of str to Measurement
+        What it is compared with: "random", sets of as many units drawn at random, and "matched", of other units that
+        are about as active. Measured on the same images; empty where none were drawn.
+    """
+
+    measured: Measurement
+    drawn: Mapping[str, Measurement] = field(default_factory=dict)
+
+    @property
+    def layer(self) -> str:
+        """The layer's name; several joined by ;."""
+        return self.measured.layer
+
+    @property
+    def units(self) -> UnitSet:
+        """The units that are ablated; of several layers, a `LayerUnit` each."""
+        return self.measured.sets[0]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Classes that have images, in the order of the outputs: the entries of `effect`."""
+        return self.measured.classes
+
+    @property
+    def settings(self) -> EffectSettings:
+        """How it was measured, such as on which folds."""
+        return self.measured.settings
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """Where it comes from: network, data, how it was computed, versions, timings, warnings."""
+        return self.measured.info
+
+    def table(self) -> "pd.DataFrame":
+        """A row a class and measure, with the columns of `unitlens.ablation.table.COLUMNS`."""
+        return self.measured.table()
+
+    def random_sets(self) -> "pd.DataFrame":
+        """The set beside those drawn: a row a kind, measure and class, with the columns of `random_sets.COLUMNS`."""
+        own, drawn = self.measured.counted(), {kind: sets.counted() for kind, sets in self.drawn.items()}
+        names, measures = self.measured.outputs.names, self.settings.measures
+        return random_set_rows(self.layer, joined(self.units), own, drawn, names, measures)
+
+    def effect(self, measure: str = "balanced_accuracy") -> Floats:
+        """Effects on a measure, (classes,)."""
+        return self.estimate(measure).effect
+
+    def estimate(self, measure: str = "balanced_accuracy") -> Estimate:
+        """Before, after, effect, interval and p-value, each (classes,)."""
+        return self.measured.estimate(measure).row(0)
+
+    def overall(self, measure: str = "accuracy") -> Estimate:
+        """The same over all classes together, each a number."""
+        return self.measured.overall(measure).row(0)
+
+    def remarks(self) -> str:
+        """What to know of it: what it is beside, and which images chose it; empty, or behind a semicolon."""
+        drawn = [f"{len(sets.sets)} {KINDS[kind]}" for kind, sets in self.drawn.items()]
+        beside = f"; beside sets of the same size: {' and '.join(drawn)}" if drawn else ""
+        ranked, folds = self.settings.ranked, self.settings.folds
+        if ranked is None:
+            return beside
+        if ranked != folds and "all" not in (ranked, folds):
+            return f"{beside}; ranked on the {ranked} folds, measured on the {folds}"
+        return f"{beside}; measured on the images that ranked it: top-ranked units look better, as they were selected"
+
+    def __repr__(self) -> str:
+        count = len(self.units)
+        return f"<SetEffects of {count} unit{'s' if count != 1 else ''} together, {_of(self.measured)}{self.remarks()}>"
+
+    def _repr_html_(self) -> str:
+        return _first_rows(repr(self), self.table())
+
+
+class Member(NamedTuple):
+    """What a set of a curve is: its kind, the number of units chosen, and the number of the draw."""
+
+    kind: str
+    k: int
+    draw: int
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Curve:
+    """What is left of a class as more and more units are removed. Made by `unitlens.ablation_curve`.
+
+    Attributes
+    ----------
+    class_ : str
+        Its name.
+    members : tuple of Member, S
+        What each set is.
+    measured : Measurement
+        The counts of the S sets; on the odd folds, as units were ranked on the even ones.
+    ranking : UnitEffects
+        Of every unit alone, on all images.
+    """
+
+    class_: str
+    members: tuple[Member, ...]
+    measured: Measurement
+    ranking: UnitEffects
+
+    @property
+    def settings(self) -> EffectSettings:
+        """How it was measured."""
+        return self.measured.settings
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """Where it comes from: network, data, how it was computed, versions, timings, warnings."""
+        return self.measured.info
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many units were chosen, rising."""
+        return tuple(sorted({member.k for member in self.members}))
+
+    def table(self) -> "pd.DataFrame":
+        """A row a set: kind, k, draw; the class's balanced accuracy and recall, and the accuracy over all classes.
+
+        Each measure has four columns: after (under its own name), ``_effect``, ``_low`` and ``_high``, the last two the
+        95 % interval of the effect.
+        """
+        import pandas as pd
+
+        column = self.measured.classes.index(self.class_)
+        columns: dict[str, Any] = {name: [getattr(m, name) for m in self.members] for name in Member._fields}
+        found = {name: self.measured.estimate(name).columns([column]) for name in ("balanced_accuracy", "recall")}
+        for name, one in {**found, "accuracy": self.measured.overall()}.items():
+            columns[name] = one.after.ravel()
+            columns |= {f"{name}_{part}": getattr(one, part).ravel() for part in ("effect", "low", "high")}
+        columns["units"] = [joined(units) for units in self.measured.sets]
+        return pd.DataFrame(columns)
+
+    def chosen(self, kind: str, k: int) -> SetEffects:
+        """The effects of the set of one kind and size, beside those that were drawn of that size."""
+        drawn = {"most": ("random", "matched"), "least": ("random",)}.get(kind, ())
+        beside = {name: self.sets(name, k) for name in drawn}
+        return SetEffects(self.sets(kind, k), {name: sets for name, sets in beside.items() if sets.sets})
+
+    def sets(self, kind: str, k: int | None = None) -> Measurement:
+        """The counts of all sets of one kind; or of one kind and size."""
+        return self.measured.only(
+            place for place, member in enumerate(self.members) if member.kind == kind and k in (None, member.k)
+        )
+
+    def untouched(self) -> dict[str, float]:
+        """Balanced accuracy and recall of the class, and accuracy over all, with nothing removed."""
+        column = self.measured.classes.index(self.class_)
+        measures = ("balanced_accuracy", "recall")
+        before = {name: float(self.measured.estimate(name).before[0, column]) for name in measures}
+        return {**before, "accuracy": float(self.measured.overall().before[0])}
+
+    def band(self, kind: str = "random", measure: str = "balanced_accuracy") -> "pd.DataFrame":
+        """Mean, and 2.5 and 97.5 percentile, over the draws of a kind: a row for each k."""
+        own = self.table().query("kind == @kind").groupby("k")[measure]
+        low, high = own.quantile(0.025).rename("low"), own.quantile(0.975).rename("high")
+        return own.mean().rename("mean").to_frame().join([low, high]).reset_index()
+
+    def paper_table(self, few: int = 4) -> "pd.DataFrame":
+        """The table of Bau et al., PNAS 2020: unchanged, few removed, k removed, only these kept, random ones removed.
+
+        Columns ``what``, ``balanced_accuracy`` of the class, and ``accuracy`` over all classes.
+        """
+        import pandas as pd
+
+        table, k, measures = self.table(), max(self.sizes), ["balanced_accuracy", "accuracy"]
+        wanted = [("most", few, f"{few} most important units removed")] if few != k else []
+        wanted += [
+            ("most", k, f"{k} most important removed"),
+            ("kept", k, f"only these {k} kept, {self.ranking.units - k} removed"),
+            ("least", k, f"{k} least important removed"),
+            ("random", k, f"{k} random ones removed, mean of {{}} draws"),
+            ("matched", k, f"{k} about as active removed, mean of {{}} draws"),
+        ]
+        means = {"unchanged": pd.Series(self.untouched())}
+        for kind, size, what in wanted:
+            own = table[(table["kind"] == kind) & (table["k"] == size)]
+            if len(own):
+                means[what.format(len(own))] = own[measures].mean()
+        rows = [{"what": what, **{m: float(row[m]) for m in measures}} for what, row in means.items()]
+        chance = {"what": "chance", "balanced_accuracy": 0.5, "accuracy": 1 / len(self.measured.outputs.names)}
+        return pd.DataFrame([*rows, chance])
+
+    def __repr__(self) -> str:
+        return f"<Curve of {self.class_}: {len(self.members)} sets; ranked on the even folds, measured on the odd>"
+
+
+def _of(measured: Measurement) -> str:
+    """What was measured, in words."""
+    return (
+        f"of {measured.layer} of {measured.info['network']['name']}, {measured.settings.ablation}: "
+        f"{len(measured.classes)} classes, {measured.images} images"
+    )
+
+
+def _first_rows(head: str, table: "pd.DataFrame") -> str:
+    """The rows with the largest effects, as HTML."""
+    order = table["effect"].abs().sort_values(ascending=False, kind="stable").index
+    shown = table.reindex(order).head(10)
+    return f"<p>{html.escape(head[1:-1])}</p>" + shown.to_html(index=False, float_format="{:.4g}".format)

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 COLUMNS = {
     "layer": "the layer's name; several joined by ;",
-    "units": "the units that are held: one number, or several joined by ; (in several layers each as LAYER/UNIT)",
-    "class": "the class whose images (recall, logit, ...) or calls it is about; * for all classes together",
+    "units": "the units that are ablated: one number, or several joined by ; (in several layers each as LAYER/UNIT)",
+    "class": "the class whose images (recall, logit, ...) or predictions it is about; * for all classes together",
     "measure": "recall, precision, accuracy, balanced_accuracy, logit, log_probability, margin or one's own",
     "before": "the measure of the untouched network",
-    "after": "the measure with the units held",
+    "after": "the measure with the units ablated",
     "effect": "after - before, on the same images",
     "low": "lower end of the 95 % interval of effect",
     "high": "its upper end",
@@ -27,9 +27,9 @@ COLUMNS = {
 """Name and meaning of every column of ``effects.csv``, in its order."""
 
 Units = tuple[int, ...]
-"""Units of a layer that are held together."""
+"""Units of a layer that are ablated together."""
 
-Held = tuple[Units, ...]
+LayerUnits = tuple[Units, ...]
 """The same in several layers: units of each."""
 
 MOST_ROWS = 1_000_000
@@ -47,6 +47,23 @@ class LayerUnit(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.layer}/{self.unit}"
+
+
+UnitSet = tuple[int | LayerUnit, ...]
+"""Units that are ablated together, as results name them."""
+
+
+def named_units(layers: Sequence[str], units: LayerUnits) -> UnitSet:
+    """Name the units of a set: by their numbers; in several layers with their layers.
+
+    Examples
+    --------
+    >>> named_units(["layer3", "layer4"], ((1,), (5,)))
+    (LayerUnit(layer='layer3', unit=1), LayerUnit(layer='layer4', unit=5))
+    """
+    if len(layers) == 1:
+        return units[0]
+    return tuple(LayerUnit(layer, unit) for layer, own in zip(layers, units, strict=True) for unit in own)
 
 
 def joined(units: Sequence[int | LayerUnit]) -> str:
@@ -73,13 +90,13 @@ def effect_rows(
     ----------
     layer : str
     sets : sequence of sequence of int or LayerUnit, S
-        Units that are held together.
+        Units that are ablated together.
     counted : Counted
         Of the S sets and K outputs.
     names : sequence of str, K
         Of the outputs.
     measures : sequence of str
-        Of each class. For all classes together there are accuracy, and those of these that are no counts.
+        Of each class. For all classes together there are accuracy, and those of these that are not counts.
 
     Returns
     -------
@@ -88,10 +105,10 @@ def effect_rows(
     """
     import pandas as pd
 
-    units = [joined(held) for held in sets]
-    seen = np.flatnonzero(counted.images)
-    own = [names[int(k)] for k in seen]
-    parts = [_part(units, own, measure, estimate(counted, measure).columns(seen)) for measure in measures]
+    units = [joined(units) for units in sets]
+    outputs = np.flatnonzero(counted.images)
+    classes = [names[int(k)] for k in outputs]
+    parts = [_part(units, classes, measure, estimate(counted, measure).columns(outputs)) for measure in measures]
     overall = ["accuracy", *(measure for measure in measures if measure in counted.sums)]
     parts += [_part(units, [OVERALL], measure, estimate_overall(counted, measure)) for measure in overall]
     table = pd.concat(parts, ignore_index=True)
@@ -108,12 +125,12 @@ def shortened(table: "pd.DataFrame", *, most: int = MOST_ROWS, kept: int = KEPT)
     return table[overall | (rank <= kept)]
 
 
-def _part(units: Sequence[str], classes: Sequence[str], measure: str, found: Estimate) -> "pd.DataFrame":
+def _part(units: Sequence[str], classes: Sequence[str], measure: str, effects: Estimate) -> "pd.DataFrame":
     """The rows of one measure: sets x classes."""
     import pandas as pd
     from scipy.stats import false_discovery_control
 
-    p_value = found.p_value.ravel()
+    p_value = effects.p_value.ravel()
     known, q_value = ~np.isnan(p_value), np.full(p_value.size, np.nan)
     q_value[known] = false_discovery_control(p_value[known])
     columns: dict[str, Any] = {
@@ -122,5 +139,5 @@ def _part(units: Sequence[str], classes: Sequence[str], measure: str, found: Est
         "measure": measure,
         "q_value": q_value,
     }
-    columns |= {name: getattr(found, name).ravel() for name in ("before", "after", "effect", "low", "high", "images")}
+    columns |= {name: getattr(effects, name).ravel() for name in ("before", "after", "effect", "low", "high", "images")}
     return pd.DataFrame(columns)

@@ -1,4 +1,4 @@
-"""Counts of a classifier's calls, untouched and under interventions, for each class; they add."""
+"""Counts of a classifier's predictions, untouched and under interventions, for each class; they add."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -16,30 +16,30 @@ Folds = Literal["all", "even", "odd"]
 
 @dataclass(frozen=True, eq=False)
 class Tally:
-    """Counts of right and wrong calls, untouched and under interventions. They add.
+    """Counts of right and wrong predictions, untouched and under interventions. They add.
 
-    H = 2 halves: the images of even folds, and those of odd folds; S interventions; K classes (outputs). An image is
-    *called* by the class of its largest output; *own* images of a class are those that are of it.
+    H = 2 halves: the images of even folds, and those of odd folds; S interventions; K classes (outputs). The predicted
+    class is that of the largest output; *own* images of a class are those that are of it.
 
     Attributes
     ----------
     images : int64 array, (H, K)
         Own images.
     right : int64 array, (H, K)
-        Own images that are called the class, untouched.
-    called : int64 array, (H, K)
-        All images that are called the class, untouched.
+        Own images for which the class is predicted, untouched.
+    predicted : int64 array, (H, K)
+        All images for which the class is predicted, untouched.
     gained, lost : int64 arrays, (H, S, K)
-        Own images that are called the class only under the intervention; only untouched.
+        Own images for which the class is predicted only under the intervention; only untouched.
     false_gained, false_lost : int64 arrays, (H, S, K)
         The same of images of other classes.
     sums : mapping of str to Sums
-        Of outcomes that are no counts.
+        Of outcomes that are not counts.
     """
 
     images: Ints
     right: Ints
-    called: Ints
+    predicted: Ints
     gained: Ints
     lost: Ints
     false_gained: Ints
@@ -70,30 +70,60 @@ class Tally:
         sums = {name: Sums(*(arrays[f"{name}/{part}"] for part in Sums._fields)) for name in names}
         return cls._of((arrays[f.name] for f in fields(cls) if f.name != "sums"), sums)
 
+    def check(self, interventions: int, classes: int) -> None:
+        """Make sure that the counts can have come from predictions; for counts that were saved.
+
+        Raises
+        ------
+        ValueError
+            If they have other shapes or types, or contradict each other.
+        """
+        few, many = (2, classes), (2, interventions, classes)
+        for name, array in self.arrays().items():
+            last = name.rpartition("/")[2]
+            shape = few if last in ("images", "right", "predicted", "before") else many
+            if array.shape != shape or array.dtype != (np.float64 if "/" in name else np.int64):
+                raise ValueError(f"{name} is {array.dtype} of {array.shape}, and should be of {shape}")
+            if not np.isfinite(array).all() or (last not in ("before", "change") and (array < 0).any()):
+                raise ValueError(f"{name} has values that no count has")
+        wrong = self.predicted - self.right  # images of other classes for which the class is predicted
+        others = self.images.sum(1, keepdims=True) - self.images
+        bounds = {
+            "right": (self.right, self.images),
+            "predicted": (wrong, others),
+            "lost": (self.lost, self.right[:, None]),
+            "gained": (self.gained, (self.images - self.right)[:, None]),
+            "false_lost": (self.false_lost, wrong[:, None]),
+            "false_gained": (self.false_gained, (others - wrong)[:, None]),
+        }
+        for name, (count, most) in bounds.items():
+            if (count > most).any() or (wrong < 0).any():
+                raise ValueError(f"{name} counts more images than there are")
+
     @classmethod
     def _of(cls, counts: Iterable[Ints], sums: Mapping[str, "Sums"]) -> "Tally":
         values: list[Any] = [*counts, sums]
         return cls(**dict(zip((f.name for f in fields(cls)), values, strict=True)))
 
-    def add_untouched(self, truth: Ints, called: Ints, odd: npt.NDArray[np.bool_]) -> None:
+    def add_untouched(self, truth: Ints, predicted: Ints, odd: npt.NDArray[np.bool_]) -> None:
         """Count images without any intervention, each of (N,)."""
         half = odd.astype(np.int64)
         np.add.at(self.images, (half, truth), 1)
-        np.add.at(self.called, (half, called), 1)
-        right = truth == called
+        np.add.at(self.predicted, (half, predicted), 1)
+        right = truth == predicted
         np.add.at(self.right, (half[right], truth[right]), 1)
 
     def add_changes(self, first: int, truth: Ints, before: Ints, after: Ints, odd: npt.NDArray[np.bool_]) -> None:
-        """Count where the call changes.
+        """Count where the prediction changes.
 
         Parameters
         ----------
         first : int
             The number of the first intervention of ``after``.
         truth, before : int64 arrays, (N,)
-            The class that an image is of, and the one that it is called untouched.
+            The class that an image is of, and the one that is predicted untouched.
         after : int64 array, (interventions, N)
-            What it is called under each.
+            What is predicted under each.
         odd : bool array, (N,)
             Whether it is of an odd fold.
         """
@@ -151,7 +181,7 @@ class Counted(NamedTuple):
 
     images: Ints
     right: Ints
-    called: Ints
+    predicted: Ints
     gained: Ints
     lost: Ints
     false_gained: Ints

@@ -1,11 +1,11 @@
-"""What units look for beside what they do: figure 2e of Bau et al., and the concepts that each class rests on."""
+"""Concepts and uses of units side by side: figure 2e of Bau et al., and the concepts that each class rests on."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from unitlens.ablation.attribution import spearman
-from unitlens.ablation.result import Effects
+from unitlens.ablation.agreement import spearman
+from unitlens.ablation.result import UnitEffects
 from unitlens.ablation.tallies import Folds
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError
@@ -42,7 +42,7 @@ class Served(NamedTuple):
 
 
 def classes_served(
-    dissection: Dissection, effects: Effects, *, score: str = "iou", top: int = 4, folds: Folds = "all"
+    dissection: Dissection, effects: UnitEffects, *, score: str = "iou", top: int = 4, folds: Folds = "all"
 ) -> Served:
     """Count for how many classes each unit is among the most important, beside its IoU (figure 2e of the paper).
 
@@ -50,8 +50,8 @@ def classes_served(
     ----------
     dissection : Dissection
         Of the layer.
-    effects : Effects
-        Of every unit of it, from `unitlens.importance`.
+    effects : UnitEffects
+        Of the same layer, from `unitlens.importance`.
     score : {"iou", "heldout_iou"}
         Held out: the label chosen on one half of the images, and measured on the other.
     top : int
@@ -62,7 +62,7 @@ def classes_served(
     Raises
     ------
     UnitlensError
-        If the two are of different layers or networks, or the effects are not of every unit alone.
+        If the two are of different layers or networks, or the effects are not those of every unit alone.
     """
     _check(dissection, effects)
     iou = dissection[effects.layer].table()[score].fillna(0).to_numpy(dtype=np.float64)
@@ -78,7 +78,7 @@ def classes_served(
     return Served(iou, served, correlation, float(np.tanh(z - half)), float(np.tanh(z + half)))
 
 
-def class_concepts(dissection: Dissection, effects: Effects, *, measure: str = "logit") -> "pd.DataFrame":
+def class_concepts(dissection: Dissection, effects: UnitEffects, *, measure: str = "logit") -> "pd.DataFrame":
     """Say which concepts each class rests on: classes x concepts, what is lost with the detectors of each.
 
     Parameters
@@ -103,12 +103,12 @@ def class_concepts(dissection: Dissection, effects: Effects, *, measure: str = "
     return summed[summed.min().sort_values(kind="stable").index]
 
 
-def _check(dissection: Dissection, effects: Effects) -> None:
+def _check(dissection: Dissection, effects: UnitEffects) -> None:
     if effects.layer not in dissection.layers:
         raise UnitlensError(
             f"The effects are of {effects.layer}, and the dissection of {', '.join(dissection.layers)}: take one layer."
         )
-    if not effects.single:
-        raise UnitlensError("What each unit does alone is needed: ul.importance measures that.")
+    if not isinstance(effects, UnitEffects):
+        raise UnitlensError("The effect of each unit alone is needed: ul.importance measures that.")
     if effects.info["network"]["sha256"] != dissection.info["network"]["sha256"]:
         raise UnitlensError("The effects and the dissection are of different networks, or of different weights.")

@@ -1,5 +1,6 @@
 """`unitlens ablate`."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,21 +18,25 @@ from unitlens.errors import UnitlensError
 @click.argument("target", metavar="RUN_OR_MODEL")
 @click.option("--layer", "layers", multiple=True, metavar="NAME", help="Without it the run's, or the default.")
 @click.option("--units", multiple=True, metavar="3,17", help="Together; with several --layer, one --units for each.")
-@click.option("--keep", is_flag=True, help="With --units: hold all the others of the layer.")
+@click.option("--keep", is_flag=True, help="With --units: ablate all the others of the layer.")
 @click.option("--concept", metavar="NAME", help="The units of highest IoU with this concept; for a run.")
 @click.option("--class", "class_", metavar="NAME", help="The most important units for this class.")
 @click.option("--top", type=click.IntRange(1), metavar="N", help="So many of them. [20]")
-@click.option("--keep-only", type=click.IntRange(0), metavar="N", help="Hold all units but so many of them.")
+@click.option("--keep-only", type=click.IntRange(0), metavar="N", help="Ablate all units but so many of them.")
 @click.option("--sweep", is_flag=True, help="Every unit, one at a time; beside any of the above.")
 @click.option(
     "--attributions/--no-attributions",
-    help="Beside --sweep or --class: hold captum's attributions against it, on 64 images (50 passes each). [no]",
+    help="Beside --sweep or --class: compare with captum's attributions, on 64 images (50 passes each). [no]",
 )
-@click.option("--value", default="0", show_default=True, metavar="V", help="Held at a number, mean or resample.")
-@click.option("--scale", type=float, metavar="F", help="In place of a value: multiplied by it.")
+@click.option("--value", default="0", show_default=True, metavar="V", help="Set to a number, mean or resample.")
+@click.option("--scale", type=float, metavar="F", help="In place of a value: multiply by it.")
 @click.option("--measure", "measures", multiple=True, metavar="M", help="Repeatable. [recall, balanced_accuracy]")
 @click.option(
-    "--draws", type=click.IntRange(0), default=20, show_default=True, help="Random sets beside it, and matched ones."
+    "--draws",
+    type=click.IntRange(0),
+    default=20,
+    show_default=True,
+    help="Random sets to compare with, and matched ones.",
 )
 @image_options
 @source_options
@@ -41,46 +46,49 @@ from unitlens.errors import UnitlensError
 @trust_options
 @quiet_option
 def ablate(target: str, **options: Any) -> None:
-    """Hold units of a layer, and measure what that does to the predictions.
+    """Ablate units of a layer, and measure what that does to the predictions.
 
     RUN_OR_MODEL is the folder of a run, which brings its network, preprocessing and images and is then added to; or
     a network, named as for `unitlens dissect`.
     """
-    from unitlens.ablation.agreements import measure_agreement
+    from unitlens.ablation.attribution import measure_agreement
     from unitlens.ablation.experiment import Experiment
     from unitlens.ablation.files import SavedEffects
     from unitlens.ablation.outcomes import DEFAULT_MEASURES
     from unitlens.dissection.forward import Reading
     from unitlens.pages.writing import add_effects, check_effects_fit
 
-    ask = _Ask.of(options)
-    holding = _holding(options["value"], options["scale"])
+    selection = _Selection.of(options)
+    replacement = _replacement(options["value"], options["scale"])
     source = source_of(target, options)
     source.net.model.eval()  # it was loaded here; a network's training mode is of interest where a person set it
     out = options["out"] or (Path(target) if source.dissection is not None else Path("run"))
     check_effects_fit(out, source.sha256, overwrite=options["overwrite"])
     set_threads(options["threads"])
     workers, quiet = worker_count(options["workers"]), options["quiet"]
-    reading = Reading(options["batch_size"], workers, source.limit, options["strict"], show=not quiet)
-    measures = options["measures"] or DEFAULT_MEASURES
-    run = Experiment.of(source.net, source.layers, source.data, measures, reading, source.seed)
+    experiment = Experiment.of(
+        source.net,
+        source.layers,
+        source.data,
+        replacement=replacement,
+        measures=options["measures"] or DEFAULT_MEASURES,
+        reading=Reading(options["batch_size"], workers, source.limit, options["strict"], show=not quiet),
+        seed=source.seed,
+    )
+    experiment = dataclasses.replace(experiment, means=source.known_means(), described=source.opened)
     # before the sweep: where captum cannot attribute to the layer, that is known at once
-    agreement = measure_agreement(run, holding) if options["attributions"] else None
-    results = _measure(run, ask, holding, source, draws=options["draws"])
-    source.check_images(getattr(results[0], "effects", results[0]).info)
-    for result in results:
-        info = getattr(result, "effects", result).info
-        info["command"] = click.get_current_context().obj
-        info["data"] |= source.told
-    saved = SavedEffects.of(*results)
+    agreement = measure_agreement(experiment) if options["attributions"] else None
+    results = _measure(experiment, selection, source, draws=options["draws"])
+    source.check_images(results[0].info)
+    saved = SavedEffects(results, click.get_current_context().obj)
     page = add_effects(out, saved, agreement=agreement, overwrite=options["overwrite"])
     if not quiet:
-        click.echo(_told(saved))
+        click.echo(_summarize(saved))
         click.echo(f"wrote {out}/: {page.name} to look at, effects.csv to compute with")
 
 
-class _Ask(NamedTuple):
-    """Which units are meant."""
+class _Selection(NamedTuple):
+    """Which units are ablated."""
 
     units: tuple[tuple[int, ...], ...]
     concept: str | None
@@ -90,7 +98,7 @@ class _Ask(NamedTuple):
     sweep: bool
 
     @classmethod
-    def of(cls, options: dict[str, Any]) -> "_Ask":
+    def of(cls, options: dict[str, Any]) -> "_Selection":
         """Read the options, which must name one choice of units."""
         named = [name for name in ("units", "concept", "class_") if options[name] not in (None, ())]
         ways = "--units 3,17, --concept NAME, --class NAME (with --top N or --keep-only N)"
@@ -100,7 +108,7 @@ class _Ask(NamedTuple):
         if not named and not options["sweep"]:
             raise UnitlensError(f"No units were chosen: give one of {ways}, or --sweep for every unit.")
         if options["attributions"] and not (options["sweep"] or named == ["class_"]):
-            raise UnitlensError("--attributions are held against what every unit does alone: add --sweep.")
+            raise UnitlensError("--attributions are compared with the effects of every unit alone: add --sweep.")
         top, kept, keep = options["top"], options["keep_only"], options["keep"]
         if (top is not None or kept is not None) and named not in (["concept"], ["class_"]):
             raise UnitlensError(
@@ -134,49 +142,52 @@ def _check_several(layers: Sequence[str], units: Sequence[str], *, sweep: bool) 
         )
 
 
-def _measure(run: Any, ask: _Ask, holding: Any, source: Source, *, draws: int) -> list[Any]:
-    """The results to save, of which the first is a chosen set if there is one."""
-    from unitlens.ablation.effects import chosen_units, unit_count
+def _measure(experiment: Any, selection: _Selection, source: Source, *, draws: int) -> tuple[Any, ...]:
+    """The results to save, of which the first is that of a chosen set if there is one."""
+    from unitlens.ablation.activity import unit_count
+    from unitlens.ablation.effects import chosen_units
 
-    if ask.class_ is not None:
-        return _of_class(run, ask.class_, ask, holding, draws=draws)
-    sweep = run.effects(None, holding) if ask.sweep else None
-    if not ask.units and ask.concept is None:
-        return [sweep]
-    units: Sequence[Sequence[int]] = ask.units
-    if ask.concept is not None:
-        units = [source.dissection[source.layers[0]].units_for(ask.concept, ask.top)]
-    counts = [unit_count(run.net, layer) for layer in run.layers]
-    source.check_units(dict(zip(run.layers, counts, strict=True)))
-    held = tuple(
-        chosen_units(own, layer, count, keep=ask.keep)
-        for own, layer, count in zip(units, run.layers, counts, strict=True)
+    if selection.class_ is not None:
+        return _measure_class(experiment, selection.class_, selection, draws=draws)
+    of_units = experiment.unit_effects() if selection.sweep else None
+    if not selection.units and selection.concept is None:
+        return (of_units,)
+    units: Sequence[Sequence[int]] = selection.units
+    if selection.concept is not None:
+        units = [source.dissection[source.layers[0]].units_for(selection.concept, selection.top)]
+    counts = [unit_count(experiment.net, layer) for layer in experiment.layers]
+    source.check_units(dict(zip(experiment.layers, counts, strict=True)))
+    ablated = tuple(
+        chosen_units(own, layer, count, keep=selection.keep)
+        for own, layer, count in zip(units, experiment.layers, counts, strict=True)
     )
-    chosen = run.beside(held, holding, draws, activity=None if sweep is None else (sweep.peaks,))
-    return [chosen, *([sweep] if sweep is not None else [])]
+    if of_units is None:
+        return (experiment.set_effects(ablated, draws),)
+    return experiment.set_effects(ablated, draws, activity=(of_units.peaks,)), of_units
 
 
-def _of_class(run: Any, class_: str, ask: _Ask, holding: Any, *, draws: int) -> list[Any]:
+def _measure_class(experiment: Any, class_: str, selection: _Selection, *, draws: int) -> tuple[Any, ...]:
     """The most important units of a class: removed, or kept alone; and the curve."""
     from unitlens.ablation.curves import Draws, curves_of, doubling
 
-    curve = curves_of(run, [class_], holding, Draws(doubling(ask.top), draws))[0]
-    sweep = curve.ranking
-    chosen = curve.chosen("kept" if ask.keep else "most", ask.top)
-    if ask.keep:
-        chosen = run.beside(chosen.sets, holding, draws, folds="odd", ranked="even", activity=(sweep.peaks,))
-    return [chosen, *([sweep] if ask.sweep else []), curve]
+    (curve,) = curves_of(experiment, [class_], Draws(doubling(selection.top), draws))
+    chosen = curve.chosen("kept" if selection.keep else "most", selection.top)
+    if selection.keep:
+        activity = (curve.ranking.peaks,)
+        chosen = experiment.set_effects((chosen.units,), draws, folds="odd", ranked="even", activity=activity)
+    return (chosen, curve.ranking, curve) if selection.sweep else (chosen, curve)
 
 
-def _holding(value: str, scale: float | None) -> Any:
-    from unitlens.ablation.holding import Holding
+def _replacement(value: str, scale: float | None) -> Any:
+    from unitlens.ablation.interventions import FROM_DATA, Replacement
 
-    if value in ("mean", "resample"):
-        return Holding("mean" if value == "mean" else "resample", scale)
+    if value in FROM_DATA:
+        return Replacement(value, scale)  # type: ignore[arg-type]
     try:
-        return Holding(float(value), scale)
+        number = float(value)
     except ValueError:
-        raise UnitlensError(f"--value is {value!r}; units are held at a number, mean or resample.") from None
+        raise UnitlensError(f"--value is {value!r}; units are set to a number, mean or resample.") from None
+    return Replacement(number, scale)
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -186,33 +197,37 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
-def _told(saved: Any) -> str:
-    """What was found, in a few lines."""
+def _summarize(saved: Any) -> str:
+    """The largest effects, in a few lines."""
     lines = [curve_table(curve) for curve in saved.curves]
-    own = tuple(curve.class_ for curve in saved.curves)
-    for effects in saved.listed:
-        if not saved.curves or len(effects.sets) == 1:
-            lines += _set_lines(effects, own) if len(effects.sets) == 1 else [_rows(effects.table(), most=10)]
+    classes = tuple(curve.class_ for curve in saved.curves)
+    for effects in saved.sets:
+        lines += _set_lines(effects, classes)
+    if saved.units is not None and not saved.curves:
+        lines.append(_rows(saved.units.table(), most=10))
     return "\n".join(lines)
 
 
 def _set_lines(effects: Any, classes: Sequence[str]) -> list[str]:
     """What one set does, beside the sets that were drawn: to all classes, to those that are named, and to others."""
-    table, count = effects.table().drop(columns="units"), effects.info["units"]
-    units = effects.sets[0]
-    whole = isinstance(units[0], int)  # else of several layers
-    kept = sorted(set(range(count)) - set(units)) if whole and count < 2 * len(units) else []
-    some = list(map(str, kept or units))
-    few = ", ".join(some[:8]) + (f" and {len(some) - 8} more" if len(some) > 8 else "")
-    what = "all units but" if kept else "unit" if len(units) == 1 else "units"
-    layer = f"{effects.layer}, " if whole else ""
-    head = f"{layer}{what} {few}: {effects.info['settings']['held']}"
+    table = effects.table().drop(columns="units")
     for kind in effects.drawn:
         rows = effects.random_sets().query("kind == @kind").set_index(["class", "measure"])
-        found = (rows.loc[key] for key in zip(table["class"], table["measure"], strict=True))
-        table[kind] = [f"{row['mean']:.3g} ({row['low']:.3g} to {row['high']:.3g})" for row in found]
+        drawn = (rows.loc[key] for key in zip(table["class"], table["measure"], strict=True))
+        table[kind] = [f"{row['mean']:.3g} ({row['low']:.3g} to {row['high']:.3g})" for row in drawn]
     table["named"] = table["class"].isin(["*", *classes])
-    return [head + effects.remarks(), _rows(table, most=10)]
+    return [f"{_name_units(effects)}: {effects.settings.ablation}{effects.remarks()}", _rows(table, most=10)]
+
+
+def _name_units(effects: Any) -> str:
+    """The units of a set, in a few words; of more than half of a layer, those that are left."""
+    units, every = effects.units, range(len(effects.measured.peaks))
+    in_one_layer = len(effects.settings.layers) == 1
+    kept = [unit for unit in every if unit not in set(units)] if in_one_layer and len(every) < 2 * len(units) else []
+    names = [str(unit) for unit in kept or units]
+    named = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    what = "all units but" if kept else "unit" if len(units) == 1 else "units"
+    return f"{effects.layer}, {what} {named}" if in_one_layer else f"{what} {named}"
 
 
 def _rows(table: Any, *, most: int) -> str:

@@ -12,7 +12,7 @@ CLASSES = ("ski_slope", "bedroom")
 """Those whose units are removed."""
 
 ATTRIBUTED = 24
-"""Images that captum's attributions are held against exact effects on: few, as each takes 50 passes."""
+"""Images that captum's attributions are compared with exact effects on: few, as each takes 50 passes."""
 
 
 @click.command()
@@ -21,10 +21,10 @@ ATTRIBUTED = 24
 @quiet_option
 def demo(out: Path, images: int, quiet: bool) -> None:
     """Dissect the bundled network on bundled scenes, remove the units of two classes, and write the report."""
-    from unitlens.ablation.agreements import measure_agreement
+    from unitlens.ablation.attribution import measure_agreement
     from unitlens.ablation.curves import Draws, curves_of
     from unitlens.ablation.experiment import Experiment
-    from unitlens.ablation.holding import Holding
+    from unitlens.ablation.interventions import Replacement
     from unitlens.ablation.outcomes import DEFAULT_MEASURES
     from unitlens.data.scenes.world import Scenes
     from unitlens.dissection.files import check_free
@@ -37,10 +37,16 @@ def demo(out: Path, images: int, quiet: bool) -> None:
     workers = worker_count(None)
     net, data = load("bundled:scenes"), Scenes(images)
     result = run(net, None, data, workers=workers, progress=not quiet)
-    reading = Reading(workers=workers, show=not quiet)
-    experiment = Experiment.of(net, result.layers[0], data, DEFAULT_MEASURES, reading, 0)
-    curves = curves_of(experiment, CLASSES, Holding(), Draws((4, 20), 4))
-    agreement = measure_agreement(experiment, Holding(), images=ATTRIBUTED)
+    experiment = Experiment.of(
+        net,
+        result.layers[0],
+        data,
+        replacement=Replacement(),
+        measures=DEFAULT_MEASURES,
+        reading=Reading(workers=workers, show=not quiet),
+    )
+    curves = curves_of(experiment, CLASSES, Draws((4, 20), 4))
+    agreement = measure_agreement(experiment, images=ATTRIBUTED)
     page = report(out, result, *curves, agreement=agreement, overwrite=True)
     if not quiet:
         click.echo(unit_table(result, rows=10))

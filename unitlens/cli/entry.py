@@ -12,6 +12,7 @@ from typing import Any, TextIO
 import click
 
 from unitlens.errors import UnitlensError, UnitlensWarning, did_you_mean, shell_sentences
+from unitlens.files import StoppedAfterWriting
 
 COMMANDS = ("demo", "dissect", "plan", "check", "ablate", "layers", "units", "report", "compare", "audit")
 """Each command, in the order of the help; `unitlens.cli` has a module of the same name for it."""
@@ -99,9 +100,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         click.echo(f"unitlens: {_sentence(error)}", err=True)
         code = 2
     except (KeyboardInterrupt, click.Abort) as error:
-        click.echo("unitlens: stopped; nothing was written.", err=True)
-        terminated = isinstance(error, _Terminated) or isinstance(error.__context__, _Terminated)  # click's Abort of it
-        code = 143 if terminated else 130
+        written = "all was written before" if _comes_from(error, StoppedAfterWriting) else "nothing was written"
+        click.echo(f"unitlens: stopped; {written}.", err=True)
+        code = 143 if _comes_from(error, _Terminated) else 130
     except BrokenPipeError:
         sys.stderr.close()
         code = 0
@@ -111,6 +112,11 @@ def _run(arguments: Sequence[str] | None) -> int:
         click.echo(f"unitlens: {os.fsdecode(error.filename)} cannot be used: {error.strerror}.", err=True)
         code = 2
     return code if isinstance(code, int) else 0
+
+
+def _comes_from(error: BaseException | None, kind: type[BaseException]) -> bool:
+    """Whether an error is of a kind, or was raised for one that is: click raises its own Abort for Ctrl-C."""
+    return error is not None and (isinstance(error, kind) or _comes_from(error.__context__, kind))
 
 
 def _sentence(error: click.ClickException) -> str:

@@ -27,7 +27,7 @@ class Source(NamedTuple):
         Of the network.
     limit : int or None
     seed : int
-    told : mapping
+    opened : mapping
         How the images were opened, for the files.
     dissection : Dissection or None
         Of a run.
@@ -41,7 +41,7 @@ class Source(NamedTuple):
     sha256: str
     limit: int | None
     seed: int
-    told: Mapping[str, Any]
+    opened: Mapping[str, Any]
     dissection: Any = None
     same: bool = False
 
@@ -58,6 +58,26 @@ class Source(NamedTuple):
         if self.same:
             check_data(info["data"]["sha256"], self.dissection.info, info["data"]["source"])
 
+    def known_means(self) -> dict[str, Any]:
+        """Mean activations of the run's units, by layer, where they are those of the images that are measured.
+
+        They are not where the run looked at other images, at other positions (tokens that are left out), or behind an
+        in-place activation.
+        """
+        import torch
+
+        if not self.same:
+            return {}
+        settings = self.dissection.info["settings"]
+        if settings["tap"] != "output" or settings["layout"] is not None or settings["fast"]:
+            return {}
+        described = {layer: self.dissection.info["layers"].get(layer) for layer in self.layers}
+        return {
+            layer: torch.tensor(own["mean"], dtype=torch.float64)
+            for layer, own in described.items()
+            if own is not None and not own["left_out"] and not own["nonfinite"]
+        }
+
     def check_units(self, counts: Mapping[str, int]) -> None:
         """Make sure that a layer's units are those that were dissected.
 
@@ -73,7 +93,7 @@ class Source(NamedTuple):
             if own != count:
                 raise UnitlensError(
                     f"The run has {own} units of {layer}, and effects can be measured of {count}: the run reads the "
-                    "layer in another layout (--layout), which cannot be held."
+                    "layer in another layout (--layout), in which units cannot be ablated."
                 )
 
 
@@ -104,8 +124,8 @@ def _of_model(target: str, options: dict[str, Any]) -> Source:
             "No layer was named, and the network has no default: add --layer NAME (`unitlens layers` lists them)."
         )
     images = open_images(target, data, limit, seed, **opened)
-    told = {"source": data or target, "opened": without_download(opened)} if opened else {}
-    return Source(net, layers, images, net.fingerprint(), limit, seed, told)
+    described = {"source": data or target, "opened": without_download(opened)} if opened else {}
+    return Source(net, layers, images, net.fingerprint(), limit, seed, described)
 
 
 def recipe_of(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.ablation.curves import Curve
+from unitlens.ablation.result import Curve
 from unitlens.ablation.uses import Served
 from unitlens.pages.cards import class_id, unit_id
 from unitlens.stats.scores import Floats, Ints

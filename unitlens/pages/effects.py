@@ -3,22 +3,24 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unitlens.ablation.attribution import over_classes
+from unitlens.ablation.agreement import over_classes
 from unitlens.ablation.files import SavedEffects
-from unitlens.ablation.result import Effects
+from unitlens.ablation.measurement import EffectSettings
+from unitlens.ablation.result import SetEffects, UnitEffects
 from unitlens.ablation.uses import class_concepts, classes_served
 from unitlens.dissection.result import Dissection
 from unitlens.pages.cards import concept_id
 from unitlens.pages.effect_charts import CurveView, HeatMap, ServedView, concept_map, curve_view, served_view, unit_map
 from unitlens.pages.uses import (
     MEASURE,
+    SETS,
     ClassUses,
     SetView,
     SweepTable,
     UnitUses,
     Use,
     class_uses,
-    set_views,
+    set_view,
     unit_uses,
 )
 
@@ -59,6 +61,8 @@ class EffectsView(NamedTuple):
     ----------
     info : mapping
         Of the effects of every unit, or else of the first that there are.
+    settings : EffectSettings
+        Of the same.
     layer : str
     warnings : list of str
         Of all of them.
@@ -82,6 +86,7 @@ class EffectsView(NamedTuple):
     """
 
     info: Mapping[str, Any]
+    settings: EffectSettings
     layer: str
     warnings: list[str]
     linked: bool
@@ -110,34 +115,43 @@ def effects_view(
     dissection : Dissection, optional
         Of the same network: what units look for.
     agreement : DataFrame, optional
-        What `unitlens.ablation.attribution.agreement_by_class` returned.
+        What `unitlens.ablation.agreement.agreement_by_class` returned.
     """
-    sweep = saved.sweep
-    first, every = sweep or saved.first, [*saved.listed, *([sweep] if sweep is not None else [])]
+    effects = saved.units
+    first = saved.first if effects is None else effects.measured
+    measured = [*saved.listed(), *([effects.measured] if effects is not None else [])]
     linked = dissection is not None and first.layer in dissection.layers
     labels = _labels(dissection, first.layer)
     few = len(first.classes) <= MANY
-    table = SweepTable.of(sweep) if sweep is not None else None
-    matrix = class_concepts(dissection, sweep) if linked and dissection is not None and sweep is not None else None
+    table = SweepTable.of(effects) if effects is not None else None
+    matrix = class_concepts(dissection, effects) if linked and dissection is not None and effects is not None else None
     units = unit_uses(table, labels, most=8 if few else 4) if table is not None else []
     return EffectsView(
         info=first.info,
+        settings=first.settings,
         layer=first.layer,
-        warnings=list(dict.fromkeys(text for effects in every for text in effects.info["warnings"])),
+        warnings=list(dict.fromkeys(text for one in measured for text in one.info["warnings"])),
         linked=linked,
         heat=unit_map(table.logit, table.classes, labels, table.layer) if table is not None else None,
         concepts=concept_map(matrix, _places(dissection)) if matrix is not None else None,
-        served=_served(dissection, sweep, labels) if linked else None,
+        served=_served(dissection, effects, labels) if linked else None,
         agreement=_agreement(agreement),
-        swept=sweep is not None,
+        swept=effects is not None,
         classes=class_uses(table, labels, matrix, most=8 if few else 5) if table is not None else [],
         units=units,
         serves={one.id: one.uses for one in units},
         curves=[curve_view(curve, MEASURE) for curve in saved.curves],
-        sets=[view for effects in saved.listed if not effects.single for view in set_views(effects, labels)],
+        sets=[set_view(one, labels) for one in _shown_sets(saved)],
         accuracy=float(first.overall().before[0]),
         few=few,
     )
+
+
+def _shown_sets(saved: SavedEffects) -> list[SetEffects]:
+    """The sets to show; of curves alone, those of their most important units."""
+    if saved.sets or any(isinstance(result, UnitEffects) for result in saved.results):
+        return list(saved.sets[:SETS])
+    return [curve.chosen("most", k) for curve in saved.curves for k in curve.sizes][:SETS]
 
 
 def _labels(dissection: Dissection | None, layer: str) -> dict[int, str]:
@@ -159,13 +173,13 @@ def _places(dissection: Dissection | None) -> dict[str, str]:
     }
 
 
-def _served(dissection: Dissection | None, sweep: Effects | None, labels: Mapping[int, str]) -> ServedView | None:
+def _served(dissection: Dissection | None, effects: UnitEffects | None, labels: Mapping[int, str]) -> ServedView | None:
     """Figure 2e, by held-out IoU where there is one."""
-    if dissection is None or sweep is None:
+    if dissection is None or effects is None:
         return None
-    heldout = bool(dissection[sweep.layer].table()["heldout_iou"].notna().any())
-    served = classes_served(dissection, sweep, score="heldout_iou" if heldout else "iou", top=TOP)
-    return served_view(served, labels, sweep.layer, top=TOP, heldout=heldout)
+    heldout = bool(dissection[effects.layer].table()["heldout_iou"].notna().any())
+    served = classes_served(dissection, effects, score="heldout_iou" if heldout else "iou", top=TOP)
+    return served_view(served, labels, effects.layer, top=TOP, heldout=heldout)
 
 
 def _agreement(by_class: "pd.DataFrame | None") -> AgreementView | None:

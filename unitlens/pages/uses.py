@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from unitlens.ablation.result import Effects
+from unitlens.ablation.result import SetEffects, UnitEffects
 from unitlens.ablation.table import joined
 from unitlens.pages.cards import class_id, unit_id
 from unitlens.stats.scores import Floats, Ints
@@ -80,7 +80,7 @@ class SweepTable(NamedTuple):
     order: Ints
 
     @classmethod
-    def of(cls, effects: Effects) -> "SweepTable":
+    def of(cls, effects: UnitEffects) -> "SweepTable":
         """Gather it from the effects of every unit alone."""
         from scipy.stats import false_discovery_control
 
@@ -144,22 +144,18 @@ def unit_uses(table: SweepTable, labels: Mapping[int, str], *, most: int) -> lis
     return sorted(found, key=lambda one: one.uses[0].logit)
 
 
-def set_views(effects: Effects, labels: Mapping[int, str]) -> list[SetView]:
-    """The first few sets of some effects."""
-    found, overall = effects.estimate(MEASURE), effects.overall()
-    views = []
-    for place in range(min(len(effects.sets), SETS)):
-        change = np.nan_to_num(found.effect[place])
-        order = np.argsort(-np.abs(change), kind="stable")[:CLASSES_OF_SET].tolist()
-        ends = [(float(found.low[place, c]), float(found.high[place, c])) for c in order]
-        uses = [
-            Use(-1, "", "", effects.classes[c], class_id(effects.classes[c]), float(change[c]), *end, 0.0)
-            for c, end in zip(order, ends, strict=True)
-        ]
-        named = _named(effects.sets[place], labels)
-        numbers = float(overall.before[place]), float(overall.after[place])
-        views.append(SetView(named, *numbers, _beside(effects) if len(effects.sets) == 1 else [], uses))
-    return views
+def set_view(effects: SetEffects, labels: Mapping[int, str]) -> SetView:
+    """One set, and the classes that it changes most."""
+    own, overall = effects.estimate(MEASURE), effects.overall()
+    change = np.nan_to_num(own.effect)
+    order = np.argsort(-np.abs(change), kind="stable")[:CLASSES_OF_SET].tolist()
+    uses = []
+    for c in order:
+        name = effects.classes[c]
+        numbers = float(change[c]), float(own.low[c]), float(own.high[c])
+        uses.append(Use(-1, "", "", name, class_id(name), *numbers, 0.0))
+    named = _named(effects.units, labels)
+    return SetView(named, float(overall.before), float(overall.after), _beside(effects), uses)
 
 
 def _named(units: Sequence[Any], labels: Mapping[int, str], most: int = 24) -> str:
@@ -169,8 +165,8 @@ def _named(units: Sequence[Any], labels: Mapping[int, str], most: int = 24) -> s
     return ", ".join(plain) + (f" and {len(said) - most} more" if len(said) > most else "")
 
 
-def _beside(effects: Effects) -> list[tuple[str, int, float, float, float]]:
-    """Accuracy with sets of the same size held instead: kind, draws, mean, and 2.5 and 97.5 percentile."""
+def _beside(effects: SetEffects) -> list[tuple[str, int, float, float, float]]:
+    """Accuracy with sets of the same size ablated instead: kind, draws, mean, and 2.5 and 97.5 percentile."""
     kinds = {"random": "drawn at random", "matched": "drawn to be about as active"}
     found = []
     for kind, drawn in effects.drawn.items():

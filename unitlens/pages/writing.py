@@ -3,17 +3,22 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unitlens.ablation.agreements import read_agreement, write_agreement
-from unitlens.ablation.curves import Curve
-from unitlens.ablation.files import SavedEffects, check_no_effects, read_effects, write_effects
-from unitlens.ablation.result import Effects
+from unitlens.ablation.files import (
+    SavedEffects,
+    check_no_effects,
+    read_agreement,
+    read_effects,
+    write_agreement,
+    write_effects,
+)
+from unitlens.ablation.result import Curve, SetEffects, UnitEffects
 from unitlens.comparison.auditing import Audit
 from unitlens.comparison.comparing import Comparison
 from unitlens.data.checks import Check
 from unitlens.dissection.files import REPORT, RUN, RunFiles, check_free, read_run, write_run
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError
-from unitlens.files import another_folder, write_whole
+from unitlens.files import another_folder, uninterrupted, write_whole
 from unitlens.pages.audit import write_audit
 from unitlens.pages.check import write_check
 from unitlens.pages.comparison import write_comparison
@@ -25,7 +30,7 @@ if TYPE_CHECKING:
 
 def report(
     folder: str | Path,
-    *results: "Dissection | Effects | Curve | Comparison | Audit | Check",
+    *results: "Dissection | UnitEffects | SetEffects | Curve | Comparison | Audit | Check",
     agreement: "pd.DataFrame | None" = None,
     overwrite: bool = False,
 ) -> Path:
@@ -35,11 +40,11 @@ def report(
     ----------
     folder : str or Path
         A run; made if it is not there. Effects without a dissection are added to the run that is there.
-    *results : Dissection, Effects, Curve, Comparison, Audit or Check
+    *results : Dissection, UnitEffects, SetEffects, Curve, Comparison, Audit or Check
         What to save into it first; each kind has its page. Without any, the page of the run is made again from what is
         saved.
     agreement : DataFrame, optional
-        Beside effects: what `unitlens.ablation.attribution.agreement_by_class` returned.
+        Beside effects: what `unitlens.ablation.agreement.agreement_by_class` returned.
     overwrite : bool
         Whether a run, or effects, that are there may be replaced.
 
@@ -54,7 +59,7 @@ def report(
         If the folder holds another run, effects of another network than the run's, or, without results, nothing.
     """
     folder = Path(folder)
-    effects: list[Effects | Curve] = []
+    effects: list[UnitEffects | SetEffects | Curve] = []
     page = None if results else write_page(folder)
     for result in results:
         if isinstance(result, Dissection):
@@ -69,7 +74,7 @@ def report(
         else:
             effects.append(result)
     if effects:
-        page = add_effects(folder, SavedEffects.of(*effects), agreement=agreement, overwrite=overwrite)
+        page = add_effects(folder, SavedEffects(tuple(effects)), agreement=agreement, overwrite=overwrite)
     assert page is not None
     return page
 
@@ -84,7 +89,7 @@ def add_effects(
     folder : Path
     saved : SavedEffects
     agreement : DataFrame, optional
-        How well attributions agree with them: what `unitlens.ablation.agreements.measure_agreement` returned.
+        How well attributions agree with them: what `unitlens.ablation.attribution.measure_agreement` returned.
     overwrite : bool
         Whether effects that are there may be replaced.
 
@@ -94,9 +99,12 @@ def add_effects(
         As for `check_effects_fit`.
     """
     check_effects_fit(folder, saved.first.info["network"]["sha256"], overwrite=overwrite)
-    write_effects(folder, saved, overwrite=overwrite)
-    write_agreement(folder, agreement)
-    return write_page(folder)
+    page = _page(folder, saved, agreement)
+    with uninterrupted():  # so that the page is that of the effects
+        write_effects(folder, saved, overwrite=overwrite)
+        write_agreement(folder, agreement)
+        write_whole(folder / REPORT, page)
+    return folder / REPORT
 
 
 def check_effects_fit(folder: Path, sha256: str, *, overwrite: bool) -> None:
@@ -118,15 +126,17 @@ def check_effects_fit(folder: Path, sha256: str, *, overwrite: bool) -> None:
 def write_page(folder: str | Path) -> Path:
     """Write report.html of what is saved in a folder: a dissection, effects, or both; its path."""
     folder = Path(folder)
-    effects, agreement = read_effects(folder), read_agreement(folder)
+    write_whole(folder / REPORT, _page(folder, read_effects(folder), read_agreement(folder)))
+    return folder / REPORT
+
+
+def _page(folder: Path, effects: SavedEffects | None, agreement: "pd.DataFrame | None") -> str:
+    """The page of effects, with the dissection that is saved in their folder, if there is one."""
     if effects is not None and not (folder / RUN).is_file():
         from unitlens.pages.rendering import render_effects
 
-        text = render_effects(effects_view(effects, agreement=agreement))
-    else:
-        text = render_page(read_run(folder), effects, agreement)
-    write_whole(folder / REPORT, text)
-    return folder / REPORT
+        return render_effects(effects_view(effects, agreement=agreement))
+    return render_page(read_run(folder), effects, agreement)
 
 
 def render_page(files: RunFiles, effects: SavedEffects | None = None, agreement: "pd.DataFrame | None" = None) -> str:

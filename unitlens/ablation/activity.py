@@ -1,0 +1,210 @@
+"""How active units are in the images: their activations, means and peaks, and values to set them to."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unitlens.ablation.interventions import Replacement
+from unitlens.data.batches import Batch, batches
+from unitlens.data.columns import Columns
+from unitlens.data.concepts import Concept, Data, Example
+from unitlens.dissection.forward import Reading
+from unitlens.errors import UnitlensError
+from unitlens.models import layouts
+from unitlens.models.hooks import record
+from unitlens.models.layers import find_layers
+from unitlens.models.network import Network
+from unitlens.models.passes import evaluating
+from unitlens.stats.scores import Floats
+
+DONORS = 64
+"""From so many images, drawn at random, resampled activations are taken."""
+
+MATCHED_ON = 256
+"""On so many images, drawn at random, peaks are measured where sets are matched in them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Donors:
+    """Activations to resample from.
+
+    Attributes
+    ----------
+    activations : Tensor, (D, U, ...)
+    names : tuple of str, D
+        Of the images.
+    """
+
+    activations: Tensor
+    names: tuple[str, ...]
+
+    def for_images(self, names: Sequence[str], hashes: Sequence[int]) -> Tensor:
+        """Return for each image the activations of another, which follows from the image's hash: (N, U, ...)."""
+        return self.activations.index_select(0, torch.tensor(list(map(self._donor, names, hashes))))
+
+    def _donor(self, name: str, hash_: int) -> int:
+        place = hash_ // 32 % len(self.names)
+        return (place + 1) % len(self.names) if self.names[place] == name else place
+
+
+@dataclass(frozen=True, eq=False)
+class LayerValues:
+    """What the units of one layer are replaced by, with all that is found in the data.
+
+    Attributes
+    ----------
+    replacement : Replacement
+        Of all units of the layer.
+    donors : Donors, optional
+        In place of its value.
+    """
+
+    replacement: Replacement
+    donors: Donors | None = None
+
+    def for_images(self, names: Sequence[str], hashes: Sequence[int]) -> Replacement:
+        """Return the replacement in some images."""
+        if self.donors is None:
+            return self.replacement
+        return replace(self.replacement, value=self.donors.for_images(names, hashes))
+
+
+def find_values(
+    replacement: Replacement,
+    net: Network,
+    layer: str,
+    data: Data,
+    reading: Reading,
+    *,
+    seed: int,
+    means: Mapping[str, Tensor],
+) -> LayerValues:
+    """Find "mean" and "resample" in the data: with a pass over all images, or over 64 of them.
+
+    Parameters
+    ----------
+    replacement : Replacement
+        As it was asked for.
+    net, layer, data, reading
+        Of what.
+    seed : int
+        Of the images to resample from.
+    means : mapping of str to Tensor, (U,)
+        Of layers whose means are known, such as those of a run on the same images.
+
+    Raises
+    ------
+    UnitlensError
+        If there are fewer than two images to resample from.
+    """
+    if not isinstance(replacement.value, str):
+        return LayerValues(replacement)
+    if replacement.value == "mean":
+        mean = means[layer] if layer in means else unit_means(net, layer, data, reading)
+        return LayerValues(replace(replacement, value=mean))
+    activations, names = [], []
+    for batch, activation in layer_activations(net, layer, _drawn(data, DONORS, reading, seed), reading):
+        activations.append(activation.cpu())
+        names += batch.names
+    if len(names) < 2:
+        raise UnitlensError("Resampling takes activations from other images, of which there are none.")
+    return LayerValues(replacement, Donors(torch.cat(activations), tuple(names)))
+
+
+def unit_means(net: Network, layer: str, data: Data, reading: Reading) -> Tensor:
+    """Mean activation of each unit over all positions of all images, summed in float64: float64, (U,)."""
+    total: Tensor | None = None
+    count = 0
+    for _, activation in layer_activations(net, layer, data, reading):
+        each = activation.double().reshape(*activation.shape[:2], -1)
+        total = each.sum((0, 2)) if total is None else total + each.sum((0, 2))
+        count += each.shape[0] * each.shape[2]
+    if total is None:
+        raise UnitlensError("None of the images could be read.")
+    return total.cpu() / count
+
+
+def unit_peaks(net: Network, layer: str, data: Data, reading: Reading, *, seed: int) -> Floats:
+    """Mean over some images, drawn at random, of each unit's largest activation: float64, (U,)."""
+    total, count = np.zeros(0), 0
+    for batch, activation in layer_activations(net, layer, _drawn(data, MATCHED_ON, reading, seed), reading):
+        peaks = summed_peaks(activation)
+        total, count = peaks + (total if count else 0), count + len(batch.names)
+    return total / max(count, 1)
+
+
+def summed_peaks(activation: Tensor) -> Floats:
+    """Each unit's largest activation in each image, summed over images: float64, (U,)."""
+    peaks = activation.double().reshape(*activation.shape[:2], -1).amax(2)
+    return np.asarray(peaks.sum(0).cpu())
+
+
+def layer_activations(net: Network, layer: str, data: Data, reading: Reading) -> Iterator[tuple[Batch, Tensor]]:
+    """Run the network on all images, and give a layer's activations batch by batch, (N, U, ...)."""
+    for batch in read(net, data, reading):
+        if batch.names:
+            with evaluating(net.model), record(net.model, layer) as recording:
+                net.model(net.prepare(batch.images))
+            yield batch, recording[layer].movedim(unit_axis(net, layer, recording[layer]), 1)
+
+
+def unit_axis(net: Network, layer: str, activation: Tensor) -> int:
+    """Return the dimension of a layer's output along which its units lie, by the rule of `unitlens.models.layouts`.
+
+    Raises
+    ------
+    UnitlensError
+        If they lie along none, or it is not clear along which.
+    """
+    return layouts.unit_axis(find_layers(net.model, layer)[0], activation, net.preprocessing.image_size)
+
+
+def unit_count(net: Network, layer: str) -> int:
+    """Return how many units a layer has; the network is run on an empty image for it."""
+    size = net.preprocessing.image_size
+    image = net.prepare(torch.zeros(1, 3, *size, dtype=torch.uint8))
+    with evaluating(net.model), record(net.model, layer) as recording:
+        net.model(image)
+    return int(recording[layer].shape[unit_axis(net, layer, recording[layer])])
+
+
+def read(net: Network, data: Data, reading: Reading) -> Iterator[Batch]:
+    """Images with their classes; what is marked in them comes on a grid of one cell, as it is not needed here."""
+    return batches(
+        data,
+        Columns.of(data.concepts),
+        net.preprocessing,
+        grid=(1, 1),
+        batch_size=reading.batch_size,
+        workers=reading.workers,
+        limit=reading.limit,
+        strict=reading.strict,
+    )
+
+
+def _drawn(data: Data, count: int, reading: Reading, seed: int) -> "Subset":
+    """Images drawn at random from those that are read."""
+    total = len(data) if reading.limit is None else min(reading.limit, len(data))
+    return Subset(data, np.sort(np.random.default_rng(seed).permutation(total)[:count]).tolist())
+
+
+class Subset:
+    """Some images of a data set, with all that it says of its classes."""
+
+    def __init__(self, data: Data, indices: Sequence[int]) -> None:
+        self.data, self.indices = data, indices
+        self.concepts: Sequence[Concept] = data.concepts
+        self.source = str(getattr(data, "source", repr(data)))
+        # where the data do not list their classes, these are looked for in every image
+        for name in ("classes", "class_index"):
+            if hasattr(data, name):
+                setattr(self, name, getattr(data, name))
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Example:
+        return self.data[self.indices[index]]

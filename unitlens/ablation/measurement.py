@@ -1,0 +1,118 @@
+"""What was counted with sets of units ablated, and the estimates that follow from it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unitlens.ablation.estimates import Estimate, estimate, estimate_overall
+from unitlens.ablation.table import UnitSet, effect_rows
+from unitlens.ablation.tallies import Counted, Folds, Tally
+from unitlens.data.classes import Classes
+from unitlens.stats.scores import Floats
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class EffectSettings:
+    """All that decides what a measurement of effects comes to, for a given network and images.
+
+    Attributes
+    ----------
+    layers : tuple of str
+    ablation : str
+        What happens to the units, such as "set to 0".
+    measures : tuple of str
+        What is measured of every class.
+    folds : {"all", "even", "odd"}
+        The images that are measured.
+    ranked : {"all", "even", "odd"} or None
+        The images that chose the units by rank, if any did.
+    limit : int or None
+        How many images are read; None: all.
+    batch_size : int
+    strict : bool
+        Whether an image that cannot be read is an error.
+    seed : int
+        Of what is drawn: sets of units, and images to resample from.
+    """
+
+    layers: tuple[str, ...]
+    ablation: str
+    measures: tuple[str, ...]
+    folds: Folds
+    ranked: Folds | None
+    limit: int | None
+    batch_size: int
+    strict: bool
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """Counts of a classifier's predictions with sets of units ablated, each beside the untouched network.
+
+    Attributes
+    ----------
+    settings : EffectSettings
+    info : mapping
+        Where it comes from: network, data, how it was computed, versions, timings, warnings.
+    sets : tuple of tuple of int, S
+        Units that are ablated together; those of several layers are a `LayerUnit` each.
+    tally : Tally
+        The counts.
+    outputs : Classes
+        Which output is which class.
+    peaks : float64 array, (U,)
+        Mean over the images of each unit's largest activation; of several layers, one after the other.
+    """
+
+    settings: EffectSettings
+    info: Mapping[str, Any]
+    sets: tuple[UnitSet, ...]
+    tally: Tally
+    outputs: Classes
+    peaks: Floats
+
+    @property
+    def layer(self) -> str:
+        """The layer's name; several joined by ;."""
+        return ";".join(self.settings.layers)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Classes that have images, in the order of the outputs."""
+        return tuple(self.outputs.names[k] for k in self._with_images())
+
+    @property
+    def images(self) -> int:
+        """How many images were measured."""
+        return int(self.counted().images.sum())
+
+    def counted(self, folds: Folds | None = None) -> Counted:
+        """The counts of the images of some folds; by default of those that were measured."""
+        return self.tally.half(self.settings.folds if folds is None else folds)
+
+    def estimate(self, measure: str, *, folds: Folds | None = None) -> Estimate:
+        """Before, after, effect, interval and p-value, each (S, classes)."""
+        return estimate(self.counted(folds), measure).columns(self._with_images())
+
+    def overall(self, measure: str = "accuracy", *, folds: Folds | None = None) -> Estimate:
+        """The same over all classes together, each (S,)."""
+        return estimate_overall(self.counted(folds), measure)
+
+    def table(self) -> "pd.DataFrame":
+        """A row a set of units, class and measure, with the columns of `unitlens.ablation.table.COLUMNS`."""
+        return effect_rows(self.layer, self.sets, self.counted(), self.outputs.names, self.settings.measures)
+
+    def only(self, places: Iterable[int]) -> "Measurement":
+        """That of some of the sets."""
+        some = list(places)
+        arrays = {name: array[:, some] if array.ndim == 3 else array for name, array in self.tally.arrays().items()}
+        return replace(self, sets=tuple(self.sets[place] for place in some), tally=Tally.of(arrays))
+
+    def _with_images(self) -> list[int]:
+        return [int(k) for k in np.flatnonzero(self.counted("all").images)]
