@@ -6,7 +6,6 @@ import unitlens as ul
 from tests.compared import three_runs
 from unitlens.comparison import columns as compare_columns
 from unitlens.comparison.comparing import compare
-from unitlens.drawing.emergence import panels
 
 
 @pytest.fixture(scope="module")
@@ -35,21 +34,6 @@ def test_names_on_the_page_are_text(three):
     page = render_comparison(comparison, comparison.table(), comparison.concepts())
     assert "<b>loud</b>" not in page
     assert "&lt;b&gt;loud&lt;/b&gt;" in page
-
-
-def test_chart_places(comparison):
-    panel = panels(comparison.table().query("category != 'all'"))[1]
-    zero, one = panel.ticks[0][0], panel.ticks[1][0]
-    line = next(line for line in panel.lines if line.category == "object")
-    value = comparison.table().query("entry == 'a' and category == 'object'")["detectors"].item()
-    assert line.points[0].y == pytest.approx(zero + value * (one - zero) / float(panel.ticks[1][1]))
-    assert all(point.high <= point.y <= point.low for line in panel.lines for point in line.points)
-
-
-def test_figure_has_a_line_a_category(comparison):
-    figure = comparison.show()
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["unique concepts", "detectors"]
-    assert figure._repr_png_().startswith(b"\x89PNG")
 
 
 def test_files_are_not_replaced_silently(comparison, tmp_path):

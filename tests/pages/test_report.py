@@ -56,17 +56,6 @@ def page(run):
     return Page(render_report(**run))
 
 
-def test_several_layers_have_their_emergence_drawn(dissection):
-    from unitlens.drawing.emergence import from_layer_to_layer, panels
-
-    table = dissection.table()
-    drawn = from_layer_to_layer(table).set_index(["entry", "category"])
-    for (layer, category), row in drawn.iterrows():
-        own = table[(table["layer"] == layer) & (table["category"] == category) & table["detector"]]
-        assert (row["detectors"], row["unique_concepts"]) == (len(own), own["concept"].nunique())
-    assert [panel.title for panel in panels(drawn.reset_index())] == ["unique concepts", "detectors"]
-
-
 def test_the_page_of_several_layers_alone_draws_their_emergence():
     one, two = (render_report(**made_up_run(20, layers=layers)) for layers in (("layer4",), ("layer3", "layer4")))
     assert 'id="emergence"' not in one

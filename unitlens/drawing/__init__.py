@@ -1,4 +1,4 @@
-"""Figures and strips of images, drawn from tables and arrays."""
+"""Figures and strips of exemplar images, drawn from tables and arrays."""
 
 import lazy_loader
 

@@ -1,46 +1,68 @@
-"""The emergence figure: unique concepts and detectors by category, from layer to layer or from run to run."""
+"""The emergence figure: unique concepts and detectors by category, from layer to layer or from run to run.
+
+It is laid out once, by `panels`; pages write that as SVG, and `emergence_figure` draws it with matplotlib.
+"""
 
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from unitlens.drawing.figures import category_colours
+from unitlens.drawing.figures import category_colours, new_figure
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
 PANELS = {"unique_concepts": ("unique concepts", "unique"), "detectors": ("detectors", "detectors")}
-"""Columns of the table that are drawn: what they are called, and how the columns of their intervals begin."""
+"""Columns of the table that are drawn: the title, and how the columns of their intervals begin."""
 
 WIDTH, HEIGHT = 640, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 16, 14, 86
 
 
 class Point(NamedTuple):
-    """One number in the chart: where it is, its interval's ends (equal to it where unknown), and what it says."""
+    """One number in a chart, in pixels: where it is, and the ends of its interval, equal to it where unknown.
+
+    Attributes
+    ----------
+    x, y : float
+        From the upper left corner.
+    low, high : float
+        y of the interval's ends.
+    description : str
+        The number, its interval and what they are of, in words.
+    """
 
     x: float
     y: float
     low: float
     high: float
-    spoken: str
+    description: str
 
 
 class Line(NamedTuple):
-    """One category."""
+    """The points of one category, from entry to entry."""
 
     category: str
     points: list[Point]
 
     @property
     def path(self) -> str:
-        """The corners, as SVG takes them."""
+        """The points as SVG takes them."""
         return " ".join(f"{point.x:.1f},{point.y:.1f}" for point in self.points)
 
 
 class Panel(NamedTuple):
-    """One chart: lines by category over the entries, and ticks (place, text) of both axes."""
+    """One chart.
+
+    Attributes
+    ----------
+    title : str
+    lines : list of Line
+        One for each category.
+    entries, ticks : list of (float, str)
+        Position and text of what is written below and at the left.
+    """
 
     title: str
     lines: list[Line]
@@ -48,8 +70,8 @@ class Panel(NamedTuple):
     ticks: list[tuple[float, str]]
 
 
-def from_layer_to_layer(units: "pd.DataFrame") -> "pd.DataFrame":
-    """What `panels` draws, from the table of one run alone: without intervals, which take its counts.
+def counts_by_layer(units: "pd.DataFrame") -> "pd.DataFrame":
+    """Make the table that `panels` draws from the units of a single run; intervals are unknown.
 
     Parameters
     ----------
@@ -59,28 +81,28 @@ def from_layer_to_layer(units: "pd.DataFrame") -> "pd.DataFrame":
     Returns
     -------
     DataFrame
-        One row a layer and category of a label: its detectors, and the concepts that they detect.
+        One row for each layer and category of a label: its detectors, and the concepts that they detect.
     """
     import pandas as pd
 
     categories = list(dict.fromkeys(units["category"].dropna()))
     rows = []
     for layer in dict.fromkeys(units["layer"]):
-        own = units[(units["layer"] == layer) & units["detector"].astype(bool)]
+        detectors = units[(units["layer"] == layer) & units["detector"].astype(bool)]
         for category in categories:
-            concepts = own.loc[own["category"] == category, "concept"]
+            concepts = detectors.loc[detectors["category"] == category, "concept"]
             rows.append((layer, category, concepts.nunique(), len(concepts)))
     table = pd.DataFrame(rows, columns=["entry", "category", *PANELS])
     return table.assign(**{f"{ends}_{end}": np.nan for _, ends in PANELS.values() for end in ("low", "high")})
 
 
 def panels(table: "pd.DataFrame") -> list[Panel]:
-    """Charts of a comparison's table, in the pixels of a drawing of ``WIDTH`` x ``HEIGHT``.
+    """Lay out the charts of a comparison's table, in the pixels of a drawing of ``WIDTH`` x ``HEIGHT``.
 
     Parameters
     ----------
     table : DataFrame
-        The rows of ``Comparison.table()`` that are of one category, or `from_layer_to_layer`.
+        The rows of ``Comparison.table()`` that are of one category, or `counts_by_layer`.
 
     Returns
     -------
@@ -88,71 +110,66 @@ def panels(table: "pd.DataFrame") -> list[Panel]:
         One for each of `PANELS`.
     """
     names = list(dict.fromkeys(table["entry"]))
-    places = np.linspace(_LEFT + 24, WIDTH - _RIGHT - 24, len(names))
-    return [_panel(table, column, *about, names, places.tolist()) for column, about in PANELS.items()]
+    columns: list[float] = np.linspace(_LEFT + 24, WIDTH - _RIGHT - 24, len(names)).tolist()
+    entries = list(zip(columns, names, strict=True))
+    return [_panel(table, column, title, ends, entries) for column, (title, ends) in PANELS.items()]
 
 
-def _panel(table: "pd.DataFrame", column: str, title: str, ends: str, names: list[str], places: list[float]) -> Panel:
+def _panel(table: "pd.DataFrame", column: str, title: str, ends: str, entries: list[tuple[float, str]]) -> Panel:
     top = max(table[[column, f"{ends}_high"]].max().max(), 1.0)
-    step = _step(top)
+    step = _tick_distance(top)
     scale = (HEIGHT - _TOP - _BOTTOM) / (step * np.ceil(top / step))
 
-    def height(value: float) -> float:
+    def y(value: float) -> float:
         return float(HEIGHT - _BOTTOM - scale * value)
 
     lines = []
     for category in category_colours(table["category"]):
-        own = table[table["category"] == category].set_index("entry").loc[names]
-        numbers = own[[column, f"{ends}_low", f"{ends}_high"]].to_numpy(float)
+        rows = table[table["category"] == category].set_index("entry").loc[[name for _, name in entries]]
+        numbers = rows[[column, f"{ends}_low", f"{ends}_high"]].to_numpy(float)
         points = []
-        for x, (value, low, high), spoken in zip(
-            places, numbers, _spoken(names, category, title, numbers), strict=True
-        ):
-            ends_at = [height(value if np.isnan(end) else end) for end in (low, high)]
-            points.append(Point(x, height(value), ends_at[0], ends_at[1], spoken))
+        for (x, name), (value, low, high) in zip(entries, numbers, strict=True):
+            description = _description(f"{name}: {value:g} {title} of category {category}", low, high)
+            known = not np.isnan(low)
+            points.append(Point(x, y(value), y(low if known else value), y(high if known else value), description))
         lines.append(Line(category, points))
-    ticks = [(height(value), f"{value:g}") for value in np.arange(0, top + step, step)]
-    return Panel(title, lines, list(zip(places, names, strict=True)), ticks)
+    ticks = [(y(value), f"{value:g}") for value in np.arange(0, top + step, step)]
+    return Panel(title, lines, entries, ticks)
 
 
-def _spoken(names: list[str], category: str, title: str, numbers: np.ndarray) -> list[str]:
-    """What each point says in words."""
-    return [
-        f"{name}: {value:g} {title} of category {category}" + ("" if np.isnan(low) else f" ({low:.1f} to {high:.1f})")
-        for name, (value, low, high) in zip(names, numbers, strict=True)
-    ]
+def _description(text: str, low: float, high: float) -> str:
+    """The text with the interval behind it, where that is known."""
+    return text if np.isnan(low) else f"{text} ({low:.1f} to {high:.1f})"
 
 
-def _step(top: float) -> float:
+def _tick_distance(top: float) -> float:
     """A round distance between ticks, so that there are three to seven."""
     power = 10.0 ** np.floor(np.log10(top / 3))
     return float(max(1.0, power * max(factor for factor in (1, 2, 5) if power * factor <= top / 3)))
 
 
 def emergence_figure(table: "pd.DataFrame") -> "Figure":
-    """The same charts as a figure of matplotlib.
+    """Draw the emergence figure with matplotlib.
 
     Parameters
     ----------
     table : DataFrame
-        The rows of ``Comparison.table()`` that are of one category.
+        The rows of ``Comparison.table()`` that are of one category, or `counts_by_layer`.
     """
-    from unitlens.drawing.figures import new_figure
-
-    names = list(dict.fromkeys(table["entry"]))
+    colours = category_colours(table["category"])
     figure = new_figure(4.2 * len(PANELS), 3.2)
-    for axes, (column, (title, ends)) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
-        for category, colour in category_colours(table["category"]).items():
-            own = table[table["category"] == category].set_index("entry").loc[names]
-            value = own[column].to_numpy(float)
-            ends_of = [own[f"{ends}_{end}"].fillna(own[column]).to_numpy(float) for end in ("low", "high")]
-            width = np.clip([value - ends_of[0], ends_of[1] - value], 0, None)
-            axes.errorbar(
-                range(len(names)), value, width, color=colour.light, marker="o", ms=4, capsize=2, label=category
-            )
-        axes.set_xticks(range(len(names)), names, rotation=30 if max(map(len, names)) > 6 else 0, fontsize=8)
-        axes.set_ylim(bottom=0)
-        axes.set_title(title, loc="left", fontsize=10)
+    for axes, panel in zip(figure.subplots(1, len(PANELS)), panels(table), strict=True):
+        for line in panel.lines:
+            x, y, low, high = zip(*(point[:4] for point in line.points), strict=True)
+            colour = colours[line.category].light
+            axes.plot(x, y, color=colour, marker="o", markersize=4, label=line.category)
+            axes.vlines(x, low, high, color=colour, alpha=0.55)
+        columns, names = zip(*panel.entries, strict=True)
+        axes.set_xticks(columns, names, rotation=30 if max(map(len, names)) > 6 else 0, fontsize=8)
+        axes.set_yticks(*zip(*panel.ticks, strict=True))
+        axes.set_xlim(_LEFT, WIDTH - _RIGHT)
+        axes.set_ylim(HEIGHT - _BOTTOM, _TOP - 4)  # y falls from top to bottom; the highest marker is not cut
+        axes.set_title(panel.title, loc="left", fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)
     return figure

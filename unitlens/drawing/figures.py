@@ -1,6 +1,7 @@
-"""Figures to look at: the bar chart of concepts, a unit's exemplar images, and the colours of the categories."""
+"""Figures: the bar chart of concepts, a unit's exemplar images, and the colours of the categories."""
 
 import io
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -29,9 +30,9 @@ _PALETTE = {
     "texture": Colour("#bc8200", "#d2e14d"),
     "color": Colour("#7c2a6d", "#af68aa"),
 }
-"""Found by a search: at least 3:1 against the page, and apart for the colour-blind of every kind."""
+"""Contrast of at least 3:1 with the page, and distinct under every kind of colour blindness (found by a search)."""
 
-_OTHER = Colour("#70757d", "#9aa0a8")
+_GREY = Colour("#70757d", "#9aa0a8")
 
 
 class ConceptCount(NamedTuple):
@@ -44,7 +45,7 @@ class ConceptCount(NamedTuple):
     detectors : int
         Units that are detectors of it.
     others : int
-        Units above the least IoU that are no detectors (their evidence speaks against it).
+        Units above the least IoU that are not detectors, as the evidence is against them.
     """
 
     category: str
@@ -54,18 +55,18 @@ class ConceptCount(NamedTuple):
 
 
 def category_colours(categories: Iterable[str]) -> dict[str, Colour]:
-    """Colours of categories, in the order in which charts and pages show them.
+    """Give each category a colour, in the order in which charts and pages show them.
 
     Parameters
     ----------
     categories : iterable of str
         Names, repeated or not. Known ones (scene, object, part, material, texture, color) come first and keep their
-        colours; others follow by name and take those that are left, and grey when none is.
+        colours; others follow by name and take the colours that are left, and grey when none is.
 
     Returns
     -------
     dict of str to Colour
-        One entry a category.
+        One for each category.
 
     Examples
     --------
@@ -75,8 +76,8 @@ def category_colours(categories: Iterable[str]) -> dict[str, Colour]:
     present = set(categories)
     free = [colour for name, colour in _PALETTE.items() if name not in present]
     known = {name: colour for name, colour in _PALETTE.items() if name in present}
-    other = sorted(present - set(_PALETTE))
-    return known | {name: free[i] if i < len(free) else _OTHER for i, name in enumerate(other)}
+    others = sorted(present - set(_PALETTE))
+    return known | dict(zip(others, itertools.chain(free, itertools.repeat(_GREY)), strict=False))
 
 
 def concept_counts(table: "pd.DataFrame") -> list[ConceptCount]:
@@ -85,7 +86,7 @@ def concept_counts(table: "pd.DataFrame") -> list[ConceptCount]:
     Parameters
     ----------
     table : DataFrame
-        Units, one a row, with the columns ``concept, category, detector, above_min_iou``.
+        One row for each unit, with the columns ``concept, category, detector, above_min_iou``.
 
     Returns
     -------
@@ -99,13 +100,13 @@ def concept_counts(table: "pd.DataFrame") -> list[ConceptCount]:
     for category, concept, detector, above in zip(*columns, strict=True):
         if detector or above:
             counts.setdefault((str(category), str(concept)), [0, 0])[0 if detector else 1] += 1
-    place = {name: i for i, name in enumerate(category_colours(category for category, _ in counts))}
-    found = [ConceptCount(*key, *numbers) for key, numbers in counts.items()]
-    return sorted(found, key=lambda one: (place[one.category], -one.detectors, -one.others, one.concept))
+    order = list(category_colours(category for category, _ in counts))
+    rows = [ConceptCount(category, concept, *numbers) for (category, concept), numbers in counts.items()]
+    return sorted(rows, key=lambda row: (order.index(row.category), -row.detectors, -row.others, row.concept))
 
 
 def concept_bars(table: "pd.DataFrame", *, title: str | None = None) -> "Figure":
-    """Bar chart of the units of each concept, coloured and sorted by category: the field's signature figure.
+    """Draw a bar chart of the units of each concept, coloured and sorted by category.
 
     Parameters
     ----------
@@ -117,22 +118,30 @@ def concept_bars(table: "pd.DataFrame", *, title: str | None = None) -> "Figure"
     Returns
     -------
     Figure
-        Full bars are detectors; pale ones on top of them are units above the least IoU that are none. The legend says
-        how many unique concepts and how many detectors each category has.
+        Full bars are detectors; pale ones on top of them are other units above the least IoU. The legend says how many
+        unique concepts and how many detectors each category has.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> units = pd.DataFrame({"category": "object", "concept": ["tree", "tree", "car"], "detector": True})
+    >>> figure = concept_bars(units.assign(above_min_iou=True), title="layer4")
+    >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    ['object: 2 concepts, 3 units']
     """
     from matplotlib.ticker import MaxNLocator
 
     counts = concept_counts(table)
-    colours = category_colours(one.category for one in counts)
+    colours = category_colours(count.category for count in counts)
     figure = new_figure(min(24.0, max(5.0, 1.6 + 0.24 * len(counts))), 3.6)
     axes = figure.add_subplot()
-    shades = [colours[one.category].light for one in counts]
-    places = np.arange(len(counts))
-    full = np.array([one.detectors for one in counts], dtype=int)
-    axes.bar(places, full, 0.78, color=shades)
-    axes.bar(places, [one.others for one in counts], 0.78, bottom=full, color=shades, alpha=0.3)
-    names = axes.set_xticks(places, [one.concept for one in counts], rotation=90, fontsize=8 if len(counts) < 90 else 5)
-    for tick in names:
+    shades = [colours[count.category].light for count in counts]
+    x = np.arange(len(counts))
+    detectors = np.array([count.detectors for count in counts], dtype=int)
+    axes.bar(x, detectors, 0.78, color=shades)
+    axes.bar(x, [count.others for count in counts], 0.78, bottom=detectors, color=shades, alpha=0.3)
+    names = [count.concept for count in counts]
+    for tick in axes.set_xticks(x, names, rotation=90, fontsize=8 if len(counts) < 90 else 5):
         tick.label1.set_parse_math(False)  # "$" is a letter in a concept's name
     axes.set_xlim(-0.6, max(len(counts), 1) - 0.4)
     axes.set_ylabel("units")
@@ -146,14 +155,15 @@ def concept_bars(table: "pd.DataFrame", *, title: str | None = None) -> "Figure"
 
 
 def _legend(axes: "Axes", counts: Sequence[ConceptCount], colours: dict[str, Colour]) -> None:
-    """One patch a category, with its number of unique concepts and of detectors."""
+    """Add a legend: each category with its number of unique concepts and of detectors."""
     from matplotlib.patches import Patch
 
     patches = []
     for category, colour in colours.items():
-        sizes = [one.detectors for one in counts if one.category == category and one.detectors]
-        label = f"{category}: {len(sizes)} concept{'s' * (len(sizes) != 1)}, {sum(sizes)} unit{'s' * (sum(sizes) != 1)}"
-        patches.append(Patch(color=colour.light, label=label))
+        sizes = [count.detectors for count in counts if count.category == category and count.detectors]
+        concepts = "1 concept" if len(sizes) == 1 else f"{len(sizes)} concepts"
+        units = "1 unit" if sum(sizes) == 1 else f"{sum(sizes)} units"
+        patches.append(Patch(color=colour.light, label=f"{category}: {concepts}, {units}"))
     if not patches:
         axes.set_axis_off()
         axes.text(0.5, 0.5, "no unit has a label above the least IoU", transform=axes.transAxes, ha="center")
@@ -164,19 +174,19 @@ def _legend(axes: "Axes", counts: Sequence[ConceptCount], colours: dict[str, Col
 
 
 def strip_figure(strip: bytes, row: "pd.Series[Any]") -> "Figure":
-    """A unit's exemplar images with its mask on them, under a title that says what it looks for.
+    """Draw a unit's exemplar images with its mask on them, under its label.
 
     Parameters
     ----------
     strip : bytes
-        What `unitlens.drawing.strips.draw_strip` returned.
+        An image file, from `unitlens.drawing.strips.draw_strip`.
     row : Series
         The unit's row of the table: its layer, unit, concept, iou, and the ends of the interval where it has one.
 
     Returns
     -------
     Figure
-        Ready to show or to save.
+        To be shown or saved.
     """
     from PIL import Image
 
@@ -192,7 +202,7 @@ def strip_figure(strip: bytes, row: "pd.Series[Any]") -> "Figure":
 
 
 def _title(row: "pd.Series[Any]") -> str:
-    """``layer4 unit 17: tree, IoU 0.312 (0.29 to 0.33)``."""
+    """Write the title: ``layer4 unit 17: tree, IoU 0.312 (0.29 to 0.33)``."""
     title = f"{row['layer']} unit {row['unit']}"
     if not isinstance(row["concept"], str):
         return f"{title}: no label"
@@ -204,17 +214,17 @@ def _title(row: "pd.Series[Any]") -> str:
 
 
 def new_figure(width: float, height: float, *, file: Literal["png", "jpeg"] = "png") -> "Figure":
-    """An empty figure, in inches, that belongs to no window and shows itself in a notebook, as one kind of file."""
+    """Make an empty figure, in inches, that belongs to no window and that a notebook shows, as one kind of file."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
-    # a notebook draws figures of pyplot alone by itself; this one brings its own image
-    setattr(figure, f"_repr_{file}_", partial(_drawn, figure, file))
+    # By itself a notebook shows figures of pyplot only; this one brings its own image.
+    setattr(figure, f"_repr_{file}_", partial(_file_content, figure, file))
     return figure
 
 
-def _drawn(figure: "Figure", file: str) -> bytes:
-    """The figure as a file."""
+def _file_content(figure: "Figure", file: str) -> bytes:
+    """Save the figure as a file in memory."""
     content = io.BytesIO()
     figure.savefig(content, format=file, facecolor="white")
     return content.getvalue()

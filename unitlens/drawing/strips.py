@@ -1,4 +1,4 @@
-"""Exemplar strips: the images that excite a unit most, its mask drawn on each, side by side in one small image."""
+"""Exemplar strips: the images that activate a unit most, its mask drawn on each, side by side in one small image."""
 
 import io
 
@@ -17,7 +17,7 @@ _SIZES = (96, 80, 64, 48, 32)  # multiples of 16, so that no block of the JPEG g
 
 
 def strip_size(strips: int, *, tiles: int = 8) -> int:
-    """Side of a tile, so that a page with so many strips stays within 40 MB.
+    """Choose the side of a tile, so that a page with so many strips stays within 40 MB.
 
     Parameters
     ----------
@@ -38,19 +38,19 @@ def strip_size(strips: int, *, tiles: int = 8) -> int:
 
 
 def strip_limit(strips: int) -> int:
-    """Most bytes that one of so many strips may take, so that all fit the page; for ``draw_strip(limit=)``."""
+    """Compute the most bytes that each of so many strips may take on a page; for ``draw_strip(limit=)``."""
     return _BUDGET // max(strips, 1)
 
 
 def tile_masks(maps: npt.NDArray[np.floating], threshold: float, size: int) -> Masks:
-    """Masks with smooth outlines: low-resolution activations enlarged bilinearly, then compared with the threshold.
+    """Make masks with smooth outlines: activations are enlarged bilinearly, then compared with the threshold.
 
     Parameters
     ----------
     maps : float array, K x h x w
         Activations of one unit on K images.
     threshold : float
-        The unit's threshold; a position belongs to the mask if it lies above, strictly.
+        The unit's threshold; a position belongs to the mask if its value lies strictly above.
     size : int
         Side of the tiles in pixels.
 
@@ -60,30 +60,29 @@ def tile_masks(maps: npt.NDArray[np.floating], threshold: float, size: int) -> M
         The masks. Enlarging takes half-pixel centres and repeats the edges, as the dissection itself does.
     """
     height, width = maps.shape[-2:]
-    down, across = _blend(height, size), _blend(width, size)
-    large = down @ maps.astype(np.float32) @ across.T
-    return np.asarray(large > threshold)
+    enlarged = _bilinear_matrix(height, size) @ maps.astype(np.float32) @ _bilinear_matrix(width, size).T
+    return np.asarray(enlarged > threshold)
 
 
-def _blend(source: int, target: int) -> npt.NDArray[np.float32]:
+def _bilinear_matrix(source: int, target: int) -> npt.NDArray[np.float32]:
     """Target x source matrix of bilinear enlargement along one side."""
-    place = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
-    low = np.floor(place).astype(int)
+    centre = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)  # of each pixel, in the source
+    low = np.floor(centre).astype(int)
     high = np.minimum(low + 1, source - 1)
     rows = np.arange(target)
     matrix = np.zeros((target, source), np.float32)
-    np.add.at(matrix, (rows, low), 1 - (place - low))
-    np.add.at(matrix, (rows, high), place - low)
+    np.add.at(matrix, (rows, low), 1 - (centre - low))
+    np.add.at(matrix, (rows, high), centre - low)
     return matrix
 
 
 def draw_tiles(images: Images, masks: Masks, *, size: int = 96) -> Images:
-    """Square tiles: each image in full colour inside its mask, dimmed outside, with a yellow line between.
+    """Draw square tiles: each image in full colour inside its mask, dimmed outside, with a yellow line between.
 
     Parameters
     ----------
     images : uint8 array, K x H x W x 3
-        RGB, what the network saw (its crop); squashed to squares.
+        RGB, the crop that the network saw; squashed to squares.
     masks : bool array, K x h x w
         At any resolution; other than ``size`` x ``size`` they are enlarged by the nearest position.
     size : int
@@ -94,29 +93,30 @@ def draw_tiles(images: Images, masks: Masks, *, size: int = 96) -> Images:
     uint8 array, K x size x size x 3
         The tiles.
     """
-    tiles, inside = _squares(images, size), _nearest(masks, size)
-    veil = (tiles >> 1) + np.uint8(16)  # half, and a lift: dark images stay legible, bright ones step back
-    drawn = np.where(inside[..., None], tiles, veil)
+    tiles, inside = _resize_to_squares(images, size), _resize_masks(masks, size)
+    dimmed = (tiles >> 1) + np.uint8(16)  # half as bright, and not quite black where the image is dark
+    drawn = np.where(inside[..., None], tiles, dimmed)
     drawn[_outline(inside, max(1, round(size / 56)))] = OUTLINE
     return drawn
 
 
-def _squares(images: Images, size: int) -> Images:
-    """Images at K x size x size x 3."""
+def _resize_to_squares(images: Images, size: int) -> Images:
+    """Images of K x size x size x 3, averaged where they were larger."""
     from PIL import Image
 
     count, height, width = images.shape[:3]
     if (height, width) == (size, size) or not count:
         return images.reshape(count, size, size, 3)
     if height >= size and width >= size:
-        # one tall image in one call: a box average never reaches over the seam, since seams fall on whole pixels
+        # All images as one tall image in one call. The box average does not mix them: their seams lie between pixels.
         tall = Image.fromarray(np.ascontiguousarray(images).reshape(count * height, width, 3))
         return np.asarray(tall.resize((size, count * size), Image.Resampling.BOX)).reshape(count, size, size, 3)
-    return np.stack([np.asarray(Image.fromarray(one).resize((size, size), Image.Resampling.BICUBIC)) for one in images])
+    resized = (Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC) for image in images)
+    return np.stack([np.asarray(image) for image in resized])
 
 
-def _nearest(masks: Masks, size: int) -> Masks:
-    """Masks at K x size x size, each pixel from the position it lies in."""
+def _resize_masks(masks: Masks, size: int) -> Masks:
+    """Masks of K x size x size, each pixel from the position in which it lies."""
     height, width = masks.shape[-2:]
     rows = (np.arange(size) * 2 + 1) * height // (2 * size)
     columns = (np.arange(size) * 2 + 1) * width // (2 * size)
@@ -133,18 +133,18 @@ def _outline(inside: Masks, width: int) -> Masks:
 
 
 def draw_strip(images: Images, masks: Masks, *, size: int = 96, quality: int = 75, limit: int | None = None) -> bytes:
-    """One image file with the tiles of a unit side by side.
+    """Draw the tiles of a unit side by side as one image file.
 
-    JPEG, since it is drawn four times as fast as WebP, at little more than its size.
+    It is a JPEG, which is encoded four times as fast as WebP, and little larger.
 
     Parameters
     ----------
     images : uint8 array, K x H x W x 3
-        RGB, in the order of their rank; at least one.
+        RGB, by rank; at least one.
     masks : bool array, K x h x w
         The unit's mask on each (`tile_masks` gives smooth ones).
     size : int
-        Side of a tile in pixels; `strip_size` knows what a page can hold.
+        Side of a tile in pixels; see `strip_size`.
     quality : int
         Of the JPEG, up to 95.
     limit : int, optional
@@ -158,7 +158,7 @@ def draw_strip(images: Images, masks: Masks, *, size: int = 96, quality: int = 7
     Raises
     ------
     ValueError
-        If there is no image, or there are not as many masks.
+        If there is no image, or not one mask for each.
     """
     from PIL import Image
 

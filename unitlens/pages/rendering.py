@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from unitlens.drawing.emergence import HEIGHT, WIDTH, from_layer_to_layer, panels
+from unitlens.drawing.emergence import HEIGHT, WIDTH, counts_by_layer, panels
 from unitlens.pages import concepts as views
 from unitlens.pages.cards import VERDICTS, Card, Strips, make_cards, scale_top
 from unitlens.pages.document import document
@@ -63,7 +63,7 @@ def render_report(
         without=_without(info, cards),
         verdicts={name: text for name, text in VERDICTS.items() if any(card.verdict == name for card in cards)},
         evidence=any(card.chance is not None for card in cards),
-        panels=panels(from_layer_to_layer(units)) if several else [],
+        panels=panels(counts_by_layer(units)) if several else [],
         width=WIDTH,
         height=HEIGHT,
         gridless=[layer for layer, own in info["layers"].items() if own["grid"] is None],
