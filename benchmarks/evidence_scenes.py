@@ -22,11 +22,10 @@ from evidence_tables import (
     whole_iou,
 )
 
-from unitlens.data.columns import Columns
 from unitlens.data.scenes.world import Scenes
 from unitlens.dissection.counting import Scanner, block_size, count_block
-from unitlens.dissection.definitions import definitions
-from unitlens.dissection.forward import Reading, observe
+from unitlens.dissection.forward import Resources, observe
+from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.temporary import temporary_store
 from unitlens.models.bundled import DEFAULT_LAYER
@@ -183,21 +182,19 @@ class Seen:
 
 def population(images: int, *, seed: int = 0) -> Seen:
     """Show drawn scenes to the bundled network, once."""
-    net, data, how = load("bundled:scenes"), Scenes(images, seed=seed), definitions("unitlens")
-    columns = Columns.of(data.concepts)
+    net, data = load("bundled:scenes"), Scenes(images, seed=seed)
+    settings = Settings(layers=(DEFAULT_LAYER,), grid=(28, 28))
     with temporary_store() as store:
-        stored = observe(
-            net, [DEFAULT_LAYER], data, columns, store, grid=(28, 28), tap="output", reading=Reading(show=True)
-        )
-        active = _active(stored, how.quantile)
+        stored = observe(net, data, settings, store, resources=Resources(show=True))
+        active = _active(stored, settings)
         planes = stored.labels.read(range(images))
     return Seen.of(active, planes, len(data.concepts))
 
 
-def _active(stored: StoredPass, quantile: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _active(stored: StoredPass, settings: Settings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Unit, image and position of everything above the thresholds."""
     (layer,) = stored.layers.values()
-    how, grid = definitions("unitlens", quantile=quantile), stored.labels.grid
+    quantile, grid = settings.quantile, settings.grid
     positions = stored.images * grid[0] * grid[1]
     nobody = np.zeros((0, stored.images), np.int64)
     parts = []
@@ -205,8 +202,8 @@ def _active(stored: StoredPass, quantile: float) -> tuple[np.ndarray, np.ndarray
     for start in range(0, layer.units, step):
         units = slice(start, min(start + step, layer.units))
         rank = threshold_rank(quantile, positions)
-        block = count_block(layer, units, stored.labels, stored.folds, how, rank=rank, partners=nobody)
-        scan = Scanner(layer, units, grid, how.upsampling, stored.images)
+        block = count_block(layer, units, stored.labels, stored.folds, settings, rank=rank, partners=nobody)
+        scan = Scanner(layer, units, grid, settings.upsampling, stored.images)
         for active in scan(torch.from_numpy(block.threshold)):
             parts.append((active.unit.numpy() + start, active.image.numpy(), active.position.numpy()))
     return tuple(np.concatenate(part) for part in zip(*parts, strict=True))

@@ -13,9 +13,9 @@ import torch
 from unitlens.data.batches import Batch
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Concept
-from unitlens.dissection.definitions import definitions
-from unitlens.dissection.labelling import LabelSettings, label_units
+from unitlens.dissection.labelling import label_units
 from unitlens.dissection.memory import counting_memory, peak_memory
+from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.passes import StoredPass
@@ -30,7 +30,7 @@ def main(units, concepts, images):
         [Concept(f"kind {c % CATEGORIES}", 1 + c // CATEGORIES, f"thing {c}") for c in range(concepts)]
     )
     own = [np.flatnonzero(columns.category_of == k) + 1 for k in range(CATEGORIES)]
-    how = LabelSettings(definitions("unitlens", quantile=QUANTILE), "iou", False, True, 0.1, 0, 0, False)
+    settings = Settings(layers=("layer",), grid=GRID, quantile=QUANTILE, fdr=0.1, exemplars=0)
     with temporary_store() as store:
         stored = StoredPass({}, LabelPlanes.start(columns, GRID, store))
         for first in range(0, images, BATCH):
@@ -39,9 +39,9 @@ def main(units, concepts, images):
             layer.add(maps, GRID)
             add(stored, range(first, first + BATCH), own, rng)
         before = resident()
-        found = label_units(stored, layer, how)
+        found = label_units(stored, layer, settings)
         grew = peak_memory() - before
-    said = counting_memory([units], columns, images=images, cells=GRID[0] * GRID[1], draws=how.draws)
+    said = counting_memory([units], columns, images=images, cells=GRID[0] * GRID[1], draws=settings.draws)
     sys.stdout.write(json.dumps({"before": before, "grew": grew, "said": said, "met": len(found.counts.index)}))
 
 

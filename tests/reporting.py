@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 
+from unitlens.dissection.settings import Settings
 from unitlens.drawing.strips import draw_strip, strip_limit, strip_size, tile_masks
 
 CONCEPTS = {
@@ -138,15 +139,7 @@ def run_info(layers, units, *, images=233, grid=(56, 56)):
             "categories": {category: {"images": images} for category in CONCEPTS},
             "concepts": concepts,
         },
-        "settings": {
-            "quantile": 0.01,
-            "min_iou": 0.04,
-            "preset": "unitlens",
-            "grid": list(grid),
-            "layers": list(layers),
-            "tap": "output",
-            "fdr": 0.05,
-        },
+        "settings": Settings(layers=tuple(layers), grid=grid).to_json(),
         "layers": {layer: {"units": units, "grid": [7, 7], "silent": 0, "nonfinite": 0} for layer in layers},
         "timings": {"forward": 12.25, "counting": 2.5},
         "warnings": ["layer4: 2 units hold NaN or infinity and are marked nonfinite"],

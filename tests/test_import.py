@@ -15,7 +15,7 @@ HEAVY = ("torchvision", "captum", "matplotlib", "pandas", "skimage", "scipy", "j
 
 ORDER = (
     ("errors",),
-    ("progress", "files"),
+    ("progress", "files", "records"),
     ("stats", "drawing"),
     ("models",),
     ("data",),

@@ -120,7 +120,7 @@ def test_settings_that_differ_are_named(three):
 
 def test_a_control_that_only_one_ran_is_named(three):
     with pytest.warns(
-        ul.UnitlensWarning, match=r"^The runs differ in control \(only some were held against an untrained"
+        ul.UnitlensWarning, match=r"^The runs differ in control \(only some were compared with an untrained"
     ):
         compare(dissected(0, 1), _with_control(three[1]), names=["a", "b"])
 

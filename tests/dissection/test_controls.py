@@ -8,9 +8,9 @@ from torch import nn
 
 import unitlens as ul
 from tests.planted import ColourWorld, InMemory, colour_net, lookup
-from unitlens.data.batches import Columns
 from unitlens.data.scenes.world import Scenes
 from unitlens.dissection.controls import calibrate, heldout_by_concept, rotation, untrained_copy
+from unitlens.dissection.settings import Settings
 from unitlens.dissection.table import with_untrained
 from unitlens.stats.evidence import halves_iou
 from unitlens.stats.folds import FoldTable
@@ -77,7 +77,7 @@ def test_what_a_norm_hides_from_the_reset_is_shuffled(norm, hidden):
 def test_batch_norm_is_calibrated_on_the_images():
     data = ColourWorld(33)  # the last batch of 16 would be one image
     untrained, _ = untrained_copy(network(Mixed()))
-    calibrate(untrained, data, Columns.of(data.concepts), grid=(8, 8))
+    calibrate(untrained, data, Settings(layers=("pool",), grid=(8, 8)))
     images = torch.stack([torch.as_tensor(data[n].image).permute(2, 0, 1) for n in range(32)])
     with torch.no_grad():
         said = untrained.model.conv(untrained.prepare(images))

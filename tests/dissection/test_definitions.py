@@ -11,10 +11,9 @@ from PIL import Image
 
 import unitlens as ul
 from tests.planted import ColourWorld, colour_net
-from unitlens.data.batches import Columns
 from unitlens.dissection.counting import Scanner, count_at
-from unitlens.dissection.definitions import PRESETS, definitions
-from unitlens.dissection.forward import Reading, observe
+from unitlens.dissection.forward import Resources, columns_of, observe
+from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.temporary import temporary_store
 from unitlens.stats.scores import iou, matches
 
@@ -118,17 +117,18 @@ def test_squeezenet_on_camvid_is_the_reference_within_its_tolerances(camvid, ref
 @needs_reference
 @pytest.mark.slow
 def test_the_published_code_at_its_thresholds_with_zeros_around_the_maps(camvid, reference):
-    net, how = squeezenet(), definitions("pnas2020")
-    columns = Columns.of(camvid.concepts, union=how.union, not_judged=how.not_judged)
+    net = squeezenet()
+    settings = Settings.of_preset("pnas2020", layers=("features.12",), default_grid=(56, 56))
+    columns = columns_of(camvid, settings)
     order = [[c.label for c in columns.concepts].index(label) for label in reference["concept_labels"]]
     thresholds = torch.from_numpy(reference["threshold_dissect"]).float()
     found = []
     with temporary_store() as store:
-        seen = observe(net, ["features.12"], camvid, columns, store, grid=(56, 56), tap=how.tap, reading=Reading())
+        seen = observe(net, camvid, settings, store, resources=Resources())
         layer = seen.layers["features.12"]
         for first in range(0, 512, 64):
             units = slice(first, first + 64)
-            scan = Scanner(layer, units, (56, 56), how.upsampling, seen.images)
+            scan = Scanner(layer, units, (56, 56), settings.upsampling, seen.images)
             block = count_at(scan, thresholds[units], seen.labels, seen.folds)
             concepts = 1 + len(columns.concepts)
             activated = block.active.sum(1)[:, None] - block.by_fold.sum(1)[:, concepts:]
@@ -151,14 +151,19 @@ def test_unique_concepts_of_a_run_by_either_rule():
     assert d.unique_concepts() == d.unique_concepts(unique="label")
 
 
+def of_preset(preset, **given):
+    return Settings.of_preset(preset, layers=("4",), default_grid=(8, 8), **given)
+
+
 def test_a_preset_is_what_the_design_says_and_an_option_beside_it_overrides_it():
-    assert definitions() == PRESETS["unitlens"]
-    old = definitions("netdissect2017", grid=(56, 56), quantile=None)
+    assert of_preset("unitlens") == Settings(layers=("4",), grid=(8, 8))
+    old = of_preset("netdissect2017", grid=(56, 56), quantile=None)
     assert (old.quantile, old.threshold_on, old.grid, old.unique) == (0.005, "raw", (56, 56), "category")
-    code = definitions("pnas2020")
+    assert of_preset("netdissect2017").grid == (112, 112)
+    code = of_preset("pnas2020")
     assert (code.upsampling, code.tap, code.union, code.not_judged) == ("zeros", "after_inplace", "all", "none")
     with pytest.raises(ul.UnitlensError, match=r"did you mean pnas2020\?"):
-        definitions("pnas202")
+        of_preset("pnas202")
 
 
 def test_the_settings_of_a_preset_are_in_the_run():

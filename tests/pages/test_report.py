@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from unitlens.dissection.settings import Settings
 from unitlens.pages.cards import VERDICTS, concept_id, number, percent, unit_id
 from unitlens.pages.concepts import concept_shares
 from unitlens.pages.rendering import render_report
@@ -186,16 +187,16 @@ def test_shares_and_ceilings_by_hand():
                 {"category": "object", "name": "tree", "images": 2, "positions": 0},
             ],
         },
-        "settings": {"quantile": 0.02, "grid": [10, 20]},
         "layers": {"layer4": {"grid": [7, 7]}},
     }
-    assert concept_shares(info) == [
+    settings = Settings(layers=("layer4",), grid=(10, 20), quantile=0.02)
+    assert concept_shares(info, settings) == [
         ("object/red", "object", 0.4, 0.02 / 0.4),
         ("color/red", "color", 0.004, None),
         ("tree", "object", 0.0, None),
     ]
     info["layers"]["layer4"]["grid"] = None  # then an image is a position
-    assert [share.share for share in concept_shares(info)] == [0.5, 0.1, 0.2]
+    assert [share.share for share in concept_shares(info, settings)] == [0.5, 0.1, 0.2]
 
 
 def test_names_are_text_whatever_they_hold():
@@ -209,7 +210,6 @@ def test_names_are_text_whatever_they_hold():
     exemplars["image"] = EVIL + exemplars.image
     info["layers"] = {EVIL: info["layers"]["layer4"]}
     info["settings"]["layers"] = [EVIL]
-    info["settings"][EVIL] = {EVIL: [EVIL]}
     info["network"] |= {"name": EVIL, "weights": EVIL, "classes": [EVIL]}
     info["command"] = info["data"]["source"] = EVIL
     info["warnings"] = [EVIL]
@@ -293,7 +293,6 @@ def test_optional_parts_of_run_json_may_be_none():
     run = made_up_run(3)
     run["info"] |= {"command": None, "warnings": []}
     run["info"]["network"] |= {"weights": None, "classes": None}
-    run["info"]["settings"] |= {"preset": None, "grid": None}
     run["info"]["layers"]["layer4"]["grid"] = None
     page = Page(render_report(**run))
     assert "The layer has no grid and is judged image by image." in page.text

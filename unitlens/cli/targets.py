@@ -184,8 +184,8 @@ def _of_run(folder: Path, options: dict[str, Any]) -> Source:
         if options[name] is not None:
             raise UnitlensError(f"The run {folder} brings its own preprocessing: leave --{name.replace('_', '-')} out.")
     dissection = open_run(folder)
-    info, settings = dissection.info, dissection.info["settings"]
-    if settings.get("basis"):
+    info, settings = dissection.info, dissection.settings
+    if settings.basis is not None:
         raise UnitlensError(
             f"The units of the run {folder} are directions of a basis; effects are measured of a layer's own units: "
             "name the network in place of the run."
@@ -199,8 +199,8 @@ def _of_run(folder: Path, options: dict[str, Any]) -> Source:
         trust=trust,
         images=own,
     )
-    limit = options["limit"] if options["limit"] is not None or not own else settings["limit"]
-    seed = settings["seed"] if own else options["seed"]
+    limit = options["limit"] if options["limit"] is not None or not own else settings.limit
+    seed = settings.seed if own else options["seed"]
     net = recipe.open_network(trust=trust, device=options["device"])
     source = str(options["data"] or info["data"]["source"])
     data = recipe.open_data(trust=trust) if own else open_images(source, source, limit, seed, **opened)
@@ -214,7 +214,7 @@ def _of_run(folder: Path, options: dict[str, Any]) -> Source:
         seed,
         {"source": source, "opened": without_download(opened)} if opened else {},
         dissection,
-        same=own and limit == settings["limit"],
+        same=own and limit == settings.limit,
     )
 
 

@@ -38,7 +38,7 @@ class Labelled(NamedTuple):
 def label_on_halves(entry: Entry) -> dict[str, Labelled]:
     """Labels chosen on the even and on the odd folds; nothing where a half is empty or counts cannot choose."""
     counts, folds = entry.counts, filled_folds(entry.counts)
-    score = SCORES.get(entry.run.info["settings"]["score"])
+    score = SCORES.get(entry.run.settings.score)
     weights = even_and_odd(folds)
     if score is None or not weights.any(1).all():
         return {}
@@ -74,7 +74,7 @@ def unit_rows(entry: Entry, check: str, found: Labelled) -> "pd.DataFrame":
         "label_iou": found.own_iou[units],
         "same_label": label == entry.label[units],
         "same_category": categories[label] == categories[entry.label[units]],
-        "above_min_iou": (label >= 0) & (found.iou[units] > entry.run.info["settings"]["min_iou"]),
+        "above_min_iou": (label >= 0) & (found.iou[units] > entry.run.settings.min_iou),
     }
     return pd.DataFrame(rows, columns=list(COLUMNS))
 

@@ -10,13 +10,12 @@ from torch import Tensor
 
 from unitlens.comparison.audit_checks import Labelled, overlapping_concepts
 from unitlens.comparison.entries import Entry, entries_of
-from unitlens.data.columns import Columns
 from unitlens.data.concepts import Data
-from unitlens.dissection.definitions import Definitions
-from unitlens.dissection.forward import Reading, observe
-from unitlens.dissection.labelling import LabelledLayer, LabelSettings, label_units
+from unitlens.dissection.forward import Resources, observe
+from unitlens.dissection.labelling import LabelledLayer, label_units
 from unitlens.dissection.reopening import check_data
 from unitlens.dissection.result import Dissection
+from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.temporary import temporary_store
@@ -58,8 +57,8 @@ class Passes:
     run: Dissection
     net: Network
     data: Data
-    reading: Reading
-    how: LabelSettings
+    settings: Settings
+    resources: Resources
     noise: float
     seed: int
     notes: list[str]
@@ -70,51 +69,44 @@ class Passes:
         run: Dissection,
         net: Network,
         data: Data,
-        reading: Reading,
+        resources: Resources,
         *,
+        batch_size: int,
         noise: float,
         seed: int,
     ) -> "Passes":
-        """Take the definitions from the run."""
-        settings = run.info["settings"]
-        own = {field.name: settings[field.name] for field in fields(Definitions)}
-        chosen = Definitions(**own | {"grid": tuple(settings["grid"])})
-        how = LabelSettings(chosen, settings["score"], False, False, settings["fdr"], settings["seed"], 0, reading.show)
-        reading = replace(reading, fast=settings["fast"], layout=settings.get("layout"))
-        return cls(run, net, data, reading, how, noise, seed, [])
+        """Take the settings of the run, without what costs time and changes no label."""
+        settings = replace(
+            run.settings, batch_size=batch_size, strict=False, evidence=False, levels=False, control=(), exemplars=0
+        )
+        return cls(run, net, data, settings, resources, noise, seed, [])
 
     def look(self, checks: Checks) -> list[dict[str, Any]]:
         """Add what the passes tell to the checks; the concepts whose regions overlap most."""
         with temporary_store() as store:
             stored = self._observe(self.net, store)
             check_data(stored.sha256, self.run.info, str(getattr(self.data, "source", "the data")))
-            for check, definitions in self._variants():
-                checks += self._judged(stored, check, definitions)
+            for check, settings in self._variants():
+                checks += self._labels(stored, check, settings)
             overlaps = overlapping_concepts(stored.labels, stored.images, self.run.concepts)
         if self.noise:
             with temporary_store() as store:
                 stored = self._observe(noisy(self.net, noise=self.noise, seed=self.seed), store)
-                checks += self._judged(stored, "noise", self.how.definitions)
+                checks += self._labels(stored, "noise", self.settings)
         return overlaps
 
     def _observe(self, net: Network, store: Store) -> StoredPass:
-        definitions = self.how.definitions
-        columns = Columns.of(self.data.concepts, not_judged=definitions.not_judged, union=definitions.union)
-        grid = definitions.grid
-        assert grid is not None
-        layers = self.run.info["settings"]["layers"]
-        kept = (net, layers, self.data, columns, store)
-        return observe(*kept, grid=grid, tap=definitions.tap, reading=self.reading, draws=0)
+        return observe(net, self.data, self.settings, store, resources=self.resources)
 
-    def _variants(self) -> Iterator[tuple[str, Definitions]]:
-        own = self.how.definitions
-        yield "half quantile", replace(own, quantile=own.quantile / 2)
-        if own.quantile < 0.5:
-            yield "double quantile", replace(own, quantile=own.quantile * 2)
-        yield "other upsampling", replace(own, upsampling="edges" if own.upsampling == "zeros" else "zeros")
+    def _variants(self) -> Iterator[tuple[str, Settings]]:
+        settings = self.settings
+        yield "half quantile", replace(settings, quantile=settings.quantile / 2)
+        if settings.quantile < 0.5:
+            yield "double quantile", replace(settings, quantile=settings.quantile * 2)
+        yield "other upsampling", replace(settings, upsampling="edges" if settings.upsampling == "zeros" else "zeros")
 
-    def _judged(self, stored: StoredPass, check: str, definitions: Definitions) -> Checks:
-        """Labels of all layers under other definitions, or other images."""
+    def _labels(self, stored: StoredPass, check: str, settings: Settings) -> Checks:
+        """Labels of all layers under other settings, or other images."""
         found: Checks = []
         for layer in stored.layers.values():
             if layer.layer_grid is None and check == "other upsampling":
@@ -122,20 +114,20 @@ class Passes:
             if layer.name not in self.run.layers:
                 continue
             try:
-                judged = label_units(stored, layer, replace(self.how, definitions=definitions))
+                labelled = label_units(stored, layer, settings, show=self.resources.show)
             except UnitlensError as error:
                 self.notes.append(f"{layer.name} was not checked under {check}: {error}")
                 continue
-            found.append((layer.name, check, _labels(judged, entries_of([self.run[layer.name]], None)[0])))
+            found.append((layer.name, check, _compared_labels(labelled, entries_of([self.run[layer.name]], None)[0])))
         return found
 
 
-def _labels(judged: LabelledLayer, entry: Entry) -> Labelled:
+def _compared_labels(labelled: LabelledLayer, entry: Entry) -> Labelled:
     names = {(category, name): c for c, (category, name) in enumerate(_written(entry))}
-    pairs = zip(judged.table["category"], judged.table["concept"], strict=True)
+    pairs = zip(labelled.table["category"], labelled.table["concept"], strict=True)
     label = np.array([names.get(pair, -1) for pair in pairs], np.int64)
     units = np.arange(len(label))
-    return Labelled(label, judged.counts.iou[units, np.maximum(label, 0)], judged.counts.iou[units, entry.label])
+    return Labelled(label, labelled.counts.iou[units, np.maximum(label, 0)], labelled.counts.iou[units, entry.label])
 
 
 def _written(entry: Entry) -> list[tuple[str, str]]:

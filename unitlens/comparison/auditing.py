@@ -11,7 +11,7 @@ from unitlens.comparison.audit_checks import baselines, collisions, halves_agree
 from unitlens.comparison.audit_passes import NOISE, Checks, Passes
 from unitlens.comparison.entries import Entry, entries_of
 from unitlens.data.concepts import Data
-from unitlens.dissection.forward import Reading
+from unitlens.dissection.forward import Resources
 from unitlens.dissection.reopening import Recipe, check_network
 from unitlens.dissection.result import Dissection, open_run
 from unitlens.errors import UnitlensError
@@ -45,7 +45,7 @@ class Audit:
 
     def table(self) -> "pd.DataFrame":
         """How many labels stayed: a row a layer and check; `unitlens.comparison.audit_columns.SUMMARY_COLUMNS`."""
-        return summarise(self.units, min_iou=self.run.info["settings"]["min_iou"])
+        return summarise(self.units, min_iou=self.run.settings.min_iou)
 
     def baselines(self) -> "pd.DataFrame":
         """Mean IoU with the labels of the run, and with trivial ones."""
@@ -170,7 +170,7 @@ def audit(
         raise UnitlensError(f"The noise is {noise}; it is a standard deviation, such as {NOISE}, or 0 for none.")
     run = run if isinstance(run, Dissection) else open_run(run)
     entries = {entry.layer: entry for entry in entries_of([run], None)}
-    reading = Reading(batch_size, workers, run.info["settings"]["limit"], store_limit=store_limit, show=progress)
+    resources = Resources(workers, store_limit, progress)
     checks = [(layer, *check) for layer, entry in entries.items() for check in label_on_halves(entry).items()]
     notes, overlaps = [], None
     if not checks:
@@ -179,7 +179,7 @@ def audit(
     recipe = Recipe.of(run.info, source=source)
     if net is not None:
         check_network(net, run.info)
-    if run.info["settings"].get("basis"):
+    if run.settings.basis is not None:
         notes.append(f"{_COUNTS_ALONE}: the run looked at directions, and run.json does not hold them.")
         return Audit(run, _unit_table(entries, checks), None, tuple(notes))
     recipe.check(trust=trust, network=net is None, data=data is source)
@@ -189,7 +189,7 @@ def audit(
         return Audit(run, _unit_table(entries, checks), None, (*notes, f"{_COUNTS_ALONE}: {error}"))
     try:
         images = recipe.open_data(trust=trust) if data is None or isinstance(data, str | Path) else data
-        passes = Passes.of(run, net, images, reading, noise=noise, seed=seed)
+        passes = Passes.of(run, net, images, resources, batch_size=batch_size, noise=noise, seed=seed)
         overlaps = passes.look(checks)
         notes += passes.notes
     except UnitlensError as error:

@@ -20,9 +20,21 @@ Key = tuple[str, str]
 """Identity of a concept: category and name."""
 
 _SETTINGS = (
-    *("quantile", "min_iou", "grid", "threshold_on", "upsampling", "union", "not_judged", "tap", "score"),
-    *("unique", "evidence", "fdr", "basis"),
+    "quantile",
+    "min_iou",
+    "grid",
+    "threshold_on",
+    "upsampling",
+    "union",
+    "not_judged",
+    "tap",
+    "score",
+    "unique",
+    "evidence",
+    "fdr",
+    "basis",
 )
+"""Those whose difference makes numbers of two runs hard to compare."""
 
 
 class Best(NamedTuple):
@@ -133,14 +145,14 @@ class Entry:
         eligible = self.labelled
         if detectors:
             eligible = eligible & self.run.table()["verdict"].isin(["detector", "weak"]).to_numpy(bool)
-        settings = self.run.info["settings"]
+        settings = self.run.settings
         return recount_labels(
             self.counts,
             eligible,
-            score=SCORES.get(settings["score"]),
-            min_iou=settings["min_iou"],
+            score=SCORES.get(settings.score),
+            min_iou=settings.min_iou,
             label=self.label,
-            unique=settings["unique"],
+            unique=settings.unique,
         )
 
     def side(self, common: Sequence[Key]) -> Side:
@@ -206,7 +218,7 @@ def _numbered(name: str, number: int) -> str:
 
 def what_differs(entries: Sequence[Entry]) -> str:
     """In what the runs differ beside network and layer, as a sentence; empty where in nothing."""
-    infos = [entry.run.info for entry in entries]
+    infos, all_settings = [entry.run.info for entry in entries], [entry.run.settings for entry in entries]
     parts = []
     if len({info["data"]["sha256"] for info in infos}) > 1:
         sizes = _several(f"{info['data']['images']} of {info['data']['source']}" for info in infos)
@@ -214,12 +226,12 @@ def what_differs(entries: Sequence[Entry]) -> str:
     if len({frozenset(entry.keys) for entry in entries}) > 1:
         parts.append(f"concepts ({_several(len(entry.keys) for entry in entries) or 'other ones'})")
     for name in _SETTINGS:
-        values = _several(info["settings"].get(name) for info in infos)
+        values = _several(getattr(settings, name) for settings in all_settings)
         if values:
             parts.append(f"{name} ({values})")
-    if len({"untrained" in (info["settings"].get("control") or ()) for info in infos}) > 1:
+    if len({"untrained" in settings.control for settings in all_settings}) > 1:
         parts.append(
-            "control (only some were held against an untrained copy, where what it does as well is no detector)"
+            "control (only some were compared with an untrained copy, where what it does as well is no detector)"
         )
     if not parts:
         return ""

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from unitlens.data.batches import batches
-from unitlens.data.columns import Columns
 from unitlens.data.concepts import Data
-from unitlens.dissection.forward import Reading, observe
-from unitlens.dissection.labelling import LabelledLayer, LabelSettings, label_units
+from unitlens.dissection.forward import Resources, columns_of, observe
+from unitlens.dissection.labelling import LabelledLayer, label_units
+from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.temporary import temporary_store
 from unitlens.dissection.table import with_untrained
-from unitlens.errors import UnitlensError, argument, did_you_mean
+from unitlens.errors import UnitlensError, argument
 from unitlens.models.bases import Basis
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
@@ -29,33 +29,10 @@ from unitlens.stats.scores import Floats, best_met
 if TYPE_CHECKING:
     import pandas as pd
 
-CONTROLS = {
-    "untrained": "the same architecture with fresh weights",
-    "rotated": "the layer's units turned by a random orthogonal matrix",
-}
-"""By the names that ``control=`` takes."""
-
 CALIBRATION_BATCH = 16
 """Images at a time while batch norm is calibrated, whatever the run's own batch size: it would change the result."""
 
 _AT_ONCE = 64  # units of which counts by fold are dense together
-
-
-def check_controls(control: str | Sequence[str]) -> tuple[str, ...]:
-    """The controls that were named, each once.
-
-    Raises
-    ------
-    UnitlensError
-        If one is not known.
-    """
-    named = tuple(dict.fromkeys([control] if isinstance(control, str) else control))
-    for name in named:
-        if name not in CONTROLS:
-            raise UnitlensError(
-                f"There is no control {name!r}{did_you_mean(name, CONTROLS)}; there are {', '.join(CONTROLS)}."
-            )
-    return named
 
 
 class ControlRun(NamedTuple):
@@ -64,7 +41,7 @@ class ControlRun(NamedTuple):
     Attributes
     ----------
     name : str
-        A key of `CONTROLS`.
+        A key of `unitlens.dissection.settings.CONTROLS`.
     layers : dict of str to LabelledLayer
     notes : list of str
         What the user should know.
@@ -78,25 +55,24 @@ class ControlRun(NamedTuple):
 def run_control(
     name: str,
     net: Network,
-    done: Sequence[LabelledLayer],
+    labelled: Sequence[LabelledLayer],
     data: Data,
-    columns: Columns,
+    settings: Settings,
     *,
-    grid: tuple[int, int],
-    reading: Reading,
-    how: LabelSettings,
+    basis: Basis | None,
+    resources: Resources,
 ) -> ControlRun:
-    """Measure a control with the same images, labels and definitions.
+    """Measure a control with the same images, labels and settings.
 
     Parameters
     ----------
     name : str
-        A key of `CONTROLS`.
+        A key of `unitlens.dissection.settings.CONTROLS`.
     net : Network
         The trained one; it is not touched.
-    done : sequence of LabelledLayer
+    labelled : sequence of LabelledLayer
         What was found in it.
-    data, columns, grid, reading, how
+    data, settings, basis, resources
         As for the network itself.
 
     Raises
@@ -104,26 +80,31 @@ def run_control(
     UnitlensError
         If no untrained copy can be made.
     """
-    reading = replace(reading, thumbnails=False)
-    how = replace(how, levels=False)
-    found: dict[str, LabelledLayer] = {}
-    notes: list[str] = []
-    if name == "untrained":
-        net, notes = untrained_copy(net, seed=how.seed)
-        calibrate(net, data, columns, grid=grid, limit=reading.limit)
-        passes = [([one.name for one in done], reading)]
-    else:
-        passes = [([one.name], replace(reading, basis=_turned(one, reading.basis, how.seed))) for one in done]
-    for layers, reads in passes:
-        with temporary_store() as store:
-            kept = (net, layers, data, columns, store)
-            stored = observe(*kept, grid=grid, tap=how.definitions.tap, reading=reads, draws=how.draws)
-            found |= {layer: label_units(stored, maps, how) for layer, maps in stored.layers.items()}
-    return ControlRun(name, found, notes)
+    settings = replace(settings, levels=False)
+    if name == "rotated":
+        layers: dict[str, LabelledLayer] = {}
+        for layer in labelled:
+            turned = _turned(layer, basis, settings.seed)
+            one_layer = replace(settings, layers=(layer.name,))
+            layers |= _label_layers(net, data, one_layer, basis=turned, resources=resources)
+        return ControlRun(name, layers, [])
+    untrained, notes = untrained_copy(net, seed=settings.seed)
+    calibrate(untrained, data, settings)
+    return ControlRun(name, _label_layers(untrained, data, settings, basis=basis, resources=resources), notes)
 
 
-def _turned(one: LabelledLayer, basis: Basis | None, seed: int) -> Basis:
-    matrix = rotation(len(one.threshold), seed=seed)
+def _label_layers(
+    net: Network, data: Data, settings: Settings, *, basis: Basis | None, resources: Resources
+) -> dict[str, LabelledLayer]:
+    """One pass over the images, and the labels of all layers."""
+    with temporary_store() as store:
+        stored = observe(net, data, settings, store, basis=basis, resources=resources)
+        layers = stored.layers.items()
+        return {name: label_units(stored, maps, settings, show=resources.show) for name, maps in layers}
+
+
+def _turned(layer: LabelledLayer, basis: Basis | None, seed: int) -> Basis:
+    matrix = rotation(len(layer.threshold), seed=seed)
     return Basis(matrix if basis is None else matrix @ basis.matrix, "a random rotation")
 
 
@@ -213,7 +194,7 @@ def _touched(parameter: nn.Parameter, before: tuple[int, Tensor] | None) -> bool
     return before is None or parameter._version != before[0] or not torch.equal(parameter, before[1])
 
 
-def calibrate(net: Network, data: Data, columns: Columns, *, grid: tuple[int, int], limit: int | None = None) -> None:
+def calibrate(net: Network, data: Data, settings: Settings) -> None:
     """Estimate the running statistics of every batch norm anew, in one pass over the images.
 
     With the statistics that a reset leaves (mean 0, variance 1), the activations of a deep untrained network vanish.
@@ -222,7 +203,7 @@ def calibrate(net: Network, data: Data, columns: Columns, *, grid: tuple[int, in
     ----------
     net : Network
         Changed in place: `untrained_copy`.
-    data, columns, grid, limit
+    data, settings
         Of the run.
     """
     norms = [
@@ -238,26 +219,33 @@ def calibrate(net: Network, data: Data, columns: Columns, *, grid: tuple[int, in
             norm.reset_running_stats()
             norm.train()
             norm.momentum = None  # a plain mean over batches
-        for images in _batches(net, data, columns, grid, limit):
+        for images in _batches(net, data, settings):
             net.model(images)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
 
 
-def _batches(net: Network, data: Data, columns: Columns, grid: tuple[int, int], limit: int | None) -> Iterator[Tensor]:
+def _batches(net: Network, data: Data, settings: Settings) -> Iterator[Tensor]:
     """Prepared images; a last one that is alone is left out, as batch norm learns nothing from one value."""
-    stream = batches(data, columns, net.preprocessing, grid=grid, batch_size=CALIBRATION_BATCH, limit=limit)
+    stream = batches(
+        data,
+        columns_of(data, settings),
+        net.preprocessing,
+        grid=settings.grid,
+        batch_size=CALIBRATION_BATCH,
+        limit=settings.limit,
+    )
     for number, batch in enumerate(stream):
         if len(batch.names) > 1 or (batch.names and number == 0):
             yield net.prepare(batch.images)
 
 
-def held_against(one: LabelledLayer, untrained: LabelledLayer) -> "pd.DataFrame":
-    """The rows of a layer with what its untrained copy says of them."""
+def compare_with_untrained(layer: LabelledLayer, untrained: LabelledLayer) -> "pd.DataFrame":
+    """The rows of a layer, with the IoU that its untrained copy reaches for their concepts."""
     mute = (untrained.table["silent"] | (untrained.table["nonfinite"] > 0)).to_numpy(bool)
     by_concept = np.where(mute[:, None], 0.0, heldout_by_concept(untrained.counts))
     best = np.where(mute, 0.0, untrained.table["heldout_iou"].to_numpy(np.float64))
-    return with_untrained(one.table, best_met(one.counts.intersection, one.score), by_concept, best)
+    return with_untrained(layer.table, best_met(layer.counts.intersection, layer.score), by_concept, best)
 
 
 def heldout_by_concept(counts: Counts) -> Floats:
@@ -266,8 +254,8 @@ def heldout_by_concept(counts: Counts) -> Floats:
     return np.concatenate([halves_iou(fold_table(counts, block)) for block in in_blocks(units, _AT_ONCE)])
 
 
-def compared(name: str, one: LabelledLayer, table: "pd.DataFrame") -> dict[str, Any]:
-    """One line of the comparison: how many units and concepts a network, or a control of it, comes to.
+def comparison_row(network: str, layer: str, table: "pd.DataFrame") -> dict[str, Any]:
+    """One row of the comparison: how many units and concepts a network, or a control of it, comes to.
 
     Returns
     -------
@@ -278,8 +266,8 @@ def compared(name: str, one: LabelledLayer, table: "pd.DataFrame") -> dict[str, 
     papers, detectors = table[table["above_min_iou"]], table[table["detector"]]
     pair = ["category", "concept"]
     return {
-        "layer": one.name,
-        "network": name,
+        "layer": layer,
+        "network": network,
         "units": len(table),
         "silent": int(table["silent"].sum()),
         "above_min_iou": len(papers),
@@ -289,19 +277,19 @@ def compared(name: str, one: LabelledLayer, table: "pd.DataFrame") -> dict[str, 
     }
 
 
-def compared_shifted(one: LabelledLayer, min_iou: float) -> dict[str, Any]:
+def chance_row(layer: LabelledLayer, min_iou: float) -> dict[str, Any]:
     """The same for the masks of a layer with the labels of other images, a mean over draws; none is a detector.
 
-    Without a draw, as for a single image, there are no numbers.
+    Without a draw there are no numbers.
     """
-    above = (one.shifted_iou > min_iou) & ~one.table["silent"].to_numpy(bool)[:, None]
+    above = (layer.shifted_iou > min_iou) & ~layer.table["silent"].to_numpy(bool)[:, None]
     draws = range(above.shape[1])
-    unique = [len(np.unique(one.shifted_concept[above[:, draw], draw])) for draw in draws]
+    unique = [len(np.unique(layer.shifted_concept[above[:, draw], draw])) for draw in draws]
     return {
-        "layer": one.name,
+        "layer": layer.name,
         "network": "labels of other images",
-        "units": len(one.table),
-        "silent": int(one.table["silent"].sum()),
+        "units": len(layer.table),
+        "silent": int(layer.table["silent"].sum()),
         "above_min_iou": round(float(above.sum(0).mean()), 1) if draws else None,
         "concepts": round(float(np.mean(unique)), 1) if draws else None,
         "detectors": None,

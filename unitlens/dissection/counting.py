@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from unitlens.dissection.definitions import Definitions
+from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.stats.blocks import in_blocks
@@ -152,7 +152,7 @@ def count_block(
     units: slice,
     labels: LabelPlanes,
     folds: npt.NDArray[np.int64],
-    how: Definitions,
+    settings: Settings,
     *,
     rank: int,
     partners: npt.NDArray[np.int64],
@@ -168,7 +168,7 @@ def count_block(
         Label planes.
     folds : int64 array, (N,)
         Fold of each image.
-    how : Definitions
+    settings : Settings
         Its quantile, threshold_on and upsampling.
     rank : int
         Of the threshold, see `unitlens.stats.thresholds.threshold_rank`.
@@ -179,12 +179,12 @@ def count_block(
     -------
     BlockCounts
     """
-    scan = Scanner(layer, units, labels.grid, how.upsampling, len(folds))
+    scan = Scanner(layer, units, labels.grid, settings.upsampling, len(folds))
     floor = torch.from_numpy(layer.smallest[units])
-    if how.upsampling == "zeros":
+    if settings.upsampling == "zeros":
         floor = floor.clamp(max=0.0)
-    ranked: Scan = scan.raw if how.threshold_on == "raw" else scan
-    threshold = kth_largest(ranked, rank, scan.guesses(how.quantile), floor)
+    ranked: Scan = scan.raw if settings.threshold_on == "raw" else scan
+    threshold = kth_largest(ranked, rank, scan.guesses(settings.quantile), floor)
     return count_at(scan, threshold, labels, folds, partners=partners)
 
 

@@ -3,7 +3,6 @@
 import os
 import shutil
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +13,7 @@ from unitlens.data.batches import Batch, Unread, batches
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Data
 from unitlens.dissection.memory import counting_memory
+from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.dissection.store.layers import LayerMaps
@@ -22,8 +22,7 @@ from unitlens.dissection.store.rows import RowFile
 from unitlens.errors import UnitlensError, argument
 from unitlens.models.activations import Answer, deviation_of, fast_runner, runner
 from unitlens.models.bases import Basis
-from unitlens.models.hooks import Tap
-from unitlens.models.layouts import Order, layout_note, left_out
+from unitlens.models.layouts import layout_note, left_out
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
 from unitlens.progress import progress, tell
@@ -35,42 +34,55 @@ THUMBNAIL = 112
 
 @dataclass(frozen=True)
 class Reading:
-    """How images are read and shown to the network, and how its answer is read.
+    """How images are read and shown to the network.
 
     Attributes
     ----------
     batch_size, workers, limit, strict
         See `unitlens.data.batches.batches`.
-    fast : bool
-        Whether the network may compute in a faster way that rounds differently.
-    store_limit : int or None
-        Bytes that the store may take; None: half of the free disk.
-    thumbnails : bool
-        Whether small images are kept for the exemplars.
     show : bool
         Whether progress is shown.
-    layout : str or None
-        How the layers' outputs are laid out; None: by the rule of `unitlens.models.layouts`.
-    basis : Basis or None
-        Directions that are the units; None: the layers' own units.
     """
 
     batch_size: int = 32
     workers: int = 0
     limit: int | None = None
     strict: bool = False
-    fast: bool = False
-    store_limit: int | None = None
-    thumbnails: bool = False
     show: bool = False
-    layout: Order | None = None
-    basis: Basis | None = None
 
     def __post_init__(self) -> None:
         for name, smallest in (("batch_size", 1), ("workers", 0), ("limit", 1)):
             value = getattr(self, name)
             if value is not None and value < smallest:
                 raise UnitlensError(f"{name} is {value}; it is {smallest} or more.")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a dissection may use of the machine; it changes nothing in the result.
+
+    Attributes
+    ----------
+    workers : int
+        Processes that decode images; 0: none beside this one.
+    store_limit : int or None
+        Bytes on disk; None: half of what is free.
+    show : bool
+        Whether progress is shown.
+    """
+
+    workers: int = 0
+    store_limit: int | None = None
+    show: bool = False
+
+    def __post_init__(self) -> None:
+        if self.workers < 0:
+            raise UnitlensError(f"workers is {self.workers}; it is 0 or more.")
+
+
+def columns_of(data: Data, settings: Settings) -> Columns:
+    """The columns of the counts: the concepts of the data, and how not-judged positions count."""
+    return Columns.of(data.concepts, not_judged=settings.not_judged, union=settings.union)
 
 
 def check_memory(batch: int, image_size: tuple[int, int], grid: tuple[int, int], *, planes: int) -> None:
@@ -109,37 +121,29 @@ def check_memory(batch: int, image_size: tuple[int, int], grid: tuple[int, int],
 
 def observe(
     net: Network,
-    layers: Sequence[str],
     data: Data,
-    columns: Columns,
+    settings: Settings,
     store: Store,
     *,
-    grid: tuple[int, int],
-    tap: Tap,
-    reading: Reading,
-    quantile: float | None = None,
-    draws: int | None = None,
+    resources: Resources,
+    basis: Basis | None = None,
+    thumbnails: bool = False,
 ) -> StoredPass:
-    """Show every image to the network once, and keep what the layers say and what is labels.
+    """Run the network once on every image, and keep the layers' activations and what is marked.
 
     Parameters
     ----------
     net : Network
-    layers : sequence of str
     data : Data
-    columns : Columns
+    settings : Settings
+        Its layers are recorded. With too few positions for its quantile, the first batch is the last.
     store : Store
         Where it is kept.
-    grid : tuple of int
-        (H, W) of the label grid.
-    tap : {"output", "after_inplace"}
-        What counts as the layer's activation.
-    reading : Reading
-    quantile : float, optional
-        Of the thresholds to come: with too few positions for it, the first batch is the last.
-    draws : int, optional
-        How often images will be given the labels of others, where units are going to be counted: what that takes of
-        memory is said beforehand.
+    resources : Resources
+    basis : Basis, optional
+        Directions that take the place of the layers' units.
+    thumbnails : bool
+        Whether small images are kept for the exemplars.
 
     Returns
     -------
@@ -151,33 +155,34 @@ def observe(
         If a batch cannot fit in memory, the store would be larger than allowed, there are too few positions for the
         quantile, no image can be read, or the network fails on them.
     """
-    total = len(data) if reading.limit is None else min(reading.limit, len(data))
-    check_memory(min(reading.batch_size, total), net.preprocessing.image_size, grid, planes=len(columns.categories))
+    total = len(data) if settings.limit is None else min(settings.limit, len(data))
+    columns, grid = columns_of(data, settings), settings.grid
+    check_memory(min(settings.batch_size, total), net.preprocessing.image_size, grid, planes=len(columns.categories))
     stored = StoredPass({}, LabelPlanes.start(columns, grid, store))
     stored.unread += [Unread(name, "not an image file") for name in getattr(data, "not_images", ())]
     start = time.perf_counter()
-    answer = Answer(tuple(layers), tap, reading.layout, reading.basis)
-    run = (fast_runner if reading.fast else runner)(net.model, answer)
+    answer = Answer(settings.layers, settings.tap, settings.layout, basis)
+    run = (fast_runner if settings.fast else runner)(net.model, answer)
     stream = batches(
         data,
         columns,
         net.preprocessing,
         grid=grid,
-        batch_size=reading.batch_size,
-        workers=reading.workers,
-        limit=reading.limit,
-        strict=reading.strict,
+        batch_size=settings.batch_size,
+        workers=resources.workers,
+        limit=settings.limit,
+        strict=settings.strict,
     )
-    with evaluating(net.model), progress(total, "looking", show=reading.show) as bar:
+    with evaluating(net.model), progress(total, "looking", show=resources.show) as bar:
         for batch in stream:
             if batch.names:
                 images = net.prepare(batch.images)
                 maps = run(images)
                 if not stored.layers:
-                    _start(stored, maps, batch, total, reading, draws)
-                    _check_positions(stored, total, quantile)
+                    stored.thumbnails = _thumbnail_rows(batch.images, store) if thumbnails else None
+                    _start(stored, maps, total, settings, resources)
                     _note_layouts(stored, net, answer)
-                    if reading.fast:
+                    if settings.fast:
                         stored.deviation = deviation_of(runner(net.model, answer)(images), maps)
                 _add(stored, batch, maps)
             stored.unread += batch.unread
@@ -187,26 +192,19 @@ def observe(
     return stored
 
 
-def _start(
-    stored: StoredPass, maps: dict[str, Tensor], batch: Batch, total: int, reading: Reading, draws: int | None
-) -> None:
-    """Make the files, whose shapes the first batch tells."""
+def _start(stored: StoredPass, maps: dict[str, Tensor], total: int, settings: Settings, resources: Resources) -> None:
+    """Make the files, whose shapes the first batch tells; say what they and the counts will take, or refuse it."""
     store, grid = stored.labels.store, stored.labels.grid
+    cells = grid[0] * grid[1]
     stored.layers = {layer: LayerMaps.start(layer, activation, grid, store) for layer, activation in maps.items()}
-    stored.thumbnails = _thumbnail_rows(batch.images, store) if reading.thumbnails else None
-    _announce(stored, total, reading.store_limit, show=reading.show)
-    if draws is not None and reading.show:
+    _announce(stored, total, resources.store_limit, show=resources.show)
+    if resources.show:
         units = [layer.units for layer in stored.layers.values()]
-        needed = counting_memory(units, stored.labels.columns, images=total, cells=grid[0] * grid[1], draws=draws)
+        columns = stored.labels.columns
+        needed = counting_memory(units, columns, images=total, cells=cells, draws=settings.draws)
         tell(f"counting takes at most {in_bytes(needed)} of memory, beside the network")
-
-
-def _check_positions(stored: StoredPass, total: int, quantile: float | None) -> None:
-    """Refuse too few positions at once; images that turn out unreadable can still make them too few in the end."""
-    cells = stored.labels.grid[0] * stored.labels.grid[1]
-    for layer in stored.layers.values():
-        if quantile is not None:
-            threshold_rank(quantile, total * (cells if layer.layer_grid else 1))
+    for layer in stored.layers.values():  # images that cannot be read may make them too few later on
+        threshold_rank(settings.quantile, total * (cells if layer.layer_grid else 1))
 
 
 def _note_layouts(stored: StoredPass, net: Network, answer: Answer) -> None:

@@ -1,20 +1,18 @@
 """From the counts of a layer to the labels of its units, with what speaks for them and against them."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from unitlens.dissection.counting import BlockCounts, Scanner, block_size, count_block, count_levels
-from unitlens.dissection.definitions import Definitions
+from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.table import unit_table
-from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.progress import progress
 from unitlens.stats.blocks import in_blocks
-from unitlens.stats.chance import association, draws_for, partners
+from unitlens.stats.chance import association, partners
 from unitlens.stats.counts import Counts, narrow
 from unitlens.stats.evidence import GivenLabels, LabelEvidence, join_evidence, label_evidence, presence_accuracy
 from unitlens.stats.folds import FOLDS, FoldTable
@@ -23,41 +21,6 @@ from unitlens.stats.thresholds import threshold_rank
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-@dataclass(frozen=True)
-class LabelSettings:
-    """How labels are chosen and shown: the definitions, and what stands beside them in `dissect`."""
-
-    definitions: Definitions
-    score: str
-    levels: bool
-    evidence: bool
-    fdr: float
-    seed: int
-    exemplars: int
-    show: bool
-
-    def __post_init__(self) -> None:
-        known = [*SCORES, *LEVEL_SCORES]
-        if self.score not in known:
-            raise UnitlensError(
-                f"There is no score {self.score!r}{did_you_mean(self.score, known)}; there are {', '.join(known)}."
-            )
-        if not 0 < self.fdr < 1:
-            raise UnitlensError(f"The false discovery rate is {self.fdr}; it must lie between 0 and 1, such as 0.05.")
-        if self.exemplars < 0:
-            raise UnitlensError(f"The number of exemplars is {self.exemplars}; it is 0 or more.")
-
-    @property
-    def draws(self) -> int:
-        """How often images are given the labels of others."""
-        return draws_for(self.fdr) if self.evidence else 0
-
-    @property
-    def at_levels(self) -> bool:
-        """Whether counts at several levels are needed."""
-        return self.levels or self.score in LEVEL_SCORES
 
 
 class LabelledLayer(NamedTuple):
@@ -101,24 +64,22 @@ class _Block(NamedTuple):
     at_levels: dict[str, Floats]
 
 
-def label_units(stored: StoredPass, layer: LayerMaps, how: LabelSettings) -> LabelledLayer:
+def label_units(stored: StoredPass, layer: LayerMaps, settings: Settings, *, show: bool = False) -> LabelledLayer:
     """Count a layer block by block, then choose labels and weigh them."""
     positions = stored.images * _cells(stored, layer)
-    raw = how.definitions.threshold_on == "raw"
-    rank = threshold_rank(
-        how.definitions.quantile, stored.images * int(np.prod(layer.maps.shape[1:])) if raw else positions
-    )
-    others = partners(stored.hashes, stored.annotated, draws=how.draws, seed=how.seed)
-    step = block_size(layer, positions, how.definitions.quantile)
+    raw = settings.threshold_on == "raw"
+    rank = threshold_rank(settings.quantile, stored.images * int(np.prod(layer.maps.shape[1:])) if raw else positions)
+    others = partners(stored.hashes, stored.annotated, draws=settings.draws, seed=settings.seed)
+    step = block_size(layer, positions, settings.quantile)
     blocks, sparse = [], _Sparse(layer.units * FOLDS * len(stored.labels.columns.concepts))
-    with progress(layer.units, f"counting {layer.name}", unit="units", show=how.show) as bar:
+    with progress(layer.units, f"counting {layer.name}", unit="units", show=show) as bar:
         for units in in_blocks(layer.units, step):
-            block = count_block(layer, units, stored.labels, stored.folds, how.definitions, rank=rank, partners=others)
+            block = count_block(layer, units, stored.labels, stored.folds, settings, rank=rank, partners=others)
             sparse.add(block.by_fold[:, :, 1 : 1 + len(stored.labels.columns.concepts)])
-            blocks.append(_weigh(block, layer, units, stored, how))
+            blocks.append(_weigh(block, layer, units, stored, settings))
             bar.update(units.stop - units.start)
     counts = _joined(blocks, sparse, layer, stored, positions)
-    return _judged(stored, layer, counts, blocks, how)
+    return _judged(stored, layer, counts, blocks, settings)
 
 
 class _Sparse:
@@ -155,22 +116,22 @@ def _cells(stored: StoredPass, layer: LayerMaps) -> int:
     return stored.labels.grid[0] * stored.labels.grid[1] if layer.layer_grid else 1
 
 
-def _weigh(block: BlockCounts, layer: LayerMaps, units: slice, stored: StoredPass, how: LabelSettings) -> _Block:
+def _weigh(block: BlockCounts, layer: LayerMaps, units: slice, stored: StoredPass, settings: Settings) -> _Block:
     concepts = len(stored.labels.columns.concepts)
     intersection = block.by_fold[:, :, 1 : 1 + concepts]
     activated = block.active[:, :, None] - block.by_fold[:, :, 1 + concepts :]
-    at_levels, halves = _level_scores(layer, units, stored, how)
+    at_levels, halves = _level_scores(layer, units, stored, settings)
     labels = None
-    if how.evidence:
+    if settings.evidence:
         table = _fold_table(intersection, activated, layer, stored)
         chosen = None
-        if how.score in at_levels:
-            whole = best_met(intersection.sum(1), at_levels[how.score])
-            chosen = GivenLabels(whole, halves[how.score])
-        labels = label_evidence(table, how.score, seed=how.seed, labels=chosen)
+        if settings.score in at_levels:
+            whole = best_met(intersection.sum(1), at_levels[settings.score])
+            chosen = GivenLabels(whole, halves[settings.score])
+        labels = label_evidence(table, settings.score, seed=settings.seed, labels=chosen)
     return _Block(
         *(activated, block.active.sum(1), block.threshold, labels),
-        *(*_shifted(block, layer, stored, how.score), at_levels),
+        *(*_shifted(block, layer, stored, settings.score), at_levels),
     )
 
 
@@ -203,14 +164,14 @@ def _shifted(block: BlockCounts, layer: LayerMaps, stored: StoredPass, score: st
 
 
 def _level_scores(
-    layer: LayerMaps, units: slice, stored: StoredPass, how: LabelSettings
+    layer: LayerMaps, units: slice, stored: StoredPass, settings: Settings
 ) -> tuple[dict[str, Floats], dict[str, Ints]]:
     """Scores that need several levels, (U, C) each, and the concept of highest score on each half, (2, U)."""
-    if not how.at_levels:
+    if not settings.needs_levels:
         return {}, {}
     positions = stored.images * _cells(stored, layer)
     quantiles = [quantile for quantile in QUANTILES if quantile * positions >= 1]
-    scan = Scanner(layer, units, stored.labels.grid, how.definitions.upsampling, stored.images)
+    scan = Scanner(layer, units, stored.labels.grid, settings.upsampling, stored.images)
     halves = count_levels(scan, quantiles, stored.labels, stored.folds)
     whole = halves[0] + halves[1]
     return (
@@ -236,16 +197,16 @@ def _joined(blocks: list[_Block], sparse: _Sparse, layer: LayerMaps, stored: Sto
 
 
 def _judged(
-    stored: StoredPass, layer: LayerMaps, counts: Counts, blocks: list[_Block], how: LabelSettings
+    stored: StoredPass, layer: LayerMaps, counts: Counts, blocks: list[_Block], settings: Settings
 ) -> LabelledLayer:
     columns = stored.labels.columns
     threshold = np.concatenate([block.threshold for block in blocks])
     at_levels = {name: np.concatenate([block.at_levels[name] for block in blocks]) for name in blocks[0].at_levels}
     shifted_iou = np.concatenate([block.shifted_iou for block in blocks])
-    score = at_levels[how.score] if how.score in at_levels else SCORES[how.score](counts.overlap)
+    score = at_levels[settings.score] if settings.score in at_levels else SCORES[settings.score](counts.overlap)
     mute = (counts.active == 0) | (layer.nonfinite > 0)
     labels = chance = presence = None
-    if how.evidence:
+    if settings.evidence:
         labels = join_evidence(block.labels for block in blocks if block.labels is not None)
         label = best_met(counts.intersection, score)
         chance = association(np.take_along_axis(counts.iou, label[:, None], 1)[:, 0], shifted_iou, mute)
@@ -258,8 +219,8 @@ def _judged(
         score=score,
         threshold=threshold,
         nonfinite=layer.nonfinite,
-        min_iou=how.definitions.min_iou,
-        fdr=how.fdr,
+        min_iou=settings.min_iou,
+        fdr=settings.fdr,
         evaluated_on="grid" if layer.layer_grid else "image",
         labels=labels,
         chance=chance,

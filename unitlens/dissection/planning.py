@@ -117,7 +117,7 @@ def plan(
         warnings.simplefilter("ignore", UnitlensWarning)  # what there is to say was said
         timed = [_sample(net, layers, data, count, quantile, batch_size, options) for count in (fewer, more)]
     result = timed[-1].result
-    grid = tuple(result.info["settings"]["grid"])
+    grid = result.settings.grid
     on_disk = total * _row_bytes(result, net.preprocessing.image_size, grid, shown=options.get("exemplars", 8) > 0)
     own = tuple(
         LayerPlan(name, layer["units"], tuple(layer["grid"]) if layer["grid"] else None)

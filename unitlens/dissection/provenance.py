@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from unitlens.data.concepts import Data
+from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.models.network import Network
@@ -59,9 +60,7 @@ def describe_layer(layer: LayerMaps) -> dict[str, Any]:
     }
 
 
-def describe_run(
-    net: Network, data: Data, stored: StoredPass, settings: dict[str, Any], *, seconds: float
-) -> dict[str, Any]:
+def describe_run(net: Network, data: Data, stored: StoredPass, settings: Settings, *, seconds: float) -> dict[str, Any]:
     """All of run.json.
 
     Parameters
@@ -69,8 +68,7 @@ def describe_run(
     net : Network
     data : Data
     stored : StoredPass
-    settings : dict
-        Everything that was chosen.
+    settings : Settings
     seconds : float
         The whole run took.
     """
@@ -80,7 +78,7 @@ def describe_run(
         "command": None,
         "network": describe_network(net),
         "data": describe_data(str(getattr(data, "source", repr(data))), stored),
-        "settings": settings,
+        "settings": settings.to_json(),
         "layers": {name: describe_layer(layer) for name, layer in stored.layers.items()},
         "timings": {"forward_seconds": stored.seconds, "seconds": seconds},
         "deviation": stored.deviation,

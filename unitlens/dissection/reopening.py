@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from unitlens.data.concepts import Data
 from unitlens.data.opening import open_data
+from unitlens.dissection.settings import Settings
 from unitlens.errors import UnitlensError, argument
 from unitlens.models.loading import load, origin
 from unitlens.models.network import Network
@@ -183,7 +184,7 @@ class Recipe:
         net = load(
             self.network,
             weights=self.weights,
-            seed=self.info["settings"]["seed"],
+            seed=Settings.from_json(self.info["settings"]).seed,
             device=device,
             image_size=prepared["image_size"],
             resize=prepared["resize"],
@@ -207,7 +208,7 @@ class Recipe:
         if opened.get("download") and "root" not in self.given:
             opened.pop("root", None)
         count = said["images"] + len(said["skipped"])
-        data = open_data(self.source, images=count, seed=self.info["settings"]["seed"], **opened)
+        data = open_data(self.source, images=count, seed=Settings.from_json(self.info["settings"]).seed, **opened)
         if len(data) < said["images"]:
             raise UnitlensError(
                 f"{self.source} has {len(data)} images, the run has {said['images']}: give the data of the run with "

@@ -2,13 +2,15 @@
 
 import html
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
 from unitlens.dissection.files import RunFiles, Strips, read_run, write_run
+from unitlens.dissection.settings import Settings
 from unitlens.errors import UnitlensError, argument, did_you_mean, spelled
 from unitlens.stats.counts import Counts
 from unitlens.stats.scores import LEVEL_SCORES, Floats, matches, score_function
@@ -55,6 +57,11 @@ class Dissection:
     _at_levels: Mapping[str, Floats] = field(default_factory=dict)
     _controls: "pd.DataFrame | None" = None
 
+    @cached_property
+    def settings(self) -> Settings:
+        """Everything that was chosen: quantile, label grid, score, ...; as in run.json."""
+        return Settings.from_json(self.info["settings"])
+
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of the layers."""
@@ -75,9 +82,9 @@ class Dissection:
             raise UnitlensError(
                 f"The layer {layer} was not dissected{did_you_mean(layer, self.layers)}, but {', '.join(self.layers)}."
             )
-        settings = {**self.info["settings"], "layers": [layer]}
+        settings = replace(self.settings, layers=(layer,))
         return type(self)(
-            {**self.info, "settings": settings, "layers": {layer: self.info["layers"][layer]}},
+            {**self.info, "settings": settings.to_json(), "layers": {layer: self.info["layers"][layer]}},
             self._units[self._units["layer"] == layer].reset_index(drop=True),
             {layer: self._counts[layer]},
             self._exemplars[self._exemplars["layer"] == layer].reset_index(drop=True),
@@ -109,7 +116,6 @@ class Dissection:
         list of str
             In the order of `concepts`.
         """
-        settings = self.info["settings"]
         found = np.zeros(len(self.concepts), bool)
         for layer, counts in self._counts.items():
             rows = self._units[self._units["layer"] == layer]
@@ -117,8 +123,8 @@ class Dissection:
             found |= matches(
                 counts.iou[taken.to_numpy(bool)],
                 counts.category_of,
-                min_iou=settings["min_iou"],
-                unique=unique or settings["unique"],
+                min_iou=self.settings.min_iou,
+                unique=unique or self.settings.unique,
             ).any(0)
         return [name for name, there in zip(self.concepts, found, strict=True) if there]
 
@@ -239,7 +245,7 @@ class Dissection:
                     if name.rpartition("/")[0] == layer
                 }
             )
-            for layer in files.info["settings"]["layers"]
+            for layer in Settings.from_json(files.info["settings"]).layers
         }
         at_levels = {name: array for name, array in files.counts.items() if name.rpartition("/")[2] in LEVEL_SCORES}
         return cls(files.info, files.units, counts, files.exemplars, files.strips, at_levels, files.controls)

@@ -1,9 +1,9 @@
 """Dissect a network: match every unit of its layers against the concepts that are marked in images."""
 
-import dataclasses
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,27 +11,26 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
-from unitlens.data.batches import Columns, NotJudged, Union
+from unitlens.data.columns import NotJudged, Union
 from unitlens.data.concepts import Data
 from unitlens.data.opening import open_data
 from unitlens.dissection.controls import (
     ControlRun,
-    check_controls,
-    compared,
-    compared_shifted,
-    held_against,
+    chance_row,
+    compare_with_untrained,
+    comparison_row,
     run_control,
 )
-from unitlens.dissection.definitions import ThresholdOn, Unique, definitions
 from unitlens.dissection.exemplars import draw_strips, exemplar_table, find_exemplars
-from unitlens.dissection.forward import Reading, observe
-from unitlens.dissection.labelling import LabelledLayer, LabelSettings, label_units
+from unitlens.dissection.forward import Resources, observe
+from unitlens.dissection.labelling import LabelledLayer, label_units
 from unitlens.dissection.provenance import describe_run
 from unitlens.dissection.result import Dissection
+from unitlens.dissection.settings import BasisRecord, Settings, ThresholdOn, Unique
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.temporary import temporary_store
 from unitlens.drawing.strips import strip_size
-from unitlens.errors import UnitlensError, UnitlensWarning, argument, spelled
+from unitlens.errors import UnitlensError, UnitlensWarning, spelled
 from unitlens.models.bases import Basis, as_basis
 from unitlens.models.hooks import Tap
 from unitlens.models.layers import find_layers, listing_hint
@@ -97,9 +96,10 @@ def dissect(
     grid : int or (rows, columns), optional
         Label grid; a quarter of the network's input, rounded down.
     preset : {"unitlens", "pnas2020", "netdissect2017"}
-        The choices that papers differ in; see `unitlens.dissection.definitions`. What is given beside it overrides it.
+        The choices that papers differ in; see `unitlens.dissection.settings.PRESETS`. What is given beside it
+        overrides it.
     upsampling, threshold_on, union, not_judged, unique, tap : optional
-        See `unitlens.dissection.definitions.Definitions`.
+        See `unitlens.dissection.settings.Settings`.
     layout : {"channels_first", "channels_last", "tokens", "heads", "attention"}, optional
         How the layers' outputs are laid out; found by the rule of `unitlens.models.layouts`.
     basis : matrix, (D, U), or file of one, optional
@@ -146,94 +146,142 @@ def dissect(
     ----------
     Bau et al., "Understanding the role of individual units in a deep neural network", PNAS 117 (2020).
     """
-    net = net if isinstance(net, Network) else classifier(net)
-    data = open_data(data) if isinstance(data, str | Path) else data
-    chosen = definitions(
-        preset,
+    task = prepare(
+        net,
+        layers,
+        data,
         quantile=quantile,
         min_iou=min_iou,
-        grid=(grid, grid) if isinstance(grid, int) else grid,
+        grid=grid,
+        preset=preset,
         upsampling=upsampling,
         threshold_on=threshold_on,
         union=union,
         not_judged=not_judged,
         unique=unique,
         tap=tap,
-    )
-    reading = Reading(
-        *(batch_size, workers, limit, strict, fast, store_limit, exemplars > 0, progress),
         layout=layout,
-        basis=None if basis is None else as_basis(basis),
+        basis=basis,
+        score=score,
+        levels=levels,
+        evidence=evidence,
+        fdr=fdr,
+        control=control,
+        exemplars=exemplars,
+        limit=limit,
+        batch_size=batch_size,
+        workers=workers,
+        seed=seed,
+        strict=strict,
+        fast=fast,
+        store_limit=store_limit,
+        progress=progress,
     )
-    controls = check_controls(control)
-    if controls and not evidence:
-        raise UnitlensError(f"A control is compared with the evidence: leave out {argument('evidence', False)}.")
-    how = LabelSettings(chosen, score, levels, evidence, fdr, seed, exemplars, progress)
-    return _dissect(net, _layer_names(net, layers), data, preset, reading, how, controls)
+    return _run(task)
 
 
-def _dissect(
-    net: Network,
-    layers: list[str],
-    data: Data,
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A dissection that was asked for: everything is known but the activations."""
+
+    net: Network
+    data: Data
+    settings: Settings
+    basis: Basis | None
+    resources: Resources
+
+
+def prepare(
+    net: Network | nn.Module,
+    layers: str | Sequence[str] | None,
+    data: Data | str | Path,
+    *,
     preset: str,
-    reading: Reading,
-    how: LabelSettings,
-    control: tuple[str, ...],
-) -> Dissection:
-    import pandas as pd
+    grid: int | tuple[int, int] | None,
+    basis: Any,
+    control: str | Sequence[str],
+    workers: int,
+    store_limit: int | None,
+    progress: bool,
+    **choices: Any,
+) -> Task:
+    """Open what was named and make the settings.
 
-    grid = how.definitions.grid or quarter_grid(net)
+    Parameters
+    ----------
+    net, layers, data, preset, grid, basis, control, workers, store_limit, progress
+        As for `dissect`.
+    **choices
+        Its other keywords, which are fields of `Settings`.
+
+    Raises
+    ------
+    UnitlensError
+        If something is not there, a value is not possible, or nothing is marked in the images.
+    """
+    net = net if isinstance(net, Network) else classifier(net)
+    data = open_data(data) if isinstance(data, str | Path) else data
+    basis = None if basis is None else as_basis(basis)
+    settings = Settings.of_preset(
+        preset,
+        default_grid=quarter_grid(net),
+        layers=_layer_names(net, layers),
+        grid=(grid, grid) if isinstance(grid, int) else grid,
+        basis=None if basis is None else BasisRecord(**basis.describe()),
+        control=tuple(dict.fromkeys([control] if isinstance(control, str) else control)),
+        **choices,
+    )
     if not len(data.concepts) or getattr(data, "categories", None) == ():  # a folder without label maps
         raise UnitlensError(
             f"{getattr(data, 'source', data)} marks no concepts, so that units cannot be matched: add labels/ and "
             "concepts.csv (see docs/data.md), or have them computed: "
             + spelled(python="ul.open_data(..., concepts=['colors']).", shell="--concepts colors.")
         )
-    columns = Columns.of(data.concepts, not_judged=how.definitions.not_judged, union=how.definitions.union)
+    return Task(net, data, settings, basis, Resources(workers, store_limit, progress))
+
+
+def _run(task: Task) -> Dissection:
+    import pandas as pd
+
+    settings, show = task.settings, task.resources.show
     start = time.perf_counter()
     with temporary_store() as store:
         stored = observe(
-            *(net, layers, data, columns, store),
-            grid=grid,
-            tap=how.definitions.tap,
-            reading=reading,
-            quantile=how.definitions.quantile,
-            draws=how.draws,
+            task.net,
+            task.data,
+            settings,
+            store,
+            basis=task.basis,
+            resources=task.resources,
+            thumbnails=settings.exemplars > 0,
         )
-        done = [label_units(stored, layer, how) for layer in stored.layers.values()]
-        shown, strips = _show(stored, done, how)
-    runs = [run_control(name, net, done, data, columns, grid=grid, reading=reading, how=how) for name in control]
-    stored.notes += [note for run in runs for note in run.notes]
+        labelled = [label_units(stored, layer, settings, show=show) for layer in stored.layers.values()]
+        exemplars, strips = _draw_exemplars(stored, labelled, settings)
+    controls = [
+        run_control(name, task.net, labelled, task.data, settings, basis=task.basis, resources=task.resources)
+        for name in settings.control
+    ]
+    stored.notes += [note for control in controls for note in control.notes]
     for note in stored.notes:
         warnings.warn(note, UnitlensWarning, stacklevel=3)
-    stored.notes += _few_folds(stored, how)
-    settings = {
-        **dataclasses.asdict(how.definitions),
-        **{"grid": list(grid), "preset": preset, "layers": layers, "score": how.score, "evidence": how.evidence},
-        **{"levels": how.at_levels, "control": list(control)},
-        **{"fdr": how.fdr, "exemplars": how.exemplars, "seed": how.seed, "limit": reading.limit},
-        **{"batch_size": reading.batch_size, "strict": reading.strict, "fast": reading.fast},
-        **{"layout": reading.layout, "basis": reading.basis.describe() if reading.basis else None},
-    }
-    info = describe_run(net, data, stored, settings, seconds=time.perf_counter() - start)
-    untrained = {layer: done for run in runs if run.name == "untrained" for layer, done in run.layers.items()}
-    tables = {one.name: held_against(one, untrained[one.name]) if untrained else one.table for one in done}
-    info["comparison"] = _compare(done, tables, runs, how)
+    stored.notes += _few_folds(stored, settings)
+    info = describe_run(task.net, task.data, stored, settings, seconds=time.perf_counter() - start)
+    tables = _tables(labelled, controls)
+    info["comparison"] = _comparison(labelled, tables, controls, settings)
     return Dissection(
         info,
         pd.concat(tables.values(), ignore_index=True),
-        {one.name: one.counts for one in done},
-        shown,
+        {layer.name: layer.counts for layer in labelled},
+        exemplars,
         strips,
-        {f"{one.name}/{name}": score for one in done for name, score in one.at_levels.items()},
-        _in_one_table(tables, runs) if runs else None,
+        {f"{layer.name}/{name}": score for layer in labelled for name, score in layer.at_levels.items()},
+        _control_table(tables, controls) if controls else None,
     )
 
 
-def _few_folds(stored: StoredPass, how: LabelSettings) -> list[str]:
+def _few_folds(stored: StoredPass, settings: Settings) -> list[str]:
     folds = len(np.unique(stored.folds))
-    if not how.evidence or folds >= FEWEST_FOLDS:
+    if not settings.evidence or folds >= FEWEST_FOLDS:
         return []
     return [
         f"The {stored.images} images fill {folds} of 32 folds, fewer than {FEWEST_FOLDS}: there are no intervals "
@@ -241,27 +289,38 @@ def _few_folds(stored: StoredPass, how: LabelSettings) -> list[str]:
     ]
 
 
-def _compare(
-    done: list[LabelledLayer], tables: dict[str, "pd.DataFrame"], runs: list[ControlRun], how: LabelSettings
+def _tables(labelled: Sequence[LabelledLayer], controls: Sequence[ControlRun]) -> dict[str, "pd.DataFrame"]:
+    """The rows of each layer, compared with those of the untrained copy where there is one."""
+    untrained = next((control.layers for control in controls if control.name == "untrained"), None)
+    if untrained is None:
+        return {layer.name: layer.table for layer in labelled}
+    return {layer.name: compare_with_untrained(layer, untrained[layer.name]) for layer in labelled}
+
+
+def _comparison(
+    labelled: Sequence[LabelledLayer],
+    tables: Mapping[str, "pd.DataFrame"],
+    controls: Sequence[ControlRun],
+    settings: Settings,
 ) -> list[dict[str, Any]]:
     """What was found, layer by layer, in the network, its controls and with the labels of other images."""
     rows = []
-    for one in done:
-        rows.append(compared("as it is", one, tables[one.name]))
-        rows += [compared(run.name, run.layers[one.name], run.layers[one.name].table) for run in runs]
-        if how.evidence:
-            rows.append(compared_shifted(one, how.definitions.min_iou))
+    for layer in labelled:
+        rows.append(comparison_row("as it is", layer.name, tables[layer.name]))
+        rows += [comparison_row(control.name, layer.name, control.layers[layer.name].table) for control in controls]
+        if settings.evidence:
+            rows.append(chance_row(layer, settings.min_iou))
     return rows
 
 
-def _in_one_table(tables: dict[str, "pd.DataFrame"], runs: list[ControlRun]) -> "pd.DataFrame":
+def _control_table(tables: Mapping[str, "pd.DataFrame"], controls: Sequence[ControlRun]) -> "pd.DataFrame":
     """The rows of the network, whose ``control`` is none, and those of its controls."""
     import pandas as pd
 
     parts = [table.assign(control="none") for table in tables.values()]
-    parts += [one.table.assign(control=run.name) for run in runs for one in run.layers.values()]
-    whole = pd.concat(parts, ignore_index=True)
-    return whole[["control", *(name for name in whole if name != "control")]]
+    parts += [layer.table.assign(control=control.name) for control in controls for layer in control.layers.values()]
+    joined = pd.concat(parts, ignore_index=True)
+    return joined[["control", *(name for name in joined if name != "control")]]
 
 
 def quarter_grid(net: Network) -> tuple[int, int]:
@@ -277,21 +336,21 @@ def _layer_names(net: Network, layers: str | Sequence[str] | None) -> list[str]:
     return [place.given for place in find_layers(net.model, layers)]
 
 
-def _show(
-    stored: StoredPass, done: list[LabelledLayer], how: LabelSettings
+def _draw_exemplars(
+    stored: StoredPass, labelled: Sequence[LabelledLayer], settings: Settings
 ) -> tuple["pd.DataFrame", dict[tuple[str, int], bytes]]:
     """The exemplars of all units, as a table and as strips."""
     import pandas as pd
 
-    tables = [exemplar_table("", None, [])]
+    if not settings.exemplars:
+        return exemplar_table("", None, []), {}
+    tables: list[pd.DataFrame] = []
     strips: dict[tuple[str, int], bytes] = {}
-    units = sum(len(result.threshold) for result in done)
-    size = strip_size(units, tiles=max(how.exemplars, 1))
-    for result, layer in zip(done, stored.layers.values(), strict=True):
-        if not how.exemplars:
-            continue
-        found = find_exemplars(layer, how.exemplars)
-        tables.append(exemplar_table(layer.name, found, stored.names))
-        drawn = draw_strips(stored, layer, found, result.threshold, size=size, strips=units)
-        strips |= {(layer.name, unit): strip for unit, strip in enumerate(drawn)}
-    return pd.concat(tables[1:] or tables, ignore_index=True), strips
+    units = sum(len(layer.threshold) for layer in labelled)
+    size = strip_size(units, tiles=settings.exemplars)
+    for layer, maps in zip(labelled, stored.layers.values(), strict=True):
+        exemplars = find_exemplars(maps, settings.exemplars)
+        tables.append(exemplar_table(maps.name, exemplars, stored.names))
+        drawn = draw_strips(stored, maps, exemplars, layer.threshold, size=size, strips=units)
+        strips |= {(maps.name, unit): strip for unit, strip in enumerate(drawn)}
+    return pd.concat(tables, ignore_index=True), strips

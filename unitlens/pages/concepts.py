@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from unitlens.dissection.settings import Settings
 from unitlens.drawing.figures import category_colours, concept_counts
 from unitlens.pages.cards import Card, concept_id
 
@@ -63,7 +64,9 @@ def chart(units: "pd.DataFrame") -> list[Group]:
     return groups
 
 
-def concept_views(made: Sequence[Card], info: Mapping[str, Any], *, most: int = 12) -> list[ConceptView]:
+def concept_views(
+    made: Sequence[Card], info: Mapping[str, Any], settings: Settings, *, most: int = 12
+) -> list[ConceptView]:
     """A view for each concept that is some unit's label: by category, then by falling number of detectors.
 
     Parameters
@@ -72,6 +75,8 @@ def concept_views(made: Sequence[Card], info: Mapping[str, Any], *, most: int = 
         All cards, by falling IoU.
     info : mapping
         ``run.json``.
+    settings : Settings
+        Of the run.
     most : int
         Images shown for a concept: those among the exemplars of most of its units come first.
 
@@ -80,7 +85,7 @@ def concept_views(made: Sequence[Card], info: Mapping[str, Any], *, most: int = 
     list of ConceptView
         Units in it by falling IoU.
     """
-    shares = {(one.category, one.concept): one for one in concept_shares(info)}
+    shares = {(one.category, one.concept): one for one in concept_shares(info, settings)}
     found: dict[tuple[str, str], list[Card]] = {}
     for card in made:
         if card.concept is not None:
@@ -106,7 +111,7 @@ def _images(own: Sequence[Card], most: int) -> list[tuple[str, int, Card, int]]:
     return [(name, count, *best[name]) for name, count in counts.most_common(most)]
 
 
-def concept_shares(info: Mapping[str, Any]) -> list[Share]:
+def concept_shares(info: Mapping[str, Any], settings: Settings) -> list[Share]:
     """How much of the data each concept covers, and the IoU that no unit can pass for that reason.
 
     A mask holds at most the share q of all positions; so for a concept that covers the share f > q, the
@@ -116,18 +121,18 @@ def concept_shares(info: Mapping[str, Any]) -> list[Share]:
     ----------
     info : mapping
         ``run.json``.
+    settings : Settings
+        Of the run.
 
     Returns
     -------
     list of Share
         A concept each, in the order of ``info``; the ceiling is None where f <= q.
     """
-    data, settings = info["data"], info["settings"]
+    data, quantile = info["data"], settings.quantile
     twice = Counter(concept["name"] for concept in data["concepts"])
     gridless = bool(info["layers"]) and all(layer["grid"] is None for layer in info["layers"].values())
-    height, width = settings.get("grid") or (1, 1)
-    quantile = float(settings["quantile"])
-    positions = data["images"] * (1 if gridless else height * width)
+    positions = data["images"] * (1 if gridless else settings.grid[0] * settings.grid[1])
     shares = []
     for concept in data["concepts"]:
         category, name = concept["category"], concept["name"]

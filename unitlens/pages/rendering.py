@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from unitlens.dissection.settings import Settings
 from unitlens.drawing.emergence import HEIGHT, WIDTH, counts_by_layer, panels
 from unitlens.pages import concepts as views
 from unitlens.pages.cards import VERDICTS, Card, Strips, make_cards, scale_top
@@ -42,7 +43,8 @@ def render_report(
         HTML. It makes no request of any kind, and a policy in its head forbids any; names of concepts, images and
         layers are text, whatever they hold.
     """
-    min_iou = float(info["settings"]["min_iou"])
+    settings = Settings.from_json(info["settings"])
+    min_iou = settings.min_iou
     top, chart = scale_top(units, min_iou), views.chart(units)
     cards = make_cards(units, exemplars, strips, top=top)
     several = len(info["layers"]) > 1 and bool(chart)
@@ -55,12 +57,12 @@ def render_report(
         scripts=("first.js", "report.js"),
         info=info,
         cards=cards,
-        concepts=views.concept_views(cards, info),
+        concepts=views.concept_views(cards, info, settings),
         chart=chart,
         **_bars(chart),
         counts=_counts(cards),
         layers=[(layer, _counts([card for card in cards if card.layer == layer])) for layer in info["layers"]],
-        without=_without(info, cards),
+        without=_without(info, settings, cards),
         verdicts={name: text for name, text in VERDICTS.items() if any(card.verdict == name for card in cards)},
         evidence=any(card.chance is not None for card in cards),
         panels=panels(counts_by_layer(units)) if several else [],
@@ -109,7 +111,7 @@ def _counts(cards: Iterable[Card]) -> dict[str, int]:
     }
 
 
-def _without(info: Mapping[str, Any], cards: Iterable[Card]) -> list[views.Share]:
+def _without(info: Mapping[str, Any], settings: Settings, cards: Iterable[Card]) -> list[views.Share]:
     """The concepts that are no unit's label."""
     labels = {(card.category, card.concept) for card in cards}
-    return [share for share in views.concept_shares(info) if (share.category, share.concept) not in labels]
+    return [share for share in views.concept_shares(info, settings) if (share.category, share.concept) not in labels]

@@ -1,0 +1,214 @@
+"""The settings of a dissection: one value, recorded in run.json as it is and read back as it is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from unitlens.data.columns import NotJudged, Union
+from unitlens.errors import UnitlensError, argument, did_you_mean
+from unitlens.models.hooks import Tap
+from unitlens.models.layouts import Order
+from unitlens.records import check_types, read_record, write_record
+from unitlens.stats.chance import draws_for
+from unitlens.stats.masks import Upsampling
+from unitlens.stats.scores import LEVEL_SCORES, SCORES
+
+ThresholdOn = Literal["upsampled", "raw"]
+Unique = Literal["label", "category"]
+
+CONTROLS: Mapping[str, str] = {
+    "untrained": "the same architecture with fresh weights",
+    "rotated": "the layer's units turned by a random orthogonal matrix",
+}
+"""By the names that ``control=`` takes."""
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "unitlens": {},
+    "pnas2020": {"upsampling": "zeros", "union": "all", "not_judged": "none", "tap": "after_inplace"},
+    "netdissect2017": {
+        "quantile": 0.005,
+        "threshold_on": "raw",
+        "grid": (112, 112),
+        "not_judged": "none",
+        "unique": "category",
+    },
+}
+"""By the names that ``preset=`` takes: the choices that papers differ in, where they are not the defaults."""
+
+
+@dataclass(frozen=True)
+class BasisRecord:
+    """What is recorded of a basis: where it came from, and what tells it from others."""
+
+    source: str
+    sha256: str
+    shape: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All that decides what a dissection of a network with given images comes to.
+
+    Attributes
+    ----------
+    layers : tuple of str
+    grid : (int, int)
+        Rows and columns of the label grid, (H, W).
+    preset : str
+        A key of `PRESETS`: where the choices came from that were not made one by one.
+    quantile : float
+        Share of all positions that may lie above a unit's threshold.
+    min_iou : float
+        The papers' rule: a unit matches where its best IoU is larger.
+    threshold_on : {"upsampled", "raw"}
+        Whether the values that are ranked are those on the label grid or those on the layer's own.
+    upsampling : {"edges", "zeros"}
+        What lies outside of a map: its edge repeated, or zeros.
+    union : {"annotated", "all"}
+        Whose images count in a union: those annotated for the concept's category, or all.
+    not_judged : {"left_out", "none"}
+        Whether not-judged positions count for nothing, or as none of the concepts.
+    tap : {"output", "after_inplace"}
+        The activation: what the layer returned, or what stands in that memory after the pass.
+    unique : {"label", "category"}
+        How unique concepts are counted: one label a unit, or the best label of each category.
+    layout : str or None
+        How the layers' outputs are laid out; None: by the rule of `unitlens.models.layouts`.
+    basis : BasisRecord or None
+        Of the directions that are the units; None: the layers' own units.
+    score : str
+        What chooses the label: a key of `SCORES` or of `LEVEL_SCORES`.
+    levels : bool
+        Whether counts at several levels are made though the score needs none.
+    evidence : bool
+        Whether intervals, held-out checks and chance levels are computed.
+    fdr : float
+        False discovery rate of the verdict.
+    control : tuple of str
+        Keys of `CONTROLS`.
+    exemplars : int
+        Images kept for each unit.
+    seed : int
+        Of resamples and draws.
+    limit : int or None
+        How many images were asked for; None: all.
+    batch_size : int
+        Images at a time.
+    strict : bool
+        Whether an image that cannot be read ends the run.
+    fast : bool
+        Whether the network may compute in a faster way that rounds differently.
+    """
+
+    layers: tuple[str, ...]
+    grid: tuple[int, int]
+    preset: str = "unitlens"
+    quantile: float = 0.01
+    min_iou: float = 0.04
+    threshold_on: ThresholdOn = "upsampled"
+    upsampling: Upsampling = "edges"
+    union: Union = "annotated"
+    not_judged: NotJudged = "left_out"
+    tap: Tap = "output"
+    unique: Unique = "label"
+    layout: Order | None = None
+    basis: BasisRecord | None = None
+    score: str = "iou"
+    levels: bool = False
+    evidence: bool = True
+    fdr: float = 0.05
+    control: tuple[str, ...] = ()
+    exemplars: int = 8
+    seed: int = 0
+    limit: int | None = None
+    batch_size: int = 32
+    strict: bool = False
+    fast: bool = False
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        _check_known("preset", self.preset, PRESETS)
+        _check_known("score", self.score, {**SCORES, **LEVEL_SCORES})
+        for control in self.control:
+            _check_known("control", control, CONTROLS)
+        _check_share("quantile", self.quantile, 0 < self.quantile < 1, such_as=0.01)
+        _check_share("min_iou", self.min_iou, 0 <= self.min_iou <= 1, such_as=0.04)
+        _check_share("fdr", self.fdr, 0 < self.fdr < 1, such_as=0.05)
+        _check_least("exemplars", self.exemplars, 0)
+        _check_least("batch_size", self.batch_size, 1)
+        if self.limit is not None:
+            _check_least("limit", self.limit, 1)
+        if min(self.grid) < 1:
+            raise UnitlensError(f"The label grid is {self.grid[0]}x{self.grid[1]}; it has at least one row and column.")
+        if self.control and not self.evidence:
+            raise UnitlensError(f"A control is compared with the evidence: leave out {argument('evidence', False)}.")
+
+    @classmethod
+    def of_preset(cls, preset: str, *, default_grid: tuple[int, int], **given: Any) -> Self:
+        """A preset's choices, and those that were made beside it.
+
+        Parameters
+        ----------
+        preset : str
+            A key of `PRESETS`.
+        default_grid : (int, int)
+            The label grid where neither the preset nor ``grid`` says one.
+        **given
+            Fields of `Settings`; None leaves the preset's choice.
+
+        Raises
+        ------
+        UnitlensError
+            If there is no such preset, or a value is not possible.
+
+        Examples
+        --------
+        >>> Settings.of_preset("netdissect2017", default_grid=(56, 56), layers=("layer4",), quantile=0.01).grid
+        (112, 112)
+        """
+        _check_known("preset", preset, PRESETS)
+        chosen = {name: value for name, value in given.items() if value is not None}
+        return cls(**{"grid": default_grid, **PRESETS[preset], **chosen, "preset": preset})
+
+    @classmethod
+    def from_json(cls, content: Any) -> Self:
+        """Read what `to_json` made.
+
+        Raises
+        ------
+        UnitlensError
+            If a field is missing, unknown, of another type or not possible.
+        """
+        return read_record(cls, content, what="The record of the settings")
+
+    def to_json(self) -> dict[str, Any]:
+        """Every field under its name, as run.json holds it."""
+        return write_record(self)
+
+    @property
+    def draws(self) -> int:
+        """How often images are given the labels of others."""
+        return draws_for(self.fdr) if self.evidence else 0
+
+    @property
+    def needs_levels(self) -> bool:
+        """Whether counts at several levels are made."""
+        return self.levels or self.score in LEVEL_SCORES
+
+
+def _check_known(what: str, name: str, known: Mapping[str, Any]) -> None:
+    if name not in known:
+        raise UnitlensError(f"There is no {what} {name!r}{did_you_mean(name, known)}; there are {', '.join(known)}.")
+
+
+def _check_share(name: str, value: float, possible: bool, *, such_as: float) -> None:
+    if not possible:
+        raise UnitlensError(f"{name} is {value}; it must lie between 0 and 1, such as {such_as}.")
+
+
+def _check_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise UnitlensError(f"{name} is {value}; it is {least} or more.")

@@ -1,0 +1,106 @@
+"""Frozen values that are written as JSON and read back strictly: every field is there, and of its type."""
+
+import dataclasses
+import numbers
+from collections.abc import Mapping
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from unitlens.errors import UnitlensError, did_you_mean
+
+Record = TypeVar("Record")
+
+_KINDS: Mapping[type, tuple[type, str]] = {
+    bool: (bool, "True or False"),
+    int: (numbers.Integral, "a whole number"),
+    float: (numbers.Real, "a number"),
+    str: (str, "a text"),
+}
+"""Which values a field of a type takes, and how they are called in a sentence."""
+
+
+def check_types(record: Any) -> None:
+    """Make sure that the fields of a frozen dataclass have their types; for its ``__post_init__``.
+
+    A number of NumPy becomes Python's, a list a tuple and a mapping the dataclass that the field asks for.
+
+    Raises
+    ------
+    UnitlensError
+        If one has another type, or is none of its choices.
+    """
+    hints = get_type_hints(type(record))
+    for field in dataclasses.fields(record):
+        value = _typed(field.name, getattr(record, field.name), hints[field.name])
+        object.__setattr__(record, field.name, value)
+
+
+def _typed(name: str, value: Any, kind: Any) -> Any:
+    """A value in the type of its field."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):  # of a type and None
+        return None if value is None else _typed(name, value, arguments[0])
+    if origin is Literal:
+        return _one_of(name, value, arguments)
+    if origin is tuple:
+        return _tuple(name, value, arguments)
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return value if isinstance(value, kind) else read_record(kind, value, what=name)
+    accepted, words = _KINDS[kind]
+    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+        raise UnitlensError(f"{name} is {value!r}; it is {words}.")
+    return kind(value)
+
+
+def _one_of(name: str, value: Any, choices: tuple[str, ...]) -> str:
+    if isinstance(value, str) and value in choices:
+        return value
+    near = did_you_mean(value, choices) if isinstance(value, str) else ""
+    raise UnitlensError(f"There is no {name} {value!r}{near}; there are {', '.join(choices)}.")
+
+
+def _tuple(name: str, value: Any, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A list or tuple with values of one type; of as many as there are types, or, with an ellipsis, of any number."""
+    some = Ellipsis not in kinds
+    if not isinstance(value, list | tuple) or (some and len(value) != len(kinds)):
+        raise UnitlensError(f"{name} is {value!r}; it is a list{f' of {len(kinds)} values' if some else ''}.")
+    return tuple(_typed(name, one, kinds[0]) for one in value)
+
+
+def write_record(record: Any) -> dict[str, Any]:
+    """A frozen dataclass as JSON takes it: tuples become lists, dataclasses in it dictionaries."""
+    return {field.name: _plain(getattr(record, field.name)) for field in dataclasses.fields(record)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    return write_record(value) if dataclasses.is_dataclass(value) else value
+
+
+def read_record(kind: type[Record], content: Any, *, what: str) -> Record:
+    """The reverse of `write_record`: every field has to be there, and no other.
+
+    Parameters
+    ----------
+    kind : dataclass
+        Its ``__post_init__`` calls `check_types`.
+    content : object
+        As read from JSON.
+    what : str
+        What it is, for the sentence.
+
+    Raises
+    ------
+    UnitlensError
+        If it is not such a value.
+    """
+    if not isinstance(content, Mapping):
+        raise UnitlensError(f"{what} is {content!r}; it has the fields of {kind.__name__}.")
+    fields = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    absent = [name for name in fields if name not in content]
+    unknown = [str(name) for name in content if name not in fields]
+    if absent or unknown:
+        wrong = f"lacks {absent[0]}" if absent else f"has an unknown field {unknown[0]!r}"
+        raise UnitlensError(f"{what} {wrong}: it was changed, or written by another version of unitlens.")
+    return kind(**content)
