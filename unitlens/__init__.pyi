@@ -6,10 +6,10 @@ from .ablation.interventions import intervening as intervening
 from .ablation.result import Curve as Curve
 from .ablation.result import SetEffects as SetEffects
 from .ablation.result import UnitEffects as UnitEffects
-from .comparison.auditing import Audit as Audit
+from .comparison.audit_result import Audit as Audit
 from .comparison.auditing import audit as audit
-from .comparison.comparing import Comparison as Comparison
 from .comparison.comparing import compare as compare
+from .comparison.result import Comparison as Comparison
 from .data.checking import check as check
 from .data.checks import Check as Check
 from .data.colors import Colors as Colors

@@ -11,11 +11,11 @@ from scipy.stats import binomtest
 import unitlens as ul
 from tests.coloured import write_world
 from tests.planted import ColourWorld, InMemory, colour_net
-from unitlens.comparison.audit_checks import baselines, label_on_halves, overlapping_concepts
-from unitlens.comparison.audit_columns import CHECKS, COLUMNS, SUMMARY_COLUMNS
-from unitlens.comparison.audit_passes import noisy
+from unitlens.comparison.audit_checks import baselines, check_halves, overlapping_concepts
+from unitlens.comparison.audit_passes import with_noise
 from unitlens.comparison.auditing import audit
-from unitlens.comparison.entries import entries_of
+from unitlens.comparison.columns import AUDIT_COLUMNS, AUDIT_SUMMARY_COLUMNS, CHECKS
+from unitlens.comparison.entries import open_entries
 from unitlens.data.batches import batches
 from unitlens.data.columns import Columns
 from unitlens.dissection.store.labels import LabelPlanes
@@ -41,7 +41,7 @@ def audited(run, world):
 
 
 def entry_of(run, layer="pool"):
-    return next(entry for entry in entries_of([run], None) if entry.layer == layer)
+    return next(entry for entry in open_entries([run]) if entry.layer == layer)
 
 
 def test_labels_under_other_quantiles_and_upsampling_are_those_of_a_dissection_with_them(audited, world):
@@ -69,7 +69,7 @@ def test_halves_are_dissections_of_half_of_the_images_at_the_same_thresholds(run
     entry = entry_of(run)
     meet = entry.counts.intersection_by_fold(slice(0, entry.units))
     activated = entry.counts.activated_by_fold[:, :, entry.counts.category_of]
-    found = label_on_halves(entry)
+    found = {check.name: check.labels for check in check_halves(entry)}
     for name, first in (("even folds", 0), ("odd folds", 1)):
         kept = slice(first, None, 2)
         both, mask, concept = meet[:, kept].sum(1), activated[:, kept].sum(1), entry.counts.concept_by_fold[kept].sum(0)
@@ -78,14 +78,14 @@ def test_halves_are_dissections_of_half_of_the_images_at_the_same_thresholds(run
         assert found[name].label[met].tolist() == np.where(both > 0, iou, -1).argmax(1)[met].tolist()
         assert (found[name].label[~met] == -1).all()
         assert np.allclose(found[name].iou[met], iou.max(1)[met])
-        assert np.allclose(found[name].own_iou, iou[np.arange(len(iou)), entry.label])
+        assert np.allclose(found[name].run_label_iou, iou[np.arange(len(iou)), entry.label])
 
 
 def test_noise_is_drawn_image_by_image_and_images_stay_in_range():
     images = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     net = NET
-    whole = noisy(net, noise=0.02, seed=3).prepare(images)
-    other = noisy(net, noise=0.02, seed=3)
+    whole = with_noise(net, noise=0.02, seed=3).prepare(images)
+    other = with_noise(net, noise=0.02, seed=3)
     assert torch.equal(whole, torch.cat([other.prepare(part) for part in images.split([1, 3, 2])]))
     assert whole.min() >= 0
     assert whole.max() <= 1
@@ -93,8 +93,8 @@ def test_noise_is_drawn_image_by_image_and_images_stay_in_range():
     added = (whole - net.prepare(images))[middle]
     assert added.std() == pytest.approx(0.02, rel=0.03)
     assert abs(float(added.mean())) < 0.001
-    assert not torch.equal(whole, noisy(net, noise=0.02, seed=4).prepare(images))
-    assert torch.equal(noisy(net, noise=0.0).prepare(images), net.prepare(images))
+    assert not torch.equal(whole, with_noise(net, noise=0.02, seed=4).prepare(images))
+    assert torch.equal(with_noise(net, noise=0.0).prepare(images), net.prepare(images))
 
 
 def test_noise_that_drowns_the_images_changes_labels(run, world, audited):
@@ -111,8 +111,8 @@ def test_audit_is_the_same_again(run, world, audited):
 
 
 def test_columns_are_the_documented_ones(audited):
-    assert list(audited.units.columns) == list(COLUMNS)
-    assert list(audited.table().columns) == list(SUMMARY_COLUMNS)
+    assert list(audited.units.columns) == list(AUDIT_COLUMNS)
+    assert list(audited.table().columns) == list(AUDIT_SUMMARY_COLUMNS)
     assert set(audited.units["check"]) == set(CHECKS)
     assert list(dict.fromkeys(audited.table()["check"])) == list(CHECKS)
 
@@ -131,14 +131,14 @@ def test_baselines_are_means_over_units(run):
     scores, table = run["pool"].scores("iou"), run["pool"].table()
     labelled = table["concept"].notna().to_numpy(bool)
     rows = {row["labels"]: row for row in baselines(entry)}
-    assert rows["the run's"]["mean_iou"] == pytest.approx(table["iou"].mean())
-    assert rows["the run's, held out"]["mean_iou"] == pytest.approx(table["heldout_iou"].mean())
-    assert rows["any concept, at random"]["mean_iou"] == pytest.approx(scores[labelled].mean())
-    assert rows["one for all units, the best there is"]["mean_iou"] == pytest.approx(scores[labelled].mean(0).max())
+    assert rows["labels of the run"]["mean_iou"] == pytest.approx(table["iou"].mean())
+    assert rows["labels of the run, held out"]["mean_iou"] == pytest.approx(table["heldout_iou"].mean())
+    assert rows["random concept"]["mean_iou"] == pytest.approx(scores[labelled].mean())
+    assert rows["best single label for all units"]["mean_iou"] == pytest.approx(scores[labelled].mean(0).max())
     labels = [run.column(name) for name in table["concept"][labelled]]
     dealt = np.mean([scores[labelled][:, label].mean() for label in labels])
-    assert rows["the run's, dealt out again among the units"]["mean_iou"] == pytest.approx(dealt)
-    frequent = rows["the most frequent concept"]
+    assert rows["labels of the run, shuffled among the units"]["mean_iou"] == pytest.approx(dealt)
+    frequent = rows["most frequent concept"]
     assert frequent["concept"] == "upper half"
     assert frequent["mean_iou"] == pytest.approx(scores[labelled, run.column("upper half")].mean())
 
@@ -202,13 +202,13 @@ def test_a_network_without_a_name_leaves_what_counts_tell(run):
     assert set(alone.units["check"]) == {"even folds", "odd folds"}
     assert alone.overlaps is None
     assert len(alone.notes) == 1
-    assert alone.notes[0].startswith("Only what the counts of the run tell was checked, by no further pass over")
+    assert "Only the counts of the run were checked" in alone.notes[0]
     assert len(alone.baselines())
 
 
 def test_a_network_that_is_gone_is_said_whatever_data_are_given(run, world):
     alone = audit(run, data=world)
-    assert alone.notes[0].startswith("Only what the counts of the run tell was checked")
+    assert "Only the counts of the run were checked" in alone.notes[0]
 
 
 def test_other_networks_and_data_that_are_given_are_errors(run, world):
@@ -252,7 +252,7 @@ def test_command_writes_beside_the_run(saved, shell, net_file):
     assert said.code == 0, said.err
     assert "100.0% of 3 labels stay under noise" in said.out
     table = pd.read_csv(saved / "run" / "audit.csv")
-    assert list(table.columns) == list(COLUMNS)
+    assert list(table.columns) == list(AUDIT_COLUMNS)
     summary = json.loads((saved / "run" / "audit.json").read_text())
     assert summary["run"]["network_sha256"] == ul.open_run(saved / "run").info["network"]["sha256"]
     assert [row["check"] for row in summary["checks"]] == list(CHECKS)
@@ -262,7 +262,7 @@ def test_command_writes_beside_the_run(saved, shell, net_file):
     shutil.rmtree(saved / "world")
     said = shell("audit", saved / "run", *again, "--quiet")
     assert said.code == 0
-    assert "Only what the counts of the run tell was checked" not in said.out
+    assert "Only the counts of the run were checked" not in said.out
 
 
 # ---- the page
@@ -272,14 +272,14 @@ def test_page_holds_everything_and_asks_for_nothing(audited, tmp_path):
     page = ul.report(tmp_path, audited).read_text()
     assert not re.search(r"https?://|<script|@import|url\(", page)
     assert "default-src &#39;none&#39;" in page
-    for said in ("Stability", "Baselines", "Collisions", "double quantile", "one for all units", "overlap most"):
+    for said in ("Stability", "Baselines", "Collisions", "double quantile", "best single label", "overlap most"):
         assert said in page
     assert "nan" not in re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL).lower()
 
 
 def test_page_says_what_could_not_be_checked(run, tmp_path):
     page = ul.report(tmp_path, audit(run)).read_text()
-    assert "Only what the counts of the run tell was checked" in page
+    assert "Only the counts of the run were checked" in page
     assert "overlap most" not in page
 
 
@@ -290,5 +290,5 @@ def test_folder_that_cannot_be_made(run, tmp_path):
 
 
 def test_representations(audited):
-    assert repr(audited).startswith("<Audit of pool, head; labels that stay: even folds ")
+    assert repr(audited).startswith("<Audit of pool, head; same labels: even folds ")
     assert "half quantile" in audited._repr_html_()

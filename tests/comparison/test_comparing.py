@@ -78,7 +78,7 @@ def test_layers_of_one_run_are_called_by_their_names():
     comparison = compare(run)
     assert comparison.names == ["conv", "pool"]
     assert comparison.against == "conv"
-    assert "<Comparison of 2 layers against conv; detectors: conv " in repr(comparison)
+    assert "<Comparison of 2 layers with conv; detectors: conv " in repr(comparison)
     assert "detectors" in comparison._repr_html_()
 
 
@@ -95,7 +95,7 @@ def test_same_run_twice_differs_in_nothing(three):
 
 def test_one_folder_twice_is_a_mistake(three, tmp_path):
     folder = three[0].save(tmp_path / "trained")
-    with pytest.raises(ul.UnitlensError, match=r"^trained is given twice: a run differs from itself in nothing, so"):
+    with pytest.raises(ul.UnitlensError, match=r"^trained is given twice"):
         compare(folder, three[1], tmp_path / "elsewhere" / ".." / "trained")
 
 
@@ -104,8 +104,7 @@ def test_other_images_are_independent_samples(three):
     other = dissected(0, 0, 1, 3, data=half)
     with pytest.warns(
         ul.UnitlensWarning,
-        match=r"^The runs differ in images \(40 of .* and 30 of .*\): not every difference between them is one of "
-        r"their networks\.$",
+        match=r"^The runs differ in images \(40 of .* and 30 of .*\): ",
     ):
         comparison = compare(three[0], other, names=["a", "half"])
     row = comparison.table().query("entry == 'half' and category == 'all'").iloc[0]
@@ -119,9 +118,7 @@ def test_settings_that_differ_are_named(three):
 
 
 def test_a_control_that_only_one_ran_is_named(three):
-    with pytest.warns(
-        ul.UnitlensWarning, match=r"^The runs differ in control \(only some were compared with an untrained"
-    ):
+    with pytest.warns(ul.UnitlensWarning, match=r"^The runs differ in control \(only some .* untrained copy"):
         compare(dissected(0, 1), _with_control(three[1]), names=["a", "b"])
 
 
@@ -149,14 +146,14 @@ def test_nothing_in_common_is_an_error(three):
 
 
 def test_one_layer_is_no_comparison(three):
-    with pytest.raises(ul.UnitlensError, match=r"^A comparison takes two layers or more, and there is 1:"):
+    with pytest.raises(ul.UnitlensError, match=r"at least two layers, not 1:"):
         compare(three[0])
-    with pytest.raises(ul.UnitlensError, match=r"and there are none:"):
+    with pytest.raises(ul.UnitlensError, match=r"at least two layers, not 0:"):
         compare()
 
 
 def test_wrong_names(three):
-    with pytest.raises(ul.UnitlensError, match=r"^There are 1 names for 2 runs: give one a run\.$"):
+    with pytest.raises(ul.UnitlensError, match=r"^names= has 1 for 2 runs: give one for each"):
         compare(*three[:2], names=["a"])
     with pytest.raises(ul.UnitlensError, match=r"^There is no entry 'aa' in this comparison"):
         compare(*three[:2], names=["a", "b"], against="aa")

@@ -38,7 +38,7 @@ def test_names_on_the_page_are_text(three):
 
 def test_files_are_not_replaced_silently(comparison, tmp_path):
     comparison.save(tmp_path)
-    with pytest.raises(ul.UnitlensError, match=r"holds a comparison already \(compare\.csv\): choose another folder"):
+    with pytest.raises(ul.UnitlensError, match=r"comparison already \(compare\.csv\): choose another folder"):
         comparison.save(tmp_path)
     comparison.save(tmp_path, overwrite=True)
     (tmp_path / "file").write_text("")
@@ -54,7 +54,7 @@ def test_command(shell, three, tmp_path):
     said = shell("compare", "a", "b", "--name", "first", "--name", "second", "--out", "side")
     assert said.code == 0, said.err
     assert said.out.splitlines()[0].startswith("first: 3 of 4 units are detectors (")
-    assert "against first" in said.out.splitlines()[1]
+    assert "compared with first" in said.out.splitlines()[1]
     assert said.out.splitlines()[2] == "wrote side/: compare.html to look at, compare.csv to compute with"
     table = pd.read_csv(tmp_path / "side" / "compare.csv")
     assert list(table.columns) == list(compare_columns.COLUMNS)

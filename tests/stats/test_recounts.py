@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from scipy.special import stdtrit
 
 from tests.compared import random_counts
-from unitlens.comparison.matching import Side, match_units, profiles
+from unitlens.comparison.matching import LayerToMatch, match_units, profiles
 from unitlens.stats.counts import Counts
 from unitlens.stats.folds import (
     filled_folds,
@@ -122,12 +122,12 @@ def test_a_network_matches_itself_whatever_the_order_of_its_units(seed):
     )
     columns, label = np.arange(5), counts.iou.argmax(1)
     found = match_units(
-        Side(counts, np.arange(7), label, columns),
-        Side(shuffled, np.arange(7), label[order], columns),
+        LayerToMatch(counts, np.arange(7), label, columns),
+        LayerToMatch(shuffled, np.arange(7), label[order], columns),
         paired=True,
     )
     assert np.allclose(found.similarity, 1)
-    assert np.allclose(found.similarity_half, 0, atol=1e-6)
+    assert np.allclose(found.similarity_half_width, 0, atol=1e-6)
     assert np.allclose(found.difference, 0)
     rows = counts.iou[found.unit] - shuffled.iou[found.other]
     assert np.allclose(rows, 0)
@@ -143,7 +143,7 @@ def test_interval_of_a_similarity_is_the_jackknife_of_its_definition():
     rng = np.random.default_rng(5)
     counts = random_counts(rng)
     other = random_counts(rng)
-    sides_ = [Side(one, np.arange(6), one.iou.argmax(1), np.arange(5)) for one in (counts, other)]
+    sides_ = [LayerToMatch(one, np.arange(6), one.iou.argmax(1), np.arange(5)) for one in (counts, other)]
     found = match_units(*sides_, paired=True)
     left = []
     for fold in range(32):
@@ -156,10 +156,10 @@ def test_interval_of_a_similarity_is_the_jackknife_of_its_definition():
             rows.append(profiles(scores, scores.mean(0)))
         left.append((rows[0][found.unit] * rows[1][found.other]).sum(1))
     expected = stdtrit(31, 0.975) * np.sqrt(31 * np.var(left, axis=0))
-    assert np.allclose(found.similarity_half, expected)
+    assert np.allclose(found.similarity_half_width, expected)
 
 
 def test_nothing_to_match_is_no_error():
     counts = random_counts(np.random.default_rng(0))
-    nobody = Side(counts, np.zeros(0, np.int64), np.zeros(6, np.int64), np.arange(5))
+    nobody = LayerToMatch(counts, np.zeros(0, np.int64), np.zeros(6, np.int64), np.arange(5))
     assert len(match_units(nobody, nobody, paired=True).unit) == 0

@@ -1,4 +1,4 @@
-from .auditing import Audit as Audit
+from .audit_result import Audit as Audit
 from .auditing import audit as audit
-from .comparing import Comparison as Comparison
 from .comparing import compare as compare
+from .result import Comparison as Comparison

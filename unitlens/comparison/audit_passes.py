@@ -1,22 +1,21 @@
-"""The two passes of an audit: the images of a run once more, judged in other ways, and under noise."""
+"""The two passes of an audit: over the images of the run, labelled with other settings, and over images with noise."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from unitlens.comparison.audit_checks import Labelled, overlapping_concepts
-from unitlens.comparison.entries import Entry, entries_of
+from unitlens.comparison.audit_checks import CheckedLabels, LayerCheck, overlapping_concepts
+from unitlens.comparison.entries import Entry
 from unitlens.data.concepts import Data
 from unitlens.dissection.forward import Resources, observe
 from unitlens.dissection.labelling import LabelledLayer, label_units
 from unitlens.dissection.reopening import check_data
 from unitlens.dissection.result import Dissection
 from unitlens.dissection.settings import Settings
-from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.temporary import temporary_store
 from unitlens.errors import UnitlensError
@@ -26,110 +25,123 @@ NOISE = 0.02
 """Standard deviation of the noise, images being in [0, 1]: it changes up to 28 % of labels (ICCV 2023)."""
 
 
-Checks = list[tuple[str, str, Labelled]]
-"""Layer, check, and the labels under it."""
+class PassChecks(NamedTuple):
+    """What the passes found.
+
+    Attributes
+    ----------
+    checks : list of LayerCheck
+    overlaps : list of dict
+        See `unitlens.comparison.audit_checks.overlapping_concepts`.
+    notes : list of str
+        What could not be checked, and why; a sentence each.
+    """
+
+    checks: list[LayerCheck]
+    overlaps: list[dict[str, Any]]
+    notes: list[str]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class _Noisy(Network):
-    """A network that sees its images under noise, drawn image by image: batches of any size see the same."""
+class _NoisyNetwork(Network):
+    """A network that sees its images with noise, drawn image by image, so that batches of any size see the same."""
 
     noise: float = NOISE
-    drawn: torch.Generator | None = None
+    generator: torch.Generator | None = None
 
     def prepare(self, images: Tensor) -> Tensor:
-        shown = images.to(self.device).float().div_(255)
-        noise = torch.stack([torch.randn(shown.shape[1:], generator=self.drawn) for _ in shown])
-        shown = (shown + self.noise * noise.to(self.device)).clamp_(0, 1)
-        return self.preprocessing.normalise(shown).to(self.dtype)
+        scaled = images.to(self.device).float().div_(255)
+        noise = torch.stack([torch.randn(scaled.shape[1:], generator=self.generator) for _ in scaled])
+        noisy = (scaled + self.noise * noise.to(self.device)).clamp_(0, 1)
+        return self.preprocessing.normalise(noisy).to(self.dtype)
 
 
-def noisy(net: Network, *, noise: float = NOISE, seed: int = 0) -> Network:
-    """The same network, shown images with Gaussian noise of a standard deviation, kept in [0, 1]."""
-    own = {field.name: getattr(net, field.name) for field in fields(Network)}
-    return _Noisy(**own, noise=noise, drawn=torch.Generator().manual_seed(seed))
+def with_noise(net: Network, *, noise: float = NOISE, seed: int = 0) -> Network:
+    """Make a network that sees its images with Gaussian noise of a standard deviation, clipped to [0, 1]."""
+    of_net = {field.name: getattr(net, field.name) for field in fields(Network)}
+    return _NoisyNetwork(**of_net, noise=noise, generator=torch.Generator().manual_seed(seed))
 
 
-@dataclass(frozen=True)
-class Passes:
-    """The two passes over the images of a run: as they were, judged in several ways, and under noise."""
+def run_passes(
+    run: Dissection,
+    net: Network,
+    data: Data,
+    *,
+    entries: Mapping[str, Entry],
+    batch_size: int,
+    resources: Resources,
+    noise: float,
+    seed: int,
+) -> PassChecks:
+    """Label the units of a run again, with other settings and with noise.
 
-    run: Dissection
-    net: Network
-    data: Data
-    settings: Settings
-    resources: Resources
-    noise: float
-    seed: int
-    notes: list[str]
+    Parameters
+    ----------
+    run : Dissection
+    net, data
+        Those of the run.
+    entries : mapping of str to Entry
+        The layers of the run, by their names.
+    batch_size : int
+    resources : Resources
+    noise : float
+        Standard deviation of the noise; with 0 there is one pass only.
+    seed : int
+        Of the noise.
 
-    @classmethod
-    def of(
-        cls,
-        run: Dissection,
-        net: Network,
-        data: Data,
-        resources: Resources,
-        *,
-        batch_size: int,
-        noise: float,
-        seed: int,
-    ) -> "Passes":
-        """Take the settings of the run, without what costs time and changes no label."""
-        settings = replace(
-            run.settings, batch_size=batch_size, strict=False, evidence=False, levels=False, control=(), exemplars=0
-        )
-        return cls(run, net, data, settings, resources, noise, seed, [])
-
-    def look(self, checks: Checks) -> list[dict[str, Any]]:
-        """Add what the passes tell to the checks; the concepts whose regions overlap most."""
+    Raises
+    ------
+    UnitlensError
+        If the images are not those of the run.
+    """
+    # Settings of the run without what takes time and changes no label.
+    settings = replace(
+        run.settings, batch_size=batch_size, strict=False, evidence=False, levels=False, control=(), exemplars=0
+    )
+    checks: list[LayerCheck] = []
+    notes: list[str] = []
+    with temporary_store() as store:
+        stored = observe(net, data, settings, store, resources=resources)
+        check_data(stored.sha256, run.info, str(getattr(data, "source", "the data")))
+        for name, changed in _variants(settings):
+            checks += _label_again(stored, name, changed, entries, notes, show=resources.show)
+        overlaps = overlapping_concepts(stored.labels, stored.images, run.concepts)
+    if noise:
         with temporary_store() as store:
-            stored = self._observe(self.net, store)
-            check_data(stored.sha256, self.run.info, str(getattr(self.data, "source", "the data")))
-            for check, settings in self._variants():
-                checks += self._labels(stored, check, settings)
-            overlaps = overlapping_concepts(stored.labels, stored.images, self.run.concepts)
-        if self.noise:
-            with temporary_store() as store:
-                stored = self._observe(noisy(self.net, noise=self.noise, seed=self.seed), store)
-                checks += self._labels(stored, "noise", self.settings)
-        return overlaps
-
-    def _observe(self, net: Network, store: Store) -> StoredPass:
-        return observe(net, self.data, self.settings, store, resources=self.resources)
-
-    def _variants(self) -> Iterator[tuple[str, Settings]]:
-        settings = self.settings
-        yield "half quantile", replace(settings, quantile=settings.quantile / 2)
-        if settings.quantile < 0.5:
-            yield "double quantile", replace(settings, quantile=settings.quantile * 2)
-        yield "other upsampling", replace(settings, upsampling="edges" if settings.upsampling == "zeros" else "zeros")
-
-    def _labels(self, stored: StoredPass, check: str, settings: Settings) -> Checks:
-        """Labels of all layers under other settings, or other images."""
-        found: Checks = []
-        for layer in stored.layers.values():
-            if layer.layer_grid is None and check == "other upsampling":
-                continue
-            if layer.name not in self.run.layers:
-                continue
-            try:
-                labelled = label_units(stored, layer, settings, show=self.resources.show)
-            except UnitlensError as error:
-                self.notes.append(f"{layer.name} was not checked under {check}: {error}")
-                continue
-            found.append((layer.name, check, _compared_labels(labelled, entries_of([self.run[layer.name]], None)[0])))
-        return found
+            stored = observe(with_noise(net, noise=noise, seed=seed), data, settings, store, resources=resources)
+            checks += _label_again(stored, "noise", settings, entries, notes, show=resources.show)
+    return PassChecks(checks, overlaps, notes)
 
 
-def _compared_labels(labelled: LabelledLayer, entry: Entry) -> Labelled:
-    names = {(category, name): c for c, (category, name) in enumerate(_written(entry))}
+def _variants(settings: Settings) -> Iterator[tuple[str, Settings]]:
+    """Names of the checks and the changed settings, for which the same pass serves."""
+    yield "half quantile", replace(settings, quantile=settings.quantile / 2)
+    if settings.quantile < 0.5:
+        yield "double quantile", replace(settings, quantile=settings.quantile * 2)
+    yield "other upsampling", replace(settings, upsampling="edges" if settings.upsampling == "zeros" else "zeros")
+
+
+def _label_again(
+    stored: StoredPass, check: str, settings: Settings, entries: Mapping[str, Entry], notes: list[str], *, show: bool
+) -> list[LayerCheck]:
+    """Label the layers of a pass; a note is added where that is not possible."""
+    checks = []
+    for layer in stored.layers.values():
+        upsampled = layer.layer_grid is not None
+        if layer.name not in entries or (check == "other upsampling" and not upsampled):
+            continue
+        try:
+            labelled = label_units(stored, layer, settings, show=show)
+        except UnitlensError as error:
+            notes.append(f"{layer.name} was not checked under {check}: {error}")
+            continue
+        checks.append(LayerCheck(layer.name, check, _checked_labels(labelled, entries[layer.name])))
+    return checks
+
+
+def _checked_labels(labelled: LabelledLayer, entry: Entry) -> CheckedLabels:
+    """Labels as columns of the run, with their IoU and that of the run's labels."""
     pairs = zip(labelled.table["category"], labelled.table["concept"], strict=True)
-    label = np.array([names.get(pair, -1) for pair in pairs], np.int64)
-    units = np.arange(len(label))
-    return Labelled(label, labelled.counts.iou[units, np.maximum(label, 0)], labelled.counts.iou[units, entry.label])
-
-
-def _written(entry: Entry) -> list[tuple[str, str]]:
-    """Category and name of the concepts as tables write them."""
-    return [(key[0], name) for key, name in zip(entry.keys, entry.run.concepts, strict=True)]
+    label = np.array([entry.column_of.get(pair, -1) for pair in pairs], np.int64)
+    iou, units = labelled.counts.iou, np.arange(len(label))
+    return CheckedLabels(label, iou[units, np.maximum(label, 0)], iou[units, entry.label])

@@ -1,70 +1,119 @@
-"""The tables of a comparison. This is the one place that says what their columns mean."""
+"""The tables of comparisons and audits. This is the one place that says what their columns mean."""
 
 ALL = "all"
-"""Stands in the column category for all of them together."""
+"""Value of the column category for all categories together."""
 
 COLUMNS = {
-    "entry": "one layer of one run, by the name that it has in this comparison",
-    "network": "the network's name",
-    "weights": "its weights, as they were given; empty where nothing was said",
-    "layer": "the layer's name",
+    "entry": "name, in this comparison, of one layer of one run",
+    "network": "name of its network",
+    "weights": "weights as they were given; empty where they were not",
+    "layer": "name of the layer",
     "category": "a category of concepts, or all",
-    "units": "units of the layer",
-    "detectors": "units whose verdict is detector and whose label is of the category",
-    "detectors_low": "lower end of its 95 % interval (halves of the folds; which units beat chance stays as it is)",
-    "detectors_high": "its upper end; both are empty below 8 filled folds",
+    "units": "number of units of the layer",
+    "detectors": "units whose verdict is detector and whose label belongs to the category",
+    "detectors_low": "lower end of the 95 % interval (by halves of the folds; which units beat chance is not repeated)",
+    "detectors_high": "upper end; both are empty below 8 filled folds",
     "unique_concepts": "concepts of the category that are the label of a detector",
-    "unique_low": "lower end of its 95 % interval",
-    "unique_high": "its upper end",
-    "above_min_iou": "units above the least IoU, the papers' rule, whose label is of the category",
-    "above_low": "lower end of its 95 % interval",
-    "above_high": "its upper end",
+    "unique_low": "lower end of the 95 % interval",
+    "unique_high": "upper end",
+    "above_min_iou": "units above the least IoU, the papers' rule, whose label belongs to the category",
+    "above_low": "lower end of the 95 % interval",
+    "above_high": "upper end",
     "against": "the entry that it is compared with",
-    "paired": "True where both saw the same images, so that the difference is taken on the same halves",
-    "detectors_difference": "detectors less those of that entry",
-    "detectors_difference_low": "lower end of its 95 % interval",
-    "detectors_difference_high": "its upper end",
-    "unique_difference": "unique concepts less those of that entry",
-    "unique_difference_low": "lower end of its 95 % interval",
-    "unique_difference_high": "its upper end",
+    "paired": "True where both saw the same images, so that the difference is taken half by half",
+    "detectors_difference": "detectors minus those of that entry",
+    "detectors_difference_low": "lower end of the 95 % interval",
+    "detectors_difference_high": "upper end",
+    "unique_difference": "unique concepts minus those of that entry",
+    "unique_difference_low": "lower end of the 95 % interval",
+    "unique_difference_high": "upper end",
 }
-"""Name and meaning of every column of ``compare.csv``, in its order."""
+"""Name and meaning of every column of ``compare.csv``, in order."""
 
 CONCEPT_COLUMNS = {
     "entry": "as in compare.csv",
-    "category": "the concept's category",
-    "concept": "the concept's name",
-    "detectors": "detectors with this label",
-    "change": "gained (a detector here and none in the other entry), lost, both or neither",
-    "best_unit": "the unit of highest IoU with it, whether or not it is its label",
-    "iou": "that unit's IoU with it",
-    "iou_low": "lower end of its 95 % interval (jackknife over folds)",
-    "iou_high": "its upper end",
-    "difference": "iou less that of the other entry's best unit",
-    "difference_low": "lower end of its 95 % interval, over the same folds where the images are the same",
-    "difference_high": "its upper end",
+    "category": "category of the concept",
+    "concept": "name of the concept",
+    "detectors": "number of detectors with this label",
+    "change": "gained (detectors here and none in the other entry), lost, both or neither",
+    "best_unit": "the unit of highest IoU with the concept, whether or not it is the unit's label",
+    "iou": "IoU of that unit with the concept",
+    "iou_low": "lower end of the 95 % interval (jackknife over folds)",
+    "iou_high": "upper end",
+    "difference": "iou minus that of the other entry's best unit",
+    "difference_low": "lower end of the 95 % interval, over the same folds where the images are the same",
+    "difference_high": "upper end",
 }
-"""Name and meaning of every column of ``compare_concepts.csv``, in its order."""
+"""Name and meaning of every column of ``compare_concepts.csv``, in order."""
 
 UNIT_COLUMNS = {
     "entry": "the entry of the unit",
-    "unit": "the unit",
+    "unit": "number of the unit",
     "concept": "its label",
-    "category": "its label's category",
-    "iou": "its IoU with its label",
+    "category": "category of its label",
+    "iou": "IoU with its label",
     "detector": "True where its verdict is detector",
     "other_entry": "the entry of the unit that it is matched with",
-    "other_unit": "that unit",
-    "other_concept": "that unit's label",
-    "other_category": "that label's category",
-    "other_iou": "that unit's IoU with that label",
-    "other_detector": "True where that unit's verdict is detector",
+    "other_unit": "number of that unit",
+    "other_concept": "label of that unit",
+    "other_category": "category of that label",
+    "other_iou": "IoU of that unit with that label",
+    "other_detector": "True where the verdict of that unit is detector",
     "same_label": "True where both labels are the same concept",
-    "similarity": "cosine of what sets the two apart from the other units of their layers, over the common concepts",
-    "similarity_low": "lower end of its 95 % interval (jackknife over folds)",
-    "similarity_high": "its upper end",
-    "difference": "IoU of that unit with this unit's label, less this unit's; empty where that run lacks the concept",
-    "difference_low": "lower end of its 95 % interval",
-    "difference_high": "its upper end",
+    "similarity": "cosine of the two profiles: IoU with each common concept minus the mean over the units of the layer",
+    "similarity_low": "lower end of the 95 % interval (jackknife over folds)",
+    "similarity_high": "upper end",
+    "difference": "IoU of that unit with this unit's label minus this unit's; empty where its run lacks the concept",
+    "difference_low": "lower end of the 95 % interval",
+    "difference_high": "upper end",
 }
-"""Name and meaning of every column of ``compare_units.csv``, in its order."""
+"""Name and meaning of every column of ``compare_units.csv``, in order."""
+
+CHECKS = {
+    "even folds": "labels chosen on the images of the even folds, at the run's thresholds",
+    "odd folds": "labels chosen on the images of the odd folds",
+    "half quantile": "masks of half as many positions",
+    "double quantile": "masks of twice as many positions",
+    "other upsampling": "zeros around the maps where the run repeated their edges, or the reverse",
+    "noise": "Gaussian noise added to the images, which are clipped to [0, 1]",
+}
+"""Checks of an audit and what each changes, in the order of the tables."""
+
+AUDIT_COLUMNS = {
+    "layer": "name of the layer",
+    "unit": "number of the unit in it, from 0",
+    "concept": "its label in the run",
+    "category": "category of that label",
+    "iou": "IoU with it in the run",
+    "verdict": "verdict in the run",
+    "check": f"what was changed: {', '.join(CHECKS)}",
+    "check_concept": "its label under the check; empty where it has none",
+    "check_category": "category of that label",
+    "check_iou": "IoU with that label under the check",
+    "label_iou": "IoU with its label in the run under the check",
+    "same_label": "True where the label is the same",
+    "same_category": "True where the label's category is the same",
+    "above_min_iou": "True where check_iou is above the least IoU",
+}
+"""Name and meaning of every column of ``audit.csv``, in order: one row for each unit that has a label, and check."""
+
+AUDIT_SUMMARY_COLUMNS = {
+    "layer": "name of the layer",
+    "check": "as in audit.csv",
+    "units": "units that have a label in the run",
+    "same_label": "share of them whose label is the same under the check",
+    "same_label_low": "lower end of the 95 % interval (Wilson's; the units are treated as a sample)",
+    "same_label_high": "upper end",
+    "same_category": "share of them whose label's category is the same",
+    "same_category_low": "lower end of the 95 % interval",
+    "same_category_high": "upper end",
+    "detectors": "units whose verdict in the run is detector",
+    "detectors_same_label": "share of them whose label is the same",
+    "detectors_same_label_low": "lower end of the 95 % interval",
+    "detectors_same_label_high": "upper end",
+    "mean_iou": "mean IoU of the units with their labels in the run",
+    "check_mean_iou": "mean IoU with their labels under the check",
+    "above_min_iou": "units above the least IoU in the run",
+    "check_above_min_iou": "units above the least IoU under the check",
+}
+"""Columns of the summary of an audit, in order: one row for each layer and check."""

@@ -1,25 +1,24 @@
-"""Layers of runs by name, as a comparison takes them, and in what the runs differ beside network and layer."""
+"""Layers of runs under the names that they have in a comparison, and in what their runs differ."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
-from unitlens.comparison.matching import Side, left_out_best
+from unitlens.comparison.matching import BestUnits, LayerToMatch, best_units
 from unitlens.dissection.result import Dissection, open_run
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, argument
 from unitlens.stats.counts import Counts
-from unitlens.stats.folds import filled_folds, iou_interval, jackknife_half_width
-from unitlens.stats.recounts import Interval, LabelCounts, recount_labels
-from unitlens.stats.scores import SCORES, Bools, Floats, Ints
+from unitlens.stats.folds import filled_folds
+from unitlens.stats.recounts import LabelCounts, recount_labels
+from unitlens.stats.scores import SCORES, Bools, Ints
 
-Key = tuple[str, str]
-"""Identity of a concept: category and name."""
+ConceptKey = tuple[str, str]
+"""What identifies a concept: its category and its name."""
 
-_SETTINGS = (
+_COMPARABLE = (
     "quantile",
     "min_iou",
     "grid",
@@ -34,40 +33,7 @@ _SETTINGS = (
     "fdr",
     "basis",
 )
-"""Those whose difference makes numbers of two runs hard to compare."""
-
-
-class Best(NamedTuple):
-    """The unit of highest IoU with each concept.
-
-    Attributes
-    ----------
-    unit : int64 array, (C,)
-    iou : float64 array, (C,)
-        On all folds.
-    left_out : float64 array, (F, C)
-        The same unit's IoU without each fold.
-    """
-
-    unit: Ints
-    iou: Floats
-    left_out: Floats
-
-    def interval(self, concept: int) -> Interval:
-        """The IoU with a concept, with its interval."""
-        left_out = self.left_out[:, [concept]]
-        low, high = iou_interval(self.iou[[concept]], left_out, np.ones(left_out.shape, bool))
-        return Interval(float(self.iou[concept]), float(low[0]), float(high[0]))
-
-    def less(self, concept: int, other: "Best", column: int, *, paired: bool) -> Interval:
-        """How much larger it is than that of another layer, whose column of the concept is given."""
-        value = float(self.iou[concept] - other.iou[column])
-        here, there = self.left_out[:, concept], other.left_out[:, column]
-        if paired:
-            half = float(jackknife_half_width(here - there))
-        else:
-            half = float(np.hypot(jackknife_half_width(here), jackknife_half_width(there)))
-        return Interval(value, value - half, value + half)
+"""Settings that have to be equal for the numbers of two runs to be comparable."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +43,7 @@ class Entry:
     Attributes
     ----------
     name : str
-        What it is called in the comparison.
+        Its name in the comparison.
     run : Dissection
         Of this layer alone.
     """
@@ -97,7 +63,7 @@ class Entry:
 
     @property
     def weights(self) -> str:
-        """Its weights as they were given, or nothing."""
+        """The network's weights as they were given, or an empty string."""
         return str(self.run.info["network"]["weights"] or "")
 
     @property
@@ -107,34 +73,39 @@ class Entry:
 
     @property
     def units(self) -> int:
-        """Units of the layer."""
+        """Number of units of the layer."""
         return self.counts.shape[0]
 
     @cached_property
-    def keys(self) -> tuple[Key, ...]:
+    def concepts(self) -> tuple[ConceptKey, ...]:
         """The run's concepts, in the order of the columns of its counts."""
         return tuple((concept["category"], concept["name"]) for concept in self.run.info["data"]["concepts"])
 
     @cached_property
-    def label(self) -> Ints:
-        """Column of each unit's label, 0 where it has none, (U,)."""
-        written = {(key[0], name): c for c, (key, name) in enumerate(zip(self.keys, self.run.concepts, strict=True))}
-        table = self.run.table()
-        pairs = zip(table["category"], table["concept"], strict=True)
-        return np.array([written.get(pair, 0) for pair in pairs], np.int64)
+    def column_of(self) -> dict[tuple[str, str], int]:
+        """Column of each concept, by its category and its name as tables have it."""
+        names = zip(self.concepts, self.run.concepts, strict=True)
+        return {(category, name): column for column, ((category, _), name) in enumerate(names)}
 
     @cached_property
-    def best(self) -> Best:
-        """The best unit of each concept."""
-        return Best(*left_out_best(self.side(self.keys)))
+    def label(self) -> Ints:
+        """Column of each unit's label, 0 where it has none, (U,)."""
+        table = self.run.table()
+        pairs = zip(table["category"], table["concept"], strict=True)
+        return np.array([self.column_of.get(pair, 0) for pair in pairs], np.int64)
 
     @cached_property
     def labelled(self) -> Bools:
-        """Units that have a label: neither silent nor nonfinite, (U,)."""
+        """Whether each unit has a label: is neither silent nor nonfinite, (U,)."""
         return self.run.table()["concept"].notna().to_numpy(bool)
 
+    @cached_property
+    def best(self) -> BestUnits:
+        """The best unit of each concept."""
+        return best_units(self.counts, np.flatnonzero(self.labelled))
+
     def recount(self, *, detectors: bool) -> LabelCounts:
-        """Units above the least IoU by label, on halves of the folds.
+        """Count units above the least IoU by label, on halves of the folds.
 
         Parameters
         ----------
@@ -155,24 +126,32 @@ class Entry:
             unique=settings.unique,
         )
 
-    def side(self, common: Sequence[Key]) -> Side:
-        """What matching takes."""
-        place = {key: c for c, key in enumerate(self.keys)}
-        columns = np.array([place[key] for key in common], np.int64)
-        return Side(self.counts, np.flatnonzero(self.labelled), self.label, columns)
+    def to_match(self, common: Sequence[ConceptKey]) -> LayerToMatch:
+        """Gather what matching takes, with the concepts that both layers have."""
+        columns = np.array([self.concepts.index(concept) for concept in common], np.int64)
+        return LayerToMatch(self.counts, np.flatnonzero(self.labelled), self.label, columns)
 
     def same_images(self, other: "Entry") -> bool:
-        """Whether both runs saw the same images with the same marks."""
+        """Whether both runs saw the same images with the same labels."""
         same = self.run.info["data"]["sha256"] == other.run.info["data"]["sha256"]
         return bool(same and np.array_equal(filled_folds(self.counts), filled_folds(other.counts)))
 
-    def some_concepts(self) -> str:
-        """A few of its concepts, to be named in a sentence."""
-        return ", ".join("/".join(key) for key in self.keys[:3]) + (", ..." if len(self.keys) > 3 else "")
+    def first_concepts(self) -> str:
+        """Its first concepts, for a sentence."""
+        return ", ".join("/".join(concept) for concept in self.concepts[:3]) + (
+            ", ..." if len(self.concepts) > 3 else ""
+        )
 
 
-def entries_of(runs: Sequence[Dissection | str | Path], names: Sequence[str] | None) -> tuple[Entry, ...]:
-    """Every layer of every run, each under a name of its own.
+def open_entries(runs: Sequence[Dissection | str | Path], names: Sequence[str] | None = None) -> tuple[Entry, ...]:
+    """Open runs, and give every layer of every run a name of its own.
+
+    Parameters
+    ----------
+    runs : sequence of Dissection, str or Path
+    names : sequence of str, optional
+        One for each run; by default the folder's or the network's name. The layer's name is added where runs have
+        several, and a number where two names are equal.
 
     Raises
     ------
@@ -180,25 +159,26 @@ def entries_of(runs: Sequence[Dissection | str | Path], names: Sequence[str] | N
         If there are more or fewer names than runs, or a folder holds no run or is given twice.
     """
     if names is not None and len(names) != len(runs):
-        raise UnitlensError(f"There are {len(names)} names for {len(runs)} runs: give one a run.")
+        raise UnitlensError(
+            f"{argument('names', option='--name')} has {len(names)} for {len(runs)} runs: give one for each run."
+        )
     folders = [Path(run).resolve() for run in runs if not isinstance(run, Dissection)]
-    twice = next((folder for folder in folders if folders.count(folder) > 1), None)
-    if twice is not None:
-        raise UnitlensError(f"{twice.name} is given twice: a run differs from itself in nothing, so name it once.")
+    repeated = next((folder for folder in folders if folders.count(folder) > 1), None)
+    if repeated is not None:
+        raise UnitlensError(f"{repeated.name} is given twice, and a run does not differ from itself: give it once.")
     opened = [run if isinstance(run, Dissection) else open_run(run) for run in runs]
     titles = list(names) if names is not None else [_title(*pair) for pair in zip(runs, opened, strict=True)]
-    pairs = [(title, run, layer) for title, run in zip(titles, opened, strict=True) for layer in run.layers]
-    name = _naming(len(runs), {layer for _, _, layer in pairs})
+    layers = [(title, run, layer) for title, run in zip(titles, opened, strict=True) for layer in run.layers]
+    entry_name = _naming(len(runs), {layer for _, _, layer in layers})
     entries: list[Entry] = []
-    for title, run, layer in pairs:
-        wanted, taken = name(title, layer), {entry.name for entry in entries}
-        number = next(n for n in range(1, len(pairs) + 1) if _numbered(wanted, n) not in taken)
-        entries.append(Entry(_numbered(wanted, number), run[layer]))
+    for title, run, layer in layers:
+        name = _unused(entry_name(title, layer), {entry.name for entry in entries})
+        entries.append(Entry(name, run[layer]))
     return tuple(entries)
 
 
 def _title(given: Dissection | str | Path, run: Dissection) -> str:
-    """The folder's name, or what tells a network from others of its kind."""
+    """The folder's name, or the network's with its weights."""
     if not isinstance(given, Dissection):
         return Path(given).resolve().name
     name, weights = run.info["network"]["name"], run.info["network"]["weights"]
@@ -206,39 +186,44 @@ def _title(given: Dissection | str | Path, run: Dissection) -> str:
 
 
 def _naming(runs: int, layers: set[str]) -> Callable[[str, str], str]:
-    """Of title and layer, what tells entries apart."""
+    """Choose how entries are named from the run's title and the layer: by what differs between them."""
     if runs == 1:
         return lambda title, layer: layer
     return (lambda title, layer: title) if len(layers) == 1 else (lambda title, layer: f"{title} {layer}")
 
 
-def _numbered(name: str, number: int) -> str:
-    return name if number == 1 else f"{name} ({number})"
+def _unused(name: str, taken: set[str]) -> str:
+    """The name, with the first number behind it that makes it a new one."""
+    number, candidate = 1, name
+    while candidate in taken:
+        number += 1
+        candidate = f"{name} ({number})"
+    return candidate
 
 
-def what_differs(entries: Sequence[Entry]) -> str:
-    """In what the runs differ beside network and layer, as a sentence; empty where in nothing."""
-    infos, all_settings = [entry.run.info for entry in entries], [entry.run.settings for entry in entries]
+def describe_differences(entries: Sequence[Entry]) -> str:
+    """Say in a sentence in what the runs differ beside network and layer; nothing where they do not."""
+    data, settings = [entry.run.info["data"] for entry in entries], [entry.run.settings for entry in entries]
     parts = []
-    if len({info["data"]["sha256"] for info in infos}) > 1:
-        sizes = _several(f"{info['data']['images']} of {info['data']['source']}" for info in infos)
-        parts.append(f"images ({sizes or 'other ones'})")
-    if len({frozenset(entry.keys) for entry in entries}) > 1:
-        parts.append(f"concepts ({_several(len(entry.keys) for entry in entries) or 'other ones'})")
-    for name in _SETTINGS:
-        values = _several(getattr(settings, name) for settings in all_settings)
+    if len({source["sha256"] for source in data}) > 1:
+        sizes = _distinct(f"{source['images']} of {source['source']}" for source in data)
+        parts.append(f"images ({sizes or 'different ones'})")
+    if len({frozenset(entry.concepts) for entry in entries}) > 1:
+        sizes = _distinct(len(entry.concepts) for entry in entries)
+        parts.append(f"concepts ({sizes or 'different ones'})")
+    for name in _COMPARABLE:
+        values = _distinct(getattr(chosen, name) for chosen in settings)
         if values:
             parts.append(f"{name} ({values})")
-    if len({"untrained" in settings.control for settings in all_settings}) > 1:
-        parts.append(
-            "control (only some were compared with an untrained copy, where what it does as well is no detector)"
-        )
+    if len({"untrained" in chosen.control for chosen in settings}) > 1:
+        parts.append("control (only some have an untrained copy, beside which fewer units are detectors)")
     if not parts:
         return ""
-    return f"The runs differ in {', '.join(parts)}: not every difference between them is one of their networks."
+    return f"The runs differ in {', '.join(parts)}: differences between them are not only those of their networks."
 
 
-def _several(values: Any) -> str:
-    """Distinct values, to be read; nothing where there is one."""
-    distinct = list(dict.fromkeys("x".join(map(str, v)) if isinstance(v, list | tuple) else str(v) for v in values))
+def _distinct(values: Iterable[object]) -> str:
+    """Write distinct values, as "a and b"; nothing where all are equal."""
+    texts = ("x".join(map(str, value)) if isinstance(value, list | tuple) else str(value) for value in values)
+    distinct = list(dict.fromkeys(texts))
     return " and ".join(distinct) if len(distinct) > 1 else ""

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unitlens.comparison.audit_columns import CHECKS
+from unitlens.comparison.columns import CHECKS
 from unitlens.files import write_whole
 from unitlens.pages.document import document
 
 if TYPE_CHECKING:
-    from unitlens.comparison.auditing import Audit
+    from unitlens.comparison.audit_result import Audit
 
 PAGE = "audit.html"
 

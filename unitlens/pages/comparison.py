@@ -11,7 +11,7 @@ from unitlens.pages.document import document
 if TYPE_CHECKING:
     import pandas as pd
 
-    from unitlens.comparison.comparing import Comparison
+    from unitlens.comparison.result import Comparison
 
 PAGE = "compare.html"
 

@@ -12,8 +12,8 @@ from unitlens.ablation.files import (
     write_effects,
 )
 from unitlens.ablation.result import Curve, SetEffects, UnitEffects
-from unitlens.comparison.auditing import Audit
-from unitlens.comparison.comparing import Comparison
+from unitlens.comparison.audit_result import Audit
+from unitlens.comparison.result import Comparison
 from unitlens.data.checks import Check
 from unitlens.dissection.files import REPORT, RUN, RunFiles, check_free, read_run, write_run
 from unitlens.dissection.result import Dissection

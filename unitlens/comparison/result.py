@@ -1,0 +1,283 @@
+"""The result of a comparison: its tables, its figure and its files."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from unitlens.comparison.columns import ALL, COLUMNS, CONCEPT_COLUMNS, UNIT_COLUMNS
+from unitlens.comparison.matching import Matches, match_units
+from unitlens.drawing.figures import category_colours
+from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.files import another_or_overwrite, make_folder, write_whole
+from unitlens.stats.recounts import Interval, LabelCounts, Recount, difference
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from unitlens.comparison.entries import Entry
+
+TABLE, CONCEPTS, UNITS = "compare.csv", "compare_concepts.csv", "compare_units.csv"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison:
+    """What `compare` returns.
+
+    Attributes
+    ----------
+    entries : tuple of Entry
+        Layers of runs, in the order in which they were given.
+    against : str
+        The name of the entry that the others are compared with.
+    differences : str
+        In what the runs differ beside network and layer, as a sentence; empty where in nothing.
+    """
+
+    entries: "tuple[Entry, ...]"
+    against: str
+    differences: str
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the entries."""
+        return [entry.name for entry in self.entries]
+
+    @cached_property
+    def categories(self) -> list[str]:
+        """Categories of all entries, in the order of charts."""
+        return list(category_colours(category for entry in self.entries for category, _ in entry.concepts))
+
+    def __getitem__(self, name: str) -> "Entry":
+        """The entry of a name."""
+        if name not in self.names:
+            raise UnitlensError(
+                f"There is no entry {name!r} in this comparison{did_you_mean(name, self.names)}; "
+                f"there are {', '.join(self.names)}."
+            )
+        return self.entries[self.names.index(name)]
+
+    def paired(self, entry: str, other: str) -> bool:
+        """Whether two entries saw the same images, so that they are compared on the same halves of them."""
+        return self[entry].same_images(self[other])
+
+    def table(self) -> "pd.DataFrame":
+        """One row for each entry and category, with the columns `COLUMNS`."""
+        import pandas as pd
+
+        rows = [self._row(entry, category) for entry in self.entries for category in [ALL, *self.categories]]
+        return pd.DataFrame(rows, columns=list(COLUMNS))
+
+    def concepts(self) -> "pd.DataFrame":
+        """One row for each entry and concept, with the columns `CONCEPT_COLUMNS`; only concepts that both have."""
+        import pandas as pd
+
+        rows = [row for entry in self.entries for row in self._concept_rows(entry)]
+        return pd.DataFrame(rows, columns=list(CONCEPT_COLUMNS))
+
+    def matched(self, entry: str | None = None, other: str | None = None) -> "pd.DataFrame":
+        """Units of two entries matched one to one by what they detect, most similar first.
+
+        What a unit detects is its IoU with every common concept, less the mean over the units of its layer; units are
+        paired such that the sum of the cosines of all pairs is as large as it can be. Silent and nonfinite units take
+        no part.
+
+        Parameters
+        ----------
+        entry, other : str, optional
+            Names of entries; by default the one that all are compared with, and the last of the others.
+
+        Returns
+        -------
+        pandas.DataFrame
+            With the columns `UNIT_COLUMNS`.
+        """
+        entry = self.against if entry is None else entry
+        other = [name for name in self.names if name != entry][-1] if other is None else other
+        first, second = self[entry], self[other]
+        common = [concept for concept in first.concepts if concept in set(second.concepts)]
+        matches = match_units(first.to_match(common), second.to_match(common), paired=first.same_images(second))
+        return _matched_table(first, second, matches)
+
+    def all_matched(self) -> "pd.DataFrame":
+        """Units of the entry that all are compared with matched with those of every other one; see `matched`."""
+        import pandas as pd
+
+        others = [name for name in self.names if name != self.against]
+        return pd.concat([self.matched(self.against, name) for name in others], ignore_index=True)
+
+    def show(self) -> "Figure":
+        """Draw unique concepts and detectors by category, from entry to entry."""
+        from unitlens.drawing.emergence import emergence_figure
+
+        table = self.table()
+        return emergence_figure(table[table["category"] != ALL])
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
+        """Write compare.csv, compare_concepts.csv and compare_units.csv; `unitlens.report` adds the page.
+
+        Returns
+        -------
+        Path
+            The folder.
+
+        Raises
+        ------
+        UnitlensError
+            If a comparison is there already and ``overwrite`` is not set, or nothing can be written there.
+        """
+        folder = Path(folder)
+        existing = [name for name in (TABLE, CONCEPTS, UNITS) if (folder / name).exists()]
+        if existing and not overwrite:
+            raise UnitlensError(f"{folder} contains a comparison already ({existing[0]}): {another_or_overwrite()}.")
+        make_folder(folder)
+        for name, table in ((TABLE, self.table()), (CONCEPTS, self.concepts()), (UNITS, self.all_matched())):
+            write_whole(folder / name, table.to_csv(index=False))
+        return folder
+
+    @cached_property
+    def _detectors(self) -> dict[str, LabelCounts]:
+        """Detectors of each entry by label."""
+        return {entry.name: entry.recount(detectors=True) for entry in self.entries}
+
+    @cached_property
+    def _above_min_iou(self) -> dict[str, LabelCounts]:
+        """Units of each entry above the least IoU by label."""
+        return {entry.name: entry.recount(detectors=False) for entry in self.entries}
+
+    def _row(self, entry: "Entry", category: str) -> dict[str, Any]:
+        """A row of `table`."""
+        paired, counted = self.paired(self.against, entry.name), self._count(entry, category)
+        row: dict[str, Any] = {
+            "entry": entry.name,
+            "network": entry.network,
+            "weights": entry.weights,
+            "layer": entry.layer,
+            "category": category,
+            "units": entry.units,
+            "against": self.against,
+            "paired": paired,
+        }
+        row |= _columns("detectors", "detectors", counted.detectors.interval(most=entry.units))
+        row |= _columns("unique_concepts", "unique", counted.unique.interval(most=counted.concepts))
+        row |= _columns("above_min_iou", "above", counted.above.interval(most=entry.units))
+        if entry.name != self.against:
+            reference = self._count(self[self.against], category)
+            more = difference(reference.detectors, counted.detectors, paired=paired)
+            row |= _columns("detectors_difference", "detectors_difference", more)
+            more = difference(reference.unique, counted.unique, paired=paired)
+            row |= _columns("unique_difference", "unique_difference", more)
+        return row
+
+    def _count(self, entry: "Entry", category: str) -> "_CategoryCounts":
+        """Count detectors, unique concepts and units above the least IoU of one category."""
+        concepts = np.array([category in (ALL, known) for known, _ in entry.concepts])
+        detectors = self._detectors[entry.name]
+        return _CategoryCounts(
+            detectors=detectors.units(concepts),
+            unique=detectors.unique_concepts(concepts),
+            above=self._above_min_iou[entry.name].units(concepts),
+            concepts=int(concepts.sum()),
+        )
+
+    def _concept_rows(self, entry: "Entry") -> list[dict[str, Any]]:
+        """Rows of `concepts` for one entry."""
+        reference, paired = self[self.against], self.paired(self.against, entry.name)
+        detectors, of_reference = self._detectors[entry.name].whole, self._detectors[reference.name].whole
+        columns = {concept: column for column, concept in enumerate(reference.concepts)}
+        rows = []
+        for here, (category, name) in enumerate(entry.concepts):
+            there = columns.get((category, name))
+            if there is None:
+                continue
+            row = {
+                "entry": entry.name,
+                "category": category,
+                "concept": name,
+                "detectors": int(detectors[here]),
+                "change": _change(here=bool(detectors[here]), there=bool(of_reference[there])),
+                "best_unit": int(entry.best.unit[here]),
+            }
+            row |= _columns("iou", "iou", entry.best.interval(here))
+            if entry is not reference:
+                more = entry.best.difference(here, reference.best, there, paired=paired)
+                row |= _columns("difference", "difference", more)
+            rows.append(row)
+        return rows
+
+    def summary(self) -> str:
+        """A line for each entry: detectors and unique concepts with their intervals, and the difference."""
+        table = self.table()
+        return "\n".join(_summary_line(row) for row in table[table["category"] == ALL].to_dict("records"))
+
+    def __repr__(self) -> str:
+        totals = ", ".join(f"{name} {self._detectors[name].whole.sum()}" for name in self.names)
+        return f"<Comparison of {len(self.entries)} layers with {self.against}; detectors: {totals}>"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        table = self.table()
+        totals = table[table["category"] == ALL].drop(columns=["category", "network", "weights", "layer"])
+        note = f"<p>{escape(self.differences)}</p>" if self.differences else ""
+        return note + str(totals.to_html(index=False, float_format="{:.1f}".format, na_rep=""))
+
+
+class _CategoryCounts(NamedTuple):
+    """Numbers of an entry in one category, on all folds and on halves of them, and how many concepts it has."""
+
+    detectors: Recount
+    unique: Recount
+    above: Recount
+    concepts: int
+
+
+def _columns(column: str, ends: str, interval: Interval) -> dict[str, float]:
+    """A number and the ends of its interval as three columns."""
+    return {column: interval.value, f"{ends}_low": interval.low, f"{ends}_high": interval.high}
+
+
+def _change(*, here: bool, there: bool) -> str:
+    """Whether a concept has detectors here, in the entry that it is compared with, or in both."""
+    return {(True, True): "both", (True, False): "gained", (False, True): "lost"}.get((here, there), "neither")
+
+
+def _summary_line(row: dict[Any, Any]) -> str:
+    """A row of the table as a line of text."""
+
+    def interval(name: str) -> str:
+        low, high = row[f"{name}_low"], row[f"{name}_high"]
+        return "" if np.isnan(low) else f" ({low:.3g} to {high:.3g})"
+
+    line = f"{row['entry']}: {row['detectors']:g} of {row['units']} units are detectors{interval('detectors')}"
+    line += f", of {row['unique_concepts']:g} concepts{interval('unique')}"
+    if row["entry"] == row["against"]:
+        return line
+    return f"{line}; {row['detectors_difference']:+g}{interval('detectors_difference')} compared with {row['against']}"
+
+
+def _matched_table(first: "Entry", second: "Entry", matches: Matches) -> "pd.DataFrame":
+    """Pairs of units as a table."""
+    import pandas as pd
+
+    columns: dict[str, Any] = {}
+    for prefix, entry, units in (("", first, matches.unit), ("other_", second, matches.other)):
+        rows = entry.run.table().set_index("unit", drop=False).loc[units].reset_index(drop=True)
+        columns[f"{prefix}entry"] = [entry.name] * len(units)
+        columns |= {f"{prefix}{name}": rows[name] for name in ("unit", "concept", "category", "iou", "detector")}
+    columns["same_label"] = [
+        first.concepts[first.label[unit]] == second.concepts[second.label[other]]
+        for unit, other in zip(matches.unit, matches.other, strict=True)
+    ]
+    columns |= {
+        "similarity": matches.similarity,
+        "similarity_low": np.maximum(matches.similarity - matches.similarity_half_width, -1.0),
+        "similarity_high": np.minimum(matches.similarity + matches.similarity_half_width, 1.0),
+        "difference": matches.difference,
+        "difference_low": matches.difference - matches.difference_half_width,
+        "difference_high": matches.difference + matches.difference_half_width,
+    }
+    return pd.DataFrame(columns, columns=list(UNIT_COLUMNS))
