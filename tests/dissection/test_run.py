@@ -273,7 +273,7 @@ def test_concepts_and_layers_that_are_not_there():
         ul.dissect(lookup(maps), None, InMemory(marked, CONCEPTS))
     with pytest.raises(ul.UnitlensError, match="marks no concepts"):
         ul.dissect(lookup(maps), "layer", InMemory(marked, ()))
-    with pytest.raises(ul.UnitlensError, match="check image_size="):
+    with pytest.raises(ul.UnitlensError, match="takes 4 channels"):
         ul.dissect(nn_that_fails(), "0", ColourWorld(4))
 
 

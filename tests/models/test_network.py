@@ -125,12 +125,9 @@ def test_tokens_have_units_and_what_does_not_begin_with_the_images_has_none():
     assert net.output_count() is None
 
 
-def test_an_image_that_does_not_go_through_is_one_sentence():
+def test_a_size_that_the_network_does_not_take_is_one_sentence():
     net = classifier(nn.Sequential(nn.Conv2d(3, 4, 9)), **SAID)
-    sentence = (
-        r"^An image of 8 x 8 pixels does not go through this network \(RuntimeError: .*\); if it wants images of "
-        r"another size, give it with image_size=\.$"
-    )
+    sentence = r"^The network fails on images of 8 x 8 \(RuntimeError: .*\): .* image_size=\.$"
     for ask in (net.layers, net.output_count):
         with pytest.raises(UnitlensError, match=sentence):
             ask()

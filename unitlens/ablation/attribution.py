@@ -19,7 +19,7 @@ from unitlens.data.concepts import Data
 from unitlens.data.opening import open_data
 from unitlens.dissection.forward import Reading
 from unitlens.errors import UnitlensError, UnitlensWarning, argument, did_you_mean
-from unitlens.models.layers import find_layers, told
+from unitlens.models.layers import describe_error, find_layers
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network
 from unitlens.progress import progress as shown_progress
@@ -144,7 +144,9 @@ def measure_agreement(experiment: Experiment, *, images: int = IMAGES, top: int 
         )
     except (RuntimeError, AssertionError, TypeError) as error:
         option = argument("agreement", option="--attributions")
-        raise UnitlensError(f"captum cannot attribute to {layer} ({told(error)}): leave {option} out.") from None
+        raise UnitlensError(
+            f"captum cannot attribute to {layer} ({describe_error(error)}): leave {option} out."
+        ) from None
     with warnings.catch_warnings():
         # the measurement of all images warns of the network and the replay
         warnings.simplefilter("ignore", UnitlensWarning)

@@ -24,11 +24,11 @@ from unitlens.data.classes import Classes, join_classes
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Data
 from unitlens.dissection.forward import Reading
-from unitlens.errors import UnitlensError, argument
+from unitlens.errors import UnitlensError
 from unitlens.models.hooks import edit
-from unitlens.models.layers import shown, told
+from unitlens.models.layers import shown
 from unitlens.models.network import Network
-from unitlens.models.passes import evaluating
+from unitlens.models.passes import evaluating, pass_errors
 from unitlens.progress import progress
 from unitlens.stats.scores import Floats, Ints
 
@@ -258,15 +258,8 @@ def predictions(outputs: Tensor, what: str) -> Ints:
 
 
 def _cut(net: Network, layers: Sequence[str], images: Tensor) -> Cut:
-    size = " x ".join(map(str, images.shape[2:]))
-    try:
+    with pass_errors(net.model, images):
         return cut_network(net.model, layers, images[:3])
-    except UnitlensError:
-        raise
-    except Exception as error:  # whatever the network's own code raises
-        raise UnitlensError(
-            f"The network fails on images of {size} ({told(error)}): check {argument('image_size')}."
-        ) from error
 
 
 class _Ablation(NamedTuple):

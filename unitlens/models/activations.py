@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from unitlens.errors import UnitlensError, argument
+from unitlens.errors import UnitlensError
 from unitlens.models.bases import Basis
 from unitlens.models.hooks import Tap, record
-from unitlens.models.layers import Place, find_layers, shown, told
+from unitlens.models.layers import Place, find_layers, shown
 from unitlens.models.layouts import Layout, Order, need_layout
-from unitlens.models.listing import fixed_batch_error
+from unitlens.models.passes import pass_errors
 
 Run = Callable[[Tensor], dict[str, Tensor]]
 
@@ -54,8 +54,8 @@ def runner(model: nn.Module, answer: Answer) -> Run:
     places = find_layers(model, answer.layers)
 
     def run(images: Tensor) -> dict[str, Tensor]:
-        with record(model, answer.layers, tap=answer.tap) as recording:
-            _pass(model, images)
+        with record(model, answer.layers, tap=answer.tap) as recording, pass_errors(model, images):
+            model(images)
         return {place.given: answer.read(place, recording[place.given], images) for place in places}
 
     return run
@@ -78,19 +78,3 @@ def deviation_of(exact: dict[str, Tensor], fast: dict[str, Tensor]) -> dict[str,
         layer: float((fast[layer].float() - maps.float()).abs().max() / maps.float().abs().max().clamp(min=1e-30))
         for layer, maps in exact.items()
     }
-
-
-def _pass(model: nn.Module, images: Tensor) -> None:
-    size = f"{images.shape[2]} x {images.shape[3]}"
-    try:
-        model(images)
-    except UnitlensError:
-        raise
-    except (Exception, SystemExit) as error:  # whatever the network's own code raises
-        if isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error):
-            raise UnitlensError(
-                f"{len(images)} images of {size} at a time do not fit in memory: lower {argument('batch_size')}."
-            ) from None
-        raise fixed_batch_error(error) or UnitlensError(
-            f"The network fails on images of {size} ({told(error)}): check {argument('image_size')}."
-        ) from error

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from unitlens.errors import UnitlensError, did_you_mean
-from unitlens.models.layers import shown_shape, told
+from unitlens.models.layers import describe_error, shown_shape
 
 SUFFIXES = (".npy", ".safetensors", ".pt", ".pth")
 
@@ -93,7 +93,7 @@ def _checked(found: Any, source: str) -> Basis:
     try:
         matrix = torch.as_tensor(found).detach().to("cpu", torch.float32).clone()
     except (TypeError, ValueError, RuntimeError) as error:
-        raise UnitlensError(f"The basis {source} is no matrix of numbers ({told(error)}).") from None
+        raise UnitlensError(f"The basis {source} is no matrix of numbers ({describe_error(error)}).") from None
     if matrix.dim() != 2 or not matrix.numel():
         raise UnitlensError(
             f"The basis {source} is {shown_shape(matrix.shape)}; it is a matrix, with a direction in each row and a "
@@ -114,8 +114,8 @@ def _read(path: Path) -> Any:
         content = _loaded(path)
     except Exception as error:  # damaged bytes make the readers raise nearly anything
         raise UnitlensError(
-            f"{path} cannot be read as a matrix ({told(error)}); files that hold Python objects are left closed, as "
-            "opening one could run anybody's code."
+            f"{path} cannot be read as a matrix ({describe_error(error)}); files that hold Python objects are left "
+            "closed, as opening one could run anybody's code."
         ) from error
     return _only_matrix(content, path)
 

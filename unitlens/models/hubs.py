@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from unitlens.errors import UnitlensError, argument, did_you_mean
-from unitlens.models.layers import told
+from unitlens.models.layers import describe_error
 from unitlens.models.preprocessing import Said, Triple, said_by
 from unitlens.models.weights import put_weights, read_weights
 
@@ -56,7 +56,7 @@ def _package(name: str, spec: str, extra: str) -> Any:
         return import_module(name)
     except ImportError as error:
         raise UnitlensError(
-            f"{spec} needs the package {name} ({told(error)}): pip install 'unitlens[{extra}]'."
+            f"{spec} needs the package {name} ({describe_error(error)}): pip install 'unitlens[{extra}]'."
         ) from None
 
 
@@ -70,8 +70,8 @@ def _untrained(name: str) -> UnitlensError:
 
 def _unavailable(name: str, error: Exception) -> UnitlensError:
     return UnitlensError(
-        f"The published weights of {name} could not be had ({told(error)}); try again with a connection, or give a "
-        f"file with {argument('weights')}."
+        f"The published weights of {name} could not be had ({describe_error(error)}); try again with a connection, or "
+        f"give a file with {argument('weights')}."
     )
 
 
@@ -126,8 +126,8 @@ def _not_here(name: str, error: Exception, *, local: bool) -> UnitlensError:
         return _unavailable(f"hf:{name}", error)
     what = "is no folder that save_pretrained wrote" if Path(name).exists() else "is neither a folder nor in the cache"
     return UnitlensError(
-        f"hf:{name} {what} ({told(error)}); nothing is downloaded unless {argument('weights', 'DEFAULT')} asks for it, "
-        "and weights are read from safetensors only."
+        f"hf:{name} {what} ({describe_error(error)}); nothing is downloaded unless "
+        f"{argument('weights', 'DEFAULT')} asks for it, and weights are read from safetensors only."
     )
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from unitlens.errors import UnitlensError, did_you_mean
-from unitlens.models.layers import told, uncompiled
+from unitlens.models.layers import describe_error, uncompiled
 
 
 def import_network(spec: str) -> nn.Module:
@@ -49,7 +49,7 @@ def _file(source: str) -> ModuleType:
         specification.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise UnitlensError(f"Importing {source} failed: {told(error)}.") from error
+        raise UnitlensError(f"Importing {source} failed: {describe_error(error)}.") from error
     return module
 
 
@@ -62,9 +62,9 @@ def _module(source: str) -> ModuleType:
                 f"There is no module {error.name!r} to import {source!r} from; is it installed in this Python? "
                 "A file is given as path/to/file.py:callable."
             ) from None
-        raise UnitlensError(f"Importing {source} failed: {told(error)}.") from error
+        raise UnitlensError(f"Importing {source} failed: {describe_error(error)}.") from error
     except (Exception, SystemExit) as error:
-        raise UnitlensError(f"Importing {source} failed: {told(error)}.") from error
+        raise UnitlensError(f"Importing {source} failed: {describe_error(error)}.") from error
 
 
 def _attribute(module: ModuleType, source: str, attribute: str) -> Any:
@@ -83,7 +83,7 @@ def _network(spec: str, found: Any) -> nn.Module:
         except UnitlensError:
             raise
         except (Exception, SystemExit) as error:
-            raise UnitlensError(f"{spec}() failed: {told(error)}.") from error
+            raise UnitlensError(f"{spec}() failed: {describe_error(error)}.") from error
         what = "returned"
     else:
         what = "is"

@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, jit, nn
 
-from unitlens.errors import UnitlensError, argument
 from unitlens.models.hooks import attached
-from unitlens.models.layers import find_layers, tensors_in, told, uncompiled
+from unitlens.models.layers import find_layers, tensors_in, uncompiled
 from unitlens.models.layouts import find_layout
 
 Shape = tuple[int, ...]
@@ -113,21 +112,3 @@ def _infos(name: str, module: nn.Module, calls: Sequence[dict[str, Shape]], imag
         units, grid, order = (layout.units, layout.grid, layout.order) if layout else (None, None, None)
         infos.append(LayerInfo(given, kind, shape, units, grid, len(calls), order))
     return infos
-
-
-def one_image_error(error: Exception, size: tuple[int, int]) -> UnitlensError:
-    """Return the sentence for a pass that failed."""
-    return fixed_batch_error(error) or UnitlensError(
-        f"An image of {size[0]} x {size[1]} pixels does not go through this network ({told(error)}); "
-        f"if it wants images of another size, give it with {argument('image_size')}."
-    )
-
-
-def fixed_batch_error(error: BaseException) -> UnitlensError | None:
-    """Return the sentence for an exported program that takes another number of images; None for other errors."""
-    if "args[0].shape[0]" not in str(error):
-        return None
-    return UnitlensError(
-        f"This program was exported for a fixed number of images ({told(error).partition('. If you')[0]}): export it "
-        "with a batch dimension that is dynamic (dynamic_shapes of torch.export.export)."
-    )

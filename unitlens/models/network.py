@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from unitlens.errors import UnitlensError
 from unitlens.models.layers import uncompiled
-from unitlens.models.listing import LayerInfo, Survey, one_image_error, survey
-from unitlens.models.passes import evaluating
+from unitlens.models.listing import LayerInfo, Survey, survey
+from unitlens.models.passes import evaluating, pass_errors
 from unitlens.models.preprocessing import Preprocessing
 
 
@@ -110,10 +109,5 @@ class Network:
         size = self.preprocessing.image_size
         pixels = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
         image = self.preprocessing.normalise(pixels).to(self.device, self.dtype)
-        try:
-            with evaluating(self.model):
-                return survey(self.model, image)
-        except UnitlensError:
-            raise
-        except Exception as error:  # whatever the model's own code raises
-            raise one_image_error(error, size) from error
+        with evaluating(self.model), pass_errors(self.model, image):
+            return survey(self.model, image)
