@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from random import Random
 
 import pytest
 import torch
@@ -108,6 +109,29 @@ def test_a_mismatch_is_listed_and_changes_nothing(change, sentence, state):
     before = {key: value.clone() for key, value in model.state_dict().items()}
     with pytest.raises(UnitlensError, match=sentence):
         put_weights(model, mend(state, **change), "w.pt")
+    assert_loaded(model, before)
+
+
+OTHER_KINDS = {
+    "complex": lambda value: value.to(torch.complex64),
+    "sparse": lambda value: value.to_sparse(),
+    "sparse, by rows": lambda value: value.reshape(len(value), -1).to_sparse_csr(),
+    "quantized": lambda value: torch.quantize_per_tensor(value, 0.1, 0, torch.qint8),
+    "without values": lambda value: value.to("meta"),
+    "nested": lambda value: torch.nested.nested_tensor([row.flatten() for row in value]),
+}
+REMARKS = ("ignore:Sparse CSR:UserWarning", "ignore:.*quantize:UserWarning", "ignore:.*nested:UserWarning")
+
+
+@pytest.mark.filterwarnings(*REMARKS)
+@pytest.mark.parametrize("kind", OTHER_KINDS)
+def test_tensors_of_another_kind_are_listed_and_change_nothing(kind, state, tmp_path):
+    torch.save({**state, "2.weight": OTHER_KINDS[kind](state["2.weight"])}, tmp_path / "w.pt")
+    model = net()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    what = kind.partition(",")[0]
+    with pytest.raises(UnitlensError, match=rf"1 key is of another kind \(2\.weight \({what}.*, not plain numbers\)\)"):
+        put_weights(model, read_weights(tmp_path / "w.pt"), "w.pt")
     assert_loaded(model, before)
 
 
@@ -242,3 +266,56 @@ def test_a_plain_pickle_is_refused_without_remarks(tmp_path):
     (tmp_path / "plain.pt").write_bytes(pickle.dumps({"a": 1}, protocol=4))
     with pytest.raises(UnitlensError, match="not a file of weights that"):
         read_weights(tmp_path / "plain.pt")
+
+
+# ---- files as a stranger could send them
+
+
+def mutated(content, random):
+    """The bytes of a file, with some of them changed, left out, or repeated."""
+    content = bytearray(content)
+    for _ in range(random.randint(1, 6)):
+        start = random.randrange(len(content))
+        stop = min(len(content), start + random.choice([1, 1, 1, 8, 200]))
+        what = random.choice(["change", "change", "change", "leave out", "repeat"])
+        if what == "change":
+            content[start:stop] = random.randbytes(stop - start)
+        elif what == "leave out" and len(content) > 300:
+            del content[start:stop]
+        else:
+            content[start:start] = content[start:stop]
+    return bytes(content)
+
+
+def write(name, content, path):
+    if name == "safetensors":
+        save_file(content, path)
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=name == "pt")
+
+
+@pytest.mark.filterwarnings("ignore")  # torch remarks on what it reads
+@pytest.mark.parametrize("kind", ["pt", "old pt", "safetensors"])
+def test_damaged_files_are_read_or_refused_in_one_sentence_and_run_nothing(kind, state, tmp_path):
+    random, path = Random(kind), tmp_path / ("w.safetensors" if kind == "safetensors" else "w.pt")
+    write(kind, state, path)
+    contents = [path.read_bytes()]
+    if kind != "safetensors":
+        for change in OTHER_KINDS.values():
+            write(kind, {**state, "2.weight": change(state["2.weight"])}, path)
+            contents.append(path.read_bytes())
+        write(kind, {"state_dict": state, "x": Trap(tmp_path / "sprung")}, path)
+        contents.append(path.read_bytes())
+    refused = []
+    for _ in range(120):
+        path.write_bytes(mutated(random.choice(contents), random))
+        model = net()
+        before = {key: value.clone() for key, value in model.state_dict().items()}
+        try:
+            put_weights(model, read_weights(path), "w")
+        except UnitlensError as error:
+            refused.append(str(error))
+            assert_loaded(model, before)
+    assert len(refused) > 20
+    assert all(sentence.endswith(".") for sentence in refused)
+    assert not (tmp_path / "sprung").exists()

@@ -1,8 +1,8 @@
 """Read weights from files, and put them into a network: nothing is unpickled but tensors and plain containers."""
 
-import re
 import warnings
-from collections.abc import Iterable, Mapping
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,8 @@ def put_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str) ->
     Raises
     ------
     UnitlensError
-        If keys are missing, unexpected or of another shape; the network is as before then.
+        If keys are missing, unexpected, of another shape, or of another kind (sparse, quantized, complex, ...); the
+        network is as before then.
     """
     own = model.state_dict()
     given = _without_prefix(weights, own)
@@ -81,6 +82,7 @@ def put_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str) ->
     faults = [
         _listed("missing", [key for key in own if key not in given]),
         _listed("unexpected", [key for key in given if key not in own]),
+        _listed("of another kind", _of_another_kind(own, given)),
         _listed("of another shape", _misshapen(own, given)),
     ]
     if any(faults):
@@ -107,18 +109,31 @@ def _read_torch(path: Path) -> Any:
     except PermissionError as error:
         raise UnitlensError(f"{str(path)!r} cannot be read: {error.strerror}.") from None
     except Exception as error:  # damaged bytes make torch.load raise nearly anything
-        if "TorchScript" in str(error):
-            raise UnitlensError(f"{str(path)!r} is TorchScript; weights are read from a state dict only.") from error
-        refused = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if refused:
-            raise UnitlensError(
-                f"{str(path)!r} holds Python objects ({refused.group(1)}), and opening those could run anybody's code, "
-                "so it was left closed: save model.state_dict() with torch.save and give that."
-            ) from error
-        raise UnitlensError(
-            f"{str(path)!r} is not a file of weights that torch.save wrote, or it is damaged; "
-            "other pickles are left closed, as opening one could run anybody's code."
-        ) from error
+        raise UnitlensError(f"{str(path)!r} {_why_unread(path)}") from error
+
+
+def _why_unread(path: Path) -> str:
+    """Say from a file's structure, without opening anything in it, why torch.load refused it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except Exception:  # no archive, or a damaged one
+        names = []
+    if any(name.endswith("/constants.pkl") for name in names):
+        return "is TorchScript; weights are read from a state dict only."
+    try:
+        classes = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:
+        classes = []
+    if classes:
+        return (
+            f"holds Python objects ({classes[0]}), and opening those could run anybody's code, so it was left closed: "
+            "save model.state_dict() with torch.save and give that."
+        )
+    return (
+        "is not a file of weights that torch.save wrote, or it is damaged; other pickles are left closed, as opening "
+        "one could run anybody's code."
+    )
 
 
 def _unwrapped(content: Any, path: Path) -> dict[str, Tensor]:
@@ -161,9 +176,34 @@ def _without_prefix(given: Mapping[str, Tensor], own: Mapping[str, Any]) -> dict
 def _misshapen(own: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
     return [
         f"{key} ({shown_shape(given[key].shape)}, not {shown_shape(value.shape)})"
-        for key, value in own.items()
-        if isinstance(value, Tensor) and isinstance(given.get(key), Tensor) and given[key].shape != value.shape
+        for key, value, kind, other in _paired(own, given)
+        if kind == other and given[key].shape != value.shape
     ]
+
+
+def _of_another_kind(own: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    return [f"{key} ({other}, not {kind})" for key, _, kind, other in _paired(own, given) if kind != other]
+
+
+def _paired(own: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[tuple[str, Tensor, str, str]]:
+    """Walk through the network's tensors that are given too: key, tensor, its kind, and the kind that is given."""
+    for key, value in own.items():
+        other = given.get(key)
+        if isinstance(value, Tensor) and isinstance(other, Tensor):
+            yield key, value, _kind(value), _kind(other)
+
+
+def _kind(tensor: Tensor) -> str:
+    """Say how a tensor holds its numbers: what is not plain can neither be copied into a plain one nor compared."""
+    if tensor.is_meta:
+        return "without values"
+    if tensor.is_nested:
+        return "nested"
+    if tensor.layout != torch.strided:
+        return "sparse"
+    if tensor.is_quantized:
+        return "quantized"
+    return "complex numbers" if tensor.is_complex() else "plain numbers"
 
 
 def _listed(what: str, keys: Iterable[str]) -> str:
