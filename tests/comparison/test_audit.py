@@ -44,7 +44,7 @@ def entry_of(run, layer="pool"):
     return next(entry for entry in open_entries([run]) if entry.layer == layer)
 
 
-def test_labels_under_other_quantiles_and_upsampling_are_those_of_a_dissection_with_them(audited, world):
+def test_labels_under_other_settings_equal_those_of_a_dissection_with_them(audited, world):
     changed = {
         "half quantile": {"quantile": QUANTILE / 2},
         "double quantile": {"quantile": QUANTILE * 2},
@@ -65,7 +65,7 @@ def test_labels_under_other_quantiles_and_upsampling_are_those_of_a_dissection_w
                 assert row.same_label == (row.concept == row.check_concept)
 
 
-def test_halves_are_dissections_of_half_of_the_images_at_the_same_thresholds(run):
+def test_halves_equal_dissections_of_half_of_the_images(run):
     entry = entry_of(run)
     meet = entry.counts.intersection_by_fold(slice(0, entry.units))
     activated = entry.counts.activated_by_fold[:, :, entry.counts.category_of]
@@ -81,7 +81,7 @@ def test_halves_are_dissections_of_half_of_the_images_at_the_same_thresholds(run
         assert np.allclose(found[name].run_label_iou, iou[np.arange(len(iou)), entry.label])
 
 
-def test_noise_is_drawn_image_by_image_and_images_stay_in_range():
+def test_noise_is_drawn_image_by_image_and_clipped():
     images = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     net = NET
     whole = with_noise(net, noise=0.02, seed=3).prepare(images)
@@ -97,7 +97,7 @@ def test_noise_is_drawn_image_by_image_and_images_stay_in_range():
     assert torch.equal(with_noise(net, noise=0.0).prepare(images), net.prepare(images))
 
 
-def test_noise_that_drowns_the_images_changes_labels(run, world, audited):
+def test_strong_noise_changes_labels(run, world, audited):
     drowned = audit(run, NET, world, noise=5.0).table().set_index(["layer", "check"])
     little = audited.table().set_index(["layer", "check"])
     assert little.loc[("pool", "noise"), "detectors_same_label"] == 1
@@ -105,7 +105,7 @@ def test_noise_that_drowns_the_images_changes_labels(run, world, audited):
     assert "noise" not in set(audit(run, NET, world, noise=0).units["check"])
 
 
-def test_audit_is_the_same_again(run, world, audited):
+def test_an_audit_repeats_in_other_batches(run, world, audited):
     again = audit(run, NET, world, batch_size=7)
     pd.testing.assert_frame_equal(again.units, audited.units)
 
@@ -197,7 +197,7 @@ def test_overlap_of_concepts_is_their_iou_where_both_are_judged():
 # ---- what is needed may be gone, or other
 
 
-def test_a_network_without_a_name_leaves_what_counts_tell(run):
+def test_without_a_network_only_counts_are_checked(run):
     alone = audit(run)
     assert set(alone.units["check"]) == {"even folds", "odd folds"}
     assert alone.overlaps is None
@@ -206,12 +206,12 @@ def test_a_network_without_a_name_leaves_what_counts_tell(run):
     assert len(alone.baselines())
 
 
-def test_a_network_that_is_gone_is_said_whatever_data_are_given(run, world):
+def test_a_missing_network_is_noted_beside_given_data(run, world):
     alone = audit(run, data=world)
     assert "Only the counts of the run were checked" in alone.notes[0]
 
 
-def test_other_networks_and_data_that_are_given_are_errors(run, world):
+def test_given_networks_and_data_that_differ_are_errors(run, world):
     with pytest.raises(ul.UnitlensError, match=r"^The weights of ColourNet are not those of the run \(their SHA-256 "):
         audit(run, colour_net(extra=5), world)
     with pytest.raises(ul.UnitlensError, match=r"or what is marked in them, are not those of the run \(their SHA-256"):
@@ -228,7 +228,7 @@ def saved(net_file, tmp_path):
     return tmp_path
 
 
-def test_a_saved_run_finds_its_network_and_images(saved):
+def test_a_saved_run_opens_its_network_and_images(saved):
     found = audit(saved / "run", trust=True)
     assert found.notes == ()
     assert set(found.units["check"]) == set(CHECKS)
@@ -237,14 +237,14 @@ def test_a_saved_run_finds_its_network_and_images(saved):
     pd.testing.assert_frame_equal(audit(saved / "run", data=moved, trust=True).units, found.units)
 
 
-def test_data_that_were_changed_are_said(saved):
+def test_changed_data_are_noted(saved):
     (saved / "world" / "images" / "00.png").unlink()
     assert re.search(r"has 39 images, the run has 40: give the data of ", audit(saved / "run", trust=True).notes[0])
     shutil.copy(saved / "world" / "images" / "01.png", saved / "world" / "images" / "00.png")
     assert "are not those of the run" in audit(saved / "run", trust=True).notes[0]
 
 
-def test_command_writes_beside_the_run(saved, shell, net_file):
+def test_the_command_writes_into_the_run(saved, shell, net_file):
     again = ("--network", f"{net_file}:build", "--workers", 0)
     said = shell("audit", saved / "run", *again, "--quiet")
     assert (said.code, said.out) == (0, "")
@@ -277,13 +277,13 @@ def test_page_holds_everything_and_asks_for_nothing(audited, tmp_path):
     assert "nan" not in re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL).lower()
 
 
-def test_page_says_what_could_not_be_checked(run, tmp_path):
+def test_the_page_has_the_notes(run, tmp_path):
     page = ul.report(tmp_path, audit(run)).read_text()
     assert "Only the counts of the run were checked" in page
     assert "overlap most" not in page
 
 
-def test_folder_that_cannot_be_made(run, tmp_path):
+def test_saving_where_no_folder_can_be_made_is_an_error(run, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ul.UnitlensError, match=r"could not be made: .*; choose another folder\.$"):
         audit(run).save(tmp_path / "file" / "out")

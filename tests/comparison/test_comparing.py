@@ -37,7 +37,7 @@ def test_numbers_are_those_of_the_runs_tables(three, comparison):
     assert other["detectors_difference"] == len(three[1].detectors()) - len(three[0].detectors())
 
 
-def test_numbers_count_as_the_verdict_does(comparison):
+def test_units_no_better_than_chance_are_not_detectors(comparison):
     """Units that are not told apart from chance are above the least IoU and no detectors."""
     row = comparison.table().query("entry == 'noise' and category == 'all'").iloc[0]
     assert row["detectors"] < row["above_min_iou"]
@@ -49,7 +49,7 @@ def test_columns_are_the_documented_ones(comparison):
     assert list(comparison.matched().columns) == list(compare_columns.UNIT_COLUMNS)
 
 
-def test_what_one_has_and_another_has_not(comparison):
+def test_gained_and_lost_concepts(comparison):
     concepts = comparison.concepts().set_index(["entry", "concept"])
     assert concepts.loc[("b", "top"), "change"] == "gained"
     assert concepts.loc[("b", "left"), "change"] == "lost"
@@ -73,7 +73,7 @@ def test_units_are_matched_by_what_they_detect(three):
     assert not found.loc[found["unit"] == 3, "detector"].any()
 
 
-def test_layers_of_one_run_are_called_by_their_names():
+def test_layers_of_one_run_are_named_by_layer():
     run = ul.dissect(colour_net(), ["conv", "pool"], ColourWorld(48), exemplars=0, quantile=0.1)
     comparison = compare(run)
     assert comparison.names == ["conv", "pool"]
@@ -88,12 +88,12 @@ def test_names_of_entries(three, tmp_path):
     assert compare(three[0], three[1]).names == ["Lookup", "Lookup (2)"]
 
 
-def test_same_run_twice_differs_in_nothing(three):
+def test_a_run_does_not_differ_from_itself(three):
     row = compare(three[0], three[0]).table().query("category == 'all'").iloc[1]
     assert row["detectors_difference"] == row["detectors_difference_low"] == row["detectors_difference_high"] == 0
 
 
-def test_one_folder_twice_is_a_mistake(three, tmp_path):
+def test_a_folder_given_twice_is_an_error(three, tmp_path):
     folder = three[0].save(tmp_path / "trained")
     with pytest.raises(ul.UnitlensError, match=r"^trained is given twice"):
         compare(folder, three[1], tmp_path / "elsewhere" / ".." / "trained")
@@ -117,7 +117,7 @@ def test_settings_that_differ_are_named(three):
         compare(three[0], dissected(0, 1, quantile=0.1, min_iou=0.05), names=["a", "b"])
 
 
-def test_a_control_that_only_one_ran_is_named(three):
+def test_a_control_of_one_run_alone_is_named(three):
     with pytest.warns(ul.UnitlensWarning, match=r"^The runs differ in control \(only some .* untrained copy"):
         compare(dissected(0, 1), _with_control(three[1]), names=["a", "b"])
 
@@ -136,7 +136,7 @@ def test_few_folds_have_no_interval():
     assert " (" not in comparison.summary().splitlines()[0].split("are detectors")[1]
 
 
-def test_nothing_in_common_is_an_error(three):
+def test_no_common_concept_is_an_error(three):
     others = InMemory([{"part": planes["color"]} for planes in PLANES], (ul.Concept("part", 1, "wing"),))
     with pytest.raises(
         ul.UnitlensError,
@@ -145,14 +145,14 @@ def test_nothing_in_common_is_an_error(three):
         compare(three[0], dissected(0, data=others), names=["a", "b"])
 
 
-def test_one_layer_is_no_comparison(three):
+def test_a_single_layer_is_an_error(three):
     with pytest.raises(ul.UnitlensError, match=r"at least two layers, not 1:"):
         compare(three[0])
     with pytest.raises(ul.UnitlensError, match=r"at least two layers, not 0:"):
         compare()
 
 
-def test_wrong_names(three):
+def test_wrong_names_are_errors(three):
     with pytest.raises(ul.UnitlensError, match=r"^names= has 1 for 2 runs: give one for each"):
         compare(*three[:2], names=["a"])
     with pytest.raises(ul.UnitlensError, match=r"^There is no entry 'aa' in this comparison"):

@@ -34,7 +34,7 @@ def luminance(colour):
     return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
 
 
-def test_known_categories_keep_colour_and_order_whoever_else_is_there():
+def test_known_categories_keep_colour_and_order_beside_others():
     everyone = category_colours(["color", "zebra", "object", *KNOWN, "alpha"])
     assert list(everyone) == [*KNOWN, "alpha", "zebra"]
     assert category_colours(["object"])["object"] == everyone["object"]
@@ -42,7 +42,7 @@ def test_known_categories_keep_colour_and_order_whoever_else_is_there():
     assert category_colours(["stuff", "thing"])["stuff"] != category_colours(["stuff", "thing"])["thing"]
 
 
-def test_every_colour_stands_out_from_its_page():
+def test_every_colour_contrasts_with_its_page():
     for colour in category_colours([*KNOWN, "one more"]).values():
         assert 1.05 / (luminance(colour.light) + 0.05) >= 3
         assert (luminance(colour.dark) + 0.05) / (luminance("#17181b") + 0.05) >= 3
@@ -95,12 +95,12 @@ def test_bars_show_detectors_and_others_and_the_legend_counts_unique_concepts():
     assert full[0].get_facecolor() != full[3].get_facecolor()
 
 
-def test_bars_of_nothing_say_so():
+def test_a_chart_without_labels_says_so():
     axes = concept_bars(TABLE.iloc[:0]).axes[0]
     assert axes.texts[0].get_text() == "no unit has a label above the least IoU"
 
 
-def test_a_dollar_in_a_name_is_a_letter():
+def test_a_dollar_in_a_name_is_not_a_formula():
     figure = concept_bars(units(("object", "a $x_", True, True)), title="$\\nonsense$")
     assert figure._repr_png_().startswith(b"\x89PNG")
 
@@ -109,7 +109,7 @@ def strip(tiles):
     return draw_strip(np.full((tiles, 20, 20, 3), 90, np.uint8), np.ones((tiles, 4, 4), bool), size=32)
 
 
-def test_a_strip_is_shown_whole_under_what_the_unit_is():
+def test_a_strip_is_shown_under_the_units_label():
     row = pd.Series({"layer": "layer4[1]", "unit": 17, "concept": "$tree", "iou": 0.3123})
     figure = strip_figure(strip(5), row)
     assert figure.get_suptitle() == "layer4[1] unit 17: $tree, IoU 0.312"
@@ -121,7 +121,7 @@ def test_a_strip_is_shown_whole_under_what_the_unit_is():
 @pytest.mark.parametrize(
     ("low", "high", "end"), [(0.29, 0.331, " (0.29 to 0.33)"), (math.nan, math.nan, ""), (None, None, "")]
 )
-def test_the_interval_stands_in_the_title_where_it_is_known(low, high, end):
+def test_the_title_has_the_interval_where_it_is_known(low, high, end):
     row = pd.Series({"layer": "fc", "unit": 3, "concept": "red", "iou": 0.5, "iou_low": low, "iou_high": high})
     assert strip_figure(strip(1), row).get_suptitle() == f"fc unit 3: red, IoU 0.500{end}"
 

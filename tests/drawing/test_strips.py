@@ -40,7 +40,7 @@ def test_tile_masks_lie_strictly_above_the_threshold():
     assert tile_masks(maps, 1.0, 4)[1].all()
 
 
-def test_inside_stays_outside_is_dimmed_and_a_line_runs_between():
+def test_a_tile_is_full_colour_inside_and_dimmed_outside_the_outline():
     image = np.full((1, 96, 96, 3), 200, np.uint8)
     mask = np.zeros((1, 96, 96), bool)
     mask[0, 30:60, 30:60] = True
@@ -54,7 +54,7 @@ def test_inside_stays_outside_is_dimmed_and_a_line_runs_between():
     assert (tile[:, 63:] == 116).all()
 
 
-def test_nothing_is_outlined_where_the_mask_is_everything_or_nothing():
+def test_full_and_empty_masks_have_no_outline():
     images = noise(2, 32, 32)
     masks = np.stack([np.ones((4, 4), bool), np.zeros((4, 4), bool)])
     tiles = draw_tiles(images, masks, size=32)
@@ -74,7 +74,7 @@ def test_masks_of_another_resolution_are_enlarged_to_the_same_place(size):
 
 
 @pytest.mark.parametrize(("height", "width"), [(224, 224), (96, 96), (100, 300), (32, 32), (7, 200)])
-def test_tiles_of_one_strip_do_not_run_into_each_other(height, width):
+def test_tiles_of_a_strip_do_not_mix(height, width):
     images = np.stack([np.full((height, width, 3), level, np.uint8) for level in (0, 255, 0)])
     tiles = draw_tiles(images, np.ones((3, 2, 2), bool))
     assert tiles.shape == (3, 96, 96, 3)
@@ -92,7 +92,7 @@ def test_a_strip_shows_its_tiles_in_order_side_by_side():
         assert np.abs(middle - colour).max() <= 12
 
 
-def test_the_drawn_images_are_not_changed_themselves():
+def test_drawing_does_not_change_its_arguments():
     images, masks = noise(2, 96, 96), np.zeros((2, 96, 96), bool)
     masks[:, :9] = True
     before = images.copy(), masks.copy()

@@ -43,7 +43,7 @@ def world(seed, *, rectified, images=30):
 
 @pytest.mark.parametrize("rectified", [False, True])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_scores_at_levels_equal_those_of_all_positions_within_the_stated_error(seed, rectified):
+def test_level_scores_equal_exact_ones_within_0_01(seed, rectified):
     maps, marked, result = world(seed, rectified=rectified)
     for unit in range(3):
         exact = {
@@ -55,7 +55,7 @@ def test_scores_at_levels_equal_those_of_all_positions_within_the_stated_error(s
             assert result.scores(name)[unit, 0] == pytest.approx(value, abs=0.01), name
 
 
-def test_correlation_with_what_a_unit_says_far_below_the_rest():
+def test_correlation_counts_values_far_below_the_rest():
     rng = np.random.default_rng(0)
     marked = rng.random((30, SIZE, SIZE)) < 0.05
     maps = rng.normal(size=(30, 1, SIZE, SIZE)) - 4.0 * marked[:, None]
@@ -93,7 +93,7 @@ def test_with_a_level_at_every_value_they_are_exact(seed):
 
 @given(seed=st.integers(0, 10**6), cut=st.integers(1, 4))
 @settings(max_examples=30)
-def test_what_levels_leave_open_bounds_the_error_of_auroc(seed, cut):
+def test_the_stated_error_bounds_that_of_auroc(seed, cut):
     rng = np.random.default_rng(seed)
     values, there = rng.random(50), rng.random(50) < 0.5
     edges = np.linspace(1, 0, cut + 1)
@@ -133,7 +133,7 @@ def test_levels_lie_at_the_quantiles_and_at_zero():
 
 
 @pytest.mark.parametrize("name", ["auprc", "auroc", "correlation"])
-def test_a_score_at_levels_can_choose_the_label(name):
+def test_a_level_score_can_choose_the_label(name):
     rng = np.random.default_rng(0)
     left = [np.arange(16) < 8] * 16
     planes = [{"object": [np.array(left).astype(int)], "part": [rng.integers(0, 2, (16, 16))]} for _ in range(40)]
@@ -147,7 +147,7 @@ def test_a_score_at_levels_can_choose_the_label(name):
     assert table["heldout_iou"][0] == pytest.approx(table["iou"][0], abs=0.1)
 
 
-def test_scores_at_levels_of_a_layer_without_a_grid():
+def test_level_scores_of_a_layer_without_a_grid():
     rng = np.random.default_rng(0)
     there = rng.random(200) < 0.3
     maps = (rng.normal(size=200) + 2 * there)[:, None]
@@ -157,6 +157,6 @@ def test_scores_at_levels_of_a_layer_without_a_grid():
     assert result.scores("auroc")[0, 0] == pytest.approx(pairs_in_order(maps[:, 0], there), abs=0.01)
 
 
-def test_levels_that_were_not_counted_are_asked_for(dissection):
+def test_a_level_score_without_counted_levels_says_how_to_count_them(dissection):
     with pytest.raises(ul.UnitlensError, match=r"auprc needs counts at several levels, .* levels=True"):
         dissection["0"].scores("auprc")

@@ -44,7 +44,7 @@ def test_upsampling_equals_torch(layer, grid):
     zeros=st.booleans(),
 )
 @settings(max_examples=80)
-def test_what_lies_above_a_level_is_what_the_whole_map_says(seed, h, w, rows, columns, level, zeros):
+def test_positions_above_a_level_are_those_of_the_upsampled_map(seed, h, w, rows, columns, level, zeros):
     plan = SamplePlan((h, w), (rows, columns), "zeros" if zeros else "edges")
     maps = maps_of(seed, 3, 2, h, w)
     levels = torch.tensor([level / 16, level / 32])
@@ -64,7 +64,7 @@ def test_a_constant_map_stays_constant_to_the_bit(value, h, w, rows, columns):
 
 
 @given(seed=st.integers(0, 99), h=SIDES, w=SIDES, rows=SIDES, columns=SIDES)
-def test_no_interpolated_value_is_beyond_its_neighbours(seed, h, w, rows, columns):
+def test_interpolated_values_lie_between_their_neighbours(seed, h, w, rows, columns):
     maps = torch.randn(2, 2, h, w, generator=torch.Generator().manual_seed(seed)) ** 5
     whole = SamplePlan((h, w), (rows, columns)).upsample(maps)
     assert (whole.amax((2, 3)) <= maps.amax((2, 3))).all()
@@ -73,14 +73,14 @@ def test_no_interpolated_value_is_beyond_its_neighbours(seed, h, w, rows, column
 
 @given(seed=st.integers(0, 99), split=st.integers(1, 6))
 @settings(max_examples=20)
-def test_values_have_the_same_bits_whatever_stands_beside_them(seed, split):
+def test_values_have_the_same_bits_in_any_batch(seed, split):
     maps = torch.randn(7, 3, 5, 4, generator=torch.Generator().manual_seed(seed))
     plan = SamplePlan((5, 4), (11, 13))
     parts = torch.cat([plan.upsample(part) for part in (maps[:split], maps[split:])])
     assert torch.equal(plan.upsample(maps), parts)
 
 
-def test_a_finer_layer_is_point_sampled_once():
+def test_a_layer_finer_than_the_grid_is_sampled_once():
     maps = maps_of(0, 2, 3, 16, 4)
     reduced = at_most_grid(maps, (8, 8))
     assert reduced.shape == (2, 3, 8, 4)

@@ -47,7 +47,7 @@ def test_scores_are_bounded_at_perfect_and_at_no_agreement():
         assert SCORES[name](overlap(0, 5, 5, 0))[0] == 0
 
 
-def test_a_wrong_score_is_answered_with_the_nearest():
+def test_an_unknown_score_suggests_the_nearest():
     with pytest.raises(UnitlensError, match=r"no score 'recal' \(did you mean recall\?\); there are iou, precision"):
         score_function("recal")
 

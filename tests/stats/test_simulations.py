@@ -19,12 +19,12 @@ def small(monkeypatch):
     monkeypatch.setattr(planted, "COARSE", 5)
 
 
-def test_intervals_cover_about_as_often_as_they_say():
+def test_intervals_cover_about_as_often_as_stated():
     found = planted.coverage(5, images=300, population=3000)
     assert 0.85 <= found["all pairs"] <= 0.99  # 100 intervals, of which those of one sample are not independent
 
 
-def test_intervals_that_were_half_as_wide_would_not_pass(monkeypatch):
+def test_intervals_of_half_the_width_cover_too_rarely(monkeypatch):
     from unitlens.stats.folds import iou_interval
 
     def half(value, *given):
@@ -35,14 +35,14 @@ def test_intervals_that_were_half_as_wide_would_not_pass(monkeypatch):
     assert planted.coverage(5, images=300, population=3000)["all pairs"] < 0.8
 
 
-def test_among_null_units_hardly_any_is_called_and_planted_ones_are_found():
+def test_null_units_are_not_significant_and_planted_ones_are():
     assert planted.false_discoveries(4, planted=0.0, images=300, units=40)["share of null units called"] <= 0.01
     mixed = planted.false_discoveries(4, planted=0.5, by=1.5, images=300, units=40)
     assert mixed["false discovery rate"] <= 0.08
     assert mixed["share of the others found"] > 0.3
 
 
-def test_held_out_iou_is_that_of_fresh_images_and_the_plain_one_flatters():
+def test_held_out_iou_is_unbiased_and_plain_iou_is_too_high():
     found = planted.heldout(4, images=300, fresh=1000)
     for kind in ("null units", "planted units"):
         error = max(found[f"{kind}: its simulation error"], 5e-4)
@@ -50,7 +50,7 @@ def test_held_out_iou_is_that_of_fresh_images_and_the_plain_one_flatters():
     assert found["null units: plain IoU too high by"] > 1e-3
 
 
-def test_units_of_the_world_are_planted_as_strongly_as_asked():
+def test_planted_units_are_as_strong_as_asked():
     drawn = planted.world(50, torch.tensor([0.0, 3.0]), seed=0)
     there = [drawn.labels == concept for concept in (1, 2)]
     raised = [drawn.maps[:, unit][there[unit]].mean() - drawn.maps[:, unit][~there[unit]].mean() for unit in (0, 1)]
@@ -66,7 +66,7 @@ def seen(images=120, units=30, strength=2.0):
     return drawn, scenes.Seen.of(active, drawn.labels[:, None].numpy(), planted.CONCEPTS)
 
 
-def test_samples_of_what_was_seen_are_counted_as_they_are():
+def test_counts_of_a_sample_equal_those_of_its_images():
     drawn, population = seen()
     masks = drawn.maps > planted.thresholds(drawn.maps)[:, None]
     rng = np.random.default_rng(0)
@@ -80,21 +80,21 @@ def test_samples_of_what_was_seen_are_counted_as_they_are():
         assert np.array_equal(found[0], own.sum(0))
 
 
-def test_units_with_maps_of_other_images_are_not_called_and_others_are():
+def test_units_with_maps_of_other_images_are_not_significant():
     _, population = seen(images=300)
     found = population.false_discoveries(3, real=0.5, images=150)
     assert found["false discovery rate"] <= 0.08
     assert found["share of the others found"] > 0.5
 
 
-def test_held_out_iou_of_what_was_seen_is_that_of_its_other_images():
+def test_held_out_iou_of_a_sample_is_that_of_the_other_images():
     _, population = seen(images=400)
     found = population.heldout(4, images=150)
     assert abs(found["maps of other images: held-out IoU too high by"]) < 3e-3
     assert found["maps of other images: plain IoU too high by"] > 5e-3
 
 
-def test_intervals_of_what_was_seen_cover():
+def test_intervals_of_samples_cover():
     _, population = seen(images=400)
     found = population.coverage(3, images=200)
     assert 0.8 <= found["best concept, 30 pairs (30)"] <= 1

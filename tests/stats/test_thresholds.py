@@ -25,7 +25,7 @@ def scan_of(rows):
 
 @given(values=VALUES, rank=st.integers(0, 30), guess=st.floats(-(2.0**120), 2.0**120, width=32))
 @settings(max_examples=200)
-def test_the_kth_largest_is_that_of_a_sort_whatever_is_guessed(values, rank, guess):
+def test_the_kth_largest_equals_sorting_for_any_guess(values, rank, guess):
     rank = min(rank, len(values) - 1)
     rows = torch.tensor([values, values[::-1]], dtype=torch.float32)
     guesses = [torch.tensor([guess, -guess])]
@@ -34,7 +34,7 @@ def test_the_kth_largest_is_that_of_a_sort_whatever_is_guessed(values, rank, gue
     assert torch.equal(found + 0.0, expected + 0.0)
 
 
-def test_equal_values_denormals_and_both_zeros():
+def test_the_kth_largest_of_equal_values_denormals_and_both_zeros():
     rows = torch.tensor([[0.0, -0.0, 0.0, 0.0], [1e-42, -1e-42, 1e-45, 0.0], [3.0, 3.0, 3.0, 3.0]])
     for rank in range(4):
         found = kth_largest(scan_of(rows), rank, [torch.zeros(3)], rows.amin(1))
@@ -51,7 +51,7 @@ def test_the_rank_is_floor_of_the_decimal_product(quantile, positions):
 
 
 @pytest.mark.parametrize("quantile", [0, 1, -0.1, 1.5])
-def test_a_quantile_is_a_share(quantile):
+def test_a_quantile_lies_between_0_and_1(quantile):
     with pytest.raises(UnitlensError, match="must lie between 0 and 1"):
         threshold_rank(quantile, 1000)
 

@@ -71,9 +71,10 @@ def audit(
     Examples
     --------
     >>> import unitlens as ul
-    >>> net, data = ul.load("bundled:scenes"), ul.Scenes(40)
-    >>> run = ul.dissect(net, "relu6", data, exemplars=0)  # doctest: +SKIP
-    >>> ul.audit(run, net, data).table()[["check", "same_label"]]  # doctest: +SKIP
+    >>> net, data = ul.load("bundled:scenes"), ul.Scenes(24)
+    >>> run = ul.dissect(net, "relu6", data, exemplars=0)
+    >>> ul.audit(run, net, data, noise=0).table()["check"].tolist()
+    ['even folds', 'odd folds', 'half quantile', 'double quantile', 'other upsampling']
     """
     if noise < 0:
         raise UnitlensError(f"The noise is {noise}; it is a standard deviation, such as {NOISE}, or 0 for none.")

@@ -42,9 +42,12 @@ def compare(
     Examples
     --------
     >>> import unitlens as ul
-    >>> run = ul.dissect(ul.load("bundled:scenes"), ["conv3", "relu6"], ul.Scenes(40), exemplars=0)  # doctest: +SKIP
-    >>> comparison = ul.compare(run)  # doctest: +SKIP
-    >>> comparison.table()[["entry", "category", "detectors", "detectors_difference"]]  # doctest: +SKIP
+    >>> run = ul.dissect(ul.load("bundled:scenes"), ["conv1", "relu6"], ul.Scenes(24), exemplars=0)
+    >>> comparison = ul.compare(run)
+    >>> comparison.names, comparison.against
+    (['conv1', 'relu6'], 'conv1')
+    >>> comparison.table().query("category == 'all'")["units"].tolist()
+    [32, 128]
     """
     entries = open_entries(runs, names)
     if len(entries) < 2:
