@@ -1,9 +1,10 @@
-"""Networks of many kinds to replay, and the full network that a replay is held against."""
+"""Networks of many kinds to replay, and the full network that a replay is compared with."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unitlens.ablation.interventions import Replacement
 from unitlens.ablation.replay.cut import Cut
 from unitlens.ablation.replay.sweeps import sweep
 from unitlens.models.hooks import edit
@@ -144,16 +145,16 @@ def shown(count: int = 3, size: int = 12) -> Tensor:
 
 @torch.inference_mode()
 def full(model: nn.Module, layer: str, images: Tensor, unit: int, value) -> Tensor:
-    def hold(activation: Tensor) -> Tensor:
+    def ablate(activation: Tensor) -> Tensor:
         activation[:, unit] = value
         return activation
 
-    with edit(model, {layer: hold}):
+    with edit(model, {layer: ablate}):
         return model(images)
 
 
-def swept(cut: Cut, state, *args, **settings) -> Tensor:
-    blocks = list(sweep(cut, state, *args, **settings))
+def swept(cut: Cut, state, value=0.0, **settings) -> Tensor:
+    blocks = list(sweep(cut, state, Replacement(value).values(state.activation), **settings))
     assert [unit for block in blocks for unit in block.units] == list(range(state.activation.shape[1]))
     return torch.cat([block.outputs for block in blocks])
 

@@ -34,7 +34,7 @@ SHARED = Path(__file__).parents[3] / "shared" / "data"
 @pytest.mark.parametrize("alone", [True, False])
 @pytest.mark.parametrize("memory", [2**26, 1], ids=["roomy", "tight"])
 @pytest.mark.parametrize(("build", "layer"), CASES, ids=[f"{build.__name__} {layer}" for build, layer in CASES])
-def test_every_unit_held_gives_what_the_full_network_gives(build, layer, memory, alone):
+def test_every_unit_ablated_gives_what_the_full_network_gives(build, layer, memory, alone):
     model, images = made(build), shown()
     cut = cut_network(model, layer, images)
     assert cut.replays, cut.reason
@@ -72,13 +72,13 @@ def test_values_may_be_a_number_one_for_each_unit_or_whole_activations(dtype):
         close(output, full(model, "2", images, unit, each[unit]))
     for unit, output in enumerate(swept(cut, state, whole)):
         close(output, full(model, "2", images, unit, whole[:, unit]))
-    with pytest.raises(UnitlensError, match=r"values of shape \(7,\): give one number, 8 \(one for each unit\)"):
-        next(sweep(cut, state, torch.zeros(7)))
+    with pytest.raises(UnitlensError, match=r"shape \(3, 7\); they must have that of 2, \(3, 8, 12, 12\)"):
+        next(sweep(cut, state, torch.zeros(3, 7)))
 
 
 @settings(max_examples=15)
 @given(st.integers(0, 10**6), st.integers(1, 5), st.sampled_from(["0", "1", "1.conv2", "2.relu[0]"]))
-def test_holding_a_unit_at_its_own_activation_changes_nothing(seed, count, layer):
+def test_setting_a_unit_to_its_own_activation_changes_nothing(seed, count, layer):
     model, images = made(residual, seed), shown(count)
     cut = cut_network(model, layer, images)
     state = cut.front(images)

@@ -40,20 +40,20 @@ def net():
 
 
 def after(net, data, layer, units, value):
-    """Mean logit of each class, full passes with units along the last dimension held."""
+    """Mean logit of each class, full passes with units along the last dimension ablated."""
 
-    def hold(activation):
+    def ablate(activation):
         activation[..., units] = value
         return activation
 
-    with ul.edit(net.model, {layer: hold}):
+    with ul.edit(net.model, {layer: ablate}):
         outputs, truth = outputs_of(net, data)
     logits = OUTCOMES["logit"](outputs, truth)
     return [float(logits[truth == k].double().mean()) for k in range(3)]
 
 
 @pytest.mark.parametrize("layer", ["mixed", "last"])
-def test_units_are_held_along_the_last_dimension(net, layer):
+def test_units_are_ablated_along_the_last_dimension(net, layer):
     data = Noise(20)
     effects = importance(net, layer, data, value=0.5, measures=["logit"], batch_size=8)
     assert effects.units == 5
@@ -83,6 +83,6 @@ def test_means_are_of_units_wherever_they_lie(net):
 
 def test_what_has_no_units_is_refused(net):
     with pytest.raises(
-        ul.UnitlensError, match=r"heads returns .* which has no units that could be held: choose a layer"
+        ul.UnitlensError, match=r"heads returns .* which has no units that could be ablated: choose a layer"
     ):
         ablate(net, "heads", [0], Noise(6))

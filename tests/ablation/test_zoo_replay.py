@@ -24,7 +24,7 @@ class Replayed(NamedTuple):
 
 
 def replayed(model, layer: str, images: torch.Tensor) -> Replayed:
-    """Cut there, and hold both ways of replaying against the full network, in units that were not part of the check."""
+    """Cut there, and compare both ways of replaying with the full network, in units that were not part of the check."""
     cut = cut_network(model, layer, images)
     state = cut.front(images[1:])
     generator = torch.Generator().manual_seed(2)
@@ -33,7 +33,7 @@ def replayed(model, layer: str, images: torch.Tensor) -> Replayed:
     one = state.activation.clone()
     one[:, unit] = 1.0
     off = 0.0
-    swept = next(iter(sweep(cut, state, 1.0, units=range(unit, unit + 1)))).outputs[0]
+    swept = next(iter(sweep(cut, state, torch.ones_like(one), units=range(unit, unit + 1)))).outputs[0]
     for activation, output in ((variant, cut.back(state, variant)), (one, swept)):
         with torch.inference_mode(), edit(model, {layer: lambda _, activation=activation: activation}):
             expected = model(images[1:])

@@ -270,7 +270,7 @@ def unit_axis(place: Place, activation: Tensor, image: Size) -> int:
     axes = {"units": 1, "channels_first": 1, "attention": 1, "channels_last": 3, "tokens": 2}
     if layout is None or layout.order not in axes:
         raise UnitlensError(
-            f"{shown(place.given)} returns {shown_shape(activation.shape)}, which has no units that could be held: "
+            f"{shown(place.given)} returns {shown_shape(activation.shape)}, which has no units that could be ablated: "
             "choose a layer of (images, units), (images, units, height, width), (images, height, width, units) "
             f"or (images, tokens, units); {listing_hint()}."
         )

@@ -1,4 +1,4 @@
-"""A network in two halves: the front, run once, and what lies behind it, run for every intervention."""
+"""A network in two halves: the front, which runs once, and the tail, which runs for every intervention."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,24 +16,24 @@ from unitlens.models.hooks import edit, record
 from unitlens.models.passes import evaluating
 
 Change = Callable[[Tensor, range], Tensor]
-"""From what a layer returns in some rows of a replay, and those rows, to what it shall return."""
+"""A function of a layer's output in some rows of a replay, and of the range of these rows, to its new output."""
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class State(NamedTuple):
-    """What is known of some images when the front has run.
+    """The values of some images after the front has run.
 
     Attributes
     ----------
     activation : Tensor, (N, U, h, w) or (N, U)
-        What the layer returned.
+        The layer's output.
     rest : mapping
-        What else the tail needs: whatever else crosses the cut, or the images themselves for full passes.
+        The other values that the tail reads, or the images themselves where every intervention is a full pass.
     output : Tensor, (N, ...)
-        The network's ordinary output.
+        The network's output with nothing changed.
     later : mapping of str to Tensor
-        What further layers of the cut returned.
+        The outputs of further layers of the cut.
     """
 
     activation: Tensor
@@ -51,7 +51,7 @@ class Cut:
     model : nn.Module
         The network itself; never changed.
     layer : str
-        The layer.
+        The name of the layer.
     later : tuple of str
         Further layers to change something in, called after it.
     reason : str
@@ -73,12 +73,12 @@ class Cut:
     sizes: Mapping[fx.Node, int] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        how = self.reason or f"replays {len(self.split.tail) if self.split else 0} steps"
-        return f"<Cut at {self.layer}: {how}>"
+        behaviour = self.reason or f"replays {len(self.split.tail) if self.split else 0} steps"
+        return f"<Cut at {self.layer}: {behaviour}>"
 
     @property
     def replays(self) -> bool:
-        """Whether only the tail is run for an intervention."""
+        """Whether only the tail runs for an intervention."""
         return self.split is not None
 
     def front(self, images: Tensor) -> State:
@@ -92,7 +92,7 @@ class Cut:
         Returns
         -------
         State
-            Its tensors are kept as they are by everything that is done with it.
+            Nothing that is done with it changes its tensors.
         """
         with evaluating(self.model):
             if self.split is None:
@@ -100,6 +100,8 @@ class Cut:
                     output = self.model(images)
                 later = {layer: recording[layer] for layer in self.later}
                 return State(recording[self.layer], {"images": images}, output, later)
+            # The tail runs once too: its output is the one that interventions are compared with, and on the way it
+            # passes the further layers.
             values: Values = {self.split.images: images}
             run(self.split.front, values)
             activation = values[self.split.before]
@@ -118,8 +120,8 @@ class Cut:
         activation : Tensor, (V * N, U, ...)
             V variants of ``state.activation``, one after the other, each of all N images.
         changes : mapping of str to function, optional
-            For further layers of the cut, from what the layer returns in some of the V * N rows, and the range of these
-            rows, to what it shall return.
+            For further layers of the cut, functions of the layer's output in some of the V * N rows, and of the range
+            of these rows, to its new output.
 
         Returns
         -------
@@ -135,7 +137,7 @@ class Cut:
             if self.split is None:
                 return _full_passes(self, state, activation, changes)
             rest = state.rest
-            if len(activation) != count:
+            if len(activation) != count:  # several variants of each image: so is everything else that the tail reads
                 images = torch.arange(len(activation), device=activation.device) % count
                 rest = {node: grow(value, self.growths[node], images, count) for node, value in rest.items()}
             return self._tail(self.split, rest, activation, changes)
@@ -143,7 +145,11 @@ class Cut:
     def _tail(self, split: Split, rest: Mapping[Any, Any], activation: Tensor, changes: Mapping[str, Change]) -> Tensor:
         values: Values = {**rest, split.place: activation}
         rows, places = range(len(activation)), dict(zip(self.later, split.later, strict=True))
-        run(split.tail, values, {places[layer]: partial(_on, change, rows) for layer, change in changes.items()})
+        run(
+            split.tail,
+            values,
+            {places[layer]: partial(_change_rows, change, rows) for layer, change in changes.items()},
+        )
         output: Tensor = values[split.output]
         return output
 
@@ -152,7 +158,7 @@ def _full_passes(cut: Cut, state: State, activation: Tensor, changes: Mapping[st
     outputs, count = [], len(state.activation)
     for first in range(0, len(activation), count):
         rows = range(first, first + count)
-        edits = {layer: partial(_on, change, rows) for layer, change in changes.items()}
+        edits = {layer: partial(_change_rows, change, rows) for layer, change in changes.items()}
         with edit(cut.model, {cut.layer: partial(_instead, activation[first : rows.stop]), **edits}):
             outputs.append(cut.model(state.rest["images"]))
     return torch.cat(outputs)
@@ -162,7 +168,7 @@ def _instead(variant: Tensor, activation: Tensor) -> Tensor:
     return variant
 
 
-def _on(change: Change, rows: range, activation: Tensor) -> Tensor:
+def _change_rows(change: Change, rows: range, activation: Tensor) -> Tensor:
     return change(activation, rows)
 
 

@@ -15,7 +15,7 @@ from unitlens.ablation.replay.sweeps import sweep
 from unitlens.ablation.replay.tracing import Independent, Split, Step, Untraceable, Values, run, split_network
 from unitlens.errors import UnitlensError
 from unitlens.models.hooks import edit
-from unitlens.models.layers import Place, find_layers, shown, uncompiled
+from unitlens.models.layers import Place, find_layers, shown, shown_shape, uncompiled
 from unitlens.models.passes import evaluating
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
@@ -35,7 +35,7 @@ def cut_network(model: nn.Module, layers: str | Sequence[str], images: Tensor) -
     model : nn.Module
         Takes a batch of images, returns one tensor with a row for each.
     layers : str or sequence of str
-        A layer's name, as `unitlens.models.layers` tells. Of several, the cut is at the one that is called first.
+        A layer's name, as in `unitlens.models.layers`. Of several, the cut is at the one that is called first.
     images : Tensor, (N, 3, height, width)
         Real ones, as the network takes them; 3 serve best, one will do.
 
@@ -58,6 +58,7 @@ def cut_network(model: nn.Module, layers: str | Sequence[str], images: Tensor) -
         places = sorted(named, key=lambda place: order.index(place.given))
         first, *later = (place.given for place in places)
         reasons = []
+        # In single operations if possible, as these can be followed unit by unit; else in whole modules.
         for fine in (True, False):
             try:
                 if any(place.item is not None for place in places):
@@ -84,11 +85,12 @@ def _full_pass_with_changes(
 
     Returns its output, and the changed activations, in the order in which the layers were called.
     """
+    # What replays is checked against this pass: the first image with units changed, the second one unchanged.
     seen: dict[str, Tensor] = {}
 
     def change(layer: str, activation: Tensor) -> Tensor:
         if activation.ndim < 2:
-            raise UnitlensError(f"{shown(layer)} returns {tuple(activation.shape)}, which has no units.")
+            raise UnitlensError(f"{shown(layer)} returns {shown_shape(activation.shape)}, which has no units.")
         seen[layer] = _changed(activation)
         return seen[layer]
 
@@ -103,7 +105,7 @@ def _full_pass_with_changes(
 
 
 def _changed(activation: Tensor, rows: range = range(1)) -> Tensor:
-    """A copy of a layer's output with units changed in the first image."""
+    """Return a copy of a layer's output with units changed in the first image."""
     changed = activation.clone()
     changed[0, ::2] = 0
     changed[0, 1::2] *= 1.5
@@ -111,7 +113,7 @@ def _changed(activation: Tensor, rows: range = range(1)) -> Tensor:
 
 
 def _checked(cut: Cut, images: Tensor, changed: Tensor, expected: Tensor) -> Cut:
-    """Learn how a split's values grow with the number of images, then hold it against the full network."""
+    """Learn how a split's values grow with the number of images, then compare its outputs with the full network's."""
     try:
         cut, state = _measured(cut, images)
         # Of the two images that went through the whole network, the second had nothing changed: with it, what the front
@@ -119,12 +121,13 @@ def _checked(cut: Cut, images: Tensor, changed: Tensor, expected: Tensor) -> Cut
         _compare(state.output[1:], expected[1:], "the outputs of the unchanged network")
         replayed = cut.back(state, torch.cat([changed, state.activation]), dict.fromkeys(cut.later, _changed))
         _compare(replayed, torch.cat([expected, state.output]), "the replayed outputs")
+        # The sweep has its own arithmetic: the first, middle and last unit, set to more than the layer ever returns.
         loud = float(state.activation.abs().amax()) + 1
         for unit in {0, changed.shape[1] // 2, changed.shape[1] - 1}:
             one = state.activation.clone()
             one[:, unit] = loud
-            swept = next(iter(sweep(cut, state, loud, units=range(unit, unit + 1))))
-            _compare(swept.outputs[0], cut.back(state, one), f"the outputs with unit {unit} held alone")
+            swept = next(iter(sweep(cut, state, torch.full_like(one, loud), units=range(unit, unit + 1))))
+            _compare(swept.outputs[0], cut.back(state, one), f"the outputs with unit {unit} ablated alone")
     except Untraceable:
         raise
     except Exception as error:  # a stranger's steps, run with other batches than they were written for

@@ -1,4 +1,4 @@
-"""How the values inside a network grow with the number of images, so that a value for N serves for V x N."""
+"""Learn how values inside a network grow with the number of images, so that those of N images serve V x N."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,7 +11,7 @@ Growth = Any
 
 
 def outline(value: Any) -> Any:
-    """Reduce a value to what tells how it grows: shapes of tensors, numbers, and containers of these."""
+    """Reduce a value to what grows: shapes of tensors, numbers, and containers of these."""
     if isinstance(value, Tensor):
         return value.shape
     if isinstance(value, int) and not isinstance(value, bool):
@@ -29,7 +29,7 @@ def numbers(outlined: Any) -> int:
 
 
 def growth(one: Any, other: Any, images: tuple[int, int]) -> Growth:
-    """Tell from two passes how a value grows with the number of images.
+    """Find from two passes how a value grows with the number of images.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def growth(one: Any, other: Any, images: tuple[int, int]) -> Growth:
 
 
 def grow(value: Any, how: Growth, images: Tensor, count: int) -> Any:
-    """Give a value for other images than those it was computed for.
+    """Return a value for other images than those it was computed for.
 
     Parameters
     ----------
@@ -84,6 +84,8 @@ def grow(value: Any, how: Growth, images: Tensor, count: int) -> Any:
     if how is None:
         return value
     if isinstance(value, Tensor):
+        # Rows of one image are views of it; rows that are whole images are picked; else an image has several rows (its
+        # windows or tokens, folded into the batch), which stay together.
         if count == 1 and value.shape[how] == 1:
             return value.expand(*value.shape[:how], len(images), *value.shape[how + 1 :])
         if value.shape[how] == count:

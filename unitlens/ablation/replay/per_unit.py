@@ -1,9 +1,9 @@
-"""One unit at a time behind a layer: what a single unit changes, followed as far as it stays by itself.
+"""Follow what a single unit changes behind a layer, for all units at once, as long as nothing mixes them.
 
 Right behind a layer, most networks treat every unit alone (activations, pooling, normalisation, a skip connection that
-is added). As far as that goes, two runs serve all units: one with no unit held, one with every unit held. The first
-step that mixes units is often a Linear or a convolution, and there only the product of its weights with the one unit's
-difference is added to the untouched result. Which steps are of which kind is read off the traced steps.
+is added). As far as that goes, two runs serve all units: one with no unit ablated, one with every unit ablated. The
+first step that mixes units is often a Linear or a convolution, and there only the product of its weights with the one
+unit's difference is added to the result without ablation. Which steps are of which kind is read off the traced steps.
 """
 
 import operator
@@ -19,14 +19,15 @@ from unitlens.ablation.replay.tracing import Step
 
 
 class PerUnit(NamedTuple):
-    """A value in which every unit still has places of its own along dimension 1.
+    """A value in which every unit still has places of its own along dimension 1, as channels of its own.
 
     Attributes
     ----------
     base : Tensor, (N, S, ...)
-        With no unit held.
-    held : Tensor, (N, S, ...)
-        With every unit held. A unit that is held alone changes its own places of ``base`` into these, and no others.
+        With no unit ablated.
+    ablated : Tensor, (N, S, ...)
+        With every unit ablated. A unit that is ablated alone changes its own places of ``base`` into these, and no
+        others.
     first : int
         Where the places of unit 0 begin.
     each : int
@@ -36,39 +37,40 @@ class PerUnit(NamedTuple):
     """
 
     base: Tensor
-    held: Tensor
+    ablated: Tensor
     first: int
     each: int
     units: int
 
     def apart(self, value: Tensor) -> Tensor:
-        """View the units' places of a value that is shaped like ``base``: (N, units, each, ...)."""
+        """Return the units' places of a value that is shaped like ``base``: (N, units, each, ...)."""
         places = value.narrow(1, self.first, self.units * self.each)
         return places.reshape(value.shape[0], self.units, self.each, *value.shape[2:])
 
     def changed(self) -> Tensor:
-        """Say for which units and images holding the unit changes anything here: bool, (N, units)."""
-        return (self.apart(self.held) != self.apart(self.base)).flatten(2).any(2)
+        """Return in which images ablating which unit changes this value: bool, (N, units)."""
+        return (self.apart(self.ablated) != self.apart(self.base)).flatten(2).any(2)
 
     def rows(self, units: Tensor, images: Tensor) -> Tensor:
-        """Give row i with unit ``units[i]`` held in image ``images[i]``: (rows, S, ...)."""
+        """Return rows of the value: row i is image ``images[i]`` with unit ``units[i]`` ablated, (rows, S, ...)."""
+        # Row by row the image with nothing ablated, in which the places of one unit are overwritten.
         out = self.base.index_select(0, images)
         row = torch.arange(len(units), device=out.device)
-        self.apart(out)[row, units] = self.apart(self.held)[images, units]
+        self.apart(out)[row, units] = self.apart(self.ablated)[images, units]
         return out
 
 
 class Mixed(NamedTuple):
-    """What a step that mixes units linearly gives.
+    """The result of a linear step that mixes units: the part that all units share, and how to add one unit's own.
 
     Attributes
     ----------
     base : Tensor, (N, O, ...)
-        With no unit held.
+        With no unit ablated.
     source : PerUnit
-        What goes in.
+        The value that the step reads.
     rows : callable or None
-        ``rows(units, images)`` gives row i with unit ``units[i]`` held in image ``images[i]``: (rows, O, ...).
+        ``rows(units, images)`` gives row i with unit ``units[i]`` ablated in image ``images[i]``: (rows, O, ...).
     grid : callable or None
         In its place: ``grid(units, images)`` gives a range of units in a range of images: (units, images, O).
     """
@@ -87,7 +89,7 @@ def follow(step: Step, value_of: Callable[[fx.Node], Any]) -> Any:
     step : Step
         At least one of the values that it reads is a `PerUnit`.
     value_of : callable
-        Gives the value that a node has: a `PerUnit`, or what is the same whichever unit is held.
+        Gives the value that a node has: a `PerUnit`, or what is the same whichever unit is ablated.
 
     Returns
     -------
@@ -98,20 +100,27 @@ def follow(step: Step, value_of: Callable[[fx.Node], Any]) -> Any:
     args, kwargs = map_arg((step.node.args, step.node.kwargs), value_of)
     sources = [value for value in map(value_of, step.node.all_input_nodes) if isinstance(value, PerUnit)]
     kind = kind_of(step)
+    # What a step asks of shapes and types is the same for every unit.
     if kind in ("size", "dim") or (kind is getattr and args[1] in ("shape", "ndim", "dtype", "device")):
         return step.call(*_pick(args, "base"), **kwargs)
+    # The first step that mixes units, if it is linear: one unit's share is added to the result without ablation.
     if kind in (nn.Linear, nn.Conv2d) and len(args) == 1 and isinstance(args[0], PerUnit):
         mixing = _linear(step.call, args[0]) if kind is nn.Linear else _convolution(step.call, args[0])
         if mixing is not None:
             return mixing
+    # A step that treats every unit by itself: it runs twice, for all units together, and the rule tells where in the
+    # result each unit stands.
     rule = _rule(step)
     if rule is None:
         return None
-    base, held = (step.call(*_pick(args, name), **_pick(kwargs, name)) for name in ("base", "held"))
-    if not isinstance(base, Tensor) or base.shape != held.shape or base.ndim < 2:
+    base, ablated = (step.call(*_pick(args, name), **_pick(kwargs, name)) for name in ("base", "ablated"))
+    if not isinstance(base, Tensor) or base.shape != ablated.shape or base.ndim < 2:
         return None
     places = rule(base, sources, args, kwargs)
-    return None if places is None else PerUnit(base, held, *places, sources[0].units)
+    if places is None:
+        return None
+    first, each = places
+    return PerUnit(base, ablated, first, each, sources[0].units)
 
 
 def kind_of(step: Step) -> Any:
@@ -143,7 +152,7 @@ def _linear(layer: Any, source: PerUnit) -> Mixed | None:
     if source.base.ndim != 2:
         return None
     base = layer(source.base)
-    difference = source.apart(source.held - source.base)  # (N, units, each)
+    difference = source.apart(source.ablated - source.base)  # (N, units, each)
     weight = source.apart(layer.weight)  # (O, units, each)
     columns = weight[:, :, 0].T.contiguous() if source.each == 1 else weight.permute(1, 2, 0)
 
@@ -162,7 +171,7 @@ def _convolution(layer: Any, source: PerUnit) -> Mixed | None:
     if layer.groups != 1 or layer.padding_mode != "zeros" or isinstance(layer.padding, str) or source.base.ndim != 4:
         return None
     base = layer(source.base)
-    difference = source.apart(source.held - source.base)  # (N, units, each, h, w)
+    difference = source.apart(source.ablated - source.base)  # (N, units, each, h, w)
     kernels = source.apart(layer.weight).permute(1, 0, 2, 3, 4).flatten(2)  # (units, O, each * kernel)
 
     def rows(units: Tensor, images: Tensor) -> Tensor:

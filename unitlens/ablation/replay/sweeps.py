@@ -1,4 +1,4 @@
-"""Every unit of a layer held in turn, for the price of as little arithmetic as the network's tail allows."""
+"""Ablate every unit of a layer in turn, with as little arithmetic as the steps behind the layer allow."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, cast
@@ -35,7 +35,7 @@ class Swept(NamedTuple):
     units : range
         The units of the block.
     outputs : Tensor, (len(units), N, ...)
-        The network's outputs with each of them held in turn; contiguous along the last dimension.
+        The network's outputs with each of them ablated in turn; contiguous along the last dimension.
     """
 
     units: range
@@ -45,22 +45,23 @@ class Swept(NamedTuple):
 def sweep(
     cut: Cut,
     state: State,
-    values: float | Tensor = 0.0,
+    ablated: Tensor | None = None,
     *,
     units: range | None = None,
     memory: int = MEMORY,
     alone: bool = True,
 ) -> Iterator[Swept]:
-    """Hold every unit of the layer in turn, all others being as they are.
+    """Ablate every unit of the layer in turn, leaving all others as they are.
 
     Parameters
     ----------
     cut : Cut
-        Where.
+        The network, cut at the layer.
     state : State
         Of N images, from `Cut.front`.
-    values : float or Tensor, (U,) or (N, U, ...)
-        What units are held at: one number, a number for each unit, or whole activations to take a unit's from.
+    ablated : Tensor, (N, U, ...), optional
+        What each unit becomes, as `unitlens.ablation.interventions.Replacement.values` computes it; 0 unless said
+        otherwise.
     units : range, optional
         Consecutive units; all of them, unless said otherwise.
     memory : int
@@ -73,19 +74,29 @@ def sweep(
     ------
     Swept
         In the order of the units.
+
+    Raises
+    ------
+    UnitlensError
+        If ``ablated`` is not of the shape of the layer's output.
     """
     activation = state.activation
     units = range(activation.shape[1]) if units is None else units
-    held = _held(activation, values)
+    ablated = torch.zeros_like(activation) if ablated is None else ablated.to(activation)
+    if ablated.shape != activation.shape:
+        raise UnitlensError(
+            f"The ablated activations have shape {tuple(ablated.shape)}; they must have that of {cut.layer}, "
+            f"{tuple(activation.shape)}."
+        )
     if cut.split is None:
         for unit in units:
             one = activation.clone()
-            one[:, unit] = held[:, unit]
+            one[:, unit] = ablated[:, unit]
             yield Swept(range(unit, unit + 1), cut.back(state, one)[None])
         return
     with evaluating(cut.model):
-        place = PerUnit(activation, held, 0, 1, activation.shape[1])
-        plan = plan_sweep(cut.split, place, state.rest, cut.sizes, alone=alone)
+        start = PerUnit(activation, ablated.contiguous(), first=0, each=1, units=activation.shape[1])
+        plan = plan_sweep(cut.split, start, state.rest, cut.sizes, alone=alone)
     size = units_at_once(plan, state.output, memory)
     for first in range(units.start, units.stop, size):
         block = range(first, min(first + size, units.stop))
@@ -94,35 +105,19 @@ def sweep(
         yield Swept(block, outputs)
 
 
-def _held(activation: Tensor, values: float | Tensor) -> Tensor:
-    """Bring what units are held at to the shape of the activation."""
-    if not isinstance(values, Tensor):
-        return torch.full_like(activation, values)
-    values = values.to(activation)
-    if values.shape == activation.shape[1:2]:
-        values = values.reshape(-1, *[1] * (activation.ndim - 2))
-    try:
-        return values.expand_as(activation).contiguous()
-    except RuntimeError:
-        raise UnitlensError(
-            f"Units cannot be held at values of shape {tuple(values.shape)}: give one number, {activation.shape[1]} "
-            f"(one for each unit), or activations of shape {tuple(activation.shape)}."
-        ) from None
-
-
 class SweepPlan(NamedTuple):
-    """What of a tail has to be computed for every unit, and what serves all of them.
+    """Which steps behind the layer are computed for every unit, and what is computed once for all of them.
 
     Attributes
     ----------
     known : dict
-        What serves all units, by node.
+        What is computed once for all units, by node.
     steps : tuple of Step
-        What is computed for every unit.
+        The steps that are computed for every unit.
     split : Split
-        The network.
+        The network in two halves.
     changed : Tensor of bool, (N, units)
-        Where holding a unit changes anything that the steps read.
+        Where ablating a unit changes anything that the steps read.
     row_bytes : int
         Memory that one unit in one image takes while the steps run.
     grid_bytes : int
@@ -138,18 +133,18 @@ class SweepPlan(NamedTuple):
 
 
 def plan_sweep(
-    split: Split, place: PerUnit, rest: Mapping[fx.Node, Any], sizes: Mapping[fx.Node, int], *, alone: bool
+    split: Split, start: PerUnit, rest: Mapping[fx.Node, Any], sizes: Mapping[fx.Node, int], *, alone: bool
 ) -> SweepPlan:
-    """Follow all units at once through a tail, and leave what then remains for each unit.
+    """Compute as much of the tail as serves all units at once, and list the steps that remain for each unit.
 
     Parameters
     ----------
     split : Split
         The network.
-    place : PerUnit
-        The layer's output, with no unit and with every unit held.
+    start : PerUnit
+        The layer's output, with no unit and with every unit ablated.
     rest : mapping
-        What else crosses the cut.
+        The other values that cross the cut.
     sizes : mapping
         Bytes of each value, per image.
     alone : bool
@@ -159,8 +154,9 @@ def plan_sweep(
     -------
     SweepPlan
     """
-    known: dict[fx.Node, Any] = {**rest, split.place: place}
+    known: dict[fx.Node, Any] = {**rest, split.place: start}
     steps = []
+    # A step whose inputs are known for all units is computed now, for all of them; the others wait for `sweep_block`.
     for step in split.tail:
         reads = step.node.all_input_nodes
         followed = None
@@ -192,7 +188,7 @@ def units_at_once(plan: SweepPlan, output: Tensor, memory: int) -> int:
 def sweep_block(
     plan: SweepPlan, growths: Mapping[fx.Node, Growth], output: Tensor, units: range, memory: int
 ) -> Tensor:
-    """Compute the outputs with each of some units held in turn.
+    """Compute the outputs with each of some units ablated in turn.
 
     Parameters
     ----------
@@ -201,7 +197,7 @@ def sweep_block(
     growths : mapping
         How each value grows with the number of images.
     output : Tensor, (N, ...)
-        The network's output with no unit held.
+        The network's output with no unit ablated.
     units : range
         Consecutive units.
     memory : int
@@ -211,9 +207,12 @@ def sweep_block(
     -------
     Tensor, (len(units), N, ...)
     """
+    # Where the tail ends in one linear step, its result for all units and images is the output.
     made, every = plan.known.get(plan.split.output), range(len(output))
     if isinstance(made, Mixed) and made.grid is not None:
         return made.grid(units, every)
+    # Where ablating a unit changes nothing that the remaining steps read, the output stays as it is; all other pairs of
+    # a unit and an image are rows of batches that stay within the memory.
     result = output.expand(len(units), *output.shape).clone()
     limit = max(1, min(memory, _TILE) // max(1, plan.row_bytes))
     for group in _parts(every, memory // max(1, plan.grid_bytes * len(units))):
@@ -226,13 +225,13 @@ def sweep_block(
 
 
 def _parts(of: range, size: int) -> Iterator[range]:
-    """Cut a range into ranges of at most some size, 1 or more."""
+    """Cut a range into ranges of at most this size, 1 or more."""
     for first in range(of.start, of.stop, max(1, size)):
         yield range(first, min(first + max(1, size), of.stop))
 
 
 def _chosen(plan: SweepPlan, units: range, images: range, limit: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Walk through units x images where holding the unit changes anything: (units, images), by image."""
+    """Yield the units x images in which ablating the unit changes anything, as (units, images), image by image."""
     changed = plan.changed[images.start : images.stop, units.start : units.stop]
     image, unit = changed.nonzero(as_tuple=True)
     for part in _parts(range(len(unit)), limit):
@@ -241,7 +240,7 @@ def _chosen(plan: SweepPlan, units: range, images: range, limit: int) -> Iterato
 
 
 class _Rows(NamedTuple):
-    """Which unit is held in which image, row by row, out of which units and images."""
+    """Which unit is ablated in which image, row by row, out of which units and images."""
 
     units: Tensor
     images: Tensor
@@ -271,7 +270,7 @@ def _run(plan: SweepPlan, growths: Mapping[fx.Node, Growth], rows: _Rows, count:
 
 
 def _for_rows(node: fx.Node, known: Any, how: Growth, rows: _Rows, count: int) -> Any:
-    """Give what is known for all units for some rows."""
+    """Return a value that is known for all units, for some rows."""
     if isinstance(known, PerUnit):
         return known.rows(rows.units, rows.images)
     if not isinstance(known, Mixed):
@@ -287,7 +286,7 @@ def _for_rows(node: fx.Node, known: Any, how: Growth, rows: _Rows, count: int) -
 def _linear_of_nonzero(layer: Any, value: Tensor, images: Tensor) -> Tensor:
     """Apply a Linear, leaving out what is 0 in every row of an image.
 
-    Behind a ReLU that is a large share, and nearly the same whichever unit is held.
+    Behind a ReLU that is a large share, and nearly the same whichever unit is ablated.
     """
     lengths = torch.unique_consecutive(images, return_counts=True)[1].tolist()
     if value.ndim != 2 or len(value) != len(images) or min(lengths) < _WORTHWHILE:
@@ -304,7 +303,7 @@ def _linear_of_nonzero(layer: Any, value: Tensor, images: Tensor) -> Tensor:
 
 
 def _changed(split: Split, known: Mapping[fx.Node, Any], steps: list[Step]) -> Tensor:
-    """Say where holding a unit changes anything that is computed for every unit."""
+    """Say where ablating a unit changes anything that is computed for every unit."""
     frontier = {node for step in steps for node in step.node.all_input_nodes} | {split.output}
     sources = [known[node] for node in frontier if node in known]
     sources = [value.source if isinstance(value, Mixed) else value for value in sources]
@@ -313,7 +312,7 @@ def _changed(split: Split, known: Mapping[fx.Node, Any], steps: list[Step]) -> T
 
 
 def _row_bytes(steps: list[Step], sizes: Mapping[fx.Node, int]) -> int:
-    """Add up what is alive at the worst moment."""
+    """Return how many bytes of one row the steps hold at once, at most."""
     live: dict[fx.Node, int] = {}
     peak = 0
     for step in steps:

@@ -1,4 +1,4 @@
-"""Finding what lies behind a layer, or several: the network as a list of steps, split at the first one's output."""
+"""Trace a network into a list of steps, and split it at the output of a layer."""
 
 import operator
 import warnings
@@ -12,13 +12,13 @@ from torch.fx.node import map_arg
 from unitlens.ablation.replay.inplace import call_in_front, call_sparing, read_changed_values
 
 Values = dict[fx.Node, Any]
-"""What each step gave, by its node."""
+"""The result of each step, by its node."""
 
 _NO_EDITS: Mapping[fx.Node, Callable[[Any], Any]] = {}
 
 
 class Untraceable(Exception):
-    """The network cannot be split by tracing; the text says why."""
+    """The network cannot be split by tracing; the message says why."""
 
 
 class Independent(Exception):
@@ -37,7 +37,7 @@ class Step(NamedTuple):
     node : fx.Node
         Its place in the graph, and the key of its value.
     call : callable
-        What is run; a module of the model itself, or an out-of-place copy that shares its parameters.
+        The function or module that runs; a module of the model itself, or an out-of-place copy with its parameters.
     done : tuple of fx.Node
         The values that no later step of the same half needs.
     """
@@ -55,15 +55,15 @@ class Split(NamedTuple):
     images : fx.Node
         Where the images go in.
     before : fx.Node
-        What the layer returns.
+        The layer's output in the front.
     place : fx.Node
-        The same place behind the cut: what stands here is what the tail sees.
+        The layer's output as the tail reads it.
     later : tuple of fx.Node
-        Such places of further layers, in the order in which those were given: steps of the tail.
+        The same of further layers, in the order in which those were given: steps of the tail.
     crossing : tuple of fx.Node
         Everything else that the tail needs from the front, in the order of the network.
     output : fx.Node
-        What the network returns.
+        The network's output.
     front, tail : tuple of Step
         The two halves, each in the order of the network.
     """
@@ -118,9 +118,9 @@ def split_network(model: nn.Module, layers: Sequence[tuple[nn.Module, int]], *, 
 
 
 def run(steps: Iterable[Step], values: Values, edits: Mapping[fx.Node, Callable[[Any], Any]] = _NO_EDITS) -> None:
-    """Run steps, adding what each gives to ``values`` and dropping what no later step needs.
+    """Run steps, adding the result of each to ``values`` and dropping what no later step needs.
 
-    What the steps of ``edits`` give is first replaced by what its function returns for it.
+    The result of a step of ``edits`` is first replaced by what the function returns for it.
     """
     for step in steps:
         value = apply(step, values.__getitem__)
@@ -210,6 +210,7 @@ def _halves(graph: fx.Graph, root: nn.Module, places: Sequence[fx.Node]) -> Spli
         if marked not in needed:
             raise Independent(which)
     place = places[0]
+    # Behind the place is all that reads it, or reads something behind it; the nodes are in the order of the pass.
     behind: set[fx.Node] = set(places)
     for node in graph.nodes:
         if behind.intersection(node.all_input_nodes):
@@ -217,6 +218,7 @@ def _halves(graph: fx.Graph, root: nn.Module, places: Sequence[fx.Node]) -> Spli
     steps = [node for node in graph.nodes if node in needed and node.op != "placeholder" and node is not place]
     tail = [node for node in steps if node in behind]
     front = [node for node in steps if node not in behind]
+    # Of the front, what the tail reads is kept; so is the layer's own output.
     read = {source for node in tail for source in node.all_input_nodes}
     images = next(iter(graph.nodes))
     crossing = tuple(node for node in [images, *front] if node in read)
@@ -246,7 +248,7 @@ def _ancestors(node: fx.Node) -> set[fx.Node]:
 
 
 def _steps(nodes: list[fx.Node], kept: set[fx.Node], callable_of: Callable[[fx.Node], Any]) -> tuple[Step, ...]:
-    """Make the steps of one half, each with the values that nothing after it reads."""
+    """Make the steps of one half, each with the values that are not read after it."""
     last = {source: node for node in nodes for source in (node, *node.all_input_nodes)}
     done: dict[fx.Node, list[fx.Node]] = {node: [] for node in nodes}
     for source, node in last.items():

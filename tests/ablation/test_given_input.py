@@ -51,12 +51,12 @@ def network():
 
 
 def by_hand(model, layer, units):
-    def hold(module, args, output):
+    def ablate(module, args, output):
         output = output.clone()
         output[..., units] = 0
         return output
 
-    handle = model.get_submodule(layer).register_forward_hook(hold)
+    handle = model.get_submodule(layer).register_forward_hook(ablate)
     with torch.no_grad():
         outputs = model(IMAGES)
     handle.remove()
@@ -65,14 +65,14 @@ def by_hand(model, layer, units):
 
 @pytest.mark.parametrize("layer", ["mixed", "last"])
 @pytest.mark.parametrize("wrapped", [True, False])
-def test_units_that_lie_last_are_held_and_not_tokens_or_rows(layer, wrapped):
+def test_units_that_lie_last_are_ablated_and_not_tokens_or_rows(layer, wrapped):
     model = tokens()
     net = ul.classifier(model, image_size=8, mean=(0, 0, 0), std=(1, 1, 1)) if wrapped else model
     with torch.no_grad(), ul.intervening(net, ul.Intervention(layer, [1, 4])):
-        held, named = model(IMAGES), model(images=IMAGES)
-    torch.testing.assert_close(held, by_hand(model, layer, [1, 4]))
-    assert torch.equal(held, named)
-    assert not torch.allclose(held, model(IMAGES))
+        ablated, named = model(IMAGES), model(images=IMAGES)
+    torch.testing.assert_close(ablated, by_hand(model, layer, [1, 4]))
+    assert torch.equal(ablated, named)
+    assert not torch.allclose(ablated, model(IMAGES))
     assert not any(module._forward_pre_hooks or module._forward_hooks for module in model.modules())
 
 
@@ -82,9 +82,9 @@ def test_the_units_of_tokens_have_a_range():
         model(IMAGES)
 
 
-def test_tokens_that_are_no_patches_have_no_units_to_hold():
+def test_tokens_that_are_no_patches_have_no_units_to_ablate():
     model = nn.Sequential(nn.Flatten(), nn.Unflatten(1, (96, 2)), nn.Linear(2, 7))
-    with pytest.raises(ERROR, match="no units that could be held"), ul.intervening(model, ul.Intervention("2", [0])):
+    with pytest.raises(ERROR, match="no units that could be ablated"), ul.intervening(model, ul.Intervention("2", [0])):
         model(IMAGES)
 
 
@@ -101,7 +101,7 @@ def test_units_that_are_no_whole_numbers(units):
 
 
 @pytest.mark.parametrize("units", [np.int64(2), torch.tensor(2), np.array([2]), {2}, range(2, 3), iter([2])])
-def test_units_in_whatever_holds_whole_numbers(units):
+def test_units_in_any_collection_of_whole_numbers(units):
     net = network()
     assert ul.ablate(net, "patches", units, Few(0, 1), draws=0).units == (2,)
 
@@ -130,7 +130,7 @@ def test_values_and_positions_in_arrays_and_lists(values):
         ({"scale": float("inf")}, "finite"),
     ],
 )
-def test_what_units_cannot_be_held_at(make, how, said):
+def test_what_units_cannot_be_set_to(make, how, said):
     with pytest.raises(ERROR, match=said):
         make(**how)
 
