@@ -1,10 +1,10 @@
-"""Does the evidence tell the truth? Simulations in worlds whose truth is known.
+"""Is the evidence calibrated? Simulations in worlds whose truth is known.
 
     python benchmarks/evidence.py --replicates 200
     python benchmarks/evidence.py --replicates 200 --world scenes
 
-The planted world is drawn at random (`evidence_planted`). The other is the bundled network looking at drawn scenes
-(`evidence_scenes`): a population of them is shown to it once, and samples of it are judged.
+The planted world is drawn at random (`evidence_planted`). The other is the bundled network on drawn scenes
+(`evidence_scenes`): it is run once on a population of them, of which samples are evaluated.
 """
 
 import argparse
@@ -34,15 +34,15 @@ def planted(n: int) -> Simulations:
 
 def scenes(n: int, images: int) -> Simulations:
     """The simulations with the bundled network, n samples each of a population of images."""
-    seen = evidence_scenes.population(images)
+    population = evidence_scenes.record_population(images)
     return {
-        "95 % intervals cover, 400 images": lambda: seen.coverage(n),
-        "95 % intervals cover, 100 images": lambda: seen.coverage(n, images=100),
-        "all units with the maps of other images": lambda: seen.false_discoveries(n, real=0.0),
-        "half of them": lambda: seen.false_discoveries(n, real=0.5),
-        "nine of ten": lambda: seen.false_discoveries(n, real=0.1),
-        "all but one": lambda: seen.false_discoveries(n, real=0.01),
-        "held-out": lambda: seen.heldout(n),
+        "95 % intervals cover, 400 images": lambda: population.coverage(n),
+        "95 % intervals cover, 100 images": lambda: population.coverage(n, images=100),
+        "all units with the maps of other images": lambda: population.false_discoveries(n, real=0.0),
+        "half of them": lambda: population.false_discoveries(n, real=0.5),
+        "nine of ten": lambda: population.false_discoveries(n, real=0.1),
+        "all but one": lambda: population.false_discoveries(n, real=0.01),
+        "held-out": lambda: population.heldout(n),
     }
 
 

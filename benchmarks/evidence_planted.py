@@ -1,7 +1,7 @@
 """Worlds whose truth is known: smooth regions of 20 concepts, and units that are raised where one of them is, or not.
 
-Each concept is in only some images and has a place of its own where it is more likely; units say smooth random maps.
-A population of images tells the true IoU; samples of it are dissected with `unitlens.stats.evidence` and
+Each concept is in only some images, and more likely in some part of them; activations are smooth random maps. The true
+IoU is that of a population of images; samples of it are evaluated with `unitlens.stats.evidence` and
 `unitlens.stats.chance`.
 """
 
@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from evidence_tables import (
     Counts,
-    averaged,
+    covered,
     discoveries,
-    flattered,
-    flattery,
     fold_table,
     folds_of,
-    held,
+    label_bias,
+    mean_bias,
+    mean_of_samples,
     whole_iou,
 )
 from torch.nn.functional import interpolate
@@ -51,7 +51,7 @@ def world(images: int, strength: torch.Tensor, *, seed: int) -> World:
     strength : tensor, (U,)
         How much unit u is raised where concept u mod 20 is, in standard deviations of its noise; 0: not at all.
     seed : int
-        Of the images; concepts and units keep their places whatever it is.
+        Of the images; where concepts and units are likely does not depend on it.
     """
     fixed, drawn = torch.Generator().manual_seed(12345), torch.Generator().manual_seed(seed)
     place = 0.8 * smooth((CONCEPTS,), fixed)
@@ -70,8 +70,8 @@ def world(images: int, strength: torch.Tensor, *, seed: int) -> World:
 def tables(masks: torch.Tensor, labels: torch.Tensor) -> Counts:
     """Counts by image."""
     hot = torch.nn.functional.one_hot(labels, CONCEPTS + 1)[..., 1:].float()
-    together = torch.bmm(masks.float(), hot)
-    return Counts(*(part.long().numpy() for part in (together, masks.sum(2), hot.sum(1))))
+    intersection = torch.bmm(masks.float(), hot)
+    return Counts(*(part.long().numpy() for part in (intersection, masks.sum(2), hot.sum(1))))
 
 
 def thresholds(maps: torch.Tensor) -> torch.Tensor:
@@ -81,7 +81,7 @@ def thresholds(maps: torch.Tensor) -> torch.Tensor:
 
 
 def coverage(replicates: int, *, images: int = 400, population: int = 8000) -> dict[str, float]:
-    """How often the intervals hold the IoU of the population, for pairs of unit and concept that were fixed."""
+    """How often the intervals contain the IoU of the population, for fixed pairs of unit and concept."""
     strength = torch.linspace(0.5, 4.0, CONCEPTS)
     everyone = world(population, strength, seed=10**6)
     hits: dict[str, list[np.ndarray]] = {"all pairs": [], "rare": [], "common": []}
@@ -90,7 +90,7 @@ def coverage(replicates: int, *, images: int = 400, population: int = 8000) -> d
         level = thresholds(sample.maps)
         table = fold_table(tables(sample.maps > level[:, None], sample.labels), folds_of(images, seed))
         truth = own_iou(everyone, level)
-        inside = held(table, np.stack([np.arange(CONCEPTS)] * 2, 1), truth)
+        inside = covered(table, np.stack([np.arange(CONCEPTS)] * 2, 1), truth)
         hits["all pairs"].append(inside)
         hits["rare"].append(inside[:5])
         hits["common"].append(inside[-5:])
@@ -109,7 +109,7 @@ def own_iou(everyone: World, level: torch.Tensor) -> np.ndarray:
 def false_discoveries(
     replicates: int, *, planted: float, by: float = 0.7, images: int = 400, units: int = 100
 ) -> dict[str, float]:
-    """Among units of which a share is planted: how many of those called are null, and how many planted are found."""
+    """Among units of which a share is planted: how many significant ones are null, and how many planted are found."""
     strength = torch.zeros(units)
     strength[: round(planted * units)] = by
     found = []
@@ -122,16 +122,16 @@ def false_discoveries(
         best, *shifted = (best_iou(active, units, labels[draw]) for draw in [np.arange(images), *draws])
         q_value = association(best, np.stack(shifted, 1), np.zeros(units, bool)).q_value
         found.append(discoveries(q_value, strength.numpy() == 0))
-    return averaged(found, "false discovery rate")
+    return mean_of_samples(found, "false discovery rate")
 
 
 def best_iou(active: tuple[np.ndarray, ...], units: int, labels: np.ndarray) -> np.ndarray:
     """Best IoU of each unit with any concept, (U,), from the unit, image and position of what is active."""
     unit, image, position = active
     met = unit * (CONCEPTS + 1) + labels[image, position]
-    together = np.bincount(met, minlength=units * (CONCEPTS + 1)).reshape(units, -1)[:, 1:]
+    intersection = np.bincount(met, minlength=units * (CONCEPTS + 1)).reshape(units, -1)[:, 1:]
     concept = np.bincount(labels.ravel(), minlength=CONCEPTS + 1)[1:]
-    return iou(together, np.bincount(unit, minlength=units)[:, None], concept).max(1)
+    return iou(intersection, np.bincount(unit, minlength=units)[:, None], concept).max(1)
 
 
 def heldout(replicates: int, *, images: int = 400, fresh: int = 3000) -> dict[str, float]:
@@ -143,5 +143,5 @@ def heldout(replicates: int, *, images: int = 400, fresh: int = 3000) -> dict[st
         sample = world(images, strength, seed=seed)
         level = thresholds(sample.maps)
         table = fold_table(tables(sample.maps > level[:, None], sample.labels), folds_of(images, seed))
-        found.append(flattery(table, whole_iou(tables(others.maps > level[:, None], others.labels))))
-    return flattered(found, {"null units": slice(0, 20), "planted units": slice(20, 40)})
+        found.append(label_bias(table, whole_iou(tables(others.maps > level[:, None], others.labels))))
+    return mean_bias(found, {"null units": slice(0, 20), "planted units": slice(20, 40)})

@@ -1,8 +1,8 @@
-"""The bundled network on drawn scenes: a population that it has seen once, of which samples are judged.
+"""The bundled network on drawn scenes: it is run once on a population of them, of which samples are evaluated.
 
-Thresholds are the population's. The counts of a sample are put together from the active positions of each unit in each
+Thresholds are the population's. The counts of a sample are computed from the active positions of each unit in each
 image and the labels there, so that a unit can also be given the maps of other images: a null unit, whose maps keep
-their shapes, sizes and places.
+their shapes, sizes and positions.
 """
 
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ import torch
 from evidence_tables import (
     FOLDS,
     Counts,
-    averaged,
+    covered,
     discoveries,
-    flattered,
-    flattery,
     folds_of,
-    held,
+    label_bias,
+    mean_bias,
+    mean_of_samples,
     table_of,
     whole_iou,
 )
@@ -33,41 +33,41 @@ from unitlens.models.loading import load
 from unitlens.stats.chance import association, draws_for, partners
 from unitlens.stats.thresholds import threshold_rank
 
-LEAST = 0.001
-"""Pairs of unit and concept below this IoU hardly ever meet in a sample: there is nothing to estimate."""
+LEAST_IOU = 0.001
+"""Below this IoU in the population, unit and concept hardly ever meet in a sample."""
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What the units said of N images.
+class Population:
+    """Active positions of U units in N images, and what is marked there.
 
     Attributes
     ----------
-    place : int array
+    position : int array
         Active positions, by unit and image.
     first : int array, (U, N + 1)
         Where those of each unit and image begin.
     planes : int16 array, (N, L, P)
-        What is marked at every position: 0 for nothing, else the concept's number from 1.
+        Label of every position: 0 for none, else the concept's number from 1.
     concept : int array, (N, C)
-        Positions that hold each concept.
+        Positions of each concept.
     """
 
-    place: np.ndarray
+    position: np.ndarray
     first: np.ndarray
     planes: np.ndarray
     concept: np.ndarray
 
     @classmethod
-    def of(cls, active: tuple[np.ndarray, ...], planes: np.ndarray, concepts: int) -> "Seen":
-        """From the unit, image and position of everything that is active; units that never are take no part."""
+    def of(cls, active: tuple[np.ndarray, ...], planes: np.ndarray, concepts: int) -> "Population":
+        """Take the unit, image and position of everything that is active; units that never are take no part."""
         alive, unit = np.unique(active[0], return_inverse=True)
-        image, place = active[1:]
+        image, position = active[1:]
         ends = np.cumsum(np.bincount(unit * len(planes) + image, minlength=len(alive) * len(planes)))
         first = np.concatenate([[0], ends])
         rows = np.arange(len(alive))[:, None] * len(planes) + np.arange(len(planes) + 1)
-        concept = [np.bincount(own.ravel(), minlength=concepts + 1)[1 : 1 + concepts] for own in planes]
-        return cls(place[np.lexsort((place, image, unit))], first[rows], planes, np.stack(concept))
+        concept = [np.bincount(labels.ravel(), minlength=concepts + 1)[1 : 1 + concepts] for labels in planes]
+        return cls(position[np.lexsort((position, image, unit))], first[rows], planes, np.stack(concept))
 
     @property
     def units(self) -> int:
@@ -80,12 +80,12 @@ class Seen:
         return len(self.planes)
 
     def counts(self, maps: np.ndarray, labels: np.ndarray, part: np.ndarray | None = None) -> Counts:
-        """Counts of a sample by part (fold), all in one without.
+        """Counts of a sample by part (fold), or in total.
 
         Parameters
         ----------
         maps : int array, (U, n)
-            For each unit and image of the sample, the image whose map it says.
+            For each unit and image of the sample, the image whose map it has.
         labels : int array, (n,)
             The image whose labels it has.
         part : int array, (n,), optional
@@ -96,69 +96,71 @@ class Seen:
         size = np.take_along_axis(self.first, maps + 1, 1) - start
         number = np.repeat(np.arange(size.size), size.ravel())
         offset = np.arange(len(number)) - np.repeat(np.cumsum(size.ravel()) - size.ravel(), size.ravel())
-        place = self.place[start.ravel()[number] + offset]
+        position = self.position[start.ravel()[number] + offset]
         unit, image = np.divmod(number, len(labels))
         row = part[image] * self.units + unit
-        together = np.zeros(parts * self.units * columns, np.int64)
+        intersection = np.zeros(parts * self.units * columns, np.int64)
         for plane in range(self.planes.shape[1]):
-            together += np.bincount(row * columns + self.planes[labels[image], plane, place], minlength=len(together))
+            intersection += np.bincount(
+                row * columns + self.planes[labels[image], plane, position], minlength=len(intersection)
+            )
         active = np.bincount(row, minlength=parts * self.units).reshape(parts, self.units)
         concept = np.stack([self.concept[labels[part == which]].sum(0) for which in range(parts)])
-        return Counts(together.reshape(parts, self.units, columns)[:, :, 1:], active, concept)
+        return Counts(intersection.reshape(parts, self.units, columns)[:, :, 1:], active, concept)
 
-    def own(self, labels: np.ndarray) -> np.ndarray:
+    def own_maps(self, labels: np.ndarray) -> np.ndarray:
         """The maps of the images themselves, (U, n)."""
         return np.broadcast_to(labels, (self.units, len(labels)))
 
-    def strangers(self, rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
+    def maps_of_others(self, rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
         """Maps of other images, drawn anew for each unit, (U, n)."""
         others = np.setdiff1d(np.arange(self.images), labels)
         return np.stack([rng.choice(others, len(labels), replace=len(labels) > len(others)) for _ in range(self.units)])
 
     def coverage(self, replicates: int, *, images: int = 400) -> dict[str, float]:
-        """How often intervals hold the IoU of the population, from which images are drawn with replacement.
+        """How often intervals contain the IoU of the population, from which images are drawn with replacement.
 
         Pairs of unit and concept are fixed: each unit with the concept that is best in the population, by how many
-        images of a sample are expected to hold it, and each with another concept that it meets.
+        images of a sample are expected to contain it, and each with another concept that it meets.
         """
         everyone = np.arange(self.images)
-        truth = whole_iou(self.counts(self.own(everyone), everyone))
+        truth = whole_iou(self.counts(self.own_maps(everyone), everyone))
         rng, best = np.random.default_rng(12345), truth.argmax(1)
-        others = (truth > LEAST) & (np.arange(truth.shape[1]) != best[:, None])
+        others = (truth > LEAST_IOU) & (np.arange(truth.shape[1]) != best[:, None])
         other = [(unit, rng.choice(np.flatnonzero(met))) for unit, met in enumerate(others) if met.any()]
         pairs = np.concatenate([np.stack([np.arange(self.units), best], 1), np.array(other)])
         hits = []
         for seed in range(replicates):
             drawn = np.random.default_rng(seed).integers(0, self.images, images)
             folds = folds_of(images, seed)
-            table = table_of(self.counts(self.own(drawn), drawn, folds), np.unique(folds))
-            hits.append(held(table, pairs, truth[pairs[:, 0], pairs[:, 1]]))
-        rate, holding = np.mean(hits, 0), images * (self.concept > 0).mean(0)[pairs[:, 1]]
+            table = table_of(self.counts(self.own_maps(drawn), drawn, folds), np.unique(folds))
+            hits.append(covered(table, pairs, truth[pairs[:, 0], pairs[:, 1]]))
+        rate, expected = np.mean(hits, 0), images * (self.concept > 0).mean(0)[pairs[:, 1]]
         first = np.arange(len(pairs)) < self.units
         kinds = {f"best concept, {self.units} pairs": first}
         kinds |= {
-            f"of these held by {low} to {high} images": first & (holding >= low) & (holding < high)
+            f"of these held by {low} to {high} images": first & (expected >= low) & (expected < high)
             for low, high in ((0, 10), (10, 20), (20, 50), (50, 401))
         }
-        kinds |= {f"another concept of IoU above {LEAST}": ~first}
-        return {f"{name} ({some.sum()})": float(rate[some].mean()) for name, some in kinds.items() if some.any()}
+        kinds |= {f"another concept of IoU above {LEAST_IOU}": ~first}
+        return {f"{name} ({kind.sum()})": float(rate[kind].mean()) for name, kind in kinds.items() if kind.any()}
 
     def false_discoveries(self, replicates: int, *, real: float, images: int = 400) -> dict[str, float]:
-        """Among units most of which say the maps of other images: how many of those called are such."""
+        """Among units most of which have maps of other images: the share of those among the significant ones."""
         found = []
         for seed in range(replicates):
             rng = np.random.default_rng(seed)
             sample = rng.choice(self.images, images, replace=False)
             null = np.ones(self.units, bool)
             null[rng.choice(self.units, round(real * self.units), replace=False)] = False
-            maps = np.where(null[:, None], self.strangers(rng, sample), self.own(sample))
+            maps = np.where(null[:, None], self.maps_of_others(rng, sample), self.own_maps(sample))
             hashes = rng.permutation(images).tolist()
             draws = partners(hashes, [0] * images, draws=draws_for(0.05), seed=seed)
             best = whole_iou(self.counts(maps, sample)).max(1)
             shifted = [whole_iou(self.counts(maps, sample[draw])).max(1) for draw in draws]
             q_value = association(best, np.stack(shifted, 1), np.zeros(self.units, bool)).q_value
             found.append(discoveries(q_value, null))
-        return averaged(found, "false discovery rate")
+        return mean_of_samples(found, "false discovery rate")
 
     def heldout(self, replicates: int, *, images: int = 400) -> dict[str, float]:
         """Held-out and plain IoU of a sample less the IoU of the same labels on the rest of the population."""
@@ -169,26 +171,26 @@ class Seen:
             fresh = np.setdiff1d(np.arange(self.images), sample)
             folds = folds_of(images, seed)
             gaps = []
-            maps = [(self.strangers(rng, labels), self.own(labels)) for labels in (sample, fresh)]
+            maps = [(self.maps_of_others(rng, labels), self.own_maps(labels)) for labels in (sample, fresh)]
             for of_sample, of_fresh in zip(*maps, strict=True):
                 table = table_of(self.counts(of_sample, sample, folds), np.unique(folds))
-                gaps.append(flattery(table, whole_iou(self.counts(of_fresh, fresh))))
+                gaps.append(label_bias(table, whole_iou(self.counts(of_fresh, fresh))))
             found.append(np.concatenate(gaps, 1))
-        return flattered(
+        return mean_bias(
             found,
             {"maps of other images": slice(0, self.units), "the network's units": slice(self.units, None)},
         )
 
 
-def population(images: int, *, seed: int = 0) -> Seen:
-    """Show drawn scenes to the bundled network, once."""
+def record_population(images: int, *, seed: int = 0) -> Population:
+    """Run the bundled network once on drawn scenes."""
     net, data = load("bundled:scenes"), Scenes(images, seed=seed)
     settings = Settings(layers=(DEFAULT_LAYER,), grid=(28, 28))
     with temporary_store() as store:
         stored = observe(net, data, settings, store, resources=Resources(show=True))
         active = _active(stored, settings)
         planes = stored.labels.read(range(images))
-    return Seen.of(active, planes, len(data.concepts))
+    return Population.of(active, planes, len(data.concepts))
 
 
 def _active(stored: StoredPass, settings: Settings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -196,13 +198,13 @@ def _active(stored: StoredPass, settings: Settings) -> tuple[np.ndarray, np.ndar
     (layer,) = stored.layers.values()
     quantile, grid = settings.quantile, settings.grid
     positions = stored.images * grid[0] * grid[1]
-    nobody = np.zeros((0, stored.images), np.int64)
+    no_partners = np.zeros((0, stored.images), np.int64)
     parts = []
     step = block_size(layer, positions, quantile)
     for start in range(0, layer.units, step):
         units = slice(start, min(start + step, layer.units))
         rank = threshold_rank(quantile, positions)
-        block = count_block(layer, units, stored.labels, stored.folds, settings, rank=rank, partners=nobody)
+        block = count_block(layer, units, stored.labels, stored.folds, settings, rank=rank, partners=no_partners)
         scan = Scanner(layer, units, grid, settings.upsampling, stored.images)
         for active in scan(torch.from_numpy(block.threshold)):
             parts.append((active.unit.numpy() + start, active.image.numpy(), active.position.numpy()))

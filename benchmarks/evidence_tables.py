@@ -1,4 +1,4 @@
-"""From counts by image to what `unitlens.stats.evidence` takes: shared by the simulations of both worlds."""
+"""From counts by image to fold tables, and what the evidence comes to: shared by the simulations of both worlds."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from unitlens.stats.scores import choose, iou
 class Counts(NamedTuple):
     """Counts of N images, or of N folds: I (N, U, C), A (N, U) and G (N, C)."""
 
-    together: np.ndarray
+    intersection: np.ndarray
     active: np.ndarray
     concept: np.ndarray
 
@@ -35,26 +35,28 @@ def fold_table(counts: Counts, folds: np.ndarray) -> FoldTable:
 
 def table_of(counts: Counts, filled: np.ndarray) -> FoldTable:
     """Counts by fold, of which only some are filled."""
-    together, active, concept = (part[filled] for part in counts)
-    concepts = together.shape[2]
+    intersection, active, concept = (part[filled] for part in counts)
+    concepts = intersection.shape[2]
     activated = np.repeat(active.T[:, :, None], concepts, 2)
     judged = np.full((len(filled), concepts), 1 << 40)  # that a fold is judged at all is what counts for an interval
-    return FoldTable(together.transpose(1, 0, 2), activated, concept, judged, filled)
+    return FoldTable(intersection.transpose(1, 0, 2), activated, concept, judged, filled)
 
 
 def whole_iou(counts: Counts) -> np.ndarray:
     """IoU over all images, (U, C)."""
-    return iou(counts.together.sum(0), counts.active.sum(0)[:, None], counts.concept.sum(0)[None])
+    return iou(counts.intersection.sum(0), counts.active.sum(0)[:, None], counts.concept.sum(0)[None])
 
 
-def held(table: FoldTable, pairs: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Whether the intervals of pairs of unit and concept, (P, 2), hold their true IoU, (P,)."""
+def covered(table: FoldTable, pairs: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Whether the intervals of pairs of unit and concept, (P, 2), contain their true IoU, (P,)."""
     out = []
     for (unit, concept), value in zip(pairs, truth, strict=True):
         pair = FoldTable(
-            *(part[[unit]][:, :, [concept]] for part in (table.intersection, table.activated)),
-            *(part[:, [concept]] for part in (table.concept, table.judged)),
-            table.folds,
+            intersection=table.intersection[[unit]][:, :, [concept]],
+            activated=table.activated[[unit]][:, :, [concept]],
+            concept=table.concept[:, [concept]],
+            judged=table.judged[:, [concept]],
+            folds=table.folds,
         )
         found = label_evidence(pair)
         out.append(bool(found.low[0] <= value <= found.high[0]))
@@ -62,23 +64,23 @@ def held(table: FoldTable, pairs: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def discoveries(q_value: np.ndarray, null: np.ndarray, fdr: float = 0.05) -> dict[str, float]:
-    """What one sample's q-values call: the share of null units among them, and which shares of both kinds they are."""
-    called = q_value <= fdr
+    """Of one sample: the share of null units among the significant ones, and the shares of both kinds that are."""
+    significant = q_value <= fdr
     return {
-        "false discovery rate": (called & null).sum() / max(called.sum(), 1),
-        "share of null units called": called[null].mean() if null.any() else np.nan,
-        "share of the others found": called[~null].mean() if not null.all() else np.nan,
+        "false discovery rate": (significant & null).sum() / max(significant.sum(), 1),
+        "share of null units significant": significant[null].mean() if null.any() else np.nan,
+        "share of the others significant": significant[~null].mean() if not null.all() else np.nan,
     }
 
 
-def averaged(samples: list[dict[str, float]], error_of: str) -> dict[str, float]:
+def mean_of_samples(samples: list[dict[str, float]], error_of: str) -> dict[str, float]:
     """Means over samples, with the simulation error of one of them."""
     out = {name: float(np.mean([sample[name] for sample in samples])) for name in samples[0]}
     spread = np.std([sample[error_of] for sample in samples]) / np.sqrt(len(samples))
     return out | {f"simulation error of the {error_of}": float(spread)}
 
 
-def flattery(table: FoldTable, truth: np.ndarray) -> np.ndarray:
+def label_bias(table: FoldTable, truth: np.ndarray) -> np.ndarray:
     """How much larger held-out and plain IoU are than the IoU of the same labels on fresh images, (2, U).
 
     Parameters
@@ -94,12 +96,12 @@ def flattery(table: FoldTable, truth: np.ndarray) -> np.ndarray:
     return np.stack([heldout, whole.iou()[unit, label] - truth[unit, label]])
 
 
-def flattered(samples: list[np.ndarray], kinds: dict[str, slice]) -> dict[str, float]:
-    """Means of `flattery` over samples for kinds of units."""
+def mean_bias(samples: list[np.ndarray], kinds: dict[str, slice]) -> dict[str, float]:
+    """Means of `label_bias` over samples for kinds of units."""
     heldout, plain = np.stack(samples, 1)
     out = {}
-    for name, some in kinds.items():
-        out[f"{name}: held-out IoU too high by"] = float(heldout[:, some].mean())
-        out[f"{name}: its simulation error"] = float(heldout[:, some].mean(1).std() / np.sqrt(len(samples)))
-        out[f"{name}: plain IoU too high by"] = float(plain[:, some].mean())
+    for name, kind in kinds.items():
+        out[f"{name}: held-out IoU too high by"] = float(heldout[:, kind].mean())
+        out[f"{name}: its simulation error"] = float(heldout[:, kind].mean(1).std() / np.sqrt(len(samples)))
+        out[f"{name}: plain IoU too high by"] = float(plain[:, kind].mean())
     return out

@@ -36,10 +36,10 @@ def test_intervals_of_half_the_width_cover_too_rarely(monkeypatch):
 
 
 def test_null_units_are_not_significant_and_planted_ones_are():
-    assert planted.false_discoveries(4, planted=0.0, images=300, units=40)["share of null units called"] <= 0.01
+    assert planted.false_discoveries(4, planted=0.0, images=300, units=40)["share of null units significant"] <= 0.01
     mixed = planted.false_discoveries(4, planted=0.5, by=1.5, images=300, units=40)
     assert mixed["false discovery rate"] <= 0.08
-    assert mixed["share of the others found"] > 0.3
+    assert mixed["share of the others significant"] > 0.3
 
 
 def test_held_out_iou_is_unbiased_and_plain_iou_is_too_high():
@@ -59,15 +59,15 @@ def test_planted_units_are_as_strong_as_asked():
     assert torch.isfinite(drawn.maps).all()
 
 
-def seen(images=120, units=30, strength=2.0):
+def population_of_scenes(images=120, units=30, strength=2.0):
     """The planted world as the other simulation takes it."""
     drawn = planted.world(images, torch.full((units,), strength), seed=1)
     active = np.nonzero((drawn.maps > planted.thresholds(drawn.maps)[:, None]).transpose(0, 1).numpy())
-    return drawn, scenes.Seen.of(active, drawn.labels[:, None].numpy(), planted.CONCEPTS)
+    return drawn, scenes.Population.of(active, drawn.labels[:, None].numpy(), planted.CONCEPTS)
 
 
 def test_counts_of_a_sample_equal_those_of_its_images():
-    drawn, population = seen()
+    drawn, population = population_of_scenes()
     masks = drawn.maps > planted.thresholds(drawn.maps)[:, None]
     rng = np.random.default_rng(0)
     labels, folds = rng.integers(0, 120, 50), rng.integers(0, FOLDS, 50)
@@ -81,20 +81,20 @@ def test_counts_of_a_sample_equal_those_of_its_images():
 
 
 def test_units_with_maps_of_other_images_are_not_significant():
-    _, population = seen(images=300)
+    _, population = population_of_scenes(images=300)
     found = population.false_discoveries(3, real=0.5, images=150)
     assert found["false discovery rate"] <= 0.08
-    assert found["share of the others found"] > 0.5
+    assert found["share of the others significant"] > 0.5
 
 
 def test_held_out_iou_of_a_sample_is_that_of_the_other_images():
-    _, population = seen(images=400)
+    _, population = population_of_scenes(images=400)
     found = population.heldout(4, images=150)
     assert abs(found["maps of other images: held-out IoU too high by"]) < 3e-3
     assert found["maps of other images: plain IoU too high by"] > 5e-3
 
 
 def test_intervals_of_samples_cover():
-    _, population = seen(images=400)
+    _, population = population_of_scenes(images=400)
     found = population.coverage(3, images=200)
     assert 0.8 <= found["best concept, 30 pairs (30)"] <= 1

@@ -1,4 +1,4 @@
-"""Arithmetic of counts: scores, masks, thresholds, chance. Arrays in, arrays out; no model and no file."""
+"""Arithmetic of counts: masks, thresholds, scores, folds, evidence and chance, without models and files."""
 
 import lazy_loader
 

@@ -137,9 +137,9 @@ class Counts:
         """Counts of two sets of images together, at the same thresholds."""
         if self.shape != other.shape or not np.array_equal(self.category_of, other.category_of):
             raise UnitlensError(f"Counts of {self.shape} and {other.shape} units, folds and concepts cannot be added.")
-        index, place = np.unique(np.concatenate([self.index, other.index]), return_inverse=True)
+        index, position = np.unique(np.concatenate([self.index, other.index]), return_inverse=True)
         value = np.zeros(len(index), np.int64)
-        np.add.at(value, place, np.concatenate([self.value, other.value]))
+        np.add.at(value, position, np.concatenate([self.value, other.value]))
         return Counts(
             category_of=self.category_of,
             index=narrow(index, most=int(np.prod(self.shape))),

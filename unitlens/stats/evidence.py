@@ -10,9 +10,10 @@ from unitlens.stats.folds import FoldTable, even_and_odd, iou_interval, jackknif
 from unitlens.stats.scores import Bools, Floats, Ints, Overlap, Score, choose, score_function
 
 RESAMPLES = 200
+"""Resamples of the folds, for the stability of a label."""
 
 AT_ONCE = 1 << 22
-"""Numbers of one intermediate array."""
+"""Most numbers in one intermediate array."""
 
 _RESAMPLE_BLOCKS = 4
 

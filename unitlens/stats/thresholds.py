@@ -229,9 +229,9 @@ def tally(counts: Tensor, active: Active, part: Tensor, labels: Tensor) -> None:
     parts, columns = counts.shape[1:]
     row = active.unit.mul(parts).add_(part).mul_(columns)
     cell = active.image.mul(labels.shape[1] * labels.shape[2]).add_(active.position)  # in the image's first plane
-    one = torch.ones_like(row)
+    ones = torch.ones_like(row)
     for plane in range(labels.shape[1]):
         column = labels.view(-1).index_select(0, cell)
-        counts.view(-1).scatter_add_(0, row + column, one)
+        counts.view(-1).scatter_add_(0, row + column, ones)
         if plane + 1 < labels.shape[1]:
             cell += labels.shape[2]
