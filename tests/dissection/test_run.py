@@ -303,3 +303,17 @@ def test_fast_says_how_far_it_is_off():
     assert exact.info["deviation"] == {}
     assert 0 <= fast.info["deviation"]["pool"] < 1e-5
     assert fast.table()["concept"].tolist() == exact.table()["concept"].tolist()
+
+
+def test_one_image_is_too_few_for_any_statement():
+    maps, marked = random_case(9)
+    with pytest.raises(ul.UnitlensError, match=r"only 1 image.*limit="):
+        run(maps, marked, limit=1)
+
+
+def test_a_layer_that_is_too_coarse_for_the_label_grid_is_warned_of():
+    maps, marked = random_case(9, layer=(3, 3))
+    data = InMemory([_enlarged(own) for own in marked], CONCEPTS, size=16)
+    options = {"quantile": 0.1, "exemplars": 0, "evidence": False}
+    with pytest.warns(ul.UnitlensWarning, match=r"layer has only 3 x 3 positions for a label grid of 16 x 16"):
+        ul.dissect(lookup(maps), "layer", data, grid=16, **options)

@@ -68,8 +68,8 @@ class Source(NamedTuple):
 
         if not self.same:
             return {}
-        settings = self.dissection.info["settings"]
-        if settings["tap"] != "output" or settings["layout"] is not None or settings["fast"]:
+        settings = self.dissection.settings
+        if settings.tap != "output" or settings.layout is not None or settings.fast:
             return {}
         described = {layer: self.dissection.info["layers"].get(layer) for layer in self.layers}
         return {

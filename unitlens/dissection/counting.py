@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from unitlens.dissection.memory import BLOCK_UNITS, KEPT
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.dissection.store.layers import LayerMaps
@@ -19,12 +20,6 @@ from unitlens.stats.thresholds import BINS, Scan, kth_largest, level_edges, tall
 
 CHUNK_VALUES = 1 << 17
 """Values of the layer grid that are looked at together: half a megabyte, and what comes of it still fits a cache."""
-
-KEPT = 1 << 24
-"""Active positions of one block that are kept between scans, 16 bytes each."""
-
-BLOCK_UNITS = 64
-"""Units that are counted together, at most."""
 
 _GUESS_IMAGES = 128
 _GUESS_SHARES = (1.5, 6.0)

@@ -31,6 +31,12 @@ from unitlens.stats.thresholds import threshold_rank
 THUMBNAIL = 112
 """Images are kept for the exemplars at about this size."""
 
+FEWEST_IMAGES = 2
+"""A threshold is a quantile over images: of a single one it tells places apart, and no images."""
+
+COARSE = 16
+"""There is a warning where a layer has fewer positions, each of which covers more cells of the label grid."""
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -156,6 +162,7 @@ def observe(
         quantile, no image can be read, or the network fails on them.
     """
     total = len(data) if settings.limit is None else min(settings.limit, len(data))
+    _check_images(total)
     columns, grid = columns_of(data, settings), settings.grid
     check_memory(min(settings.batch_size, total), net.preprocessing.image_size, grid, planes=len(columns.categories))
     stored = StoredPass({}, LabelPlanes.start(columns, grid, store))
@@ -195,16 +202,15 @@ def observe(
 def _start(stored: StoredPass, maps: dict[str, Tensor], total: int, settings: Settings, resources: Resources) -> None:
     """Make the files, whose shapes the first batch tells; say what they and the counts will take, or refuse it."""
     store, grid = stored.labels.store, stored.labels.grid
-    cells = grid[0] * grid[1]
     stored.layers = {layer: LayerMaps.start(layer, activation, grid, store) for layer, activation in maps.items()}
     _announce(stored, total, resources.store_limit, show=resources.show)
     if resources.show:
         units = [layer.units for layer in stored.layers.values()]
         columns = stored.labels.columns
-        needed = counting_memory(units, columns, images=total, cells=cells, draws=settings.draws)
+        needed = counting_memory(units, columns, images=total, cells=grid[0] * grid[1], draws=settings.draws)
         tell(f"counting takes at most {in_bytes(needed)} of memory, beside the network")
     for layer in stored.layers.values():  # images that cannot be read may make them too few later on
-        threshold_rank(settings.quantile, total * (cells if layer.layer_grid else 1))
+        threshold_rank(settings.quantile, total * layer.positions(grid, raw=settings.threshold_on == "raw"))
 
 
 def _note_layouts(stored: StoredPass, net: Network, answer: Answer) -> None:
@@ -214,6 +220,22 @@ def _note_layouts(stored: StoredPass, net: Network, answer: Answer) -> None:
         note = layout_note(layer, layout, kinds, net.preprocessing.image_size)
         stored.layers[layer].layout, stored.layers[layer].left_out = layout.order, kinds
         stored.notes += [note] if note else []
+    grid = stored.labels.grid
+    for maps in stored.layers.values():
+        h, w = maps.layer_grid or grid
+        if h * w < COARSE and grid[0] * grid[1] > COARSE * h * w:
+            stored.notes.append(
+                f"{maps.name} has only {h} x {w} positions for a label grid of {grid[0]} x {grid[1]}: its masks are "
+                f"too coarse for most concepts. Use larger images ({argument('image_size')}) or an earlier layer."
+            )
+
+
+def _check_images(count: int) -> None:
+    if count < FEWEST_IMAGES:
+        raise UnitlensError(
+            f"There is only {count} image: a unit's threshold is taken over many images, at the least "
+            f"{FEWEST_IMAGES}. Use more data, or a larger {argument('limit')}."
+        )
 
 
 def _add(stored: StoredPass, batch: Batch, maps: dict[str, Tensor]) -> None:
@@ -266,6 +288,7 @@ def _note_losses(stored: StoredPass, total: int) -> None:
     if not stored.images:
         reason = f": {stored.unread[-1].reason}" if stored.unread else ""
         raise UnitlensError(f"None of the {total} images could be read{reason}.")
+    _check_images(stored.images)
     if stored.unread:
         first = stored.unread[0]
         files = "1 file was" if len(stored.unread) == 1 else f"{len(stored.unread)} files were"

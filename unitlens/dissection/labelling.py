@@ -1,4 +1,4 @@
-"""From the counts of a layer to the labels of its units, with what speaks for them and against them."""
+"""From the counts of a layer to the concepts of its units, and the evidence for them."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class LabelledLayer(NamedTuple):
-    """One layer, done.
+    """The units of one layer with their concepts.
 
     Attributes
     ----------
@@ -34,12 +34,12 @@ class LabelledLayer(NamedTuple):
     counts : Counts
     threshold : float32 array, (U,)
     score : float64 array, (U, C)
-        What chose the label.
+        What chose the concept.
     at_levels : dict of str to float64 array, (U, C)
         Scores that need counts at several levels, where they were asked for.
     shifted_iou : float64 array, (U, draws)
     shifted_concept : int64 array, (U, draws)
-        IoU with the label that would be chosen among the labels of other images, and that label.
+        The concept that would be chosen with the label maps of other images, and the IoU with it.
     """
 
     name: str
@@ -52,38 +52,52 @@ class LabelledLayer(NamedTuple):
     shifted_concept: Ints
 
 
-class _Block(NamedTuple):
-    """A block of units, weighed; its counts by fold, which are never all there at once, are kept as `_Sparse`."""
+class LabelledBlock(NamedTuple):
+    """A block of units with its evidence; its counts by fold are not kept."""
 
     activated: Ints
     active: Ints
     threshold: npt.NDArray[np.float32]
-    labels: LabelEvidence | None
+    evidence: LabelEvidence | None
     shifted_iou: Floats
     shifted_concept: Ints
     at_levels: dict[str, Floats]
 
 
 def label_units(stored: StoredPass, layer: LayerMaps, settings: Settings, *, show: bool = False) -> LabelledLayer:
-    """Count a layer block by block, then choose labels and weigh them."""
-    positions = stored.images * _cells(stored, layer)
-    raw = settings.threshold_on == "raw"
-    rank = threshold_rank(settings.quantile, stored.images * int(np.prod(layer.maps.shape[1:])) if raw else positions)
+    """Count a layer block by block, choose a concept for each unit and compute the evidence for it.
+
+    Parameters
+    ----------
+    stored : StoredPass
+    layer : LayerMaps
+        One of its layers.
+    settings : Settings
+    show : bool
+        Whether progress is shown.
+
+    Raises
+    ------
+    UnitlensError
+        If there are too few positions for the quantile.
+    """
+    labels, concepts = stored.labels, len(stored.labels.columns.concepts)
+    positions = stored.images * layer.positions(labels.grid)
+    ranked = stored.images * layer.positions(labels.grid, raw=settings.threshold_on == "raw")
+    rank = threshold_rank(settings.quantile, ranked)
     others = partners(stored.hashes, stored.annotated, draws=settings.draws, seed=settings.seed)
-    step = block_size(layer, positions, settings.quantile)
-    blocks, sparse = [], _Sparse(layer.units * FOLDS * len(stored.labels.columns.concepts))
+    blocks, sparse = [], _SparseCounts(layer.units * FOLDS * concepts)
     with progress(layer.units, f"counting {layer.name}", unit="units", show=show) as bar:
-        for units in in_blocks(layer.units, step):
-            block = count_block(layer, units, stored.labels, stored.folds, settings, rank=rank, partners=others)
-            sparse.add(block.by_fold[:, :, 1 : 1 + len(stored.labels.columns.concepts)])
-            blocks.append(_weigh(block, layer, units, stored, settings))
+        for units in in_blocks(layer.units, block_size(layer, positions, settings.quantile)):
+            counted = count_block(layer, units, labels, stored.folds, settings, rank=rank, partners=others)
+            sparse.add(counted.by_fold[:, :, 1 : 1 + concepts])
+            blocks.append(label_block(counted, layer, units, stored, settings))
             bar.update(units.stop - units.start)
-    counts = _joined(blocks, sparse, layer, stored, positions)
-    return _judged(stored, layer, counts, blocks, settings)
+    return _joined_layer(stored, layer, _joined_counts(blocks, sparse, layer, stored, positions), blocks, settings)
 
 
-class _Sparse:
-    """Where counts by fold are not 0, and what they are: of one block of units after another, as one at the end.
+class _SparseCounts:
+    """Counts by fold where they are not 0, of one block of units after another.
 
     Parameters
     ----------
@@ -104,7 +118,7 @@ class _Sparse:
         self._first += counts.size
 
     def joined(self) -> tuple[Ints, Ints]:
-        """Places, rising, and counts; what the blocks gave is let go, so that not both are there twice."""
+        """Their places, rising, and the counts themselves; to be called once, as it frees the memory of the blocks."""
         index = np.concatenate(self._index)
         self._index.clear()
         value = np.concatenate(self._value)
@@ -112,26 +126,31 @@ class _Sparse:
         return index, value
 
 
-def _cells(stored: StoredPass, layer: LayerMaps) -> int:
-    return stored.labels.grid[0] * stored.labels.grid[1] if layer.layer_grid else 1
-
-
-def _weigh(block: BlockCounts, layer: LayerMaps, units: slice, stored: StoredPass, settings: Settings) -> _Block:
+def label_block(
+    counted: BlockCounts, layer: LayerMaps, units: slice, stored: StoredPass, settings: Settings
+) -> LabelledBlock:
+    """Compute what counts by fold are needed for, so that they need not be kept."""
     concepts = len(stored.labels.columns.concepts)
-    intersection = block.by_fold[:, :, 1 : 1 + concepts]
-    activated = block.active[:, :, None] - block.by_fold[:, :, 1 + concepts :]
+    intersection = counted.by_fold[:, :, 1 : 1 + concepts]
+    activated = counted.active[:, :, None] - counted.by_fold[:, :, 1 + concepts :]
     at_levels, halves = _level_scores(layer, units, stored, settings)
-    labels = None
+    evidence = None
     if settings.evidence:
-        table = _fold_table(intersection, activated, layer, stored)
-        chosen = None
+        given = None
         if settings.score in at_levels:
-            whole = best_met(intersection.sum(1), at_levels[settings.score])
-            chosen = GivenLabels(whole, halves[settings.score])
-        labels = label_evidence(table, settings.score, seed=settings.seed, labels=chosen)
-    return _Block(
-        *(activated, block.active.sum(1), block.threshold, labels),
-        *(*_shifted(block, layer, stored, settings.score), at_levels),
+            on_all = best_met(intersection.sum(1), at_levels[settings.score])
+            given = GivenLabels(on_all, halves[settings.score])
+        table = _fold_table(intersection, activated, layer, stored)
+        evidence = label_evidence(table, settings.score, seed=settings.seed, labels=given)
+    shifted_iou, shifted_concept = _shifted(counted, layer, stored, settings.score)
+    return LabelledBlock(
+        activated=activated,
+        active=counted.active.sum(1),
+        threshold=counted.threshold,
+        evidence=evidence,
+        shifted_iou=shifted_iou,
+        shifted_concept=shifted_concept,
+        at_levels=at_levels,
     )
 
 
@@ -148,17 +167,17 @@ def _fold_table(intersection: Ints, activated: Ints, layer: LayerMaps, stored: S
     )
 
 
-def _shifted(block: BlockCounts, layer: LayerMaps, stored: StoredPass, score: str) -> tuple[Floats, Ints]:
-    """The labels that the score chooses among those of other images, and the IoU with them; (U, draws) each.
+def _shifted(counted: BlockCounts, layer: LayerMaps, stored: StoredPass, score: str) -> tuple[Floats, Ints]:
+    """The concepts that the score chooses with the labels of other images, and the IoU with them; (U, draws) each.
 
     Counts at levels are not kept for draws: for scores that need them it is the largest IoU, which asks for more.
     """
     columns, on_grid = stored.labels.columns, layer.layer_grid is not None
     concepts, category_of = len(columns.concepts), columns.category_of
     concept = stored.labels.by_fold(grid=on_grid)[:, 1 : 1 + concepts].sum(0)
-    active = block.active.sum(1)[:, None, None] - block.shifted[:, :, 1 + concepts :]
+    active = counted.active.sum(1)[:, None, None] - counted.shifted[:, :, 1 + concepts :]
     judged = stored.judged(grid=on_grid).sum(0)[category_of]
-    overlap = Overlap(block.shifted[:, :, 1 : 1 + concepts], active[:, :, category_of], concept, judged)
+    overlap = Overlap(counted.shifted[:, :, 1 : 1 + concepts], active[:, :, category_of], concept, judged)
     chosen = choose(overlap, SCORES.get(score))
     return np.take_along_axis(overlap.iou(), chosen[:, :, None], 2)[:, :, 0], chosen
 
@@ -169,18 +188,20 @@ def _level_scores(
     """Scores that need several levels, (U, C) each, and the concept of highest score on each half, (2, U)."""
     if not settings.needs_levels:
         return {}, {}
-    positions = stored.images * _cells(stored, layer)
+    positions = stored.images * layer.positions(stored.labels.grid)
     quantiles = [quantile for quantile in QUANTILES if quantile * positions >= 1]
     scan = Scanner(layer, units, stored.labels.grid, settings.upsampling, stored.images)
     halves = count_levels(scan, quantiles, stored.labels, stored.folds)
-    whole = halves[0] + halves[1]
+    both = halves[0] + halves[1]
     return (
-        {name: score(whole) for name, score in LEVEL_SCORES.items()},
+        {name: score(both) for name, score in LEVEL_SCORES.items()},
         {name: np.stack([score(half).argmax(1) for half in halves]) for name, score in LEVEL_SCORES.items()},
     )
 
 
-def _joined(blocks: list[_Block], sparse: _Sparse, layer: LayerMaps, stored: StoredPass, positions: int) -> Counts:
+def _joined_counts(
+    blocks: list[LabelledBlock], sparse: _SparseCounts, layer: LayerMaps, stored: StoredPass, positions: int
+) -> Counts:
     """The counts of all blocks as one."""
     columns, on_grid = stored.labels.columns, layer.layer_grid is not None
     index, value = sparse.joined()
@@ -196,21 +217,22 @@ def _joined(blocks: list[_Block], sparse: _Sparse, layer: LayerMaps, stored: Sto
     )
 
 
-def _judged(
-    stored: StoredPass, layer: LayerMaps, counts: Counts, blocks: list[_Block], settings: Settings
+def _joined_layer(
+    stored: StoredPass, layer: LayerMaps, counts: Counts, blocks: list[LabelledBlock], settings: Settings
 ) -> LabelledLayer:
+    """What needs all units at a time: corrected q-values, presence in images, and the table."""
     columns = stored.labels.columns
     threshold = np.concatenate([block.threshold for block in blocks])
     at_levels = {name: np.concatenate([block.at_levels[name] for block in blocks]) for name in blocks[0].at_levels}
     shifted_iou = np.concatenate([block.shifted_iou for block in blocks])
     score = at_levels[settings.score] if settings.score in at_levels else SCORES[settings.score](counts.overlap)
     mute = (counts.active == 0) | (layer.nonfinite > 0)
-    labels = chance = presence = None
+    evidence = chance = presence = None
     if settings.evidence:
-        labels = join_evidence(block.labels for block in blocks if block.labels is not None)
-        label = best_met(counts.intersection, score)
-        chance = association(np.take_along_axis(counts.iou, label[:, None], 1)[:, 0], shifted_iou, mute)
-        presence = _presence(stored, layer, label)
+        evidence = join_evidence(block.evidence for block in blocks if block.evidence is not None)
+        chosen = best_met(counts.intersection, score)
+        chance = association(np.take_along_axis(counts.iou, chosen[:, None], 1)[:, 0], shifted_iou, mute)
+        presence = _presence_accuracy(stored, layer, chosen)
     table = unit_table(
         layer.name,
         counts,
@@ -222,24 +244,32 @@ def _judged(
         min_iou=settings.min_iou,
         fdr=settings.fdr,
         evaluated_on="grid" if layer.layer_grid else "image",
-        labels=labels,
+        labels=evidence,
         chance=chance,
         presence=presence,
     )
-    concept = np.concatenate([block.shifted_concept for block in blocks])
-    return LabelledLayer(layer.name, table, counts, threshold, score, at_levels, shifted_iou, concept)
+    return LabelledLayer(
+        name=layer.name,
+        table=table,
+        counts=counts,
+        threshold=threshold,
+        score=score,
+        at_levels=at_levels,
+        shifted_iou=shifted_iou,
+        shifted_concept=np.concatenate([block.shifted_concept for block in blocks]),
+    )
 
 
-def _presence(stored: StoredPass, layer: LayerMaps, label: Ints) -> Floats:
-    """Balanced accuracy of each unit's peak as a test of whether its label is in an image, (U,)."""
-    columns, contains = stored.labels.columns, stored.labels.presence
+def _presence_accuracy(stored: StoredPass, layer: LayerMaps, chosen: Ints) -> Floats:
+    """Balanced accuracy of each unit's peak as a test of whether an image contains its concept, (U,)."""
+    columns, presence = stored.labels.columns, stored.labels.presence
     images, even = range(stored.images), stored.folds % 2 == 0
-    out = np.full(layer.units, np.nan)
+    accuracy = np.full(layer.units, np.nan)
     for units, peaks in layer.peaks_by_unit():
-        for concept in np.unique(label[units]):
+        for concept in np.unique(chosen[units]):
             left_out = 1 + len(columns.concepts) + int(columns.category_of[concept])
-            judged = contains.read(images, slice(left_out, left_out + 1))[:, 0] == 0
-            present = contains.read(images, slice(1 + concept, 2 + concept))[judged, 0] > 0
-            for unit in np.flatnonzero(label[units] == concept):
-                out[units.start + unit] = presence_accuracy(peaks[unit, judged], present, even[judged])
-    return out
+            judged = presence.read(images, slice(left_out, left_out + 1))[:, 0] == 0
+            present = presence.read(images, slice(1 + concept, 2 + concept))[judged, 0] > 0
+            for unit in np.flatnonzero(chosen[units] == concept):
+                accuracy[units.start + unit] = presence_accuracy(peaks[unit, judged], present, even[judged])
+    return accuracy

@@ -6,11 +6,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from unitlens.data.columns import Columns
-from unitlens.dissection.counting import BLOCK_UNITS, KEPT
 from unitlens.dissection.store.labels import KEPT_PLANES
 from unitlens.stats.evidence import AT_ONCE, RESAMPLES
 from unitlens.stats.folds import FOLDS
 from unitlens.stats.thresholds import BINS
+
+KEPT = 1 << 24
+"""Active positions of one block that are kept between scans, 16 bytes each."""
+
+BLOCK_UNITS = 64
+"""Units that are counted together, at most."""
 
 _ONE, _SMALL = 8, 4  # bytes of an int64 or float64, and of an int32 or float32
 _TABLES = 10  # arrays of units x concepts that scores, the table and exact sums need at a time

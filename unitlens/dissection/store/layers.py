@@ -58,6 +58,21 @@ class LayerMaps:
         """Number of units."""
         return len(self.smallest)
 
+    def positions(self, grid: tuple[int, int], *, raw: bool = False) -> int:
+        """How many values of a unit an image has: one, where the layer has no grid.
+
+        Parameters
+        ----------
+        grid : tuple of int
+            (H, W) of the label grid.
+        raw : bool
+            Whether values on the layer's own grid are meant; else on the label grid.
+        """
+        if self.layer_grid is None:
+            return 1
+        height, width = self.maps.shape[1:] if raw else grid
+        return height * width
+
     def peaks_by_unit(self) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
         """Peaks of all images, (units, N), for one block of units after another."""
         for units in in_blocks(self.units, _PEAKS_AT_ONCE // max(self.peaks.count, 1)):
