@@ -93,7 +93,9 @@ def counts_by_layer(units: "pd.DataFrame") -> "pd.DataFrame":
             concepts = detectors.loc[detectors["category"] == category, "concept"]
             rows.append((layer, category, concepts.nunique(), len(concepts)))
     table = pd.DataFrame(rows, columns=["entry", "category", *PANELS])
-    return table.assign(**{f"{ends}_{end}": np.nan for _, ends in PANELS.values() for end in ("low", "high")})
+    for _, ends in PANELS.values():
+        table[[f"{ends}_low", f"{ends}_high"]] = np.nan
+    return table
 
 
 def panels(table: "pd.DataFrame") -> list[Panel]:
@@ -160,13 +162,16 @@ def emergence_figure(table: "pd.DataFrame") -> "Figure":
     figure = new_figure(4.2 * len(PANELS), 3.2)
     for axes, panel in zip(figure.subplots(1, len(PANELS)), panels(table), strict=True):
         for line in panel.lines:
-            x, y, low, high = zip(*(point[:4] for point in line.points), strict=True)
-            colour = colours[line.category].light
-            axes.plot(x, y, color=colour, marker="o", markersize=4, label=line.category)
-            axes.vlines(x, low, high, color=colour, alpha=0.55)
-        columns, names = zip(*panel.entries, strict=True)
-        axes.set_xticks(columns, names, rotation=30 if max(map(len, names)) > 6 else 0, fontsize=8)
-        axes.set_yticks(*zip(*panel.ticks, strict=True))
+            colour, x = colours[line.category].light, [point.x for point in line.points]
+            axes.plot(
+                x, [point.y for point in line.points], color=colour, marker="o", markersize=4, label=line.category
+            )
+            ends = [point.low for point in line.points], [point.high for point in line.points]
+            axes.vlines(x, ends[0], ends[1], color=colour, alpha=0.55)
+        names = [name for _, name in panel.entries]
+        rotation = 30 if max(map(len, names)) > 6 else 0
+        axes.set_xticks([x for x, _ in panel.entries], names, rotation=rotation, fontsize=8)
+        axes.set_yticks([y for y, _ in panel.ticks], [text for _, text in panel.ticks])
         axes.set_xlim(_LEFT, WIDTH - _RIGHT)
         axes.set_ylim(HEIGHT - _BOTTOM, _TOP - 4)  # y falls from top to bottom; the highest marker is not cut
         axes.set_title(panel.title, loc="left", fontsize=10)

@@ -44,6 +44,10 @@ class Axis(NamedTuple):
         weight = (numerator % (2 * cells)).double() / (2 * cells)
         return cls(low, (low + 1).clamp(max=last), weight.float())
 
+    def to(self, device: torch.device) -> "Axis":
+        """The same on a device."""
+        return Axis(self.low.to(device), self.high.to(device), self.weight.to(device))
+
 
 class Active(NamedTuple):
     """Positions at which units are strictly above their levels, in no particular order.
@@ -83,7 +87,7 @@ class SamplePlan:
     def axis(self, side: int, device: torch.device) -> Axis:
         """Sampling along side 0 (rows) or 1 (columns)."""
         axis = Axis.between(self.layer_grid[side], self.grid[side], upsampling=self.upsampling)
-        return Axis(*(part.to(device) for part in axis))
+        return axis.to(device)
 
     def padded(self, maps: Tensor) -> Tensor:
         """Maps, (..., h, w), with a cell of zeros around them, where upsampling is "zeros"."""
@@ -203,6 +207,6 @@ def at_most_grid(maps: Tensor, grid: tuple[int, int]) -> Tensor:
     """
     for dim, cells in ((-2, grid[0]), (-1, grid[1])):
         if maps.shape[dim] > cells:
-            axis = Axis(*(part.to(maps.device) for part in Axis.between(maps.shape[dim], cells)))
-            maps = interpolate(maps, axis, dim=dim)
+            axis = Axis.between(maps.shape[dim], cells)
+            maps = interpolate(maps, axis.to(maps.device), dim=dim)
     return maps

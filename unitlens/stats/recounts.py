@@ -1,6 +1,6 @@
 """Detectors and unique concepts counted again on random halves of the folds: how much such numbers vary by chance.
 
-How many units lie above a level is no smooth function of the counts: left out one at a time, 32 folds move almost no
+How many units lie above a level is not a smooth function of the counts: left out one at a time, 32 folds move almost no
 unit across the level, and the few that cross weigh far too much. Leaving out half of the folds
 (`unitlens.stats.folds.half_sample_half_width`) moves as many as another set of images would.
 """

@@ -189,9 +189,9 @@ def score_function(name: str) -> Score:
 
 
 QUANTILES = (
-    *(0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
-    *(0.95, 0.98, 0.99, 0.995),
-)
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9,
+    0.95, 0.98, 0.99, 0.995,
+)  # fmt: skip
 """Shares of all positions that lie above the levels; those of less than one position are left out.
 
 The last four are for units that are not rectified: in a single lowest tenth, far negative values would count as its
