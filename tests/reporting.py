@@ -148,7 +148,7 @@ def run_info(layers, units, *, images=233, grid=(56, 56)):
 
 
 def made_up_run(units=64, layers=("layer4",), *, evidence=True, images=None, seed=0):
-    """The keyword arguments of `render_report`."""
+    """The keyword arguments of `render_dissection`."""
     random = np.random.default_rng(seed)
     table = pd.DataFrame([row for layer in layers for row in unit_rows(units, layer, random, evidence=evidence)])
     keys = [(layer, unit) for layer in layers for unit in range(units)]

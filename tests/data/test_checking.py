@@ -184,30 +184,26 @@ def test_the_highest_iou_is_that_of_the_best_mask(concept, mask, elsewhere, judg
 
 
 def test_a_page_is_written_whole_asks_for_nothing_and_escapes_what_it_shows(tmp_path):
-    from unitlens.pages.check import write_check
-
     concepts = [ul.Concept("object", 1, "<b>cat"), ul.Concept("object", 2, "dog")]
     found = check(InMemory([{"object": [halves()]}] * 3, concepts), image_size=16, quantile=0.25)
-    page = write_check(tmp_path / "new" / "folder", found)
+    page = ul.report(tmp_path / "new" / "folder", found)
     text = page.read_text()
     assert text.count("<img ") == 6
     assert "&lt;b&gt;cat" in text
     assert "<b>cat" not in text
-    assert "Nothing is wrong" in text
+    assert "No problems found" in text
     assert re.findall(r'(?:src|href)="(?!data:image/jpeg;base64,|#)', text) == []
     with pytest.raises(ul.UnitlensError, match="is there already: choose another folder, or replace it"):
-        write_check(tmp_path / "new" / "folder", found)
-    write_check(tmp_path / "new" / "folder", found, overwrite=True)
+        ul.report(tmp_path / "new" / "folder", found)
+    ul.report(tmp_path / "new" / "folder", found, overwrite=True)
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may write anywhere")
 def test_a_page_that_cannot_be_written(tmp_path):
-    from unitlens.pages.check import write_check
-
     (tmp_path / "closed").mkdir(mode=0o500)
     found = check(InMemory([{"object": [halves()]}], CONCEPTS), image_size=16, quantile=0.25)
     with pytest.raises(ul.UnitlensError, match=r"could not be made: Permission denied; choose another folder"):
-        write_check(tmp_path / "closed" / "inner", found)
+        ul.report(tmp_path / "closed" / "inner", found)
 
 
 def test_the_command_says_what_is_there(shell, tmp_path):
@@ -300,10 +296,10 @@ def test_the_segmenters_iou_stands_in_the_table_and_on_the_page(shell, tmp_path)
     assert re.search(r"^object +cat +4 +16 +25\.00% +1\.000 +0\.500$", said.out, re.M), said.out
     assert re.search(r"^object +dog +4 +48 +75\.00% +0\.333 +0\.667$", said.out, re.M), said.out
     page = (tmp_path / "seen" / "check.html").read_text()
-    assert re.search("<th>segmenter.s IoU</thead>", page)
-    assert "<td>1.000<td>0.500" in page
+    assert re.search("segmenter.s IoU</th></tr></thead>", page)
+    assert "<td>1.000</td><td>0.500</td>" in page
     assert shell("check", root, "--image-size", 16, "--quantile", 0.25, "--out", "plain").code == 0
-    assert "s IoU</thead>" not in (tmp_path / "plain" / "check.html").read_text()
+    assert "s IoU</th></tr></thead>" not in (tmp_path / "plain" / "check.html").read_text()
 
 
 def test_the_command_ends_with_2_if_there_is_nothing(shell, tmp_path):

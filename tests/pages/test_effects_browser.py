@@ -4,8 +4,8 @@ from tests.effecting import agreement_of, curve_of, dissection_of, saved_of, swe
 from tests.pages.test_report_browser import EVIL, browser, visit  # noqa: F401
 from tests.reporting import made_up_run
 from unitlens.pages.cards import class_id, unit_id
-from unitlens.pages.effects import effects_view
-from unitlens.pages.rendering import render_effects, render_report
+from unitlens.pages.dissection import render_dissection
+from unitlens.pages.effects import effects_view, render_effects
 
 NAMES = ["ski_slope", EVIL, "tree house"]
 
@@ -24,7 +24,7 @@ def reports(made, tmp_path_factory):
     """Pages by name, as `visit` of the report's own browser tests takes them."""
     run, view, bare = made
     folder = tmp_path_factory.mktemp("effects")
-    (folder / "run.html").write_text(render_report(**run, effects=view), encoding="utf-8")
+    (folder / "run.html").write_text(render_dissection(**run, effects=view), encoding="utf-8")
     (folder / "alone.html").write_text(render_effects(bare), encoding="utf-8")
     return {name: (folder / f"{name}.html", run["units"]) for name in ("run", "alone")}
 

@@ -7,7 +7,7 @@ import pytest
 
 from unitlens.files import write_whole
 from unitlens.pages.cards import concept_id, unit_id
-from unitlens.pages.rendering import render_report
+from unitlens.pages.dissection import render_dissection
 
 made_up_run = runpy.run_path(str(Path(__file__).parents[1] / "reporting.py"))["made_up_run"]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -50,7 +50,7 @@ def reports(tmp_path_factory):
         "big": made_up_run(2000),
     }
     for name, run in runs.items():
-        write_whole(folder / f"{name}.html", render_report(**run))
+        write_whole(folder / f"{name}.html", render_dissection(**run))
     return {name: (folder / f"{name}.html", run["units"]) for name, run in runs.items()}
 
 

@@ -1,52 +1,70 @@
-"""What the card of a unit says, as plain values: words, numbers and places, ready to be put on the page."""
+"""The card of each unit: what it shows beside the unit's row of the table."""
 
-import base64
 import json
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote
+
+import numpy as np
+
+from unitlens.pages.formats import Row, image_uri, number, percent, rows_of, slug
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Row = Mapping[str, Any]
 Strips = Mapping[tuple[str, int], bytes]
+"""Image files by layer and unit: what `unitlens.drawing.strips.draw_strip` returned."""
 
 VERDICTS = {
-    "detector": "IoU above the least IoU, and associated with its concept more than chance",
-    "untrained": "an untrained copy of the network has a unit that does as well",
-    "weak": "associated with its concept, but the IoU is not above the least IoU",
-    "chance": "not told apart from what the labels of other images give",
-    "above": "IoU above the least IoU; whether it is more than chance was not computed",
-    "below": "IoU not above the least IoU",
+    "detector": "IoU above the minimum, and associated with its concept more than chance",
+    "untrained": "a unit of an untrained copy of the network does as well",
+    "weak": "associated with its concept, but the IoU is not above the minimum",
+    "chance": "not distinguishable from the same masks with the labels of other images",
+    "above": "IoU above the minimum; chance was not computed",
+    "below": "IoU not above the minimum",
     "silent": "no label: the largest value is reached on more positions than a mask may hold",
-    "nonfinite": "no label: among the activations are NaN or infinity",
+    "nonfinite": "no label: some activations are NaN or infinite",
 }
-"""Every verdict and what it means, best first; above and below stand where no evidence was computed."""
+"""Every verdict and what it means, best first; above and below are used where no evidence was computed."""
+
+USED = (
+    *("layer", "unit", "concept", "category", "verdict", "detector", "above_min_iou", "silent", "nonfinite"),
+    *("iou", "iou_low", "iou_high", "heldout_iou", "chance_iou", "second_concept", "second_iou", "label_set"),
+    *("p_value", "q_value", "threshold", "active_share", "activated_pixels", "concept_pixels", "intersection"),
+    *("label_stability", "presence_accuracy", "untrained_percentile", "untrained_percentile_all"),
+)
+"""The columns of units.csv that a card uses; those of the evidence may be missing."""
 
 
 class Card(NamedTuple):
-    """One unit, as its card says it. Places are percent of the scale; what is not known is None or empty."""
+    """One unit.
 
+    Attributes
+    ----------
+    row : Row
+        Its row of units.csv, with all columns of `USED`; without a concept the IoU is None.
+    id, concept_id : str
+        Where the card, and the section of its concept, stand on the page.
+    verdict : str
+        One of `VERDICTS`.
+    scale, description : str
+        The places of the IoU scale as CSS variables, in percent; and the same in words.
+    also : list of str
+        Other concepts that could as well be the label.
+    numbers : list of (str, str)
+        Further numbers with their names.
+    strip : str
+        The address of the strip of exemplars; empty without one.
+    images : list of (str, str)
+        Name of each exemplar, and the unit's largest activation in it.
+    """
+
+    row: Row
     id: str
-    layer: str
-    unit: int
-    concept: str | None
-    category: str
     concept_id: str
     verdict: str
-    detector: bool
-    above: bool
-    iou: float | None
-    q_value: float | None
-    low: float | None
-    heldout: float | None
-    chance: float | None
-    places: str
-    spoken: str
-    second: str
-    second_iou: str
+    scale: str
+    description: str
     also: list[str]
     numbers: list[tuple[str, str]]
     strip: str
@@ -54,12 +72,12 @@ class Card(NamedTuple):
 
 
 def unit_id(layer: str, unit: int) -> str:
-    """The place of a unit on the page, for a link: ``report.html#unit-layer4-17``.
+    """Return the place of a unit on the page, for a link: ``report.html#unit-layer4-17``.
 
     Parameters
     ----------
     layer : str
-        Any layer name; what is no letter, digit, ``.``, ``_`` or ``-`` becomes ``~`` and its hexadecimal code.
+        Any layer name; whatever is not a letter, digit, ``.``, ``_`` or ``-`` becomes ``~`` and its hexadecimal code.
     unit : int
         The unit's number.
 
@@ -68,69 +86,28 @@ def unit_id(layer: str, unit: int) -> str:
     str
         Different for different units.
     """
-    return f"unit-{_slug(layer)}-{unit}"
+    return f"unit-{slug(layer)}-{unit}"
 
 
 def concept_id(category: str, concept: str) -> str:
-    """The place of a concept's section on the page: ``concept-object/tree``."""
-    return f"concept-{_slug(category)}/{_slug(concept)}"
+    """Return the place of a concept's section on the page: ``concept-object/tree``."""
+    return f"concept-{slug(category)}/{slug(concept)}"
 
 
 def class_id(name: str) -> str:
-    """The place of a class's section on the page: ``class-ski_slope``."""
-    return f"class-{_slug(name)}"
-
-
-def _slug(text: str) -> str:
-    """Text as a part of a link's fragment; different texts stay different."""
-    return quote(text, safe="").replace("~", "%7E").replace("%", "~")
-
-
-def known(row: Row, name: str) -> float | None:
-    """A number of a row, or None where the column or the number is missing or not finite."""
-    value = row.get(name)
-    if value is None or isinstance(value, str):
-        return None
-    return float(value) if math.isfinite(value) else None
-
-
-def word(row: Row, name: str) -> str:
-    """A text of a row, empty where the column or the text is missing."""
-    value = row.get(name)
-    return value if isinstance(value, str) else ""
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A number with so many significant digits, whole ones in full; a dash for None."""
-    if value is None:
-        return "-"
-    return f"{int(value):,}" if value == int(value) and abs(value) < 1e15 else f"{float(f'{value:.{digits}g}'):g}"
-
-
-def percent(share: float | None, digits: int = 2) -> str:
-    """A share as a percentage; a dash for None."""
-    return "-" if share is None else f"{float(f'{100 * share:.{digits}g}'):g}\N{NO-BREAK SPACE}%"
-
-
-def verdict_of(row: Row) -> str:
-    """The verdict of a unit, one of `VERDICTS`; without a q-value, what the papers' rule alone says."""
-    if known(row, "q_value") is not None and word(row, "verdict"):
-        return word(row, "verdict")
-    for name in ("nonfinite", "silent"):
-        if known(row, name):
-            return name
-    return "above" if known(row, "above_min_iou") else "below"
+    """Return the place of a class's section on the page: ``class-ski_slope``."""
+    return f"class-{slug(name)}"
 
 
 def scale_top(units: "pd.DataFrame", min_iou: float) -> float:
-    """The right end of every IoU scale of the page: the largest number drawn, rounded up to a tenth."""
+    """Return the right end of every IoU scale of the page: the largest number drawn, rounded up to a tenth."""
     names = [name for name in ("iou", "iou_high", "chance_iou", "heldout_iou") if name in units]
     largest = max((float(units[name].max()) for name in names if units[name].notna().any()), default=0.0)
     return min(1.0, max(math.ceil(10 * max(largest, min_iou)), 1) / 10)
 
 
 def make_cards(units: "pd.DataFrame", exemplars: "pd.DataFrame", strips: Strips, *, top: float) -> list[Card]:
-    """A card for each unit, by falling IoU; units without one come last, in the order of the table.
+    """Make a card for each unit, by falling IoU; units without one come last, in the order of the table.
 
     Parameters
     ----------
@@ -149,93 +126,82 @@ def make_cards(units: "pd.DataFrame", exemplars: "pd.DataFrame", strips: Strips,
         One a unit.
     """
     images: dict[tuple[str, int], list[tuple[str, str]]] = {}
-    for row in _records(exemplars.sort_values("rank", kind="stable") if len(exemplars) else exemplars):
-        key = str(row["layer"]), int(row["unit"])
-        images.setdefault(key, []).append((str(row["image"]), number(known(row, "value"))))
-    made = [_card(row, images, strips, top) for row in _records(units)]
-    return sorted(made, key=lambda card: -math.inf if card.iou is None else card.iou, reverse=True)
+    for row in rows_of(exemplars.sort_values("rank", kind="stable") if len(exemplars) else exemplars):
+        images.setdefault((row["layer"], row["unit"]), []).append((row["image"], number(row["value"])))
+    table = units.reindex(columns=list(USED)).replace([np.inf, -np.inf], np.nan)
+    cards = [_card(row, images, strips, top) for row in rows_of(table)]
+    return sorted(cards, key=lambda card: -math.inf if card.row["iou"] is None else card.row["iou"], reverse=True)
 
 
-def _records(table: "pd.DataFrame") -> list[dict[str, Any]]:
-    """Rows as mappings; whatever pandas uses for what is missing becomes None."""
-    whole = table.astype(object).where(table.notna(), None)
-    return [{str(name): value for name, value in row.items()} for row in whole.to_dict("records")]
-
-
-def _card(row: Row, images: Mapping[tuple[str, int], list[tuple[str, str]]], strips: Strips, top: float) -> Card:
-    key = layer, unit = str(row["layer"]), int(row["unit"])
-    concept, category = word(row, "concept") or None, word(row, "category")
-    low, high, chance = (known(row, name) for name in ("iou_low", "iou_high", "chance_iou"))
-    iou, heldout = known(row, "iou") if concept else None, known(row, "heldout_iou")
-    drawn = {"v": iou, "l": low, "h": high, "n": chance, "o": heldout} if iou is not None else {}
+def _card(
+    row: dict[str, Any], images: Mapping[tuple[str, int], list[tuple[str, str]]], strips: Strips, top: float
+) -> Card:
+    key = row["layer"], row["unit"]
+    if row["concept"] is None:
+        row["iou"] = None
     return Card(
-        id=unit_id(layer, unit),
-        layer=layer,
-        unit=unit,
-        concept=concept,
-        category=category,
-        concept_id=concept_id(category, concept) if concept else "",
-        verdict=verdict_of(row),
-        detector=bool(known(row, "detector")),
-        above=bool(known(row, "above_min_iou")),
-        iou=iou,
-        q_value=known(row, "q_value"),
-        low=low,
-        heldout=heldout,
-        chance=chance,
-        places=";".join(f"--{name}:{100 * value / top:.1f}" for name, value in drawn.items() if value is not None),
-        spoken=_spoken(iou, low, high, chance, heldout),
-        second=word(row, "second_concept"),
-        second_iou="" if known(row, "second_iou") is None else f"{known(row, 'second_iou'):.3f}",
-        also=_also(row, concept),
+        row=row,
+        id=unit_id(*key),
+        concept_id=concept_id(row["category"], row["concept"]) if row["concept"] is not None else "",
+        verdict=_verdict(row),
+        scale=_scale(row, top),
+        description=_description(row),
+        also=[name for name in json.loads(row["label_set"] or "[]") if name != row["concept"]],
         numbers=_numbers(row),
-        strip=_data_uri(strips[key]) if key in strips else "",
+        strip=image_uri(strips[key]) if key in strips else "",
         images=images.get(key, []),
     )
 
 
-def _spoken(
-    iou: float | None, low: float | None, high: float | None, chance: float | None, heldout: float | None
-) -> str:
-    """What a scale shows, in words."""
-    if iou is None:
+def _verdict(row: Row) -> str:
+    """Return the verdict of a unit; without a q-value, what the papers' rule alone says."""
+    if row["q_value"] is not None and row["verdict"]:
+        return str(row["verdict"])
+    for name in ("nonfinite", "silent"):
+        if row[name]:
+            return name
+    return "above" if row["above_min_iou"] else "below"
+
+
+def _scale(row: Row, top: float) -> str:
+    if row["iou"] is None:
         return ""
-    parts = [f"IoU {iou:.3f}"]
-    if low is not None and high is not None:
-        parts.append(f"95 % interval {low:.3f} to {high:.3f}")
-    parts += [f"{name} {value:.3f}" for name, value in (("chance", chance), ("held out", heldout)) if value is not None]
+    drawn = {"v": "iou", "l": "iou_low", "h": "iou_high", "n": "chance_iou", "o": "heldout_iou"}
+    places = {name: 100 * row[column] / top for name, column in drawn.items() if row[column] is not None}
+    return ";".join(f"--{name}:{place:.1f}" for name, place in places.items())
+
+
+def _description(row: Row) -> str:
+    if row["iou"] is None:
+        return ""
+    parts = [f"IoU {row['iou']:.3f}"]
+    if row["iou_low"] is not None and row["iou_high"] is not None:
+        parts.append(f"95 % interval {row['iou_low']:.3f} to {row['iou_high']:.3f}")
+    for name, column in (("chance", "chance_iou"), ("held out", "heldout_iou")):
+        if row[column] is not None:
+            parts.append(f"{name} {row[column]:.3f}")
     return ", ".join(parts)
 
 
-def _also(row: Row, concept: str | None) -> list[str]:
-    """The other labels that could as well be the first, from the JSON list ``label_set``."""
-    given = word(row, "label_set")
-    return [str(name) for name in json.loads(given) if name != concept] if given else []
+_PLAIN = {
+    "threshold": "threshold",
+    "activated_pixels": "activated A",
+    "concept_pixels": "concept G",
+    "intersection": "both I",
+    "p_value": "p",
+    "q_value": "q",
+    "untrained_percentile": "untrained percentile",
+    "untrained_percentile_all": "untrained percentile, any label",
+}
+_SHARES = {
+    "active_share": "active share",
+    "label_stability": "label stability",
+    "presence_accuracy": "presence accuracy",
+}
 
 
 def _numbers(row: Row) -> list[tuple[str, str]]:
-    """The further numbers of a unit, named; those that are not known are left out."""
-    shares = {
-        "active_share": "active share",
-        "label_stability": "label stability",
-        "presence_accuracy": "presence accuracy",
-    }
-    plain = {
-        "threshold": "threshold",
-        "activated_pixels": "activated A",
-        "concept_pixels": "concept G",
-        "intersection": "both I",
-        "p_value": "p",
-        "q_value": "q",
-        "untrained_percentile": "untrained percentile",
-        "untrained_percentile_all": "untrained percentile, any label",
-    }
-    found = [(text, number(known(row, name))) for name, text in plain.items() if known(row, name) is not None]
-    found[1:1] = [(text, percent(known(row, name), 3)) for name, text in shares.items() if known(row, name) is not None]
-    return found
-
-
-def _data_uri(strip: bytes) -> str:
-    """An image file as an address that needs no network."""
-    kind = "webp" if strip[8:12] == b"WEBP" else "png" if strip.startswith(b"\x89PNG") else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(strip).decode()}"
+    """Name the further numbers of a unit, the threshold first; those that are missing are left out."""
+    numbers = [(text, number(row[name])) for name, text in _PLAIN.items() if row[name] is not None]
+    numbers[1:1] = [(text, percent(row[name], 3)) for name, text in _SHARES.items() if row[name] is not None]
+    return numbers

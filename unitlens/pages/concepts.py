@@ -1,4 +1,4 @@
-"""What the report says of concepts, as plain values: the bars of the chart, and which units and images match each."""
+"""Concepts on the page of a dissection: the bars of the chart, and the units and images of each."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Bar(NamedTuple):
-    """One bar of the chart: a concept, its detectors and the other units above the least IoU."""
+    """One bar of the chart: a concept, its detectors and the other units above the minimum IoU."""
 
     id: str
     concept: str
@@ -22,7 +22,7 @@ class Bar(NamedTuple):
 
 
 class Group(NamedTuple):
-    """The bars of one category, with its unique concepts and detectors counted."""
+    """The bars of one category, and how many unique concepts and detectors it has."""
 
     category: str
     concepts: int
@@ -31,20 +31,20 @@ class Group(NamedTuple):
 
 
 class ConceptView(NamedTuple):
-    """One concept: which units, which images, and how much of the data it covers."""
+    """One concept: its units, their images, and how much of the data it covers."""
 
     id: str
     concept: str
     category: str
     detectors: list[Card]
     others: list[Card]
-    images: list[tuple[str, int, Card, int]]  # name, units that it excites, the best of them, its rank there
+    images: list[tuple[str, int, Card, int]]  # name, number of units, the best of them, the image's rank for it
     share: float | None
     ceiling: float | None
 
 
 class Share(NamedTuple):
-    """A concept that no unit has as its label."""
+    """How much of the data a concept covers, and the highest IoU that any unit can reach with it."""
 
     concept: str
     category: str
@@ -52,26 +52,29 @@ class Share(NamedTuple):
     ceiling: float | None
 
 
-def chart(units: "pd.DataFrame") -> list[Group]:
-    """The bars of the chart, by category."""
+def make_chart(units: "pd.DataFrame") -> list[Group]:
+    """Return the bars of the chart, by category."""
     counts = concept_counts(units) if len(units) else []
     groups = []
-    for category in category_colours(one.category for one in counts):
-        own = [one for one in counts if one.category == category]
-        bars = [Bar(concept_id(category, one.concept), one.concept, one.detectors, one.others) for one in own]
+    for category in category_colours(count.category for count in counts):
+        bars = [
+            Bar(concept_id(category, count.concept), count.concept, count.detectors, count.others)
+            for count in counts
+            if count.category == category
+        ]
         detectors = sum(bar.detectors for bar in bars)
         groups.append(Group(category, sum(bar.detectors > 0 for bar in bars), detectors, bars))
     return groups
 
 
 def concept_views(
-    made: Sequence[Card], info: Mapping[str, Any], settings: Settings, *, most: int = 12
+    cards: Sequence[Card], info: Mapping[str, Any], settings: Settings, *, most: int = 12
 ) -> list[ConceptView]:
-    """A view for each concept that is some unit's label: by category, then by falling number of detectors.
+    """Return a view for each concept that is some unit's label: by category, then by falling number of detectors.
 
     Parameters
     ----------
-    made : sequence of Card
+    cards : sequence of Card
         All cards, by falling IoU.
     info : mapping
         ``run.json``.
@@ -86,33 +89,44 @@ def concept_views(
         Units in it by falling IoU.
     """
     shares = {(one.category, one.concept): one for one in concept_shares(info, settings)}
-    found: dict[tuple[str, str], list[Card]] = {}
-    for card in made:
-        if card.concept is not None:
-            found.setdefault((card.category, card.concept), []).append(card)
+    by_concept: dict[tuple[str, str], list[Card]] = {}
+    for card in cards:
+        if card.row["concept"] is not None:
+            by_concept.setdefault((card.row["category"], card.row["concept"]), []).append(card)
     views = []
-    for (category, concept), own in found.items():
-        detectors, others = [card for card in own if card.detector], [card for card in own if not card.detector]
+    for (category, concept), units in by_concept.items():
+        detectors = [card for card in units if card.row["detector"]]
+        others = [card for card in units if not card.row["detector"]]
         share = shares.get((category, concept), Share(concept, category, None, None))
         images = _images(detectors or others, most)
-        place = concept_id(category, concept)
-        views.append(ConceptView(place, concept, category, detectors, others, images, share.share, share.ceiling))
+        views.append(
+            ConceptView(
+                id=concept_id(category, concept),
+                concept=concept,
+                category=category,
+                detectors=detectors,
+                others=others,
+                images=images,
+                share=share.share,
+                ceiling=share.ceiling,
+            )
+        )
     order = {name: i for i, name in enumerate(category_colours(view.category for view in views))}
     return sorted(views, key=lambda view: (order[view.category], -len(view.detectors), view.concept))
 
 
-def _images(own: Sequence[Card], most: int) -> list[tuple[str, int, Card, int]]:
-    """Images that are exemplars of these units: name, of how many, the best of those units and the rank there."""
-    counts = Counter(name for card in own for name in dict.fromkeys(name for name, _ in card.images))
+def _images(cards: Sequence[Card], most: int) -> list[tuple[str, int, Card, int]]:
+    """List images that are exemplars of these units: name, of how many, the best of those units and the rank there."""
+    counts = Counter(name for card in cards for name in dict.fromkeys(name for name, _ in card.images))
     best: dict[str, tuple[Card, int]] = {}
-    for card in own:
+    for card in cards:
         for rank, (name, _) in enumerate(card.images):
             best.setdefault(name, (card, rank))
     return [(name, count, *best[name]) for name, count in counts.most_common(most)]
 
 
 def concept_shares(info: Mapping[str, Any], settings: Settings) -> list[Share]:
-    """How much of the data each concept covers, and the IoU that no unit can pass for that reason.
+    """Return how much of the data each concept covers, and the ceiling of IoU that follows from it.
 
     A mask holds at most the share q of all positions; so for a concept that covers the share f > q, the
     intersection is at most q and the union at least f: IoU <= q / f.
@@ -130,13 +144,13 @@ def concept_shares(info: Mapping[str, Any], settings: Settings) -> list[Share]:
         A concept each, in the order of ``info``; the ceiling is None where f <= q.
     """
     data, quantile = info["data"], settings.quantile
-    twice = Counter(concept["name"] for concept in data["concepts"])
+    categories = Counter(concept["name"] for concept in data["concepts"])
     gridless = bool(info["layers"]) and all(layer["grid"] is None for layer in info["layers"].values())
     positions = data["images"] * (1 if gridless else settings.grid[0] * settings.grid[1])
     shares = []
     for concept in data["concepts"]:
         category, name = concept["category"], concept["name"]
-        shown = f"{category}/{name}" if twice[name] > 1 else name
+        shown = f"{category}/{name}" if categories[name] > 1 else name
         share = concept["images" if gridless else "positions"] / positions if positions else 0.0
         ceiling = quantile / share if share > quantile else None
         shares.append(Share(shown, category, share, ceiling))

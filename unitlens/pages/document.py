@@ -1,4 +1,4 @@
-"""One HTML file from a template: self-contained, with nothing to fetch, and every value on it as text."""
+"""One HTML file from a template: self-contained, nothing to load, and every value on it as text."""
 
 import base64
 import hashlib
@@ -7,56 +7,61 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unitlens.drawing.figures import category_colours
-from unitlens.pages.cards import number, percent
+from unitlens.pages.formats import base64_text, base_name, decimals, number, percent
 
 if TYPE_CHECKING:
     import jinja2
 
 TEMPLATES = Path(__file__).parent / "templates"
-"""Where templates, styles and scripts lie."""
+"""Folder of the templates, styles and scripts."""
 
 
 def document(
     template: str,
     *,
     version: str,
+    warnings: Sequence[str] = (),
     categories: Iterable[str] = (),
-    styles: Sequence[str] = ("report.css",),
+    styles: Sequence[str] = (),
     scripts: Sequence[str] = (),
     **values: Any,
 ) -> str:
-    """Make a page.
+    """Render a page from a template that extends ``base.html``.
 
     Parameters
     ----------
     template : str
-        The name of one that extends ``base.html``.
+        Its file name.
     version : str
-        Of unitlens, which the page says it was made by.
+        The version of unitlens that the page names.
+    warnings : sequence of str
+        Shown below the heading.
     categories : iterable of str
         Those whose colours the page uses; repeated or not.
     styles, scripts : sequence of str
-        Names of files beside the templates. The template says where each script stands: ``scripts["report.js"]``.
+        File names beside the templates, in addition to those that every page has. The template includes each script
+        itself, as ``scripts["report.js"]``.
     **values
-        What the template shows.
+        Variables of the template.
 
     Returns
     -------
     str
-        HTML. A policy in its head forbids requests of any kind, and scripts but these.
+        HTML. A policy in its head forbids all requests, and all scripts but these.
     """
     colours = category_colours(categories)
-    texts = {name: (TEMPLATES / name).read_text(encoding="utf-8") for name in scripts}
+    sources = {name: _read(name) for name in ("first.js", "theme.js", *scripts)}
     page: str = (
         environment()
         .get_template(template)
         .render(
             version=version,
+            warnings=warnings,
             colours=list(colours.values()),
             colour_of={category: f"c{place}" for place, category in enumerate(colours)},
-            style="".join((TEMPLATES / name).read_text(encoding="utf-8") for name in styles),
-            policy=policy(texts.values()),
-            scripts=texts,
+            style="".join(map(_read, ("base.css", *styles))),
+            policy=policy(sources.values()),
+            scripts=sources,
             **values,
         )
     )
@@ -64,26 +69,27 @@ def document(
 
 
 def policy(scripts: Iterable[str]) -> str:
-    """What a page may do: show images that it holds, run its own scripts, and nothing else."""
+    """Return the content security policy of a page: its own images and these scripts, and nothing else."""
     digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
-    own = " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
-    return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {own}"
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {allowed}"
 
 
 def environment() -> "jinja2.Environment":
-    """Templates that escape every value, and stop at a name that is not there."""
+    """Return the templates, which escape every value and refuse unknown variables."""
     import jinja2
 
-    made = jinja2.Environment(
+    templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"number": number, "percent": percent, "base64": _base64}
-    return made
+    templates.filters |= {"number": number, "percent": percent, "base64": base64_text, "base_name": base_name}
+    templates.globals["decimals"] = decimals
+    return templates
 
 
-def _base64(content: bytes) -> str:
-    return base64.b64encode(content).decode()
+def _read(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")

@@ -10,6 +10,7 @@ from unitlens.ablation.result import SetEffects, UnitEffects
 from unitlens.ablation.uses import class_concepts, classes_served
 from unitlens.dissection.result import Dissection
 from unitlens.pages.cards import concept_id
+from unitlens.pages.document import document
 from unitlens.pages.effect_charts import CurveView, HeatMap, ServedView, concept_map, curve_view, served_view, unit_map
 from unitlens.pages.uses import (
     MEASURE,
@@ -197,3 +198,14 @@ def _agreement(by_class: "pd.DataFrame | None") -> AgreementView | None:
 
 
 _NUMBERS = ("spearman", "spearman_low", "spearman_high", "overlap")
+
+
+def render_effects(effects: EffectsView) -> str:
+    """Return the page of effects that were measured without a dissection, as text."""
+    return document(
+        "effects_page.html",
+        version=effects.info["unitlens"],
+        styles=("report.css", "effects.css"),
+        info=effects.info,
+        effects=effects,
+    )

@@ -1,4 +1,4 @@
-"""Write the page of a run into its folder."""
+"""Save results into a folder, and write the page that shows them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,14 +18,18 @@ from unitlens.data.checks import Check
 from unitlens.dissection.files import REPORT, RUN, RunFiles, check_free, read_run, write_run
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError
-from unitlens.files import another_folder, uninterrupted, write_whole
-from unitlens.pages.audit import write_audit
-from unitlens.pages.check import write_check
-from unitlens.pages.comparison import write_comparison
-from unitlens.pages.effects import effects_view
+from unitlens.files import another_folder, another_or_overwrite, make_folder, uninterrupted, write_whole
+from unitlens.pages.audit import render_audit
+from unitlens.pages.check import render_check
+from unitlens.pages.comparison import render_comparison
+from unitlens.pages.dissection import render_dissection
+from unitlens.pages.effects import effects_view, render_effects
 
 if TYPE_CHECKING:
     import pandas as pd
+
+COMPARISON, AUDIT, CHECK = "compare.html", "audit.html", "check.html"
+"""Pages of their own; a dissection and effects are shown on that of the run."""
 
 
 def report(
@@ -66,11 +70,11 @@ def report(
             page = folder / REPORT
             write_run(folder, result.files(), page=render_page(result.files()), overwrite=overwrite)
         elif isinstance(result, Comparison):
-            page = write_comparison(result, folder, overwrite=overwrite)
+            page = _write_comparison(folder, result, overwrite=overwrite)
         elif isinstance(result, Audit):
-            page = write_audit(result, folder)
+            page = _write_audit(folder, result)
         elif isinstance(result, Check):
-            page = write_check(folder, result, overwrite=overwrite)
+            page = _write_check(folder, result, overwrite=overwrite)
         else:
             effects.append(result)
     if effects:
@@ -133,17 +137,44 @@ def write_page(folder: str | Path) -> Path:
 def _page(folder: Path, effects: SavedEffects | None, agreement: "pd.DataFrame | None") -> str:
     """The page of effects, with the dissection that is saved in their folder, if there is one."""
     if effects is not None and not (folder / RUN).is_file():
-        from unitlens.pages.rendering import render_effects
-
         return render_effects(effects_view(effects, agreement=agreement))
     return render_page(read_run(folder), effects, agreement)
 
 
 def render_page(files: RunFiles, effects: SavedEffects | None = None, agreement: "pd.DataFrame | None" = None) -> str:
     """The page of a run as text."""
-    from unitlens.pages.rendering import render_report
-
     shown = None if effects is None else effects_view(effects, Dissection.of(files), agreement)
-    return render_report(
+    return render_dissection(
         info=files.info, units=files.units, exemplars=files.exemplars, strips=files.strips, effects=shown
     )
+
+
+def _write_comparison(folder: Path, comparison: Comparison, *, overwrite: bool) -> Path:
+    """Save the tables of a comparison and write its page, whose path is returned."""
+    comparison.save(folder, overwrite=overwrite)
+    return _write(folder / COMPARISON, render_comparison(comparison))
+
+
+def _write_audit(folder: Path, audit: Audit) -> Path:
+    """Save the tables of an audit and write its page, whose path is returned. An older audit is replaced."""
+    audit.save(folder)
+    return _write(folder / AUDIT, render_audit(audit))
+
+
+def _write_check(folder: Path, check: Check, *, overwrite: bool) -> Path:
+    """Write the page of a check, whose path is returned.
+
+    Raises
+    ------
+    UnitlensError
+        If there is such a page already, or nothing can be written there.
+    """
+    page = folder / CHECK
+    if page.exists() and not overwrite:
+        raise UnitlensError(f"{page} is there already: {another_or_overwrite()}.")
+    return _write(make_folder(folder) / CHECK, render_check(check))
+
+
+def _write(page: Path, text: str) -> Path:
+    write_whole(page, text)
+    return page

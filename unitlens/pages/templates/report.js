@@ -200,20 +200,7 @@
     if (event.target === find("closer")) find("closer").close();
   });
 
-  // ---- light and dark, keys, and everything else that is pressed
-
-  const root = document.documentElement;
-  const isDark = () => (root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
-  const named = () => { find("theme").textContent = isDark() ? "Light" : "Dark"; };
-  find("theme").addEventListener("click", () => {
-    root.dataset.theme = isDark() ? "light" : "dark";
-    named();
-    try {
-      localStorage.setItem("unitlens-theme", root.dataset.theme);
-    } catch {
-      // a browser that keeps nothing for a file forgets the choice
-    }
-  });
+  // ---- keys, and everything else that is pressed
 
   document.addEventListener("keydown", (event) => {
     const writing = event.target.closest?.("input, select, textarea, dialog");
@@ -242,8 +229,7 @@
   find("all").addEventListener("click", () => { portion = limit = Infinity; show(); });
   addEventListener("hashchange", follow);
 
-  named();
   show();
-  root.classList.add("ready");
+  document.documentElement.classList.add("ready");
   follow();
 })();

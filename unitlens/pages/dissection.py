@@ -1,0 +1,107 @@
+"""The page of a dissection, with the effects that were measured of the same run."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from unitlens.dissection.settings import Settings
+from unitlens.drawing.emergence import HEIGHT, WIDTH, counts_by_layer, panels
+from unitlens.pages.cards import VERDICTS, Card, Strips, make_cards, scale_top
+from unitlens.pages.concepts import Group, Share, concept_shares, concept_views, make_chart
+from unitlens.pages.document import document
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def render_dissection(
+    *,
+    info: Mapping[str, Any],
+    units: "pd.DataFrame",
+    exemplars: "pd.DataFrame",
+    strips: Strips,
+    effects: Any = None,
+) -> str:
+    """Return the page of a dissection as text.
+
+    Parameters
+    ----------
+    info : mapping
+        ``run.json``: network, data, settings, layers, warnings.
+    units : DataFrame
+        ``units.csv``, one row a unit; columns of the evidence may be missing or empty.
+    exemplars : DataFrame
+        ``exemplars.csv``: layer, unit, rank, image, value. May be empty.
+    strips : mapping of (layer, unit) to bytes
+        What `unitlens.drawing.strips.draw_strip` returned, tiles in the order of the ranks. May be empty, or lack
+        units.
+    effects : unitlens.pages.effects.EffectsView, optional
+        What units are used for, where it was measured.
+
+    Returns
+    -------
+    str
+        One self-contained HTML file. Names of concepts, images and layers are text, whatever they contain.
+    """
+    settings = Settings.from_json(info["settings"])
+    min_iou = settings.min_iou
+    top, chart = scale_top(units, min_iou), make_chart(units)
+    cards = make_cards(units, exemplars, strips, top=top)
+    by_layer = {layer: [card for card in cards if card.row["layer"] == layer] for layer in info["layers"]}
+    emerging = len(by_layer) > 1 and bool(chart)
+    labels = [card.row["category"] for card in cards if card.row["concept"] is not None]
+    return document(
+        "dissection.html",
+        version=info["unitlens"],
+        warnings=info["warnings"],
+        categories=[*labels, *(concept["category"] for concept in info["data"]["concepts"])],
+        styles=_styles(effects=effects is not None, emergence=emerging),
+        scripts=("report.js",),
+        info=info,
+        cards=cards,
+        concepts=concept_views(cards, info, settings),
+        chart=chart,
+        bars=_bars(chart),
+        counts=_counts(cards),
+        layers=[(layer, _counts(cards)) for layer, cards in by_layer.items()],
+        unlabelled=_unlabelled(info, settings, cards),
+        verdicts={name: text for name, text in VERDICTS.items() if any(card.verdict == name for card in cards)},
+        evidence=any(card.row["chance_iou"] is not None for card in cards),
+        panels=panels(counts_by_layer(units)) if emerging else [],
+        width=WIDTH,
+        height=HEIGHT,
+        gridless=[layer for layer, described in info["layers"].items() if described["grid"] is None],
+        min_iou=min_iou,
+        min_place=100 * min_iou / top,
+        top=top,
+        effects=effects,
+    )
+
+
+def _styles(*, effects: bool, emergence: bool) -> list[str]:
+    return ["report.css", *(["effects.css"] if effects else []), *(["emergence.css"] if emergence else [])]
+
+
+def _bars(chart: Iterable[Group]) -> dict[str, Any]:
+    """Return how many bars the chart has, the height of the tallest, and whether any has a pale part."""
+    bars = [bar for group in chart for bar in group.bars]
+    tallest = max((bar.detectors + bar.others for bar in bars), default=1)
+    return {"count": len(bars), "tallest": tallest, "pale": any(bar.others for bar in bars)}
+
+
+def _counts(cards: Iterable[Card]) -> dict[str, int]:
+    """Count units, detectors, unique concepts of detectors, silent and nonfinite units."""
+    cards = list(cards)
+    detectors = [card for card in cards if card.row["detector"]]
+    return {
+        "units": len(cards),
+        "detectors": len(detectors),
+        "concepts": len({card.concept_id for card in detectors}),
+        "silent": sum(card.verdict == "silent" for card in cards),
+        "nonfinite": sum(card.verdict == "nonfinite" for card in cards),
+    }
+
+
+def _unlabelled(info: Mapping[str, Any], settings: Settings, cards: Iterable[Card]) -> list[Share]:
+    """List the concepts that are not the label of any unit."""
+    labels = {(card.row["category"], card.row["concept"]) for card in cards}
+    return [share for share in concept_shares(info, settings) if (share.category, share.concept) not in labels]
