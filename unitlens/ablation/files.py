@@ -15,7 +15,7 @@ from unitlens.ablation.result import Curve, Member, SetEffects, UnitEffects
 from unitlens.ablation.table import LayerUnit, UnitSet, shortened
 from unitlens.ablation.tallies import Tally
 from unitlens.data.classes import Classes
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, argument
 from unitlens.files import another_or_overwrite, make_folder, write_whole
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def read_effects(folder: Path) -> SavedEffects | None:
         if schema != SCHEMA:
             raise UnitlensError(
                 f"The effects in {folder} are of schema {schema!r}, and this version of unitlens reads {SCHEMA}: "
-                "measure them again with --overwrite."
+                f"measure them again with {argument('overwrite', True)}."
             )
         arrays = load_file(folder / COUNTS)
         parts = [_measurement(number, one, arrays) for number, one in enumerate(described["measurements"])]
