@@ -171,7 +171,7 @@ def test_overlap_of_concepts_is_their_iou_where_both_are_judged():
     with temporary_store() as store:
         marked = LabelPlanes.start(columns, (8, 8), store)
         for batch in batches(data, columns, NET.preprocessing, grid=(8, 8), batch_size=5):
-            marked.add(batch)
+            marked.add(batch.planes, batch.folds)
         found = {
             (row["concept"], row["other"]): row["iou"] for row in overlapping_concepts(marked, 12, columns.names())
         }

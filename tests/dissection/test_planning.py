@@ -21,7 +21,7 @@ def test_what_is_looked_at_is_counted_before_it_is_run(planned):
 def test_the_disk_is_that_of_the_run_itself(planned):
     from unitlens.dissection.forward import THUMBNAIL
 
-    maps = 4 * 8 * (1 + 8 * 8) + 4 * 4 * (1 + 1)
+    maps = 8 * (4 * 8 * 8 + 4 + 4 + 8) + 4 * (4 + 4)  # with peak, smallest value and sum where there is a grid
     planes = 2 * 2 * 8 * 8 + 1 + 5 + 2
     assert THUMBNAIL > 32
     assert planned.disk == 100 * (maps + planes + 3 * 32 * 32)

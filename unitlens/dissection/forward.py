@@ -196,6 +196,7 @@ def observe(
             bar.update(len(batch.names) + len(batch.unread))
     stored.seconds = time.perf_counter() - start
     _note_losses(stored, total)
+    stored.commit(complete=True)
     return stored
 
 
@@ -241,7 +242,7 @@ def _check_images(count: int) -> None:
 def _add(stored: StoredPass, batch: Batch, maps: dict[str, Tensor]) -> None:
     for layer, activation in maps.items():
         stored.layers[layer].add(activation, stored.labels.grid)
-    stored.labels.add(batch)
+    stored.labels.add(batch.planes, batch.folds)
     if stored.thumbnails is not None:
         factor = _thumbnail_factor(batch.images)
         small = torch.nn.functional.avg_pool2d(batch.images.float(), factor).round_().byte()
@@ -251,6 +252,7 @@ def _add(stored: StoredPass, batch: Batch, maps: dict[str, Tensor]) -> None:
     stored.hashes += batch.hashes
     stored.annotated += batch.annotated
     stored.digests += batch.digests
+    stored.commit()
 
 
 def _thumbnail_factor(images: Tensor) -> int:
@@ -265,9 +267,7 @@ def _thumbnail_rows(images: Tensor, store: Store) -> RowFile:
 def _announce(stored: StoredPass, total: int, limit: int | None, *, show: bool) -> None:
     """Say how large the store will be, or refuse."""
     labels = stored.labels
-    files = [labels.planes, labels.presence, *([stored.thumbnails] if stored.thumbnails else [])]
-    files += [rows for layer in stored.layers.values() for rows in (layer.maps, layer.peaks)]
-    size = total * sum(rows.row_bytes for rows in files)
+    size = total * labels.store.row_bytes
     free = shutil.disk_usage(labels.store.folder).free
     allowed = free // 2 if limit is None else limit
     if size > allowed:

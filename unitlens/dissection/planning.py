@@ -19,6 +19,7 @@ from unitlens.dissection.forward import THUMBNAIL
 from unitlens.dissection.memory import kept_memory, peak_memory
 from unitlens.dissection.result import Dissection
 from unitlens.dissection.run import dissect
+from unitlens.dissection.store.layers import layer_bytes
 from unitlens.errors import UnitlensError, UnitlensWarning
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network
@@ -173,8 +174,8 @@ def _row_bytes(result: Dissection, image: tuple[int, int], grid: tuple[int, ...]
     """Bytes that one image takes on disk: maps and peaks, label planes, and a small image."""
     size = 0
     for layer in result.info["layers"].values():
-        h, w = layer["grid"] or (1, 1)
-        size += 4 * layer["units"] * (1 + min(h, grid[0]) * min(w, grid[1]))
+        layer_grid = tuple(layer["grid"]) if layer["grid"] else None
+        size += layer_bytes(layer["units"], layer_grid, (grid[0], grid[1]))
     concepts, categories = len(result.info["data"]["concepts"]), len(result.info["data"]["categories"])
     size += 2 * categories * grid[0] * grid[1] + 1 + concepts + categories
     factor = max(1, round(min(image) / THUMBNAIL))

@@ -1,26 +1,200 @@
-"""A folder of rows."""
+"""A store: a folder of named files, a manifest that says how much of them counts, and a lock while it is written."""
 
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, Self
 
+import numpy as np
 import numpy.typing as npt
 
-from unitlens.dissection.store.rows import RowFile
+from unitlens.dissection.store.lock import LASTING, NAME, TEMPORARY, new_lock, release_lock, take_lock
+from unitlens.dissection.store.manifest import Manifest, RowsEntry
+from unitlens.dissection.store.rows import LineFile, RowFile, writing
+from unitlens.errors import UnitlensError
+from unitlens.files import write_whole
 
 
 class Store:
-    """A folder of `RowFile` that is gone when the run is over."""
+    """Rows, lines and documents of one pass in a folder.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._files: dict[str, RowFile] = {}
+    A process may be killed at any moment: rows and lines are written first, and then, at once or not at all, the
+    manifest that counts them. What stands behind is cut off when the store is opened to be written on.
+
+        FOLDER/manifest.json         see `unitlens.dissection.store.manifest.Manifest`
+        FOLDER/lock
+        FOLDER/images.jsonl          a line for each image
+        FOLDER/NAME.rows             a row for each image
+        FOLDER/KIND/NAME.rows
+        FOLDER/NAME.json             documents, written once
+
+    Attributes
+    ----------
+    folder : Path
+    manifest : Manifest
+        As it was written last.
+    lines : LineFile
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, lines: LineFile, opened: ExitStack) -> None:
+        self.folder, self.manifest, self.lines = folder, manifest, lines
+        self._opened = opened  # closes all files, and lets go of the lock last
+        self._rows: dict[str, RowFile] = {}
+        self._documents = dict(manifest.documents)
+
+    @classmethod
+    def create(cls, folder: Path, *, made_for: Mapping[str, Any] | None = None, temporary: bool = False) -> "Store":
+        """Make a store in a folder that is empty or not there.
+
+        Parameters
+        ----------
+        folder : Path
+        made_for : dict, optional
+            What to know it by later, as JSON: settings, hashes of network and data.
+        temporary : bool
+            Whether it may be removed by any later process when its own is gone.
+
+        Raises
+        ------
+        UnitlensError
+            If the folder has a store, or cannot be written.
+        """
+        with ExitStack() as opened:
+            with writing(folder):
+                folder.mkdir(exist_ok=True)
+                if (folder / NAME).exists():
+                    raise UnitlensError(f"{folder} has a store already: open it, or choose another folder.")
+                lock = new_lock(folder, TEMPORARY if temporary else LASTING)
+            opened.callback(release_lock, lock)
+            lines = opened.enter_context(closing(LineFile(folder / "images.jsonl")))
+            store = cls(folder, Manifest(made_for=dict(made_for or {})), lines, opened)
+            store.commit(images=0)
+            store._opened = opened.pop_all()
+        return store
+
+    @classmethod
+    def open(cls, folder: Path, *, write: bool = False) -> "Store":
+        """Open the store in a folder, of which the manifest says what counts.
+
+        Parameters
+        ----------
+        folder : Path
+        write : bool
+            Whether images are to be added; what was written after the last manifest is cut off then.
+
+        Raises
+        ------
+        UnitlensError
+            If there is none, it is damaged, or another process is writing it.
+        """
+        with ExitStack() as opened:
+            if write:
+                opened.callback(release_lock, take_lock(folder))
+            manifest = Manifest.read(folder)
+            path = folder / "images.jsonl"
+            lines = opened.enter_context(closing(LineFile(path, size=manifest.lines, write=write)))
+            if lines.sha256 != manifest.lines_sha256:
+                raise UnitlensError(f"The store {folder} is damaged: {path.name} is not what its manifest names.")
+            store = cls(folder, manifest, lines, opened)
+            for name, entry in manifest.rows.items():
+                rows = RowFile(folder / file_of(name), entry.shape, entry.dtype, count=entry.count, write=write)
+                store._rows[name] = opened.enter_context(closing(rows))
+            store._opened = opened.pop_all()
+        return store
+
+    def __enter__(self) -> Self:
+        """Close the files in the end."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def names(self) -> list[str]:
+        """Of all rows."""
+        return list(self._rows)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes that all rows of one image take."""
+        return sum(rows.row_bytes for rows in self._rows.values())
 
     def rows(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> RowFile:
-        """The rows of one name, made at the first call."""
-        if name not in self._files:
-            self._files[name] = RowFile(self.folder / f"{len(self._files)}.rows", shape, dtype)
-        return self._files[name]
+        """The rows of one name, such as ``planes`` or ``maps/layer4``; made at the first call."""
+        if name not in self._rows:
+            rows = RowFile(self.folder / file_of(name), shape, dtype)
+            self._rows[name] = self._opened.enter_context(closing(rows))
+        rows = self._rows[name]
+        if (rows.shape, rows.dtype) != (shape, np.dtype(dtype)):
+            raise UnitlensError(f"The store {self.folder} is damaged: {name} has rows of another shape or type.")
+        return rows
+
+    def existing(self, name: str) -> RowFile | None:
+        """The rows of one name, if there are any."""
+        return self._rows.get(name)
+
+    def write_document(self, name: str, value: Any) -> None:
+        """Write a value as JSON, once; the next manifest names it."""
+        text = json.dumps(value)
+        write_whole(self.folder / f"{name}.json", text)
+        self._documents[name] = hashlib.sha256(text.encode()).hexdigest()
+
+    def document(self, name: str) -> Any:
+        """A value that was written.
+
+        Raises
+        ------
+        UnitlensError
+            If it is not there, or not as it was.
+        """
+        path = self.folder / f"{name}.json"
+        try:
+            content = path.read_bytes()
+        except OSError:
+            content = b""
+        if hashlib.sha256(content).hexdigest() != self._documents.get(name):
+            raise UnitlensError(f"The store {self.folder} is damaged: {path.name} is not what its manifest names.")
+        return json.loads(content)
+
+    def commit(self, *, images: int, complete: bool = False) -> None:
+        """Write the manifest: from now on, all that was written counts, for so many images."""
+        rows = {name: RowsEntry(rows.shape, rows.dtype.str, rows.count) for name, rows in self._rows.items()}
+        self.manifest = replace(
+            self.manifest,
+            images=images,
+            complete=complete,
+            lines=self.lines.size,
+            lines_sha256=self.lines.sha256,
+            rows=rows,
+            documents=dict(self._documents),
+        )
+        self.manifest.write(self.folder)
 
     def close(self) -> None:
-        """Close all files."""
-        for file in self._files.values():
-            file.close()
+        """Close all files and let go of the lock."""
+        self._opened.close()
+
+
+def file_of(name: str) -> Path:
+    """The file of the rows of a name, ``KIND`` or ``KIND/WHATEVER``.
+
+    Layers have any names: what a file system may not take is replaced, and a hash then tells such names apart, also
+    those that differ in upper and lower case alone.
+
+    Examples
+    --------
+    >>> file_of("maps/layer4.1").as_posix(), file_of("maps/Mixed_7c").as_posix()
+    ('maps/layer4.1.rows', 'maps/Mixed_7c-fa64fff4d06c31c5.rows')
+    """
+    kind, slash, rest = name.partition("/")
+    if not slash:
+        return Path(f"{kind}.rows")
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", rest)[:100]
+    if plain and plain == rest.lower():
+        return Path(kind, f"{plain}.rows")
+    digest = hashlib.sha256(rest.encode(errors="surrogatepass")).hexdigest()
+    return Path(kind, f"{plain}-{digest[:16]}.rows")

@@ -6,14 +6,18 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.data.batches import Batch
 from unitlens.data.columns import Columns
 from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.rows import RowFile
+from unitlens.stats.blocks import in_blocks
 from unitlens.stats.folds import FOLDS
 
 KEPT_PLANES = 1 << 28
 """Label planes of at most so many bytes are read into memory once."""
+
+_IMAGES_AT_ONCE = 256
+
+ReadPlanes = Callable[[Sequence[int] | npt.NDArray[np.int64] | range], npt.NDArray[np.int16]]
 
 
 @dataclass
@@ -32,7 +36,9 @@ class LabelPlanes:
         (N, columns) uint8: 1 where an image, as a whole, counts for the column: where any cell has the concept, or
         where no cell is judged.
     positions, images : int64 arrays, (32, columns)
-        By fold, how many positions and how many images as a whole count for each column.
+        By fold, how many positions (of column 0: none) and how many images as a whole count for each column.
+    store : Store
+        Has them.
     further : list of RowFile
         (N, H * W) int16 each: planes of categories that have several.
     """
@@ -48,44 +54,84 @@ class LabelPlanes:
 
     @classmethod
     def start(cls, columns: Columns, grid: tuple[int, int], store: Store) -> "LabelPlanes":
-        """Files for label planes."""
-        cells = grid[0] * grid[1]
+        """Make the files of label planes."""
+        meaning = {"grid": grid, "concepts": columns.concepts}
+        store.write_document("labels", meaning | {"not_judged": columns.not_judged, "union": columns.union})
+        return cls._of(columns, grid, store)
+
+    @classmethod
+    def reopen(cls, folds: npt.NDArray[np.int64], store: Store) -> "LabelPlanes":
+        """Open the files of label planes, and count them by the folds of their images, (N,)."""
+        meaning = store.document("labels")
+        columns = Columns.of(meaning["concepts"], not_judged=meaning["not_judged"], union=meaning["union"])
+        labels = cls._of(columns, (meaning["grid"][0], meaning["grid"][1]), store)
+        while further := store.existing(f"planes/{len(labels.further)}"):
+            labels.further.append(further)
+        for block in in_blocks(len(folds), _IMAGES_AT_ONCE):
+            images = range(block.start, block.stop)
+            counted = np.stack([labels._positions_of(planes) for planes in labels.read(images)])
+            labels._sum_up(counted, labels.presence.read(images), folds[block])
+        return labels
+
+    @classmethod
+    def _of(cls, columns: Columns, grid: tuple[int, int], store: Store) -> "LabelPlanes":
         return cls(
             columns,
             grid,
-            planes=store.rows("planes", (len(columns.categories), cells), np.int16),
+            planes=store.rows("planes", (len(columns.categories), grid[0] * grid[1]), np.int16),
             presence=store.rows("presence", (columns.count,), np.uint8),
             positions=np.zeros((FOLDS, columns.count), np.int64),
             images=np.zeros((FOLDS, columns.count), np.int64),
             store=store,
         )
 
-    def add(self, batch: Batch) -> None:
-        """Append the planes of further images."""
-        own, first = len(self.columns.categories), self.planes.count
-        counted = np.zeros((len(batch.planes), self.columns.count), np.int64)
-        for number, planes in enumerate(batch.planes):
-            counted[number] = np.bincount(planes.ravel(), minlength=self.columns.count)
-            for extra, plane in enumerate(planes[own:]):
-                if extra == len(self.further):
-                    self.further.append(self.store.rows(f"planes {extra}", self.planes.shape[1:], np.int16))
-                self.further[extra].put(first + number, plane[None])
-        concepts = 1 + len(self.columns.concepts)
-        presence = counted > 0
-        presence[:, concepts:] = counted[:, concepts:] == self.planes.shape[1]
-        np.add.at(self.positions, batch.folds, counted)
-        np.add.at(self.images, batch.folds, presence)
-        self.presence.append(presence.astype(np.uint8))
-        self.planes.append(np.stack([planes[:own] for planes in batch.planes]))
+    def add(self, planes: Sequence[npt.NDArray[np.int16]], folds: Sequence[int]) -> None:
+        """Append the planes of further images.
+
+        Parameters
+        ----------
+        planes : sequence of int16 arrays, (planes, H * W)
+            Of each image: those of the categories, then further ones of categories that have several.
+        folds : sequence of int
+            Of each image.
+        """
+        categories, first = len(self.columns.categories), self.planes.count
+        for number, of_image in enumerate(planes):
+            for k, plane in enumerate(of_image[categories:]):
+                if k == len(self.further):
+                    self.further.append(self.store.rows(f"planes/{k}", self.planes.shape[1:], np.int16))
+                self.further[k].put(first + number, plane[None])
+        positions = np.stack([self._positions_of(of_image) for of_image in planes])
+        # A concept is in an image if it is at any position; a category is not judged if it is so at every position.
+        not_judged = 1 + len(self.columns.concepts)
+        presence = (positions > 0).astype(np.uint8)
+        presence[:, not_judged:] = positions[:, not_judged:] == self.planes.shape[1]
+        self._sum_up(positions, presence, folds)
+        self.presence.append(presence)
+        self.planes.append(np.stack([of_image[:categories] for of_image in planes]))
+
+    def _positions_of(self, planes: npt.NDArray[np.int16]) -> npt.NDArray[np.int64]:
+        """How many positions of an image count for each column, (columns,)."""
+        return np.bincount(planes.ravel(), minlength=self.columns.count)
+
+    def _sum_up(
+        self,
+        positions: npt.NDArray[np.int64],
+        presence: npt.NDArray[np.uint8],
+        folds: Sequence[int] | npt.NDArray[np.int64],
+    ) -> None:
+        positions[:, 0] = 0  # "none of this": whether a further plane says so or is not there is the same
+        np.add.at(self.positions, folds, positions)
+        np.add.at(self.images, folds, presence)
 
     def by_fold(self, *, grid: bool) -> npt.NDArray[np.int64]:
         """What counts for each column by fold: positions of the grid, or else whole images, (32, columns)."""
         return self.positions if grid else self.images
 
     def presence_of(self, images: Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Columns that some images count for as a whole, (images, columns)."""
-        distinct, place = np.unique(images, return_inverse=True)
-        return self.presence.read(distinct).astype(np.int64)[place]
+        """Which columns images count for as a whole, (images, columns)."""
+        distinct, index = np.unique(images, return_inverse=True)
+        return self.presence.read(distinct).astype(np.int64)[index]
 
     def reader(self) -> "ReadPlanes":
         """A function that reads the planes of some images; what is small is read once and kept."""
@@ -99,6 +145,3 @@ class LabelPlanes:
         """Planes of some images, (images, L, H * W)."""
         planes = [self.planes.read(images), *(rows.read(images)[:, None] for rows in self.further)]
         return np.concatenate(planes, axis=1) if len(planes) > 1 else planes[0]
-
-
-ReadPlanes = Callable[[Sequence[int] | npt.NDArray[np.int64] | range], npt.NDArray[np.int16]]

@@ -1,7 +1,8 @@
-"""The activations of a layer over all images, on disk at the size of the layer's own grid."""
+"""The activations of a layer over all images: maps at the size of the layer's own grid, and what they come to."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +16,28 @@ from unitlens.stats.masks import at_most_grid
 
 _PEAKS_AT_ONCE = 1 << 24
 
+_UNITS_AT_ONCE = 1 << 22
+
+
+def layer_bytes(units: int, layer_grid: tuple[int, int] | None, grid: tuple[int, int]) -> int:
+    """Bytes that a layer takes on disk for each image: its maps, and peak, smallest value and sum of each unit.
+
+    Examples
+    --------
+    >>> layer_bytes(512, (7, 7), (56, 56))
+    108544
+    """
+    if layer_grid is None:
+        return units * (4 + 4)
+    return units * (4 * min(layer_grid[0], grid[0]) * min(layer_grid[1], grid[1]) + 4 + 4 + 8)
+
 
 @dataclass
 class LayerMaps:
     """The activations of one layer over all images.
+
+    Everything that is on disk is on disk image by image. What is summed over images follows from it, so that a store
+    that was cut short, and parts of a store that are put together, give the same bits as one pass.
 
     Attributes
     ----------
@@ -30,10 +49,15 @@ class LayerMaps:
         (N, U, h', w') float32: the maps, on the sides where the layer is finer than the label grid brought to it.
     peaks : RowFile
         (N, U) float32: largest activation of each image.
+    lows, sums : RowFile or None
+        (N, U) float32 and float64: smallest activation of each image, and the sum over all positions of the layer
+        grid; None where there is one position, and both are the peak.
+    store : Store
+        Has them, and where any activation was NaN or infinite how many were, (N, U) int32.
     smallest, largest : float32 arrays, (U,)
         Over all images.
     total : float64 array, (U,)
-        Sum over all positions of the layer grid, added in the order of the images.
+        Sum over all images and positions, added in the order of the images.
     nonfinite : int64 array, (U,)
         How many activations were NaN or infinite; 0 stands in their place.
     layout : str
@@ -46,6 +70,9 @@ class LayerMaps:
     layer_grid: tuple[int, int] | None
     maps: RowFile
     peaks: RowFile
+    lows: RowFile | None
+    sums: RowFile | None
+    store: Store
     smallest: npt.NDArray[np.float32]
     largest: npt.NDArray[np.float32]
     total: npt.NDArray[np.float64]
@@ -80,31 +107,83 @@ class LayerMaps:
 
     @classmethod
     def start(cls, name: str, maps: Tensor, grid: tuple[int, int], store: Store) -> "LayerMaps":
-        """Files for a layer whose first maps are known, (N, U, h, w)."""
+        """Make the files of a layer whose first maps are known, (N, U, h, w)."""
         units, h, w = maps.shape[1:]
+        return cls._of(name, None if (h, w) == (1, 1) else (h, w), units, grid, store)
+
+    @classmethod
+    def reopen(cls, described: dict[str, Any], grid: tuple[int, int], store: Store) -> "LayerMaps":
+        """Open the files of a layer that `describe` describes, and sum them up."""
+        layer_grid = described["grid"] and tuple(described["grid"])
+        layer = cls._of(described["name"], layer_grid, described["units"], grid, store)
+        layer.layout, layer.left_out = described["layout"], described["left_out"]
+        for block in in_blocks(layer.peaks.count, _UNITS_AT_ONCE // max(layer.units, 1)):
+            images = range(block.start, block.stop)
+            peaks = layer.peaks.read(images)
+            lows = peaks if layer.lows is None else layer.lows.read(images)
+            sums = peaks.astype(np.float64) if layer.sums is None else layer.sums.read(images)
+            layer._sum_up(peaks, lows, sums)
+            if nonfinite := store.existing(f"nonfinite/{layer.name}"):
+                layer.nonfinite += nonfinite.read(images).sum(0)
+        return layer
+
+    @classmethod
+    def _of(
+        cls, name: str, layer_grid: tuple[int, int] | None, units: int, grid: tuple[int, int], store: Store
+    ) -> "LayerMaps":
+        h, w = layer_grid or (1, 1)
         return cls(
             name=name,
-            layer_grid=None if (h, w) == (1, 1) else (h, w),
-            maps=store.rows(f"maps {name}", (units, min(h, grid[0]), min(w, grid[1])), np.float32),
-            peaks=store.rows(f"peaks {name}", (units,), np.float32),
+            layer_grid=layer_grid,
+            maps=store.rows(f"maps/{name}", (units, min(h, grid[0]), min(w, grid[1])), np.float32),
+            peaks=store.rows(f"peaks/{name}", (units,), np.float32),
+            lows=store.rows(f"lows/{name}", (units,), np.float32) if layer_grid else None,
+            sums=store.rows(f"sums/{name}", (units,), np.float64) if layer_grid else None,
+            store=store,
             smallest=np.full(units, np.inf, np.float32),
             largest=np.full(units, -np.inf, np.float32),
             total=np.zeros(units),
             nonfinite=np.zeros(units, np.int64),
         )
 
+    def describe(self) -> dict[str, Any]:
+        """What `reopen` needs beside the files."""
+        return {
+            "name": self.name,
+            "grid": self.layer_grid,
+            "units": self.units,
+            "layout": self.layout,
+            "left_out": self.left_out,
+        }
+
     def add(self, maps: Tensor, grid: tuple[int, int]) -> None:
         """Append the maps of further images, (N, U, h, w)."""
         maps = maps.float()
         finite = torch.isfinite(maps)
         if not bool(finite.all()):
-            self.nonfinite += (~finite).sum((0, 2, 3)).cpu().numpy()
+            self._add_nonfinite((~finite).sum((2, 3)).cpu().numpy())
             maps = torch.where(finite, maps, 0.0)
         flat = maps.flatten(2)
-        peaks = flat.amax(2)
-        self.largest = np.maximum(self.largest, peaks.amax(0).cpu().numpy())
-        self.smallest = np.minimum(self.smallest, flat.amin((0, 2)).cpu().numpy())
-        for image in flat.sum(2, dtype=torch.float64).cpu().numpy():
-            self.total += image
-        self.peaks.append(peaks.cpu().numpy())
+        peaks, lows = flat.amax(2).cpu().numpy(), flat.amin(2).cpu().numpy()
+        sums = flat.sum(2, dtype=torch.float64).cpu().numpy()
+        self._sum_up(peaks, lows, sums)
+        self.peaks.append(peaks)
+        if self.lows is not None and self.sums is not None:
+            self.lows.append(lows)
+            self.sums.append(sums)
         self.maps.append(at_most_grid(maps, grid).cpu().numpy())
+
+    def _add_nonfinite(self, counts: npt.NDArray[np.int64]) -> None:
+        self.nonfinite += counts.sum(0)
+        # Few networks have any, and then on few images: what lies between rows that are written takes no disk.
+        rows = self.store.rows(f"nonfinite/{self.name}", (self.units,), np.int32)
+        rows.put(self.peaks.count, counts.astype(np.int32))
+
+    def _sum_up(
+        self, peaks: npt.NDArray[np.float32], lows: npt.NDArray[np.float32], sums: npt.NDArray[np.float64]
+    ) -> None:
+        """Add further images, (N, U) each, to what is said of all."""
+        self.largest = np.maximum(self.largest, peaks.max(0))
+        self.smallest = np.minimum(self.smallest, lows.min(0))
+        for image in sums:  # one after another: another order would round differently
+            self.total += image

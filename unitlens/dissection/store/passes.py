@@ -1,20 +1,23 @@
-"""All that one pass over the images leaves on disk."""
+"""All that one pass over the images leaves behind: what is in its store, and what is known of the images."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from unitlens.data.batches import Unread, data_digest
+from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.rows import RowFile
+from unitlens.errors import UnitlensError
 from unitlens.stats.folds import FOLDS
 
 
 @dataclass
 class StoredPass:
-    """All that the one pass leaves behind.
+    """All that one pass over the images leaves behind.
 
     Attributes
     ----------
@@ -54,6 +57,7 @@ class StoredPass:
     thumbnails: RowFile | None = None
     seconds: float = 0.0
     deviation: dict[str, float] = field(default_factory=dict)
+    _unread_lines: int = 0
 
     @property
     def images(self) -> int:
@@ -78,3 +82,66 @@ class StoredPass:
     def sha256(self) -> str:
         """Hash of the data."""
         return data_digest(self.digests, self.labels.columns.concepts)
+
+    def commit(self, *, complete: bool = False) -> None:
+        """Let all images that were added count, whatever becomes of this process.
+
+        Parameters
+        ----------
+        complete : bool
+            Whether they are all: notes and seconds, which come last, are kept then too.
+        """
+        store = self.labels.store
+        if not store.manifest.images:
+            store.write_document("layers", [layer.describe() for layer in self.layers.values()])
+        if complete:
+            summary = {"notes": self.notes, "seconds": self.seconds, "deviation": self.deviation}
+            store.write_document("pass", summary)
+        images = range(store.manifest.images, self.images)
+        store.lines.append(self._line(image) for image in images)
+        store.lines.append({"unread": unread._asdict()} for unread in self.unread[self._unread_lines :])
+        self._unread_lines = len(self.unread)
+        store.commit(images=self.images, complete=complete)
+
+    def _line(self, image: int) -> dict[str, Any]:
+        """What is known of an image, as a line of the store."""
+        return {
+            "name": self.names[image],
+            "class": self.classes[image],
+            "hash": self.hashes[image],
+            "annotated": self.annotated[image],
+            "sha256": self.digests[image].hex(),
+        }
+
+    @classmethod
+    def reopen(cls, store: Store) -> "StoredPass":
+        """Read a pass from its store: as it was left or, if it was stopped, as it was after its last commit.
+
+        Raises
+        ------
+        UnitlensError
+            If the store is damaged, or stopped before the first images were in it.
+        """
+        if not store.manifest.images:
+            raise UnitlensError(f"The store {store.folder} has no images yet: the pass was stopped before the first.")
+        lines = store.lines.read()
+        read = [line for line in lines if "unread" not in line]
+        hashes = [line["hash"] for line in read]
+        labels = LabelPlanes.reopen(np.array([hash_ % FOLDS for hash_ in hashes]), store)
+        layers = [LayerMaps.reopen(layer, labels.grid, store) for layer in store.document("layers")]
+        stored = cls(
+            {layer.name: layer for layer in layers},
+            labels,
+            names=[line["name"] for line in read],
+            classes=[line["class"] for line in read],
+            hashes=hashes,
+            annotated=[line["annotated"] for line in read],
+            digests=[bytes.fromhex(line["sha256"]) for line in read],
+            unread=[Unread(**line["unread"]) for line in lines if "unread" in line],
+            thumbnails=store.existing("thumbnails"),
+        )
+        stored._unread_lines = len(stored.unread)
+        if store.manifest.complete:
+            summary = store.document("pass")
+            stored.notes, stored.seconds, stored.deviation = (summary[key] for key in ("notes", "seconds", "deviation"))
+        return stored

@@ -1,8 +1,11 @@
-"""Rows on disk, appended during the one pass over the images and read back by number."""
+"""Files that grow by rows or by lines, of which a known number counts."""
 
+import hashlib
+import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ from unitlens.errors import UnitlensError
 
 @contextmanager
 def writing(folder: Path | None) -> Iterator[None]:
-    """Turn what the system refuses into a sentence."""
+    """Turn what the system refuses while a store is written into a sentence."""
     try:
         yield
     except OSError as error:
@@ -24,25 +27,24 @@ def writing(folder: Path | None) -> Iterator[None]:
         ) from None
 
 
-def _bytes_of(array: npt.NDArray[Any]) -> memoryview:
-    """The memory of a contiguous array."""
-    return array.reshape(-1).view(np.uint8).data
-
-
 class RowFile:
-    """Rows of one shape and type in a file.
+    """Rows of one shape and type in a file, appended and read back by number.
 
-    They are read with plain reads into memory of their own, not mapped: what a run holds then does not grow with the
+    They are read with plain reads into memory of their own, not mapped: what a run takes then does not grow with the
     number of images, and a full disk is an error rather than a signal.
 
     Parameters
     ----------
     path : Path
-        The file, made anew.
+        The file; see `open_file`.
     shape : tuple of int
         Of one row.
     dtype : numpy type
         Of its numbers.
+    count : int, optional
+        Rows that are there already; None: the file is made anew.
+    write : bool
+        Whether rows may be appended to those that are there; what stands behind them is cut off then.
 
     Attributes
     ----------
@@ -52,14 +54,20 @@ class RowFile:
         Bytes of one row.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
+    def __init__(
+        self,
+        path: Path,
+        shape: tuple[int, ...],
+        dtype: npt.DTypeLike,
+        *,
+        count: int | None = None,
+        write: bool = True,
+    ) -> None:
         self.shape, self.dtype = shape, np.dtype(dtype)
         self.row_bytes = int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize
-        self.count = 0
+        self.count = count or 0
         self._folder = path.parent
-        with writing(self._folder):
-            self._file = path.open("w+b", buffering=0)
-        path.unlink()  # the open file stays; however this process ends, its disk is free again
+        self._file = open_file(path, None if count is None else count * self.row_bytes, write=write)
 
     def append(self, rows: npt.NDArray[Any]) -> None:
         """Write rows behind those that are there, (n, *shape).
@@ -72,15 +80,11 @@ class RowFile:
         self.put(self.count, rows)
 
     def put(self, first: int, rows: npt.NDArray[Any]) -> None:
-        """Write rows from number ``first`` on; rows that were passed over hold zeros."""
+        """Write rows from number ``first`` on; rows that were passed over are zeros."""
         if not len(rows):
             return
-        content = _bytes_of(np.ascontiguousarray(rows, self.dtype))
-        offset = first * self.row_bytes
         with writing(self._folder):
-            while content:
-                written = os.pwrite(self._file.fileno(), content, offset)
-                content, offset = content[written:], offset + written
+            write_at(self._file, _bytes_of(np.ascontiguousarray(rows, self.dtype)), first * self.row_bytes)
         self.count = max(self.count, first + len(rows))
 
     def read(self, rows: Sequence[int] | npt.NDArray[np.int64] | range, part: slice | None = None) -> npt.NDArray[Any]:
@@ -99,23 +103,125 @@ class RowFile:
             With ``part.stop - part.start`` in place of the first side, if given.
         """
         shape = self.shape if part is None else (part.stop - part.start, *self.shape[1:])
-        out = np.zeros((len(rows), *shape), self.dtype)
+        out = np.zeros((len(rows), *shape), self.dtype)  # what lies behind the end is zeros, as rows passed over are
         size = out[0].nbytes if len(rows) else 0
         start = 0 if part is None else part.start * (self.row_bytes // max(self.shape[0], 1))
+        # Whole rows that follow each other are one read; else there is one read for each row.
         if isinstance(rows, range) and rows.step == 1 and size == self.row_bytes:
-            self._fill(_bytes_of(out), rows.start * self.row_bytes)
+            read_at(self._file, _bytes_of(out), rows.start * self.row_bytes)
             return out
         for into, row in zip(out, rows, strict=True):
-            self._fill(_bytes_of(into), int(row) * self.row_bytes + start)
+            read_at(self._file, _bytes_of(into), int(row) * self.row_bytes + start)
         return out
-
-    def _fill(self, into: memoryview, offset: int) -> None:
-        while into:
-            got = os.preadv(self._file.fileno(), [into], offset)
-            if not got:
-                return  # behind the end: zeros, as for rows that were passed over
-            into, offset = into[got:], offset + got
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+class LineFile:
+    """JSON values in a file, one a line, appended and read back as a whole.
+
+    Parameters
+    ----------
+    path : Path
+        The file; see `open_file`.
+    size : int, optional
+        Bytes that are there already; None: the file is made anew.
+    write : bool
+        Whether lines may be appended.
+
+    Attributes
+    ----------
+    size : int
+        Bytes that are there.
+    """
+
+    def __init__(self, path: Path, *, size: int | None = None, write: bool = True) -> None:
+        self.size = size or 0
+        self._folder = path.parent
+        self._file = open_file(path, size, write=write)
+        self._hash = hashlib.sha256(self._content())
+
+    @property
+    def sha256(self) -> str:
+        """Hash of what is there."""
+        return self._hash.hexdigest()
+
+    def append(self, values: Iterable[Any]) -> None:
+        """Write values behind those that are there."""
+        content = "".join(json.dumps(value, default=_plain) + "\n" for value in values).encode()
+        with writing(self._folder):
+            write_at(self._file, memoryview(content), self.size)
+        self._hash.update(content)
+        self.size += len(content)
+
+    def read(self) -> list[Any]:
+        """All values."""
+        return [json.loads(line) for line in self._content().splitlines()]
+
+    def _content(self) -> bytearray:
+        content = bytearray(self.size)
+        read_at(self._file, memoryview(content), 0)
+        return content
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def open_file(path: Path, size: int | None, *, write: bool) -> FileIO:
+    """Open a file for reads and writes at any place of it.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder is made if it is not there.
+    size : int or None
+        Bytes that count of a file that is there; None: it is made anew.
+    write : bool
+        Whether it will be written: what stands behind the bytes that count, as after a kill, is then cut off.
+
+    Raises
+    ------
+    UnitlensError
+        If it cannot be opened, or is shorter than what counts.
+    """
+    if size is None:
+        with writing(path.parent):
+            path.parent.mkdir(exist_ok=True)
+            return FileIO(path, "w+")  # over what a process left that was killed before it counted
+    try:
+        file = FileIO(os.open(path, (os.O_RDWR if write else os.O_RDONLY) | os.O_NOFOLLOW), "r+" if write else "r")
+    except OSError as error:
+        raise UnitlensError(f"{path} of a store cannot be opened: {error.strerror}.") from None
+    if os.fstat(file.fileno()).st_size < size:
+        file.close()
+        raise UnitlensError(f"The store is damaged: {path} has fewer bytes than the {size} that its manifest counts.")
+    if write:
+        with writing(path.parent):
+            file.truncate(size)
+    return file
+
+
+def write_at(file: FileIO, content: memoryview, offset: int) -> None:
+    """Write all bytes at a place of a file; the system may take fewer at a time."""
+    while content:
+        count = os.pwrite(file.fileno(), content, offset)
+        content, offset = content[count:], offset + count
+
+
+def read_at(file: FileIO, into: memoryview, offset: int) -> None:
+    """Read as many bytes as there is room for; behind the end of the file nothing is changed."""
+    while into and (count := os.preadv(file.fileno(), [into], offset)):
+        into, offset = into[count:], offset + count
+
+
+def _plain(value: Any) -> Any:
+    """What JSON takes in place of a value that it does not: a data set may name classes by any kind of number."""
+    return value.item() if isinstance(value, np.generic) else str(value)
+
+
+def _bytes_of(array: npt.NDArray[Any]) -> memoryview:
+    """The memory of a contiguous array."""
+    return array.reshape(-1).view(np.uint8).data

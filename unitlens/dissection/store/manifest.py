@@ -1,0 +1,106 @@
+"""What a store holds, as its manifest says it."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unitlens.errors import UnitlensError
+from unitlens.files import write_whole
+
+SCHEMA = 1
+"""Of the files of a store; one of another schema is not opened."""
+
+FILE = "manifest.json"
+
+
+@dataclass(frozen=True)
+class RowsEntry:
+    """Rows of one name: shape of one, type as numpy writes it (``<f4``), and how many of them count."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """How much of the files of a store counts; it is written after them.
+
+    Attributes
+    ----------
+    schema : int
+    made_for : dict
+        What the caller needs to know whether the store is of its own kind: settings, hashes of network and data.
+    images : int
+        How many images the store has all rows of.
+    complete : bool
+        Whether the pass went through to its end.
+    lines : int
+        Bytes of ``images.jsonl``.
+    lines_sha256 : str
+        Of these bytes: name, class and hash of each image, in their order, and the images that were left out.
+    rows : dict of str to RowsEntry
+        By name, such as ``maps/layer4``.
+    documents : dict of str to str
+        SHA-256 of each document, by name.
+    """
+
+    schema: int = SCHEMA
+    made_for: Mapping[str, Any] = field(default_factory=dict)
+    images: int = 0
+    complete: bool = False
+    lines: int = 0
+    lines_sha256: str = ""
+    rows: Mapping[str, RowsEntry] = field(default_factory=dict)
+    documents: Mapping[str, str] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Write the manifest of a store, whole or not at all."""
+        write_whole(folder / FILE, json.dumps(asdict(self), indent=1))
+
+    @classmethod
+    def read(cls, folder: Path) -> "Manifest":
+        """Read the manifest of a store.
+
+        Raises
+        ------
+        UnitlensError
+            If there is none, or it is of another schema or contradicts itself.
+        """
+        path = folder / FILE
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise UnitlensError(
+                f"{folder} is not a store of unitlens: {path} cannot be read ({error.strerror})."
+            ) from None
+        try:
+            found = json.loads(text)
+            schema = found["schema"]
+            if schema == SCHEMA:
+                rows = {name: _rows_entry(name, entry) for name, entry in found.pop("rows").items()}
+                return cls(**found, rows=rows)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            raise UnitlensError(f"{path} is not the manifest of a store, or is damaged: remove the store.") from None
+        raise UnitlensError(
+            f"{folder} is a store of schema {schema}, and this version of unitlens reads schema {SCHEMA}: remove it."
+        )
+
+
+def _rows_entry(name: str, found: Mapping[str, Any]) -> RowsEntry:
+    """What the manifest says of rows, if it can be so.
+
+    Raises
+    ------
+    ValueError
+        If their name leads elsewhere, their numbers are not plain ones, or a size is negative.
+    """
+    shape, count, dtype = tuple(int(side) for side in found["shape"]), int(found["count"]), np.dtype(found["dtype"])
+    if not re.match(r"[a-z]+(/|\Z)", name) or dtype.kind not in "iuf" or min(count, *shape, 0) < 0:
+        raise ValueError(found)
+    return RowsEntry(shape, dtype.str, count)
