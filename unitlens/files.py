@@ -26,12 +26,18 @@ def write_whole(path: Path, content: str | bytes) -> None:
     UnitlensError
         If it cannot be written.
     """
-    partial = path.with_name(f".{path.name}-{os.getpid()}.partial")
     try:
-        partial.write_bytes(content.encode(errors="replace") if isinstance(content, str) else content)
-        os.replace(partial, path)
+        replace_file(path, content.encode(errors="replace") if isinstance(content, str) else content)
     except OSError as error:
         raise UnitlensError(f"{path} could not be written: {error.strerror or error}.") from None
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """The same for a caller that says for itself what went wrong: an OSError."""
+    partial = path.with_name(f".{path.name}-{os.getpid()}.partial")
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 

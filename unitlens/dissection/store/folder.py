@@ -16,7 +16,7 @@ from unitlens.dissection.store.lock import LASTING, NAME, TEMPORARY, new_lock, r
 from unitlens.dissection.store.manifest import Manifest, RowsEntry
 from unitlens.dissection.store.rows import LineFile, RowFile, writing
 from unitlens.errors import UnitlensError
-from unitlens.files import write_whole
+from unitlens.files import replace_file
 
 
 class Store:
@@ -139,9 +139,10 @@ class Store:
 
     def write_document(self, name: str, value: Any) -> None:
         """Write a value as JSON, once; the next manifest names it."""
-        text = json.dumps(value)
-        write_whole(self.folder / f"{name}.json", text)
-        self._documents[name] = hashlib.sha256(text.encode()).hexdigest()
+        content = json.dumps(value).encode()
+        with writing(self.folder):
+            replace_file(self.folder / f"{name}.json", content)
+        self._documents[name] = hashlib.sha256(content).hexdigest()
 
     def document(self, name: str) -> Any:
         """A value that was written.
@@ -172,7 +173,8 @@ class Store:
             rows=rows,
             documents=dict(self._documents),
         )
-        self.manifest.write(self.folder)
+        with writing(self.folder):
+            self.manifest.write(self.folder)
 
     def close(self) -> None:
         """Close all files and let go of the lock."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from unitlens.errors import UnitlensError
-from unitlens.files import write_whole
+from unitlens.files import replace_file
 
 SCHEMA = 1
 """Of the files of a store; one of another schema is not opened."""
@@ -60,8 +60,8 @@ class Manifest:
     documents: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
-        """Write the manifest of a store, whole or not at all."""
-        write_whole(folder / FILE, json.dumps(asdict(self), indent=1))
+        """Write the manifest of a store, whole or not at all; an OSError if the system refuses it."""
+        replace_file(folder / FILE, json.dumps(asdict(self), indent=1).encode())
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
