@@ -123,13 +123,13 @@ def test_hugging_face_masks_are_summed_as_its_own_processor_does(tmp_path):
 
 def test_hugging_face_downloads_nothing_unasked(tmp_path, monkeypatch):
     pytest.importorskip("transformers")
-    with pytest.raises(ul.UnitlensError, match=r"hf:.* could not be loaded \(.*\); weights='DEFAULT' .* down"):
+    with pytest.raises(ul.UnitlensError, match=r"hf:.* nor in the cache \(.*\); nothing is down.* weights='DEFAULT\'"):
         segmenter("hf:nobody-at-all/nothing-there", cache=None)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ul.UnitlensError, match=r"hf:.*empty could not be loaded"):
+    with pytest.raises(ul.UnitlensError, match=r"hf:.*empty is no folder that save_pretrained wrote"):
         segmenter(f"hf:{tmp_path / 'empty'}", cache=None)
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(ul.UnitlensError, match=r"transformers, which is not installed: pip install 'unitlens\[hf\]'"):
+    with pytest.raises(ul.UnitlensError, match=r"needs the package transformers .*: pip install 'unitlens\[hf\]'"):
         segmenter("hf:nobody/nothing", cache=None)
 
 

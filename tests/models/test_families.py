@@ -130,6 +130,7 @@ MODELS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*too coarse")
 @pytest.mark.parametrize("name", MODELS)
 def test_families_of_hugging_face(name, tmp_path):
     transformers = pytest.importorskip(

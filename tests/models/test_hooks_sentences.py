@@ -101,7 +101,7 @@ def read(model, x, layer, asked=None):
     [
         (
             "cnov",
-            r"There is no layer 'cnov' in this Net \(did you mean conv\?\); `unitlens layers` lists all of them\.",
+            r"There is no layer 'cnov' in this Net \(did you mean conv\?\); net\.layers\(\) lists all layers\.",
         ),
         (
             "zzzzzz",

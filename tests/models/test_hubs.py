@@ -6,8 +6,8 @@ from torch import nn
 
 import unitlens as ul
 from tests.planted import ColourNet, ColourWorld
-from unitlens.models.hubs import said_by_processor
-from unitlens.models.preprocessing import Said
+from unitlens.models.hubs import declared_by_processor
+from unitlens.models.preprocessing import Declared
 
 
 @pytest.fixture(scope="module")
@@ -91,19 +91,19 @@ def test_pickled_weights_of_hugging_face_stay_closed(vit_folder, tmp_path):
     [
         (
             {"size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}, "image_mean": [0, 0, 1]},
-            Said((224, 224), 256, (0.0, 0.0, 1.0), None),
+            Declared((224, 224), 256, (0.0, 0.0, 1.0), None),
         ),
-        ({"size": 224, "resample": 3}, Said((224, 224), None, None, None, "bicubic")),
-        ({"size": {"shortest_edge": 224}, "crop_pct": 0.875}, Said((224, 224), 256)),
-        ({"size": {"shortest_edge": 384}, "crop_pct": 0.875}, Said((384, 384), 384)),
-        ({"size": [240, 320], "do_normalize": False}, Said((240, 320), None, (0.0,) * 3, (1.0,) * 3)),
-        ({"size": {"height": 256, "width": 256}, "crop_size": 224, "do_center_crop": True}, Said((224, 224), 256)),
-        ({"size": {"height": 96, "width": 96}, "crop_size": 224, "do_center_crop": False}, Said((96, 96))),
-        ({}, Said((64, 64))),
+        ({"size": 224, "resample": 3}, Declared((224, 224), None, None, None, "bicubic")),
+        ({"size": {"shortest_edge": 224}, "crop_pct": 0.875}, Declared((224, 224), 256)),
+        ({"size": {"shortest_edge": 384}, "crop_pct": 0.875}, Declared((384, 384), 384)),
+        ({"size": [240, 320], "do_normalize": False}, Declared((240, 320), None, (0.0,) * 3, (1.0,) * 3)),
+        ({"size": {"height": 256, "width": 256}, "crop_size": 224, "do_center_crop": True}, Declared((224, 224), 256)),
+        ({"size": {"height": 96, "width": 96}, "crop_size": 224, "do_center_crop": False}, Declared((96, 96))),
+        ({}, Declared((64, 64))),
     ],
 )
 def test_what_a_preprocessor_says(found, said):
-    assert said_by_processor(found, (64, 64)) == said
+    assert declared_by_processor(found, (64, 64)) == said
 
 
 # ---- timm

@@ -36,7 +36,8 @@ def test_torchvision_networks_by_all_their_names(spec):
 
 def test_untrained_has_to_be_asked_for():
     sentence = (
-        r"^resnet18 without weights would be untrained: ask for torchvision's with weights='DEFAULT' \(downloaded\), "
+        r"^resnet18 without weights would be untrained: ask for the published ones "
+        r"with weights='DEFAULT' \(downloaded\), "
         r"give a file of weights, or say weights='none' if untrained is what you want\.$"
     )
     with pytest.raises(UnitlensError, match=sentence):
@@ -127,12 +128,12 @@ def test_googlenets_own_weights_get_the_input_they_were_trained_with(auxiliary, 
 def test_what_every_torchvision_network_says_is_a_preprocessing():
     from torchvision import models
 
-    from unitlens.models.torchvision import _said
+    from unitlens.models.torchvision import _declared
 
     assert len(zoo_names()) >= 98
     for name in zoo_names():
         transforms = models.get_model_weights(name).DEFAULT.transforms()
-        preprocessing = decide(_said(nn.Identity(), transforms))
+        preprocessing = decide(_declared(nn.Identity(), transforms))
         if name.startswith("efficientnet_b0"):
             assert preprocessing.interpolation == "bicubic"
         if name == "inception_v3":

@@ -1,6 +1,7 @@
 """A network: classifier, its layers, evaluation mode and fingerprint."""
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from tests.odd_network import Net
+from unitlens.dissection.provenance import describe_network
 from unitlens.errors import UnitlensError, UnitlensWarning
 from unitlens.models.loading import classifier, load
 from unitlens.models.network import Network
@@ -123,6 +125,13 @@ def test_tokens_have_units_and_what_does_not_begin_with_the_images_has_none():
     assert (first.shape, first.units, first.grid, first.layout) == ((64, 3), 3, (8, 8), "tokens")
     assert (time_first.shape, time_first.units, time_first.grid) == ((64, 1, 3), None, None)
     assert net.output_count() is None
+
+
+def test_units_are_compared_with_the_input_unless_the_network_says_otherwise():
+    net = classifier(nn.Sequential(nn.Conv2d(3, 4, 3)), **SAID)
+    assert net.image == describe_network(net)["image"] == "input"
+    drawing = replace(net, image="output")
+    assert describe_network(drawing)["image"] == "output"
 
 
 def test_a_size_that_the_network_does_not_take_is_one_sentence():

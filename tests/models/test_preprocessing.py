@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.odd_network import Net
 from unitlens.errors import UnitlensError, UnitlensWarning
 from unitlens.models.loading import classifier, load
-from unitlens.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, Said, decide
+from unitlens.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Declared, Preprocessing, decide
 
 SAID = {"image_size": 8, "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
 
@@ -22,7 +22,7 @@ def net():
 # ---- preprocessing
 
 
-TORCHVISION = Said((224, 224), 256, IMAGENET_MEAN, IMAGENET_STD, "bicubic")
+TORCHVISION = Declared((224, 224), 256, IMAGENET_MEAN, IMAGENET_STD, "bicubic")
 HALF = (0.5, 0.5, 0.5)
 
 

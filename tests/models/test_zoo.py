@@ -70,7 +70,7 @@ def name_of(info) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*tokens, in front")
+@pytest.mark.filterwarnings("ignore:.*tokens, in front", "ignore:.*too coarse")
 def test_every_torchvision_classifier_is_looked_at_and_replayed(capsys):
     """One walk for both: building the networks takes longer than looking at them."""
     rows, ends, looked, failed = [], [], {}, {}
@@ -142,6 +142,7 @@ def test_every_network_of_torchvision_is_looked_at_or_left_out():
         ("fasterrcnn_mobilenet_v3_large_320_fpn", "backbone", "backbone:1"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.*too coarse")
 def test_a_segmentation_and_a_detection_network_are_looked_at(name, part, layer):
     assert looked_at(zoo["build"](name), part).layer == layer
 
@@ -149,7 +150,7 @@ def test_a_segmentation_and_a_detection_network_are_looked_at(name, part, layer)
 @pytest.mark.parametrize(
     ("name", "layout"), [("shufflenet_v2_x0_5", "channels_first"), ("vit_b_32", "tokens"), ("swin_t", "channels_first")]
 )
-@pytest.mark.filterwarnings("ignore:.*tokens, in front")
+@pytest.mark.filterwarnings("ignore:.*tokens, in front", "ignore:.*too coarse")
 def test_networks_of_three_kinds_are_looked_at_by_their_name_alone(name, layout):
     looked = looked_at(zoo["build"](name))
     assert looked.layout == layout

@@ -21,6 +21,7 @@ def describe_network(net: Network) -> dict[str, Any]:
     return {
         "name": net.name,
         "weights": net.weights,
+        "image": net.image,
         "sha256": net.fingerprint(),
         "preprocessing": dataclasses.asdict(net.preprocessing),
         "classes": list(net.classes) if net.classes else None,

@@ -1,45 +1,40 @@
 """Networks of timm (``timm:NAME``) and of Hugging Face (``hf:NAME_OR_FOLDER``), both optional."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import nn
 
 from unitlens.errors import UnitlensError, argument, did_you_mean
 from unitlens.models.layers import describe_error
-from unitlens.models.preprocessing import Said, Triple, said_by
-from unitlens.models.weights import put_weights, read_weights
+from unitlens.models.opened import OpenedModel
+from unitlens.models.preprocessing import Declared, Triple, declared_by
+from unitlens.models.weights import put_weights, read_weights, untrained_error
 
 HUBS = ("timm", "hf")
 _BICUBIC = 3  # Pillow's number of it, as files of Hugging Face give it
 
 
-class HubNetwork(NamedTuple):
-    """A network of a hub, what it says about images, and the names of its outputs where it is trained."""
-
-    model: nn.Module
-    said: Said
-    classes: tuple[str, ...] | None
-
-
-def hub_network(hub: str, name: str, weights: str | None) -> HubNetwork:
+def hub_network(hub: str, name: str, weights: str | None) -> OpenedModel:
     """Build a network of timm or Hugging Face.
 
     Parameters
     ----------
     hub : {"timm", "hf"}
+        Which of them.
     name : str
-        Of timm's list, as ``vit_tiny_patch16_224``; a model of Hugging Face, as ``google/vit-base-patch16-224``, or a
-        folder that ``save_pretrained`` wrote.
+        Of timm's list, such as ``vit_tiny_patch16_224``; a model of Hugging Face, such as
+        ``google/vit-base-patch16-224``, or a folder that ``save_pretrained`` wrote.
     weights : str or None
         "DEFAULT": the published ones, downloaded if they are not on this machine yet. A file. "none": untrained. None:
-        what is on this machine, for Hugging Face's; an error for timm's.
+        those on this machine, for networks of Hugging Face; an error for those of timm.
 
     Returns
     -------
-    HubNetwork
+    OpenedModel
         In evaluation mode.
 
     Raises
@@ -47,11 +42,23 @@ def hub_network(hub: str, name: str, weights: str | None) -> HubNetwork:
     UnitlensError
         If the package is not installed, there is no such network, or the weights cannot be had.
     """
-    model, said, classes = (_timm if hub == "timm" else _hugging_face)(name, weights)
-    return HubNetwork(model.eval(), said, None if weights == "none" else classes)
+    spec = f"{hub}:{name}"
+    opened = _timm(name, spec, weights) if hub == "timm" else _hugging_face(name, spec, weights)
+    if weights not in (None, "none", "DEFAULT"):
+        put_weights(opened.model, read_weights(weights), weights)
+    # Of CLIP and its like, which take text beside images, the part that takes images.
+    images_part: nn.Module = getattr(opened.model, "vision_model", opened.model)
+    return opened._replace(model=images_part.eval(), classes=None if weights == "none" else opened.classes)
 
 
-def _package(name: str, spec: str, extra: str) -> Any:
+def hub_package(name: str, spec: str, extra: str) -> Any:
+    """Import the package that a network of a hub needs.
+
+    Raises
+    ------
+    UnitlensError
+        If it is not installed.
+    """
     try:
         return import_module(name)
     except ImportError as error:
@@ -60,38 +67,50 @@ def _package(name: str, spec: str, extra: str) -> Any:
         ) from None
 
 
-def _untrained(name: str) -> UnitlensError:
-    return UnitlensError(
-        f"{name} without weights would be untrained: ask for the published ones with "
-        f"{argument('weights', 'DEFAULT')} (downloaded), give a file of weights, or say "
-        f"{argument('weights', 'none')} if untrained is what you want."
-    )
+@contextmanager
+def hub_errors(spec: str, *, local: bool, option: str | None = None) -> Iterator[None]:
+    """Turn whatever goes wrong while a network of a hub is opened into one sentence.
+
+    Parameters
+    ----------
+    spec : str
+        The network, as ``hf:NAME_OR_FOLDER``.
+    local : bool
+        Whether only this machine is searched, so that nothing is downloaded.
+    option : str, optional
+        The shell's option for weights, where it is not ``--weights``.
+    """
+    try:
+        yield
+    except UnitlensError:
+        raise
+    except Exception as error:  # no folder, not in the cache, no connection, no space, a damaged file
+        if not local:
+            raise UnitlensError(
+                f"The published weights of {spec} could not be had ({describe_error(error)}); try again with a "
+                f"connection, or give a file with {argument('weights', option=option)}."
+            ) from error
+        is_folder = Path(spec.partition(":")[2]).exists()
+        what = "is no folder that save_pretrained wrote" if is_folder else "is neither a folder nor in the cache"
+        raise UnitlensError(
+            f"{spec} {what} ({describe_error(error)}); nothing is downloaded unless "
+            f"{argument('weights', 'DEFAULT', option=option)} asks for it, and weights are read from safetensors only."
+        ) from error
 
 
-def _unavailable(name: str, error: Exception) -> UnitlensError:
-    return UnitlensError(
-        f"The published weights of {name} could not be had ({describe_error(error)}); try again with a connection, or "
-        f"give a file with {argument('weights')}."
-    )
-
-
-def _timm(name: str, weights: str | None) -> HubNetwork:
-    timm = _package("timm", f"timm:{name}", "timm")
+def _timm(name: str, spec: str, weights: str | None) -> OpenedModel:
+    timm = hub_package("timm", spec, "timm")
     if not timm.is_model(name):
         raise UnitlensError(f"There is no network {name!r} in timm{did_you_mean(name, timm.list_models())}.")
     if weights is None:
-        raise _untrained(f"timm:{name}")
-    try:
+        raise untrained_error(spec)
+    with hub_errors(spec, local=False):
         model = timm.create_model(name, pretrained=weights == "DEFAULT")
-    except Exception as error:  # network, proxy, disk, no such weights: all end here
-        raise _unavailable(f"timm:{name}", error) from error
-    if weights not in ("none", "DEFAULT"):
-        put_weights(model, read_weights(weights), weights)
-    return HubNetwork(model, said_by(model), _timm_classes(model))
+    return OpenedModel(model, spec, declared_by(model), _timm_classes(model))
 
 
 def _timm_classes(model: nn.Module) -> tuple[str, ...] | None:
-    """ImageNet's names, where timm says that the outputs are ImageNet's."""
+    """Return ImageNet's names, where timm says that the outputs are ImageNet's."""
     data = import_module("timm.data")
     subset = data.infer_imagenet_subset(model)
     if not subset:
@@ -100,35 +119,17 @@ def _timm_classes(model: nn.Module) -> tuple[str, ...] | None:
     return tuple(info.index_to_description(index) for index in range(info.num_classes()))
 
 
-def _hugging_face(name: str, weights: str | None) -> HubNetwork:
-    transformers = _package("transformers", f"hf:{name}", "hf")
+def _hugging_face(name: str, spec: str, weights: str | None) -> OpenedModel:
+    transformers = hub_package("transformers", spec, "hf")
     local = weights != "DEFAULT"
-    try:
+    with hub_errors(spec, local=local):
         config = transformers.AutoConfig.from_pretrained(name, local_files_only=local, trust_remote_code=False)
-    except Exception as error:  # no folder, not in the cache, no connection, a damaged file
-        raise _not_here(name, error, local=local) from error
-    kind = getattr(transformers, (config.architectures or ["AutoModel"])[0], transformers.AutoModel)
-    try:
+        kind = getattr(transformers, (config.architectures or ["AutoModel"])[0], transformers.AutoModel)
         if weights in (None, "DEFAULT"):
             model = kind.from_pretrained(name, config=config, local_files_only=local, use_safetensors=True)
         else:
             model = kind._from_config(config) if kind is not transformers.AutoModel else kind.from_config(config)
-    except Exception as error:
-        raise _not_here(name, error, local=local) from error
-    if weights not in (None, "none", "DEFAULT"):
-        put_weights(model, read_weights(str(weights)), str(weights))
-    whole: nn.Module = getattr(model, "vision_model", model)  # of CLIP and its like, which take text beside images
-    return HubNetwork(whole, _hugging_face_said(name, config, local=local), _hugging_face_classes(config))
-
-
-def _not_here(name: str, error: Exception, *, local: bool) -> UnitlensError:
-    if not local:
-        return _unavailable(f"hf:{name}", error)
-    what = "is no folder that save_pretrained wrote" if Path(name).exists() else "is neither a folder nor in the cache"
-    return UnitlensError(
-        f"hf:{name} {what} ({describe_error(error)}); nothing is downloaded unless "
-        f"{argument('weights', 'DEFAULT')} asks for it, and weights are read from safetensors only."
-    )
+    return OpenedModel(model, spec, _hugging_face_declared(name, config, local=local), _hugging_face_classes(config))
 
 
 def _hugging_face_classes(config: Any) -> tuple[str, ...] | None:
@@ -138,19 +139,19 @@ def _hugging_face_classes(config: Any) -> tuple[str, ...] | None:
     return tuple(str(names[index]) for index in sorted(names))
 
 
-def _hugging_face_said(name: str, config: Any, *, local: bool) -> Said:
-    """What preprocessor_config.json says; without it, the size that the network is built for."""
+def _hugging_face_declared(name: str, config: Any, *, local: bool) -> Declared:
+    """Return what preprocessor_config.json declares; without it, the size that the network is built for."""
     from transformers.image_processing_base import ImageProcessingMixin
 
     side = getattr(getattr(config, "vision_config", config), "image_size", None)
     try:
         found, _ = ImageProcessingMixin.get_image_processor_dict(name, local_files_only=local)
     except OSError:
-        return Said(image_size=_sides(side))
-    return said_by_processor(found, _sides(side))
+        return Declared(image_size=_sides(side))
+    return declared_by_processor(found, _sides(side))
 
 
-def said_by_processor(found: Mapping[str, Any], default: tuple[int, int] | None = None) -> Said:
+def declared_by_processor(found: Mapping[str, Any], default: tuple[int, int] | None = None) -> Declared:
     """Read a ``preprocessor_config.json``.
 
     Parameters
@@ -162,7 +163,7 @@ def said_by_processor(found: Mapping[str, Any], default: tuple[int, int] | None 
 
     Examples
     --------
-    >>> said_by_processor({"size": {"shortest_edge": 256}, "crop_size": 224, "do_normalize": False}).resize
+    >>> declared_by_processor({"size": {"shortest_edge": 256}, "crop_size": 224, "do_normalize": False}).resize
     256
     """
     size, crop = found.get("size"), _sides(found.get("crop_size")) if found.get("do_center_crop", True) else None
@@ -178,7 +179,7 @@ def said_by_processor(found: Mapping[str, Any], default: tuple[int, int] | None 
     plain = found.get("do_normalize", True) is False
     mean: Triple | None = (0.0, 0.0, 0.0) if plain else _triple(found.get("image_mean"))
     std: Triple | None = (1.0, 1.0, 1.0) if plain else _triple(found.get("image_std"))
-    return Said(image_size, resize, mean, std, "bicubic" if found.get("resample") == _BICUBIC else "bilinear")
+    return Declared(image_size, resize, mean, std, "bicubic" if found.get("resample") == _BICUBIC else "bilinear")
 
 
 def _sides(size: Any) -> tuple[int, int] | None:

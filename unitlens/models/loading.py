@@ -1,9 +1,9 @@
-"""Load a network by name (`load`), or wrap a module with what is needed to show it images (`classifier`)."""
+"""Load a network by name (`load`), or make one of a module (`classifier`)."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import nn
@@ -13,7 +13,8 @@ from unitlens.errors import UnitlensError, argument, did_you_mean
 from unitlens.models.hubs import HUBS, hub_network
 from unitlens.models.importing import as_module, import_network
 from unitlens.models.network import Network
-from unitlens.models.preprocessing import Said, decide, said_by
+from unitlens.models.opened import OpenedModel
+from unitlens.models.preprocessing import Declared, decide, declared_by
 from unitlens.models.torchvision import other_names, zoo_names, zoo_network
 from unitlens.models.weights import put_weights, read_weights
 
@@ -37,19 +38,19 @@ def load(
         ``torchvision.models:resnet18``, or ``resnet18`` for short; ``timm:NAME`` and ``hf:NAME_OR_FOLDER``, which need
         the extras ``unitlens[timm]`` and ``unitlens[hf]``; ``package.module:callable`` or
         ``path/to/file.py:callable``, where the callable is a network, or a class or function without arguments that
-        gives one; ``bundled:scenes``.
+        returns one; ``bundled:scenes``.
     weights : str or Path, optional
-        "DEFAULT": those of its makers, downloaded (other weights of torchvision by their name, as "IMAGENET1K_V1"). A
+        "DEFAULT": the published ones, downloaded (other weights of torchvision by their name, as "IMAGENET1K_V1"). A
         ``.safetensors`` file, or a ``.pt``, ``.pth`` or ``.bin`` file with a state dict. "none": as built, untrained
-        for networks by name. Without it a callable's network is taken as it returns, one of Hugging Face with the
+        for networks by name. Without it, a network from code is taken as it is returned, one of Hugging Face with the
         weights that are on this machine, ``bundled:scenes`` is trained, and one of torchvision or timm is an error.
     image_size : int or (int, int), optional
         Side of the network's input in pixels, or height and width. Without ``resize``, images are squashed to it.
     resize : int, optional
         The shorter side of an image, before its centre is cropped.
     mean, std : three floats, optional
-        Of red, green and blue in [0, 1]. What is not given is taken from torchvision's or the network's own statement
-        (``pretrained_cfg``, ``default_cfg``).
+        Of red, green and blue in [0, 1]. What is not given is taken from what torchvision or the network itself
+        declares (``pretrained_cfg``, ``default_cfg``).
     seed : int
         For weights that are drawn at random while the network is built. PyTorch's generator is as before afterwards.
     device : str or torch.device
@@ -58,12 +59,18 @@ def load(
     Raises
     ------
     UnitlensError
-        If there is no such network, file or device, the weights are another network's, or what was found is no network.
+        If there is no such network, file or device, the weights do not fit, or the name leads to something else.
 
     Warns
     -----
     UnitlensWarning
-        If nobody says how images are prepared.
+        If the preprocessing is neither given nor declared by the network.
+
+    Examples
+    --------
+    >>> import unitlens as ul
+    >>> ul.load("resnet18", weights="none")
+    <Network torchvision.models:resnet18, weights none; images 224 x 224, shorter side 256, centre cropped>
     """
     if not isinstance(spec, str):
         raise UnitlensError(
@@ -71,10 +78,17 @@ def load(
             "ul.classifier(model) takes a module."
         )
     source = None if weights is None else str(weights)
-    built = build(spec, weights=source, seed=seed)
-    preprocessing = decide(built.said, image_size=image_size, resize=resize, mean=mean, std=std)
-    model = _moved(built.model, device)
-    return Network(model, preprocessing, built.classes, built.name, source, built.default_layer)
+    opened = build(spec, weights=source, seed=seed)
+    preprocessing = decide(opened.declared, image_size=image_size, resize=resize, mean=mean, std=std)
+    model = _moved(opened.model, device)
+    return Network(
+        model,
+        preprocessing,
+        classes=opened.classes,
+        name=opened.name,
+        weights=source,
+        default_layer=opened.default_layer,
+    )
 
 
 def classifier(
@@ -87,7 +101,7 @@ def classifier(
     classes: Sequence[str] | None = None,
     name: str | None = None,
 ) -> Network:
-    """Wrap a module with all that is needed to show it images.
+    """Make a network of a module: add the preprocessing of its images, and the names of its classes.
 
     Parameters
     ----------
@@ -99,7 +113,7 @@ def classifier(
     classes : sequence of str, optional
         The names of its outputs.
     name : str, optional
-        What to call it; the name of its class otherwise.
+        Its name in results; the name of its class if not given.
 
     Raises
     ------
@@ -109,39 +123,23 @@ def classifier(
     Warns
     -----
     UnitlensWarning
-        If nobody says how images are prepared.
+        If the preprocessing is neither given nor declared by the network.
+
+    Examples
+    --------
+    >>> import unitlens as ul
+    >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
+    >>> ul.classifier(model, image_size=64, mean=(0, 0, 0), std=(1, 1, 1), classes=("cat", "dog"))
+    <Network Sequential; images 64 x 64, squashed; 2 classes>
     """
     module = as_module(model)
     if module is None:
         raise UnitlensError(f"A network is a torch.nn.Module, not a {type(model).__name__}; ul.load takes a name.")
     if isinstance(classes, str):
         raise UnitlensError(f"classes is {classes!r}; it is a sequence of names, one for each output.")
-    preprocessing = decide(said_by(module), image_size=image_size, resize=resize, mean=mean, std=std)
-    return Network(module, preprocessing, None if classes is None else tuple(classes), name or type(module).__name__)
-
-
-class Built(NamedTuple):
-    """A network, and what is known about it.
-
-    Attributes
-    ----------
-    model : nn.Module
-        The module.
-    name : str
-        Its full name, ``torchvision.models:resnet18`` for ``resnet18``.
-    said : Said
-        What it says about images.
-    classes : tuple of str or None
-        The names of its outputs, where known.
-    default_layer : str or None
-        The layer to look at if none is named.
-    """
-
-    model: nn.Module
-    name: str
-    said: Said
-    classes: tuple[str, ...] | None = None
-    default_layer: str | None = None
+    preprocessing = decide(declared_by(module), image_size=image_size, resize=resize, mean=mean, std=std)
+    names = None if classes is None else tuple(classes)
+    return Network(module, preprocessing, classes=names, name=name or type(module).__name__)
 
 
 Origin = Literal["bundled", "torchvision", "timm", "hf", "code"]
@@ -160,7 +158,7 @@ def origin(spec: str) -> Origin:
     return "torchvision" if source == "" or _is_torchvisions(source, attribute) else "code"
 
 
-def build(spec: str, *, weights: str | None, seed: int) -> Built:
+def build(spec: str, *, weights: str | None, seed: int) -> OpenedModel:
     """Build the network that ``spec`` names; see `load`.
 
     Weights that are drawn at random are drawn under ``seed``; PyTorch's own generator is as before afterwards.
@@ -171,12 +169,10 @@ def build(spec: str, *, weights: str | None, seed: int) -> Built:
         return _bundled(spec, weights, seed)
     with _seeded(seed):
         if kind in HUBS:
-            model, said, classes = hub_network(kind, spec.partition(":")[2], weights)
-            return Built(model, spec, said, classes)
+            return hub_network(kind, spec.partition(":")[2], weights)
         if kind == "torchvision":
             name = _zoo_name(attribute if "quantization" not in source else f"quantized_{attribute}")
-            model, said, classes = zoo_network(name, weights)
-            return Built(model, f"{zoo_names()[name]}:{name}", said, classes)
+            return zoo_network(name, weights)
         model = import_network(spec)
     if weights == "DEFAULT":
         raise UnitlensError(
@@ -185,10 +181,10 @@ def build(spec: str, *, weights: str | None, seed: int) -> Built:
         )
     if weights not in (None, "none"):
         put_weights(model, read_weights(weights), weights)
-    return Built(model, spec, said_by(model))
+    return OpenedModel(model, spec, declared_by(model))
 
 
-def _bundled(spec: str, weights: str | None, seed: int) -> Built:
+def _bundled(spec: str, weights: str | None, seed: int) -> OpenedModel:
     if spec != "bundled:scenes":
         raise UnitlensError(f"There is no network {spec!r}; the one that comes along is bundled:scenes.")
     from unitlens.models import bundled
@@ -198,8 +194,8 @@ def _bundled(spec: str, weights: str | None, seed: int) -> Built:
     if not trained and weights != "none":
         put_weights(model, read_weights(str(weights)), str(weights))
     side = bundled.IMAGE_SIZE
-    said = Said((side, side), None, bundled.MEAN, bundled.STD)
-    return Built(model, spec, said, tuple(bundled.CLASSES), bundled.DEFAULT_LAYER)
+    declared = Declared((side, side), None, bundled.MEAN, bundled.STD)
+    return OpenedModel(model, spec, declared, tuple(bundled.CLASSES), bundled.DEFAULT_LAYER)
 
 
 def _is_torchvisions(source: str, attribute: str) -> bool:

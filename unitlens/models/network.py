@@ -1,7 +1,8 @@
-"""A network and all that is needed to show it images."""
+"""A network, with what is known about it: its preprocessing, its classes, its layers."""
 
 import hashlib
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,14 +15,14 @@ from unitlens.models.preprocessing import Preprocessing
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Network:
-    """A model and all that is needed to show it images.
+    """A model, and what is needed to give it images and to read its outputs. Made by `load` and `classifier`.
 
     Attributes
     ----------
     model : nn.Module
         The module itself.
     preprocessing : Preprocessing
-        What happens to an image before the model sees it.
+        How images are prepared for it.
     classes : tuple of str or None
         The names of its outputs, where known.
     name : str
@@ -30,6 +31,16 @@ class Network:
         As given to `load`: "DEFAULT", "none", a file, or None.
     default_layer : str or None
         The layer to look at if none is named.
+    image : {"input", "output"}
+        The image that units are compared with: the network's input, as for classifiers, or its output, as for networks
+        that generate images.
+
+    Examples
+    --------
+    >>> import unitlens as ul
+    >>> net = ul.load("bundled:scenes")
+    >>> net.classes[:3], net.preprocessing.image_size, net.image
+    (('beach', 'harbour', 'ski_slope'), (112, 112), 'input')
     """
 
     model: nn.Module
@@ -38,6 +49,7 @@ class Network:
     name: str
     weights: str | None = None
     default_layer: str | None = None
+    image: Literal["input", "output"] = "input"
 
     def __repr__(self) -> str:
         weights = "" if self.weights is None else f", weights {self.weights}"
@@ -46,7 +58,7 @@ class Network:
 
     @property
     def device(self) -> torch.device:
-        """Where its parameters are, and images have to be."""
+        """The device of its parameters, and of the images it takes."""
         return next((p.device for p in self.model.parameters()), torch.device("cpu"))
 
     @property
@@ -55,34 +67,62 @@ class Network:
         return next((p.dtype for p in self.model.parameters() if p.is_floating_point()), torch.float32)
 
     def prepare(self, images: Tensor) -> Tensor:
-        """Return what the network is shown for 8-bit images, on its device and in its number type.
+        """Prepare 8-bit images for the network, on its device and in its number type.
 
         Parameters
         ----------
         images : uint8 tensor, (N, 3, height, width)
-            Scaled and cropped already.
+            Of the network's input size already.
 
         Returns
         -------
         tensor, (N, 3, height, width)
             ``(images / 255 - mean) / std``.
+
+        Examples
+        --------
+        >>> import unitlens as ul
+        >>> net = ul.load("bundled:scenes")
+        >>> images = torch.zeros(2, 3, 112, 112, dtype=torch.uint8)
+        >>> with ul.evaluating(net.model):
+        ...     net.model(net.prepare(images)).shape
+        torch.Size([2, 12])
         """
         return self.preprocessing.normalise(images.to(self.device).float().div_(255)).to(self.dtype)
 
     def layers(self) -> list[LayerInfo]:
-        """List its layers in forward order, that is in the order in which they return; never reached ones come last.
+        """List its layers in the order in which they return, followed by those that are never reached.
 
-        One random image is let through for it, in evaluation mode.
+        One random image is passed through the network, in evaluation mode.
+
+        Returns
+        -------
+        list of LayerInfo
+            Name, kind, units and grid of each.
 
         Raises
         ------
         UnitlensError
-            If an image of this size does not go through.
+            If the network does not take such an image.
+
+        Examples
+        --------
+        >>> import unitlens as ul
+        >>> layer = ul.load("bundled:scenes").layers()[0]
+        >>> layer.name, layer.kind, layer.units, layer.grid
+        ('conv1', 'Conv2d', 32, (56, 56))
         """
         return self._survey().layers
 
     def output_count(self) -> int | None:
-        """Return how many outputs (classes) it has; None if it does not return (N, classes)."""
+        """Return the number of outputs (classes), or None if it does not return (N, classes).
+
+        Examples
+        --------
+        >>> import unitlens as ul
+        >>> ul.load("bundled:scenes").output_count()
+        12
+        """
         outputs = self._survey().outputs
         return outputs[0][1] if len(outputs) == 1 and len(outputs[0]) == 2 and outputs[0][0] == 1 else None
 
@@ -94,6 +134,13 @@ class Network:
         str
             SHA-256 over names, number types, shapes and bytes of all parameters and buffers, in the order of their
             names; the same on every device.
+
+        Examples
+        --------
+        >>> import unitlens as ul
+        >>> net = ul.load("bundled:scenes")
+        >>> net.fingerprint() == ul.load("bundled:scenes").fingerprint()
+        True
         """
         model, digest = uncompiled(self.model), hashlib.sha256()
         tensors = {

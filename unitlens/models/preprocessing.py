@@ -1,4 +1,4 @@
-"""What happens to an image before a network sees it, and who says so."""
+"""Preprocessing of images: as given, as a network declares it, or ImageNet's."""
 
 import math
 import warnings
@@ -21,7 +21,7 @@ IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What happens to an image before the network sees it.
+    """How images are prepared for a network.
 
     Attributes
     ----------
@@ -59,11 +59,11 @@ class Preprocessing:
             raise UnitlensError(f"mean {self.mean} and std {self.std} must be finite, and std above 0.")
 
     def __str__(self) -> str:
-        how = "squashed" if self.resize is None else f"shorter side {self.resize}, centre cropped"
-        return f"{_by(self.image_size)}, {how}"
+        fitting = "squashed" if self.resize is None else f"shorter side {self.resize}, centre cropped"
+        return f"{_by(self.image_size)}, {fitting}"
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Return what the network gets.
+        """Return images as the network takes them.
 
         Parameters
         ----------
@@ -79,8 +79,8 @@ class Preprocessing:
         return (images - mean[:, None, None]) / std[:, None, None]
 
 
-class Said(NamedTuple):
-    """What a network says about the images it wants; None where it says nothing."""
+class Declared(NamedTuple):
+    """What a network declares about the images it takes; None where it declares nothing."""
 
     image_size: Size | None = None
     resize: int | None = None
@@ -90,7 +90,7 @@ class Said(NamedTuple):
 
 
 def decide(
-    said: Said,
+    declared: Declared,
     *,
     image_size: int | Size | None = None,
     resize: int | None = None,
@@ -98,12 +98,12 @@ def decide(
     std: Sequence[float] | None = None,
     stacklevel: int = 3,
 ) -> Preprocessing:
-    """Settle the preprocessing: what the user says, else what the network says, else ImageNet's, with a warning.
+    """Decide on the preprocessing: as given, else as the network declares it, else ImageNet's, with a warning.
 
     Parameters
     ----------
-    said : Said
-        What the network says.
+    declared : Declared
+        What the network declares.
     image_size : int or (int, int), optional
         Side, or height and width. Given without ``resize``, images are squashed to it.
     resize : int, optional
@@ -123,12 +123,12 @@ def decide(
     UnitlensWarning
         If the size, the mean or the std had to be assumed.
     """
-    given_mean, given_std = _three("mean", mean) or said.mean, _three("std", std) or said.std
-    given_size = _size(image_size) or said.image_size
+    given_mean, given_std = _three("mean", mean) or declared.mean, _three("std", std) or declared.std
+    given_size = _size(image_size) or declared.image_size
     if resize is not None and (isinstance(resize, bool) or not isinstance(resize, int)):
         raise UnitlensError(f"resize is {resize!r}; it is a whole number of pixels, the shorter side before the crop.")
     if resize is None and image_size is None:
-        resize = said.resize
+        resize = declared.resize
     assumed = [
         *(["224 x 224 pixels"] if given_size is None else []),
         *(["ImageNet's mean"] if given_mean is None else []),
@@ -142,12 +142,12 @@ def decide(
             stacklevel=stacklevel,
         )
     return Preprocessing(
-        given_size or (224, 224), resize, given_mean or IMAGENET_MEAN, given_std or IMAGENET_STD, said.interpolation
+        given_size or (224, 224), resize, given_mean or IMAGENET_MEAN, given_std or IMAGENET_STD, declared.interpolation
     )
 
 
-def said_by(model: nn.Module) -> Said:
-    """Return what a network says about itself in a ``pretrained_cfg`` or ``default_cfg`` dictionary, as timm's do.
+def declared_by(model: nn.Module) -> Declared:
+    """Return what a network declares in a ``pretrained_cfg`` or ``default_cfg`` dictionary, as timm's do.
 
     With ``crop_pct`` the shorter side is resized to floor(size / crop_pct), as timm does it; ``crop_mode`` "squash"
     means no crop.
@@ -155,18 +155,18 @@ def said_by(model: nn.Module) -> Said:
     for name in ("pretrained_cfg", "default_cfg"):
         config = getattr(model, name, None)
         if isinstance(config, Mapping) and config:
-            return _said_by_config(config)
-    return Said()
+            return _declared_by_config(config)
+    return Declared()
 
 
-def _said_by_config(config: Mapping[str, Any]) -> Said:
+def _declared_by_config(config: Mapping[str, Any]) -> Declared:
     size = config.get("input_size")
     image_size = (int(size[-2]), int(size[-1])) if size else None
     crop = config.get("crop_pct")
     resize = None
     if image_size and crop and config.get("crop_mode") != "squash":
         resize = math.floor(max(image_size) / float(crop))
-    return Said(
+    return Declared(
         image_size,
         resize,
         _three("mean", config.get("mean")),

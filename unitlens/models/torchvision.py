@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from unitlens.errors import UnitlensError, argument
-from unitlens.models.preprocessing import Interpolation, Said
-from unitlens.models.weights import put_weights, read_weights
+from unitlens.models.opened import OpenedModel
+from unitlens.models.preprocessing import Declared, Interpolation
+from unitlens.models.weights import put_weights, read_weights, untrained_error
 
 
 @cache
@@ -28,7 +29,7 @@ def zoo_names() -> dict[str, str]:
 
 @cache
 def other_names() -> dict[str, str]:
-    """Return the names of torchvision's networks that are left out, each with what it does instead."""
+    """Return the names of torchvision's networks that cannot be used here, each with the reason."""
     from torchvision import models
 
     families: tuple[tuple[ModuleType, str], ...] = (
@@ -39,7 +40,7 @@ def other_names() -> dict[str, str]:
     return {name: what for family, what in families for name in models.list_models(module=family)}
 
 
-def zoo_network(name: str, weights: str | None) -> tuple[nn.Module, Said, tuple[str, ...] | None]:
+def zoo_network(name: str, weights: str | None) -> OpenedModel:
     """Build one of torchvision's networks.
 
     Parameters
@@ -52,9 +53,9 @@ def zoo_network(name: str, weights: str | None) -> tuple[nn.Module, Said, tuple[
 
     Returns
     -------
-    tuple of (nn.Module, Said, tuple of str or None)
-        The network in evaluation mode; the preprocessing that torchvision states for its DEFAULT weights, or for those
-        asked for; the names of the classes, None if it is untrained.
+    OpenedModel
+        In evaluation mode, with the preprocessing that torchvision declares for its DEFAULT weights, or for those asked
+        for.
 
     Raises
     ------
@@ -65,11 +66,7 @@ def zoo_network(name: str, weights: str | None) -> tuple[nn.Module, Said, tuple[
 
     entries = models.get_model_weights(name)
     if weights is None:
-        raise UnitlensError(
-            f"{name} without weights would be untrained: ask for torchvision's with "
-            f"{argument('weights', 'DEFAULT')} (downloaded), give a file of weights, or say "
-            f"{argument('weights', 'none')} if untrained is what you want."
-        )
+        raise untrained_error(name)
     entry = entries[weights] if weights in entries.__members__ else entries.DEFAULT
     if weights == "none":
         model = _build(name, weights=None)
@@ -80,7 +77,7 @@ def zoo_network(name: str, weights: str | None) -> tuple[nn.Module, Said, tuple[
         model = _build(name, weights=None, **_options_for(name, state))
         put_weights(model, state, weights)
     classes = None if weights == "none" else tuple(entry.meta["categories"])
-    return model.eval(), _said(model, entry.transforms()), classes
+    return OpenedModel(model.eval(), f"{zoo_names()[name]}:{name}", _declared(model, entry.transforms()), classes)
 
 
 def published_file(name: str, weights: str) -> Path | None:
@@ -137,13 +134,13 @@ def _options_for(name: str, state: Mapping[str, Tensor]) -> dict[str, Any]:
     return {}
 
 
-def _said(model: nn.Module, transforms: Any) -> Said:
-    """Return what torchvision's weights say; a detection network prepares images itself and says only their size."""
+def _declared(model: nn.Module, transforms: Any) -> Declared:
+    """Return the preprocessing that weights declare; a detection network prepares images itself, so only their size."""
     crop, resize = getattr(transforms, "crop_size", None), getattr(transforms, "resize_size", None)
     if resize:
         sides = list(crop or resize)
         style: Interpolation = "bicubic" if transforms.interpolation.value == "bicubic" else "bilinear"
-        return Said((sides[0], sides[-1]), resize[0], tuple(transforms.mean), tuple(transforms.std), style)
+        return Declared((sides[0], sides[-1]), resize[0], tuple(transforms.mean), tuple(transforms.std), style)
     own: Any = getattr(model, "transform", None)
     side = max(getattr(own, "min_size", (224,)))
-    return Said((side, side), None, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    return Declared((side, side), None, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))

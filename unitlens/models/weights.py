@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.errors import UnitlensError, argument, did_you_mean
 from unitlens.models.layers import shown_shape
 
 TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar")
@@ -54,6 +54,15 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         kinds = ", ".join((".safetensors", *TORCH_SUFFIXES))
         raise UnitlensError(f"{str(path)!r} is no file of weights: its name should end in one of {kinds}.")
     return _unwrapped(_read_torch(path), path)
+
+
+def untrained_error(name: str) -> UnitlensError:
+    """Return the sentence for a network that would be untrained without anyone having asked for it."""
+    return UnitlensError(
+        f"{name} without weights would be untrained: ask for the published ones with "
+        f"{argument('weights', 'DEFAULT')} (downloaded), give a file of weights, or say "
+        f"{argument('weights', 'none')} if untrained is what you want."
+    )
 
 
 def put_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:

@@ -19,6 +19,7 @@ from unitlens.data.segmentation.segments import (
     to_segments,
 )
 from unitlens.errors import UnitlensError, argument
+from unitlens.models.hubs import hub_errors, hub_package
 from unitlens.models.passes import evaluating
 
 
@@ -52,27 +53,15 @@ def hugging_face(
             f"The weights of hf:{name} lie beside its configuration: leave "
             f"{argument('weights', option='--segmenter-weights')} out, or say DEFAULT to download them."
         )
-    try:
-        from transformers import AutoConfig, AutoImageProcessor
-    except ImportError:
-        raise UnitlensError(
-            "Hugging Face's networks need transformers, which is not installed: pip install 'unitlens[hf]'."
-        ) from None
-    where: dict[str, Any] = {"local_files_only": weights != "DEFAULT", "trust_remote_code": False}
-    try:
-        config = AutoConfig.from_pretrained(name, **where)
+    transformers, local = hub_package("transformers", f"hf:{name}", "hf"), weights != "DEFAULT"
+    where: dict[str, Any] = {"local_files_only": local, "trust_remote_code": False}
+    with hub_errors(f"hf:{name}", local=local, option="--segmenter-weights"):
+        config = transformers.AutoConfig.from_pretrained(name, **where)
         model = _kind_of(config, name).from_pretrained(name, use_safetensors=True, **where)
-        images: Any = AutoImageProcessor
+        images = transformers.AutoImageProcessor
         processor = images.from_pretrained(name, **where)
         if size is not None:
             processor = images.from_pretrained(name, size=_sides(processor.size, size), **where)
-    except (OSError, ValueError, ImportError) as error:
-        hint = (
-            ""
-            if Path(name).is_dir() or weights == "DEFAULT"
-            else f"; {argument('weights', 'DEFAULT', option='--segmenter-weights')} downloads it"
-        )
-        raise UnitlensError(f"hf:{name} could not be loaded ({str(error).splitlines()[0]}){hint}.") from error
     model = model.to(device)
     names = table_of(labels if labels is not None else config.id2label)
     fingerprint = fingerprint_of(model, sorted(processor.to_dict().items(), key=str))
