@@ -20,7 +20,8 @@ import torch
 from PIL import Image
 
 import unitlens as ul
-from unitlens.data.batches import Columns, batches
+from unitlens.data.batches import Batches
+from unitlens.data.reading import Reading
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
 
@@ -55,7 +56,7 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 def bare(net: Network, data: ul.Data, batch_size: int, clock: Clock) -> float:
     """Seconds of the forward pass alone, over the same loader."""
     start = clock()
-    loader = batches(data, Columns.of(data.concepts), net.preprocessing, grid=GRID, batch_size=batch_size)
+    loader = Batches(data, net.preprocessing, Reading(batch_size=batch_size), grid=GRID)
     with evaluating(net.model):
         for batch in loader:
             net.model(net.prepare(batch.images))

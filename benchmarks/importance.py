@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 import unitlens as ul
-from unitlens.ablation.activity import read
-from unitlens.dissection.forward import Reading
+from unitlens.data.batches import Batches
+from unitlens.data.reading import Reading
 
 CASES = {"resnet18": ("layer4", 1.15), "vgg16": ("features.28", 1.8), "resnet50": ("layer4.2", 1.6)}
 """Network: (layer, the largest ratio to aim for)."""
@@ -60,11 +60,11 @@ def time_case(name: str, layer: str, goal: float, options: argparse.Namespace) -
         warnings.simplefilter("ignore")
         net = ul.load(f"torchvision.models:{name}", weights="none")
     net.model.eval()
-    data, reading, clock = Noise(options.images), Reading(options.batch), CLOCKS[options.clock]
+    data, reading, clock = Noise(options.images), Reading(batch_size=options.batch), CLOCKS[options.clock]
 
     def bare() -> None:
         with ul.evaluating(net.model):
-            for batch in read(net, data, reading):
+            for batch in Batches(data, net.preprocessing, reading):
                 net.model(net.prepare(batch.images))
 
     def whole() -> None:

@@ -12,6 +12,7 @@ from unitlens.ablation.effects import ablate, importance
 from unitlens.ablation.interventions import Intervention, intervening
 from unitlens.ablation.outcomes import OUTCOMES
 from unitlens.ablation.result import Ranking
+from unitlens.data.reading import chosen_images
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
@@ -250,8 +251,9 @@ def test_resnet20_on_cifar10_every_unit_of_layer3_equals_full_passes():
     data = ul.annotated(SHARED / "cifar10")
     effects = importance(net, "layer3", data, measures=["recall", "logit"], limit=48)
     assert effects.info["replay"]["replays"]
-    images = torch.stack([torch.from_numpy(data[i].image.transpose(2, 0, 1).copy()) for i in range(48)])
-    truth = torch.tensor([effects.measured.outputs.output(data[i].class_) for i in range(48)])
+    examples = [data[index] for index in chosen_images(data, 48)]
+    images = torch.stack([torch.from_numpy(example.image.transpose(2, 0, 1).copy()) for example in examples])
+    truth = torch.tensor([effects.measured.outputs.output(example.class_) for example in examples])
     seen, shown = truth.unique().tolist(), net.prepare(images)
     for unit in range(64):
         with ul.evaluating(net.model), intervening(net, Intervention("layer3", [unit])):

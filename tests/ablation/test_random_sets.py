@@ -14,7 +14,7 @@ from unitlens.ablation.estimates import estimate
 from unitlens.ablation.files import SavedEffects, read_effects, write_effects
 from unitlens.ablation.random_sets import COLUMNS, draw_sets, matched
 from unitlens.ablation.table import COLUMNS as EFFECT_COLUMNS
-from unitlens.dissection.forward import Reading
+from unitlens.data.reading import Reading
 
 
 @pytest.fixture(scope="module")

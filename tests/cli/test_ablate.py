@@ -309,4 +309,4 @@ def test_what_several_passes_warn_of_is_said_once(shell, net_file, classed, tmp_
     (tmp_path / "world" / "images" / "bad.png").write_bytes(b"nothing")
     how = (f"{net_file}:build", "--image-size", 32, "--mean", 0, "--std", 1, "--data", "world", "--layer", "0")
     said = ablate(shell, *how, "--class", "red", "--top", 2, "--draws", 1)
-    assert said.count("1 file was left out: bad.png.") == 1
+    assert said.count("1 file was left out, such as bad.png") == 1

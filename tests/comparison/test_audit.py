@@ -16,8 +16,9 @@ from unitlens.comparison.audit_passes import with_noise
 from unitlens.comparison.auditing import audit
 from unitlens.comparison.columns import AUDIT_COLUMNS, AUDIT_SUMMARY_COLUMNS, CHECKS
 from unitlens.comparison.entries import open_entries
-from unitlens.data.batches import batches
+from unitlens.data.batches import Batches
 from unitlens.data.columns import Columns
+from unitlens.data.reading import Reading
 from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.dissection.store.temporary import temporary_store
 
@@ -170,7 +171,7 @@ def test_overlap_of_concepts_is_their_iou_where_both_are_judged():
     columns = Columns.of(data.concepts)
     with temporary_store() as store:
         marked = LabelPlanes.start(columns, (8, 8), store)
-        for batch in batches(data, columns, NET.preprocessing, grid=(8, 8), batch_size=5):
+        for batch in Batches(data, NET.preprocessing, Reading(batch_size=5), grid=(8, 8)):
             marked.add(batch.planes, batch.folds)
         found = {
             (row["concept"], row["other"]): row["iou"] for row in overlapping_concepts(marked, 12, columns.names())

@@ -8,9 +8,9 @@ from PIL import Image
 
 import unitlens as ul
 from tests.coloured import blocks, write_world
-from unitlens.data.batches import batches, data_digest, example_digest, image_hash
-from unitlens.data.columns import Columns
+from unitlens.data.batches import Batches, data_digest, example_digest, image_hash
 from unitlens.data.concepts import Example
+from unitlens.data.reading import Reading
 from unitlens.models.preprocessing import Preprocessing
 
 SAME = Preprocessing(image_size=(4, 4), resize=None, mean=(0, 0, 0), std=(1, 1, 1))
@@ -41,8 +41,18 @@ def row(*labels, dtype=np.uint8):
     return np.array(labels, dtype).repeat(4).reshape(4, 4)
 
 
-def stream(data, *, preprocessing=SAME, grid=(2, 2), batch_size=3, **how):
-    return list(batches(data, Columns.of(data.concepts), preprocessing, grid=grid, batch_size=batch_size, **how))
+def loop(data, *, preprocessing=SAME, grid=(2, 2), batch_size=3, **how):
+    return Batches(data, preprocessing, Reading(batch_size=batch_size, **how), grid=grid)
+
+
+def stream(data, **how):
+    return list(loop(data, **how))
+
+
+def left_out(data, **how):
+    batches = loop(data, **how)
+    assert list(batches)
+    return batches.record.unread
 
 
 def refused(sentence, examples, **how):
@@ -124,8 +134,8 @@ def test_an_image_that_is_none(image, what):
 @pytest.mark.parametrize("item", [(IMAGE,), SimpleNamespace(image=IMAGE), "a.png", None])
 def test_an_item_that_is_no_example(item):
     refused(
-        f"The data set gives a {type(item).__name__} that is no example: it has image, planes, name and, optionally, "
-        "class_ (see unitlens.Example), as attributes or as a tuple in this order.",
+        f"The data set gives a {type(item).__name__}, which is not an example: it has image, planes, name and, "
+        "optionally, class_ (see unitlens.Example), as attributes or as a tuple in this order.",
         [item],
     )
 
@@ -146,7 +156,7 @@ def test_examples_tuples_and_anything_alike_say_the_same():
     ]
     found = [stream(Listed([kind]))[0] for kind in kinds]
     for batch in found:
-        assert (batch.names, batch.classes, batch.annotated, batch.unread) == (["a"], ["cat"], [1], [])
+        assert (batch.names, batch.classes, batch.annotated) == (["a"], ["cat"], [1])
         assert (batch.digests, batch.hashes) == (found[0].digests, found[0].hashes)
         np.testing.assert_array_equal(batch.planes[0], found[0].planes[0])
 
@@ -232,7 +242,8 @@ def test_workers_give_the_same_batches(world):
     alone = as_plain(stream(data, workers=0, **how))
     assert alone == as_plain(stream(data, workers=2, **how))
     assert [len(batch[3]) for batch in alone] == [3, 2, 2]
-    assert [entry.image for batch in alone for entry in batch[7]] == ["04.png"]
+    for workers in (0, 2):
+        assert [entry.image for entry in left_out(data, workers=workers)] == ["04.png"]
 
 
 def test_an_error_in_a_worker_keeps_its_sentence():
@@ -252,7 +263,8 @@ def test_what_the_system_refuses_is_an_image_that_cannot_be_read(workers):
     locked = Locked([*one(), *one(name="b"), *one(name="c")])
     (batch,) = stream(locked, workers=workers)
     assert batch.names == ["a", "c"]
-    assert batch.unread == [("image 1", "deep/b.png cannot be read: Permission denied")]
+    reason = "deep/b.png cannot be read: Permission denied"
+    assert left_out(locked, workers=workers) == [("image 1", reason)]
     with pytest.raises(ul.UnitlensError, match=r"deep/b\.png cannot be read: Permission denied\."):
         stream(locked, workers=workers, strict=True)
 
@@ -275,21 +287,14 @@ def test_a_batch_holds_the_networks_input_before_it_is_scaled(world):
     assert batch.annotated == [1] * 8
 
 
-@pytest.mark.parametrize(("limit", "sizes"), [(None, [3, 3, 2]), (5, [3, 2]), (99, [3, 3, 2])])
-def test_the_limit_counts_from_the_start(world, limit, sizes):
-    found = stream(ul.annotated(world), limit=limit)
-    assert [len(batch.names) for batch in found] == sizes
-    assert found[0].names == ["00.png", "01.png", "02.png"]
-
-
 def test_a_whole_batch_may_be_unreadable(tmp_path):
     world = write_world(tmp_path / "world", images=4)
     for name in ("00.png", "01.png"):
         (world / "images" / name).write_text("no image")
-    found = stream(ul.annotated(world), batch_size=2)
-    assert [batch.names for batch in found] == [[], ["02.png", "03.png"]]
-    assert [len(batch.unread) for batch in found] == [2, 0]
-    assert found[0].unread[0].reason == f"{world}/images/00.png is not an image that can be read"
+    found = loop(ul.annotated(world), batch_size=2)
+    assert [batch.names for batch in found] == [["02.png", "03.png"]]
+    assert [image for image, _ in found.record.unread] == ["00.png", "01.png"]
+    assert found.record.unread[0].reason == f"{world}/images/00.png is not an image that can be read"
 
 
 @pytest.mark.parametrize("name", ["00.png", "read.me"])

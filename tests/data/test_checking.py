@@ -104,8 +104,9 @@ def test_many_concepts_that_are_marked_nowhere_are_one_finding():
     ]
 
 
-def test_what_only_the_first_images_lack_is_a_note():
+def test_what_only_the_images_of_a_limit_lack_is_a_note():
     data = InMemory([{"object": [halves(right=0)]}] * 4 + [{"object": [halves()]}], CONCEPTS)
+    data.exchangeable = True
     found = check(data, image_size=16, quantile=0.25, limit=4)
     assert found.ok
     assert found.notes[-1] == "1 of 2 concepts of object are found nowhere or too rarely to be labels: dog."

@@ -1,9 +1,11 @@
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import unitlens as ul
 from unitlens.data.classes import classes_of, join_classes
+from unitlens.data.concepts import Example
 
 
 def data(*classes, index=None):
@@ -43,7 +45,7 @@ def test_classes_of_a_plain_protocol_are_looked_up_in_its_images():
             return 3
 
         def __getitem__(self, index):
-            return SimpleNamespace(class_=named[index])
+            return Example(np.zeros((2, 2, 3), np.uint8), {}, str(index), named[index])
 
     assert classes_of(Plain()) == ("a", "b")
 

@@ -13,13 +13,13 @@ from tests.effecting import agreement_of, curve_of, dissection_of, measurement_o
 from tests.pages.test_report import EVIL, Page
 from tests.reporting import made_up_run
 from unitlens.ablation.agreement import AGREEMENT_COLUMNS, over_classes
-from unitlens.ablation.attribution import evenly_spread, measure_agreement
+from unitlens.ablation.attribution import measure_agreement
 from unitlens.ablation.experiment import Experiment
 from unitlens.ablation.files import SavedEffects, read_agreement, write_agreement
 from unitlens.ablation.interventions import Replacement
 from unitlens.ablation.result import SetEffects
 from unitlens.ablation.uses import class_concepts
-from unitlens.dissection.forward import Reading
+from unitlens.data.reading import Reading
 from unitlens.pages.cards import class_id, unit_id
 from unitlens.pages.dissection import render_dissection
 from unitlens.pages.effect_charts import MOST_CELLS, TALLEST, WIDEST, unit_map
@@ -282,11 +282,8 @@ def test_a_layer_that_captum_cannot_attribute_to_is_said(net, classed, monkeypat
         measure_agreement(experiment)
 
 
-def test_a_few_images_are_spread_over_all_that_are_read(net, classed):  # noqa: F811
+def test_attributions_look_at_a_few_of_the_images_that_are_read(net, classed):  # noqa: F811
     data = ul.annotated(classed)
-    some = evenly_spread(data, 5, 20)
-    assert [some[i].name for i in range(len(some))] == [data[i].name for i in (0, 4, 8, 12, 16)]
-    assert some.classes == data.classes
     experiment = experiment_of(net, data, Reading(limit=20))
     table = measure_agreement(experiment, images=5)
     assert table[table["method"] == "conductance"]["images"].sum() == 5

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from unitlens.ablation.interventions import Replacement
-from unitlens.data.batches import Batch, batches
-from unitlens.data.columns import Columns
-from unitlens.data.concepts import Concept, Data, Example
-from unitlens.dissection.forward import Reading
+from unitlens.data.batches import Batch, Batches
+from unitlens.data.concepts import Data
+from unitlens.data.reading import Reading, Subset, chosen_images
 from unitlens.errors import UnitlensError
 from unitlens.models import layouts
 from unitlens.models.hooks import record
@@ -106,7 +105,9 @@ def find_values(
         mean = means[layer] if layer in means else unit_means(net, layer, data, reading)
         return LayerValues(replace(replacement, value=mean))
     activations, names = [], []
-    for batch, activation in layer_activations(net, layer, _drawn(data, DONORS, reading, seed), reading):
+    for batch, activation in layer_activations(
+        net, layer, _drawn(data, DONORS, reading, seed), replace(reading, limit=None)
+    ):
         activations.append(activation.cpu())
         names += batch.names
     if len(names) < 2:
@@ -122,15 +123,16 @@ def unit_means(net: Network, layer: str, data: Data, reading: Reading) -> Tensor
         each = activation.double().reshape(*activation.shape[:2], -1)
         total = each.sum((0, 2)) if total is None else total + each.sum((0, 2))
         count += each.shape[0] * each.shape[2]
-    if total is None:
-        raise UnitlensError("None of the images could be read.")
+    assert total is not None  # else reading was an error
     return total.cpu() / count
 
 
 def unit_peaks(net: Network, layer: str, data: Data, reading: Reading, *, seed: int) -> Floats:
     """Mean over some images, drawn at random, of each unit's largest activation: float64, (U,)."""
     total, count = np.zeros(0), 0
-    for batch, activation in layer_activations(net, layer, _drawn(data, MATCHED_ON, reading, seed), reading):
+    for batch, activation in layer_activations(
+        net, layer, _drawn(data, MATCHED_ON, reading, seed), replace(reading, limit=None)
+    ):
         peaks = summed_peaks(activation)
         total, count = peaks + (total if count else 0), count + len(batch.names)
     return total / max(count, 1)
@@ -144,11 +146,10 @@ def summed_peaks(activation: Tensor) -> Floats:
 
 def layer_activations(net: Network, layer: str, data: Data, reading: Reading) -> Iterator[tuple[Batch, Tensor]]:
     """Run the network on all images, and give a layer's activations batch by batch, (N, U, ...)."""
-    for batch in read(net, data, reading):
-        if batch.names:
-            with evaluating(net.model), record(net.model, layer) as recording:
-                net.model(net.prepare(batch.images))
-            yield batch, recording[layer].movedim(unit_axis(net, layer, recording[layer]), 1)
+    for batch in Batches(data, net.preprocessing, reading, task="recording"):
+        with evaluating(net.model), record(net.model, layer) as recording:
+            net.model(net.prepare(batch.images))
+        yield batch, recording[layer].movedim(unit_axis(net, layer, recording[layer]), 1)
 
 
 def unit_axis(net: Network, layer: str, activation: Tensor) -> int:
@@ -171,40 +172,8 @@ def unit_count(net: Network, layer: str) -> int:
     return int(recording[layer].shape[unit_axis(net, layer, recording[layer])])
 
 
-def read(net: Network, data: Data, reading: Reading) -> Iterator[Batch]:
-    """Images with their classes; what is marked in them comes on a grid of one cell, as it is not needed here."""
-    return batches(
-        data,
-        Columns.of(data.concepts),
-        net.preprocessing,
-        grid=(1, 1),
-        batch_size=reading.batch_size,
-        workers=reading.workers,
-        limit=reading.limit,
-        strict=reading.strict,
-    )
-
-
-def _drawn(data: Data, count: int, reading: Reading, seed: int) -> "Subset":
+def _drawn(data: Data, count: int, reading: Reading, seed: int) -> Subset:
     """Images drawn at random from those that are read."""
-    total = len(data) if reading.limit is None else min(reading.limit, len(data))
-    return Subset(data, np.sort(np.random.default_rng(seed).permutation(total)[:count]).tolist())
-
-
-class Subset:
-    """Some images of a data set, with all that it says of its classes."""
-
-    def __init__(self, data: Data, indices: Sequence[int]) -> None:
-        self.data, self.indices = data, indices
-        self.concepts: Sequence[Concept] = data.concepts
-        self.source = str(getattr(data, "source", repr(data)))
-        # where the data do not list their classes, these are looked for in every image
-        for name in ("classes", "class_index"):
-            if hasattr(data, name):
-                setattr(self, name, getattr(data, name))
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> Example:
-        return self.data[self.indices[index]]
+    indices = chosen_images(data, reading.limit, seed=reading.seed)
+    drawn = np.sort(np.random.default_rng(seed).permutation(len(indices))[:count])
+    return Subset(data, [indices[index] for index in drawn])

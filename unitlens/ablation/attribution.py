@@ -11,18 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unitlens.ablation.activity import Subset, read
 from unitlens.ablation.agreement import Attributions, agreement_by_class
 from unitlens.ablation.experiment import Experiment
+from unitlens.data.batches import Batches
 from unitlens.data.classes import join_classes
 from unitlens.data.concepts import Data
 from unitlens.data.opening import open_data
-from unitlens.dissection.forward import Reading
+from unitlens.data.reading import Reading, Subset, chosen_images
 from unitlens.errors import UnitlensError, UnitlensWarning, argument, did_you_mean
 from unitlens.models.layers import describe_error, find_layers
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network
-from unitlens.progress import progress as shown_progress
 from unitlens.stats.scores import Floats
 
 if TYPE_CHECKING:
@@ -51,13 +50,14 @@ def attributions(
     limit: int | None = None,
     batch_size: int = 32,
     workers: int = 0,
+    seed: int = 0,
     progress: bool = False,
 ) -> Attributions:
     """Attribute each class's output to the units of a layer, with captum.
 
     Parameters
     ----------
-    net, layer, data, limit, batch_size, workers, progress
+    net, layer, data, limit, batch_size, workers, seed, progress
         As for `unitlens.importance`.
     methods : sequence of str
         Of `METHODS`.
@@ -89,9 +89,9 @@ def attributions(
     computed = {method: _method(method, net.model, place.module) for method in methods}
     sums: dict[str, Floats] = {}
     counts, classes = np.zeros(0, np.int64), None
-    total = len(data) if limit is None else min(limit, len(data))
-    with shown_progress(total, "attributing", show=progress) as bar, _evaluation_with_gradients(net.model):
-        for batch in read(net, data, Reading(batch_size, workers, limit)):
+    reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
+    with _evaluation_with_gradients(net.model):
+        for batch in Batches(data, net.preprocessing, reading, task="attributing"):
             chosen = [i for i, class_ in enumerate(batch.classes) if class_ is not None]
             if chosen:
                 images = net.prepare(batch.images[chosen])
@@ -104,7 +104,6 @@ def attributions(
                 np.add.at(counts, own.cpu().numpy(), 1)
                 for method, compute in computed.items():
                     _add(sums, method, compute(images, own), own, len(counts))
-            bar.update(len(batch.names) + len(batch.unread))
     if classes is None:
         raise UnitlensError("None of the images that were read has a class.")
     seen = np.flatnonzero(counts)
@@ -135,12 +134,11 @@ def measure_agreement(experiment: Experiment, *, images: int = IMAGES, top: int 
         If captum cannot attribute to the layer.
     """
     (layer,), reading = experiment.layers, experiment.reading
-    total = len(experiment.data) if reading.limit is None else min(reading.limit, len(experiment.data))
-    data = evenly_spread(experiment.data, min(images, total), total)
+    data = _evenly_spread(experiment.data, chosen_images(experiment.data, reading.limit, seed=reading.seed), images)
     size = min(reading.batch_size, 8)
     try:
         attributed = attributions(
-            experiment.net, layer, data, batch_size=size, workers=reading.workers, progress=reading.show
+            experiment.net, layer, data, batch_size=size, workers=reading.workers, progress=reading.progress
         )
     except (RuntimeError, AssertionError, TypeError) as error:
         option = argument("agreement", option="--attributions")
@@ -154,9 +152,10 @@ def measure_agreement(experiment: Experiment, *, images: int = IMAGES, top: int 
     return agreement_by_class(attributed, exact, top=max(1, min(top, exact.units // 4)))
 
 
-def evenly_spread(data: Data, count: int, total: int) -> Subset:
-    """Take ``count`` of the first ``total`` images, so that a few stand for all of them."""
-    return Subset(data, [place * total // count for place in range(count)])
+def _evenly_spread(data: Data, indices: Sequence[int], most: int) -> Subset:
+    """At most so many of the images with these indices, so that a few stand for all of them."""
+    count = min(most, len(indices))
+    return Subset(data, [indices[number * len(indices) // count] for number in range(count)])
 
 
 @contextmanager

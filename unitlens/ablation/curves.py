@@ -15,7 +15,7 @@ from unitlens.ablation.random_sets import at_random, matched
 from unitlens.ablation.result import Curve, Member, UnitEffects
 from unitlens.ablation.table import Units
 from unitlens.data.concepts import Data
-from unitlens.dissection.forward import Reading
+from unitlens.data.reading import Reading
 from unitlens.errors import UnitlensError
 from unitlens.models.network import Network
 
@@ -87,7 +87,9 @@ def ablation_curve(
         data,
         replacement=Replacement(value, scale, where),
         measures=measures,
-        reading=Reading(batch_size, workers, limit, strict, show=progress),
+        reading=Reading(
+            batch_size=batch_size, workers=workers, limit=limit, seed=seed, strict=strict, progress=progress
+        ),
         seed=seed,
     )
     plan = Draws(tuple(sizes) if sizes is not None else doubling(top), draws, measure)

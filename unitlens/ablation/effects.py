@@ -13,7 +13,7 @@ from unitlens.ablation.result import Ranking, SetEffects, UnitEffects
 from unitlens.ablation.table import Units
 from unitlens.ablation.tallies import Folds
 from unitlens.data.concepts import Data
-from unitlens.dissection.forward import Reading
+from unitlens.data.reading import Reading
 from unitlens.errors import UnitlensError
 from unitlens.models.layers import shown
 from unitlens.models.network import Network
@@ -63,7 +63,7 @@ def importance(
         classes (N,) that return one number for each image. For all classes together there are the accuracy, and those
         that are not counts.
     limit : int, optional
-        Only so many images from the start.
+        Only so many images, spread evenly over the data set (by ``seed``).
     batch_size, workers : int
         Images at a time; processes that decode them.
     seed : int
@@ -102,7 +102,9 @@ def importance(
         data,
         replacement=Replacement(value, scale, where),
         measures=measures,
-        reading=Reading(batch_size, workers, limit, strict, show=progress),
+        reading=Reading(
+            batch_size=batch_size, workers=workers, limit=limit, seed=seed, strict=strict, progress=progress
+        ),
         seed=seed,
     )
     return experiment.unit_effects()
@@ -173,7 +175,9 @@ def ablate(
         data,
         replacement=Replacement(value, scale, where),
         measures=measures,
-        reading=Reading(batch_size, workers, limit, strict, show=progress),
+        reading=Reading(
+            batch_size=batch_size, workers=workers, limit=limit, seed=seed, strict=strict, progress=progress
+        ),
         seed=seed,
     )
     counts = {name: unit_count(experiment.net, name) for name in chosen}

@@ -18,9 +18,9 @@ from unitlens.ablation.result import SetEffects, UnitEffects
 from unitlens.ablation.table import LayerUnits, UnitSet, named_units
 from unitlens.ablation.tallies import Folds
 from unitlens.data.classes import join_classes
-from unitlens.data.concepts import Data
+from unitlens.data.concepts import Data, described
 from unitlens.data.opening import open_data
-from unitlens.dissection.forward import Reading
+from unitlens.data.reading import Reading
 from unitlens.dissection.provenance import describe_network, versions
 from unitlens.errors import UnitlensWarning
 from unitlens.models.layers import find_layers
@@ -103,7 +103,7 @@ class Experiment:
             If there is no class of a name.
         """
         outputs = self.net.output_count()
-        if outputs is None or getattr(self.data, "classes", None) is None:
+        if outputs is None or described(self.data).classes is None:
             return
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UnitlensWarning)  # the pass says it
@@ -185,7 +185,7 @@ class Experiment:
 
     def _describe(self, found: Measured) -> dict[str, Any]:
         """Where the result comes from."""
-        source = str(getattr(self.data, "source", repr(self.data)))
+        source = described(self.data).source
         return {
             "unitlens": versions()["unitlens"],
             "network": describe_network(self.net),

@@ -1,6 +1,5 @@
 """The loop over images: each goes through the network once, and every intervention is replayed on it."""
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from unitlens.ablation.activity import LayerValues, read, summed_peaks, unit_axis
+from unitlens.ablation.activity import LayerValues, summed_peaks, unit_axis
 from unitlens.ablation.interventions import Replacement, replace_units
 from unitlens.ablation.outcomes import Outcome, values_of
 from unitlens.ablation.replay.cut import Change, Cut, State
@@ -19,17 +18,16 @@ from unitlens.ablation.replay.cutting import TOLERANCE, cut_network
 from unitlens.ablation.replay.sweeps import MEMORY, sweep
 from unitlens.ablation.table import LayerUnits
 from unitlens.ablation.tallies import Folds, Tally
-from unitlens.data.batches import Batch, Unread, data_digest
+from unitlens.data.batches import Batch, Batches, ImageRecord
 from unitlens.data.classes import Classes, join_classes
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Data
-from unitlens.dissection.forward import Reading
+from unitlens.data.reading import Reading
 from unitlens.errors import UnitlensError
 from unitlens.models.hooks import edit
 from unitlens.models.layers import shown
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating, pass_errors
-from unitlens.progress import progress
 from unitlens.stats.scores import Floats, Ints
 
 
@@ -108,74 +106,51 @@ def measure(net: Network, data: Data, design: Design, reading: Reading) -> Measu
         If no image has a class, a unit is out of range, or the network fails or does not return finite scores of
         classes.
     """
-    start = time.perf_counter()
-    work, images = _Work(net, data, design), _Images()
-    total = len(data) if reading.limit is None else min(reading.limit, len(data))
-    with progress(total, "ablating", show=reading.show) as bar:
-        for batch in read(net, data, reading):
-            chosen = images.choose(batch, design.folds)
-            if len(chosen):
-                work.add(batch, chosen)
-            bar.update(len(batch.names) + len(batch.unread))
+    columns = Columns.of(data.concepts)
+    batches = Batches(data, net.preprocessing, reading, columns=columns, task="ablating")
+    work = _Work(net, data, design)
+    for batch in batches:
+        chosen = _chosen(batch, design.folds)
+        if len(chosen):
+            work.add(batch, chosen)
+    read = batches.record
     if work.tally is None or work.outputs is None or work.cut is None:
-        raise UnitlensError(images.reason(design.folds))
+        raise UnitlensError(_nothing_measured(read, design.folds))
     return Measured(
         work.tally,
         work.outputs,
         work.units,
         work.peaks / max(work.images, 1),
-        images.describe(data),
+        {
+            "images": len(read.names),
+            "measured": work.images,
+            "sha256": read.sha256(columns.concepts),
+            "skipped": [unread._asdict() for unread in read.unread],
+        },
         {"replays": work.cut.replays, "reason": work.cut.reason or None},
-        [*images.notes(), *filter(None, [work.cut.reason])],
-        time.perf_counter() - start,
+        [*read.notes, *_without_class(read), *filter(None, [work.cut.reason])],
+        read.seconds,
     )
 
 
-class _Images:
-    """Which images were read, which were left out, and why."""
+def _chosen(batch: Batch, folds: Folds) -> npt.NDArray[np.int64]:
+    """Indices in the batch of the images to measure: those with a class, in the folds."""
+    chosen = np.array([class_ is not None for class_ in batch.classes], dtype=bool)
+    if folds != "all":
+        chosen &= np.array(batch.folds, dtype=np.int64) % 2 == (folds == "odd")
+    return np.flatnonzero(chosen)
 
-    def __init__(self) -> None:
-        self.digests: list[bytes] = []
-        self.unread: list[Unread] = []
-        self.without_class = self.measured = 0
 
-    def choose(self, batch: Batch, folds: Folds) -> npt.NDArray[np.int64]:
-        """Places in the batch of the images to measure."""
-        self.digests += batch.digests
-        self.unread += batch.unread
-        chosen = np.array([class_ is not None for class_ in batch.classes], dtype=bool)
-        self.without_class += int((~chosen).sum())
-        if folds != "all":
-            chosen &= np.array(batch.folds, dtype=np.int64) % 2 == (folds == "odd")
-        self.measured += int(chosen.sum())
-        return np.flatnonzero(chosen)
+def _nothing_measured(read: ImageRecord, folds: Folds) -> str:
+    if all(class_ is None for class_ in read.classes):
+        return f"None of the {len(read.classes)} images that were read has a class."
+    return f"No image with a class is of the {folds} folds: use more images."
 
-    def reason(self, folds: Folds) -> str:
-        """Why nothing could be measured."""
-        if not self.digests:
-            why = f": {self.unread[0].reason}" if self.unread else ""
-            return f"None of the {len(self.unread)} images could be read{why}."
-        if self.without_class == len(self.digests):
-            return f"None of the {len(self.digests)} images that were read has a class."
-        return f"No image with a class is of the {folds} folds: use more images."
 
-    def describe(self, data: Data) -> dict[str, Any]:
-        return {
-            "images": len(self.digests),
-            "measured": self.measured,
-            "sha256": data_digest(self.digests, Columns.of(data.concepts).concepts),
-            "skipped": [unread._asdict() for unread in self.unread],
-        }
-
-    def notes(self) -> list[str]:
-        notes = []
-        if self.unread:
-            count = len(self.unread)
-            left = "1 file was left out:" if count == 1 else f"{count} files were left out, such as"
-            notes.append(f"{left} {self.unread[0].image}.")
-        if self.without_class:
-            notes.append(f"{self.without_class} of {len(self.digests)} images have no class and count for nothing.")
-        return notes
+def _without_class(read: ImageRecord) -> list[str]:
+    """A note, where images without a class were left out."""
+    count = read.classes.count(None)
+    return [f"{count} of {len(read.classes)} images have no class and count for nothing."] if count else []
 
 
 class _Work:

@@ -55,7 +55,7 @@ def ablate(target: str, **options: Any) -> None:
     from unitlens.ablation.experiment import Experiment
     from unitlens.ablation.files import SavedEffects
     from unitlens.ablation.outcomes import DEFAULT_MEASURES
-    from unitlens.dissection.forward import Reading
+    from unitlens.data.reading import Reading
     from unitlens.pages.writing import add_effects, check_effects_fit
 
     selection = _Selection.of(options)
@@ -72,7 +72,14 @@ def ablate(target: str, **options: Any) -> None:
         source.data,
         replacement=replacement,
         measures=options["measures"] or DEFAULT_MEASURES,
-        reading=Reading(options["batch_size"], workers, source.limit, options["strict"], show=not quiet),
+        reading=Reading(
+            batch_size=options["batch_size"],
+            workers=workers,
+            limit=source.limit,
+            seed=source.seed,
+            strict=options["strict"],
+            progress=not quiet,
+        ),
         seed=source.seed,
     )
     experiment = dataclasses.replace(experiment, means=source.known_means(), described=source.opened)

@@ -19,7 +19,7 @@ _LISTED = 5
 @source_options
 @click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Write a page to look at into it.")
 @click.option("--overwrite", is_flag=True, help="Replace a page that is there.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N images.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only N images, spread evenly over the data.")
 @click.option("--image-size", type=Size(), default="224", show_default=True, help="The input of the network to be.")
 @click.option("--resize", type=click.IntRange(1), help="Scale the shorter side to this, then crop the centre.")
 @click.option("--grid", type=Size(), help="Label grid. [a quarter of the input]")
@@ -39,6 +39,7 @@ def check(data: str, out: Path | None, overwrite: bool, quiet: bool, **options: 
 
     opened, seed = take_data_options(options), options.pop("seed")
     images = open_images(data, data, options["limit"], seed, **opened)
+    options["seed"] = seed
     options["sights"] *= out is not None
     found = look(images, progress=not quiet, **options)
     if not quiet:

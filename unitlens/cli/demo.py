@@ -26,9 +26,9 @@ def demo(out: Path, images: int, quiet: bool) -> None:
     from unitlens.ablation.experiment import Experiment
     from unitlens.ablation.interventions import Replacement
     from unitlens.ablation.outcomes import DEFAULT_MEASURES
+    from unitlens.data.reading import Reading
     from unitlens.data.scenes.world import Scenes
     from unitlens.dissection.files import check_free
-    from unitlens.dissection.forward import Reading
     from unitlens.dissection.run import dissect as run
     from unitlens.models.loading import load
     from unitlens.pages.writing import report
@@ -43,7 +43,7 @@ def demo(out: Path, images: int, quiet: bool) -> None:
         data,
         replacement=Replacement(),
         measures=DEFAULT_MEASURES,
-        reading=Reading(workers=workers, show=not quiet),
+        reading=Reading(workers=workers, progress=not quiet),
     )
     curves = curves_of(experiment, CLASSES, Draws((4, 20), 4))
     agreement = measure_agreement(experiment, images=ATTRIBUTED)

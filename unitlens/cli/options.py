@@ -90,7 +90,7 @@ image_options = options(
     click.option(
         "--data", metavar="DATA", help="A folder (docs/data.md has its formats), bundled:scenes or torchvision:voc2012."
     ),
-    click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N images."),
+    click.option("--limit", type=click.IntRange(1), metavar="N", help="Only N images, spread evenly over the data."),
     click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True),
     click.option(
         "--workers", type=click.IntRange(0, 1024), help="Processes that decode images. [one less than cores, up to 4]"

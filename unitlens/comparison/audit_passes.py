@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unitlens.comparison.audit_checks import CheckedLabels, LayerCheck, overlapping_concepts
 from unitlens.comparison.entries import Entry
-from unitlens.data.concepts import Data
+from unitlens.data.concepts import Data, described
 from unitlens.dissection.forward import Resources, observe
 from unitlens.dissection.labelling import LabelledLayer, label_units
 from unitlens.dissection.reopening import check_data
@@ -102,7 +102,7 @@ def run_passes(
     notes: list[str] = []
     with temporary_store() as store:
         stored = observe(net, data, settings, store, resources=resources)
-        check_data(stored.sha256, run.info, str(getattr(data, "source", "the data")))
+        check_data(stored.sha256, run.info, described(data).source)
         for name, changed in _variants(settings):
             checks += _label_again(stored, name, changed, entries, notes, show=resources.show)
         overlaps = overlapping_concepts(stored.labels, stored.images, run.concepts)

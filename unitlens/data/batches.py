@@ -1,39 +1,25 @@
 """From annotated images to batches: the network's input, and on the label grid what is marked in it."""
 
 import hashlib
-import os
-import signal
-import threading
 import time
-import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from unitlens.data.columns import Columns, NotJudged, Union, size_of
-from unitlens.data.concepts import Concept, Data, Example
+from unitlens.data.columns import Columns
+from unitlens.data.concepts import Class, Concept, Data, DataDescription, Example, described
 from unitlens.data.images import Fit, UnreadableError
+from unitlens.data.reading import Reading, chosen_images, image_name, read_example
+from unitlens.data.workers import in_batches
 from unitlens.errors import UnitlensError, argument
 from unitlens.models.preprocessing import Preprocessing
+from unitlens.progress import progress
 from unitlens.stats.folds import FOLDS
-
-__all__ = [
-    "Batch",
-    "Columns",
-    "NotJudged",
-    "Union",
-    "Unread",
-    "as_example",
-    "batches",
-    "data_digest",
-    "example_digest",
-    "image_hash",
-]
 
 
 class Unread(NamedTuple):
@@ -51,28 +37,255 @@ class Batch(NamedTuple):
     images : uint8 tensor, (N, 3, height, width)
         The network's input before ``/ 255``, mean and std.
     planes : list of int16 arrays, (planes, H * W)
-        See `Columns.planes`.
+        See `Columns.planes`; of the image that the network's units are compared with.
     annotated : list of int
         Bit k is set where the image is annotated for category k.
     names, classes, digests, hashes : lists
         Of each image: name, class or None, SHA-256 of what it was read from, and the number its fold is drawn from.
-    unread : list of Unread
-        Images that should stand among these.
     """
 
     images: Tensor
     planes: list[npt.NDArray[np.int16]]
     annotated: list[int]
     names: list[str]
-    classes: list[str | int | None]
+    classes: list[Class | None]
     digests: list[bytes]
     hashes: list[int]
-    unread: list[Unread]
 
     @property
     def folds(self) -> list[int]:
         """Fold of each image, 0 to 31."""
         return [hash_ % FOLDS for hash_ in self.hashes]
+
+
+@dataclass
+class ImageRecord:
+    """What was read of a data set, and what was left out.
+
+    Attributes
+    ----------
+    total : int
+        How many images were to be read.
+    names, classes, digests, hashes, annotated : lists
+        Of each image that was read, in their order: see `Batch`.
+    unread : list of Unread
+        Images that were left out.
+    notes : list of str
+        What the user should know, once all images are read.
+    seconds : float
+        Reading them, and what was done with them, took.
+    """
+
+    total: int
+    names: list[str] = field(default_factory=list)
+    classes: list[Class | None] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list)
+    hashes: list[int] = field(default_factory=list)
+    annotated: list[int] = field(default_factory=list)
+    unread: list[Unread] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def add(self, batch: Batch) -> None:
+        """Append the images of a batch."""
+        self.names += batch.names
+        self.classes += batch.classes
+        self.digests += batch.digests
+        self.hashes += batch.hashes
+        self.annotated += batch.annotated
+
+    def sha256(self, concepts: Iterable[Concept]) -> str:
+        """Hash of everything that was read, in any order, and of what its labels mean."""
+        return data_digest(self.digests, concepts)
+
+
+class Batches:
+    """The one loop over images: an iterable of batches, which keeps a record of what was read.
+
+    Parameters
+    ----------
+    data : Data
+        Annotated images.
+    preprocessing : Preprocessing
+        Of the network.
+    reading : Reading
+    columns : Columns, optional
+        Of the concepts that count; those of the data, unless given.
+    grid : tuple of int
+        (H, W) of the label grid; a single cell where what is marked is not needed.
+    task : str
+        What the progress bar says.
+
+    Attributes
+    ----------
+    record : ImageRecord
+        What was read so far; complete after the last batch.
+
+    Raises
+    ------
+    UnitlensError
+        While iterating: at the first example that contradicts the data set or, if the reading is strict, cannot be
+        read; and at the end, if no image could be read.
+    """
+
+    def __init__(
+        self,
+        data: Data,
+        preprocessing: Preprocessing,
+        reading: Reading,
+        *,
+        columns: Columns | None = None,
+        grid: tuple[int, int] = (1, 1),
+        task: str = "reading",
+    ) -> None:
+        self.reading = reading
+        self.task = task
+        columns = Columns.of(data.concepts) if columns is None else columns
+        self._description = described(data)
+        self._prepare = _Prepare(data, self._description.names, columns, preprocessing, grid)
+        self._indices = chosen_images(data, reading.limit, seed=reading.seed)
+        self.record = ImageRecord(len(self._indices))
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Read the images, once, in the order of the data set; a batch has at least one that could be read."""
+        record = self.record = ImageRecord(len(self._indices), unread=self._not_images())
+        start, names = time.perf_counter(), set[str]()
+        read = in_batches(
+            self._prepare,
+            self._indices,
+            batch_size=self.reading.batch_size,
+            workers=self.reading.workers,
+            collate=_collate,
+        )
+        with progress(record.total, self.task, show=self.reading.progress) as bar:
+            for images, columns, failures in read:
+                record.unread += map(self._left_out, failures)
+                if len(images):
+                    batch = Batch(torch.from_numpy(images), *columns)
+                    _check_names(batch.names, names)
+                    record.add(batch)
+                    yield batch
+                bar.update(len(images) + len(failures))
+        record.seconds = time.perf_counter() - start
+        self._finish()
+
+    def _not_images(self) -> list[Unread]:
+        """Files among the images that are none; an error where the reading is strict."""
+        files = self._description.not_images
+        if self.reading.strict and files:
+            more = f", and {len(files) - 1} more are none" if len(files) > 1 else ""
+            raise UnitlensError(
+                f"{files[0]} is not an image file{more}; without {argument('strict', True)} such files are left out."
+            )
+        return [Unread(name, "not an image file") for name in files]
+
+    def _left_out(self, failure: "_Failure") -> Unread:
+        """Note an image that cannot be read; what contradicts the data set ends the loop, strict or not."""
+        if self.reading.strict or not isinstance(failure.error, UnreadableError):
+            raise failure.error
+        return Unread(image_name(self._description.names, failure.index), str(failure.error).rstrip("."))
+
+    def _finish(self) -> None:
+        """Note what is missing, once all images were read."""
+        record = self.record
+        if not record.names:
+            reason = f": {record.unread[0].reason}" if record.unread else ""
+            raise UnitlensError(f"None of the {record.total} images could be read{reason}.")
+        if record.unread:
+            first = record.unread[0]
+            files = "1 file was" if len(record.unread) == 1 else f"{len(record.unread)} files were"
+            record.notes.append(f"{files} left out, such as {first.image}: {first.reason}.")
+        if self.reading.limit is not None:
+            record.notes += _missing_classes(self._description, record)
+
+
+def _check_names(names: Iterable[str], known: set[str]) -> None:
+    """Add names to those that are known; no two images have the same."""
+    for name in names:
+        if name in known:
+            raise UnitlensError(f"Two images of the data are called {name}: give each a name of its own.")
+        known.add(name)
+
+
+def _missing_classes(data: DataDescription, record: ImageRecord) -> list[str]:
+    """Note classes of which the images that a limit took have none."""
+    known = dict.fromkeys(str(class_) for class_ in data.classes or () if class_ is not None)
+    read = set(map(str, record.classes))
+    missing = [class_ for class_ in known if class_ not in read]
+    if not missing:
+        return []
+    listed = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+    return [
+        f"{len(missing)} of {len(known)} classes have no image among the {record.total} that the limit takes "
+        f"({listed}): nothing is known of them."
+    ]
+
+
+class _Prepared(NamedTuple):
+    """What a worker makes of one image."""
+
+    image: npt.NDArray[np.uint8]
+    planes: npt.NDArray[np.int16]
+    annotated: int
+    name: str
+    class_: Class | None
+    digest: bytes
+    hash: int
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """An image that a worker could not prepare: errors are returned, as one that is raised would lose its type."""
+
+    index: int
+    error: UnitlensError
+
+
+@dataclass(frozen=True)
+class _Prepare:
+    """Reads an image, scales it, and samples what is marked in it."""
+
+    data: Data
+    names: Sequence[str] | None
+    columns: Columns
+    preprocessing: Preprocessing
+    grid: tuple[int, int]
+
+    def __call__(self, index: int) -> _Prepared | _Failure:
+        try:
+            example = read_example(self.data, index, self.names)
+            height, width = example.image.shape[:2]
+            fit = Fit.of(height, width, self.preprocessing)
+            image = np.asarray(fit.image(example.image, self.preprocessing.interpolation))
+            planes = self.columns.planes(example, fit, self.grid)
+        except UnitlensError as error:
+            return _Failure(index, error)
+        annotated = (bool(len(example.planes.get(category, ()))) for category in self.columns.categories)
+        return _Prepared(
+            image=np.ascontiguousarray(image.transpose(2, 0, 1)),  # the order in memory decides how a network rounds
+            planes=planes,
+            annotated=sum(1 << k for k, there in enumerate(annotated) if there),
+            name=example.name,
+            class_=example.class_,
+            digest=example_digest(example),
+            hash=image_hash(example),
+        )
+
+
+def _collate(
+    items: list[_Prepared | _Failure],
+) -> tuple[npt.NDArray[np.uint8], list[list[Any]], list[_Failure]]:
+    """Images in one array, columns of all else, and failures.
+
+    An array, not a tensor: tensors go from a worker through shared memory and sockets in TMPDIR, and where /dev/shm is
+    small or the path long, the worker waits without a word.
+    """
+    failures = [item for item in items if isinstance(item, _Failure)]
+    prepared = [item for item in items if isinstance(item, _Prepared)]
+    if not prepared:
+        return np.empty((0, 3, 1, 1), np.uint8), [], failures
+    images, *columns = (list(column) for column in zip(*prepared, strict=True))
+    return np.stack(images), columns, failures
 
 
 def image_hash(example: Example) -> int:
@@ -88,10 +301,9 @@ def example_digest(example: Example) -> bytes:
     hashed = hashlib.sha256(f"{example.name}\n{example.class_!r}\n{example.image.shape}".encode())
     hashed.update(example.image.tobytes())
     for category in sorted(example.planes):
-        for plane in example.planes[category]:
-            hashed.update(
-                f"\n{category}\n{np.asarray(plane).dtype.str} {np.shape(plane)}".encode() + np.asarray(plane).tobytes()
-            )
+        for given in example.planes[category]:
+            plane = np.asarray(given)
+            hashed.update(f"\n{category}\n{plane.dtype.str} {plane.shape}".encode() + plane.tobytes())
     return hashed.digest()
 
 
@@ -101,175 +313,3 @@ def data_digest(digests: Iterable[bytes], concepts: Iterable[Concept]) -> str:
     for concept in concepts:
         hashed.update(f"\n{tuple(concept)!r}".encode())
     return hashed.hexdigest()
-
-
-class _Prepared(Dataset[Any]):
-    """What one worker does with one image. Errors are returned: raised in a worker they would lose their text."""
-
-    def __init__(self, data: Data, columns: Columns, preprocessing: Preprocessing, grid: tuple[int, int]) -> None:
-        self.data, self.columns, self.preprocessing, self.grid = data, columns, preprocessing, grid
-
-    def __getitem__(self, index: int) -> tuple[Any, ...] | UnitlensError:
-        try:
-            example = as_example(self.data[index])
-            height, width = example.image.shape[:2]
-            fit = Fit.of(height, width, self.preprocessing)
-            image = np.asarray(fit.image(example.image, self.preprocessing.interpolation))
-            planes = self.columns.planes(example, fit, self.grid)
-        except UnitlensError as error:
-            return error
-        except OSError as error:  # a folder that may not be entered, a disk that is gone
-            return UnreadableError(f"{error.filename or f'image {index}'} cannot be read: {error.strerror}.")
-        annotated = sum(
-            1 << k for k, category in enumerate(self.columns.categories) if len(example.planes.get(category, ()))
-        )
-        return (
-            np.ascontiguousarray(image.transpose(2, 0, 1)),  # the order in memory decides how a network rounds
-            planes,
-            annotated,
-            example.name,
-            example.class_,
-            example_digest(example),
-            image_hash(example),
-        )
-
-
-def as_example(item: Any) -> Example:
-    """Whatever has the attributes of an example, or is a tuple of them, as one.
-
-    Raises
-    ------
-    UnitlensError
-        If it is neither, or its image is not uint8, height x width x 3.
-    """
-    try:
-        item = Example(*item) if isinstance(item, tuple) and not hasattr(item, "image") else item
-        image, planes, name = np.asarray(item.image), item.planes, str(item.name)
-    except (AttributeError, TypeError):
-        raise UnitlensError(
-            f"The data set gives a {type(item).__name__} that is no example: it has image, planes, name and, "
-            "optionally, class_ (see unitlens.Example), as attributes or as a tuple in this order."
-        ) from None
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-        raise UnitlensError(
-            f"The image {name} is {image.dtype}, {size_of(image)}; an image is uint8, height x width x 3 (RGB)."
-        )
-    return Example(image, planes, name, getattr(item, "class_", None), getattr(item, "file_digest", None))
-
-
-def batches(
-    data: Data,
-    columns: Columns,
-    preprocessing: Preprocessing,
-    *,
-    grid: tuple[int, int],
-    batch_size: int,
-    workers: int = 0,
-    limit: int | None = None,
-    strict: bool = False,
-) -> Iterator[Batch]:
-    """Read a data set in its order.
-
-    Parameters
-    ----------
-    data : Data
-        Annotated images.
-    columns : Columns
-        Of the concepts that count.
-    preprocessing : Preprocessing
-        Of the network.
-    grid : tuple of int
-        (H, W) of the label grid.
-    batch_size, workers : int
-        Images at a time; worker processes that decode (0: none).
-    limit : int, optional
-        Only so many images from the start.
-    strict : bool
-        Whether an image that cannot be read ends the run.
-
-    Yields
-    ------
-    Batch
-
-    Raises
-    ------
-    UnitlensError
-        At the first example that contradicts the data set, or, if strict, cannot be read.
-    """
-    others = getattr(data, "not_images", ())
-    if strict and others:
-        more = f", and {len(others) - 1} more are none" if len(others) > 1 else ""
-        raise UnitlensError(
-            f"{others[0]} is not an image file{more}; without {argument('strict', True)} such files are left out."
-        )
-    count = len(data) if limit is None else min(limit, len(data))
-    prepared = _Prepared(data, columns, preprocessing, grid)
-    paths = getattr(data, "names", None)
-    seen: set[str] = set()
-    for number, (images, rest, errors) in enumerate(_loaded(prepared, range(count), batch_size, workers)):
-        unread = []
-        for offset, error in errors:
-            if strict or not isinstance(error, UnreadableError):
-                raise error
-            index = number * batch_size + offset
-            unread.append(Unread(paths[index] if paths else f"image {index}", str(error).rstrip(".")))
-        batch = Batch._make([torch.from_numpy(images), *rest, unread])
-        for name in batch.names:
-            if name in seen:
-                raise UnitlensError(f"Two images of the data are called {name}: give each a name of its own.")
-            seen.add(name)
-        yield batch
-
-
-def _loaded(prepared: _Prepared, order: range, batch_size: int, workers: int) -> Iterator[Any]:
-    """What the workers prepare; that one of them died is said in a sentence."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)  # how many is the user's choice
-        loader = iter(
-            DataLoader(
-                prepared,
-                batch_size=batch_size,
-                sampler=order,
-                num_workers=workers,
-                collate_fn=_collate,
-                worker_init_fn=_quiet_worker,
-            )
-        )
-    try:
-        yield from loader
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise UnitlensError(
-            "A worker process that decodes images died, most likely for want of memory: lower "
-            f"{argument('workers')} (0 is possible) or {argument('batch_size')}."
-        ) from error
-
-
-def _collate(items: list[Any]) -> tuple[npt.NDArray[np.uint8], list[list[Any]], list[tuple[int, UnitlensError]]]:
-    """Images in one array, and columns of all else; errors with their place.
-
-    An array, not a tensor: tensors go from a worker through shared memory and sockets in TMPDIR, and where /dev/shm is
-    small or the path long, the worker waits without a word.
-    """
-    errors = [(offset, item) for offset, item in enumerate(items) if isinstance(item, UnitlensError)]
-    read = [item for item in items if not isinstance(item, UnitlensError)]
-    if not read:
-        return np.empty((0, 3, 1, 1), np.uint8), [[] for _ in range(6)], errors
-    images, *rest = (list(column) for column in zip(*read, strict=True))
-    return np.stack(images), rest, errors
-
-
-def _quiet_worker(_: int) -> None:
-    """Leave Ctrl-C to the main process, and do not outlive it; one thread a worker is enough."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
-    torch.set_num_threads(1)
-
-
-def _leave_with(parent: int) -> None:
-    """End this process when its parent is gone: it would wait for ever to hand over images that nobody takes."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)

@@ -24,7 +24,7 @@ class Agreement(NamedTuple):
     notes: tuple[str, ...]
 
 
-def agreement(data: Any, *, limit: int | None = None, progress: bool = False) -> Agreement:
+def agreement(data: Any, *, limit: int | None = None, seed: int = 0, progress: bool = False) -> Agreement:
     """Hold the segmenters among the sources of a data set against what is marked in the data itself.
 
     Parameters
@@ -32,8 +32,8 @@ def agreement(data: Any, *, limit: int | None = None, progress: bool = False) ->
     data : Data
         Of any kind; only what `unitlens.with_concepts` made has segmenters. What is marked in the data itself need not
         be among the concepts.
-    limit : int, optional
-        Only so many images from the start.
+    limit, seed : int, optional
+        Only so many images, see `unitlens.data.reading.chosen_images`.
     progress : bool
         Whether progress is shown.
     """
@@ -47,7 +47,7 @@ def agreement(data: Any, *, limit: int | None = None, progress: bool = False) ->
             notes.append(f"Nothing is marked beside the {source!r}: how well it finds what it names is not known.")
             continue
         try:
-            found = ceilings(source, data.data, limit=limit, progress=progress)
+            found = ceilings(source, data.data, limit=limit, seed=seed, progress=progress)
         except UnitlensError as error:
             notes.append(f"How well the {source!r} finds what it names is not known: {error}")
             continue

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.data.batches import as_example
 from unitlens.data.ceilings import Agreement, agreement, computed_categories
 from unitlens.data.checks import Check, ConceptCheck, Finding, Sight, highest_iou
 from unitlens.data.columns import Columns
-from unitlens.data.concepts import Data, Example
+from unitlens.data.concepts import Data, Example, described
 from unitlens.data.findings import notes, of_concepts, of_files
 from unitlens.data.images import Fit, UnreadableError, same_aspect
 from unitlens.data.opening import open_data
+from unitlens.data.reading import ExampleRead, as_example, chosen_images, read_examples
 from unitlens.drawing.strips import draw_tiles
 from unitlens.errors import UnitlensError
 from unitlens.models.preprocessing import Preprocessing
@@ -42,6 +42,7 @@ def check(
     resize: int | None = None,
     grid: int | tuple[int, int] | None = None,
     limit: int | None = None,
+    seed: int = 0,
     sights: int = 12,
     progress: bool = False,
 ) -> Check:
@@ -56,7 +57,9 @@ def check(
     image_size, resize, grid
         How a network would be shown the images, and its label grid: a quarter of the input, rounded down.
     limit : int, optional
-        Only so many images from the start.
+        Only so many images, spread evenly over the data set.
+    seed : int
+        Which images a limit takes.
     sights : int
         At most so many images of each concept are drawn; 0: none.
     progress : bool
@@ -77,14 +80,16 @@ def check(
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     cells = (grid, grid) if isinstance(grid, int) else grid or (max(1, size[0] // 4), max(1, size[1] // 4))
     walk = _Walk(data, Columns.of(data.concepts), Preprocessing(size, resize, (0.0,) * 3, (1.0,) * 3), cells)
-    total = len(data) if limit is None else min(limit, len(data))
-    with progress_of(total, "checking", show=progress) as bar:
-        for index in range(total):
-            walk.look(index)
+    indices = chosen_images(data, limit, seed=seed)
+    with progress_of(len(indices), "checking", show=progress) as bar:
+        for read in read_examples(data, indices):
+            walk.look(read)
             bar.update(1)
-    agreed = agreement(data, limit=limit, progress=progress)
+    agreed = agreement(data, limit=limit, seed=seed, progress=progress)
     seen = _draw(walk, walk.choose(max(0, min(sights, _TILES // max(len(data.concepts), 1)))))
-    return _told(walk, tuple(walk.concepts(quantile, seen, agreed)), agreed, total, quantile=quantile, min_iou=min_iou)
+    return _told(
+        walk, tuple(walk.concepts(quantile, seen, agreed)), agreed, len(indices), quantile=quantile, min_iou=min_iou
+    )
 
 
 def _told(
@@ -98,7 +103,7 @@ def _told(
     judged: dict[str, Any] = {"quantile": quantile, "min_iou": min_iou, "excused": excused}
     wrong = [*of_files(walk.data), *walk.findings, *of_concepts(concepts, walk.read, **judged)]
     return Check(
-        source=str(getattr(walk.data, "source", repr(walk.data))),
+        source=described(walk.data).source,
         images=total,
         read=walk.read,
         grid=walk.grid,
@@ -123,15 +128,12 @@ class _Walk:
     names: dict[str, int] = field(default_factory=dict)
     areas: list[tuple[int, npt.NDArray[np.int32]]] = field(default_factory=list)  # index, and positions of each column
 
-    def look(self, index: int) -> None:
+    def look(self, read: ExampleRead) -> None:
         """Count what is marked in an image, or say what is wrong with it."""
-        try:
-            example = as_example(self.data[index])
-        except UnreadableError as error:
-            self.findings.append(Finding("unreadable", str(error)))
-            return
-        except UnitlensError as error:
-            self.findings.append(Finding("contradiction", str(error)))
+        index, example = read.index, read.example
+        if not isinstance(example, Example):
+            kind = "unreadable" if isinstance(example, UnreadableError) else "contradiction"
+            self.findings.append(Finding(kind, str(example)))
             return
         if self.names.setdefault(example.name, index) != index:
             self.findings.append(Finding("name", f"Two images are called {example.name}."))

@@ -1,11 +1,12 @@
 """Joining the classes of the data with the outputs of a network."""
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 
-from unitlens.data.concepts import Data
+from unitlens.data.concepts import Data, Example, described
+from unitlens.data.reading import read_examples
 from unitlens.errors import UnitlensError, UnitlensWarning, did_you_mean
 
 Name = str | int
@@ -80,13 +81,13 @@ def join_classes(data: Data, network_names: Sequence[str] | None, outputs: int) 
     found = classes_of(data)
     if not found:
         raise UnitlensError(
-            f"No image of {getattr(data, 'source', data)} has a class, so that nothing can be measured: say them in "
+            f"No image of {described(data).source} has a class, so that nothing can be measured: say them in "
             "classes.csv (image,class[,index]), or put the images into one folder for each class under images/."
         )
     if network_names is not None and len(network_names) != outputs:
         raise UnitlensError(f"The network has {outputs} outputs, but {len(network_names)} class names.")
     own = tuple(network_names) if network_names is not None else None
-    index: Mapping[str, int] = getattr(data, "class_index", {})
+    index = described(data).class_index
     if index or own is not None or all(_is_whole(name) for name in found):
         output_of = {str(name): _output(name, index, own, outputs) for name in found}
     else:
@@ -100,10 +101,11 @@ def join_classes(data: Data, network_names: Sequence[str] | None, outputs: int) 
 
 def classes_of(data: Data) -> tuple[Name, ...]:
     """Every class that the data name, each once, sorted; of data that do not list them, all images are looked at."""
-    told: Iterable[Name | None] | None = getattr(data, "classes", None)
-    if told is None:
-        told = (getattr(data[index], "class_", None) for index in range(len(data)))
-    found = {name for name in told if name is not None}
+    listed = described(data).classes
+    if listed is None:
+        read = (read.example for read in read_examples(data))
+        listed = tuple(example.class_ for example in read if isinstance(example, Example))
+    found = {name for name in listed if name is not None}
     wrong = next((name for name in found if not isinstance(name, str | Integral)), None)
     if wrong is not None:
         raise UnitlensError(f"A class is a name or a whole number, not {wrong!r}; an image without one has None.")

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unitlens.data.concepts import Concept, Example
-from unitlens.data.images import Fit, same_aspect
+from unitlens.data.images import Fit, same_aspect, size_of
 from unitlens.errors import UnitlensError, did_you_mean
 
 NotJudged = Literal["left_out", "none"]
@@ -191,12 +191,3 @@ def _as_plane(given: Any, category: str, example: Example) -> npt.NDArray[Any]:
     if plane.dtype in (np.uint8, np.uint16):
         return plane
     return plane.astype(np.int64).clip(-1, _MOST_LABELS - 1).astype(np.int32)
-
-
-def size_of(pixels: npt.NDArray[Any]) -> str:
-    """Width x height of an image or a map, to be read."""
-    return (
-        "x".join(str(side) for side in (pixels.shape[1], pixels.shape[0], *pixels.shape[2:]))
-        if pixels.ndim > 1
-        else "flat"
-    )

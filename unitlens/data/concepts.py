@@ -1,6 +1,7 @@
 """What is marked in images: concepts, examples, and the protocol that every data set follows."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -56,9 +57,16 @@ class Example(NamedTuple):
     file_digest: str | None = None
 
 
+Class = str | int
+"""The class of a whole image: its name, or the number of the network's output."""
+
+
 @runtime_checkable
 class Data(Protocol):
-    """Annotated images: anything with a length, concepts, and examples by index."""
+    """Annotated images: anything with a length, concepts, and examples by index.
+
+    It may have further members, all of which are declared in `DataDescription`.
+    """
 
     @property
     def concepts(self) -> Sequence[Concept]:
@@ -68,3 +76,60 @@ class Data(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> Example: ...
+
+
+@dataclass(frozen=True)
+class DataDescription:
+    """The optional members of `Data`: an attribute of the same name, or what stands here where there is none.
+
+    Attributes
+    ----------
+    source : str
+        What ``--data`` takes to open the data again, or any other title; else their ``repr``.
+    names : tuple of str or None
+        The name of each image, in their order; else only reading an image tells its name.
+    classes : tuple of str, int or None, or None
+        The classes of the images, each image's own or each class once; else only reading the images tells them.
+    class_index : mapping of str to int
+        The network's output for each class; else empty, and classes are joined with outputs by their names.
+    categories : tuple of str or None
+        The categories that any image is annotated for; else those of the concepts.
+    not_images : tuple of str
+        Files that lie among the images and are none.
+    exchangeable : bool
+        Whether the first N images stand for all of them, whatever N is, as where they are drawn at will: a limit takes
+        those, and otherwise spreads over all images.
+    """
+
+    source: str
+    names: tuple[str, ...] | None = None
+    classes: tuple[Class | None, ...] | None = None
+    class_index: Mapping[str, int] = field(default_factory=dict)
+    categories: tuple[str, ...] | None = None
+    not_images: tuple[str, ...] = ()
+    exchangeable: bool = False
+
+
+def described(data: Data) -> DataDescription:
+    """Read what a data set says of itself; the one place where its optional members are looked for.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> described(SimpleNamespace(source="photos", names=["a.jpg"])).names
+    ('a.jpg',)
+    """
+
+    def optional(name: str) -> tuple[Any, ...] | None:
+        value = getattr(data, name, None)
+        return None if value is None else tuple(value)
+
+    return DataDescription(
+        source=str(getattr(data, "source", None) or repr(data)),
+        names=optional("names"),
+        classes=optional("classes"),
+        class_index=dict(getattr(data, "class_index", None) or {}),
+        categories=optional("categories"),
+        not_images=optional("not_images") or (),
+        exchangeable=bool(getattr(data, "exchangeable", False)),
+    )

@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from unitlens.data.checks import ConceptCheck, Finding
+from unitlens.data.concepts import described
 from unitlens.data.readers.annotated import AnnotatedFolder
 from unitlens.data.sources import StackedData
 
 
 def of_files(data: Any) -> Iterator[Finding]:
     """Files that have no counterpart, or are no images."""
-    for name in getattr(data, "not_images", ()):
+    for name in described(data).not_images:
         yield Finding("no image", f"{name} is no image file.")
     data = data.data if isinstance(data, StackedData) and data.own else data
     for name in getattr(data, "unpaired", ()):

@@ -172,3 +172,11 @@ def same_aspect(image: tuple[int, int], plane: tuple[int, int]) -> bool:
     """Whether a label map shows the whole image: equal aspect ratios, up to a pixel of rounding."""
     (height, width), (rows, columns) = image, plane
     return abs(columns - width * rows / height) <= 1 or abs(rows - height * columns / width) <= 1
+
+
+def size_of(pixels: npt.NDArray[Any]) -> str:
+    """Width x height of an image or a map, and whatever further sides it has, for a sentence."""
+    if pixels.ndim < 2:
+        return "flat"
+    height, width, *others = pixels.shape
+    return "x".join(map(str, (width, height, *others)))

@@ -10,8 +10,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.data.batches import as_example
-from unitlens.data.concepts import Concept, Data, Example
+from unitlens.data.concepts import Class, Concept, Data, Example, described
+from unitlens.data.reading import as_example
 from unitlens.errors import UnitlensError, argument, did_you_mean
 
 
@@ -63,27 +63,32 @@ class StackedData:
     @property
     def names(self) -> tuple[str, ...] | None:
         """The images' names, where the data lists them."""
-        return getattr(self.data, "names", None)
+        return described(self.data).names
 
     @property
     def not_images(self) -> tuple[str, ...]:
         """Files of the data that are no images."""
-        return tuple(getattr(self.data, "not_images", ()))
+        return described(self.data).not_images
 
     @property
     def class_index(self) -> Mapping[str, int]:
         """The network's output for each class, where the data says so."""
-        return dict(getattr(self.data, "class_index", {}))
+        return described(self.data).class_index
 
     @property
-    def classes(self) -> Any:
-        """What the data says of classes."""
-        return getattr(self.data, "classes", None)
+    def classes(self) -> tuple[Class | None, ...] | None:
+        """The classes of the images, where the data lists them."""
+        return described(self.data).classes
+
+    @property
+    def exchangeable(self) -> bool:
+        """Whether the first images of the data stand for all."""
+        return described(self.data).exchangeable
 
     @property
     def source(self) -> str:
         """The data, and the sources."""
-        of_data = str(getattr(self.data, "source", repr(self.data)))
+        of_data = described(self.data).source
         return " + ".join([of_data if self.own else f"images of {of_data}", *map(str, self.sources)])
 
     def __len__(self) -> int:
@@ -237,7 +242,7 @@ def folder_tags(data: Data, *, category: str = "scene") -> Tags:
     UnitlensError
         If the images do not lie in folders.
     """
-    names = getattr(data, "names", None) or ()
+    names = described(data).names or ()
     folders = {name: PurePosixPath(name).parent.as_posix() for name in names}
     if not any(folder != "." for folder in folders.values()):
         raise UnitlensError(f"The images of {data!r} do not lie in folders whose names could be their tags.")
@@ -252,7 +257,7 @@ def check_names(found: Tags, data: Data) -> None:
     UnitlensError
         If none of them is.
     """
-    names = getattr(data, "names", None)
+    names = described(data).names
     if names and not set(names) & found.of_image.keys():
         some = next(iter(found.of_image), "nothing")
         raise UnitlensError(

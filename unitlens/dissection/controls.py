@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unitlens.data.batches import batches
+from unitlens.data.batches import Batches
 from unitlens.data.concepts import Data
-from unitlens.dissection.forward import Resources, columns_of, observe
+from unitlens.data.reading import Reading
+from unitlens.dissection.forward import Resources, observe
 from unitlens.dissection.labelling import LabelledLayer, label_units
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.temporary import temporary_store
@@ -219,24 +220,17 @@ def calibrate(net: Network, data: Data, settings: Settings) -> None:
             norm.reset_running_stats()
             norm.train()
             norm.momentum = None  # a plain mean over batches
-        for images in _batches(net, data, settings):
+        for images in _prepared_images(net, data, settings):
             net.model(images)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
 
 
-def _batches(net: Network, data: Data, settings: Settings) -> Iterator[Tensor]:
+def _prepared_images(net: Network, data: Data, settings: Settings) -> Iterator[Tensor]:
     """Prepared images; a last one that is alone is left out, as batch norm learns nothing from one value."""
-    stream = batches(
-        data,
-        columns_of(data, settings),
-        net.preprocessing,
-        grid=settings.grid,
-        batch_size=CALIBRATION_BATCH,
-        limit=settings.limit,
-    )
-    for number, batch in enumerate(stream):
-        if len(batch.names) > 1 or (batch.names and number == 0):
+    reading = Reading(batch_size=CALIBRATION_BATCH, limit=settings.limit, seed=settings.seed)
+    for number, batch in enumerate(Batches(data, net.preprocessing, reading)):
+        if len(batch.names) > 1 or number == 0:
             yield net.prepare(batch.images)
 
 

@@ -2,16 +2,16 @@
 
 import os
 import shutil
-import time
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from unitlens.data.batches import Batch, Unread, batches
+from unitlens.data.batches import Batch, Batches
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Data
+from unitlens.data.reading import Reading
 from unitlens.dissection.memory import counting_memory
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.folder import Store
@@ -25,7 +25,7 @@ from unitlens.models.bases import Basis
 from unitlens.models.layouts import layout_note, left_out
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
-from unitlens.progress import progress, tell
+from unitlens.progress import tell
 from unitlens.stats.thresholds import threshold_rank
 
 THUMBNAIL = 112
@@ -36,31 +36,6 @@ FEWEST_IMAGES = 2
 
 COARSE = 16
 """There is a warning where a layer has fewer positions, each of which covers more cells of the label grid."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How images are read and shown to the network.
-
-    Attributes
-    ----------
-    batch_size, workers, limit, strict
-        See `unitlens.data.batches.batches`.
-    show : bool
-        Whether progress is shown.
-    """
-
-    batch_size: int = 32
-    workers: int = 0
-    limit: int | None = None
-    strict: bool = False
-    show: bool = False
-
-    def __post_init__(self) -> None:
-        for name, smallest in (("batch_size", 1), ("workers", 0), ("limit", 1)):
-            value = getattr(self, name)
-            if value is not None and value < smallest:
-                raise UnitlensError(f"{name} is {value}; it is {smallest} or more.")
 
 
 @dataclass(frozen=True)
@@ -161,41 +136,37 @@ def observe(
         If a batch cannot fit in memory, the store would be larger than allowed, there are too few positions for the
         quantile, no image can be read, or the network fails on them.
     """
-    total = len(data) if settings.limit is None else min(settings.limit, len(data))
-    _check_images(total)
     columns, grid = columns_of(data, settings), settings.grid
-    check_memory(min(settings.batch_size, total), net.preprocessing.image_size, grid, planes=len(columns.categories))
-    stored = StoredPass({}, LabelPlanes.start(columns, grid, store))
-    stored.unread += [Unread(name, "not an image file") for name in getattr(data, "not_images", ())]
-    start = time.perf_counter()
-    answer = Answer(settings.layers, settings.tap, settings.layout, basis)
-    run = (fast_runner if settings.fast else runner)(net.model, answer)
-    stream = batches(
-        data,
-        columns,
-        net.preprocessing,
-        grid=grid,
+    reading = Reading(
         batch_size=settings.batch_size,
         workers=resources.workers,
         limit=settings.limit,
+        seed=settings.seed,
         strict=settings.strict,
+        progress=resources.show,
     )
-    with evaluating(net.model), progress(total, "looking", show=resources.show) as bar:
-        for batch in stream:
-            if batch.names:
-                images = net.prepare(batch.images)
-                maps = run(images)
-                if not stored.layers:
-                    stored.thumbnails = _thumbnail_rows(batch.images, store) if thumbnails else None
-                    _start(stored, maps, total, settings, resources)
-                    _note_layouts(stored, net, answer)
-                    if settings.fast:
-                        stored.deviation = deviation_of(runner(net.model, answer)(images), maps)
-                _add(stored, batch, maps)
-            stored.unread += batch.unread
-            bar.update(len(batch.names) + len(batch.unread))
-    stored.seconds = time.perf_counter() - start
-    _note_losses(stored, total)
+    batches = Batches(data, net.preprocessing, reading, columns=columns, grid=grid, task="looking")
+    total = batches.record.total
+    _check_images(total)
+    check_memory(min(settings.batch_size, total), net.preprocessing.image_size, grid, planes=len(columns.categories))
+    stored = StoredPass({}, LabelPlanes.start(columns, grid, store))
+    answer = Answer(settings.layers, settings.tap, settings.layout, basis)
+    run = (fast_runner if settings.fast else runner)(net.model, answer)
+    with evaluating(net.model):
+        for batch in batches:
+            images = net.prepare(batch.images)
+            maps = run(images)
+            if not stored.layers:
+                stored.thumbnails = _thumbnail_rows(batch.images, store) if thumbnails else None
+                _start(stored, maps, total, settings, resources)
+                _note_layouts(stored, net, answer)
+                if settings.fast:
+                    stored.deviation = deviation_of(runner(net.model, answer)(images), maps)
+            _add(stored, batch, maps)
+    stored.unread, stored.seconds = batches.record.unread, batches.record.seconds
+    stored.notes += batches.record.notes
+    _check_images(stored.images)
+    _note_nonfinite(stored)
     stored.commit(complete=True)
     return stored
 
@@ -283,16 +254,8 @@ def _announce(stored: StoredPass, total: int, limit: int | None, *, show: bool) 
         )
 
 
-def _note_losses(stored: StoredPass, total: int) -> None:
-    """Note what was left out, and activations that are no numbers."""
-    if not stored.images:
-        reason = f": {stored.unread[-1].reason}" if stored.unread else ""
-        raise UnitlensError(f"None of the {total} images could be read{reason}.")
-    _check_images(stored.images)
-    if stored.unread:
-        first = stored.unread[0]
-        files = "1 file was" if len(stored.unread) == 1 else f"{len(stored.unread)} files were"
-        stored.notes.append(f"{files} left out, such as {first.image}: {first.reason}.")
+def _note_nonfinite(stored: StoredPass) -> None:
+    """Note activations that are not finite numbers."""
     for layer in stored.layers.values():
         bad = np.flatnonzero(layer.nonfinite)
         if len(bad):

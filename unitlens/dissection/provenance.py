@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from unitlens.data.concepts import Data
+from unitlens.data.concepts import Data, described
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.passes import StoredPass
@@ -78,7 +78,7 @@ def describe_run(net: Network, data: Data, stored: StoredPass, settings: Setting
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": None,
         "network": describe_network(net),
-        "data": describe_data(str(getattr(data, "source", repr(data))), stored),
+        "data": describe_data(described(data).source, stored),
         "settings": settings.to_json(),
         "layers": {name: describe_layer(layer) for name, layer in stored.layers.items()},
         "timings": {"forward_seconds": stored.seconds, "seconds": seconds},

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from torch import Tensor, nn
 
 from unitlens.data.columns import NotJudged, Union
-from unitlens.data.concepts import Data
+from unitlens.data.concepts import Data, described
 from unitlens.data.opening import open_data
 from unitlens.dissection.controls import (
     ControlRun,
@@ -119,7 +119,7 @@ def dissect(
     exemplars : int
         Images shown for each unit.
     limit : int, optional
-        Only so many images from the start.
+        Only so many images, spread evenly over the data set (by ``seed``).
     batch_size, workers : int
         Images at a time; processes that decode them.
     seed : int
@@ -231,9 +231,9 @@ def prepare(
         control=tuple(dict.fromkeys([control] if isinstance(control, str) else control)),
         **choices,
     )
-    if not len(data.concepts) or getattr(data, "categories", None) == ():  # a folder without label maps
+    if not len(data.concepts) or described(data).categories == ():  # a folder without label maps
         raise UnitlensError(
-            f"{getattr(data, 'source', data)} marks no concepts, so that units cannot be matched: add labels/ and "
+            f"{described(data).source} marks no concepts, so that units cannot be matched: add labels/ and "
             "concepts.csv (see docs/data.md), or have them computed: "
             + spelled(python="ul.open_data(..., concepts=['colors']).", shell="--concepts colors.")
         )

@@ -96,6 +96,11 @@ class Scenes:
         return Example(image, {category: [plane] for category, plane in planes.items()}, path, name)
 
     @property
+    def exchangeable(self) -> bool:
+        """Any first N images stand for all: they are drawn one by one, and their classes take turns."""
+        return True
+
+    @property
     def source(self) -> str:
         """What ``--data`` takes to draw them."""
         return "bundled:scenes"

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from unitlens.data.batches import as_example
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Concept, Data
 from unitlens.data.images import Fit, UnreadableError, read_label_map
+from unitlens.data.reading import chosen_images, read_examples
 from unitlens.data.segmentation.predictors import predictor
 from unitlens.data.segmentation.segments import Labels, Predictor, read_labels
 from unitlens.errors import UnitlensError
@@ -206,7 +206,13 @@ class Ceiling(NamedTuple):
 
 
 def ceilings(
-    segmenter: Segmenter, data: Data, *, grid: int = 112, limit: int | None = None, progress: bool = False
+    segmenter: Segmenter,
+    data: Data,
+    *,
+    grid: int = 112,
+    limit: int | None = None,
+    seed: int = 0,
+    progress: bool = False,
 ) -> list[Ceiling]:
     """Measure a segmenter's IoU with each concept that is marked in a data set and that it has a name for.
 
@@ -220,8 +226,8 @@ def ceilings(
         and "diningtable").
     grid : int
         Positions a side that both are sampled at, at the nearest pixel.
-    limit : int, optional
-        Only so many images from the start. Unreadable images are left out.
+    limit, seed : int, optional
+        Only so many images, see `unitlens.data.reading.chosen_images`. Unreadable images are left out.
     progress : bool
         Whether progress is shown.
 
@@ -242,14 +248,15 @@ def ceilings(
         raise UnitlensError(f"The {segmenter!r} and the data have no concept of the same name, so nothing is measured.")
     counts = np.zeros((len(pairs), 3), np.int64)
     fit = Fit((grid, grid), (0, 0), (grid, grid))
-    total = len(data) if limit is None else min(limit, len(data))
-    with progress_of(total, "holding the segmenter against what is marked", show=progress) as bar:
-        for index in range(total):
+    indices = chosen_images(data, limit, seed=seed)
+    with progress_of(len(indices), "comparing the segmenter with what is marked", show=progress) as bar:
+        for read in read_examples(data, indices):
+            example = read.example
             bar.update(1)
-            try:
-                example = as_example(data[index])
-            except UnreadableError:
+            if isinstance(example, UnreadableError):
                 continue
+            if isinstance(example, UnitlensError):
+                raise example
             marked = truth.planes(example, fit, (grid, grid))
             said = example._replace(planes=segmenter.planes(example.image, example.name))
             segments = found.planes(said, fit, (grid, grid))

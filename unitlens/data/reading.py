@@ -1,0 +1,216 @@
+"""How images are read: the settings, which images are taken, and what a data set gives for one of them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from unitlens.data.concepts import Class, Concept, Data, Example, described
+from unitlens.data.images import UnreadableError, size_of
+from unitlens.data.workers import in_batches
+from unitlens.errors import UnitlensError
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the images of a data set are read.
+
+    Attributes
+    ----------
+    batch_size : int
+        Images at a time.
+    workers : int
+        Processes that decode images; 0: this one.
+    limit : int or None
+        Read only so many images, spread evenly over the data set; None: all.
+    seed : int
+        Which images a limit takes.
+    strict : bool
+        Whether an image that cannot be read is an error; else it is left out and named.
+    progress : bool
+        Whether progress is shown.
+    """
+
+    batch_size: int = 32
+    workers: int = 0
+    limit: int | None = None
+    seed: int = 0
+    strict: bool = False
+    progress: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value, smallest in (
+            ("batch_size", self.batch_size, 1),
+            ("workers", self.workers, 0),
+            ("limit", self.limit, 1),
+        ):
+            if value is not None and value < smallest:
+                raise UnitlensError(f"{name} is {value}; it is {smallest} or more.")
+
+
+def chosen_images(data: Data, limit: int | None, *, seed: int = 0) -> Sequence[int]:
+    """Indices of the images that are read, in the order of the data set.
+
+    A limit of N cuts the data set into N stretches of equal length and takes one image of each, at random: in a data
+    set that is sorted by class or place, every class and place has its share. Of exchangeable images, which are drawn
+    at will, it takes the first.
+
+    Parameters
+    ----------
+    data : Data
+    limit : int or None
+        How many; None, or more than there are: all.
+    seed : int
+        Another seed takes other images.
+
+    Examples
+    --------
+    >>> chosen_images(range(10), 3), chosen_images(range(10), 99)
+    ([2, 4, 8], range(0, 10))
+    """
+    total = len(data)
+    if limit is None or limit >= total:
+        return range(total)
+    if described(data).exchangeable:
+        return range(limit)
+    edges = np.arange(limit + 1) * total // limit
+    chosen: list[int] = np.random.default_rng(seed).integers(edges[:-1], edges[1:]).tolist()
+    return chosen
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Some images of a data set, by their indices; a `unitlens.data.concepts.Data`."""
+
+    data: Data
+    indices: Sequence[int]
+
+    @property
+    def concepts(self) -> Sequence[Concept]:
+        """Those of the whole data set."""
+        return self.data.concepts
+
+    @property
+    def source(self) -> str:
+        """The data set."""
+        return described(self.data).source
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """Names of these images, where the data set lists them."""
+        names = described(self.data).names
+        return None if names is None else tuple(names[index] for index in self.indices)
+
+    @property
+    def classes(self) -> tuple[Class | None, ...] | None:
+        """Those of the whole data set, so that they mean the same outputs."""
+        return described(self.data).classes
+
+    @property
+    def class_index(self) -> dict[str, int]:
+        """The network's output for each class, where the data set says so."""
+        return dict(described(self.data).class_index)
+
+    @property
+    def categories(self) -> tuple[str, ...] | None:
+        """Those of the whole data set."""
+        return described(self.data).categories
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int, /) -> Example:
+        return self.data[self.indices[index]]
+
+
+@dataclass(frozen=True)
+class ExampleRead:
+    """What a data set gave for an index: an example, or why there is none."""
+
+    index: int
+    example: Example | UnitlensError
+
+
+def read_examples(data: Data, indices: Sequence[int] | None = None) -> Iterator[ExampleRead]:
+    """Read one image after another, without a network.
+
+    Parameters
+    ----------
+    data : Data
+    indices : sequence of int, optional
+        Of the images to read; all, unless given.
+
+    Yields
+    ------
+    ExampleRead
+    """
+    order = range(len(data)) if indices is None else indices
+    read = in_batches(partial(_example_or_error, data, described(data).names), order, batch_size=1, workers=0)
+    for index, (example,) in zip(order, read, strict=True):
+        yield ExampleRead(index, example)
+
+
+def _example_or_error(data: Data, names: Sequence[str] | None, index: int) -> Example | UnitlensError:
+    try:
+        return read_example(data, index, names)
+    except UnitlensError as error:
+        return error
+
+
+def read_example(data: Data, index: int, names: Sequence[str] | None) -> Example:
+    """Read an image; whatever the data set raises becomes a sentence that names the image.
+
+    Parameters
+    ----------
+    data : Data
+    index : int
+    names : sequence of str or None
+        The names that the data set lists, if any.
+
+    Raises
+    ------
+    UnreadableError
+        If the data set raises an error of its own.
+    UnitlensError
+        If what it gives is not an example.
+    """
+    try:
+        return as_example(data[index])
+    except UnitlensError:
+        raise
+    except OSError as error:  # a folder that may not be entered, a disk that is gone
+        name = error.filename or image_name(names, index)
+        raise UnreadableError(f"{name} cannot be read: {error.strerror or error}.") from error
+    except Exception as error:  # also a StopIteration, which would end the loop as if there were no more images
+        message = ": ".join(filter(None, (type(error).__name__, str(error).rstrip("."))))
+        raise UnreadableError(f"{image_name(names, index)} cannot be read; the data set raises {message}.") from error
+
+
+def image_name(names: Sequence[str] | None, index: int) -> str:
+    """The name of an image that cannot be read, where the data set lists names, or else its index."""
+    return f"image {index}" if names is None or index >= len(names) else names[index]
+
+
+def as_example(item: Any) -> Example:
+    """Whatever has the attributes of an example, or is a tuple of them, as one.
+
+    Raises
+    ------
+    UnitlensError
+        If it is neither, or its image is not uint8, height x width x 3.
+    """
+    try:
+        item = Example(*item) if isinstance(item, tuple) and not hasattr(item, "image") else item
+        image, planes, name = np.asarray(item.image), item.planes, str(item.name)
+    except (AttributeError, TypeError):
+        raise UnitlensError(
+            f"The data set gives a {type(item).__name__}, which is not an example: it has image, planes, name and, "
+            "optionally, class_ (see unitlens.Example), as attributes or as a tuple in this order."
+        ) from None
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        raise UnitlensError(
+            f"The image {name} is {image.dtype}, {size_of(image)}; an image is uint8, height x width x 3 (RGB)."
+        )
+    return Example(image, planes, name, getattr(item, "class_", None), getattr(item, "file_digest", None))
