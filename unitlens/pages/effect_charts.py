@@ -27,8 +27,8 @@ WIDTH, HEIGHT = 340, 170
 KINDS = {
     "most": "most important removed",
     "least": "least important removed",
-    "random": "random ones removed",
-    "matched": "others, about as active, removed",
+    "random": "random units removed",
+    "matched": "about equally active units removed",
     "kept": "only the most important kept",
 }
 """What the lines of a curve are."""
@@ -46,7 +46,7 @@ class Cell(NamedTuple):
 
 
 class HeatMap(NamedTuple):
-    """Classes (rows, each with its place on the page) x units or concepts (columns)."""
+    """Classes (rows, each with its place on the page) x unit numbers or concepts (columns)."""
 
     classes: list[tuple[str, str]]
     columns: list[str]
@@ -62,9 +62,14 @@ def unit_map(effect: Floats, classes: Sequence[str], labels: Mapping[int, str], 
     units = _strongest(np.abs(effect).max(1), WIDEST)
     own = effect[:, kept]
     units = np.array(sorted(units.tolist(), key=lambda u: (int(own[u].argmin()), float(own[u].min()), u)), dtype=int)
-    what = [f"unit {unit}" + (f" ({labels[unit]})" if unit in labels else "") for unit in units.tolist()]
-    targets = [unit_id(layer, unit) for unit in units.tolist()]
-    return _map(effect[np.ix_(units, kept)].T, [classes[c] for c in kept], what, targets, len(effect) - len(units))
+    return _map(
+        effect[np.ix_(units, kept)].T,
+        classes=[classes[c] for c in kept],
+        columns=[str(unit) for unit in units.tolist()],
+        titles=[f"unit {unit}" + (f" ({labels[unit]})" if unit in labels else "") for unit in units.tolist()],
+        targets=[unit_id(layer, unit) for unit in units.tolist()],
+        left_out=len(effect) - len(units),
+    )
 
 
 def concept_map(matrix: "pd.DataFrame", targets: Mapping[str, str]) -> HeatMap | None:
@@ -85,9 +90,14 @@ def concept_map(matrix: "pd.DataFrame", targets: Mapping[str, str]) -> HeatMap |
     own = effect[rows]
     columns = np.array(sorted(columns.tolist(), key=lambda c: (int(own[:, c].argmin()), float(own[:, c].min()), c)))
     names = [str(matrix.columns[c]) for c in columns]
-    places = [targets.get(name, "") for name in names]
-    shown = own[:, columns]
-    return _map(shown, [str(matrix.index[r]) for r in rows], names, places, effect.shape[1] - len(columns))
+    return _map(
+        own[:, columns],
+        classes=[str(matrix.index[r]) for r in rows],
+        columns=names,
+        titles=names,
+        targets=[targets.get(name, "") for name in names],
+        left_out=effect.shape[1] - len(columns),
+    )
 
 
 def _strongest(size: Floats, most: int) -> npt.NDArray[np.int64]:
@@ -95,15 +105,27 @@ def _strongest(size: Floats, most: int) -> npt.NDArray[np.int64]:
     return np.sort(np.argsort(-size, kind="stable")[:most]).astype(np.int64)
 
 
-def _map(effect: Floats, classes: list[str], columns: list[str], targets: Sequence[str], left_out: int) -> HeatMap:
-    """Squares of (classes, columns)."""
+def _map(
+    effect: Floats,
+    *,
+    classes: list[str],
+    columns: list[str],
+    titles: Sequence[str],
+    targets: Sequence[str],
+    left_out: int,
+) -> HeatMap:
+    """Lay out the squares of (classes, columns)."""
     size = np.abs(effect)
     largest = float(size.max(initial=0)) or 1.0
     blank = max(FAINT * largest, float(np.sort(size.ravel())[-MOST_CELLS]) if size.size > MOST_CELLS else 0.0)
     cells = [
         Cell(
-            *(x, y, round(abs(value) / largest, 3), value > 0),
-            *(f"{columns[x]}, {classes[y]}: {value:+.3f}", targets[x]),
+            x=x,
+            y=y,
+            strength=round(abs(value) / largest, 3),
+            gain=value > 0,
+            title=f"{titles[x]}, {classes[y]}: {value:+.3f}",
+            target=targets[x],
         )
         for y, x, value in ((y, x, float(effect[y, x])) for y, x in np.argwhere(size >= blank).tolist())
     ]

@@ -27,7 +27,7 @@ def percent(share: float | None, digits: int = 2) -> str:
 
 
 def decimals(
-    value: float, low: float | None = None, high: float | None = None, *, signed: bool = False, digits: int = 2
+    value: float, low: float | None = None, high: float | None = None, *, signed: bool = False, at_least: int = 0
 ) -> list[str]:
     """Return a number and the ends of its interval, all with the same decimals.
 
@@ -38,8 +38,9 @@ def decimals(
         Without them the number stands alone.
     signed : bool
         Whether positive numbers have a plus.
-    digits : int
-        Significant digits of the interval's width, or of the number where there is none: so many that the ends differ.
+    at_least : int
+        Decimals. There are more where that is needed for two significant digits of the interval's width, or of the
+        number where there is no interval: so the ends differ.
 
     Examples
     --------
@@ -50,8 +51,8 @@ def decimals(
     """
     given = [value, *(end for end in (low, high) if end is not None)]
     size = (max(given) - min(given)) or abs(value)
-    places = digits - 1 - math.floor(math.log10(size)) if size and math.isfinite(size) else 0
-    places = min(max(places, 0), 12)
+    places = 1 - math.floor(math.log10(size)) if size and math.isfinite(size) else 0
+    places = min(max(places, at_least), 12)
     return [f"{one:{'+' if signed else ''}.{places}f}" for one in given]
 
 
