@@ -1,20 +1,21 @@
 import re
 
 import pytest
+import torch
 
 import unitlens as ul
 from tests.planted import ColourWorld, colour_net
-from unitlens.dissection.planning import _extrapolated, _Timed, plan
+from unitlens.dissection.costs import CountingCost, PassCost
 
 
 @pytest.fixture(scope="module")
 def planned():
-    return plan(colour_net(), ["pool", "head"], ColourWorld(100), quantile=0.02, batch_size=8)
+    return ul.plan(colour_net(), ["pool", "head"], ColourWorld(100), quantile=0.02, batch_size=8)
 
 
 def test_what_is_looked_at_is_counted_before_it_is_run(planned):
     assert [tuple(layer) for layer in planned.layers] == [("pool", 8, (8, 8)), ("head", 4, None)]
-    assert (planned.images, planned.batches, planned.sample) == (100, 13, 24)
+    assert (planned.images, planned.passes, planned.sample) == (100, 1, 32)
     assert (planned.concepts, planned.categories, planned.grid) == (5, 2, (8, 8))
 
 
@@ -40,26 +41,62 @@ def test_time_and_memory_are_positive(planned):
     assert planned.memory is None or planned.memory > 1 << 24
 
 
-@pytest.mark.parametrize(
-    ("timed", "total", "seconds"),
-    [
-        ([(10, 3.0), (30, 5.0)], 130, 15.0),  # 2 fixed, 0.1 an image
-        ([(10, 5.0), (30, 4.0)], 130, 4.0),  # a noise that would make time run backwards
-        ([(1, 2.0), (1, 3.0)], 1, 3.0),
-    ],
-)
-def test_time_has_a_part_that_is_fixed_and_one_that_grows(timed, total, seconds):
-    assert _extrapolated([_Timed(*pair, None) for pair in timed], total) == pytest.approx(seconds)
+def test_a_pass_takes_what_is_slowest_where_workers_decode_beside_the_network(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    cost = PassCost(decoding=0.4, forward=0.1)
+    assert cost.seconds(10, workers=0) == pytest.approx(5)
+    assert cost.seconds(10, workers=2) == pytest.approx(2)  # decoding
+    assert cost.seconds(10, workers=7) == pytest.approx(1)  # the network
+
+
+def test_counting_grows_with_blocks_and_with_images():
+    cost = CountingCost(blocks=3, fixed=1.0, image=0.01, levels=0.02)
+    assert cost.seconds(100, levels=False) == pytest.approx(3 * (1 + 1))
+    assert cost.seconds(100, levels=True) == pytest.approx(3 * (1 + 3))
 
 
 def test_a_few_images_of_a_layer_without_a_grid_are_enough_for_a_plan():
-    planned = plan(colour_net(), "head", ColourWorld(200), batch_size=4)
-    assert (planned.sample, planned.images) == (12, 200)
+    planned = ul.plan(colour_net(), "head", ColourWorld(200), batch_size=4)
+    assert (planned.sample, planned.images) == (32, 200)
 
 
 def test_a_plan_says_what_a_dissection_would_say():
     with pytest.raises(ul.UnitlensError, match=r"There is no layer 'pol' in this ColourNet \(did you mean pool\?\)"):
-        plan(colour_net(), "pol", ColourWorld(100))
+        ul.plan(colour_net(), "pol", ColourWorld(100))
+
+
+@pytest.mark.parametrize(
+    ("options", "passes"),
+    [
+        ({"control": "untrained"}, 2),
+        ({"control": ["untrained", "rotated"]}, 4),
+        ({"levels": True, "score": "auprc", "fast": True}, 1),
+        ({"evidence": False, "exemplars": 0}, 1),
+        ({"preset": "netdissect2017", "grid": 8}, 1),
+    ],
+)
+def test_every_option_that_changes_the_cost_is_known(options, passes):
+    planned = ul.plan(colour_net(), ["pool", "head"], ColourWorld(64), **{"quantile": 0.05} | options)
+    assert planned.passes == passes
+    assert planned.seconds > 0
+
+
+def test_a_plan_refuses_what_a_dissection_refuses():
+    with pytest.raises(TypeError, match="quantil"):
+        ul.plan(colour_net(), "pool", ColourWorld(64), quantil=0.1)
+    with pytest.raises(ul.UnitlensError, match="only 20 positions"):
+        ul.plan(colour_net(), "head", ColourWorld(20), quantile=0.01)
+    with pytest.raises(ul.UnitlensError, match="only 1 image"):
+        ul.plan(colour_net(), "pool", ColourWorld(20), limit=1)
+
+
+def test_a_plan_leaves_the_model_as_it_was():
+    net = colour_net()
+    before = {name: value.clone() for name, value in net.model.state_dict().items()}
+    net.model.train()
+    ul.plan(net, "pool", ColourWorld(40), control="untrained")
+    assert net.model.training
+    assert all(torch.equal(value, before[name]) for name, value in net.model.state_dict().items())
 
 
 def test_the_command(shell, world, net_file):
@@ -71,8 +108,37 @@ def test_the_command(shell, world, net_file):
         r"^layer 0 +4 units, 32x32$",
         r"^concepts +3 in 1 category$",
         r"^label grid +8x8$",
-        r"^forward passes +\d+, of \d+ images at most$",
+        r"^images +\d+, each shown to the network once$",
         r"^time +about \d+ s on this machine, from \d+ images$",
         r"^disk +.* while it runs, of .* that are free$",
     ):
         assert re.search(pattern, said.out, re.M), (pattern, said.out)
+
+
+def test_the_command_knows_the_options_of_dissect(shell, world, net_file):
+    network = (f"{net_file}:build", "--layer", "0", "--data", world, "--image-size", 32, "--mean", 0, "--std", 1)
+    options = (
+        "--control",
+        "untrained",
+        "--levels",
+        "--score",
+        "f1",
+        "--fast",
+        "--store-limit",
+        "1kB",
+        "--quantile",
+        0.1,
+    )
+    said = shell("plan", *network, *options)
+    assert said.code == 0, said.err
+    assert "shown to the network 2 times" in said.out
+    assert "1 kB are allowed" in said.out
+
+
+def test_plan_has_all_options_of_dissect_but_those_of_its_files():
+    from unitlens.cli.dissect import dissect
+    from unitlens.cli.plan import plan
+
+    assert {option.name for option in dissect.params} - {option.name for option in plan.params} == {
+        *("out", "overwrite", "quiet")
+    }

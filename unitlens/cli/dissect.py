@@ -14,9 +14,9 @@ from unitlens.cli.opening import (
     worker_count,
 )
 from unitlens.cli.options import (
-    Bytes,
-    Size,
+    dissection_options,
     image_options,
+    layer_option,
     network_options,
     output_options,
     quiet_option,
@@ -27,32 +27,11 @@ from unitlens.cli.text import summarize
 
 @click.command()
 @click.argument("model")
-@click.option(
-    "--layer", "layers", multiple=True, metavar="NAME", help="Repeatable; `unitlens layers MODEL` lists them."
-)
+@layer_option
 @image_options
 @source_options
 @output_options
-@click.option("--preset", default="unitlens", show_default=True, help="unitlens, pnas2020 or netdissect2017.")
-@click.option("--quantile", type=float, help="Share of positions above a unit's threshold. [0.01]")
-@click.option("--min-iou", type=float, help="The papers' rule for a match. [0.04]")
-@click.option("--grid", type=Size(), help="Label grid. [a quarter of the input]")
-@click.option("--upsampling", type=click.Choice(["edges", "zeros"]), help="What lies outside of a map.")
-@click.option(
-    "--tap", type=click.Choice(["output", "after_inplace"]), help="The activation: returned, or left in memory."
-)
-@click.option("--layout", help="How the layers are laid out, as docs/layouts.md has it. [found by its rule]")
-@click.option("--basis", metavar="FILE", help="Directions as units: rows of a matrix (.npy, .safetensors, .pt).")
-@click.option("--score", default="iou", show_default=True, help="What chooses the label.")
-@click.option("--evidence/--no-evidence", default=True, show_default=True, help="Intervals, held-out checks, chance.")
-@click.option("--fdr", type=float, default=0.05, show_default=True, help="False discovery rate of the verdict.")
-@click.option("--levels", is_flag=True, help="Also count at several levels: AUPRC, AUROC, correlation.")
-@click.option(
-    "--control", multiple=True, metavar="NAME", help="Repeatable: untrained (fresh weights), rotated (random basis)."
-)
-@click.option("--exemplars", type=click.IntRange(0), default=8, show_default=True, metavar="K", help="Images a unit.")
-@click.option("--store-limit", type=Bytes(), help="Most that may wait on disk. [half of what is free]")
-@click.option("--fast", is_flag=True, help="Compute faster at other rounding; the deviation is stated in run.json.")
+@dissection_options
 @network_options
 @quiet_option
 def dissect(model: str, layers: tuple[str, ...], data: str | None, out: Path, overwrite: bool, **options: Any) -> None:

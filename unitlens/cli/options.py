@@ -76,14 +76,12 @@ network_options = options(
     click.option(
         "--weights", metavar="W", help="DEFAULT (torchvision's, downloaded), a .safetensors, .pt or .pth file, or none."
     ),
-    click.option("--image-size", type=Size(), help="The network's input; images are squashed to it."),
+    click.option("--image-size", type=Size(), help="The network's input size; images are squashed to it."),
     click.option("--resize", type=click.IntRange(1), help="Scale the shorter side to this, then crop the centre."),
-    click.option("--mean", type=Numbers(), help="Subtracted from colours in [0, 1]."),
-    click.option("--std", type=Numbers(), help="Divided by, after that."),
+    click.option("--mean", type=Numbers(), help="Mean of the colours in [0, 1], which is subtracted."),
+    click.option("--std", type=Numbers(), help="Standard deviation of the colours, which is divided by."),
     click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, mps."),
-    click.option(
-        "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of all that is drawn."
-    ),
+    click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Random seed."),
 )
 
 image_options = options(
@@ -95,13 +93,13 @@ image_options = options(
     click.option(
         "--workers", type=click.IntRange(0, 1024), help="Processes that decode images. [one less than cores, up to 4]"
     ),
-    click.option("--threads", type=click.IntRange(1, 1024), help="Threads of the arithmetic. [torch's own choice]"),
-    click.option("--strict", is_flag=True, help="An image that cannot be read ends the run."),
+    click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads. [torch's own choice]"),
+    click.option("--strict", is_flag=True, help="Stop at an image that cannot be read."),
 )
 
 source_options = options(
-    click.option("--data-format", help="folder, broden, coco, voc, ...; recognised by its layout otherwise."),
-    click.option("--split", help="Of data that have several: train, val2017, ..."),
+    click.option("--data-format", help="folder, broden, coco, voc, ... [recognised by its layout]"),
+    click.option("--split", help="Part of the data set: train, val2017, ..."),
     click.option(
         "--concepts",
         multiple=True,
@@ -112,14 +110,16 @@ source_options = options(
     click.option(
         "--segmenter-labels", metavar="FILE", help="Names of its classes: .json, .csv, or one a line. [its own]"
     ),
-    click.option("--segmenter-category", metavar="NAME", help="What kind of concepts they are. [object]"),
+    click.option("--segmenter-category", metavar="NAME", help="Category of its concepts. [object]"),
     click.option("--segmenter-size", type=click.IntRange(1), metavar="N", help="Shorter side of its input. [its own]"),
     click.option("--segmenter-cache", metavar="FOLDER", help="Where its maps are kept, or none. [the user's cache]"),
     click.option(
-        "--confidence", type=click.FloatRange(0, 1, max_open=True), help="Below it, a segmenter does not judge. [0]"
+        "--confidence",
+        type=click.FloatRange(0, 1, max_open=True),
+        help="Ignore pixels below this confidence. [0]",
     ),
-    click.option("--data-root", metavar="FOLDER", help="Where torchvision:NAME lies. [the user's cache]"),
-    click.option("--download", is_flag=True, help="Let torchvision fetch torchvision:NAME; says its size first."),
+    click.option("--data-root", metavar="FOLDER", help="Folder of torchvision:NAME. [the user's cache]"),
+    click.option("--download", is_flag=True, help="Let torchvision download it; its size is shown first."),
 )
 
 trust_options = options(
@@ -132,9 +132,54 @@ trust_options = options(
 )
 """Of commands that open the network and images of a run again."""
 
-output_options = options(
-    click.option("--out", type=click.Path(path_type=Path), default=Path("run"), show_default=True, metavar="RUN"),
-    click.option("--overwrite", is_flag=True, help="Replace a run that is there."),
+layer_option = click.option(
+    "--layer", "layers", multiple=True, metavar="NAME", help="Repeatable; `unitlens layers MODEL` lists them."
 )
 
-quiet_option = click.option("--quiet", is_flag=True, help="Say only what is wrong.")
+dissection_options = options(
+    click.option("--preset", default="unitlens", show_default=True, help="unitlens, pnas2020 or netdissect2017."),
+    click.option("--quantile", type=float, help="Share of positions above a unit's threshold. [0.01]"),
+    click.option("--min-iou", type=float, help="Smallest IoU of a match. [0.04]"),
+    click.option("--grid", type=Size(), help="Label grid. [a quarter of the input]"),
+    click.option("--upsampling", type=click.Choice(["edges", "zeros"]), help="What is beyond a map's border."),
+    click.option(
+        "--tap",
+        type=click.Choice(["output", "after_inplace"]),
+        help="Activation: before or after an in-place ReLU.",
+    ),
+    click.option("--layout", help="Layout of the layers' outputs (docs/layouts.md). [recognised]"),
+    click.option("--basis", metavar="FILE", help="Directions as units: rows of a matrix (.npy, .safetensors, .pt)."),
+    click.option("--score", default="iou", show_default=True, help="Score that chooses each unit's concept."),
+    click.option(
+        "--evidence/--no-evidence",
+        default=True,
+        show_default=True,
+        help="Intervals, held-out checks, chance levels.",
+    ),
+    click.option("--fdr", type=float, default=0.05, show_default=True, help="False discovery rate of the verdict."),
+    click.option("--levels", is_flag=True, help="Also count at several levels: AUPRC, AUROC, correlation."),
+    click.option(
+        "--control",
+        multiple=True,
+        metavar="NAME",
+        help="Repeatable: untrained (fresh weights), rotated (random basis).",
+    ),
+    click.option(
+        "--exemplars",
+        type=click.IntRange(0),
+        default=8,
+        show_default=True,
+        metavar="K",
+        help="Images shown for a unit.",
+    ),
+    click.option("--store-limit", type=Bytes(), help="Disk space that may be used. [half of what is free]"),
+    click.option("--fast", is_flag=True, help="Compute faster, with other rounding (see run.json)."),
+)
+"""The keywords of `unitlens.dissect` and `unitlens.plan`, beside those of network and images."""
+
+output_options = options(
+    click.option("--out", type=click.Path(path_type=Path), default=Path("run"), show_default=True, metavar="RUN"),
+    click.option("--overwrite", is_flag=True, help="Replace an existing run."),
+)
+
+quiet_option = click.option("--quiet", is_flag=True, help="Print only warnings and errors.")

@@ -195,6 +195,12 @@ def _touched(parameter: nn.Parameter, before: tuple[int, Tensor] | None) -> bool
     return before is None or parameter._version != before[0] or not torch.equal(parameter, before[1])
 
 
+def batch_norms(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    """The modules of a model whose running statistics `calibrate` estimates."""
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    return [norm for norm in norms if norm.running_mean is not None]
+
+
 def calibrate(net: Network, data: Data, settings: Settings) -> None:
     """Estimate the running statistics of every batch norm anew, in one pass over the images.
 
@@ -207,11 +213,7 @@ def calibrate(net: Network, data: Data, settings: Settings) -> None:
     data, settings
         Of the run.
     """
-    norms = [
-        module
-        for module in net.model.modules()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None
-    ]
+    norms = batch_norms(net.model)
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]

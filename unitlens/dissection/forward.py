@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -151,9 +153,10 @@ def observe(
     check_memory(min(settings.batch_size, total), net.preprocessing.image_size, grid, planes=len(columns.categories))
     stored = StoredPass({}, LabelPlanes.start(columns, grid, store))
     answer = Answer(settings.layers, settings.tap, settings.layout, basis)
+    checking = 0.0
     run = (fast_runner if settings.fast else runner)(net.model, answer)
     with evaluating(net.model):
-        for batch in batches:
+        for batch in _waiting(batches, stored):
             images = net.prepare(batch.images)
             maps = run(images)
             if not stored.layers:
@@ -161,14 +164,25 @@ def observe(
                 _start(stored, maps, total, settings, resources)
                 _note_layouts(stored, net, answer)
                 if settings.fast:
+                    start = time.perf_counter()
                     stored.deviation = deviation_of(runner(net.model, answer)(images), maps)
+                    checking = time.perf_counter() - start
             _add(stored, batch, maps)
-    stored.unread, stored.seconds = batches.record.unread, batches.record.seconds
+    stored.unread, stored.seconds = batches.record.unread, batches.record.seconds - checking
     stored.notes += batches.record.notes
     _check_images(stored.images)
     _note_nonfinite(stored)
     stored.commit(complete=True)
     return stored
+
+
+def _waiting(batches: Iterable[Batch], stored: StoredPass) -> Iterator[Batch]:
+    """Pass batches on, and add up how long they were waited for."""
+    start = time.perf_counter()
+    for batch in batches:
+        stored.waiting += time.perf_counter() - start
+        yield batch
+        start = time.perf_counter()
 
 
 def _start(stored: StoredPass, maps: dict[str, Tensor], total: int, settings: Settings, resources: Resources) -> None:

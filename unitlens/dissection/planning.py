@@ -1,32 +1,29 @@
-"""What a dissection would take, before it is run: units, passes, time, memory and disk."""
+"""What a dissection would take, before it is run: passes, time, memory and disk."""
 
-import math
+import inspect
 import shutil
 import tempfile
-import time
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import nn
 
-from unitlens.data.columns import Columns
 from unitlens.data.concepts import Data
-from unitlens.data.opening import open_data
-from unitlens.dissection.forward import THUMBNAIL
-from unitlens.dissection.memory import kept_memory, peak_memory
-from unitlens.dissection.result import Dissection
-from unitlens.dissection.run import dissect
-from unitlens.dissection.store.layers import layer_bytes
-from unitlens.errors import UnitlensError, UnitlensWarning
-from unitlens.models.loading import classifier
+from unitlens.dissection.controls import batch_norms
+from unitlens.dissection.costs import PassCost, counting_cost, exemplar_seconds
+from unitlens.dissection.forward import Resources, observe
+from unitlens.dissection.memory import counting_memory, kept_memory, peak_memory
+from unitlens.dissection.run import Task, dissect, prepare
+from unitlens.dissection.store.folder import Store
+from unitlens.dissection.store.passes import StoredPass
+from unitlens.dissection.store.temporary import temporary_store
 from unitlens.models.network import Network
+from unitlens.stats.thresholds import threshold_rank
 
-BATCHES = 3
-"""At most so many are dissected, and at most a quarter of the images, and a third of that too: time has a part that
-is fixed and a part that grows with the images."""
+SAMPLE = 32
+"""So many images are measured, or one batch where it is larger."""
 
 
 class LayerPlan(NamedTuple):
@@ -44,8 +41,10 @@ class Plan:
     Attributes
     ----------
     layers : tuple of LayerPlan
-    images, batches : int
-        How many images are shown to the network, each once, and in how many forward passes.
+    images : int
+        How many images there are.
+    passes : int
+        How often the network is run on all of them: once, and for every control again.
     concepts, categories : int
     grid : (int, int)
         The label grid.
@@ -56,12 +55,12 @@ class Plan:
     disk, free : int
         Bytes that wait on disk while it runs, and that are free there.
     sample : int
-        How many images were dissected to estimate it.
+        How many images were measured to estimate it.
     """
 
     layers: tuple[LayerPlan, ...]
     images: int
-    batches: int
+    passes: int
     concepts: int
     categories: int
     grid: tuple[int, int]
@@ -72,30 +71,19 @@ class Plan:
     sample: int
 
 
-class _Timed(NamedTuple):
-    images: int
-    seconds: float
-    result: Dissection
+def plan(net: Network | nn.Module, layers: str | Sequence[str] | None, data: Data | str | Path, **options: Any) -> Plan:
+    """Estimate what a dissection would take, from one batch of images.
 
-
-def plan(
-    net: Network | nn.Module,
-    layers: str | Sequence[str] | None,
-    data: Data | str | Path,
-    *,
-    quantile: float | None = None,
-    limit: int | None = None,
-    batch_size: int = 32,
-    **options: Any,
-) -> Plan:
-    """Say what a dissection would take, from a few batches.
+    The batch is decoded, shown to the network and counted for one block of units of each layer; all that grows with
+    images and units is multiplied. The estimate of the time is within a factor of two where the machine is as busy
+    during the run. Loading the network, opening the images and writing the files are not in it.
 
     Parameters
     ----------
-    net, layers, data, quantile, limit, batch_size
+    net, layers, data
         As for `unitlens.dissect`.
     **options
-        Any other keyword of `unitlens.dissect`.
+        Any keyword of `unitlens.dissect`.
 
     Returns
     -------
@@ -104,87 +92,74 @@ def plan(
     Raises
     ------
     UnitlensError
-        What `unitlens.dissect` would raise on the first images.
+        What `unitlens.dissect` would raise on its first images.
+
+    Examples
+    --------
+    >>> import unitlens as ul
+    >>> planned = ul.plan(ul.load("bundled:scenes"), None, "bundled:scenes", limit=64, control="untrained")
+    >>> planned.images, planned.passes
+    (64, 3)
     """
-    net = net if isinstance(net, Network) else classifier(net)
-    data = open_data(data) if isinstance(data, str | Path) else data
-    total = len(data) if limit is None else min(limit, len(data))
-    batch_size = max(1, batch_size)
-    more = max(1, min(BATCHES * batch_size, total // 4))
-    fewer = max(1, more // 3)
-    warm_up = {**options, "evidence": False, "exemplars": 0}
-    _sample(net, layers, data, fewer, quantile, batch_size, warm_up)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnitlensWarning)  # what there is to say was said
-        timed = [_sample(net, layers, data, count, quantile, batch_size, options) for count in (fewer, more)]
-    result = timed[-1].result
-    grid = result.settings.grid
-    on_disk = total * _row_bytes(result, net.preprocessing.image_size, grid, shown=options.get("exemplars", 8) > 0)
-    own = tuple(
-        LayerPlan(name, layer["units"], tuple(layer["grid"]) if layer["grid"] else None)
-        for name, layer in result.info["layers"].items()
-    )
-    concepts = result.info["data"]["concepts"]
-    return Plan(
-        layers=own,
-        images=total,
-        batches=math.ceil(total / batch_size),
-        concepts=len(concepts),
-        categories=len(result.info["data"]["categories"]),
-        grid=(grid[0], grid[1]),
-        seconds=_extrapolated(timed, total),
-        memory=_memory(result),
-        disk=on_disk,
-        free=shutil.disk_usage(tempfile.gettempdir()).free,
-        sample=more,
-    )
+    asked = inspect.signature(dissect).bind(net, layers, data, **options)
+    asked.apply_defaults()
+    task = prepare(**asked.arguments)
+    settings = task.settings
+    total = len(task.data) if settings.limit is None else min(settings.limit, len(task.data))
+    with temporary_store() as store:
+        _observe(task, store, min(2, total))  # what the first pass alone takes is not multiplied
+    with temporary_store() as store:
+        stored = _observe(task, store, min(total, max(SAMPLE, settings.batch_size)))
+        for layer in stored.layers.values():
+            positions = layer.positions(settings.grid, raw=settings.threshold_on == "raw")
+            threshold_rank(settings.quantile, total * positions)
+        return Plan(
+            layers=tuple(LayerPlan(layer.name, layer.units, layer.layer_grid) for layer in stored.layers.values()),
+            images=total,
+            passes=_passes(task),
+            concepts=len(stored.labels.columns.concepts),
+            categories=len(stored.labels.columns.categories),
+            grid=settings.grid,
+            seconds=_seconds(task, stored, total),
+            memory=_memory(task, stored, total),
+            disk=total * store.row_bytes,
+            free=shutil.disk_usage(tempfile.gettempdir()).free,
+            sample=stored.images,
+        )
 
 
-def _sample(
-    net: Network,
-    layers: str | Sequence[str] | None,
-    data: Data,
-    count: int,
-    quantile: float | None,
-    batch_size: int,
-    options: dict[str, Any],
-) -> _Timed:
-    """Dissect the first images; a few positions need a larger quantile, which changes the time by little."""
-    start = time.perf_counter()
-    arguments = {**options, "quantile": quantile, "batch_size": batch_size, "limit": count}
-    try:
-        result = dissect(net, layers, data, **arguments)
-    except UnitlensError as error:
-        if not str(error).startswith("There are only"):
-            raise
-        start = time.perf_counter()
-        result = dissect(net, layers, data, **{**arguments, "quantile": min(0.5, 2 / count)})
-    return _Timed(count, time.perf_counter() - start, result)
+def _observe(task: Task, store: Store, images: int) -> StoredPass:
+    """A pass over a few images, of which no quantile is taken."""
+    settings, resources = replace(task.settings, limit=images, quantile=0.5), Resources()
+    thumbnails = settings.exemplars > 0
+    return observe(task.net, task.data, settings, store, basis=task.basis, resources=resources, thumbnails=thumbnails)
 
 
-def _extrapolated(timed: Sequence[_Timed], total: int) -> float:
-    first, last = timed[0], timed[-1]
-    if last.images == first.images:
-        return last.seconds
-    an_image = max(0.0, last.seconds - first.seconds) / (last.images - first.images)
-    return last.seconds + an_image * (total - last.images)
+def _passes(task: Task) -> int:
+    """How often the network is run on all images: once, and for every control again."""
+    control = task.settings.control
+    untrained = 1 + bool(batch_norms(task.net.model)) if "untrained" in control else 0  # calibrated in one of them
+    return 1 + untrained + (len(task.settings.layers) if "rotated" in control else 0)
 
 
-def _row_bytes(result: Dissection, image: tuple[int, int], grid: tuple[int, ...], *, shown: bool) -> int:
-    """Bytes that one image takes on disk: maps and peaks, label planes, and a small image."""
-    size = 0
-    for layer in result.info["layers"].values():
-        layer_grid = tuple(layer["grid"]) if layer["grid"] else None
-        size += layer_bytes(layer["units"], layer_grid, (grid[0], grid[1]))
-    concepts, categories = len(result.info["data"]["concepts"]), len(result.info["data"]["categories"])
-    size += 2 * categories * grid[0] * grid[1] + 1 + concepts + categories
-    factor = max(1, round(min(image) / THUMBNAIL))
-    return size + (3 * (image[0] // factor) * (image[1] // factor) if shown else 0)
+def _seconds(task: Task, stored: StoredPass, total: int) -> float:
+    """The time of all passes, and of what is computed for every layer of the network and of its controls."""
+    settings, layers = task.settings, list(stored.layers.values())
+    seconds = _passes(task) * PassCost.of(stored).seconds(total, workers=task.resources.workers)
+    units = sum(layer.units for layer in layers)
+    for layer in layers:
+        cost = counting_cost(stored, layer, settings, images=total)
+        seconds += cost.seconds(total, levels=True) + len(settings.control) * cost.seconds(total, levels=False)
+        seconds += exemplar_seconds(stored, layer, settings, units=units)
+    return seconds
 
 
-def _memory(result: Dissection) -> int | None:
-    """The most memory that was held so far, and what the counts of all images may take, in bytes."""
-    held, concepts = peak_memory(), result.info["data"]["concepts"]
-    columns = Columns.of([(row["category"], row["label"], row["name"]) for row in concepts])
-    counts = sum(kept_memory(layer["units"], columns) for layer in result.info["layers"].values())
-    return None if held is None else held + counts
+def _memory(task: Task, stored: StoredPass, total: int) -> int | None:
+    """The most memory that was held so far, and what the counts of all images take, in bytes."""
+    held, columns, settings = peak_memory(), stored.labels.columns, task.settings
+    if held is None:
+        return None
+    units = [layer.units for layer in stored.layers.values()]
+    cells = settings.grid[0] * settings.grid[1]
+    counting = counting_memory(units, columns, images=total, cells=cells, draws=settings.draws)
+    return held + counting + len(settings.control) * sum(kept_memory(count, columns) for count in units)

@@ -41,6 +41,8 @@ class StoredPass:
         Of everything that was read, the order of the images aside, and of what the labels mean.
     seconds : float
         The pass took.
+    waiting : float
+        Of that, seconds until the images of each batch were decoded.
     deviation : dict of str to float
         With ``fast``: largest difference of an activation, as a share of the layer's largest.
     """
@@ -56,6 +58,7 @@ class StoredPass:
     notes: list[str] = field(default_factory=list)
     thumbnails: RowFile | None = None
     seconds: float = 0.0
+    waiting: float = 0.0
     deviation: dict[str, float] = field(default_factory=dict)
     _unread_lines: int = 0
 
