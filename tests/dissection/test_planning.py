@@ -142,3 +142,9 @@ def test_plan_has_all_options_of_dissect_but_those_of_its_files():
     assert {option.name for option in dissect.params} - {option.name for option in plan.params} == {
         *("out", "overwrite", "quiet")
     }
+
+
+def test_a_plan_leaves_the_random_state_of_torch_as_it_was():
+    net, before = colour_net(), torch.random.get_rng_state()
+    ul.plan(net, "pool", ColourWorld(40), control=["untrained", "rotated"])
+    assert torch.equal(torch.random.get_rng_state(), before)

@@ -317,3 +317,10 @@ def test_a_layer_that_is_too_coarse_for_the_label_grid_is_warned_of():
     options = {"quantile": 0.1, "exemplars": 0, "evidence": False}
     with pytest.warns(ul.UnitlensWarning, match=r"layer has only 3 x 3 positions for a label grid of 16 x 16"):
         ul.dissect(lookup(maps), "layer", data, grid=16, **options)
+
+
+def test_the_random_state_of_torch_is_left_as_it_was():
+    data = ColourWorld(24)
+    net, before = colour_net(), torch.random.get_rng_state()
+    ul.dissect(net, "pool", data, quantile=0.05, exemplars=0, control=["untrained", "rotated"], workers=0)
+    assert torch.equal(torch.random.get_rng_state(), before)
