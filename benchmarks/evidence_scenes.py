@@ -23,8 +23,9 @@ from evidence_tables import (
 )
 
 from unitlens.data.scenes.world import Scenes
-from unitlens.dissection.counting import Scanner, block_size, count_block
+from unitlens.dissection.counting import block_size, count_block
 from unitlens.dissection.forward import Resources, observe
+from unitlens.dissection.scanning import Scanner
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.temporary import temporary_store
@@ -205,7 +206,7 @@ def _active(stored: StoredPass, settings: Settings) -> tuple[np.ndarray, np.ndar
         units = slice(start, min(start + step, layer.units))
         rank = threshold_rank(quantile, positions)
         block = count_block(layer, units, stored.labels, stored.folds, settings, rank=rank, partners=no_partners)
-        scan = Scanner(layer, units, grid, settings.upsampling, stored.images)
+        scan = Scanner(layer, units, grid, settings.upsampling)
         for active in scan(torch.from_numpy(block.threshold)):
             parts.append((active.unit.numpy() + start, active.image.numpy(), active.position.numpy()))
     return tuple(np.concatenate(part) for part in zip(*parts, strict=True))

@@ -11,8 +11,9 @@ from PIL import Image
 
 import unitlens as ul
 from tests.planted import ColourWorld, colour_net
-from unitlens.dissection.counting import Scanner, count_at
+from unitlens.dissection.counting import count_at
 from unitlens.dissection.forward import Resources, columns_of, observe
+from unitlens.dissection.scanning import Scanner
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.temporary import temporary_store
 from unitlens.stats.scores import iou, matches
@@ -128,7 +129,7 @@ def test_the_published_code_at_its_thresholds_with_zeros_around_the_maps(camvid,
         layer = seen.layers["features.12"]
         for first in range(0, 512, 64):
             units = slice(first, first + 64)
-            scan = Scanner(layer, units, (56, 56), settings.upsampling, seen.images)
+            scan = Scanner(layer, units, (56, 56), settings.upsampling)
             block = count_at(scan, thresholds[units], seen.labels, seen.folds)
             concepts = 1 + len(columns.concepts)
             activated = block.active.sum(1)[:, None] - block.by_fold.sum(1)[:, concepts:]

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.dissection.counting import BlockCounts, Scanner, block_size, count_block, count_levels
+from unitlens.dissection.counting import BlockCounts, block_size, count_block, count_levels
+from unitlens.dissection.scanning import Scanner
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.passes import StoredPass
@@ -190,7 +191,7 @@ def _level_scores(
         return {}, {}
     positions = stored.images * layer.positions(stored.labels.grid)
     quantiles = [quantile for quantile in QUANTILES if quantile * positions >= 1]
-    scan = Scanner(layer, units, stored.labels.grid, settings.upsampling, stored.images)
+    scan = Scanner(layer, units, stored.labels.grid, settings.upsampling)
     halves = count_levels(scan, quantiles, stored.labels, stored.folds)
     both = halves[0] + halves[1]
     return (

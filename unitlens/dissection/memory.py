@@ -15,7 +15,7 @@ KEPT = 1 << 24
 """Active positions of one block that are kept between scans, 16 bytes each."""
 
 BLOCK_UNITS = 64
-"""Units that are counted together, at most."""
+"""Units that are counted together, at most: their histograms take 32 MB."""
 
 _ONE, _SMALL = 8, 4  # bytes of an int64 or float64, and of an int32 or float32
 _TABLES = 10  # arrays of units x concepts that scores, the table and exact sums need at a time

@@ -1,0 +1,120 @@
+"""Walk through the stored activations of a layer and find the positions at which its units are active."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from unitlens.dissection.memory import KEPT
+from unitlens.dissection.store.layers import LayerMaps
+from unitlens.stats.blocks import in_blocks
+from unitlens.stats.masks import Active, SamplePlan, Upsampling
+
+CHUNK_VALUES = 1 << 17
+"""Values of the layer grid that are looked at together: half a megabyte, and what comes of it still fits a cache."""
+
+GUESS_SHARES = (1.5, 6.0)
+"""Guesses of a threshold leave so many times more positions above them than the quantile does, best guess first."""
+
+_GUESS_IMAGES = 128
+_GUESS_COARSER = 4
+
+
+class Scanner:
+    """Active positions of a block of units over all images, from the store.
+
+    A threshold takes several scans, each at a higher level than the one before. What the first finds is kept, as far
+    as it fits in memory (`KEPT` positions), and the next then only sifts it.
+
+    Parameters
+    ----------
+    layer : LayerMaps
+    units : slice
+        The block, with a start and a stop.
+    grid : tuple of int
+        (H, W) of the label grid.
+    upsampling : {"edges", "zeros"}
+
+    Attributes
+    ----------
+    units : int
+        How many they are.
+    on_grid : bool
+        Whether the layer has a grid.
+    """
+
+    def __init__(self, layer: LayerMaps, units: slice, grid: tuple[int, int], upsampling: Upsampling) -> None:
+        self._layer, self._block, self._images = layer, units, layer.peaks.count
+        self.units, self.on_grid = units.stop - units.start, layer.layer_grid is not None
+        h, w = layer.maps.shape[1:]
+        self._plan = SamplePlan((h, w), grid, upsampling) if self.on_grid else SamplePlan((h, w), (1, 1))
+        self._chunk = CHUNK_VALUES // (self.units * h * w)
+        # All positions above ``_kept_level`` of their unit; nothing is kept of a unit where it is infinite.
+        self._kept: list[Active] = []
+        self._kept_level = torch.full((self.units,), torch.inf)
+
+    def __call__(self, level: Tensor) -> Iterator[Active]:
+        """Yield all positions strictly above the level of their unit; ``image`` counts through the data set.
+
+        Parameters
+        ----------
+        level : float32 tensor, (U,)
+            Infinite for units that are not looked for.
+        """
+        # Units whose level is lower than what is kept of them are read from the store; of the others, all that lies
+        # above their level has been kept.
+        is_read = level < self._kept_level
+        level_of_others = torch.where(is_read, torch.inf, self._kept_level)
+        if bool(is_read.any()):
+            self._kept = [_sift(active, level_of_others) for active in self._kept]
+        yield from (_sift(active, level) for active in self._kept)
+        if not bool(is_read.any()):
+            return
+        self._kept_level = torch.where(is_read, level, level_of_others)
+        size = sum(len(active.unit) for active in self._kept)
+        for active in self._read(torch.where(is_read, level, torch.inf)):
+            size += len(active.unit)
+            if size <= KEPT:  # in 32 bits each
+                self._kept.append(Active(active.unit.int(), active.image.int(), active.position.int(), active.value))
+            yield active
+        if size > KEPT:  # a part would be of no use
+            self._kept, self._kept_level = [], torch.full((self.units,), torch.inf)
+
+    def _read(self, level: Tensor) -> Iterator[Active]:
+        for images in in_blocks(self._images, self._chunk):
+            active = self._plan.above(self._maps(images), level)
+            yield active._replace(image=active.image + images.start)
+
+    def raw(self, level: Tensor) -> Iterator[Active]:
+        """Yield the same on the layer's own grid, where no map is brought to another; images are not told apart."""
+        h, w = self._layer.maps.shape[1:]
+        plan = SamplePlan((h, w), (h, w))
+        for images in in_blocks(self._images, self._chunk):
+            yield plan.above(self._maps(images), level)
+
+    def _maps(self, images: slice) -> Tensor:
+        return torch.from_numpy(self._layer.maps.read(range(images.start, images.stop), self._block))
+
+    def guesses(self, quantile: float) -> list[Tensor]:
+        """Levels that probably lie below the threshold: quantiles of some images on a coarser grid.
+
+        Returns
+        -------
+        list of float32 tensors, (U,)
+            Best guess first.
+        """
+        step = max(1, -(-self._images // _GUESS_IMAGES))
+        maps = torch.from_numpy(self._layer.maps.read(range(0, self._images, step), self._block))
+        h, w = (max(1, cells // _GUESS_COARSER) for cells in self._plan.grid)
+        coarse = SamplePlan(self._plan.layer_grid, (h, w), self._plan.upsampling)
+        values = coarse.upsample(maps).transpose(0, 1).flatten(1)
+        ranks = [min(values.shape[1], int(share * quantile * values.shape[1]) + 1) for share in GUESS_SHARES]
+        largest = values.topk(max(ranks), dim=1).values
+        return [largest[:, rank - 1] for rank in ranks]
+
+
+def _sift(active: Active, level: Tensor) -> Active:
+    """Those of some active positions that lie above higher levels, (U,)."""
+    above = torch.nonzero(active.value > level.index_select(0, active.unit)).view(-1)
+    unit, image, position = (part.index_select(0, above).long() for part in active[:3])
+    return Active(unit, image, position, active.value.index_select(0, above))
