@@ -1,7 +1,9 @@
 """Frozen values that are written as JSON and read back strictly: every field is there, and of its type."""
 
 import dataclasses
+import math
 import numbers
+import reprlib
 from collections.abc import Mapping
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -17,6 +19,9 @@ _KINDS: Mapping[type, tuple[type, str]] = {
     str: (str, "a text"),
 }
 """Which values a field of a type takes, and how they are called in a sentence."""
+
+_BEYOND = 1 << 63
+"""Whole numbers are smaller than this, so that they fit in int64."""
 
 
 def check_types(record: Any) -> None:
@@ -44,27 +49,53 @@ def _typed(name: str, value: Any, kind: Any) -> Any:
         return _one_of(name, value, arguments)
     if origin is tuple:
         return _tuple(name, value, arguments)
+    if origin is Mapping:
+        return _mapping(name, value, arguments[1])
+    if kind is Any:
+        return value
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return value if isinstance(value, kind) else read_record(kind, value, what=name)
     accepted, words = _KINDS[kind]
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
-        raise UnitlensError(f"{name} is {value!r}; it is {words}.")
-    return kind(value)
+        raise UnitlensError(f"{name} is {reprlib.repr(value)}; it is {words}.")
+    return _bounded(name, value, kind)
+
+
+def _bounded(name: str, value: Any, kind: type) -> Any:
+    """Return a value as Python's own type, a number only if it is finite and fits in 64 bits."""
+    try:
+        plain = kind(value)
+    except OverflowError:  # of a whole number of more than 308 digits
+        plain = math.inf
+    if kind is int and abs(plain) >= _BEYOND:
+        raise UnitlensError(f"{name} is too large; it is less than 2 ** 63.")
+    if kind is float and not math.isfinite(plain):
+        raise UnitlensError(f"{name} is {plain}; it is a finite number.")
+    return plain
 
 
 def _one_of(name: str, value: Any, choices: tuple[str, ...]) -> str:
     if isinstance(value, str) and value in choices:
         return value
     near = did_you_mean(value, choices) if isinstance(value, str) else ""
-    raise UnitlensError(f"There is no {name} {value!r}{near}; there are {', '.join(choices)}.")
+    raise UnitlensError(f"There is no {name} {reprlib.repr(value)}{near}; there are {', '.join(choices)}.")
 
 
 def _tuple(name: str, value: Any, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
     """A list or tuple with values of one type; of as many as there are types, or, with an ellipsis, of any number."""
     some = Ellipsis not in kinds
     if not isinstance(value, list | tuple) or (some and len(value) != len(kinds)):
-        raise UnitlensError(f"{name} is {value!r}; it is a list{f' of {len(kinds)} values' if some else ''}.")
+        raise UnitlensError(
+            f"{name} is {reprlib.repr(value)}; it is a list{f' of {len(kinds)} values' if some else ''}."
+        )
     return tuple(_typed(name, one, kinds[0]) for one in value)
+
+
+def _mapping(name: str, value: Any, kind: Any) -> dict[str, Any]:
+    """A mapping from texts to values of one type."""
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise UnitlensError(f"{name} is {reprlib.repr(value)}; it is a mapping from texts.")
+    return {key: _typed(f"{name}.{key}", one, kind) for key, one in value.items()}
 
 
 def write_record(record: Any) -> dict[str, Any]:
@@ -96,7 +127,7 @@ def read_record(kind: type[Record], content: Any, *, what: str) -> Record:
         If it is not such a value.
     """
     if not isinstance(content, Mapping):
-        raise UnitlensError(f"{what} is {content!r}; it has the fields of {kind.__name__}.")
+        raise UnitlensError(f"{what} is {reprlib.repr(content)}; it has the fields of {kind.__name__}.")
     fields = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
     absent = [name for name in fields if name not in content]
     unknown = [str(name) for name in content if name not in fields]

@@ -291,14 +291,15 @@ def test_a_run_without_a_part_is_damaged(copy, key):
     (copy / "run.json").write_text(json.dumps(info))
     refused(
         lambda: ul.open_run(copy),
-        f"The run in RUN is incomplete or damaged, or of another version of unitlens: it has no {key}.",
+        f"The run in RUN is incomplete or damaged: run.json lacks {key}: it was changed, or written by another version "
+        "of unitlens.",
         RUN=copy,
     )
 
 
 def test_a_table_without_a_column_is_damaged(copy):
     pd.read_csv(copy / "units.csv", dtype=str).drop(columns="iou").to_csv(copy / "units.csv", index=False)
-    with pytest.raises(ul.UnitlensError, match=r"it has no iou\.$"):
+    with pytest.raises(ul.UnitlensError, match=r"units\.csv has other columns than those of this version\.$"):
         ul.open_run(copy)
 
 
@@ -307,7 +308,7 @@ def test_counts_without_a_layer_are_damaged(copy):
 
     counts = {name: array for name, array in load_file(copy / "counts.safetensors").items() if name[0] != "4"}
     save_file(counts, copy / "counts.safetensors")
-    with pytest.raises(ul.UnitlensError, match=r"is incomplete or damaged \(KeyError: "):
+    with pytest.raises(ul.UnitlensError, match=r"4/activated_by_fold is missing in the counts\.$"):
         ul.open_run(copy)
 
 

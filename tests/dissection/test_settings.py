@@ -32,7 +32,7 @@ def test_settings_read_from_json_are_those_that_were_written():
         layers=st.lists(st.text(), max_size=3).map(tuple),
         grid=st.tuples(st.integers(1, 99), st.integers(1, 99)),
         quantile=st.floats(0, 1, exclude_min=True, exclude_max=True),
-        limit=st.none() | st.integers(1),
+        limit=st.none() | st.integers(1, 2**63 - 1),
         control=st.sampled_from([(), ("untrained",), ("untrained", "rotated")]),
         fast=st.booleans(),
     )

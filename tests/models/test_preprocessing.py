@@ -105,7 +105,7 @@ def test_a_network_speaks_for_itself_as_timms_do(attribute, config, size, resize
             {"std": [1, 0, 1]},
             r"mean \(0\.485, 0\.456, 0\.406\) and std \(1\.0, 0\.0, 1\.0\) must be finite, and std above 0",
         ),
-        ({"mean": [1, float("nan"), 1]}, r"must be finite"),
+        ({"mean": [1, float("nan"), 1]}, r"it is a finite number"),
     ],
 )
 def test_sentences_for_settings(given, sentence):

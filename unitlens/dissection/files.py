@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.dissection.table import COLUMNS
+from unitlens.dissection.run_record import RunRecord
+from unitlens.dissection.validation import check_controls, check_counts, check_exemplars, check_units
 from unitlens.errors import UnitlensError, spelled
 from unitlens.files import another_folder, another_or_overwrite
 
@@ -31,15 +32,16 @@ CONTROLS = "controls.csv"
 _PARTIAL = ".unitlens-"
 FILES = (RUN, UNITS, COUNTS, EXEMPLARS, STRIPS, CONTROLS, REPORT)
 
-_TYPES = {
-    **dict.fromkeys(("unit", "rank", "nonfinite"), "int64"),
-    **dict.fromkeys(("detector", "above_min_iou", "silent"), "bool"),
-    **dict.fromkeys(("activated_pixels", "concept_pixels", "intersection"), "Int64"),
-    **dict.fromkeys(("layer", "concept", "category", "second_concept", "second_category"), "str"),
-    **dict.fromkeys(("verdict", "evaluated_on", "image", "control"), "str"),
-    "label_set": "object",
-}
-"""Of the columns of units.csv and exemplars.csv; all others are float64."""
+_WHOLE = ("unit", "rank", "nonfinite")
+_WHOLE_OR_EMPTY = ("activated_pixels", "concept_pixels", "intersection")
+_YES_OR_NO = ("detector", "above_min_iou", "silent")
+_TEXT = (
+    *("layer", "concept", "category", "second_concept", "second_category", "verdict", "evaluated_on"),
+    *("image", "control", "label_set"),
+)
+"""Columns of the tables by their type; all others are float64."""
+
+_MOST = 2**53
 
 Strips = Mapping[tuple[str, int], bytes]
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -177,16 +179,14 @@ def _move(made: Path, folder: Path) -> None:
 
 
 def read_run(folder: str | Path) -> RunFiles:
-    """Read a run.
+    """Read a run, and make sure that its files belong together.
 
     Raises
     ------
     UnitlensError
-        If the folder holds no run, or a file of it is missing or damaged.
+        If the folder holds no run, or one of another version; if a file is missing or damaged, or says what the others
+        rule out.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
     folder = Path(folder)
     if not (folder / RUN).is_file():
         raise UnitlensError(
@@ -194,31 +194,116 @@ def read_run(folder: str | Path) -> RunFiles:
             + spelled(python="ul.report(folder, ul.dissect(...)) writes one.", shell="`unitlens dissect` writes one.")
         )
     try:
-        info = json.loads((folder / RUN).read_text(encoding="utf-8"))
-        units, exemplars = _read_table(folder / UNITS), _read_table(folder / EXEMPLARS)
-        controls = _read_table(folder / CONTROLS) if (folder / CONTROLS).is_file() else None
-        counts, strips = load_file(folder / COUNTS), load_file(folder / STRIPS)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise UnitlensError(f"The run in {folder} is incomplete or damaged: {error}.") from None
-    absent = [key for key in ("network", "data", "settings", "layers") if not isinstance(info, dict) or key not in info]
-    absent += [column for column in COLUMNS if column not in units]
-    if absent:
-        raise UnitlensError(
-            f"The run in {folder} is incomplete or damaged, or of another version of unitlens: it has no {absent[0]}."
-        )
-    pairs = ((name.rpartition("/"), strip) for name, strip in strips.items())
-    images = {(layer, int(unit)): strip.tobytes() for (layer, _, unit), strip in pairs}
-    return RunFiles(info, units, exemplars, counts, images, controls)
+        return _read(folder)
+    except UnitlensError as error:
+        raise UnitlensError(f"The run in {folder} is incomplete or damaged: {str(error).rstrip('.')}.") from None
+
+
+def _read(folder: Path) -> RunFiles:
+    info = _read_json(folder / RUN)
+    record = RunRecord.from_json(info)
+    units, exemplars = _read_table(folder / UNITS), _read_table(folder / EXEMPLARS)
+    controls = _read_table(folder / CONTROLS) if (folder / CONTROLS).exists() else None
+    arrays = _read_arrays(folder / COUNTS)
+    strips = _strips(_read_arrays(folder / STRIPS))
+    counts = {layer: check_counts(layer, part, record) for layer, part in _by_layer(arrays, record).items()}
+    check_units(units, arrays, counts, record)
+    check_controls(controls, units, record)
+    check_exemplars(exemplars, strips, record)
+    return RunFiles(info, units, exemplars, arrays, strips, controls)
+
+
+def _by_layer(arrays: Arrays, record: RunRecord) -> dict[str, Arrays]:
+    """Sort arrays by their layers, whose names may contain a slash."""
+    parts: dict[str, dict[str, npt.NDArray[Any]]] = {layer: {} for layer in record.layers}
+    for key, array in arrays.items():
+        layer, _, name = key.rpartition("/")
+        if layer not in parts:
+            raise UnitlensError(f"{COUNTS} has {key}, which is not of a layer of the run")
+        parts[layer][name] = array
+    return dict(parts)
+
+
+def _strips(arrays: Arrays) -> dict[tuple[str, int], bytes]:
+    strips = {}
+    for key, array in arrays.items():
+        layer, _, unit = key.rpartition("/")
+        if not (unit.isascii() and unit.isdigit() and unit == str(int(unit[:18]))) or array.dtype != np.uint8:
+            raise UnitlensError(f"{STRIPS} has {key}, which is not the strip of a unit")
+        strips[layer, int(unit)] = array.tobytes()
+    return strips
+
+
+def _read_json(path: Path) -> Any:
+    """Read a JSON file of bounded depth; text in it is Unicode."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        json.dumps(content, ensure_ascii=False).encode()
+    except (OSError, ValueError, RecursionError) as error:
+        raise UnitlensError(f"{path.name} cannot be read ({error})") from None
+    return content
+
+
+def _read_arrays(path: Path) -> Arrays:
+    from safetensors.numpy import load_file
+
+    if not path.is_file():
+        raise UnitlensError(f"there is no file {path.name}")
+    try:
+        return load_file(path)
+    except Exception as error:  # of damaged bytes and types that NumPy lacks nearly anything is raised
+        raise UnitlensError(f"{path.name} cannot be read ({error})") from None
 
 
 def _read_table(path: Path) -> "pd.DataFrame":
     """A table as it was written: names stay text, though they may look like numbers, and numbers are exact."""
     import pandas as pd
 
-    text = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
-    return pd.DataFrame({name: _typed(column, _TYPES.get(str(name), "float64")) for name, column in text.items()})
+    if not path.is_file():
+        raise UnitlensError(f"there is no file {path.name}")
+    try:
+        # Without a header: a row that is longer than the first one is an error then, and no column is renamed.
+        whole = pd.read_csv(path, header=None, dtype=object, keep_default_na=False, na_values=[""])
+    except (OSError, ValueError) as error:
+        raise UnitlensError(f"{path.name} cannot be read ({str(error).strip()})") from None
+    header, *rows = whole.where(whole.notna(), None).to_numpy(object)
+    names = [str(name) for name in header]
+    if len(set(names)) < len(names):
+        raise UnitlensError(f"{path.name} has two columns of one name")
+    columns = {}
+    for place, name in enumerate(names):
+        texts = [row[place] for row in rows]
+        try:
+            columns[name] = _typed(name, texts)
+        except (ValueError, KeyError, OverflowError):
+            raise UnitlensError(f"{path.name}: {name} has a value of another type") from None
+    return pd.DataFrame(columns)
 
 
-def _typed(text: "pd.Series[str]", type_: Any) -> "pd.Series[Any]":
-    typed: pd.Series[Any] = text == "True" if type_ == "bool" else text.astype(type_)
-    return typed
+def _typed(name: str, texts: list[str | None]) -> Any:
+    """Return a column in its type, the same with every version of pandas.
+
+    Raises
+    ------
+    ValueError, KeyError or OverflowError
+        If a text is not a value of that type.
+    """
+    import pandas as pd
+
+    if name in _TEXT:
+        # pandas 3 has a type of its own for text, pandas 2 does not; in either of them a missing one stays missing
+        return pd.Series(texts, dtype=object if name == "label_set" else pd.Series([""]).dtype)
+    if name in _YES_OR_NO:
+        return pd.Series([{"True": True, "False": False}[str(text)] for text in texts], dtype=bool)
+    if name in _WHOLE:
+        return pd.Series([_whole(str(text)) for text in texts], dtype=np.int64)
+    if name in _WHOLE_OR_EMPTY:
+        return pd.Series([None if text is None else _whole(text) for text in texts], dtype="Int64")
+    return pd.Series([np.nan if text is None else float(text) for text in texts], dtype=np.float64)
+
+
+def _whole(text: str) -> int:
+    number = int(text)
+    if abs(number) > _MOST:
+        raise OverflowError(text)
+    return number

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from unitlens.data.concepts import Data, described
+from unitlens.dissection.run_record import SCHEMA
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.passes import StoredPass
@@ -36,6 +37,7 @@ def describe_data(source: str, stored: StoredPass) -> dict[str, Any]:
         "source": source,
         "sha256": stored.sha256,
         "images": stored.images,
+        "opened": {},
         "skipped": [unread._asdict() for unread in stored.unread],
         "categories": {
             category: {"images": sum(bits >> k & 1 for bits in stored.annotated)}
@@ -74,6 +76,7 @@ def describe_run(net: Network, data: Data, stored: StoredPass, settings: Setting
         The whole run took.
     """
     told = {
+        "schema": SCHEMA,
         "unitlens": versions()["unitlens"],
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": None,
@@ -85,6 +88,7 @@ def describe_run(net: Network, data: Data, stored: StoredPass, settings: Setting
         "deviation": stored.deviation,
         "warnings": stored.notes,
         "versions": versions(),
+        "comparison": [],
     }
     read_back: dict[str, Any] = json.loads(json.dumps(told))  # lists for tuples: the same before and after saving
     return read_back

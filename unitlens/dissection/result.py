@@ -84,7 +84,12 @@ class Dissection:
             )
         settings = replace(self.settings, layers=(layer,))
         return type(self)(
-            {**self.info, "settings": settings.to_json(), "layers": {layer: self.info["layers"][layer]}},
+            {
+                **self.info,
+                "settings": settings.to_json(),
+                "layers": {layer: self.info["layers"][layer]},
+                "comparison": [row for row in self.info["comparison"] if row["layer"] == layer],
+            },
             self._units[self._units["layer"] == layer].reset_index(drop=True),
             {layer: self._counts[layer]},
             self._exemplars[self._exemplars["layer"] == layer].reset_index(drop=True),
@@ -301,10 +306,4 @@ def open_run(folder: str | Path) -> Dissection:
     UnitlensError
         If there is no run, or it is damaged.
     """
-    files = read_run(folder)
-    try:
-        return Dissection.of(files)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UnitlensError(
-            f"The run in {folder} is incomplete or damaged ({type(error).__name__}: {error})."
-        ) from None
+    return Dissection.of(read_run(folder))

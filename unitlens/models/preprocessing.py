@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from unitlens.errors import UnitlensError, UnitlensWarning, argument
+from unitlens.records import check_types
 
 Triple = tuple[float, float, float]
 Size = tuple[int, int]
@@ -48,6 +49,7 @@ class Preprocessing:
     interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
+        check_types(self)
         if min(self.image_size) < 1:
             raise UnitlensError(f"The image size is {_by(self.image_size)}; both sides must be at least 1 pixel.")
         if self.resize is not None and self.resize < max(self.image_size):

@@ -1,0 +1,222 @@
+"""What run.json holds, as records that are read strictly: nothing is missing, unknown or of another type."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from unitlens.dissection.settings import Settings
+from unitlens.errors import UnitlensError
+from unitlens.models.preprocessing import Preprocessing
+from unitlens.records import check_types, read_record
+
+SCHEMA = 2
+"""Of run.json and of the files beside it. It is raised where a reader of the old one would misread the new one."""
+
+MOST = 2**53
+"""Counts are no larger than this, so that sums of 32 folds stay exact in int64."""
+
+_LONGEST_SIDE = 1 << 15
+
+
+@dataclass(frozen=True)
+class NetworkRecord:
+    """The network that was dissected; see `unitlens.models.network.Network`."""
+
+    name: str
+    weights: str | None
+    sha256: str
+    preprocessing: Preprocessing
+    classes: tuple[str, ...] | None
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        _check_hash("network.sha256", self.sha256)
+        if max(*self.preprocessing.image_size, self.preprocessing.resize or 1) > _LONGEST_SIDE:
+            raise UnitlensError(f"the input of the network has more than {_LONGEST_SIDE} pixels a side")
+
+
+@dataclass(frozen=True)
+class SkippedRecord:
+    """An image that was left out, and why."""
+
+    image: str
+    reason: str
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+
+@dataclass(frozen=True)
+class CategoryRecord:
+    """How many images are annotated for a category."""
+
+    images: int
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+
+@dataclass(frozen=True)
+class ConceptRecord:
+    """A concept, and how many images and positions of the label grid contain it."""
+
+    category: str
+    label: int
+    name: str
+    images: int
+    positions: int
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """The images, what is marked in them, and the keywords that `unitlens.open_data` was given beside the source."""
+
+    source: str
+    sha256: str
+    images: int
+    skipped: tuple[SkippedRecord, ...]
+    categories: Mapping[str, CategoryRecord]
+    concepts: tuple[ConceptRecord, ...]
+    opened: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        _check_hash("data.sha256", self.sha256)
+        _check_range("data.images", self.images, 1, MOST)
+        for category, own in self.categories.items():
+            _check_range(f"the images of {category}", own.images, 0, self.images)
+        for one in self.concepts:
+            if one.category not in self.categories:
+                raise UnitlensError(f"the concept {one.name} is of the category {one.category}, which is not listed")
+            _check_range(f"the label of {one.name}", one.label, 0, MOST)
+            _check_range(f"the images of {one.name}", one.images, 0, self.images)
+            _check_range(f"the positions of {one.name}", one.positions, 0, MOST)
+        pairs = [(one.category, one.name) for one in self.concepts]
+        if not pairs or len(set(pairs)) < len(pairs):
+            raise UnitlensError("there is no concept, or one is listed twice")
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """A layer: its units, the grid of its maps, and each unit's mean activation over all positions."""
+
+    units: int
+    grid: tuple[int, int] | None
+    layout: str | None
+    left_out: Mapping[str, int]
+    nonfinite: int
+    mean: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        _check_range("the units of a layer", self.units, 1, MOST)
+        _check_range("the nonfinite units of a layer", self.nonfinite, 0, self.units)
+        if self.grid is not None and not 1 <= min(self.grid) <= max(self.grid) <= _LONGEST_SIDE:
+            raise UnitlensError(f"the grid of a layer is {self.grid[0]} x {self.grid[1]}")
+        if len(self.mean) != self.units:
+            raise UnitlensError(f"a layer of {self.units} units has the means of {len(self.mean)}")
+
+
+@dataclass(frozen=True)
+class ComparisonRecord:
+    """A row of the comparison with controls; see `unitlens.dissection.controls.compared`."""
+
+    layer: str
+    network: str
+    units: int
+    silent: int
+    above_min_iou: float | None
+    concepts: float | None
+    detectors: int | None
+    detected_concepts: int | None
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        for name in ("units", "silent", "above_min_iou", "concepts", "detectors", "detected_concepts"):
+            _check_range(f"{name} in the comparison", getattr(self, name) or 0, 0, MOST)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """All of run.json."""
+
+    schema: int
+    unitlens: str
+    created: str
+    command: str | None
+    network: NetworkRecord
+    data: DataRecord
+    settings: Settings
+    layers: Mapping[str, LayerRecord]
+    timings: Mapping[str, float]
+    deviation: Mapping[str, float]
+    warnings: tuple[str, ...]
+    versions: Mapping[str, str]
+    comparison: tuple[ComparisonRecord, ...]
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        if tuple(self.layers) != self.settings.layers:
+            raise UnitlensError(
+                f"the layers are {', '.join(self.layers)}, the settings name {', '.join(self.settings.layers)}"
+            )
+        if max(self.settings.grid) > _LONGEST_SIDE:
+            raise UnitlensError(f"the label grid is {self.settings.grid[0]} x {self.settings.grid[1]}")
+        for row in self.comparison:
+            if row.layer not in self.layers:
+                raise UnitlensError(f"the comparison is of {row.layer}, which is not a layer of the run")
+
+    @classmethod
+    def from_json(cls, content: Any) -> "RunRecord":
+        """Read run.json.
+
+        Raises
+        ------
+        UnitlensError
+            If it is of another schema, or not as `unitlens.dissection.provenance.describe_run` makes it.
+        """
+        check_schema(content)
+        return read_record(cls, content, what="run.json")
+
+    def concept_names(self) -> list[str]:
+        """Return the concepts as tables write them: category/name where a name stands twice."""
+        names = [concept.name for concept in self.data.concepts]
+        return [f"{one.category}/{one.name}" if names.count(one.name) > 1 else one.name for one in self.data.concepts]
+
+    def positions(self, layer: str) -> int:
+        """Return the positions that a layer is evaluated on: images times cells of the label grid, or images."""
+        cells = 1 if self.layers[layer].grid is None else int(np.prod(self.settings.grid))
+        return self.data.images * cells
+
+
+def check_schema(content: Any) -> None:
+    """Make sure that run.json is of the schema that is read here.
+
+    Raises
+    ------
+    UnitlensError
+        If it is of an older or a newer one.
+    """
+    schema = content.get("schema", 1) if isinstance(content, Mapping) else None
+    if type(schema) is int and schema != SCHEMA:
+        writer = content.get("unitlens")
+        by = f" (unitlens {writer} wrote it)" if isinstance(writer, str) and writer.isprintable() else ""
+        raise UnitlensError(
+            f"it is of schema {schema}{by}, and this version reads schema {SCHEMA}: dissect again, or open it with the "
+            "version that wrote it"
+        )
+
+
+def _check_hash(what: str, value: str) -> None:
+    if len(value) != 64 or not set(value) <= set("0123456789abcdef"):
+        raise UnitlensError(f"{what} is {value!r}, not a SHA-256 in hexadecimal digits")
+
+
+def _check_range(what: str, value: float, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise UnitlensError(f"{what} is {value}; it lies between {least} and {most}")
