@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -26,6 +26,7 @@ class NetworkRecord:
 
     name: str
     weights: str | None
+    image: Literal["input", "output"]
     sha256: str
     preprocessing: Preprocessing
     classes: tuple[str, ...] | None
