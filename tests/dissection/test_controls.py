@@ -11,7 +11,7 @@ from tests.planted import ColourWorld, InMemory, colour_net, lookup
 from unitlens.data.scenes.world import Scenes
 from unitlens.dissection.controls import calibrate, heldout_by_concept, rotation, untrained_copy
 from unitlens.dissection.settings import Settings
-from unitlens.dissection.table import with_untrained
+from unitlens.dissection.table import add_untrained
 from unitlens.stats.evidence import halves_iou
 from unitlens.stats.folds import FoldTable
 
@@ -134,7 +134,7 @@ def test_untrained_is_what_the_best_unit_of_the_twin_does_as_well():
         }
     )
     by_concept = np.array([[0.1, 0.3], [0.2, 0.0]])
-    found = with_untrained(table, np.array([0, 1, 0, 0]), by_concept, np.array([0.25, 0.4]))
+    found = add_untrained(table, np.array([0, 1, 0, 0]), by_concept, np.array([0.25, 0.4]))
     assert found["verdict"].tolist() == ["detector", "untrained", "weak", "detector"]
     assert found["detector"].tolist() == [True, False, False, True]
     assert found["untrained_percentile"][:3].tolist() == [1.0, 0.5, 0.0]

@@ -1,4 +1,4 @@
-"""Controls: what the same measurement finds in a network that has learnt nothing, or in a basis without meaning."""
+"""Controls: the same dissection of an untrained copy of the network, or in a randomly rotated basis."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from unitlens.dissection.forward import Resources, observe
 from unitlens.dissection.labelling import LabelledLayer, label_units
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.temporary import temporary_store
-from unitlens.dissection.table import with_untrained
+from unitlens.dissection.table import add_untrained
 from unitlens.errors import UnitlensError, argument
 from unitlens.models.bases import Basis
 from unitlens.models.network import Network
@@ -37,7 +37,7 @@ _AT_ONCE = 64  # units of which counts by fold are dense together
 
 
 class ControlRun(NamedTuple):
-    """What a control gave.
+    """The layers of a control.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ def run_control(
     basis: Basis | None,
     resources: Resources,
 ) -> ControlRun:
-    """Measure a control with the same images, labels and settings.
+    """Dissect a control with the same images, labels and settings.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def run_control(
     net : Network
         The trained one; it is not touched.
     labelled : sequence of LabelledLayer
-        What was found in it.
+        Its layers.
     data, settings, basis, resources
         As for the network itself.
 
@@ -97,7 +97,7 @@ def run_control(
 def _label_layers(
     net: Network, data: Data, settings: Settings, *, basis: Basis | None, resources: Resources
 ) -> dict[str, LabelledLayer]:
-    """One pass over the images, and the labels of all layers."""
+    """Run one pass over the images, and choose the concepts of all layers."""
     with temporary_store() as store:
         stored = observe(net, data, settings, store, basis=basis, resources=resources)
         layers = stored.layers.items()
@@ -127,7 +127,7 @@ def rotation(units: int, *, seed: int = 0) -> Tensor:
 
 
 def untrained_copy(net: Network, *, seed: int = 0) -> tuple[Network, list[str]]:
-    """The same architecture with fresh weights.
+    """Copy a network with fresh weights.
 
     Every module that can reset its own parameters does (``reset_parameters``); parameters of other modules are shuffled
     within themselves, which keeps their distribution. Batch norm then waits for `calibrate`.
@@ -237,11 +237,11 @@ def _prepared_images(net: Network, data: Data, settings: Settings) -> Iterator[T
 
 
 def compare_with_untrained(layer: LabelledLayer, untrained: LabelledLayer) -> "pd.DataFrame":
-    """The rows of a layer, with the IoU that its untrained copy reaches for their concepts."""
+    """Add to the rows of a layer what its untrained copy reaches for their concepts."""
     mute = (untrained.table["silent"] | (untrained.table["nonfinite"] > 0)).to_numpy(bool)
     by_concept = np.where(mute[:, None], 0.0, heldout_by_concept(untrained.counts))
     best = np.where(mute, 0.0, untrained.table["heldout_iou"].to_numpy(np.float64))
-    return with_untrained(layer.table, best_met(layer.counts.intersection, layer.score), by_concept, best)
+    return add_untrained(layer.table, best_met(layer.counts.intersection, layer.score), by_concept, best)
 
 
 def heldout_by_concept(counts: Counts) -> Floats:
@@ -251,7 +251,7 @@ def heldout_by_concept(counts: Counts) -> Floats:
 
 
 def comparison_row(network: str, layer: str, table: "pd.DataFrame") -> dict[str, Any]:
-    """One row of the comparison: how many units and concepts a network, or a control of it, comes to.
+    """Count the units and concepts of a layer, of the network or of a control.
 
     Returns
     -------
@@ -274,10 +274,7 @@ def comparison_row(network: str, layer: str, table: "pd.DataFrame") -> dict[str,
 
 
 def chance_row(layer: LabelledLayer, min_iou: float) -> dict[str, Any]:
-    """The same for the masks of a layer with the labels of other images, a mean over draws; none is a detector.
-
-    Without a draw there are no numbers.
-    """
+    """Count the same for a layer's masks with the labels of other images: means over draws, and no detectors."""
     above = (layer.shifted_iou > min_iou) & ~layer.table["silent"].to_numpy(bool)[:, None]
     draws = range(above.shape[1])
     unique = [len(np.unique(layer.shifted_concept[above[:, draw], draw])) for draw in draws]

@@ -1,4 +1,4 @@
-"""What the steps of a dissection cost, measured on a few images: seconds an image, and seconds a block of units."""
+"""What the steps of a dissection cost, measured on a few images: seconds per image and per block of units."""
 
 import os
 import time
@@ -39,11 +39,11 @@ class PassCost:
 
     @classmethod
     def of(cls, stored: StoredPass) -> "PassCost":
-        """Read it off a pass without worker processes."""
+        """Take the cost from a pass that was made without worker processes."""
         return cls(stored.waiting / stored.images, max(0.0, stored.seconds - stored.waiting) / stored.images)
 
     def seconds(self, images: int, *, workers: int) -> float:
-        """One pass over so many images: what waits for what, and what the cores can do at most."""
+        """Compute the duration of a pass: bounded by decoding, by the network, and by the cores."""
         if not workers:
             return images * (self.decoding + self.forward)
         cores = os.cpu_count() or 1
@@ -73,7 +73,7 @@ class CountingCost:
     levels: float
 
     def seconds(self, images: int, *, levels: bool) -> float:
-        """All blocks, with so many images."""
+        """Compute the duration for all blocks."""
         return self.blocks * (self.fixed + images * (self.image + (self.levels if levels else 0.0)))
 
 

@@ -1,4 +1,4 @@
-"""The images that excite a unit most, and the strips that show them."""
+"""Exemplars: the images with the highest activation of each unit, and the strips that show them."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Exemplars(NamedTuple):
-    """For every unit, the K images of highest peak; ties in the order of the images.
+    """For every unit, the K images with the highest peak; ties in the order of the images.
 
     Attributes
     ----------
@@ -33,21 +33,21 @@ class Exemplars(NamedTuple):
 
 
 def find_exemplars(layer: LayerMaps, count: int) -> Exemplars:
-    """Find the images that excite each unit of a layer most.
+    """Find the images with the highest activation of each unit of a layer.
 
     Parameters
     ----------
     layer : LayerMaps
     count : int
-        K; no more than there are images.
+        K; at most the number of images.
 
     Returns
     -------
     Exemplars
     """
     count = min(count, layer.peaks.count)
-    found = [np.argsort(-peaks, axis=1, kind="stable")[:, :count] for _, peaks in layer.peaks_by_unit()]
-    image = np.concatenate(found)
+    ranked = [np.argsort(-peaks, axis=1, kind="stable")[:, :count] for _, peaks in layer.peaks_by_unit()]
+    image = np.concatenate(ranked)
     h, w = layer.maps.shape[1:]
     value, place = np.zeros(image.shape, np.float32), np.zeros(image.shape, np.int64)
     for unit in range(layer.units):
@@ -58,7 +58,7 @@ def find_exemplars(layer: LayerMaps, count: int) -> Exemplars:
 
 
 def exemplar_table(layer: str, exemplars: Exemplars | None, names: list[str]) -> "pd.DataFrame":
-    """Exemplars as rows: layer, unit, rank (from 1), image, value, peak_y, peak_x."""
+    """Make the rows of exemplars.csv: layer, unit, rank (from 1), image, value, peak_y, peak_x."""
     import pandas as pd
 
     if exemplars is None:
@@ -86,7 +86,7 @@ def draw_strips(
     size: int,
     strips: int,
 ) -> list[bytes]:
-    """One image file for each unit: its exemplars side by side, with the mask drawn on them.
+    """Draw an image file for each unit: its exemplars side by side, with the mask on them.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def draw_strips(
     size : int
         Side of a tile in pixels.
     strips : int
-        How many there will be in the whole run, to share the room of the page.
+        How many the whole run has: the more, the smaller each file may be.
     """
     if stored.thumbnails is None:
         return []

@@ -1,4 +1,4 @@
-"""The one pass over the images: what every later step needs is put on disk."""
+"""The pass over the images: activations and labels are written to the store, for all later steps."""
 
 import os
 import shutil
@@ -34,7 +34,7 @@ THUMBNAIL = 112
 """Images are kept for the exemplars at about this size."""
 
 FEWEST_IMAGES = 2
-"""A threshold is a quantile over images: of a single one it tells places apart, and no images."""
+"""A threshold is a quantile over all images; of a single image no statement on a unit can be made."""
 
 COARSE = 16
 """There is a warning where a layer has fewer positions, each of which covers more cells of the label grid."""
@@ -42,7 +42,7 @@ COARSE = 16
 
 @dataclass(frozen=True)
 class Resources:
-    """What a dissection may use of the machine; it changes nothing in the result.
+    """What a dissection may use of the machine; nothing of it changes the result.
 
     Attributes
     ----------
@@ -64,14 +64,14 @@ class Resources:
 
 
 def columns_of(data: Data, settings: Settings) -> Columns:
-    """The columns of the counts: the concepts of the data, and how not-judged positions count."""
+    """Return the columns of the counts: the concepts of the data, and how not-judged positions count."""
     return Columns.of(data.concepts, not_judged=settings.not_judged, union=settings.union)
 
 
 def check_memory(batch: int, image_size: tuple[int, int], grid: tuple[int, int], *, planes: int) -> None:
     """Refuse a batch whose images and labels alone would take more than half of the machine's memory.
 
-    The kernel ends a process that asks for too much without a word, so that this has to be said before.
+    The system ends a process that asks for too much without any message, so that this is checked beforehand.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def observe(
     net : Network
     data : Data
     settings : Settings
-        Its layers are recorded. With too few positions for its quantile, the first batch is the last.
+        If there are too few positions for the quantile, that is an error at the first batch.
     store : Store
         Where it is kept.
     resources : Resources
@@ -186,7 +186,7 @@ def _waiting(batches: Iterable[Batch], stored: StoredPass) -> Iterator[Batch]:
 
 
 def _start(stored: StoredPass, maps: dict[str, Tensor], total: int, settings: Settings, resources: Resources) -> None:
-    """Make the files, whose shapes the first batch tells; say what they and the counts will take, or refuse it."""
+    """Make the files, now that the layers' shapes are known; tell what they and the counts will take, or refuse it."""
     store, grid = stored.labels.store, stored.labels.grid
     stored.layers = {layer: LayerMaps.start(layer, activation, grid, store) for layer, activation in maps.items()}
     _announce(stored, total, resources.store_limit, show=resources.show)
@@ -219,8 +219,8 @@ def _note_layouts(stored: StoredPass, net: Network, answer: Answer) -> None:
 def _check_images(count: int) -> None:
     if count < FEWEST_IMAGES:
         raise UnitlensError(
-            f"There is only {count} image: a unit's threshold is taken over many images, at the least "
-            f"{FEWEST_IMAGES}. Use more data, or a larger {argument('limit')}."
+            f"There is only {count} image: a unit's threshold is a quantile over at least {FEWEST_IMAGES} images. Use "
+            f"more data, or a larger {argument('limit')}."
         )
 
 
@@ -250,7 +250,7 @@ def _thumbnail_rows(images: Tensor, store: Store) -> RowFile:
 
 
 def _announce(stored: StoredPass, total: int, limit: int | None, *, show: bool) -> None:
-    """Say how large the store will be, or refuse."""
+    """Tell how large the store will be, or refuse it."""
     labels = stored.labels
     size = total * labels.store.row_bytes
     free = shutil.disk_usage(labels.store.folder).free

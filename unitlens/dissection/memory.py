@@ -1,4 +1,4 @@
-"""Memory: what counting takes at most, known from units, concepts and images; and what a process has held."""
+"""Memory: the most that counting takes, computed beforehand, and the most that the process has used."""
 
 import re
 import sys
@@ -42,7 +42,7 @@ def counting_memory(units: Iterable[int], columns: Columns, *, images: int, cell
     -------
     int
         What is kept of all layers, where every unit meets every concept in every fold, and what a block of units takes
-        while it is counted and weighed.
+        while it is counted and its evidence computed.
 
     Examples
     --------
@@ -66,7 +66,7 @@ def kept_memory(units: int, columns: Columns) -> int:
 
 
 def _block_memory(units: int, columns: Columns, positions: int, draws: int) -> int:
-    """Bytes that a block of units takes at most while it is counted and weighed."""
+    """Bytes that a block of units takes at most while it is counted and its evidence computed."""
     histograms = 3 * _ONE * BINS * units
     active = 6 * _SMALL * min(KEPT, units * positions)
     planes = min(KEPT_PLANES, 2 * positions * len(columns.categories))
@@ -76,7 +76,7 @@ def _block_memory(units: int, columns: Columns, positions: int, draws: int) -> i
 
 
 def peak_memory() -> int | None:
-    """The most memory that this process has held so far, in bytes; None where the system does not say."""
+    """The most memory that this process has used so far, in bytes; None where the system does not say."""
     status = Path("/proc/self/status")
     if status.exists():  # what getrusage says on Linux a process has from the one that started it
         held = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())

@@ -1,4 +1,4 @@
-"""Where a result comes from, as it is written into run.json."""
+"""Where a result comes from, as run.json records it."""
 
 import dataclasses
 import json
@@ -18,7 +18,7 @@ from unitlens.models.network import Network
 
 
 def describe_network(net: Network) -> dict[str, Any]:
-    """Name, weights and preprocessing of a network, with the hash of its parameters and buffers."""
+    """Describe a network: name, weights, preprocessing, and the hash of its parameters and buffers."""
     return {
         "name": net.name,
         "weights": net.weights,
@@ -30,7 +30,7 @@ def describe_network(net: Network) -> dict[str, Any]:
 
 
 def describe_data(source: str, stored: StoredPass) -> dict[str, Any]:
-    """What was read: how many images, what is marked in them, and what was left out."""
+    """Describe what was read: how many images, what is marked in them, and what was left out."""
     columns, labels = stored.labels.columns, stored.labels
     positions, images = labels.positions.sum(0), labels.images.sum(0)
     return {
@@ -51,7 +51,7 @@ def describe_data(source: str, stored: StoredPass) -> dict[str, Any]:
 
 
 def describe_layer(layer: LayerMaps) -> dict[str, Any]:
-    """Units, grid and layout of a layer, the tokens that were left out, each unit's mean over all its positions."""
+    """Describe a layer: units, grid, layout, tokens that were left out, each unit's mean over all positions."""
     positions = layer.peaks.count * int(np.prod(layer.layer_grid or (1, 1)))
     return {
         "units": layer.units,
@@ -64,7 +64,7 @@ def describe_layer(layer: LayerMaps) -> dict[str, Any]:
 
 
 def describe_run(net: Network, data: Data, stored: StoredPass, settings: Settings, *, seconds: float) -> dict[str, Any]:
-    """All of run.json.
+    """Describe a run: all of run.json.
 
     Parameters
     ----------
@@ -73,9 +73,9 @@ def describe_run(net: Network, data: Data, stored: StoredPass, settings: Setting
     stored : StoredPass
     settings : Settings
     seconds : float
-        The whole run took.
+        Duration of the whole run.
     """
-    told = {
+    info = {
         "schema": SCHEMA,
         "unitlens": versions()["unitlens"],
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -90,16 +90,16 @@ def describe_run(net: Network, data: Data, stored: StoredPass, settings: Setting
         "versions": versions(),
         "comparison": [],
     }
-    read_back: dict[str, Any] = json.loads(json.dumps(told))  # lists for tuples: the same before and after saving
-    return read_back
+    as_saved: dict[str, Any] = json.loads(json.dumps(info))  # lists for tuples: the same before and after saving
+    return as_saved
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages whose arithmetic a result rests on."""
-    found = {"python": platform.python_version()}
+    """Return the versions of Python and of the packages whose arithmetic a result rests on."""
+    installed = {"python": platform.python_version()}
     for package in ("unitlens", "torch", "torchvision", "numpy", "pillow"):
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "unknown"
-    return found
+            installed[package] = "unknown"
+    return installed

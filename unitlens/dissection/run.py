@@ -78,8 +78,8 @@ def dissect(
 ) -> Dissection:
     """Match every unit of some layers against the concepts that are marked in images.
 
-    Every image is shown to the network once, whatever the number of layers, and memory does not grow with the number
-    of images: maps and labels wait on disk.
+    The network runs once on every image, for all layers together. Activations and labels are kept on disk, so that
+    memory does not grow with the number of images.
 
     Parameters
     ----------
@@ -88,11 +88,11 @@ def dissect(
     layers : str, sequence of str, or None
         Names of layers; None: the network's default layer.
     data : Data, str or Path
-        Annotated images; a string is what ``--data`` takes.
+        Annotated images; a string is opened by `unitlens.open_data`.
     quantile : float, optional
         Share of all positions that may lie above a unit's threshold; 0.01.
     min_iou : float, optional
-        The papers' rule: a unit matches where its best IoU is larger; 0.04.
+        A unit matches a concept if its best IoU is larger (the papers' rule); 0.04.
     grid : int or (rows, columns), optional
         Label grid; a quarter of the network's input, rounded down.
     preset : {"unitlens", "pnas2020", "netdissect2017"}
@@ -105,17 +105,17 @@ def dissect(
     basis : matrix, (D, U), or file of one, optional
         Its rows are directions that take the place of the layers' units; see `unitlens.models.bases`.
     score : str
-        What chooses the label; a key of `unitlens.stats.scores.SCORES` or, with counts at several levels, of
+        What chooses each unit's concept; a key of `unitlens.stats.scores.SCORES` or, with counts at several levels, of
         `unitlens.stats.scores.LEVEL_SCORES`.
     levels : bool
-        Whether those are computed though another score chooses; they cost two more scans over all positions.
+        Whether scores at several levels are computed though another one chooses; they cost two more scans.
     evidence : bool
         Whether intervals, held-out checks and chance levels are computed.
     fdr : float
         False discovery rate of the verdict.
     control : {"untrained", "rotated"} or sequence of them
-        What the same measurement finds in the network with fresh weights, or in a rotated basis; see
-        `unitlens.dissection.controls`. Each costs a pass of its own.
+        Also dissect the network with fresh weights, or in a randomly rotated basis, for comparison; see
+        `unitlens.dissection.controls`. Each control takes further passes over the images.
     exemplars : int
         Images shown for each unit.
     limit : int, optional
@@ -123,13 +123,13 @@ def dissect(
     batch_size, workers : int
         Images at a time; processes that decode them.
     seed : int
-        Of resamples and draws.
+        Of everything that is random.
     strict : bool
-        Whether an image that cannot be read is an error; else it is left out and named.
+        Whether an image that cannot be read is an error; else it is left out, with a warning.
     fast : bool
-        Whether the network may compute faster at other rounding (channels last; bfloat16 on a GPU).
+        Whether the network computes faster, with other rounding (channels last; bfloat16 on a GPU).
     store_limit : int, optional
-        Bytes on disk; half of what is free.
+        Most bytes on disk; half of what is free.
     progress : bool
         Whether progress is shown.
 
@@ -141,6 +141,13 @@ def dissect(
     ------
     UnitlensError
         If a layer does not exist, the data contradict themselves, or there are too few positions for the quantile.
+
+    Examples
+    --------
+    >>> import unitlens as ul
+    >>> d = ul.dissect(ul.load("bundled:scenes"), None, "bundled:scenes", limit=48, evidence=False, exemplars=0)
+    >>> d.scores("iou").shape, d.settings.grid
+    ((128, 120), (28, 28))
 
     References
     ----------
@@ -182,7 +189,7 @@ def dissect(
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A dissection that was asked for: everything is known but the activations."""
+    """What a dissection starts from: the network, the images and the settings, all checked."""
 
     net: Network
     data: Data
@@ -205,7 +212,7 @@ def prepare(
     progress: bool,
     **choices: Any,
 ) -> Task:
-    """Open what was named and make the settings.
+    """Open the network and data, and make the settings from the keywords of `dissect`.
 
     Parameters
     ----------
@@ -290,7 +297,7 @@ def _few_folds(stored: StoredPass, settings: Settings) -> list[str]:
 
 
 def _tables(labelled: Sequence[LabelledLayer], controls: Sequence[ControlRun]) -> dict[str, "pd.DataFrame"]:
-    """The rows of each layer, compared with those of the untrained copy where there is one."""
+    """Make the rows of each layer; an untrained copy adds its columns and changes verdicts."""
     untrained = next((control.layers for control in controls if control.name == "untrained"), None)
     if untrained is None:
         return {layer.name: layer.table for layer in labelled}
@@ -303,7 +310,7 @@ def _comparison(
     controls: Sequence[ControlRun],
     settings: Settings,
 ) -> list[dict[str, Any]]:
-    """What was found, layer by layer, in the network, its controls and with the labels of other images."""
+    """Count units and concepts layer by layer: in the network, in its controls, and with the labels of other images."""
     rows = []
     for layer in labelled:
         rows.append(comparison_row("as it is", layer.name, tables[layer.name]))
@@ -314,7 +321,7 @@ def _comparison(
 
 
 def _control_table(tables: Mapping[str, "pd.DataFrame"], controls: Sequence[ControlRun]) -> "pd.DataFrame":
-    """The rows of the network, whose ``control`` is none, and those of its controls."""
+    """Join the rows of the network, whose ``control`` is none, and those of its controls."""
     import pandas as pd
 
     parts = [table.assign(control="none") for table in tables.values()]
@@ -324,7 +331,7 @@ def _control_table(tables: Mapping[str, "pd.DataFrame"], controls: Sequence[Cont
 
 
 def quarter_grid(net: Network) -> tuple[int, int]:
-    """The label grid of a network: a quarter of its input, rounded down, in rows and columns."""
+    """Return the default label grid of a network: a quarter of its input, rounded down, in rows and columns."""
     height, width = net.preprocessing.image_size
     return max(1, height // 4), max(1, width // 4)
 
@@ -339,7 +346,7 @@ def _layer_names(net: Network, layers: str | Sequence[str] | None) -> list[str]:
 def _draw_exemplars(
     stored: StoredPass, labelled: Sequence[LabelledLayer], settings: Settings
 ) -> tuple["pd.DataFrame", dict[tuple[str, int], bytes]]:
-    """The exemplars of all units, as a table and as strips."""
+    """Find the exemplars of all units, as a table, and draw them as strips."""
     import pandas as pd
 
     if not settings.exemplars:

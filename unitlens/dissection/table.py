@@ -1,4 +1,4 @@
-"""The table of a dissection: one row a unit. This is the one place that says what its columns mean."""
+"""The table of a dissection, one row a unit, and the meaning of its columns."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 COLUMNS = {
     "layer": "the layer's name",
     "unit": "the unit's number in it, from 0",
-    "concept": "its label: the concept of highest score; empty for silent and nonfinite units, and where none is met",
-    "category": "the label's category",
-    "iou": "IoU with the label over all images, in [0, 1]",
+    "concept": "the concept of highest score; empty for silent and nonfinite units, and where no concept overlaps",
+    "category": "the concept's category",
+    "iou": "IoU with the concept over all images, in [0, 1]",
     "verdict": "nonfinite, silent, chance, weak, untrained or detector: the first that holds",
     "detector": "True where the verdict is detector",
     "above_min_iou": "True where iou > min_iou, the papers' rule",
@@ -30,20 +30,20 @@ COLUMNS = {
     "second_iou": "IoU with the runner-up",
     "iou_low": "lower end of the 95 % interval of iou (jackknife); empty below 8 folds judged for the category",
     "iou_high": "its upper end",
-    "label_stability": "share of 200 resamples of folds in which the label comes first; empty for scores at levels",
-    "label_set": "JSON list of concepts whose difference in IoU to the label has an interval that contains 0",
-    "heldout_iou": "IoU on one half of the folds of the label chosen on the other half, both ways, averaged",
+    "label_stability": "share of 200 resamples of folds in which the concept comes first; empty for scores at levels",
+    "label_set": "JSON list of concepts whose difference in IoU to this one has an interval that contains 0",
+    "heldout_iou": "IoU on one half of the folds with the concept chosen on the other half, both ways, averaged",
     "chance_iou": "mean best IoU of the same masks with the labels of other images",
     "p_value": "rank of iou / chance_iou among the same ratio of all units and draws",
     "q_value": "Benjamini and Hochberg's, over the layer's units that are not silent",
-    "untrained_percentile": "share of an untrained copy's units with lower held-out IoU for the label, where it ran",
-    "untrained_percentile_all": "share of the untrained copy's units whose best held-out IoU, for any label, is lower",
-    "presence_accuracy": "balanced accuracy of the peak as a test of the label's presence in images, held out",
+    "untrained_percentile": "share of an untrained copy's units with lower held-out IoU for the concept, where it ran",
+    "untrained_percentile_all": "share of that copy's units whose best held-out IoU, for any concept, is lower",
+    "presence_accuracy": "balanced accuracy of the peak as a test of the concept's presence in images, held out",
     "threshold": "the activation above which the unit is active",
     "active_share": "realised share of all positions above the threshold",
-    "activated_pixels": "A: active positions that are judged for the label's category",
-    "concept_pixels": "G: positions that hold the label",
-    "intersection": "I: active positions that hold the label",
+    "activated_pixels": "A: active positions that are judged for the concept's category",
+    "concept_pixels": "G: positions labelled with the concept",
+    "intersection": "I: active positions labelled with the concept",
     "evaluated_on": "grid, or image where the layer has no grid and each image is one position",
 }
 """Name and meaning of every column of ``units.csv``, in its order."""
@@ -76,7 +76,7 @@ def unit_table(
     names : list of str
         How each is written.
     score : float64 array, (U, C)
-        What chooses the label.
+        What chooses the concept.
     threshold : float32 array, (U,)
     nonfinite : int64 array, (U,)
     min_iou, fdr : float
@@ -122,7 +122,7 @@ def unit_table(
             "iou_high": labels.high,
             "label_stability": labels.stability,
             "heldout_iou": labels.heldout,
-            "label_set": [_listed([names[c] for c in order[u] if labels.rivals[u, c]]) for u in row],
+            "label_set": [_json_list([names[c] for c in order[u] if labels.rivals[u, c]]) for u in row],
         }
     if chance is not None:
         rows |= {"chance_iou": chance.chance, "p_value": chance.p_value, "q_value": chance.q_value}
@@ -132,8 +132,8 @@ def unit_table(
     rows["verdict"] = verdicts(silent, nonfinite > 0, rows["above_min_iou"], q_value, fdr=fdr)
     rows["detector"] = rows["verdict"] == "detector"
     table = pd.DataFrame(rows, index=pd.RangeIndex(units)).reindex(columns=list(COLUMNS))
-    meets = (counts.intersection > 0).sum(1)
-    return _without_labels(table, mute, meets == 0, (meets < 2) | mute)
+    overlapping = (counts.intersection > 0).sum(1)
+    return _without_concepts(table, mute, overlapping == 0, (overlapping < 2) | mute)
 
 
 _COUNTED = ["activated_pixels", "concept_pixels", "intersection"]
@@ -142,42 +142,42 @@ _MEASURED = ["iou", "heldout_iou", "chance_iou", "p_value", "q_value"]
 _SECOND = ["second_concept", "second_category", "second_iou"]
 
 
-def _listed(names: list[str]) -> str | None:
+def _json_list(names: list[str]) -> str | None:
     return json.dumps(names) if names else None
 
 
-def _without_labels(
+def _without_concepts(
     table: "pd.DataFrame",
     mute: npt.NDArray[np.bool_],
-    meets_none: npt.NDArray[np.bool_],
+    overlaps_none: npt.NDArray[np.bool_],
     no_second: npt.NDArray[np.bool_],
 ) -> "pd.DataFrame":
-    """Units that say nothing, or meet no concept, have no label; where none or one is met, there is no runner-up."""
+    """Empty the concept of mute units and of those that overlap with none, and the runner-up where there is none."""
     table = table.astype(dict.fromkeys(_COUNTED, "Int64") | {"label_set": object})
-    table.loc[mute | meets_none, [*_OF_LABEL, *_COUNTED]] = None
+    table.loc[mute | overlaps_none, [*_OF_LABEL, *_COUNTED]] = None
     table.loc[mute, _MEASURED] = None
     table.loc[no_second, _SECOND] = None
     return table
 
 
-def with_untrained(
+def add_untrained(
     table: "pd.DataFrame",
     label: npt.NDArray[np.int64],
     by_concept: npt.NDArray[np.float64],
     best: npt.NDArray[np.float64],
 ) -> "pd.DataFrame":
-    """Hold the units of one layer against those of an untrained copy.
+    """Compare the units of one layer with those of an untrained copy.
 
     Parameters
     ----------
     table : pandas.DataFrame
         As `unit_table` made it, U rows.
     label : int64 array, (U,)
-        Columns of the labels.
+        Columns of the units' concepts.
     by_concept : float64 array, (copy's units, C)
         Held-out IoU of the untrained copy's units with each concept; 0 for those that are silent.
     best : float64 array, (copy's units,)
-        Held-out IoU of the label of each of the untrained copy's units; 0 for those that have none.
+        Held-out IoU of each of the untrained copy's units with its concept; 0 for those that have none.
 
     Returns
     -------
