@@ -99,7 +99,7 @@ def plan(net: Network | nn.Module, layers: str | Sequence[str] | None, data: Dat
     >>> import unitlens as ul
     >>> planned = ul.plan(ul.load("bundled:scenes"), None, "bundled:scenes", limit=64, control="untrained")
     >>> planned.images, planned.passes
-    (64, 3)
+    (64, 2)
     """
     asked = inspect.signature(dissect).bind(net, layers, data, **options)
     asked.apply_defaults()
