@@ -204,6 +204,33 @@ def test_bad_input_is_a_sentence(net, call, sentence):
         call(net)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_network_whose_outputs_are_not_finite_is_refused(value):
+    broken = classifier()
+    with torch.no_grad():
+        broken.model.head.weight[1] = value
+    with pytest.raises(ul.UnitlensError, match="outputs are nan or infinite for 12 of 12 images"):
+        importance(broken, "second", Noise(12))
+
+
+def test_outputs_that_ablation_makes_nan_are_refused(net):
+    class Ratio(Net):
+        def forward(self, images):
+            x = self.second(self.first(images)).mean((2, 3))
+            return self.head(x / x)
+
+    ratio = ul.classifier(Ratio().eval(), image_size=8, mean=(0.5,) * 3, std=(0.2,) * 3, classes=["a", "b", "c"])
+    with pytest.raises(ul.UnitlensError, match="are nan or infinite"):
+        ablate(ratio, "second", [0], Noise(12), draws=0)
+
+
+def test_the_random_state_of_torch_is_left_as_it_was(net):
+    before = torch.get_rng_state()
+    ablate(net, "second", [1, 2], Noise(12), draws=3, value="resample")
+    importance(net, "second", Noise(12), value="mean")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_layer_that_the_output_does_not_depend_on_is_refused():
     class Aside(Net):
         def forward(self, images):

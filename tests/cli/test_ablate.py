@@ -1,4 +1,6 @@
 import json
+import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -167,6 +169,7 @@ def test_a_dissection_and_effects_are_reported_together(net, classed, tmp_path):
         (("--class", "rad", "--top", 2), "There is no class 'rad' (did you mean red?)"),
         (("--class", "red", "--top", 4), "4 units cannot be chosen from the 4 of 0"),
         (("--concept", "blu", "--top", 1), "There is no concept 'blu' in the data (did you mean blue?)"),
+        (("--concept", "zebra", "--top", 1), "There is no concept 'zebra' in the data; there are blue, green, red."),
         (("--units", "1", "--layer", "9"), "There is no layer '9'"),
         (("--units", "1", "--resize", 40), "brings its own preprocessing: leave --resize out"),
         (("--units", "1", "--split", "val"), "has no splits to choose 'val' from"),
@@ -303,10 +306,59 @@ def test_a_layout_whose_units_cannot_be_ablated_is_refused(shell, net_file, clas
 
 
 def test_what_several_passes_warn_of_is_said_once(shell, net_file, classed, tmp_path):
-    import shutil
-
     shutil.copytree(classed, tmp_path / "world")
     (tmp_path / "world" / "images" / "bad.png").write_bytes(b"nothing")
     how = (f"{net_file}:build", "--image-size", 32, "--mean", 0, "--std", 1, "--data", "world", "--layer", "0")
     said = ablate(shell, *how, "--class", "red", "--top", 2, "--draws", 1)
     assert said.count("1 file was left out, such as bad.png") == 1
+
+
+def test_means_of_the_run_are_used_where_it_saw_the_same_images(shell, run, net, classed, monkeypatch):
+    again = ul.ablate(net, "0", [1], classed, value="mean", draws=0).table()
+
+    def fails(*_, **__):
+        raise AssertionError("the images are shown again")
+
+    monkeypatch.setattr("unitlens.ablation.activity.unit_means", fails)
+    ablate(shell, run, "--units", "1", "--value", "mean", "--draws", 0)
+    found = pd.read_csv(run / "effects.csv", dtype={"layer": str, "units": str})
+    pd.testing.assert_frame_equal(found, again, check_exact=False, check_dtype=False, rtol=1e-6)
+    with pytest.raises(AssertionError, match="shown again"):
+        ablate(shell, run, "--units", "1", "--value", "mean", "--limit", 20, "--overwrite")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stop_while_effects_are_written_waits_for_their_page(shell, run, monkeypatch, number, code):
+    ablate(shell, run, "--units", "1", "--draws", 0)
+    from unitlens.ablation import files
+
+    right = files.write_whole
+
+    def stopped(path, content):
+        if path.name == "effects.csv":
+            signal.raise_signal(number)
+        right(path, content)
+
+    monkeypatch.setattr(files, "write_whole", stopped)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        error = ablate(shell, run, "--units", "2", "--draws", 0, "--overwrite", code=code)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "nothing was written" not in error
+    assert "all was written before" in error
+    assert read_effects(run).sets[0].units == (2,)
+    page = (run / "report.html").read_text()
+    assert shell("report", run).code == 0
+    assert (run / "report.html").read_text() == page
+
+
+def test_a_class_that_is_alone_has_no_balanced_accuracy(shell, net_file, classed, tmp_path):
+    shutil.copytree(classed, tmp_path / "one")
+    rows = (classed / "classes.csv").read_text().splitlines()
+    (tmp_path / "one" / "classes.csv").write_text(
+        "\n".join(row for row in rows if ",green" not in row and ",blue" not in row)
+    )
+    how = (f"{net_file}:build", "--image-size", 32, "--mean", 0, "--std", 1, "--data", "one", "--layer", "0")
+    error = ablate(shell, *how, "--class", "red", "--top", 2, code=2)
+    assert "of the even folds are of the class red, and balanced accuracy is not defined with one class" in error

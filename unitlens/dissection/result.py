@@ -276,7 +276,11 @@ class Dissection:
             several = [pair for pair in pairs if pair.partition("/")[2] == concept]
             if several:
                 raise UnitlensError(f"{concept} stands in several categories: say {' or '.join(several)}.")
-            raise UnitlensError(f"There is no concept {concept!r} in the data{did_you_mean(concept, self.concepts)}.")
+            near, names = did_you_mean(concept, self.concepts), sorted(self.concepts)
+            more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+            raise UnitlensError(
+                f"There is no concept {concept!r} in the data{near}; there are {', '.join(names[:12])}{more}."
+            )
         return known.index(True)
 
     def __repr__(self) -> str:
