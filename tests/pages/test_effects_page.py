@@ -192,7 +192,7 @@ def test_a_set_stands_beside_those_that_were_drawn(sweep):
     assert one.units == "0, 1, 2, 3"
     assert [(kind, draws) for kind, draws, *_ in one.beside] == [
         ("drawn at random", 3),
-        ("drawn to be about as active", 3),
+        ("matched in activation", 3),
     ]
     after = chosen.drawn["random"].overall().after
     assert one.beside[0][2] == pytest.approx(after.mean())

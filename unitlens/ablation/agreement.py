@@ -60,7 +60,7 @@ def agreement(
     pandas.DataFrame
         A row a method: ``method``, ``spearman`` (mean over classes of the rank correlation of attribution and loss),
         ``spearman_low`` and ``spearman_high`` (the smallest and largest over classes), ``overlap`` (mean share of the
-        top units in common), ``chance`` (the overlap of units drawn at random).
+        top units in common), ``top``, ``chance`` (the overlap of units drawn at random), ``images``, ``classes``.
 
     Raises
     ------
@@ -119,6 +119,7 @@ def over_classes(by_class: "pd.DataFrame") -> "pd.DataFrame":
     methods = by_class.groupby("method", sort=False)
     means = methods["spearman"].agg(spearman="mean", spearman_low="min", spearman_high="max")
     means = means.join(methods[["overlap", "top", "chance"]].mean())
+    means = means.join(methods.agg(images=("images", "sum"), classes=("class", "size")))
     table: pd.DataFrame = means.astype({"top": int}).reset_index()
     return table
 

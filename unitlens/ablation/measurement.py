@@ -115,4 +115,4 @@ class Measurement:
         return replace(self, sets=tuple(self.sets[place] for place in some), tally=Tally.of(arrays))
 
     def _with_images(self) -> list[int]:
-        return [int(k) for k in np.flatnonzero(self.counted("all").images)]
+        return [int(k) for k in np.flatnonzero(self.tally.images.sum(0))]

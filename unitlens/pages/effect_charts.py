@@ -207,14 +207,14 @@ class Line(NamedTuple):
 
 
 class CurveView(NamedTuple):
-    """A curve, drawn: lines, bands, marks of the axis, and the table of the paper."""
+    """A curve, drawn: lines, bands, marks of the axis; and the table of the paper."""
 
     class_: str
     lines: list[Line]
     bands: list[Line]
     ticks: list[tuple[float, int]]
     before: float
-    rows: list[tuple[str, float, float]]
+    paper: "pd.DataFrame"
 
 
 def curve_view(curve: Curve, measure: str) -> CurveView:
@@ -232,10 +232,8 @@ def curve_view(curve: Curve, measure: str) -> CurveView:
             low = [(x[k], value) for k, value in zip(own["k"], own["low"], strict=True)]
             high = [(x[k], value) for k, value in zip(own["k"], own["high"], strict=True)]
             bands.append(Line(kind, what, _points([*low, *reversed(high)])))
-    paper = curve.paper_table()
-    rows = [(str(r.what), float(r.balanced_accuracy), float(r.accuracy)) for r in paper.itertuples()]  # type: ignore[arg-type]
-    before = _height(curve.untouched()[measure])
-    return CurveView(curve.class_, lines, bands, [(x[k], int(k)) for k in sizes], before, rows)
+    before, ticks = _height(curve.untouched()[measure]), [(x[k], int(k)) for k in sizes]
+    return CurveView(curve.class_, lines, bands, ticks, before, curve.paper_table())
 
 
 def _across(k: int, sizes: Sequence[int]) -> float:

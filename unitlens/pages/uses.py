@@ -1,12 +1,15 @@
 """Which units a class uses and which classes a unit serves, as plain values that the page shows."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from unitlens.ablation.estimates import Estimate
+from unitlens.ablation.random_sets import KINDS
 from unitlens.ablation.result import SetEffects, UnitEffects
-from unitlens.ablation.table import joined
+from unitlens.ablation.table import UnitSet
 from unitlens.pages.cards import class_id, unit_id
 from unitlens.stats.scores import Floats, Ints
 
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MEASURE, FINE = "balanced_accuracy", "logit"
-"""What the page shows of a class; and what shows the part of a unit that by itself changes no call."""
+"""What the page shows of a class; and what shows the part of a unit that alone changes no prediction."""
 
 SIGNIFICANT = 0.05
 SETS, CLASSES_OF_SET, CONCEPTS_OF_CLASS = 12, 6, 6
@@ -56,92 +59,120 @@ class UnitUses(NamedTuple):
 
 
 class SetView(NamedTuple):
-    """A set of units: what happens to the accuracy, beside drawn sets, and to the classes that change most."""
+    """A set of units: the accuracy before and after, and with drawn sets; and the classes that change most.
+
+    Attributes
+    ----------
+    units : str
+    before, after : float
+    beside : list of tuples
+        Of each kind of drawn sets: the kind, how many, and mean, 2.5 and 97.5 percentile of the accuracy after.
+    classes : list of tuples
+        Name, effect on `MEASURE`, and its interval.
+    """
 
     units: str
     before: float
     after: float
     beside: list[tuple[str, int, float, float, float]]
-    uses: list[Use]
+    classes: list[tuple[str, float, float, float]]
 
 
-class SweepTable(NamedTuple):
-    """Effects of every unit on every class, (U, classes) each, and the order of units for each class."""
+class EffectTable(NamedTuple):
+    """Effects of every unit on every class, and the order of units for each class.
+
+    Attributes
+    ----------
+    layer : str
+    classes : tuple of str
+    own : Estimate
+        Of `MEASURE`, (U, classes); q-values are those of `FINE`.
+    change, logit, q_value : float64 arrays, (U, classes)
+        Effects on `MEASURE` and on `FINE`, 0 where there is none, and the q-values of the latter.
+    order : int64 array, (U, classes)
+        Units of each class, most important first.
+    """
 
     layer: str
     classes: tuple[str, ...]
-    before: Floats
-    images: Ints
-    effect: Floats
-    low: Floats
-    high: Floats
+    own: Estimate
+    change: Floats
     logit: Floats
     q_value: Floats
     order: Ints
 
     @classmethod
-    def of(cls, effects: UnitEffects) -> "SweepTable":
+    def of(cls, effects: UnitEffects) -> "EffectTable":
         """Gather it from the effects of every unit alone."""
         from scipy.stats import false_discovery_control
 
-        found, fine = effects.estimate(MEASURE), effects.estimate(FINE)
+        own, fine = effects.estimate(MEASURE), effects.estimate(FINE)
         q_value = false_discovery_control(np.nan_to_num(fine.p_value, nan=1.0).ravel()).reshape(fine.p_value.shape)
-        change, logit = np.nan_to_num(found.effect), np.nan_to_num(fine.effect)
-        return cls(
-            *(effects.layer, effects.classes, found.before[0], found.images[0], change, found.low, found.high),
-            *(logit, q_value, _order(change, found.high, logit)),
-        )
+        change, logit = np.nan_to_num(own.effect), np.nan_to_num(fine.effect)
+        return cls(effects.layer, effects.classes, own, change, logit, q_value, _order(change, own.high, logit))
 
     def use(self, unit: int, column: int, labels: Mapping[int, str]) -> Use:
         """One unit and one class."""
         place, name = (unit, column), self.classes[column]
-        numbers = (float(values[place]) for values in (self.effect, self.low, self.high, self.logit))
-        return Use(unit, unit_id(self.layer, unit), labels.get(unit, ""), name, class_id(name), *numbers)
+        return Use(
+            unit=unit,
+            id=unit_id(self.layer, unit),
+            label=labels.get(unit, ""),
+            class_=name,
+            class_id=class_id(name),
+            effect=float(self.change[place]),
+            low=float(self.own.low[place]),
+            high=float(self.own.high[place]),
+            logit=float(self.logit[place]),
+        )
 
 
 def _order(change: Floats, high: Floats, logit: Floats) -> Ints:
-    """Units of each class: first those told apart from chance by the measure, by how much; then by logit.
+    """Units of each class: first those whose effect on the measure is beyond chance, by how much; then by logit.
 
-    Among units that change no call of the class, one call of another class more or less would else decide.
+    Among units that change no prediction of the class, one image of another class more or less would else decide.
     """
     certain = high < 0
     return np.lexsort([logit, np.where(certain, change, 0.0), ~certain], axis=0)
 
 
 def class_uses(
-    table: SweepTable, labels: Mapping[int, str], matrix: "pd.DataFrame | None", *, most: int
+    table: EffectTable, labels: Mapping[int, str], matrix: "pd.DataFrame | None", *, most: int
 ) -> list[ClassUses]:
     """The most important units of each class, and its concepts, from `unitlens.ablation.uses.class_concepts`."""
-    found = []
+    classes = []
     for column, name in enumerate(table.classes):
-        order = [
-            unit
-            for unit in table.order[:most, column].tolist()
-            if min(table.effect[unit, column], table.logit[unit, column]) < 0
-        ]
-        uses = [table.use(unit, column, labels) for unit in order]
-        concepts = _rests_on(matrix.loc[name].to_dict(), labels) if matrix is not None else []
-        own = float(table.before[column]), int(table.images[column])
-        found.append(ClassUses(name, class_id(name), *own, uses, concepts))
-    return found
+        harmful = np.minimum(table.change[:, column], table.logit[:, column]) < 0
+        units = [unit for unit in table.order[:most, column].tolist() if harmful[unit]]
+        classes.append(
+            ClassUses(
+                class_=name,
+                id=class_id(name),
+                before=float(table.own.before[0, column]),
+                images=int(table.own.images[0, column]),
+                uses=[table.use(unit, column, labels) for unit in units],
+                concepts=_rests_on(matrix.loc[name].to_dict(), labels) if matrix is not None else [],
+            )
+        )
+    return classes
 
 
 def _rests_on(row: Mapping[Any, float], labels: Mapping[int, str]) -> list[tuple[str, float, int]]:
-    """The concepts that a class loses most with, down to a twentieth of the first."""
+    """The concepts that a class loses most with, down to a twentieth of the first, and how many detectors they have."""
     first = sorted((float(effect), str(concept)) for concept, effect in row.items())[:CONCEPTS_OF_CLASS]
-    said = list(labels.values())
-    return [(name, effect, said.count(name)) for effect, name in first if effect < 0 and effect <= 0.05 * first[0][0]]
+    counts = Counter(labels.values())
+    return [(name, effect, counts[name]) for effect, name in first if effect < 0 and effect <= 0.05 * first[0][0]]
 
 
-def unit_uses(table: SweepTable, labels: Mapping[int, str], *, most: int) -> list[UnitUses]:
-    """Units whose loss costs a class a tenth of the largest loss of logit, told apart from chance; largest first."""
+def unit_uses(table: EffectTable, labels: Mapping[int, str], *, most: int) -> list[UnitUses]:
+    """Units whose loss costs a class a tenth of the largest loss of logit, beyond chance; largest first."""
     serves = (table.q_value <= SIGNIFICANT) & (table.logit < 0.1 * min(float(table.logit.min(initial=0)), -1e-12))
-    found = []
+    units = []
     for unit in np.flatnonzero(serves.any(1)).tolist():
         order = [c for c in np.argsort(table.logit[unit], kind="stable").tolist() if serves[unit, c]][:most]
         uses = [table.use(unit, column, labels) for column in order]
-        found.append(UnitUses(unit, unit_id(table.layer, unit), labels.get(unit, ""), uses))
-    return sorted(found, key=lambda one: one.uses[0].logit)
+        units.append(UnitUses(unit, uses[0].id, uses[0].label, uses))
+    return sorted(units, key=lambda one: one.uses[0].logit)
 
 
 def set_view(effects: SetEffects, labels: Mapping[int, str]) -> SetView:
@@ -149,28 +180,17 @@ def set_view(effects: SetEffects, labels: Mapping[int, str]) -> SetView:
     own, overall = effects.estimate(MEASURE), effects.overall()
     change = np.nan_to_num(own.effect)
     order = np.argsort(-np.abs(change), kind="stable")[:CLASSES_OF_SET].tolist()
-    uses = []
-    for c in order:
-        name = effects.classes[c]
-        numbers = float(change[c]), float(own.low[c]), float(own.high[c])
-        uses.append(Use(-1, "", "", name, class_id(name), *numbers, 0.0))
-    named = _named(effects.units, labels)
-    return SetView(named, float(overall.before), float(overall.after), _beside(effects), uses)
-
-
-def _named(units: Sequence[Any], labels: Mapping[int, str], most: int = 24) -> str:
-    """Units as they are said: their number, or layer and number, and what they look for."""
-    said = joined(units).split(";")
-    plain = [f"{one} {labels[int(one)]}" if one.isdecimal() and int(one) in labels else one for one in said[:most]]
-    return ", ".join(plain) + (f" and {len(said) - most} more" if len(said) > most else "")
-
-
-def _beside(effects: SetEffects) -> list[tuple[str, int, float, float, float]]:
-    """Accuracy with sets of the same size ablated instead: kind, draws, mean, and 2.5 and 97.5 percentile."""
-    kinds = {"random": "drawn at random", "matched": "drawn to be about as active"}
-    found = []
+    classes = [(effects.classes[c], float(change[c]), float(own.low[c]), float(own.high[c])) for c in order]
+    beside = []
     for kind, drawn in effects.drawn.items():
         after = drawn.overall().after
         low, high = np.quantile(after, [0.025, 0.975]).tolist()
-        found.append((kinds[kind], len(after), float(after.mean()), low, high))
-    return found
+        beside.append((KINDS[kind], len(after), float(after.mean()), low, high))
+    named = _named(effects.units, labels)
+    return SetView(named, float(overall.before), float(overall.after), beside, classes)
+
+
+def _named(units: UnitSet, labels: Mapping[int, str], most: int = 24) -> str:
+    """Units by their numbers and what they look for; those of several layers by layer and number."""
+    names = [f"{unit} {labels[unit]}" if isinstance(unit, int) and unit in labels else str(unit) for unit in units]
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
