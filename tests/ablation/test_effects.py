@@ -12,7 +12,8 @@ from unitlens.ablation.effects import ablate, importance
 from unitlens.ablation.interventions import Intervention, intervening
 from unitlens.ablation.outcomes import OUTCOMES
 from unitlens.ablation.result import Ranking
-from unitlens.data.reading import chosen_images
+from unitlens.data.batches import image_hash
+from unitlens.data.reading import as_example, chosen_images
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
@@ -240,6 +241,20 @@ def test_a_layer_that_the_output_does_not_depend_on_is_refused():
     loose = ul.classifier(Aside().eval(), image_size=8, mean=(0.5,) * 3, std=(0.2,) * 3)
     with pytest.raises(ul.UnitlensError, match="does not depend on what second returns"):
         importance(loose, "second", Noise(6))
+
+
+class EvenOnly(Noise):
+    """Noise whose class c has images of even folds only."""
+
+    def __getitem__(self, index):
+        example = as_example(super().__getitem__(index))
+        odd = image_hash(example) % 2
+        return example._replace(class_="a" if odd and example.class_ == "c" else example.class_)
+
+
+def test_a_curve_of_a_class_without_images_to_measure_on_is_refused(net):
+    with pytest.raises(ul.UnitlensError, match="class c has no images of the odd folds"):
+        ablation_curve(net, "second", "c", EvenOnly(60), top=2, draws=0)
 
 
 def test_a_curve_ranks_on_even_folds_and_measures_on_odd(net):

@@ -244,6 +244,13 @@ def test_classes_with_an_index(small):
     assert (classes(data), data.class_index) == (["cat", "dog", "cat"], {"cat": 281, "dog": 207})
 
 
+def test_classes_of_one_name_are_told_apart_by_their_indices(small):
+    (small / "classes.csv").write_text("image,class,index\na.png,crane,134\nb.png,crane,517\nsub/c.png,dog,\n")
+    data = ul.annotated(small)
+    assert classes(data) == ["crane (134)", "crane (517)", "dog"]
+    assert data.class_index == {"crane (134)": 134, "crane (517)": 517}
+
+
 def test_folders_are_classes_where_all_images_lie_in_some(small):
     assert classes(ul.annotated(small)) == [None, None, None]
     for name in ("a.png", "b.png"):
@@ -263,7 +270,11 @@ def test_folders_are_classes_where_all_images_lie_in_some(small):
         ),
         ("image,class\n/etc/a.png,cat\n", ", line 2: /etc/a.png leads out of images/; paths are relative to images/."),
         ("image,class\na.png,cat\na.png,dog\n", ", line 3: a.png has two classes, cat and dog."),
-        ("image,class,index\na.png,cat,1\nb.png,cat,2\n", ", line 3: the class cat has two indices, 1 and 2."),
+        ("image,class,index\na.png,cat,1\na.png,cat,2\n", ", line 3: a.png has two indices, 1 and 2."),
+        (
+            "image,class,index\na.png,cat,1\nb.png,cat,2\nsub/c.png,cat,\n",
+            " gives the class cat several indices, 1, 2, and sub/c.png none of them: give it one.",
+        ),
         ("image,class,index\na.png,cat,x\n", ", line 2: 'x' is not a whole number."),
         ("image,class,index\na.png,cat,-1\n", ", line 2: the index is -1; outputs are counted from 0."),
         ("image,class\na.png,\n", ", line 2: class is empty."),

@@ -59,7 +59,7 @@ def test_classes_of_a_plain_protocol_are_looked_up_in_its_images():
         (("a", "b", "c", "d"), None, None, "The data name 4 classes, more than the 3 outputs"),
         ((7,), None, None, "The class 7 has the index 7, but the network has 3 outputs, 0 to 2"),
         (("a", "b"), {"a": 1}, None, "The class b has no index in classes.csv"),
-        (("crane",), None, ("crane", "crane", "x"), r"2 outputs of the network are called crane \(0, 1\)"),
+        (("crane",), None, ("crane", "crane", "x"), r"2 outputs .* called crane: .*crane \(0\) or crane \(1\)"),
     ],
 )
 def test_what_cannot_be_joined_is_said(classes, index, names, sentence):
@@ -79,3 +79,15 @@ def test_folders_and_lists_of_an_annotated_folder_give_the_classes(world):
     opened = ul.annotated(world)
     assert opened.classes == ("blue", "red")
     assert join_classes(opened, None, 3).output_of == {"blue": 0, "red": 2}
+
+
+def test_outputs_of_one_name_are_told_apart_by_their_numbers():
+    names = ("crane", "heron", "crane")
+    joined = join_classes(data("crane (2)", "heron"), names, 3)
+    assert joined.names == ("crane (0)", "heron", "crane (2)")
+    assert joined.output_of == {"crane (2)": 2, "heron": 1}
+    assert joined.output("crane (0)") == 0
+    by_index = join_classes(data("crane (0)", "crane (2)", index={"crane (0)": 0, "crane (2)": 2}), names, 3)
+    assert by_index.output_of == {"crane (0)": 0, "crane (2)": 2}
+    alone = join_classes(data("crane", index={"crane": 2}), names, 3)
+    assert (alone.output("crane"), alone.names[2]) == (2, "crane (2)")

@@ -157,6 +157,8 @@ def curves_of(
         places = [*range(len(common)), *range(first, first + len(part))]
         first += len(part)
         name = measured.outputs.names[measured.outputs.output(class_)]
+        if name not in measured.classes:
+            raise UnitlensError(f"The class {name} has no images of the odd folds to measure on: use more images.")
         members = tuple(member for member, _ in (*common, *part))
         curves.append(Curve(name, members, measured.only(places), ranking))
     return curves

@@ -1,6 +1,7 @@
 """`unitlens demo`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,8 +9,11 @@ from unitlens.cli.opening import worker_count
 from unitlens.cli.options import quiet_option
 from unitlens.cli.text import curve_table, summarize, unit_table
 
+if TYPE_CHECKING:
+    from unitlens.ablation.measurement import Measurement
+
 CLASSES = ("ski_slope", "bedroom")
-"""Those whose units are removed."""
+"""Those whose units are removed; with few images, others that have some to rank and to measure by."""
 
 ATTRIBUTED = 24
 """Images that captum's attributions are compared with exact effects on: few, as each takes 50 passes."""
@@ -45,7 +49,8 @@ def demo(out: Path, images: int, quiet: bool) -> None:
         measures=DEFAULT_MEASURES,
         reading=Reading(workers=workers, progress=not quiet),
     )
-    curves = curves_of(experiment, CLASSES, Draws((4, 20), 4))
+    ranking = experiment.unit_effects()
+    curves = curves_of(experiment, classes_in_both_halves(ranking.measured), Draws((4, 20), 4), ranking=ranking)
     agreement = measure_agreement(experiment, images=ATTRIBUTED)
     page = report(out, result, *curves, agreement=agreement, overwrite=True)
     if not quiet:
@@ -54,3 +59,10 @@ def demo(out: Path, images: int, quiet: bool) -> None:
         for curve in curves:
             click.echo(curve_table(curve))
         click.echo(f"open {page}")
+
+
+def classes_in_both_halves(measured: "Measurement") -> list[str]:
+    """Two classes with images in the even folds, which rank units, and in the odd ones, which measure them."""
+    even, odd = measured.counted("even").images, measured.counted("odd").images
+    names = [name for name, *images in zip(measured.outputs.names, even, odd, strict=True) if all(images)]
+    return sorted(names, key=lambda name: name not in CLASSES)[: len(CLASSES)]

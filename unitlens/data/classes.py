@@ -1,6 +1,7 @@
 """Joining the classes of the data with the outputs of a network."""
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
@@ -19,7 +20,7 @@ class Classes:
     Attributes
     ----------
     names : tuple of str
-        What each output is called, (K,); its number where no name is known.
+        What each output is called, (K,), each once: see `distinct_names`; its number where no name is known.
     output_of : mapping of str to int
         The output of each class that the data name.
     """
@@ -35,12 +36,13 @@ class Classes:
         UnitlensError
             If there is no such class.
         """
-        found = self.output_of.get(str(class_), _position(class_, self.names))
-        if found is None:
+        output = self.output_of.get(str(class_))
+        output = _position(class_, self.names) if output is None else output
+        if output is None:
             known = list(dict.fromkeys([*self.output_of, *self.names]))
             some = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
             raise UnitlensError(f"There is no class {class_!r}{did_you_mean(str(class_), known)}; there are {some}.")
-        return found
+        return output
 
 
 def join_classes(data: Data, network_names: Sequence[str] | None, outputs: int) -> Classes:
@@ -86,7 +88,7 @@ def join_classes(data: Data, network_names: Sequence[str] | None, outputs: int) 
         )
     if network_names is not None and len(network_names) != outputs:
         raise UnitlensError(f"The network has {outputs} outputs, but {len(network_names)} class names.")
-    own = tuple(network_names) if network_names is not None else None
+    own = None if network_names is None else distinct_names(network_names)
     index = described(data).class_index
     if index or own is not None or all(_is_whole(name) for name in found):
         output_of = {str(name): _output(name, index, own, outputs) for name in found}
@@ -96,7 +98,7 @@ def join_classes(data: Data, network_names: Sequence[str] | None, outputs: int) 
     if own is None:
         for name, output in output_of.items():
             names[output] = name
-    return Classes(tuple(names), output_of)
+    return Classes(distinct_names(names), output_of)
 
 
 def classes_of(data: Data) -> tuple[Name, ...]:
@@ -117,16 +119,33 @@ def _is_whole(name: object) -> bool:
 
 
 def _position(class_: Name, names: Sequence[str]) -> int | None:
-    """Place of a class among the network's names, or its number; None where it is neither."""
-    places = [place for place, name in enumerate(names) if name == str(class_)]
-    if len(places) > 1:
+    """The output of a class by the network's `distinct_names`, or by its number; None where it is neither."""
+    if str(class_) in names:
+        return names.index(str(class_))
+    alike = [name for output, name in enumerate(names) if name == numbered(str(class_), output)]
+    if alike:
         raise UnitlensError(
-            f"{len(places)} outputs of the network are called {class_} ({', '.join(map(str, places))}): say which by "
-            "the column index of classes.csv."
+            f"{len(alike)} outputs of the network are called {class_}: name the one that is meant, "
+            f"{' or '.join(alike)}, or give its number in the column index of classes.csv."
         )
-    if not places and _is_whole(class_) and int(class_) < len(names):
-        return int(class_)
-    return places[0] if places else None
+    return int(class_) if _is_whole(class_) and int(class_) < len(names) else None
+
+
+def distinct_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of outputs; those that several outputs have are followed by the output's number.
+
+    Examples
+    --------
+    >>> distinct_names(["crane", "heron", "crane"])
+    ('crane (0)', 'heron', 'crane (2)')
+    """
+    count = Counter(names)
+    return tuple(numbered(name, output) if count[name] > 1 else name for output, name in enumerate(names))
+
+
+def numbered(name: str, output: int) -> str:
+    """How a class is called where another one has the same name."""
+    return f"{name} ({output})"
 
 
 def _output(name: Name, index: Mapping[str, int], own: Sequence[str] | None, outputs: int) -> int:

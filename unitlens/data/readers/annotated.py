@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from unitlens.data.classes import numbered
 from unitlens.data.concepts import Concept, Example
 from unitlens.data.images import EXTENSIONS, read_image, read_label_map
 from unitlens.errors import UnitlensError, did_you_mean
@@ -210,9 +211,8 @@ def _read_classes(root: Path, names: tuple[str, ...]) -> _Classes:
     if not path.is_file():
         folders = [PurePosixPath(name).parts[:-1] for name in names]
         return _Classes(dict(zip(names, ("/".join(f) for f in folders), strict=True)) if all(folders) else {}, {})
-    known = set(names)
     of_image: dict[str, str] = {}
-    index: dict[str, int] = {}
+    output_of_image: dict[str, int] = {}
     for line, row in _rows(path, ("image", "class")):
         image, class_ = row["image"], row["class"]
         if PurePosixPath(image).is_absolute() or ".." in PurePosixPath(image).parts:
@@ -220,20 +220,36 @@ def _read_classes(root: Path, names: tuple[str, ...]) -> _Classes:
         if of_image.setdefault(image, class_) != class_:
             raise UnitlensError(f"{path}, line {line}: {image} has two classes, {of_image[image]} and {class_}.")
         if row.get("index"):
-            number = _integer(row["index"], path, line)
-            if number < 0:
-                raise UnitlensError(f"{path}, line {line}: the index is {number}; outputs are counted from 0.")
-            if index.setdefault(class_, number) != number:
-                raise UnitlensError(
-                    f"{path}, line {line}: the class {class_} has two indices, {index[class_]} and {number}."
-                )
-    if of_image and not known & of_image.keys():
-        some = next(iter(of_image))
+            output = _integer(row["index"], path, line)
+            if output < 0:
+                raise UnitlensError(f"{path}, line {line}: the index is {output}; outputs are counted from 0.")
+            if output_of_image.setdefault(image, output) != output:
+                other = output_of_image[image]
+                raise UnitlensError(f"{path}, line {line}: {image} has two indices, {other} and {output}.")
+    if of_image and not of_image.keys() & set(names):
+        first = next(iter(of_image))
         raise UnitlensError(
-            f"{path} names no image that is there; its first is {some}{did_you_mean(some, names)}: "
+            f"{path} names no image that is there; its first is {first}{did_you_mean(first, names)}: "
             "paths are relative to images/."
         )
-    return _Classes(of_image, index)
+    return _told_apart(of_image, output_of_image, path)
+
+
+def _told_apart(of_image: Mapping[str, str], output_of_image: Mapping[str, int], path: Path) -> _Classes:
+    """Classes with their outputs; those of one name and several outputs are called "crane (134)", "crane (517)"."""
+    outputs: dict[str, set[int]] = {}
+    for image, output in output_of_image.items():
+        outputs.setdefault(of_image[image], set()).add(output)
+    classes: dict[str, str] = {}
+    for image, class_ in of_image.items():
+        several = len(outputs.get(class_, ())) > 1
+        if several and image not in output_of_image:
+            raise UnitlensError(
+                f"{path} gives the class {class_} several indices, {', '.join(map(str, sorted(outputs[class_])))}, and "
+                f"{image} none of them: give it one."
+            )
+        classes[image] = numbered(class_, output_of_image[image]) if several else class_
+    return _Classes(classes, {classes[image]: output for image, output in output_of_image.items()})
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:

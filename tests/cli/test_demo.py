@@ -1,0 +1,29 @@
+"""`unitlens demo`."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from unitlens.cli.demo import CLASSES, classes_in_both_halves
+
+
+def measured(even, odd, names=("forest", "bedroom", "kitchen", "ski_slope")):
+    images = {"even": np.array(even), "odd": np.array(odd)}
+    return SimpleNamespace(
+        outputs=SimpleNamespace(names=names), counted=lambda folds: SimpleNamespace(images=images[folds])
+    )
+
+
+def test_classes_without_images_in_one_half_are_replaced():
+    assert set(classes_in_both_halves(measured([3, 2, 1, 1], [2, 2, 2, 2]))) == set(CLASSES)
+    assert classes_in_both_halves(measured([3, 2, 1, 0], [2, 2, 2, 2])) == ["bedroom", "forest"]
+    assert classes_in_both_halves(measured([0, 2, 0, 1], [2, 0, 2, 2])) == ["ski_slope"]
+
+
+@pytest.mark.slow
+def test_the_fewest_images_are_enough(shell, tmp_path):
+    said = shell("demo", "--images", 32, "--out", "few")
+    assert said.code == 0, said.err
+    assert (tmp_path / "few" / "report.html").is_file()
+    assert said.out.count("20 most important removed") == 2
