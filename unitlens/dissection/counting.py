@@ -58,7 +58,7 @@ def count_block(
     rank: int,
     partners: Ints,
 ) -> BlockCounts:
-    """Find the thresholds of a block of units and count what is marked where they are active.
+    """Find the thresholds of a block of units and count what is marked where they are active, in the first N images.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def count_block(
     -------
     BlockCounts
     """
-    scan = Scanner(layer, units, labels.grid, settings.upsampling)
+    scan = Scanner(layer, units, labels.grid, settings.upsampling, images=len(folds))
     floor = torch.from_numpy(layer.smallest[units])
     if settings.upsampling == "zeros":
         floor = floor.clamp(max=0.0)  # zeros around a map are mixed into what it comes to on the grid

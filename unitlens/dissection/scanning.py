@@ -34,6 +34,8 @@ class Scanner:
     grid : tuple of int
         (H, W) of the label grid.
     upsampling : {"edges", "zeros"}
+    images : int, optional
+        Only so many from the start.
 
     Attributes
     ----------
@@ -43,8 +45,17 @@ class Scanner:
         Whether the layer has a grid.
     """
 
-    def __init__(self, layer: LayerMaps, units: slice, grid: tuple[int, int], upsampling: Upsampling) -> None:
-        self._layer, self._block, self._images = layer, units, layer.peaks.count
+    def __init__(
+        self,
+        layer: LayerMaps,
+        units: slice,
+        grid: tuple[int, int],
+        upsampling: Upsampling,
+        *,
+        images: int | None = None,
+    ) -> None:
+        self._layer, self._block = layer, units
+        self._images = layer.peaks.count if images is None else images
         self.units, self.on_grid = units.stop - units.start, layer.layer_grid is not None
         h, w = layer.maps.shape[1:]
         self._plan = SamplePlan((h, w), grid, upsampling) if self.on_grid else SamplePlan((h, w), (1, 1))
