@@ -10,7 +10,7 @@ import pandas  # noqa: F401  # loaded before anything is measured
 import scipy.special  # noqa: F401
 import torch
 
-from unitlens.data.batches import Batch
+from unitlens.data.batches import Batch, ImageRecord
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Concept
 from unitlens.dissection.labelling import label_units
@@ -32,7 +32,7 @@ def main(units, concepts, images):
     own = [np.flatnonzero(columns.category_of == k) + 1 for k in range(CATEGORIES)]
     settings = Settings(layers=("layer",), grid=GRID, quantile=QUANTILE, fdr=0.1, exemplars=0)
     with temporary_store() as store:
-        stored = StoredPass({}, LabelPlanes.start(columns, GRID, store))
+        stored = StoredPass({}, LabelPlanes.start(columns, GRID, store), ImageRecord(images))
         for first in range(0, images, BATCH):
             maps = torch.from_numpy(rng.standard_normal((BATCH, units, 4, 4), dtype=np.float32))
             layer = stored.layers.setdefault("layer", LayerMaps.start("layer", maps, GRID, store))
@@ -52,9 +52,7 @@ def add(stored, numbers, own, rng):
     names, annotated = [str(number) for number in numbers], [(1 << CATEGORIES) - 1] * count
     batch = Batch(None, planes, annotated, names, [None] * count, [b""] * count, list(numbers))
     stored.labels.add(batch.planes, batch.folds)
-    stored.names += batch.names
-    stored.hashes += batch.hashes
-    stored.annotated += batch.annotated
+    stored.record.add(batch)
 
 
 def resident():

@@ -7,7 +7,7 @@ import torch
 
 import unitlens as ul
 from unitlens import files as files_module
-from unitlens.data.batches import Unread
+from unitlens.data.batches import ImageRecord, Unread
 from unitlens.data.columns import Columns
 from unitlens.dissection.store import rows as rows_module
 from unitlens.dissection.store.folder import Store
@@ -42,7 +42,7 @@ def batch_of(first, size):
 
 
 def start(store):
-    return StoredPass({}, LabelPlanes.start(COLUMNS, GRID, store))
+    return StoredPass({}, LabelPlanes.start(COLUMNS, GRID, store), ImageRecord(sum(BATCHES)))
 
 
 def add(stored, size, store):
@@ -59,18 +59,18 @@ def add(stored, size, store):
         layer.add(maps[name], GRID)
     stored.labels.add(planes, [hash_ % FOLDS for hash_ in hashes])
     stored.thumbnails.append(np.stack([np.full((2, 2, 3), image) for image in images]))
-    stored.names += [f"{image}.jpg" for image in images]
-    stored.classes += [(None, "x", 3)[image % 3] for image in images]
-    stored.hashes += hashes
-    stored.annotated += [image % 4 for image in images]
-    stored.digests += [bytes([image] * 32) for image in images]
+    stored.record.names += [f"{image}.jpg" for image in images]
+    stored.record.classes += [(None, "x", 3)[image % 3] for image in images]
+    stored.record.hashes += hashes
+    stored.record.annotated += [image % 4 for image in images]
+    stored.record.digests += [bytes([image] * 32) for image in images]
     if first < 2 <= first + size:
-        stored.unread.append(Unread("broken.jpg", "not an image file"))
+        stored.record.unread.append(Unread("broken.jpg", "not an image file"))
     stored.commit()
 
 
 def finish(stored):
-    stored.notes, stored.seconds, stored.deviation = ["a note"], 1.25, {"fine": 0.5}
+    stored.notes, stored.seconds, stored.waiting, stored.deviation = ["a note"], 1.25, 0.5, {"fine": 0.5}
     stored.commit(complete=True)
 
 
@@ -86,10 +86,9 @@ def facts_of(stored):
     """All that a pass says, as plain values."""
     images = range(stored.images)
     labels = stored.labels
-    facts = {
-        name: getattr(stored, name)
-        for name in ("names", "classes", "hashes", "annotated", "digests", "unread", "notes", "seconds", "deviation")
-    }
+    of_images = ("names", "classes", "hashes", "annotated", "digests", "unread")
+    facts = {name: getattr(stored.record, name) for name in of_images}
+    facts |= {name: getattr(stored, name) for name in ("notes", "seconds", "waiting", "deviation")}
     facts |= {"columns": labels.columns, "grid": labels.grid, "sha256": stored.sha256}
     arrays = {
         "planes": labels.read(images),

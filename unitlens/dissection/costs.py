@@ -143,7 +143,9 @@ def _count(stored: StoredPass, layer: LayerMaps, units: slice, settings: Setting
         stored.folds[:images],
         settings,
         rank=max(1, int(settings.quantile * positions)),
-        partners=partners(stored.hashes[:images], stored.annotated[:images], draws=settings.draws, seed=settings.seed),
+        partners=partners(
+            stored.record.hashes[:images], stored.record.annotated[:images], draws=settings.draws, seed=settings.seed
+        ),
     )
 
 

@@ -23,7 +23,7 @@ class Exemplars(NamedTuple):
     value : float32 array, (U, K)
         The peak: the largest activation on the layer's own grid.
     peak_y, peak_x : float64 arrays, (U, K)
-        Its place, as a share of the height and width of the network's input; 0.5 where the layer has no grid.
+        Where it is, as a share of the height and width of the network's input; 0.5 where the layer has no grid.
     """
 
     image: npt.NDArray[np.int64]
@@ -49,12 +49,12 @@ def find_exemplars(layer: LayerMaps, count: int) -> Exemplars:
     ranked = [np.argsort(-peaks, axis=1, kind="stable")[:, :count] for _, peaks in layer.peaks_by_unit()]
     image = np.concatenate(ranked)
     h, w = layer.maps.shape[1:]
-    value, place = np.zeros(image.shape, np.float32), np.zeros(image.shape, np.int64)
+    value, cell = np.zeros(image.shape, np.float32), np.zeros(image.shape, np.int64)
     for unit in range(layer.units):
         maps = layer.maps.read(image[unit], slice(unit, unit + 1)).reshape(count, -1)
-        place[unit] = maps.argmax(1)
+        cell[unit] = maps.argmax(1)
         value[unit] = layer.peaks.read(image[unit], slice(unit, unit + 1))[:, 0]
-    return Exemplars(image, value, (place // w + 0.5) / h, (place % w + 0.5) / w)
+    return Exemplars(image, value, (cell // w + 0.5) / h, (cell % w + 0.5) / w)
 
 
 def exemplar_table(layer: str, exemplars: Exemplars | None, names: list[str]) -> "pd.DataFrame":

@@ -151,7 +151,7 @@ def observe(
     total = batches.record.total
     _check_images(total)
     check_memory(min(settings.batch_size, total), net.preprocessing.image_size, grid, planes=len(columns.categories))
-    stored = StoredPass({}, LabelPlanes.start(columns, grid, store))
+    stored = StoredPass({}, LabelPlanes.start(columns, grid, store), batches.record)
     answer = Answer(settings.layers, settings.tap, settings.layout, basis)
     checking = 0.0
     run = (fast_runner if settings.fast else runner)(net.model, answer)
@@ -160,6 +160,7 @@ def observe(
             images = net.prepare(batch.images)
             maps = run(images)
             if not stored.layers:
+                stored.record = batches.record
                 stored.thumbnails = _thumbnail_rows(batch.images, store) if thumbnails else None
                 _start(stored, maps, total, settings, resources)
                 _note_layouts(stored, net, answer)
@@ -168,7 +169,7 @@ def observe(
                     stored.deviation = deviation_of(runner(net.model, answer)(images), maps)
                     checking = time.perf_counter() - start
             _add(stored, batch, maps)
-    stored.unread, stored.seconds = batches.record.unread, batches.record.seconds - checking
+    stored.seconds = batches.record.seconds - checking
     stored.notes += batches.record.notes
     _check_images(stored.images)
     _note_nonfinite(stored)
@@ -232,11 +233,6 @@ def _add(stored: StoredPass, batch: Batch, maps: dict[str, Tensor]) -> None:
         factor = _thumbnail_factor(batch.images)
         small = torch.nn.functional.avg_pool2d(batch.images.float(), factor).round_().byte()
         stored.thumbnails.append(small.permute(0, 2, 3, 1).numpy())
-    stored.names += batch.names
-    stored.classes += batch.classes
-    stored.hashes += batch.hashes
-    stored.annotated += batch.annotated
-    stored.digests += batch.digests
     stored.commit()
 
 

@@ -86,7 +86,7 @@ def label_units(stored: StoredPass, layer: LayerMaps, settings: Settings, *, sho
     positions = stored.images * layer.positions(labels.grid)
     ranked = stored.images * layer.positions(labels.grid, raw=settings.threshold_on == "raw")
     rank = threshold_rank(settings.quantile, ranked)
-    others = partners(stored.hashes, stored.annotated, draws=settings.draws, seed=settings.seed)
+    others = partners(stored.record.hashes, stored.record.annotated, draws=settings.draws, seed=settings.seed)
     blocks, sparse = [], _SparseCounts(layer.units * FOLDS * concepts)
     with progress(layer.units, f"counting {layer.name}", unit="units", show=show) as bar:
         for units in in_blocks(layer.units, block_size(layer, positions, settings.quantile)):

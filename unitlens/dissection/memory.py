@@ -17,9 +17,9 @@ KEPT = 1 << 24
 BLOCK_UNITS = 64
 """Units that are counted together, at most: their histograms take 32 MB."""
 
-_ONE, _SMALL = 8, 4  # bytes of an int64 or float64, and of an int32 or float32
-_TABLES = 10  # arrays of units x concepts that scores, the table and exact sums need at a time
-_SAME_TIME = 12  # intermediate arrays of the evidence that are there at a time
+_LONG, _SHORT = 8, 4  # bytes of an int64 or float64, and of an int32 or float32
+_TABLE_ARRAYS = 10  # arrays of units x concepts that scores, the table and exact sums need at a time
+_EVIDENCE_ARRAYS = 12  # intermediate arrays of the evidence that are there at a time
 
 
 def counting_memory(units: Iterable[int], columns: Columns, *, images: int, cells: int, draws: int) -> int:
@@ -60,18 +60,19 @@ def counting_memory(units: Iterable[int], columns: Columns, *, images: int, cell
 def kept_memory(units: int, columns: Columns) -> int:
     """Bytes of the counts and tables of one layer at most, (units, 32 folds, concepts) being filled."""
     concepts, categories = len(columns.concepts), len(columns.categories)
-    place = _SMALL if units * FOLDS * concepts < 1 << 31 else _ONE
-    sparse = units * FOLDS * concepts * (2 * place + _SMALL)  # places twice, while blocks are joined
-    return sparse + 2 * _ONE * units * FOLDS * categories + _TABLES * _ONE * units * concepts
+    index = _SHORT if units * FOLDS * concepts < 1 << 31 else _LONG
+    sparse = units * FOLDS * concepts * (2 * index + _SHORT)  # indices twice, while blocks are joined
+    return sparse + 2 * _LONG * units * FOLDS * categories + _TABLE_ARRAYS * _LONG * units * concepts
 
 
 def _block_memory(units: int, columns: Columns, positions: int, draws: int) -> int:
     """Bytes that a block of units takes at most while it is counted and its evidence computed."""
-    histograms = 3 * _ONE * BINS * units
-    active = 6 * _SMALL * min(KEPT, units * positions)
+    histograms = 3 * _LONG * BINS * units
+    active = 6 * _SHORT * min(KEPT, units * positions)
     planes = min(KEPT_PLANES, 2 * positions * len(columns.categories))
-    counts = 3 * _ONE * units * (FOLDS + draws) * columns.count
-    weighing = _SAME_TIME * _ONE * min(AT_ONCE, units * max(FOLDS, RESAMPLES // 4) * columns.count) if draws else 0
+    counts = 3 * _LONG * units * (FOLDS + draws) * columns.count
+    weighed = min(AT_ONCE, units * max(FOLDS, RESAMPLES // 4) * columns.count)
+    weighing = _EVIDENCE_ARRAYS * _LONG * weighed if draws else 0
     return histograms + active + planes + counts + weighing
 
 

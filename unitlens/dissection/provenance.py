@@ -38,9 +38,9 @@ def describe_data(source: str, stored: StoredPass) -> dict[str, Any]:
         "sha256": stored.sha256,
         "images": stored.images,
         "opened": {},
-        "skipped": [unread._asdict() for unread in stored.unread],
+        "skipped": [unread._asdict() for unread in stored.record.unread],
         "categories": {
-            category: {"images": sum(bits >> k & 1 for bits in stored.annotated)}
+            category: {"images": sum(bits >> k & 1 for bits in stored.record.annotated)}
             for k, category in enumerate(columns.categories)
         },
         "concepts": [

@@ -357,7 +357,7 @@ def _draw_exemplars(
     size = strip_size(units, tiles=settings.exemplars)
     for layer, maps in zip(labelled, stored.layers.values(), strict=True):
         exemplars = find_exemplars(maps, settings.exemplars)
-        tables.append(exemplar_table(maps.name, exemplars, stored.names))
+        tables.append(exemplar_table(maps.name, exemplars, stored.record.names))
         drawn = draw_strips(stored, maps, exemplars, layer.threshold, size=size, strips=units)
         strips |= {(maps.name, unit): strip for unit, strip in enumerate(drawn)}
     return pd.concat(tables, ignore_index=True), strips

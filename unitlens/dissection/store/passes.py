@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.data.batches import Unread, data_digest
+from unitlens.data.batches import ImageRecord, Unread
 from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.dissection.store.layers import LayerMaps
@@ -25,14 +25,8 @@ class StoredPass:
         By the names that were given, in that order.
     labels : LabelPlanes
         The label planes.
-    names, classes : list
-        Of the images that were read, in the order of the data set.
-    hashes : list of int
-        Where their folds come from.
-    annotated : list of int
-        For which categories each is annotated, as bits.
-    unread : list of Unread
-        Images that were left out.
+    record : ImageRecord
+        The images that were read, in the order of the data set, and those that were left out.
     notes : list of str
         What the user should know.
     thumbnails : RowFile or None
@@ -49,12 +43,7 @@ class StoredPass:
 
     layers: dict[str, LayerMaps]
     labels: LabelPlanes
-    names: list[str] = field(default_factory=list)
-    classes: list[str | int | None] = field(default_factory=list)
-    hashes: list[int] = field(default_factory=list)
-    annotated: list[int] = field(default_factory=list)
-    digests: list[bytes] = field(default_factory=list)
-    unread: list[Unread] = field(default_factory=list)
+    record: ImageRecord
     notes: list[str] = field(default_factory=list)
     thumbnails: RowFile | None = None
     seconds: float = 0.0
@@ -65,12 +54,12 @@ class StoredPass:
     @property
     def images(self) -> int:
         """Number of images that were read."""
-        return len(self.names)
+        return len(self.record.names)
 
     @property
     def folds(self) -> npt.NDArray[np.int64]:
         """Fold of each image, (N,)."""
-        return np.array([hash_ % FOLDS for hash_ in self.hashes], dtype=np.int64)
+        return np.array([hash_ % FOLDS for hash_ in self.record.hashes], dtype=np.int64)
 
     def judged(self, *, grid: bool) -> npt.NDArray[np.int64]:
         """Positions of the grid, or else images, that are judged for each category by fold, (32, K)."""
@@ -84,7 +73,7 @@ class StoredPass:
     @property
     def sha256(self) -> str:
         """Hash of the data."""
-        return data_digest(self.digests, self.labels.columns.concepts)
+        return self.record.sha256(self.labels.columns.concepts)
 
     def commit(self, *, complete: bool = False) -> None:
         """Let all images that were added count, whatever becomes of this process.
@@ -98,23 +87,13 @@ class StoredPass:
         if not store.manifest.images:
             store.write_document("layers", [layer.describe() for layer in self.layers.values()])
         if complete:
-            summary = {"notes": self.notes, "seconds": self.seconds, "deviation": self.deviation}
-            store.write_document("pass", summary)
-        images = range(store.manifest.images, self.images)
-        store.lines.append(self._line(image) for image in images)
-        store.lines.append({"unread": unread._asdict()} for unread in self.unread[self._unread_lines :])
-        self._unread_lines = len(self.unread)
+            summary = {"notes": self.notes, "deviation": self.deviation}
+            store.write_document("pass", summary | {"seconds": self.seconds, "waiting": self.waiting})
+        store.lines.append(_line(self.record, image) for image in range(store.manifest.images, self.images))
+        unread = self.record.unread[self._unread_lines :]
+        store.lines.append({"unread": image._asdict()} for image in unread)
+        self._unread_lines += len(unread)
         store.commit(images=self.images, complete=complete)
-
-    def _line(self, image: int) -> dict[str, Any]:
-        """What is known of an image, as a line of the store."""
-        return {
-            "name": self.names[image],
-            "class": self.classes[image],
-            "hash": self.hashes[image],
-            "annotated": self.annotated[image],
-            "sha256": self.digests[image].hex(),
-        }
 
     @classmethod
     def reopen(cls, store: Store) -> "StoredPass":
@@ -127,24 +106,38 @@ class StoredPass:
         """
         if not store.manifest.images:
             raise UnitlensError(f"The store {store.folder} has no images yet: the pass was stopped before the first.")
-        lines = store.lines.read()
-        read = [line for line in lines if "unread" not in line]
-        hashes = [line["hash"] for line in read]
-        labels = LabelPlanes.reopen(np.array([hash_ % FOLDS for hash_ in hashes]), store)
+        record = _record_of(store.lines.read())
+        labels = LabelPlanes.reopen(np.array([hash_ % FOLDS for hash_ in record.hashes]), store)
         layers = [LayerMaps.reopen(layer, labels.grid, store) for layer in store.document("layers")]
-        stored = cls(
-            {layer.name: layer for layer in layers},
-            labels,
-            names=[line["name"] for line in read],
-            classes=[line["class"] for line in read],
-            hashes=hashes,
-            annotated=[line["annotated"] for line in read],
-            digests=[bytes.fromhex(line["sha256"]) for line in read],
-            unread=[Unread(**line["unread"]) for line in lines if "unread" in line],
-            thumbnails=store.existing("thumbnails"),
-        )
-        stored._unread_lines = len(stored.unread)
+        stored = cls({layer.name: layer for layer in layers}, labels, record, thumbnails=store.existing("thumbnails"))
+        stored._unread_lines = len(record.unread)
         if store.manifest.complete:
             summary = store.document("pass")
-            stored.notes, stored.seconds, stored.deviation = (summary[key] for key in ("notes", "seconds", "deviation"))
+            stored.notes, stored.deviation = summary["notes"], summary["deviation"]
+            stored.seconds, stored.waiting = summary["seconds"], summary["waiting"]
         return stored
+
+
+def _line(record: ImageRecord, image: int) -> dict[str, Any]:
+    """What is known of an image, as a line of the store."""
+    return {
+        "name": record.names[image],
+        "class": record.classes[image],
+        "hash": record.hashes[image],
+        "annotated": record.annotated[image],
+        "sha256": record.digests[image].hex(),
+    }
+
+
+def _record_of(lines: list[dict[str, Any]]) -> ImageRecord:
+    """The record of images whose lines were read back."""
+    read = [line for line in lines if "unread" not in line]
+    return ImageRecord(
+        total=len(lines),
+        names=[line["name"] for line in read],
+        classes=[line["class"] for line in read],
+        digests=[bytes.fromhex(line["sha256"]) for line in read],
+        hashes=[line["hash"] for line in read],
+        annotated=[line["annotated"] for line in read],
+        unread=[Unread(**line["unread"]) for line in lines if "unread" in line],
+    )
