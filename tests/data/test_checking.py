@@ -211,7 +211,7 @@ def test_the_command_says_what_is_there(shell, tmp_path):
     said = shell("check", folder(tmp_path), "--image-size", 16, "--quantile", 0.25, "--out", "seen")
     assert said.code == 0, said.err
     assert re.search(r"^object +cat +4 +32 +50\.00% +0\.500$", said.out, re.M)
-    assert "4 of 4 images looked at; images annotated by category: object (4); nothing is wrong" in said.out
+    assert "4 of 4 images read; annotated images by category: object (4); no problems" in said.out
     assert (tmp_path / "seen" / "check.html").is_file()
 
 
@@ -293,7 +293,7 @@ def test_the_segmenters_iou_stands_in_the_table_and_on_the_page(shell, tmp_path)
     root = folder(tmp_path)
     said = shell("check", root, "--image-size", 16, "--quantile", 0.25, "--out", "seen", *how)
     assert said.code == 0, said.err
-    assert said.out.splitlines()[0].endswith("highest IoU  segmenter's IoU")
+    assert said.out.splitlines()[0].endswith("ceiling  segmenter's IoU")
     assert re.search(r"^object +cat +4 +16 +25\.00% +1\.000 +0\.500$", said.out, re.M), said.out
     assert re.search(r"^object +dog +4 +48 +75\.00% +0\.333 +0\.667$", said.out, re.M), said.out
     page = (tmp_path / "seen" / "check.html").read_text()

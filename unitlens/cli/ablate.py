@@ -16,40 +16,67 @@ from unitlens.errors import UnitlensError
 
 @click.command()
 @click.argument("target", metavar="RUN_OR_MODEL")
-@click.option("--layer", "layers", multiple=True, metavar="NAME", help="Without it the run's, or the default.")
-@click.option("--units", multiple=True, metavar="3,17", help="Together; with several --layer, one --units for each.")
-@click.option("--keep", is_flag=True, help="With --units: ablate all the others of the layer.")
-@click.option("--concept", metavar="NAME", help="The units of highest IoU with this concept; for a run.")
+@click.option(
+    "--layer",
+    "layers",
+    multiple=True,
+    metavar="NAME",
+    help="A layer; repeatable with --units. [the run's, or the network's default]",
+)
+@click.option(
+    "--units", multiple=True, metavar="3,17", help="These units together; with several --layer, one --units for each."
+)
+@click.option("--keep", is_flag=True, help="With --units: ablate all other units of the layer instead.")
+@click.option("--concept", metavar="NAME", help="The units of highest IoU with this concept (needs a run).")
 @click.option("--class", "class_", metavar="NAME", help="The most important units for this class.")
-@click.option("--top", type=click.IntRange(1), metavar="N", help="So many of them. [20]")
-@click.option("--keep-only", type=click.IntRange(0), metavar="N", help="Ablate all units but so many of them.")
-@click.option("--sweep", is_flag=True, help="Every unit, one at a time; beside any of the above.")
+@click.option("--top", type=click.IntRange(1), metavar="N", help="How many units --concept or --class takes. [20]")
+@click.option(
+    "--keep-only",
+    type=click.IntRange(0),
+    metavar="N",
+    help="With --concept or --class: ablate all units but the N first.",
+)
+@click.option("--sweep", is_flag=True, help="Every unit, one at a time; can be combined with the above.")
 @click.option(
     "--attributions/--no-attributions",
-    help="Beside --sweep or --class: compare with captum's attributions, on 64 images (50 passes each). [no]",
+    help="With --sweep or --class: compare with captum's gradient attributions, on 64 images (50 passes each). [no]",
 )
-@click.option("--value", default="0", show_default=True, metavar="V", help="Set to a number, mean or resample.")
-@click.option("--scale", type=float, metavar="F", help="In place of a value: multiply by it.")
-@click.option("--measure", "measures", multiple=True, metavar="M", help="Repeatable. [recall, balanced_accuracy]")
+@click.option(
+    "--value",
+    default="0",
+    show_default=True,
+    metavar="V",
+    help="Set units to a number, to their mean, or resample them from other images.",
+)
+@click.option("--scale", type=float, metavar="F", help="Multiply units by this instead of setting them to a value.")
+@click.option(
+    "--measure",
+    "measures",
+    multiple=True,
+    metavar="M",
+    help="What is measured; repeatable. [recall, balanced_accuracy]",
+)
 @click.option(
     "--draws",
     type=click.IntRange(0),
     default=20,
     show_default=True,
-    help="Random sets to compare with, and matched ones.",
+    help="How many random and how many equally active sets are drawn for comparison.",
 )
 @image_options
 @source_options
-@click.option("--out", type=click.Path(path_type=Path), metavar="RUN", help="[the run itself, or run]")
-@click.option("--overwrite", is_flag=True, help="Replace effects that are there.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="RUN", help="Folder for the effects. [the run itself, or run]"
+)
+@click.option("--overwrite", is_flag=True, help="Replace existing effects.")
 @network_options
 @trust_options
 @quiet_option
 def ablate(target: str, **options: Any) -> None:
-    """Ablate units of a layer, and measure what that does to the predictions.
+    """Ablate units of a layer, and measure the effect on the predictions.
 
-    RUN_OR_MODEL is the folder of a run, which brings its network, preprocessing and images and is then added to; or
-    a network, named as for `unitlens dissect`.
+    RUN_OR_MODEL is the folder of a run, whose network, preprocessing and images are used and to which the effects are
+    added; or a network, named as for `unitlens dissect`.
     """
     from unitlens.ablation.attribution import measure_agreement
     from unitlens.ablation.experiment import Experiment

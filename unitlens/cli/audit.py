@@ -12,20 +12,28 @@ from unitlens.cli.targets import recipe_of
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--data", metavar="DATA", help="Where the images of the run are now. [where they were]")
-@click.option("--weights", metavar="W", help="Of the network, as for `unitlens dissect`. [as in the run]")
+@click.option("--data", metavar="DATA", help="Where the images of the run are now. [as in the run]")
+@click.option("--weights", metavar="W", help="Weights of the network, as for `unitlens dissect`. [as in the run]")
 @trust_options
 @source_options
-@click.option("--noise", type=float, default=0.02, show_default=True, help="On images in [0, 1]; 0 leaves it out.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the noise.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="A folder for the files. [the run]")
+@click.option(
+    "--noise",
+    type=float,
+    default=0.02,
+    show_default=True,
+    help="Standard deviation of the noise added to images in [0, 1]; 0 skips this check.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed of the noise.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Folder for the files. [the run]")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
-@click.option("--workers", type=click.IntRange(0), help="Processes that decode images.")
-@click.option("--threads", type=click.IntRange(1), help="Threads of the arithmetic.")
-@click.option("--store-limit", type=Bytes(), help="Most that may wait on disk. [half of what is free]")
+@click.option(
+    "--workers", type=click.IntRange(0), help="Processes that decode images. [number of cores minus one, at most 4]"
+)
+@click.option("--threads", type=click.IntRange(1), help="CPU threads. [torch's default]")
+@click.option("--store-limit", type=Bytes(), help="Disk space that may be used while it runs. [half of what is free]")
 @quiet_option
 def audit(run: Path, out: Path | None, **options: Any) -> None:
-    """Check how stable the labels of a saved run are, and compare them with trivial ones."""
+    """Check how stable the labels of a saved run are, and compare them with trivial labels."""
     from unitlens.comparison.auditing import audit as check
     from unitlens.dissection.result import open_run
     from unitlens.pages.writing import report

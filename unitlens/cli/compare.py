@@ -9,17 +9,17 @@ from unitlens.cli.options import quiet_option
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
-@click.option("--name", "names", multiple=True, help="What a run is called, once for each run. [its folder's name]")
-@click.option("--against", metavar="NAME", help="The entry that the others are compared with. [the first]")
+@click.option("--name", "names", multiple=True, help="Name of a run, once for each run. [its folder's name]")
+@click.option("--against", metavar="NAME", help="The entry with which the others are compared. [the first]")
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("compare"), show_default=True, help="A folder for the files."
+    "--out", type=click.Path(path_type=Path), default=Path("compare"), show_default=True, help="Folder for the files."
 )
-@click.option("--overwrite", is_flag=True, help="Replace a comparison that is there.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing comparison.")
 @quiet_option
 def compare(
     runs: tuple[Path, ...], names: tuple[str, ...], against: str | None, out: Path, overwrite: bool, quiet: bool
 ) -> None:
-    """Put the layers of saved runs side by side: what their units detect, and whether a difference is one."""
+    """Compare the layers of saved runs: what their units detect, with intervals of every difference."""
     from unitlens.comparison.comparing import compare as put_together
     from unitlens.pages.writing import report
 

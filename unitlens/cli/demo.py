@@ -21,10 +21,10 @@ ATTRIBUTED = 24
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("unitlens-demo"), show_default=True)
-@click.option("--images", type=click.IntRange(32), default=1000, show_default=True, help="How many scenes are drawn.")
+@click.option("--images", type=click.IntRange(32), default=1000, show_default=True, help="Number of scenes drawn.")
 @quiet_option
 def demo(out: Path, images: int, quiet: bool) -> None:
-    """Dissect the bundled network on bundled scenes, remove the units of two classes, and write the report."""
+    """Dissect the bundled network on bundled scenes, ablate the units of two classes, and write the report."""
     from unitlens.ablation.attribution import measure_agreement
     from unitlens.ablation.curves import Draws, curves_of
     from unitlens.ablation.experiment import Experiment

@@ -19,7 +19,7 @@ COMMANDS = ("demo", "dissect", "plan", "check", "ablate", "layers", "units", "re
 
 
 class _Commands(click.Group):
-    """Commands that are imported when they are asked for; an unknown one is answered with the nearest."""
+    """Import a command when it is used; an error for an unknown one suggests the nearest."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -51,7 +51,7 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-def _say(
+def _show_warning(
     message: Warning | str,
     category: type[Warning],
     filename: str,
@@ -59,17 +59,17 @@ def _say(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Show a warning of ours as a sentence, any other with its kind in front; each once in a run."""
+    """Print a warning of unitlens as a sentence, any other with its kind in front; each once per command."""
     text = str(message) if issubclass(category, UnitlensWarning) else f"{category.__name__}: {message}"
     context = click.get_current_context(silent=True)
-    said: set[str] = context.meta.setdefault("unitlens.said", set()) if context is not None else set()
-    if text not in said:
+    shown: set[str] = context.meta.setdefault("unitlens.warnings", set()) if context is not None else set()
+    if text not in shown:
         click.echo(f"unitlens: {text.rstrip()}", err=True)
-    said.add(text)
+    shown.add(text)
 
 
 class _Terminated(KeyboardInterrupt):
-    """SIGTERM, taken as Ctrl-C is: what waits on disk is put away."""
+    """SIGTERM, handled like Ctrl-C: temporary files are removed."""
 
 
 def _terminate(*_: object) -> None:
@@ -77,8 +77,8 @@ def _terminate(*_: object) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line, and exit: 0 done, 1 something found wrong, 2 bad input, 130 interrupted, 143 terminated."""
-    warnings.showwarning = _say
+    """Run the command line, and exit: 0 done, 1 problems found, 2 bad input, 130 interrupted, 143 terminated."""
+    warnings.showwarning = _show_warning
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
         with shell_sentences():
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    """Run the command line; the exit code."""
+    """Run the command line and return the exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
         code = cli.main(args=words, prog_name="unitlens", standalone_mode=False, obj=shlex.join(["unitlens", *words]))
@@ -106,7 +106,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         code = 0
-    except OSError as error:  # what the system refuses where nobody looked for it
+    except OSError as error:  # a file or folder that could not be used, wherever that came up
         if error.filename is None:
             raise
         click.echo(f"unitlens: {os.fsdecode(error.filename)} cannot be used: {error.strerror}.", err=True)
@@ -120,6 +120,7 @@ def _comes_from(error: BaseException | None, kind: type[BaseException]) -> bool:
 
 
 def _sentence(error: click.ClickException) -> str:
+    """Return what click says as one sentence, with the help to look at."""
     text = error.format_message()
     if isinstance(error, click.NoSuchOption) and error.ctx:
         known = [name for option in error.ctx.command.params for name in option.opts if name.startswith("-")]
