@@ -45,31 +45,31 @@ def spelled(*, python: str, shell: str) -> str:
     return shell if _IN_SHELL.get() else python
 
 
-def argument(name: str, value: str | bool | None = None, *, option: str | None = None) -> str:
+def argument(name: str, value: object = None, *, option: str | None = None) -> str:
     """Name an argument in a sentence, as the reader of the sentence gives it.
 
     Parameters
     ----------
     name : str
         The argument's name in Python.
-    value : str or bool, optional
-        A value to give it.
+    value : object, optional
+        The value that it has, or that it should get.
     option : str, optional
         The shell's option, where it is not the name with dashes.
 
     Examples
     --------
-    >>> argument("image_size"), argument("evidence", False)
-    ('image_size=', 'evidence=False')
+    >>> argument("image_size"), argument("evidence", False), argument("min_iou", 2.0)
+    ('image_size=', 'evidence=False', 'min_iou=2.0')
     >>> with shell_sentences():
-    ...     argument("image_size"), argument("evidence", False), argument("folder", option="--out")
-    ('--image-size', '--no-evidence', '--out')
+    ...     argument("image_size"), argument("evidence", False), argument("min_iou", 2.0)
+    ('--image-size', '--no-evidence', '--min-iou 2.0')
     """
     dashed = name.replace("_", "-")
     option = option or (f"--no-{dashed}" if value is False else f"--{dashed}")
-    if isinstance(value, str):
-        return spelled(python=f"{name}={value!r}", shell=f"{option} {value}")
-    return spelled(python=f"{name}=" if value is None else f"{name}={value}", shell=option)
+    if value is None:
+        return spelled(python=f"{name}=", shell=option)
+    return spelled(python=f"{name}={value!r}", shell=option if isinstance(value, bool) else f"{option} {value}")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

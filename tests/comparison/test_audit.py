@@ -217,7 +217,7 @@ def test_given_networks_and_data_that_differ_are_errors(run, world):
         audit(run, colour_net(extra=5), world)
     with pytest.raises(ul.UnitlensError, match=r"or what is marked in them, are not those of the run \(their SHA-256"):
         audit(run, NET, ColourWorld(48, seed=1))
-    with pytest.raises(ul.UnitlensError, match=r"^The noise is -1; it is a standard deviation, such as 0\.02, or 0"):
+    with pytest.raises(ul.UnitlensError, match=r"^noise=-1 must be a standard deviation, such as 0\.02, or 0"):
         audit(run, noise=-1)
 
 

@@ -165,7 +165,7 @@ def test_images_without_any_concept():
 
 
 def test_a_quantile_is_a_share():
-    with pytest.raises(ul.UnitlensError, match="The quantile is 2; it must lie between 0 and 1"):
+    with pytest.raises(ul.UnitlensError, match="quantile=2 must lie between 0 and 1"):
         check(ColourWorld(2), quantile=2)
 
 

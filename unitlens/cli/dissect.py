@@ -35,7 +35,7 @@ from unitlens.cli.text import summarize
 @network_options
 @quiet_option
 def dissect(model: str, layers: tuple[str, ...], data: str | None, out: Path, overwrite: bool, **options: Any) -> None:
-    """Match every unit of a network's layers against the concepts that are marked in images.
+    """Match every unit of a network's layers with the concepts marked in images.
 
     MODEL is resnet18, torchvision.models:resnet18, timm:NAME, hf:NAME_OR_FOLDER, package.module:callable,
     path/to/file.py:callable or bundled:scenes.

@@ -74,24 +74,30 @@ def options(*options: Callable[[Command], Command]) -> Callable[[Command], Comma
 
 network_options = options(
     click.option(
-        "--weights", metavar="W", help="DEFAULT (torchvision's, downloaded), a .safetensors, .pt or .pth file, or none."
+        "--weights",
+        metavar="W",
+        help="DEFAULT (published weights, downloaded), a .safetensors, .pt or .pth file, or none.",
     ),
     click.option("--image-size", type=Size(), help="The network's input size; images are squashed to it."),
     click.option("--resize", type=click.IntRange(1), help="Scale the shorter side to this, then crop the centre."),
     click.option("--mean", type=Numbers(), help="Mean of the colours in [0, 1], which is subtracted."),
     click.option("--std", type=Numbers(), help="Standard deviation of the colours, which is divided by."),
-    click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, mps."),
+    click.option("--device", default="cpu", show_default=True, help="Where the network runs: cpu, cuda, cuda:1, mps."),
     click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Random seed."),
 )
 
 image_options = options(
     click.option(
-        "--data", metavar="DATA", help="A folder (docs/data.md has its formats), bundled:scenes or torchvision:voc2012."
+        "--data",
+        metavar="DATA",
+        help="Images: a folder (formats: docs/data.md), bundled:scenes or torchvision:NAME, e.g. torchvision:voc2012.",
     ),
     click.option("--limit", type=click.IntRange(1), metavar="N", help="Only N images, spread evenly over the data."),
-    click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True),
+    click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Images at a time."),
     click.option(
-        "--workers", type=click.IntRange(0, 1024), help="Processes that decode images. [one less than cores, up to 4]"
+        "--workers",
+        type=click.IntRange(0, 1024),
+        help="Processes that decode images. [number of cores minus one, at most 4]",
     ),
     click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads. [torch's own choice]"),
     click.option("--strict", is_flag=True, help="Stop at an image that cannot be read."),
@@ -104,15 +110,22 @@ source_options = options(
         "--concepts",
         multiple=True,
         metavar="SOURCE",
-        help="Repeatable: masks (what is marked), colors, folders, tags:FILE.csv, segmenter:NETWORK. [masks]",
+        help="Where concepts come from; repeatable: masks (annotated), colors, folders, tags:FILE.csv, "
+        "segmenter:NETWORK. [masks]",
     ),
-    click.option("--segmenter-weights", metavar="W", help="As --weights, for the network of --concepts segmenter:..."),
+    click.option("--segmenter-weights", metavar="W", help="Weights of the segmenter, as for --weights."),
     click.option(
-        "--segmenter-labels", metavar="FILE", help="Names of its classes: .json, .csv, or one a line. [its own]"
+        "--segmenter-labels",
+        metavar="FILE",
+        help="Names of the segmenter's classes: .json, .csv, or one per line. [its own]",
     ),
     click.option("--segmenter-category", metavar="NAME", help="Category of its concepts. [object]"),
-    click.option("--segmenter-size", type=click.IntRange(1), metavar="N", help="Shorter side of its input. [its own]"),
-    click.option("--segmenter-cache", metavar="FOLDER", help="Where its maps are kept, or none. [the user's cache]"),
+    click.option(
+        "--segmenter-size", type=click.IntRange(1), metavar="N", help="Shorter side of the segmenter's input. [its own]"
+    ),
+    click.option(
+        "--segmenter-cache", metavar="FOLDER", help="Where the segmenter's maps are stored, or none. [user cache]"
+    ),
     click.option(
         "--confidence",
         type=click.FloatRange(0, 1, max_open=True),
@@ -124,23 +137,29 @@ source_options = options(
 
 trust_options = options(
     click.option(
-        "--network", metavar="SPEC", help="The network of RUN named again, where it is not taken from the run itself."
+        "--network", metavar="SPEC", help="The network of the run, named again where the run cannot be trusted with it."
     ),
     click.option(
-        "--trust", is_flag=True, help="Run the code and download the files that RUN names; it is said first which."
+        "--trust", is_flag=True, help="Run the code and download the files that the run names; they are listed first."
     ),
 )
 """Of commands that open the network and images of a run again."""
 
 layer_option = click.option(
-    "--layer", "layers", multiple=True, metavar="NAME", help="Repeatable; `unitlens layers MODEL` lists them."
+    "--layer",
+    "layers",
+    multiple=True,
+    metavar="NAME",
+    help="A layer; repeatable. `unitlens layers MODEL` lists them. [the network's default]",
 )
 
 dissection_options = options(
-    click.option("--preset", default="unitlens", show_default=True, help="unitlens, pnas2020 or netdissect2017."),
+    click.option(
+        "--preset", default="unitlens", show_default=True, help="Definitions: unitlens, pnas2020 or netdissect2017."
+    ),
     click.option("--quantile", type=float, help="Share of positions above a unit's threshold. [0.01]"),
     click.option("--min-iou", type=float, help="Smallest IoU of a match. [0.04]"),
-    click.option("--grid", type=Size(), help="Label grid. [a quarter of the input]"),
+    click.option("--grid", type=Size(), help="Size of the label grid. [a quarter of the input]"),
     click.option("--upsampling", type=click.Choice(["edges", "zeros"]), help="What is beyond a map's border."),
     click.option(
         "--tap",
@@ -148,7 +167,9 @@ dissection_options = options(
         help="Activation: before or after an in-place ReLU.",
     ),
     click.option("--layout", help="Layout of the layers' outputs (docs/layouts.md). [recognised]"),
-    click.option("--basis", metavar="FILE", help="Directions as units: rows of a matrix (.npy, .safetensors, .pt)."),
+    click.option(
+        "--basis", metavar="FILE", help="Use directions as units: the rows of a matrix (.npy, .safetensors, .pt)."
+    ),
     click.option("--score", default="iou", show_default=True, help="Score that chooses each unit's concept."),
     click.option(
         "--evidence/--no-evidence",
@@ -156,13 +177,15 @@ dissection_options = options(
         show_default=True,
         help="Intervals, held-out checks, chance levels.",
     ),
-    click.option("--fdr", type=float, default=0.05, show_default=True, help="False discovery rate of the verdict."),
-    click.option("--levels", is_flag=True, help="Also count at several levels: AUPRC, AUROC, correlation."),
+    click.option("--fdr", type=float, default=0.05, show_default=True, help="False discovery rate of the verdicts."),
+    click.option(
+        "--levels", is_flag=True, help="Also count at several activation levels, for AUPRC, AUROC and correlation."
+    ),
     click.option(
         "--control",
         multiple=True,
         metavar="NAME",
-        help="Repeatable: untrained (fresh weights), rotated (random basis).",
+        help="Also dissect a control; repeatable: untrained (fresh weights), rotated (random basis).",
     ),
     click.option(
         "--exemplars",
@@ -178,7 +201,14 @@ dissection_options = options(
 """The keywords of `unitlens.dissect` and `unitlens.plan`, beside those of network and images."""
 
 output_options = options(
-    click.option("--out", type=click.Path(path_type=Path), default=Path("run"), show_default=True, metavar="RUN"),
+    click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        default=Path("run"),
+        show_default=True,
+        metavar="RUN",
+        help="Folder for the run.",
+    ),
     click.option("--overwrite", is_flag=True, help="Replace an existing run."),
 )
 

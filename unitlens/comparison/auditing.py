@@ -13,7 +13,7 @@ from unitlens.data.concepts import Data
 from unitlens.dissection.forward import Resources
 from unitlens.dissection.reopening import Recipe, check_network
 from unitlens.dissection.result import Dissection, open_run
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, argument
 from unitlens.models.network import Network
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def audit(
     ['even folds', 'odd folds', 'half quantile', 'double quantile', 'other upsampling']
     """
     if noise < 0:
-        raise UnitlensError(f"The noise is {noise}; it is a standard deviation, such as {NOISE}, or 0 for none.")
+        raise UnitlensError(f"{argument('noise', noise)} must be a standard deviation, such as {NOISE}, or 0 for none.")
     run = run if isinstance(run, Dissection) else open_run(run)
     entries = {entry.layer: entry for entry in open_entries([run])}
     checks = [check for entry in entries.values() for check in check_halves(entry)]

@@ -20,7 +20,7 @@ from unitlens.data.images import Fit, UnreadableError, same_aspect
 from unitlens.data.opening import open_data
 from unitlens.data.reading import ExampleRead, as_example, chosen_images, read_examples
 from unitlens.drawing.strips import draw_tiles
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, argument
 from unitlens.models.preprocessing import Preprocessing
 from unitlens.progress import progress as progress_of
 
@@ -76,7 +76,7 @@ def check(
     """
     data = open_data(data) if isinstance(data, str | Path) else data
     if not 0 < quantile < 1:
-        raise UnitlensError(f"The quantile is {quantile}; it must lie between 0 and 1, such as 0.01.")
+        raise UnitlensError(f"{argument('quantile', quantile)} must lie between 0 and 1, such as 0.01.")
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     cells = (grid, grid) if isinstance(grid, int) else grid or (max(1, size[0] // 4), max(1, size[1] // 4))
     walk = _Walk(data, Columns.of(data.concepts), Preprocessing(size, resize, (0.0,) * 3, (1.0,) * 3), cells)

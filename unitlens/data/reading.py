@@ -10,7 +10,7 @@ import numpy as np
 from unitlens.data.concepts import Class, Concept, Data, Example, described
 from unitlens.data.images import UnreadableError, size_of
 from unitlens.data.workers import in_batches
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, argument
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Reading:
             ("limit", self.limit, 1),
         ):
             if value is not None and value < smallest:
-                raise UnitlensError(f"{name} is {value}; it is {smallest} or more.")
+                raise UnitlensError(f"{argument(name, value)} must be {smallest} or more.")
 
 
 def chosen_images(data: Data, limit: int | None, *, seed: int = 0) -> Sequence[int]:

@@ -60,7 +60,7 @@ class Resources:
 
     def __post_init__(self) -> None:
         if self.workers < 0:
-            raise UnitlensError(f"workers is {self.workers}; it is 0 or more.")
+            raise UnitlensError(f"{argument('workers', self.workers)} must be 0 or more.")
 
 
 def columns_of(data: Data, settings: Settings) -> Columns:

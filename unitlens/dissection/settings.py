@@ -206,9 +206,9 @@ def _check_known(what: str, name: str, known: Mapping[str, Any]) -> None:
 
 def _check_share(name: str, value: float, possible: bool, *, such_as: float) -> None:
     if not possible:
-        raise UnitlensError(f"{name} is {value}; it must lie between 0 and 1, such as {such_as}.")
+        raise UnitlensError(f"{argument(name, value)} must lie between 0 and 1, such as {such_as}.")
 
 
 def _check_least(name: str, value: int, least: int) -> None:
     if value < least:
-        raise UnitlensError(f"{name} is {value}; it is {least} or more.")
+        raise UnitlensError(f"{argument(name, value)} must be {least} or more.")
