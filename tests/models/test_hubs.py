@@ -208,7 +208,9 @@ def test_a_compiled_network_is_dissected():
 
 @pytest.mark.parametrize("name", ["net.pt2", "net.onnx", "model.safetensors"])
 def test_a_file_is_no_network(name):
-    with pytest.raises(ul.UnitlensError, match=rf"{name} is no network by name; give a file of weights as weights="):
+    with pytest.raises(
+        ul.UnitlensError, match=rf"{name} is not the name of a network; give a file of weights as weights="
+    ):
         ul.load(name, weights="none")
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 import unitlens as ul
 from tests.planted import ColourWorld
-from unitlens.models.layers import Place
+from unitlens.models.layers import LayerRef
 from unitlens.models.layouts import MOST_SPECIAL, ORDERS, Layout, find_layout, layout_note, left_out, need_layout
 
 SQUARE, WIDE = (224, 224), (192, 256)
@@ -157,7 +157,7 @@ def test_attention_is_seen_from_the_class_token_or_from_everywhere():
     ],
 )
 def test_sentences(shape, order, sentence):
-    place = Place("layer", "layer", nn.Identity(), None, None)
+    place = LayerRef("layer", "layer", nn.Identity(), None, None)
     with pytest.raises(ul.UnitlensError, match=sentence):
         need_layout(place, torch.zeros(shape), torch.zeros(3, 3, 224, 224), order=order)
 
@@ -339,7 +339,7 @@ def test_kinds_are_told_by_the_names_of_parameters(shapes, special, expected):
             Layout("channels_first", 8, (4, 256)),
             {},
             "norm is read as 8 units on a grid of 4 x 256, which has not the proportions of the image, 224 x 224: if "
-            "that is no grid, say what it is with layout=, or choose another layer.",
+            "that is not a grid, give the layout with layout=, or choose another layer.",
         ),
     ],
 )

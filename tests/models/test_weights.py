@@ -242,7 +242,7 @@ def test_a_file_that_is_not_there(tmp_path):
 def test_a_file_of_another_kind(tmp_path):
     (tmp_path / "w.onnx").touch()
     with pytest.raises(
-        UnitlensError, match=r"w\.onnx' is no file of weights: its name should end in one of \.safetensors, "
+        UnitlensError, match=r"w\.onnx' is not a file of weights: its name should end in one of \.safetensors, "
     ):
         read_weights(tmp_path / "w.onnx")
 

@@ -15,7 +15,7 @@ from unitlens.ablation.tallies import Folds
 from unitlens.data.concepts import Data
 from unitlens.data.reading import Reading
 from unitlens.errors import UnitlensError
-from unitlens.models.layers import shown
+from unitlens.models.layers import display_name
 from unitlens.models.network import Network
 
 Chosen = int | Sequence[int] | Tensor
@@ -194,7 +194,7 @@ def _by_layer(layer: str | Mapping[str, Chosen], units: Chosen | None) -> Mappin
             raise UnitlensError("No layer is given: name at least one, such as {'layer4': [3, 17]}.")
         return layer
     if units is None:
-        raise UnitlensError(f"No units of {shown(layer)} are given, such as [3, 17].")
+        raise UnitlensError(f"No units of {display_name(layer)} are given, such as [3, 17].")
     return {layer: units}
 
 
@@ -222,13 +222,15 @@ def chosen_units(units: Chosen, layer: str, count: int, *, keep: bool = False) -
     given = whole_numbers(units)
     outside = [unit for unit in given if not 0 <= unit < count]
     if outside:
-        raise UnitlensError(f"{shown(layer)} has {count} units, 0 to {count - 1}; unit {outside[0]} is not among them.")
+        raise UnitlensError(
+            f"{display_name(layer)} has {count} units, 0 to {count - 1}; unit {outside[0]} is not among them."
+        )
     if len(set(given)) < len(given):
         twice = next(unit for unit in given if given.count(unit) > 1)
-        raise UnitlensError(f"Unit {twice} of {shown(layer)} is given twice; give each once.")
+        raise UnitlensError(f"Unit {twice} of {display_name(layer)} is given twice; give each once.")
     if not given:
         left = "nothing of the layer would be left" if keep else "nothing would change"
-        raise UnitlensError(f"No unit of {shown(layer)} is given, so that {left}; give at least one.")
+        raise UnitlensError(f"No unit of {display_name(layer)} is given, so that {left}; give at least one.")
     if keep and len(given) == count:
-        raise UnitlensError(f"All {count} units of {shown(layer)} would be kept, so that nothing would change.")
+        raise UnitlensError(f"All {count} units of {display_name(layer)} would be kept, so that nothing would change.")
     return tuple(unit for unit in range(count) if unit not in set(given)) if keep else tuple(given)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.models.hooks import edit
-from unitlens.models.layers import find_layers, shown, shown_shape, uncompiled
+from unitlens.models.layers import display_name, display_shape, find_layers, uncompiled
 from unitlens.models.layouts import unit_axis
 from unitlens.models.network import Network
 
@@ -109,9 +109,9 @@ class Replacement:
         elif value.shape not in (torch.Size(), activation.shape, activation.shape[1:]):
             count = activation.shape[1]
             raise UnitlensError(
-                f"Units of {shown(layer)} cannot be set to a value of shape {shown_shape(value.shape)}: give one "
-                f"number, {count} (one for each unit), or activations of {shown_shape(activation.shape[1:])} or "
-                f"{shown_shape(activation.shape)}."
+                f"Units of {display_name(layer)} cannot be set to a value of shape {display_shape(value.shape)}: give "
+                f"one number, {count} (one for each unit), or activations of {display_shape(activation.shape[1:])} or "
+                f"{display_shape(activation.shape)}."
             )
         return value.expand_as(activation)
 
@@ -120,8 +120,8 @@ class Replacement:
         assert self.where is not None
         grid = activation.shape[2:]
         if not grid or self.where.shape not in (grid, activation.shape[:1] + grid):
-            has = f"a grid of {shown_shape(grid)}" if grid else "no grid, so that there are no positions in it"
-            raise UnitlensError(f"where is {shown_shape(self.where.shape)}, but {shown(layer)} has {has}.")
+            has = f"a grid of {display_shape(grid)}" if grid else "no grid, so that there are no positions in it"
+            raise UnitlensError(f"where is {display_shape(self.where.shape)}, but {display_name(layer)} has {has}.")
         return self.where.to(activation.device).reshape(-1, 1, *grid).expand_as(activation)
 
 
@@ -235,7 +235,7 @@ class Intervention:
         outside = [unit for unit in self.units if unit >= count]
         if outside:
             raise UnitlensError(
-                f"{shown(self.layer)} has {count} units, 0 to {count - 1}; unit {outside[0]} is not among them."
+                f"{display_name(self.layer)} has {count} units, 0 to {count - 1}; unit {outside[0]} is not among them."
             )
         return replace_units(activation, self.units, self.replacement, axis=axis, layer=self.layer)
 
@@ -335,10 +335,10 @@ def _some_units(units: object, layer: str) -> tuple[int, ...]:
     if below:
         raise UnitlensError(f"Units are whole numbers from 0, not {below[0]!r}.")
     if not numbers:
-        raise UnitlensError(f"No unit of {shown(layer)} is given; give at least one.")
+        raise UnitlensError(f"No unit of {display_name(layer)} is given; give at least one.")
     twice = [unit for index, unit in enumerate(numbers) if unit in numbers[:index]]
     if twice:
-        raise UnitlensError(f"Unit {twice[0]} of {shown(layer)} is given twice; give each once.")
+        raise UnitlensError(f"Unit {twice[0]} of {display_name(layer)} is given twice; give each once.")
     return numbers
 
 

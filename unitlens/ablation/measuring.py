@@ -25,7 +25,7 @@ from unitlens.data.concepts import Data
 from unitlens.data.reading import Reading
 from unitlens.errors import UnitlensError
 from unitlens.models.hooks import edit
-from unitlens.models.layers import shown
+from unitlens.models.layers import display_name
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating, pass_errors
 from unitlens.stats.scores import Floats, Ints
@@ -317,7 +317,7 @@ def _spot_checked(cut: Cut, state: State, images: Tensor, ablation: _Ablation, l
     off, largest = float((replayed - full).abs().amax()), float(full.abs().amax())
     if off <= TOLERANCE.get(full.dtype, 2e-2) * largest:
         return cut
-    at = " and ".join(map(shown, (cut.layer, *cut.later)))
+    at = " and ".join(map(display_name, (cut.layer, *cut.later)))
     reason = (
         f"Every intervention at {at} takes a full pass of the network, as replaying only what lies behind the layer is "
         f"off by {off:.3g} on an image of this run, where the largest output is {largest:.3g}."

@@ -22,7 +22,7 @@ from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.rows import RowFile
 from unitlens.errors import UnitlensError, argument
-from unitlens.models.activations import Answer, deviation_of, fast_runner, runner
+from unitlens.models.activations import Readout, fast_reader, largest_deviation, reader
 from unitlens.models.bases import Basis
 from unitlens.models.layouts import layout_note, left_out
 from unitlens.models.network import Network
@@ -152,9 +152,9 @@ def observe(
     _check_images(total)
     check_memory(min(settings.batch_size, total), net.preprocessing.image_size, grid, planes=len(columns.categories))
     stored = StoredPass({}, LabelPlanes.start(columns, grid, store), batches.record)
-    answer = Answer(settings.layers, settings.tap, settings.layout, basis)
+    readout = Readout(settings.layers, settings.tap, settings.layout, basis)
     checking = 0.0
-    run = (fast_runner if settings.fast else runner)(net.model, answer)
+    run = (fast_reader if settings.fast else reader)(net.model, readout)
     with evaluating(net.model):
         for batch in _waiting(batches, stored):
             images = net.prepare(batch.images)
@@ -163,10 +163,10 @@ def observe(
                 stored.record = batches.record
                 stored.thumbnails = _thumbnail_rows(batch.images, store) if thumbnails else None
                 _start(stored, maps, total, settings, resources)
-                _note_layouts(stored, net, answer)
+                _note_layouts(stored, net, readout)
                 if settings.fast:
                     start = time.perf_counter()
-                    stored.deviation = deviation_of(runner(net.model, answer)(images), maps)
+                    stored.deviation = largest_deviation(reader(net.model, readout)(images), maps)
                     checking = time.perf_counter() - start
             _add(stored, batch, maps)
     stored.seconds = batches.record.seconds - checking
@@ -200,9 +200,9 @@ def _start(stored: StoredPass, maps: dict[str, Tensor], total: int, settings: Se
         threshold_rank(settings.quantile, total * layer.positions(grid, raw=settings.threshold_on == "raw"))
 
 
-def _note_layouts(stored: StoredPass, net: Network, answer: Answer) -> None:
+def _note_layouts(stored: StoredPass, net: Network, readout: Readout) -> None:
     """Note how the layers were read, and what of them was left out."""
-    for layer, layout in answer.found.items():
+    for layer, layout in readout.layouts.items():
         kinds = left_out(net.model, layout)
         note = layout_note(layer, layout, kinds, net.preprocessing.image_size)
         stored.layers[layer].layout, stored.layers[layer].left_out = layout.order, kinds

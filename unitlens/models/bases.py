@@ -1,4 +1,4 @@
-"""Directions as units: the rows of a matrix, applied to what a layer says."""
+"""Bases: directions in the space of a layer's units, read in place of the units."""
 
 import hashlib
 from collections.abc import Mapping
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from unitlens.errors import UnitlensError, did_you_mean
-from unitlens.models.layers import describe_error, shown_shape
+from unitlens.models.layers import describe_error, display_shape
+from unitlens.models.weights import PLAIN, kind_of_numbers
 
 SUFFIXES = (".npy", ".safetensors", ".pt", ".pth")
 
@@ -38,17 +39,17 @@ class Basis:
         return hashlib.sha256(header + self.matrix.contiguous().numpy().tobytes()).hexdigest()
 
     def describe(self) -> dict[str, Any]:
-        """What run.json says of it."""
+        """Return its description for run.json."""
         return {"source": self.source, "sha256": self.sha256, "shape": list(self.matrix.shape)}
 
     def apply(self, maps: Tensor, layer: str) -> Tensor:
-        """Read maps along the directions.
+        """Return the maps of the directions.
 
         Parameters
         ----------
         maps : tensor, (N, U, h, w)
         layer : str
-            Whose they are, for the sentence.
+            The layer's name, for errors.
 
         Returns
         -------
@@ -89,14 +90,17 @@ def as_basis(given: Any) -> Basis:
     return _checked(given, "in memory")
 
 
-def _checked(found: Any, source: str) -> Basis:
+def _checked(values: Any, source: str) -> Basis:
+    kind = kind_of_numbers(values) if isinstance(values, Tensor) else PLAIN
+    if kind != PLAIN:
+        raise UnitlensError(f"The basis {source} is not a matrix of numbers ({kind}).")
     try:
-        matrix = torch.as_tensor(found).detach().to("cpu", torch.float32).clone()
+        matrix = torch.as_tensor(values).detach().to("cpu", torch.float32).clone()
     except (TypeError, ValueError, RuntimeError) as error:
-        raise UnitlensError(f"The basis {source} is no matrix of numbers ({describe_error(error)}).") from None
+        raise UnitlensError(f"The basis {source} is not a matrix of numbers ({describe_error(error)}).") from None
     if matrix.dim() != 2 or not matrix.numel():
         raise UnitlensError(
-            f"The basis {source} is {shown_shape(matrix.shape)}; it is a matrix, with a direction in each row and a "
+            f"The basis {source} is {display_shape(matrix.shape)}; it is a matrix, with a direction in each row and a "
             "column for each unit of the layer."
         )
     if not bool(torch.isfinite(matrix).all()):
@@ -109,7 +113,7 @@ def _read(path: Path) -> Any:
         near = did_you_mean(path.name, (file.name for file in path.parent.glob("*")))
         raise UnitlensError(f"There is no file {path}{near}; a basis is a {', '.join(SUFFIXES)} file with one matrix.")
     if path.suffix not in SUFFIXES:
-        raise UnitlensError(f"{path} is no basis: its name should end in one of {', '.join(SUFFIXES)}.")
+        raise UnitlensError(f"{path} is not a basis: its name should end in one of {', '.join(SUFFIXES)}.")
     try:
         content = _loaded(path)
     except Exception as error:  # damaged bytes make the readers raise nearly anything
@@ -131,7 +135,7 @@ def _loaded(path: Path) -> Any:
 
 
 def _only_matrix(content: Any, path: Path) -> Any:
-    """The one matrix of a file that names its tensors."""
+    """Return the only matrix of a file that names its tensors."""
     if not isinstance(content, Mapping):
         return content
     matrices = {str(name): value for name, value in content.items() if isinstance(value, Tensor) and value.dim() == 2}

@@ -1,4 +1,4 @@
-"""The network that comes along: a small classifier of the drawn scenes, and its weights."""
+"""The bundled network: a small classifier of the drawn scenes, and its weights."""
 
 from pathlib import Path
 
@@ -44,7 +44,7 @@ class SceneNet(nn.Module):
         self.classify = nn.Linear(128, len(CLASSES))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Scores of the classes.
+        """Return the scores of the classes.
 
         Parameters
         ----------
@@ -60,7 +60,7 @@ class SceneNet(nn.Module):
         return scores
 
     def units(self, images: Tensor) -> Tensor:
-        """What ``relu6`` says, (N, 128, height / 8, width / 8)."""
+        """Return the output of ``relu6``, (N, 128, height / 8, width / 8)."""
         x = self.relu1(self.conv1(images))
         x = self.relu2(self.conv2(x))
         x = self.relu3(self.conv3(x))
@@ -71,7 +71,7 @@ class SceneNet(nn.Module):
 
 
 def scene_net(*, weights: str | None = None, seed: int = 0) -> SceneNet:
-    """The classifier of the drawn scenes, in evaluation mode.
+    """Return the classifier of the drawn scenes, in evaluation mode.
 
     Parameters
     ----------

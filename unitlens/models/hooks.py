@@ -1,4 +1,4 @@
-"""Look at what layers return (`record`), or replace it (`edit`), while a network runs.
+"""Record the outputs of layers (`record`), or replace them (`edit`), while a network runs.
 
 Both are context managers: hooks are attached when the ``with`` begins, undone when it ends, and nothing else of the
 model is touched. Where several are open on one layer, they act in the order in which they were opened: a `record` that
@@ -7,8 +7,8 @@ is opened inside an `edit` sees the edited value, one that is opened around it s
 Hooks belong to the model, and see the passes of every thread. So one thread at a time has a `record` or `edit` open on
 a model; another one that opens its own waits until it is closed (do not wait for such a thread inside the ``with``).
 
-How a layer is named (``NAME[CALL]:ITEM``) is told in `unitlens.models.layers`. A pass is one call of the model. Calls
-of a layer outside of a pass (a part that is run by itself, or run again for the gradient) are edited, but neither
+How a layer is named (``NAME[CALL]:ITEM``) is explained in `unitlens.models.layers`. A pass is one call of the model.
+Calls of a layer outside of a pass (a part that is run by itself, or run again for the gradient) are edited, but neither
 counted nor recorded.
 """
 
@@ -21,7 +21,15 @@ import torch
 from torch import Tensor, nn
 
 from unitlens.errors import UnitlensError, did_you_mean
-from unitlens.models.layers import Place, find_layers, one_tensor, shown, shown_shape, uncompiled, with_tensor
+from unitlens.models.layers import (
+    LayerRef,
+    display_name,
+    display_shape,
+    find_layers,
+    one_tensor,
+    uncompiled,
+    with_tensor,
+)
 from unitlens.models.passes import one_thread
 
 Tap = Literal["output", "after_inplace"]
@@ -29,13 +37,13 @@ Edit = Callable[[Tensor], Tensor]
 
 
 class Recording:
-    """What the recorded layers returned in the last pass: ``recording["layer4"]``, by the names that were given.
+    """The outputs of the recorded layers in the last pass: ``recording["layer4"]``, by the names that were given.
 
     It stays readable after the ``with`` has ended.
     """
 
-    def __init__(self, places: Sequence[Place], tap: Tap) -> None:
-        self._places = {place.given: place for place in places}
+    def __init__(self, refs: Sequence[LayerRef], tap: Tap) -> None:
+        self._refs = {ref.given: ref for ref in refs}
         self._tap = tap
         self._kept: dict[str, Tensor] = {}
         self._wrong: dict[str, str] = {}
@@ -44,10 +52,10 @@ class Recording:
         self._running = False
 
     def __repr__(self) -> str:
-        return f"<Recording of {', '.join(map(shown, self._places)) or 'nothing'}; {self._passes} passes so far>"
+        return f"<Recording of {', '.join(map(display_name, self._refs)) or 'nothing'}; {self._passes} passes so far>"
 
     def __getitem__(self, layer: str) -> Tensor:
-        """Return what a layer returned in the last pass.
+        """Return the output of a layer in the last pass.
 
         Parameters
         ----------
@@ -65,26 +73,26 @@ class Recording:
         UnitlensError
             If the layer is not recorded, there was no pass, it was not reached, or the name leaves a choice open.
         """
-        if layer not in self._places:
-            names = ", ".join(map(shown, self._places)) or "nothing"
+        if layer not in self._refs:
+            names = ", ".join(map(display_name, self._refs)) or "nothing"
             raise UnitlensError(
-                f"{layer!r} is not recorded here; recorded is {names}{did_you_mean(layer, self._places)}."
+                f"{layer!r} is not recorded here; recorded is {names}{did_you_mean(layer, self._refs)}."
             )
-        place, calls = self._places[layer], self._calls.get(self._places[layer].module, 0)
+        ref, calls = self._refs[layer], self._calls.get(self._refs[layer].module, 0)
         if not self._passes:
             raise UnitlensError(
-                f"Nothing is recorded of {shown(layer)} yet, as no pass was made inside the `with`: "
+                f"Nothing is recorded of {display_name(layer)} yet, as no pass was made inside the `with`: "
                 "call the model itself, as in model(x)."
             )
         if calls == 0:
             raise UnitlensError(
-                f"{shown(layer)} was not reached in the last pass, so nothing is recorded of it; "
+                f"{display_name(layer)} was not reached in the last pass, so nothing is recorded of it; "
                 "choose a layer that the network calls for this input."
             )
-        if place.call is None and calls > 1:
-            raise UnitlensError(_open_call(place, calls))
-        if place.call is not None and place.call >= calls:
-            raise UnitlensError(f"{layer} does not exist: {place.name} was called {calls} times, counted from 0.")
+        if ref.call is None and calls > 1:
+            raise UnitlensError(_open_call(ref, calls))
+        if ref.call is not None and ref.call >= calls:
+            raise UnitlensError(f"{layer} does not exist: {ref.name} was called {calls} times, counted from 0.")
         if layer in self._wrong:
             raise UnitlensError(self._wrong[layer])
         return self._kept[layer]
@@ -96,23 +104,23 @@ class Recording:
         self._passes += 1
         self._running = True
 
-    def _see(self, places: Sequence[Place], output: Any) -> None:
+    def _see(self, refs: Sequence[LayerRef], output: Any) -> None:
         if not self._running:
             return
-        module = places[0].module
+        module = refs[0].module
         call = self._calls.get(module, 0)
         self._calls[module] = call + 1
-        for place in places:
-            if call == (place.call or 0):
-                self._keep(place, output)
+        for ref in refs:
+            if call == (ref.call or 0):
+                self._keep(ref, output)
 
-    def _keep(self, place: Place, output: Any) -> None:
+    def _keep(self, ref: LayerRef, output: Any) -> None:
         try:
-            _, tensor = one_tensor(place, output)
-        except UnitlensError as error:  # looking must not stop the pass: the sentence is said when the layer is read
-            self._wrong[place.given] = str(error)
+            _, tensor = one_tensor(ref, output)
+        except UnitlensError as error:  # recording must not stop the pass: the error is raised when the layer is read
+            self._wrong[ref.given] = str(error)
         else:
-            self._kept[place.given] = tensor.clone() if self._tap == "output" else tensor
+            self._kept[ref.given] = tensor.clone() if self._tap == "output" else tensor
 
     def _finish(self, module: nn.Module, args: Any, output: Any) -> None:
         self._running = False
@@ -120,7 +128,7 @@ class Recording:
 
 @contextmanager
 def record(model: nn.Module, layers: str | Sequence[str], *, tap: Tap = "output") -> Iterator[Recording]:
-    """Keep what layers return.
+    """Record the outputs of layers.
 
     Parameters
     ----------
@@ -130,9 +138,9 @@ def record(model: nn.Module, layers: str | Sequence[str], *, tap: Tap = "output"
     layers : str or sequence of str
         One layer or several, all recorded in the same pass.
     tap : {"output", "after_inplace"}
-        ``"output"``: what the layer itself returned, copied, even where an in-place operation behind it (ReLU, ``+=``)
+        ``"output"``: what the layer itself returned, copied, even where an in-ref operation behind it (ReLU, ``+=``)
         overwrites that memory. ``"after_inplace"``: the tensor itself, not copied: what stands in that memory when it
-        is read, which is after the in-place operations once the pass is over. Outcomes have gradients with respect to
+        is read, which is after the in-ref operations once the pass is over. Outcomes have gradients with respect to
         it: ``torch.autograd.grad(outcome, recording["layer4"])``.
 
     Yields
@@ -155,20 +163,20 @@ def record(model: nn.Module, layers: str | Sequence[str], *, tap: Tap = "output"
     """
     if tap not in ("output", "after_inplace"):
         raise UnitlensError(f"tap is {tap!r}; it can be 'output' or 'after_inplace'.")
-    places = find_layers(model, layers)
-    recording = Recording(places, tap)
+    refs = find_layers(model, layers)
+    recording = Recording(refs, tap)
 
-    def see(group: list[Place]) -> Callable[..., None]:
+    def see(group: list[LayerRef]) -> Callable[..., None]:
         return lambda module, args, output: recording._see(group, output)
 
-    hooks = [(group[0].module, see(group)) for group in _by_module(places)]
+    hooks = [(group[0].module, see(group)) for group in _by_module(refs)]
     with attached(model, hooks, before=recording._start, after=recording._finish):
         yield recording
 
 
 @contextmanager
 def edit(model: nn.Module, edits: Mapping[str, Edit]) -> Iterator[None]:
-    """Replace what layers return.
+    """Replace the outputs of layers.
 
     Parameters
     ----------
@@ -195,10 +203,10 @@ def edit(model: nn.Module, edits: Mapping[str, Edit]) -> Iterator[None]:
     """
     editing = _Editing(find_layers(model, list(edits)), edits)
 
-    def replace(group: list[Place]) -> Callable[..., Any]:
+    def replace(group: list[LayerRef]) -> Callable[..., Any]:
         return lambda module, args, output: editing.replace(group, output)
 
-    hooks = [(group[0].module, replace(group)) for group in _by_module(editing.places)]
+    hooks = [(group[0].module, replace(group)) for group in _by_module(editing.refs)]
     with attached(model, hooks, before=editing.start, after=editing.finish):
         yield
 
@@ -206,8 +214,8 @@ def edit(model: nn.Module, edits: Mapping[str, Edit]) -> Iterator[None]:
 class _Editing:
     """The edits of one `edit`, and how far the present pass has come."""
 
-    def __init__(self, places: Sequence[Place], edits: Mapping[str, Edit]) -> None:
-        self.places = places
+    def __init__(self, refs: Sequence[LayerRef], edits: Mapping[str, Edit]) -> None:
+        self.refs = refs
         self._edits = edits
         self._calls: dict[nn.Module, int] = {}
         self._done: set[str] = set()
@@ -218,23 +226,23 @@ class _Editing:
         self._done.clear()
         self._running = True
 
-    def replace(self, places: Sequence[Place], output: Any) -> Any:
-        module = places[0].module
+    def replace(self, refs: Sequence[LayerRef], output: Any) -> Any:
+        module = refs[0].module
         call = self._calls.get(module, 0)
         self._calls[module] = call + self._running
-        for place in places:
-            if place.call is None and call > 0 and self._running:
-                raise UnitlensError(_open_call(place, None))
-            if place.call is not None and not self._running:
-                raise UnitlensError(f"{place.given} chooses a call, but no pass is going on: call the model itself.")
-            if call == (place.call or 0) or not self._running:
-                output = _edited(place, self._edits[place.given], output)
-                self._done.add(place.given)
+        for ref in refs:
+            if ref.call is None and call > 0 and self._running:
+                raise UnitlensError(_open_call(ref, None))
+            if ref.call is not None and not self._running:
+                raise UnitlensError(f"{ref.given} chooses a call, but no pass is going on: call the model itself.")
+            if call == (ref.call or 0) or not self._running:
+                output = _edited(ref, self._edits[ref.given], output)
+                self._done.add(ref.given)
         return output
 
     def finish(self, module: nn.Module, args: Any, output: Any) -> None:
         self._running = False
-        missed = [shown(place.given) for place in self.places if place.given not in self._done]
+        missed = [display_name(ref.given) for ref in self.refs if ref.given not in self._done]
         if missed:
             raise UnitlensError(
                 f"{', '.join(missed)} was never reached in this pass, so nothing was edited there; "
@@ -272,36 +280,36 @@ def attached(
         yield
 
 
-def _by_module(places: Sequence[Place]) -> list[list[Place]]:
-    groups: dict[nn.Module, list[Place]] = {}
-    for place in places:
-        groups.setdefault(place.module, []).append(place)
+def _by_module(refs: Sequence[LayerRef]) -> list[list[LayerRef]]:
+    groups: dict[nn.Module, list[LayerRef]] = {}
+    for ref in refs:
+        groups.setdefault(ref.module, []).append(ref)
     return list(groups.values())
 
 
-def _edited(place: Place, function: Edit, output: Any) -> Any:
-    """Return what the layer returned, with the place's tensor replaced by what the function makes of it.
+def _edited(ref: LayerRef, function: Edit, output: Any) -> Any:
+    """Return what the layer returned, with the ref's tensor replaced by what the function makes of it.
 
     The function gets a copy, as the layer may have returned its own input, and the network gets a copy, as it may
     overwrite what it is given while the caller keeps it.
     """
-    way, tensor = one_tensor(place, output)
+    way, tensor = one_tensor(ref, output)
     given = tensor.clone()
     made = function(given)
     if not isinstance(made, Tensor):
-        raise UnitlensError(f"The edit of {shown(place.given)} returned a {type(made).__name__}, not a tensor.")
+        raise UnitlensError(f"The edit of {display_name(ref.given)} returned a {type(made).__name__}, not a tensor.")
     if made.shape != tensor.shape or made.device != tensor.device:
         raise UnitlensError(
-            f"The edit of {shown(place.given)} returned a tensor of {shown_shape(made.shape)} on {made.device}, "
-            f"but the layer returned {shown_shape(tensor.shape)} on {tensor.device}: both must be the same."
+            f"The edit of {display_name(ref.given)} returned a tensor of {display_shape(made.shape)} on {made.device}, "
+            f"but the layer returned {display_shape(tensor.shape)} on {tensor.device}: both must be the same."
         )
     made = made.to(tensor.dtype)
     return with_tensor(output, way, made if made is given else made.clone())
 
 
-def _open_call(place: Place, calls: int | None) -> str:
-    item = "" if place.item is None else f":{place.item}"
-    choices = ", ".join(f"{place.name}[{call}]{item}" for call in range(min(calls or 2, 4)))
+def _open_call(ref: LayerRef, calls: int | None) -> str:
+    item = "" if ref.item is None else f":{ref.item}"
+    choices = ", ".join(f"{ref.name}[{call}]{item}" for call in range(min(calls or 2, 4)))
     more = " and so on" if calls is None or calls > 4 else ""
     times = "several times" if calls is None else f"{calls} times"
-    return f"{shown(place.given)} is called {times} in one pass; choose one call: {choices}{more}."
+    return f"{display_name(ref.given)} is called {times} in one pass; choose one call: {choices}{more}."

@@ -68,12 +68,12 @@ def _module(source: str) -> ModuleType:
 
 
 def _attribute(module: ModuleType, source: str, attribute: str) -> Any:
-    found: Any = module
+    value: Any = module
     for part in attribute.split("."):
-        if not hasattr(found, part):
-            raise UnitlensError(f"There is no {attribute!r} in {source}{did_you_mean(part, dir(found))}.")
-        found = getattr(found, part)
-    return found
+        if not hasattr(value, part):
+            raise UnitlensError(f"There is no {attribute!r} in {source}{did_you_mean(part, dir(value))}.")
+        value = getattr(value, part)
+    return value
 
 
 def _network(spec: str, found: Any) -> nn.Module:
@@ -97,7 +97,7 @@ def _network(spec: str, found: Any) -> nn.Module:
 
 
 def as_module(found: Any) -> nn.Module | None:
-    """What a network is as a module in which hooks can be attached; None if it is no network.
+    """Return a network as a module to which hooks can be attached; None if it is not a network.
 
     Of a compiled one it is the original, and of an exported program the modules that it was exported from.
     """
@@ -131,7 +131,7 @@ def _importable(folder: Path) -> Iterator[None]:
 
 
 def _lies_in(module: ModuleType, folder: str) -> bool:
-    """Say if a module is a file in the folder, or a package whose own folder is."""
+    """Return whether a module is a file in the folder, or a package whose own folder is."""
     file = Path(getattr(module, "__file__", None) or "/")
     home = file.parent.parent if file.name == "__init__.py" else file.parent
     return str(home) == folder and not module.__name__.startswith("unitlens_file_")

@@ -1,4 +1,4 @@
-"""Find a layer by its name, and a tensor in what it returns.
+"""Find a layer by its name, and a tensor in its output.
 
 A layer is named ``NAME``, ``NAME[CALL]``, ``NAME:ITEM`` or ``NAME[CALL]:ITEM``:
 
@@ -27,8 +27,8 @@ Way = tuple[str, ...]
 _SYNTAX = re.compile(r"(?P<name>.*?)(?:\[(?P<call>\d+)\])?(?::(?P<item>[^:\[\]]+))?")
 
 
-class Place(NamedTuple):
-    """Where a layer's name points to.
+class LayerRef(NamedTuple):
+    """A layer's name, resolved: the module, which of its calls, and which tensor of its output.
 
     Attributes
     ----------
@@ -39,9 +39,9 @@ class Place(NamedTuple):
     module : nn.Module
         The module itself.
     call : int or None
-        Which of its calls in a pass, from 0; None where it was not said.
+        Which of its calls in a pass, from 0; None if not given.
     item : str or None
-        Which tensor of what it returns, e.g. ``"1.0"``; None where it was not said.
+        Which tensor of its output, e.g. ``"1.0"``; None if not given.
     """
 
     given: str
@@ -56,7 +56,7 @@ class Place(NamedTuple):
         return self.given if self.item is None else self.given.removesuffix(f":{self.item}")
 
 
-def find_layers(model: nn.Module, layers: str | Sequence[str]) -> list[Place]:
+def find_layers(model: nn.Module, layers: str | Sequence[str]) -> list[LayerRef]:
     """Find layers by name, each once, in the order given.
 
     Raises
@@ -74,7 +74,7 @@ def listing_hint() -> str:
     return spelled(python="net.layers() lists all layers", shell="`unitlens layers` lists all layers")
 
 
-def _find(given: str, modules: Mapping[str, nn.Module]) -> Place:
+def _find(given: str, modules: Mapping[str, nn.Module]) -> LayerRef:
     if not isinstance(given, str):
         raise UnitlensError(f"A layer is named by a string such as 'layer4', not by a {type(given).__name__}.")
     match = _SYNTAX.fullmatch(given)
@@ -88,10 +88,10 @@ def _find(given: str, modules: Mapping[str, nn.Module]) -> Place:
         raise UnitlensError(f"There is no layer {name!r} in this {kind}{near}; {listing_hint()}.")
     if isinstance(modules[name], jit.ScriptModule) or isinstance(modules[""], jit.ScriptModule):
         raise UnitlensError(
-            f"{shown(given)} is TorchScript, where no hook can be attached: "
+            f"{display_name(given)} is TorchScript, where no hook can be attached: "
             "build the network from its Python code and load its weights into that."
         )
-    return Place(given, name, modules[name], None if call is None else int(call), item)
+    return LayerRef(given, name, modules[name], None if call is None else int(call), item)
 
 
 def uncompiled(model: nn.Module) -> nn.Module:
@@ -100,24 +100,24 @@ def uncompiled(model: nn.Module) -> nn.Module:
     return inner if isinstance(inner, nn.Module) else model
 
 
-def shown(layer: str) -> str:
-    """Return a layer's name for people: the empty one is the model itself."""
+def display_name(layer: str) -> str:
+    """Return a layer's name for a sentence: the empty one is the model itself."""
     return layer or "the model itself"
 
 
-def shown_shape(shape: Sequence[int]) -> str:
-    """Return a shape for people: ``1 x 512 x 7 x 7``."""
+def display_shape(shape: Sequence[int]) -> str:
+    """Return a shape for a sentence: ``1 x 512 x 7 x 7``."""
     return " x ".join(map(str, shape)) or "a single number"
 
 
 def describe_error(error: BaseException) -> str:
-    """Return what went wrong for people: the kind of an error and its first line."""
+    """Return the kind of an error and its first line, for a sentence."""
     lines = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0]}".removesuffix(": ").removesuffix(".")
 
 
 def tensors_in(output: Any, way: Way = ()) -> Iterator[tuple[Way, Tensor]]:
-    """Walk through every tensor in what a layer returned.
+    """Yield every tensor in a layer's output.
 
     Parameters
     ----------
@@ -144,12 +144,12 @@ def tensors_in(output: Any, way: Way = ()) -> Iterator[tuple[Way, Tensor]]:
             yield from tensors_in(part, (*way, str(key)))
 
 
-def one_tensor(place: Place, output: Any) -> tuple[Way, Tensor]:
-    """Find the tensor that a place means in what its layer returned.
+def one_tensor(ref: LayerRef, output: Any) -> tuple[Way, Tensor]:
+    """Find the tensor that a ref means in what its layer returned.
 
     Parameters
     ----------
-    place : Place
+    ref : LayerRef
         Where to look.
     output : object
         What the layer returned.
@@ -164,21 +164,21 @@ def one_tensor(place: Place, output: Any) -> tuple[Way, Tensor]:
     UnitlensError
         If there is none, or the choice between several is open.
     """
-    if isinstance(output, Tensor) and place.item is None:  # nearly always; nothing to look for
+    if isinstance(output, Tensor) and ref.item is None:  # nearly always; nothing to look for
         return (), output
-    found = [(way, tensor) for way, tensor in tensors_in(output) if _inside(".".join(way), place.item)]
+    found = [(way, tensor) for way, tensor in tensors_in(output) if _inside(".".join(way), ref.item)]
     if len(found) == 1:
         return found[0]
     kind = type(output).__name__
     all_ways = [way for way, _ in tensors_in(output)]
     if not all_ways:
-        raise UnitlensError(f"{shown(place.base)} returned a {kind} without a tensor, so it has no units.")
+        raise UnitlensError(f"{display_name(ref.base)} returned a {kind} without a tensor, so it has no units.")
     if all_ways == [()]:
-        raise UnitlensError(f"{shown(place.base)} returned one tensor, so leave out ':{place.item}'.")
+        raise UnitlensError(f"{display_name(ref.base)} returned one tensor, so leave out ':{ref.item}'.")
     ways = [way for way, _ in found] or all_ways
-    choices = ", ".join(f"{place.base}:{'.'.join(way)}" for way in ways)
-    what = f"{len(ways)} tensors" if found else f"nothing at ':{place.item}'"
-    raise UnitlensError(f"{shown(place.base)} returned {what}; choose one of {choices}.")
+    choices = ", ".join(f"{ref.base}:{'.'.join(way)}" for way in ways)
+    what = f"{len(ways)} tensors" if found else f"nothing at ':{ref.item}'"
+    raise UnitlensError(f"{display_name(ref.base)} returned {what}; choose one of {choices}.")
 
 
 def with_tensor(output: Any, way: Way, tensor: Tensor) -> Any:
@@ -202,7 +202,7 @@ def with_tensor(output: Any, way: Way, tensor: Tensor) -> Any:
 
 
 def _parts(container: Any) -> dict[Any, Any]:
-    """Return what a container holds by key, position or field; nothing for what is none."""
+    """Return the items of a container by key, position or field; none if it is not a container."""
     if isinstance(container, Mapping):
         return dict(container.items())
     if isinstance(container, (tuple, list)):

@@ -1,6 +1,6 @@
-"""Which part of a layer's output are its units, and which its grid: one rule for listing and looking.
+"""Find which dimensions of a layer's output are its units, and which its grid.
 
-The rule is told, with its reasons, in docs/layouts.md. In short, for an image of height x width:
+The rule is explained in docs/layouts.md. In short, for an image of height x width:
 
 - (N, U) has units and no grid, and so has (N, U, 1) of a pool along one axis.
 - (N, U, h, w) and (N, h, w, U): convolutions, pools and batch norms put the units first, `nn.Linear` last,
@@ -9,7 +9,7 @@ The rule is told, with its reasons, in docs/layouts.md. In short, for an image o
 - (N, T, U) are tokens, if T is a grid of patches and at most 16 more in front of it (class and register tokens), which
   are left out.
 - (N, A, T, T) from a module of attention, T with a class token: each of the A heads is a unit, seen from that token.
-- Inside attention only a grid of patches is one: windows of tokens have no units that could be told.
+- Inside attention, only a grid of patches is a grid: windows of tokens have no units that could be distinguished.
 """
 
 import re
@@ -20,7 +20,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from unitlens.errors import UnitlensError, argument, did_you_mean
-from unitlens.models.layers import Place, listing_hint, shown, shown_shape, uncompiled
+from unitlens.models.layers import LayerRef, display_name, display_shape, listing_hint, uncompiled
 
 Order = Literal["channels_first", "channels_last", "tokens", "heads", "attention"]
 Size = tuple[int, int]
@@ -32,10 +32,10 @@ ORDERS: dict[Order, str] = {
     "heads": "(images, heads, tokens, units of a head)",
     "attention": "(images, heads, tokens, tokens)",
 }
-"""What ``--layout`` takes, and what it means."""
+"""The values of ``layout``, and the dimensions that they stand for."""
 
 MOST_SPECIAL = 16
-"""At most so many tokens may be no patches."""
+"""The largest number of tokens that are not patches."""
 
 _UNITS_FIRST = (
     nn.Conv2d,
@@ -53,11 +53,10 @@ _UNITS_FIRST = (
 _ALONG_ONE_AXIS = (nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d, nn.AvgPool1d, nn.MaxPool1d, nn.Conv1d, nn.BatchNorm1d)
 
 _NEARLY = 1.5
-"""By at most so much do a grid's proportions differ from those of an image that is not square, where nothing says that
-it is one."""
+"""The largest factor between the proportions of a grid and of an image that is not square, where nothing else tells."""
 
 _ATTENTION = ("attention", "attn", "window", "partition")
-"""In the name of a module or of its class."""
+"""Words in the names of modules of attention, or of their classes."""
 
 
 _KINDS = {
@@ -65,10 +64,10 @@ _KINDS = {
     "distillation": r"dist(illation)?_tokens?",
     "register": r"reg(ister)?_tokens?",
 }
-"""What the tokens' parameters are called in torchvision, timm and transformers."""
+"""Names of the tokens' parameters in torchvision, timm and transformers."""
 
 _DOUBTFUL = 1.5
-"""A grid whose proportions differ from the image's by more is said to."""
+"""A grid whose proportions differ from the image's by a larger factor is reported."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ class Layout:
     special: int = 0
 
     def maps(self, activation: Tensor) -> Tensor:
-        """The activation as (N, U, h, w), with h = w = 1 where there is no grid."""
+        """Return the activation as (N, U, h, w), with h = w = 1 where there is no grid."""
         shape = (len(activation), self.units, *(self.grid or (1, 1)))
         match self.order:
             case "channels_last":
@@ -111,7 +110,7 @@ class Layout:
 def find_layout(
     shape: tuple[int, ...], module: nn.Module, image: Size, *, name: str = "", order: Order | None = None
 ) -> Layout | None:
-    """Say how the output of a layer is laid out.
+    """Find how the output of a layer is laid out.
 
     Parameters
     ----------
@@ -124,12 +123,12 @@ def find_layout(
     name : str
         Of the layer.
     order : str, optional
-        What the user says it is; (N, U) stays what it is.
+        The layout that the user gives; an output of (N, U) stays what it is.
 
     Returns
     -------
     Layout or None
-        None if it is none of the known ones, or not the one that the user says.
+        None if it is none of the known ones, or cannot be the given one.
 
     Examples
     --------
@@ -146,16 +145,16 @@ def find_layout(
         case (units, length) if order is None and isinstance(module, _ALONG_ONE_AXIS):
             return Layout("units", units, None) if length == 1 else None
         case (tokens, units) if order in (None, "tokens"):
-            return _of_tokens("tokens", units, tokens, image, said=order is not None)
+            return _of_tokens("tokens", units, tokens, image, given=order is not None)
         case (first, second, third):
             sides = first, second, third
             known = order or _order_of_four(sides, module, image, name)
-            return _of_four(sides, known, image, said=order is not None)
+            return _of_four(sides, known, image, given=order is not None)
         case _:
             return None
 
 
-def _of_four(sides: tuple[int, int, int], order: Order | None, image: Size, *, said: bool) -> Layout | None:
+def _of_four(sides: tuple[int, int, int], order: Order | None, image: Size, *, given: bool) -> Layout | None:
     first, second, third = sides
     match order:
         case "channels_first":
@@ -163,15 +162,15 @@ def _of_four(sides: tuple[int, int, int], order: Order | None, image: Size, *, s
         case "channels_last":
             return Layout(order, third, _grid(first, second))
         case "heads":
-            return _of_tokens(order, first * third, second, image, said=said)
+            return _of_tokens(order, first * third, second, image, given=given)
         case "attention" if second == third:
-            return _of_tokens(order, first, second, image, said=said)
+            return _of_tokens(order, first, second, image, given=given)
         case _:
             return None
 
 
 def _order_of_four(sides: tuple[int, int, int], module: nn.Module, image: Size, name: str) -> Order | None:
-    """Who knows: the module; else the image's proportions; else units come first, but not inside attention."""
+    """Find where the units are: by the module, else by the image's proportions, else first (not inside attention)."""
     first, second, third = sides
     if isinstance(module, _UNITS_FIRST):
         return "channels_first"
@@ -187,15 +186,15 @@ def _order_of_four(sides: tuple[int, int, int], module: nn.Module, image: Size, 
 
 
 def _normalised_last(module: nn.Module, sides: tuple[int, int, int]) -> bool:
-    """Say if a module works along the last side: a linear layer, or a layer norm of its size."""
+    """Return whether a module works along the last dimension: a linear layer, or a layer norm of its size."""
     if isinstance(module, nn.LayerNorm):
-        own, first = module.normalized_shape[-1], sides[0]
-        return own == sides[2] and (own != first or type(module) is nn.LayerNorm)
+        width, first = module.normalized_shape[-1], sides[0]
+        return width == sides[2] and (width != first or type(module) is nn.LayerNorm)
     return type(module) is nn.Linear
 
 
 def _order_of_attention(sides: tuple[int, int, int], image: Size) -> Order | None:
-    """Inside attention there are windows and heads too: only a grid of patches is one."""
+    """Find where the units are inside attention, where there are windows and heads too."""
     first, second, third = sides
     grids = _grids(image)
     if (second, third) in grids:
@@ -206,32 +205,32 @@ def _order_of_attention(sides: tuple[int, int, int], image: Size) -> Order | Non
     return "attention" if tokens and tokens.special else None
 
 
-def _of_tokens(order: Order, units: int, tokens: int, image: Size, *, said: bool = False) -> Layout | None:
-    """Tokens that are a grid of patches, with the fewest special ones in front.
+def _of_tokens(order: Order, units: int, tokens: int, image: Size, *, given: bool = False) -> Layout | None:
+    """Read tokens as a grid of patches, with the fewest special tokens in front.
 
-    Where the user says that they are tokens, patches may overlap, so that any grid of the image's proportions is one.
+    Where the user gives the layout, patches may overlap, so that any grid of the image's proportions will do.
     """
     grids = _grids(image)
-    found = [(tokens - h * w, h, w) for h, w in grids if 0 <= tokens - h * w <= MOST_SPECIAL]
-    if said and not found:
+    candidates = [(tokens - h * w, h, w) for h, w in grids if 0 <= tokens - h * w <= MOST_SPECIAL]
+    if given and not candidates:
         rows = range(1, tokens + 1)
         grids = {(h, w) for h in rows for w in {h * image[1] // image[0], -(-h * image[1] // image[0])}}
-        found = [(tokens - h * w, h, w) for h, w in grids if w and 0 <= tokens - h * w <= MOST_SPECIAL]
-    if not found:
+        candidates = [(tokens - h * w, h, w) for h, w in grids if w and 0 <= tokens - h * w <= MOST_SPECIAL]
+    if not candidates:
         return None
-    special, h, w = min(found)
+    special, h, w = min(candidates)
     return Layout(order, units, _grid(h, w), special)
 
 
 def _grids(image: Size) -> set[Size]:
-    """Grids of patches of p x p pixels, for every p; a patch that is cut off at the edge may count or not."""
+    """Return the grids of patches of p x p pixels, for every p; a patch cut off at the edge may count or not."""
     height, width = image
     sides = range(1, min(height, width) + 1)
     return {(height // p, width // p) for p in sides} | {(-(-height // p), -(-width // p)) for p in sides}
 
 
 def _distance(grid: Size, image: Size) -> int | None:
-    """How far a grid is from the image's proportions; None if by more than a cell of rounding.
+    """Return how far a grid is from the image's proportions; None if by more than a cell of rounding.
 
     A square image has square grids.
     """
@@ -240,7 +239,7 @@ def _distance(grid: Size, image: Size) -> int | None:
 
 
 def stretched(grid: Size, image: Size) -> float:
-    """By what factor the proportions of a grid differ from the image's; 1 if they are the same."""
+    """Return the factor between the proportions of a grid and of the image; 1 if they are the same."""
     factor = grid[0] * image[1] / (grid[1] * image[0])
     return max(factor, 1 / factor)
 
@@ -249,12 +248,12 @@ def _grid(height: int, width: int) -> Size | None:
     return None if (height, width) == (1, 1) else (height, width)
 
 
-def unit_axis(place: Place, activation: Tensor, image: Size) -> int:
-    """Say along which dimension of a layer's output its units lie.
+def unit_axis(ref: LayerRef, activation: Tensor, image: Size) -> int:
+    """Return the dimension of a layer's output along which its units lie.
 
     Parameters
     ----------
-    place : Place
+    ref : LayerRef
         The layer.
     activation : Tensor
         What it returned.
@@ -266,30 +265,30 @@ def unit_axis(place: Place, activation: Tensor, image: Size) -> int:
     UnitlensError
         If they lie along none, or it is not clear along which.
     """
-    layout = find_layout(tuple(activation.shape), place.module, image, name=place.name)
+    layout = find_layout(tuple(activation.shape), ref.module, image, name=ref.name)
     axes = {"units": 1, "channels_first": 1, "attention": 1, "channels_last": 3, "tokens": 2}
     if layout is None or layout.order not in axes:
         raise UnitlensError(
-            f"{shown(place.given)} returns {shown_shape(activation.shape)}, which has no units that could be ablated: "
-            "choose a layer of (images, units), (images, units, height, width), (images, height, width, units) "
-            f"or (images, tokens, units); {listing_hint()}."
+            f"{display_name(ref.given)} returns {display_shape(activation.shape)}, which has no units that could be "
+            "ablated: choose a layer of (images, units), (images, units, height, width), (images, height, width, "
+            f"units) or (images, tokens, units); {listing_hint()}."
         )
     return axes[layout.order]
 
 
-def need_layout(place: Place, activation: Tensor, images: Tensor, *, order: Order | None = None) -> Layout:
-    """Find the layout of a layer that is to be looked at.
+def need_layout(ref: LayerRef, activation: Tensor, images: Tensor, *, order: Order | None = None) -> Layout:
+    """Find the layout of a layer whose units are wanted, or explain why there is none.
 
     Parameters
     ----------
-    place : Place
+    ref : LayerRef
         The layer.
     activation : Tensor
         What it returned.
     images : Tensor, (N, 3, height, width)
-        What the network was shown.
+        The network's input.
     order : str, optional
-        What the user says it is.
+        The layout that the user gives.
 
     Raises
     ------
@@ -300,14 +299,14 @@ def need_layout(place: Place, activation: Tensor, images: Tensor, *, order: Orde
         raise UnitlensError(
             f"There is no layout {order!r}{did_you_mean(str(order), ORDERS)}; there are {', '.join(ORDERS)}."
         )
-    name, shape = shown(place.given), shown_shape(activation.shape)
+    name, shape = display_name(ref.given), display_shape(activation.shape)
     if activation.dim() < 2 or len(activation) != len(images):
         raise UnitlensError(
             f"{name} returns {shape} for {len(images)} images, and not something for each image: choose another "
             f"layer ({listing_hint()})."
         )
     height, width = images.shape[2:]
-    layout = find_layout(tuple(activation.shape), place.module, (height, width), name=place.name, order=order)
+    layout = find_layout(tuple(activation.shape), ref.module, (height, width), name=ref.name, order=order)
     if layout is not None:
         return layout
     if order is not None:
@@ -315,18 +314,18 @@ def need_layout(place: Place, activation: Tensor, images: Tensor, *, order: Orde
     raise UnitlensError(
         f"{name} returns {shape}, and it is not clear which of that are units: they are known in (images, units), "
         f"(images, tokens, units) and, of a grid with the proportions of the image, {ORDERS['channels_first']} and "
-        f"{ORDERS['channels_last']}; say what it is with {argument('layout')}, or choose another layer "
+        f"{ORDERS['channels_last']}; give it with {argument('layout')}, or choose another layer "
         f"({listing_hint()})."
     )
 
 
 def left_out(model: nn.Module, layout: Layout) -> dict[str, int]:
-    """Count the tokens of a layer that are no patches, by kind.
+    """Count the tokens of a layer that are not patches, by kind.
 
     Parameters
     ----------
     model : nn.Module
-        Its parameters' names tell the kinds.
+        The network; the kinds are known by the names of its parameters.
     layout : Layout
         Of the layer.
 
@@ -338,16 +337,16 @@ def left_out(model: nn.Module, layout: Layout) -> dict[str, int]:
     """
     if not layout.special:
         return {}
-    found: dict[str, int] = {}
+    kinds: dict[str, int] = {}
     for name, parameter in uncompiled(model).named_parameters():
         for kind, pattern in _KINDS.items():
             if re.fullmatch(pattern, name.rpartition(".")[2]):  # networks of two branches have one in each
-                found[kind] = max(found.get(kind, 0), parameter.shape[-2] if parameter.dim() > 1 else 1)
-    return found if sum(found.values()) == layout.special else {"unknown": layout.special}
+                kinds[kind] = max(kinds.get(kind, 0), parameter.shape[-2] if parameter.dim() > 1 else 1)
+    return kinds if sum(kinds.values()) == layout.special else {"unknown": layout.special}
 
 
 def layout_note(layer: str, layout: Layout, kinds: Mapping[str, int], image: Size) -> str | None:
-    """Say what the user should know of a layer's layout.
+    """Return what the user should know about a layer's layout.
 
     Parameters
     ----------
@@ -361,21 +360,21 @@ def layout_note(layer: str, layout: Layout, kinds: Mapping[str, int], image: Siz
     Returns
     -------
     str or None
-        One sentence: how many tokens were left out, or that a grid has not the proportions of the image.
+        One sentence: how many tokens were left out, or that the proportions of a grid are not the image's.
     """
     if layout.special:
         h, w = layout.grid or (1, 1)
         named = [f"{count} {kind} token{'s' if count > 1 else ''}" for kind, count in kinds.items()]
         which = "class and register tokens" if "unknown" in kinds else ", ".join(named)
         return (
-            f"{shown(layer)}: {layout.special} of {layout.special + h * w} tokens, in front, "
+            f"{display_name(layer)}: {layout.special} of {layout.special + h * w} tokens, in front, "
             f"{'is no patch' if layout.special == 1 else 'are no patches'} ({which}) and left out; the others are the "
             f"grid of {h} x {w}."
         )
     if layout.grid and stretched(layout.grid, image) > _DOUBTFUL:
         return (
-            f"{shown(layer)} is read as {layout.units} units on a grid of {layout.grid[0]} x {layout.grid[1]}, which "
-            f"has not the proportions of the image, {image[0]} x {image[1]}: if that is no grid, say what it is "
-            f"with {argument('layout')}, or choose another layer."
+            f"{display_name(layer)} is read as {layout.units} units on a grid of {layout.grid[0]} x {layout.grid[1]}, "
+            f"which has not the proportions of the image, {image[0]} x {image[1]}: if that is not a grid, give the "
+            f"layout with {argument('layout')}, or choose another layer."
         )
     return None

@@ -1,4 +1,4 @@
-"""List a network's layers, by letting one image through it."""
+"""List a network's layers, by passing one image through it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -47,21 +47,21 @@ class LayerInfo:
 
 
 class Survey(NamedTuple):
-    """What one pass showed: the layers in the order in which they returned, and the shapes of the model's outputs."""
+    """The layers of one pass, in the order in which they returned, and the shapes of the model's outputs."""
 
     layers: list[LayerInfo]
     outputs: list[Shape]
 
 
 def survey(model: nn.Module, image: Tensor) -> Survey:
-    """Let one image through, and note what every layer returns.
+    """Pass one image through a network, and note the shape of every layer's output.
 
     Parameters
     ----------
     model : nn.Module
-        The network; its mode is the caller's affair.
+        The network, in the mode in which it is.
     image : Tensor, (1, 3, height, width)
-        What the network gets.
+        The network's input.
 
     Returns
     -------

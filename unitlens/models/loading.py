@@ -186,7 +186,7 @@ def build(spec: str, *, weights: str | None, seed: int) -> OpenedModel:
 
 def _bundled(spec: str, weights: str | None, seed: int) -> OpenedModel:
     if spec != "bundled:scenes":
-        raise UnitlensError(f"There is no network {spec!r}; the one that comes along is bundled:scenes.")
+        raise UnitlensError(f"There is no network {spec!r}; the bundled one is bundled:scenes.")
     from unitlens.models import bundled
 
     trained = weights in (None, "DEFAULT")
@@ -208,8 +208,8 @@ def _zoo_name(name: str) -> str:
         return name
     if name.endswith(_FILES):
         raise UnitlensError(
-            f"{name} is no network by name; give a file of weights as {argument('weights')} of their network, and "
-            "load TorchScript or an exported program in a function of yours: path/to/file.py:callable."
+            f"{name} is not the name of a network; give a file of weights as {argument('weights')} of their network, "
+            "and load TorchScript or an exported program in a function of yours: path/to/file.py:callable."
         )
     if name.endswith(".py"):
         raise UnitlensError(f"{name} is a file; say which function of it returns the network: {name}:NAME.")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unitlens.errors import UnitlensError, argument
-from unitlens.models.layers import describe_error, shown, uncompiled
+from unitlens.models.layers import describe_error, display_name, uncompiled
 
 _LOCKS: WeakKeyDictionary[nn.Module, "threading.RLock"] = WeakKeyDictionary()
 _LOCKS_LOCK = threading.Lock()
@@ -173,7 +173,7 @@ def _describe_width(width: int, dim: int) -> str:
 
 
 def _describe_layer(name: str, module: nn.Module) -> str:
-    return f"{shown(name)} ({type(module).__name__})"
+    return f"{display_name(name)} ({type(module).__name__})"
 
 
 def _exported_batch(model: nn.Module) -> int | None:

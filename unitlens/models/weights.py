@@ -10,13 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from unitlens.errors import UnitlensError, argument, did_you_mean
-from unitlens.models.layers import shown_shape
+from unitlens.models.layers import display_shape
 
 TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar")
 WRAPPERS = ("state_dict", "model_state_dict", "model", "model_state", "net", "network", "weights", "params", "module")
 PREFIXES = ("module.", "_orig_mod.", "model.")  # DataParallel and DistributedDataParallel, torch.compile, Lightning
+PLAIN = "plain numbers"
+"""How most tensors store their numbers; see `kind_of_numbers`."""
+
 LISTED = 3
-"""As many keys of each kind a sentence names; the others are counted."""
+"""The number of keys of each kind that a sentence names; the others are counted."""
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -52,7 +55,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         return _read_safetensors(path)
     if path.suffix not in TORCH_SUFFIXES:
         kinds = ", ".join((".safetensors", *TORCH_SUFFIXES))
-        raise UnitlensError(f"{str(path)!r} is no file of weights: its name should end in one of {kinds}.")
+        raise UnitlensError(f"{str(path)!r} is not a file of weights: its name should end in one of {kinds}.")
     return _unwrapped(_read_torch(path), path)
 
 
@@ -76,7 +79,7 @@ def put_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str) ->
         Every key of the network and no other, also with ``module.`` in front of all of them. Counters of batches,
         which old files lack, may be missing.
     source : str
-        Where they come from, for the sentence.
+        Where they come from, for errors.
 
     Raises
     ------
@@ -98,6 +101,19 @@ def put_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str) ->
         kind = type(model).__name__
         raise UnitlensError(f"{source} does not fit this {kind}: {'; '.join(filter(None, faults))}.")
     model.load_state_dict(given)
+
+
+def kind_of_numbers(tensor: Tensor) -> str:
+    """Return how a tensor stores its numbers; tensors of different kinds cannot be copied into each other."""
+    if tensor.is_meta:
+        return "without values"
+    if tensor.is_nested:
+        return "nested"
+    if tensor.layout != torch.strided:
+        return "sparse"
+    if tensor.is_quantized:
+        return "quantized"
+    return "complex numbers" if tensor.is_complex() else PLAIN
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -122,7 +138,7 @@ def _read_torch(path: Path) -> Any:
 
 
 def _why_unread(path: Path) -> str:
-    """Say from a file's structure, without opening anything in it, why torch.load refused it."""
+    """Return why torch.load refused a file, by the file's structure, without unpickling anything in it."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -184,7 +200,7 @@ def _without_prefix(given: Mapping[str, Tensor], own: Mapping[str, Any]) -> dict
 
 def _misshapen(own: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
     return [
-        f"{key} ({shown_shape(given[key].shape)}, not {shown_shape(value.shape)})"
+        f"{key} ({display_shape(given[key].shape)}, not {display_shape(value.shape)})"
         for key, value, kind, other in _paired(own, given)
         if kind == other and given[key].shape != value.shape
     ]
@@ -195,24 +211,11 @@ def _of_another_kind(own: Mapping[str, Any], given: Mapping[str, Any]) -> list[s
 
 
 def _paired(own: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[tuple[str, Tensor, str, str]]:
-    """Walk through the network's tensors that are given too: key, tensor, its kind, and the kind that is given."""
+    """Yield the network's tensors that are given too: key, tensor, its kind, and the kind that is given."""
     for key, value in own.items():
         other = given.get(key)
         if isinstance(value, Tensor) and isinstance(other, Tensor):
-            yield key, value, _kind(value), _kind(other)
-
-
-def _kind(tensor: Tensor) -> str:
-    """Say how a tensor holds its numbers: what is not plain can neither be copied into a plain one nor compared."""
-    if tensor.is_meta:
-        return "without values"
-    if tensor.is_nested:
-        return "nested"
-    if tensor.layout != torch.strided:
-        return "sparse"
-    if tensor.is_quantized:
-        return "quantized"
-    return "complex numbers" if tensor.is_complex() else "plain numbers"
+            yield key, value, kind_of_numbers(value), kind_of_numbers(other)
 
 
 def _listed(what: str, keys: Iterable[str]) -> str:

@@ -104,7 +104,7 @@ class Cut:
             # passes the further layers.
             values: Values = {self.split.images: images}
             run(self.split.front, values)
-            activation = values[self.split.before]
+            activation = values[self.split.activation]
             rest = {node: values[node] for node in self.split.crossing}
             seen: dict[str, Tensor] = {}
             notes = {layer: partial(_note, seen, layer) for layer in self.later}
@@ -143,12 +143,12 @@ class Cut:
             return self._tail(self.split, rest, activation, changes)
 
     def _tail(self, split: Split, rest: Mapping[Any, Any], activation: Tensor, changes: Mapping[str, Change]) -> Tensor:
-        values: Values = {**rest, split.place: activation}
-        rows, places = range(len(activation)), dict(zip(self.later, split.later, strict=True))
+        values: Values = {**rest, split.start: activation}
+        rows, nodes = range(len(activation)), dict(zip(self.later, split.later, strict=True))
         run(
             split.tail,
             values,
-            {places[layer]: partial(_change_rows, change, rows) for layer, change in changes.items()},
+            {nodes[layer]: partial(_change_rows, change, rows) for layer, change in changes.items()},
         )
         output: Tensor = values[split.output]
         return output

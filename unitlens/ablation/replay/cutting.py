@@ -15,7 +15,7 @@ from unitlens.ablation.replay.sweeps import sweep
 from unitlens.ablation.replay.tracing import Independent, Split, Step, Untraceable, Values, run, split_network
 from unitlens.errors import UnitlensError
 from unitlens.models.hooks import edit
-from unitlens.models.layers import Place, find_layers, shown, shown_shape, uncompiled
+from unitlens.models.layers import LayerRef, display_name, display_shape, find_layers, uncompiled
 from unitlens.models.passes import evaluating
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
@@ -55,31 +55,32 @@ def cut_network(model: nn.Module, layers: str | Sequence[str], images: Tensor) -
     with evaluating(model):
         expected, changed = _full_pass_with_changes(model, named, images[:2])
         order = list(changed)
-        places = sorted(named, key=lambda place: order.index(place.given))
-        first, *later = (place.given for place in places)
+        refs = sorted(named, key=lambda ref: order.index(ref.given))
+        first, *later = (ref.given for ref in refs)
         reasons = []
         # In single operations if possible, as these can be followed unit by unit; else in whole modules.
         for fine in (True, False):
             try:
-                if any(place.item is not None for place in places):
+                if any(ref.item is not None for ref in refs):
                     raise Untraceable("only one tensor of what the layer returns is meant")
-                split = split_network(model, [(place.module, place.call or 0) for place in places], fine=fine)
+                split = split_network(model, [(ref.module, ref.call or 0) for ref in refs], fine=fine)
                 return _checked(Cut(model, first, tuple(later), split=split), images, changed[first], expected)
             except Untraceable as error:
                 reasons.append(str(error))
             except Independent as error:
                 raise UnitlensError(
-                    f"The output of the network does not depend on what {shown(places[error.which].given)} returns, so "
-                    "nothing can be learned by changing it; choose a layer that the output is computed from."
+                    f"The output of the network does not depend on what {display_name(refs[error.which].given)} "
+                    "returns, so nothing can be learned by changing it; choose a layer that the output is computed "
+                    "from."
                 ) from None
-    at = " and ".join(map(shown, (first, *later)))
+    at = " and ".join(map(display_name, (first, *later)))
     return Cut(
         model, first, tuple(later), f"Every intervention at {at} takes a full pass of the network, as {reasons[-1]}."
     )
 
 
 def _full_pass_with_changes(
-    model: nn.Module, places: Sequence[Place], images: Tensor
+    model: nn.Module, refs: Sequence[LayerRef], images: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Run the full network, with units of all layers changed in the first image.
 
@@ -90,11 +91,11 @@ def _full_pass_with_changes(
 
     def change(layer: str, activation: Tensor) -> Tensor:
         if activation.ndim < 2:
-            raise UnitlensError(f"{shown(layer)} returns {shown_shape(activation.shape)}, which has no units.")
+            raise UnitlensError(f"{display_name(layer)} returns {display_shape(activation.shape)}, which has no units.")
         seen[layer] = _changed(activation)
         return seen[layer]
 
-    with edit(model, {place.given: partial(change, place.given) for place in places}):
+    with edit(model, {ref.given: partial(change, ref.given) for ref in refs}):
         output = model(images)
     if not isinstance(output, Tensor) or output.shape[:1] != images.shape[:1]:
         raise UnitlensError(
@@ -145,8 +146,10 @@ def _measured(cut: Cut, images: Tensor) -> tuple[Cut, State]:
         growths = {node: growth(two[node], three[node], (2, 3)) for node in two}
     except ValueError as error:
         raise Untraceable(str(error)) from None
-    if growths[split.before] != 0 or two[split.before][0] != 2:
-        raise Untraceable(f"the layer's output has no row for each image, its shape being {tuple(two[split.before])}")
+    if growths[split.activation] != 0 or two[split.activation][0] != 2:
+        raise Untraceable(
+            f"the layer's output has no row for each image, its shape being {tuple(two[split.activation])}"
+        )
     sizes = {node: state.activation.element_size() * (numbers(three[node]) - numbers(two[node])) for node in two}
     return replace(cut, growths=growths, sizes=sizes), state
 
@@ -163,8 +166,8 @@ def _outlines(split: Split, images: Tensor) -> tuple[dict[fx.Node, Any], State]:
 
     go(split.front)
     rest = {node: values[node] for node in split.crossing}
-    activation = values[split.place] = values[split.before]
-    outlines[split.place] = outline(activation)
+    activation = values[split.start] = values[split.activation]
+    outlines[split.start] = outline(activation)
     go(split.tail)
     return outlines, State(activation, rest, values[split.output])
 

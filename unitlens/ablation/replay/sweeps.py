@@ -154,7 +154,7 @@ def plan_sweep(
     -------
     SweepPlan
     """
-    known: dict[fx.Node, Any] = {**rest, split.place: start}
+    known: dict[fx.Node, Any] = {**rest, split.start: start}
     steps = []
     # A step whose inputs are known for all units is computed now, for all of them; the others wait for `sweep_block`.
     for step in split.tail:

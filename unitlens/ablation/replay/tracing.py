@@ -54,9 +54,9 @@ class Split(NamedTuple):
     ----------
     images : fx.Node
         Where the images go in.
-    before : fx.Node
+    activation : fx.Node
         The layer's output in the front.
-    place : fx.Node
+    start : fx.Node
         The layer's output as the tail reads it.
     later : tuple of fx.Node
         The same of further layers, in the order in which those were given: steps of the tail.
@@ -69,8 +69,8 @@ class Split(NamedTuple):
     """
 
     images: fx.Node
-    before: fx.Node
-    place: fx.Node
+    activation: fx.Node
+    start: fx.Node
     later: tuple[fx.Node, ...]
     crossing: tuple[fx.Node, ...]
     output: fx.Node
@@ -87,7 +87,7 @@ def split_network(model: nn.Module, layers: Sequence[tuple[nn.Module, int]], *, 
         In eval mode. Traced with torch.fx (Reed et al., MLSys 2022); nothing is computed, nothing is written to it.
     layers : sequence of (nn.Module, int)
         Of its modules, the one to split at, and which of its calls in one pass, from 0. Further ones, which are called
-        after it, are places in the tail.
+        after it, are marked in the tail.
     fine : bool
         Look into every module that is not torch's own, so that the tail is seen in single operations; else only into
         the modules that contain a layer, so that whatever the others do stays theirs.
@@ -111,10 +111,10 @@ def split_network(model: nn.Module, layers: Sequence[tuple[nn.Module, int]], *, 
     except Exception as error:  # whatever a forward may do when it is given a proxy for a tensor
         raise Untraceable(f"torch.fx cannot trace the network ({_first_line(error)})") from error
     for layer, call in layers:
-        if (layer, call) not in tracer.places:
+        if (layer, call) not in tracer.marked:
             raise Untraceable(f"torch.fx met {tracer.calls[layer]} calls of the layer")
     read_changed_values(graph, tracer.root)
-    return _halves(graph, tracer.root, [tracer.places[layer] for layer in layers])
+    return _halves(graph, tracer.root, [tracer.marked[layer] for layer in layers])
 
 
 def run(steps: Iterable[Step], values: Values, edits: Mapping[fx.Node, Callable[[Any], Any]] = _NO_EDITS) -> None:
@@ -140,8 +140,8 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0][:120]}" if lines else type(error).__name__
 
 
-def _place(value: Any) -> Any:
-    """Stand in the graph for the place where the layer's output is replaced."""
+def _mark(value: Any) -> Any:
+    """Mark a layer's output in the graph, where it is replaced."""
     return value
 
 
@@ -170,7 +170,7 @@ class _Tracer(fx.Tracer):
         super().__init__(param_shapes_constant=True)
         self.layers, self.fine = layers, fine
         self.calls = {layer: 0 for layer, _ in layers}
-        self.places: dict[tuple[nn.Module, int], fx.Node] = {}
+        self.marked: dict[tuple[nn.Module, int], fx.Node] = {}
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         """Give a node to the network's code, as a value into which it can also write: ``x[:, 0] = 1``."""
@@ -185,7 +185,7 @@ class _Tracer(fx.Tracer):
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Trace the call of a module; where it is a layer's, its readers read the marked place instead."""
+        """Trace the call of a module; where it is a layer's, its readers read the marked output instead."""
         result = super().call_module(m, forward, args, kwargs)
         if m not in self.calls:
             return result
@@ -195,40 +195,40 @@ class _Tracer(fx.Tracer):
             return result
         if not isinstance(result, fx.Proxy):
             raise TypeError(f"the layer returns a {type(result).__name__}, not one tensor")
-        marked = self.create_proxy("call_function", _place, (result,), {})
-        self.places[call] = marked.node
+        marked = self.create_proxy("call_function", _mark, (result,), {})
+        self.marked[call] = marked.node
         return marked
 
 
-def _halves(graph: fx.Graph, root: nn.Module, places: Sequence[fx.Node]) -> Split:
-    """Sort the steps that the output needs into those behind a place and the others."""
+def _halves(graph: fx.Graph, root: nn.Module, marks: Sequence[fx.Node]) -> Split:
+    """Sort the steps that the output needs into those behind the first marked output and the others."""
     result = graph.output_node().args[0]
     if not isinstance(result, fx.Node):
         raise Untraceable(f"the network returns a {type(result).__name__}, not one value")
     needed = _ancestors(result)
-    for which, marked in enumerate(places):
+    for which, marked in enumerate(marks):
         if marked not in needed:
             raise Independent(which)
-    place = places[0]
-    # Behind the place is all that reads it, or reads something behind it; the nodes are in the order of the pass.
-    behind: set[fx.Node] = set(places)
+    start = marks[0]
+    # Behind it is all that reads it, or reads something behind it; the nodes are in the order of the pass.
+    behind: set[fx.Node] = set(marks)
     for node in graph.nodes:
         if behind.intersection(node.all_input_nodes):
             behind.add(node)
-    steps = [node for node in graph.nodes if node in needed and node.op != "placeholder" and node is not place]
+    steps = [node for node in graph.nodes if node in needed and node.op != "placeholder" and node is not start]
     tail = [node for node in steps if node in behind]
     front = [node for node in steps if node not in behind]
     # Of the front, what the tail reads is kept; so is the layer's own output.
     read = {source for node in tail for source in node.all_input_nodes}
     images = next(iter(graph.nodes))
     crossing = tuple(node for node in [images, *front] if node in read)
-    before = place.all_input_nodes[0]
-    kept = {*crossing, before}
+    activation = start.all_input_nodes[0]
+    kept = {*crossing, activation}
     return Split(
         images,
-        before,
-        place,
-        tuple(places[1:]),
+        activation,
+        start,
+        tuple(marks[1:]),
         crossing,
         result,
         _steps(front, kept, lambda node: call_in_front(node, root)),
