@@ -67,35 +67,35 @@ def growth(one: Any, other: Any, images: tuple[int, int]) -> Growth:
     raise ValueError(f"a value inside does not grow with the number of images ({one} and {other})")
 
 
-def grow(value: Any, how: Growth, images: Tensor, count: int) -> Any:
+def grow(value: Any, growing: Growth, images: Tensor, count: int) -> Any:
     """Return a value for other images than those it was computed for.
 
     Parameters
     ----------
     value : object
         Computed for ``count`` images.
-    how : Growth
+    growing : Growth
         As `growth` found.
     images : Tensor of int64, (rows,)
         For each row, which of the images it belongs to.
     count : int
         How many images there were.
     """
-    if how is None:
+    if growing is None:
         return value
     if isinstance(value, Tensor):
         # Rows of one image are views of it; rows that are whole images are picked; else an image has several rows (its
         # windows or tokens, folded into the batch), which stay together.
-        if count == 1 and value.shape[how] == 1:
-            return value.expand(*value.shape[:how], len(images), *value.shape[how + 1 :])
-        if value.shape[how] == count:
-            return value.index_select(how, images)
+        if count == 1 and value.shape[growing] == 1:
+            return value.expand(*value.shape[:growing], len(images), *value.shape[growing + 1 :])
+        if value.shape[growing] == count:
+            return value.index_select(growing, images)
         shape = value.shape
-        parts = value.reshape(*shape[:how], count, shape[how] // count, *shape[how + 1 :])
-        return parts.index_select(how, images).flatten(how, how + 1)
+        parts = value.reshape(*shape[:growing], count, shape[growing] // count, *shape[growing + 1 :])
+        return parts.index_select(growing, images).flatten(growing, growing + 1)
     if isinstance(value, int):
         return value // count * len(images)
-    items: Iterable[Any] = (grow(item, part, images, count) for item, part in zip(value, how, strict=True))
+    items: Iterable[Any] = (grow(item, part, images, count) for item, part in zip(value, growing, strict=True))
     return list(items) if isinstance(value, list) else tuple(items)
 
 

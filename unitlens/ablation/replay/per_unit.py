@@ -157,11 +157,11 @@ def _linear(layer: Any, source: PerUnit) -> Mixed | None:
     columns = weight[:, :, 0].T.contiguous() if source.each == 1 else weight.permute(1, 2, 0)
 
     def grid(units: range, images: range) -> Tensor:
-        some, chosen = slice(images.start, images.stop), slice(units.start, units.stop)
-        moved = difference[some, chosen].transpose(0, 1)  # (units, N, each)
+        of_images, of_units = slice(images.start, images.stop), slice(units.start, units.stop)
+        moved = difference[of_images, of_units].transpose(0, 1)  # (units, N, each)
         if source.each == 1:
-            return torch.addcmul(base[some], moved, columns[chosen].unsqueeze(1))
-        return torch.bmm(moved, columns[chosen]).add_(base[some])
+            return torch.addcmul(base[of_images], moved, columns[of_units].unsqueeze(1))
+        return torch.bmm(moved, columns[of_units]).add_(base[of_images])
 
     return Mixed(base, source, None, grid)
 

@@ -235,8 +235,8 @@ def _chosen(plan: SweepPlan, units: range, images: range, limit: int) -> Iterato
     changed = plan.changed[images.start : images.stop, units.start : units.stop]
     image, unit = changed.nonzero(as_tuple=True)
     for part in _parts(range(len(unit)), limit):
-        some = slice(part.start, part.stop)
-        yield units.start + unit[some], images.start + image[some]
+        rows = slice(part.start, part.stop)
+        yield units.start + unit[rows], images.start + image[rows]
 
 
 class _Rows(NamedTuple):
@@ -269,12 +269,12 @@ def _run(plan: SweepPlan, growths: Mapping[fx.Node, Growth], rows: _Rows, count:
     return result
 
 
-def _for_rows(node: fx.Node, known: Any, how: Growth, rows: _Rows, count: int) -> Any:
+def _for_rows(node: fx.Node, known: Any, growing: Growth, rows: _Rows, count: int) -> Any:
     """Return a value that is known for all units, for some rows."""
     if isinstance(known, PerUnit):
         return known.rows(rows.units, rows.images)
     if not isinstance(known, Mixed):
-        return grow(known, how, rows.images, count)
+        return grow(known, growing, rows.images, count)
     if known.rows is not None:
         return known.rows(rows.units, rows.images)
     assert known.grid is not None
