@@ -142,6 +142,7 @@ def run_info(layers, units, *, images=233, grid=(56, 56)):
         "settings": Settings(layers=tuple(layers), grid=grid).to_json(),
         "layers": {layer: {"units": units, "grid": [7, 7], "silent": 0, "nonfinite": 0} for layer in layers},
         "timings": {"forward": 12.25, "counting": 2.5},
+        "comparison": [],
         "warnings": ["layer4: 2 units hold NaN or infinity and are marked nonfinite"],
         "versions": {"torch": "2.9.0", "python": "3.11.7"},
     }

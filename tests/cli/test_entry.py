@@ -171,7 +171,7 @@ def test_units_are_sorted_by_any_column(shell, run_folder, sort, falls):
     [
         (["--sort", "iuo"], "There is no column 'iuo' in units.csv to sort by (did you mean iou?); there are layer, "),
         (["--concept", "green"], "Several layers were dissected: choose one of 0, 4, as in --layer 0."),
-        (["--layer", "0", "--concept", "gren"], "There is no concept 'gren' in the data (did you mean green?)."),
+        (["--layer", "0", "--concept", "gren"], "There is no concept 'gren' in the data (did you mean green?)"),
         (["--layer", "5"], "The layer 5 was not dissected, but 0, 4."),
     ],
 )

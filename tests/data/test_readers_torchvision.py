@@ -214,8 +214,8 @@ def test_a_download_says_its_size_first_and_happens_once(shell, fetches, sees, t
     told = json.loads(Path("run/run.json").read_text())["data"]
     assert (told["source"], told["opened"], told["images"]) == ("torchvision:voc2012", {"root": "there"}, 4)
     assert shell("dissect", *sees, *how, "--download", "--out", "again").code == 0
-    assert shell("dissect", *sees, *how, "--out", "and again", "--split", "val").code == 0
-    assert ul.open_run("and again").info["data"]["images"] == 1
+    assert shell("dissect", *sees, *how, "--out", "and again", "--split", "train").code == 0
+    assert ul.open_run("and again").info["data"]["images"] == 3
     assert len(fetches) == 1
     said = shell("audit", "run", "--network", sees[0], "--noise", 0, "--quiet")
     assert (said.code, said.err.count("Only what the counts of the run tell")) == (0, 0)
