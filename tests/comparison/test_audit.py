@@ -107,7 +107,9 @@ def test_strong_noise_changes_labels(run, world, audited):
 
 
 def test_an_audit_repeats_in_other_batches(run, world, audited):
+    before = torch.get_rng_state()
     again = audit(run, NET, world, batch_size=7)
+    assert torch.equal(before, torch.get_rng_state())
     pd.testing.assert_frame_equal(again.units, audited.units)
 
 

@@ -5,10 +5,13 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import unitlens as ul
 from tests import layouts
 from tests.coloured import blocks
+from unitlens.data.readers.coco_masks import painted
 from unitlens.data.readers.formats import recognised
 
 IMAGES = [blocks(seed) for seed in range(3)]
@@ -48,8 +51,9 @@ def test_coco_without_pycocotools(tmp_path, monkeypatch):
         ({"segmentation": {"counts": [5], "size": [32, 32]}}, "run lengths do not fill the image"),
         ({"segmentation": {"counts": [-1, 1025], "size": [32, 32]}}, "run lengths do not fill the image"),
         ({"segmentation": {"counts": [4], "size": [2, 2]}}, r"its size is \[2, 2\], not \[32, 32\]"),
-        ({"segmentation": {"counts": "not a code", "size": [32, 32]}}, "The annotation 0 of COCO cannot be drawn"),
-        ({"segmentation": [["a"] * 6]}, "The annotation 0 of COCO cannot be drawn"),
+        ({"segmentation": {"counts": "not a code", "size": [32, 32]}}, "An annotation of COCO cannot be drawn"),
+        ({"segmentation": [["a"] * 6]}, "An annotation of COCO cannot be drawn"),
+        ({"segmentation": [[0, 0, 2**70, 9, 9, 9]]}, "An annotation of COCO cannot be drawn .* none beyond 320"),
         ({"category_id": 77}, "has the category 77, which the list does not name"),
     ],
 )
@@ -61,6 +65,19 @@ def test_strange_annotations_of_coco(change, sentence, tmp_path):
     data = ul.open_data(tmp_path)
     with pytest.raises(ul.UnitlensError, match=sentence):
         data[0]
+
+
+@given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 40), st.floats(0, 1))
+def test_run_lengths_are_those_of_pycocotools(seed, height, width, share):
+    coder = pytest.importorskip("pycocotools.mask")
+    mask = np.random.default_rng(seed).random((height, width)) < share
+    code = coder.encode(np.asfortranarray(mask, dtype=np.uint8))
+    counts = np.diff(np.flatnonzero(np.diff(mask.T.ravel(), prepend=False, append=~mask.T.ravel()[-1])), prepend=0)
+    for given_ in (code["counts"], code["counts"].decode(), counts.tolist()):
+        annotation = {"segmentation": {"counts": given_, "size": [height, width]}, "category_id": 3}
+        ((category, drawn),) = painted([annotation], height, width)
+        assert category == 3
+        np.testing.assert_array_equal(drawn, mask)
 
 
 def test_degenerate_polygons_are_nothing(tmp_path):

@@ -1,5 +1,9 @@
 """What strange files do: lead out of the folder, are missing, hold unknown codes, are not what they seem."""
 
+import shutil
+from contextlib import suppress
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +11,9 @@ from hypothesis import strategies as st
 
 import unitlens as ul
 from tests import layouts
-from tests.coloured import blocks
+from tests.coloured import blocks, write_world
+from tests.data.test_readers_layouts import WRITERS
+from tests.mutating import mutate
 from unitlens.data.images import UnreadableError
 from unitlens.data.readers import files
 from unitlens.data.readers.formats import open_format, recognised
@@ -353,3 +359,31 @@ def test_images_only(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ul.UnitlensError, match="holds no image"):
         ul.open_data(tmp_path / "empty")
+
+
+@pytest.fixture(scope="module")
+def intact(tmp_path_factory):
+    """A small data set in every layout."""
+    root = tmp_path_factory.mktemp("intact")
+    for name, (_, write) in WRITERS.items():
+        if name != "coco_instances" or find_spec("pycocotools"):
+            write(root / name, IMAGES)
+    write_world(root / "annotated", images=3)
+    (root / "annotated" / "classes.csv").write_text("image,class,index\n00.png,cat,1\n01.png,dog,2\n02.png,cat,1\n")
+    return root
+
+
+@pytest.mark.parametrize("first", range(0, 240, 40))
+def test_whatever_is_wrong_with_files_is_a_sentence(intact, tmp_path, first):
+    layouts_there = sorted(path.name for path in intact.iterdir())
+    for seed in range(first, first + 40):
+        root = tmp_path / str(seed)
+        shutil.copytree(intact / layouts_there[seed % len(layouts_there)], root)
+        mutate(root, seed, times=1 + seed % 2)
+        try:
+            data = ul.open_data(root)
+        except ul.UnitlensError:
+            continue
+        for index in range(len(data)):
+            with suppress(ul.UnitlensError):
+                data[index]

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from PIL import Image
+
 from unitlens.data.readers.files import inside, read_json
 from unitlens.errors import UnitlensError
 
@@ -52,12 +54,15 @@ class CocoList(NamedTuple):
         The name of each of COCO's ids, as an object or as stuff.
     images : mapping of str to ListedImage
         By the path of the image under the folder that was opened.
+    without_map : tuple of str
+        Images of a panoptic list that have no map in it, and are left out.
     """
 
     kind: str
     path: Path
     categories: Mapping[tuple[str, int], str]
     images: Mapping[str, ListedImage]
+    without_map: tuple[str, ...] = ()
 
 
 def has_lists(root: Path) -> bool:
@@ -97,29 +102,52 @@ def read_list(root: Path, found: Found) -> CocoList:
     """
     content = read_json(found.path)
     try:
-        listed = {entry["id"]: entry for entry in content["images"]}
-        by_image: dict[Any, list[dict[str, Any]]] = {number: [] for number in listed}
-        maps: dict[Any, str] = {}
-        kind = found.kind
-        for annotation in content["annotations"]:
-            if "segments_info" in annotation:
-                kind, maps[annotation["image_id"]] = "panoptic", annotation["file_name"]
-                by_image[annotation["image_id"]] = annotation["segments_info"]
-            elif annotation.get("segmentation"):
-                by_image[annotation["image_id"]].append(annotation)
-        kind = "instances" if kind == "any" else kind
-        folder = _image_folder(root, found, [str(entry["file_name"]) for entry in listed.values()])
-        images = {}
-        for number, entry in listed.items():
-            if kind == "panoptic" and number not in maps:
-                continue
-            name = inside(f"{folder}/{inside(entry['file_name'], found.path)}", found.path)
-            file = _map_file(root, found, kind, name, maps.get(number))
-            images[name] = ListedImage(int(entry["height"]), int(entry["width"]), by_image[number], file)
-        categories = {(_category(kind, c), int(c["id"])): str(c["name"]) for c in content["categories"]}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return _parsed(root, found, content)
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UnitlensError(f"{found.path} is not a list in COCO's format ({error!r}).") from None
-    return CocoList(kind, found.path, categories, images)
+
+
+def _parsed(root: Path, found: Found, content: Any) -> CocoList:
+    """The content of a list; whatever Python raises where it has another form."""
+    listed = {entry["id"]: entry for entry in content["images"]}
+    by_image: dict[Any, list[dict[str, Any]]] = {number: [] for number in listed}
+    maps: dict[Any, str] = {}
+    kind = found.kind
+    for annotation in content["annotations"]:
+        if "segments_info" in annotation:
+            kind, maps[annotation["image_id"]] = "panoptic", annotation["file_name"]
+            by_image[annotation["image_id"]] = [
+                _with_numbers(s, "id", "category_id") for s in annotation["segments_info"]
+            ]
+        elif annotation.get("segmentation"):
+            by_image[annotation["image_id"]].append(_with_numbers(annotation, "category_id"))
+    kind = "instances" if kind == "any" else kind
+    folder = _image_folder(root, found, [str(entry["file_name"]) for entry in listed.values()])
+    images = {}
+    for number, entry in listed.items():
+        if kind == "panoptic" and number not in maps:
+            continue
+        name = inside(f"{folder}/{inside(entry['file_name'], found.path)}", found.path)
+        height, width = int(entry["height"]), int(entry["width"])
+        if min(height, width) < 1 or height * width > 2 * (Image.MAX_IMAGE_PIXELS or 1 << 28):
+            raise ValueError(f"an image of {height} x {width}")
+        file = _map_file(root, found, kind, name, maps.get(number))
+        images[name] = ListedImage(height, width, by_image[number], file)
+    categories = {(_category(kind, c), _id(c["id"])): str(c["name"]) for c in content["categories"]}
+    without_map = tuple(str(e["file_name"]) for n, e in listed.items() if kind == "panoptic" and n not in maps)
+    return CocoList(kind, found.path, categories, images, without_map)
+
+
+def _with_numbers(record: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    """A record in which some keys have whole numbers."""
+    return {**record, **{key: _id(record[key]) for key in keys}}
+
+
+def _id(value: Any) -> int:
+    number = int(value)
+    if not 0 <= number < 1 << 32:
+        raise ValueError(f"the id {number}")
+    return number
 
 
 def _category(kind: str, category: Mapping[str, Any]) -> str:

@@ -52,35 +52,83 @@ def painted(
     UnitlensError
         If a region cannot be drawn, or pycocotools is not installed.
     """
-    draw = pycocotools()
     for annotation in annotations:
         try:
-            mask = _drawn(annotation.get("segmentation") or [], height, width, draw)
-        except Exception as error:  # whatever the C code says of strange numbers
+            mask = _drawn(annotation.get("segmentation") or [], height, width)
+            category = int(annotation["category_id"])
+        except UnitlensError:
+            raise
+        except Exception as error:  # whatever NumPy and the C code of pycocotools raise at strange values
             raise UnitlensError(
-                f"The annotation {annotation.get('id')!r} of COCO cannot be drawn ({type(error).__name__}: {error})."
+                f"An annotation of COCO cannot be drawn ({type(error).__name__}: {error}): {shortened(annotation)}."
             ) from None
         if mask is not None:
-            yield int(annotation["category_id"]), mask
+            yield category, mask
 
 
-def _drawn(segmentation: Any, height: int, width: int, draw: ModuleType) -> npt.NDArray[np.bool_] | None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools and NumPy 2 disagree about __array__
-        coded = _coded(segmentation, height, width, draw)
-        return None if coded is None else np.asarray(draw.decode(coded), bool)
+def shortened(value: Any, most: int = 80) -> str:
+    """The start of what a value looks like."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
-def _coded(segmentation: Any, height: int, width: int, draw: ModuleType) -> Any:
-    """One run-length code, of the image's size."""
+def _drawn(segmentation: Any, height: int, width: int) -> npt.NDArray[np.bool_] | None:
+    """The region of an annotation; None where there is none."""
     if isinstance(segmentation, list):
-        polygons = [polygon for polygon in segmentation if len(polygon) >= 6]  # 4 numbers would be read as a box
-        return draw.merge(draw.frPyObjects(polygons, height, width)) if polygons else None
+        return _polygons(segmentation, height, width)
     if list(segmentation["size"]) != [height, width]:
         raise ValueError(f"its size is {segmentation['size']}, not {[height, width]}")
     counts = segmentation["counts"]
-    if not isinstance(counts, list):
-        return segmentation
+    return _runs(counts if isinstance(counts, list) else _uncompressed(counts), height, width)
+
+
+def _polygons(polygons: list[Any], height: int, width: int) -> npt.NDArray[np.bool_] | None:
+    """Polygons, drawn by pycocotools; those of fewer than three points are nothing."""
+    draw = pycocotools()
+    points = [np.asarray(polygon, np.float64) for polygon in polygons]
+    far = _FAR * max(height, width)
+    if any(one.ndim != 1 or not (np.abs(one) <= far).all() for one in points):  # memory grows with the outline
+        raise ValueError(f"a polygon is a list of numbers x, y, x, y, ..., none beyond {far}")
+    drawable = [one.tolist() for one in points if len(one) >= 6]  # 4 numbers would be read as a box
+    if not drawable:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools and NumPy 2 disagree about __array__
+        return np.asarray(draw.decode(draw.merge(draw.frPyObjects(drawable, height, width))), bool)
+
+
+_FAR = 10
+"""Polygons may lie outside of the image, but not at any distance: so many times its longer side."""
+
+
+def _runs(counts: list[int], height: int, width: int) -> npt.NDArray[np.bool_]:
+    """Run lengths, column by column: how many pixels are outside, then how many inside, and so on."""
     if sum(counts) != height * width or min(counts, default=0) < 0:
         raise ValueError("its run lengths do not fill the image")
-    return draw.frPyObjects(segmentation, height, width)
+    inside = np.arange(len(counts)) % 2 == 1
+    return np.repeat(inside, counts).reshape(width, height).T
+
+
+def _uncompressed(code: str | bytes) -> list[int]:
+    """The run lengths of COCO's compressed code: little-endian groups of 5 bits, 48 added to each, bit 5 for "more".
+
+    From the fourth on, a run length is stored as its difference from the one two before. Bit 4 of the last group is
+    its sign.
+
+    Source: rleFrString in maskApi.c of pycocotools.
+    """
+    counts: list[int] = []
+    value = shift = 0
+    for byte in code.encode("ascii") if isinstance(code, str) else code:
+        group = byte - 48
+        if not 0 <= group < 64:
+            raise ValueError(f"its run lengths hold the character {chr(byte)!r}")
+        value |= (group & 31) << shift
+        shift += 5
+        if group & 32:
+            continue
+        if group & 16:
+            value -= 1 << shift
+        counts.append(value + counts[-2] if len(counts) > 2 else value)
+        value = shift = 0
+    return counts
