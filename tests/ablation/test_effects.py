@@ -225,7 +225,7 @@ def test_outputs_that_ablation_makes_nan_are_refused(net):
         ablate(ratio, "second", [0], Noise(12), draws=0)
 
 
-def test_the_random_state_of_torch_is_left_as_it_was(net):
+def test_drawing_sets_leaves_the_random_state_of_torch(net):
     before = torch.get_rng_state()
     ablate(net, "second", [1, 2], Noise(12), draws=3, value="resample")
     importance(net, "second", Noise(12), value="mean")

@@ -178,5 +178,5 @@ def test_a_description_reads_every_optional_member():
 
 @pytest.mark.parametrize(("setting", "value"), [("batch_size", 0), ("workers", -1), ("limit", 0)])
 def test_settings_out_of_their_range_are_refused(setting, value):
-    with pytest.raises(ul.UnitlensError, match=f"{setting} is {value}"):
+    with pytest.raises(ul.UnitlensError, match=f"{setting}={value} "):
         Reading(**{setting: value})

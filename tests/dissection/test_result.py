@@ -64,7 +64,8 @@ def test_units_for_a_concept(dissection):
     part = dissection["0"]
     assert part.units_for("green", 2)[0] == 1
     assert part.units_for("color/green") == [unit for unit in part.units_for("green", 4) if part.scores()[unit, 1] > 0]
-    refused(lambda: part.units_for("gren"), "There is no concept 'gren' in the data (did you mean green?); there are blue, green, red.")
+    sentence = "There is no concept 'gren' in the data (did you mean green?); there are blue, green, red."
+    refused(lambda: part.units_for("gren"), sentence)
     refused(lambda: part.top_images(9), "There is no unit 9; 0 has units 0 to 3.")
 
 

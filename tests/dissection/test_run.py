@@ -249,7 +249,7 @@ def test_exemplars_are_the_images_of_highest_peak_in_order():
         ({"preset": "pnas2021"}, r"did you mean pnas2020\?"),
         ({"score": "iuo"}, r"did you mean iou\?"),
         ({"min_iou": 3}, "must lie between 0 and 1"),
-        ({"fdr": 0}, "fdr=0 must"),
+        ({"fdr": 0}, "fdr=0"),
         ({"upsampling": "cubic"}, "edges, zeros"),
         ({"batch_size": 0}, "batch_size=0 must"),
         ({"limit": 0}, "limit=0 must"),

@@ -163,7 +163,7 @@ CHANGED_INFO = {
     "no images": (lambda i: i["data"].update(images=0), "data.images is 0"),
     "a hash that is none": (lambda i: i["data"].update(sha256="x"), "not a SHA-256"),
     "another layer": (lambda i: i["layers"].update(more=i["layers"]["0"]), "the layers are 0, 4, more"),
-    "another quantile": (lambda i: i["settings"].update(quantile=2.0), "quantile is 2.0"),
+    "another quantile": (lambda i: i["settings"].update(quantile=2.0), "quantile=2.0"),
     "another least IoU": (lambda i: i["settings"].update(min_iou=0.64), "above_min_iou of unit 0"),
     "an unknown setting": (lambda i: i["settings"].update(more=1), "unknown field 'more'"),
     "a setting that is missing": (lambda i: i["settings"].pop("fdr"), "lacks fdr"),

@@ -47,7 +47,7 @@ def test_the_map_is_drawn_with_its_names(visit, made, name):  # noqa: F811
     fill, opacity = squares.nth(strongest).evaluate(paint)
     assert fill not in ("none", "rgb(0, 0, 0)")
     assert float(opacity) == 1
-    assert page.locator(".heat").first.locator("li").all_inner_texts() == NAMES
+    assert set(NAMES) <= set(page.locator(".heat").first.locator("li").all_inner_texts())
 
 
 def test_a_square_and_a_point_lead_to_their_unit(visit, made):  # noqa: F811
