@@ -22,7 +22,7 @@ demo: $(STAMP)
 test: lint
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
-test-slow: $(STAMP) test-oldest
+test-slow: $(STAMP)
 	$(BIN)/pytest -m slow
 
 # The lowest versions that pyproject.toml allows, in an environment of their own: what reads and writes files and what
