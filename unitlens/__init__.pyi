@@ -11,11 +11,11 @@ from .comparison.auditing import audit as audit
 from .comparison.comparing import compare as compare
 from .comparison.result import Comparison as Comparison
 from .data.checking import check as check
-from .data.checks import Check as Check
 from .data.colors import Colors as Colors
 from .data.concepts import Concept as Concept
 from .data.concepts import Data as Data
 from .data.concepts import Example as Example
+from .data.findings import Check as Check
 from .data.opening import open_data as open_data
 from .data.readers.annotated import annotated as annotated
 from .data.readers.plain import images_only as images_only

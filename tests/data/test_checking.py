@@ -13,7 +13,7 @@ from tests import layouts
 from tests.coloured import blocks
 from tests.planted import ColourWorld, InMemory
 from unitlens.data.checking import check
-from unitlens.data.checks import highest_iou
+from unitlens.data.findings import highest_iou
 from unitlens.data.segmentation.segmenters import segmenter
 
 CONCEPTS = [ul.Concept("object", 1, "cat"), ul.Concept("object", 2, "dog")]
@@ -243,29 +243,29 @@ class Sees:
         return classes
 
 
-def segmented(own=True, **options):
+def segmented(masks=True, **options):
     planes = [{"part": [halves()]}, {"part": [halves(left=2, right=0)]}]
     data = InMemory(planes, [ul.Concept("part", 1, "Dog"), ul.Concept("part", 2, "cat")], offset=9)
     source = segmenter(Sees(), labels=["fox", "dog", "bee"], cache=None, **options)
-    return ul.with_concepts(data, source, own=own)
+    return ul.with_concepts(data, source, masks=masks)
 
 
-@pytest.mark.parametrize("own", [True, False])
-def test_a_segmenter_is_held_against_what_is_marked(own):
+@pytest.mark.parametrize("masks", [True, False])
+def test_a_segmenter_is_compared_with_what_is_marked(masks):
     """Dog is marked in the left half of one image, and found in the lower half of both."""
-    found = check(segmented(own), image_size=16, quantile=0.25)
+    found = check(segmented(masks), image_size=16, quantile=0.25)
     reached = {one.concept: one.segmenter_iou for one in found.concepts if one.segmenter_iou is not None}
     assert reached == {ul.Concept("object", 2, "dog"): pytest.approx((1 / 4) / (1 / 2 + 1 - 1 / 4))}
     assert found.notes[-2:] == (
         "1 of 3 concepts of object are found nowhere or too rarely to be labels: fox.",
-        "The segmenter Sees was held against what is marked for 1 of its 3 concepts: IoU from 0.200 (dog) to 0.200 "
+        "The segmenter Sees was compared with what is marked for 1 of its 3 concepts: IoU from 0.200 (dog) to 0.200 "
         "(dog). No label by it can be better than that.",
     )
     assert found.ok  # that a computed concept is nowhere is nothing to mend
 
 
-def test_a_segmenter_without_anything_to_hold_it_against():
-    nothing = ul.with_concepts(InMemory([{}], ()), segmenter(Sees(), labels=["a", "b", "c"], cache=None), own=False)
+def test_a_segmenter_without_anything_to_compare_it_with():
+    nothing = ul.with_concepts(InMemory([{}], ()), segmenter(Sees(), labels=["a", "b", "c"], cache=None), masks=False)
     found = check(nothing, image_size=16, quantile=0.25)
     assert "Nothing is marked beside the segmenter Sees: how well it finds what it names is not known." in found.notes
     others = InMemory([{"part": [halves()]}], [ul.Concept("part", 1, "x"), ul.Concept("part", 2, "y")])

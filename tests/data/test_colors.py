@@ -72,7 +72,7 @@ def test_every_term_has_some_colors():
 
 
 def test_a_network_of_colors_is_dissected_by_computed_colors(world, net):
-    data = with_concepts(ul.open_data(world, format="folder"), Colors(), own=False)
+    data = with_concepts(ul.open_data(world, format="folder"), Colors(), masks=False)
     assert isinstance(Colors(), ConceptSource)
     assert [concept.name for concept in data.concepts] == list(NAMES)
     table = ul.dissect(net, "0", data, quantile=0.15, evidence=False, exemplars=0).table()

@@ -117,7 +117,7 @@ def test_from_the_shell(name, tmp_path, shell, sees):
 def test_other_processes_can_have_it(written):
     root, _, _ = written
     data = ul.open_data(root)
-    again = pickle.loads(pickle.dumps(with_concepts(data, Colors(), own=False)))
+    again = pickle.loads(pickle.dumps(with_concepts(data, Colors(), masks=False)))
     assert again.names == data.names
     assert again.data[0].file_digest == data[0].file_digest
 

@@ -75,7 +75,7 @@ def test_another_seed_takes_other_images():
 
 def test_of_exchangeable_images_the_first_are_taken():
     assert list(chosen_images(Scenes(50), 7)) == list(range(7))
-    colored = ul.with_concepts(Scenes(50), Colors(), own=False)
+    colored = ul.with_concepts(Scenes(50), Colors(), masks=False)
     assert list(chosen_images(colored, 7)) == list(range(7))
 
 

@@ -7,7 +7,8 @@ import unitlens as ul
 from tests import layouts
 from tests.coloured import COLOURS, blocks
 from unitlens.data.readers.formats import images_only
-from unitlens.data.segmentation.segmenters import Segmenter, ceilings, segmenter
+from unitlens.data.segmentation.accuracy import segmenter_iou
+from unitlens.data.segmentation.segmenters import Segmenter, segmenter
 from unitlens.data.segmentation.segments import read_labels, scaled, table_of, to_segments
 from unitlens.data.sources import ConceptSource, with_concepts
 
@@ -339,23 +340,23 @@ class WithTruth:
         return ul.Example(image, {"color": [truth]}, str(index))
 
 
-def test_the_ceiling_is_the_iou_over_all_images():
+def test_the_iou_of_a_segmenter_is_over_all_images():
     def sloppy(images):
         classes = Nearest().eval()(images)["out"].argmax(1)
         classes[:, :16] = torch.where(classes[:, :16] == 1, 2, classes[:, :16])  # calls the upper reds green
         classes[:, -8:] = -1
         return classes
 
-    found = ceilings(make(sloppy), WithTruth(), grid=32)
+    found = segmenter_iou(make(sloppy), WithTruth(), grid=32)
     assert [c.concept.name for c in found] == ["R-ed", "green"]
     truth = np.stack([blocks(seed)[1] for seed in range(4)])[:, :24, 8:]
     upper = np.arange(24)[None, :, None] < 16
     said = np.where((truth == 1) & upper, 2, truth)
-    for label, ceiling in enumerate(found, 1):
+    for label, one in enumerate(found, 1):
         a, b = truth == label, said == label
-        assert (ceiling.truth, ceiling.found, ceiling.both) == (a.sum(), b.sum(), (a & b).sum())
-        assert ceiling.iou == pytest.approx((a & b).sum() / (a | b).sum(), abs=1e-15)
-    assert ceilings(make(sloppy), WithTruth(), grid=32, limit=1)[1].truth < found[1].truth
-    assert ceilings(make(), WithTruth(), grid=32)[0].iou == 1
+        assert (one.marked, one.segmented, one.both) == (a.sum(), b.sum(), (a & b).sum())
+        assert one.iou == pytest.approx((a & b).sum() / (a | b).sum(), abs=1e-15)
+    assert segmenter_iou(make(sloppy), WithTruth(), grid=32, limit=1)[1].marked < found[1].marked
+    assert segmenter_iou(make(), WithTruth(), grid=32)[0].iou == 1
     with pytest.raises(ul.UnitlensError, match="have no concept of the same name, so nothing is measured"):
-        ceilings(make(labels=["a", "b"]), WithTruth())
+        segmenter_iou(make(labels=["a", "b"]), WithTruth())

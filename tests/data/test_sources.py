@@ -6,7 +6,8 @@ from tests import layouts
 from tests.coloured import blocks
 from unitlens.data.colors import Colors
 from unitlens.data.readers.formats import images_only
-from unitlens.data.sources import Tags, check_names, folder_tags, tags, with_concepts
+from unitlens.data.sources import with_concepts
+from unitlens.data.tags import Tags, check_names, folder_tags, tags
 
 
 class Halves:
@@ -79,8 +80,8 @@ def test_a_category_belongs_to_one_source(world):
     with pytest.raises(ul.UnitlensError, match=r"color is marked by the data itself and by colors: .*category="):
         with_concepts(native, Colors())
     with pytest.raises(ul.UnitlensError, match="category color is marked by colors and by colors"):
-        with_concepts(native, Colors(), Colors(), own=False)
-    assert len(with_concepts(native, Colors(), own=False).concepts) == 11
+        with_concepts(native, Colors(), Colors(), masks=False)
+    assert len(with_concepts(native, Colors(), masks=False).concepts) == 11
 
 
 def test_what_is_no_source(world):

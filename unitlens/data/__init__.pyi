@@ -1,9 +1,9 @@
 from .checking import check as check
-from .checks import Check as Check
 from .colors import Colors as Colors
 from .concepts import Concept as Concept
 from .concepts import Data as Data
 from .concepts import Example as Example
+from .findings import Check as Check
 from .opening import open_data as open_data
 from .readers.annotated import annotated as annotated
 from .readers.plain import images_only as images_only

@@ -1,24 +1,26 @@
 """Look through annotated images before they are used: what is there, and what is wrong."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.data.ceilings import Agreement, agreement, computed_categories
-from unitlens.data.checks import Check, ConceptCheck, Finding, Sight, highest_iou
 from unitlens.data.columns import Columns
-from unitlens.data.concepts import Data, Example, described
-from unitlens.data.findings import notes, of_concepts, of_files
+from unitlens.data.concepts import Concept, Data, Example, Finding, described
+from unitlens.data.findings import Check, ConceptCheck, Sight, highest_iou, notes, of_concepts, of_files
 from unitlens.data.images import Fit, UnreadableError, same_aspect
 from unitlens.data.opening import open_data
 from unitlens.data.reading import ExampleRead, as_example, chosen_images, read_examples
+from unitlens.data.segmentation.accuracy import plain, segmenter_iou
+from unitlens.data.segmentation.segmenters import Segmenter
+from unitlens.data.sources import StackedData
+from unitlens.data.tags import Tags
 from unitlens.drawing.strips import draw_tiles
 from unitlens.errors import UnitlensError, argument
 from unitlens.models.preprocessing import Preprocessing
@@ -85,35 +87,93 @@ def check(
         for read in read_examples(data, indices):
             walk.look(read)
             bar.update(1)
-    agreed = agreement(data, limit=limit, seed=seed, progress=progress)
-    seen = _draw(walk, walk.choose(max(0, min(sights, _TILES // max(len(data.concepts), 1)))))
-    return _told(
-        walk, tuple(walk.concepts(quantile, seen, agreed)), agreed, len(indices), quantile=quantile, min_iou=min_iou
-    )
-
-
-def _told(
-    walk: "_Walk", concepts: tuple[ConceptCheck, ...], agreed: Agreement, total: int, *, quantile: float, min_iou: float
-) -> Check:
-    """What was counted, and what is wrong with it."""
+    segmented = compare_segmenters(data, limit=limit, seed=seed, progress=progress)
+    sights_by_concept = _draw(walk, walk.choose(max(0, min(sights, _TILES // max(len(data.concepts), 1)))))
+    concepts = tuple(walk.concepts(quantile, sights_by_concept, segmented.iou))
+    annotated = dict(zip(walk.columns.categories, walk.annotated.tolist(), strict=True))
     # what is computed, or missing from some of the images only, nobody can mend
-    categories = walk.columns.categories
-    excused = computed_categories(walk.data) if total == len(walk.data) else frozenset(categories)
-    annotated = dict(zip(categories, walk.annotated.tolist(), strict=True))
-    judged: dict[str, Any] = {"quantile": quantile, "min_iou": min_iou, "excused": excused}
-    wrong = [*of_files(walk.data), *walk.findings, *of_concepts(concepts, walk.read, **judged)]
+    computed = computed_categories(data) if len(indices) == len(data) else frozenset(annotated)
+    wrong = of_concepts(concepts, walk.read, quantile=quantile, min_iou=min_iou, computed=computed)
+    known = notes(concepts, annotated, walk.read, quantile=quantile, min_iou=min_iou, computed=computed)
     return Check(
-        source=described(walk.data).source,
-        images=total,
+        source=described(data).source,
+        images=len(indices),
         read=walk.read,
         grid=walk.grid,
         quantile=quantile,
         min_iou=min_iou,
         categories=annotated,
         concepts=concepts,
-        findings=tuple(wrong),
-        notes=(*notes(concepts, annotated, walk.read, **judged), *agreed.notes),
+        findings=(*of_files(data), *walk.findings, *wrong),
+        notes=(*known, *segmented.notes),
     )
+
+
+class SegmenterComparison(NamedTuple):
+    """How well segmenters find what is marked in the data itself.
+
+    Attributes
+    ----------
+    iou : mapping of Concept to float
+        Of a segmenter's concept with what is marked under the same name, where anything is.
+    notes : tuple of str
+        Why it is not known of the others.
+    """
+
+    iou: Mapping[Concept, float]
+    notes: tuple[str, ...]
+
+
+def compare_segmenters(
+    data: Data, *, limit: int | None = None, seed: int = 0, progress: bool = False
+) -> SegmenterComparison:
+    """Compare the segmenters among the sources of a data set with what is marked in the data itself.
+
+    Parameters
+    ----------
+    data : Data
+        Of any kind; only what `unitlens.with_concepts` made has segmenters. What is marked in the data itself need not
+        be among the concepts.
+    limit, seed : int, optional
+        Only so many images, see `unitlens.data.reading.chosen_images`.
+    progress : bool
+        Whether progress is shown.
+    """
+    iou: dict[Concept, float] = {}
+    notes = []
+    if not isinstance(data, StackedData):
+        return SegmenterComparison(iou, ())
+    for source in data.sources:
+        if not isinstance(source, Segmenter):
+            continue
+        by_name = {plain(concept.name): concept for concept in source.concepts}
+        if not len(data.data.concepts):
+            notes.append(f"Nothing is marked beside the {source!r}: how well it finds what it names is not known.")
+            continue
+        try:
+            measured = segmenter_iou(source, data.data, limit=limit, seed=seed, progress=progress)
+        except UnitlensError as error:
+            notes.append(f"How well the {source!r} finds what it names is not known: {error}")
+            continue
+        iou |= {by_name[plain(one.concept.name)]: one.iou for one in measured if one.marked}
+        notes += [_segmenter_note(source, len(by_name), iou)] if iou else []
+    return SegmenterComparison(iou, tuple(notes))
+
+
+def _segmenter_note(source: Segmenter, concepts: int, iou: Mapping[Concept, float]) -> str:
+    low, high = min(iou, key=iou.__getitem__), max(iou, key=iou.__getitem__)
+    return (
+        f"The {source!r} was compared with what is marked for {len(iou)} of its {concepts} concepts: IoU from "
+        f"{iou[low]:.3f} ({low.name}) to {iou[high]:.3f} ({high.name}). No label by it can be better than that."
+    )
+
+
+def computed_categories(data: Data) -> frozenset[str]:
+    """Categories that are computed from pixels, so that nobody can mend what is not found of them."""
+    if not isinstance(data, StackedData):
+        return frozenset()
+    sources = [source for source in data.sources if not isinstance(source, Tags)]
+    return frozenset(Concept(*concept).category for source in sources for concept in source.concepts)
 
 
 @dataclass
@@ -175,7 +235,9 @@ class _Walk:
         held = self.held[:, 1 : 1 + len(self.columns.concepts)]
         return [[place for place in np.argsort(-area, kind="stable")[:most].tolist() if area[place]] for area in held.T]
 
-    def concepts(self, quantile: float, sights: Sequence[Sequence[Sight]], agreed: Agreement) -> Iterator[ConceptCheck]:
+    def concepts(
+        self, quantile: float, sights: Sequence[Sequence[Sight]], segmenter_iou: Mapping[Concept, float]
+    ) -> Iterator[ConceptCheck]:
         """What is marked of each concept."""
         held, first = self.held, 1 + len(self.columns.concepts)
         everywhere = self.read * self.cells
@@ -191,7 +253,7 @@ class _Walk:
                 positions / max(all_judged, 1),
                 highest_iou(positions, most, elsewhere=everywhere - all_judged),
                 tuple(sights[number]),
-                agreed.iou.get(concept),
+                segmenter_iou.get(concept),
             )
 
 

@@ -1,15 +1,15 @@
 """What is marked in images: concepts, examples, and the protocol that every data set follows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-NOT_JUDGED = -1
-"""The value, in a plane of a signed type, of a position that nobody judged; 0 is judged, and none of the concepts.
-255 and 65535 mean the same there, see `Example`."""
+NOT_JUDGED = 65535
+"""The value of a position that nobody judged, in the 16-bit label maps that unitlens makes; `Example` has those that
+maps of other types may hold. 0 is judged, and none of the concepts."""
 
 
 class Concept(NamedTuple):
@@ -65,7 +65,7 @@ Class = str | int
 class Data(Protocol):
     """Annotated images: anything with a length, concepts, and examples by index.
 
-    It may have further members, all of which are declared in `DataDescription`.
+    It may have further members, all of which are declared in `DataDescription` and `ListedFiles`.
     """
 
     @property
@@ -76,6 +76,45 @@ class Data(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> Example: ...
+
+
+class Finding(NamedTuple):
+    """Something that is wrong with annotated images: its kind, and a sentence."""
+
+    kind: str
+    text: str
+
+
+def name_findings(kind: str, names: Iterable[str], text: str, *, most: int = 20) -> Iterator[Finding]:
+    """A finding for each of some names, up to a number, and then how many more there are.
+
+    Parameters
+    ----------
+    kind : str
+    names : iterable of str
+    text : str
+        The sentence, with ``{name}`` in it.
+    most : int
+        So many names at most.
+
+    Examples
+    --------
+    >>> [finding.text for finding in name_findings("missing image", ["a", "b", "c"], "{name} is not there.", most=2)]
+    ['a is not there.', 'b is not there.', 'The same is true of 1 more.']
+    """
+    names = list(names)
+    yield from (Finding(kind, text.replace("{name}", name)) for name in names[:most])
+    if len(names) > most:
+        yield Finding(kind, f"The same is true of {len(names) - most:,} more.")
+
+
+@runtime_checkable
+class ListedFiles(Protocol):
+    """Data whose lists and files can contradict each other in ways that reading the images does not tell."""
+
+    def file_findings(self) -> Iterable[Finding]:
+        """Files that are listed and not there, or there and not listed, so that they are left out."""
+        ...
 
 
 @dataclass(frozen=True)

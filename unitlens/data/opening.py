@@ -15,13 +15,14 @@ from unitlens.data.readers.formats import (
     open_torchvision,
     recognised,
 )
-from unitlens.data.sources import ConceptSource, check_names, folder_tags, tags, with_concepts
+from unitlens.data.sources import ConceptSource, with_concepts
+from unitlens.data.tags import check_names, folder_tags, tags
 from unitlens.errors import UnitlensError, argument, did_you_mean, spelled
 
 BUNDLED = ("bundled:scenes",)
 NATIVE = "folder"
-OWN = "masks"
-SOURCES = (OWN, "colors", "folders", "tags:FILE.csv", "segmenter:NETWORK")
+MASKS = "masks"
+SOURCES = (MASKS, "colors", "folders", "tags:FILE.csv", "segmenter:NETWORK")
 """What ``--concepts`` takes, besides a `ConceptSource` in Python."""
 
 
@@ -30,7 +31,7 @@ def open_data(
     *,
     format: str | None = None,
     split: str | None = None,
-    concepts: Sequence[str | ConceptSource] = (OWN,),
+    concepts: Sequence[str | ConceptSource] = (MASKS,),
     segmenter_options: dict[str, Any] | None = None,
     root: str | Path | None = None,
     download: bool = False,
@@ -51,7 +52,7 @@ def open_data(
         Of a data set that has several: "train", "val2017", ...
     concepts : sequence of str or ConceptSource
         What counts: "masks" is what the data set itself marks; "colors" the color of every pixel; "folders" the name of
-        each image's folder; "tags:FILE.csv" words for whole images (`unitlens.data.sources.tags`);
+        each image's folder; "tags:FILE.csv" words for whole images (`unitlens.data.tags.tags`);
         "segmenter:NETWORK" what a segmentation network finds (`unitlens.data.segmentation.segmenters.segmenter`).
     segmenter_options : dict, optional
         Keywords for `unitlens.data.segmentation.segmenters.segmenter`: weights, labels, confidence, category, size,
@@ -84,11 +85,11 @@ def open_data(
     data = _bundled(str(source), format, split, images, seed)
     data = _by_name(str(source), format, split, root, download=download) if data is None else data
     data = _opened(Path(source), format, split) if data is None else data
-    if list(concepts) == [OWN]:
+    if list(concepts) == [MASKS]:
         return data
     options = {"seed": seed, **(segmenter_options or {})}
-    further = [_source(one, data, options) for one in concepts if one != OWN]
-    return with_concepts(data, *further, own=OWN in concepts)
+    further = [_source(one, data, options) for one in concepts if one != MASKS]
+    return with_concepts(data, *further, masks=MASKS in concepts)
 
 
 def _check_sources(concepts: Sequence[str | ConceptSource], segmenter_options: dict[str, Any]) -> None:

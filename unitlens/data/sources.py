@@ -1,18 +1,17 @@
 """Concept sources: what computes label maps for images, or looks them up, stacked on any data set."""
 
-import csv
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.data.concepts import Class, Concept, Data, Example, described
+from unitlens.data.concepts import Class, Concept, Data, Example, Finding, ListedFiles, described
 from unitlens.data.reading import as_example
-from unitlens.errors import UnitlensError, argument, did_you_mean
+from unitlens.data.tags import Tags
+from unitlens.errors import UnitlensError, argument
 
 
 @runtime_checkable
@@ -46,19 +45,20 @@ class StackedData:
         The images, and what is marked in them.
     sources : tuple of ConceptSource
         What marks more.
-    own : bool
+    masks : bool
         Whether what is marked in the data itself counts too.
     """
 
     data: Data
     sources: tuple[ConceptSource, ...]
-    own: bool
+    masks: bool
 
     @property
     def concepts(self) -> tuple[Concept, ...]:
         """Those of the data, then those of each source."""
-        own = self.data.concepts if self.own else ()
-        return tuple(Concept(*c) for some in (own, *(source.concepts for source in self.sources)) for c in some)
+        marked = self.data.concepts if self.masks else ()
+        computed = (concept for source in self.sources for concept in source.concepts)
+        return tuple(Concept(*concept) for concept in (*marked, *computed))
 
     @property
     def names(self) -> tuple[str, ...] | None:
@@ -80,6 +80,14 @@ class StackedData:
         """The classes of the images, where the data lists them."""
         return described(self.data).classes
 
+    def file_findings(self) -> Iterator[Finding]:
+        """What is wrong with the files of the data, and with tags of images that are not there."""
+        if self.masks and isinstance(self.data, ListedFiles):
+            yield from self.data.file_findings()
+        for source in self.sources:
+            if isinstance(source, Tags) and self.names is not None:
+                yield from source.findings(self.names)
+
     @property
     def exchangeable(self) -> bool:
         """Whether the first images of the data stand for all."""
@@ -89,7 +97,7 @@ class StackedData:
     def source(self) -> str:
         """The data, and the sources."""
         of_data = described(self.data).source
-        return " + ".join([of_data if self.own else f"images of {of_data}", *map(str, self.sources)])
+        return " + ".join([of_data if self.masks else f"images of {of_data}", *map(str, self.sources)])
 
     def __len__(self) -> int:
         return len(self.data)
@@ -99,14 +107,14 @@ class StackedData:
 
     def __getitem__(self, index: int, /) -> Example:
         example = as_example(self.data[index])
-        planes: dict[str, Sequence[npt.NDArray[Any]]] = {**example.planes} if self.own else {}
+        planes: dict[str, Sequence[npt.NDArray[Any]]] = {**example.planes} if self.masks else {}
         for source in self.sources:
             planes.update(source.planes(example.image, example.name))
         digest = None if example.file_digest is None else _digest(example.file_digest, planes)
         return Example(example.image, planes, example.name, example.class_, digest)
 
 
-def with_concepts(data: Data, *sources: ConceptSource, own: bool = True) -> StackedData:
+def with_concepts(data: Data, *sources: ConceptSource, masks: bool = True) -> StackedData:
     """Stack concept sources on a data set.
 
     Parameters
@@ -114,9 +122,10 @@ def with_concepts(data: Data, *sources: ConceptSource, own: bool = True) -> Stac
     data : Data
         Any images.
     *sources : ConceptSource
-        `unitlens.data.colors.Colors`, `tags`, `folder_tags`, a segmenter of `unitlens.data.segmentation.segmenters`, or
-        what else follows the protocol. What they mark is part of each image's digest.
-    own : bool
+        `unitlens.data.colors.Colors`, tags (`unitlens.data.tags`), a segmenter
+        (`unitlens.data.segmentation.segmenters`), or what else follows the protocol. What they mark is part of each
+        image's digest.
+    masks : bool
         Whether what is marked in the data itself counts too.
 
     Raises
@@ -124,9 +133,9 @@ def with_concepts(data: Data, *sources: ConceptSource, own: bool = True) -> Stac
     UnitlensError
         If something is no source, or two of them mark the same category.
     """
-    stacked = StackedData(data, sources, own)
+    stacked = StackedData(data, sources, masks)
     marked: dict[str, str] = {}
-    parts: list[tuple[str, Iterable[Any]]] = [("the data itself", data.concepts)] if own else []
+    parts: list[tuple[str, Iterable[Any]]] = [("the data itself", data.concepts)] if masks else []
     for source in sources:
         if not isinstance(source, ConceptSource):
             raise UnitlensError(
@@ -151,116 +160,3 @@ def _digest(file_digest: str, planes: Mapping[str, Sequence[npt.NDArray[Any]]]) 
             array = np.ascontiguousarray(plane)
             hashed.update(f"\n{category} {array.dtype.str} {array.shape}\n".encode() + array.tobytes())
     return hashed.hexdigest()
-
-
-@dataclass(frozen=True, repr=False)
-class Tags:
-    """Words for whole images: a concept source.
-
-    Attributes
-    ----------
-    of_image : mapping of str to sequence of (category, word)
-        By the image's name. An image without a word of a category is not annotated for it.
-    title : str
-        Where they come from.
-    """
-
-    of_image: Mapping[str, Sequence[tuple[str, str]]]
-    title: str
-
-    @property
-    def concepts(self) -> tuple[Concept, ...]:
-        """The words of each category, in the order of the alphabet."""
-        words = sorted({pair for pairs in self.of_image.values() for pair in pairs})
-        labels: dict[str, int] = {}
-        found = []
-        for category, word in words:
-            labels[category] = labels.get(category, 0) + 1
-            found.append(Concept(category, labels[category], word))
-        return tuple(found)
-
-    def planes(self, image: npt.NDArray[np.uint8], name: str) -> Mapping[str, Sequence[npt.NDArray[np.uint16]]]:
-        """One map of a single cell for each word."""
-        label = {(concept.category, concept.name): concept.label for concept in self.concepts}
-        planes: dict[str, list[npt.NDArray[np.uint16]]] = {}
-        for category, word in self.of_image.get(name, ()):
-            planes.setdefault(category, []).append(np.array([[label[category, word]]], np.uint16))
-        return planes
-
-    def __repr__(self) -> str:
-        return self.title
-
-
-def tags(path: str | Path, *, category: str = "scene") -> Tags:
-    """Read words for whole images from a CSV file.
-
-    Parameters
-    ----------
-    path : str or Path
-        With a column image (the image's name in its data set), a column tag (or class, concept, scene, name), and
-        possibly a column category. An image may have several rows.
-    category : str
-        Of rows that name none.
-
-    Raises
-    ------
-    UnitlensError
-        If there is no such file, it lacks a column, or holds no tag.
-    """
-    path = Path(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [{str(k).strip(): str(v or "").strip() for k, v in row.items()} for row in csv.DictReader(file)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UnitlensError(f"The tags in {path} cannot be read ({error}).") from None
-    columns = rows[0].keys() if rows else ()
-    word = next((name for name in ("tag", "class", "concept", "scene", "name") if name in columns), None)
-    if "image" not in columns or word is None:
-        raise UnitlensError(
-            f"{path} is no list of tags: it needs the columns image and tag, and has {', '.join(columns) or 'no row'}."
-        )
-    of_image: dict[str, list[tuple[str, str]]] = {}
-    for row in rows:
-        pair = (row.get("category") or category, row[word])
-        if row[word] and pair not in of_image.setdefault(row["image"], []):
-            of_image[row["image"]].append(pair)
-    return Tags(of_image, f"tags of {path}")
-
-
-def folder_tags(data: Data, *, category: str = "scene") -> Tags:
-    """Take the name of each image's folder as a word for it.
-
-    Parameters
-    ----------
-    data : Data
-        With names that are paths.
-    category : str
-        Of the words.
-
-    Raises
-    ------
-    UnitlensError
-        If the images do not lie in folders.
-    """
-    names = described(data).names or ()
-    folders = {name: PurePosixPath(name).parent.as_posix() for name in names}
-    if not any(folder != "." for folder in folders.values()):
-        raise UnitlensError(f"The images of {data!r} do not lie in folders whose names could be their tags.")
-    return Tags({name: [(category, folder)] for name, folder in folders.items() if folder != "."}, "names of folders")
-
-
-def check_names(found: Tags, data: Data) -> None:
-    """Make sure that tags are about the images of a data set.
-
-    Raises
-    ------
-    UnitlensError
-        If none of them is.
-    """
-    names = described(data).names
-    if names and not set(names) & found.of_image.keys():
-        some = next(iter(found.of_image), "nothing")
-        raise UnitlensError(
-            f"The {found} name no image of the data; the first is {some}{did_you_mean(some, names)}, an image "
-            f"{names[0]}."
-        )

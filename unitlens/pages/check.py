@@ -2,7 +2,7 @@
 
 from itertools import groupby
 
-from unitlens.data.checks import Check
+from unitlens.data.findings import Check
 from unitlens.dissection.provenance import versions
 from unitlens.pages.document import document
 

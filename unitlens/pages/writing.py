@@ -14,7 +14,7 @@ from unitlens.ablation.files import (
 from unitlens.ablation.result import Curve, SetEffects, UnitEffects
 from unitlens.comparison.audit_result import Audit
 from unitlens.comparison.result import Comparison
-from unitlens.data.checks import Check
+from unitlens.data.findings import Check
 from unitlens.dissection.files import REPORT, RUN, RunFiles, check_free, read_run, write_run
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError

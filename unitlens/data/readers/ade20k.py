@@ -1,12 +1,13 @@
 """ADE20K as the scene parsing challenge has it: 150 classes on one map, and the scene of each image."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from unitlens.data.concepts import Concept
+from unitlens.data.concepts import Concept, Finding, name_findings
 from unitlens.data.images import read_label_map
 from unitlens.data.readers.files import first_words, must_exist, names_under, read_text, relabelled, subfolders
 from unitlens.data.readers.marked import MarkedImages, Marks, chosen_splits
@@ -39,7 +40,15 @@ def open_ade20k(root: Path, *, split: str | None = None) -> MarkedImages:
     labels = {scene: label for label, scene in enumerate(sorted(set(scenes.values())), 1)}
     concepts = (*_classes(root / CLASSES), *(Concept("scene", label, scene) for scene, label in labels.items()))
     marks = Ade20kMarks(root / "annotations", concepts, {name: labels[scene] for name, scene in scenes.items()})
-    return MarkedImages("ade20k", root, root / "images", names, concepts, marks, scenes)
+    check_files = partial(_without_image, root, splits, frozenset(Path(name).stem for name in names))
+    return MarkedImages("ade20k", root, root / "images", names, concepts, marks, scenes, check_files)
+
+
+def _without_image(root: Path, splits: Sequence[str], stems: Set[str]) -> Iterator[Finding]:
+    """Annotations of images that are not there."""
+    annotations = names_under(root / "annotations", suffixes=[".png"])
+    absent = [name for name in annotations if name.split("/")[0] in splits and Path(name).stem not in stems]
+    yield from name_findings("missing image", absent, "annotations/{name} is of an image that is not there.")
 
 
 def _classes(path: Path) -> list[Concept]:

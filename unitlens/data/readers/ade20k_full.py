@@ -1,15 +1,16 @@
 """The full ADE20K (2016 and 2021 releases): thousands of object classes, and parts, and parts of parts."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.data.concepts import Concept
+from unitlens.data.concepts import Concept, Finding, name_findings
 from unitlens.data.images import read_image
 from unitlens.data.readers.files import first_words, must_exist, names_under, read_text, relabelled
 from unitlens.data.readers.marked import MarkedImages, Marks, chosen_splits
@@ -47,7 +48,9 @@ def open_ade20k_full(root: Path, *, split: str | None = None) -> MarkedImages:
     of the release.
     """
     folder = root / "images"
-    images = [n for n in names_under(folder, suffixes=[".jpg"]) if (folder / _beside(n, _ending(0))).is_file()]
+    photos = names_under(folder, suffixes=[".jpg"])
+    images = [name for name in photos if (folder / _beside(name, _ending(0))).is_file()]
+    without = tuple(sorted(set(photos) - set(images)))
     if split is not None:
         chosen_splits(split, SPLITS, root)
         images = [name for name in images if split in name.split("/")]
@@ -55,7 +58,14 @@ def open_ade20k_full(root: Path, *, split: str | None = None) -> MarkedImages:
     concepts = tuple(
         Concept(category, code, name) for category, names in classes._asdict().items() for code, name in names.items()
     )
-    return MarkedImages("ade20k-full", root, folder, tuple(images), concepts, FullMarks(folder, classes))
+    check_files = partial(_without_map, without)
+    return MarkedImages(
+        "ade20k-full", root, folder, tuple(images), concepts, FullMarks(folder, classes), check_files=check_files
+    )
+
+
+def _without_map(names: Sequence[str]) -> Iterator[Finding]:
+    return name_findings("missing pair", names, "{name} has no file _seg.png beside it, and is left out.")
 
 
 class Classes(NamedTuple):

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from unitlens.data.classes import numbered
-from unitlens.data.concepts import Concept, Example
+from unitlens.data.concepts import Concept, Example, Finding, name_findings
 from unitlens.data.images import EXTENSIONS, read_image, read_label_map
 from unitlens.errors import UnitlensError, did_you_mean
 
@@ -100,6 +100,23 @@ class AnnotatedFolder:
     def classes(self) -> tuple[str, ...]:
         """The classes of the images that are there, each once, sorted."""
         return tuple(sorted({self._classes[name] for name in self.names if name in self._classes}))
+
+    def file_findings(self) -> Iterator[Finding]:
+        """Images that classes.csv names and that are not there, and files under labels/ that are no image's map."""
+        text = "classes.csv names {name}, which is not under images/."
+        yield from name_findings("missing image", sorted(self._classes.keys() - set(self.names)), text)
+        stems = {name.rpartition(".")[0] for name in self.names}
+        labels = self.root / "labels"
+        for path in sorted(labels.rglob("*")) if labels.is_dir() else ():
+            file = path.relative_to(labels)
+            if not path.is_file() or any(part.startswith(".") for part in file.parts):
+                continue
+            stem = "/".join(file.parts[1:]).rpartition(".")[0]
+            name = f"labels/{file.as_posix()}"
+            if path.suffix != ".png":
+                yield Finding("no label map", f"{name} is not a label map: a label map is a .png file.")
+            elif stem not in stems:
+                yield Finding("missing image", f"{name} is the map of an image that is not under images/.")
 
     def __len__(self) -> int:
         return len(self.names)

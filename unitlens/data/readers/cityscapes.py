@@ -1,11 +1,13 @@
 """Cityscapes: streets of fifty cities, every pixel one of 34 labels, 19 of them judged."""
 
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from unitlens.data.concepts import Concept
+from unitlens.data.concepts import NOT_JUDGED, Concept, Finding, name_findings
 from unitlens.data.images import read_label_map
-from unitlens.data.readers.files import NOT_JUDGED, must_exist, names_under, relabelled, subfolders
+from unitlens.data.readers.files import must_exist, names_under, relabelled, subfolders
 from unitlens.data.readers.marked import MarkedImages, Marks, chosen_splits
 from unitlens.errors import UnitlensError
 
@@ -49,7 +51,22 @@ def open_cityscapes(root: Path, *, split: str | None = None) -> MarkedImages:
     if found and not names:
         raise UnitlensError(f"{root / 'leftImg8bit'} has no SPLIT/CITY/NAME{ENDING} for {', '.join(splits) or truth}.")
     return MarkedImages(
-        "cityscapes", root, root / "leftImg8bit", names, cityscapes_concepts(), CityscapesMarks(root / truth, truth)
+        "cityscapes",
+        root,
+        root / "leftImg8bit",
+        names,
+        cityscapes_concepts(),
+        CityscapesMarks(root / truth, truth),
+        check_files=partial(_without_image, root / truth, f"_{truth}_labelIds.png", splits, frozenset(names)),
+    )
+
+
+def _without_image(folder: Path, ending: str, splits: Sequence[str], names: Set[str]) -> Iterator[Finding]:
+    """Label maps of images that are not there."""
+    maps = [name for name in names_under(folder, suffixes=[".png"]) if name.endswith(ending)]
+    absent = [m for m in maps if m.split("/")[0] in splits and m.removesuffix(ending) + ENDING not in names]
+    yield from name_findings(
+        "missing image", absent, f"{folder.name}/{{name}} is the map of an image that is not there."
     )
 
 

@@ -1,18 +1,19 @@
 """COCO: instances, stuff and panoptic lists, and the maps that belong to them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.data.concepts import Concept
+from unitlens.data.concepts import NOT_JUDGED, Concept, Finding, name_findings
 from unitlens.data.images import read_label_map
 from unitlens.data.readers.coco_lists import CocoList, ListedImage, find_lists, has_lists, read_list
 from unitlens.data.readers.coco_masks import painted, pycocotools
-from unitlens.data.readers.files import NOT_JUDGED, layered, must_exist, read_colors, record_digest, relabelled
+from unitlens.data.readers.files import layered, must_exist, read_colors, record_digest, relabelled
 from unitlens.data.readers.marked import MarkedImages, Marks, chosen_splits
 from unitlens.errors import UnitlensError
 
@@ -58,7 +59,13 @@ def open_coco(root: Path, *, split: str | None = None) -> MarkedImages:
     if any(kind != "panoptic" and image.map is None for of in images.values() for kind, image in of.items()):
         pycocotools()
     marks = CocoMarks(images, {key: label for key, (label, _) in labels.items()})
-    return MarkedImages("coco", root, root, tuple(sorted(images)), tuple(concepts), marks)
+    check_files = partial(_without_map, {one.path.name: one.without_map for one in read})
+    return MarkedImages("coco", root, root, tuple(sorted(images)), tuple(concepts), marks, check_files=check_files)
+
+
+def _without_map(without_map: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
+    for listed_in, names in without_map.items():
+        yield from name_findings("missing pair", names, f"{listed_in} names {{name}} and no map of it: it is left out.")
 
 
 def _labels(lists: list[CocoList]) -> dict[tuple[str, int], tuple[int, str]]:

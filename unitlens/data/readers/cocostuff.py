@@ -1,13 +1,14 @@
 """COCO-Stuff: every pixel of COCO's images one of 91 things or 91 kinds of stuff."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from unitlens.data.concepts import Concept
+from unitlens.data.concepts import NOT_JUDGED, Concept, Finding, name_findings
 from unitlens.data.images import read_label_map
-from unitlens.data.readers.files import NOT_JUDGED, must_exist, names_under, relabelled, subfolders
+from unitlens.data.readers.files import must_exist, names_under, relabelled, subfolders
 from unitlens.data.readers.marked import MarkedImages, Marks, chosen_splits
 
 _THINGS = """
@@ -77,7 +78,17 @@ def open_cocostuff(root: Path, *, split: str | None = None) -> MarkedImages:
         for name in names_under(of_maps, suffixes=[".png"]):
             maps[f"{images.relative_to(root).as_posix()}/{name.removesuffix('.png')}.jpg"] = of_maps / name
     concepts = tuple(Concept(category, value + 1, name) for value, (category, name) in _names().items())
-    return MarkedImages("coco-stuff", root, root, tuple(sorted(maps)), concepts, CocoStuffMarks(maps))
+    check_files = partial(_without_map, root, [folders[one][0] for one in splits], maps)
+    return MarkedImages(
+        "coco-stuff", root, root, tuple(sorted(maps)), concepts, CocoStuffMarks(maps), check_files=check_files
+    )
+
+
+def _without_map(root: Path, folders: Sequence[Path], maps: Mapping[str, Path]) -> Iterator[Finding]:
+    for folder in folders:
+        images = [f"{folder.relative_to(root).as_posix()}/{name}" for name in names_under(folder)]
+        text = "{name} has no label map, and is left out."
+        yield from name_findings("missing pair", [name for name in images if name not in maps], text)
 
 
 def _folders(root: Path) -> dict[str, tuple[Path, Path]]:

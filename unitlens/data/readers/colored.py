@@ -2,13 +2,13 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
-from unitlens.data.concepts import Concept
+from unitlens.data.concepts import NOT_JUDGED, Concept, Finding, name_findings
 from unitlens.data.readers.files import (
-    NOT_JUDGED,
     must_exist,
     names_under,
     read_colors,
@@ -60,7 +60,14 @@ def open_colored(root: Path, *, split: str | None = None) -> MarkedImages:
         chosen_splits(split, there, root)
         masks, unpaired = {name: mask for name, mask in masks.items() if split in PurePosixPath(name).parts[:-1]}, ()
     marks = ColoredMarks(root, path, table, masks)
-    return MarkedImages("colored", root, root, tuple(sorted(masks)), concepts, marks, unpaired=unpaired)
+    return MarkedImages(
+        "colored", root, root, tuple(sorted(masks)), concepts, marks, check_files=partial(_unpaired, unpaired)
+    )
+
+
+def _unpaired(names: Sequence[str]) -> Iterator[Finding]:
+    text = "{name} has no counterpart, an image or a mask of the same name, and is left out."
+    return name_findings("missing pair", names, text)
 
 
 def _table_file(root: Path) -> Path | None:

@@ -13,9 +13,6 @@ import numpy.typing as npt
 from unitlens.data.images import EXTENSIONS, UnreadableError, read_image
 from unitlens.errors import UnitlensError
 
-NOT_JUDGED = 65535
-"""In the 16-bit maps that the readers make."""
-
 
 def inside(name: str, listed_in: Path) -> str:
     """Clean a path that a list gives, relative to the data set.

@@ -1,14 +1,14 @@
 """The data set that every reader gives: images on disk, and what a format says is marked in each."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy.typing as npt
 
-from unitlens.data.concepts import Concept, Example
+from unitlens.data.concepts import Concept, Example, Finding
 from unitlens.data.images import read_image
 from unitlens.data.readers.files import must_exist
 from unitlens.errors import UnitlensError, did_you_mean
@@ -42,6 +42,11 @@ def nothing_marked(_: str) -> Marks:
     return Marks({}, ())
 
 
+def nothing_found() -> tuple[Finding, ...]:
+    """Files that say nothing that reading them does not."""
+    return ()
+
+
 @dataclass(frozen=True, repr=False)
 class MarkedImages:
     """Annotated images in one of the formats of this package; a `unitlens.data.concepts.Data`.
@@ -62,8 +67,9 @@ class MarkedImages:
         Reads what is marked in an image.
     class_of : mapping of str to str
         The class of a whole image, by its name, where the format knows it.
-    unpaired : tuple of str
-        Images that should have a map and have none, and maps without an image: they are left out.
+    check_files : callable
+        Gives what is wrong with lists and files and does not show in any image that is read, such as images that a list
+        names and that have no map.
     """
 
     format: str
@@ -73,7 +79,7 @@ class MarkedImages:
     concepts: tuple[Concept, ...]
     marks: MarkReader = nothing_marked
     class_of: Mapping[str, str] = field(default_factory=dict)
-    unpaired: tuple[str, ...] = ()
+    check_files: Callable[[], Iterable[Finding]] = nothing_found
 
     def __post_init__(self) -> None:
         if not self.names:
@@ -88,6 +94,10 @@ class MarkedImages:
     def source(self) -> str:
         """What ``--data`` takes to open it."""
         return str(self.root)
+
+    def file_findings(self) -> Iterable[Finding]:
+        """What is wrong with lists and files and does not show in any image that is read."""
+        return self.check_files()
 
     def __len__(self) -> int:
         return len(self.names)

@@ -1,12 +1,13 @@
 """Masks listed in a CSV file, one PNG for each object, as Open Images has them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from unitlens.data.concepts import Concept
+from unitlens.data.concepts import Concept, Finding, name_findings
 from unitlens.data.images import read_image
 from unitlens.data.readers.files import inside, layered, must_exist, names_under, read_rows, read_text
 from unitlens.data.readers.marked import MarkedImages, Marks, chosen_splits
@@ -59,7 +60,14 @@ def open_openimages(root: Path, *, split: str | None = None) -> MarkedImages:
     if not found:
         raise UnitlensError(f"The images of {lists[0]} are nowhere under {root}: an image is ImageID.jpg.")
     concepts = tuple(Concept("object", label, word) for word, label in labels.items())
-    return MarkedImages("openimages", root, root, tuple(sorted(found)), concepts, MaskMarks(root, found))
+    check_files = partial(_absent_images, tuple(sorted(masks.keys() - images.keys())))
+    return MarkedImages(
+        "openimages", root, root, tuple(sorted(found)), concepts, MaskMarks(root, found), check_files=check_files
+    )
+
+
+def _absent_images(names: Sequence[str]) -> Iterator[Finding]:
+    return name_findings("missing image", names, "A list names masks of {name}, an image that is not there.")
 
 
 def _lists(root: Path) -> list[Path]:

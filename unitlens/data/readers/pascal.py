@@ -2,16 +2,17 @@
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from unitlens.data.concepts import Concept
+from unitlens.data.concepts import NOT_JUDGED, Concept
 from unitlens.data.images import UnreadableError
 from unitlens.data.readers.files import layered, must_exist, names_under, read_text, relabelled
 from unitlens.data.readers.marked import MarkedImages, Marks
-from unitlens.data.readers.voc import NAMES, listed_stems, voc_concepts
+from unitlens.data.readers.voc import NAMES, listed_stems, listed_without_marks, voc_concepts
 from unitlens.errors import UnitlensError
 
 _UNKNOWN = "unknown"
@@ -49,7 +50,7 @@ def open_pascal_context(root: Path, *, split: str | None = None) -> MarkedImages
         if number and not (number.isdecimal() and name):
             raise UnitlensError(f"{path} has the line {line!r}, which is not a label such as '1: accordion'.")
         if number:
-            table[int(number)] = 65535 if name == _UNKNOWN else int(number)
+            table[int(number)] = NOT_JUDGED if name == _UNKNOWN else int(number)
             concepts += [Concept("object", int(number), name)] * (name != _UNKNOWN)
     marks = ContextMarks(path.parent / "trainval", tuple(table.items()))
     return _opened("pascal-context", root, split, marks.folder, tuple(concepts), marks)
@@ -87,11 +88,11 @@ def _labels_file(root: Path) -> Path | None:
 def _opened(
     name: str, root: Path, split: str | None, folder: Path, concepts: tuple[Concept, ...], marks: Any
 ) -> MarkedImages:
-    stems = {Path(file).stem for file in names_under(folder, suffixes=[".mat"])}
-    if split:
-        stems &= listed_stems(root, split)
+    marked = frozenset(Path(file).stem for file in names_under(folder, suffixes=[".mat"]))
+    stems = marked & listed_stems(root, split) if split else marked
     names = tuple(sorted(f"{stem}.jpg" for stem in stems))
-    return MarkedImages(name, root, root / "JPEGImages", names, concepts, marks)
+    check_files = partial(listed_without_marks, root, marked)
+    return MarkedImages(name, root, root / "JPEGImages", names, concepts, marks, check_files=check_files)
 
 
 def _read_mat(path: Path, variable: str) -> tuple[Any, str]:

@@ -1,11 +1,13 @@
 """Pascal VOC: palette PNGs of 20 classes, with the outlines not judged."""
 
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from unitlens.data.concepts import Concept
+from unitlens.data.concepts import NOT_JUDGED, Concept, Finding, name_findings
 from unitlens.data.images import read_label_map
-from unitlens.data.readers.files import NOT_JUDGED, inside, must_exist, names_under, read_text, relabelled
+from unitlens.data.readers.files import inside, must_exist, names_under, read_text, relabelled
 from unitlens.data.readers.marked import MarkedImages, Marks, chosen_splits
 from unitlens.errors import UnitlensError
 
@@ -40,7 +42,15 @@ def open_voc(root: Path, *, split: str | None = None) -> MarkedImages:
     masks = {name.removesuffix(".png") for name in names_under(root / "SegmentationClass", suffixes=[".png"])}
     stems = listed_stems(root, split) if split else masks
     names = tuple(sorted(f"{stem}.jpg" for stem in stems))
-    return MarkedImages("voc", root, root / "JPEGImages", names, voc_concepts(), VocMarks(root / "SegmentationClass"))
+    return MarkedImages(
+        "voc",
+        root,
+        root / "JPEGImages",
+        names,
+        voc_concepts(),
+        VocMarks(root / "SegmentationClass"),
+        check_files=partial(listed_without_marks, root, frozenset(masks)),
+    )
 
 
 def voc_concepts() -> tuple[Concept, ...]:
@@ -62,6 +72,16 @@ def listed_stems(root: Path, split: str) -> set[str]:
     if not stems:
         raise UnitlensError(f"{lists / f'{split}.txt'} is empty.")
     return stems
+
+
+def listed_without_marks(root: Path, marked: Set[str]) -> Iterator[Finding]:
+    """Images that a list names and in which nothing is marked; of a list without any that is, marks are withheld."""
+    for path in sorted((root / "ImageSets" / "Segmentation").glob("*.txt")):
+        stems = {line.split()[0] for line in _lines(path)}
+        if stems & marked:
+            absent = sorted(stems - marked)
+            text = f"{path.relative_to(root).as_posix()} names {{name}}, which has no segmentation."
+            yield from name_findings("missing pair", absent, text)
 
 
 def _lines(path: Path) -> list[str]:

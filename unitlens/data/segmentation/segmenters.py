@@ -6,23 +6,19 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from unitlens.data.columns import Columns
-from unitlens.data.concepts import Concept, Data
-from unitlens.data.images import Fit, UnreadableError, read_label_map
-from unitlens.data.reading import chosen_images, read_examples
+from unitlens.data.concepts import NOT_JUDGED, Concept
+from unitlens.data.images import read_label_map
 from unitlens.data.segmentation.predictors import predictor
 from unitlens.data.segmentation.segments import Labels, Predictor, read_labels
 from unitlens.errors import UnitlensError
 from unitlens.files import cache_folder, make_folder, write_whole
-from unitlens.progress import progress as progress_of
 
-NOT_JUDGED = 65535
 _FORMAT = "2"  # of what is kept; another number and nothing old is found
 
 
@@ -30,7 +26,8 @@ _FORMAT = "2"  # of what is kept; another number and nothing old is found
 class Segmenter:
     """A segmentation network as a concept source.
 
-    A label cannot be better than the segmenter: `ceilings` measures what it reaches where there is ground truth.
+    A label cannot be better than the segmenter: `unitlens.data.segmentation.accuracy.segmenter_iou` measures it where
+    there is ground truth.
 
     Attributes
     ----------
@@ -183,99 +180,3 @@ def _write(path: Path, labels: npt.NDArray[np.uint16]) -> None:
     with suppress(UnitlensError):
         make_folder(path.parent)
         write_whole(path, content.getvalue())
-
-
-class Ceiling(NamedTuple):
-    """How well a segmenter finds a concept that is marked by people.
-
-    Attributes
-    ----------
-    concept : Concept
-        As in the data.
-    iou : float
-        Of all marked and all found positions; nan where there are none.
-    truth, found, both : int
-        Positions that are marked, that the segmenter calls so, and that are both, where both judged.
-    """
-
-    concept: Concept
-    iou: float
-    truth: int
-    found: int
-    both: int
-
-
-def ceilings(
-    segmenter: Segmenter,
-    data: Data,
-    *,
-    grid: int = 112,
-    limit: int | None = None,
-    seed: int = 0,
-    progress: bool = False,
-) -> list[Ceiling]:
-    """Measure a segmenter's IoU with each concept that is marked in a data set and that it has a name for.
-
-    No unit can be shown to be a better detector of a concept than the segmenter that marks it.
-
-    Parameters
-    ----------
-    segmenter : Segmenter
-    data : Data
-        With ground truth. Concepts belong together by name, in whatever category, case and spaces aside ("dining table"
-        and "diningtable").
-    grid : int
-        Positions a side that both are sampled at, at the nearest pixel.
-    limit, seed : int, optional
-        Only so many images, see `unitlens.data.reading.chosen_images`. Unreadable images are left out.
-    progress : bool
-        Whether progress is shown.
-
-    Returns
-    -------
-    list of Ceiling
-        One for each concept in common, in the order of the data. IoU is of sums over all images.
-
-    Raises
-    ------
-    UnitlensError
-        If they have no name in common.
-    """
-    truth, found = Columns.of(data.concepts), Columns.of(segmenter.concepts)
-    by_name = {plain(concept.name): column for column, concept in enumerate(found.concepts)}
-    pairs = [(t, by_name[plain(c.name)]) for t, c in enumerate(truth.concepts) if plain(c.name) in by_name]
-    if not pairs:
-        raise UnitlensError(f"The {segmenter!r} and the data have no concept of the same name, so nothing is measured.")
-    counts = np.zeros((len(pairs), 3), np.int64)
-    fit = Fit((grid, grid), (0, 0), (grid, grid))
-    indices = chosen_images(data, limit, seed=seed)
-    with progress_of(len(indices), "comparing the segmenter with what is marked", show=progress) as bar:
-        for read in read_examples(data, indices):
-            example = read.example
-            bar.update(1)
-            if isinstance(example, UnreadableError):
-                continue
-            if isinstance(example, UnitlensError):
-                raise example
-            marked = truth.planes(example, fit, (grid, grid))
-            said = example._replace(planes=segmenter.planes(example.image, example.name))
-            segments = found.planes(said, fit, (grid, grid))
-            for k, (t, f) in enumerate(pairs):
-                judged = _judged(truth, marked, t) & _judged(found, segments, f)
-                is_marked, is_found = ((planes == 1 + c).any(0) & judged for planes, c in ((marked, t), (segments, f)))
-                counts[k] += is_marked.sum(), is_found.sum(), (is_marked & is_found).sum()
-    return [
-        Ceiling(truth.concepts[t], float(both / (a + b - both)) if a + b else float("nan"), int(a), int(b), int(both))
-        for (t, _), (a, b, both) in zip(pairs, counts, strict=True)
-    ]
-
-
-def plain(name: str) -> str:
-    """A name without case, spaces and the like, by which concepts of two sources belong together."""
-    return "".join(letter for letter in name.casefold() if letter.isalnum()) or name
-
-
-def _judged(columns: Columns, planes: npt.NDArray[np.int16], concept: int) -> npt.NDArray[np.bool_]:
-    category = int(columns.category_of[concept])
-    judged: npt.NDArray[np.bool_] = planes[category] != 1 + len(columns.concepts) + category
-    return judged
