@@ -306,11 +306,3 @@ def test_resnet20_on_cifar10_every_unit_of_layer3_equals_full_passes():
         logits = OUTCOMES["logit"](outputs, truth).double()
         after = [float(logits[truth == k].mean()) for k in seen]
         assert effects.estimate("logit").after[unit] == pytest.approx(after, abs=1e-4)
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_the_random_state_of_torch_is_left_as_it_was(net, workers):
-    before = torch.get_rng_state()
-    importance(net, "second", Noise(6), workers=workers)
-    ablate(net, "second", [1], Noise(6), draws=2, value="resample", workers=workers)
-    assert torch.equal(before, torch.get_rng_state())

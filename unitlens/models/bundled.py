@@ -77,7 +77,7 @@ def scene_net(*, weights: str | None = None, seed: int = 0) -> SceneNet:
     ----------
     weights : str or None
         None for the trained weights that come along, "none" for weights freshly drawn, else a ``.safetensors`` file
-        that ``python -m unitlens.data.scenes.train`` wrote.
+        that ``benchmarks/train_scenes.py`` of the repository wrote.
     seed : int
         Of the fresh weights. PyTorch's own generator is left as it was.
 
@@ -103,5 +103,5 @@ def _read(net: SceneNet, path: Path) -> None:
     except (OSError, SafetensorError, RuntimeError) as error:
         raise UnitlensError(
             f"{path} does not hold the weights of the scenes' network ({type(error).__name__}: {error}); "
-            "leave weights out for the trained ones, or write a file with python -m unitlens.data.scenes.train."
+            "leave weights out for the trained ones, or write a file with benchmarks/train_scenes.py of the repository."
         ) from error

@@ -1,4 +1,4 @@
-"""Training of the bundled classifier, on the classes of the scenes alone: ``python -m unitlens.data.scenes.train``.
+"""Training of the bundled classifier, on the classes of the scenes alone: ``python benchmarks/train_scenes.py``.
 
 The network never sees a concept: what its units know of tents and water they found by themselves. The weights that
 come along were made with the defaults and ``--bfloat16``, in a quarter of an hour on one thread; 96.7 % of the 1,200
