@@ -111,15 +111,16 @@ def test_a_position_is_not_judged_where_any_plane_says_so():
         ),
         (
             [("object", "tree")],
-            "('object', 'tree') is no concept: a concept is (category, label, name), such as ('object', 3, 'tree').",
+            "('object', 'tree') is not a concept: a concept is (category, label, name), such as ('object', 3, 'tree').",
         ),
         (
             [("object", "tree", 1)],
-            "('object', 'tree', 1) is no concept: a concept is (category, label, name), such as ('object', 3, 'tree').",
+            "('object', 'tree', 1) is not a concept: a concept is (category, label, name), such as "
+            "('object', 3, 'tree').",
         ),
         (
             [("object", label, f"thing {label}") for label in range(1, 33000)],
-            "The data mark 32999 concepts; more than about 32,000 cannot be told apart.",
+            "The data mark 32999 concepts; at most about 32,000 are possible.",
         ),
     ],
 )

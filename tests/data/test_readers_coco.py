@@ -12,7 +12,7 @@ import unitlens as ul
 from tests import layouts
 from tests.coloured import blocks
 from unitlens.data.readers.coco_masks import painted
-from unitlens.data.readers.formats import recognised
+from unitlens.data.readers.formats import find_layout
 
 IMAGES = [blocks(seed) for seed in range(3)]
 
@@ -101,7 +101,7 @@ def test_stuff_from_run_lengths_equals_stuff_from_maps(tmp_path):
 
 def test_coco_stuff_as_its_authors_unpack_it(tmp_path):
     layouts.cocostuff(tmp_path, IMAGES, maps="annotations", photos="images")
-    assert recognised(tmp_path).format == "coco-stuff"
+    assert find_layout(tmp_path).format == "coco-stuff"
     data = ul.open_data(tmp_path)
     assert data.names[-1] == "images/val2017/000000000000.jpg"
     assert len(ul.open_data(tmp_path, split="train2017")) == 2
@@ -119,7 +119,7 @@ def test_coco_stuff_without_its_images_or_with_strange_values(tmp_path):
     with pytest.raises(ul.UnitlensError, match=r"000000000000\.png holds the code 11, which COCO-Stuff does not name"):
         ul.open_data(tmp_path / "a")[0]
     (tmp_path / "a" / "val2017").rename(tmp_path / "a" / "elsewhere")
-    assert not recognised(tmp_path / "a")
+    assert not find_layout(tmp_path / "a")
     with pytest.raises(
         ul.UnitlensError, match=r"does not have the layout of coco-stuff, which needs stuffthingmaps_tr"
     ):
@@ -138,7 +138,7 @@ def test_coco_in_the_layout_of_roboflow(tmp_path):
     pytest.importorskip("pycocotools")
     layouts.coco_instances(tmp_path, IMAGES)
     (tmp_path / "annotations" / "instances_val2017.json").rename(tmp_path / "val2017" / "_annotations.coco.json")
-    assert recognised(tmp_path).format == "coco"
+    assert find_layout(tmp_path).format == "coco"
     assert len(ul.open_data(tmp_path, split="val2017").concepts) == 3
 
 
@@ -148,7 +148,7 @@ def test_coco_in_the_layout_of_roboflow(tmp_path):
         ("{", "is not JSON that can be read"),
         ('{"images": 3}', "is not a list in COCO's format"),
         ("[" * 100_000, "is not JSON that can be read"),
-        ('{"images": [], "annotations": [], "categories": []}', "are nowhere: put them into"),
+        ('{"images": [], "annotations": [], "categories": []}', "are not there: put them into"),
     ],
 )
 def test_what_is_no_list_of_coco(text, sentence, tmp_path):

@@ -10,7 +10,7 @@ import unitlens as ul
 from tests import layouts
 from tests.coloured import blocks
 from unitlens.data.colors import Colors
-from unitlens.data.readers.formats import FORMATS, recognised
+from unitlens.data.readers.formats import FORMATS, find_layout
 from unitlens.data.sources import with_concepts
 
 WRITERS = {
@@ -48,7 +48,7 @@ def shown(data):
 
 def test_a_layout_is_recognised_and_no_other_is(written):
     root, name, _ = written
-    assert recognised(root) == (name, root)
+    assert find_layout(root) == (name, root)
     assert [other for other, one in FORMATS.items() if other != "images" and one.matches(root)] == [name]
     assert isinstance(ul.open_data(root), ul.Data)
     assert len(ul.open_data(root.parent)) == len(IMAGES)

@@ -16,7 +16,7 @@ from tests.data.test_readers_layouts import WRITERS
 from tests.mutating import mutate
 from unitlens.data.images import UnreadableError
 from unitlens.data.readers import files
-from unitlens.data.readers.formats import open_format, recognised
+from unitlens.data.readers.formats import find_layout, open_format
 
 IMAGES = [blocks(seed) for seed in range(3)]
 OUT = ["../secret.png", "/etc/secret.png", "a/../../secret.png", "..\\secret.png", "C:\\secret.png", ""]
@@ -198,7 +198,7 @@ def test_formats_by_name(tmp_path, world):
 
 def test_a_list_of_masks_in_one_folder_does_not_speak_for_its_neighbours(tmp_path):
     layouts.openimages(tmp_path / "openimages", IMAGES)
-    assert recognised(tmp_path).format == "openimages"
+    assert find_layout(tmp_path).format == "openimages"
     layouts.voc(tmp_path / "VOC2012", IMAGES)
     with pytest.raises(ul.UnitlensError, match=r"holds several data sets, .*VOC2012, .*openimages: give one of them"):
         ul.open_data(tmp_path)
@@ -208,7 +208,7 @@ def test_what_could_be_several_is_asked_for(tmp_path):
     layouts.voc(tmp_path / "VOC2010", IMAGES)
     layouts.pascal_context(tmp_path / "VOC2010", IMAGES)
     with pytest.raises(ul.UnitlensError, match="could be voc or pascal-context: say which with format="):
-        recognised(tmp_path / "VOC2010")
+        find_layout(tmp_path / "VOC2010")
     layouts.cityscapes(tmp_path / "streets", IMAGES)
     with pytest.raises(ul.UnitlensError, match=r"holds several data sets, .*VOC2010, .*streets: give one of them"):
         ul.open_data(tmp_path)

@@ -249,7 +249,7 @@ def test_a_table_of_labels_is_read(name, text, tmp_path):
 )
 def test_what_is_no_table_of_labels(name, text, tmp_path):
     (tmp_path / name).write_text(text)
-    with pytest.raises(ul.UnitlensError, match=r"a\.\w+ is no table of labels: give a \.json list or names by number"):
+    with pytest.raises(ul.UnitlensError, match=r"a\.\w+ is not a table of class names: give a \.json list or"):
         read_labels(tmp_path / name)
 
 
@@ -308,7 +308,7 @@ def test_a_segmenter_from_the_shell(own_segmenter, shell, sees, tmp_path):
     ("arguments", "sentence"),
     [
         (OWN[:4], "own.py:Colours does not say what its classes are called: give --segmenter-labels"),
-        ((*OWN[:2], "--confidence", 0.3), "confidence is said of a segmenter, and there is none: add --concepts seg"),
+        ((*OWN[:2], "--confidence", 0.3), "confidence is for a segmenter, and there is none: add --concepts seg"),
         ((*OWN, "--segmenter-size", 0), "0 is not in the range x>=1"),
         ((*OWN[:5], "none.txt"), "The labels in none.txt cannot be read: No such file or directory"),
     ],

@@ -85,7 +85,7 @@ def test_a_category_belongs_to_one_source(world):
 
 
 def test_what_is_no_source(world):
-    with pytest.raises(ul.UnitlensError, match=r"A str is no concept source: it needs concepts and planes\(image"):
+    with pytest.raises(ul.UnitlensError, match=r"A str is not a concept source: it needs concepts and planes\(image"):
         with_concepts(ul.open_data(world, format="folder"), "colors")
 
 

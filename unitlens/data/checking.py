@@ -1,4 +1,4 @@
-"""Look through annotated images before they are used: what is there, and what is wrong."""
+"""Check annotated images before they are used: what is marked, and what is wrong."""
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,7 +48,7 @@ def check(
     sights: int = 12,
     progress: bool = False,
 ) -> Check:
-    """Look through annotated images.
+    """Check annotated images: what is marked in them, and what is wrong.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def check(
     quantile, min_iou : float
         See `unitlens.dissect`.
     image_size, resize, grid
-        How a network would be shown the images, and its label grid: a quarter of the input, rounded down.
+        How images would become a network's input, and its label grid: a quarter of the input, rounded down.
     limit : int, optional
         Only so many images, spread evenly over the data set.
     seed : int
@@ -74,7 +74,7 @@ def check(
     Raises
     ------
     UnitlensError
-        If there are no such data, or their lists contradict themselves, so that nothing can be looked through.
+        If there are no such data, or their lists contradict themselves so that no image can be checked.
     """
     data = open_data(data) if isinstance(data, str | Path) else data
     if not 0 < quantile < 1:
@@ -243,12 +243,12 @@ class _Walk:
         everywhere = self.read * self.cells
         judged = everywhere - held[:, first:].sum(0)
         for number, concept in enumerate(self.columns.concepts):
-            own, all_judged = held[:, 1 + number], int(judged[self.columns.category_of[number]])
-            positions = int(own.sum())
+            marked, all_judged = held[:, 1 + number], int(judged[self.columns.category_of[number]])
+            positions = int(marked.sum())
             most = int(Fraction(Decimal(str(quantile))) * everywhere)
             yield ConceptCheck(
                 concept,
-                int((own > 0).sum()),
+                int((marked > 0).sum()),
                 positions,
                 positions / max(all_judged, 1),
                 highest_iou(positions, most, elsewhere=everywhere - all_judged),
@@ -277,10 +277,10 @@ def _draw(walk: _Walk, chosen: Sequence[Sequence[int]]) -> list[list[Sight]]:
         index, area = walk.areas[place]
         example = as_example(walk.data[index])
         height, width = example.image.shape[:2]
-        shown = np.asarray(Fit.of(height, width, walk.preprocessing).image(example.image))
+        pixels = np.asarray(Fit.of(height, width, walk.preprocessing).image(example.image))
         planes = walk.planes(example).reshape(-1, *walk.grid)
         masks = np.stack([(planes == 1 + number).any(0) for number in numbers])
-        tiles = draw_tiles(np.broadcast_to(shown, (len(numbers), *shown.shape)), masks, size=TILE)
+        tiles = draw_tiles(np.broadcast_to(pixels, (len(numbers), *pixels.shape)), masks, size=TILE)
         for number, tile in zip(numbers, tiles, strict=True):
             drawn[number, place] = Sight(example.name, float(area[1 + number]) / walk.cells, _jpeg(tile))
     return [[drawn[number, place] for place in places] for number, places in enumerate(chosen)]

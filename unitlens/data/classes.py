@@ -40,8 +40,8 @@ class Classes:
         output = _position(class_, self.names) if output is None else output
         if output is None:
             known = list(dict.fromkeys([*self.output_of, *self.names]))
-            some = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
-            raise UnitlensError(f"There is no class {class_!r}{did_you_mean(str(class_), known)}; there are {some}.")
+            listed = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
+            raise UnitlensError(f"There is no class {class_!r}{did_you_mean(str(class_), known)}; there are {listed}.")
         return output
 
 
@@ -80,22 +80,22 @@ def join_classes(data: Data, network_names: Sequence[str] | None, outputs: int) 
     >>> join_classes(SimpleNamespace(classes=("cat", "ant")), None, 2).output_of
     {'ant': 0, 'cat': 1}
     """
-    found = classes_of(data)
-    if not found:
+    classes = classes_of(data)
+    if not classes:
         raise UnitlensError(
             f"No image of {described(data).source} has a class, so that nothing can be measured: say them in "
             "classes.csv (image,class[,index]), or put the images into one folder for each class under images/."
         )
     if network_names is not None and len(network_names) != outputs:
         raise UnitlensError(f"The network has {outputs} outputs, but {len(network_names)} class names.")
-    own = None if network_names is None else distinct_names(network_names)
+    known = None if network_names is None else distinct_names(network_names)
     index = described(data).class_index
-    if index or own is not None or all(_is_whole(name) for name in found):
-        output_of = {str(name): _output(name, index, own, outputs) for name in found}
+    if index or known is not None or all(_is_whole(name) for name in classes):
+        output_of = {str(name): _output(name, index, known, outputs) for name in classes}
     else:
-        output_of = _sorted(found, outputs)
-    names = list(own or map(str, range(outputs)))
-    if own is None:
+        output_of = _sorted(classes, outputs)
+    names = list(known or map(str, range(outputs)))
+    if known is None:
         for name, output in output_of.items():
             names[output] = name
     return Classes(distinct_names(names), output_of)
@@ -107,11 +107,11 @@ def classes_of(data: Data) -> tuple[Name, ...]:
     if listed is None:
         read = (read.example for read in read_examples(data))
         listed = tuple(example.class_ for example in read if isinstance(example, Example))
-    found = {name for name in listed if name is not None}
-    wrong = next((name for name in found if not isinstance(name, str | Integral)), None)
+    names = {name for name in listed if name is not None}
+    wrong = next((name for name in names if not isinstance(name, str | Integral)), None)
     if wrong is not None:
         raise UnitlensError(f"A class is a name or a whole number, not {wrong!r}; an image without one has None.")
-    return tuple(sorted(found, key=lambda name: (str(type(name)), name)))
+    return tuple(sorted(names, key=lambda name: (str(type(name)), name)))
 
 
 def _is_whole(name: object) -> bool:
@@ -148,13 +148,13 @@ def numbered(name: str, output: int) -> str:
     return f"{name} ({output})"
 
 
-def _output(name: Name, index: Mapping[str, int], own: Sequence[str] | None, outputs: int) -> int:
+def _output(name: Name, index: Mapping[str, int], known: Sequence[str] | None, outputs: int) -> int:
     output = index.get(str(name))
-    if output is None and own is not None:
-        output = _position(name, own)
+    if output is None and known is not None:
+        output = _position(name, known)
         if output is None and not _is_whole(name):
             raise UnitlensError(
-                f"The data's class {name} is none of the network's{did_you_mean(str(name), own)}: name it as the "
+                f"The data's class {name} is none of the network's{did_you_mean(str(name), known)}: name it as the "
                 "network does, or give the number of its output in the column index of classes.csv."
             )
     if output is None and not _is_whole(name):
@@ -167,16 +167,16 @@ def _output(name: Name, index: Mapping[str, int], own: Sequence[str] | None, out
     return output
 
 
-def _sorted(found: Sequence[Name], outputs: int) -> dict[str, int]:
-    if len(found) > outputs:
+def _sorted(classes: Sequence[Name], outputs: int) -> dict[str, int]:
+    if len(classes) > outputs:
         raise UnitlensError(
-            f"The data name {len(found)} classes, more than the {outputs} outputs of the network: give the number of "
+            f"The data name {len(classes)} classes, more than the {outputs} outputs of the network: give the number of "
             "each class's output in the column index of classes.csv."
         )
-    ordered = sorted(map(str, found))
-    if len(found) < outputs:
+    ordered = sorted(map(str, classes))
+    if len(classes) < outputs:
         warnings.warn(
-            f"The data name {len(found)} classes and the network has {outputs} outputs, of which nobody gives the "
+            f"The data name {len(classes)} classes and the network has {outputs} outputs, of which nobody gives the "
             f"names: {ordered[0]} is taken as output 0, and so on in sorted order.",
             UnitlensWarning,
             stacklevel=4,

@@ -44,7 +44,7 @@ class Columns:
         """Columns for the concepts of a data set; plain (category, label, name) tuples do."""
         columns = cls(tuple(_as_concept(concept) for concept in concepts), not_judged, union)
         if columns.count > _MOST_COLUMNS:
-            raise UnitlensError(f"The data mark {len(concepts)} concepts; more than about 32,000 cannot be told apart.")
+            raise UnitlensError(f"The data mark {len(concepts)} concepts; at most about 32,000 are possible.")
         first: dict[tuple[str, str | int], Concept] = {}
         for concept in columns.concepts:
             for what, key in (("name", concept.name), ("label", concept.label)):
@@ -111,13 +111,14 @@ class Columns:
                 first.append(np.full(grid[0] * grid[1], left_out if nowhere is None else nowhere, np.int16))
                 continue
             unknown = np.logical_or.reduce([plane < 0 for plane in maps])
-            own = [np.where(unknown, 0, plane) for plane in maps]
-            for later in range(1, len(own)):
-                for earlier in own[:later]:
-                    own[later] = np.where(own[later] == earlier, 0, own[later])
-            own[0] = np.where(unknown, left_out if self.not_judged == "left_out" else 0, own[0])
-            first.append(own[0].astype(np.int16))
-            further += [plane.astype(np.int16) for plane in own[1:]]
+            planes = [np.where(unknown, 0, plane) for plane in maps]
+            # a concept that several planes hold at one cell stays in the first of them
+            for later in range(1, len(planes)):
+                for earlier in planes[:later]:
+                    planes[later] = np.where(planes[later] == earlier, 0, planes[later])
+            planes[0] = np.where(unknown, left_out if self.not_judged == "left_out" else 0, planes[0])
+            first.append(planes[0].astype(np.int16))
+            further += [plane.astype(np.int16) for plane in planes[1:]]
         return np.stack(first + further) if first else np.zeros((0, grid[0] * grid[1]), np.int16)
 
     def _sampled(
@@ -129,9 +130,10 @@ class Columns:
         stray = column_of.take(plane, mode="wrap") == _STRAY  # of the whole map: the same error on every grid
         if stray.any():
             labels = np.unique(np.asarray(given)[stray]).tolist()
+            more = ", ..." if len(labels) > 5 else ""
             raise UnitlensError(
-                f"The {category} label map of {example.name} holds the label{'s' * (len(labels) > 1)} "
-                f"{', '.join(map(str, labels[:5]))}{', ...' * (len(labels) > 5)}, which no concept of {category} has: "
+                f"The {category} label map of {example.name} holds the {'label' if len(labels) == 1 else 'labels'} "
+                f"{', '.join(map(str, labels[:5]))}{more}, which no concept of {category} has: "
                 "add rows to concepts.csv or mend the map (0 is none, 255 is not judged)."
             )
         sampled: npt.NDArray[np.int16] = column_of.take(fit.labels(plane, grid).ravel(), mode="wrap")
@@ -139,13 +141,13 @@ class Columns:
 
     def _lookup(self, category: str, dtype: np.dtype[Any]) -> npt.NDArray[np.int16]:
         """Column of each label, with -1 where not judged and _STRAY where no concept has it; the last is for -1."""
-        own = {concept.label: c + 1 for c, concept in enumerate(self.concepts) if concept.category == category}
+        columns = {concept.label: c + 1 for c, concept in enumerate(self.concepts) if concept.category == category}
         largest = {"u1": 255, "u2": 65535}.get(dtype.str[1:])
         table = np.full(_MOST_LABELS + 1 if largest is None else largest + 1, _STRAY, np.int16)
         table[-1] = -1
         for label in {255, 65535} if largest is None else ():
             table[label] = -1
-        for label, column in {0: 0, **own}.items():
+        for label, column in {0: 0, **columns}.items():
             if label < len(table) - 1:
                 table[label] = column
         return table
@@ -162,7 +164,7 @@ def _as_concept(item: Any) -> Concept:
         concept = Concept(str(category), operator.index(label), str(name))
     except (TypeError, ValueError):
         raise UnitlensError(
-            f"{item!r} is no concept: a concept is (category, label, name), such as ('object', 3, 'tree')."
+            f"{item!r} is not a concept: a concept is (category, label, name), such as ('object', 3, 'tree')."
         ) from None
     if not 1 <= concept.label <= 65534:
         raise UnitlensError(

@@ -1,4 +1,4 @@
-"""What a look through annotated images found: what is there, what is wrong, and what is worth knowing, in sentences."""
+"""What a check of annotated images found: what is marked, what is wrong, and what is worth knowing, in sentences."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class ConceptCheck(NamedTuple):
 
 @dataclass(frozen=True)
 class Check:
-    """What is there in annotated images, and what is wrong.
+    """What is marked in annotated images, and what is wrong.
 
     Attributes
     ----------
@@ -120,7 +120,7 @@ def of_concepts(
     if not concepts:
         yield Finding("nothing marked", "No concept is marked, so that units cannot be matched.")
     if not read:
-        yield Finding("nothing read", "None of the images could be looked at.")
+        yield Finding("nothing read", "None of the images could be read.")
         return
     for category, members in _by_category(concepts).items():
         if category in computed:

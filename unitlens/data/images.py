@@ -21,7 +21,7 @@ _BROKEN = (OSError, UnidentifiedImageError, SyntaxError, ValueError, EOFError, I
 
 
 class UnreadableError(UnitlensError):
-    """A file that is no image, or a damaged one: skipped and named, unless the run is strict."""
+    """A file that is not an image, or a damaged one: left out and named, unless the run is strict."""
 
 
 class FileRead(NamedTuple):
@@ -47,7 +47,7 @@ def read_image(path: Path) -> FileRead:
     Raises
     ------
     UnreadableError
-        If the file is no image or is cut short.
+        If the file is not an image or is cut short.
     """
     with _opened(path) as (image, digest):
         return FileRead(np.asarray(to_rgb(ImageOps.exif_transpose(image))), digest)
@@ -71,7 +71,7 @@ def read_label_map(path: Path) -> FileRead:
     Raises
     ------
     UnreadableError
-        If the file is no image or is cut short.
+        If the file is not an image or is cut short.
     UnitlensError
         If it has several channels.
     """
@@ -90,7 +90,7 @@ def read_label_map(path: Path) -> FileRead:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[Image.Image, str]]:
-    """An image file and the SHA-256 of its bytes; what goes wrong inside is said of the file."""
+    """An image file and the SHA-256 of its bytes; errors inside of the ``with`` name the file."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:

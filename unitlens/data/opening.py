@@ -10,10 +10,10 @@ from unitlens.data.readers.formats import (
     DOWNLOADS,
     FORMATS,
     PREFIX,
+    find_layout,
     images_only,
     open_format,
     open_torchvision,
-    recognised,
 )
 from unitlens.data.sources import ConceptSource, with_concepts
 from unitlens.data.tags import check_names, folder_tags, tags
@@ -46,7 +46,7 @@ def open_data(
         An annotated folder, a data set in another format, a folder of images, ``bundled:scenes``, or a data set of
         torchvision's by name: ``torchvision:voc2012`` and others of `unitlens.data.readers.DOWNLOADS`.
     format : str, optional
-        "folder" (the annotated folder) or a name of `unitlens.data.readers.FORMATS`; recognised by its layout
+        "folder" (the annotated folder) or a name of `unitlens.data.readers.FORMATS`; found by its layout
         otherwise.
     split : str, optional
         Of a data set that has several: "train", "val2017", ...
@@ -60,7 +60,7 @@ def open_data(
     root : str or Path, optional
         Where a data set of torchvision's lies; ``unitlens/data/NAME`` in the user's cache folder.
     download : bool
-        Whether torchvision may download it if it is not there; its size is said first.
+        Whether torchvision may download it if it is not there; its size is announced first.
     images : int, optional
         How many bundled scenes; 1,000.
     seed : int
@@ -73,7 +73,7 @@ def open_data(
     Raises
     ------
     UnitlensError
-        If there is no such folder, format, split, source or bundled data set, or the folder could be several formats.
+        If there is no such folder, format, split, source or bundled data set, or the folder fits several formats.
 
     Examples
     --------
@@ -97,7 +97,7 @@ def _check_sources(concepts: Sequence[str | ConceptSource], segmenter_options: d
         raise UnitlensError(f"concepts is {concepts!r}; it is a list of sources, such as ['masks', 'colors'].")
     if segmenter_options and all(isinstance(one, str) and not one.startswith("segmenter:") for one in concepts):
         raise UnitlensError(
-            f"{', '.join(segmenter_options)} {'are' if len(segmenter_options) > 1 else 'is'} said of a segmenter, and "
+            f"{', '.join(segmenter_options)} {'are' if len(segmenter_options) > 1 else 'is'} for a segmenter, and "
             "there is none: add "
             + spelled(python="concepts=['segmenter:NETWORK'].", shell="--concepts segmenter:NETWORK.")
         )
@@ -144,9 +144,9 @@ def _opened(root: Path, format: str | None, split: str | None) -> Data:
             )
         return open_format(root, str(format), split=split)
     native = (root / "images").is_dir() and ((root / "concepts.csv").is_file() or (root / "labels").is_dir())
-    found = None if format == NATIVE or native or not root.is_dir() else recognised(root)
-    if found is not None:
-        return open_format(found.root, found.format, split=split)
+    layout = None if format == NATIVE or native or not root.is_dir() else find_layout(root)
+    if layout is not None:
+        return open_format(layout.root, layout.format, split=split)
     if split is not None:
         raise UnitlensError(f"{root} has no splits to choose {split!r} from: leave {argument('split')} out.")
     if format is None and root.is_dir() and not (root / "images").is_dir():
@@ -166,9 +166,9 @@ def _source(one: str | ConceptSource, data: Data, options: dict[str, Any]) -> Co
     if one == "folders":
         return folder_tags(data)
     if kind == "tags" and rest:
-        found = tags(rest)
-        check_names(found, data)
-        return found
+        listed = tags(rest)
+        check_names(listed, data)
+        return listed
     if kind == "segmenter" and rest:
         from unitlens.data.segmentation.segmenters import segmenter
 

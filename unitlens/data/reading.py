@@ -110,7 +110,7 @@ class Subset:
 
     @property
     def class_index(self) -> dict[str, int]:
-        """The network's output for each class, where the data set says so."""
+        """The network's output for each class, where the data set gives it."""
         return dict(described(self.data).class_index)
 
     @property

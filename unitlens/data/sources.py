@@ -16,7 +16,7 @@ from unitlens.errors import UnitlensError, argument
 
 @runtime_checkable
 class ConceptSource(Protocol):
-    """Images in, label maps out; it looks, or it looks up."""
+    """Images in, label maps out, computed or looked up."""
 
     @property
     def concepts(self) -> Sequence[Concept]:
@@ -62,22 +62,22 @@ class StackedData:
 
     @property
     def names(self) -> tuple[str, ...] | None:
-        """The images' names, where the data lists them."""
+        """The images' names, where the data list them."""
         return described(self.data).names
 
     @property
     def not_images(self) -> tuple[str, ...]:
-        """Files of the data that are no images."""
+        """Files of the data that are not images."""
         return described(self.data).not_images
 
     @property
     def class_index(self) -> Mapping[str, int]:
-        """The network's output for each class, where the data says so."""
+        """The network's output for each class, where the data give it."""
         return described(self.data).class_index
 
     @property
     def classes(self) -> tuple[Class | None, ...] | None:
-        """The classes of the images, where the data lists them."""
+        """The classes of the images, where the data list them."""
         return described(self.data).classes
 
     def file_findings(self) -> Iterator[Finding]:
@@ -131,7 +131,7 @@ def with_concepts(data: Data, *sources: ConceptSource, masks: bool = True) -> St
     Raises
     ------
     UnitlensError
-        If something is no source, or two of them mark the same category.
+        If something is not a source, or two of them mark the same category.
     """
     stacked = StackedData(data, sources, masks)
     marked: dict[str, str] = {}
@@ -139,7 +139,7 @@ def with_concepts(data: Data, *sources: ConceptSource, masks: bool = True) -> St
     for source in sources:
         if not isinstance(source, ConceptSource):
             raise UnitlensError(
-                f"A {type(source).__name__} is no concept source: it needs concepts and planes(image, name)."
+                f"A {type(source).__name__} is not a concept source: it needs concepts and planes(image, name)."
             )
         parts.append((str(source), source.concepts))
     for who, concepts in parts:

@@ -32,11 +32,11 @@ class Tags:
         """The words of each category, in the order of the alphabet."""
         words = sorted({pair for pairs in self.of_image.values() for pair in pairs})
         labels: dict[str, int] = {}
-        found = []
+        concepts = []
         for category, word in words:
             labels[category] = labels.get(category, 0) + 1
-            found.append(Concept(category, labels[category], word))
-        return tuple(found)
+            concepts.append(Concept(category, labels[category], word))
+        return tuple(concepts)
 
     def planes(self, image: npt.NDArray[np.uint8], name: str) -> Mapping[str, Sequence[npt.NDArray[np.uint16]]]:
         """One map of a single cell for each word."""
@@ -69,7 +69,7 @@ def tags(path: str | Path, *, category: str = "scene") -> Tags:
     Raises
     ------
     UnitlensError
-        If there is no such file, it lacks a column, or holds no tag.
+        If there is no such file, it lacks a column, or has no tag.
     """
     path = Path(path)
     try:
@@ -81,7 +81,8 @@ def tags(path: str | Path, *, category: str = "scene") -> Tags:
     word = next((name for name in ("tag", "class", "concept", "scene", "name") if name in columns), None)
     if "image" not in columns or word is None:
         raise UnitlensError(
-            f"{path} is no list of tags: it needs the columns image and tag, and has {', '.join(columns) or 'no row'}."
+            f"{path} is not a list of tags: it needs the columns image and tag, and has "
+            f"{', '.join(columns) or 'no row'}."
         )
     of_image: dict[str, list[tuple[str, str]]] = {}
     for row in rows:
@@ -113,7 +114,7 @@ def folder_tags(data: Data, *, category: str = "scene") -> Tags:
     return Tags({name: [(category, folder)] for name, folder in folders.items() if folder != "."}, "names of folders")
 
 
-def check_names(found: Tags, data: Data) -> None:
+def check_names(tagged: Tags, data: Data) -> None:
     """Make sure that tags are about the images of a data set.
 
     Raises
@@ -122,9 +123,9 @@ def check_names(found: Tags, data: Data) -> None:
         If none of them is.
     """
     names = described(data).names
-    if names and not set(names) & found.of_image.keys():
-        some = next(iter(found.of_image), "nothing")
+    if names and not set(names) & tagged.of_image.keys():
+        first = next(iter(tagged.of_image), "nothing")
         raise UnitlensError(
-            f"The {found} name no image of the data; the first is {some}{did_you_mean(some, names)}, an image "
+            f"The {tagged} name no image of the data; the first is {first}{did_you_mean(first, names)}, an image "
             f"{names[0]}."
         )

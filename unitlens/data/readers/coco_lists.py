@@ -15,7 +15,7 @@ _OTHERS = ("captions_", "person_keypoints_", "image_info_")
 _BESIDE = "_annotations.coco.json"
 
 
-class Found(NamedTuple):
+class ListFile(NamedTuple):
     """A list by its file name; kind "any" where only its content can tell."""
 
     kind: str
@@ -24,7 +24,7 @@ class Found(NamedTuple):
 
 
 class ListedImage(NamedTuple):
-    """What a list says of one image.
+    """The content of a list for one image.
 
     Attributes
     ----------
@@ -67,8 +67,8 @@ class CocoList(NamedTuple):
 
 def has_lists(root: Path) -> bool:
     """Whether there are lists by name, or by their first lines."""
-    found = find_lists(root)
-    return any(one.kind != "any" for one in found) or any(_looks_like_coco(one.path) for one in found)
+    files = find_lists(root)
+    return any(file.kind != "any" for file in files) or any(_looks_like_coco(file.path) for file in files)
 
 
 def _looks_like_coco(path: Path) -> bool:
@@ -77,22 +77,22 @@ def _looks_like_coco(path: Path) -> bool:
     return any(f'"{key}"'.encode() in start for key in ("images", "annotations", "categories"))
 
 
-def find_lists(root: Path) -> list[Found]:
+def find_lists(root: Path) -> list[ListFile]:
     """The lists in the folder and in ``annotations/``; those with COCO's names, if there are any."""
     files = sorted({*root.glob("*.json"), *root.glob("annotations/*.json"), *root.glob(f"*/{_BESIDE}")})
     lists = []
     for path in files:
         named = _NAMED.fullmatch(path.name)
         if named:
-            lists.append(Found(named[1], named[2], path))
+            lists.append(ListFile(named[1], named[2], path))
         elif path.name == _BESIDE:
-            lists.append(Found("instances", "all" if path.parent == root else path.parent.name, path))
+            lists.append(ListFile("instances", "all" if path.parent == root else path.parent.name, path))
         elif not path.name.startswith((*_OTHERS, ".")):
-            lists.append(Found("any", path.stem, path))
+            lists.append(ListFile("any", path.stem, path))
     return [one for one in lists if one.kind != "any"] or lists
 
 
-def read_list(root: Path, found: Found) -> CocoList:
+def read_list(root: Path, file: ListFile) -> CocoList:
     """Read a list.
 
     Raises
@@ -100,19 +100,19 @@ def read_list(root: Path, found: Found) -> CocoList:
     UnitlensError
         If it is not one of COCO's, names files outside of the folder, or its images are nowhere.
     """
-    content = read_json(found.path)
+    content = read_json(file.path)
     try:
-        return _parsed(root, found, content)
+        return _parsed(root, file, content)
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise UnitlensError(f"{found.path} is not a list in COCO's format ({error!r}).") from None
+        raise UnitlensError(f"{file.path} is not a list in COCO's format ({error!r}).") from None
 
 
-def _parsed(root: Path, found: Found, content: Any) -> CocoList:
+def _parsed(root: Path, file: ListFile, content: Any) -> CocoList:
     """The content of a list; whatever Python raises where it has another form."""
     listed = {entry["id"]: entry for entry in content["images"]}
     by_image: dict[Any, list[dict[str, Any]]] = {number: [] for number in listed}
     maps: dict[Any, str] = {}
-    kind = found.kind
+    kind = file.kind
     for annotation in content["annotations"]:
         if "segments_info" in annotation:
             kind, maps[annotation["image_id"]] = "panoptic", annotation["file_name"]
@@ -122,20 +122,20 @@ def _parsed(root: Path, found: Found, content: Any) -> CocoList:
         elif annotation.get("segmentation"):
             by_image[annotation["image_id"]].append(_with_numbers(annotation, "category_id"))
     kind = "instances" if kind == "any" else kind
-    folder = _image_folder(root, found, [str(entry["file_name"]) for entry in listed.values()])
+    folder = _image_folder(root, file, [str(entry["file_name"]) for entry in listed.values()])
     images = {}
     for number, entry in listed.items():
         if kind == "panoptic" and number not in maps:
             continue
-        name = inside(f"{folder}/{inside(entry['file_name'], found.path)}", found.path)
+        name = inside(f"{folder}/{inside(entry['file_name'], file.path)}", file.path)
         height, width = int(entry["height"]), int(entry["width"])
         if min(height, width) < 1 or height * width > 2 * (Image.MAX_IMAGE_PIXELS or 1 << 28):
             raise ValueError(f"an image of {height} x {width}")
-        file = _map_file(root, found, kind, name, maps.get(number))
-        images[name] = ListedImage(height, width, by_image[number], file)
+        label_map = _map_file(root, file, kind, name, maps.get(number))
+        images[name] = ListedImage(height, width, by_image[number], label_map)
     categories = {(_category(kind, c), _id(c["id"])): str(c["name"]) for c in content["categories"]}
     without_map = tuple(str(e["file_name"]) for n, e in listed.items() if kind == "panoptic" and n not in maps)
-    return CocoList(kind, found.path, categories, images, without_map)
+    return CocoList(kind, file.path, categories, images, without_map)
 
 
 def _with_numbers(record: Mapping[str, Any], *keys: str) -> dict[str, Any]:
@@ -155,27 +155,27 @@ def _category(kind: str, category: Mapping[str, Any]) -> str:
     return "stuff" if stuff else "object"
 
 
-def _image_folder(root: Path, found: Found, names: list[str]) -> str:
+def _image_folder(root: Path, file: ListFile, names: list[str]) -> str:
     """The folder that file names are relative to, as a path under the root."""
-    beside = found.path.parent.relative_to(root).as_posix()
-    folders = [found.split, f"images/{found.split}", "images", ".", beside, f"{beside}/images"]
-    checked = [inside(name, found.path) for name in names[:100]]
+    beside = file.path.parent.relative_to(root).as_posix()
+    folders = [file.split, f"images/{file.split}", "images", ".", beside, f"{beside}/images"]
+    checked = [inside(name, file.path) for name in names[:100]]
     for folder in folders:
         if any((root / folder / name).is_file() for name in checked):
             return folder
     raise UnitlensError(
-        f"The images of {found.path} are nowhere: put them into {root / found.split} (looked in "
+        f"The images of {file.path} are not there: put them into {root / file.split} (looked in "
         f"{', '.join(dict.fromkeys(folders))} for {checked[0] if checked else 'none, as it lists none'}, ...)."
     )
 
 
-def _map_file(root: Path, found: Found, kind: str, name: str, listed: str | None) -> Path | None:
+def _map_file(root: Path, file: ListFile, kind: str, name: str, listed: str | None) -> Path | None:
     """The label map of an image: listed for panoptic, by the image's name for stuff, none for instances."""
     if kind == "panoptic":
-        folders = [found.path.with_suffix(""), root / found.path.stem]
-        return next((f for f in folders if f.is_dir()), folders[0]) / inside(str(listed), found.path)
+        folders = [file.path.with_suffix(""), root / file.path.stem]
+        return next((f for f in folders if f.is_dir()), folders[0]) / inside(str(listed), file.path)
     if kind == "stuff":
-        folders = [place / f"stuff_{found.split}_pixelmaps" for place in (found.path.parent, root)]
+        folders = [folder / f"stuff_{file.split}_pixelmaps" for folder in (file.path.parent, root)]
         maps = next((folder for folder in folders if folder.is_dir()), None)
         return maps / f"{Path(name).stem}.png" if maps else None
     return None

@@ -158,9 +158,10 @@ class ColoredMarks:
         codes, digest = read_colors(path, _RGB)
         strange = strange_codes(codes, self.table)
         if strange:
-            shown = ", ".join(f"({c >> 16}, {c >> 8 & 255}, {c & 255})" for c in strange[:3])
+            examples = ", ".join(f"({c >> 16}, {c >> 8 & 255}, {c & 255})" for c in strange[:3])
+            colours = "1 colour" if len(strange) == 1 else f"{len(strange)} colours"
             raise UnitlensError(
-                f"{path} holds {len(strange)} colour{'s' * (len(strange) > 1)} that {self.table_file.name} does not "
-                f"name, such as {shown}: add them, or save the mask as PNG (JPEG changes colours)."
+                f"{path} holds {colours} that {self.table_file.name} does not name, such as {examples}: add them, or "
+                "save the mask as PNG (JPEG changes colours)."
             )
         return Marks({"object": [relabelled(codes, self.table, path, self.table_file.name)]}, [digest])

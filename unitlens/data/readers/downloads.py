@@ -1,6 +1,5 @@
 """Torchvision's data sets by name, where they are on disk; downloaded only where that was asked for."""
 
-import os
 import sys
 import tarfile
 import zipfile
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 from unitlens.data.readers.marked import chosen_splits
 from unitlens.data.readers.torchvision_sets import TorchvisionData, from_torchvision
 from unitlens.errors import UnitlensError, argument, did_you_mean
+from unitlens.files import cache_folder
 
 PREFIX = "torchvision:"
 
@@ -97,52 +97,54 @@ def open_torchvision(
         options[entry.split_option] = split or entry.splits[0]
         chosen_splits(split, entry.splits, f"{PREFIX}{name}")
     folder = Path(root) if root is not None else data_folder() / name
-    found = _there(entry.dataset, folder, options)
+    dataset = _there(entry.dataset, folder, options)
     cost = f"about {entry.size}, and as much again unpacked"
-    if found is None and not download:
+    if dataset is None and not download:
         raise UnitlensError(
             f"{PREFIX}{name} is not in {folder}: add {argument('download', True)} to have torchvision download it "
             f"there ({cost}), or say where it is with {argument('root', option='--data-root')}."
         )
-    if found is None:
+    if dataset is None:
         tell(f"downloading {name} ({cost}) into {folder} with torchvision's {entry.dataset}")
-        found = _fetched(name, entry.dataset, folder, options)
-    return from_torchvision(found, source=f"{PREFIX}{name}")
+        dataset = _fetched(name, entry.dataset, folder, options)
+    return from_torchvision(dataset, source=f"{PREFIX}{name}")
 
 
 def data_folder() -> Path:
     """Where data sets by name go."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unitlens" / "data"
+    return cache_folder("data")
 
 
-def _there(dataset: str, folder: Path, options: Mapping[str, Any]) -> Any:
+def _there(name: str, folder: Path, options: Mapping[str, Any]) -> Any:
     """The data set, if all of it is there; what a download left half-done is not."""
     try:
-        found = _dataset(dataset)(str(folder), **options)
+        dataset = _dataset(name)(str(folder), **options)
     except (OSError, RuntimeError):  # torchvision's words for files that are missing
         return None
-    return found if _whole(found) else None
+    return dataset if _is_complete(dataset) else None
 
 
-def _whole(found: Any) -> bool:
-    files = [file for list_ in ("images", "targets", "masks", "_images", "_segs") for file in getattr(found, list_, ())]
-    return len(found) > 0 and all(Path(file).is_file() for file in files)
+def _is_complete(dataset: Any) -> bool:
+    files = [
+        file for list_ in ("images", "targets", "masks", "_images", "_segs") for file in getattr(dataset, list_, ())
+    ]
+    return len(dataset) > 0 and all(Path(file).is_file() for file in files)
 
 
-def _fetched(name: str, dataset: str, folder: Path, options: Mapping[str, Any]) -> Any:
+def _fetched(name: str, class_: str, folder: Path, options: Mapping[str, Any]) -> Any:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        found = _dataset(dataset)(str(folder), download=True, **options)
+        dataset = _dataset(class_)(str(folder), download=True, **options)
     except _FAILURES as error:
         raise UnitlensError(
             f"{name} could not be downloaded into {folder} ({type(error).__name__}: {error})."
         ) from error
-    if not _whole(found):
+    if not _is_complete(dataset):
         raise UnitlensError(
             f"{name} lies in {folder} in part, and torchvision does not fetch it anew: remove what is there, and "
             f"download it again with {argument('download', True)}."
         )
-    return found
+    return dataset
 
 
 def _dataset(name: str) -> Any:

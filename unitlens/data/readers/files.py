@@ -163,8 +163,8 @@ def relabelled(codes: npt.NDArray[Any], table: Mapping[int, int], source: Path |
     stray = strange_codes(codes, table)
     if stray:
         raise UnitlensError(
-            f"{source} holds the code{'s' * (len(stray) > 1)} {', '.join(map(str, stray[:5]))}"
-            f"{', ...' * (len(stray) > 5)}, which {known_from} does not name: mend the one or the other."
+            f"{source} holds the {'code' if len(stray) == 1 else 'codes'} {', '.join(map(str, stray[:5]))}"
+            f"{', ...' if len(stray) > 5 else ''}, which {known_from} does not name: mend the one or the other."
         )
     known = np.array(sorted(table), np.int64)
     return np.array([table[code] for code in known.tolist()], np.uint16)[np.searchsorted(known, codes)]

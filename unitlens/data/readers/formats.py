@@ -1,8 +1,8 @@
 """Readers: data sets on disk in the formats that people have, each as annotated images.
 
-A format is recognised by its layout (`recognised`), or named. All readers give a `MarkedImages`; none fetches,
-unpickles, or leaves the folder that it was given. `from_torchvision` wraps what torchvision has read;
-`open_torchvision` opens its data sets by name, and is the one thing that fetches, only where that was asked for.
+A format is found by its layout (`find_layout`), or named; if a folder fits two formats, unitlens asks. All readers give
+a `MarkedImages`; none fetches, unpickles, or leaves the folder that it was given. `from_torchvision` wraps data sets of
+torchvision's; `open_torchvision` opens them by name, and is the only one that fetches, where that was asked for.
 """
 
 from collections.abc import Callable
@@ -31,11 +31,11 @@ __all__ = [
     "FORMATS",
     "PREFIX",
     "MarkedImages",
+    "find_layout",
     "from_torchvision",
     "images_only",
     "open_format",
     "open_torchvision",
-    "recognised",
 ]
 
 
@@ -67,22 +67,22 @@ FORMATS = {
     ),
     "images": Format(is_images, open_images, "images"),
 }
-"""Every format by the name that ``--data-format`` takes. "images" is never recognised, only named."""
+"""Every format by the name that ``--data-format`` takes. "images" is never found by its layout."""
 
 
 _DEPTH, _MANY = 2, 100
 """How deep a data set may lie in the folder that was given, and in how many folders it is looked for."""
 
 
-class Recognised(NamedTuple):
+class Layout(NamedTuple):
     """A format, and the folder that has its layout: the one that was given, or the only one in it that does."""
 
     format: str
     root: Path
 
 
-def recognised(root: Path) -> Recognised | None:
-    """Recognise a data set by its layout.
+def find_layout(root: Path) -> Layout | None:
+    """Find which layout a data set has.
 
     Parameters
     ----------
@@ -91,31 +91,31 @@ def recognised(root: Path) -> Recognised | None:
 
     Returns
     -------
-    Recognised or None
+    Layout or None
 
     Raises
     ------
     UnitlensError
         If it has several layouts, or several of its subfolders have one.
     """
-    own = _layouts(root)
-    if len(own) > 1:
+    names = _layouts(root)
+    if len(names) > 1:
         raise UnitlensError(
-            f"{root} could be {' or '.join(own)}: say which with "
+            f"{root} could be {' or '.join(names)}: say which with "
             f"{argument('format', option='--data-format')}, or stack them, each opened by itself."
         )
-    if own and not _beside_others(root, own[0]):
-        return Recognised(own[0], root)
-    places = [root]
+    if names and not _beside_others(root, names[0]):
+        return Layout(names[0], root)
+    folders = [root]
     for _ in range(_DEPTH):
-        places = [place / name for place in places for name in subfolders(place)]
-        if len(places) > _MANY:
+        folders = [folder / name for folder in folders for name in subfolders(folder)]
+        if len(folders) > _MANY:
             return None
-        inner = [place for place in places if _layouts(place)]
+        inner = [folder for folder in folders if _layouts(folder)]
         if len(inner) > 1:
             raise UnitlensError(f"{root} holds several data sets, {', '.join(map(str, inner))}: give one of them.")
         if inner:
-            return recognised(inner[0])
+            return find_layout(inner[0])
     return None
 
 

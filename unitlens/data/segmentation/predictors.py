@@ -77,8 +77,8 @@ def _torchvision(
         )
     net = load(_zoo_name(name), weights=weights, seed=seed, device=device)
     entries = models.get_model_weights(_zoo_name(name))
-    said = entries[str(weights)] if str(weights) in entries.__members__ else entries.DEFAULT
-    names = labels if labels is not None else said.meta["categories"]
-    side = size or int(said.transforms().resize_size[0])
+    entry = entries[str(weights)] if str(weights) in entries.__members__ else entries.DEFAULT
+    names = labels if labels is not None else entry.meta["categories"]
+    side = size or int(entry.transforms().resize_size[0])
     run = partial(run_module, module=net.model, normalise=net.preprocessing.normalise, size=side)
     return Predictor(run, table_of(names), name, fingerprint_of(net.model, net.preprocessing, side))

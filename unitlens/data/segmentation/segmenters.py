@@ -36,7 +36,7 @@ class Segmenter:
     category : str
         Of its concepts.
     confidence : float
-        Pixels of less are not judged.
+        Pixels below this confidence are ignored (not judged).
     cache : Path or None
         Where its maps are kept: a PNG for each, by the content of weights, image and settings.
     """
@@ -89,8 +89,8 @@ class Segmenter:
     def _kept(self, image: npt.NDArray[np.uint8]) -> Path | None:
         if self.cache is None or self.predictor.fingerprint is None:
             return None
-        said = (_FORMAT, self.predictor.fingerprint, sorted(self.predictor.names), self.confidence, image.shape)
-        key = hashlib.sha256(repr(said).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
+        content = (_FORMAT, self.predictor.fingerprint, sorted(self.predictor.names), self.confidence, image.shape)
+        key = hashlib.sha256(repr(content).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
         return self.cache / key[:2] / f"{key}.png"
 
 
@@ -126,7 +126,7 @@ def segmenter(
     category : str
         Of the concepts.
     confidence : float
-        In [0, 1]. Where the network's largest probability is less, nothing is judged.
+        Ignore pixels below this confidence, in [0, 1): they are not judged.
     size : int, optional
         The shorter side that images are scaled to; else torchvision's statement (520), Hugging Face's processor, or
         as they are.
@@ -143,7 +143,7 @@ def segmenter(
     Raises
     ------
     UnitlensError
-        If there is no such network, it does not label pixels, or a setting is not of its kind.
+        If there is no such network, it does not label pixels, or a setting is out of its range.
     """
     _check_numbers(confidence, size)
     labels = read_labels(labels) if isinstance(labels, str | Path) else labels

@@ -1,4 +1,4 @@
-"""Pixels labelled by a network: what it says about an image, the names of its classes, and how it is run."""
+"""Pixels classified by a network: its output for an image, the names of its classes, and how it is run."""
 
 import csv
 import hashlib
@@ -27,7 +27,7 @@ NOTHING = frozenset({"__background__", "background", "unlabeled", "void", "n/a",
 
 
 class Segments(NamedTuple):
-    """What a network says about an image.
+    """The class of every pixel of an image, as a network predicts it.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Predictor(NamedTuple):
     title : str
         What to call it.
     fingerprint : str or None
-        Changes whenever what it says may change; None where that cannot be known.
+        Changes whenever its output may change; None where that cannot be known.
     """
 
     predict: Callable[[Pixels], Segments]
@@ -77,8 +77,8 @@ def fingerprint_of(module: nn.Module, *settings: Any) -> str:
     weights = Network(module, nothing, None, "").fingerprint()
     classes = {type(part) for part in module.modules()}
     sources = sorted({_source(one) for one in classes if one.__module__.partition(".")[0] not in _PACKAGES})
-    said = (weights, repr(module), sources, settings, [_version(package) for package in _PACKAGES])
-    return hashlib.sha256(repr(said).encode()).hexdigest()
+    content = (weights, repr(module), sources, settings, [_version(package) for package in _PACKAGES])
+    return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
 _PACKAGES = ("torch", "torchvision", "transformers", "timm", "pillow")
@@ -133,15 +133,15 @@ def read_labels(path: str | Path) -> Labels:
     Raises
     ------
     UnitlensError
-        If there is no such file, or it is none of these.
+        If there is no such file, or it has none of these forms.
     """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix.lower() == ".json":
-            said = json.loads(text)
-            said = said.get("id2label", said) if isinstance(said, dict) else said
-            return {int(k): v for k, v in said.items()} if isinstance(said, dict) else list(said)
+            names = json.loads(text)
+            names = names.get("id2label", names) if isinstance(names, dict) else names
+            return {int(k): v for k, v in names.items()} if isinstance(names, dict) else list(names)
         if path.suffix.lower() != ".csv":
             return [line.strip() or None for line in text.splitlines()]
         rows = [{str(k).strip().lower(): v for k, v in row.items()} for row in csv.DictReader(text.splitlines())]
@@ -151,8 +151,8 @@ def read_labels(path: str | Path) -> Labels:
         raise UnitlensError(f"The labels in {path} cannot be read: {error.strerror}.") from None
     except (ValueError, TypeError, LookupError, csv.Error):
         raise UnitlensError(
-            f"{path} is no table of labels: give a .json list or names by number, a .csv with the columns number and "
-            "name, or a name a line."
+            f"{path} is not a table of class names: give a .json list or names by number, a .csv with the columns "
+            "number and name, or a name a line."
         ) from None
 
 

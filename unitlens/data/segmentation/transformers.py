@@ -68,9 +68,9 @@ def hugging_face(
     return Predictor(partial(_run, model=model, processor=processor), names, f"hf:{name}", fingerprint)
 
 
-def _sides(said: Any, size: int) -> dict[str, int]:
-    """What a processor is told: a square where it makes one, else the shorter side, the longer one in its ratio."""
-    sides = {key: int(side) for key, side in dict(said).items() if side is not None}
+def _sides(size_of_processor: Any, size: int) -> dict[str, int]:
+    """The sizes to give a processor: a square where it makes one, else the shorter side, and the longer in ratio."""
+    sides = {key: int(side) for key, side in dict(size_of_processor).items() if side is not None}
     if "shortest_edge" not in sides:
         return dict.fromkeys(("height", "width"), size)
     longest = sides.get("longest_edge")
