@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from evidence_tables import (
     Counts,
+    concept_bias,
     covered,
     discoveries,
     fold_table,
     folds_of,
-    label_bias,
     mean_bias,
     mean_of_samples,
     whole_iou,
@@ -135,7 +135,7 @@ def best_iou(active: tuple[np.ndarray, ...], units: int, labels: np.ndarray) -> 
 
 
 def heldout(replicates: int, *, images: int = 400, fresh: int = 3000) -> dict[str, float]:
-    """Held-out IoU less the IoU of the same labels on fresh images, and the same for the plain IoU of the label."""
+    """Held-out IoU less the IoU of the same concepts on fresh images, and the same for the plain IoU of the concept."""
     strength = torch.cat([torch.zeros(20), torch.linspace(0.5, 3.0, 20)])
     others = world(fresh, strength, seed=10**6)
     found = []
@@ -143,5 +143,5 @@ def heldout(replicates: int, *, images: int = 400, fresh: int = 3000) -> dict[st
         sample = world(images, strength, seed=seed)
         level = thresholds(sample.maps)
         table = fold_table(tables(sample.maps > level[:, None], sample.labels), folds_of(images, seed))
-        found.append(label_bias(table, whole_iou(tables(others.maps > level[:, None], others.labels))))
+        found.append(concept_bias(table, whole_iou(tables(others.maps > level[:, None], others.labels))))
     return mean_bias(found, {"null units": slice(0, 20), "planted units": slice(20, 40)})

@@ -12,10 +12,10 @@ import torch
 from evidence_tables import (
     FOLDS,
     Counts,
+    concept_bias,
     covered,
     discoveries,
     folds_of,
-    label_bias,
     mean_bias,
     mean_of_samples,
     table_of,
@@ -164,7 +164,7 @@ class Population:
         return mean_of_samples(found, "false discovery rate")
 
     def heldout(self, replicates: int, *, images: int = 400) -> dict[str, float]:
-        """Held-out and plain IoU of a sample less the IoU of the same labels on the rest of the population."""
+        """Held-out and plain IoU of a sample less the IoU of the same concepts on the rest of the population."""
         found = []
         for seed in range(replicates):
             rng = np.random.default_rng(seed)
@@ -175,7 +175,7 @@ class Population:
             maps = [(self.maps_of_others(rng, labels), self.own_maps(labels)) for labels in (sample, fresh)]
             for of_sample, of_fresh in zip(*maps, strict=True):
                 table = table_of(self.counts(of_sample, sample, folds), np.unique(folds))
-                gaps.append(label_bias(table, whole_iou(self.counts(of_fresh, fresh))))
+                gaps.append(concept_bias(table, whole_iou(self.counts(of_fresh, fresh))))
             found.append(np.concatenate(gaps, 1))
         return mean_bias(
             found,

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unitlens.stats.evidence import label_evidence
+from unitlens.stats.evidence import concept_evidence
 from unitlens.stats.folds import FOLDS, FoldTable, even_and_odd
 from unitlens.stats.scores import choose, iou
 
@@ -58,7 +58,7 @@ def covered(table: FoldTable, pairs: np.ndarray, truth: np.ndarray) -> np.ndarra
             judged=table.judged[:, [concept]],
             folds=table.folds,
         )
-        found = label_evidence(pair)
+        found = concept_evidence(pair)
         out.append(bool(found.low[0] <= value <= found.high[0]))
     return np.array(out)
 
@@ -80,8 +80,8 @@ def mean_of_samples(samples: list[dict[str, float]], error_of: str) -> dict[str,
     return out | {f"simulation error of the {error_of}": float(spread)}
 
 
-def label_bias(table: FoldTable, truth: np.ndarray) -> np.ndarray:
-    """How much larger held-out and plain IoU are than the IoU of the same labels on fresh images, (2, U).
+def concept_bias(table: FoldTable, truth: np.ndarray) -> np.ndarray:
+    """How much larger held-out and plain IoU are than the IoU of the same concepts on fresh images, (2, U).
 
     Parameters
     ----------
@@ -91,13 +91,13 @@ def label_bias(table: FoldTable, truth: np.ndarray) -> np.ndarray:
     """
     unit, halves = np.arange(len(truth)), choose(table.overlap(even_and_odd(table.folds)))
     whole = table.overlap(np.ones(len(table.folds)))
-    label = choose(whole)
-    heldout = label_evidence(table).heldout - truth[unit, halves].mean(0)
-    return np.stack([heldout, whole.iou()[unit, label] - truth[unit, label]])
+    chosen = choose(whole)
+    heldout = concept_evidence(table).heldout - truth[unit, halves].mean(0)
+    return np.stack([heldout, whole.iou()[unit, chosen] - truth[unit, chosen]])
 
 
 def mean_bias(samples: list[np.ndarray], kinds: dict[str, slice]) -> dict[str, float]:
-    """Means of `label_bias` over samples for kinds of units."""
+    """Means of `concept_bias` over samples for kinds of units."""
     heldout, plain = np.stack(samples, 1)
     out = {}
     for name, kind in kinds.items():

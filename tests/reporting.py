@@ -48,13 +48,13 @@ def strips_of(keys, *, tiles=8, images=None, seed=0):
 
 def unit_rows(count, layer, random, *, evidence=True):
     """Rows of units.csv, every verdict among them."""
-    labels = [(category, name) for category, names in CONCEPTS.items() for name in names]
-    popular = random.permutation(len(labels))
-    return [_row(layer, unit, labels, popular, random, evidence=evidence) for unit in range(count)]
+    concepts = [(category, name) for category, names in CONCEPTS.items() for name in names]
+    popular = random.permutation(len(concepts))
+    return [_row(layer, unit, concepts, popular, random, evidence=evidence) for unit in range(count)]
 
 
-def _row(layer, unit, labels, popular, random, *, evidence):
-    place = min(int(random.exponential(5)), len(labels) - 2)
+def _row(layer, unit, concepts, popular, random, *, evidence):
+    place = min(int(random.exponential(5)), len(concepts) - 2)
     first, second = popular[place], popular[place + 1]
     iou, chance = float(random.beta(1.6, 12)) + 0.012, float(random.beta(4, 110))
     kind = "silent" if unit % 29 == 5 else "nonfinite" if unit % 61 == 7 else "seen"
@@ -75,8 +75,12 @@ def _row(layer, unit, labels, popular, random, *, evidence):
     }
     if kind == "seen":
         area, marked = int(random.integers(4000, 7300)), int(random.integers(4000, 9000))
-        row |= {"concept": shown(*labels[first]), "category": labels[first][0], "iou": iou}
-        row |= {"second_concept": shown(*labels[second]), "second_category": labels[second][0], "second_iou": iou * 0.7}
+        row |= {"concept": shown(*concepts[first]), "category": concepts[first][0], "iou": iou}
+        row |= {
+            "second_concept": shown(*concepts[second]),
+            "second_category": concepts[second][0],
+            "second_iou": iou * 0.7,
+        }
         row |= {"activated_pixels": area, "concept_pixels": marked}
         row |= {"intersection": round(iou * (area + marked) / (1 + iou))}
     if evidence:
@@ -84,8 +88,8 @@ def _row(layer, unit, labels, popular, random, *, evidence):
     if evidence and kind == "seen":
         half = 0.12 * iou + 0.006
         row |= {"iou_low": max(iou - half, 0), "iou_high": iou + half, "heldout_iou": iou * 0.93, "chance_iou": chance}
-        row |= {"label_stability": float(random.uniform(0.4, 1)), "p_value": q / 2, "q_value": q}
-        row |= {"label_set": json.dumps(sorted({row["concept"], row["second_concept"]}))}
+        row |= {"concept_stability": float(random.uniform(0.4, 1)), "p_value": q / 2, "q_value": q}
+        row |= {"concept_set": json.dumps(sorted({row["concept"], row["second_concept"]}))}
         row |= {"presence_accuracy": float(random.uniform(0.5, 0.95))}
     return row
 

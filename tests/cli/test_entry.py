@@ -68,7 +68,7 @@ def test_without_evidence_its_columns_are_empty(done):
     folder, _ = done("--quiet", "--no-evidence")
     table = ul.open_run(folder).table()
     assert list(table.columns) == list(COLUMNS)
-    assert table[["iou_low", "label_stability", "chance_iou", "q_value", "heldout_iou"]].isna().all(axis=None)
+    assert table[["iou_low", "concept_stability", "chance_iou", "q_value", "heldout_iou"]].isna().all(axis=None)
 
 
 def test_workers_and_batches_change_nothing(done):

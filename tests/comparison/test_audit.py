@@ -45,7 +45,7 @@ def entry_of(run, layer="pool"):
     return next(entry for entry in open_entries([run]) if entry.layer == layer)
 
 
-def test_labels_under_other_settings_equal_those_of_a_dissection_with_them(audited, world):
+def test_concepts_under_other_settings_equal_those_of_a_dissection_with_them(audited, world):
     changed = {
         "half quantile": {"quantile": QUANTILE / 2},
         "double quantile": {"quantile": QUANTILE * 2},
@@ -62,24 +62,24 @@ def test_labels_under_other_settings_equal_those_of_a_dissection_with_them(audit
             assert own["check_concept"].fillna("").tolist() == table["concept"].fillna("").tolist()
             assert np.allclose(own["check_iou"].fillna(-1), table["iou"].fillna(-1))
             for row in own.itertuples():
-                assert row.label_iou == other[layer].scores("iou")[row.unit, other.column(row.concept)]
-                assert row.same_label == (row.concept == row.check_concept)
+                assert row.concept_iou == other[layer].scores("iou")[row.unit, other.column(row.concept)]
+                assert row.same_concept == (row.concept == row.check_concept)
 
 
 def test_halves_equal_dissections_of_half_of_the_images(run):
     entry = entry_of(run)
     meet = entry.counts.intersection_by_fold(slice(0, entry.units))
     activated = entry.counts.activated_by_fold[:, :, entry.counts.category_of]
-    found = {check.name: check.labels for check in check_halves(entry)}
+    found = {check.name: check.checked for check in check_halves(entry)}
     for name, first in (("even folds", 0), ("odd folds", 1)):
         kept = slice(first, None, 2)
         both, mask, concept = meet[:, kept].sum(1), activated[:, kept].sum(1), entry.counts.concept_by_fold[kept].sum(0)
         iou = both / (mask + concept - both)
         met = both.any(1)
-        assert found[name].label[met].tolist() == np.where(both > 0, iou, -1).argmax(1)[met].tolist()
-        assert (found[name].label[~met] == -1).all()
+        assert found[name].concept[met].tolist() == np.where(both > 0, iou, -1).argmax(1)[met].tolist()
+        assert (found[name].concept[~met] == -1).all()
         assert np.allclose(found[name].iou[met], iou.max(1)[met])
-        assert np.allclose(found[name].run_label_iou, iou[np.arange(len(iou)), entry.label])
+        assert np.allclose(found[name].run_concept_iou, iou[np.arange(len(iou)), entry.concept])
 
 
 def test_noise_is_drawn_image_by_image_and_clipped():
@@ -98,10 +98,10 @@ def test_noise_is_drawn_image_by_image_and_clipped():
     assert torch.equal(with_noise(net, noise=0.0).prepare(images), net.prepare(images))
 
 
-def test_strong_noise_changes_labels(run, world, audited):
+def test_strong_noise_changes_concepts(run, world, audited):
     drowned = audit(run, NET, world, noise=5.0).table().set_index(["layer", "check"])
     little = audited.table().set_index(["layer", "check"])
-    assert little.loc[("pool", "noise"), "detectors_same_label"] == 1
+    assert little.loc[("pool", "noise"), "detectors_same_concept"] == 1
     assert drowned.loc[("pool", "noise"), "check_mean_iou"] < 0.6 * little.loc[("pool", "noise"), "check_mean_iou"]
     assert "noise" not in set(audit(run, NET, world, noise=0).units["check"])
 
@@ -123,9 +123,9 @@ def test_columns_are_the_documented_ones(audited):
 def test_shares_come_with_wilsons_intervals(audited):
     table = audited.table()
     for row in table.itertuples():
-        exact = binomtest(round(row.same_label * row.units), row.units).proportion_ci(method="wilson")
-        assert (row.same_label_low, row.same_label_high) == pytest.approx((exact.low, exact.high))
-        ends = row.detectors_same_label_low, row.detectors_same_label, row.detectors_same_label_high
+        exact = binomtest(round(row.same_concept * row.units), row.units).proportion_ci(method="wilson")
+        assert (row.same_concept_low, row.same_concept_high) == pytest.approx((exact.low, exact.high))
+        ends = row.detectors_same_concept_low, row.detectors_same_concept, row.detectors_same_concept_high
         assert list(ends) == sorted(ends) if row.detectors else np.isnan(ends).all()
 
 
@@ -133,20 +133,20 @@ def test_baselines_are_means_over_units(run):
     entry = entry_of(run)
     scores, table = run["pool"].scores("iou"), run["pool"].table()
     labelled = table["concept"].notna().to_numpy(bool)
-    rows = {row["labels"]: row for row in baselines(entry)}
-    assert rows["labels of the run"]["mean_iou"] == pytest.approx(table["iou"].mean())
-    assert rows["labels of the run, held out"]["mean_iou"] == pytest.approx(table["heldout_iou"].mean())
+    rows = {row["baseline"]: row for row in baselines(entry)}
+    assert rows["concepts of the run"]["mean_iou"] == pytest.approx(table["iou"].mean())
+    assert rows["concepts of the run, held out"]["mean_iou"] == pytest.approx(table["heldout_iou"].mean())
     assert rows["random concept"]["mean_iou"] == pytest.approx(scores[labelled].mean())
-    assert rows["best single label for all units"]["mean_iou"] == pytest.approx(scores[labelled].mean(0).max())
-    labels = [run.column(name) for name in table["concept"][labelled]]
-    dealt = np.mean([scores[labelled][:, label].mean() for label in labels])
-    assert rows["labels of the run, shuffled among the units"]["mean_iou"] == pytest.approx(dealt)
+    assert rows["best single concept for all units"]["mean_iou"] == pytest.approx(scores[labelled].mean(0).max())
+    concepts = [run.column(name) for name in table["concept"][labelled]]
+    dealt = np.mean([scores[labelled][:, concept].mean() for concept in concepts])
+    assert rows["concepts of the run, shuffled among the units"]["mean_iou"] == pytest.approx(dealt)
     frequent = rows["most frequent concept"]
     assert frequent["concept"] == "upper half"
     assert frequent["mean_iou"] == pytest.approx(scores[labelled, run.column("upper half")].mean())
 
 
-def test_collisions_are_units_that_share_a_label(audited, run):
+def test_collisions_are_units_that_share_a_concept(audited, run):
     found = audited.collisions()
     table = run.table()
     for row in found.itertuples():
@@ -253,7 +253,7 @@ def test_the_command_writes_into_the_run(saved, shell, net_file):
     assert (said.code, said.out) == (0, "")
     said = shell("audit", saved / "run", *again)
     assert said.code == 0, said.err
-    assert "100.0% of 3 labels stay under noise" in said.out
+    assert "noise: 100.0% of 3 units keep their concept" in said.out
     table = pd.read_csv(saved / "run" / "audit.csv")
     assert list(table.columns) == list(AUDIT_COLUMNS)
     summary = json.loads((saved / "run" / "audit.json").read_text())
@@ -275,7 +275,7 @@ def test_page_holds_everything_and_asks_for_nothing(audited, tmp_path):
     page = ul.report(tmp_path, audited).read_text()
     assert not re.search(r"https?://|<script src|@import|url\(", page)
     assert "default-src &#39;none&#39;" in page
-    for said in ("Stability", "Baselines", "Shared labels", "double quantile", "best single label", "overlap most"):
+    for said in ("Stability", "Baselines", "Shared concepts", "double quantile", "best single concept", "overlap most"):
         assert said in page
     assert "nan" not in re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL).lower()
 
@@ -293,5 +293,5 @@ def test_saving_where_no_folder_can_be_made_is_an_error(run, tmp_path):
 
 
 def test_representations(audited):
-    assert repr(audited).startswith("<Audit of pool, head; same labels: even folds ")
+    assert repr(audited).startswith("<Audit of pool, head; same concepts: even folds ")
     assert "half quantile" in audited._repr_html_()

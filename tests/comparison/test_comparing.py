@@ -68,7 +68,7 @@ def test_units_are_matched_by_what_they_detect(three):
     assert pairs[2] == 1
     assert {pairs[0], pairs[1]} == {2, 3}
     labelled = found[found["detector"] & found["other_detector"]]
-    assert labelled["same_label"].all()
+    assert labelled["same_concept"].all()
     assert (labelled["similarity_low"] > 0.5).all()
     assert not found.loc[found["unit"] == 3, "detector"].any()
 

@@ -23,10 +23,10 @@ def test_a_network_matches_itself_in_any_order_of_units(seed):
         counts.judged_by_fold,
         counts.positions,
     )
-    columns, label = np.arange(5), counts.iou.argmax(1)
+    columns, concept = np.arange(5), counts.iou.argmax(1)
     found = match_units(
-        LayerToMatch(counts, np.arange(7), label, columns),
-        LayerToMatch(shuffled, np.arange(7), label[order], columns),
+        LayerToMatch(counts, np.arange(7), concept, columns),
+        LayerToMatch(shuffled, np.arange(7), concept[order], columns),
         paired=True,
     )
     assert np.allclose(found.similarity, 1)

@@ -161,15 +161,17 @@ def test_a_run_with_controls_comes_back_from_its_files(tmp_path):
     made.save(tmp_path / "run")
     opened = ul.open_run(tmp_path / "run")
     read, known = opened.controls(), made.controls()
-    assert read["label_set"].dropna().tolist() == known["label_set"].dropna().tolist()
-    pd.testing.assert_frame_equal(read.drop(columns="label_set"), known.drop(columns="label_set"), check_dtype=False)
+    assert read["concept_set"].dropna().tolist() == known["concept_set"].dropna().tolist()
+    pd.testing.assert_frame_equal(
+        read.drop(columns="concept_set"), known.drop(columns="concept_set"), check_dtype=False
+    )
     assert opened.comparison().equals(made.comparison())
     small(()).save(tmp_path / "run", overwrite=True)
     assert not (tmp_path / "run" / "controls.csv").exists()
 
 
 @pytest.mark.parametrize("score", ["recall", "lift", "auprc"])
-def test_chance_is_asked_of_the_label_whatever_chose_it(score):
+def test_chance_is_asked_of_the_concept_whatever_chose_it(score):
     table = ul.dissect(ul.load("bundled:scenes"), "relu4", Scenes(40), exemplars=0, score=score).table()
     table = table[table["p_value"].notna()]
     ratio = table["iou"] / table["chance_iou"]
@@ -190,7 +192,7 @@ def test_few_images_say_that_there_are_no_intervals():
     planes = [{"object": [np.eye(16, dtype=int)]}] * 4
     result = ul.dissect(lookup(maps), "layer", InMemory(planes, (("object", 1, "line"),)), grid=4, quantile=0.1)
     assert any("there are no intervals" in note for note in result.info["warnings"])
-    assert result.table()[["iou_low", "iou_high", "label_set"]].isna().all(axis=None)
+    assert result.table()[["iou_low", "iou_high", "concept_set"]].isna().all(axis=None)
 
 
 def test_the_page_shows_the_comparison(tmp_path):

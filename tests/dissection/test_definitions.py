@@ -56,12 +56,12 @@ def test_the_authors_counts_give_their_ious_and_their_published_numbers(name):
     (intersection, activated, concept), theirs, category_of = authors_table(name)
     ours = iou(intersection, activated, concept)
     np.testing.assert_allclose(ours, theirs, rtol=1e-12)
-    units, above, by_label, by_category = AUTHORS[name]
+    units, above, by_unit, by_category = AUTHORS[name]
     assert len(ours) == units
-    one = matches(ours, category_of, min_iou=0.04, unique="label")
+    one = matches(ours, category_of, min_iou=0.04, unique="unit")
     each = matches(ours, category_of, min_iou=0.04, unique="category")
     assert one.any(1).sum() == each.any(1).sum() == above
-    assert one.any(0).sum() == by_label
+    assert one.any(0).sum() == by_unit
     assert each.any(0).sum() == by_category
 
 
@@ -96,7 +96,7 @@ def reference():
         return dict(file)
 
 
-def agreeing_labels(found, reference, *, apart):
+def agreeing_concepts(found, reference, *, apart):
     """Units whose best concept is the same, or whose two best are closer than that."""
     two = np.sort(reference, 1)[:, -2:]
     return (found.argmax(1) == reference.argmax(1)) | (two[:, 1] - two[:, 0] < apart)
@@ -112,7 +112,7 @@ def test_squeezenet_on_camvid_is_the_reference_within_its_tolerances(camvid, ref
     assert np.abs(d.counts.intersection[:, order] - reference["intersect"]).max() <= 3
     assert np.abs(d.counts.active - reference["active"]).max() <= 3
     assert np.abs(d.scores()[:, order] - reference["iou_halfpixel"]).max() <= 3e-4
-    assert agreeing_labels(d.scores()[:, order], reference["iou_halfpixel"], apart=3e-4).all()
+    assert agreeing_concepts(d.scores()[:, order], reference["iou_halfpixel"], apart=3e-4).all()
 
 
 @needs_reference
@@ -137,19 +137,19 @@ def test_the_published_code_at_its_thresholds_with_zeros_around_the_maps(camvid,
             found.append(iou(block.by_fold.sum(1)[:, 1:concepts], activated, truth)[:, order])
     ours = np.concatenate(found)
     assert np.abs(ours - reference["iou_dissect"]).max() < 1e-3
-    assert agreeing_labels(ours, reference["iou_dissect"], apart=1e-3).all()
+    assert agreeing_concepts(ours, reference["iou_dissect"], apart=1e-3).all()
 
 
 def test_unique_concepts_of_a_run_by_either_rule():
     d = ul.dissect(colour_net(), "pool", ColourWorld(64), quantile=0.05, grid=8, exemplars=0)
-    for unique in ("label", "category"):
+    for unique in ("unit", "category"):
         pairs = matches(d.scores(), d.counts.category_of, min_iou=0.04, unique=unique)
         kept = d.table()["detector"].to_numpy(bool)
         assert d.unique_concepts(unique=unique) == [d.concepts[c] for c in np.flatnonzero(pairs[kept].any(0))]
         papers = d.unique_concepts(unique=unique, detectors=False)
         assert papers == [d.concepts[c] for c in np.flatnonzero(pairs.any(0))]
     assert set(d.unique_concepts()) <= set(d.unique_concepts(unique="category"))
-    assert d.unique_concepts() == d.unique_concepts(unique="label")
+    assert d.unique_concepts() == d.unique_concepts(unique="unit")
 
 
 def of_preset(preset, **given):

@@ -29,7 +29,7 @@ def test_units_csv_has_the_documented_columns_and_types(run_folder):
             assert row[name] == "" or str(int(row[name])) == row[name]
         for name in ("iou", "second_iou", "iou_low", "iou_high", "threshold", "active_share", "q_value"):
             assert row[name] == "" or repr(float(row[name])) == row[name]  # nothing is rounded
-        assert row["label_set"] == "" or row["concept"] in json.loads(row["label_set"])
+        assert row["concept_set"] == "" or row["concept"] in json.loads(row["concept_set"])
     assert [row["concept"] for row in rows[:3]] == ["red", "green", "blue"]
     assert {row["evaluated_on"] for row in rows} == {"grid", "image"}
 

@@ -85,7 +85,7 @@ def test_a_run_with_everything_is_believed(full):
 # ---- other versions
 
 
-@pytest.mark.parametrize("schema", [None, 1, 3])
+@pytest.mark.parametrize("schema", [None, 1, 2, 4])
 def test_a_run_of_another_schema_is_refused_with_what_to_do(copy, schema):
     change_json(copy, lambda info: info.pop("schema") if schema is None else info.update(schema=schema))
     refused(copy, f"schema {schema or 1} (unitlens 0.1.0 wrote it)", f"reads schema {SCHEMA}", "dissect again")
@@ -98,7 +98,7 @@ CHANGED_TABLES = {
     "an IoU of 0.99 everywhere": (lambda t: t.assign(iou="0.99"), "units.csv: 0: iou of unit 0"),
     "an IoU above 1": (lambda t: t.assign(iou="1.5"), "iou lies beyond 0 and 1"),
     "a concept that is not marked": (lambda t: t.replace({"red": "tree"}), "tree is not a concept of the data"),
-    "another label": (lambda t: t.replace({"red": "green"}), "concept of unit 0"),
+    "another concept": (lambda t: t.replace({"red": "green"}), "concept of unit 0"),
     "more activated pixels": (lambda t: t.assign(activated_pixels="500"), "activated_pixels of unit 0"),
     "detectors all": (lambda t: t.assign(detector="True"), "detector and verdict contradict"),
     "verdicts all detector": (lambda t: t.assign(verdict="detector", detector="True"), "verdict of unit"),
@@ -113,7 +113,7 @@ CHANGED_TABLES = {
     "a further column": (lambda t: t.assign(more="1"), "other columns"),
     "text for numbers": (lambda t: t.assign(nonfinite="many"), "nonfinite has a value of another type"),
     "a grid where there is none": (lambda t: t.assign(evaluated_on="grid"), "4: evaluated_on of unit 0"),
-    "labels that could be others": (lambda t: t.assign(label_set='["tree"]'), "is not a JSON list of concepts"),
+    "concepts that fit as well": (lambda t: t.assign(concept_set='["tree"]'), "is not a JSON list of concepts"),
 }
 
 
@@ -156,7 +156,7 @@ def test_counts_that_cannot_be_are_refused(copy, change, fact):
 
 CHANGED_INFO = {
     "a version of later": (lambda i: i.update(schema=99), "schema 99"),
-    "a version that is no number": (lambda i: i.update(schema="2"), "schema is '2'"),
+    "a version that is no number": (lambda i: i.update(schema="3"), "schema is '3'"),
     "swapped concepts": (lambda i: swap_names(i["data"]["concepts"]), "units.csv: 0"),
     "a concept twice": (lambda i: i["data"]["concepts"][1].update(name="red"), "one is listed twice"),
     "more images": (lambda i: i["data"].update(images=15), "positions, run.json 960"),
@@ -186,7 +186,7 @@ def test_a_run_json_that_cannot_be_is_refused(copy, change, fact):
     refused(copy, fact)
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, "nothing", "[]", "7", '{"schema": 2'])
+@pytest.mark.parametrize("text", ["[" * 100_000, "nothing", "[]", "7", '{"schema": 3'])
 def test_a_run_json_that_is_none_is_refused(copy, text):
     (copy / "run.json").write_text(text)
     refused(copy, "run.json")

@@ -95,9 +95,9 @@ def test_bars_show_detectors_and_others_and_the_legend_counts_unique_concepts():
     assert full[0].get_facecolor() != full[3].get_facecolor()
 
 
-def test_a_chart_without_labels_says_so():
+def test_a_chart_without_concepts_says_so():
     axes = concept_bars(TABLE.iloc[:0]).axes[0]
-    assert axes.texts[0].get_text() == "no unit has a label above the least IoU"
+    assert axes.texts[0].get_text() == "no unit has a concept above the least IoU"
 
 
 def test_a_dollar_in_a_name_is_not_a_formula():
@@ -109,7 +109,7 @@ def strip(tiles):
     return draw_strip(np.full((tiles, 20, 20, 3), 90, np.uint8), np.ones((tiles, 4, 4), bool), size=32)
 
 
-def test_a_strip_is_shown_under_the_units_label():
+def test_a_strip_is_shown_under_the_units_concept():
     row = pd.Series({"layer": "layer4[1]", "unit": 17, "concept": "$tree", "iou": 0.3123})
     figure = strip_figure(strip(5), row)
     assert figure.get_suptitle() == "layer4[1] unit 17: $tree, IoU 0.312"
@@ -127,9 +127,9 @@ def test_the_title_has_the_interval_where_it_is_known(low, high, end):
 
 
 @pytest.mark.parametrize("nothing", [None, math.nan])
-def test_a_unit_without_a_label_says_so(nothing):
+def test_a_unit_without_a_concept_says_so(nothing):
     row = pd.Series({"layer": "fc", "unit": 3, "concept": nothing, "iou": math.nan})
-    assert strip_figure(strip(2), row).get_suptitle() == "fc unit 3: no label"
+    assert strip_figure(strip(2), row).get_suptitle() == "fc unit 3: no concept"
 
 
 def test_figures_leave_no_trace_in_pyplot_or_the_settings():

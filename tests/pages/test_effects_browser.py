@@ -93,7 +93,7 @@ def test_a_unit_leads_to_the_class_it_serves(visit, made):  # noqa: F811
 def test_names_are_shown_and_not_run(visit, name):  # noqa: F811
     page = visit(name)
     section(page, EVIL).locator("summary").click()
-    assert section(page, EVIL).locator(".label").inner_text() == EVIL
+    assert section(page, EVIL).locator(".name").inner_text() == EVIL
     assert page.locator(".curves figcaption").inner_text() == EVIL
     assert "taken over" not in page.evaluate("document.title.replace(/document.title = 'taken over'/g, '')")
     assert page.locator("img[src='x']").count() == 0

@@ -82,10 +82,10 @@ def test_a_large_map_keeps_the_strongest():
     assert found.blank > 0.5
 
 
-def test_every_class_has_its_most_important_units_with_labels_and_images(made, sweep, view, page):
+def test_every_class_has_its_most_important_units_with_concepts_and_images(made, sweep, view, page):
     sections = {own["id"]: own for own in page.all("details") if own.get("class") == "concept class"}
     assert list(sections) == [class_id(name) for name in NAMES]
-    labels = made["units"][made["units"].detector].set_index("unit")["concept"]
+    concepts = made["units"][made["units"].detector].set_index("unit")["concept"]
     found = sweep.estimate("balanced_accuracy")
     for one in view.classes:
         column = NAMES.index(one.class_)
@@ -95,7 +95,7 @@ def test_every_class_has_its_most_important_units_with_labels_and_images(made, s
         assert [use.effect for use in one.uses[:certain]] == sorted(found.effect[found.high[:, column] < 0, column])
         others = [unit for unit in np.argsort(logit).tolist() if found.high[unit, column] >= 0]
         assert [use.unit for use in one.uses[certain:]] == others[: 8 - certain]
-        assert [use.label for use in one.uses] == [labels.get(use.unit, "") for use in one.uses]
+        assert [use.concept for use in one.uses] == [concepts.get(use.unit, "") for use in one.uses]
         assert f"balanced accuracy {100 * one.before:.3g}\N{NO-BREAK SPACE}%, 80 images" in page.text.replace(
             " %", "\N{NO-BREAK SPACE}%"
         )
@@ -153,7 +153,7 @@ def test_links_lead_somewhere_and_ids_are_unique(page):
     assert {own["href"][1:] for own in page.all("a") if own.get("href")} <= set(ids)
 
 
-def test_without_a_dissection_the_page_shows_the_same_without_labels_and_links_to_units(sweep):
+def test_without_a_dissection_the_page_shows_the_same_without_concepts_and_links_to_units(sweep):
     page = Page(render_effects(effects_view(saved_of(sweep, curve_of(sweep, "a/b")), agreement=agreement_of(NAMES))))
     ids = {own["id"] for _, own in page.elements if own.get("id")}
     targets = {own["href"][1:] for own in page.all("a") if own.get("href")}
@@ -173,7 +173,7 @@ def test_effects_of_another_layer_than_the_dissected_have_no_links_to_cards(made
     ids = {own["id"] for _, own in page.elements if own.get("id")}
     assert {own["href"][1:] for own in page.all("a") if own.get("href")} <= ids
     assert view.served is view.concepts is None
-    assert {use.label for one in view.classes for use in one.uses} == {""}
+    assert {use.concept for one in view.classes for use in one.uses} == {""}
 
 
 def test_a_run_without_detectors_has_no_class_x_concept_map(sweep):

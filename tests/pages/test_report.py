@@ -104,7 +104,7 @@ def test_every_unit_has_a_card_with_its_numbers(run, page):
         assert f"threshold {number(row['threshold'])}" in page.text
 
 
-def test_cards_come_by_falling_iou_and_the_unlabelled_last(page):
+def test_cards_come_by_falling_iou_and_those_without_a_concept_last(page):
     values = [float(card["data-iou"] or -1) for card in page.cards()]
     assert values == sorted(values, reverse=True)
     assert values[-1] == -1
@@ -144,11 +144,11 @@ def test_the_bars_count_detectors_and_others(run, page):
         assert bar["style"] == f"--d:{detectors[key]};--o:{others[key]}"
 
 
-def test_every_label_has_a_section_with_its_units_and_images(run, page):
+def test_every_concept_of_a_unit_has_a_section_with_its_units_and_images(run, page):
     units = run["units"][run["units"].concept.notna()]
     sections = [own for own in page.all("details") if own.get("id")]
-    labels = {concept_id(*key) for key in units[["category", "concept"]].itertuples(index=False)}
-    assert {own["id"] for own in sections} - {"settings"} == labels
+    matched = {concept_id(*key) for key in units[["category", "concept"]].itertuples(index=False)}
+    assert {own["id"] for own in sections} - {"settings"} == matched
     assert "Images that excite them" in page.text
     tiles = [own for own in page.all("img") if own.get("data-from")]
     assert tiles
@@ -203,7 +203,7 @@ def test_names_are_text_whatever_they_hold():
     units["concept"] = units.concept.where(units.concept.isna(), EVIL)
     units["category"] = units.category.where(units.category.isna(), "object" + EVIL)
     units["second_concept"] = EVIL
-    units["label_set"] = json.dumps([EVIL, "tree" + EVIL])
+    units["concept_set"] = json.dumps([EVIL, "tree" + EVIL])
     units["layer"] = exemplars["layer"] = EVIL
     exemplars["image"] = EVIL + exemplars.image
     info["layers"] = {EVIL: info["layers"]["layer4"]}
@@ -253,7 +253,7 @@ def test_a_page_read_back_from_csv_is_the_same_page(run):
 def test_without_evidence_the_page_does_not_speak_of_chance(lacking):
     run = made_up_run(40, evidence=False)
     if lacking == "empty":
-        for name in ("iou_low", "iou_high", "heldout_iou", "chance_iou", "q_value", "label_set"):
+        for name in ("iou_low", "iou_high", "heldout_iou", "chance_iou", "q_value", "concept_set"):
             run["units"][name] = np.nan
         run["units"]["verdict"] = np.where(run["units"].above_min_iou, "detector", "weak")
         run["units"]["activated_pixels"] = run["units"].activated_pixels.astype("Int64")

@@ -100,7 +100,7 @@ def test_the_page_opens_with_the_first_units_and_their_images(visit, reports):
     assert not page.locator("#more").is_visible()
 
 
-def test_units_sort_by_numbers_and_the_unlabelled_stay_last(visit, reports):
+def test_units_sort_by_numbers_and_those_without_a_concept_stay_last(visit, reports):
     units = reports["one"][1]
     page = visit("one")
     page.locator("#all").press("Enter")
@@ -114,7 +114,7 @@ def test_units_sort_by_numbers_and_the_unlabelled_stay_last(visit, reports):
         assert len(found) == 150
 
 
-def test_units_sort_by_q_ratio_label_and_number(visit, reports):
+def test_units_sort_by_q_ratio_concept_and_number(visit, reports):
     units = reports["one"][1].set_index("unit")
     page = visit("one")
     page.locator("#all").press("Enter")
@@ -125,10 +125,10 @@ def test_units_sort_by_q_ratio_label_and_number(visit, reports):
     choose(page, sort="ratio")
     values = [(units.iou / units.chance_iou)[int(card["unit"])] for card in shown(page)]
     assert values[:known] == sorted(values[:known], reverse=True)
-    choose(page, sort="label")
-    labels = [card["label"] for card in shown(page)]
-    assert labels[:known] == sorted(labels[:known], key=str.lower)
-    assert set(labels[known:]) == {""}
+    choose(page, sort="concept")
+    names = [card["name"] for card in shown(page)]
+    assert names[:known] == sorted(names[:known], key=str.lower)
+    assert set(names[known:]) == {""}
     choose(page, sort="unit")
     assert [int(card["unit"]) for card in shown(page)] == list(range(150))
 
@@ -146,7 +146,7 @@ def test_filters_narrow_the_units_and_clear_again(visit, reports):
     page.locator("#clear").click()
     assert page.locator("#shown").inner_text() == "150 units"
     choose(page, concept=concept_id("color", "color/red"))
-    assert {card["label"] for card in shown(page)} == {"color/red"}
+    assert {card["name"] for card in shown(page)} == {"color/red"}
     choose(page, verdict="silent")
     assert page.locator("#nothing").is_visible()
     page.locator("#clear-too").click()
@@ -159,7 +159,7 @@ def test_a_bar_and_a_category_of_the_chart_choose_their_units(visit, reports):
     bar = page.locator(".chart .bar").first
     concept = bar.locator(".name").inner_text()
     bar.click()
-    assert {card["label"] for card in shown(page)} == {concept}
+    assert {card["name"] for card in shown(page)} == {concept}
     assert page.locator("#shown").inner_text() == f"{(units.concept == concept).sum()} of 150 units"
     assert bar.get_attribute("aria-current") == "true"
     bar.click()
@@ -173,10 +173,10 @@ def test_search_finds_units_concepts_and_images(visit, reports):
     page = visit("one")
     page.locator("#search").fill("17")
     assert [card["unit"] for card in shown(page)] == ["17"]
-    label = units[units.category == "part"].concept.iloc[0]
-    page.locator("#search").fill(f"{label.upper()} part")
+    name = units[units.category == "part"].concept.iloc[0]
+    page.locator("#search").fill(f"{name.upper()} part")
     found = {int(card["unit"]) for card in shown(page)}
-    assert set(units[units.concept == label].unit) <= found
+    assert set(units[units.concept == name].unit) <= found
     page.keyboard.press("Escape")
     image = page.locator("#cards .names li").first.evaluate("line => line.firstChild.textContent.trim()")
     page.locator("#search").fill(image)
@@ -209,7 +209,7 @@ def test_everything_is_reached_by_keyboard_and_the_focus_is_seen(visit):
             assert outline != "none", name
         reached.add(name)
     assert {"skip", "theme", "bar", "search", "sort", "category", "concept", "verdict"} <= reached
-    assert {"label", "where", "strip", "SUMMARY"} <= reached
+    assert {"name", "where", "strip", "SUMMARY"} <= reached
 
 
 def test_a_link_finds_its_unit_wherever_it_stands(visit, reports):
@@ -233,7 +233,7 @@ def test_a_link_finds_its_unit_wherever_it_stands(visit, reports):
 
 def test_a_concept_section_shows_its_images_and_leads_to_its_units(visit):
     page = visit("one")
-    page.locator("#cards .label").first.click()
+    page.locator("#cards .name").first.click()
     section = page.locator("details.concept[open]")
     assert section.count() == 1
     tile = section.locator(".tiles img").first
@@ -285,10 +285,10 @@ def test_light_and_dark_follow_the_system_and_the_button(visit, scheme):
 
 def test_markup_in_names_is_shown_and_not_run(visit):
     page = visit("evil")
-    assert page.locator("#cards .label").first.inner_text() == EVIL
+    assert page.locator("#cards .name").first.inner_text() == EVIL
     page.locator(".strip").first.click()
     page.keyboard.press("Escape")
-    page.locator("#cards .label").first.click()
+    page.locator("#cards .name").first.click()
     page.locator("#search").fill("<script>")
     assert shown(page)
     assert "taken over" not in page.evaluate("document.title.replace(/document.title = 'taken over'/g, '')")
@@ -313,6 +313,6 @@ def test_of_two_thousand_units_few_are_drawn_and_all_are_sorted_and_searched(vis
     page = visit("big")
     assert len(shown(page)) == 60
     page.locator("#all").press("Enter")
-    choose(page, sort="label")
+    choose(page, sort="concept")
     page.locator("#search").fill("lamp")
     assert 0 < len(shown(page)) < 2000

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from unitlens.stats.evidence import label_evidence, presence_accuracy
+from unitlens.stats.evidence import concept_evidence, presence_accuracy
 from unitlens.stats.folds import FoldTable
 from unitlens.stats.scores import iou
 
@@ -23,28 +23,28 @@ def table_of(seed, *, units=3, folds=12, concepts=4):
 @settings(max_examples=20)
 def test_intervals_and_rivals_equal_leaving_folds_out_one_by_one(seed):
     table = table_of(seed)
-    found = label_evidence(table, seed=0)
+    found = concept_evidence(table, seed=0)
     folds = len(table.folds)
     for unit in range(3):
         i, a, g = table.intersection[unit], table.activated[unit], table.concept
         whole = iou(i.sum(0), a.sum(0), g.sum(0))
-        label = int(whole.argmax())
+        best = int(whole.argmax())
         without = np.array([iou(i.sum(0) - i[f], a.sum(0) - a[f], g.sum(0) - g[f]) for f in range(folds)])
         t = stats.t.ppf(0.975, folds - 1)
 
         def half(values, t=t):
             return t * np.sqrt((folds - 1) / folds * ((values - values.mean()) ** 2).sum())
 
-        error = half(without[:, label], t=1)
-        spread = without[:, label] - without[:, label].mean()
+        error = half(without[:, best], t=1)
+        spread = without[:, best] - without[:, best].mean()
         say = min(3 * (spread**2).sum() ** 2 / (spread**4).sum(), folds)
-        odds, value = stats.t.ppf(0.975, say - 1) * error / (whole[label] * (1 - whole[label])), whole[label]
+        odds, value = stats.t.ppf(0.975, say - 1) * error / (whole[best] * (1 - whole[best])), whole[best]
         assert found.low[unit] == pytest.approx(1 / (1 + (1 - value) / value * np.exp(odds)))
         assert found.high[unit] == pytest.approx(1 / (1 + (1 - value) / value * np.exp(-odds)))
         for concept in range(4):
-            gap = whole[label] - whole[concept]
-            is_rival = gap <= half(without[:, label] - without[:, concept]) and whole[concept] > 0
-            is_rival = is_rival or concept == label
+            gap = whole[best] - whole[concept]
+            is_rival = gap <= half(without[:, best] - without[:, concept]) and whole[concept] > 0
+            is_rival = is_rival or concept == best
             assert found.rivals[unit, concept] == is_rival
         even, odd = table.folds % 2 == 0, table.folds % 2 == 1
         halves = [iou(i[some].sum(0), a[some].sum(0), g[some].sum(0)) for some in (even, odd)]
@@ -54,9 +54,9 @@ def test_intervals_and_rivals_equal_leaving_folds_out_one_by_one(seed):
 
 def test_evidence_of_many_units_is_that_of_each(monkeypatch):
     table = table_of(1, units=7)
-    whole = label_evidence(table, seed=3)
+    whole = concept_evidence(table, seed=3)
     monkeypatch.setattr("unitlens.stats.evidence.AT_ONCE", 1)
-    for together, alone in zip(whole, label_evidence(table, seed=3), strict=True):
+    for together, alone in zip(whole, concept_evidence(table, seed=3), strict=True):
         np.testing.assert_allclose(together, alone, rtol=1e-12)
 
 
@@ -78,21 +78,21 @@ def test_folds_without_judged_positions_are_left_out_of_intervals():
             **{name: getattr(alone, name)[:, :folds] for name in ("intersection", "activated")},
             **{name: getattr(alone, name)[:folds] for name in ("concept", "judged", "folds")},
         )
-        np.testing.assert_allclose(label_evidence(alone).low, label_evidence(without).low)
+        np.testing.assert_allclose(concept_evidence(alone).low, concept_evidence(without).low)
     scarce = alone._replace(judged=judged[:, [2]])
-    assert np.isnan(label_evidence(scarce).low).all()
+    assert np.isnan(concept_evidence(scarce).low).all()
 
 
-def test_stability_is_1_where_the_label_leads_in_every_fold():
+def test_stability_is_1_where_a_concept_leads_in_every_fold():
     table = table_of(0, units=1, concepts=2)
     clear = table._replace(
         intersection=np.stack([table.concept[:, :1] * 0 + 5, table.concept[:, :1] * 0], -1)[..., 0, :][None]
     )
-    assert label_evidence(clear).stability[0] == 1
+    assert concept_evidence(clear).stability[0] == 1
     rng = np.random.default_rng(0)
     even = rng.integers(4, 12, (1, 12, 2))
     close = FoldTable(even, even + 10, np.full((12, 2), 30), np.full((12, 2), 99), np.arange(12))
-    assert 0.2 < label_evidence(close).stability[0] < 1
+    assert 0.2 < concept_evidence(close).stability[0] < 1
 
 
 @given(seed=st.integers(0, 10**6))

@@ -133,7 +133,7 @@ def test_levels_lie_at_the_quantiles_and_at_zero():
 
 
 @pytest.mark.parametrize("name", ["auprc", "auroc", "correlation"])
-def test_a_level_score_can_choose_the_label(name):
+def test_a_level_score_can_choose_the_concept(name):
     rng = np.random.default_rng(0)
     left = [np.arange(16) < 8] * 16
     planes = [{"object": [np.array(left).astype(int)], "part": [rng.integers(0, 2, (16, 16))]} for _ in range(40)]
@@ -143,7 +143,7 @@ def test_a_level_score_can_choose_the_label(name):
     table = result.table()
     assert table["concept"][0] == "left"
     assert table["iou"][0] == result.counts.iou[0, 0]
-    assert table["label_stability"].isna().all()
+    assert table["concept_stability"].isna().all()
     assert table["heldout_iou"][0] == pytest.approx(table["iou"][0], abs=0.1)
 
 

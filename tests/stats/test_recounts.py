@@ -12,17 +12,17 @@ from unitlens.stats.folds import (
     jackknife_half_width,
     random_halves,
 )
-from unitlens.stats.recounts import recount_labels
+from unitlens.stats.recounts import recount_concepts
 from unitlens.stats.scores import SCORES, matches
 
 
 @given(st.integers(0, 1000), st.integers(1, 32))
 @settings(max_examples=15)
-def test_recount_equals_choosing_labels_from_scratch_on_each_half(seed, folds):
+def test_recount_equals_choosing_concepts_from_scratch_on_each_half(seed, folds):
     rng = np.random.default_rng(seed)
     counts = random_counts(rng, folds=folds)
     eligible = rng.random(6) < 0.8
-    found = recount_labels(counts, eligible, score=SCORES["iou"], min_iou=0.2)
+    found = recount_concepts(counts, eligible, score=SCORES["iou"], min_iou=0.2)
     weights = np.concatenate([np.ones((1, folds)), random_halves(filled_folds(counts))])
     meet, activated = counts.intersection_by_fold(slice(0, 6)), counts.activated_by_fold[:, :, counts.category_of]
     for row, own in zip(weights, [found.whole, *found.halves], strict=True):
@@ -38,28 +38,28 @@ def test_recount_equals_choosing_labels_from_scratch_on_each_half(seed, folds):
 
 def test_recounting_in_blocks_equals_recounting_at_once(monkeypatch):
     counts = random_counts(np.random.default_rng(0), units=40)
-    whole = recount_labels(counts, np.ones(40, bool), score=SCORES["f1"], min_iou=0.1)
+    whole = recount_concepts(counts, np.ones(40, bool), score=SCORES["f1"], min_iou=0.1)
     monkeypatch.setattr("unitlens.stats.recounts._AT_ONCE", 1)
-    blocks = recount_labels(counts, np.ones(40, bool), score=SCORES["f1"], min_iou=0.1)
+    blocks = recount_concepts(counts, np.ones(40, bool), score=SCORES["f1"], min_iou=0.1)
     assert np.array_equal(whole.halves, blocks.halves)
     assert np.array_equal(whole.whole, blocks.whole)
 
 
-def test_given_labels_are_kept_on_every_half():
+def test_given_concepts_are_kept_on_every_half():
     counts = random_counts(np.random.default_rng(3))
-    label = np.full(6, 4)
-    found = recount_labels(counts, np.ones(6, bool), score=None, min_iou=0.0, label=label)
+    given = np.full(6, 4)
+    found = recount_concepts(counts, np.ones(6, bool), score=None, min_iou=0.0, given=given)
     assert found.whole.tolist() == [0, 0, 0, 0, int((counts.iou[:, 4] > 0).sum())]
 
 
 def test_unique_concepts_by_category_are_those_of_matches():
     counts = random_counts(np.random.default_rng(4), units=2)
-    found = recount_labels(counts, np.ones(2, bool), score=SCORES["iou"], min_iou=0.05, unique="category")
+    found = recount_concepts(counts, np.ones(2, bool), score=SCORES["iou"], min_iou=0.05, unique="category")
     expected = matches(counts.iou, counts.category_of, min_iou=0.05, unique="category").any(0)
     assert np.array_equal(found.unique, expected)
-    label = recount_labels(counts, np.ones(2, bool), score=SCORES["iou"], min_iou=0.05)
-    assert found.unique.sum() > label.unique.sum()
-    assert np.array_equal(label.unique, matches(counts.iou, counts.category_of, min_iou=0.05).any(0))
+    of_units = recount_concepts(counts, np.ones(2, bool), score=SCORES["iou"], min_iou=0.05)
+    assert found.unique.sum() > of_units.unique.sum()
+    assert np.array_equal(of_units.unique, matches(counts.iou, counts.category_of, min_iou=0.05).any(0))
 
 
 def test_intervals_by_halves_cover_as_stated_and_single_folds_are_too_wide():
@@ -78,7 +78,7 @@ def test_intervals_by_halves_cover_as_stated_and_single_folds_are_too_wide():
         counts = Counts(
             zeros, index, meet.ravel()[index], activated, activated.sum((1, 2)), concept, judged, 1000 * folds
         )
-        found = recount_labels(counts, np.ones(units, bool), score=SCORES["iou"], min_iou=0.1)
+        found = recount_concepts(counts, np.ones(units, bool), score=SCORES["iou"], min_iou=0.1)
         detectors, different = found.units(everything), found.unique_concepts(everything)
         values.append(detectors.value)
         halves.append(half_sample_half_width(detectors.halves, folds))

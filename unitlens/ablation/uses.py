@@ -21,7 +21,7 @@ class Served(NamedTuple):
     Attributes
     ----------
     iou : float64 array, (U,)
-        Of each unit with its label, or its held-out IoU; 0 for silent ones.
+        Of each unit with its concept, or its held-out IoU; 0 for silent ones.
     classes : int64 array, (U,)
         For how many classes the unit is among the most important.
     correlation : float
@@ -53,7 +53,7 @@ def classes_served(
     effects : UnitEffects
         Of the same layer, from `unitlens.importance`.
     score : {"iou", "heldout_iou"}
-        Held out: the label chosen on one half of the images, and measured on the other.
+        Held out: the concept chosen on one half of the images, and measured on the other.
     top : int
         How many units of a class count as its most important: by balanced accuracy, then by logit.
     folds : {"all", "even", "odd"}

@@ -33,7 +33,7 @@ from unitlens.cli.targets import recipe_of
 @click.option("--store-limit", type=Bytes(), help="Disk space that may be used while it runs. [half of what is free]")
 @quiet_option
 def audit(run: Path, out: Path | None, **options: Any) -> None:
-    """Check how stable the labels of a saved run are, and compare them with trivial labels."""
+    """Check how stable the concepts of a saved run's units are, and compare them with trivial ones."""
     from unitlens.comparison.auditing import audit as check
     from unitlens.dissection.result import open_run
     from unitlens.pages.writing import report
@@ -55,6 +55,8 @@ def audit(run: Path, out: Path | None, **options: Any) -> None:
         for note in done.notes:
             click.echo(f"unitlens: {note}", err=True)
         for row in done.table().itertuples():
-            between = f"{row.same_label_low:.1%} to {row.same_label_high:.1%}"
-            click.echo(f"{row.layer}: {row.same_label:.1%} of {row.units} labels stay under {row.check} ({between})")
+            between = f"{row.same_concept_low:.1%} to {row.same_concept_high:.1%}"
+            click.echo(
+                f"{row.layer}, {row.check}: {row.same_concept:.1%} of {row.units} units keep their concept ({between})"
+            )
         click.echo(f"wrote {out or run}/: {page.name} to look at, audit.csv and audit.json to compute with")

@@ -9,7 +9,7 @@ from unitlens.cli.text import unit_table
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--concept", help="The units of highest IoU with this concept, whether or not it is their label.")
+@click.option("--concept", help="The units of highest IoU with this concept, whether or not they are matched to it.")
 @click.option("--layer", help="Only units of this layer.")
 @click.option("--sort", default="iou", show_default=True, help="Any column of units.csv.")
 @click.option("-n", "--rows", type=click.IntRange(1), help="Print at most this many rows. [all]")

@@ -1,4 +1,4 @@
-"""Checks of labels that take the counts of a run only: halves of the images, trivial baselines, collisions."""
+"""Checks of units' concepts that take the counts of a run only: halves of the images, trivial baselines, collisions."""
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 _AT_ONCE = 1 << 22  # numbers of one intermediate array
 
 
-class CheckedLabels(NamedTuple):
-    """Labels of the units of a layer under one check.
+class CheckedConcepts(NamedTuple):
+    """Concepts of the units of a layer under one check.
 
     Attributes
     ----------
-    label : int64 array, (U,)
-        Column of the label; -1 where there is none.
+    concept : int64 array, (U,)
+        Column of the unit's concept; -1 where there is none.
     iou : float64 array, (U,)
         IoU with it under the check.
-    run_label_iou : float64 array, (U,)
-        IoU under the check with the label in the run.
+    run_concept_iou : float64 array, (U,)
+        IoU under the check with the concept in the run.
     """
 
-    label: Ints
+    concept: Ints
     iou: Floats
-    run_label_iou: Floats
+    run_concept_iou: Floats
 
 
 class LayerCheck(NamedTuple):
@@ -41,50 +41,51 @@ class LayerCheck(NamedTuple):
 
     layer: str
     name: str
-    labels: CheckedLabels
+    checked: CheckedConcepts
 
 
 def check_halves(entry: "Entry") -> list[LayerCheck]:
-    """Choose labels on the even and on the odd folds; no check where a half is empty or counts cannot choose."""
+    """Choose concepts on the even and on the odd folds; no check where a half is empty or counts cannot choose."""
     counts, folds = entry.counts, filled_folds(entry.counts)
     score, weights = SCORES.get(entry.run.settings.score), even_and_odd(folds)
     if score is None or not weights.any(1).all():
         return []
     units, _, concepts = counts.shape
-    label, iou, run_label_iou = np.zeros((2, units), np.int64), np.zeros((2, units)), np.zeros((2, units))
+    concept, iou, run_concept_iou = np.zeros((2, units), np.int64), np.zeros((2, units)), np.zeros((2, units))
     for block in in_blocks(units, _AT_ONCE // (len(folds) * max(concepts, 1))):
         overlap = fold_table(counts, block).overlap(weights)
         scores, chosen = overlap.iou(), choose(overlap, score)
         meets = np.asarray(overlap.intersection).any(2)
-        label[:, block] = np.where(meets, chosen, -1)
+        concept[:, block] = np.where(meets, chosen, -1)
         iou[:, block] = np.take_along_axis(scores, chosen[:, :, None], 2)[:, :, 0]
-        run_label_iou[:, block] = scores[:, np.arange(scores.shape[1]), entry.label[block]]
+        run_concept_iou[:, block] = scores[:, np.arange(scores.shape[1]), entry.concept[block]]
     return [
-        LayerCheck(entry.layer, name, CheckedLabels(label[half], iou[half], run_label_iou[half]))
+        LayerCheck(entry.layer, name, CheckedConcepts(concept[half], iou[half], run_concept_iou[half]))
         for half, name in enumerate(("even folds", "odd folds"))
     ]
 
 
 def unit_rows(entry: "Entry", check: LayerCheck) -> "pd.DataFrame":
-    """Rows of audit.csv: the labels of a layer in the run and under one check."""
+    """Rows of audit.csv: the concepts of a layer's units in the run and under one check."""
     import pandas as pd
 
     units = np.flatnonzero(entry.labelled)
-    run, label, run_label = entry.run.table().iloc[units], check.labels.label[units], entry.label[units]
-    # No label is column -1: the last one, which stands for nothing.
+    checked, in_run = check.checked, entry.concept[units]
+    run, concept = entry.run.table().iloc[units], checked.concept[units]
+    # No concept is column -1: the last one, which stands for nothing.
     names = np.array([*entry.run.concepts, None], object)
     categories = np.array([*(category for category, _ in entry.concepts), None], object)
     rows: dict[str, Any] = {name: run[name].to_numpy() for name in ("unit", "concept", "category", "iou", "verdict")}
     rows |= {
         "layer": entry.layer,
         "check": check.name,
-        "check_concept": names[label],
-        "check_category": categories[label],
-        "check_iou": np.where(label < 0, np.nan, check.labels.iou[units]),
-        "label_iou": check.labels.run_label_iou[units],
-        "same_label": label == run_label,
-        "same_category": categories[label] == categories[run_label],
-        "above_min_iou": (label >= 0) & (check.labels.iou[units] > entry.run.settings.min_iou),
+        "check_concept": names[concept],
+        "check_category": categories[concept],
+        "check_iou": np.where(concept < 0, np.nan, checked.iou[units]),
+        "concept_iou": checked.run_concept_iou[units],
+        "same_concept": concept == in_run,
+        "same_category": categories[concept] == categories[in_run],
+        "above_min_iou": (concept >= 0) & (checked.iou[units] > entry.run.settings.min_iou),
     }
     return pd.DataFrame(rows, columns=list(AUDIT_COLUMNS))
 
@@ -97,9 +98,9 @@ def summarise(units: "pd.DataFrame", *, min_iou: float) -> "pd.DataFrame":
     for (layer, check), group in units.groupby(["layer", "check"], sort=False):
         detectors = group[group["verdict"] == "detector"]
         row: dict[str, Any] = {"layer": layer, "check": check, "units": len(group), "detectors": len(detectors)}
-        row |= _share_columns("same_label", group["same_label"])
+        row |= _share_columns("same_concept", group["same_concept"])
         row |= _share_columns("same_category", group["same_category"])
-        row |= _share_columns("detectors_same_label", detectors["same_label"])
+        row |= _share_columns("detectors_same_concept", detectors["same_concept"])
         row |= {
             "mean_iou": group["iou"].mean(),
             "check_mean_iou": group["check_iou"].mean(),
@@ -128,45 +129,45 @@ def _share_columns(name: str, flags: "pd.Series[bool]") -> dict[str, float]:
 
 
 def agreement_of_halves(units: "pd.DataFrame", layer: str) -> float:
-    """Share of the units of a layer with the same label on the even and on the odd folds; NaN without halves."""
+    """Share of the units of a layer with the same concept on the even and on the odd folds; NaN without halves."""
     rows = units[units["layer"] == layer].set_index("unit")
     even, odd = (rows[rows["check"] == name]["check_concept"] for name in ("even folds", "odd folds"))
     return float((even == odd.reindex(even.index)).mean()) if len(even) else float("nan")
 
 
 def baselines(entry: "Entry") -> list[dict[str, Any]]:
-    """Mean IoU of the units with their labels, and with labels that could be given without looking at the units.
+    """Mean IoU of the units with their concepts, and with concepts that could be given without looking at the units.
 
     Returns
     -------
     list of dict
-        ``layer``, ``labels`` (which), ``concept`` (where it is the same for all units) and ``mean_iou``, over the units
-        that have a label. Where labels are random, it is the mean over all ways to draw them.
+        ``layer``, ``baseline``, ``concept`` (where it is the same for all units) and ``mean_iou``, over the units
+        that have a concept. Where concepts are random, it is the mean over all ways to draw them.
     """
-    iou, label = entry.counts.iou[entry.labelled], entry.label[entry.labelled]
+    iou, chosen = entry.counts.iou[entry.labelled], entry.concept[entry.labelled]
     if not len(iou):
         return []
     mean_of_concept, names = iou.mean(0), entry.run.concepts
     best, most_frequent = int(mean_of_concept.argmax()), int(entry.counts.concept.argmax())
-    frequency_of_label = np.bincount(label, minlength=iou.shape[1]) / len(label)
+    frequency = np.bincount(chosen, minlength=iou.shape[1]) / len(chosen)
     heldout = entry.run.table()["heldout_iou"].astype(float)[entry.labelled].mean()
     rows = [
-        ("labels of the run", None, iou[np.arange(len(iou)), label].mean()),
-        ("labels of the run, held out", None, heldout),
-        ("labels of the run, shuffled among the units", None, mean_of_concept @ frequency_of_label),
-        ("best single label for all units", names[best], mean_of_concept[best]),
+        ("concepts of the run", None, iou[np.arange(len(iou)), chosen].mean()),
+        ("concepts of the run, held out", None, heldout),
+        ("concepts of the run, shuffled among the units", None, mean_of_concept @ frequency),
+        ("best single concept for all units", names[best], mean_of_concept[best]),
         ("most frequent concept", names[most_frequent], mean_of_concept[most_frequent]),
         ("random concept", None, mean_of_concept.mean()),
     ]
     return [
-        {"layer": entry.layer, "labels": labels, "concept": concept, "mean_iou": float(mean)}
-        for labels, concept, mean in rows
+        {"layer": entry.layer, "baseline": baseline, "concept": concept, "mean_iou": float(mean)}
+        for baseline, concept, mean in rows
         if not np.isnan(mean)
     ]
 
 
 def collisions(entry: "Entry") -> list[dict[str, Any]]:
-    """Labels that several units of a layer share, by falling number of units: layer, category, concept and units."""
+    """Concepts that several units of a layer share, by falling number of units: layer, category, concept and units."""
     table = entry.run.table()[entry.labelled]
     rows = [
         {"layer": entry.layer, "category": category, "concept": concept, "units": group["unit"].astype(int).tolist()}

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unitlens.comparison.audit_checks import CheckedLabels, LayerCheck, overlapping_concepts
+from unitlens.comparison.audit_checks import CheckedConcepts, LayerCheck, overlapping_concepts
 from unitlens.comparison.entries import Entry
 from unitlens.data.concepts import Data, described
 from unitlens.dissection.forward import Resources, observe
@@ -22,7 +22,7 @@ from unitlens.errors import UnitlensError
 from unitlens.models.network import Network
 
 NOISE = 0.02
-"""Standard deviation of the noise, images being in [0, 1]: it changes up to 28 % of labels (ICCV 2023)."""
+"""Standard deviation of the noise, images being in [0, 1]: up to 28 % of units change their concept (ICCV 2023)."""
 
 
 class PassChecks(NamedTuple):
@@ -94,7 +94,7 @@ def run_passes(
     UnitlensError
         If the images are not those of the run.
     """
-    # Settings of the run without what takes time and changes no label.
+    # Settings of the run without what takes time and changes no concept.
     settings = replace(
         run.settings, batch_size=batch_size, strict=False, evidence=False, levels=False, control=(), exemplars=0
     )
@@ -135,13 +135,13 @@ def _label_again(
         except UnitlensError as error:
             notes.append(f"{layer.name} was not checked under {check}: {error}")
             continue
-        checks.append(LayerCheck(layer.name, check, _checked_labels(labelled, entries[layer.name])))
+        checks.append(LayerCheck(layer.name, check, _checked_concepts(labelled, entries[layer.name])))
     return checks
 
 
-def _checked_labels(labelled: LabelledLayer, entry: Entry) -> CheckedLabels:
-    """Labels as columns of the run, with their IoU and that of the run's labels."""
+def _checked_concepts(labelled: LabelledLayer, entry: Entry) -> CheckedConcepts:
+    """Concepts as columns of the run, with their IoU and that of the run's concepts."""
     pairs = zip(labelled.table["category"], labelled.table["concept"], strict=True)
-    label = np.array([entry.column_of.get(pair, -1) for pair in pairs], np.int64)
-    iou, units = labelled.counts.iou, np.arange(len(label))
-    return CheckedLabels(label, iou[units, np.maximum(label, 0)], iou[units, entry.label])
+    concept = np.array([entry.column_of.get(pair, -1) for pair in pairs], np.int64)
+    iou, units = labelled.counts.iou, np.arange(len(concept))
+    return CheckedConcepts(concept, iou[units, np.maximum(concept, 0)], iou[units, entry.concept])

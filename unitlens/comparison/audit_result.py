@@ -30,7 +30,7 @@ class Audit:
     entries : tuple of Entry
         Its layers.
     units : DataFrame
-        One row for each unit that has a label, and check, with the columns of
+        One row for each unit that has a concept, and check, with the columns of
         `unitlens.comparison.columns.AUDIT_COLUMNS`.
     overlaps : list of dict or None
         Concepts whose regions overlap most; None without the images.
@@ -45,20 +45,20 @@ class Audit:
     notes: tuple[str, ...]
 
     def table(self) -> "pd.DataFrame":
-        """How many labels are the same under each check, one row for each layer and check.
+        """How many units keep their concept under each check, one row for each layer and check.
 
         Its columns are `unitlens.comparison.columns.AUDIT_SUMMARY_COLUMNS`.
         """
         return summarise(self.units, min_iou=self.run.settings.min_iou)
 
     def baselines(self) -> "pd.DataFrame":
-        """Mean IoU of the units with the labels of the run, and with trivial ones."""
+        """Mean IoU of the units with the concepts of the run, and with trivial ones."""
         import pandas as pd
 
         return pd.DataFrame([row for entry in self.entries for row in baselines(entry)])
 
     def collisions(self) -> "pd.DataFrame":
-        """Labels that several units share."""
+        """Concepts that several units share."""
         import pandas as pd
 
         rows = [row for entry in self.entries for row in collisions(entry)]
@@ -100,8 +100,8 @@ class Audit:
         return folder
 
     def __repr__(self) -> str:
-        shares = ", ".join(f"{row['check']} {row['same_label']:.0%}" for row in _records(self.table()))
-        return f"<Audit of {', '.join(self.run.layers)}; same labels: {shares}>"
+        shares = ", ".join(f"{row['check']} {row['same_concept']:.0%}" for row in _records(self.table()))
+        return f"<Audit of {', '.join(self.run.layers)}; same concepts: {shares}>"
 
     def _repr_html_(self) -> str:
         from html import escape

@@ -1,4 +1,4 @@
-"""Check how stable the labels of a run are."""
+"""Check how stable the concepts of a run's units are."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -35,7 +35,7 @@ def audit(
     store_limit: int | None = None,
     progress: bool = False,
 ) -> Audit:
-    """Check how stable the labels of a run are, and compare them with trivial labels.
+    """Check how stable the concepts of a run's units are, and compare them with trivial ones.
 
     Halves of the data, baselines and collisions come from the counts of the run. Other quantiles and the other
     upsampling take one pass over its images, noise another. Where network or images are missing, or not those of the

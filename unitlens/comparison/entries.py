@@ -12,7 +12,7 @@ from unitlens.dissection.result import Dissection, open_run
 from unitlens.errors import UnitlensError, argument
 from unitlens.stats.counts import Counts
 from unitlens.stats.folds import filled_folds
-from unitlens.stats.recounts import LabelCounts, recount_labels
+from unitlens.stats.recounts import ConceptCounts, recount_concepts
 from unitlens.stats.scores import SCORES, Bools, Ints
 
 ConceptKey = tuple[str, str]
@@ -88,15 +88,15 @@ class Entry:
         return {(category, name): column for column, ((category, _), name) in enumerate(names)}
 
     @cached_property
-    def label(self) -> Ints:
-        """Column of each unit's label, 0 where it has none, (U,)."""
+    def concept(self) -> Ints:
+        """Column of each unit's concept, 0 where it has none, (U,)."""
         table = self.run.table()
         pairs = zip(table["category"], table["concept"], strict=True)
         return np.array([self.column_of.get(pair, 0) for pair in pairs], np.int64)
 
     @cached_property
     def labelled(self) -> Bools:
-        """Whether each unit has a label: is neither silent nor nonfinite, (U,)."""
+        """Whether each unit has a concept: is neither silent nor nonfinite, (U,)."""
         return self.run.table()["concept"].notna().to_numpy(bool)
 
     @cached_property
@@ -104,8 +104,8 @@ class Entry:
         """The best unit of each concept."""
         return best_units(self.counts, np.flatnonzero(self.labelled))
 
-    def recount(self, *, detectors: bool) -> LabelCounts:
-        """Count units above the least IoU by label, on halves of the folds.
+    def recount(self, *, detectors: bool) -> ConceptCounts:
+        """Count units above the least IoU by concept, on halves of the folds.
 
         Parameters
         ----------
@@ -117,22 +117,22 @@ class Entry:
         if detectors:
             eligible = eligible & self.run.table()["verdict"].isin(["detector", "weak"]).to_numpy(bool)
         settings = self.run.settings
-        return recount_labels(
+        return recount_concepts(
             self.counts,
             eligible,
             score=SCORES.get(settings.score),
             min_iou=settings.min_iou,
-            label=self.label,
+            given=self.concept,
             unique=settings.unique,
         )
 
     def to_match(self, common: Sequence[ConceptKey]) -> LayerToMatch:
         """Gather what matching takes, with the concepts that both layers have."""
         columns = np.array([self.concepts.index(concept) for concept in common], np.int64)
-        return LayerToMatch(self.counts, np.flatnonzero(self.labelled), self.label, columns)
+        return LayerToMatch(self.counts, np.flatnonzero(self.labelled), self.concept, columns)
 
     def same_images(self, other: "Entry") -> bool:
-        """Whether both runs saw the same images with the same labels."""
+        """Whether both runs saw the same images with the same label maps."""
         same = self.run.info["data"]["sha256"] == other.run.info["data"]["sha256"]
         return bool(same and np.array_equal(filled_folds(self.counts), filled_folds(other.counts)))
 

@@ -21,15 +21,15 @@ class LayerToMatch(NamedTuple):
     counts : Counts
     units : int64 array, (n,)
         The units that take part.
-    label : int64 array, (U,)
-        Column of each unit's label in the counts; read for units that take part.
+    concept : int64 array, (U,)
+        Column of each unit's concept in the counts; read for units that take part.
     columns : int64 array, (common,)
         Columns of the concepts that both layers have, in the same order for both.
     """
 
     counts: Counts
     units: Ints
-    label: Ints
+    concept: Ints
     columns: Ints
 
 
@@ -42,7 +42,7 @@ class Matches(NamedTuple):
     similarity, similarity_half_width : float64 arrays, (pairs,)
         Cosine of the two profiles, see `profiles`, and half of its interval.
     difference, difference_half_width : float64 arrays, (pairs,)
-        IoU of the other unit with this unit's label, less this unit's own; NaN where the other run has no such
+        IoU of the other unit with this unit's concept, less this unit's own; NaN where the other run has no such
         concept.
     """
 
@@ -92,15 +92,15 @@ def match_units(first: LayerToMatch, second: LayerToMatch, *, paired: bool) -> M
     order = np.argsort(-similarity[row, column], kind="stable")
     row, column = row[order], column[order]
     unit, other = first.units[row], second.units[column]
-    label = first.label[unit]
-    other_column = _columns_in(second, first, label)
+    concept = first.concept[unit]
+    other_column = _columns_in(second, first, concept)
     known = other_column >= 0
     difference = np.full(len(unit), np.nan)
     difference[known] = (
-        second.counts.iou[other[known], other_column[known]] - first.counts.iou[unit[known], label[known]]
+        second.counts.iou[other[known], other_column[known]] - first.counts.iou[unit[known], concept[known]]
     )
     of_similarity, of_difference = _half_widths(
-        (first, unit, label), (second, other, np.maximum(other_column, 0)), paired=paired
+        (first, unit, concept), (second, other, np.maximum(other_column, 0)), paired=paired
     )
     return Matches(
         unit=unit,
@@ -188,7 +188,7 @@ def _iou_left_out(counts: Counts, unit: int) -> Floats:
 
 
 class BestUnits(NamedTuple):
-    """The unit of highest IoU with each concept, whether or not it is the unit's label.
+    """The unit of highest IoU with each concept, whether or not the unit is matched to it.
 
     Attributes
     ----------

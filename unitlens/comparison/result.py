@@ -12,7 +12,7 @@ from unitlens.comparison.matching import Matches, match_units
 from unitlens.drawing.figures import category_colours
 from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.files import another_or_overwrite, make_folder, write_whole
-from unitlens.stats.recounts import Interval, LabelCounts, Recount, difference
+from unitlens.stats.recounts import ConceptCounts, Interval, Recount, difference
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,13 +139,13 @@ class Comparison:
         return folder
 
     @cached_property
-    def _detectors(self) -> dict[str, LabelCounts]:
-        """Detectors of each entry by label."""
+    def _detectors(self) -> dict[str, ConceptCounts]:
+        """Detectors of each entry by concept."""
         return {entry.name: entry.recount(detectors=True) for entry in self.entries}
 
     @cached_property
-    def _above_min_iou(self) -> dict[str, LabelCounts]:
-        """Units of each entry above the least IoU by label."""
+    def _above_min_iou(self) -> dict[str, ConceptCounts]:
+        """Units of each entry above the least IoU by concept."""
         return {entry.name: entry.recount(detectors=False) for entry in self.entries}
 
     def _row(self, entry: "Entry", category: str) -> dict[str, Any]:
@@ -268,8 +268,8 @@ def _matched_table(first: "Entry", second: "Entry", matches: Matches) -> "pd.Dat
         rows = entry.run.table().set_index("unit", drop=False).loc[units].reset_index(drop=True)
         columns[f"{prefix}entry"] = [entry.name] * len(units)
         columns |= {f"{prefix}{name}": rows[name] for name in ("unit", "concept", "category", "iou", "detector")}
-    columns["same_label"] = [
-        first.concepts[first.label[unit]] == second.concepts[second.label[other]]
+    columns["same_concept"] = [
+        first.concepts[first.concept[unit]] == second.concepts[second.concept[other]]
         for unit, other in zip(matches.unit, matches.other, strict=True)
     ]
     columns |= {

@@ -272,7 +272,7 @@ def _note_nonfinite(stored: StoredPass) -> None:
             some = ", ".join(map(str, bad[:8])) + (", ..." if len(bad) > 8 else "")
             stored.notes.append(
                 f"{layer.name} has NaN or infinite activations in {len(bad)} of {layer.units} units ({some}), "
-                f"{int(layer.nonfinite.sum())} values in all: these units get no label."
+                f"{int(layer.nonfinite.sum())} values in all: these units get no concept."
             )
 
 

@@ -15,7 +15,7 @@ from unitlens.progress import progress
 from unitlens.stats.blocks import in_blocks
 from unitlens.stats.chance import association, partners
 from unitlens.stats.counts import Counts, narrow
-from unitlens.stats.evidence import GivenLabels, LabelEvidence, join_evidence, label_evidence, presence_accuracy
+from unitlens.stats.evidence import ConceptEvidence, GivenConcepts, concept_evidence, join_evidence, presence_accuracy
 from unitlens.stats.folds import FOLDS, FoldTable
 from unitlens.stats.scores import LEVEL_SCORES, QUANTILES, SCORES, Floats, Ints, Overlap, best_met, choose
 from unitlens.stats.thresholds import threshold_rank
@@ -59,7 +59,7 @@ class LabelledBlock(NamedTuple):
     activated: Ints
     active: Ints
     threshold: npt.NDArray[np.float32]
-    evidence: LabelEvidence | None
+    evidence: ConceptEvidence | None
     shifted_iou: Floats
     shifted_concept: Ints
     at_levels: dict[str, Floats]
@@ -140,9 +140,9 @@ def label_block(
         given = None
         if settings.score in at_levels:
             on_all = best_met(intersection.sum(1), at_levels[settings.score])
-            given = GivenLabels(on_all, halves[settings.score])
+            given = GivenConcepts(on_all, halves[settings.score])
         table = _fold_table(intersection, activated, layer, stored)
-        evidence = label_evidence(table, settings.score, seed=settings.seed, labels=given)
+        evidence = concept_evidence(table, settings.score, seed=settings.seed, given=given)
     shifted_iou, shifted_concept = _shifted(counted, layer, stored, settings.score)
     return LabelledBlock(
         activated=activated,
@@ -245,7 +245,7 @@ def _joined_layer(
         min_iou=settings.min_iou,
         fdr=settings.fdr,
         evaluated_on="grid" if layer.layer_grid else "image",
-        labels=evidence,
+        evidence=evidence,
         chance=chance,
         presence=presence,
     )

@@ -111,8 +111,8 @@ class Dissection:
 
         Parameters
         ----------
-        unique : {"label", "category"}, optional
-            Whether a unit matches its label alone, or the best concept of every category; the run's own choice.
+        unique : {"unit", "category"}, optional
+            Whether a unit matches its concept alone, or the best one of every category; the run's own choice.
         detectors : bool
             Whether the units are those whose verdict is detector; else the papers' rule alone decides.
 
@@ -185,7 +185,7 @@ class Dissection:
         return self._at_levels[key]
 
     def units_for(self, concept: str, n: int | None = None) -> list[int]:
-        """Units of highest IoU with a concept, whether or not it is their label.
+        """Units of highest IoU with a concept, whether or not they are matched to it.
 
         Nothing of what they do to predictions goes into this choice, so that `unitlens.ablate` may measure them on the
         same images; only a choice by effect (`Effects.most_important`) has to be measured on others.
@@ -213,7 +213,7 @@ class Dissection:
         return [Exemplar(*row) for row in rows[["image", "value", "peak_y", "peak_x"]].itertuples(index=False)]
 
     def show(self, unit: int) -> "Figure":
-        """A figure of the unit: its exemplars with the mask drawn on them, its label and IoU."""
+        """A figure of the unit: its exemplars with the mask drawn on them, its concept and IoU."""
         from unitlens.drawing.figures import strip_figure
 
         self._check_unit(unit)
@@ -284,10 +284,10 @@ class Dissection:
         return known.index(True)
 
     def __repr__(self) -> str:
-        labels = self.detectors()
-        unique = len(labels[["category", "concept"]].drop_duplicates())
+        detectors = self.detectors()
+        unique = len(detectors[["category", "concept"]].drop_duplicates())
         return (
-            f"<Dissection of {', '.join(self.layers)} of {self.info['network']['name']}: {len(labels)} of "
+            f"<Dissection of {', '.join(self.layers)} of {self.info['network']['name']}: {len(detectors)} of "
             f"{len(self._units)} units are detectors, of {unique} concepts; {self.info['data']['images']} images "
             f"of {self.info['data']['source']}>"
         )

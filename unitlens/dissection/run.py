@@ -292,7 +292,7 @@ def _few_folds(stored: StoredPass, settings: Settings) -> list[str]:
         return []
     return [
         f"The {stored.images} images fill {folds} of 32 folds, fewer than {FEWEST_FOLDS}: there are no intervals "
-        "(iou_low, iou_high and label_set are empty)."
+        "(iou_low, iou_high and concept_set are empty)."
     ]
 
 

@@ -14,7 +14,7 @@ from unitlens.stats.masks import Upsampling
 from unitlens.stats.scores import LEVEL_SCORES, SCORES
 
 ThresholdOn = Literal["upsampled", "raw"]
-Unique = Literal["label", "category"]
+Unique = Literal["unit", "category"]
 
 CONTROLS: Mapping[str, str] = {
     "untrained": "the same architecture with fresh weights",
@@ -73,14 +73,14 @@ class Settings:
         Whether not-judged positions count for nothing, or as none of the concepts.
     tap : {"output", "after_inplace"}
         The activation: what the layer returned, or what stands in that memory after the pass.
-    unique : {"label", "category"}
-        How unique concepts are counted: one label a unit, or the best label of each category.
+    unique : {"unit", "category"}
+        How unique concepts are counted: the concept of each unit, or its best one of each category.
     layout : str or None
         How the layers' outputs are laid out; None: by the rule of `unitlens.models.layouts`.
     basis : BasisRecord or None
         Of the directions that are the units; None: the layers' own units.
     score : str
-        What chooses the label: a key of `SCORES` or of `LEVEL_SCORES`.
+        What chooses the concept: a key of `SCORES` or of `LEVEL_SCORES`.
     levels : bool
         Whether counts at several levels are made though the score needs none.
     evidence : bool
@@ -113,7 +113,7 @@ class Settings:
     union: Union = "annotated"
     not_judged: NotJudged = "left_out"
     tap: Tap = "output"
-    unique: Unique = "label"
+    unique: Unique = "unit"
     layout: Order | None = None
     basis: BasisRecord | None = None
     score: str = "iou"

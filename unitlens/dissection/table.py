@@ -9,7 +9,7 @@ import numpy.typing as npt
 from unitlens.data.concepts import Concept
 from unitlens.stats.chance import Association
 from unitlens.stats.counts import Counts
-from unitlens.stats.evidence import LabelEvidence
+from unitlens.stats.evidence import ConceptEvidence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,8 +30,8 @@ COLUMNS = {
     "second_iou": "IoU with the runner-up",
     "iou_low": "lower end of the 95 % interval of iou (jackknife); empty below 8 folds judged for the category",
     "iou_high": "its upper end",
-    "label_stability": "share of 200 resamples of folds in which the concept comes first; empty for scores at levels",
-    "label_set": "JSON list of concepts whose difference in IoU to this one has an interval that contains 0",
+    "concept_stability": "share of 200 resamples of folds in which the concept comes first; empty for scores at levels",
+    "concept_set": "JSON list of concepts whose difference in IoU to this one has an interval that contains 0",
     "heldout_iou": "IoU on one half of the folds with the concept chosen on the other half, both ways, averaged",
     "chance_iou": "mean best IoU of the same masks with the labels of other images",
     "p_value": "rank of iou / chance_iou among the same ratio of all units and draws",
@@ -61,7 +61,7 @@ def unit_table(
     min_iou: float,
     fdr: float,
     evaluated_on: str,
-    labels: LabelEvidence | None,
+    evidence: ConceptEvidence | None,
     chance: Association | None,
     presence: npt.NDArray[np.float64] | None,
 ) -> "pd.DataFrame":
@@ -82,7 +82,7 @@ def unit_table(
     min_iou, fdr : float
         Of the verdict.
     evaluated_on : {"grid", "image"}
-    labels, chance, presence : optional
+    evidence, chance, presence : optional
         The evidence.
 
     Returns
@@ -116,13 +116,13 @@ def unit_table(
     for prefix, column in (("", first), ("second_", second)):
         rows[prefix + "concept"] = [names[c] for c in column]
         rows[prefix + "category"] = [concepts[c].category for c in column]
-    if labels is not None:
+    if evidence is not None:
         rows |= {
-            "iou_low": labels.low,
-            "iou_high": labels.high,
-            "label_stability": labels.stability,
-            "heldout_iou": labels.heldout,
-            "label_set": [_json_list([names[c] for c in order[u] if labels.rivals[u, c]]) for u in row],
+            "iou_low": evidence.low,
+            "iou_high": evidence.high,
+            "concept_stability": evidence.stability,
+            "heldout_iou": evidence.heldout,
+            "concept_set": [_json_list([names[c] for c in order[u] if evidence.rivals[u, c]]) for u in row],
         }
     if chance is not None:
         rows |= {"chance_iou": chance.chance, "p_value": chance.p_value, "q_value": chance.q_value}
@@ -137,7 +137,7 @@ def unit_table(
 
 
 _COUNTED = ["activated_pixels", "concept_pixels", "intersection"]
-_OF_LABEL = ["concept", "category", "iou_low", "iou_high", "label_stability", "label_set", "presence_accuracy"]
+_OF_CONCEPT = ["concept", "category", "iou_low", "iou_high", "concept_stability", "concept_set", "presence_accuracy"]
 _MEASURED = ["iou", "heldout_iou", "chance_iou", "p_value", "q_value"]
 _SECOND = ["second_concept", "second_category", "second_iou"]
 
@@ -153,8 +153,8 @@ def _without_concepts(
     no_second: npt.NDArray[np.bool_],
 ) -> "pd.DataFrame":
     """Empty the concept of mute units and of those that overlap with none, and the runner-up where there is none."""
-    table = table.astype(dict.fromkeys(_COUNTED, "Int64") | {"label_set": object})
-    table.loc[mute | overlaps_none, [*_OF_LABEL, *_COUNTED]] = None
+    table = table.astype(dict.fromkeys(_COUNTED, "Int64") | {"concept_set": object})
+    table.loc[mute | overlaps_none, [*_OF_CONCEPT, *_COUNTED]] = None
     table.loc[mute, _MEASURED] = None
     table.loc[no_second, _SECOND] = None
     return table
@@ -162,7 +162,7 @@ def _without_concepts(
 
 def add_untrained(
     table: "pd.DataFrame",
-    label: npt.NDArray[np.int64],
+    concept: npt.NDArray[np.int64],
     by_concept: npt.NDArray[np.float64],
     best: npt.NDArray[np.float64],
 ) -> "pd.DataFrame":
@@ -172,7 +172,7 @@ def add_untrained(
     ----------
     table : pandas.DataFrame
         As `unit_table` made it, U rows.
-    label : int64 array, (U,)
+    concept : int64 array, (U,)
         Columns of the units' concepts.
     by_concept : float64 array, (copy's units, C)
         Held-out IoU of the untrained copy's units with each concept; 0 for those that are silent.
@@ -187,11 +187,11 @@ def add_untrained(
     """
     heldout = table["heldout_iou"].to_numpy(np.float64)
     known = np.isfinite(heldout) & table["concept"].notna().to_numpy() & np.isfinite(by_concept).all()
-    of_label = (by_concept[:, label] < heldout).mean(0)
+    of_concept = (by_concept[:, concept] < heldout).mean(0)
     of_all = (best[:, None] < heldout).mean(0)
-    untrained = known & (table["verdict"] == "detector").to_numpy() & (heldout <= by_concept[:, label].max(0))
+    untrained = known & (table["verdict"] == "detector").to_numpy() & (heldout <= by_concept[:, concept].max(0))
     return table.assign(
-        untrained_percentile=np.where(known, of_label, np.nan),
+        untrained_percentile=np.where(known, of_concept, np.nan),
         untrained_percentile_all=np.where(known, of_all, np.nan),
         verdict=np.where(untrained, "untrained", table["verdict"]),
         detector=table["detector"] & ~untrained,

@@ -27,11 +27,30 @@ Strips = Mapping[tuple[str, int], bytes]
 EXEMPLAR_COLUMNS = ("layer", "unit", "rank", "image", "value", "peak_y", "peak_x")
 
 _SHARES = (
-    *("iou", "second_iou", "iou_low", "iou_high", "label_stability", "heldout_iou", "chance_iou", "p_value", "q_value"),
+    *(
+        "iou",
+        "second_iou",
+        "iou_low",
+        "iou_high",
+        "concept_stability",
+        "heldout_iou",
+        "chance_iou",
+        "p_value",
+        "q_value",
+    ),
     *("untrained_percentile", "untrained_percentile_all", "presence_accuracy", "active_share"),
 )
 _VERDICTS = ("nonfinite", "silent", "chance", "weak", "untrained", "detector")
-_EVIDENCE = ("iou_low", "iou_high", "label_stability", "label_set", "heldout_iou", "chance_iou", "p_value", "q_value")
+_EVIDENCE = (
+    "iou_low",
+    "iou_high",
+    "concept_stability",
+    "concept_set",
+    "heldout_iou",
+    "chance_iou",
+    "p_value",
+    "q_value",
+)
 _SAME = 1e-9  # of ratios that another machine may round otherwise
 _AT_ONCE = 1 << 20  # intersections that are looked at together
 _IMAGES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF")
@@ -175,7 +194,7 @@ def _check_values(table: "pd.DataFrame", record: RunRecord, file: str) -> None:
     for prefix in ("", "second_"):
         _columns(table, record, prefix, file)
     names = set(record.concept_names())
-    for text in table["label_set"]:
+    for text in table["concept_set"]:
         if isinstance(text, str):
             _require(names.issuperset(_json_list(text)), f"{file}: {text} is not a JSON list of concepts")
 
@@ -238,7 +257,7 @@ def _check_layer(layer: str, table: "pd.DataFrame", counts: Counts, scores: Floa
 
 
 def _check_best(place: str, column: Ints, labelled: Bools, counts: Counts, scores: Floats) -> None:
-    """Check that the label of each unit is the concept of highest score among those that it meets."""
+    """Check that each unit's concept is the one of highest score among those that its mask meets."""
     met = np.where(counts.intersection > 0, np.nan_to_num(scores, nan=-np.inf), -np.inf)
     own, best = met[np.arange(len(column)), column], met.max(1, initial=-np.inf)
     with np.errstate(invalid="ignore"):

@@ -81,7 +81,7 @@ def counts_by_layer(units: "pd.DataFrame") -> "pd.DataFrame":
     Returns
     -------
     DataFrame
-        One row for each layer and category of a label: its detectors, and the concepts that they detect.
+        One row for each layer and category of concepts: its detectors, and the concepts that they detect.
     """
     import pandas as pd
 

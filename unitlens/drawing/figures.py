@@ -36,12 +36,12 @@ _GREY = Colour("#70757d", "#9aa0a8")
 
 
 class ConceptCount(NamedTuple):
-    """How many units have a concept as their label.
+    """How many units are matched to a concept.
 
     Attributes
     ----------
     category, concept : str
-        The label, as it stands in the table.
+        Its name, as it stands in the table.
     detectors : int
         Units that are detectors of it.
     others : int
@@ -81,7 +81,7 @@ def category_colours(categories: Iterable[str]) -> dict[str, Colour]:
 
 
 def concept_counts(table: "pd.DataFrame") -> list[ConceptCount]:
-    """Count units by label, for the bar chart.
+    """Count units by concept, for the bar chart.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def concept_counts(table: "pd.DataFrame") -> list[ConceptCount]:
     Returns
     -------
     list of ConceptCount
-        By category, in it by falling number of detectors, then of others, then by name. Labels of units that are
+        By category, in it by falling number of detectors, then of others, then by name. Concepts of units that are
         neither detectors nor above the least IoU are left out.
     """
     labelled = table[table["concept"].notna()]
@@ -166,7 +166,7 @@ def _legend(axes: "Axes", counts: Sequence[ConceptCount], colours: dict[str, Col
         patches.append(Patch(color=colour.light, label=f"{category}: {concepts}, {units}"))
     if not patches:
         axes.set_axis_off()
-        axes.text(0.5, 0.5, "no unit has a label above the least IoU", transform=axes.transAxes, ha="center")
+        axes.text(0.5, 0.5, "no unit has a concept above the least IoU", transform=axes.transAxes, ha="center")
         return
     legend = axes.legend(handles=patches, frameon=False, fontsize=8, loc="upper right")
     for text in legend.get_texts():
@@ -174,7 +174,7 @@ def _legend(axes: "Axes", counts: Sequence[ConceptCount], colours: dict[str, Col
 
 
 def strip_figure(strip: bytes, row: "pd.Series[Any]") -> "Figure":
-    """Draw a unit's exemplar images with its mask on them, under its label.
+    """Draw a unit's exemplar images with its mask on them, under its concept.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ def _title(row: "pd.Series[Any]") -> str:
     """Write the title: ``layer4 unit 17: tree, IoU 0.312 (0.29 to 0.33)``."""
     title = f"{row['layer']} unit {row['unit']}"
     if not isinstance(row["concept"], str):
-        return f"{title}: no label"
+        return f"{title}: no concept"
     title = f"{title}: {row['concept']}, IoU {row['iou']:.3f}"
     low, high = row.get("iou_low"), row.get("iou_high")
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):

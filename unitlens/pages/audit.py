@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from unitlens.comparison.audit_result import Audit
 
 UNSTABLE_SHOWN = 40
-"""Detectors on the page whose labels change most often; the file has all units."""
+"""Detectors on the page whose concepts change most often; the file has all units."""
 
 _BY_LAYER = ("checks", "baselines", "collisions")
 
@@ -38,13 +38,13 @@ def render_audit(audit: "Audit") -> str:
 
 
 def unstable_units(audit: "Audit") -> list[dict[str, Any]]:
-    """List the detectors whose labels change under most checks, with their labels under those checks."""
+    """List the detectors whose concepts change under most checks, with their concepts under those checks."""
     table = audit.units[audit.units["verdict"] == "detector"]
     rows = []
     for (layer, unit), checks in table.groupby(["layer", "unit"], sort=False):
-        changed = checks[~checks["same_label"].astype(bool)]
+        changed = checks[~checks["same_concept"].astype(bool)]
         if len(changed):
-            labels = changed["check_concept"].fillna("no label")
+            concepts = changed["check_concept"].fillna("no concept")
             rows.append(
                 {
                     "layer": layer,
@@ -54,7 +54,7 @@ def unstable_units(audit: "Audit") -> list[dict[str, Any]]:
                     "iou": checks["iou"].iloc[0],
                     "changed": len(changed),
                     "checks": len(checks),
-                    "labels": list(zip(changed["check"], labels, strict=True)),
+                    "concepts": list(zip(changed["check"], concepts, strict=True)),
                 }
             )
     return sorted(rows, key=lambda row: (-row["changed"], row["iou"]))[:UNSTABLE_SHOWN]

@@ -22,16 +22,16 @@ VERDICTS = {
     "chance": "not distinguishable from the same masks with the labels of other images",
     "above": "IoU above the minimum; chance was not computed",
     "below": "IoU not above the minimum",
-    "silent": "no label: the largest value is reached on more positions than a mask may hold",
-    "nonfinite": "no label: some activations are NaN or infinite",
+    "silent": "no concept: the largest value is reached on more positions than a mask may hold",
+    "nonfinite": "no concept: some activations are NaN or infinite",
 }
 """Every verdict and what it means, best first; above and below are used where no evidence was computed."""
 
 USED = (
     *("layer", "unit", "concept", "category", "verdict", "detector", "above_min_iou", "silent", "nonfinite"),
-    *("iou", "iou_low", "iou_high", "heldout_iou", "chance_iou", "second_concept", "second_iou", "label_set"),
+    *("iou", "iou_low", "iou_high", "heldout_iou", "chance_iou", "second_concept", "second_iou", "concept_set"),
     *("p_value", "q_value", "threshold", "active_share", "activated_pixels", "concept_pixels", "intersection"),
-    *("label_stability", "presence_accuracy", "untrained_percentile", "untrained_percentile_all"),
+    *("concept_stability", "presence_accuracy", "untrained_percentile", "untrained_percentile_all"),
 )
 """The columns of units.csv that a card uses; those of the evidence may be missing."""
 
@@ -50,7 +50,7 @@ class Card(NamedTuple):
     scale, description : str
         The places of the IoU scale as CSS variables, in percent; and the same in words.
     also : list of str
-        Other concepts that could as well be the label.
+        Other concepts that fit as well.
     numbers : list of (str, str)
         Further numbers with their names.
     strip : str
@@ -146,7 +146,7 @@ def _card(
         verdict=_verdict(row),
         scale=_scale(row, top),
         description=_description(row),
-        also=[name for name in json.loads(row["label_set"] or "[]") if name != row["concept"]],
+        also=[name for name in json.loads(row["concept_set"] or "[]") if name != row["concept"]],
         numbers=_numbers(row),
         strip=image_uri(strips[key]) if key in strips else "",
         images=images.get(key, []),
@@ -191,11 +191,11 @@ _PLAIN = {
     "p_value": "p",
     "q_value": "q",
     "untrained_percentile": "untrained percentile",
-    "untrained_percentile_all": "untrained percentile, any label",
+    "untrained_percentile_all": "untrained percentile, any concept",
 }
 _SHARES = {
     "active_share": "active share",
-    "label_stability": "label stability",
+    "concept_stability": "concept stability",
     "presence_accuracy": "presence accuracy",
 }
 

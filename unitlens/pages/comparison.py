@@ -26,13 +26,13 @@ class Change(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """Matched units of two entries: those that are shown, all, those of two detectors, and those with one label."""
+    """Matched units of two entries: those that are shown, all, those of two detectors, those with the same concept."""
 
     entry: str
     shown: list[dict[str, Any]]
     pairs: int
     detectors: int
-    same_label: int
+    same_concept: int
 
 
 def render_comparison(comparison: "Comparison") -> str:
@@ -68,4 +68,4 @@ def _change(concepts: "pd.DataFrame", entry: str) -> Change:
 def _pairs(units: "pd.DataFrame", entry: str) -> Pairs:
     units = units[units["other_entry"] == entry]
     both = units[units["detector"].astype(bool) & units["other_detector"].astype(bool)]
-    return Pairs(entry, rows_of(both.head(PAIRS_SHOWN)), len(units), len(both), int(both["same_label"].sum()))
+    return Pairs(entry, rows_of(both.head(PAIRS_SHOWN)), len(units), len(both), int(both["same_concept"].sum()))

@@ -70,7 +70,7 @@ def make_chart(units: "pd.DataFrame") -> list[Group]:
 def concept_views(
     cards: Sequence[Card], info: Mapping[str, Any], settings: Settings, *, most: int = 12
 ) -> list[ConceptView]:
-    """Return a view for each concept that is some unit's label: by category, then by falling number of detectors.
+    """Return a view for each concept that units are matched to: by category, then by falling number of detectors.
 
     Parameters
     ----------

@@ -48,12 +48,12 @@ def render_dissection(
     cards = make_cards(units, exemplars, strips, top=top)
     by_layer = {layer: [card for card in cards if card.row["layer"] == layer] for layer in info["layers"]}
     emerging = len(by_layer) > 1 and bool(chart)
-    labels = [card.row["category"] for card in cards if card.row["concept"] is not None]
+    matched = [card.row["category"] for card in cards if card.row["concept"] is not None]
     return document(
         "dissection.html",
         version=info["unitlens"],
         warnings=info["warnings"],
-        categories=[*labels, *(concept["category"] for concept in info["data"]["concepts"])],
+        categories=[*matched, *(concept["category"] for concept in info["data"]["concepts"])],
         styles=_styles(effects=effects is not None, emergence=emerging),
         scripts=("report.js",),
         info=info,
@@ -63,7 +63,7 @@ def render_dissection(
         bars=_bars(chart),
         counts=_counts(cards),
         layers=[(layer, _counts(cards)) for layer, cards in by_layer.items()],
-        unlabelled=_unlabelled(info, settings, cards),
+        unmatched=_unmatched(info, settings, cards),
         verdicts={name: text for name, text in VERDICTS.items() if any(card.verdict == name for card in cards)},
         evidence=any(card.row["chance_iou"] is not None for card in cards),
         panels=panels(counts_by_layer(units)) if emerging else [],
@@ -101,7 +101,7 @@ def _counts(cards: Iterable[Card]) -> dict[str, int]:
     }
 
 
-def _unlabelled(info: Mapping[str, Any], settings: Settings, cards: Iterable[Card]) -> list[Share]:
-    """List the concepts that are not the label of any unit."""
-    labels = {(card.row["category"], card.row["concept"]) for card in cards}
-    return [share for share in concept_shares(info, settings) if (share.category, share.concept) not in labels]
+def _unmatched(info: Mapping[str, Any], settings: Settings, cards: Iterable[Card]) -> list[Share]:
+    """List the concepts that no unit is matched to."""
+    matched = {(card.row["category"], card.row["concept"]) for card in cards}
+    return [share for share in concept_shares(info, settings) if (share.category, share.concept) not in matched]

@@ -56,7 +56,7 @@ class HeatMap(NamedTuple):
     left_out: int
 
 
-def unit_map(effect: Floats, classes: Sequence[str], labels: Mapping[int, str], layer: str) -> HeatMap:
+def unit_map(effect: Floats, classes: Sequence[str], concept_of: Mapping[int, str], layer: str) -> HeatMap:
     """Effects (U, classes). Units stand in the order of the class that they matter most to, and of how much."""
     kept = _strongest(np.abs(effect).max(0), TALLEST)
     units = _strongest(np.abs(effect).max(1), WIDEST)
@@ -66,7 +66,7 @@ def unit_map(effect: Floats, classes: Sequence[str], labels: Mapping[int, str], 
         effect[np.ix_(units, kept)].T,
         classes=[classes[c] for c in kept],
         columns=[str(unit) for unit in units.tolist()],
-        titles=[f"unit {unit}" + (f" ({labels[unit]})" if unit in labels else "") for unit in units.tolist()],
+        titles=[f"unit {unit}" + (f" ({concept_of[unit]})" if unit in concept_of else "") for unit in units.tolist()],
         targets=[unit_id(layer, unit) for unit in units.tolist()],
         left_out=len(effect) - len(units),
     )
@@ -156,7 +156,7 @@ class ServedView(NamedTuple):
     heldout: bool
 
 
-def served_view(served: Served, labels: Mapping[int, str], layer: str, *, top: int, heldout: bool) -> ServedView:
+def served_view(served: Served, concept_of: Mapping[int, str], layer: str, *, top: int, heldout: bool) -> ServedView:
     """Draw what `unitlens.ablation.uses.classes_served` returned; units of one count stand side by side."""
     counts, iou = served.classes, served.iou
     most = max(int(counts.max(initial=0)), 1)
@@ -169,7 +169,7 @@ def served_view(served: Served, labels: Mapping[int, str], layer: str, *, top: i
                 round(float(step * (counts[u] + 0.5 + 0.7 * spread[u])), 1),
                 round(float(HEIGHT * (1 - iou[u] / ceiling)), 1),
             ),
-            f"unit {u}{f' ({labels[u]})' if u in labels else ''}: IoU {iou[u]:.3f}, {_classes(int(counts[u]))}",
+            f"unit {u}{f' ({concept_of[u]})' if u in concept_of else ''}: IoU {iou[u]:.3f}, {_classes(int(counts[u]))}",
             unit_id(layer, u),
         )
         for u in range(len(iou))

@@ -92,18 +92,18 @@ def effects_view(
     effects = saved.units
     measured = saved.first if effects is None else effects.measured
     dissected = dissection if dissection is not None and measured.layer in dissection.layers else None
-    labels, few = _labels(dissected, measured.layer), len(measured.classes) <= MANY
+    concept_of, few = _concepts(dissected, measured.layer), len(measured.classes) <= MANY
     heat = concepts = served = None
     classes: list[ClassUses] = []
     units: list[UnitUses] = []
     if effects is not None:
         table, matrix = EffectTable.of(effects), None
-        heat = unit_map(table.logit, effects.classes, labels, effects.layer)
+        heat = unit_map(table.logit, effects.classes, concept_of, effects.layer)
         if dissected is not None:
             matrix = class_concepts(dissected, effects)
-            concepts, served = concept_map(matrix, _places(dissected)), _served(dissected, effects, labels)
-        classes = class_uses(table, labels, matrix, most=8 if few else 5)
-        units = unit_uses(table, labels, most=8 if few else 4)
+            concepts, served = concept_map(matrix, _places(dissected)), _served(dissected, effects, concept_of)
+        classes = class_uses(table, concept_of, matrix, most=8 if few else 5)
+        units = unit_uses(table, concept_of, most=8 if few else 4)
     every = [*saved.listed(), measured]
     return EffectsView(
         measured=measured,
@@ -117,7 +117,7 @@ def effects_view(
         units=units,
         serves={unit.id: unit.uses for unit in units},
         curves=[curve_view(curve, MEASURE) for curve in saved.curves],
-        sets=[set_view(one, labels) for one in _shown_sets(saved)],
+        sets=[set_view(one, concept_of) for one in _shown_sets(saved)],
         agreement=None if agreement is None or agreement.empty else over_classes(agreement),
     )
 
@@ -129,7 +129,7 @@ def _shown_sets(saved: SavedEffects) -> list[SetEffects]:
     return [curve.chosen("most", k) for curve in saved.curves for k in curve.sizes][:SETS]
 
 
-def _labels(dissection: Dissection | None, layer: str) -> dict[int, str]:
+def _concepts(dissection: Dissection | None, layer: str) -> dict[int, str]:
     """Concepts of the detectors of a layer."""
     if dissection is None:
         return {}
@@ -147,11 +147,11 @@ def _places(dissection: Dissection) -> dict[str, str]:
     }
 
 
-def _served(dissection: Dissection, effects: UnitEffects, labels: Mapping[int, str]) -> ServedView:
+def _served(dissection: Dissection, effects: UnitEffects, concept_of: Mapping[int, str]) -> ServedView:
     """Figure 2e, by held-out IoU where there is one."""
     heldout = bool(dissection[effects.layer].table()["heldout_iou"].notna().any())
     served = classes_served(dissection, effects, score="heldout_iou" if heldout else "iou", top=TOP)
-    return served_view(served, labels, effects.layer, top=TOP, heldout=heldout)
+    return served_view(served, concept_of, effects.layer, top=TOP, heldout=heldout)
 
 
 def render_effects(effects: EffectsView) -> str:

@@ -29,7 +29,7 @@ class Use(NamedTuple):
 
     unit: int
     id: str
-    label: str
+    concept: str
     class_: str
     class_id: str
     effect: float
@@ -54,7 +54,7 @@ class UnitUses(NamedTuple):
 
     unit: int
     id: str
-    label: str
+    concept: str
     uses: list[Use]
 
 
@@ -111,13 +111,13 @@ class EffectTable(NamedTuple):
         change, logit = np.nan_to_num(own.effect), np.nan_to_num(fine.effect)
         return cls(effects.layer, effects.classes, own, change, logit, q_value, _order(change, own.high, logit))
 
-    def use(self, unit: int, column: int, labels: Mapping[int, str]) -> Use:
+    def use(self, unit: int, column: int, concept_of: Mapping[int, str]) -> Use:
         """One unit and one class."""
         place, name = (unit, column), self.classes[column]
         return Use(
             unit=unit,
             id=unit_id(self.layer, unit),
-            label=labels.get(unit, ""),
+            concept=concept_of.get(unit, ""),
             class_=name,
             class_id=class_id(name),
             effect=float(self.change[place]),
@@ -137,7 +137,7 @@ def _order(change: Floats, high: Floats, logit: Floats) -> Ints:
 
 
 def class_uses(
-    table: EffectTable, labels: Mapping[int, str], matrix: "pd.DataFrame | None", *, most: int
+    table: EffectTable, concept_of: Mapping[int, str], matrix: "pd.DataFrame | None", *, most: int
 ) -> list[ClassUses]:
     """The most important units of each class, and its concepts, from `unitlens.ablation.uses.class_concepts`."""
     classes = []
@@ -150,32 +150,32 @@ def class_uses(
                 id=class_id(name),
                 before=float(table.own.before[0, column]),
                 images=int(table.own.images[0, column]),
-                uses=[table.use(unit, column, labels) for unit in units],
-                concepts=_rests_on(matrix.loc[name].to_dict(), labels) if matrix is not None else [],
+                uses=[table.use(unit, column, concept_of) for unit in units],
+                concepts=_rests_on(matrix.loc[name].to_dict(), concept_of) if matrix is not None else [],
             )
         )
     return classes
 
 
-def _rests_on(row: Mapping[Any, float], labels: Mapping[int, str]) -> list[tuple[str, float, int]]:
+def _rests_on(row: Mapping[Any, float], concept_of: Mapping[int, str]) -> list[tuple[str, float, int]]:
     """The concepts that a class loses most with, down to a twentieth of the first, and how many detectors they have."""
     first = sorted((float(effect), str(concept)) for concept, effect in row.items())[:CONCEPTS_OF_CLASS]
-    counts = Counter(labels.values())
+    counts = Counter(concept_of.values())
     return [(name, effect, counts[name]) for effect, name in first if effect < 0 and effect <= 0.05 * first[0][0]]
 
 
-def unit_uses(table: EffectTable, labels: Mapping[int, str], *, most: int) -> list[UnitUses]:
+def unit_uses(table: EffectTable, concept_of: Mapping[int, str], *, most: int) -> list[UnitUses]:
     """Units whose loss costs a class a tenth of the largest loss of logit, beyond chance; largest first."""
     serves = (table.q_value <= SIGNIFICANT) & (table.logit < 0.1 * min(float(table.logit.min(initial=0)), -1e-12))
     units = []
     for unit in np.flatnonzero(serves.any(1)).tolist():
         order = [c for c in np.argsort(table.logit[unit], kind="stable").tolist() if serves[unit, c]][:most]
-        uses = [table.use(unit, column, labels) for column in order]
-        units.append(UnitUses(unit, uses[0].id, uses[0].label, uses))
+        uses = [table.use(unit, column, concept_of) for column in order]
+        units.append(UnitUses(unit, uses[0].id, uses[0].concept, uses))
     return sorted(units, key=lambda one: one.uses[0].logit)
 
 
-def set_view(effects: SetEffects, labels: Mapping[int, str]) -> SetView:
+def set_view(effects: SetEffects, concept_of: Mapping[int, str]) -> SetView:
     """One set, and the classes that it changes most."""
     own, overall = effects.estimate(MEASURE), effects.overall()
     change = np.nan_to_num(own.effect)
@@ -186,11 +186,13 @@ def set_view(effects: SetEffects, labels: Mapping[int, str]) -> SetView:
         after = drawn.overall().after
         low, high = np.quantile(after, [0.025, 0.975]).tolist()
         beside.append((KINDS[kind], len(after), float(after.mean()), low, high))
-    named = _named(effects.units, labels)
+    named = _named(effects.units, concept_of)
     return SetView(named, float(overall.before), float(overall.after), beside, classes)
 
 
-def _named(units: UnitSet, labels: Mapping[int, str], most: int = 24) -> str:
+def _named(units: UnitSet, concept_of: Mapping[int, str], most: int = 24) -> str:
     """Units by their numbers and what they look for; those of several layers by layer and number."""
-    names = [f"{unit} {labels[unit]}" if isinstance(unit, int) and unit in labels else str(unit) for unit in units]
+    names = [
+        f"{unit} {concept_of[unit]}" if isinstance(unit, int) and unit in concept_of else str(unit) for unit in units
+    ]
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -1,4 +1,4 @@
-"""How certain a label is: intervals, stability, rivals and a held-out IoU, all from counts by fold."""
+"""How certain the concept of a unit is: intervals, stability, rivals and a held-out IoU, all from counts by fold."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from unitlens.stats.folds import FoldTable, even_and_odd, iou_interval, jackknif
 from unitlens.stats.scores import Bools, Floats, Ints, Overlap, Score, choose, score_function
 
 RESAMPLES = 200
-"""Resamples of the folds, for the stability of a label."""
+"""Resamples of the folds, for the stability of a concept."""
 
 AT_ONCE = 1 << 22
 """Most numbers in one intermediate array."""
@@ -18,8 +18,8 @@ AT_ONCE = 1 << 22
 _RESAMPLE_BLOCKS = 4
 
 
-class LabelEvidence(NamedTuple):
-    """Evidence for the label of each unit.
+class ConceptEvidence(NamedTuple):
+    """Evidence for the concept of each unit.
 
     Attributes
     ----------
@@ -28,10 +28,10 @@ class LabelEvidence(NamedTuple):
     stability : float64 array, (U,)
         Share of 200 resamples of folds in which it has the highest score; NaN where counts at one level cannot tell.
     rivals : bool array, (U, C)
-        Concepts that meet the mask and whose IoU differs from the label's by an interval that contains 0, the label
-        included; none where there is no interval.
+        Concepts that meet the mask and whose difference in IoU to the unit's concept has an interval that contains 0;
+        the unit's concept included; none where there is no interval.
     heldout : float64 array, (U,)
-        IoU on one half of the folds of the label chosen on the other, both ways, averaged; NaN without two halves.
+        IoU on one half of the folds of the concept chosen on the other, both ways, averaged; NaN without two halves.
     """
 
     low: Floats
@@ -41,8 +41,8 @@ class LabelEvidence(NamedTuple):
     heldout: Floats
 
 
-class GivenLabels(NamedTuple):
-    """Labels that were chosen by something other than the counts at the threshold.
+class GivenConcepts(NamedTuple):
+    """Concepts that were chosen by something other than the counts at the threshold.
 
     Attributes
     ----------
@@ -56,57 +56,57 @@ class GivenLabels(NamedTuple):
     halves: Ints
 
 
-def label_evidence(
-    table: FoldTable, score: str = "iou", *, seed: int = 0, labels: GivenLabels | None = None
-) -> LabelEvidence:
-    """Evidence for the labels of U units.
+def concept_evidence(
+    table: FoldTable, score: str = "iou", *, seed: int = 0, given: GivenConcepts | None = None
+) -> ConceptEvidence:
+    """Evidence for the concepts of U units.
 
     Parameters
     ----------
     table : FoldTable
     score : str
-        Which score chooses the label; a key of `unitlens.stats.scores.SCORES`.
+        Which score chooses the concept; a key of `unitlens.stats.scores.SCORES`.
     seed : int
         Of the resamples of folds.
-    labels : GivenLabels, optional
-        Labels to use in place of those that the score chooses; they have no stability.
+    given : GivenConcepts, optional
+        Concepts to use in place of those that the score chooses; they have no stability.
 
     Returns
     -------
-    LabelEvidence
+    ConceptEvidence
     """
     units, folds, concepts = table.intersection.shape
     size = AT_ONCE // (max(folds, RESAMPLES // _RESAMPLE_BLOCKS) * max(concepts, 1))
     parts = []
     for block in in_blocks(units, size):
-        if labels is None:
+        if given is None:
             parts.append(_evidence_of_chosen(table.of_units(block), score_function(score), seed))
         else:
-            given = GivenLabels(labels.whole[block], labels.halves[:, block])
-            parts.append(_evidence_of_given(table.of_units(block), given))
+            of_block = GivenConcepts(given.whole[block], given.halves[:, block])
+            parts.append(_evidence_of_given(table.of_units(block), of_block))
     return join_evidence(parts)
 
 
-def join_evidence(parts: Iterable[LabelEvidence]) -> LabelEvidence:
+def join_evidence(parts: Iterable[ConceptEvidence]) -> ConceptEvidence:
     """Evidence of several blocks of units as that of all units."""
     low, high, stability, rivals, heldout = (np.concatenate(field) for field in zip(*parts, strict=True))
-    return LabelEvidence(low, high, stability, rivals, heldout)
+    return ConceptEvidence(low, high, stability, rivals, heldout)
 
 
-def _evidence_of_chosen(table: FoldTable, score: Score, seed: int) -> LabelEvidence:
-    """Evidence for the labels of highest score."""
+def _evidence_of_chosen(table: FoldTable, score: Score, seed: int) -> ConceptEvidence:
+    """Evidence for the concepts of highest score."""
     whole, halves = _whole(table), table.overlap(even_and_odd(table.folds))
-    label = choose(whole, score)
-    low, high, rivals = _interval_and_rivals(table, whole.iou(), label)
+    chosen = choose(whole, score)
+    low, high, rivals = _interval_and_rivals(table, whole.iou(), chosen)
     heldout = _heldout_iou(table, halves, choose(halves, score))
-    return LabelEvidence(low, high, _stability(table, label, score, seed), rivals, heldout)
+    return ConceptEvidence(low, high, _stability(table, chosen, score, seed), rivals, heldout)
 
 
-def _evidence_of_given(table: FoldTable, labels: GivenLabels) -> LabelEvidence:
-    """Evidence for labels that are given, which cannot be chosen again on resamples."""
-    low, high, rivals = _interval_and_rivals(table, _whole(table).iou(), labels.whole)
-    heldout = _heldout_iou(table, table.overlap(even_and_odd(table.folds)), labels.halves)
-    return LabelEvidence(low, high, np.full(len(labels.whole), np.nan), rivals, heldout)
+def _evidence_of_given(table: FoldTable, given: GivenConcepts) -> ConceptEvidence:
+    """Evidence for concepts that are given, which cannot be chosen again on resamples."""
+    low, high, rivals = _interval_and_rivals(table, _whole(table).iou(), given.whole)
+    heldout = _heldout_iou(table, table.overlap(even_and_odd(table.folds)), given.halves)
+    return ConceptEvidence(low, high, np.full(len(given.whole), np.nan), rivals, heldout)
 
 
 def _whole(table: FoldTable) -> Overlap:
@@ -114,30 +114,30 @@ def _whole(table: FoldTable) -> Overlap:
     return table.overlap(np.ones(len(table.folds)))
 
 
-def _interval_and_rivals(table: FoldTable, iou: Floats, label: Ints) -> tuple[Floats, Floats, Bools]:
-    """The ends of the interval of each label's IoU, (U,), and the concepts that may be as good, (U, C)."""
+def _interval_and_rivals(table: FoldTable, iou: Floats, chosen: Ints) -> tuple[Floats, Floats, Bools]:
+    """The ends of the interval of the IoU with each unit's concept, (U,), and the concepts that fit as well, (U, C)."""
     filled = table.judged > 0
     left_out = table.overlap(1.0 - np.eye(len(table.folds))).iou()  # (F, U, C)
-    label_iou = np.take_along_axis(iou, label[:, None], 1)[:, 0]
-    label_left_out = np.take_along_axis(left_out, label[None, :, None], 2)
-    low, high = iou_interval(label_iou, label_left_out[..., 0], filled[:, label])
+    chosen_iou = np.take_along_axis(iou, chosen[:, None], 1)[:, 0]
+    chosen_left_out = np.take_along_axis(left_out, chosen[None, :, None], 2)
+    low, high = iou_interval(chosen_iou, chosen_left_out[..., 0], filled[:, chosen])
     # A fold that is judged for either concept has something to say about their difference.
-    either = filled[:, label][:, :, None] | filled[:, None, :]
-    rivals = label_iou[:, None] - iou <= jackknife_half_width(label_left_out - left_out, either)
+    either = filled[:, chosen][:, :, None] | filled[:, None, :]
+    rivals = chosen_iou[:, None] - iou <= jackknife_half_width(chosen_left_out - left_out, either)
     known = np.isfinite(low)
     rivals &= (iou > 0) & known[:, None]
-    np.put_along_axis(rivals, label[:, None], known[:, None], 1)
+    np.put_along_axis(rivals, chosen[:, None], known[:, None], 1)
     return low, high, rivals
 
 
-def _stability(table: FoldTable, label: Ints, score: Score, seed: int) -> Floats:
-    """Share of resamples of folds in which the label has the highest score, (U,)."""
+def _stability(table: FoldTable, chosen: Ints, score: Score, seed: int) -> Floats:
+    """Share of resamples of folds in which each unit's concept has the highest score, (U,)."""
     folds = len(table.folds)
     rng = np.random.default_rng(seed)
     weights = rng.multinomial(folds, np.full(folds, 1 / folds), size=RESAMPLES).astype(np.float64)
-    wins = np.zeros(len(label))
+    wins = np.zeros(len(chosen))
     for block in np.array_split(weights, _RESAMPLE_BLOCKS):
-        wins += (choose(table.overlap(block), score) == label).sum(0)
+        wins += (choose(table.overlap(block), score) == chosen).sum(0)
     return wins / RESAMPLES
 
 
@@ -149,7 +149,7 @@ def _heldout_iou(table: FoldTable, halves: Overlap, chosen: Ints) -> Floats:
 
 
 def halves_iou(table: FoldTable) -> Floats:
-    """IoU with each concept on each half of the folds, averaged, (U, C): the held-out IoU of labels that are given."""
+    """IoU with each concept on each half of the folds, averaged, (U, C): the held-out IoU of given concepts."""
     if not _both_halves(table):
         units, _, concepts = table.intersection.shape
         return np.full((units, concepts), np.nan)

@@ -55,8 +55,8 @@ class Recount(NamedTuple):
         return Interval(self.value, max(self.value - half, 0.0), min(self.value + half, most))
 
 
-class LabelCounts(NamedTuple):
-    """How many units have each concept as their label above the least IoU, on all folds and on halves of them.
+class ConceptCounts(NamedTuple):
+    """How many units are matched to each concept above the least IoU, on all folds and on halves of them.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class LabelCounts(NamedTuple):
     halves : int64 array, (2 * HALVES, C)
         On each half.
     unique, unique_halves : bool arrays, (C,) and (2 * HALVES, C)
-        Which concepts count as unique ones: those that are a label, or the best of their category for a unit.
+        Which concepts count as unique ones: those of units, or the best of their category for a unit.
     folds : int
         How many folds are filled.
     """
@@ -77,7 +77,7 @@ class LabelCounts(NamedTuple):
     folds: int
 
     def units(self, concepts: Bools) -> Recount:
-        """How many units have one of the given concepts, (C,), as their label."""
+        """How many units are matched to one of the given concepts, (C,)."""
         return Recount(float(self.whole[concepts].sum()), self.halves[:, concepts].sum(1).astype(float), self.folds)
 
     def unique_concepts(self, concepts: Bools) -> Recount:
@@ -86,17 +86,17 @@ class LabelCounts(NamedTuple):
         return Recount(float(self.unique[concepts].sum()), halves, self.folds)
 
 
-def recount_labels(
+def recount_concepts(
     counts: Counts,
     eligible: Bools,
     *,
     score: Score | None,
     min_iou: float,
-    label: Ints | None = None,
-    unique: str = "label",
+    given: Ints | None = None,
+    unique: str = "unit",
     seed: int = 0,
-) -> LabelCounts:
-    """Choose labels again on halves of the folds, and count units by label.
+) -> ConceptCounts:
+    """Choose concepts again on halves of the folds, and count units by concept.
 
     Parameters
     ----------
@@ -105,19 +105,20 @@ def recount_labels(
     eligible : bool array, (U,)
         Units that may count.
     score : callable or None
-        Chooses the label; None: each unit keeps the one in ``label``.
+        Chooses the concept; None: each unit keeps the one in ``given``.
     min_iou : float
-        A unit counts where the IoU with its label is larger.
-    label : int64 array, (U,), optional
-        Labels that are kept.
-    unique : {"label", "category"}
-        Whether unique concepts are labels, or the best concepts of every category; see `unitlens.stats.scores.matches`.
+        A unit counts where the IoU with its concept is larger.
+    given : int64 array, (U,), optional
+        Column of each unit's concept, which is kept.
+    unique : {"unit", "category"}
+        Whether unique concepts are those of units, or the best ones of every category, see
+        `unitlens.stats.scores.matches`.
     seed : int
         Of the halves.
 
     Returns
     -------
-    LabelCounts
+    ConceptCounts
     """
     folds = filled_folds(counts)
     weights = np.concatenate([np.ones((1, len(folds))), random_halves(folds, seed=seed)])  # all folds come first
@@ -128,14 +129,14 @@ def recount_labels(
     for block in in_blocks(units, _AT_ONCE // (len(weights) * max(concepts, 1))):
         overlap = fold_table(counts, block).overlap(weights)
         iou = overlap.iou()
-        kept = np.zeros(block.stop - block.start, np.int64) if label is None else label[block]
+        kept = np.zeros(block.stop - block.start, np.int64) if given is None else given[block]
         chosen = np.broadcast_to(kept, iou.shape[:2]) if score is None else choose(overlap, score)
         np.add.at(labelled, _above(iou, chosen, eligible[block], min_iou), 1)
         for columns in groups:
             best = columns[iou[:, :, columns].argmax(2)]
             best_of_category[_above(iou, best, eligible[block], min_iou)] = True
     is_unique = best_of_category if unique == "category" else labelled > 0
-    return LabelCounts(labelled[0], labelled[1:], is_unique[0], is_unique[1:], len(folds))
+    return ConceptCounts(labelled[0], labelled[1:], is_unique[0], is_unique[1:], len(folds))
 
 
 def _above(iou: Floats, chosen: Ints, eligible: Bools, min_iou: float) -> tuple[Ints, Ints]:

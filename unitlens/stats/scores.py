@@ -142,7 +142,7 @@ def best_met(intersection: Ints | Floats, score: Floats) -> Ints:
     return chosen
 
 
-def matches(iou: Floats, category_of: Ints, *, min_iou: float, unique: str = "label") -> Bools:
+def matches(iou: Floats, category_of: Ints, *, min_iou: float, unique: str = "unit") -> Bools:
     """Find the pairs of unit and concept that count as matches, (U, C); unique concepts are the columns with any.
 
     Parameters
@@ -152,7 +152,7 @@ def matches(iou: Floats, category_of: Ints, *, min_iou: float, unique: str = "la
         Category of each concept.
     min_iou : float
         A match has a larger IoU.
-    unique : {"label", "category"}
+    unique : {"unit", "category"}
         Whether a unit matches its best concept alone, or the best concept of every category (so counted the authors of
         the CVPR 2017 paper).
 

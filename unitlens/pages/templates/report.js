@@ -32,7 +32,7 @@
     q: rising("q"),
     worst: rising("iou"),
     unit: (a, b) => place(a) - place(b) || a.dataset.unit - b.dataset.unit,
-    label: (a, b) => !a.dataset.label - !b.dataset.label || a.dataset.label.localeCompare(b.dataset.label)
+    concept: (a, b) => !a.dataset.name - !b.dataset.name || a.dataset.name.localeCompare(b.dataset.name)
       || orders.iou(a, b),
   };
 
@@ -40,8 +40,8 @@
   function text(card) {
     if (!texts.has(card)) {
       const names = [...card.querySelectorAll(".second, .names li, .used a")].map((one) => one.firstChild.textContent);
-      const { layer, unit, label, category, verdict } = card.dataset;
-      texts.set(card, [layer, `unit ${unit}`, label, category, verdict, ...names].join("\n").toLowerCase());
+      const { layer, unit, name, category, verdict } = card.dataset;
+      texts.set(card, [layer, `unit ${unit}`, name, category, verdict, ...names].join("\n").toLowerCase());
     }
     return texts.get(card);
   }
@@ -173,7 +173,7 @@
     title.id = "closer-title";
     const where = document.createElement("small");
     where.textContent = `${card.dataset.layer} unit ${card.dataset.unit}`;
-    title.append(card.dataset.label || "no label", " ", where);
+    title.append(card.dataset.name || "no concept", " ", where);
     const shelf = document.createElement("div");
     shelf.className = "shelf";
     [...card.querySelectorAll(".names li")].forEach((line, rank) => {
