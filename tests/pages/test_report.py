@@ -1,6 +1,7 @@
 import html
 import io
 import json
+import math
 import re
 import runpy
 from collections import Counter
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 
 from unitlens.dissection.settings import Settings
-from unitlens.pages.cards import VERDICTS, concept_id, unit_id
+from unitlens.pages.cards import VERDICTS, concept_id, make_cards, unit_id
 from unitlens.pages.concepts import concept_shares
 from unitlens.pages.dissection import render_dissection
 from unitlens.pages.formats import number, percent
@@ -195,6 +196,15 @@ def test_shares_and_ceilings_by_hand():
     ]
     info["layers"]["layer4"]["grid"] = None  # then an image is a position
     assert [share.share for share in concept_shares(info, settings)] == [0.5, 0.1, 0.2]
+
+
+def test_an_infinite_number_on_a_card_is_missing_whatever_the_type_of_its_column():
+    run = made_up_run(3)
+    run["units"]["threshold"] = [math.inf, -math.inf, 1.0]
+    run["units"]["iou_high"] = pd.Series([math.inf, None, 0.5], dtype=object)
+    cards = sorted(make_cards(run["units"], run["exemplars"], {}, top=1.0), key=lambda card: card.row["unit"])
+    assert [card.row["threshold"] for card in cards] == [None, None, 1.0]
+    assert [card.row["iou_high"] for card in cards] == [None, None, 0.5]
 
 
 def test_names_are_text_whatever_they_hold():

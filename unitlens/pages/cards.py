@@ -5,8 +5,6 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from unitlens.pages.formats import Row, image_uri, number, percent, rows_of, slug
 
 if TYPE_CHECKING:
@@ -128,9 +126,14 @@ def make_cards(units: "pd.DataFrame", exemplars: "pd.DataFrame", strips: Strips,
     images: dict[tuple[str, int], list[tuple[str, str]]] = {}
     for row in rows_of(exemplars.sort_values("rank", kind="stable") if len(exemplars) else exemplars):
         images.setdefault((row["layer"], row["unit"]), []).append((row["image"], number(row["value"])))
-    table = units.reindex(columns=list(USED)).replace([np.inf, -np.inf], np.nan)
-    cards = [_card(row, images, strips, top) for row in rows_of(table)]
+    rows = [_without_infinities(row) for row in rows_of(units.reindex(columns=list(USED)))]
+    cards = [_card(row, images, strips, top) for row in rows]
     return sorted(cards, key=lambda card: -math.inf if card.row["iou"] is None else card.row["iou"], reverse=True)
+
+
+def _without_infinities(row: Row) -> dict[str, Any]:
+    """Return the row with None where a number is infinite (``DataFrame.replace`` would change the types of columns)."""
+    return {name: None if isinstance(value, float) and math.isinf(value) else value for name, value in row.items()}
 
 
 def _card(
