@@ -35,6 +35,7 @@ def measurement_of(sets, names, strength, *, layer="layer4", units=None, sha256=
     settings = EffectSettings(
         layers=tuple(layer.split(";")),
         ablation="set to 0",
+        where_sha256=None,
         measures=("recall",),
         folds="all",
         ranked=None,

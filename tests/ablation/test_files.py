@@ -42,7 +42,7 @@ def test_effects_of_another_version_are_refused_with_what_to_do(folder):
     for schema in (None, 0, 99, "1"):
         content = described(folder) | {"schema": schema}
         (folder / "effects.json").write_text(json.dumps(content))
-        with pytest.raises(ul.UnitlensError, match=r"of schema .*this version of unitlens reads 1: measure them"):
+        with pytest.raises(ul.UnitlensError, match=r"of schema .*this version of unitlens reads 2: measure them"):
             read_effects(folder)
 
 

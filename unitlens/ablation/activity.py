@@ -64,11 +64,13 @@ class LayerValues:
     replacement: Replacement
     donors: Donors | None = None
 
-    def for_images(self, names: Sequence[str], hashes: Sequence[int]) -> Replacement:
-        """Return the replacement in some images."""
+    def for_images(self, batch: Batch, chosen: Sequence[int], dimensions: int) -> Replacement:
+        """Return the replacement in some images of a batch, for activations of so many dimensions."""
+        replacement = self.replacement.of_images([batch.indices[i] for i in chosen], dimensions)
         if self.donors is None:
-            return self.replacement
-        return replace(self.replacement, value=self.donors.for_images(names, hashes))
+            return replacement
+        names, hashes = [batch.names[i] for i in chosen], [batch.hashes[i] for i in chosen]
+        return replace(replacement, value=self.donors.for_images(names, hashes))
 
 
 def find_values(

@@ -56,8 +56,10 @@ def importance(
         (which takes a further pass over them), or its activations in another image.
     scale : float, optional
         In place of a value: what units are multiplied by.
-    where : Tensor of bool, (h, w), optional
-        The positions of the layer's grid that are changed; all by default.
+    where : Tensor of bool, (h, w) or (N, h, w), optional
+        The positions of the layer's grid that are changed: the same ones in all images, or those of each of the N
+        images of ``data``, in their order (of all that ``len(data)`` counts, also where ``limit`` takes fewer); all by
+        default.
     measures : iterable of str or callable
         Of each class: names of `unitlens.ablation.outcomes.MEASURES`, and functions of outputs (N, K) and the images'
         classes (N,) that return one number for each image. For all classes together there are the accuracy, and those
@@ -80,7 +82,8 @@ def importance(
     Raises
     ------
     UnitlensError
-        If there is no such layer, the output does not depend on it or is not finite, or no image has a class.
+        If there is no such layer, the output does not depend on it or is not finite, ``where`` does not have the shape
+        of the layer's grid, or no image has a class.
 
     Warns
     -----

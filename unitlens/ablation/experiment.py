@@ -168,6 +168,7 @@ class Experiment:
         settings = EffectSettings(
             layers=self.layers,
             ablation=str(self.replacement),
+            where_sha256=self.replacement.where_sha256,
             measures=self.measures,
             folds=folds,
             ranked=ranked,

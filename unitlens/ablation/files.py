@@ -25,7 +25,7 @@ TABLE, DRAWN, INFO, COUNTS = "effects.csv", "effects.random_sets.csv", "effects.
 AGREEMENT = "effects.attributions.csv"
 FILES = (TABLE, DRAWN, INFO, COUNTS)
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of effects.json and effects.safetensors; effects of another one are refused."""
 
 Result = UnitEffects | SetEffects | Curve

@@ -1,11 +1,13 @@
 """Set units to other values, or scale them, while a network runs."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -57,6 +59,14 @@ class Replacement:
         object.__setattr__(self, "value", value)
         object.__setattr__(self, "scale", scale)
         object.__setattr__(self, "where", _positions(self.where))
+
+    @property
+    def where_sha256(self) -> str | None:
+        """SHA-256 of the positions, by their shape and their values; None where all are replaced."""
+        if self.where is None:
+            return None
+        positions = np.ascontiguousarray(self.where.cpu().numpy())
+        return hashlib.sha256(f"{positions.shape}\n".encode() + positions.tobytes()).hexdigest()
 
     def __str__(self) -> str:
         at = "" if self.where is None else f" at {int(self.where.sum())} of {self.where.numel()} positions"
@@ -115,13 +125,36 @@ class Replacement:
             )
         return value.expand_as(activation)
 
+    def of_images(self, indices: Sequence[int], dimensions: int) -> "Replacement":
+        """Return that of some of the images, for activations of so many dimensions."""
+        if self.where is None or self.where.ndim < dimensions - 1:
+            return self
+        return replace(self, where=self.where[torch.tensor(indices, device=self.where.device)])
+
+    def check_positions(self, images: int, grid: Sequence[int], *, layer: str = "the layer") -> None:
+        """Make sure that the positions are those of so many images and of the layer's grid.
+
+        Raises
+        ------
+        UnitlensError
+            If ``where`` has another shape, or the layer has no grid.
+        """
+        if self.where is None or (grid and self.where.shape in (torch.Size(grid), torch.Size([images, *grid]))):
+            return
+        given, name = display_shape(self.where.shape), display_name(layer)
+        if not grid:
+            raise UnitlensError(f"where is {given}, but {name} has no grid, so that there are no positions in it.")
+        all_images, each_image = display_shape(grid), display_shape([images, *grid])
+        raise UnitlensError(
+            f"where is {given}, but {name} has a grid of {all_images}: give {all_images} positions, the same in all "
+            f"images, or {each_image}, those of each of the {images} images."
+        )
+
     def _mask(self, activation: Tensor, layer: str) -> Tensor:
         """Bring the positions to the shape of the activations."""
         assert self.where is not None
         grid = activation.shape[2:]
-        if not grid or self.where.shape not in (grid, activation.shape[:1] + grid):
-            has = f"a grid of {display_shape(grid)}" if grid else "no grid, so that there are no positions in it"
-            raise UnitlensError(f"where is {display_shape(self.where.shape)}, but {display_name(layer)} has {has}.")
+        self.check_positions(len(activation), grid, layer=layer)
         return self.where.to(activation.device).reshape(-1, 1, *grid).expand_as(activation)
 
 

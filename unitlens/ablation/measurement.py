@@ -25,6 +25,8 @@ class EffectSettings:
     layers : tuple of str
     ablation : str
         What happens to the units, such as "set to 0".
+    where_sha256 : str or None
+        Of the positions at which it happens; None: at all.
     measures : tuple of str
         What is measured of every class.
     folds : {"all", "even", "odd"}
@@ -42,6 +44,7 @@ class EffectSettings:
 
     layers: tuple[str, ...]
     ablation: str
+    where_sha256: str | None
     measures: tuple[str, ...]
     folds: Folds
     ranked: Folds | None

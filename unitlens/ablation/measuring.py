@@ -172,11 +172,13 @@ class _Work:
         state = cut.front(images)
         activations = {**state.later, cut.layer: state.activation}
         self.axes = self.axes or {layer: unit_axis(self.net, layer, activations[layer]) for layer in self.design.layers}
-        ablation = _Ablation.of(self.design, self.axes, batch, chosen)
+        if self.tally is None:
+            self._check_positions(activations)
+        ablation = _Ablation.of(self.design, self.axes, activations, batch, chosen)
         if self.tally is None:
             self._start(state.output, tuple(activations[layer].shape[axis] for layer, axis in self.axes.items()))
             predictions(state.output, "The network's outputs")
-            last = _Ablation.of(self.design, self.axes, batch, chosen[-1:])
+            last = _Ablation.of(self.design, self.axes, activations, batch, chosen[-1:])
             self.cut = _spot_checked(cut, state, images, ablation, last)
             state = state if self.cut is cut else self.cut.front(images)
         assert self.outputs is not None
@@ -187,6 +189,11 @@ class _Work:
         self.images += len(chosen)
         peaks = [summed_peaks(activations[layer].movedim(axis, 1)) for layer, axis in self.axes.items()]
         self.peaks += np.concatenate(peaks)
+
+    def _check_positions(self, activations: Mapping[str, Tensor]) -> None:
+        for layer, values in zip(self.design.layers, self.design.values, strict=True):
+            grid = activations[layer].movedim(self.axes[layer], 1).shape[2:]
+            values.replacement.check_positions(len(self.data), grid, layer=layer)
 
     def _start(self, outputs: Tensor, units: tuple[int, ...]) -> None:
         self.units = units
@@ -247,11 +254,20 @@ class _Ablation(NamedTuple):
     images: int
 
     @classmethod
-    def of(cls, design: Design, axes: Mapping[str, int], batch: Batch, chosen: Ints) -> "_Ablation":
+    def of(
+        cls,
+        design: Design,
+        axes: Mapping[str, int],
+        activations: Mapping[str, Tensor],
+        batch: Batch,
+        chosen: npt.NDArray[np.int64],
+    ) -> "_Ablation":
         """That of some images of a batch."""
-        names, hashes = [batch.names[i] for i in chosen], [batch.hashes[i] for i in chosen]
-        values = zip(design.layers, design.values, strict=True)
-        replacements = {layer: own.for_images(names, hashes) for layer, own in values}
+        some = chosen.tolist()
+        replacements = {
+            layer: values.for_images(batch, some, activations[layer].ndim)
+            for layer, values in zip(design.layers, design.values, strict=True)
+        }
         return cls(design.layers, design.sets, axes, replacements, len(chosen))
 
     def values(self, layer: str, activation: Tensor) -> Tensor:

@@ -40,8 +40,9 @@ class Batch(NamedTuple):
         See `Columns.planes`; of the image that the network's units are compared with.
     annotated : list of int
         Bit k is set where the image is annotated for category k.
-    names, classes, digests, hashes : lists
-        Of each image: name, class or None, SHA-256 of what it was read from, and the number its fold is drawn from.
+    names, classes, digests, hashes, indices : lists
+        Of each image: name, class or None, SHA-256 of what it was read from, the number its fold is drawn from, and its
+        index in the data set.
     """
 
     images: Tensor
@@ -51,6 +52,7 @@ class Batch(NamedTuple):
     classes: list[Class | None]
     digests: list[bytes]
     hashes: list[int]
+    indices: list[int]
 
     @property
     def folds(self) -> list[int]:
@@ -231,6 +233,7 @@ class _Prepared(NamedTuple):
     class_: Class | None
     digest: bytes
     hash: int
+    index_: int
 
 
 @dataclass(frozen=True)
@@ -269,6 +272,7 @@ class _Prepare:
             class_=example.class_,
             digest=example_digest(example),
             hash=image_hash(example),
+            index_=index,
         )
 
 
