@@ -1,5 +1,7 @@
 """Made-up effects for the tests of the report: every unit of a layer and every class, with nothing measured."""
 
+import dataclasses
+
 import numpy as np
 
 from unitlens.ablation.agreement import AGREEMENT_COLUMNS
@@ -10,6 +12,7 @@ from unitlens.ablation.result import Curve, Member, UnitEffects
 from unitlens.ablation.tallies import Sums, Tally
 from unitlens.data.classes import Classes
 from unitlens.dissection.result import Dissection
+from unitlens.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
 OWN = 40
 """Images of each class, in each half of the folds."""
@@ -28,9 +31,26 @@ def measurement_of(sets, names, strength, *, layer="layer4", units=None, sha256=
     tally = Tally(untouched, untouched - 2, untouched, none, lost, lost, none, {"logit": sums})
     info = {
         "unitlens": "0.1.0",
-        "network": {"name": "torchvision.models:resnet18", "sha256": sha256},
-        "data": {"source": "photos/street", "images": 2 * OWN * k, "measured": 2 * OWN * k},
+        "network": {
+            "name": "torchvision.models:resnet18",
+            "weights": "DEFAULT",
+            "image": "input",
+            "sha256": sha256,
+            "preprocessing": dataclasses.asdict(Preprocessing((224, 224), None, IMAGENET_MEAN, IMAGENET_STD)),
+            "classes": None,
+        },
+        "data": {
+            "source": "photos/street",
+            "opened": {},
+            "images": 2 * OWN * k,
+            "measured": 2 * OWN * k,
+            "sha256": "da7a" * 16,
+            "skipped": [],
+        },
+        "replay": {"replays": True, "reason": None},
+        "timings": {"seconds": 1.0},
         "warnings": [],
+        "versions": {"unitlens": "0.1.0"},
     }
     settings = EffectSettings(
         layers=tuple(layer.split(";")),
@@ -66,16 +86,25 @@ def curve_of(sweep, class_):
     members = tuple(Member(*one) for one in sizes)
     strength = np.full((len(members), len(sweep.classes)), 0.2)
     strength[:, sweep.classes.index(class_)] = [1.0 + m.k if m.kind == "most" else 0.1 * m.draw for m in members]
-    sets = [tuple(range(m.draw, m.draw + m.k)) for m in members]
+    sets = [_units_of(member, sweep.units) for member in members]
     return Curve(class_, members, measurement_of(sets, sweep.classes, strength, units=sweep.units), sweep)
 
 
-def agreement_of(names, layer="layer4"):
+def _units_of(member, units):
+    """Units of a set, as if the first ones were the most important."""
+    most, others = range(member.k), range(member.k, units)
+    rotated = [(place + member.draw) % units for place in range(member.k)]
+    matched = [others[(place + member.draw) % len(others)] for place in range(member.k)]
+    by_kind = {"most": most, "kept": others, "random": rotated, "matched": matched}
+    return tuple(by_kind.get(member.kind, range(units - member.k, units)))
+
+
+def agreement_of(names, layer="layer4", *, units=48):
     """The rows of effects.attributions.csv."""
     import pandas as pd
 
     rows = [
-        [layer, method, name, 3, 0.9 - 0.2 * place, 0.75, 4, 0.125]
+        [layer, method, name, 3, 0.9 - 0.2 * place, 0.75, 4, 4 / units]
         for place, method in enumerate(METHODS)
         for name in names
     ]

@@ -1,5 +1,6 @@
-"""Files that are written whole or not at all, the folders that they lie in, and the cache of this user."""
+"""Files that are written whole or not at all, and read strictly; their folders, and the cache of this user."""
 
+import json
 import os
 import signal
 import threading
@@ -7,8 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 from unitlens.errors import UnitlensError, argument, spelled
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -40,6 +45,40 @@ def replace_file(path: Path, content: bytes) -> None:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of bounded depth, in which text is Unicode.
+
+    Raises
+    ------
+    UnitlensError
+        If it is not there, or not such a file.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        json.dumps(content, ensure_ascii=False).encode()
+    except (OSError, ValueError, RecursionError) as error:
+        raise UnitlensError(f"{path.name} cannot be read ({error})") from None
+    return content
+
+
+def read_arrays(path: Path) -> "dict[str, npt.NDArray[Any]]":
+    """Read a safetensors file: arrays by their names.
+
+    Raises
+    ------
+    UnitlensError
+        If it is not there, or damaged.
+    """
+    from safetensors.numpy import load_file
+
+    if not path.is_file():
+        raise UnitlensError(f"there is no file {path.name}")
+    try:
+        return load_file(path)
+    except Exception as error:  # of damaged bytes and types that NumPy lacks nearly anything is raised
+        raise UnitlensError(f"{path.name} cannot be read ({error})") from None
 
 
 def another_folder() -> str:

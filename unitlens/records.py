@@ -135,3 +135,15 @@ def read_record(kind: type[Record], content: Any, *, what: str) -> Record:
         wrong = f"lacks {absent[0]}" if absent else f"has an unknown field {unknown[0]!r}"
         raise UnitlensError(f"{what} {wrong}: it was changed, or written by another version of unitlens.")
     return kind(**content)
+
+
+def check_range(what: str, value: float, least: float, most: float) -> None:
+    """Make sure that a number of a record is possible.
+
+    Raises
+    ------
+    UnitlensError
+        If it is smaller or larger.
+    """
+    if not least <= value <= most:
+        raise UnitlensError(f"{what} is {value}; it lies between {least} and {most}")

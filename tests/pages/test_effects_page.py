@@ -15,7 +15,7 @@ from tests.reporting import made_up_run
 from unitlens.ablation.agreement import AGREEMENT_COLUMNS, over_classes
 from unitlens.ablation.attribution import measure_agreement
 from unitlens.ablation.experiment import Experiment
-from unitlens.ablation.files import SavedEffects, read_agreement, write_agreement
+from unitlens.ablation.files import SavedEffects, read_agreement, read_effects, write_agreement
 from unitlens.ablation.interventions import Replacement
 from unitlens.ablation.result import SetEffects
 from unitlens.ablation.uses import class_concepts
@@ -243,7 +243,7 @@ def test_attributions_from_the_shell_are_saved_and_shown_again(shell, run):  # n
     assert list(table.columns) == list(AGREEMENT_COLUMNS)
     assert table["images"].sum() == 3 * 24
     page = (run / "report.html").read_text()
-    row = over_classes(read_agreement(run)).set_index("method").loc["activation_x_gradient"]
+    row = over_classes(read_agreement(run, read_effects(run))).set_index("method").loc["activation_x_gradient"]
     assert row["spearman"] > 0.9  # behind the layer are a ReLU, a mean and a linear layer
     assert f'<th scope="row">activation x gradient</th><td>{row["spearman"]:.3f}</td>' in page
     assert shell("report", run).code == 0
@@ -255,7 +255,7 @@ def test_attributions_from_the_shell_are_saved_and_shown_again(shell, run):  # n
 
 def test_python_reports_attributions_too(net, classed, tmp_path):  # noqa: F811
     found = ul.importance(net, "0", ul.annotated(classed))
-    page = ul.report(tmp_path / "run", found, agreement=agreement_of(found.classes, "0"))
+    page = ul.report(tmp_path / "run", found, agreement=agreement_of(found.classes, "0", units=4))
     assert "internal influence</th><td>0.500" in page.read_text()
     assert (tmp_path / "run" / "effects.attributions.csv").is_file()
 
@@ -293,12 +293,13 @@ def test_attributions_look_at_a_few_of_the_images_that_are_read(net, classed):  
 def test_agreement_is_read_back_as_it_was_written(tmp_path):
     table = agreement_of(["nan", "NA", "7"])
     write_agreement(tmp_path, table)
-    pd.testing.assert_frame_equal(read_agreement(tmp_path), table, check_dtype=False)
+    saved = SavedEffects((sweep_of(48, ["nan", "NA", "7"]),))
+    pd.testing.assert_frame_equal(read_agreement(tmp_path, saved), table, check_dtype=False)
     (tmp_path / "effects.attributions.csv").write_text("layer,method\n1,2\n")
     with pytest.raises(
         ul.UnitlensError, match=r"effects.attributions.csv is damaged \(.*\): measure the effects again"
     ):
-        read_agreement(tmp_path)
+        read_agreement(tmp_path, saved)
 
 
 def test_the_documentation_has_the_columns():

@@ -190,7 +190,7 @@ class Experiment:
         return {
             "unitlens": versions()["unitlens"],
             "network": describe_network(self.net),
-            "data": {"source": source, **found.data, **self.described},
+            "data": {"source": source, "opened": {}, **found.data, **self.described},
             "replay": found.replay,
             "timings": {"seconds": found.seconds},
             "warnings": found.notes,

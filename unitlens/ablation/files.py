@@ -1,22 +1,46 @@
 """The files that effects add to a run: tables, effects.json, and effects.safetensors with every count."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from unitlens.ablation.agreement import AGREEMENT_COLUMNS
-from unitlens.ablation.measurement import EffectSettings, Measurement
+from unitlens.ablation.effects_record import (
+    SCHEMA,
+    CurveRecord,
+    EffectsRecord,
+    InfoRecord,
+    MeasurementRecord,
+    OutputsRecord,
+    ResultRecord,
+    SetRecord,
+    UnitsRecord,
+)
+from unitlens.ablation.measurement import Measurement
 from unitlens.ablation.random_sets import COLUMNS
-from unitlens.ablation.result import Curve, Member, SetEffects, UnitEffects
-from unitlens.ablation.table import LayerUnit, UnitSet, shortened
-from unitlens.ablation.tallies import Tally
+from unitlens.ablation.result import Curve, SetEffects, UnitEffects
+from unitlens.ablation.table import shortened
+from unitlens.ablation.validation import (
+    Arrays,
+    Result,
+    check_agreement,
+    check_measurement,
+    check_networks,
+    check_result,
+    check_table,
+    read_member,
+    read_set,
+    read_tally,
+)
 from unitlens.data.classes import Classes
-from unitlens.errors import UnitlensError, argument
-from unitlens.files import another_or_overwrite, make_folder, write_whole
+from unitlens.errors import UnitlensError
+from unitlens.files import another_or_overwrite, make_folder, read_arrays, read_json, write_whole
+from unitlens.records import read_record, write_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,10 +49,8 @@ TABLE, DRAWN, INFO, COUNTS = "effects.csv", "effects.random_sets.csv", "effects.
 AGREEMENT = "effects.attributions.csv"
 FILES = (TABLE, DRAWN, INFO, COUNTS)
 
-SCHEMA = 2
-"""Version of effects.json and effects.safetensors; effects of another one are refused."""
-
-Result = UnitEffects | SetEffects | Curve
+_TEXT = ("layer", "units", "class", "measure", "kind", "method")
+"""Columns of the tables that are text; all others are numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +134,7 @@ def write_effects(folder: Path, saved: SavedEffects, *, overwrite: bool = False)
 
     check_no_effects(folder, overwrite=overwrite)
     described, measurements = _described(saved)
+    check_networks(measurements)
     arrays = {
         f"{number}/{name}": np.ascontiguousarray(array)
         for number, measured in enumerate(measurements)
@@ -128,41 +151,69 @@ def write_effects(folder: Path, saved: SavedEffects, *, overwrite: bool = False)
     write_whole(folder / TABLE, table)
     if len(drawn):
         write_whole(folder / DRAWN, drawn.to_csv(index=False))
-    write_whole(folder / INFO, json.dumps(described, indent=1, ensure_ascii=False) + "\n")
+    write_whole(folder / INFO, json.dumps(write_record(described), indent=1, ensure_ascii=False) + "\n")
 
 
 def read_effects(folder: Path) -> SavedEffects | None:
-    """Read the effects of a run; None where there are none.
+    """Read the effects of a run, and make sure that their files belong together; None where there are none.
 
     Raises
     ------
     UnitlensError
-        If they are incomplete or damaged, or of another version.
+        If they are incomplete, damaged or of another version, or say what the others rule out.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    if not (folder / INFO).is_file():
+    if not (folder / INFO).exists():
         return None
     try:
-        described = json.loads((folder / INFO).read_text(encoding="utf-8"))
-        schema = described.get("schema") if isinstance(described, dict) else None
-        if schema != SCHEMA:
-            raise UnitlensError(
-                f"The effects in {folder} are of schema {schema!r}, and this version of unitlens reads {SCHEMA}: "
-                f"measure them again with {argument('overwrite', True)}."
-            )
-        arrays = load_file(folder / COUNTS)
-        parts = [_measurement(number, one, arrays) for number, one in enumerate(described["measurements"])]
-        command = described["command"]
-        if not isinstance(command, str | None):
-            raise ValueError("command is not text")
-        return SavedEffects(tuple(_result(one, parts) for one in described["results"]), command)
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, SafetensorError) as error:
-        what = f"{type(error).__name__}: {error}".removesuffix(".")
+        return _read(folder)
+    except UnitlensError as error:
         raise UnitlensError(
-            f"The effects in {folder} are incomplete or damaged ({what}): measure them again."
+            f"The effects in {folder} are incomplete or damaged ({str(error).rstrip('.')}): measure them again."
         ) from None
+
+
+def _read(folder: Path) -> SavedEffects:
+    record = EffectsRecord.from_json(read_json(folder / INFO))
+    arrays = _by_number(read_arrays(folder / COUNTS), len(record.measurements))
+    parts = [_measurement(one, own) for one, own in zip(record.measurements, arrays, strict=True)]
+    check_networks(parts)
+    saved = SavedEffects(tuple(_result(one, parts) for one in record.results), record.command)
+    for result in saved.results:
+        check_result(result)
+    table, drawn = shortened(saved.table()), saved.random_sets()
+    check_table(TABLE, _read_table(folder / TABLE, table), table)
+    if len(drawn) or (folder / DRAWN).exists():
+        check_table(DRAWN, _read_table(folder / DRAWN, drawn), drawn)
+    return saved
+
+
+def _by_number(arrays: Arrays, count: int) -> list[dict[str, npt.NDArray[Any]]]:
+    """Sort arrays by the measurements that they belong to."""
+    parts: dict[str, dict[str, npt.NDArray[Any]]] = {str(number): {} for number in range(count)}
+    for key, array in arrays.items():
+        number, _, name = key.partition("/")
+        if number not in parts:
+            raise UnitlensError(f"{COUNTS} has {key}, which is not of a measurement")
+        parts[number][name] = array
+    return list(parts.values())
+
+
+def _read_table(path: Path, expected: "pd.DataFrame") -> "pd.DataFrame":
+    """Read a table with the columns of another one: texts as they are, numbers as float64."""
+    import pandas as pd
+
+    if not path.is_file():
+        raise UnitlensError(f"there is no file {path.name}")
+    columns = list(expected.columns)
+    types: dict[Any, Any] = {name: object if name in _TEXT else np.float64 for name in columns}
+    empty = {name: [""] for name in columns if name not in _TEXT}
+    try:
+        table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=empty, low_memory=False)
+    except (OSError, ValueError) as error:
+        raise UnitlensError(f"{path.name} cannot be read ({str(error).strip()})") from None
+    if list(table.columns) != columns or not isinstance(table.index, pd.RangeIndex):
+        raise UnitlensError(f"{path.name} has other columns than those of this version")
+    return table
 
 
 def write_agreement(folder: Path, by_class: "pd.DataFrame | None") -> None:
@@ -173,24 +224,25 @@ def write_agreement(folder: Path, by_class: "pd.DataFrame | None") -> None:
         write_whole(folder / AGREEMENT, by_class.to_csv(index=False))
 
 
-def read_agreement(folder: Path) -> "pd.DataFrame | None":
-    """Read effects.attributions.csv; None where there is none.
+def read_agreement(folder: Path, saved: SavedEffects) -> "pd.DataFrame | None":
+    """Read effects.attributions.csv, which belongs to the effects of a folder; None where there is none.
 
     Raises
     ------
     UnitlensError
-        If it is damaged.
+        If it is damaged, or of other effects.
     """
     import pandas as pd
 
-    if not (folder / AGREEMENT).is_file():
+    if not (folder / AGREEMENT).exists():
         return None
     try:
-        table = pd.read_csv(folder / AGREEMENT, dtype={"layer": str, "class": str}, keep_default_na=False)
-        shares = dict.fromkeys(("spearman", "overlap", "chance"), float)
-        return table[list(AGREEMENT_COLUMNS)].astype({**shares, "images": int, "top": int})
-    except (OSError, ValueError, KeyError) as error:
-        raise UnitlensError(f"{folder / AGREEMENT} is damaged ({error}): measure the effects again.") from None
+        table = _read_table(folder / AGREEMENT, pd.DataFrame(columns=list(AGREEMENT_COLUMNS)))
+        check_agreement(table, saved.units)
+        return table.astype({"images": int, "top": int})
+    except (UnitlensError, ValueError) as error:
+        fact = str(error).rstrip(".")
+        raise UnitlensError(f"{folder / AGREEMENT} is damaged ({fact}): measure the effects again.") from None
 
 
 class _Numbered:
@@ -207,71 +259,68 @@ class _Numbered:
         return len(self.measurements) - 1
 
 
-def _described(saved: SavedEffects) -> tuple[dict[str, Any], list[Measurement]]:
+def _described(saved: SavedEffects) -> tuple[EffectsRecord, list[Measurement]]:
     """What effects.json holds, and the measurements whose counts effects.safetensors holds."""
     numbered = _Numbered()
-    results = [_describe_result(result, numbered) for result in saved.results]
-    measurements = [
-        {
-            "settings": asdict(measured.settings),
-            "info": measured.info,
-            "outputs": {"names": measured.outputs.names, "output_of": measured.outputs.output_of},
-            "sets": measured.sets,
-        }
+    results = tuple(_describe_result(result, numbered) for result in saved.results)
+    measurements = tuple(
+        MeasurementRecord(
+            settings=measured.settings,
+            info=read_record(InfoRecord, measured.info, what="info"),
+            outputs=OutputsRecord(measured.outputs.names, measured.outputs.output_of),
+            sets=measured.sets,
+        )
         for measured in numbered.measurements
-    ]
-    described = {"schema": SCHEMA, "command": saved.command, "results": results, "measurements": measurements}
-    return described, numbered.measurements
+    )
+    return EffectsRecord(SCHEMA, saved.command, results, measurements), numbered.measurements
 
 
-def _describe_result(result: Result, numbered: _Numbered) -> dict[str, Any]:
-    own = {"kind": type(result).__name__, "measured": numbered.number(result.measured)}
+def _describe_result(result: Result, numbered: _Numbered) -> ResultRecord:
+    measured = numbered.number(result.measured)
     match result:
+        case UnitEffects():
+            return UnitsRecord("UnitEffects", measured)
         case SetEffects():
-            return own | {"drawn": {kind: numbered.number(sets) for kind, sets in result.drawn.items()}}
+            return SetRecord(
+                "SetEffects", measured, {kind: numbered.number(sets) for kind, sets in result.drawn.items()}
+            )
         case Curve():
             ranking = numbered.number(result.ranking.measured)
-            return own | {"class": result.class_, "members": result.members, "ranking": ranking}
-    return own
+            return CurveRecord("Curve", measured, ranking, result.class_, result.members)
 
 
-def _result(described: Mapping[str, Any], parts: Sequence[Measurement]) -> Result:
-    measured = parts[described["measured"]]
-    match described["kind"]:
-        case "UnitEffects":
-            return _unit_effects(measured)
-        case "SetEffects":
-            if len(measured.sets) != 1:
-                raise ValueError(f"one set has the counts of {len(measured.sets)}")
-            return SetEffects(measured, {kind: parts[number] for kind, number in described["drawn"].items()})
-        case "Curve":
-            members = tuple(Member(str(kind), int(k), int(draw)) for kind, k, draw in described["members"])
-            if len(members) != len(measured.sets) or described["class"] not in measured.classes:
-                raise ValueError("a curve does not fit its counts")
-            return Curve(described["class"], members, measured, _unit_effects(parts[described["ranking"]]))
-    raise ValueError(f"there is no result {described['kind']!r}")
+def _result(record: ResultRecord, parts: Sequence[Measurement]) -> Result:
+    measured = _part(parts, record.measured)
+    match record:
+        case UnitsRecord():
+            return UnitEffects(measured)
+        case SetRecord():
+            return SetEffects(measured, {kind: _part(parts, number) for kind, number in record.drawn.items()})
+        case CurveRecord():
+            members = tuple(map(read_member, record.members))
+            return Curve(record.class_name, members, measured, UnitEffects(_part(parts, record.ranking)))
 
 
-def _unit_effects(measured: Measurement) -> UnitEffects:
-    if measured.sets != tuple((unit,) for unit in range(len(measured.peaks))):
-        raise ValueError("effects of every unit alone do not have each unit once")
-    return UnitEffects(measured)
+def _part(parts: Sequence[Measurement], number: int) -> Measurement:
+    if not 0 <= number < len(parts):
+        raise UnitlensError(f"a result is of measurement {number}, and there are {len(parts)}")
+    return parts[number]
 
 
-def _measurement(number: int, described: Mapping[str, Any], arrays: Mapping[str, Any]) -> Measurement:
+def _measurement(record: MeasurementRecord, arrays: dict[str, npt.NDArray[Any]]) -> Measurement:
     """Read one measurement back, with its counts checked."""
-    settings = described["settings"]
-    if settings.keys() != {field.name for field in fields(EffectSettings)}:
-        raise ValueError("the settings do not have their fields")
-    lists = {name: tuple(map(str, settings[name])) for name in ("layers", "measures")}
-    outputs = Classes(tuple(described["outputs"]["names"]), dict(described["outputs"]["output_of"]))
-    sets = tuple(map(_unit_set, described["sets"]))
-    own = {name.partition("/")[2]: array for name, array in arrays.items() if name.partition("/")[0] == str(number)}
-    peaks = own.pop("peaks")
-    tally = Tally.of(own)
-    tally.check(len(sets), len(outputs.names))
-    return Measurement(EffectSettings(**(settings | lists)), dict(described["info"]), sets, tally, outputs, peaks)
-
-
-def _unit_set(units: Sequence[Any]) -> UnitSet:
-    return tuple(LayerUnit(str(unit[0]), int(unit[1])) if isinstance(unit, list) else int(unit) for unit in units)
+    if "peaks" not in arrays:
+        raise UnitlensError(f"peaks is missing in {COUNTS}")
+    peaks = arrays.pop("peaks")
+    outputs = Classes(record.outputs.names, record.outputs.output_of)
+    sets = tuple(map(read_set, record.sets))
+    tally = read_tally(
+        arrays,
+        sets=len(sets),
+        classes=len(outputs.names),
+        measures=record.settings.measures,
+        images=record.info.data.measured,
+    )
+    measured = Measurement(record.settings, write_record(record.info), sets, tally, outputs, peaks)
+    check_measurement(measured, record.info.network.classes)
+    return measured

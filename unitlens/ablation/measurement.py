@@ -10,10 +10,14 @@ from unitlens.ablation.estimates import Estimate, estimate, estimate_overall
 from unitlens.ablation.table import UnitSet, effect_rows
 from unitlens.ablation.tallies import Counted, Folds, Tally
 from unitlens.data.classes import Classes
+from unitlens.errors import UnitlensError
+from unitlens.records import check_range, check_types
 from unitlens.stats.scores import Floats
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_MOST = 2**63
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,16 @@ class EffectSettings:
     batch_size: int
     strict: bool
     seed: int
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        if not self.layers or len(set(self.layers)) < len(self.layers):
+            raise UnitlensError("the settings of effects name no layer, or one twice")
+        if len(set(self.measures)) < len(self.measures):
+            raise UnitlensError("the settings of effects name a measure twice")
+        check_range("batch_size", self.batch_size, 1, _MOST)
+        check_range("limit", 1 if self.limit is None else self.limit, 1, _MOST)
+        check_range("seed", self.seed, 0, _MOST)
 
 
 @dataclass(frozen=True, eq=False)

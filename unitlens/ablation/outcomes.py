@@ -131,7 +131,7 @@ def values_of(outcome: Outcome, outputs: Tensor, classes: Tensor) -> Floats:
     Raises
     ------
     UnitlensError
-        If the outcome does not give one number for each image.
+        If the outcome does not give one finite number for each image.
     """
     variants, count = outputs.shape[:2]
     values = outcome(outputs.flatten(0, 1), classes.repeat(variants))
@@ -140,4 +140,11 @@ def values_of(outcome: Outcome, outputs: Tensor, classes: Tensor) -> Floats:
         raise UnitlensError(
             f"The outcome {outcome.name} returned {shape}; it returns one number for each image, ({variants * count},)."
         )
-    return np.asarray(values.double().cpu()).reshape(variants, count)
+    numbers = np.asarray(values.double().cpu()).reshape(variants, count)
+    wrong = int((~np.isfinite(numbers)).sum())
+    if wrong:
+        raise UnitlensError(
+            f"The outcome {outcome.name} is nan or infinite for {wrong} of {numbers.size} images, so that it has no "
+            "mean: measure another."
+        )
+    return numbers

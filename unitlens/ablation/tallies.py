@@ -66,39 +66,9 @@ class Tally:
     @classmethod
     def of(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> "Tally":
         """The reverse of `arrays`."""
-        names = dict.fromkeys(name.partition("/")[0] for name in arrays if "/" in name)
+        names = dict.fromkeys(name.rpartition("/")[0] for name in arrays if "/" in name)
         sums = {name: Sums(*(arrays[f"{name}/{part}"] for part in Sums._fields)) for name in names}
         return cls._of((arrays[f.name] for f in fields(cls) if f.name != "sums"), sums)
-
-    def check(self, interventions: int, classes: int) -> None:
-        """Make sure that the counts can have come from predictions; for counts that were saved.
-
-        Raises
-        ------
-        ValueError
-            If they have other shapes or types, or contradict each other.
-        """
-        few, many = (2, classes), (2, interventions, classes)
-        for name, array in self.arrays().items():
-            last = name.rpartition("/")[2]
-            shape = few if last in ("images", "right", "predicted", "before") else many
-            if array.shape != shape or array.dtype != (np.float64 if "/" in name else np.int64):
-                raise ValueError(f"{name} is {array.dtype} of {array.shape}, and should be of {shape}")
-            if not np.isfinite(array).all() or (last not in ("before", "change") and (array < 0).any()):
-                raise ValueError(f"{name} has values that no count has")
-        wrong = self.predicted - self.right  # images of other classes for which the class is predicted
-        others = self.images.sum(1, keepdims=True) - self.images
-        bounds = {
-            "right": (self.right, self.images),
-            "predicted": (wrong, others),
-            "lost": (self.lost, self.right[:, None]),
-            "gained": (self.gained, (self.images - self.right)[:, None]),
-            "false_lost": (self.false_lost, wrong[:, None]),
-            "false_gained": (self.false_gained, (others - wrong)[:, None]),
-        }
-        for name, (count, most) in bounds.items():
-            if (count > most).any() or (wrong < 0).any():
-                raise ValueError(f"{name} counts more images than there are")
 
     @classmethod
     def _of(cls, counts: Iterable[Ints], sums: Mapping[str, "Sums"]) -> "Tally":

@@ -94,11 +94,23 @@ def join_classes(data: Data, network_names: Sequence[str] | None, outputs: int) 
         output_of = {str(name): _output(name, index, known, outputs) for name in classes}
     else:
         output_of = _sorted(classes, outputs)
-    names = list(known or map(str, range(outputs)))
-    if known is None:
-        for name, output in output_of.items():
-            names[output] = name
-    return Classes(distinct_names(names), output_of)
+    return Classes(output_names(network_names, output_of, outputs), output_of)
+
+
+def output_names(network_names: Sequence[str] | None, output_of: Mapping[str, int], outputs: int) -> tuple[str, ...]:
+    """Name each output: as the network does; else as the data name its class; else by its number.
+
+    Examples
+    --------
+    >>> output_names(None, {"cat": 2}, 3)
+    ('0', '1', 'cat')
+    """
+    if network_names is not None:
+        return distinct_names(network_names)
+    names = [str(output) for output in range(outputs)]
+    for name, output in output_of.items():
+        names[output] = name
+    return distinct_names(names)
 
 
 def classes_of(data: Data) -> tuple[Name, ...]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from unitlens.dissection.run_record import RunRecord
 from unitlens.dissection.validation import check_controls, check_counts, check_exemplars, check_units
 from unitlens.errors import UnitlensError, spelled
-from unitlens.files import another_folder, another_or_overwrite
+from unitlens.files import another_folder, another_or_overwrite, read_arrays, read_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -200,12 +200,12 @@ def read_run(folder: str | Path) -> RunFiles:
 
 
 def _read(folder: Path) -> RunFiles:
-    info = _read_json(folder / RUN)
+    info = read_json(folder / RUN)
     record = RunRecord.from_json(info)
     units, exemplars = _read_table(folder / UNITS), _read_table(folder / EXEMPLARS)
     controls = _read_table(folder / CONTROLS) if (folder / CONTROLS).exists() else None
-    arrays = _read_arrays(folder / COUNTS)
-    strips = _strips(_read_arrays(folder / STRIPS))
+    arrays = read_arrays(folder / COUNTS)
+    strips = _strips(read_arrays(folder / STRIPS))
     counts = {layer: check_counts(layer, part, record) for layer, part in _by_layer(arrays, record).items()}
     check_units(units, arrays, counts, record)
     check_controls(controls, units, record)
@@ -232,27 +232,6 @@ def _strips(arrays: Arrays) -> dict[tuple[str, int], bytes]:
             raise UnitlensError(f"{STRIPS} has {key}, which is not the strip of a unit")
         strips[layer, int(unit)] = array.tobytes()
     return strips
-
-
-def _read_json(path: Path) -> Any:
-    """Read a JSON file of bounded depth; text in it is Unicode."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        json.dumps(content, ensure_ascii=False).encode()
-    except (OSError, ValueError, RecursionError) as error:
-        raise UnitlensError(f"{path.name} cannot be read ({error})") from None
-    return content
-
-
-def _read_arrays(path: Path) -> Arrays:
-    from safetensors.numpy import load_file
-
-    if not path.is_file():
-        raise UnitlensError(f"there is no file {path.name}")
-    try:
-        return load_file(path)
-    except Exception as error:  # of damaged bytes and types that NumPy lacks nearly anything is raised
-        raise UnitlensError(f"{path.name} cannot be read ({error})") from None
 
 
 def _read_table(path: Path) -> "pd.DataFrame":

@@ -9,7 +9,7 @@ import numpy as np
 from unitlens.dissection.settings import Settings
 from unitlens.errors import UnitlensError
 from unitlens.models.preprocessing import Preprocessing
-from unitlens.records import check_types, read_record
+from unitlens.records import check_range, check_types, read_record
 
 SCHEMA = 3
 """Of run.json and of the files beside it. It is raised where a reader of the old one would misread the new one."""
@@ -33,7 +33,7 @@ class NetworkRecord:
 
     def __post_init__(self) -> None:
         check_types(self)
-        _check_hash("network.sha256", self.sha256)
+        check_hash("network.sha256", self.sha256)
         if max(*self.preprocessing.image_size, self.preprocessing.resize or 1) > _LONGEST_SIDE:
             raise UnitlensError(f"the input of the network has more than {_LONGEST_SIDE} pixels a side")
 
@@ -87,16 +87,16 @@ class DataRecord:
 
     def __post_init__(self) -> None:
         check_types(self)
-        _check_hash("data.sha256", self.sha256)
-        _check_range("data.images", self.images, 1, MOST)
+        check_hash("data.sha256", self.sha256)
+        check_range("data.images", self.images, 1, MOST)
         for category, own in self.categories.items():
-            _check_range(f"the images of {category}", own.images, 0, self.images)
+            check_range(f"the images of {category}", own.images, 0, self.images)
         for one in self.concepts:
             if one.category not in self.categories:
                 raise UnitlensError(f"the concept {one.name} is of the category {one.category}, which is not listed")
-            _check_range(f"the label of {one.name}", one.label, 0, MOST)
-            _check_range(f"the images of {one.name}", one.images, 0, self.images)
-            _check_range(f"the positions of {one.name}", one.positions, 0, MOST)
+            check_range(f"the label of {one.name}", one.label, 0, MOST)
+            check_range(f"the images of {one.name}", one.images, 0, self.images)
+            check_range(f"the positions of {one.name}", one.positions, 0, MOST)
         pairs = [(one.category, one.name) for one in self.concepts]
         if not pairs or len(set(pairs)) < len(pairs):
             raise UnitlensError("there is no concept, or one is listed twice")
@@ -115,8 +115,8 @@ class LayerRecord:
 
     def __post_init__(self) -> None:
         check_types(self)
-        _check_range("the units of a layer", self.units, 1, MOST)
-        _check_range("the nonfinite units of a layer", self.nonfinite, 0, self.units)
+        check_range("the units of a layer", self.units, 1, MOST)
+        check_range("the nonfinite units of a layer", self.nonfinite, 0, self.units)
         if self.grid is not None and not 1 <= min(self.grid) <= max(self.grid) <= _LONGEST_SIDE:
             raise UnitlensError(f"the grid of a layer is {self.grid[0]} x {self.grid[1]}")
         if len(self.mean) != self.units:
@@ -139,7 +139,7 @@ class ComparisonRecord:
     def __post_init__(self) -> None:
         check_types(self)
         for name in ("units", "silent", "above_min_iou", "concepts", "detectors", "detected_concepts"):
-            _check_range(f"{name} in the comparison", getattr(self, name) or 0, 0, MOST)
+            check_range(f"{name} in the comparison", getattr(self, name) or 0, 0, MOST)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,11 +213,13 @@ def check_schema(content: Any) -> None:
         )
 
 
-def _check_hash(what: str, value: str) -> None:
+def check_hash(what: str, value: str) -> None:
+    """Make sure that a text is a SHA-256.
+
+    Raises
+    ------
+    UnitlensError
+        If it is none.
+    """
     if len(value) != 64 or not set(value) <= set("0123456789abcdef"):
         raise UnitlensError(f"{what} is {value!r}, not a SHA-256 in hexadecimal digits")
-
-
-def _check_range(what: str, value: float, least: int, most: int) -> None:
-    if not least <= value <= most:
-        raise UnitlensError(f"{what} is {value}; it lies between {least} and {most}")

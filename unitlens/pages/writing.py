@@ -12,6 +12,7 @@ from unitlens.ablation.files import (
     write_effects,
 )
 from unitlens.ablation.result import Curve, SetEffects, UnitEffects
+from unitlens.ablation.validation import check_agreement
 from unitlens.comparison.audit_result import Audit
 from unitlens.comparison.result import Comparison
 from unitlens.data.findings import Check
@@ -103,6 +104,8 @@ def add_effects(
         As for `check_effects_fit`.
     """
     check_effects_fit(folder, saved.first.info["network"]["sha256"], overwrite=overwrite)
+    if agreement is not None:
+        check_agreement(agreement, saved.units)
     page = _page(folder, saved, agreement)
     with uninterrupted():  # so that the page is that of the effects
         write_effects(folder, saved, overwrite=overwrite)
@@ -130,7 +133,9 @@ def check_effects_fit(folder: Path, sha256: str, *, overwrite: bool) -> None:
 def write_page(folder: str | Path) -> Path:
     """Write report.html of what is saved in a folder: a dissection, effects, or both; its path."""
     folder = Path(folder)
-    write_whole(folder / REPORT, _page(folder, read_effects(folder), read_agreement(folder)))
+    effects = read_effects(folder)
+    agreement = None if effects is None else read_agreement(folder, effects)
+    write_whole(folder / REPORT, _page(folder, effects, agreement))
     return folder / REPORT
 
 
