@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import unitlens as ul
-from unitlens.errors import UnitlensError, argument, shell_sentences, spelled
+from unitlens.errors import UnitlensError, UnitlensWarning, argument, shell_sentences, spelled
 
 PACKAGE = Path(__file__).parents[1] / "unitlens"
 
@@ -23,6 +23,13 @@ def test_an_argument_is_named_as_the_reader_gives_it():
         assert argument("weights", "DEFAULT", option="--segmenter-weights") == "--segmenter-weights DEFAULT"
         assert spelled(python="net.layers()", shell="`unitlens layers`") == "`unitlens layers`"
     assert argument("batch_size") == "batch_size="
+
+
+def test_no_error_or_warning_steers_the_terminal():
+    for kind in (UnitlensError, UnitlensWarning):
+        assert str(kind("There is no \x1b]0;evil\x07é\N{NO-BREAK SPACE}\u202e.\nTry\udce9.")) == (
+            "There is no ?]0;evil?é\N{NO-BREAK SPACE}?.\nTry?."
+        )
 
 
 def test_the_shell_is_left_when_an_error_ends_it():

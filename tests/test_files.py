@@ -1,10 +1,11 @@
 import errno
 import os
+import secrets
 
 import pytest
 
 import unitlens as ul
-from unitlens.files import cache_folder, make_folder, write_whole
+from unitlens.files import cache_folder, json_text, make_folder, read_json, write_whole
 
 
 @pytest.mark.parametrize("content", ["after", b"after"])
@@ -28,9 +29,35 @@ def test_a_file_is_written_whole_or_not_at_all(content, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_name_that_is_no_unicode_does_not_cost_the_page(tmp_path):
-    write_whole(tmp_path / "page.html", b"caf\xe9.jpg".decode("utf-8", "surrogateescape"))
-    assert (tmp_path / "page.html").read_text(encoding="utf-8") == "caf?.jpg"
+def test_a_link_that_was_put_there_in_advance_is_not_followed(tmp_path, monkeypatch):
+    (tmp_path / "other").write_text("of somebody else")
+    for number in (os.getpid(), "0" * 16):
+        (tmp_path / f".page.html-{number}.partial").symlink_to("other")
+    write_whole(tmp_path / "page.html", "mine")
+    monkeypatch.setattr(secrets, "token_hex", lambda _: "0" * 16)  # guessed all the same
+    with pytest.raises(ul.UnitlensError, match=r"page\.html could not be written: File exists"):
+        write_whole(tmp_path / "page.html", "again")
+    assert (tmp_path / "other").read_text() == "of somebody else"
+    assert (tmp_path / "page.html").read_text() == "mine"
+    assert (tmp_path / f".page.html-{'0' * 16}.partial").is_symlink()
+
+
+def test_a_file_has_the_permissions_of_any_other(tmp_path):
+    (tmp_path / "usual").write_text("")
+    write_whole(tmp_path / "page.html", "text")
+    assert (tmp_path / "page.html").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_names_that_are_not_unicode_come_back_as_they_were(tmp_path):
+    name = os.fsdecode(b"caf\xe9.jpg")
+    write_whole(tmp_path / "table.csv", name)
+    assert (tmp_path / "table.csv").read_bytes() == b"caf\xe9.jpg"
+    write_whole(tmp_path / "run.json", json_text({name: ["é", name]}))
+    (tmp_path / "run.json").read_text(encoding="utf-8")  # which is UTF-8 for other readers too
+    assert read_json(tmp_path / "run.json") == {name: ["é", name]}
+    (tmp_path / "run.json").write_text('"\\ud800"')
+    with pytest.raises(ul.UnitlensError, match=r"run\.json cannot be read"):
+        read_json(tmp_path / "run.json")
 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path):

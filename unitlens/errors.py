@@ -1,17 +1,37 @@
 """The one error and the one warning of unitlens, and how their sentences name what the reader can change."""
 
 import difflib
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 
+def printable(text: str) -> str:
+    r"""Return text for a terminal: characters that would steer it, such as an escape, become question marks.
+
+    Names of concepts, layers, classes and networks come from files, which anybody may have written. Line ends stay.
+
+    Examples
+    --------
+    >>> printable("red\x1b]0;evil\x07")
+    'red?]0;evil?'
+    """
+    return "".join(c if c.isprintable() or c == "\n" or unicodedata.category(c) == "Zs" else "?" for c in text)
+
+
 class UnitlensError(Exception):
     """Something the user can mend; its text says what was given, what is possible and what to do."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class UnitlensWarning(UserWarning):
     """Something the user should know; the run goes on."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 # Sentences also end up in warnings, in notes and in run.json, where they are plain text. So each is written for its

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import secrets
 import signal
 import threading
 from collections.abc import Iterator
@@ -24,7 +26,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
     path : Path
         Its folder exists.
     content : str or bytes
-        Text is written as UTF-8; what is no Unicode (a file name may be such on Linux) becomes a question mark.
+        Text is written as UTF-8, file names that are not Unicode (Linux has such) as the bytes that they are.
 
     Raises
     ------
@@ -32,23 +34,39 @@ def write_whole(path: Path, content: str | bytes) -> None:
         If it cannot be written.
     """
     try:
-        replace_file(path, content.encode(errors="replace") if isinstance(content, str) else content)
+        replace_file(path, encoded(content) if isinstance(content, str) else content)
     except OSError as error:
         raise UnitlensError(f"{path} could not be written: {error.strerror or error}.") from None
 
 
 def replace_file(path: Path, content: bytes) -> None:
     """The same for a caller that says for itself what went wrong: an OSError."""
-    partial = path.with_name(f".{path.name}-{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    # A name that nobody can guess, opened exclusively: in a folder where others write, what they put there in advance,
+    # such as a link to another file, is neither followed nor replaced.
+    partial = path.with_name(f".{path.name}-{secrets.token_hex(8)}.partial")
+    with partial.open("xb") as file:
+        try:
+            file.write(content)
+            file.close()
+            os.replace(partial, path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+def encoded(text: str) -> bytes:
+    """Return text as UTF-8; a part of a file name that is not Unicode becomes the bytes that it is."""
+    return text.encode(errors="surrogateescape")
+
+
+def json_text(content: Any) -> str:
+    """Return a value as JSON that is UTF-8 whatever it holds: file names that are not Unicode are escaped."""
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    return re.sub("[\udc80-\udcff]", lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file of bounded depth, in which text is Unicode.
+    """Read a JSON file of bounded depth, in which text is Unicode, or file names as `json_text` writes them.
 
     Raises
     ------
@@ -57,7 +75,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        json.dumps(content, ensure_ascii=False).encode()
+        encoded(json.dumps(content, ensure_ascii=False))
     except (OSError, ValueError, RecursionError) as error:
         raise UnitlensError(f"{path.name} cannot be read ({error})") from None
     return content

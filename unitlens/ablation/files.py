@@ -1,6 +1,5 @@
 """The files that effects add to a run: tables, effects.json, and effects.safetensors with every count."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +38,7 @@ from unitlens.ablation.validation import (
 )
 from unitlens.data.classes import Classes
 from unitlens.errors import UnitlensError
-from unitlens.files import another_or_overwrite, make_folder, read_arrays, read_json, write_whole
+from unitlens.files import another_or_overwrite, json_text, make_folder, read_arrays, read_json, write_whole
 from unitlens.records import read_record, write_record
 
 if TYPE_CHECKING:
@@ -151,7 +150,7 @@ def write_effects(folder: Path, saved: SavedEffects, *, overwrite: bool = False)
     write_whole(folder / TABLE, table)
     if len(drawn):
         write_whole(folder / DRAWN, drawn.to_csv(index=False))
-    write_whole(folder / INFO, json.dumps(write_record(described), indent=1, ensure_ascii=False) + "\n")
+    write_whole(folder / INFO, json_text(write_record(described)))
 
 
 def read_effects(folder: Path) -> SavedEffects | None:
@@ -208,7 +207,14 @@ def _read_table(path: Path, expected: "pd.DataFrame") -> "pd.DataFrame":
     types: dict[Any, Any] = {name: object if name in _TEXT else np.float64 for name in columns}
     empty = {name: [""] for name in columns if name not in _TEXT}
     try:
-        table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=empty, low_memory=False)
+        table = pd.read_csv(
+            path,
+            dtype=types,
+            keep_default_na=False,
+            na_values=empty,
+            low_memory=False,
+            encoding_errors="surrogateescape",
+        )
     except (OSError, ValueError) as error:
         raise UnitlensError(f"{path.name} cannot be read ({str(error).strip()})") from None
     if list(table.columns) != columns or not isinstance(table.index, pd.RangeIndex):

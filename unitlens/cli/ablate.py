@@ -10,7 +10,7 @@ import click
 from unitlens.cli.opening import set_threads, worker_count
 from unitlens.cli.options import image_options, network_options, quiet_option, source_options, trust_options
 from unitlens.cli.targets import Source, source_of
-from unitlens.cli.text import align_columns, curve_table, format_cell
+from unitlens.cli.text import align_columns, curve_table, echo, format_cell
 from unitlens.errors import UnitlensError
 
 
@@ -117,8 +117,8 @@ def ablate(target: str, **options: Any) -> None:
     saved = SavedEffects(results, click.get_current_context().obj)
     page = add_effects(out, saved, agreement=agreement, overwrite=options["overwrite"])
     if not quiet:
-        click.echo(_summarize(saved))
-        click.echo(f"wrote {out}/: {page.name} to look at, effects.csv to compute with")
+        echo(_summarize(saved))
+        echo(f"wrote {out}/: {page.name} to look at, effects.csv to compute with")
 
 
 class _Selection(NamedTuple):

@@ -8,6 +8,7 @@ import click
 from unitlens.cli.opening import set_threads, take_data_options, worker_count
 from unitlens.cli.options import Bytes, quiet_option, source_options, trust_options
 from unitlens.cli.targets import recipe_of
+from unitlens.cli.text import echo
 
 
 @click.command()
@@ -53,10 +54,10 @@ def audit(run: Path, out: Path | None, **options: Any) -> None:
     page = report(out or run, done)
     if not quiet:
         for note in done.notes:
-            click.echo(f"unitlens: {note}", err=True)
+            echo(f"unitlens: {note}", err=True)
         for row in done.table().itertuples():
             between = f"{row.same_concept_low:.1%} to {row.same_concept_high:.1%}"
-            click.echo(
+            echo(
                 f"{row.layer}, {row.check}: {row.same_concept:.1%} of {row.units} units keep their concept ({between})"
             )
-        click.echo(f"wrote {out or run}/: {page.name} to look at, audit.csv and audit.json to compute with")
+        echo(f"wrote {out or run}/: {page.name} to look at, audit.csv and audit.json to compute with")

@@ -8,7 +8,7 @@ import click
 
 from unitlens.cli.opening import open_images, take_data_options
 from unitlens.cli.options import Size, quiet_option, source_options
-from unitlens.cli.text import align_columns
+from unitlens.cli.text import align_columns, echo
 
 _LISTED = 5
 """Problems of one kind that are printed; the others are counted, and are listed on the page."""
@@ -49,17 +49,17 @@ def check(data: str, out: Path | None, overwrite: bool, quiet: bool, **options: 
     images = open_images(data, data, options["limit"], options["seed"], **opened)
     checked = check_data(images, sights=0 if out is None else sights, progress=not quiet, **options)
     if not quiet:
-        click.echo(_table(checked))
+        echo(_table(checked))
     for line in _problems(checked):
-        click.echo(line)
+        echo(line)
     if not quiet:
         for note in checked.notes:
-            click.echo(f"note: {note}")
-        click.echo(_summary(checked))
+            echo(f"note: {note}")
+        echo(_summary(checked))
     if out is not None:
         page = report(out, checked, overwrite=overwrite)
         if not quiet:
-            click.echo(f"open {page}")
+            echo(f"open {page}")
     return 0 if checked.ok else 1
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from unitlens.cli.options import quiet_option
+from unitlens.cli.text import echo
 
 
 @click.command()
@@ -26,5 +27,5 @@ def compare(
     comparison = put_together(*runs, names=names or None, against=against)
     page = report(out, comparison, overwrite=overwrite)
     if not quiet:
-        click.echo(comparison.summary())
-        click.echo(f"wrote {out}/: {page.name} to look at, compare.csv to compute with")
+        echo(comparison.summary())
+        echo(f"wrote {out}/: {page.name} to look at, compare.csv to compute with")

@@ -7,7 +7,7 @@ import click
 
 from unitlens.cli.opening import worker_count
 from unitlens.cli.options import quiet_option
-from unitlens.cli.text import curve_table, summarize, unit_table
+from unitlens.cli.text import curve_table, echo, summarize, unit_table
 
 if TYPE_CHECKING:
     from unitlens.ablation.measurement import Measurement
@@ -54,11 +54,11 @@ def demo(out: Path, images: int, quiet: bool) -> None:
     agreement = measure_agreement(experiment, images=ATTRIBUTED)
     page = report(out, result, *curves, agreement=agreement, overwrite=True)
     if not quiet:
-        click.echo(unit_table(result, rows=10))
-        click.echo(summarize(result))
+        echo(unit_table(result, rows=10))
+        echo(summarize(result))
         for curve in curves:
-            click.echo(curve_table(curve))
-        click.echo(f"open {page}")
+            echo(curve_table(curve))
+        echo(f"open {page}")
 
 
 def classes_in_both_halves(measured: "Measurement") -> list[str]:

@@ -22,7 +22,7 @@ from unitlens.cli.options import (
     quiet_option,
     source_options,
 )
-from unitlens.cli.text import summarize
+from unitlens.cli.text import echo, summarize
 
 
 @click.command()
@@ -61,5 +61,5 @@ def dissect(model: str, layers: tuple[str, ...], data: str | None, out: Path, ov
         result.info["data"] |= {"source": data or model, "opened": without_download(opened)}
     page = report(out, result, overwrite=overwrite)
     if not quiet:
-        click.echo(summarize(result))
-        click.echo(f"wrote {out}/: {page.name} to look at, units.csv to compute with")
+        echo(summarize(result))
+        echo(f"wrote {out}/: {page.name} to look at, units.csv to compute with")

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 import click
 
+from unitlens.cli.text import echo
 from unitlens.errors import UnitlensError, UnitlensWarning, did_you_mean, shell_sentences
 from unitlens.files import StoppedAfterWriting
 
@@ -64,7 +65,7 @@ def _show_warning(
     context = click.get_current_context(silent=True)
     shown: set[str] = context.meta.setdefault("unitlens.warnings", set()) if context is not None else set()
     if text not in shown:
-        click.echo(f"unitlens: {text.rstrip()}", err=True)
+        echo(f"unitlens: {text.rstrip()}", err=True)
     shown.add(text)
 
 
@@ -94,14 +95,14 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         code = cli.main(args=words, prog_name="unitlens", standalone_mode=False, obj=shlex.join(["unitlens", *words]))
     except UnitlensError as error:
-        click.echo(f"unitlens: {error}", err=True)
+        echo(f"unitlens: {error}", err=True)
         code = 2
     except click.ClickException as error:
-        click.echo(f"unitlens: {_sentence(error)}", err=True)
+        echo(f"unitlens: {_sentence(error)}", err=True)
         code = 2
     except (KeyboardInterrupt, click.Abort) as error:
         written = "all was written before" if _comes_from(error, StoppedAfterWriting) else "nothing was written"
-        click.echo(f"unitlens: stopped; {written}.", err=True)
+        echo(f"unitlens: stopped; {written}.", err=True)
         code = 143 if _comes_from(error, _Terminated) else 130
     except BrokenPipeError:
         sys.stderr.close()
@@ -109,7 +110,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except OSError as error:  # a file or folder that could not be used, wherever that came up
         if error.filename is None:
             raise
-        click.echo(f"unitlens: {os.fsdecode(error.filename)} cannot be used: {error.strerror}.", err=True)
+        echo(f"unitlens: {os.fsdecode(error.filename)} cannot be used: {error.strerror}.", err=True)
         code = 2
     return code if isinstance(code, int) else 0
 

@@ -6,7 +6,7 @@ import click
 
 from unitlens.cli.opening import load_network
 from unitlens.cli.options import network_options
-from unitlens.cli.text import align_columns
+from unitlens.cli.text import align_columns, echo
 
 
 @click.command()
@@ -20,7 +20,7 @@ def layers(model: str, **options: Any) -> None:
     rows = [("layer", "kind", "output", "units", "grid")]
     for layer in load_network(model, options).layers():
         rows.append((layer.name, layer.kind, _output(layer.shape), str(layer.units or ""), _grid(layer)))
-    click.echo(align_columns(rows))
+    echo(align_columns(rows))
 
 
 def _output(shape: tuple[int, ...] | None) -> str:

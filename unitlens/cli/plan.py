@@ -6,7 +6,7 @@ import click
 
 from unitlens.cli.opening import load_network, open_images, set_threads, take_data_options, worker_count
 from unitlens.cli.options import dissection_options, image_options, layer_option, network_options, source_options
-from unitlens.cli.text import align_columns
+from unitlens.cli.text import align_columns, echo
 
 
 @click.command()
@@ -28,7 +28,7 @@ def plan(model: str, layers: tuple[str, ...], data: str | None, **options: Any) 
     opened, net = take_data_options(options), load_network(model, options)
     images = open_images(model, data, options["limit"], options["seed"], **opened)
     planned = estimate(net, list(layers) or None, images, workers=workers, **options)
-    click.echo(plan_lines(planned, store_limit=options["store_limit"]))
+    echo(plan_lines(planned, store_limit=options["store_limit"]))
 
 
 def plan_lines(planned: Any, *, store_limit: int | None = None) -> str:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from unitlens.cli.text import echo
+
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
@@ -11,4 +13,4 @@ def report(run: Path) -> None:
     """Write the page of a saved run again; neither images nor network are needed."""
     from unitlens.pages.writing import write_page
 
-    click.echo(f"wrote {write_page(run)}")
+    echo(f"wrote {write_page(run)}")

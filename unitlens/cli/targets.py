@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from unitlens.cli.opening import load_network, open_images, take_data_options, without_download
+from unitlens.cli.text import echo
 from unitlens.errors import UnitlensError
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def recipe_of(
     risks = recipe.risks(data=images)
     if trust:
         for risk in risks:
-            click.echo(f"unitlens: --trust: this will {risk.action}.", err=True)
+            echo(f"unitlens: --trust: this will {risk.action}.", err=True)
     elif risks:
         command = click.get_current_context().obj
         raise UnitlensError(

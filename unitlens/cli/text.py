@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from unitlens.errors import UnitlensError, did_you_mean
+import click
+
+from unitlens.errors import UnitlensError, did_you_mean, printable
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print text on the terminal, which it cannot steer; every command prints by this."""
+    click.echo(printable(text), err=err)
 
 
 def summarize(result: Any) -> str:
@@ -82,6 +89,7 @@ def format_cell(value: Any) -> str:
 
 def align_columns(rows: Sequence[tuple[str, ...]]) -> str:
     """Return rows as lines, each column padded to one width."""
+    rows = [tuple(printable(text).replace("\n", "?") for text in row) for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from unitlens.cli.text import unit_table
+from unitlens.cli.text import echo, unit_table
 
 
 @click.command()
@@ -18,4 +18,4 @@ def units(run: Path, concept: str | None, layer: str | None, sort: str, rows: in
     from unitlens.dissection.result import open_run
 
     result = open_run(run)
-    click.echo(unit_table(result[layer] if layer else result, concept=concept, sort=sort, rows=rows))
+    echo(unit_table(result[layer] if layer else result, concept=concept, sort=sort, rows=rows))

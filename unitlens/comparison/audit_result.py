@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unitlens.comparison.audit_checks import agreement_of_halves, baselines, collisions, summarise
-from unitlens.files import make_folder, write_whole
+from unitlens.files import json_text, make_folder, write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,7 +96,7 @@ class Audit:
         """
         folder = make_folder(folder)
         write_whole(folder / TABLE, self.units.to_csv(index=False))
-        write_whole(folder / SUMMARY, json.dumps(self.summary(), indent=1, ensure_ascii=False) + "\n")
+        write_whole(folder / SUMMARY, json_text(self.summary()))
         return folder
 
     def __repr__(self) -> str:

@@ -17,6 +17,7 @@ from unitlens.data.images import Fit, UnreadableError
 from unitlens.data.reading import Reading, chosen_images, image_name, read_example
 from unitlens.data.workers import in_batches
 from unitlens.errors import UnitlensError, argument
+from unitlens.files import encoded
 from unitlens.models.preprocessing import Preprocessing
 from unitlens.progress import progress
 from unitlens.stats.folds import FOLDS
@@ -294,20 +295,20 @@ def _collate(
 
 def image_hash(example: Example) -> int:
     """First 8 bytes of the SHA-256 of a file's name, or of the bytes of an image made in memory."""
-    source = example.image.tobytes() if example.file_digest is None else example.name.encode()
+    source = example.image.tobytes() if example.file_digest is None else encoded(example.name)
     return int.from_bytes(hashlib.sha256(source).digest()[:8], "big")
 
 
 def example_digest(example: Example) -> bytes:
     """SHA-256 of all that an example says."""
     if example.file_digest is not None:
-        return hashlib.sha256(f"{example.name}\n{example.class_!r}\n{example.file_digest}".encode()).digest()
-    hashed = hashlib.sha256(f"{example.name}\n{example.class_!r}\n{example.image.shape}".encode())
+        return hashlib.sha256(encoded(f"{example.name}\n{example.class_!r}\n{example.file_digest}")).digest()
+    hashed = hashlib.sha256(encoded(f"{example.name}\n{example.class_!r}\n{example.image.shape}"))
     hashed.update(example.image.tobytes())
     for category in sorted(example.planes):
         for given in example.planes[category]:
             plane = np.asarray(given)
-            hashed.update(f"\n{category}\n{plane.dtype.str} {plane.shape}".encode() + plane.tobytes())
+            hashed.update(encoded(f"\n{category}\n{plane.dtype.str} {plane.shape}") + plane.tobytes())
     return hashed.digest()
 
 

@@ -1,6 +1,5 @@
 """The files of a run: a folder that is written whole, and read back without images or network."""
 
-import json
 import os
 import shutil
 import tempfile
@@ -15,7 +14,7 @@ import numpy.typing as npt
 from unitlens.dissection.run_record import RunRecord
 from unitlens.dissection.validation import check_controls, check_counts, check_exemplars, check_units
 from unitlens.errors import UnitlensError, spelled
-from unitlens.files import another_folder, another_or_overwrite, read_arrays, read_json
+from unitlens.files import another_folder, another_or_overwrite, json_text, read_arrays, read_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,11 +147,11 @@ def write_run(folder: str | Path, files: RunFiles, *, page: str | None = None, o
 def _write_files(folder: Path, files: RunFiles, page: str | None) -> None:
     from safetensors.numpy import save
 
-    (folder / RUN).write_text(json.dumps(files.info, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    files.units.to_csv(folder / UNITS, index=False)
-    files.exemplars.to_csv(folder / EXEMPLARS, index=False)
+    (folder / RUN).write_text(json_text(files.info), encoding="utf-8")
+    files.units.to_csv(folder / UNITS, index=False, errors="surrogateescape")
+    files.exemplars.to_csv(folder / EXEMPLARS, index=False, errors="surrogateescape")
     if files.controls is not None:
-        files.controls.to_csv(folder / CONTROLS, index=False)
+        files.controls.to_csv(folder / CONTROLS, index=False, errors="surrogateescape")
     counts = {name: np.ascontiguousarray(array) for name, array in files.counts.items()}
     strips = {f"{layer}/{unit}": np.frombuffer(strip, np.uint8) for (layer, unit), strip in files.strips.items()}
     # Written by Python rather than by safetensors, which says in other words that a disk is full.
@@ -242,7 +241,9 @@ def _read_table(path: Path) -> "pd.DataFrame":
         raise UnitlensError(f"there is no file {path.name}")
     try:
         # Without a header: a row that is longer than the first one is an error then, and no column is renamed.
-        whole = pd.read_csv(path, header=None, dtype=object, keep_default_na=False, na_values=[""])
+        whole = pd.read_csv(
+            path, header=None, dtype=object, keep_default_na=False, na_values=[""], encoding_errors="surrogateescape"
+        )
     except (OSError, ValueError) as error:
         raise UnitlensError(f"{path.name} cannot be read ({str(error).strip()})") from None
     header, *rows = whole.where(whole.notna(), None).to_numpy(object)

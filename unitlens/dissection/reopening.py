@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from unitlens.data.concepts import Data
 from unitlens.data.opening import open_data
 from unitlens.dissection.settings import Settings
-from unitlens.errors import UnitlensError, argument
+from unitlens.errors import UnitlensError, argument, printable
 from unitlens.models.loading import load, origin
 from unitlens.models.network import Network
 from unitlens.models.preprocessing import Preprocessing
@@ -140,7 +140,7 @@ class Recipe:
 
     def _data_risks(self) -> Iterator[Risk]:
         if self.opened.get("download") and "download" not in self.given:
-            yield Risk("data", f"download {_printable(self.source)}", (("--download",),))
+            yield Risk("data", f"download {printable(self.source)}", (("--download",),))
         concepts: Sequence[str] = self.opened.get("concepts", ())
         weights = self.opened.get("segmenter_options", {}).get("weights")
         for concept in concepts:
@@ -225,16 +225,16 @@ def joined_actions(risks: Sequence[Risk]) -> str:
 def joined_options(risks: Sequence[Risk]) -> str:
     """Join what the shell takes in place of some risks to words of a command line, quoted where they need it."""
     options = dict.fromkeys(option for risk in risks for option in risk.options)
-    return shlex.join(_printable(word) for option in options for word in option)
+    return shlex.join(printable(word) for option in options for word in option)
 
 
 def _code(spec: str) -> Iterator[str]:
     """Say what code a network's name stands for, where it is neither bundled nor torchvision's."""
     kind = origin(spec)
     if kind == "code":
-        yield f"import and call {_printable(spec)}"
+        yield f"import and call {printable(spec)}"
     elif kind in ("timm", "hf"):
-        yield f"build {_printable(spec)} with the code of {'timm' if kind == 'timm' else 'transformers'}"
+        yield f"build {printable(spec)} with the code of {'timm' if kind == 'timm' else 'transformers'}"
 
 
 def _weights(spec: str, weights: str | None) -> Iterator[str]:
@@ -245,14 +245,9 @@ def _weights(spec: str, weights: str | None) -> Iterator[str]:
     published = published_file(spec.rpartition(":")[2], weights) if kind == "torchvision" else None
     if weights == "DEFAULT" or published is not None:
         if published is None or not published.is_file():
-            yield f"download the weights {_printable(weights)} of {_printable(spec)}"
+            yield f"download the weights {printable(weights)} of {printable(spec)}"
     elif Path(weights).suffix != _SAFE_WEIGHTS:
-        yield f"read {_printable(weights)} with torch.load"
-
-
-def _printable(text: str) -> str:
-    """The same text, with what would steer a terminal replaced."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+        yield f"read {printable(weights)} with torch.load"
 
 
 def _checked(opened: Any) -> dict[str, Any]:
@@ -260,7 +255,7 @@ def _checked(opened: Any) -> dict[str, Any]:
     known = _are_of(opened, _OPENED) and _are_of(opened.get("segmenter_options", {}), _SEGMENTER_OPTIONS)
     if not known or not all(isinstance(concept, str) for concept in opened.get("concepts", ())):
         raise UnitlensError(
-            f"run.json says that its images were opened with {_printable(str(opened))}, but images cannot be opened "
+            f"run.json says that its images were opened with {printable(str(opened))}, but images cannot be opened "
             "with that: the run is damaged."
         )
     return dict(opened)

@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,7 +40,7 @@ def _file(source: str) -> ModuleType:
     if not path.is_file():
         near = did_you_mean(path.name, (file.name for file in path.parent.glob("*.py")))
         raise UnitlensError(f"There is no file {source!r}{near}.")
-    name = f"unitlens_file_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    name = f"unitlens_file_{path.stem}_{hashlib.sha256(os.fsencode(path)).hexdigest()[:12]}"
     specification = importlib.util.spec_from_file_location(name, path)
     if specification is None or specification.loader is None:
         raise UnitlensError(f"{source!r} cannot be imported as a Python file.")

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from unitlens.files import encoded
 from unitlens.models.layers import uncompiled
 from unitlens.models.listing import LayerInfo, Survey, survey
 from unitlens.models.passes import evaluating, pass_errors
@@ -148,7 +149,7 @@ class Network:
             **dict(model.named_buffers(remove_duplicate=False)),
         }
         for name, tensor in sorted(tensors.items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(encoded(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n"))
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         return digest.hexdigest()
 

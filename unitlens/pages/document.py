@@ -65,7 +65,7 @@ def document(
             **values,
         )
     )
-    return page
+    return page.encode(errors="replace").decode()  # file names that are not Unicode get question marks
 
 
 def policy(scripts: Iterable[str]) -> str:

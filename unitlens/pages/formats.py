@@ -74,7 +74,7 @@ def _last_part(source: str) -> str:
 
 def slug(text: str) -> str:
     """Return text as a part of a link's fragment; different texts stay different."""
-    return quote(text, safe="").replace("~", "%7E").replace("%", "~")
+    return quote(text, safe="", errors="surrogateescape").replace("~", "%7E").replace("%", "~")
 
 
 def base64_text(content: bytes) -> str:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from unitlens.data.images import EXTENSIONS, UnreadableError, read_image
 from unitlens.errors import UnitlensError
+from unitlens.files import encoded
 
 
 def inside(name: str, listed_in: Path) -> str:
@@ -206,7 +207,7 @@ def layered(masks: Iterable[tuple[int, npt.NDArray[np.bool_]]]) -> list[npt.NDAr
 
 def record_digest(record: Any) -> str:
     """SHA-256 of what a list says about one image."""
-    return hashlib.sha256(json.dumps(record, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    return hashlib.sha256(encoded(json.dumps(record, sort_keys=True, ensure_ascii=False))).hexdigest()
 
 
 def first_words(names: Iterable[str]) -> list[str]:
