@@ -13,6 +13,8 @@ from tests.coloured import write_world
 from unitlens.ablation.files import read_effects, write_effects
 from unitlens.ablation.random_sets import COLUMNS as SET_COLUMNS
 from unitlens.ablation.table import COLUMNS
+from unitlens.files import StoppedAfterWriting
+from unitlens.pages import writing
 from unitlens.pages.writing import add_effects
 
 CLASSES = ("red", "green", "blue")
@@ -327,6 +329,26 @@ def test_means_of_the_run_are_used_where_it_saw_the_same_images(shell, run, net,
     pd.testing.assert_frame_equal(found, again, check_exact=False, check_dtype=False, rtol=1e-6)
     with pytest.raises(AssertionError, match="shown again"):
         ablate(shell, run, "--units", "1", "--value", "mean", "--limit", 20, "--overwrite")
+
+
+def test_a_stop_between_a_run_and_its_effects_waits_for_all(net, classed, tmp_path, monkeypatch):
+    dissection = ul.dissect(net, "0", ul.annotated(classed), quantile=0.1, evidence=False, exemplars=0)
+    effects = ul.importance(net, "0", ul.annotated(classed))
+    right = writing.write_run
+
+    def stopped(*arguments, **options):
+        right(*arguments, **options)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(writing, "write_run", stopped)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(StoppedAfterWriting):  # of which the shell says that all was written before
+            ul.report(tmp_path / "both", dissection, effects)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert read_effects(tmp_path / "both").units.classes == CLASSES
+    assert "What the units are used for" in (tmp_path / "both" / "report.html").read_text()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -20,7 +20,7 @@ def numbers(count, first=0):
 @pytest.fixture
 def folder(tmp_path):
     """A store of 2 images in a folder of its own."""
-    store = Store.create(tmp_path / "store", made_for={"settings": {"quantile": 0.01}})
+    store = Store.create(tmp_path / "store")
     store.rows("maps/Layer 1", (3, 4), np.float32).append(numbers(2))
     store.rows("planes", (5,), np.int16).append(np.arange(10).reshape(2, 5))
     store.lines.append(["one", "two"])
@@ -32,7 +32,6 @@ def folder(tmp_path):
 
 def test_a_store_is_read_back(folder):
     store = Store.open(folder)
-    assert store.manifest.made_for == {"settings": {"quantile": 0.01}}
     assert (store.manifest.images, store.manifest.complete) == (2, False)
     assert store.names == ["maps/Layer 1", "planes"]
     assert store.row_bytes == 48 + 10

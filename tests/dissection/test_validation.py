@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 import unitlens as ul
 from tests.mutations import mutated
 from unitlens.dissection.run_record import SCHEMA, RunRecord
-from unitlens.dissection.settings import PRESETS
+from unitlens.dissection.settings import PRESETS, Settings
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +80,14 @@ def test_a_run_of_any_settings_is_believed(net_file, tmp_path, world, preset, mo
 
 def test_a_run_with_everything_is_believed(full):
     assert ul.open_run(full).info["schema"] == SCHEMA
+
+
+def test_the_settings_of_a_run_are_read_once(full, monkeypatch):
+    read = []
+    right = Settings.__post_init__
+    monkeypatch.setattr(Settings, "__post_init__", lambda self: read.append(right(self)))
+    assert ul.open_run(full).settings.quantile == 0.15
+    assert len(read) == 1
 
 
 # ---- other versions

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unitlens.dissection.run_record import RunRecord
+from unitlens.dissection.settings import Settings
 from unitlens.dissection.validation import check_controls, check_counts, check_exemplars, check_units
 from unitlens.errors import UnitlensError, spelled
 from unitlens.files import another_folder, another_or_overwrite, json_text, read_arrays, read_json
@@ -62,6 +63,8 @@ class RunFiles:
         strips.safetensors: the exemplars as one image each.
     controls : pandas.DataFrame or None
         controls.csv, where a control ran: the rows of units.csv and of the controls, with ``control`` in front.
+    settings : Settings or None
+        Those of run.json, where they were read already.
     """
 
     info: dict[str, Any]
@@ -70,6 +73,7 @@ class RunFiles:
     counts: Arrays
     strips: Strips
     controls: "pd.DataFrame | None" = None
+    settings: Settings | None = None
 
 
 def check_free(folder: str | Path, *, overwrite: bool = False) -> Path:
@@ -209,7 +213,7 @@ def _read(folder: Path) -> RunFiles:
     check_units(units, arrays, counts, record)
     check_controls(controls, units, record)
     check_exemplars(exemplars, strips, record)
-    return RunFiles(info, units, exemplars, arrays, strips, controls)
+    return RunFiles(info, units, exemplars, arrays, strips, controls, record.settings)
 
 
 def _by_layer(arrays: Arrays, record: RunRecord) -> dict[str, Arrays]:

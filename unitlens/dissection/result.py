@@ -56,11 +56,12 @@ class Dissection:
     _strips: Strips
     _at_levels: Mapping[str, Floats] = field(default_factory=dict)
     _controls: "pd.DataFrame | None" = None
+    _settings: Settings | None = None
 
     @cached_property
     def settings(self) -> Settings:
         """Everything that was chosen: quantile, label grid, score, ...; as in run.json."""
-        return Settings.from_json(self.info["settings"])
+        return Settings.from_json(self.info["settings"]) if self._settings is None else self._settings
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -96,6 +97,7 @@ class Dissection:
             {key: strip for key, strip in self._strips.items() if key[0] == layer},
             {key: score for key, score in self._at_levels.items() if key.rpartition("/")[0] == layer},
             None if self._controls is None else self._controls[self._controls["layer"] == layer].reset_index(drop=True),
+            settings,
         )
 
     def table(self) -> "pd.DataFrame":
@@ -250,10 +252,12 @@ class Dissection:
                     if name.rpartition("/")[0] == layer
                 }
             )
-            for layer in Settings.from_json(files.info["settings"]).layers
+            for layer in files.info["layers"]
         }
         at_levels = {name: array for name, array in files.counts.items() if name.rpartition("/")[2] in LEVEL_SCORES}
-        return cls(files.info, files.units, counts, files.exemplars, files.strips, at_levels, files.controls)
+        return cls(
+            files.info, files.units, counts, files.exemplars, files.strips, at_levels, files.controls, files.settings
+        )
 
     def _only_layer(self) -> str:
         if len(self._counts) > 1:

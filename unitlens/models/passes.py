@@ -23,7 +23,8 @@ def one_thread(model: nn.Module) -> Iterator[None]:
 
     Hooks and the ``training`` flags belong to the model, so that two threads at work on one model would see each
     other's passes. The thread that is inside may enter again. Only what unitlens does is held back: a pass that another
-    thread makes by calling the model itself is not. For work at the same time, give each thread a copy of the model.
+    thread makes by calling the model itself is not, nor is work on another model that shares modules with this one,
+    such as a part of it. For work at the same time, give each thread a copy of the model.
 
     Parameters
     ----------

@@ -1,5 +1,6 @@
 """Save results into a folder, and write the page that shows them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,17 @@ def report(
     UnitlensError
         If the folder holds another run, effects of another network than the run's, or, without results, nothing.
     """
-    folder = Path(folder)
+    with uninterrupted():  # so that no part is missing of what belongs together
+        return _report(Path(folder), results, agreement=agreement, overwrite=overwrite)
+
+
+def _report(
+    folder: Path,
+    results: Sequence["Dissection | UnitEffects | SetEffects | Curve | Comparison | Audit | Check"],
+    *,
+    agreement: "pd.DataFrame | None",
+    overwrite: bool,
+) -> Path:
     effects: list[UnitEffects | SetEffects | Curve] = []
     page = None if results else write_page(folder)
     for result in results:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -47,14 +46,12 @@ class Store:
         self._documents = dict(manifest.documents)
 
     @classmethod
-    def create(cls, folder: Path, *, made_for: Mapping[str, Any] | None = None, temporary: bool = False) -> "Store":
+    def create(cls, folder: Path, *, temporary: bool = False) -> "Store":
         """Make a store in a folder that is empty or not there.
 
         Parameters
         ----------
         folder : Path
-        made_for : dict, optional
-            What to know it by later, as JSON: settings, hashes of network and data.
         temporary : bool
             Whether it may be removed by any later process when its own is gone.
 
@@ -71,7 +68,7 @@ class Store:
                 lock = new_lock(folder, TEMPORARY if temporary else LASTING)
             opened.callback(release_lock, lock)
             lines = opened.enter_context(closing(LineFile(folder / "images.jsonl")))
-            store = cls(folder, Manifest(made_for=dict(made_for or {})), lines, opened)
+            store = cls(folder, Manifest(), lines, opened)
             store.commit(images=0)
             store._opened = opened.pop_all()
         return store

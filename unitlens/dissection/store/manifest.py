@@ -34,8 +34,6 @@ class Manifest:
     Attributes
     ----------
     schema : int
-    made_for : dict
-        What the caller needs to know whether the store is of its own kind: settings, hashes of network and data.
     images : int
         How many images the store has all rows of.
     complete : bool
@@ -51,7 +49,6 @@ class Manifest:
     """
 
     schema: int = SCHEMA
-    made_for: Mapping[str, Any] = field(default_factory=dict)
     images: int = 0
     complete: bool = False
     lines: int = 0
