@@ -276,9 +276,9 @@ def test_a_curve_ranks_on_even_folds_and_measures_on_odd(net):
     paper = curve.paper_table(few=1)
     assert paper["what"].tolist()[:4] == [
         "unchanged",
-        "1 most important units removed",
-        "3 most important removed",
-        "only these 3 kept, 3 removed",
+        "1 most important units ablated",
+        "3 most important units ablated",
+        "only these 3 kept, 3 ablated",
     ]
     assert paper["what"].iloc[-1] == "chance"
     band = curve.band()

@@ -26,4 +26,4 @@ def test_the_fewest_images_are_enough(shell, tmp_path):
     said = shell("demo", "--images", 32, "--out", "few")
     assert said.code == 0, said.err
     assert (tmp_path / "few" / "report.html").is_file()
-    assert said.out.count("20 most important removed") == 2
+    assert said.out.count("20 most important units ablated") == 2

@@ -38,7 +38,7 @@ def test_numbers_are_those_of_the_runs_tables(three, comparison):
 
 
 def test_units_no_better_than_chance_are_not_detectors(comparison):
-    """Units that are not told apart from chance are above the least IoU and no detectors."""
+    """Units that do not differ from chance are above the least IoU and no detectors."""
     row = comparison.table().query("entry == 'noise' and category == 'all'").iloc[0]
     assert row["detectors"] < row["above_min_iou"]
 

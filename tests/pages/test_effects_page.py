@@ -163,7 +163,7 @@ def test_without_a_dissection_the_page_shows_the_same_without_concepts_and_links
     assert page.all("rect")
     assert "conductance 0.700" in page.text
     assert "Does a better detector" not in page.text
-    assert "rests on" not in page.text
+    assert "depends on" not in page.text
 
 
 def test_effects_of_another_layer_than_the_dissected_have_no_links_to_cards(made):
@@ -182,7 +182,7 @@ def test_a_run_without_detectors_has_no_class_x_concept_map(sweep):
     view = effects_view(saved_of(sweep), dissection_of(made))
     assert view.concepts is None
     assert all(not one.concepts for one in view.classes)
-    assert "What each class rests on" not in Page(render_dissection(**made, effects=view)).text
+    assert "Concepts that each class depends on" not in Page(render_dissection(**made, effects=view)).text
 
 
 def test_a_set_stands_beside_those_that_were_drawn(sweep):

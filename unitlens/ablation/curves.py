@@ -53,7 +53,7 @@ def ablation_curve(
     class_ : str or int
         The class.
     top : int
-        The most units that are removed.
+        The most units that are ablated.
     sizes : sequence of int, optional
         How many; 1, 2, 4, ... below ``top``, and ``top``.
     draws : int
@@ -119,7 +119,7 @@ class Draws(NamedTuple):
         if wrong:
             raise UnitlensError(
                 f"{wrong[0]} units cannot be chosen from the {count} of {layer} so "
-                f"that some are removed and some are left; choose 1 to {count - 1}."
+                f"that some are ablated and some are left; choose 1 to {count - 1}."
             )
 
 

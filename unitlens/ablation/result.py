@@ -125,7 +125,7 @@ class UnitEffects:
         folds: Folds = "even",
         least: bool = False,
     ) -> Ranking:
-        """Units whose removal costs a class most, that first.
+        """Units whose ablation lowers a class most, largest effect first.
 
         Parameters
         ----------
@@ -274,7 +274,7 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Curve:
-    """What is left of a class as more and more units are removed. Made by `unitlens.ablation_curve`.
+    """What is left of a class as more and more units are ablated. Made by `unitlens.ablation_curve`.
 
     Attributes
     ----------
@@ -338,7 +338,7 @@ class Curve:
         )
 
     def untouched(self) -> dict[str, float]:
-        """Balanced accuracy and recall of the class, and accuracy over all, with nothing removed."""
+        """Balanced accuracy and recall of the class, and accuracy over all, without an ablation."""
         column = self.measured.classes.index(self.class_)
         measures = ("balanced_accuracy", "recall")
         before = {name: float(self.measured.estimate(name).before[0, column]) for name in measures}
@@ -351,20 +351,20 @@ class Curve:
         return own.mean().rename("mean").to_frame().join([low, high]).reset_index()
 
     def paper_table(self, few: int = 4) -> "pd.DataFrame":
-        """The table of Bau et al., PNAS 2020: unchanged, few removed, k removed, only these kept, random ones removed.
+        """The table of Bau et al., PNAS 2020: unchanged, few ablated, k ablated, only these kept, random units ablated.
 
         Columns ``what``, ``balanced_accuracy`` of the class, and ``accuracy`` over all classes.
         """
         import pandas as pd
 
         table, k, measures = self.table(), max(self.sizes), ["balanced_accuracy", "accuracy"]
-        wanted = [("most", few, f"{few} most important units removed")] if few != k else []
+        wanted = [("most", few, f"{few} most important units ablated")] if few != k else []
         wanted += [
-            ("most", k, f"{k} most important removed"),
-            ("kept", k, f"only these {k} kept, {self.ranking.units - k} removed"),
-            ("least", k, f"{k} least important removed"),
-            ("random", k, f"{k} random ones removed, mean of {{}} draws"),
-            ("matched", k, f"{k} about as active removed, mean of {{}} draws"),
+            ("most", k, f"{k} most important units ablated"),
+            ("kept", k, f"only these {k} kept, {self.ranking.units - k} ablated"),
+            ("least", k, f"{k} least important units ablated"),
+            ("random", k, f"{k} random units ablated, mean of {{}} draws"),
+            ("matched", k, f"{k} activation-matched units ablated, mean of {{}} draws"),
         ]
         means = {"unchanged": pd.Series(self.untouched())}
         for kind, size, what in wanted:

@@ -1,4 +1,4 @@
-"""Concepts and uses of units side by side: figure 2e of Bau et al., and the concepts that each class rests on."""
+"""Concepts and uses of units side by side: figure 2e of Bau et al., and the concepts that each class depends on."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -79,7 +79,7 @@ def classes_served(
 
 
 def class_concepts(dissection: Dissection, effects: UnitEffects, *, measure: str = "logit") -> "pd.DataFrame":
-    """Say which concepts each class rests on: classes x concepts, what is lost with the detectors of each.
+    """Say which concepts each class depends on: classes x concepts, the summed effects of the detectors of each.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def class_concepts(dissection: Dissection, effects: UnitEffects, *, measure: str
     -------
     pandas.DataFrame
         A row a class and a column a concept that has detectors, those that matter most first. Each number is the sum,
-        over the detectors of the concept, of the effect of removing that unit alone; below 0 the class rests on it.
+        over the detectors of the concept, of the effect of ablating that unit alone; below 0 the class depends on it.
     """
     import pandas as pd
 

@@ -201,7 +201,7 @@ def _measure(experiment: Any, selection: _Selection, source: Source, *, draws: i
 
 
 def _measure_class(experiment: Any, class_: str, selection: _Selection, *, draws: int) -> tuple[Any, ...]:
-    """The most important units of a class: removed, or kept alone; and the curve."""
+    """The most important units of a class: ablated, or kept alone; and the curve."""
     from unitlens.ablation.curves import Draws, curves_of, doubling
 
     (curve,) = curves_of(experiment, [class_], Draws(doubling(selection.top), draws))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from unitlens.ablation.measurement import Measurement
 
 CLASSES = ("ski_slope", "bedroom")
-"""Those whose units are removed; with few images, others that have some to rank and to measure by."""
+"""Those whose units are ablated; with few images, others that have some to rank and to measure by."""
 
 ATTRIBUTED = 24
 """Images that captum's attributions are compared with exact effects on: few, as each takes 50 passes."""

@@ -25,11 +25,11 @@ WIDTH, HEIGHT = 340, 170
 """Of a curve and of figure 2e, in the units of the drawing."""
 
 KINDS = {
-    "most": "most important removed",
-    "least": "least important removed",
-    "random": "random units removed",
-    "matched": "about equally active units removed",
-    "kept": "only the most important kept",
+    "most": "most important units ablated",
+    "least": "least important units ablated",
+    "random": "random units ablated",
+    "matched": "activation-matched units ablated",
+    "kept": "only the most important units kept",
 }
 """What the lines of a curve are."""
 

@@ -1,4 +1,4 @@
-"""Which units a class uses and which classes a unit serves, as plain values that the page shows."""
+"""The most important units of each class, and the classes that each unit serves, as plain values for the page."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ class Use(NamedTuple):
 
 
 class ClassUses(NamedTuple):
-    """The most important units of a class, and the concepts that it rests on: name, sum of effects, detectors."""
+    """The most important units of a class, and the concepts that it depends on: name, sum of effects, detectors."""
 
     class_: str
     id: str
@@ -128,7 +128,7 @@ class EffectTable(NamedTuple):
 
 
 def _order(change: Floats, high: Floats, logit: Floats) -> Ints:
-    """Units of each class: first those whose effect on the measure is beyond chance, by how much; then by logit.
+    """Units of each class: first those whose effect on the measure is significant, by its size; then by logit.
 
     Among units that change no prediction of the class, one image of another class more or less would else decide.
     """
@@ -151,21 +151,21 @@ def class_uses(
                 before=float(table.own.before[0, column]),
                 images=int(table.own.images[0, column]),
                 uses=[table.use(unit, column, concept_of) for unit in units],
-                concepts=_rests_on(matrix.loc[name].to_dict(), concept_of) if matrix is not None else [],
+                concepts=_depended_on(matrix.loc[name].to_dict(), concept_of) if matrix is not None else [],
             )
         )
     return classes
 
 
-def _rests_on(row: Mapping[Any, float], concept_of: Mapping[int, str]) -> list[tuple[str, float, int]]:
-    """The concepts that a class loses most with, down to a twentieth of the first, and how many detectors they have."""
+def _depended_on(row: Mapping[Any, float], concept_of: Mapping[int, str]) -> list[tuple[str, float, int]]:
+    """The concepts that a class depends on most, down to a twentieth of the first, and their number of detectors."""
     first = sorted((float(effect), str(concept)) for concept, effect in row.items())[:CONCEPTS_OF_CLASS]
     counts = Counter(concept_of.values())
     return [(name, effect, counts[name]) for effect, name in first if effect < 0 and effect <= 0.05 * first[0][0]]
 
 
 def unit_uses(table: EffectTable, concept_of: Mapping[int, str], *, most: int) -> list[UnitUses]:
-    """Units whose loss costs a class a tenth of the largest loss of logit, beyond chance; largest first."""
+    """Units that lower a class's logit significantly, by a tenth of the largest decrease or more; largest first."""
     serves = (table.q_value <= SIGNIFICANT) & (table.logit < 0.1 * min(float(table.logit.min(initial=0)), -1e-12))
     units = []
     for unit in np.flatnonzero(serves.any(1)).tolist():
