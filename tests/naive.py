@@ -1,4 +1,4 @@
-"""The definitions of a dissection as loops and sets, with no thought for speed: every fast path is held against it."""
+"""The definitions of a dissection as loops and sets, with no thought for speed: every fast path is compared with it."""
 
 import math
 from fractions import Fraction

@@ -83,7 +83,7 @@ def test_nothing_done_yet_has_no_time_left(capsys, clock):
     assert capsys.readouterr().err == "looking: 0 of 10 images\n"
 
 
-def test_what_is_told_meanwhile_stands_above_the_bar(monkeypatch):
+def test_what_is_printed_meanwhile_stands_above_the_bar(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     with progress(10, "looking", show=True) as shown:

@@ -52,11 +52,11 @@ class Progress:
 @contextmanager
 def progress(total: int, what: str, *, unit: str = "images", show: bool) -> Iterator[Progress]:
     """Progress over ``total`` things, closed whatever happens."""
-    shown = Progress(total, what, unit=unit, show=show)
+    bar = Progress(total, what, unit=unit, show=show)
     try:
-        yield shown
+        yield bar
     finally:
-        shown.close()
+        bar.close()
 
 
 def tell(text: str) -> None:

@@ -83,10 +83,10 @@ def _one_of(name: str, value: Any, choices: tuple[str, ...]) -> str:
 
 def _tuple(name: str, value: Any, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
     """A list or tuple with values of one type; of as many as there are types, or, with an ellipsis, of any number."""
-    some = Ellipsis not in kinds
-    if not isinstance(value, list | tuple) or (some and len(value) != len(kinds)):
+    fixed_length = Ellipsis not in kinds
+    if not isinstance(value, list | tuple) or (fixed_length and len(value) != len(kinds)):
         raise UnitlensError(
-            f"{name} is {reprlib.repr(value)}; it is a list{f' of {len(kinds)} values' if some else ''}."
+            f"{name} is {reprlib.repr(value)}; it is a list{f' of {len(kinds)} values' if fixed_length else ''}."
         )
     return tuple(_typed(name, one, kinds[0]) for one in value)
 

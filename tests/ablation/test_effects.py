@@ -48,7 +48,7 @@ def test_a_set_is_what_full_passes_give_in_any_batches(net, batch_size):
     assert np.array_equal(kept.effect("recall"), effects.effect("recall"))
 
 
-def test_units_may_be_scaled_held_at_means_or_somewhere_only(net):
+def test_units_may_be_scaled_set_to_means_or_changed_at_some_positions(net):
     data = Noise(20)
     where = torch.zeros(8, 8, dtype=torch.bool)
     where[:4] = True
@@ -152,8 +152,8 @@ def test_replay_that_disagrees_on_an_image_of_the_run_falls_back_and_says_by_how
 
     right, calls = measuring.sweep, []
 
-    def off_once(cut, state, held, **options):
-        for swept in right(cut, state, held, **options):
+    def off_once(cut, state, ablation, **options):
+        for swept in right(cut, state, ablation, **options):
             calls.append(swept.units)
             yield swept._replace(outputs=swept.outputs + 1.0 if len(calls) == 1 else swept.outputs)
 

@@ -58,9 +58,9 @@ def test_every_kind_of_value_is_what_loops_say(units, seed, each_image):
 
 def test_layers_without_a_grid_have_units_too():
     activation = torch.randn(3, 4)
-    held = Intervention("l", [1, 3], torch.tensor([5.0, 7.0])).on(activation)
-    assert held[:, [1, 3]].tolist() == [[5.0, 7.0]] * 3
-    assert torch.equal(held[:, [0, 2]], activation[:, [0, 2]])
+    ablated = Intervention("l", [1, 3], torch.tensor([5.0, 7.0])).on(activation)
+    assert ablated[:, [1, 3]].tolist() == [[5.0, 7.0]] * 3
+    assert torch.equal(ablated[:, [0, 2]], activation[:, [0, 2]])
     others = torch.randn(3, 2)
     assert torch.equal(Intervention("l", [1, 3], others).on(activation)[:, [1, 3]], others)
 
@@ -101,7 +101,7 @@ def test_an_error_inside_leaves_the_model_as_before():
     assert not any(module._forward_hooks for module in model.modules())
 
 
-def test_gradients_flow_through_what_is_not_held():
+def test_gradients_flow_through_units_that_are_not_ablated():
     activation = torch.randn(1, 3, 2, 2, requires_grad=True)
     Intervention("l", [1]).on(activation).sum().backward()
     assert activation.grad[0, :, 0, 0].tolist() == [1.0, 0.0, 1.0]

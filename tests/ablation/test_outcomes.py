@@ -122,7 +122,7 @@ def test_what_changes_nothing_has_effect_0_and_nothing_to_report():
         assert (found.high >= 0).all()
 
 
-def test_classes_without_images_and_calls_are_empty():
+def test_classes_without_images_and_predictions_are_empty():
     truth, before, after = np.array([0, 0]), np.array([0, 1]), np.array([[1, 1]])
     tally = tally_of(truth, before, after, np.array([False, True]))
     assert np.isnan(estimate(tally.half("all"), "precision").after[0, 0])  # nobody is called class 0 any more

@@ -25,28 +25,30 @@ def net():
 @given(st.integers(2, 30), st.data(), st.integers(0, 99))
 @settings(max_examples=40)
 def test_sets_are_drawn_of_the_same_size_and_matched_ones_share_no_unit_where_that_can_be(count, data, seed):
-    held = tuple(data.draw(st.sets(st.integers(0, count - 1), min_size=1, max_size=count - 1)))
+    ablated = tuple(data.draw(st.sets(st.integers(0, count - 1), min_size=1, max_size=count - 1)))
     activity = np.random.default_rng(seed).random(count)
-    drawn = draw_sets((held,), [activity], 5, seed=seed)
+    drawn = draw_sets((ablated,), [activity], 5, seed=seed)
     assert {kind: len(sets) for kind, sets in drawn.items()} == {"random": 5, "matched": 5}
     for kind, sets in drawn.items():
         for (units,) in sets:
-            assert len(set(units)) == len(held)
+            assert len(set(units)) == len(ablated)
             assert set(units) <= set(range(count))
             left = set(range(count)) - set(units)
             if kind == "matched":
                 apart = (
-                    not set(units) & set(held) if 2 * len(held) <= count else not left & (set(range(count)) - set(held))
+                    not set(units) & set(ablated)
+                    if 2 * len(ablated) <= count
+                    else not left & (set(range(count)) - set(ablated))
                 )
                 assert apart
-    assert drawn == draw_sets((held,), [activity], 5, seed=seed)
+    assert drawn == draw_sets((ablated,), [activity], 5, seed=seed)
 
 
 def test_holding_and_keeping_are_set_beside_the_same_draws():
     activity, every = np.random.default_rng(0).random(12), set(range(12))
-    held, kept = (draw_sets((units,), [activity], 4, seed=3) for units in ((1, 5, 7), tuple(every - {1, 5, 7})))
+    ablated, kept = (draw_sets((units,), [activity], 4, seed=3) for units in ((1, 5, 7), tuple(every - {1, 5, 7})))
     for kind in ("random", "matched"):
-        assert [set(units) for (units,) in held[kind]] == [every - set(units) for (units,) in kept[kind]]
+        assert [set(units) for (units,) in ablated[kind]] == [every - set(units) for (units,) in kept[kind]]
 
 
 def test_matched_units_are_others_of_like_activity():
@@ -58,7 +60,7 @@ def test_matched_units_are_others_of_like_activity():
     assert activity[found[2]] >= 1000
 
 
-def test_nothing_is_drawn_where_every_unit_is_held_or_nothing_is_asked_for(net):
+def test_nothing_is_drawn_where_every_unit_is_ablated_or_nothing_is_asked_for(net):
     assert draw_sets(((0, 1, 2),), [np.zeros(3)], 5, seed=0) == {}
     assert draw_sets(((0, 1),), [np.zeros(3)], 0, seed=0) == {}
     assert ablate(net, "second", [1], Noise(12), draws=0).random_sets().empty

@@ -97,7 +97,7 @@ def test_a_class_its_units_and_keeping_only_them(shell, run):
     assert "ranked one by one on the even folds" in (run / "report.html").read_text()
     ablate(shell, run, "--class", "green", "--keep-only", 1, "--draws", 0, "--sweep", "--overwrite")
     units = pd.read_csv(run / "effects.csv")["units"].astype(str)
-    kept = [held for held in units.unique() if ";" in held]
+    kept = [units for units in units.unique() if ";" in units]
     assert kept == ["0;2;3"]
     assert set(units) == {"0", "1", "2", "3", *kept}
 
@@ -288,7 +288,7 @@ def test_images_are_opened_as_for_dissect(shell, net_file, classed, tmp_path):
     assert "are not those of the run (their SHA-256 begins with" in said
 
 
-def test_a_run_with_other_images_opens_them_as_it_is_told(shell, run, classed):
+def test_a_run_with_other_images_opens_them_with_the_given_options(shell, run, classed):
     ablate(shell, run, "--data", classed, "--concepts", "colors", "--units", "1", "--draws", 0)
     assert read_effects(run).first.info["data"]["opened"] == {"concepts": ["colors"]}
 

@@ -244,7 +244,7 @@ def test_classes_with_an_index(small):
     assert (classes(data), data.class_index) == (["cat", "dog", "cat"], {"cat": 281, "dog": 207})
 
 
-def test_classes_of_one_name_are_told_apart_by_their_indices(small):
+def test_classes_of_one_name_are_distinguished_by_their_indices(small):
     (small / "classes.csv").write_text("image,class,index\na.png,crane,134\nb.png,crane,517\nsub/c.png,dog,\n")
     data = ul.annotated(small)
     assert classes(data) == ["crane (134)", "crane (517)", "dog"]

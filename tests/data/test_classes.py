@@ -81,7 +81,7 @@ def test_folders_and_lists_of_an_annotated_folder_give_the_classes(world):
     assert join_classes(opened, None, 3).output_of == {"blue": 0, "red": 2}
 
 
-def test_outputs_of_one_name_are_told_apart_by_their_numbers():
+def test_outputs_of_one_name_are_distinguished_by_their_numbers():
     names = ("crane", "heron", "crane")
     joined = join_classes(data("crane (2)", "heron"), names, 3)
     assert joined.names == ("crane (0)", "heron", "crane (2)")

@@ -41,7 +41,7 @@ def small(control, **options):
     )
 
 
-def test_the_twin_is_fresh_repeatable_and_made_of_a_copy():
+def test_the_untrained_copy_is_fresh_and_repeatable_and_leaves_the_network():
     net = network(Mixed())
     before = copy.deepcopy(net.model.state_dict())
     state = torch.random.get_rng_state()
@@ -88,7 +88,7 @@ def test_batch_norm_is_calibrated_on_the_images():
     assert not untrained.model.norm.training or untrained.model.training
 
 
-def test_a_twin_that_equals_the_network_is_an_error():
+def test_an_untrained_copy_that_equals_the_network_is_an_error():
     nothing = lookup(np.zeros((40, 2, 2, 2)))
     with pytest.raises(ul.UnitlensError, match="equals the network itself, which has no parameters"):
         untrained_copy(nothing)
@@ -123,7 +123,7 @@ def test_controls_stand_beside_the_network_and_change_nothing_of_it():
         alone.controls()
 
 
-def test_untrained_is_what_the_best_unit_of_the_twin_does_as_well():
+def test_untrained_means_that_the_best_unit_of_the_untrained_copy_does_as_well():
     verdicts = ["detector", "detector", "weak", "detector"]
     table = pd.DataFrame(
         {
@@ -142,7 +142,7 @@ def test_untrained_is_what_the_best_unit_of_the_twin_does_as_well():
     assert np.isnan(found["untrained_percentile"][3])
 
 
-def test_the_twins_iou_is_that_of_both_halves():
+def test_the_untrained_copys_iou_is_that_of_both_halves():
     counts = small(()).counts
     found = heldout_by_concept(counts)
     intersection = counts.intersection_by_fold(slice(0, 8))

@@ -100,7 +100,7 @@ def test_missing_folders_are_made_and_readable_by_others(dissection, tmp_path):
     assert everything_below(tmp_path / "deep") == {"er", "er/run"} | {f"er/run/{name}" for name in FILES}
 
 
-def test_an_existing_run_is_kept_unless_told(dissection, tmp_path):
+def test_an_existing_run_is_kept_without_overwrite(dissection, tmp_path):
     dissection.save(tmp_path / "run")
     before = contents(tmp_path / "run")
     refused(

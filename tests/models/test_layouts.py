@@ -314,7 +314,7 @@ def tokens(special):
         ({"cls_token": (1, 1, 8)}, 0, {}),  # not at this layer
     ],
 )
-def test_kinds_are_told_by_the_names_of_parameters(shapes, special, expected):
+def test_kinds_follow_from_the_names_of_parameters(shapes, special, expected):
     assert left_out(with_parameters(**shapes), tokens(special)) == expected
 
 

@@ -55,7 +55,7 @@ def test_mean_and_std_are_the_users_else_the_networks():
         ({"image_size": 32, "mean": HALF}, "ImageNet's std"),
     ],
 )
-def test_what_nobody_says_is_assumed_with_a_warning_at_the_callers_line(given, assumed, net):
+def test_what_is_not_given_is_assumed_with_a_warning_at_the_callers_line(given, assumed, net):
     with pytest.warns(
         UnitlensWarning, match=f"so it is assumed: {assumed}; say what is right with image_size=, "
     ) as caught:

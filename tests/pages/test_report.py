@@ -307,7 +307,7 @@ def test_optional_parts_of_run_json_may_be_none():
     assert "weights as given" in page.text
 
 
-def test_several_layers_are_compared_and_told_apart():
+def test_several_layers_are_compared_and_distinguished():
     layers = ("layer2", "layer3[1].conv", "lstm:0")
     run = made_up_run(20, layers)
     page = Page(render_dissection(**run))

@@ -45,8 +45,8 @@ class Donors:
         return self.activations.index_select(0, torch.tensor(list(map(self._donor, names, hashes))))
 
     def _donor(self, name: str, hash_: int) -> int:
-        place = hash_ // 32 % len(self.names)
-        return (place + 1) % len(self.names) if self.names[place] == name else place
+        position = hash_ // 32 % len(self.names)
+        return (position + 1) % len(self.names) if self.names[position] == name else position
 
 
 @dataclass(frozen=True, eq=False)

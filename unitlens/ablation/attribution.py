@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from unitlens.ablation.agreement import Attributions, agreement_by_class
-from unitlens.ablation.experiment import Experiment
+from unitlens.ablation.effects import Experiment
 from unitlens.data.batches import Batches
 from unitlens.data.classes import join_classes
 from unitlens.data.concepts import Data
@@ -83,10 +83,10 @@ def attributions(
             )
     net = net if isinstance(net, Network) else classifier(net)
     data = open_data(data) if isinstance(data, str | Path) else data
-    place = find_layers(net.model, layer)[0]
-    if place.call is not None or place.item is not None:
+    resolved = find_layers(net.model, layer)[0]
+    if resolved.call is not None or resolved.item is not None:
         raise UnitlensError(f"captum attributes to whole layers that are called once; {layer} is a part of one.")
-    computed = {method: _method(method, net.model, place.module) for method in methods}
+    computed = {method: _method(method, net.model, resolved.module) for method in methods}
     sums: dict[str, Floats] = {}
     counts, classes = np.zeros(0, np.int64), None
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
@@ -100,10 +100,10 @@ def attributions(
                         outputs = net.model(images[:1]).shape[1]
                     classes = join_classes(data, net.classes, outputs)
                     counts = np.zeros(outputs, np.int64)
-                own = torch.tensor([classes.output_of[str(batch.classes[i])] for i in chosen], device=images.device)
-                np.add.at(counts, own.cpu().numpy(), 1)
+                targets = torch.tensor([classes.output_of[str(batch.classes[i])] for i in chosen], device=images.device)
+                np.add.at(counts, targets.cpu().numpy(), 1)
                 for method, compute in computed.items():
-                    _add(sums, method, compute(images, own), own, len(counts))
+                    _add(sums, method, compute(images, targets), targets, len(counts))
     if classes is None:
         raise UnitlensError("None of the images that were read has a class.")
     seen = np.flatnonzero(counts)
@@ -184,19 +184,19 @@ def _method(name: str, model: nn.Module, module: nn.Module) -> Callable[[Tensor,
     kind, arguments = METHODS[name]
     method = getattr(captum.attr, kind)(model, module)
 
-    def compute(images: Tensor, own: Tensor) -> Tensor:
+    def compute(images: Tensor, targets: Tensor) -> Tensor:
         # two steps at a time, the fewest that conductance takes: else all of a batch stand in memory at once
         steps = {"internal_batch_size": 2 * len(images)} if "n_steps" in arguments else {}
-        found = method.attribute(images, target=own, **arguments, **steps)
-        result: Tensor = found[0] if isinstance(found, tuple) else found
+        attributed = method.attribute(images, target=targets, **arguments, **steps)
+        result: Tensor = attributed[0] if isinstance(attributed, tuple) else attributed
         return result.detach()
 
     return compute
 
 
-def _add(sums: dict[str, Floats], method: str, found: Tensor, own: Tensor, classes: int) -> None:
+def _add(sums: dict[str, Floats], method: str, attributed: Tensor, targets: Tensor, classes: int) -> None:
     """Add a batch, summed over positions, to the sums of its classes."""
-    each = found.double().reshape(*found.shape[:2], -1).sum(2).cpu().numpy()
+    each = attributed.double().reshape(*attributed.shape[:2], -1).sum(2).cpu().numpy()
     total = sums.setdefault(method, np.zeros((each.shape[1], classes)))
-    for row, output in zip(each, own.tolist(), strict=True):
+    for row, output in zip(each, targets.tolist(), strict=True):
         total[:, output] += row

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from unitlens.ablation.activity import unit_count
-from unitlens.ablation.experiment import Experiment
+from unitlens.ablation.effects import Experiment
 from unitlens.ablation.interventions import Replacement, Value
 from unitlens.ablation.outcomes import DEFAULT_MEASURES, Measure
 from unitlens.ablation.random_sets import at_random, matched

@@ -33,12 +33,12 @@ class Estimate(NamedTuple):
 
     def columns(self, classes: npt.ArrayLike) -> "Estimate":
         """The estimates of some classes."""
-        some = np.asarray(classes)
-        return Estimate._make(values[:, some] for values in self)
+        chosen = np.asarray(classes)
+        return Estimate._make(values[:, chosen] for values in self)
 
-    def row(self, place: int) -> "Estimate":
+    def row(self, index: int) -> "Estimate":
         """The estimates of one of the S sets: each (K,), or a number."""
-        return Estimate._make(values[place] for values in self)
+        return Estimate._make(values[index] for values in self)
 
 
 def estimate(counted: Counted, measure: str) -> Estimate:
@@ -62,8 +62,8 @@ def estimate(counted: Counted, measure: str) -> Estimate:
         If there is no such measure, or it was not measured.
     """
     if measure in OF_COUNTS:
-        found = OF_COUNTS[measure](counted)
-        return found._replace(images=np.broadcast_to(counted.images, found.effect.shape))
+        estimated = OF_COUNTS[measure](counted)
+        return estimated._replace(images=np.broadcast_to(counted.images, estimated.effect.shape))
     sums = _summed(counted, measure)
     return _of_sums(counted.images, sums)
 
@@ -74,8 +74,8 @@ def estimate_overall(counted: Counted, measure: str) -> Estimate:
     if measure == "accuracy":
         gained, lost = counted.gained.sum(1), counted.lost.sum(1)
         before = np.broadcast_to(share(counted.right.sum(), images), gained.shape)
-        found = _changed(before, *paired_change(gained, lost, images), share(gained - lost, images))
-        return found._replace(images=np.broadcast_to(images, gained.shape))
+        estimated = _changed(before, *paired_change(gained, lost, images), share(gained - lost, images))
+        return estimated._replace(images=np.broadcast_to(images, gained.shape))
     sums = _summed(counted, measure)
     return _of_sums(images, Sums(sums.before.sum(), sums.change.sum(1), sums.squares.sum(1)))
 
@@ -120,15 +120,15 @@ def _balanced_accuracy(c: Counted) -> Estimate:
     """(recall + share of the other images with another prediction) / 2; these are other images, so variances add."""
     others = np.broadcast_to(c.images.sum() - c.images, c.gained.shape)
     before = (share(c.right, c.images) + 1 - share(c.predicted - c.right, others[0] if len(others) else others)) / 2
-    own = share(c.gained - c.lost, np.broadcast_to(c.images, c.gained.shape))
+    recall_change = share(c.gained - c.lost, np.broadcast_to(c.images, c.gained.shape))
     false = share(c.false_gained - c.false_lost, others)
     centre, variance = paired_change(c.gained, c.lost, c.images)
     false_centre, false_variance = paired_change(c.false_gained, c.false_lost, others)
     return _changed(
-        np.broadcast_to(before, own.shape),
+        np.broadcast_to(before, recall_change.shape),
         (centre - false_centre) / 2,
         (variance + false_variance) / 4,
-        (own - false) / 2,
+        (recall_change - false) / 2,
         empty=(c.images == 0) | (others == 0),
     )
 
@@ -151,8 +151,8 @@ def _precision(c: Counted) -> Estimate:
     both, false_both = right - c.lost, false - c.false_lost
     variance = both * (own2 - own1) ** 2 + c.lost * own1**2 + c.gained * own2**2
     variance = variance + false_both * (other2 - other1) ** 2 + c.false_lost * other1**2 + c.false_gained * other2**2
-    found = _changed(p1, p2 - p1, variance, p2 - p1, empty=c.images == 0)
-    return found._replace(after=np.where(c.images == 0, np.nan, p2))  # also where none was predicted before
+    estimated = _changed(p1, p2 - p1, variance, p2 - p1, empty=c.images == 0)
+    return estimated._replace(after=np.where(c.images == 0, np.nan, p2))  # also where none was predicted before
 
 
 OF_COUNTS: Mapping[str, Callable[[Counted], Estimate]] = {

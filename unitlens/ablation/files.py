@@ -90,8 +90,8 @@ class SavedEffects:
 
     def listed(self) -> list[Measurement]:
         """What has rows in effects.csv; of curves alone, the sets of their most important units."""
-        own = [result.measured for result in self.results if not isinstance(result, Curve)]
-        return own or [curve.sets("most") for curve in self.curves]
+        measurements = [result.measured for result in self.results if not isinstance(result, Curve)]
+        return measurements or [curve.sets("most") for curve in self.curves]
 
     def table(self) -> "pd.DataFrame":
         """All rows of effects.csv, before any are left out."""

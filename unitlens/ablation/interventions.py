@@ -319,10 +319,10 @@ def intervening(network: Network | nn.Module, *interventions: Intervention) -> I
 def _in_turn(
     model: nn.Module, interventions: list[Intervention], sizes: list[tuple[int, int]]
 ) -> Callable[[Tensor], Tensor]:
-    place = find_layers(model, interventions[0].layer)[0]
+    layer = find_layers(model, interventions[0].layer)[0]
 
     def change(activation: Tensor) -> Tensor:
-        axis = unit_axis(place, activation, sizes[0]) if sizes else 1
+        axis = unit_axis(layer, activation, sizes[0]) if sizes else 1
         for intervention in interventions:
             activation = intervention.on(activation, axis=axis)
         return activation

@@ -127,9 +127,9 @@ class Measurement:
 
     def only(self, places: Iterable[int]) -> "Measurement":
         """That of some of the sets."""
-        some = list(places)
-        arrays = {name: array[:, some] if array.ndim == 3 else array for name, array in self.tally.arrays().items()}
-        return replace(self, sets=tuple(self.sets[place] for place in some), tally=Tally.of(arrays))
+        indices = list(places)
+        arrays = {name: array[:, indices] if array.ndim == 3 else array for name, array in self.tally.arrays().items()}
+        return replace(self, sets=tuple(self.sets[index] for index in indices), tally=Tally.of(arrays))
 
     def _with_images(self) -> list[int]:
         return [int(k) for k in np.flatnonzero(self.tally.images.sum(0))]

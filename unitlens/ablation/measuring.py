@@ -263,9 +263,9 @@ class _Ablation(NamedTuple):
         chosen: npt.NDArray[np.int64],
     ) -> "_Ablation":
         """That of some images of a batch."""
-        some = chosen.tolist()
+        rows = chosen.tolist()
         replacements = {
-            layer: values.for_images(batch, some, activations[layer].ndim)
+            layer: values.for_images(batch, rows, activations[layer].ndim)
             for layer, values in zip(design.layers, design.values, strict=True)
         }
         return cls(design.layers, design.sets, axes, replacements, len(chosen))
@@ -276,19 +276,21 @@ class _Ablation(NamedTuple):
 
     def on(self, layer: str, units: LayerUnits, activation: Tensor) -> Tensor:
         """A layer's output in the images, with the units of a set replaced."""
-        own = units[self.layers.index(layer)]
-        if not own:
+        ablated = units[self.layers.index(layer)]
+        if not ablated:
             return activation
-        replacement = self.replacements[layer].of_units(own, activation.ndim)
-        return replace_units(activation, own, replacement, axis=self.axes[layer], layer=layer)
+        replacement = self.replacements[layer].of_units(ablated, activation.ndim)
+        return replace_units(activation, ablated, replacement, axis=self.axes[layer], layer=layer)
 
     def changes(self, layer: str, sets: Sequence[LayerUnits]) -> Change:
         """What `Cut.back` does to a further layer, with one set of units in each variant of the images."""
         count = self.images
 
         def change(activation: Tensor, rows: range) -> Tensor:
-            own = sets[rows.start // count : rows.stop // count]
-            return torch.cat([self.on(layer, *pair) for pair in zip(own, torch.split(activation, count), strict=True)])
+            of_rows = sets[rows.start // count : rows.stop // count]
+            return torch.cat(
+                [self.on(layer, *pair) for pair in zip(of_rows, torch.split(activation, count), strict=True)]
+            )
 
         return change
 
@@ -305,9 +307,9 @@ def _variants(
     sets = [((unit,),) for unit in range(state.activation.shape[axis])] if sets is None else sets
     size = max(1, MEMORY // (count * max([*cut.sizes.values(), state.activation.nbytes // count])))
     for first in range(0, len(sets), size):
-        some = sets[first : first + size]
-        changed = torch.cat([ablation.on(cut.layer, units, state.activation) for units in some])
-        outputs = cut.back(state, changed, {layer: ablation.changes(layer, some) for layer in cut.later})
+        block = sets[first : first + size]
+        changed = torch.cat([ablation.on(cut.layer, units, state.activation) for units in block])
+        outputs = cut.back(state, changed, {layer: ablation.changes(layer, block) for layer in cut.later})
         yield first, outputs.reshape(-1, count, *outputs.shape[1:])
 
 

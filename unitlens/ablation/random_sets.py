@@ -69,13 +69,13 @@ def draw_sets(
     """
     if draws < 0:
         raise UnitlensError(f"{draws} sets cannot be drawn: give the number of draws, or 0 for none.")
-    if draws == 0 or all(len(own) == len(every) for own, every in zip(units, activity, strict=True)):
+    if draws == 0 or all(len(of_layer) == len(every) for of_layer, every in zip(units, activity, strict=True)):
         return {}
     rng = np.random.default_rng(seed)
     kinds: dict[str, Drawing] = {"random": at_random, "matched": matched}
     return {
         kind: tuple(
-            tuple(_alike(own, every, draw, rng) for own, every in zip(units, activity, strict=True))
+            tuple(_alike(of_layer, every, draw, rng) for of_layer, every in zip(units, activity, strict=True))
             for _ in range(draws)
         )
         for kind, draw in kinds.items()
@@ -104,19 +104,19 @@ def matched(units: Units, activity: Floats, rng: np.random.Generator) -> Units:
     """
     free = np.ones(len(activity), dtype=bool)
     free[list(units)] = False
-    found: list[int] = []
+    drawn: list[int] = []
     for unit in units:
         others = np.flatnonzero(free)
         if not len(others):
             break
         near = _nearest(others, np.abs(activity[others] - activity[unit]))
-        found.append(int(rng.choice(near)))
-        free[found[-1]] = False
-    return tuple(found)
+        drawn.append(int(rng.choice(near)))
+        free[drawn[-1]] = False
+    return tuple(drawn)
 
 
 def random_set_rows(
-    layer: str, units: str, own: Counted, drawn: Mapping[str, Counted], names: Sequence[str], measures: Sequence[str]
+    layer: str, units: str, of_set: Counted, drawn: Mapping[str, Counted], names: Sequence[str], measures: Sequence[str]
 ) -> "pd.DataFrame":
     """Make the table of a set beside those drawn.
 
@@ -124,7 +124,7 @@ def random_set_rows(
     ----------
     layer, units : str
         As they stand in effects.csv.
-    own : Counted
+    of_set : Counted
         Of the one set.
     drawn : mapping of str to Counted
         For each kind, of the sets that were drawn.
@@ -140,16 +140,16 @@ def random_set_rows(
     """
     import pandas as pd
 
-    seen = np.flatnonzero(own.images)
-    overall = ["accuracy", *(measure for measure in measures if measure in own.sums)]
+    seen = np.flatnonzero(of_set.images)
+    overall = ["accuracy", *(measure for measure in measures if measure in of_set.sums)]
     rows: list[dict[str, Any]] = []
     for kind, counted in drawn.items():
         for measure in measures:
-            effect, others = (estimate(c, measure).columns(seen).effect for c in (own, counted))
-            for place, output in enumerate(seen.tolist()):
-                rows.append(_row(kind, names[output], measure, float(effect[0, place]), others[:, place]))
+            effect, others = (estimate(c, measure).columns(seen).effect for c in (of_set, counted))
+            for column, output in enumerate(seen.tolist()):
+                rows.append(_row(kind, names[output], measure, float(effect[0, column]), others[:, column]))
         for measure in overall:
-            effect, others = (estimate_overall(c, measure).effect for c in (own, counted))
+            effect, others = (estimate_overall(c, measure).effect for c in (of_set, counted))
             rows.append(_row(kind, OVERALL, measure, float(effect[0]), others))
     return pd.DataFrame([{"layer": layer, "units": units, **row} for row in rows], columns=list(COLUMNS))
 
@@ -164,8 +164,15 @@ def _row(kind: str, class_: str, measure: str, effect: float, drawn: Floats) -> 
     )
     below = float(share((known < effect).sum() + (known == effect).sum() / 2, len(known)))
     return {
-        **{"class": class_, "measure": measure, "kind": kind, "draws": len(known), "effect": effect},
-        **{"mean": mean, "low": low, "high": high, "below": float("nan") if np.isnan(effect) else below},
+        "class": class_,
+        "measure": measure,
+        "kind": kind,
+        "draws": len(known),
+        "effect": effect,
+        "mean": mean,
+        "low": low,
+        "high": high,
+        "below": float("nan") if np.isnan(effect) else below,
     }
 
 

@@ -41,12 +41,12 @@ class Ranking(tuple[int, ...]):
         return made
 
     @overload
-    def __getitem__(self, place: SupportsIndex) -> int: ...
+    def __getitem__(self, index: SupportsIndex) -> int: ...
     @overload
-    def __getitem__(self, place: slice) -> "Ranking": ...
-    def __getitem__(self, place: SupportsIndex | slice) -> "int | Ranking":
-        some = super().__getitem__(place)
-        return Ranking(some, class_=self.class_, folds=self.folds) if isinstance(some, tuple) else some
+    def __getitem__(self, index: slice) -> "Ranking": ...
+    def __getitem__(self, index: SupportsIndex | slice) -> "int | Ranking":
+        units = super().__getitem__(index)
+        return Ranking(units, class_=self.class_, folds=self.folds) if isinstance(units, tuple) else units
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -163,13 +163,16 @@ class UnitEffects:
     def _undefined(self, name: str, measure: str, folds: Folds) -> str:
         """Why the effect on a measure of a class is not defined, and what to do."""
         images = self.measured.counted(folds).images
-        own, where = int(images[self.measured.outputs.output(name)]), "" if folds == "all" else f" of the {folds} folds"
-        if own == 0:
+        of_class, where = (
+            int(images[self.measured.outputs.output(name)]),
+            "" if folds == "all" else f" of the {folds} folds",
+        )
+        if of_class == 0:
             return f"The class {name} has no images{where} to rank by: use more images."
-        if own == int(images.sum()):
+        if of_class == int(images.sum()):
             return (
-                f"All {own} images{where} are of the class {name}, and {measure.replace('_', ' ')} is not defined with "
-                "one class: use images of other classes too, or rank by another measure, such as recall or logit."
+                f"All {of_class} images{where} are of the class {name}, and {measure.replace('_', ' ')} is not defined "
+                "with one class: use images of other classes too, or rank by another measure, such as recall or logit."
             )
         return f"The effect on {measure.replace('_', ' ')} of {name} is not defined for every unit: rank by another."
 
@@ -229,9 +232,9 @@ class SetEffects:
 
     def random_sets(self) -> "pd.DataFrame":
         """The set beside those drawn: a row a kind, measure and class, with the columns of `random_sets.COLUMNS`."""
-        own, drawn = self.measured.counted(), {kind: sets.counted() for kind, sets in self.drawn.items()}
+        of_set, drawn = self.measured.counted(), {kind: sets.counted() for kind, sets in self.drawn.items()}
         names, measures = self.measured.outputs.names, self.settings.measures
-        return random_set_rows(self.layer, joined(self.units), own, drawn, names, measures)
+        return random_set_rows(self.layer, joined(self.units), of_set, drawn, names, measures)
 
     def effect(self, measure: str = "balanced_accuracy") -> Floats:
         """Effects on a measure, (classes,)."""
@@ -318,8 +321,8 @@ class Curve:
 
         column = self.measured.classes.index(self.class_)
         columns: dict[str, Any] = {name: [getattr(m, name) for m in self.members] for name in Member._fields}
-        found = {name: self.measured.estimate(name).columns([column]) for name in ("balanced_accuracy", "recall")}
-        for name, one in {**found, "accuracy": self.measured.overall()}.items():
+        estimates = {name: self.measured.estimate(name).columns([column]) for name in ("balanced_accuracy", "recall")}
+        for name, one in {**estimates, "accuracy": self.measured.overall()}.items():
             columns[name] = one.after.ravel()
             columns |= {f"{name}_{part}": getattr(one, part).ravel() for part in ("effect", "low", "high")}
         columns["units"] = [joined(units) for units in self.measured.sets]
@@ -334,7 +337,7 @@ class Curve:
     def sets(self, kind: str, k: int | None = None) -> Measurement:
         """The counts of all sets of one kind; or of one kind and size."""
         return self.measured.only(
-            place for place, member in enumerate(self.members) if member.kind == kind and k in (None, member.k)
+            index for index, member in enumerate(self.members) if member.kind == kind and k in (None, member.k)
         )
 
     def untouched(self) -> dict[str, float]:
@@ -346,9 +349,9 @@ class Curve:
 
     def band(self, kind: str = "random", measure: str = "balanced_accuracy") -> "pd.DataFrame":
         """Mean, and 2.5 and 97.5 percentile, over the draws of a kind: a row for each k."""
-        own = self.table().query("kind == @kind").groupby("k")[measure]
-        low, high = own.quantile(0.025).rename("low"), own.quantile(0.975).rename("high")
-        return own.mean().rename("mean").to_frame().join([low, high]).reset_index()
+        by_size = self.table().query("kind == @kind").groupby("k")[measure]
+        low, high = by_size.quantile(0.025).rename("low"), by_size.quantile(0.975).rename("high")
+        return by_size.mean().rename("mean").to_frame().join([low, high]).reset_index()
 
     def paper_table(self, few: int = 4) -> "pd.DataFrame":
         """The table of Bau et al., PNAS 2020: unchanged, few ablated, k ablated, only these kept, random units ablated.
@@ -368,9 +371,9 @@ class Curve:
         ]
         means = {"unchanged": pd.Series(self.untouched())}
         for kind, size, what in wanted:
-            own = table[(table["kind"] == kind) & (table["k"] == size)]
-            if len(own):
-                means[what.format(len(own))] = own[measures].mean()
+            of_size = table[(table["kind"] == kind) & (table["k"] == size)]
+            if len(of_size):
+                means[what.format(len(of_size))] = of_size[measures].mean()
         rows = [{"what": what, **{m: float(row[m]) for m in measures}} for what, row in means.items()]
         chance = {"what": "chance", "balanced_accuracy": 0.5, "accuracy": 1 / len(self.measured.outputs.names)}
         return pd.DataFrame([*rows, chance])
@@ -390,5 +393,5 @@ def _of(measured: Measurement) -> str:
 def _first_rows(head: str, table: "pd.DataFrame") -> str:
     """The rows with the largest effects, as HTML."""
     order = table["effect"].abs().sort_values(ascending=False, kind="stable").index
-    shown = table.reindex(order).head(10)
-    return f"<p>{html.escape(head[1:-1])}</p>" + shown.to_html(index=False, float_format="{:.4g}".format)
+    first = table.reindex(order).head(10)
+    return f"<p>{html.escape(head[1:-1])}</p>" + first.to_html(index=False, float_format="{:.4g}".format)

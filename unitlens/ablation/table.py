@@ -63,7 +63,7 @@ def named_units(layers: Sequence[str], units: LayerUnits) -> UnitSet:
     """
     if len(layers) == 1:
         return units[0]
-    return tuple(LayerUnit(layer, unit) for layer, own in zip(layers, units, strict=True) for unit in own)
+    return tuple(LayerUnit(layer, unit) for layer, of_layer in zip(layers, units, strict=True) for unit in of_layer)
 
 
 def joined(units: Sequence[int | LayerUnit]) -> str:

@@ -56,7 +56,7 @@ class Tally:
 
     def __add__(self, other: "Tally") -> "Tally":
         added = [getattr(self, f.name) + getattr(other, f.name) for f in fields(self) if f.name != "sums"]
-        return Tally._of(added, {name: own.plus(other.sums[name]) for name, own in self.sums.items()})
+        return Tally._of(added, {name: sums.plus(other.sums[name]) for name, sums in self.sums.items()})
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Every array by its name; ``logit/change`` and the like for sums."""
@@ -98,21 +98,21 @@ class Tally:
             Whether it is of an odd fold.
         """
         which, image = np.nonzero(after != before)
-        half, own = odd[image].astype(np.int64), truth[image]
+        half, true = odd[image].astype(np.int64), truth[image]
         for class_, right, wrong in (
             (before[image], self.lost, self.false_lost),
             (after[which, image], self.gained, self.false_gained),
         ):
-            for counts, chosen in ((right, class_ == own), (wrong, class_ != own)):
+            for counts, chosen in ((right, class_ == true), (wrong, class_ != true)):
                 np.add.at(counts, (half[chosen], which[chosen] + first, class_[chosen]), 1)
 
     def half(self, folds: Folds) -> "Counted":
         """The counts of all images, or of those of even or of odd folds."""
         if folds not in ("all", "even", "odd"):
             raise UnitlensError(f"Folds are 'all', 'even' or 'odd', not {folds!r}.")
-        some = {"all": [0, 1], "even": [0], "odd": [1]}[folds]
-        counts = {f.name: getattr(self, f.name)[some].sum(0) for f in fields(self) if f.name != "sums"}
-        sums = {name: Sums(*(array[some].sum(0) for array in own)) for name, own in self.sums.items()}
+        halves = {"all": [0, 1], "even": [0], "odd": [1]}[folds]
+        counts = {f.name: getattr(self, f.name)[halves].sum(0) for f in fields(self) if f.name != "sums"}
+        sums = {name: Sums(*(array[halves].sum(0) for array in arrays)) for name, arrays in self.sums.items()}
         return Counted(**counts, sums=sums)
 
 

@@ -79,7 +79,7 @@ def ablate(target: str, **options: Any) -> None:
     added; or a network, named as for `unitlens dissect`.
     """
     from unitlens.ablation.attribution import measure_agreement
-    from unitlens.ablation.experiment import Experiment
+    from unitlens.ablation.effects import Experiment
     from unitlens.ablation.files import SavedEffects
     from unitlens.ablation.outcomes import DEFAULT_MEASURES
     from unitlens.data.reading import Reading
@@ -179,7 +179,7 @@ def _check_several(layers: Sequence[str], units: Sequence[str], *, sweep: bool) 
 def _measure(experiment: Any, selection: _Selection, source: Source, *, draws: int) -> tuple[Any, ...]:
     """The results to save, of which the first is that of a chosen set if there is one."""
     from unitlens.ablation.activity import unit_count
-    from unitlens.ablation.effects import chosen_units
+    from unitlens.ablation.units import chosen_units
 
     if selection.class_ is not None:
         return _measure_class(experiment, selection.class_, selection, draws=draws)
@@ -192,8 +192,8 @@ def _measure(experiment: Any, selection: _Selection, source: Source, *, draws: i
     counts = [unit_count(experiment.net, layer) for layer in experiment.layers]
     source.check_units(dict(zip(experiment.layers, counts, strict=True)))
     ablated = tuple(
-        chosen_units(own, layer, count, keep=selection.keep)
-        for own, layer, count in zip(units, experiment.layers, counts, strict=True)
+        chosen_units(of_layer, layer, count, keep=selection.keep)
+        for of_layer, layer, count in zip(units, experiment.layers, counts, strict=True)
     )
     if of_units is None:
         return (experiment.set_effects(ablated, draws),)
@@ -270,7 +270,7 @@ def _rows(table: Any, *, most: int) -> str:
     table = table.assign(size=table["effect"].abs()).sort_values([*by, "size"], ascending=False, kind="stable")
     if not (table["size"] > 0).any():
         return "Nothing changes."
-    shown = table[(table["size"] > 0) | (table["class"] == "*")].head(most)
-    shown = shown.drop(columns=["layer", "images", "size", *by])
-    cells = [tuple(format_cell(value)[:40] for value in row) for row in shown.itertuples(index=False)]
-    return align_columns([tuple(shown.columns), *cells])
+    rows = table[(table["size"] > 0) | (table["class"] == "*")].head(most)
+    rows = rows.drop(columns=["layer", "images", "size", *by])
+    cells = [tuple(format_cell(value)[:40] for value in row) for row in rows.itertuples(index=False)]
+    return align_columns([tuple(rows.columns), *cells])

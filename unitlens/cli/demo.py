@@ -27,7 +27,7 @@ def demo(out: Path, images: int, quiet: bool) -> None:
     """Dissect the bundled network on bundled scenes, ablate the units of two classes, and write the report."""
     from unitlens.ablation.attribution import measure_agreement
     from unitlens.ablation.curves import Draws, curves_of
-    from unitlens.ablation.experiment import Experiment
+    from unitlens.ablation.effects import Experiment
     from unitlens.ablation.interventions import Replacement
     from unitlens.ablation.outcomes import DEFAULT_MEASURES
     from unitlens.data.reading import Reading

@@ -74,9 +74,9 @@ class Source(NamedTuple):
             return {}
         described = {layer: self.dissection.info["layers"].get(layer) for layer in self.layers}
         return {
-            layer: torch.tensor(own["mean"], dtype=torch.float64)
-            for layer, own in described.items()
-            if own is not None and not own["left_out"] and not own["nonfinite"]
+            layer: torch.tensor(recorded["mean"], dtype=torch.float64)
+            for layer, recorded in described.items()
+            if recorded is not None and not recorded["left_out"] and not recorded["nonfinite"]
         }
 
     def check_units(self, counts: Mapping[str, int]) -> None:
@@ -88,13 +88,13 @@ class Source(NamedTuple):
             If there are more or fewer, as the run reads the layer in another layout.
         """
         for layer, count in counts.items():
-            own = count
+            dissected = count
             if self.dissection is not None and layer in self.dissection.layers:
-                own = len(self.dissection[layer].table())
-            if own != count:
+                dissected = len(self.dissection[layer].table())
+            if dissected != count:
                 raise UnitlensError(
-                    f"The run has {own} units of {layer}, and effects can be measured of {count}: the run reads the "
-                    "layer in another layout (--layout), in which units cannot be ablated."
+                    f"The run has {dissected} units of {layer}, and effects can be measured of {count}: the run reads "
+                    "the layer in another layout (--layout), in which units cannot be ablated."
                 )
 
 
@@ -180,7 +180,7 @@ def _of_run(folder: Path, options: dict[str, Any]) -> Source:
     """Open what a run brings, with its hashes checked."""
     from unitlens.dissection.result import open_run
 
-    own, opened, trust = options["data"] is None, take_data_options(options), options["trust"]
+    same_source, opened, trust = options["data"] is None, take_data_options(options), options["trust"]
     for name in _PREPROCESSING:
         if options[name] is not None:
             raise UnitlensError(f"The run {folder} brings its own preprocessing: leave --{name.replace('_', '-')} out.")
@@ -196,16 +196,16 @@ def _of_run(folder: Path, options: dict[str, Any]) -> Source:
         info,
         network=options["network"],
         weights=options["weights"],
-        opened=opened if own else None,
+        opened=opened if same_source else None,
         trust=trust,
-        images=own,
+        images=same_source,
     )
-    limit = options["limit"] if options["limit"] is not None or not own else settings.limit
-    seed = settings.seed if own else options["seed"]
+    limit = options["limit"] if options["limit"] is not None or not same_source else settings.limit
+    seed = settings.seed if same_source else options["seed"]
     net = recipe.open_network(trust=trust, device=options["device"])
     source = str(options["data"] or info["data"]["source"])
-    data = recipe.open_data(trust=trust) if own else open_images(source, source, limit, seed, **opened)
-    opened = dict(recipe.opened) if own else opened
+    data = recipe.open_data(trust=trust) if same_source else open_images(source, source, limit, seed, **opened)
+    opened = dict(recipe.opened) if same_source else opened
     return Source(
         net,
         _layers_of(dissection, folder, options["layers"]),
@@ -215,7 +215,7 @@ def _of_run(folder: Path, options: dict[str, Any]) -> Source:
         seed,
         {"source": source, "opened": without_download(opened)} if opened else {},
         dissection,
-        same=own and limit == settings.limit,
+        same=same_source and limit == settings.limit,
     )
 
 

@@ -233,7 +233,9 @@ class _Walk:
     def choose(self, most: int) -> list[list[int]]:
         """For each concept, the images that it covers most, by their place among those that were read."""
         held = self.held[:, 1 : 1 + len(self.columns.concepts)]
-        return [[place for place in np.argsort(-area, kind="stable")[:most].tolist() if area[place]] for area in held.T]
+        return [
+            [number for number in np.argsort(-area, kind="stable")[:most].tolist() if area[number]] for area in held.T
+        ]
 
     def concepts(
         self, quantile: float, sights: Sequence[Sequence[Sight]], segmenter_iou: Mapping[Concept, float]
@@ -269,12 +271,12 @@ def _kind(example: Example) -> str:
 def _draw(walk: _Walk, chosen: Sequence[Sequence[int]]) -> list[list[Sight]]:
     """Draw the masks of concepts into the images that were chosen for them; each image is read once."""
     wanted: dict[int, list[int]] = {}
-    for number, places in enumerate(chosen):
-        for place in places:
-            wanted.setdefault(place, []).append(number)
+    for number, rows in enumerate(chosen):
+        for row in rows:
+            wanted.setdefault(row, []).append(number)
     drawn: dict[tuple[int, int], Sight] = {}
-    for place, numbers in sorted(wanted.items()):
-        index, area = walk.areas[place]
+    for row, numbers in sorted(wanted.items()):
+        index, area = walk.areas[row]
         example = as_example(walk.data[index])
         height, width = example.image.shape[:2]
         pixels = np.asarray(Fit.of(height, width, walk.preprocessing).image(example.image))
@@ -282,8 +284,8 @@ def _draw(walk: _Walk, chosen: Sequence[Sequence[int]]) -> list[list[Sight]]:
         masks = np.stack([(planes == 1 + number).any(0) for number in numbers])
         tiles = draw_tiles(np.broadcast_to(pixels, (len(numbers), *pixels.shape)), masks, size=TILE)
         for number, tile in zip(numbers, tiles, strict=True):
-            drawn[number, place] = Sight(example.name, float(area[1 + number]) / walk.cells, _jpeg(tile))
-    return [[drawn[number, place] for place in places] for number, places in enumerate(chosen)]
+            drawn[number, row] = Sight(example.name, float(area[1 + number]) / walk.cells, _jpeg(tile))
+    return [[drawn[number, row] for row in rows] for number, rows in enumerate(chosen)]
 
 
 def _jpeg(tile: npt.NDArray[np.uint8]) -> bytes:

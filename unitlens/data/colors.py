@@ -145,9 +145,9 @@ def _survey() -> list[tuple[str, npt.NDArray[np.float64]]]:
     from matplotlib.colors import get_named_colors_mapping, to_rgb
     from skimage.color import rgb2lab
 
-    found = []
+    terms = []
     for name, color in sorted(get_named_colors_mapping().items()):
         term = name.split(" ")[-1].removeprefix("xkcd:").replace("grey", "gray")
         if name.startswith("xkcd:") and term in NAMES:
-            found.append((term, rgb2lab(np.array(to_rgb(color)))))
-    return found
+            terms.append((term, rgb2lab(np.array(to_rgb(color)))))
+    return terms

@@ -180,9 +180,15 @@ def _reset(model: nn.Module) -> list[str]:
     for module in model.modules():
         function = getattr(module, "reset_parameters", None)
         if callable(function):
-            before = {id(own): (own._version, own.clone()) for own in module.parameters(recurse=False)}
+            before = {
+                id(parameter): (parameter._version, parameter.clone()) for parameter in module.parameters(recurse=False)
+            }
             function()
-            reset |= {id(own) for own in module.parameters(recurse=False) if _touched(own, before.get(id(own)))}
+            reset |= {
+                id(parameter)
+                for parameter in module.parameters(recurse=False)
+                if _touched(parameter, before.get(id(parameter)))
+            }
     rest = [parameter for parameter in model.parameters() if id(parameter) not in reset]
     for parameter in rest:
         flat = parameter.detach().flatten()

@@ -121,15 +121,15 @@ def exemplar_seconds(stored: StoredPass, layer: LayerMaps, settings: Settings, *
     start = time.perf_counter()
     exemplars = find_exemplars(layer, settings.exemplars)
     middle = time.perf_counter()
-    some = Exemplars(
+    exemplars = Exemplars(
         image=exemplars.image[:_STRIPS],
         value=exemplars.value[:_STRIPS],
         peak_y=exemplars.peak_y[:_STRIPS],
         peak_x=exemplars.peak_x[:_STRIPS],
     )
     size = strip_size(units, tiles=settings.exemplars)
-    draw_strips(stored, layer, some, np.zeros(layer.units, np.float32), size=size, strips=units)
-    drawing = (time.perf_counter() - middle) / len(some.image)
+    draw_strips(stored, layer, exemplars, np.zeros(layer.units, np.float32), size=size, strips=units)
+    drawing = (time.perf_counter() - middle) / len(exemplars.image)
     return middle - start + drawing * layer.units
 
 

@@ -35,10 +35,12 @@ FILES = (RUN, UNITS, COUNTS, EXEMPLARS, STRIPS, CONTROLS, REPORT)
 _WHOLE = ("unit", "rank", "nonfinite")
 _WHOLE_OR_EMPTY = ("activated_pixels", "concept_pixels", "intersection")
 _YES_OR_NO = ("detector", "above_min_iou", "silent")
+# fmt: off
 _TEXT = (
-    *("layer", "concept", "category", "second_concept", "second_category", "verdict", "evaluated_on"),
-    *("image", "control", "concept_set"),
+    "layer", "concept", "category", "second_concept", "second_category", "verdict", "evaluated_on",
+    "image", "control", "concept_set",
 )
+# fmt: on
 """Columns of the tables by their type; all others are float64."""
 
 _MOST = 2**53
@@ -255,8 +257,8 @@ def _read_table(path: Path) -> "pd.DataFrame":
     if len(set(names)) < len(names):
         raise UnitlensError(f"{path.name} has two columns of one name")
     columns = {}
-    for place, name in enumerate(names):
-        texts = [row[place] for row in rows]
+    for column, name in enumerate(names):
+        texts = [row[column] for row in rows]
         try:
             columns[name] = _typed(name, texts)
         except (ValueError, KeyError, OverflowError):

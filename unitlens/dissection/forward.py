@@ -269,9 +269,9 @@ def _note_nonfinite(stored: StoredPass) -> None:
     for layer in stored.layers.values():
         bad = np.flatnonzero(layer.nonfinite)
         if len(bad):
-            some = ", ".join(map(str, bad[:8])) + (", ..." if len(bad) > 8 else "")
+            units = ", ".join(map(str, bad[:8])) + (", ..." if len(bad) > 8 else "")
             stored.notes.append(
-                f"{layer.name} has NaN or infinite activations in {len(bad)} of {layer.units} units ({some}), "
+                f"{layer.name} has NaN or infinite activations in {len(bad)} of {layer.units} units ({units}), "
                 f"{int(layer.nonfinite.sum())} values in all: these units get no concept."
             )
 

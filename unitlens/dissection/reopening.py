@@ -204,15 +204,15 @@ class Recipe:
             If they are not trusted, there are none, or they are fewer.
         """
         self.check(trust=trust, network=False)
-        said, opened = self.info["data"], dict(self.opened)
+        recorded, opened = self.info["data"], dict(self.opened)
         if opened.get("download") and "root" not in self.given:
             opened.pop("root", None)
-        count = said["images"] + len(said["skipped"])
+        count = recorded["images"] + len(recorded["skipped"])
         data = open_data(self.source, images=count, seed=Settings.from_json(self.info["settings"]).seed, **opened)
-        if len(data) < said["images"]:
+        if len(data) < recorded["images"]:
             raise UnitlensError(
-                f"{self.source} has {len(data)} images, the run has {said['images']}: give the data of the run with "
-                f"{argument('data')}."
+                f"{self.source} has {len(data)} images, the run has {recorded['images']}: give the data of the run "
+                f"with {argument('data')}."
             )
         return data
 

@@ -123,17 +123,17 @@ class Dissection:
         list of str
             In the order of `concepts`.
         """
-        found = np.zeros(len(self.concepts), bool)
+        matched = np.zeros(len(self.concepts), bool)
         for layer, counts in self._counts.items():
             rows = self._units[self._units["layer"] == layer]
             taken = rows["detector"] if detectors else ~rows["silent"] & (rows["nonfinite"] == 0)
-            found |= matches(
+            matched |= matches(
                 counts.iou[taken.to_numpy(bool)],
                 counts.category_of,
                 min_iou=self.settings.min_iou,
                 unique=unique or self.settings.unique,
             ).any(0)
-        return [name for name, there in zip(self.concepts, found, strict=True) if there]
+        return [name for name, there in zip(self.concepts, matched, strict=True) if there]
 
     def controls(self) -> "pd.DataFrame":
         """The rows of the controls and, where ``control`` is none, of the network itself, as in controls.csv.
@@ -297,8 +297,8 @@ class Dissection:
         )
 
     def _repr_html_(self) -> str:
-        shown = self.detectors().head(10)[["layer", "unit", "concept", "category", "iou", "heldout_iou", "chance_iou"]]
-        return f"<p>{html.escape(repr(self)[1:-1])}</p>" + shown.to_html(index=False, float_format="{:.3f}".format)
+        first = self.detectors().head(10)[["layer", "unit", "concept", "category", "iou", "heldout_iou", "chance_iou"]]
+        return f"<p>{html.escape(repr(self)[1:-1])}</p>" + first.to_html(index=False, float_format="{:.3f}".format)
 
 
 def open_run(folder: str | Path) -> Dissection:

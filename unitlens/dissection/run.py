@@ -340,7 +340,7 @@ def _layer_names(net: Network, layers: str | Sequence[str] | None) -> list[str]:
     layers = net.default_layer if layers is None else layers
     if not layers:
         raise UnitlensError(f"No layer was named, and the network has no default: name one ({listing_hint()}).")
-    return [place.given for place in find_layers(net.model, layers)]
+    return [layer.given for layer in find_layers(net.model, layers)]
 
 
 def _draw_exemplars(

@@ -26,20 +26,12 @@ Strips = Mapping[tuple[str, int], bytes]
 
 EXEMPLAR_COLUMNS = ("layer", "unit", "rank", "image", "value", "peak_y", "peak_x")
 
+# fmt: off
 _SHARES = (
-    *(
-        "iou",
-        "second_iou",
-        "iou_low",
-        "iou_high",
-        "concept_stability",
-        "heldout_iou",
-        "chance_iou",
-        "p_value",
-        "q_value",
-    ),
-    *("untrained_percentile", "untrained_percentile_all", "presence_accuracy", "active_share"),
+    "iou", "second_iou", "iou_low", "iou_high", "concept_stability", "heldout_iou", "chance_iou", "p_value",
+    "q_value", "untrained_percentile", "untrained_percentile_all", "presence_accuracy", "active_share",
 )
+# fmt: on
 _VERDICTS = ("nonfinite", "silent", "chance", "weak", "untrained", "detector")
 _EVIDENCE = (
     "iou_low",
@@ -110,9 +102,9 @@ def _check_array(what: str, array: npt.NDArray[Any], shape: tuple[int, ...], dty
 def _check_bounds(layer: str, counts: Counts, record: RunRecord) -> None:
     """Check the counts that are no intersections: each is a part of what is judged, or of all positions."""
     category = {name: k for k, name in enumerate(record.data.categories)}
-    own = [category[concept.category] for concept in record.data.concepts]
+    recorded = [category[concept.category] for concept in record.data.concepts]
     positions = record.positions(layer)
-    _require(counts.category_of.tolist() == own, f"{layer}/category_of has other categories than run.json")
+    _require(counts.category_of.tolist() == recorded, f"{layer}/category_of has other categories than run.json")
     _require(counts.positions == positions <= MOST, f"{layer} has {counts.positions} positions, run.json {positions}")
     for name in ("activated_by_fold", "active", "concept_by_fold", "judged_by_fold"):
         array = getattr(counts, name)
@@ -139,8 +131,8 @@ def _check_intersections(layer: str, counts: Counts) -> None:
     rising = bool((index[1:] > index[:-1]).all()) and index[0] >= 0 and int(index[-1]) < units * folds * concepts
     _require(rising and bool((value > 0).all()), f"{layer}/index and value are not counts of pairs")
     for first in range(0, len(index), _AT_ONCE):
-        place, both = (array[first : first + _AT_ONCE].astype(np.int64) for array in (index, value))
-        unit, fold, concept = place // (folds * concepts), place // concepts % folds, place % concepts
+        position, both = (array[first : first + _AT_ONCE].astype(np.int64) for array in (index, value))
+        unit, fold, concept = position // (folds * concepts), position // concepts % folds, position % concepts
         mask = counts.activated_by_fold[unit, fold, counts.category_of[concept]]
         possible = both <= np.minimum(mask, counts.concept_by_fold[fold, concept])
         _require(bool(possible.all()), f"{layer}: an intersection is larger than the mask or the concept")
@@ -170,19 +162,21 @@ def check_units(table: "pd.DataFrame", arrays: Arrays, counts: Mapping[str, Coun
     _require(given == rows, "units.csv has other units than run.json: a row each, in their order")
     _check_values(table, record, "units.csv")
     first = 0
-    for layer, own in counts.items():
+    for layer, layer_counts in counts.items():
         part = table.iloc[first : first + record.layers[layer].units]
         first += len(part)
         score = record.settings.score
-        scores = arrays[f"{layer}/{score}"] if score in LEVEL_SCORES else score_function(score)(own.overlap)
-        _check_layer(layer, part, own, scores, record)
+        scores = arrays[f"{layer}/{score}"] if score in LEVEL_SCORES else score_function(score)(layer_counts.overlap)
+        _check_layer(layer, part, layer_counts, scores, record)
 
 
 def _check_values(table: "pd.DataFrame", record: RunRecord, file: str) -> None:
     """Check what can be seen in a table itself: ranges, known words, and columns that belong together."""
     for name in _SHARES:
-        own = table[name].to_numpy(np.float64)
-        _require(bool((np.isnan(own) | ((own >= 0) & (own <= 1))).all()), f"{file}: {name} lies beyond 0 and 1")
+        values = table[name].to_numpy(np.float64)
+        _require(
+            bool((np.isnan(values) | ((values >= 0) & (values <= 1))).all()), f"{file}: {name} lies beyond 0 and 1"
+        )
     _require(bool(np.isfinite(table["threshold"]).all()), f"{file}: a threshold is not finite")
     _require(bool((table["nonfinite"] >= 0).all()), f"{file}: nonfinite is negative")
     _require(bool(table["verdict"].isin(_VERDICTS).all()), f"{file}: a verdict is none of {', '.join(_VERDICTS)}")
@@ -210,7 +204,7 @@ def _json_list(text: str) -> Sequence[Any]:
 
 def _columns(table: "pd.DataFrame", record: RunRecord, prefix: str, file: str) -> Ints:
     """Return the columns of the counts of the concepts that a table names, -1 where it names none."""
-    place = {
+    column_of = {
         (concept.category, name): column
         for column, (concept, name) in enumerate(zip(record.data.concepts, record.concept_names(), strict=True))
     }
@@ -218,7 +212,7 @@ def _columns(table: "pd.DataFrame", record: RunRecord, prefix: str, file: str) -
     missing = concept.isna().to_numpy(bool)
     _require(bool((category.isna() == missing).all()), f"{file}: a {prefix}concept without its category")
     pairs = zip(category, concept, missing, strict=True)
-    columns = np.array([-1 if absent else place.get((kind, name), -2) for kind, name, absent in pairs], np.int64)
+    columns = np.array([-1 if absent else column_of.get((kind, name), -2) for kind, name, absent in pairs], np.int64)
     if (columns == -2).any():
         name = concept.iloc[int(np.argmax(columns == -2))]
         raise UnitlensError(f"{file}: {name} is not a concept of the data, or of another category")
@@ -227,44 +221,44 @@ def _columns(table: "pd.DataFrame", record: RunRecord, prefix: str, file: str) -
 
 def _check_layer(layer: str, table: "pd.DataFrame", counts: Counts, scores: Floats, record: RunRecord) -> None:
     """Compare the rows of a layer with its counts."""
-    place = f"units.csv: {layer}"
+    where = f"units.csv: {layer}"
     settings = record.settings
     nonfinite = table["nonfinite"].to_numpy(np.int64) > 0
     silent = (counts.active == 0) & ~nonfinite
     mute = silent | nonfinite
-    column, second = (_columns(table, record, prefix, place) for prefix in ("", "second_"))
+    column, second = (_columns(table, record, prefix, where) for prefix in ("", "second_"))
     labelled = column >= 0
-    _require(int(nonfinite.sum()) == record.layers[layer].nonfinite, f"{place} has other nonfinite units than run.json")
-    _agree(place, "silent", table["silent"].to_numpy(bool) == silent)
-    _agree(place, "concept", labelled == (~mute & (counts.intersection > 0).any(1)))
-    _agree(place, "second_concept", ~(second >= 0) | labelled & (second != column))
-    _check_best(place, column, labelled, counts, scores)
-    _check_counted(place, table, column, labelled, counts)
-    _check_ratio(place, table, "iou", np.where(labelled, counts.iou[np.arange(len(column)), column], 0.0), ~mute)
-    _check_ratio(place, table, "second_iou", counts.iou[np.arange(len(second)), second], second >= 0)
-    _check_ratio(place, table, "active_share", counts.active / counts.positions, np.ones(len(column), bool))
+    _require(int(nonfinite.sum()) == record.layers[layer].nonfinite, f"{where} has other nonfinite units than run.json")
+    _agree(where, "silent", table["silent"].to_numpy(bool) == silent)
+    _agree(where, "concept", labelled == (~mute & (counts.intersection > 0).any(1)))
+    _agree(where, "second_concept", ~(second >= 0) | labelled & (second != column))
+    _check_best(where, column, labelled, counts, scores)
+    _check_counted(where, table, column, labelled, counts)
+    _check_ratio(where, table, "iou", np.where(labelled, counts.iou[np.arange(len(column)), column], 0.0), ~mute)
+    _check_ratio(where, table, "second_iou", counts.iou[np.arange(len(second)), second], second >= 0)
+    _check_ratio(where, table, "active_share", counts.active / counts.positions, np.ones(len(column), bool))
     above = (table["iou"].to_numpy(np.float64) > settings.min_iou) & ~mute
-    _agree(place, "above_min_iou", table["above_min_iou"].to_numpy(bool) == above)
-    _agree(place, "evaluated_on", table["evaluated_on"] == ("image" if record.layers[layer].grid is None else "grid"))
+    _agree(where, "above_min_iou", table["above_min_iou"].to_numpy(bool) == above)
+    _agree(where, "evaluated_on", table["evaluated_on"] == ("image" if record.layers[layer].grid is None else "grid"))
     if not settings.evidence:
-        _agree(place, "evidence that was not computed", table[list(_EVIDENCE)].isna().all(axis=1))
+        _agree(where, "evidence that was not computed", table[list(_EVIDENCE)].isna().all(axis=1))
     q_value = table["q_value"].to_numpy(np.float64) if settings.evidence else None
     expected = verdicts(silent, nonfinite, above, q_value, fdr=settings.fdr)
     given = table["verdict"].to_numpy(str)
     percentile = table["untrained_percentile"].notna().to_numpy(bool)
     untrained = (given == "untrained") & (expected == "detector") & percentile & ("untrained" in settings.control)
-    _agree(place, "verdict", (given == expected) | untrained)
+    _agree(where, "verdict", (given == expected) | untrained)
 
 
-def _check_best(place: str, column: Ints, labelled: Bools, counts: Counts, scores: Floats) -> None:
+def _check_best(where: str, column: Ints, labelled: Bools, counts: Counts, scores: Floats) -> None:
     """Check that each unit's concept is the one of highest score among those that its mask meets."""
     met = np.where(counts.intersection > 0, np.nan_to_num(scores, nan=-np.inf), -np.inf)
-    own, best = met[np.arange(len(column)), column], met.max(1, initial=-np.inf)
+    score, best = met[np.arange(len(column)), column], met.max(1, initial=-np.inf)
     with np.errstate(invalid="ignore"):
-        _agree(place, "concept", ~labelled | (own == best) | (own >= best - _SAME * np.abs(best)))
+        _agree(where, "concept", ~labelled | (score == best) | (score >= best - _SAME * np.abs(best)))
 
 
-def _check_counted(place: str, table: "pd.DataFrame", column: Ints, labelled: Bools, counts: Counts) -> None:
+def _check_counted(where: str, table: "pd.DataFrame", column: Ints, labelled: Bools, counts: Counts) -> None:
     row = np.arange(len(column))
     counted = {
         "activated_pixels": counts.activated[row, column],
@@ -272,15 +266,15 @@ def _check_counted(place: str, table: "pd.DataFrame", column: Ints, labelled: Bo
         "intersection": counts.intersection[row, column],
     }
     for name, expected in counted.items():
-        own = table[name].to_numpy(np.float64, na_value=np.nan)
-        _agree(place, name, np.where(labelled, own == expected, np.isnan(own)))
+        values = table[name].to_numpy(np.float64, na_value=np.nan)
+        _agree(where, name, np.where(labelled, values == expected, np.isnan(values)))
 
 
-def _check_ratio(place: str, table: "pd.DataFrame", name: str, expected: Floats, known: Bools) -> None:
+def _check_ratio(where: str, table: "pd.DataFrame", name: str, expected: Floats, known: Bools) -> None:
     """Check a column of ratios, which is empty where nothing is known."""
-    own = table[name].to_numpy(np.float64)
-    both_nan = np.isnan(own) & np.isnan(expected)
-    _agree(place, name, np.where(known, both_nan | (np.abs(own - expected) <= _SAME), np.isnan(own)))
+    values = table[name].to_numpy(np.float64)
+    both_nan = np.isnan(values) & np.isnan(expected)
+    _agree(where, name, np.where(known, both_nan | (np.abs(values - expected) <= _SAME), np.isnan(values)))
 
 
 def check_controls(controls: "pd.DataFrame | None", units: "pd.DataFrame", record: RunRecord) -> None:
@@ -298,8 +292,8 @@ def check_controls(controls: "pd.DataFrame | None", units: "pd.DataFrame", recor
     file = "controls.csv"
     _require(list(controls.columns) == ["control", *COLUMNS], f"{file} has other columns than those of this version")
     _check_values(controls, record, file)
-    own = controls[controls["control"] == "none"].drop(columns="control").reset_index(drop=True)
-    _require(own.equals(units), f"{file} has other rows of the network than units.csv")
+    of_network = controls[controls["control"] == "none"].drop(columns="control").reset_index(drop=True)
+    _require(of_network.equals(units), f"{file} has other rows of the network than units.csv")
     for name in names:
         part = controls[controls["control"] == name]
         rows = [(layer, unit) for layer in record.layers for unit in range(int((part["layer"] == layer).sum()))]
@@ -316,18 +310,18 @@ def check_exemplars(exemplars: "pd.DataFrame", strips: Strips, record: RunRecord
     UnitlensError
         If exemplars are missing or of other units, or a strip is no image.
     """
-    file, shown = "exemplars.csv", min(record.settings.exemplars, record.data.images)
+    file, ranks = "exemplars.csv", min(record.settings.exemplars, record.data.images)
     _require(list(exemplars.columns) == list(EXEMPLAR_COLUMNS), f"{file} has other columns than those of this version")
     units = [(layer, unit) for layer, one in record.layers.items() for unit in range(one.units)]
-    rows = [(layer, unit, rank) for layer, unit in units for rank in range(1, shown + 1)]
+    rows = [(layer, unit, rank) for layer, unit in units for rank in range(1, ranks + 1)]
     given = list(zip(exemplars["layer"], exemplars["unit"], exemplars["rank"], strict=True))
-    _require(given == rows, f"{file} has other rows than {shown} ranks of each unit")
+    _require(given == rows, f"{file} has other rows than {ranks} ranks of each unit")
     _require(bool(exemplars["image"].notna().all()), f"{file}: an image has no name")
     _require(bool(np.isfinite(exemplars["value"].to_numpy(np.float64)).all()), f"{file}: a value is not finite")
     for name in ("peak_y", "peak_x"):
         peak = exemplars[name].to_numpy(np.float64)
         _require(bool(((peak >= 0) & (peak <= 1)).all()), f"{file}: {name} lies beyond 0 and 1")
-    _require(strips.keys() <= set(units if shown else ()), "a strip is of a unit that the run does not show")
+    _require(strips.keys() <= set(units if ranks else ()), "a strip is of a unit that the run does not show")
     _require(all(map(_is_image, strips.values())), "a strip is not a JPEG, PNG or WebP file")
 
 
@@ -335,11 +329,11 @@ def _is_image(content: bytes) -> bool:
     return content.startswith(_IMAGES) and (not content.startswith(b"RIFF") or content[8:12] == b"WEBP")
 
 
-def _agree(place: str, name: str, true: Any) -> None:
+def _agree(where: str, name: str, true: Any) -> None:
     """Raise an error that names the first unit of which a column does not agree with the counts."""
     wrong = ~np.asarray(true, bool)
     if wrong.any():
-        raise UnitlensError(f"{place}: {name} of unit {int(np.argmax(wrong))} does not agree with the counts")
+        raise UnitlensError(f"{where}: {name} of unit {int(np.argmax(wrong))} does not agree with the counts")
 
 
 def _require(true: bool, fact: str) -> None:

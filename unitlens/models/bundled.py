@@ -7,10 +7,12 @@ from torch import Tensor, nn
 
 from unitlens.errors import UnitlensError
 
+# fmt: off
 CLASSES = (
-    *("beach", "harbour", "ski_slope", "forest", "campsite", "farm"),
-    *("city_street", "playground", "living_room", "kitchen", "bedroom", "bathroom"),
+    "beach", "harbour", "ski_slope", "forest", "campsite", "farm",
+    "city_street", "playground", "living_room", "kitchen", "bedroom", "bathroom",
 )
+# fmt: on
 IMAGE_SIZE = 112
 MEAN = (0.45, 0.42, 0.40)
 STD = (0.26, 0.24, 0.25)

@@ -145,18 +145,18 @@ def _hugging_face_declared(name: str, config: Any, *, local: bool) -> Declared:
 
     side = getattr(getattr(config, "vision_config", config), "image_size", None)
     try:
-        found, _ = ImageProcessingMixin.get_image_processor_dict(name, local_files_only=local)
+        config, _ = ImageProcessingMixin.get_image_processor_dict(name, local_files_only=local)
     except OSError:
         return Declared(image_size=_sides(side))
-    return declared_by_processor(found, _sides(side))
+    return declared_by_processor(config, _sides(side))
 
 
-def declared_by_processor(found: Mapping[str, Any], default: tuple[int, int] | None = None) -> Declared:
+def declared_by_processor(config: Mapping[str, Any], default: tuple[int, int] | None = None) -> Declared:
     """Read a ``preprocessor_config.json``.
 
     Parameters
     ----------
-    found : mapping
+    config : mapping
         Its content: size, crop_size, crop_pct, do_center_crop, do_normalize, image_mean, image_std, resample.
     default : (int, int), optional
         Height and width, if it gives none.
@@ -166,20 +166,20 @@ def declared_by_processor(found: Mapping[str, Any], default: tuple[int, int] | N
     >>> declared_by_processor({"size": {"shortest_edge": 256}, "crop_size": 224, "do_normalize": False}).resize
     256
     """
-    size, crop = found.get("size"), _sides(found.get("crop_size")) if found.get("do_center_crop", True) else None
+    size, crop = config.get("size"), _sides(config.get("crop_size")) if config.get("do_center_crop", True) else None
     shorter = size.get("shortest_edge") if isinstance(size, Mapping) else None
     image_size, resize = crop or _sides(size) or default, shorter
     if shorter and not crop:  # ConvNeXt and its like: a share of the resized image is cropped, up to 384 pixels
         image_size = (shorter, shorter)
-        resize = int(shorter / found.get("crop_pct", 1)) if shorter < 384 else shorter
+        resize = int(shorter / config.get("crop_pct", 1)) if shorter < 384 else shorter
     elif crop and not shorter:
         resize = min(_sides(size) or crop)
     if image_size and resize and resize < max(image_size):
         resize = None
-    plain = found.get("do_normalize", True) is False
-    mean: Triple | None = (0.0, 0.0, 0.0) if plain else _triple(found.get("image_mean"))
-    std: Triple | None = (1.0, 1.0, 1.0) if plain else _triple(found.get("image_std"))
-    return Declared(image_size, resize, mean, std, "bicubic" if found.get("resample") == _BICUBIC else "bilinear")
+    plain = config.get("do_normalize", True) is False
+    mean: Triple | None = (0.0, 0.0, 0.0) if plain else _triple(config.get("image_mean"))
+    std: Triple | None = (1.0, 1.0, 1.0) if plain else _triple(config.get("image_std"))
+    return Declared(image_size, resize, mean, std, "bicubic" if config.get("resample") == _BICUBIC else "bilinear")
 
 
 def _sides(size: Any) -> tuple[int, int] | None:

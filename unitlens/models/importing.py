@@ -77,10 +77,10 @@ def _attribute(module: ModuleType, source: str, attribute: str) -> Any:
     return value
 
 
-def _network(spec: str, found: Any) -> nn.Module:
-    if callable(found) and not isinstance(found, nn.Module | ExportedProgram):
+def _network(spec: str, target: Any) -> nn.Module:
+    if callable(target) and not isinstance(target, nn.Module | ExportedProgram):
         try:
-            found = found()
+            target = target()
         except UnitlensError:
             raise
         except (Exception, SystemExit) as error:
@@ -88,25 +88,25 @@ def _network(spec: str, found: Any) -> nn.Module:
         what = "returned"
     else:
         what = "is"
-    model = as_module(found)
+    model = as_module(target)
     if model is None:
         raise UnitlensError(
-            f"{spec} {what} a {type(found).__name__}; it must be a torch.nn.Module, or a function without arguments "
+            f"{spec} {what} a {type(target).__name__}; it must be a torch.nn.Module, or a function without arguments "
             "that returns one."
         )
     return model
 
 
-def as_module(found: Any) -> nn.Module | None:
+def as_module(target: Any) -> nn.Module | None:
     """Return a network as a module to which hooks can be attached; None if it is not a network.
 
     Of a compiled one it is the original, and of an exported program the modules that it was exported from.
     """
-    if isinstance(found, ExportedProgram):
+    if isinstance(target, ExportedProgram):
         from torch.export.unflatten import unflatten
 
-        return unflatten(found)
-    return uncompiled(found) if isinstance(found, nn.Module) else None
+        return unflatten(target)
+    return uncompiled(target) if isinstance(target, nn.Module) else None
 
 
 @contextmanager

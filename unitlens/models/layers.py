@@ -166,18 +166,18 @@ def one_tensor(ref: LayerRef, output: Any) -> tuple[Way, Tensor]:
     """
     if isinstance(output, Tensor) and ref.item is None:  # nearly always; nothing to look for
         return (), output
-    found = [(way, tensor) for way, tensor in tensors_in(output) if _inside(".".join(way), ref.item)]
-    if len(found) == 1:
-        return found[0]
+    matching = [(way, tensor) for way, tensor in tensors_in(output) if _inside(".".join(way), ref.item)]
+    if len(matching) == 1:
+        return matching[0]
     kind = type(output).__name__
     all_ways = [way for way, _ in tensors_in(output)]
     if not all_ways:
         raise UnitlensError(f"{display_name(ref.base)} returned a {kind} without a tensor, so it has no units.")
     if all_ways == [()]:
         raise UnitlensError(f"{display_name(ref.base)} returned one tensor, so leave out ':{ref.item}'.")
-    ways = [way for way, _ in found] or all_ways
+    ways = [way for way, _ in matching] or all_ways
     choices = ", ".join(f"{ref.base}:{'.'.join(way)}" for way in ways)
-    what = f"{len(ways)} tensors" if found else f"nothing at ':{ref.item}'"
+    what = f"{len(ways)} tensors" if matching else f"nothing at ':{ref.item}'"
     raise UnitlensError(f"{display_name(ref.base)} returned {what}; choose one of {choices}.")
 
 

@@ -199,8 +199,8 @@ def _bundled(spec: str, weights: str | None, seed: int) -> OpenedModel:
 
 
 def _is_torchvisions(source: str, attribute: str) -> bool:
-    own = source.split(".")[:2] == ["torchvision", "models"]
-    return own and (attribute in zoo_names() or attribute in other_names())
+    in_torchvision = source.split(".")[:2] == ["torchvision", "models"]
+    return in_torchvision and (attribute in zoo_names() or attribute in other_names())
 
 
 def _zoo_name(name: str) -> str:
@@ -229,10 +229,10 @@ _FILES = (".pt", ".pth", ".pt2", ".bin", ".onnx", ".safetensors", ".ckpt")
 
 def _moved(model: nn.Module, device: str | torch.device) -> nn.Module:
     try:
-        place = torch.device(device)
-        if place.type == "meta":
+        target = torch.device(device)
+        if target.type == "meta":
             raise NotImplementedError("nothing is computed there")
-        return model.to(place)
+        return model.to(target)
     except torch.OutOfMemoryError:
         raise UnitlensError(
             f"The network does not fit in the memory of {device}: choose another {argument('device')}."

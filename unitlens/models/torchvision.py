@@ -141,6 +141,6 @@ def _declared(model: nn.Module, transforms: Any) -> Declared:
         sides = list(crop or resize)
         style: Interpolation = "bicubic" if transforms.interpolation.value == "bicubic" else "bilinear"
         return Declared((sides[0], sides[-1]), resize[0], tuple(transforms.mean), tuple(transforms.std), style)
-    own: Any = getattr(model, "transform", None)
-    side = max(getattr(own, "min_size", (224,)))
+    transform: Any = getattr(model, "transform", None)
+    side = max(getattr(transform, "min_size", (224,)))
     return Declared((side, side), None, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))

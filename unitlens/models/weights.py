@@ -87,15 +87,17 @@ def put_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str) ->
         If keys are missing, unexpected, of another shape, or of another kind (sparse, quantized, complex, ...); the
         network is as before then.
     """
-    own = model.state_dict()
-    given = _without_prefix(weights, own)
-    counters = {key: value for key, value in own.items() if key.endswith("num_batches_tracked") and key not in given}
+    expected = model.state_dict()
+    given = _without_prefix(weights, expected)
+    counters = {
+        key: value for key, value in expected.items() if key.endswith("num_batches_tracked") and key not in given
+    }
     given = {**given, **counters}
     faults = [
-        _listed("missing", [key for key in own if key not in given]),
-        _listed("unexpected", [key for key in given if key not in own]),
-        _listed("of another kind", _of_another_kind(own, given)),
-        _listed("of another shape", _misshapen(own, given)),
+        _listed("missing", [key for key in expected if key not in given]),
+        _listed("unexpected", [key for key in given if key not in expected]),
+        _listed("of another kind", _of_another_kind(expected, given)),
+        _listed("of another shape", _misshapen(expected, given)),
     ]
     if any(faults):
         kind = type(model).__name__
@@ -190,29 +192,29 @@ def _is_state_dict(content: Any) -> bool:
     )
 
 
-def _without_prefix(given: Mapping[str, Tensor], own: Mapping[str, Any]) -> dict[str, Tensor]:
+def _without_prefix(given: Mapping[str, Tensor], expected: Mapping[str, Any]) -> dict[str, Tensor]:
     """Take away prefixes that all keys have in the file and not all in the network."""
     for prefix in PREFIXES * 2:
-        if all(key.startswith(prefix) for key in given) and not all(key.startswith(prefix) for key in own):
+        if all(key.startswith(prefix) for key in given) and not all(key.startswith(prefix) for key in expected):
             given = {key.removeprefix(prefix): value for key, value in given.items()}
     return dict(given)
 
 
-def _misshapen(own: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+def _misshapen(expected: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
     return [
         f"{key} ({display_shape(given[key].shape)}, not {display_shape(value.shape)})"
-        for key, value, kind, other in _paired(own, given)
+        for key, value, kind, other in _paired(expected, given)
         if kind == other and given[key].shape != value.shape
     ]
 
 
-def _of_another_kind(own: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    return [f"{key} ({other}, not {kind})" for key, _, kind, other in _paired(own, given) if kind != other]
+def _of_another_kind(expected: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    return [f"{key} ({other}, not {kind})" for key, _, kind, other in _paired(expected, given) if kind != other]
 
 
-def _paired(own: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[tuple[str, Tensor, str, str]]:
+def _paired(expected: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[tuple[str, Tensor, str, str]]:
     """Yield the network's tensors that are given too: key, tensor, its kind, and the kind that is given."""
-    for key, value in own.items():
+    for key, value in expected.items():
         other = given.get(key)
         if isinstance(value, Tensor) and isinstance(other, Tensor):
             yield key, value, kind_of_numbers(value), kind_of_numbers(other)

@@ -25,12 +25,14 @@ VERDICTS = {
 }
 """Every verdict and what it means, best first; above and below are used where no evidence was computed."""
 
+# fmt: off
 USED = (
-    *("layer", "unit", "concept", "category", "verdict", "detector", "above_min_iou", "silent", "nonfinite"),
-    *("iou", "iou_low", "iou_high", "heldout_iou", "chance_iou", "second_concept", "second_iou", "concept_set"),
-    *("p_value", "q_value", "threshold", "active_share", "activated_pixels", "concept_pixels", "intersection"),
-    *("concept_stability", "presence_accuracy", "untrained_percentile", "untrained_percentile_all"),
+    "layer", "unit", "concept", "category", "verdict", "detector", "above_min_iou", "silent", "nonfinite",
+    "iou", "iou_low", "iou_high", "heldout_iou", "chance_iou", "second_concept", "second_iou", "concept_set",
+    "p_value", "q_value", "threshold", "active_share", "activated_pixels", "concept_pixels", "intersection",
+    "concept_stability", "presence_accuracy", "untrained_percentile", "untrained_percentile_all",
 )
+# fmt: on
 """The columns of units.csv that a card uses; those of the evidence may be missing."""
 
 
@@ -171,7 +173,7 @@ def _scale(row: Row, top: float) -> str:
         return ""
     drawn = {"v": "iou", "l": "iou_low", "h": "iou_high", "n": "chance_iou", "o": "heldout_iou"}
     places = {name: 100 * row[column] / top for name, column in drawn.items() if row[column] is not None}
-    return ";".join(f"--{name}:{place:.1f}" for name, place in places.items())
+    return ";".join(f"--{name}:{position:.1f}" for name, position in places.items())
 
 
 def _description(row: Row) -> str:

@@ -26,10 +26,10 @@ class Change(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """Matched units of two entries: those that are shown, all, those of two detectors, those with the same concept."""
+    """Matched units of two entries: the most similar pairs; how many pairs, of detectors, and of one concept."""
 
     entry: str
-    shown: list[dict[str, Any]]
+    rows: list[dict[str, Any]]
     pairs: int
     detectors: int
     same_concept: int

@@ -150,8 +150,8 @@ def concept_shares(info: Mapping[str, Any], settings: Settings) -> list[Share]:
     shares = []
     for concept in data["concepts"]:
         category, name = concept["category"], concept["name"]
-        shown = f"{category}/{name}" if categories[name] > 1 else name
+        full_name = f"{category}/{name}" if categories[name] > 1 else name
         share = concept["images" if gridless else "positions"] / positions if positions else 0.0
         ceiling = quantile / share if share > quantile else None
-        shares.append(Share(shown, category, share, ceiling))
+        shares.append(Share(full_name, category, share, ceiling))
     return shares

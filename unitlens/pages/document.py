@@ -58,7 +58,7 @@ def document(
             version=version,
             warnings=warnings,
             colours=list(colours.values()),
-            colour_of={category: f"c{place}" for place, category in enumerate(colours)},
+            colour_of={category: f"c{index}" for index, category in enumerate(colours)},
             style="".join(map(_read, ("base.css", *styles))),
             policy=policy(sources.values()),
             scripts=sources,

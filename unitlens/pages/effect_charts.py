@@ -60,8 +60,8 @@ def unit_map(effect: Floats, classes: Sequence[str], concept_of: Mapping[int, st
     """Effects (U, classes). Units stand in the order of the class that they matter most to, and of how much."""
     kept = _strongest(np.abs(effect).max(0), TALLEST)
     units = _strongest(np.abs(effect).max(1), WIDEST)
-    own = effect[:, kept]
-    units = np.array(sorted(units.tolist(), key=lambda u: (int(own[u].argmin()), float(own[u].min()), u)), dtype=int)
+    part = effect[:, kept]
+    units = np.array(sorted(units.tolist(), key=lambda u: (int(part[u].argmin()), float(part[u].min()), u)), dtype=int)
     return _map(
         effect[np.ix_(units, kept)].T,
         classes=[classes[c] for c in kept],
@@ -87,11 +87,11 @@ def concept_map(matrix: "pd.DataFrame", targets: Mapping[str, str]) -> HeatMap |
         return None
     rows = _strongest(np.abs(effect).max(1), TALLEST)
     columns = _strongest(np.abs(effect).max(0), CONCEPTS)
-    own = effect[rows]
-    columns = np.array(sorted(columns.tolist(), key=lambda c: (int(own[:, c].argmin()), float(own[:, c].min()), c)))
+    part = effect[rows]
+    columns = np.array(sorted(columns.tolist(), key=lambda c: (int(part[:, c].argmin()), float(part[:, c].min()), c)))
     names = [str(matrix.columns[c]) for c in columns]
     return _map(
-        own[:, columns],
+        part[:, columns],
         classes=[str(matrix.index[r]) for r in rows],
         columns=names,
         titles=names,
@@ -165,33 +165,36 @@ def served_view(served: Served, concept_of: Mapping[int, str], layer: str, *, to
     spread = (np.arange(len(iou)) * 0.6180339887498949) % 1 - 0.5  # the golden ratio: evenly, whatever their number
     points = [
         Point(
-            *(
-                round(float(step * (counts[u] + 0.5 + 0.7 * spread[u])), 1),
-                round(float(HEIGHT * (1 - iou[u] / ceiling)), 1),
-            ),
-            f"unit {u}{f' ({concept_of[u]})' if u in concept_of else ''}: IoU {iou[u]:.3f}, {_classes(int(counts[u]))}",
-            unit_id(layer, u),
+            x=round(float(step * (counts[u] + 0.5 + 0.7 * spread[u])), 1),
+            y=round(float(HEIGHT * (1 - iou[u] / ceiling)), 1),
+            title=f"unit {u}{f' ({concept_of[u]})' if u in concept_of else ''}: IoU {iou[u]:.3f}, "
+            f"{_classes(int(counts[u]))}",
+            target=unit_id(layer, u),
         )
         for u in range(len(iou))
     ]
     every = max(1, most // 8)
     return ServedView(
-        points,
-        _means(counts, iou, step, ceiling),
-        round(step, 1),
-        [(round(step * (k + 0.5), 1), k) for k in range(0, most + 1, every)],
-        [(round(HEIGHT * (1 - part), 1), f"{part * ceiling:g}") for part in (0.0, 0.5, 1.0)],
-        *(served.correlation, served.low, served.high, top, heldout),
+        points=points,
+        means=_means(counts, iou, step, ceiling),
+        step=round(step, 1),
+        ticks=[(round(step * (k + 0.5), 1), k) for k in range(0, most + 1, every)],
+        heights=[(round(HEIGHT * (1 - part), 1), f"{part * ceiling:g}") for part in (0.0, 0.5, 1.0)],
+        correlation=served.correlation,
+        low=served.low,
+        high=served.high,
+        top=top,
+        heldout=heldout,
     )
 
 
 def _means(counts: Ints, iou: Floats, step: float, ceiling: float) -> list[tuple[float, float, str]]:
-    found = []
+    means = []
     for k in np.unique(counts).tolist():
-        own = iou[counts == k]
-        title = f"mean of {len(own)} unit{'s' * (len(own) != 1)} with {_classes(k)}: {own.mean():.3f}"
-        found.append((round(step * (k + 0.5), 1), round(float(HEIGHT * (1 - own.mean() / ceiling)), 1), title))
-    return found
+        values = iou[counts == k]
+        title = f"mean of {len(values)} unit{'s' * (len(values) != 1)} with {_classes(k)}: {values.mean():.3f}"
+        means.append((round(step * (k + 0.5), 1), round(float(HEIGHT * (1 - values.mean() / ceiling)), 1), title))
+    return means
 
 
 def _classes(count: int) -> str:
@@ -224,13 +227,13 @@ def curve_view(curve: Curve, measure: str) -> CurveView:
     x = {k: _across(k, sizes) for k in sizes}
     lines, bands = [], []
     for kind, what in KINDS.items():
-        own = curve.band(kind, measure)
-        if not len(own):
+        band = curve.band(kind, measure)
+        if not len(band):
             continue
-        lines.append(Line(kind, what, _points([(x[k], m) for k, m in zip(own["k"], own["mean"], strict=True)])))
+        lines.append(Line(kind, what, _points([(x[k], m) for k, m in zip(band["k"], band["mean"], strict=True)])))
         if kind in ("random", "matched"):
-            low = [(x[k], value) for k, value in zip(own["k"], own["low"], strict=True)]
-            high = [(x[k], value) for k, value in zip(own["k"], own["high"], strict=True)]
+            low = [(x[k], value) for k, value in zip(band["k"], band["low"], strict=True)]
+            high = [(x[k], value) for k, value in zip(band["k"], band["high"], strict=True)]
             bands.append(Line(kind, what, _points([*low, *reversed(high)])))
     before, ticks = _height(curve.untouched()[measure]), [(x[k], int(k)) for k in sizes]
     return CurveView(curve.class_, lines, bands, ticks, before, curve.paper_table())

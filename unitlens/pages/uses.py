@@ -85,7 +85,7 @@ class EffectTable(NamedTuple):
     ----------
     layer : str
     classes : tuple of str
-    own : Estimate
+    estimate : Estimate
         Of `MEASURE`, (U, classes); q-values are those of `FINE`.
     change, logit, q_value : float64 arrays, (U, classes)
         Effects on `MEASURE` and on `FINE`, 0 where there is none, and the q-values of the latter.
@@ -95,7 +95,7 @@ class EffectTable(NamedTuple):
 
     layer: str
     classes: tuple[str, ...]
-    own: Estimate
+    estimate: Estimate
     change: Floats
     logit: Floats
     q_value: Floats
@@ -106,24 +106,26 @@ class EffectTable(NamedTuple):
         """Gather it from the effects of every unit alone."""
         from scipy.stats import false_discovery_control
 
-        own, fine = effects.estimate(MEASURE), effects.estimate(FINE)
+        estimate, fine = effects.estimate(MEASURE), effects.estimate(FINE)
         q_value = false_discovery_control(np.nan_to_num(fine.p_value, nan=1.0).ravel()).reshape(fine.p_value.shape)
-        change, logit = np.nan_to_num(own.effect), np.nan_to_num(fine.effect)
-        return cls(effects.layer, effects.classes, own, change, logit, q_value, _order(change, own.high, logit))
+        change, logit = np.nan_to_num(estimate.effect), np.nan_to_num(fine.effect)
+        return cls(
+            effects.layer, effects.classes, estimate, change, logit, q_value, _order(change, estimate.high, logit)
+        )
 
     def use(self, unit: int, column: int, concept_of: Mapping[int, str]) -> Use:
         """One unit and one class."""
-        place, name = (unit, column), self.classes[column]
+        cell, name = (unit, column), self.classes[column]
         return Use(
             unit=unit,
             id=unit_id(self.layer, unit),
             concept=concept_of.get(unit, ""),
             class_=name,
             class_id=class_id(name),
-            effect=float(self.change[place]),
-            low=float(self.own.low[place]),
-            high=float(self.own.high[place]),
-            logit=float(self.logit[place]),
+            effect=float(self.change[cell]),
+            low=float(self.estimate.low[cell]),
+            high=float(self.estimate.high[cell]),
+            logit=float(self.logit[cell]),
         )
 
 
@@ -148,8 +150,8 @@ def class_uses(
             ClassUses(
                 class_=name,
                 id=class_id(name),
-                before=float(table.own.before[0, column]),
-                images=int(table.own.images[0, column]),
+                before=float(table.estimate.before[0, column]),
+                images=int(table.estimate.images[0, column]),
                 uses=[table.use(unit, column, concept_of) for unit in units],
                 concepts=_depended_on(matrix.loc[name].to_dict(), concept_of) if matrix is not None else [],
             )
@@ -177,10 +179,10 @@ def unit_uses(table: EffectTable, concept_of: Mapping[int, str], *, most: int) -
 
 def set_view(effects: SetEffects, concept_of: Mapping[int, str]) -> SetView:
     """One set, and the classes that it changes most."""
-    own, overall = effects.estimate(MEASURE), effects.overall()
-    change = np.nan_to_num(own.effect)
+    estimate, overall = effects.estimate(MEASURE), effects.overall()
+    change = np.nan_to_num(estimate.effect)
     order = np.argsort(-np.abs(change), kind="stable")[:CLASSES_OF_SET].tolist()
-    classes = [(effects.classes[c], float(change[c]), float(own.low[c]), float(own.high[c])) for c in order]
+    classes = [(effects.classes[c], float(change[c]), float(estimate.low[c]), float(estimate.high[c])) for c in order]
     beside = []
     for kind, drawn in effects.drawn.items():
         after = drawn.overall().after

@@ -159,9 +159,9 @@ def _page(folder: Path, effects: SavedEffects | None, agreement: "pd.DataFrame |
 
 def render_page(files: RunFiles, effects: SavedEffects | None = None, agreement: "pd.DataFrame | None" = None) -> str:
     """The page of a run as text."""
-    shown = None if effects is None else effects_view(effects, Dissection.of(files), agreement)
+    view = None if effects is None else effects_view(effects, Dissection.of(files), agreement)
     return render_dissection(
-        info=files.info, units=files.units, exemplars=files.exemplars, strips=files.strips, effects=shown
+        info=files.info, units=files.units, exemplars=files.exemplars, strips=files.strips, effects=view
     )
 
 

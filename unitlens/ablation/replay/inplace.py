@@ -18,11 +18,13 @@ from torch import fx, nn
 View = tuple[Callable[..., Any], tuple[Any, ...], Mapping[str, Any]]
 """How a view is taken: the function, and its arguments behind the value that is viewed."""
 
+# fmt: off
 _VIEWS = (
-    *("chunk", "detach", "diagonal", "expand", "expand_as", "flatten", "moveaxis", "movedim", "narrow", "permute"),
-    *("ravel", "reshape", "select", "split", "squeeze", "swapaxes", "swapdims", "t", "tensor_split", "transpose"),
-    *("unbind", "unflatten", "unfold", "unsqueeze", "view", "view_as"),
+    "chunk", "detach", "diagonal", "expand", "expand_as", "flatten", "moveaxis", "movedim", "narrow", "permute",
+    "ravel", "reshape", "select", "split", "squeeze", "swapaxes", "swapdims", "t", "tensor_split", "transpose",
+    "unbind", "unflatten", "unfold", "unsqueeze", "view", "view_as",
 )
+# fmt: on
 """Functions and methods whose result is, nearly always, in the memory of their first argument."""
 
 _VIEW_ATTRIBUTES = ("T", "mT", "data")

@@ -237,14 +237,14 @@ def _halves(graph: fx.Graph, root: nn.Module, marks: Sequence[fx.Node]) -> Split
 
 
 def _ancestors(node: fx.Node) -> set[fx.Node]:
-    found: set[fx.Node] = set()
+    ancestors: set[fx.Node] = set()
     waiting = [node]
     while waiting:
         current = waiting.pop()
-        if current not in found:
-            found.add(current)
+        if current not in ancestors:
+            ancestors.add(current)
             waiting += current.all_input_nodes
-    return found
+    return ancestors
 
 
 def _steps(nodes: list[fx.Node], kept: set[fx.Node], callable_of: Callable[[fx.Node], Any]) -> tuple[Step, ...]:

@@ -78,7 +78,7 @@ class Classes(NamedTuple):
     def of(cls, names: dict[int, str], parts: set[int], objects: set[int]) -> "Classes":
         """Classes with the first of their synonyms as their names."""
         short = dict(zip(names, first_words(names.values()), strict=True))
-        return cls(*({code: short[code] for code in sorted(some)} for some in (objects, parts)))
+        return cls(*({code: short[code] for code in sorted(codes)} for codes in (objects, parts)))
 
 
 def _classes_of_index(path: Path) -> Classes | None:

@@ -46,9 +46,9 @@ def open_cityscapes(root: Path, *, split: str | None = None) -> MarkedImages:
     truth = "gtFine" if (root / "gtFine").is_dir() else "gtCoarse"
     labelled = [name for name in subfolders(root / truth) if name != "test"]
     splits = chosen_splits(split, labelled, root)
-    found = names_under(root / "leftImg8bit", suffixes=[".png"])
-    names = tuple(name for name in found if name.endswith(ENDING) and name.split("/")[0] in splits)
-    if found and not names:
+    paths = names_under(root / "leftImg8bit", suffixes=[".png"])
+    names = tuple(name for name in paths if name.endswith(ENDING) and name.split("/")[0] in splits)
+    if paths and not names:
         raise UnitlensError(f"{root / 'leftImg8bit'} has no SPLIT/CITY/NAME{ENDING} for {', '.join(splits) or truth}.")
     return MarkedImages(
         "cityscapes",

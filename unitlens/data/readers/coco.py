@@ -46,10 +46,12 @@ def open_coco(root: Path, *, split: str | None = None) -> MarkedImages:
     others, "Panoptic Segmentation", CVPR 2019; the format as described on cocodataset.org.
     """
     lists = find_lists(root)
-    splits = chosen_splits(split, sorted({found.split for found in lists}), root)
-    lists = [found for found in lists if found.split in splits]
-    panoptic = {found.split for found in lists if found.kind == "panoptic"}
-    read = [read_list(root, found) for found in lists if found.kind == "panoptic" or found.split not in panoptic]
+    splits = chosen_splits(split, sorted({one_list.split for one_list in lists}), root)
+    lists = [one_list for one_list in lists if one_list.split in splits]
+    panoptic = {one_list.split for one_list in lists if one_list.kind == "panoptic"}
+    read = [
+        read_list(root, one_list) for one_list in lists if one_list.kind == "panoptic" or one_list.split not in panoptic
+    ]
     labels = _labels(read)
     concepts = [Concept(category, label, name) for (category, _), (label, name) in labels.items() if label]
     images: dict[str, dict[str, ListedImage]] = {}

@@ -95,12 +95,12 @@ def _folders(root: Path) -> dict[str, tuple[Path, Path]]:
     """Folders of images and of label maps, by split."""
     inner = root / "annotations"
     places = [*sorted(root.glob("stuffthingmaps*")), *sorted(inner.glob("stuffthingmaps*")), inner]
-    found: dict[str, tuple[Path, Path]] = {}
-    for maps in (place / name for place in places for name in subfolders(place) if _SPLITS.fullmatch(name)):
+    folders: dict[str, tuple[Path, Path]] = {}
+    for maps in (parent / name for parent in places for name in subfolders(parent) if _SPLITS.fullmatch(name)):
         images = next((p for p in (root / maps.name, root / "images" / maps.name) if p.is_dir()), None)
         if images is not None and next(maps.glob("*.png"), None) is not None:
-            found.setdefault(maps.name, (images, maps))
-    return found
+            folders.setdefault(maps.name, (images, maps))
+    return folders
 
 
 @dataclass(frozen=True)

@@ -119,8 +119,8 @@ def _masks(root: Path) -> tuple[dict[str, str], tuple[str, ...]]:
     by_place = {_place(name): name for name in of_mask}
     often = Counter(_stem(name) for name in of_mask)
     by_stem = {_stem(name): name for name in of_mask if often[_stem(name)] == 1}
-    found = {name: by_place.get(_place(name)) or by_stem.get(_stem(name)) for name in images}
-    pairs = {name: mask for name, mask in found.items() if mask}
+    mask_of = {name: by_place.get(_place(name)) or by_stem.get(_stem(name)) for name in images}
+    pairs = {name: mask for name, mask in mask_of.items() if mask}
     if not pairs:
         raise UnitlensError(
             f"{root} has a colour table, but no image with its mask: put images into images/ and masks of the same "

@@ -38,10 +38,10 @@ def must_exist(path: Path) -> None:
 def names_under(folder: Path, *, suffixes: Iterable[str] = EXTENSIONS) -> list[str]:
     """POSIX paths of the files in a folder and its subfolders, sorted, hidden ones left out."""
     suffixes = frozenset(suffixes)
-    found = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in suffixes)
     return sorted(
         path.as_posix()
-        for path in found
+        for path in paths
         if not any(part.startswith(".") for part in path.parts) and (folder / path).is_file()
     )
 
@@ -175,8 +175,8 @@ def strange_codes(codes: npt.NDArray[Any], table: Mapping[int, int]) -> list[int
     """The codes that are not in the table, in their order."""
     known = np.array(sorted(table), np.int64)
     unknown = known[np.searchsorted(known, codes).clip(max=len(known) - 1)] != codes
-    found: list[int] = np.unique(np.asarray(codes)[unknown]).tolist()
-    return found
+    strange: list[int] = np.unique(np.asarray(codes)[unknown]).tolist()
+    return strange
 
 
 def layered(masks: Iterable[tuple[int, npt.NDArray[np.bool_]]]) -> list[npt.NDArray[np.uint16]]:

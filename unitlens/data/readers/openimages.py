@@ -56,13 +56,13 @@ def open_openimages(root: Path, *, split: str | None = None) -> MarkedImages:
         masks.setdefault(row["ImageID"], []).append((labels[word], _place(inside(row["MaskPath"], path), files)))
     listed = {mask for of_one in masks.values() for _, mask in of_one}
     images = {PurePosixPath(name).stem: name for name in files.values() if name not in listed}
-    found = {images[number]: of_one for number, of_one in masks.items() if number in images}
-    if not found:
+    masks_of = {images[number]: of_one for number, of_one in masks.items() if number in images}
+    if not masks_of:
         raise UnitlensError(f"The images of {lists[0]} are nowhere under {root}: an image is ImageID.jpg.")
     concepts = tuple(Concept("object", label, word) for word, label in labels.items())
     check_files = partial(_absent_images, tuple(sorted(masks.keys() - images.keys())))
     return MarkedImages(
-        "openimages", root, root, tuple(sorted(found)), concepts, MaskMarks(root, found), check_files=check_files
+        "openimages", root, root, tuple(sorted(masks_of)), concepts, MaskMarks(root, masks_of), check_files=check_files
     )
 
 
@@ -71,8 +71,8 @@ def _absent_images(names: Sequence[str]) -> Iterator[Finding]:
 
 
 def _lists(root: Path) -> list[Path]:
-    found = [path for depth in ("*.csv", "*/*.csv", "*/*/*.csv") for path in sorted(root.glob(depth))]
-    return [path for path in found if set(COLUMNS) <= set(_first_line(path))]
+    paths = [path for depth in ("*.csv", "*/*.csv", "*/*/*.csv") for path in sorted(root.glob(depth))]
+    return [path for path in paths if set(COLUMNS) <= set(_first_line(path))]
 
 
 def _first_line(path: Path) -> list[str]:

@@ -146,7 +146,7 @@ class PartMarks:
                 if ("part", word) not in labels:
                     raise UnitlensError(f"{path} has the part {word!r}, which part2ind.m does not name.")
                 regions["part"].append((labels["part", word], _mask(part)))
-        return Marks({category: layered(some) for category, some in regions.items() if some}, [digest])
+        return Marks({category: layered(masks) for category, masks in regions.items() if masks}, [digest])
 
 
 def _each(owner: Any, field: str, path: Path) -> list[Any]:

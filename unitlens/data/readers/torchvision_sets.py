@@ -138,16 +138,16 @@ def _names(dataset: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _map(target: Any, _: Image.Image, *, place: int | None, table: Mapping[int, int], what: str) -> Marked:
-    """One label map, alone or at a place of several targets."""
-    plane = np.asarray(target if place is None else target[place])
+def _map(target: Any, _: Image.Image, *, index: int | None, table: Mapping[int, int], what: str) -> Marked:
+    """One label map, alone or at an index of several targets."""
+    plane = np.asarray(target if index is None else target[index])
     return Marked({"object": [relabelled(plane, table, "A target", what)]})
 
 
 def _voc(dataset: Any) -> _Kind:
     if getattr(dataset, "mode", "segmentation") != "segmentation":
         raise UnitlensError(f"This SBDataset has {dataset.mode}, not regions: make it with mode='segmentation'.")
-    return _Kind(voc_concepts(), partial(_map, place=None, table=voc_table(), what="Pascal VOC"))
+    return _Kind(voc_concepts(), partial(_map, index=None, table=voc_table(), what="Pascal VOC"))
 
 
 def _cityscapes(dataset: Any) -> _Kind:
@@ -156,8 +156,8 @@ def _cityscapes(dataset: Any) -> _Kind:
         raise UnitlensError(
             f"This Cityscapes data set has {', '.join(types)} as its target: make it with target_type='semantic'."
         )
-    place = types.index("semantic") if len(types) > 1 else None
-    return _Kind(cityscapes_concepts(), partial(_map, place=place, table=cityscapes_table(), what="Cityscapes"))
+    index = types.index("semantic") if len(types) > 1 else None
+    return _Kind(cityscapes_concepts(), partial(_map, index=index, table=cityscapes_table(), what="Cityscapes"))
 
 
 def _pet(dataset: Any) -> _Kind:
@@ -174,10 +174,10 @@ def _pet(dataset: Any) -> _Kind:
 
 def _trimap(target: Any, _: Image.Image, *, types: tuple[str, ...], breeds: tuple[str, ...]) -> Marked:
     """The animal, and which one it is where the targets say so."""
-    said = dict(zip(types, target if len(types) > 1 else (target,), strict=True))
-    table = {**TRIMAP, 1: 1 + int(said.get("binary-category", 0))}
-    plane = relabelled(np.asarray(said["segmentation"]), table, "A target", "Oxford-IIIT Pet")
-    return Marked({"object": [plane]}, breeds[said["category"]] if "category" in said else None)
+    targets = dict(zip(types, target if len(types) > 1 else (target,), strict=True))
+    table = {**TRIMAP, 1: 1 + int(targets.get("binary-category", 0))}
+    plane = relabelled(np.asarray(targets["segmentation"]), table, "A target", "Oxford-IIIT Pet")
+    return Marked({"object": [plane]}, breeds[targets["category"]] if "category" in targets else None)
 
 
 def _kitti(dataset: Any) -> _Kind:

@@ -198,11 +198,11 @@ class Canvas:
 
     def _texture(self, numbers: npt.NDArray[np.int32], material: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """The materials' textures; on flat marks, drawn towards the horizon and fainter there."""
-        place = np.arange(len(numbers), dtype=np.float32) * np.float32(2 / self._zoom)
+        position = np.arange(len(numbers), dtype=np.float32) * np.float32(2 / self._zoom)
         x, y = self.between(0, SIDE), self.between(0, SIDE)
-        upright = _texel(place[:, None] + y, place + x)
-        depth = np.maximum(place - np.float32(2 * self.horizon), 3)[:, None] / 60
-        across, along = (place - WORLD) / depth + x, 90 / depth + y
+        upright = _texel(position[:, None] + y, position + x)
+        depth = np.maximum(position - np.float32(2 * self.horizon), 3)[:, None] / 60
+        across, along = (position - WORLD) / depth + x, 90 / depth + y
         is_wood = np.arange(1 + len(CATEGORIES["material"])) == 1 + CATEGORIES["material"].index("wood")
         flat = np.array([mark.flat for mark in self._marks])
         boards, lying = (flat & is_wood[material])[numbers], flat[numbers]

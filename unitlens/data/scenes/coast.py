@@ -2,7 +2,7 @@
 
 from unitlens.data.scenes import life, nature, town, vehicles
 from unitlens.data.scenes.canvas import WORLD, Canvas
-from unitlens.data.scenes.staging import backdrop, crowd, row, some
+from unitlens.data.scenes.staging import backdrop, crowd, draw_things, row
 
 
 def beach(c: Canvas) -> None:
@@ -10,7 +10,7 @@ def beach(c: Canvas) -> None:
     horizon = c.between(30, 52)
     nature.sky(c, horizon=horizon)
     backdrop(c, horizon)
-    has = some(c, 2, sea=0.8, parasols=0.55, palms=0.5, bathers=0.65, towels=0.45)
+    has = draw_things(c, 2, sea=0.8, parasols=0.55, palms=0.5, bathers=0.65, towels=0.45)
     if "sea" in has:
         _shore(c, horizon, c.between(horizon + 10, 74))
         top = 72.0
@@ -55,7 +55,7 @@ def harbour(c: Canvas) -> None:
     horizon = c.between(38, 56)
     nature.sky(c, horizon=horizon)
     backdrop(c, horizon)
-    has = some(c, 2, boats=0.75, cranes=0.5, lighthouse=0.4, quay=0.7)
+    has = draw_things(c, 2, boats=0.75, cranes=0.5, lighthouse=0.4, quay=0.7)
     _far_shore(c, horizon)
     if "cranes" in has:
         for _ in range(c.whole(1, 2)):

@@ -6,7 +6,7 @@ from functools import partial
 from unitlens.data.scenes import fittings, furniture, life
 from unitlens.data.scenes.canvas import WORLD, Canvas, Mark
 from unitlens.data.scenes.furniture import WOODS
-from unitlens.data.scenes.staging import some
+from unitlens.data.scenes.staging import draw_things
 
 
 def on_the_wall(c: Canvas, foot: float, *, slots: int) -> None:
@@ -37,7 +37,7 @@ def stand(c: Canvas, foot: float, things: list[tuple[Callable[..., None], float,
 def in_front(c: Canvas, foot: float, things: list[tuple[Callable[..., None], float, float]]) -> None:
     """Stand things in the room, the far ones first."""
     chosen = [(c.between(foot + 14, 108), thing, height) for thing, height, share in things if c.chance(share)]
-    for y, thing, height in sorted(chosen, key=lambda place: place[0]):
+    for y, thing, height in sorted(chosen, key=lambda spot: spot[0]):
         thing(c, c.between(10, 102), y, height * c.between(0.85, 1.15))
 
 
@@ -60,7 +60,7 @@ def living_room(c: Canvas) -> None:
     foot = c.between(62, 76)
     fittings.room(c, foot=foot)
     on_the_wall(c, foot, slots=c.whole(2, 3))
-    has = some(c, 2, sofa=0.6, armchair=0.5, television=0.5, books=0.5, table=0.5)
+    has = draw_things(c, 2, sofa=0.6, armchair=0.5, television=0.5, books=0.5, table=0.5)
     stand(
         c,
         foot + 2,
@@ -92,7 +92,7 @@ def kitchen(c: Canvas) -> None:
     foot = c.between(68, 86)
     fittings.room(c, foot=foot, tiled=0.35)
     on_the_wall(c, foot - 8, slots=c.whole(1, 3))
-    has = some(c, 2, worktop=0.65, hanging=0.4, oven=0.6, fridge=0.55, table=0.5)
+    has = draw_things(c, 2, worktop=0.65, hanging=0.4, oven=0.6, fridge=0.55, table=0.5)
     wood = c.mark("cupboard", c.pick(*WOODS, "blue", "green", "red", "yellow"), material="wood")
     if "hanging" in has:
         left, right = c.pick((0.0, 40.0), (72.0, 112.0), (0.0, 52.0))
@@ -132,7 +132,7 @@ def bedroom(c: Canvas) -> None:
     foot = c.between(62, 78)
     fittings.room(c, foot=foot)
     on_the_wall(c, foot, slots=c.whole(2, 3))
-    has = some(c, 2, bed=0.75, wardrobe=0.6, bedside=0.6)
+    has = draw_things(c, 2, bed=0.75, wardrobe=0.6, bedside=0.6)
     stand(
         c,
         foot + 2,
@@ -166,7 +166,7 @@ def bathroom(c: Canvas) -> None:
     foot = c.between(64, 80)
     fittings.room(c, foot=foot, tiled=0.5)
     on_the_wall(c, foot, slots=c.whole(1, 3))
-    has = some(c, 2, tub=0.55, basin=0.6, toilet=0.55, towel=0.55)
+    has = draw_things(c, 2, tub=0.55, basin=0.6, toilet=0.55, towel=0.55)
     if "towel" in has:
         fittings.towel(c, c.between(12, 100), foot - c.between(8, 20), c.between(18, 28))
     stand(

@@ -2,14 +2,14 @@
 
 from unitlens.data.scenes import life, nature, town, vehicles
 from unitlens.data.scenes.canvas import WORLD, Canvas
-from unitlens.data.scenes.staging import Kind, Thing, backdrop, crowd, land, row, some
+from unitlens.data.scenes.staging import Kind, Thing, backdrop, crowd, draw_things, land, row
 
 
 def ski_slope(c: Canvas) -> None:
     """Snow on a slope, skiers, a lift, firs."""
     horizon = c.between(38, 58)
     nature.sky(c, horizon=horizon)
-    has = some(c, 2, peaks=0.7, skiers=0.7, lift=0.55, firs=0.6, hut=0.35)
+    has = draw_things(c, 2, peaks=0.7, skiers=0.7, lift=0.55, firs=0.6, hut=0.35)
     if "peaks" in has:
         nature.mountains(c, horizon + 8, height=c.between(24, 46), snow=0.85)
     else:
@@ -88,7 +88,7 @@ def campsite(c: Canvas) -> None:
     horizon = c.between(36, 56)
     nature.sky(c, horizon=horizon)
     backdrop(c, horizon)
-    has = some(c, 1, tents=0.7, fire=0.6)
+    has = draw_things(c, 1, tents=0.7, fire=0.6)
     if c.chance(0.65):
         row(c, horizon + 3, [nature.tree, nature.conifer], height=c.between(20, 46), step=13, share=0.65)
     lake = c.chance(0.25)
@@ -124,7 +124,7 @@ def farm(c: Canvas) -> None:
     horizon = c.between(36, 54)
     nature.sky(c, horizon=horizon)
     backdrop(c, horizon)
-    has = some(c, 2, barn=0.5, cows=0.5, sheep=0.4, tractor=0.5, hay=0.4, furrows=0.4)
+    has = draw_things(c, 2, barn=0.5, cows=0.5, sheep=0.4, tractor=0.5, hay=0.4, furrows=0.4)
     if c.chance(0.5):
         row(c, horizon + 2, [nature.tree, nature.bush, town.house], height=14, step=18, share=0.6)
     land(c, horizon, grass=0.75)
@@ -168,7 +168,7 @@ def city_street(c: Canvas) -> None:
     """Buildings, a road, cars, a bus, lamps, people."""
     horizon = c.between(44, 62)
     nature.sky(c, horizon=horizon)
-    has = some(c, 3, towers=0.6, houses=0.6, road=0.75, traffic=0.7, lamps=0.5)
+    has = draw_things(c, 3, towers=0.6, houses=0.6, road=0.75, traffic=0.7, lamps=0.5)
     if "towers" in has:
         for _ in range(c.whole(3, 8)):
             town.skyscraper(c, c.between(0, WORLD), horizon + 4, c.between(26, 58), wide=c.between(6, 11))
@@ -211,7 +211,7 @@ def playground(c: Canvas) -> None:
     horizon = c.between(36, 56)
     nature.sky(c, horizon=horizon)
     backdrop(c, horizon)
-    has = some(c, 2, slides=0.6, swings=0.6, pit=0.45, balls=0.5)
+    has = draw_things(c, 2, slides=0.6, swings=0.6, pit=0.45, balls=0.5)
     far: list[Thing] = [town.house, nature.tree, nature.tree, nature.bush]
     row(c, horizon + 3, far, height=c.between(18, 34), step=20, share=0.75)
     land(c, horizon)

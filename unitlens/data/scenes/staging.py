@@ -10,7 +10,7 @@ Thing = Callable[..., None]
 Kind = tuple[Thing, float, int, dict[str, Any]]
 
 
-def some(c: Canvas, least: int, /, **shares: float) -> frozenset[str]:
+def draw_things(c: Canvas, least: int, /, **shares: float) -> frozenset[str]:
     """Draw which of the named things an image has, each with its share, until there are enough of them.
 
     No thing is in every image of a scene, so that a scene cannot be told by one thing alone.
@@ -33,7 +33,7 @@ def crowd(c: Canvas, top: float, things: Sequence[Kind]) -> None:
             near = c.between(0.0, 1.0)
             scale = (0.42 + 0.58 * near) * c.between(0.85, 1.15)
             places.append((top + 2 + near * (WORLD - top - 6), c.between(4, 108), thing, height * scale, settings))
-    for y, x, thing, height, settings in sorted(places, key=lambda place: place[0]):
+    for y, x, thing, height, settings in sorted(places, key=lambda spot: spot[0]):
         thing(c, x, y, height, **settings)
 
 

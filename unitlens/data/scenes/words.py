@@ -4,24 +4,26 @@ from collections.abc import Mapping
 
 from unitlens.data.concepts import Concept
 
+# fmt: off
 OBJECTS = (
-    *("sky", "cloud", "sun", "mountain", "hill", "sea", "field", "road", "pavement", "path", "quay"),
-    *("tree", "palm", "bush", "flower", "rock", "log", "person", "cow", "sheep", "dog", "cat", "bird"),
-    *("house", "skyscraper", "barn", "lighthouse", "street lamp", "fence", "bench", "tent", "campfire", "umbrella"),
-    *("car", "bus", "tractor", "boat", "crane", "chairlift", "skis", "hay bale", "slide", "swing", "ball"),
-    *("wall", "floor", "curtain", "rug", "painting", "lamp", "plant", "sofa", "armchair", "table", "chair"),
-    *("bookcase", "television", "bed", "wardrobe", "cupboard", "oven", "fridge", "sink", "pot", "bottle"),
-    *("bathtub", "toilet", "mirror", "towel"),
+    "sky", "cloud", "sun", "mountain", "hill", "sea", "field", "road", "pavement", "path", "quay",
+    "tree", "palm", "bush", "flower", "rock", "log", "person", "cow", "sheep", "dog", "cat", "bird",
+    "house", "skyscraper", "barn", "lighthouse", "street lamp", "fence", "bench", "tent", "campfire", "umbrella",
+    "car", "bus", "tractor", "boat", "crane", "chairlift", "skis", "hay bale", "slide", "swing", "ball",
+    "wall", "floor", "curtain", "rug", "painting", "lamp", "plant", "sofa", "armchair", "table", "chair",
+    "bookcase", "television", "bed", "wardrobe", "cupboard", "oven", "fridge", "sink", "pot", "bottle",
+    "bathtub", "toilet", "mirror", "towel",
 )
 PARTS = (
-    *("wheel", "window", "door", "roof", "chimney", "mast", "sail", "hull", "headlight", "pole", "flag"),
-    *("trunk", "crown", "head", "torso", "leg", "arm", "tail"),
-    *("handle", "cushion", "pillow", "drawer", "shelf", "screen", "shade", "frame", "tap"),
+    "wheel", "window", "door", "roof", "chimney", "mast", "sail", "hull", "headlight", "pole", "flag",
+    "trunk", "crown", "head", "torso", "leg", "arm", "tail",
+    "handle", "cushion", "pillow", "drawer", "shelf", "screen", "shade", "frame", "tap",
 )
 MATERIALS = (
-    *("brick", "wood", "grass", "sand", "water", "snow", "tile"),
-    *("asphalt", "stone", "foliage", "fabric", "glass", "metal"),
+    "brick", "wood", "grass", "sand", "water", "snow", "tile",
+    "asphalt", "stone", "foliage", "fabric", "glass", "metal",
 )
+# fmt: on
 COLORS = ("black", "white", "grey", "red", "green", "blue", "yellow", "orange", "brown", "pink", "purple")
 
 CATEGORIES: Mapping[str, tuple[str, ...]] = {

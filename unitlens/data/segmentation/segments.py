@@ -200,13 +200,13 @@ def to_segments(output: Any) -> Segments:
     """
     if isinstance(output, Mapping) and "out" in output:
         output = output["out"]
-    found = torch.as_tensor(output) if isinstance(output, (Tensor, np.ndarray)) else None
-    if found is not None and found.ndim == 4 and len(found) == 1 and found.is_floating_point():
-        confidence, classes = functional.softmax(found[0].float(), 0).max(0)
+    tensor = torch.as_tensor(output) if isinstance(output, (Tensor, np.ndarray)) else None
+    if tensor is not None and tensor.ndim == 4 and len(tensor) == 1 and tensor.is_floating_point():
+        confidence, classes = functional.softmax(tensor[0].float(), 0).max(0)
         return Segments(classes.cpu().numpy(), confidence.cpu().numpy())
-    if found is not None and found.ndim == 3 and len(found) == 1 and not found.is_floating_point():
-        return Segments(found[0].cpu().numpy().astype(np.int64), None)
-    shape = f" of shape {tuple(found.shape)} and type {found.dtype}" if found is not None else ""
+    if tensor is not None and tensor.ndim == 3 and len(tensor) == 1 and not tensor.is_floating_point():
+        return Segments(tensor[0].cpu().numpy().astype(np.int64), None)
+    shape = f" of shape {tuple(tensor.shape)} and type {tensor.dtype}" if tensor is not None else ""
     raise UnitlensError(
         f"A segmenter returned a {type(output).__name__}{shape} for an image (1, 3, height, width); it returns scores "
         "(1, classes, rows, columns), or whole numbers (1, rows, columns)."

@@ -94,8 +94,8 @@ def _run(image: Pixels, *, model: Any, processor: Any) -> Segments:
     inputs = processor(images=Image.fromarray(image), return_tensors="pt", **tasks).to(model.device)
     with evaluating(model):
         output = model(**inputs)
-    found = _of_masks(output) if hasattr(output, "masks_queries_logits") else to_segments(output.logits)
-    return _unsquashed(found, image) if _whole(processor, inputs) else found
+    segments = _of_masks(output) if hasattr(output, "masks_queries_logits") else to_segments(output.logits)
+    return _unsquashed(segments, image) if _whole(processor, inputs) else segments
 
 
 def _whole(processor: Any, inputs: Any) -> bool:
@@ -105,14 +105,14 @@ def _whole(processor: Any, inputs: Any) -> bool:
     return not (padded or getattr(processor, "do_center_crop", False))
 
 
-def _unsquashed(found: Segments, image: Pixels) -> Segments:
+def _unsquashed(segments: Segments, image: Pixels) -> Segments:
     """Segments in the image's own proportions (at its size, by the nearest), where they have others."""
-    here, there = found.classes.shape, image.shape[:2]
+    here, there = segments.classes.shape, image.shape[:2]
     if same_aspect(there, here):
-        return found
+        return segments
     rows, columns = ((2 * np.arange(n) + 1) * m // (2 * n) for n, m in zip(there, here, strict=True))
     at = np.ix_(rows, columns)
-    return Segments(found.classes[at], None if found.confidence is None else found.confidence[at])
+    return Segments(segments.classes[at], None if segments.confidence is None else segments.confidence[at])
 
 
 def _of_masks(output: Any) -> Segments:

@@ -77,11 +77,11 @@ class Manifest:
                 f"{folder} is not a store of unitlens: {path} cannot be read ({error.strerror})."
             ) from None
         try:
-            found = json.loads(text)
-            schema = found["schema"]
+            document = json.loads(text)
+            schema = document["schema"]
             if schema == SCHEMA:
-                rows = {name: _rows_entry(name, entry) for name, entry in found.pop("rows").items()}
-                return cls(**found, rows=rows)
+                rows = {name: _rows_entry(name, entry) for name, entry in document.pop("rows").items()}
+                return cls(**document, rows=rows)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise UnitlensError(f"{path} is not the manifest of a store, or is damaged: remove the store.") from None
         raise UnitlensError(
@@ -89,7 +89,7 @@ class Manifest:
         )
 
 
-def _rows_entry(name: str, found: Mapping[str, Any]) -> RowsEntry:
+def _rows_entry(name: str, document: Mapping[str, Any]) -> RowsEntry:
     """What the manifest says of rows, if it can be so.
 
     Raises
@@ -97,7 +97,11 @@ def _rows_entry(name: str, found: Mapping[str, Any]) -> RowsEntry:
     ValueError
         If their name leads elsewhere, their numbers are not plain ones, or a size is negative.
     """
-    shape, count, dtype = tuple(int(side) for side in found["shape"]), int(found["count"]), np.dtype(found["dtype"])
+    shape, count, dtype = (
+        tuple(int(side) for side in document["shape"]),
+        int(document["count"]),
+        np.dtype(document["dtype"]),
+    )
     if not re.match(r"[a-z]+(/|\Z)", name) or dtype.kind not in "iuf" or min(count, *shape, 0) < 0:
-        raise ValueError(found)
+        raise ValueError(document)
     return RowsEntry(shape, dtype.str, count)
