@@ -197,7 +197,7 @@ def test_a_set_stands_beside_those_that_were_drawn(sweep):
     after = chosen.drawn["random"].overall().after
     assert one.beside[0][2] == pytest.approx(after.mean())
     page = Page(render_effects(effects_view(saved_of(sweep, curve))))
-    assert "with 3 sets of as many drawn at random to" in page.text
+    assert "after ablation of 3 sets of the same size, drawn at random, " in page.text
 
 
 def test_units_of_several_layers_are_named_with_them():

@@ -367,7 +367,7 @@ class Curve:
             ("kept", k, f"only these {k} kept, {self.ranking.units - k} ablated"),
             ("least", k, f"{k} least important units ablated"),
             ("random", k, f"{k} random units ablated, mean of {{}} draws"),
-            ("matched", k, f"{k} activation-matched units ablated, mean of {{}} draws"),
+            ("matched", k, f"{k} matched units ablated, mean of {{}} draws"),
         ]
         means = {"unchanged": pd.Series(self.untouched())}
         for kind, size, what in wanted:
