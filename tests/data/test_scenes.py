@@ -134,7 +134,7 @@ def test_one_stroke_paints_the_image_and_every_plane():
 
 def test_enough_of_the_things_that_make_a_scene_are_drawn():
     canvas = Canvas(np.random.default_rng(0))
-    draws = [staging.some(canvas, 2, a=0.3, b=0.3, c=0.3) for _ in range(200)]
+    draws = [staging.draw_things(canvas, 2, a=0.3, b=0.3, c=0.3) for _ in range(200)]
     assert min(map(len, draws)) == 2
     assert set().union(*draws) == {"a", "b", "c"}
     assert all(any(name not in drawn for drawn in draws) for name in "abc")

@@ -192,7 +192,7 @@ class Experiment:
         return {
             "unitlens": versions()["unitlens"],
             "network": describe_network(self.net),
-            "data": {"source": source, **measured.data, **self.described},
+            "data": {"source": source, "opened": {}, **measured.data, **self.described},
             "replay": measured.replay,
             "timings": {"seconds": measured.seconds},
             "warnings": measured.notes,
