@@ -194,3 +194,10 @@ def test_a_long_table_keeps_the_overall_rows_and_the_largest_effects():
         every = table[(table["units"] == unit) & (table["class"] != "*")]["effect"].abs()
         assert sorted(rows["effect"].abs()) == sorted(every)[-3:]
     assert shortened(table).equals(table)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_outcome_without_a_mean_is_an_error(value):
+    outcome = NamedOutcome("mine", lambda outputs, _: outputs[:, 0] * 0 + torch.tensor([1.0, value, 1.0, 1.0]))
+    with pytest.raises(ul.UnitlensError, match=r"mine is nan or infinite for 1 of 4 images"):
+        values_of(outcome, torch.zeros(2, 2, 3), torch.zeros(2, dtype=torch.int64))
