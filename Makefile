@@ -22,8 +22,9 @@ demo: $(STAMP)
 test: lint
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
-test-slow: $(STAMP)
-	$(BIN)/pytest -m slow
+# On two cores about 20 minutes, and 3 more to install the oldest versions the first time.
+test-slow: $(STAMP) test-oldest
+	$(BIN)/pytest -n 2 --dist worksteal -m slow
 
 # The lowest versions that pyproject.toml allows, in an environment of their own: what reads and writes files and what
 # talks to other packages is run with them.
