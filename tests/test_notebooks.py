@@ -24,7 +24,10 @@ def ids(path):
     return path.stem
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)
+# The first runs in `make test`, the others in `make test-slow`: each starts a process of its own.
+@pytest.mark.parametrize(
+    "path", [NOTEBOOKS[0], *(pytest.param(path, marks=pytest.mark.slow) for path in NOTEBOOKS[1:])], ids=ids
+)
 def test_runs_from_top_to_bottom(path, demos, monkeypatch):
     client = pytest.importorskip("nbclient", reason="nbclient runs the notebooks (pip install -e '.[dev]')")
     monkeypatch.setenv("UNITLENS_DEMO_IMAGES", str(IMAGES))

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.color import rgb2lab
 
@@ -50,6 +50,7 @@ def test_the_levels_of_lightness_end_where_the_paper_says():
     assert achromatic(np.array([[41.1, *point], [30.9, *point]])).tolist() == [False, False]
 
 
+@settings(max_examples=40)
 @given(st.tuples(*[st.integers(0, 31)] * 3))
 def test_the_table_is_the_definition_at_the_middle_of_its_cells(cell):
     middle = (np.array(cell) * 8 + 3.5) / 255

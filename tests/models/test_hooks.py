@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -110,6 +110,7 @@ def test_hooks_are_there_inside_so_that_the_law_can_fail(net):
         assert state_of(net)["hooks"] != before["hooks"]
 
 
+@settings(max_examples=50)
 @given(
     st.lists(st.sampled_from(["conv", "norm", "relu[0]", "relu[1]", "pack:two.1", "head", ""]), max_size=6), st.data()
 )

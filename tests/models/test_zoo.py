@@ -134,7 +134,12 @@ def test_a_segmentation_and_a_detection_network_are_looked_at(name, part, layer)
 
 
 @pytest.mark.parametrize(
-    ("name", "layout"), [("shufflenet_v2_x0_5", "channels_first"), ("vit_b_32", "tokens"), ("swin_t", "channels_first")]
+    ("name", "layout"),
+    [
+        ("shufflenet_v2_x0_5", "channels_first"),
+        pytest.param("vit_b_32", "tokens", marks=pytest.mark.slow),  # 88 million weights to draw
+        pytest.param("swin_t", "channels_first", marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.filterwarnings("ignore:.*tokens, in front", "ignore:.*too coarse")
 def test_networks_of_three_kinds_are_looked_at_by_their_name_alone(name, layout):
