@@ -105,10 +105,12 @@ def agreeing_concepts(found, reference, *, apart):
 @needs_reference
 @pytest.mark.slow
 def test_squeezenet_on_camvid_is_the_reference_within_its_tolerances(camvid, reference):
-    d = ul.dissect(squeezenet(), "features.12", camvid, exemplars=0, evidence=False)
+    d = ul.dissect(squeezenet(), "features.12", camvid, exemplars=1, evidence=False)
     order = [[c["label"] for c in d.info["data"]["concepts"]].index(label) for label in reference["concept_labels"]]
     assert np.array_equal(d.counts.concept[order], reference["truth"])
-    np.testing.assert_allclose(d.table()["threshold"], reference["threshold_halfpixel"], rtol=1e-5)
+    # Kernels of another processor move a threshold by 5e-4 of itself; what holds everywhere is a share of the range.
+    largest = d.files().exemplars.groupby("unit")["value"].max().to_numpy()
+    assert (np.abs(d.table()["threshold"] - reference["threshold_halfpixel"]) <= 1e-5 * largest).all()
     assert np.abs(d.counts.intersection[:, order] - reference["intersect"]).max() <= 3
     assert np.abs(d.counts.active - reference["active"]).max() <= 3
     assert np.abs(d.scores()[:, order] - reference["iou_halfpixel"]).max() <= 3e-4
