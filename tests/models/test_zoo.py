@@ -79,6 +79,7 @@ def test_every_torchvision_classifier_is_looked_at_and_replays_as_the_document_s
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*too coarse")
 def test_every_segmentation_and_detection_network_is_looked_at():
     """Of detection networks the backbone, whose maps are of the whole image; boxes are not."""
     from torchvision.models import detection, list_models
