@@ -93,7 +93,7 @@ def test_the_settings_of_a_run_are_read_once(full, monkeypatch):
 # ---- other versions
 
 
-@pytest.mark.parametrize("schema", [None, 1, 2, 4])
+@pytest.mark.parametrize("schema", [None, 1, SCHEMA - 1, SCHEMA + 1])
 def test_a_run_of_another_schema_is_refused_with_what_to_do(copy, schema):
     change_json(copy, lambda info: info.pop("schema") if schema is None else info.update(schema=schema))
     refused(copy, f"schema {schema or 1} (unitlens 0.1.0 wrote it)", f"reads schema {SCHEMA}", "dissect again")

@@ -11,7 +11,7 @@ from unitlens.errors import UnitlensError
 from unitlens.models.preprocessing import Preprocessing
 from unitlens.records import check_range, check_types, read_record
 
-SCHEMA = 3
+SCHEMA = 4
 """Of run.json and of the files beside it. It is raised where a reader of the old one would misread the new one."""
 
 MOST = 2**53

@@ -34,6 +34,7 @@ COLUMNS = {
     "concept_set": "JSON list of concepts whose difference in IoU to this one has an interval that contains 0",
     "heldout_iou": "IoU on one half of the folds with the concept chosen on the other half, both ways, averaged",
     "chance_iou": "mean best IoU of the same masks with the labels of other images",
+    "chance_sd": "standard deviation of that best IoU over the draws",
     "p_value": "rank of iou / chance_iou among the same ratio of all units and draws",
     "q_value": "Benjamini and Hochberg's, over the layer's units that are not silent",
     "untrained_percentile": "share of an untrained copy's units with lower held-out IoU for the concept, where it ran",
@@ -125,7 +126,12 @@ def unit_table(
             "concept_set": [_json_list([names[c] for c in order[u] if evidence.rivals[u, c]]) for u in row],
         }
     if chance is not None:
-        rows |= {"chance_iou": chance.chance, "p_value": chance.p_value, "q_value": chance.q_value}
+        rows |= {
+            "chance_iou": chance.chance,
+            "chance_sd": chance.chance_sd,
+            "p_value": chance.p_value,
+            "q_value": chance.q_value,
+        }
     rows["presence_accuracy"] = np.nan if presence is None else presence
     rows["above_min_iou"] = (rows["iou"] > min_iou) & ~mute
     q_value = None if chance is None else chance.q_value
@@ -138,7 +144,7 @@ def unit_table(
 
 _COUNTED = ["activated_pixels", "concept_pixels", "intersection"]
 _OF_CONCEPT = ["concept", "category", "iou_low", "iou_high", "concept_stability", "concept_set", "presence_accuracy"]
-_MEASURED = ["iou", "heldout_iou", "chance_iou", "p_value", "q_value"]
+_MEASURED = ["iou", "heldout_iou", "chance_iou", "chance_sd", "p_value", "q_value"]
 _SECOND = ["second_concept", "second_category", "second_iou"]
 
 

@@ -28,8 +28,8 @@ EXEMPLAR_COLUMNS = ("layer", "unit", "rank", "image", "value", "peak_y", "peak_x
 
 # fmt: off
 _SHARES = (
-    "iou", "second_iou", "iou_low", "iou_high", "concept_stability", "heldout_iou", "chance_iou", "p_value",
-    "q_value", "untrained_percentile", "untrained_percentile_all", "presence_accuracy", "active_share",
+    "iou", "second_iou", "iou_low", "iou_high", "concept_stability", "heldout_iou", "chance_iou", "chance_sd",
+    "p_value", "q_value", "untrained_percentile", "untrained_percentile_all", "presence_accuracy", "active_share",
 )
 # fmt: on
 _VERDICTS = ("nonfinite", "silent", "chance", "weak", "untrained", "detector")
@@ -40,6 +40,7 @@ _EVIDENCE = (
     "concept_set",
     "heldout_iou",
     "chance_iou",
+    "chance_sd",
     "p_value",
     "q_value",
 )

@@ -98,11 +98,14 @@ class Association(NamedTuple):
     ----------
     chance : float64 array, (U,)
         Mean over draws of the best IoU with the labels of other images; NaN without a draw.
+    chance_sd : float64 array, (U,)
+        Standard deviation of these IoUs; NaN with fewer than two draws.
     p_value, q_value : float64 arrays, (U,)
         NaN for silent units.
     """
 
     chance: Floats
+    chance_sd: Floats
     p_value: Floats
     q_value: Floats
 
@@ -133,7 +136,9 @@ def association(best: Floats, shifted: Floats, silent: Bools) -> Association:
     from scipy.stats import false_discovery_control
 
     draws = shifted.shape[1]
-    chance = shifted.mean(1) if draws else np.full(len(best), np.nan)
+    unknown = np.full(len(best), np.nan)
+    chance = shifted.mean(1) if draws else unknown
+    chance_sd = shifted.std(1, ddof=1) if draws > 1 else unknown
     # Units differ in what they reach by chance, so that each is divided by its own; ratios of all units are then alike
     # and form one null distribution. A draw is divided by the other draws, as the unit's IoU is not part of its chance.
     mean_of_others = (shifted.sum(1, keepdims=True) - shifted) / max(draws - 1, 1)
@@ -142,7 +147,7 @@ def association(best: Floats, shifted: Floats, silent: Bools) -> Association:
     p_value, q_value = np.full(len(best), np.nan), np.full(len(best), np.nan)
     p_value[~silent] = (1 + at_least) / (1 + len(null))  # the unit itself counts as one of the draws
     q_value[~silent] = false_discovery_control(p_value[~silent])
-    return Association(chance, p_value, q_value)
+    return Association(chance, chance_sd, p_value, q_value)
 
 
 def _ratio(value: Floats, reference: Floats) -> Floats:
