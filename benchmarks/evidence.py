@@ -1,14 +1,17 @@
 """Is the evidence calibrated? Simulations in worlds whose truth is known.
 
     python benchmarks/evidence.py --replicates 200
+    python benchmarks/evidence.py --replicates 200 --world clustered
     python benchmarks/evidence.py --replicates 200 --world scenes
 
-The planted world is drawn at random (`evidence_planted`). The other is the bundled network on drawn scenes
-(`evidence_scenes`): it is run once on a population of them, of which samples are evaluated.
+The planted world is drawn at random (`evidence_planted`), the clustered one like it, of images that belong together. The
+third is the bundled network on drawn scenes (`evidence_scenes`): it is run once on a population of them, of which
+samples are evaluated.
 """
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import evidence_planted
@@ -32,6 +35,32 @@ def planted(n: int) -> Simulations:
     }
 
 
+def clustered(n: int) -> Simulations:
+    """The simulations of the planted world whose images belong together, by image and by group, n samples each."""
+    world, images = evidence_planted, 400
+    kinds = {
+        "pairs": world.in_clusters(images, 2),
+        "copies in pairs": world.in_clusters(images, 2, correlation=1.0),
+        "clusters of 4": world.in_clusters(images, 4),
+        "clusters of 10": world.in_clusters(images, 10),
+        "one in ten a copy": world.with_copies(images, 0.1),
+    }
+    simulations: Simulations = {}
+    for name, alike in kinds.items():
+        for grouped in (False, True):
+            by = "by group" if grouped else "by image"
+            simulations[f"all units null, {name}, {by}"] = partial(
+                world.false_discoveries, n, planted=0.0, images=images, alike=alike, grouped=grouped
+            )
+    for size in (2, 5, 10):
+        for grouped in (False, True):
+            by = "by cluster" if grouped else "by image"
+            simulations[f"95 % intervals cover, clusters of {size}, folds {by}"] = partial(
+                world.coverage, n, images=images, clusters_of=size, by_cluster=grouped
+            )
+    return simulations
+
+
 def scenes(n: int, images: int) -> Simulations:
     """The simulations with the bundled network, n samples each of a population of images."""
     population = evidence_scenes.record_population(images)
@@ -50,12 +79,18 @@ def main() -> None:
     """Run all simulations of a world, and print a line for each figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--replicates", type=int, default=200)
-    parser.add_argument("--world", choices=["planted", "scenes"], default="planted")
+    parser.add_argument("--world", choices=["planted", "clustered", "scenes"], default="planted")
     parser.add_argument("--population", type=int, default=3000, help="Scenes that are drawn. [3000]")
     options = parser.parse_args()
     torch.set_num_threads(1)
     n = options.replicates
-    simulations = planted(n) if options.world == "planted" else scenes(n, options.population)
+    match options.world:
+        case "planted":
+            simulations = planted(n)
+        case "clustered":
+            simulations = clustered(n)
+        case _:
+            simulations = scenes(n, options.population)
     for name, simulate in simulations.items():
         for what, value in simulate().items():
             print(f"{name}: {what} {value:.4f}", flush=True)

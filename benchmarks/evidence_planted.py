@@ -42,7 +42,35 @@ def smooth(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
     return fine / fine.std()
 
 
-def world(images: int, strength: torch.Tensor, *, seed: int) -> World:
+class Alike(NamedTuple):
+    """Images that belong together: the group of each, (N,), and the correlation of the fields of images of a group."""
+
+    groups: torch.Tensor
+    correlation: float = 0.81
+
+    def fields(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        """Smooth random fields of all images, (N, count, SIDE, SIDE)."""
+        common = smooth((int(self.groups.max()) + 1, count), generator)[self.groups]
+        if self.correlation == 1:
+            return common
+        each = smooth((len(self.groups), count), generator)
+        return self.correlation**0.5 * common + (1 - self.correlation) ** 0.5 * each
+
+
+def in_clusters(images: int, size: int, *, correlation: float = 0.81) -> Alike:
+    """Images in groups of one size, the last of which may be smaller."""
+    return Alike(torch.arange(images) // size, correlation if size > 1 else 1.0)
+
+
+def with_copies(images: int, share: float) -> Alike:
+    """Images of which a share are copies, each of another image."""
+    groups = torch.arange(images)
+    copies = round(share * images)
+    groups[:copies] = groups[copies : 2 * copies]
+    return Alike(torch.unique(groups, return_inverse=True)[1], 1.0)
+
+
+def world(images: int, strength: torch.Tensor, *, seed: int, alike: Alike | None = None) -> World:
     """Draw images.
 
     Parameters
@@ -52,17 +80,22 @@ def world(images: int, strength: torch.Tensor, *, seed: int) -> World:
         How much unit u is raised where concept u mod 20 is, in standard deviations of its noise; 0: not at all.
     seed : int
         Of the images; where concepts and units are likely does not depend on it.
+    alike : Alike, optional
+        Which images belong together; by default none do. Images of a group have the same concepts in about the same
+        places, about the same maps, and excite units as much.
     """
     fixed, drawn = torch.Generator().manual_seed(12345), torch.Generator().manual_seed(seed)
+    alike = Alike(torch.arange(images), 1.0) if alike is None else alike
+    groups, number = alike.groups, int(alike.groups.max()) + 1
     place = 0.8 * smooth((CONCEPTS,), fixed)
     common = torch.linspace(0.1, 0.6, CONCEPTS)
     liking = 0.8 * smooth((len(strength),), fixed)
-    fields = smooth((images, CONCEPTS), drawn) + place
-    fields[torch.rand(images, CONCEPTS, generator=drawn) > common] = -10
+    fields = alike.fields(CONCEPTS, drawn) + place
+    fields[(torch.rand(number, CONCEPTS, generator=drawn) > common)[groups]] = -10
     top, label = fields.flatten(2).max(1)
     labels = torch.where(top > 1.0, label + 1, 0)
-    maps = (smooth((images, len(strength)), drawn) + liking).flatten(2)
-    maps *= 0.5 + torch.rand(images, len(strength), 1, generator=drawn)  # some images excite more than others
+    maps = (alike.fields(len(strength), drawn) + liking).flatten(2)
+    maps *= 0.5 + torch.rand(number, len(strength), 1, generator=drawn)[groups]  # some images excite more than others
     target = torch.arange(len(strength)) % CONCEPTS + 1
     return World(labels, maps + strength[:, None] * (labels[:, None, :] == target[:, None]))
 
@@ -80,15 +113,27 @@ def thresholds(maps: torch.Tensor) -> torch.Tensor:
     return values.topk(int(QUANTILE * values.shape[1]) + 1, dim=1).values[:, -1]
 
 
-def coverage(replicates: int, *, images: int = 400, population: int = 8000) -> dict[str, float]:
-    """How often the intervals contain the IoU of the population, for fixed pairs of unit and concept."""
+def coverage(
+    replicates: int,
+    *,
+    images: int = 400,
+    population: int = 8000,
+    clusters_of: int = 1,
+    by_cluster: bool = True,
+) -> dict[str, float]:
+    """How often the intervals contain the IoU of the population, for fixed pairs of unit and concept.
+
+    Where images come in clusters, folds are drawn for each cluster or, for comparison, for each image.
+    """
     strength = torch.linspace(0.5, 4.0, CONCEPTS)
     everyone = world(population, strength, seed=10**6)
     hits: dict[str, list[np.ndarray]] = {"all pairs": [], "rare": [], "common": []}
     for seed in range(replicates):
-        sample = world(images, strength, seed=seed)
+        alike = in_clusters(images, clusters_of)
+        sample = world(images, strength, seed=seed, alike=alike)
         level = thresholds(sample.maps)
-        table = fold_table(tables(sample.maps > level[:, None], sample.labels), folds_of(images, seed))
+        folds = folds_of(images, seed)[alike.groups] if by_cluster else folds_of(images, seed)
+        table = fold_table(tables(sample.maps > level[:, None], sample.labels), folds)
         truth = own_iou(everyone, level)
         inside = covered(table, np.stack([np.arange(CONCEPTS)] * 2, 1), truth)
         hits["all pairs"].append(inside)
@@ -107,18 +152,29 @@ def own_iou(everyone: World, level: torch.Tensor) -> np.ndarray:
 
 
 def false_discoveries(
-    replicates: int, *, planted: float, by: float = 0.7, images: int = 400, units: int = 100
+    replicates: int,
+    *,
+    planted: float,
+    by: float = 0.7,
+    images: int = 400,
+    units: int = 100,
+    alike: Alike | None = None,
+    grouped: bool = True,
 ) -> dict[str, float]:
-    """Among units of which a share is planted: how many significant ones are null, and how many planted are found."""
+    """Among units of which a share is planted: how many significant ones are null, and how many planted are found.
+
+    Where images belong together, labels move by groups or, for comparison, by images.
+    """
     strength = torch.zeros(units)
     strength[: round(planted * units)] = by
     found = []
     for seed in range(replicates):
-        sample = world(images, strength, seed=seed)
+        sample = world(images, strength, seed=seed, alike=alike)
         masks = sample.maps > thresholds(sample.maps)[:, None]
         active, labels = np.nonzero(masks.transpose(0, 1).numpy()), sample.labels.numpy()
         hashes = np.random.default_rng(seed).permutation(images).tolist()
-        draws = partners(hashes, [0] * images, draws=draws_for(0.05), seed=seed)
+        groups = alike.groups.numpy() if alike is not None and grouped else None
+        draws = partners(hashes, [0] * images, draws=draws_for(0.05), seed=seed, groups=groups)
         best, *shifted = (best_iou(active, units, labels[draw]) for draw in [np.arange(images), *draws])
         q_value = association(best, np.stack(shifted, 1), np.zeros(units, bool)).q_value
         found.append(discoveries(q_value, strength.numpy() == 0))

@@ -68,6 +68,7 @@ def discoveries(q_value: np.ndarray, null: np.ndarray, fdr: float = 0.05) -> dic
     significant = q_value <= fdr
     return {
         "false discovery rate": (significant & null).sum() / max(significant.sum(), 1),
+        "samples that call a null unit": float((significant & null).any()),
         "share of null units significant": significant[null].mean() if null.any() else np.nan,
         "share of the others significant": significant[~null].mean() if not null.all() else np.nan,
     }

@@ -55,6 +55,78 @@ def test_partners_do_not_depend_on_the_order_of_the_images():
         assert [draw[place] for place in order] == [hashes[order[partner]] for partner in other]
 
 
+@st.composite
+def grouped(draw, most=60):
+    """Hashes, groups and an order in time of some images."""
+    count = draw(st.integers(2, most))
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    groups = rng.integers(0, draw(st.integers(2, count)), count)
+    return rng.permutation(10**6)[:count].tolist(), groups
+
+
+@given(drawn=grouped(), kinds=st.integers(1, 3), strata=st.integers(1, 3), seed=st.integers(0, 9))
+def test_no_image_gets_labels_of_its_own_group(drawn, kinds, strata, seed):
+    hashes, groups = drawn
+    rng = np.random.default_rng(seed)
+    annotated, strata = rng.integers(1, kinds + 1, len(hashes)).tolist(), rng.integers(0, strata, len(hashes))
+    found = partners(hashes, annotated, draws=4, seed=seed, groups=groups, strata=strata)
+    assert len({tuple(draw) for draw in found}) == len(found)
+    for draw in found:
+        exchanged = np.flatnonzero(draw >= 0)
+        assert sorted(draw[exchanged]) == exchanged.tolist()
+        assert (groups[draw[exchanged]] != groups[exchanged]).all()
+        assert (strata[draw[exchanged]] == strata[exchanged]).all()
+        assert ((found >= 0).all(0) == (draw >= 0)).all()
+
+
+@given(drawn=grouped(), seed=st.integers(0, 9))
+def test_partners_of_groups_do_not_depend_on_the_order_of_the_images(drawn, seed):
+    hashes, groups = drawn
+    turned = np.random.default_rng(seed).permutation(len(hashes))
+    straight = partners(hashes, [1] * len(hashes), draws=4, seed=seed, groups=groups)
+    other = partners([hashes[image] for image in turned], [1] * len(hashes), draws=4, seed=seed, groups=groups[turned])
+    assert straight.shape == other.shape
+    for draw, again in zip(straight, other, strict=True):
+        assert [draw[image] for image in turned] == [turned[partner] if partner >= 0 else -1 for partner in again]
+
+
+def test_labels_of_groups_of_one_size_move_as_wholes():
+    groups = np.repeat(np.arange(30), [1] * 10 + [2] * 10 + [5] * 10)
+    hashes = np.random.default_rng(0).permutation(len(groups)).tolist()
+    for draw in partners(hashes, [1] * len(groups), draws=20, groups=groups):
+        for group in range(30):
+            assert len(set(groups[draw[groups == group]])) == 1
+            assert (groups[draw[groups == group]] // 10 == group // 10).all()
+
+
+def test_images_take_no_part_where_one_group_holds_most():
+    groups, strata = np.array([0] * 6 + list(range(1, 6)) + list(range(6, 26))), np.array([0] * 11 + [1] * 20)
+    found = partners(list(range(31)), [1] * 31, draws=8, groups=groups, strata=strata)
+    assert (found[:, :11] == -1).all()
+    assert (found[:, 11:] >= 11).all()
+    assert partners(list(range(11)), [1] * 11, draws=8, groups=groups[:11]).shape == (0, 11)
+
+
+@pytest.mark.parametrize(("count", "draws"), [(1, 0), (2, 1), (3, 2), (4, 9), (5, 20)])
+def test_few_groups_allow_few_draws(count, draws):
+    groups = np.repeat(np.arange(count), 3)
+    assert len(partners(list(range(3 * count)), [1] * 3 * count, draws=20, groups=groups)) == draws
+
+
+@given(count=st.integers(2, 60), size=st.integers(1, 8), seed=st.integers(0, 9))
+def test_in_time_order_labels_move_by_at_least_the_size_of_a_group(count, size, seed):
+    rng = np.random.default_rng(seed)
+    time = rng.permutation(count)
+    hashes = rng.permutation(10**6)[:count].tolist()
+    found = partners(hashes, [1] * count, draws=5, seed=seed, groups=time // size, order=time)
+    apart = min(size, count)
+    assert len(found) == max(0, min(5, count - 2 * apart + 1))
+    for draw in found:
+        moved = (time[draw] - time) % count
+        assert (moved == moved[0]).all()
+        assert apart <= moved[0] <= count - apart
+
+
 def test_p_values_are_ranks_among_ratios_of_units_and_draws():
     best = np.array([0.4, 0.1, 0.0])
     shifted = np.array([[0.1, 0.1, 0.1], [0.1, 0.2, 0.3], [0.0, 0.0, 0.0]])

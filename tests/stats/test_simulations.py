@@ -42,6 +42,31 @@ def test_null_units_are_not_significant_and_planted_ones_are():
     assert mixed["share of the others significant"] > 0.3
 
 
+@pytest.mark.parametrize(
+    ("alike", "wrongly"),
+    [
+        (planted.in_clusters(200, 10), 0.9),
+        (planted.in_clusters(200, 4), 0.6),
+        (planted.in_clusters(200, 2, correlation=1.0), 0.3),
+        (planted.with_copies(200, 0.1), 0.0),
+    ],
+    ids=["clusters of 10", "clusters of 4", "copies in pairs", "one in ten a copy"],
+)
+def test_null_units_of_alike_images_are_not_significant_where_labels_move_by_group(alike, wrongly):
+    def samples_that_call(grouped):
+        found = planted.false_discoveries(8, planted=0.0, images=200, units=30, alike=alike, grouped=grouped)
+        return found["samples that call a null unit"]
+
+    assert samples_that_call(grouped=True) <= 0.25  # at a rate of 7 %, more in one of 60 tests; the seeds are fixed
+    assert samples_that_call(grouped=False) >= wrongly
+
+
+def test_planted_units_of_alike_images_are_found_where_labels_move_by_group():
+    alike = planted.in_clusters(300, 4)
+    mixed = planted.false_discoveries(3, planted=0.5, by=2.0, images=300, units=30, alike=alike)
+    assert mixed["share of the others significant"] > 0.5
+
+
 def test_held_out_iou_is_unbiased_and_plain_iou_is_too_high():
     found = planted.heldout(4, images=300, fresh=1000)
     for kind in ("null units", "planted units"):
