@@ -34,12 +34,15 @@ class BlockCounts:
         Active positions by fold.
     shifted : int64 array, (U, draws, columns)
         The same positions with the labels of other images.
+    images : int64 array, (U,)
+        Images with any active position.
     """
 
     threshold: npt.NDArray[np.float32]
     by_fold: Ints
     active: Ints
     shifted: Ints
+    images: Ints
 
 
 def block_size(layer: LayerMaps, positions: int, quantile: float) -> int:
@@ -119,7 +122,7 @@ def count_at(
     parts = _Parts(FOLDS, lambda active: fold_of.index_select(0, active.image))
     partners = _no_draws(folds) if partners is None else partners
     counts = _count_active(scan(threshold), scan, labels, parts, partners)
-    return BlockCounts(threshold.numpy(), counts.by_part, counts.active, counts.shifted)
+    return BlockCounts(threshold.numpy(), counts.by_part, counts.active, counts.shifted, counts.images)
 
 
 def count_levels(scan: Scanner, quantiles: Sequence[float], labels: LabelPlanes, folds: Ints) -> tuple[Levels, Levels]:
@@ -186,11 +189,14 @@ class _PartCounts(NamedTuple):
     active : int64 array, (U, parts)
     shifted : int64 array, (U, draws, columns)
         By what is marked there in other images, over all parts.
+    images : int64 array, (U,)
+        Images with any active position.
     """
 
     by_part: Ints
     active: Ints
     shifted: Ints
+    images: Ints
 
 
 def _count_active(
@@ -209,6 +215,7 @@ def _count_positions(
     by_part = torch.zeros(units, parts.count, columns, dtype=torch.int64)
     shifted = torch.zeros(draws, units, 1, columns, dtype=torch.int64)
     total = torch.zeros(units * parts.count, dtype=torch.int64)
+    images = torch.zeros(units, dtype=torch.int64)
     read = labels.reader()
     for active in stream:
         if not len(active.unit):
@@ -218,12 +225,20 @@ def _count_positions(
         # Images of one piece of the stream follow each other: their planes are read together.
         first, last = int(active.image.min()), int(active.image.max())
         active = active._replace(image=active.image - first)
+        images += _images_of_units(active, units, last - first + 1)
         tally(by_part, active, part, torch.from_numpy(read(range(first, last + 1))))
         only_part = torch.zeros_like(part)
         for draw in range(draws):
             tally(shifted[draw], active, only_part, torch.from_numpy(read(partners[draw, first : last + 1])))
     shifted = shifted[:, :, 0].transpose(0, 1)
-    return _PartCounts(by_part.numpy(), total.view(units, parts.count).numpy(), shifted.numpy())
+    return _PartCounts(by_part.numpy(), total.view(units, parts.count).numpy(), shifted.numpy(), images.numpy())
+
+
+def _images_of_units(active: Active, units: int, images: int) -> Tensor:
+    """Count the images in which each unit is active, (U,); no image is in two pieces of a stream."""
+    there = torch.zeros(units * images, dtype=torch.bool)
+    there[active.unit * images + active.image] = True
+    return there.view(units, images).sum(1)
 
 
 def _count_images(
@@ -241,4 +256,4 @@ def _count_images(
             np.add.at(by_part, (unit[block], part[block]), labels.presence_of(image[block]))
             for draw in range(draws):
                 np.add.at(shifted[:, draw], unit[block], labels.presence_of(partners[draw][image[block]]))
-    return _PartCounts(by_part, total, shifted)
+    return _PartCounts(by_part, total, shifted, total.sum(1))

@@ -32,13 +32,13 @@ CONTROLS = "controls.csv"
 _PARTIAL = ".unitlens-"
 FILES = (RUN, UNITS, COUNTS, EXEMPLARS, STRIPS, CONTROLS, REPORT)
 
-_WHOLE = ("unit", "rank", "nonfinite")
-_WHOLE_OR_EMPTY = ("activated_pixels", "concept_pixels", "intersection")
+_WHOLE = ("unit", "rank", "nonfinite", "active_images")
+_WHOLE_OR_EMPTY = ("activated_pixels", "concept_pixels", "intersection", "concepts_needed")
 _YES_OR_NO = ("detector", "above_min_iou", "silent")
 # fmt: off
 _TEXT = (
     "layer", "concept", "category", "second_concept", "second_category", "verdict", "evaluated_on",
-    "image", "control", "concept_set",
+    "image", "control", "concept_set", "needed_concepts",
 )
 # fmt: on
 """Columns of the tables by their type; all others are float64."""
@@ -278,7 +278,7 @@ def _typed(name: str, texts: list[str | None]) -> Any:
 
     if name in _TEXT:
         # pandas 3 has a type of its own for text, pandas 2 does not; in either of them a missing one stays missing
-        return pd.Series(texts, dtype=object if name == "concept_set" else pd.Series([""]).dtype)
+        return pd.Series(texts, dtype=object if name in ("concept_set", "needed_concepts") else pd.Series([""]).dtype)
     if name in _YES_OR_NO:
         return pd.Series([{"True": True, "False": False}[str(text)] for text in texts], dtype=bool)
     if name in _WHOLE:

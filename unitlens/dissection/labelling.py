@@ -58,6 +58,7 @@ class LabelledBlock(NamedTuple):
 
     activated: Ints
     active: Ints
+    active_images: Ints
     threshold: npt.NDArray[np.float32]
     evidence: ConceptEvidence | None
     shifted_iou: Floats
@@ -142,11 +143,13 @@ def label_block(
             on_all = best_met(intersection.sum(1), at_levels[settings.score])
             given = GivenConcepts(on_all, halves[settings.score])
         table = _fold_table(intersection, activated, layer, stored)
-        evidence = concept_evidence(table, settings.score, seed=settings.seed, given=given)
+        category_of = stored.labels.columns.category_of
+        evidence = concept_evidence(table, settings.score, category_of=category_of, seed=settings.seed, given=given)
     shifted_iou, shifted_concept = _shifted(counted, layer, stored, settings.score)
     return LabelledBlock(
         activated=activated,
         active=counted.active.sum(1),
+        active_images=counted.images,
         threshold=counted.threshold,
         evidence=evidence,
         shifted_iou=shifted_iou,
@@ -242,6 +245,7 @@ def _joined_layer(
         score=score,
         threshold=threshold,
         nonfinite=layer.nonfinite,
+        active_images=np.concatenate([block.active_images for block in blocks]),
         min_iou=settings.min_iou,
         fdr=settings.fdr,
         evaluated_on="grid" if layer.layer_grid else "image",

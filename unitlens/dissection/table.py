@@ -10,6 +10,7 @@ from unitlens.data.concepts import Concept
 from unitlens.stats.chance import Association
 from unitlens.stats.counts import Counts
 from unitlens.stats.evidence import ConceptEvidence
+from unitlens.stats.scores import share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,17 +29,26 @@ COLUMNS = {
     "second_concept": "the runner-up",
     "second_category": "the runner-up's category",
     "second_iou": "IoU with the runner-up",
+    "precision": "share of the active positions that lie in the concept: intersection / activated_pixels",
+    "iou_ceiling": "the highest IoU that areas allow: the smaller of activated_pixels and concept_pixels / the larger",
+    "active_images": "images with any active position",
+    "concepts_needed": "how many concepts of the category it takes to cover the mask; empty below 8 judged folds",
+    "needed_concepts": "JSON list of these concepts, the one that holds most of the mask first",
+    "needed_precision": "share of the active positions that lie in any of them",
     "iou_low": "lower end of the 95 % interval of iou (jackknife); empty below 8 folds judged for the category",
     "iou_high": "its upper end",
     "concept_stability": "share of 200 resamples of folds in which the concept comes first; empty for scores at levels",
     "concept_set": "JSON list of concepts whose difference in IoU to this one has an interval that contains 0",
     "heldout_iou": "IoU on one half of the folds with the concept chosen on the other half, both ways, averaged",
+    "heldout_low": "lower end of the 95 % interval of heldout_iou (jackknife of each half); empty below 8 judged folds",
+    "heldout_high": "its upper end",
     "chance_iou": "mean best IoU of the same masks with the labels of other images",
     "chance_sd": "standard deviation of that best IoU over the draws",
     "p_value": "rank of iou / chance_iou among the same ratio of all units and draws",
     "q_value": "Benjamini and Hochberg's, over the layer's units that are not silent",
     "untrained_percentile": "share of an untrained copy's units with lower held-out IoU for the concept, where it ran",
     "untrained_percentile_all": "share of that copy's units whose best held-out IoU, for any concept, is lower",
+    "untrained_share": "share of the untrained copies in which some unit reaches heldout_iou for the concept",
     "presence_accuracy": "balanced accuracy of the peak as a test of the concept's presence in images, held out",
     "threshold": "the activation above which the unit is active",
     "active_share": "realised share of all positions above the threshold",
@@ -59,6 +69,7 @@ def unit_table(
     score: npt.NDArray[np.float64],
     threshold: npt.NDArray[np.float32],
     nonfinite: npt.NDArray[np.int64],
+    active_images: npt.NDArray[np.int64],
     min_iou: float,
     fdr: float,
     evaluated_on: str,
@@ -79,7 +90,7 @@ def unit_table(
     score : float64 array, (U, C)
         What chooses the concept.
     threshold : float32 array, (U,)
-    nonfinite : int64 array, (U,)
+    nonfinite, active_images : int64 arrays, (U,)
     min_iou, fdr : float
         Of the verdict.
     evaluated_on : {"grid", "image"}
@@ -107,6 +118,9 @@ def unit_table(
         "silent": silent,
         "nonfinite": nonfinite,
         "second_iou": counts.iou[row, second],
+        "precision": share(counts.intersection[row, first], counts.activated[row, first]),
+        "iou_ceiling": iou_ceiling(counts.activated[row, first], counts.concept[first]),
+        "active_images": active_images,
         "threshold": threshold.astype(np.float64),
         "active_share": counts.active / max(counts.positions, 1),
         "activated_pixels": counts.activated[row, first],
@@ -123,7 +137,10 @@ def unit_table(
             "iou_high": evidence.high,
             "concept_stability": evidence.stability,
             "heldout_iou": evidence.heldout,
+            "heldout_low": evidence.heldout_low,
+            "heldout_high": evidence.heldout_high,
             "concept_set": [_json_list([names[c] for c in order[u] if evidence.rivals[u, c]]) for u in row],
+            **_needed_columns(counts, names, first, evidence),
         }
     if chance is not None:
         rows |= {
@@ -142,9 +159,32 @@ def unit_table(
     return _without_concepts(table, mute, overlapping == 0, (overlapping < 2) | mute)
 
 
-_COUNTED = ["activated_pixels", "concept_pixels", "intersection"]
-_OF_CONCEPT = ["concept", "category", "iou_low", "iou_high", "concept_stability", "concept_set", "presence_accuracy"]
-_MEASURED = ["iou", "heldout_iou", "chance_iou", "chance_sd", "p_value", "q_value"]
+def _needed_columns(
+    counts: Counts, names: list[str], concept: npt.NDArray[np.int64], evidence: ConceptEvidence
+) -> dict[str, Any]:
+    """The concepts that each unit's mask needs, the one that holds most of it first; no list where there is none."""
+    met = np.where(evidence.needed, counts.intersection, 0)
+    order = np.argsort(-met, axis=1, kind="stable")
+    number = evidence.needed.sum(1)
+    row, known = np.arange(len(number)), evidence.needed_known
+    return {
+        "concepts_needed": [int(number[u]) if known[u] else None for u in row],
+        "needed_concepts": [_json_list([names[c] for c in order[u, : number[u]]]) for u in row],
+        "needed_precision": np.where(known, share(met.sum(1), counts.activated[row, concept]), np.nan),
+    }
+
+
+def iou_ceiling(activated: npt.NDArray[np.int64], concept: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """The highest IoU that masks and concepts of these areas can have: where the smaller lies in the larger."""
+    return share(np.minimum(activated, concept), np.maximum(activated, concept))
+
+
+_COUNTED = ["activated_pixels", "concept_pixels", "intersection", "concepts_needed"]
+_OF_CONCEPT = [
+    "concept", "category", "iou_low", "iou_high", "concept_stability", "concept_set", "presence_accuracy",
+    "precision", "iou_ceiling", "needed_concepts", "needed_precision",
+]  # fmt: skip
+_MEASURED = ["iou", "heldout_iou", "heldout_low", "heldout_high", "chance_iou", "chance_sd", "p_value", "q_value"]
 _SECOND = ["second_concept", "second_category", "second_iou"]
 
 
@@ -159,7 +199,7 @@ def _without_concepts(
     no_second: npt.NDArray[np.bool_],
 ) -> "pd.DataFrame":
     """Empty the concept of mute units and of those that overlap with none, and the runner-up where there is none."""
-    table = table.astype(dict.fromkeys(_COUNTED, "Int64") | {"concept_set": object})
+    table = table.astype(dict.fromkeys(_COUNTED, "Int64") | {"concept_set": object, "needed_concepts": object})
     table.loc[mute | overlaps_none, [*_OF_CONCEPT, *_COUNTED]] = None
     table.loc[mute, _MEASURED] = None
     table.loc[no_second, _SECOND] = None
@@ -195,10 +235,12 @@ def add_untrained(
     known = np.isfinite(heldout) & table["concept"].notna().to_numpy() & np.isfinite(by_concept).all()
     of_concept = (by_concept[:, concept] < heldout).mean(0)
     of_all = (best[:, None] < heldout).mean(0)
-    untrained = known & (table["verdict"] == "detector").to_numpy() & (heldout <= by_concept[:, concept].max(0))
+    reached = heldout <= by_concept[:, concept].max(0)
+    untrained = known & (table["verdict"] == "detector").to_numpy() & reached
     return table.assign(
         untrained_percentile=np.where(known, of_concept, np.nan),
         untrained_percentile_all=np.where(known, of_all, np.nan),
+        untrained_share=np.where(known, reached.astype(np.float64), np.nan),
         verdict=np.where(untrained, "untrained", table["verdict"]),
         detector=table["detector"] & ~untrained,
     )

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from unitlens.dissection.run_record import MOST, RunRecord
-from unitlens.dissection.table import COLUMNS, verdicts
+from unitlens.dissection.table import COLUMNS, iou_ceiling, verdicts
 from unitlens.errors import UnitlensError
 from unitlens.stats.counts import Counts
 from unitlens.stats.folds import FOLDS
-from unitlens.stats.scores import LEVEL_SCORES, Bools, Floats, Ints, score_function
+from unitlens.stats.scores import LEVEL_SCORES, Bools, Floats, Ints, score_function, share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,9 @@ EXEMPLAR_COLUMNS = ("layer", "unit", "rank", "image", "value", "peak_y", "peak_x
 # fmt: off
 _SHARES = (
     "iou", "second_iou", "iou_low", "iou_high", "concept_stability", "heldout_iou", "chance_iou", "chance_sd",
-    "p_value", "q_value", "untrained_percentile", "untrained_percentile_all", "presence_accuracy", "active_share",
+    "p_value",
+    "q_value", "untrained_percentile", "untrained_percentile_all", "untrained_share", "presence_accuracy",
+    "active_share", "precision", "iou_ceiling", "heldout_low", "heldout_high", "needed_precision",
 )
 # fmt: on
 _VERDICTS = ("nonfinite", "silent", "chance", "weak", "untrained", "detector")
@@ -39,6 +41,11 @@ _EVIDENCE = (
     "concept_stability",
     "concept_set",
     "heldout_iou",
+    "heldout_low",
+    "heldout_high",
+    "concepts_needed",
+    "needed_concepts",
+    "needed_precision",
     "chance_iou",
     "chance_sd",
     "p_value",
@@ -183,15 +190,22 @@ def _check_values(table: "pd.DataFrame", record: RunRecord, file: str) -> None:
     _require(bool(table["verdict"].isin(_VERDICTS).all()), f"{file}: a verdict is none of {', '.join(_VERDICTS)}")
     detector = (table["verdict"] == "detector").to_numpy(bool)
     _require(bool((table["detector"] == detector).all()), f"{file}: detector and verdict contradict each other")
-    low, high = (table[name].to_numpy(np.float64) for name in ("iou_low", "iou_high"))
-    same = (np.isnan(low) == np.isnan(high)) & ~(low > high)
-    _require(bool(same.all()), f"{file}: iou_low and iou_high are not ends of an interval")
+    for ends in (("iou_low", "iou_high"), ("heldout_low", "heldout_high")):
+        low, high = (table[name].to_numpy(np.float64) for name in ends)
+        same = (np.isnan(low) == np.isnan(high)) & ~(low > high)
+        _require(bool(same.all()), f"{file}: {' and '.join(ends)} are not ends of an interval")
+    images = table["active_images"].to_numpy(np.int64)
+    _require(
+        bool(((images >= 0) & (images <= record.data.images)).all()),
+        f"{file}: active_images lies beyond 0 and {record.data.images}",
+    )
     for prefix in ("", "second_"):
         _columns(table, record, prefix, file)
     names = set(record.concept_names())
-    for text in table["concept_set"]:
-        if isinstance(text, str):
-            _require(names.issuperset(_json_list(text)), f"{file}: {text} is not a JSON list of concepts")
+    for column in ("concept_set", "needed_concepts"):
+        for text in table[column]:
+            if isinstance(text, str):
+                _require(names.issuperset(_json_list(text)), f"{file}: {text} is not a JSON list of concepts")
 
 
 def _json_list(text: str) -> Sequence[Any]:
@@ -237,6 +251,13 @@ def _check_layer(layer: str, table: "pd.DataFrame", counts: Counts, scores: Floa
     _check_counted(where, table, column, labelled, counts)
     _check_ratio(where, table, "iou", np.where(labelled, counts.iou[np.arange(len(column)), column], 0.0), ~mute)
     _check_ratio(where, table, "second_iou", counts.iou[np.arange(len(second)), second], second >= 0)
+    unit = np.arange(len(column))
+    activated, concept = counts.activated[unit, column], counts.concept[column]
+    _check_ratio(where, table, "precision", share(counts.intersection[unit, column], activated), labelled)
+    _check_ratio(where, table, "iou_ceiling", iou_ceiling(activated, concept), labelled)
+    images = table["active_images"].to_numpy(np.int64)
+    _agree(where, "active_images", (images <= counts.active) & ((images > 0) == (counts.active > 0)))
+    _check_needed(where, table, column, counts, record)
     _check_ratio(where, table, "active_share", counts.active / counts.positions, np.ones(len(column), bool))
     above = (table["iou"].to_numpy(np.float64) > settings.min_iou) & ~mute
     _agree(where, "above_min_iou", table["above_min_iou"].to_numpy(bool) == above)
@@ -269,6 +290,28 @@ def _check_counted(where: str, table: "pd.DataFrame", column: Ints, labelled: Bo
     for name, expected in counted.items():
         values = table[name].to_numpy(np.float64, na_value=np.nan)
         _agree(where, name, np.where(labelled, values == expected, np.isnan(values)))
+
+
+def _check_needed(where: str, table: "pd.DataFrame", column: Ints, counts: Counts, record: RunRecord) -> None:
+    """Check that as many concepts are listed as are needed, all of one category, and the share of the mask in them."""
+    names = record.concept_names()
+    number = table["concepts_needed"].to_numpy(np.float64, na_value=np.nan)
+    listed = [_json_list(text) if isinstance(text, str) else () for text in table["needed_concepts"]]
+    columns = [np.array([names.index(name) for name in one], np.int64) for one in listed]
+    _agree(
+        where,
+        "concepts_needed",
+        [len(set(one)) == np.nan_to_num(count) for one, count in zip(listed, number, strict=True)],
+    )
+    category_of = counts.category_of
+    _agree(
+        where,
+        "needed_concepts",
+        [(category_of[c] == category_of[own]).all() for c, own in zip(columns, column, strict=True)],
+    )
+    covered = np.array([counts.intersection[unit, c].sum() for unit, c in enumerate(columns)])
+    precision = share(covered, counts.activated[np.arange(len(column)), column])
+    _check_ratio(where, table, "needed_precision", precision, np.isfinite(number))
 
 
 def _check_ratio(where: str, table: "pd.DataFrame", name: str, expected: Floats, known: Bools) -> None:

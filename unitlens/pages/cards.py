@@ -30,7 +30,8 @@ USED = (
     "layer", "unit", "concept", "category", "verdict", "detector", "above_min_iou", "silent", "nonfinite",
     "iou", "iou_low", "iou_high", "heldout_iou", "chance_iou", "second_concept", "second_iou", "concept_set",
     "p_value", "q_value", "threshold", "active_share", "activated_pixels", "concept_pixels", "intersection",
-    "concept_stability", "presence_accuracy", "untrained_percentile", "untrained_percentile_all",
+    "concept_stability", "presence_accuracy", "untrained_percentile", "untrained_percentile_all", "untrained_share",
+    "precision", "iou_ceiling", "active_images", "heldout_low", "heldout_high", "needed_concepts", "needed_precision",
 )
 # fmt: on
 """The columns of units.csv that a card uses; those of the evidence may be missing."""
@@ -51,6 +52,8 @@ class Card(NamedTuple):
         The places of the IoU scale as CSS variables, in percent; and the same in words.
     also : list of str
         Other concepts that fit as well.
+    needed : list of str
+        The concepts that its mask needs, where they are several.
     numbers : list of (str, str)
         Further numbers with their names.
     strip : str
@@ -66,6 +69,7 @@ class Card(NamedTuple):
     scale: str
     description: str
     also: list[str]
+    needed: list[str]
     numbers: list[tuple[str, str]]
     strip: str
     images: list[tuple[str, str]]
@@ -144,6 +148,7 @@ def _card(
     key = row["layer"], row["unit"]
     if row["concept"] is None:
         row["iou"] = None
+    needed = json.loads(row["needed_concepts"] or "[]")
     return Card(
         row=row,
         id=unit_id(*key),
@@ -152,6 +157,7 @@ def _card(
         scale=_scale(row, top),
         description=_description(row),
         also=[name for name in json.loads(row["concept_set"] or "[]") if name != row["concept"]],
+        needed=needed if len(needed) > 1 else [],
         numbers=_numbers(row),
         strip=image_uri(strips[key]) if key in strips else "",
         images=images.get(key, []),
@@ -185,11 +191,15 @@ def _description(row: Row) -> str:
     for name, column in (("chance", "chance_iou"), ("held out", "heldout_iou")):
         if row[column] is not None:
             parts.append(f"{name} {row[column]:.3f}")
+    if row["heldout_low"] is not None and row["heldout_high"] is not None:
+        parts[-1] += f" (95 % interval {row['heldout_low']:.3f} to {row['heldout_high']:.3f})"
     return ", ".join(parts)
 
 
 _PLAIN = {
     "threshold": "threshold",
+    "iou_ceiling": "IoU ceiling",
+    "active_images": "active images",
     "activated_pixels": "activated A",
     "concept_pixels": "concept G",
     "intersection": "both I",
@@ -197,8 +207,10 @@ _PLAIN = {
     "q_value": "q",
     "untrained_percentile": "untrained percentile",
     "untrained_percentile_all": "untrained percentile, any concept",
+    "untrained_share": "share of untrained copies that reach it",
 }
 _SHARES = {
+    "precision": "precision",
     "active_share": "active share",
     "concept_stability": "concept stability",
     "presence_accuracy": "presence accuracy",

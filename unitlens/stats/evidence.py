@@ -7,6 +7,8 @@ import numpy as np
 
 from unitlens.stats.blocks import in_blocks
 from unitlens.stats.folds import FoldTable, even_and_odd, iou_interval, jackknife_half_width
+from unitlens.stats.heldout import heldout_interval
+from unitlens.stats.needed import needed_concepts
 from unitlens.stats.scores import Bools, Floats, Ints, Overlap, Score, choose, score_function
 
 RESAMPLES = 200
@@ -32,6 +34,12 @@ class ConceptEvidence(NamedTuple):
         the unit's concept included; none where there is no interval.
     heldout : float64 array, (U,)
         IoU on one half of the folds of the concept chosen on the other, both ways, averaged; NaN without two halves.
+    heldout_low, heldout_high : float64 arrays, (U,)
+        95 % interval of it; see `unitlens.stats.heldout.heldout_interval`.
+    needed : bool array, (U, C)
+        Concepts that the unit's mask needs; see `unitlens.stats.needed.needed_concepts`.
+    needed_known : bool array, (U,)
+        Whether enough folds are judged to tell.
     """
 
     low: Floats
@@ -39,6 +47,10 @@ class ConceptEvidence(NamedTuple):
     stability: Floats
     rivals: Bools
     heldout: Floats
+    heldout_low: Floats
+    heldout_high: Floats
+    needed: Bools
+    needed_known: Bools
 
 
 class GivenConcepts(NamedTuple):
@@ -57,7 +69,12 @@ class GivenConcepts(NamedTuple):
 
 
 def concept_evidence(
-    table: FoldTable, score: str = "iou", *, seed: int = 0, given: GivenConcepts | None = None
+    table: FoldTable,
+    score: str = "iou",
+    *,
+    category_of: Ints | None = None,
+    seed: int = 0,
+    given: GivenConcepts | None = None,
 ) -> ConceptEvidence:
     """Evidence for the concepts of U units.
 
@@ -66,6 +83,8 @@ def concept_evidence(
     table : FoldTable
     score : str
         Which score chooses the concept; a key of `unitlens.stats.scores.SCORES`.
+    category_of : int64 array, (C,), optional
+        Category of each concept; by default all are of one.
     seed : int
         Of the resamples of folds.
     given : GivenConcepts, optional
@@ -77,36 +96,48 @@ def concept_evidence(
     """
     units, folds, concepts = table.intersection.shape
     size = AT_ONCE // (max(folds, RESAMPLES // _RESAMPLE_BLOCKS) * max(concepts, 1))
+    category_of = np.zeros(concepts, np.int64) if category_of is None else category_of
     parts = []
     for block in in_blocks(units, size):
         if given is None:
-            parts.append(_evidence_of_chosen(table.of_units(block), score_function(score), seed))
+            parts.append(_evidence_of_chosen(table.of_units(block), category_of, score_function(score), seed))
         else:
             of_block = GivenConcepts(given.whole[block], given.halves[:, block])
-            parts.append(_evidence_of_given(table.of_units(block), of_block))
+            parts.append(_evidence_of_given(table.of_units(block), category_of, of_block))
     return join_evidence(parts)
 
 
 def join_evidence(parts: Iterable[ConceptEvidence]) -> ConceptEvidence:
     """Evidence of several blocks of units as that of all units."""
-    low, high, stability, rivals, heldout = (np.concatenate(field) for field in zip(*parts, strict=True))
-    return ConceptEvidence(low, high, stability, rivals, heldout)
+    return ConceptEvidence(*(np.concatenate(field) for field in zip(*parts, strict=True)))
 
 
-def _evidence_of_chosen(table: FoldTable, score: Score, seed: int) -> ConceptEvidence:
+def _evidence_of_chosen(table: FoldTable, category_of: Ints, score: Score, seed: int) -> ConceptEvidence:
     """Evidence for the concepts of highest score."""
-    whole, halves = _whole(table), table.overlap(even_and_odd(table.folds))
-    chosen = choose(whole, score)
-    low, high, rivals = _interval_and_rivals(table, whole.iou(), chosen)
-    heldout = _heldout_iou(table, halves, choose(halves, score))
-    return ConceptEvidence(low, high, _stability(table, chosen, score, seed), rivals, heldout)
+    chosen = GivenConcepts(choose(_whole(table), score), choose(table.overlap(even_and_odd(table.folds)), score))
+    return _evidence(table, category_of, chosen, _stability(table, chosen.whole, score, seed))
 
 
-def _evidence_of_given(table: FoldTable, given: GivenConcepts) -> ConceptEvidence:
+def _evidence_of_given(table: FoldTable, category_of: Ints, given: GivenConcepts) -> ConceptEvidence:
     """Evidence for concepts that are given, which cannot be chosen again on resamples."""
-    low, high, rivals = _interval_and_rivals(table, _whole(table).iou(), given.whole)
-    heldout = _heldout_iou(table, table.overlap(even_and_odd(table.folds)), given.halves)
-    return ConceptEvidence(low, high, np.full(len(given.whole), np.nan), rivals, heldout)
+    return _evidence(table, category_of, given, np.full(len(given.whole), np.nan))
+
+
+def _evidence(table: FoldTable, category_of: Ints, concepts: GivenConcepts, stability: Floats) -> ConceptEvidence:
+    low, high, rivals = _interval_and_rivals(table, _whole(table).iou(), concepts.whole)
+    heldout_low, heldout_high = heldout_interval(table, concepts.halves)
+    needed, known = needed_concepts(table, concepts.whole, category_of)
+    return ConceptEvidence(
+        low=low,
+        high=high,
+        stability=stability,
+        rivals=rivals,
+        heldout=_heldout_iou(table, table.overlap(even_and_odd(table.folds)), concepts.halves),
+        heldout_low=heldout_low,
+        heldout_high=heldout_high,
+        needed=needed,
+        needed_known=known,
+    )
 
 
 def _whole(table: FoldTable) -> Overlap:
