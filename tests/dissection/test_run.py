@@ -324,3 +324,17 @@ def test_the_random_state_of_torch_is_left_as_it_was():
     net, before = colour_net(), torch.random.get_rng_state()
     ul.dissect(net, "pool", data, quantile=0.05, exemplars=0, control=["untrained", "rotated"], workers=0)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@given(seed=st.integers(0, 10**6), quantile=st.sampled_from([0.02, 0.1]))
+@settings(max_examples=15)
+def test_active_images_precision_and_ceiling_equal_the_loops(seed, quantile):
+    maps, marked = random_case(seed, layer=(4, 8))
+    result = run(maps, marked, quantile=quantile)
+    for row in result.table().itertuples():
+        above = maps[:, row.unit] > row.threshold
+        assert row.active_images == above.any((1, 2)).sum()
+        if isinstance(row.concept, str):
+            areas = sorted((row.activated_pixels, row.concept_pixels))
+            assert row.precision == row.intersection / row.activated_pixels
+            assert row.iou_ceiling == areas[0] / areas[1] >= row.iou

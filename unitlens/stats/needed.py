@@ -37,7 +37,8 @@ def needed_concepts(table: FoldTable, concept: Ints, category_of: Ints) -> tuple
     Notes
     -----
     Concepts of other categories are left out, so that a wheel beside a car (a part beside its object) counts once.
-    Within a category, two words for one thing count as two, as nothing says that they mean the same.
+    Within a category, concepts in several planes may overlap, which counts cannot tell: they count as if they did not,
+    up to the one with which they would hold more than the whole mask.
     """
     units, _, concepts = table.intersection.shape
     needed = np.zeros((units, concepts), bool)
@@ -45,6 +46,10 @@ def needed_concepts(table: FoldTable, concept: Ints, category_of: Ints) -> tuple
     candidates = np.argsort(-excess, axis=1, kind="stable")[:, : min(_MOST, concepts)]
     largest = np.take_along_axis(excess, candidates, 1)
     possible = (largest > LEAST_EXCESS) & (largest > _half_width(_by_fold(table, candidates)))
+    # Concepts that hold more than the whole mask together overlap, as two words for one thing do.
+    unit, summed = np.arange(units)[:, None], _summed(table)
+    held = np.where(possible, summed.intersection[unit, candidates], 0).cumsum(1)
+    possible &= held <= summed.activated[unit, candidates]
     np.put_along_axis(needed, candidates, possible, 1)
     known = (table.judged[:, concept] > 0).sum(0) >= FEWEST_FOLDS
     return needed & known[:, None], known
