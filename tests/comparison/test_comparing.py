@@ -112,6 +112,48 @@ def test_other_images_are_independent_samples(three):
     assert not comparison.matched()["similarity_low"].isna().any()
 
 
+def test_runs_on_other_numbers_of_images_are_compared_on_as_many(three):
+    """Counts of 30 of the 40 images, on parts of the folds; each run's own numbers stay those of all its images."""
+    other = dissected(0, 0, 1, 3, data=InMemory(PLANES[:30], CONCEPTS))
+    with pytest.warns(ul.UnitlensWarning, match=r"images"):
+        comparison = compare(three[0], other, names=["a", "b"])
+    row = comparison.table().query("entry == 'b' and category == 'all'").iloc[0]
+    assert (row["images"], row["compared_images"]) == (30, 30)
+    assert row["detectors"] == len(other.detectors())
+    assert row["detectors_difference_low"] <= 0 <= row["detectors_difference_high"]
+    assert "(units above the least IoU on 30 images each)" in comparison.summary()
+
+
+def test_trainings_of_a_network_are_one_entry_of_means(three):
+    again = dissected(1, 2, 2, 2, net_seed=5)
+    comparison = compare(three[0], [three[1], again], names=["a", "b"])
+    counts = [len(run.detectors()) for run in (three[1], again)]
+    row = comparison.table().query("entry == 'b' and category == 'all'").iloc[0]
+    assert row["runs"] == 2
+    assert row["detectors"] == np.mean(counts)
+    assert row["detectors_difference"] == np.mean(counts) - len(three[0].detectors())
+    single = compare(three[0], three[1], names=["a", "b"]).table().query("entry == 'b' and category == 'all'").iloc[0]
+    assert row["detectors_difference_high"] > single["detectors_difference_high"]
+    top = comparison.concepts().set_index(["entry", "concept"]).loc[("b", "top")]
+    best = [run.scores("iou")[:, run.concepts.index("top")].max() for run in (three[1], again)]
+    assert top["detectors"] == np.mean([(run.detectors()["concept"] == "top").sum() for run in (three[1], again)])
+    assert np.isclose(top["iou"], np.mean(best))
+    assert top["iou_low"] <= top["iou"] <= top["iou_high"]
+
+
+def test_names_of_trainings_say_how_many_there_are(three, tmp_path):
+    first, second = three[0].save(tmp_path / "seed0"), three[1].save(tmp_path / "seed1")
+    assert compare([first, second], three[2]).names == ["seed0 (mean of 2)", "Lookup"]
+
+
+def test_trainings_with_other_concepts_are_an_error(three):
+    others = InMemory([{"part": planes["color"]} for planes in PLANES], (ul.Concept("part", 1, "wing"),))
+    with pytest.raises(ul.UnitlensError, match=r"trainings of a were matched .* object/left.*number 2 with part/wing"):
+        compare([three[0], dissected(0, data=others)], three[1], names=["a", "b"])
+    with pytest.raises(ul.UnitlensError, match=r"trainings of a network is empty"):
+        compare([], three[1])
+
+
 def test_settings_that_differ_are_named(three):
     with pytest.warns(ul.UnitlensWarning, match=r"^The runs differ in quantile \(0\.2 and 0\.1\), min_iou \(0\.04 and"):
         compare(three[0], dissected(0, 1, quantile=0.1, min_iou=0.05), names=["a", "b"])

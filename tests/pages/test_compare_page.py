@@ -48,7 +48,7 @@ def test_files_are_not_replaced_silently(comparison, tmp_path):
 def test_command(shell, three, tmp_path):
     import pandas as pd
 
-    for name, run in zip("ab", three, strict=False):
+    for name, run in zip("abc", three, strict=True):
         run.save(tmp_path / name)
     said = shell("compare", "a", "b", "--name", "first", "--name", "second", "--out", "side")
     assert said.code == 0, said.err
@@ -58,4 +58,9 @@ def test_command(shell, three, tmp_path):
     table = pd.read_csv(tmp_path / "side" / "compare.csv")
     assert list(table.columns) == list(compare_columns.COLUMNS)
     assert shell("compare", "a", "b", "--out", "side").code == 2
+    said = shell("compare", "a", "b,c", "--out", "trainings")
+    assert said.out.splitlines()[1].startswith("b (mean of 2): "), said.err
+    page = (tmp_path / "trainings" / "compare.html").read_text()
+    assert "numbers are means over its trainings" in page
+    assert "Every network was trained once" in (tmp_path / "side" / "compare.html").read_text()
     assert shell("compare", "a", "nowhere").err.startswith("unitlens: nowhere holds no run")

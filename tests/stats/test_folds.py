@@ -7,10 +7,10 @@ from unitlens.stats.folds import (
     even_and_odd,
     filled_folds,
     fold_table,
-    half_sample_half_width,
     iou_interval,
     jackknife_half_width,
     random_halves,
+    subsample_half_width,
 )
 
 
@@ -55,4 +55,6 @@ def test_below_eight_folds_there_is_no_interval():
     left_out = np.random.default_rng(0).random((7, 3))
     assert np.isnan(jackknife_half_width(left_out)).all()
     assert np.isnan(iou_interval(left_out.mean(0), left_out, np.ones((7, 3), bool))).all()
-    assert np.isnan(half_sample_half_width(np.random.default_rng(0).random((100, 3)), 7)).all()
+    assert np.isnan(
+        subsample_half_width(np.random.default_rng(0).random((100, 3)), folds=7, size=3.5, stands_for=7)
+    ).all()

@@ -2,24 +2,22 @@
 
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
-from unitlens.comparison.entries import describe_differences, open_entries
+from unitlens.comparison.entries import Run, describe_differences, open_entries
 from unitlens.comparison.result import Comparison
-from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, UnitlensWarning
 
 
-def compare(
-    *runs: Dissection | str | Path, names: Sequence[str] | None = None, against: str | None = None
-) -> Comparison:
+def compare(*runs: Run | Sequence[Run], names: Sequence[str] | None = None, against: str | None = None) -> Comparison:
     """Compare what the units of several layers detect.
 
     Parameters
     ----------
-    *runs : Dissection, str or Path
+    *runs : Dissection, str, Path or sequence of them
         Dissections or folders of saved ones: layers of one network, several networks, checkpoints of one training.
-        Every layer of every run becomes an entry.
+        Every layer of every run becomes an entry. A sequence of runs is one network that was trained several times
+        (seeds, neighbouring checkpoints): the entry's numbers are means over them, and its intervals and differences
+        include how much trainings vary, which a single run cannot show.
     names : sequence of str, optional
         One for each run; by default the folder's or the network's name, and the layer's where runs have several.
     against : str, optional
@@ -32,7 +30,8 @@ def compare(
     Raises
     ------
     UnitlensError
-        If there are fewer than two layers, or two of them have no concept in common.
+        If there are fewer than two layers, two of them have no concept in common, or the trainings of one network have
+        other layers or concepts.
 
     Warns
     -----

@@ -1,7 +1,7 @@
 """Layers of runs under the names that they have in a comparison, and in what their runs differ."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,6 +14,9 @@ from unitlens.stats.counts import Counts
 from unitlens.stats.folds import filled_folds
 from unitlens.stats.recounts import ConceptCounts, recount_concepts
 from unitlens.stats.scores import SCORES, Bools, Ints
+
+Run = Dissection | str | Path
+"""A dissection, or the folder of a saved one."""
 
 ConceptKey = tuple[str, str]
 """What identifies a concept: its category and its name."""
@@ -35,10 +38,13 @@ _COMPARABLE = (
 )
 """Settings that have to be equal for the numbers of two runs to be comparable."""
 
+_SIGNIFICANT = ("detector", "weak")
+"""Verdicts of units that passed every test but that of their IoU."""
+
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """One layer of one run.
+    """One layer of one run, or of several trainings of the network.
 
     Attributes
     ----------
@@ -46,10 +52,18 @@ class Entry:
         Its name in the comparison.
     run : Dissection
         Of this layer alone.
+    others : tuple of Entry
+        The same layer in further trainings: other seeds, or checkpoints.
     """
 
     name: str
     run: Dissection
+    others: "tuple[Entry, ...]" = ()
+
+    @property
+    def trainings(self) -> "tuple[Entry, ...]":
+        """All trainings, this one first."""
+        return (self, *self.others)
 
     @property
     def layer(self) -> str:
@@ -104,18 +118,25 @@ class Entry:
         """The best unit of each concept."""
         return best_units(self.counts, np.flatnonzero(self.labelled))
 
-    def recount(self, *, detectors: bool) -> ConceptCounts:
-        """Count units above the least IoU by concept, on halves of the folds.
+    @property
+    def images(self) -> int:
+        """How many images the run saw; the fewest of several trainings."""
+        return min(int(entry.run.info["data"]["images"]) for entry in self.trainings)
+
+    def recount(self, *, detectors: bool, share: float = 1.0) -> ConceptCounts:
+        """Count the units of the first training above the least IoU by concept, on random parts of the folds.
 
         Parameters
         ----------
         detectors : bool
             Whether only units count that passed the run's other tests, whatever their IoU is. Those tests are not
             repeated: they stay as they are on all folds.
+        share : float
+            Below 1: count as if there were only this share of the images.
         """
         eligible = self.labelled
         if detectors:
-            eligible = eligible & self.run.table()["verdict"].isin(["detector", "weak"]).to_numpy(bool)
+            eligible = eligible & self.run.table()["verdict"].isin(_SIGNIFICANT).to_numpy(bool)
         settings = self.run.settings
         return recount_concepts(
             self.counts,
@@ -124,6 +145,7 @@ class Entry:
             min_iou=settings.min_iou,
             given=self.concept,
             unique=settings.unique,
+            share=share,
         )
 
     def to_match(self, common: Sequence[ConceptKey]) -> LayerToMatch:
@@ -132,9 +154,12 @@ class Entry:
         return LayerToMatch(self.counts, np.flatnonzero(self.labelled), self.concept, columns)
 
     def same_images(self, other: "Entry") -> bool:
-        """Whether both runs saw the same images with the same label maps."""
-        same = self.run.info["data"]["sha256"] == other.run.info["data"]["sha256"]
-        return bool(same and np.array_equal(filled_folds(self.counts), filled_folds(other.counts)))
+        """Whether all runs of both saw the same images with the same label maps."""
+        return all(
+            entry.run.info["data"]["sha256"] == self.run.info["data"]["sha256"]
+            and np.array_equal(filled_folds(entry.counts), filled_folds(self.counts))
+            for entry in (*self.others, *other.trainings)
+        )
 
     def first_concepts(self) -> str:
         """Its first concepts, for a sentence."""
@@ -143,12 +168,13 @@ class Entry:
         )
 
 
-def open_entries(runs: Sequence[Dissection | str | Path], names: Sequence[str] | None = None) -> tuple[Entry, ...]:
+def open_entries(runs: Sequence[Run | Sequence[Run]], names: Sequence[str] | None = None) -> tuple[Entry, ...]:
     """Open runs, and give every layer of every run a name of its own.
 
     Parameters
     ----------
-    runs : sequence of Dissection, str or Path
+    runs : sequence of Dissection, str, Path or sequences of them
+        A sequence of runs is one network that was trained several times: they have the same layers and concepts.
     names : sequence of str, optional
         One for each run; by default the folder's or the network's name. The layer's name is added where runs have
         several, and a number where two names are equal.
@@ -156,33 +182,62 @@ def open_entries(runs: Sequence[Dissection | str | Path], names: Sequence[str] |
     Raises
     ------
     UnitlensError
-        If there are more or fewer names than runs, or a folder holds no run or is given twice.
+        If there are more or fewer names than runs, a folder holds no run or is given twice, or trainings of one network
+        have other layers or concepts.
     """
     if names is not None and len(names) != len(runs):
         raise UnitlensError(
             f"{argument('names', option='--name')} has {len(names)} for {len(runs)} runs: give one for each run."
         )
+    trainings = [_as_trainings(run) for run in runs]
+    _check_repeated([run for given in trainings for run in given])
+    opened = [[run if isinstance(run, Dissection) else open_run(run) for run in given] for given in trainings]
+    titles = [_title(*pair) for pair in zip(trainings, opened, strict=True)] if names is None else list(names)
+    layers = [
+        (title, of_run, layer) for title, of_run in zip(titles, opened, strict=True) for layer in of_run[0].layers
+    ]
+    entry_name = _naming(len(runs), {layer for _, _, layer in layers})
+    entries: list[Entry] = []
+    for title, of_run, layer in layers:
+        name = _unused(entry_name(title, layer), {entry.name for entry in entries})
+        entries.append(_entry(name, of_run, layer))
+    return tuple(entries)
+
+
+def _as_trainings(run: Run | Sequence[Run]) -> list[Run]:
+    trainings = [run] if isinstance(run, Dissection | str | Path) else list(run)
+    if not trainings:
+        raise UnitlensError("A list of trainings of a network is empty: give at least one run.")
+    return trainings
+
+
+def _check_repeated(runs: Sequence[Run]) -> None:
     folders = [Path(run).resolve() for run in runs if not isinstance(run, Dissection)]
     repeated = next((folder for folder in folders if folders.count(folder) > 1), None)
     if repeated is not None:
         raise UnitlensError(f"{repeated.name} is given twice, and a run does not differ from itself: give it once.")
-    opened = [run if isinstance(run, Dissection) else open_run(run) for run in runs]
-    titles = list(names) if names is not None else [_title(*pair) for pair in zip(runs, opened, strict=True)]
-    layers = [(title, run, layer) for title, run in zip(titles, opened, strict=True) for layer in run.layers]
-    entry_name = _naming(len(runs), {layer for _, _, layer in layers})
-    entries: list[Entry] = []
-    for title, run, layer in layers:
-        name = _unused(entry_name(title, layer), {entry.name for entry in entries})
-        entries.append(Entry(name, run[layer]))
-    return tuple(entries)
 
 
-def _title(given: Dissection | str | Path, run: Dissection) -> str:
-    """The folder's name, or the network's with its weights."""
-    if not isinstance(given, Dissection):
-        return Path(given).resolve().name
-    name, weights = run.info["network"]["name"], run.info["network"]["weights"]
-    return f"{name} {Path(weights).stem}" if weights else str(name)
+def _entry(name: str, runs: Sequence[Dissection], layer: str) -> Entry:
+    """A layer in all trainings of a network, which have to have the same layers and concepts."""
+    first, *others = (Entry(name, run[layer]) for run in runs)
+    for number, entry in enumerate(others, start=2):
+        if entry.concepts != first.concepts:
+            raise UnitlensError(
+                f"The trainings of {name} were matched with other concepts (the first with {first.first_concepts()}; "
+                f"number {number} with {entry.first_concepts()}): dissect them on the same annotations, or compare "
+                "them as networks of their own."
+            )
+    return replace(first, others=tuple(others))
+
+
+def _title(given: Sequence[Run], runs: Sequence[Dissection]) -> str:
+    """The first folder's name, or the network's with its weights, and how many trainings there are."""
+    several = f" (mean of {len(runs)})" if len(runs) > 1 else ""
+    if not isinstance(given[0], Dissection):
+        return Path(given[0]).resolve().name + several
+    name, weights = runs[0].info["network"]["name"], runs[0].info["network"]["weights"]
+    return (f"{name} {Path(weights).stem}" if weights else str(name)) + several
 
 
 def _naming(runs: int, layers: set[str]) -> Callable[[str, str], str]:
@@ -203,7 +258,8 @@ def _unused(name: str, taken: set[str]) -> str:
 
 def describe_differences(entries: Sequence[Entry]) -> str:
     """Say in a sentence in what the runs differ beside network and layer; nothing where they do not."""
-    data, settings = [entry.run.info["data"] for entry in entries], [entry.run.settings for entry in entries]
+    runs = [training.run for entry in entries for training in entry.trainings]
+    data, settings = [run.info["data"] for run in runs], [run.settings for run in runs]
     parts = []
     if len({source["sha256"] for source in data}) > 1:
         sizes = _distinct(f"{source['images']} of {source['source']}" for source in data)

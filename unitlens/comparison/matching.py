@@ -209,6 +209,10 @@ class BestUnits(NamedTuple):
         low, high = iou_interval(self.iou[[concept]], left_out, np.ones(left_out.shape, bool))
         return Interval(float(self.iou[concept]), float(low[0]), float(high[0]))
 
+    def half_width(self, concept: int) -> float:
+        """Half of the interval of the best unit's IoU with a concept, on the plain scale."""
+        return float(jackknife_half_width(self.left_out[:, concept]))
+
     def difference(self, concept: int, reference: "BestUnits", column: int, *, paired: bool) -> Interval:
         """How much larger it is than that of a reference, which has the concept in the given column."""
         value = float(self.iou[concept] - reference.iou[column])
@@ -216,7 +220,7 @@ class BestUnits(NamedTuple):
         if paired:
             half_width = float(jackknife_half_width(left_out - of_reference))
         else:
-            half_width = float(np.hypot(jackknife_half_width(left_out), jackknife_half_width(of_reference)))
+            half_width = float(np.hypot(self.half_width(concept), reference.half_width(column)))
         return Interval(value, value - half_width, value + half_width)
 
 

@@ -3,16 +3,24 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from unitlens.comparison.columns import ALL, COLUMNS, CONCEPT_COLUMNS, UNIT_COLUMNS
 from unitlens.comparison.matching import Matches, match_units
+from unitlens.comparison.numbers import (
+    CategoryNumbers,
+    LayerNumbers,
+    best_iou,
+    best_iou_difference,
+    count_units,
+    count_units_on,
+)
 from unitlens.drawing.figures import category_colours
 from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.files import another_or_overwrite, make_folder, write_whole
-from unitlens.stats.recounts import ConceptCounts, Interval, Recount, difference
+from unitlens.stats.recounts import Interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,19 +146,9 @@ class Comparison:
             write_whole(folder / name, table.to_csv(index=False))
         return folder
 
-    @cached_property
-    def _detectors(self) -> dict[str, ConceptCounts]:
-        """Detectors of each entry by concept."""
-        return {entry.name: entry.recount(detectors=True) for entry in self.entries}
-
-    @cached_property
-    def _above_min_iou(self) -> dict[str, ConceptCounts]:
-        """Units of each entry above the least IoU by concept."""
-        return {entry.name: entry.recount(detectors=False) for entry in self.entries}
-
     def _row(self, entry: "Entry", category: str) -> dict[str, Any]:
         """A row of `table`."""
-        paired, counted = self.paired(self.against, entry.name), self._count(entry, category)
+        paired, numbers = self.paired(self.against, entry.name), self._numbers(entry, category)
         row: dict[str, Any] = {
             "entry": entry.name,
             "network": entry.network,
@@ -158,35 +156,47 @@ class Comparison:
             "layer": entry.layer,
             "category": category,
             "units": entry.units,
+            "runs": len(entry.trainings),
+            "images": entry.images,
             "against": self.against,
             "paired": paired,
         }
-        row |= _columns("detectors", "detectors", counted.detectors.interval(most=entry.units))
-        row |= _columns("unique_concepts", "unique", counted.unique.interval(most=counted.concepts))
-        row |= _columns("above_min_iou", "above", counted.above.interval(most=entry.units))
+        row |= _columns("detectors", "detectors", numbers.detectors.interval(most=entry.units))
+        row |= _columns("unique_concepts", "unique", numbers.unique.interval(most=numbers.concepts))
+        row |= _columns("above_min_iou", "above", numbers.above.interval(most=entry.units))
         if entry.name != self.against:
-            reference = self._count(self[self.against], category)
-            more = difference(reference.detectors, counted.detectors, paired=paired)
+            reference = self[self.against]
+            if entry.images != reference.images:
+                row["compared_images"] = min(entry.images, reference.images)
+            here = self._numbers(entry, category, beside=reference)
+            there = self._numbers(reference, category, beside=entry)
+            more = here.detectors.minus(there.detectors, paired=paired)
             row |= _columns("detectors_difference", "detectors_difference", more)
-            more = difference(reference.unique, counted.unique, paired=paired)
+            more = here.unique.minus(there.unique, paired=paired)
             row |= _columns("unique_difference", "unique_difference", more)
         return row
 
-    def _count(self, entry: "Entry", category: str) -> "_CategoryCounts":
-        """Count detectors, unique concepts and units above the least IoU of one category."""
+    def _numbers(self, entry: "Entry", category: str, *, beside: "Entry | None" = None) -> CategoryNumbers:
+        """Numbers of an entry in one category; beside an entry of another number of images, at equal power."""
         concepts = np.array([category in (ALL, known) for known, _ in entry.concepts])
-        detectors = self._detectors[entry.name]
-        return _CategoryCounts(
-            detectors=detectors.units(concepts),
-            unique=detectors.unique_concepts(concepts),
-            above=self._above_min_iou[entry.name].units(concepts),
-            concepts=int(concepts.sum()),
-        )
+        images = None if beside is None or beside.images == entry.images else min(entry.images, beside.images)
+        return self._count(entry, images).category(concepts)
+
+    def _count(self, entry: "Entry", images: int | None = None) -> LayerNumbers:
+        """Count units once for each entry and number of images."""
+        key = (entry.name, images)
+        if key not in self._counted:
+            self._counted[key] = count_units(entry) if images is None else count_units_on(entry, images)
+        return self._counted[key]
+
+    @cached_property
+    def _counted(self) -> dict[tuple[str, int | None], LayerNumbers]:
+        return {}
 
     def _concept_rows(self, entry: "Entry") -> list[dict[str, Any]]:
         """Rows of `concepts` for one entry."""
         reference, paired = self[self.against], self.paired(self.against, entry.name)
-        detectors, of_reference = self._detectors[entry.name].whole, self._detectors[reference.name].whole
+        detectors, of_reference = (self._count(counted).by_concept() for counted in (entry, reference))
         columns = {concept: column for column, concept in enumerate(reference.concepts)}
         rows = []
         for here, (category, name) in enumerate(entry.concepts):
@@ -197,13 +207,13 @@ class Comparison:
                 "entry": entry.name,
                 "category": category,
                 "concept": name,
-                "detectors": int(detectors[here]),
-                "change": _change(here=bool(detectors[here]), there=bool(of_reference[there])),
+                "detectors": float(detectors[here]),
+                "change": _change(here=detectors[here] >= 0.5, there=of_reference[there] >= 0.5),
                 "best_unit": int(entry.best.unit[here]),
             }
-            row |= _columns("iou", "iou", entry.best.interval(here))
+            row |= _columns("iou", "iou", best_iou(entry, here))
             if entry is not reference:
-                more = entry.best.difference(here, reference.best, there, paired=paired)
+                more = best_iou_difference(entry, here, reference, there, paired=paired)
                 row |= _columns("difference", "difference", more)
             rows.append(row)
         return rows
@@ -214,7 +224,7 @@ class Comparison:
         return "\n".join(_summary_line(row) for row in table[table["category"] == ALL].to_dict("records"))
 
     def __repr__(self) -> str:
-        totals = ", ".join(f"{name} {self._detectors[name].whole.sum()}" for name in self.names)
+        totals = ", ".join(f"{entry.name} {self._count(entry).by_concept().sum():.3g}" for entry in self.entries)
         return f"<Comparison of {len(self.entries)} layers with {self.against}; detectors: {totals}>"
 
     def _repr_html_(self) -> str:
@@ -224,15 +234,6 @@ class Comparison:
         totals = table[table["category"] == ALL].drop(columns=["category", "network", "weights", "layer"])
         note = f"<p>{escape(self.differences)}</p>" if self.differences else ""
         return note + str(totals.to_html(index=False, float_format="{:.1f}".format, na_rep=""))
-
-
-class _CategoryCounts(NamedTuple):
-    """Numbers of an entry in one category, on all folds and on halves of them, and how many concepts it has."""
-
-    detectors: Recount
-    unique: Recount
-    above: Recount
-    concepts: int
 
 
 def _columns(column: str, ends: str, interval: Interval) -> dict[str, float]:
@@ -252,11 +253,14 @@ def _summary_line(row: dict[Any, Any]) -> str:
         low, high = row[f"{name}_low"], row[f"{name}_high"]
         return "" if np.isnan(low) else f" ({low:.3g} to {high:.3g})"
 
-    line = f"{row['entry']}: {row['detectors']:g} of {row['units']} units are detectors{interval('detectors')}"
-    line += f", of {row['unique_concepts']:g} concepts{interval('unique')}"
+    line = f"{row['entry']}: {row['detectors']:.3g} of {row['units']} units are detectors{interval('detectors')}"
+    line += f", of {row['unique_concepts']:.3g} concepts{interval('unique')}"
     if row["entry"] == row["against"]:
         return line
-    return f"{line}; {row['detectors_difference']:+g}{interval('detectors_difference')} compared with {row['against']}"
+    line += f"; {row['detectors_difference']:+.3g}{interval('detectors_difference')} compared with {row['against']}"
+    if np.isnan(row["compared_images"]):
+        return line
+    return f"{line} (units above the least IoU on {row['compared_images']:.0f} images each)"
 
 
 def _matched_table(first: "Entry", second: "Entry", matches: Matches) -> "pd.DataFrame":

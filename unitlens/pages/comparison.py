@@ -55,6 +55,8 @@ def render_comparison(comparison: "Comparison") -> str:
         changes=[_change(concepts, name) for name in others],
         pairs=[_pairs(units, name) for name in others],
         pairs_shown=PAIRS_SHOWN,
+        several=any(entry.others for entry in comparison.entries),
+        fewer=bool(table["compared_images"].notna().any()),
         paired=all(comparison.paired(comparison.against, name) for name in others),
     )
 

@@ -117,20 +117,29 @@ def random_halves(folds: Ints, *, seed: int = 0) -> Floats:
     They depend on the number of folds and the seed alone, so that runs on the same images are compared on the same
     halves.
     """
+    drawn = random_parts(folds, len(folds) // 2, parts=HALVES, seed=seed)
+    return np.concatenate([drawn, 1.0 - drawn])
+
+
+def random_parts(folds: Ints, size: int, *, parts: int = 2 * HALVES, seed: int = 0) -> Floats:
+    """Weights of random sets of so many folds, (parts, F)."""
     rng = np.random.default_rng([seed, len(folds)])
-    drawn = np.stack([rng.permutation(len(folds)) < len(folds) // 2 for _ in range(HALVES)])
-    return np.concatenate([drawn, ~drawn]).astype(np.float64)
+    return np.stack([rng.permutation(len(folds)) < size for _ in range(parts)]).astype(np.float64)
 
 
-def half_sample_half_width(halves: Floats, folds: int) -> Floats:
-    """Half of the 95 % interval of a number, by the jackknife that leaves out half of the folds.
+def subsample_half_width(parts: Floats, *, folds: int, size: float, stands_for: float) -> Floats:
+    """Half of the 95 % interval of a number, from what it is on random parts of the folds.
 
     Parameters
     ----------
-    halves : float64 array, (2 * HALVES, ...)
-        The number on each of `random_halves`.
+    parts : float64 array, (P, ...)
+        The number on each of `random_halves` or `random_parts`.
     folds : int
         How many folds there are.
+    size : float
+        Folds in a part; half of them for halves.
+    stands_for : float
+        The interval is that of the number on so many folds: all, or as many as a part has.
 
     Returns
     -------
@@ -144,9 +153,11 @@ def half_sample_half_width(halves: Floats, folds: int) -> Floats:
     from scipy.special import stdtrit
 
     if folds < FEWEST_FOLDS:
-        return np.full(np.shape(halves)[1:], np.nan)
-    # The jackknife that leaves out d of n multiplies by (n - d) / d, which is 1 for halves.
-    return np.asarray(stdtrit(folds - 1, 0.975) * np.std(halves, axis=0))
+        return np.full(np.shape(parts)[1:], np.nan)
+    # Parts are drawn without replacement: with a variance v of a single fold, that of a mean over m of F folds is
+    # v / m (F - m) / F between parts, and that over k folds of other images is v / k. For halves and k = F they agree.
+    scale = size * folds / ((folds - size) * stands_for)
+    return np.asarray(stdtrit(folds - 1, 0.975) * np.sqrt(scale) * np.std(parts, axis=0))
 
 
 def jackknife_half_width(left_out: Floats, filled: Bools | None = None) -> Floats:
