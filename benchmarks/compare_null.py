@@ -2,8 +2,8 @@
 
     python benchmarks/compare_null.py --seeds 12 --images 200
 
-The bundled network on 100 drawn scenes is compared with itself on 1,000 others; and untrained copies of it, which differ
-by nothing but their seed, are compared on the same scenes: one with one, and three with three.
+The bundled network on 100 drawn scenes is compared with itself on 1,000 others; and untrained copies of it, which
+differ by nothing but their seed, are compared on the same scenes: one with one, and three with three.
 """
 
 import argparse
@@ -36,10 +36,10 @@ def other_numbers_of_images(samples: int) -> None:
     for sample in range(samples):
         few = ul.dissect(net, None, ul.Scenes(100, seed=100 + sample), exemplars=0)
         row = all_categories(few, many)
-        detectors = [len(run.detectors()) for run in (few, many)]
+        low, high = row["detectors_difference_low"], row["detectors_difference_high"]
         print(
-            f"100 images: {detectors[0]} detectors, 1,000: {detectors[1]}; at equal power {row['detectors_difference']:+.1f} "
-            f"({row['detectors_difference_low']:.1f} to {row['detectors_difference_high']:.1f})",
+            f"100 images: {len(few.detectors())} detectors, 1,000: {len(many.detectors())}; at equal power "
+            f"{row['detectors_difference']:+.1f} ({low:.1f} to {high:.1f})",
             flush=True,
         )
 

@@ -4,8 +4,8 @@
     python benchmarks/evidence.py --replicates 200 --world clustered
     python benchmarks/evidence.py --replicates 200 --world scenes
 
-The planted world is drawn at random (`evidence_planted`), the clustered one like it, of images that belong together. The
-third is the bundled network on drawn scenes (`evidence_scenes`): it is run once on a population of them, of which
+The planted world is drawn at random (`evidence_planted`), the clustered one like it, of images that belong together.
+The third is the bundled network on drawn scenes (`evidence_scenes`): it is run once on a population of them, of which
 samples are evaluated.
 """
 
