@@ -13,6 +13,7 @@ import torch
 from unitlens.data.batches import Batch, ImageRecord
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Concept
+from unitlens.dissection.draws import plan_draws
 from unitlens.dissection.labelling import label_units
 from unitlens.dissection.memory import counting_memory, peak_memory
 from unitlens.dissection.settings import Settings
@@ -39,7 +40,7 @@ def main(units, concepts, images):
             layer.add(maps, GRID)
             add(stored, range(first, first + BATCH), own, rng)
         before = resident()
-        found = label_units(stored, layer, settings)
+        found = label_units(stored, layer, settings, plan_draws(stored, settings))
         grew = peak_memory() - before
     said = counting_memory([units], columns, images=images, cells=GRID[0] * GRID[1], draws=settings.draws)
     sys.stdout.write(json.dumps({"before": before, "grew": grew, "said": said, "met": len(found.counts.index)}))

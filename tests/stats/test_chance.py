@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,35 +9,35 @@ from unitlens.stats.chance import association, draws_for, partners
 
 
 @given(count=st.integers(1, 60), kinds=st.integers(1, 6), seed=st.integers(0, 99))
-def test_partners_are_other_images_and_each_is_used_once_a_draw(count, kinds, seed):
+def test_partners_are_annotated_for_the_same_and_each_is_used_once_a_draw(count, kinds, seed):
     rng = np.random.default_rng(seed)
     annotated = rng.integers(0, kinds, count).tolist()
     hashes = rng.permutation(10**6)[:count].tolist()
     drawn = partners(hashes, annotated, draws=4, seed=seed)
-    assert drawn.shape == (min(4, count - 1), count)
+    possible = math.prod(annotated.count(kind) for kind in set(annotated)) - 1
+    assert drawn.shape == (min(4, possible), count)
+    assert len({tuple(draw) for draw in drawn}) == len(drawn)
     for draw in drawn:
         assert sorted(draw) == list(range(count))
+        assert [annotated[partner] for partner in draw] == annotated
     for image, others in enumerate(drawn.T):
-        assert image not in others
-        assert len(set(others)) == len(others)
-        if annotated.count(annotated[image]) > 4 and min(map(annotated.count, annotated)) > 4:
-            assert {annotated[partner] for partner in others} <= {annotated[image]}
+        if annotated.count(annotated[image]) > len(drawn):
+            assert image not in others
+            assert len(set(others)) == len(others)
 
 
-def test_a_group_that_is_too_small_merges_with_the_most_similar():
-    parts, objects, textures = 0b011, 0b001, 0b100
-    annotated = [parts] + [objects] * 9 + [textures] * 9
-    drawn = partners(list(range(19)), annotated, draws=6, seed=0)
-    assert {annotated[partner] for partner in drawn[:, 0]} == {objects}
-    assert {annotated[partner] for draw in drawn[:, 1:10] for partner in draw} == {objects, parts}
-    assert {annotated[partner] for draw in drawn[:, 10:] for partner in draw} == {textures}
+def test_a_pool_that_is_too_small_draws_its_own_labels_as_often_as_others():
+    annotated = [1] * 60 + [2] * 3
+    drawn = np.concatenate([partners(list(range(63)), annotated, draws=20, seed=seed) for seed in range(50)])
+    assert (drawn[:, :60] != np.arange(60)).all()
+    shares = [(drawn[:, 60] == partner).mean() for partner in (60, 61, 62)]
+    assert min(shares) > 0.28
+    assert sum(shares) == pytest.approx(1)
 
 
-def test_no_image_gets_the_same_labels_twice_where_all_groups_are_small():
-    annotated = [group for group in range(1, 31) for _ in range(2)]  # in pairs, every draw would be the same swap
-    drawn = partners(list(range(60)), annotated, draws=20, seed=0)
-    assert len({tuple(draw) for draw in drawn}) == 20
-    assert all(len(set(others)) == 20 for others in drawn.T)
+def test_an_image_without_its_like_keeps_its_labels():
+    drawn = partners(list(range(41)), [1] * 40 + [2], draws=20)
+    assert (drawn[:, 40] == 40).all()
 
 
 def test_a_single_image_has_no_partner_and_a_p_value_of_1():
@@ -72,11 +74,12 @@ def test_no_image_gets_labels_of_its_own_group(drawn, kinds, strata, seed):
     found = partners(hashes, annotated, draws=4, seed=seed, groups=groups, strata=strata)
     assert len({tuple(draw) for draw in found}) == len(found)
     for draw in found:
-        exchanged = np.flatnonzero(draw >= 0)
-        assert sorted(draw[exchanged]) == exchanged.tolist()
+        assert sorted(draw) == list(range(len(hashes)))
+        exchanged = np.flatnonzero(draw != np.arange(len(hashes)))
+        assert len(exchanged)
         assert (groups[draw[exchanged]] != groups[exchanged]).all()
-        assert (strata[draw[exchanged]] == strata[exchanged]).all()
-        assert ((found >= 0).all(0) == (draw >= 0)).all()
+        assert (strata[draw] == strata).all()
+        assert [annotated[partner] for partner in draw] == annotated
 
 
 @given(drawn=grouped(), seed=st.integers(0, 9))
@@ -87,7 +90,7 @@ def test_partners_of_groups_do_not_depend_on_the_order_of_the_images(drawn, seed
     other = partners([hashes[image] for image in turned], [1] * len(hashes), draws=4, seed=seed, groups=groups[turned])
     assert straight.shape == other.shape
     for draw, again in zip(straight, other, strict=True):
-        assert [draw[image] for image in turned] == [turned[partner] if partner >= 0 else -1 for partner in again]
+        assert [draw[image] for image in turned] == [turned[partner] for partner in again]
 
 
 def test_labels_of_groups_of_one_size_move_as_wholes():
@@ -102,8 +105,8 @@ def test_labels_of_groups_of_one_size_move_as_wholes():
 def test_images_take_no_part_where_one_group_holds_most():
     groups, strata = np.array([0] * 6 + list(range(1, 6)) + list(range(6, 26))), np.array([0] * 11 + [1] * 20)
     found = partners(list(range(31)), [1] * 31, draws=8, groups=groups, strata=strata)
-    assert (found[:, :11] == -1).all()
-    assert (found[:, 11:] >= 11).all()
+    assert (found[:, :11] == np.arange(11)).all()
+    assert (found[:, 11:] != np.arange(11, 31)).all()
     assert partners(list(range(11)), [1] * 11, draws=8, groups=groups[:11]).shape == (0, 11)
 
 
@@ -127,16 +130,49 @@ def test_in_time_order_labels_move_by_at_least_the_size_of_a_group(count, size, 
         assert apart <= moved[0] <= count - apart
 
 
-def test_p_values_are_ranks_among_ratios_of_units_and_draws():
-    best = np.array([0.4, 0.1, 0.0])
-    shifted = np.array([[0.1, 0.1, 0.1], [0.1, 0.2, 0.3], [0.0, 0.0, 0.0]])
-    found = association(best, shifted, np.array([False, False, True]))
-    null = [1, 1, 1, 0.1 / 0.25, 0.2 / 0.2, 0.3 / 0.15]
-    assert found.chance.tolist() == pytest.approx([0.1, 0.2, 0.0])
-    assert found.p_value[0] == pytest.approx((1 + sum(r >= 4.0 for r in null)) / 7)
-    assert found.p_value[1] == pytest.approx((1 + sum(r >= 0.5 for r in null)) / 7)
-    assert np.isnan(found.p_value[2])
-    assert np.isnan(found.q_value[2])
+def test_p_values_are_ranks_among_standardised_units_and_draws():
+    best = np.array([0.4, 0.1, 0.25, 0.0])
+    shifted = np.array([[0.1, 0.1, 0.1, 0.2], [0.1, 0.2, 0.3, 0.3], [0.2, 0.1, 0.2, 0.3], [0.0, 0.9, 0.0, 0.0]])
+    found = association(best, shifted, np.array([False, False, False, True]))
+    typical = np.median(shifted[:3].var(1, ddof=1))  # of the units that take part
+
+    def standardised(value, draws):
+        count = len(draws)
+        return (value - draws.mean()) / np.sqrt(((count - 1) * draws.var(ddof=1) + typical) / count)
+
+    null = [standardised(row[draw], np.delete(row, draw)) for row in shifted[:3] for draw in range(4)]
+    for unit in range(3):
+        rank = 1 + sum(z >= standardised(best[unit], shifted[unit]) for z in null)
+        assert found.p_value[unit] == pytest.approx(rank / 13)
+    assert found.chance.tolist() == pytest.approx(shifted.mean(1))
+    assert np.isnan([found.p_value[3], found.q_value[3], found.least[3]]).all()
+
+
+def test_the_least_iou_that_would_be_significant():
+    rng = np.random.default_rng(0)
+    drawn, value = rng.gamma(2.0, 0.01, (40, 20)), rng.gamma(2.0, 0.01, 40)
+    value[:10] = 0.3
+    found = association(value, drawn, np.zeros(40, bool))
+    for unit in range(10):
+        for change, significant in ((1e-9, True), (-1e-3, False)):
+            changed = np.where(np.arange(40) == unit, found.least + change, value)
+            assert (association(changed, drawn, np.zeros(40, bool)).q_value[unit] <= 0.05) == significant
+
+
+def test_units_that_hardly_vary_and_units_that_vary_wildly_do_not_take_each_others_power():
+    rng = np.random.default_rng(1)
+    wild, quiet = rng.gamma(1.0, 0.02, (50, 21)), rng.normal(0.02, 0.002, (50, 21))
+    values = np.concatenate([wild, quiet])
+    value = np.where(np.arange(100) >= 90, values[:, 0] + 0.03, values[:, 0])
+    found = association(value, values[:, 1:], np.zeros(100, bool))
+    assert (found.q_value[90:] <= 0.05).mean() > 0.8
+    ratio = values[:, 1:] / values[:, 1:].mean(1, keepdims=True)
+    assert np.sort(ratio.ravel())[-20] > 2.5  # by ratios alone, 0.05 beside 0.02 would be nothing
+
+
+def test_without_any_variation_the_difference_decides():
+    found = association(np.array([0.5, 0.0]), np.zeros((2, 20)), np.zeros(2, bool))
+    assert found.p_value.tolist() == [1 / 41, 1.0]
 
 
 @pytest.mark.parametrize("fdr", [0.01, 0.05, 0.1])

@@ -11,6 +11,7 @@ from torch import Tensor
 from unitlens.comparison.audit_checks import CheckedConcepts, LayerCheck, overlapping_concepts
 from unitlens.comparison.entries import Entry
 from unitlens.data.concepts import Data, described
+from unitlens.dissection.draws import plan_draws
 from unitlens.dissection.forward import Resources, observe
 from unitlens.dissection.labelling import LabelledLayer, label_units
 from unitlens.dissection.reopening import check_data
@@ -131,7 +132,7 @@ def _label_again(
         if layer.name not in entries or (check == "other upsampling" and not upsampled):
             continue
         try:
-            labelled = label_units(stored, layer, settings, show=show)
+            labelled = label_units(stored, layer, settings, plan_draws(stored, settings), show=show)
         except UnitlensError as error:
             notes.append(f"{layer.name} was not checked under {check}: {error}")
             continue

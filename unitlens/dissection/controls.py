@@ -1,7 +1,7 @@
 """Controls: the same dissection of an untrained copy of the network, or in a randomly rotated basis."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from unitlens.data.batches import Batches
 from unitlens.data.concepts import Data
 from unitlens.data.reading import Reading
+from unitlens.dissection.draws import plan_draws
 from unitlens.dissection.forward import Resources, observe
 from unitlens.dissection.labelling import LabelledLayer, label_units
 from unitlens.dissection.settings import Settings
@@ -62,6 +63,7 @@ def run_control(
     *,
     basis: Basis | None,
     resources: Resources,
+    within: Mapping[str, str] | None = None,
 ) -> ControlRun:
     """Dissect a control with the same images, labels and settings.
 
@@ -87,21 +89,29 @@ def run_control(
         for layer in labelled:
             turned = _turned(layer, basis, settings.seed)
             one_layer = replace(settings, layers=(layer.name,))
-            layers |= _label_layers(net, data, one_layer, basis=turned, resources=resources)
+            layers |= _label_layers(net, data, one_layer, basis=turned, resources=resources, within=within)
         return ControlRun(name, layers, [])
     untrained, notes = untrained_copy(net, seed=settings.seed)
     calibrate(untrained, data, settings)
-    return ControlRun(name, _label_layers(untrained, data, settings, basis=basis, resources=resources), notes)
+    layers = _label_layers(untrained, data, settings, basis=basis, resources=resources, within=within)
+    return ControlRun(name, layers, notes)
 
 
 def _label_layers(
-    net: Network, data: Data, settings: Settings, *, basis: Basis | None, resources: Resources
+    net: Network,
+    data: Data,
+    settings: Settings,
+    *,
+    basis: Basis | None,
+    resources: Resources,
+    within: Mapping[str, str] | None,
 ) -> dict[str, LabelledLayer]:
     """Run one pass over the images, and choose the concepts of all layers."""
     with temporary_store() as store:
         stored = observe(net, data, settings, store, basis=basis, resources=resources)
         layers = stored.layers.items()
-        return {name: label_units(stored, maps, settings, show=resources.show) for name, maps in layers}
+        draws = plan_draws(stored, settings, within)
+        return {name: label_units(stored, maps, settings, draws, show=resources.show) for name, maps in layers}
 
 
 def _turned(layer: LabelledLayer, basis: Basis | None, seed: int) -> Basis:

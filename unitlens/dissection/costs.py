@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from unitlens.dissection.counting import BlockCounts, block_size, count_block
+from unitlens.dissection.counting import BlockCounts, block_size, count_block, count_chosen
+from unitlens.dissection.draws import Draws, plan_draws
 from unitlens.dissection.exemplars import Exemplars, draw_strips, find_exemplars
 from unitlens.dissection.labelling import label_block
 from unitlens.dissection.settings import Settings
@@ -15,7 +16,6 @@ from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.drawing.strips import strip_size
 from unitlens.stats.blocks import in_blocks
-from unitlens.stats.chance import partners
 from unitlens.stats.folds import FOLDS
 from unitlens.stats.scores import LEVEL_SCORES
 
@@ -92,18 +92,19 @@ def counting_cost(stored: StoredPass, layer: LayerMaps, settings: Settings, *, i
     """
     positions = layer.positions(stored.labels.grid)
     blocks = list(in_blocks(layer.units, block_size(layer, images * positions, settings.quantile)))
-    few, many = max(2, stored.images // 4), stored.images
-    _count(stored, layer, blocks[0], settings, images=few)  # the first call allocates what later ones find there
+    few, many, draws = max(2, stored.images // 4), stored.images, plan_draws(stored, settings)
+    _count(stored, layer, blocks[0], settings, draws, images=few)  # the first call allocates what later ones find there
     start = time.perf_counter()
-    _count(stored, layer, blocks[0], settings, images=few)
+    _count(stored, layer, blocks[0], settings, draws, images=few)
     middle = time.perf_counter()
-    counted = _count(stored, layer, blocks[0], settings, images=many)
+    counted = _count(stored, layer, blocks[0], settings, draws, images=many)
     end = time.perf_counter()
     per_image = max(0.0, (end - middle) - (middle - start)) / max(1, many - few)
-    labelling = _label_seconds(counted, stored, layer, blocks[0], _without_levels(settings))
+    counted_before = replace(draws, context=replace(draws.context, partners=draws.context.partners[:0]))
+    labelling = _label_seconds(counted, stored, layer, blocks[0], _without_levels(settings), counted_before)
     levels = 0.0
     if settings.needs_levels:
-        levels = _label_seconds(counted, stored, layer, blocks[0], settings) - labelling
+        levels = _label_seconds(counted, stored, layer, blocks[0], settings, counted_before) - labelling
     # The evidence goes through the folds that have images: all of them, once there are many.
     folds = len(set(stored.folds.tolist()))
     return CountingCost(
@@ -133,28 +134,32 @@ def exemplar_seconds(stored: StoredPass, layer: LayerMaps, settings: Settings, *
     return middle - start + drawing * layer.units
 
 
-def _count(stored: StoredPass, layer: LayerMaps, units: slice, settings: Settings, *, images: int) -> BlockCounts:
+def _count(
+    stored: StoredPass, layer: LayerMaps, units: slice, settings: Settings, draws: Draws, *, images: int
+) -> BlockCounts:
     """Count a block of units in the first images; of so few, at least one position lies above the threshold."""
     positions = images * layer.positions(stored.labels.grid, raw=settings.threshold_on == "raw")
-    return count_block(
+    counted = count_block(
         layer,
         units,
         stored.labels,
         stored.folds[:images],
         settings,
         rank=max(1, int(settings.quantile * positions)),
-        partners=partners(
-            stored.record.hashes[:images], stored.record.annotated[:images], draws=settings.draws, seed=settings.seed
-        ),
+        partners=draws.plain.partners[:, :images],
     )
+    first = np.zeros((2, units.stop - units.start), np.int64)  # one concept is as good as another
+    context = draws.context.partners[:, :images]
+    count_chosen(counted, stored.labels, stored.folds[:images], first, partners=context)
+    return counted
 
 
 def _label_seconds(
-    counted: BlockCounts, stored: StoredPass, layer: LayerMaps, units: slice, settings: Settings
+    counted: BlockCounts, stored: StoredPass, layer: LayerMaps, units: slice, settings: Settings, draws: Draws
 ) -> float:
-    label_block(counted, layer, units, stored, settings)  # loads what it needs
+    label_block(counted, layer, units, stored, settings, draws)  # loads what it needs
     start = time.perf_counter()
-    label_block(counted, layer, units, stored, settings)
+    label_block(counted, layer, units, stored, settings, draws)
     return time.perf_counter() - start
 
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.dissection.counting import BlockCounts, block_size, count_block, count_levels
+from unitlens.dissection.counting import BlockCounts, ChosenCounts, block_size, count_block, count_chosen, count_levels
+from unitlens.dissection.draws import Draws, Exchange
 from unitlens.dissection.scanning import Scanner
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.layers import LayerMaps
@@ -13,15 +14,24 @@ from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.table import unit_table
 from unitlens.progress import progress
 from unitlens.stats.blocks import in_blocks
-from unitlens.stats.chance import association, partners
+from unitlens.stats.chance import Association, association
 from unitlens.stats.counts import Counts, narrow
-from unitlens.stats.evidence import ConceptEvidence, GivenConcepts, concept_evidence, join_evidence, presence_accuracy
+from unitlens.stats.evidence import (
+    ConceptEvidence,
+    GivenConcepts,
+    chosen_on_halves,
+    concept_evidence,
+    join_evidence,
+    presence_accuracy,
+)
 from unitlens.stats.folds import FOLDS, FoldTable
-from unitlens.stats.scores import LEVEL_SCORES, QUANTILES, SCORES, Floats, Ints, Overlap, best_met, choose
+from unitlens.stats.scores import LEVEL_SCORES, QUANTILES, SCORES, Bools, Floats, Ints, Overlap, best_met, choose, iou
 from unitlens.stats.thresholds import threshold_rank
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_SAME = 1e-12  # of means that are the same but for rounding
 
 
 class LabelledLayer(NamedTuple):
@@ -64,9 +74,13 @@ class LabelledBlock(NamedTuple):
     shifted_iou: Floats
     shifted_concept: Ints
     at_levels: dict[str, Floats]
+    heldout_drawn: Floats
+    context_drawn: Floats
 
 
-def label_units(stored: StoredPass, layer: LayerMaps, settings: Settings, *, show: bool = False) -> LabelledLayer:
+def label_units(
+    stored: StoredPass, layer: LayerMaps, settings: Settings, draws: Draws, *, show: bool = False
+) -> LabelledLayer:
     """Count a layer block by block, choose a concept for each unit and compute the evidence for it.
 
     Parameters
@@ -75,6 +89,8 @@ def label_units(stored: StoredPass, layer: LayerMaps, settings: Settings, *, sho
     layer : LayerMaps
         One of its layers.
     settings : Settings
+    draws : Draws
+        Whose labels images are given.
     show : bool
         Whether progress is shown.
 
@@ -87,13 +103,13 @@ def label_units(stored: StoredPass, layer: LayerMaps, settings: Settings, *, sho
     positions = stored.images * layer.positions(labels.grid)
     ranked = stored.images * layer.positions(labels.grid, raw=settings.threshold_on == "raw")
     rank = threshold_rank(settings.quantile, ranked)
-    others = partners(stored.record.hashes, stored.record.annotated, draws=settings.draws, seed=settings.seed)
     blocks, sparse = [], _SparseCounts(layer.units * FOLDS * concepts)
     with progress(layer.units, f"counting {layer.name}", unit="units", show=show) as bar:
         for units in in_blocks(layer.units, block_size(layer, positions, settings.quantile)):
-            counted = count_block(layer, units, labels, stored.folds, settings, rank=rank, partners=others)
+            partners = draws.plain.partners
+            counted = count_block(layer, units, labels, stored.folds, settings, rank=rank, partners=partners)
             sparse.add(counted.by_fold[:, :, 1 : 1 + concepts])
-            blocks.append(label_block(counted, layer, units, stored, settings))
+            blocks.append(label_block(counted, layer, units, stored, settings, draws))
             bar.update(units.stop - units.start)
     return _joined_layer(stored, layer, _joined_counts(blocks, sparse, layer, stored, positions), blocks, settings)
 
@@ -129,7 +145,7 @@ class _SparseCounts:
 
 
 def label_block(
-    counted: BlockCounts, layer: LayerMaps, units: slice, stored: StoredPass, settings: Settings
+    counted: BlockCounts, layer: LayerMaps, units: slice, stored: StoredPass, settings: Settings, draws: Draws
 ) -> LabelledBlock:
     """Compute what counts by fold are needed for, so that they need not be kept."""
     concepts = len(stored.labels.columns.concepts)
@@ -137,6 +153,7 @@ def label_block(
     activated = counted.active[:, :, None] - counted.by_fold[:, :, 1 + concepts :]
     at_levels, halves = _level_scores(layer, units, stored, settings)
     evidence = None
+    heldout_drawn = context_drawn = np.zeros((len(counted.active), 0))
     if settings.evidence:
         given = None
         if settings.score in at_levels:
@@ -145,6 +162,9 @@ def label_block(
         table = _fold_table(intersection, activated, layer, stored)
         category_of = stored.labels.columns.category_of
         evidence = concept_evidence(table, settings.score, category_of=category_of, seed=settings.seed, given=given)
+        on_others = chosen_on_halves(table, settings.score, given=given)[::-1]  # each is tested on the other half
+        heldout_drawn = _heldout_drawn(counted, layer, stored, on_others, draws.plain)
+        context_drawn = _context_drawn(counted, layer, stored, on_others, draws.context)
     shifted_iou, shifted_concept = _shifted(counted, layer, stored, settings.score)
     return LabelledBlock(
         activated=activated,
@@ -155,7 +175,36 @@ def label_block(
         shifted_iou=shifted_iou,
         shifted_concept=shifted_concept,
         at_levels=at_levels,
+        heldout_drawn=heldout_drawn,
+        context_drawn=context_drawn,
     )
+
+
+def _heldout_drawn(
+    counted: BlockCounts, layer: LayerMaps, stored: StoredPass, chosen: Ints, exchange: Exchange
+) -> Floats:
+    """The held-out IoU with the labels of other images, (U, draws), from counts of all concepts."""
+    columns = stored.labels.columns
+    left_out = 1 + len(columns.concepts) + columns.category_of[chosen]
+    met, not_judged = (
+        np.take_along_axis(counted.shifted, which.T[:, None, :, None], 3)[..., 0] for which in (1 + chosen, left_out)
+    )
+    of_chosen = ChosenCounts(met, counted.active_on_halves[:, None] - not_judged)
+    return _mean_of_halves(of_chosen, layer, chosen, exchange)
+
+
+def _context_drawn(
+    counted: BlockCounts, layer: LayerMaps, stored: StoredPass, chosen: Ints, exchange: Exchange
+) -> Floats:
+    """The held-out IoU with the labels of other images of the same stratum, (U, draws)."""
+    of_chosen = count_chosen(counted, stored.labels, stored.folds, chosen, partners=exchange.partners)
+    return _mean_of_halves(of_chosen, layer, chosen, exchange)
+
+
+def _mean_of_halves(of_chosen: ChosenCounts, layer: LayerMaps, chosen: Ints, exchange: Exchange) -> Floats:
+    concepts = exchange.concepts(grid=layer.layer_grid is not None)  # (draws, 2, C)
+    concept = np.stack([concepts[:, half, chosen[half]].T for half in (0, 1)], 2)  # (U, draws, 2)
+    return np.asarray(iou(of_chosen.intersection, of_chosen.activated, concept).mean(2))
 
 
 def _fold_table(intersection: Ints, activated: Ints, layer: LayerMaps, stored: StoredPass) -> FoldTable:
@@ -179,9 +228,10 @@ def _shifted(counted: BlockCounts, layer: LayerMaps, stored: StoredPass, score: 
     columns, on_grid = stored.labels.columns, layer.layer_grid is not None
     concepts, category_of = len(columns.concepts), columns.category_of
     concept = stored.labels.by_fold(grid=on_grid)[:, 1 : 1 + concepts].sum(0)
-    active = counted.active.sum(1)[:, None, None] - counted.shifted[:, :, 1 + concepts :]
+    shifted = counted.shifted.sum(2)
+    active = counted.active.sum(1)[:, None, None] - shifted[:, :, 1 + concepts :]
     judged = stored.judged(grid=on_grid).sum(0)[category_of]
-    overlap = Overlap(counted.shifted[:, :, 1 : 1 + concepts], active[:, :, category_of], concept, judged)
+    overlap = Overlap(shifted[:, :, 1 : 1 + concepts], active[:, :, category_of], concept, judged)
     chosen = choose(overlap, SCORES.get(score))
     return np.take_along_axis(overlap.iou(), chosen[:, :, None], 2)[:, :, 0], chosen
 
@@ -231,11 +281,13 @@ def _joined_layer(
     shifted_iou = np.concatenate([block.shifted_iou for block in blocks])
     score = at_levels[settings.score] if settings.score in at_levels else SCORES[settings.score](counts.overlap)
     mute = (counts.active == 0) | (layer.nonfinite > 0)
-    evidence = chance = presence = None
+    evidence = chance = concept = context = presence = None
     if settings.evidence:
         evidence = join_evidence(block.evidence for block in blocks if block.evidence is not None)
         chosen = best_met(counts.intersection, score)
-        chance = association(np.take_along_axis(counts.iou, chosen[:, None], 1)[:, 0], shifted_iou, mute)
+        best = np.take_along_axis(counts.iou, chosen[:, None], 1)[:, 0]
+        chance = association(best, shifted_iou, mute, fdr=settings.fdr)
+        concept, context = _concept_tests(evidence.heldout, blocks, mute, settings)
         presence = _presence_accuracy(stored, layer, chosen)
     table = unit_table(
         layer.name,
@@ -251,6 +303,8 @@ def _joined_layer(
         evaluated_on="grid" if layer.layer_grid else "image",
         evidence=evidence,
         chance=chance,
+        concept_test=concept,
+        context=context,
         presence=presence,
     )
     return LabelledLayer(
@@ -262,6 +316,24 @@ def _joined_layer(
         at_levels=at_levels,
         shifted_iou=shifted_iou,
         shifted_concept=np.concatenate([block.shifted_concept for block in blocks]),
+    )
+
+
+def _concept_tests(
+    heldout: Floats, blocks: list[LabelledBlock], mute: Bools, settings: Settings
+) -> tuple[Association, Association]:
+    """Test the concept that each half of the images chose on the other half: against any image, and within strata.
+
+    A unit whose concept the stratum determines, so that exchanging labels within it changes nothing, is not tested for
+    context; nor is any unit without two halves of images.
+    """
+    plain = np.concatenate([block.heldout_drawn for block in blocks])
+    within = np.concatenate([block.context_drawn for block in blocks])
+    unknown = mute | ~np.isfinite(heldout)
+    determined = (heldout > 0) & (np.abs(within - heldout[:, None]) < _SAME).all(1)
+    return (
+        association(heldout, plain, unknown, fdr=settings.fdr),
+        association(heldout, within, unknown | determined, fdr=settings.fdr),
     )
 
 

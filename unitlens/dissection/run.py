@@ -21,6 +21,7 @@ from unitlens.dissection.controls import (
     comparison_row,
     run_control,
 )
+from unitlens.dissection.draws import plan_draws
 from unitlens.dissection.exemplars import draw_strips, exemplar_table, find_exemplars
 from unitlens.dissection.forward import Resources, observe
 from unitlens.dissection.labelling import LabelledLayer, label_units
@@ -196,6 +197,7 @@ class Task:
     settings: Settings
     basis: Basis | None
     resources: Resources
+    within: Mapping[str, str] | None = None
 
 
 def prepare(
@@ -262,16 +264,27 @@ def _run(task: Task) -> Dissection:
             resources=task.resources,
             thumbnails=settings.exemplars > 0,
         )
-        labelled = [label_units(stored, layer, settings, show=show) for layer in stored.layers.values()]
+        draws = plan_draws(stored, settings, task.within)
+        labelled = [label_units(stored, layer, settings, draws, show=show) for layer in stored.layers.values()]
         exemplars, strips = _draw_exemplars(stored, labelled, settings)
     controls = [
-        run_control(name, task.net, labelled, task.data, settings, basis=task.basis, resources=task.resources)
+        run_control(
+            name,
+            task.net,
+            labelled,
+            task.data,
+            settings,
+            basis=task.basis,
+            resources=task.resources,
+            within=task.within,
+        )
         for name in settings.control
     ]
     stored.notes += [note for control in controls for note in control.notes]
     for note in stored.notes:
         warnings.warn(note, UnitlensWarning, stacklevel=3)
     stored.notes += _few_folds(stored, settings)
+    stored.notes += draws.notes() if settings.evidence else []
     info = describe_run(task.net, task.data, stored, settings, seconds=time.perf_counter() - start)
     tables = _tables(labelled, controls)
     info["comparison"] = _comparison(labelled, tables, controls, settings)

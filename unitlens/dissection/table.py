@@ -21,7 +21,7 @@ COLUMNS = {
     "concept": "the concept of highest score; empty for silent and nonfinite units, and where no concept overlaps",
     "category": "the concept's category",
     "iou": "IoU with the concept over all images, in [0, 1]",
-    "verdict": "nonfinite, silent, chance, weak, untrained or detector: the first that holds",
+    "verdict": "nonfinite, silent, chance, context, weak, untrained or detector: the first that holds",
     "detector": "True where the verdict is detector",
     "above_min_iou": "True where iou > min_iou, the papers' rule",
     "silent": "True where the largest value is reached on more positions than the quantile allows",
@@ -44,8 +44,13 @@ COLUMNS = {
     "heldout_high": "its upper end",
     "chance_iou": "mean best IoU of the same masks with the labels of other images",
     "chance_sd": "standard deviation of that best IoU over the draws",
-    "p_value": "rank of iou / chance_iou among the same ratio of all units and draws",
+    "p_value": "rank of (iou - chance_iou) / chance_sd among the same number of all units and draws",
     "q_value": "Benjamini and Hochberg's, over the layer's units that are not silent",
+    "concept_p_value": "the same for heldout_iou, the concepts of both halves being kept: a test of the concept itself",
+    "concept_q_value": "Benjamini and Hochberg's of it",
+    "context_iou": "mean held-out IoU with the labels of other images of the same kind (class, stratum)",
+    "context_p": "rank of heldout_iou among these; empty where the kind of image determines the concept",
+    "context_q": "Benjamini and Hochberg's of it",
     "untrained_percentile": "share of an untrained copy's units with lower held-out IoU for the concept, where it ran",
     "untrained_percentile_all": "share of that copy's units whose best held-out IoU, for any concept, is lower",
     "untrained_share": "share of the untrained copies in which some unit reaches heldout_iou for the concept",
@@ -75,6 +80,8 @@ def unit_table(
     evaluated_on: str,
     evidence: ConceptEvidence | None,
     chance: Association | None,
+    concept_test: Association | None,
+    context: Association | None,
     presence: npt.NDArray[np.float64] | None,
 ) -> "pd.DataFrame":
     """Make the rows of one layer.
@@ -94,8 +101,9 @@ def unit_table(
     min_iou, fdr : float
         Of the verdict.
     evaluated_on : {"grid", "image"}
-    evidence, chance, presence : optional
-        The evidence.
+    evidence, chance, concept_test, context, presence : optional
+        The evidence: of IoUs, of the best IoU against labels of other images, of the held-out IoU against them, and
+        against labels of other images of the same stratum.
 
     Returns
     -------
@@ -149,10 +157,19 @@ def unit_table(
             "p_value": chance.p_value,
             "q_value": chance.q_value,
         }
+    if concept_test is not None:
+        rows |= {"concept_p_value": concept_test.p_value, "concept_q_value": concept_test.q_value}
+    if context is not None:
+        rows |= {
+            "context_iou": np.where(np.isnan(context.p_value), np.nan, context.chance),
+            "context_p": context.p_value,
+            "context_q": context.q_value,
+        }
     rows["presence_accuracy"] = np.nan if presence is None else presence
     rows["above_min_iou"] = (rows["iou"] > min_iou) & ~mute
     q_value = None if chance is None else chance.q_value
-    rows["verdict"] = verdicts(silent, nonfinite > 0, rows["above_min_iou"], q_value, fdr=fdr)
+    context_q = None if context is None else context.q_value
+    rows["verdict"] = verdicts(silent, nonfinite > 0, rows["above_min_iou"], q_value, context_q, fdr=fdr)
     rows["detector"] = rows["verdict"] == "detector"
     table = pd.DataFrame(rows, index=pd.RangeIndex(units)).reindex(columns=list(COLUMNS))
     overlapping = (counts.intersection > 0).sum(1)
@@ -184,7 +201,10 @@ _OF_CONCEPT = [
     "concept", "category", "iou_low", "iou_high", "concept_stability", "concept_set", "presence_accuracy",
     "precision", "iou_ceiling", "needed_concepts", "needed_precision",
 ]  # fmt: skip
-_MEASURED = ["iou", "heldout_iou", "heldout_low", "heldout_high", "chance_iou", "chance_sd", "p_value", "q_value"]
+_TESTS = ["concept_p_value", "concept_q_value", "context_iou", "context_p", "context_q"]
+_MEASURED = [
+    "iou", "heldout_iou", "heldout_low", "heldout_high", "chance_iou", "chance_sd", "p_value", "q_value", *_TESTS
+]  # fmt: skip
 _SECOND = ["second_concept", "second_category", "second_iou"]
 
 
@@ -251,14 +271,19 @@ def verdicts(
     nonfinite: npt.NDArray[np.bool_],
     above_min_iou: npt.NDArray[np.bool_],
     q_value: npt.NDArray[np.float64] | None,
+    context_q: npt.NDArray[np.float64] | None,
     *,
     fdr: float,
 ) -> npt.NDArray[np.str_]:
-    """The first of nonfinite, silent, chance, weak and detector that holds, (U,).
+    """The first of nonfinite, silent, chance, context, weak and detector that holds, (U,).
 
-    Chance is q_value > fdr; it is left out where no q-values were computed.
+    Chance is q_value > fdr, context is context_q > fdr; they are left out where no q-values were computed, and context
+    where a unit has none.
     """
     by_chance = np.zeros_like(silent) if q_value is None else ~(q_value <= fdr)
+    by_context = np.zeros_like(silent) if context_q is None else context_q > fdr
     return np.select(
-        [nonfinite, silent, by_chance, ~above_min_iou], ["nonfinite", "silent", "chance", "weak"], "detector"
+        [nonfinite, silent, by_chance, by_context, ~above_min_iou],
+        ["nonfinite", "silent", "chance", "context", "weak"],
+        "detector",
     )

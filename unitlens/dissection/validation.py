@@ -29,11 +29,12 @@ EXEMPLAR_COLUMNS = ("layer", "unit", "rank", "image", "value", "peak_y", "peak_x
 # fmt: off
 _SHARES = (
     "iou", "second_iou", "iou_low", "iou_high", "concept_stability", "heldout_iou", "chance_iou", "chance_sd",
-    "p_value", "q_value", "untrained_percentile", "untrained_percentile_all", "untrained_share", "presence_accuracy",
+    "p_value", "q_value", "concept_p_value", "concept_q_value", "context_iou", "context_p", "context_q",
+    "untrained_percentile", "untrained_percentile_all", "untrained_share", "presence_accuracy",
     "active_share", "precision", "iou_ceiling", "heldout_low", "heldout_high", "needed_precision",
 )
 # fmt: on
-_VERDICTS = ("nonfinite", "silent", "chance", "weak", "untrained", "detector")
+_VERDICTS = ("nonfinite", "silent", "chance", "context", "weak", "untrained", "detector")
 _EVIDENCE = (
     "iou_low",
     "iou_high",
@@ -49,6 +50,11 @@ _EVIDENCE = (
     "chance_sd",
     "p_value",
     "q_value",
+    "concept_p_value",
+    "concept_q_value",
+    "context_iou",
+    "context_p",
+    "context_q",
 )
 _SAME = 1e-9  # of ratios that another machine may round otherwise
 _AT_ONCE = 1 << 20  # intersections that are looked at together
@@ -264,7 +270,8 @@ def _check_layer(layer: str, table: "pd.DataFrame", counts: Counts, scores: Floa
     if not settings.evidence:
         _agree(where, "evidence that was not computed", table[list(_EVIDENCE)].isna().all(axis=1))
     q_value = table["q_value"].to_numpy(np.float64) if settings.evidence else None
-    expected = verdicts(silent, nonfinite, above, q_value, fdr=settings.fdr)
+    context_q = table["context_q"].to_numpy(np.float64) if settings.evidence else None
+    expected = verdicts(silent, nonfinite, above, q_value, context_q, fdr=settings.fdr)
     given = table["verdict"].to_numpy(str)
     percentile = table["untrained_percentile"].notna().to_numpy(bool)
     untrained = (given == "untrained") & (expected == "detector") & percentile & ("untrained" in settings.control)

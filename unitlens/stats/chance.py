@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unitlens.stats.scores import Bools, Floats, Ints, share
+from unitlens.stats.scores import Bools, Floats, Ints
 
 FEWEST_DRAWS, MOST_DRAWS = 8, 100
 
@@ -52,10 +52,11 @@ def partners(
 ) -> Ints:
     """Choose, for each draw and image, the other image whose labels it is given.
 
-    Labels are exchanged within pools: images of one stratum that are annotated for the same categories. Pools that are
-    too small merge with the most similar one of the stratum: the one with which they have most categories in common.
-    Within a pool no image gets labels of its own group, no draw is made twice, and in every draw the labels of each
-    image are used once. Where no two images belong together, none gets the same labels twice.
+    Labels are exchanged within pools: images of one stratum that are annotated for the same categories. In every draw
+    the labels of each image are used once, and no draw is made twice. In a pool that is large enough for all draws no
+    image gets labels of its own group, and where no two images belong together, none gets the same labels twice. A pool
+    that is too small for that draws at random, its own labels among others; a pool of one image, or one of which a
+    group holds more than half, takes no part and keeps its labels.
 
     Parameters
     ----------
@@ -77,8 +78,7 @@ def partners(
     Returns
     -------
     int64 array, (draws, N)
-        Fewer draws where no pool allows as many. A pool that allows fewer than others, as one of two images or one of
-        which a group holds more than half, takes no part: the partner of its images is -1 in every draw.
+        Fewer draws where no more differ from each other. The partner of an image that takes no part is itself.
 
     Examples
     --------
@@ -89,18 +89,35 @@ def partners(
     groups = np.arange(images) if groups is None else np.asarray(groups)
     strata = np.zeros(images, np.int64) if strata is None else np.asarray(strata)
     rng = np.random.default_rng(seed)
-    drawn = []
-    for stratum in np.unique(strata):
-        among = np.flatnonzero(strata == stratum)
-        pools = _pools([annotated[image] for image in among], groups[among], least=draws + 1)
-        for members in (among[pool] for pool in pools):
-            drawn.append((members, _exchanges(members, hashes, groups, order, draws=draws, rng=rng)))
-    most = max((len(exchanged) for _, exchanged in drawn), default=0)
-    out = np.full((most, images), -1, np.int64)
-    for members, exchanged in drawn:
-        if len(exchanged) == most:
-            out[:, members] = exchanged
+    pools = _pools(annotated, strata)
+    # What each pool may do, the first being nothing.
+    moves = [
+        np.concatenate([pool[None], _exchanges(pool, hashes, groups, order, draws=draws, rng=rng)]) for pool in pools
+    ]
+    chosen = _choose_moves([len(of_pool) for of_pool in moves], draws, rng)
+    out = np.zeros((len(chosen), images), np.int64)
+    for column, (pool, of_pool) in enumerate(zip(pools, moves, strict=True)):
+        out[:, pool] = of_pool[chosen[:, column]]
     return out
+
+
+def _choose_moves(moves: list[int], draws: int, rng: np.random.Generator) -> Ints:
+    """Choose what each pool does in each draw, (draws, pools), 0 being nothing; fewer draws where no more differ.
+
+    A pool that has as many moves as there are draws makes another one in each. One that has fewer makes any of them,
+    or none, by lot: so every draw is as likely as the labels that are there, whatever the sizes of pools.
+    """
+    draws = int(min(draws, math.prod(moves) - 1))
+    chosen = rng.integers(0, np.array(moves, np.int64), (draws, len(moves)))
+    for pool, count in enumerate(moves):
+        if count > draws:
+            chosen[:, pool] = 1 + np.arange(draws)
+    if all(count <= draws for count in moves):
+        different = {tuple(0 for _ in moves): None}
+        while len(different) <= draws:
+            different[tuple(rng.integers(0, moves).tolist())] = None
+        chosen = np.array(list(different)[1:], np.int64).reshape(draws, len(moves))
+    return chosen
 
 
 def _exchanges(
@@ -186,29 +203,12 @@ def _none_holds_most(together: list[Ints]) -> bool:
     return 2 * max(sizes) <= sum(sizes)
 
 
-def _pools(annotated: list[int], groups: Ints, *, least: int) -> list[Ints]:
-    """Images by the categories for which they are annotated; pools of fewer than ``least`` groups are merged."""
-    kinds = sorted(set(annotated))  # one pool for each set of categories
-    bits = range(max(kinds, default=0).bit_length())
-    categories = np.array([[kind >> bit & 1 for bit in bits] for kind in kinds], np.int64)  # (pools, categories)
-    number = {kind: pool for pool, kind in enumerate(kinds)}
-    pool_of = np.array([number[kind] for kind in annotated], np.int64)
-    size = np.array([len(np.unique(groups[pool_of == pool])) for pool in range(len(kinds))], np.int64)
-    merged_into = np.arange(len(kinds))
-    for _ in kinds[1:]:
-        # The smallest pool is the next to merge; those of size 0 have already merged with another.
-        smallest = int(np.where(size > 0, size, len(annotated) + 1).argmin())
-        if size[smallest] >= least:
-            break
-        common = categories @ categories[smallest]
-        different = (categories != categories[smallest]).sum(1)
-        common[(size == 0) | (merged_into == merged_into[smallest])] = -1
-        # Most categories in common decide, then fewest that only one of the two has.
-        target = int((common * (len(bits) + 1) - different).argmax())
-        size[target] += size[smallest]
-        size[smallest] = 0
-        merged_into[merged_into == smallest] = target
-    return [np.flatnonzero(merged_into[pool_of] == pool) for pool in np.flatnonzero(size)]
+def _pools(annotated: list[int], strata: Ints) -> list[Ints]:
+    """Images of one stratum that are annotated for the same categories."""
+    pools: dict[tuple[int, int], list[int]] = {}
+    for image, pool in enumerate(zip(strata.tolist(), annotated, strict=True)):
+        pools.setdefault(pool, []).append(image)
+    return [np.array(pools[pool], np.int64) for pool in sorted(pools)]
 
 
 class Association(NamedTuple):
@@ -217,37 +217,42 @@ class Association(NamedTuple):
     Attributes
     ----------
     chance : float64 array, (U,)
-        Mean over draws of the best IoU with the labels of other images; NaN without a draw.
+        Mean over draws of the IoU with the labels of other images; NaN without a draw.
     chance_sd : float64 array, (U,)
         Standard deviation of these IoUs; NaN with fewer than two draws.
     p_value, q_value : float64 arrays, (U,)
-        NaN for silent units.
+        NaN for units that take no part.
+    least : float64 array, (U,)
+        The smallest IoU that would have been significant, the other units being as they are; infinite where none is.
     """
 
     chance: Floats
     chance_sd: Floats
     p_value: Floats
     q_value: Floats
+    least: Floats
 
 
-def association(best: Floats, shifted: Floats, silent: Bools) -> Association:
+def association(value: Floats, drawn: Floats, left_out: Bools, *, fdr: float = 0.05) -> Association:
     """Rank each unit's IoU among those that masks like these reach by chance.
 
     Parameters
     ----------
-    best : float64 array, (U,)
-        Best IoU of each unit.
-    shifted : float64 array, (U, draws)
-        Best IoU with the labels of other images.
-    silent : bool array, (U,)
-        Units that take no part.
+    value : float64 array, (U,)
+        An IoU of each unit, such as the best one.
+    drawn : float64 array, (U, draws)
+        The same with the labels of other images.
+    left_out : bool array, (U,)
+        Units that take no part, as silent ones.
+    fdr : float
+        False discovery rate, for the least IoU that would have been significant.
 
     Returns
     -------
     Association
-        The p-value is the rank of IoU / chance among the same ratio of all units and draws of the layer, each draw
-        divided by the mean of the unit's other draws; the q-value is Benjamini and Hochberg's. Without a draw every
-        p-value is 1.
+        The p-value is the rank of (IoU - mean of the draws) / their standard deviation among the same number of all
+        units and draws of the layer, each draw compared with the unit's other draws; the q-value is Benjamini and
+        Hochberg's. Without a draw every p-value is 1.
 
     References
     ----------
@@ -255,21 +260,42 @@ def association(best: Floats, shifted: Floats, silent: Bools) -> Association:
     """
     from scipy.stats import false_discovery_control
 
-    draws = shifted.shape[1]
-    unknown = np.full(len(best), np.nan)
-    chance = shifted.mean(1) if draws else unknown
-    chance_sd = shifted.std(1, ddof=1) if draws > 1 else unknown
-    # Units differ in what they reach by chance, so that each is divided by its own; ratios of all units are then alike
-    # and form one null distribution. A draw is divided by the other draws, as the unit's IoU is not part of its chance.
-    mean_of_others = (shifted.sum(1, keepdims=True) - shifted) / max(draws - 1, 1)
-    null = np.sort(_ratio(shifted, mean_of_others)[~silent].ravel())
-    at_least = len(null) - np.searchsorted(null, _ratio(best, chance)[~silent], side="left")
-    p_value, q_value = np.full(len(best), np.nan), np.full(len(best), np.nan)
-    p_value[~silent] = (1 + at_least) / (1 + len(null))  # the unit itself counts as one of the draws
-    q_value[~silent] = false_discovery_control(p_value[~silent])
-    return Association(chance, chance_sd, p_value, q_value)
+    draws, part = drawn.shape[1], ~left_out
+    unknown = np.full(len(value), np.nan)
+    chance = drawn.mean(1) if draws else unknown
+    chance_sd = drawn.std(1, ddof=1) if draws > 1 else unknown
+    # Units differ in what they reach by chance and in how much it varies, most of all those that are active in a
+    # handful of images: each is compared with its own draws, and what comes of it is alike and one null distribution.
+    # A draw is compared with the other draws, as the unit's IoU is not one of its draws.
+    spread, spread_of_others, mean_of_others = _spreads(drawn, part)
+    null = np.sort(((drawn - mean_of_others) / spread_of_others)[part].ravel())
+    at_least = len(null) - np.searchsorted(null, ((value - chance) / spread)[part], side="left") if draws else 0
+    p_value, q_value, least = unknown.copy(), unknown.copy(), unknown.copy()
+    p_value[part] = (1 + at_least) / (1 + len(null))  # the unit itself counts as one of the draws
+    q_value[part] = false_discovery_control(p_value[part]) if part.any() else []
+    significant = max(int((q_value[part] <= fdr).sum()), 1)
+    above = int(fdr * significant / max(int(part.sum()), 1) * (1 + len(null)) + 1e-9) - 1  # of the null, at most
+    needed = np.inf if above < 0 or not draws else null[-1 - above] if above < len(null) else -np.inf
+    least[part] = (chance + needed * spread)[part] if np.isfinite(needed) else needed
+    return Association(chance, chance_sd, p_value, q_value, least)
 
 
-def _ratio(value: Floats, reference: Floats) -> Floats:
-    """Value / reference; beside a reference of 0, infinite or 0 as the value is positive or 0."""
-    return np.where(reference > 0, share(value, reference), np.where(value > 0, np.inf, 0.0))
+def _spreads(drawn: Floats, part: Bools) -> tuple[Floats, Floats, Floats]:
+    """How much the draws of each unit vary, (U,), and how much all but one do, with their means, (U, draws) each.
+
+    A few draws may be equal by accident, above all 0. So the variance is that of the unit's draws together with the
+    typical one of the layer, the median, which counts as one more draw. With one or two draws, differences count as
+    they are.
+    """
+    draws = drawn.shape[1]
+    mean_of_others = (drawn.sum(1, keepdims=True) - drawn) / max(draws - 1, 1)
+    if draws < 3:
+        return np.ones(len(drawn)), np.ones(drawn.shape), mean_of_others
+    squares = ((drawn - drawn.mean(1, keepdims=True)) ** 2).sum(1)
+    # Leaving out one draw takes its squared distance from all draws' mean away from the sum, D / (D - 1) times.
+    of_one = (drawn - drawn.mean(1, keepdims=True)) ** 2 * draws / (draws - 1)
+    squares_of_others = np.maximum(squares[:, None] - of_one, 0.0)
+    typical = float(np.median(squares[part] / (draws - 1))) if part.any() else 0.0
+    typical = typical or float(squares[part].sum() / max(squares[part].size * (draws - 1), 1)) or np.finfo(float).tiny
+    spread = np.sqrt((squares + typical) / draws)
+    return spread, np.sqrt((squares_of_others + typical) / (draws - 1)), mean_of_others

@@ -128,6 +128,36 @@ class LabelPlanes:
         """What counts for each column by fold: positions of the grid, or else whole images, (32, columns)."""
         return self.positions if grid else self.images
 
+    def totals(
+        self, partners: npt.NDArray[np.int64], odd: npt.NDArray[np.int64], *, grid: bool
+    ) -> npt.NDArray[np.int64]:
+        """What counts for each column on either half of the folds, where images are given the labels of others.
+
+        Parameters
+        ----------
+        partners : int64 array, (draws, N)
+            For each draw and image, the image whose labels it is given; each image's labels are given once.
+        odd : int64 array, (N,)
+            1 for images of the odd folds.
+        grid : bool
+            Whether positions of the grid are counted; else whole images.
+
+        Returns
+        -------
+        int64 array, (draws, 2, columns)
+        """
+        half_of_labels = odd[np.argsort(partners, axis=1)]  # of the image that each image's labels are given to
+        out = np.zeros((len(partners), 2, self.columns.count))
+        for block in in_blocks(len(odd), _IMAGES_AT_ONCE):
+            images = range(block.start, block.stop)
+            if grid:
+                counted = np.stack([self._positions_of(planes) for planes in self.read(images)])
+            else:
+                counted = self.presence.read(images).astype(np.int64)
+            for half in (0, 1):
+                out[:, half] += (half_of_labels[:, block] == half).astype(np.float64) @ counted.astype(np.float64)
+        return out.astype(np.int64)
+
     def presence_of(self, images: Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Which columns images count for as a whole, (images, columns)."""
         distinct, index = np.unique(images, return_inverse=True)

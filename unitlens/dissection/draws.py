@@ -1,0 +1,171 @@
+"""Whose labels images are given in the draws: those of any other image, and those of another image of their kind."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from unitlens.dissection.settings import Settings
+from unitlens.dissection.store.labels import LabelPlanes
+from unitlens.dissection.store.passes import StoredPass
+from unitlens.stats.chance import partners
+from unitlens.stats.scores import Ints
+from unitlens.stats.strata import alike
+
+_FEWEST_PART = 0.5
+"""Classes are the strata where so large a share of the images can exchange labels with another one of their class."""
+
+
+@dataclass(frozen=True, eq=False)
+class Exchange:
+    """Some draws of one kind.
+
+    Attributes
+    ----------
+    partners : int64 array, (draws, N)
+        For each draw and image, the image whose labels it is given: its own, where it takes no part.
+    labels : LabelPlanes
+        Of all images.
+    odd : int64 array, (N,)
+        1 for images of the odd folds.
+    """
+
+    partners: Ints
+    labels: LabelPlanes
+    odd: Ints
+
+    @cached_property
+    def taking_part(self) -> npt.NDArray[np.bool_]:
+        """Which images are given the labels of another one in any draw, (N,)."""
+        return np.asarray((self.partners != np.arange(len(self.odd))).any(0))
+
+    def concepts(self, *, grid: bool) -> Ints:
+        """Positions of the grid, or else images, that each concept has on either half of the folds, (draws, 2, C)."""
+        totals = self._on_grid if grid else self._in_images
+        return totals[:, :, 1 : 1 + len(self.labels.columns.concepts)]
+
+    @cached_property
+    def _on_grid(self) -> Ints:
+        return self.labels.totals(self.partners, self.odd, grid=True)
+
+    @cached_property
+    def _in_images(self) -> Ints:
+        return self.labels.totals(self.partners, self.odd, grid=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Strata:
+    """The kinds of images.
+
+    Attributes
+    ----------
+    of_image : int64 array, (N,)
+        A number for each; images of no known kind are a stratum each.
+    source : {"classes", "within", "concepts"}
+        What they are: the images' classes, what the user named, or sets of concepts that are present.
+    """
+
+    of_image: Ints
+    source: str
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """All draws of a pass.
+
+    Attributes
+    ----------
+    plain : Exchange
+        Labels of any other image that is annotated for the same categories.
+    context : Exchange
+        Those of other images of the same stratum.
+    strata : Strata
+    """
+
+    plain: Exchange
+    context: Exchange
+    strata: Strata
+
+    def notes(self) -> list[str]:
+        """What the user should know of them."""
+        images, part = len(self.plain.odd), int(self.context.taking_part.sum())
+        out = []
+        left_out = images - int(self.plain.taking_part.sum())
+        if left_out and len(self.plain.partners):
+            out.append(
+                f"{left_out} of {images} images take no part in the draws of chance_iou, as no other one is annotated "
+                "for the same categories: they keep their labels there."
+            )
+        if not len(self.context.partners):
+            out.append("No image can exchange its labels with another one of its kind: no unit is tested for context.")
+        elif len(self.plain.partners):
+            strata = len(np.unique(self.strata.of_image[self.context.taking_part]))
+            out.append(
+                f"Context: labels are exchanged within {strata} {_NAMES[self.strata.source]}; {part} of {images} "
+                "images take part."
+            )
+        return out
+
+
+_NAMES = {"classes": "classes", "within": "strata", "concepts": "sets of images that contain much the same concepts"}
+
+
+def plan_draws(stored: StoredPass, settings: Settings, within: Mapping[str, str] | None = None) -> Draws:
+    """Choose whose labels images are given.
+
+    Parameters
+    ----------
+    stored : StoredPass
+    settings : Settings
+        Their number of draws, and seed.
+    within : mapping of str to str, optional
+        The stratum of images by their names; without it, their classes are taken where all are known and most images
+        have others of their class, else sets of concepts.
+
+    Returns
+    -------
+    Draws
+    """
+    if within is not None:
+        names = stored.record.names
+        strata = Strata(_numbered([within.get(name, ("", image)) for image, name in enumerate(names)]), "within")
+        return Draws(_exchange(stored, settings, None), _exchange(stored, settings, strata), strata)
+    plain, classes = _exchange(stored, settings, None), stored.record.classes
+    if None not in classes and len(set(classes)) > 1:
+        strata = Strata(_numbered(classes), "classes")
+        context = _exchange(stored, settings, strata)
+        if context.taking_part.mean() >= _FEWEST_PART:
+            return Draws(plain, context, strata)
+    strata = Strata(_sets_of_concepts(stored), "concepts")
+    return Draws(plain, _exchange(stored, settings, strata), strata)
+
+
+def _exchange(stored: StoredPass, settings: Settings, strata: Strata | None) -> Exchange:
+    record = stored.record
+    chosen = partners(
+        record.hashes,
+        record.annotated,
+        draws=settings.draws,
+        seed=settings.seed,
+        strata=None if strata is None else strata.of_image,
+    )
+    return Exchange(chosen, stored.labels, stored.folds % 2)
+
+
+def _numbered(names: Sequence[object]) -> Ints:
+    """A number for each distinct name, (N,)."""
+    number: dict[object, int] = {}
+    return np.array([number.setdefault(name, len(number)) for name in names], np.int64)
+
+
+def _sets_of_concepts(stored: StoredPass) -> Ints:
+    """Images that are annotated for the same categories and contain much the same concepts."""
+    concepts = slice(1, 1 + len(stored.labels.columns.concepts))
+    present = stored.labels.presence.read(range(stored.images), concepts) > 0
+    kinds, strata = _numbered(list(stored.record.annotated)), np.zeros(stored.images, np.int64)
+    for kind in range(int(kinds.max(initial=-1)) + 1):
+        images = np.flatnonzero(kinds == kind)
+        strata[images] = strata.max() + 1 + alike(present[images], images)
+    return strata
