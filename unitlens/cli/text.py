@@ -22,6 +22,9 @@ def summarize(result: Any) -> str:
     if concepts:
         in_categories = f"{categories} {'category' if categories == 1 else 'categories'}"
         sentence += f", of {concepts} {'concept' if concepts == 1 else 'concepts'} in {in_categories}"
+    context = int((table["verdict"] == "context").sum())
+    if context:
+        sentence += f"; {context} more {'goes' if context == 1 else 'go'} with the kind of image only (context)"
     if silent:
         sentence += f"; {silent} {'is' if silent == 1 else 'are'} silent"
     without_intervals = [note for note in result.info["warnings"] if "there are no intervals" in note]

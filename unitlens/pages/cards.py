@@ -16,6 +16,7 @@ Strips = Mapping[tuple[str, int], bytes]
 VERDICTS = {
     "detector": "IoU above the minimum, and associated with its concept more than chance",
     "untrained": "a unit of an untrained copy of the network does as well",
+    "context": "goes with the kind of image: the labels of other images of that kind fit as well",
     "weak": "associated with its concept, but the IoU is not above the minimum",
     "chance": "not distinguishable from the same masks with the labels of other images",
     "above": "IoU above the minimum; chance was not computed",
@@ -29,7 +30,7 @@ VERDICTS = {
 USED = (
     "layer", "unit", "concept", "category", "verdict", "detector", "above_min_iou", "silent", "nonfinite",
     "iou", "iou_low", "iou_high", "heldout_iou", "chance_iou", "second_concept", "second_iou", "concept_set",
-    "p_value", "q_value", "threshold", "active_share", "activated_pixels", "concept_pixels", "intersection",
+    "p_value", "q_value", "concept_q_value", "context_iou", "context_q", "threshold", "active_share", "activated_pixels", "concept_pixels", "intersection",
     "concept_stability", "presence_accuracy", "untrained_percentile", "untrained_percentile_all", "untrained_share",
     "precision", "iou_ceiling", "active_images", "heldout_low", "heldout_high", "needed_concepts", "needed_precision",
 )
@@ -205,6 +206,9 @@ _PLAIN = {
     "intersection": "both I",
     "p_value": "p",
     "q_value": "q",
+    "concept_q_value": "q of the concept",
+    "context_iou": "IoU with its kind of image",
+    "context_q": "q against its kind of image",
     "untrained_percentile": "untrained percentile",
     "untrained_percentile_all": "untrained percentile, any concept",
     "untrained_share": "share of untrained copies that reach it",

@@ -89,13 +89,14 @@ def _bars(chart: Iterable[Group]) -> dict[str, Any]:
 
 
 def _counts(cards: Iterable[Card]) -> dict[str, int]:
-    """Count units, detectors, unique concepts of detectors, silent and nonfinite units."""
+    """Count units, detectors, unique concepts of detectors, units of the kind of image, silent and nonfinite units."""
     cards = list(cards)
     detectors = [card for card in cards if card.row["detector"]]
     return {
         "units": len(cards),
         "detectors": len(detectors),
         "concepts": len({card.concept_id for card in detectors}),
+        "context": sum(card.verdict == "context" for card in cards),
         "silent": sum(card.verdict == "silent" for card in cards),
         "nonfinite": sum(card.verdict == "nonfinite" for card in cards),
     }
