@@ -30,7 +30,9 @@ VERDICTS = {
 USED = (
     "layer", "unit", "concept", "category", "verdict", "detector", "above_min_iou", "silent", "nonfinite",
     "iou", "iou_low", "iou_high", "heldout_iou", "chance_iou", "second_concept", "second_iou", "concept_set",
-    "p_value", "q_value", "concept_q_value", "context_iou", "context_q", "threshold", "active_share", "activated_pixels", "concept_pixels", "intersection",
+    "p_value", "q_value",
+    "concept_q_value", "context_iou", "context_q", "threshold", "active_share", "activated_pixels",
+    "concept_pixels", "intersection",
     "concept_stability", "presence_accuracy", "untrained_percentile", "untrained_percentile_all", "untrained_share",
     "precision", "iou_ceiling", "active_images", "heldout_low", "heldout_high", "needed_concepts", "needed_precision",
 )
