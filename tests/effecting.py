@@ -24,10 +24,11 @@ def measurement_of(sets, names, strength, *, layer="layer4", units=None, sha256=
     count, k = strength.shape
     half = (2, 1, 1)
     lost = np.tile(np.where(strength > 1, random.binomial(OWN, 0.3, strength.shape), 0), half)
-    change = np.tile(-strength * OWN, half)
+    fall = np.tile(strength * OWN, half)
+    squares = np.tile((strength**2 + 0.05) * OWN, half)
     untouched = np.full((2, k), OWN)
     none = np.zeros((2, count, k), np.int64)
-    sums = Sums(untouched * 6.0, change, np.tile((strength**2 + 0.05) * OWN, half))
+    sums = Sums(untouched * 6.0, 0 * fall, fall, 0 * fall, np.minimum(squares, fall**2))
     tally = Tally(untouched, untouched - 2, untouched, none, lost, lost, none, {"logit": sums})
     info = {
         "unitlens": "0.1.0",

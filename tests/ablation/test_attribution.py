@@ -42,7 +42,8 @@ def test_activation_times_gradient_is_the_exact_effect_where_all_behind_is_linea
 def test_rounding_does_not_rank_units_that_do_nothing():
     measured = measurement_of([(unit,) for unit in range(60)], ["a"], np.zeros((60, 1)))
     exact = np.r_[np.linspace(-2, -1, 10), np.random.default_rng(0).normal(0, 1e-8, 50)][:, None]
-    rounded = {"logit": measured.tally.sums["logit"]._replace(change=np.tile(exact * OWN, (2, 1, 1)))}
+    rise, fall = (np.tile(np.maximum(sign * exact * OWN, 0), (2, 1, 1)) for sign in (1, -1))
+    rounded = {"logit": measured.tally.sums["logit"]._replace(rise=rise, fall=fall)}
     effects = ul.UnitEffects(replace(measured, tally=replace(measured.tally, sums=rounded)))
     found = Attributions(("a",), {"activation_x_gradient": np.where(np.abs(exact) > 0.5, -exact, 0)})
     assert agreement(found, effects)["spearman"].item() == pytest.approx(1)

@@ -54,10 +54,10 @@ def test_the_three_kinds_of_results_are_read_back_with_their_settings(folder):
 
 
 def test_effects_of_another_version_are_refused_with_what_to_do(folder):
-    for schema in (None, 2, 99, "3", True):
+    for schema in (None, 3, 99, "4", True):
         content = json.loads((folder / "effects.json").read_text()) | {"schema": schema}
         (folder / "effects.json").write_text(json.dumps(content))
-        refused(folder, "of schema", "this version of unitlens reads 3")
+        refused(folder, "of schema", "this version of unitlens reads 4")
 
 
 def test_effects_of_two_networks_are_not_saved_together(tmp_path):
@@ -131,7 +131,7 @@ def test_a_description_that_does_not_fit_is_one_sentence(folder, change, fact):
     refused(folder, fact)
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, "nothing", "[]", "7", '{"schema": 3', '{"schema": 3}', '"\\ud800"'])
+@pytest.mark.parametrize("text", ["[" * 100_000, "nothing", "[]", "7", '{"schema": 4', '{"schema": 4}', '"\\ud800"'])
 def test_an_effects_json_that_is_none_is_refused(folder, text):
     (folder / "effects.json").write_text(text)
     refused(folder, "effects.json")
@@ -152,9 +152,11 @@ def test_an_effects_json_that_is_none_is_refused(folder, text):
         ("predicted", lambda array: array * 0, "counts more images"),
         ("false_lost", lambda array: array[:, :0], "not int64"),
         ("images", lambda array: array.astype(float), "images is float64"),
-        ("logit/squares", lambda array: array * np.nan, "logit/squares has values"),
-        ("logit/squares", lambda array: -1 - array, "squares are too small"),
-        ("logit/change", lambda array: array * 100, "squares are too small"),
+        ("logit/fall_squares", lambda array: array * np.nan, "logit/fall_squares has values"),
+        ("logit/rise_squares", lambda array: -1 - array, "logit/rise_squares has values"),
+        ("logit/fall", lambda array: array * 100, "fall_squares are too small"),
+        ("logit/rise_squares", lambda array: array + 1, "rise_squares are too large"),
+        ("images", lambda array: np.concatenate([array, array]), "images have 4 rows, not 2 or 32, 16, 8"),
         ("peaks", lambda array: array[:-1], "unit"),
         ("peaks", lambda array: array.astype(np.float32), "peaks are not one number a unit"),
     ],
@@ -173,7 +175,7 @@ def test_arrays_of_nothing_and_missing_ones_are_refused(folder):
         (arrays | {"9/lost": arrays["0/lost"]}, "9/lost, which is not of a measurement"),
         (arrays | {"0/more": arrays["0/lost"]}, "more is not one of the counts"),
         ({name: array for name, array in arrays.items() if name != "0/peaks"}, "peaks is missing"),
-        ({name: array for name, array in arrays.items() if name != "0/logit/change"}, "logit/change is missing"),
+        ({name: array for name, array in arrays.items() if name != "0/logit/rise"}, "logit/rise is missing"),
     ):
         save_file(changed, folder / "effects.safetensors")
         refused(folder, fact)

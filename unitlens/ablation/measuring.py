@@ -183,9 +183,9 @@ class _Work:
             state = state if self.cut is cut else self.cut.front(images)
         assert self.outputs is not None
         truth = np.array([self.outputs.output_of[str(batch.classes[i])] for i in chosen])
-        odd = np.array([batch.folds[i] % 2 == 1 for i in chosen])
+        folds = np.array([batch.folds[i] for i in chosen], dtype=np.int64)
         with evaluating(self.net.model):
-            self._count(self.cut, state, ablation, truth, odd)
+            self._count(self.cut, state, ablation, truth, folds)
         self.images += len(chosen)
         peaks = [summed_peaks(activations[layer].movedim(axis, 1)) for layer, axis in self.axes.items()]
         self.peaks += np.concatenate(peaks)
@@ -207,18 +207,18 @@ class _Work:
         self.tally = Tally.start(variants, outputs.shape[1], self.design.outcomes)
         self.peaks = np.zeros(sum(self.units))
 
-    def _count(self, cut: Cut, state: State, ablation: "_Ablation", truth: Ints, odd: npt.NDArray[np.bool_]) -> None:
+    def _count(self, cut: Cut, state: State, ablation: "_Ablation", truth: Ints, folds: Ints) -> None:
         assert self.tally is not None
         classes = torch.from_numpy(truth).to(state.output.device)
         before = predictions(state.output, "The network's outputs")
-        self.tally.add_untouched(truth, before, odd)
+        self.tally.add_untouched(truth, before, folds)
         outcomes = self.design.outcomes
         untouched = {name: values_of(outcome, state.output[None], classes)[0] for name, outcome in outcomes.items()}
         for first, outputs in _variants(cut, state, ablation, ablation.sets):
             after = predictions(outputs, "With units ablated, the network's outputs")
-            self.tally.add_changes(first, truth, before, after, odd)
+            self.tally.add_changes(first, truth, before, after, folds)
             for name, outcome in outcomes.items():
-                self.tally.sums[name].add(first, truth, untouched[name], values_of(outcome, outputs, classes), odd)
+                self.tally.sums[name].add(first, truth, untouched[name], values_of(outcome, outputs, classes), folds)
 
 
 def predictions(outputs: Tensor, what: str) -> Ints:

@@ -8,7 +8,17 @@ import numpy as np
 import numpy.typing as npt
 
 from unitlens.errors import UnitlensError
-from unitlens.stats.scores import Floats, Ints
+from unitlens.stats.design_effects import INDEPENDENT, DesignEffects, design_effects
+from unitlens.stats.scores import Floats, Ints, share
+
+HALVES = 2
+"""Rows of the counts of images that are all their own group: those of even folds, and those of odd folds."""
+
+BY_FOLD = (32, 16, 8)
+"""Rows of the counts of images that have groups: as many as `MEMORY` allows, and 8 at least."""
+
+MEMORY = 2**30
+"""Bytes that counts by fold may take."""
 
 Folds = Literal["all", "even", "odd"]
 """Which images count: a choice by rank is made on the even folds and measured on the odd."""
@@ -18,20 +28,21 @@ Folds = Literal["all", "even", "odd"]
 class Tally:
     """Counts of right and wrong predictions, untouched and under interventions. They add.
 
-    H = 2 halves: the images of even folds, and those of odd folds; S interventions; K classes (outputs). The predicted
-    class is that of the largest output; *own* images of a class are those that are of it.
+    S interventions; K classes (outputs). The predicted class is that of the largest output; *own* images of a class are
+    those that are of it. An image counts in row *fold modulo R* of R rows: with R = 2 rows these are the images of even
+    folds, and those of odd folds. More rows say how alike images of one group are, which lie in one fold.
 
     Attributes
     ----------
-    images : int64 array, (H, K)
+    images : int64 array, (R, K)
         Own images.
-    right : int64 array, (H, K)
+    right : int64 array, (R, K)
         Own images for which the class is predicted, untouched.
-    predicted : int64 array, (H, K)
+    predicted : int64 array, (R, K)
         All images for which the class is predicted, untouched.
-    gained, lost : int64 arrays, (H, S, K)
+    gained, lost : int64 arrays, (R, S, K)
         Own images for which the class is predicted only under the intervention; only untouched.
-    false_gained, false_lost : int64 arrays, (H, S, K)
+    false_gained, false_lost : int64 arrays, (R, S, K)
         The same of images of other classes.
     sums : mapping of str to Sums
         Of outcomes that are not counts.
@@ -47,11 +58,11 @@ class Tally:
     sums: Mapping[str, "Sums"]
 
     @classmethod
-    def start(cls, interventions: int, classes: int, outcomes: Iterable[str] = ()) -> "Tally":
+    def start(cls, interventions: int, classes: int, outcomes: Iterable[str] = (), *, rows: int = HALVES) -> "Tally":
         """Begin with no images."""
-        few, many = (2, classes), (2, interventions, classes)
+        few, many = (rows, classes), (rows, interventions, classes)
         counts = [np.zeros(few, np.int64) for _ in range(3)] + [np.zeros(many, np.int64) for _ in range(4)]
-        sums = {name: Sums(*(np.zeros(shape) for shape in (few, many, many))) for name in outcomes}
+        sums = {name: Sums(np.zeros(few), *(np.zeros(many) for _ in range(4))) for name in outcomes}
         return cls._of(counts, sums)
 
     def __add__(self, other: "Tally") -> "Tally":
@@ -75,15 +86,20 @@ class Tally:
         values: list[Any] = [*counts, sums]
         return cls(**dict(zip((f.name for f in fields(cls)), values, strict=True)))
 
-    def add_untouched(self, truth: Ints, predicted: Ints, odd: npt.NDArray[np.bool_]) -> None:
-        """Count images without any intervention, each of (N,)."""
-        half = odd.astype(np.int64)
-        np.add.at(self.images, (half, truth), 1)
-        np.add.at(self.predicted, (half, predicted), 1)
-        right = truth == predicted
-        np.add.at(self.right, (half[right], truth[right]), 1)
+    @property
+    def rows(self) -> int:
+        """How many rows the counts have."""
+        return len(self.images)
 
-    def add_changes(self, first: int, truth: Ints, before: Ints, after: Ints, odd: npt.NDArray[np.bool_]) -> None:
+    def add_untouched(self, truth: Ints, predicted: Ints, folds: Ints) -> None:
+        """Count images without any intervention, each of (N,)."""
+        row = folds % self.rows
+        np.add.at(self.images, (row, truth), 1)
+        np.add.at(self.predicted, (row, predicted), 1)
+        right = truth == predicted
+        np.add.at(self.right, (row[right], truth[right]), 1)
+
+    def add_changes(self, first: int, truth: Ints, before: Ints, after: Ints, folds: Ints) -> None:
         """Count where the prediction changes.
 
         Parameters
@@ -94,26 +110,61 @@ class Tally:
             The class that an image is of, and the one that is predicted untouched.
         after : int64 array, (interventions, N)
             What is predicted under each.
-        odd : bool array, (N,)
-            Whether it is of an odd fold.
+        folds : int64 array, (N,)
         """
         which, image = np.nonzero(after != before)
-        half, true = odd[image].astype(np.int64), truth[image]
+        row, true = folds[image] % self.rows, truth[image]
         for class_, right, wrong in (
             (before[image], self.lost, self.false_lost),
             (after[which, image], self.gained, self.false_gained),
         ):
             for counts, chosen in ((right, class_ == true), (wrong, class_ != true)):
-                np.add.at(counts, (half[chosen], which[chosen] + first, class_[chosen]), 1)
+                np.add.at(counts, (row[chosen], which[chosen] + first, class_[chosen]), 1)
 
     def half(self, folds: Folds) -> "Counted":
         """The counts of all images, or of those of even or of odd folds."""
         if folds not in ("all", "even", "odd"):
             raise UnitlensError(f"Folds are 'all', 'even' or 'odd', not {folds!r}.")
-        halves = {"all": [0, 1], "even": [0], "odd": [1]}[folds]
-        counts = {f.name: getattr(self, f.name)[halves].sum(0) for f in fields(self) if f.name != "sums"}
-        sums = {name: Sums(*(array[halves].sum(0) for array in arrays)) for name, arrays in self.sums.items()}
-        return Counted(**counts, sums=sums)
+        rows = {"all": slice(None), "even": slice(0, None, 2), "odd": slice(1, None, 2)}[folds]
+        chosen = {name: array[rows] for name, array in self.arrays().items()}
+        part, grouped = Tally.of(chosen), self.rows > HALVES
+        counts = {f.name: getattr(part, f.name).sum(0) for f in fields(self) if f.name != "sums"}
+        sums = {name: summed.counted(part.images, grouped=grouped) for name, summed in part.sums.items()}
+        return Counted(**counts, sums=sums, design=_design(part) if grouped else DesignEffects())
+
+
+def row_count(interventions: int, classes: int, outcomes: int, *, grouped: bool) -> int:
+    """Return how many rows counts have: by half; of images that have groups by fold, or by 2 or 4 folds joined.
+
+    Examples
+    --------
+    >>> row_count(512, 12, 1, grouped=False), row_count(512, 12, 1, grouped=True)
+    (2, 32)
+    >>> row_count(2048, 1000, 1, grouped=True)
+    8
+    """
+    if not grouped:
+        return HALVES
+    each = 8 * (4 + 4 * outcomes) * interventions * classes
+    return next((rows for rows in BY_FOLD if rows * each <= MEMORY), BY_FOLD[-1])
+
+
+def _design(tally: Tally) -> DesignEffects:
+    """Design effects of counts by fold."""
+    own, others = tally.gained - tally.lost, tally.false_gained - tally.false_lost
+    own_squares, other_squares = ((a + b).sum(0) for a, b in _changed(tally))
+    images, each = tally.images, np.broadcast_to(tally.images.sum(1, keepdims=True), tally.images.shape)
+    one = np.ones(())
+    return DesignEffects(
+        own=design_effects(own, own_squares, images, one),
+        others=design_effects(others, other_squares, each - images, one),
+        all_images=design_effects(own - others, own_squares + other_squares, each, one),
+        overall=design_effects(own.sum(2, keepdims=True), own_squares.sum(1, keepdims=True), each[:, :1], one)[:, 0],
+    )
+
+
+def _changed(tally: Tally) -> tuple[tuple[Ints, Ints], ...]:
+    return (tally.gained, tally.lost), (tally.false_gained, tally.false_lost)
 
 
 class Sums(NamedTuple):
@@ -121,33 +172,79 @@ class Sums(NamedTuple):
 
     Attributes
     ----------
-    before : float64 array, (H, K)
+    before : float64 array, (R, K)
         Untouched.
-    change, squares : float64 arrays, (H, S, K)
-        Of after - before, and of its square.
+    rise, fall : float64 arrays, (R, S, K)
+        Of after - before where it is above 0; of before - after where that is.
+    rise_squares, fall_squares : float64 arrays, (R, S, K)
+        Of their squares.
     """
 
     before: Floats
-    change: Floats
-    squares: Floats
+    rise: Floats
+    fall: Floats
+    rise_squares: Floats
+    fall_squares: Floats
 
     def plus(self, other: "Sums") -> "Sums":
         """The sums over the images of both; named so, as adding tuples joins them."""
         return Sums(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
-    def add(self, first: int, truth: Ints, before: Floats, after: Floats, odd: npt.NDArray[np.bool_]) -> None:
+    def add(self, first: int, truth: Ints, before: Floats, after: Floats, folds: Ints) -> None:
         """Add images: ``before`` is (N,), ``after`` (interventions, N); the rest as for `Tally.add_changes`."""
-        half, change = odd.astype(np.int64), after - before
+        row, change = folds % len(self.before), after - before
+        rise, fall = np.maximum(change, 0), np.maximum(-change, 0)
         if first == 0:
-            np.add.at(self.before, (half, truth), before)
+            np.add.at(self.before, (row, truth), before)
         here = slice(first, first + len(after))
-        for image, (h, k) in enumerate(zip(half, truth, strict=True)):
-            self.change[h, here, k] += change[:, image]
-            self.squares[h, here, k] += change[:, image] ** 2
+        parts = ((self.rise, rise), (self.fall, fall), (self.rise_squares, rise**2), (self.fall_squares, fall**2))
+        for image, (r, k) in enumerate(zip(row, truth, strict=True)):
+            for total, part in parts:
+                total[r, here, k] += part[:, image]
+
+    def counted(self, images: Ints, *, grouped: bool) -> "CountedSums":
+        """Sum the rows, with the design effects of images (R, K) where they have groups."""
+        total = Sums(*(array.sum(0) for array in self))
+        made = CountedSums(*total, INDEPENDENT, INDEPENDENT)
+        if not grouped:
+            return made
+        change, squares = self.rise - self.fall, total.rise_squares + total.fall_squares
+        return made._replace(
+            design=design_effects(change, squares, images, made.size()),
+            overall_design=design_effects(
+                change.sum(2, keepdims=True), squares.sum(1, keepdims=True), images.sum(1, keepdims=True), made.size()
+            )[:, 0],
+        )
+
+
+class CountedSums(NamedTuple):
+    """The sums of one half, or of both: as in `Sums`, without the dimension of rows.
+
+    Attributes
+    ----------
+    design : float64 array, broadcasting to (S, K)
+        Design effects of the classes' means.
+    overall_design : float64 array, broadcasting to (S,)
+        Of the mean over all images.
+    """
+
+    before: Floats
+    rise: Floats
+    fall: Floats
+    rise_squares: Floats
+    fall_squares: Floats
+    design: Floats
+    overall_design: Floats
+
+    def size(self) -> Floats:
+        """How large a change typically is, (S, 1): by intervention; where one changed nothing, by all together."""
+        squares = (self.rise_squares + self.fall_squares).sum(1, keepdims=True)
+        changes = (self.rise + self.fall).sum(1, keepdims=True)
+        return np.where(changes > 0, share(squares, changes), share(squares.sum(), changes.sum()))
 
 
 class Counted(NamedTuple):
-    """The counts of one half, or of both: as in `Tally`, without the dimension of halves."""
+    """The counts of one half, or of both: as in `Tally`, without the dimension of rows; and their design effects."""
 
     images: Ints
     right: Ints
@@ -156,4 +253,5 @@ class Counted(NamedTuple):
     lost: Ints
     false_gained: Ints
     false_lost: Ints
-    sums: Mapping[str, Sums]
+    sums: Mapping[str, CountedSums]
+    design: DesignEffects = DesignEffects()

@@ -16,7 +16,7 @@ from unitlens.ablation.measurement import Measurement
 from unitlens.ablation.random_sets import KINDS
 from unitlens.ablation.result import Curve, Member, SetEffects, UnitEffects
 from unitlens.ablation.table import LayerUnit, UnitSet
-from unitlens.ablation.tallies import Sums, Tally
+from unitlens.ablation.tallies import BY_FOLD, HALVES, Sums, Tally
 from unitlens.data.classes import output_names
 from unitlens.errors import UnitlensError
 
@@ -57,15 +57,18 @@ def read_tally(arrays: Arrays, *, sets: int, classes: int, measures: Sequence[st
     if arrays.keys() != expected:
         name = min(arrays.keys() ^ expected)
         raise UnitlensError(f"{name} is {'missing in' if name in expected else 'not one of'} the counts")
+    rows = len(arrays["images"]) if arrays["images"].ndim == 2 else 0
+    _require(rows in (HALVES, *BY_FOLD), f"images have {rows} rows, not {HALVES} or {', '.join(map(str, BY_FOLD))}")
     for name, array in arrays.items():
         few = name in _FEW or name.endswith("/before")
-        shape = (2, classes) if few else (2, sets, classes)
+        shape = (rows, classes) if few else (rows, sets, classes)
         dtype = "float64" if "/" in name else "int64"
         _require(
             array.dtype == dtype and array.shape == shape,
             f"{name} is {array.dtype} {array.shape}, not {dtype} {shape}",
         )
         possible = np.isfinite(array) if "/" in name else (array >= 0) & (array <= images)
+        possible &= (array >= 0) | (few if "/" in name else True)
         _require(bool(possible.all()), f"{name} has values that no count of {images} images has")
     tally = Tally.of(arrays)
     _require(sum(tally.images.ravel().tolist()) == images, f"the images of the classes are not {images} in all")
@@ -96,13 +99,16 @@ def _check_counts(tally: Tally) -> None:
 
 
 def _check_sums(name: str, sums: Sums, tally: Tally) -> None:
-    """Check that sums over no image are 0, and that squares are at least as large as the changes make them."""
+    """Check that sums over no image are 0, and that squares are as large as the sums make them, and no larger."""
     images = tally.images[:, None]
-    empty = ~(np.abs(sums.change) + np.abs(sums.squares) + np.abs(sums.before[:, None]) > 0)
+    empty = ~(sums.rise + sums.fall + np.abs(sums.before[:, None]) > 0)
     _require(bool((empty | (images > 0)).all()), f"{name} is summed over no image")
-    with np.errstate(over="ignore"):
-        least = sums.change**2 / np.maximum(images, 1)
-    _require(bool((sums.squares >= least * (1 - _SAME)).all()), f"{name}/squares are too small for its changes")
+    for part, total, squares in (("rise", sums.rise, sums.rise_squares), ("fall", sums.fall, sums.fall_squares)):
+        with np.errstate(over="ignore"):
+            least, most = total**2 / np.maximum(images, 1), total**2
+        few, many = squares >= least * (1 - _SAME), squares <= most * (1 + _SAME)
+        _require(bool(few.all()), f"{name}/{part}_squares are too small for its sums")
+        _require(bool(many.all()), f"{name}/{part}_squares are too large for its sums")
 
 
 def check_measurement(measured: Measurement, network_classes: Sequence[str] | None) -> None:
@@ -121,7 +127,7 @@ def check_measurement(measured: Measurement, network_classes: Sequence[str] | No
     _require(with_images <= set(outputs.output_of.values()), "an output has images, and no class of the data is its")
     if settings.folds != "all":
         other = 0 if settings.folds == "odd" else 1
-        _require(not measured.tally.images[other].any(), f"not all images are of the {settings.folds} folds")
+        _require(not measured.tally.images[other::2].any(), f"not all images are of the {settings.folds} folds")
     for units in measured.sets:
         _require(len(set(units)) == len(units), "a set has a unit twice")
         for unit in units:
