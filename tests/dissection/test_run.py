@@ -328,6 +328,7 @@ def test_the_random_state_of_torch_is_left_as_it_was():
 
 @given(seed=st.integers(0, 10**6), quantile=st.sampled_from([0.02, 0.1]))
 @settings(max_examples=15)
+@pytest.mark.filterwarnings("ignore:layer is read as")
 def test_active_images_precision_and_ceiling_equal_the_loops(seed, quantile):
     maps, marked = random_case(seed, layer=(4, 8))
     result = run(maps, marked, quantile=quantile)
