@@ -43,47 +43,32 @@ def samples(replicates: int, images: int, fresh: int) -> Iterator[tuple[FoldTabl
         yield table, concept_evidence(table), truth
 
 
-def heldout_coverage(replicates: int, *, images: int, fresh: int = 4000) -> dict[str, float]:
-    """How often the interval of the held-out IoU holds the IoU of the same concepts on fresh images."""
-    inside, widths = [], []
-    for table, evidence, truth in samples(replicates, images, fresh):
-        chosen = choose(table.overlap(even_and_odd(table.folds)))
-        value = truth[np.arange(len(truth)), chosen].mean(0)
-        inside.append((evidence.heldout_low <= value) & (value <= evidence.heldout_high))
-        widths.append(evidence.heldout_high - evidence.heldout_low)
-    everything, error = mean_and_error(inside)
-    return {
-        "all units": everything,
-        "simulation error": error,
-        "null units": float(np.mean(np.array(inside)[:, :20])),
-        "planted units": float(np.mean(np.array(inside)[:, 20:])),
-        "median width": float(np.median(widths)),
-    }
-
-
-def detector_rules(
+def of_samples(
     replicates: int, *, images: int, min_iou: float = 0.04, fresh: int = 4000
 ) -> dict[str, tuple[float, float]]:
-    """For each rule: units above the minimum whose concept's true IoU is not, and the share of the others it finds.
+    """Find how often the interval of the held-out IoU holds the truth, and what each rule for detectors does.
 
-    A unit is truly above where the IoU of its concept (the one chosen on all images) on fresh images is.
+    Returned are means over samples, with their simulation errors. The truth is the IoU of the same concepts on fresh
+    images: for the interval of the concepts chosen on both halves, for the rules of the concept chosen on all images.
+    A unit is wrongly above the minimum where its value is above and the truth is not.
     """
-    wrong: dict[str, list[np.ndarray]] = {}
     found: dict[str, list[np.ndarray]] = {}
     for table, evidence, truth in samples(replicates, images, fresh):
+        unit = np.arange(len(truth))
+        value = truth[unit, choose(table.overlap(even_and_odd(table.folds)))].mean(0)
+        inside = (evidence.heldout_low <= value) & (value <= evidence.heldout_high)
+        kinds = {"all units": slice(None), "null units": slice(0, 20), "planted units": slice(20, 40)}
+        for kind, units in kinds.items():
+            found.setdefault(f"held-out interval covers, {kind}", []).append(inside[units])
         whole = table.overlap(np.ones(len(table.folds)))
-        concept, unit = choose(whole), np.arange(len(truth))
+        concept = choose(whole)
         above = truth[unit, concept] > min_iou
         reached = {"plain": whole.iou()[unit, concept], "heldout": evidence.heldout, "lower": evidence.low}
-        for rule, value in reached.items():
-            passed = value > min_iou
-            wrong.setdefault(rule, []).append((passed & ~above).sum())
-            found.setdefault(rule, []).append(passed[above].mean())
-    out = {}
-    for rule in wrong:
-        out[f"{rule}: units of 40 wrongly above"] = mean_and_error(wrong[rule])
-        out[f"{rule}: share found of those truly above"] = mean_and_error(found[rule])
-    return out
+        for rule, reach in reached.items():
+            passes = (reach > min_iou) & (reached["plain"] > min_iou)
+            found.setdefault(f"{rule}: units of 40 wrongly above", []).append((passes & ~above).sum())
+            found.setdefault(f"{rule}: share found of those truly above", []).append(passes[above])
+    return {what: mean_and_error(values) for what, values in found.items()}
 
 
 def counted_concepts(replicates: int, *, images: int, by: float = 4.0, units: int = 20) -> dict[str, float]:
@@ -115,17 +100,17 @@ def main() -> None:
     """Run all simulations, and print a line for each figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--replicates", type=int, default=100)
+    parser.add_argument("--images", type=int, nargs="+", default=[60, 100, 400, 1000])
     parser.add_argument("--fresh", type=int, default=4000, help="Images that the truth is measured on. [4000]")
+    parser.add_argument("--side", type=int, default=14, help="Cells of a map's side. [14]")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    n, fresh = options.replicates, options.fresh
-    for images in (60, 100, 400, 1000):
-        for what, value in heldout_coverage(n, images=images, fresh=fresh).items():
-            print(f"held-out interval, {images} images: {what} {value:.4f}", flush=True)
-        for what, (value, error) in detector_rules(n, images=images, fresh=fresh).items():
+    planted.SIDE, planted.COARSE = options.side, max(options.side // 3, 3)
+    for images in options.images:
+        for what, (value, error) in of_samples(options.replicates, images=images, fresh=options.fresh).items():
             print(f"{images} images, {what} {value:.3f} (simulation error {error:.3f})", flush=True)
         for by in (2.0, 4.0):
-            for what, value in counted_concepts(max(n // 4, 2), images=images, by=by).items():
+            for what, value in counted_concepts(max(options.replicates // 4, 2), images=images, by=by).items():
                 print(f"{images} images, raised by {by:g}: {what} {value:.3f}", flush=True)
 
 

@@ -160,7 +160,7 @@ def test_settings_that_differ_are_named(three):
 
 
 def test_a_control_of_one_run_alone_is_named(three):
-    with pytest.warns(ul.UnitlensWarning, match=r"^The runs differ in control \(only some .* untrained copy"):
+    with pytest.warns(ul.UnitlensWarning, match=r"^The runs differ in control \(not all .* untrained copies"):
         compare(dissected(0, 1), _with_control(three[1]), names=["a", "b"])
 
 

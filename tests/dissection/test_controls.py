@@ -11,7 +11,7 @@ from tests.planted import ColourWorld, InMemory, colour_net, lookup
 from unitlens.data.scenes.world import Scenes
 from unitlens.dissection.controls import calibrate, heldout_by_concept, rotation, untrained_copy
 from unitlens.dissection.settings import Settings
-from unitlens.dissection.table import add_untrained
+from unitlens.dissection.table import UntrainedLayer, add_untrained
 from unitlens.stats.evidence import halves_iou
 from unitlens.stats.folds import FoldTable
 
@@ -123,6 +123,49 @@ def test_controls_stand_beside_the_network_and_change_nothing_of_it():
         alone.controls()
 
 
+def test_several_untrained_copies_are_told_apart_by_their_seeds(tmp_path):
+    d = small(("untrained:3", "rotated"), seed=4)
+    names = [f"untrained seed {seed}" for seed in (4, 5, 6)]
+    assert d.controls()["control"].value_counts().to_dict() == dict.fromkeys(["none", *names, "rotated"], 8)
+    assert d.comparison()["network"].tolist() == ["as it is", *names, "rotated", "labels of other images"]
+    copies = d.controls().set_index("control")
+    assert not np.array_equal(copies.loc[names[0], "iou"], copies.loc[names[1], "iou"])
+    alone = small("untrained", seed=4)
+    same = [name for name in alone.table() if not name.startswith("untrained") and name != "concept_set"]
+    known = alone.controls().set_index("control").loc["untrained"][same].reset_index(drop=True)
+    pd.testing.assert_frame_equal(copies.loc[names[0]][same].reset_index(drop=True), known)
+    assert set(d.table()["untrained_share"].dropna() * 3) <= {0, 1, 2, 3}
+    d.save(tmp_path / "run")
+    assert ul.open_run(tmp_path / "run").settings.control == ("untrained:3", "rotated")
+    assert ul.plan(colour_net(), "pool", ColourWorld(64), grid=8, control="untrained:3").passes == 4
+
+
+@pytest.mark.parametrize("control", ["untrained:0", "untrained:x", "untrained:", "rotated:2", "untrained:9999"])
+def test_a_number_of_copies_that_is_not_possible_is_an_error(control):
+    with pytest.raises(ul.UnitlensError, match="untrained:8 stands for 8"):
+        small(control)
+    with pytest.raises(ul.UnitlensError, match="names a control twice"):
+        small(("untrained", "untrained:2"))
+
+
+@pytest.mark.parametrize(
+    ("rule", "column", "least"), [("plain", "iou", 0.72), ("heldout", "heldout_iou", 0.745), ("lower", "iou_low", 0.68)]
+)
+def test_a_detector_passes_the_rule_and_what_does_not_is_weak(rule, column, least):
+    table = small((), detector_rule=rule, min_iou=least).table()
+    passes = table[column] > least
+    kept = table["verdict"].isin(["detector", "weak"])
+    assert (table["detector"][kept] == (passes & table["above_min_iou"])[kept]).all()
+    assert 0 < table["detector"].sum() < kept.sum()
+
+
+def test_a_rule_needs_the_evidence_and_without_it_is_plain():
+    with pytest.raises(ul.UnitlensError, match="needs the evidence"):
+        small((), detector_rule="lower", evidence=False)
+    table = small((), evidence=False).table()
+    assert (table["detector"] == table["above_min_iou"]).all()
+
+
 def test_untrained_means_that_the_best_unit_of_the_untrained_copy_does_as_well():
     verdicts = ["detector", "detector", "weak", "detector"]
     table = pd.DataFrame(
@@ -133,13 +176,22 @@ def test_untrained_means_that_the_best_unit_of_the_untrained_copy_does_as_well()
             "detector": [verdict == "detector" for verdict in verdicts],
         }
     )
-    by_concept = np.array([[0.1, 0.3], [0.2, 0.0]])
-    found = add_untrained(table, np.array([0, 1, 0, 0]), by_concept, np.array([0.25, 0.4]))
+    copy = UntrainedLayer(by_concept=np.array([[0.1, 0.3], [0.2, 0.0]]), best=np.array([0.25, 0.4]))
+    concept = np.array([0, 1, 0, 0])
+    found = add_untrained(table, concept, [copy])
     assert found["verdict"].tolist() == ["detector", "untrained", "weak", "detector"]
     assert found["detector"].tolist() == [True, False, False, True]
     assert found["untrained_percentile"][:3].tolist() == [1.0, 0.5, 0.0]
     assert found["untrained_percentile_all"][:3].tolist() == [0.5, 0.5, 0.0]
     assert np.isnan(found["untrained_percentile"][3])
+    assert found["untrained_share"][:3].tolist() == [0, 1, 1]
+    better = UntrainedLayer(by_concept=np.array([[0.0, 0.0], [0.3, 0.0]]), best=np.array([0.0, 0.3]))
+    found = add_untrained(table, concept, [copy, copy, better])
+    assert found["untrained_share"][:3].tolist() == pytest.approx([1 / 3, 2 / 3, 1])
+    assert found["verdict"].tolist() == ["detector", "untrained", "weak", "detector"]
+    found = add_untrained(table, concept, [copy, better])  # one half is enough
+    assert found["verdict"].tolist() == ["untrained", "untrained", "weak", "detector"]
+    assert found["untrained_percentile"][:2].tolist() == [0.75, 0.75]
 
 
 def test_the_untrained_copys_iou_is_that_of_both_halves():

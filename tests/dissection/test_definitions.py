@@ -163,6 +163,9 @@ def test_a_preset_is_what_the_design_says_and_an_option_beside_it_overrides_it()
     old = of_preset("netdissect2017", grid=(56, 56), quantile=None)
     assert (old.quantile, old.threshold_on, old.grid, old.unique) == (0.005, "raw", (56, 56), "category")
     assert of_preset("netdissect2017").grid == (112, 112)
+    assert [of_preset(name).detector_rule for name in ("unitlens", "pnas2020", "netdissect2017")] == [
+        "heldout", "plain", "plain"
+    ]  # fmt: skip
     code = of_preset("pnas2020")
     assert (code.upsampling, code.tap, code.union, code.not_judged) == ("zeros", "after_inplace", "all", "none")
     with pytest.raises(ul.UnitlensError, match=r"did you mean pnas2020\?"):

@@ -179,7 +179,7 @@ CHANGED_INFO = {
     "means of other units": (lambda i: i["layers"]["0"]["mean"].pop(), "has the means of 3"),
     "means that are none": (lambda i: i["layers"]["0"].update(mean=[float("nan")] * 4), "it is a finite number"),
     "a number of 400 digits": (lambda i: i["timings"].update(seconds=10**400), "it is a finite number"),
-    "no control": (lambda i: i["settings"].update(control=[]), "verdict of unit 0"),
+    "no control": (lambda i: i["settings"].update(control=[]), "controls.csv"),
     "text that is not Unicode": (lambda i: i["network"].update(name="\ud800"), "run.json cannot be read"),
 }
 

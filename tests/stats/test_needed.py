@@ -54,9 +54,11 @@ def test_too_few_folds_say_nothing():
     assert not known.any()
 
 
-def test_heldout_intervals_cover_at_few_images_too():
-    found = units_of.heldout_coverage(5, images=60, fresh=1500)
-    assert 0.88 <= found["all units"] <= 1
+def test_heldout_intervals_cover_at_few_images_too_and_rules_call_fewer_units_wrongly():
+    found = units_of.of_samples(5, images=60, fresh=1500)
+    assert 0.88 <= found["held-out interval covers, all units"][0] <= 1
+    wrong = [found[f"{rule}: units of 40 wrongly above"][0] for rule in ("plain", "heldout", "lower")]
+    assert wrong[0] > 2 * wrong[1] > 2 * wrong[2] >= 0
 
 
 def test_a_half_without_a_meeting_leaves_room_above_zero():

@@ -159,6 +159,11 @@ dissection_options = options(
     ),
     click.option("--quantile", type=float, help="Share of positions above a unit's threshold. [0.01]"),
     click.option("--min-iou", type=float, help="Smallest IoU of a match. [0.04]"),
+    click.option(
+        "--detector-rule",
+        type=click.Choice(["plain", "heldout", "lower"]),
+        help="What passes it in a detector: IoU, held-out IoU, or its interval's lower end. [heldout; papers: plain]",
+    ),
     click.option("--grid", type=Size(), help="Size of the label grid. [a quarter of the input]"),
     click.option("--upsampling", type=click.Choice(["edges", "zeros"]), help="What is beyond a map's border."),
     click.option(
@@ -185,7 +190,8 @@ dissection_options = options(
         "--control",
         multiple=True,
         metavar="NAME",
-        help="Also dissect a control; repeatable: untrained (fresh weights), rotated (random basis).",
+        help="Also dissect a control; repeatable: untrained (fresh weights; untrained:8 for 8 copies), rotated "
+        "(random basis).",
     ),
     click.option(
         "--exemplars",

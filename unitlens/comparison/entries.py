@@ -24,6 +24,7 @@ ConceptKey = tuple[str, str]
 _COMPARABLE = (
     "quantile",
     "min_iou",
+    "detector_rule",
     "grid",
     "threshold_on",
     "upsampling",
@@ -136,7 +137,10 @@ class Entry:
         """
         eligible = self.labelled
         if detectors:
-            eligible = eligible & self.run.table()["verdict"].isin(_SIGNIFICANT).to_numpy(bool)
+            table = self.run.table()
+            eligible = eligible & table["verdict"].isin(_SIGNIFICANT).to_numpy(bool)
+            # What is weak by the rule for detectors though its IoU is above the minimum failed another test.
+            eligible = eligible & ~(table["above_min_iou"] & (table["verdict"] == "weak")).to_numpy(bool)
         settings = self.run.settings
         return recount_concepts(
             self.counts,
@@ -271,8 +275,8 @@ def describe_differences(entries: Sequence[Entry]) -> str:
         values = _distinct(getattr(chosen, name) for chosen in settings)
         if values:
             parts.append(f"{name} ({values})")
-    if len({"untrained" in chosen.control for chosen in settings}) > 1:
-        parts.append("control (only some have an untrained copy, beside which fewer units are detectors)")
+    if len({tuple(one.seed for one in chosen.control_passes if one.kind == "untrained") for chosen in settings}) > 1:
+        parts.append("control (not all have the same untrained copies, beside which fewer units are detectors)")
     if not parts:
         return ""
     return f"The runs differ in {', '.join(parts)}: differences between them are not only those of their networks."

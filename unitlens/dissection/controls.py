@@ -15,9 +15,9 @@ from unitlens.data.reading import Reading
 from unitlens.dissection.draws import plan_draws
 from unitlens.dissection.forward import Resources, observe
 from unitlens.dissection.labelling import LabelledLayer, label_units
-from unitlens.dissection.settings import Settings
+from unitlens.dissection.settings import ControlPass, Settings
 from unitlens.dissection.store.temporary import temporary_store
-from unitlens.dissection.table import add_untrained
+from unitlens.dissection.table import UntrainedLayer, add_untrained
 from unitlens.errors import UnitlensError, argument
 from unitlens.models.bases import Basis
 from unitlens.models.network import Network
@@ -43,6 +43,8 @@ class ControlRun(NamedTuple):
     Attributes
     ----------
     name : str
+        As controls.csv has it.
+    kind : str
         A key of `unitlens.dissection.settings.CONTROLS`.
     layers : dict of str to LabelledLayer
     notes : list of str
@@ -50,12 +52,13 @@ class ControlRun(NamedTuple):
     """
 
     name: str
+    kind: str
     layers: dict[str, LabelledLayer]
     notes: list[str]
 
 
 def run_control(
-    name: str,
+    control: ControlPass,
     net: Network,
     labelled: Sequence[LabelledLayer],
     data: Data,
@@ -69,8 +72,7 @@ def run_control(
 
     Parameters
     ----------
-    name : str
-        A key of `unitlens.dissection.settings.CONTROLS`.
+    control : ControlPass
     net : Network
         The trained one; it is not touched.
     labelled : sequence of LabelledLayer
@@ -84,17 +86,17 @@ def run_control(
         If no untrained copy can be made.
     """
     settings = replace(settings, levels=False)
-    if name == "rotated":
+    if control.kind == "rotated":
         layers: dict[str, LabelledLayer] = {}
         for layer in labelled:
-            turned = _turned(layer, basis, settings.seed)
+            turned = _turned(layer, basis, control.seed)
             one_layer = replace(settings, layers=(layer.name,))
             layers |= _label_layers(net, data, one_layer, basis=turned, resources=resources, within=within)
-        return ControlRun(name, layers, [])
-    untrained, notes = untrained_copy(net, seed=settings.seed)
+        return ControlRun(control.name, control.kind, layers, [])
+    untrained, notes = untrained_copy(net, seed=control.seed)
     calibrate(untrained, data, settings)
     layers = _label_layers(untrained, data, settings, basis=basis, resources=resources, within=within)
-    return ControlRun(name, layers, notes)
+    return ControlRun(control.name, control.kind, layers, notes)
 
 
 def _label_layers(
@@ -252,12 +254,18 @@ def _prepared_images(net: Network, data: Data, settings: Settings) -> Iterator[T
             yield net.prepare(batch.images)
 
 
-def compare_with_untrained(layer: LabelledLayer, untrained: LabelledLayer) -> "pd.DataFrame":
-    """Add to the rows of a layer what its untrained copy reaches for their concepts."""
+def compare_with_untrained(layer: LabelledLayer, copies: Sequence[LabelledLayer]) -> "pd.DataFrame":
+    """Add to the rows of a layer what its untrained copies reach for their concepts."""
+    reached = [_untrained_layer(copy) for copy in copies]
+    return add_untrained(layer.table, best_met(layer.counts.intersection, layer.score), reached)
+
+
+def _untrained_layer(untrained: LabelledLayer) -> UntrainedLayer:
     mute = (untrained.table["silent"] | (untrained.table["nonfinite"] > 0)).to_numpy(bool)
-    by_concept = np.where(mute[:, None], 0.0, heldout_by_concept(untrained.counts))
-    best = np.where(mute, 0.0, untrained.table["heldout_iou"].to_numpy(np.float64))
-    return add_untrained(layer.table, best_met(layer.counts.intersection, layer.score), by_concept, best)
+    return UntrainedLayer(
+        by_concept=np.where(mute[:, None], 0.0, heldout_by_concept(untrained.counts)),
+        best=np.where(mute, 0.0, untrained.table["heldout_iou"].to_numpy(np.float64)),
+    )
 
 
 def heldout_by_concept(counts: Counts) -> Floats:

@@ -299,6 +299,7 @@ def _joined_layer(
         nonfinite=layer.nonfinite,
         active_images=np.concatenate([block.active_images for block in blocks]),
         min_iou=settings.min_iou,
+        rule=settings.rule,
         fdr=settings.fdr,
         evaluated_on="grid" if layer.layer_grid else "image",
         evidence=evidence,

@@ -137,9 +137,9 @@ def _observe(task: Task, store: Store, images: int) -> StoredPass:
 
 def _passes(task: Task) -> int:
     """How often the network is run on all images: once, and for every control again."""
-    control = task.settings.control
-    untrained = 1 + bool(batch_norms(task.net.model)) if "untrained" in control else 0  # calibrated in one of them
-    return 1 + untrained + (len(task.settings.layers) if "rotated" in control else 0)
+    kinds = [control.kind for control in task.settings.control_passes]
+    untrained = kinds.count("untrained") * (1 + bool(batch_norms(task.net.model)))  # calibrated in a pass of its own
+    return 1 + untrained + (len(task.settings.layers) if "rotated" in kinds else 0)
 
 
 def _seconds(task: Task, stored: StoredPass, total: int) -> float:
@@ -149,7 +149,7 @@ def _seconds(task: Task, stored: StoredPass, total: int) -> float:
     units = sum(layer.units for layer in layers)
     for layer in layers:
         cost = counting_cost(stored, layer, settings, images=total)
-        seconds += cost.seconds(total, levels=True) + len(settings.control) * cost.seconds(total, levels=False)
+        seconds += cost.seconds(total, levels=True) + len(settings.control_passes) * cost.seconds(total, levels=False)
         seconds += exemplar_seconds(stored, layer, settings, units=units)
     return seconds
 
@@ -162,4 +162,4 @@ def _memory(task: Task, stored: StoredPass, total: int) -> int | None:
     units = [layer.units for layer in stored.layers.values()]
     cells = settings.grid[0] * settings.grid[1]
     counting = counting_memory(units, columns, images=total, cells=cells, draws=settings.draws)
-    return held + counting + len(settings.control) * sum(kept_memory(count, columns) for count in units)
+    return held + counting + len(settings.control_passes) * sum(kept_memory(count, columns) for count in units)

@@ -27,7 +27,7 @@ from unitlens.dissection.forward import Resources, observe
 from unitlens.dissection.labelling import LabelledLayer, label_units
 from unitlens.dissection.provenance import describe_run
 from unitlens.dissection.result import Dissection
-from unitlens.dissection.settings import BasisRecord, Settings, ThresholdOn, Unique
+from unitlens.dissection.settings import BasisRecord, DetectorRule, Settings, ThresholdOn, Unique
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.temporary import temporary_store
 from unitlens.drawing.strips import strip_size
@@ -52,6 +52,7 @@ def dissect(
     *,
     quantile: float | None = None,
     min_iou: float | None = None,
+    detector_rule: DetectorRule | None = None,
     grid: int | tuple[int, int] | None = None,
     preset: str = "unitlens",
     upsampling: Upsampling | None = None,
@@ -94,6 +95,8 @@ def dissect(
         Share of all positions that may lie above a unit's threshold; 0.01.
     min_iou : float, optional
         A unit matches a concept if its best IoU is larger (the papers' rule); 0.04.
+    detector_rule : {"plain", "heldout", "lower"}, optional
+        Whether in a detector the IoU alone is larger, or its held-out IoU, too, or the lower end of its interval.
     grid : int or (rows, columns), optional
         Label grid; a quarter of the network's input, rounded down.
     preset : {"unitlens", "pnas2020", "netdissect2017"}
@@ -114,9 +117,9 @@ def dissect(
         Whether intervals, held-out checks and chance levels are computed.
     fdr : float
         False discovery rate of the verdict.
-    control : {"untrained", "rotated"} or sequence of them
-        Also dissect the network with fresh weights, or in a randomly rotated basis, for comparison; see
-        `unitlens.dissection.controls`. Each control takes further passes over the images.
+    control : {"untrained", "untrained:8", "rotated"} or sequence of them
+        Also dissect the network with fresh weights (once, or several times with other seeds), or in a randomly rotated
+        basis, for comparison; see `unitlens.dissection.controls`. Each takes further passes over the images.
     exemplars : int
         Images shown for each unit.
     limit : int, optional
@@ -160,6 +163,7 @@ def dissect(
         data,
         quantile=quantile,
         min_iou=min_iou,
+        detector_rule=detector_rule,
         grid=grid,
         preset=preset,
         upsampling=upsampling,
@@ -269,7 +273,7 @@ def _run(task: Task) -> Dissection:
         exemplars, strips = _draw_exemplars(stored, labelled, settings)
     controls = [
         run_control(
-            name,
+            control,
             task.net,
             labelled,
             task.data,
@@ -278,9 +282,9 @@ def _run(task: Task) -> Dissection:
             resources=task.resources,
             within=task.within,
         )
-        for name in settings.control
+        for control in settings.control_passes
     ]
-    stored.notes += [note for control in controls for note in control.notes]
+    stored.notes += dict.fromkeys(note for control in controls for note in control.notes)
     for note in stored.notes:
         warnings.warn(note, UnitlensWarning, stacklevel=3)
     stored.notes += _few_folds(stored, settings)
@@ -310,11 +314,11 @@ def _few_folds(stored: StoredPass, settings: Settings) -> list[str]:
 
 
 def _tables(labelled: Sequence[LabelledLayer], controls: Sequence[ControlRun]) -> dict[str, "pd.DataFrame"]:
-    """Make the rows of each layer; an untrained copy adds its columns and changes verdicts."""
-    untrained = next((control.layers for control in controls if control.name == "untrained"), None)
-    if untrained is None:
+    """Make the rows of each layer; untrained copies add their columns and change verdicts."""
+    untrained = [control.layers for control in controls if control.kind == "untrained"]
+    if not untrained:
         return {layer.name: layer.table for layer in labelled}
-    return {layer.name: compare_with_untrained(layer, untrained[layer.name]) for layer in labelled}
+    return {layer.name: compare_with_untrained(layer, [copy[layer.name] for copy in untrained]) for layer in labelled}
 
 
 def _comparison(

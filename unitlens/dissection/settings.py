@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from unitlens.data.columns import NotJudged, Union
 from unitlens.errors import UnitlensError, argument, did_you_mean
@@ -15,6 +15,7 @@ from unitlens.stats.scores import LEVEL_SCORES, SCORES
 
 ThresholdOn = Literal["upsampled", "raw"]
 Unique = Literal["unit", "category"]
+DetectorRule = Literal["plain", "heldout", "lower"]
 
 CONTROLS: Mapping[str, str] = {
     "untrained": "the same architecture with fresh weights",
@@ -24,16 +25,49 @@ CONTROLS: Mapping[str, str] = {
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "unitlens": {},
-    "pnas2020": {"upsampling": "zeros", "union": "all", "not_judged": "none", "tap": "after_inplace"},
+    "pnas2020": {
+        "upsampling": "zeros",
+        "union": "all",
+        "not_judged": "none",
+        "tap": "after_inplace",
+        "detector_rule": "plain",
+    },
     "netdissect2017": {
         "quantile": 0.005,
         "threshold_on": "raw",
         "grid": (112, 112),
         "not_judged": "none",
         "unique": "category",
+        "detector_rule": "plain",
     },
 }
 """By the names that ``preset=`` takes: the choices that papers differ in, where they are not the defaults."""
+
+
+DETECTOR_RULES: Mapping[str, str] = {
+    "plain": "IoU above",
+    "heldout": "IoU and held-out IoU above",
+    "lower": "lower end of the IoU's 95 % interval above",
+}
+"""What has to be above the minimum IoU, by the names that ``detector_rule=`` takes."""
+
+
+class ControlPass(NamedTuple):
+    """One network that is dissected for comparison.
+
+    Attributes
+    ----------
+    name : str
+        As controls.csv has it.
+    kind : str
+        A key of `CONTROLS`.
+    seed : int
+        Of its weights, or of its rotation.
+    """
+
+    name: str
+    kind: str
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -63,6 +97,8 @@ class Settings:
         Share of all positions that may lie above a unit's threshold.
     min_iou : float
         The papers' rule: a unit matches where its best IoU is larger.
+    detector_rule : {"plain", "heldout", "lower"}
+        What else has to be larger in a detector; see `DETECTOR_RULES`. Without evidence it is plain.
     threshold_on : {"upsampled", "raw"}
         Whether the values that are ranked are those on the label grid or those on the layer's own.
     upsampling : {"edges", "zeros"}
@@ -88,7 +124,7 @@ class Settings:
     fdr : float
         False discovery rate of the verdict.
     control : tuple of str
-        Keys of `CONTROLS`.
+        Keys of `CONTROLS`; ``untrained:8`` for 8 untrained copies.
     exemplars : int
         Images kept for each unit.
     seed : int
@@ -108,6 +144,7 @@ class Settings:
     preset: str = "unitlens"
     quantile: float = 0.01
     min_iou: float = 0.04
+    detector_rule: DetectorRule = "heldout"
     threshold_on: ThresholdOn = "upsampled"
     upsampling: Upsampling = "edges"
     union: Union = "annotated"
@@ -133,7 +170,9 @@ class Settings:
         _check_known("preset", self.preset, PRESETS)
         _check_known("score", self.score, {**SCORES, **LEVEL_SCORES})
         for control in self.control:
-            _check_known("control", control, CONTROLS)
+            _check_control(control)
+        if len({control.partition(":")[0] for control in self.control}) < len(self.control):
+            raise UnitlensError(f"{argument('control')} names a control twice: {', '.join(self.control)}.")
         _check_share("quantile", self.quantile, 0 < self.quantile < 1, such_as=0.01)
         _check_share("min_iou", self.min_iou, 0 <= self.min_iou <= 1, such_as=0.04)
         _check_share("fdr", self.fdr, 0 < self.fdr < 1, such_as=0.05)
@@ -171,6 +210,11 @@ class Settings:
         """
         _check_known("preset", preset, PRESETS)
         chosen = {name: value for name, value in given.items() if value is not None}
+        if not chosen.get("evidence", True) and chosen.get("detector_rule", "plain") != "plain":
+            raise UnitlensError(
+                f"{argument('detector_rule', chosen['detector_rule'])} needs the evidence: leave out "
+                f"{argument('evidence', False)}, or take {argument('detector_rule', 'plain')}."
+            )
         return cls(**{"grid": default_grid, **PRESETS[preset], **chosen, "preset": preset})
 
     @classmethod
@@ -194,6 +238,22 @@ class Settings:
         return draws_for(self.fdr) if self.evidence else 0
 
     @property
+    def rule(self) -> DetectorRule:
+        """The rule for a detector that can be applied: without evidence, plain."""
+        return self.detector_rule if self.evidence else "plain"
+
+    @property
+    def control_passes(self) -> tuple[ControlPass, ...]:
+        """Every network that is dissected for comparison; several untrained copies are named after their seeds."""
+        passes: list[ControlPass] = []
+        for control in self.control:
+            kind, _, count = control.partition(":")
+            copies = int(count or 1)
+            for seed in range(self.seed, self.seed + copies):
+                passes.append(ControlPass(kind if copies == 1 else f"{kind} seed {seed}", kind, seed))
+        return tuple(passes)
+
+    @property
     def needs_levels(self) -> bool:
         """Whether counts at several levels are made."""
         return self.levels or self.score in LEVEL_SCORES
@@ -202,6 +262,17 @@ class Settings:
 def _check_known(what: str, name: str, known: Mapping[str, Any]) -> None:
     if name not in known:
         raise UnitlensError(f"There is no {what} {name!r}{did_you_mean(name, known)}; there are {', '.join(known)}.")
+
+
+def _check_control(control: str) -> None:
+    """Check the name of a control, and how many copies of it are asked for."""
+    kind, colon, count = control.partition(":")
+    _check_known("control", kind, CONTROLS)
+    if colon and (kind != "untrained" or not (count.isascii() and count.isdigit() and 1 <= int(count[:9]) <= 1000)):
+        raise UnitlensError(
+            f"{argument('control', control)} is not a control and a number of copies: untrained:8 stands for 8 "
+            "untrained copies (up to 1000); a rotation has none."
+        )
 
 
 def _check_share(name: str, value: float, possible: bool, *, such_as: float) -> None:

@@ -1,12 +1,14 @@
 """The table of a dissection, one row a unit, and the meaning of its columns."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from unitlens.data.concepts import Concept
+from unitlens.dissection.settings import DetectorRule
 from unitlens.stats.chance import Association
 from unitlens.stats.counts import Counts
 from unitlens.stats.evidence import ConceptEvidence
@@ -51,8 +53,8 @@ COLUMNS = {
     "context_iou": "mean held-out IoU with the labels of other images of the same kind (class, stratum)",
     "context_p": "rank of heldout_iou among these; empty where the kind of image determines the concept",
     "context_q": "Benjamini and Hochberg's of it",
-    "untrained_percentile": "share of an untrained copy's units with lower held-out IoU for the concept, where it ran",
-    "untrained_percentile_all": "share of that copy's units whose best held-out IoU, for any concept, is lower",
+    "untrained_percentile": "share of untrained copies' units with lower held-out IoU for the concept, where it ran",
+    "untrained_percentile_all": "share of their units whose best held-out IoU, for any concept, is lower",
     "untrained_share": "share of the untrained copies in which some unit reaches heldout_iou for the concept",
     "presence_accuracy": "balanced accuracy of the peak as a test of the concept's presence in images, held out",
     "threshold": "the activation above which the unit is active",
@@ -63,6 +65,9 @@ COLUMNS = {
     "evaluated_on": "grid, or image where the layer has no grid and each image is one position",
 }
 """Name and meaning of every column of ``units.csv``, in its order."""
+
+UNTRAINED_SHARE = 0.5
+"""A detector that is reached in this share of the untrained copies, or more, has the verdict untrained."""
 
 
 def unit_table(
@@ -76,6 +81,7 @@ def unit_table(
     nonfinite: npt.NDArray[np.int64],
     active_images: npt.NDArray[np.int64],
     min_iou: float,
+    rule: DetectorRule,
     fdr: float,
     evaluated_on: str,
     evidence: ConceptEvidence | None,
@@ -98,7 +104,9 @@ def unit_table(
         What chooses the concept.
     threshold : float32 array, (U,)
     nonfinite, active_images : int64 arrays, (U,)
-    min_iou, fdr : float
+    min_iou : float
+    rule : {"plain", "heldout", "lower"}
+    fdr : float
         Of the verdict.
     evaluated_on : {"grid", "image"}
     evidence, chance, concept_test, context, presence : optional
@@ -169,7 +177,9 @@ def unit_table(
     rows["above_min_iou"] = (rows["iou"] > min_iou) & ~mute
     q_value = None if chance is None else chance.q_value
     context_q = None if context is None else context.q_value
-    rows["verdict"] = verdicts(silent, nonfinite > 0, rows["above_min_iou"], q_value, context_q, fdr=fdr)
+    heldout, low = (None, None) if evidence is None else (evidence.heldout, evidence.low)
+    passes = rows["above_min_iou"] & passes_rule(rule, min_iou=min_iou, iou=rows["iou"], heldout=heldout, low=low)
+    rows["verdict"] = verdicts(silent, nonfinite > 0, passes, q_value, context_q, fdr=fdr)
     rows["detector"] = rows["verdict"] == "detector"
     table = pd.DataFrame(rows, index=pd.RangeIndex(units)).reindex(columns=list(COLUMNS))
     overlapping = (counts.intersection > 0).sum(1)
@@ -226,13 +236,25 @@ def _without_concepts(
     return table
 
 
+class UntrainedLayer(NamedTuple):
+    """What the units of a layer of one untrained copy reach.
+
+    Attributes
+    ----------
+    by_concept : float64 array, (U, C)
+        Held-out IoU with each concept; 0 for those that are silent.
+    best : float64 array, (U,)
+        Held-out IoU of each unit with its concept; 0 for those that have none.
+    """
+
+    by_concept: npt.NDArray[np.float64]
+    best: npt.NDArray[np.float64]
+
+
 def add_untrained(
-    table: "pd.DataFrame",
-    concept: npt.NDArray[np.int64],
-    by_concept: npt.NDArray[np.float64],
-    best: npt.NDArray[np.float64],
+    table: "pd.DataFrame", concept: npt.NDArray[np.int64], copies: Sequence[UntrainedLayer]
 ) -> "pd.DataFrame":
-    """Compare the units of one layer with those of an untrained copy.
+    """Compare the units of one layer with those of untrained copies.
 
     Parameters
     ----------
@@ -240,36 +262,48 @@ def add_untrained(
         As `unit_table` made it, U rows.
     concept : int64 array, (U,)
         Columns of the units' concepts.
-    by_concept : float64 array, (copy's units, C)
-        Held-out IoU of the untrained copy's units with each concept; 0 for those that are silent.
-    best : float64 array, (copy's units,)
-        Held-out IoU of each of the untrained copy's units with its concept; 0 for those that have none.
+    copies : sequence of UntrainedLayer
+        One or more.
 
     Returns
     -------
     pandas.DataFrame
-        With the two percentiles, and the verdict untrained where it was detector and the held-out IoU is not above the
-        best of the untrained copy's units for that concept.
+        With the two percentiles, over the units of all copies, and the share of the copies in which some unit reaches
+        the held-out IoU for that concept. Where that is half of them or more, a detector gets the verdict untrained.
     """
     heldout = table["heldout_iou"].to_numpy(np.float64)
-    known = np.isfinite(heldout) & table["concept"].notna().to_numpy() & np.isfinite(by_concept).all()
-    of_concept = (by_concept[:, concept] < heldout).mean(0)
-    of_all = (best[:, None] < heldout).mean(0)
-    reached = heldout <= by_concept[:, concept].max(0)
-    untrained = known & (table["verdict"] == "detector").to_numpy() & reached
+    known = np.isfinite(heldout) & table["concept"].notna().to_numpy()
+    known &= all(np.isfinite(copy.by_concept).all() for copy in copies)
+    of_concept = np.mean([(copy.by_concept[:, concept] < heldout).mean(0) for copy in copies], axis=0)
+    of_all = np.mean([(copy.best[:, None] < heldout).mean(0) for copy in copies], axis=0)
+    reached = np.mean([heldout <= copy.by_concept[:, concept].max(0) for copy in copies], axis=0)
+    untrained = known & (table["verdict"] == "detector").to_numpy() & (reached >= UNTRAINED_SHARE)
     return table.assign(
         untrained_percentile=np.where(known, of_concept, np.nan),
         untrained_percentile_all=np.where(known, of_all, np.nan),
-        untrained_share=np.where(known, reached.astype(np.float64), np.nan),
+        untrained_share=np.where(known, reached, np.nan),
         verdict=np.where(untrained, "untrained", table["verdict"]),
         detector=table["detector"] & ~untrained,
     )
 
 
+def passes_rule(
+    rule: DetectorRule,
+    *,
+    min_iou: float,
+    iou: npt.NDArray[np.float64],
+    heldout: npt.NDArray[np.float64] | None,
+    low: npt.NDArray[np.float64] | None,
+) -> npt.NDArray[np.bool_]:
+    """Whether what a rule for detectors looks at is above the minimum IoU, (U,); not where it is unknown."""
+    value = {"plain": iou, "heldout": heldout, "lower": low}[rule]
+    return np.zeros(len(iou), bool) if value is None else np.asarray(value > min_iou)
+
+
 def verdicts(
     silent: npt.NDArray[np.bool_],
     nonfinite: npt.NDArray[np.bool_],
-    above_min_iou: npt.NDArray[np.bool_],
+    passes: npt.NDArray[np.bool_],
     q_value: npt.NDArray[np.float64] | None,
     context_q: npt.NDArray[np.float64] | None,
     *,
@@ -277,13 +311,13 @@ def verdicts(
 ) -> npt.NDArray[np.str_]:
     """The first of nonfinite, silent, chance, context, weak and detector that holds, (U,).
 
-    Chance is q_value > fdr, context is context_q > fdr; they are left out where no q-values were computed, and context
-    where a unit has none.
+    Weak is what does not pass the rule for detectors. Chance is q_value > fdr, context is context_q > fdr; they are
+    left out where no q-values were computed, and context where a unit has none.
     """
     by_chance = np.zeros_like(silent) if q_value is None else ~(q_value <= fdr)
     by_context = np.zeros_like(silent) if context_q is None else context_q > fdr
     return np.select(
-        [nonfinite, silent, by_chance, by_context, ~above_min_iou],
+        [nonfinite, silent, by_chance, by_context, ~passes],
         ["nonfinite", "silent", "chance", "context", "weak"],
         "detector",
     )

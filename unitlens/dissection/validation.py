@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unitlens.dissection.run_record import MOST, RunRecord
-from unitlens.dissection.table import COLUMNS, iou_ceiling, verdicts
+from unitlens.dissection.table import COLUMNS, UNTRAINED_SHARE, iou_ceiling, passes_rule, verdicts
 from unitlens.errors import UnitlensError
 from unitlens.stats.counts import Counts
 from unitlens.stats.folds import FOLDS
@@ -271,11 +271,13 @@ def _check_layer(layer: str, table: "pd.DataFrame", counts: Counts, scores: Floa
         _agree(where, "evidence that was not computed", table[list(_EVIDENCE)].isna().all(axis=1))
     q_value = table["q_value"].to_numpy(np.float64) if settings.evidence else None
     context_q = table["context_q"].to_numpy(np.float64) if settings.evidence else None
-    expected = verdicts(silent, nonfinite, above, q_value, context_q, fdr=settings.fdr)
+    iou, heldout, low = (table[name].to_numpy(np.float64) for name in ("iou", "heldout_iou", "iou_low"))
+    passes = above & passes_rule(settings.rule, min_iou=settings.min_iou, iou=iou, heldout=heldout, low=low)
+    expected = verdicts(silent, nonfinite, passes, q_value, context_q, fdr=settings.fdr)
     given = table["verdict"].to_numpy(str)
-    percentile = table["untrained_percentile"].notna().to_numpy(bool)
-    untrained = (given == "untrained") & (expected == "detector") & percentile & ("untrained" in settings.control)
-    _agree(where, "verdict", (given == expected) | untrained)
+    untrained = (expected == "detector") & (table["untrained_share"].to_numpy(np.float64) >= UNTRAINED_SHARE)
+    expected = np.where(untrained, "untrained", expected)
+    _agree(where, "verdict", given == expected)
 
 
 def _check_best(where: str, column: Ints, labelled: Bools, counts: Counts, scores: Floats) -> None:
@@ -335,7 +337,7 @@ def check_controls(controls: "pd.DataFrame | None", units: "pd.DataFrame", recor
     UnitlensError
         If it is not, or its rows of the network are other ones than those of units.csv.
     """
-    names = record.settings.control
+    names = [control.name for control in record.settings.control_passes]
     _require((controls is None) == (not names), "controls.csv is there without a control in run.json, or missing")
     if controls is None:
         return

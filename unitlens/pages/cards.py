@@ -14,10 +14,10 @@ Strips = Mapping[tuple[str, int], bytes]
 """Image files by layer and unit: what `unitlens.drawing.strips.draw_strip` returned."""
 
 VERDICTS = {
-    "detector": "IoU above the minimum, and associated with its concept more than chance",
-    "untrained": "a unit of an untrained copy of the network does as well",
+    "detector": "IoU above the minimum by the run's rule, and associated with its concept more than chance",
+    "untrained": "in an untrained copy of the network, or in half of the copies, some unit does as well",
     "context": "goes with the kind of image: the labels of other images of that kind fit as well",
-    "weak": "associated with its concept, but the IoU is not above the minimum",
+    "weak": "associated with its concept, but the IoU is not above the minimum by the run's rule",
     "chance": "not distinguishable from the same masks with the labels of other images",
     "above": "IoU above the minimum; chance was not computed",
     "below": "IoU not above the minimum",
