@@ -185,6 +185,18 @@ def test_the_table_has_the_documented_columns_and_a_row_for_each_class_and_measu
     assert set(MEASURES) >= set(table["measure"])
 
 
+def test_means_have_intervals_and_no_q_values():
+    truth, before, _, folds = calls(7)
+    tally = Tally.start(2, CLASSES, ["logit"])
+    tally.add_untouched(truth, before, folds)
+    tally.sums["logit"].add(0, truth, np.zeros(40), np.random.default_rng(0).normal(size=(2, 40)), folds)
+    table = effect_rows("conv", [(0,), (1,)], tally.half("all"), ["a", "b", "c"], ["recall", "logit"])
+    counts = table["measure"] != "logit"
+    assert table.loc[counts, "q_value"].notna().all()
+    assert table.loc[~counts, "q_value"].isna().all()
+    assert (table["low"] < table["high"]).all()
+
+
 def test_a_long_table_keeps_the_overall_rows_and_the_largest_effects():
     tally = tally_of(*calls(6, images=300, interventions=4, classes=8), classes=8)
     table = effect_rows("conv", [(u,) for u in range(4)], tally.half("all"), list("abcdefgh"), ["recall"])

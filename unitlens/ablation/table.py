@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from unitlens.ablation.estimates import OVERALL, Estimate, estimate, estimate_overall
+from unitlens.ablation.estimates import OF_COUNTS, OVERALL, Estimate, estimate, estimate_overall
 from unitlens.ablation.tallies import Counted
+from unitlens.stats.scores import Floats
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +22,7 @@ COLUMNS = {
     "effect": "after - before, on the same images",
     "low": "lower end of the 95 % interval of effect",
     "high": "its upper end",
-    "q_value": "Benjamini and Hochberg's, over all sets of units and classes of the measure (of * apart)",
+    "q_value": "Benjamini and Hochberg's, over all sets of units and classes of the measure (of * apart); counts only",
     "images": "how many images: of the class; for *, in all",
 }
 """Name and meaning of every column of ``effects.csv``, in its order."""
@@ -128,16 +129,25 @@ def shortened(table: "pd.DataFrame", *, most: int = MOST_ROWS, kept: int = KEPT)
 def _part(units: Sequence[str], classes: Sequence[str], measure: str, effects: Estimate) -> "pd.DataFrame":
     """The rows of one measure: sets x classes."""
     import pandas as pd
-    from scipy.stats import false_discovery_control
 
-    p_value = effects.p_value.ravel()
-    known, q_value = ~np.isnan(p_value), np.full(p_value.size, np.nan)
-    q_value[known] = false_discovery_control(p_value[known])
     columns: dict[str, Any] = {
         "units": np.repeat(np.array(units, dtype=object), len(classes)),
         "class": np.tile(np.array(classes, dtype=object), len(units)),
         "measure": measure,
-        "q_value": q_value,
+        "q_value": _q_values(effects.p_value.ravel(), measure),
     }
     columns |= {name: getattr(effects, name).ravel() for name in ("before", "after", "effect", "low", "high", "images")}
     return pd.DataFrame(columns)
+
+
+def _q_values(p_value: Floats, measure: str) -> Floats:
+    """Benjamini and Hochberg's; NaN for outcomes that are not counts.
+
+    Without a unit behind a rectifier all that it added is missing: every unit that is ever active moves logits, in one
+    direction. That it does is known beforehand; of interest is how far.
+    """
+    from scipy.stats import false_discovery_control
+
+    known, q_value = ~np.isnan(p_value) & (measure in OF_COUNTS), np.full(p_value.size, np.nan)
+    q_value[known] = false_discovery_control(p_value[known])
+    return q_value

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 MEASURE, FINE = "balanced_accuracy", "logit"
 """What the page shows of a class; and what shows the part of a unit that alone changes no prediction."""
 
-SIGNIFICANT = 0.05
 SETS, CLASSES_OF_SET, CONCEPTS_OF_CLASS = 12, 6, 6
 """Most sets of units that are shown, classes of each, and concepts of a class."""
 
@@ -86,9 +85,9 @@ class EffectTable(NamedTuple):
     layer : str
     classes : tuple of str
     estimate : Estimate
-        Of `MEASURE`, (U, classes); q-values are those of `FINE`.
-    change, logit, q_value : float64 arrays, (U, classes)
-        Effects on `MEASURE` and on `FINE`, 0 where there is none, and the q-values of the latter.
+        Of `MEASURE`, (U, classes).
+    change, logit, logit_high : float64 arrays, (U, classes)
+        Effects on `MEASURE` and on `FINE`, 0 where there is none, and the upper end of the latter's interval.
     order : int64 array, (U, classes)
         Units of each class, most important first.
     """
@@ -98,19 +97,16 @@ class EffectTable(NamedTuple):
     estimate: Estimate
     change: Floats
     logit: Floats
-    q_value: Floats
+    logit_high: Floats
     order: Ints
 
     @classmethod
     def of(cls, effects: UnitEffects) -> "EffectTable":
         """Gather it from the effects of every unit alone."""
-        from scipy.stats import false_discovery_control
-
         estimate, fine = effects.estimate(MEASURE), effects.estimate(FINE)
-        q_value = false_discovery_control(np.nan_to_num(fine.p_value, nan=1.0).ravel()).reshape(fine.p_value.shape)
         change, logit = np.nan_to_num(estimate.effect), np.nan_to_num(fine.effect)
         return cls(
-            effects.layer, effects.classes, estimate, change, logit, q_value, _order(change, estimate.high, logit)
+            effects.layer, effects.classes, estimate, change, logit, fine.high, _order(change, estimate.high, logit)
         )
 
     def use(self, unit: int, column: int, concept_of: Mapping[int, str]) -> Use:
@@ -167,8 +163,8 @@ def _depended_on(row: Mapping[Any, float], concept_of: Mapping[int, str]) -> lis
 
 
 def unit_uses(table: EffectTable, concept_of: Mapping[int, str], *, most: int) -> list[UnitUses]:
-    """Units that lower a class's logit significantly, by a tenth of the largest decrease or more; largest first."""
-    serves = (table.q_value <= SIGNIFICANT) & (table.logit < 0.1 * min(float(table.logit.min(initial=0)), -1e-12))
+    """Units that lower a class's logit, by its interval, by a tenth of the largest decrease or more; largest first."""
+    serves = (table.logit_high < 0) & (table.logit < 0.1 * min(float(table.logit.min(initial=0)), -1e-12))
     units = []
     for unit in np.flatnonzero(serves.any(1)).tolist():
         order = [c for c in np.argsort(table.logit[unit], kind="stable").tolist() if serves[unit, c]][:most]
