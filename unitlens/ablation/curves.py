@@ -15,6 +15,7 @@ from unitlens.ablation.random_sets import at_random, matched
 from unitlens.ablation.result import Curve, Member, UnitEffects
 from unitlens.ablation.table import Units
 from unitlens.data.concepts import Data
+from unitlens.data.groups import Groups
 from unitlens.data.reading import Reading
 from unitlens.errors import UnitlensError
 from unitlens.models.network import Network
@@ -35,6 +36,7 @@ def ablation_curve(
     scale: float | None = None,
     where: Tensor | None = None,
     measures: Iterable[Measure] = DEFAULT_MEASURES,
+    groups: Groups | None = None,
     limit: int | None = None,
     batch_size: int = 32,
     workers: int = 0,
@@ -62,7 +64,7 @@ def ablation_curve(
         By what units are ranked.
     ranking : UnitEffects, optional
         What `unitlens.importance` gave for the same network, layer, data and intervention; else it is measured first.
-    value, scale, where, measures, limit, batch_size, workers, seed, strict, progress
+    value, scale, where, measures, groups, limit, batch_size, workers, seed, strict, progress
         As for `unitlens.importance`.
 
     Returns
@@ -91,6 +93,7 @@ def ablation_curve(
             batch_size=batch_size, workers=workers, limit=limit, seed=seed, strict=strict, progress=progress
         ),
         seed=seed,
+        groups=groups,
     )
     plan = Draws(tuple(sizes) if sizes is not None else doubling(top), draws, measure)
     return curves_of(experiment, [class_], plan, ranking=ranking)[0]

@@ -21,6 +21,7 @@ from unitlens.ablation.tallies import Folds
 from unitlens.ablation.units import Chosen, chosen_units, measured_on, units_by_layer
 from unitlens.data.classes import join_classes
 from unitlens.data.concepts import Data, described
+from unitlens.data.groups import Groups, grouped
 from unitlens.data.opening import open_data
 from unitlens.data.reading import Reading
 from unitlens.dissection.provenance import describe_network, versions
@@ -79,10 +80,12 @@ class Experiment:
         measures: Iterable[Measure],
         reading: Reading,
         seed: int = 0,
+        groups: Groups | None = None,
     ) -> "Experiment":
         """Take what the public functions are given; a network in training mode is warned about."""
         net = net if isinstance(net, Network) else classifier(net)
         data = open_data(data) if isinstance(data, str | Path) else data
+        data = grouped(data, groups, limit=reading.limit, seed=reading.seed)
         layers = (layers,) if isinstance(layers, str) else tuple(layers)
         find_layers(net.model, layers)
         if any(module.training and isinstance(module, _MODAL) for module in net.model.modules()):
@@ -209,6 +212,7 @@ def importance(
     scale: float | None = None,
     where: Tensor | None = None,
     measures: Iterable[Measure] = DEFAULT_MEASURES,
+    groups: Groups | None = None,
     limit: int | None = None,
     batch_size: int = 32,
     workers: int = 0,
@@ -242,6 +246,8 @@ def importance(
         Of each class: names of `unitlens.ablation.outcomes.MEASURES`, and functions of outputs (N, K) and the images'
         classes (N,) that return one number for each image. For all classes together there are the accuracy, and those
         that are not counts.
+    groups : optional
+        Images that belong together, as for `unitlens.dissect`: they fall into the same fold.
     limit : int, optional
         Only so many images, spread evenly over the data set (by ``seed``).
     batch_size, workers : int
@@ -287,6 +293,7 @@ def importance(
             batch_size=batch_size, workers=workers, limit=limit, seed=seed, strict=strict, progress=progress
         ),
         seed=seed,
+        groups=groups,
     )
     return experiment.unit_effects()
 
@@ -303,6 +310,7 @@ def ablate(
     scale: float | None = None,
     where: Tensor | None = None,
     measures: Iterable[Measure] = DEFAULT_MEASURES,
+    groups: Groups | None = None,
     limit: int | None = None,
     batch_size: int = 32,
     workers: int = 0,
@@ -326,7 +334,7 @@ def ablate(
     draws : int
         Sets to compare with that are drawn at random, and as many matched in activation, each of as many units of each
         layer (`SetEffects.random_sets`). Units are matched by their mean peak in up to 256 images, drawn at random.
-    value, scale, where, measures, limit, batch_size, workers, seed, strict, progress
+    value, scale, where, measures, groups, limit, batch_size, workers, seed, strict, progress
         As for `importance`.
 
     Returns
@@ -360,6 +368,7 @@ def ablate(
             batch_size=batch_size, workers=workers, limit=limit, seed=seed, strict=strict, progress=progress
         ),
         seed=seed,
+        groups=groups,
     )
     counts = {name: unit_count(experiment.net, name) for name in chosen}
     ablated = tuple(chosen_units(given, name, counts[name], keep=keep) for name, given in chosen.items())

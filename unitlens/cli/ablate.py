@@ -8,7 +8,14 @@ from typing import Any, NamedTuple
 import click
 
 from unitlens.cli.opening import set_threads, worker_count
-from unitlens.cli.options import image_options, network_options, quiet_option, source_options, trust_options
+from unitlens.cli.options import (
+    groups_option,
+    image_options,
+    network_options,
+    quiet_option,
+    source_options,
+    trust_options,
+)
 from unitlens.cli.targets import Source, source_of
 from unitlens.cli.text import align_columns, curve_table, echo, format_cell
 from unitlens.errors import UnitlensError
@@ -63,6 +70,7 @@ from unitlens.errors import UnitlensError
     show_default=True,
     help="How many random and how many equally active sets are drawn for comparison.",
 )
+@groups_option
 @image_options
 @source_options
 @click.option(
@@ -108,6 +116,7 @@ def ablate(target: str, **options: Any) -> None:
             progress=not quiet,
         ),
         seed=source.seed,
+        groups=options["groups"],
     )
     experiment = dataclasses.replace(experiment, means=source.known_means(), described=source.opened)
     # before the sweep: where captum cannot attribute to the layer, that is known at once

@@ -46,7 +46,14 @@ def audit(run: Path, out: Path | None, **options: Any) -> None:
     opened = take_data_options(options)
     dissection = open_run(run)
     recipe = recipe_of(
-        run, dissection.info, network=network, weights=weights, source=source, opened=opened, trust=trust
+        run,
+        dissection.info,
+        network=network,
+        weights=weights,
+        source=source,
+        opened=opened,
+        groups=dissection.groups,
+        trust=trust,
     )
     net = recipe.open_network(trust=trust) if network or weights else None
     data = recipe.open_data(trust=trust) if source or opened else None

@@ -153,6 +153,13 @@ layer_option = click.option(
     help="A layer; repeatable. `unitlens layers MODEL` lists them. [the network's default]",
 )
 
+groups_option = click.option(
+    "--groups",
+    metavar="GROUPS",
+    help="Images that belong together (frames of a video, one patient) count as one: FILE.csv (image,group), folder, "
+    "re:PATTERN, sequence:K (K neighbours by name) or auto (copies). [column group of classes.csv]",
+)
+
 dissection_options = options(
     click.option(
         "--preset", default="unitlens", show_default=True, help="Definitions: unitlens, pnas2020 or netdissect2017."
@@ -182,6 +189,7 @@ dissection_options = options(
         show_default=True,
         help="Intervals, held-out checks, chance levels.",
     ),
+    groups_option,
     click.option("--fdr", type=float, default=0.05, show_default=True, help="False discovery rate of the verdicts."),
     click.option(
         "--levels", is_flag=True, help="Also count at several activation levels, for AUPRC, AUROC and correlation."

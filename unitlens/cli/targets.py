@@ -137,6 +137,7 @@ def recipe_of(
     weights: str | None,
     source: str | None = None,
     opened: Mapping[str, Any] | None = None,
+    groups: Mapping[str, str] | None = None,
     trust: bool,
     images: bool = True,
 ) -> "Recipe":
@@ -150,6 +151,8 @@ def recipe_of(
         Its run.json.
     network, weights, source, opened : optional
         What the command line says in place of run.json.
+    groups : mapping, optional
+        Of the run.
     trust : bool
         Whether whatever the run names may be run and fetched.
     images : bool
@@ -162,7 +165,7 @@ def recipe_of(
     """
     from unitlens.dissection.reopening import Recipe, joined_actions, joined_options
 
-    recipe = Recipe.of(info, network=network, weights=weights, source=source, opened=opened)
+    recipe = Recipe.of(info, network=network, weights=weights, source=source, opened=opened, groups=groups)
     risks = recipe.risks(data=images)
     if trust:
         for risk in risks:
@@ -197,6 +200,7 @@ def _of_run(folder: Path, options: dict[str, Any]) -> Source:
         network=options["network"],
         weights=options["weights"],
         opened=opened if same_source else None,
+        groups=dissection.groups if options["groups"] is None else None,
         trust=trust,
         images=same_source,
     )

@@ -11,7 +11,7 @@ from unitlens.comparison.columns import AUDIT_COLUMNS
 from unitlens.comparison.entries import Entry, open_entries
 from unitlens.data.concepts import Data
 from unitlens.dissection.forward import Resources
-from unitlens.dissection.reopening import Recipe, check_network
+from unitlens.dissection.reopening import Recipe, check_network, regrouped
 from unitlens.dissection.result import Dissection, open_run
 from unitlens.errors import UnitlensError, argument
 from unitlens.models.network import Network
@@ -85,7 +85,7 @@ def audit(
     if not checks:
         notes.append("Halves of the data were not compared: one of them is empty, or the score needs several levels.")
     source = data if isinstance(data, str | Path) else None
-    recipe = Recipe.of(run.info, source=source)
+    recipe = Recipe.of(run.info, source=source, groups=run.groups)
 
     def without_passes(reason: object) -> Audit:
         all_notes = (*notes, f"{_COUNTS_ONLY}: {reason}")
@@ -101,7 +101,10 @@ def audit(
     except UnitlensError as error:
         return without_passes(error)
     try:
-        images = recipe.open_data(trust=trust) if data is None or isinstance(data, str | Path) else data
+        if data is None or isinstance(data, str | Path):
+            images = recipe.open_data(trust=trust)
+        else:
+            images = regrouped(data, run.groups)
         resources = Resources(workers=workers, store_limit=store_limit, show=progress)
         passes = run_passes(
             run, net, images, entries=entries, batch_size=batch_size, resources=resources, noise=noise, seed=seed

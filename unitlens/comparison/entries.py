@@ -158,9 +158,11 @@ class Entry:
         return LayerToMatch(self.counts, np.flatnonzero(self.labelled), self.concept, columns)
 
     def same_images(self, other: "Entry") -> bool:
-        """Whether all runs of both saw the same images with the same label maps."""
+        """Whether all runs of both saw the same images with the same label maps, in the same groups."""
+        data = self.run.info["data"]
         return all(
-            entry.run.info["data"]["sha256"] == self.run.info["data"]["sha256"]
+            entry.run.info["data"]["sha256"] == data["sha256"]
+            and entry.run.info["data"].get("groups") == data.get("groups")
             and np.array_equal(filled_folds(entry.counts), filled_folds(self.counts))
             for entry in (*self.others, *other.trainings)
         )

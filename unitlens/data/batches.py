@@ -13,6 +13,7 @@ from torch import Tensor
 
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Class, Concept, Data, DataDescription, Example, described
+from unitlens.data.copies import fingerprint
 from unitlens.data.images import Fit, UnreadableError
 from unitlens.data.reading import Reading, chosen_images, image_name, read_example
 from unitlens.data.workers import in_batches
@@ -41,9 +42,10 @@ class Batch(NamedTuple):
         See `Columns.planes`; of the image that the network's units are compared with.
     annotated : list of int
         Bit k is set where the image is annotated for category k.
-    names, classes, digests, hashes, indices : lists
-        Of each image: name, class or None, SHA-256 of what it was read from, the number its fold is drawn from, and its
-        index in the data set.
+    names, classes, digests, hashes, groups, fingerprints, indices : lists
+        Of each image: name, class or None, SHA-256 of what it was read from, the number its fold is drawn from, the
+        group it belongs to (by default its own name), `unitlens.data.copies.fingerprint`, and its index in the data
+        set.
     """
 
     images: Tensor
@@ -53,6 +55,8 @@ class Batch(NamedTuple):
     classes: list[Class | None]
     digests: list[bytes]
     hashes: list[int]
+    groups: list[str]
+    fingerprints: list[bytes]
     indices: list[int]
 
     @property
@@ -69,7 +73,7 @@ class ImageRecord:
     ----------
     total : int
         How many images were to be read.
-    names, classes, digests, hashes, annotated : lists
+    names, classes, digests, hashes, groups, fingerprints, annotated : lists
         Of each image that was read, in their order: see `Batch`.
     unread : list of Unread
         Images that were left out.
@@ -84,6 +88,8 @@ class ImageRecord:
     classes: list[Class | None] = field(default_factory=list)
     digests: list[bytes] = field(default_factory=list)
     hashes: list[int] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+    fingerprints: list[bytes] = field(default_factory=list)
     annotated: list[int] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -95,7 +101,14 @@ class ImageRecord:
         self.classes += batch.classes
         self.digests += batch.digests
         self.hashes += batch.hashes
+        self.groups += batch.groups
+        self.fingerprints += batch.fingerprints
         self.annotated += batch.annotated
+
+    @property
+    def grouped(self) -> bool:
+        """Whether any two images belong together, or the data set says a group of any."""
+        return self.groups != self.names
 
     def sha256(self, concepts: Iterable[Concept]) -> str:
         """Hash of everything that was read, in any order, and of what its labels mean."""
@@ -234,6 +247,8 @@ class _Prepared(NamedTuple):
     class_: Class | None
     digest: bytes
     hash: int
+    group: str
+    fingerprint: bytes
     index_: int
 
 
@@ -273,6 +288,8 @@ class _Prepare:
             class_=example.class_,
             digest=example_digest(example),
             hash=image_hash(example),
+            group=example.name if example.group is None else example.group,
+            fingerprint=fingerprint(example.image),
             index_=index,
         )
 
@@ -294,8 +311,18 @@ def _collate(
 
 
 def image_hash(example: Example) -> int:
-    """First 8 bytes of the SHA-256 of a file's name, or of the bytes of an image made in memory."""
-    source = example.image.tobytes() if example.file_digest is None else encoded(example.name)
+    """First 8 bytes of the SHA-256 of the group's name; else of a file's name, or of an image made in memory."""
+    if example.group is not None:
+        return name_hash(example.group)
+    return name_hash(example.name) if example.file_digest is not None else _first_bytes(example.image.tobytes())
+
+
+def name_hash(name: str) -> int:
+    """First 8 bytes of the SHA-256 of a name."""
+    return _first_bytes(encoded(name))
+
+
+def _first_bytes(source: bytes) -> int:
     return int.from_bytes(hashlib.sha256(source).digest()[:8], "big")
 
 

@@ -48,6 +48,9 @@ class Example(NamedTuple):
     file_digest : str or None
         SHA-256 of the files that the example was read from; None for what was made in memory. It tells which of the
         two the image's fold is drawn from: its name, or its bytes.
+    group : str or None
+        What the image belongs to with others: a video, a place, a patient. Images of a group are one draw in every
+        statistic; None: the image is a group of its own.
     """
 
     image: npt.NDArray[np.uint8]
@@ -55,6 +58,7 @@ class Example(NamedTuple):
     name: str
     class_: str | int | None = None
     file_digest: str | None = None
+    group: str | None = None
 
 
 Class = str | int

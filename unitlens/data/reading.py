@@ -213,4 +213,12 @@ def as_example(item: Any) -> Example:
         raise UnitlensError(
             f"The image {name} is {image.dtype}, {size_of(image)}; an image is uint8, height x width x 3 (RGB)."
         )
-    return Example(image, planes, name, getattr(item, "class_", None), getattr(item, "file_digest", None))
+    group = getattr(item, "group", None)
+    return Example(
+        image,
+        planes,
+        name,
+        getattr(item, "class_", None),
+        getattr(item, "file_digest", None),
+        None if group is None else str(group),
+    )

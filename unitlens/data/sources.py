@@ -111,7 +111,7 @@ class StackedData:
         for source in self.sources:
             planes.update(source.planes(example.image, example.name))
         digest = None if example.file_digest is None else _digest(example.file_digest, planes)
-        return Example(example.image, planes, example.name, example.class_, digest)
+        return Example(example.image, planes, example.name, example.class_, digest, example.group)
 
 
 def with_concepts(data: Data, *sources: ConceptSource, masks: bool = True) -> StackedData:

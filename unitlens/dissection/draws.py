@@ -7,6 +7,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from unitlens.data.batches import name_hash
+from unitlens.data.groups import in_time
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.dissection.store.passes import StoredPass
@@ -143,13 +145,19 @@ def plan_draws(stored: StoredPass, settings: Settings, within: Mapping[str, str]
 
 
 def _exchange(stored: StoredPass, settings: Settings, strata: Strata | None) -> Exchange:
-    record = stored.record
+    record, of_image = stored.record, None if strata is None else strata.of_image
+    if not record.grouped:
+        chosen = partners(record.hashes, record.annotated, draws=settings.draws, seed=settings.seed, strata=of_image)
+        return Exchange(chosen, stored.labels, stored.folds % 2)
+    order = np.argsort(np.argsort(np.array(record.names, object), kind="stable"))
     chosen = partners(
-        record.hashes,
+        [name_hash(name) for name in record.names],
         record.annotated,
         draws=settings.draws,
         seed=settings.seed,
-        strata=None if strata is None else strata.of_image,
+        groups=_numbered(record.groups),
+        strata=of_image,
+        order=order if in_time(settings.groups) else None,
     )
     return Exchange(chosen, stored.labels, stored.folds % 2)
 

@@ -1,5 +1,6 @@
 """The files of a run: a folder that is written whole, and read back without images or network."""
 
+import csv
 import os
 import shutil
 import tempfile
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.dissection.run_record import RunRecord
+from unitlens.dissection.run_record import DataRecord, GroupsRecord, RunRecord
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.validation import check_controls, check_counts, check_exemplars, check_units
 from unitlens.errors import UnitlensError, spelled
@@ -29,8 +30,9 @@ RUN, UNITS, COUNTS, EXEMPLARS, STRIPS = (
 )
 REPORT = "report.html"
 CONTROLS = "controls.csv"
+GROUPS = "groups.csv"
 _PARTIAL = ".unitlens-"
-FILES = (RUN, UNITS, COUNTS, EXEMPLARS, STRIPS, CONTROLS, REPORT)
+FILES = (RUN, UNITS, COUNTS, EXEMPLARS, STRIPS, CONTROLS, GROUPS, REPORT)
 
 _WHOLE = ("unit", "rank", "nonfinite", "active_images")
 _WHOLE_OR_EMPTY = ("activated_pixels", "concept_pixels", "intersection", "concepts_needed")
@@ -67,6 +69,8 @@ class RunFiles:
         controls.csv, where a control ran: the rows of units.csv and of the controls, with ``control`` in front.
     settings : Settings or None
         Those of run.json, where they were read already.
+    groups : mapping of str to str or None
+        groups.csv, where images belong together: the group of each, by its name.
     """
 
     info: dict[str, Any]
@@ -76,6 +80,7 @@ class RunFiles:
     strips: Strips
     controls: "pd.DataFrame | None" = None
     settings: Settings | None = None
+    groups: Mapping[str, str] | None = None
 
 
 def check_free(folder: str | Path, *, overwrite: bool = False) -> Path:
@@ -158,6 +163,9 @@ def _write_files(folder: Path, files: RunFiles, page: str | None) -> None:
     files.exemplars.to_csv(folder / EXEMPLARS, index=False, errors="surrogateescape")
     if files.controls is not None:
         files.controls.to_csv(folder / CONTROLS, index=False, errors="surrogateescape")
+    if files.groups is not None:
+        with (folder / GROUPS).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            csv.writer(file).writerows([("image", "group"), *files.groups.items()])
     counts = {name: np.ascontiguousarray(array) for name, array in files.counts.items()}
     strips = {f"{layer}/{unit}": np.frombuffer(strip, np.uint8) for (layer, unit), strip in files.strips.items()}
     # Written by Python rather than by safetensors, which says in other words that a disk is full.
@@ -215,7 +223,25 @@ def _read(folder: Path) -> RunFiles:
     check_units(units, arrays, counts, record)
     check_controls(controls, units, record)
     check_exemplars(exemplars, strips, record)
-    return RunFiles(info, units, exemplars, arrays, strips, controls, record.settings)
+    groups = _read_groups(folder / GROUPS, record.data) if record.data.groups is not None else None
+    return RunFiles(info, units, exemplars, arrays, strips, controls, record.settings, groups)
+
+
+def _read_groups(path: Path, data: DataRecord) -> dict[str, str]:
+    """Read the group of each image, if they are those that run.json records."""
+    if not path.is_file():
+        raise UnitlensError(f"there is no file {path.name}")
+    try:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            header, *rows = csv.reader(file)
+    except (OSError, csv.Error, ValueError) as error:
+        raise UnitlensError(f"{path.name} cannot be read ({error})") from None
+    group_of = {row[0]: row[1] for row in rows if len(row) == 2}
+    if header != ["image", "group"] or not len(group_of) == len(rows) == data.images:
+        raise UnitlensError(f"{path.name} does not name one group for each of the {data.images} images")
+    if GroupsRecord.of(group_of) != data.groups:
+        raise UnitlensError(f"{path.name} has other groups than run.json")
+    return group_of
 
 
 def _by_layer(arrays: Arrays, record: RunRecord) -> dict[str, Arrays]:

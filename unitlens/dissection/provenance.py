@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from unitlens.data.batches import ImageRecord
 from unitlens.data.concepts import Data, described
-from unitlens.dissection.run_record import SCHEMA
+from unitlens.dissection.run_record import SCHEMA, GroupsRecord
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.passes import StoredPass
@@ -38,6 +39,7 @@ def describe_data(source: str, stored: StoredPass) -> dict[str, Any]:
         "sha256": stored.sha256,
         "images": stored.images,
         "opened": {},
+        "groups": _describe_groups(stored.record),
         "skipped": [unread._asdict() for unread in stored.record.unread],
         "categories": {
             category: {"images": sum(bits >> k & 1 for bits in stored.record.annotated)}
@@ -48,6 +50,13 @@ def describe_data(source: str, stored: StoredPass) -> dict[str, Any]:
             for c, concept in enumerate(columns.concepts)
         ],
     }
+
+
+def _describe_groups(record: ImageRecord) -> dict[str, Any] | None:
+    """How many groups the images form; None where every image is one of its own."""
+    if not record.grouped:
+        return None
+    return dataclasses.asdict(GroupsRecord.of(dict(zip(record.names, record.groups, strict=True))))
 
 
 def describe_layer(layer: LayerMaps) -> dict[str, Any]:

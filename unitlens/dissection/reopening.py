@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from unitlens.data.concepts import Data
+from unitlens.data.groups import GroupedData
 from unitlens.data.opening import open_data
 from unitlens.dissection.settings import Settings
 from unitlens.errors import UnitlensError, argument, printable
@@ -67,6 +68,8 @@ class Recipe:
     given : frozenset of str
         Which of all these do not come from run.json: "network", "weights", and keys of ``opened`` and of its
         ``segmenter_options``, the latter as "segmenter_weights".
+    groups : mapping of str to str or None
+        The group of each image of the run, by its name, where images belong together.
     """
 
     info: Info
@@ -75,6 +78,7 @@ class Recipe:
     source: str
     opened: Mapping[str, Any]
     given: frozenset[str]
+    groups: Mapping[str, str] | None = None
 
     @classmethod
     def of(
@@ -85,6 +89,7 @@ class Recipe:
         weights: str | None = None,
         source: str | Path | None = None,
         opened: Mapping[str, Any] | None = None,
+        groups: Mapping[str, str] | None = None,
     ) -> "Recipe":
         """Take what run.json says, and in place of it whatever is given.
 
@@ -96,6 +101,8 @@ class Recipe:
         source : str or Path, optional
         opened : mapping, optional
             As for `unitlens.open_data`, of what is given alone.
+        groups : mapping, optional
+            Of the run, see `unitlens.dissection.result.Dissection`.
 
         Raises
         ------
@@ -116,6 +123,7 @@ class Recipe:
             str(info["data"]["source"] if source is None else source),
             joined,
             frozenset(given),
+            groups,
         )
 
     def risks(self, *, network: bool = True, data: bool = True) -> tuple[Risk, ...]:
@@ -214,7 +222,12 @@ class Recipe:
                 f"{self.source} has {len(data)} images, the run has {recorded['images']}: give the data of the run "
                 f"with {argument('data')}."
             )
-        return data
+        return regrouped(data, self.groups)
+
+
+def regrouped(data: Data, groups: Mapping[str, str] | None) -> Data:
+    """The images of a run with the groups that they had in it; as they are where every image was one of its own."""
+    return data if groups is None else GroupedData(data, groups)
 
 
 def joined_actions(risks: Sequence[Risk]) -> str:

@@ -47,6 +47,8 @@ class Dissection:
     ----------
     info : dict
         Where it comes from: settings, network, data, versions, timings and warnings, as in run.json.
+    groups : mapping of str to str or None
+        The group of each image, by its name, as in groups.csv; None where every image is a group of its own.
     """
 
     info: dict[str, Any]
@@ -57,6 +59,7 @@ class Dissection:
     _at_levels: Mapping[str, Floats] = field(default_factory=dict)
     _controls: "pd.DataFrame | None" = None
     _settings: Settings | None = None
+    groups: Mapping[str, str] | None = None
 
     @cached_property
     def settings(self) -> Settings:
@@ -98,6 +101,7 @@ class Dissection:
             {key: score for key, score in self._at_levels.items() if key.rpartition("/")[0] == layer},
             None if self._controls is None else self._controls[self._controls["layer"] == layer].reset_index(drop=True),
             settings,
+            self.groups,
         )
 
     def table(self) -> "pd.DataFrame":
@@ -239,7 +243,9 @@ class Dissection:
         """What its files hold."""
         counts = {f"{layer}/{name}": array for layer, c in self._counts.items() for name, array in c.arrays().items()}
         counts |= self._at_levels
-        return RunFiles(self.info, self._units, self._exemplars, counts, self._strips, self._controls)
+        return RunFiles(
+            self.info, self._units, self._exemplars, counts, self._strips, self._controls, groups=self.groups
+        )
 
     @classmethod
     def of(cls, files: RunFiles) -> Self:
@@ -256,7 +262,15 @@ class Dissection:
         }
         at_levels = {name: array for name, array in files.counts.items() if name.rpartition("/")[2] in LEVEL_SCORES}
         return cls(
-            files.info, files.units, counts, files.exemplars, files.strips, at_levels, files.controls, files.settings
+            files.info,
+            files.units,
+            counts,
+            files.exemplars,
+            files.strips,
+            at_levels,
+            files.controls,
+            files.settings,
+            files.groups,
         )
 
     def _only_layer(self) -> str:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from unitlens.data.columns import NotJudged, Union
 from unitlens.data.concepts import Data, described
+from unitlens.data.copies import find_copies
+from unitlens.data.groups import Groups, grouped, recorded_groups
 from unitlens.data.opening import open_data
 from unitlens.dissection.controls import (
     ControlRun,
@@ -31,7 +33,7 @@ from unitlens.dissection.settings import BasisRecord, DetectorRule, Settings, Th
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.temporary import temporary_store
 from unitlens.drawing.strips import strip_size
-from unitlens.errors import UnitlensError, UnitlensWarning, spelled
+from unitlens.errors import UnitlensError, UnitlensWarning, argument, spelled
 from unitlens.models.bases import Basis, as_basis
 from unitlens.models.hooks import Tap
 from unitlens.models.layers import find_layers, listing_hint
@@ -67,6 +69,7 @@ def dissect(
     levels: bool = False,
     evidence: bool = True,
     fdr: float = 0.05,
+    groups: Groups | None = None,
     control: str | Sequence[str] = (),
     exemplars: int = 8,
     limit: int | None = None,
@@ -117,6 +120,10 @@ def dissect(
         Whether intervals, held-out checks and chance levels are computed.
     fdr : float
         False discovery rate of the verdict.
+    groups : str, Path, mapping, sequence or None
+        Images that belong together (frames of a video, images of one patient) are one draw in folds, intervals and
+        chance levels: a file of ``image,group``, "folder", "re:PATTERN", "sequence:K" or "auto"; or groups by names, or
+        one for each image. See `unitlens.data.groups.grouped`.
     control : {"untrained", "untrained:8", "rotated"} or sequence of them
         Also dissect the network with fresh weights (once, or several times with other seeds), or in a randomly rotated
         basis, for comparison; see `unitlens.dissection.controls`. Each takes further passes over the images.
@@ -178,6 +185,7 @@ def dissect(
         levels=levels,
         evidence=evidence,
         fdr=fdr,
+        groups=groups,
         control=control,
         exemplars=exemplars,
         limit=limit,
@@ -212,6 +220,7 @@ def prepare(
     preset: str,
     grid: int | tuple[int, int] | None,
     basis: Any,
+    groups: Groups | None,
     control: str | Sequence[str],
     workers: int,
     store_limit: int | None,
@@ -222,7 +231,7 @@ def prepare(
 
     Parameters
     ----------
-    net, layers, data, preset, grid, basis, control, workers, store_limit, progress
+    net, layers, data, preset, grid, basis, groups, control, workers, store_limit, progress
         As for `dissect`.
     **choices
         Its other keywords, which are fields of `Settings`.
@@ -241,6 +250,7 @@ def prepare(
         layers=_layer_names(net, layers),
         grid=(grid, grid) if isinstance(grid, int) else grid,
         basis=None if basis is None else BasisRecord(**basis.describe()),
+        groups=recorded_groups(groups),
         control=tuple(dict.fromkeys([control] if isinstance(control, str) else control)),
         **choices,
     )
@@ -250,6 +260,7 @@ def prepare(
             "concepts.csv (see docs/data.md), or have them computed: "
             + spelled(python="ul.open_data(..., concepts=['colors']).", shell="--concepts colors.")
         )
+    data = grouped(data, groups, limit=settings.limit, seed=settings.seed)
     return Task(net, data, settings, basis, Resources(workers, store_limit, progress))
 
 
@@ -285,10 +296,12 @@ def _run(task: Task) -> Dissection:
         for control in settings.control_passes
     ]
     stored.notes += dict.fromkeys(note for control in controls for note in control.notes)
+    stored.notes += _alike_images(stored, settings)
     for note in stored.notes:
         warnings.warn(note, UnitlensWarning, stacklevel=3)
     stored.notes += _few_folds(stored, settings)
-    stored.notes += draws.notes() if settings.evidence else []
+    if settings.evidence:
+        stored.notes += [*draws.notes(), *_few_draws(stored, settings, len(draws.plain.partners))]
     info = describe_run(task.net, task.data, stored, settings, seconds=time.perf_counter() - start)
     tables = _tables(labelled, controls)
     info["comparison"] = _comparison(labelled, tables, controls, settings)
@@ -300,6 +313,7 @@ def _run(task: Task) -> Dissection:
         strips,
         {f"{layer.name}/{name}": score for layer in labelled for name, score in layer.at_levels.items()},
         _control_table(tables, controls) if controls else None,
+        groups=dict(zip(stored.record.names, stored.record.groups, strict=True)) if stored.record.grouped else None,
     )
 
 
@@ -307,9 +321,49 @@ def _few_folds(stored: StoredPass, settings: Settings) -> list[str]:
     folds = len(np.unique(stored.folds))
     if not settings.evidence or folds >= FEWEST_FOLDS:
         return []
+    images = f"{stored.images} images"
+    if stored.record.grouped:
+        images += f" in {len(set(stored.record.groups))} groups"
     return [
-        f"The {stored.images} images fill {folds} of 32 folds, fewer than {FEWEST_FOLDS}: there are no intervals "
+        f"The {images} fill {folds} of 32 folds, fewer than {FEWEST_FOLDS}: there are no intervals "
         "(iou_low, iou_high and concept_set are empty)."
+    ]
+
+
+def _few_draws(stored: StoredPass, settings: Settings, draws: int) -> list[str]:
+    """Note how few exchanges of labels the images or groups allow, and the smallest p-value of it."""
+    groups = len(set(stored.record.groups))
+    if draws == settings.draws:
+        return []
+    units = max(layer.units for layer in stored.layers.values())
+    among = f"The {groups} groups" if stored.record.grouped else f"The {stored.images} images"
+    if not draws:
+        return [
+            f"{among} allow no exchange of labels (one of them holds more than half of the images, or there is only "
+            "one): every p-value is 1, and no unit can be told from chance."
+        ]
+    return [
+        f"{among} allow {draws} exchanges of labels in place of {settings.draws}: with {units} units no p-value is "
+        f"below {1 / (1 + draws * units):.2g}."
+    ]
+
+
+def _alike_images(stored: StoredPass, settings: Settings) -> list[str]:
+    """Note copies and near copies, where nothing was said of groups."""
+    record = stored.record
+    if settings.groups is not None or record.grouped or not settings.evidence:
+        return []
+    if len(record.fingerprints) < len(record.names):  # a pass that was stopped, and went on
+        return []
+    copies = find_copies(record.fingerprints)
+    if not copies.notable:
+        return []
+    second = int(np.flatnonzero(copies.group != np.arange(len(copies.group)))[0])
+    return [
+        f"{copies.images} of the {stored.images} images are copies or near copies, such as "
+        f"{record.names[copies.group[second]]} and {record.names[second]}, so that there seem to be {copies.groups} "
+        f"groups. The evidence takes images as independent and is too sure of itself then: give "
+        f"{argument('groups', 'auto')} or, for frames of a video, {argument('groups', 'sequence:20')}."
     ]
 
 

@@ -1,5 +1,7 @@
 """What run.json holds, as records that are read strictly: nothing is missing, unknown or of another type."""
 
+import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,10 +10,11 @@ import numpy as np
 
 from unitlens.dissection.settings import Settings
 from unitlens.errors import UnitlensError
+from unitlens.files import encoded
 from unitlens.models.preprocessing import Preprocessing
 from unitlens.records import check_range, check_types, read_record
 
-SCHEMA = 4
+SCHEMA = 5
 """Of run.json and of the files beside it. It is raised where a reader of the old one would misread the new one."""
 
 MOST = 2**53
@@ -74,6 +77,28 @@ class ConceptRecord:
 
 
 @dataclass(frozen=True)
+class GroupsRecord:
+    """How many groups the images form, of how many images the largest is, and a hash of what groups.csv says."""
+
+    count: int
+    largest: int
+    sha256: str
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_hash("data.groups.sha256", self.sha256)
+        check_range("the number of groups", self.count, 1, MOST)
+        check_range("the images of a group", self.largest, 1, MOST)
+
+    @classmethod
+    def of(cls, group_of: Mapping[str, str]) -> "GroupsRecord":
+        """The record of groups by the names of images."""
+        sizes = Counter(group_of.values())
+        pairs = "\n".join(f"{name!r} {group!r}" for name, group in sorted(group_of.items()))
+        return cls(len(sizes), max(sizes.values()), hashlib.sha256(encoded(pairs)).hexdigest())
+
+
+@dataclass(frozen=True)
 class DataRecord:
     """The images, what is marked in them, and the keywords that `unitlens.open_data` was given beside the source."""
 
@@ -84,6 +109,7 @@ class DataRecord:
     categories: Mapping[str, CategoryRecord]
     concepts: tuple[ConceptRecord, ...]
     opened: Mapping[str, Any]
+    groups: GroupsRecord | None = None
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -129,6 +129,9 @@ class Settings:
         Images kept for each unit.
     seed : int
         Of resamples and draws.
+    groups : str or None
+        Which images belong together: as typed, see `unitlens.data.groups.grouped`; "given" and a hash of what was given
+        in memory; None: as the data set says itself.
     limit : int or None
         How many images were asked for; None: all.
     batch_size : int
@@ -160,6 +163,7 @@ class Settings:
     control: tuple[str, ...] = ()
     exemplars: int = 8
     seed: int = 0
+    groups: str | None = None
     limit: int | None = None
     batch_size: int = 32
     strict: bool = False

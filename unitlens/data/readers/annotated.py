@@ -20,8 +20,8 @@ def annotated(folder: str | Path) -> "AnnotatedFolder":
     ----------
     folder : str or Path
         ``images/**/NAME.jpg|png``, ``labels/CATEGORY/**/NAME.png``, ``concepts.csv`` (category,label,name) and
-        ``classes.csv`` (image,class[,index]); all but the images may be absent. Without ``classes.csv``, images that
-        all lie in subfolders of ``images/`` have the name of theirs as their class.
+        ``classes.csv`` (image,class[,index][,group]); all but the images may be absent. Without ``classes.csv``, images
+        that all lie in subfolders of ``images/`` have the name of theirs as their class.
 
     Returns
     -------
@@ -66,7 +66,7 @@ class AnnotatedFolder:
         self.names, self.not_images = _list_images(root)
         self.concepts = _read_concepts(root)
         classes = _read_classes(root, self.names)
-        self._classes, self.class_index = classes.of_image, classes.output
+        self._classes, self.class_index, self._groups = classes.of_image, classes.output, classes.group
         labels = root / "labels"
         self.categories = (
             tuple(sorted(path.name for path in labels.iterdir() if path.is_dir())) if labels.is_dir() else ()
@@ -138,7 +138,7 @@ class AnnotatedFolder:
                 plane, digest = read_label_map(path)
                 planes[category] = [plane]
                 hashed.update(f"{category} {digest}".encode())
-        return Example(pixels, planes, name, self._classes.get(name), hashed.hexdigest())
+        return Example(pixels, planes, name, self._classes.get(name), hashed.hexdigest(), self._groups.get(name))
 
 
 def _list_images(root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -221,21 +221,25 @@ def _read_concepts(root: Path) -> tuple[Concept, ...]:
 class _Classes(NamedTuple):
     of_image: Mapping[str, str]
     output: Mapping[str, int]
+    group: Mapping[str, str]
 
 
 def _read_classes(root: Path, names: tuple[str, ...]) -> _Classes:
     path = root / "classes.csv"
     if not path.is_file():
         folders = [PurePosixPath(name).parts[:-1] for name in names]
-        return _Classes(dict(zip(names, ("/".join(f) for f in folders), strict=True)) if all(folders) else {}, {})
+        return _Classes(dict(zip(names, ("/".join(f) for f in folders), strict=True)) if all(folders) else {}, {}, {})
     of_image: dict[str, str] = {}
     output_of_image: dict[str, int] = {}
+    group_of: dict[str, str] = {}
     for line, row in _rows(path, ("image", "class")):
         image, class_ = row["image"], row["class"]
         if PurePosixPath(image).is_absolute() or ".." in PurePosixPath(image).parts:
             raise UnitlensError(f"{path}, line {line}: {image} leads out of images/; paths are relative to images/.")
         if of_image.setdefault(image, class_) != class_:
             raise UnitlensError(f"{path}, line {line}: {image} has two classes, {of_image[image]} and {class_}.")
+        if row.get("group") and group_of.setdefault(image, row["group"]) != row["group"]:
+            raise UnitlensError(f"{path}, line {line}: {image} has two groups, {group_of[image]} and {row['group']}.")
         if row.get("index"):
             output = _integer(row["index"], path, line)
             if output < 0:
@@ -249,7 +253,7 @@ def _read_classes(root: Path, names: tuple[str, ...]) -> _Classes:
             f"{path} names no image that is there; its first is {first}{did_you_mean(first, names)}: "
             "paths are relative to images/."
         )
-    return _told_apart(of_image, output_of_image, path)
+    return _told_apart(of_image, output_of_image, path)._replace(group=group_of)
 
 
 def _told_apart(of_image: Mapping[str, str], output_of_image: Mapping[str, int], path: Path) -> _Classes:
@@ -266,7 +270,7 @@ def _told_apart(of_image: Mapping[str, str], output_of_image: Mapping[str, int],
                 f"{image} none of them: give it one."
             )
         classes[image] = numbered(class_, output_of_image[image]) if several else class_
-    return _Classes(classes, {classes[image]: output for image, output in output_of_image.items()})
+    return _Classes(classes, {classes[image]: output for image, output in output_of_image.items()}, {})
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:

@@ -124,6 +124,7 @@ def _line(record: ImageRecord, image: int) -> dict[str, Any]:
         "name": record.names[image],
         "class": record.classes[image],
         "hash": record.hashes[image],
+        "group": record.groups[image],
         "annotated": record.annotated[image],
         "sha256": record.digests[image].hex(),
     }
@@ -138,6 +139,7 @@ def _record_of(lines: list[dict[str, Any]]) -> ImageRecord:
         classes=[line["class"] for line in read],
         digests=[bytes.fromhex(line["sha256"]) for line in read],
         hashes=[line["hash"] for line in read],
+        groups=[line["group"] for line in read],
         annotated=[line["annotated"] for line in read],
         unread=[Unread(**line["unread"]) for line in lines if "unread" in line],
     )

@@ -1,0 +1,113 @@
+import json
+
+import numpy as np
+import pytest
+
+import unitlens as ul
+from unitlens.comparison.entries import open_entries
+from unitlens.dissection.reopening import Recipe
+from unitlens.errors import UnitlensError, UnitlensWarning
+
+
+@pytest.fixture(scope="module")
+def net():
+    return ul.load("bundled:scenes")
+
+
+@pytest.fixture(scope="module")
+def grouped(net):
+    return ul.dissect(net, "relu6", ul.Scenes(48), groups="sequence:4", exemplars=0)
+
+
+def test_folds_are_those_of_the_groups(grouped):
+    sizes = np.unique(list(grouped.groups.values()), return_counts=True)[1]
+    record = grouped.info["data"]["groups"]
+    assert record["count"] == len(sizes)
+    assert record["largest"] == sizes.max() == 4
+    assert grouped.settings.groups == "sequence:4"
+    filled = (grouped.counts.judged_by_fold.max(1) > 0).sum()
+    assert filled <= record["count"]
+
+
+def test_a_saved_run_has_its_groups_again_and_they_are_used_without_being_given(grouped, net, tmp_path):
+    grouped.save(tmp_path / "run")
+    again = ul.open_run(tmp_path / "run")
+    assert again.groups == grouped.groups
+    data = Recipe.of(again.info, groups=again.groups).open_data()
+    assert {data[index].name: data[index].group for index in range(48)} == grouped.groups
+    checks = ul.audit(again, net, ul.Scenes(48), noise=0).table()
+    assert (checks["check"] == "half quantile").any()
+
+
+def test_groups_of_a_mapping_are_saved_too(net, tmp_path):
+    names = [ul.Scenes(24)[index].name for index in range(24)]
+    run = ul.dissect(net, "relu6", ul.Scenes(24), groups={name: str(n // 2) for n, name in enumerate(names)})
+    run.save(tmp_path / "run")
+    assert ul.open_run(tmp_path / "run").groups == run.groups
+    assert run.settings.groups.startswith("given:")
+
+
+@pytest.mark.parametrize("edit", ["change", "remove", "drop a line"])
+def test_groups_that_were_changed_are_noticed(grouped, tmp_path, edit):
+    grouped.save(tmp_path / "run")
+    file = tmp_path / "run" / "groups.csv"
+    lines = file.read_text().splitlines()
+    if edit == "remove":
+        file.unlink()
+    elif edit == "drop a line":
+        file.write_text("\n".join(lines[:-1]))
+    else:
+        file.write_text("\n".join([*lines[:-1], lines[-1].split(",")[0] + ",another"]))
+    with pytest.raises(UnitlensError, match=r"groups\.csv"):
+        ul.open_run(tmp_path / "run")
+
+
+def test_runs_of_the_same_images_in_other_groups_are_not_paired(grouped, net):
+    alone = ul.dissect(net, "relu6", ul.Scenes(48), exemplars=0)
+    first, second = open_entries([grouped, alone])
+    assert first.same_images(first)
+    assert not first.same_images(second)
+
+
+def test_few_groups_have_no_intervals_and_a_note_says_the_smallest_p_value(net):
+    run = ul.dissect(net, "relu6", ul.Scenes(48), groups="sequence:16", exemplars=0)
+    notes = " ".join(run.info["warnings"])
+    count = run.info["data"]["groups"]["count"]
+    assert f"{count} groups" in notes
+    assert run.table()["iou_low"].isna().all()
+    assert run.table()["p_value"].min() > 0
+
+
+def test_near_copies_are_noticed_and_auto_takes_them(net):
+    class Twice:
+        """Scenes, each of them twice."""
+
+        scenes = ul.Scenes(16)
+        concepts = scenes.concepts
+        source = "twice"
+
+        def __len__(self):
+            return 32
+
+        def __getitem__(self, index):
+            example = self.scenes[index // 2]
+            brighter = np.clip(example.image.astype(int) + 4 * (index % 2), 0, 255).astype(np.uint8)
+            return example._replace(name=f"{index:02d}.png", image=brighter)
+
+    with pytest.warns(UnitlensWarning, match=r"32 of the 32 images .* 16 groups"):
+        ul.dissect(net, "relu6", Twice(), exemplars=0)
+    run = ul.dissect(net, "relu6", Twice(), groups="auto", exemplars=0)
+    assert run.info["data"]["groups"]["count"] == 16
+
+
+def test_effects_are_measured_on_halves_of_groups(net):
+    data = ul.Scenes(24)
+    effects = ul.importance(net, "relu6", data, groups=["one"] * 24)
+    halves = effects.measured.tally.images.sum(1)
+    assert sorted(halves.tolist()) == [0, 24]
+
+
+def test_run_json_holds_how_many_groups_there_are(grouped, tmp_path):
+    grouped.save(tmp_path / "run")
+    info = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert info["data"]["groups"] == grouped.info["data"]["groups"]

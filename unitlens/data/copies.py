@@ -1,0 +1,156 @@
+"""Images that are copies, or nearly: a small perceptual fingerprint of each, and the groups that they form."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+Bytes = npt.NDArray[np.uint8]
+Pairs = npt.NDArray[np.int64]
+
+DISTANCE = 15
+"""Fingerprints of near copies differ in at most so many of 128 bits, of different scenes in 20 or more."""
+
+CORRELATION = 0.85
+"""Near copies correlate so much, as grey images of 8 x 8: where images are mostly flat, their bits say little."""
+
+_SIDE = 8
+_BITS = 2 * _SIDE**2
+_POINTS = 72
+_PAIRS_AT_ONCE = 1 << 20
+_ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1)
+"""How many bits of a byte are set."""
+
+
+def fingerprint(image: Bytes) -> bytes:
+    """Where an image grows brighter to the right and downwards, as bits, and how bright it is, on a grid of 8 x 8.
+
+    Parameters
+    ----------
+    image : uint8 array, (height, width, 3)
+
+    Returns
+    -------
+    bytes
+        16 of the bits, 64 of the brightness.
+    """
+    # some 72 points a side are enough for averages over 9 x 9 cells
+    rows, columns = (max(1, side // _POINTS) for side in image.shape[:2])
+    points = Image.fromarray(np.ascontiguousarray(image[::rows, ::columns])).convert("L")
+    cells = np.asarray(points.resize((_SIDE + 1, _SIDE + 1), Image.Resampling.BOX))
+    here = cells[:-1, :-1]
+    brighter = np.concatenate([(cells[:-1, 1:] > here).ravel(), (cells[1:, :-1] > here).ravel()])
+    return np.packbits(brighter).tobytes() + here.tobytes()
+
+
+class Copies(NamedTuple):
+    """Groups of images that are copies, or nearly.
+
+    Attributes
+    ----------
+    group : int64 array, (N,)
+        The first image of each image's group: its own index where there is no other image like it.
+    exact : int
+        How many images are exact copies of another one before them.
+    """
+
+    group: Pairs
+    exact: int
+
+    @property
+    def sizes(self) -> Pairs:
+        """Of the groups of two images or more, falling."""
+        size = np.bincount(self.group)
+        return -np.sort(-size[size > 1])
+
+    @property
+    def images(self) -> int:
+        """How many images are in groups of two or more."""
+        return int(self.sizes.sum())
+
+    @property
+    def groups(self) -> int:
+        """How many groups there are in all, single images among them."""
+        return len(np.unique(self.group))
+
+    @property
+    def notable(self) -> bool:
+        """Whether they are so many that statistics suffer: at least 4 images, and 1 in 50."""
+        return self.images >= max(4, 0.02 * len(self.group))
+
+
+def find_copies(fingerprints: Sequence[bytes], digests: Sequence[bytes] = ()) -> Copies:
+    """Find the groups that copies and near copies form: whatever a chain of near copies links is one group.
+
+    Parameters
+    ----------
+    fingerprints : sequence of bytes
+        See `fingerprint`.
+    digests : sequence of bytes, optional
+        Of the images' content: equal for exact copies.
+
+    Returns
+    -------
+    Copies
+    """
+    if not len(fingerprints):
+        return Copies(np.zeros(0, np.int64), 0)
+    different, number = np.unique(
+        np.frombuffer(b"".join(fingerprints), np.uint8).reshape(len(fingerprints), -1), axis=0, return_inverse=True
+    )
+    number = number.reshape(-1)
+    linked = _linked(len(different), _near_pairs(different))[number]
+    first = np.unique(linked, return_index=True)[1]
+    return Copies(first[np.unique(linked, return_inverse=True)[1]], len(digests) - len(set(digests)))
+
+
+def _near_pairs(fingerprints: Bytes) -> Pairs:
+    """Pairs of near copies among different fingerprints, (pairs, 2), each found once or more.
+
+    Of 8 parts of 16 bits, at least one differs in one bit or none where all 128 differ in 15 or fewer. So only images
+    are compared whose bits of some part are the same, or the same but for one.
+    """
+    bits = np.ascontiguousarray(fingerprints[:, : _BITS // 8])
+    brightness = fingerprints[:, _BITS // 8 :].astype(np.float32)
+    brightness -= brightness.mean(1, keepdims=True)
+    brightness /= np.maximum(np.linalg.norm(brightness, axis=1, keepdims=True), 1e-6)
+    parts = bits.view(np.uint16)
+    found = [np.zeros((0, 2), np.int64)]
+    for part in parts.T:
+        order = np.argsort(part, kind="stable")
+        for flipped in (0, *(1 << bit for bit in range(16))):
+            wanted = part ^ np.uint16(flipped)
+            low, high = (np.searchsorted(part[order], wanted, side=side) for side in ("left", "right"))
+            for pairs in _expanded(low, high, order):
+                pairs = pairs[pairs[:, 0] < pairs[:, 1]]
+                distance = _ONES[bits[pairs[:, 0]] ^ bits[pairs[:, 1]]].sum(1)
+                pairs = pairs[distance <= DISTANCE]
+                alike = (brightness[pairs[:, 0]] * brightness[pairs[:, 1]]).sum(1) >= CORRELATION
+                found.append(pairs[alike])
+    return np.concatenate(found)
+
+
+def _expanded(low: Pairs, high: Pairs, order: Pairs) -> Iterator[Pairs]:
+    """Pairs of each image with those that stand from low to high in an order, some at a time."""
+    count = high - low
+    ends = np.cumsum(count)
+    first = 0
+    while first < len(count):
+        before = ends[first - 1] if first else 0
+        last = max(first + 1, int(np.searchsorted(ends, before + _PAIRS_AT_ONCE)))
+        some = count[first:last]
+        image = np.repeat(np.arange(first, last), some)
+        place = np.arange(int(some.sum())) - np.repeat(np.cumsum(some) - some, some) + np.repeat(low[first:last], some)
+        yield np.stack([image, order[place]], 1)
+        first = last
+
+
+def _linked(count: int, pairs: Pairs) -> Pairs:
+    """Number the components of a graph, (count,)."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    ones = np.ones(len(pairs), np.int8)
+    return np.asarray(connected_components(coo_array((ones, (pairs[:, 0], pairs[:, 1])), (count, count)), False)[1])
