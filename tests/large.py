@@ -51,7 +51,8 @@ def add(stored, numbers, own, rng):
     cells, count = GRID[0] * GRID[1], len(numbers)
     planes = [np.stack([rng.choice(concepts, cells) for concepts in own]).astype(np.int16) for _ in numbers]
     names, annotated = [str(number) for number in numbers], [(1 << CATEGORIES) - 1] * count
-    batch = Batch(None, planes, annotated, names, [None] * count, [b""] * count, list(numbers), list(numbers))
+    nothing = [b""] * count
+    batch = Batch(None, planes, annotated, names, [None] * count, nothing, list(numbers), names, nothing, list(numbers))
     stored.labels.add(batch.planes, batch.folds)
     stored.record.add(batch)
 

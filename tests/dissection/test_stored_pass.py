@@ -62,6 +62,7 @@ def add(stored, size, store):
     stored.record.names += [f"{image}.jpg" for image in images]
     stored.record.classes += [(None, "x", 3)[image % 3] for image in images]
     stored.record.hashes += hashes
+    stored.record.groups += [f"group {image // 2}" for image in images]
     stored.record.annotated += [image % 4 for image in images]
     stored.record.digests += [bytes([image] * 32) for image in images]
     if first < 2 <= first + size:
@@ -86,7 +87,7 @@ def facts_of(stored):
     """All that a pass says, as plain values."""
     images = range(stored.images)
     labels = stored.labels
-    of_images = ("names", "classes", "hashes", "annotated", "digests", "unread")
+    of_images = ("names", "classes", "hashes", "groups", "annotated", "digests", "unread")
     facts = {name: getattr(stored.record, name) for name in of_images}
     facts |= {name: getattr(stored, name) for name in ("notes", "seconds", "waiting", "deviation")}
     facts |= {"columns": labels.columns, "grid": labels.grid, "sha256": stored.sha256}

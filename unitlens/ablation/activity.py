@@ -33,20 +33,23 @@ class Donors:
     Attributes
     ----------
     activations : Tensor, (D, U, ...)
-    names : tuple of str, D
-        Of the images.
+    groups : tuple of str, D
+        Of the images; an image that belongs to no other is its own.
     """
 
     activations: Tensor
-    names: tuple[str, ...]
+    groups: tuple[str, ...]
 
-    def for_images(self, names: Sequence[str], hashes: Sequence[int]) -> Tensor:
-        """Return for each image the activations of another, which follows from the image's hash: (N, U, ...)."""
-        return self.activations.index_select(0, torch.tensor(list(map(self._donor, names, hashes))))
+    def for_images(self, groups: Sequence[str], hashes: Sequence[int]) -> Tensor:
+        """Return for each image the activations of another group's, which follows from its hash: (N, U, ...)."""
+        return self.activations.index_select(0, torch.tensor(list(map(self._donor, groups, hashes))))
 
-    def _donor(self, name: str, hash_: int) -> int:
-        position = hash_ // 32 % len(self.names)
-        return (position + 1) % len(self.names) if self.names[position] == name else position
+    def _donor(self, group: str, hash_: int) -> int:
+        count = len(self.groups)
+        position: int = hash_ // 32 % count
+        while self.groups[position] == group:
+            position = (position + 1) % count
+        return position
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +72,8 @@ class LayerValues:
         replacement = self.replacement.of_images([batch.indices[i] for i in chosen], dimensions)
         if self.donors is None:
             return replacement
-        names, hashes = [batch.names[i] for i in chosen], [batch.hashes[i] for i in chosen]
-        return replace(replacement, value=self.donors.for_images(names, hashes))
+        groups, hashes = [batch.groups[i] for i in chosen], [batch.hashes[i] for i in chosen]
+        return replace(replacement, value=self.donors.for_images(groups, hashes))
 
 
 def find_values(
@@ -106,15 +109,15 @@ def find_values(
     if replacement.value == "mean":
         mean = means[layer] if layer in means else unit_means(net, layer, data, reading)
         return LayerValues(replace(replacement, value=mean))
-    activations, names = [], []
+    activations, groups = [], list[str]()
     for batch, activation in layer_activations(
         net, layer, _drawn(data, DONORS, reading, seed), replace(reading, limit=None)
     ):
         activations.append(activation.cpu())
-        names += batch.names
-    if len(names) < 2:
-        raise UnitlensError("Resampling takes activations from other images, of which there are none.")
-    return LayerValues(replacement, Donors(torch.cat(activations), tuple(names)))
+        groups += batch.groups
+    if len(set(groups)) < 2:
+        raise UnitlensError("Resampling takes activations from other images, of which there are none in another group.")
+    return LayerValues(replacement, Donors(torch.cat(activations), tuple(groups)))
 
 
 def unit_means(net: Network, layer: str, data: Data, reading: Reading) -> Tensor:
