@@ -35,7 +35,8 @@ def test_dissect(done):
     folder, said = done()
     assert everything_below(folder) == FILES
     assert re.fullmatch(
-        r"3 of 4 units are detectors, of 3 concepts in 1 categor(y|ies); 1 (is|are) silent\n"
+        r"3 of 4 units are detectors, of 3 concepts in 1 categor(y|ies); 1 (is|are) silent; "
+        r"compared with the labels of other images, but with no untrained copy \(--control untrained dissects one\)\n"
         r"wrote out/: report\.html to look at, units\.csv to compute with\n",
         said.out,
     )

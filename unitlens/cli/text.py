@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from unitlens.errors import UnitlensError, did_you_mean, printable
+from unitlens.errors import UnitlensError, argument, did_you_mean, printable
 
 
 def echo(text: str, *, err: bool = False) -> None:
@@ -14,7 +14,12 @@ def echo(text: str, *, err: bool = False) -> None:
 
 
 def summarize(result: Any) -> str:
-    """Say in a sentence how many units are detectors, and of how many concepts."""
+    """Say in a sentence how many units are detectors, of how many concepts, and what they were compared with.
+
+    Where the weights are random, that is said first.
+    """
+    from unitlens.dissection.sentences.headline import RANDOM_WEIGHTS, describe_comparison, has_random_weights
+
     table, detectors = result.table(), result.detectors()
     concepts = len(detectors[["category", "concept"]].drop_duplicates())
     categories, silent = detectors["category"].nunique(), int(table["silent"].sum())
@@ -27,6 +32,10 @@ def summarize(result: Any) -> str:
         sentence += f"; {context} more {'goes' if context == 1 else 'go'} with the kind of image only (context)"
     if silent:
         sentence += f"; {silent} {'is' if silent == 1 else 'are'} silent"
+    hint = argument("control", "untrained")
+    sentence += f"; {describe_comparison(result.info, evidence=result.settings.evidence, hint=hint)}"
+    if has_random_weights(result.info):
+        sentence = f"{RANDOM_WEIGHTS}: {sentence}"
     without_intervals = [note for note in result.info["warnings"] if "there are no intervals" in note]
     return "\n".join([sentence, *without_intervals])
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from unitlens.dissection.files import RunFiles, Strips, read_run, write_run
+from unitlens.dissection.sentences.headline import RANDOM_WEIGHTS, describe_comparison, has_random_weights
 from unitlens.dissection.settings import Settings
 from unitlens.errors import UnitlensError, argument, did_you_mean, spelled
 from unitlens.stats.counts import Counts
@@ -304,10 +305,14 @@ class Dissection:
     def __repr__(self) -> str:
         detectors = self.detectors()
         unique = len(detectors[["category", "concept"]].drop_duplicates())
+        random = f"{RANDOM_WEIGHTS}: " if has_random_weights(self.info) else ""
+        compared = describe_comparison(
+            self.info, evidence=self.settings.evidence, hint=argument("control", "untrained")
+        )
         return (
-            f"<Dissection of {', '.join(self.layers)} of {self.info['network']['name']}: {len(detectors)} of "
-            f"{len(self._units)} units are detectors, of {unique} concepts; {self.info['data']['images']} images "
-            f"of {self.info['data']['source']}>"
+            f"<Dissection of {', '.join(self.layers)} of {self.info['network']['name']}: {random}{len(detectors)} of "
+            f"{len(self._units)} units are detectors, of {unique} concepts, {compared}; "
+            f"{self.info['data']['images']} images of {self.info['data']['source']}>"
         )
 
     def _repr_html_(self) -> str:

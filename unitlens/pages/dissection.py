@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from unitlens.dissection.settings import Settings
+from unitlens.dissection.sentences.headline import RANDOM_WEIGHTS, describe_comparison, has_random_weights
+from unitlens.dissection.settings import DETECTOR_RULES, Settings
 from unitlens.drawing.emergence import HEIGHT, WIDTH, counts_by_layer, panels
 from unitlens.pages.cards import VERDICTS, Card, Strips, make_cards, scale_top
 from unitlens.pages.concepts import Group, Share, concept_shares, concept_views, make_chart
@@ -47,6 +48,7 @@ def render_dissection(
     top, chart = scale_top(units, min_iou), make_chart(units)
     cards = make_cards(units, exemplars, strips, top=top)
     by_layer = {layer: [card for card in cards if card.row["layer"] == layer] for layer in info["layers"]}
+    evidence = any(card.row["chance_iou"] is not None for card in cards)
     emerging = len(by_layer) > 1 and bool(chart)
     matched = [card.row["category"] for card in cards if card.row["concept"] is not None]
     return document(
@@ -62,10 +64,13 @@ def render_dissection(
         chart=chart,
         bars=_bars(chart),
         counts=_counts(cards),
+        random_weights=RANDOM_WEIGHTS if has_random_weights(info) else "",
+        rule=DETECTOR_RULES[settings.rule],
+        compared=describe_comparison(info, evidence=evidence, hint="--control untrained"),
         layers=[(layer, _counts(cards)) for layer, cards in by_layer.items()],
         unmatched=_unmatched(info, settings, cards),
         verdicts={name: text for name, text in VERDICTS.items() if any(card.verdict == name for card in cards)},
-        evidence=any(card.row["chance_iou"] is not None for card in cards),
+        evidence=evidence,
         panels=panels(counts_by_layer(units)) if emerging else [],
         width=WIDTH,
         height=HEIGHT,

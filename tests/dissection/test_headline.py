@@ -1,0 +1,55 @@
+import unitlens as ul
+from tests.planted import ColourWorld, colour_net
+from unitlens.cli.text import summarize
+from unitlens.dissection.sentences.headline import untrained_detectors
+from unitlens.errors import shell_sentences
+from unitlens.pages.writing import render_page
+
+
+def small(net=None, **options):
+    return ul.dissect(
+        colour_net() if net is None else net, "pool", ColourWorld(48), quantile=0.05, grid=8, exemplars=0, **options
+    )
+
+
+def headlines(d):
+    """The text of a result, of the command and of its page."""
+    with shell_sentences():
+        said = summarize(d)
+    return repr(d), said, render_page(d.files())
+
+
+def test_without_an_untrained_copy_every_headline_says_so_and_what_to_type():
+    text, said, page = headlines(small())
+    for headline in (text, said, page):
+        assert "compared with the labels of other images, but with no untrained copy" in headline
+    assert "control='untrained'" in text
+    assert "--control untrained" in said
+    assert "--control untrained" in page
+
+
+def test_the_detectors_of_untrained_copies_stand_beside_those_of_the_network():
+    one, three = small(control="untrained"), small(control="untrained:3")
+    number = untrained_detectors(one.info)[0]
+    for headline in headlines(one):
+        assert f"with an untrained copy, which has {number} detector" in headline
+    numbers = untrained_detectors(three.info)
+    assert len(numbers) == 3
+    assert numbers[0] == number
+    for headline in headlines(three):
+        assert f"with 3 untrained copies, which have {min(numbers)} to {max(numbers)} detectors" in headline
+
+
+def test_random_weights_are_said_first():
+    random = ul.load("bundled:scenes", weights="none")
+    d = ul.dissect(random, None, "bundled:scenes", limit=48, exemplars=0)
+    text, said, page = headlines(d)
+    assert said.startswith("The weights are random")
+    assert text.index("weights are random") < text.index("detectors")
+    assert page.index("The weights are random") < page.index("<dt>detectors")
+    assert "weights are random" not in repr(small())
+
+
+def test_without_evidence_nothing_was_compared():
+    for headline in headlines(small(evidence=False)):
+        assert "chance was not tested" in headline
