@@ -190,6 +190,12 @@ dissection_options = options(
         help="Intervals, held-out checks, chance levels.",
     ),
     groups_option,
+    click.option(
+        "--within",
+        metavar="COLUMN|FILE",
+        help="Kinds of images, for the verdict context: a column of classes.csv, or a file (image,stratum). [classes, "
+        "else sets of concepts]",
+    ),
     click.option("--fdr", type=float, default=0.05, show_default=True, help="False discovery rate of the verdicts."),
     click.option(
         "--levels", is_flag=True, help="Also count at several activation levels, for AUPRC, AUROC and correlation."

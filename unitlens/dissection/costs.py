@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from unitlens.dissection.counting import BlockCounts, block_size, count_block, count_chosen
+from unitlens.dissection.counting import BlockCounts, block_size, count_block
 from unitlens.dissection.draws import Draws, plan_draws
 from unitlens.dissection.exemplars import Exemplars, draw_strips, find_exemplars
 from unitlens.dissection.labelling import label_block
@@ -100,11 +100,10 @@ def counting_cost(stored: StoredPass, layer: LayerMaps, settings: Settings, *, i
     counted = _count(stored, layer, blocks[0], settings, draws, images=many)
     end = time.perf_counter()
     per_image = max(0.0, (end - middle) - (middle - start)) / max(1, many - few)
-    counted_before = replace(draws, context=replace(draws.context, partners=draws.context.partners[:0]))
-    labelling = _label_seconds(counted, stored, layer, blocks[0], _without_levels(settings), counted_before)
+    labelling = _label_seconds(counted, stored, layer, blocks[0], _without_levels(settings), draws)
     levels = 0.0
     if settings.needs_levels:
-        levels = _label_seconds(counted, stored, layer, blocks[0], settings, counted_before) - labelling
+        levels = _label_seconds(counted, stored, layer, blocks[0], settings, draws) - labelling
     # The evidence goes through the folds that have images: all of them, once there are many.
     folds = len(set(stored.folds.tolist()))
     return CountingCost(
@@ -139,19 +138,15 @@ def _count(
 ) -> BlockCounts:
     """Count a block of units in the first images; of so few, at least one position lies above the threshold."""
     positions = images * layer.positions(stored.labels.grid, raw=settings.threshold_on == "raw")
-    counted = count_block(
+    return count_block(
         layer,
         units,
         stored.labels,
         stored.folds[:images],
         settings,
         rank=max(1, int(settings.quantile * positions)),
-        partners=draws.plain.partners[:, :images],
+        partners=draws.partners[:, :images],
     )
-    first = np.zeros((2, units.stop - units.start), np.int64)  # one concept is as good as another
-    context = draws.context.partners[:, :images]
-    count_chosen(counted, stored.labels, stored.folds[:images], first, partners=context)
-    return counted
 
 
 def _label_seconds(

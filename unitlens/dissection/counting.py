@@ -12,7 +12,7 @@ from torch import Tensor
 from unitlens.dissection.memory import BLOCK_UNITS, KEPT
 from unitlens.dissection.scanning import CHUNK_VALUES, GUESS_SHARES, Scanner
 from unitlens.dissection.settings import Settings
-from unitlens.dissection.store.labels import LabelPlanes, ReadPlanes
+from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.stats.blocks import in_blocks
 from unitlens.stats.folds import FOLDS
@@ -36,8 +36,6 @@ class BlockCounts:
         The same positions with the labels of other images, on the even and on the odd folds.
     images : int64 array, (U,)
         Images with any active position.
-    scan : Scanner
-        Finds the same positions again.
     """
 
     threshold: npt.NDArray[np.float32]
@@ -45,25 +43,11 @@ class BlockCounts:
     active: Ints
     shifted: Ints
     images: Ints
-    scan: Scanner
 
     @property
     def active_on_halves(self) -> Ints:
         """Active positions on the even and on the odd folds, (U, 2)."""
         return np.stack([self.active[:, ::2].sum(1), self.active[:, 1::2].sum(1)], 1)
-
-
-class ChosenCounts(NamedTuple):
-    """Counts of a block of units with one concept each for either half of the folds.
-
-    Attributes
-    ----------
-    intersection, activated : int64 arrays, (U, draws, 2)
-        Active positions in the concept, and those that are judged for its category.
-    """
-
-    intersection: Ints
-    activated: Ints
 
 
 def block_size(layer: LayerMaps, positions: int, quantile: float) -> int:
@@ -144,91 +128,7 @@ def count_at(
     partners = _no_draws(folds) if partners is None else partners
     odd = torch.from_numpy(folds % 2)
     counts = _count_active(scan(threshold), scan, labels, parts, _Draws(partners, odd))
-    return BlockCounts(threshold.numpy(), counts.by_part, counts.active, counts.shifted, counts.images, scan)
-
-
-def count_chosen(
-    counted: BlockCounts, labels: LabelPlanes, folds: Ints, chosen: Ints, *, partners: Ints
-) -> ChosenCounts:
-    """Count where units meet given concepts with the labels of other images: far cheaper than all concepts.
-
-    Parameters
-    ----------
-    counted : BlockCounts
-        Of the block of units.
-    labels : LabelPlanes
-    folds : int64 array, (N,)
-        Fold of each image.
-    chosen : int64 array, (2, U)
-        The concept that is looked for in images of the even folds, and the one in those of the odd folds.
-    partners : int64 array, (draws, N)
-        For each draw and image, the image whose labels it is given.
-
-    Returns
-    -------
-    ChosenCounts
-    """
-    # Of the columns, the first is none of the concepts, and the last ones say what is not judged in each category.
-    category = labels.columns.category_of[chosen].T.ravel()
-    wanted = _Wanted(chosen.T.ravel() + 1, 1 + len(labels.columns.concepts) + category, category)
-    units, draws, odd = counted.scan.units, len(partners), torch.from_numpy(folds % 2)
-    met = torch.zeros(draws, 2, units * 2, dtype=torch.int64)
-    read = labels.reader()
-    for active in counted.scan(torch.from_numpy(counted.threshold)):
-        if not len(active.unit):
-            continue
-        key = active.unit * 2 + odd.index_select(0, active.image)
-        if counted.scan.on_grid:
-            _meet_on_grid(met, active, key, wanted, labels, read, partners)
-        else:
-            _meet_in_images(met, active, key, wanted, labels, partners)
-    intersection, left_out = met.view(draws, 2, units, 2).permute(1, 2, 0, 3).numpy()
-    return ChosenCounts(intersection, counted.active_on_halves[:, None] - left_out)
-
-
-class _Wanted(NamedTuple):
-    """What is looked for in positions of each unit and half: a concept's column, and where it is not judged, (2 U,)."""
-
-    column: Ints
-    left_out: Ints
-    plane: Ints
-
-
-def _meet_on_grid(
-    met: Tensor, active: Active, key: Tensor, wanted: _Wanted, labels: LabelPlanes, read: ReadPlanes, partners: Ints
-) -> None:
-    """Add to counts of concept and not judged, (draws, 2, 2 U), the active positions that have either."""
-    first, last = int(active.image.min()), int(active.image.max())
-    categories, cells = labels.planes.shape
-    kinds = categories + len(labels.further)
-    column = torch.from_numpy(wanted.column).index_select(0, key)
-    left_out = torch.from_numpy(wanted.left_out).index_select(0, key)
-    plane = torch.from_numpy(wanted.plane).index_select(0, key)
-    in_plane = (active.image - first) * cells + active.position
-    cell = ((active.image - first) * kinds + plane) * cells + active.position
-    for draw, partner in enumerate(partners):
-        planes = torch.from_numpy(read(partner[first : last + 1]))
-        label = planes.view(-1).index_select(0, cell)
-        for which, looked_for in enumerate((column, left_out)):
-            met[draw, which] += torch.bincount(key.masked_select(label == looked_for), minlength=met.shape[2])
-        # Further planes of categories that have several hold concepts, each once at a position.
-        for further in range(categories, kinds):
-            label = planes[:, further].reshape(-1).index_select(0, in_plane)
-            met[draw, 0] += torch.bincount(key.masked_select(label == column), minlength=met.shape[2])
-
-
-def _meet_in_images(
-    met: Tensor, active: Active, key: Tensor, wanted: _Wanted, labels: LabelPlanes, partners: Ints
-) -> None:
-    """Do the same for a layer without a grid, where an image as a whole has a concept or is not judged."""
-    keys, image = key.numpy(), active.image.numpy()
-    for block in in_blocks(len(keys), CHUNK_VALUES // labels.columns.count):
-        row = np.arange(len(keys[block]))
-        for draw, partner in enumerate(partners):
-            present = labels.presence_of(partner[image[block]])
-            for which, looked_for in enumerate((wanted.column, wanted.left_out)):
-                there = present[row, looked_for[keys[block]]] > 0
-                met[draw, which] += torch.from_numpy(np.bincount(keys[block][there], minlength=met.shape[2]))
+    return BlockCounts(threshold.numpy(), counts.by_part, counts.active, counts.shifted, counts.images)
 
 
 def count_levels(scan: Scanner, quantiles: Sequence[float], labels: LabelPlanes, folds: Ints) -> tuple[Levels, Levels]:

@@ -1,7 +1,7 @@
 """Whose labels images are given in the draws: those of any other image, and those of another image of their kind."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +12,7 @@ from unitlens.data.groups import in_time
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.dissection.store.passes import StoredPass
+from unitlens.errors import argument
 from unitlens.stats.chance import partners
 from unitlens.stats.scores import Ints
 from unitlens.stats.strata import alike
@@ -43,10 +44,14 @@ class Exchange:
         """Which images are given the labels of another one in any draw, (N,)."""
         return np.asarray((self.partners != np.arange(len(self.odd))).any(0))
 
-    def concepts(self, *, grid: bool) -> Ints:
-        """Positions of the grid, or else images, that each concept has on either half of the folds, (draws, 2, C)."""
-        totals = self._on_grid if grid else self._in_images
-        return totals[:, :, 1 : 1 + len(self.labels.columns.concepts)]
+    @property
+    def images_on_halves(self) -> Ints:
+        """Images of the even and of the odd folds, (2,)."""
+        return np.bincount(self.odd, minlength=2)
+
+    def totals(self, *, grid: bool) -> Ints:
+        """What each column has on either half of the folds, in positions of the grid or images, (draws, 2, columns)."""
+        return self._on_grid if grid else self._in_images
 
     @cached_property
     def _on_grid(self) -> Ints:
@@ -90,6 +95,28 @@ class Draws:
     context: Exchange
     strata: Strata
 
+    @property
+    def partners(self) -> Ints:
+        """Those of the plain draws, then those of context, (draws, N)."""
+        return np.concatenate([self.plain.partners, self.context.partners])
+
+    def determined(self, *, grid: bool) -> npt.NDArray[np.bool_]:
+        """Which concepts the kind of image determines, (C,): all images of a stratum hold them, or none does.
+
+        On a grid they also fill every image that holds them, as words for whole images do.
+        """
+        labels = self.context.labels
+        concepts = slice(1, 1 + len(labels.columns.concepts))
+        present = labels.presence.read(range(len(self.context.odd)), concepts) > 0
+        same = np.ones(present.shape[1], bool)
+        for stratum in np.unique(self.strata.of_image):
+            share = present[self.strata.of_image == stratum].mean(0)
+            same &= (share == 0) | (share == 1)
+        if grid:
+            cells = labels.grid[0] * labels.grid[1]
+            same &= labels.positions.sum(0)[concepts] == labels.images.sum(0)[concepts] * cells
+        return same
+
     def notes(self) -> list[str]:
         """What the user should know of them."""
         images, part = len(self.plain.odd), int(self.context.taking_part.sum())
@@ -101,7 +128,10 @@ class Draws:
                 "for the same categories: they keep their labels there."
             )
         if not len(self.context.partners):
-            out.append("No image can exchange its labels with another one of its kind: no unit is tested for context.")
+            out.append(
+                "No kinds of images are known within which labels could be exchanged: no unit is tested for context. "
+                f"Name kinds by {argument('within')}."
+            )
         elif len(self.plain.partners):
             strata = len(np.unique(self.strata.of_image[self.context.taking_part]))
             out.append(
@@ -140,8 +170,11 @@ def plan_draws(stored: StoredPass, settings: Settings, within: Mapping[str, str]
         context = _exchange(stored, settings, strata)
         if context.taking_part.mean() >= _FEWEST_PART:
             return Draws(plain, context, strata)
-    strata = Strata(_sets_of_concepts(stored), "concepts")
-    return Draws(plain, _exchange(stored, settings, strata), strata)
+    strata = Strata(_sets_of_concepts(stored, settings.draws), "concepts")
+    context = _exchange(stored, settings, strata)
+    if len(np.unique(strata.of_image[context.taking_part])) < 2:  # one kind alone is no kind
+        context = replace(context, partners=context.partners[:0])
+    return Draws(plain, context, strata)
 
 
 def _exchange(stored: StoredPass, settings: Settings, strata: Strata | None) -> Exchange:
@@ -168,12 +201,13 @@ def _numbered(names: Sequence[object]) -> Ints:
     return np.array([number.setdefault(name, len(number)) for name in names], np.int64)
 
 
-def _sets_of_concepts(stored: StoredPass) -> Ints:
+def _sets_of_concepts(stored: StoredPass, draws: int) -> Ints:
     """Images that are annotated for the same categories and contain much the same concepts."""
     concepts = slice(1, 1 + len(stored.labels.columns.concepts))
     present = stored.labels.presence.read(range(stored.images), concepts) > 0
+    groups = _numbered(stored.record.groups) if stored.record.grouped else np.arange(stored.images)
     kinds, strata = _numbered(list(stored.record.annotated)), np.zeros(stored.images, np.int64)
     for kind in range(int(kinds.max(initial=-1)) + 1):
         images = np.flatnonzero(kinds == kind)
-        strata[images] = strata.max() + 1 + alike(present[images], images)
+        strata[images] = strata.max() + 1 + alike(present[images], groups[images], fewest=draws + 1)
     return strata

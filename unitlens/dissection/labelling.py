@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.dissection.counting import BlockCounts, ChosenCounts, block_size, count_block, count_chosen, count_levels
+from unitlens.dissection.counting import BlockCounts, block_size, count_block, count_levels
 from unitlens.dissection.draws import Draws, Exchange
 from unitlens.dissection.scanning import Scanner
 from unitlens.dissection.settings import Settings
@@ -19,13 +19,23 @@ from unitlens.stats.counts import Counts, narrow
 from unitlens.stats.evidence import (
     ConceptEvidence,
     GivenConcepts,
-    chosen_on_halves,
     concept_evidence,
     join_evidence,
     presence_accuracy,
 )
 from unitlens.stats.folds import FOLDS, FoldTable
-from unitlens.stats.scores import LEVEL_SCORES, QUANTILES, SCORES, Bools, Floats, Ints, Overlap, best_met, choose, iou
+from unitlens.stats.scores import (
+    LEVEL_SCORES,
+    QUANTILES,
+    SCORES,
+    Bools,
+    Floats,
+    Ints,
+    Overlap,
+    best_met,
+    choose,
+    share,
+)
 from unitlens.stats.thresholds import threshold_rank
 
 if TYPE_CHECKING:
@@ -51,6 +61,8 @@ class LabelledLayer(NamedTuple):
     shifted_iou : float64 array, (U, draws)
     shifted_concept : int64 array, (U, draws)
         The concept that would be chosen with the label maps of other images, and the IoU with it.
+    notes : list of str
+        What the user should know.
     """
 
     name: str
@@ -61,6 +73,7 @@ class LabelledLayer(NamedTuple):
     at_levels: dict[str, Floats]
     shifted_iou: Floats
     shifted_concept: Ints
+    notes: list[str]
 
 
 class LabelledBlock(NamedTuple):
@@ -106,12 +119,13 @@ def label_units(
     blocks, sparse = [], _SparseCounts(layer.units * FOLDS * concepts)
     with progress(layer.units, f"counting {layer.name}", unit="units", show=show) as bar:
         for units in in_blocks(layer.units, block_size(layer, positions, settings.quantile)):
-            partners = draws.plain.partners
-            counted = count_block(layer, units, labels, stored.folds, settings, rank=rank, partners=partners)
+            counted = count_block(layer, units, labels, stored.folds, settings, rank=rank, partners=draws.partners)
             sparse.add(counted.by_fold[:, :, 1 : 1 + concepts])
             blocks.append(label_block(counted, layer, units, stored, settings, draws))
             bar.update(units.stop - units.start)
-    return _joined_layer(stored, layer, _joined_counts(blocks, sparse, layer, stored, positions), blocks, settings)
+    return _joined_layer(
+        stored, layer, _joined_counts(blocks, sparse, layer, stored, positions), blocks, settings, draws
+    )
 
 
 class _SparseCounts:
@@ -162,10 +176,10 @@ def label_block(
         table = _fold_table(intersection, activated, layer, stored)
         category_of = stored.labels.columns.category_of
         evidence = concept_evidence(table, settings.score, category_of=category_of, seed=settings.seed, given=given)
-        on_others = chosen_on_halves(table, settings.score, given=given)[::-1]  # each is tested on the other half
-        heldout_drawn = _heldout_drawn(counted, layer, stored, on_others, draws.plain)
-        context_drawn = _context_drawn(counted, layer, stored, on_others, draws.context)
-    shifted_iou, shifted_concept = _shifted(counted, layer, stored, settings.score)
+        plain, within = slice(0, len(draws.plain.partners)), slice(len(draws.plain.partners), None)
+        heldout_drawn = _heldout_drawn(counted, plain, draws.plain, layer, settings.score)
+        context_drawn = _heldout_drawn(counted, within, draws.context, layer, settings.score)
+    shifted_iou, shifted_concept = _shifted(counted, len(draws.plain.partners), layer, stored, settings.score)
     return LabelledBlock(
         activated=activated,
         active=counted.active.sum(1),
@@ -180,31 +194,24 @@ def label_block(
     )
 
 
-def _heldout_drawn(
-    counted: BlockCounts, layer: LayerMaps, stored: StoredPass, chosen: Ints, exchange: Exchange
-) -> Floats:
-    """The held-out IoU with the labels of other images, (U, draws), from counts of all concepts."""
-    columns = stored.labels.columns
-    left_out = 1 + len(columns.concepts) + columns.category_of[chosen]
-    met, not_judged = (
-        np.take_along_axis(counted.shifted, which.T[:, None, :, None], 3)[..., 0] for which in (1 + chosen, left_out)
-    )
-    of_chosen = ChosenCounts(met, counted.active_on_halves[:, None] - not_judged)
-    return _mean_of_halves(of_chosen, layer, chosen, exchange)
-
-
-def _context_drawn(
-    counted: BlockCounts, layer: LayerMaps, stored: StoredPass, chosen: Ints, exchange: Exchange
-) -> Floats:
-    """The held-out IoU with the labels of other images of the same stratum, (U, draws)."""
-    of_chosen = count_chosen(counted, stored.labels, stored.folds, chosen, partners=exchange.partners)
-    return _mean_of_halves(of_chosen, layer, chosen, exchange)
-
-
-def _mean_of_halves(of_chosen: ChosenCounts, layer: LayerMaps, chosen: Ints, exchange: Exchange) -> Floats:
-    concepts = exchange.concepts(grid=layer.layer_grid is not None)  # (draws, 2, C)
-    concept = np.stack([concepts[:, half, chosen[half]].T for half in (0, 1)], 2)  # (U, draws, 2)
-    return np.asarray(iou(of_chosen.intersection, of_chosen.activated, concept).mean(2))
+def _heldout_drawn(counted: BlockCounts, draws: slice, exchange: Exchange, layer: LayerMaps, score: str) -> Floats:
+    """The held-out IoU with the labels of other images, the concept of each half being chosen anew, (U, draws)."""
+    columns, on_grid = exchange.labels.columns, layer.layer_grid is not None
+    concepts, active = 1 + len(columns.concepts), counted.active_on_halves[:, :, None]
+    positions = layer.positions(exchange.labels.grid)
+    out = np.full((len(active), len(exchange.partners)), np.nan)
+    for draw, (totals, shifted) in enumerate(
+        zip(exchange.totals(grid=on_grid), counted.shifted[:, draws].swapaxes(0, 1), strict=True)
+    ):
+        overlap = Overlap(
+            shifted[:, :, 1:concepts],
+            (active - shifted[:, :, concepts:])[:, :, columns.category_of],
+            totals[:, 1:concepts],
+            (exchange.images_on_halves[:, None] * positions - totals[:, concepts:])[:, columns.category_of],
+        )
+        chosen = choose(overlap, SCORES.get(score))
+        out[:, draw] = np.take_along_axis(overlap.iou(), chosen[:, ::-1, None], 2)[:, :, 0].mean(1)
+    return out
 
 
 def _fold_table(intersection: Ints, activated: Ints, layer: LayerMaps, stored: StoredPass) -> FoldTable:
@@ -220,7 +227,7 @@ def _fold_table(intersection: Ints, activated: Ints, layer: LayerMaps, stored: S
     )
 
 
-def _shifted(counted: BlockCounts, layer: LayerMaps, stored: StoredPass, score: str) -> tuple[Floats, Ints]:
+def _shifted(counted: BlockCounts, draws: int, layer: LayerMaps, stored: StoredPass, score: str) -> tuple[Floats, Ints]:
     """The concepts that the score chooses with the labels of other images, and the IoU with them; (U, draws) each.
 
     Counts at levels are not kept for draws: for scores that need them it is the largest IoU, which asks for more.
@@ -228,7 +235,7 @@ def _shifted(counted: BlockCounts, layer: LayerMaps, stored: StoredPass, score: 
     columns, on_grid = stored.labels.columns, layer.layer_grid is not None
     concepts, category_of = len(columns.concepts), columns.category_of
     concept = stored.labels.by_fold(grid=on_grid)[:, 1 : 1 + concepts].sum(0)
-    shifted = counted.shifted.sum(2)
+    shifted = counted.shifted[:, :draws].sum(2)
     active = counted.active.sum(1)[:, None, None] - shifted[:, :, 1 + concepts :]
     judged = stored.judged(grid=on_grid).sum(0)[category_of]
     overlap = Overlap(shifted[:, :, 1 : 1 + concepts], active[:, :, category_of], concept, judged)
@@ -272,7 +279,12 @@ def _joined_counts(
 
 
 def _joined_layer(
-    stored: StoredPass, layer: LayerMaps, counts: Counts, blocks: list[LabelledBlock], settings: Settings
+    stored: StoredPass,
+    layer: LayerMaps,
+    counts: Counts,
+    blocks: list[LabelledBlock],
+    settings: Settings,
+    draws: Draws,
 ) -> LabelledLayer:
     """What needs all units at a time: corrected q-values, presence in images, and the table."""
     columns = stored.labels.columns
@@ -287,7 +299,8 @@ def _joined_layer(
         chosen = best_met(counts.intersection, score)
         best = np.take_along_axis(counts.iou, chosen[:, None], 1)[:, 0]
         chance = association(best, shifted_iou, mute, fdr=settings.fdr)
-        concept, context = _concept_tests(evidence.heldout, blocks, mute, settings)
+        determined = draws.determined(grid=layer.layer_grid is not None)[chosen]
+        concept, context = _concept_tests(evidence.heldout, blocks, mute, determined, settings)
         presence = _presence_accuracy(stored, layer, chosen)
     table = unit_table(
         layer.name,
@@ -317,25 +330,44 @@ def _joined_layer(
         at_levels=at_levels,
         shifted_iou=shifted_iou,
         shifted_concept=np.concatenate([block.shifted_concept for block in blocks]),
+        notes=[] if context is None else _power_note(layer.name, table, context),
     )
 
 
 def _concept_tests(
-    heldout: Floats, blocks: list[LabelledBlock], mute: Bools, settings: Settings
+    heldout: Floats, blocks: list[LabelledBlock], mute: Bools, determined: Bools, settings: Settings
 ) -> tuple[Association, Association]:
-    """Test the concept that each half of the images chose on the other half: against any image, and within strata.
+    """Test the held-out IoU: against labels of any image, and against those of images of the same stratum.
 
-    A unit whose concept the stratum determines, so that exchanging labels within it changes nothing, is not tested for
-    context; nor is any unit without two halves of images.
+    A unit whose concept the stratum determines, or for which exchanging labels within it changes nothing, is not tested
+    for context; nor is any unit without two halves of images.
     """
     plain = np.concatenate([block.heldout_drawn for block in blocks])
     within = np.concatenate([block.context_drawn for block in blocks])
     unknown = mute | ~np.isfinite(heldout)
-    determined = (heldout > 0) & (np.abs(within - heldout[:, None]) < _SAME).all(1)
+    determined = determined | (heldout > 0) & (np.abs(within - heldout[:, None]) < _SAME).all(1)
     return (
         association(heldout, plain, unknown, fdr=settings.fdr),
-        association(heldout, within, unknown | determined, fdr=settings.fdr),
+        association(heldout, within, unknown | determined | (within.shape[1] == 0), fdr=settings.fdr),
     )
+
+
+def _power_note(layer: str, table: "pd.DataFrame", context: Association) -> list[str]:
+    """Say how much a unit had to exceed its kind of image, and how many units ``context`` are so for want of images."""
+    verdict = table["verdict"].to_numpy(str)
+    reached = share(table["heldout_iou"].to_numpy(np.float64), context.chance)
+    known = np.isfinite(context.least) & (context.chance > 0)
+    called, of_context = known & (verdict == "detector"), known & (verdict == "context")
+    if not called.any() or not of_context.any():
+        return []
+    needed, usual = share(context.least, context.chance), float(np.median(reached[called]))
+    decided = int((needed[of_context] <= usual).sum())
+    return [
+        f"{layer}: with these images a unit is told from its kind of image from {np.median(needed[known]):.1f} times "
+        f"its context_iou on (median). Detectors have {usual:.1f} times (median), at which {decided} of the "
+        f"{int((verdict == 'context').sum())} units of the verdict context would have been detectors; of the others "
+        "too few images speak."
+    ]
 
 
 def _presence_accuracy(stored: StoredPass, layer: LayerMaps, chosen: Ints) -> Floats:

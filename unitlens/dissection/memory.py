@@ -36,7 +36,7 @@ def counting_memory(units: Iterable[int], columns: Columns, *, images: int, cell
     cells : int
         Positions of the label grid in one image.
     draws : int
-        How often images are given the labels of others; 0 without evidence.
+        How often images are given the labels of others, and of others of their kind; 0 without evidence.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def _block_memory(units: int, columns: Columns, positions: int, draws: int) -> i
     histograms = 3 * _LONG * BINS * units
     active = 6 * _SHORT * min(KEPT, units * positions)
     planes = min(KEPT_PLANES, 2 * positions * len(columns.categories))
-    counts = 3 * _LONG * units * (FOLDS + 2 * draws) * columns.count
+    counts = 3 * _LONG * units * (FOLDS + 4 * draws) * columns.count
     weighed = min(AT_ONCE, units * max(FOLDS, RESAMPLES // 4) * columns.count)
     weighing = _EVIDENCE_ARRAYS * _LONG * weighed if draws else 0
     return histograms + active + planes + counts + weighing

@@ -16,6 +16,7 @@ from unitlens.data.concepts import Data, described
 from unitlens.data.copies import find_copies
 from unitlens.data.groups import Groups, grouped, recorded_groups
 from unitlens.data.opening import open_data
+from unitlens.data.strata import Within, read_strata, recorded_strata
 from unitlens.dissection.controls import (
     ControlRun,
     chance_row,
@@ -70,6 +71,7 @@ def dissect(
     evidence: bool = True,
     fdr: float = 0.05,
     groups: Groups | None = None,
+    within: Within | None = None,
     control: str | Sequence[str] = (),
     exemplars: int = 8,
     limit: int | None = None,
@@ -124,6 +126,10 @@ def dissect(
         Images that belong together (frames of a video, images of one patient) are one draw in folds, intervals and
         chance levels: a file of ``image,group``, "folder", "re:PATTERN", "sequence:K" or "auto"; or groups by names, or
         one for each image. See `unitlens.data.groups.grouped`.
+    within : str, Path or mapping, optional
+        The kinds of images, for the verdict ``context``: a column of classes.csv, a file of ``image,stratum``, or kinds
+        by the images' names; by default classes where they are known, else sets of concepts. See
+        `unitlens.data.strata.read_strata`.
     control : {"untrained", "untrained:8", "rotated"} or sequence of them
         Also dissect the network with fresh weights (once, or several times with other seeds), or in a randomly rotated
         basis, for comparison; see `unitlens.dissection.controls`. Each takes further passes over the images.
@@ -186,6 +192,7 @@ def dissect(
         evidence=evidence,
         fdr=fdr,
         groups=groups,
+        within=within,
         control=control,
         exemplars=exemplars,
         limit=limit,
@@ -221,6 +228,7 @@ def prepare(
     grid: int | tuple[int, int] | None,
     basis: Any,
     groups: Groups | None,
+    within: Within | None,
     control: str | Sequence[str],
     workers: int,
     store_limit: int | None,
@@ -231,7 +239,7 @@ def prepare(
 
     Parameters
     ----------
-    net, layers, data, preset, grid, basis, groups, control, workers, store_limit, progress
+    net, layers, data, preset, grid, basis, groups, within, control, workers, store_limit, progress
         As for `dissect`.
     **choices
         Its other keywords, which are fields of `Settings`.
@@ -251,6 +259,7 @@ def prepare(
         grid=(grid, grid) if isinstance(grid, int) else grid,
         basis=None if basis is None else BasisRecord(**basis.describe()),
         groups=recorded_groups(groups),
+        within=recorded_strata(within),
         control=tuple(dict.fromkeys([control] if isinstance(control, str) else control)),
         **choices,
     )
@@ -261,7 +270,8 @@ def prepare(
             + spelled(python="ul.open_data(..., concepts=['colors']).", shell="--concepts colors.")
         )
     data = grouped(data, groups, limit=settings.limit, seed=settings.seed)
-    return Task(net, data, settings, basis, Resources(workers, store_limit, progress))
+    strata = read_strata(within, data)
+    return Task(net, data, settings, basis, Resources(workers, store_limit, progress), strata)
 
 
 def _run(task: Task) -> Dissection:
@@ -301,7 +311,11 @@ def _run(task: Task) -> Dissection:
         warnings.warn(note, UnitlensWarning, stacklevel=3)
     stored.notes += _few_folds(stored, settings)
     if settings.evidence:
-        stored.notes += [*draws.notes(), *_few_draws(stored, settings, len(draws.plain.partners))]
+        stored.notes += [
+            *draws.notes(),
+            *_few_draws(stored, settings, len(draws.plain.partners)),
+            *(note for layer in labelled for note in layer.notes),
+        ]
     info = describe_run(task.net, task.data, stored, settings, seconds=time.perf_counter() - start)
     tables = _tables(labelled, controls)
     info["comparison"] = _comparison(labelled, tables, controls, settings)

@@ -132,6 +132,10 @@ class Settings:
     groups : str or None
         Which images belong together: as typed, see `unitlens.data.groups.grouped`; "given" and a hash of what was given
         in memory; None: as the data set says itself.
+    within : str or None
+        The kinds of images, within which labels are exchanged to test for context: as typed, see
+        `unitlens.data.strata.read_strata`; "given" and a hash of what was given in memory; None: the images' classes,
+        or else sets of concepts.
     limit : int or None
         How many images were asked for; None: all.
     batch_size : int
@@ -164,6 +168,7 @@ class Settings:
     exemplars: int = 8
     seed: int = 0
     groups: str | None = None
+    within: str | None = None
     limit: int | None = None
     batch_size: int = 32
     strict: bool = False

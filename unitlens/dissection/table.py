@@ -48,7 +48,7 @@ COLUMNS = {
     "chance_sd": "standard deviation of that best IoU over the draws",
     "p_value": "rank of (iou - chance_iou) / chance_sd among the same number of all units and draws",
     "q_value": "Benjamini and Hochberg's, over the layer's units that are not silent",
-    "concept_p_value": "the same for heldout_iou, the concepts of both halves being kept: a test of the concept itself",
+    "concept_p_value": "the same for heldout_iou: a test that the concept found on one half holds on the other",
     "concept_q_value": "Benjamini and Hochberg's of it",
     "context_iou": "mean held-out IoU with the labels of other images of the same kind (class, stratum)",
     "context_p": "rank of heldout_iou among these; empty where the kind of image determines the concept",

@@ -107,26 +107,6 @@ def concept_evidence(
     return join_evidence(parts)
 
 
-def chosen_on_halves(table: FoldTable, score: str = "iou", *, given: GivenConcepts | None = None) -> Ints:
-    """Choose each unit's concept on the even and on the odd folds alone, (2, U).
-
-    Parameters
-    ----------
-    table : FoldTable
-    score : str
-        Which score chooses the concept; a key of `unitlens.stats.scores.SCORES`.
-    given : GivenConcepts, optional
-        Concepts that something else chose.
-    """
-    if given is not None:
-        return given.halves
-    size = AT_ONCE // (max(table.intersection.shape[1], 1) * max(table.intersection.shape[2], 1))
-    halves, weights = [], even_and_odd(table.folds)
-    for block in in_blocks(len(table.intersection), size):
-        halves.append(choose(table.of_units(block).overlap(weights), score_function(score)))
-    return np.concatenate(halves, 1)
-
-
 def join_evidence(parts: Iterable[ConceptEvidence]) -> ConceptEvidence:
     """Evidence of several blocks of units as that of all units."""
     return ConceptEvidence(*(np.concatenate(field) for field in zip(*parts, strict=True)))

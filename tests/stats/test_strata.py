@@ -1,0 +1,31 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unitlens.stats.strata import alike
+
+
+@given(images=st.integers(1, 80), concepts=st.integers(0, 6), seed=st.integers(0, 99))
+def test_strata_have_the_fewest_groups_or_are_all_images(images, concepts, seed):
+    rng = np.random.default_rng(seed)
+    groups = rng.integers(0, images, images)
+    stratum = alike(rng.random((images, concepts)) < 0.5, groups, fewest=5)
+    number = stratum.max() + 1
+    assert set(stratum) == set(range(number))
+    for one in range(number) if number > 1 else ():
+        assert len(np.unique(groups[stratum == one])) >= 5
+
+
+def test_kinds_of_images_with_concepts_of_their_own_are_told_apart():
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 4, 200)
+    present = (np.arange(16)[None] % 4 == kind[:, None]) & (rng.random((200, 16)) < 0.8)
+    stratum = alike(present, np.arange(200))
+    pure = [max(np.bincount(kind[stratum == one])) / (stratum == one).sum() for one in range(stratum.max() + 1)]
+    assert np.mean(pure) > 0.9
+
+
+@pytest.mark.parametrize("present", [np.zeros((30, 3), bool), np.ones((30, 3), bool), np.zeros((30, 0), bool)])
+def test_images_that_differ_in_nothing_are_one_stratum(present):
+    assert (alike(present, np.arange(30)) == 0).all()
