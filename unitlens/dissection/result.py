@@ -11,6 +11,7 @@ import numpy as np
 
 from unitlens.dissection.files import RunFiles, Strips, read_run, write_run
 from unitlens.dissection.sentences.headline import RANDOM_WEIGHTS, describe_comparison, has_random_weights
+from unitlens.dissection.sentences.methods import methods_bibtex, methods_text
 from unitlens.dissection.settings import Settings
 from unitlens.errors import UnitlensError, argument, did_you_mean, spelled
 from unitlens.stats.counts import Counts
@@ -161,6 +162,24 @@ class Dissection:
 
         rows = self.info.get("comparison", [])
         return pd.DataFrame([row for row in rows if row["layer"] in self.layers])
+
+    def methods(self, *, bibtex: bool = False) -> str:
+        """How this was measured, as a paragraph for the methods section of a paper, true to the run's settings.
+
+        Parameters
+        ----------
+        bibtex : bool
+            Whether the BibTeX entries of what it cites are returned in its place.
+
+        Examples
+        --------
+        >>> import unitlens as ul
+        >>> d = ul.dissect(ul.load("bundled:scenes"), None, "bundled:scenes", limit=48, evidence=False, exemplars=0)
+        >>> d.methods().split(". ")[-2]
+        'A unit is called a detector where its IoU is above 0.04; chance was not tested'
+        """
+        write = methods_bibtex if bibtex else methods_text
+        return write(self.info, self.settings)
 
     @property
     def counts(self) -> Counts:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from unitlens.dissection.sentences.headline import RANDOM_WEIGHTS, describe_comparison, has_random_weights
+from unitlens.dissection.sentences.methods import methods_bibtex, methods_text
 from unitlens.dissection.settings import DETECTOR_RULES, Settings
 from unitlens.drawing.emergence import HEIGHT, WIDTH, counts_by_layer, panels
 from unitlens.pages.cards import VERDICTS, Card, Strips, make_cards, scale_top
@@ -65,6 +66,8 @@ def render_dissection(
         bars=_bars(chart),
         counts=_counts(cards),
         random_weights=RANDOM_WEIGHTS if has_random_weights(info) else "",
+        methods=methods_text(info, settings),
+        bibtex=methods_bibtex(info, settings),
         rule=DETECTOR_RULES[settings.rule],
         compared=describe_comparison(info, evidence=evidence, hint="--control untrained"),
         layers=[(layer, _counts(cards)) for layer, cards in by_layer.items()],
