@@ -32,6 +32,7 @@ CHANGES = {
     "limit": (99, "limit 99"),
     "fast": (True, "faster way"),
     "preset": ("pnas2020", "preset pnas2020"),
+    "within": ("weather", "strata of weather"),
     "groups": ("folder", "groups (folder)"),
 }
 

@@ -153,9 +153,14 @@ def _evidence(info: Info, settings: Settings) -> Iterator[Sentence]:
         "deviation) is ranked among the same statistic of all units and draws of the layer, p = (1 + number at least "
         "as large) / (1 + number of draws of all units); silent units leave the pool."
     )
+    kinds = (
+        f"the strata of {settings.within}"
+        if settings.within
+        else "classes where they are known, else sets of images with much the same concepts"
+    )
     yield Sentence(
-        f"P-values are corrected within each layer ({FALSE_DISCOVERIES.text}) at a false discovery rate of {settings.fdr:g}. In the test of context, labels come from images of the same "
-        "kind only (classes or strata where they are known, else sets of images with much the same concepts), and the "
+        f"P-values are corrected within each layer ({FALSE_DISCOVERIES.text}) at a false discovery rate of "
+        f"{settings.fdr:g}. In the test of context, labels come from images of the same kind only ({kinds}), and the "
         "statistic is the held-out IoU.",
         (FALSE_DISCOVERIES,),
     )
