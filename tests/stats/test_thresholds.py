@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tests import naive
 from unitlens.errors import UnitlensError
 from unitlens.stats.masks import Active
-from unitlens.stats.thresholds import kth_largest, tally, threshold_rank
+from unitlens.stats.thresholds import Tally, kth_largest, tally, threshold_rank
 
 VALUES = st.lists(st.floats(-(2.0**120), 2.0**120, width=32), min_size=2, max_size=60)
 
@@ -72,3 +72,17 @@ def test_tally_counts_every_plane_of_every_position():
     for unit, part, column in [(0, 0, 1), (0, 0, 3), (0, 1, 1), (0, 1, 3), (1, 1, 1), (1, 1, 0)]:
         expected[unit, part, column] += 1
     assert torch.equal(counts, expected)
+
+
+@given(seed=st.integers(0, 99), planes=st.integers(1, 3), columns=st.sampled_from([3, 5000]))
+def test_positions_that_are_counted_again_and_again_are_counted_as_once(seed, planes, columns):
+    generator = torch.Generator().manual_seed(seed)
+    drawn = [torch.randint(most, (200,), generator=generator) for most in (4, 5, 12, 2)]
+    active = Active(*drawn[:3], torch.zeros(200))
+    tallied = Tally(active, drawn[3], 2, columns=columns, labels=(5, planes, 12))
+    once, again = (torch.zeros(4, 2, columns, dtype=torch.int64) for _ in range(2))
+    for _ in range(2):
+        labels = torch.randint(columns, (5, planes, 12), generator=generator).to(torch.int16)
+        tally(once, active, drawn[3], labels)
+        tallied.add(again, labels)
+    assert torch.equal(once, again)

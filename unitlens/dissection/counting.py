@@ -18,7 +18,7 @@ from unitlens.stats.blocks import in_blocks
 from unitlens.stats.folds import FOLDS
 from unitlens.stats.masks import Active
 from unitlens.stats.scores import Ints, Levels
-from unitlens.stats.thresholds import Scan, kth_largest, level_edges, tally, value_histogram
+from unitlens.stats.thresholds import Scan, Tally, kth_largest, level_edges, tally, value_histogram
 
 
 @dataclass(frozen=True)
@@ -240,9 +240,12 @@ def _count_positions(
         first, last = int(active.image.min()), int(active.image.max())
         active = active._replace(image=active.image - first)
         images += _images_of_units(active, units, last - first + 1)
-        tally(by_part, active, part, torch.from_numpy(read(range(first, last + 1))))
+        own = torch.from_numpy(read(range(first, last + 1)))
+        tally(by_part, active, part, own)
+        if draws:
+            of_draws = Tally(active, half, 2, columns=columns, labels=own.shape)
         for draw in range(draws):
-            tally(shifted[draw], active, half, torch.from_numpy(read(drawn.partners[draw, first : last + 1])))
+            of_draws.add(shifted[draw], torch.from_numpy(read(drawn.partners[draw, first : last + 1])))
     shifted = shifted.transpose(0, 1)
     return _PartCounts(by_part.numpy(), total.view(units, parts.count).numpy(), shifted.numpy(), images.numpy())
 

@@ -212,6 +212,40 @@ def _value(key: Tensor) -> Tensor:
     return (bits ^ ((bits >> 31) & 0x7FFFFFFF)).view(torch.float32)
 
 
+class Tally:
+    """Counts the same active positions with the labels of one set of images after another, as `tally` does.
+
+    What does not depend on the labels is computed once, in 32 bits where that is enough: twice as fast.
+
+    Parameters
+    ----------
+    active : Active
+        ``image`` indexes the images of the labels that follow.
+    part : int64 tensor, (active positions,)
+        The part in which each is counted.
+    parts : int
+    labels : tuple of int
+        The shape of the labels that follow, (images, L, H * W).
+    """
+
+    def __init__(self, active: Active, part: Tensor, parts: int, *, columns: int, labels: tuple[int, ...]) -> None:
+        images, planes, cells = labels
+        narrow = torch.int32 if images * planes * cells < 1 << 31 else torch.int64
+        row = active.unit.mul(parts).add_(part).mul_(columns)
+        cell = active.image.mul(planes * cells).add_(active.position)
+        self._row = row.to(torch.int32 if int(row.max()) + columns < 1 << 31 else torch.int64).repeat(planes)
+        self._cell = torch.cat([cell + plane * cells for plane in range(planes)]).to(narrow)
+
+    def add(self, counts: Tensor, labels: Tensor) -> None:
+        """Add to counts, (U, parts, columns), in place, with the labels of some images, int16 (images, L, H * W)."""
+        index = self._row + labels.view(-1).index_select(0, self._cell)
+        flat = counts.view(-1)
+        if 4 * len(index) < len(flat):  # few positions: a count of all columns would take longer
+            flat.scatter_add_(0, index.long(), torch.ones(1, dtype=counts.dtype).expand(len(index)))
+        else:
+            flat.add_(torch.bincount(index, minlength=len(flat)))
+
+
 def tally(counts: Tensor, active: Active, part: Tensor, labels: Tensor) -> None:
     """Add active positions to counts by unit, part and marked column, in place.
 
