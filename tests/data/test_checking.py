@@ -314,3 +314,25 @@ def test_bundled_scenes_are_fine():
 
     found = check(Scenes(40), image_size=112, sights=1)
     assert not [finding for finding in found.findings if finding.kind != "near-empty"]
+
+
+def test_copies_are_noted_and_shown():
+    class Twice:
+        """Scenes, the first of them five times."""
+
+        concepts = ul.Scenes(8).concepts
+
+        def __len__(self):
+            return 12
+
+        def __getitem__(self, index):
+            return ul.Scenes(8)[max(0, index - 4)]._replace(name=f"{index:02d}.png")
+
+    checked = ul.check(Twice(), sights=2)
+    notes = " ".join(checked.notes)
+    assert "4 images are exact copies" in notes
+    assert "5 of 12 images" in notes
+    assert "8 groups" in notes
+    assert [group.images for group in checked.alike] == [5]
+    assert [sight.image for sight in checked.alike[0].sights] == [f"{index:02d}.png" for index in range(5)]
+    assert "copies" not in " ".join(ul.check(ul.Scenes(12), sights=0).notes)

@@ -103,8 +103,9 @@ def test_near_copies_are_noticed_and_auto_takes_them(net):
 def test_effects_are_measured_on_halves_of_groups(net):
     data = ul.Scenes(24)
     effects = ul.importance(net, "relu6", data, groups=["one"] * 24)
-    halves = effects.measured.tally.images.sum(1)
-    assert sorted(halves.tolist()) == [0, 24]
+    halves = [effects.measured.tally.half(half).images.sum() for half in ("even", "odd")]
+    assert sorted(halves) == [0, 24]
+    assert len(effects.measured.tally.images) == 32  # by fold, for intervals by group
 
 
 def test_run_json_holds_how_many_groups_there_are(grouped, tmp_path):

@@ -17,11 +17,11 @@ from unitlens.ablation.replay.cut import Change, Cut, State
 from unitlens.ablation.replay.cutting import TOLERANCE, cut_network
 from unitlens.ablation.replay.sweeps import MEMORY, sweep
 from unitlens.ablation.table import LayerUnits
-from unitlens.ablation.tallies import Folds, Tally
+from unitlens.ablation.tallies import Folds, Tally, row_count
 from unitlens.data.batches import Batch, Batches, ImageRecord
 from unitlens.data.classes import Classes, join_classes
 from unitlens.data.columns import Columns
-from unitlens.data.concepts import Data
+from unitlens.data.concepts import Data, described
 from unitlens.data.reading import Reading
 from unitlens.errors import UnitlensError
 from unitlens.models.hooks import edit
@@ -204,7 +204,9 @@ class _Work:
             )
         self.outputs = join_classes(self.data, self.net.classes, outputs.shape[1])
         variants = self.units[0] if self.design.sets is None else len(self.design.sets)
-        self.tally = Tally.start(variants, outputs.shape[1], self.design.outcomes)
+        classes, outcomes = outputs.shape[1], self.design.outcomes
+        rows = row_count(variants, classes, len(outcomes), grouped=described(self.data).grouped)
+        self.tally = Tally.start(variants, classes, outcomes, rows=rows)
         self.peaks = np.zeros(sum(self.units))
 
     def _count(self, cut: Cut, state: State, ablation: "_Ablation", truth: Ints, folds: Ints) -> None:

@@ -1,5 +1,6 @@
 """Check annotated images before they are used: what is marked, and what is wrong."""
 
+import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,8 @@ import numpy.typing as npt
 
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Concept, Data, Example, Finding, described
-from unitlens.data.findings import Check, ConceptCheck, Sight, highest_iou, notes, of_concepts, of_files
+from unitlens.data.copies import Copies, find_copies, fingerprint
+from unitlens.data.findings import AlikeImages, Check, ConceptCheck, Sight, highest_iou, notes, of_concepts, of_files
 from unitlens.data.images import Fit, UnreadableError, same_aspect
 from unitlens.data.opening import open_data
 from unitlens.data.reading import ExampleRead, as_example, chosen_images, read_examples
@@ -30,6 +32,9 @@ Counts = npt.NDArray[np.int64]
 
 TILE = 96
 """Side of an image on the page, in pixels."""
+
+_ALIKE_GROUPS, _ALIKE_IMAGES = 12, 6
+"""So many groups of near copies are shown, and so many images of each."""
 
 _TILES = 8000
 """A page holds at most about so many of them, at some 3 kB each."""
@@ -94,6 +99,7 @@ def check(
     # what is computed, or missing from some of the images only, nobody can mend
     computed = computed_categories(data) if len(indices) == len(data) else frozenset(annotated)
     wrong = of_concepts(concepts, walk.read, quantile=quantile, min_iou=min_iou, computed=computed)
+    copies = find_copies(walk.fingerprints, walk.digests)
     known = notes(concepts, annotated, walk.read, quantile=quantile, min_iou=min_iou, computed=computed)
     return Check(
         source=described(data).source,
@@ -105,7 +111,8 @@ def check(
         categories=annotated,
         concepts=concepts,
         findings=(*of_files(data), *walk.findings, *wrong),
-        notes=(*known, *segmented.notes),
+        notes=(*known, *segmented.notes, *_copy_notes(walk, copies)),
+        alike=tuple(_draw_alike(walk, copies)) if sights else (),
     )
 
 
@@ -186,6 +193,8 @@ class _Walk:
     grid: tuple[int, int]
     findings: list[Finding] = field(default_factory=list)
     names: dict[str, int] = field(default_factory=dict)
+    fingerprints: list[bytes] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list)
     areas: list[tuple[int, npt.NDArray[np.int32]]] = field(default_factory=list)  # index, and positions of each column
 
     def look(self, read: ExampleRead) -> None:
@@ -204,6 +213,8 @@ class _Walk:
             return
         if self.columns.categories and not any(len(maps) for maps in example.planes.values()):
             self.findings.append(Finding("missing map", f"{example.name} is annotated for no category."))
+        self.fingerprints.append(fingerprint(example.image))
+        self.digests.append(hashlib.sha256(example.image.tobytes() + str(example.image.shape).encode()).digest())
         self.areas.append((index, np.bincount(planes.ravel(), minlength=self.columns.count).astype(np.int32)))
 
     def planes(self, example: Example) -> npt.NDArray[np.int16]:
@@ -286,6 +297,36 @@ def _draw(walk: _Walk, chosen: Sequence[Sequence[int]]) -> list[list[Sight]]:
         for number, tile in zip(numbers, tiles, strict=True):
             drawn[number, row] = Sight(example.name, float(area[1 + number]) / walk.cells, _jpeg(tile))
     return [[drawn[number, row] for row in rows] for number, rows in enumerate(chosen)]
+
+
+def _copy_notes(walk: _Walk, copies: Copies) -> Iterator[str]:
+    """How many images are copies, and what to say of it; nothing where images have groups already."""
+    if copies.exact:
+        are = "image is an exact copy" if copies.exact == 1 else "images are exact copies"
+        yield f"{copies.exact} {are} of another one."
+    if copies.images and not described(walk.data).grouped:
+        give = f"give {argument('groups', 'auto')}, or {argument('groups', 'sequence:20')} for frames of a video"
+        yield (
+            f"{copies.images} of {walk.read} images are copies or near copies of others, so that there seem to be "
+            f"{copies.groups} groups"
+            + (f": {give}." if copies.notable else f"; they are few, but to count them as one, {give}.")
+        )
+
+
+def _draw_alike(walk: _Walk, copies: Copies) -> Iterator[AlikeImages]:
+    """Draw some images of the largest groups of copies."""
+    first, size = np.unique(copies.group, return_counts=True)
+    for group, count in sorted(zip(first.tolist(), size.tolist(), strict=True), key=lambda one: (-one[1], one[0])):
+        if count < 2 or group in first[np.argsort(-size, kind="stable")][_ALIKE_GROUPS:]:
+            continue
+        sights = []
+        for row in np.flatnonzero(copies.group == group)[:_ALIKE_IMAGES].tolist():
+            example = as_example(walk.data[walk.areas[row][0]])
+            height, width = example.image.shape[:2]
+            pixels = np.asarray(Fit.of(height, width, walk.preprocessing).image(example.image))
+            (tile,) = draw_tiles(pixels[None], np.ones((1, *walk.grid), bool), size=TILE)
+            sights.append(Sight(example.name, 1.0, _jpeg(tile)))
+        yield AlikeImages(count, tuple(sights))
 
 
 def _jpeg(tile: npt.NDArray[np.uint8]) -> bytes:

@@ -139,6 +139,8 @@ class DataDescription:
         The categories that any image is annotated for; else those of the concepts.
     not_images : tuple of str
         Files that lie among the images and are none.
+    grouped : bool
+        Whether images belong together: examples have groups.
     exchangeable : bool
         Whether the first N images stand for all of them, whatever N is, as where they are drawn at will: a limit takes
         those, and otherwise spreads over all images.
@@ -150,6 +152,7 @@ class DataDescription:
     class_index: Mapping[str, int] = field(default_factory=dict)
     categories: tuple[str, ...] | None = None
     not_images: tuple[str, ...] = ()
+    grouped: bool = False
     exchangeable: bool = False
 
 
@@ -174,5 +177,6 @@ def described(data: Data) -> DataDescription:
         class_index=dict(getattr(data, "class_index", None) or {}),
         categories=optional("categories"),
         not_images=optional("not_images") or (),
+        grouped=bool(getattr(data, "grouped", False)),
         exchangeable=bool(getattr(data, "exchangeable", False)),
     )

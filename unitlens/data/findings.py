@@ -44,6 +44,13 @@ class ConceptCheck(NamedTuple):
     segmenter_iou: float | None = None
 
 
+class AlikeImages(NamedTuple):
+    """A group of copies or near copies: how many images it has, and some of them, drawn small."""
+
+    images: int
+    sights: tuple[Sight, ...]
+
+
 @dataclass(frozen=True)
 class Check:
     """What is marked in annotated images, and what is wrong.
@@ -64,6 +71,8 @@ class Check:
         What is wrong.
     notes : tuple of str
         What is worth knowing, and not wrong.
+    alike : tuple of AlikeImages
+        The largest groups of copies and near copies.
     """
 
     source: str
@@ -76,6 +85,7 @@ class Check:
     concepts: tuple[ConceptCheck, ...]
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
+    alike: tuple[AlikeImages, ...] = ()
 
     @property
     def ok(self) -> bool:

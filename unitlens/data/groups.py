@@ -37,6 +37,7 @@ class GroupedData:
 
     data: Data
     group_of: Mapping[str, str]
+    grouped = True
 
     @property
     def concepts(self) -> Sequence[Concept]:

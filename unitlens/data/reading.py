@@ -109,6 +109,11 @@ class Subset:
         return described(self.data).classes
 
     @property
+    def grouped(self) -> bool:
+        """Whether images of the data set belong together."""
+        return described(self.data).grouped
+
+    @property
     def class_index(self) -> dict[str, int]:
         """The network's output for each class, where the data set gives it."""
         return dict(described(self.data).class_index)

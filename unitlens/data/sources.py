@@ -89,6 +89,11 @@ class StackedData:
                 yield from source.findings(self.names)
 
     @property
+    def grouped(self) -> bool:
+        """Whether images of the data belong together."""
+        return described(self.data).grouped
+
+    @property
     def exchangeable(self) -> bool:
         """Whether the first images of the data stand for all."""
         return described(self.data).exchangeable

@@ -101,6 +101,11 @@ class AnnotatedFolder:
         """The classes of the images that are there, each once, sorted."""
         return tuple(sorted({self._classes[name] for name in self.names if name in self._classes}))
 
+    @property
+    def grouped(self) -> bool:
+        """Whether classes.csv has groups."""
+        return bool(self._groups)
+
     def file_findings(self) -> Iterator[Finding]:
         """Images that classes.csv names and that are not there, and files under labels/ that are no image's map."""
         text = "classes.csv names {name}, which is not under images/."
