@@ -3,7 +3,12 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from unitlens.dissection.sentences.headline import RANDOM_WEIGHTS, describe_comparison, has_random_weights
+from unitlens.dissection.sentences.headline import (
+    RANDOM_WEIGHTS,
+    describe_comparison,
+    has_random_weights,
+    untrained_detectors,
+)
 from unitlens.dissection.sentences.methods import methods_bibtex, methods_text
 from unitlens.dissection.settings import DETECTOR_RULES, Settings
 from unitlens.drawing.emergence import HEIGHT, WIDTH, counts_by_layer, panels
@@ -66,6 +71,7 @@ def render_dissection(
         bars=_bars(chart),
         counts=_counts(cards),
         random_weights=RANDOM_WEIGHTS if has_random_weights(info) else "",
+        untrained_copies=untrained_detectors(info),
         methods=methods_text(info, settings),
         bibtex=methods_bibtex(info, settings),
         rule=DETECTOR_RULES[settings.rule],
