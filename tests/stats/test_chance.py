@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from unitlens.stats.chance import association, draws_for, partners
+from unitlens.stats.chance import association, draws_for, over_layers, partners
 
 
 @given(count=st.integers(1, 60), kinds=st.integers(1, 6), seed=st.integers(0, 99))
@@ -188,3 +189,31 @@ def test_a_single_outstanding_unit_can_be_significant(fdr, units):
 
 def test_there_are_8_to_100_draws():
     assert [draws_for(fdr) for fdr in (0.5, 0.05, 0.04, 0.0001)] == [8, 20, 25, 100]
+
+
+def test_over_many_layers_of_null_units_few_have_any_that_is_significant():
+    """Of 20 layers one has planted units: the share of false ones is held on average over the selected layers."""
+    rng = np.random.default_rng(0)
+    wrong, alone, found = [], [], []
+    for _ in range(200):
+        p_values = rng.random((20, 50))
+        p_values[0, :10] /= 1e4
+        q_values = [stats.false_discovery_control(one) for one in p_values]
+        families = over_layers(q_values, fdr=0.05)
+        called = [(q <= families.level) & selected for q, selected in zip(q_values, families.selected, strict=True)]
+        false = [one.copy() for one in called]
+        false[0][:10] = False
+        shares = [f.sum() / max(c.sum(), 1) for f, c in zip(false, called, strict=True)]
+        wrong.append(sum(shares) / max(families.selected.sum(), 1))
+        alone.append(sum((q <= 0.05).any() for q in q_values[1:]))
+        found.append(called[0][:10].mean())
+    assert np.mean(wrong) <= 0.05 + 3 * np.std(wrong) / np.sqrt(len(wrong))
+    assert np.mean(alone) > 0.8  # layers of null units that hold a "significant" one, each layer by itself
+    assert np.mean(found) > 0.9
+
+
+def test_layers_that_all_hold_significant_units_are_tested_as_each_by_itself():
+    families = over_layers([np.array([0.001, 0.5]), np.array([0.04, np.nan])], fdr=0.05)
+    assert families.selected.all()
+    assert families.level == 0.05
+    assert not over_layers([np.array([np.nan])], fdr=0.05).selected.any()

@@ -1,6 +1,7 @@
 """Whether units go with their labels more than with the labels of other images: shifted labels, p- and q-values."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -278,6 +279,51 @@ def association(value: Floats, drawn: Floats, left_out: Bools, *, fdr: float = 0
     needed = np.inf if above < 0 or not draws else null[-1 - above] if above < len(null) else -np.inf
     least[part] = (chance + needed * spread)[part] if np.isfinite(needed) else needed
     return Association(chance, chance_sd, p_value, q_value, least)
+
+
+class Families(NamedTuple):
+    """What is significant where several layers are tested in one table.
+
+    Attributes
+    ----------
+    selected : bool array, (layers,)
+        Layers in which anything is significant, at the false discovery rate over layers.
+    level : float
+        The rate within each of them: that over layers, times the share of layers that are selected.
+    """
+
+    selected: Bools
+    level: float
+
+
+def over_layers(q_values: Sequence[Floats], *, fdr: float) -> Families:
+    """Select layers, and the level for their units at which the rate holds on average over the selected layers.
+
+    Parameters
+    ----------
+    q_values : sequence of float64 arrays, (U,)
+        Benjamini and Hochberg's of each layer; NaN for units that take no part.
+    fdr : float
+
+    Returns
+    -------
+    Families
+
+    Examples
+    --------
+    >>> over_layers([np.array([0.01, 0.03]), np.array([0.6, np.nan])], fdr=0.05)
+    Families(selected=array([ True, False]), level=0.025)
+
+    References
+    ----------
+    Benjamini and Bogomolov, "Selective inference on multiple families of hypotheses", J. R. Statist. Soc. B 76 (2014).
+    """
+    from scipy.stats import false_discovery_control
+
+    # Simes' p-value of a layer is the smallest q-value of its units.
+    simes = np.array([np.nanmin(one) if np.isfinite(one).any() else 1.0 for one in q_values])
+    selected = false_discovery_control(simes) <= fdr
+    return Families(selected, fdr * float(selected.mean()))
 
 
 def _spreads(drawn: Floats, part: Bools) -> tuple[Floats, Floats, Floats]:
