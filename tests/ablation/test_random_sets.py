@@ -3,16 +3,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
+from torch import nn
 
 import unitlens as ul
-from tests.small import Noise, classifier
-from unitlens.ablation.activity import unit_peaks
-from unitlens.ablation.effects import ablate, importance
+from tests.small import Net, Noise, classifier
+from unitlens.ablation.activity import Contributions, unit_contributions
+from unitlens.ablation.effects import ablate, describe_matching
 from unitlens.ablation.estimates import estimate
 from unitlens.ablation.files import SavedEffects, read_effects, write_effects
-from unitlens.ablation.random_sets import COLUMNS, draw_sets, matched
+from unitlens.ablation.random_sets import COLUMNS, Band, draw_sets, matched, unmatched
 from unitlens.ablation.table import COLUMNS as EFFECT_COLUMNS
 from unitlens.data.reading import Reading
 
@@ -80,7 +83,7 @@ def test_a_set_is_measured_beside_others_in_the_same_pass(net):
         for place, units in enumerate(drawn.sets[:3]):
             same = ablate(net, "second", units, data, draws=0, measures=["logit"])
             assert drawn.estimate("logit").effect[place] == pytest.approx(same.effect("logit"), abs=1e-6)
-    assert "beside sets of the same size: 7 drawn at random and 7 matched in activation" in repr(found)
+    assert "beside sets of the same size: 7 drawn at random and 7 matched in mean activation" in repr(found)
 
 
 def test_the_table_says_where_the_set_lies(net):
@@ -95,10 +98,13 @@ def test_the_table_says_where_the_set_lies(net):
             assert rows["class"].tolist() == list(found.classes)
             assert rows["effect"].to_numpy() == pytest.approx(own)
             assert rows["mean"].to_numpy() == pytest.approx(others.mean(0))
-            assert rows["low"].to_numpy() == pytest.approx(np.percentile(others, 2.5, axis=0))
-            assert rows["high"].to_numpy() == pytest.approx(np.percentile(others, 97.5, axis=0))
+            assert rows["low"].to_numpy() == pytest.approx(np.quantile(others, 0.025, axis=0, method="weibull"))
+            assert rows["high"].to_numpy() == pytest.approx(np.quantile(others, 0.975, axis=0, method="weibull"))
             ties = [(np.sum(others[:, c] < e) + 0.5 * np.sum(others[:, c] == e)) / 9 for c, e in enumerate(own)]
             assert rows["below"].to_numpy() == pytest.approx(ties)
+            as_large = [(1 + np.sum(np.abs(others[:, c]) >= abs(e))) / 10 for c, e in enumerate(own)]
+            assert rows["p_value"].to_numpy() == pytest.approx(as_large)
+            assert (rows["holds"] == 0.8).all()
         overall = table.query(f"kind == '{kind}' and measure == 'accuracy'")
         assert overall["mean"].tolist() == pytest.approx([drawn.overall().effect.mean()])
 
@@ -113,11 +119,57 @@ def test_draws_without_a_value_are_left_out(net):
     assert rows["mean"].isna().tolist() == np.isnan(effects).all(0).tolist()
 
 
-def test_units_are_matched_by_their_peaks_in_the_images(net):
-    data = Noise(30)
-    peaks = unit_peaks(net, "second", data, Reading(batch_size=7), seed=0)
-    assert peaks == pytest.approx(importance(net, "second", data).peaks)
-    assert len(unit_peaks(net, "head", data, Reading(limit=5), seed=0)) == 3
+@pytest.mark.parametrize(("layer", "weighted"), [("1", True), ("0", True), ("3", True), ("4", False)])
+def test_units_are_matched_in_activation_times_the_weights_of_the_next_layer(layer, weighted):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(54, 3)).eval()
+    made = ul.classifier(model, image_size=8, mean=(0.5,) * 3, std=(0.2,) * 3)
+    found = unit_contributions(made, layer, Noise(12), Reading(batch_size=5), seed=0)
+    shown = torch.stack([torch.from_numpy(Noise(12)[i].image.transpose(2, 0, 1).copy()) for i in range(12)])
+    with torch.no_grad(), ul.record(model, layer) as recording:
+        model(made.prepare(shown))
+    size = recording[layer].double().abs()
+    mean = size.reshape(*size.shape[:2], -1).mean((0, 2))
+    read = model[4].weight.detach().double().reshape(3, len(mean) if weighted else 54, -1)
+    weight = read.pow(2).sum((0, 2)).sqrt() if weighted else 1
+    assert found.weighted == weighted
+    assert found.values == pytest.approx((mean * weight).numpy(), rel=1e-5)
+
+
+def test_where_the_next_layer_cannot_be_read_mean_activation_matches(net):
+    assert not unit_contributions(net, "second", Noise(12), Reading(), seed=0).weighted  # a skip connection adds to it
+    assert ablate(net, "second", [1], Noise(12), draws=2).settings.matched_in.startswith("mean activation")
+
+
+def test_matched_sets_come_from_all_that_are_alike_and_a_unit_without_match_is_named():
+    activity = np.concatenate([np.linspace(1, 1.4, 40), [9.0]])
+    rng = np.random.default_rng(0)
+    seen = {unit for _ in range(200) for unit in matched((0, 1), activity, rng)}
+    assert seen == set(range(2, 40))
+    assert unmatched((0, 40), activity) == (40,)
+    assert unmatched(tuple(range(40)), activity) == (40,)
+    said = describe_matching(["conv"], ((0, 40),), [Contributions(activity, weighted=True)])
+    assert said == "mean activation x outgoing weight (no unit is like 40: the nearest take their place)"
+
+
+def test_a_band_holds_what_it_says():
+    rng = np.random.default_rng(0)
+    for draws in (9, 39, 199):
+        bands = [Band.of(rng.normal(size=draws)) for _ in range(400)]
+        held = np.mean([stats.norm.cdf(band.high) - stats.norm.cdf(band.low) for band in bands])
+        assert held == pytest.approx(bands[0].holds, abs=0.01)
+
+
+def test_as_many_sets_as_the_replay_makes_cheap_are_drawn(net):
+    assert len(ablate(net, "second", [1], Noise(6)).drawn["random"].sets) == 199
+
+    class Untraceable(Net):
+        def forward(self, images):
+            return super().forward(images) if images.sum() > -1e9 else images
+
+    opaque = ul.classifier(Untraceable().eval(), image_size=8, mean=(0.5,) * 3, std=(0.2,) * 3, classes=["a", "b", "c"])
+    with pytest.warns(ul.UnitlensWarning, match="full pass"):
+        assert len(ablate(opaque, "second", [1], Noise(6)).drawn["matched"].sets) == 39
 
 
 def test_the_sets_of_a_curve_are_set_beside_those_of_their_size(net):

@@ -233,7 +233,7 @@ def test_effects_are_not_replaced_silently(shell, run):
 
 def test_a_set_is_set_beside_random_and_matched_ones(shell, run):
     said = shell("ablate", run, *named_again(run), "--units", "1", "--draws", 4, "--workers", 0)
-    assert "0, unit 1: set to 0; beside sets of the same size: 4 drawn at random and 4 matched in act" in said.out
+    assert "0, unit 1: set to 0; beside sets of the same size: 4 drawn at random and 4 matched in mean act" in said.out
     header = next(line for line in said.out.splitlines() if line.startswith("class"))
     assert header.split()[-2:] == ["random", "matched"]
     table = pd.read_csv(run / "effects.random_sets.csv")
@@ -249,7 +249,7 @@ def test_a_set_is_set_beside_random_and_matched_ones(shell, run):
 def test_a_choice_for_a_class_is_set_beside_sets_measured_on_the_same_folds(shell, run, more):
     said = shell("ablate", run, *named_again(run), "--class", "red", *more, "--draws", 3, "--workers", 0)
     assert "ranked on the even folds, measured on the odd" in said.out
-    assert "(95 % of the draws)" in said.out
+    assert "(holds 50%)" in said.out
     first = read_effects(run).sets[0]
     assert {kind: len(drawn.sets) for kind, drawn in first.drawn.items()} == {"random": 3, "matched": 3}
     assert {drawn.settings.folds for drawn in first.drawn.values()} == {"odd"}

@@ -195,7 +195,7 @@ def test_a_set_stands_beside_those_that_were_drawn(sweep):
         ("matched in activation", 3),
     ]
     after = chosen.drawn["random"].overall().after
-    assert one.beside[0][2] == pytest.approx(after.mean())
+    assert one.beside[0][2].mean == pytest.approx(after.mean())
     page = Page(render_effects(effects_view(saved_of(sweep, curve))))
     assert "after ablation of 3 sets of the same size, drawn at random, " in page.text
 

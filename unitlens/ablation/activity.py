@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from unitlens.models import layouts
 from unitlens.models.hooks import record
 from unitlens.models.layers import find_layers
 from unitlens.models.network import Network
+from unitlens.models.outgoing import outgoing_weights
 from unitlens.models.passes import evaluating
 from unitlens.stats.scores import Floats
 
@@ -23,7 +25,7 @@ DONORS = 64
 """From so many images, drawn at random, resampled activations are taken."""
 
 MATCHED_ON = 256
-"""On so many images, drawn at random, peaks are measured where sets are matched in them."""
+"""On so many images, drawn at random, it is measured what sets are matched in."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,15 +134,26 @@ def unit_means(net: Network, layer: str, data: Data, reading: Reading) -> Tensor
     return total.cpu() / count
 
 
-def unit_peaks(net: Network, layer: str, data: Data, reading: Reading, *, seed: int) -> Floats:
-    """Mean over some images, drawn at random, of each unit's largest activation: float64, (U,)."""
+class Contributions(NamedTuple):
+    """What each unit hands on, (U,): its mean absolute activation, times its outgoing weight where that is known."""
+
+    values: Floats
+    weighted: bool
+
+
+def unit_contributions(net: Network, layer: str, data: Data, reading: Reading, *, seed: int) -> Contributions:
+    """Measure on some images, drawn at random, how much each unit hands on to the next layers."""
     total, count = np.zeros(0), 0
     for batch, activation in layer_activations(
         net, layer, _drawn(data, MATCHED_ON, reading, seed), replace(reading, limit=None)
     ):
-        peaks = summed_peaks(activation)
-        total, count = peaks + (total if count else 0), count + len(batch.names)
-    return total / max(count, 1)
+        means = activation.double().abs().reshape(*activation.shape[:2], -1).mean(2).sum(0).cpu().numpy()
+        total, count = means + (total if count else 0), count + len(batch.names)
+    mean = total / max(count, 1)
+    weights = outgoing_weights(net, layer)
+    if weights is None or len(weights) != len(mean):
+        return Contributions(mean, weighted=False)
+    return Contributions(mean * weights, weighted=True)
 
 
 def summed_peaks(activation: Tensor) -> Floats:

@@ -8,10 +8,10 @@ import numpy as np
 from torch import Tensor, nn
 
 from unitlens.ablation.activity import unit_count
-from unitlens.ablation.effects import Experiment
+from unitlens.ablation.effects import Experiment, describe_matching
 from unitlens.ablation.interventions import Replacement, Value
 from unitlens.ablation.outcomes import DEFAULT_MEASURES, Measure
-from unitlens.ablation.random_sets import at_random, matched
+from unitlens.ablation.random_sets import FEW_DRAWS, at_random, matched
 from unitlens.ablation.result import Curve, Member, UnitEffects
 from unitlens.ablation.table import Units
 from unitlens.data.concepts import Data
@@ -19,6 +19,7 @@ from unitlens.data.groups import Groups
 from unitlens.data.reading import Reading
 from unitlens.errors import UnitlensError
 from unitlens.models.network import Network
+from unitlens.stats.scores import Floats
 
 
 def ablation_curve(
@@ -29,7 +30,7 @@ def ablation_curve(
     *,
     top: int = 20,
     sizes: Sequence[int] | None = None,
-    draws: int = 20,
+    draws: int = FEW_DRAWS,
     measure: str = "balanced_accuracy",
     ranking: UnitEffects | None = None,
     value: Value = 0.0,
@@ -59,7 +60,7 @@ def ablation_curve(
     sizes : sequence of int, optional
         How many; 1, 2, 4, ... below ``top``, and ``top``.
     draws : int
-        Sets at random, and as many matched in activation, of each size.
+        Sets at random, and as many matched ones (as for `unitlens.ablate`), of each size.
     measure : str
         By what units are ranked.
     ranking : UnitEffects, optional
@@ -152,9 +153,15 @@ def curves_of(
         for k in draws.sizes
         for draw in range(draws.draws)
     ]
-    of_classes = [_sets_of(ranking, class_, draws, rng) for class_ in classes]
+    handed = experiment.contributions(layer) if draws.draws else None
+    activity = ranking.peaks if handed is None else handed.values
+    of_classes = [_sets_of(ranking, class_, draws, activity, rng) for class_ in classes]
     sets = [(units,) for part in (common, *of_classes) for _, units in part]
-    measured = experiment.measure(sets, folds="odd", ranked="even")
+    largest = max((k for k in draws.sizes if 2 * k <= ranking.units), default=1)
+    chosen = [unit for class_ in classes for unit in ranking.most_important(class_, largest, measure=draws.measure)]
+    most = tuple(dict.fromkeys(chosen))
+    matching = None if handed is None else describe_matching(experiment.layers, (most,), [handed])
+    measured = experiment.measure(sets, folds="odd", ranked="even", matched_in=matching)
     curves, first = [], len(common)
     for class_, part in zip(classes, of_classes, strict=True):
         places = [*range(len(common)), *range(first, first + len(part))]
@@ -168,7 +175,7 @@ def curves_of(
 
 
 def _sets_of(
-    ranking: UnitEffects, class_: str | int, draws: Draws, rng: np.random.Generator
+    ranking: UnitEffects, class_: str | int, draws: Draws, activity: Floats, rng: np.random.Generator
 ) -> list[tuple[Member, Units]]:
     """The sets of one class."""
     ranked = ranking.most_important(class_, measure=draws.measure)
@@ -179,5 +186,5 @@ def _sets_of(
         sets.append((Member("least", k, 0), tuple(ranked[::-1][:k])))
         sets.append((Member("kept", k, 0), tuple(sorted(set(ranked) - set(chosen)))))
         for draw in range(draws.draws if 2 * k <= len(ranked) else 0):
-            sets.append((Member("matched", k, draw), matched(chosen, ranking.peaks, rng)))
+            sets.append((Member("matched", k, draw), matched(chosen, activity, rng)))
     return sets

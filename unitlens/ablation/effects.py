@@ -7,14 +7,17 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from unitlens.ablation.activity import LayerValues, find_values, unit_count, unit_peaks
+from unitlens.ablation.activity import Contributions, LayerValues, find_values, unit_contributions, unit_count
 from unitlens.ablation.interventions import Replacement, Value
 from unitlens.ablation.measurement import EffectSettings, Measurement
 from unitlens.ablation.measuring import Design, Measured, measure
 from unitlens.ablation.outcomes import DEFAULT_MEASURES, OUTCOMES, Measure, Outcome, outcomes_of
-from unitlens.ablation.random_sets import draw_sets
+from unitlens.ablation.random_sets import DRAWS, FEW_DRAWS, MOST_PASSES, draw_sets, unmatched
+from unitlens.ablation.replay.cut import Cut
+from unitlens.ablation.replay.cutting import cut_network
 from unitlens.ablation.result import SetEffects, UnitEffects
 from unitlens.ablation.table import LayerUnits, UnitSet, named_units
 from unitlens.ablation.tallies import Folds
@@ -29,7 +32,7 @@ from unitlens.errors import UnitlensError, UnitlensWarning
 from unitlens.models.layers import find_layers
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network
-from unitlens.stats.scores import Floats
+from unitlens.models.passes import evaluating
 
 _MODAL = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)
 """Modules that do something else in training mode."""
@@ -121,13 +124,7 @@ class Experiment:
         return UnitEffects(self.measure(None))
 
     def set_effects(
-        self,
-        units: LayerUnits,
-        draws: int,
-        *,
-        folds: Folds = "all",
-        ranked: Folds | None = None,
-        activity: Sequence[Floats] | None = None,
+        self, units: LayerUnits, draws: int | None, *, folds: Folds = "all", ranked: Folds | None = None
     ) -> SetEffects:
         """Measure one set of units, and in the same pass sets that are drawn to compare it with.
 
@@ -135,24 +132,42 @@ class Experiment:
         ----------
         units : tuple of tuple of int
             The units of each layer.
-        draws : int
-            Sets at random, and as many matched in activation.
+        draws : int, optional
+            Sets at random, and as many matched in what their units hand on: 199, or 39 where these would take more than
+            10 passes of the network an image.
         folds, ranked
             As for `measure`.
-        activity : sequence of float64 arrays, (U,), optional
-            How active every unit of each layer is, where it is known; else the network is run on some of the images.
         """
-        if activity is None and draws:
-            activity = [unit_peaks(self.net, layer, self.data, self.reading, seed=self.seed) for layer in self.layers]
-        drawn = draw_sets(units, activity or (), draws, seed=self.seed)
+        draws = self.draw_count(draws)
+        handed = [self.contributions(layer) for layer in self.layers] if draws else []
+        drawn = draw_sets(units, [each.values for each in handed], draws, seed=self.seed)
         sets = (units, *chain.from_iterable(drawn.values()))
-        measured = self.measure(sets, folds=folds, ranked=ranked)
+        matching = describe_matching(self.layers, units, handed) if drawn else None
+        measured = self.measure(sets, folds=folds, ranked=ranked, matched_in=matching)
         first = {kind: 1 + number * draws for number, kind in enumerate(drawn)}
         beside = {kind: measured.only(range(start, start + draws)) for kind, start in first.items()}
         return SetEffects(measured.only([0]), beside)
 
+    def contributions(self, layer: str) -> Contributions:
+        """What units of a layer hand on, in which sets are matched."""
+        return unit_contributions(self.net, layer, self.data, self.reading, seed=self.seed)
+
+    def draw_count(self, draws: int | None) -> int:
+        """How many sets are drawn: as many as are asked for; else fewer where replaying them is dear."""
+        if draws is not None:
+            return draws
+        size = self.net.preprocessing.image_size
+        image = self.net.prepare(torch.zeros(1, 3, *size, dtype=torch.uint8))
+        passes = 2 * DRAWS * replayed_share(cut_network(self.net.model, self.layers, image), image)
+        return DRAWS if passes <= MOST_PASSES else FEW_DRAWS
+
     def measure(
-        self, sets: Sequence[LayerUnits] | None, *, folds: Folds = "all", ranked: Folds | None = None
+        self,
+        sets: Sequence[LayerUnits] | None,
+        *,
+        folds: Folds = "all",
+        ranked: Folds | None = None,
+        matched_in: str | None = None,
     ) -> Measurement:
         """Measure some sets of units, or every unit alone.
 
@@ -164,6 +179,8 @@ class Experiment:
             The images to measure on.
         ranked : {"all", "even", "odd"}, optional
             The images that chose the sets.
+        matched_in : str, optional
+            What sets are matched in.
         """
         values = tuple(self._values(layer) for layer in self.layers)
         design = Design(self.layers, values, None if sets is None else tuple(sets), self.outcomes, folds)
@@ -181,6 +198,7 @@ class Experiment:
             batch_size=self.reading.batch_size,
             strict=self.reading.strict,
             seed=self.seed,
+            matched_in=matched_in,
         )
         every = [((unit,),) for unit in range(measured.units[0])] if sets is None else sets
         named: tuple[UnitSet, ...] = tuple(named_units(self.layers, units) for units in every)
@@ -201,6 +219,34 @@ class Experiment:
             "warnings": measured.notes,
             "versions": versions(),
         }
+
+
+def replayed_share(cut: Cut, image: Tensor) -> float:
+    """Which share of a pass's multiplications a replay takes; 1 where every intervention takes a full pass."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    if not cut.replays:
+        return 1.0
+    with evaluating(cut.model):
+        with FlopCounterMode(display=False) as whole:
+            state = cut.front(image)
+        with FlopCounterMode(display=False) as tail:
+            cut.back(state, state.activation)
+    return float(tail.get_total_flops() / max(whole.get_total_flops(), 1))
+
+
+def describe_matching(layers: Sequence[str], units: LayerUnits, handed: Sequence[Contributions]) -> str:
+    """What sets are matched in, in words; and the units for which no other is like them."""
+    weighted = [each.weighted for each in handed]
+    what = "mean activation x outgoing weight" if all(weighted) else "mean activation"
+    if any(weighted) and not all(weighted):
+        what = "mean activation (x outgoing weight where the next layer's can be read)"
+    alone = tuple(unmatched(own, each.values) for own, each in zip(units, handed, strict=True))
+    names = named_units(layers, alone)
+    if not names:
+        return what
+    named = ", ".join(map(str, names[:8])) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    return f"{what} (no unit is like {named}: the nearest take their place)"
 
 
 def importance(
@@ -305,7 +351,7 @@ def ablate(
     data: Data | str | Path | None = None,
     *,
     keep: bool = False,
-    draws: int = 20,
+    draws: int | None = None,
     value: Value = 0.0,
     scale: float | None = None,
     where: Tensor | None = None,
@@ -331,9 +377,11 @@ def ablate(
         around; what it ranked on all images is marked.
     keep : bool
         Ablate all the others of the layer instead.
-    draws : int
-        Sets to compare with that are drawn at random, and as many matched in activation, each of as many units of each
-        layer (`SetEffects.random_sets`). Units are matched by their mean peak in up to 256 images, drawn at random.
+    draws : int, optional
+        Sets to compare with that are drawn at random, and as many matched ones, each of as many units of each layer
+        (`SetEffects.random_sets`); 199, or 39 where to replay as many would take more than 10 passes of the network
+        an image. Units are matched in their mean activation in up to 256 images, drawn at random, times the weights
+        of the next layer, where these can be read.
     value, scale, where, measures, groups, limit, batch_size, workers, seed, strict, progress
         As for `importance`.
 

@@ -44,6 +44,8 @@ class EffectSettings:
         Whether an image that cannot be read is an error.
     seed : int
         Of what is drawn: sets of units, and images to resample from.
+    matched_in : str or None
+        What sets are matched in; None: there are no matched sets.
     """
 
     layers: tuple[str, ...]
@@ -56,6 +58,7 @@ class EffectSettings:
     batch_size: int
     strict: bool
     seed: int
+    matched_in: str | None = None
 
     def __post_init__(self) -> None:
         check_types(self)

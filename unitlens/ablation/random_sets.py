@@ -1,7 +1,7 @@
-"""Sets of units that are drawn to compare a set with: random ones of its size, and others that are about as active."""
+"""Sets of units that are drawn to compare a set with: random ones of its size, and others that hand on as much."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,21 +20,35 @@ COLUMNS = {
     "units": "as in effects.csv: the set that is compared",
     "class": "as in effects.csv",
     "measure": "as in effects.csv",
-    "kind": "random: sets of as many units, drawn at random; matched: of other units that are about as active",
+    "kind": "random: sets of as many units, drawn at random; matched: of other units that hand on about as much",
     "draws": "how many such sets",
     "effect": "of the set, as in effects.csv",
     "mean": "mean effect of the drawn sets, measured on the same images",
-    "low": "their 2.5 percentile",
-    "high": "their 97.5 percentile",
+    "low": "lower end of the band in which a further set lies with the probability `holds`: their 2.5 percentile",
+    "high": "its upper end: their 97.5 percentile",
+    "holds": "0.95; with fewer than 39 draws the band goes from the smallest to the largest, and holds less",
     "below": "share of the drawn sets whose effect is below that of the set; one that is equal counts half",
+    "p_value": "(1 + how many of them have an effect as large or larger, of either sign) / (1 + draws)",
 }
 """Name and meaning of every column of ``effects.random_sets.csv``, in its order."""
 
-KINDS = {"random": "drawn at random", "matched": "matched in activation"}
+KINDS = {"random": "drawn at random", "matched": "matched"}
 """The kinds of sets that are drawn, in words."""
 
+DRAWS, FEW_DRAWS = 199, 39
+"""How many sets are drawn of each kind; and how many where these are dear, or for each size of a curve.
+
+39 are the fewest of which the smallest and the largest hold a further one with a probability of 95 %.
+"""
+
+MOST_PASSES = 10
+"""Sets are dear that take more passes of the network than this, for each image."""
+
+LIKE = 1.5
+"""Units are alike that differ by this factor at most in what they hand on."""
+
 _NEAREST = 8
-"""A matched unit is drawn from so many of nearest activation."""
+"""A matched unit is drawn from all that are alike, and from so many of the nearest at least."""
 
 Drawing = Callable[[Units, Floats, np.random.Generator], Units]
 
@@ -52,7 +66,7 @@ def draw_sets(
     units : tuple of tuple of int
         The units of each layer.
     activity : sequence of float64 arrays, (U,)
-        Of every unit of each layer, such as its mean peak.
+        Of every unit of each layer: what it hands on.
     draws : int
         Sets of each kind.
     seed : int
@@ -88,13 +102,13 @@ def at_random(units: Units, activity: Floats, rng: np.random.Generator) -> Units
 
 
 def matched(units: Units, activity: Floats, rng: np.random.Generator) -> Units:
-    """Draw for each unit another that is about as active: one of the 8 nearest that are in neither set.
+    """Draw for each unit another that is like it; where hardly any is, one of the 8 nearest that are in neither set.
 
     Parameters
     ----------
     units : tuple of int
     activity : float64 array, (U,)
-        Of every unit, such as its mean peak.
+        Of every unit: what it hands on.
     rng : numpy Generator
 
     Returns
@@ -109,10 +123,48 @@ def matched(units: Units, activity: Floats, rng: np.random.Generator) -> Units:
         others = np.flatnonzero(free)
         if not len(others):
             break
-        near = _nearest(others, np.abs(activity[others] - activity[unit]))
+        alike = others[_alike_to(activity[unit], activity[others])]
+        near = alike if len(alike) > _NEAREST else _nearest(others, np.abs(activity[others] - activity[unit]))
         drawn.append(int(rng.choice(near)))
         free[drawn[-1]] = False
     return tuple(drawn)
+
+
+def unmatched(units: Units, activity: Floats) -> Units:
+    """Units of a set for which no other unit of the layer is like them; of more than half of a layer, of those left."""
+    units = units if 2 * len(units) <= len(activity) else _others(units, len(activity))
+    others = activity[list(_others(units, len(activity)))]
+    return tuple(unit for unit in units if not _alike_to(activity[unit], others).any())
+
+
+def _alike_to(value: float, others: Floats) -> npt.NDArray[np.bool_]:
+    return (others * LIKE >= value) & (others <= value * LIKE)
+
+
+class Band(NamedTuple):
+    """Where a further set lies with the probability ``holds``, which is 95 % from 39 draws on; and the mean."""
+
+    low: float
+    mean: float
+    high: float
+    holds: float
+
+    @classmethod
+    def of(cls, drawn: Floats) -> "Band":
+        """From what was drawn; NaN without any.
+
+        Examples
+        --------
+        >>> Band.of(np.arange(1.0, 200.0))
+        Band(low=5.0, mean=100.0, high=195.0, holds=0.95)
+        >>> round(Band.of(np.arange(20.0)).holds, 3)
+        0.905
+        """
+        if not len(drawn):
+            return cls(*[float("nan")] * 4)
+        # of n draws, n + 1 gaps are equally likely for a further one
+        low, high = np.quantile(drawn, [0.025, 0.975], method="weibull").tolist()
+        return cls(low, float(drawn.mean()), high, min(0.95, 1 - 2 / (len(drawn) + 1)))
 
 
 def random_set_rows(
@@ -156,23 +208,18 @@ def random_set_rows(
 
 def _row(kind: str, class_: str, measure: str, effect: float, drawn: Floats) -> dict[str, Any]:
     """One row; draws without a value, such as the precision of a class that is never predicted, are left out."""
-    known = drawn[~np.isnan(drawn)]
-    low, mean, high = (
-        (float(np.quantile(known, 0.025)), float(known.mean()), float(np.quantile(known, 0.975)))
-        if len(known)
-        else (float("nan"),) * 3
-    )
+    known, nothing = drawn[~np.isnan(drawn)], np.isnan(effect)
     below = float(share((known < effect).sum() + (known == effect).sum() / 2, len(known)))
+    as_large = int((np.abs(known) >= abs(effect)).sum())
     return {
         "class": class_,
         "measure": measure,
         "kind": kind,
         "draws": len(known),
         "effect": effect,
-        "mean": mean,
-        "low": low,
-        "high": high,
-        "below": float("nan") if np.isnan(effect) else below,
+        **Band.of(known)._asdict(),
+        "below": float("nan") if nothing else below,
+        "p_value": float("nan") if nothing else (1 + as_large) / (1 + len(known)),
     }
 
 

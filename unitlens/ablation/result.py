@@ -9,7 +9,7 @@ import numpy as np
 
 from unitlens.ablation.estimates import Estimate
 from unitlens.ablation.measurement import EffectSettings, Measurement
-from unitlens.ablation.random_sets import KINDS, random_set_rows
+from unitlens.ablation.random_sets import Band, random_set_rows
 from unitlens.ablation.table import UnitSet, joined
 from unitlens.ablation.tallies import Folds
 from unitlens.errors import UnitlensError
@@ -195,7 +195,7 @@ class SetEffects:
         The counts of the one set.
     drawn : mapping of str to Measurement
         What it is compared with: "random", sets of as many units drawn at random, and "matched", of other units that
-        are about as active. Measured on the same images; empty where none were drawn.
+        hand on about as much. Measured on the same images; empty where none were drawn.
     """
 
     measured: Measurement
@@ -248,9 +248,13 @@ class SetEffects:
         """The same over all classes together, each a number."""
         return self.measured.overall(measure).row(0)
 
+    def describe_drawn(self, kind: str) -> str:
+        """How sets of a kind were drawn, in words."""
+        return "drawn at random" if kind == "random" else f"matched in {self.settings.matched_in or 'activation'}"
+
     def remarks(self) -> str:
         """What to know of it: what it is beside, and which images chose it; empty, or behind a semicolon."""
-        drawn = [f"{len(sets.sets)} {KINDS[kind]}" for kind, sets in self.drawn.items()]
+        drawn = [f"{len(sets.sets)} {self.describe_drawn(kind)}" for kind, sets in self.drawn.items()]
         beside = f"; beside sets of the same size: {' and '.join(drawn)}" if drawn else ""
         ranked, folds = self.settings.ranked, self.settings.folds
         if ranked is None:
@@ -348,10 +352,12 @@ class Curve:
         return {**before, "accuracy": float(self.measured.overall().before[0])}
 
     def band(self, kind: str = "random", measure: str = "balanced_accuracy") -> "pd.DataFrame":
-        """Mean, and 2.5 and 97.5 percentile, over the draws of a kind: a row for each k."""
+        """Mean and band over the draws of a kind: a row for each k, with ``low``, ``high`` and what the band holds."""
+        import pandas as pd
+
         by_size = self.table().query("kind == @kind").groupby("k")[measure]
-        low, high = by_size.quantile(0.025).rename("low"), by_size.quantile(0.975).rename("high")
-        return by_size.mean().rename("mean").to_frame().join([low, high]).reset_index()
+        rows = [{"k": k, **Band.of(values.to_numpy())._asdict()} for k, values in by_size]
+        return pd.DataFrame(rows, columns=["k", *Band._fields])
 
     def paper_table(self, few: int = 4) -> "pd.DataFrame":
         """The table of Bau et al., PNAS 2020: unchanged, few ablated, k ablated, only these kept, random units ablated.

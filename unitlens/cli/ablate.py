@@ -66,9 +66,10 @@ from unitlens.errors import UnitlensError
 @click.option(
     "--draws",
     type=click.IntRange(0),
-    default=20,
-    show_default=True,
-    help="How many random and how many equally active sets are drawn for comparison.",
+    default=None,
+    metavar="N",
+    help="How many random and how many matched sets are drawn for comparison. [199; 39 for each size of a curve, and "
+    "where 199 would take more than 10 passes an image]",
 )
 @groups_option
 @image_options
@@ -185,7 +186,7 @@ def _check_several(layers: Sequence[str], units: Sequence[str], *, sweep: bool) 
         )
 
 
-def _measure(experiment: Any, selection: _Selection, source: Source, *, draws: int) -> tuple[Any, ...]:
+def _measure(experiment: Any, selection: _Selection, source: Source, *, draws: int | None) -> tuple[Any, ...]:
     """The results to save, of which the first is that of a chosen set if there is one."""
     from unitlens.ablation.activity import unit_count
     from unitlens.ablation.units import chosen_units
@@ -206,18 +207,19 @@ def _measure(experiment: Any, selection: _Selection, source: Source, *, draws: i
     )
     if of_units is None:
         return (experiment.set_effects(ablated, draws),)
-    return experiment.set_effects(ablated, draws, activity=(of_units.peaks,)), of_units
+    return experiment.set_effects(ablated, draws), of_units
 
 
-def _measure_class(experiment: Any, class_: str, selection: _Selection, *, draws: int) -> tuple[Any, ...]:
+def _measure_class(experiment: Any, class_: str, selection: _Selection, *, draws: int | None) -> tuple[Any, ...]:
     """The most important units of a class: ablated, or kept alone; and the curve."""
     from unitlens.ablation.curves import Draws, curves_of, doubling
+    from unitlens.ablation.random_sets import FEW_DRAWS
 
-    (curve,) = curves_of(experiment, [class_], Draws(doubling(selection.top), draws))
+    plan = Draws(doubling(selection.top), FEW_DRAWS if draws is None else draws)
+    (curve,) = curves_of(experiment, [class_], plan)
     chosen = curve.chosen("kept" if selection.keep else "most", selection.top)
     if selection.keep:
-        activity = (curve.ranking.peaks,)
-        chosen = experiment.set_effects((chosen.units,), draws, folds="odd", ranked="even", activity=activity)
+        chosen = experiment.set_effects((chosen.units,), draws, folds="odd", ranked="even")
     return (chosen, curve.ranking, curve) if selection.sweep else (chosen, curve)
 
 

@@ -46,12 +46,12 @@ def curve_table(curve: Any) -> str:
     for row in curve.paper_table().itertuples():
         rows.append((row.what, f"{row.balanced_accuracy:.1%}", f"{row.accuracy:.1%}"))
     lines = [align_columns(rows)]
-    for kind, units in (("random", "random units"), ("matched", "activation-matched units")):
+    for kind, units in (("random", "random units"), ("matched", "matched units")):
         band = curve.band(kind)
         if len(band):
             last = band.iloc[-1]
             between = f"{last['low']:.1%} to {last['high']:.1%}"
-            lines.append(f"{last['k']:.0f} {units} ablated: balanced accuracy {between} (95 % of the draws)")
+            lines.append(f"{last['k']:.0f} {units} ablated: balanced accuracy {between} (holds {last['holds']:.0%})")
     return "\n".join(lines)
 
 

@@ -28,7 +28,7 @@ KINDS = {
     "most": "most important units ablated",
     "least": "least important units ablated",
     "random": "random units ablated",
-    "matched": "activation-matched units ablated",
+    "matched": "matched units ablated",
     "kept": "only the most important units kept",
 }
 """What the lines of a curve are."""
@@ -217,6 +217,7 @@ class CurveView(NamedTuple):
     bands: list[Line]
     ticks: list[tuple[float, int]]
     before: float
+    holds: float
     paper: "pd.DataFrame"
 
 
@@ -236,7 +237,8 @@ def curve_view(curve: Curve, measure: str) -> CurveView:
             high = [(x[k], value) for k, value in zip(band["k"], band["high"], strict=True)]
             bands.append(Line(kind, what, _points([*low, *reversed(high)])))
     before, ticks = _height(curve.untouched()[measure]), [(x[k], int(k)) for k in sizes]
-    return CurveView(curve.class_, lines, bands, ticks, before, curve.paper_table())
+    holds = float(curve.band("random", measure)["holds"].min())
+    return CurveView(curve.class_, lines, bands, ticks, before, holds, curve.paper_table())
 
 
 def _across(k: int, sizes: Sequence[int]) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from unitlens.ablation.estimates import Estimate
-from unitlens.ablation.random_sets import KINDS
+from unitlens.ablation.random_sets import Band
 from unitlens.ablation.result import SetEffects, UnitEffects
 from unitlens.ablation.table import UnitSet
 from unitlens.pages.cards import class_id, unit_id
@@ -65,7 +65,7 @@ class SetView(NamedTuple):
     units : str
     before, after : float
     beside : list of tuples
-        Of each kind of drawn sets: the kind, how many, and mean, 2.5 and 97.5 percentile of the accuracy after.
+        Of each kind of drawn sets: the kind, how many, and mean and band of the accuracy after.
     classes : list of tuples
         Name, effect on `MEASURE`, and its interval.
     """
@@ -73,7 +73,7 @@ class SetView(NamedTuple):
     units: str
     before: float
     after: float
-    beside: list[tuple[str, int, float, float, float]]
+    beside: list[tuple[str, int, Band]]
     classes: list[tuple[str, float, float, float]]
 
 
@@ -179,11 +179,10 @@ def set_view(effects: SetEffects, concept_of: Mapping[int, str]) -> SetView:
     change = np.nan_to_num(estimate.effect)
     order = np.argsort(-np.abs(change), kind="stable")[:CLASSES_OF_SET].tolist()
     classes = [(effects.classes[c], float(change[c]), float(estimate.low[c]), float(estimate.high[c])) for c in order]
-    beside = []
+    beside: list[tuple[str, int, Band]] = []
     for kind, drawn in effects.drawn.items():
         after = drawn.overall().after
-        low, high = np.quantile(after, [0.025, 0.975]).tolist()
-        beside.append((KINDS[kind], len(after), float(after.mean()), low, high))
+        beside.append((effects.describe_drawn(kind), len(after), Band.of(after)))
     named = _named(effects.units, concept_of)
     return SetView(named, float(overall.before), float(overall.after), beside, classes)
 
