@@ -1,5 +1,6 @@
 """From the counts of a layer to the concepts of its units, and the evidence for them."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.table import unit_table
 from unitlens.progress import progress
 from unitlens.stats.blocks import in_blocks
-from unitlens.stats.chance import Association, association
+from unitlens.stats.chance import Association, association, over_layers
 from unitlens.stats.counts import Counts, narrow
 from unitlens.stats.evidence import (
     ConceptEvidence,
@@ -365,8 +366,25 @@ def _power_note(layer: str, table: "pd.DataFrame", context: Association) -> list
     return [
         f"{layer}: with these images a unit is told from its kind of image from {np.median(needed[known]):.1f} times "
         f"its context_iou on (median). Detectors have {usual:.1f} times (median), at which {decided} of the "
-        f"{int((verdict == 'context').sum())} units of the verdict context would have been detectors; of the others "
-        "too few images speak."
+        f"{int((verdict == 'context').sum())} units of the verdict context would have been detectors"
+        + ("." if decided == int((verdict == "context").sum()) else "; of the others too few images speak.")
+    ]
+
+
+def layers_note(labelled: Sequence[LabelledLayer], settings: Settings) -> list[str]:
+    """Say how many detectors are left where the false discovery rate is to hold over the layers of one table."""
+    if len(labelled) < 2:
+        return []
+    families = over_layers([layer.table["q_value"].to_numpy(np.float64) for layer in labelled], fdr=settings.fdr)
+    left = total = 0
+    for layer, selected in zip(labelled, families.selected, strict=True):
+        tested = layer.table.loc[layer.table["detector"], ["q_value", "context_q"]]
+        total += len(tested)
+        left += int((~(tested > families.level)).all(axis=1).sum()) if selected else 0
+    return [
+        f"q_value is of each layer by itself. Of the {len(labelled)} layers together {int(families.selected.sum())} "
+        f"hold significant units, which are then tested at {families.level:.3g} (Benjamini and Bogomolov 2014): {left} "
+        f"of {total} detectors remain, before any comparison with controls."
     ]
 
 

@@ -27,7 +27,7 @@ from unitlens.dissection.controls import (
 from unitlens.dissection.draws import plan_draws
 from unitlens.dissection.exemplars import draw_strips, exemplar_table, find_exemplars
 from unitlens.dissection.forward import Resources, observe
-from unitlens.dissection.labelling import LabelledLayer, label_units
+from unitlens.dissection.labelling import LabelledLayer, label_units, layers_note
 from unitlens.dissection.provenance import describe_run
 from unitlens.dissection.result import Dissection
 from unitlens.dissection.settings import BasisRecord, DetectorRule, Settings, ThresholdOn, Unique
@@ -41,7 +41,6 @@ from unitlens.models.layers import find_layers, listing_hint
 from unitlens.models.layouts import Order
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network
-from unitlens.stats.chance import over_layers
 from unitlens.stats.folds import FEWEST_FOLDS
 from unitlens.stats.masks import Upsampling
 
@@ -316,7 +315,7 @@ def _run(task: Task) -> Dissection:
             *draws.notes(),
             *_few_draws(stored, settings, len(draws.plain.partners)),
             *(note for layer in labelled for note in layer.notes),
-            *_layers_note(labelled, settings),
+            *layers_note(labelled, settings),
         ]
     info = describe_run(task.net, task.data, stored, settings, seconds=time.perf_counter() - start)
     tables = _tables(labelled, controls)
@@ -331,23 +330,6 @@ def _run(task: Task) -> Dissection:
         _control_table(tables, controls) if controls else None,
         groups=dict(zip(stored.record.names, stored.record.groups, strict=True)) if stored.record.grouped else None,
     )
-
-
-def _layers_note(labelled: Sequence[LabelledLayer], settings: Settings) -> list[str]:
-    """Say how many detectors are left where the false discovery rate is to hold over the layers of one table."""
-    if len(labelled) < 2:
-        return []
-    families = over_layers([layer.table["q_value"].to_numpy(np.float64) for layer in labelled], fdr=settings.fdr)
-    left = total = 0
-    for layer, selected in zip(labelled, families.selected, strict=True):
-        tested = layer.table.loc[layer.table["detector"], ["q_value", "context_q"]]
-        total += len(tested)
-        left += int((~(tested > families.level)).all(axis=1).sum()) if selected else 0
-    return [
-        f"q_value is of each layer by itself. Of the {len(labelled)} layers together {int(families.selected.sum())} "
-        f"hold significant units, which are then tested at {families.level:.3g} (Benjamini and Bogomolov 2014): {left} "
-        f"of {total} detectors remain, before any comparison with controls."
-    ]
 
 
 def _few_folds(stored: StoredPass, settings: Settings) -> list[str]:
