@@ -8,12 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from unitlens.data.batches import name_hash
+from unitlens.data.copies import find_copies
 from unitlens.data.groups import in_time
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.errors import argument
 from unitlens.stats.chance import partners
+from unitlens.stats.folds import FEWEST_FOLDS
 from unitlens.stats.scores import Ints
 from unitlens.stats.strata import alike
 
@@ -211,3 +213,54 @@ def _sets_of_concepts(stored: StoredPass, draws: int) -> Ints:
         images = np.flatnonzero(kinds == kind)
         strata[images] = strata.max() + 1 + alike(present[images], groups[images], fewest=draws + 1)
     return strata
+
+
+def few_folds(stored: StoredPass, settings: Settings) -> list[str]:
+    """Note that there are no intervals, where images fill too few folds."""
+    folds = len(np.unique(stored.folds))
+    if not settings.evidence or folds >= FEWEST_FOLDS:
+        return []
+    images = f"{stored.images} images"
+    if stored.record.grouped:
+        images += f" in {len(set(stored.record.groups))} groups"
+    return [
+        f"The {images} fill {folds} of 32 folds, fewer than {FEWEST_FOLDS}: there are no intervals "
+        "(iou_low, iou_high and concept_set are empty)."
+    ]
+
+
+def few_draws(stored: StoredPass, settings: Settings, draws: int) -> list[str]:
+    """Note how few exchanges of labels the images or groups allow, and the smallest p-value of it."""
+    groups = len(set(stored.record.groups))
+    if draws == settings.draws:
+        return []
+    units = max(layer.units for layer in stored.layers.values())
+    among = f"The {groups} groups" if stored.record.grouped else f"The {stored.images} images"
+    if not draws:
+        return [
+            f"{among} allow no exchange of labels (one of them holds more than half of the images, or there is only "
+            "one): every p-value is 1, and no unit can be told from chance."
+        ]
+    return [
+        f"{among} allow {draws} exchanges of labels in place of {settings.draws}: with {units} units no p-value is "
+        f"below {1 / (1 + draws * units):.2g}."
+    ]
+
+
+def alike_images(stored: StoredPass, settings: Settings) -> list[str]:
+    """Note copies and near copies, where nothing was said of groups."""
+    record = stored.record
+    if settings.groups is not None or record.grouped or not settings.evidence:
+        return []
+    if len(record.fingerprints) < len(record.names):  # a pass that was stopped, and went on
+        return []
+    copies = find_copies(record.fingerprints)
+    if not copies.notable:
+        return []
+    second = int(np.flatnonzero(copies.group != np.arange(len(copies.group)))[0])
+    return [
+        f"{copies.images} of the {stored.images} images are copies or near copies, such as "
+        f"{record.names[copies.group[second]]} and {record.names[second]}, so that there seem to be {copies.groups} "
+        f"groups. The evidence takes images as independent and is too sure of itself then: give "
+        f"{argument('groups', 'auto')} or, for frames of a video, {argument('groups', 'sequence:20')}."
+    ]

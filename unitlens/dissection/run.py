@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from unitlens.data.columns import NotJudged, Union
 from unitlens.data.concepts import Data, described
-from unitlens.data.copies import find_copies
 from unitlens.data.groups import Groups, grouped, recorded_groups
 from unitlens.data.opening import open_data
 from unitlens.data.strata import Within, read_strata, recorded_strata
@@ -24,7 +23,7 @@ from unitlens.dissection.controls import (
     comparison_row,
     run_control,
 )
-from unitlens.dissection.draws import plan_draws
+from unitlens.dissection.draws import alike_images, few_draws, few_folds, plan_draws
 from unitlens.dissection.exemplars import draw_strips, exemplar_table, find_exemplars
 from unitlens.dissection.forward import Resources, observe
 from unitlens.dissection.labelling import LabelledLayer, label_units, layers_note
@@ -34,14 +33,13 @@ from unitlens.dissection.settings import BasisRecord, DetectorRule, Settings, Th
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.temporary import temporary_store
 from unitlens.drawing.strips import strip_size
-from unitlens.errors import UnitlensError, UnitlensWarning, argument, spelled
+from unitlens.errors import UnitlensError, UnitlensWarning, spelled
 from unitlens.models.bases import Basis, as_basis
 from unitlens.models.hooks import Tap
 from unitlens.models.layers import find_layers, listing_hint
 from unitlens.models.layouts import Order
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network
-from unitlens.stats.folds import FEWEST_FOLDS
 from unitlens.stats.masks import Upsampling
 
 if TYPE_CHECKING:
@@ -306,14 +304,14 @@ def _run(task: Task) -> Dissection:
         for control in settings.control_passes
     ]
     stored.notes += dict.fromkeys(note for control in controls for note in control.notes)
-    stored.notes += _alike_images(stored, settings)
+    stored.notes += alike_images(stored, settings)
     for note in stored.notes:
         warnings.warn(note, UnitlensWarning, stacklevel=3)
-    stored.notes += _few_folds(stored, settings)
+    stored.notes += few_folds(stored, settings)
     if settings.evidence:
         stored.notes += [
             *draws.notes(),
-            *_few_draws(stored, settings, len(draws.plain.partners)),
+            *few_draws(stored, settings, len(draws.plain.partners)),
             *(note for layer in labelled for note in layer.notes),
             *layers_note(labelled, settings),
         ]
@@ -330,56 +328,6 @@ def _run(task: Task) -> Dissection:
         _control_table(tables, controls) if controls else None,
         groups=dict(zip(stored.record.names, stored.record.groups, strict=True)) if stored.record.grouped else None,
     )
-
-
-def _few_folds(stored: StoredPass, settings: Settings) -> list[str]:
-    folds = len(np.unique(stored.folds))
-    if not settings.evidence or folds >= FEWEST_FOLDS:
-        return []
-    images = f"{stored.images} images"
-    if stored.record.grouped:
-        images += f" in {len(set(stored.record.groups))} groups"
-    return [
-        f"The {images} fill {folds} of 32 folds, fewer than {FEWEST_FOLDS}: there are no intervals "
-        "(iou_low, iou_high and concept_set are empty)."
-    ]
-
-
-def _few_draws(stored: StoredPass, settings: Settings, draws: int) -> list[str]:
-    """Note how few exchanges of labels the images or groups allow, and the smallest p-value of it."""
-    groups = len(set(stored.record.groups))
-    if draws == settings.draws:
-        return []
-    units = max(layer.units for layer in stored.layers.values())
-    among = f"The {groups} groups" if stored.record.grouped else f"The {stored.images} images"
-    if not draws:
-        return [
-            f"{among} allow no exchange of labels (one of them holds more than half of the images, or there is only "
-            "one): every p-value is 1, and no unit can be told from chance."
-        ]
-    return [
-        f"{among} allow {draws} exchanges of labels in place of {settings.draws}: with {units} units no p-value is "
-        f"below {1 / (1 + draws * units):.2g}."
-    ]
-
-
-def _alike_images(stored: StoredPass, settings: Settings) -> list[str]:
-    """Note copies and near copies, where nothing was said of groups."""
-    record = stored.record
-    if settings.groups is not None or record.grouped or not settings.evidence:
-        return []
-    if len(record.fingerprints) < len(record.names):  # a pass that was stopped, and went on
-        return []
-    copies = find_copies(record.fingerprints)
-    if not copies.notable:
-        return []
-    second = int(np.flatnonzero(copies.group != np.arange(len(copies.group)))[0])
-    return [
-        f"{copies.images} of the {stored.images} images are copies or near copies, such as "
-        f"{record.names[copies.group[second]]} and {record.names[second]}, so that there seem to be {copies.groups} "
-        f"groups. The evidence takes images as independent and is too sure of itself then: give "
-        f"{argument('groups', 'auto')} or, for frames of a video, {argument('groups', 'sequence:20')}."
-    ]
 
 
 def _tables(labelled: Sequence[LabelledLayer], controls: Sequence[ControlRun]) -> dict[str, "pd.DataFrame"]:
