@@ -13,6 +13,9 @@ FEWEST_DRAWS, MOST_DRAWS = 8, 100
 _FEWEST_OF_SIZE = 4
 """So many groups of one size exchange their labels among themselves."""
 
+_ROUNDING = 1e-12
+"""Differences of IoUs that are smaller come from rounding."""
+
 _TRIES = 20
 """Orders that are drawn for each draw, until one differs from all before."""
 
@@ -253,7 +256,7 @@ def association(value: Floats, drawn: Floats, left_out: Bools, *, fdr: float = 0
     Association
         The p-value is the rank of (IoU - mean of the draws) / their standard deviation among the same number of all
         units and draws of the layer, each draw compared with the unit's other draws; the q-value is Benjamini and
-        Hochberg's. Without a draw every p-value is 1.
+        Hochberg's. With fewer than two draws every p-value is 1.
 
     References
     ----------
@@ -262,15 +265,21 @@ def association(value: Floats, drawn: Floats, left_out: Bools, *, fdr: float = 0
     from scipy.stats import false_discovery_control
 
     draws, part = drawn.shape[1], ~left_out
+    value, drawn = np.asarray(value, np.float64), np.asarray(drawn, np.float64)
     unknown = np.full(len(value), np.nan)
     chance = drawn.mean(1) if draws else unknown
     chance_sd = drawn.std(1, ddof=1) if draws > 1 else unknown
     # Units differ in what they reach by chance and in how much it varies, most of all those that are active in a
     # handful of images: each is compared with its own draws, and what comes of it is alike and one null distribution.
-    # A draw is compared with the other draws, as the unit's IoU is not one of its draws.
-    spread, spread_of_others, mean_of_others = _spreads(drawn, part)
-    null = np.sort(((drawn - mean_of_others) / spread_of_others)[part].ravel())
-    at_least = len(null) - np.searchsorted(null, ((value - chance) / spread)[part], side="left") if draws else 0
+    # A draw is compared with the other draws, as the unit's IoU is not one of its draws. All are taken relative to the
+    # first draw, so that draws that are equal differ by exactly 0, and not by how their mean is rounded.
+    first = drawn[:, :1] if draws else np.zeros((len(value), 1))
+    above_first, drawn_above_first = _without_rounding(value - first[:, 0]), _without_rounding(drawn - first)
+    spread, spread_of_others, mean_of_others = _spreads(drawn_above_first, part)
+    null = np.sort(((drawn_above_first - mean_of_others) / spread_of_others)[part].ravel())
+    z = ((above_first - drawn_above_first.sum(1) / max(draws, 1)) / spread)[part]
+    ties = _ROUNDING * (1 + np.abs(z))  # what is equal but for rounding counts as equal
+    at_least = len(null) - np.searchsorted(null, z - ties, side="left") if draws > 1 else len(null)
     p_value, q_value, least = unknown.copy(), unknown.copy(), unknown.copy()
     p_value[part] = (1 + at_least) / (1 + len(null))  # the unit itself counts as one of the draws
     q_value[part] = false_discovery_control(p_value[part]) if part.any() else []
@@ -326,12 +335,17 @@ def over_layers(q_values: Sequence[Floats], *, fdr: float) -> Families:
     return Families(selected, fdr * float(selected.mean()))
 
 
+def _without_rounding(difference: Floats) -> Floats:
+    """Differences of IoUs, 0 where they come from rounding alone."""
+    return np.where(np.abs(difference) < _ROUNDING, 0.0, difference)
+
+
 def _spreads(drawn: Floats, part: Bools) -> tuple[Floats, Floats, Floats]:
     """How much the draws of each unit vary, (U,), and how much all but one do, with their means, (U, draws) each.
 
     A few draws may be equal by accident, above all 0. So the variance is that of the unit's draws together with the
-    typical one of the layer, the median, which counts as one more draw. With one or two draws, differences count as
-    they are.
+    typical one of the layer, the median, which counts as one more draw. With fewer than three draws, differences count
+    as they are.
     """
     draws = drawn.shape[1]
     mean_of_others = (drawn.sum(1, keepdims=True) - drawn) / max(draws - 1, 1)
