@@ -235,6 +235,7 @@ def test_a_concept_section_shows_its_images_and_leads_to_its_units(visit):
     page = visit("one")
     page.locator("#cards .name").first.click()
     section = page.locator("details.concept[open]")
+    section.wait_for()  # the browser opens what an address leads to in its own time
     assert section.count() == 1
     tile = section.locator(".tiles img").first
     page.wait_for_function("document.querySelector('details.concept[open] .tiles img').naturalWidth > 0")

@@ -2,13 +2,14 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from unitlens.stats.chance import association, draws_for, over_layers, partners
 
 
+@settings(max_examples=40)
 @given(count=st.integers(1, 60), kinds=st.integers(1, 6), seed=st.integers(0, 99))
 def test_partners_are_annotated_for_the_same_and_each_is_used_once_a_draw(count, kinds, seed):
     rng = np.random.default_rng(seed)
@@ -67,6 +68,7 @@ def grouped(draw, most=60):
     return rng.permutation(10**6)[:count].tolist(), groups
 
 
+@settings(max_examples=40)
 @given(drawn=grouped(), kinds=st.integers(1, 3), strata=st.integers(1, 3), seed=st.integers(0, 9))
 def test_no_image_gets_labels_of_its_own_group(drawn, kinds, strata, seed):
     hashes, groups = drawn
@@ -83,6 +85,7 @@ def test_no_image_gets_labels_of_its_own_group(drawn, kinds, strata, seed):
         assert [annotated[partner] for partner in draw] == annotated
 
 
+@settings(max_examples=40)
 @given(drawn=grouped(), seed=st.integers(0, 9))
 def test_partners_of_groups_do_not_depend_on_the_order_of_the_images(drawn, seed):
     hashes, groups = drawn
@@ -117,6 +120,7 @@ def test_few_groups_allow_few_draws(count, draws):
     assert len(partners(list(range(3 * count)), [1] * 3 * count, draws=20, groups=groups)) == draws
 
 
+@settings(max_examples=40)
 @given(count=st.integers(2, 60), size=st.integers(1, 8), seed=st.integers(0, 9))
 def test_in_time_order_labels_move_by_at_least_the_size_of_a_group(count, size, seed):
     rng = np.random.default_rng(seed)
