@@ -12,7 +12,6 @@ from unitlens.dissection.sentences.headline import (
 from unitlens.dissection.sentences.methods import methods_bibtex, methods_text
 from unitlens.dissection.settings import DETECTOR_RULES, Settings
 from unitlens.drawing.emergence import HEIGHT, WIDTH, counts_by_layer, panels
-from unitlens.errors import spelled
 from unitlens.pages.cards import VERDICTS, Card, Strips, make_cards, scale_top
 from unitlens.pages.concepts import Group, Share, concept_shares, concept_views, make_chart
 from unitlens.pages.document import document
@@ -76,9 +75,8 @@ def render_dissection(
         methods=methods_text(info, settings),
         bibtex=methods_bibtex(info, settings),
         rule=DETECTOR_RULES[settings.rule],
-        compared=describe_comparison(
-            info, evidence=evidence, hint=spelled(python="control='untrained'", shell="--control untrained")
-        ),
+        # The same page whoever writes it: the keyword, which is the option's name, too.
+        compared=describe_comparison(info, evidence=evidence, hint="control=untrained"),
         layers=[(layer, _counts(cards)) for layer, cards in by_layer.items()],
         unmatched=_unmatched(info, settings, cards),
         verdicts={name: text for name, text in VERDICTS.items() if any(card.verdict == name for card in cards)},
