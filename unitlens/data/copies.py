@@ -152,5 +152,5 @@ def _linked(count: int, pairs: Pairs) -> Pairs:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    ones = np.ones(len(pairs), np.int8)
-    return np.asarray(connected_components(coo_array((ones, (pairs[:, 0], pairs[:, 1])), (count, count)), False)[1])
+    ones, ends = np.ones(len(pairs), np.int8), pairs.astype(np.int32)  # scipy 1.11 takes no other indices
+    return np.asarray(connected_components(coo_array((ones, (ends[:, 0], ends[:, 1])), (count, count)), False)[1])
