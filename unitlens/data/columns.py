@@ -57,11 +57,6 @@ class Columns:
         return columns
 
     @property
-    def identities(self) -> list[tuple[str, str]]:
-        """(category, name) of each concept."""
-        return [(concept.category, concept.name) for concept in self.concepts]
-
-    @property
     def categories(self) -> tuple[str, ...]:
         """Categories in the order in which the concepts name them."""
         return tuple(dict.fromkeys(concept.category for concept in self.concepts))

@@ -69,7 +69,8 @@ Class = str | int
 class Data(Protocol):
     """Annotated images: anything with a length, concepts, and examples by index.
 
-    It may have further members, all of which are declared in `DataDescription` and `ListedFiles`.
+    It may have further members, all of which are declared in `DataDescription` and `ListedFiles`; those of
+    `DataDescription` one by one, or together as a member ``description``, as data that stand on other data have them.
     """
 
     @property
@@ -165,6 +166,9 @@ def described(data: Data) -> DataDescription:
     >>> described(SimpleNamespace(source="photos", names=["a.jpg"])).names
     ('a.jpg',)
     """
+    description = getattr(data, "description", None)
+    if isinstance(description, DataDescription):
+        return description
 
     def optional(name: str) -> tuple[Any, ...] | None:
         value = getattr(data, name, None)

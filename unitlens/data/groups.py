@@ -4,13 +4,13 @@ import csv
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from unitlens.data.concepts import Class, Concept, Data, Example, described
+from unitlens.data.concepts import Concept, Data, DataDescription, Example, described
 from unitlens.data.copies import find_copies, fingerprint
 from unitlens.data.reading import as_example, chosen_images, read_examples
 from unitlens.errors import UnitlensError, argument, did_you_mean
@@ -37,47 +37,16 @@ class GroupedData:
 
     data: Data
     group_of: Mapping[str, str]
-    grouped = True
 
     @property
     def concepts(self) -> Sequence[Concept]:
         """Those of the data set."""
         return self.data.concepts
 
-    @property
-    def source(self) -> str:
-        """The data set."""
-        return described(self.data).source
-
     @cached_property
-    def names(self) -> tuple[str, ...] | None:
-        """Those of the data set."""
-        return described(self.data).names
-
-    @property
-    def classes(self) -> tuple[Class | None, ...] | None:
-        """Those of the data set."""
-        return described(self.data).classes
-
-    @property
-    def class_index(self) -> Mapping[str, int]:
-        """The network's output for each class, where the data set gives it."""
-        return described(self.data).class_index
-
-    @property
-    def categories(self) -> tuple[str, ...] | None:
-        """Those of the data set."""
-        return described(self.data).categories
-
-    @property
-    def not_images(self) -> tuple[str, ...]:
-        """Those of the data set."""
-        return described(self.data).not_images
-
-    @property
-    def exchangeable(self) -> bool:
-        """As in the data set."""
-        return described(self.data).exchangeable
+    def description(self) -> DataDescription:
+        """That of the data set, whose images now belong together."""
+        return replace(described(self.data), grouped=True)
 
     def __len__(self) -> int:
         return len(self.data)

@@ -1,13 +1,13 @@
 """How images are read: the settings, which images are taken, and what a data set gives for one of them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
-from unitlens.data.concepts import Class, Concept, Data, Example, described
+from unitlens.data.concepts import Concept, Data, DataDescription, Example, described
 from unitlens.data.images import UnreadableError, size_of
 from unitlens.data.workers import in_batches
 from unitlens.errors import UnitlensError, argument
@@ -92,36 +92,12 @@ class Subset:
         """Those of the whole data set."""
         return self.data.concepts
 
-    @property
-    def source(self) -> str:
-        """The data set."""
-        return described(self.data).source
-
-    @property
-    def names(self) -> tuple[str, ...] | None:
-        """Names of these images, where the data set lists them."""
-        names = described(self.data).names
-        return None if names is None else tuple(names[index] for index in self.indices)
-
-    @property
-    def classes(self) -> tuple[Class | None, ...] | None:
-        """Those of the whole data set, so that they mean the same outputs."""
-        return described(self.data).classes
-
-    @property
-    def grouped(self) -> bool:
-        """Whether images of the data set belong together."""
-        return described(self.data).grouped
-
-    @property
-    def class_index(self) -> dict[str, int]:
-        """The network's output for each class, where the data set gives it."""
-        return dict(described(self.data).class_index)
-
-    @property
-    def categories(self) -> tuple[str, ...] | None:
-        """Those of the whole data set."""
-        return described(self.data).categories
+    @cached_property
+    def description(self) -> DataDescription:
+        """That of the whole data set, with the names of these images; classes mean the same outputs."""
+        whole = described(self.data)
+        names = None if whole.names is None else tuple(whole.names[index] for index in self.indices)
+        return replace(whole, names=names, not_images=(), exchangeable=False)
 
     def __len__(self) -> int:
         return len(self.indices)
