@@ -207,21 +207,58 @@ def iou_interval(value: Floats, left_out: Floats, filled: Bools) -> tuple[Floats
     low, high : float64 arrays, (U,)
         NaN with fewer than 8 filled folds.
     """
-    from scipy.special import expit, logit, stdtrit
-
-    folds = filled.sum(0)
-    squares = _squared_deviations(left_out, filled)
-    total = squares.sum(0)
-    # The kurtosis of the deviations is F sum(d^4) / sum(d^2)^2: F times 3 / kurtosis folds carry the variance.
-    effective_folds = np.minimum(3 * share(total**2, (squares**2).sum(0)), folds)
-    half_width = stdtrit(np.maximum(effective_folds, 2) - 1, 0.975) * _jackknife_error(folds, total)
-    # The logit has no finite value at 0 and 1; there the interval is the value itself. By the delta method its standard
-    # error is that of the IoU divided by IoU * (1 - IoU).
-    inside = (value > 0) & (value < 1)
-    slope = np.where(inside, value * (1 - value), 1.0)
-    low, high = (np.where(inside, expit(logit(value) + sign * half_width / slope), value) for sign in (-1, 1))
-    enough = folds >= FEWEST_FOLDS
+    half_width = effective_half_width(left_out, filled)
+    # Without an overlap, or with nothing else, no fold deviates: there the interval is the value itself.
+    low, high = on_log_odds(value, np.where((value > 0) & (value < 1), half_width, 0.0))
+    enough = filled.sum(0) >= FEWEST_FOLDS
     return np.where(enough, low, np.nan), np.where(enough, high, np.nan)
+
+
+def effective_half_width(left_out: Floats, filled: Bools) -> Floats:
+    """Half of a 95 % interval where a few folds may dominate: as `jackknife_half_width`, with `effective_folds`.
+
+    Parameters
+    ----------
+    left_out : float64 array, (F, ...)
+        The statistic without each fold.
+    filled : bool array, (F, ...)
+        Which folds have anything to say about it.
+
+    Returns
+    -------
+    float64 array, (...)
+        Also with fewer than 8 folds.
+    """
+    from scipy.special import stdtrit
+
+    folds, squares = filled.sum(0), _squared_deviations(left_out, filled)
+    student = stdtrit(np.maximum(effective_folds(squares, folds), 2) - 1, 0.975)
+    return np.asarray(student * _jackknife_error(folds, squares.sum(0)))
+
+
+def effective_folds(squares: Floats, folds: Ints) -> Floats:
+    """How many folds carry the variance, (...), from their squared deviations, (F, ...), and how many there are, (...).
+
+    The kurtosis of the deviations is F sum(d^4) / sum(d^2)^2: F times 3 / kurtosis folds carry it, and at most all.
+    """
+    return np.minimum(3 * share(squares.sum(0) ** 2, (squares**2).sum(0)), folds)
+
+
+def on_log_odds(value: Floats, half_width: Floats) -> tuple[Floats, Floats]:
+    """Ends of intervals of shares, (U,), that are symmetric on the scale of log(share / (1 - share)).
+
+    By the delta method the standard error there is that of the share divided by share * (1 - share). The scale has no
+    finite value at 0 and 1; there the interval is the share plus and minus its half-width, between 0 and 1.
+    """
+    from scipy.special import expit, logit
+
+    inside = (value > 0) & (value < 1)
+    middle, slope = np.where(inside, value, 0.5), np.where(inside, value * (1 - value), 1.0)
+    low, high = (
+        np.where(inside, expit(logit(middle) + sign * half_width / slope), np.clip(value + sign * half_width, 0, 1))
+        for sign in (-1, 1)
+    )
+    return low, high
 
 
 def _squared_deviations(left_out: Floats, filled: Bools) -> Floats:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unitlens.stats.folds import FEWEST_FOLDS, FoldTable
+from unitlens.stats.folds import FEWEST_FOLDS, FoldTable, effective_folds, on_log_odds
 from unitlens.stats.scores import Bools, Floats, Ints, iou, share
 
 
@@ -38,23 +38,16 @@ def heldout_interval(table: FoldTable, chosen: Ints) -> tuple[Floats, Floats]:
     low, high : float64 arrays, (U,)
         NaN where fewer than 8 folds are judged for the concepts, or fewer than 4 in a half.
     """
-    from scipy.special import expit, logit, stdtrit
+    from scipy.special import stdtrit
 
     even = table.folds % 2 == 0
     halves = (_half(table, ~even, chosen[0]), _half(table, even, chosen[1]))
-    value = sum(_iou(half) for half in halves) / 2
+    value = (_iou(halves[0]) + _iou(halves[1])) / 2
     deviations = np.concatenate([_deviations(half) for half in halves]) / 2
     squares = deviations**2
-    total = squares.sum(0)
     filled = np.stack([half.filled.sum(0) for half in halves])
-    effective_folds = np.minimum(3 * share(total**2, (squares**2).sum(0)), filled.sum(0))
-    half_width = stdtrit(np.maximum(effective_folds - 2, 1), 0.975) * np.sqrt(total)  # each half has its own mean
-    inside = (value > 0) & (value < 1)
-    middle, slope = np.where(inside, value, 0.5), np.where(inside, value * (1 - value), 1.0)
-    low, high = (
-        np.where(inside, expit(logit(middle) + sign * half_width / slope), np.clip(value + sign * half_width, 0, 1))
-        for sign in (-1, 1)
-    )
+    freedom = np.maximum(effective_folds(squares, filled.sum(0)) - 2, 1)  # each half has its own mean
+    low, high = on_log_odds(value, stdtrit(freedom, 0.975) * np.sqrt(squares.sum(0)))
     enough = (filled.sum(0) >= FEWEST_FOLDS) & (filled.min(0) >= FEWEST_FOLDS // 2)
     return np.where(enough, low, np.nan), np.where(enough, high, np.nan)
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unitlens.stats.folds import FEWEST_FOLDS, FoldTable
+from unitlens.stats.folds import FEWEST_FOLDS, FoldTable, effective_half_width
 from unitlens.stats.scores import Bools, Floats, Ints, share
 
 LEAST_EXCESS = 0.1
@@ -87,15 +87,5 @@ def _excess(masks: _Masks) -> Floats:
 
 def _half_width(by_fold: _Masks) -> Floats:
     """Half of the 95 % interval of excesses, by leaving out one fold at a time; (F, U, K) -> (U, K)."""
-    from scipy.special import stdtrit
-
-    filled = by_fold.judged > 0
-    folds = filled.sum(0)
     left_out = _excess(_Masks(*(counts.sum(0) - counts for counts in by_fold)))
-    mean = np.where(filled, left_out, 0.0).sum(0) / np.maximum(folds, 1)
-    squares = np.where(filled, left_out - mean, 0.0) ** 2
-    total = squares.sum(0)
-    # Where few folds say nearly all, Student's t has fewer degrees of freedom, as in `unitlens.stats.folds`.
-    effective_folds = np.minimum(3 * share(total**2, (squares**2).sum(0)), folds)
-    error = np.sqrt((folds - 1) / np.maximum(folds, 1) * total)
-    return np.asarray(stdtrit(np.maximum(effective_folds, 2) - 1, 0.975) * error)
+    return effective_half_width(left_out, by_fold.judged > 0)
