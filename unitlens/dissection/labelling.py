@@ -364,10 +364,10 @@ def _power_note(layer: str, table: "pd.DataFrame", context: Association) -> list
     needed, usual = share(context.least, context.chance), float(np.median(reached[called]))
     decided = int((needed[of_context] <= usual).sum())
     return [
-        f"{layer}: with these images a unit is told from its kind of image from {np.median(needed[known]):.1f} times "
-        f"its context_iou on (median). Detectors have {usual:.1f} times (median), at which {decided} of the "
-        f"{int((verdict == 'context').sum())} units of the verdict context would have been detectors"
-        + ("." if decided == int((verdict == "context").sum()) else "; of the others too few images speak.")
+        f"{layer}: on these images a unit is significant within its kind of image from {np.median(needed[known]):.1f} "
+        f"times its context_iou on (median), and detectors reach {usual:.1f} times (median). As strong as these, "
+        f"{decided} of the {int((verdict == 'context').sum())} units with the verdict context would be significant, too"
+        + ("." if decided == int((verdict == "context").sum()) else "; for the others there are too few images.")
     ]
 
 
