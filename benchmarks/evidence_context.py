@@ -68,16 +68,16 @@ def judge(drawn: World, *, strata: str = "kinds", seed: int = 0, fdr: float = 0.
     within = partners(hashes, [0] * images, draws=draws, seed=seed, strata=of_image)
     active = np.nonzero(drawn.masks.transpose(1, 0, 2))
     units, none = drawn.masks.shape[1], np.zeros(drawn.masks.shape[1], bool)
-    own = halves(active, units, drawn.labels, odd)
-    chosen = own.argmax(2)[::-1]  # the concept of each half is tested on the other, (2, U)
-    heldout, best = pick(own, chosen), whole(active, units, drawn.labels)
-    of_plain = [halves(active, units, drawn.labels[draw], odd) for draw in plain]
-    of_within = [halves(active, units, drawn.labels[draw], odd) for draw in within]
+    heldout, best = heldout_iou(active, units, drawn.labels, odd), whole(active, units, drawn.labels)
+    of_plain, of_within = (
+        np.stack([heldout_iou(active, units, drawn.labels[draw], odd) for draw in draws_of], 1)
+        for draws_of in (plain, within)
+    )
     best_drawn = np.stack([whole(active, units, drawn.labels[draw]) for draw in plain], 1)
     tests = (
         association(best, best_drawn, none),
-        association(heldout, np.stack([pick(one, chosen) for one in of_plain], 1), none),
-        association(heldout, np.stack([pick(one, chosen) for one in of_within], 1), none),
+        association(heldout, of_plain, none),
+        association(heldout, of_within, none),
     )
     return Verdicts(*(test.q_value <= fdr for test in tests))
 
@@ -96,9 +96,10 @@ def whole(active: tuple[np.ndarray, ...], units: int, labels: np.ndarray) -> np.
     return halves(active, units, labels, np.zeros(len(labels), np.int64))[0].max(1)
 
 
-def pick(of_halves: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Mean over halves of the IoU with the concept of each, (U,)."""
-    return np.take_along_axis(of_halves, chosen[:, :, None], 2)[:, :, 0].mean(0)
+def heldout_iou(active: tuple[np.ndarray, ...], units: int, labels: np.ndarray, odd: np.ndarray) -> np.ndarray:
+    """IoU on each half with the concept that the other half chooses from these labels, the mean of both, (U,)."""
+    of_halves = halves(active, units, labels, odd)
+    return np.take_along_axis(of_halves, of_halves.argmax(2)[::-1, :, None], 2)[:, :, 0].mean(0)
 
 
 def sorted_right(replicates: int, *, strata: str = "kinds", images: int = 400, by: float = 1.0) -> dict[str, float]:
