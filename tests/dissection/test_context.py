@@ -72,10 +72,7 @@ def test_context_iou_is_the_mean_held_out_iou_with_labels_of_the_same_kind():
     order = np.argsort(np.argsort(first))[kinds]  # numbered as they come
     draws = partners(hashes, [1] * 250, draws=Settings(layers=("layer",), grid=(1, 1), fdr=0.1).draws, strata=order)
     odd, active = np.array([hash_ % 2 for hash_ in hashes]), np.nonzero(drawn.masks.transpose(1, 0, 2))
-    values = []
-    for partner in draws:
-        own = evidence_context.halves(active, 8, drawn.labels[partner], odd)
-        values.append(evidence_context.pick(own, own.argmax(2)[::-1]))
+    values = [evidence_context.heldout_iou(active, 8, drawn.labels[partner], odd) for partner in draws]
     assert table["context_iou"].to_numpy() == pytest.approx(np.mean(values, 0))
 
 
