@@ -271,7 +271,6 @@ def test_any_change_is_refused_or_leaves_a_run_that_agrees_with_itself(full, tmp
             ul.open_run(folder)
 
 
-@pytest.mark.xfail(reason="with the columns of context and groups, a changed run may open and a verb refuse it")
 @pytest.mark.slow
 @pytest.mark.parametrize("start", range(1000, 4000, 100))
 def test_thousands_of_changes_end_in_no_other_error(full, tmp_path, shell, start):
