@@ -56,6 +56,27 @@ def test_every_kind_of_value_is_what_loops_say(units, seed, each_image):
         assert torch.equal(activation, kept)
 
 
+@settings(max_examples=12)
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=5, unique=True), st.integers(0, 10**6), st.booleans())
+def test_soft_positions_blend_values_and_activations(units, seed, each_image):
+    generator = torch.Generator().manual_seed(seed)
+    activation = torch.randn(2, 5, 3, 4, generator=generator)
+    where = torch.rand((2, 3, 4) if each_image else (3, 4), generator=generator)
+    where[..., 0] = 0.0
+    where[..., 1] = 1.0
+    levels = torch.randn(len(units), generator=generator)
+
+    def blended(n, i, y, x, a):
+        share = where[n, y, x] if each_image else where[y, x]
+        return share * levels[i] + (1 - share) * a
+
+    after = Intervention("l", units, levels, where=where).on(activation)
+    assert torch.allclose(after, naive(activation, units, blended), atol=1e-6)
+    ends = (where > 0) & (where < 1)
+    hard = Intervention("l", units, levels, where=where.masked_fill(ends, 0.0)).on(activation)
+    assert torch.equal(hard, Intervention("l", units, levels, where=where == 1).on(activation))
+
+
 def test_layers_without_a_grid_have_units_too():
     activation = torch.randn(3, 4)
     ablated = Intervention("l", [1, 3], torch.tensor([5.0, 7.0])).on(activation)
@@ -129,7 +150,9 @@ def test_a_half_precision_layer_keeps_its_type():
             {"units": [0], "value": 1.0, "scale": 2.0},
             "value and scale are both given",
         ),
-        ({"units": [0], "where": torch.ones(2, 2)}, "where is of torch.float32; it is bool"),
+        ({"units": [0], "where": torch.ones(2, 2).long()}, "where is of torch.int64; it is bool"),
+        ({"units": [0], "where": torch.full((2, 2), 1.5)}, r"where holds 1.5; .* from 0 to 1"),
+        ({"units": [0], "where": torch.full((2, 2), torch.nan)}, r"where holds nan; .* from 0 to 1"),
     ],
 )
 def test_what_cannot_be_meant_is_a_clear_error(keywords, sentence):

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
+from math import floor
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from unitlens.ablation.interventions import Replacement
+from unitlens.ablation.interventions import Replacement, quantile_of
 from unitlens.data.batches import Batch, Batches
 from unitlens.data.concepts import Data
 from unitlens.data.reading import Reading, Subset, chosen_images
@@ -88,7 +90,7 @@ def find_values(
     seed: int,
     means: Mapping[str, Tensor],
 ) -> LayerValues:
-    """Find "mean" and "resample" in the data: with a pass over all images, or over 64 of them.
+    """Find "mean", quantiles and "resample" in the data: with a pass over all images, or over 64 of them.
 
     Parameters
     ----------
@@ -111,6 +113,9 @@ def find_values(
     if replacement.value == "mean":
         mean = means[layer] if layer in means else unit_means(net, layer, data, reading)
         return LayerValues(replace(replacement, value=mean))
+    quantile = quantile_of(replacement.value)
+    if quantile is not None:
+        return LayerValues(replace(replacement, value=unit_quantiles(net, layer, data, reading, quantile)))
     activations, groups = [], list[str]()
     for batch, activation in layer_activations(
         net, layer, _drawn(data, DONORS, reading, seed), replace(reading, limit=None)
@@ -132,6 +137,24 @@ def unit_means(net: Network, layer: str, data: Data, reading: Reading) -> Tensor
         count += each.shape[0] * each.shape[2]
     assert total is not None  # else reading was an error
     return total.cpu() / count
+
+
+def unit_quantiles(net: Network, layer: str, data: Data, reading: Reading, quantile: str) -> Tensor:
+    """Find for each unit the value that a share 1 - quantile of all positions of all images exceeds: float32, (U,).
+
+    By the definition of a dissection's threshold: with n positions, it is the k-th largest value, counted from 0, with
+    k = floor((1 - quantile) n). Memory grows with k.
+    """
+    above, largest, positions = 1 - Decimal(quantile), torch.empty(0), 0
+    images = len(chosen_images(data, reading.limit, seed=reading.seed))
+    for batch, activation in layer_activations(net, layer, data, reading):
+        values = activation.movedim(1, 0).flatten(1).float().cpu()
+        positions += values.shape[1]
+        # no more are needed than those above the quantile, if all images can be read
+        most = floor(above * images * (values.shape[1] // len(batch.names))) + 1
+        values = torch.cat([largest.reshape(len(values), -1), values], 1)
+        largest = values.topk(min(most, values.shape[1]), 1).values
+    return largest[:, floor(above * positions)]
 
 
 class Contributions(NamedTuple):

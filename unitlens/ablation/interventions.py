@@ -1,11 +1,12 @@
 """Set units to other values, or scale them, while a network runs."""
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,10 +18,23 @@ from unitlens.models.layers import display_name, display_shape, find_layers, unc
 from unitlens.models.layouts import unit_axis
 from unitlens.models.network import Network
 
-Value = float | Tensor | Literal["mean", "resample"]
+Value = float | Tensor | str
+"""A number, a tensor, or a word for what is found in the data: "mean", "resample", or a quantile such as "q0.99"."""
 
 FROM_DATA = {"mean": "set to their means", "resample": "set to their activations in other images"}
-"""Values that are found in the data, and how they are described."""
+"""Values that are found in the data, and how they are described; there are also quantiles."""
+
+
+def quantile_of(value: object) -> str | None:
+    """The quantile that a value such as "q0.99" names, as a decimal; None where it names none.
+
+    Examples
+    --------
+    >>> quantile_of("q0.99"), quantile_of("mean")
+    ('0.99', None)
+    """
+    named = re.fullmatch(r"q(0?\.[0-9]+)", value) if isinstance(value, str) else None
+    return named[1] if named and float(named[1]) > 0 else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,20 +43,22 @@ class Replacement:
 
     Attributes
     ----------
-    value : float, Tensor, "mean" or "resample"
+    value : float, Tensor, "mean", "resample" or a quantile
         One number; ``(U,)``, a number for each unit; ``(U, h, w)``, a map for each; or ``(N, U, h, w)``, activations
         for each image. Given as a number, tensor, array or list. "mean", each unit's mean over all positions of all
-        images, and "resample", its activations in another image, are found in the data by
-        `unitlens.ablation.activity.find_values`.
+        images, "q0.99" and the like, the value that 1 % of these positions exceed, and "resample", its activations in
+        another image, are found in the data by `unitlens.ablation.activity.find_values`.
     scale : float, optional
         In place of a value: the factor of the activations.
-    where : Tensor of bool, (h, w) or (N, h, w), optional
-        The positions that are replaced, the same ones in all images or those of each image; None: all.
+    where : Tensor, (h, w) or (N, h, w), optional
+        The positions that are replaced, the same ones in all images or those of each image: bool, or how far each is,
+        from 0 (it stays as it is) to 1; None: all.
 
     Raises
     ------
     UnitlensError
-        If ``value`` and ``scale`` are both given, are not finite numbers, or ``where`` is not bool.
+        If ``value`` and ``scale`` are both given, are not finite numbers, or ``where`` is neither bool nor numbers from
+        0 to 1.
     """
 
     value: Value = 0.0
@@ -69,11 +85,11 @@ class Replacement:
         return hashlib.sha256(f"{positions.shape}\n".encode() + positions.tobytes()).hexdigest()
 
     def __str__(self) -> str:
-        at = "" if self.where is None else f" at {int(self.where.sum())} of {self.where.numel()} positions"
+        at = "" if self.where is None else f" at {float(self.where.sum()):g} of {self.where.numel()} positions"
         if self.scale is not None:
             return f"multiplied by {self.scale:g}{at}"
         if isinstance(self.value, str):
-            return FROM_DATA[self.value] + at
+            return FROM_DATA.get(self.value, f"set to their {self.value[1:]} quantiles") + at
         return f"set to {'given values' if isinstance(self.value, Tensor) else f'{self.value:g}'}{at}"
 
     def of_units(self, units: Sequence[int], dimensions: int) -> "Replacement":
@@ -105,7 +121,10 @@ class Replacement:
         """
         after = activation * self.scale if self.scale is not None else self._everywhere(activation, layer)
         if self.where is not None:
-            after = torch.where(self._mask(activation, layer), after, activation)
+            mask = self._mask(activation, layer)
+            # where the mask is 0 or 1, both ways give the same to the bit
+            soft = mask.is_floating_point()
+            after = mask * after + (1 - mask) * activation if soft else torch.where(mask, after, activation)
         return after.to(activation.dtype)
 
     def _everywhere(self, activation: Tensor, layer: str) -> Tensor:
@@ -155,7 +174,8 @@ class Replacement:
         assert self.where is not None
         grid = activation.shape[2:]
         self.check_positions(len(activation), grid, layer=layer)
-        return self.where.to(activation.device).reshape(-1, 1, *grid).expand_as(activation)
+        where = self.where.to(activation) if self.where.is_floating_point() else self.where.to(activation.device)
+        return where.reshape(-1, 1, *grid).expand_as(activation)
 
 
 def replace_units(
@@ -208,8 +228,8 @@ class Intervention:
         other images (resampling).
     scale : float, optional
         In place of a value: what they are multiplied by.
-    where : Tensor of bool, (h, w) or (N, h, w), optional
-        The positions where they are replaced, for all images or each of them; None: all.
+    where : Tensor, (h, w) or (N, h, w), optional
+        The positions where they are replaced, for all images or each of them: bool, or how far, from 0 to 1; None: all.
 
     Raises
     ------
@@ -332,15 +352,17 @@ def _in_turn(
 
 def _value(value: object) -> Value:
     """Check what units are set to: a number, a word, or a tensor, also of what arrays and lists hold."""
-    if value in FROM_DATA if isinstance(value, str) else isinstance(value, Tensor | float | int):
-        return value  # type: ignore[return-value]
+    if isinstance(value, str) and (value in FROM_DATA or quantile_of(value)):
+        return value
+    if isinstance(value, Tensor | float | int):
+        return value
     try:
         return torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError):
         near = did_you_mean(value, FROM_DATA) if isinstance(value, str) else ""
         raise UnitlensError(
-            f"value is {value!r}{near}; units are set to a number, to a tensor, array or list of numbers, or to 'mean' "
-            "or 'resample'."
+            f"value is {value!r}{near}; units are set to a number, to a tensor, array or list of numbers, to 'mean', "
+            "'resample', or a quantile such as 'q0.99'."
         ) from None
 
 
@@ -352,13 +374,19 @@ def _scale(scale: object) -> float | None:
 
 
 def _positions(where: object) -> Tensor | None:
-    """Check the positions at which units are replaced: bool, as a tensor or an array."""
+    """Check the positions at which units are replaced: bool, or from 0 to 1, as a tensor or an array."""
+    each = "bool, yes or no for each position, or how far each is replaced, from 0 to 1"
     try:
         positions = None if where is None else torch.as_tensor(where)
     except (TypeError, ValueError, RuntimeError):
-        raise UnitlensError(f"where is {where!r}; it is a tensor of bool: yes or no for each position.") from None
-    if positions is not None and positions.dtype != torch.bool:
-        raise UnitlensError(f"where is of {positions.dtype}; it is bool: yes or no for each position.")
+        raise UnitlensError(f"where is {where!r}; it is a tensor: {each}.") from None
+    if positions is None or positions.dtype == torch.bool:
+        return positions
+    if not positions.is_floating_point():
+        raise UnitlensError(f"where is of {positions.dtype}; it is {each}.")
+    outside = positions[~((positions >= 0) & (positions <= 1))]
+    if len(outside):
+        raise UnitlensError(f"where holds {float(outside[0]):g}; it is {each}.")
     return positions
 
 

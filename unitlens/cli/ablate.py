@@ -53,7 +53,7 @@ from unitlens.errors import UnitlensError
     default="0",
     show_default=True,
     metavar="V",
-    help="Set units to a number, to their mean, or resample them from other images.",
+    help="Set units to a number, their mean, a quantile such as q0.99, or resample them from other images.",
 )
 @click.option("--scale", type=float, metavar="F", help="Multiply units by this instead of setting them to a value.")
 @click.option(
@@ -224,14 +224,16 @@ def _measure_class(experiment: Any, class_: str, selection: _Selection, *, draws
 
 
 def _replacement(value: str, scale: float | None) -> Any:
-    from unitlens.ablation.interventions import FROM_DATA, Replacement
+    from unitlens.ablation.interventions import FROM_DATA, Replacement, quantile_of
 
-    if value in FROM_DATA:
-        return Replacement(value, scale)  # type: ignore[arg-type]
+    if value in FROM_DATA or quantile_of(value):
+        return Replacement(value, scale)
     try:
         number = float(value)
     except ValueError:
-        raise UnitlensError(f"--value is {value!r}; units are set to a number, mean or resample.") from None
+        raise UnitlensError(
+            f"--value is {value!r}; units are set to a number, mean, a quantile such as q0.99, or resample."
+        ) from None
     return Replacement(number, scale)
 
 
