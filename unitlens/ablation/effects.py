@@ -18,6 +18,7 @@ from unitlens.ablation.outcomes import DEFAULT_MEASURES, OUTCOMES, Measure, Outc
 from unitlens.ablation.random_sets import DRAWS, FEW_DRAWS, MOST_PASSES, draw_sets, unmatched
 from unitlens.ablation.replay.cut import Cut
 from unitlens.ablation.replay.cutting import cut_network
+from unitlens.ablation.responses.predictions import PredictionCounts, Predictions
 from unitlens.ablation.result import SetEffects, UnitEffects
 from unitlens.ablation.table import LayerUnits, UnitSet, named_units
 from unitlens.ablation.tallies import Folds
@@ -183,7 +184,13 @@ class Experiment:
             What sets are matched in.
         """
         values = tuple(self._values(layer) for layer in self.layers)
-        design = Design(self.layers, values, None if sets is None else tuple(sets), self.outcomes, folds)
+        design = Design(
+            layers=self.layers,
+            values=values,
+            response=Predictions(self.outcomes),
+            sets=None if sets is None else tuple(sets),
+            folds=folds,
+        )
         measured = measure(self.net, self.data, design, self.reading)
         for note in measured.notes:
             warnings.warn(note, UnitlensWarning, stacklevel=5)
@@ -202,12 +209,13 @@ class Experiment:
         )
         every = [((unit,),) for unit in range(measured.units[0])] if sets is None else sets
         named: tuple[UnitSet, ...] = tuple(named_units(self.layers, units) for units in every)
-        return Measurement(settings, self._describe(measured), named, measured.tally, measured.outputs, measured.peaks)
+        tally, outputs = measured.counts
+        return Measurement(settings, self._describe(measured), named, tally, outputs, measured.peaks)
 
     def _values(self, layer: str) -> LayerValues:
         return find_values(self.replacement, self.net, layer, self.data, self.reading, seed=self.seed, means=self.means)
 
-    def _describe(self, measured: Measured) -> dict[str, Any]:
+    def _describe(self, measured: Measured[PredictionCounts]) -> dict[str, Any]:
         """Where the result comes from."""
         source = described(self.data).source
         return {

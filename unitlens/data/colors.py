@@ -67,6 +67,10 @@ class Colors:
         """The label of every pixel of an image, in the image's size."""
         return {"color": [color_labels(image)]}
 
+    def planes_of(self, images: npt.NDArray[np.uint8]) -> Mapping[str, Sequence[npt.NDArray[np.uint8]]]:
+        """The label of every pixel of many images, (N, height, width, 3)."""
+        return {"color": [color_labels(images)]}
+
     def __repr__(self) -> str:
         return "colors"
 

@@ -116,6 +116,19 @@ class Columns:
             further += [plane.astype(np.int16) for plane in planes[1:]]
         return np.stack(first + further) if first else np.zeros((0, grid[0] * grid[1]), np.int16)
 
+    def numbered(self, maps: Any, category: str, name: str) -> npt.NDArray[np.int16]:
+        """Column of every position of label maps of a category, in their own shape; -1 where not judged.
+
+        Raises
+        ------
+        UnitlensError
+            If there is a label that no concept has; the name is that of the images.
+        """
+        labels = _as_labels(maps, category, name)
+        columns = self._lookup(category, labels.dtype).take(labels, mode="wrap")
+        self._check_known(labels, columns == _STRAY, category, name)
+        return columns
+
     def _sampled(
         self, given: Any, category: str, example: Example, fit: Fit, grid: tuple[int, int]
     ) -> npt.NDArray[np.int16]:
@@ -123,16 +136,21 @@ class Columns:
         plane = _as_plane(given, category, example)
         column_of = self._lookup(category, plane.dtype)
         stray = column_of.take(plane, mode="wrap") == _STRAY  # of the whole map: the same error on every grid
-        if stray.any():
-            labels = np.unique(np.asarray(given)[stray]).tolist()
-            more = ", ..." if len(labels) > 5 else ""
-            raise UnitlensError(
-                f"The {category} label map of {example.name} holds the {'label' if len(labels) == 1 else 'labels'} "
-                f"{', '.join(map(str, labels[:5]))}{more}, which no concept of {category} has: "
-                "add rows to concepts.csv or mend the map (0 is none, 255 is not judged)."
-            )
+        self._check_known(np.asarray(given), stray, category, example.name)
         sampled: npt.NDArray[np.int16] = column_of.take(fit.labels(plane, grid).ravel(), mode="wrap")
         return sampled
+
+    def _check_known(self, given: npt.NDArray[Any], stray: npt.NDArray[np.bool_], category: str, name: str) -> None:
+        """Make sure that there are no labels without a concept."""
+        if not stray.any():
+            return
+        labels = np.unique(given[stray]).tolist()
+        more = ", ..." if len(labels) > 5 else ""
+        raise UnitlensError(
+            f"The {category} label map of {name} holds the {'label' if len(labels) == 1 else 'labels'} "
+            f"{', '.join(map(str, labels[:5]))}{more}, which no concept of {category} has: "
+            "add rows to concepts.csv or mend the map (0 is none, 255 is not judged)."
+        )
 
     def _lookup(self, category: str, dtype: np.dtype[Any]) -> npt.NDArray[np.int16]:
         """Column of each label, with -1 where not judged and _STRAY where no concept has it; the last is for -1."""
@@ -183,8 +201,20 @@ def _as_plane(given: Any, category: str, example: Example) -> npt.NDArray[Any]:
             f"{size_of(example.image[..., 0])}: a label map shows the whole image, at any size of the same aspect "
             "ratio."
         )
-    if plane.dtype.kind == "b":
-        return plane.astype(np.uint8)
-    if plane.dtype in (np.uint8, np.uint16):
-        return plane
-    return plane.astype(np.int64).clip(-1, _MOST_LABELS - 1).astype(np.int32)
+    return _narrow(plane)
+
+
+def _as_labels(given: Any, category: str, name: str) -> npt.NDArray[Any]:
+    """Label maps of many images, in the types of `_as_plane`."""
+    labels: npt.NDArray[Any] = np.asarray(given)
+    if labels.dtype.kind not in "iub":
+        raise UnitlensError(f"The {category} label maps of {name} are {labels.dtype}; they hold whole numbers.")
+    return _narrow(labels)
+
+
+def _narrow(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if labels.dtype.kind == "b":
+        return labels.astype(np.uint8)
+    if labels.dtype in (np.uint8, np.uint16):
+        return labels
+    return labels.astype(np.int64).clip(-1, _MOST_LABELS - 1).astype(np.int32)

@@ -1,6 +1,6 @@
 """What a segmenter can be made of: torchvision's and Hugging Face's networks by name, a network, any callable."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,12 +9,10 @@ from torch import nn
 
 from unitlens.data.segmentation.segments import (
     Labels,
-    Pixels,
+    PixelNetwork,
     Predictor,
-    Segments,
     fingerprint_of,
     run_callable,
-    run_module,
     table_of,
 )
 from unitlens.data.segmentation.transformers import hugging_face
@@ -42,18 +40,18 @@ def predictor(
             f"{title} does not say what its classes are called: give "
             f"{argument('labels', option='--segmenter-labels')}, a name for each, None for nothing."
         )
-    run, fingerprint = _runner(model, size)
-    return Predictor(run, table_of(labels), title, fingerprint)
-
-
-def _runner(model: Any, size: int | None) -> tuple[Callable[[Pixels], Segments], str | None]:
+    names = table_of(labels)
     if isinstance(model, Network):
-        normalise, side = model.preprocessing.normalise, size or model.preprocessing.resize or None
-        run = partial(run_module, module=model.model, normalise=normalise, size=side)
-        return run, fingerprint_of(model.model, model.preprocessing, side)
+        side = size or model.preprocessing.resize or None
+        fingerprint = fingerprint_of(model.model, model.preprocessing, side)
+        return _of_network(PixelNetwork(model.model, model.preprocessing.normalise, side), names, title, fingerprint)
     if isinstance(model, nn.Module):
-        return partial(run_module, module=model, normalise=None, size=size), fingerprint_of(model, size)
-    return partial(run_callable, function=model, size=size), None
+        return _of_network(PixelNetwork(model, None, size), names, title, fingerprint_of(model, size))
+    return Predictor(partial(run_callable, function=model, size=size), names, title, None)
+
+
+def _of_network(network: PixelNetwork, names: Mapping[int, str], title: str, fingerprint: str) -> Predictor:
+    return Predictor(network.one_image, names, title, fingerprint, network)
 
 
 def _zoo_name(name: str) -> str:
@@ -80,5 +78,5 @@ def _torchvision(
     entry = entries[str(weights)] if str(weights) in entries.__members__ else entries.DEFAULT
     names = labels if labels is not None else entry.meta["categories"]
     side = size or int(entry.transforms().resize_size[0])
-    run = partial(run_module, module=net.model, normalise=net.preprocessing.normalise, size=side)
-    return Predictor(run, table_of(names), name, fingerprint_of(net.model, net.preprocessing, side))
+    fingerprint = fingerprint_of(net.model, net.preprocessing, side)
+    return _of_network(PixelNetwork(net.model, net.preprocessing.normalise, side), table_of(names), name, fingerprint)

@@ -54,12 +54,49 @@ class Predictor(NamedTuple):
         What to call it.
     fingerprint : str or None
         Changes whenever its output may change; None where that cannot be known.
+    network : PixelNetwork or None
+        The network that labels many images at a time; None where they are labelled one by one.
     """
 
     predict: Callable[[Pixels], Segments]
     names: Mapping[int, str]
     title: str
     fingerprint: str | None
+    network: "PixelNetwork | None" = None
+
+
+class PixelNetwork(NamedTuple):
+    """A network that labels pixels, and how images are prepared for it.
+
+    Attributes
+    ----------
+    module : nn.Module
+    normalise : callable or None
+        Of images in [0, 1].
+    size : int or None
+        The shorter side that images are scaled to; None: they stay as they are.
+    """
+
+    module: nn.Module
+    normalise: Callable[[Tensor], Tensor] | None = None
+    size: int | None = None
+
+    def __call__(self, images: Tensor) -> Any:
+        """What the network returns for images, float (N, 3, height, width) in [0, 1], on its device."""
+        first = next(self.module.parameters(), torch.zeros(1))
+        images = images.to(first.device, first.dtype)
+        return self.module(images if self.normalise is None else self.normalise(images))
+
+    def segments(self, images: Sequence[Pixels] | Pixels, *, confidence: bool = True) -> Segments:
+        """Label images, in evaluation mode: as `many_segments`."""
+        scaled_images = torch.cat([scaled(image, self.size) for image in images])
+        with evaluating(self.module):
+            return many_segments(self(scaled_images), len(images), confidence=confidence)
+
+    def one_image(self, image: Pixels) -> Segments:
+        """Label one image."""
+        classes, confidence = self.segments([image])
+        return Segments(classes[0], None if confidence is None else confidence[0])
 
 
 def fingerprint_of(module: nn.Module, *settings: Any) -> str:
@@ -169,16 +206,6 @@ def scaled(image: Pixels, size: int | None) -> Tensor:
     return torch.from_numpy(np.array(resized)).permute(2, 0, 1)[None].float() / 255
 
 
-def run_module(
-    image: Pixels, *, module: nn.Module, normalise: Callable[[Tensor], Tensor] | None, size: int | None
-) -> Segments:
-    """Let an image through a network, on its device, in evaluation mode."""
-    first = next(module.parameters(), torch.zeros(1))
-    images = scaled(image, size).to(first.device, first.dtype)
-    with evaluating(module):
-        return to_segments(module(images if normalise is None else normalise(images)))
-
-
 def run_callable(image: Pixels, *, function: Callable[[Tensor], Any], size: int | None) -> Segments:
     """Give an image to a function."""
     with torch.inference_mode():
@@ -198,16 +225,28 @@ def to_segments(output: Any) -> Segments:
     UnitlensError
         If it is neither.
     """
+    classes, confidence = many_segments(output, 1)
+    return Segments(classes[0], None if confidence is None else confidence[0])
+
+
+def many_segments(output: Any, count: int, *, confidence: bool = True) -> Segments:
+    """Read what a network returns for so many images: as `to_segments`, all along a first dimension.
+
+    Without ``confidence`` that is left out, and with it the softmax.
+    """
     if isinstance(output, Mapping) and "out" in output:
         output = output["out"]
     tensor = torch.as_tensor(output) if isinstance(output, (Tensor, np.ndarray)) else None
-    if tensor is not None and tensor.ndim == 4 and len(tensor) == 1 and tensor.is_floating_point():
-        confidence, classes = functional.softmax(tensor[0].float(), 0).max(0)
-        return Segments(classes.cpu().numpy(), confidence.cpu().numpy())
-    if tensor is not None and tensor.ndim == 3 and len(tensor) == 1 and not tensor.is_floating_point():
-        return Segments(tensor[0].cpu().numpy().astype(np.int64), None)
+    if tensor is not None and tensor.ndim == 4 and len(tensor) == count and tensor.is_floating_point():
+        if not confidence:
+            return Segments(tensor.argmax(1).cpu().numpy(), None)
+        largest, classes = functional.softmax(tensor.float(), 1).max(1)
+        return Segments(classes.cpu().numpy(), largest.cpu().numpy())
+    if tensor is not None and tensor.ndim == 3 and len(tensor) == count and not tensor.is_floating_point():
+        return Segments(tensor.cpu().numpy().astype(np.int64), None)
     shape = f" of shape {tuple(tensor.shape)} and type {tensor.dtype}" if tensor is not None else ""
+    images = "an image" if count == 1 else f"{count} images"
     raise UnitlensError(
-        f"A segmenter returned a {type(output).__name__}{shape} for an image (1, 3, height, width); it returns scores "
-        "(1, classes, rows, columns), or whole numbers (1, rows, columns)."
+        f"A segmenter returned a {type(output).__name__}{shape} for {images} ({count}, 3, height, width); it returns "
+        f"scores ({count}, classes, rows, columns), or whole numbers ({count}, rows, columns)."
     )

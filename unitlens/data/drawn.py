@@ -1,0 +1,183 @@
+"""What concept sources mark in images that a network has drawn: label maps and areas of many images at a time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from unitlens.data.columns import Columns
+from unitlens.data.concepts import Concept, Data
+from unitlens.data.sources import ConceptSource, StackedData
+from unitlens.errors import UnitlensError, did_you_mean
+
+Maps = npt.NDArray[np.int16]
+
+
+@runtime_checkable
+class BatchSource(ConceptSource, Protocol):
+    """A concept source that marks many images of one size at a time, which is faster than one by one."""
+
+    def planes_of(self, images: npt.NDArray[np.uint8], /) -> Mapping[str, Sequence[npt.NDArray[Any]]]:
+        """The label maps of images, uint8 (N, height, width, 3): for each category, (N, rows, columns)."""
+        ...
+
+
+class CategoryMaps(NamedTuple):
+    """What is marked in N images, for one category.
+
+    Attributes
+    ----------
+    category : str
+    maps : int16 array, (N, planes, rows, columns)
+        At each position 1 + the index of its concept among all C; 0: none of the category's, or not judged. Of several
+        planes, a concept stands in one at most.
+    """
+
+    category: str
+    maps: Maps
+
+
+@dataclass(frozen=True)
+class DrawnConcepts:
+    """Concept sources that look at drawn images.
+
+    Attributes
+    ----------
+    sources : tuple of ConceptSource
+    columns : Columns
+        Of all their concepts.
+    """
+
+    sources: tuple[ConceptSource, ...]
+    columns: Columns
+
+    @classmethod
+    def of(cls, *sources: ConceptSource) -> "DrawnConcepts":
+        """Join sources.
+
+        Raises
+        ------
+        UnitlensError
+            If there is none, something is not a source, or two of them mark the same concept.
+        """
+        if not sources:
+            raise UnitlensError(
+                "Nothing says what is drawn in images: give a concept source, such as ul.Colors() or ul.segmenter(...)."
+            )
+        wrong = [source for source in sources if not isinstance(source, ConceptSource)]
+        if wrong:
+            raise UnitlensError(
+                f"A {type(wrong[0]).__name__} is not a concept source: it needs concepts and planes(image, name)."
+            )
+        return cls(sources, Columns.of([concept for source in sources for concept in source.concepts]))
+
+    @property
+    def concepts(self) -> tuple[Concept, ...]:
+        """All concepts, C of them."""
+        return self.columns.concepts
+
+    def names(self) -> list[str]:
+        """How each concept is written: its name, or category/name where several categories have that name."""
+        return self.columns.names()
+
+    def index_of(self, concept: str | Concept) -> int:
+        """Which concept is meant by a name.
+
+        Raises
+        ------
+        UnitlensError
+            If there is none of this name, or several.
+        """
+        if isinstance(concept, tuple):
+            concept = f"{concept[0]}/{concept[2]}"
+        full = [f"{known.category}/{known.name}" for known in self.concepts]
+        matches = [c for c, known in enumerate(self.concepts) if concept in (known.name, full[c])]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            raise UnitlensError(f"{concept} stands in several categories: say {' or '.join(full[c] for c in matches)}.")
+        marked = ", ".join(map(str, self.sources))
+        raise UnitlensError(
+            f"{marked} does not know the concept {concept!r}{did_you_mean(concept, self.names())}; it knows "
+            f"{', '.join(self.names()[:12])}{', ...' if len(self.concepts) > 12 else ''}."
+        )
+
+    def maps(self, images: npt.NDArray[np.uint8]) -> list[CategoryMaps]:
+        """What is marked in images.
+
+        Parameters
+        ----------
+        images : uint8 array, (N, 3, height, width)
+
+        Returns
+        -------
+        list of CategoryMaps
+            For each category of each source.
+        """
+        pixels = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+        return [
+            CategoryMaps(category, self._joined(planes, category))
+            for source in self.sources
+            for category, planes in _planes_of(source, pixels).items()
+        ]
+
+    def _joined(self, planes: Sequence[npt.NDArray[Any]], category: str) -> Maps:
+        """Planes of a category, each (N, rows, columns), as one array in which a concept stands once at a position."""
+        numbered = [np.maximum(self.columns.numbered(plane, category, "drawn images"), 0) for plane in planes]
+        for later in range(1, len(numbered)):
+            for earlier in numbered[:later]:
+                numbered[later] = np.where(numbered[later] == earlier, 0, numbered[later]).astype(np.int16)
+        return np.stack(numbered, 1)
+
+    def areas(self, marked: Sequence[CategoryMaps]) -> npt.NDArray[np.int64]:
+        """How many positions of its maps each concept takes in each image, (N, C)."""
+        counts = [_counts(of_category.maps, len(self.concepts)) for of_category in marked]
+        return np.asarray(np.add.reduce(counts))
+
+    def positions(self, marked: Sequence[CategoryMaps]) -> npt.NDArray[np.int64]:
+        """How many positions the maps of each concept's category have in an image, (C,)."""
+        size = {of_category.category: of_category.maps[0, 0].size for of_category in marked}
+        return np.array([size.get(concept.category, 1) for concept in self.concepts], np.int64)
+
+
+def drawn_concepts(concepts: Any, data: Data | None = None) -> DrawnConcepts:
+    """What says what is drawn: a source or several; or those that are stacked on the data.
+
+    Raises
+    ------
+    UnitlensError
+        If nothing does.
+    """
+    if isinstance(concepts, DrawnConcepts):
+        return concepts
+    if concepts is None:
+        return DrawnConcepts.of(*(data.sources if isinstance(data, StackedData) else ()))
+    return DrawnConcepts.of(*(concepts if isinstance(concepts, Sequence) else (concepts,)))
+
+
+def _planes_of(source: ConceptSource, images: npt.NDArray[np.uint8]) -> Mapping[str, Sequence[npt.NDArray[Any]]]:
+    """Label maps of images, (N, height, width, 3): for each category, planes (N, rows, columns)."""
+    if isinstance(source, BatchSource):
+        return source.planes_of(images)
+    each = [source.planes(image, f"drawn image {number}") for number, image in enumerate(images)]
+    categories = dict.fromkeys(category for planes in each for category in planes)
+    return {category: _stacked([planes.get(category, ()) for planes in each]) for category in categories}
+
+
+def _stacked(each: Sequence[Sequence[npt.NDArray[Any]]]) -> list[npt.NDArray[Any]]:
+    """Planes of all images together, where an image has fewer with nothing in the others."""
+    like = next(plane for planes in each for plane in planes)
+    nothing = np.zeros_like(like)
+    return [
+        np.stack([planes[k] if k < len(planes) else nothing for planes in each]) for k in range(max(map(len, each)))
+    ]
+
+
+def _counts(maps: Maps, concepts: int) -> npt.NDArray[np.int64]:
+    """Positions of each concept in each image of maps, (N, planes, rows, columns) to (N, concepts)."""
+    images = len(maps)
+    flat = maps.reshape(images, -1) + (np.arange(images, dtype=np.int64) * (concepts + 1))[:, None]
+    counted = np.bincount(flat.ravel(), minlength=images * (concepts + 1)).reshape(images, concepts + 1)
+    return counted[:, 1:].astype(np.int64)
