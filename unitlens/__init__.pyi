@@ -16,6 +16,7 @@ from .data.concepts import Concept as Concept
 from .data.concepts import Data as Data
 from .data.concepts import Example as Example
 from .data.findings import Check as Check
+from .data.latent_sets import latents as latents
 from .data.opening import open_data as open_data
 from .data.readers.annotated import annotated as annotated
 from .data.readers.plain import images_only as images_only
@@ -34,6 +35,7 @@ from .errors import UnitlensWarning as UnitlensWarning
 from .models.hooks import edit as edit
 from .models.hooks import record as record
 from .models.loading import classifier as classifier
+from .models.loading import generator as generator
 from .models.loading import load as load
 from .models.network import Network as Network
 from .models.passes import evaluating as evaluating

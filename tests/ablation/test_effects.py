@@ -12,7 +12,7 @@ from unitlens.ablation.effects import ablate, importance
 from unitlens.ablation.interventions import Intervention, intervening
 from unitlens.ablation.outcomes import OUTCOMES
 from unitlens.ablation.result import Ranking
-from unitlens.data.batches import image_hash
+from unitlens.data.preparing import image_hash
 from unitlens.data.reading import as_example, chosen_images
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"

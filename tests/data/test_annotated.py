@@ -106,7 +106,7 @@ def test_labels_and_concepts_may_be_absent(tmp_path):
 
 @pytest.mark.parametrize("change", ["image", "labels", "gone", "class"])
 def test_the_digest_of_an_example_changes_with_all_that_it_says(world, change):
-    from unitlens.data.batches import example_digest
+    from unitlens.data.preparing import example_digest
 
     before = example_digest(ul.annotated(world)[0])
     assert before == example_digest(ul.annotated(world)[0])

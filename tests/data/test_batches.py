@@ -8,8 +8,9 @@ from PIL import Image
 
 import unitlens as ul
 from tests.coloured import blocks, write_world
-from unitlens.data.batches import Batches, data_digest, example_digest, image_hash
+from unitlens.data.batches import Batches
 from unitlens.data.concepts import Example
+from unitlens.data.preparing import data_digest, example_digest, image_hash
 from unitlens.data.reading import Reading
 from unitlens.models.preprocessing import Preprocessing
 

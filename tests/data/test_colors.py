@@ -8,7 +8,8 @@ import unitlens as ul
 from tests.coloured import blocks
 from unitlens.data import colors
 from unitlens.data.colors import NAMES, Colors, achromatic, color_labels, named
-from unitlens.data.sources import ConceptSource, with_concepts
+from unitlens.data.concepts import ConceptSource
+from unitlens.data.sources import with_concepts
 
 
 def name_of(red, green, blue):

@@ -6,11 +6,12 @@ from torch import nn
 import unitlens as ul
 from tests import layouts
 from tests.coloured import COLOURS, blocks
+from unitlens.data.concepts import ConceptSource
 from unitlens.data.readers.formats import images_only
 from unitlens.data.segmentation.accuracy import segmenter_iou
 from unitlens.data.segmentation.segmenters import Segmenter, segmenter
 from unitlens.data.segmentation.segments import read_labels, scaled, table_of, to_segments
-from unitlens.data.sources import ConceptSource, with_concepts
+from unitlens.data.sources import with_concepts
 
 NAMES = [None, "red", "green", "blue"]
 

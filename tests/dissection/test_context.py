@@ -8,7 +8,7 @@ import pytest
 
 import unitlens as ul
 from tests.planted import InMemory, lookup
-from unitlens.data.batches import image_hash
+from unitlens.data.preparing import image_hash
 from unitlens.dissection.settings import Settings
 from unitlens.errors import UnitlensError
 from unitlens.stats.chance import partners

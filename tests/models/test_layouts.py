@@ -159,7 +159,7 @@ def test_attention_is_seen_from_the_class_token_or_from_everywhere():
 def test_sentences(shape, order, sentence):
     place = LayerRef("layer", "layer", nn.Identity(), None, None)
     with pytest.raises(ul.UnitlensError, match=sentence):
-        need_layout(place, torch.zeros(shape), torch.zeros(3, 3, 224, 224), order=order)
+        need_layout(place, torch.zeros(shape), 3, (224, 224), order=order)
 
 
 # ---- through a dissection

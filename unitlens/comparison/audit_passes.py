@@ -45,20 +45,18 @@ class PassChecks(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _NoisyNetwork(Network):
-    """A network that sees its images with noise, drawn image by image, so that batches of any size see the same."""
+    """A network that is given its images, or latents, with noise, drawn one by one, so that batch sizes do not matter."""
 
     noise: float = NOISE
     generator: torch.Generator | None = None
 
-    def prepare(self, images: Tensor) -> Tensor:
-        scaled = images.to(self.device).float().div_(255)
-        noise = torch.stack([torch.randn(scaled.shape[1:], generator=self.generator) for _ in scaled])
-        noisy = (scaled + self.noise * noise.to(self.device)).clamp_(0, 1)
-        return self.preprocessing.normalise(noisy).to(self.dtype)
+    def prepare(self, inputs: Tensor, *, noise: Tensor | None = None) -> Tensor:
+        drawn = torch.stack([torch.randn(inputs.shape[1:], generator=self.generator) for _ in inputs])
+        return super().prepare(inputs, noise=self.noise * drawn)
 
 
 def with_noise(net: Network, *, noise: float = NOISE, seed: int = 0) -> Network:
-    """Make a network that sees its images with Gaussian noise of a standard deviation, clipped to [0, 1]."""
+    """Make a network that is given its images, or latents, with Gaussian noise of a standard deviation."""
     of_net = {field.name: getattr(net, field.name) for field in fields(Network)}
     return _NoisyNetwork(**of_net, noise=noise, generator=torch.Generator().manual_seed(seed))
 

@@ -4,6 +4,7 @@ from .concepts import Concept as Concept
 from .concepts import Data as Data
 from .concepts import Example as Example
 from .findings import Check as Check
+from .latent_sets import latents as latents
 from .opening import open_data as open_data
 from .readers.annotated import annotated as annotated
 from .readers.plain import images_only as images_only

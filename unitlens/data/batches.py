@@ -1,8 +1,7 @@
 """From annotated images to batches: the network's input, and on the label grid what is marked in it."""
 
-import hashlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,12 +12,12 @@ from torch import Tensor
 
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Class, Concept, Data, DataDescription, Example, described
-from unitlens.data.copies import fingerprint
-from unitlens.data.images import Fit, UnreadableError
-from unitlens.data.reading import Reading, chosen_images, image_name, read_example
+from unitlens.data.images import UnreadableError
+from unitlens.data.preparing import Failure, Prepare, Prepared, PreparedLatent, PrepareLatent, data_digest, see
+from unitlens.data.reading import Reading, chosen_images, image_name
 from unitlens.data.workers import in_batches
 from unitlens.errors import UnitlensError, argument
-from unitlens.files import encoded
+from unitlens.models.layers import display_shape
 from unitlens.models.preprocessing import Preprocessing
 from unitlens.progress import progress
 from unitlens.stats.folds import FOLDS
@@ -36,16 +35,19 @@ class Batch(NamedTuple):
 
     Attributes
     ----------
-    images : uint8 tensor, (N, 3, height, width)
-        The network's input before ``/ 255``, mean and std.
+    images : uint8 tensor, (N, 3, height, width), or float32, (N, ...)
+        The network's input before ``/ 255``, mean and std; or latents, until `Batches.seen` puts in their place the
+        images that were drawn from them.
     planes : list of int16 arrays, (planes, H * W)
-        See `Columns.planes`; of the image that the network's units are compared with.
+        See `Columns.planes`; of the image that the network's units are compared with. None of latents.
     annotated : list of int
-        Bit k is set where the image is annotated for category k.
+        Bit k is set where the image is annotated for category k. None of latents.
     names, classes, digests, hashes, groups, fingerprints, indices : lists
         Of each image: name, class or None, SHA-256 of what it was read from, the number its fold is drawn from, the
-        group it belongs to (by default its own name), `unitlens.data.copies.fingerprint`, and its index in the data
-        set.
+        group it belongs to (by default its own name), `unitlens.data.copies.fingerprint` (not of latents), and its
+        index in the data set.
+    given : list of mappings
+        Label maps that were given with each latent, which wait for the image that is drawn from it; none of images.
     """
 
     images: Tensor
@@ -58,6 +60,7 @@ class Batch(NamedTuple):
     groups: list[str]
     fingerprints: list[bytes]
     indices: list[int]
+    given: Sequence[Mapping[str, Sequence[npt.NDArray[Any]]]] = ()
 
     @property
     def folds(self) -> list[int]:
@@ -158,7 +161,11 @@ class Batches:
         self.task = task
         columns = Columns.of(data.concepts) if columns is None else columns
         self._description = described(data)
-        self._prepare = _Prepare(data, self._description.names, columns, preprocessing, grid)
+        if self._description.of_latents:
+            self._prepare: Prepare | PrepareLatent = PrepareLatent(data, self._description)
+        else:
+            self._prepare = Prepare(data, self._description.names, columns, preprocessing, grid)
+        self._columns, self._grid = columns, grid
         self._indices = chosen_images(data, reading.limit, seed=reading.seed)
         self.record = ImageRecord(len(self._indices))
 
@@ -177,13 +184,48 @@ class Batches:
             for images, columns, failures in read:
                 record.unread += map(self._left_out, failures)
                 if len(images):
-                    batch = Batch(torch.from_numpy(images), *columns)
+                    batch = Batch(torch.from_numpy(images), **columns)
                     _check_names(batch.names, names)
                     record.add(batch)
                     yield batch
                 bar.update(len(images) + len(failures))
         record.seconds = time.perf_counter() - start
         self._finish()
+
+    def seen(self, batch: Batch, images: Tensor) -> Batch:
+        """Return a batch with the images that units are compared with, and with what is marked in them.
+
+        Images that were read are marked already, and their batch stays as it is. Of latents, the sources of concepts
+        look at what was drawn; the record then knows of it.
+
+        Parameters
+        ----------
+        batch : Batch
+            The last one.
+        images : uint8 tensor, (N, 3, height, width)
+            What `unitlens.Network.images` gives for it.
+
+        Raises
+        ------
+        UnitlensError
+            If a source fails, or label maps contradict the concepts.
+        """
+        if not batch.given:
+            return batch
+        drawn = [
+            see(example, image, self._description.drawn_sources, self._columns, self._grid)
+            for example, image in zip(_examples(batch), images.permute(0, 2, 3, 1).numpy(), strict=True)
+        ]
+        seen = batch._replace(
+            images=images,
+            planes=[one.planes for one in drawn],
+            annotated=[one.annotated for one in drawn],
+            fingerprints=[one.fingerprint for one in drawn],
+            given=(),
+        )
+        self.record.annotated += seen.annotated
+        self.record.fingerprints += seen.fingerprints
+        return seen
 
     def _not_images(self) -> list[Unread]:
         """Files among the images that are none; an error where the reading is strict."""
@@ -195,7 +237,7 @@ class Batches:
             )
         return [Unread(name, "not an image file") for name in files]
 
-    def _left_out(self, failure: "_Failure") -> Unread:
+    def _left_out(self, failure: Failure) -> Unread:
         """Note an image that cannot be read; what contradicts the data set ends the loop, strict or not."""
         if self.reading.strict or not isinstance(failure.error, UnreadableError):
             raise failure.error
@@ -237,111 +279,52 @@ def _missing_classes(data: DataDescription, record: ImageRecord) -> list[str]:
     ]
 
 
-class _Prepared(NamedTuple):
-    """What a worker makes of one image."""
-
-    image: npt.NDArray[np.uint8]
-    planes: npt.NDArray[np.int16]
-    annotated: int
-    name: str
-    class_: Class | None
-    digest: bytes
-    hash: int
-    group: str
-    fingerprint: bytes
-    index_: int
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """An image that a worker could not prepare: errors are returned, as one that is raised would lose its type."""
-
-    index: int
-    error: UnitlensError
-
-
-@dataclass(frozen=True)
-class _Prepare:
-    """Reads an image, scales it, and samples what is marked in it."""
-
-    data: Data
-    names: Sequence[str] | None
-    columns: Columns
-    preprocessing: Preprocessing
-    grid: tuple[int, int]
-
-    def __call__(self, index: int) -> _Prepared | _Failure:
-        try:
-            example = read_example(self.data, index, self.names)
-            height, width = example.image.shape[:2]
-            fit = Fit.of(height, width, self.preprocessing)
-            image = np.asarray(fit.image(example.image, self.preprocessing.interpolation))
-            planes = self.columns.planes(example, fit, self.grid)
-        except UnitlensError as error:
-            return _Failure(index, error)
-        annotated = (bool(len(example.planes.get(category, ()))) for category in self.columns.categories)
-        return _Prepared(
-            image=np.ascontiguousarray(image.transpose(2, 0, 1)),  # the order in memory decides how a network rounds
-            planes=planes,
-            annotated=sum(1 << k for k, there in enumerate(annotated) if there),
-            name=example.name,
-            class_=example.class_,
-            digest=example_digest(example),
-            hash=image_hash(example),
-            group=example.name if example.group is None else example.group,
-            fingerprint=fingerprint(example.image),
-            index_=index,
-        )
+_COLUMN_OF = {
+    "planes": "planes",
+    "annotated": "annotated",
+    "name": "names",
+    "class_": "classes",
+    "digest": "digests",
+    "hash": "hashes",
+    "group": "groups",
+    "fingerprint": "fingerprints",
+    "index_": "indices",
+    "given": "given",
+}
+"""The fields of a batch, by those of its images."""
 
 
 def _collate(
-    items: list[_Prepared | _Failure],
-) -> tuple[npt.NDArray[np.uint8], list[list[Any]], list[_Failure]]:
-    """Images in one array, columns of all else, and failures.
+    items: list[Prepared | PreparedLatent | Failure],
+) -> tuple[npt.NDArray[Any], dict[str, list[Any]], list[Failure]]:
+    """Images or latents in one array, columns of all else, and failures.
 
     An array, not a tensor: tensors go from a worker through shared memory and sockets in TMPDIR, and where /dev/shm is
     small or the path long, the worker waits without a word.
     """
-    failures = [item for item in items if isinstance(item, _Failure)]
-    prepared = [item for item in items if isinstance(item, _Prepared)]
-    if not prepared:
-        return np.empty((0, 3, 1, 1), np.uint8), [], failures
-    images, *columns = (list(column) for column in zip(*prepared, strict=True))
-    return np.stack(images), columns, failures
+    failures = [item for item in items if isinstance(item, Failure)]
+    prepared = [item for item in items if not isinstance(item, Failure)]
+    shapes = [item[0].shape for item in prepared]
+    failures += [_odd(item, shapes[0]) for item in prepared if item[0].shape != shapes[0]]
+    prepared = [item for item in prepared if item[0].shape == shapes[0]]
+    columns: dict[str, list[Any]] = {column: [] for column in _COLUMN_OF.values()}
+    for item in prepared:
+        for name in item._fields[1:]:
+            columns[_COLUMN_OF[name]].append(getattr(item, name))
+    arrays = [item[0] for item in prepared]
+    return (np.stack(arrays) if arrays else np.empty(0, np.uint8)), columns, failures
 
 
-def image_hash(example: Example) -> int:
-    """First 8 bytes of the SHA-256 of the group's name; else of a file's name, or of an image made in memory."""
-    if example.group is not None:
-        return name_hash(example.group)
-    return name_hash(example.name) if example.file_digest is not None else _first_bytes(example.image.tobytes())
+def _odd(latent: Prepared | PreparedLatent, shape: tuple[int, ...]) -> Failure:
+    """A latent of another shape than others."""
+    shapes = f"{display_shape(latent[0].shape)} and {display_shape(shape)}"
+    return Failure(
+        latent.index_,
+        UnitlensError(f"Latents are of {shapes} ({latent.name}): give latents of one shape to a network."),
+    )
 
 
-def name_hash(name: str) -> int:
-    """First 8 bytes of the SHA-256 of a name."""
-    return _first_bytes(encoded(name))
-
-
-def _first_bytes(source: bytes) -> int:
-    return int.from_bytes(hashlib.sha256(source).digest()[:8], "big")
-
-
-def example_digest(example: Example) -> bytes:
-    """SHA-256 of all that an example says."""
-    if example.file_digest is not None:
-        return hashlib.sha256(encoded(f"{example.name}\n{example.class_!r}\n{example.file_digest}")).digest()
-    hashed = hashlib.sha256(encoded(f"{example.name}\n{example.class_!r}\n{example.image.shape}"))
-    hashed.update(example.image.tobytes())
-    for category in sorted(example.planes):
-        for given in example.planes[category]:
-            plane = np.asarray(given)
-            hashed.update(encoded(f"\n{category}\n{plane.dtype.str} {plane.shape}") + plane.tobytes())
-    return hashed.digest()
-
-
-def data_digest(digests: Iterable[bytes], concepts: Iterable[Concept]) -> str:
-    """SHA-256 of all that a data set says: its examples, in any order, and what its labels mean."""
-    hashed = hashlib.sha256(b"".join(sorted(digests)))
-    for concept in concepts:
-        hashed.update(f"\n{tuple(concept)!r}".encode())
-    return hashed.hexdigest()
+def _examples(batch: Batch) -> Iterator[Example]:
+    """The examples of a batch of latents."""
+    for latent, planes, name in zip(batch.images.numpy(), batch.given, batch.names, strict=True):
+        yield Example(latent, planes, name)

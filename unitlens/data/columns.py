@@ -195,7 +195,8 @@ def _as_plane(given: Any, category: str, example: Example) -> npt.NDArray[Any]:
             f"The {category} label map of {example.name} is {plane.dtype}, {size_of(plane)}; a category has a "
             "list of label maps, each rows x columns of whole numbers."
         )
-    if not same_aspect(example.image.shape[:2], plane.shape):
+    of_image = example.image.dtype == np.uint8  # of a latent, the map shows the whole image that is drawn
+    if of_image and not same_aspect(example.image.shape[:2], plane.shape):
         raise UnitlensError(
             f"The {category} label map of {example.name} is {size_of(plane)} (width x height), its image "
             f"{size_of(example.image[..., 0])}: a label map shows the whole image, at any size of the same aspect "

@@ -1,4 +1,4 @@
-"""What is marked in images: concepts, examples, and the protocol that every data set follows."""
+"""What is marked in images: concepts, examples, and the protocols that data sets and concept sources follow."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,12 +35,14 @@ class Example(NamedTuple):
 
     Attributes
     ----------
-    image : array of uint8, height x width x 3
-        RGB, as it is to be looked at (EXIF rotation done).
+    image : array of uint8, height x width x 3, or of float32
+        RGB, as it is to be looked at (EXIF rotation done). In data whose examples are latents, the latent of an image
+        that is yet to be drawn, of any shape.
     planes : mapping of str to sequence of integer arrays
         For each category that the image is annotated for, one or more label maps (rows x columns, of the image's
-        aspect ratio): 0 is none. In maps of uint8, 255 is not judged; of uint16, 65535 (255 is a label like others);
-        of any other type negative values, 255 and 65535 are. An absent category is not annotated.
+        aspect ratio; for a latent, of the whole image that is drawn): 0 is none. In maps of uint8, 255 is not judged;
+        of uint16, 65535 (255 is a label like others); of any other type negative values, 255 and 65535 are. An absent
+        category is not annotated.
     name : str
         Unique in the data set; for files, the POSIX path under ``images/``.
     class_ : str or int or None
@@ -53,12 +55,33 @@ class Example(NamedTuple):
         statistic; None: the image is a group of its own.
     """
 
-    image: npt.NDArray[np.uint8]
+    image: npt.NDArray[Any]
     planes: Mapping[str, Sequence[npt.NDArray[Any]]]
     name: str
     class_: str | int | None = None
     file_digest: str | None = None
     group: str | None = None
+
+
+@runtime_checkable
+class ConceptSource(Protocol):
+    """Images in, label maps out, computed or looked up."""
+
+    @property
+    def concepts(self) -> Sequence[Concept]:
+        """Every concept that it may mark."""
+        ...
+
+    def planes(self, image: npt.NDArray[np.uint8], name: str, /) -> Mapping[str, Sequence[npt.NDArray[Any]]]:
+        """The label maps of an image for each category, as in `unitlens.Example`.
+
+        Parameters
+        ----------
+        image : uint8 array, (height, width, 3)
+        name : str
+            Of the image in its data set.
+        """
+        ...
 
 
 Class = str | int
@@ -145,6 +168,10 @@ class DataDescription:
     exchangeable : bool
         Whether the first N images stand for all of them, whatever N is, as where they are drawn at will: a limit takes
         those, and otherwise spreads over all images.
+    of_latents : bool
+        Whether the examples are latents, and the images that units are compared with are drawn from them.
+    drawn_sources : tuple of ConceptSource
+        What marks these images once they are drawn.
     """
 
     source: str
@@ -155,6 +182,8 @@ class DataDescription:
     not_images: tuple[str, ...] = ()
     grouped: bool = False
     exchangeable: bool = False
+    of_latents: bool = False
+    drawn_sources: tuple[ConceptSource, ...] = ()
 
 
 def described(data: Data) -> DataDescription:
@@ -183,4 +212,6 @@ def described(data: Data) -> DataDescription:
         not_images=optional("not_images") or (),
         grouped=bool(getattr(data, "grouped", False)),
         exchangeable=bool(getattr(data, "exchangeable", False)),
+        of_latents=bool(getattr(data, "of_latents", False)),
+        drawn_sources=optional("drawn_sources") or (),
     )

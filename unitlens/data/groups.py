@@ -12,7 +12,7 @@ import numpy as np
 
 from unitlens.data.concepts import Concept, Data, DataDescription, Example, described
 from unitlens.data.copies import find_copies, fingerprint
-from unitlens.data.reading import as_example, chosen_images, read_examples
+from unitlens.data.reading import as_example, as_latent, chosen_images, read_examples
 from unitlens.errors import UnitlensError, argument, did_you_mean
 from unitlens.files import encoded
 
@@ -52,7 +52,8 @@ class GroupedData:
         return len(self.data)
 
     def __getitem__(self, index: int, /) -> Example:
-        example = as_example(self.data[index])
+        item = self.data[index]
+        example = as_latent(item) if self.description.of_latents else as_example(item)
         if example.name not in self.group_of:
             raise UnitlensError(f"The image {example.name} has no group: {argument('groups')} has to name one.")
         return example._replace(group=self.group_of[example.name])
@@ -192,6 +193,11 @@ def _neighbours(names: Sequence[str], length: str) -> dict[str, str]:
 
 def _of_copies(data: Data, names: Sequence[str], limit: int | None, seed: int) -> dict[str, str]:
     """Copies and near copies among the images that are read; each group has the name of its first one."""
+    if described(data).of_latents:
+        raise UnitlensError(
+            f"{argument('groups', AUTO)} looks for copies among images, and these are latents, from which images are "
+            "drawn later: name the groups in a file, or leave it out."
+        )
     indices = chosen_images(data, limit, seed=seed)
     examples = [read.example for read in read_examples(_Small(data), indices)]
     order = sorted((one for one in examples if isinstance(one, Example)), key=lambda one: one.name)

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from unitlens.data.concepts import Data
+from unitlens.data.concepts import ConceptSource, Data
+from unitlens.data.latent_sets import PREFIX as LATENTS
+from unitlens.data.latent_sets import named_latents
 from unitlens.data.readers.annotated import annotated
 from unitlens.data.readers.formats import (
     DOWNLOADS,
@@ -15,7 +17,7 @@ from unitlens.data.readers.formats import (
     open_format,
     open_torchvision,
 )
-from unitlens.data.sources import ConceptSource, with_concepts
+from unitlens.data.sources import with_concepts
 from unitlens.data.tags import check_names, folder_tags, tags
 from unitlens.errors import UnitlensError, argument, did_you_mean, spelled
 
@@ -44,7 +46,8 @@ def open_data(
     ----------
     source : str or Path
         An annotated folder, a data set in another format, a folder of images, ``bundled:scenes``, or a data set of
-        torchvision's by name: ``torchvision:voc2012`` and others of `unitlens.data.readers.DOWNLOADS`.
+        torchvision's by name: ``torchvision:voc2012`` and others of `unitlens.data.readers.DOWNLOADS`. For generators,
+        ``latents:100x1x1`` (the shape of one), ``latents:100x1x1,seed=3`` or ``latents:FILE.npy``.
     format : str, optional
         "folder" (the annotated folder) or a name of `unitlens.data.readers.FORMATS`; found by its layout
         otherwise.
@@ -62,9 +65,9 @@ def open_data(
     download : bool
         Whether torchvision may download it if it is not there; its size is announced first.
     images : int, optional
-        How many bundled scenes; 1,000.
+        How many bundled scenes, or latents; 1,000, or all of a file.
     seed : int
-        Of bundled scenes, and of untrained weights.
+        Of bundled scenes, latents, and untrained weights.
 
     Returns
     -------
@@ -82,7 +85,7 @@ def open_data(
     (2, ['black', 'blue', 'brown'])
     """
     _check_sources(concepts, segmenter_options or {})
-    data = _bundled(str(source), format, split, images, seed)
+    data = _named(str(source), format, split, images, seed)
     data = _by_name(str(source), format, split, root, download=download) if data is None else data
     data = _opened(Path(source), format, split) if data is None else data
     if list(concepts) == [MASKS]:
@@ -103,13 +106,16 @@ def _check_sources(concepts: Sequence[str | ConceptSource], segmenter_options: d
         )
 
 
-def _bundled(source: str, format: str | None, split: str | None, images: int | None, seed: int) -> Data | None:
-    if not source.startswith("bundled:"):
+def _named(source: str, format: str | None, split: str | None, images: int | None, seed: int) -> Data | None:
+    """The drawn scenes, or latents, if they were named."""
+    if not source.startswith(("bundled:", LATENTS)):
         return None
-    if source not in BUNDLED:
-        raise UnitlensError(f"There is no {source}{did_you_mean(source, BUNDLED)}; there is {', '.join(BUNDLED)}.")
     if format is not None or split is not None:
         raise UnitlensError(f"{source} has neither formats nor splits: leave them out.")
+    if source.startswith(LATENTS):
+        return named_latents(source, images, seed)
+    if source not in BUNDLED:
+        raise UnitlensError(f"There is no {source}{did_you_mean(source, BUNDLED)}; there is {', '.join(BUNDLED)}.")
     from unitlens.data.scenes.world import Scenes
 
     return Scenes(1000 if images is None else images, seed=seed)

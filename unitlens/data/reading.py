@@ -128,19 +128,21 @@ def read_examples(data: Data, indices: Sequence[int] | None = None) -> Iterator[
     ExampleRead
     """
     order = range(len(data)) if indices is None else indices
-    read = in_batches(partial(_example_or_error, data, described(data).names), order, batch_size=1, workers=0)
+    description = described(data)
+    one = partial(_example_or_error, data, description.names, description.of_latents)
+    read = in_batches(one, order, batch_size=1, workers=0)
     for index, (example,) in zip(order, read, strict=True):
         yield ExampleRead(index, example)
 
 
-def _example_or_error(data: Data, names: Sequence[str] | None, index: int) -> Example | UnitlensError:
+def _example_or_error(data: Data, names: Sequence[str] | None, of_latents: bool, index: int) -> Example | UnitlensError:
     try:
-        return read_example(data, index, names)
+        return read_example(data, index, names, of_latents=of_latents)
     except UnitlensError as error:
         return error
 
 
-def read_example(data: Data, index: int, names: Sequence[str] | None) -> Example:
+def read_example(data: Data, index: int, names: Sequence[str] | None, *, of_latents: bool = False) -> Example:
     """Read an image; whatever the data set raises becomes a sentence that names the image.
 
     Parameters
@@ -149,6 +151,8 @@ def read_example(data: Data, index: int, names: Sequence[str] | None) -> Example
     index : int
     names : sequence of str or None
         The names that the data set lists, if any.
+    of_latents : bool
+        Whether its examples are latents.
 
     Raises
     ------
@@ -158,7 +162,7 @@ def read_example(data: Data, index: int, names: Sequence[str] | None) -> Example
         If what it gives is not an example.
     """
     try:
-        return as_example(data[index])
+        return as_latent(data[index]) if of_latents else as_example(data[index])
     except UnitlensError:
         raise
     except OSError as error:  # a folder that may not be entered, a disk that is gone
@@ -182,6 +186,37 @@ def as_example(item: Any) -> Example:
     UnitlensError
         If it is neither, or its image is not uint8, height x width x 3.
     """
+    example = _read_fields(item)
+    image, name = example.image, example.name
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        raise UnitlensError(
+            f"The image {name} is {image.dtype}, {size_of(image)}; an image is uint8, height x width x 3 (RGB)."
+        )
+    return example
+
+
+def as_latent(item: Any) -> Example:
+    """The same, with a latent in place of the image: float32, of any shape.
+
+    Raises
+    ------
+    UnitlensError
+        If it is not an example, or the latent is not of finite numbers.
+    """
+    example = _read_fields(item)
+    latent = example.image
+    if latent.dtype.kind not in "fiu" or not latent.size or not latent.ndim:
+        raise UnitlensError(
+            f"The latent {example.name} is {latent.dtype} of the shape {latent.shape}; a latent is an array of numbers."
+        )
+    latent = np.ascontiguousarray(latent, np.float32)
+    if not np.isfinite(latent).all():
+        raise UnitlensError(f"The latent {example.name} has NaN or infinite numbers: leave it out.")
+    return example._replace(image=latent)
+
+
+def _read_fields(item: Any) -> Example:
+    """Whatever has the attributes of an example, or is a tuple of them."""
     try:
         item = Example(*item) if isinstance(item, tuple) and not hasattr(item, "image") else item
         image, planes, name = np.asarray(item.image), item.planes, str(item.name)
@@ -190,10 +225,6 @@ def as_example(item: Any) -> Example:
             f"The data set gives a {type(item).__name__}, which is not an example: it has image, planes, name and, "
             "optionally, class_ (see unitlens.Example), as attributes or as a tuple in this order."
         ) from None
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-        raise UnitlensError(
-            f"The image {name} is {image.dtype}, {size_of(image)}; an image is uint8, height x width x 3 (RGB)."
-        )
     group = getattr(item, "group", None)
     return Example(
         image,

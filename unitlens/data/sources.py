@@ -3,36 +3,16 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.data.concepts import Class, Concept, Data, Example, Finding, ListedFiles, described
-from unitlens.data.reading import as_example
+from unitlens.data.concepts import Class, Concept, ConceptSource, Data, Example, Finding, ListedFiles, described
+from unitlens.data.reading import as_example, as_latent
 from unitlens.data.tags import Tags
 from unitlens.errors import UnitlensError, argument
-
-
-@runtime_checkable
-class ConceptSource(Protocol):
-    """Images in, label maps out, computed or looked up."""
-
-    @property
-    def concepts(self) -> Sequence[Concept]:
-        """Every concept that it may mark."""
-        ...
-
-    def planes(self, image: npt.NDArray[np.uint8], name: str, /) -> Mapping[str, Sequence[npt.NDArray[Any]]]:
-        """The label maps of an image for each category, as in `unitlens.Example`.
-
-        Parameters
-        ----------
-        image : uint8 array, (height, width, 3)
-        name : str
-            Of the image in its data set.
-        """
-        ...
 
 
 @dataclass(frozen=True, repr=False)
@@ -98,6 +78,16 @@ class StackedData:
         """Whether the first images of the data stand for all."""
         return described(self.data).exchangeable
 
+    @cached_property
+    def of_latents(self) -> bool:
+        """Whether the examples are latents; the sources then mark the images that are drawn from them."""
+        return described(self.data).of_latents
+
+    @property
+    def drawn_sources(self) -> tuple[ConceptSource, ...]:
+        """Sources that mark the images once they are drawn."""
+        return (*(described(self.data).drawn_sources if self.masks else ()), *self.sources) if self.of_latents else ()
+
     @property
     def source(self) -> str:
         """The data, and the sources."""
@@ -111,6 +101,9 @@ class StackedData:
         return f"<{self.source}: {len(self)} images, {len(self.concepts)} concepts>"
 
     def __getitem__(self, index: int, /) -> Example:
+        if self.of_latents:
+            example = as_latent(self.data[index])
+            return example if self.masks else example._replace(planes={})
         example = as_example(self.data[index])
         planes: dict[str, Sequence[npt.NDArray[Any]]] = {**example.planes} if self.masks else {}
         for source in self.sources:

@@ -7,9 +7,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.data.batches import name_hash
 from unitlens.data.copies import find_copies
 from unitlens.data.groups import in_time
+from unitlens.data.preparing import name_hash
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.dissection.store.passes import StoredPass
@@ -247,8 +247,8 @@ def few_draws(stored: StoredPass, settings: Settings, draws: int) -> list[str]:
     ]
 
 
-def alike_images(stored: StoredPass, settings: Settings) -> list[str]:
-    """Note copies and near copies, where nothing was said of groups."""
+def alike_images(stored: StoredPass, settings: Settings, *, drawn: bool = False) -> list[str]:
+    """Note copies and near copies, where nothing was said of groups; of drawn images groups cannot be found."""
     record = stored.record
     if settings.groups is not None or record.grouped or not settings.evidence:
         return []
@@ -257,10 +257,12 @@ def alike_images(stored: StoredPass, settings: Settings) -> list[str]:
     copies = find_copies(record.fingerprints)
     if not copies.notable:
         return []
+    remedy = f"give {argument('groups', 'auto')} or, for frames of a video, {argument('groups', 'sequence:20')}"
+    if drawn:
+        remedy = "the generator draws much the same from many latents"
     second = int(np.flatnonzero(copies.group != np.arange(len(copies.group)))[0])
     return [
         f"{copies.images} of the {stored.images} images are copies or near copies, such as "
         f"{record.names[copies.group[second]]} and {record.names[second]}, so that there seem to be {copies.groups} "
-        f"groups. The evidence takes images as independent and is too sure of itself then: give "
-        f"{argument('groups', 'auto')} or, for frames of a video, {argument('groups', 'sequence:20')}."
+        f"groups. The evidence takes images as independent and is too sure of itself then: {remedy}."
     ]

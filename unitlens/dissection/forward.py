@@ -154,11 +154,13 @@ def observe(
     stored = StoredPass({}, LabelPlanes.start(columns, grid, store), batches.record)
     readout = Readout(settings.layers, settings.tap, settings.layout, basis)
     checking = 0.0
-    run = (fast_reader if settings.fast else reader)(net.model, readout)
+    run = (fast_reader if settings.fast else reader)(net, readout)
     with evaluating(net.model):
         for batch in _waiting(batches, stored):
-            images = net.prepare(batch.images)
-            maps = run(images)
+            inputs = net.prepare(batch.images)
+            maps, outputs = run(inputs)
+            batch = batches.seen(batch, net.images(batch.images, outputs))
+            del outputs  # of a segmentation network, they are larger than anything that is kept
             if not stored.layers:
                 stored.record = batches.record
                 stored.thumbnails = _thumbnail_rows(batch.images, store) if thumbnails else None
@@ -166,7 +168,7 @@ def observe(
                 _note_layouts(stored, net, readout)
                 if settings.fast:
                     start = time.perf_counter()
-                    stored.deviation = largest_deviation(reader(net.model, readout)(images), maps)
+                    stored.deviation = largest_deviation(reader(net, readout)(inputs).maps, maps)
                     checking = time.perf_counter() - start
             _add(stored, batch, maps)
     stored.seconds = batches.record.seconds - checking

@@ -304,7 +304,7 @@ def _run(task: Task) -> Dissection:
         for control in settings.control_passes
     ]
     stored.notes += dict.fromkeys(note for control in controls for note in control.notes)
-    stored.notes += alike_images(stored, settings)
+    stored.notes += alike_images(stored, settings, drawn=described(task.data).of_latents)
     for note in stored.notes:
         warnings.warn(note, UnitlensWarning, stacklevel=3)
     stored.notes += few_folds(stored, settings)

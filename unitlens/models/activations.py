@@ -2,20 +2,37 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from unitlens.errors import UnitlensError
 from unitlens.models.bases import Basis
 from unitlens.models.hooks import Tap, record
 from unitlens.models.layers import LayerRef, display_name, find_layers
 from unitlens.models.layouts import Layout, Order, need_layout
-from unitlens.models.passes import pass_errors
+from unitlens.models.network import Network
 
-Reader = Callable[[Tensor], dict[str, Tensor]]
-"""From prepared images to each layer's output, (N, U, h, w), by the layer's name."""
+
+class LayerPass(NamedTuple):
+    """What a pass returned.
+
+    Attributes
+    ----------
+    maps : dict of str to Tensor
+        Each layer's output, (N, U, h, w), by the layer's name.
+    outputs : Any
+        The network's own.
+    """
+
+    maps: dict[str, Tensor]
+    outputs: Any
+
+
+Reader = Callable[[Tensor], LayerPass]
+"""From prepared inputs to what the layers and the network return."""
 
 
 @dataclass(frozen=True)
@@ -42,36 +59,42 @@ class Readout:
     basis: Basis | None = None
     layouts: dict[str, Layout] = field(default_factory=dict)
 
-    def read(self, ref: LayerRef, activation: Tensor, images: Tensor) -> Tensor:
-        """Return a layer's output as maps of units, (N, U, h, w)."""
+    def read(self, ref: LayerRef, activation: Tensor, images: int, image_size: tuple[int, int]) -> Tensor:
+        """Return a layer's output for so many images of a size as maps of units, (N, U, h, w)."""
         if activation.is_complex():
             raise UnitlensError(
                 f"{display_name(ref.given)} returns complex numbers, which no threshold orders: choose another layer."
             )
-        layout = self.layouts[ref.given] = need_layout(ref, activation, images, order=self.layout)
+        layout = self.layouts[ref.given] = need_layout(ref, activation, images, image_size, order=self.layout)
         maps = layout.maps(activation)
         return self.basis.apply(maps, display_name(ref.given)) if self.basis else maps
 
 
-def reader(model: nn.Module, readout: Readout) -> Reader:
-    """Return a function that runs the network on prepared images and returns each layer's output, (N, U, h, w)."""
+def reader(net: Network, readout: Readout) -> Reader:
+    """Return a function that runs the network on prepared inputs and returns each layer's output, (N, U, h, w)."""
+    model, image_size = net.model, net.preprocessing.image_size
     refs = find_layers(model, readout.layers)
 
-    def read(images: Tensor) -> dict[str, Tensor]:
-        with record(model, readout.layers, tap=readout.tap) as recording, pass_errors(model, images):
-            model(images)
-        return {ref.given: readout.read(ref, recording[ref.given], images) for ref in refs}
+    def read(inputs: Tensor) -> LayerPass:
+        with record(model, readout.layers, tap=readout.tap) as recording, net.pass_errors(inputs):
+            outputs = model(inputs)
+        count = len(inputs)
+        return LayerPass(
+            {ref.given: readout.read(ref, recording[ref.given], count, image_size) for ref in refs}, outputs
+        )
 
     return read
 
 
-def fast_reader(model: nn.Module, readout: Readout) -> Reader:
+def fast_reader(net: Network, readout: Readout) -> Reader:
     """Return the same of a copy of the network that computes in channels-last order, on a GPU in bfloat16."""
-    read = reader(copy.deepcopy(model).to(memory_format=torch.channels_last), readout)
+    read = reader(replace(net, model=copy.deepcopy(net.model).to(memory_format=torch.channels_last)), readout)
 
-    def fast(images: Tensor) -> dict[str, Tensor]:
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=images.device.type != "cpu"):
-            return read(images.contiguous(memory_format=torch.channels_last))
+    def fast(inputs: Tensor) -> LayerPass:
+        if inputs.ndim == 4:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=inputs.device.type != "cpu"):
+            return read(inputs)
 
     return fast
 

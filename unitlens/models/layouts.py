@@ -276,7 +276,9 @@ def unit_axis(ref: LayerRef, activation: Tensor, image: Size) -> int:
     return axes[layout.order]
 
 
-def need_layout(ref: LayerRef, activation: Tensor, images: Tensor, *, order: Order | None = None) -> Layout:
+def need_layout(
+    ref: LayerRef, activation: Tensor, images: int, image_size: Size, *, order: Order | None = None
+) -> Layout:
     """Find the layout of a layer whose units are wanted, or explain why there is none.
 
     Parameters
@@ -285,8 +287,10 @@ def need_layout(ref: LayerRef, activation: Tensor, images: Tensor, *, order: Ord
         The layer.
     activation : Tensor
         What it returned.
-    images : Tensor, (N, 3, height, width)
-        The network's input.
+    images : int
+        How many images it was returned for.
+    image_size : (int, int)
+        Height and width of the image that units are compared with.
     order : str, optional
         The layout that the user gives.
 
@@ -300,13 +304,12 @@ def need_layout(ref: LayerRef, activation: Tensor, images: Tensor, *, order: Ord
             f"There is no layout {order!r}{did_you_mean(str(order), ORDERS)}; there are {', '.join(ORDERS)}."
         )
     name, shape = display_name(ref.given), display_shape(activation.shape)
-    if activation.dim() < 2 or len(activation) != len(images):
+    if activation.dim() < 2 or len(activation) != images:
         raise UnitlensError(
-            f"{name} returns {shape} for {len(images)} images, and not something for each image: choose another "
+            f"{name} returns {shape} for {images} images, and not something for each image: choose another "
             f"layer ({listing_hint()})."
         )
-    height, width = images.shape[2:]
-    layout = find_layout(tuple(activation.shape), ref.module, (height, width), name=ref.name, order=order)
+    layout = find_layout(tuple(activation.shape), ref.module, image_size, name=ref.name, order=order)
     if layout is not None:
         return layout
     if order is not None:

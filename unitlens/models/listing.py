@@ -53,15 +53,17 @@ class Survey(NamedTuple):
     outputs: list[Shape]
 
 
-def survey(model: nn.Module, image: Tensor) -> Survey:
+def survey(model: nn.Module, image: Tensor, *, image_size: tuple[int, int]) -> Survey:
     """Pass one image through a network, and note the shape of every layer's output.
 
     Parameters
     ----------
     model : nn.Module
         The network, in the mode in which it is.
-    image : Tensor, (1, 3, height, width)
+    image : Tensor, (1, ...)
         The network's input.
+    image_size : (int, int)
+        Height and width of the image that units are compared with.
 
     Returns
     -------
@@ -86,16 +88,18 @@ def survey(model: nn.Module, image: Tensor) -> Survey:
     hooks: Sequence[tuple[nn.Module, Callable[..., None]]] = [(module, note) for module in watched]
     with attached(model, hooks, before=lambda *_: seen.clear(), after=lambda *_: None):
         output = uncompiled(model)(image)
-    size = image.shape[2], image.shape[3]
     reached = [
-        info for module, calls in seen.items() for name in names[module] for info in _infos(name, module, calls, size)
+        info
+        for module, calls in seen.items()
+        for name in names[module]
+        for info in _infos(name, module, calls, image_size)
     ]
     missed = [
         info
         for module in names
         if module not in seen and module is not root
         for name in names[module]
-        for info in _infos(name, module, [], size)
+        for info in _infos(name, module, [], image_size)
     ]
     return Survey(reached + missed, [tuple(t.shape) for _, t in tensors_in(output)])
 

@@ -1,9 +1,10 @@
-"""Load a network by name (`load`), or make one of a module (`classifier`)."""
+"""Load a network by name (`load`), or make one of a module (`classifier`, `generator`)."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -12,9 +13,11 @@ from torch.export import ExportedProgram
 from unitlens.errors import UnitlensError, argument, did_you_mean
 from unitlens.models.hubs import HUBS, hub_network
 from unitlens.models.importing import as_module, import_network
+from unitlens.models.latents import Inputs, LatentInput, drawn_images, find_range, with_one_input
 from unitlens.models.network import Network
 from unitlens.models.opened import OpenedModel
-from unitlens.models.preprocessing import Declared, decide, declared_by
+from unitlens.models.passes import evaluating
+from unitlens.models.preprocessing import Declared, Preprocessing, decide, declared_by
 from unitlens.models.torchvision import other_names, zoo_names, zoo_network
 from unitlens.models.weights import put_weights, read_weights
 
@@ -27,6 +30,9 @@ def load(
     resize: int | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    latents: int | Sequence[int] | None = None,
+    rescale: Sequence[float] | None = None,
+    classes: int | None = None,
     seed: int = 0,
     device: str | torch.device = "cpu",
 ) -> Network:
@@ -51,6 +57,10 @@ def load(
     mean, std : three floats, optional
         Of red, green and blue in [0, 1]. What is not given is taken from what torchvision or the network itself
         declares (``pretrained_cfg``, ``default_cfg``).
+    latents : int or sequence of int, optional
+        The shape of one latent, such as (100, 1, 1): the network is a generator.
+    rescale, classes
+        Of a generator, as for `generator`.
     seed : int
         For weights that are drawn at random while the network is built. PyTorch's generator is as before afterwards.
     device : str or torch.device
@@ -79,6 +89,17 @@ def load(
         )
     source = None if weights is None else str(weights)
     opened = build(spec, weights=source, seed=seed)
+    if latents is not None or opened.latents is not None:
+        given = (("image_size", image_size), ("resize", resize), ("mean", mean), ("std", std))
+        _check_no_images(spec, [name for name, value in given if value is not None])
+        opened = opened._replace(model=_moved(opened.model, device))
+        return _generator_of(opened, source, latents, rescale, classes, inputs=None)
+    for name, value in (("rescale", rescale), ("classes", classes)):
+        if value is not None:
+            raise UnitlensError(
+                f"{argument(name, option=_OPTIONS.get(name))} is for generators: name the shape of their latents with "
+                f"{argument('latents', option=_OPTIONS['latents'])}, or leave it out."
+            )
     preprocessing = decide(opened.declared, image_size=image_size, resize=resize, mean=mean, std=std)
     model = _moved(opened.model, device)
     return Network(
@@ -140,6 +161,132 @@ def classifier(
     preprocessing = decide(declared_by(module), image_size=image_size, resize=resize, mean=mean, std=std)
     names = None if classes is None else tuple(classes)
     return Network(module, preprocessing, classes=names, name=name or type(module).__name__)
+
+
+def generator(
+    model: nn.Module | ExportedProgram,
+    *,
+    latents: int | Sequence[int],
+    rescale: Sequence[float] | None = None,
+    classes: int | Sequence[str] | None = None,
+    inputs: Inputs | None = None,
+    name: str | None = None,
+) -> Network:
+    """Make a network of a generator: its units are compared with the images that it draws.
+
+    A few latents are passed through it, to learn the size of its images.
+
+    Parameters
+    ----------
+    model : nn.Module or torch.export.ExportedProgram
+        It is not changed, and stays where it is. It returns images, (N, 3, height, width) or, in grey, (N, 1, height,
+        width), alone or as the only such tensor of several.
+    latents : int or sequence of int
+        The shape of one latent, such as (100, 1, 1); 512 is (512,).
+    rescale : (float, float), optional
+        The outputs that are black and white; (-1, 1), (0, 1) or (0, 255), found from a few images, if not given.
+    classes : int or sequence of str, optional
+        How many classes it can be asked for, or their names: it is called with latents and classes, int64 (N,).
+    inputs : callable, optional
+        From latents (and classes, where there are any) to what the model takes: a tensor, a tuple of arguments, or a
+        mapping of keyword arguments.
+    name : str, optional
+        Its name in results; the name of its class if not given.
+
+    Raises
+    ------
+    UnitlensError
+        If it is not a module, does not take such latents, or what it returns is no image.
+
+    Examples
+    --------
+    >>> import unitlens as ul
+    >>> model = nn.Sequential(nn.ConvTranspose2d(100, 8, 4), nn.ReLU(), nn.ConvTranspose2d(8, 3, 8, 8), nn.Tanh())
+    >>> ul.generator(model, latents=(100, 1, 1), rescale=(-1, 1))
+    <Network Sequential; latents 100 x 1 x 1, outputs from -1 to 1; draws images 32 x 32>
+    """
+    module = as_module(model)
+    if module is None:
+        raise UnitlensError(f"A generator is a torch.nn.Module, not a {type(model).__name__}; ul.load takes a name.")
+    if isinstance(classes, str):
+        raise UnitlensError(f"classes is {classes!r}; it is how many there are, or a sequence of their names.")
+    names = None if classes is None or isinstance(classes, int) else tuple(classes)
+    opened = OpenedModel(module, name or type(module).__name__, Declared(), names)
+    count = classes if isinstance(classes, int) or classes is None else len(classes)
+    return _generator_of(opened, None, latents, rescale, count, inputs)
+
+
+def _generator_of(
+    opened: OpenedModel,
+    weights: str | None,
+    shape: int | Sequence[int] | None,
+    rescale: Sequence[float] | None,
+    classes: int | None,
+    inputs: Inputs | None,
+) -> Network:
+    """A generator, whose latents are as given, else as it declares them; its first images tell their size."""
+    declared = opened.latents
+    if declared is not None and shape is None:
+        latents = declared
+    else:
+        latents = LatentInput(_latent_shape(shape), (0.0, 1.0), classes)
+    if rescale is not None:
+        latents = replace(latents, output_range=_two(rescale))
+    net = Network(
+        with_one_input(opened.model, latents, inputs),
+        Preprocessing((1, 1), None, (0.0,) * 3, (1.0,) * 3),
+        opened.classes,
+        opened.name,
+        weights,
+        opened.default_layer,
+        image="output",
+        latents=latents,
+    )
+    example = net.example_inputs(_FIRST_IMAGES)
+    with evaluating(net.model), net.pass_errors(example):
+        drawn = drawn_images(net.model(example), _FIRST_IMAGES)
+    if rescale is None and declared is None:
+        latents = replace(latents, output_range=find_range(drawn))
+    image_size = (int(drawn.shape[2]), int(drawn.shape[3]))
+    return replace(net, preprocessing=replace(net.preprocessing, image_size=image_size), latents=latents)
+
+
+_FIRST_IMAGES = 8
+"""So many images tell the range of a generator's outputs."""
+
+_OPTIONS = {"latents": "--latent-shape", "classes": "--latent-classes"}
+"""Of the shell, where they have other names than in Python."""
+
+
+def _latent_shape(shape: Any) -> tuple[int, ...]:
+    sides = (shape,) if isinstance(shape, int) else tuple(shape) if isinstance(shape, Sequence) else ()
+    if (
+        isinstance(shape, str)
+        or not sides
+        or not all(isinstance(side, int) and not isinstance(side, bool) for side in sides)
+    ):
+        raise UnitlensError(
+            f"latents is {shape!r}; it is the shape of one latent, such as (100, 1, 1), or 512 for a vector."
+        )
+    return sides
+
+
+def _two(rescale: Sequence[float]) -> tuple[float, float]:
+    try:
+        low, high = (float(value) for value in rescale)
+    except (TypeError, ValueError):
+        raise UnitlensError(
+            f"rescale is {rescale!r}; it is two numbers, the outputs that are black and white, such as (-1, 1)."
+        ) from None
+    return low, high
+
+
+def _check_no_images(spec: str, given: Sequence[str]) -> None:
+    if given:
+        raise UnitlensError(
+            f"{argument(given[0])} says how images are prepared, and {spec} is a generator, which takes latents: leave "
+            "it out."
+        )
 
 
 Origin = Literal["bundled", "torchvision", "timm", "hf", "code"]

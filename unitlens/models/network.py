@@ -1,13 +1,16 @@
 """A network, with what is known about it: its preprocessing, its classes, its layers."""
 
 import hashlib
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from unitlens.errors import UnitlensError, spelled
 from unitlens.files import encoded
+from unitlens.models.latents import LatentInput, latent_errors
 from unitlens.models.layers import uncompiled
 from unitlens.models.listing import LayerInfo, Survey, survey
 from unitlens.models.passes import evaluating, pass_errors
@@ -16,14 +19,17 @@ from unitlens.models.preprocessing import Preprocessing
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Network:
-    """A model, and what is needed to give it images and to read its outputs. Made by `load` and `classifier`.
+    """A model, and what is needed to give it images and to read its outputs.
+
+    Made by `load`, `classifier` and `generator`. A classifier and a generator differ in `prepare`, `images` and
+    `example_inputs` alone.
 
     Attributes
     ----------
     model : nn.Module
         The module itself.
     preprocessing : Preprocessing
-        How images are prepared for it.
+        How images are prepared for it; of a generator, ``image_size`` is that of the images it draws.
     classes : tuple of str or None
         The names of its outputs, where known.
     name : str
@@ -35,6 +41,8 @@ class Network:
     image : {"input", "output"}
         The image that units are compared with: the network's input, as for classifiers, or its output, as for networks
         that generate images.
+    latents : LatentInput or None
+        What a generator takes; None where the network takes images.
 
     Examples
     --------
@@ -51,10 +59,14 @@ class Network:
     weights: str | None = None
     default_layer: str | None = None
     image: Literal["input", "output"] = "input"
+    latents: LatentInput | None = None
 
     def __repr__(self) -> str:
         weights = "" if self.weights is None else f", weights {self.weights}"
         classes = "" if self.classes is None else f"; {len(self.classes)} classes"
+        if self.latents is not None:
+            height, width = self.preprocessing.image_size
+            return f"<Network {self.name}{weights}; {self.latents}; draws images {height} x {width}{classes}>"
         return f"<Network {self.name}{weights}; images {self.preprocessing}{classes}>"
 
     @property
@@ -67,18 +79,25 @@ class Network:
         """The number type of its parameters, and of the images it takes."""
         return next((p.dtype for p in self.model.parameters() if p.is_floating_point()), torch.float32)
 
-    def prepare(self, images: Tensor) -> Tensor:
-        """Prepare 8-bit images for the network, on its device and in its number type.
+    def prepare(self, inputs: Tensor, *, noise: Tensor | None = None) -> Tensor:
+        """Prepare images or latents for the network, on its device and in its number type.
 
         Parameters
         ----------
-        images : uint8 tensor, (N, 3, height, width)
-            Of the network's input size already.
+        inputs : uint8 tensor, (N, 3, height, width), or float tensor, (N, ...)
+            8-bit images, of the network's input size already; of a generator, latents.
+        noise : tensor, optional
+            Of the same shape, added to images in [0, 1], which stay there, or to latents.
 
         Returns
         -------
-        tensor, (N, 3, height, width)
-            ``(images / 255 - mean) / std``.
+        tensor, (N, 3, height, width) or (N, ...)
+            ``(images / 255 - mean) / std``, or the latents.
+
+        Raises
+        ------
+        UnitlensError
+            If a generator is given images, or latents of another shape, or another network latents.
 
         Examples
         --------
@@ -89,12 +108,76 @@ class Network:
         ...     net.model(net.prepare(images)).shape
         torch.Size([2, 12])
         """
-        return self.preprocessing.normalise(images.to(self.device).float().div_(255)).to(self.dtype)
+        if self.latents is not None:
+            return self.latents.prepare(inputs, device=self.device, dtype=self.dtype, noise=noise)
+        if inputs.is_floating_point():
+            raise UnitlensError(
+                f"{self.name} takes images and was given latents: "
+                + spelled(
+                    python="make a generator of it with ul.generator(model, latents=...), or give it images.",
+                    shell="name their shape with --latent-shape if it is a generator, or give it images.",
+                )
+            )
+        scaled = inputs.to(self.device).float().div_(255)
+        if noise is not None:
+            scaled = (scaled + noise.to(self.device)).clamp_(0, 1)
+        return self.preprocessing.normalise(scaled).to(self.dtype)
+
+    def images(self, inputs: Tensor, outputs: Any) -> Tensor:
+        """Return the images that units are compared with: the input, or what a generator drew.
+
+        Parameters
+        ----------
+        inputs : tensor
+            As `prepare` takes them, of N images.
+        outputs : Any
+            What the network returned for them.
+
+        Returns
+        -------
+        uint8 tensor, (N, 3, height, width)
+
+        Raises
+        ------
+        UnitlensError
+            If a generator drew no images, or images of another size than before.
+        """
+        if self.latents is None:
+            return inputs
+        drawn = self.latents.images(outputs, len(inputs))
+        if tuple(drawn.shape[2:]) != self.preprocessing.image_size:
+            there, here = drawn.shape[2:], self.preprocessing.image_size
+            raise UnitlensError(
+                f"{self.name} draws images of {there[0]} x {there[1]} and of {here[0]} x {here[1]}: units are compared "
+                "with images of one size."
+            )
+        return drawn
+
+    def example_inputs(self, count: int = 1) -> Tensor:
+        """Return some inputs, prepared for the network: random pixels or latents, always the same.
+
+        Examples
+        --------
+        >>> import unitlens as ul
+        >>> ul.load("bundled:scenes").example_inputs(2).shape
+        torch.Size([2, 3, 112, 112])
+        """
+        if self.latents is not None:
+            return self.prepare(self.latents.example(count))
+        size = self.preprocessing.image_size
+        pixels = torch.rand(count, 3, *size, generator=torch.Generator().manual_seed(0))
+        return self.preprocessing.normalise(pixels).to(self.device, self.dtype)
+
+    def pass_errors(self, inputs: Tensor) -> AbstractContextManager[None]:
+        """Turn whatever a pass of prepared inputs raises into one sentence, inside a ``with``."""
+        if self.latents is not None:
+            return latent_errors(self.latents, len(inputs))
+        return pass_errors(self.model, inputs)
 
     def layers(self) -> list[LayerInfo]:
         """List its layers in the order in which they return, followed by those that are never reached.
 
-        One random image is passed through the network, in evaluation mode.
+        One random image or latent is passed through the network, in evaluation mode.
 
         Returns
         -------
@@ -154,8 +237,6 @@ class Network:
         return digest.hexdigest()
 
     def _survey(self) -> Survey:
-        size = self.preprocessing.image_size
-        pixels = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
-        image = self.preprocessing.normalise(pixels).to(self.device, self.dtype)
-        with evaluating(self.model), pass_errors(self.model, image):
-            return survey(self.model, image)
+        example = self.example_inputs()
+        with evaluating(self.model), self.pass_errors(example):
+            return survey(self.model, example, image_size=self.preprocessing.image_size)

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from torch import nn
 
+from unitlens.models.latents import LatentInput
 from unitlens.models.preprocessing import Declared
 
 
@@ -22,6 +23,8 @@ class OpenedModel(NamedTuple):
         The names of its outputs, where known.
     default_layer : str or None
         The layer to look at if none is named.
+    latents : LatentInput or None
+        What it takes, if it is a generator.
     """
 
     model: nn.Module
@@ -29,3 +32,4 @@ class OpenedModel(NamedTuple):
     declared: Declared
     classes: tuple[str, ...] | None = None
     default_layer: str | None = None
+    latents: LatentInput | None = None

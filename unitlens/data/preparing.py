@@ -1,0 +1,192 @@
+"""One image or latent, read and prepared for a batch: its pixels or numbers, what is marked in it, and its hashes."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from unitlens.data.columns import Columns
+from unitlens.data.concepts import Class, Concept, ConceptSource, Data, DataDescription, Example
+from unitlens.data.copies import fingerprint
+from unitlens.data.images import Fit
+from unitlens.data.reading import read_example
+from unitlens.errors import UnitlensError
+from unitlens.files import encoded
+from unitlens.models.layers import describe_error
+from unitlens.models.preprocessing import Preprocessing
+
+
+class Drawn(NamedTuple):
+    """What is marked in an image that was drawn from a latent."""
+
+    planes: npt.NDArray[np.int16]
+    annotated: int
+    fingerprint: bytes
+
+
+def see(
+    example: Example,
+    image: npt.NDArray[np.uint8],
+    sources: Sequence[ConceptSource],
+    columns: Columns,
+    grid: tuple[int, int],
+) -> Drawn:
+    """What is marked in the image that was drawn from a latent: what was given with it, and what the sources see."""
+    planes = dict(example.planes)
+    for source in sources:
+        try:
+            planes.update(source.planes(image, example.name))
+        except UnitlensError:
+            raise
+        except Exception as error:
+            raise UnitlensError(
+                f"{source} fails on the image that was drawn from {example.name} ({describe_error(error)})."
+            ) from error
+    whole = example._replace(planes=planes)
+    size = image.shape[0], image.shape[1]
+    return Drawn(
+        columns.planes(whole, Fit(size, (0, 0), size), grid), annotated_bits(whole, columns), fingerprint(image)
+    )
+
+
+def annotated_bits(example: Example, columns: Columns) -> int:
+    """An integer whose bit k is set where an example is annotated for category k."""
+    return sum(1 << k for k, category in enumerate(columns.categories) if len(example.planes.get(category, ())))
+
+
+class Prepared(NamedTuple):
+    """What a worker makes of one image."""
+
+    image: npt.NDArray[np.uint8]
+    planes: npt.NDArray[np.int16]
+    annotated: int
+    name: str
+    class_: Class | None
+    digest: bytes
+    hash: int
+    group: str
+    fingerprint: bytes
+    index_: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An image that a worker could not prepare: errors are returned, as one that is raised would lose its type."""
+
+    index: int
+    error: UnitlensError
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Reads an image, scales it, and samples what is marked in it."""
+
+    data: Data
+    names: Sequence[str] | None
+    columns: Columns
+    preprocessing: Preprocessing
+    grid: tuple[int, int]
+
+    def __call__(self, index: int) -> Prepared | Failure:
+        """Prepare the image of an index."""
+        try:
+            example = read_example(self.data, index, self.names)
+            height, width = example.image.shape[:2]
+            fit = Fit.of(height, width, self.preprocessing)
+            image = np.asarray(fit.image(example.image, self.preprocessing.interpolation))
+            planes = self.columns.planes(example, fit, self.grid)
+        except UnitlensError as error:
+            return Failure(index, error)
+        return Prepared(
+            image=np.ascontiguousarray(image.transpose(2, 0, 1)),  # the order in memory decides how a network rounds
+            planes=planes,
+            annotated=annotated_bits(example, self.columns),
+            name=example.name,
+            class_=example.class_,
+            digest=example_digest(example),
+            hash=image_hash(example),
+            group=example.name if example.group is None else example.group,
+            fingerprint=fingerprint(example.image),
+            index_=index,
+        )
+
+
+class PreparedLatent(NamedTuple):
+    """What is known of an image before it is drawn."""
+
+    latent: npt.NDArray[np.float32]
+    name: str
+    class_: Class | None
+    digest: bytes
+    hash: int
+    group: str
+    index_: int
+    given: Mapping[str, Sequence[npt.NDArray[Any]]]
+
+
+@dataclass(frozen=True)
+class PrepareLatent:
+    """Reads a latent, and the label maps that are given with it."""
+
+    data: Data
+    description: DataDescription
+
+    def __call__(self, index: int) -> PreparedLatent | Failure:
+        """Prepare the latent of an index."""
+        try:
+            example = read_example(self.data, index, self.description.names, of_latents=True)
+            digest = example_digest(example, self.description.drawn_sources)
+        except UnitlensError as error:
+            return Failure(index, error)
+        return PreparedLatent(
+            latent=example.image,
+            name=example.name,
+            class_=example.class_,
+            digest=digest,
+            hash=image_hash(example),
+            group=example.name if example.group is None else example.group,
+            index_=index,
+            given=example.planes,
+        )
+
+
+def image_hash(example: Example) -> int:
+    """First 8 bytes of the SHA-256 of the group's name; else of a file's name, or of an image made in memory."""
+    if example.group is not None:
+        return name_hash(example.group)
+    return name_hash(example.name) if example.file_digest is not None else _first_bytes(example.image.tobytes())
+
+
+def name_hash(name: str) -> int:
+    """First 8 bytes of the SHA-256 of a name."""
+    return _first_bytes(encoded(name))
+
+
+def _first_bytes(source: bytes) -> int:
+    return int.from_bytes(hashlib.sha256(source).digest()[:8], "big")
+
+
+def example_digest(example: Example, drawn_sources: Sequence[ConceptSource] = ()) -> bytes:
+    """SHA-256 of all that an example says, and of what marks the image that is drawn from it."""
+    if example.file_digest is not None:
+        return hashlib.sha256(encoded(f"{example.name}\n{example.class_!r}\n{example.file_digest}")).digest()
+    hashed = hashlib.sha256(encoded(f"{example.name}\n{example.class_!r}\n{example.image.shape}"))
+    hashed.update(example.image.tobytes())
+    for category in sorted(example.planes):
+        for given in example.planes[category]:
+            plane = np.asarray(given)
+            hashed.update(encoded(f"\n{category}\n{plane.dtype.str} {plane.shape}") + plane.tobytes())
+    for source in drawn_sources:
+        hashed.update(encoded(f"\n{source}"))
+    return hashed.digest()
+
+
+def data_digest(digests: Iterable[bytes], concepts: Iterable[Concept]) -> str:
+    """SHA-256 of all that a data set says: its examples, in any order, and what its labels mean."""
+    hashed = hashlib.sha256(b"".join(sorted(digests)))
+    for concept in concepts:
+        hashed.update(f"\n{tuple(concept)!r}".encode())
+    return hashed.hexdigest()
