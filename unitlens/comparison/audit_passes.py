@@ -45,7 +45,7 @@ class PassChecks(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _NoisyNetwork(Network):
-    """A network that is given its images, or latents, with noise, drawn one by one, so that batch sizes do not matter."""
+    """A network that is given its images, or latents, with noise, drawn one by one: batch sizes do not matter."""
 
     noise: float = NOISE
     generator: torch.Generator | None = None
