@@ -21,7 +21,7 @@ ORDER = (
     ("data",),
     ("dissection",),
     ("labels", "ablation", "comparison"),
-    ("explain", "edit"),
+    ("explain", "editing"),
     ("pages",),
     ("app",),
     ("cli",),

@@ -30,6 +30,12 @@ from .dissection.result import Dissection as Dissection
 from .dissection.result import open_run as open_run
 from .dissection.run import dissect as dissect
 from .drawing.figures import concept_bars as concept_bars
+from .editing.causal import CausalEffects as CausalEffects
+from .editing.causal import causal_effects as causal_effects
+from .editing.images import Edited as Edited
+from .editing.images import edit_image as edit_image
+from .editing.set_areas import SetAreas as SetAreas
+from .editing.set_areas import intervene as intervene
 from .errors import UnitlensError as UnitlensError
 from .errors import UnitlensWarning as UnitlensWarning
 from .models.hooks import edit as edit

@@ -206,8 +206,7 @@ def unit_axis(net: Network, layer: str, activation: Tensor) -> int:
 
 def unit_count(net: Network, layer: str) -> int:
     """Return how many units a layer has; the network is run on an empty image for it."""
-    size = net.preprocessing.image_size
-    image = net.prepare(torch.zeros(1, 3, *size, dtype=torch.uint8))
+    image = net.example_inputs()
     with evaluating(net.model), record(net.model, layer) as recording:
         net.model(image)
     return int(recording[layer].shape[unit_axis(net, layer, recording[layer])])

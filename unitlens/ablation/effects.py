@@ -7,7 +7,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from unitlens.ablation.activity import Contributions, LayerValues, find_values, unit_contributions, unit_count
@@ -157,8 +156,7 @@ class Experiment:
         """How many sets are drawn: as many as are asked for; else fewer where replaying them is dear."""
         if draws is not None:
             return draws
-        size = self.net.preprocessing.image_size
-        image = self.net.prepare(torch.zeros(1, 3, *size, dtype=torch.uint8))
+        image = self.net.example_inputs()
         passes = 2 * DRAWS * replayed_share(cut_network(self.net.model, self.layers, image), image)
         return DRAWS if passes <= MOST_PASSES else FEW_DRAWS
 

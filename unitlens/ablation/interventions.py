@@ -297,8 +297,8 @@ class Intervention:
 def intervening(network: Network | nn.Module, *interventions: Intervention) -> Iterator[None]:
     """Intervene in every pass of a network inside the ``with``; it is as before afterwards, whatever happens.
 
-    Units lie along the dimension that `unitlens.models.layouts` finds from the size of the images; where the network
-    is given none (N, channels, height, width), along dimension 1.
+    Units lie along the dimension that `unitlens.models.layouts` finds from the size of the images, of a `Network` that
+    draws images of these; where a model is given none (N, channels, height, width), along dimension 1.
 
     Parameters
     ----------
@@ -325,10 +325,14 @@ def intervening(network: Network | nn.Module, *interventions: Intervention) -> I
     for intervention in interventions:
         by_layer.setdefault(intervention.layer, []).append(intervention)
     sizes: list[tuple[int, int]] = []  # of the images of the pass
+    drawing = isinstance(network, Network) and network.latents is not None
+    if isinstance(network, Network) and drawing:
+        sizes.append(network.preprocessing.image_size)
 
     def note_size(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         images = [given for given in (*args, *kwargs.values()) if isinstance(given, Tensor) and given.ndim == 4]
-        sizes[:] = [(int(images[0].shape[2]), int(images[0].shape[3]))] if images else []
+        if not drawing:
+            sizes[:] = [(int(images[0].shape[2]), int(images[0].shape[3]))] if images else []
 
     edits = {layer: _in_turn(model, group, sizes) for layer, group in by_layer.items()}
     with edit(model, edits), ExitStack() as stack:

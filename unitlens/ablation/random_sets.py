@@ -137,6 +137,13 @@ def unmatched(units: Units, activity: Floats) -> Units:
     return tuple(unit for unit in units if not _alike_to(activity[unit], others).any())
 
 
+def alike_units(unit: int, activity: Floats) -> list[int]:
+    """Units that hand on about as much as one; where hardly any do, the 8 nearest."""
+    alike = np.flatnonzero(_alike_to(activity[unit], activity))
+    near = alike if len(alike) > _NEAREST else _nearest(np.arange(len(activity)), np.abs(activity - activity[unit]))
+    return [int(other) for other in near]
+
+
 def _alike_to(value: float, others: Floats) -> npt.NDArray[np.bool_]:
     return (others * LIKE >= value) & (others <= value * LIKE)
 

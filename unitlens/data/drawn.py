@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unitlens.data.columns import Columns
-from unitlens.data.concepts import Concept, Data
-from unitlens.data.sources import ConceptSource, StackedData
+from unitlens.data.concepts import Concept, ConceptSource
 from unitlens.errors import UnitlensError, did_you_mean
 
 Maps = npt.NDArray[np.int16]
@@ -90,19 +89,7 @@ class DrawnConcepts:
         UnitlensError
             If there is none of this name, or several.
         """
-        if isinstance(concept, tuple):
-            concept = f"{concept[0]}/{concept[2]}"
-        full = [f"{known.category}/{known.name}" for known in self.concepts]
-        matches = [c for c, known in enumerate(self.concepts) if concept in (known.name, full[c])]
-        if len(matches) == 1:
-            return matches[0]
-        if matches:
-            raise UnitlensError(f"{concept} stands in several categories: say {' or '.join(full[c] for c in matches)}.")
-        marked = ", ".join(map(str, self.sources))
-        raise UnitlensError(
-            f"{marked} does not know the concept {concept!r}{did_you_mean(concept, self.names())}; it knows "
-            f"{', '.join(self.names()[:12])}{', ...' if len(self.concepts) > 12 else ''}."
-        )
+        return concept_index(concept, self.concepts, ", ".join(map(str, self.sources)))
 
     def maps(self, images: npt.NDArray[np.uint8]) -> list[CategoryMaps]:
         """What is marked in images.
@@ -138,23 +125,48 @@ class DrawnConcepts:
 
     def positions(self, marked: Sequence[CategoryMaps]) -> npt.NDArray[np.int64]:
         """How many positions the maps of each concept's category have in an image, (C,)."""
+        return self.category_positions(marked)[self.columns.category_of]
+
+    def category_positions(self, marked: Sequence[CategoryMaps]) -> npt.NDArray[np.int64]:
+        """How many positions the maps of each category have in an image, (K,)."""
         size = {of_category.category: of_category.maps[0, 0].size for of_category in marked}
-        return np.array([size.get(concept.category, 1) for concept in self.concepts], np.int64)
+        return np.array([size.get(category, 1) for category in self.columns.categories], np.int64)
+
+    def shown(self, maps: CategoryMaps) -> Maps:
+        """What each position of a category's first plane shows, (N, rows, columns).
+
+        The index of the concept among all C; C + k where it shows none of category k.
+        """
+        none = len(self.concepts) + self.columns.categories.index(maps.category)
+        first = maps.maps[:, 0]
+        return np.where(first > 0, first - 1, none).astype(np.int16)
+
+    def shown_names(self) -> list[str]:
+        """Names of what positions show: of the C concepts, and of nothing in each of the K categories."""
+        categories = self.columns.categories
+        return [*self.names(), *("nothing" if len(categories) == 1 else f"no {category}" for category in categories)]
 
 
-def drawn_concepts(concepts: Any, data: Data | None = None) -> DrawnConcepts:
-    """What says what is drawn: a source or several; or those that are stacked on the data.
+def concept_index(concept: str | Concept, concepts: Sequence[Concept], source: str) -> int:
+    """Which of some concepts is meant by a name, or category/name; ``source`` is what knows them.
 
     Raises
     ------
     UnitlensError
-        If nothing does.
+        If there is none of this name, or several.
     """
-    if isinstance(concepts, DrawnConcepts):
-        return concepts
-    if concepts is None:
-        return DrawnConcepts.of(*(data.sources if isinstance(data, StackedData) else ()))
-    return DrawnConcepts.of(*(concepts if isinstance(concepts, Sequence) else (concepts,)))
+    given = f"{concept[0]}/{concept[2]}" if isinstance(concept, tuple) else concept
+    full = [f"{known.category}/{known.name}" for known in concepts]
+    matches = [c for c, known in enumerate(concepts) if given in (known.name, full[c])]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise UnitlensError(f"{given} stands in several categories: say {' or '.join(full[c] for c in matches)}.")
+    names = [known.name for known in concepts]
+    raise UnitlensError(
+        f"{source} does not know the concept {given!r}{did_you_mean(given, names)}; it knows {', '.join(names[:12])}"
+        f"{', ...' if len(names) > 12 else ''}."
+    )
 
 
 def _planes_of(source: ConceptSource, images: npt.NDArray[np.uint8]) -> Mapping[str, Sequence[npt.NDArray[Any]]]:

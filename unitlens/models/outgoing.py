@@ -39,8 +39,7 @@ def outgoing_weights(net: Network, layer: str) -> Floats | None:
     float64 array, (U,)
         None where no such layer follows.
     """
-    size = net.preprocessing.image_size
-    image = net.prepare(torch.zeros(1, 3, *size, dtype=torch.uint8)).clone()
+    image = net.example_inputs().clone()
     starts: list[Tensor] = []
     squares: list[Tensor] = []
 

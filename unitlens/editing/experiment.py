@@ -1,0 +1,237 @@
+"""A layer of a network that draws images, latents to draw from, and what says what is drawn: what all edits share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unitlens.ablation.activity import (
+    Contributions,
+    LayerValues,
+    find_values,
+    unit_axis,
+    unit_contributions,
+    unit_count,
+)
+from unitlens.ablation.interventions import Replacement, Value
+from unitlens.ablation.measuring import Design, Measured, measure
+from unitlens.ablation.responses.areas import AreaCounts, Areas
+from unitlens.ablation.table import LayerUnits, Units
+from unitlens.ablation.tallies import Folds
+from unitlens.ablation.units import Chosen, chosen_units
+from unitlens.data.concepts import ConceptSource, Data, described
+from unitlens.data.drawn import DrawnConcepts
+from unitlens.data.opening import open_data
+from unitlens.data.reading import Reading
+from unitlens.dissection.provenance import describe_network, versions
+from unitlens.errors import UnitlensError
+from unitlens.models.hooks import record
+from unitlens.models.layers import find_layers
+from unitlens.models.network import Network
+from unitlens.models.passes import evaluating
+
+Concepts = ConceptSource | Sequence[ConceptSource] | None
+"""What says what is drawn, as it is given; None: the sources that are stacked on the latents."""
+
+THRESHOLD = "q0.99"
+"""What inserted units are set to where nothing else is asked for: as a dissection's threshold at a quantile of 0.01."""
+
+
+@dataclass(frozen=True)
+class AreaSettings:
+    """All that decides what a measurement of areas comes to, for a given network, latents and concept sources.
+
+    Attributes
+    ----------
+    layer : str
+    change : str
+        What happens to the units, such as "set to 0".
+    where_sha256 : str or None
+        Of the positions at which it happens; None: at all.
+    folds : {"all", "even", "odd"}
+        The images that are measured.
+    limit : int or None
+        How many images are drawn; None: all.
+    batch_size : int
+    seed : int
+        Of sets that are drawn.
+    """
+
+    layer: str
+    change: str
+    where_sha256: str | None
+    folds: Folds
+    limit: int | None
+    batch_size: int
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class AreaExperiment:
+    """A layer of a network that draws images, and what its units' interventions are measured with.
+
+    Attributes
+    ----------
+    net : Network
+    layer : str
+    data : Data
+        Latents.
+    drawn : DrawnConcepts
+        What says which concepts are where.
+    reading : Reading
+    """
+
+    net: Network
+    layer: str
+    data: Data
+    drawn: DrawnConcepts
+    reading: Reading
+
+    @classmethod
+    def of(
+        cls, net: Network | nn.Module, layer: str, latents: Data | str | Path, concepts: Concepts, *, reading: Reading
+    ) -> "AreaExperiment":
+        """Take what the public functions are given.
+
+        Raises
+        ------
+        UnitlensError
+            If the network draws no images, there is no such layer, or nothing says what is drawn.
+        """
+        net = drawing_network(net)
+        find_layers(net.model, layer)
+        data = open_data(latents) if isinstance(latents, str | Path) else latents
+        return cls(net, layer, data, drawn_concepts(concepts, data), reading)
+
+    @property
+    def seed(self) -> int:
+        """Of what is drawn."""
+        return self.reading.seed
+
+    def units(self, chosen: Chosen) -> Units:
+        """Check which units are meant."""
+        return chosen_units(chosen, self.layer, unit_count(self.net, self.layer))
+
+    def grid(self) -> tuple[int, ...]:
+        """(h, w) of the layer; empty where it has none."""
+        inputs = self.net.example_inputs()
+        with evaluating(self.net.model), record(self.net.model, self.layer) as recording:
+            self.net.model(inputs)
+        activation = recording[self.layer]
+        return tuple(activation.movedim(unit_axis(self.net, self.layer, activation), 1).shape[2:])
+
+    def values(self, value: Value, where: Any = None) -> LayerValues:
+        """What units are replaced by, with all that is found in the images."""
+        replacement = Replacement(value, where=where)
+        return find_values(replacement, self.net, self.layer, self.data, self.reading, seed=self.seed, means={})
+
+    def measure(
+        self,
+        values: LayerValues,
+        *,
+        sets: Sequence[LayerUnits] | None = None,
+        places: Sequence[Tensor] | None = None,
+        folds: Folds = "all",
+        follow: bool = False,
+    ) -> Measured[AreaCounts]:
+        """Measure the areas of concepts with every unit replaced alone, or with sets of them, each at its place."""
+        design = Design(
+            layers=(self.layer,),
+            values=(values,),
+            response=Areas(self.drawn, follow=follow),
+            sets=None if sets is None else tuple(sets),
+            places=None if places is None else tuple(places),
+            folds=folds,
+        )
+        return measure(self.net, self.data, design, self.reading)
+
+    def contributions(self) -> Contributions:
+        """What each unit hands on to the next layers, in which sets are matched."""
+        return unit_contributions(self.net, self.layer, self.data, self.reading, seed=self.seed)
+
+    def settings(self, values: LayerValues, change: str, folds: Folds = "all") -> AreaSettings:
+        """What a measurement is recorded with."""
+        return AreaSettings(
+            layer=self.layer,
+            change=change,
+            where_sha256=values.replacement.where_sha256,
+            folds=folds,
+            limit=self.reading.limit,
+            batch_size=self.reading.batch_size,
+            seed=self.seed,
+        )
+
+    def describe(self, measured: Measured[Any]) -> dict[str, Any]:
+        """Where a result comes from."""
+        return {
+            "unitlens": versions()["unitlens"],
+            "network": describe_network(self.net),
+            "data": {"source": described(self.data).source, **measured.data},
+            "concepts": [str(source) for source in self.drawn.sources],
+            "replay": measured.replay,
+            "timings": {"seconds": measured.seconds},
+            "warnings": measured.notes,
+            "versions": versions(),
+        }
+
+
+def drawing_network(net: Network | nn.Module) -> Network:
+    """A network that draws images.
+
+    Raises
+    ------
+    UnitlensError
+        If it is none.
+    """
+    if isinstance(net, Network) and net.image == "output":
+        return net
+    what = net.name if isinstance(net, Network) else f"A {type(net).__name__}"
+    raise UnitlensError(
+        f"{what} is not known to draw images, so that nothing can be removed from them: make it with "
+        "ul.generator(model, latents=...); what units do to predictions is measured by ul.ablate."
+    )
+
+
+def drawn_concepts(concepts: Concepts, data: Data | None = None) -> DrawnConcepts:
+    """What says what is drawn: a source or several; or those that are stacked on the latents.
+
+    Raises
+    ------
+    UnitlensError
+        If nothing does.
+    """
+    if concepts is None:
+        return DrawnConcepts.of(*(described(data).drawn_sources if data is not None else ()))
+    return DrawnConcepts.of(*(concepts if isinstance(concepts, Sequence) else (concepts,)))
+
+
+def unit_positions(where: Any, grid: Sequence[int], layer: str) -> Tensor | None:
+    """Where units are replaced: a mask, or one or several positions (row, column) of the layer's grid.
+
+    Raises
+    ------
+    UnitlensError
+        If a position lies outside the grid, or the layer has none.
+    """
+    if where is None:
+        return None
+    array = np.asarray(where)
+    if array.dtype.kind not in "iu" or array.ndim not in (1, 2) or array.shape[-1] != 2:
+        positions = Replacement(where=where).where
+        assert positions is not None
+        return positions
+    if len(grid) != 2:
+        raise UnitlensError(f"{layer} has no grid, so that there are no positions in it: leave where out.")
+    mask = torch.zeros(*grid, dtype=torch.bool)
+    for row, column in array.reshape(-1, 2).tolist():
+        if not (0 <= row < grid[0] and 0 <= column < grid[1]):
+            raise UnitlensError(
+                f"The position ({row}, {column}) lies outside of the grid of {layer}, which has {grid[0]} rows and "
+                f"{grid[1]} columns, counted from 0."
+            )
+        mask[row, column] = True
+    return mask

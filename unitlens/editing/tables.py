@@ -1,0 +1,42 @@
+"""The tables of interventions in drawn images. This is the one place that says what their columns mean."""
+
+INTERVENTION_COLUMNS = {
+    "layer": "the layer's name",
+    "units": "the units, joined by ;",
+    "change": "what happens to them, such as set to 0",
+    "concept": "what the area is of",
+    "category": "its category",
+    "before": "mean area of the concept in the untouched images, as a share of the image",
+    "after": "the same with the units changed",
+    "effect": "after - before, on the same images",
+    "low": "lower end of the 95 % interval of effect, by the jackknife over 32 folds of the images",
+    "high": "its upper end",
+    "q_value": "Benjamini and Hochberg's, over the concepts that are drawn, of no effect",
+    "random_mean": "mean effect of sets of as many units, drawn at random, on the same images",
+    "random_low": "lower end of the band in which a further random set lies with the probability random_holds",
+    "random_high": "its upper end",
+    "random_holds": "0.95; with fewer than 39 draws the band goes from the smallest to the largest, and holds less",
+    "matched_mean": "mean effect of sets of other units that hand on about as much",
+    "matched_low": "lower end of their band",
+    "matched_high": "its upper end",
+    "removed": "share of the concept's area that is gone, 1 - after / before; below 0 where it grew",
+    "removed_low": "lower end of its 95 % interval",
+    "removed_high": "its upper end",
+    "images": "how many images were drawn",
+    "present": "in how many of them the concept is, untouched",
+}
+"""Name and meaning of every column of ``interventions.csv``, in its order."""
+
+CAUSAL_COLUMNS = {
+    "layer": "the layer's name",
+    "unit": "the unit's number, from 0",
+    "concept": "what the area is of",
+    "category": "its category",
+    "removed": "mean effect of removing the unit on the area, as a share of the image: area removed - area untouched",
+    "inserted": "mean effect of inserting it: area inserted - area untouched",
+    "average_causal_effect": "area with the unit inserted - area with it removed, on the same images",
+    "low": "lower end of its 95 % interval, by the jackknife over 32 folds of the images",
+    "high": "its upper end",
+    "q_value": "Benjamini and Hochberg's, over all units and the concepts that are drawn, of no effect",
+}
+"""Name and meaning of every column of ``causal_effects.csv``, in its order."""
