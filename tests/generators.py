@@ -34,7 +34,7 @@ class Painter(nn.Module):
             top, left = 4 * (unit // 4), 4 * (unit % 4)
             shapes[unit, top : top + 4, left : left + 4] = torch.tensor([[0.7, 0.8, 0.8, 0.7], [0.8, 1, 0.9, 0.8]] * 2)
         shapes[units:] = torch.rand(extra, CELLS, CELLS, generator=torch.Generator().manual_seed(0))
-        self.shapes = nn.Parameter(shapes)
+        self.shapes = nn.ConvTranspose2d(units + extra, units + extra, CELLS, groups=units + extra, bias=False)
         self.backdrop = nn.ConvTranspose2d(BACKDROP, 3, SIZE, bias=False)
         self.layer = Said()
         self.larger = nn.Upsample(scale_factor=SIZE // CELLS)
@@ -44,13 +44,14 @@ class Painter(nn.Module):
         for unit in range(units):
             weight[:, unit] = (colours[unit % 4] - GREY) / 127.5
         with torch.no_grad():
+            self.shapes.weight.copy_(shapes[:, None])
             self.paint.weight.copy_(weight[:, :, None, None])
             self.paint.bias.fill_(GREY / 127.5 - 1)
             self.backdrop.weight.copy_(_waves())
 
     def forward(self, latents):
         on, shade = torch.relu(latents[:, :-BACKDROP] - 1), latents[:, -BACKDROP:]
-        maps = self.layer(on[:, :, None, None] * self.shapes)
+        maps = self.layer(self.shapes(on[:, :, None, None]))
         return self.paint((8 * self.larger(maps)).clamp(0, 1)) + self.backdrop(shade[:, :, None, None])
 
 

@@ -134,6 +134,8 @@ def run_info(layers, units, *, images=233, grid=(56, 56)):
                 "interpolation": "bilinear",
             },
             "classes": ["tench", "goldfish"],
+            "image": "input",
+            "latents": None,
         },
         "data": {
             "source": "photos/street",

@@ -205,7 +205,7 @@ def unit_axis(net: Network, layer: str, activation: Tensor) -> int:
 
 
 def unit_count(net: Network, layer: str) -> int:
-    """Return how many units a layer has; the network is run on an empty image for it."""
+    """Return how many units a layer has; the network is run on one example for it."""
     image = net.example_inputs()
     with evaluating(net.model), record(net.model, layer) as recording:
         net.model(image)

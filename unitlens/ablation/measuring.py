@@ -26,7 +26,7 @@ from unitlens.errors import UnitlensError
 from unitlens.models.hooks import edit
 from unitlens.models.layers import display_name
 from unitlens.models.network import Network
-from unitlens.models.passes import evaluating, pass_errors
+from unitlens.models.passes import evaluating
 from unitlens.stats.scores import Floats
 
 Counts = TypeVar("Counts")
@@ -191,7 +191,7 @@ class _Work(Generic[Counts]):
 
 
 def _cut(net: Network, layers: Sequence[str], images: Tensor) -> Cut:
-    with pass_errors(net.model, images):
+    with net.pass_errors(images):
         return cut_network(net.model, layers, images[:3])
 
 

@@ -46,7 +46,7 @@ def check(data: str, out: Path | None, overwrite: bool, quiet: bool, **options: 
     from unitlens.pages.writing import report
 
     opened, sights = take_data_options(options), options.pop("sights")
-    images = open_images(data, data, options["limit"], options["seed"], **opened)
+    images = open_images(data, data, options["limit"], options["seed"], **opened).data
     checked = check_data(images, sights=0 if out is None else sights, progress=not quiet, **options)
     if not quiet:
         echo(_table(checked))

@@ -10,7 +10,6 @@ from unitlens.cli.opening import (
     open_images,
     set_threads,
     take_data_options,
-    without_download,
     worker_count,
 )
 from unitlens.cli.options import (
@@ -38,7 +37,8 @@ def dissect(model: str, layers: tuple[str, ...], data: str | None, out: Path, ov
     """Match every unit of a network's layers with the concepts marked in images.
 
     MODEL is resnet18, torchvision.models:resnet18, timm:NAME, hf:NAME_OR_FOLDER, package.module:callable,
-    path/to/file.py:callable or bundled:scenes.
+    path/to/file.py:callable or bundled:scenes. With --latent-shape it is a generator, and its units are matched with
+    what it draws.
     """
     from unitlens.dissection.files import check_free
     from unitlens.dissection.run import dissect as run
@@ -48,17 +48,18 @@ def dissect(model: str, layers: tuple[str, ...], data: str | None, out: Path, ov
     set_threads(options.pop("threads"))
     quiet, workers = options.pop("quiet"), worker_count(options.pop("workers"))
     opened, net = take_data_options(options), load_network(model, options)
+    latents = options.pop("latents")
+    images = open_images(model, data, options["limit"], options["seed"], net=net, latents=latents, **opened)
     result = run(
         net,
         list(layers) or None,
-        open_images(model, data, options["limit"], options["seed"], **opened),
+        images.data,
         workers=workers,
         progress=not quiet,
         **options,
     )
     result.info["command"] = click.get_current_context().obj
-    if opened:
-        result.info["data"] |= {"source": data or model, "opened": without_download(opened)}
+    result.info["data"] |= images.recorded
     page = report(out, result, overwrite=overwrite)
     if not quiet:
         echo(summarize(result))

@@ -1,7 +1,8 @@
 """Open the network and the data that a command names."""
 
 import os
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from unitlens.errors import UnitlensError
 
@@ -28,7 +29,9 @@ def load_network(model: str, options: dict[str, Any]) -> Any:
     """Load the network and take its options out; the seed stays, as it is the run's too."""
     from unitlens.models.loading import load
 
-    settings = {name: options.pop(name) for name in ("weights", "image_size", "resize", "mean", "std", "device")}
+    names = ("weights", "image_size", "resize", "mean", "std", "rescale", "device")
+    settings = {name: options.pop(name) for name in names}
+    settings |= {"latents": options.pop("latent_shape"), "classes": options.pop("latent_classes")}
     return load(model, seed=options["seed"], **settings)
 
 
@@ -52,10 +55,92 @@ def without_download(opened: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in opened.items() if name != "download"}
 
 
-def open_images(model: str, data: str | None, limit: int | None, seed: int, **opened: Any) -> Any:
-    """Open the images that were named, or those that come with a bundled network."""
+class OpenedImages(NamedTuple):
+    """Images, or latents, and what opens them again.
+
+    Attributes
+    ----------
+    data : Data
+    source : str
+        Their name.
+    opened : mapping
+        Keywords for `unitlens.data.opening.open_data`, as run.json records them.
+    """
+
+    data: Any
+    source: str
+    opened: Mapping[str, Any]
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """What run.json says of them beside what `unitlens.dissect` does."""
+        opened = without_download(dict(self.opened))
+        return {"source": self.source, "opened": opened} if self.opened else {}
+
+
+def open_images(
+    model: str,
+    data: str | None,
+    limit: int | None,
+    seed: int,
+    *,
+    net: Any = None,
+    latents: str | None = None,
+    **opened: Any,
+) -> OpenedImages:
+    """Open the images that were named, or those that come with a bundled network; for a generator, latents.
+
+    Parameters
+    ----------
+    model, data : str
+        As typed.
+    limit : int or None
+        How many bundled scenes are drawn, or latents, if nothing else says it.
+    seed : int
+    net : Network, optional
+        Of which latents are drawn.
+    latents : str, optional
+        As typed: how many, or a file.
+    **opened
+        Keywords for `unitlens.data.opening.open_data`.
+
+    Raises
+    ------
+    UnitlensError
+        If nothing was named, or latents for a network that takes images.
+    """
     from unitlens.data.opening import open_data
 
+    input_ = None if net is None else net.latents
+    if latents is not None and input_ is None:
+        raise UnitlensError(
+            "--latents is for generators: name the shape of a latent with --latent-shape, such as --latent-shape "
+            "100,1,1, or leave it out."
+        )
+    drawn = latents is None or latents.isdecimal()
+    if input_ is not None and drawn and (data is None or latents is not None):
+        return _draw_latents(input_, data, latents, limit, seed, opened)
+    if latents is not None:
+        name = f"latents:{latents}" if data is None else data
+        opened |= {} if data is None else {"latents": latents}
+        return OpenedImages(open_data(name, seed=seed, **opened), name, opened)
     if data is None and not model.startswith("bundled:"):
         raise UnitlensError("No images were named: add --data FOLDER (an annotated folder) or --data bundled:scenes.")
-    return open_data(data or model, images=limit, seed=seed, **opened)
+    return OpenedImages(open_data(data or model, images=limit, seed=seed, **opened), data or model, opened)
+
+
+def _draw_latents(
+    latents: Any, data: str | None, count: str | None, limit: int | None, seed: int, opened: dict[str, Any]
+) -> OpenedImages:
+    """Draw latents of a generator's shape, by their name, which run.json records."""
+    from unitlens.data.latent_sets import drawn_name
+    from unitlens.data.opening import open_data
+
+    if data is not None:
+        raise UnitlensError(
+            f"--latents {count} are drawn at random, so that nothing in --data {data} is marked in what they become: "
+            "leave --data out, or give the latents of its images, --latents FILE.npy."
+        )
+    name = drawn_name(latents.shape, seed=seed, classes=latents.classes)
+    images = limit if count is None else int(count)
+    return OpenedImages(open_data(name, images=images, seed=seed, **opened), name, {"concepts": ["masks"], **opened})

@@ -42,6 +42,37 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2
         return int(parts[0]), int(parts[-1])
 
 
+class Shape(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
+    """Sizes such as 100,1,1."""
+
+    name = "N,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Read them."""
+        if isinstance(value, tuple):
+            return value
+        parts = str(value).replace("x", ",").split(",")
+        if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+            self.fail(f"{value!r} is not a shape such as 100,1,1 or 512", param, ctx)
+        return tuple(int(part) for part in parts)
+
+
+class Range(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
+    """Two numbers such as -1,1."""
+
+    name = "LOW,HIGH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
+        """Read them."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            low, high = (float(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not two numbers such as -1,1", param, ctx)
+        return low, high
+
+
 class Bytes(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
     """A number of bytes such as 20GB."""
 
@@ -82,6 +113,13 @@ network_options = options(
     click.option("--resize", type=click.IntRange(1), help="Scale the shorter side to this, then crop the centre."),
     click.option("--mean", type=Numbers(), help="Mean of the colours in [0, 1], which is subtracted."),
     click.option("--std", type=Numbers(), help="Standard deviation of the colours, which is divided by."),
+    click.option(
+        "--latent-shape", type=Shape(), help="The network is a generator: the shape of one latent, such as 100,1,1."
+    ),
+    click.option(
+        "--latent-classes", type=click.IntRange(1), metavar="K", help="The generator takes one of K classes too."
+    ),
+    click.option("--rescale", type=Range(), help="Outputs of the generator that are black and white. [recognised]"),
     click.option("--device", default="cpu", show_default=True, help="Where the network runs: cpu, cuda, cuda:1, mps."),
     click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Random seed."),
 )
@@ -91,6 +129,12 @@ image_options = options(
         "--data",
         metavar="DATA",
         help="Images: a folder (formats: docs/data.md), bundled:scenes or torchvision:NAME, e.g. torchvision:voc2012.",
+    ),
+    click.option(
+        "--latents",
+        metavar="N|FILE",
+        help="For a generator: how many latents are drawn (by --seed), or a .npy or .safetensors file of them; with "
+        "--data, the latents of its images. [1000]",
     ),
     click.option("--limit", type=click.IntRange(1), metavar="N", help="Only N images, spread evenly over the data."),
     click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Images at a time."),
@@ -111,7 +155,7 @@ source_options = options(
         multiple=True,
         metavar="SOURCE",
         help="Where concepts come from; repeatable: masks (annotated), colors, folders, tags:FILE.csv, "
-        "segmenter:NETWORK. [masks]",
+        "segmenter:NETWORK, bundled:scenes-segmenter. [masks]",
     ),
     click.option("--segmenter-weights", metavar="W", help="Weights of the segmenter, as for --weights."),
     click.option(

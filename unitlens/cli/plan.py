@@ -26,8 +26,9 @@ def plan(model: str, layers: tuple[str, ...], data: str | None, **options: Any) 
     set_threads(options.pop("threads"))
     workers = worker_count(options.pop("workers"))
     opened, net = take_data_options(options), load_network(model, options)
-    images = open_images(model, data, options["limit"], options["seed"], **opened)
-    planned = estimate(net, list(layers) or None, images, workers=workers, **options)
+    latents = options.pop("latents")
+    images = open_images(model, data, options["limit"], options["seed"], net=net, latents=latents, **opened)
+    planned = estimate(net, list(layers) or None, images.data, workers=workers, **options)
     echo(plan_lines(planned, store_limit=options["store_limit"]))
 
 

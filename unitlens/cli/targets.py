@@ -13,7 +13,7 @@ from unitlens.errors import UnitlensError
 if TYPE_CHECKING:
     from unitlens.dissection.reopening import Recipe
 
-_PREPROCESSING = ("image_size", "resize", "mean", "std")
+_PREPROCESSING = ("image_size", "resize", "mean", "std", "latent_shape", "latent_classes", "rescale", "latents")
 
 
 class Source(NamedTuple):
@@ -118,15 +118,14 @@ def _of_model(target: str, options: dict[str, Any]) -> Source:
             f"--concept needs to know what units look for, and {target} is no run: `unitlens dissect` makes one."
         )
     data, limit, seed, opened = options["data"], options["limit"], options["seed"], take_data_options(options)
-    net = load_network(target, options)
+    net, latents = load_network(target, options), options["latents"]
     layers = options["layers"] or tuple(filter(None, [net.default_layer]))
     if not layers:
         raise UnitlensError(
             "No layer was named, and the network has no default: add --layer NAME (`unitlens layers` lists them)."
         )
-    images = open_images(target, data, limit, seed, **opened)
-    described = {"source": data or target, "opened": without_download(opened)} if opened else {}
-    return Source(net, layers, images, net.fingerprint(), limit, seed, described)
+    images = open_images(target, data, limit, seed, net=net, latents=latents, **opened)
+    return Source(net, layers, images.data, net.fingerprint(), limit, seed, images.recorded)
 
 
 def recipe_of(
@@ -208,7 +207,7 @@ def _of_run(folder: Path, options: dict[str, Any]) -> Source:
     seed = settings.seed if same_source else options["seed"]
     net = recipe.open_network(trust=trust, device=options["device"])
     source = str(options["data"] or info["data"]["source"])
-    data = recipe.open_data(trust=trust) if same_source else open_images(source, source, limit, seed, **opened)
+    data = recipe.open_data(trust=trust) if same_source else open_images(source, source, limit, seed, **opened).data
     opened = dict(recipe.opened) if same_source else opened
     return Source(
         net,

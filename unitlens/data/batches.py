@@ -212,10 +212,13 @@ class Batches:
         """
         if not batch.given:
             return batch
-        drawn = [
-            see(example, image, self._description.drawn_sources, self._columns, self._grid)
-            for example, image in zip(_examples(batch), images.permute(0, 2, 3, 1).numpy(), strict=True)
-        ]
+        drawn = see(
+            list(_examples(batch)),
+            np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy()),
+            self._description.drawn_sources,
+            self._columns,
+            self._grid,
+        )
         seen = batch._replace(
             images=images,
             planes=[one.planes for one in drawn],

@@ -82,6 +82,11 @@ def check(
         If there are no such data, or their lists contradict themselves so that no image can be checked.
     """
     data = open_data(data) if isinstance(data, str | Path) else data
+    if described(data).of_latents:
+        raise UnitlensError(
+            "Latents have no images to look at before a generator draws them: check the images that were encoded, or "
+            "dissect the generator, which tells what it draws."
+        )
     if not 0 < quantile < 1:
         raise UnitlensError(f"{argument('quantile', quantile)} must lie between 0 and 1, such as 0.01.")
     size = (image_size, image_size) if isinstance(image_size, int) else image_size

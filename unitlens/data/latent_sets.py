@@ -53,11 +53,8 @@ class DrawnLatents:
     @cached_property
     def description(self) -> DataDescription:
         """What they are, and how they are drawn again."""
-        shape = "x".join(map(str, self.shape))
-        of = "" if self.classes is None else f",classes={'+'.join(map(str, self.classes))}"
-        return DataDescription(
-            f"{PREFIX}{shape},seed={self.seed}{of}", classes=self.classes, exchangeable=True, of_latents=True
-        )
+        name = _name(self.shape, self.seed, self.classes)
+        return DataDescription(name, classes=self.classes, exchangeable=True, of_latents=True)
 
     def __len__(self) -> int:
         return self.count
@@ -177,11 +174,7 @@ def latents(
     ((100, 1, 1), True)
     """
     if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 1):
-        raise UnitlensError(
-            f"{argument('latents', n)} must be 1 or more."
-            if isinstance(n, int)
-            else f"n is {n!r}; it is a whole number."
-        )
+        raise UnitlensError(f"{n!r} latents were asked for; give a whole number, 1 or more.")
     if isinstance(source, int) or (isinstance(source, tuple | list) and all(isinstance(s, int) for s in source)):
         if masks is not None:
             raise UnitlensError("masks= is for latents that are given: give the array of those that were encoded.")
@@ -251,14 +244,43 @@ def _read_latents(path: Path) -> npt.NDArray[Any]:
     return _as_array(next(iter(arrays.values())))
 
 
+def drawn_name(shape: tuple[int, ...], *, seed: int, classes: int | None) -> str:
+    """The name by which `open_data` draws latents of a shape, of all classes in turns.
+
+    Examples
+    --------
+    >>> drawn_name((100, 1, 1), seed=0, classes=10)
+    'latents:100x1x1,seed=0,classes=0-9'
+    """
+    return _name(shape, seed, None if classes is None else tuple(range(classes)))
+
+
+def _name(shape: tuple[int, ...], seed: int, classes: Classes) -> str:
+    of = "" if classes is None else f",classes={_spell(classes)}"
+    return f"{PREFIX}{'x'.join(map(str, shape))},seed={seed}{of}"
+
+
+def _spell(classes: tuple[int, ...]) -> str:
+    """Classes in a name: 0-9 for all of a range, else 3+5."""
+    first, last = classes[0], classes[-1]
+    return f"{first}-{last}" if classes == tuple(range(first, last + 1)) else "+".join(map(str, classes))
+
+
+def _unspell(classes: str) -> list[int]:
+    first, dash, last = classes.partition("-")
+    return list(range(int(first), int(last) + 1)) if dash else [int(class_) for class_ in classes.split("+")]
+
+
 def named_latents(name: str, n: int | None, seed: int) -> DrawnLatents | GivenLatents:
     """Open latents by their name, as run.json records it.
 
     Parameters
     ----------
     name : str
-        ``latents:100x1x1``, with ``,seed=3`` and ``,classes=0+1+2`` where they are; ``latents:FILE.npy``.
+        ``latents:100x1x1``, with ``,seed=3`` and ``,classes=0-9`` or ``,classes=3+5`` where they are, or
+        ``latents:FILE.npy``.
     n : int or None
+        How many are drawn; of a file they are all.
     seed : int
         Where the name says none.
 
@@ -274,14 +296,14 @@ def named_latents(name: str, n: int | None, seed: int) -> DrawnLatents | GivenLa
     """
     what = name.removeprefix(PREFIX)
     if what.endswith(FILES):
-        return latents(what, n)
+        return latents(what)
     shape, *further = what.split(",")
     try:
         sides = tuple(int(side) for side in shape.split("x"))
         options = dict(one.split("=", 1) for one in further)
         seed = int(options.pop("seed", seed))
         of = options.pop("classes", None)
-        classes = None if of is None else [int(class_) for class_ in of.split("+")]
+        classes = None if of is None else _unspell(of)
         if options:
             raise ValueError(options)
     except ValueError:

@@ -1,11 +1,13 @@
 """What ``--data`` and ``--concepts`` take: annotated images by a path or a name, and what else marks them."""
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from unitlens.data.concepts import ConceptSource, Data
 from unitlens.data.latent_sets import PREFIX as LATENTS
+from unitlens.data.latent_sets import latents as latents_of
 from unitlens.data.latent_sets import named_latents
 from unitlens.data.readers.annotated import annotated
 from unitlens.data.readers.formats import (
@@ -22,9 +24,10 @@ from unitlens.data.tags import check_names, folder_tags, tags
 from unitlens.errors import UnitlensError, argument, did_you_mean, spelled
 
 BUNDLED = ("bundled:scenes",)
+SEGMENTER = "bundled:scenes-segmenter"
 NATIVE = "folder"
 MASKS = "masks"
-SOURCES = (MASKS, "colors", "folders", "tags:FILE.csv", "segmenter:NETWORK")
+SOURCES = (MASKS, "colors", "folders", "tags:FILE.csv", "segmenter:NETWORK", SEGMENTER)
 """What ``--concepts`` takes, besides a `ConceptSource` in Python."""
 
 
@@ -38,6 +41,7 @@ def open_data(
     root: str | Path | None = None,
     download: bool = False,
     images: int | None = None,
+    latents: str | Path | None = None,
     seed: int = 0,
 ) -> Data:
     """Open annotated images.
@@ -56,7 +60,8 @@ def open_data(
     concepts : sequence of str or ConceptSource
         What counts: "masks" is what the data set itself marks; "colors" the color of every pixel; "folders" the name of
         each image's folder; "tags:FILE.csv" words for whole images (`unitlens.data.tags.tags`);
-        "segmenter:NETWORK" what a segmentation network finds (`unitlens.data.segmentation.segmenters.segmenter`).
+        "segmenter:NETWORK" what a segmentation network finds (`unitlens.data.segmentation.segmenters.segmenter`);
+        "bundled:scenes-segmenter" what the bundled one does, which knows the drawn scenes.
     segmenter_options : dict, optional
         Keywords for `unitlens.data.segmentation.segmenters.segmenter`: weights, labels, confidence, category, size,
         device, cache.
@@ -66,6 +71,9 @@ def open_data(
         Whether torchvision may download it if it is not there; its size is announced first.
     images : int, optional
         How many bundled scenes, or latents; 1,000, or all of a file.
+    latents : str or Path, optional
+        A file of latents, one for each image, such as an encoder makes of photos: they take the place of the images,
+        and what is marked in those is marked in what a generator draws. See `unitlens.latents`.
     seed : int
         Of bundled scenes, latents, and untrained weights.
 
@@ -88,6 +96,8 @@ def open_data(
     data = _named(str(source), format, split, images, seed)
     data = _by_name(str(source), format, split, root, download=download) if data is None else data
     data = _opened(Path(source), format, split) if data is None else data
+    if latents is not None:
+        data = latents_of(latents, masks=data)
     if list(concepts) == [MASKS]:
         return data
     options = {"seed": seed, **(segmenter_options or {})}
@@ -175,6 +185,9 @@ def _source(one: str | ConceptSource, data: Data, options: dict[str, Any]) -> Co
         listed = tags(rest)
         check_names(listed, data)
         return listed
+    if SEGMENTER in (one, rest):
+        bundled: ConceptSource = import_module("unitlens.data.segmentation.scenes").SceneLabels.bundled()
+        return bundled
     if kind == "segmenter" and rest:
         from unitlens.data.segmentation.segmenters import segmenter
 

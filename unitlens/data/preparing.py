@@ -1,7 +1,7 @@
 """One image or latent, read and prepared for a batch: its pixels or numbers, what is marked in it, and its hashes."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Class, Concept, ConceptSource, Data, DataDescription, Example
 from unitlens.data.copies import fingerprint
+from unitlens.data.drawn import BatchSource
 from unitlens.data.images import Fit
 from unitlens.data.reading import read_example
 from unitlens.errors import UnitlensError
@@ -28,28 +29,58 @@ class Drawn(NamedTuple):
 
 
 def see(
-    example: Example,
-    image: npt.NDArray[np.uint8],
+    examples: Sequence[Example],
+    images: npt.NDArray[np.uint8],
     sources: Sequence[ConceptSource],
     columns: Columns,
     grid: tuple[int, int],
-) -> Drawn:
-    """What is marked in the image that was drawn from a latent: what was given with it, and what the sources see."""
-    planes = dict(example.planes)
+) -> list[Drawn]:
+    """What is marked in the images that were drawn from latents: what was given with them, and what the sources see.
+
+    Parameters
+    ----------
+    examples : sequence of Example
+        The latents.
+    images : uint8 array, (N, height, width, 3)
+    sources, columns, grid
+        Of what is marked, and where.
+
+    Raises
+    ------
+    UnitlensError
+        If a source fails, or marks what is not among the concepts.
+    """
+    planes = [dict(example.planes) for example in examples]
     for source in sources:
         try:
-            planes.update(source.planes(image, example.name))
+            for of_image, marked in zip(planes, _marked_by(source, examples, images), strict=True):
+                of_image.update(marked)
         except UnitlensError:
             raise
         except Exception as error:
             raise UnitlensError(
-                f"{source} fails on the image that was drawn from {example.name} ({describe_error(error)})."
+                f"{source} fails on the images that were drawn from {examples[0].name} and others "
+                f"({describe_error(error)})."
             ) from error
-    whole = example._replace(planes=planes)
-    size = image.shape[0], image.shape[1]
-    return Drawn(
-        columns.planes(whole, Fit(size, (0, 0), size), grid), annotated_bits(whole, columns), fingerprint(image)
-    )
+    size = images.shape[1], images.shape[2]
+    whole = Fit(size, (0, 0), size)
+    seen = [example._replace(planes=of_image) for example, of_image in zip(examples, planes, strict=True)]
+    return [
+        Drawn(columns.planes(one, whole, grid), annotated_bits(one, columns), fingerprint(image))
+        for one, image in zip(seen, images, strict=True)
+    ]
+
+
+def _marked_by(
+    source: ConceptSource, examples: Sequence[Example], images: npt.NDArray[np.uint8]
+) -> Iterator[Mapping[str, Sequence[npt.NDArray[Any]]]]:
+    """The label maps of each image, by a source that marks many at a time, or one by one."""
+    if isinstance(source, BatchSource):
+        marked = source.planes_of(images)
+        for number in range(len(images)):
+            yield {category: [planes[number] for planes in of_all] for category, of_all in marked.items()}
+    else:
+        yield from (source.planes(image, example.name) for image, example in zip(images, examples, strict=True))
 
 
 def annotated_bits(example: Example, columns: Columns) -> int:

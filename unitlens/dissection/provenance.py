@@ -27,6 +27,7 @@ def describe_network(net: Network) -> dict[str, Any]:
         "sha256": net.fingerprint(),
         "preprocessing": dataclasses.asdict(net.preprocessing),
         "classes": list(net.classes) if net.classes else None,
+        "latents": dataclasses.asdict(net.latents) if net.latents else None,
     }
 
 

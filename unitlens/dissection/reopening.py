@@ -16,6 +16,7 @@ from unitlens.data.groups import GroupedData
 from unitlens.data.opening import open_data
 from unitlens.dissection.settings import Settings
 from unitlens.errors import UnitlensError, argument, printable
+from unitlens.models.latents import LatentInput
 from unitlens.models.loading import load, origin
 from unitlens.models.network import Network
 from unitlens.models.preprocessing import Preprocessing
@@ -25,7 +26,15 @@ Info = dict[str, Any]
 
 _SAFE_WEIGHTS = ".safetensors"
 _SEGMENTER = "segmenter:"
-_OPENED = {"format": str, "split": str, "concepts": list, "segmenter_options": dict, "root": str, "download": bool}
+_OPENED = {
+    "format": str,
+    "split": str,
+    "concepts": list,
+    "segmenter_options": dict,
+    "root": str,
+    "download": bool,
+    "latents": str,
+}
 _SEGMENTER_OPTIONS = {
     **dict.fromkeys(("weights", "labels", "category", "cache"), str),
     "size": int,
@@ -187,7 +196,10 @@ class Recipe:
             If it is not trusted, cannot be loaded, or its weights are others.
         """
         self.check(trust=trust, data=False)
-        prepared = {**self.info["network"]["preprocessing"]}
+        recorded = self.info["network"]
+        if recorded["latents"] is not None:
+            return self._open_generator(LatentInput(**recorded["latents"]), device)
+        prepared = {**recorded["preprocessing"]}
         prepared |= {name: tuple(prepared[name]) for name in ("image_size", "mean", "std")}
         net = load(
             self.network,
@@ -200,6 +212,24 @@ class Recipe:
             std=prepared["std"],
         )
         return check_network(replace(net, preprocessing=Preprocessing(**prepared)), self.info)
+
+    def _open_generator(self, latents: LatentInput, device: str) -> Network:
+        net = load(
+            self.network,
+            weights=self.weights,
+            seed=Settings.from_json(self.info["settings"]).seed,
+            device=device,
+            latents=latents.shape,
+            rescale=latents.output_range,
+            classes=latents.classes,
+        )
+        size, recorded = net.preprocessing.image_size, tuple(self.info["network"]["preprocessing"]["image_size"])
+        if size != recorded:
+            raise UnitlensError(
+                f"{net.name} draws images of {size[0]} x {size[1]}, and in the run they were {recorded[0]} x "
+                f"{recorded[1]}: give the network that was dissected."
+            )
+        return check_network(net, self.info)
 
     def open_data(self, *, trust: bool = False) -> Data:
         """Open the images of the run; `check_data` tells whether they are the same.

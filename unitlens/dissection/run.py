@@ -262,6 +262,15 @@ def prepare(
         **choices,
     )
     if not len(data.concepts) or described(data).categories == ():  # a folder without label maps
+        if described(data).of_latents:
+            raise UnitlensError(
+                "Nothing says what is drawn from the latents, so that units cannot be matched: give a source of "
+                "concepts that looks at the images, such as "
+                + spelled(
+                    python="ul.with_concepts(latents, ul.Colors()), or masks= of ul.latents.",
+                    shell="--concepts colors or --concepts segmenter:NAME.",
+                )
+            )
         raise UnitlensError(
             f"{described(data).source} marks no concepts, so that units cannot be matched: add labels/ and "
             "concepts.csv (see docs/data.md), or have them computed: "
@@ -287,6 +296,8 @@ def _run(task: Task) -> Dissection:
             resources=task.resources,
             thumbnails=settings.exemplars > 0,
         )
+        if described(task.data).drawn_sources:
+            stored.notes += _not_drawn(stored)
         draws = plan_draws(stored, settings, task.within)
         labelled = [label_units(stored, layer, settings, draws, show=show) for layer in stored.layers.values()]
         exemplars, strips = _draw_exemplars(stored, labelled, settings)
@@ -328,6 +339,20 @@ def _run(task: Task) -> Dissection:
         _control_table(tables, controls) if controls else None,
         groups=dict(zip(stored.record.names, stored.record.groups, strict=True)) if stored.record.grouped else None,
     )
+
+
+def _not_drawn(stored: StoredPass) -> list[str]:
+    """Note concepts that are in none of the images that a generator drew."""
+    names, labels = stored.labels.columns.names(), stored.labels
+    seen = labels.positions.sum(0)[1 : 1 + len(names)]
+    missing = [name for name, positions in zip(names, seen, strict=True) if not positions]
+    if not missing:
+        return []
+    listed = ", ".join(missing[:8]) + (", ..." if len(missing) > 8 else "")
+    return [
+        f"Of the {len(names)} concepts, {len(missing)} can be seen in none of the {stored.images} images that were "
+        f"drawn, and match no unit: {listed}."
+    ]
 
 
 def _tables(labelled: Sequence[LabelledLayer], controls: Sequence[ControlRun]) -> dict[str, "pd.DataFrame"]:

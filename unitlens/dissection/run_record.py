@@ -11,10 +11,11 @@ import numpy as np
 from unitlens.dissection.settings import Settings
 from unitlens.errors import UnitlensError
 from unitlens.files import encoded
+from unitlens.models.latents import LatentInput
 from unitlens.models.preprocessing import Preprocessing
 from unitlens.records import check_range, check_types, read_record
 
-SCHEMA = 5
+SCHEMA = 6
 """Of run.json and of the files beside it. It is raised where a reader of the old one would misread the new one."""
 
 MOST = 2**53
@@ -33,10 +34,13 @@ class NetworkRecord:
     sha256: str
     preprocessing: Preprocessing
     classes: tuple[str, ...] | None
+    latents: LatentInput | None
 
     def __post_init__(self) -> None:
         check_types(self)
         check_hash("network.sha256", self.sha256)
+        if (self.image == "output") != (self.latents is not None):
+            raise UnitlensError(f"the units are compared with the {self.image}, and latents is {self.latents}")
         if max(*self.preprocessing.image_size, self.preprocessing.resize or 1) > _LONGEST_SIDE:
             raise UnitlensError(f"the input of the network has more than {_LONGEST_SIDE} pixels a side")
 

@@ -108,7 +108,8 @@ class LatentInput:
 
     def example(self, count: int) -> Tensor:
         """Draw latents from the normal distribution, always the same, (count, ...); of the first class."""
-        drawn = torch.randn(count, *self.shape, generator=torch.Generator().manual_seed(0))
+        generator = torch.Generator().manual_seed(0)
+        drawn = torch.stack([torch.randn(self.shape, generator=generator) for _ in range(count)])
         return drawn if self.classes is None else torch.cat([drawn.flatten(1), torch.zeros(count, 1)], 1)
 
     def images(self, outputs: Any, count: int) -> Tensor:

@@ -95,11 +95,21 @@ def _images(info: Info, settings: Settings) -> Iterator[Sentence]:
     data, prepared = info["data"], info["network"]["preprocessing"]
     skipped = f"; {len(data['skipped'])} could not be read" if data["skipped"] else ""
     limit = f", spread evenly over the data set (limit {settings.limit})" if settings.limit else ""
-    yield Sentence(
-        f"Data: {data['images']:,} images of {data['source']}{limit} (SHA-256 of images and labels "
-        f"{data['sha256'][:12]}{skipped}), brought to {_size(prepared['image_size'])} pixels; "
-        f"{len(data['concepts'])} concepts in {len(data['categories'])} categories ({', '.join(data['categories'])})."
+    concepts = (
+        f"{len(data['concepts'])} concepts in {len(data['categories'])} categories ({', '.join(data['categories'])})"
     )
+    if info["network"]["image"] == "output":
+        low, high = info["network"]["latents"]["output_range"]
+        yield Sentence(
+            f"Data: {data['images']:,} images of {_size(prepared['image_size'])} pixels that the network drew from "
+            f"{data['source']}{limit} (SHA-256 of latents and sources {data['sha256'][:12]}{skipped}), its outputs "
+            f"from {low:g} to {high:g} rescaled to 8 bits; {concepts}, marked in the images that were drawn."
+        )
+    else:
+        yield Sentence(
+            f"Data: {data['images']:,} images of {data['source']}{limit} (SHA-256 of images and labels "
+            f"{data['sha256'][:12]}{skipped}), brought to {_size(prepared['image_size'])} pixels; {concepts}."
+        )
     groups = data.get("groups")
     if groups is not None:
         chosen = f" ({settings.groups})" if settings.groups else ""

@@ -1,0 +1,105 @@
+"""Generators on the command line: latents that are drawn, or given in a file, with or without masks."""
+
+import json
+
+import numpy as np
+import pytest
+
+import unitlens as ul
+from tests.generators import Squares, painted, painter
+
+MODEL = ("tests.generators:Painter", "--latent-shape", "20")
+HOW = ("--layer", "layer", "--workers", 0, "--quiet")
+
+
+def run_json(folder):
+    return json.loads((folder / "run.json").read_text())
+
+
+def test_latents_are_drawn_and_the_run_knows_how(shell, tmp_path):
+    said = shell("dissect", *MODEL, "--latents", 60, "--concepts", "colors", *HOW, "--out", "run", "--seed", 3)
+    assert said.code == 0, said.err
+    info = run_json(tmp_path / "run")
+    assert info["network"]["latents"] == {"shape": [20], "output_range": [-1.0, 1.0], "classes": None}
+    assert info["data"]["source"] == "latents:20,seed=3"
+    assert info["data"]["opened"] == {"concepts": ["colors"]}
+    assert info["data"]["images"] == 60
+    concepts = ul.open_run(tmp_path / "run").table().set_index("unit")["concept"]
+    assert concepts[:4].tolist() == ["red", "green", "blue", "yellow"]
+    for command in (("audit", "run", "--trust", "--workers", 0, "--noise", 0), ("units", "run"), ("report", "run")):
+        assert shell(*command).code == 0
+    said = shell("audit", "run", "--workers", 0)
+    assert (said.code, "--network tests.generators:Painter" in said.err) == (2, True)
+
+
+def test_latents_of_a_file_with_and_without_masks(shell, tmp_path):
+    data = painted(60)
+    array = np.stack([data[index].image for index in range(60)])
+    np.save(tmp_path / "z.npy", array)
+    said = shell("dissect", *MODEL, "--latents", "z.npy", "--concepts", "colors", *HOW, "--out", "plain")
+    assert said.code == 0, said.err
+    assert run_json(tmp_path / "plain")["data"]["source"] == "latents:z.npy"
+    write_drawn(tmp_path / "photos", array)
+    said = shell("dissect", *MODEL, "--latents", "z.npy", "--data", "photos", *HOW, "--out", "masks")
+    assert said.code == 0, said.err
+    info = run_json(tmp_path / "masks")
+    assert (info["data"]["source"], info["data"]["opened"]) == ("photos", {"latents": "z.npy"})
+    assert ul.open_run(tmp_path / "masks").table()["concept"][:4].tolist() == ["red", "green", "blue", "yellow"]
+    said = shell("audit", "masks", "--trust", "--workers", 0, "--noise", 0)
+    assert said.code == 0
+    assert "half quantile" in said.out
+
+
+def write_drawn(folder, latents):
+    """An annotated folder of what the painter draws."""
+    import torch
+    from PIL import Image
+
+    net = painter()
+    inputs = torch.from_numpy(latents)
+    with ul.evaluating(net.model):
+        images = net.images(inputs, net.model(net.prepare(inputs))).permute(0, 2, 3, 1).numpy()
+    (folder / "images").mkdir(parents=True)
+    (folder / "labels" / "color").mkdir(parents=True)
+    rows = [",".join(map(str, concept)) for concept in Squares.concepts]
+    (folder / "concepts.csv").write_text("\n".join(["category,label,name", *rows]) + "\n")
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(folder / "images" / f"{number:03}.png")
+        labels = Squares().planes(image, "")["color"][0]
+        Image.fromarray(labels).save(folder / "labels" / "color" / f"{number:03}.png")
+
+
+def test_layers_and_plan_of_a_generator(shell):
+    said = shell("layers", *MODEL)
+    assert said.code == 0, said.err
+    assert "16x16" in said.out
+    said = shell("plan", *MODEL, "--layer", "layer", "--concepts", "colors", "--workers", 0)
+    assert said.code == 0, said.err
+    assert "1000, each shown" in said.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "facts"),
+    [
+        (("dissect", *MODEL, *HOW), ("Nothing says what is drawn", "--concepts colors")),
+        (("dissect", *MODEL, "--latents", "0", "--concepts", "colors", *HOW), ("0 latents",)),
+        (("dissect", *MODEL, "--latents", "no.npy", "--concepts", "colors", *HOW), ("no file no.npy",)),
+        (("dissect", *MODEL, "--latents", "z.pt", "--concepts", "colors", *HOW), (".npy or .safetensors",)),
+        (("dissect", *MODEL, "--latents", "10", "--data", "bundled:scenes", *HOW), ("--data", "--latents FILE.npy")),
+        (("dissect", *MODEL, "--data", "bundled:scenes", *HOW), ("given images", "--latents 1000")),
+        (("dissect", "tests.generators:Painter", "--latent-shape", "3", *HOW), ("latents of 3", "--latent-shape")),
+        (("dissect", "tests.generators:Painter", "--latent-shape", "a", *HOW), ("100,1,1",)),
+        (("dissect", *MODEL, "--rescale", "1", *HOW), ("-1,1",)),
+        (("dissect", *MODEL, "--rescale", "1,-1", *HOW), ("--rescale", "from 1 to -1")),
+        (("dissect", *MODEL, "--mean", "0", *HOW), ("--mean",)),
+        (("dissect", "bundled:scenes", "--latents", "10", *HOW), ("--latents is for generators", "--latent-shape")),
+        (("dissect", "bundled:scenes", "--rescale", "0,1", *HOW), ("--rescale", "--latent-shape")),
+        (("check", "latents:20"), ("no images",)),
+        (("ablate", *MODEL, "--layer", "layer", "--units", "1", "--concepts", "colors"), ("class",)),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else None,
+)
+def test_what_is_wrong_with_a_generator_is_said_in_one_line(shell, arguments, facts):
+    said = shell(*arguments)
+    assert said.code == 2, said
+    assert all(fact in said.err for fact in facts), said.err
