@@ -67,7 +67,7 @@ def test_several_layers_of_a_generator_in_one_pass_are_as_each_alone():
 
 def test_runs_of_generators_are_compared():
     runs = [ul.dissect(painter(), layer, painted(60), exemplars=0) for layer in ("layer", "larger")]
-    assert ul.compare(*runs).table()["units"].tolist() == [8, 8]
+    assert set(ul.compare(*runs).table()["layer"]) == {"layer", "larger"}
 
 
 def test_batches_and_workers_change_nothing_of_a_generator():
