@@ -32,8 +32,14 @@ from .dissection.run import dissect as dissect
 from .drawing.figures import concept_bars as concept_bars
 from .editing.causal import CausalEffects as CausalEffects
 from .editing.causal import causal_effects as causal_effects
+from .editing.concept_sets import ConceptSet as ConceptSet
+from .editing.concept_sets import concept_set as concept_set
+from .editing.detectors import DrawnDetectors as DrawnDetectors
+from .editing.detectors import drawn_detectors as drawn_detectors
 from .editing.images import Edited as Edited
 from .editing.images import edit_image as edit_image
+from .editing.insertions import InsertionMap as InsertionMap
+from .editing.insertions import insertion_map as insertion_map
 from .editing.set_areas import SetAreas as SetAreas
 from .editing.set_areas import intervene as intervene
 from .errors import UnitlensError as UnitlensError

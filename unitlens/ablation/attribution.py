@@ -1,8 +1,7 @@
 """Cheap guesses at what units are used for, captum's layer attributions, and how well they agree with the effects."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from unitlens.errors import UnitlensError, UnitlensWarning, argument, did_you_me
 from unitlens.models.layers import describe_error, find_layers
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network
+from unitlens.models.passes import evaluating_with_gradients
 from unitlens.stats.scores import Floats
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def attributions(
     sums: dict[str, Floats] = {}
     counts, classes = np.zeros(0, np.int64), None
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
-    with _evaluation_with_gradients(net.model):
+    with evaluating_with_gradients(net.model):
         for batch in Batches(data, net.preprocessing, reading, task="attributing"):
             chosen = [i for i, class_ in enumerate(batch.classes) if class_ is not None]
             if chosen:
@@ -156,25 +156,6 @@ def _evenly_spread(data: Data, indices: Sequence[int], most: int) -> Subset:
     """At most so many of the images with these indices, so that a few stand for all of them."""
     count = min(most, len(indices))
     return Subset(data, [indices[number * len(indices) // count] for number in range(count)])
-
-
-@contextmanager
-def _evaluation_with_gradients(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode; every module's training flag, and gradients of parameters, are as before afterwards."""
-    before = [(module, module.training) for module in model.modules()]
-    asked = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    try:
-        for module, _ in before:
-            module.training = False
-        for parameter, _ in asked:
-            parameter.requires_grad_(False)
-        with torch.enable_grad():
-            yield
-    finally:
-        for module, training in before:
-            module.training = training
-        for parameter, wanted in asked:
-            parameter.requires_grad_(wanted)
 
 
 def _method(name: str, model: nn.Module, module: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Concept, ConceptSource
@@ -20,6 +21,15 @@ class BatchSource(ConceptSource, Protocol):
 
     def planes_of(self, images: npt.NDArray[np.uint8], /) -> Mapping[str, Sequence[npt.NDArray[Any]]]:
         """The label maps of images, uint8 (N, height, width, 3): for each category, (N, rows, columns)."""
+        ...
+
+
+@runtime_checkable
+class SoftSource(ConceptSource, Protocol):
+    """A concept source that says how likely each of its concepts is at each position, so that gradients flow."""
+
+    def probabilities(self, images: Tensor, /) -> Tensor:
+        """Of images, float (N, 3, height, width) in [0, 1]: (N, concepts, rows, columns), in the order of concepts."""
         ...
 
 

@@ -73,6 +73,25 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def evaluating_with_gradients(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode; every module's training flag, and gradients of parameters, are as before afterwards."""
+    before = [(module, module.training) for module in model.modules()]
+    asked = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    try:
+        for module, _ in before:
+            module.training = False
+        for parameter, _ in asked:
+            parameter.requires_grad_(False)
+        with torch.enable_grad():
+            yield
+    finally:
+        for module, training in before:
+            module.training = training
+        for parameter, wanted in asked:
+            parameter.requires_grad_(wanted)
+
+
+@contextmanager
 def pass_errors(model: nn.Module, images: Tensor) -> Iterator[None]:
     """Turn whatever a pass raises into one sentence: what the network wants, and what to do.
 

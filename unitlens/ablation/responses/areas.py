@@ -186,7 +186,8 @@ def mean_change(sums: Floats, images: Ints) -> tuple[Floats, Floats, Floats]:
     centre = np.where(filled, left_out, 0.0).sum(0) / np.maximum(folds, 1)
     squares = np.where(filled, left_out - centre, 0.0) ** 2
     freedom = np.maximum(effective_folds(squares, folds), 2) - 1
-    t = np.abs(mean) / np.maximum(half_width, np.finfo(float).tiny) * stdtrit(freedom, 0.975)
+    varies = half_width > 0
+    t = np.where(varies, np.abs(mean) / np.where(varies, half_width, 1.0) * stdtrit(freedom, 0.975), np.inf)
     p_value = np.where(mean == 0, 1.0, 2 * stdtr(freedom, -t))
     enough = folds >= FEWEST_FOLDS
     return mean, np.where(enough, half_width, np.nan), np.where(enough, p_value, np.nan)

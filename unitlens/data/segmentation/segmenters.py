@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from torch import Tensor
 
 from unitlens.data.concepts import NOT_JUDGED, Concept
 from unitlens.data.images import read_label_map
@@ -84,6 +85,32 @@ class Segmenter:
         return {
             self.category: [self._numbered(self.predictor.network.segments(images, confidence=self.confidence > 0))]
         }
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """How likely each concept is at each position, in the order of concepts; gradients flow to the images.
+
+        Parameters
+        ----------
+        images : Tensor, (N, 3, height, width)
+            In [0, 1].
+
+        Returns
+        -------
+        Tensor, (N, C, rows, columns)
+
+        Raises
+        ------
+        UnitlensError
+            If the segmenter is a function, or returns classes without scores.
+        """
+        network = self.predictor.network
+        scores = None if network is None else network.scores(images)
+        if scores is None:
+            raise UnitlensError(
+                f"The {self!r} gives no scores of its classes, through which gradients could flow: give the network "
+                "itself to ul.segmenter, or choose another method than 'optimise'."
+            )
+        return scores.softmax(1)[:, sorted(self.predictor.names)]
 
     def _labels(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16]:
         return self._numbered(self.predictor.predict(image))

@@ -87,6 +87,17 @@ class PixelNetwork(NamedTuple):
         images = images.to(first.device, first.dtype)
         return self.module(images if self.normalise is None else self.normalise(images))
 
+    def scores(self, images: Tensor) -> Tensor | None:
+        """Scores of classes, (N, classes, rows, columns), through which gradients flow; None where there are none."""
+        if self.size is not None and min(images.shape[2:]) != self.size:
+            factor = self.size / min(images.shape[2:])
+            sides = [max(self.size, round(side * factor)) for side in images.shape[2:]]
+            images = functional.interpolate(images, sides, mode="bilinear", antialias=True, align_corners=False)
+        output = self(images)
+        output = output["out"] if isinstance(output, Mapping) and "out" in output else output
+        scored = isinstance(output, Tensor) and output.ndim == 4 and output.is_floating_point()
+        return output if scored else None
+
     def segments(self, images: Sequence[Pixels] | Pixels, *, confidence: bool = True) -> Segments:
         """Label images, in evaluation mode: as `many_segments`."""
         scaled_images = torch.cat([scaled(image, self.size) for image in images])

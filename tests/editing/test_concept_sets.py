@@ -1,0 +1,93 @@
+"""The smallest set of units that removes a planted colour, by all three methods."""
+
+import pytest
+import torch
+
+import unitlens as ul
+from tests.generators import GREY, Squares, painted, painter
+from tests.planted import COLOURS
+
+EXTRA = 4
+
+
+class SoftSquares(Squares):
+    """Squares that says how likely each colour is, by how near the pixel is to it."""
+
+    def probabilities(self, images):
+        anchors = torch.tensor([(GREY,) * 3, *COLOURS.values()]) / 255
+        distance = ((images[:, None] - anchors[None, :, :, None, None]) ** 2).sum(2)
+        return (-8 * distance).softmax(1)[:, 1:]
+
+
+@pytest.fixture(scope="module")
+def net():
+    return painter(8, extra=EXTRA)
+
+
+@pytest.fixture(scope="module")
+def latents():
+    return painted(160, extra=EXTRA)
+
+
+@pytest.fixture(scope="module")
+def dissection(net, latents):
+    return ul.dissect(net, "layer", latents, evidence=False, exemplars=0)
+
+
+@pytest.mark.parametrize("method", ["iou", "greedy", "optimise"])
+def test_every_method_finds_the_planted_units(net, latents, dissection, method):
+    options = {"dissection": dissection, "most": 4, "insert": 0.2, "steps": 40}
+    found = ul.concept_set(net, "layer", "red", latents, SoftSquares(), method=method, target=1.0, **options)
+    assert set(found.units) == {0, 4}
+    assert found.reached
+    assert found.removed()[0] == 1.0
+    table = found.table()
+    assert table["units"].tolist() == [1, 2, 3, 4]
+    assert 0 < table.loc[0, "removed"] < 1
+    assert (table["others_lost"].iloc[:2] == 0).all()
+    assert [int(unit) for unit in table["added"]] == list(found.ranking)
+    most = ul.concept_set(net, "layer", "red", latents, SoftSquares(), method=method, target=0.3, **options)
+    assert most.size == 1
+    assert (found.weights is not None) == (method == "optimise")
+
+
+def test_the_set_is_measured_on_latents_that_did_not_choose_it(net, latents):
+    found = ul.concept_set(net, "layer", "blue", latents, most=2)
+    one, other = (ul.intervene(net, "layer", found.units, latents, draws=0, folds=f) for f in ("even", "odd"))
+    row = other.table().set_index("concept").loc["blue"]
+    assert found.removed() == pytest.approx((row["removed"], row["removed_low"], row["removed_high"]))
+    assert one.images + other.images == len(latents)
+
+
+def test_weights_keep_away_from_units_that_draw_nothing(net, latents):
+    found = ul.concept_set(net, "layer", "green", latents, SoftSquares(), method="optimise", insert=0.2, steps=60)
+    assert found.weights.min() >= 0
+    assert found.weights.max() <= 1
+    assert set(found.ranking[:2]) == {1, 5}
+    assert (found.weights[8:] == 0).all()
+    assert all(parameter.requires_grad for parameter in net.model.parameters())
+    assert all(parameter.grad is None for parameter in net.model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"method": "gredy"}, "There is no method 'gredy'.*greedy"),
+        ({"method": "iou"}, "give dissection=d"),
+        ({"method": "optimise"}, "squares does not say"),
+        ({"target": 0}, "target is 0"),
+        ({"concept": "tree"}, "squares does not know the concept 'tree'"),
+    ],
+)
+def test_what_cannot_be_searched_is_a_clear_error(net, latents, options, sentence):
+    concept = options.pop("concept", "red")
+    with pytest.raises(ul.UnitlensError, match=sentence):
+        ul.concept_set(net, "layer", concept, latents, **options)
+
+
+def test_a_concept_that_nobody_draws_has_no_set(net, latents):
+    class Unicorns(Squares):
+        concepts = (*Squares.concepts, ul.Concept("color", 9, "unicorn"))
+
+    with pytest.raises(ul.UnitlensError, match="Nothing of unicorn is drawn in 160 images"):
+        ul.concept_set(net, "layer", "unicorn", latents, Unicorns(), method="greedy", most=2)

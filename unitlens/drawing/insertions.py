@@ -1,0 +1,45 @@
+"""The figure of the door experiment: where a concept appears, and by what stood there before."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from unitlens.drawing.figures import new_figure
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+def insertion_figure(appeared: npt.NDArray[np.float64], table: "pd.DataFrame", concept: str) -> "Figure":
+    """Draw a map of places and bars with intervals.
+
+    Parameters
+    ----------
+    appeared : float64 array, (h, w)
+        Share of the images in which the concept appeared at each place.
+    table : pandas.DataFrame
+        Columns before, places, appeared, low and high.
+    concept : str
+        Its name.
+    """
+    figure = new_figure(9.0, max(2.8, 0.3 * len(table) + 1.2))
+    places, bars = figure.subplots(1, 2, width_ratios=(1, 1.6))
+    shown = places.imshow(100 * appeared, cmap="viridis", vmin=0)
+    places.set_title(f"{concept} appears, % of images", fontsize=9)
+    places.set_xticks([])
+    places.set_yticks([])
+    figure.colorbar(shown, ax=places, shrink=0.8)
+    order = np.argsort(table["appeared"].to_numpy(), kind="stable")
+    rows = table.iloc[order]
+    share = 100 * rows["appeared"].to_numpy()
+    errors = np.nan_to_num([share - 100 * rows["low"].to_numpy(), 100 * rows["high"].to_numpy() - share]).clip(min=0)
+    bars.barh(np.arange(len(rows)), share, xerr=errors, color="#4878a8", error_kw={"elinewidth": 1, "ecolor": "#333"})
+    names = [f"{name}, {count:,} places" for name, count in zip(rows["before"], rows["places"], strict=True)]
+    bars.set_yticks(np.arange(len(rows)), names, fontsize=8)
+    bars.set_xlim(left=0)
+    bars.set_xlabel(f"% of places at which {concept} appears, by what stood there", fontsize=8)
+    for side in ("top", "right"):
+        bars.spines[side].set_visible(False)
+    return figure

@@ -1,0 +1,352 @@
+"""Insert units at every place of a layer's grid: where their concept appears, by what stood there before."""
+
+import html
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from unitlens.ablation.interventions import Value
+from unitlens.ablation.measuring import Design, measure
+from unitlens.ablation.responses.areas import changed_images, drawn_images, mean_change
+from unitlens.ablation.responses.response import MeasuredImages
+from unitlens.ablation.table import Units
+from unitlens.ablation.units import Chosen
+from unitlens.data.batches import Batch, ImageRecord
+from unitlens.data.concepts import Concept, Data
+from unitlens.data.drawn import DrawnConcepts
+from unitlens.data.reading import Reading
+from unitlens.editing.experiment import THRESHOLD, AreaExperiment, AreaSettings, Concepts
+from unitlens.errors import UnitlensError
+from unitlens.models.network import Network
+from unitlens.stats.folds import FOLDS
+from unitlens.stats.scores import Bools, Floats, Ints, share
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+APPEARS = 0.5
+"""A concept appears at a place where it comes to cover at least this share of it, and covered less before."""
+
+
+class Place(NamedTuple):
+    """Some positions of the layer's grid, and the part of the image that lies over them, from 0 to 1."""
+
+    top: float
+    left: float
+    bottom: float
+    right: float
+
+    def slices(self, rows: int, columns: int) -> tuple[slice, slice]:
+        """The rows and columns of a map that lie in it, one at least."""
+        return _inside(self.top, self.bottom, rows), _inside(self.left, self.right, columns)
+
+
+def _inside(start: float, stop: float, size: int) -> slice:
+    first = min(round(start * size), size - 1)
+    return slice(first, max(first + 1, round(stop * size)))
+
+
+class InsertionTally(NamedTuple):
+    """Sums over images of what happened at P places where D things stood before, by fold. They add.
+
+    Attributes
+    ----------
+    images : int64 array, (32,)
+    seen : int64 array, (32, D, P)
+        Images in which the thing stood at the place.
+    appeared : int64 array, (32, D, P)
+        Of these, images in which the concept appeared at the place.
+    change : int64 array, (32, D, P)
+        Summed change of the concept's area in the image, in positions of its map.
+    positions : int
+        Of an image's map.
+    """
+
+    images: Ints
+    seen: Ints
+    appeared: Ints
+    change: Ints
+    positions: int
+
+
+@dataclass(frozen=True)
+class Insertions:
+    """A response: what an insertion at a place does to a concept, by what stood there before.
+
+    Attributes
+    ----------
+    drawn : DrawnConcepts
+    concept : int
+        Which of them.
+    places : tuple of Place
+        Of each variant.
+    """
+
+    drawn: DrawnConcepts
+    concept: int
+    places: tuple[Place, ...]
+
+    def measurable(self, batch: Batch) -> Bools:
+        """All images."""
+        return np.ones(len(batch.names), dtype=bool)
+
+    def why_nothing(self, read: ImageRecord) -> str | None:
+        """It can be measured on any image."""
+        return None
+
+    def notes(self, read: ImageRecord) -> list[str]:
+        """Nothing."""
+        return []
+
+    def start(
+        self, net: Network, data: Data, images: MeasuredImages, outputs: Tensor, variants: int
+    ) -> "_InsertionCounter":
+        """Begin to count; outputs are images."""
+        shape = (FOLDS, len(self.drawn.shown_names()), variants)
+        positions = self.drawn.positions(self.drawn.maps(drawn_images(net, images.inputs[:1], outputs[:1])))
+        tally = InsertionTally(
+            images=np.zeros(FOLDS, np.int64),
+            seen=np.zeros(shape, np.int64),
+            appeared=np.zeros(shape, np.int64),
+            change=np.zeros(shape, np.int64),
+            positions=int(positions[self.concept]),
+        )
+        return _InsertionCounter(net, self, tally)
+
+
+@dataclass(frozen=True, eq=False)
+class _InsertionCounter:
+    net: Network
+    response: Insertions
+    tally: InsertionTally
+
+    def add(self, images: MeasuredImages, untouched: Tensor, variants: Iterator[tuple[int, Tensor]]) -> None:
+        """Count images."""
+        response, folds = self.response, images.folds
+        before = drawn_images(self.net, images.inputs, untouched)
+        shown = self._shown(before)
+        concept = shown == response.concept
+        np.add.at(self.tally.images, folds, 1)
+        stood = np.stack([_most_common(shown[:, rows, columns]) for rows, columns in self._slices(shown)], 1)
+        for p in range(stood.shape[1]):
+            np.add.at(self.tally.seen[:, :, p], (folds, stood[:, p]), 1)
+        for first, block in changed_images(self.net, images.inputs, before, variants):
+            if not len(block.images):
+                continue
+            after = self._shown(block.images) == response.concept
+            slices = self._slices(shown)
+            for row, (variant, image) in enumerate(zip(block.variant + first, block.image, strict=True)):
+                at = (folds[image], stood[image, variant], variant)
+                there = slices[variant]
+                covered, covered_before = after[row][there].mean(), concept[image][there].mean()
+                self.tally.appeared[at] += int(covered >= APPEARS > covered_before)
+                self.tally.change[at] += int(after[row].sum()) - int(concept[image].sum())
+
+    def _shown(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
+        """What each position shows, in the concept's category, (N, rows, columns)."""
+        drawn = self.response.drawn
+        category = drawn.concepts[self.response.concept].category
+        (maps,) = (of_category for of_category in drawn.maps(images) if of_category.category == category)
+        return drawn.shown(maps)
+
+    def _slices(self, shown: npt.NDArray[np.int16]) -> list[tuple[slice, slice]]:
+        return [place.slices(*shown.shape[1:]) for place in self.response.places]
+
+    def counts(self) -> InsertionTally:
+        """What was counted."""
+        return self.tally
+
+
+def _most_common(shown: npt.NDArray[np.int16]) -> npt.NDArray[np.int64]:
+    """What most positions of a part of each image show, (N, rows, columns) to (N,); of equals the first."""
+    flat = shown.reshape(len(shown), -1)
+    return np.array([np.bincount(image).argmax() for image in flat], np.int64)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class InsertionMap:
+    """Where a concept appears when its units are inserted at every place. Made by `unitlens.insertion_map`.
+
+    Attributes
+    ----------
+    settings : AreaSettings
+    info : mapping
+        Where it comes from.
+    concept : Concept
+    units : tuple of int
+    grid : (int, int)
+        Of the places.
+    shown : tuple of str
+        What may have stood at a place.
+    tally : InsertionTally
+    """
+
+    settings: AreaSettings
+    info: Mapping[str, Any]
+    concept: Concept
+    units: Units
+    grid: tuple[int, int]
+    shown: tuple[str, ...]
+    tally: InsertionTally
+
+    @property
+    def images(self) -> int:
+        """How many were drawn."""
+        return int(self.tally.images.sum())
+
+    def table(self) -> "pd.DataFrame":
+        """A row for what stood at a place before the units were inserted there; the most frequent first.
+
+        Columns before, places (in how many images and places it stood), appeared (share of these at which the concept
+        came to cover half of the place, and had not), low, high (its 95 % interval, by the jackknife over folds of
+        images), area (mean change of the concept's area, as a share of the image), area_low and area_high.
+        """
+        import pandas as pd
+
+        seen = self.tally.seen.sum(2)
+        appeared, half, _ = mean_change(self.tally.appeared.sum(2).astype(float), seen)
+        area, area_half, _ = mean_change(self.tally.change.sum(2) / self.tally.positions, seen)
+        columns: dict[str, Any] = {
+            "before": self.shown,
+            "places": seen.sum(0),
+            "appeared": appeared,
+            "low": np.clip(appeared - half, 0, 1),
+            "high": np.clip(appeared + half, 0, 1),
+            "area": area,
+            "area_low": area - area_half,
+            "area_high": area + area_half,
+        }
+        table = pd.DataFrame(columns)
+        return pd.DataFrame(
+            table[table["places"] > 0].sort_values("places", ascending=False, kind="stable").reset_index(drop=True)
+        )
+
+    def appeared(self) -> Floats:
+        """Share of the images in which the concept appeared at each place, as a map of the grid, (h, w)."""
+        return np.asarray(share(self.tally.appeared.sum((0, 1)), self.images)).reshape(self.grid)
+
+    def area(self) -> Floats:
+        """Mean change of the concept's area at each place, as a share of the image, (h, w)."""
+        return np.asarray(share(self.tally.change.sum((0, 1)) / self.tally.positions, self.images)).reshape(self.grid)
+
+    def figure(self, *, fewest: int = 20, most: int = 12) -> "Figure":
+        """Draw where the concept appears, and how often by what stood there before.
+
+        Parameters
+        ----------
+        fewest : int
+            What stood at fewer places is left out.
+        most : int
+            So many of the most frequent.
+        """
+        from unitlens.drawing.insertions import insertion_figure
+
+        table = self.table()
+        return insertion_figure(self.appeared(), table[table["places"] >= fewest].head(most), self.concept.name)
+
+    def __repr__(self) -> str:
+        return (
+            f"<InsertionMap of {self.concept.name}: {len(self.units)} units of {self.settings.layer} "
+            f"{self.settings.change}, at {self.grid[0]} x {self.grid[1]} places of {self.images} images>"
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(repr(self)[1:-1])}</p>" + self.table().to_html(
+            index=False, float_format="{:.4g}".format
+        )
+
+
+def insertion_map(
+    net: Network | nn.Module,
+    layer: str,
+    units: Chosen,
+    concept: str,
+    latents: Data | str | Path,
+    concepts: Concepts = None,
+    *,
+    value: Value = THRESHOLD,
+    size: int = 1,
+    limit: int | None = None,
+    batch_size: int = 32,
+    workers: int = 0,
+    seed: int = 0,
+    progress: bool = False,
+) -> InsertionMap:
+    """Insert units at every place of a layer's grid, one at a time, and see where their concept appears.
+
+    The door experiment of Bau et al., PNAS 2020: doors can be added to buildings, hardly ever to trees or to the sky.
+
+    Parameters
+    ----------
+    net, layer, units, latents, concepts, limit, batch_size, workers, seed, progress
+        As for `unitlens.intervene`.
+    concept : str
+        Its name, or category/name.
+    value : float, Tensor or a quantile
+        What the units are set to, as for `unitlens.causal_effects`.
+    size : int
+        A place is so many positions of the grid in a square; places do not overlap.
+
+    Returns
+    -------
+    InsertionMap
+
+    Raises
+    ------
+    UnitlensError
+        As for `unitlens.intervene`; if the layer has no grid, or there is no such concept.
+    """
+    reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
+    experiment = AreaExperiment.of(net, layer, latents, concepts, reading=reading)
+    return map_insertions(experiment, experiment.units(units), concept, value=value, size=size)
+
+
+def map_insertions(
+    experiment: AreaExperiment,
+    units: Units,
+    concept: str,
+    *,
+    value: Value = THRESHOLD,
+    size: int = 1,
+    change: str | None = None,
+) -> InsertionMap:
+    """The same for an experiment; ``change`` says what the units are set to, in words."""
+    column, grid = experiment.drawn.index_of(concept), experiment.grid()
+    if len(grid) != 2:
+        raise UnitlensError(f"{experiment.layer} has no grid, so that nothing can be inserted at a place of it.")
+    if not 1 <= size <= min(grid):
+        raise UnitlensError(f"size is {size}; a place is a square of 1 to {min(grid)} positions of {experiment.layer}.")
+    rows, columns = (range(0, side, size) for side in grid)
+    masks, places = [], []
+    for top in rows:
+        for left in columns:
+            mask = torch.zeros(*grid, dtype=torch.bool)
+            mask[top : top + size, left : left + size] = True
+            masks.append(mask)
+            bottom, right = min(top + size, grid[0]), min(left + size, grid[1])
+            places.append(Place(top / grid[0], left / grid[1], bottom / grid[0], right / grid[1]))
+    values = experiment.values(value)
+    design = Design(
+        layers=(experiment.layer,),
+        values=(values,),
+        response=Insertions(experiment.drawn, column, tuple(places)),
+        sets=((units,),) * len(masks),
+        places=tuple(masks),
+    )
+    measured = measure(experiment.net, experiment.data, design, experiment.reading)
+    return InsertionMap(
+        settings=experiment.settings(values, change or str(values.replacement)),
+        info=experiment.describe(measured),
+        concept=experiment.drawn.concepts[column],
+        units=units,
+        grid=(len(rows), len(columns)),
+        shown=tuple(experiment.drawn.shown_names()),
+        tally=measured.counts,
+    )
