@@ -4,6 +4,8 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 OLDEST := .venv-oldest
 export OMP_NUM_THREADS ?= 1
+# What is compiled is kept, for the next of the many processes that the tests start.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install demo test test-slow test-oldest lint bench clean
 help:
@@ -25,6 +27,7 @@ test: lint
 # On two cores about 20 minutes, and 3 more to install the oldest versions the first time.
 test-slow: $(STAMP) test-oldest
 	$(BIN)/pytest -n 2 --dist worksteal -m slow
+	$(BIN)/pytest -n 2 --dist worksteal -m "hypothesis and not slow" --hypothesis-profile thorough
 
 # The lowest versions that pyproject.toml allows, in an environment of their own: what reads and writes files and what
 # talks to other packages is run with them.

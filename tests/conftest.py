@@ -1,5 +1,6 @@
 """A coloured world, networks that see it, a run on it, and the command line."""
 
+import gc
 import warnings
 from typing import NamedTuple
 
@@ -10,8 +11,35 @@ import unitlens as ul
 from tests.coloured import NET, write_world
 
 # No test fails because a machine is slow or busy: neither by a deadline nor by the check of how long drawing takes.
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=40)
+settings.register_profile("thorough", settings.get_profile("any machine"), max_examples=400)  # `make test-slow`
 settings.load_profile("any machine")
+
+
+def pytest_collection_finish():
+    """Let the garbage collector pass over all that was imported, which stays."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="module")
+def scenes_drawn_once():
+    """Drawn scenes are kept for the tests of a module that show the same ones again and again."""
+    drawn = {}
+    draw = ul.Scenes.__getitem__
+
+    def kept(scenes, index):
+        key = (scenes.seed, scenes.split, scenes.size, index)
+        if not 0 <= index < len(scenes):
+            return draw(scenes, index)
+        if key not in drawn:
+            drawn[key] = draw(scenes, index)
+        planes = {category: [plane.copy() for plane in planes] for category, planes in drawn[key].planes.items()}
+        return drawn[key]._replace(image=drawn[key].image.copy(), planes=planes)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ul.Scenes, "__getitem__", kept)
+        yield
 
 
 @pytest.fixture

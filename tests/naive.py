@@ -2,10 +2,12 @@
 
 import math
 from fractions import Fraction
+from functools import cache
 
 import numpy as np
 
 
+@cache
 def sample(size, cells, cell):
     """Neighbours and weight of one cell: half-pixel centres, edges repeated."""
     place = Fraction((2 * cell + 1) * size - cells, 2 * cells)
@@ -36,15 +38,16 @@ def upsample_zeros(map_, grid):
     out = np.zeros(grid)
     for y in range(grid[0]):
         for x in range(grid[1]):
-            py, px = (
-                Fraction((2 * y + 1) * h, 2 * grid[0]) - Fraction(1, 2),
-                Fraction((2 * x + 1) * w, 2 * grid[1]) - Fraction(1, 2),
-            )
             for i in range(h):
                 for j in range(w):
-                    weight = max(0, 1 - abs(py - i)) * max(0, 1 - abs(px - j))
-                    out[y, x] += float(weight) * map_[i, j]
+                    out[y, x] += float(nearness(h, grid[0], y, i) * nearness(w, grid[1], x, j)) * map_[i, j]
     return out
+
+
+@cache
+def nearness(size, cells, cell, place):
+    """Weight of a place of a map in a cell, exactly: it falls from 1 to 0 over the distance to the next place."""
+    return max(Fraction(0), 1 - abs(Fraction((2 * cell + 1) * size, 2 * cells) - Fraction(1, 2) - place))
 
 
 def threshold(values, quantile):

@@ -297,12 +297,13 @@ def test_resnet20_on_cifar10_every_unit_of_layer3_equals_full_passes():
     images = torch.stack([torch.from_numpy(example.image.transpose(2, 0, 1).copy()) for example in examples])
     truth = torch.tensor([effects.measured.outputs.output(example.class_) for example in examples])
     seen, shown = truth.unique().tolist(), net.prepare(images)
+    recalls, means = (effects.estimate(measure).after for measure in ("recall", "logit"))
     for unit in range(64):
         with ul.evaluating(net.model), intervening(net, Intervention("layer3", [unit])):
             outputs = net.model(shown)
         right = outputs.argmax(1) == truth
         recall = [float(right[truth == k].double().mean()) for k in seen]
-        assert effects.estimate("recall").after[unit] == pytest.approx(recall, abs=1e-12)
+        assert recalls[unit] == pytest.approx(recall, abs=1e-12)
         logits = OUTCOMES["logit"](outputs, truth).double()
         after = [float(logits[truth == k].mean()) for k in seen]
-        assert effects.estimate("logit").after[unit] == pytest.approx(after, abs=1e-4)
+        assert means[unit] == pytest.approx(after, abs=1e-4)

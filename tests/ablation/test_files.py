@@ -240,8 +240,8 @@ def look(folder):
 
 
 def test_any_change_is_refused_or_leaves_effects_that_agree_with_themselves(written, tmp_path):
-    believed = [look(mutated(written, tmp_path / "changed", number)) for number in range(60)]
-    assert sum(believed) < 20
+    believed = [look(mutated(written, tmp_path / "changed", number)) for number in range(30)]
+    assert sum(believed) < 10
 
 
 @pytest.mark.slow

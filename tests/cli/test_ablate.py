@@ -13,6 +13,7 @@ from tests.coloured import write_world
 from unitlens.ablation.files import read_effects, write_effects
 from unitlens.ablation.random_sets import COLUMNS as SET_COLUMNS
 from unitlens.ablation.table import COLUMNS
+from unitlens.cli import main
 from unitlens.files import StoppedAfterWriting
 from unitlens.pages import writing
 from unitlens.pages.writing import add_effects
@@ -38,14 +39,19 @@ def classed(tmp_path_factory):
     return name_classes(write_world(tmp_path_factory.mktemp("classed") / "world", images=24))
 
 
+@pytest.fixture(scope="module")
+def dissected(net_file, classed, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dissected") / "run"
+    how = ("--layer", "0", "--image-size", "32", "--mean", "0", "--std", "1", "--quantile", "0.1", "--no-evidence")
+    with pytest.raises(SystemExit) as stopped:
+        main(["dissect", f"{net_file}:build", *how, "--data", str(classed), "--out", str(folder), "--workers", "0", "--quiet"])
+    assert stopped.value.code == 0
+    return folder
+
+
 @pytest.fixture
-def run(shell, net_file, classed, tmp_path):
-    said = shell(
-        *("dissect", f"{net_file}:build", "--layer", "0", "--image-size", 32, "--mean", 0, "--std", 1),
-        *("--quantile", 0.1, "--workers", 0, "--data", classed, "--out", "run", "--quiet", "--no-evidence"),
-    )
-    assert said.code == 0, said.err
-    return tmp_path / "run"
+def run(dissected, tmp_path):
+    return shutil.copytree(dissected, tmp_path / "run")
 
 
 def named_again(target):

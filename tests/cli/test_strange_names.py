@@ -35,10 +35,10 @@ def strange_net(module):
     return ul.classifier(model, image_size=32, mean=(0, 0, 0), std=(1, 1, 1))
 
 
-@pytest.fixture(params=[EVIL, CAFE], ids=["escape", "bytes"])
-def strange(request, tmp_path):
+@pytest.fixture(scope="module", params=[EVIL, CAFE], ids=["escape", "bytes"])
+def strange(request, tmp_path_factory):
     """A name, and a run with effects in which everything is called that."""
-    name, run = request.param, tmp_path / "run"
+    name, run = request.param, tmp_path_factory.mktemp("strange") / "run"
     module = name if name == EVIL else "net"  # modules have no names of files
     net, data, layer = strange_net(module), strange_world(name), f"{module}.pool"
     dissection = ul.dissect(net, layer, data, quantile=0.05)

@@ -9,8 +9,11 @@ from unitlens.dissection.reopening import Recipe
 from unitlens.errors import UnitlensError, UnitlensWarning
 
 
+pytestmark = pytest.mark.usefixtures("scenes_drawn_once")
+
+
 @pytest.fixture(scope="module")
-def net():
+def net(scenes_drawn_once):
     return ul.load("bundled:scenes")
 
 

@@ -42,7 +42,7 @@ def test_the_detectors_of_untrained_copies_stand_beside_those_of_the_network():
 
 def test_random_weights_are_said_first():
     random = ul.load("bundled:scenes", weights="none")
-    d = ul.dissect(random, None, "bundled:scenes", limit=48, exemplars=0)
+    d = ul.dissect(random, None, "bundled:scenes", limit=24, exemplars=0)
     text, said, page = headlines(d)
     assert said.startswith("The weights are random")
     assert text.index("weights are random") < text.index("detectors")

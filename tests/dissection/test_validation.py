@@ -262,7 +262,7 @@ def look(folder, shell, other):
 
 
 def test_any_change_is_refused_or_leaves_a_run_that_agrees_with_itself(full, tmp_path, shell):
-    for number in range(120):
+    for number in range(60):
         folder = mutated(full, tmp_path / "changed", number)
         if number % 30 == 0:
             look(folder, shell, full)

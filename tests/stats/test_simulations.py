@@ -32,7 +32,7 @@ def test_intervals_of_half_the_width_cover_too_rarely(monkeypatch):
         return (low + value) / 2, (high + value) / 2
 
     monkeypatch.setattr("unitlens.stats.evidence.iou_interval", half)
-    assert planted.coverage(5, images=300, population=3000)["all pairs"] < 0.8
+    assert planted.coverage(3, images=300, population=2000)["all pairs"] < 0.8
 
 
 def test_null_units_are_not_significant_and_planted_ones_are():

@@ -3,7 +3,9 @@
 import dataclasses
 import json
 import platform
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -106,6 +108,11 @@ def describe_run(net: Network, data: Data, stored: StoredPass, settings: Setting
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages whose arithmetic a result rests on."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> Mapping[str, str]:
     installed = {"python": platform.python_version()}
     for package in ("unitlens", "torch", "torchvision", "numpy", "pillow"):
         try:

@@ -230,9 +230,9 @@ def _without_concepts(
 ) -> "pd.DataFrame":
     """Empty the concept of mute units and of those that overlap with none, and the runner-up where there is none."""
     table = table.astype(dict.fromkeys(_COUNTED, "Int64") | {"concept_set": object, "needed_concepts": object})
-    table.loc[mute | overlaps_none, [*_OF_CONCEPT, *_COUNTED]] = None
-    table.loc[mute, _MEASURED] = None
-    table.loc[no_second, _SECOND] = None
+    for rows, columns in ((mute | overlaps_none, _OF_CONCEPT + _COUNTED), (mute, _MEASURED), (no_second, _SECOND)):
+        for name in columns if rows.any() else ():  # one by one: half the time of assigning to `loc`
+            table[name] = table[name].mask(rows, None)
     return table
 
 

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,8 +76,9 @@ def policy(scripts: Iterable[str]) -> str:
     return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {allowed}"
 
 
+@cache
 def environment() -> "jinja2.Environment":
-    """Return the templates, which escape every value and refuse unknown variables."""
+    """Return the templates, each compiled once, which escape every value and refuse unknown variables."""
     import jinja2
 
     templates = jinja2.Environment(
