@@ -42,9 +42,10 @@ def classed(tmp_path_factory):
 @pytest.fixture(scope="module")
 def dissected(net_file, classed, tmp_path_factory):
     folder = tmp_path_factory.mktemp("dissected") / "run"
-    how = ("--layer", "0", "--image-size", "32", "--mean", "0", "--std", "1", "--quantile", "0.1", "--no-evidence")
+    how = ("--layer", "0", "--image-size", "32", "--mean", "0", "--std", "1", "--workers", "0", "--data", str(classed))
+    more = ("--quantile", "0.1", "--no-evidence", "--quiet")
     with pytest.raises(SystemExit) as stopped:
-        main(["dissect", f"{net_file}:build", *how, "--data", str(classed), "--out", str(folder), "--workers", "0", "--quiet"])
+        main(["dissect", f"{net_file}:build", *how, *more, "--out", str(folder)])
     assert stopped.value.code == 0
     return folder
 
@@ -171,7 +172,10 @@ def test_a_dissection_and_effects_are_reported_together(net, classed, tmp_path):
         (("--class", "red", "--keep-only", 0), "--keep-only 0 leaves nothing of the layer"),
         (("--units", "1;2"), "--units is '1;2'; units are whole numbers from 0, joined by commas"),
         (("--units", "4"), "0 has 4 units, 0 to 3; unit 4 is not among them"),
-        (("--units", "1", "--value", "median"), "--value is 'median'; units are set to a number, mean or resample"),
+        (
+            ("--units", "1", "--value", "median"),
+            "--value is 'median'; units are set to a number, mean, a quantile such as q0.99, or re",
+        ),
         (("--units", "1", "--value", "nan"), "Units are set to finite numbers, or multiplied by one"),
         (("--units", "1", "--scale", "inf"), "Units are set to finite numbers, or multiplied by one"),
         (("--units", "1", "--value", "2", "--scale", "2"), "set units to a value or multiply them, not both"),

@@ -235,6 +235,7 @@ def test_the_module_is_the_command(sees, world, tmp_path, temporary):
     assert not any(temporary.iterdir())
 
 
+@pytest.mark.slow  # a process that loads torch, for what the interrupts below show as well
 def test_an_error_has_no_traceback_in_a_true_process(sees, tmp_path, temporary):
     command = [sys.executable, "-m", "unitlens", "dissect", *map(str, sees), "--data", "nowhere"]
     said = subprocess.run(

@@ -8,7 +8,6 @@ from unitlens.comparison.entries import open_entries
 from unitlens.dissection.reopening import Recipe
 from unitlens.errors import UnitlensError, UnitlensWarning
 
-
 pytestmark = pytest.mark.usefixtures("scenes_drawn_once")
 
 
