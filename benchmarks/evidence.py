@@ -2,11 +2,12 @@
 
     python benchmarks/evidence.py --replicates 200
     python benchmarks/evidence.py --replicates 200 --world clustered
+    python benchmarks/evidence.py --replicates 60 --world context
     python benchmarks/evidence.py --replicates 200 --world scenes
 
-The planted world is drawn at random (`evidence_planted`), the clustered one like it, of images that belong together.
-The third is the bundled network on drawn scenes (`evidence_scenes`): it is run once on a population of them, of which
-samples are evaluated.
+The planted world is drawn at random (`evidence_planted`), the clustered one like it, of images that belong together; in
+the world of contexts images are of several kinds, which units may follow (`evidence_context`). The last is the bundled
+network on drawn scenes (`evidence_scenes`): it is run once on a population of them, of which samples are evaluated.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import evidence_context
 import evidence_planted
 import evidence_scenes
 import torch
@@ -61,6 +63,24 @@ def clustered(n: int) -> Simulations:
     return simulations
 
 
+def context(n: int) -> Simulations:
+    """The simulations of images of several kinds, n samples each."""
+    simulations: Simulations = {}
+    for kinds, images in ((2, 100), (8, 100), (12, 200)):
+        simulations[f"all units follow one of {kinds} kinds, {images} images"] = partial(
+            evidence_context.null_rates, n, kinds=kinds, images=images
+        )
+    for images in (100, 200, 400):
+        for by in (0.7, 1.0):
+            simulations[f"things, raised by {by:g}, and 12 kinds, {images} images"] = partial(
+                evidence_context.sorted_right, n, kinds=12, images=images, by=by
+            )
+    simulations["all units null, few images annotated for a set of categories"] = partial(
+        evidence_context.small_pools, n
+    )
+    return simulations
+
+
 def scenes(n: int, images: int) -> Simulations:
     """The simulations with the bundled network, n samples each of a population of images."""
     population = evidence_scenes.record_population(images)
@@ -79,16 +99,20 @@ def main() -> None:
     """Run all simulations of a world, and print a line for each figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--replicates", type=int, default=200)
-    parser.add_argument("--world", choices=["planted", "clustered", "scenes"], default="planted")
+    parser.add_argument("--world", choices=["planted", "clustered", "context", "scenes"], default="planted")
+    parser.add_argument("--side", type=int, default=28, help="Cells of a side of a map that is drawn. [28]")
     parser.add_argument("--population", type=int, default=3000, help="Scenes that are drawn. [3000]")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    evidence_planted.SIDE, evidence_planted.COARSE = options.side, max(options.side // 4, 4)
     n = options.replicates
     match options.world:
         case "planted":
             simulations = planted(n)
         case "clustered":
             simulations = clustered(n)
+        case "context":
+            simulations = context(n)
         case _:
             simulations = scenes(n, options.population)
     for name, simulate in simulations.items():

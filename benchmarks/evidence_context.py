@@ -9,15 +9,17 @@ kind would show.
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from evidence_planted import smooth
 from evidence_tables import folds_of
 
+from unitlens.dissection.sentences.headline import undecided_units
 from unitlens.stats.chance import association, draws_for, partners
 from unitlens.stats.scores import iou
 from unitlens.stats.strata import alike
 
-CONCEPTS, QUANTILE, AREA = 16, 0.01, 0.8
+CONCEPTS, QUANTILE, AREA = 24, 0.01, 0.8
 
 
 class World(NamedTuple):
@@ -49,11 +51,15 @@ def world(images: int, *, kinds: int, things: int, scenes: int, nulls: int, by: 
 
 
 class Verdicts(NamedTuple):
-    """Units whose association, concept and thing (not only its kind of image) are significant, (U,) each."""
+    """Units whose association, concept and thing (not only its kind of image) are significant, (U,) each.
+
+    Beside them the p-values of the last.
+    """
 
     associated: np.ndarray
     concept: np.ndarray
     thing: np.ndarray
+    context_p: np.ndarray
 
 
 def judge(drawn: World, *, strata: str = "kinds", seed: int = 0, fdr: float = 0.05) -> Verdicts:
@@ -69,17 +75,14 @@ def judge(drawn: World, *, strata: str = "kinds", seed: int = 0, fdr: float = 0.
     active = np.nonzero(drawn.masks.transpose(1, 0, 2))
     units, none = drawn.masks.shape[1], np.zeros(drawn.masks.shape[1], bool)
     heldout, best = heldout_iou(active, units, drawn.labels, odd), whole(active, units, drawn.labels)
-    of_plain, of_within = (
-        np.stack([heldout_iou(active, units, drawn.labels[draw], odd) for draw in draws_of], 1)
-        for draws_of in (plain, within)
-    )
-    best_drawn = np.stack([whole(active, units, drawn.labels[draw]) for draw in plain], 1)
+    heldout_drawn = np.stack([heldout_iou(active, units, drawn.labels[draw], odd) for draw in plain], 1)
+    best_drawn = np.stack([whole(active, units, drawn.labels[draw]) for draw in [*plain, *within]], 1)
     tests = (
-        association(best, best_drawn, none),
-        association(heldout, of_plain, none),
-        association(heldout, of_within, none),
+        association(best, best_drawn[:, : len(plain)], none),
+        association(heldout, heldout_drawn, none),
+        association(best, best_drawn[:, len(plain) :], none),
     )
-    return Verdicts(*(test.q_value <= fdr for test in tests))
+    return Verdicts(*(test.q_value <= fdr for test in tests), tests[2].p_value)
 
 
 def halves(active: tuple[np.ndarray, ...], units: int, labels: np.ndarray, odd: np.ndarray) -> np.ndarray:
@@ -102,54 +105,57 @@ def heldout_iou(active: tuple[np.ndarray, ...], units: int, labels: np.ndarray, 
     return np.take_along_axis(of_halves, of_halves.argmax(2)[::-1, :, None], 2)[:, :, 0].mean(0)
 
 
-def sorted_right(replicates: int, *, strata: str = "kinds", images: int = 400, by: float = 1.0) -> dict[str, float]:
-    """Of 20 units that follow things, 20 that follow a kind and 40 null ones: the shares called associated, and things.
+def sorted_right(
+    replicates: int, *, kinds: int = 4, strata: str = "kinds", images: int = 400, by: float = 1.0
+) -> dict[str, float]:
+    """Of 40 units that follow things, 20 that follow a kind and 20 null ones: what is called, and what is undecided.
 
-    Every second line is the simulation error over samples.
+    Units ``context`` that follow things are so for want of images: how many there are, and how many are estimated.
     """
-    found = []
-    sorts = {"things": slice(0, 20), "kinds": slice(20, 40), "null": slice(40, 80)}
+    found: dict[str, list[float]] = {}
+    sorts = {"things": slice(0, 40), "kinds": slice(40, 60), "null": slice(60, 80)}
     for seed in range(replicates):
-        drawn = world(images, kinds=4, things=20, scenes=20, nulls=40, by=by, seed=seed)
+        drawn = world(images, kinds=kinds, things=40, scenes=20, nulls=20, by=by, seed=seed)
         verdicts = judge(drawn, strata=strata, seed=seed)
-        found.append(
-            [
-                [which[units].mean() for which in (verdicts.associated, verdicts.associated & verdicts.thing)]
-                for units in sorts.values()
-            ]
-        )
-    return summary(np.array(found), list(sorts))
+        called, context = verdicts.associated & verdicts.thing, verdicts.associated & ~verdicts.thing
+        for sort, units in sorts.items():
+            found.setdefault(f"{sort}: associated", []).append(verdicts.associated[units].mean())
+            found.setdefault(f"{sort}: called a thing", []).append(called[units].mean())
+        found.setdefault("false discovery rate", []).append(called[40:].sum() / max(called.sum(), 1))
+        found.setdefault("units context", []).append(context.sum())
+        found.setdefault("of these follow things", []).append(context[:40].sum())
+        found.setdefault("of these estimated to", []).append(undecided(verdicts.context_p[context]))
+    return means(found)
 
 
-def summary(found: np.ndarray, sorts: list[str]) -> dict[str, float]:
-    """Means over samples of (samples, sorts, 2), with their simulation errors."""
-    mean, error = found.mean(0), found.std(0) / np.sqrt(len(found))
+def undecided(context_p: np.ndarray) -> int:
+    """How many units `context` are so for want of images, as `unitlens.dissection.sentences.headline` estimates it."""
+    return undecided_units(pd.DataFrame({"verdict": "context", "context_p": context_p}))
+
+
+def means(found: dict[str, list[float]]) -> dict[str, float]:
+    """Means over samples, each followed by its simulation error."""
     out = {}
-    for number, sort in enumerate(sorts):
-        for column, called in enumerate(("associated", "a thing, not its kind of image")):
-            out[f"{sort}: called {called}"] = float(mean[number, column])
-            out[f"{sort}: simulation error"] = float(error[number, column])
+    for name, values in found.items():
+        out[name] = float(np.mean(values))
+        out[f"{name}, simulation error"] = float(np.std(values) / np.sqrt(len(values)))
     return out
 
 
 def null_rates(replicates: int, *, kinds: int, images: int = 100, units: int = 60) -> dict[str, float]:
     """All units follow only a kind: the shares of samples that call any, and of units that are called, by each test."""
-    found = []
+    found: dict[str, list[float]] = {}
     for seed in range(replicates):
         verdicts = judge(world(images, kinds=kinds, things=0, scenes=units, nulls=0, by=0.0, seed=seed), seed=seed)
-        found.append([[which.any(), which.mean()] for which in (verdicts.associated, verdicts.thing)])
-    mean, error = np.mean(found, 0), np.std(found, 0) / np.sqrt(replicates)
-    out = {}
-    for number, name in enumerate(("labels of any image", "labels of the same kind")):
-        out[f"{name}: samples that call a unit"] = float(mean[number, 0])
-        out[f"{name}: simulation error"] = float(error[number, 0])
-        out[f"{name}: units called"] = float(mean[number, 1])
-    return out
+        for name, which in (("any image", verdicts.associated), ("the same kind", verdicts.thing)):
+            found.setdefault(f"labels of {name}: samples that call a unit", []).append(which.any())
+            found.setdefault(f"labels of {name}: units called", []).append(which.mean())
+    return means(found)
 
 
 def small_pools(replicates: int, *, images: int = 100, units: int = 60) -> dict[str, float]:
     """All units null, and images annotated for sets of categories some of which few images have: what is called."""
-    found = []
+    found: dict[str, list[float]] = {}
     for seed in range(replicates):
         drawn = world(images, kinds=2, things=0, scenes=0, nulls=units, by=0.0, seed=seed)
         rng = np.random.default_rng(seed)
@@ -166,9 +172,9 @@ def small_pools(replicates: int, *, images: int = 100, units: int = 60) -> dict[
             annotated_iou(active, units, drawn.labels, annotated, category, who) for who in [np.arange(images), *draws]
         ]
         called = association(values[0], np.stack(values[1:], 1), np.zeros(units, bool)).q_value <= 0.05
-        found.append([called.any(), called.mean()])
-    mean, error = np.mean(found, 0), np.std(found, 0) / np.sqrt(replicates)
-    return {"samples that call a unit": float(mean[0]), "simulation error": float(error[0]), "units": float(mean[1])}
+        found.setdefault("samples that call a unit", []).append(called.any())
+        found.setdefault("units called", []).append(called.mean())
+    return means(found)
 
 
 def annotated_iou(

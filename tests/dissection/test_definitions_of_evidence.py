@@ -219,15 +219,17 @@ def evidence(world):
     plain, context = (
         [count(masks, [labels[image] for image in draw], folds) for draw in draws] for draws in draws_of(world)
     )
-    totals = [total(draw, draw) for draw in plain]
-    plain_halves, context_halves = [halves(draw) for draw in plain], [halves(draw) for draw in context]
+    totals, totals_within = ([total(draw, draw) for draw in draws] for draws in (plain, context))
+    plain_halves = [halves(draw) for draw in plain]
     rows, best, held, drawn = {}, {}, {}, {"": {}, "concept": {}, "context": {}}
     for unit in range(world.maps.shape[1]):
         if np.isnan(world.maps[:, unit]).any() or not any(mask[unit] for mask in masks):
             continue  # nonfinite or silent
         concept = concept_of(everything, unit)
         best[unit], held[unit] = iou(everything, unit, concept), heldout(even, odd, unit)
-        drawn[""][unit] = [iou(of_draw, unit, concept_of(of_draw, unit)) for of_draw in totals]
+        drawn[""][unit], within = (
+            [iou(of_draw, unit, concept_of(of_draw, unit)) for of_draw in draws] for draws in (totals, totals_within)
+        )
         row = rows[unit] = {"iou": best[unit], "heldout_iou": held[unit], "concept": None}
         if best[unit] > 0:
             judged = sorted({fold for fold, of_image in zip(folds, labels, strict=True) if of_image[concept][1]})
@@ -236,11 +238,9 @@ def evidence(world):
         row["chance_iou"] = mean(drawn[""][unit]) if plain else None
         if len(plain) > 1:
             row["chance_sd"] = math.sqrt(squares(drawn[""][unit]) / (len(plain) - 1))
-        if held[unit] is None:
-            continue
-        drawn["concept"][unit] = [heldout(even, odd, unit) for even, odd in plain_halves]
-        within = [heldout(even, odd, unit) for even, odd in context_halves]
-        constant = held[unit] > 0 and all(value == held[unit] for value in within)
+        if held[unit] is not None:
+            drawn["concept"][unit] = [heldout(even, odd, unit) for even, odd in plain_halves]
+        constant = best[unit] > 0 and all(value == best[unit] for value in within)
         if within and not constant and not determined(world, [of_image[concept][0] for of_image in labels]):
             drawn["context"][unit] = within
             row["context_iou"] = mean(within)
@@ -249,7 +249,7 @@ def evidence(world):
         "concept": ("concept_p_value", "concept_q_value"),
         "context": ("context_p", "context_q"),
     }.items():
-        of_units = p_values(held if kind else best, drawn[kind])
+        of_units = p_values(held if kind == "concept" else best, drawn[kind])
         for unit, value in q_values(of_units).items():
             rows[unit] |= {p: of_units[unit], q: value}
     return rows

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+import evidence_context as context
 import evidence_planted as planted
 import evidence_scenes as scenes
 from evidence_tables import FOLDS, by_fold
@@ -82,6 +83,25 @@ def test_planted_units_are_as_strong_as_asked():
     assert abs(raised[0]) < 1
     assert raised[1] > 2
     assert torch.isfinite(drawn.maps).all()
+
+
+@pytest.mark.parametrize(("kinds", "images"), [(2, 100), (12, 150)])
+def test_units_that_follow_a_kind_of_image_are_not_significant_within_it(kinds, images):
+    found = context.null_rates(12, kinds=kinds, images=images, units=30)
+    assert found["labels of any image: samples that call a unit"] > 0.7
+    assert found["labels of the same kind: samples that call a unit"] <= 0.25  # at a rate of 5 %, more in one of 500
+    assert found["labels of the same kind: units called"] <= 0.02
+
+
+def test_units_that_follow_a_thing_are_significant_within_small_kinds_and_the_others_are_estimated():
+    found = context.sorted_right(3, kinds=12, images=200, by=1.2)
+    assert found["things: called a thing"] > 0.6
+    assert found["false discovery rate"] < 0.1
+    assert abs(found["of these estimated to"] - found["of these follow things"]) < 0.3 * found["units context"]
+
+
+def test_null_units_are_not_significant_where_few_images_are_annotated_for_the_same():
+    assert context.small_pools(12, units=30)["samples that call a unit"] <= 0.25
 
 
 def population_of_scenes(images=120, units=30, strength=2.0):

@@ -18,7 +18,12 @@ def summarize(result: Any) -> str:
 
     Where the weights are random, that is said first.
     """
-    from unitlens.dissection.sentences.headline import RANDOM_WEIGHTS, describe_comparison, has_random_weights
+    from unitlens.dissection.sentences.headline import (
+        RANDOM_WEIGHTS,
+        describe_comparison,
+        describe_context,
+        has_random_weights,
+    )
 
     table, detectors = result.table(), result.detectors()
     concepts = len(detectors[["category", "concept"]].drop_duplicates())
@@ -27,9 +32,8 @@ def summarize(result: Any) -> str:
     if concepts:
         in_categories = f"{categories} {'category' if categories == 1 else 'categories'}"
         sentence += f", of {concepts} {'concept' if concepts == 1 else 'concepts'} in {in_categories}"
-    context = int((table["verdict"] == "context").sum())
-    if context:
-        sentence += f"; {context} more {'goes' if context == 1 else 'go'} with the kind of image only (context)"
+    if context := describe_context(table):
+        sentence += f"; {context}"
     if silent:
         sentence += f"; {silent} {'is' if silent == 1 else 'are'} silent"
     hint = argument("control", "untrained")

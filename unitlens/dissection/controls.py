@@ -14,7 +14,7 @@ from unitlens.data.concepts import Data
 from unitlens.data.reading import Reading
 from unitlens.dissection.draws import plan_draws
 from unitlens.dissection.forward import Resources, observe
-from unitlens.dissection.labelling import LabelledLayer, label_units
+from unitlens.dissection.labelling import LabelledLayer, add_q_over_layers, label_units
 from unitlens.dissection.settings import ControlPass, Settings
 from unitlens.dissection.store.temporary import temporary_store
 from unitlens.dissection.table import UntrainedLayer, add_untrained
@@ -92,6 +92,7 @@ def run_control(
             turned = _turned(layer, basis, control.seed)
             one_layer = replace(settings, layers=(layer.name,))
             layers |= _label_layers(net, data, one_layer, basis=turned, resources=resources, within=within)
+        layers = {layer.name: layer for layer in add_q_over_layers(list(layers.values()))}
         return ControlRun(control.name, control.kind, layers, [])
     untrained, notes = untrained_copy(net, seed=control.seed)
     calibrate(untrained, data, settings)
@@ -111,9 +112,9 @@ def _label_layers(
     """Run one pass over the images, and choose the concepts of all layers."""
     with temporary_store() as store:
         stored = observe(net, data, settings, store, basis=basis, resources=resources)
-        layers = stored.layers.items()
         draws = plan_draws(stored, settings, within)
-        return {name: label_units(stored, maps, settings, draws, show=resources.show) for name, maps in layers}
+        labelled = [label_units(stored, maps, settings, draws, show=resources.show) for maps in stored.layers.values()]
+    return {layer.name: layer for layer in add_q_over_layers(labelled)}
 
 
 def _turned(layer: LabelledLayer, basis: Basis | None, seed: int) -> Basis:

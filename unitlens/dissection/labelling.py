@@ -9,13 +9,14 @@ import numpy.typing as npt
 from unitlens.dissection.counting import BlockCounts, block_size, count_block, count_levels
 from unitlens.dissection.draws import Draws, Exchange
 from unitlens.dissection.scanning import Scanner
+from unitlens.dissection.sentences.headline import undecided_units
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.table import unit_table
 from unitlens.progress import progress
 from unitlens.stats.blocks import in_blocks
-from unitlens.stats.chance import Association, association, over_layers
+from unitlens.stats.chance import Association, association
 from unitlens.stats.counts import Counts, narrow
 from unitlens.stats.evidence import (
     ConceptEvidence,
@@ -24,6 +25,7 @@ from unitlens.stats.evidence import (
     join_evidence,
     presence_accuracy,
 )
+from unitlens.stats.families import over_layers, q_over_layers
 from unitlens.stats.folds import FOLDS, FoldTable
 from unitlens.stats.scores import (
     LEVEL_SCORES,
@@ -169,6 +171,7 @@ def label_block(
     at_levels, halves = _level_scores(layer, units, stored, settings)
     evidence = None
     heldout_drawn = context_drawn = np.zeros((len(counted.active), 0))
+    plain, within = slice(0, len(draws.plain.partners)), slice(len(draws.plain.partners), None)
     if settings.evidence:
         given = None
         if settings.score in at_levels:
@@ -177,10 +180,9 @@ def label_block(
         table = _fold_table(intersection, activated, layer, stored)
         category_of = stored.labels.columns.category_of
         evidence = concept_evidence(table, settings.score, category_of=category_of, seed=settings.seed, given=given)
-        plain, within = slice(0, len(draws.plain.partners)), slice(len(draws.plain.partners), None)
         heldout_drawn = _heldout_drawn(counted, plain, draws.plain, layer, settings.score)
-        context_drawn = _heldout_drawn(counted, within, draws.context, layer, settings.score)
-    shifted_iou, shifted_concept = _shifted(counted, len(draws.plain.partners), layer, stored, settings.score)
+        context_drawn, _ = _shifted(counted, within, layer, stored, settings.score)
+    shifted_iou, shifted_concept = _shifted(counted, plain, layer, stored, settings.score)
     return LabelledBlock(
         activated=activated,
         active=counted.active.sum(1),
@@ -228,7 +230,9 @@ def _fold_table(intersection: Ints, activated: Ints, layer: LayerMaps, stored: S
     )
 
 
-def _shifted(counted: BlockCounts, draws: int, layer: LayerMaps, stored: StoredPass, score: str) -> tuple[Floats, Ints]:
+def _shifted(
+    counted: BlockCounts, draws: slice, layer: LayerMaps, stored: StoredPass, score: str
+) -> tuple[Floats, Ints]:
     """The concepts that the score chooses with the labels of other images, and the IoU with them; (U, draws) each.
 
     Counts at levels are not kept for draws: for scores that need them it is the largest IoU, which asks for more.
@@ -236,7 +240,7 @@ def _shifted(counted: BlockCounts, draws: int, layer: LayerMaps, stored: StoredP
     columns, on_grid = stored.labels.columns, layer.layer_grid is not None
     concepts, category_of = len(columns.concepts), columns.category_of
     concept = stored.labels.by_fold(grid=on_grid)[:, 1 : 1 + concepts].sum(0)
-    shifted = counted.shifted[:, :draws].sum(2)
+    shifted = counted.shifted[:, draws].sum(2)
     active = counted.active.sum(1)[:, None, None] - shifted[:, :, 1 + concepts :]
     judged = stored.judged(grid=on_grid).sum(0)[category_of]
     overlap = Overlap(shifted[:, :, 1 : 1 + concepts], active[:, :, category_of], concept, judged)
@@ -301,7 +305,8 @@ def _joined_layer(
         best = np.take_along_axis(counts.iou, chosen[:, None], 1)[:, 0]
         chance = association(best, shifted_iou, mute, fdr=settings.fdr)
         determined = draws.determined(grid=layer.layer_grid is not None)[chosen]
-        concept, context = _concept_tests(evidence.heldout, blocks, mute, determined, settings)
+        concept = _concept_test(evidence.heldout, blocks, mute, settings)
+        context = _context_test(best, blocks, mute | determined, settings)
         presence = _presence_accuracy(stored, layer, chosen)
     table = unit_table(
         layer.name,
@@ -335,56 +340,66 @@ def _joined_layer(
     )
 
 
-def _concept_tests(
-    heldout: Floats, blocks: list[LabelledBlock], mute: Bools, determined: Bools, settings: Settings
-) -> tuple[Association, Association]:
-    """Test the held-out IoU: against labels of any image, and against those of images of the same stratum.
+def _concept_test(heldout: Floats, blocks: list[LabelledBlock], mute: Bools, settings: Settings) -> Association:
+    """Test the held-out IoU against labels of any image; not without two halves of images."""
+    drawn = np.concatenate([block.heldout_drawn for block in blocks])
+    return association(heldout, drawn, mute | ~np.isfinite(heldout), fdr=settings.fdr)
 
-    A unit whose concept the stratum determines, or for which exchanging labels within it changes nothing, is not tested
-    for context; nor is any unit without two halves of images.
+
+def _context_test(best: Floats, blocks: list[LabelledBlock], left_out: Bools, settings: Settings) -> Association:
+    """Test the best IoU against labels of images of the same stratum.
+
+    A unit for which exchanging labels within strata changes nothing is not tested.
     """
-    plain = np.concatenate([block.heldout_drawn for block in blocks])
-    within = np.concatenate([block.context_drawn for block in blocks])
-    unknown = mute | ~np.isfinite(heldout)
-    determined = determined | (heldout > 0) & (np.abs(within - heldout[:, None]) < _SAME).all(1)
-    return (
-        association(heldout, plain, unknown, fdr=settings.fdr),
-        association(heldout, within, unknown | determined | (within.shape[1] == 0), fdr=settings.fdr),
-    )
+    drawn = np.concatenate([block.context_drawn for block in blocks])
+    constant = (best > 0) & (np.abs(drawn - best[:, None]) < _SAME).all(1)
+    return association(best, drawn, left_out | constant | (drawn.shape[1] == 0), fdr=settings.fdr)
 
 
 def _power_note(layer: str, table: "pd.DataFrame", context: Association) -> list[str]:
     """Say how much a unit had to exceed its kind of image, and how many units ``context`` are so for want of images."""
-    verdict = table["verdict"].to_numpy(str)
-    reached = share(table["heldout_iou"].to_numpy(np.float64), context.chance)
+    of_context = int((table["verdict"] == "context").sum())
     known = np.isfinite(context.least) & (context.chance > 0)
-    called, of_context = known & (verdict == "detector"), known & (verdict == "context")
-    if not called.any() or not of_context.any():
+    if not of_context or not known.any():
         return []
-    needed, usual = share(context.least, context.chance), float(np.median(reached[called]))
-    decided = int((needed[of_context] <= usual).sum())
+    undecided, needed = undecided_units(table), np.median(share(context.least, context.chance)[known])
+    note = (
+        f"{layer}: on these images a unit is significant within its kind of image from {needed:.2g} times its "
+        f"context_iou on (median). By their p-values, up to about {undecided} of the {of_context} units with the verdict "
+        "context know more than their kind of image, most likely those of small context_p"
+    )
+    if 2 * undecided > of_context:
+        return [f"{note}: the images are too few to tell context from detector, and more of them would."]
+    return [f"{note}."]
+
+
+def add_q_over_layers(labelled: Sequence[LabelledLayer]) -> list[LabelledLayer]:
+    """Add to the tables of all layers of a run the q-values of a rate that holds over them."""
+    q_values = q_over_layers(_q_values(labelled))
     return [
-        f"{layer}: on these images a unit is significant within its kind of image from {np.median(needed[known]):.1f} "
-        f"times its context_iou on (median), and detectors reach {usual:.1f} times (median). As strong as these, "
-        f"{decided} of the {int((verdict == 'context').sum())} units with the verdict context would be significant, too"
-        + ("." if decided == int((verdict == "context").sum()) else "; for the others there are too few images.")
+        layer._replace(table=layer.table.assign(q_over_layers=q_value))
+        for layer, q_value in zip(labelled, q_values, strict=True)
     ]
+
+
+def _q_values(labelled: Sequence[LabelledLayer]) -> list[Floats]:
+    return [layer.table["q_value"].to_numpy(np.float64) for layer in labelled]
 
 
 def layers_note(labelled: Sequence[LabelledLayer], settings: Settings) -> list[str]:
     """Say how many detectors are left where the false discovery rate is to hold over the layers of one table."""
     if len(labelled) < 2:
         return []
-    families = over_layers([layer.table["q_value"].to_numpy(np.float64) for layer in labelled], fdr=settings.fdr)
+    families = over_layers(_q_values(labelled), fdr=settings.fdr)
     left = total = 0
     for layer, selected in zip(labelled, families.selected, strict=True):
         tested = layer.table.loc[layer.table["detector"], ["q_value", "context_q"]]
         total += len(tested)
         left += int((~(tested > families.level)).all(axis=1).sum()) if selected else 0
     return [
-        f"q_value is of each layer by itself. Of the {len(labelled)} layers together {int(families.selected.sum())} "
-        f"hold significant units, which are then tested at {families.level:.3g} (Benjamini and Bogomolov 2014): {left} "
-        f"of {total} detectors remain, before any comparison with controls."
+        f"q_value is of each layer by itself, q_over_layers of all of them. Of the {len(labelled)} layers together "
+        f"{int(families.selected.sum())} hold significant units, which are then tested at {families.level:.3g} "
+        f"(Benjamini and Bogomolov 2014): {left} of {total} detectors remain, before any comparison with controls."
     ]
 
 

@@ -26,7 +26,7 @@ from unitlens.dissection.controls import (
 from unitlens.dissection.draws import alike_images, few_draws, few_folds, plan_draws
 from unitlens.dissection.exemplars import draw_strips, exemplar_table, find_exemplars
 from unitlens.dissection.forward import Resources, observe
-from unitlens.dissection.labelling import LabelledLayer, label_units, layers_note
+from unitlens.dissection.labelling import LabelledLayer, add_q_over_layers, label_units, layers_note
 from unitlens.dissection.provenance import describe_run
 from unitlens.dissection.result import Dissection
 from unitlens.dissection.settings import BasisRecord, DetectorRule, Settings, ThresholdOn, Unique
@@ -299,7 +299,9 @@ def _run(task: Task) -> Dissection:
         if described(task.data).drawn_sources:
             stored.notes += _not_drawn(stored)
         draws = plan_draws(stored, settings, task.within)
-        labelled = [label_units(stored, layer, settings, draws, show=show) for layer in stored.layers.values()]
+        labelled = add_q_over_layers(
+            [label_units(stored, layer, settings, draws, show=show) for layer in stored.layers.values()]
+        )
         exemplars, strips = _draw_exemplars(stored, labelled, settings)
     controls = [
         run_control(

@@ -48,10 +48,11 @@ COLUMNS = {
     "chance_sd": "standard deviation of that best IoU over the draws",
     "p_value": "rank of (iou - chance_iou) / chance_sd among the same number of all units and draws",
     "q_value": "Benjamini and Hochberg's, over the layer's units that are not silent",
-    "concept_p_value": "the same for heldout_iou: a test that the concept found on one half holds on the other",
+    "q_over_layers": "the same where the rate is to hold over all layers of the table (Benjamini and Bogomolov)",
+    "concept_p_value": "p_value for heldout_iou: a test that the concept found on one half holds on the other",
     "concept_q_value": "Benjamini and Hochberg's of it",
-    "context_iou": "mean held-out IoU with the labels of other images of the same kind (class, stratum)",
-    "context_p": "rank of heldout_iou among these; empty where the kind of image determines the concept",
+    "context_iou": "mean best IoU with the labels of other images of the same kind (class, stratum)",
+    "context_p": "rank of iou among these; empty where the kind of image determines the concept",
     "context_q": "Benjamini and Hochberg's of it",
     "untrained_percentile": "share of untrained copies' units with lower held-out IoU for the concept, where it ran",
     "untrained_percentile_all": "share of their units whose best held-out IoU, for any concept, is lower",
@@ -213,7 +214,8 @@ _OF_CONCEPT = [
 ]  # fmt: skip
 _TESTS = ["concept_p_value", "concept_q_value", "context_iou", "context_p", "context_q"]
 _MEASURED = [
-    "iou", "heldout_iou", "heldout_low", "heldout_high", "chance_iou", "chance_sd", "p_value", "q_value", *_TESTS
+    "iou", "heldout_iou", "heldout_low", "heldout_high", "chance_iou", "chance_sd", "p_value", "q_value",
+    "q_over_layers", *_TESTS,
 ]  # fmt: skip
 _SECOND = ["second_concept", "second_category", "second_iou"]
 

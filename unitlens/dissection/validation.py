@@ -29,8 +29,8 @@ EXEMPLAR_COLUMNS = ("layer", "unit", "rank", "image", "value", "peak_y", "peak_x
 # fmt: off
 _SHARES = (
     "iou", "second_iou", "iou_low", "iou_high", "concept_stability", "heldout_iou", "chance_iou", "chance_sd",
-    "p_value", "q_value", "concept_p_value", "concept_q_value", "context_iou", "context_p", "context_q",
-    "untrained_percentile", "untrained_percentile_all", "untrained_share", "presence_accuracy",
+    "p_value", "q_value", "q_over_layers", "concept_p_value", "concept_q_value", "context_iou", "context_p",
+    "context_q", "untrained_percentile", "untrained_percentile_all", "untrained_share", "presence_accuracy",
     "active_share", "precision", "iou_ceiling", "heldout_low", "heldout_high", "needed_precision",
 )
 # fmt: on
@@ -50,6 +50,7 @@ _EVIDENCE = (
     "chance_sd",
     "p_value",
     "q_value",
+    "q_over_layers",
     "concept_p_value",
     "concept_q_value",
     "context_iou",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from unitlens.dissection.sentences.headline import (
     RANDOM_WEIGHTS,
     describe_comparison,
+    describe_context,
     has_random_weights,
     untrained_detectors,
 )
@@ -76,6 +77,7 @@ def render_dissection(
         bibtex=methods_bibtex(info, settings),
         rule=DETECTOR_RULES[settings.rule],
         # The same page whoever writes it: the keyword, which is the option's name, too.
+        context=describe_context(units),
         compared=describe_comparison(info, evidence=evidence, hint="control=untrained"),
         layers=[(layer, _counts(cards)) for layer, cards in by_layer.items()],
         unmatched=_unmatched(info, settings, cards),
@@ -104,14 +106,13 @@ def _bars(chart: Iterable[Group]) -> dict[str, Any]:
 
 
 def _counts(cards: Iterable[Card]) -> dict[str, int]:
-    """Count units, detectors, unique concepts of detectors, units of the kind of image, silent and nonfinite units."""
+    """Count units, detectors, unique concepts of detectors, silent and nonfinite units."""
     cards = list(cards)
     detectors = [card for card in cards if card.row["detector"]]
     return {
         "units": len(cards),
         "detectors": len(detectors),
         "concepts": len({card.concept_id for card in detectors}),
-        "context": sum(card.verdict == "context" for card in cards),
         "silent": sum(card.verdict == "silent" for card in cards),
         "nonfinite": sum(card.verdict == "nonfinite" for card in cards),
     }

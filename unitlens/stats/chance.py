@@ -1,7 +1,6 @@
 """Whether units go with their labels more than with the labels of other images: shifted labels, p- and q-values."""
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -58,9 +57,10 @@ def partners(
 
     Labels are exchanged within pools: images of one stratum that are annotated for the same categories. In every draw
     the labels of each image are used once, and no draw is made twice. In a pool that is large enough for all draws no
-    image gets labels of its own group, and where no two images belong together, none gets the same labels twice. A pool
-    that is too small for that draws at random, its own labels among others; a pool of one image, or one of which a
-    group holds more than half, takes no part and keeps its labels.
+    image gets labels of its own group, and where no two images belong together, none gets the same labels twice. In a
+    pool that has no more images than there are draws, labels are put into any order, so that an image may keep its own;
+    where its groups allow fewer exchanges than there are draws, all of its labels may stay where they are. A pool of
+    one image, or one of which a group holds more than half, takes no part and keeps its labels.
 
     Parameters
     ----------
@@ -134,6 +134,8 @@ def _exchanges(
         apart = max(_widest(groups[in_time]), int(np.unique(groups, return_counts=True)[1].max()))
         return _turned(in_time, members, apart, draws=draws, rng=rng)
     if len(np.unique(groups[members])) == len(members):
+        if len(members) <= draws:
+            return _reordered(circle, members, draws=draws, rng=rng)
         return _turned(circle, members, 1, draws=draws, rng=rng)
     return _moved_groups(circle, members, groups, draws=draws, rng=rng)
 
@@ -151,6 +153,24 @@ def _turned(circle: Ints, members: Ints, apart: int, *, draws: int, rng: np.rand
     for draw, step in enumerate(steps.tolist()):
         partner[draw, circle] = np.roll(circle, -step)
     return partner[:, members]
+
+
+def _reordered(circle: Ints, members: Ints, *, draws: int, rng: np.random.Generator) -> Ints:
+    """Each draw puts the labels into another order, all of which are equally likely but the one that there is.
+
+    A circle of few images has fewer moves than there are draws. They would have to be made more than once, and making
+    none as well: then all of a pool's labels are where they were, and its units as far above chance as they are.
+    """
+    count, partner = len(circle), np.full(int(members.max()) + 1, -1, np.int64)
+    unchanged = tuple(range(count))
+    orders = dict.fromkeys([unchanged])
+    while len(orders) <= min(draws, math.factorial(count) - 1):
+        orders[tuple(rng.permutation(count).tolist())] = None
+    partners = np.empty((len(orders) - 1, len(members)), np.int64)
+    for draw, order in enumerate(list(orders)[1:]):
+        partner[circle] = circle[list(order)]
+        partners[draw] = partner[members]
+    return partners
 
 
 def _moved_groups(circle: Ints, members: Ints, groups: Ints, *, draws: int, rng: np.random.Generator) -> Ints:
@@ -288,51 +308,6 @@ def association(value: Floats, drawn: Floats, left_out: Bools, *, fdr: float = 0
     needed = np.inf if above < 0 or not draws else null[-1 - above] if above < len(null) else -np.inf
     least[part] = (chance + needed * spread)[part] if np.isfinite(needed) else needed
     return Association(chance, chance_sd, p_value, q_value, least)
-
-
-class Families(NamedTuple):
-    """What is significant where several layers are tested in one table.
-
-    Attributes
-    ----------
-    selected : bool array, (layers,)
-        Layers in which anything is significant, at the false discovery rate over layers.
-    level : float
-        The rate within each of them: that over layers, times the share of layers that are selected.
-    """
-
-    selected: Bools
-    level: float
-
-
-def over_layers(q_values: Sequence[Floats], *, fdr: float) -> Families:
-    """Select layers, and the level for their units at which the rate holds on average over the selected layers.
-
-    Parameters
-    ----------
-    q_values : sequence of float64 arrays, (U,)
-        Benjamini and Hochberg's of each layer; NaN for units that take no part.
-    fdr : float
-
-    Returns
-    -------
-    Families
-
-    Examples
-    --------
-    >>> over_layers([np.array([0.01, 0.03]), np.array([0.6, np.nan])], fdr=0.05)
-    Families(selected=array([ True, False]), level=0.025)
-
-    References
-    ----------
-    Benjamini and Bogomolov, "Selective inference on multiple families of hypotheses", J. R. Statist. Soc. B 76 (2014).
-    """
-    from scipy.stats import false_discovery_control
-
-    # Simes' p-value of a layer is the smallest q-value of its units.
-    simes = np.array([np.nanmin(one) if np.isfinite(one).any() else 1.0 for one in q_values])
-    selected = false_discovery_control(simes) <= fdr
-    return Families(selected, fdr * float(selected.mean()))
 
 
 def _without_rounding(difference: Floats) -> Floats:

@@ -38,6 +38,15 @@ FALSE_DISCOVERIES = Citation(
   volume = {57}, number = {1}, pages = {289--300}, year = {1995},
 }""",
 )
+FAMILIES = Citation(
+    "Benjamini and Bogomolov, 2014",
+    """@article{benjamini2014selective,
+  author = {Benjamini, Yoav and Bogomolov, Marina},
+  title = {Selective Inference on Multiple Families of Hypotheses},
+  journal = {Journal of the Royal Statistical Society. Series B},
+  volume = {76}, number = {1}, pages = {297--318}, year = {2014},
+}""",
+)
 JACKKNIFE = Citation(
     "Efron and Stein, 1981",
     """@article{efron1981jackknife,

@@ -1,7 +1,10 @@
 """What stands beside a number of detectors: what they were compared with, and whether the weights are random."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RANDOM_WEIGHTS = "The weights are random, so that nothing here was learnt"
 """Stands in front of every number of a network without trained weights."""
@@ -10,6 +13,36 @@ RANDOM_WEIGHTS = "The weights are random, so that nothing here was learnt"
 def has_random_weights(info: Mapping[str, Any]) -> bool:
     """Whether the network of a run was built without trained weights; a module that was given may be anything."""
     return bool(info["network"]["weights"] == "none")
+
+
+def undecided_units(table: "pd.DataFrame") -> int:
+    """Estimate how many units have the verdict context for want of images.
+
+    Where units know their kind of image alone, their p-values are spread evenly over 0 to 1: there are twice as many of
+    them as there are p-values above one half. The others may know more, but these images are too few to show it (somewhat
+    fewer than estimated: p-values of units that are associated with their concepts at all tend to be small).
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Rows of units.csv.
+
+    References
+    ----------
+    Storey, "A direct approach to false discovery rates", J. R. Statist. Soc. B 64 (2002).
+    """
+    p_value = table.loc[table["verdict"] == "context", "context_p"].astype(float)
+    return max(len(p_value) - 2 * int((p_value > 0.5).sum()), 0)
+
+
+def describe_context(table: "pd.DataFrame") -> str:
+    """Say how many units go with their kind of image only, as far as these images tell; empty where none does."""
+    units = int((table["verdict"] == "context").sum())
+    if not units:
+        return ""
+    undecided = undecided_units(table)
+    few = f", up to about {undecided} of them for want of images" if undecided else ""
+    return f"{units:,} more {'goes' if units == 1 else 'go'} with the kind of image only (context{few})"
 
 
 def untrained_detectors(info: Mapping[str, Any]) -> list[int]:

@@ -1,11 +1,13 @@
 """The paragraph on a dissection for the methods section of a paper, from what run.json records."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from unitlens.dissection.sentences.citations import (
     DISSECTION_2017,
     FALSE_DISCOVERIES,
+    FAMILIES,
     JACKKNIFE,
     ROTATIONS,
     UNITS_2020,
@@ -150,7 +152,8 @@ def _concepts(settings: Settings) -> Iterator[Sentence]:
 
 
 def _evidence(info: Info, settings: Settings) -> Iterator[Sentence]:
-    draws = min(settings.draws, int(info["data"]["images"]) - 1)
+    images = int(info["data"]["images"])
+    draws = settings.draws if images > 4 else min(settings.draws, math.factorial(images) - 1)
     yield Sentence(
         f"95 % intervals are jackknife intervals over up to {FOLDS} folds ({JACKKNIFE.text}), by a hash of the names, "
         f"on the scale of log(IoU / (1 - IoU)), and empty below {FEWEST_FOLDS} folds; the held-out IoU is that of the "
@@ -171,9 +174,15 @@ def _evidence(info: Info, settings: Settings) -> Iterator[Sentence]:
     yield Sentence(
         f"P-values are corrected within each layer ({FALSE_DISCOVERIES.text}) at a false discovery rate of "
         f"{settings.fdr:g}. In the test of context, labels come from images of the same kind only ({kinds}), and the "
-        "statistic is the held-out IoU.",
+        "statistic is the IoU again.",
         (FALSE_DISCOVERIES,),
     )
+    if len(info["layers"]) > 1:
+        yield Sentence(
+            "q_over_layers corrects over all layers: layers are selected by Simes' p-values, and the units of S "
+            f"selected ones of L are tested at S / L of the rate ({FAMILIES.text}).",
+            (FAMILIES,),
+        )
 
 
 def _controls(settings: Settings) -> Iterator[Sentence]:
