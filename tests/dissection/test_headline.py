@@ -1,7 +1,10 @@
+import pandas as pd
+import pytest
+
 import unitlens as ul
 from tests.planted import ColourWorld, colour_net
 from unitlens.cli.text import summarize
-from unitlens.dissection.sentences.headline import untrained_detectors
+from unitlens.dissection.sentences.headline import describe_context, undecided_units, untrained_detectors
 from unitlens.errors import shell_sentences
 from unitlens.pages.writing import render_page
 
@@ -53,3 +56,16 @@ def test_random_weights_are_said_first():
 def test_without_evidence_nothing_was_compared():
     for headline in headlines(small(evidence=False)):
         assert "chance was not tested" in headline
+
+
+@pytest.mark.parametrize(
+    ("p_values", "undecided"),
+    [([0.01, 0.02, 0.03, 0.7], 2), ([0.2, 0.3, 0.6, 0.9], 0), ([0.6, 0.7, 0.8], 0), ([0.1], 1), ([], 0)],
+)
+def test_units_context_are_undecided_as_far_as_more_p_values_are_small_than_large(p_values, undecided):
+    rows = [{"verdict": "context", "context_p": p_value} for p_value in p_values]
+    rows += [{"verdict": "detector", "context_p": 0.001}, {"verdict": "chance", "context_p": 0.9}, {"verdict": "silent"}]
+    table = pd.DataFrame(rows)
+    assert undecided_units(table) == undecided
+    assert (f"about {undecided} of them for want of images" in describe_context(table)) == (undecided > 0)
+    assert describe_context(table).startswith(f"{len(p_values)} more go") == (len(p_values) > 1)

@@ -365,8 +365,8 @@ def _power_note(layer: str, table: "pd.DataFrame", context: Association) -> list
     undecided, needed = undecided_units(table), np.median(share(context.least, context.chance)[known])
     note = (
         f"{layer}: on these images a unit is significant within its kind of image from {needed:.2g} times its "
-        f"context_iou on (median). By their p-values, up to about {undecided} of the {of_context} units with the verdict "
-        "context know more than their kind of image, most likely those of small context_p"
+        f"context_iou on (median). By their p-values, up to about {undecided} of the {of_context} units with the "
+        "verdict context know more than their kind of image, most likely those of small context_p"
     )
     if 2 * undecided > of_context:
         return [f"{note}: the images are too few to tell context from detector, and more of them would."]

@@ -77,7 +77,7 @@ def render_dissection(
         bibtex=methods_bibtex(info, settings),
         rule=DETECTOR_RULES[settings.rule],
         # The same page whoever writes it: the keyword, which is the option's name, too.
-        context=describe_context(units),
+        context=describe_context(units) if evidence else "",
         compared=describe_comparison(info, evidence=evidence, hint="control=untrained"),
         layers=[(layer, _counts(cards)) for layer, cards in by_layer.items()],
         unmatched=_unmatched(info, settings, cards),

@@ -19,8 +19,8 @@ def undecided_units(table: "pd.DataFrame") -> int:
     """Estimate how many units have the verdict context for want of images.
 
     Where units know their kind of image alone, their p-values are spread evenly over 0 to 1: there are twice as many of
-    them as there are p-values above one half. The others may know more, but these images are too few to show it (somewhat
-    fewer than estimated: p-values of units that are associated with their concepts at all tend to be small).
+    them as there are p-values above one half. The others may know more, but these images are too few to show it. They
+    are somewhat fewer than estimated: units that are associated with their concepts at all tend to small p-values.
 
     Parameters
     ----------
