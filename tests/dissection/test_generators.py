@@ -114,7 +114,7 @@ def test_a_saved_run_of_a_generator_is_opened_again_with_its_latents(tmp_path):
         made = ul.dissect(net, "layer", ul.open_data("latents:20,seed=5", images=40, concepts=["colors"]))
     made.info["data"] |= {"source": "latents:20,seed=5", "opened": {"concepts": ["colors"]}}
     page = ul.report(tmp_path / "run", made)
-    assert "drew from" in page.read_text()
+    assert all(text in page.read_text() for text in ("that the network drew from", "drew 40 images", "units draw"))
     run = ul.open_run(tmp_path / "run")
     assert run.table().drop(columns="needed_concepts").equals(made.table().drop(columns="needed_concepts"))
     with pytest.raises(ul.UnitlensError, match=r"import and call tests\.generators:Painter"):

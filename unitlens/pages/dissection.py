@@ -66,6 +66,7 @@ def render_dissection(
         styles=_styles(effects=effects is not None, emergence=emerging),
         scripts=("report.js",),
         info=info,
+        drawn=info["network"]["image"] == "output",
         cards=cards,
         concepts=concept_views(cards, info, settings),
         chart=chart,
