@@ -70,6 +70,7 @@ def place(name):
     return parts[1] if len(parts) > 1 else "__init__"
 
 
+@cache
 def arrows_of(package):
     """What each module imports of the package."""
     known = modules(package)

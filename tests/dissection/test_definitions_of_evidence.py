@@ -125,7 +125,8 @@ def mean(values):
 
 
 def squares(values):
-    return sum((value - mean(values)) ** 2 for value in values)
+    middle = mean(values)
+    return sum((value - middle) ** 2 for value in values)
 
 
 def median(values):

@@ -43,7 +43,8 @@ def test_a_saved_run_has_its_groups_again_and_they_are_used_without_being_given(
 
 def test_groups_of_a_mapping_are_saved_too(net, tmp_path):
     names = [ul.Scenes(24)[index].name for index in range(24)]
-    run = ul.dissect(net, "relu6", ul.Scenes(24), groups={name: str(n // 2) for n, name in enumerate(names)})
+    groups = {name: str(n // 2) for n, name in enumerate(names)}
+    run = ul.dissect(net, "relu6", ul.Scenes(24), groups=groups, evidence=False, exemplars=0)
     run.save(tmp_path / "run")
     assert ul.open_run(tmp_path / "run").groups == run.groups
     assert run.settings.groups.startswith("given:")
@@ -65,7 +66,7 @@ def test_groups_that_were_changed_are_noticed(grouped, tmp_path, edit):
 
 
 def test_runs_of_the_same_images_in_other_groups_are_not_paired(grouped, net):
-    alone = ul.dissect(net, "relu6", ul.Scenes(48), exemplars=0)
+    alone = ul.dissect(net, "relu6", ul.Scenes(48), exemplars=0, evidence=False)
     first, second = open_entries([grouped, alone])
     assert first.same_images(first)
     assert not first.same_images(second)

@@ -189,10 +189,15 @@ def attempt(folder):
             store.close()
 
 
-@pytest.mark.parametrize("torn", [False, True])
-def test_a_pass_that_is_killed_at_any_write_and_gone_on_with_is_the_same(tmp_path, monkeypatch, undisturbed, torn):
+KILLED = [(False, 0, 2), (True, 1, 2), *(pytest.param(torn, 0, 1, marks=pytest.mark.slow) for torn in (False, True))]
+
+
+@pytest.mark.parametrize(("torn", "first", "by"), KILLED)
+def test_a_pass_that_is_killed_at_any_write_and_gone_on_with_is_the_same(
+    tmp_path, monkeypatch, undisturbed, torn, first, by
+):
     seen = set()
-    for step in count():
+    for step in count(first, by):
         folder = tmp_path / str(step)
         with monkeypatch.context() as patch:
             kill_at(step, patch, torn=torn)

@@ -1,3 +1,4 @@
+import json
 import re
 import runpy
 import shutil
@@ -77,7 +78,10 @@ def visit(browser, reports):
 
 
 def shown(page):
-    return page.eval_on_selector_all("#cards > li", "cards => cards.map(card => card.dataset)")
+    """What is said of each card that is shown: as one text, since Playwright checks every value of a list."""
+    return json.loads(
+        page.eval_on_selector_all("#cards > li", "cards => JSON.stringify(cards.map(card => card.dataset))")
+    )
 
 
 def choose(page, **values):

@@ -47,8 +47,8 @@ def test_null_units_are_not_significant_and_planted_ones_are():
     ("alike", "wrongly"),
     [
         (planted.in_clusters(200, 10), 0.9),
-        (planted.in_clusters(200, 4), 0.6),
-        (planted.in_clusters(200, 2, correlation=1.0), 0.3),
+        pytest.param(planted.in_clusters(200, 4), 0.6, marks=pytest.mark.slow),
+        pytest.param(planted.in_clusters(200, 2, correlation=1.0), 0.3, marks=pytest.mark.slow),
         (planted.with_copies(200, 0.1), 0.0),
     ],
     ids=["clusters of 10", "clusters of 4", "copies in pairs", "one in ten a copy"],
