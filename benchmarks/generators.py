@@ -3,7 +3,7 @@
     python benchmarks/generators.py MODELS.py PHOTOS [PHOTOS ...] --faces 1000
 
 MODELS.py has `taef2_encoder`, `taef2_decoder` (github.com/madebyollin/taesd) and `dcgan`, functions that return trained
-modules; PHOTOS are annotated folders. Photos are encoded at 144 x 192 pixels; the decoder draws them again from its
+modules; PHOTOS are annotated folders. Photos are encoded at 96 x 128 pixels; the decoder draws them again from its
 latents, so that the masks of the photos are masks of what it draws. Its units at each of its four sizes are dissected,
 and those of an untrained copy. Prints a table for docs/generators.md; with --time, the cost of the dissection of the
 faces as a multiple of the generator's bare pass.
@@ -25,15 +25,18 @@ import unitlens as ul
 from unitlens.data.batches import Batches
 from unitlens.data.reading import Reading
 
-SIZE = (144, 192)
-DECODER = {"5": "18 x 24", "10": "36 x 48", "15": "72 x 96", "18": "144 x 192"}
+SIZE = (96, 128)
+DECODER = {"5": "12 x 16", "10": "24 x 32", "15": "48 x 64", "18": "96 x 128"}
 """The last layer of the decoder at each of its sizes."""
+
+MEASURED = 48
+"""So many photos tell how near the drawn images are to them."""
 
 FACES = ("main.2", "main.5", "main.8", "main.11")
 
 
 def encoded(encoder: nn.Module, data: ul.Data) -> torch.Tensor:
-    """Latents of photos, (N, 32, 18, 24)."""
+    """Latents of photos, (N, 32, 12, 16)."""
     net = ul.classifier(encoder, image_size=SIZE, mean=(0, 0, 0), std=(1, 1, 1))
     parts = []
     for batch in Batches(data, net.preprocessing, Reading(batch_size=8)):
@@ -43,10 +46,12 @@ def encoded(encoder: nn.Module, data: ul.Data) -> torch.Tensor:
 
 
 def psnr(net: ul.Network, data: ul.Data, latents: torch.Tensor) -> float:
-    """Mean over photos of how near they are to what is drawn of them, in dB."""
+    """Mean over some photos of how near they are to what is drawn of them, in dB."""
     photos = ul.Preprocessing(SIZE, None, (0.0,) * 3, (1.0,) * 3)
     each, first = [], 0
     for batch in Batches(data, photos, Reading(batch_size=8)):
+        if first >= MEASURED:
+            break
         given = latents[first : first + len(batch.names)]
         with ul.evaluating(net.model):
             drawn = net.images(given, net.model(net.prepare(given)))

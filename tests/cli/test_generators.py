@@ -1,12 +1,14 @@
 """Generators on the command line: latents that are drawn, or given in a file, with or without masks."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 import unitlens as ul
 from tests.generators import Squares, painted, painter
+from tests.mutations import VALUES
 
 MODEL = ("tests.generators:Painter", "--latent-shape", "20")
 HOW = ("--layer", "layer", "--workers", 0, "--quiet")
@@ -103,3 +105,64 @@ def test_what_is_wrong_with_a_generator_is_said_in_one_line(shell, arguments, fa
     said = shell(*arguments)
     assert said.code == 2, said
     assert all(fact in said.err for fact in facts), said.err
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of a generator that knows how it was made."""
+    net = ul.load("tests.generators:Painter", latents=20, rescale=(-1, 1))
+    data = ul.with_concepts(ul.latents(20, 24), Squares())
+    run = ul.dissect(net, "layer", data, quantile=0.05, exemplars=0)
+    folder = tmp_path_factory.mktemp("generator") / "run"
+    run.info["data"] |= {"source": "latents:20,seed=0", "opened": {"concepts": ["colors"]}}
+    ul.report(folder, run)
+    return folder, net, data
+
+
+SOURCES = (
+    "latents:20,seed=0",
+    "latents:9",
+    "latents:9999999999x9",
+    "latents:20,seed=-3",
+    "latents:20,classes=9-1",
+    "x",
+)
+
+
+def change(folder, changed, number):
+    """A copy of a run in whose record of network or data something is another."""
+    random = np.random.default_rng(number)
+    shutil.rmtree(changed, ignore_errors=True)
+    shutil.copytree(folder, changed)
+    info = run_json(changed)
+    part = (info["network"]["latents"], info["network"]["preprocessing"], info["data"]["opened"])[random.integers(3)]
+    if random.random() < 0.3:
+        info["data"]["source"] = SOURCES[random.integers(len(SOURCES))]
+    elif part and random.random() < 0.9:
+        part[list(part)[random.integers(len(part))]] = VALUES[random.integers(len(VALUES))]
+    else:
+        part["latents"] = VALUES[random.integers(len(VALUES))]
+    (changed / "run.json").write_text(json.dumps(info))
+    return changed
+
+
+def use(whole, changed, number):
+    """Audit a changed run, with its network and images opened again or given; whether that is done."""
+    folder, net, data = whole
+    given = {"trust": True} if number % 2 else {"net": net, "data": data}
+    try:
+        audited = ul.audit(change(folder, changed, number), noise=0, **given)
+    except ul.UnitlensError:
+        return False
+    return audited.overlaps is not None
+
+
+def test_a_changed_run_of_a_generator_is_refused_or_of_no_harm(whole, tmp_path):
+    done = [use(whole, tmp_path / "changed", number) for number in range(10)]
+    assert not all(done)
+
+
+@pytest.mark.slow
+def test_hundreds_of_changed_runs_of_generators_end_in_no_other_error(whole, tmp_path):
+    done = [use(whole, tmp_path / "changed", number) for number in range(100, 400)]
+    assert 0 < sum(done) < 300

@@ -155,6 +155,21 @@ def test_another_network_or_other_latents_are_not_those_of_a_run(d):
         ul.audit(d, painter(extra=2), painted(extra=2, seed=1))
 
 
+class OfClass(Painter):
+    """Draws the squares of one colour only, its class."""
+
+    def forward(self, latents, label):
+        of_class = torch.arange(8) % 4 == label[:, None]
+        return super().forward(torch.cat([latents[:, :8] * of_class, latents[:, 8:]], 1))
+
+
+def test_a_class_conditional_generator_is_dissected_with_its_classes():
+    net = ul.generator(OfClass().eval(), latents=20, classes=("red", "green", "blue", "yellow"), rescale=(-1, 1))
+    data = ul.with_concepts(ul.latents(20, 200, classes=4), Squares())
+    rows = table(ul.dissect(net, "layer", data, quantile=0.004, control="untrained"))
+    assert [rows.loc[unit, "concept"] for unit in range(8)] == [concept_of(unit) for unit in range(8)]
+
+
 def test_what_is_missing_is_said():
     with pytest.raises(ul.UnitlensError, match=r"Nothing says what is drawn.*ul\.Colors\(\)"):
         ul.dissect(painter(), "layer", ul.latents(20, 30))

@@ -17,7 +17,7 @@ from unitlens.records import check_range, check_types
 Inputs = Callable[..., Any]
 """From latents (and classes, where there are any) to what a generator takes: a tensor, tuple or mapping."""
 
-_MOST = 1 << 31
+_MOST = 1 << 24
 _DARK = -0.1
 """Outputs this far below 0 are of [-1, 1]; decoders that draw in [0, 1] overshoot it a little."""
 
