@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from tests.replaying import (
+from tests.ablation.replaying import (
     CASES,
     Tokens,
     close,

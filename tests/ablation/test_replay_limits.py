@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tests.replaying import close, made, naive_sweep, residual, shown, swept
+from tests.ablation.replaying import close, made, naive_sweep, residual, shown, swept
 from unitlens.ablation.replay.cutting import cut_network
 from unitlens.errors import UnitlensError
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import unitlens as ul
-from tests import layouts
 from tests.coloured import blocks
+from tests.data import layouts
 from tests.planted import ColourWorld, InMemory
 from unitlens.data.checking import check
 from unitlens.data.findings import highest_iou

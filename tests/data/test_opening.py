@@ -1,8 +1,8 @@
 import pytest
 
 import unitlens as ul
-from tests import layouts
 from tests.coloured import blocks
+from tests.data import layouts
 from unitlens.data.colors import Colors
 
 

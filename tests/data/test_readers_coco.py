@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import unitlens as ul
-from tests import layouts
 from tests.coloured import blocks
+from tests.data import layouts
 from unitlens.data.readers.coco_masks import painted
 from unitlens.data.readers.formats import find_layout
 

@@ -12,8 +12,8 @@ from torchvision import datasets
 from torchvision.transforms import v2
 
 import unitlens as ul
-from tests import layouts
 from tests.coloured import blocks
+from tests.data import layouts
 from unitlens.data.images import UnreadableError
 from unitlens.data.readers import downloads
 from unitlens.data.readers.downloads import DOWNLOADS

@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import unitlens as ul
-from tests.mutations import mutated
+from tests.changed_runs import mutated
 from unitlens.dissection.run_record import SCHEMA, RunRecord
 from unitlens.dissection.settings import PRESETS, Settings
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from tests.hooked import Net, OwnError, assert_as_before, state_of
+from tests.models.hooked import Net, OwnError, assert_as_before, state_of
 from unitlens.errors import UnitlensError
 from unitlens.models.hooks import edit, record
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.hooked import Make, Net
+from tests.models.hooked import Make, Net
 from unitlens.models.hooks import edit, record
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.hooked import Make, Net, OwnError, assert_as_before, state_of
+from tests.models.hooked import Make, Net, OwnError, assert_as_before, state_of
 from unitlens.errors import UnitlensError
 from unitlens.models.hooks import edit, record
 

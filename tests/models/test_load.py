@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from tests.odd_network import Net
+from tests.models.odd_network import Net
 from unitlens.errors import UnitlensError
 from unitlens.models.loading import load
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.odd_network import Net
+from tests.models.odd_network import Net
 from unitlens.dissection.provenance import describe_network
 from unitlens.errors import UnitlensError, UnitlensWarning
 from unitlens.models.loading import classifier, load

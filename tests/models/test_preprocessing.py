@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.odd_network import Net
+from tests.models.odd_network import Net
 from unitlens.errors import UnitlensError, UnitlensWarning
 from unitlens.models.loading import classifier, load
 from unitlens.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Declared, Preprocessing, decide

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import unitlens as ul
-from tests.hooked import assert_as_before, state_of
+from tests.models.hooked import assert_as_before, state_of
 from unitlens.models.passes import one_thread
 
 
