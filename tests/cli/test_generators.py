@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import unitlens as ul
+from tests.changed_runs import VALUES
 from tests.generators import Squares, painted, painter
-from tests.mutations import VALUES
 
 MODEL = ("tests.generators:Painter", "--latent-shape", "20")
 HOW = ("--layer", "layer", "--workers", 0, "--quiet")
