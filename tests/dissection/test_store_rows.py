@@ -29,8 +29,12 @@ def test_rows_are_read_back_by_number(rows):
         np.testing.assert_array_equal(found, numbers(5)[np.asarray(wanted, dtype=int)])
 
 
-@pytest.mark.parametrize("wanted", [[0, 4, 2], range(5)])
-def test_a_part_of_each_row_is_read(rows, wanted):
+@pytest.mark.parametrize("short", [1, 1 << 12])
+@pytest.mark.parametrize("at_once", [1, 100, 1 << 22])
+@pytest.mark.parametrize("wanted", [[0, 4, 2], range(5), range(2, 4), range(0, 5, 2)])
+def test_a_part_of_each_row_is_read(rows, wanted, at_once, short, monkeypatch):
+    monkeypatch.setattr(rows_module, "_AT_ONCE", at_once)
+    monkeypatch.setattr(rows_module, "_SHORT_ROW", short)
     rows.append(numbers(5))
     for part in (slice(0, 1), slice(1, 3), slice(0, 3)):
         np.testing.assert_array_equal(rows.read(wanted, part), numbers(5)[np.asarray(wanted)][:, part])
