@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -175,10 +176,11 @@ def latents(
     """
     if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 1):
         raise UnitlensError(f"{n!r} latents were asked for; give a whole number, 1 or more.")
-    if isinstance(source, int) or (isinstance(source, tuple | list) and all(isinstance(s, int) for s in source)):
+    shape = _as_shape(source)
+    if shape is not None:
         if masks is not None:
             raise UnitlensError("masks= is for latents that are given: give the array of those that were encoded.")
-        return _drawn(source, n, seed, classes)
+        return _drawn(shape, n, seed, classes)
     if isinstance(source, str | Path):
         array, title = _read_latents(Path(source)), f"{PREFIX}{source}"
     else:
@@ -186,8 +188,15 @@ def latents(
     return _given(array, title, n, classes, masks)
 
 
-def _drawn(shape: int | Sequence[int], n: int | None, seed: int, classes: int | Sequence[int] | None) -> DrawnLatents:
-    sides = (shape,) if isinstance(shape, int) else tuple(shape)
+def _as_shape(source: Any) -> tuple[int, ...] | None:
+    """The shape of a latent, where it is one."""
+    if isinstance(source, Integral):
+        return (int(source),)
+    is_shape = isinstance(source, tuple | list) and all(isinstance(side, Integral) for side in source)
+    return tuple(int(side) for side in source) if is_shape else None
+
+
+def _drawn(sides: tuple[int, ...], n: int | None, seed: int, classes: int | Sequence[int] | None) -> DrawnLatents:
     if not sides or min(sides) < 1:
         raise UnitlensError(f"The shape of a latent is {sides}; it is one or more sizes, such as (100, 1, 1).")
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:

@@ -108,12 +108,17 @@ def open_data(
 def _check_sources(concepts: Sequence[str | ConceptSource], segmenter_options: dict[str, Any]) -> None:
     if isinstance(concepts, str) or not concepts:
         raise UnitlensError(f"concepts is {concepts!r}; it is a list of sources, such as ['masks', 'colors'].")
-    if segmenter_options and all(isinstance(one, str) and not one.startswith("segmenter:") for one in concepts):
+    if segmenter_options and all(isinstance(one, str) and not _takes_options(one) for one in concepts):
         raise UnitlensError(
             f"{', '.join(segmenter_options)} {'are' if len(segmenter_options) > 1 else 'is'} for a segmenter, and "
             "there is none: add "
             + spelled(python="concepts=['segmenter:NETWORK'].", shell="--concepts segmenter:NETWORK.")
         )
+
+
+def _takes_options(concept: str) -> bool:
+    """Whether a source is a segmenter that takes weights, labels and the like; the bundled one brings its own."""
+    return concept.startswith("segmenter:") and not concept.endswith(SEGMENTER)
 
 
 def _named(source: str, format: str | None, split: str | None, images: int | None, seed: int) -> Data | None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
@@ -259,16 +260,12 @@ _OPTIONS = {"latents": "--latent-shape", "classes": "--latent-classes"}
 
 
 def _latent_shape(shape: Any) -> tuple[int, ...]:
-    sides = (shape,) if isinstance(shape, int) else tuple(shape) if isinstance(shape, Sequence) else ()
-    if (
-        isinstance(shape, str)
-        or not sides
-        or not all(isinstance(side, int) and not isinstance(side, bool) for side in sides)
-    ):
+    sides = (shape,) if isinstance(shape, Integral) else tuple(shape) if isinstance(shape, Sequence) else ()
+    if not sides or not all(isinstance(side, Integral) and not isinstance(side, bool) for side in sides):
         raise UnitlensError(
             f"latents is {shape!r}; it is the shape of one latent, such as (100, 1, 1), or 512 for a vector."
         )
-    return sides
+    return tuple(int(side) for side in sides)
 
 
 def _two(rescale: Sequence[float]) -> tuple[float, float]:
