@@ -1,7 +1,9 @@
 """Every notebook of demos/ runs from top to bottom, on few images; and what is committed is small, run and whole."""
 
+import ast
 import os
 import shutil
+import warnings
 from pathlib import Path
 
 import pytest
@@ -24,10 +26,28 @@ def ids(path):
     return path.stem
 
 
-# The first runs in `make test`, the others in `make test-slow`: each starts a process of its own.
-@pytest.mark.parametrize(
-    "path", [NOTEBOOKS[0], *(pytest.param(path, marks=pytest.mark.slow) for path in NOTEBOOKS[1:])], ids=ids
-)
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def test_cells_of_the_first_run_one_after_the_other(demos, monkeypatch):
+    """In this process; in a kernel of its own, as all the others, in `make test-slow`."""
+    formatters = pytest.importorskip("IPython.core.formatters", reason="IPython shows values (pip install -e '.[dev]')")
+    monkeypatch.chdir(demos)
+    monkeypatch.setenv("UNITLENS_DEMO_IMAGES", str(IMAGES))
+    variables, show = {}, formatters.DisplayFormatter().format
+    with warnings.catch_warnings():
+        for cell in code_cells(nbformat.read(demos / NOTEBOOKS[0].name, as_version=4)):
+            statements = ast.parse(cell.source)
+            last = statements.body.pop() if isinstance(statements.body[-1], ast.Expr) else None
+            exec(compile(statements, "cell", "exec"), variables)
+            if last is not None:
+                shown, _ = show(eval(compile(ast.Expression(last.value), "cell", "eval"), variables))
+                assert shown["text/plain"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)
 def test_runs_from_top_to_bottom(path, demos, monkeypatch):
     client = pytest.importorskip("nbclient", reason="nbclient runs the notebooks (pip install -e '.[dev]')")
     monkeypatch.setenv("UNITLENS_DEMO_IMAGES", str(IMAGES))
@@ -35,7 +55,7 @@ def test_runs_from_top_to_bottom(path, demos, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     notebook = nbformat.read(demos / path.name, as_version=4)
     client.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(demos)}}).execute()
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    cells = code_cells(notebook)
     assert all(cell.execution_count for cell in cells)
     errors = [out for cell in cells for out in cell.outputs if out.output_type == "error"]
     assert not errors
@@ -45,7 +65,7 @@ def test_runs_from_top_to_bottom(path, demos, monkeypatch):
 def test_is_committed_with_outputs_and_small(path):
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    cells = code_cells(notebook)
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     assert sum(bool(cell.outputs) for cell in cells) >= len(cells) / 2
     assert not [out for cell in cells for out in cell.outputs if out.output_type == "error"]
