@@ -103,7 +103,7 @@ def test_latents_are_drawn_again_by_their_name(classes):
         (lambda tmp: read(_Uneven()), ("2 and 3", "one shape")),
         (lambda tmp: ul.dissect(painter(), "layer", painted(), groups="auto"), ("groups='auto'", "latents")),
     ],
-    ids=str,
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_what_latents_cannot_be_is_said_in_one_sentence(make, facts, tmp_path):
     np.save(tmp_path / "pickled.npy", np.array([{}], object), allow_pickle=True)
