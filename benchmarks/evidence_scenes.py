@@ -29,7 +29,7 @@ from unitlens.dissection.scanning import Scanner
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.temporary import temporary_store
-from unitlens.models.bundled import DEFAULT_LAYER
+from unitlens.models.bundled.scenes import DEFAULT_LAYER
 from unitlens.models.loading import load
 from unitlens.stats.chance import association, draws_for, partners
 from unitlens.stats.thresholds import threshold_rank

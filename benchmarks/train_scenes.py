@@ -17,7 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from unitlens.data.scenes.world import Scenes
 from unitlens.files import make_folder, write_whole
-from unitlens.models.bundled import CLASSES, IMAGE_SIZE, MEAN, STD, WEIGHTS, SceneNet, scene_net
+from unitlens.models.bundled.scenes import CLASSES, IMAGE_SIZE, MEAN, STD, WEIGHTS, SceneNet, scene_net
 
 BATCH = 64
 HELD_OUT = 1200

@@ -12,7 +12,7 @@ from unitlens.data.scenes.textures import textures
 from unitlens.data.scenes.words import CATEGORIES, COLORS, MATERIALS, PALETTE
 from unitlens.data.scenes.world import Scenes
 from unitlens.errors import UnitlensError
-from unitlens.models import bundled
+from unitlens.models.bundled import scenes as bundled
 
 
 def digest(example):
@@ -205,9 +205,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
     save_file({"other": torch.zeros(1)}, tmp_path / "other.safetensors")
     (tmp_path / "broken.safetensors").write_bytes(b"not one")
     for name in ("other", "broken", "absent"):
-        with pytest.raises(
-            UnitlensError, match=rf"{name}\.safetensors does not hold the weights of the scenes' network"
-        ):
+        with pytest.raises(UnitlensError, match=rf"{name}\.safetensors does not hold the weights of a SceneNet"):
             bundled.scene_net(weights=str(tmp_path / f"{name}.safetensors"))
 
 

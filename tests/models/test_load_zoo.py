@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-import unitlens.models
+import unitlens.models.bundled
 from unitlens.errors import UnitlensError
 from unitlens.models.loading import classifier, load
 from unitlens.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, decide
@@ -145,7 +145,7 @@ def test_what_every_torchvision_network_says_is_a_preprocessing():
 
 @pytest.fixture
 def scenes(monkeypatch):
-    stand_in = types.ModuleType("unitlens.models.bundled")
+    stand_in = types.ModuleType("unitlens.models.bundled.scenes")
     calls = []
 
     def scene_net(*, weights=None, seed=0):
@@ -160,8 +160,8 @@ def scenes(monkeypatch):
         STD=(0.2,) * 3,
         DEFAULT_LAYER="r",
     )
-    monkeypatch.setitem(sys.modules, "unitlens.models.bundled", stand_in)
-    monkeypatch.setattr(unitlens.models, "bundled", stand_in, raising=False)
+    monkeypatch.setitem(sys.modules, "unitlens.models.bundled.scenes", stand_in)
+    monkeypatch.setattr(unitlens.models.bundled, "scenes", stand_in, raising=False)
     return calls
 
 

@@ -1,7 +1,6 @@
 """What ``--data`` and ``--concepts`` take: annotated images by a path or a name, and what else marks them."""
 
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -191,8 +190,9 @@ def _source(one: str | ConceptSource, data: Data, options: dict[str, Any]) -> Co
         check_names(listed, data)
         return listed
     if SEGMENTER in (one, rest):
-        bundled: ConceptSource = import_module("unitlens.data.segmentation.scenes").SceneLabels.bundled()
-        return bundled
+        from unitlens.data.segmentation.scenes import SceneLabels
+
+        return SceneLabels.bundled(device=options.get("device", "cpu"))
     if kind == "segmenter" and rest:
         from unitlens.data.segmentation.segmenters import segmenter
 

@@ -45,12 +45,12 @@ def load(
         ``torchvision.models:resnet18``, or ``resnet18`` for short; ``timm:NAME`` and ``hf:NAME_OR_FOLDER``, which need
         the extras ``unitlens[timm]`` and ``unitlens[hf]``; ``package.module:callable`` or
         ``path/to/file.py:callable``, where the callable is a network, or a class or function without arguments that
-        returns one; ``bundled:scenes``.
+        returns one; ``bundled:scenes``, a classifier, and ``bundled:scenes-generator``.
     weights : str or Path, optional
         "DEFAULT": the published ones, downloaded (other weights of torchvision by their name, as "IMAGENET1K_V1"). A
         ``.safetensors`` file, or a ``.pt``, ``.pth`` or ``.bin`` file with a state dict. "none": as built, untrained
         for networks by name. Without it, a network from code is taken as it is returned, one of Hugging Face with the
-        weights that are on this machine, ``bundled:scenes`` is trained, and one of torchvision or timm is an error.
+        weights that are on this machine, a bundled one is trained, and one of torchvision or timm is an error.
     image_size : int or (int, int), optional
         Side of the network's input in pixels, or height and width. Without ``resize``, images are squashed to it.
     resize : int, optional
@@ -329,17 +329,35 @@ def build(spec: str, *, weights: str | None, seed: int) -> OpenedModel:
 
 
 def _bundled(spec: str, weights: str | None, seed: int) -> OpenedModel:
-    if spec != "bundled:scenes":
-        raise UnitlensError(f"There is no network {spec!r}; the bundled one is bundled:scenes.")
-    from unitlens.models import bundled
+    from unitlens.models.bundled import scenes, scenes_generator
 
-    trained = weights in (None, "DEFAULT")
-    model = bundled.scene_net(weights=None if trained else "none", seed=seed)
-    if not trained and weights != "none":
-        put_weights(model, read_weights(str(weights)), str(weights))
-    side = bundled.IMAGE_SIZE
-    declared = Declared((side, side), None, bundled.MEAN, bundled.STD)
-    return OpenedModel(model, spec, declared, tuple(bundled.CLASSES), bundled.DEFAULT_LAYER)
+    known = ("bundled:scenes", "bundled:scenes-generator")
+    if spec not in known:
+        raise UnitlensError(
+            f"There is no network {spec!r}{did_you_mean(spec, known)}; there are {' and '.join(known)}."
+        )
+    of_own = None if weights in (None, "DEFAULT") else "none"
+    opened: OpenedModel
+    if spec == "bundled:scenes":
+        side = scenes.IMAGE_SIZE
+        opened = OpenedModel(
+            scenes.scene_net(weights=of_own, seed=seed),
+            spec,
+            Declared((side, side), None, scenes.MEAN, scenes.STD),
+            tuple(scenes.CLASSES),
+            scenes.DEFAULT_LAYER,
+        )
+    else:
+        opened = OpenedModel(
+            scenes_generator.scenes_generator(weights=of_own, seed=seed),
+            spec,
+            Declared(),
+            default_layer=scenes_generator.DEFAULT_LAYER,
+            latents=LatentInput((scenes_generator.LATENTS,), (-1.0, 1.0)),
+        )
+    if weights not in (None, "DEFAULT", "none"):
+        put_weights(opened.model, read_weights(str(weights)), str(weights))
+    return opened
 
 
 def _is_torchvisions(source: str, attribute: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,9 @@ from torch import Tensor
 from unitlens.data.concepts import NOT_JUDGED, Concept
 from unitlens.data.images import read_label_map
 from unitlens.data.segmentation.predictors import predictor
+from unitlens.data.segmentation.scenes import BUNDLED, SceneLabels
 from unitlens.data.segmentation.segments import Labels, Predictor, Segments, read_labels
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, argument
 from unitlens.files import cache_folder, make_folder, write_whole
 
 _FORMAT = "2"  # of what is kept; another number and nothing old is found
@@ -138,6 +139,9 @@ class Segmenter:
         return self.cache / key[:2] / f"{key}.png"
 
 
+@overload
+def segmenter(model: Literal["bundled:scenes-segmenter"], *, seed: int = 0, device: str = "cpu") -> SceneLabels: ...
+@overload
 def segmenter(
     model: Any,
     *,
@@ -150,13 +154,28 @@ def segmenter(
     fingerprint: str | None = None,
     seed: int = 0,
     device: str = "cpu",
-) -> Segmenter:
+) -> Segmenter: ...
+def segmenter(
+    model: Any,
+    *,
+    weights: str | Path | None = None,
+    labels: Labels | str | Path | None = None,
+    category: str = "object",
+    confidence: float = 0.0,
+    size: int | None = None,
+    cache: str | Path | None = "default",
+    fingerprint: str | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Segmenter | SceneLabels:
     """Make a concept source of a segmentation network.
 
     Parameters
     ----------
     model : str, Network, nn.Module or callable
-        "deeplabv3_resnet50" or another of torchvision's; "hf:FOLDER" or "hf:NAME"
+        "bundled:scenes-segmenter" for the one that comes along
+        (`unitlens.data.segmentation.scenes.SceneLabels`: objects, parts and materials of the drawn scenes, without
+        further options); "deeplabv3_resnet50" or another of torchvision's; "hf:FOLDER" or "hf:NAME"
         (`unitlens.data.segmentation.transformers`); "package.module:callable" or "path/to/file.py:callable" for a
         function that gives a module. Or such a thing itself: it is called with images, float (1, 3, height, width) in
         [0, 1] (a `Network` normalises them), and returns scores (1, classes, rows, columns) or whole numbers (1, rows,
@@ -189,6 +208,10 @@ def segmenter(
     UnitlensError
         If there is no such network, it does not label pixels, or a setting is out of its range.
     """
+    if isinstance(model, str) and model == BUNDLED:
+        named = None if category == "object" else category
+        _check_untouched(weights=weights, labels=labels, category=named, confidence=confidence, size=size)
+        return SceneLabels.bundled(device=device)
     _check_numbers(confidence, size)
     labels = read_labels(labels) if isinstance(labels, str | Path) else labels
     made = predictor(model, weights=weights, labels=labels, size=size, seed=seed, device=device)
@@ -198,6 +221,16 @@ def segmenter(
         raise UnitlensError(f"{made.title} has a class of number {max(made.names)}; at most {NOT_JUDGED - 2} can be.")
     folder = None if cache in (None, "none") else cache_folder("segments") if cache == "default" else Path(cache)
     return Segmenter(made, category, confidence, folder)
+
+
+def _check_untouched(**settings: Any) -> None:
+    """Make sure that nothing is asked of the bundled segmenter that it does not do."""
+    for name, value in settings.items():
+        if value:
+            raise UnitlensError(
+                f"{argument(name, option=f'--segmenter-{name}')} is for other segmenters; {BUNDLED} has its own: leave "
+                "it out."
+            )
 
 
 def _check_numbers(confidence: float, size: int | None) -> None:

@@ -92,11 +92,18 @@ def scene_net(*, weights: str | None = None, seed: int = 0) -> SceneNet:
         torch.manual_seed(seed)
         net = SceneNet()
     if weights != "none":
-        _read(net, Path(weights) if weights is not None else WEIGHTS)
+        read_bundled(net, Path(weights) if weights is not None else WEIGHTS, script="train_scenes")
     return net.eval()
 
 
-def _read(net: SceneNet, path: Path) -> None:
+def read_bundled(net: nn.Module, path: Path, *, script: str) -> None:
+    """Put weights that a script of benchmarks/ wrote into a network.
+
+    Raises
+    ------
+    UnitlensError
+        If the file is not there, or holds other weights.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -104,6 +111,6 @@ def _read(net: SceneNet, path: Path) -> None:
         net.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:
         raise UnitlensError(
-            f"{path} does not hold the weights of the scenes' network ({type(error).__name__}: {error}); "
-            "leave weights out for the trained ones, or write a file with benchmarks/train_scenes.py of the repository."
+            f"{path} does not hold the weights of a {type(net).__name__} ({type(error).__name__}: {error}); "
+            f"leave weights out for the trained ones, or write a file with benchmarks/{script}.py of the repository."
         ) from error

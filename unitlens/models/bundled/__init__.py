@@ -1,0 +1,1 @@
+"""The networks that come along, with their weights: they know, draw and label scenes of the drawn world."""
