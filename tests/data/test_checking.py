@@ -215,6 +215,16 @@ def test_the_command_says_what_is_there(shell, tmp_path):
     assert (tmp_path / "seen" / "check.html").is_file()
 
 
+def test_the_command_says_how_many_groups_the_images_form(shell, tmp_path):
+    alone = ("check", folder(tmp_path), "--image-size", 16, "--quantile", 0.25)
+    said = shell(*alone, "--groups", "sequence:3")
+    assert said.code == 0, said.err
+    assert "The images form 2 groups, the largest (" in said.out
+    assert "of 3 images" in said.out
+    assert "fewer than 8" in said.out
+    assert "images form" not in shell(*alone).out
+
+
 def test_the_command_ends_with_1_if_something_is_wrong(shell, tmp_path):
     root = folder(tmp_path, images=8)
     for number in range(7):

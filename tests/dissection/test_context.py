@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import unitlens as ul
-from tests.planted import InMemory, lookup
+from tests.coloured import write_world
+from tests.planted import InMemory, colour_net, lookup
 from unitlens.data.preparing import image_hash
 from unitlens.dissection.settings import Settings
 from unitlens.errors import UnitlensError
@@ -98,6 +99,30 @@ def test_kinds_of_images_are_named_by_a_file_a_column_or_a_mapping(tmp_path):
     some = dissected(drawn, within={name: kind for name, kind in names.items() if kind == "0"})
     part = sum(kind == "0" for kind in names.values())
     assert any(f"{part} of 250 images take part" in note for note in some.info["warnings"])
+
+
+def test_kinds_of_images_are_a_column_of_classes_csv(tmp_path, shell):
+    world = write_world(tmp_path / "world", images=40)
+    lights = {f"{image:02}.png": "day" if image % 2 else "night" for image in range(40)}
+    rows = [f"{image},photo,{light}" for image, light in lights.items()]
+    (world / "classes.csv").write_text("image,class,light\n" + "\n".join(rows) + "\n")
+    net = colour_net()
+    options = {"quantile": 0.1, "exemplars": 0, "batch_size": 8}
+    run = ul.dissect(net, "pool", world, within="light", **options)
+    assert run.settings.within == "light"
+    assert run.table()["context_p"].notna().any()
+    assert run.table()["context_p"].equals(
+        ul.dissect(net, "pool", world, within=lights, **options).table()["context_p"]
+    )
+    assert any("2 strata; 40 of 40 images" in note for note in run.info["warnings"])
+    assert ul.plan(net, "pool", world, within="light", groups="sequence:2", **options).images == 40
+    with pytest.raises(UnitlensError, match="did you mean light"):
+        ul.plan(net, "pool", world, within="lihgt", **options)
+    checked = ul.audit(run, net, ul.open_data(world), noise=0)
+    assert set(checked.table()["check"]) >= {"even folds", "half quantile"}
+    planned = shell("plan", "bundled:scenes", "--data", world, "--within", "light", "--groups", "sequence:2")
+    assert planned.code == 0, planned.err
+    assert "lihgt" in shell("plan", "bundled:scenes", "--data", world, "--within", "lihgt").err
 
 
 def test_kinds_that_do_not_exist_are_an_error(tmp_path):

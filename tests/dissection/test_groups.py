@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import unitlens as ul
+from unitlens.ablation.files import read_effects
 from unitlens.comparison.entries import open_entries
 from unitlens.dissection.reopening import Recipe
 from unitlens.errors import UnitlensError, UnitlensWarning
@@ -109,6 +110,16 @@ def test_effects_are_measured_on_halves_of_groups(net):
     halves = [effects.measured.tally.half(half).images.sum() for half in ("even", "odd")]
     assert sorted(halves) == [0, 24]
     assert len(effects.measured.tally.images) == 32  # by fold, for intervals by group
+    assert effects.info["data"]["groups"]["count"] == 1
+
+
+def test_effects_say_how_many_groups_their_images_form(net, tmp_path):
+    data = ul.Scenes(24)
+    record = ul.dissect(net, "relu6", data, groups="sequence:4", exemplars=0, evidence=False).info["data"]["groups"]
+    effects = ul.ablate(net, "relu6", [3], data, groups="sequence:4", draws=0, measures=["recall"])
+    ul.report(tmp_path / "run", effects)
+    assert read_effects(tmp_path / "run").first.info["data"]["groups"] == record
+    assert ul.ablate(net, "relu6", [3], data, draws=0, measures=["recall"]).info["data"]["groups"] is None
 
 
 def test_run_json_holds_how_many_groups_there_are(grouped, tmp_path):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from unitlens.ablation.measurement import EffectSettings
-from unitlens.dissection.run_record import MOST, NetworkRecord, SkippedRecord, check_hash
+from unitlens.dissection.run_record import MOST, GroupsRecord, NetworkRecord, SkippedRecord, check_hash
 from unitlens.errors import UnitlensError, argument
 from unitlens.records import check_range, check_types, read_record
 
@@ -15,7 +15,7 @@ SCHEMA = 4
 
 @dataclass(frozen=True)
 class ImagesRecord:
-    """The images: how they were opened, how many were read, and how many of them measured."""
+    """The images: how they were opened, how many were read and measured, and the groups of those that were read."""
 
     source: str
     opened: Mapping[str, Any]
@@ -23,6 +23,7 @@ class ImagesRecord:
     measured: int
     sha256: str
     skipped: tuple[SkippedRecord, ...]
+    groups: GroupsRecord | None = None
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -22,6 +22,7 @@ from unitlens.data.batches import Batch, Batches, ImageRecord
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Data
 from unitlens.data.reading import Reading
+from unitlens.dissection.provenance import describe_groups
 from unitlens.errors import UnitlensError
 from unitlens.models.hooks import edit
 from unitlens.models.layers import display_name
@@ -127,6 +128,7 @@ def measure(net: Network, data: Data, design: Design[Counts], reading: Reading) 
             "images": len(read.names),
             "measured": work.images,
             "sha256": read.sha256(columns.concepts),
+            "groups": describe_groups(read),
             "skipped": [unread._asdict() for unread in read.unread],
         },
         replay={"replays": work.cut.replays, "reason": work.cut.reason or None},

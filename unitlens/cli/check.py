@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from unitlens.cli.opening import open_images, take_data_options
-from unitlens.cli.options import Size, quiet_option, source_options
+from unitlens.cli.options import Size, groups_option, quiet_option, source_options
 from unitlens.cli.text import align_columns, echo
 
 _LISTED = 5
@@ -19,6 +19,7 @@ _LISTED = 5
 @source_options
 @click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Also write a page into this folder.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing page.")
+@groups_option
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only N images, spread evenly over the data.")
 @click.option(
     "--image-size",

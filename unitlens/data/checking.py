@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -16,8 +17,10 @@ from unitlens.data.columns import Columns
 from unitlens.data.concepts import Concept, Data, Example, Finding, described
 from unitlens.data.copies import Copies, find_copies, fingerprint
 from unitlens.data.findings import AlikeImages, Check, ConceptCheck, Sight, highest_iou, notes, of_concepts, of_files
+from unitlens.data.groups import Groups, grouped
 from unitlens.data.images import Fit, UnreadableError, same_aspect
 from unitlens.data.opening import open_data
+from unitlens.data.preparing import name_hash
 from unitlens.data.reading import ExampleRead, as_example, chosen_images, read_examples
 from unitlens.data.segmentation.accuracy import plain, segmenter_iou
 from unitlens.data.segmentation.segmenters import Segmenter
@@ -27,6 +30,7 @@ from unitlens.drawing.strips import draw_tiles
 from unitlens.errors import UnitlensError, argument
 from unitlens.models.preprocessing import Preprocessing
 from unitlens.progress import progress as progress_of
+from unitlens.stats.folds import FEWEST_FOLDS, FOLDS
 
 Counts = npt.NDArray[np.int64]
 
@@ -48,6 +52,7 @@ def check(
     image_size: int | tuple[int, int] = 224,
     resize: int | None = None,
     grid: int | tuple[int, int] | None = None,
+    groups: Groups | None = None,
     limit: int | None = None,
     seed: int = 0,
     sights: int = 12,
@@ -63,6 +68,8 @@ def check(
         See `unitlens.dissect`.
     image_size, resize, grid
         How images would become a network's input, and its label grid: a quarter of the input, rounded down.
+    groups : str, Path, mapping, sequence or None
+        Images that belong together, see `unitlens.data.groups.grouped`: how many groups they make, and how large.
     limit : int, optional
         Only so many images, spread evenly over the data set.
     seed : int
@@ -91,10 +98,11 @@ def check(
         raise UnitlensError(f"{argument('quantile', quantile)} must lie between 0 and 1, such as 0.01.")
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     cells = (grid, grid) if isinstance(grid, int) else grid or (max(1, size[0] // 4), max(1, size[1] // 4))
-    walk = _Walk(data, Columns.of(data.concepts), Preprocessing(size, resize, (0.0,) * 3, (1.0,) * 3), cells)
+    images = grouped(data, groups, limit=limit, seed=seed)
+    walk = _Walk(images, Columns.of(data.concepts), Preprocessing(size, resize, (0.0,) * 3, (1.0,) * 3), cells)
     indices = chosen_images(data, limit, seed=seed)
     with progress_of(len(indices), "checking", show=progress) as bar:
-        for read in read_examples(data, indices):
+        for read in read_examples(images, indices):
             walk.look(read)
             bar.update(1)
     segmented = compare_segmenters(data, limit=limit, seed=seed, progress=progress)
@@ -116,7 +124,7 @@ def check(
         categories=annotated,
         concepts=concepts,
         findings=(*of_files(data), *walk.findings, *wrong),
-        notes=(*known, *segmented.notes, *_copy_notes(walk, copies)),
+        notes=(*known, *segmented.notes, *_group_notes(walk.group_of), *_copy_notes(walk, copies)),
         alike=tuple(_draw_alike(walk, copies)) if sights else (),
     )
 
@@ -200,6 +208,7 @@ class _Walk:
     names: dict[str, int] = field(default_factory=dict)
     fingerprints: list[bytes] = field(default_factory=list)
     digests: list[bytes] = field(default_factory=list)
+    group_of: dict[str, str] = field(default_factory=dict)
     areas: list[tuple[int, npt.NDArray[np.int32]]] = field(default_factory=list)  # index, and positions of each column
 
     def look(self, read: ExampleRead) -> None:
@@ -218,6 +227,8 @@ class _Walk:
             return
         if self.columns.categories and not any(len(maps) for maps in example.planes.values()):
             self.findings.append(Finding("missing map", f"{example.name} is annotated for no category."))
+        if example.group is not None:
+            self.group_of[example.name] = example.group
         self.fingerprints.append(fingerprint(example.image))
         self.digests.append(hashlib.sha256(example.image.tobytes() + str(example.image.shape).encode()).digest())
         self.areas.append((index, np.bincount(planes.ravel(), minlength=self.columns.count).astype(np.int32)))
@@ -302,6 +313,18 @@ def _draw(walk: _Walk, chosen: Sequence[Sequence[int]]) -> list[list[Sight]]:
         for number, tile in zip(numbers, tiles, strict=True):
             drawn[number, row] = Sight(example.name, float(area[1 + number]) / walk.cells, _jpeg(tile))
     return [[drawn[number, row] for row in rows] for number, rows in enumerate(chosen)]
+
+
+def _group_notes(group_of: Mapping[str, str]) -> Iterator[str]:
+    """How many groups the images form, and whether they are too few for intervals; nothing without groups."""
+    sizes = Counter(group_of.values())
+    if not sizes:
+        return
+    ((largest, most),) = sizes.most_common(1)
+    yield f"The images form {len(sizes)} groups, the largest ({largest}) of {most} images."
+    folds = len({name_hash(group) % FOLDS for group in sizes})
+    if folds < FEWEST_FOLDS:
+        yield f"They fill {folds} of {FOLDS} folds, fewer than {FEWEST_FOLDS}: a dissection will have no intervals."
 
 
 def _copy_notes(walk: _Walk, copies: Copies) -> Iterator[str]:

@@ -42,7 +42,7 @@ def describe_data(source: str, stored: StoredPass) -> dict[str, Any]:
         "sha256": stored.sha256,
         "images": stored.images,
         "opened": {},
-        "groups": _describe_groups(stored.record),
+        "groups": describe_groups(stored.record),
         "skipped": [unread._asdict() for unread in stored.record.unread],
         "categories": {
             category: {"images": sum(bits >> k & 1 for bits in stored.record.annotated)}
@@ -55,7 +55,7 @@ def describe_data(source: str, stored: StoredPass) -> dict[str, Any]:
     }
 
 
-def _describe_groups(record: ImageRecord) -> dict[str, Any] | None:
+def describe_groups(record: ImageRecord) -> dict[str, Any] | None:
     """How many groups the images form; None where every image is one of its own."""
     if not record.grouped:
         return None
