@@ -52,8 +52,8 @@ def test_permuting_units_permutes_rows(latents, effects):
     order = np.random.default_rng(0).permutation(10)
     model = Painter(8, extra=2)
     with torch.no_grad():
-        for parameter in (model.shapes, model.paint.weight):
-            axis = 0 if parameter is model.shapes else 1
+        for parameter in (model.shapes.weight, model.paint.weight):
+            axis = 0 if parameter is model.shapes.weight else 1
             parameter.copy_(parameter.index_select(axis, torch.from_numpy(order)))
     model.forward = _permuted(model, order)
     net = ul.generator(model.eval(), latents=10 + BACKDROP, rescale=(-1, 1))

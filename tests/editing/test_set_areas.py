@@ -7,7 +7,8 @@ import torch
 import unitlens as ul
 from tests.generators import Squares, concept_of, painted, painter
 from unitlens.ablation.interventions import Intervention, intervening
-from unitlens.ablation.responses.areas import Areas, AreaTally, mean_change
+from unitlens.ablation.responses.area_tallies import AreaTally, mean_change
+from unitlens.ablation.responses.areas import Areas
 from unitlens.data.drawn import DrawnConcepts
 from unitlens.data.preparing import image_hash
 from unitlens.editing.tables import INTERVENTION_COLUMNS

@@ -1,12 +1,12 @@
-from .causal import CausalEffects as CausalEffects
 from .causal import causal_effects as causal_effects
+from .causal_result import CausalEffects as CausalEffects
 from .concept_sets import ConceptSet as ConceptSet
 from .concept_sets import concept_set as concept_set
 from .detectors import DrawnDetectors as DrawnDetectors
 from .detectors import drawn_detectors as drawn_detectors
-from .images import Edited as Edited
+from .edited import Edited as Edited
 from .images import edit_image as edit_image
-from .insertions import InsertionMap as InsertionMap
+from .insertion_result import InsertionMap as InsertionMap
 from .insertions import insertion_map as insertion_map
-from .set_areas import SetAreas as SetAreas
 from .set_areas import intervene as intervene
+from .set_result import SetAreas as SetAreas

@@ -11,12 +11,13 @@ from torch import nn
 
 from unitlens.ablation.activity import unit_count
 from unitlens.ablation.interventions import Value
-from unitlens.ablation.responses.areas import AreaTally
+from unitlens.ablation.responses.area_tallies import AreaTally
 from unitlens.ablation.table import Units
 from unitlens.ablation.units import chosen_units
 from unitlens.data.concepts import Concept, Data
 from unitlens.data.reading import Reading
-from unitlens.editing.experiment import THRESHOLD, AreaExperiment, AreaSettings, Concepts
+from unitlens.editing.experiment import THRESHOLD, AreaExperiment, Concepts
+from unitlens.editing.settings import AreaSettings
 from unitlens.editing.sparse import PENALTY, STEPS, sparse_weights
 from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.models.network import Network

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from unitlens.ablation.activity import LayerValues, layer_activations
 from unitlens.ablation.interventions import replace_units
 from unitlens.ablation.table import Units
 from unitlens.editing.experiment import AreaExperiment
+from unitlens.editing.set_result import LayerDistance
 from unitlens.stats.scores import Floats
 
 MEASURED_ON = 256
@@ -22,25 +22,6 @@ RIDGE = 1e-3
 
 USUAL = 0.99
 """Share of the positions of untouched images that lie within the usual distance."""
-
-
-class LayerDistance(NamedTuple):
-    """Mahalanobis distance of a position's activations from their mean over positions of other, untouched images.
-
-    Attributes
-    ----------
-    before, after : float
-        Its mean over positions, untouched and with the units replaced.
-    outside : float
-        Share of positions that lie further out, with the units replaced, than 99 % of those of untouched images.
-    images : int
-        How many images the distances are measured on; as many others say what is usual.
-    """
-
-    before: float
-    after: float
-    outside: float
-    images: int
 
 
 def layer_distance(experiment: AreaExperiment, units: Units, values: LayerValues) -> LayerDistance | None:

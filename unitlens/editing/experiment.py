@@ -19,7 +19,8 @@ from unitlens.ablation.activity import (
 )
 from unitlens.ablation.interventions import Replacement, Value
 from unitlens.ablation.measuring import Design, Measured, measure
-from unitlens.ablation.responses.areas import AreaCounts, Areas
+from unitlens.ablation.responses.area_tallies import AreaCounts
+from unitlens.ablation.responses.areas import Areas
 from unitlens.ablation.table import LayerUnits, Units
 from unitlens.ablation.tallies import Folds
 from unitlens.ablation.units import Chosen, chosen_units
@@ -28,6 +29,7 @@ from unitlens.data.drawn import DrawnConcepts
 from unitlens.data.opening import open_data
 from unitlens.data.reading import Reading
 from unitlens.dissection.provenance import describe_network, versions
+from unitlens.editing.settings import AreaSettings
 from unitlens.errors import UnitlensError
 from unitlens.models.hooks import record
 from unitlens.models.layers import find_layers
@@ -39,35 +41,6 @@ Concepts = ConceptSource | Sequence[ConceptSource] | None
 
 THRESHOLD = "q0.99"
 """What inserted units are set to where nothing else is asked for: as a dissection's threshold at a quantile of 0.01."""
-
-
-@dataclass(frozen=True)
-class AreaSettings:
-    """All that decides what a measurement of areas comes to, for a given network, latents and concept sources.
-
-    Attributes
-    ----------
-    layer : str
-    change : str
-        What happens to the units, such as "set to 0".
-    where_sha256 : str or None
-        Of the positions at which it happens; None: at all.
-    folds : {"all", "even", "odd"}
-        The images that are measured.
-    limit : int or None
-        How many images are drawn; None: all.
-    batch_size : int
-    seed : int
-        Of sets that are drawn.
-    """
-
-    layer: str
-    change: str
-    where_sha256: str | None
-    folds: Folds
-    limit: int | None
-    batch_size: int
-    seed: int
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,12 +1,9 @@
 """Draw an image with units removed or inserted."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -14,59 +11,15 @@ from unitlens.ablation.activity import unit_axis
 from unitlens.ablation.interventions import Intervention, intervening
 from unitlens.ablation.responses.areas import drawn_images
 from unitlens.ablation.units import Chosen, chosen_units
-from unitlens.drawing.sheets import differences, sheet
+from unitlens.editing.edited import Edited
 from unitlens.editing.experiment import drawing_network, unit_positions
 from unitlens.errors import UnitlensError
-from unitlens.files import write_whole
 from unitlens.models.hooks import record
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
 
-Images = npt.NDArray[np.uint8]
 Edits = Chosen | Mapping[str, Chosen]
 """Units of one layer, or units of several by the layers' names."""
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Edited:
-    """Images as they were drawn, and with units removed or inserted. Made by `unitlens.edit_image`.
-
-    Attributes
-    ----------
-    before, after : uint8 arrays, (N, height, width, 3)
-    removed, inserted : mapping of str to tuple of int
-        The units of each layer.
-    """
-
-    before: Images
-    after: Images
-    removed: Mapping[str, tuple[int, ...]]
-    inserted: Mapping[str, tuple[int, ...]]
-
-    @property
-    def difference(self) -> Images:
-        """Grey where nothing changed, brighter or darker where numbers rose or fell, (N, height, width, 3)."""
-        return differences(self.before, self.after)
-
-    @property
-    def distance(self) -> npt.NDArray[np.float64]:
-        """How far each image moved: mean absolute difference of its numbers as a share of their range, (N,)."""
-        moved = np.abs(self.after.astype(np.int16) - self.before)
-        return np.asarray(moved.reshape(len(moved), -1).mean(1) / 255)
-
-    def sheet(self, file: str | Path | None = None, *, size: int = 96) -> bytes:
-        """Draw before, after and difference of each image in a row, as a PNG; written to a file where one is named."""
-        content = sheet([self.before, self.after, self.difference], size=size)
-        if file is not None:
-            write_whole(Path(file), content)
-        return content
-
-    def _repr_png_(self) -> bytes:
-        return self.sheet()
-
-    def __repr__(self) -> str:
-        units = [f"{verb} {sum(map(len, of.values()))}" for verb, of in _named(self.removed, self.inserted) if of]
-        return f"<Edited: {len(self.before)} images, units {', '.join(units) or 'as they were'}>"
 
 
 def edit_image(
@@ -150,10 +103,6 @@ def edit_image(
         edited = net.model(latents)
     before, after = (drawn_images(net, latents, drawn).transpose(0, 2, 3, 1) for drawn in (outputs, edited))
     return Edited(before, after, _units(interventions, removed), _units(interventions[::-1], inserted))
-
-
-def _named(removed: Mapping[str, Any], inserted: Mapping[str, Any]) -> tuple[tuple[str, Mapping[str, Any]], ...]:
-    return ("removed", removed), ("inserted", inserted)
 
 
 def _by_layer(net: Network, layer: str | None, units: Edits | None) -> dict[str, Chosen]:

@@ -1,10 +1,9 @@
 """Insert units at every place of a layer's grid: where their concept appears, by what stood there before."""
 
-import html
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,23 +12,23 @@ from torch import Tensor, nn
 
 from unitlens.ablation.interventions import Value
 from unitlens.ablation.measuring import Design, measure
-from unitlens.ablation.responses.areas import changed_images, drawn_images, mean_change
+from unitlens.ablation.responses.areas import changed_images, drawn_images
 from unitlens.ablation.responses.response import MeasuredImages
 from unitlens.ablation.table import Units
 from unitlens.ablation.units import Chosen
 from unitlens.data.batches import Batch, ImageRecord
-from unitlens.data.concepts import Concept, Data
+from unitlens.data.concepts import Data
 from unitlens.data.drawn import DrawnConcepts
 from unitlens.data.reading import Reading
-from unitlens.editing.experiment import THRESHOLD, AreaExperiment, AreaSettings, Concepts
+from unitlens.editing.experiment import THRESHOLD, AreaExperiment, Concepts
+from unitlens.editing.insertion_result import InsertionMap, InsertionTally
 from unitlens.errors import UnitlensError
 from unitlens.models.network import Network
 from unitlens.stats.folds import FOLDS
-from unitlens.stats.scores import Bools, Floats, Ints, share
+from unitlens.stats.scores import Bools
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
+    pass
 
 APPEARS = 0.5
 """A concept appears at a place where it comes to cover at least this share of it, and covered less before."""
@@ -51,29 +50,6 @@ class Place(NamedTuple):
 def _inside(start: float, stop: float, size: int) -> slice:
     first = min(round(start * size), size - 1)
     return slice(first, max(first + 1, round(stop * size)))
-
-
-class InsertionTally(NamedTuple):
-    """Sums over images of what happened at P places where D things stood before, by fold. They add.
-
-    Attributes
-    ----------
-    images : int64 array, (32,)
-    seen : int64 array, (32, D, P)
-        Images in which the thing stood at the place.
-    appeared : int64 array, (32, D, P)
-        Of these, images in which the concept appeared at the place.
-    change : int64 array, (32, D, P)
-        Summed change of the concept's area in the image, in positions of its map.
-    positions : int
-        Of an image's map.
-    """
-
-    images: Ints
-    seen: Ints
-    appeared: Ints
-    change: Ints
-    positions: int
 
 
 @dataclass(frozen=True)
@@ -168,99 +144,6 @@ def _most_common(shown: npt.NDArray[np.int16]) -> npt.NDArray[np.int64]:
     """What most positions of a part of each image show, (N, rows, columns) to (N,); of equals the first."""
     flat = shown.reshape(len(shown), -1)
     return np.array([np.bincount(image).argmax() for image in flat], np.int64)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class InsertionMap:
-    """Where a concept appears when its units are inserted at every place. Made by `unitlens.insertion_map`.
-
-    Attributes
-    ----------
-    settings : AreaSettings
-    info : mapping
-        Where it comes from.
-    concept : Concept
-    units : tuple of int
-    grid : (int, int)
-        Of the places.
-    shown : tuple of str
-        What may have stood at a place.
-    tally : InsertionTally
-    """
-
-    settings: AreaSettings
-    info: Mapping[str, Any]
-    concept: Concept
-    units: Units
-    grid: tuple[int, int]
-    shown: tuple[str, ...]
-    tally: InsertionTally
-
-    @property
-    def images(self) -> int:
-        """How many were drawn."""
-        return int(self.tally.images.sum())
-
-    def table(self) -> "pd.DataFrame":
-        """A row for what stood at a place before the units were inserted there; the most frequent first.
-
-        Columns before, places (in how many images and places it stood), appeared (share of these at which the concept
-        came to cover half of the place, and had not), low, high (its 95 % interval, by the jackknife over folds of
-        images), area (mean change of the concept's area, as a share of the image), area_low and area_high.
-        """
-        import pandas as pd
-
-        seen = self.tally.seen.sum(2)
-        appeared, half, _ = mean_change(self.tally.appeared.sum(2).astype(float), seen)
-        area, area_half, _ = mean_change(self.tally.change.sum(2) / self.tally.positions, seen)
-        columns: dict[str, Any] = {
-            "before": self.shown,
-            "places": seen.sum(0),
-            "appeared": appeared,
-            "low": np.clip(appeared - half, 0, 1),
-            "high": np.clip(appeared + half, 0, 1),
-            "area": area,
-            "area_low": area - area_half,
-            "area_high": area + area_half,
-        }
-        table = pd.DataFrame(columns)
-        return pd.DataFrame(
-            table[table["places"] > 0].sort_values("places", ascending=False, kind="stable").reset_index(drop=True)
-        )
-
-    def appeared(self) -> Floats:
-        """Share of the images in which the concept appeared at each place, as a map of the grid, (h, w)."""
-        return np.asarray(share(self.tally.appeared.sum((0, 1)), self.images)).reshape(self.grid)
-
-    def area(self) -> Floats:
-        """Mean change of the concept's area at each place, as a share of the image, (h, w)."""
-        return np.asarray(share(self.tally.change.sum((0, 1)) / self.tally.positions, self.images)).reshape(self.grid)
-
-    def figure(self, *, fewest: int = 20, most: int = 12) -> "Figure":
-        """Draw where the concept appears, and how often by what stood there before.
-
-        Parameters
-        ----------
-        fewest : int
-            What stood at fewer places is left out.
-        most : int
-            So many of the most frequent.
-        """
-        from unitlens.drawing.insertions import insertion_figure
-
-        table = self.table()
-        return insertion_figure(self.appeared(), table[table["places"] >= fewest].head(most), self.concept.name)
-
-    def __repr__(self) -> str:
-        return (
-            f"<InsertionMap of {self.concept.name}: {len(self.units)} units of {self.settings.layer} "
-            f"{self.settings.change}, at {self.grid[0]} x {self.grid[1]} places of {self.images} images>"
-        )
-
-    def _repr_html_(self) -> str:
-        return f"<p>{html.escape(repr(self)[1:-1])}</p>" + self.table().to_html(
-            index=False, float_format="{:.4g}".format
-        )
 
 
 def insertion_map(

@@ -27,6 +27,32 @@ INTERVENTION_COLUMNS = {
 }
 """Name and meaning of every column of ``interventions.csv``, in its order."""
 
+CHANGED_COLUMNS = {
+    "layer": "as in interventions.csv",
+    "units": "as in interventions.csv",
+    "change": "as in interventions.csv",
+    "before": "what positions show in the untouched images: a concept, or nothing of its category",
+    "after": "what they show with the units changed",
+    "share": "mean share of the image that shows the one and then the other",
+}
+"""Name and meaning of every column of ``interventions.what_changed.csv``, in its order."""
+
+INSERTION_COLUMNS = {
+    "layer": "the layer's name",
+    "units": "the units that are inserted at one place after another, joined by ;",
+    "change": "what they are set to",
+    "concept": "what may appear",
+    "before": "what most of the place showed before",
+    "places": "in how many places of all images it stood",
+    "appeared": "share of these at which the concept came to cover half of the place, and had not before",
+    "low": "lower end of its 95 % interval, by the jackknife over 32 folds of the images",
+    "high": "its upper end",
+    "area": "mean change of the concept's area, as a share of the image",
+    "area_low": "lower end of its 95 % interval",
+    "area_high": "its upper end",
+}
+"""Name and meaning of every column of ``insertions.csv``, in its order."""
+
 CAUSAL_COLUMNS = {
     "layer": "the layer's name",
     "unit": "the unit's number, from 0",

@@ -28,6 +28,7 @@ def render_dissection(
     exemplars: "pd.DataFrame",
     strips: Strips,
     effects: Any = None,
+    interventions: Any = None,
 ) -> str:
     """Return the page of a dissection as text.
 
@@ -44,6 +45,8 @@ def render_dissection(
         units.
     effects : unitlens.pages.effects.EffectsView, optional
         What units are used for, where it was measured.
+    interventions : unitlens.pages.interventions.InterventionsView, optional
+        What units draw, where they were removed and inserted.
 
     Returns
     -------
@@ -63,7 +66,7 @@ def render_dissection(
         version=info["unitlens"],
         warnings=info["warnings"],
         categories=[*matched, *(concept["category"] for concept in info["data"]["concepts"])],
-        styles=_styles(effects=effects is not None, emergence=emerging),
+        styles=_styles(effects=effects is not None, emergence=emerging, interventions=interventions is not None),
         scripts=("report.js",),
         info=info,
         drawn=info["network"]["image"] == "output",
@@ -92,11 +95,13 @@ def render_dissection(
         min_place=100 * min_iou / top,
         top=top,
         effects=effects,
+        interventions=interventions,
     )
 
 
-def _styles(*, effects: bool, emergence: bool) -> list[str]:
-    return ["report.css", *(["effects.css"] if effects else []), *(["emergence.css"] if emergence else [])]
+def _styles(*, effects: bool, emergence: bool, interventions: bool) -> list[str]:
+    further = {"effects.css": effects, "emergence.css": emergence, "interventions.css": interventions}
+    return ["report.css", *(name for name, there in further.items() if there)]
 
 
 def _bars(chart: Iterable[Group]) -> dict[str, Any]:

@@ -19,6 +19,15 @@ from unitlens.comparison.result import Comparison
 from unitlens.data.findings import Check
 from unitlens.dissection.files import REPORT, RUN, RunFiles, check_free, read_run, write_run
 from unitlens.dissection.result import Dissection
+from unitlens.editing.causal_result import CausalEffects
+from unitlens.editing.files import (
+    SavedInterventions,
+    check_no_interventions,
+    read_interventions,
+    write_interventions,
+)
+from unitlens.editing.insertion_result import InsertionMap
+from unitlens.editing.set_result import SetAreas
 from unitlens.errors import UnitlensError
 from unitlens.files import another_folder, another_or_overwrite, make_folder, uninterrupted, write_whole
 from unitlens.pages.audit import render_audit
@@ -26,17 +35,22 @@ from unitlens.pages.check import render_check
 from unitlens.pages.comparison import render_comparison
 from unitlens.pages.dissection import render_dissection
 from unitlens.pages.effects import effects_view, render_effects
+from unitlens.pages.interventions import interventions_view, render_interventions
 
 if TYPE_CHECKING:
     import pandas as pd
 
 COMPARISON, AUDIT, CHECK = "compare.html", "audit.html", "check.html"
-"""Pages of their own; a dissection and effects are shown on that of the run."""
+"""Pages of their own; a dissection, effects and interventions are shown on that of the run."""
+
+Effects = UnitEffects | SetEffects | Curve
+Interventions = SetAreas | CausalEffects | InsertionMap
+Result = Dissection | Effects | Interventions | Comparison | Audit | Check
 
 
 def report(
     folder: str | Path,
-    *results: "Dissection | UnitEffects | SetEffects | Curve | Comparison | Audit | Check",
+    *results: Result,
     agreement: "pd.DataFrame | None" = None,
     overwrite: bool = False,
 ) -> Path:
@@ -46,7 +60,7 @@ def report(
     ----------
     folder : str or Path
         A run; made if it is not there. Effects without a dissection are added to the run that is there.
-    *results : Dissection, UnitEffects, SetEffects, Curve, Comparison, Audit or Check
+    *results : Dissection, UnitEffects, SetEffects, Curve, SetAreas, CausalEffects, InsertionMap, Comparison, ...
         What to save into it first; each kind has its page. Without any, the page of the run is made again from what is
         saved.
     agreement : DataFrame, optional
@@ -70,12 +84,13 @@ def report(
 
 def _report(
     folder: Path,
-    results: Sequence["Dissection | UnitEffects | SetEffects | Curve | Comparison | Audit | Check"],
+    results: Sequence[Result],
     *,
     agreement: "pd.DataFrame | None",
     overwrite: bool,
 ) -> Path:
-    effects: list[UnitEffects | SetEffects | Curve] = []
+    effects: list[Effects] = []
+    interventions: list[Interventions] = []
     page = None if results else write_page(folder)
     for result in results:
         if isinstance(result, Dissection):
@@ -87,12 +102,42 @@ def _report(
             page = _write_audit(folder, result)
         elif isinstance(result, Check):
             page = _write_check(folder, result, overwrite=overwrite)
+        elif isinstance(result, Interventions):
+            interventions.append(result)
         else:
             effects.append(result)
     if effects:
         page = add_effects(folder, SavedEffects(tuple(effects)), agreement=agreement, overwrite=overwrite)
+    if interventions:
+        there = Dissection.of(read_run(folder)) if (folder / RUN).is_file() else None
+        saved = SavedInterventions.of(interventions, dissection=there)
+        page = add_interventions(folder, saved, overwrite=overwrite)
     assert page is not None
     return page
+
+
+def add_interventions(folder: Path, saved: SavedInterventions, *, overwrite: bool = False) -> Path:
+    """Save interventions into a run, or into a folder of their own, and write the page; its path.
+
+    Raises
+    ------
+    UnitlensError
+        If there are some already, or a run of another network, or other files.
+    """
+    check_interventions_fit(folder, saved.record.network_sha256, overwrite=overwrite)
+    effects = read_effects(folder)
+    agreement = None if effects is None else read_agreement(folder, effects)
+    page = _page(folder, effects, agreement, saved)
+    with uninterrupted():
+        write_interventions(folder, saved, overwrite=overwrite)
+        write_whole(folder / REPORT, page)
+    return folder / REPORT
+
+
+def check_interventions_fit(folder: Path, sha256: str, *, overwrite: bool) -> None:
+    """Make sure that interventions in a network may be written into a folder; as `check_effects_fit`."""
+    check_no_interventions(folder, overwrite=overwrite)
+    _check_network(folder, sha256)
 
 
 def add_effects(
@@ -117,7 +162,7 @@ def add_effects(
     check_effects_fit(folder, saved.first.info["network"]["sha256"], overwrite=overwrite)
     if agreement is not None:
         check_agreement(agreement, saved.units)
-    page = _page(folder, saved, agreement)
+    page = _page(folder, saved, agreement, read_interventions(folder))
     with uninterrupted():  # so that the page is that of the effects
         write_effects(folder, saved, overwrite=overwrite)
         write_agreement(folder, agreement)
@@ -134,6 +179,11 @@ def check_effects_fit(folder: Path, sha256: str, *, overwrite: bool) -> None:
         If there are effects already, or a run of another network, or other files.
     """
     check_no_effects(folder, overwrite=overwrite)
+    _check_network(folder, sha256)
+
+
+def _check_network(folder: Path, sha256: str) -> None:
+    """Make sure that a folder holds no other files, and no run of another network."""
     check_free(folder, overwrite=True)
     if (folder / RUN).is_file() and read_run(folder).info["network"]["sha256"] != sha256:
         raise UnitlensError(
@@ -146,22 +196,40 @@ def write_page(folder: str | Path) -> Path:
     folder = Path(folder)
     effects = read_effects(folder)
     agreement = None if effects is None else read_agreement(folder, effects)
-    write_whole(folder / REPORT, _page(folder, effects, agreement))
+    write_whole(folder / REPORT, _page(folder, effects, agreement, read_interventions(folder)))
     return folder / REPORT
 
 
-def _page(folder: Path, effects: SavedEffects | None, agreement: "pd.DataFrame | None") -> str:
-    """The page of effects, with the dissection that is saved in their folder, if there is one."""
-    if effects is not None and not (folder / RUN).is_file():
+def _page(
+    folder: Path,
+    effects: SavedEffects | None,
+    agreement: "pd.DataFrame | None",
+    interventions: SavedInterventions | None,
+) -> str:
+    """The page of effects and interventions, with the dissection that is saved in their folder, if there is one."""
+    if (folder / RUN).is_file():
+        return render_page(read_run(folder), effects, agreement, interventions)
+    if effects is not None:
         return render_effects(effects_view(effects, agreement=agreement))
-    return render_page(read_run(folder), effects, agreement)
+    if interventions is not None:
+        return render_interventions(interventions_view(interventions))
+    return render_page(read_run(folder))  # there is none, and the error says so
 
 
-def render_page(files: RunFiles, effects: SavedEffects | None = None, agreement: "pd.DataFrame | None" = None) -> str:
+def render_page(
+    files: RunFiles,
+    effects: SavedEffects | None = None,
+    agreement: "pd.DataFrame | None" = None,
+    interventions: SavedInterventions | None = None,
+) -> str:
     """The page of a run as text."""
-    view = None if effects is None else effects_view(effects, Dissection.of(files), agreement)
     return render_dissection(
-        info=files.info, units=files.units, exemplars=files.exemplars, strips=files.strips, effects=view
+        info=files.info,
+        units=files.units,
+        exemplars=files.exemplars,
+        strips=files.strips,
+        effects=None if effects is None else effects_view(effects, Dissection.of(files), agreement),
+        interventions=None if interventions is None else interventions_view(interventions),
     )
 
 

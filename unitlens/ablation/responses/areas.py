@@ -1,196 +1,22 @@
-"""Areas of concepts in drawn images as a response, and how far the images move. They add."""
+"""Areas of concepts in drawn images as a response, and how far the images move."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from unitlens.ablation.responses.area_tallies import AreaCounts, AreaTally, Transitions
 from unitlens.ablation.responses.response import MeasuredImages
-from unitlens.ablation.tallies import Folds
 from unitlens.data.batches import Batch, ImageRecord
 from unitlens.data.concepts import Concept, Data
 from unitlens.data.drawn import CategoryMaps, DrawnConcepts
 from unitlens.errors import UnitlensError
 from unitlens.models.network import Network
-from unitlens.stats.folds import FEWEST_FOLDS, FOLDS, effective_folds, effective_half_width
-from unitlens.stats.scores import Bools, Floats, Ints, share
-
-
-class AreaEstimate(NamedTuple):
-    """Areas before and after, as shares of the image, paired per image; all (V, C).
-
-    ``low`` and ``high`` are the 95 % interval of ``effect`` = ``after`` - ``before``, by the jackknife over folds;
-    ``p_value`` is of the same approximation, two-sided. With fewer than 8 folds these are NaN.
-    """
-
-    before: Floats
-    after: Floats
-    effect: Floats
-    low: Floats
-    high: Floats
-    p_value: Floats
-
-
-@dataclass(frozen=True, eq=False)
-class AreaTally:
-    """Sums over images of the areas of C concepts, untouched and under V interventions, by fold. They add.
-
-    Areas are whole numbers of positions, of which a concept's label maps have ``positions`` in every image.
-
-    Attributes
-    ----------
-    positions : int64 array, (C,)
-        In an image.
-    images : int64 array, (32,)
-        How many.
-    present : int64 array, (32, C)
-        Images in which the concept is, untouched.
-    before : int64 array, (32, C)
-        Summed areas, untouched.
-    change : int64 array, (32, V, C)
-        Summed after - before.
-    moved : int64 array, (32, V)
-        Summed absolute differences of the image's numbers, 0 to 255.
-    numbers : int
-        Numbers of an image: 3 x height x width.
-    """
-
-    positions: Ints
-    images: Ints
-    present: Ints
-    before: Ints
-    change: Ints
-    moved: Ints
-    numbers: int
-
-    @classmethod
-    def start(cls, positions: Ints, variants: int, numbers: int) -> "AreaTally":
-        """Begin with no images."""
-        of_images, of_variants = (FOLDS, len(positions)), (FOLDS, variants, len(positions))
-        return cls(
-            positions=positions,
-            images=np.zeros(FOLDS, np.int64),
-            present=np.zeros(of_images, np.int64),
-            before=np.zeros(of_images, np.int64),
-            change=np.zeros(of_variants, np.int64),
-            moved=np.zeros(of_variants[:2], np.int64),
-            numbers=numbers,
-        )
-
-    def __add__(self, other: "AreaTally") -> "AreaTally":
-        """The sums over the images of both."""
-        added = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
-        return replace(self, **(added | {"positions": self.positions, "numbers": self.numbers}))
-
-    def only(self, variants: Sequence[int] | slice) -> "AreaTally":
-        """That of some of the interventions."""
-        return replace(self, change=self.change[:, variants], moved=self.moved[:, variants])
-
-    def half(self, folds: Folds) -> "AreaTally":
-        """That of the images of even or odd folds; of the others there are none."""
-        if folds == "all":
-            return self
-        kept = np.arange(FOLDS) % 2 == (folds == "odd")
-        counted = ("images", "present", "before", "change", "moved")
-        return replace(self, **{name: (getattr(self, name).T * kept).T for name in counted})
-
-    def estimate(self) -> AreaEstimate:
-        """Areas before and after, and effects with their intervals."""
-        effect, half_width, p_value = mean_change(self.change / self.positions, self.images)
-        images = self.images.sum()
-        before = np.broadcast_to(share(self.before.sum(0) / self.positions, images), effect.shape)
-        return AreaEstimate(before, before + effect, effect, effect - half_width, effect + half_width, p_value)
-
-    def removed(self) -> tuple[Floats, Floats, Floats]:
-        """Share of each concept's area that is gone, with the ends of its 95 % interval, each (V, C); below 0 it grew.
-
-        NaN where nothing is drawn of a concept.
-        """
-        left = self.before.sum(0) - self.before
-        drawn = self.before.sum(0) > 0
-        value = np.where(drawn, share(-self.change.sum(0), self.before.sum(0)), np.nan)
-        left_out = share(self.change - self.change.sum(0), left[:, None])
-        filled = np.broadcast_to((self.before > 0)[:, None], left_out.shape)
-        half_width = effective_half_width(np.where(filled, left_out, 0.0), filled)
-        half_width = np.where(filled.sum(0) >= FEWEST_FOLDS, half_width, np.nan)
-        return value, value - half_width, value + half_width
-
-    def distance(self) -> Floats:
-        """How far images move: mean absolute difference of their numbers as a share of the whole range, (V,)."""
-        return np.asarray(share(self.moved.sum(0), self.images.sum() * self.numbers * 255.0))
-
-
-@dataclass(frozen=True, eq=False)
-class Transitions:
-    """Positions that show one thing untouched and another one under an intervention, by fold. They add.
-
-    What a position shows, D things in all: one of the C concepts, or in each of K categories none of its concepts. Of a
-    category with several planes, the first counts.
-
-    Attributes
-    ----------
-    became : int64 array, (32, D, D)
-        Positions that show the first, and then the second.
-    positions : int64 array, (D,)
-        In an image.
-    images : int64 array, (32,)
-    """
-
-    became: Ints
-    positions: Ints
-    images: Ints
-
-    def __add__(self, other: "Transitions") -> "Transitions":
-        """The sums over the images of both."""
-        return Transitions(self.became + other.became, self.positions, self.images + other.images)
-
-    def shares(self) -> Floats:
-        """Mean share of the image that shows the one and then the other, (D, D)."""
-        return np.asarray(share(self.became.sum(0) / self.positions[:, None], self.images.sum()))
-
-
-class AreaCounts(NamedTuple):
-    """What `Areas` counts: areas, and for the first intervention what became of each position, where that is asked."""
-
-    tally: AreaTally
-    transitions: Transitions | None
-
-
-def mean_change(sums: Floats, images: Ints) -> tuple[Floats, Floats, Floats]:
-    """The mean of numbers over images, half of its 95 % interval, and a p-value of its being 0, from sums by fold.
-
-    Parameters
-    ----------
-    sums : float64 array, (F, ...)
-        Sums over the images of each fold.
-    images : int64 array, (F,) or broadcasting to (F, ...)
-        How many the sums are over.
-
-    Returns
-    -------
-    mean, half_width, p_value : float64 arrays, (...)
-        By the jackknife that leaves out one fold at a time (`unitlens.stats.folds.effective_half_width`); the last two
-        are NaN with fewer than 8 filled folds. Where nothing changed, the p-value is 1.
-    """
-    from scipy.special import stdtr, stdtrit
-
-    images = np.broadcast_to(images.reshape(images.shape + (1,) * (sums.ndim - images.ndim)), sums.shape)
-    filled, n = images > 0, images.sum(0)
-    mean = share(sums.sum(0), n)
-    left_out = np.where(filled, share(sums.sum(0) - sums, n - images), 0.0)
-    half_width = effective_half_width(left_out, filled)
-    folds = filled.sum(0)
-    centre = np.where(filled, left_out, 0.0).sum(0) / np.maximum(folds, 1)
-    squares = np.where(filled, left_out - centre, 0.0) ** 2
-    freedom = np.maximum(effective_folds(squares, folds), 2) - 1
-    varies = half_width > 0
-    t = np.where(varies, np.abs(mean) / np.where(varies, half_width, 1.0) * stdtrit(freedom, 0.975), np.inf)
-    p_value = np.where(mean == 0, 1.0, 2 * stdtr(freedom, -t))
-    enough = folds >= FEWEST_FOLDS
-    return mean, np.where(enough, half_width, np.nan), np.where(enough, p_value, np.nan)
+from unitlens.stats.folds import FOLDS
+from unitlens.stats.scores import Bools, Floats, Ints
 
 
 @dataclass(frozen=True)

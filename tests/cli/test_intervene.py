@@ -1,0 +1,156 @@
+"""`unitlens intervene`: what it measures, the files it writes, and what it refuses."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import unitlens as ul
+from unitlens.editing.files import TABLES, read_interventions
+from unitlens.pages.writing import write_page
+
+GENERATOR = "tests.generators:Painter"
+HOW = ("--workers", 0, "--quiet")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A dissected generator whose units draw squares."""
+    net = ul.load(GENERATOR, weights="none", latents=20, rescale=(-1, 1))
+    data = ul.with_concepts(ul.latents(20, 96), ul.Colors())
+    folder = tmp_path_factory.mktemp("drawn") / "run"
+    with pytest.warns(ul.UnitlensWarning):
+        dissection = ul.dissect(net, "layer", data, exemplars=0)
+    ul.report(folder, dissection)
+    info = json.loads((folder / "run.json").read_text())
+    info["data"] |= {"source": "latents:20,seed=0", "opened": {"concepts": ["colors"]}}  # as the shell opens them
+    (folder / "run.json").write_text(json.dumps(info))
+    return folder
+
+
+@pytest.fixture
+def copied(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_a_concept_is_removed_inserted_mapped_and_swept(shell, copied):
+    chosen = ("--concept", "red", "--remove", 2, "--insert", 1, "--level", 1, "--map", "--place", 4, "--sweep")
+    said = shell("intervene", "run", "--network", GENERATOR, *chosen, "--draws", 2, "--workers", 0)
+    assert said.code == 0, said.err
+    assert "InsertionMap of red" in said.out
+    for name, columns in TABLES.items():
+        assert list(pd.read_csv(copied / name).columns) == list(columns)
+    rows = pd.read_csv(copied / "interventions.csv")
+    removed = rows[(rows["change"] == "set to 0") & (rows["concept"] == "red")].iloc[0]
+    assert (removed["after"], removed["removed"], removed["images"]) == (0, 1, 96)
+    assert sorted(removed["units"].split(";")) == ["0", "4"]
+    inserted = rows[(rows["change"] == "set to 1") & (rows["concept"] == "red")].iloc[0]
+    assert inserted["effect"] > 0.9
+    assert set(pd.read_csv(copied / "causal_effects.csv")["unit"]) == set(range(8))
+    record = json.loads((copied / "interventions.json").read_text())
+    assert len(record["sets"]) == 2
+    assert record["sweeps"][0]["beside_iou"]
+    assert record["command"].startswith("unitlens intervene run")
+    page = (copied / "report.html").read_text()
+    assert page.count("data:image/png") == 3
+    assert "red inserted at every place" in page
+    assert write_page(copied).read_text() == page  # made again from the files
+
+
+def test_units_at_a_place_at_their_thresholds(shell, copied):
+    options = ("--units", "1,5", "--insert", "--at", "3,12", "--at", "3,13", "--draws", 0)
+    assert shell("intervene", "run", "--network", GENERATOR, *options, *HOW).code == 0
+    rows = pd.read_csv(copied / "interventions.csv")
+    assert rows["change"].unique().tolist() == ["set to their thresholds at 2 positions"]
+    assert not (copied / "causal_effects.csv").exists()
+    again = shell("intervene", "run", "--network", GENERATOR, *options, *HOW)
+    assert (again.code, "interventions already" in again.err) == (2, True)
+    both = ("--units", 2, "--overwrite", "--draws", 0, "--examples", 0)  # removed where nothing else is said
+    assert shell("intervene", "run", "--network", GENERATOR, *both, *HOW).code == 0
+    assert pd.read_csv(copied / "interventions.csv")["change"].unique().tolist() == ["set to 0"]
+    assert not (copied / "interventions").exists()
+
+
+def test_a_model_without_a_run_writes_a_folder_of_its_own(shell, tmp_path):
+    named = (GENERATOR, "--latent-shape", 20, "--rescale", "-1,1", "--latents", 64, "--concepts", "colors")
+    said = shell("intervene", *named, "--layer", "layer", "--units", 0, "--draws", 0, "--out", "fresh", *HOW)
+    assert said.code == 0, said.err
+    page = (tmp_path / "fresh" / "report.html").read_text()
+    assert "What its units draw" in page
+    saved = read_interventions(tmp_path / "fresh")
+    assert saved.record.sets[0].units == (0,)
+    assert write_page(tmp_path / "fresh").read_text() == page
+
+
+@pytest.mark.parametrize(
+    ("options", "facts"),
+    [
+        ((), ("--concept NAME --remove N", "--sweep")),
+        (("--units", "1", "--concept", "red"), ("--units and --concept",)),
+        (("--sweep", "--remove", "3"), ("--concept NAME or --units",)),
+        (("--units", "1", "--map"), ("--map", "--concept NAME")),
+        (("--units", "1", "--insert", "--at", "1,2", "--everywhere"), ("--at", "--everywhere")),
+        (("--units", "1", "--at", "99,2"), ("(2, 99)", "16 columns")),
+        (("--units", "1", "--at", "a"), ("--at is 'a'", "3,5")),
+        (("--units", "x"), ("--units is 'x'",)),
+        (("--units", "77"), ("unit 77", "0 to 7")),
+        (("--concept", "tree"), ("tree", "red")),
+        (("--concept", "pink", "--remove", "2"), ()),  # nobody draws it: nothing to remove, and nothing wrong
+        (("--units", "1", "--insert", "--level", "loud"), ("--level is 'loud'", "q0.99")),
+        (("--units", "1", "--place", "3"), ("--place", "--map")),
+    ],
+)
+def test_what_cannot_be_meant_is_one_sentence(shell, copied, options, facts):
+    said = shell("intervene", "run", "--network", GENERATOR, *options, "--draws", 0, *HOW)
+    assert said.code == (2 if facts else 0), said.err
+    assert all(fact in said.err for fact in facts), said.err
+
+
+def test_a_classifier_has_nothing_to_remove(shell):
+    said = shell("intervene", "bundled:scenes", "--units", 1, "--limit", 8, *HOW)
+    assert said.code == 2
+    assert "not known to draw images" in said.err
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("interventions.json", lambda text: text.replace('"schema": 1', '"schema": 9')),
+        ("interventions.json", lambda text: text.replace("set_1.png", "../set_1.png")),
+        ("interventions.json", lambda text: text.replace('"moved":', '"moveth":')),
+        ("interventions.csv", lambda text: text.replace("concept", "conceit", 1)),
+        ("interventions/set_1.png", lambda text: "no image"),
+    ],
+)
+def test_changed_files_are_refused(shell, copied, file, change):
+    options = ("--units", 0, "--draws", 0, "--examples", 1)
+    assert shell("intervene", "run", "--network", GENERATOR, *options, *HOW).code == 0
+    path = copied / file
+    path.write_text(change(path.read_bytes().decode("latin1")))
+    said = shell("report", "run")
+    assert said.code == 2
+    assert "interventions" in said.err
+    assert "damaged" in said.err
+
+
+def test_results_of_python_are_saved_by_the_report(run, tmp_path):
+    from tests.generators import Squares, painted, painter
+
+    net, data = painter(8), painted(64)
+    results = (
+        ul.intervene(net, "layer", [0], data, draws=0, examples=2),
+        ul.insertion_map(net, "layer", [0], "red", data, value=1.0, size=8),
+        ul.causal_effects(net, "layer", data, insert=1.0),
+    )
+    page = ul.report(tmp_path / "own", *results)
+    assert page.name == "report.html"
+    saved = read_interventions(tmp_path / "own")
+    assert np.allclose(
+        saved.tables["causal_effects.csv"]["average_causal_effect"], results[2].table()["average_causal_effect"]
+    )
+    assert {concept.name for concept in Squares.concepts} >= set(saved.tables["interventions.csv"]["concept"])
+    with pytest.raises(ul.UnitlensError, match="different networks"):
+        ul.report(tmp_path / "two", results[0], ul.intervene(painter(4), "layer", [0], painted(64, units=4), draws=0))

@@ -1,0 +1,193 @@
+"""The result of removing and inserting every unit alone: average causal effects on the area of every concept."""
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unitlens.ablation.random_sets import Band, alike_units
+from unitlens.ablation.responses.area_tallies import AreaEstimate, AreaTally
+from unitlens.ablation.tallies import Folds
+from unitlens.data.concepts import Concept
+from unitlens.data.drawn import concept_index
+from unitlens.editing.set_result import q_values
+from unitlens.editing.settings import AreaSettings
+from unitlens.editing.tables import CAUSAL_COLUMNS
+from unitlens.errors import UnitlensError
+from unitlens.stats.scores import Floats
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from unitlens.ablation.activity import Contributions
+    from unitlens.dissection.result import Dissection
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CausalEffects:
+    """Average causal effects of U units on the areas of C concepts. Made by `unitlens.causal_effects`.
+
+    Attributes
+    ----------
+    settings : AreaSettings
+        Of the removal, and what units are set to that are inserted.
+    inserted_at : str
+        What happens to units that are inserted, in words.
+    info : mapping
+        Where it comes from.
+    concepts : tuple of Concept, C
+    removal, insertion : AreaTally
+        Areas with every unit removed alone, and with every unit inserted alone, in the same images.
+    handed : Contributions
+        What each unit hands on, in which units are matched.
+    """
+
+    settings: AreaSettings
+    inserted_at: str
+    info: Mapping[str, Any]
+    concepts: tuple[Concept, ...]
+    removal: AreaTally
+    insertion: AreaTally
+    handed: "Contributions"
+
+    @property
+    def units(self) -> int:
+        """How many the layer has."""
+        return int(self.removal.change.shape[1])
+
+    @property
+    def images(self) -> int:
+        """How many were drawn."""
+        return int(self.removal.images.sum())
+
+    def effect(self, *, folds: Folds = "all") -> Floats:
+        """Average causal effects, (U, C): the area with a unit inserted less that with it removed, of the image."""
+        return self.estimate(folds=folds).effect
+
+    def estimate(self, *, folds: Folds = "all") -> AreaEstimate:
+        """Areas with every unit removed (before) and inserted (after), and the difference, each (U, C)."""
+        removal, insertion = self.removal.half(folds), self.insertion.half(folds)
+        difference = replace(insertion, change=insertion.change - removal.change).estimate()
+        before = removal.estimate().after
+        return difference._replace(before=before, after=before + difference.effect)
+
+    def most_causal(self, concept: str, n: int | None = None, *, folds: Folds = "all") -> list[int]:
+        """Units of the largest average causal effect on a concept.
+
+        Parameters
+        ----------
+        concept : str
+            Its name, or category/name.
+        n : int, optional
+            How many; all units with an effect above 0.
+        folds : {"all", "even", "odd"}
+            The images that rank them: measure on the others.
+        """
+        effect = self.effect(folds=folds)[:, concept_index(concept, self.concepts, "the concept source")]
+        order = np.argsort(-effect, kind="stable")
+        return [int(unit) for unit in (order[effect[order] > 0] if n is None else order[:n])]
+
+    def table(self) -> "pd.DataFrame":
+        """A row a unit and concept that is drawn, with the columns of `unitlens.editing.tables.CAUSAL_COLUMNS`."""
+        import pandas as pd
+
+        estimate = self.estimate()
+        removed, inserted = (tally.estimate().effect for tally in (self.removal, self.insertion))
+        there = (self.removal.before.sum(0) > 0) | (inserted != 0).any(0)
+        units, concepts = np.meshgrid(np.arange(self.units), np.flatnonzero(there), indexing="ij")
+        at = units.ravel(), concepts.ravel()
+        columns: dict[str, Any] = {
+            "layer": self.settings.layer,
+            "unit": at[0],
+            "concept": [self.concepts[c].name for c in at[1]],
+            "category": [self.concepts[c].category for c in at[1]],
+            "removed": removed[at],
+            "inserted": inserted[at],
+            "average_causal_effect": estimate.effect[at],
+            "low": estimate.low[at],
+            "high": estimate.high[at],
+            "q_value": q_values(estimate.p_value, np.broadcast_to(there, estimate.p_value.shape))[at],
+        }
+        return pd.DataFrame(columns, columns=list(CAUSAL_COLUMNS))
+
+    def beside_others(self, concept: str) -> "pd.DataFrame":
+        """Each unit's effect on a concept beside those of other units, and of others that hand on about as much.
+
+        Columns unit, effect, random_mean, random_low, random_high (of all other units), matched_mean and matched (how
+        many are alike), p_value: (1 + other units with an effect as large or larger, of either sign) / units.
+        """
+        import pandas as pd
+
+        effect = self.effect()[:, concept_index(concept, self.concepts, "the concept source")]
+        rows = []
+        for unit in range(self.units):
+            others = np.delete(effect, unit)
+            alike = [other for other in alike_units(unit, self.handed.values) if other != unit]
+            band = Band.of(others)
+            as_large = int((np.abs(others) >= abs(effect[unit])).sum())
+            rows.append(
+                {
+                    "unit": unit,
+                    "effect": effect[unit],
+                    "random_mean": band.mean,
+                    "random_low": band.low,
+                    "random_high": band.high,
+                    "matched_mean": float(effect[alike].mean()) if alike else float("nan"),
+                    "matched": len(alike),
+                    "p_value": (1 + as_large) / self.units,
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def beside_iou(self, dissection: "Dissection") -> "pd.DataFrame":
+        """How far units that match a concept are those that cause it: a row for each concept that both know.
+
+        Columns concept, category, rank_correlation (Spearman's, over all units, of average causal effect and IoU),
+        shared (how many of the 10 units of largest effect are among the 10 of highest IoU), by_effect and by_iou (the
+        first 5 units of each ranking, joined by ;).
+
+        Raises
+        ------
+        UnitlensError
+            If the dissection is of other layers.
+        """
+        import pandas as pd
+        from scipy.stats import spearmanr
+
+        of_layer = dissection[self.settings.layer]
+        iou, effect = of_layer.scores("iou"), self.effect()
+        if len(iou) != self.units:
+            raise UnitlensError(f"{self.settings.layer} has {self.units} units, and {len(iou)} in the dissection.")
+        columns = {(c["category"], c["name"]): k for k, c in enumerate(of_layer.info["data"]["concepts"])}
+        rows = []
+        for c, concept in enumerate(self.concepts):
+            k = columns.get((concept.category, concept.name))
+            if k is None or not effect[:, c].any() or not iou[:, k].any():
+                continue
+            by_effect, by_iou = (np.argsort(-values, kind="stable") for values in (effect[:, c], iou[:, k]))
+            rows.append(
+                {
+                    "concept": concept.name,
+                    "category": concept.category,
+                    "rank_correlation": float(spearmanr(effect[:, c], iou[:, k]).statistic),
+                    "shared": len(set(by_effect[:10].tolist()) & set(by_iou[:10].tolist())),
+                    "by_effect": ";".join(map(str, by_effect[:5])),
+                    "by_iou": ";".join(map(str, by_iou[:5])),
+                }
+            )
+        columns_of_table = ["concept", "category", "rank_correlation", "shared", "by_effect", "by_iou"]
+        return pd.DataFrame(rows, columns=columns_of_table)
+
+    def __repr__(self) -> str:
+        return (
+            f"<CausalEffects: {self.units} units of {self.settings.layer}, {len(self.concepts)} concepts, "
+            f"{self.images} images>"
+        )
+
+    def _repr_html_(self) -> str:
+        table = self.table()
+        order = table["average_causal_effect"].abs().sort_values(ascending=False, kind="stable").index
+        first = table.reindex(order).head(10)
+        return f"<p>{html.escape(repr(self)[1:-1])}</p>" + first.to_html(index=False, float_format="{:.4g}".format)

@@ -1,0 +1,34 @@
+"""What decides what a measurement of areas comes to."""
+
+from dataclasses import dataclass
+
+from unitlens.ablation.tallies import Folds
+
+
+@dataclass(frozen=True)
+class AreaSettings:
+    """All that decides what a measurement of areas comes to, for a given network, latents and concept sources.
+
+    Attributes
+    ----------
+    layer : str
+    change : str
+        What happens to the units, such as "set to 0".
+    where_sha256 : str or None
+        Of the positions at which it happens; None: at all.
+    folds : {"all", "even", "odd"}
+        The images that are measured.
+    limit : int or None
+        How many images are drawn; None: all.
+    batch_size : int
+    seed : int
+        Of sets that are drawn.
+    """
+
+    layer: str
+    change: str
+    where_sha256: str | None
+    folds: Folds
+    limit: int | None
+    batch_size: int
+    seed: int
