@@ -39,6 +39,7 @@ def measurement_of(sets, names, strength, *, layer="layer4", units=None, sha256=
             "sha256": sha256,
             "preprocessing": dataclasses.asdict(Preprocessing((224, 224), None, IMAGENET_MEAN, IMAGENET_STD)),
             "classes": None,
+            "latents": None,
         },
         "data": {
             "source": "photos/street",
@@ -47,6 +48,7 @@ def measurement_of(sets, names, strength, *, layer="layer4", units=None, sha256=
             "measured": 2 * OWN * k,
             "sha256": "da7a" * 16,
             "skipped": [],
+            "groups": None,
         },
         "replay": {"replays": True, "reason": None},
         "timings": {"seconds": 1.0},

@@ -9,7 +9,7 @@ from unitlens.dissection.run_record import MOST, GroupsRecord, NetworkRecord, Sk
 from unitlens.errors import UnitlensError, argument
 from unitlens.records import check_range, check_types, read_record
 
-SCHEMA = 4
+SCHEMA = 5
 """Version of effects.json and of the files beside it; effects of another one are refused."""
 
 
