@@ -71,6 +71,17 @@ def write_drawn(folder, latents):
         Image.fromarray(labels).save(folder / "labels" / "color" / f"{number:03}.png")
 
 
+def test_the_bundled_generator_is_dissected_and_opened_again_with_nothing_else_said(shell, tmp_path):
+    how = ("--latents", 40, "--workers", 0, "--no-evidence", "--exemplars", 0, "--quiet")
+    said = shell("dissect", "bundled:scenes-generator", *how, "--out", "run")
+    assert said.code == 0, said.err
+    info = run_json(tmp_path / "run")
+    assert info["data"]["opened"] == {"concepts": ["bundled:scenes-segmenter"]}
+    assert set(info["data"]["categories"]) == {"object", "part", "material"}
+    said = shell("audit", "run", "--workers", 0, "--noise", 0, "--quiet")  # without --trust: all of it is bundled
+    assert said.code == 0, said.err
+
+
 def test_layers_and_plan_of_a_generator(shell):
     said = shell("layers", *MODEL)
     assert said.code == 0, said.err

@@ -37,8 +37,8 @@ def dissect(model: str, layers: tuple[str, ...], data: str | None, out: Path, ov
     """Match every unit of a network's layers with the concepts marked in images.
 
     MODEL is resnet18, torchvision.models:resnet18, timm:NAME, hf:NAME_OR_FOLDER, package.module:callable,
-    path/to/file.py:callable or bundled:scenes. With --latent-shape it is a generator, and its units are matched with
-    what it draws.
+    path/to/file.py:callable, bundled:scenes or bundled:scenes-generator. With --latent-shape it is a generator, and
+    its units are matched with what it draws.
     """
     from unitlens.dissection.files import check_free
     from unitlens.dissection.run import dissect as run
