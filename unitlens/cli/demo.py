@@ -11,6 +11,7 @@ from unitlens.cli.text import curve_table, echo, summarize, unit_table
 
 if TYPE_CHECKING:
     from unitlens.ablation.measurement import Measurement
+    from unitlens.dissection.result import Dissection
 
 CLASSES = ("ski_slope", "bedroom")
 """Those whose units are ablated; with few images, others that have some to rank and to measure by."""
@@ -19,12 +20,38 @@ ATTRIBUTED = 24
 """Images that captum's attributions are compared with exact effects on: few, as each takes 50 passes."""
 
 
+IMAGES, DRAWN = 1000, 400
+"""How many images, of the classifier and of the generator."""
+
+REMOVED, EDITED, DRAWN_SETS = 20, 150, 4
+"""Units that are removed and inserted together, the images that this is measured on, and the sets to compare with."""
+
+
 @click.command()
+@click.option("--generator", is_flag=True, help="Dissect the bundled generator instead: what do its units draw?")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("unitlens-demo"), show_default=True)
-@click.option("--images", type=click.IntRange(32), default=1000, show_default=True, help="Number of scenes drawn.")
+@click.option(
+    "--images",
+    type=click.IntRange(32),
+    help=f"Number of scenes drawn. [{IMAGES}; with --generator {DRAWN}]",
+)
 @quiet_option
-def demo(out: Path, images: int, quiet: bool) -> None:
-    """Dissect the bundled network on bundled scenes, ablate the units of two classes, and write the report."""
+def demo(out: Path, images: int | None, generator: bool, quiet: bool) -> None:
+    """Dissect the bundled network on bundled scenes, ablate the units of two classes, and write the report.
+
+    With --generator: dissect the bundled generator on what it draws, remove and insert the units of one concept, and
+    write the report.
+    """
+    from unitlens.dissection.files import check_free
+
+    check_free(out, overwrite=True)
+    if generator:
+        _generator(out, DRAWN if images is None else images, quiet=quiet)
+    else:
+        _classifier(out, IMAGES if images is None else images, quiet=quiet)
+
+
+def _classifier(out: Path, images: int, *, quiet: bool) -> None:
     from unitlens.ablation.attribution import measure_agreement
     from unitlens.ablation.curves import Draws, curves_of
     from unitlens.ablation.effects import Experiment
@@ -32,12 +59,10 @@ def demo(out: Path, images: int, quiet: bool) -> None:
     from unitlens.ablation.outcomes import DEFAULT_MEASURES
     from unitlens.data.reading import Reading
     from unitlens.data.scenes.world import Scenes
-    from unitlens.dissection.files import check_free
     from unitlens.dissection.run import dissect as run
     from unitlens.models.loading import load
     from unitlens.pages.writing import report
 
-    check_free(out, overwrite=True)
     workers = worker_count(None)
     net, data = load("bundled:scenes"), Scenes(images)
     result = run(net, None, data, workers=workers, progress=not quiet)
@@ -59,6 +84,49 @@ def demo(out: Path, images: int, quiet: bool) -> None:
         for curve in curves:
             echo(curve_table(curve))
         echo(f"open {page}")
+
+
+def _generator(out: Path, images: int, *, quiet: bool) -> None:
+    import torch
+
+    from unitlens.cli.intervene import summarize_intervention
+    from unitlens.data.latent_sets import latents
+    from unitlens.data.reading import Reading
+    from unitlens.data.segmentation.scenes import SceneLabels
+    from unitlens.data.sources import with_concepts
+    from unitlens.dissection.run import dissect as run
+    from unitlens.editing.experiment import AreaExperiment
+    from unitlens.editing.set_areas import measure_set
+    from unitlens.models.loading import load
+    from unitlens.pages.writing import report
+
+    net = load("bundled:scenes-generator")
+    assert net.latents is not None
+    data = with_concepts(latents(net.latents.shape, images), SceneLabels.bundled())
+    result = run(net, None, data, progress=not quiet)
+    layer = result.layers[0]
+    reading = Reading(limit=min(images, EDITED), progress=not quiet)
+    experiment = AreaExperiment.of(net, layer, data, None, reading=reading)
+    units = experiment.units(result.units_for(most_detected(result), REMOVED))
+    thresholds = torch.from_numpy(result.table()["threshold"].to_numpy("float32"))
+    removed = measure_set(experiment, units, value=0.0, draws=DRAWN_SETS)
+    inserted = measure_set(experiment, units, value=thresholds, draws=DRAWN_SETS, change="set to their thresholds")
+    page = report(out, result, removed, inserted, overwrite=True)
+    if not quiet:
+        echo(unit_table(result, rows=10))
+        echo(summarize(result))
+        echo(summarize_intervention(removed))
+        echo(summarize_intervention(inserted))
+        echo(f"open {page}")
+
+
+def most_detected(result: "Dissection") -> str:
+    """The concept of most detectors; where there are none, that of the unit with the highest IoU."""
+    detectors = result.detectors()
+    if len(detectors):
+        return str(detectors["concept"].mode()[0])
+    table = result.table()
+    return str(table.loc[table["iou"].idxmax(), "concept"])
 
 
 def classes_in_both_halves(measured: "Measurement") -> list[str]:

@@ -117,7 +117,7 @@ def intervene(target: str, **options: Any) -> None:
     saved = SavedInterventions.of(results, dissection=dissection, command=click.get_current_context().obj)
     page = add_interventions(out, saved, overwrite=options["overwrite"])
     if not options["quiet"]:
-        echo("\n".join(map(_summarize, results)))
+        echo("\n".join(map(summarize_intervention, results)))
         echo(f"wrote {out}/: {page.name} to look at, {', '.join(saved.tables)} to compute with")
 
 
@@ -256,8 +256,8 @@ def _position(text: str) -> tuple[int, int]:
     return int(parts[0]), int(parts[1])
 
 
-def _summarize(result: Any) -> str:
-    """One result in a few lines."""
+def summarize_intervention(result: Any) -> str:
+    """Return one result in a few lines."""
     from unitlens.editing.causal_result import CausalEffects
     from unitlens.editing.insertion_result import InsertionMap
 
