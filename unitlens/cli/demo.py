@@ -23,8 +23,8 @@ ATTRIBUTED = 24
 IMAGES, DRAWN = 1000, 400
 """How many images, of the classifier and of the generator."""
 
-REMOVED, EDITED, DRAWN_SETS = 20, 150, 4
-"""Units that are removed and inserted together, the images that this is measured on, and the sets to compare with."""
+REMOVED, EDITED, DRAWN_SETS, SHOWN = 20, 150, 4, 8
+"""Units removed and inserted together, images that this is measured on, sets to compare with, and images shown."""
 
 
 @click.command()
@@ -109,8 +109,10 @@ def _generator(out: Path, images: int, *, quiet: bool) -> None:
     experiment = AreaExperiment.of(net, layer, data, None, reading=reading)
     units = experiment.units(result.units_for(most_detected(result), REMOVED))
     thresholds = torch.from_numpy(result.table()["threshold"].to_numpy("float32"))
-    removed = measure_set(experiment, units, value=0.0, draws=DRAWN_SETS)
-    inserted = measure_set(experiment, units, value=thresholds, draws=DRAWN_SETS, change="set to their thresholds")
+    removed = measure_set(experiment, units, value=0.0, draws=DRAWN_SETS, examples=SHOWN)
+    inserted = measure_set(
+        experiment, units, value=thresholds, draws=DRAWN_SETS, change="set to their thresholds", examples=SHOWN
+    )
     page = report(out, result, removed, inserted, overwrite=True)
     if not quiet:
         echo(unit_table(result, rows=10))
