@@ -2,6 +2,7 @@ import json
 import re
 import shutil
 import signal
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -44,8 +45,10 @@ def dissected(net_file, classed, tmp_path_factory):
     folder = tmp_path_factory.mktemp("dissected") / "run"
     how = ("--layer", "0", "--image-size", "32", "--mean", "0", "--std", "1", "--workers", "0", "--data", str(classed))
     more = ("--quantile", "0.1", "--no-evidence", "--quiet")
-    with pytest.raises(SystemExit) as stopped:
-        main(["dissect", f"{net_file}:build", *how, *more, "--out", str(folder)])
+    with warnings.catch_warnings():  # the command sets how they are shown
+        warnings.simplefilter("always")
+        with pytest.raises(SystemExit) as stopped:
+            main(["dissect", f"{net_file}:build", *how, *more, "--out", str(folder)])
     assert stopped.value.code == 0
     return folder
 
