@@ -1,5 +1,7 @@
 """What sets of units do to the areas of concepts, beside loops over images that draw each one in full."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from unitlens.ablation.responses.area_tallies import AreaTally, mean_change
 from unitlens.ablation.responses.areas import Areas
 from unitlens.data.drawn import DrawnConcepts
 from unitlens.data.preparing import image_hash
+from unitlens.editing.files import TABLES
 from unitlens.editing.tables import INTERVENTION_COLUMNS
 from unitlens.stats.folds import FOLDS
 
@@ -172,3 +175,10 @@ def test_few_folds_give_no_interval():
     assert estimate.effect[0, 0] == pytest.approx(-1 / 40)
     assert np.isnan([estimate.low, estimate.high, estimate.p_value]).all()
     assert Areas(DrawnConcepts.of(Squares())).why_nothing(None) is None
+
+
+def test_every_column_is_documented_with_its_meaning():
+    page = (Path(__file__).parents[2] / "docs" / "generators.md").read_text(encoding="utf-8")
+    for columns in TABLES.values():
+        rows = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in columns.items())
+        assert rows in page
