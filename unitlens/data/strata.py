@@ -72,7 +72,10 @@ def _read(within: str | Path, data: Data) -> dict[str, str]:
             for name in ("image", column):
                 if name not in (reader.fieldnames or []):
                     near = did_you_mean(name, reader.fieldnames or [])
-                    raise UnitlensError(f"{path} has no column {name!r}{near}: it needs image and {column}.")
+                    raise UnitlensError(
+                        f"{path} has no column {name!r}{near}: it has {', '.join(reader.fieldnames or ['none'])}, and "
+                        f"{argument('within')} takes a column of classes.csv or a file of image,stratum."
+                    )
             return {row["image"].strip(): row[column].strip() for row in reader if row["image"] and row[column]}
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise UnitlensError(f"{path} is not a CSV file in UTF-8 that can be read: {error}.") from None
