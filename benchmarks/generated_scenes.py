@@ -5,9 +5,9 @@ takes (by the bundled segmenter), how far apart the two are as distributions of 
 of images that it was trained on.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 import numpy as np
@@ -50,11 +50,23 @@ def generated(n: int, weights: Path, seed: int = 0) -> tuple[Tensor, Tensor]:
     return ((images + 1) * 127.5).round().clamp(0, 255).byte(), scenes_of(latents)
 
 
-def held_out_scenes(n: int) -> Tensor:
-    """Return n images of the other split, reduced as those that the generator was trained on."""
+def held_out_scenes(n: int, folder: Path) -> Tensor:
+    """Return n images of the other split, reduced as those that the generator was trained on, kept in the folder."""
+    return torch.from_numpy(kept(folder / f"held_out_{n}.npy", lambda: _held_out(n))).permute(0, 3, 1, 2)
+
+
+def kept(file: Path, make: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Return an array from its file, where it is there; else make it and write the file."""
+    if not file.is_file():
+        np.save(file, make())
+    array: npt.NDArray[Any] = np.load(file)
+    return array
+
+
+def _held_out(n: int) -> npt.NDArray[np.uint8]:
     data = Scenes(n, split="test", size=2 * SIDE)
     images = [Image.fromarray(data[i].image).resize((SIDE, SIDE), Image.Resampling.BOX) for i in range(n)]
-    return torch.from_numpy(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2)
+    return np.stack([np.asarray(image) for image in images])
 
 
 def seen(images: Tensor) -> Seen:
@@ -141,9 +153,9 @@ def class_lines(probabilities: Tensor, scenes: Tensor, others: Tensor) -> list[s
     ]
 
 
-def copies(images: Mapping[str, Tensor], training: Tensor, out: Path) -> list[str]:
+def copies(images: Mapping[str, Tensor], training: Tensor, features: Tensor, out: Path) -> list[str]:
     """How near generated and held-out images come to those of the training; a sheet of the former."""
-    among = {"pixels": small(training), "features": seen(training).features}
+    among = {"pixels": small(training), "features": features}
     lines = []
     for name, some in images.items():
         queries = {"pixels": small(some), "features": seen(some).features}
@@ -169,7 +181,7 @@ def main(drawings: Path, training: int, weights: Path, images: int, out: Path) -
     """Measure the bundled generator."""
     torch.set_num_threads(1)
     make_folder(out)
-    drawn, (made, scenes) = held_out_scenes(images), generated(images, weights)
+    drawn, (made, scenes) = held_out_scenes(images, drawings), generated(images, weights)
     sheet(turns(made, scenes, 64), 8, zoom=2).save(out / "generated_scenes.png")
     of_made, of_drawn, source = seen(made), seen(drawn), SceneLabels.bundled()
     for name, result in (("generated", of_made), ("drawn", of_drawn)):
@@ -177,14 +189,16 @@ def main(drawings: Path, training: int, weights: Path, images: int, out: Path) -
     click.echo(f"classified as meant: {float((of_made.probabilities.argmax(1) == scenes).float().mean()):.1%}")
     click.echo("\n".join(class_lines(of_made.probabilities, scenes, of_drawn.probabilities)))
     half = images // 2
-    features = pooled(of_drawn.features)
-    click.echo(f"Frechet distance of relu6: generated {frechet(pooled(of_made.features), features):.3f}, ")
-    click.echo(f"of two halves of the drawn ones {frechet(features[:half], features[half:]):.3f}")
+    pools = pooled(of_drawn.features)
+    click.echo(f"Frechet distance of relu6: generated {frechet(pooled(of_made.features), pools):.3f}, ")
+    click.echo(f"of two halves of the drawn ones {frechet(pools[:half], pools[half:]):.3f}")
     of_areas = areas(made, source), areas(drawn, source)
     click.echo("\n".join(area_lines(source, *of_areas)))
     means = [a.mean(0) for a in of_areas]
     click.echo(f"correlation of mean areas, {len(means[0])} concepts: {np.corrcoef(*means)[0, 1]:.3f}")
-    click.echo("\n".join(copies({"generated": made, "held out": drawn}, drawn_scenes(training, drawings), out)))
+    learned = drawn_scenes(training, drawings)
+    features = kept(drawings / f"features_{training}.npy", lambda: seen(learned).features.half().numpy())
+    click.echo("\n".join(copies({"generated": made, "held out": drawn}, learned, torch.from_numpy(features), out)))
 
 
 if __name__ == "__main__":
