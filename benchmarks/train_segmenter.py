@@ -2,6 +2,8 @@
 
 It learns on images of 64 to 112 pixels, so that it can label drawn scenes and those of the bundled generator. Its IoU
 with every concept on held-out scenes is written beside its weights: no number that rests on its labels can be better.
+The weights that come along were made in two calls, the second with ``--start`` at the weights of the first,
+``--seed 1 --iterations 500``; 13 minutes of one core together. In the first, all labels had the same price.
 """
 
 import copy
