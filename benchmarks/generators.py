@@ -5,8 +5,8 @@
 MODELS.py has `taef2_encoder`, `taef2_decoder` (github.com/madebyollin/taesd) and `dcgan`, functions that return trained
 modules; PHOTOS are annotated folders. Photos are encoded at 96 x 128 pixels; the decoder draws them again from its
 latents, so that the masks of the photos are masks of what it draws. Its units at each of its four sizes are dissected,
-and those of an untrained copy. Prints a table for docs/generators.md; with --time, the cost of the dissection of the
-faces as a multiple of the generator's bare pass.
+and those of an untrained copy. Prints a table for docs/generators.md; with --time RUNS, the cost of the dissection of
+the faces as a multiple of the generator's bare pass.
 """
 
 import argparse
@@ -83,22 +83,22 @@ def summary(d: ul.Dissection) -> pd.DataFrame:
     return rows
 
 
-def faces(models: ModuleType, count: int, *, timed: bool) -> None:
+def faces(models: ModuleType, count: int, *, runs: int) -> None:
     """Units of the generator of faces that match colors."""
     net = ul.generator(models.dcgan(), latents=(100, 1, 1), name="dcgan")
     data = ul.with_concepts(ul.latents((100, 1, 1), count), ul.Colors())
+    if runs:
+        return cost(net, data, runs)
     d = ul.dissect(net, list(FACES), data, control="untrained", exemplars=0)
     summary(d)
     for layer in FACES:
         detectors = d[layer].table().query("detector")
         print(f"  {layer}: {detectors['concept'].value_counts().to_dict()}")
-    if timed:
-        cost(net, data)
 
 
-def cost(net: ul.Network, data: ul.Data) -> None:
-    """Seconds of dissections of one layer and of all, over those of the bare pass that draws the images."""
-    for _ in range(3):
+def cost(net: ul.Network, data: ul.Data, runs: int) -> None:
+    """Processor seconds of dissections of one layer and of all, over those of the bare pass that draws the images."""
+    for _ in range(runs):
         start = time.process_time()
         for batch in Batches(data, net.preprocessing, Reading()):
             with ul.evaluating(net.model):
@@ -131,14 +131,14 @@ def main() -> None:
     parser.add_argument("photos", type=Path, nargs="*")
     parser.add_argument("--groups", help="which photos belong together, as for ul.dissect")
     parser.add_argument("--faces", type=int, default=0, help="how many faces are drawn")
-    parser.add_argument("--time", action="store_true")
+    parser.add_argument("--time", type=int, default=0, metavar="RUNS", help="measure the cost in place of the units")
     options = parser.parse_args()
     warnings.simplefilter("always")
     models = load_models(options.models)
     for folder in options.photos:
         photos(models, folder, groups=options.groups)
     if options.faces:
-        faces(models, options.faces, timed=options.time)
+        faces(models, options.faces, runs=options.time)
 
 
 if __name__ == "__main__":
