@@ -128,7 +128,7 @@ def most_detected(result: "Dissection") -> str:
     if len(detectors):
         return str(detectors["concept"].mode()[0])
     table = result.table()
-    return str(table.loc[table["iou"].idxmax(), "concept"])
+    return str(table.sort_values("iou", ascending=False, kind="stable")["concept"].iloc[0])
 
 
 def classes_in_both_halves(measured: "Measurement") -> list[str]:

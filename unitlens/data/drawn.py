@@ -14,6 +14,9 @@ from unitlens.errors import UnitlensError, did_you_mean
 
 Maps = npt.NDArray[np.int16]
 
+AT_ONCE = 32
+"""Images that a source marks at a time: more are not faster, and a segmentation network's memory grows with them."""
+
 
 @runtime_checkable
 class BatchSource(ConceptSource, Protocol):
@@ -182,7 +185,11 @@ def concept_index(concept: str | Concept, concepts: Sequence[Concept], source: s
 def _planes_of(source: ConceptSource, images: npt.NDArray[np.uint8]) -> Mapping[str, Sequence[npt.NDArray[Any]]]:
     """Label maps of images, (N, height, width, 3): for each category, planes (N, rows, columns)."""
     if isinstance(source, BatchSource):
-        return source.planes_of(images)
+        parts = [source.planes_of(images[first : first + AT_ONCE]) for first in range(0, len(images), AT_ONCE)]
+        return {
+            category: [np.concatenate(planes) for planes in zip(*(part[category] for part in parts), strict=True)]
+            for category in parts[0]
+        }
     each = [source.planes(image, f"drawn image {number}") for number, image in enumerate(images)]
     categories = dict.fromkeys(category for planes in each for category in planes)
     return {category: _stacked([planes.get(category, ()) for planes in each]) for category in categories}

@@ -13,6 +13,7 @@ from unitlens.data.drawn import SoftSource
 from unitlens.editing.experiment import AreaExperiment
 from unitlens.errors import UnitlensError
 from unitlens.models.hooks import edit
+from unitlens.models.latents import drawn_images
 from unitlens.models.passes import evaluating_with_gradients
 from unitlens.stats.scores import Floats
 
@@ -78,8 +79,8 @@ def sparse_weights(
                 return (moved + share * (target - moved)).movedim(1, axis)
 
             with edit(net.model, {layer: change}):
-                images = (net.model(inputs) - low) / (high - low)
-            return source.probabilities(images.expand(-1, 3, -1, -1).clamp(0, 1))[:, index].mean()
+                images = (drawn_images(net.model(inputs), len(inputs)) - low) / (high - low)
+            return source.probabilities(images.clamp(0, 1))[:, index].mean()
 
         with evaluating_with_gradients(net.model):
             effect = probability(True) - probability(False)
