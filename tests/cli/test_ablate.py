@@ -2,7 +2,6 @@ import json
 import re
 import shutil
 import signal
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from tests.coloured import write_world
 from unitlens.ablation.files import read_effects, write_effects
 from unitlens.ablation.random_sets import COLUMNS as SET_COLUMNS
 from unitlens.ablation.table import COLUMNS
-from unitlens.cli import main
 from unitlens.files import StoppedAfterWriting
 from unitlens.pages import writing
 from unitlens.pages.writing import add_effects
@@ -41,20 +39,20 @@ def classed(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def dissected(net_file, classed, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("dissected") / "run"
-    how = ("--layer", "0", "--image-size", "32", "--mean", "0", "--std", "1", "--workers", "0", "--data", str(classed))
-    more = ("--quantile", "0.1", "--no-evidence", "--quiet")
-    with warnings.catch_warnings():  # the command sets how they are shown
-        warnings.simplefilter("always")
-        with pytest.raises(SystemExit) as stopped:
-            main(["dissect", f"{net_file}:build", *how, *more, "--out", str(folder)])
-    assert stopped.value.code == 0
-    return folder
+def dissected(tmp_path_factory):
+    """Where the first test keeps its run for the others."""
+    return tmp_path_factory.mktemp("dissected") / "run"
 
 
 @pytest.fixture
-def run(dissected, tmp_path):
+def run(dissected, shell, net_file, classed, tmp_path):
+    if not dissected.exists():
+        said = shell(
+            *("dissect", f"{net_file}:build", "--layer", "0", "--image-size", 32, "--mean", 0, "--std", 1),
+            *("--quantile", 0.1, "--workers", 0, "--data", classed, "--out", "run", "--quiet", "--no-evidence"),
+        )
+        assert said.code == 0, said.err
+        shutil.move(tmp_path / "run", dissected)
     return shutil.copytree(dissected, tmp_path / "run")
 
 
