@@ -3,7 +3,9 @@
 Adversarial: the generator's images are judged on the features of the bundled classifier (a projected GAN) and, for the
 fine grain, by a small network on the pixels; both know which scene is meant. The weights that come along are an average
 over the iterations. Everything needed to go on lies in the state folder: a run that is stopped, and called again, goes
-on where it was.
+on where it was. The weights that come along were made in 100 minutes on one thread, in several calls: 900 iterations on
+the first 2,400 scenes and 600 on all of them, with ``--batch 16 --rate 3e-4 --critic-rate 3e-4 --average 0.998``, then
+with the defaults to 10,250, then to 12,600 with ``--anneal 1500``.
 """
 
 import copy
