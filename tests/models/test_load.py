@@ -170,7 +170,7 @@ def test_sentences_for_modules(tmp_path, monkeypatch):
         "resnt18": r"There is no network 'resnt18' in torchvision \(did you mean resnet18\?\); a network of another",
         "my/models.py": r"my/models\.py is a file; say which function of it returns the network: my/models\.py:NAME\.",
         f"{tmp_path}/module_that_breks.py:net": r"There is no file '.*' \(did you mean module_that_breaks\.py\?\)\.",
-        "bundled:scene": r"There is no network .bundled:scene. \(did you mean bundled:scenes\?\); there are bundled:scenes",
+        "bundled:scene": r"There is no network 'bundled:scene' \(did you mean bundled:scenes\?\); there are bundled:",
     }.items():
         with pytest.raises(UnitlensError, match=sentence):
             load(spec, weights="none")

@@ -11,7 +11,6 @@ from unitlens.cli.text import curve_table, echo, summarize, unit_table
 
 if TYPE_CHECKING:
     from unitlens.ablation.measurement import Measurement
-    from unitlens.dissection.result import Dissection
 
 CLASSES = ("ski_slope", "bedroom")
 """Those whose units are ablated; with few images, others that have some to rank and to measure by."""
@@ -19,6 +18,8 @@ CLASSES = ("ski_slope", "bedroom")
 ATTRIBUTED = 24
 """Images that captum's attributions are compared with exact effects on: few, as each takes 50 passes."""
 
+CONCEPT = "tree"
+"""Whose units are removed from and inserted into what the generator draws."""
 
 IMAGES, DRAWN = 1000, 400
 """How many images, of the classifier and of the generator."""
@@ -107,7 +108,7 @@ def _generator(out: Path, images: int, *, quiet: bool) -> None:
     layer = result.layers[0]
     reading = Reading(limit=min(images, EDITED), progress=not quiet)
     experiment = AreaExperiment.of(net, layer, data, None, reading=reading)
-    units = experiment.units(result.units_for(most_detected(result), REMOVED))
+    units = experiment.units(result.units_for(CONCEPT, REMOVED))
     thresholds = torch.from_numpy(result.table()["threshold"].to_numpy("float32"))
     removed = measure_set(experiment, units, value=0.0, draws=DRAWN_SETS, examples=SHOWN)
     inserted = measure_set(
@@ -117,18 +118,10 @@ def _generator(out: Path, images: int, *, quiet: bool) -> None:
     if not quiet:
         echo(unit_table(result, rows=10))
         echo(summarize(result))
+        echo(f"the {REMOVED} units of highest IoU with {CONCEPT}, removed and inserted:")
         echo(summarize_intervention(removed))
         echo(summarize_intervention(inserted))
         echo(f"open {page}")
-
-
-def most_detected(result: "Dissection") -> str:
-    """The concept of most detectors; where there are none, that of the unit with the highest IoU."""
-    detectors = result.detectors()
-    if len(detectors):
-        return str(detectors["concept"].mode()[0])
-    table = result.table()
-    return str(table.sort_values("iou", ascending=False, kind="stable")["concept"].iloc[0])
 
 
 def classes_in_both_halves(measured: "Measurement") -> list[str]:
