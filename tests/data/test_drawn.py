@@ -24,7 +24,7 @@ class Tables:
 
 
 def test_areas_are_what_loops_over_pixels_count():
-    drawn = DrawnConcepts.of(Tables(), ul.Colors())
+    drawn = DrawnConcepts.of([Tables(), ul.Colors()])
     marked = drawn.maps(IMAGES)
     areas = drawn.areas(marked)
     assert (drawn.positions(marked) == 96).all()
@@ -49,7 +49,7 @@ def test_a_segmenter_labels_many_images_as_it_labels_each():
 
 
 def test_a_concept_is_found_by_name_or_refused():
-    drawn = DrawnConcepts.of(Tables(), ul.Colors())
+    drawn = DrawnConcepts.of([Tables(), ul.Colors()])
     assert drawn.index_of("bright") == 1
     assert drawn.index_of("color/red") == drawn.index_of(ul.Concept("color", 9, "red"))
     with pytest.raises(ul.UnitlensError, match=r"several categories: say light/red or color/red"):
@@ -57,6 +57,6 @@ def test_a_concept_is_found_by_name_or_refused():
     with pytest.raises(ul.UnitlensError, match=r"does not know the concept 'brigt'.*bright"):
         drawn.index_of("brigt")
     with pytest.raises(ul.UnitlensError, match=r"ul\.segmenter"):
-        DrawnConcepts.of()
+        DrawnConcepts.of([])
     with pytest.raises(ul.UnitlensError, match="A str is not a concept source"):
-        DrawnConcepts.of("colors")
+        DrawnConcepts.of(["colors"])

@@ -28,7 +28,7 @@ def latent():
 
 def areas(images):
     """Pixels of each colour in the first image, by its name."""
-    drawn = DrawnConcepts.of(Squares())
+    drawn = DrawnConcepts.of([Squares()])
     counted = drawn.areas(drawn.maps(images[:1].transpose(0, 3, 1, 2)))[0]
     return {name: int(area) for name, area in zip(drawn.names(), counted, strict=True) if area}
 

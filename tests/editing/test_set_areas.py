@@ -174,7 +174,7 @@ def test_few_folds_give_no_interval():
     estimate = tally.estimate()
     assert estimate.effect[0, 0] == pytest.approx(-1 / 40)
     assert np.isnan([estimate.low, estimate.high, estimate.p_value]).all()
-    assert Areas(DrawnConcepts.of(Squares())).why_nothing(None) is None
+    assert Areas(DrawnConcepts.of([Squares()])).why_nothing(None) is None
 
 
 def test_every_column_is_documented_with_its_meaning():

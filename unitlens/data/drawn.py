@@ -66,7 +66,7 @@ class DrawnConcepts:
     columns: Columns
 
     @classmethod
-    def of(cls, *sources: ConceptSource) -> "DrawnConcepts":
+    def of(cls, sources: Sequence[ConceptSource]) -> "DrawnConcepts":
         """Join sources.
 
         Raises
@@ -83,7 +83,7 @@ class DrawnConcepts:
             raise UnitlensError(
                 f"A {type(wrong[0]).__name__} is not a concept source: it needs concepts and planes(image, name)."
             )
-        return cls(sources, Columns.of([concept for source in sources for concept in source.concepts]))
+        return cls(tuple(sources), Columns.of([concept for source in sources for concept in source.concepts]))
 
     @property
     def concepts(self) -> tuple[Concept, ...]:

@@ -86,7 +86,10 @@ class StackedData:
     @property
     def drawn_sources(self) -> tuple[ConceptSource, ...]:
         """Sources that mark the images once they are drawn."""
-        return (*(described(self.data).drawn_sources if self.masks else ()), *self.sources) if self.of_latents else ()
+        if not self.of_latents:
+            return ()
+        of_data = described(self.data).drawn_sources if self.masks else ()
+        return of_data + self.sources
 
     @property
     def source(self) -> str:

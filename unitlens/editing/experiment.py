@@ -178,8 +178,8 @@ def drawn_concepts(concepts: Concepts, data: Data | None = None) -> DrawnConcept
         If nothing does.
     """
     if concepts is None:
-        return DrawnConcepts.of(*(described(data).drawn_sources if data is not None else ()))
-    return DrawnConcepts.of(*(concepts if isinstance(concepts, Sequence) else (concepts,)))
+        return DrawnConcepts.of(() if data is None else described(data).drawn_sources)
+    return DrawnConcepts.of(concepts if isinstance(concepts, Sequence) else [concepts])
 
 
 def unit_positions(where: Any, grid: Sequence[int], layer: str) -> Tensor | None:

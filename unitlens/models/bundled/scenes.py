@@ -1,11 +1,15 @@
 """The bundled network: a small classifier of the drawn scenes, and its weights."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from unitlens.errors import UnitlensError
+
+Module = TypeVar("Module", bound=nn.Module)
 
 # fmt: off
 CLASSES = (
@@ -88,22 +92,42 @@ def scene_net(*, weights: str | None = None, seed: int = 0) -> SceneNet:
     UnitlensError
         If the file is not there, or holds other weights.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        net = SceneNet()
-    if weights != "none":
-        read_bundled(net, Path(weights) if weights is not None else WEIGHTS, script="train_scenes")
-    return net.eval()
+    return bundled_network(SceneNet, weights, trained=WEIGHTS, script="train_scenes", seed=seed)
 
 
-def read_bundled(net: nn.Module, path: Path, *, script: str) -> None:
-    """Put weights that a script of benchmarks/ wrote into a network.
+def bundled_network(
+    make: Callable[[], Module], weights: str | None, *, trained: Path, script: str, seed: int = 0
+) -> Module:
+    """Make a network and give it its weights, in evaluation mode; PyTorch's own generator is left as it was.
+
+    Parameters
+    ----------
+    make : callable
+        Its class.
+    weights : str or None
+        None for the trained ones, "none" for weights freshly drawn, else a ``.safetensors`` file.
+    trained : Path
+        The file of the trained ones.
+    script : str
+        Of benchmarks/, which writes such files.
+    seed : int
+        Of the fresh weights.
 
     Raises
     ------
     UnitlensError
         If the file is not there, or holds other weights.
     """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = make()
+    if weights != "none":
+        _read_weights(net, trained if weights is None else Path(weights), script=script)
+    return net.eval()
+
+
+def _read_weights(net: nn.Module, path: Path, *, script: str) -> None:
+    """Put weights that a script of benchmarks/ wrote into a network."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from unitlens.models.bundled.scenes import CLASSES, read_bundled
+from unitlens.models.bundled.scenes import CLASSES, bundled_network
 
 LATENTS = 96
 IMAGE_SIZE = 64
@@ -121,9 +121,4 @@ def scenes_generator(*, weights: str | None = None, seed: int = 0) -> ScenesGene
     UnitlensError
         If the file is not there, or holds other weights.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        net = ScenesGenerator()
-    if weights != "none":
-        read_bundled(net, Path(weights) if weights is not None else WEIGHTS, script="train_generator")
-    return net.eval()
+    return bundled_network(ScenesGenerator, weights, trained=WEIGHTS, script="train_generator", seed=seed)

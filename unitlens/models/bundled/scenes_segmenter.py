@@ -6,7 +6,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from unitlens.models.bundled.scenes import MEAN, STD, read_bundled
+from unitlens.models.bundled.scenes import MEAN, STD, bundled_network
 
 LABELLED = MappingProxyType({"object": 69, "part": 27, "material": 13})
 """The categories that it labels, and how many concepts each has."""
@@ -73,14 +73,12 @@ def scenes_segmenter(*, weights: str | None = None) -> ScenesSegmenter:
     Parameters
     ----------
     weights : str or None
-        None for the weights that come along, else a file that ``benchmarks/train_segmenter.py`` wrote.
+        None for the weights that come along, "none" for weights freshly drawn, else a file that
+        ``benchmarks/train_segmenter.py`` wrote.
 
     Raises
     ------
     UnitlensError
         If the file is not there, or holds other weights.
     """
-    with torch.random.fork_rng(devices=[]):
-        net = ScenesSegmenter()
-    read_bundled(net, Path(weights) if weights is not None else WEIGHTS, script="train_segmenter")
-    return net.eval()
+    return bundled_network(ScenesSegmenter, weights, trained=WEIGHTS, script="train_segmenter")
