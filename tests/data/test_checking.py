@@ -10,7 +10,7 @@ from PIL import Image
 
 import unitlens as ul
 from tests.coloured import blocks
-from tests.data import layouts
+from tests.data.readers import layouts
 from tests.planted import ColourWorld, InMemory
 from unitlens.data.checking import check
 from unitlens.data.findings import highest_iou

@@ -7,7 +7,7 @@ import pytest
 
 import unitlens as ul
 from tests.coloured import blocks, write_world
-from tests.data import layouts
+from tests.data.readers import layouts
 from unitlens.data.checking import check
 from unitlens.data.concepts import name_findings
 from unitlens.data.tags import Tags

@@ -2,7 +2,7 @@ import pytest
 
 import unitlens as ul
 from tests.coloured import blocks
-from tests.data import layouts
+from tests.data.readers import layouts
 from unitlens.data.colors import Colors
 
 

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 import unitlens as ul
 from tests.coloured import blocks
-from tests.data.test_segmenters import photos
+from tests.data.segmentation.test_segmenters import photos
 from unitlens.data.segmentation.segmenters import segmenter
 
 

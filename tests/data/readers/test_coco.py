@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import unitlens as ul
 from tests.coloured import blocks
-from tests.data import layouts
+from tests.data.readers import layouts
 from unitlens.data.readers.coco_masks import painted
 from unitlens.data.readers.formats import find_layout
 

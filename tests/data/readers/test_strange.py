@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 import unitlens as ul
 from tests.coloured import blocks, write_world
-from tests.data import layouts
-from tests.data.broken_layouts import mutate
-from tests.data.test_readers_layouts import WRITERS
+from tests.data.readers import layouts
+from tests.data.readers.broken_layouts import mutate
+from tests.data.readers.test_layouts import WRITERS
 from unitlens.data.images import UnreadableError
 from unitlens.data.readers import files
 from unitlens.data.readers.formats import find_layout, open_format

@@ -5,7 +5,7 @@ from torch import nn
 
 import unitlens as ul
 from tests.coloured import COLOURS, blocks
-from tests.data import layouts
+from tests.data.readers import layouts
 from unitlens.data.concepts import ConceptSource
 from unitlens.data.readers.formats import images_only
 from unitlens.data.segmentation.accuracy import segmenter_iou

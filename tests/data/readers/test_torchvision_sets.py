@@ -13,7 +13,7 @@ from torchvision.transforms import v2
 
 import unitlens as ul
 from tests.coloured import blocks
-from tests.data import layouts
+from tests.data.readers import layouts
 from unitlens.data.images import UnreadableError
 from unitlens.data.readers import downloads
 from unitlens.data.readers.downloads import DOWNLOADS

@@ -8,7 +8,7 @@ import pytest
 
 import unitlens as ul
 from tests.coloured import blocks
-from tests.data import layouts
+from tests.data.readers import layouts
 from unitlens.data.colors import Colors
 from unitlens.data.readers.formats import FORMATS, find_layout
 from unitlens.data.sources import with_concepts
