@@ -1,4 +1,4 @@
-"""How good the bundled generator is: ``python benchmarks/generated_scenes.py --drawings FOLDER --out FOLDER``.
+"""How good the bundled generator is: ``python -m benchmarks.generated_scenes --drawings FOLDER --out FOLDER``.
 
 Its images are compared with drawn scenes: how sure the bundled classifier is of them, how much of them each concept
 takes (by the bundled segmenter), how far apart the two are as distributions of features, and whether they are copies
