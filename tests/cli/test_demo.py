@@ -38,3 +38,6 @@ def test_the_generator_is_dissected_and_one_of_its_concepts_removed_and_inserted
     assert "the 20 units of highest IoU with tree, removed and inserted" in said.out
     assert "20 units of block16 set to 0" in said.out
     assert "20 units of block16 set to their thresholds" in said.out
+    again = shell("intervene", "drawn", "--concept", "snow", "--remove", 2, "--draws", 0, "--out", "snow")
+    assert again.code == 0, again.err
+    assert (tmp_path / "snow" / "interventions.csv").is_file()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unitlens.cli.opening import worker_count
+from unitlens.cli.opening import GENERATOR, open_images, worker_count
 from unitlens.cli.options import quiet_option
 from unitlens.cli.text import curve_table, echo, summarize, unit_table
 
@@ -91,23 +91,20 @@ def _generator(out: Path, images: int, *, quiet: bool) -> None:
     import torch
 
     from unitlens.cli.intervene import summarize_intervention
-    from unitlens.data.latent_sets import latents
     from unitlens.data.reading import Reading
-    from unitlens.data.segmentation.scenes import SceneLabels
-    from unitlens.data.sources import with_concepts
     from unitlens.dissection.run import dissect as run
     from unitlens.editing.experiment import AreaExperiment
     from unitlens.editing.set_areas import measure_set
     from unitlens.models.loading import load
     from unitlens.pages.writing import report
 
-    net = load("bundled:scenes-generator")
-    assert net.latents is not None
-    data = with_concepts(latents(net.latents.shape, images), SceneLabels.bundled())
-    result = run(net, None, data, progress=not quiet)
+    net = load(GENERATOR)
+    drawn = open_images(GENERATOR, None, images, 0, net=net)
+    result = run(net, None, drawn.data, progress=not quiet)
+    result.info["data"] |= drawn.recorded  # so that `unitlens intervene` draws the same images again
     layer = result.layers[0]
     reading = Reading(limit=min(images, EDITED), progress=not quiet)
-    experiment = AreaExperiment.of(net, layer, data, None, reading=reading)
+    experiment = AreaExperiment.of(net, layer, drawn.data, None, reading=reading)
     units = experiment.units(result.units_for(CONCEPT, REMOVED))
     thresholds = torch.from_numpy(result.table()["threshold"].to_numpy("float32"))
     removed = measure_set(experiment, units, value=0.0, draws=DRAWN_SETS, examples=SHOWN)

@@ -55,7 +55,7 @@ def without_download(opened: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in opened.items() if name != "download"}
 
 
-_GENERATOR, _SEGMENTER = "bundled:scenes-generator", "bundled:scenes-segmenter"
+GENERATOR, _SEGMENTER = "bundled:scenes-generator", "bundled:scenes-segmenter"
 """What the bundled generator draws is marked by the bundled segmenter, if nothing else is asked for."""
 
 
@@ -116,7 +116,7 @@ def open_images(
     from unitlens.data.opening import open_data
 
     input_ = None if net is None else net.latents
-    if model == _GENERATOR and data is None:
+    if model == GENERATOR and data is None:
         opened = {"concepts": [_SEGMENTER], **opened}
     if latents is not None and input_ is None:
         raise UnitlensError(
