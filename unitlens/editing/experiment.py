@@ -30,7 +30,7 @@ from unitlens.data.opening import open_data
 from unitlens.data.reading import Reading
 from unitlens.dissection.provenance import describe_network, versions
 from unitlens.editing.settings import AreaSettings
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, spelled
 from unitlens.models.hooks import record
 from unitlens.models.layers import find_layers
 from unitlens.models.network import Network
@@ -202,9 +202,11 @@ def unit_positions(where: Any, grid: Sequence[int], layer: str) -> Tensor | None
     mask = torch.zeros(*grid, dtype=torch.bool)
     for row, column in array.reshape(-1, 2).tolist():
         if not (0 <= row < grid[0] and 0 <= column < grid[1]):
+            position = f"({row}, {column})"
+            given = spelled(python=position, shell=f"--at {column},{row}, as row and column {position},")
             raise UnitlensError(
-                f"The position ({row}, {column}) lies outside of the grid of {layer}, which has {grid[0]} rows and "
-                f"{grid[1]} columns, counted from 0."
+                f"The position {given} lies "
+                f"outside of the grid of {layer}, which has {grid[0]} rows and {grid[1]} columns, counted from 0."
             )
         mask[row, column] = True
     return mask
