@@ -15,8 +15,8 @@ from unitlens.editing.experiment import AreaExperiment
 from unitlens.models.hooks import edit
 from unitlens.models.passes import evaluating
 
-LEAST_AREA = 0.02
-"""An image shows a concept where it takes at least this share of it."""
+EXAMPLE_AREA = 0.02
+"""An image is an example of a concept where that takes at least this share of it: enough to be seen at a look."""
 
 
 def example_images(
@@ -60,7 +60,7 @@ def _edited(
         chosen = list(range(len(before)))
         if concept is not None:
             areas = concept_areas(experiment.drawn, before)[:, concept]
-            chosen = np.flatnonzero(areas >= LEAST_AREA).tolist()
+            chosen = np.flatnonzero(areas >= EXAMPLE_AREA).tolist()
         chosen = chosen[:most]
         if not chosen:
             continue

@@ -1,8 +1,8 @@
 """Areas of concepts in drawn images as a response, and how far the images move."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ from torch import Tensor
 from unitlens.ablation.responses.area_tallies import AreaCounts, AreaTally, Transitions
 from unitlens.ablation.responses.response import MeasuredImages
 from unitlens.data.batches import Batch, ImageRecord
-from unitlens.data.concepts import Concept, Data
+from unitlens.data.concepts import Data
 from unitlens.data.drawn import CategoryMaps, DrawnConcepts
 from unitlens.errors import UnitlensError
 from unitlens.models.network import Network
@@ -157,11 +157,6 @@ def drawn_images(net: Network, inputs: Tensor, outputs: Tensor) -> npt.NDArray[n
             "ul.generator, or measure predictions with ul.ablate."
         )
     return np.asarray(net.images(inputs, outputs).cpu().numpy())
-
-
-def concept_columns(concepts: Sequence[Concept]) -> dict[str, list[Any]]:
-    """The columns ``concept`` and ``category`` of tables."""
-    return {"concept": [concept.name for concept in concepts], "category": [concept.category for concept in concepts]}
 
 
 def concept_areas(drawn: DrawnConcepts, images: npt.NDArray[np.uint8]) -> Floats:
