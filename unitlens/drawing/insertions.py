@@ -33,11 +33,11 @@ def insertion_figure(appeared: npt.NDArray[np.float64], table: "pd.DataFrame", c
     figure.colorbar(shown, ax=places, shrink=0.8)
     order = np.argsort(table["appeared"].to_numpy(), kind="stable")
     rows = table.iloc[order]
-    share = 100 * rows["appeared"].to_numpy()
-    errors = np.nan_to_num([share - 100 * rows["low"].to_numpy(), 100 * rows["high"].to_numpy() - share]).clip(min=0)
-    bars.barh(np.arange(len(rows)), share, xerr=errors, color="#4878a8", error_kw={"elinewidth": 1, "ecolor": "#333"})
+    lines = np.arange(len(rows))
+    bars.barh(lines, 100 * rows["appeared"].to_numpy(), color="#4878a8")
+    bars.hlines(lines, 100 * rows["low"].to_numpy(), 100 * rows["high"].to_numpy(), color="#333", linewidth=1)
     names = [f"{name}, {count:,} places" for name, count in zip(rows["before"], rows["places"], strict=True)]
-    bars.set_yticks(np.arange(len(rows)), names, fontsize=8)
+    bars.set_yticks(lines, names, fontsize=8)
     bars.set_xlim(left=0)
     bars.set_xlabel(f"% of places at which {concept} appears, by what stood there", fontsize=8)
     for side in ("top", "right"):
