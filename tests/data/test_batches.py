@@ -1,4 +1,6 @@
+import gc
 import hashlib
+import multiprocessing
 import os
 from types import SimpleNamespace
 
@@ -250,6 +252,24 @@ def test_workers_give_the_same_batches(world):
 def test_an_error_in_a_worker_keeps_its_sentence():
     with pytest.raises(ul.UnitlensError, match=r"^The image a is float64, 4x4x3; an image is uint8"):
         stream(Listed(one(image=IMAGE.astype(float))), workers=1)
+
+
+def test_after_an_error_workers_end_by_themselves():
+    def fail():
+        others = multiprocessing.active_children()
+        batches = iter(loop(Listed([*one(), *one(image=IMAGE.astype(float), name="b")]), batch_size=1, workers=1))
+        next(batches)
+        workers = [worker for worker in multiprocessing.active_children() if worker not in others]
+        try:
+            next(batches)
+        except ul.UnitlensError as error:
+            failure = error  # its traceback holds this frame: a cycle, as debuggers and test runners keep them
+        return workers, str(failure)
+
+    workers, said = fail()
+    gc.collect()
+    assert "The image b is float64" in said
+    assert [worker.exitcode for worker in workers] == [0]  # not that of a process that had to be killed
 
 
 class Locked(Listed):

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -46,9 +47,10 @@ def in_batches(
     collate : callable
         Makes one value of the results of a batch, in the worker.
 
-    Yields
-    ------
-    Whatever ``collate`` returns.
+    Returns
+    -------
+    iterator
+        Of whatever ``collate`` returns.
 
     Raises
     ------
@@ -68,6 +70,15 @@ def in_batches(
                 generator=torch.Generator().manual_seed(0),  # else each pass draws from the caller's random state
             )
         )
+    results = _results(loader)
+    # After an error the loader may stay behind in a cycle of tracebacks. Freed together with its queues it could not
+    # tell its workers to end, and would wait five seconds for them; held from here, it is freed before the queues are.
+    weakref.finalize(results, lambda _: None, loader).atexit = False
+    return results
+
+
+def _results(loader: Iterator[Any]) -> Iterator[Any]:
+    """Give what the loader gives; the death of a worker becomes a sentence."""
     try:
         yield from loader
     except RuntimeError as error:
