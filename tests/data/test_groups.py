@@ -5,7 +5,7 @@ import pytest
 
 import unitlens as ul
 from unitlens.data.batches import Batches
-from unitlens.data.groups import grouped, recorded_groups
+from unitlens.data.groups import grouped
 from unitlens.data.reading import Reading, as_example
 from unitlens.errors import UnitlensError
 from unitlens.models.preprocessing import Preprocessing
@@ -146,9 +146,3 @@ def test_a_column_of_classes_csv_serves(tmp_path):
 def test_an_example_may_have_a_group_as_an_attribute():
     example = SimpleNamespace(image=np.zeros((8, 8, 3), np.uint8), planes={}, name="a", group=3)
     assert as_example(example).group == "3"
-
-
-def test_what_was_given_in_memory_is_recorded_by_its_hash():
-    assert recorded_groups("sequence:3") == "sequence:3"
-    assert recorded_groups(None) is None
-    assert recorded_groups({"a": "p"}) == recorded_groups({"a": "p"}) != recorded_groups({"a": "q"})

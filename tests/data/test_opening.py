@@ -47,7 +47,7 @@ def test_bundled_scenes_take_colors_too():
         (["colours"], r"There is no concept source 'colours' \(did you mean colors\?\); there are masks, colors, "),
         (["tags:"], "There is no concept source 'tags:'"),
         (["segmenter:"], "There is no concept source 'segmenter:'"),
-        (["tags:nowhere.csv"], "The tags in nowhere.csv cannot be read"),
+        (["tags:nowhere.csv"], "nowhere.csv cannot be read"),
         ("colors", r"concepts is 'colors'; it is a list of sources, such as"),
         ([], "it is a list of sources"),
         (["folders"], "do not lie in folders whose names could be their tags"),

@@ -114,7 +114,7 @@ def test_a_list_of_classes_is_a_list_of_tags(tmp_path):
     [
         ("image,label\na,b\n", "needs the columns image and tag, and has image, label"),
         ("", "needs the columns image and tag, and has no row"),
-        ("image,tag\nä,ö\n".encode("latin-1"), r"The tags in .*tags\.csv cannot be read"),
+        ("image,tag\nä,ö\n".encode("latin-1"), r"tags\.csv is not UTF-8 text"),
     ],
 )
 def test_what_is_no_list_of_tags(text, sentence, tmp_path):

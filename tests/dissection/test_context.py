@@ -95,7 +95,7 @@ def test_kinds_of_images_are_named_by_a_file_a_column_or_a_mapping(tmp_path):
     for within in (names, file, str(file)):
         found = dissected(drawn, classes=False, within=within)
         assert found.table()["context_p"].equals(by_class.table()["context_p"])
-        assert found.settings.within.startswith("given " if within is names else str(file))
+        assert found.settings.within.startswith("given:" if within is names else str(file))
     some = dissected(drawn, within={name: kind for name, kind in names.items() if kind == "0"})
     part = sum(kind == "0" for kind in names.values())
     assert any(f"{part} of 250 images take part" in note for note in some.info["warnings"])
@@ -131,5 +131,8 @@ def test_kinds_that_do_not_exist_are_an_error(tmp_path):
         dissected(drawn, within="place")
     file = tmp_path / "places.csv"
     file.write_text("image,place\nimage 0,1\n")
-    with pytest.raises(UnitlensError, match=r"no column 'stratum'"):
+    with pytest.raises(UnitlensError, match=r"no column stratum; its first line names image, place"):
+        dissected(drawn, within=file)
+    file.write_text("image,stratum\nimage 0,1\nimage 1,2\nimage 0,2\n")
+    with pytest.raises(UnitlensError, match=r"line 4: the stratum of image 0 is 2, before it was 1"):
         dissected(drawn, within=file)

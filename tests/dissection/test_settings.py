@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import unitlens as ul
 from tests.planted import ColourWorld, colour_net
-from unitlens.dissection.settings import BasisRecord, Settings
+from unitlens.dissection.settings import BasisRecord, Settings, recorded_choice
 
 SETTINGS = Settings(
     layers=("layer3", "layer4"),
@@ -101,3 +101,9 @@ def test_a_record_that_lacks_a_field_says_which():
 def test_what_is_not_a_record_is_refused(content):
     with pytest.raises(ul.UnitlensError, match="record of the settings"):
         Settings.from_json(content)
+
+
+def test_what_was_given_in_memory_is_recorded_by_its_hash():
+    assert recorded_choice("sequence:3") == "sequence:3"
+    assert recorded_choice(None) is None
+    assert recorded_choice({"a": "p"}) == recorded_choice({"a": "p"}) != recorded_choice({"a": "q"})

@@ -1,7 +1,5 @@
 """Images that belong together: frames of a video, images of a place or a patient, copies. A group is one draw."""
 
-import csv
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,9 +10,9 @@ import numpy as np
 
 from unitlens.data.concepts import Concept, Data, DataDescription, Example, described
 from unitlens.data.copies import find_copies, fingerprint
+from unitlens.data.readers.files import read_column
 from unitlens.data.reading import as_example, as_latent, chosen_images, read_examples
 from unitlens.errors import UnitlensError, argument, did_you_mean
-from unitlens.files import encoded
 
 Groups = str | Path | Mapping[str, str] | Sequence[str]
 """What ``groups=`` takes: see `grouped`."""
@@ -106,20 +104,6 @@ def grouped(data: Data, groups: Groups | None, *, limit: int | None = None, seed
     return GroupedData(data, of_image)
 
 
-def recorded_groups(groups: Groups | None) -> str | None:
-    """What the settings say of groups: as typed, or "given" and a hash of what was given in memory.
-
-    Examples
-    --------
-    >>> recorded_groups("folder"), recorded_groups({"a.jpg": "1"})
-    ('folder', 'given:abc75fa0')
-    """
-    if groups is None or isinstance(groups, str | Path):
-        return None if groups is None else str(groups)
-    pairs = sorted(groups.items()) if isinstance(groups, Mapping) else list(enumerate(groups))
-    return f"given:{hashlib.sha256(encoded(repr(pairs))).hexdigest()[:8]}"
-
-
 def in_time(groups: str | None) -> bool:
     """Whether the images are a sequence, whose labels move on in the order of names."""
     return groups is not None and groups.startswith(SEQUENCE)
@@ -143,7 +127,9 @@ def _by_spelling(groups: str, data: Data, names: Sequence[str], limit: int | Non
         return _neighbours(names, groups.removeprefix(SEQUENCE))
     path = Path(groups)
     if path.is_file():
-        return _of_file(path, [names[index] for index in chosen_images(data, limit, seed=seed)])
+        of_image = read_column(path, "group", filled=True)
+        _check_complete(of_image, [names[index] for index in chosen_images(data, limit, seed=seed)], str(path))
+        return of_image
     if path.suffix.lower() == ".csv":
         raise UnitlensError(f"There is no file {groups}: {argument('groups')} takes a file of image,group.")
     word = did_you_mean(groups.partition(":")[0], (FOLDER, AUTO, "re", "sequence"))
@@ -224,28 +210,6 @@ class _Small:
         example = as_example(self.data[index])
         small = np.frombuffer(fingerprint(example.image), np.uint8)
         return Example(np.repeat(small[None, :, None], 3, 2), {}, example.name)
-
-
-def _of_file(path: Path, names: Sequence[str]) -> dict[str, str]:
-    """Read a file of image,group."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-            reader = csv.DictReader(file)
-            columns, rows = reader.fieldnames or [], list(reader)
-    except (OSError, csv.Error) as error:
-        raise UnitlensError(f"{path} cannot be read: {error}.") from None
-    missing = [column for column in ("image", "group") if column not in columns]
-    if missing:
-        raise UnitlensError(f"{path} has no column {missing[0]}; its first line is image,group.")
-    of_image: dict[str, str] = {}
-    for row in rows:
-        name, group = row["image"] or "", row["group"] or ""
-        if not group:
-            raise UnitlensError(f"{path} names no group of the image {name}: give each image its group.")
-        if of_image.setdefault(name, group) != group:
-            raise UnitlensError(f"{path} puts the image {name} into two groups, {of_image[name]} and {group}.")
-    _check_complete(of_image, names, str(path))
-    return of_image
 
 
 def _check_complete(of_image: Mapping[str, str], names: Sequence[str], given: str) -> None:

@@ -1,6 +1,5 @@
 """Words for whole images, from a list or from the names of their folders: a concept source."""
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -9,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unitlens.data.concepts import Concept, Data, Finding, described, name_findings
+from unitlens.data.readers.files import read_rows
 from unitlens.errors import UnitlensError, did_you_mean
 
 
@@ -72,11 +72,7 @@ def tags(path: str | Path, *, category: str = "scene") -> Tags:
         If there is no such file, it lacks a column, or has no tag.
     """
     path = Path(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [{str(k).strip(): str(v or "").strip() for k, v in row.items()} for row in csv.DictReader(file)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UnitlensError(f"The tags in {path} cannot be read ({error}).") from None
+    rows = [row for _, row in read_rows(path, ())]
     columns = rows[0].keys() if rows else ()
     word = next((name for name in ("tag", "class", "concept", "scene", "name") if name in columns), None)
     if "image" not in columns or word is None:

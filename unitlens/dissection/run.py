@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from unitlens.data.columns import NotJudged, Union
 from unitlens.data.concepts import Data, described
-from unitlens.data.groups import Groups, grouped, recorded_groups
+from unitlens.data.groups import Groups, grouped
 from unitlens.data.opening import open_data
-from unitlens.data.strata import Within, read_strata, recorded_strata
+from unitlens.data.strata import Within, read_strata
 from unitlens.dissection.controls import (
     ControlRun,
     chance_row,
@@ -29,7 +29,7 @@ from unitlens.dissection.forward import Resources, observe
 from unitlens.dissection.labelling import LabelledLayer, add_q_over_layers, label_units, layers_note
 from unitlens.dissection.provenance import describe_run
 from unitlens.dissection.result import Dissection
-from unitlens.dissection.settings import BasisRecord, DetectorRule, Settings, ThresholdOn, Unique
+from unitlens.dissection.settings import BasisRecord, DetectorRule, Settings, ThresholdOn, Unique, recorded_choice
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.temporary import temporary_store
 from unitlens.drawing.strips import strip_size
@@ -256,8 +256,8 @@ def prepare(
         layers=_layer_names(net, layers),
         grid=(grid, grid) if isinstance(grid, int) else grid,
         basis=None if basis is None else BasisRecord(**basis.describe()),
-        groups=recorded_groups(groups),
-        within=recorded_strata(within),
+        groups=recorded_choice(groups),
+        within=recorded_choice(within),
         control=tuple(dict.fromkeys([control] if isinstance(control, str) else control)),
         **choices,
     )

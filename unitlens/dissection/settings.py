@@ -1,11 +1,14 @@
 """The settings of a dissection: one value, recorded in run.json as it is and read back as it is."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
 from unitlens.data.columns import NotJudged, Union
 from unitlens.errors import UnitlensError, argument, did_you_mean
+from unitlens.files import encoded
 from unitlens.models.hooks import Tap
 from unitlens.models.layouts import Order
 from unitlens.records import check_types, read_record, write_record
@@ -292,3 +295,17 @@ def _check_share(name: str, value: float, possible: bool, *, such_as: float) -> 
 def _check_least(name: str, value: int, least: int) -> None:
     if value < least:
         raise UnitlensError(f"{argument(name, value)} must be {least} or more.")
+
+
+def recorded_choice(given: str | Path | Mapping[str, str] | Sequence[str] | None) -> str | None:
+    """What settings say of groups or kinds of images: as typed, or "given" and a hash of what was given in memory.
+
+    Examples
+    --------
+    >>> recorded_choice("folder"), recorded_choice({"a.jpg": "1"})
+    ('folder', 'given:abc75fa0')
+    """
+    if given is None or isinstance(given, str | Path):
+        return None if given is None else str(given)
+    pairs = sorted(given.items()) if isinstance(given, Mapping) else list(enumerate(given))
+    return f"given:{hashlib.sha256(encoded(repr(pairs))).hexdigest()[:8]}"

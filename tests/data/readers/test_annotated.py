@@ -201,11 +201,18 @@ def test_the_same_label_and_name_may_stand_in_two_categories(world):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"", "has no column category, label, name; its first line must name category,label,name."),
-        (b"category,label\ncolor,1\n", "has no column name; its first line must name category,label,name."),
-        (b"category;label\n", "has no column category, label, name; its first line must name category,label,name."),
-        ("category,label,name\ncolor,1,grün\n".encode("latin-1"), "is not UTF-8 text: save it as CSV in UTF-8."),
-        ("category,label,name\ncolor,1,red\n".encode("utf-16"), "is not UTF-8 text: save it as CSV in UTF-8."),
+        (b"", "has no column category, label, name; its first line names nothing, and category,label,name are needed."),
+        (
+            b"category,label\ncolor,1\n",
+            "has no column name; its first line names category, label, and category,label,name are needed.",
+        ),
+        (
+            b"category;label\n",
+            "has no column category, label, name (did you mean category;label?); its first line names category;label, "
+            "and category,label,name are needed.",
+        ),
+        ("category,label,name\ncolor,1,grün\n".encode("latin-1"), "is not UTF-8 text: save it in UTF-8."),
+        ("category,label,name\ncolor,1,red\n".encode("utf-16"), "is not UTF-8 text: save it in UTF-8."),
     ],
 )
 def test_concepts_that_cannot_be_read(world, content, sentence):
@@ -269,16 +276,22 @@ def test_folders_are_classes_where_all_images_lie_in_some(small):
             ", line 2: sub/../../a.png leads out of images/; paths are relative to images/.",
         ),
         ("image,class\n/etc/a.png,cat\n", ", line 2: /etc/a.png leads out of images/; paths are relative to images/."),
-        ("image,class\na.png,cat\na.png,dog\n", ", line 3: a.png has two classes, cat and dog."),
-        ("image,class,index\na.png,cat,1\na.png,cat,2\n", ", line 3: a.png has two indices, 1 and 2."),
+        (
+            "image,class\na.png,cat\na.png,dog\n",
+            ", line 3: the class of a.png is dog, before it was cat.",
+        ),
+        (
+            "image,class,index\na.png,cat,1\na.png,cat,2\n",
+            ", line 3: the index of a.png is 2, before it was 1.",
+        ),
         (
             "image,class,index\na.png,cat,1\nb.png,cat,2\nsub/c.png,cat,\n",
             " gives the class cat several indices, 1, 2, and sub/c.png none of them: give it one.",
         ),
         ("image,class,index\na.png,cat,x\n", ", line 2: 'x' is not a whole number."),
         ("image,class,index\na.png,cat,-1\n", ", line 2: the index is -1; outputs are counted from 0."),
-        ("image,class\na.png,\n", ", line 2: class is empty."),
-        ("image\na.png\n", " has no column class; its first line must name image,class."),
+        ("image,class\na.png,\n", ", line 2: class of a.png is empty."),
+        ("image\na.png\n", " has no column class; its first line names image, and image,class are needed."),
         (
             "image,class\nimages/sub/c.png,cat\n",
             " names no image that is there; its first is images/sub/c.png (did you mean sub/c.png?): paths "

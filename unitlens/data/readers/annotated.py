@@ -1,6 +1,5 @@
 """The annotated folder: images, label maps, concepts and classes as files."""
 
-import csv
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
@@ -10,6 +9,7 @@ from typing import NamedTuple
 from unitlens.data.classes import numbered
 from unitlens.data.concepts import Concept, Example, Finding, name_findings
 from unitlens.data.images import EXTENSIONS, read_image, read_label_map
+from unitlens.data.readers.files import read_rows, say_once, whole_number
 from unitlens.errors import UnitlensError, did_you_mean
 
 
@@ -208,8 +208,9 @@ def _read_concepts(root: Path) -> tuple[Concept, ...]:
         return ()
     concepts: list[Concept] = []
     taken: dict[tuple[str, str | int], int] = {}
-    for line, row in _rows(path, ("category", "label", "name")):
-        concept = Concept(row["category"], _integer(row["label"], path, line), row["name"])
+    columns = ("category", "label", "name")
+    for line, row in read_rows(path, columns, filled=columns):
+        concept = Concept(row["category"], whole_number(row["label"], path, line), row["name"])
         if not 1 <= concept.label <= 65534:
             raise UnitlensError(f"{path}, line {line}: the label is {concept.label}; a label lies between 1 and 65534.")
         for key in (concept.label, concept.name):
@@ -237,21 +238,19 @@ def _read_classes(root: Path, names: tuple[str, ...]) -> _Classes:
     of_image: dict[str, str] = {}
     output_of_image: dict[str, int] = {}
     group_of: dict[str, str] = {}
-    for line, row in _rows(path, ("image", "class")):
-        image, class_ = row["image"], row["class"]
+    columns = ("image", "class")
+    for line, row in read_rows(path, columns, filled=columns):
+        image, place = row["image"], f"{path}, line {line}"
         if PurePosixPath(image).is_absolute() or ".." in PurePosixPath(image).parts:
-            raise UnitlensError(f"{path}, line {line}: {image} leads out of images/; paths are relative to images/.")
-        if of_image.setdefault(image, class_) != class_:
-            raise UnitlensError(f"{path}, line {line}: {image} has two classes, {of_image[image]} and {class_}.")
-        if row.get("group") and group_of.setdefault(image, row["group"]) != row["group"]:
-            raise UnitlensError(f"{path}, line {line}: {image} has two groups, {group_of[image]} and {row['group']}.")
+            raise UnitlensError(f"{place}: {image} leads out of images/; paths are relative to images/.")
+        say_once(of_image, image, row["class"], column="class", place=place)
+        if row.get("group"):
+            say_once(group_of, image, row["group"], column="group", place=place)
         if row.get("index"):
-            output = _integer(row["index"], path, line)
+            output = whole_number(row["index"], path, line)
             if output < 0:
-                raise UnitlensError(f"{path}, line {line}: the index is {output}; outputs are counted from 0.")
-            if output_of_image.setdefault(image, output) != output:
-                other = output_of_image[image]
-                raise UnitlensError(f"{path}, line {line}: {image} has two indices, {other} and {output}.")
+                raise UnitlensError(f"{place}: the index is {output}; outputs are counted from 0.")
+            say_once(output_of_image, image, output, column="index", place=place)
     if of_image and not of_image.keys() & set(names):
         first = next(iter(of_image))
         raise UnitlensError(
@@ -276,32 +275,3 @@ def _told_apart(of_image: Mapping[str, str], output_of_image: Mapping[str, int],
             )
         classes[image] = numbered(class_, output_of_image[image]) if several else class_
     return _Classes(classes, {classes[image]: output for image, output in output_of_image.items()}, {})
-
-
-def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Rows of a CSV file with their line numbers, each with a value in all of the columns."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            absent = [column for column in columns if column not in (reader.fieldnames or [])]
-            if absent:
-                raise UnitlensError(
-                    f"{path} has no column {', '.join(absent)}; its first line must name {','.join(columns)}."
-                )
-            for row in reader:
-                clean = {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)}
-                empty = [column for column in columns if not clean[column]]
-                if empty:
-                    raise UnitlensError(f"{path}, line {reader.line_num}: {empty[0]} is empty.")
-                yield reader.line_num, clean
-    except UnicodeDecodeError:
-        raise UnitlensError(f"{path} is not UTF-8 text: save it as CSV in UTF-8.") from None
-    except (csv.Error, OSError) as error:
-        raise UnitlensError(f"{path} is not a CSV file that can be read: {error}.") from None
-
-
-def _integer(text: str, path: Path, line: int) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise UnitlensError(f"{path}, line {line}: {text!r} is not a whole number.") from None

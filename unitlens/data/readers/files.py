@@ -2,16 +2,17 @@
 
 import csv
 import hashlib
+import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from unitlens.data.images import EXTENSIONS, UnreadableError, read_image
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.files import encoded
 
 
@@ -53,8 +54,14 @@ def subfolders(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, *, escaped: bool = False) -> str:
     """The text of a file in UTF-8.
+
+    Parameters
+    ----------
+    path : Path
+    escaped : bool
+        Whether what is not UTF-8 is let through, as names of files may be.
 
     Raises
     ------
@@ -62,7 +69,8 @@ def read_text(path: Path) -> str:
         If it is not there or in another encoding.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        with path.open(encoding="utf-8-sig", errors="surrogateescape" if escaped else "strict", newline="") as file:
+            return file.read()
     except OSError as error:
         raise UnitlensError(f"{path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
@@ -77,24 +85,83 @@ def read_json(path: Path) -> Any:
         raise UnitlensError(f"{path} is not JSON that can be read: {error}.") from None
 
 
-def read_rows(path: Path, columns: Iterable[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Rows of a CSV file with their line numbers.
+def read_rows(
+    path: Path, columns: Sequence[str], *, filled: Sequence[str] = (), escaped: bool = False
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows of a CSV file with their line numbers; without the blanks around cells.
+
+    Parameters
+    ----------
+    path : Path
+    columns : sequence of str
+        Those that it has to have.
+    filled : sequence of str
+        Those that are empty in no row.
+    escaped : bool
+        As for `read_text`.
 
     Raises
     ------
     UnitlensError
-        If a column is missing, or it is not CSV.
+        If a column is missing or a cell empty, or it is not CSV.
     """
-    reader = csv.DictReader(read_text(path).splitlines(), skipinitialspace=True)
+    reader = csv.DictReader(io.StringIO(read_text(path, escaped=escaped), newline=""), skipinitialspace=True)
     try:
         fields = [name.strip() for name in reader.fieldnames or ()]
         absent = [column for column in columns if column not in fields]
         if absent:
-            raise UnitlensError(f"{path} has no column {', '.join(absent)}; its first line names {', '.join(fields)}.")
+            raise UnitlensError(
+                f"{path} has no column {', '.join(absent)}{did_you_mean(absent[0], fields)}; its first line names "
+                f"{', '.join(fields) or 'nothing'}, and {','.join(columns)} are needed."
+            )
         for row in reader:
-            yield reader.line_num, {str(key).strip(): str(value or "").strip() for key, value in row.items() if key}
+            cells = {str(key).strip(): str(value or "").strip() for key, value in row.items() if key}
+            empty = next((column for column in filled if not cells[column]), None)
+            if empty is not None:
+                of = f" of {cells['image']}" if empty != "image" and cells.get("image") else ""
+                raise UnitlensError(f"{path}, line {reader.line_num}: {empty}{of} is empty.")
+            yield reader.line_num, cells
     except csv.Error as error:
         raise UnitlensError(f"{path} is not a CSV file that can be read: {error}.") from None
+
+
+def read_column(path: Path, column: str, *, filled: bool) -> dict[str, str]:
+    """What a table says of each image in one of its columns, by the image's name.
+
+    Parameters
+    ----------
+    path : Path
+        A CSV file with a column ``image`` and others.
+    column : str
+    filled : bool
+        Whether every row has to say something; else an image of which nothing is said is left out.
+
+    Raises
+    ------
+    UnitlensError
+        As for `read_rows`, and if it says two things of an image.
+    """
+    columns, of_image = ("image", column), dict[str, str]()
+    for line, row in read_rows(path, columns, filled=columns if filled else (), escaped=True):
+        if row["image"] and row[column]:
+            say_once(of_image, row["image"], row[column], column=column, place=f"{path}, line {line}")
+    return of_image
+
+
+Value = TypeVar("Value")
+
+
+def say_once(of_image: dict[str, Value], image: str, value: Value, *, column: str, place: str) -> None:
+    """Add what a table says of an image in a column.
+
+    Raises
+    ------
+    UnitlensError
+        If it said another thing before.
+    """
+    known = of_image.setdefault(image, value)
+    if known != value:
+        raise UnitlensError(f"{place}: the {column} of {image} is {value}, before it was {known}.")
 
 
 def whole_number(text: str, path: Path, line: int) -> int:

@@ -1,6 +1,5 @@
 """Pixels classified by a network: its output for an image, the names of its classes, and how it is run."""
 
-import csv
 import hashlib
 import inspect
 import json
@@ -16,6 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
+from unitlens.data.readers.files import read_rows
 from unitlens.errors import UnitlensError
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
@@ -192,12 +192,12 @@ def read_labels(path: str | Path) -> Labels:
             return {int(k): v for k, v in names.items()} if isinstance(names, dict) else list(names)
         if path.suffix.lower() != ".csv":
             return [line.strip() or None for line in text.splitlines()]
-        rows = [{str(k).strip().lower(): v for k, v in row.items()} for row in csv.DictReader(text.splitlines())]
+        rows = [{key.lower(): cell for key, cell in row.items()} for _, row in read_rows(path, ())]
         number, name = (next((key for key in keys if key in rows[0]), "") for keys in (_NUMBERS, _NAMES))
         return {int(row[number]): row[name] for row in rows}
     except OSError as error:
         raise UnitlensError(f"The labels in {path} cannot be read: {error.strerror}.") from None
-    except (ValueError, TypeError, LookupError, csv.Error):
+    except (ValueError, TypeError, LookupError):
         raise UnitlensError(
             f"{path} is not a table of class names: give a .json list or names by number, a .csv with the columns "
             "number and name, or a name a line."
