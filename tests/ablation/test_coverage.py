@@ -97,6 +97,19 @@ def test_copies_of_images_make_intervals_as_wide_as_those_of_the_images():
         assert short / width < 0.6, measure
 
 
+@pytest.mark.parametrize("rows", [8, 32])
+def test_images_in_few_groups_have_effects_without_intervals(rows):
+    drawn = simulated.draw(90, 3, np.random.default_rng(0), group=30)
+    for folds in ("all", "even"):
+        counted = drawn.tally(rows=rows, seed=3).half(folds)
+        for measure in simulated.MEASURES:
+            one = estimate(counted, measure)
+            assert np.isnan([one.low, one.high, one.p_value]).all(), measure
+            assert one.effect == pytest.approx(estimate(drawn.tally(seed=3).half(folds), measure).effect, nan_ok=True)
+        assert np.isnan(estimate_overall(counted, "accuracy").low).all()
+        assert np.isnan(estimate_overall(counted, "logit").p_value).all()
+
+
 def test_design_effects_are_those_of_loops():
     rng = np.random.default_rng(0)
     images = rng.integers(1, 9, (32, 2))

@@ -85,6 +85,18 @@ def test_a_model_without_a_run_writes_a_folder_of_its_own(shell, tmp_path):
     assert write_page(tmp_path / "fresh").read_text() == page
 
 
+def test_groups_are_those_of_the_run_or_those_that_are_given(shell, tmp_path):
+    named = (GENERATOR, "--latent-shape", 20, "--rescale", "-1,1", "--latents", 64, "--concepts", "colors")
+    few = ("--layer", "layer", "--units", 0, "--draws", 0, "--groups", "sequence:32")
+    said = shell("intervene", *named, *few, "--out", "fresh", *HOW)
+    assert said.code == 0, said.err
+    assert "2 groups fill 2 of 32 folds" in said.err
+    assert pd.read_csv(tmp_path / "fresh" / "interventions.csv")["low"].isna().all()
+    assert "2 groups fill 2 of 32 folds" in (tmp_path / "fresh" / "report.html").read_text()
+    refused = shell("intervene", *named, *few[:-1], "auto", "--out", "again", *HOW)
+    assert (refused.code, "these are latents" in refused.err) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("options", "facts"),
     [

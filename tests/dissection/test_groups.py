@@ -1,4 +1,6 @@
 import json
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,6 +24,11 @@ def grouped(net):
     return ul.dissect(net, "relu6", ul.Scenes(48), groups="sequence:4", exemplars=0)
 
 
+def unknown_network(info):
+    """Run.json of a network that nobody has any more."""
+    return {**info, "network": {**info["network"], "sha256": "0" * 64}}
+
+
 def test_folds_are_those_of_the_groups(grouped):
     sizes = np.unique(list(grouped.groups.values()), return_counts=True)[1]
     record = grouped.info["data"]["groups"]
@@ -38,8 +45,23 @@ def test_a_saved_run_has_its_groups_again_and_they_are_used_without_being_given(
     assert again.groups == grouped.groups
     data = Recipe.of(again.info, groups=again.groups).open_data()
     assert {data[index].name: data[index].group for index in range(48)} == grouped.groups
-    checks = ul.audit(again, net, ul.Scenes(48), noise=0).table()
-    assert (checks["check"] == "half quantile").any()
+    checks = ul.audit(again, net, ul.Scenes(48), noise=0)
+    assert (checks.table()["check"] == "half quantile").any()
+
+
+def test_an_audit_by_groups_compares_the_halves_of_a_run_by_groups(grouped, net):
+    alone = ul.dissect(net, "relu6", ul.Scenes(48), evidence=False, exemplars=0)
+    regrouped = ul.audit(alone, net, ul.Scenes(48), groups="sequence:4", noise=0)
+    count = grouped.info["data"]["groups"]["count"]
+    assert any(f"the {count} groups" in note for note in regrouped.notes)
+    own = ul.audit(replace(grouped, info=unknown_network(grouped.info)))  # halves alone, from the counts of the run
+    columns = ["unit", "check", "check_concept", "check_iou", "concept_iou"]
+    found = regrouped.units[regrouped.units["check"].isin(["even folds", "odd folds"])]
+    assert found[columns].reset_index(drop=True).equals(own.units[columns].reset_index(drop=True))
+    with pytest.raises(UnitlensError, match=r"groups= .* pass over the images"):
+        ul.audit(replace(alone, info=unknown_network(alone.info)), groups="sequence:4")
+    with pytest.raises(UnitlensError, match="foldre"):
+        ul.audit(alone, groups="foldre")
 
 
 def test_groups_of_a_mapping_are_saved_too(net, tmp_path):
@@ -100,23 +122,40 @@ def test_near_copies_are_noticed_and_auto_takes_them(net):
 
     with pytest.warns(UnitlensWarning, match=r"32 of the 32 images .* 16 groups"):
         ul.dissect(net, "relu6", Twice(), exemplars=0)
+    with pytest.warns(UnitlensWarning, match=r"32 of the 32 images .* 16 groups"):
+        ul.ablate(net, "relu6", [3], Twice(), draws=0)
     run = ul.dissect(net, "relu6", Twice(), groups="auto", exemplars=0)
     assert run.info["data"]["groups"]["count"] == 16
 
 
 def test_effects_are_measured_on_halves_of_groups(net):
     data = ul.Scenes(24)
-    effects = ul.importance(net, "relu6", data, groups=["one"] * 24)
+    with pytest.warns(UnitlensWarning, match=r"24 images .* in 1 groups fill 1 of 32 folds"):
+        effects = ul.importance(net, "relu6", data, groups=["one"] * 24)
     halves = [effects.measured.tally.half(half).images.sum() for half in ("even", "odd")]
     assert sorted(halves) == [0, 24]
     assert len(effects.measured.tally.images) == 32  # by fold, for intervals by group
     assert effects.info["data"]["groups"]["count"] == 1
 
 
+def test_effects_of_few_groups_have_no_intervals_and_say_so(net, tmp_path):
+    with pytest.warns(UnitlensWarning, match=r"3 groups fill 2 of 32 folds, fewer than 8"):
+        effects = ul.ablate(net, "relu6", [3], ul.Scenes(24), groups=["one", "two", "three"] * 8, draws=0)
+    table = effects.table()
+    assert table[["low", "high", "q_value"]].isna().all(axis=None)
+    assert table["effect"].notna().all()
+    page = ul.report(tmp_path / "run", effects).read_text()
+    assert "fill 2 of 32 folds" in page
+    assert not re.search(r"[+-]nan|\bnan\b", page)
+    again = read_effects(tmp_path / "run")
+    assert again.first.table().equals(table)
+
+
 def test_effects_say_how_many_groups_their_images_form(net, tmp_path):
     data = ul.Scenes(24)
     record = ul.dissect(net, "relu6", data, groups="sequence:4", exemplars=0, evidence=False).info["data"]["groups"]
-    effects = ul.ablate(net, "relu6", [3], data, groups="sequence:4", draws=0, measures=["recall"])
+    with pytest.warns(UnitlensWarning, match="fewer than 8"):
+        effects = ul.ablate(net, "relu6", [3], data, groups="sequence:4", draws=0, measures=["recall"])
     ul.report(tmp_path / "run", effects)
     assert read_effects(tmp_path / "run").first.info["data"]["groups"] == record
     assert ul.ablate(net, "relu6", [3], data, draws=0, measures=["recall"]).info["data"]["groups"] is None

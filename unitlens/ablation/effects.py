@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from unitlens.ablation.activity import Contributions, LayerValues, find_values, unit_contributions, unit_count
 from unitlens.ablation.interventions import Replacement, Value
 from unitlens.ablation.measurement import EffectSettings, Measurement
-from unitlens.ablation.measuring import Design, Measured, measure
+from unitlens.ablation.measuring import Design, Measured, few_folds, measure
 from unitlens.ablation.outcomes import DEFAULT_MEASURES, OUTCOMES, Measure, Outcome, outcomes_of
 from unitlens.ablation.random_sets import DRAWS, FEW_DRAWS, MOST_PASSES, draw_sets, unmatched
 from unitlens.ablation.replay.cut import Cut
@@ -20,7 +20,7 @@ from unitlens.ablation.replay.cutting import cut_network
 from unitlens.ablation.responses.predictions import PredictionCounts, Predictions
 from unitlens.ablation.result import SetEffects, UnitEffects
 from unitlens.ablation.table import LayerUnits, UnitSet, named_units
-from unitlens.ablation.tallies import Folds
+from unitlens.ablation.tallies import HALF_ROWS, Folds, fills_enough
 from unitlens.ablation.units import Chosen, chosen_units, measured_on, units_by_layer
 from unitlens.data.classes import join_classes
 from unitlens.data.concepts import Data, described
@@ -190,6 +190,10 @@ class Experiment:
             folds=folds,
         )
         measured = measure(self.net, self.data, design, self.reading)
+        tally, outputs = measured.counts
+        filled = tally.images[HALF_ROWS[folds]]
+        if tally.grouped and not fills_enough(filled):
+            measured.notes.append(few_folds(measured.data, filled))
         for note in measured.notes:
             warnings.warn(note, UnitlensWarning, stacklevel=5)
         settings = EffectSettings(
@@ -207,7 +211,6 @@ class Experiment:
         )
         every = [((unit,),) for unit in range(measured.units[0])] if sets is None else sets
         named: tuple[UnitSet, ...] = tuple(named_units(self.layers, units) for units in every)
-        tally, outputs = measured.counts
         return Measurement(settings, self._describe(measured), named, tally, outputs, measured.peaks)
 
     def _values(self, layer: str) -> LayerValues:

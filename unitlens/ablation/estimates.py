@@ -126,10 +126,11 @@ class _Change(NamedTuple):
 
     @classmethod
     def of(cls, gained: npt.ArrayLike, lost: npt.ArrayLike, images: npt.ArrayLike, design: Floats) -> "_Change":
-        """From images gained and lost, each counted as one of so many alike."""
+        """From images gained and lost, each counted as one of so many alike; of an unknown number without interval."""
+        value = share(np.asarray(gained) - np.asarray(lost), images)
         g, l_, n = (np.asarray(count) / design for count in (gained, lost, images))
         n = np.broadcast_to(n, g.shape)
-        return cls(share(g - l_, n), change_distances(g, l_, n), *paired_change(g, l_, n))
+        return cls(value, change_distances(g, l_, n), *paired_change(g, l_, n))
 
     def half_less(self, other: "_Change") -> "_Change":
         """Half the difference to a change over other images."""
@@ -254,7 +255,7 @@ def _of_sums(images: Ints, sums: CountedSums, design: Floats) -> Estimate:
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = np.where(error > 0, np.abs(effect) / error, np.where(effect == 0, 0.0, np.inf))
     before = sums.before / np.where(images > 0, images, np.nan)
-    p_value = np.where(np.isnan(freedom), np.nan, 2 * stdtr(freedom, -statistic))
+    p_value = np.where(np.isnan(freedom * design), np.nan, 2 * stdtr(freedom, -statistic))
     return Estimate(before + 0 * effect, before + effect, effect, effect - below, effect + above, p_value, count)
 
 

@@ -21,6 +21,7 @@ from unitlens.ablation.tallies import Folds
 from unitlens.data.batches import Batch, Batches, ImageRecord
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Data
+from unitlens.data.copies import copies_note
 from unitlens.data.reading import Reading
 from unitlens.dissection.provenance import describe_groups
 from unitlens.errors import UnitlensError
@@ -28,7 +29,8 @@ from unitlens.models.hooks import edit
 from unitlens.models.layers import display_name
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
-from unitlens.stats.scores import Floats
+from unitlens.stats.folds import FEWEST_FOLDS
+from unitlens.stats.scores import Floats, Ints
 
 Counts = TypeVar("Counts")
 
@@ -132,8 +134,25 @@ def measure(net: Network, data: Data, design: Design[Counts], reading: Reading) 
             "skipped": [unread._asdict() for unread in read.unread],
         },
         replay={"replays": work.cut.replays, "reason": work.cut.reason or None},
-        notes=[*read.notes, *design.response.notes(read), *filter(None, [work.cut.reason])],
+        notes=[*read.notes, *_copies(read), *design.response.notes(read), *filter(None, [work.cut.reason])],
         seconds=read.seconds,
+    )
+
+
+def _copies(read: ImageRecord) -> list[str]:
+    """Note copies and near copies, where images have no groups; of latents, images are not looked at."""
+    if read.grouped or len(read.fingerprints) < len(read.names):
+        return []
+    return copies_note(read.names, read.fingerprints)
+
+
+def few_folds(data: Mapping[str, Any], images: Ints) -> str:
+    """Say that there are no intervals, as the images of a measurement, by fold (F, ...), fill too few folds."""
+    groups = "" if data["groups"] is None else f" in {data['groups']['count']} groups"
+    filled = int(images.reshape(len(images), -1).any(1).sum())
+    return (
+        f"The {data['measured']} images that were measured{groups} fill {filled} of {len(images)} folds, fewer than "
+        f"{FEWEST_FOLDS}: there are no intervals (low, high and q_value are empty)."
     )
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from unitlens.errors import UnitlensError
-from unitlens.stats.design_effects import INDEPENDENT, DesignEffects, design_effects
+from unitlens.stats.design_effects import INDEPENDENT, UNKNOWN, DesignEffects, design_effects
+from unitlens.stats.folds import FEWEST_FOLDS
 from unitlens.stats.scores import Floats, Ints, share
 
 HALVES = 2
@@ -22,6 +23,9 @@ MEMORY = 2**30
 
 Folds = Literal["all", "even", "odd"]
 """Which images count: a choice by rank is made on the even folds and measured on the odd."""
+
+HALF_ROWS: Mapping[str, slice] = {"all": slice(None), "even": slice(0, None, 2), "odd": slice(1, None, 2)}
+"""Rows of the counts of these images."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,13 +125,17 @@ class Tally:
             for counts, chosen in ((right, class_ == true), (wrong, class_ != true)):
                 np.add.at(counts, (row[chosen], which[chosen] + first, class_[chosen]), 1)
 
+    @property
+    def grouped(self) -> bool:
+        """Whether images that belong together are told apart, by fold."""
+        return self.rows > HALVES
+
     def half(self, folds: Folds) -> "Counted":
         """The counts of all images, or of those of even or of odd folds."""
-        if folds not in ("all", "even", "odd"):
+        if folds not in HALF_ROWS:
             raise UnitlensError(f"Folds are 'all', 'even' or 'odd', not {folds!r}.")
-        rows = {"all": slice(None), "even": slice(0, None, 2), "odd": slice(1, None, 2)}[folds]
-        chosen = {name: array[rows] for name, array in self.arrays().items()}
-        part, grouped = Tally.of(chosen), self.rows > HALVES
+        chosen = {name: array[HALF_ROWS[folds]] for name, array in self.arrays().items()}
+        part, grouped = Tally.of(chosen), self.grouped
         counts = {f.name: getattr(part, f.name).sum(0) for f in fields(self) if f.name != "sums"}
         sums = {name: summed.counted(part.images, grouped=grouped) for name, summed in part.sums.items()}
         return Counted(**counts, sums=sums, design=_design(part) if grouped else DesignEffects())
@@ -149,8 +157,15 @@ def row_count(interventions: int, classes: int, outcomes: int, *, grouped: bool)
     return next((rows for rows in BY_FOLD if rows * each <= MEMORY), BY_FOLD[-1])
 
 
+def fills_enough(images: Ints) -> bool:
+    """Whether images by fold, (F, K), are in enough folds for intervals: in 8, or in all where fewer are told apart."""
+    return int(images.any(1).sum()) >= min(FEWEST_FOLDS, len(images))
+
+
 def _design(tally: Tally) -> DesignEffects:
     """Design effects of counts by fold."""
+    if not fills_enough(tally.images):
+        return DesignEffects(UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN)
     own, others = tally.gained - tally.lost, tally.false_gained - tally.false_lost
     own_squares, other_squares = ((a + b).sum(0) for a, b in _changed(tally))
     images, each = tally.images, np.broadcast_to(tally.images.sum(1, keepdims=True), tally.images.shape)
@@ -208,6 +223,8 @@ class Sums(NamedTuple):
         made = CountedSums(*total, INDEPENDENT, INDEPENDENT)
         if not grouped:
             return made
+        if not fills_enough(images):
+            return made._replace(design=UNKNOWN, overall_design=UNKNOWN)
         change, squares = self.rise - self.fall, total.rise_squares + total.fall_squares
         return made._replace(
             design=design_effects(change, squares, images, made.size()),

@@ -9,10 +9,10 @@ import click
 
 from unitlens.cli.opening import set_threads, worker_count
 from unitlens.cli.options import (
-    groups_option,
     image_options,
     network_options,
     quiet_option,
+    run_groups_option,
     source_options,
     trust_options,
 )
@@ -71,7 +71,7 @@ from unitlens.errors import UnitlensError
     help="How many random and how many matched sets are drawn for comparison. [199; 39 for each size of a curve, and "
     "where 199 would take more than 10 passes an image]",
 )
-@groups_option
+@run_groups_option
 @image_options
 @source_options
 @click.option(

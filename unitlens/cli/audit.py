@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from unitlens.cli.opening import set_threads, take_data_options, worker_count
-from unitlens.cli.options import Bytes, quiet_option, source_options, trust_options
+from unitlens.cli.options import Bytes, quiet_option, run_groups_option, source_options, trust_options
 from unitlens.cli.targets import recipe_of
 from unitlens.cli.text import echo
 
@@ -17,6 +17,7 @@ from unitlens.cli.text import echo
 @click.option("--weights", metavar="W", help="Weights of the network, as for `unitlens dissect`. [as in the run]")
 @trust_options
 @source_options
+@run_groups_option
 @click.option(
     "--noise",
     type=float,
@@ -52,7 +53,7 @@ def audit(run: Path, out: Path | None, **options: Any) -> None:
         weights=weights,
         source=source,
         opened=opened,
-        groups=dissection.groups,
+        groups=dissection.groups if options["groups"] is None else None,
         trust=trust,
     )
     net = recipe.open_network(trust=trust) if network or weights else None

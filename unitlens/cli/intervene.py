@@ -7,10 +7,10 @@ import click
 
 from unitlens.cli.opening import set_threads, worker_count
 from unitlens.cli.options import (
-    groups_option,
     image_options,
     network_options,
     quiet_option,
+    run_groups_option,
     source_options,
     trust_options,
 )
@@ -74,7 +74,7 @@ DEFAULT_UNITS = 20
     metavar="N",
     help="Images to look at, for each set.",
 )
-@groups_option
+@run_groups_option
 @image_options
 @source_options
 @click.option(
@@ -110,7 +110,9 @@ def intervene(target: str, **options: Any) -> None:
         strict=options["strict"],
         progress=not options["quiet"],
     )
-    experiment = AreaExperiment.of(source.net, source.layers[0], source.data, None, reading=reading)
+    experiment = AreaExperiment.of(
+        source.net, source.layers[0], source.data, None, groups=options["groups"], reading=reading
+    )
     results = _measure(experiment, selection, source)
     source.check_images(results[0].info)
     dissection = source.dissection

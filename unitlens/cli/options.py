@@ -197,12 +197,19 @@ layer_option = click.option(
     help="A layer; repeatable. `unitlens layers MODEL` lists them. [the network's default]",
 )
 
-groups_option = click.option(
-    "--groups",
-    metavar="GROUPS",
-    help="Images that belong together (frames of a video, one patient) count as one: FILE.csv (image,group), folder, "
-    "re:PATTERN, sequence:K (K neighbours by name) or auto (copies). [column group of classes.csv]",
-)
+
+def _groups(default: str) -> Callable[[Command], Command]:
+    return click.option(
+        "--groups",
+        metavar="GROUPS",
+        help="Images that belong together (frames of a video, one patient) count as one: FILE.csv (image,group), "
+        f"folder, re:PATTERN, sequence:K (K neighbours by name) or auto (copies). [{default}]",
+    )
+
+
+groups_option = _groups("column group of classes.csv")
+run_groups_option = _groups("as in the run, or column group of classes.csv")
+"""Of commands that take a run."""
 
 dissection_options = options(
     click.option(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from unitlens.comparison.entries import Entry
     from unitlens.dissection.store.labels import LabelPlanes
+    from unitlens.stats.counts import Counts
 
 _AT_ONCE = 1 << 22  # numbers of one intermediate array
 
@@ -44,9 +45,17 @@ class LayerCheck(NamedTuple):
     checked: CheckedConcepts
 
 
-def check_halves(entry: "Entry") -> list[LayerCheck]:
-    """Choose concepts on the even and on the odd folds; no check where a half is empty or counts cannot choose."""
-    counts, folds = entry.counts, filled_folds(entry.counts)
+def check_halves(entry: "Entry", counts: "Counts | None" = None) -> list[LayerCheck]:
+    """Choose concepts on the even and on the odd folds; no check where a half is empty or counts cannot choose.
+
+    Parameters
+    ----------
+    entry : Entry
+    counts : Counts, optional
+        Of the same layer and images by other folds; those of the run.
+    """
+    counts = entry.counts if counts is None else counts
+    folds = filled_folds(counts)
     score, weights = SCORES.get(entry.run.settings.score), even_and_odd(folds)
     if score is None or not weights.any(1).all():
         return []

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unitlens.comparison.audit_checks import CheckedConcepts, LayerCheck, overlapping_concepts
+from unitlens.comparison.audit_checks import CheckedConcepts, LayerCheck, check_halves, overlapping_concepts
 from unitlens.comparison.entries import Entry
 from unitlens.data.concepts import Data, described
 from unitlens.dissection.draws import plan_draws
@@ -71,6 +71,7 @@ def run_passes(
     resources: Resources,
     noise: float,
     seed: int,
+    halves: bool = False,
 ) -> PassChecks:
     """Label the units of a run again, with other settings and with noise.
 
@@ -87,6 +88,8 @@ def run_passes(
         Standard deviation of the noise; with 0 there is one pass only.
     seed : int
         Of the noise.
+    halves : bool
+        Whether to compare halves of the images too, as their groups are others than those of the run.
 
     Raises
     ------
@@ -102,6 +105,8 @@ def run_passes(
     with temporary_store() as store:
         stored = observe(net, data, settings, store, resources=resources)
         check_data(stored.sha256, run.info, described(data).source)
+        if halves:
+            checks += _halves_by_group(stored, settings, entries, notes, show=resources.show)
         for name, changed in _variants(settings):
             checks += _label_again(stored, name, changed, entries, notes, show=resources.show)
         overlaps = overlapping_concepts(stored.labels, stored.images, run.concepts)
@@ -110,6 +115,19 @@ def run_passes(
             stored = observe(with_noise(net, noise=noise, seed=seed), data, settings, store, resources=resources)
             checks += _label_again(stored, "noise", settings, entries, notes, show=resources.show)
     return PassChecks(checks, overlaps, notes)
+
+
+def _halves_by_group(
+    stored: StoredPass, settings: Settings, entries: Mapping[str, Entry], notes: list[str], *, show: bool
+) -> list[LayerCheck]:
+    """Compare the halves that the groups of the images make."""
+    checks: list[LayerCheck] = []
+    for name, entry in entries.items():
+        labelled = label_units(stored, stored.layers[name], settings, plan_draws(stored, settings), show=show)
+        checks += check_halves(entry, labelled.counts)
+    if checks:
+        notes.append(f"Halves of the data are those of the {len(set(stored.record.groups))} groups that were given.")
+    return checks
 
 
 def _variants(settings: Settings) -> Iterator[tuple[str, Settings]]:

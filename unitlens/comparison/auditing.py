@@ -1,8 +1,8 @@
 """Check how stable the concepts of a run's units are."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unitlens.comparison.audit_checks import LayerCheck, check_halves, unit_rows
 from unitlens.comparison.audit_passes import NOISE, run_passes
@@ -10,6 +10,7 @@ from unitlens.comparison.audit_result import Audit
 from unitlens.comparison.columns import AUDIT_COLUMNS
 from unitlens.comparison.entries import Entry, open_entries
 from unitlens.data.concepts import Data
+from unitlens.data.groups import Groups, grouped
 from unitlens.dissection.forward import Resources
 from unitlens.dissection.reopening import Recipe, check_network, regrouped
 from unitlens.dissection.result import Dissection, open_run
@@ -19,6 +20,7 @@ from unitlens.models.network import Network
 if TYPE_CHECKING:
     import pandas as pd
 
+_NO_HALVES = "Halves of the data were not compared: one of them is empty, or the score needs several levels."
 _COUNTS_ONLY = "Only the counts of the run were checked, without another pass over the images"
 
 
@@ -28,6 +30,7 @@ def audit(
     data: Data | str | Path | None = None,
     *,
     trust: bool = False,
+    groups: Groups | None = None,
     noise: float = NOISE,
     batch_size: int = 32,
     workers: int = 0,
@@ -51,6 +54,9 @@ def audit(
         The images of the run; by default they are opened again as recorded in the run.
     trust : bool
         Whether network and images may be opened again where that runs code that the run names, or downloads.
+    groups : optional
+        Images that belong together, as for `unitlens.dissect`, in place of the groups of the run: halves of the data
+        are then those of these groups, for which network and images are needed.
     noise : float
         Standard deviation of the noise, images being in [0, 1]; with 0 that pass is left out.
     batch_size, workers, store_limit, progress
@@ -66,7 +72,8 @@ def audit(
     ------
     UnitlensError
         If there is no run, the network or data that were given are not those of the run, or opening them again would
-        run code that the run names, or download, and ``trust`` is not set.
+        run code that the run names, or download, and ``trust`` is not set; if groups are given, and network or images
+        cannot be opened.
 
     Examples
     --------
@@ -80,16 +87,18 @@ def audit(
         raise UnitlensError(f"{argument('noise', noise)} must be a standard deviation, such as {NOISE}, or 0 for none.")
     run = run if isinstance(run, Dissection) else open_run(run)
     entries = {entry.layer: entry for entry in open_entries([run])}
-    checks = [check for entry in entries.values() for check in check_halves(entry)]
-    notes = []
-    if not checks:
-        notes.append("Halves of the data were not compared: one of them is empty, or the score needs several levels.")
+    checks = [check for entry in entries.values() for check in check_halves(entry)] if groups is None else []
     source = data if isinstance(data, str | Path) else None
-    recipe = Recipe.of(run.info, source=source, groups=run.groups)
+    recipe = Recipe.of(run.info, source=source, groups=run.groups if groups is None else None)
+
+    def finished(checks: list[LayerCheck], overlaps: list[dict[str, Any]] | None, notes: Sequence[str]) -> Audit:
+        missing = [] if any(check.name == "odd folds" for check in checks) else [_NO_HALVES]
+        return Audit(run, tuple(entries.values()), _unit_table(entries, checks), overlaps, (*missing, *notes))
 
     def without_passes(reason: object) -> Audit:
-        all_notes = (*notes, f"{_COUNTS_ONLY}: {reason}")
-        return Audit(run, tuple(entries.values()), _unit_table(entries, checks), None, all_notes)
+        if groups is not None:
+            raise UnitlensError(f"{argument('groups')} takes a pass over the images, which cannot be made: {reason}")
+        return finished(checks, None, [f"{_COUNTS_ONLY}: {reason}"])
 
     if net is not None:
         check_network(net, run.info)
@@ -104,17 +113,24 @@ def audit(
         if data is None or isinstance(data, str | Path):
             images = recipe.open_data(trust=trust)
         else:
-            images = regrouped(data, run.groups)
-        resources = Resources(workers=workers, store_limit=store_limit, show=progress)
+            images = regrouped(data, recipe.groups)
+        images = grouped(images, groups, limit=run.settings.limit, seed=run.settings.seed)
         passes = run_passes(
-            run, net, images, entries=entries, batch_size=batch_size, resources=resources, noise=noise, seed=seed
+            run,
+            net,
+            images,
+            entries=entries,
+            batch_size=batch_size,
+            resources=Resources(workers=workers, store_limit=store_limit, show=progress),
+            noise=noise,
+            seed=seed,
+            halves=groups is not None,
         )
     except UnitlensError as error:
-        if data is not None:
+        if data is not None or groups is not None:
             raise
         return without_passes(error)
-    table = _unit_table(entries, [*checks, *passes.checks])
-    return Audit(run, tuple(entries.values()), table, passes.overlaps, (*notes, *passes.notes))
+    return finished([*checks, *passes.checks], passes.overlaps, passes.notes)
 
 
 def _unit_table(entries: Mapping[str, Entry], checks: Iterable[LayerCheck]) -> "pd.DataFrame":

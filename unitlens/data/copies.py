@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from unitlens.errors import argument
+
 Bytes = npt.NDArray[np.uint8]
 Pairs = npt.NDArray[np.int64]
 
@@ -104,6 +106,29 @@ def find_copies(fingerprints: Sequence[bytes], digests: Sequence[bytes] = ()) ->
     linked = _linked(len(different), _near_pairs(different))[number]
     first = np.unique(linked, return_index=True)[1]
     return Copies(first[np.unique(linked, return_inverse=True)[1]], len(digests) - len(set(digests)))
+
+
+def copies_note(names: Sequence[str], fingerprints: Sequence[bytes], *, remedy: str | None = None) -> list[str]:
+    """Note how many images are copies or near copies, and what to do; nothing where they are too few to matter.
+
+    Parameters
+    ----------
+    names : sequence of str
+    fingerprints : sequence of bytes
+        Of the same images, see `fingerprint`.
+    remedy : str, optional
+        What to do; by default to say which images belong together.
+    """
+    copies = find_copies(fingerprints)
+    if not copies.notable:
+        return []
+    by_group = f"give {argument('groups', 'auto')} or, for frames of a video, {argument('groups', 'sequence:20')}"
+    second = int(np.flatnonzero(copies.group != np.arange(len(copies.group)))[0])
+    return [
+        f"{copies.images} of the {len(names)} images are copies or near copies, such as "
+        f"{names[copies.group[second]]} and {names[second]}, so that there seem to be {copies.groups} groups. "
+        f"Intervals and tests take images as independent and are too sure of themselves then: {remedy or by_group}."
+    ]
 
 
 def _near_pairs(fingerprints: Bytes) -> Pairs:

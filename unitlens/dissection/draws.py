@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.data.copies import find_copies
+from unitlens.data.copies import copies_note
 from unitlens.data.groups import in_time
 from unitlens.data.preparing import name_hash
 from unitlens.dissection.settings import Settings
@@ -254,15 +254,8 @@ def alike_images(stored: StoredPass, settings: Settings, *, drawn: bool = False)
         return []
     if len(record.fingerprints) < len(record.names):  # a pass that was stopped, and went on
         return []
-    copies = find_copies(record.fingerprints)
-    if not copies.notable:
-        return []
-    remedy = f"give {argument('groups', 'auto')} or, for frames of a video, {argument('groups', 'sequence:20')}"
     if drawn:
-        remedy = "the generator draws much the same from many latents"
-    second = int(np.flatnonzero(copies.group != np.arange(len(copies.group)))[0])
-    return [
-        f"{copies.images} of the {stored.images} images are copies or near copies, such as "
-        f"{record.names[copies.group[second]]} and {record.names[second]}, so that there seem to be {copies.groups} "
-        f"groups. The evidence takes images as independent and is too sure of itself then: {remedy}."
-    ]
+        return copies_note(
+            record.names, record.fingerprints, remedy="the generator draws much the same from many latents"
+        )
+    return copies_note(record.names, record.fingerprints)

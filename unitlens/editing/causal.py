@@ -7,6 +7,7 @@ from torch import nn
 
 from unitlens.ablation.interventions import Value
 from unitlens.data.concepts import Data
+from unitlens.data.groups import Groups
 from unitlens.data.reading import Reading
 from unitlens.editing.causal_result import CausalEffects
 from unitlens.editing.experiment import THRESHOLD, AreaExperiment, Concepts, unit_positions
@@ -24,6 +25,7 @@ def causal_effects(
     *,
     insert: Value = THRESHOLD,
     where: Any = None,
+    groups: Groups | None = None,
     limit: int | None = None,
     batch_size: int = 32,
     workers: int = 0,
@@ -38,7 +40,7 @@ def causal_effects(
 
     Parameters
     ----------
-    net, layer, latents, concepts, where, limit, batch_size, workers, seed, progress
+    net, layer, latents, concepts, where, groups, limit, batch_size, workers, seed, progress
         As for `unitlens.intervene`.
     insert : float, Tensor or a quantile
         What units are set to that are inserted: "q0.99", the level that 1 % of each unit's activations exceed; one
@@ -63,7 +65,7 @@ def causal_effects(
     (3, 11)
     """
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
-    experiment = AreaExperiment.of(net, layer, latents, concepts, reading=reading)
+    experiment = AreaExperiment.of(net, layer, latents, concepts, groups=groups, reading=reading)
     return sweep_units(experiment, insert=insert, where=where)
 
 

@@ -15,6 +15,7 @@ from unitlens.ablation.responses.area_tallies import AreaTally
 from unitlens.ablation.table import Units
 from unitlens.ablation.units import chosen_units
 from unitlens.data.concepts import Concept, Data
+from unitlens.data.groups import Groups
 from unitlens.data.reading import Reading
 from unitlens.editing.experiment import THRESHOLD, AreaExperiment, Concepts
 from unitlens.editing.settings import AreaSettings
@@ -153,6 +154,7 @@ def concept_set(
     insert: Value = THRESHOLD,
     steps: int = STEPS,
     penalty: float = PENALTY,
+    groups: Groups | None = None,
     limit: int | None = None,
     batch_size: int = 32,
     workers: int = 0,
@@ -163,7 +165,7 @@ def concept_set(
 
     Parameters
     ----------
-    net, layer, latents, concepts, limit, batch_size, workers, seed, progress
+    net, layer, latents, concepts, groups, limit, batch_size, workers, seed, progress
         As for `unitlens.intervene`.
     concept : str
         Its name, or category/name.
@@ -200,7 +202,7 @@ def concept_set(
     if method == "iou" and dissection is None:
         raise UnitlensError("The method 'iou' takes units in the order of a dissection: give dissection=d.")
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
-    experiment = AreaExperiment.of(net, layer, latents, concepts, reading=reading)
+    experiment = AreaExperiment.of(net, layer, latents, concepts, groups=groups, reading=reading)
     column, count = experiment.drawn.index_of(concept), unit_count(experiment.net, layer)
     most, weights = min(most, count), None
     if method == "iou":

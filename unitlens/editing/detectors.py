@@ -14,6 +14,7 @@ from unitlens.ablation.table import Units
 from unitlens.ablation.units import Chosen
 from unitlens.data.batches import Batches
 from unitlens.data.concepts import Concept, Data
+from unitlens.data.groups import Groups
 from unitlens.data.reading import Reading
 from unitlens.editing.experiment import AreaExperiment, Concepts
 from unitlens.errors import UnitlensError
@@ -136,6 +137,7 @@ def drawn_detectors(
     *,
     units: Chosen | None = None,
     least_area: float = LEAST_AREA,
+    groups: Groups | None = None,
     limit: int | None = None,
     batch_size: int = 32,
     workers: int = 0,
@@ -148,7 +150,7 @@ def drawn_detectors(
 
     Parameters
     ----------
-    net, layer, latents, concepts, limit, batch_size, workers, seed, progress
+    net, layer, latents, concepts, groups, limit, batch_size, workers, seed, progress
         As for `unitlens.intervene`.
     concept : str
         Its name, or category/name.
@@ -167,7 +169,7 @@ def drawn_detectors(
         As for `unitlens.intervene`; if the concept is in no image or in all of them.
     """
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
-    experiment = AreaExperiment.of(net, layer, latents, concepts, reading=reading)
+    experiment = AreaExperiment.of(net, layer, latents, concepts, groups=groups, reading=reading)
     column = experiment.drawn.index_of(concept)
     chosen = None if units is None else experiment.units(units)
     peaks, areas, odd = [], [], list[bool]()

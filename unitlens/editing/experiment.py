@@ -1,5 +1,6 @@
 """A layer of a network that draws images, latents to draw from, and what says what is drawn: what all edits share."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from unitlens.ablation.activity import (
     unit_count,
 )
 from unitlens.ablation.interventions import Replacement, Value
-from unitlens.ablation.measuring import Design, Measured, measure
+from unitlens.ablation.measuring import Design, Measured, few_folds, measure
 from unitlens.ablation.responses.area_tallies import AreaCounts
 from unitlens.ablation.responses.areas import Areas
 from unitlens.ablation.table import LayerUnits, Units
@@ -26,15 +27,17 @@ from unitlens.ablation.tallies import Folds
 from unitlens.ablation.units import Chosen, chosen_units
 from unitlens.data.concepts import ConceptSource, Data, described
 from unitlens.data.drawn import DrawnConcepts
+from unitlens.data.groups import Groups, grouped
 from unitlens.data.opening import open_data
 from unitlens.data.reading import Reading
 from unitlens.dissection.provenance import describe_network, versions
 from unitlens.editing.settings import AreaSettings
-from unitlens.errors import UnitlensError, spelled
+from unitlens.errors import UnitlensError, UnitlensWarning, spelled
 from unitlens.models.hooks import record
 from unitlens.models.layers import find_layers
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
+from unitlens.stats.folds import FEWEST_FOLDS
 
 Concepts = ConceptSource | Sequence[ConceptSource] | None
 """What says what is drawn, as it is given; None: the sources that are stacked on the latents."""
@@ -66,19 +69,28 @@ class AreaExperiment:
 
     @classmethod
     def of(
-        cls, net: Network | nn.Module, layer: str, latents: Data | str | Path, concepts: Concepts, *, reading: Reading
+        cls,
+        net: Network | nn.Module,
+        layer: str,
+        latents: Data | str | Path,
+        concepts: Concepts,
+        *,
+        reading: Reading,
+        groups: Groups | None = None,
     ) -> "AreaExperiment":
         """Take what the public functions are given.
 
         Raises
         ------
         UnitlensError
-            If the network draws no images, there is no such layer, or nothing says what is drawn.
+            If the network draws no images, there is no such layer, nothing says what is drawn, or a latent has no
+            group.
         """
         net = drawing_network(net)
         find_layers(net.model, layer)
         data = open_data(latents) if isinstance(latents, str | Path) else latents
-        return cls(net, layer, data, drawn_concepts(concepts, data), reading)
+        drawn = drawn_concepts(concepts, data)
+        return cls(net, layer, grouped(data, groups, limit=reading.limit, seed=reading.seed), drawn, reading)
 
     @property
     def seed(self) -> int:
@@ -120,7 +132,12 @@ class AreaExperiment:
             places=None if places is None else tuple(places),
             folds=folds,
         )
-        return measure(self.net, self.data, design, self.reading)
+        measured = measure(self.net, self.data, design, self.reading)
+        images = measured.counts.tally.half(folds).images
+        if int((images > 0).sum()) < FEWEST_FOLDS:
+            measured.notes.append(few_folds(measured.data, images))
+            warnings.warn(measured.notes[-1], UnitlensWarning, stacklevel=5)
+        return measured
 
     def contributions(self) -> Contributions:
         """What each unit hands on to the next layers, in which sets are matched."""

@@ -19,6 +19,7 @@ from unitlens.ablation.units import Chosen
 from unitlens.data.batches import Batch, ImageRecord
 from unitlens.data.concepts import Data
 from unitlens.data.drawn import DrawnConcepts
+from unitlens.data.groups import Groups
 from unitlens.data.reading import Reading
 from unitlens.editing.experiment import THRESHOLD, AreaExperiment, Concepts
 from unitlens.editing.insertion_result import InsertionMap, InsertionTally
@@ -156,6 +157,7 @@ def insertion_map(
     *,
     value: Value = THRESHOLD,
     size: int = 1,
+    groups: Groups | None = None,
     limit: int | None = None,
     batch_size: int = 32,
     workers: int = 0,
@@ -168,7 +170,7 @@ def insertion_map(
 
     Parameters
     ----------
-    net, layer, units, latents, concepts, limit, batch_size, workers, seed, progress
+    net, layer, units, latents, concepts, groups, limit, batch_size, workers, seed, progress
         As for `unitlens.intervene`.
     concept : str
         Its name, or category/name.
@@ -187,7 +189,7 @@ def insertion_map(
         As for `unitlens.intervene`; if the layer has no grid, or there is no such concept.
     """
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
-    experiment = AreaExperiment.of(net, layer, latents, concepts, reading=reading)
+    experiment = AreaExperiment.of(net, layer, latents, concepts, groups=groups, reading=reading)
     return map_insertions(experiment, experiment.units(units), concept, value=value, size=size)
 
 

@@ -12,6 +12,7 @@ from unitlens.ablation.table import Units
 from unitlens.ablation.tallies import Folds
 from unitlens.ablation.units import Chosen
 from unitlens.data.concepts import Data
+from unitlens.data.groups import Groups
 from unitlens.data.reading import Reading
 from unitlens.editing.distance import layer_distance
 from unitlens.editing.examples import example_images
@@ -38,6 +39,7 @@ def intervene(
     draws: int = DRAWS,
     folds: Folds = "all",
     examples: int = 8,
+    groups: Groups | None = None,
     limit: int | None = None,
     batch_size: int = 32,
     workers: int = 0,
@@ -72,6 +74,8 @@ def intervene(
     examples : int
         Images to look at, before and after: the first ones; where units are removed, of those that show the concept
         which loses most.
+    groups : optional
+        Images that belong together, as for `unitlens.dissect`: intervals and halves go by group.
     limit, batch_size, workers, seed, progress
         As for `unitlens.importance`.
 
@@ -93,7 +97,7 @@ def intervene(
     <SetAreas: 1 units of 1 set to 0; 64 images, 11 concepts>
     """
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
-    experiment = AreaExperiment.of(net, layer, latents, concepts, reading=reading)
+    experiment = AreaExperiment.of(net, layer, latents, concepts, groups=groups, reading=reading)
     return measure_set(
         experiment, experiment.units(units), value=value, where=where, draws=draws, folds=folds, examples=examples
     )

@@ -13,6 +13,9 @@ from unitlens.stats.scores import Floats, Ints, share
 INDEPENDENT = np.ones(())
 """The design effect of images that are all their own group."""
 
+UNKNOWN = np.full((), np.nan)
+"""That of images in too few groups to tell: nothing has an interval."""
+
 
 class DesignEffects(NamedTuple):
     """Design effects of changes of predictions; each broadcasts to (S, K), the last to (S,).
