@@ -1,3 +1,6 @@
+import re
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
@@ -6,6 +9,7 @@ from tests.planted import ColourWorld, colour_net
 from unitlens.cli.text import summarize
 from unitlens.dissection.sentences.headline import describe_context, undecided_units, untrained_detectors
 from unitlens.errors import shell_sentences
+from unitlens.pages.comparison import render_comparison
 from unitlens.pages.writing import render_page
 
 
@@ -56,6 +60,20 @@ def test_random_weights_are_said_first():
 def test_without_evidence_nothing_was_compared():
     for headline in headlines(small(evidence=False)):
         assert "chance was not tested" in headline
+
+
+def test_a_comparison_says_which_weights_are_random_and_what_detectors_were_compared_with():
+    trained = small()
+    random = replace(trained, info={**trained.info, "network": {**trained.info["network"], "weights": "none"}})
+    with pytest.warns(ul.UnitlensWarning, match="differ in evidence"):
+        compared = ul.compare(trained, random, small(evidence=False), names=["one", "two", "three"])
+    page = render_comparison(compared)
+    for headline in (compared.summary(), compared._repr_html_(), page):
+        assert "The weights of two are random" in headline
+        assert "Detectors of two were compared with the labels of other images, but with no untrained copy" in headline
+        assert "Detectors of three were compared with nothing" in headline
+    assert re.search(r"two \d+ \(random weights\)", repr(compared))
+    assert ul.compare(trained, random).remarks()[-1].startswith("Detectors were compared with the labels")
 
 
 @pytest.mark.parametrize(

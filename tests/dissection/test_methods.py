@@ -52,6 +52,15 @@ def test_every_setting_that_changes_numbers_changes_the_paragraph(name):
     assert words not in methods_text(info_of(plain), plain)
 
 
+def test_how_labels_move_follows_from_the_groups():
+    plain = Settings(layers=("layer4",), grid=(56, 56))
+    in_order, together = replace(plain, groups="sequence:9"), replace(plain, groups="folder")
+    assert "in the order of names" in methods_text(info_of(in_order), in_order)
+    assert "those of a group together" in methods_text(info_of(together), together)
+    for words in ("in the order of names", "those of a group together"):
+        assert words not in methods_text(info_of(plain), plain)
+
+
 def test_no_setting_is_forgotten():
     # What changes no number of the table, or is in the layers' sentence.
     rest = {"layers", "levels", "exemplars", "batch_size", "strict"}

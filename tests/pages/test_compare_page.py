@@ -54,7 +54,8 @@ def test_command(shell, three, tmp_path):
     assert said.code == 0, said.err
     assert said.out.splitlines()[0].startswith("first: 3 of 4 units are detectors (")
     assert "compared with first" in said.out.splitlines()[1]
-    assert said.out.splitlines()[2] == "wrote side/: compare.html to look at, compare.csv to compute with"
+    assert "no untrained copy (--control untrained dissects one)" in said.out.splitlines()[2]
+    assert said.out.splitlines()[3] == "wrote side/: compare.html to look at, compare.csv to compute with"
     table = pd.read_csv(tmp_path / "side" / "compare.csv")
     assert list(table.columns) == list(compare_columns.COLUMNS)
     assert shell("compare", "a", "b", "--out", "side").code == 2

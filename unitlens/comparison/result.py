@@ -17,8 +17,9 @@ from unitlens.comparison.numbers import (
     count_units,
     count_units_on,
 )
+from unitlens.dissection.sentences.headline import describe_comparison, has_random_weights
 from unitlens.drawing.figures import category_colours
-from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.errors import UnitlensError, argument, did_you_mean
 from unitlens.files import another_or_overwrite, make_folder, write_whole
 from unitlens.stats.recounts import Interval
 
@@ -219,12 +220,30 @@ class Comparison:
         return rows
 
     def summary(self) -> str:
-        """A line for each entry: detectors and unique concepts with their intervals, and the difference."""
+        """A line for each entry: detectors and unique concepts with their intervals, and the difference; `remarks`."""
         table = self.table()
-        return "\n".join(_summary_line(row) for row in table[table["category"] == ALL].to_dict("records"))
+        lines = [_summary_line(row) for row in table[table["category"] == ALL].to_dict("records")]
+        return "\n".join([*lines, *self.remarks()])
+
+    def remarks(self) -> list[str]:
+        """Which networks have random weights, and what the detectors of each run were compared with; sentences."""
+        random = [entry.name for entry in self.entries if has_random_weights(entry.run.info)]
+        hint = argument("control", "untrained")
+        compared = {
+            entry.name: describe_comparison(entry.run.info, evidence=entry.run.settings.evidence, hint=hint)
+            for entry in self.entries
+        }
+        out = [f"The weights of {' and '.join(random)} are random, so that nothing there was learnt."] if random else []
+        if len(set(compared.values())) == 1:
+            return [*out, f"Detectors were {compared[self.against]}."]
+        return [*out, *(f"Detectors of {name} were {with_what}." for name, with_what in compared.items())]
 
     def __repr__(self) -> str:
-        totals = ", ".join(f"{entry.name} {self._count(entry).by_concept().sum():.3g}" for entry in self.entries)
+        totals = ", ".join(
+            f"{entry.name} {self._count(entry).by_concept().sum():.3g}"
+            + (" (random weights)" if has_random_weights(entry.run.info) else "")
+            for entry in self.entries
+        )
         return f"<Comparison of {len(self.entries)} layers with {self.against}; detectors: {totals}>"
 
     def _repr_html_(self) -> str:
@@ -232,8 +251,8 @@ class Comparison:
 
         table = self.table()
         totals = table[table["category"] == ALL].drop(columns=["category", "network", "weights", "layer"])
-        note = f"<p>{escape(self.differences)}</p>" if self.differences else ""
-        return note + str(totals.to_html(index=False, float_format="{:.1f}".format, na_rep=""))
+        notes = "".join(f"<p>{escape(note)}</p>" for note in (self.differences, *self.remarks()) if note)
+        return notes + str(totals.to_html(index=False, float_format="{:.1f}".format, na_rep=""))
 
 
 def _columns(column: str, ends: str, interval: Interval) -> dict[str, float]:

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from unitlens.dissection.files import RunFiles, Strips, read_run, write_run
-from unitlens.dissection.sentences.headline import RANDOM_WEIGHTS, describe_comparison, has_random_weights
+from unitlens.dissection.sentences.headline import (
+    RANDOM_WEIGHTS,
+    describe_comparison,
+    describe_context,
+    has_random_weights,
+)
 from unitlens.dissection.sentences.methods import methods_bibtex, methods_text
 from unitlens.dissection.settings import Settings
 from unitlens.errors import UnitlensError, argument, did_you_mean, spelled
@@ -328,9 +333,10 @@ class Dissection:
         compared = describe_comparison(
             self.info, evidence=self.settings.evidence, hint=argument("control", "untrained")
         )
+        found = f"{random}{len(detectors)} of {len(self._units)} units are detectors, of {unique} concepts"
+        headline = "; ".join(filter(None, [found, describe_context(self._units), compared]))
         return (
-            f"<Dissection of {', '.join(self.layers)} of {self.info['network']['name']}: {random}{len(detectors)} of "
-            f"{len(self._units)} units are detectors, of {unique} concepts, {compared}; "
+            f"<Dissection of {', '.join(self.layers)} of {self.info['network']['name']}: {headline}; "
             f"{self.info['data']['images']} images of {self.info['data']['source']}>"
         )
 

@@ -47,7 +47,7 @@ COLUMNS = {
     "chance_iou": "mean best IoU of the same masks with the labels of other images",
     "chance_sd": "standard deviation of that best IoU over the draws",
     "p_value": "rank of (iou - chance_iou) / chance_sd among the same number of all units and draws",
-    "q_value": "Benjamini and Hochberg's, over the layer's units that are not silent",
+    "q_value": "Benjamini and Hochberg's, over units not silent: does the unit go with some concept, whichever it is?",
     "q_over_layers": "the same where the rate is to hold over all layers of the table (Benjamini and Bogomolov)",
     "concept_p_value": "p_value for heldout_iou: a test that the concept found on one half holds on the other",
     "concept_q_value": "Benjamini and Hochberg's of it",

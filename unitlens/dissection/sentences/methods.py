@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from unitlens.data.groups import in_time
 from unitlens.dissection.sentences.citations import (
     DISSECTION_2017,
     FALSE_DISCOVERIES,
@@ -160,11 +161,17 @@ def _evidence(info: Info, settings: Settings) -> Iterator[Sentence]:
         "concept chosen on one half of the folds, measured on the other half, both ways, averaged.",
         (JACKKNIFE,),
     )
+    moved = "every image takes the labels of another image annotated for the same categories"
+    if in_time(settings.groups):
+        moved += ", the same number of images on in the order of names, at least the length of a group"
+    elif info["data"].get("groups") is not None:
+        moved += ", those of a group together"
     yield Sentence(
-        f"Chance levels come from up to {draws} draws in which every image takes the labels of another image annotated "
-        "for the same categories. A unit's statistic (its IoU, less the mean of its draws, over their standard "
-        "deviation) is ranked among the same statistic of all units and draws of the layer, p = (1 + number at least "
-        "as large) / (1 + number of draws of all units); silent units leave the pool."
+        f"Chance levels come from up to {draws} draws in which {moved} (where few images are annotated for these, "
+        "their labels are put into any order). A unit's statistic (its IoU, less the mean of its draws, over their "
+        "standard deviation) is ranked among the same statistic of all units and draws of the layer, p = (1 + number "
+        "at least as large) / (1 + number of draws of all units); silent units leave the pool. The same test of the "
+        "held-out IoU asks whether the concept holds where it was not chosen."
     )
     kinds = (
         f"the strata of {settings.within}"
