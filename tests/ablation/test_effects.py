@@ -121,6 +121,14 @@ def test_a_ranking_of_even_folds_is_measured_on_odd_ones_and_another_is_marked(n
     assert "measured on the images that ranked it: top-ranked units look better, as they were selected" in repr(marked)
 
 
+def test_an_estimate_is_computed_once_and_cannot_be_changed(net):
+    effects = importance(net, "second", Noise(60))
+    assert effects.estimate("recall") is effects.estimate("recall")
+    assert effects.estimate("recall", folds="even") is not effects.estimate("recall")
+    with pytest.raises(ValueError, match="read-only"):
+        effects.effect("recall")[0] = 0
+
+
 def test_ranking_follows_the_measure_and_then_the_logit(net):
     effects = importance(net, "second", Noise(60))
     ranked = effects.most_important("a", folds="even")

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from unitlens.ablation.estimates import Estimate, estimate, estimate_overall
 from unitlens.ablation.table import UnitSet, effect_rows
-from unitlens.ablation.tallies import Counted, Folds, Tally
+from unitlens.ablation.tallies import HALF_ROWS, Counted, Folds, Tally
 from unitlens.data.classes import Classes
 from unitlens.errors import UnitlensError
 from unitlens.records import check_range, check_types
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MOST = 2**63
+
+KEPT = 1 << 20
+"""Estimates of so many sets and classes are kept: 64 MB each at most."""
 
 
 @dataclass(frozen=True)
@@ -110,15 +114,28 @@ class Measurement:
     @property
     def images(self) -> int:
         """How many images were measured."""
-        return int(self.counted().images.sum())
+        return int(self.tally.images[HALF_ROWS[self.settings.folds]].sum())
 
     def counted(self, folds: Folds | None = None) -> Counted:
         """The counts of the images of some folds; by default of those that were measured."""
         return self.tally.half(self.settings.folds if folds is None else folds)
 
     def estimate(self, measure: str, *, folds: Folds | None = None) -> Estimate:
-        """Before, after, effect, interval and p-value, each (S, classes)."""
-        return estimate(self.counted(folds), measure).columns(self._with_images())
+        """Before, after, effect, interval and p-value, each (S, classes); read-only, as they are computed once."""
+        key = (measure, self.settings.folds if folds is None else folds)
+        known = self._estimates.get(key)
+        if known is None:
+            known = estimate(self.counted(folds), measure).columns(self._with_images())
+            for values in known:
+                values.flags.writeable = False
+            if known.effect.size <= KEPT:
+                self._estimates[key] = known
+        return known
+
+    @cached_property
+    def _estimates(self) -> dict[tuple[str, Folds], Estimate]:
+        """Those that were asked for: rankings and pages ask again and again, a class at a time."""
+        return {}
 
     def overall(self, measure: str = "accuracy", *, folds: Folds | None = None) -> Estimate:
         """The same over all classes together, each (S,)."""

@@ -114,17 +114,20 @@ def join_evidence(parts: Iterable[ConceptEvidence]) -> ConceptEvidence:
 
 def _evidence_of_chosen(table: FoldTable, category_of: Ints, score: Score, seed: int) -> ConceptEvidence:
     """Evidence for the concepts of highest score."""
-    chosen = GivenConcepts(choose(_whole(table), score), choose(table.overlap(even_and_odd(table.folds)), score))
-    return _evidence(table, category_of, chosen, _stability(table, chosen.whole, score, seed))
+    whole, halves = _whole(table), _halves(table)
+    chosen = GivenConcepts(choose(whole, score), choose(halves, score))
+    return _evidence(table, category_of, chosen, whole, halves, _stability(table, chosen.whole, score, seed))
 
 
 def _evidence_of_given(table: FoldTable, category_of: Ints, given: GivenConcepts) -> ConceptEvidence:
     """Evidence for concepts that are given, which cannot be chosen again on resamples."""
-    return _evidence(table, category_of, given, np.full(len(given.whole), np.nan))
+    return _evidence(table, category_of, given, _whole(table), _halves(table), np.full(len(given.whole), np.nan))
 
 
-def _evidence(table: FoldTable, category_of: Ints, concepts: GivenConcepts, stability: Floats) -> ConceptEvidence:
-    low, high, rivals = _interval_and_rivals(table, _whole(table).iou(), concepts.whole)
+def _evidence(
+    table: FoldTable, category_of: Ints, concepts: GivenConcepts, whole: Overlap, halves: Overlap, stability: Floats
+) -> ConceptEvidence:
+    low, high, rivals = _interval_and_rivals(table, whole.iou(), concepts.whole)
     heldout_low, heldout_high = heldout_interval(table, concepts.halves)
     needed, known = needed_concepts(table, concepts.whole, category_of)
     return ConceptEvidence(
@@ -132,7 +135,7 @@ def _evidence(table: FoldTable, category_of: Ints, concepts: GivenConcepts, stab
         high=high,
         stability=stability,
         rivals=rivals,
-        heldout=_heldout_iou(table, table.overlap(even_and_odd(table.folds)), concepts.halves),
+        heldout=_heldout_iou(table, halves, concepts.halves),
         heldout_low=heldout_low,
         heldout_high=heldout_high,
         needed=needed,
@@ -143,6 +146,11 @@ def _evidence(table: FoldTable, category_of: Ints, concepts: GivenConcepts, stab
 def _whole(table: FoldTable) -> Overlap:
     """The 2 x 2 tables over all folds, (U, C)."""
     return table.overlap(np.ones(len(table.folds)))
+
+
+def _halves(table: FoldTable) -> Overlap:
+    """The 2 x 2 tables over the even and over the odd folds, (2, U, C)."""
+    return table.overlap(even_and_odd(table.folds))
 
 
 def _interval_and_rivals(table: FoldTable, iou: Floats, chosen: Ints) -> tuple[Floats, Floats, Bools]:
@@ -167,8 +175,8 @@ def _stability(table: FoldTable, chosen: Ints, score: Score, seed: int) -> Float
     rng = np.random.default_rng(seed)
     weights = rng.multinomial(folds, np.full(folds, 1 / folds), size=RESAMPLES).astype(np.float64)
     wins = np.zeros(len(chosen))
-    for block in np.array_split(weights, _RESAMPLE_BLOCKS):
-        wins += (choose(table.overlap(block), score) == chosen).sum(0)
+    for overlap in table.overlaps(np.array_split(weights, _RESAMPLE_BLOCKS)):
+        wins += (choose(overlap, score) == chosen).sum(0)
     return wins / RESAMPLES
 
 
@@ -184,7 +192,7 @@ def halves_iou(table: FoldTable) -> Floats:
     if not _both_halves(table):
         units, _, concepts = table.intersection.shape
         return np.full((units, concepts), np.nan)
-    return np.asarray(table.overlap(even_and_odd(table.folds)).iou().mean(0))
+    return np.asarray(_halves(table).iou().mean(0))
 
 
 def _both_halves(table: FoldTable) -> bool:

@@ -4,6 +4,7 @@ Every image belongs to one of 32 folds, by a hash of its name. Statistics are co
 as they would have been on other images.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -67,14 +68,19 @@ class FoldTable(NamedTuple):
 
     def overlap(self, weights: Floats) -> Overlap:
         """Sum over folds, each counted ``weights`` times, (..., F) -> 2 x 2 tables of (..., U, C)."""
+        return next(self.overlaps([weights]))
+
+    def overlaps(self, weights: Iterable[Floats]) -> "Iterator[Overlap]":
+        """The same for some weights after the others."""
         units, folds, concepts = self.intersection.shape
-
-        def weighted_sum(counts: Ints) -> Floats:
-            flat = counts.transpose(1, 0, 2).reshape(folds, -1).astype(np.float64)
-            return np.asarray(weights @ flat).reshape(*weights.shape[:-1], units, concepts)
-
-        concept, judged = ((weights @ counts)[..., None, :] for counts in (self.concept, self.judged))
-        return Overlap(weighted_sum(self.intersection), weighted_sum(self.activated), concept, judged)
+        intersection, activated = (
+            counts.transpose(1, 0, 2).reshape(folds, -1).astype(np.float64)
+            for counts in (self.intersection, self.activated)
+        )
+        for some in weights:
+            shape = (*some.shape[:-1], units, concepts)
+            concept, judged = ((some @ counts)[..., None, :] for counts in (self.concept, self.judged))
+            yield Overlap((some @ intersection).reshape(shape), (some @ activated).reshape(shape), concept, judged)
 
     def of_units(self, units: slice) -> "FoldTable":
         """The table of a block of its units."""
