@@ -54,8 +54,8 @@ def clustered(n: int) -> Simulations:
             simulations[f"all units null, {name}, {by}"] = partial(
                 world.false_discoveries, n, planted=0.0, images=images, alike=alike, grouped=grouped
             )
-    for size in (2, 5, 10):
-        for grouped in (False, True):
+    for size in (1, 2, 5, 10):
+        for grouped in (False, True) if size > 1 else (False,):
             by = "by cluster" if grouped else "by image"
             simulations[f"95 % intervals cover, clusters of {size}, folds {by}"] = partial(
                 world.coverage, n, images=images, clusters_of=size, by_cluster=grouped
@@ -100,6 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--replicates", type=int, default=200)
     parser.add_argument("--world", choices=["planted", "clustered", "context", "scenes"], default="planted")
+    parser.add_argument("--only", default="", metavar="TEXT", help="Simulations whose name contains this. [all]")
     parser.add_argument("--side", type=int, default=28, help="Cells of a side of a map that is drawn. [28]")
     parser.add_argument("--population", type=int, default=3000, help="Scenes that are drawn. [3000]")
     options = parser.parse_args()
@@ -116,6 +117,8 @@ def main() -> None:
         case _:
             simulations = scenes(n, options.population)
     for name, simulate in simulations.items():
+        if options.only not in name:
+            continue
         for what, value in simulate().items():
             print(f"{name}: {what} {value:.4f}", flush=True)
 

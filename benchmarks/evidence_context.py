@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 from evidence_planted import smooth
-from evidence_tables import folds_of
+from evidence_tables import folds_of, means
 
 from unitlens.dissection.sentences.headline import undecided_units
 from unitlens.stats.chance import association, draws_for, partners
@@ -131,15 +131,6 @@ def sorted_right(
 def undecided(context_p: np.ndarray) -> int:
     """How many units `context` are so for want of images, as `unitlens.dissection.sentences.headline` estimates it."""
     return undecided_units(pd.DataFrame({"verdict": "context", "context_p": context_p}))
-
-
-def means(found: dict[str, list[float]]) -> dict[str, float]:
-    """Means over samples, each followed by its simulation error."""
-    out = {}
-    for name, values in found.items():
-        out[name] = float(np.mean(values))
-        out[f"{name}, simulation error"] = float(np.std(values) / np.sqrt(len(values)))
-    return out
 
 
 def null_rates(replicates: int, *, kinds: int, images: int = 100, units: int = 60) -> dict[str, float]:

@@ -17,7 +17,8 @@ from evidence_tables import (
     fold_table,
     folds_of,
     mean_bias,
-    mean_of_samples,
+    means,
+    means_of,
     whole_iou,
 )
 from torch.nn.functional import interpolate
@@ -127,7 +128,7 @@ def coverage(
     """
     strength = torch.linspace(0.5, 4.0, CONCEPTS)
     everyone = world(population, strength, seed=10**6)
-    hits: dict[str, list[np.ndarray]] = {"all pairs": [], "rare": [], "common": []}
+    hits: dict[str, list[float]] = {"all pairs": [], "rare": [], "common": []}
     for seed in range(replicates):
         alike = in_clusters(images, clusters_of)
         sample = world(images, strength, seed=seed, alike=alike)
@@ -136,10 +137,10 @@ def coverage(
         table = fold_table(tables(sample.maps > level[:, None], sample.labels), folds)
         truth = own_iou(everyone, level)
         inside = covered(table, np.stack([np.arange(CONCEPTS)] * 2, 1), truth)
-        hits["all pairs"].append(inside)
-        hits["rare"].append(inside[:5])
-        hits["common"].append(inside[-5:])
-    return {name: float(np.mean(values)) for name, values in hits.items()}
+        hits["all pairs"].append(inside.mean())
+        hits["rare"].append(inside[:5].mean())
+        hits["common"].append(inside[-5:].mean())
+    return means(hits)
 
 
 def own_iou(everyone: World, level: torch.Tensor) -> np.ndarray:
@@ -178,7 +179,7 @@ def false_discoveries(
         best, *shifted = (best_iou(active, units, labels[draw]) for draw in [np.arange(images), *draws])
         q_value = association(best, np.stack(shifted, 1), np.zeros(units, bool)).q_value
         found.append(discoveries(q_value, strength.numpy() == 0))
-    return mean_of_samples(found, "false discovery rate")
+    return means_of(found)
 
 
 def best_iou(active: tuple[np.ndarray, ...], units: int, labels: np.ndarray) -> np.ndarray:

@@ -17,7 +17,8 @@ from evidence_tables import (
     discoveries,
     folds_of,
     mean_bias,
-    mean_of_samples,
+    means,
+    means_of,
     table_of,
     whole_iou,
 )
@@ -136,7 +137,7 @@ class Population:
             folds = folds_of(images, seed)
             table = table_of(self.counts(self.own_maps(drawn), drawn, folds), np.unique(folds))
             hits.append(covered(table, pairs, truth[pairs[:, 0], pairs[:, 1]]))
-        rate, expected = np.mean(hits, 0), images * (self.concept > 0).mean(0)[pairs[:, 1]]
+        expected = images * (self.concept > 0).mean(0)[pairs[:, 1]]
         first = np.arange(len(pairs)) < self.units
         kinds = {f"best concept, {self.units} pairs": first}
         kinds |= {
@@ -144,7 +145,9 @@ class Population:
             for low, high in ((0, 10), (10, 20), (20, 50), (50, 401))
         }
         kinds |= {f"another concept of IoU above {LEAST_IOU}": ~first}
-        return {f"{name} ({kind.sum()})": float(rate[kind].mean()) for name, kind in kinds.items() if kind.any()}
+        return means(
+            {f"{name} ({kind.sum()})": [h[kind].mean() for h in hits] for name, kind in kinds.items() if kind.any()}
+        )
 
     def false_discoveries(self, replicates: int, *, real: float, images: int = 400) -> dict[str, float]:
         """Among units most of which have maps of other images: the share of those among the significant ones."""
@@ -161,7 +164,7 @@ class Population:
             shifted = [whole_iou(self.counts(maps, sample[draw])).max(1) for draw in draws]
             q_value = association(best, np.stack(shifted, 1), np.zeros(self.units, bool)).q_value
             found.append(discoveries(q_value, null))
-        return mean_of_samples(found, "false discovery rate")
+        return means_of(found)
 
     def heldout(self, replicates: int, *, images: int = 400) -> dict[str, float]:
         """Held-out and plain IoU of a sample less the IoU of the same concepts on the rest of the population."""

@@ -1,5 +1,6 @@
 """From counts by image to fold tables, and what the evidence comes to: shared by the simulations of both worlds."""
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -74,11 +75,18 @@ def discoveries(q_value: np.ndarray, null: np.ndarray, fdr: float = 0.05) -> dic
     }
 
 
-def mean_of_samples(samples: list[dict[str, float]], error_of: str) -> dict[str, float]:
-    """Means over samples, with the simulation error of one of them."""
-    out = {name: float(np.mean([sample[name] for sample in samples])) for name in samples[0]}
-    spread = np.std([sample[error_of] for sample in samples]) / np.sqrt(len(samples))
-    return out | {f"simulation error of the {error_of}": float(spread)}
+def means(found: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """Means over samples, each followed by its simulation error."""
+    out = {}
+    for name, values in found.items():
+        out[name] = float(np.mean(values))
+        out[f"{name}, simulation error"] = float(np.std(values) / np.sqrt(len(values)))
+    return out
+
+
+def means_of(samples: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The same of samples that have one number of each name."""
+    return means({name: [sample[name] for sample in samples] for name in samples[0]})
 
 
 def concept_bias(table: FoldTable, truth: np.ndarray) -> np.ndarray:

@@ -25,15 +25,37 @@ def test_intervals_cover_about_as_often_as_stated():
     assert 0.85 <= found["all pairs"] <= 0.99  # 100 intervals, of which those of one sample are not independent
 
 
-def test_intervals_of_half_the_width_cover_too_rarely(monkeypatch):
+def narrow_intervals(monkeypatch, factor):
+    """Make all intervals so much narrower."""
     from unitlens.stats.folds import iou_interval
 
-    def half(value, *given):
+    def narrow(value, *given):
         low, high = iou_interval(value, *given)
-        return (low + value) / 2, (high + value) / 2
+        return value - factor * (value - low), value + factor * (high - value)
 
-    monkeypatch.setattr("unitlens.stats.evidence.iou_interval", half)
+    monkeypatch.setattr("unitlens.stats.evidence.iou_interval", narrow)
+
+
+def test_intervals_of_half_the_width_cover_too_rarely(monkeypatch):
+    narrow_intervals(monkeypatch, 0.5)
     assert planted.coverage(3, images=300, population=2000)["all pairs"] < 0.8
+
+
+@pytest.mark.slow
+def test_intervals_that_are_a_fifth_too_short_are_noticed(monkeypatch):
+    # 1,200 intervals each, simulation error about 0.7 %: 95 % and 88 % are far apart.
+    assert 0.93 <= planted.coverage(60, images=300)["all pairs"] <= 0.98
+    narrow_intervals(monkeypatch, 0.8)
+    assert planted.coverage(60, images=300)["all pairs"] < 0.92
+
+
+@pytest.mark.slow
+def test_intervals_of_alike_images_cover_where_folds_go_by_cluster():
+    by_image, by_cluster = (
+        planted.coverage(20, images=300, clusters_of=5, by_cluster=by)["all pairs"] for by in (False, True)
+    )
+    assert by_cluster > 0.88
+    assert by_image < 0.8
 
 
 def test_null_units_are_not_significant_and_planted_ones_are():
