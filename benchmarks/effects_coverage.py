@@ -10,8 +10,9 @@ video), in one fold each.
 
 Of each sample the share of classes is taken whose interval covers the effect in a large population; the simulation
 error is that of its mean over samples. Shares move in steps of one image: where hardly any prediction changes, an
-interval that covers effects at all covers them nearly always. So the classes in which 5 or more predictions are
-expected to change are shown for themselves, as `many`.
+interval that covers effects at all covers them nearly always. So the classes in which 5 or more of the predictions that
+a measure rests on are expected to change are shown for themselves, as `many`: those of the class's own images, for
+precision those of other images (its own are nearly all right), for accuracy both.
 """
 
 import argparse
@@ -31,7 +32,7 @@ ALIKE = 0.9
 """Share of the images of a group that have its outputs, but for a little noise."""
 
 MANY = 5
-"""Changed predictions of a class, from which on its share moves in small steps."""
+"""Changed predictions, from which on a share moves in small steps."""
 
 Numbers = npt.NDArray[Any]
 
@@ -82,10 +83,10 @@ def draw(images: int, classes: int, rng: np.random.Generator, *, group: int = 1)
 
 
 class Truth(NamedTuple):
-    """Effects in a large population, and the share of its images whose prediction changes; (interventions, classes)."""
+    """Effects in a large population, and the share of its images whose change moves them; (interventions, classes)."""
 
     effects: Mapping[str, Floats]
-    changing: Floats
+    changing: Mapping[str, Floats]
 
 
 def population(classes: int, *, images: int = 200_000, parts: int = 3, seed: int = 0) -> Truth:
@@ -98,7 +99,9 @@ def population(classes: int, *, images: int = 200_000, parts: int = 3, seed: int
     effects = {name: estimate(counted, name).effect.copy() for name in MEASURES}
     for effect in effects.values():
         effect[0] = 0  # by construction
-    return Truth(effects, (counted.gained + counted.lost) / counted.images.sum())
+    own, others = counted.gained + counted.lost, counted.false_gained + counted.false_lost
+    moving = dict.fromkeys(MEASURES, own) | {"precision": others, "accuracy": own + others}
+    return Truth(effects, {name: changed / counted.images.sum() for name, changed in moving.items()})
 
 
 class Coverage(NamedTuple):
@@ -119,9 +122,8 @@ def coverage(
     truth: Truth, samples: int, *, images: int, group: int = 1, rows: int | None = None, seed: int = 0
 ) -> dict[tuple[str, str], Coverage]:
     """Coverage of each measure and intervention in samples of some images; "many" where many predictions change."""
-    classes = truth.changing.shape[1]
+    classes = truth.changing["recall"].shape[1]
     rows = rows or row_count(len(INTERVENTIONS), classes, 1, grouped=group > 1)
-    many = truth.changing * images >= MANY
     parts = {name: np.arange(len(INTERVENTIONS))[:, None] == row for row, name in enumerate(INTERVENTIONS)}
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for sample in range(samples):
@@ -130,7 +132,7 @@ def coverage(
         for measure in MEASURES:
             one, effect = estimate(counted, measure), truth.effects[measure]
             covered, width = (one.low <= effect) & (effect <= one.high), one.high - one.low
-            for name, part in {**parts, "many": many}.items():
+            for name, part in {**parts, "many": truth.changing[measure] * images >= MANY}.items():
                 chosen = part & ~np.isnan(one.effect)
                 if chosen.any():
                     found.setdefault((measure, name), []).append((covered[chosen].mean(), np.nanmean(width[chosen])))
