@@ -14,6 +14,7 @@ from unitlens.data.concepts import Concept, Finding, name_findings
 from unitlens.data.images import read_image
 from unitlens.data.readers.files import first_words, must_exist, names_under, read_text, relabelled
 from unitlens.data.readers.marked import MarkedImages, Marks, chosen_splits
+from unitlens.data.readers.matlab import read_variable
 from unitlens.errors import UnitlensError
 
 INDEX = "index_ade20k.mat"
@@ -83,17 +84,15 @@ class Classes(NamedTuple):
 
 def _classes_of_index(path: Path) -> Classes | None:
     """What the index says; None where there is none, or it is in MATLAB's version 7.3, which scipy cannot read."""
-    from scipy.io import loadmat
-
     if not path.is_file():
         return None
     try:
-        index = loadmat(path, squeeze_me=True, variable_names=["index"])["index"]
+        index = read_variable(path.read_bytes(), "index")
         names = {code: str(name) for code, name in enumerate(np.atleast_1d(index["objectnames"][()]), 1)}
         as_part, present = (_sums(index[field][()], len(names)) for field in ("objectIsPart", "objectPresence"))
     except NotImplementedError:
         return None
-    except Exception as error:  # damaged bytes make loadmat raise nearly anything
+    except Exception as error:  # damaged bytes make it raise nearly anything
         raise UnitlensError(f"{path} is not ADE20K's index, or it is damaged ({error}).") from None
     parts = {code for code in names if as_part[code - 1] > 0}
     return Classes.of(names, parts, {code for code in names if present[code - 1] > as_part[code - 1]})
@@ -102,6 +101,7 @@ def _classes_of_index(path: Path) -> Classes | None:
 def _sums(counts: Any, classes: int) -> npt.NDArray[np.float64]:
     """Sum over the images of a classes x images table, also a sparse one."""
     if hasattr(counts, "toarray"):
+        counts.check_format(full_check=True)  # a sum would trust the row numbers
         return np.asarray(counts.sum(axis=1), np.float64).reshape(-1)
     total: npt.NDArray[np.float64] = np.asarray(counts, np.float64).reshape(classes, -1).sum(axis=1)
     return total

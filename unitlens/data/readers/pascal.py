@@ -12,6 +12,7 @@ from unitlens.data.concepts import NOT_JUDGED, Concept
 from unitlens.data.images import UnreadableError
 from unitlens.data.readers.files import layered, must_exist, names_under, read_text, relabelled
 from unitlens.data.readers.marked import MarkedImages, Marks
+from unitlens.data.readers.matlab import read_variable
 from unitlens.data.readers.voc import NAMES, listed_stems, listed_without_marks, voc_concepts
 from unitlens.errors import UnitlensError
 
@@ -98,16 +99,12 @@ def _opened(
 def _read_mat(path: Path, variable: str) -> tuple[Any, str]:
     """A variable of a MATLAB file, and the SHA-256 of the file."""
     import hashlib
-    import io
-
-    from scipy.io import loadmat
 
     must_exist(path)
     content = path.read_bytes()
     try:
-        read = loadmat(io.BytesIO(content), squeeze_me=True, struct_as_record=False, variable_names=[variable])
-        return read[variable], hashlib.sha256(content).hexdigest()
-    except Exception as error:  # damaged bytes make loadmat raise nearly anything
+        return read_variable(content, variable, struct_as_record=False), hashlib.sha256(content).hexdigest()
+    except Exception as error:  # damaged bytes make it raise nearly anything
         raise UnreadableError(f"{path} is not a MATLAB file with {variable} ({type(error).__name__}).") from None
 
 
