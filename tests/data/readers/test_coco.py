@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import unitlens as ul
 from tests.coloured import blocks
 from tests.data.readers import layouts
-from unitlens.data.readers.coco_masks import painted
+from unitlens.data.readers.coco.masks import painted
 from unitlens.data.readers.formats import find_layout
 
 IMAGES = [blocks(seed) for seed in range(3)]

@@ -13,7 +13,7 @@ from unitlens.data.readers.ade20k import is_ade20k, open_ade20k
 from unitlens.data.readers.ade20k_full import is_ade20k_full, open_ade20k_full
 from unitlens.data.readers.broden import is_broden, open_broden
 from unitlens.data.readers.cityscapes import is_cityscapes, open_cityscapes
-from unitlens.data.readers.coco import is_coco, open_coco
+from unitlens.data.readers.coco.opening import is_coco, open_coco
 from unitlens.data.readers.cocostuff import is_cocostuff, open_cocostuff
 from unitlens.data.readers.colored import is_colored, open_colored
 from unitlens.data.readers.downloads import DOWNLOADS, PREFIX, open_torchvision

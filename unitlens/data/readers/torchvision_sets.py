@@ -14,7 +14,7 @@ from PIL import Image
 from unitlens.data.concepts import NOT_JUDGED, Concept, Example
 from unitlens.data.images import UnreadableError, to_rgb
 from unitlens.data.readers.cityscapes import cityscapes_concepts, cityscapes_table
-from unitlens.data.readers.coco_masks import painted
+from unitlens.data.readers.coco.masks import painted
 from unitlens.data.readers.files import layered, relabelled
 from unitlens.data.readers.voc import voc_concepts, voc_table
 from unitlens.errors import UnitlensError

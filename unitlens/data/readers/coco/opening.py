@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from unitlens.data.concepts import NOT_JUDGED, Concept, Finding, name_findings
 from unitlens.data.images import read_label_map
-from unitlens.data.readers.coco_lists import CocoList, ListedImage, find_lists, has_lists, read_list
-from unitlens.data.readers.coco_masks import painted, pycocotools
+from unitlens.data.readers.coco.lists import CocoList, ListedImage, find_lists, has_lists, read_list
+from unitlens.data.readers.coco.masks import painted, pycocotools
 from unitlens.data.readers.files import layered, must_exist, read_colors, record_digest, relabelled
 from unitlens.data.readers.marked import MarkedImages, Marks, chosen_splits
 from unitlens.errors import UnitlensError
