@@ -1,5 +1,7 @@
 """Generators whose units are painted by hand: each draws a square of one colour at one place."""
 
+from types import MappingProxyType
+
 import numpy as np
 import torch
 from torch import nn
@@ -87,6 +89,12 @@ class Squares:
         return "squares"
 
 
-def painted(n=200, *, units=8, extra=0, seed=0):
+class Measured(Squares):
+    """Squares that says how good it is at three of its four colours."""
+
+    ious = MappingProxyType({("color", "red"): 0.9, ("color", "green"): 0.5, ("color", "yellow"): 0.0})
+
+
+def painted(n=200, *, units=8, extra=0, seed=0, source=None):
     """Latents for `painter`, and what marks the squares."""
-    return ul.with_concepts(ul.latents(units + extra + BACKDROP, n, seed=seed), Squares())
+    return ul.with_concepts(ul.latents(units + extra + BACKDROP, n, seed=seed), source or Squares())

@@ -32,9 +32,9 @@ from .dissection.run import dissect as dissect
 from .drawing.figures import concept_bars as concept_bars
 from .editing.causal import causal_effects as causal_effects
 from .editing.causal_result import CausalEffects as CausalEffects
-from .editing.concept_sets import ConceptSet as ConceptSet
+from .editing.concept_set_result import ConceptSet as ConceptSet
 from .editing.concept_sets import concept_set as concept_set
-from .editing.detectors import DrawnDetectors as DrawnDetectors
+from .editing.detector_result import DrawnDetectors as DrawnDetectors
 from .editing.detectors import drawn_detectors as drawn_detectors
 from .editing.edited import Edited as Edited
 from .editing.images import edit_image as edit_image

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import unitlens as ul
-from unitlens.editing.files import TABLES, read_interventions
+from unitlens.editing.saving.files import CAUSAL, CHANGED, INSERTIONS, RANKINGS, SETS, TABLES, read_interventions
 from unitlens.pages.writing import write_page
 
 GENERATOR = "tests.generators:Painter"
@@ -41,8 +41,8 @@ def test_a_concept_is_removed_inserted_mapped_and_swept(shell, copied):
     said = shell("intervene", "run", "--network", GENERATOR, *chosen, "--draws", 2, "--workers", 0)
     assert said.code == 0, said.err
     assert "InsertionMap of red" in said.out
-    for name, columns in TABLES.items():
-        assert list(pd.read_csv(copied / name).columns) == list(columns)
+    for name in (SETS, CHANGED, CAUSAL, RANKINGS, INSERTIONS):
+        assert list(pd.read_csv(copied / name).columns) == list(TABLES[name])
     rows = pd.read_csv(copied / "interventions.csv")
     removed = rows[(rows["change"] == "set to 0") & (rows["concept"] == "red")].iloc[0]
     assert (removed["after"], removed["removed"], removed["images"]) == (0, 1, 96)
@@ -51,8 +51,11 @@ def test_a_concept_is_removed_inserted_mapped_and_swept(shell, copied):
     assert inserted["effect"] > 0.9
     assert set(pd.read_csv(copied / "causal_effects.csv")["unit"]) == set(range(8))
     record = json.loads((copied / "interventions.json").read_text())
-    assert len(record["sets"]) == 2
-    assert record["sweeps"][0]["beside_iou"]
+    kinds = [result["kind"] for result in record["results"]]
+    assert kinds == ["SetAreas", "SetAreas", "InsertionMap", "CausalEffects"]
+    assert record["results"][3]["ranked"]
+    assert (rows["chosen_for"] == "red").all()
+    assert len(pd.read_csv(copied / "causal_effects.rankings.csv"))
     assert record["command"].startswith("unitlens intervene run")
     page = (copied / "report.html").read_text()
     assert page.count("data:image/png") == 3
@@ -81,7 +84,7 @@ def test_a_model_without_a_run_writes_a_folder_of_its_own(shell, tmp_path):
     page = (tmp_path / "fresh" / "report.html").read_text()
     assert "What its units draw" in page
     saved = read_interventions(tmp_path / "fresh")
-    assert saved.record.sets[0].units == (0,)
+    assert saved.results[0].units == (0,)
     assert write_page(tmp_path / "fresh").read_text() == page
 
 
@@ -95,6 +98,37 @@ def test_groups_are_those_of_the_run_or_those_that_are_given(shell, tmp_path):
     assert "2 groups fill 2 of 32 folds" in (tmp_path / "fresh" / "report.html").read_text()
     refused = shell("intervene", *named, *few[:-1], "auto", "--out", "again", *HOW)
     assert (refused.code, "these are latents" in refused.err) == (2, True)
+
+
+def test_sets_and_detectors_of_concepts_and_which_of_them_resist(shell, copied):
+    chosen = ("--concept", "red", "--concept", "blue", "--remove", 1, "--detectors")
+    how = ("--set", "greedy", "--set", "iou", "--most", 2, "--target", 0.9, "--draws", 0)
+    said = shell("intervene", "run", "--network", GENERATOR, *chosen, *how, "--workers", 0)
+    assert said.code == 0, said.err
+    for said_of in ("ConceptSet of red by greedy: 2 units", "ConceptSet of blue by iou", "DrawnDetectors of blue"):
+        assert said_of in said.out
+    sets = pd.read_csv(copied / "concept_sets.csv")
+    assert list(sets.columns) == list(TABLES["concept_sets.csv"])
+    assert (sets.groupby(["concept", "method"])["chosen"].sum() == 1).all()
+    assert (sets.query("units == 2")["removed"] == 1).all()
+    detectors = pd.read_csv(copied / "drawn_detectors.csv")
+    assert list(detectors.columns) == list(TABLES["drawn_detectors.csv"])
+    assert set(detectors.groupby("concept")["unit"].nunique()) == {8}
+    page = (copied / "report.html").read_text()
+    for text in ("Which concepts resist", "The units that red rests on, greedily", "tell whether blue is drawn?"):
+        assert text in page
+    assert write_page(copied).read_text() == page
+
+
+def test_a_set_of_a_model_without_a_run_is_found_greedily(shell, tmp_path):
+    named = (GENERATOR, "--latent-shape", 20, "--rescale", "-1,1", "--latents", 64, "--concepts", "colors")
+    how = ("--layer", "layer", "--concept", "red", "--set", "greedy", "--most", 2, "--out", "fresh")
+    said = shell("intervene", *named, *how, *HOW)
+    assert said.code == 0, said.err
+    assert sorted(read_interventions(tmp_path / "fresh").results[0].ranking) == [0, 4]
+    said = shell("intervene", *named, "--layer", "layer", "--concept", "red", "--set", "iou", *HOW)
+    assert said.code == 2
+    assert "no run" in said.err
 
 
 @pytest.mark.parametrize(
@@ -113,6 +147,11 @@ def test_groups_are_those_of_the_run_or_those_that_are_given(shell, tmp_path):
         (("--concept", "pink", "--remove", "2"), ()),  # nobody draws it: nothing to remove, and nothing wrong
         (("--units", "1", "--insert", "--level", "loud"), ("--level is 'loud'", "q0.99")),
         (("--units", "1", "--place", "3"), ("--place", "--map")),
+        (("--units", "1", "--set", "greedy"), ("--set", "--concept NAME")),
+        (("--units", "1", "--detectors"), ("--detectors", "--concept NAME")),
+        (("--concept", "red", "--most", "3"), ("--most", "--set greedy")),
+        (("--concept", "red", "--set", "optimise"), ("optimise", "colors does not say")),
+        (("--concept", "pink", "--detectors"), ("pink takes 1.0% of the image in 0 of",)),
     ],
 )
 def test_what_cannot_be_meant_is_one_sentence(shell, copied, options, facts):
@@ -130,18 +169,23 @@ def test_a_classifier_has_nothing_to_remove(shell):
 @pytest.mark.parametrize(
     ("file", "change"),
     [
-        ("interventions.json", lambda text: text.replace('"schema": 1', '"schema": 9')),
-        ("interventions.json", lambda text: text.replace("set_1.png", "../set_1.png")),
-        ("interventions.json", lambda text: text.replace('"moved":', '"moveth":')),
+        ("interventions.json", lambda text: text.replace('"schema": 2', '"schema": 9')),
+        ("interventions.json", lambda text: text.replace("SetAreas_1.png", "../SetAreas_1.png")),
+        ("interventions.json", lambda text: text.replace('"draws":', '"drawls":')),
+        ("interventions.json", lambda text: text.replace('"kind": "SetAreas"', '"kind": "Sets"')),
+        ("interventions.json", lambda text: text.replace('"measured": 96', '"measured": 95')),
         ("interventions.csv", lambda text: text.replace("concept", "conceit", 1)),
-        ("interventions/set_1.png", lambda text: "no image"),
+        ("interventions.csv", lambda text: text.replace("red,color", "red,colour", 1)),
+        ("interventions.what_changed.csv", lambda text: text.replace("0.", "0.1", 1)),
+        ("interventions/SetAreas_1.png", lambda text: "no image"),
+        ("interventions.safetensors", lambda text: text[:-40] + 40 * "\x07"),
     ],
 )
 def test_changed_files_are_refused(shell, copied, file, change):
     options = ("--units", 0, "--draws", 0, "--examples", 1)
     assert shell("intervene", "run", "--network", GENERATOR, *options, *HOW).code == 0
     path = copied / file
-    path.write_text(change(path.read_bytes().decode("latin1")))
+    path.write_bytes(change(path.read_bytes().decode("latin1")).encode("latin1"))
     said = shell("report", "run")
     assert said.code == 2
     assert "interventions" in said.err
@@ -161,8 +205,8 @@ def test_results_of_python_are_saved_by_the_report(run, tmp_path):
     assert page.name == "report.html"
     saved = read_interventions(tmp_path / "own")
     assert np.allclose(
-        saved.tables["causal_effects.csv"]["average_causal_effect"], results[2].table()["average_causal_effect"]
+        saved.tables()["causal_effects.csv"]["average_causal_effect"], results[2].table()["average_causal_effect"]
     )
-    assert {concept.name for concept in Squares.concepts} >= set(saved.tables["interventions.csv"]["concept"])
+    assert {concept.name for concept in Squares.concepts} >= set(saved.tables()["interventions.csv"]["concept"])
     with pytest.raises(ul.UnitlensError, match="different networks"):
         ul.report(tmp_path / "two", results[0], ul.intervene(painter(4), "layer", [0], painted(64, units=4), draws=0))

@@ -1,11 +1,14 @@
 """What concept sources mark in drawn images, many at a time."""
 
+from types import MappingProxyType
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import unitlens as ul
+from unitlens.data.concepts import described
 from unitlens.data.drawn import DrawnConcepts
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 3, 12, 8)).astype(np.uint8)
@@ -46,6 +49,21 @@ def test_a_segmenter_labels_many_images_as_it_labels_each():
         assert np.array_equal(source.planes_of(pixels)["object"][0], np.stack(each))
     one_by_one = ul.segmenter(network.eval().forward, labels=["nothing", "a", "b", None], cache=None)
     assert np.array_equal(one_by_one.planes_of(pixels)["object"][0].shape, (5, 12, 8))
+
+
+def test_a_source_may_say_how_good_its_marks_are():
+    class Measured(Tables):
+        ious = MappingProxyType({("light", "red"): 0.25, ("side", "left"): 1.0})
+
+    drawn = DrawnConcepts.of([Measured(), ul.Colors()])
+    assert drawn.ious()[:3].tolist() == pytest.approx([0.25, np.nan, 1.0], nan_ok=True)
+    assert np.isnan(drawn.ious()[3:]).all()
+    scenes = ul.with_concepts(ul.Scenes(2), Measured())
+    assert described(scenes).ious == Measured.ious
+    assert described(ul.latents(np.zeros((2, 3)), masks=scenes)).ious == Measured.ious
+    Measured.ious = {("light", "red"): 1.5}
+    with pytest.raises(ul.UnitlensError, match=r"an IoU of 1\.5 with light/red"):
+        drawn.ious()
 
 
 def test_a_concept_is_found_by_name_or_refused():

@@ -166,6 +166,19 @@ def test_the_digest_is_of_latent_class_masks_and_sources():
     assert len(set(map(digest, others))) == len(others)
 
 
+def test_the_digest_is_of_a_segmenters_weights():
+    torch.manual_seed(0)
+    network = torch.nn.Conv2d(3, 2, 1)
+    sources = [ul.segmenter(network, labels=["nothing", "a"], cache=None)]
+    digest = read(ul.with_concepts(ul.latents(SHAPE, 2), *sources))[1].sha256([])
+    again = ul.segmenter(network, labels=["nothing", "a"], cache=None)
+    assert read(ul.with_concepts(ul.latents(SHAPE, 2), again))[1].sha256([]) == digest
+    with torch.no_grad():
+        network.bias += 1
+    other = ul.segmenter(network, labels=["nothing", "a"], cache=None)
+    assert read(ul.with_concepts(ul.latents(SHAPE, 2), other))[1].sha256([]) != digest
+
+
 def test_a_source_that_fails_on_what_was_drawn_is_named():
     class Broken(Squares):
         def planes(self, image, name):

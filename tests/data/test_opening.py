@@ -59,6 +59,15 @@ def test_what_is_no_source(concepts, sentence, world):
         ul.open_data(world, concepts=concepts)
 
 
+def test_the_folder_of_a_run_holds_no_images(tmp_path):
+    for name in ("run.json", "units.csv"):
+        (tmp_path / name).write_text('{"images": 3}')
+    with pytest.raises(
+        ul.UnitlensError, match=r"is a run, which run\.json and units\.csv in it say, and holds no images"
+    ):
+        ul.open_data(tmp_path)
+
+
 def test_tags_of_other_images(world, tmp_path):
     (tmp_path / "tags.csv").write_text("image,tag\nother.png,day\n")
     with pytest.raises(ul.UnitlensError, match=r"name no image of the data; the first is other\.png"):

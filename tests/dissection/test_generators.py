@@ -13,7 +13,7 @@ from PIL import Image
 import unitlens as ul
 from unitlens.dissection.reopening import Recipe
 
-from ..generators import BACKDROP, Painter, Squares, concept_of, painted, painter
+from ..generators import BACKDROP, Measured, Painter, Squares, concept_of, painted, painter
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,22 @@ def test_every_painted_unit_is_named_by_what_it_draws(d):
     assert not rows.loc[8:, "detector"].any()
     assert d.info["network"]["image"] == "output"
     assert d.settings.grid == (8, 8)
+
+
+def test_how_good_the_source_is_stands_beside_each_units_concept(tmp_path):
+    made = ul.dissect(painter(), "layer", painted(60, source=Measured()), exemplars=0, control="untrained")
+    for rows in (made.table(), made.controls()):
+        for concept, iou in zip(rows["concept"], rows["segmenter_iou"], strict=True):
+            known = Measured.ious.get(("color", concept))
+            assert np.isnan(iou) if known is None else iou == known
+    page = ul.report(tmp_path / "run", made).read_text()
+    assert "a segmenter whose own IoU with it is 0.9 where the truth is known" in page
+    assert ul.open_run(tmp_path / "run").table()["segmenter_iou"].equals(made.table()["segmenter_iou"])
+    info = json.loads((tmp_path / "run" / "run.json").read_text())
+    info["data"]["concepts"][0]["segmenter_iou"] = 0.99
+    (tmp_path / "run" / "run.json").write_text(json.dumps(info))
+    with pytest.raises(ul.UnitlensError, match="segmenter_iou of unit 0"):
+        ul.open_run(tmp_path / "run")
 
 
 def test_controls_of_a_generator_are_dissected_with_what_they_draw(d):

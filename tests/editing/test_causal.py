@@ -5,7 +5,8 @@ import pytest
 import torch
 
 import unitlens as ul
-from tests.generators import Painter, Squares, concept_of, painted, painter
+from tests.generators import Measured, Painter, Squares, concept_of, painted, painter
+from unitlens.ablation.random_sets import Band, alike_units
 from unitlens.editing.tables import CAUSAL_COLUMNS
 
 BACKDROP = 12
@@ -87,6 +88,41 @@ def test_effects_stand_beside_other_units_and_beside_iou(net, latents, effects):
     compared = effects.beside_iou(dissection).set_index("concept")
     assert set(compared.index) == {concept.name for concept in Squares.concepts}
     assert (compared["rank_correlation"] > 0.3).all()
+
+
+def test_each_unit_stands_beside_all_others_and_those_that_hand_on_about_as_much(effects):
+    effect = effects.effect()
+    rows = effects.table().set_index(["concept", "unit"])
+    for c, concept in enumerate(effects.concepts):
+        for unit in range(10):
+            others = np.delete(effect[:, c], unit)
+            alike = [other for other in alike_units(unit, effects.handed.values) if other != unit]
+            row = rows.loc[concept.name, unit]
+            band = Band.of(others)
+            assert row["random_mean"] == pytest.approx(band.mean)
+            assert (row["random_low"], row["random_high"]) == pytest.approx((band.low, band.high))
+            assert (row["matched_mean"], row["matched"]) == pytest.approx((effect[alike, c].mean(), len(alike)))
+            beside = effects.beside_others(concept.name).loc[unit]
+            assert beside["random_low"] == pytest.approx(band.low)
+            assert beside["p_value"] == pytest.approx((1 + (abs(others) >= abs(effect[unit, c])).sum()) / 10)
+
+
+def test_how_good_the_source_is_stands_beside_what_rests_on_it(net):
+    latents = painted(40, extra=2, source=Measured())
+    known = {name: Measured.ious.get(("color", name)) for name in ("red", "green", "blue", "yellow")}
+    effects = ul.causal_effects(net, "layer", latents, insert=0.1)
+    found = ul.concept_set(net, "layer", "green", latents, most=2)
+    for table in (
+        effects.table(),
+        ul.intervene(net, "layer", [0, 1, 2, 3], latents, draws=0).table(),
+        effects.beside_iou(ul.dissect(net, "layer", latents, evidence=False, exemplars=0)),
+        ul.insertion_map(net, "layer", [0], "green", latents, size=8).table().assign(concept="green"),
+        ul.drawn_detectors(net, "layer", "blue", latents).table().assign(concept="blue"),
+        found.table().assign(concept="green"),
+    ):
+        assert len(table)
+        for concept, iou in zip(table["concept"], table["segmenter_iou"], strict=True):
+            assert np.isnan(iou) if known[concept] is None else iou == known[concept]
 
 
 def test_a_concept_that_is_not_known_names_those_that_are(effects):

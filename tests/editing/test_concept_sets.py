@@ -1,11 +1,14 @@
 """The smallest set of units that removes a planted colour, by all three methods."""
 
+import numpy as np
 import pytest
 import torch
 
 import unitlens as ul
 from tests.generators import GREY, Squares, painted, painter
 from tests.planted import COLOURS
+from unitlens.data.preparing import image_hash
+from unitlens.stats.folds import chosen_folds
 
 EXTRA = 4
 
@@ -69,13 +72,31 @@ def test_weights_keep_away_from_units_that_draw_nothing(net, latents):
     assert all(parameter.grad is None for parameter in net.model.parameters())
 
 
+def test_units_are_ranked_by_their_iou_on_latents_that_do_not_measure(net, latents, dissection):
+    even = [image_hash(latents[i]) % 2 == 0 for i in range(len(latents))]
+    chosen = np.flatnonzero(even)
+    column = dissection.column("red")
+    for folds, picked in (("even", chosen), ("odd", np.flatnonzero(~np.array(even))), ("all", np.arange(len(latents)))):
+        inputs = torch.from_numpy(np.stack([latents[i].image for i in picked]))
+        with ul.evaluating(net.model), ul.record(net.model, "layer") as recording:
+            images = net.images(inputs, net.model(net.prepare(inputs))).permute(0, 2, 3, 1).numpy()
+        red = np.stack([Squares().planes(image, "")["color"][0][2::4, 2::4] == 1 for image in images])
+        maps = torch.nn.functional.interpolate(recording["layer"], (8, 8), mode="bilinear", align_corners=False)
+        masks = maps.numpy() > dissection.table()["threshold"].to_numpy(np.float32)[:, None, None]
+        both, either = ((op(masks, red[:, None])).sum((0, 2, 3)) for op in (np.logical_and, np.logical_or))
+        assert dissection.counts.iou_in(chosen_folds(folds))[:, column] == pytest.approx(both / either)
+    found = ul.concept_set(net, "layer", "red", latents, method="iou", dissection=dissection, most=4)
+    assert list(found.ranking) == dissection.units_for("red", 4, folds="even")
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
         ({"method": "gredy"}, "There is no method 'gredy'.*greedy"),
         ({"method": "iou"}, "give dissection=d"),
         ({"method": "optimise"}, "squares does not say"),
-        ({"target": 0}, "target is 0"),
+        ({"target": 0}, "target=0"),
+        ({"most": 0}, "most=0"),
         ({"concept": "tree"}, "squares does not know the concept 'tree'"),
     ],
 )

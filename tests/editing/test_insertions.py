@@ -6,7 +6,7 @@ import torch
 
 import unitlens as ul
 from tests.generators import CELLS, Squares, concept_of, painted, painter
-from unitlens.editing.detectors import best_level
+from unitlens.editing.detector_result import best_level
 
 IMAGES = 48
 

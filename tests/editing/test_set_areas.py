@@ -13,7 +13,7 @@ from unitlens.ablation.responses.area_tallies import AreaTally, mean_change
 from unitlens.ablation.responses.areas import Areas
 from unitlens.data.drawn import DrawnConcepts
 from unitlens.data.preparing import image_hash
-from unitlens.editing.files import TABLES
+from unitlens.editing.saving.files import TABLES
 from unitlens.editing.tables import INTERVENTION_COLUMNS
 from unitlens.stats.folds import FOLDS
 

@@ -190,9 +190,9 @@ def test_shares_and_ceilings_by_hand():
     }
     settings = Settings(layers=("layer4",), grid=(10, 20), quantile=0.02)
     assert concept_shares(info, settings) == [
-        ("object/red", "object", 0.4, 0.02 / 0.4),
-        ("color/red", "color", 0.004, None),
-        ("tree", "object", 0.0, None),
+        ("object/red", "object", 0.4, 0.02 / 0.4, None),
+        ("color/red", "color", 0.004, None, None),
+        ("tree", "object", 0.0, None, None),
     ]
     info["layers"]["layer4"]["grid"] = None  # then an image is a position
     assert [share.share for share in concept_shares(info, settings)] == [0.5, 0.1, 0.2]

@@ -20,7 +20,7 @@ from unitlens.ablation.replay.cutting import cut_network
 from unitlens.ablation.responses.predictions import PredictionCounts, Predictions
 from unitlens.ablation.result import SetEffects, UnitEffects
 from unitlens.ablation.table import LayerUnits, UnitSet, named_units
-from unitlens.ablation.tallies import HALF_ROWS, Folds, fills_enough
+from unitlens.ablation.tallies import HALF_ROWS, fills_enough
 from unitlens.ablation.units import Chosen, chosen_units, measured_on, units_by_layer
 from unitlens.data.classes import join_classes
 from unitlens.data.concepts import Data, described
@@ -33,6 +33,7 @@ from unitlens.models.layers import find_layers
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
+from unitlens.stats.folds import Folds
 
 _MODAL = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)
 """Modules that do something else in training mode."""

@@ -25,8 +25,8 @@ from unitlens.ablation.random_sets import COLUMNS
 from unitlens.ablation.result import Curve, SetEffects, UnitEffects
 from unitlens.ablation.table import shortened
 from unitlens.ablation.validation import (
-    Arrays,
     Result,
+    arrays_by_number,
     check_agreement,
     check_measurement,
     check_networks,
@@ -34,6 +34,7 @@ from unitlens.ablation.validation import (
     check_table,
     read_member,
     read_set,
+    read_table,
     read_tally,
 )
 from unitlens.data.classes import Classes
@@ -173,53 +174,17 @@ def read_effects(folder: Path) -> SavedEffects | None:
 
 def _read(folder: Path) -> SavedEffects:
     record = EffectsRecord.from_json(read_json(folder / INFO))
-    arrays = _by_number(read_arrays(folder / COUNTS), len(record.measurements))
+    arrays = arrays_by_number(read_arrays(folder / COUNTS), len(record.measurements))
     parts = [_measurement(one, own) for one, own in zip(record.measurements, arrays, strict=True)]
     check_networks(parts)
     saved = SavedEffects(tuple(_result(one, parts) for one in record.results), record.command)
     for result in saved.results:
         check_result(result)
     table, drawn = shortened(saved.table()), saved.random_sets()
-    check_table(TABLE, _read_table(folder / TABLE, table), table)
+    check_table(TABLE, read_table(folder / TABLE, table.columns.tolist(), text=_TEXT), table)
     if len(drawn) or (folder / DRAWN).exists():
-        check_table(DRAWN, _read_table(folder / DRAWN, drawn), drawn)
+        check_table(DRAWN, read_table(folder / DRAWN, drawn.columns.tolist(), text=_TEXT), drawn)
     return saved
-
-
-def _by_number(arrays: Arrays, count: int) -> list[dict[str, npt.NDArray[Any]]]:
-    """Sort arrays by the measurements that they belong to."""
-    parts: dict[str, dict[str, npt.NDArray[Any]]] = {str(number): {} for number in range(count)}
-    for key, array in arrays.items():
-        number, _, name = key.partition("/")
-        if number not in parts:
-            raise UnitlensError(f"{COUNTS} has {key}, which is not of a measurement")
-        parts[number][name] = array
-    return list(parts.values())
-
-
-def _read_table(path: Path, expected: "pd.DataFrame") -> "pd.DataFrame":
-    """Read a table with the columns of another one: texts as they are, numbers as float64."""
-    import pandas as pd
-
-    if not path.is_file():
-        raise UnitlensError(f"there is no file {path.name}")
-    columns = list(expected.columns)
-    types: dict[Any, Any] = {name: object if name in _TEXT else np.float64 for name in columns}
-    empty = {name: [""] for name in columns if name not in _TEXT}
-    try:
-        table = pd.read_csv(
-            path,
-            dtype=types,
-            keep_default_na=False,
-            na_values=empty,
-            low_memory=False,
-            encoding_errors="surrogateescape",
-        )
-    except (OSError, ValueError) as error:
-        raise UnitlensError(f"{path.name} cannot be read ({str(error).strip()})") from None
-    if list(table.columns) != columns or not isinstance(table.index, pd.RangeIndex):
-        raise UnitlensError(f"{path.name} has other columns than those of this version")
-    return table
 
 
 def write_agreement(folder: Path, by_class: "pd.DataFrame | None") -> None:
@@ -238,12 +203,10 @@ def read_agreement(folder: Path, saved: SavedEffects) -> "pd.DataFrame | None":
     UnitlensError
         If it is damaged, or of other effects.
     """
-    import pandas as pd
-
     if not (folder / AGREEMENT).exists():
         return None
     try:
-        table = _read_table(folder / AGREEMENT, pd.DataFrame(columns=list(AGREEMENT_COLUMNS)))
+        table = read_table(folder / AGREEMENT, list(AGREEMENT_COLUMNS), text=_TEXT)
         check_agreement(table, saved.units)
         return table.astype({"images": int, "top": int})
     except (UnitlensError, ValueError) as error:

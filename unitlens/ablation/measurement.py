@@ -9,10 +9,11 @@ import numpy as np
 
 from unitlens.ablation.estimates import Estimate, estimate, estimate_overall
 from unitlens.ablation.table import UnitSet, effect_rows
-from unitlens.ablation.tallies import HALF_ROWS, Counted, Folds, Tally
+from unitlens.ablation.tallies import HALF_ROWS, Counted, Tally
 from unitlens.data.classes import Classes
 from unitlens.errors import UnitlensError
 from unitlens.records import check_range, check_types
+from unitlens.stats.folds import Folds
 from unitlens.stats.scores import Floats
 
 if TYPE_CHECKING:

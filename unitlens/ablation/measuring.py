@@ -17,19 +17,18 @@ from unitlens.ablation.replay.cutting import TOLERANCE, cut_network
 from unitlens.ablation.replay.sweeps import MEMORY, sweep
 from unitlens.ablation.responses.response import Counter, MeasuredImages, Response
 from unitlens.ablation.table import LayerUnits
-from unitlens.ablation.tallies import Folds
 from unitlens.data.batches import Batch, Batches, ImageRecord
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Data
 from unitlens.data.copies import copies_note
 from unitlens.data.reading import Reading
-from unitlens.dissection.provenance import describe_groups
+from unitlens.dissection.provenance import describe_read
 from unitlens.errors import UnitlensError
 from unitlens.models.hooks import edit
 from unitlens.models.layers import display_name
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
-from unitlens.stats.folds import FEWEST_FOLDS
+from unitlens.stats.folds import FEWEST_FOLDS, Folds
 from unitlens.stats.scores import Floats, Ints
 
 Counts = TypeVar("Counts")
@@ -126,13 +125,7 @@ def measure(net: Network, data: Data, design: Design[Counts], reading: Reading) 
         counts=work.counter.counts(),
         units=work.units,
         peaks=work.peaks / max(work.images, 1),
-        data={
-            "images": len(read.names),
-            "measured": work.images,
-            "sha256": read.sha256(columns.concepts),
-            "groups": describe_groups(read),
-            "skipped": [unread._asdict() for unread in read.unread],
-        },
+        data=describe_read(read, columns.concepts, measured=work.images),
         replay={"replays": work.cut.replays, "reason": work.cut.reason or None},
         notes=[*read.notes, *_copies(read), *design.response.notes(read), *filter(None, [work.cut.reason])],
         seconds=read.seconds,

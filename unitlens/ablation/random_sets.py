@@ -174,6 +174,52 @@ class Band(NamedTuple):
         return cls(low, float(drawn.mean()), high, min(0.95, 1 - 2 / (len(drawn) + 1)))
 
 
+class Others(NamedTuple):
+    """What the other units of a layer come to, for each of U units; all (U, C).
+
+    Of a single unit, every set of as many that could be drawn is known: each of the other units.
+
+    Attributes
+    ----------
+    mean, low, high : float64 arrays
+        Of all others: their mean, and the ends of the band in which 95 % of them lie (of fewer than 39, all).
+    matched : float64 array
+        The mean of those that hand on about as much (`alike_units`).
+    """
+
+    mean: Floats
+    low: Floats
+    high: Floats
+    matched: Floats
+
+    @classmethod
+    def of(cls, values: Floats, alike: npt.NDArray[np.bool_]) -> "Others":
+        """From what each unit comes to, (U, C), and which others are like it, (U, U); NaN where there are none.
+
+        Examples
+        --------
+        >>> Others.of(np.array([[1.0], [2.0], [6.0]]), ~np.eye(3, dtype=bool)).mean.ravel().tolist()
+        [4.0, 3.5, 1.5]
+        """
+        others = len(values) - 1
+        if not others:
+            return cls(*[np.full(values.shape, np.nan)] * 4)
+        ordered, rank = np.sort(values, 0), values.argsort(0, kind="stable").argsort(0, kind="stable")
+
+        def quantile(q: float) -> Floats:
+            at = min(max(q * (others + 1) - 1, 0), others - 1)
+            ends = [np.take_along_axis(ordered, k + (rank <= k), 0) for k in (int(at), min(int(at) + 1, others - 1))]
+            return np.asarray(ends[0] + (at - int(at)) * (ends[1] - ends[0]))
+
+        matched = share(alike.astype(float) @ values, alike.sum(1)[:, None])
+        return cls(
+            (values.sum(0) - values) / others,
+            quantile(0.025),
+            quantile(0.975),
+            np.where((alike.sum(1) > 0)[:, None], matched, np.nan),
+        )
+
+
 def random_set_rows(
     layer: str, units: str, of_set: Counted, drawn: Mapping[str, Counted], names: Sequence[str], measures: Sequence[str]
 ) -> "pd.DataFrame":

@@ -11,8 +11,8 @@ from unitlens.ablation.estimates import Estimate
 from unitlens.ablation.measurement import EffectSettings, Measurement
 from unitlens.ablation.random_sets import Band, random_set_rows
 from unitlens.ablation.table import UnitSet, joined
-from unitlens.ablation.tallies import Folds
 from unitlens.errors import UnitlensError
+from unitlens.stats.folds import Folds
 from unitlens.stats.scores import Floats
 
 if TYPE_CHECKING:

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from unitlens.errors import UnitlensError
 from unitlens.stats.design_effects import INDEPENDENT, UNKNOWN, DesignEffects, design_effects
-from unitlens.stats.folds import FEWEST_FOLDS
+from unitlens.stats.folds import FEWEST_FOLDS, Folds
 from unitlens.stats.scores import Floats, Ints, share
 
 HALVES = 2
@@ -20,9 +20,6 @@ BY_FOLD = (32, 16, 8)
 
 MEMORY = 2**30
 """Bytes that counts by fold may take."""
-
-Folds = Literal["all", "even", "odd"]
-"""Which images count: a choice by rank is made on the even folds and measured on the odd."""
 
 HALF_ROWS: Mapping[str, slice] = {"all": slice(None), "even": slice(0, None, 2), "odd": slice(1, None, 2)}
 """Rows of the counts of these images."""

@@ -7,9 +7,9 @@ from torch import Tensor
 from unitlens.ablation.interventions import whole_numbers
 from unitlens.ablation.result import Ranking
 from unitlens.ablation.table import Units
-from unitlens.ablation.tallies import Folds
 from unitlens.errors import UnitlensError
 from unitlens.models.layers import display_name
+from unitlens.stats.folds import Folds
 
 Chosen = int | Sequence[int] | Tensor
 """Units, as they are given."""

@@ -6,9 +6,9 @@ import numpy as np
 
 from unitlens.ablation.agreement import spearman
 from unitlens.ablation.result import UnitEffects
-from unitlens.ablation.tallies import Folds
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError
+from unitlens.stats.folds import Folds
 from unitlens.stats.scores import Floats, Ints
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ what follows from the counts is computed again, and compared with the tables.
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -263,6 +264,51 @@ def check_networks(measurements: Iterable[Measurement]) -> None:
     """
     if len({measured.info["network"]["sha256"] for measured in measurements}) > 1:
         raise UnitlensError("The effects are of different networks, or of different weights: save them apart.")
+
+
+def arrays_by_number(arrays: Arrays, count: int) -> list[dict[str, npt.NDArray[Any]]]:
+    """Sort arrays, whose names are NUMBER/NAME, by the parts that they belong to.
+
+    Raises
+    ------
+    UnitlensError
+        If one belongs to none of so many.
+    """
+    parts: dict[str, dict[str, npt.NDArray[Any]]] = {str(number): {} for number in range(count)}
+    for key, array in arrays.items():
+        number, _, name = key.partition("/")
+        _require(number in parts, f"the counts have {key}, which is not of a measurement")
+        parts[number][name] = array
+    return list(parts.values())
+
+
+def read_table(path: Path, columns: Sequence[str], *, text: Sequence[str]) -> "pd.DataFrame":
+    """Read a table with these columns: texts as they are, all others as float64.
+
+    Raises
+    ------
+    UnitlensError
+        If it is not there, has other columns, or no numbers where they should be.
+    """
+    import pandas as pd
+
+    _require(path.is_file(), f"there is no file {path.name}")
+    types: dict[Any, Any] = {name: object if name in text else np.float64 for name in columns}
+    empty = {name: [""] for name in columns if name not in text}
+    try:
+        table = pd.read_csv(
+            path,
+            dtype=types,
+            keep_default_na=False,
+            na_values=empty,
+            low_memory=False,
+            encoding_errors="surrogateescape",
+        )
+    except (OSError, ValueError) as error:
+        raise UnitlensError(f"{path.name} cannot be read ({str(error).strip()})") from None
+    same = list(table.columns) == list(columns) and isinstance(table.index, pd.RangeIndex)
+    _require(same, f"{path.name} has other columns than those of this version")
+    return table
 
 
 def check_table(file: str, table: "pd.DataFrame", expected: "pd.DataFrame") -> None:

@@ -7,17 +7,10 @@ from typing import Any, NamedTuple
 
 import click
 
-from unitlens.cli.opening import set_threads, worker_count
-from unitlens.cli.options import (
-    image_options,
-    network_options,
-    quiet_option,
-    run_groups_option,
-    source_options,
-    trust_options,
-)
+from unitlens.cli.opening import set_threads
+from unitlens.cli.options import measuring_options, quiet_option
 from unitlens.cli.targets import Source, source_of
-from unitlens.cli.text import align_columns, curve_table, echo, format_cell
+from unitlens.cli.text import align_columns, curve_table, echo, format_cell, whole_numbers
 from unitlens.errors import UnitlensError
 
 
@@ -71,15 +64,7 @@ from unitlens.errors import UnitlensError
     help="How many random and how many matched sets are drawn for comparison. [199; 39 for each size of a curve, and "
     "where 199 would take more than 10 passes an image]",
 )
-@run_groups_option
-@image_options
-@source_options
-@click.option(
-    "--out", type=click.Path(path_type=Path), metavar="RUN", help="Folder for the effects. [the run itself, or run]"
-)
-@click.option("--overwrite", is_flag=True, help="Replace existing effects.")
-@network_options
-@trust_options
+@measuring_options
 @quiet_option
 def ablate(target: str, **options: Any) -> None:
     """Ablate units of a layer, and measure the effect on the predictions.
@@ -91,7 +76,6 @@ def ablate(target: str, **options: Any) -> None:
     from unitlens.ablation.effects import Experiment
     from unitlens.ablation.files import SavedEffects
     from unitlens.ablation.outcomes import DEFAULT_MEASURES
-    from unitlens.data.reading import Reading
     from unitlens.pages.writing import add_effects, check_effects_fit
 
     selection = _Selection.of(options)
@@ -101,21 +85,13 @@ def ablate(target: str, **options: Any) -> None:
     out = options["out"] or (Path(target) if source.dissection is not None else Path("run"))
     check_effects_fit(out, source.sha256, overwrite=options["overwrite"])
     set_threads(options["threads"])
-    workers, quiet = worker_count(options["workers"]), options["quiet"]
     experiment = Experiment.of(
         source.net,
         source.layers,
         source.data,
         replacement=replacement,
         measures=options["measures"] or DEFAULT_MEASURES,
-        reading=Reading(
-            batch_size=options["batch_size"],
-            workers=workers,
-            limit=source.limit,
-            seed=source.seed,
-            strict=options["strict"],
-            progress=not quiet,
-        ),
+        reading=source.reading(options),
         seed=source.seed,
         groups=options["groups"],
     )
@@ -126,7 +102,7 @@ def ablate(target: str, **options: Any) -> None:
     source.check_images(results[0].info)
     saved = SavedEffects(results, click.get_current_context().obj)
     page = add_effects(out, saved, agreement=agreement, overwrite=options["overwrite"])
-    if not quiet:
+    if not options["quiet"]:
         echo(_summarize(saved))
         echo(f"wrote {out}/: {page.name} to look at, effects.csv to compute with")
 
@@ -167,7 +143,7 @@ class _Selection(NamedTuple):
             raise UnitlensError("--keep keeps the units of --units: with --class or --concept say --keep-only N.")
         if max(len(options["layers"]), len(options["units"])) > 1:
             _check_several(options["layers"], options["units"], sweep=options["sweep"])
-        units = tuple(map(_numbers, options["units"]))
+        units = tuple(map(whole_numbers, options["units"]))
         keep = keep or kept is not None
         return cls(units, options["concept"], options["class_"], top or kept or 20, keep, options["sweep"])
 
@@ -235,13 +211,6 @@ def _replacement(value: str, scale: float | None) -> Any:
             f"--value is {value!r}; units are set to a number, mean, a quantile such as q0.99, or resample."
         ) from None
     return Replacement(number, scale)
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts or not all(part.isascii() and part.isdigit() for part in parts):
-        raise UnitlensError(f"--units is {text!r}; units are whole numbers from 0, joined by commas, such as 3,17.")
-    return tuple(map(int, parts))
 
 
 def _summarize(saved: Any) -> str:

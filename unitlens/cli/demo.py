@@ -1,7 +1,7 @@
 """`unitlens demo`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -107,10 +107,9 @@ def _generator(out: Path, images: int, *, quiet: bool) -> None:
     experiment = AreaExperiment.of(net, layer, drawn.data, None, reading=reading)
     units = experiment.units(result.units_for(CONCEPT, REMOVED))
     thresholds = torch.from_numpy(result.table()["threshold"].to_numpy("float32"))
-    removed = measure_set(experiment, units, value=0.0, draws=DRAWN_SETS, examples=SHOWN)
-    inserted = measure_set(
-        experiment, units, value=thresholds, draws=DRAWN_SETS, change="set to their thresholds", examples=SHOWN
-    )
+    how: dict[str, Any] = {"draws": DRAWN_SETS, "chosen_for": CONCEPT, "examples": SHOWN}
+    removed = measure_set(experiment, units, value=0.0, **how)
+    inserted = measure_set(experiment, units, value=thresholds, change="set to their thresholds", **how)
     page = report(out, result, removed, inserted, overwrite=True)
     if not quiet:
         echo(unit_table(result, rows=10))

@@ -1,21 +1,15 @@
 """`unitlens intervene`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
-from unitlens.cli.opening import set_threads, worker_count
-from unitlens.cli.options import (
-    image_options,
-    network_options,
-    quiet_option,
-    run_groups_option,
-    source_options,
-    trust_options,
-)
+from unitlens.cli.opening import set_threads
+from unitlens.cli.options import measuring_options, quiet_option
 from unitlens.cli.targets import Source, source_of
-from unitlens.cli.text import align_columns, echo, format_cell
+from unitlens.cli.text import align_columns, echo, format_cell, whole_numbers
 from unitlens.errors import UnitlensError
 
 DEFAULT_UNITS = 20
@@ -27,7 +21,13 @@ DEFAULT_UNITS = 20
     "--layer", "layers", multiple=True, metavar="NAME", help="The layer. [the run's, or the network's default]"
 )
 @click.option("--units", metavar="3,17", help="These units together.")
-@click.option("--concept", metavar="NAME", help="The units of highest IoU with this concept (needs a run).")
+@click.option(
+    "--concept",
+    "concepts_of",
+    multiple=True,
+    metavar="NAME",
+    help="The units of highest IoU with this concept (needs a run); repeatable, for a set of each.",
+)
 @click.option(
     "--remove",
     type=click.IntRange(1),
@@ -61,6 +61,22 @@ DEFAULT_UNITS = 20
 )
 @click.option("--sweep", is_flag=True, help="Every unit, one at a time: average causal effects on every concept.")
 @click.option(
+    "--set",
+    "methods",
+    type=click.Choice(["iou", "greedy", "optimise"]),
+    multiple=True,
+    help="With --concept: the smallest set of units that removes most of it; repeatable.",
+)
+@click.option("--most", type=click.IntRange(1), metavar="N", help="For --set: so many units at most. [20]")
+@click.option(
+    "--target",
+    "share",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="SHARE",
+    help="For --set: the share of the concept that is to go. [0.5]",
+)
+@click.option("--detectors", is_flag=True, help="With --concept: does the peak of a unit tell whether it is drawn?")
+@click.option(
     "--draws",
     type=click.IntRange(0),
     metavar="N",
@@ -74,15 +90,7 @@ DEFAULT_UNITS = 20
     metavar="N",
     help="Images to look at, for each set.",
 )
-@run_groups_option
-@image_options
-@source_options
-@click.option(
-    "--out", type=click.Path(path_type=Path), metavar="RUN", help="Folder for the results. [the run itself, or run]"
-)
-@click.option("--overwrite", is_flag=True, help="Replace existing interventions.")
-@network_options
-@trust_options
+@measuring_options
 @quiet_option
 def intervene(target: str, **options: Any) -> None:
     """Remove units from, or insert them into, what a generator draws, and measure the areas of all concepts.
@@ -90,28 +98,25 @@ def intervene(target: str, **options: Any) -> None:
     RUN_OR_MODEL is the folder of a run, whose network, latents and concept sources are used and to which the results
     are added; or a generator, named as for `unitlens dissect`.
     """
-    from unitlens.data.reading import Reading
     from unitlens.editing.experiment import AreaExperiment
-    from unitlens.editing.files import SavedInterventions
+    from unitlens.editing.saving.files import SavedInterventions
     from unitlens.pages.writing import add_interventions, check_interventions_fit
 
     selection = _Selection.of(options)
-    source = source_of(target, options)
+    # without a run, a concept can be measured, but no units be chosen for it
+    source = source_of(target, {**options, "concept": selection.ranked_by_iou or None})
     if len(source.layers) != 1:
         raise UnitlensError(f"--layer names {len(source.layers)} layers: interventions take one at a time.")
     out = options["out"] or (Path(target) if source.dissection is not None else Path("run"))
     check_interventions_fit(out, source.sha256, overwrite=options["overwrite"])
     set_threads(options["threads"])
-    reading = Reading(
-        batch_size=options["batch_size"],
-        workers=worker_count(options["workers"]),
-        limit=source.limit,
-        seed=source.seed,
-        strict=options["strict"],
-        progress=not options["quiet"],
-    )
     experiment = AreaExperiment.of(
-        source.net, source.layers[0], source.data, None, groups=options["groups"], reading=reading
+        source.net,
+        source.layers[0],
+        source.data,
+        None,
+        reading=source.reading(options),
+        groups=options["groups"],
     )
     results = _measure(experiment, selection, source)
     source.check_images(results[0].info)
@@ -120,14 +125,14 @@ def intervene(target: str, **options: Any) -> None:
     page = add_interventions(out, saved, overwrite=options["overwrite"])
     if not options["quiet"]:
         echo("\n".join(map(summarize_intervention, results)))
-        echo(f"wrote {out}/: {page.name} to look at, {', '.join(saved.tables)} to compute with")
+        echo(f"wrote {out}/: {page.name} to look at, {', '.join(saved.tables())} to compute with")
 
 
 class _Selection(NamedTuple):
     """What is measured."""
 
     units: tuple[int, ...] | None
-    concept: str | None
+    concepts: tuple[str, ...]
     remove: int | None
     insert: int | None
     at: tuple[tuple[int, int], ...]
@@ -135,81 +140,150 @@ class _Selection(NamedTuple):
     place: int
     level: str | None
     sweep: bool
+    methods: tuple[str, ...]
+    most: int | None
+    target: float | None
+    detectors: bool
     draws: int | None
     examples: int
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> "_Selection":
         """Read the options."""
-        ways = "--concept NAME --remove N, --concept NAME --insert N, --units 3,17 --remove, or --sweep"
-        units, concept, sweep = options["units"], options["concept"], options["sweep"]
-        remove, insert = options["remove"], options["insert"]
-        if units is not None and concept is not None:
-            raise UnitlensError(f"--units and --concept both choose units: give one of {ways}.")
-        if units is None and concept is None and not sweep:
-            raise UnitlensError(f"No units were chosen: give {ways}.")
-        if (remove or insert or options["every_place"]) and units is None and concept is None:
-            raise UnitlensError("--remove, --insert and --map need units: add --concept NAME or --units 3,17.")
-        if options["every_place"] and concept is None:
-            raise UnitlensError("--map looks for a concept at every place: name it with --concept NAME.")
-        if options["at"] and options["everywhere"]:
-            raise UnitlensError("--at names positions, and --everywhere means all of them: give one of the two.")
-        if options["place"] is not None and not options["every_place"]:
-            raise UnitlensError("--place is the size of the places of --map: add it.")
-        if (units or concept) and not (remove or insert or options["every_place"]):
+        units, concepts, remove, insert = (options[name] for name in ("units", "concepts_of", "remove", "insert"))
+        every_place, methods, detectors = options["every_place"], options["methods"], options["detectors"]
+        _check_options(options)
+        if (units or concepts) and not (remove or insert or every_place or methods or detectors):
             remove = DEFAULT_UNITS
         return cls(
-            None if units is None else _numbers(units),
-            concept,
-            remove,
-            insert,
-            tuple(map(_position, options["at"])),
-            options["every_place"],
-            options["place"] or 1,
-            options["level"],
-            sweep,
-            options["draws"],
-            options["examples"],
+            units=None if units is None else whole_numbers(units),
+            concepts=tuple(dict.fromkeys(concepts)),
+            remove=remove,
+            insert=insert,
+            at=tuple(map(_position, options["at"])),
+            every_place=every_place,
+            place=options["place"] or 1,
+            level=options["level"],
+            sweep=options["sweep"],
+            methods=tuple(dict.fromkeys(methods)),
+            most=options["most"],
+            target=options["share"],
+            detectors=detectors,
+            draws=options["draws"],
+            examples=options["examples"],
         )
 
-    def first(self, source: Source, layer: str, count: int | None) -> Any:
-        """The units that are given, or the first ones for the concept."""
+    @property
+    def ranked_by_iou(self) -> bool:
+        """Whether units are chosen by their IoU in a run."""
+        by_iou = self.remove or self.insert or self.every_place or "iou" in self.methods
+        return bool(self.concepts) and bool(by_iou)
+
+    def chosen(self, source: Source, layer: str, count: int | None) -> list[tuple[str | None, Any]]:
+        """The units that are given, or for each concept its first ones."""
         if self.units is not None:
-            return self.units
-        return source.dissection[layer].units_for(self.concept, count or DEFAULT_UNITS)
+            return [(None, self.units)]
+        of_layer = source.dissection[layer]
+        return [(concept, of_layer.units_for(concept, count or DEFAULT_UNITS)) for concept in self.concepts]
+
+
+def _check_options(options: dict[str, Any]) -> None:
+    """Make sure that options go together."""
+    ways = "--concept NAME --remove N, --concept NAME --insert N, --units 3,17 --remove, or --sweep"
+    units, concepts = options["units"], options["concepts_of"]
+    if units is not None and concepts:
+        raise UnitlensError(f"--units and --concept both choose units: give one of {ways}.")
+    if units is None and not concepts and not options["sweep"]:
+        raise UnitlensError(f"No units were chosen: give {ways}.")
+    if (options["remove"] or options["insert"] or options["every_place"]) and units is None and not concepts:
+        raise UnitlensError("--remove, --insert and --map need units: add --concept NAME or --units 3,17.")
+    for option, given in (
+        ("--map", options["every_place"]),
+        ("--set", options["methods"]),
+        ("--detectors", options["detectors"]),
+    ):
+        if given and not concepts:
+            raise UnitlensError(f"{option} is about a concept: name it with --concept NAME.")
+    if options["at"] and options["everywhere"]:
+        raise UnitlensError("--at names positions, and --everywhere means all of them: give one of the two.")
+    if options["place"] is not None and not options["every_place"]:
+        raise UnitlensError("--place is the size of the places of --map: add it.")
+    for option, value in (("--most", options["most"]), ("--target", options["share"])):
+        if value is not None and not options["methods"]:
+            raise UnitlensError(f"{option} is for --set: add --set greedy.")
 
 
 def _measure(experiment: Any, selection: _Selection, source: Source) -> list[Any]:
     """All that was asked for."""
     from unitlens.editing.causal import sweep_units
-    from unitlens.editing.insertions import map_insertions
-    from unitlens.editing.set_areas import DRAWS, measure_set
 
-    layer, results = experiment.layer, list[Any]()
-    level, words = _level(selection.level, source, layer)
+    results = list[Any]()
+    level, words = _level(selection.level, source, experiment.layer)
     where = None if not selection.at else [(row, column) for column, row in selection.at]
-    if selection.concept is not None:
-        experiment.drawn.index_of(selection.concept)  # an error now, not after a long pass
+    for concept in selection.concepts:
+        experiment.drawn.index_of(concept)  # an error now, not after a long pass
     for count, value, said in ((selection.remove, 0.0, None), (selection.insert, level, words)):
         if count:
-            results.append(
-                measure_set(
-                    experiment,
-                    experiment.units(selection.first(source, layer, count)),
-                    value=value,
-                    where=where,
-                    draws=DRAWS if selection.draws is None else selection.draws,
-                    change=_change(said, where),
-                    examples=selection.examples,
-                )
-            )
-    if selection.every_place and selection.concept is not None:
-        units = experiment.units(selection.first(source, layer, selection.insert or selection.remove))
-        results.append(
-            map_insertions(experiment, units, selection.concept, value=level, size=selection.place, change=words)
-        )
+            results += _measure_sets(experiment, selection, source, count, value, where, _change(said, where))
+    results += _measure_concepts(experiment, selection, source, level, words)
     if selection.sweep:
         results.append(sweep_units(experiment, insert=level, where=where, inserted_at=_change(words, where)))
+    return results
+
+
+def _measure_sets(
+    experiment: Any, selection: _Selection, source: Source, count: int, value: Any, where: Any, change: str | None
+) -> list[Any]:
+    """The units that are given, or those of each concept, removed or inserted."""
+    from unitlens.editing.set_areas import DRAWS, measure_set
+
+    return [
+        measure_set(
+            experiment,
+            experiment.units(units),
+            value=value,
+            where=where,
+            draws=DRAWS if selection.draws is None else selection.draws,
+            chosen_for=concept,
+            change=change,
+            examples=selection.examples,
+        )
+        for concept, units in selection.chosen(source, experiment.layer, count)
+    ]
+
+
+def _measure_concepts(
+    experiment: Any, selection: _Selection, source: Source, level: Any, words: str | None
+) -> list[Any]:
+    """What is measured of each concept: sets that remove most of it, detectors, insertions at every place."""
+    from unitlens.editing.concept_sets import MOST, TARGET, find_set
+    from unitlens.editing.detectors import detect_drawn
+    from unitlens.editing.insertions import map_insertions
+
+    results = list[Any]()
+    for concept in selection.concepts:
+        results += [
+            find_set(
+                experiment,
+                concept,
+                method=method,  # type: ignore[arg-type]
+                dissection=source.dissection,
+                most=selection.most or MOST,
+                target=selection.target or TARGET,
+                insert=level,
+            )
+            for method in selection.methods
+        ]
+        if selection.detectors:
+            results.append(detect_drawn(experiment, concept))
+    if selection.every_place:
+        count = selection.insert or selection.remove
+        results += [
+            map_insertions(
+                experiment, experiment.units(units), str(concept), value=level, size=selection.place, change=words
+            )
+            for concept, units in selection.chosen(source, experiment.layer, count)
+        ]
     return results
 
 
@@ -243,13 +317,6 @@ def _change(words: str | None, where: Any) -> str | None:
     return words if words is None or where is None else f"{words} at {len(where)} positions"
 
 
-def _numbers(text: str) -> tuple[int, ...]:
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts or not all(part.isascii() and part.isdigit() for part in parts):
-        raise UnitlensError(f"--units is {text!r}; units are whole numbers from 0, joined by commas, such as 3,17.")
-    return tuple(map(int, parts))
-
-
 def _position(text: str) -> tuple[int, int]:
     """A column and a row."""
     parts = [part.strip() for part in text.split(",")]
@@ -261,19 +328,30 @@ def _position(text: str) -> tuple[int, int]:
 def summarize_intervention(result: Any) -> str:
     """Return one result in a few lines."""
     from unitlens.editing.causal_result import CausalEffects
+    from unitlens.editing.concept_set_result import ConceptSet
+    from unitlens.editing.detector_result import DrawnDetectors
     from unitlens.editing.insertion_result import InsertionMap
 
-    table = result.table()
+    table = result.table().dropna(axis=1, how="all")
     if isinstance(result, CausalEffects):
         order = table["average_causal_effect"].abs().sort_values(ascending=False, kind="stable").index
+        table = table.reindex(order)
         columns = ["unit", "concept", "removed", "inserted", "average_causal_effect", "low", "high", "q_value"]
-        return _rows(repr(result), table.reindex(order)[columns])
+        return _rows(repr(result), table, [*columns, "random_mean", "segmenter_iou"])
+    if isinstance(result, ConceptSet):
+        return _rows(repr(result), table, ["units", "added", "chosen_on", "removed", "low", "high", "others_lost"])
+    if isinstance(result, DrawnDetectors):
+        return _rows(repr(result), table, ["unit", "level", "balanced_accuracy", "low", "high", "chosen_on"])
     if isinstance(result, InsertionMap):
-        return _rows(repr(result), table[["before", "places", "appeared", "low", "high", "area"]])
+        return _rows(repr(result), table, ["before", "places", "appeared", "low", "high", "area", "segmenter_iou"])
+    if "removed" in table:
+        table = table.assign(removed=table["removed"].where(table["removed"] >= 0))  # of what grew, nothing is gone
     of_set = ["concept", "before", "after", "effect", "low", "high", "q_value", "random_mean", "matched_mean"]
-    return _rows(repr(result), table[[*of_set, "removed"]])
+    return _rows(repr(result), table, [*of_set, "removed", "segmenter_iou"])
 
 
-def _rows(title: str, table: Any, most: int = 10) -> str:
+def _rows(title: str, table: Any, columns: Sequence[str], most: int = 10) -> str:
+    """The first rows, with those of the columns that are there."""
+    table = table[[name for name in columns if name in table]]
     cells = [tuple(format_cell(value)[:40] for value in row) for row in table.head(most).itertuples(index=False)]
     return f"{title[1:-1]}\n{align_columns([tuple(map(str, table.columns)), *cells])}"

@@ -211,6 +211,19 @@ groups_option = _groups("column group of classes.csv")
 run_groups_option = _groups("as in the run, or column group of classes.csv")
 """Of commands that take a run."""
 
+measuring_options = options(
+    run_groups_option,
+    image_options,
+    source_options,
+    click.option(
+        "--out", type=click.Path(path_type=Path), metavar="RUN", help="Folder for the results. [the run itself, or run]"
+    ),
+    click.option("--overwrite", is_flag=True, help="Replace such results that are there."),
+    network_options,
+    trust_options,
+)
+"""Of commands that measure interventions on the network and images of a run, or on those that are named."""
+
 dissection_options = options(
     click.option(
         "--preset", default="unitlens", show_default=True, help="Definitions: unitlens, pnas2020 or netdissect2017."

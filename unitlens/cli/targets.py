@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from unitlens.cli.opening import load_network, open_images, take_data_options, without_download
+from unitlens.cli.opening import load_network, open_images, take_data_options, without_download, worker_count
 from unitlens.cli.text import echo
 from unitlens.errors import UnitlensError
 
 if TYPE_CHECKING:
+    from unitlens.data.reading import Reading
     from unitlens.dissection.reopening import Recipe
 
 _PREPROCESSING = ("image_size", "resize", "mean", "std", "latent_shape", "latent_classes", "rescale", "latents")
@@ -97,6 +98,19 @@ class Source(NamedTuple):
                     "the layer in another layout (--layout), in which units cannot be ablated."
                 )
 
+    def reading(self, options: dict[str, Any]) -> "Reading":
+        """How its images are read, by the command's other options."""
+        from unitlens.data.reading import Reading
+
+        return Reading(
+            batch_size=options["batch_size"],
+            workers=worker_count(options["workers"]),
+            limit=self.limit,
+            seed=self.seed,
+            strict=options["strict"],
+            progress=not options["quiet"],
+        )
+
 
 def source_of(target: str, options: dict[str, Any]) -> Source:
     """Open what the command line names: a run, or a network and images.
@@ -113,7 +127,7 @@ def _of_model(target: str, options: dict[str, Any]) -> Source:
     for name in ("network", "trust"):
         if options[name]:
             raise UnitlensError(f"--{name} is for a run, and {target} is not one: leave it out.")
-    if options["concept"] is not None:
+    if options["concept"]:
         raise UnitlensError(
             f"--concept needs to know what units look for, and {target} is no run: `unitlens dissect` makes one."
         )

@@ -94,6 +94,14 @@ def unit_table(result: Any, *, concept: str | None = None, sort: str = "iou", ro
     return align_columns([tuple(table.columns), *cells])
 
 
+def whole_numbers(text: str) -> tuple[int, ...]:
+    """Read the value of --units, such as 3,17."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(part.isascii() and part.isdigit() for part in parts):
+        raise UnitlensError(f"--units is {text!r}; units are whole numbers from 0, joined by commas, such as 3,17.")
+    return tuple(map(int, parts))
+
+
 def format_cell(value: Any) -> str:
     """Return a value as a table shows it: nothing where it is missing."""
     import pandas as pd

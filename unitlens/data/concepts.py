@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from unitlens.errors import UnitlensError
+
 NOT_JUDGED = 65535
 """The value of a position that nobody judged, in the 16-bit label maps that unitlens makes; `Example` has those that
 maps of other types may hold. 0 is judged, and none of the concepts."""
@@ -82,6 +84,47 @@ class ConceptSource(Protocol):
             Of the image in its data set.
         """
         ...
+
+
+Ious = Mapping[tuple[str, str], float]
+"""IoUs of concepts, by (category, name)."""
+
+
+@runtime_checkable
+class MeasuredSource(ConceptSource, Protocol):
+    """A concept source that was compared with the truth: no number that rests on its marks is better known."""
+
+    @property
+    def ious(self) -> Ious:
+        """IoU of what it marks with what is there, on images that did not train it; of some concepts, or of all."""
+        ...
+
+
+@runtime_checkable
+class FingerprintedSource(ConceptSource, Protocol):
+    """A concept source that says when it has become another one."""
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Changes whenever its marks may change; None where that cannot be known."""
+        ...
+
+
+def ious_of(sources: Iterable[ConceptSource]) -> dict[tuple[str, str], float]:
+    """How good the marks of some sources are, where they say it.
+
+    Raises
+    ------
+    UnitlensError
+        If an IoU is none.
+    """
+    ious: dict[tuple[str, str], float] = {}
+    for source in sources:
+        for (category, name), iou in source.ious.items() if isinstance(source, MeasuredSource) else ():
+            if not 0 <= iou <= 1:
+                raise UnitlensError(f"{source} has an IoU of {iou} with {category}/{name}; an IoU lies in [0, 1].")
+            ious[category, name] = float(iou)
+    return ious
 
 
 Class = str | int
@@ -172,6 +215,8 @@ class DataDescription:
         Whether the examples are latents, and the images that units are compared with are drawn from them.
     drawn_sources : tuple of ConceptSource
         What marks these images once they are drawn.
+    ious : mapping of (str, str) to float
+        How good the marks of a concept are, by (category, name), where its source says it (`MeasuredSource`).
     """
 
     source: str
@@ -184,6 +229,7 @@ class DataDescription:
     exchangeable: bool = False
     of_latents: bool = False
     drawn_sources: tuple[ConceptSource, ...] = ()
+    ious: Ious = field(default_factory=dict)
 
 
 def described(data: Data) -> DataDescription:
@@ -214,4 +260,5 @@ def described(data: Data) -> DataDescription:
         exchangeable=bool(getattr(data, "exchangeable", False)),
         of_latents=bool(getattr(data, "of_latents", False)),
         drawn_sources=optional("drawn_sources") or (),
+        ious=dict(getattr(data, "ious", None) or {}),
     )

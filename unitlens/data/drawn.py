@@ -9,7 +9,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from unitlens.data.columns import Columns
-from unitlens.data.concepts import Concept, ConceptSource
+from unitlens.data.concepts import Concept, ConceptSource, ious_of
 from unitlens.errors import UnitlensError, did_you_mean
 
 Maps = npt.NDArray[np.int16]
@@ -94,6 +94,11 @@ class DrawnConcepts:
         """How each concept is written: its name, or category/name where several categories have that name."""
         return self.columns.names()
 
+    def ious(self) -> npt.NDArray[np.float64]:
+        """How good the marks of each concept are, where its source says it, (C,); else NaN."""
+        known = ious_of(self.sources)
+        return np.array([known.get((concept.category, concept.name), np.nan) for concept in self.concepts])
+
     def index_of(self, concept: str | Concept) -> int:
         """Which concept is meant by a name.
 
@@ -155,9 +160,14 @@ class DrawnConcepts:
         return np.where(first > 0, first - 1, none).astype(np.int16)
 
     def shown_names(self) -> list[str]:
-        """Names of what positions show: of the C concepts, and of nothing in each of the K categories."""
-        categories = self.columns.categories
-        return [*self.names(), *("nothing" if len(categories) == 1 else f"no {category}" for category in categories)]
+        """Names of what positions show, as `shown_names`."""
+        return shown_names(self.columns)
+
+
+def shown_names(columns: Columns) -> list[str]:
+    """Names of what positions show: of the C concepts, and of nothing in each of the K categories."""
+    categories = columns.categories
+    return [*columns.names(), *("nothing" if len(categories) == 1 else f"no {category}" for category in categories)]
 
 
 def concept_index(concept: str | Concept, concepts: Sequence[Concept], source: str) -> int:

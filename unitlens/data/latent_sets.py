@@ -107,6 +107,7 @@ class GivenLatents:
             categories=of_masks.categories,
             grouped=of_masks.grouped,
             of_latents=True,
+            ious=of_masks.ious,
         )
 
     def __len__(self) -> int:

@@ -26,6 +26,9 @@ BUNDLED = ("bundled:scenes",)
 SEGMENTER = "bundled:scenes-segmenter"
 NATIVE = "folder"
 MASKS = "masks"
+RUN = ("run.json", "units.csv")
+"""Files by which the folder of a run is known; it is none of images."""
+
 SOURCES = (MASKS, "colors", "folders", "tags:FILE.csv", "segmenter:NETWORK", SEGMENTER)
 """What ``--concepts`` takes, besides a `ConceptSource` in Python."""
 
@@ -156,6 +159,11 @@ def _by_name(
 
 
 def _opened(root: Path, format: str | None, split: str | None) -> Data:
+    if all((root / name).is_file() for name in RUN):
+        raise UnitlensError(
+            f"{root} is a run, which {' and '.join(RUN)} in it say, and holds no images: give the images that it was "
+            "made of, or others."
+        )
     if format not in (None, NATIVE):
         known = (NATIVE, *FORMATS)
         if format not in known:

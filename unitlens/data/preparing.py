@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unitlens.data.columns import Columns
-from unitlens.data.concepts import Class, Concept, ConceptSource, Data, DataDescription, Example
+from unitlens.data.concepts import Class, Concept, ConceptSource, Data, DataDescription, Example, FingerprintedSource
 from unitlens.data.copies import fingerprint
 from unitlens.data.drawn import BatchSource
 from unitlens.data.images import Fit
@@ -211,7 +211,8 @@ def example_digest(example: Example, drawn_sources: Sequence[ConceptSource] = ()
             plane = np.asarray(given)
             hashed.update(encoded(f"\n{category}\n{plane.dtype.str} {plane.shape}") + plane.tobytes())
     for source in drawn_sources:
-        hashed.update(encoded(f"\n{source}"))
+        fingerprint_ = source.fingerprint if isinstance(source, FingerprintedSource) else None
+        hashed.update(encoded(f"\n{source} {fingerprint_}"))
     return hashed.digest()
 
 

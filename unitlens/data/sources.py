@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.data.concepts import Class, Concept, ConceptSource, Data, Example, Finding, ListedFiles, described
+from unitlens.data.concepts import (
+    Class,
+    Concept,
+    ConceptSource,
+    Data,
+    Example,
+    Finding,
+    ListedFiles,
+    described,
+    ious_of,
+)
 from unitlens.data.reading import as_example, as_latent
 from unitlens.data.tags import Tags
 from unitlens.errors import UnitlensError, argument
@@ -90,6 +100,12 @@ class StackedData:
             return ()
         of_data = described(self.data).drawn_sources if self.masks else ()
         return of_data + self.sources
+
+    @property
+    def ious(self) -> dict[tuple[str, str], float]:
+        """How good the marks of the sources are, where they say it."""
+        of_data = described(self.data).ious if self.masks else {}
+        return {**of_data, **ious_of(self.sources)}
 
     @property
     def source(self) -> str:

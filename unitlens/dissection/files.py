@@ -110,7 +110,7 @@ def check_free(folder: str | Path, *, overwrite: bool = False) -> Path:
     return folder
 
 
-_OF_INTERVENTIONS = ("interventions", "causal_effects.", "insertions.")
+_OF_INTERVENTIONS = ("interventions", "causal_effects.", "insertions.", "concept_sets.", "drawn_detectors.")
 
 
 def _ours(name: str) -> bool:

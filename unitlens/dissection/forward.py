@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unitlens.data.batches import Batch, Batches
 from unitlens.data.columns import Columns
-from unitlens.data.concepts import Data
+from unitlens.data.concepts import Data, described
 from unitlens.data.reading import Reading
 from unitlens.dissection.memory import counting_memory
 from unitlens.dissection.settings import Settings
@@ -151,7 +151,7 @@ def observe(
     total = batches.record.total
     _check_images(total)
     check_memory(min(settings.batch_size, total), net.preprocessing.image_size, grid, planes=len(columns.categories))
-    stored = StoredPass({}, LabelPlanes.start(columns, grid, store), batches.record)
+    stored = StoredPass({}, LabelPlanes.start(columns, grid, store), batches.record, ious=described(data).ious)
     readout = Readout(settings.layers, settings.tap, settings.layout, basis)
     checking = 0.0
     run = (fast_reader if settings.fast else reader)(net, readout)

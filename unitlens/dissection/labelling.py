@@ -321,6 +321,7 @@ def _joined_layer(
         rule=settings.rule,
         fdr=settings.fdr,
         evaluated_on="grid" if layer.layer_grid else "image",
+        segmenter_iou=np.array([stored.ious.get((one.category, one.name), np.nan) for one in columns.concepts]),
         evidence=evidence,
         chance=chance,
         concept_test=concept,

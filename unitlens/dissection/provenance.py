@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from unitlens.data.batches import ImageRecord
-from unitlens.data.concepts import Data, described
+from unitlens.data.concepts import Concept, Data, described
 from unitlens.dissection.run_record import SCHEMA, GroupsRecord
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.layers import LayerMaps
@@ -49,9 +49,25 @@ def describe_data(source: str, stored: StoredPass) -> dict[str, Any]:
             for k, category in enumerate(columns.categories)
         },
         "concepts": [
-            {**concept._asdict(), "images": int(images[1 + c]), "positions": int(positions[1 + c])}
+            {
+                **concept._asdict(),
+                "images": int(images[1 + c]),
+                "positions": int(positions[1 + c]),
+                "segmenter_iou": stored.ious.get((concept.category, concept.name)),
+            }
             for c, concept in enumerate(columns.concepts)
         ],
+    }
+
+
+def describe_read(record: ImageRecord, concepts: Sequence[Concept], *, measured: int) -> dict[str, Any]:
+    """Describe the images that a measurement read, of which so many were measured."""
+    return {
+        "images": len(record.names),
+        "measured": measured,
+        "sha256": record.sha256(concepts),
+        "groups": describe_groups(record),
+        "skipped": [unread._asdict() for unread in record.unread],
     }
 
 

@@ -20,6 +20,7 @@ from unitlens.dissection.sentences.methods import methods_bibtex, methods_text
 from unitlens.dissection.settings import Settings
 from unitlens.errors import UnitlensError, argument, did_you_mean, spelled
 from unitlens.stats.counts import Counts
+from unitlens.stats.folds import Folds, chosen_folds
 from unitlens.stats.scores import LEVEL_SCORES, Floats, matches, score_function
 
 if TYPE_CHECKING:
@@ -215,7 +216,7 @@ class Dissection:
             )
         return self._at_levels[key]
 
-    def units_for(self, concept: str, n: int | None = None) -> list[int]:
+    def units_for(self, concept: str, n: int | None = None, *, folds: Folds = "all") -> list[int]:
         """Units of highest IoU with a concept, whether or not they are matched to it.
 
         Nothing of what they do to predictions goes into this choice, so that `unitlens.ablate` may measure them on the
@@ -227,13 +228,15 @@ class Dissection:
             Its name, or category/name.
         n : int, optional
             How many; all units that meet it at all.
+        folds : {"all", "even", "odd"}
+            The images that rank them.
 
         Raises
         ------
         UnitlensError
             If there is no such concept, or the name stands in several categories.
         """
-        score = self.scores("iou")[:, self.column(concept)]
+        score = self.counts.iou_in(chosen_folds(folds))[:, self.column(concept)]
         order = np.argsort(-score, kind="stable")
         return [int(unit) for unit in (order[score[order] > 0] if n is None else order[:n])]
 

@@ -15,7 +15,7 @@ from unitlens.models.latents import LatentInput
 from unitlens.models.preprocessing import Preprocessing
 from unitlens.records import check_range, check_types, read_record
 
-SCHEMA = 6
+SCHEMA = 7
 """Of run.json and of the files beside it. It is raised where a reader of the old one would misread the new one."""
 
 MOST = 2**53
@@ -68,13 +68,14 @@ class CategoryRecord:
 
 @dataclass(frozen=True)
 class ConceptRecord:
-    """A concept, and how many images and positions of the label grid contain it."""
+    """A concept, how many images and positions of the label grid contain it, and how good the segmenter is at it."""
 
     category: str
     label: int
     name: str
     images: int
     positions: int
+    segmenter_iou: float | None = None
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -127,6 +128,7 @@ class DataRecord:
             check_range(f"the label of {one.name}", one.label, 0, MOST)
             check_range(f"the images of {one.name}", one.images, 0, self.images)
             check_range(f"the positions of {one.name}", one.positions, 0, MOST)
+            check_range(f"the segmenter's IoU with {one.name}", one.segmenter_iou or 0, 0, 1)
         pairs = [(one.category, one.name) for one in self.concepts]
         if not pairs or len(set(pairs)) < len(pairs):
             raise UnitlensError("there is no concept, or one is listed twice")

@@ -33,6 +33,7 @@ COLUMNS = {
     "second_iou": "IoU with the runner-up",
     "precision": "share of the active positions that lie in the concept: intersection / activated_pixels",
     "iou_ceiling": "the highest IoU that areas allow: the smaller of activated_pixels and concept_pixels / the larger",
+    "segmenter_iou": "IoU of the segmenter with the concept, where the truth is known: no label is better than it",
     "active_images": "images with any active position",
     "concepts_needed": "how many concepts of the category it takes to cover the mask; empty below 8 judged folds",
     "needed_concepts": "JSON list of these concepts, the one that holds most of the mask first",
@@ -85,6 +86,7 @@ def unit_table(
     rule: DetectorRule,
     fdr: float,
     evaluated_on: str,
+    segmenter_iou: npt.NDArray[np.float64],
     evidence: ConceptEvidence | None,
     chance: Association | None,
     concept_test: Association | None,
@@ -110,6 +112,8 @@ def unit_table(
     fdr : float
         Of the verdict.
     evaluated_on : {"grid", "image"}
+    segmenter_iou : float64 array, (C,)
+        How good the segmenter is at each concept; NaN where its marks are not those of one, or it does not say.
     evidence, chance, concept_test, context, presence : optional
         The evidence: of IoUs, of the best IoU against labels of other images, of the held-out IoU against them, and
         against labels of other images of the same stratum.
@@ -137,6 +141,7 @@ def unit_table(
         "second_iou": counts.iou[row, second],
         "precision": share(counts.intersection[row, first], counts.activated[row, first]),
         "iou_ceiling": iou_ceiling(counts.activated[row, first], counts.concept[first]),
+        "segmenter_iou": segmenter_iou[first],
         "active_images": active_images,
         "threshold": threshold.astype(np.float64),
         "active_share": counts.active / max(counts.positions, 1),
@@ -210,7 +215,7 @@ def iou_ceiling(activated: npt.NDArray[np.int64], concept: npt.NDArray[np.int64]
 _COUNTED = ["activated_pixels", "concept_pixels", "intersection", "concepts_needed"]
 _OF_CONCEPT = [
     "concept", "category", "iou_low", "iou_high", "concept_stability", "concept_set", "presence_accuracy",
-    "precision", "iou_ceiling", "needed_concepts", "needed_precision",
+    "precision", "iou_ceiling", "segmenter_iou", "needed_concepts", "needed_precision",
 ]  # fmt: skip
 _TESTS = ["concept_p_value", "concept_q_value", "context_iou", "context_p", "context_q"]
 _MEASURED = [

@@ -31,7 +31,7 @@ _SHARES = (
     "iou", "second_iou", "iou_low", "iou_high", "concept_stability", "heldout_iou", "chance_iou", "chance_sd",
     "p_value", "q_value", "q_over_layers", "concept_p_value", "concept_q_value", "context_iou", "context_p",
     "context_q", "untrained_percentile", "untrained_percentile_all", "untrained_share", "presence_accuracy",
-    "active_share", "precision", "iou_ceiling", "heldout_low", "heldout_high", "needed_precision",
+    "active_share", "precision", "iou_ceiling", "segmenter_iou", "heldout_low", "heldout_high", "needed_precision",
 )
 # fmt: on
 _VERDICTS = ("nonfinite", "silent", "chance", "context", "weak", "untrained", "detector")
@@ -261,6 +261,8 @@ def _check_layer(layer: str, table: "pd.DataFrame", counts: Counts, scores: Floa
     activated, concept = counts.activated[unit, column], counts.concept[column]
     _check_ratio(where, table, "precision", share(counts.intersection[unit, column], activated), labelled)
     _check_ratio(where, table, "iou_ceiling", iou_ceiling(activated, concept), labelled)
+    segmenter = np.array([one.segmenter_iou for one in record.data.concepts], np.float64)
+    _check_ratio(where, table, "segmenter_iou", segmenter[column], labelled)
     images = table["active_images"].to_numpy(np.int64)
     _agree(where, "active_images", (images <= counts.active) & ((images > 0) == (counts.active > 0)))
     _check_needed(where, table, column, counts, record)

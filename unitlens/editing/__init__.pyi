@@ -1,8 +1,8 @@
 from .causal import causal_effects as causal_effects
 from .causal_result import CausalEffects as CausalEffects
-from .concept_sets import ConceptSet as ConceptSet
+from .concept_set_result import ConceptSet as ConceptSet
 from .concept_sets import concept_set as concept_set
-from .detectors import DrawnDetectors as DrawnDetectors
+from .detector_result import DrawnDetectors as DrawnDetectors
 from .detectors import drawn_detectors as drawn_detectors
 from .edited import Edited as Edited
 from .images import edit_image as edit_image

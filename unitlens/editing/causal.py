@@ -1,7 +1,7 @@
 """The average causal effect of every unit of a layer on the area of every concept in drawn images."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
@@ -12,9 +12,6 @@ from unitlens.data.reading import Reading
 from unitlens.editing.causal_result import CausalEffects
 from unitlens.editing.experiment import THRESHOLD, AreaExperiment, Concepts, unit_positions
 from unitlens.models.network import Network
-
-if TYPE_CHECKING:
-    pass
 
 
 def causal_effects(
@@ -65,7 +62,7 @@ def causal_effects(
     (3, 11)
     """
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
-    experiment = AreaExperiment.of(net, layer, latents, concepts, groups=groups, reading=reading)
+    experiment = AreaExperiment.of(net, layer, latents, concepts, reading=reading, groups=groups)
     return sweep_units(experiment, insert=insert, where=where)
 
 
@@ -82,6 +79,7 @@ def sweep_units(
         inserted_at=inserted_at or str(inserted.replacement),
         info=experiment.describe(removal),
         concepts=experiment.drawn.concepts,
+        segmenter_iou=experiment.drawn.ious(),
         removal=removal.counts.tally,
         insertion=insertion.counts.tally,
         handed=experiment.contributions(),

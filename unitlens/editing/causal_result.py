@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unitlens.ablation.random_sets import Band, alike_units
+from unitlens.ablation.random_sets import Others, alike_units
 from unitlens.ablation.responses.area_tallies import AreaEstimate, AreaTally
-from unitlens.ablation.tallies import Folds
 from unitlens.data.concepts import Concept
 from unitlens.data.drawn import concept_index
 from unitlens.editing.set_result import q_values
 from unitlens.editing.settings import AreaSettings
-from unitlens.editing.tables import CAUSAL_COLUMNS
+from unitlens.editing.tables import CAUSAL_COLUMNS, RANKING_COLUMNS
 from unitlens.errors import UnitlensError
-from unitlens.stats.scores import Floats
+from unitlens.stats.folds import Folds
+from unitlens.stats.scores import Bools, Floats
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +38,8 @@ class CausalEffects:
     info : mapping
         Where it comes from.
     concepts : tuple of Concept, C
+    segmenter_iou : float64 array, (C,)
+        How good the concept source is at each of them; NaN where it does not say.
     removal, insertion : AreaTally
         Areas with every unit removed alone, and with every unit inserted alone, in the same images.
     handed : Contributions
@@ -48,6 +50,7 @@ class CausalEffects:
     inserted_at: str
     info: Mapping[str, Any]
     concepts: tuple[Concept, ...]
+    segmenter_iou: Floats
     removal: AreaTally
     insertion: AreaTally
     handed: "Contributions"
@@ -98,6 +101,7 @@ class CausalEffects:
         there = (self.removal.before.sum(0) > 0) | (inserted != 0).any(0)
         units, concepts = np.meshgrid(np.arange(self.units), np.flatnonzero(there), indexing="ij")
         at = units.ravel(), concepts.ravel()
+        others = Others.of(estimate.effect, self._alike())
         columns: dict[str, Any] = {
             "layer": self.settings.layer,
             "unit": at[0],
@@ -109,11 +113,26 @@ class CausalEffects:
             "low": estimate.low[at],
             "high": estimate.high[at],
             "q_value": q_values(estimate.p_value, np.broadcast_to(there, estimate.p_value.shape))[at],
+            "random_mean": others.mean[at],
+            "random_low": others.low[at],
+            "random_high": others.high[at],
+            "matched_mean": others.matched[at],
+            "matched": self._alike().sum(1)[at[0]],
+            "segmenter_iou": self.segmenter_iou[at[1]],
         }
         return pd.DataFrame(columns, columns=list(CAUSAL_COLUMNS))
 
+    def _alike(self) -> Bools:
+        """Which other units hand on about as much as each, (U, U)."""
+        alike = np.zeros((self.units, self.units), bool)
+        for unit in range(self.units):
+            alike[unit, alike_units(unit, self.handed.values)] = True
+        return alike & ~np.eye(self.units, dtype=bool)
+
     def beside_others(self, concept: str) -> "pd.DataFrame":
         """Each unit's effect on a concept beside those of other units, and of others that hand on about as much.
+
+        A set of one unit that is drawn at random is one of the others, so that all of them stand in place of draws.
 
         Columns unit, effect, random_mean, random_low, random_high (of all other units), matched_mean and matched (how
         many are alike), p_value: (1 + other units with an effect as large or larger, of either sign) / units.
@@ -121,32 +140,24 @@ class CausalEffects:
         import pandas as pd
 
         effect = self.effect()[:, concept_index(concept, self.concepts, "the concept source")]
-        rows = []
-        for unit in range(self.units):
-            others = np.delete(effect, unit)
-            alike = [other for other in alike_units(unit, self.handed.values) if other != unit]
-            band = Band.of(others)
-            as_large = int((np.abs(others) >= abs(effect[unit])).sum())
-            rows.append(
-                {
-                    "unit": unit,
-                    "effect": effect[unit],
-                    "random_mean": band.mean,
-                    "random_low": band.low,
-                    "random_high": band.high,
-                    "matched_mean": float(effect[alike].mean()) if alike else float("nan"),
-                    "matched": len(alike),
-                    "p_value": (1 + as_large) / self.units,
-                }
-            )
-        return pd.DataFrame(rows)
+        others = Others.of(effect[:, None], self._alike())
+        as_large = (np.abs(effect) >= np.abs(effect)[:, None]).sum(1) - 1
+        columns: dict[str, Any] = {
+            "unit": np.arange(self.units),
+            "effect": effect,
+            "random_mean": others.mean[:, 0],
+            "random_low": others.low[:, 0],
+            "random_high": others.high[:, 0],
+            "matched_mean": others.matched[:, 0],
+            "matched": self._alike().sum(1),
+            "p_value": (1 + as_large) / self.units,
+        }
+        return pd.DataFrame(columns)
 
     def beside_iou(self, dissection: "Dissection") -> "pd.DataFrame":
         """How far units that match a concept are those that cause it: a row for each concept that both know.
 
-        Columns concept, category, rank_correlation (Spearman's, over all units, of average causal effect and IoU),
-        shared (how many of the 10 units of largest effect are among the 10 of highest IoU), by_effect and by_iou (the
-        first 5 units of each ranking, joined by ;).
+        The columns are those of `unitlens.editing.tables.RANKING_COLUMNS`.
 
         Raises
         ------
@@ -169,16 +180,17 @@ class CausalEffects:
             by_effect, by_iou = (np.argsort(-values, kind="stable") for values in (effect[:, c], iou[:, k]))
             rows.append(
                 {
+                    "layer": self.settings.layer,
                     "concept": concept.name,
                     "category": concept.category,
                     "rank_correlation": float(spearmanr(effect[:, c], iou[:, k]).statistic),
                     "shared": len(set(by_effect[:10].tolist()) & set(by_iou[:10].tolist())),
                     "by_effect": ";".join(map(str, by_effect[:5])),
                     "by_iou": ";".join(map(str, by_iou[:5])),
+                    "segmenter_iou": self.segmenter_iou[c],
                 }
             )
-        columns_of_table = ["concept", "category", "rank_correlation", "shared", "by_effect", "by_iou"]
-        return pd.DataFrame(rows, columns=columns_of_table)
+        return pd.DataFrame(rows, columns=list(RANKING_COLUMNS))
 
     def __repr__(self) -> str:
         return (

@@ -1,36 +1,29 @@
 """The smallest set of units that removes most of a concept: by IoU, greedily, or by gradient."""
 
-import html
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import nn
 
 from unitlens.ablation.activity import unit_count
 from unitlens.ablation.interventions import Value
-from unitlens.ablation.responses.area_tallies import AreaTally
 from unitlens.ablation.table import Units
 from unitlens.ablation.units import chosen_units
-from unitlens.data.concepts import Concept, Data
+from unitlens.data.concepts import Data
 from unitlens.data.groups import Groups
 from unitlens.data.reading import Reading
+from unitlens.editing.concept_set_result import METHODS, ConceptSet, Method
 from unitlens.editing.experiment import THRESHOLD, AreaExperiment, Concepts
-from unitlens.editing.settings import AreaSettings
 from unitlens.editing.sparse import PENALTY, STEPS, sparse_weights
-from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.errors import UnitlensError, argument, did_you_mean
 from unitlens.models.network import Network
 from unitlens.stats.scores import Floats
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from unitlens.dissection.result import Dissection
-
-METHODS = ("iou", "greedy", "optimise")
-Method = Literal["iou", "greedy", "optimise"]
 
 CANDIDATES = 32
 """The greedy search takes units from so many, those that remove most of the concept alone."""
@@ -38,106 +31,8 @@ CANDIDATES = 32
 GREEDY_IMAGES = 128
 """It looks at as many latents at most, of which those of even folds choose."""
 
-
-@dataclass(frozen=True, eq=False, repr=False)
-class ConceptSet:
-    """The units that a concept rests on, and what is left of it as more of them are removed.
-
-    Made by `unitlens.concept_set`. Units and their number are chosen on latents of even folds; areas are measured on
-    those of odd folds.
-
-    Attributes
-    ----------
-    settings : AreaSettings
-    info : mapping
-        Where it comes from.
-    concept : Concept
-    method : {"iou", "greedy", "optimise"}
-    target : float
-        The share of the concept that the set has to remove.
-    ranking : tuple of int
-        Units in the order in which they are added.
-    sizes : tuple of int, S
-        How many of them are removed in each measurement, rising.
-    column : int
-        Which of the tally's concepts it is.
-    tally : AreaTally
-        With each size removed, on all latents.
-    weights : float64 array, (U,), or None
-        How much of each unit the concept needs, where that was optimised.
-    """
-
-    settings: AreaSettings
-    info: Mapping[str, Any]
-    concept: Concept
-    method: Method
-    target: float
-    ranking: Units
-    sizes: tuple[int, ...]
-    column: int
-    tally: AreaTally
-    weights: Floats | None = None
-
-    @property
-    def size(self) -> int:
-        """The smallest number of units that removes the target on the latents that choose; all, where none does."""
-        removed = self.tally.half("even").removed()[0][:, self.column]
-        enough = np.flatnonzero(removed >= self.target)
-        return self.sizes[int(enough[0])] if len(enough) else self.sizes[-1]
-
-    @property
-    def reached(self) -> bool:
-        """Whether that many units remove the target, on the latents that choose."""
-        removed = self.tally.half("even").removed()[0][:, self.column]
-        return bool((removed >= self.target).any())
-
-    @property
-    def units(self) -> Units:
-        """The units of the set."""
-        return self.ranking[: self.size]
-
-    def removed(self) -> tuple[float, float, float]:
-        """Share of the concept that the set removes on the other latents, and its 95 % interval."""
-        row = self.sizes.index(self.size)
-        value, low, high = (float(ends[row, self.column]) for ends in self.tally.half("odd").removed())
-        return value, low, high
-
-    def table(self) -> "pd.DataFrame":
-        """What is left as more units are removed: a row for each size.
-
-        Columns units (how many), added (since the row before, joined by ;), chosen_on (share of the concept removed on
-        the latents that choose), removed, low, high (on the others), others_lost (the area that all other concepts
-        lose or gain, as a share of the image, on the others) and moved (how far images move).
-        """
-        import pandas as pd
-
-        even, odd = self.tally.half("even"), self.tally.half("odd")
-        removed, low, high = (ends[:, self.column] for ends in odd.removed())
-        effect = np.delete(odd.estimate().effect, self.column, 1)
-        steps = zip((0, *self.sizes[:-1]), self.sizes, strict=True)
-        columns: dict[str, Any] = {
-            "units": self.sizes,
-            "added": [";".join(map(str, self.ranking[start:stop])) for start, stop in steps],
-            "chosen_on": even.removed()[0][:, self.column],
-            "removed": removed,
-            "low": low,
-            "high": high,
-            "others_lost": np.minimum(effect, 0).sum(1),
-            "moved": odd.distance(),
-        }
-        return pd.DataFrame(columns)
-
-    def __repr__(self) -> str:
-        value, low, high = self.removed()
-        return (
-            f"<ConceptSet of {self.concept.name} by {self.method}: {self.size} units of {self.settings.layer} remove "
-            f"{value:.0%} ({low:.0%} to {high:.0%}) on latents that did not choose them>"
-        )
-
-    def _repr_html_(self) -> str:
-        return f"<p>{html.escape(repr(self)[1:-1])}</p>" + self.table().to_html(
-            index=False, float_format="{:.4g}".format
-        )
+MOST, TARGET = 20, 0.5
+"""Units that are removed at most, and the share of the concept that a set has to remove, where nothing else is said."""
 
 
 def concept_set(
@@ -149,8 +44,8 @@ def concept_set(
     *,
     method: Method = "greedy",
     dissection: "Dissection | None" = None,
-    most: int = 20,
-    target: float = 0.5,
+    most: int = MOST,
+    target: float = TARGET,
     insert: Value = THRESHOLD,
     steps: int = STEPS,
     penalty: float = PENALTY,
@@ -170,9 +65,10 @@ def concept_set(
     concept : str
         Its name, or category/name.
     method : {"iou", "greedy", "optimise"}
-        Units in the order of their IoU in a dissection (Bau et al., PNAS 2020); the unit that removes most beside those
-        that are chosen, again and again; or the sparse optimisation of GAN dissection (Bau et al., ICLR 2019), which
-        needs a concept source that says how likely a concept is, such as a segmentation network.
+        Units in the order of their IoU in a dissection, on its images of even folds (Bau et al., PNAS 2020); the unit
+        that removes most beside those that are chosen, again and again; or the sparse optimisation of GAN dissection
+        (Bau et al., ICLR 2019), which needs a concept source that says how likely a concept is, such as a segmentation
+        network.
     dissection : Dissection, optional
         Of the layer, for "iou".
     most : int
@@ -194,20 +90,53 @@ def concept_set(
     ------
     UnitlensError
         As for `unitlens.intervene`; if there is no such concept or method, or nothing of the concept is drawn.
+
+    Examples
+    --------
+    Three units that draw red, green and blue:
+
+    >>> import unitlens as ul
+    >>> model = nn.Sequential(nn.Unflatten(1, (3, 1, 1)), nn.ReLU(), nn.Upsample(scale_factor=4))
+    >>> net = ul.generator(model, latents=3, rescale=(0, 1))
+    >>> found = ul.concept_set(net, "1", "red", ul.latents(3, 200), ul.Colors(), target=0.9)
+    >>> found.units, found.reached
+    ((0,), True)
     """
-    if method not in METHODS:
-        raise UnitlensError(f"There is no method {method!r}{did_you_mean(method, METHODS)}; there are {METHODS}.")
-    if not 0 < target <= 1:
-        raise UnitlensError(f"target is {target}; it is the share of the concept that the set removes, such as 0.5.")
-    if method == "iou" and dissection is None:
-        raise UnitlensError("The method 'iou' takes units in the order of a dissection: give dissection=d.")
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
-    experiment = AreaExperiment.of(net, layer, latents, concepts, groups=groups, reading=reading)
+    experiment = AreaExperiment.of(net, layer, latents, concepts, reading=reading, groups=groups)
+    return find_set(
+        experiment,
+        concept,
+        method=method,
+        dissection=dissection,
+        most=most,
+        target=target,
+        insert=insert,
+        steps=steps,
+        penalty=penalty,
+    )
+
+
+def find_set(
+    experiment: AreaExperiment,
+    concept: str,
+    *,
+    method: Method,
+    dissection: "Dissection | None" = None,
+    most: int = MOST,
+    target: float = TARGET,
+    insert: Value = THRESHOLD,
+    steps: int = STEPS,
+    penalty: float = PENALTY,
+) -> ConceptSet:
+    """The same for an experiment."""
+    _check(method, dissection, most, target)
+    layer = experiment.layer
     column, count = experiment.drawn.index_of(concept), unit_count(experiment.net, layer)
     most, weights = min(most, count), None
     if method == "iou":
         assert dissection is not None
-        ranking = chosen_units(dissection[layer].units_for(concept, most), layer, count)
+        ranking = chosen_units(dissection[layer].units_for(concept, most, folds="even"), layer, count)
     elif method == "greedy":
         ranking = _greedy(experiment, column, most)
     else:
@@ -225,15 +154,30 @@ def concept_set(
     return ConceptSet(
         settings=experiment.settings(values, str(values.replacement)),
         info=experiment.describe(measured),
-        concept=experiment.drawn.concepts[column],
+        concepts=experiment.drawn.concepts,
+        segmenter_iou=experiment.drawn.ious(),
+        column=column,
         method=method,
         target=target,
         ranking=ranking,
         sizes=sizes,
-        column=column,
         tally=tally,
         weights=weights,
     )
+
+
+def _check(method: str, dissection: "Dissection | None", most: int, target: float) -> None:
+    """Make sure that a set can be looked for."""
+    if method not in METHODS:
+        raise UnitlensError(f"There is no method {method!r}{did_you_mean(method, METHODS)}; there are {METHODS}.")
+    if not 0 < target <= 1:
+        raise UnitlensError(
+            f"{argument('target', target)}: it is the share of the concept that the set removes, such as 0.5."
+        )
+    if most < 1:
+        raise UnitlensError(f"{argument('most', most)}: a set has 1 unit or more.")
+    if method == "iou" and dissection is None:
+        raise UnitlensError("The method 'iou' takes units in the order of a dissection: give dissection=d.")
 
 
 def _greedy(experiment: AreaExperiment, column: int, most: int) -> Units:

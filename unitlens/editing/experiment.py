@@ -23,21 +23,21 @@ from unitlens.ablation.measuring import Design, Measured, few_folds, measure
 from unitlens.ablation.responses.area_tallies import AreaCounts
 from unitlens.ablation.responses.areas import Areas
 from unitlens.ablation.table import LayerUnits, Units
-from unitlens.ablation.tallies import Folds
 from unitlens.ablation.units import Chosen, chosen_units
+from unitlens.data.batches import ImageRecord
 from unitlens.data.concepts import ConceptSource, Data, described
 from unitlens.data.drawn import DrawnConcepts
 from unitlens.data.groups import Groups, grouped
 from unitlens.data.opening import open_data
 from unitlens.data.reading import Reading
-from unitlens.dissection.provenance import describe_network, versions
+from unitlens.dissection.provenance import describe_network, describe_read, versions
 from unitlens.editing.settings import AreaSettings
 from unitlens.errors import UnitlensError, UnitlensWarning, spelled
 from unitlens.models.hooks import record
 from unitlens.models.layers import find_layers
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
-from unitlens.stats.folds import FEWEST_FOLDS
+from unitlens.stats.folds import FEWEST_FOLDS, Folds
 
 Concepts = ConceptSource | Sequence[ConceptSource] | None
 """What says what is drawn, as it is given; None: the sources that are stacked on the latents."""
@@ -89,8 +89,8 @@ class AreaExperiment:
         net = drawing_network(net)
         find_layers(net.model, layer)
         data = open_data(latents) if isinstance(latents, str | Path) else latents
-        drawn = drawn_concepts(concepts, data)
-        return cls(net, layer, grouped(data, groups, limit=reading.limit, seed=reading.seed), drawn, reading)
+        data = grouped(data, groups, limit=reading.limit, seed=reading.seed)
+        return cls(net, layer, data, drawn_concepts(concepts, data), reading)
 
     @property
     def seed(self) -> int:
@@ -143,28 +143,33 @@ class AreaExperiment:
         """What each unit hands on to the next layers, in which sets are matched."""
         return unit_contributions(self.net, self.layer, self.data, self.reading, seed=self.seed)
 
-    def settings(self, values: LayerValues, change: str, folds: Folds = "all") -> AreaSettings:
-        """What a measurement is recorded with."""
+    def settings(self, values: LayerValues | None, change: str, folds: Folds = "all") -> AreaSettings:
+        """What a measurement is recorded with; without values nothing is changed."""
         return AreaSettings(
             layer=self.layer,
             change=change,
-            where_sha256=values.replacement.where_sha256,
+            where_sha256=None if values is None else values.replacement.where_sha256,
             folds=folds,
             limit=self.reading.limit,
             batch_size=self.reading.batch_size,
             seed=self.seed,
         )
 
-    def describe(self, measured: Measured[Any]) -> dict[str, Any]:
-        """Where a result comes from."""
+    def describe(self, measured: Measured[Any] | ImageRecord) -> dict[str, Any]:
+        """Where a result comes from: a measurement of interventions, or images that were only looked at."""
+        if isinstance(measured, ImageRecord):
+            data = describe_read(measured, self.data.concepts, measured=len(measured.names))
+            replay, notes = {"replays": False, "reason": None}, measured.notes
+        else:
+            data, replay, notes = measured.data, measured.replay, measured.notes
         return {
             "unitlens": versions()["unitlens"],
             "network": describe_network(self.net),
-            "data": {"source": described(self.data).source, **measured.data},
+            "data": {"source": described(self.data).source, "opened": {}, **data},
             "concepts": [str(source) for source in self.drawn.sources],
-            "replay": measured.replay,
+            "replay": replay,
             "timings": {"seconds": measured.seconds},
-            "warnings": measured.notes,
+            "warnings": list(notes),
             "versions": versions(),
         }
 

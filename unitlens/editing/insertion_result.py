@@ -9,7 +9,9 @@ import numpy as np
 
 from unitlens.ablation.responses.area_tallies import mean_change
 from unitlens.ablation.table import Units
+from unitlens.data.columns import Columns
 from unitlens.data.concepts import Concept
+from unitlens.data.drawn import shown_names
 from unitlens.editing.settings import AreaSettings
 from unitlens.stats.scores import Floats, Ints, share
 
@@ -19,17 +21,19 @@ if TYPE_CHECKING:
 
 
 class InsertionTally(NamedTuple):
-    """Sums over images of what happened at P places where D things stood before, by fold. They add.
+    """Sums of what happened at P places where D things stood before: by thing and fold, and by place. They add.
 
     Attributes
     ----------
     images : int64 array, (32,)
-    seen : int64 array, (32, D, P)
-        Images in which the thing stood at the place.
-    appeared : int64 array, (32, D, P)
-        Of these, images in which the concept appeared at the place.
-    change : int64 array, (32, D, P)
+    seen : int64 array, (32, D)
+        At how many places of all images the thing stood.
+    appeared : int64 array, (32, D)
+        At how many of these the concept appeared.
+    change : int64 array, (32, D)
         Summed change of the concept's area in the image, in positions of its map.
+    appeared_at, change_at : int64 arrays, (P,)
+        The same by place, in all images.
     positions : int
         Of an image's map.
     """
@@ -38,6 +42,8 @@ class InsertionTally(NamedTuple):
     seen: Ints
     appeared: Ints
     change: Ints
+    appeared_at: Ints
+    change_at: Ints
     positions: int
 
 
@@ -50,22 +56,35 @@ class InsertionMap:
     settings : AreaSettings
     info : mapping
         Where it comes from.
-    concept : Concept
+    concepts : tuple of Concept, C
+    segmenter_iou : float64 array, (C,)
+        How good the concept source is at each of them; NaN where it does not say.
+    column : int
+        Which of them may appear.
     units : tuple of int
     grid : (int, int)
         Of the places.
-    shown : tuple of str
-        What may have stood at a place.
     tally : InsertionTally
     """
 
     settings: AreaSettings
     info: Mapping[str, Any]
-    concept: Concept
+    concepts: tuple[Concept, ...]
+    segmenter_iou: Floats
+    column: int
     units: Units
     grid: tuple[int, int]
-    shown: tuple[str, ...]
     tally: InsertionTally
+
+    @property
+    def concept(self) -> Concept:
+        """What may appear."""
+        return self.concepts[self.column]
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """What may have stood at a place."""
+        return tuple(shown_names(Columns.of(self.concepts)))
 
     @property
     def images(self) -> int:
@@ -77,13 +96,14 @@ class InsertionMap:
 
         Columns before, places (in how many images and places it stood), appeared (share of these at which the concept
         came to cover half of the place, and had not), low, high (its 95 % interval, by the jackknife over folds of
-        images), area (mean change of the concept's area, as a share of the image), area_low and area_high.
+        images), area (mean change of the concept's area, as a share of the image), area_low, area_high and
+        segmenter_iou (of the concept).
         """
         import pandas as pd
 
-        seen = self.tally.seen.sum(2)
-        appeared, half, _ = mean_change(self.tally.appeared.sum(2).astype(float), seen)
-        area, area_half, _ = mean_change(self.tally.change.sum(2) / self.tally.positions, seen)
+        seen = self.tally.seen
+        appeared, half, _ = mean_change(self.tally.appeared.astype(float), seen)
+        area, area_half, _ = mean_change(self.tally.change / self.tally.positions, seen)
         columns: dict[str, Any] = {
             "before": self.shown,
             "places": seen.sum(0),
@@ -93,6 +113,7 @@ class InsertionMap:
             "area": area,
             "area_low": area - area_half,
             "area_high": area + area_half,
+            "segmenter_iou": self.segmenter_iou[self.column],
         }
         table = pd.DataFrame(columns)
         return pd.DataFrame(
@@ -101,11 +122,11 @@ class InsertionMap:
 
     def appeared(self) -> Floats:
         """Share of the images in which the concept appeared at each place, as a map of the grid, (h, w)."""
-        return np.asarray(share(self.tally.appeared.sum((0, 1)), self.images)).reshape(self.grid)
+        return np.asarray(share(self.tally.appeared_at, self.images)).reshape(self.grid)
 
     def area(self) -> Floats:
         """Mean change of the concept's area at each place, as a share of the image, (h, w)."""
-        return np.asarray(share(self.tally.change.sum((0, 1)) / self.tally.positions, self.images)).reshape(self.grid)
+        return np.asarray(share(self.tally.change_at / self.tally.positions, self.images)).reshape(self.grid)
 
     def figure(self, *, fewest: int = 20, most: int = 12) -> "Figure":
         """Draw where the concept appears, and how often by what stood there before.

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,9 +27,6 @@ from unitlens.errors import UnitlensError
 from unitlens.models.network import Network
 from unitlens.stats.folds import FOLDS
 from unitlens.stats.scores import Bools
-
-if TYPE_CHECKING:
-    pass
 
 APPEARS = 0.5
 """A concept appears at a place where it comes to cover at least this share of it, and covered less before."""
@@ -86,13 +83,15 @@ class Insertions:
         self, net: Network, data: Data, images: MeasuredImages, outputs: Tensor, variants: int
     ) -> "_InsertionCounter":
         """Begin to count; outputs are images."""
-        shape = (FOLDS, len(self.drawn.shown_names()), variants)
+        shape = (FOLDS, len(self.drawn.shown_names()))
         positions = self.drawn.positions(self.drawn.maps(drawn_images(net, images.inputs[:1], outputs[:1])))
         tally = InsertionTally(
             images=np.zeros(FOLDS, np.int64),
             seen=np.zeros(shape, np.int64),
             appeared=np.zeros(shape, np.int64),
             change=np.zeros(shape, np.int64),
+            appeared_at=np.zeros(variants, np.int64),
+            change_at=np.zeros(variants, np.int64),
             positions=int(positions[self.concept]),
         )
         return _InsertionCounter(net, self, tally)
@@ -113,18 +112,22 @@ class _InsertionCounter:
         np.add.at(self.tally.images, folds, 1)
         stood = np.stack([_most_common(shown[:, rows, columns]) for rows, columns in self._slices(shown)], 1)
         for p in range(stood.shape[1]):
-            np.add.at(self.tally.seen[:, :, p], (folds, stood[:, p]), 1)
+            np.add.at(self.tally.seen, (folds, stood[:, p]), 1)
         for first, block in changed_images(self.net, images.inputs, before, variants):
             if not len(block.images):
                 continue
             after = self._shown(block.images) == response.concept
             slices = self._slices(shown)
             for row, (variant, image) in enumerate(zip(block.variant + first, block.image, strict=True)):
-                at = (folds[image], stood[image, variant], variant)
+                at = (folds[image], stood[image, variant])
                 there = slices[variant]
                 covered, covered_before = after[row][there].mean(), concept[image][there].mean()
-                self.tally.appeared[at] += int(covered >= APPEARS > covered_before)
-                self.tally.change[at] += int(after[row].sum()) - int(concept[image].sum())
+                appeared = int(covered >= APPEARS > covered_before)
+                change = int(after[row].sum()) - int(concept[image].sum())
+                self.tally.appeared[at] += appeared
+                self.tally.appeared_at[variant] += appeared
+                self.tally.change[at] += change
+                self.tally.change_at[variant] += change
 
     def _shown(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
         """What each position shows, in the concept's category, (N, rows, columns)."""
@@ -187,9 +190,20 @@ def insertion_map(
     ------
     UnitlensError
         As for `unitlens.intervene`; if the layer has no grid, or there is no such concept.
+
+    Examples
+    --------
+    Three units that draw red, green and blue:
+
+    >>> import unitlens as ul
+    >>> model = nn.Sequential(nn.Unflatten(1, (3, 1, 1)), nn.ReLU(), nn.Upsample(scale_factor=4))
+    >>> net = ul.generator(model, latents=3, rescale=(0, 1))
+    >>> places = ul.insertion_map(net, "2", [0], "red", ul.latents(3, 64), ul.Colors(), value=1.0, size=2)
+    >>> places.grid, float(places.table().set_index("before").loc["black", "appeared"])
+    ((2, 2), 1.0)
     """
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
-    experiment = AreaExperiment.of(net, layer, latents, concepts, groups=groups, reading=reading)
+    experiment = AreaExperiment.of(net, layer, latents, concepts, reading=reading, groups=groups)
     return map_insertions(experiment, experiment.units(units), concept, value=value, size=size)
 
 
@@ -229,9 +243,10 @@ def map_insertions(
     return InsertionMap(
         settings=experiment.settings(values, change or str(values.replacement)),
         info=experiment.describe(measured),
-        concept=experiment.drawn.concepts[column],
+        concepts=experiment.drawn.concepts,
+        segmenter_iou=experiment.drawn.ious(),
+        column=column,
         units=units,
         grid=(len(rows), len(columns)),
-        shown=tuple(experiment.drawn.shown_names()),
         tally=measured.counts,
     )

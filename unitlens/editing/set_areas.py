@@ -2,14 +2,13 @@
 
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
 from unitlens.ablation.interventions import Value
 from unitlens.ablation.random_sets import FEW_DRAWS, draw_sets
 from unitlens.ablation.table import Units
-from unitlens.ablation.tallies import Folds
 from unitlens.ablation.units import Chosen
 from unitlens.data.concepts import Data
 from unitlens.data.groups import Groups
@@ -19,9 +18,7 @@ from unitlens.editing.examples import example_images
 from unitlens.editing.experiment import AreaExperiment, Concepts, unit_positions
 from unitlens.editing.set_result import SetAreas
 from unitlens.models.network import Network
-
-if TYPE_CHECKING:
-    pass
+from unitlens.stats.folds import Folds
 
 DRAWS = FEW_DRAWS
 """Sets that are drawn of each kind: every one is drawn and marked anew in each image, which is dear."""
@@ -38,6 +35,7 @@ def intervene(
     where: Any = None,
     draws: int = DRAWS,
     folds: Folds = "all",
+    concept: str | None = None,
     examples: int = 8,
     groups: Groups | None = None,
     limit: int | None = None,
@@ -71,9 +69,11 @@ def intervene(
         Sets to compare with that are drawn at random, and as many matched ones.
     folds : {"all", "even", "odd"}
         Which images are measured: those that did not choose the units.
+    concept : str, optional
+        What the units were chosen for: tables and pages say how much of it is gone.
     examples : int
-        Images to look at, before and after: the first ones; where units are removed, of those that show the concept
-        which loses most.
+        Images to look at, before and after: the first ones; where units are removed, of those that show the concept or,
+        without one, what loses most.
     groups : optional
         Images that belong together, as for `unitlens.dissect`: intervals and halves go by group.
     limit, batch_size, workers, seed, progress
@@ -97,9 +97,16 @@ def intervene(
     <SetAreas: 1 units of 1 set to 0; 64 images, 11 concepts>
     """
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
-    experiment = AreaExperiment.of(net, layer, latents, concepts, groups=groups, reading=reading)
+    experiment = AreaExperiment.of(net, layer, latents, concepts, reading=reading, groups=groups)
     return measure_set(
-        experiment, experiment.units(units), value=value, where=where, draws=draws, folds=folds, examples=examples
+        experiment,
+        experiment.units(units),
+        value=value,
+        where=where,
+        draws=draws,
+        folds=folds,
+        chosen_for=concept,
+        examples=examples,
     )
 
 
@@ -111,10 +118,12 @@ def measure_set(
     where: Any = None,
     draws: int = DRAWS,
     folds: Folds = "all",
+    chosen_for: str | None = None,
     examples: int = 0,
     change: str | None = None,
 ) -> SetAreas:
     """The same for an experiment; ``change`` says what happens to the units, in words."""
+    named = None if chosen_for is None else experiment.drawn.index_of(chosen_for)
     positions = unit_positions(where, experiment.grid(), experiment.layer)
     values = experiment.values(value, positions)
     handed = [experiment.contributions().values] if draws else []
@@ -124,19 +133,21 @@ def measure_set(
     tally, transitions = measured.counts
     assert transitions is not None
     effect = tally.only([0]).estimate().effect[0]
-    removing = isinstance(value, int | float) and value == 0 and bool((effect < 0).any())
-    lost = int(effect.argmin()) if removing else None
+    removing = isinstance(value, int | float) and value == 0
+    lost = int(effect.argmin()) if removing and bool((effect < 0).any()) else None
+    shown = named if removing and named is not None else lost
     first = {kind: 1 + number * draws for number, kind in enumerate(drawn)}
     return SetAreas(
         settings=experiment.settings(values, change or str(values.replacement), folds),
         info=experiment.describe(measured),
         units=units,
         concepts=experiment.drawn.concepts,
+        segmenter_iou=experiment.drawn.ious(),
         tally=tally.only([0]),
         drawn={kind: tally.only(slice(start, start + draws)) for kind, start in first.items()},
         transitions=transitions,
-        shown=tuple(experiment.drawn.shown_names()),
         distance=layer_distance(experiment, units, values),
-        examples=example_images(experiment, units, values, concept=lost, most=examples),
-        examples_of=None if lost is None else experiment.drawn.names()[lost],
+        chosen_for=None if named is None else experiment.drawn.names()[named],
+        examples=example_images(experiment, units, values, concept=shown, most=examples),
+        examples_of=None if shown is None else experiment.drawn.names()[shown],
     )

@@ -3,6 +3,7 @@
 import html
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,9 @@ import numpy as np
 from unitlens.ablation.random_sets import Band
 from unitlens.ablation.responses.area_tallies import AreaTally, Transitions
 from unitlens.ablation.table import Units, joined
+from unitlens.data.columns import Columns
 from unitlens.data.concepts import Concept
+from unitlens.data.drawn import shown_names
 from unitlens.editing.edited import Edited
 from unitlens.editing.settings import AreaSettings
 from unitlens.editing.tables import INTERVENTION_COLUMNS
@@ -49,32 +52,36 @@ class SetAreas:
     info : mapping
         Where it comes from: network, latents, concept sources, versions, timings, warnings.
     units : tuple of int
-    concepts : tuple of Concept
+    concepts : tuple of Concept, C
+    segmenter_iou : float64 array, (C,)
+        How good the concept source is at each of them; NaN where it does not say.
     tally : AreaTally
         Of the set.
     drawn : mapping of str to AreaTally
         "random": of as many units, drawn at random; "matched": of other units that hand on about as much.
     transitions : Transitions
         What each position became.
-    shown : tuple of str
-        The names of what positions show, in the order of the transitions.
     distance : LayerDistance or None
         How far the layer lies outside of what it says otherwise.
+    chosen_for : str or None
+        The concept that the units were chosen for, where one is named.
     examples : Edited or None
         A few images before and after, to look at.
     examples_of : str or None
-        The concept that all of these show untouched: that which loses most, where units are removed.
+        The concept that all of these show untouched, where units are removed: the one that the units were chosen for;
+        else that which loses most.
     """
 
     settings: AreaSettings
     info: Mapping[str, Any]
     units: Units
     concepts: tuple[Concept, ...]
+    segmenter_iou: Floats
     tally: AreaTally
     drawn: Mapping[str, AreaTally]
     transitions: Transitions
-    shown: tuple[str, ...]
     distance: LayerDistance | None
+    chosen_for: str | None = None
     examples: Edited | None = None
     examples_of: str | None = None
 
@@ -82,6 +89,11 @@ class SetAreas:
     def images(self) -> int:
         """How many were drawn."""
         return int(self.tally.images.sum())
+
+    @cached_property
+    def shown(self) -> tuple[str, ...]:
+        """The names of what positions show, in the order of the transitions."""
+        return tuple(shown_names(Columns.of(self.concepts)))
 
     def table(self) -> "pd.DataFrame":
         """A row a concept, largest effect first; columns: `unitlens.editing.tables.INTERVENTION_COLUMNS`.
@@ -98,13 +110,14 @@ class SetAreas:
             "change": self.settings.change,
             "concept": [concept.name for concept in self.concepts],
             "category": [concept.category for concept in self.concepts],
+            "chosen_for": self.chosen_for or "",
         }
         columns |= {name: getattr(estimate, name)[0] for name in ("before", "after", "effect", "low", "high")}
         for name, values in zip(("removed", "removed_low", "removed_high"), removed, strict=True):
             columns[name] = values[0]
         for kind in ("random", "matched"):
             columns |= _bands(kind, self.drawn.get(kind), len(self.concepts))
-        columns |= {"images": self.images, "present": self.tally.present.sum(0)}
+        columns |= {"images": self.images, "present": self.tally.present.sum(0), "segmenter_iou": self.segmenter_iou}
         table = pd.DataFrame(columns)
         there = (estimate.before[0] > 0) | (estimate.after[0] > 0)
         table["q_value"] = q_values(estimate.p_value[0], there)
@@ -118,7 +131,7 @@ class SetAreas:
         """
         import pandas as pd
 
-        shares = self.transitions.shares()
+        shares = self.transitions.shares(self.images)
         there = (shares.sum(0) > 0) | (shares.sum(1) > 0)
         names = [name for name, known in zip(self.shown, there, strict=True) if known]
         return pd.DataFrame(shares[np.ix_(there, there)], index=names, columns=names)
@@ -127,7 +140,7 @@ class SetAreas:
         """What stands where a concept was: shares of the area that it lost, the largest first."""
         import pandas as pd
 
-        shares, index = self.transitions.shares(), self.shown.index(concept)
+        shares, index = self.transitions.shares(self.images), self.shown.index(concept)
         lost = np.where(np.arange(len(shares)) == index, 0.0, shares[index])
         order = np.argsort(-lost, kind="stable")[:most]
         order = order[lost[order] > 0]

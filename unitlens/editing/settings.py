@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from unitlens.ablation.tallies import Folds
+from unitlens.records import check_types
+from unitlens.stats.folds import Folds
 
 
 @dataclass(frozen=True)
@@ -32,3 +33,6 @@ class AreaSettings:
     limit: int | None
     batch_size: int
     seed: int
+
+    def __post_init__(self) -> None:
+        check_types(self)

@@ -24,6 +24,8 @@ INTERVENTION_COLUMNS = {
     "removed_high": "its upper end",
     "images": "how many images were drawn",
     "present": "in how many of them the concept is, untouched",
+    "chosen_for": "the concept that the units were chosen for, where one is named",
+    "segmenter_iou": "IoU of the segmenter with the concept, where the truth is known: no area is better known than it",
 }
 """Name and meaning of every column of ``interventions.csv``, in its order."""
 
@@ -50,6 +52,7 @@ INSERTION_COLUMNS = {
     "area": "mean change of the concept's area, as a share of the image",
     "area_low": "lower end of its 95 % interval",
     "area_high": "its upper end",
+    "segmenter_iou": "IoU of the segmenter with the concept, where the truth is known: no area is better known than it",
 }
 """Name and meaning of every column of ``insertions.csv``, in its order."""
 
@@ -64,5 +67,61 @@ CAUSAL_COLUMNS = {
     "low": "lower end of its 95 % interval, by the jackknife over 32 folds of the images",
     "high": "its upper end",
     "q_value": "Benjamini and Hochberg's, over all units and the concepts that are drawn, of no effect",
+    "random_mean": "mean average causal effect of the layer's other units: of all sets of one that could be drawn",
+    "random_low": "lower end of the band in which 95 % of the other units lie; of fewer than 39 all",
+    "random_high": "its upper end",
+    "matched_mean": "mean average causal effect of the other units that hand on about as much",
+    "matched": "how many these are",
+    "segmenter_iou": "IoU of the segmenter with the concept, where the truth is known: no area is better known than it",
 }
 """Name and meaning of every column of ``causal_effects.csv``, in its order."""
+
+RANKING_COLUMNS = {
+    "layer": "the layer's name",
+    "concept": "what the area is of",
+    "category": "its category",
+    "rank_correlation": "Spearman's, over all units, of average causal effect on the concept and IoU with it",
+    "shared": "how many of the 10 units of largest effect are among the 10 of highest IoU",
+    "by_effect": "the first 5 units by effect, joined by ;",
+    "by_iou": "the first 5 units by IoU in the dissection, joined by ;",
+    "segmenter_iou": "as in causal_effects.csv",
+}
+"""Name and meaning of every column of ``causal_effects.rankings.csv``, in its order."""
+
+SET_COLUMNS = {
+    "layer": "the layer's name",
+    "concept": "what the units are removed for",
+    "category": "its category",
+    "method": "how they are ranked: iou, greedy or optimise",
+    "units": "how many of them are removed",
+    "added": "those since the row before, joined by ;",
+    "chosen": "1 for the smallest set that removes the share that was asked for on the images that choose; else 0",
+    "chosen_on": "share of the concept that is gone, on the images that choose (of even folds)",
+    "removed": "the same on the other images, which did not",
+    "low": "lower end of its 95 % interval, by the jackknife over their folds",
+    "high": "its upper end",
+    "others_lost": "area that all other concepts lose, as a share of the image, on the others; below 0",
+    "moved": "how far images move, as a share of the range of their numbers, on the others",
+    "images": "how many the others are",
+    "segmenter_iou": "as in interventions.csv",
+}
+"""Name and meaning of every column of ``concept_sets.csv``, in its order."""
+
+DETECTOR_COLUMNS = {
+    "layer": "the layer's name",
+    "unit": "the unit's number, from 0",
+    "concept": "what its peak activation is to tell",
+    "category": "its category",
+    "least_area": "the concept is in an image where it takes at least this share of it",
+    "level": "the peak above which it is said to be there, chosen on images of even folds",
+    "balanced_accuracy": "of that, on the other images",
+    "low": "lower end of its 95 % interval",
+    "high": "its upper end",
+    "chosen_on": "balanced accuracy on the images that chose the level",
+    "recall": "share of the other images with the concept that lie above the level",
+    "specificity": "share of those without it that do not",
+    "with_concept": "how many of the other images show the concept",
+    "without": "how many do not",
+    "segmenter_iou": "as in interventions.csv",
+}
+"""Name and meaning of every column of ``drawn_detectors.csv``, in its order."""

@@ -13,11 +13,14 @@ from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
 from unitlens.stats.scores import Floats
 
-_READERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+"""Their weights have the units that they read along the first dimension."""
+
+_READERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
 
 _BETWEEN = (
     *("Relu", "Hardtanh", "LeakyRelu", "Gelu", "Silu", "Hardswish", "Elu", "Softplus", "Mish"),
-    *("MaxPool", "AvgPool", "AdaptiveAvgPool", "AdaptiveMaxPool", "Mean"),
+    *("MaxPool", "AvgPool", "AdaptiveAvgPool", "AdaptiveMaxPool", "Mean", "Upsample"),
     *("View", "UnsafeView", "ReshapeAlias", "Clone", "Alias", "Squeeze", "NativeDropout", "FeatureDropout"),
 )
 """Operations between a layer and its readers, as autograd calls them, that leave units apart and in their order."""
@@ -26,8 +29,8 @@ _BETWEEN = (
 def outgoing_weights(net: Network, layer: str) -> Floats | None:
     """Return how strongly the next layers read each unit, (U,): the norm of the weights that it is multiplied by.
 
-    They can be read where the units, along dimension 1, reach linear or convolutional layers by activation functions,
-    pooling and flattening alone.
+    They can be read where the units, along dimension 1, reach linear or convolutional layers (transposed ones too) by
+    activation functions, pooling, resizing and flattening alone.
 
     Parameters
     ----------
@@ -93,7 +96,8 @@ def _squares(module: nn.Module, units: int) -> Tensor | None:
     """Sum of squared weights of each unit, (U,); None where they are not read one by one."""
     weight = module.weight
     assert isinstance(weight, Tensor)  # all readers have one
-    if getattr(module, "groups", 1) != 1 or weight.shape[1] % units:
+    axis = 0 if isinstance(module, _TRANSPOSED) else 1
+    if getattr(module, "groups", 1) != 1 or weight.shape[axis] % units:
         return None
     # A flattened map has the positions of each unit side by side.
-    return (weight.detach().double().movedim(1, 0).reshape(units, -1) ** 2).sum(1)
+    return (weight.detach().double().movedim(axis, 0).reshape(units, -1) ** 2).sum(1)

@@ -34,7 +34,8 @@ USED = (
     "concept_q_value", "context_iou", "context_q", "threshold", "active_share", "activated_pixels",
     "concept_pixels", "intersection",
     "concept_stability", "presence_accuracy", "untrained_percentile", "untrained_percentile_all", "untrained_share",
-    "precision", "iou_ceiling", "active_images", "heldout_low", "heldout_high", "needed_concepts", "needed_precision",
+    "precision", "iou_ceiling", "segmenter_iou", "active_images", "heldout_low", "heldout_high", "needed_concepts",
+    "needed_precision",
 )
 # fmt: on
 """The columns of units.csv that a card uses; those of the evidence may be missing."""
@@ -202,6 +203,7 @@ def _description(row: Row) -> str:
 _PLAIN = {
     "threshold": "threshold",
     "iou_ceiling": "IoU ceiling",
+    "segmenter_iou": "IoU of the segmenter",
     "active_images": "active images",
     "activated_pixels": "activated A",
     "concept_pixels": "concept G",

@@ -41,15 +41,17 @@ class ConceptView(NamedTuple):
     images: list[tuple[str, int, Card, int]]  # name, number of units, the best of them, the image's rank for it
     share: float | None
     ceiling: float | None
+    segmenter_iou: float | None
 
 
 class Share(NamedTuple):
-    """How much of the data a concept covers, and the highest IoU that any unit can reach with it."""
+    """How much of the data a concept covers, the highest IoU that any unit can reach with it, and the segmenter's."""
 
     concept: str
     category: str
     share: float | None
     ceiling: float | None
+    segmenter_iou: float | None
 
 
 def make_chart(units: "pd.DataFrame") -> list[Group]:
@@ -97,7 +99,7 @@ def concept_views(
     for (category, concept), units in by_concept.items():
         detectors = [card for card in units if card.row["detector"]]
         others = [card for card in units if not card.row["detector"]]
-        share = shares.get((category, concept), Share(concept, category, None, None))
+        share = shares.get((category, concept), Share(concept, category, None, None, None))
         images = _images(detectors or others, most)
         views.append(
             ConceptView(
@@ -109,6 +111,7 @@ def concept_views(
                 images=images,
                 share=share.share,
                 ceiling=share.ceiling,
+                segmenter_iou=share.segmenter_iou,
             )
         )
     order = {name: i for i, name in enumerate(category_colours(view.category for view in views))}
@@ -153,5 +156,5 @@ def concept_shares(info: Mapping[str, Any], settings: Settings) -> list[Share]:
         full_name = f"{category}/{name}" if categories[name] > 1 else name
         share = concept["images" if gridless else "positions"] / positions if positions else 0.0
         ceiling = quantile / share if share > quantile else None
-        shares.append(Share(full_name, category, share, ceiling))
+        shares.append(Share(full_name, category, share, ceiling, concept.get("segmenter_iou")))
     return shares

@@ -20,13 +20,15 @@ from unitlens.data.findings import Check
 from unitlens.dissection.files import REPORT, RUN, RunFiles, check_free, read_run, write_run
 from unitlens.dissection.result import Dissection
 from unitlens.editing.causal_result import CausalEffects
-from unitlens.editing.files import (
+from unitlens.editing.concept_set_result import ConceptSet
+from unitlens.editing.detector_result import DrawnDetectors
+from unitlens.editing.insertion_result import InsertionMap
+from unitlens.editing.saving.files import (
     SavedInterventions,
     check_no_interventions,
     read_interventions,
     write_interventions,
 )
-from unitlens.editing.insertion_result import InsertionMap
 from unitlens.editing.set_result import SetAreas
 from unitlens.errors import UnitlensError
 from unitlens.files import another_folder, another_or_overwrite, make_folder, uninterrupted, write_whole
@@ -44,7 +46,7 @@ COMPARISON, AUDIT, CHECK = "compare.html", "audit.html", "check.html"
 """Pages of their own; a dissection, effects and interventions are shown on that of the run."""
 
 Effects = UnitEffects | SetEffects | Curve
-Interventions = SetAreas | CausalEffects | InsertionMap
+Interventions = SetAreas | CausalEffects | InsertionMap | ConceptSet | DrawnDetectors
 Result = Dissection | Effects | Interventions | Comparison | Audit | Check
 
 
@@ -60,7 +62,7 @@ def report(
     ----------
     folder : str or Path
         A run; made if it is not there. Effects without a dissection are added to the run that is there.
-    *results : Dissection, UnitEffects, SetEffects, Curve, SetAreas, CausalEffects, InsertionMap, Comparison, ...
+    *results : Dissection, UnitEffects, SetEffects, Curve, SetAreas, CausalEffects, InsertionMap, ConceptSet, ...
         What to save into it first; each kind has its page. Without any, the page of the run is made again from what is
         saved.
     agreement : DataFrame, optional
@@ -124,7 +126,7 @@ def add_interventions(folder: Path, saved: SavedInterventions, *, overwrite: boo
     UnitlensError
         If there are some already, or a run of another network, or other files.
     """
-    check_interventions_fit(folder, saved.record.network_sha256, overwrite=overwrite)
+    check_interventions_fit(folder, saved.info["network"]["sha256"], overwrite=overwrite)
     effects = read_effects(folder)
     agreement = None if effects is None else read_agreement(folder, effects)
     page = _page(folder, effects, agreement, saved)

@@ -5,10 +5,11 @@ as they would have been on other images.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from unitlens.errors import UnitlensError
 from unitlens.stats.scores import Bools, Floats, Ints, Overlap, share
 
 if TYPE_CHECKING:
@@ -20,8 +21,25 @@ FOLDS = 32
 FEWEST_FOLDS = 8
 """With fewer filled folds there is no interval."""
 
+Folds = Literal["all", "even", "odd"]
+"""Which images count: a choice by rank is made on the even folds and measured on the odd."""
+
 HALVES = 50
 """Random halves of the folds that are drawn, each with its complement."""
+
+
+def chosen_folds(folds: Folds) -> Bools:
+    """Which of the 32 folds are meant, (32,).
+
+    Raises
+    ------
+    UnitlensError
+        If something else is.
+    """
+    if folds not in ("all", "even", "odd"):
+        raise UnitlensError(f"Folds are 'all', 'even' or 'odd', not {folds!r}.")
+    left_out = {"all": -1, "even": 1, "odd": 0}[folds]
+    return np.asarray(np.arange(FOLDS) % 2 != left_out)
 
 
 class FoldTable(NamedTuple):

@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unitlens.ablation.tallies import Folds
-from unitlens.stats.folds import FEWEST_FOLDS, FOLDS, effective_folds, effective_half_width
+from unitlens.stats.folds import FEWEST_FOLDS, FOLDS, Folds, chosen_folds, effective_folds, effective_half_width
 from unitlens.stats.scores import Floats, Ints, share
 
 
@@ -83,9 +82,7 @@ class AreaTally:
 
     def half(self, folds: Folds) -> "AreaTally":
         """That of the images of even or odd folds; of the others there are none."""
-        if folds == "all":
-            return self
-        kept = np.arange(FOLDS) % 2 == (folds == "odd")
+        kept = chosen_folds(folds)
         counted = ("images", "present", "before", "change", "moved")
         return replace(self, **{name: (getattr(self, name).T * kept).T for name in counted})
 
@@ -117,31 +114,29 @@ class AreaTally:
 
 @dataclass(frozen=True, eq=False)
 class Transitions:
-    """Positions that show one thing untouched and another one under an intervention, by fold. They add.
+    """Positions that show one thing untouched and another one under an intervention. They add.
 
     What a position shows, D things in all: one of the C concepts, or in each of K categories none of its concepts. Of a
     category with several planes, the first counts.
 
     Attributes
     ----------
-    became : int64 array, (32, D, D)
-        Positions that show the first, and then the second.
+    became : int64 array, (D, D)
+        Positions of all images that show the first, and then the second.
     positions : int64 array, (D,)
         In an image.
-    images : int64 array, (32,)
     """
 
     became: Ints
     positions: Ints
-    images: Ints
 
     def __add__(self, other: "Transitions") -> "Transitions":
         """The sums over the images of both."""
-        return Transitions(self.became + other.became, self.positions, self.images + other.images)
+        return Transitions(self.became + other.became, self.positions)
 
-    def shares(self) -> Floats:
+    def shares(self, images: int) -> Floats:
         """Mean share of the image that shows the one and then the other, (D, D)."""
-        return np.asarray(share(self.became.sum(0) / self.positions[:, None], self.images.sum()))
+        return np.asarray(share(self.became / self.positions[:, None], images))
 
 
 class AreaCounts(NamedTuple):

@@ -15,7 +15,6 @@ from unitlens.data.concepts import Data
 from unitlens.data.drawn import CategoryMaps, DrawnConcepts
 from unitlens.errors import UnitlensError
 from unitlens.models.network import Network
-from unitlens.stats.folds import FOLDS
 from unitlens.stats.scores import Bools, Floats, Ints
 
 
@@ -55,8 +54,8 @@ class Areas:
         if not self.follow:
             return AreaCounter(net, self.drawn, tally, None)
         shown = np.concatenate([positions, self.drawn.category_positions(marked)])
-        became = np.zeros((FOLDS, len(shown), len(shown)), np.int64)
-        return AreaCounter(net, self.drawn, tally, Transitions(became, shown, tally.images))
+        became = np.zeros((len(shown), len(shown)), np.int64)
+        return AreaCounter(net, self.drawn, tally, Transitions(became, shown))
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +82,7 @@ class AreaCounter:
             if marked_after:
                 change[block.variant, block.image] = self.drawn.areas(marked_after) - areas[block.image]
             if first == 0 and self.transitions is not None:
-                self._follow(self.transitions, folds, marked, marked_after, block)
+                self._follow(self.transitions, marked, marked_after, block)
             for fold in np.unique(folds):
                 self.tally.change[fold, which] += change[:, folds == fold].sum(1)
                 self.tally.moved[fold, which] += block.moved[:, folds == fold].sum(1)
@@ -91,7 +90,6 @@ class AreaCounter:
     def _follow(
         self,
         transitions: Transitions,
-        folds: Ints,
         before: list[CategoryMaps],
         after: list[CategoryMaps],
         block: "ChangedImages",
@@ -103,9 +101,8 @@ class AreaCounter:
             shown_after = shown.copy()
             if later.any():
                 shown_after[block.image[later]] = self.drawn.shown(after[number])[later]
-            for fold in np.unique(folds):
-                pairs = shown[folds == fold].astype(np.int64) * len(became[0]) + shown_after[folds == fold]
-                became[fold] += np.bincount(pairs.ravel(), minlength=became[0].size).reshape(became[0].shape)
+            pairs = shown.astype(np.int64) * len(became) + shown_after
+            became += np.bincount(pairs.ravel(), minlength=became.size).reshape(became.shape)
 
     def counts(self) -> AreaCounts:
         """What was counted."""

@@ -14,6 +14,7 @@ from unitlens.data.segmentation.segments import (
     fingerprint_of,
     run_callable,
     table_of,
+    weights_of,
 )
 from unitlens.data.segmentation.transformers import hugging_face
 from unitlens.errors import UnitlensError, argument
@@ -51,7 +52,7 @@ def predictor(
 
 
 def _of_network(network: PixelNetwork, names: Mapping[int, str], title: str, fingerprint: str) -> Predictor:
-    return Predictor(network.one_image, names, title, fingerprint, network)
+    return Predictor(network.one_image, names, title, fingerprint, network, weights_of(network.module))
 
 
 def _zoo_name(name: str) -> str:

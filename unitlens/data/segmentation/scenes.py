@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from unitlens.data.concepts import Concept
 from unitlens.data.scenes.words import CATEGORIES
+from unitlens.data.segmentation.segments import weights_of
 from unitlens.models.bundled.scenes_segmenter import IOU, LABELLED, ScenesSegmenter, scenes_segmenter
 from unitlens.models.passes import evaluating
 
@@ -62,15 +63,22 @@ class SceneLabels:
         with IOU.open(encoding="utf-8", newline="") as file:
             return {(row["category"], row["concept"]): float(row["iou_64"]) for row in csv.DictReader(file)}
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the network's weights."""
+        return weights_of(self.network)
+
     def planes(self, image: npt.NDArray[np.uint8], name: str) -> Mapping[str, Sequence[npt.NDArray[np.uint8]]]:
         """One label map for each category, (rows, columns)."""
         return {category: [maps[0][0]] for category, maps in self.planes_of(image[None]).items()}
 
     def planes_of(self, images: npt.NDArray[np.uint8]) -> Mapping[str, Sequence[npt.NDArray[np.uint8]]]:
         """The label maps of many images, uint8 (N, height, width, 3), in one pass: (N, rows, columns) a category."""
+        device = next(self.network.parameters()).device
+        pixels = torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2)
         with evaluating(self.network):
-            scores = self.scores(torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255)
-        return {category: [s.argmax(1).to(torch.uint8).numpy()] for category, s in zip(LABELLED, scores, strict=True)}
+            labels = [scores.argmax(1).to(torch.uint8).cpu().numpy() for scores in self.scores(pixels.float() / 255)]
+        return {category: [maps] for category, maps in zip(LABELLED, labels, strict=True)}
 
     def probabilities(self, images: Tensor) -> Tensor:
         """How likely each concept is at each pixel; gradients pass.
@@ -94,7 +102,8 @@ class SceneLabels:
             factor = LARGEST / min(height, width)
             height, width = round(height * factor), round(width * factor)
             images = functional.interpolate(images, size=(height, width), mode="bilinear", antialias=True)
-        padded = functional.pad(images, (0, -width % 8, 0, -height % 8), mode="replicate")
+        beyond = (0, -width % 8, 0, -height % 8)
+        padded = functional.pad(images, beyond, mode="replicate") if any(beyond) else images
         return [scores[..., :height, :width] for scores in self.network(padded)]
 
     def __repr__(self) -> str:

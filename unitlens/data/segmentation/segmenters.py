@@ -4,7 +4,7 @@ import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -13,12 +13,12 @@ import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
-from unitlens.data.concepts import NOT_JUDGED, Concept
+from unitlens.data.concepts import NOT_JUDGED, Concept, Ious
 from unitlens.data.images import read_label_map
 from unitlens.data.segmentation.predictors import predictor
 from unitlens.data.segmentation.scenes import BUNDLED, SceneLabels
 from unitlens.data.segmentation.segments import Labels, Predictor, Segments, read_labels
-from unitlens.errors import UnitlensError, argument
+from unitlens.errors import UnitlensError, argument, did_you_mean
 from unitlens.files import cache_folder, make_folder, write_whole
 
 _FORMAT = "2"  # of what is kept; another number and nothing old is found
@@ -41,12 +41,21 @@ class Segmenter:
         Pixels below this confidence are ignored (not judged).
     cache : Path or None
         Where its maps are kept: a PNG for each, by the content of weights, image and settings.
+    ious : mapping of (str, str) to float
+        How good it is at each concept, by (category, name), where that was measured.
     """
 
     predictor: Predictor
     category: str
     confidence: float
     cache: Path | None
+    ious: Ious = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Of its weights, and of what else decides its marks; None of a function, which has none."""
+        weights = self.predictor.weights or self.predictor.fingerprint
+        return None if weights is None else f"{weights} {self.confidence}"
 
     @property
     def concepts(self) -> tuple[Concept, ...]:
@@ -152,6 +161,7 @@ def segmenter(
     size: int | None = None,
     cache: str | Path | None = "default",
     fingerprint: str | None = None,
+    ious: Mapping[str, float] | None = None,
     seed: int = 0,
     device: str = "cpu",
 ) -> Segmenter: ...
@@ -165,6 +175,7 @@ def segmenter(
     size: int | None = None,
     cache: str | Path | None = "default",
     fingerprint: str | None = None,
+    ious: Mapping[str, float] | None = None,
     seed: int = 0,
     device: str = "cpu",
 ) -> Segmenter | SceneLabels:
@@ -198,6 +209,9 @@ def segmenter(
         keeps nothing.
     fingerprint : str, optional
         Of a function, what changes when its answers do; without it, nothing of a function is kept.
+    ious : mapping of str to float, optional
+        How good it is at its concepts, by their names, as `unitlens.data.segmentation.accuracy.segmenter_iou` measures
+        it; it stands beside every number that rests on its marks.
     seed : int
         For untrained weights.
     device : str
@@ -210,7 +224,7 @@ def segmenter(
     """
     if isinstance(model, str) and model == BUNDLED:
         named = None if category == "object" else category
-        _check_untouched(weights=weights, labels=labels, category=named, confidence=confidence, size=size)
+        _check_untouched(weights=weights, labels=labels, category=named, confidence=confidence, size=size, ious=ious)
         return SceneLabels.bundled(device=device)
     _check_numbers(confidence, size)
     labels = read_labels(labels) if isinstance(labels, str | Path) else labels
@@ -220,7 +234,11 @@ def segmenter(
     if max(made.names) + 1 >= NOT_JUDGED:
         raise UnitlensError(f"{made.title} has a class of number {max(made.names)}; at most {NOT_JUDGED - 2} can be.")
     folder = None if cache in (None, "none") else cache_folder("segments") if cache == "default" else Path(cache)
-    return Segmenter(made, category, confidence, folder)
+    known = sorted(set(made.names.values()))
+    for name in ious or {}:
+        if name not in known:
+            raise UnitlensError(f"ious has {name!r}{did_you_mean(name, known)}, which is no concept of {made.title}.")
+    return Segmenter(made, category, confidence, folder, {(category, name): iou for name, iou in (ious or {}).items()})
 
 
 def _check_untouched(**settings: Any) -> None:

@@ -56,6 +56,8 @@ class Predictor(NamedTuple):
         Changes whenever its output may change; None where that cannot be known.
     network : PixelNetwork or None
         The network that labels many images at a time; None where they are labelled one by one.
+    weights : str or None
+        The hash of its weights alone, on every machine and version the same; None where it has none.
     """
 
     predict: Callable[[Pixels], Segments]
@@ -63,6 +65,7 @@ class Predictor(NamedTuple):
     title: str
     fingerprint: str | None
     network: "PixelNetwork | None" = None
+    weights: str | None = None
 
 
 class PixelNetwork(NamedTuple):
@@ -121,12 +124,17 @@ def fingerprint_of(module: nn.Module, *settings: Any) -> str:
     *settings : Any
         What else counts, by its repr. The versions of those packages and of Pillow always do.
     """
-    nothing: Any = None  # a fingerprint does not depend on the preprocessing
-    weights = Network(module, nothing, None, "").fingerprint()
+    weights = weights_of(module)
     classes = {type(part) for part in module.modules()}
     sources = sorted({_source(one) for one in classes if one.__module__.partition(".")[0] not in _PACKAGES})
     content = (weights, repr(module), sources, settings, [_version(package) for package in _PACKAGES])
     return hashlib.sha256(repr(content).encode()).hexdigest()
+
+
+def weights_of(module: nn.Module) -> str:
+    """The hash of a network's weights: `Network.fingerprint`."""
+    nothing: Any = None  # which does not depend on the preprocessing
+    return Network(module, nothing, None, "").fingerprint()
 
 
 _PACKAGES = ("torch", "torchvision", "transformers", "timm", "pillow")

@@ -17,6 +17,7 @@ from unitlens.data.segmentation.segments import (
     fingerprint_of,
     table_of,
     to_segments,
+    weights_of,
 )
 from unitlens.errors import UnitlensError, argument
 from unitlens.models.hubs import hub_errors, hub_package
@@ -65,7 +66,8 @@ def hugging_face(
     model = model.to(device)
     names = table_of(labels if labels is not None else config.id2label)
     fingerprint = fingerprint_of(model, sorted(processor.to_dict().items(), key=str))
-    return Predictor(partial(_run, model=model, processor=processor), names, f"hf:{name}", fingerprint)
+    run = partial(_run, model=model, processor=processor)
+    return Predictor(run, names, f"hf:{name}", fingerprint, weights=weights_of(model))
 
 
 def _sides(size_of_processor: Any, size: int) -> dict[str, int]:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unitlens.data.batches import ImageRecord, Unread
+from unitlens.data.concepts import Ious
 from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.dissection.store.layers import LayerMaps
@@ -39,6 +40,8 @@ class StoredPass:
         Of that, seconds until the images of each batch were decoded.
     deviation : dict of str to float
         With ``fast``: largest difference of an activation, as a share of the layer's largest.
+    ious : mapping of (str, str) to float
+        How good the marks of a concept are, by (category, name), where its source says it.
     """
 
     layers: dict[str, LayerMaps]
@@ -49,6 +52,7 @@ class StoredPass:
     seconds: float = 0.0
     waiting: float = 0.0
     deviation: dict[str, float] = field(default_factory=dict)
+    ious: Ious = field(default_factory=dict)
     _unread_lines: int = 0
 
     @property
@@ -88,7 +92,8 @@ class StoredPass:
             store.write_document("layers", [layer.describe() for layer in self.layers.values()])
         if complete:
             summary = {"notes": self.notes, "deviation": self.deviation}
-            store.write_document("pass", summary | {"seconds": self.seconds, "waiting": self.waiting})
+            ious = [[*key, iou] for key, iou in self.ious.items()]
+            store.write_document("pass", summary | {"seconds": self.seconds, "waiting": self.waiting, "ious": ious})
         store.lines.append(_line(self.record, image) for image in range(store.manifest.images, self.images))
         unread = self.record.unread[self._unread_lines :]
         store.lines.append({"unread": image._asdict()} for image in unread)
@@ -115,6 +120,7 @@ class StoredPass:
             summary = store.document("pass")
             stored.notes, stored.deviation = summary["notes"], summary["deviation"]
             stored.seconds, stored.waiting = summary["seconds"], summary["waiting"]
+            stored.ious = {(category, name): iou for category, name, iou in summary["ious"]}
         return stored
 
 

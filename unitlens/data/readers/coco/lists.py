@@ -104,7 +104,8 @@ def read_list(root: Path, file: ListFile) -> CocoList:
     try:
         return _parsed(root, file, content)
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise UnitlensError(f"{file.path} is not a list in COCO's format ({error!r}).") from None
+        what = f"it has no {error}" if isinstance(error, KeyError) else repr(error)
+        raise UnitlensError(f"{file.path} is not a list in COCO's format ({what}).") from None
 
 
 def _parsed(root: Path, file: ListFile, content: Any) -> CocoList:

@@ -1,0 +1,1 @@
+"""Results of interventions as files: records, counts, tables and images, written and read back."""

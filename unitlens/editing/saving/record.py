@@ -1,0 +1,238 @@
+"""What interventions.json says of each result, beside its counts: records that are read strictly."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+from unitlens.ablation.effects_record import InfoRecord
+from unitlens.data.concepts import Concept
+from unitlens.dissection.run_record import check_hash
+from unitlens.editing.settings import AreaSettings
+from unitlens.errors import UnitlensError, argument
+from unitlens.records import check_range, check_types, read_record
+
+SCHEMA = 2
+"""Version of interventions.json and of the files beside it; those of another one are refused."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AreaInfoRecord(InfoRecord):
+    """Where a result comes from; ``concepts`` are the sources that looked at the images."""
+
+    concepts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MarkedRecord:
+    """A concept, and how good its source is at it."""
+
+    category: str
+    label: int
+    name: str
+    segmenter_iou: float | None
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_range(f"the segmenter's IoU with {self.name}", self.segmenter_iou or 0, 0, 1)
+
+    def concept(self) -> Concept:
+        """The concept alone."""
+        return Concept(self.category, self.label, self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultRecord:
+    """What the records of all results say.
+
+    Attributes
+    ----------
+    settings : AreaSettings
+    info : AreaInfoRecord
+    concepts : tuple of MarkedRecord
+        All that were measured, in the order of the counts.
+    """
+
+    settings: AreaSettings
+    info: AreaInfoRecord
+    concepts: tuple[MarkedRecord, ...]
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        if self.settings.where_sha256 is not None:
+            check_hash("where_sha256", self.settings.where_sha256)
+        pairs = [(one.category, one.name) for one in self.concepts]
+        if not pairs or len(set(pairs)) < len(pairs):
+            raise UnitlensError("there is no concept, or one is listed twice")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistanceRecord:
+    """See `unitlens.editing.set_result.LayerDistance`."""
+
+    before: float
+    after: float
+    outside: float
+    images: int
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_range("the share of positions outside", self.outside, 0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetRecord(ResultRecord):
+    """One set of units; ``sheet`` is the file of example images, of which all show ``sheet_of`` untouched."""
+
+    kind: Literal["SetAreas"] = "SetAreas"
+    units: tuple[int, ...]
+    draws: Mapping[str, int]
+    chosen_for: str | None
+    distance: DistanceRecord | None
+    sheet: str | None
+    sheet_of: str | None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_units(self.units)
+        check_file(self.sheet)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CausalRecord(ResultRecord):
+    """The sweep of every unit of a layer; ``ranked``: whether its ranking stands beside one by IoU."""
+
+    kind: Literal["CausalEffects"] = "CausalEffects"
+    units: int
+    inserted_at: str
+    weighted: bool
+    ranked: bool
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range("the number of units", self.units, 1, 1 << 24)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapRecord(ResultRecord):
+    """Units inserted at every place; ``figure`` is a file."""
+
+    kind: Literal["InsertionMap"] = "InsertionMap"
+    units: tuple[int, ...]
+    column: int
+    grid: tuple[int, int]
+    figure: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_units(self.units)
+        check_column(self.column, self.concepts)
+        check_range("the places along a side", min(self.grid), 1, max(self.grid))
+        check_range("the places along a side", max(self.grid), 1, 1 << 12)
+        check_file(self.figure)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConceptSetRecord(ResultRecord):
+    """The units that a concept rests on."""
+
+    kind: Literal["ConceptSet"] = "ConceptSet"
+    method: Literal["iou", "greedy", "optimise"]
+    target: float
+    ranking: tuple[int, ...]
+    sizes: tuple[int, ...]
+    column: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_units(self.ranking)
+        check_column(self.column, self.concepts)
+        check_range("target", self.target, 0, 1)
+        rising = all(one < other for one, other in zip(self.sizes, self.sizes[1:], strict=False))
+        if not self.sizes or not rising or self.sizes[0] < 1 or self.sizes[-1] > len(self.ranking):
+            raise UnitlensError("the sizes of a set are not rising, or more than its units")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorsRecord(ResultRecord):
+    """Units as detectors of what is drawn."""
+
+    kind: Literal["DrawnDetectors"] = "DrawnDetectors"
+    units: tuple[int, ...]
+    column: int
+    least_area: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_units(self.units)
+        check_column(self.column, self.concepts)
+        check_range("least_area", self.least_area, 0, 1)
+
+
+_KINDS: Mapping[str, type[ResultRecord]] = {
+    "SetAreas": SetRecord,
+    "CausalEffects": CausalRecord,
+    "InsertionMap": MapRecord,
+    "ConceptSet": ConceptSetRecord,
+    "DrawnDetectors": DetectorsRecord,
+}
+
+
+@dataclass(frozen=True)
+class InterventionsRecord:
+    """All of interventions.json; each of ``results`` is a `ResultRecord`."""
+
+    schema: int
+    command: str | None
+    results: tuple[Any, ...]
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        object.__setattr__(self, "results", tuple(map(_result_record, self.results)))
+        if not self.results:
+            raise UnitlensError("there are no results")
+
+    @classmethod
+    def from_json(cls, content: Any) -> "InterventionsRecord":
+        """Read interventions.json.
+
+        Raises
+        ------
+        UnitlensError
+            If it is of another schema, or was not written by `unitlens.editing.saving.files.write_interventions`.
+        """
+        schema = content.get("schema") if isinstance(content, Mapping) else None
+        if type(schema) is not int or schema != SCHEMA:
+            shown = schema if schema is None or isinstance(schema, int) else "unknown"
+            raise UnitlensError(
+                f"interventions.json is of schema {shown}, and this version of unitlens reads {SCHEMA}: measure them "
+                f"again with {argument('overwrite', True)}"
+            )
+        return read_record(cls, content, what="interventions.json")
+
+
+def _result_record(content: Any) -> ResultRecord:
+    """Read a result by its kind."""
+    if isinstance(content, ResultRecord):
+        return content
+    kind = content.get("kind") if isinstance(content, Mapping) else None
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise UnitlensError(f"a result is none of {', '.join(_KINDS)}")
+    return read_record(_KINDS[kind], content, what="a result")
+
+
+def check_units(units: tuple[int, ...]) -> None:
+    """Units are numbers from 0, each once."""
+    if not units or min(units) < 0 or len(set(units)) < len(units):
+        raise UnitlensError("a set has no unit, one below 0, or one twice")
+
+
+def check_column(column: int, concepts: tuple[MarkedRecord, ...]) -> None:
+    """A column is that of a concept."""
+    check_range("the column of a concept", column, 0, len(concepts) - 1)
+
+
+def check_file(name: str | None) -> None:
+    """A file lies in the folder of images and nowhere else."""
+    if name is not None and (PurePosixPath(name).name != name or "\\" in name or not name.endswith(".png")):
+        raise UnitlensError(f"{name} is not the name of an image of interventions.")
