@@ -155,8 +155,8 @@ def row_count(interventions: int, classes: int, outcomes: int, *, grouped: bool)
 
 
 def fills_enough(images: Ints) -> bool:
-    """Whether images by fold, (F, K), are in enough folds for intervals: in 8, or in all where fewer are told apart."""
-    return int(images.any(1).sum()) >= min(FEWEST_FOLDS, len(images))
+    """Whether images by fold, (F, K), fill enough folds for intervals: 8, or three quarters where there are few."""
+    return int(images.any(1).sum()) >= min(FEWEST_FOLDS, 3 * len(images) // 4)
 
 
 def _design(tally: Tally) -> DesignEffects:
