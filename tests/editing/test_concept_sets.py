@@ -112,3 +112,16 @@ def test_a_concept_that_nobody_draws_has_no_set(net, latents):
 
     with pytest.raises(ul.UnitlensError, match="Nothing of unicorn is drawn in 160 images"):
         ul.concept_set(net, "layer", "unicorn", latents, Unicorns(), method="greedy", most=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["greedy", "optimise"])
+def test_sets_of_the_bundled_generator_remove_what_its_segmenter_sees(method):
+    net, source = ul.load("bundled:scenes-generator"), ul.segmenter("bundled:scenes-segmenter")
+    latents = ul.with_concepts(ul.latents(96, 20), source)
+    found = ul.concept_set(net, "block16", "sky", latents, method=method, most=3, steps=20)
+    table = found.table()
+    assert table["units"].tolist() == [1, 2, 3]
+    assert table["chosen_on"].iloc[-1] > 0
+    assert (table["segmenter_iou"] == source.ious["object", "sky"]).all()
+    assert found.weights is None or (found.weights.min() >= 0 and found.weights.max() <= 1)

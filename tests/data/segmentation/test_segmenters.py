@@ -58,6 +58,15 @@ def test_a_dissection_by_a_segmenter(tmp_path, net):
     assert table["category"][:3].tolist() == ["object"] * 3
 
 
+def test_how_good_it_is_may_be_said_by_the_names_of_its_concepts():
+    name = make().concepts[0].name
+    source = make(ious={name: 0.75}, category="thing")
+    assert source.ious == {("thing", name): 0.75}
+    with pytest.raises(ul.UnitlensError, match="ious has 'unicorn', which is no concept of"):
+        make(ious={"unicorn": 0.5})
+    assert make().fingerprint == make().fingerprint != make(Nearest(sharpness=49.0), confidence=0.5).fingerprint
+
+
 @pytest.mark.parametrize("kind", ["scores", "classes", "array", "network"])
 def test_any_callable_is_a_segmenter(kind):
     image, truth = blocks(0)
