@@ -125,7 +125,10 @@ def test_a_set_of_a_model_without_a_run_is_found_greedily(shell, tmp_path):
     how = ("--layer", "layer", "--concept", "red", "--set", "greedy", "--most", 2, "--out", "fresh")
     said = shell("intervene", *named, *how, *HOW)
     assert said.code == 0, said.err
-    assert sorted(read_interventions(tmp_path / "fresh").results[0].ranking) == [0, 4]
+    (found,) = read_interventions(tmp_path / "fresh").results
+    assert sorted(found.ranking) == [0, 4]
+    assert found.info["data"]["source"] == "latents:20,seed=0"
+    assert found.info["data"]["opened"] == {"concepts": ["colors"]}
     said = shell("intervene", *named, "--layer", "layer", "--concept", "red", "--set", "iou", *HOW)
     assert said.code == 2
     assert "no run" in said.err

@@ -1,5 +1,6 @@
 """`unitlens intervene`."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -118,6 +119,7 @@ def intervene(target: str, **options: Any) -> None:
         reading=source.reading(options),
         groups=options["groups"],
     )
+    experiment = dataclasses.replace(experiment, opened=source.opened)
     results = _measure(experiment, selection, source)
     source.check_images(results[0].info)
     dissection = source.dissection

@@ -1,8 +1,8 @@
 """A layer of a network that draws images, latents to draw from, and what says what is drawn: what all edits share."""
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,8 @@ class AreaExperiment:
     drawn : DrawnConcepts
         What says which concepts are where.
     reading : Reading
+    opened : mapping
+        How the latents were opened, for the files.
     """
 
     net: Network
@@ -66,6 +68,7 @@ class AreaExperiment:
     data: Data
     drawn: DrawnConcepts
     reading: Reading
+    opened: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -165,7 +168,7 @@ class AreaExperiment:
         return {
             "unitlens": versions()["unitlens"],
             "network": describe_network(self.net),
-            "data": {"source": described(self.data).source, "opened": {}, **data},
+            "data": {"source": described(self.data).source, "opened": {}, **self.opened, **data},
             "concepts": [str(source) for source in self.drawn.sources],
             "replay": replay,
             "timings": {"seconds": measured.seconds},
