@@ -31,6 +31,9 @@ def test_areas_are_what_loops_over_pixels_count():
     marked = drawn.maps(IMAGES)
     areas = drawn.areas(marked)
     assert (drawn.positions(marked) == 96).all()
+    (of_side,) = drawn.maps(IMAGES, of="side")
+    assert of_side.category == "side"
+    assert np.array_equal(of_side.maps, marked[1].maps)
     for number, image in enumerate(IMAGES.transpose(0, 2, 3, 1)):
         planes = Tables().planes(image, "") | ul.Colors().planes(image, "")
         for c, concept in enumerate(drawn.concepts):

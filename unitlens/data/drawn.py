@@ -109,12 +109,14 @@ class DrawnConcepts:
         """
         return concept_index(concept, self.concepts, ", ".join(map(str, self.sources)))
 
-    def maps(self, images: npt.NDArray[np.uint8]) -> list[CategoryMaps]:
+    def maps(self, images: npt.NDArray[np.uint8], *, of: str | None = None) -> list[CategoryMaps]:
         """What is marked in images.
 
         Parameters
         ----------
         images : uint8 array, (N, 3, height, width)
+        of : str, optional
+            The one category that is needed: sources of others do not look.
 
         Returns
         -------
@@ -125,7 +127,9 @@ class DrawnConcepts:
         return [
             CategoryMaps(category, self._joined(planes, category))
             for source in self.sources
+            if of is None or any(concept.category == of for concept in source.concepts)
             for category, planes in _planes_of(source, pixels).items()
+            if of in (None, category)
         ]
 
     def _joined(self, planes: Sequence[npt.NDArray[Any]], category: str) -> Maps:

@@ -133,7 +133,7 @@ class _InsertionCounter:
         """What each position shows, in the concept's category, (N, rows, columns)."""
         drawn = self.response.drawn
         category = drawn.concepts[self.response.concept].category
-        (maps,) = (of_category for of_category in drawn.maps(images) if of_category.category == category)
+        (maps,) = drawn.maps(images, of=category)
         return drawn.shown(maps)
 
     def _slices(self, shown: npt.NDArray[np.int16]) -> list[tuple[slice, slice]]:
