@@ -1,7 +1,8 @@
 """`unitlens demo`."""
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -107,9 +108,9 @@ def _generator(out: Path, images: int, *, quiet: bool) -> None:
     experiment = AreaExperiment.of(net, layer, drawn.data, None, reading=reading)
     units = experiment.units(result.units_for(CONCEPT, REMOVED))
     thresholds = torch.from_numpy(result.table()["threshold"].to_numpy("float32"))
-    how: dict[str, Any] = {"draws": DRAWN_SETS, "chosen_for": CONCEPT, "examples": SHOWN}
-    removed = measure_set(experiment, units, value=0.0, **how)
-    inserted = measure_set(experiment, units, value=thresholds, change="set to their thresholds", **how)
+    measure = partial(measure_set, experiment, units, draws=DRAWN_SETS, chosen_for=CONCEPT, examples=SHOWN)
+    removed = measure(value=0.0)
+    inserted = measure(value=thresholds, change="set to their thresholds")
     page = report(out, result, removed, inserted, overwrite=True)
     if not quiet:
         echo(unit_table(result, rows=10))
