@@ -47,7 +47,7 @@ def changed(content, before, after):
 
 @pytest.mark.parametrize("compressed", [False, True])
 def test_what_is_sound_is_read(mixed, compressed):
-    index = read_variable(written(mixed, compressed=compressed), "index")[()]
+    index = read_variable(written(mixed, compressed=compressed), "index")
     assert list(index["names"][()]) == ["a", "bé", "longer"]
     assert list(index["objects"][()]["class_ind"]) == [1, 2]
     assert (index["objects"][()]["mask"][0] == np.eye(5)).all()
@@ -97,7 +97,7 @@ def test_arrays_in_arrays_without_end_are_refused():
 def test_rows_that_a_sparse_table_does_not_have_are_refused():
     table = csc_matrix(np.eye(3))
     table.indices[1] = 1_000_000
-    with pytest.raises(ValueError, match="indices"):
+    with pytest.raises(ValueError, match=r"(indices|index values) must be < 3"):
         _sums(table, 3)
 
 
