@@ -293,6 +293,7 @@ def test_a_curve_ranks_on_even_folds_and_measures_on_odd(net):
     assert ((band["low"] <= band["mean"]) & (band["mean"] <= band["high"])).all()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared networks and images are not here")
 def test_resnet20_on_cifar10_every_unit_of_layer3_equals_full_passes():
     net = ul.load(

@@ -62,8 +62,17 @@ def change_arrays(folder, change, name="counts.safetensors"):
 # ---- what a dissection writes is believed
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("more", [{}, {"evidence": False}, {"score": "f1"}, {"score": "auprc"}, {"exemplars": 2}])
+OPTIONS = [{}, {"evidence": False}, {"score": "f1"}, {"score": "auprc"}, {"exemplars": 2}]
+
+
+@pytest.mark.parametrize(
+    ("preset", "more"),
+    [
+        pytest.param(preset, more, marks=[pytest.mark.slow] if more and preset != "unitlens" else [])
+        for preset in PRESETS
+        for more in OPTIONS
+    ],
+)
 def test_a_run_of_any_settings_is_believed(net_file, tmp_path, world, preset, more):
     for path in sorted((world / "labels" / "color").iterdir())[:3]:
         path.unlink()  # images without annotations
@@ -262,9 +271,9 @@ def look(folder, shell, other):
 
 
 def test_any_change_is_refused_or_leaves_a_run_that_agrees_with_itself(full, tmp_path, shell):
-    for number in range(60):
+    for number in range(30):
         folder = mutated(full, tmp_path / "changed", number)
-        if number % 30 == 0:
+        if number % 15 == 0:
             look(folder, shell, full)
             continue
         with suppress(ul.UnitlensError):
