@@ -1,5 +1,7 @@
 """The smallest set of units that removes a planted colour, by all three methods."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -52,6 +54,14 @@ def test_every_method_finds_the_planted_units(net, latents, dissection, method):
     most = ul.concept_set(net, "layer", "red", latents, SoftSquares(), method=method, target=0.3, **options)
     assert most.size == 1
     assert (found.weights is not None) == (method == "optimise")
+
+
+def test_what_has_no_interval_is_said_without_one(net):
+    with pytest.warns(ul.UnitlensWarning, match="there are no intervals"):
+        few = ul.concept_set(net, "layer", "red", painted(12, extra=EXTRA), most=1)
+    many = ul.concept_set(net, "layer", "red", painted(160, extra=EXTRA), most=1)
+    assert "nan" not in repr(few)
+    assert re.search(r"remove \d+% \(\d+% to \d+%\) on latents", repr(many))
 
 
 def test_the_set_is_measured_on_latents_that_did_not_choose_it(net, latents):

@@ -119,9 +119,10 @@ class ConceptSet:
 
     def __repr__(self) -> str:
         value, low, high = self.removed()
+        interval = f" ({low:.0%} to {high:.0%})" if np.isfinite(low) else ""
         return (
             f"<ConceptSet of {self.concept.name} by {self.method}: {self.size} units of {self.settings.layer} remove "
-            f"{value:.0%} ({low:.0%} to {high:.0%}) on latents that did not choose them>"
+            f"{value:.0%}{interval} on latents that did not choose them>"
         )
 
     def _repr_html_(self) -> str:
