@@ -6,7 +6,7 @@ import re
 import secrets
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -97,6 +97,57 @@ def read_arrays(path: Path) -> "dict[str, npt.NDArray[Any]]":
         return load_file(path)
     except Exception as error:  # of damaged bytes and types that NumPy lacks nearly anything is raised
         raise UnitlensError(f"{path.name} cannot be read ({error})") from None
+
+
+def write_parts(path: Path, parts: "Iterable[Mapping[str, npt.NDArray[Any]]]") -> None:
+    """Write the arrays of several parts into one safetensors file, as NUMBER/NAME.
+
+    Raises
+    ------
+    UnitlensError
+        If it cannot be written.
+    """
+    import numpy as np
+    from safetensors.numpy import save
+
+    arrays = {
+        f"{number}/{name}": np.ascontiguousarray(array)
+        for number, part in enumerate(parts)
+        for name, array in part.items()
+    }
+    write_whole(path, save(arrays))
+
+
+def read_parts(path: Path, count: int) -> "list[dict[str, npt.NDArray[Any]]]":
+    """Read the arrays of so many parts that `write_parts` wrote.
+
+    Raises
+    ------
+    UnitlensError
+        As for `read_arrays`, and if one belongs to no part.
+    """
+    parts: dict[str, dict[str, npt.NDArray[Any]]] = {str(number): {} for number in range(count)}
+    for key, array in read_arrays(path).items():
+        number, _, name = key.partition("/")
+        if number not in parts:
+            raise UnitlensError(f"the counts have {key}, which is not of a measurement")
+        parts[number][name] = array
+    return list(parts.values())
+
+
+def remove_files(folder: Path, names: Iterable[str]) -> None:
+    """Remove files of a folder, where they are there.
+
+    Raises
+    ------
+    UnitlensError
+        If one cannot be removed.
+    """
+    try:
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise UnitlensError(f"{folder} could not be written: {error.strerror or error}.") from None
 
 
 def another_folder() -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.errors import UnitlensError, argument, did_you_mean
 
 Record = TypeVar("Record")
 
@@ -135,6 +135,52 @@ def read_record(kind: type[Record], content: Any, *, what: str) -> Record:
         wrong = f"lacks {absent[0]}" if absent else f"has an unknown field {unknown[0]!r}"
         raise UnitlensError(f"{what} {wrong}: it was changed, or written by another version of unitlens.")
     return kind(**content)
+
+
+def read_versioned(kind: type[Record], content: Any, *, schema: int, file: str) -> Record:
+    """Read all of a file whose field ``schema`` says of which version it is.
+
+    Parameters
+    ----------
+    kind : dataclass
+        As for `read_record`.
+    content : object
+        As read from JSON.
+    schema : int
+        The one version that is read.
+    file : str
+        Its name.
+
+    Raises
+    ------
+    UnitlensError
+        If it is of another version, or not such a value.
+    """
+    given = content.get("schema") if isinstance(content, Mapping) else None
+    if type(given) is not int or given != schema:
+        shown = given if given is None or isinstance(given, int) else "unknown"
+        raise UnitlensError(
+            f"{file} is of schema {shown}, and this version of unitlens reads {schema}: measure them again with "
+            f"{argument('overwrite', True)}"
+        )
+    return read_record(kind, content, what=file)
+
+
+def read_result(kinds: Mapping[str, type[Record]], content: Any) -> Record:
+    """Read a result by the kind that it says it is of; one that is read already stays as it is.
+
+    Raises
+    ------
+    UnitlensError
+        If it is of none of the kinds, or not such a value.
+    """
+    for known in kinds.values():
+        if isinstance(content, known):
+            return content
+    kind = content.get("kind") if isinstance(content, Mapping) else None
+    if not isinstance(kind, str) or kind not in kinds:
+        raise UnitlensError(f"a result is none of {', '.join(kinds)}")
+    return read_record(kinds[kind], content, what="a result")
 
 
 def check_range(what: str, value: float, least: float, most: float) -> None:

@@ -10,7 +10,7 @@ import unitlens as ul
 from tests.generators import GREY, Squares, painted, painter
 from tests.planted import COLOURS
 from unitlens.data.preparing import image_hash
-from unitlens.stats.folds import chosen_folds
+from unitlens.stats.folds import iou_in
 
 EXTRA = 4
 
@@ -94,7 +94,7 @@ def test_units_are_ranked_by_their_iou_on_latents_that_do_not_measure(net, laten
         maps = torch.nn.functional.interpolate(recording["layer"], (8, 8), mode="bilinear", align_corners=False)
         masks = maps.numpy() > dissection.table()["threshold"].to_numpy(np.float32)[:, None, None]
         both, either = ((op(masks, red[:, None])).sum((0, 2, 3)) for op in (np.logical_and, np.logical_or))
-        assert dissection.counts.iou_in(chosen_folds(folds))[:, column] == pytest.approx(both / either)
+        assert iou_in(dissection.counts, folds)[:, column] == pytest.approx(both / either)
     found = ul.concept_set(net, "layer", "red", latents, method="iou", dissection=dissection, most=4)
     assert list(found.ranking) == dissection.units_for("red", 4, folds="even")
 

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from unitlens.ablation.measurement import EffectSettings
 from unitlens.dissection.run_record import MOST, GroupsRecord, NetworkRecord, SkippedRecord, check_hash
-from unitlens.errors import UnitlensError, argument
-from unitlens.records import check_range, check_types, read_record
+from unitlens.errors import UnitlensError
+from unitlens.records import check_range, check_types, read_result, read_versioned
 
 SCHEMA = 5
 """Version of effects.json and of the files beside it; effects of another one are refused."""
@@ -146,7 +146,7 @@ class EffectsRecord:
 
     def __post_init__(self) -> None:
         check_types(self)
-        object.__setattr__(self, "results", tuple(map(_result_record, self.results)))
+        object.__setattr__(self, "results", tuple(read_result(_RESULTS, one) for one in self.results))
         if not self.results:
             raise UnitlensError("there are no results")
 
@@ -159,21 +159,4 @@ class EffectsRecord:
         UnitlensError
             If it is of another schema, or was not written by `unitlens.ablation.files.write_effects`.
         """
-        schema = content.get("schema") if isinstance(content, Mapping) else None
-        if type(schema) is not int or schema != SCHEMA:
-            shown = schema if schema is None or isinstance(schema, int) else "unknown"
-            raise UnitlensError(
-                f"effects.json is of schema {shown}, and this version of unitlens reads {SCHEMA}: measure them again "
-                f"with {argument('overwrite', True)}"
-            )
-        return read_record(cls, content, what="effects.json")
-
-
-def _result_record(content: Any) -> ResultRecord:
-    """Read a result by its kind."""
-    if isinstance(content, UnitsRecord | SetRecord | CurveRecord):
-        return content
-    kind = content.get("kind") if isinstance(content, Mapping) else None
-    if not isinstance(kind, str) or kind not in _RESULTS:
-        raise UnitlensError(f"a result is none of {', '.join(_RESULTS)}")
-    return read_record(_RESULTS[kind], content, what="a result")
+        return read_versioned(cls, content, schema=SCHEMA, file="effects.json")

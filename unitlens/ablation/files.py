@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
 from unitlens.ablation.agreement import AGREEMENT_COLUMNS
@@ -26,7 +25,6 @@ from unitlens.ablation.result import Curve, SetEffects, UnitEffects
 from unitlens.ablation.table import shortened
 from unitlens.ablation.validation import (
     Result,
-    arrays_by_number,
     check_agreement,
     check_measurement,
     check_networks,
@@ -39,7 +37,16 @@ from unitlens.ablation.validation import (
 )
 from unitlens.data.classes import Classes
 from unitlens.errors import UnitlensError
-from unitlens.files import another_or_overwrite, json_text, make_folder, read_arrays, read_json, write_whole
+from unitlens.files import (
+    another_or_overwrite,
+    json_text,
+    make_folder,
+    read_json,
+    read_parts,
+    remove_files,
+    write_parts,
+    write_whole,
+)
 from unitlens.records import read_record, write_record
 
 if TYPE_CHECKING:
@@ -130,24 +137,14 @@ def write_effects(folder: Path, saved: SavedEffects, *, overwrite: bool = False)
     UnitlensError
         If there are effects already, or nothing can be written.
     """
-    from safetensors.numpy import save
-
     check_no_effects(folder, overwrite=overwrite)
     described, measurements = _described(saved)
     check_networks(measurements)
-    arrays = {
-        f"{number}/{name}": np.ascontiguousarray(array)
-        for number, measured in enumerate(measurements)
-        for name, array in {**measured.tally.arrays(), "peaks": measured.peaks}.items()
-    }
+    parts = [{**one.tally.arrays(), "peaks": one.peaks} for one in measurements]
     table, drawn = shortened(saved.table()).to_csv(index=False), saved.random_sets()
     make_folder(folder)
-    try:
-        for name in (INFO, DRAWN):
-            (folder / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise UnitlensError(f"{folder} could not be written: {error.strerror or error}.") from None
-    write_whole(folder / COUNTS, save(arrays))
+    remove_files(folder, (INFO, DRAWN))
+    write_parts(folder / COUNTS, parts)
     write_whole(folder / TABLE, table)
     if len(drawn):
         write_whole(folder / DRAWN, drawn.to_csv(index=False))
@@ -174,7 +171,7 @@ def read_effects(folder: Path) -> SavedEffects | None:
 
 def _read(folder: Path) -> SavedEffects:
     record = EffectsRecord.from_json(read_json(folder / INFO))
-    arrays = arrays_by_number(read_arrays(folder / COUNTS), len(record.measurements))
+    arrays = read_parts(folder / COUNTS, len(record.measurements))
     parts = [_measurement(one, own) for one, own in zip(record.measurements, arrays, strict=True)]
     check_networks(parts)
     saved = SavedEffects(tuple(_result(one, parts) for one in record.results), record.command)

@@ -1,6 +1,5 @@
 """The results of measuring effects: every unit alone, one set of units, and a curve of growing sets."""
 
-import html
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, SupportsIndex, overload
@@ -11,6 +10,7 @@ from unitlens.ablation.estimates import Estimate
 from unitlens.ablation.measurement import EffectSettings, Measurement
 from unitlens.ablation.random_sets import Band, random_set_rows
 from unitlens.ablation.table import UnitSet, joined
+from unitlens.drawing.notebooks import table_html
 from unitlens.errors import UnitlensError
 from unitlens.stats.folds import Folds
 from unitlens.stats.scores import Floats
@@ -399,5 +399,4 @@ def _of(measured: Measurement) -> str:
 def _first_rows(head: str, table: "pd.DataFrame") -> str:
     """The rows with the largest effects, as HTML."""
     order = table["effect"].abs().sort_values(ascending=False, kind="stable").index
-    first = table.reindex(order).head(10)
-    return f"<p>{html.escape(head[1:-1])}</p>" + first.to_html(index=False, float_format="{:.4g}".format)
+    return table_html(head, table.reindex(order))

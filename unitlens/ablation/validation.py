@@ -266,22 +266,6 @@ def check_networks(measurements: Iterable[Measurement]) -> None:
         raise UnitlensError("The effects are of different networks, or of different weights: save them apart.")
 
 
-def arrays_by_number(arrays: Arrays, count: int) -> list[dict[str, npt.NDArray[Any]]]:
-    """Sort arrays, whose names are NUMBER/NAME, by the parts that they belong to.
-
-    Raises
-    ------
-    UnitlensError
-        If one belongs to none of so many.
-    """
-    parts: dict[str, dict[str, npt.NDArray[Any]]] = {str(number): {} for number in range(count)}
-    for key, array in arrays.items():
-        number, _, name = key.partition("/")
-        _require(number in parts, f"the counts have {key}, which is not of a measurement")
-        parts[number][name] = array
-    return list(parts.values())
-
-
 def read_table(path: Path, columns: Sequence[str], *, text: Sequence[str]) -> "pd.DataFrame":
     """Read a table with these columns: texts as they are, all others as float64.
 

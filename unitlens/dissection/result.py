@@ -1,6 +1,5 @@
 """The result of a dissection, to compute with and to look at."""
 
-import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,9 +17,10 @@ from unitlens.dissection.sentences.headline import (
 )
 from unitlens.dissection.sentences.methods import methods_bibtex, methods_text
 from unitlens.dissection.settings import Settings
+from unitlens.drawing.notebooks import table_html
 from unitlens.errors import UnitlensError, argument, did_you_mean, spelled
 from unitlens.stats.counts import Counts
-from unitlens.stats.folds import Folds, chosen_folds
+from unitlens.stats.folds import Folds, iou_in
 from unitlens.stats.scores import LEVEL_SCORES, Floats, matches, score_function
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ class Dissection:
         UnitlensError
             If there is no such concept, or the name stands in several categories.
         """
-        score = self.counts.iou_in(chosen_folds(folds))[:, self.column(concept)]
+        score = iou_in(self.counts, folds)[:, self.column(concept)]
         order = np.argsort(-score, kind="stable")
         return [int(unit) for unit in (order[score[order] > 0] if n is None else order[:n])]
 
@@ -344,8 +344,8 @@ class Dissection:
         )
 
     def _repr_html_(self) -> str:
-        first = self.detectors().head(10)[["layer", "unit", "concept", "category", "iou", "heldout_iou", "chance_iou"]]
-        return f"<p>{html.escape(repr(self)[1:-1])}</p>" + first.to_html(index=False, float_format="{:.3f}".format)
+        columns = ["layer", "unit", "concept", "category", "iou", "heldout_iou", "chance_iou"]
+        return table_html(repr(self), self.detectors()[columns], numbers="{:.3f}")
 
 
 def open_run(folder: str | Path) -> Dissection:

@@ -1,8 +1,8 @@
 """The result of removing and inserting every unit alone: average causal effects on the area of every concept."""
 
-import html
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from unitlens.ablation.random_sets import Others, alike_units
 from unitlens.ablation.responses.area_tallies import AreaEstimate, AreaTally
 from unitlens.data.concepts import Concept
 from unitlens.data.drawn import concept_index
+from unitlens.drawing.notebooks import table_html
 from unitlens.editing.set_result import q_values
 from unitlens.editing.settings import AreaSettings
 from unitlens.editing.tables import CAUSAL_COLUMNS, RANKING_COLUMNS
@@ -101,7 +102,7 @@ class CausalEffects:
         there = (self.removal.before.sum(0) > 0) | (inserted != 0).any(0)
         units, concepts = np.meshgrid(np.arange(self.units), np.flatnonzero(there), indexing="ij")
         at = units.ravel(), concepts.ravel()
-        others = Others.of(estimate.effect, self._alike())
+        others = Others.of(estimate.effect, self._alike)
         columns: dict[str, Any] = {
             "layer": self.settings.layer,
             "unit": at[0],
@@ -117,11 +118,12 @@ class CausalEffects:
             "random_low": others.low[at],
             "random_high": others.high[at],
             "matched_mean": others.matched[at],
-            "matched": self._alike().sum(1)[at[0]],
+            "matched": self._alike.sum(1)[at[0]],
             "segmenter_iou": self.segmenter_iou[at[1]],
         }
         return pd.DataFrame(columns, columns=list(CAUSAL_COLUMNS))
 
+    @cached_property
     def _alike(self) -> Bools:
         """Which other units hand on about as much as each, (U, U)."""
         alike = np.zeros((self.units, self.units), bool)
@@ -140,7 +142,7 @@ class CausalEffects:
         import pandas as pd
 
         effect = self.effect()[:, concept_index(concept, self.concepts, "the concept source")]
-        others = Others.of(effect[:, None], self._alike())
+        others = Others.of(effect[:, None], self._alike)
         as_large = (np.abs(effect) >= np.abs(effect)[:, None]).sum(1) - 1
         columns: dict[str, Any] = {
             "unit": np.arange(self.units),
@@ -149,7 +151,7 @@ class CausalEffects:
             "random_low": others.low[:, 0],
             "random_high": others.high[:, 0],
             "matched_mean": others.matched[:, 0],
-            "matched": self._alike().sum(1),
+            "matched": self._alike.sum(1),
             "p_value": (1 + as_large) / self.units,
         }
         return pd.DataFrame(columns)
@@ -201,5 +203,4 @@ class CausalEffects:
     def _repr_html_(self) -> str:
         table = self.table()
         order = table["average_causal_effect"].abs().sort_values(ascending=False, kind="stable").index
-        first = table.reindex(order).head(10)
-        return f"<p>{html.escape(repr(self)[1:-1])}</p>" + first.to_html(index=False, float_format="{:.4g}".format)
+        return table_html(repr(self), table.reindex(order))

@@ -1,8 +1,8 @@
 """The result of looking for the units that a concept rests on, and what is left of it as more of them are removed."""
 
-import html
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from unitlens.ablation.responses.area_tallies import AreaTally
 from unitlens.ablation.table import Units
 from unitlens.data.concepts import Concept
+from unitlens.drawing.notebooks import table_html
 from unitlens.editing.settings import AreaSettings
 from unitlens.stats.scores import Floats
 
@@ -70,15 +71,18 @@ class ConceptSet:
     @property
     def size(self) -> int:
         """The smallest number of units that removes the target on the latents that choose; all, where none does."""
-        removed = self.tally.half("even").removed()[0][:, self.column]
-        enough = np.flatnonzero(removed >= self.target)
+        enough = np.flatnonzero(self._chosen_on >= self.target)
         return self.sizes[int(enough[0])] if len(enough) else self.sizes[-1]
 
     @property
     def reached(self) -> bool:
         """Whether that many units remove the target, on the latents that choose."""
-        removed = self.tally.half("even").removed()[0][:, self.column]
-        return bool((removed >= self.target).any())
+        return bool((self._chosen_on >= self.target).any())
+
+    @cached_property
+    def _chosen_on(self) -> Floats:
+        """Share of the concept that each size removes on the latents that choose, (S,)."""
+        return self.tally.half("even").removed()[0][:, self.column]
 
     @property
     def units(self) -> Units:
@@ -100,14 +104,14 @@ class ConceptSet:
         """
         import pandas as pd
 
-        even, odd = self.tally.half("even"), self.tally.half("odd")
+        odd = self.tally.half("odd")
         removed, low, high = (ends[:, self.column] for ends in odd.removed())
         effect = np.delete(odd.estimate().effect, self.column, 1)
         steps = zip((0, *self.sizes[:-1]), self.sizes, strict=True)
         columns: dict[str, Any] = {
             "units": self.sizes,
             "added": [";".join(map(str, self.ranking[start:stop])) for start, stop in steps],
-            "chosen_on": even.removed()[0][:, self.column],
+            "chosen_on": self._chosen_on,
             "removed": removed,
             "low": low,
             "high": high,
@@ -126,6 +130,4 @@ class ConceptSet:
         )
 
     def _repr_html_(self) -> str:
-        return f"<p>{html.escape(repr(self)[1:-1])}</p>" + self.table().to_html(
-            index=False, float_format="{:.4g}".format
-        )
+        return table_html(repr(self), self.table(), most=None)

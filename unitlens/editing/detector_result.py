@@ -1,6 +1,5 @@
 """The result of taking units for detectors of what is drawn: how well their peaks tell whether it is there."""
 
-import html
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,6 +8,7 @@ import numpy as np
 
 from unitlens.ablation.table import Units
 from unitlens.data.concepts import Concept
+from unitlens.drawing.notebooks import table_html
 from unitlens.editing.settings import AreaSettings
 from unitlens.stats.intervals import share_distances, sum_distances
 from unitlens.stats.scores import Bools, Floats, share
@@ -104,9 +104,7 @@ class DrawnDetectors:
         )
 
     def _repr_html_(self) -> str:
-        return f"<p>{html.escape(repr(self)[1:-1])}</p>" + self.table().head(10).to_html(
-            index=False, float_format="{:.4g}".format
-        )
+        return table_html(repr(self), self.table())
 
 
 def best_level(peaks: Floats, present: Bools) -> tuple[float, float]:

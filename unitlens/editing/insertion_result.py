@@ -1,6 +1,5 @@
 """The result of inserting units at every place: where their concept appears, and what stood there before."""
 
-import html
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,6 +11,7 @@ from unitlens.ablation.table import Units
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Concept
 from unitlens.data.drawn import shown_names
+from unitlens.drawing.notebooks import table_html
 from unitlens.editing.settings import AreaSettings
 from unitlens.stats.scores import Floats, Ints, share
 
@@ -150,6 +150,4 @@ class InsertionMap:
         )
 
     def _repr_html_(self) -> str:
-        return f"<p>{html.escape(repr(self)[1:-1])}</p>" + self.table().to_html(
-            index=False, float_format="{:.4g}".format
-        )
+        return table_html(repr(self), self.table(), most=None)

@@ -1,6 +1,5 @@
 """The result of removing or inserting a set of units: areas beside those of drawn sets, and what took their place."""
 
-import html
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ from unitlens.ablation.table import Units, joined
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Concept
 from unitlens.data.drawn import shown_names
+from unitlens.drawing.notebooks import table_html
 from unitlens.editing.edited import Edited
 from unitlens.editing.settings import AreaSettings
 from unitlens.editing.tables import INTERVENTION_COLUMNS
@@ -163,9 +163,7 @@ class SetAreas:
         )
 
     def _repr_html_(self) -> str:
-        return f"<p>{html.escape(repr(self)[1:-1])}</p>" + self.table().head(10).to_html(
-            index=False, float_format="{:.4g}".format
-        )
+        return table_html(repr(self), self.table())
 
 
 def q_values(p_value: Floats, there: Any) -> Floats:

@@ -119,19 +119,6 @@ class Counts:
         """Intersection over union, (U, C)."""
         return iou(self.intersection, self.activated, self.concept)
 
-    def iou_in(self, folds: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-        """Intersection over union on the images of some folds, (U, C)."""
-        units, count, concepts = self.shape
-        intersection = np.zeros(units * concepts, np.int64)
-        for block in in_blocks(len(self.index), _AT_ONCE):
-            index, value = (part[block].astype(np.int64) for part in (self.index, self.value))
-            kept = folds[index // (concepts or 1) % count]
-            np.add.at(
-                intersection, (index // (count * concepts or 1) * concepts + index % (concepts or 1))[kept], value[kept]
-            )
-        activated = self.activated_by_fold[:, folds].sum(1)[:, self.category_of]
-        return iou(intersection.reshape(units, concepts), activated, self.concept_by_fold[folds].sum(0))
-
     @property
     def overlap(self) -> Overlap:
         """The 2 x 2 tables of all pairs."""

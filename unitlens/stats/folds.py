@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from unitlens.errors import UnitlensError
+from unitlens.stats.blocks import in_blocks
 from unitlens.stats.scores import Bools, Floats, Ints, Overlap, share
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ FEWEST_FOLDS = 8
 
 Folds = Literal["all", "even", "odd"]
 """Which images count: a choice by rank is made on the even folds and measured on the odd."""
+
+_AT_ONCE = 64  # units of which counts by fold are dense together
 
 HALVES = 50
 """Random halves of the folds that are drawn, each with its complement."""
@@ -127,6 +130,15 @@ def fold_table(counts: "Counts", units: slice) -> FoldTable:
         category_of=counts.category_of,
         folds=filled_folds(counts),
     )
+
+
+def iou_in(counts: "Counts", folds: Folds) -> Floats:
+    """IoU of every unit with every concept on the images of some folds, (U, C)."""
+    kept = chosen_folds(folds)
+    if folds == "all":
+        return counts.iou
+    tables = (fold_table(counts, block) for block in in_blocks(len(counts.active), _AT_ONCE))
+    return np.concatenate([table.overlap(kept[table.folds].astype(np.float64)).iou() for table in tables])
 
 
 def even_and_odd(folds: Ints) -> Floats:

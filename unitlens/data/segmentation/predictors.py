@@ -44,15 +44,18 @@ def predictor(
     names = table_of(labels)
     if isinstance(model, Network):
         side = size or model.preprocessing.resize or None
-        fingerprint = fingerprint_of(model.model, model.preprocessing, side)
-        return _of_network(PixelNetwork(model.model, model.preprocessing.normalise, side), names, title, fingerprint)
+        network = PixelNetwork(model.model, model.preprocessing.normalise, side)
+        return _of_network(network, names, title, model.preprocessing, side)
     if isinstance(model, nn.Module):
-        return _of_network(PixelNetwork(model, None, size), names, title, fingerprint_of(model, size))
+        return _of_network(PixelNetwork(model, None, size), names, title, size)
     return Predictor(partial(run_callable, function=model, size=size), names, title, None)
 
 
-def _of_network(network: PixelNetwork, names: Mapping[int, str], title: str, fingerprint: str) -> Predictor:
-    return Predictor(network.one_image, names, title, fingerprint, network, weights_of(network.module))
+def _of_network(network: PixelNetwork, names: Mapping[int, str], title: str, *settings: Any) -> Predictor:
+    """What a network predicts; the settings are those that its answers depend on."""
+    weights = weights_of(network.module)
+    fingerprint = fingerprint_of(network.module, *settings, weights=weights)
+    return Predictor(network.one_image, names, title, fingerprint, network, weights)
 
 
 def _zoo_name(name: str) -> str:
@@ -79,5 +82,5 @@ def _torchvision(
     entry = entries[str(weights)] if str(weights) in entries.__members__ else entries.DEFAULT
     names = labels if labels is not None else entry.meta["categories"]
     side = size or int(entry.transforms().resize_size[0])
-    fingerprint = fingerprint_of(net.model, net.preprocessing, side)
-    return _of_network(PixelNetwork(net.model, net.preprocessing.normalise, side), table_of(names), name, fingerprint)
+    network = PixelNetwork(net.model, net.preprocessing.normalise, side)
+    return _of_network(network, table_of(names), name, net.preprocessing, side)

@@ -113,18 +113,19 @@ class PixelNetwork(NamedTuple):
         return Segments(classes[0], None if confidence is None else confidence[0])
 
 
-def fingerprint_of(module: nn.Module, *settings: Any) -> str:
+def fingerprint_of(module: nn.Module, *settings: Any, weights: str) -> str:
     """One hash of all that a network's answers depend on.
 
     Parameters
     ----------
     module : nn.Module
-        Its parameters, buffers and structure count, and the files that the classes of its modules are written in,
-        those of PyTorch's and Hugging Face's packages aside.
+        Its structure counts, and the files that the classes of its modules are written in, those of PyTorch's and
+        Hugging Face's packages aside.
     *settings : Any
         What else counts, by its repr. The versions of those packages and of Pillow always do.
+    weights : str
+        The hash of its parameters and buffers, from `weights_of`.
     """
-    weights = weights_of(module)
     classes = {type(part) for part in module.modules()}
     sources = sorted({_source(one) for one in classes if one.__module__.partition(".")[0] not in _PACKAGES})
     content = (weights, repr(module), sources, settings, [_version(package) for package in _PACKAGES])

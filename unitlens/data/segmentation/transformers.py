@@ -65,9 +65,10 @@ def hugging_face(
             processor = images.from_pretrained(name, size=_sides(processor.size, size), **where)
     model = model.to(device)
     names = table_of(labels if labels is not None else config.id2label)
-    fingerprint = fingerprint_of(model, sorted(processor.to_dict().items(), key=str))
+    known = weights_of(model)
+    fingerprint = fingerprint_of(model, sorted(processor.to_dict().items(), key=str), weights=known)
     run = partial(_run, model=model, processor=processor)
-    return Predictor(run, names, f"hf:{name}", fingerprint, weights=weights_of(model))
+    return Predictor(run, names, f"hf:{name}", fingerprint, weights=known)
 
 
 def _sides(size_of_processor: Any, size: int) -> dict[str, int]:

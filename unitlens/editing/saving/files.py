@@ -2,14 +2,11 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from unitlens.ablation.validation import arrays_by_number, check_table, read_table
+from unitlens.ablation.validation import check_table, read_table
 from unitlens.editing.causal_result import CausalEffects
 from unitlens.editing.concept_set_result import ConceptSet
 from unitlens.editing.detector_result import DrawnDetectors
@@ -28,7 +25,16 @@ from unitlens.editing.tables import (
     SET_COLUMNS,
 )
 from unitlens.errors import UnitlensError
-from unitlens.files import another_or_overwrite, json_text, make_folder, read_arrays, read_json, write_whole
+from unitlens.files import (
+    another_or_overwrite,
+    json_text,
+    make_folder,
+    read_json,
+    read_parts,
+    remove_files,
+    write_parts,
+    write_whole,
+)
 from unitlens.records import write_record
 
 if TYPE_CHECKING:
@@ -186,21 +192,13 @@ def write_interventions(folder: Path, saved: SavedInterventions, *, overwrite: b
     UnitlensError
         If there are some already, or nothing can be written.
     """
-    from safetensors.numpy import save
-
     check_no_interventions(folder, overwrite=overwrite)
     names = {number: f"{type(saved.results[number]).__name__}_{number + 1}.png" for number in saved.images}
-    arrays = {
-        f"{number}/{name}": np.ascontiguousarray(array)
-        for number, result in enumerate(saved.results)
-        for name, array in arrays_of(result).items()
-    }
+    parts = list(map(arrays_of, saved.results))
     make_folder(folder)
-    for name in (INFO, COUNTS, *TABLES):
-        with suppress(FileNotFoundError):
-            (folder / name).unlink()
+    remove_files(folder, (INFO, COUNTS, *TABLES))
     shutil.rmtree(folder / IMAGES, ignore_errors=True)
-    write_whole(folder / COUNTS, save(arrays))
+    write_parts(folder / COUNTS, parts)
     for name, table in saved.tables().items():
         write_whole(folder / name, table.to_csv(index=False))
     if saved.images:
@@ -237,7 +235,7 @@ def _read(folder: Path) -> SavedInterventions:
     from pandas.api.types import is_numeric_dtype
 
     record = InterventionsRecord.from_json(read_json(folder / INFO))
-    parts = arrays_by_number(read_arrays(folder / COUNTS), len(record.results))
+    parts = read_parts(folder / COUNTS, len(record.results))
     results = tuple(restore_result(one, own) for one, own in zip(record.results, parts, strict=True))
     check_one_network(results)
     names = {number: _image_of(one) for number, one in enumerate(record.results)}

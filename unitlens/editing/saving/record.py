@@ -9,8 +9,8 @@ from unitlens.ablation.effects_record import InfoRecord
 from unitlens.data.concepts import Concept
 from unitlens.dissection.run_record import check_hash
 from unitlens.editing.settings import AreaSettings
-from unitlens.errors import UnitlensError, argument
-from unitlens.records import check_range, check_types, read_record
+from unitlens.errors import UnitlensError
+from unitlens.records import check_range, check_types, read_result, read_versioned
 
 SCHEMA = 2
 """Version of interventions.json and of the files beside it; those of another one are refused."""
@@ -188,7 +188,7 @@ class InterventionsRecord:
 
     def __post_init__(self) -> None:
         check_types(self)
-        object.__setattr__(self, "results", tuple(map(_result_record, self.results)))
+        object.__setattr__(self, "results", tuple(read_result(_KINDS, one) for one in self.results))
         if not self.results:
             raise UnitlensError("there are no results")
 
@@ -201,24 +201,7 @@ class InterventionsRecord:
         UnitlensError
             If it is of another schema, or was not written by `unitlens.editing.saving.files.write_interventions`.
         """
-        schema = content.get("schema") if isinstance(content, Mapping) else None
-        if type(schema) is not int or schema != SCHEMA:
-            shown = schema if schema is None or isinstance(schema, int) else "unknown"
-            raise UnitlensError(
-                f"interventions.json is of schema {shown}, and this version of unitlens reads {SCHEMA}: measure them "
-                f"again with {argument('overwrite', True)}"
-            )
-        return read_record(cls, content, what="interventions.json")
-
-
-def _result_record(content: Any) -> ResultRecord:
-    """Read a result by its kind."""
-    if isinstance(content, ResultRecord):
-        return content
-    kind = content.get("kind") if isinstance(content, Mapping) else None
-    if not isinstance(kind, str) or kind not in _KINDS:
-        raise UnitlensError(f"a result is none of {', '.join(_KINDS)}")
-    return read_record(_KINDS[kind], content, what="a result")
+        return read_versioned(cls, content, schema=SCHEMA, file="interventions.json")
 
 
 def check_units(units: tuple[int, ...]) -> None:
