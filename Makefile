@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 # What is compiled is kept, for the next of the many processes that the tests start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test test-quick test-slow test-oldest lint bench clean
+.PHONY: help install demo test test-slow test-oldest lint bench clean
 help:
 	@echo "make demo | test | test-slow | test-oldest | lint | bench | install | clean"
 
@@ -20,12 +20,8 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)
 	$(BIN)/unitlens demo
 
-# Style and types are checked beside the tests.
-test: $(STAMP)
-	@$(MAKE) --jobs=2 lint test-quick
-
 # One thread a process: torch on several threads of a busy machine is slower, not faster.
-test-quick: $(STAMP)
+test: $(STAMP)
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 # On two cores about 20 minutes, and 3 more to install the oldest versions the first time.

@@ -2,6 +2,7 @@ import json
 import re
 import runpy
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ QUIET = [
 ]
 EVIL = "<script>document.title = 'taken over'</script><img src=x onerror=\"document.title = 'taken over'\">"
 
+# A browser takes a second or two for every page: the quick suite opens a few, `make test-slow` all of them.
 if CHROMIUM is None:
     pytest.skip("no Chromium is installed (on Debian: apt install chromium)", allow_module_level=True)
 
@@ -35,24 +37,41 @@ def browser():
         chromium.close()
 
 
-@pytest.fixture(scope="module")
-def reports(tmp_path_factory):
-    """Pages by name, each written once."""
-    folder = tmp_path_factory.mktemp("reports")
+def evil_run():
+    """A run in which names are markup."""
     evil = made_up_run(12)
     evil["units"]["concept"] = evil["units"].concept.where(evil["units"].concept.isna(), EVIL)
     evil["exemplars"]["image"] = EVIL
     evil["info"]["network"]["name"] = EVIL
-    runs = {
-        "one": made_up_run(150),
-        "layers": made_up_run(70, ("layer2", "layer3[1].conv", "lstm:0 <b>")),
-        "plain": made_up_run(20, evidence=False),
-        "evil": evil,
-        "big": made_up_run(2000),
-    }
-    for name, run in runs.items():
-        write_whole(folder / f"{name}.html", render_dissection(**run))
-    return {name: (folder / f"{name}.html", run["units"]) for name, run in runs.items()}
+    return evil
+
+
+RUNS = {
+    "one": partial(made_up_run, 150),
+    "layers": partial(made_up_run, 70, ("layer2", "layer3[1].conv", "lstm:0 <b>")),
+    "plain": partial(made_up_run, 20, evidence=False),
+    "evil": evil_run,
+    "big": partial(made_up_run, 2000),
+}
+
+
+class Reports(dict):
+    """Pages and units by name, each written when it is first asked for."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = folder
+
+    def __missing__(self, name):
+        run, path = RUNS[name](), self.folder / f"{name}.html"
+        write_whole(path, render_dissection(**run))
+        self[name] = path, run["units"]
+        return self[name]
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory):
+    return Reports(tmp_path_factory.mktemp("reports"))
 
 
 @pytest.fixture
@@ -104,6 +123,7 @@ def test_the_page_opens_with_the_first_units_and_their_images(visit, reports):
     assert not page.locator("#more").is_visible()
 
 
+@pytest.mark.slow
 def test_units_sort_by_numbers_and_those_without_a_concept_stay_last(visit, reports):
     units = reports["one"][1]
     page = visit("one")
@@ -118,6 +138,7 @@ def test_units_sort_by_numbers_and_those_without_a_concept_stay_last(visit, repo
         assert len(found) == 150
 
 
+@pytest.mark.slow
 def test_units_sort_by_q_ratio_concept_and_number(visit, reports):
     units = reports["one"][1].set_index("unit")
     page = visit("one")
@@ -137,6 +158,7 @@ def test_units_sort_by_q_ratio_concept_and_number(visit, reports):
     assert [int(card["unit"]) for card in shown(page)] == list(range(150))
 
 
+@pytest.mark.slow
 def test_filters_narrow_the_units_and_clear_again(visit, reports):
     units = reports["one"][1]
     page = visit("one")
@@ -157,6 +179,7 @@ def test_filters_narrow_the_units_and_clear_again(visit, reports):
     assert len(shown(page)) == 150
 
 
+@pytest.mark.slow
 def test_a_bar_and_a_category_of_the_chart_choose_their_units(visit, reports):
     units = reports["one"][1]
     page = visit("one")
@@ -189,6 +212,7 @@ def test_search_finds_units_concepts_and_images(visit, reports):
     assert page.locator("#nothing").is_visible()
 
 
+@pytest.mark.slow
 def test_keys_reach_the_search_and_leave_it(visit):
     page = visit("one")
     page.keyboard.press("/")
@@ -200,6 +224,7 @@ def test_keys_reach_the_search_and_leave_it(visit):
     assert page.locator("#shown").inner_text() == "150 units"
 
 
+@pytest.mark.slow
 def test_everything_is_reached_by_keyboard_and_the_focus_is_seen(visit):
     page = visit("plain")
     reached = set()
@@ -216,6 +241,7 @@ def test_everything_is_reached_by_keyboard_and_the_focus_is_seen(visit):
     assert {"name", "where", "strip", "SUMMARY"} <= reached
 
 
+@pytest.mark.slow
 def test_a_link_finds_its_unit_wherever_it_stands(visit, reports):
     units = reports["layers"][1]
     last = units[(units.layer == "lstm:0 <b>") & units.silent].unit.iloc[-1]
@@ -235,6 +261,7 @@ def test_a_link_finds_its_unit_wherever_it_stands(visit, reports):
     assert page.locator("#layer").input_value() == ""
 
 
+@pytest.mark.slow
 def test_a_concept_section_shows_its_images_and_leads_to_its_units(visit):
     page = visit("one")
     page.locator("#cards .name").first.click()
@@ -248,6 +275,7 @@ def test_a_concept_section_shows_its_images_and_leads_to_its_units(visit):
     assert page.locator(".card.found").count() == 1
 
 
+@pytest.mark.slow
 def test_a_strip_opens_larger_with_the_names_of_its_images(visit):
     page = visit("one")
     page.locator(".strip").nth(2).click()
@@ -260,6 +288,7 @@ def test_a_strip_opens_larger_with_the_names_of_its_images(visit):
     assert page.locator("dialog[open]").count() == 0
 
 
+@pytest.mark.slow
 def test_the_chart_counts_the_chosen_layer(visit, reports):
     units = reports["layers"][1]
     page = visit("layers")
@@ -273,6 +302,7 @@ def test_the_chart_counts_the_chosen_layer(visit, reports):
     assert sum(int(count or 0) for count in counts) == units.detector.sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_light_and_dark_follow_the_system_and_the_button(visit, scheme):
     page = visit("plain", color_scheme=scheme)
@@ -307,6 +337,7 @@ def test_without_scripts_every_unit_is_still_there(visit):
     assert not page.locator("#search").is_visible()
 
 
+@pytest.mark.slow
 def test_a_phone_shows_the_page_without_scrolling_sideways(browser, reports):
     page = browser.new_page(viewport={"width": 380, "height": 800}, offline=True)
     page.goto(reports["layers"][0].as_uri())
@@ -314,6 +345,7 @@ def test_a_phone_shows_the_page_without_scrolling_sideways(browser, reports):
     page.close()
 
 
+@pytest.mark.slow
 def test_of_two_thousand_units_few_are_drawn_and_all_are_sorted_and_searched(visit):
     page = visit("big")
     assert len(shown(page)) == 60

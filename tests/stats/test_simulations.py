@@ -36,6 +36,7 @@ def narrow_intervals(monkeypatch, factor):
     monkeypatch.setattr("unitlens.stats.evidence.iou_interval", narrow)
 
 
+@pytest.mark.slow
 def test_intervals_of_half_the_width_cover_too_rarely(monkeypatch):
     narrow_intervals(monkeypatch, 0.5)
     assert planted.coverage(3, images=300, population=2000)["all pairs"] < 0.8
