@@ -65,6 +65,29 @@ def _waves():
     return torch.from_numpy(0.02 * np.stack(waves)).float()[:, None].repeat(1, 3, 1, 1)
 
 
+class Dots(nn.Module):
+    """Unit u draws a dot of 4 x 4 pixels, of colour u and at a place of its own, in each quarter of the image."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = Said()
+        dots = torch.zeros(4, 16, 16)
+        for unit, (top, left) in enumerate([(2, 2), (2, 10), (10, 2), (10, 10)]):
+            dots[unit, top : top + 4, left : left + 4] = 1
+        self.register_buffer("dots", dots.repeat(1, 2, 2))
+        self.register_buffer("colours", (torch.tensor(list(COLOURS.values())).float() - GREY) / 127.5)
+
+    def forward(self, latents):
+        maps = self.layer(torch.relu(latents.unflatten(1, (4, 2, 2)) - 1))
+        dots = (8 * nn.functional.interpolate(maps, scale_factor=16)).clamp(0, 1) * self.dots
+        return torch.einsum("nuyx,uc->ncyx", dots, self.colours) + GREY / 127.5 - 1
+
+
+def dots():
+    """A network for `Dots`, whose latents have 16 numbers."""
+    return ul.generator(Dots().eval(), latents=16, rescale=(-1, 1))
+
+
 def painter(units=8, *, extra=0):
     """A network for `Painter`."""
     return ul.generator(Painter(units, extra=extra).eval(), latents=units + extra + BACKDROP, rescale=(-1, 1))

@@ -52,6 +52,7 @@ def test_what_was_saved_is_read_back_with_every_count(saved, folder):
     assert one.took_its_place("red").equals(own.took_its_place("red"))
     assert (one.distance, one.examples_of) == (own.distance, "red")
     assert np.array_equal(door.appeared(), own_door.appeared())
+    assert (door.draws, door.usual_area) == (1, own_door.usual_area)
     assert np.array_equal(found.weights, own_found.weights)
     assert (found.units, repr(found)) == (own_found.units, repr(own_found))
     assert sweep.beside_others("red").equals(own_sweep.beside_others("red"))
@@ -81,9 +82,14 @@ CHANGES = {
     "other effects": (changed("1/change", lambda a: a // 2), r"causal_effects\.csv: .* does not agree with the counts"),
     "other takers": (changed("0/became", lambda a: a * 0), "what_changed.csv"),
     "a concept everywhere": (changed("2/appeared", lambda a: a + 10**6), "at more places than there are"),
+    "random sets everywhere": (changed("2/by_random", lambda a: a + 10**6), "at more places than there are"),
+    "an image too little": (changed("2/areas", lambda a: a[:-1]), "areas is"),
+    "a concept beyond the image": (changed("2/areas", lambda a: a + 10**6), "more area than an image"),
+    "another usual area": (changed("2/areas", lambda a: a * 0), r"insertions\.csv: usual_area"),
     "places that do not add up": (changed("2/appeared_at", lambda a: a[::-1] * 0), "by thing and by place"),
     "peaks that are none": (changed("4/peaks", lambda a: a * np.nan), "peaks has values that are not finite"),
-    "another half": (changed("4/odd", lambda a: 1 - a), r"drawn_detectors\.csv"),
+    "another half": (changed("4/folds", lambda a: a ^ 1), r"drawn_detectors\.csv"),
+    "a fold beyond": (changed("4/folds", lambda a: a + 31), "a fold beyond the 32"),
 }
 
 
@@ -97,7 +103,7 @@ def test_counts_that_cannot_have_been_counted_are_refused(folder, change, fact):
 
 
 RECORDS = {
-    "an older schema": (lambda record: record.update(schema=1), "schema 1, and this version of unitlens reads 2"),
+    "an older schema": (lambda record: record.update(schema=2), "schema 2, and this version of unitlens reads 3"),
     "no result": (lambda record: record.update(results=[]), "there are no results"),
     "a unit twice": (lambda record: record["results"][0].update(units=[3, 3]), "one twice"),
     "a concept that is not there": (lambda record: record["results"][2].update(column=9), "column of a concept"),

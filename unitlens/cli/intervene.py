@@ -81,7 +81,7 @@ DEFAULT_UNITS = 20
     "--draws",
     type=click.IntRange(0),
     metavar="N",
-    help="How many random and how many matched sets are drawn for comparison. [39]",
+    help="How many random and how many matched sets are drawn for comparison. [39; at each place of --map 1 random]",
 )
 @click.option(
     "--examples",
@@ -260,6 +260,7 @@ def _measure_concepts(
     """What is measured of each concept: sets that remove most of it, detectors, insertions at every place."""
     from unitlens.editing.concept_sets import MOST, TARGET, find_set
     from unitlens.editing.detectors import detect_drawn
+    from unitlens.editing.insertions import DRAWS as PLACE_DRAWS
     from unitlens.editing.insertions import map_insertions
 
     results = list[Any]()
@@ -282,7 +283,13 @@ def _measure_concepts(
         count = selection.insert or selection.remove
         results += [
             map_insertions(
-                experiment, experiment.units(units), str(concept), value=level, size=selection.place, change=words
+                experiment,
+                experiment.units(units),
+                str(concept),
+                value=level,
+                size=selection.place,
+                draws=PLACE_DRAWS if selection.draws is None else selection.draws,
+                change=words,
             )
             for concept, units in selection.chosen(source, experiment.layer, count)
         ]
@@ -345,7 +352,7 @@ def summarize_intervention(result: Any) -> str:
     if isinstance(result, DrawnDetectors):
         return _rows(repr(result), table, ["unit", "level", "balanced_accuracy", "low", "high", "chosen_on"])
     if isinstance(result, InsertionMap):
-        return _rows(repr(result), table, ["before", "places", "appeared", "low", "high", "area", "segmenter_iou"])
+        return _rows(repr(result), table, ["before", "places", "appeared", "low", "high", "random_appeared", "area"])
     if "removed" in table:
         table = table.assign(removed=table["removed"].where(table["removed"] >= 0))  # of what grew, nothing is gone
     of_set = ["concept", "before", "after", "effect", "low", "high", "q_value", "random_mean", "matched_mean"]

@@ -20,7 +20,7 @@ def insertion_figure(appeared: npt.NDArray[np.float64], table: "pd.DataFrame", c
     appeared : float64 array, (h, w)
         Share of the images in which the concept appeared at each place.
     table : pandas.DataFrame
-        Columns before, places, appeared, low and high.
+        Columns before, places, appeared, low, high and random_appeared.
     concept : str
         Its name.
     """
@@ -36,10 +36,12 @@ def insertion_figure(appeared: npt.NDArray[np.float64], table: "pd.DataFrame", c
     lines = np.arange(len(rows))
     bars.barh(lines, 100 * rows["appeared"].to_numpy(), color="#4878a8")
     bars.hlines(lines, 100 * rows["low"].to_numpy(), 100 * rows["high"].to_numpy(), color="#333", linewidth=1)
+    bars.plot(100 * rows["random_appeared"].to_numpy(), lines, "D", color="#333", markerfacecolor="white", markersize=4)
     names = [f"{name}, {count:,} places" for name, count in zip(rows["before"], rows["places"], strict=True)]
     bars.set_yticks(lines, names, fontsize=8)
     bars.set_xlim(left=0)
-    bars.set_xlabel(f"% of places at which {concept} appears, by what stood there", fontsize=8)
+    what = f"% of places at which {concept} appears, by what stood there"
+    bars.set_xlabel(f"{what}\n(diamonds: with as many random units)", fontsize=8)
     for side in ("top", "right"):
         bars.spines[side].set_visible(False)
     return figure

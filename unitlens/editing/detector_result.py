@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -10,8 +10,9 @@ from unitlens.ablation.table import Units
 from unitlens.data.concepts import Concept
 from unitlens.drawing.notebooks import table_html
 from unitlens.editing.settings import AreaSettings
-from unitlens.stats.intervals import share_distances, sum_distances
-from unitlens.stats.scores import Bools, Floats, share
+from unitlens.stats.folds import FEWEST_FOLDS, FOLDS, effective_half_width
+from unitlens.stats.intervals import Distances, share_distances, sum_distances
+from unitlens.stats.scores import Bools, Floats, Ints, share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,8 +39,8 @@ class DrawnDetectors:
         Each unit's largest activation in each image.
     area : float64 array, (N,)
         Of the concept, as a share of the image.
-    odd : bool array, (N,)
-        Images of odd folds, which did not choose the levels.
+    folds : int64 array, (N,)
+        Of each image; those of even folds choose the levels, and those of odd ones measure them.
     """
 
     settings: AreaSettings
@@ -51,7 +52,7 @@ class DrawnDetectors:
     least_area: float
     peaks: Floats
     area: Floats
-    odd: Bools
+    folds: Ints
 
     @property
     def concept(self) -> Concept:
@@ -62,35 +63,35 @@ class DrawnDetectors:
         """A row a unit, the best first.
 
         Columns unit, level (above which the concept is said to be there; chosen on images of even folds),
-        balanced_accuracy, low, high (on those of odd folds; low and high are its 95 % interval), chosen_on (balanced
+        balanced_accuracy, low, high (on those of odd folds; low and high are its 95 % interval, by the jackknife over
+        folds, and as wide as that of independent images at least), chosen_on (balanced
         accuracy on the images that chose the level), recall (share of the images with the concept that are above the
         level), specificity (of the others that are not), with_concept and without (images), and segmenter_iou (of the
         concept).
         """
         import pandas as pd
 
-        present = self.area >= self.least_area
+        present, odd = self.area >= self.least_area, self.folds % 2 == 1
+        there, folds = present[odd], self.folds[odd]
         rows = []
         for column, unit in enumerate(self.units):
             peaks = self.peaks[:, column]
-            level, chosen_on = best_level(peaks[~self.odd], present[~self.odd])
-            above, there = peaks[self.odd] > level, present[self.odd]
-            hits, rejected = int((above & there).sum()), int((~above & ~there).sum())
-            counts = int(there.sum()), int((~there).sum())
-            value = float(share(hits, counts[0]) + share(rejected, counts[1])) / 2
-            ends = sum_distances(share_distances(hits, counts[0]), share_distances(rejected, counts[1])).times(0.5)
+            level, chosen_on = best_level(peaks[~odd], present[~odd])
+            above = peaks[odd] > level
+            told = _Told(*(_by_fold(folds, kind) for kind in (above & there, there, ~above & ~there, ~there)))
+            value, ends = told.accuracy(), told.distances()
             rows.append(
                 {
                     "unit": unit,
                     "level": level,
-                    "balanced_accuracy": value,
-                    "low": value - float(ends.below),
-                    "high": value + float(ends.above),
+                    "balanced_accuracy": float(value),
+                    "low": float(value - ends.below),
+                    "high": float(value + ends.above),
                     "chosen_on": chosen_on,
-                    "recall": float(share(hits, counts[0])),
-                    "specificity": float(share(rejected, counts[1])),
-                    "with_concept": counts[0],
-                    "without": counts[1],
+                    "recall": float(share(told.hits.sum(), told.present.sum())),
+                    "specificity": float(share(told.rejected.sum(), told.absent.sum())),
+                    "with_concept": int(told.present.sum()),
+                    "without": int(told.absent.sum()),
                     "segmenter_iou": float(self.segmenter_iou[self.column]),
                 }
             )
@@ -105,6 +106,33 @@ class DrawnDetectors:
 
     def _repr_html_(self) -> str:
         return table_html(repr(self), self.table())
+
+
+class _Told(NamedTuple):
+    """Images by fold, each (32,): with the concept, above the level and in all; without it, not above and in all."""
+
+    hits: Ints
+    present: Ints
+    rejected: Ints
+    absent: Ints
+
+    def accuracy(self) -> Floats:
+        """Balanced accuracy of all, or, with a further dimension, of each sum."""
+        hits, present, rejected, absent = (counts.sum(0) for counts in self)
+        return (share(hits, present) + share(rejected, absent)) / 2
+
+    def distances(self) -> Distances:
+        """To the ends of its 95 % interval; images of a group are in one fold, so that folds are independent."""
+        hits, present, rejected, absent = (int(counts.sum()) for counts in self)
+        independent = sum_distances(share_distances(hits, present), share_distances(rejected, absent)).times(0.5)
+        left_out = _Told(*(np.broadcast_to(counts.sum() - counts, (1, FOLDS)) for counts in self)).accuracy()
+        filled = self.present + self.absent > 0
+        half = effective_half_width(left_out, filled) if filled.sum() >= FEWEST_FOLDS else np.float64(np.nan)
+        return Distances(np.maximum(half, independent.below), np.maximum(half, independent.above))
+
+
+def _by_fold(folds: Ints, kind: Bools) -> Ints:
+    return np.bincount(folds[kind], minlength=FOLDS)
 
 
 def best_level(peaks: Floats, present: Bools) -> tuple[float, float]:

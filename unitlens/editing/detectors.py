@@ -14,15 +14,14 @@ from unitlens.data.concepts import Data
 from unitlens.data.groups import Groups
 from unitlens.data.reading import Reading
 from unitlens.editing.detector_result import DrawnDetectors
-from unitlens.editing.experiment import AreaExperiment, Concepts
+from unitlens.editing.experiment import AreaExperiment, Concepts, note_few_folds
+from unitlens.editing.settings import LEAST_AREA
 from unitlens.errors import UnitlensError
 from unitlens.models.hooks import record
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
+from unitlens.stats.folds import FOLDS
 from unitlens.stats.scores import Bools, Floats
-
-LEAST_AREA = 0.01
-"""A concept is in an image where it takes at least this share of it."""
 
 
 def drawn_detectors(
@@ -87,7 +86,7 @@ def detect_drawn(
 ) -> DrawnDetectors:
     """The same for an experiment."""
     net, layer, column = experiment.net, experiment.layer, experiment.drawn.index_of(concept)
-    peaks, areas, odd = [], [], list[bool]()
+    peaks, areas, each = [], [], list[int]()
     batches = Batches(experiment.data, net.preprocessing, experiment.reading, task="drawing")
     for batch in batches:
         inputs = net.prepare(batch.images)
@@ -97,12 +96,14 @@ def detect_drawn(
         of_units = activation.double().reshape(*activation.shape[:2], -1).amax(2).cpu().numpy()
         peaks.append(of_units if units is None else of_units[:, list(units)])
         areas.append(concept_areas(experiment.drawn, drawn_images(net, inputs, outputs))[:, column])
-        odd += [fold % 2 == 1 for fold in batch.folds]
-    area, is_odd = np.concatenate(areas), np.array(odd)
-    _check_both_kinds(area, is_odd, concept, least_area)
+        each += batch.folds
+    area, folds = np.concatenate(areas), np.array(each, np.int64)
+    _check_both_kinds(area, folds % 2 == 1, concept, least_area)
+    info = experiment.describe(batches.record)
+    note_few_folds(info["warnings"], info["data"], np.bincount(folds[folds % 2 == 1], minlength=FOLDS))
     return DrawnDetectors(
         settings=experiment.settings(None, "watched"),
-        info=experiment.describe(batches.record),
+        info=info,
         concepts=experiment.drawn.concepts,
         segmenter_iou=experiment.drawn.ious(),
         column=column,
@@ -110,7 +111,7 @@ def detect_drawn(
         least_area=least_area,
         peaks=np.concatenate(peaks),
         area=area,
-        odd=is_odd,
+        folds=folds,
     )
 
 

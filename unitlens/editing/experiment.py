@@ -21,10 +21,10 @@ from unitlens.ablation.activity import (
 from unitlens.ablation.interventions import Replacement, Value
 from unitlens.ablation.measuring import Design, Measured, few_folds, measure
 from unitlens.ablation.responses.area_tallies import AreaCounts
-from unitlens.ablation.responses.areas import Areas
+from unitlens.ablation.responses.areas import Areas, drawn_images
 from unitlens.ablation.table import LayerUnits, Units
 from unitlens.ablation.units import Chosen, chosen_units
-from unitlens.data.batches import ImageRecord
+from unitlens.data.batches import Batches, ImageRecord
 from unitlens.data.concepts import ConceptSource, Data, described
 from unitlens.data.drawn import DrawnConcepts
 from unitlens.data.groups import Groups, grouped
@@ -38,6 +38,7 @@ from unitlens.models.layers import find_layers
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
 from unitlens.stats.folds import FEWEST_FOLDS, Folds
+from unitlens.stats.scores import Ints
 
 Concepts = ConceptSource | Sequence[ConceptSource] | None
 """What says what is drawn, as it is given; None: the sources that are stacked on the latents."""
@@ -136,11 +137,19 @@ class AreaExperiment:
             folds=folds,
         )
         measured = measure(self.net, self.data, design, self.reading)
-        images = measured.counts.tally.half(folds).images
-        if int((images > 0).sum()) < FEWEST_FOLDS:
-            measured.notes.append(few_folds(measured.data, images))
-            warnings.warn(measured.notes[-1], UnitlensWarning, stacklevel=5)
+        note_few_folds(measured.notes, measured.data, measured.counts.tally.half(folds).images)
         return measured
+
+    def untouched_areas(self, column: int) -> tuple[Ints, int]:
+        """How many positions one of the concepts takes in each untouched image, (N,), and how many there are."""
+        areas, category = [], self.drawn.concepts[column].category
+        for batch in Batches(self.data, self.net.preprocessing, self.reading, task="drawing"):
+            inputs = self.net.prepare(batch.images)
+            with evaluating(self.net.model):
+                outputs = self.net.model(inputs)
+            marked = self.drawn.maps(drawn_images(self.net, inputs, outputs), of=category)
+            areas.append(self.drawn.areas(marked)[:, column])
+        return np.concatenate(areas), int(self.drawn.positions(marked)[column])
 
     def contributions(self) -> Contributions:
         """What each unit hands on to the next layers, in which sets are matched."""
@@ -175,6 +184,13 @@ class AreaExperiment:
             "warnings": list(notes),
             "versions": versions(),
         }
+
+
+def note_few_folds(notes: list[str], data: Mapping[str, Any], images: Ints) -> None:
+    """Warn where the images of a measurement, by fold (32,), fill too few folds for intervals."""
+    if int((images > 0).sum()) < FEWEST_FOLDS:
+        notes.append(few_folds(data, images))
+        warnings.warn(notes[-1], UnitlensWarning, stacklevel=5)
 
 
 def drawing_network(net: Network | nn.Module) -> Network:

@@ -10,8 +10,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from unitlens.ablation.activity import unit_count
 from unitlens.ablation.interventions import Value
 from unitlens.ablation.measuring import Design, measure
+from unitlens.ablation.random_sets import draw_sets
 from unitlens.ablation.responses.areas import changed_images, drawn_images
 from unitlens.ablation.responses.response import MeasuredImages
 from unitlens.ablation.table import Units
@@ -21,15 +23,15 @@ from unitlens.data.concepts import Data
 from unitlens.data.drawn import DrawnConcepts
 from unitlens.data.groups import Groups
 from unitlens.data.reading import Reading
-from unitlens.editing.experiment import THRESHOLD, AreaExperiment, Concepts
-from unitlens.editing.insertion_result import InsertionMap, InsertionTally
+from unitlens.editing.experiment import THRESHOLD, AreaExperiment, Concepts, note_few_folds
+from unitlens.editing.insertion_result import InsertionMap, InsertionTally, least_gain, usual_area
 from unitlens.errors import UnitlensError
 from unitlens.models.network import Network
 from unitlens.stats.folds import FOLDS
 from unitlens.stats.scores import Bools
 
-APPEARS = 0.5
-"""A concept appears at a place where it comes to cover at least this share of it, and covered less before."""
+DRAWS = 1
+"""Sets drawn at random that are inserted at each place beside the units: over all places, these are many."""
 
 
 class Place(NamedTuple):
@@ -59,12 +61,15 @@ class Insertions:
     drawn : DrawnConcepts
     concept : int
         Which of them.
+    usual : int or None
+        The usual area of the concept, which says how much of it has to come.
     places : tuple of Place
-        Of each variant.
+        Of each variant; those that come after all places are sets drawn at random, at the same places again.
     """
 
     drawn: DrawnConcepts
     concept: int
+    usual: int | None
     places: tuple[Place, ...]
 
     def measurable(self, batch: Batch) -> Bools:
@@ -89,9 +94,10 @@ class Insertions:
             images=np.zeros(FOLDS, np.int64),
             seen=np.zeros(shape, np.int64),
             appeared=np.zeros(shape, np.int64),
+            by_random=np.zeros(shape, np.int64),
             change=np.zeros(shape, np.int64),
-            appeared_at=np.zeros(variants, np.int64),
-            change_at=np.zeros(variants, np.int64),
+            appeared_at=np.zeros(len(self.places), np.int64),
+            change_at=np.zeros(len(self.places), np.int64),
             positions=int(positions[self.concept]),
         )
         return _InsertionCounter(net, self, tally)
@@ -110,24 +116,27 @@ class _InsertionCounter:
         shown = self._shown(before)
         concept = shown == response.concept
         np.add.at(self.tally.images, folds, 1)
-        stood = np.stack([_most_common(shown[:, rows, columns]) for rows, columns in self._slices(shown)], 1)
+        slices = [place.slices(*shown.shape[1:]) for place in response.places]
+        stood = np.stack([_most_common(shown[:, rows, columns]) for rows, columns in slices], 1)
         for p in range(stood.shape[1]):
             np.add.at(self.tally.seen, (folds, stood[:, p]), 1)
         for first, block in changed_images(self.net, images.inputs, before, variants):
             if not len(block.images):
                 continue
             after = self._shown(block.images) == response.concept
-            slices = self._slices(shown)
             for row, (variant, image) in enumerate(zip(block.variant + first, block.image, strict=True)):
-                at = (folds[image], stood[image, variant])
-                there = slices[variant]
-                covered, covered_before = after[row][there].mean(), concept[image][there].mean()
-                appeared = int(covered >= APPEARS > covered_before)
+                drawn, place = divmod(int(variant), len(slices))
+                at, there = (folds[image], stood[image, place]), slices[place]
+                gained = int(after[row][there].sum()) - int(concept[image][there].sum())
+                appeared = int(gained >= least_gain(response.usual, concept[image][there].size))
+                if drawn:
+                    self.tally.by_random[at] += appeared
+                    continue
                 change = int(after[row].sum()) - int(concept[image].sum())
                 self.tally.appeared[at] += appeared
-                self.tally.appeared_at[variant] += appeared
+                self.tally.appeared_at[place] += appeared
                 self.tally.change[at] += change
-                self.tally.change_at[variant] += change
+                self.tally.change_at[place] += change
 
     def _shown(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
         """What each position shows, in the concept's category, (N, rows, columns)."""
@@ -135,9 +144,6 @@ class _InsertionCounter:
         category = drawn.concepts[self.response.concept].category
         (maps,) = drawn.maps(images, of=category)
         return drawn.shown(maps)
-
-    def _slices(self, shown: npt.NDArray[np.int16]) -> list[tuple[slice, slice]]:
-        return [place.slices(*shown.shape[1:]) for place in self.response.places]
 
     def counts(self) -> InsertionTally:
         """What was counted."""
@@ -160,6 +166,7 @@ def insertion_map(
     *,
     value: Value = THRESHOLD,
     size: int = 1,
+    draws: int = DRAWS,
     groups: Groups | None = None,
     limit: int | None = None,
     batch_size: int = 32,
@@ -170,6 +177,8 @@ def insertion_map(
     """Insert units at every place of a layer's grid, one at a time, and see where their concept appears.
 
     The door experiment of Bau et al., PNAS 2020: doors can be added to buildings, hardly ever to trees or to the sky.
+    The concept appears at a place where it gains half of its usual area there (its median area in the untouched images
+    that show it on 1 % or more), or half of the place, whichever is less.
 
     Parameters
     ----------
@@ -181,6 +190,8 @@ def insertion_map(
         What the units are set to, as for `unitlens.causal_effects`.
     size : int
         A place is so many positions of the grid in a square; places do not overlap.
+    draws : int
+        Sets of as many units, drawn at random, that are inserted at each place beside them; others at each.
 
     Returns
     -------
@@ -204,7 +215,7 @@ def insertion_map(
     """
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
     experiment = AreaExperiment.of(net, layer, latents, concepts, reading=reading, groups=groups)
-    return map_insertions(experiment, experiment.units(units), concept, value=value, size=size)
+    return map_insertions(experiment, experiment.units(units), concept, value=value, size=size, draws=draws)
 
 
 def map_insertions(
@@ -214,6 +225,7 @@ def map_insertions(
     *,
     value: Value = THRESHOLD,
     size: int = 1,
+    draws: int = DRAWS,
     change: str | None = None,
 ) -> InsertionMap:
     """The same for an experiment; ``change`` says what the units are set to, in words."""
@@ -231,15 +243,20 @@ def map_insertions(
             masks.append(mask)
             bottom, right = min(top + size, grid[0]), min(left + size, grid[1])
             places.append(Place(top / grid[0], left / grid[1], bottom / grid[0], right / grid[1]))
+    every = np.zeros(unit_count(experiment.net, experiment.layer))  # random sets do not ask what units hand on
+    drawn = draw_sets((units,), [every], draws * len(masks), seed=experiment.seed).get("random", ())
+    draws = draws if drawn else 0
+    areas, positions = experiment.untouched_areas(column)
     values = experiment.values(value)
     design = Design(
         layers=(experiment.layer,),
         values=(values,),
-        response=Insertions(experiment.drawn, column, tuple(places)),
-        sets=((units,),) * len(masks),
-        places=tuple(masks),
+        response=Insertions(experiment.drawn, column, usual_area(areas, positions), tuple(places)),
+        sets=((units,),) * len(masks) + drawn,
+        places=tuple(masks) * (1 + draws),
     )
     measured = measure(experiment.net, experiment.data, design, experiment.reading)
+    note_few_folds(measured.notes, measured.data, measured.counts.images)
     return InsertionMap(
         settings=experiment.settings(values, change or str(values.replacement)),
         info=experiment.describe(measured),
@@ -248,5 +265,7 @@ def map_insertions(
         column=column,
         units=units,
         grid=(len(rows), len(columns)),
+        draws=draws,
+        areas=areas,
         tally=measured.counts,
     )

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from unitlens.records import check_types
 from unitlens.stats.folds import Folds
 
+LEAST_AREA = 0.01
+"""An image shows a concept where this takes at least so much of it: of less, a source may be mistaken."""
+
 
 @dataclass(frozen=True)
 class AreaSettings:

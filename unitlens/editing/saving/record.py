@@ -12,7 +12,7 @@ from unitlens.editing.settings import AreaSettings
 from unitlens.errors import UnitlensError
 from unitlens.records import check_range, check_types, read_result, read_versioned
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of interventions.json and of the files beside it; those of another one are refused."""
 
 
@@ -115,12 +115,13 @@ class CausalRecord(ResultRecord):
 
 @dataclass(frozen=True, kw_only=True)
 class MapRecord(ResultRecord):
-    """Units inserted at every place; ``figure`` is a file."""
+    """Units inserted at every place, beside ``draws`` random sets at each; ``figure`` is a file."""
 
     kind: Literal["InsertionMap"] = "InsertionMap"
     units: tuple[int, ...]
     column: int
     grid: tuple[int, int]
+    draws: int
     figure: str
 
     def __post_init__(self) -> None:
@@ -129,6 +130,7 @@ class MapRecord(ResultRecord):
         check_column(self.column, self.concepts)
         check_range("the places along a side", min(self.grid), 1, max(self.grid))
         check_range("the places along a side", max(self.grid), 1, 1 << 12)
+        check_range("the random sets at a place", self.draws, 0, 1 << 24)
         check_file(self.figure)
 
 

@@ -71,7 +71,14 @@ def describe_result(result: Result, *, image: str | None, ranked: bool = False) 
             )
         case InsertionMap():
             assert image is not None
-            return MapRecord(**common, units=result.units, column=result.column, grid=result.grid, figure=image)
+            return MapRecord(
+                **common,
+                units=result.units,
+                column=result.column,
+                grid=result.grid,
+                draws=result.draws,
+                figure=image,
+            )
         case ConceptSet():
             return ConceptSetRecord(
                 **common,
@@ -100,11 +107,12 @@ def arrays_of(result: Result) -> dict[str, npt.NDArray[Any]]:
             inserted = {"inserted": result.insertion.change, "inserted_moved": result.insertion.moved}
             arrays = _of_tally(result.removal) | inserted | {"handed": result.handed.values}
         case InsertionMap():
-            arrays = {name: np.atleast_1d(value) for name, value in result.tally._asdict().items()}
+            counts = {name: np.atleast_1d(value) for name, value in result.tally._asdict().items()}
+            arrays = {**counts, "areas": result.areas}
         case ConceptSet():
             arrays = _of_tally(result.tally) | ({} if result.weights is None else {"weights": result.weights})
         case DrawnDetectors():
-            arrays = {"peaks": result.peaks, "area": result.area, "odd": result.odd.astype(np.uint8)}
+            arrays = {"peaks": result.peaks, "area": result.area, "folds": result.folds}
     return {name: narrow(array) if array.dtype == np.int64 else array for name, array in arrays.items()}
 
 
@@ -143,7 +151,17 @@ def restore_result(record: ResultRecord, arrays: Arrays) -> Result:
             )
         case MapRecord():
             tally = _insertion_tally(record, read)
-            result = InsertionMap(**common, column=record.column, units=record.units, grid=record.grid, tally=tally)
+            areas = read.counts("areas", (record.info.data.measured,))
+            _require(bool((areas <= tally.positions).all()), "a concept has more area than an image")
+            result = InsertionMap(
+                **common,
+                column=record.column,
+                units=record.units,
+                grid=record.grid,
+                draws=record.draws,
+                areas=areas,
+                tally=tally,
+            )
         case ConceptSetRecord():
             result = ConceptSet(
                 **common,
@@ -164,7 +182,7 @@ def restore_result(record: ResultRecord, arrays: Arrays) -> Result:
                 least_area=record.least_area,
                 peaks=read.numbers("peaks", (images, len(record.units))),
                 area=read.numbers("area", (images,)),
-                odd=read.counts("odd", (images,)).astype(bool),
+                folds=read.folds(),
             )
         case _:
             raise AssertionError("records are of results")
@@ -203,6 +221,7 @@ def _insertion_tally(record: MapRecord, read: "_Read") -> InsertionTally:
         images=read.images(),
         seen=read.counts("seen", by_thing),
         appeared=read.counts("appeared", by_thing),
+        by_random=read.counts("by_random", by_thing),
         change=read.counts("change", by_thing, signed=True),
         appeared_at=read.counts("appeared_at", by_place),
         change_at=read.counts("change_at", by_place, signed=True),
@@ -210,7 +229,8 @@ def _insertion_tally(record: MapRecord, read: "_Read") -> InsertionTally:
     )
     _require(tally.positions > 0, "an image has no positions")
     _require(bool((tally.seen.sum(1) == tally.images * places).all()), "things stood at other places than there are")
-    _require(bool((tally.appeared <= tally.seen).all()), "a concept appeared at more places than there are")
+    appeared = (tally.appeared <= tally.seen).all() and (tally.by_random <= tally.seen * record.draws).all()
+    _require(bool(appeared), "a concept appeared at more places than there are")
     same = tally.appeared.sum() == tally.appeared_at.sum() and tally.change.sum() == tally.change_at.sum()
     _require(bool(same), "counts by thing and by place do not agree")
     possible = np.abs(tally.change) <= tally.seen * tally.positions
@@ -255,6 +275,12 @@ class _Read:
         _require(int(images.sum()) == measured, f"the folds have {images.sum()} images, and {measured} were measured")
         _require(not images[~chosen_folds(settings.folds)].any(), f"not all images are of the {settings.folds} folds")
         return images
+
+    def folds(self) -> npt.NDArray[np.int64]:
+        """The fold of each image."""
+        folds = self.counts("folds", (self.record.info.data.measured,))
+        _require(bool((folds < FOLDS).all()), f"an image is of a fold beyond the {FOLDS}")
+        return folds
 
     def tally(self, variants: int) -> AreaTally:
         """Areas under so many interventions."""
