@@ -156,16 +156,16 @@ def test_training_mode_is_said_and_restored(net):
 
 
 def test_replay_that_disagrees_on_an_image_of_the_run_falls_back_and_says_by_how_much(net, monkeypatch):
-    from unitlens.ablation import measuring
+    from unitlens.ablation.replay import replayed
 
-    right, calls = measuring.sweep, []
+    right, calls = replayed.sweep, []
 
     def off_once(cut, state, ablation, **options):
         for swept in right(cut, state, ablation, **options):
             calls.append(swept.units)
             yield swept._replace(outputs=swept.outputs + 1.0 if len(calls) == 1 else swept.outputs)
 
-    monkeypatch.setattr(measuring, "sweep", off_once)
+    monkeypatch.setattr(replayed, "sweep", off_once)
     with pytest.warns(ul.UnitlensWarning, match="takes a full pass of the network, as replaying.*is off by 1 on an im"):
         effects = importance(net, "second", Noise(20))
     assert not effects.info["replay"]["replays"]

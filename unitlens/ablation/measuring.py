@@ -1,21 +1,17 @@
 """The loop over images: each goes through the network once, and every intervention is replayed on it."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, Generic, NamedTuple, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from unitlens.ablation.activity import LayerValues, summed_peaks, unit_axis
-from unitlens.ablation.interventions import Replacement, replace_units
-from unitlens.ablation.replay.cut import Change, Cut, State
-from unitlens.ablation.replay.cutting import TOLERANCE, cut_network
-from unitlens.ablation.replay.sweeps import MEMORY, sweep
-from unitlens.ablation.responses.response import Counter, MeasuredImages, Response
+from unitlens.ablation.activity import LayerValues, summed_peaks
+from unitlens.ablation.replay.replayed import MeasuredImages, Replays, Variant
+from unitlens.ablation.responses.response import Counter, Response
 from unitlens.ablation.table import LayerUnits
 from unitlens.data.batches import Batch, Batches, ImageRecord
 from unitlens.data.columns import Columns
@@ -24,8 +20,6 @@ from unitlens.data.copies import copies_note
 from unitlens.data.reading import Reading
 from unitlens.dissection.provenance import describe_read
 from unitlens.errors import UnitlensError
-from unitlens.models.hooks import edit
-from unitlens.models.layers import display_name
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
 from unitlens.stats.folds import FEWEST_FOLDS, Folds
@@ -59,6 +53,13 @@ class Design(Generic[Counts]):
     sets: tuple[LayerUnits, ...] | None = None
     places: tuple[Tensor, ...] | None = None
     folds: Folds = "all"
+
+    def variants(self) -> list[Variant] | None:
+        """The interventions; None: every unit of the one layer alone."""
+        if self.sets is None:
+            return None
+        places = self.places or [None] * len(self.sets)
+        return [Variant(*pair) for pair in zip(self.sets, places, strict=True)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,15 +120,16 @@ def measure(net: Network, data: Data, design: Design[Counts], reading: Reading) 
         if len(chosen):
             work.add(batch, chosen)
     read = batches.record
-    if work.counter is None or work.cut is None:
+    cut = work.replays.cut
+    if work.counter is None or cut is None:
         raise UnitlensError(_nothing_measured(read, design))
     return Measured(
         counts=work.counter.counts(),
         units=work.units,
         peaks=work.peaks / max(work.images, 1),
         data=describe_read(read, columns.concepts, measured=work.images),
-        replay={"replays": work.cut.replays, "reason": work.cut.reason or None},
-        notes=[*read.notes, *_copies(read), *design.response.notes(read), *filter(None, [work.cut.reason])],
+        replay={"replays": cut.replays, "reason": cut.reason or None},
+        notes=[*read.notes, *_copies(read), *design.response.notes(read), *filter(None, [cut.reason])],
         seconds=read.seconds,
     )
 
@@ -163,160 +165,26 @@ def _nothing_measured(read: ImageRecord, design: Design[Any]) -> str:
 
 
 class _Work(Generic[Counts]):
-    """The state of the loop: the cut network, made with the first images, and the counts so far."""
+    """The state of the loop: the network, cut with the first images, and the counts so far."""
 
     def __init__(self, net: Network, data: Data, design: Design[Counts]) -> None:
         self.net, self.data, self.design = net, data, design
-        self.cut: Cut | None = None
+        self.replays = Replays(net, design.layers, design.values, design.variants(), total=len(data))
         self.counter: Counter[Counts] | None = None
         self.units: tuple[int, ...] = ()
-        self.axes: dict[str, int] = {}
         self.peaks, self.images = np.zeros(0), 0
 
     def add(self, batch: Batch, chosen: npt.NDArray[np.int64]) -> None:
         """Run the network on some images of a batch, and replay every intervention on them."""
         images = MeasuredImages(batch, chosen, self.net.prepare(batch.images[torch.from_numpy(chosen)]))
-        cut = self.cut = self.cut or _cut(self.net, self.design.layers, images.inputs)
-        state = cut.front(images.inputs)
-        activations = {**state.later, cut.layer: state.activation}
-        self.axes = self.axes or {layer: unit_axis(self.net, layer, activations[layer]) for layer in self.design.layers}
+        replayed = self.replays.on(images)
+        activations = [replayed.activation(layer) for layer in self.design.layers]
         if self.counter is None:
-            self._check_positions(activations)
-        ablation = _Ablation.of(self.design, self.axes, activations, batch, chosen)
-        if self.counter is None:
-            self.units = tuple(activations[layer].shape[axis] for layer, axis in self.axes.items())
-            variants = self.units[0] if ablation.variants is None else len(ablation.variants)
-            self.counter = self.design.response.start(self.net, self.data, images, state.output, variants)
+            self.units = tuple(activation.shape[1] for activation in activations)
+            variants = self.units[0] if self.design.sets is None else len(self.design.sets)
+            self.counter = self.design.response.start(self.net, self.data, images, replayed.output, variants)
             self.peaks = np.zeros(sum(self.units))
-            last = _Ablation.of(self.design, self.axes, activations, batch, chosen[-1:])
-            self.cut = _spot_checked(cut, state, images.inputs, ablation, last)
-            state = state if self.cut is cut else self.cut.front(images.inputs)
         with evaluating(self.net.model):
-            self.counter.add(images, state.output, _outputs(self.cut, state, ablation, ablation.variants))
+            self.counter.add(replayed)
         self.images += len(chosen)
-        peaks = [summed_peaks(activations[layer].movedim(axis, 1)) for layer, axis in self.axes.items()]
-        self.peaks += np.concatenate(peaks)
-
-    def _check_positions(self, activations: Mapping[str, Tensor]) -> None:
-        for layer, values in zip(self.design.layers, self.design.values, strict=True):
-            grid = activations[layer].movedim(self.axes[layer], 1).shape[2:]
-            for replacement in (values.replacement, *(Replacement(where=place) for place in self.design.places or ())):
-                replacement.check_positions(len(self.data), grid, layer=layer)
-
-
-def _cut(net: Network, layers: Sequence[str], images: Tensor) -> Cut:
-    with net.pass_errors(images):
-        return cut_network(net.model, layers, images[:3])
-
-
-class _Variant(NamedTuple):
-    """One intervention: the units of each layer, and where they are replaced; None: where their values say."""
-
-    units: LayerUnits
-    where: Tensor | None = None
-
-
-class _Ablation(NamedTuple):
-    """What the units of each layer are replaced by, and along which dimension they lie, in some images."""
-
-    layers: tuple[str, ...]
-    variants: Sequence[_Variant] | None
-    axes: Mapping[str, int]
-    replacements: Mapping[str, Replacement]
-    images: int
-
-    @classmethod
-    def of(
-        cls,
-        design: Design[Any],
-        axes: Mapping[str, int],
-        activations: Mapping[str, Tensor],
-        batch: Batch,
-        chosen: npt.NDArray[np.int64],
-    ) -> "_Ablation":
-        """That of some images of a batch."""
-        rows = chosen.tolist()
-        replacements = {
-            layer: values.for_images(batch, rows, activations[layer].ndim)
-            for layer, values in zip(design.layers, design.values, strict=True)
-        }
-        variants: list[_Variant] | None = None
-        if design.sets is not None:
-            places = design.places or [None] * len(design.sets)
-            variants = [_Variant(*pair) for pair in zip(design.sets, places, strict=True)]
-        return cls(design.layers, variants, axes, replacements, len(chosen))
-
-    def values(self, layer: str, activation: Tensor) -> Tensor:
-        """What all units of a layer become, (N, U, ...)."""
-        return self.replacements[layer].values(activation.movedim(self.axes[layer], 1), layer=layer)
-
-    def on(self, layer: str, variant: _Variant, activation: Tensor) -> Tensor:
-        """A layer's output in the images, with the units of a set replaced."""
-        ablated = variant.units[self.layers.index(layer)]
-        if not ablated:
-            return activation
-        replacement = self.replacements[layer].of_units(ablated, activation.ndim)
-        if variant.where is not None:
-            replacement = replace(replacement, where=variant.where)
-        return replace_units(activation, ablated, replacement, axis=self.axes[layer], layer=layer)
-
-    def changes(self, layer: str, variants: Sequence[_Variant]) -> Change:
-        """What `Cut.back` does to a further layer, with one set of units in each variant of the images."""
-        count = self.images
-
-        def change(activation: Tensor, rows: range) -> Tensor:
-            of_rows = variants[rows.start // count : rows.stop // count]
-            return torch.cat(
-                [self.on(layer, *pair) for pair in zip(of_rows, torch.split(activation, count), strict=True)]
-            )
-
-        return change
-
-
-def _outputs(
-    cut: Cut, state: State, ablation: _Ablation, variants: Sequence[_Variant] | None
-) -> Iterator[tuple[int, Tensor]]:
-    """Outputs under intervention after intervention, (V, N, K), with the number of the first of them."""
-    count, axis = len(state.activation), ablation.axes[cut.layer]
-    if variants is None and axis == 1:
-        for swept in sweep(cut, state, ablation.values(cut.layer, state.activation)):
-            yield swept.units.start, swept.outputs
-        return
-    if variants is None:
-        variants = [_Variant(((unit,),)) for unit in range(state.activation.shape[axis])]
-    size = max(1, MEMORY // (count * max([*cut.sizes.values(), state.activation.nbytes // count])))
-    for first in range(0, len(variants), size):
-        block = variants[first : first + size]
-        changed = torch.cat([ablation.on(cut.layer, variant, state.activation) for variant in block])
-        outputs = cut.back(state, changed, {layer: ablation.changes(layer, block) for layer in cut.later})
-        yield first, outputs.reshape(-1, count, *outputs.shape[1:])
-
-
-def _spot_checked(cut: Cut, state: State, images: Tensor, ablation: _Ablation, last: _Ablation) -> Cut:
-    """Compare one intervention on the last image with the full network; where they differ, do full passes.
-
-    With the check of `cut_network`, 8 passes of single images in all.
-    """
-    if not cut.replays:
-        return cut
-    variants, axis = ablation.variants, ablation.axes[cut.layer]
-    most_active = int(summed_peaks(state.activation.abs().movedim(axis, 1)).argmax())
-    variant = _Variant(((most_active,),)) if variants is None else variants[-1]
-    with evaluating(cut.model):
-        if variants is None and axis == 1:
-            values = ablation.values(cut.layer, state.activation)
-            replayed = next(iter(sweep(cut, state, values, units=range(most_active, most_active + 1)))).outputs[0, -1]
-        else:
-            replayed = next(_outputs(cut, state, ablation, [variant]))[1][0, -1]
-        edits = {layer: partial(last.on, layer, variant) for layer in (cut.layer, *cut.later)}
-        with edit(cut.model, edits):
-            full = cut.model(images[-1:])[0]
-    off, largest = float((replayed - full).abs().amax()), float(full.abs().amax())
-    if off <= TOLERANCE.get(full.dtype, 2e-2) * largest:
-        return cut
-    at = " and ".join(map(display_name, (cut.layer, *cut.later)))
-    reason = (
-        f"Every intervention at {at} takes a full pass of the network, as replaying only what lies behind the layer is "
-        f"off by {off:.3g} on an image of this run, where the largest output is {largest:.3g}."
-    )
-    return Cut(cut.model, cut.layer, cut.later, reason)
+        self.peaks += np.concatenate([summed_peaks(activation) for activation in activations])

@@ -1,6 +1,5 @@
 """Insert units at every place of a layer's grid: where their concept appears, by what stood there before."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,8 +13,8 @@ from unitlens.ablation.activity import unit_count
 from unitlens.ablation.interventions import Value
 from unitlens.ablation.measuring import Design, measure
 from unitlens.ablation.random_sets import draw_sets
+from unitlens.ablation.replay.replayed import MeasuredImages, Replayed
 from unitlens.ablation.responses.areas import changed_images, drawn_images
-from unitlens.ablation.responses.response import MeasuredImages
 from unitlens.ablation.table import Units
 from unitlens.ablation.units import Chosen
 from unitlens.data.batches import Batch, ImageRecord
@@ -109,10 +108,10 @@ class _InsertionCounter:
     response: Insertions
     tally: InsertionTally
 
-    def add(self, images: MeasuredImages, untouched: Tensor, variants: Iterator[tuple[int, Tensor]]) -> None:
+    def add(self, replayed: Replayed) -> None:
         """Count images."""
-        response, folds = self.response, images.folds
-        before = drawn_images(self.net, images.inputs, untouched)
+        response, images = self.response, replayed.images
+        folds, before = images.folds, drawn_images(self.net, images.inputs, replayed.output)
         shown = self._shown(before)
         concept = shown == response.concept
         np.add.at(self.tally.images, folds, 1)
@@ -120,7 +119,7 @@ class _InsertionCounter:
         stood = np.stack([_most_common(shown[:, rows, columns]) for rows, columns in slices], 1)
         for p in range(stood.shape[1]):
             np.add.at(self.tally.seen, (folds, stood[:, p]), 1)
-        for first, block in changed_images(self.net, images.inputs, before, variants):
+        for first, block in changed_images(self.net, images.inputs, before, replayed.outputs()):
             if not len(block.images):
                 continue
             after = self._shown(block.images) == response.concept

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from unitlens.ablation.replay.replayed import MeasuredImages, Replayed
 from unitlens.ablation.responses.area_tallies import AreaCounts, AreaTally, Transitions
-from unitlens.ablation.responses.response import MeasuredImages
 from unitlens.data.batches import Batch, ImageRecord
 from unitlens.data.concepts import Data
 from unitlens.data.drawn import CategoryMaps, DrawnConcepts
@@ -67,15 +67,16 @@ class AreaCounter:
     tally: AreaTally
     transitions: Transitions | None
 
-    def add(self, images: MeasuredImages, untouched: Tensor, variants: Iterator[tuple[int, Tensor]]) -> None:
+    def add(self, replayed: Replayed) -> None:
         """Count the areas of images."""
-        folds, before = images.folds, drawn_images(self.net, images.inputs, untouched)
+        images = replayed.images
+        folds, before = images.folds, drawn_images(self.net, images.inputs, replayed.output)
         marked = self.drawn.maps(before)
         areas = self.drawn.areas(marked)
         np.add.at(self.tally.images, folds, 1)
         np.add.at(self.tally.present, folds, areas > 0)
         np.add.at(self.tally.before, folds, areas)
-        for first, block in changed_images(self.net, images.inputs, before, variants):
+        for first, block in changed_images(self.net, images.inputs, before, replayed.outputs()):
             which = slice(first, first + len(block.moved))
             change = np.zeros((*block.moved.shape, len(self.drawn.concepts)), np.int64)
             marked_after = self.drawn.maps(block.images) if len(block.images) else []

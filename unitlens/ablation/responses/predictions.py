@@ -1,6 +1,6 @@
 """Predictions of classes as a response: right and wrong ones, and outcomes that are summed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from unitlens.ablation.outcomes import Outcome, values_of
-from unitlens.ablation.responses.response import MeasuredImages
+from unitlens.ablation.replay.replayed import MeasuredImages, Replayed
 from unitlens.ablation.tallies import Tally, row_count
 from unitlens.data.batches import Batch, ImageRecord
 from unitlens.data.classes import Classes, join_classes
@@ -75,15 +75,16 @@ class _PredictionCounter:
     outputs: Classes
     outcomes: Mapping[str, Outcome]
 
-    def add(self, images: MeasuredImages, untouched: Tensor, variants: Iterator[tuple[int, Tensor]]) -> None:
+    def add(self, replayed: Replayed) -> None:
         """Count images, all of which have a class."""
+        images, untouched = replayed.images, replayed.output
         names, folds = images.batch.classes, images.folds
         truth = np.array([self.outputs.output_of[str(names[i])] for i in images.chosen])
         classes = torch.from_numpy(truth).to(untouched.device)
         before = predictions(untouched, "The network's outputs")
         self.tally.add_untouched(truth, before, folds)
         values = {name: values_of(outcome, untouched[None], classes)[0] for name, outcome in self.outcomes.items()}
-        for first, outputs in variants:
+        for first, outputs in replayed.outputs():
             after = predictions(outputs, "With units ablated, the network's outputs")
             self.tally.add_changes(first, truth, before, after, folds)
             for name, outcome in self.outcomes.items():
