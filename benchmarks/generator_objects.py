@@ -60,11 +60,14 @@ def measured_row(removed: ul.SetAreas, inserted: ul.SetAreas, concept: str) -> d
 
 
 def contexts(places: ul.InsertionMap) -> str:
-    """Where the concept appears, by what stood there: most often first."""
+    """Where the concept appears, by what stood there, most often first; and with random units."""
     table = places.table()
     table = table[(table["places"] >= FEWEST) & (table["before"] != places.concept.name)]
     rows = table.sort_values("appeared", ascending=False).itertuples()
-    return ", ".join(f"{row.before} {percent(row.appeared, row.low, row.high)} of {row.places}" for row in rows)
+    return ", ".join(
+        f"{row.before} {percent(row.appeared, row.low, row.high)}, random {percent(row.random_appeared)}, of {row.places}"
+        for row in rows
+    )
 
 
 def measure(
@@ -92,7 +95,7 @@ def bundled(chosen_by: int, fresh: int, *, draws: int, size: int, places: int) -
     thresholds = torch.from_numpy(d.table()["threshold"].to_numpy("float32"))
     for concept, units in sets.items():
         found = ul.insertion_map(net, LAYER, units, concept, data, value=thresholds, size=PLACE, limit=places)
-        click.echo(f"{concept} appears at {contexts(found)}")
+        click.echo(f"{concept} (usually {percent(found.usual_area)}) appears at {contexts(found)}")
 
 
 def faces(models: Path, chosen_by: int, fresh: int, *, draws: int, size: int, out: Path | None) -> None:
