@@ -64,10 +64,11 @@ def contexts(places: ul.InsertionMap) -> str:
     table = places.table()
     table = table[(table["places"] >= FEWEST) & (table["before"] != places.concept.name)]
     rows = table.sort_values("appeared", ascending=False).itertuples()
-    return ", ".join(
-        f"{row.before} {percent(row.appeared, row.low, row.high)}, random {percent(row.random_appeared)}, of {row.places}"
-        for row in rows
-    )
+    parts = []
+    for row in rows:
+        share, by_random = percent(row.appeared, row.low, row.high), percent(row.random_appeared)
+        parts.append(f"{row.before} {share}, random {by_random}, of {row.places}")
+    return ", ".join(parts)
 
 
 def measure(

@@ -41,6 +41,11 @@ def test_what_was_saved_is_read_back_with_every_count(saved, folder):
     assert read.command == "unitlens"
     tables = read.tables()
     assert tables.keys() == saved.tables().keys()
+    record = json.loads((folder / "interventions.json").read_text())
+    assert [one["concepts"] for one in record["results"]] == [0, 0, 0, 1, 0]  # those of another source are others
+    changes = tables["interventions.what_changed.csv"].set_index(["before", "after"]).loc[("red", "nothing")]
+    assert changes["before_segmenter_iou"] == 0.9
+    assert np.isnan(changes["after_segmenter_iou"])
     for name, table in saved.tables().items():
         pd.testing.assert_frame_equal(tables[name], table, check_dtype=False)
     one, sweep, door, found, detectors = read.results
@@ -107,9 +112,11 @@ RECORDS = {
     "no result": (lambda record: record.update(results=[]), "there are no results"),
     "a unit twice": (lambda record: record["results"][0].update(units=[3, 3]), "one twice"),
     "a concept that is not there": (lambda record: record["results"][2].update(column=9), "column of a concept"),
+    "concepts of no list": (lambda record: record["results"][0].update(concepts=2), "the list of a result's concepts"),
+    "a concept twice": (lambda record: record["concepts"][0].append(record["concepts"][0][0]), "listed twice"),
     "sizes that fall": (lambda record: record["results"][3].update(sizes=[2, 1, 3]), "not rising"),
     "a better segmenter": (
-        lambda record: record["results"][0]["concepts"][0].update(segmenter_iou=1.0),
+        lambda record: record["concepts"][0][0].update(segmenter_iou=1.0),
         "segmenter_iou",
     ),
     "another network": (lambda record: record["results"][0]["info"]["network"].update(sha256="0" * 64), "different"),

@@ -37,7 +37,8 @@ def load_network(model: str, options: dict[str, Any]) -> Any:
 
 def take_data_options(options: dict[str, Any]) -> dict[str, Any]:
     """Take out the options that say how the data are opened, as keywords of `unitlens.data.opening.open_data`."""
-    segmenter = {name: options.pop(f"segmenter_{name}") for name in ("weights", "labels", "category", "size", "cache")}
+    names = ("weights", "labels", "ious", "category", "size", "cache")
+    segmenter = {name: options.pop(f"segmenter_{name}") for name in names}
     segmenter["confidence"] = options.pop("confidence")
     opened = {
         "format": options.pop("data_format"),

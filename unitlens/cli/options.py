@@ -163,6 +163,11 @@ source_options = options(
         metavar="FILE",
         help="Names of the segmenter's classes: .json, .csv, or one per line. [its own]",
     ),
+    click.option(
+        "--segmenter-ious",
+        metavar="FILE",
+        help="How good the segmenter is, where that was measured: .csv with the columns concept and iou. [not said]",
+    ),
     click.option("--segmenter-category", metavar="NAME", help="Category of its concepts. [object]"),
     click.option(
         "--segmenter-size", type=click.IntRange(1), metavar="N", help="Shorter side of the segmenter's input. [its own]"

@@ -65,8 +65,8 @@ def open_data(
         "segmenter:NETWORK" what a segmentation network finds (`unitlens.data.segmentation.segmenters.segmenter`);
         "bundled:scenes-segmenter" what the bundled one does, which knows the drawn scenes.
     segmenter_options : dict, optional
-        Keywords for `unitlens.data.segmentation.segmenters.segmenter`: weights, labels, confidence, category, size,
-        device, cache.
+        Keywords for `unitlens.data.segmentation.segmenters.segmenter`: weights, labels, ious, confidence,
+        category, size, device, cache.
     root : str or Path, optional
         Where a data set of torchvision's lies; ``unitlens/data/NAME`` in the user's cache folder.
     download : bool

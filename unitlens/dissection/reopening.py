@@ -36,7 +36,7 @@ _OPENED = {
     "latents": str,
 }
 _SEGMENTER_OPTIONS = {
-    **dict.fromkeys(("weights", "labels", "category", "cache"), str),
+    **dict.fromkeys(("weights", "labels", "ious", "category", "cache"), str),
     "size": int,
     "confidence": (int, float),
 }

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def insertion_figure(appeared: npt.NDArray[np.float64], table: "pd.DataFrame", concept: str) -> "Figure":
+def insertion_figure(
+    appeared: npt.NDArray[np.float64], table: "pd.DataFrame", concept: str, *, segmenter_iou: float
+) -> "Figure":
     """Draw a map of places and bars with intervals.
 
     Parameters
@@ -23,11 +25,14 @@ def insertion_figure(appeared: npt.NDArray[np.float64], table: "pd.DataFrame", c
         Columns before, places, appeared, low, high and random_appeared.
     concept : str
         Its name.
+    segmenter_iou : float
+        Of the segmenter with it; NaN where it is not known.
     """
     figure = new_figure(9.0, max(2.8, 0.3 * len(table) + 1.2))
     places, bars = figure.subplots(1, 2, width_ratios=(1, 1.6))
     shown = places.imshow(100 * appeared, cmap="viridis", vmin=0)
-    places.set_title(f"{concept} appears, % of images", fontsize=9)
+    known = "" if np.isnan(segmenter_iou) else f"\nIoU of the segmenter with {concept}: {segmenter_iou:.2f}"
+    places.set_title(f"{concept} appears, % of images{known}", fontsize=9)
     places.set_xticks([])
     places.set_yticks([])
     figure.colorbar(shown, ax=places, shrink=0.8)
@@ -36,7 +41,8 @@ def insertion_figure(appeared: npt.NDArray[np.float64], table: "pd.DataFrame", c
     lines = np.arange(len(rows))
     bars.barh(lines, 100 * rows["appeared"].to_numpy(), color="#4878a8")
     bars.hlines(lines, 100 * rows["low"].to_numpy(), 100 * rows["high"].to_numpy(), color="#333", linewidth=1)
-    bars.plot(100 * rows["random_appeared"].to_numpy(), lines, "D", color="#333", markerfacecolor="white", markersize=4)
+    by_random = 100 * rows["random_appeared"].to_numpy()
+    bars.plot(by_random, lines, "D", color="#333", markerfacecolor="white", markersize=4, clip_on=False)
     names = [f"{name}, {count:,} places" for name, count in zip(rows["before"], rows["places"], strict=True)]
     bars.set_yticks(lines, names, fontsize=8)
     bars.set_xlim(left=0)

@@ -190,7 +190,9 @@ class InsertionMap:
         from unitlens.drawing.insertions import insertion_figure
 
         table = self.table()
-        return insertion_figure(self.appeared(), table[table["places"] >= fewest].head(most), self.concept.name)
+        table = table[table["places"] >= fewest].head(most)
+        iou = float(self.segmenter_iou[self.column])
+        return insertion_figure(self.appeared(), table, self.concept.name, segmenter_iou=iou)
 
     def __repr__(self) -> str:
         return (

@@ -36,6 +36,8 @@ CHANGED_COLUMNS = {
     "before": "what positions show in the untouched images: a concept, or nothing of its category",
     "after": "what they show with the units changed",
     "share": "mean share of the image that shows the one and then the other",
+    "before_segmenter_iou": "IoU of the segmenter with what they show before, where the truth is known",
+    "after_segmenter_iou": "the same of what they show after",
 }
 """Name and meaning of every column of ``interventions.what_changed.csv``, in its order."""
 

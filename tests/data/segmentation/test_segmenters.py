@@ -64,6 +64,35 @@ def test_how_good_it_is_may_be_said_by_the_names_of_its_concepts():
     assert source.ious == {("thing", name): 0.75}
     with pytest.raises(ul.UnitlensError, match="ious has 'unicorn', which is no concept of"):
         make(ious={"unicorn": 0.5})
+
+
+def test_how_good_it_is_may_stand_in_a_file(tmp_path):
+    path = tmp_path / "ious.csv"
+    path.write_text("category,concept,iou\nthing,red,0.75\nthing,green,\nother,blue,0.5\nthing,red,0.75\n")
+    assert make(ious=path, category="thing").ious == {("thing", "red"): 0.75}
+    path.write_text("concept,iou\nblue,0.5\n")
+    assert make(ious=path, category="thing").ious == {("thing", "blue"): 0.5}
+
+
+@pytest.mark.parametrize(
+    ("content", "fact"),
+    [
+        ("concept,iou\nred,1.5\n", "line 2: '1.5' is not an IoU, which is a number from 0 to 1"),
+        ("concept,iou\nred,good\n", "'good' is not an IoU"),
+        ("concept,iou\nred,nan\n", "'nan' is not an IoU"),
+        ("concept,iou\nred,0.5\nred,0.6\n", "line 3: the iou of red is 0.6, before it was 0.5"),
+        ("concept,iou\nunicorn,0.5\n", "ious has 'unicorn', which is no concept of"),
+        ("concept,accuracy\nred,0.5\n", "has no column iou"),
+        ("category,concept,iou\npart,red,0.5\n", "no IoU with a concept of the category object"),
+    ],
+)
+def test_a_file_that_says_no_ious_is_refused(content, fact, tmp_path):
+    (tmp_path / "ious.csv").write_text(content)
+    with pytest.raises(ul.UnitlensError, match=fact):
+        make(ious=tmp_path / "ious.csv")
+
+
+def test_fingerprints_are_of_weights_and_settings():
     assert make().fingerprint == make().fingerprint != make(Nearest(sharpness=49.0), confidence=0.5).fingerprint
 
 
@@ -283,6 +312,7 @@ def own_segmenter(tmp_path):
     """A network in a file of the user's: the brightest colour, if it is bright."""
     (tmp_path / "own.py").write_text(SEGMENTER)
     (tmp_path / "names.txt").write_text("background\nred\ngreen\nblue\n")
+    (tmp_path / "ious.csv").write_text("category,concept,iou\nfound,red,0.75\n")
     photos(tmp_path / "photos", count=6)
     (tmp_path / "calls").write_text("")
     return lambda: len((tmp_path / "calls").read_text())
@@ -293,11 +323,13 @@ OWN = ("--data", "photos", "--concepts", "segmenter:own.py:Colours", "--segmente
 
 def test_a_segmenter_from_the_shell(own_segmenter, shell, sees, tmp_path):
     how = (*OWN, "--segmenter-category", "found", "--segmenter-cache", "kept", "--confidence", 0.5, "--no-evidence")
+    how = ("--segmenter-ious", "ious.csv", *how)
     said = shell("dissect", *sees, *how, "--out", "run")
     assert said.code == 0, said.err
     table = ul.open_run("run").table()
     assert table["concept"][:3].tolist() == ["red", "green", "blue"]
     assert set(table["category"][:3]) == {"found"}
+    assert table["segmenter_iou"][:3].tolist() == pytest.approx([0.75, np.nan, np.nan], nan_ok=True)
     assert (own_segmenter(), len(list((tmp_path / "kept").rglob("*.png")))) == (6, 6)
     again = ("--network", sees[0], "--concepts", "segmenter:own.py:Colours", "--segmenter-cache", "kept")
     said = shell("audit", "run", *again, "--noise", 0, "--quiet")  # opens the same data, with what was kept

@@ -17,7 +17,7 @@ from unitlens.data.concepts import NOT_JUDGED, Concept, Ious
 from unitlens.data.images import read_label_map
 from unitlens.data.segmentation.predictors import predictor
 from unitlens.data.segmentation.scenes import BUNDLED, SceneLabels
-from unitlens.data.segmentation.segments import Labels, Predictor, Segments, read_labels
+from unitlens.data.segmentation.segments import Labels, Predictor, Segments, read_ious, read_labels
 from unitlens.errors import UnitlensError, argument, did_you_mean
 from unitlens.files import cache_folder, make_folder, write_whole
 
@@ -161,7 +161,7 @@ def segmenter(
     size: int | None = None,
     cache: str | Path | None = "default",
     fingerprint: str | None = None,
-    ious: Mapping[str, float] | None = None,
+    ious: Mapping[str, float] | str | Path | None = None,
     seed: int = 0,
     device: str = "cpu",
 ) -> Segmenter: ...
@@ -175,7 +175,7 @@ def segmenter(
     size: int | None = None,
     cache: str | Path | None = "default",
     fingerprint: str | None = None,
-    ious: Mapping[str, float] | None = None,
+    ious: Mapping[str, float] | str | Path | None = None,
     seed: int = 0,
     device: str = "cpu",
 ) -> Segmenter | SceneLabels:
@@ -209,9 +209,10 @@ def segmenter(
         keeps nothing.
     fingerprint : str, optional
         Of a function, what changes when its answers do; without it, nothing of a function is kept.
-    ious : mapping of str to float, optional
+    ious : mapping of str to float, or path, optional
         How good it is at its concepts, by their names, as `unitlens.data.segmentation.accuracy.segmenter_iou` measures
-        it; it stands beside every number that rests on its marks.
+        it, or a file that says it (`unitlens.data.segmentation.segments.read_ious`); it stands beside every number that
+        rests on its marks.
     seed : int
         For untrained weights.
     device : str
@@ -235,6 +236,7 @@ def segmenter(
         raise UnitlensError(f"{made.title} has a class of number {max(made.names)}; at most {NOT_JUDGED - 2} can be.")
     folder = None if cache in (None, "none") else cache_folder("segments") if cache == "default" else Path(cache)
     known = sorted(set(made.names.values()))
+    ious = read_ious(ious, category) if isinstance(ious, str | Path) else ious
     for name in ious or {}:
         if name not in known:
             raise UnitlensError(f"ious has {name!r}{did_you_mean(name, known)}, which is no concept of {made.title}.")

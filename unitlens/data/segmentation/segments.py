@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from unitlens.data.readers.files import read_rows
+from unitlens.data.readers.files import read_rows, say_once
 from unitlens.errors import UnitlensError
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
@@ -211,6 +211,43 @@ def read_labels(path: str | Path) -> Labels:
             f"{path} is not a table of class names: give a .json list or names by number, a .csv with the columns "
             "number and name, or a name a line."
         ) from None
+
+
+def read_ious(path: str | Path, category: str) -> dict[str, float]:
+    """Read from a file how good a segmenter is at its concepts, by their names.
+
+    Parameters
+    ----------
+    path : str or Path
+        A CSV file with the columns concept and iou, and, optionally, category: rows of other categories are left out,
+        and so are those without an IoU.
+    category : str
+        Of the segmenter's concepts.
+
+    Raises
+    ------
+    UnitlensError
+        If there is no such file, it has no such columns, says nothing of the category or two things of a concept, or an
+        IoU is not a number from 0 to 1.
+    """
+    path, ious = Path(path), dict[str, float]()
+    for line, row in read_rows(path, ("concept", "iou"), filled=("concept",)):
+        if row.get("category", category) == category and row["iou"]:
+            place = f"{path}, line {line}"
+            say_once(ious, row["concept"], _iou(row["iou"], place), column="iou", place=place)
+    if not ious:
+        raise UnitlensError(f"{path} has no IoU with a concept of the category {category}: give the segmenter's own.")
+    return ious
+
+
+def _iou(text: str, place: str) -> float:
+    try:
+        iou = float(text)
+    except ValueError:
+        iou = -1.0
+    if not 0 <= iou <= 1:
+        raise UnitlensError(f"{place}: {text!r} is not an IoU, which is a number from 0 to 1.")
+    return iou
 
 
 _NUMBERS, _NAMES = ("number", "label", "id", "index"), ("name", "class", "category")

@@ -13,7 +13,7 @@ from unitlens.editing.detector_result import DrawnDetectors
 from unitlens.editing.insertion_result import InsertionMap
 from unitlens.editing.saving.record import SCHEMA, CausalRecord, InterventionsRecord, MapRecord, ResultRecord, SetRecord
 from unitlens.editing.saving.rows import changed_rows, detector_rows, insertion_rows, set_rows
-from unitlens.editing.saving.storing import Result, arrays_of, describe_result, restore_result
+from unitlens.editing.saving.storing import Result, arrays_of, describe_concepts, describe_result, restore_result
 from unitlens.editing.set_result import SetAreas
 from unitlens.editing.tables import (
     CAUSAL_COLUMNS,
@@ -205,11 +205,15 @@ def write_interventions(folder: Path, saved: SavedInterventions, *, overwrite: b
         make_folder(folder / IMAGES)
     for number, content in saved.images.items():
         write_whole(folder / IMAGES / names[number], content)
+    each = list(map(describe_concepts, saved.results))
+    concepts = tuple(dict.fromkeys(each))
     records = [
-        describe_result(result, image=names.get(number), ranked=saved.ranked(result))
+        describe_result(
+            result, concepts=concepts.index(each[number]), image=names.get(number), ranked=saved.ranked(result)
+        )
         for number, result in enumerate(saved.results)
     ]
-    record = InterventionsRecord(SCHEMA, saved.command, tuple(records))
+    record = InterventionsRecord(SCHEMA, saved.command, concepts, tuple(records))
     write_whole(folder / INFO, json_text(write_record(record)))
 
 
@@ -236,7 +240,9 @@ def _read(folder: Path) -> SavedInterventions:
 
     record = InterventionsRecord.from_json(read_json(folder / INFO))
     parts = read_parts(folder / COUNTS, len(record.results))
-    results = tuple(restore_result(one, own) for one, own in zip(record.results, parts, strict=True))
+    results = tuple(
+        restore_result(one, record.concepts[one.concepts], own) for one, own in zip(record.results, parts, strict=True)
+    )
     check_one_network(results)
     names = {number: _image_of(one) for number, one in enumerate(record.results)}
     images = {number: _read_png(folder / IMAGES / name) for number, name in names.items() if name is not None}

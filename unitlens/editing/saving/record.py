@@ -49,21 +49,25 @@ class ResultRecord:
     ----------
     settings : AreaSettings
     info : AreaInfoRecord
-    concepts : tuple of MarkedRecord
-        All that were measured, in the order of the counts.
+    concepts : int
+        Which of the file's lists has all that were measured, in the order of the counts.
     """
 
     settings: AreaSettings
     info: AreaInfoRecord
-    concepts: tuple[MarkedRecord, ...]
+    concepts: int
 
     def __post_init__(self) -> None:
         check_types(self)
         if self.settings.where_sha256 is not None:
             check_hash("where_sha256", self.settings.where_sha256)
-        pairs = [(one.category, one.name) for one in self.concepts]
-        if not pairs or len(set(pairs)) < len(pairs):
-            raise UnitlensError("there is no concept, or one is listed twice")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConceptRecord(ResultRecord):
+    """A result about one concept; ``column`` is its place among all."""
+
+    column: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,12 +118,11 @@ class CausalRecord(ResultRecord):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MapRecord(ResultRecord):
+class MapRecord(ConceptRecord):
     """Units inserted at every place, beside ``draws`` random sets at each; ``figure`` is a file."""
 
     kind: Literal["InsertionMap"] = "InsertionMap"
     units: tuple[int, ...]
-    column: int
     grid: tuple[int, int]
     draws: int
     figure: str
@@ -127,7 +130,6 @@ class MapRecord(ResultRecord):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_units(self.units)
-        check_column(self.column, self.concepts)
         check_range("the places along a side", min(self.grid), 1, max(self.grid))
         check_range("the places along a side", max(self.grid), 1, 1 << 12)
         check_range("the random sets at a place", self.draws, 0, 1 << 24)
@@ -135,7 +137,7 @@ class MapRecord(ResultRecord):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConceptSetRecord(ResultRecord):
+class ConceptSetRecord(ConceptRecord):
     """The units that a concept rests on."""
 
     kind: Literal["ConceptSet"] = "ConceptSet"
@@ -143,12 +145,10 @@ class ConceptSetRecord(ResultRecord):
     target: float
     ranking: tuple[int, ...]
     sizes: tuple[int, ...]
-    column: int
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_units(self.ranking)
-        check_column(self.column, self.concepts)
         check_range("target", self.target, 0, 1)
         rising = all(one < other for one, other in zip(self.sizes, self.sizes[1:], strict=False))
         if not self.sizes or not rising or self.sizes[0] < 1 or self.sizes[-1] > len(self.ranking):
@@ -156,18 +156,16 @@ class ConceptSetRecord(ResultRecord):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectorsRecord(ResultRecord):
+class DetectorsRecord(ConceptRecord):
     """Units as detectors of what is drawn."""
 
     kind: Literal["DrawnDetectors"] = "DrawnDetectors"
     units: tuple[int, ...]
-    column: int
     least_area: float
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_units(self.units)
-        check_column(self.column, self.concepts)
         check_range("least_area", self.least_area, 0, 1)
 
 
@@ -182,10 +180,22 @@ _KINDS: Mapping[str, type[ResultRecord]] = {
 
 @dataclass(frozen=True)
 class InterventionsRecord:
-    """All of interventions.json; each of ``results`` is a `ResultRecord`."""
+    """All of interventions.json.
+
+    Attributes
+    ----------
+    schema : int
+    command : str or None
+        The command line that made it.
+    concepts : tuple of tuple of MarkedRecord
+        Lists of concepts; most often all results measure the same.
+    results : tuple
+        Each a `ResultRecord`.
+    """
 
     schema: int
     command: str | None
+    concepts: tuple[tuple[MarkedRecord, ...], ...]
     results: tuple[Any, ...]
 
     def __post_init__(self) -> None:
@@ -193,6 +203,14 @@ class InterventionsRecord:
         object.__setattr__(self, "results", tuple(read_result(_KINDS, one) for one in self.results))
         if not self.results:
             raise UnitlensError("there are no results")
+        for marked in self.concepts:
+            pairs = [(one.category, one.name) for one in marked]
+            if not pairs or len(set(pairs)) < len(pairs):
+                raise UnitlensError("there is no concept, or one is listed twice")
+        for one in self.results:
+            check_range("the list of a result's concepts", one.concepts, 0, len(self.concepts) - 1)
+            if isinstance(one, ConceptRecord):
+                check_range("the column of a concept", one.column, 0, len(self.concepts[one.concepts]) - 1)
 
     @classmethod
     def from_json(cls, content: Any) -> "InterventionsRecord":
@@ -210,11 +228,6 @@ def check_units(units: tuple[int, ...]) -> None:
     """Units are numbers from 0, each once."""
     if not units or min(units) < 0 or len(set(units)) < len(units):
         raise UnitlensError("a set has no unit, one below 0, or one twice")
-
-
-def check_column(column: int, concepts: tuple[MarkedRecord, ...]) -> None:
-    """A column is that of a concept."""
-    check_range("the column of a concept", column, 0, len(concepts) - 1)
 
 
 def check_file(name: str | None) -> None:

@@ -19,7 +19,7 @@ def changed_rows(one: SetAreas) -> "pd.DataFrame":
     """Pairs of what positions showed and show, the largest share first."""
     import pandas as pd
 
-    matrix = one.what_changed()
+    matrix, ious = one.what_changed(), dict(zip(one.shown, one.segmenter_iou.tolist(), strict=False))  # concepts first
     values = matrix.to_numpy()
     order = np.argsort(-values, axis=None, kind="stable")
     order = order[values.ravel()[order] > 0]
@@ -31,6 +31,8 @@ def changed_rows(one: SetAreas) -> "pd.DataFrame":
         "before": [matrix.index[k] for k in rows],
         "after": [matrix.columns[k] for k in columns],
         "share": values[rows, columns],
+        "before_segmenter_iou": [ious.get(matrix.index[k], np.nan) for k in rows],
+        "after_segmenter_iou": [ious.get(matrix.columns[k], np.nan) for k in columns],
     }
     return pd.DataFrame(named, columns=list(CHANGED_COLUMNS))
 

@@ -1,6 +1,6 @@
 """Results as records and counts, and back: the counts of a file are believed where they can have been counted."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -34,22 +34,29 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 Result = SetAreas | CausalEffects | InsertionMap | ConceptSet | DrawnDetectors
 
 
-def describe_result(result: Result, *, image: str | None, ranked: bool = False) -> ResultRecord:
+def describe_concepts(result: Result) -> tuple[MarkedRecord, ...]:
+    """The concepts of a result, and how good their source is at each."""
+    marked = zip(result.concepts, result.segmenter_iou.tolist(), strict=True)
+    return tuple(MarkedRecord(*concept, None if np.isnan(iou) else iou) for concept, iou in marked)
+
+
+def describe_result(result: Result, *, concepts: int, image: str | None, ranked: bool = False) -> ResultRecord:
     """All of a result but its counts.
 
     Parameters
     ----------
     result : Result
+    concepts : int
+        Which of the file's lists its concepts are.
     image : str or None
         The file of its sheet or figure.
     ranked : bool
         Of a sweep: whether its ranking by effect stands beside one by IoU.
     """
-    marked = zip(result.concepts, result.segmenter_iou.tolist(), strict=True)
     common: dict[str, Any] = {
         "settings": result.settings,
         "info": read_record(AreaInfoRecord, result.info, what="info"),
-        "concepts": tuple(MarkedRecord(*concept, None if np.isnan(iou) else iou) for concept, iou in marked),
+        "concepts": concepts,
     }
     match result:
         case SetAreas():
@@ -121,20 +128,20 @@ def _of_tally(tally: AreaTally) -> dict[str, npt.NDArray[Any]]:
     return {name: getattr(tally, name) for name in names} | {"numbers": np.array([tally.numbers])}
 
 
-def restore_result(record: ResultRecord, arrays: Arrays) -> Result:
-    """A result from its record and counts.
+def restore_result(record: ResultRecord, marked: Sequence[MarkedRecord], arrays: Arrays) -> Result:
+    """A result from its record, its concepts and its counts.
 
     Raises
     ------
     UnitlensError
         If an array is missing, too much, or cannot have been counted.
     """
-    read = _Read(record, arrays)
+    read = _Read(record, marked, arrays)
     common: dict[str, Any] = {
         "settings": record.settings,
         "info": write_record(record.info),
-        "concepts": tuple(one.concept() for one in record.concepts),
-        "segmenter_iou": np.array([one.segmenter_iou for one in record.concepts], np.float64),
+        "concepts": tuple(one.concept() for one in marked),
+        "segmenter_iou": np.array([one.segmenter_iou for one in marked], np.float64),
     }
     match record:
         case SetRecord():
@@ -196,7 +203,7 @@ def _restore_set(record: SetRecord, read: "_Read", common: Mapping[str, Any]) ->
     for kind, count in record.draws.items():
         drawn[kind] = tally.only(slice(start, start + count))
         start += count
-    things = read.concepts + len({one.category for one in record.concepts})
+    things = read.things
     became = Transitions(read.counts("became", (things, things)), read.counts("shown", (things,)))
     per_position = became.positions * tally.images.sum()
     _require(bool((became.became.sum(1) <= per_position).all()), "more positions became another than there are")
@@ -215,8 +222,7 @@ def _restore_set(record: SetRecord, read: "_Read", common: Mapping[str, Any]) ->
 
 def _insertion_tally(record: MapRecord, read: "_Read") -> InsertionTally:
     places = record.grid[0] * record.grid[1]
-    things = read.concepts + len({one.category for one in record.concepts})
-    by_thing, by_place = (FOLDS, things), (places,)
+    by_thing, by_place = (FOLDS, read.things), (places,)
     tally = InsertionTally(
         images=read.images(),
         seen=read.counts("seen", by_thing),
@@ -241,9 +247,10 @@ def _insertion_tally(record: MapRecord, read: "_Read") -> InsertionTally:
 class _Read:
     """Arrays of one result, each of which is taken once, in its type and shape."""
 
-    def __init__(self, record: ResultRecord, arrays: Arrays) -> None:
+    def __init__(self, record: ResultRecord, marked: Sequence[MarkedRecord], arrays: Arrays) -> None:
         self.record, self.arrays = record, arrays
-        self.concepts = len(record.concepts)
+        self.concepts = len(marked)
+        self.things = self.concepts + len({one.category for one in marked})  # with nothing of each category
         self.used: set[str] = set()
 
     def _array(self, name: str) -> npt.NDArray[Any]:
