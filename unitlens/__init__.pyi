@@ -21,6 +21,7 @@ from .data.opening import open_data as open_data
 from .data.readers.annotated import annotated as annotated
 from .data.readers.plain import images_only as images_only
 from .data.readers.torchvision_sets import from_torchvision as from_torchvision
+from .data.scenes.pairs import ScenePairs as ScenePairs
 from .data.scenes.world import Scenes as Scenes
 from .data.segmentation.segmenters import segmenter as segmenter
 from .data.sources import with_concepts as with_concepts

@@ -22,7 +22,7 @@ from unitlens.data.sources import with_concepts
 from unitlens.data.tags import check_names, folder_tags, tags
 from unitlens.errors import UnitlensError, argument, did_you_mean, spelled
 
-BUNDLED = ("bundled:scenes",)
+BUNDLED = ("bundled:scenes", "bundled:scenes-pairs")
 SEGMENTER = "bundled:scenes-segmenter"
 NATIVE = "folder"
 MASKS = "masks"
@@ -51,8 +51,9 @@ def open_data(
     Parameters
     ----------
     source : str or Path
-        An annotated folder, a data set in another format, a folder of images, ``bundled:scenes``, or a data set of
-        torchvision's by name: ``torchvision:voc2012`` and others of `unitlens.data.readers.DOWNLOADS`. For generators,
+        An annotated folder, a data set in another format, a folder of images, ``bundled:scenes`` or
+        ``bundled:scenes-pairs`` (`unitlens.ScenePairs`), or a data set of torchvision's by name:
+        ``torchvision:voc2012`` and others of `unitlens.data.readers.DOWNLOADS`. For generators,
         ``latents:100x1x1`` (the shape of one), ``latents:100x1x1,seed=3`` or ``latents:FILE.npy``.
     format : str, optional
         "folder" (the annotated folder) or a name of `unitlens.data.readers.FORMATS`; found by its layout
@@ -72,7 +73,8 @@ def open_data(
     download : bool
         Whether torchvision may download it if it is not there; its size is announced first.
     images : int, optional
-        How many bundled scenes, or latents; 1,000, or all of a file.
+        How many bundled scenes, or latents; 1,000, or all of a file. Of pairs of scenes as many of each concept as
+        take about so many images, or 24.
     latents : str or Path, optional
         A file of latents, one for each image, such as an encoder makes of photos: they take the place of the images,
         and what is marked in those is marked in what a generator draws. See `unitlens.latents`.
@@ -133,6 +135,10 @@ def _named(source: str, format: str | None, split: str | None, images: int | Non
         return named_latents(source, images, seed)
     if source not in BUNDLED:
         raise UnitlensError(f"There is no {source}{did_you_mean(source, BUNDLED)}; there is {', '.join(BUNDLED)}.")
+    if source == BUNDLED[1]:
+        from unitlens.data.scenes.pairs import ScenePairs
+
+        return ScenePairs.of_images(images, seed=seed)
     from unitlens.data.scenes.world import Scenes
 
     return Scenes(1000 if images is None else images, seed=seed)

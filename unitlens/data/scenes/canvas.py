@@ -1,6 +1,7 @@
 """A canvas that paints the image and what is true of it in one stroke."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -8,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from unitlens.data.concepts import Concept
 from unitlens.data.scenes.textures import SIDE, textures
 from unitlens.data.scenes.words import CATEGORIES, PALETTE, RGB
 
@@ -15,6 +17,11 @@ WORLD = 112.0
 """The world is 112 units wide and high, whatever the size of the image in pixels; y grows downwards."""
 
 T = TypeVar("T")
+
+Stroke = Callable[[ImageDraw.ImageDraw, int], None]
+"""Draws with a pen, in an ink."""
+
+_BARE = -1  # paper that no stroke covers
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,17 @@ class Mark:
         """The same mark with some attributes replaced."""
         return replace(self, **changes)
 
+    def without(self, concept: Concept) -> "Mark | None":
+        """The same mark with a concept left out: None where it is the concept; of a colour, a grey as light as it."""
+        word = {"object": self.object, "part": self.part, "material": self.material, "color": self.color}
+        if word[concept.category] != concept.name:
+            return self
+        if concept.category != "color":
+            return None
+        red, green, blue = self.rgb
+        grey = round(0.299 * red + 0.587 * green + 0.114 * blue)
+        return self.but(color="grey", rgb=(grey, grey, grey))
+
     def labels(self) -> list[int]:
         """The label of the mark in each category, in the order of ``CATEGORIES``; 0 is none."""
         words = (self.object, self.part, self.material, self.color)
@@ -72,15 +90,20 @@ class Canvas:
         The source of all chance.
     size : int
         Pixels along a side of the image.
+    without : Concept, optional
+        What is left out, with its shadow: its strokes are not drawn, those of a colour in grey. All chance is as with
+        it, so that nothing else changes.
     """
 
-    def __init__(self, rng: np.random.Generator, *, size: int = 112) -> None:
+    def __init__(self, rng: np.random.Generator, *, size: int = 112, without: Concept | None = None) -> None:
         self.rng = rng
         self.size = size
+        self._without = without
+        self._shadows: list[tuple[str | None, Stroke, int]] = []
         self.horizon = WORLD / 2
         self._zoom = 2 * size / WORLD
         self._marks: dict[Mark, int] = {}
-        self._numbers = Image.new("I", (2 * size, 2 * size), 0)
+        self._numbers = Image.new("I", (2 * size, 2 * size), _BARE)
         self._light = Image.new("L", (2 * size, 2 * size), 128)
         self._pens = (ImageDraw.Draw(self._numbers), ImageDraw.Draw(self._light))
 
@@ -114,30 +137,28 @@ class Canvas:
     def polygon(self, mark: Mark, *points: tuple[float, float]) -> None:
         """Fill the polygon through the points."""
         scaled = [(x * self._zoom, y * self._zoom) for x, y in points]
-        for pen, ink in zip(self._pens, (self._number(mark), 128), strict=True):
-            pen.polygon(scaled, fill=ink)
+        self._stroke(mark, lambda pen, ink: pen.polygon(scaled, fill=ink))
 
     def box(self, mark: Mark, left: float, top: float, right: float, bottom: float, *, radius: float = 0.0) -> None:
         """Fill an upright rectangle, with round corners if asked."""
         corners = [left * self._zoom, top * self._zoom, right * self._zoom - 1, bottom * self._zoom - 1]
         if corners[2] < corners[0] or corners[3] < corners[1]:
             return
-        for pen, ink in zip(self._pens, (self._number(mark), 128), strict=True):
-            if radius:
-                pen.rounded_rectangle(corners, radius * self._zoom, fill=ink)
-            else:
-                pen.rectangle(corners, fill=ink)
+        if radius:
+            self._stroke(mark, lambda pen, ink: pen.rounded_rectangle(corners, radius * self._zoom, fill=ink))
+        else:
+            self._stroke(mark, lambda pen, ink: pen.rectangle(corners, fill=ink))
 
     def disc(self, mark: Mark, x: float, y: float, across: float, down: float | None = None) -> None:
         """Fill an ellipse about (x, y) with the given half-axes; without ``down`` it is a circle."""
-        for pen, ink in zip(self._pens, (self._number(mark), 128), strict=True):
-            pen.ellipse(self._around(x, y, across, across if down is None else down), fill=ink)
+        around = self._around(x, y, across, across if down is None else down)
+        self._stroke(mark, lambda pen, ink: pen.ellipse(around, fill=ink))
 
     def line(self, mark: Mark, *points: tuple[float, float], width: float = 1.0) -> None:
         """Draw a line through the points."""
         scaled = [(x * self._zoom, y * self._zoom) for x, y in points]
-        for pen, ink in zip(self._pens, (self._number(mark), 128), strict=True):
-            pen.line(scaled, fill=ink, width=max(1, round(width * self._zoom)), joint="curve")
+        wide = max(1, round(width * self._zoom))
+        self._stroke(mark, lambda pen, ink: pen.line(scaled, fill=ink, width=wide, joint="curve"))
 
     def blob(self, mark: Mark, x: float, y: float, across: float, down: float, *, rough: float = 0.15) -> None:
         """Fill an uneven roundish shape about (x, y)."""
@@ -151,22 +172,56 @@ class Canvas:
             ),
         )
 
-    def shadow(self, x: float, y: float, across: float, down: float, *, depth: float = 0.22) -> None:
-        """Darken an ellipse of what is there; below 0, ``depth`` lightens. Later strokes cover it."""
-        self._pens[1].ellipse(self._around(x, y, across, down), fill=round(128 * (1 - depth)))
+    def shadow(
+        self, x: float, y: float, across: float, down: float, *, depth: float = 0.22, of: str | None = None
+    ) -> None:
+        """Darken an ellipse of what is there; below 0, ``depth`` lightens. Later strokes cover it.
+
+        It is the shadow of an object: of that which is drawn next, unless ``of`` names another.
+        """
+        around = self._around(x, y, across, down)
+        self._shadows.append((of, lambda pen, ink: pen.ellipse(around, fill=ink), round(128 * (1 - depth))))
 
     def shade(self, *points: tuple[float, float], depth: float = 0.15) -> None:
         """Darken a polygon of what is there, as ``shadow`` does."""
-        self._pens[1].polygon([(x * self._zoom, y * self._zoom) for x, y in points], fill=round(128 * (1 - depth)))
+        scaled = [(x * self._zoom, y * self._zoom) for x, y in points]
+        self._shadows.append((None, lambda pen, ink: pen.polygon(scaled, fill=ink), round(128 * (1 - depth))))
 
     def _around(self, x: float, y: float, across: float, down: float) -> list[float]:
         zoom = self._zoom
         return [(x - across) * zoom, (y - down) * zoom, (x + across) * zoom, (y + down) * zoom]
 
+    def _stroke(self, mark: Mark, draw: Stroke) -> None:
+        """Draw in both, after the shadows that wait for it, unless the mark is left out."""
+        numbers, light = self._pens
+        for object_, darken, ink in self._shadows:
+            if self._without is None or self._without[::2] != ("object", object_ or mark.object):
+                darken(light, ink)
+        self._shadows.clear()
+        drawn = mark if self._without is None else mark.without(self._without)
+        if drawn is not None:
+            draw(numbers, self._number(drawn))
+            draw(light, 128)
+
     def _number(self, mark: Mark) -> int:
         return self._marks.setdefault(mark, len(self._marks))
 
     # paper
+
+    @property
+    def bare(self) -> bool:
+        """Whether any of the paper is not drawn on, as where a wall is left out; the image is of no use then."""
+        return bool(np.asarray(self._numbers).min() == _BARE)
+
+    def areas(self) -> npt.NDArray[np.float64]:
+        """The share of the image that each concept of ``words.CONCEPTS`` takes, so far; not of bare paper."""
+        labels = np.array([mark.labels() for mark in self._marks], np.int64)
+        starts = np.cumsum([0, *(len(names) for names in _NAMES[:-1])])
+        per_mark = np.bincount(np.asarray(self._numbers).ravel(), minlength=len(labels))
+        columns = np.where(labels > 0, labels - 1 + starts, -1)
+        areas = np.zeros(sum(map(len, _NAMES)) + 1)  # the last is of no concept
+        np.add.at(areas, columns, per_mark[:, None])
+        return np.asarray(areas[:-1] / per_mark.sum())
 
     def finish(self) -> tuple[npt.NDArray[np.uint8], dict[str, npt.NDArray[np.uint8]]]:
         """The image and its label planes.
@@ -177,7 +232,7 @@ class Canvas:
         planes : dict of str to array of uint8, size x size
             One plane for each category of ``words.CATEGORIES``.
         """
-        numbers = np.asarray(self._numbers)
+        numbers = np.maximum(np.asarray(self._numbers), 0)
         labels = np.array([mark.labels() for mark in self._marks], np.uint8)
         sampled = labels[numbers[1::2, 1::2]]
         planes = {name: np.ascontiguousarray(sampled[..., i]) for i, name in enumerate(CATEGORIES)}

@@ -2,8 +2,7 @@
 
 from unitlens.data.scenes.canvas import WORLD, Canvas, Mark
 from unitlens.data.scenes.furniture import WOODS
-from unitlens.data.scenes.town import PAINTS
-from unitlens.data.scenes.words import COLORS
+from unitlens.data.scenes.words import COLORS, PAINTS
 
 
 def room(c: Canvas, *, foot: float, tiled: float = 0.1) -> None:

@@ -1,8 +1,7 @@
 """What stands in rooms. Things stand with their foot at (x, y) and are ``s`` units high."""
 
 from unitlens.data.scenes.canvas import Canvas
-from unitlens.data.scenes.town import PAINTS
-from unitlens.data.scenes.words import COLORS
+from unitlens.data.scenes.words import COLORS, PAINTS
 
 WOODS = ("brown", "brown", "brown", "white", "black", "orange", "grey")
 

@@ -8,7 +8,7 @@ SKIN = (("pink", (238, 182, 160)), ("brown", (150, 104, 74)), ("brown", (104, 72
 
 def person(c: Canvas, x: float, y: float, s: float, *, skis: bool = False, swims: bool = False) -> None:
     """Someone who stands, walks, or skis."""
-    c.shadow(x + 0.1 * s, y, 0.26 * s, 0.045 * s)
+    c.shadow(x + 0.1 * s, y, 0.26 * s, 0.045 * s, of="person")  # not of the skis, which are drawn first
     name, rgb = c.pick(*SKIN)
     skin = c.mark("person", name, rgb=rgb)
     shirt = c.mark("person", c.pick(*COLORS), part="torso", material="fabric")

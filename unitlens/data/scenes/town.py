@@ -1,9 +1,7 @@
 """What people build and drive. Things stand with their foot at (x, y) and are ``s`` units high."""
 
 from unitlens.data.scenes.canvas import Canvas, Mark
-from unitlens.data.scenes.words import COLORS
-
-PAINTS = tuple(color for color in COLORS if color != "black")
+from unitlens.data.scenes.words import COLORS, PAINTS
 
 
 def wall(c: Canvas, object_: str) -> Mark:

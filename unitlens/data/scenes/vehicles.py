@@ -1,8 +1,8 @@
 """What drives, floats and lifts. Things stand with their foot at (x, y) and are ``s`` units high."""
 
 from unitlens.data.scenes.canvas import WORLD, Canvas
-from unitlens.data.scenes.town import PAINTS, windows
-from unitlens.data.scenes.words import COLORS
+from unitlens.data.scenes.town import windows
+from unitlens.data.scenes.words import COLORS, PAINTS
 
 
 def wheel(c: Canvas, object_: str, x: float, y: float, r: float) -> None:

@@ -25,6 +25,7 @@ MATERIALS = (
 )
 # fmt: on
 COLORS = ("black", "white", "grey", "red", "green", "blue", "yellow", "orange", "brown", "pink", "purple")
+PAINTS = tuple(color for color in COLORS if color != "black")
 
 CATEGORIES: Mapping[str, tuple[str, ...]] = {
     "object": OBJECTS,
