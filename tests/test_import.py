@@ -21,7 +21,7 @@ ORDER = (
     ("data",),
     ("dissection",),
     ("labels", "ablation", "comparison"),
-    ("explain", "editing"),
+    ("explaining", "editing"),
     ("pages",),
     ("app",),
     ("cli",),

@@ -45,6 +45,9 @@ from .editing.set_areas import intervene as intervene
 from .editing.set_result import SetAreas as SetAreas
 from .errors import UnitlensError as UnitlensError
 from .errors import UnitlensWarning as UnitlensWarning
+from .explaining.explanation import Explanation as Explanation
+from .explaining.explanation import Explanations as Explanations
+from .explaining.images import explain as explain
 from .models.hooks import edit as edit
 from .models.hooks import record as record
 from .models.loading import classifier as classifier

@@ -98,20 +98,31 @@ def agreement_by_class(
                 "output is not laid out as units first, and attributions cannot be compared."
             )
         for column, name in enumerate(attributed.classes):
-            attribution, loss = _without_rounding(credit[:, column]), _without_rounding(-exact.effect[:, column])
-            rows.append(
-                {
-                    "layer": effects.layer,
-                    "method": method,
-                    "class": name,
-                    "images": int(exact.images[0, column]),
-                    "spearman": spearman(attribution, loss),
-                    "overlap": _overlap(attribution, loss, few),
-                    "top": few,
-                    "chance": few / len(loss),
-                }
-            )
+            ranks = compare_ranks(credit[:, column], -exact.effect[:, column], top=few)
+            of_class = {"class": name, "images": int(exact.images[0, column])}
+            rows.append({"layer": effects.layer, "method": method} | of_class | ranks._asdict())
     return pd.DataFrame(rows, columns=list(AGREEMENT_COLUMNS))
+
+
+class RankAgreement(NamedTuple):
+    """How well two rankings of units agree: the columns of the same names of `AGREEMENT_COLUMNS`."""
+
+    spearman: float
+    overlap: float
+    top: int
+    chance: float
+
+
+def compare_ranks(attributed: Floats, loss: Floats, *, top: int) -> RankAgreement:
+    """Compare what is attributed to units with what removing them costs, both (U,), as rankings.
+
+    Examples
+    --------
+    >>> compare_ranks(np.array([3.0, 2, 1, 0]), np.array([1.0, 0.5, 2, 0]), top=2)
+    RankAgreement(spearman=0.4, overlap=0.5, top=2, chance=0.5)
+    """
+    attributed, loss = _without_rounding(attributed), _without_rounding(loss)
+    return RankAgreement(spearman(attributed, loss), _overlap(attributed, loss, top), top, top / len(loss))
 
 
 def over_classes(by_class: "pd.DataFrame") -> "pd.DataFrame":

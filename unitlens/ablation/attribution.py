@@ -86,7 +86,7 @@ def attributions(
     resolved = find_layers(net.model, layer)[0]
     if resolved.call is not None or resolved.item is not None:
         raise UnitlensError(f"captum attributes to whole layers that are called once; {layer} is a part of one.")
-    computed = {method: _method(method, net.model, resolved.module) for method in methods}
+    computed = {method: attribution_method(method, net.model, resolved.module) for method in methods}
     sums: dict[str, Floats] = {}
     counts, classes = np.zeros(0, np.int64), None
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
@@ -158,7 +158,7 @@ def _evenly_spread(data: Data, indices: Sequence[int], most: int) -> Subset:
     return Subset(data, [indices[number * len(indices) // count] for number in range(count)])
 
 
-def _method(name: str, model: nn.Module, module: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+def attribution_method(name: str, model: nn.Module, module: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
     """What computes one attribution of a batch, (N, U, ...)."""
     import captum.attr
 

@@ -15,7 +15,7 @@ from unitlens.ablation.measurement import EffectSettings, Measurement
 from unitlens.ablation.measuring import Design, Measured, few_folds, measure
 from unitlens.ablation.outcomes import DEFAULT_MEASURES, OUTCOMES, Measure, Outcome, outcomes_of
 from unitlens.ablation.random_sets import DRAWS, FEW_DRAWS, MOST_PASSES, draw_sets, unmatched
-from unitlens.ablation.replay.cut import Cut
+from unitlens.ablation.replay.cut import replayed_share
 from unitlens.ablation.replay.cutting import cut_network
 from unitlens.ablation.responses.predictions import PredictionCounts, Predictions
 from unitlens.ablation.result import SetEffects, UnitEffects
@@ -32,7 +32,6 @@ from unitlens.errors import UnitlensError, UnitlensWarning
 from unitlens.models.layers import find_layers
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network
-from unitlens.models.passes import evaluating
 from unitlens.stats.folds import Folds
 
 _MODAL = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)
@@ -229,20 +228,6 @@ class Experiment:
             "warnings": measured.notes,
             "versions": versions(),
         }
-
-
-def replayed_share(cut: Cut, image: Tensor) -> float:
-    """Which share of a pass's multiplications a replay takes; 1 where every intervention takes a full pass."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    if not cut.replays:
-        return 1.0
-    with evaluating(cut.model):
-        with FlopCounterMode(display=False) as whole:
-            state = cut.front(image)
-        with FlopCounterMode(display=False) as tail:
-            cut.back(state, state.activation)
-    return float(tail.get_total_flops() / max(whole.get_total_flops(), 1))
 
 
 def describe_matching(layers: Sequence[str], units: LayerUnits, handed: Sequence[Contributions]) -> str:

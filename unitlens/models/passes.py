@@ -82,7 +82,7 @@ def evaluating_with_gradients(model: nn.Module) -> Iterator[None]:
             module.training = False
         for parameter, _ in asked:
             parameter.requires_grad_(False)
-        with torch.enable_grad():
+        with torch.inference_mode(mode=False), torch.enable_grad():
             yield
     finally:
         for module, training in before:

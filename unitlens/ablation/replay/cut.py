@@ -154,6 +154,20 @@ class Cut:
         return output
 
 
+def replayed_share(cut: Cut, image: Tensor) -> float:
+    """Which share of a pass's multiplications a replay takes; 1 where every intervention takes a full pass."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    if not cut.replays:
+        return 1.0
+    with evaluating(cut.model):
+        with FlopCounterMode(display=False) as whole:
+            state = cut.front(image)
+        with FlopCounterMode(display=False) as tail:
+            cut.back(state, state.activation)
+    return float(tail.get_total_flops() / max(whole.get_total_flops(), 1))
+
+
 def _full_passes(cut: Cut, state: State, activation: Tensor, changes: Mapping[str, Change]) -> Tensor:
     outputs, count = [], len(state.activation)
     for first in range(0, len(activation), count):

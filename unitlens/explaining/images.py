@@ -1,0 +1,230 @@
+"""Explain predictions: what every unit, and every concept, of a layer does to the answer for one image."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from unitlens.ablation.activity import LayerValues
+from unitlens.ablation.attribution import METHODS, attribution_method
+from unitlens.ablation.interventions import Replacement
+from unitlens.ablation.measuring import Design, measure
+from unitlens.data.classes import Classes, output_names
+from unitlens.data.concepts import Data, described
+from unitlens.data.readers.given import Given, given_images, images_of
+from unitlens.data.reading import Reading
+from unitlens.dissection.provenance import describe_network, versions
+from unitlens.dissection.result import Dissection
+from unitlens.errors import UnitlensError, UnitlensWarning, did_you_mean
+from unitlens.explaining.explanation import TOP, Explanations
+from unitlens.explaining.labelled_units import LabelledUnits
+from unitlens.explaining.reasons import Attribute, MaskReader, Reasons
+from unitlens.explaining.smallest_sets import MOST
+from unitlens.models.activations import Readout
+from unitlens.models.layers import find_layers
+from unitlens.models.loading import classifier
+from unitlens.models.network import Network
+
+FEW_ATTRIBUTIONS = ("activation_x_gradient",)
+"""The attribution that takes one pass; the others of `METHODS` take dozens."""
+
+
+def explain(
+    net: Network | nn.Module,
+    dissection: Dissection,
+    images: Given | Sequence[Given] | Data,
+    *,
+    layer: str | None = None,
+    class_: str | int | None = None,
+    names: Sequence[str] | None = None,
+    of_class: str | int | None = None,
+    top: int = TOP,
+    most: int = MOST,
+    value: float | Literal["mean"] = 0.0,
+    attributions: Sequence[str] = FEW_ATTRIBUTIONS,
+    limit: int | None = None,
+    workers: int = 0,
+    seed: int = 0,
+    strict: bool = False,
+    progress: bool = False,
+) -> Explanations:
+    """Explain what the network says of images, by the units of a layer and the concepts that they look for.
+
+    Of every image: what the removal of each unit alone does to the logit and the probability of the class (every unit
+    of the layer, exactly, by replay of what lies behind it), what removing the first ones together does, and all units
+    of each concept together; and the smallest set of units whose removal changes the prediction.
+
+    Parameters
+    ----------
+    net : Network or torch.nn.Module
+        See `unitlens.load` and `unitlens.classifier`. It returns scores of classes.
+    dissection : Dissection
+        Of its units: their concepts, verdicts and thresholds.
+    images : str, Path, uint8 array of (height, width, 3), a sequence of them, or Data
+        Image files of any folder, arrays, or a data set.
+    layer : str, optional
+        Its name; that of the dissection, where it is of one layer.
+    class_ : str or int, optional
+        The class whose logit and probability are followed; the predicted one of each image, unless given.
+    names : sequence of str, optional
+        Of a data set, the images with these names.
+    of_class : str or int, optional
+        Of a data set, the images of this class.
+    top : int
+        So many units are ablated together: the first, the first two, ...
+    most : int
+        Smallest sets of so many units at most are looked for; 0: none is.
+    value : float or "mean"
+        What units are set to: a number, or each unit's mean over the images of the dissection.
+    attributions : sequence of str
+        Of `unitlens.ablation.attribution.METHODS`: what captum attributes to the units, to compare with.
+    limit : int, optional
+        Only so many images, spread evenly over the data set.
+    workers, seed, strict, progress
+        As for `unitlens.dissect`.
+
+    Returns
+    -------
+    Explanations
+
+    Raises
+    ------
+    UnitlensError
+        If there is no such image, class, layer or method, the dissection is of another network, or the network does not
+        return scores of classes.
+
+    Warns
+    -----
+    UnitlensWarning
+        If images are left out, or every unit takes a full pass of the network.
+
+    References
+    ----------
+    Bau et al., "Understanding the role of individual units in a deep neural network", PNAS 117 (2020): what units do to
+    predictions, over a data set; here for single images.
+
+    Examples
+    --------
+    >>> import unitlens as ul
+    >>> net = ul.load("bundled:scenes")
+    >>> d = ul.dissect(net, "relu6", ul.Scenes(60), exemplars=0)
+    >>> reasons = ul.explain(net, d, ul.Scenes(2, split="test"))
+    >>> reasons.table()[["image", "class", "unit", "concept"]].shape
+    (256, 4)
+    """
+    net = net if isinstance(net, Network) else classifier(net)
+    layer = _layer(dissection, layer)
+    data = images_of(given_images(images), names=names, of_class=of_class)
+    labelled = LabelledUnits.of(dissection, layer)
+    check_network(net, dissection)
+    classes = output_classes(net, data)
+    asked = Reasons(
+        labelled=labelled,
+        reader=mask_reader(net, dissection, layer),
+        class_=None if class_ is None else classes.output(class_),
+        top=_whole("top", top, 1),
+        most=_whole("most", most, 0),
+        attributions=_attributes(net, layer, attributions),
+    )
+    design = Design(
+        layers=(layer,),
+        values=(LayerValues(Replacement(_value(value, dissection, layer))),),
+        response=asked,
+    )
+    reading = Reading(batch_size=1, workers=workers, limit=limit, seed=seed, strict=strict, progress=progress)
+    measured = measure(net, data, design, reading)
+    for note in measured.notes:
+        warnings.warn(note, UnitlensWarning, stacklevel=2)
+    info = {
+        "unitlens": versions()["unitlens"],
+        "network": describe_network(net),
+        "data": {"source": described(data).source, **measured.data},
+        "settings": {"layer": layer, "value": value, "top": top, "most": most},
+        "replay": measured.replay,
+        "timings": {"seconds": measured.seconds},
+        "warnings": measured.notes,
+        "versions": versions(),
+    }
+    return Explanations(info, layer, classes.names, labelled, tuple(measured.counts))
+
+
+def output_classes(net: Network, data: Data) -> Classes:
+    """What each output is called, and which class of the data it stands for, where images may have no class.
+
+    Raises
+    ------
+    UnitlensError
+        If the network does not return scores of classes.
+    """
+    outputs = net.output_count()
+    if outputs is None or outputs < 2:
+        raise UnitlensError(
+            f"{net.name} does not return scores of classes, images x classes: a prediction can be explained of a "
+            "classifier (what a generator draws is changed by unitlens.intervene)."
+        )
+    index = {str(name): number for name, number in described(data).class_index.items()}
+    return Classes(output_names(net.classes, index, outputs), index)
+
+
+def check_network(net: Network, dissection: Dissection) -> None:
+    """Make sure that a dissection is of this network.
+
+    Raises
+    ------
+    UnitlensError
+        If its weights are others.
+    """
+    if net.fingerprint() != dissection.info["network"]["sha256"]:
+        raise UnitlensError(
+            f"The dissection is of {dissection.info['network']['name']} with other weights than this network has: "
+            "dissect this network, or load the weights that were dissected."
+        )
+
+
+def mask_reader(net: Network, dissection: Dissection, layer: str) -> MaskReader:
+    """How the layer's output becomes masks on the label grid, as in the dissection."""
+    settings = dissection.settings
+    (ref,), readout = find_layers(net.model, [layer]), Readout((layer,), layout=settings.layout)
+    size = net.preprocessing.image_size
+
+    def maps(activation: Tensor) -> Tensor:
+        return readout.read(ref, activation, len(activation), size)
+
+    return MaskReader(maps, settings.grid, settings.upsampling)
+
+
+def _layer(dissection: Dissection, layer: str | None) -> str:
+    if layer is None and len(dissection.layers) > 1:
+        raise UnitlensError(
+            f"Several layers were dissected: choose one of {', '.join(dissection.layers)}, as in "
+            f"layer={dissection.layers[-1]!r}."
+        )
+    return dissection[dissection.layers[0] if layer is None else layer].layers[0]
+
+
+def _whole(name: str, value: int, least: int) -> int:
+    if value < least:
+        raise UnitlensError(f"{name} is {value}; it is {least} or more.")
+    return value
+
+
+def _value(value: float | str, dissection: Dissection, layer: str) -> float | Tensor:
+    if value == "mean":
+        return torch.tensor(dissection.info["layers"][layer]["mean"], dtype=torch.float32)
+    if isinstance(value, str):
+        raise UnitlensError(f"value is {value!r}; units are set to a number, or to 'mean', their mean.")
+    return float(value)
+
+
+def _attributes(net: Network, layer: str, methods: Sequence[str]) -> Mapping[str, Attribute]:
+    for method in methods:
+        if method not in METHODS:
+            raise UnitlensError(
+                f"There is no attribution {method!r}{did_you_mean(method, METHODS)}; there are {', '.join(METHODS)}."
+            )
+    (ref,) = find_layers(net.model, [layer])
+    if ref.call is not None or ref.item is not None:
+        return {}
+    return {method: attribution_method(method, net.model, ref.module) for method in methods}

@@ -1,0 +1,162 @@
+"""What is measured of one image after the other: units alone, those of a concept, the first ones, smallest sets."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from unitlens.ablation.replay.cut import replayed_share
+from unitlens.ablation.replay.replayed import MeasuredImages, Replayed
+from unitlens.ablation.responses.predictions import predictions
+from unitlens.data.batches import Batch, ImageRecord
+from unitlens.data.concepts import Data
+from unitlens.errors import UnitlensError
+from unitlens.explaining.explanation import Explanation
+from unitlens.explaining.labelled_units import LabelledUnits
+from unitlens.explaining.sentences import named_units
+from unitlens.explaining.smallest_sets import alone, answer, answers, ask, smallest_set
+from unitlens.models.network import Network
+from unitlens.models.passes import evaluating_with_gradients
+from unitlens.stats.masks import SamplePlan
+from unitlens.stats.scores import Bools, Floats
+
+Attribute = Callable[[Tensor, Tensor], Tensor]
+"""From one prepared image and its class to attributions, (1, U, ...)."""
+
+
+class MaskReader(NamedTuple):
+    """How the activations of the layer become masks.
+
+    Attributes
+    ----------
+    maps : callable
+        From the layer's output for one image, as the network lays it out, to (1, U, h, w).
+    grid : tuple of int
+        (H, W) of the label grid.
+    upsampling : {"edges", "zeros"}
+    """
+
+    maps: Callable[[Tensor], Tensor]
+    grid: tuple[int, int]
+    upsampling: str
+
+    def masks(self, maps: Tensor, thresholds: Floats) -> npt.NDArray[np.bool_]:
+        """Where each unit is above its threshold, (U, H, W), from its maps, (1, U, h, w)."""
+        h, w = maps.shape[2:]
+        grid = self.grid if h * w > 1 else (1, 1)
+        plan = SamplePlan((h, w), grid, self.upsampling)  # type: ignore[arg-type]
+        above = plan.above(maps.float(), torch.from_numpy(thresholds.astype(np.float32)).to(maps.device))
+        masks = np.zeros((maps.shape[1], grid[0] * grid[1]), bool)
+        masks[above.unit.cpu().numpy(), above.position.cpu().numpy()] = True
+        return masks.reshape(-1, *grid)
+
+
+@dataclass(frozen=True, eq=False)
+class Reasons:
+    """All that an explanation says of an image; images come one at a time.
+
+    Attributes
+    ----------
+    labelled : LabelledUnits
+    reader : MaskReader
+    class_ : int, optional
+        The output that is followed; None: the predicted one of each image.
+    top : int
+        So many units are ablated together.
+    most : int
+        Smallest sets of so many units at most are looked for; 0: none.
+    attributions : mapping of str to Attribute
+    """
+
+    labelled: LabelledUnits
+    reader: MaskReader
+    class_: int | None
+    top: int
+    most: int
+    attributions: Mapping[str, Attribute] = field(default_factory=dict)
+
+    def measurable(self, batch: Batch) -> Bools:
+        """Every image."""
+        return np.ones(len(batch.names), bool)
+
+    def why_nothing(self, read: ImageRecord) -> str | None:
+        """Any image can be explained."""
+        return None
+
+    def notes(self, read: ImageRecord) -> list[str]:
+        """Nothing."""
+        return []
+
+    def start(
+        self, net: Network, data: Data, images: MeasuredImages, outputs: Tensor, variants: int
+    ) -> "_ReasonsCounter":
+        """Begin; outputs are scores of classes, (N, K)."""
+        if outputs.ndim != 2 or outputs.shape[1] < 2:
+            raise UnitlensError(
+                f"The network returns {' x '.join(map(str, outputs.shape))}; a prediction is explained where it "
+                "returns scores of classes, images x classes."
+            )
+        self.labelled.check_count(variants, str(self.labelled.table["layer"].iloc[0]))
+        return _ReasonsCounter(self)
+
+
+@dataclass(frozen=True, eq=False)
+class _ReasonsCounter:
+    asked: Reasons
+    share: list[float] = field(default_factory=list)
+    explained: list[Explanation] = field(default_factory=list)
+
+    def add(self, replayed: Replayed) -> None:
+        """Explain one image."""
+        (row,) = replayed.images.chosen.tolist()
+        batch, layer, labelled = replayed.images.batch, replayed.cut.layer, self.asked.labelled
+        (predicted,) = predictions(replayed.output, "The network's outputs").tolist()
+        explained = predicted if self.asked.class_ is None else self.asked.class_
+        before = answer(replayed.output[0], explained)
+        # every unit alone: what all else is ranked by
+        single = alone(replayed)
+        units = answers(torch.from_numpy(single), explained)
+        order = np.argsort(units.logit, kind="stable").tolist()
+        # sets that are known before: units of each concept; the first units
+        concepts = ask(replayed, [concept.units for concept in labelled.concepts], explained)
+        first = [tuple(order[: size + 1]) for size in range(min(self.asked.top, len(order)))]
+        together = ask(replayed, first, explained)
+        named = named_units(labelled, concepts, units.logit - before.logit, before)
+        # the smallest set is looked for step by step
+        if not self.share:
+            self.share.append(replayed_share(replayed.cut, replayed.images.inputs) if self.asked.most else 1.0)
+        maps = self.asked.reader.maps(replayed.recorded[layer])
+        masks = self.asked.reader.masks(maps, labelled.thresholds)
+        self.explained.append(
+            Explanation(
+                image=batch.names[row],
+                pixels=batch.images[row].permute(1, 2, 0).numpy(),
+                class_of=None if batch.classes[row] is None else str(batch.classes[row]),
+                explained=explained,
+                before=before,
+                units=units,
+                area=masks.mean((1, 2)),
+                peak=maps[0].flatten(1).amax(1).double().cpu().numpy(),
+                maps=maps[0].float().cpu().numpy(),
+                concepts=tuple(concepts),
+                concept_area=np.array([masks[list(concept.units)].any(0).mean() for concept in labelled.concepts]),
+                together=tuple(together),
+                named=ask(replayed, [named], explained)[0] if named else None,
+                smallest=smallest_set(replayed, single, share=self.share[0], most=self.asked.most),
+                attributions=self._attributed(replayed.cut.model, replayed.images.inputs, explained),
+            )
+        )
+
+    def _attributed(self, model: nn.Module, inputs: Tensor, class_: int) -> dict[str, Floats]:
+        target = torch.tensor([class_], device=inputs.device)
+        with evaluating_with_gradients(model):
+            found = {name: attribute(inputs, target) for name, attribute in self.asked.attributions.items()}
+        return {name: values[0].double().flatten(1).sum(1).cpu().numpy() for name, values in found.items()}
+
+    def counts(self) -> list[Explanation]:
+        """The explanations."""
+        return self.explained
