@@ -15,7 +15,20 @@ from unitlens.cli.text import echo
 from unitlens.errors import UnitlensError, UnitlensWarning, did_you_mean, shell_sentences
 from unitlens.files import StoppedAfterWriting
 
-COMMANDS = ("demo", "dissect", "plan", "check", "ablate", "intervene", "layers", "units", "report", "compare", "audit")
+COMMANDS = (
+    "demo",
+    "dissect",
+    "plan",
+    "check",
+    "ablate",
+    "intervene",
+    "explain",
+    "layers",
+    "units",
+    "report",
+    "compare",
+    "audit",
+)
 """Each command, in the order of the help; `unitlens.cli` has a module of the same name for it."""
 
 

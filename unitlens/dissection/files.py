@@ -115,7 +115,7 @@ _OF_INTERVENTIONS = ("interventions", "causal_effects.", "insertions.", "concept
 
 def _ours(name: str) -> bool:
     """Whether a file of this name belongs to a run."""
-    return name in FILES or name.startswith(("effects.", "audit.", *_OF_INTERVENTIONS, _PARTIAL))
+    return name in FILES or name.startswith(("effects.", "audit.", "explanation.", *_OF_INTERVENTIONS, _PARTIAL))
 
 
 def write_run(folder: str | Path, files: RunFiles, *, page: str | None = None, overwrite: bool = False) -> Path:

@@ -59,9 +59,14 @@ def tile_masks(maps: npt.NDArray[np.floating], threshold: float, size: int) -> M
     bool array, K x size x size
         The masks. Enlarging takes half-pixel centres and repeats the edges, as the dissection itself does.
     """
+    return np.asarray(enlarged(maps, (size, size)) > threshold)
+
+
+def enlarged(maps: npt.NDArray[np.floating], size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Maps, (..., h, w), brought bilinearly to a height and a width."""
     height, width = maps.shape[-2:]
-    enlarged = _bilinear_matrix(height, size) @ maps.astype(np.float32) @ _bilinear_matrix(width, size).T
-    return np.asarray(enlarged > threshold)
+    brought = _bilinear_matrix(height, size[0]) @ maps.astype(np.float32) @ _bilinear_matrix(width, size[1]).T
+    return np.asarray(brought, np.float32)
 
 
 def _bilinear_matrix(source: int, target: int) -> npt.NDArray[np.float32]:

@@ -14,7 +14,7 @@ from unitlens.ablation.measuring import Design, measure
 from unitlens.data.classes import Classes, output_names
 from unitlens.data.concepts import Data, described
 from unitlens.data.readers.given import Given, given_images, images_of
-from unitlens.data.reading import Reading
+from unitlens.data.reading import Reading, Subset, chosen_images
 from unitlens.dissection.provenance import describe_network, versions
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, UnitlensWarning, did_you_mean
@@ -117,6 +117,7 @@ def explain(
     net = net if isinstance(net, Network) else classifier(net)
     layer = _layer(dissection, layer)
     data = images_of(given_images(images), names=names, of_class=of_class)
+    data = data if limit is None else Subset(data, chosen_images(data, limit, seed=seed))
     labelled = LabelledUnits.of(dissection, layer)
     check_network(net, dissection)
     classes = output_classes(net, data)
@@ -133,7 +134,7 @@ def explain(
         values=(LayerValues(Replacement(_value(value, dissection, layer))),),
         response=asked,
     )
-    reading = Reading(batch_size=1, workers=workers, limit=limit, seed=seed, strict=strict, progress=progress)
+    reading = Reading(batch_size=1, workers=workers, seed=seed, strict=strict, progress=progress)
     measured = measure(net, data, design, reading)
     for note in measured.notes:
         warnings.warn(note, UnitlensWarning, stacklevel=2)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError
 from unitlens.stats.scores import Bools, Floats
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from unitlens.dissection.result import Dissection
 
 GOOD = "detector"
 """The verdict of a label that is taken at its word."""
@@ -39,7 +40,7 @@ class LabelledUnits:
     table: "pd.DataFrame"
 
     @classmethod
-    def of(cls, dissection: Dissection, layer: str) -> "LabelledUnits":
+    def of(cls, dissection: "Dissection", layer: str) -> "LabelledUnits":
         """Those of one layer of a dissection.
 
         Raises

@@ -1,0 +1,112 @@
+"""`unitlens explain`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from unitlens.cli.opening import set_threads
+from unitlens.cli.options import measuring_options, quiet_option
+from unitlens.cli.targets import Source, source_of
+from unitlens.cli.text import echo
+from unitlens.errors import UnitlensError
+
+FEW = 12
+"""So many sentences are printed."""
+
+
+@click.command()
+@click.argument("target", metavar="RUN")
+@click.argument("images", nargs=-1, metavar="[IMAGE]...")
+@click.option("--layer", "layers", multiple=True, metavar="NAME", help="The layer. [the run's]")
+@click.option("--images-of", "of_class", metavar="CLASS", help="Images of this class, in place of IMAGE.")
+@click.option("--class", "class_", metavar="NAME", help="The class that is followed. [the predicted one of each image]")
+@click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="So many first units together.")
+@click.option(
+    "--most",
+    type=click.IntRange(0),
+    default=20,
+    show_default=True,
+    help="Look for the smallest set of at most so many units that changes the prediction; 0: do not.",
+)
+@click.option("--value", default="0", show_default=True, metavar="V", help="Set units to a number, or to their mean.")
+@click.option(
+    "--attribution",
+    "attributions",
+    multiple=True,
+    metavar="METHOD",
+    help="captum's, to compare with; repeatable. [activation_x_gradient]",
+)
+@measuring_options
+@quiet_option
+def explain(target: str, images: tuple[str, ...], **options: Any) -> None:
+    """Explain predictions: what units and concepts do to the answer for single images.
+
+    RUN is the folder of a run. IMAGE is an image file from anywhere, or the name of an image of the run's data set (as
+    in exemplars.csv); without any, --images-of names a class, and --limit takes some of all.
+    """
+    from unitlens.explaining.images import FEW_ATTRIBUTIONS, explain
+    from unitlens.explaining.sentences import sentence
+    from unitlens.pages.writing import check_no_explanation, report
+
+    if not (Path(target) / "run.json").is_file():
+        raise UnitlensError(
+            f"{target} is no run, and an explanation needs to know what units look for: `unitlens dissect` makes one."
+        )
+    if images and options["of_class"] is not None:
+        raise UnitlensError("IMAGE and --images-of both choose images: give one of the two.")
+    source = source_of(target, options | {"concept": None})
+    out = options["out"] or Path(target)
+    check_no_explanation(out, overwrite=options["overwrite"])
+    set_threads(options["threads"])
+    reading = source.reading(options)
+    explanations = explain(
+        source.net,
+        source.dissection,
+        _chosen(images, source),
+        layer=source.layers[0],
+        class_=options["class_"],
+        of_class=options["of_class"],
+        top=options["top"],
+        most=options["most"],
+        value=_value(options["value"]),
+        attributions=options["attributions"] or FEW_ATTRIBUTIONS,
+        limit=None if images else reading.limit,
+        workers=0,
+        seed=reading.seed,
+        strict=reading.strict,
+        progress=reading.progress,
+    )
+    page = report(out, explanations, overwrite=options["overwrite"])
+    if not options["quiet"]:
+        for one in explanations.images[:FEW]:
+            echo(f"{one.image}: {sentence(one, explanations.labelled, explanations.classes)}")
+        if len(explanations) > FEW:
+            echo(f"... and {len(explanations) - FEW} more images")
+        echo(f"wrote {out}/: {page.name} to look at, explanation.csv to compute with")
+
+
+def _chosen(images: tuple[str, ...], source: Source) -> Any:
+    """Image files, images of the run's data by their names, or all of these."""
+    from unitlens.data.readers.given import given_images, images_of
+
+    files = [image for image in images if Path(image).is_file()]
+    if not images:
+        return source.data
+    if len(files) == len(images):
+        return given_images([Path(image) for image in images])
+    if files:
+        other = next(image for image in images if image not in files)
+        raise UnitlensError(
+            f"{files[0]} is a file and {other} is not: give files, or names of images of the data set, not both."
+        )
+    return images_of(source.data, names=images)
+
+
+def _value(text: str) -> Any:
+    if text == "mean":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise UnitlensError(f"--value is {text!r}; units are set to a number, or to mean.") from None
