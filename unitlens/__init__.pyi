@@ -45,6 +45,8 @@ from .editing.set_areas import intervene as intervene
 from .editing.set_result import SetAreas as SetAreas
 from .errors import UnitlensError as UnitlensError
 from .errors import UnitlensWarning as UnitlensWarning
+from .explaining.confused_pairs import confusions as confusions
+from .explaining.confusions_result import Confusions as Confusions
 from .explaining.explanation import Explanation as Explanation
 from .explaining.explanation import Explanations as Explanations
 from .explaining.images import explain as explain

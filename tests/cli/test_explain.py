@@ -71,3 +71,24 @@ def test_bad_input_is_one_sentence(shell, run_folder, net_file, arguments, facts
     assert said.code == 2
     assert said.err.count("\n") == 1
     assert re.search(facts, said.err), said.err
+
+
+def test_errors_by_pairs_of_classes(shell, run_folder, net_file, tmp_path):
+    folder = tmp_path / "photos"
+    for index in range(12):  # images are in the folder of another class than the one that is seen in every third
+        seen = int(blocks_class(index))
+        own = folder / str((seen + (index % 3 == 0)) % 3)
+        own.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(blocks(index)[0]).save(own / f"{index}.png")
+    named = ("--layer", "0", "--network", f"{net_file}:build", "--data", folder)
+    said = shell("explain", run_folder, "--errors", *named, "--out", "out")
+    assert said.code == 0, said.err
+    assert "Confusions: 4 of 12 images are classified wrongly" in said.out
+    assert "wrote out/: confusions.html to look at, confusions.csv to compute with" in said.out
+
+
+def blocks_class(seed):
+    """The class that the network sees in an image: the colour of which there is most."""
+    pixels = blocks(seed)[0].astype(float)
+    excess = [pixels[..., k] - pixels.sum(-1) + pixels[..., k] for k in range(3)]
+    return max(range(3), key=lambda k: excess[k].clip(0).mean())

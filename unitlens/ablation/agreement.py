@@ -118,8 +118,8 @@ def compare_ranks(attributed: Floats, loss: Floats, *, top: int) -> RankAgreemen
 
     Examples
     --------
-    >>> compare_ranks(np.array([3.0, 2, 1, 0]), np.array([1.0, 0.5, 2, 0]), top=2)
-    RankAgreement(spearman=0.4, overlap=0.5, top=2, chance=0.5)
+    >>> compare_ranks(np.array([3.0, 2, 1, 0]), np.array([2.0, 0.5, 1, 0]), top=2).overlap
+    0.5
     """
     attributed, loss = _without_rounding(attributed), _without_rounding(loss)
     return RankAgreement(spearman(attributed, loss), _overlap(attributed, loss, top), top, top / len(loss))

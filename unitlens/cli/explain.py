@@ -8,7 +8,7 @@ import click
 from unitlens.cli.opening import set_threads
 from unitlens.cli.options import measuring_options, quiet_option
 from unitlens.cli.targets import Source, source_of
-from unitlens.cli.text import echo
+from unitlens.cli.text import align_columns, echo, format_cell
 from unitlens.errors import UnitlensError
 
 FEW = 12
@@ -37,6 +37,10 @@ FEW = 12
     metavar="METHOD",
     help="captum's, to compare with; repeatable. [activation_x_gradient]",
 )
+@click.option(
+    "--errors", is_flag=True, help="In place of IMAGE: all images that are classified wrongly, by pairs of classes."
+)
+@click.option("--pairs", type=click.IntRange(1), default=12, show_default=True, help="With --errors: so many pairs.")
 @measuring_options
 @quiet_option
 def explain(target: str, images: tuple[str, ...], **options: Any) -> None:
@@ -45,22 +49,40 @@ def explain(target: str, images: tuple[str, ...], **options: Any) -> None:
     RUN is the folder of a run. IMAGE is an image file from anywhere, or the name of an image of the run's data set (as
     in exemplars.csv); without any, --images-of names a class, and --limit takes some of all.
     """
-    from unitlens.explaining.images import FEW_ATTRIBUTIONS, explain
-    from unitlens.explaining.sentences import sentence
-    from unitlens.pages.writing import check_no_explanation, report
+    from unitlens.pages.writing import CONFUSIONS, EXPLANATION, check_no_explanation, report
 
     if not (Path(target) / "run.json").is_file():
         raise UnitlensError(
             f"{target} is no run, and an explanation needs to know what units look for: `unitlens dissect` makes one."
         )
-    if images and options["of_class"] is not None:
-        raise UnitlensError("IMAGE and --images-of both choose images: give one of the two.")
+    chosen = [way for way, given in _ways(images, options).items() if given]
+    if len(chosen) > 1:
+        raise UnitlensError(f"{' and '.join(chosen)} both choose images: give one of the two.")
     source = source_of(target, options | {"concept": None})
     out = options["out"] or Path(target)
-    check_no_explanation(out, overwrite=options["overwrite"])
+    check_no_explanation(out, CONFUSIONS if options["errors"] else EXPLANATION, overwrite=options["overwrite"])
     set_threads(options["threads"])
+    result = _confusions(source, options) if options["errors"] else _explanations(images, source, options)
+    page = report(out, result, overwrite=options["overwrite"])
+    if not options["quiet"]:
+        echo(_summarize(result))
+        echo(f"wrote {out}/: {page.name} to look at, {page.stem}.csv to compute with")
+
+
+def _ways(images: tuple[str, ...], options: dict[str, Any]) -> dict[str, bool]:
+    """How images can be chosen, and which of these ways were taken."""
+    return {
+        "IMAGE": bool(images),
+        "--images-of": options["of_class"] is not None,
+        "--errors": options["errors"],
+    }
+
+
+def _explanations(images: tuple[str, ...], source: Source, options: dict[str, Any]) -> Any:
+    from unitlens.explaining.images import FEW_ATTRIBUTIONS, explain
+
     reading = source.reading(options)
-    explanations = explain(
+    return explain(
         source.net,
         source.dissection,
         _chosen(images, source),
@@ -72,18 +94,46 @@ def explain(target: str, images: tuple[str, ...], **options: Any) -> None:
         value=_value(options["value"]),
         attributions=options["attributions"] or FEW_ATTRIBUTIONS,
         limit=None if images else reading.limit,
-        workers=0,
         seed=reading.seed,
         strict=reading.strict,
         progress=reading.progress,
     )
-    page = report(out, explanations, overwrite=options["overwrite"])
-    if not options["quiet"]:
-        for one in explanations.images[:FEW]:
-            echo(f"{one.image}: {sentence(one, explanations.labelled, explanations.classes)}")
-        if len(explanations) > FEW:
-            echo(f"... and {len(explanations) - FEW} more images")
-        echo(f"wrote {out}/: {page.name} to look at, explanation.csv to compute with")
+
+
+def _confusions(source: Source, options: dict[str, Any]) -> Any:
+    from unitlens.explaining.confused_pairs import confusions
+
+    reading = source.reading(options)
+    return confusions(
+        source.net,
+        source.dissection,
+        source.data,
+        layer=source.layers[0],
+        pairs=options["pairs"],
+        value=_value(options["value"]),
+        groups=options["groups"],
+        limit=reading.limit,
+        batch_size=reading.batch_size,
+        workers=reading.workers,
+        seed=reading.seed,
+        strict=reading.strict,
+        progress=reading.progress,
+    )
+
+
+def _summarize(result: Any) -> str:
+    """Return sentences, or the concept that pulls most of each pair."""
+    from unitlens.explaining.explanation import Explanations
+    from unitlens.explaining.sentences import sentence
+
+    if isinstance(result, Explanations):
+        said = [f"{one.image}: {sentence(one, result.labelled, result.classes)}" for one in result.images[:FEW]]
+        more = [f"... and {len(result) - FEW} more images"] if len(result) > FEW else []
+        return "\n".join([*said, *more])
+    first = result.table().groupby(["class", "predicted"], sort=False).first().reset_index()
+    columns = ["class", "predicted", "images", "concept", "units", "pull", "low", "high", "right_pull", "repaired"]
+    cells = [tuple(format_cell(value)[:24] for value in row) for row in first[columns].itertuples(index=False)]
+    return f"{repr(result)[1:-1]}\n{align_columns([tuple(columns), *cells])}"
 
 
 def _chosen(images: tuple[str, ...], source: Source) -> Any:

@@ -111,11 +111,14 @@ def check_free(folder: str | Path, *, overwrite: bool = False) -> Path:
 
 
 _OF_INTERVENTIONS = ("interventions", "causal_effects.", "insertions.", "concept_sets.", "drawn_detectors.")
+_OF_EXPLANATIONS = ("explanation.", "confusions.")
 
 
 def _ours(name: str) -> bool:
     """Whether a file of this name belongs to a run."""
-    return name in FILES or name.startswith(("effects.", "audit.", "explanation.", *_OF_INTERVENTIONS, _PARTIAL))
+    return name in FILES or name.startswith(
+        ("effects.", "audit.", "explanation.", "confusions.", *_OF_INTERVENTIONS, _PARTIAL)
+    )
 
 
 def write_run(folder: str | Path, files: RunFiles, *, page: str | None = None, overwrite: bool = False) -> Path:

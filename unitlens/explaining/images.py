@@ -115,7 +115,7 @@ def explain(
     (256, 4)
     """
     net = net if isinstance(net, Network) else classifier(net)
-    layer = _layer(dissection, layer)
+    layer = given_layer(dissection, layer)
     data = images_of(given_images(images), names=names, of_class=of_class)
     data = data if limit is None else Subset(data, chosen_images(data, limit, seed=seed))
     labelled = LabelledUnits.of(dissection, layer)
@@ -131,7 +131,7 @@ def explain(
     )
     design = Design(
         layers=(layer,),
-        values=(LayerValues(Replacement(_value(value, dissection, layer))),),
+        values=(LayerValues(Replacement(given_value(value, dissection, layer))),),
         response=asked,
     )
     reading = Reading(batch_size=1, workers=workers, seed=seed, strict=strict, progress=progress)
@@ -196,7 +196,8 @@ def mask_reader(net: Network, dissection: Dissection, layer: str) -> MaskReader:
     return MaskReader(maps, settings.grid, settings.upsampling)
 
 
-def _layer(dissection: Dissection, layer: str | None) -> str:
+def given_layer(dissection: Dissection, layer: str | None) -> str:
+    """The layer that is meant, checked; of a dissection of one layer, that one."""
     if layer is None and len(dissection.layers) > 1:
         raise UnitlensError(
             f"Several layers were dissected: choose one of {', '.join(dissection.layers)}, as in "
@@ -211,7 +212,8 @@ def _whole(name: str, value: int, least: int) -> int:
     return value
 
 
-def _value(value: float | str, dissection: Dissection, layer: str) -> float | Tensor:
+def given_value(value: float | str, dissection: Dissection, layer: str) -> float | Tensor:
+    """What units are set to: a number, or their means over the images of the dissection."""
     if value == "mean":
         return torch.tensor(dissection.info["layers"][layer]["mean"], dtype=torch.float32)
     if isinstance(value, str):

@@ -31,11 +31,13 @@ from unitlens.editing.saving.files import (
 )
 from unitlens.editing.set_result import SetAreas
 from unitlens.errors import UnitlensError
+from unitlens.explaining.confusions_result import Confusions
 from unitlens.explaining.explanation import Explanations
 from unitlens.files import another_folder, another_or_overwrite, make_folder, uninterrupted, write_whole
 from unitlens.pages.audit import render_audit
 from unitlens.pages.check import render_check
 from unitlens.pages.comparison import render_comparison
+from unitlens.pages.confusions import render_confusions
 from unitlens.pages.dissection import render_dissection
 from unitlens.pages.effects import effects_view, render_effects
 from unitlens.pages.explanations import render_explanations
@@ -44,12 +46,13 @@ from unitlens.pages.interventions import interventions_view, render_intervention
 if TYPE_CHECKING:
     import pandas as pd
 
-COMPARISON, AUDIT, CHECK, EXPLANATION = "compare.html", "audit.html", "check.html", "explanation.html"
+COMPARISON, AUDIT, CHECK = "compare.html", "audit.html", "check.html"
+EXPLANATION, CONFUSIONS = "explanation.html", "confusions.html"
 """Pages of their own; a dissection, effects and interventions are shown on that of the run."""
 
 Effects = UnitEffects | SetEffects | Curve
 Interventions = SetAreas | CausalEffects | InsertionMap | ConceptSet | DrawnDetectors
-Result = Dissection | Effects | Interventions | Comparison | Audit | Check | Explanations
+Result = Dissection | Effects | Interventions | Comparison | Audit | Check | Explanations | Confusions
 
 
 def report(
@@ -106,8 +109,8 @@ def _report(
             page = _write_audit(folder, result)
         elif isinstance(result, Check):
             page = _write_check(folder, result, overwrite=overwrite)
-        elif isinstance(result, Explanations):
-            page = _write_explanations(folder, result, overwrite=overwrite)
+        elif isinstance(result, Explanations | Confusions):
+            page = _write_explanation(folder, result, overwrite=overwrite)
         elif isinstance(result, Interventions):
             interventions.append(result)
         else:
@@ -265,27 +268,31 @@ def _write_check(folder: Path, check: Check, *, overwrite: bool) -> Path:
     return _write(make_folder(folder) / CHECK, render_check(check))
 
 
-def check_no_explanation(folder: Path, *, overwrite: bool) -> None:
-    """Make sure that explanations may be written into a folder: a run, or one that holds no other files.
+def check_no_explanation(folder: Path, page: str, *, overwrite: bool) -> None:
+    """Make sure that a page of explanations may be written into a folder: a run, or one that holds no other files.
 
     Raises
     ------
     UnitlensError
-        If there are some already, or other files.
+        If there is such a page already, or other files.
     """
     check_free(folder, overwrite=True)
-    if (folder / EXPLANATION).exists() and not overwrite:
-        raise UnitlensError(f"{folder / EXPLANATION} is there already: {another_or_overwrite()}.")
+    if (folder / page).exists() and not overwrite:
+        raise UnitlensError(f"{folder / page} is there already: {another_or_overwrite()}.")
 
 
-def _write_explanations(folder: Path, explanations: Explanations, *, overwrite: bool) -> Path:
-    """Save the tables of explanations and write their page, whose path is returned."""
-    check_no_explanation(folder, overwrite=overwrite)
-    page = render_explanations(explanations)
+def _write_explanation(folder: Path, result: Explanations | Confusions, *, overwrite: bool) -> Path:
+    """Save the tables of explanations or errors and write their page, whose path is returned."""
+    name, page = (
+        (EXPLANATION, render_explanations(result))
+        if isinstance(result, Explanations)
+        else (CONFUSIONS, render_confusions(result))
+    )
+    check_no_explanation(folder, name, overwrite=overwrite)
     make_folder(folder)
-    for name, text in explanations.files().items():
-        write_whole(folder / name, text)
-    return _write(folder / EXPLANATION, page)
+    for table, text in result.files().items():
+        write_whole(folder / table, text)
+    return _write(folder / name, page)
 
 
 def _write(page: Path, text: str) -> Path:

@@ -237,7 +237,7 @@ def _spot_checked(replayed: Replayed, last: Replayed) -> Cut:
     With the check of `cut_network`, 8 passes of single images in all.
     """
     cut, state, variants = replayed.cut, replayed.state, replayed.variants
-    if not cut.replays:
+    if not cut.replays or variants == []:
         return cut
     most_active = int(summed_peaks(replayed.activation(cut.layer).abs()).argmax())
     variant = Variant(((most_active,),)) if variants is None else variants[-1]

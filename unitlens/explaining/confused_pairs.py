@@ -1,0 +1,234 @@
+"""Errors by pairs of classes: which concepts pull images of one class towards another."""
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from unitlens.ablation.activity import LayerValues
+from unitlens.ablation.interventions import Replacement
+from unitlens.ablation.measuring import Design, measure
+from unitlens.ablation.replay.replayed import MeasuredImages
+from unitlens.ablation.responses.per_image import ImageValues, PerImage
+from unitlens.ablation.responses.predictions import predictions
+from unitlens.data.batches import Batches
+from unitlens.data.classes import Classes, join_classes
+from unitlens.data.concepts import Data, described
+from unitlens.data.groups import Groups, grouped
+from unitlens.data.opening import open_data
+from unitlens.data.reading import Reading, Subset
+from unitlens.dissection.provenance import describe_network, versions
+from unitlens.dissection.result import Dissection
+from unitlens.errors import UnitlensError, UnitlensWarning
+from unitlens.explaining.confusions_result import ConfusedPair, Confusions, PulledImages
+from unitlens.explaining.images import check_network, given_layer, given_value
+from unitlens.explaining.labelled_units import LabelledUnits
+from unitlens.models.loading import classifier
+from unitlens.models.network import Network
+from unitlens.stats.scores import Ints
+
+PAIRS = 12
+"""So many pairs of classes are looked at: those that are confused most often."""
+
+RIGHT = 200
+"""So many images of a class that are classified rightly are compared with, at most."""
+
+SHOWN = 8
+"""So many images of a pair are kept to be shown."""
+
+
+def confusions(
+    net: Network | nn.Module,
+    dissection: Dissection,
+    data: Data | str | Path,
+    *,
+    layer: str | None = None,
+    pairs: int = PAIRS,
+    value: float | Literal["mean"] = 0.0,
+    groups: Groups | None = None,
+    limit: int | None = None,
+    batch_size: int = 32,
+    workers: int = 0,
+    seed: int = 0,
+    strict: bool = False,
+    progress: bool = False,
+) -> Confusions:
+    """Find what pulls images of one class towards another: concepts whose removal takes the wrong class's lead away.
+
+    Every image is classified once. Of the pairs of classes that are confused most often, the images that were taken for
+    the other class, and beside them those of the same class that were classified rightly, are classified again without
+    the units of each concept (and without each unit that has no good label).
+
+    Parameters
+    ----------
+    net : Network or torch.nn.Module
+        It returns scores of classes.
+    dissection : Dissection
+        Of its units.
+    data : Data, str or Path
+        Images with classes; a string is what ``--data`` takes.
+    layer : str, optional
+        Its name; that of the dissection, where it is of one layer.
+    pairs : int
+        So many pairs of classes, those that are confused most often.
+    value : float or "mean"
+        As for `unitlens.explain`.
+    groups : optional
+        Images that belong together, as for `unitlens.dissect`: they fall into the same fold.
+    limit, batch_size, workers, seed, strict, progress
+        As for `unitlens.ablate`.
+
+    Returns
+    -------
+    Confusions
+
+    Raises
+    ------
+    UnitlensError
+        If no image has a class, none is classified wrongly, or as for `unitlens.explain`.
+
+    Examples
+    --------
+    >>> import unitlens as ul
+    >>> net = ul.load("bundled:scenes")
+    >>> d = ul.dissect(net, "relu6", ul.Scenes(60), exemplars=0)
+    >>> ul.confusions(net, d, ul.Scenes(60)).table().columns[:4].tolist()
+    ['class', 'predicted', 'images', 'right_images']
+    """
+    net = net if isinstance(net, Network) else classifier(net)
+    layer = given_layer(dissection, layer)
+    data = open_data(data) if isinstance(data, str | Path) else data
+    data = grouped(data, groups, limit=limit, seed=seed)
+    if pairs < 1:
+        raise UnitlensError(f"pairs is {pairs}; it is 1 or more.")
+    check_network(net, dissection)
+    labelled = LabelledUnits.of(dissection, layer)
+    values = LayerValues(Replacement(given_value(value, dissection, layer)))
+    reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, strict=strict, progress=progress)
+    # 1. who is taken for whom
+    asked = PerImage(_predicted, with_class=True)
+    classified = measure(net, data, Design((layer,), (values,), asked, sets=()), reading)
+    classes = join_classes(data, net.classes, net.output_count() or 0)
+    truth = np.array([classes.output_of[str(class_)] for class_ in classified.counts.classes])
+    guessed = classified.counts.before[:, 0].astype(np.int64)
+    confused = _most_confused(truth, guessed, pairs)
+    if not confused:
+        raise UnitlensError(
+            f"All {len(truth)} images are classified rightly, so that there are no errors to explain: use more images."
+        )
+    # 2. what removing concepts does to the images of these pairs
+    sets = [concept.units for concept in labelled.concepts]
+    sets += [(unit,) for unit in labelled.unlabelled(range(len(labelled)))]
+    indices = _images_of(confused, truth, guessed, classified.counts.indices)
+    asked = PerImage(_Leads(confused, classes).read, with_class=True)
+    design = Design((layer,), (values,), asked, sets=tuple((units,) for units in sets))
+    concerned = Subset(data, indices)
+    measured = measure(net, concerned, design, replace(reading, limit=None))
+    notes = list(dict.fromkeys([*classified.notes, *measured.notes]))
+    for note in notes:
+        warnings.warn(note, UnitlensWarning, stacklevel=2)
+    return Confusions(
+        info={
+            "unitlens": versions()["unitlens"],
+            "network": describe_network(net),
+            "data": {"source": described(data).source, **classified.data},
+            "settings": {"layer": layer, "value": value, "pairs": pairs},
+            "replay": measured.replay,
+            "timings": {"seconds": classified.seconds + measured.seconds},
+            "warnings": notes,
+            "versions": versions(),
+        },
+        layer=layer,
+        classes=classes.names,
+        labelled=labelled,
+        sets=tuple(sets),
+        pairs=_pairs_of(confused, classes, measured.counts, net, concerned),
+        errors=int((truth != guessed).sum()),
+        images=len(truth),
+    )
+
+
+def _predicted(images: MeasuredImages, outputs: Tensor) -> Tensor:
+    return torch.from_numpy(predictions(outputs, "The network's outputs"))[..., None]
+
+
+def _most_confused(truth: Ints, guessed: Ints, most: int) -> list[tuple[int, int]]:
+    """The pairs of classes that are confused most often, (own, predicted)."""
+    counted = Counter(pair for pair in zip(truth.tolist(), guessed.tolist(), strict=True) if pair[0] != pair[1])
+    return [pair for pair, _ in sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:most]]
+
+
+def _images_of(pairs: Sequence[tuple[int, int]], truth: Ints, guessed: Ints, indices: Ints) -> list[int]:
+    """The images of the pairs, and evenly spread ones of the same classes that were classified rightly."""
+    chosen = np.zeros(len(truth), bool)
+    for own, other in pairs:
+        chosen |= (truth == own) & (guessed == other)
+    for own in {own for own, _ in pairs}:
+        rightly = np.flatnonzero((truth == own) & (guessed == own))
+        chosen[rightly[np.unique(np.linspace(0, len(rightly) - 1, min(RIGHT, len(rightly))).astype(int))]] = True
+    kept: list[int] = indices[chosen].tolist()
+    return kept
+
+
+class _Leads:
+    """Reads the lead of each class over an image's own that it is confused with, and which class is predicted."""
+
+    def __init__(self, pairs: Sequence[tuple[int, int]], classes: Classes) -> None:
+        self.classes = classes
+        self.others = _others(pairs)
+
+    def read(self, images: MeasuredImages, outputs: Tensor) -> Tensor:
+        """From outputs (V, N, K) to (V, N, classes that any class is confused with at most, and 1)."""
+        own = [self.classes.output_of[str(images.batch.classes[row])] for row in images.chosen]
+        width = max(map(len, self.others.values()))
+        columns = torch.tensor([(self.others[k] + [k] * width)[:width] for k in own], device=outputs.device)
+        truth = torch.tensor(own, device=outputs.device)[:, None]
+        wanted = outputs.double()
+        lead = wanted.gather(2, columns.expand(len(outputs), -1, -1)) - wanted.gather(
+            2, truth.expand(len(outputs), -1, -1)
+        )
+        return torch.cat([lead, outputs.argmax(2, keepdim=True).double()], 2)
+
+
+def _others(pairs: Sequence[tuple[int, int]]) -> dict[int, list[int]]:
+    """The classes that each class is confused with."""
+    others: dict[int, list[int]] = {}
+    for own, other in pairs:
+        others.setdefault(own, []).append(other)
+    return others
+
+
+def _pairs_of(
+    pairs: Sequence[tuple[int, int]], classes: Classes, values: ImageValues, net: Network, data: Data
+) -> tuple[ConfusedPair, ...]:
+    """What was measured of each pair; the numbers are of the images of these data."""
+    truth = np.array([classes.output_of[str(class_)] for class_ in values.classes])
+    guessed = values.before[:, -1]
+    others, found = _others(pairs), []
+    for own, other in pairs:
+        place = others[own].index(other)
+        wrong, rightly = (np.flatnonzero((truth == own) & (guessed == said)) for said in (other, own))
+        of_wrong, of_right = (_pulled(values, rows, own, place) for rows in (wrong, rightly))
+        shown = _seen(net, Subset(data, values.indices[wrong[:SHOWN]].tolist()))
+        found.append(ConfusedPair(own, other, of_wrong, of_right, shown))
+    return tuple(found)
+
+
+def _pulled(values: ImageValues, rows: Ints, own: int, place: int) -> PulledImages:
+    """Some images of a class, with the lead of the other class in one place of their numbers."""
+    pull = values.before[rows, None, place] - values.after[rows, :, place]
+    right = values.after[rows, :, -1] == own
+    return PulledImages([values.names[row] for row in rows], values.folds[rows], pull, right)
+
+
+def _seen(net: Network, data: Data) -> npt.NDArray[np.uint8]:
+    """Images as the network sees them, (N, height, width, 3)."""
+    batches = Batches(data, net.preprocessing, Reading(batch_size=SHOWN))
+    return np.concatenate([batch.images.permute(0, 2, 3, 1).numpy() for batch in batches])
