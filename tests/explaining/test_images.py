@@ -12,7 +12,8 @@ from torch import nn
 import unitlens as ul
 from tests.coloured import blocks
 from tests.naive import upsample
-from unitlens.explaining.explanation import AGREEMENT_COLUMNS, COLUMNS, CONCEPT_COLUMNS, SET_COLUMNS
+from unitlens.ablation.attribution import METHODS
+from unitlens.explaining.explanation import AGREEMENT_COLUMNS, ATTRIBUTED, COLUMNS, CONCEPT_COLUMNS, SET_COLUMNS
 from unitlens.explaining.sentences import sentence
 
 IMAGES = [blocks(seed)[0] for seed in range(100, 105)]
@@ -56,6 +57,13 @@ def test_effects_sum_where_the_head_is_linear(explained):
         assert [len(ablated.units) for ablated in one.together] == [1, 2, 3, 4]
 
 
+def test_attributions_of_a_linear_head_are_what_removal_costs(net, dissection):
+    methods = ("activation_x_gradient", "conductance")
+    table = ul.explain(net, dissection, IMAGES[:2], layer="0", attributions=methods).table()
+    assert np.allclose(table["activation_x_gradient"], -table["logit_effect"], atol=1e-5)
+    assert table["conductance"].notna().all()
+
+
 def test_area_and_peak_are_those_of_the_dissection(net, dissection, explained):
     thresholds = dissection["0"].table()["threshold"].to_numpy()
     for one in explained:
@@ -97,6 +105,8 @@ def test_tables_have_the_documented_columns(explained):
     assert list(explained.concepts().columns) == list(CONCEPT_COLUMNS)
     assert list(explained.sets().columns) == list(SET_COLUMNS)
     assert list(explained.agreement().columns) == list(AGREEMENT_COLUMNS)
+    assert tuple(METHODS) == ATTRIBUTED
+    assert explained.table()["conductance"].isna().all()
     assert len(explained.table()) == 4 * len(IMAGES)
     assert explained["image 3"] is explained[3]
     with pytest.raises(ul.UnitlensError, match=r"image 9 was not explained.*image 0, image 1"):

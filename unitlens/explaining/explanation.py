@@ -16,6 +16,9 @@ from unitlens.stats.scores import Floats, Ints
 if TYPE_CHECKING:
     import pandas as pd
 
+ATTRIBUTED = ("activation_x_gradient", "conductance", "internal_influence")
+"""Attributions that have a column in ``explanation.csv``: those of `unitlens.ablation.attribution.METHODS`."""
+
 COLUMNS = {
     "image": "the image's name, or its file",
     "class": "the class whose logit and probability are followed: the predicted one, unless another was named",
@@ -30,6 +33,10 @@ COLUMNS = {
     "area": "share of the label grid on which the unit is above its threshold",
     "peak": "the unit's largest activation in the image",
     "threshold": "the activation above which the unit is active, of the dissection",
+    **dict.fromkeys(
+        ATTRIBUTED,
+        "captum's attribution of the class's logit to the unit, summed over positions; empty where not asked for",
+    ),
 }
 """Name and meaning of every column of ``explanation.csv``, in its order."""
 
@@ -264,6 +271,8 @@ class Explanations:
                 "prediction": np.array(self.classes, dtype=object)[one.units.prediction],
                 "area": one.area,
                 "peak": one.peak,
+                **dict.fromkeys(ATTRIBUTED, np.nan),
+                **one.attributions,
             }
             table = self.labelled.table.assign(image=one.image, **{"class": self.classes[one.explained]}, **effects)
             tables.append(table.iloc[order])
