@@ -1,0 +1,85 @@
+"""Benchmarks of generators run, at their smallest size; what they measure is in docs/generators.md."""
+
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks import generator_objects, generators, interventions
+from tests.coloured import write_world
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::unitlens.UnitlensWarning")]
+
+MODELS = """
+import torch
+from torch import nn
+
+class Faces(nn.Module):
+    def __init__(self):
+        super().__init__()
+        steps = [nn.ConvTranspose2d(100, 8, 4), nn.BatchNorm2d(8), nn.ReLU()]
+        for _ in range(3):
+            steps += [nn.ConvTranspose2d(8, 8, 4, 2, 1), nn.BatchNorm2d(8), nn.ReLU()]
+        self.main = nn.Sequential(*steps, nn.ConvTranspose2d(8, 3, 4, 2, 1), nn.Tanh())
+
+    def forward(self, latents):
+        return self.main(latents)
+
+def dcgan():
+    torch.manual_seed(5)
+    return Faces().eval()
+
+def taef2_encoder():
+    torch.manual_seed(5)
+    return nn.Conv2d(3, 32, 8, stride=8).eval()
+
+def taef2_decoder():
+    torch.manual_seed(5)
+    steps = [nn.Conv2d(32, 8, 1)]
+    for last in (5, 10, 15, 18):
+        steps += [nn.Identity()] * (last - len(steps)) + [nn.ReLU()] + [nn.Upsample(scale_factor=2)] * (last < 18)
+    return nn.Sequential(*steps, nn.Conv2d(8, 3, 1), nn.Sigmoid()).eval()
+"""
+
+
+@pytest.fixture
+def models(tmp_path):
+    path = tmp_path / "models.py"
+    path.write_text(MODELS)
+    return str(path)
+
+
+def test_objects_are_removed_and_inserted_in_the_bundled_generator(monkeypatch):
+    monkeypatch.setattr(generator_objects, "CONCEPTS", ("sky",))
+    how = ("--chosen-by", "24", "--images", "16", "--places", "4", "--units", "2", "--draws", "1")
+    said = CliRunner().invoke(generator_objects.main, how, catch_exceptions=False)
+    assert "of its area gone" in said.output
+    assert "sky (usually" in said.output
+
+
+def test_colours_are_removed_from_a_generator_of_faces(models, monkeypatch, tmp_path):
+    monkeypatch.setattr(generator_objects, "COLOURS", ("gray",))
+    how = ("--chosen-by", "24", "--images", "16", "--units", "2", "--draws", "1", "--out", str(tmp_path / "sheets"))
+    said = CliRunner().invoke(generator_objects.main, (*how, "--faces", models), catch_exceptions=False)
+    assert "gray: units" in said.output
+    assert [path.name for path in (tmp_path / "sheets").iterdir()] == ["gray.png"]
+
+
+def test_what_interventions_cost_is_printed(monkeypatch, capsys):
+    monkeypatch.setattr(interventions, "DRAWS", 1)
+    monkeypatch.setattr(sys, "argv", ["interventions.py", "--latents", "1", "--runs", "1"])
+    interventions.main()
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == ["sweep", "set_beside_draws"]
+
+
+def test_units_of_two_generators_are_listed(models, monkeypatch, capsys, tmp_path):
+    write_world(tmp_path / "photos", images=16)
+    monkeypatch.setattr(sys, "argv", ["generators.py", models, str(tmp_path / "photos"), "--faces", "16"])
+    generators.main()
+    said = capsys.readouterr().out
+    assert "photos: 16 photos, drawn again at" in said
+    assert all(f"layer {layer}: " in said for layer in generators.DECODER)
+    assert all(f"  {layer}: " in said for layer in generators.FACES)
+    monkeypatch.setattr(sys, "argv", ["generators.py", models, "--faces", "16", "--time", "1"])
+    generators.main()
+    assert capsys.readouterr().out.count("bare") == 4
