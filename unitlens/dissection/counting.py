@@ -20,6 +20,12 @@ from unitlens.stats.masks import Active
 from unitlens.stats.scores import Ints, Levels
 from unitlens.stats.thresholds import Scan, Tally, kth_largest, level_edges, tally, value_histogram
 
+ENOUGH = 1 << 14
+"""Active positions that are worth the calls that count them: shorter pieces of a stream are joined."""
+
+AT_ONCE = 1 << 19
+"""Cells of a label plane that are read together at most, so that they fit a cache."""
+
 
 @dataclass(frozen=True)
 class BlockCounts:
@@ -231,9 +237,7 @@ def _count_positions(
     total = torch.zeros(units * parts.count, dtype=torch.int64)
     images = torch.zeros(units, dtype=torch.int64)
     read = labels.reader()
-    for active in stream:
-        if not len(active.unit):
-            continue
+    for active in _joined(stream, AT_ONCE // (labels.grid[0] * labels.grid[1])):
         part, half = parts.of(active), drawn.odd.index_select(0, active.image)
         total.scatter_add_(0, active.unit * parts.count + part, torch.ones_like(part))
         # Images of one piece of the stream follow each other: their planes are read together.
@@ -248,6 +252,28 @@ def _count_positions(
             of_draws.add(shifted[draw], torch.from_numpy(read(drawn.partners[draw, first : last + 1])))
     shifted = shifted.transpose(0, 1)
     return _PartCounts(by_part.numpy(), total.view(units, parts.count).numpy(), shifted.numpy(), images.numpy())
+
+
+def _joined(stream: Iterator[Active], images: int) -> Iterator[Active]:
+    """Join short pieces of a stream that are of images close to each other, over so many images at most."""
+    waiting, first = list[Active](), 0
+    for active in stream:
+        if not len(active.unit):
+            continue
+        if waiting and not 0 <= int(active.image.max()) - first < images:
+            yield _as_one(waiting)
+            waiting = []
+        first = first if waiting else int(active.image.min())
+        waiting.append(active)
+        if sum(len(piece.unit) for piece in waiting) >= ENOUGH:
+            yield _as_one(waiting)
+            waiting = []
+    if waiting:
+        yield _as_one(waiting)
+
+
+def _as_one(pieces: Sequence[Active]) -> Active:
+    return pieces[0] if len(pieces) == 1 else Active(*map(torch.cat, zip(*pieces, strict=True)))
 
 
 def _images_of_units(active: Active, units: int, images: int) -> Tensor:

@@ -1,12 +1,13 @@
 """Exact thresholds and counts over a stream of active positions, in memory that does not grow with the stream.
 
 Floats are read as integer keys of the same order (`_key`). The upper 16 bits of a key name one of 65,536 bins, and the
-lower 16 bits the value within the bin: two histograms find any rank exactly.
+lower 16 bits the value within the bin: two histograms find any rank exactly. Short streams are sorted instead.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
+from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -17,6 +18,9 @@ from unitlens.stats.masks import Active
 
 BINS = 1 << 16
 """Bins of a histogram: the upper, or the lower, half of the 32 bits of a float."""
+
+SORTED = BINS // 8
+"""Values of a unit, on average over a block, up to which sorting takes less time than two histograms."""
 
 _INFINITE_KEYS = (-0x7F800001, 0x7F800000)  # of minus and plus infinity
 
@@ -58,9 +62,9 @@ def threshold_rank(quantile: float, positions: int) -> int:
 
 
 def kth_largest(scan: Scan, rank: int, guesses: list[Tensor], floor: Tensor) -> Tensor:
-    """Find the exact value of one rank for every unit, by two histograms over the 32 bits of a float.
+    """Find the exact value of one rank for every unit: by sorting, or by two histograms over the 32 bits of a float.
 
-    Nothing is sorted, and only 65,536 counts a unit are kept, however long the stream is.
+    Of long streams nothing is sorted, and only 65,536 counts a unit are kept.
 
     Parameters
     ----------
@@ -83,10 +87,17 @@ def kth_largest(scan: Scan, rank: int, guesses: list[Tensor], floor: Tensor) -> 
     reached = torch.zeros_like(floor, dtype=torch.bool)
     for guess in [*guesses, floor]:
         level = torch.where(reached, level, torch.minimum(level, torch.maximum(guess, floor)))
-        high = _histogram(scan(level), len(floor), lambda active: (active.unit, _key(active.value) >> 16))
-        reached = high.sum(1) > rank
+        values, stream = _gathered(scan(level), SORTED * len(floor))
+        if values is None:
+            high = _histogram(stream, len(floor), lambda active: (active.unit, _key(active.value) >> 16))
+            count = high.sum(1)
+        else:
+            count = torch.bincount(values.unit, minlength=len(floor))
+        reached = count > rank
         if bool((reached | (level <= floor)).all()):
             break
+    if values is not None:
+        return torch.where(reached, _value_of_rank(values, count, torch.where(reached, rank, 0)), floor)
     high_bits, rank_in_bin = _bin_of_rank(high, torch.where(reached, rank, 0))
     high_bits -= BINS // 2
     just_below = _value((high_bits << 16) - 1)
@@ -102,6 +113,36 @@ def kth_largest(scan: Scan, rank: int, guesses: list[Tensor], floor: Tensor) -> 
     lower, _ = _bin_of_rank(low, rank_in_bin)
     # Where at most `rank` positions lie above the floor, the floor itself has the rank.
     return torch.where(reached, _value((high_bits << 16) + lower), floor)
+
+
+class _Values(NamedTuple):
+    """Some values and their units, in any order."""
+
+    unit: Tensor
+    value: Tensor
+
+
+def _gathered(stream: Iterator[Active], most: int) -> tuple[_Values | None, Iterable[Active]]:
+    """All values of a stream if they are at most so many, and else None; and the stream again, from its beginning."""
+    parts, size = list[Active](), 0
+    for active in stream:
+        parts.append(active)
+        size += len(active.unit)
+        if size > most:
+            return None, chain(parts, stream)
+    if not parts:
+        return _Values(torch.zeros(0, dtype=torch.int64), torch.zeros(0)), parts
+    return _Values(torch.cat([part.unit for part in parts]), torch.cat([part.value for part in parts])), parts
+
+
+def _value_of_rank(values: _Values, count: Tensor, rank: Tensor) -> Tensor:
+    """The value of each unit's rank among its ``count`` values, (U,), by sorting; any number for units without any."""
+    if not len(values.unit):
+        return torch.zeros(len(count))
+    # Units and keys of their values make one number, so that one sort is enough.
+    joined = ((values.unit << 32) + _key(values.value)).sort().values
+    at = (count.cumsum(0) - 1 - rank).clamp(min=0)
+    return _value(joined[at] - (torch.arange(len(count)) << 32))
 
 
 class Edges(NamedTuple):
@@ -166,7 +207,7 @@ def _sums_between(values: Tensor, cut: Tensor) -> Tensor:
     return above.diff(dim=1, prepend=torch.zeros_like(above[:, :1]))
 
 
-def _histogram(stream: Iterator[Active], units: int, bins_of: Callable[[Active], tuple[Tensor, Tensor]]) -> Tensor:
+def _histogram(stream: Iterable[Active], units: int, bins_of: Callable[[Active], tuple[Tensor, Tensor]]) -> Tensor:
     """Count the values of each unit by bin, (U, 65536) int64; bins are given as -32,768 to 32,767."""
     counts: Tensor | None = None
     for active in stream:
