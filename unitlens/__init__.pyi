@@ -45,11 +45,17 @@ from .editing.set_areas import intervene as intervene
 from .editing.set_result import SetAreas as SetAreas
 from .errors import UnitlensError as UnitlensError
 from .errors import UnitlensWarning as UnitlensWarning
+from .explaining.attack_result import Attack as Attack
+from .explaining.attacking import attack as attack
+from .explaining.causal_labels_result import CausalLabels as CausalLabels
 from .explaining.confused_pairs import confusions as confusions
 from .explaining.confusions_result import Confusions as Confusions
 from .explaining.explanation import Explanation as Explanation
 from .explaining.explanation import Explanations as Explanations
+from .explaining.image_changes import ImageChanges as ImageChanges
+from .explaining.image_pairs import compare_images as compare_images
 from .explaining.images import explain as explain
+from .explaining.minimal_pairs import causal_labels as causal_labels
 from .models.hooks import edit as edit
 from .models.hooks import record as record
 from .models.loading import classifier as classifier

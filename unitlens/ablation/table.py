@@ -7,6 +7,7 @@ import numpy as np
 
 from unitlens.ablation.estimates import OF_COUNTS, OVERALL, Estimate, estimate, estimate_overall
 from unitlens.ablation.tallies import Counted
+from unitlens.stats.paired import q_values
 from unitlens.stats.scores import Floats
 
 if TYPE_CHECKING:
@@ -146,8 +147,4 @@ def _q_values(p_value: Floats, measure: str) -> Floats:
     Without a unit behind a rectifier all that it added is missing: every unit that is ever active moves logits, in one
     direction. That it does is known beforehand; of interest is how far.
     """
-    from scipy.stats import false_discovery_control
-
-    known, q_value = ~np.isnan(p_value) & (measure in OF_COUNTS), np.full(p_value.size, np.nan)
-    q_value[known] = false_discovery_control(p_value[known])
-    return q_value
+    return q_values(p_value, measure in OF_COUNTS)

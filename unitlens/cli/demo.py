@@ -60,8 +60,11 @@ def _classifier(out: Path, images: int, *, quiet: bool) -> None:
     from unitlens.ablation.interventions import Replacement
     from unitlens.ablation.outcomes import DEFAULT_MEASURES
     from unitlens.data.reading import Reading
+    from unitlens.data.scenes.pairs import ScenePairs
     from unitlens.data.scenes.world import Scenes
     from unitlens.dissection.run import dissect as run
+    from unitlens.explaining.causal_labels_result import describe_shares
+    from unitlens.explaining.minimal_pairs import causal_labels, usual_pairs
     from unitlens.models.loading import load
     from unitlens.pages.writing import report
 
@@ -79,12 +82,16 @@ def _classifier(out: Path, images: int, *, quiet: bool) -> None:
     ranking = experiment.unit_effects()
     curves = curves_of(experiment, classes_in_both_halves(ranking.measured), Draws((4, 20), 4), ranking=ranking)
     agreement = measure_agreement(experiment, images=ATTRIBUTED)
-    page = report(out, result, *curves, agreement=agreement, overwrite=True)
+    pairs = usual_pairs(result)
+    labels = [causal_labels(net, result, ScenePairs(pairs), workers=workers, progress=not quiet)] if pairs else []
+    page = report(out, result, *curves, *labels, agreement=agreement, overwrite=True)
     if not quiet:
         echo(unit_table(result, rows=10))
         echo(summarize(result))
         for curve in curves:
             echo(curve_table(curve))
+        for tested in labels:
+            echo(f"minimal pairs: {describe_shares(tested.rows)}")
         echo(f"open {page}")
 
 

@@ -32,16 +32,34 @@ from unitlens.cli.text import echo, summarize
 @output_options
 @dissection_options
 @network_options
+@click.option(
+    "--pairs",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Test labels on N pairs of drawn scenes with and without each concept; 0: do not. "
+    "[12 beside 640 or more of bundled:scenes, else 0]",
+)
 @quiet_option
-def dissect(model: str, layers: tuple[str, ...], data: str | None, out: Path, overwrite: bool, **options: Any) -> None:
+def dissect(
+    model: str,
+    layers: tuple[str, ...],
+    data: str | None,
+    out: Path,
+    overwrite: bool,
+    pairs: int | None,
+    **options: Any,
+) -> None:
     """Match every unit of a network's layers with the concepts marked in images.
 
     MODEL is resnet18, torchvision.models:resnet18, timm:NAME, hf:NAME_OR_FOLDER, package.module:callable,
     path/to/file.py:callable, bundled:scenes or bundled:scenes-generator. With --latent-shape it is a generator, and
     its units are matched with what it draws.
     """
+    from unitlens.data.scenes.pairs import ScenePairs
     from unitlens.dissection.files import check_free
     from unitlens.dissection.run import dissect as run
+    from unitlens.explaining.causal_labels_result import describe_shares
+    from unitlens.explaining.minimal_pairs import causal_labels, usual_pairs
     from unitlens.pages.writing import report
 
     check_free(out, overwrite=overwrite)
@@ -60,7 +78,11 @@ def dissect(model: str, layers: tuple[str, ...], data: str | None, out: Path, ov
     )
     result.info["command"] = click.get_current_context().obj
     result.info["data"] |= images.recorded
-    page = report(out, result, overwrite=overwrite)
+    pairs = usual_pairs(result) if pairs is None else pairs
+    labels = [causal_labels(net, result, ScenePairs(pairs), workers=workers, progress=not quiet)] if pairs else []
+    page = report(out, result, *labels, overwrite=overwrite)
     if not quiet:
         echo(summarize(result))
+        for tested in labels:
+            echo(f"minimal pairs: {describe_shares(tested.rows)}")
         echo(f"wrote {out}/: {page.name} to look at, units.csv to compute with")

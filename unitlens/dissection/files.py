@@ -117,7 +117,17 @@ _OF_EXPLANATIONS = ("explanation.", "confusions.")
 def _ours(name: str) -> bool:
     """Whether a file of this name belongs to a run."""
     return name in FILES or name.startswith(
-        ("effects.", "audit.", "explanation.", "confusions.", *_OF_INTERVENTIONS, _PARTIAL)
+        (
+            "effects.",
+            "audit.",
+            "explanation.",
+            "confusions.",
+            "causal_labels.",
+            "pairs.",
+            "attack.",
+            *_OF_INTERVENTIONS,
+            _PARTIAL,
+        )
     )
 
 

@@ -12,11 +12,11 @@ from unitlens.ablation.responses.area_tallies import AreaEstimate, AreaTally
 from unitlens.data.concepts import Concept
 from unitlens.data.drawn import concept_index
 from unitlens.drawing.notebooks import table_html
-from unitlens.editing.set_result import q_values
 from unitlens.editing.settings import AreaSettings
 from unitlens.editing.tables import CAUSAL_COLUMNS, RANKING_COLUMNS
 from unitlens.errors import UnitlensError
 from unitlens.stats.folds import Folds
+from unitlens.stats.paired import q_values
 from unitlens.stats.scores import Bools, Floats
 
 if TYPE_CHECKING:

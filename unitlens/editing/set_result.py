@@ -17,6 +17,7 @@ from unitlens.drawing.notebooks import table_html
 from unitlens.editing.edited import Edited
 from unitlens.editing.settings import AreaSettings
 from unitlens.editing.tables import INTERVENTION_COLUMNS
+from unitlens.stats.paired import q_values
 from unitlens.stats.scores import Floats
 
 if TYPE_CHECKING:
@@ -164,16 +165,6 @@ class SetAreas:
 
     def _repr_html_(self) -> str:
         return table_html(repr(self), self.table())
-
-
-def q_values(p_value: Floats, there: Any) -> Floats:
-    """Benjamini and Hochberg's, over what is there and has a p-value; NaN elsewhere."""
-    from scipy.stats import false_discovery_control
-
-    known, q_value = ~np.isnan(p_value) & there, np.full(np.shape(p_value), np.nan)
-    if known.any():
-        q_value[known] = false_discovery_control(p_value[known])
-    return q_value
 
 
 def _bands(kind: str, tally: AreaTally | None, concepts: int) -> dict[str, Any]:

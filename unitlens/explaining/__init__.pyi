@@ -1,5 +1,11 @@
+from .attack_result import Attack as Attack
+from .attacking import attack as attack
+from .causal_labels_result import CausalLabels as CausalLabels
 from .confused_pairs import confusions as confusions
 from .confusions_result import Confusions as Confusions
 from .explanation import Explanation as Explanation
 from .explanation import Explanations as Explanations
+from .image_changes import ImageChanges as ImageChanges
+from .image_pairs import compare_images as compare_images
 from .images import explain as explain
+from .minimal_pairs import causal_labels as causal_labels

@@ -29,6 +29,7 @@ def render_dissection(
     strips: Strips,
     effects: Any = None,
     interventions: Any = None,
+    causal: Any = None,
 ) -> str:
     """Return the page of a dissection as text.
 
@@ -47,6 +48,8 @@ def render_dissection(
         What units are used for, where it was measured.
     interventions : unitlens.pages.interventions.InterventionsView, optional
         What units draw, where they were removed and inserted.
+    causal : unitlens.pages.causal_labels.CausalLabelsView, optional
+        Whether units answer to what they are labelled as, where minimal pairs were looked at.
 
     Returns
     -------
@@ -96,7 +99,13 @@ def render_dissection(
         top=top,
         effects=effects,
         interventions=interventions,
+        causal=causal,
+        minimal_pairs=causal is not None or (info["data"]["source"] == DRAWN and info["network"]["image"] == "input"),
     )
+
+
+DRAWN = "bundled:scenes"
+"""Of these images, there are minimal pairs: where they were not looked at, the page says how."""
 
 
 def _styles(*, effects: bool, emergence: bool, interventions: bool) -> list[str]:

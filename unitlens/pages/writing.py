@@ -31,10 +31,13 @@ from unitlens.editing.saving.files import (
 )
 from unitlens.editing.set_result import SetAreas
 from unitlens.errors import UnitlensError
+from unitlens.explaining.causal_labels_files import read_causal_labels, write_causal_labels
+from unitlens.explaining.causal_labels_result import CausalLabels
 from unitlens.explaining.confusions_result import Confusions
 from unitlens.explaining.explanation import Explanations
 from unitlens.files import another_folder, another_or_overwrite, make_folder, uninterrupted, write_whole
 from unitlens.pages.audit import render_audit
+from unitlens.pages.causal_labels import causal_view
 from unitlens.pages.check import render_check
 from unitlens.pages.comparison import render_comparison
 from unitlens.pages.confusions import render_confusions
@@ -52,7 +55,7 @@ EXPLANATION, CONFUSIONS = "explanation.html", "confusions.html"
 
 Effects = UnitEffects | SetEffects | Curve
 Interventions = SetAreas | CausalEffects | InsertionMap | ConceptSet | DrawnDetectors
-Result = Dissection | Effects | Interventions | Comparison | Audit | Check | Explanations | Confusions
+Result = Dissection | Effects | Interventions | Comparison | Audit | Check | Explanations | Confusions | CausalLabels
 
 
 def report(
@@ -98,6 +101,7 @@ def _report(
 ) -> Path:
     effects: list[Effects] = []
     interventions: list[Interventions] = []
+    causal: list[CausalLabels] = []
     page = None if results else write_page(folder)
     for result in results:
         if isinstance(result, Dissection):
@@ -111,6 +115,8 @@ def _report(
             page = _write_check(folder, result, overwrite=overwrite)
         elif isinstance(result, Explanations | Confusions):
             page = _write_explanation(folder, result, overwrite=overwrite)
+        elif isinstance(result, CausalLabels):
+            causal.append(result)
         elif isinstance(result, Interventions):
             interventions.append(result)
         else:
@@ -121,6 +127,9 @@ def _report(
         there = Dissection.of(read_run(folder)) if (folder / RUN).is_file() else None
         saved = SavedInterventions.of(interventions, dissection=there)
         page = add_interventions(folder, saved, overwrite=overwrite)
+    for labels in causal:
+        write_causal_labels(folder, labels, overwrite=overwrite)
+        page = write_page(folder)
     assert page is not None
     return page
 
@@ -217,7 +226,8 @@ def _page(
 ) -> str:
     """The page of effects and interventions, with the dissection that is saved in their folder, if there is one."""
     if (folder / RUN).is_file():
-        return render_page(read_run(folder), effects, agreement, interventions)
+        files = read_run(folder)
+        return render_page(files, effects, agreement, interventions, read_causal_labels(folder, files.units))
     if effects is not None:
         return render_effects(effects_view(effects, agreement=agreement))
     if interventions is not None:
@@ -230,6 +240,7 @@ def render_page(
     effects: SavedEffects | None = None,
     agreement: "pd.DataFrame | None" = None,
     interventions: SavedInterventions | None = None,
+    causal: "pd.DataFrame | None" = None,
 ) -> str:
     """The page of a run as text."""
     return render_dissection(
@@ -239,6 +250,7 @@ def render_page(
         strips=files.strips,
         effects=None if effects is None else effects_view(effects, Dissection.of(files), agreement),
         interventions=None if interventions is None else interventions_view(interventions),
+        causal=None if causal is None else causal_view(causal),
     )
 
 

@@ -267,9 +267,14 @@ def effective_half_width(left_out: Floats, filled: Bools) -> Floats:
     """
     from scipy.special import stdtrit
 
+    error, carrying = jackknife_error(left_out, filled)
+    return np.asarray(stdtrit(np.maximum(carrying, 2) - 1, 0.975) * error)
+
+
+def jackknife_error(left_out: Floats, filled: Bools) -> tuple[Floats, Floats]:
+    """Standard error of a statistic from what it is without each fold, and how many folds carry it, each (...)."""
     folds, squares = filled.sum(0), _squared_deviations(left_out, filled)
-    student = stdtrit(np.maximum(effective_folds(squares, folds), 2) - 1, 0.975)
-    return np.asarray(student * _jackknife_error(folds, squares.sum(0)))
+    return _jackknife_error(folds, squares.sum(0)), effective_folds(squares, folds)
 
 
 def effective_folds(squares: Floats, folds: Ints) -> Floats:

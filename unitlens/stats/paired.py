@@ -1,0 +1,93 @@
+"""Means of changes between images that come in pairs, with intervals and p-values. Arithmetic."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from unitlens.errors import UnitlensError
+from unitlens.stats.folds import FEWEST_FOLDS, FOLDS, jackknife_error
+from unitlens.stats.scores import Bools, Floats, Ints, share
+
+INTERVALS = (0.95, 0.99)
+"""How sure intervals may be."""
+
+
+class PairedMeans(NamedTuple):
+    """Mean changes over pairs.
+
+    Attributes
+    ----------
+    mean : float64 array, (...)
+        NaN without pairs.
+    low, high : float64 arrays, (...)
+        Ends of the interval, by the jackknife over folds; NaN with fewer than 8 filled ones. Where a few folds carry
+        the variance, Student's t has fewer degrees of freedom, as for IoUs.
+    p_value : float64 array, (...)
+        Of no change, of either sign; 1 where no pair changes, NaN where there is no interval.
+    """
+
+    mean: Floats
+    low: Floats
+    high: Floats
+    p_value: Floats
+
+
+def paired_means(changes: Floats, folds: Ints, *, interval: float = 0.95) -> PairedMeans:
+    """Mean changes over pairs, each of which lies in one fold.
+
+    Parameters
+    ----------
+    changes : float64 array, (P, ...)
+        After - before, of each pair.
+    folds : int64 array, (P,)
+        0 to 31.
+    interval : {0.95, 0.99}
+
+    Raises
+    ------
+    UnitlensError
+        If the interval is another.
+
+    Examples
+    --------
+    >>> means = paired_means(np.array([1.0, 2.0] * 8), np.arange(16))
+    >>> float(means.mean), float(means.low.round(3)), float(means.high.round(3))
+    (1.5, 1.225, 1.775)
+    """
+    sums = np.zeros((FOLDS, *changes.shape[1:]))
+    np.add.at(sums, folds, changes)
+    pairs = np.bincount(folds, minlength=FOLDS).reshape(FOLDS, *[1] * (changes.ndim - 1))
+    return means_of_sums(sums, pairs, interval=interval)
+
+
+def means_of_sums(sums: Floats, pairs: Ints, *, interval: float = 0.95) -> PairedMeans:
+    """The same from sums of changes by fold, (F, ...), and how many pairs each has, an array that broadcasts to them.
+
+    Raises
+    ------
+    UnitlensError
+        If the interval is another.
+    """
+    from scipy.special import stdtr, stdtrit
+
+    if interval not in INTERVALS:
+        raise UnitlensError(f"interval is {interval!r}; it is one of {' and '.join(map(str, INTERVALS))}.")
+    pairs = np.broadcast_to(pairs, sums.shape)
+    filled, total = pairs > 0, pairs.sum(0)
+    mean = share(sums.sum(0), total)
+    error, carrying = jackknife_error(share(sums.sum(0) - sums, total - pairs), filled)
+    enough = filled.sum(0) >= FEWEST_FOLDS
+    degrees = np.maximum(carrying, 2) - 1
+    half = np.where(enough, stdtrit(degrees, (1 + interval) / 2) * error, np.nan)
+    p_value = np.where(error > 0, 2 * stdtr(degrees, -np.abs(share(mean, error))), np.where(mean == 0, 1.0, 0.0))
+    return PairedMeans(mean, mean - half, mean + half, np.where(enough, p_value, np.nan))
+
+
+def q_values(p_value: Floats, there: Bools | bool = True) -> Floats:
+    """Benjamini and Hochberg's, over what is there and has a p-value; NaN elsewhere."""
+    from scipy.stats import false_discovery_control
+
+    known, q_value = ~np.isnan(p_value) & there, np.full(np.shape(p_value), np.nan)
+    if known.any():
+        q_value[known] = false_discovery_control(p_value[known])
+    return q_value
