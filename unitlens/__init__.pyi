@@ -56,6 +56,7 @@ from .explaining.image_changes import ImageChanges as ImageChanges
 from .explaining.image_pairs import compare_images as compare_images
 from .explaining.images import explain as explain
 from .explaining.minimal_pairs import causal_labels as causal_labels
+from .explaining.removal import without as without
 from .models.hooks import edit as edit
 from .models.hooks import record as record
 from .models.loading import classifier as classifier

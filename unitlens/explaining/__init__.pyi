@@ -9,3 +9,4 @@ from .image_changes import ImageChanges as ImageChanges
 from .image_pairs import compare_images as compare_images
 from .images import explain as explain
 from .minimal_pairs import causal_labels as causal_labels
+from .removal import without as without
