@@ -147,20 +147,47 @@ def test_a_set_of_a_model_without_a_run_is_found_greedily(shell, tmp_path):
         (("--units", "x"), ("--units is 'x'",)),
         (("--units", "77"), ("unit 77", "0 to 7")),
         (("--concept", "tree"), ("tree", "red")),
-        (("--concept", "pink", "--remove", "2"), ()),  # nobody draws it: nothing to remove, and nothing wrong
         (("--units", "1", "--insert", "--level", "loud"), ("--level is 'loud'", "q0.99")),
+        (("--units", "1", "--remove", "--level", "3"), ("--level", "--insert")),
         (("--units", "1", "--place", "3"), ("--place", "--map")),
+        (("--concept", "red", "--map", "--place", "99"), ("--place 99", "1 to 16")),
         (("--units", "1", "--set", "greedy"), ("--set", "--concept NAME")),
         (("--units", "1", "--detectors"), ("--detectors", "--concept NAME")),
         (("--concept", "red", "--most", "3"), ("--most", "--set greedy")),
-        (("--concept", "red", "--set", "optimise"), ("optimise", "colors does not say")),
-        (("--concept", "pink", "--detectors"), ("pink takes 1.0% of the image in 0 of",)),
+        (("--concept", "red", "--set", "optimise"), ("optimise", "colors does not say", "--set greedy")),
+        (("--concept", "pink", "--detectors"), ("pink takes 1.0% of the image or more in 0 of", "--latents N")),
     ],
 )
 def test_what_cannot_be_meant_is_one_sentence(shell, copied, options, facts):
     said = shell("intervene", "run", "--network", GENERATOR, *options, "--draws", 0, *HOW)
-    assert said.code == (2 if facts else 0), said.err
+    assert said.code == 2, said.err
     assert all(fact in said.err for fact in facts), said.err
+
+
+def test_units_of_what_nobody_draws_are_warned_of(shell, copied):
+    options = ("--concept", "pink", "--remove", 2, "--insert", 2, "--map", "--place", 8, "--draws", 0)
+    said = shell("intervene", "run", "--network", GENERATOR, *options, *HOW)
+    assert said.code == 0
+    assert "pink is drawn in none of the 96 untouched images" in said.err
+    assert all("pink is drawn in none" in " ".join(one.info["warnings"]) for one in read_interventions(copied).results)
+
+
+def test_layers_are_measured_one_after_the_other(shell, tmp_path):
+    named = (GENERATOR, "--latent-shape", 20, "--rescale", "-1,1", "--latents", 64, "--concepts", "colors")
+    options = (*named, "--layer", "layer", "--layer", "larger", "--out", "both", *HOW)
+    said = shell("intervene", *options, "--concept", "red", "--set", "greedy", "--most", 1)
+    assert said.code == 0, said.err
+    assert [one.settings.layer for one in read_interventions(tmp_path / "both").results] == ["layer", "larger"]
+    assert set(pd.read_csv(tmp_path / "both" / "concept_sets.csv")["layer"]) == {"layer", "larger"}
+    said = shell("intervene", *options, "--units", 1, "--overwrite")
+    assert (said.code, "--units" in said.err, "--layer names 2" in said.err) == (2, True, True)
+
+
+def test_what_a_generator_draws_is_not_ablated(shell, copied):
+    said = shell("ablate", "run", "--network", GENERATOR, "--units", 1, *HOW)
+    assert said.code == 2
+    assert "predicts no classes" in said.err
+    assert "unitlens intervene" in said.err
 
 
 def test_a_classifier_has_nothing_to_remove(shell):

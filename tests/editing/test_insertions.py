@@ -85,7 +85,8 @@ def test_what_is_much_smaller_than_a_place_appears_there():
 
 def test_of_what_is_drawn_in_no_image_half_of_the_place_has_to_come():
     nothing = np.random.default_rng(0).uniform(0, 1, (40, 16)).astype(np.float32)
-    nowhere = ul.insertion_map(dots(), "layer", [1], "green", ul.latents(nothing), Squares(), value=1.0)
+    with pytest.warns(ul.UnitlensWarning, match="green is drawn in none of the 40"):
+        nowhere = ul.insertion_map(dots(), "layer", [1], "green", ul.latents(nothing), Squares(), value=1.0)
     assert np.isnan(nowhere.usual_area)
     assert nowhere.table().loc[0, ["appeared", "random_appeared"]].tolist() == [0, 0]
     assert nowhere.table().loc[0, "area"] == 16 / 1024
@@ -96,7 +97,7 @@ def test_the_figure_is_a_png(door):
 
 
 def test_places_have_to_fit_the_grid(net, latents):
-    with pytest.raises(ul.UnitlensError, match="size is 17; a place is a square of 1 to 16"):
+    with pytest.raises(ul.UnitlensError, match="size=17: a place is a square of 1 to 16"):
         ul.insertion_map(net, "layer", [2], "blue", latents, size=17)
     with pytest.raises(ul.UnitlensError, match="squares does not know the concept 'door'"):
         ul.insertion_map(net, "layer", [2], "door", latents)
@@ -115,7 +116,7 @@ def test_planted_units_are_perfect_detectors_of_their_squares():
     assert best["with_concept"] + best["without"] == (found.folds % 2).sum()
     few = ul.drawn_detectors(net, "layer", "green", latents, units=[1, 3]).table()
     assert set(few["unit"]) == {1, 3}
-    with pytest.raises(ul.UnitlensError, match=r"green takes 90\.0% of the image in 0 of"):
+    with pytest.raises(ul.UnitlensError, match=r"green takes 90\.0% of the image or more in 0 of"):
         ul.drawn_detectors(net, "layer", "green", latents, least_area=0.9)
 
 

@@ -28,7 +28,7 @@ from unitlens.data.groups import Groups, grouped
 from unitlens.data.opening import open_data
 from unitlens.data.reading import Reading
 from unitlens.dissection.provenance import describe_network, versions
-from unitlens.errors import UnitlensError, UnitlensWarning
+from unitlens.errors import UnitlensError, UnitlensWarning, spelled
 from unitlens.models.layers import find_layers
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network
@@ -87,6 +87,9 @@ class Experiment:
     ) -> "Experiment":
         """Take what the public functions are given; a network in training mode is warned about."""
         net = net if isinstance(net, Network) else classifier(net)
+        if net.image == "output":
+            ways = spelled(python="ul.intervene or ul.causal_effects", shell="`unitlens intervene`")
+            raise UnitlensError(f"{net.name} draws images and predicts no classes: measure what it draws by {ways}.")
         data = open_data(data) if isinstance(data, str | Path) else data
         data = grouped(data, groups, limit=reading.limit, seed=reading.seed)
         layers = (layers,) if isinstance(layers, str) else tuple(layers)

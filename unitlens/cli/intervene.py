@@ -19,7 +19,11 @@ DEFAULT_UNITS = 20
 @click.command()
 @click.argument("target", metavar="RUN_OR_MODEL")
 @click.option(
-    "--layer", "layers", multiple=True, metavar="NAME", help="The layer. [the run's, or the network's default]"
+    "--layer",
+    "layers",
+    multiple=True,
+    metavar="NAME",
+    help="The layer; repeatable, for one after the other. [the run's, or the network's default]",
 )
 @click.option("--units", metavar="3,17", help="These units together.")
 @click.option(
@@ -106,21 +110,23 @@ def intervene(target: str, **options: Any) -> None:
     selection = _Selection.of(options)
     # without a run, a concept can be measured, but no units be chosen for it
     source = source_of(target, {**options, "concept": selection.ranked_by_iou or None})
-    if len(source.layers) != 1:
-        raise UnitlensError(f"--layer names {len(source.layers)} layers: interventions take one at a time.")
+    layers = tuple(dict.fromkeys(source.layers))
+    if len(layers) > 1 and selection.units is not None:
+        raise UnitlensError(f"--units are those of one layer, and --layer names {len(layers)}: name one of them.")
     out = options["out"] or (Path(target) if source.dissection is not None else Path("run"))
     check_interventions_fit(out, source.sha256, overwrite=options["overwrite"])
     set_threads(options["threads"])
-    experiment = AreaExperiment.of(
-        source.net,
-        source.layers[0],
-        source.data,
-        None,
-        reading=source.reading(options),
-        groups=options["groups"],
-    )
-    experiment = dataclasses.replace(experiment, opened=source.opened)
-    results = _measure(experiment, selection, source)
+    experiments = [
+        AreaExperiment.of(
+            source.net, layer, source.data, None, reading=source.reading(options), groups=options["groups"]
+        )
+        for layer in layers
+    ]
+    results = [
+        result
+        for experiment in experiments
+        for result in _measure(dataclasses.replace(experiment, opened=source.opened), selection, source)
+    ]
     source.check_images(results[0].info)
     dissection = source.dissection
     saved = SavedInterventions.of(results, dissection=dissection, command=click.get_current_context().obj)
@@ -210,6 +216,9 @@ def _check_options(options: dict[str, Any]) -> None:
         raise UnitlensError("--at names positions, and --everywhere means all of them: give one of the two.")
     if options["place"] is not None and not options["every_place"]:
         raise UnitlensError("--place is the size of the places of --map: add it.")
+    inserted = options["insert"] or options["every_place"] or options["sweep"] or options["methods"]
+    if options["level"] is not None and not inserted:
+        raise UnitlensError("--level is what inserted units are set to: add --insert, --map or --sweep.")
     for option, value in (("--most", options["most"]), ("--target", options["share"])):
         if value is not None and not options["methods"]:
             raise UnitlensError(f"{option} is for --set: add --set greedy.")

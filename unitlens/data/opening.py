@@ -113,11 +113,16 @@ def _check_sources(concepts: Sequence[str | ConceptSource], segmenter_options: d
     if isinstance(concepts, str) or not concepts:
         raise UnitlensError(f"concepts is {concepts!r}; it is a list of sources, such as ['masks', 'colors'].")
     if segmenter_options and all(isinstance(one, str) and not _takes_options(one) for one in concepts):
+        names = ", ".join(map(_segmenter_option, segmenter_options))
         raise UnitlensError(
-            f"{', '.join(segmenter_options)} {'are' if len(segmenter_options) > 1 else 'is'} for a segmenter, and "
+            f"{names} {'are' if len(segmenter_options) > 1 else 'is'} for a segmenter, and "
             "there is none: add "
             + spelled(python="concepts=['segmenter:NETWORK'].", shell="--concepts segmenter:NETWORK.")
         )
+
+
+def _segmenter_option(name: str) -> str:
+    return spelled(python=name, shell=f"--{name}" if name == "confidence" else f"--segmenter-{name}")
 
 
 def _takes_options(concept: str) -> bool:

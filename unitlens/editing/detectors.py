@@ -16,7 +16,7 @@ from unitlens.data.reading import Reading
 from unitlens.editing.detector_result import DrawnDetectors
 from unitlens.editing.experiment import AreaExperiment, Concepts, note_few_folds
 from unitlens.editing.settings import LEAST_AREA
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, spelled
 from unitlens.models.hooks import record
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
@@ -121,6 +121,7 @@ def _check_both_kinds(area: Floats, odd: Bools, concept: str, least_area: float)
         there = int((area[half] >= least_area).sum())
         if there in (0, int(half.sum())):
             raise UnitlensError(
-                f"{concept} takes {least_area:.1%} of the image in {there} of {int(half.sum())} images: to tell it "
-                "there have to be some with it and some without; draw more images, or choose another least_area."
+                f"{concept} takes {least_area:.1%} of the image or more in {there} of {int(half.sum())} images: there "
+                "have to be some with it and some without; "
+                + spelled(python="draw more images, or choose another least_area.", shell="draw more (--latents N).")
             )

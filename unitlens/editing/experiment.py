@@ -189,8 +189,21 @@ class AreaExperiment:
 def note_few_folds(notes: list[str], data: Mapping[str, Any], images: Ints) -> None:
     """Warn where the images of a measurement, by fold (32,), fill too few folds for intervals."""
     if int((images > 0).sum()) < FEWEST_FOLDS:
-        notes.append(few_folds(data, images))
-        warnings.warn(notes[-1], UnitlensWarning, stacklevel=5)
+        _note(notes, few_folds(data, images))
+
+
+def note_not_drawn(notes: list[str], concept: str, images: int) -> None:
+    """Warn of units that were chosen for a concept which no untouched image shows."""
+    _note(
+        notes,
+        f"{concept} is drawn in none of the {images} untouched images: no unit can be known to draw it, and those that "
+        "were chosen for it may be any.",
+    )
+
+
+def _note(notes: list[str], text: str) -> None:
+    notes.append(text)
+    warnings.warn(text, UnitlensWarning, stacklevel=6)
 
 
 def drawing_network(net: Network | nn.Module) -> Network:

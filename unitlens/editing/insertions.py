@@ -22,9 +22,9 @@ from unitlens.data.concepts import Data
 from unitlens.data.drawn import DrawnConcepts
 from unitlens.data.groups import Groups
 from unitlens.data.reading import Reading
-from unitlens.editing.experiment import THRESHOLD, AreaExperiment, Concepts, note_few_folds
+from unitlens.editing.experiment import THRESHOLD, AreaExperiment, Concepts, note_few_folds, note_not_drawn
 from unitlens.editing.insertion_result import InsertionMap, InsertionTally, least_gain, usual_area
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, argument
 from unitlens.models.network import Network
 from unitlens.stats.folds import FOLDS
 from unitlens.stats.scores import Bools
@@ -232,7 +232,10 @@ def map_insertions(
     if len(grid) != 2:
         raise UnitlensError(f"{experiment.layer} has no grid, so that nothing can be inserted at a place of it.")
     if not 1 <= size <= min(grid):
-        raise UnitlensError(f"size is {size}; a place is a square of 1 to {min(grid)} positions of {experiment.layer}.")
+        raise UnitlensError(
+            f"{argument('size', size, option='--place')}: a place is a square of 1 to {min(grid)} positions of "
+            f"{experiment.layer} a side."
+        )
     rows, columns = (range(0, side, size) for side in grid)
     masks, places = [], []
     for top in rows:
@@ -256,6 +259,8 @@ def map_insertions(
     )
     measured = measure(experiment.net, experiment.data, design, experiment.reading)
     note_few_folds(measured.notes, measured.data, measured.counts.images)
+    if not areas.any():
+        note_not_drawn(measured.notes, experiment.drawn.names()[column], len(areas))
     return InsertionMap(
         settings=experiment.settings(values, change or str(values.replacement)),
         info=experiment.describe(measured),

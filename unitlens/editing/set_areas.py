@@ -15,7 +15,7 @@ from unitlens.data.groups import Groups
 from unitlens.data.reading import Reading
 from unitlens.editing.distance import layer_distance
 from unitlens.editing.examples import example_images
-from unitlens.editing.experiment import AreaExperiment, Concepts, unit_positions
+from unitlens.editing.experiment import AreaExperiment, Concepts, note_not_drawn, unit_positions
 from unitlens.editing.set_result import SetAreas
 from unitlens.models.network import Network
 from unitlens.stats.folds import Folds
@@ -132,6 +132,8 @@ def measure_set(
     measured = experiment.measure(values, sets=sets, folds=folds, follow=True)
     tally, transitions = measured.counts
     assert transitions is not None
+    if named is not None and not tally.before[:, named].any():
+        note_not_drawn(measured.notes, experiment.drawn.names()[named], int(tally.images.sum()))
     effect = tally.only([0]).estimate().effect[0]
     removing = isinstance(value, int | float) and value == 0
     lost = int(effect.argmin()) if removing and bool((effect < 0).any()) else None

@@ -11,7 +11,7 @@ from unitlens.ablation.activity import LayerValues, unit_axis
 from unitlens.data.batches import Batch, Batches
 from unitlens.data.drawn import SoftSource
 from unitlens.editing.experiment import AreaExperiment
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, spelled
 from unitlens.models.hooks import edit
 from unitlens.models.latents import drawn_images
 from unitlens.models.passes import evaluating_with_gradients
@@ -105,7 +105,10 @@ def _soft_source(experiment: AreaExperiment, concept: int) -> tuple[SoftSource, 
                 return source, concept - first
             raise UnitlensError(
                 f"The method 'optimise' follows gradients of how likely a concept is, which {source} does not say: use "
-                "a segmentation network (ul.segmenter), or the method 'iou' or 'greedy'."
+                + spelled(
+                    python="a segmentation network (ul.segmenter), or the method 'iou' or 'greedy'.",
+                    shell="a run with --concepts segmenter:NETWORK, or --set iou or --set greedy.",
+                )
             )
         first += len(source.concepts)
     raise AssertionError("concepts are those of the sources")

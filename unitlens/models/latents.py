@@ -234,6 +234,8 @@ def _describe_latent_error(error: BaseException, latents: LatentInput, count: in
             python="classes= or inputs= of ul.generator.",
             shell="--latent-classes, or wrap it in a module that takes latents alone.",
         )
+    else:
+        further = f" If it takes latents alone, leave {argument('classes', option='--latent-classes')} out."
     return UnitlensError(
         f"The network fails on latents of {display_shape(latents.shape)} ({describe_error(error)}): if it takes "
         f"latents of another shape, give it with {argument('latents', option='--latent-shape')}.{further}"

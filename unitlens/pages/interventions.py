@@ -143,7 +143,7 @@ def render_interventions(view: InterventionsView) -> str:
 
 
 def _resists(sets: Sequence[SetAreas]) -> Rows:
-    """What is left of concepts whose units were removed, the most first; nothing where there is one concept alone."""
+    """What is left of concepts whose units were removed, the most first; nothing where there is one set alone."""
     import pandas as pd
 
     tables = [one.table().assign(count=len(one.units)) for one in sets if one.chosen_for]
@@ -152,7 +152,8 @@ def _resists(sets: Sequence[SetAreas]) -> Rows:
     rows = pd.concat(tables, ignore_index=True)
     named = (rows["concept"] == rows["chosen_for"]) | (rows["category"] + "/" + rows["concept"] == rows["chosen_for"])
     rows = rows[named & (rows["change"] == "set to 0") & (rows["before"] > 0)]
-    return _rows(rows.sort_values("removed", kind="stable")) if rows["concept"].nunique() > 1 else []
+    several = len(rows.drop_duplicates(["layer", "category", "concept"])) > 1
+    return _rows(rows.sort_values("removed", kind="stable")) if several else []
 
 
 def _set(one: SetAreas, sheet: str | None) -> SetSection:
