@@ -8,7 +8,7 @@ from torch import nn
 
 import unitlens as ul
 from unitlens.ablation.interventions import intervening
-from unitlens.ablation.outcomes import OUTCOMES
+from unitlens.ablation.outcomes.measures import OUTCOMES
 
 
 class Net(nn.Module):

@@ -3,6 +3,9 @@ from .ablation.effects import ablate as ablate
 from .ablation.effects import importance as importance
 from .ablation.interventions import Intervention as Intervention
 from .ablation.interventions import intervening as intervening
+from .ablation.outcomes.effects import outcome_effects as outcome_effects
+from .ablation.outcomes.result import OutcomeEffects as OutcomeEffects
+from .ablation.outcomes.vectors import Similarity as Similarity
 from .ablation.result import Curve as Curve
 from .ablation.result import SetEffects as SetEffects
 from .ablation.result import UnitEffects as UnitEffects

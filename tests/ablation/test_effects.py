@@ -10,7 +10,7 @@ from tests.small import Net, Noise, classifier, expected, outputs_of
 from unitlens.ablation.curves import ablation_curve, doubling
 from unitlens.ablation.effects import ablate, importance
 from unitlens.ablation.interventions import Intervention, intervening
-from unitlens.ablation.outcomes import OUTCOMES
+from unitlens.ablation.outcomes.measures import OUTCOMES
 from unitlens.ablation.result import Ranking
 from unitlens.data.preparing import image_hash
 from unitlens.data.reading import as_example, chosen_images

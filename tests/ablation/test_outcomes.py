@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 import unitlens as ul
 from unitlens.ablation.estimates import estimate, estimate_overall
-from unitlens.ablation.outcomes import (
+from unitlens.ablation.outcomes.measures import (
     MEASURES,
     OUTCOMES,
     NamedOutcome,

@@ -111,17 +111,17 @@ def test_a_layer_that_is_called_twice_needs_a_choice():
         cut_network(made(residual), "1.relu", shown())
 
 
-def test_an_output_that_is_not_one_tensor_is_a_clear_error():
-    class Pair(nn.Module):
+def test_an_output_without_a_row_for_each_image_is_a_clear_error():
+    class Summed(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.conv = nn.Conv2d(3, 8, 3)
 
         def forward(self, x: Tensor) -> dict[str, Tensor]:
-            return {"out": self.conv(x)}
+            return {"out": self.conv(x).sum(0)}
 
-    with pytest.raises(UnitlensError, match="The network returns a dict, not one tensor with a row for each image"):
-        cut_network(made(Pair), "conv", shown())
+    with pytest.raises(UnitlensError, match="returns a dict of tensors of 8 x 10 x 10 for 2 images, not tensors with"):
+        cut_network(made(Summed), "conv", shown())
 
 
 def test_activations_of_another_shape_are_a_clear_error():

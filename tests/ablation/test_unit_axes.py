@@ -8,7 +8,7 @@ from torch import nn
 import unitlens as ul
 from tests.small import Noise, outputs_of
 from unitlens.ablation.effects import ablate, importance
-from unitlens.ablation.outcomes import OUTCOMES
+from unitlens.ablation.outcomes.measures import OUTCOMES
 
 
 class Tokens(nn.Module):

@@ -397,3 +397,35 @@ def test_a_class_that_is_alone_has_no_balanced_accuracy(shell, net_file, classed
     how = (f"{net_file}:build", "--image-size", 32, "--mean", 0, "--std", 1, "--data", "one", "--layer", "0")
     error = ablate(shell, *how, "--class", "red", "--top", 2, code=2)
     assert "of the even folds are of the class red, and balanced accuracy is not defined with one class" in error
+
+
+def test_other_outcomes_are_added_to_a_run(shell, run, net, classed):
+    ablate(shell, run, "--outcome", "output:1", "--outcome", "distance", "--units", "0,2", "--sweep", "--draws", 3)
+    table = pd.read_csv(run / "outcomes.csv", dtype={"units": str})
+    assert table["units"].unique().tolist() == ["0;2", "0", "1", "2", "3"]
+    assert table["outcome"].unique().tolist() == ["output:1", "distance:cosine"]
+    same = ul.outcome_effects(net, "0", ul.annotated(classed), "output:1").effect()
+    assert table.query("outcome == 'output:1'")["effect"][1:].to_numpy() == pytest.approx(same)
+    page = (run / "report.html").read_text()
+    assert "4 units of 0, each alone, set to 0" in page
+    assert 'id="units"' in page
+    assert shell("report", run).code == 0
+    assert (run / "report.html").read_text() == page
+    assert "outcomes.csv" in ablate(shell, run, "--outcome", "output:1", "--sweep", code=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--outcome", "output:1"], "No units were chosen"),
+        (["--outcome", "outptu:1", "--sweep"], "There is no outcome 'outptu:1' (did you mean output?)"),
+        (["--outcome", "output:9", "--sweep"], "output:9"),
+        (["--outcome", "area:1", "--sweep"], "area:1 is of a network that returns scores at every position"),
+        (["--outcome", "output:1", "--class", "red"], "--class is of classes, and --outcome of anything else"),
+        (["--outcome", "output:1", "--sweep", "--measure", "recall"], "--measure is of classes"),
+        (["--outcome", "output:1", "--sweep", "--attributions"], "--attributions is of classes"),
+    ],
+)
+def test_outcomes_are_not_measured_beside_classes(shell, run, options, sentence):
+    assert sentence in ablate(shell, run, *options, code=2)
+    assert not (run / "outcomes.json").exists()

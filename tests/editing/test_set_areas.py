@@ -9,12 +9,13 @@ import torch
 import unitlens as ul
 from tests.generators import Squares, concept_of, painted, painter
 from unitlens.ablation.interventions import Intervention, intervening
-from unitlens.ablation.responses.area_tallies import AreaTally, mean_change
+from unitlens.ablation.responses.area_tallies import AreaTally
 from unitlens.ablation.responses.areas import Areas
 from unitlens.data.drawn import DrawnConcepts
 from unitlens.data.preparing import image_hash
 from unitlens.editing.saving.files import TABLES
 from unitlens.editing.tables import INTERVENTION_COLUMNS
+from unitlens.stats.changes import mean_change
 from unitlens.stats.folds import FOLDS
 
 IMAGES = 96

@@ -3,6 +3,9 @@ from .effects import ablate as ablate
 from .effects import importance as importance
 from .interventions import Intervention as Intervention
 from .interventions import intervening as intervening
+from .outcomes.effects import outcome_effects as outcome_effects
+from .outcomes.result import OutcomeEffects as OutcomeEffects
+from .outcomes.vectors import Similarity as Similarity
 from .result import Curve as Curve
 from .result import SetEffects as SetEffects
 from .result import UnitEffects as UnitEffects

@@ -13,11 +13,11 @@ from unitlens.ablation.activity import Contributions, LayerValues, find_values, 
 from unitlens.ablation.interventions import Replacement, Value
 from unitlens.ablation.measurement import EffectSettings, Measurement
 from unitlens.ablation.measuring import Design, Measured, few_folds, measure
-from unitlens.ablation.outcomes import DEFAULT_MEASURES, OUTCOMES, Measure, Outcome, outcomes_of
+from unitlens.ablation.outcomes.measures import DEFAULT_MEASURES, OUTCOMES, Measure, Outcome, outcomes_of
 from unitlens.ablation.random_sets import DRAWS, FEW_DRAWS, MOST_PASSES, draw_sets, unmatched
 from unitlens.ablation.replay.cut import replayed_share
 from unitlens.ablation.replay.cutting import cut_network
-from unitlens.ablation.responses.predictions import PredictionCounts, Predictions
+from unitlens.ablation.responses.predictions import Predictions
 from unitlens.ablation.result import SetEffects, UnitEffects
 from unitlens.ablation.table import LayerUnits, UnitSet, named_units
 from unitlens.ablation.tallies import HALF_ROWS, fills_enough
@@ -184,7 +184,7 @@ class Experiment:
         matched_in : str, optional
             What sets are matched in.
         """
-        values = tuple(self._values(layer) for layer in self.layers)
+        values = tuple(self.values(layer) for layer in self.layers)
         design = Design(
             layers=self.layers,
             values=values,
@@ -199,11 +199,20 @@ class Experiment:
             measured.notes.append(few_folds(measured.data, filled))
         for note in measured.notes:
             warnings.warn(note, UnitlensWarning, stacklevel=5)
-        settings = EffectSettings(
+        settings = self.settings(self.measures, folds=folds, ranked=ranked, matched_in=matched_in)
+        every = [((unit,),) for unit in range(measured.units[0])] if sets is None else sets
+        named: tuple[UnitSet, ...] = tuple(named_units(self.layers, units) for units in every)
+        return Measurement(settings, self.describe(measured), named, tally, outputs, measured.peaks)
+
+    def settings(
+        self, measures: Sequence[str], *, folds: Folds, ranked: Folds | None, matched_in: str | None
+    ) -> EffectSettings:
+        """What a measurement is recorded with."""
+        return EffectSettings(
             layers=self.layers,
             ablation=str(self.replacement),
             where_sha256=self.replacement.where_sha256,
-            measures=self.measures,
+            measures=tuple(measures),
             folds=folds,
             ranked=ranked,
             limit=self.reading.limit,
@@ -212,14 +221,12 @@ class Experiment:
             seed=self.seed,
             matched_in=matched_in,
         )
-        every = [((unit,),) for unit in range(measured.units[0])] if sets is None else sets
-        named: tuple[UnitSet, ...] = tuple(named_units(self.layers, units) for units in every)
-        return Measurement(settings, self._describe(measured), named, tally, outputs, measured.peaks)
 
-    def _values(self, layer: str) -> LayerValues:
+    def values(self, layer: str) -> LayerValues:
+        """What the units of a layer are replaced by, with all that is found in the data."""
         return find_values(self.replacement, self.net, layer, self.data, self.reading, seed=self.seed, means=self.means)
 
-    def _describe(self, measured: Measured[PredictionCounts]) -> dict[str, Any]:
+    def describe(self, measured: Measured[Any]) -> dict[str, Any]:
         """Where the result comes from."""
         source = described(self.data).source
         return {
@@ -287,9 +294,9 @@ def importance(
         images of ``data``, in their order (of all that ``len(data)`` counts, also where ``limit`` takes fewer); all by
         default.
     measures : iterable of str or callable
-        Of each class: names of `unitlens.ablation.outcomes.MEASURES`, and functions of outputs (N, K) and the images'
-        classes (N,) that return one number for each image. For all classes together there are the accuracy, and those
-        that are not counts.
+        Of each class: names of `unitlens.ablation.outcomes.measures.MEASURES`, and functions of outputs (N, K) and the
+        images' classes (N,) that return one number for each image. For all classes together there are the accuracy, and
+        those that are not counts.
     groups : optional
         Images that belong together, as for `unitlens.dissect`: they fall into the same fold.
     limit : int, optional

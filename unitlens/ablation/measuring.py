@@ -45,6 +45,8 @@ class Design(Generic[Counts]):
         Where the units of each set are replaced, in all images; None: where ``values`` say.
     folds : {"all", "even", "odd"}
         Which images are measured; of the others nothing is computed.
+    grid : (int, int)
+        Of the label grid, where the response asks for what is marked.
     """
 
     layers: tuple[str, ...]
@@ -53,6 +55,7 @@ class Design(Generic[Counts]):
     sets: tuple[LayerUnits, ...] | None = None
     places: tuple[Tensor, ...] | None = None
     folds: Folds = "all"
+    grid: tuple[int, int] = (1, 1)
 
     def variants(self) -> list[Variant] | None:
         """The interventions; None: every unit of the one layer alone."""
@@ -113,7 +116,7 @@ def measure(net: Network, data: Data, design: Design[Counts], reading: Reading) 
         the response is measured of.
     """
     columns = Columns.of(data.concepts)
-    batches = Batches(data, net.preprocessing, reading, columns=columns, task="ablating")
+    batches = Batches(data, net.preprocessing, reading, columns=columns, grid=design.grid, task="ablating")
     work = _Work(net, data, design)
     for batch in batches:
         chosen = _chosen(batch, design)

@@ -57,6 +57,14 @@ from unitlens.errors import UnitlensError
     help="What is measured; repeatable. [recall, balanced_accuracy]",
 )
 @click.option(
+    "--outcome",
+    "outcomes",
+    multiple=True,
+    metavar="NAME",
+    help="In place of measures of classes, another outcome; repeatable: area:CLASS, iou:CLASS (segmentation), "
+    "best_box:CLASS, boxes (detection), output:K, distance, similarity:FILE, zero_shot:FILE. Images need no class.",
+)
+@click.option(
     "--draws",
     type=click.IntRange(0),
     default=None,
@@ -67,7 +75,7 @@ from unitlens.errors import UnitlensError
 @measuring_options
 @quiet_option
 def ablate(target: str, **options: Any) -> None:
-    """Ablate units of a layer, and measure the effect on the predictions.
+    """Ablate units of a layer, and measure the effect on the predictions, or on another outcome.
 
     RUN_OR_MODEL is the folder of a run, whose network, preprocessing and images are used and to which the effects are
     added; or a network, named as for `unitlens dissect`.
@@ -75,15 +83,18 @@ def ablate(target: str, **options: Any) -> None:
     from unitlens.ablation.attribution import measure_agreement
     from unitlens.ablation.effects import Experiment
     from unitlens.ablation.files import SavedEffects
-    from unitlens.ablation.outcomes import DEFAULT_MEASURES
-    from unitlens.pages.writing import add_effects, check_effects_fit
+    from unitlens.ablation.outcomes.measures import DEFAULT_MEASURES
+    from unitlens.ablation.outcomes.named import image_outcomes
+    from unitlens.pages.writing import add_effects, check_effects_fit, check_outcomes_fit
 
     selection = _Selection.of(options)
+    outcomes = image_outcomes(options["outcomes"]) if options["outcomes"] else []
     replacement = _replacement(options["value"], options["scale"])
     source = source_of(target, options)
     source.net.model.eval()  # it was loaded here; a network's training mode is of interest where a person set it
     out = options["out"] or (Path(target) if source.dissection is not None else Path("run"))
-    check_effects_fit(out, source.sha256, overwrite=options["overwrite"])
+    check_fit = check_outcomes_fit if outcomes else check_effects_fit
+    check_fit(out, source.sha256, overwrite=options["overwrite"])
     set_threads(options["threads"])
     experiment = Experiment.of(
         source.net,
@@ -96,6 +107,9 @@ def ablate(target: str, **options: Any) -> None:
         groups=options["groups"],
     )
     experiment = dataclasses.replace(experiment, means=source.known_means(), described=source.opened)
+    if outcomes:
+        _measure_outcomes(experiment, selection, source, outcomes, out, options)
+        return
     # before the sweep: where captum cannot attribute to the layer, that is known at once
     agreement = measure_agreement(experiment) if options["attributions"] else None
     results = _measure(experiment, selection, source, draws=options["draws"])
@@ -143,9 +157,20 @@ class _Selection(NamedTuple):
             raise UnitlensError("--keep keeps the units of --units: with --class or --concept say --keep-only N.")
         if max(len(options["layers"]), len(options["units"])) > 1:
             _check_several(options["layers"], options["units"], sweep=options["sweep"])
+        _check_outcomes(options)
         units = tuple(map(whole_numbers, options["units"]))
         keep = keep or kept is not None
         return cls(units, options["concept"], options["class_"], top or kept or 20, keep, options["sweep"])
+
+
+def _check_outcomes(options: dict[str, Any]) -> None:
+    """Make sure that outcomes are not asked for beside what is measured of classes."""
+    for name, given in (("class", options["class_"]), ("measure", options["measures"]), ("attributions", None)):
+        if options["outcomes"] and (given or options.get(name)):
+            raise UnitlensError(
+                f"--{name} is of classes, and --outcome of anything else: choose units for an outcome with --units, "
+                "--concept or --sweep, and measure classes with another `unitlens ablate`."
+            )
 
 
 def _check_several(layers: Sequence[str], units: Sequence[str], *, sweep: bool) -> None:
@@ -164,26 +189,67 @@ def _check_several(layers: Sequence[str], units: Sequence[str], *, sweep: bool) 
 
 def _measure(experiment: Any, selection: _Selection, source: Source, *, draws: int | None) -> tuple[Any, ...]:
     """The results to save, of which the first is that of a chosen set if there is one."""
-    from unitlens.ablation.activity import unit_count
-    from unitlens.ablation.units import chosen_units
-
     if selection.class_ is not None:
         return _measure_class(experiment, selection.class_, selection, draws=draws)
     of_units = experiment.unit_effects() if selection.sweep else None
     if not selection.units and selection.concept is None:
         return (of_units,)
+    ablated = _ablated(experiment, selection, source)
+    if of_units is None:
+        return (experiment.set_effects(ablated, draws),)
+    return experiment.set_effects(ablated, draws), of_units
+
+
+def _ablated(experiment: Any, selection: _Selection, source: Source) -> Any:
+    """The units of each layer that are given, or those of a concept."""
+    from unitlens.ablation.activity import unit_count
+    from unitlens.ablation.units import chosen_units
+
     units: Sequence[Sequence[int]] = selection.units
     if selection.concept is not None:
         units = [source.dissection[source.layers[0]].units_for(selection.concept, selection.top)]
     counts = [unit_count(experiment.net, layer) for layer in experiment.layers]
     source.check_units(dict(zip(experiment.layers, counts, strict=True)))
-    ablated = tuple(
+    return tuple(
         chosen_units(of_layer, layer, count, keep=selection.keep)
         for of_layer, layer, count in zip(units, experiment.layers, counts, strict=True)
     )
-    if of_units is None:
-        return (experiment.set_effects(ablated, draws),)
-    return experiment.set_effects(ablated, draws), of_units
+
+
+def _measure_outcomes(
+    experiment: Any, selection: _Selection, source: Source, outcomes: Any, out: Path, options: dict[str, Any]
+) -> None:
+    """Measure outcomes, save them, and print the largest effects."""
+    from unitlens.ablation.outcomes.effects import set_outcomes, unit_outcomes
+    from unitlens.ablation.outcomes.files import SavedOutcomes
+    from unitlens.pages.writing import add_outcomes
+
+    results = []
+    if selection.units or selection.concept is not None:
+        ablated = _ablated(experiment, selection, source)
+        results.append(set_outcomes(experiment, outcomes, ablated, draws=options["draws"]))
+    if selection.sweep:
+        results.append(unit_outcomes(experiment, outcomes))
+    source.check_images(results[0].info)
+    page = add_outcomes(
+        out, SavedOutcomes(tuple(results), click.get_current_context().obj), overwrite=options["overwrite"]
+    )
+    if not options["quiet"]:
+        echo("\n".join(map(_outcome_lines, results)))
+        echo(f"wrote {out}/: {page.name} to look at, outcomes.csv to compute with")
+
+
+def _outcome_lines(result: Any) -> str:
+    """What a set does to each outcome; of every unit alone, the largest effects on each."""
+    table = result.table()
+    table["size"] = table["effect"].abs()
+    table = table.sort_values("size", ascending=False, kind="stable").groupby("outcome", sort=False).head(5)
+    table = table.sort_values("outcome", key=lambda names: names.map(result.outcomes.index), kind="stable")
+    columns = ["outcome", *(["units"] if result.handed is not None else []), "before", "after", "effect", "low", "high"]
+    columns += ["q_value", "random_mean", "matched_mean"]
+    cells = [tuple(format_cell(value)[:40] for value in row) for row in table[columns].itertuples(index=False)]
+    head = f"{result.describe()}, {result.settings.ablation}{result.remarks()}; {result.images} images"
+    return f"{head}\n{align_columns([tuple(columns), *cells])}"
 
 
 def _measure_class(experiment: Any, class_: str, selection: _Selection, *, draws: int | None) -> tuple[Any, ...]:

@@ -58,7 +58,7 @@ def _classifier(out: Path, images: int, *, quiet: bool) -> None:
     from unitlens.ablation.curves import Draws, curves_of
     from unitlens.ablation.effects import Experiment
     from unitlens.ablation.interventions import Replacement
-    from unitlens.ablation.outcomes import DEFAULT_MEASURES
+    from unitlens.ablation.outcomes.measures import DEFAULT_MEASURES
     from unitlens.data.reading import Reading
     from unitlens.data.scenes.pairs import ScenePairs
     from unitlens.data.scenes.world import Scenes

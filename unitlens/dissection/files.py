@@ -119,6 +119,7 @@ def _ours(name: str) -> bool:
     return name in FILES or name.startswith(
         (
             "effects.",
+            "outcomes.",
             "audit.",
             "explanation.",
             "confusions.",

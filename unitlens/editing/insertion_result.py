@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from unitlens.ablation.responses.area_tallies import mean_change
 from unitlens.ablation.table import Units
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Concept
 from unitlens.data.drawn import shown_names
 from unitlens.drawing.notebooks import table_html
 from unitlens.editing.settings import LEAST_AREA, AreaSettings
+from unitlens.stats.changes import mean_change
 from unitlens.stats.intervals import share_distances
 from unitlens.stats.scores import Floats, Ints, share
 

@@ -7,12 +7,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from unitlens.ablation.activity import unit_count
 from unitlens.ablation.interventions import Value
 from unitlens.ablation.measuring import Design, measure
 from unitlens.ablation.random_sets import draw_sets
+from unitlens.ablation.replay.nests import Output, some
 from unitlens.ablation.replay.replayed import MeasuredImages, Replayed
 from unitlens.ablation.responses.areas import changed_images, drawn_images
 from unitlens.ablation.table import Units
@@ -84,11 +85,11 @@ class Insertions:
         return []
 
     def start(
-        self, net: Network, data: Data, images: MeasuredImages, outputs: Tensor, variants: int
+        self, net: Network, data: Data, images: MeasuredImages, outputs: Output, variants: int
     ) -> "_InsertionCounter":
         """Begin to count; outputs are images."""
         shape = (FOLDS, len(self.drawn.shown_names()))
-        positions = self.drawn.positions(self.drawn.maps(drawn_images(net, images.inputs[:1], outputs[:1])))
+        positions = self.drawn.positions(self.drawn.maps(drawn_images(net, images.inputs[:1], some(outputs, slice(1)))))
         tally = InsertionTally(
             images=np.zeros(FOLDS, np.int64),
             seen=np.zeros(shape, np.int64),

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.ablation.responses.area_tallies import mean_change
 from unitlens.drawing.notebooks import table_html
 from unitlens.explaining.labelled_units import LabelledUnits
+from unitlens.stats.changes import mean_change
 from unitlens.stats.folds import FOLDS
 from unitlens.stats.scores import Bools, Floats, Ints
 

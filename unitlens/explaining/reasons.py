@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from unitlens.ablation.replay.cut import replayed_share
+from unitlens.ablation.replay.nests import Output, describe
 from unitlens.ablation.replay.replayed import MeasuredImages, Replayed
 from unitlens.ablation.responses.predictions import predictions
 from unitlens.data.batches import Batch, ImageRecord
@@ -92,13 +93,13 @@ class Reasons:
         return []
 
     def start(
-        self, net: Network, data: Data, images: MeasuredImages, outputs: Tensor, variants: int
+        self, net: Network, data: Data, images: MeasuredImages, outputs: Output, variants: int
     ) -> "_ReasonsCounter":
         """Begin; outputs are scores of classes, (N, K)."""
-        if outputs.ndim != 2 or outputs.shape[1] < 2:
+        if not isinstance(outputs, Tensor) or outputs.ndim != 2 or outputs.shape[1] < 2:
             raise UnitlensError(
-                f"The network returns {' x '.join(map(str, outputs.shape))}; a prediction is explained where it "
-                "returns scores of classes, images x classes."
+                f"The network returns {describe(outputs)}; a prediction is explained where it returns scores of "
+                "classes, images x classes."
             )
         self.labelled.check_count(variants, str(self.labelled.table["layer"].iloc[0]))
         return _ReasonsCounter(self)

@@ -30,6 +30,7 @@ def render_dissection(
     effects: Any = None,
     interventions: Any = None,
     causal: Any = None,
+    outcomes: Any = None,
 ) -> str:
     """Return the page of a dissection as text.
 
@@ -50,6 +51,8 @@ def render_dissection(
         What units draw, where they were removed and inserted.
     causal : unitlens.pages.causal_labels.CausalLabelsView, optional
         Whether units answer to what they are labelled as, where minimal pairs were looked at.
+    outcomes : unitlens.pages.outcomes.OutcomesView, optional
+        What units do to other outcomes, where that was measured.
 
     Returns
     -------
@@ -69,7 +72,7 @@ def render_dissection(
         version=info["unitlens"],
         warnings=info["warnings"],
         categories=[*matched, *(concept["category"] for concept in info["data"]["concepts"])],
-        styles=_styles(effects=effects is not None, emergence=emerging, interventions=interventions is not None),
+        styles=_styles(effects=effects is not None, emergence=emerging, changes=bool(interventions or outcomes)),
         scripts=("report.js",),
         info=info,
         drawn=info["network"]["image"] == "output",
@@ -101,6 +104,7 @@ def render_dissection(
         interventions=interventions,
         causal=causal,
         minimal_pairs=causal is not None or (info["data"]["source"] == DRAWN and info["network"]["image"] == "input"),
+        outcomes=outcomes,
     )
 
 
@@ -108,8 +112,8 @@ DRAWN = "bundled:scenes"
 """Of these images, there are minimal pairs: where they were not looked at, the page says how."""
 
 
-def _styles(*, effects: bool, emergence: bool, interventions: bool) -> list[str]:
-    further = {"effects.css": effects, "emergence.css": emergence, "interventions.css": interventions}
+def _styles(*, effects: bool, emergence: bool, changes: bool) -> list[str]:
+    further = {"effects.css": effects, "emergence.css": emergence, "interventions.css": changes}
     return ["report.css", *(name for name, there in further.items() if there)]
 
 

@@ -1,7 +1,7 @@
 """What the page shows of effects, gathered for its template."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitlens.ablation.agreement import over_classes
 from unitlens.ablation.files import SavedEffects
@@ -154,12 +154,13 @@ def _served(dissection: Dissection, effects: UnitEffects, concept_of: Mapping[in
     return served_view(served, concept_of, effects.layer, top=TOP, heldout=heldout)
 
 
-def render_effects(effects: EffectsView) -> str:
-    """Return the page of effects that were measured without a dissection, as text."""
+def render_effects(effects: EffectsView, outcomes: Any = None) -> str:
+    """Return the page of effects that were measured without a dissection, as text; with outcomes, if there are any."""
     return document(
         "effects_page.html",
         version=effects.measured.info["unitlens"],
-        styles=("report.css", "effects.css"),
+        styles=("report.css", "effects.css", *(["interventions.css"] if outcomes is not None else [])),
         info=effects.measured.info,
         effects=effects,
+        outcomes=outcomes,
     )

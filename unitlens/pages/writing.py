@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from unitlens.ablation.files import (
     SavedEffects,
@@ -12,6 +12,8 @@ from unitlens.ablation.files import (
     write_agreement,
     write_effects,
 )
+from unitlens.ablation.outcomes.files import SavedOutcomes, check_no_outcomes, read_outcomes, write_outcomes
+from unitlens.ablation.outcomes.result import OutcomeEffects
 from unitlens.ablation.result import Curve, SetEffects, UnitEffects
 from unitlens.ablation.validation import check_agreement
 from unitlens.comparison.audit_result import Audit
@@ -45,6 +47,7 @@ from unitlens.pages.dissection import render_dissection
 from unitlens.pages.effects import effects_view, render_effects
 from unitlens.pages.explanations import render_explanations
 from unitlens.pages.interventions import interventions_view, render_interventions
+from unitlens.pages.outcomes import outcomes_view, render_outcomes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +58,8 @@ EXPLANATION, CONFUSIONS = "explanation.html", "confusions.html"
 
 Effects = UnitEffects | SetEffects | Curve
 Interventions = SetAreas | CausalEffects | InsertionMap | ConceptSet | DrawnDetectors
-Result = Dissection | Effects | Interventions | Comparison | Audit | Check | Explanations | Confusions | CausalLabels
+Explaining = Explanations | Confusions | CausalLabels
+Result = Dissection | Effects | OutcomeEffects | Interventions | Comparison | Audit | Check | Explaining
 
 
 def report(
@@ -70,7 +74,7 @@ def report(
     ----------
     folder : str or Path
         A run; made if it is not there. Effects without a dissection are added to the run that is there.
-    *results : Dissection, UnitEffects, SetEffects, Curve, SetAreas, CausalEffects, InsertionMap, ConceptSet, ...
+    *results : Dissection, UnitEffects, SetEffects, Curve, OutcomeEffects, SetAreas, CausalEffects, ...
         What to save into it first; each kind has its page. Without any, the page of the run is made again from what is
         saved.
     agreement : DataFrame, optional
@@ -102,6 +106,7 @@ def _report(
     effects: list[Effects] = []
     interventions: list[Interventions] = []
     causal: list[CausalLabels] = []
+    outcomes: list[OutcomeEffects] = []
     page = None if results else write_page(folder)
     for result in results:
         if isinstance(result, Dissection):
@@ -119,6 +124,8 @@ def _report(
             causal.append(result)
         elif isinstance(result, Interventions):
             interventions.append(result)
+        elif isinstance(result, OutcomeEffects):
+            outcomes.append(result)
         else:
             effects.append(result)
     if effects:
@@ -130,6 +137,8 @@ def _report(
     for labels in causal:
         write_causal_labels(folder, labels, overwrite=overwrite)
         page = write_page(folder)
+    if outcomes:
+        page = add_outcomes(folder, SavedOutcomes(tuple(outcomes)), overwrite=overwrite)
     assert page is not None
     return page
 
@@ -143,13 +152,33 @@ def add_interventions(folder: Path, saved: SavedInterventions, *, overwrite: boo
         If there are some already, or a run of another network, or other files.
     """
     check_interventions_fit(folder, saved.info["network"]["sha256"], overwrite=overwrite)
-    effects = read_effects(folder)
-    agreement = None if effects is None else read_agreement(folder, effects)
-    page = _page(folder, effects, agreement, saved)
+    page = _page(folder, Added.read(folder)._replace(interventions=saved))
     with uninterrupted():
         write_interventions(folder, saved, overwrite=overwrite)
         write_whole(folder / REPORT, page)
     return folder / REPORT
+
+
+def add_outcomes(folder: Path, saved: SavedOutcomes, *, overwrite: bool = False) -> Path:
+    """Save outcomes into a run, or into a folder of their own, and write the page; its path.
+
+    Raises
+    ------
+    UnitlensError
+        If there are some already, or a run of another network, or other files.
+    """
+    check_outcomes_fit(folder, saved.info["network"]["sha256"], overwrite=overwrite)
+    page = _page(folder, Added.read(folder)._replace(outcomes=saved))
+    with uninterrupted():
+        write_outcomes(folder, saved, overwrite=overwrite)
+        write_whole(folder / REPORT, page)
+    return folder / REPORT
+
+
+def check_outcomes_fit(folder: Path, sha256: str, *, overwrite: bool) -> None:
+    """Make sure that outcomes of a network may be written into a folder; as `check_effects_fit`."""
+    check_no_outcomes(folder, overwrite=overwrite)
+    _check_network(folder, sha256)
 
 
 def check_interventions_fit(folder: Path, sha256: str, *, overwrite: bool) -> None:
@@ -180,7 +209,7 @@ def add_effects(
     check_effects_fit(folder, saved.first.info["network"]["sha256"], overwrite=overwrite)
     if agreement is not None:
         check_agreement(agreement, saved.units)
-    page = _page(folder, saved, agreement, read_interventions(folder))
+    page = _page(folder, Added.read(folder, effects=False)._replace(effects=saved, agreement=agreement))
     with uninterrupted():  # so that the page is that of the effects
         write_effects(folder, saved, overwrite=overwrite)
         write_agreement(folder, agreement)
@@ -210,39 +239,58 @@ def _check_network(folder: Path, sha256: str) -> None:
 
 
 def write_page(folder: str | Path) -> Path:
-    """Write report.html of what is saved in a folder: a dissection, effects, or both; its path."""
+    """Write report.html of what is saved in a folder: a dissection, what was added to it, or both; its path."""
     folder = Path(folder)
-    effects = read_effects(folder)
-    agreement = None if effects is None else read_agreement(folder, effects)
-    write_whole(folder / REPORT, _page(folder, effects, agreement, read_interventions(folder)))
+    write_whole(folder / REPORT, _page(folder, Added.read(folder)))
     return folder / REPORT
 
 
-def _page(
-    folder: Path,
-    effects: SavedEffects | None,
-    agreement: "pd.DataFrame | None",
-    interventions: SavedInterventions | None,
-) -> str:
-    """The page of effects and interventions, with the dissection that is saved in their folder, if there is one."""
+class Added(NamedTuple):
+    """What was measured beside a dissection; None where it was not.
+
+    Attributes
+    ----------
+    effects : SavedEffects
+    agreement : DataFrame
+        How well attributions agree with the effects.
+    interventions : SavedInterventions
+    outcomes : SavedOutcomes
+    causal : DataFrame
+        Of a dissection: whether its units answer to what they are labelled as, on minimal pairs.
+    """
+
+    effects: SavedEffects | None = None
+    agreement: "pd.DataFrame | None" = None
+    interventions: SavedInterventions | None = None
+    outcomes: SavedOutcomes | None = None
+    causal: "pd.DataFrame | None" = None
+
+    @classmethod
+    def read(cls, folder: Path, *, effects: bool = True) -> "Added":
+        """What is saved in a folder; the effects may be left out, where others take their place."""
+        saved = read_effects(folder) if effects else None
+        agreement = None if saved is None else read_agreement(folder, saved)
+        return cls(saved, agreement, read_interventions(folder), read_outcomes(folder))
+
+
+def _page(folder: Path, added: Added) -> str:
+    """The page of what was added, with the dissection that is saved in its folder, if there is one."""
     if (folder / RUN).is_file():
         files = read_run(folder)
-        return render_page(files, effects, agreement, interventions, read_causal_labels(folder, files.units))
-    if effects is not None:
-        return render_effects(effects_view(effects, agreement=agreement))
-    if interventions is not None:
-        return render_interventions(interventions_view(interventions))
+        return render_page(files, added._replace(causal=read_causal_labels(folder, files.units)))
+    if added.effects is not None:
+        outcomes = None if added.outcomes is None else outcomes_view(added.outcomes)
+        return render_effects(effects_view(added.effects, agreement=added.agreement), outcomes)
+    if added.interventions is not None:
+        return render_interventions(interventions_view(added.interventions))
+    if added.outcomes is not None:
+        return render_outcomes(outcomes_view(added.outcomes))
     return render_page(read_run(folder))  # there is none, and the error says so
 
 
-def render_page(
-    files: RunFiles,
-    effects: SavedEffects | None = None,
-    agreement: "pd.DataFrame | None" = None,
-    interventions: SavedInterventions | None = None,
-    causal: "pd.DataFrame | None" = None,
-) -> str:
+def render_page(files: RunFiles, added: Added | None = None) -> str:
     """The page of a run as text."""
+    effects, agreement, interventions, outcomes, causal = added or Added()
     return render_dissection(
         info=files.info,
         units=files.units,
@@ -251,6 +299,7 @@ def render_page(
         effects=None if effects is None else effects_view(effects, Dissection.of(files), agreement),
         interventions=None if interventions is None else interventions_view(interventions),
         causal=None if causal is None else causal_view(causal),
+        outcomes=None if outcomes is None else outcomes_view(outcomes),
     )
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from unitlens.ablation.replay.growth import Growth, grow
+from unitlens.ablation.replay.nests import ByImage, Output, joined, rebuilt, tensors
 from unitlens.ablation.replay.tracing import Split, Values, run
 from unitlens.errors import UnitlensError
 from unitlens.models.hooks import edit, record
@@ -30,7 +31,7 @@ class State(NamedTuple):
         The layer's output.
     rest : mapping
         The other values that the tail reads, or the images themselves where every intervention is a full pass.
-    output : Tensor, (N, ...)
+    output : Tensor, (N, ...), nest of these, or ByImage
         The network's output with nothing changed.
     later : mapping of str to Tensor
         The outputs of further layers of the cut.
@@ -38,7 +39,7 @@ class State(NamedTuple):
 
     activation: Tensor
     rest: Mapping[Any, Any]
-    output: Tensor
+    output: Output
     later: Mapping[str, Tensor] = _NOTHING
 
 
@@ -62,6 +63,10 @@ class Cut:
         How each value grows with the number of images.
     sizes : mapping
         Bytes of each value, per image.
+    form : Output
+        An output of the network, after which those of the tail are formed; None: they are one tensor.
+    by_image : bool
+        Whether the network returns a list with an item for each image.
     """
 
     model: nn.Module
@@ -71,6 +76,8 @@ class Cut:
     split: Split | None = None
     growths: Mapping[fx.Node, Growth] = field(default_factory=dict)
     sizes: Mapping[fx.Node, int] = field(default_factory=dict)
+    form: Output = None
+    by_image: bool = False
 
     def __repr__(self) -> str:
         behaviour = self.reason or f"replays {len(self.split.tail) if self.split else 0} steps"
@@ -97,7 +104,7 @@ class Cut:
         with evaluating(self.model):
             if self.split is None:
                 with record(self.model, [self.layer, *self.later]) as recording:
-                    output = self.model(images)
+                    output = self.full_pass(images)
                 later = {layer: recording[layer] for layer in self.later}
                 return State(recording[self.layer], {"images": images}, output, later)
             # The tail runs once too: its output is the one that interventions are compared with, and on the way it
@@ -110,7 +117,12 @@ class Cut:
             notes = {layer: partial(_note, seen, layer) for layer in self.later}
             return State(activation, rest, self._tail(self.split, rest, activation, notes), seen)
 
-    def back(self, state: State, activation: Tensor, changes: Mapping[str, Change] = _NOTHING) -> Tensor:
+    def full_pass(self, images: Tensor) -> Output:
+        """What the network itself returns."""
+        output = self.model(images)
+        return ByImage(output) if self.by_image else output
+
+    def back(self, state: State, activation: Tensor, changes: Mapping[str, Change] = _NOTHING) -> Output:
         """Compute the output for other activations of the layer.
 
         Parameters
@@ -125,7 +137,7 @@ class Cut:
 
         Returns
         -------
-        Tensor, (V * N, ...)
+        Tensor, (V * N, ...), nest of these, or ByImage
         """
         count = len(state.activation)
         if activation.shape[1:] != state.activation.shape[1:] or len(activation) % count:
@@ -142,7 +154,7 @@ class Cut:
                 rest = {node: grow(value, self.growths[node], images, count) for node, value in rest.items()}
             return self._tail(self.split, rest, activation, changes)
 
-    def _tail(self, split: Split, rest: Mapping[Any, Any], activation: Tensor, changes: Mapping[str, Change]) -> Tensor:
+    def _tail(self, split: Split, rest: Mapping[Any, Any], activation: Tensor, changes: Mapping[str, Change]) -> Output:
         values: Values = {**rest, split.start: activation}
         rows, nodes = range(len(activation)), dict(zip(self.later, split.later, strict=True))
         run(
@@ -150,8 +162,8 @@ class Cut:
             values,
             {nodes[layer]: partial(_change_rows, change, rows) for layer, change in changes.items()},
         )
-        output: Tensor = values[split.output]
-        return output
+        output = values[split.output]
+        return output if self.form is None else rebuilt(self.form, tensors(output))
 
 
 def replayed_share(cut: Cut, image: Tensor) -> float:
@@ -168,14 +180,14 @@ def replayed_share(cut: Cut, image: Tensor) -> float:
     return float(tail.get_total_flops() / max(whole.get_total_flops(), 1))
 
 
-def _full_passes(cut: Cut, state: State, activation: Tensor, changes: Mapping[str, Change]) -> Tensor:
+def _full_passes(cut: Cut, state: State, activation: Tensor, changes: Mapping[str, Change]) -> Output:
     outputs, count = [], len(state.activation)
     for first in range(0, len(activation), count):
         rows = range(first, first + count)
         edits = {layer: partial(_change_rows, change, rows) for layer, change in changes.items()}
         with edit(cut.model, {cut.layer: partial(_instead, activation[first : rows.stop]), **edits}):
-            outputs.append(cut.model(state.rest["images"]))
-    return torch.cat(outputs)
+            outputs.append(cut.full_pass(state.rest["images"]))
+    return joined(outputs)
 
 
 def _instead(variant: Tensor, activation: Tensor) -> Tensor:

@@ -4,13 +4,14 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
 
 from unitlens.ablation.replay.cut import Cut, State
 from unitlens.ablation.replay.growth import growth, numbers, outline
+from unitlens.ablation.replay.nests import Output, describe, has_rows, joined, mapped, tensors
 from unitlens.ablation.replay.sweeps import sweep
 from unitlens.ablation.replay.tracing import Independent, Split, Step, Untraceable, Values, run, split_network
 from unitlens.errors import UnitlensError
@@ -33,7 +34,8 @@ def cut_network(model: nn.Module, layers: str | Sequence[str], images: Tensor) -
     Parameters
     ----------
     model : nn.Module
-        Takes a batch of images, returns one tensor with a row for each.
+        Takes a batch of images, returns a tensor with a row for each, a tuple, list or dictionary of such tensors, or
+        a list with an item for each image, as detectors do; then every intervention takes a full pass.
     layers : str or sequence of str
         A layer's name, as in `unitlens.models.layers`. Of several, the cut is at the one that is called first.
     images : Tensor, (N, 3, height, width)
@@ -47,13 +49,14 @@ def cut_network(model: nn.Module, layers: str | Sequence[str], images: Tensor) -
     ------
     UnitlensError
         If there is no such layer, it is not reached, it does not return a tensor with units along dimension 1, the
-        network's output does not depend on it, or is not one tensor.
+        network's output does not depend on it, or is none of these.
     """
     model = uncompiled(model)
     named = find_layers(model, layers)
     images = images[torch.arange(3, device=images.device) % len(images)]
     with evaluating(model):
         expected, changed = _full_pass_with_changes(model, named, images[:2])
+        by_image = _is_by_image(model, expected, images[:2])
         order = list(changed)
         refs = sorted(named, key=lambda ref: order.index(ref.given))
         first, *later = (ref.given for ref in refs)
@@ -61,10 +64,14 @@ def cut_network(model: nn.Module, layers: str | Sequence[str], images: Tensor) -
         # In single operations if possible, as these can be followed unit by unit; else in whole modules.
         for fine in (True, False):
             try:
+                if by_image:
+                    raise Untraceable("it returns a list with an item for each image")
                 if any(ref.item is not None for ref in refs):
                     raise Untraceable("only one tensor of what the layer returns is meant")
                 split = split_network(model, [(ref.module, ref.call or 0) for ref in refs], fine=fine)
-                return _checked(Cut(model, first, tuple(later), split=split), images, changed[first], expected)
+                form = None if isinstance(expected, Tensor) else expected
+                cut = Cut(model, first, tuple(later), split=split, form=form)
+                return _checked(cut, images, changed[first], expected)
             except Untraceable as error:
                 reasons.append(str(error))
             except Independent as error:
@@ -74,14 +81,13 @@ def cut_network(model: nn.Module, layers: str | Sequence[str], images: Tensor) -
                     "from."
                 ) from None
     at = " and ".join(map(display_name, (first, *later)))
-    return Cut(
-        model, first, tuple(later), f"Every intervention at {at} takes a full pass of the network, as {reasons[-1]}."
-    )
+    reason = f"Every intervention at {at} takes a full pass of the network, as {reasons[-1]}."
+    return Cut(model, first, tuple(later), reason, by_image=by_image)
 
 
 def _full_pass_with_changes(
     model: nn.Module, refs: Sequence[LayerRef], images: Tensor
-) -> tuple[Tensor, dict[str, Tensor]]:
+) -> tuple[Output, dict[str, Tensor]]:
     """Run the full network, with units of all layers changed in the first image.
 
     Returns its output, and the changed activations, in the order in which the layers were called.
@@ -97,12 +103,27 @@ def _full_pass_with_changes(
 
     with edit(model, {ref.given: partial(change, ref.given) for ref in refs}):
         output = model(images)
-    if not isinstance(output, Tensor) or output.shape[:1] != images.shape[:1]:
-        raise UnitlensError(
-            f"The network returns a {type(output).__name__}, not one tensor with a row for each image; "
-            "wrap it in a module that returns such a tensor."
-        )
     return output, seen
+
+
+def _is_by_image(model: nn.Module, output: Output, images: Tensor) -> bool:
+    """Whether a network returns a list with an item for each image: if so, one of one item for one image.
+
+    Raises
+    ------
+    UnitlensError
+        If it returns neither such a list nor tensors with a row for each image.
+    """
+    count = len(images)
+    if isinstance(output, list | tuple) and len(output) == count and len(model(images[:1])) == 1:
+        return True
+    if has_rows(output, count):
+        return False
+    what = f"{describe(output)} for {count} images" if tensors(output) else f"a {type(output).__name__}"
+    raise UnitlensError(
+        f"The network returns {what}, not tensors with a row for each image: wrap it in a module that returns one, a "
+        "tuple, list or dictionary of them, or a list with an item for each image."
+    )
 
 
 def _changed(activation: Tensor, rows: range = range(1)) -> Tensor:
@@ -113,22 +134,23 @@ def _changed(activation: Tensor, rows: range = range(1)) -> Tensor:
     return changed
 
 
-def _checked(cut: Cut, images: Tensor, changed: Tensor, expected: Tensor) -> Cut:
+def _checked(cut: Cut, images: Tensor, changed: Tensor, expected: Output) -> Cut:
     """Learn how a split's values grow with the number of images, then compare its outputs with the full network's."""
     try:
         cut, state = _measured(cut, images)
         # Of the two images that went through the whole network, the second had nothing changed: with it, what the front
         # computes is checked too.
-        _compare(state.output[1:], expected[1:], "the outputs of the unchanged network")
+        _compare(mapped(state.output, _second), mapped(expected, _second), "the outputs of the unchanged network")
         replayed = cut.back(state, torch.cat([changed, state.activation]), dict.fromkeys(cut.later, _changed))
-        _compare(replayed, torch.cat([expected, state.output]), "the replayed outputs")
+        _compare(replayed, joined([expected, state.output]), "the replayed outputs")
         # The sweep has its own arithmetic: the first, middle and last unit, set to more than the layer ever returns.
         loud = float(state.activation.abs().amax()) + 1
         for unit in {0, changed.shape[1] // 2, changed.shape[1] - 1}:
             one = state.activation.clone()
             one[:, unit] = loud
             swept = next(iter(sweep(cut, state, torch.full_like(one, loud), units=range(unit, unit + 1))))
-            _compare(swept.outputs[0], cut.back(state, one), f"the outputs with unit {unit} ablated alone")
+            alone = mapped(swept.outputs, lambda tensor: tensor[0])
+            _compare(alone, cut.back(state, one), f"the outputs with unit {unit} ablated alone")
     except Untraceable:
         raise
     except Exception as error:  # a stranger's steps, run with other batches than they were written for
@@ -172,13 +194,50 @@ def _outlines(split: Split, images: Tensor) -> tuple[dict[fx.Node, Any], State]:
     return outlines, State(activation, rest, values[split.output])
 
 
-def _compare(replayed: Tensor, expected: Tensor, what: str) -> None:
-    largest = float(expected.abs().amax())
-    off = float((replayed - expected).abs().amax())
-    allowed = TOLERANCE.get(expected.dtype, 2e-2)
-    if not math.isfinite(largest):
-        raise Untraceable("its outputs on the example images are not finite, so that no replay can be checked")
-    if not off <= allowed * largest:
-        raise Untraceable(
-            f"{what} are off by {off:.3g} where the largest is {largest:.3g}, more than {allowed:g} of it"
+def _second(tensor: Tensor) -> Tensor:
+    return tensor[1:]
+
+
+class Distance(NamedTuple):
+    """How far a replayed tensor is from that of the full network.
+
+    Attributes
+    ----------
+    off, largest : float
+        The largest difference; the largest value of the full network's.
+    allowed : float
+        How far it may be off, as a share of that.
+    """
+
+    off: float
+    largest: float
+    allowed: float
+
+    @property
+    def too_far(self) -> bool:
+        """Whether a replay cannot be trusted; also where it is nan."""
+        return not self.off <= self.allowed * self.largest
+
+
+def distances(replayed: Output, expected: Output) -> list[Distance]:
+    """How far each tensor of a replayed output is from the full network's, of the same number of images."""
+    return [
+        Distance(
+            float((one.double() - other.double()).abs().amax()),
+            float(other.double().abs().amax()),
+            TOLERANCE.get(other.dtype, 2e-2),
         )
+        for one, other in zip(tensors(replayed), tensors(expected), strict=True)
+        if other.numel()
+    ]
+
+
+def _compare(replayed: Output, expected: Output, what: str) -> None:
+    for each in distances(replayed, expected):
+        if not math.isfinite(each.largest):
+            raise Untraceable("its outputs on the example images are not finite, so that no replay can be checked")
+        if each.too_far:
+            raise Untraceable(
+                f"{what} are off by {each.off:.3g} where the largest is {each.largest:.3g}, more than "
+                f"{each.allowed:g} of it"
+            )

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 Growth = Any
-"""How a value grows: None (it does not), a dimension of a tensor, "number", or a list of these for a container."""
+"""How a value grows: None (it does not), a dimension of a tensor, "number", or a list or dict of these."""
 
 
 def outline(value: Any) -> Any:
@@ -18,6 +18,8 @@ def outline(value: Any) -> Any:
         return value
     if isinstance(value, (tuple, list)):
         return [outline(item) for item in value]
+    if isinstance(value, dict):
+        return {key: outline(item) for key, item in value.items()}
     return None
 
 
@@ -25,7 +27,8 @@ def numbers(outlined: Any) -> int:
     """Return how many numbers the tensors of an outlined value hold."""
     if isinstance(outlined, torch.Size):
         return outlined.numel()
-    return sum(map(numbers, outlined)) if isinstance(outlined, list) else 0
+    parts = outlined.values() if isinstance(outlined, dict) else outlined
+    return sum(map(numbers, parts)) if isinstance(outlined, list | dict) else 0
 
 
 def growth(one: Any, other: Any, images: tuple[int, int]) -> Growth:
@@ -64,6 +67,8 @@ def growth(one: Any, other: Any, images: tuple[int, int]) -> Growth:
         return "number"
     elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
         return [growth(*pair, images) for pair in zip(one, other, strict=True)]
+    elif isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        return {key: growth(one[key], other[key], images) for key in one}
     raise ValueError(f"a value inside does not grow with the number of images ({one} and {other})")
 
 
@@ -95,6 +100,8 @@ def grow(value: Any, growing: Growth, images: Tensor, count: int) -> Any:
         return parts.index_select(growing, images).flatten(growing, growing + 1)
     if isinstance(value, int):
         return value // count * len(images)
+    if isinstance(value, dict):
+        return {key: grow(item, growing[key], images, count) for key, item in value.items()}
     items: Iterable[Any] = (grow(item, part, images, count) for item, part in zip(value, growing, strict=True))
     return list(items) if isinstance(value, list) else tuple(items)
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from unitlens.ablation.activity import LayerValues, summed_peaks, unit_axis
 from unitlens.ablation.interventions import Replacement, replace_units
 from unitlens.ablation.replay.cut import Change, Cut, State
-from unitlens.ablation.replay.cutting import TOLERANCE, cut_network
+from unitlens.ablation.replay.cutting import cut_network, distances
+from unitlens.ablation.replay.nests import Output, by_variant, mapped
 from unitlens.ablation.replay.sweeps import MEMORY, sweep
 from unitlens.ablation.table import LayerUnits
 from unitlens.data.batches import Batch
@@ -169,7 +170,7 @@ class Replayed:
     variants: Sequence[Variant] | None
 
     @property
-    def output(self) -> Tensor:
+    def output(self) -> Output:
         """What the network returns without an intervention, (N, ...); behind `without`, with those units ablated."""
         return self.state.output
 
@@ -177,11 +178,15 @@ class Replayed:
         """The output of a layer without an intervention, units first: (N, U, ...)."""
         return self.recorded[layer].movedim(self.axes[layer], 1)
 
-    def outputs(self) -> Iterator[tuple[int, Tensor]]:
-        """Outputs under intervention after intervention, (V, N, ...), with the number of the first of them."""
+    def outputs(self) -> Iterator[tuple[int, Output]]:
+        """Outputs under intervention after intervention, (V, N, ...), with the number of the first of them.
+
+        Of a network that returns a nest of tensors, each is (V, N, ...); of one that returns a list with an item for
+        each image, there are V such lists.
+        """
         return self.outputs_of(self.variants)
 
-    def outputs_of(self, variants: Sequence[Variant] | None) -> Iterator[tuple[int, Tensor]]:
+    def outputs_of(self, variants: Sequence[Variant] | None) -> Iterator[tuple[int, Output]]:
         """The same for other interventions than those of the design; None: every unit of the one layer alone."""
         cut, state, axis = self.cut, self.state, self.axes[self.cut.layer]
         if variants is None and axis == 1:
@@ -196,7 +201,7 @@ class Replayed:
             block = variants[first : first + size]
             changed = torch.cat([self.changed(cut.layer, variant, state.activation) for variant in block])
             outputs = cut.back(state, changed, {layer: self._changes(layer, block) for layer in cut.later})
-            yield first, outputs.reshape(-1, count, *outputs.shape[1:])
+            yield first, by_variant(outputs, len(self.images.inputs))
 
     def without(self, units: Sequence[int]) -> "Replayed":
         """The same images with some units of the one layer ablated, for interventions beside these."""
@@ -245,15 +250,16 @@ def _spot_checked(replayed: Replayed, last: Replayed) -> Cut:
         if variants is None and replayed.axes[cut.layer] == 1:
             units = range(most_active, most_active + 1)
             swept = next(iter(sweep(cut, state, replayed._values(cut.layer), units=units)))
-            again = swept.outputs[0, -1]
+            again = swept.outputs
         else:
-            again = next(replayed.outputs_of([variant]))[1][0, -1]
+            again = next(replayed.outputs_of([variant]))[1]
         edits = {layer: partial(last.changed, layer, variant) for layer in (cut.layer, *cut.later)}
         with edit(cut.model, edits):
-            full = cut.model(replayed.images.inputs[-1:])[0]
-    off, largest = float((again - full).abs().amax()), float(full.abs().amax())
-    if off <= TOLERANCE.get(full.dtype, 2e-2) * largest:
+            full = cut.full_pass(replayed.images.inputs[-1:])
+    too_far = [each for each in distances(mapped(again, lambda tensor: tensor[0, -1:]), full) if each.too_far]
+    if not too_far:
         return cut
+    off, largest, _ = too_far[0]
     at = " and ".join(map(display_name, (cut.layer, *cut.later)))
     reason = (
         f"Every intervention at {at} takes a full pass of the network, as replaying only what lies behind the layer is "

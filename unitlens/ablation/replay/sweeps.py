@@ -9,6 +9,7 @@ from torch import Tensor, fx, nn
 
 from unitlens.ablation.replay.cut import Cut, State
 from unitlens.ablation.replay.growth import Growth, grow
+from unitlens.ablation.replay.nests import Output, by_variant, rebuilt, row_count, tensors
 from unitlens.ablation.replay.per_unit import Mixed, PerUnit, follow, kind_of
 from unitlens.ablation.replay.tracing import Split, Step, Values, apply
 from unitlens.errors import UnitlensError
@@ -34,12 +35,12 @@ class Swept(NamedTuple):
     ----------
     units : range
         The units of the block.
-    outputs : Tensor, (len(units), N, ...)
+    outputs : Tensor, (len(units), N, ...), nest of these, or ByImage
         The network's outputs with each of them ablated in turn; contiguous along the last dimension.
     """
 
     units: range
-    outputs: Tensor
+    outputs: Output
 
 
 def sweep(
@@ -92,7 +93,8 @@ def sweep(
         for unit in units:
             one = activation.clone()
             one[:, unit] = ablated[:, unit]
-            yield Swept(range(unit, unit + 1), cut.back(state, one)[None])
+            output = cut.back(state, one)
+            yield Swept(range(unit, unit + 1), by_variant(output, row_count(output)))
         return
     with evaluating(cut.model):
         start = PerUnit(activation, ablated.contiguous(), first=0, each=1, units=activation.shape[1])
@@ -180,14 +182,15 @@ def plan_sweep(
     )
 
 
-def units_at_once(plan: SweepPlan, output: Tensor, memory: int) -> int:
+def units_at_once(plan: SweepPlan, output: Output, memory: int) -> int:
     """Return how many units a block should have, so that its outputs are small enough; 1 or more."""
-    return max(1, (memory // 2 if plan.steps else min(memory, _CACHED)) // max(1, output.nbytes))
+    size = sum(each.nbytes for each in tensors(output))
+    return max(1, (memory // 2 if plan.steps else min(memory, _CACHED)) // max(1, size))
 
 
 def sweep_block(
-    plan: SweepPlan, growths: Mapping[fx.Node, Growth], output: Tensor, units: range, memory: int
-) -> Tensor:
+    plan: SweepPlan, growths: Mapping[fx.Node, Growth], output: Output, units: range, memory: int
+) -> Output:
     """Compute the outputs with each of some units ablated in turn.
 
     Parameters
@@ -196,7 +199,7 @@ def sweep_block(
         From `plan_sweep`.
     growths : mapping
         How each value grows with the number of images.
-    output : Tensor, (N, ...)
+    output : Tensor, (N, ...), or nest of these
         The network's output with no unit ablated.
     units : range
         Consecutive units.
@@ -205,23 +208,24 @@ def sweep_block(
 
     Returns
     -------
-    Tensor, (len(units), N, ...)
+    Tensor, (len(units), N, ...), or nest of these
     """
     # Where the tail ends in one linear step, its result for all units and images is the output.
-    made, every = plan.known.get(plan.split.output), range(len(output))
+    made, every = plan.known.get(plan.split.output), range(row_count(output))
     if isinstance(made, Mixed) and made.grid is not None:
         return made.grid(units, every)
     # Where ablating a unit changes nothing that the remaining steps read, the output stays as it is; all other pairs of
     # a unit and an image are rows of batches that stay within the memory.
-    result = output.expand(len(units), *output.shape).clone()
+    results = [each.expand(len(units), *each.shape).clone() for each in tensors(output)]
     limit = max(1, min(memory, _TILE) // max(1, plan.row_bytes))
     for group in _parts(every, memory // max(1, plan.grid_bytes * len(units))):
         grids: Values = {}
         for images in _parts(group, limit // len(units)):
             for unit, image in _chosen(plan, units, images, limit):
                 rows = _Rows(unit, image, units, group, grids)
-                result[unit - units.start, image] = _run(plan, growths, rows, len(output))
-    return result
+                for result, changed in zip(results, _run(plan, growths, rows, len(every)), strict=True):
+                    result[unit - units.start, image] = changed
+    return rebuilt(output, results)
 
 
 def _parts(of: range, size: int) -> Iterator[range]:
@@ -249,8 +253,8 @@ class _Rows(NamedTuple):
     grids: Values
 
 
-def _run(plan: SweepPlan, growths: Mapping[fx.Node, Growth], rows: _Rows, count: int) -> Tensor:
-    """Compute the output for some rows."""
+def _run(plan: SweepPlan, growths: Mapping[fx.Node, Growth], rows: _Rows, count: int) -> list[Tensor]:
+    """Compute the output's tensors for some rows."""
     values: Values = {}
 
     def value_of(node: fx.Node) -> Any:
@@ -265,8 +269,7 @@ def _run(plan: SweepPlan, growths: Mapping[fx.Node, Growth], rows: _Rows, count:
             values[step.node] = apply(step, value_of)
         for node in step.done:
             values.pop(node, None)
-    result: Tensor = value_of(plan.split.output)
-    return result
+    return tensors(value_of(plan.split.output))
 
 
 def _for_rows(node: fx.Node, known: Any, growing: Growth, rows: _Rows, count: int) -> Any:

@@ -64,7 +64,7 @@ class Split(NamedTuple):
     crossing : tuple of fx.Node
         Everything else that the tail needs from the front, in the order of the network.
     output : fx.Node
-        The network's output.
+        The network's output; where it is a nest of tensors, the step that gathers these.
     front, tail : tuple of Step
         The two halves, each in the order of the network.
     """
@@ -100,7 +100,7 @@ def split_network(model: nn.Module, layers: Sequence[tuple[nn.Module, int]], *, 
     Raises
     ------
     Untraceable
-        Where tracing fails, does not meet a layer, or does not end in one value.
+        Where tracing fails or does not meet a layer.
     Independent
         Where the output does not depend on what a layer returns.
     """
@@ -156,6 +156,11 @@ def _first_line(error: Exception) -> str:
 def _mark(value: Any) -> Any:
     """Mark a layer's output in the graph, where it is replaced."""
     return value
+
+
+def _gathered(values: Any) -> Any:
+    """The last step of a network that returns a tuple, a list or a dictionary."""
+    return values
 
 
 class _OneInput(nn.Module):
@@ -217,7 +222,8 @@ def _halves(graph: fx.Graph, root: nn.Module, marks: Sequence[fx.Node]) -> Split
     """Sort the steps that the output needs into those behind the first marked output and the others."""
     result = graph.output_node().args[0]
     if not isinstance(result, fx.Node):
-        raise Untraceable(f"the network returns a {type(result).__name__}, not one value")
+        with graph.inserting_before(graph.output_node()):
+            result = graph.call_function(_gathered, (result,))
     needed = _ancestors(result)
     for which, marked in enumerate(marks):
         if marked not in needed:

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unitlens.stats.folds import FEWEST_FOLDS, FOLDS, Folds, chosen_folds, effective_folds, effective_half_width
+from unitlens.stats.changes import mean_change
+from unitlens.stats.folds import FEWEST_FOLDS, FOLDS, Folds, chosen_folds, effective_half_width
 from unitlens.stats.scores import Floats, Ints, share
 
 
@@ -144,37 +145,3 @@ class AreaCounts(NamedTuple):
 
     tally: AreaTally
     transitions: Transitions | None
-
-
-def mean_change(sums: Floats, images: Ints) -> tuple[Floats, Floats, Floats]:
-    """The mean of numbers over images, half of its 95 % interval, and a p-value of its being 0, from sums by fold.
-
-    Parameters
-    ----------
-    sums : float64 array, (F, ...)
-        Sums over the images of each fold.
-    images : int64 array, (F,) or broadcasting to (F, ...)
-        How many the sums are over.
-
-    Returns
-    -------
-    mean, half_width, p_value : float64 arrays, (...)
-        By the jackknife that leaves out one fold at a time (`unitlens.stats.folds.effective_half_width`); the last two
-        are NaN with fewer than 8 filled folds. Where nothing changed, the p-value is 1.
-    """
-    from scipy.special import stdtr, stdtrit
-
-    images = np.broadcast_to(images.reshape(images.shape + (1,) * (sums.ndim - images.ndim)), sums.shape)
-    filled, n = images > 0, images.sum(0)
-    mean = share(sums.sum(0), n)
-    left_out = np.where(filled, share(sums.sum(0) - sums, n - images), 0.0)
-    half_width = effective_half_width(left_out, filled)
-    folds = filled.sum(0)
-    centre = np.where(filled, left_out, 0.0).sum(0) / np.maximum(folds, 1)
-    squares = np.where(filled, left_out - centre, 0.0) ** 2
-    freedom = np.maximum(effective_folds(squares, folds), 2) - 1
-    varies = half_width > 0
-    t = np.where(varies, np.abs(mean) / np.where(varies, half_width, 1.0) * stdtrit(freedom, 0.975), np.inf)
-    p_value = np.where(mean == 0, 1.0, 2 * stdtr(freedom, -t))
-    enough = folds >= FEWEST_FOLDS
-    return mean, np.where(enough, half_width, np.nan), np.where(enough, p_value, np.nan)

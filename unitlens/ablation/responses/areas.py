@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from unitlens.ablation.replay.nests import Output, in_rows, row_count, some
 from unitlens.ablation.replay.replayed import MeasuredImages, Replayed
 from unitlens.ablation.responses.area_tallies import AreaCounts, AreaTally, Transitions
 from unitlens.data.batches import Batch, ImageRecord
@@ -45,9 +46,9 @@ class Areas:
         """Nothing."""
         return []
 
-    def start(self, net: Network, data: Data, images: MeasuredImages, outputs: Tensor, variants: int) -> "AreaCounter":
+    def start(self, net: Network, data: Data, images: MeasuredImages, outputs: Output, variants: int) -> "AreaCounter":
         """Begin to count; outputs are images."""
-        first = drawn_images(net, images.inputs[:1], outputs[:1])
+        first = drawn_images(net, images.inputs[:1], some(outputs, slice(1)))
         marked = self.drawn.maps(first)
         positions = self.drawn.positions(marked)
         tally = AreaTally.start(positions, variants, first[0].size)
@@ -129,19 +130,19 @@ class ChangedImages(NamedTuple):
 
 
 def changed_images(
-    net: Network, inputs: Tensor, before: npt.NDArray[np.uint8], variants: Iterator[tuple[int, Tensor]]
+    net: Network, inputs: Tensor, before: npt.NDArray[np.uint8], variants: Iterator[tuple[int, Output]]
 ) -> Iterator[tuple[int, ChangedImages]]:
     """Yield the images that interventions changed: in many, a unit changes nothing, and nothing needs to be marked."""
     for first, outputs in variants:
-        count = len(outputs)
+        count = row_count(outputs)
         inputs_of = inputs.repeat(count, *[1] * (inputs.ndim - 1))
-        after = drawn_images(net, inputs_of, outputs.flatten(0, 1)).reshape(count, *before.shape)
+        after = drawn_images(net, inputs_of, in_rows(outputs)).reshape(count, *before.shape)
         moved = np.abs(after.astype(np.int16) - before).reshape(*after.shape[:2], -1).sum(-1, dtype=np.int64)
         variant, image = np.nonzero(moved)
         yield first, ChangedImages(after[variant, image], variant, image, moved)
 
 
-def drawn_images(net: Network, inputs: Tensor, outputs: Tensor) -> npt.NDArray[np.uint8]:
+def drawn_images(net: Network, inputs: Tensor, outputs: Output) -> npt.NDArray[np.uint8]:
     """The images that a network draws, uint8 (N, 3, height, width).
 
     Raises

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from torch import Tensor
 
+from unitlens.ablation.replay.nests import Output, describe
 from unitlens.data.batches import Batch, ImageRecord
 from unitlens.data.concepts import Class, Data
 from unitlens.errors import UnitlensError
@@ -73,9 +74,14 @@ class PerImage:
         return [f"{count} of {len(read.classes)} images have no class and count for nothing."] if count else []
 
     def start(
-        self, net: Network, data: Data, images: "MeasuredImages", outputs: Tensor, variants: int
+        self, net: Network, data: Data, images: "MeasuredImages", outputs: Output, variants: int
     ) -> "_ImageCounter":
-        """Begin."""
+        """Begin; outputs are one tensor."""
+        if not isinstance(outputs, Tensor):
+            raise UnitlensError(
+                f"The network returns {describe(outputs)}, not one tensor with a row for each image: wrap it in a "
+                "module that returns such a tensor."
+            )
         return _ImageCounter(self.read, variants)
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unitlens.ablation.outcomes import Outcome, values_of
+from unitlens.ablation.outcomes.measures import Outcome, values_of
+from unitlens.ablation.replay.nests import Output, describe
 from unitlens.ablation.replay.replayed import MeasuredImages, Replayed
 from unitlens.ablation.tallies import Tally, row_count
 from unitlens.data.batches import Batch, ImageRecord
@@ -54,13 +55,13 @@ class Predictions:
         return [f"{count} of {len(read.classes)} images have no class and count for nothing."] if count else []
 
     def start(
-        self, net: Network, data: Data, images: MeasuredImages, outputs: Tensor, variants: int
+        self, net: Network, data: Data, images: MeasuredImages, outputs: Output, variants: int
     ) -> "_PredictionCounter":
         """Begin to count; outputs are scores of classes, (N, K)."""
-        if outputs.ndim != 2 or outputs.shape[1] < 2:
+        if not isinstance(outputs, Tensor) or outputs.ndim != 2 or outputs.shape[1] < 2:
             raise UnitlensError(
-                f"The network returns {' x '.join(map(str, outputs.shape))}; effects on predictions are measured where "
-                "it returns scores of classes, images x classes."
+                f"The network returns {describe(outputs)}; effects on predictions are measured where it returns scores "
+                "of classes, images x classes."
             )
         classes = join_classes(data, net.classes, outputs.shape[1])
         predictions(outputs, "The network's outputs")

@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from torch import Tensor
-
+from unitlens.ablation.replay.nests import Output
 from unitlens.data.batches import Batch, ImageRecord
 from unitlens.data.concepts import Data
 from unitlens.models.network import Network
@@ -44,7 +43,7 @@ class Response(Protocol[Counts]):
         ...
 
     def start(
-        self, net: Network, data: Data, images: "MeasuredImages", outputs: Tensor, variants: int
+        self, net: Network, data: Data, images: "MeasuredImages", outputs: Output, variants: int
     ) -> Counter[Counts]:
         """Begin to count, with what the network returns for the first images.
 
