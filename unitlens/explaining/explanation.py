@@ -265,7 +265,7 @@ class Explanations:
         tables = []
         for one in self.images:
             order = one.ranked
-            effects = {
+            effects: dict[str, Any] = {
                 "logit_effect": one.logit_effect,
                 "probability_effect": one.probability_effect,
                 "prediction": np.array(self.classes, dtype=object)[one.units.prediction],
