@@ -7,7 +7,7 @@ import click
 
 from unitlens.cli.opening import set_threads
 from unitlens.cli.options import measuring_options, quiet_option
-from unitlens.cli.targets import Source, source_of
+from unitlens.cli.targets import Source, explained_source
 from unitlens.cli.text import align_columns, echo, format_cell
 from unitlens.errors import UnitlensError
 
@@ -51,14 +51,10 @@ def explain(target: str, images: tuple[str, ...], **options: Any) -> None:
     """
     from unitlens.pages.writing import CONFUSIONS, EXPLANATION, check_no_explanation, report
 
-    if not (Path(target) / "run.json").is_file():
-        raise UnitlensError(
-            f"{target} is no run, and an explanation needs to know what units look for: `unitlens dissect` makes one."
-        )
     chosen = [way for way, given in _ways(images, options).items() if given]
     if len(chosen) > 1:
         raise UnitlensError(f"{' and '.join(chosen)} both choose images: give one of the two.")
-    source = source_of(target, options | {"concept": None})
+    source = explained_source(target, options)
     out = options["out"] or Path(target)
     check_no_explanation(out, CONFUSIONS if options["errors"] else EXPLANATION, overwrite=options["overwrite"])
     set_threads(options["threads"])

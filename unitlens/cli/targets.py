@@ -123,6 +123,29 @@ def source_of(target: str, options: dict[str, Any]) -> Source:
     return _of_run(Path(target), options) if (Path(target) / "run.json").is_file() else _of_model(target, options)
 
 
+def explained_source(target: str, options: dict[str, Any], *, images: bool = True) -> Source:
+    """Open a run for what needs to know what units look for; with its images, or with the network alone.
+
+    Raises
+    ------
+    UnitlensError
+        As `source_of`, or if it is no run, or images are named that are not used.
+    """
+    folder = Path(target)
+    if not (folder / "run.json").is_file():
+        raise UnitlensError(
+            f"{target} is no run, and an explanation needs to know what units look for: `unitlens dissect` makes one."
+        )
+    options = options | {"concept": None}
+    if images:
+        return _of_run(folder, options)
+    if options["data"] is not None or options["limit"] is not None:
+        raise UnitlensError(
+            "--data and --limit choose images of a data set, and BEFORE and AFTER are given: leave it out."
+        )
+    return _of_run(folder, options, images=False)
+
+
 def _of_model(target: str, options: dict[str, Any]) -> Source:
     for name in ("network", "trust"):
         if options[name]:
@@ -192,8 +215,8 @@ def recipe_of(
     return recipe
 
 
-def _of_run(folder: Path, options: dict[str, Any]) -> Source:
-    """Open what a run brings, with its hashes checked."""
+def _of_run(folder: Path, options: dict[str, Any], *, images: bool = True) -> Source:
+    """Open what a run brings, with its hashes checked; without images, there are none in what is returned."""
     from unitlens.dissection.result import open_run
 
     same_source, opened, trust = options["data"] is None, take_data_options(options), options["trust"]
@@ -215,13 +238,15 @@ def _of_run(folder: Path, options: dict[str, Any]) -> Source:
         opened=opened if same_source else None,
         groups=dissection.groups if options["groups"] is None else None,
         trust=trust,
-        images=same_source,
+        images=same_source and images,
     )
     limit = options["limit"] if options["limit"] is not None or not same_source else settings.limit
     seed = settings.seed if same_source else options["seed"]
     net = recipe.open_network(trust=trust, device=options["device"])
     source = str(options["data"] or info["data"]["source"])
-    data = recipe.open_data(trust=trust) if same_source else open_images(source, source, limit, seed, **opened).data
+    data = None
+    if images:
+        data = recipe.open_data(trust=trust) if same_source else open_images(source, source, limit, seed, **opened).data
     opened = dict(recipe.opened) if same_source else opened
     return Source(
         net,

@@ -118,3 +118,17 @@ def align_columns(rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join(
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
+
+
+def summarize_changes(changes: Any, rows: int = 6) -> str:
+    """Return the concepts that come and go, and the units whose peak changes most."""
+    concepts = changes.concepts()
+    said = []
+    for word, table in (("added", concepts), ("removed", concepts.iloc[::-1])):
+        few = table[table["change"] == word].head(rows)
+        names = ", ".join(f"{one.concept} ({100 * one.area_change:+.2f} %)" for one in few.itertuples())
+        said.append(f"{word}: {names or 'no concept surely'}")
+    units = changes.table().head(rows)
+    columns = ["unit", "concept", "verdict", "peak_change", "peak_low", "peak_high", "area_change", "margin_change"]
+    cells = [tuple(format_cell(value)[:24] for value in row) for row in units[columns].itertuples(index=False)]
+    return "\n".join([*said, align_columns([tuple(columns), *cells])])

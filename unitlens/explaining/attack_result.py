@@ -1,7 +1,9 @@
 """What an attack did: how often it succeeded, how far images moved, and what units and concepts changed."""
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -118,6 +120,17 @@ class Attack:
         of_pairs["attack.units.csv"] = of_pairs.pop("attack.csv")
         del of_pairs["attack.images.csv"]  # attack.csv has its columns
         return {"attack.csv": self.table().to_csv(index=False), **of_pairs}
+
+    def png_files(self) -> dict[str, bytes]:
+        """The attacked images as PNG files, which lose nothing, by file name: the number and the name of the image."""
+        from PIL import Image
+
+        files = {}
+        for number, ((name, _), pixels) in enumerate(zip(self.changes.names, self.attacked, strict=True)):
+            file = io.BytesIO()
+            Image.fromarray(pixels).save(file, "PNG")
+            files[f"{number:04d}-{PurePosixPath(name).stem}.png"] = file.getvalue()
+        return files
 
     def __repr__(self) -> str:
         return f"<Attack: {self.describe()}>"

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from unitlens.data.batches import Batches
 from unitlens.data.classes import Classes
 from unitlens.data.concepts import Concept, Data, DataDescription, Example, described
+from unitlens.data.groups import Groups, grouped
 from unitlens.data.readers.given import images_of
 from unitlens.data.reading import Reading, Subset, chosen_images
 from unitlens.dissection.provenance import describe_read
@@ -44,6 +45,7 @@ def attack(
     norm: str | None = None,
     steps: int = 20,
     layer: str | None = None,
+    groups: Groups | None = None,
     interval: float = 0.95,
     limit: int | None = MOST,
     batch_size: int = 20,
@@ -79,6 +81,8 @@ def attack(
         Of "pgd" and "cw".
     layer : str, optional
         Of the units; that of the dissection, where it is of one layer.
+    groups : optional
+        Which images belong together, as for `unitlens.dissect`; by default those of the data.
     interval : {0.95, 0.99}
         Of the changes of units.
     limit : int, optional
@@ -121,7 +125,7 @@ def attack(
     if aim == own:
         raise UnitlensError(f"The images are of {of_class} already: choose another target.")
     by = AttackSettings(method, epsilon, _norm(method, norm), steps, aim, seed)
-    images = images_of(data, of_class=_of_data(own, outputs))
+    images = images_of(grouped(data, groups), of_class=_of_data(own, outputs))
     reading = Reading(batch_size=batch_size, workers=workers, seed=seed, strict=strict, progress=progress)
     chosen = images if limit is None else Subset(images, chosen_images(images, limit, seed=seed))
     batches = Batches(chosen, net.preprocessing, reading, task="attacking")

@@ -1,7 +1,6 @@
 """Compare images in pairs, before and after something: which units change, and do they matter for the predictions."""
 
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from unitlens.ablation.interventions import Replacement
 from unitlens.ablation.measuring import Design, measure
 from unitlens.data.batches import Batches
 from unitlens.data.concepts import described
+from unitlens.data.groups import Groups
 from unitlens.data.readers.paired import PairedImages, Side, pair_images
 from unitlens.data.reading import Reading, Subset
 from unitlens.dissection.provenance import describe_network, describe_read, versions
@@ -39,7 +39,7 @@ def compare_images(
     after: Side,
     *,
     layer: str | None = None,
-    groups: Sequence[str] | None = None,
+    groups: Groups | None = None,
     interval: float = 0.95,
     batch_size: int = 32,
     workers: int = 0,
@@ -62,8 +62,9 @@ def compare_images(
         As many of the one as of the other. Files of two folders are paired by their names, all else by its order.
     layer : str, optional
         Its name; that of the dissection, where it is of one layer.
-    groups : sequence of str, optional
-        Of each pair, what it belongs to with others (a film, a place): one draw. By default those of the data.
+    groups : optional
+        What pairs belong to with others (a film, a place), by their images before, as for `unitlens.dissect`: a file, a
+        mapping, a sequence of a name for each pair, ... One group is one draw. By default those of the data.
     interval : {0.95, 0.99}
         How sure the intervals are.
     batch_size, workers, strict, progress

@@ -33,13 +33,16 @@ from unitlens.editing.saving.files import (
 )
 from unitlens.editing.set_result import SetAreas
 from unitlens.errors import UnitlensError
+from unitlens.explaining.attack_result import Attack
 from unitlens.explaining.causal_labels_files import read_causal_labels, write_causal_labels
 from unitlens.explaining.causal_labels_result import CausalLabels
 from unitlens.explaining.confusions_result import Confusions
 from unitlens.explaining.explanation import Explanations
+from unitlens.explaining.image_changes import ImageChanges
 from unitlens.files import another_folder, another_or_overwrite, make_folder, uninterrupted, write_whole
 from unitlens.pages.audit import render_audit
 from unitlens.pages.causal_labels import causal_view
+from unitlens.pages.changes import render_attack, render_changes
 from unitlens.pages.check import render_check
 from unitlens.pages.comparison import render_comparison
 from unitlens.pages.confusions import render_confusions
@@ -53,12 +56,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COMPARISON, AUDIT, CHECK = "compare.html", "audit.html", "check.html"
-EXPLANATION, CONFUSIONS = "explanation.html", "confusions.html"
+EXPLANATION, CONFUSIONS, PAIRS, ATTACK = "explanation.html", "confusions.html", "pairs.html", "attack.html"
 """Pages of their own; a dissection, effects and interventions are shown on that of the run."""
+
+ATTACKED = "attack.images"
+"""The folder of attacked images."""
 
 Effects = UnitEffects | SetEffects | Curve
 Interventions = SetAreas | CausalEffects | InsertionMap | ConceptSet | DrawnDetectors
-Explaining = Explanations | Confusions | CausalLabels
+Explained = Explanations | Confusions | ImageChanges | Attack
+Explaining = Explained | CausalLabels
 Result = Dissection | Effects | OutcomeEffects | Interventions | Comparison | Audit | Check | Explaining
 
 
@@ -118,7 +125,7 @@ def _report(
             page = _write_audit(folder, result)
         elif isinstance(result, Check):
             page = _write_check(folder, result, overwrite=overwrite)
-        elif isinstance(result, Explanations | Confusions):
+        elif isinstance(result, Explained):
             page = _write_explanation(folder, result, overwrite=overwrite)
         elif isinstance(result, CausalLabels):
             causal.append(result)
@@ -342,17 +349,24 @@ def check_no_explanation(folder: Path, page: str, *, overwrite: bool) -> None:
         raise UnitlensError(f"{folder / page} is there already: {another_or_overwrite()}.")
 
 
-def _write_explanation(folder: Path, result: Explanations | Confusions, *, overwrite: bool) -> Path:
-    """Save the tables of explanations or errors and write their page, whose path is returned."""
-    name, page = (
-        (EXPLANATION, render_explanations(result))
-        if isinstance(result, Explanations)
-        else (CONFUSIONS, render_confusions(result))
-    )
+def _write_explanation(folder: Path, result: Explained, *, overwrite: bool) -> Path:
+    """Save the tables of explanations, errors, pairs or an attack and write their page, whose path is returned."""
+    images: dict[str, bytes] = {}
+    match result:
+        case Explanations():
+            name, page = EXPLANATION, render_explanations(result)
+        case Confusions():
+            name, page = CONFUSIONS, render_confusions(result)
+        case ImageChanges():
+            name, page = PAIRS, render_changes(result)
+        case Attack():
+            name, page, images = ATTACK, render_attack(result), result.png_files()
     check_no_explanation(folder, name, overwrite=overwrite)
     make_folder(folder)
     for table, text in result.files().items():
         write_whole(folder / table, text)
+    for image, content in images.items():
+        write_whole(make_folder(folder / ATTACKED) / image, content)
     return _write(folder / name, page)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from unitlens.data.concepts import Concept, Data, DataDescription, Example, described
+from unitlens.data.groups import Groups, grouped
 from unitlens.data.readers.given import Given, given_images
 from unitlens.data.readers.plain import images_only
 from unitlens.data.reading import image_name, read_example
@@ -25,8 +26,6 @@ class PairedImages:
     before, after : Data
     order : tuple of int
         Which image of ``after`` belongs to each of ``before``.
-    groups : tuple of str, optional
-        Of each pair; else those of ``before``.
     note : str, optional
         How they were paired, where it may be wrong.
     """
@@ -34,7 +33,6 @@ class PairedImages:
     before: Data
     after: Data
     order: tuple[int, ...]
-    groups: tuple[str, ...] | None = None
     note: str | None = None
 
     concepts: Sequence[Concept] = ()
@@ -54,7 +52,7 @@ class PairedImages:
             source=" and ".join(dict.fromkeys(side.source for side in sides)),
             names=names,
             class_index=sides[0].class_index,
-            grouped=self.groups is not None or sides[0].grouped,
+            grouped=sides[0].grouped,
         )
 
     def __len__(self) -> int:
@@ -67,8 +65,6 @@ class PairedImages:
         return Example(example.image, {}, name, example.class_, example.file_digest, self._group(pair))
 
     def _group(self, pair: int) -> str:
-        if self.groups is not None:
-            return self.groups[pair]
         listed = described(self.before)
         if listed.names is not None and not listed.grouped:
             return listed.names[pair]
@@ -80,20 +76,21 @@ def _read(data: Data, index: int) -> Example:
     return read_example(data, index, described(data).names)
 
 
-def pair_images(before: Side, after: Side, *, groups: Sequence[str] | None = None) -> PairedImages:
+def pair_images(before: Side, after: Side, *, groups: Groups | None = None) -> PairedImages:
     """Pair two sets of images, the first with the first, and so on; files of two folders by their names.
 
     Parameters
     ----------
     before, after : str, Path, uint8 array of (height, width, 3), a sequence of them, or Data
         As many of the one as of the other. A path may be that of a folder.
-    groups : sequence of str, optional
-        Which pairs belong together; those of the data, unless given.
+    groups : optional
+        Which pairs belong together, by the images before, as `unitlens.data.groups.grouped` takes it; those of the
+        data, unless given.
 
     Raises
     ------
     UnitlensError
-        If there are not as many, or they are latents, or files of two folders have other names and another number.
+        If there are not as many, they are latents, or an image before has no group.
 
     Examples
     --------
@@ -116,11 +113,7 @@ def pair_images(before: Side, after: Side, *, groups: Sequence[str] | None = Non
         raise UnitlensError(
             f"There are {len(sides[0])} images before and {len(sides[1])} after: give as many, in the same order."
         )
-    if groups is not None and len(groups) != len(sides[0]):
-        raise UnitlensError(
-            f"groups names {len(groups)} groups, and there are {len(sides[0])} pairs: name one for each."
-        )
-    return PairedImages(sides[0], sides[1], order, None if groups is None else tuple(map(str, groups)), note)
+    return PairedImages(grouped(sides[0], groups), sides[1], order, note)
 
 
 def _opened(side: Side) -> Data:

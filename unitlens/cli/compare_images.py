@@ -1,0 +1,58 @@
+"""`unitlens compare-images`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from unitlens.cli.opening import set_threads
+from unitlens.cli.options import measuring_options, quiet_option
+from unitlens.cli.targets import explained_source
+from unitlens.cli.text import echo, summarize_changes
+
+
+@click.command("compare-images")
+@click.argument("target", metavar="RUN")
+@click.argument("before", type=click.Path(path_type=Path))
+@click.argument("after", type=click.Path(path_type=Path))
+@click.option("--layer", "layers", multiple=True, metavar="NAME", help="The layer. [the run's]")
+@click.option(
+    "--interval",
+    type=click.Choice(["0.95", "0.99"]),
+    default="0.95",
+    show_default=True,
+    help="How sure intervals over pairs are.",
+)
+@measuring_options
+@quiet_option
+def compare_images(target: str, before: Path, after: Path, **options: Any) -> None:
+    """Find the units that change between images in pairs: before and after an attack, an edit, a filter.
+
+    RUN is the folder of a run. BEFORE and AFTER are two image files, or two folders whose files are paired by their
+    names.
+    """
+    from unitlens.explaining.image_pairs import compare_images as compare
+    from unitlens.pages.writing import PAIRS, check_no_explanation, report
+
+    out = options["out"] or Path(target)
+    source = explained_source(target, options, images=False)
+    check_no_explanation(out, PAIRS, overwrite=options["overwrite"])
+    set_threads(options["threads"])
+    reading = source.reading(options)
+    changes = compare(
+        source.net,
+        source.dissection,
+        before,
+        after,
+        layer=source.layers[0],
+        groups=options["groups"],
+        interval=float(options["interval"]),
+        batch_size=reading.batch_size,
+        workers=reading.workers,
+        strict=reading.strict,
+        progress=reading.progress,
+    )
+    page = report(out, changes, overwrite=options["overwrite"])
+    if not options["quiet"]:
+        echo(summarize_changes(changes))
+        echo(f"wrote {out}/: {page.name} to look at, pairs.csv to compute with")
