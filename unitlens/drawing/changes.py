@@ -91,8 +91,6 @@ def _scatter(axes: "Axes", changes: Floats, margins: Floats, classes: tuple[str,
     axes.scatter(margins, changes, s=14, color=np.where(changes > 0, RISE, FALL), alpha=0.8, linewidths=0)
     axes.axhline(0, color=INK, linewidth=0.8)
     axes.axvline(0, color=INK, linewidth=0.8)
-    axes.set_xlabel(
-        f"for {classes[1]}  ←     →  for {classes[0]}\nlead that the unit adds to the one class over the other"
-    )
+    axes.set_xlabel(f"lead that it adds\nfor {classes[1]}  ←     →  for {classes[0]}", fontsize=9)
     axes.set_ylabel("change of the peak")
     axes.spines[["top", "right"]].set_visible(False)

@@ -27,8 +27,9 @@ from unitlens.data.reading import Reading, Subset
 from unitlens.dissection.provenance import describe_network, versions
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, UnitlensWarning
+from unitlens.explaining.asked import check_network, given_layer
 from unitlens.explaining.confusions_result import ConfusedPair, Confusions, PulledImages
-from unitlens.explaining.images import check_network, given_layer, given_value
+from unitlens.explaining.images import given_value
 from unitlens.explaining.labelled_units import LabelledUnits
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network

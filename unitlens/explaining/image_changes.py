@@ -109,7 +109,7 @@ class ImageChanges:
     margins : float64 array, (2, P, U)
         What each unit adds to the lead of the class that is predicted before over that after; NaN where they are one.
     shown : Images
-        What the network saw of the first pairs.
+        What the network saw of some pairs, those first whose prediction changes.
     """
 
     info: Mapping[str, Any]
@@ -283,7 +283,8 @@ class ImageChanges:
         """What is predicted of the pairs that are shown."""
         if not self.classes:
             return [("", "")] * len(self.shown.before)
-        return [(self.classes[one], self.classes[other]) for one, other in self.predictions.T.tolist()]
+        order = np.argsort(~self.changed, kind="stable")  # as they are shown
+        return [(self.classes[one], self.classes[other]) for one, other in self.predictions.T[order].tolist()]
 
     def files(self) -> dict[str, str]:
         """What is saved, by file name."""

@@ -18,8 +18,8 @@ from unitlens.dissection.provenance import describe_network, describe_read, vers
 from unitlens.dissection.result import Dissection
 from unitlens.drawing.changes import Images
 from unitlens.errors import UnitlensError, UnitlensWarning
+from unitlens.explaining.asked import check_network, given_layer, output_classes
 from unitlens.explaining.image_changes import ImageChanges
-from unitlens.explaining.images import check_network, given_layer, output_classes
 from unitlens.explaining.labelled_units import LabelledUnits
 from unitlens.explaining.margins import Margins
 from unitlens.explaining.readings import UnitReadings, read_units
@@ -195,9 +195,17 @@ def _margins(
     return margins, measured.replay, [note for note in measured.notes if note not in readings.record.notes]
 
 
+def shown_first(outputs: Floats | None, rows: Any) -> Any:
+    """Which pairs are shown: those first whose prediction changes."""
+    if outputs is None:
+        return np.arange(len(rows))[:SHOWN]
+    before, after = outputs.argmax(1)[rows.T]
+    return np.argsort(before == after, kind="stable")[:SHOWN]
+
+
 def _shown(net: Network, data: PairedImages, readings: UnitReadings, rows: Any) -> Images:
     """What the network saw of the first pairs."""
-    few = rows[:SHOWN]
+    few = rows[shown_first(readings.outputs, rows)]
     indices = [int(readings.indices[row]) for pair in few for row in pair]
     batches = Batches(Subset(data, indices), net.preprocessing, Reading(batch_size=len(indices)), task="looking")
     (batch,) = batches

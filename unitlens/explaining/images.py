@@ -11,13 +11,13 @@ from unitlens.ablation.activity import LayerValues
 from unitlens.ablation.attribution import METHODS, attribution_method
 from unitlens.ablation.interventions import Replacement
 from unitlens.ablation.measuring import Design, measure
-from unitlens.data.classes import Classes, output_names
 from unitlens.data.concepts import Data, described
 from unitlens.data.readers.given import Given, given_images, images_of
 from unitlens.data.reading import Reading, Subset, chosen_images
 from unitlens.dissection.provenance import describe_network, versions
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, UnitlensWarning, did_you_mean
+from unitlens.explaining.asked import check_network, given_layer, output_classes
 from unitlens.explaining.explanation import TOP, Explanations
 from unitlens.explaining.labelled_units import LabelledUnits
 from unitlens.explaining.reasons import Attribute, MaskReader, Reasons
@@ -151,39 +151,6 @@ def explain(
     return Explanations(info, layer, classes.names, labelled, tuple(measured.counts))
 
 
-def output_classes(net: Network, data: Data) -> Classes:
-    """What each output is called, and which class of the data it stands for, where images may have no class.
-
-    Raises
-    ------
-    UnitlensError
-        If the network does not return scores of classes.
-    """
-    outputs = net.output_count()
-    if outputs is None or outputs < 2:
-        raise UnitlensError(
-            f"{net.name} does not return scores of classes, images x classes: a prediction can be explained of a "
-            "classifier (what a generator draws is changed by unitlens.intervene)."
-        )
-    index = {str(name): number for name, number in described(data).class_index.items()}
-    return Classes(output_names(net.classes, index, outputs), index)
-
-
-def check_network(net: Network, dissection: Dissection) -> None:
-    """Make sure that a dissection is of this network.
-
-    Raises
-    ------
-    UnitlensError
-        If its weights are others.
-    """
-    if net.fingerprint() != dissection.info["network"]["sha256"]:
-        raise UnitlensError(
-            f"The dissection is of {dissection.info['network']['name']} with other weights than this network has: "
-            "dissect this network, or load the weights that were dissected."
-        )
-
-
 def mask_reader(net: Network, dissection: Dissection, layer: str) -> MaskReader:
     """How the layer's output becomes masks on the label grid, as in the dissection."""
     settings = dissection.settings
@@ -194,16 +161,6 @@ def mask_reader(net: Network, dissection: Dissection, layer: str) -> MaskReader:
         return readout.read(ref, activation, len(activation), size)
 
     return MaskReader(maps, settings.grid, settings.upsampling)
-
-
-def given_layer(dissection: Dissection, layer: str | None) -> str:
-    """The layer that is meant, checked; of a dissection of one layer, that one."""
-    if layer is None and len(dissection.layers) > 1:
-        raise UnitlensError(
-            f"Several layers were dissected: choose one of {', '.join(dissection.layers)}, as in "
-            f"layer={dissection.layers[-1]!r}."
-        )
-    return dissection[dissection.layers[0] if layer is None else layer].layers[0]
 
 
 def _whole(name: str, value: int, least: int) -> int:

@@ -14,8 +14,8 @@ from unitlens.data.scenes.pairs import ScenePairs
 from unitlens.dissection.provenance import describe_network, describe_read, versions
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, UnitlensWarning
+from unitlens.explaining.asked import check_network
 from unitlens.explaining.causal_labels_result import CausalLabels, LayerAnswers, causal_rows
-from unitlens.explaining.images import check_network
 from unitlens.explaining.labelled_units import LabelledUnits
 from unitlens.explaining.readings import UnitReadings, read_units
 from unitlens.models.loading import classifier
