@@ -5,7 +5,7 @@ from PIL import Image
 
 import unitlens as ul
 from tests.coloured import blocks
-from unitlens.explaining import attack_result, image_changes
+from unitlens.explaining.pairs import attack_result, image_changes
 
 
 @pytest.fixture(scope="module")

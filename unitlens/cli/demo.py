@@ -63,8 +63,8 @@ def _classifier(out: Path, images: int, *, quiet: bool) -> None:
     from unitlens.data.scenes.pairs import ScenePairs
     from unitlens.data.scenes.world import Scenes
     from unitlens.dissection.run import dissect as run
-    from unitlens.explaining.causal_labels_result import describe_shares
-    from unitlens.explaining.minimal_pairs import causal_labels, usual_pairs
+    from unitlens.explaining.pairs.causal_labels_result import describe_shares
+    from unitlens.explaining.pairs.minimal_pairs import causal_labels, usual_pairs
     from unitlens.models.loading import load
     from unitlens.pages.writing import report
 

@@ -58,8 +58,8 @@ def dissect(
     from unitlens.data.scenes.pairs import ScenePairs
     from unitlens.dissection.files import check_free
     from unitlens.dissection.run import dissect as run
-    from unitlens.explaining.causal_labels_result import describe_shares
-    from unitlens.explaining.minimal_pairs import causal_labels, usual_pairs
+    from unitlens.explaining.pairs.causal_labels_result import describe_shares
+    from unitlens.explaining.pairs.minimal_pairs import causal_labels, usual_pairs
     from unitlens.pages.writing import report
 
     check_free(out, overwrite=overwrite)

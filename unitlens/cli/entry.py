@@ -33,6 +33,9 @@ COMMANDS = (
 )
 """Each command, in the order of the help; `unitlens.cli` has a module of the same name for it."""
 
+_EXPLAINING = ("compare-images", "attack")
+"""Those of `unitlens.cli.explaining`."""
+
 
 class _Commands(click.Group):
     """Import a command when it is used; an error for an unknown one suggests the nearest."""
@@ -43,8 +46,9 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = cmd_name.replace("-", "_")
-        command: click.Command = getattr(import_module(f"unitlens.cli.{module}"), module)
+        name = cmd_name.replace("-", "_")
+        room = "unitlens.cli.explaining" if cmd_name in _EXPLAINING else "unitlens.cli"
+        command: click.Command = getattr(import_module(f"{room}.{name}"), name)
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[Any, Any, list[str]]:

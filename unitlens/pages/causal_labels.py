@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unitlens.explaining.causal_labels_result import VERDICTS, describe_shares, label_shares
 from unitlens.explaining.labelled_units import GOOD
+from unitlens.explaining.pairs.causal_labels_result import VERDICTS, describe_shares, label_shares
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -3,8 +3,8 @@
 import io
 from typing import Any
 
-from unitlens.explaining.attack_result import Attack
-from unitlens.explaining.image_changes import ALPHA, ImageChanges
+from unitlens.explaining.pairs.attack_result import Attack
+from unitlens.explaining.pairs.image_changes import ALPHA, ImageChanges
 from unitlens.pages.document import document
 from unitlens.pages.formats import image_uri, rows_of
 

@@ -33,12 +33,12 @@ from unitlens.editing.saving.files import (
 )
 from unitlens.editing.set_result import SetAreas
 from unitlens.errors import UnitlensError
-from unitlens.explaining.attack_result import Attack
-from unitlens.explaining.causal_labels_files import read_causal_labels, write_causal_labels
-from unitlens.explaining.causal_labels_result import CausalLabels
 from unitlens.explaining.confusions_result import Confusions
 from unitlens.explaining.explanation import Explanations
-from unitlens.explaining.image_changes import ImageChanges
+from unitlens.explaining.pairs.attack_result import Attack
+from unitlens.explaining.pairs.causal_labels_files import read_causal_labels, write_causal_labels
+from unitlens.explaining.pairs.causal_labels_result import CausalLabels
+from unitlens.explaining.pairs.image_changes import ImageChanges
 from unitlens.files import another_folder, another_or_overwrite, make_folder, uninterrupted, write_whole
 from unitlens.pages.audit import render_audit
 from unitlens.pages.causal_labels import causal_view

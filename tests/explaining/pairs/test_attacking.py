@@ -6,8 +6,8 @@ import torch
 
 import unitlens as ul
 from unitlens.errors import UnitlensError
-from unitlens.explaining.attack_methods import AttackSettings, to_8_bit
-from unitlens.explaining.attack_result import COLUMNS
+from unitlens.explaining.pairs.attack_methods import AttackSettings, to_8_bit
+from unitlens.explaining.pairs.attack_result import COLUMNS
 
 EPSILON = 8 / 255
 

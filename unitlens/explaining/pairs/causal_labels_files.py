@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from unitlens.ablation.validation import read_table
 from unitlens.dissection.files import RUN, read_run
 from unitlens.errors import UnitlensError
-from unitlens.explaining.causal_labels_result import COLUMNS, TEXT, VERDICTS, CausalLabels
+from unitlens.explaining.pairs.causal_labels_result import COLUMNS, TEXT, VERDICTS, CausalLabels
 from unitlens.files import another_or_overwrite, write_whole
 
 if TYPE_CHECKING:

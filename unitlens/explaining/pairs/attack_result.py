@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unitlens.drawing.notebooks import table_html
-from unitlens.explaining.image_changes import ImageChanges
+from unitlens.explaining.pairs.image_changes import ImageChanges
 from unitlens.stats.intervals import share_distances
 from unitlens.stats.scores import Bools, Floats, Ints
 

@@ -15,8 +15,8 @@ from unitlens.dissection.provenance import describe_network, describe_read, vers
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, UnitlensWarning
 from unitlens.explaining.asked import check_network
-from unitlens.explaining.causal_labels_result import CausalLabels, LayerAnswers, causal_rows
 from unitlens.explaining.labelled_units import LabelledUnits
+from unitlens.explaining.pairs.causal_labels_result import CausalLabels, LayerAnswers, causal_rows
 from unitlens.explaining.readings import UnitReadings, read_units
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network

@@ -31,7 +31,7 @@ def compare_images(target: str, before: Path, after: Path, **options: Any) -> No
     RUN is the folder of a run. BEFORE and AFTER are two image files, or two folders whose files are paired by their
     names.
     """
-    from unitlens.explaining.image_pairs import compare_images as compare
+    from unitlens.explaining.pairs.image_pairs import compare_images as compare
     from unitlens.pages.writing import PAIRS, check_no_explanation, report
 
     out = options["out"] or Path(target)

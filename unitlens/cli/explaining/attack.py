@@ -35,7 +35,7 @@ def attack(target: str, **options: Any) -> None:
 
     RUN is the folder of a run; the images are those of its data, or of --data.
     """
-    from unitlens.explaining.attacking import attack as run
+    from unitlens.explaining.pairs.attacking import attack as run
     from unitlens.pages.writing import ATTACK, check_no_explanation, report
 
     out = options["out"] or Path(target)

@@ -8,7 +8,7 @@ import unitlens as ul
 from tests.coloured import blocks
 from unitlens.data.readers.paired import pair_images
 from unitlens.errors import UnitlensError
-from unitlens.explaining.image_changes import COLUMNS, CONCEPT_COLUMNS, MATTER_COLUMNS, PAIR_COLUMNS
+from unitlens.explaining.pairs.image_changes import COLUMNS, CONCEPT_COLUMNS, MATTER_COLUMNS, PAIR_COLUMNS
 
 BEFORE = [blocks(seed)[0] for seed in range(100, 116)]
 AFTER = [blocks(seed)[0] for seed in range(200, 216)]

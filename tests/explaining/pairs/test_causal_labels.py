@@ -8,9 +8,9 @@ import pytest
 import unitlens as ul
 from tests.planted import COLOURS, ColourWorld, colour_net
 from unitlens.errors import UnitlensError
-from unitlens.explaining.causal_labels_result import COLUMNS, describe_shares
 from unitlens.explaining.labelled_units import GOOD
-from unitlens.explaining.minimal_pairs import usual_pairs
+from unitlens.explaining.pairs.causal_labels_result import COLUMNS, describe_shares
+from unitlens.explaining.pairs.minimal_pairs import usual_pairs
 
 
 class Pair(NamedTuple):

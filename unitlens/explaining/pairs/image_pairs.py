@@ -19,9 +19,9 @@ from unitlens.dissection.result import Dissection
 from unitlens.drawing.changes import Images
 from unitlens.errors import UnitlensError, UnitlensWarning
 from unitlens.explaining.asked import check_network, given_layer, output_classes
-from unitlens.explaining.image_changes import ImageChanges
 from unitlens.explaining.labelled_units import LabelledUnits
-from unitlens.explaining.margins import Margins
+from unitlens.explaining.pairs.image_changes import ImageChanges
+from unitlens.explaining.pairs.margins import Margins
 from unitlens.explaining.readings import UnitReadings, read_units
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network

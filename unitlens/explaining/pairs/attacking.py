@@ -21,9 +21,9 @@ from unitlens.dissection.provenance import describe_read
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, UnitlensWarning
 from unitlens.explaining.asked import check_network, output_classes
-from unitlens.explaining.attack_methods import AttackSettings, attack_images, to_8_bit
-from unitlens.explaining.attack_result import Attack
-from unitlens.explaining.image_pairs import compare_images
+from unitlens.explaining.pairs.attack_methods import AttackSettings, attack_images, to_8_bit
+from unitlens.explaining.pairs.attack_result import Attack
+from unitlens.explaining.pairs.image_pairs import compare_images
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating

@@ -1,0 +1,1 @@
+"""Commands that explain: what is measured of images in pairs."""

@@ -1,0 +1,1 @@
+"""Images in pairs: which units change from the one to the other, attacks, and minimal pairs of drawn scenes."""
