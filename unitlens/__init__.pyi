@@ -25,6 +25,7 @@ from .data.readers.annotated import annotated as annotated
 from .data.readers.plain import images_only as images_only
 from .data.readers.torchvision_sets import from_torchvision as from_torchvision
 from .data.scenes.pairs import ScenePairs as ScenePairs
+from .data.scenes.shortcut import ShortcutScenes as ShortcutScenes
 from .data.scenes.world import Scenes as Scenes
 from .data.segmentation.segmenters import segmenter as segmenter
 from .data.sources import with_concepts as with_concepts
@@ -60,6 +61,8 @@ from .explaining.pairs.image_changes import ImageChanges as ImageChanges
 from .explaining.pairs.image_pairs import compare_images as compare_images
 from .explaining.pairs.minimal_pairs import causal_labels as causal_labels
 from .explaining.removal import without as without
+from .explaining.subgroups.result import Shortcuts as Shortcuts
+from .explaining.subgroups.search import shortcuts as shortcuts
 from .models.hooks import edit as edit
 from .models.hooks import record as record
 from .models.loading import classifier as classifier

@@ -25,6 +25,7 @@ COMMANDS = (
     "explain",
     "compare-images",
     "attack",
+    "shortcuts",
     "layers",
     "units",
     "report",

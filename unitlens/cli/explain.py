@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from unitlens.cli.opening import set_threads
-from unitlens.cli.options import measuring_options, quiet_option
+from unitlens.cli.options import given_value, measuring_options, quiet_option
 from unitlens.cli.targets import Source, explained_source
 from unitlens.cli.text import align_columns, echo, format_cell
 from unitlens.errors import UnitlensError
@@ -87,7 +87,7 @@ def _explanations(images: tuple[str, ...], source: Source, options: dict[str, An
         of_class=options["of_class"],
         top=options["top"],
         most=options["most"],
-        value=_value(options["value"]),
+        value=given_value(options["value"]),
         attributions=options["attributions"] or FEW_ATTRIBUTIONS,
         limit=None if images else reading.limit,
         seed=reading.seed,
@@ -106,7 +106,7 @@ def _confusions(source: Source, options: dict[str, Any]) -> Any:
         source.data,
         layer=source.layers[0],
         pairs=options["pairs"],
-        value=_value(options["value"]),
+        value=given_value(options["value"]),
         groups=options["groups"],
         limit=reading.limit,
         batch_size=reading.batch_size,
@@ -147,12 +147,3 @@ def _chosen(images: tuple[str, ...], source: Source) -> Any:
             f"{files[0]} is a file and {other} is not: give files, or names of images of the data set, not both."
         )
     return images_of(source.data, names=images)
-
-
-def _value(text: str) -> Any:
-    if text == "mean":
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        raise UnitlensError(f"--value is {text!r}; units are set to a number, or to mean.") from None

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
+
+from unitlens.errors import UnitlensError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -90,6 +92,22 @@ class Bytes(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.
         if count < 0:
             self.fail(f"{value!r} is not a number of bytes such as 20GB", param, ctx)
         return count
+
+
+def given_value(text: str) -> float | Literal["mean"]:
+    """What --value says that units are set to: a number, or their mean.
+
+    Raises
+    ------
+    UnitlensError
+        If it is neither.
+    """
+    if text == "mean":
+        return "mean"
+    try:
+        return float(text)
+    except ValueError:
+        raise UnitlensError(f"--value is {text!r}; units are set to a number, or to mean.") from None
 
 
 def options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -216,8 +234,7 @@ groups_option = _groups("column group of classes.csv")
 run_groups_option = _groups("as in the run, or column group of classes.csv")
 """Of commands that take a run."""
 
-measuring_options = options(
-    run_groups_option,
+source_measuring_options = options(
     image_options,
     source_options,
     click.option(
@@ -227,7 +244,10 @@ measuring_options = options(
     network_options,
     trust_options,
 )
-"""Of commands that measure interventions on the network and images of a run, or on those that are named."""
+"""Of commands that measure interventions on the network and images of a run."""
+
+measuring_options = options(run_groups_option, source_measuring_options)
+"""The same where images may be grouped, or a network and images be named in place of a run."""
 
 dissection_options = options(
     click.option(

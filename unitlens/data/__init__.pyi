@@ -10,6 +10,7 @@ from .readers.annotated import annotated as annotated
 from .readers.plain import images_only as images_only
 from .readers.torchvision_sets import from_torchvision as from_torchvision
 from .scenes.pairs import ScenePairs as ScenePairs
+from .scenes.shortcut import ShortcutScenes as ShortcutScenes
 from .scenes.world import Scenes as Scenes
 from .segmentation.segmenters import segmenter as segmenter
 from .sources import with_concepts as with_concepts

@@ -217,6 +217,8 @@ class DataDescription:
         What marks these images once they are drawn.
     ious : mapping of (str, str) to float
         How good the marks of a concept are, by (category, name), where its source says it (`MeasuredSource`).
+    subgroups : mapping of str to str
+        Kinds of images that the data name, by the images' names: accuracy can be taken of each.
     """
 
     source: str
@@ -230,6 +232,7 @@ class DataDescription:
     of_latents: bool = False
     drawn_sources: tuple[ConceptSource, ...] = ()
     ious: Ious = field(default_factory=dict)
+    subgroups: Mapping[str, str] = field(default_factory=dict)
 
 
 def described(data: Data) -> DataDescription:
@@ -261,4 +264,5 @@ def described(data: Data) -> DataDescription:
         of_latents=bool(getattr(data, "of_latents", False)),
         drawn_sources=optional("drawn_sources") or (),
         ious=dict(getattr(data, "ious", None) or {}),
+        subgroups=dict(getattr(data, "subgroups", None) or {}),
     )

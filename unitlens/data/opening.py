@@ -22,7 +22,7 @@ from unitlens.data.sources import with_concepts
 from unitlens.data.tags import check_names, folder_tags, tags
 from unitlens.errors import UnitlensError, argument, did_you_mean, spelled
 
-BUNDLED = ("bundled:scenes", "bundled:scenes-pairs")
+BUNDLED = ("bundled:scenes", "bundled:scenes-pairs", "bundled:scenes-shortcut")
 SEGMENTER = "bundled:scenes-segmenter"
 NATIVE = "folder"
 MASKS = "masks"
@@ -51,8 +51,9 @@ def open_data(
     Parameters
     ----------
     source : str or Path
-        An annotated folder, a data set in another format, a folder of images, ``bundled:scenes`` or
-        ``bundled:scenes-pairs`` (`unitlens.ScenePairs`), or a data set of torchvision's by name:
+        An annotated folder, a data set in another format, a folder of images, ``bundled:scenes``,
+        ``bundled:scenes-pairs`` (`unitlens.ScenePairs`) or ``bundled:scenes-shortcut`` (`unitlens.ShortcutScenes`), or
+        a data set of torchvision's by name:
         ``torchvision:voc2012`` and others of `unitlens.data.readers.DOWNLOADS`. For generators,
         ``latents:100x1x1`` (the shape of one), ``latents:100x1x1,seed=3`` or ``latents:FILE.npy``.
     format : str, optional
@@ -144,6 +145,10 @@ def _named(source: str, format: str | None, split: str | None, images: int | Non
         from unitlens.data.scenes.pairs import ScenePairs
 
         return ScenePairs.of_images(images, seed=seed)
+    if source == BUNDLED[2]:
+        from unitlens.data.scenes.shortcut import ShortcutScenes
+
+        return ShortcutScenes(1000 if images is None else images, seed=seed)
     from unitlens.data.scenes.world import Scenes
 
     return Scenes(1000 if images is None else images, seed=seed)

@@ -111,24 +111,13 @@ def check_free(folder: str | Path, *, overwrite: bool = False) -> Path:
 
 
 _OF_INTERVENTIONS = ("interventions", "causal_effects.", "insertions.", "concept_sets.", "drawn_detectors.")
-_OF_EXPLANATIONS = ("explanation.", "confusions.")
+_OF_EXPLANATIONS = ("explanation.", "confusions.", "shortcuts.", "causal_labels.", "pairs.", "attack.")
 
 
 def _ours(name: str) -> bool:
     """Whether a file of this name belongs to a run."""
     return name in FILES or name.startswith(
-        (
-            "effects.",
-            "outcomes.",
-            "audit.",
-            "explanation.",
-            "confusions.",
-            "causal_labels.",
-            "pairs.",
-            "attack.",
-            *_OF_INTERVENTIONS,
-            _PARTIAL,
-        )
+        ("effects.", "outcomes.", "audit.", *_OF_EXPLANATIONS, *_OF_INTERVENTIONS, _PARTIAL)
     )
 
 

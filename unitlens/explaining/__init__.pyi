@@ -10,3 +10,5 @@ from .pairs.image_changes import ImageChanges as ImageChanges
 from .pairs.image_pairs import compare_images as compare_images
 from .pairs.minimal_pairs import causal_labels as causal_labels
 from .removal import without as without
+from .subgroups.result import Shortcuts as Shortcuts
+from .subgroups.search import shortcuts as shortcuts

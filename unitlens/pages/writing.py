@@ -39,6 +39,7 @@ from unitlens.explaining.pairs.attack_result import Attack
 from unitlens.explaining.pairs.causal_labels_files import read_causal_labels, write_causal_labels
 from unitlens.explaining.pairs.causal_labels_result import CausalLabels
 from unitlens.explaining.pairs.image_changes import ImageChanges
+from unitlens.explaining.subgroups.result import Shortcuts
 from unitlens.files import another_folder, another_or_overwrite, make_folder, uninterrupted, write_whole
 from unitlens.pages.audit import render_audit
 from unitlens.pages.causal_labels import causal_view
@@ -51,12 +52,14 @@ from unitlens.pages.effects import effects_view, render_effects
 from unitlens.pages.explanations import render_explanations
 from unitlens.pages.interventions import interventions_view, render_interventions
 from unitlens.pages.outcomes import outcomes_view, render_outcomes
+from unitlens.pages.shortcuts import render_shortcuts
 
 if TYPE_CHECKING:
     import pandas as pd
 
 COMPARISON, AUDIT, CHECK = "compare.html", "audit.html", "check.html"
-EXPLANATION, CONFUSIONS, PAIRS, ATTACK = "explanation.html", "confusions.html", "pairs.html", "attack.html"
+EXPLANATION, CONFUSIONS, SHORTCUTS = "explanation.html", "confusions.html", "shortcuts.html"
+PAIRS, ATTACK = "pairs.html", "attack.html"
 """Pages of their own; a dissection, effects and interventions are shown on that of the run."""
 
 ATTACKED = "attack.images"
@@ -64,7 +67,7 @@ ATTACKED = "attack.images"
 
 Effects = UnitEffects | SetEffects | Curve
 Interventions = SetAreas | CausalEffects | InsertionMap | ConceptSet | DrawnDetectors
-Explained = Explanations | Confusions | ImageChanges | Attack
+Explained = Explanations | Confusions | Shortcuts | ImageChanges | Attack
 Explaining = Explained | CausalLabels
 Result = Dissection | Effects | OutcomeEffects | Interventions | Comparison | Audit | Check | Explaining
 
@@ -350,13 +353,15 @@ def check_no_explanation(folder: Path, page: str, *, overwrite: bool) -> None:
 
 
 def _write_explanation(folder: Path, result: Explained, *, overwrite: bool) -> Path:
-    """Save the tables of explanations, errors, pairs or an attack and write their page, whose path is returned."""
+    """Save the tables of explanations, errors, shortcuts, pairs or an attack, and write their page: its path."""
     images: dict[str, bytes] = {}
     match result:
         case Explanations():
             name, page = EXPLANATION, render_explanations(result)
         case Confusions():
             name, page = CONFUSIONS, render_confusions(result)
+        case Shortcuts():
+            name, page = SHORTCUTS, render_shortcuts(result)
         case ImageChanges():
             name, page = PAIRS, render_changes(result)
         case Attack():
