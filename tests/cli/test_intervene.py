@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import unitlens as ul
+from tests.coloured import write_world
 from unitlens.editing.saving.files import CAUSAL, CHANGED, INSERTIONS, RANKINGS, SETS, TABLES, read_interventions
 from unitlens.pages.writing import write_page
 
@@ -181,6 +182,21 @@ def test_layers_are_measured_one_after_the_other(shell, tmp_path):
     assert set(pd.read_csv(tmp_path / "both" / "concept_sets.csv")["layer"]) == {"layer", "larger"}
     said = shell("intervene", *options, "--units", 1, "--overwrite")
     assert (said.code, "--units" in said.err, "--layer names 2" in said.err) == (2, True, True)
+
+
+def test_what_people_marked_is_measured_by_a_source_that_looks_at_the_images(shell, tmp_path):
+    write_world(tmp_path / "photos", images=40)
+    np.save(tmp_path / "z.npy", np.random.default_rng(0).normal(size=(40, 20)).astype(np.float32))
+    how = ("--latent-shape", 20, "--rescale", "-1,1", "--latents", "z.npy", "--data", "photos", "--layer", "layer")
+    said = shell("dissect", GENERATOR, *how, "--no-evidence", "--out", "run", *HOW)
+    assert said.code == 0, said.err
+    options = ("--network", GENERATOR, "--units", 0, "--draws", 0, *HOW)
+    said = shell("intervene", "run", *options)
+    assert said.code == 2
+    assert "masks that are given with latents do not change" in said.err
+    assert shell("intervene", "run", *options, "--concepts", "colors").code == 0
+    (removed,) = read_interventions(tmp_path / "run").results
+    assert removed.info["concepts"] == ["colors"]
 
 
 def test_what_a_generator_draws_is_not_ablated(shell, copied):

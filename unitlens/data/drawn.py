@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Concept, ConceptSource, ious_of
-from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.errors import UnitlensError, did_you_mean, spelled
 
 Maps = npt.NDArray[np.int16]
 
@@ -76,7 +76,12 @@ class DrawnConcepts:
         """
         if not sources:
             raise UnitlensError(
-                "Nothing says what is drawn in images: give a concept source, such as ul.Colors() or ul.segmenter(...)."
+                "Nothing looks at what is drawn (masks that are given with latents do not change with the images): "
+                "give a concept source, such as "
+                + spelled(
+                    python="ul.Colors() or ul.segmenter(...).",
+                    shell="--concepts colors or --concepts segmenter:NETWORK.",
+                )
             )
         wrong = [source for source in sources if not isinstance(source, ConceptSource)]
         if wrong:

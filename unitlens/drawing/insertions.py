@@ -30,7 +30,7 @@ def insertion_figure(
     """
     figure = new_figure(9.0, max(2.8, 0.3 * len(table) + 1.2))
     places, bars = figure.subplots(1, 2, width_ratios=(1, 1.6))
-    shown = places.imshow(100 * appeared, cmap="viridis", vmin=0)
+    shown = places.imshow(100 * appeared, cmap="viridis", vmin=0, vmax=max(1.0, 100 * appeared.max()))
     known = "" if np.isnan(segmenter_iou) else f"\nIoU of the segmenter with {concept}: {segmenter_iou:.2f}"
     places.set_title(f"{concept} appears, % of images{known}", fontsize=9)
     places.set_xticks([])
