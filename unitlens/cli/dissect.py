@@ -37,7 +37,7 @@ from unitlens.cli.text import echo, summarize
     type=click.IntRange(0),
     metavar="N",
     help="Test labels on N pairs of drawn scenes with and without each concept; 0: do not. "
-    "[12 beside 640 or more of bundled:scenes, else 0]",
+    "[24 beside 640 or more of bundled:scenes, else 0]",
 )
 @quiet_option
 def dissect(

@@ -112,11 +112,11 @@ def attack(
     Examples
     --------
     >>> import unitlens as ul
-    >>> net, scenes = ul.load("bundled:scenes"), ul.Scenes(60)
-    >>> d = ul.dissect(net, "relu6", scenes, exemplars=0)
+    >>> net, scenes = ul.load("bundled:scenes"), ul.Scenes(180)
+    >>> d = ul.dissect(net, "relu6", ul.Scenes(60), exemplars=0)
     >>> attacked = ul.attack(net, d, scenes, "ski_slope", "beach", steps=5)
-    >>> attacked.images, bool((attacked.linf <= 8 / 255 + 1e-9).all())
-    (5, True)
+    >>> attacked.of_class, attacked.target, bool((attacked.linf <= 8 / 255 + 1e-9).all())
+    ('ski_slope', 'beach', True)
     """
     net = net if isinstance(net, Network) else classifier(net)
     check_network(net, dissection)

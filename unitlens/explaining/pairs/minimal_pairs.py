@@ -149,13 +149,13 @@ def causal_labels(
 
 
 def usual_pairs(dissection: Dissection) -> int:
-    """How many pairs of each concept go with a dissection: 12 where its images are of the drawn world, else none.
+    """How many pairs of each concept go with a dissection: 24 where its images are of the drawn world, else none.
 
-    They take about 1,600 images more, so that there are none beside fewer than 640.
+    They take about 3,200 images more, so that there are none beside fewer than 640.
     """
     info = dissection.info
     drawn = info["data"]["source"] == "bundled:scenes" and info["network"]["image"] == "input"
-    return 12 if drawn and dissection.settings.basis is None and info["data"]["images"] >= 640 else 0
+    return 24 if drawn and dissection.settings.basis is None and info["data"]["images"] >= 640 else 0
 
 
 def _paired(data: Any) -> PairedConcepts:
