@@ -182,6 +182,9 @@ def test_layers_are_measured_one_after_the_other(shell, tmp_path):
     assert set(pd.read_csv(tmp_path / "both" / "concept_sets.csv")["layer"]) == {"layer", "larger"}
     said = shell("intervene", *options, "--units", 1, "--overwrite")
     assert (said.code, "--units" in said.err, "--layer names 2" in said.err) == (2, True, True)
+    backwards = (*named, "--layer", "larger", "--layer", "layer", "--out", "other", *HOW)
+    said = shell("intervene", *backwards, "--sweep", "--at", "20,3")
+    assert (said.code, "grid of layer, which has 16 rows" in said.err) == (2, True)
 
 
 def test_what_people_marked_is_measured_by_a_source_that_looks_at_the_images(shell, tmp_path):

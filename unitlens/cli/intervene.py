@@ -103,7 +103,7 @@ def intervene(target: str, **options: Any) -> None:
     RUN_OR_MODEL is the folder of a run, whose network, latents and concept sources are used and to which the results
     are added; or a generator, named as for `unitlens dissect`.
     """
-    from unitlens.editing.experiment import AreaExperiment
+    from unitlens.editing.experiment import AreaExperiment, unit_positions
     from unitlens.editing.saving.files import SavedInterventions
     from unitlens.pages.writing import add_interventions, check_interventions_fit
 
@@ -122,6 +122,8 @@ def intervene(target: str, **options: Any) -> None:
         )
         for layer in layers
     ]
+    for experiment in experiments:
+        unit_positions(selection.where, experiment.grid(), experiment.layer)  # an error now, not after a long pass
     results = [
         result
         for experiment in experiments
@@ -188,6 +190,11 @@ class _Selection(NamedTuple):
         by_iou = self.remove or self.insert or self.every_place or "iou" in self.methods
         return bool(self.concepts) and bool(by_iou)
 
+    @property
+    def where(self) -> list[tuple[int, int]] | None:
+        """The positions (row, column) at which units are replaced; None: everywhere."""
+        return [(row, column) for column, row in self.at] or None
+
     def chosen(self, source: Source, layer: str, count: int | None) -> list[tuple[str | None, Any]]:
         """The units that are given, or for each concept its first ones."""
         if self.units is not None:
@@ -231,7 +238,7 @@ def _measure(experiment: Any, selection: _Selection, source: Source) -> list[Any
 
     results = list[Any]()
     level, words = _level(selection.level, source, experiment.layer)
-    where = None if not selection.at else [(row, column) for column, row in selection.at]
+    where = selection.where
     for concept in selection.concepts:
         experiment.drawn.index_of(concept)  # an error now, not after a long pass
     for count, value, said in ((selection.remove, 0.0, None), (selection.insert, level, words)):
