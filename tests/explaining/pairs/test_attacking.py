@@ -129,8 +129,9 @@ def test_rounding_never_moves_a_number_further():
         ({"epsilon": 0.001}, ["one level"]),
         ({"method": "fgsm", "norm": "l2"}, ["fgsm", "linf"]),
         ({"steps": 0}, ["steps is 0"]),
+        ({"method": "autoattack", "target": "1"}, ["autoattack", "leave the target out"]),
     ],
-    ids=["target", "own", "method", "epsilon", "level", "norm", "steps"],
+    ids=["target", "own", "method", "epsilon", "level", "norm", "steps", "autoattack"],
 )
 def test_bad_settings(attacking, settings, facts):
     with pytest.raises(UnitlensError) as error:

@@ -21,7 +21,7 @@ METHODS: Mapping[str, str] = {
     "fgsm": "one step along the sign of the gradient (Goodfellow et al. 2015), by captum",
     "pgd": "projected gradient descent (Madry et al. 2018), by captum",
     "cw": "Carlini and Wagner's attack in L2 (2017), by the Adversarial Robustness Toolbox",
-    "autoattack": "AutoAttack (Croce and Hein 2020), by the Adversarial Robustness Toolbox",
+    "autoattack": "AutoAttack (Croce and Hein 2020), of any other class, by the Adversarial Robustness Toolbox",
 }
 """By the names that ``method=`` takes."""
 
@@ -77,6 +77,8 @@ class AttackSettings:
             raise UnitlensError(
                 f"epsilon is {self.epsilon}, less than one level of an 8-bit image, 1/255: nothing could change."
             )
+        if self.method == "autoattack" and self.target is not None:
+            raise UnitlensError("autoattack looks for any other class: leave the target out, or use pgd or cw.")
         if self.steps < 1:
             raise UnitlensError(f"steps is {self.steps}; it is 1 or more.")
 
@@ -127,7 +129,7 @@ def attack_images(net: Network, images: Tensor, classes: Tensor, settings: Attac
         return attack(model, pixels, targets.to(net.device), settings).detach().clamp(0, 1).float()
 
 
-def to_8_bit(attacked: Tensor, images: Tensor) -> Tensor:
+def to_8_bit(attacked: Tensor, images: Tensor, *, bounded: bool = True) -> Tensor:
     """Attacked images as 8-bit ones, each number rounded towards what it was, so that it stays within epsilon.
 
     Parameters
@@ -135,6 +137,8 @@ def to_8_bit(attacked: Tensor, images: Tensor) -> Tensor:
     attacked : float32 tensor
         In [0, 1].
     images : uint8 tensor
+    bounded : bool
+        Whether there is an epsilon; otherwise numbers are rounded to the nearest.
 
     Examples
     --------
@@ -143,6 +147,8 @@ def to_8_bit(attacked: Tensor, images: Tensor) -> Tensor:
     """
     # a little more than the number, as 12 / 255 * 255 may be less than 12 in 32 bits
     moved = attacked.cpu().double() * 255 - images.double()
+    if not bounded:
+        return (images.double() + torch.round(moved)).clamp(0, 255).to(torch.uint8)
     return (images.double() + torch.trunc(moved * (1 + 1e-6) + torch.sign(moved) * 1e-4)).clamp(0, 255).to(torch.uint8)
 
 
@@ -189,16 +195,19 @@ def _by_toolbox(model: nn.Module, pixels: Tensor, targets: Tensor, settings: Att
     classifier = classifiers.PyTorchClassifier(
         model, nn.CrossEntropyLoss(), tuple(pixels.shape[1:]), scores, clip_values=(0.0, 1.0), device_type="cpu"
     )
-    targeted = settings.target is not None
     if settings.method == "cw":
         attack = evasion.CarliniL2Method(
-            classifier, targeted=targeted, max_iter=settings.steps, batch_size=len(pixels), verbose=False
+            classifier,
+            targeted=settings.target is not None,
+            max_iter=settings.steps,
+            batch_size=len(pixels),
+            verbose=False,
         )
     else:
         norm = {"linf": np.inf, "l2": 2}[settings.norm]
-        attack = evasion.AutoAttack(
-            classifier, norm=norm, eps=settings.epsilon, targeted=targeted, batch_size=len(pixels)
-        )
+        attack = evasion.AutoAttack(classifier, norm=norm, eps=settings.epsilon, batch_size=len(pixels))
+        for one in attack.attacks:
+            one.verbose = False
     labels = np.eye(scores, dtype=np.float32)[targets.cpu().numpy()]
     return torch.from_numpy(attack.generate(x=pixels.cpu().numpy(), y=labels))
 

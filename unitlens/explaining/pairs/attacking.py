@@ -207,7 +207,7 @@ def _attacked(net: Network, batches: Batches, own: int, by: AttackSettings) -> I
         images = batch.images[torch.from_numpy(right)]
         attacked = attack_images(net, images, torch.full((len(right),), own), by)
         predicted = _predict(net, net.preprocessing.normalise(attacked).to(net.dtype))
-        rounded = to_8_bit(attacked, images)
+        rounded = to_8_bit(attacked, images, bounded=by.method != "cw")
         yield _Attacked(
             np.array([batch.names[i] for i in right], dtype=object),
             np.array([batch.groups[i] for i in right], dtype=object),
