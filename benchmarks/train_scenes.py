@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from unitlens.data.scenes.shortcut import ShortcutScenes
 from unitlens.data.scenes.world import Scenes
 from unitlens.files import make_folder, write_whole
 from unitlens.models.bundled.scenes import CLASSES, IMAGE_SIZE, MEAN, STD, WEIGHTS, SceneNet, scene_net
@@ -26,7 +27,7 @@ SAVED_AFTER = (0, 1, 3, 10)
 """Epochs after which a checkpoint is written, beside the last."""
 
 
-def drawn(data: Scenes) -> tuple[Tensor, Tensor]:
+def drawn(data: Scenes | ShortcutScenes) -> tuple[Tensor, Tensor]:
     """Every image, drawn once.
 
     Returns

@@ -10,6 +10,7 @@ from tests import shortcut_world
 from tests.shortcut_world import UNITS
 from unitlens.data.readers.annotated import annotated
 from unitlens.explaining.subgroups.result import ACCURACY_COLUMNS, COLUMNS, IMAGE_COLUMNS
+from unitlens.models.bundled.scenes import SHORTCUT_WEIGHTS
 
 MARK = UNITS["mark"]
 
@@ -45,9 +46,9 @@ def test_the_planted_unit_is_found_and_named_and_its_removal_helps(found):
     assert (found.effects.after[found.chosen] == 1).all()  # nobody pays
 
 
-def predicted(net, number, units):
+def predicted(net, number, units, value=0.0):
     pixels = torch.from_numpy(shortcut_world.image(number)[0]).permute(2, 0, 1)[None]
-    with torch.no_grad(), ul.intervening(net, ul.Intervention("1", units)):
+    with torch.no_grad(), ul.intervening(net, ul.Intervention("1", units, value)):
         return int(net.model(net.prepare(pixels)).argmax())
 
 
@@ -126,9 +127,12 @@ def test_subgroups_come_from_a_file_a_column_or_a_mapping(net, dissection, folde
     assert sum(len(half.names) for half in (by_file.choosing, by_file.measured)) == 80  # the others have none
 
 
-def test_a_unit_set_to_its_mean_says_nothing_either(net, dissection, folder):
+def test_units_are_set_to_their_mean(net, dissection, folder):
     found = ul.shortcuts(net, dissection, folder, "marked", most=1, draws=0, value="mean")
-    assert found.units == (MARK,)
+    mean = torch.tensor(dissection.info["layers"]["1"]["mean"])
+    for name, after in zip(found.measured.names, found.measured.after, strict=True):
+        for removal, prediction in zip(found.removals, after, strict=True):
+            assert predicted(net, int(name[:2]), removal.units, mean[list(removal.units)]) == prediction
 
 
 @pytest.mark.parametrize(
@@ -179,3 +183,24 @@ def test_a_page_shows_it_and_is_not_overwritten(found, tmp_path, folder):
     assert annotated(folder).source == found.info["data"]["source"]
     with pytest.raises(ul.UnitlensError, match="overwrite"):
         ul.report(tmp_path / "out", found)
+
+
+@pytest.mark.slow
+def test_the_bundled_shortcut_is_found_by_its_name_and_switching_it_off_helps():
+    net, data = ul.load("bundled:scenes-shortcut"), ul.ShortcutScenes(480)
+    found = ul.shortcuts(net, ul.dissect(net, "relu6", data, exemplars=0), data, most=1)
+    table = found.table()
+    row = table[(table["kind"] == "concept") & (table["rank"] == 1) & table["worst"]].iloc[0]
+    assert (row["subgroup"], row["concept"]) == ("bedroom, blue ball", "ball")
+    assert row["low"] > 0.05
+    assert row["effect"] > row["random_high"]
+    right = found.accuracy().set_index(["subgroup", "class"])["accuracy"]
+    assert right["bedroom, red ball", "*"] > right["bedroom, blue ball", "*"] + 0.2
+
+
+def test_the_bundled_network_is_small_and_can_be_drawn_anew():
+    net = ul.load("bundled:scenes-shortcut")
+    assert SHORTCUT_WEIGHTS.stat().st_size < 1_000_000
+    assert net.fingerprint() != ul.load("bundled:scenes").fingerprint()
+    fresh = (ul.load(name, weights="none") for name in ("bundled:scenes-shortcut", "bundled:scenes"))
+    assert len({each.fingerprint() for each in fresh}) == 1

@@ -21,7 +21,9 @@ from unitlens.cli.text import align_columns, echo
     "classes.csv. [those that the data name]",
 )
 @click.option("--layer", "layers", multiple=True, metavar="NAME", help="The layer. [the run's]")
-@click.option("--most", type=click.IntRange(1), default=5, show_default=True, help="Units of the set at most.")
+@click.option(
+    "--most", type=click.IntRange(1), default=5, show_default=True, help="Steps in which the set grows, at most."
+)
 @click.option(
     "--draws",
     type=click.IntRange(0),

@@ -13,7 +13,7 @@ SIZE = 128
 KINDS = {
     "unit": ("Single units", "one at a time; the five that helped the worst subgroup most on the images that chose"),
     "concept": ("Concepts", "all detectors of one together; the five that helped most on the images that chose"),
-    "set": ("Sets", "chosen one unit after the other, so that the lowest accuracy of all subgroups rises most"),
+    "set": ("Sets", "a unit or a concept at a time, so that the mean accuracy of the subgroups rises most"),
 }
 
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 COLUMNS = {
     "layer": "the layer's name",
-    "kind": "unit: one unit; concept: all detectors of one concept together; set: units that were chosen one by one, "
-    "each beside those before it",
-    "rank": "the place among those of its kind, by what they do on the images that choose; of sets: how many units",
+    "kind": "unit: one unit; concept: all detectors of one concept together; set: what was chosen step by "
+    "step, a unit or all detectors of a concept beside what was chosen before",
+    "rank": "the place among those of its kind, by what they do on the images that choose; of sets: the step",
     "units": "the units that are ablated together, joined by spaces",
     "concept": "of a concept: its name; of units: the concepts of those that are detectors, joined by ;",
     "category": "the category of each",

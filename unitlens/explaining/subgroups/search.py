@@ -36,13 +36,13 @@ from unitlens.stats.folds import Folds
 from unitlens.stats.scores import Floats, Ints
 
 MOST = 5
-"""A set has so many units at most."""
+"""A set is chosen in so many steps at most."""
 
 TOP = 5
 """So many units, and so many concepts, are measured alone: those that help most on the images that choose."""
 
 CANDIDATES = 64
-"""A unit of a set is one of so many: those that alone help most."""
+"""A step adds one of so many units, those that alone help most, or all units of a concept."""
 
 LEAST = 10
 """With fewer images that choose, no subgroup is called the worst."""
@@ -76,12 +76,12 @@ def shortcuts(
     """Find the units, concepts and sets whose removal helps the subgroup on which a network is worst.
 
     Images of even folds choose: the subgroup with the lowest accuracy, the units and the concepts whose removal raises
-    it most, and a set of units, one after the other, each of which raises the lowest accuracy of all subgroups most
-    beside those before it. All of it is then measured on the images of odd folds, what the other subgroups pay too, and
-    beside sets of units that are drawn at random or matched.
+    it most, and a set that grows by a unit, or by all units of a concept, at a time: by those that raise the mean
+    accuracy of the subgroups most, each of which counts the same. All of it is then measured on the images of odd
+    folds, what the other subgroups pay too, and beside sets of units that are drawn at random or matched.
 
-    Every image goes through the network once or twice, and each of those that choose once more for every further unit
-    of a set; what lies behind the layer is replayed. Predictions are kept by image and removal.
+    Every image goes through the network once or twice, and each of those that choose once more for every step in which
+    the set grows; what lies behind the layer is replayed. Predictions are kept by image and removal.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def shortcuts(
     layer : str, optional
         Its name; that of the dissection, where it is of one layer.
     most : int
-        Units of the set at most.
+        Steps at most in which the set grows.
     draws : int
         Sets that are drawn at random beside the first unit, the first concept and the chosen set, and as many matched.
     value : float or "mean"
@@ -130,7 +130,7 @@ def shortcuts(
     Examples
     --------
     >>> import unitlens as ul
-    >>> net, data = ul.load("bundled:scenes"), ul.ShortcutScenes(80)
+    >>> net, data = ul.load("bundled:scenes-shortcut"), ul.ShortcutScenes(60)
     >>> d = ul.dissect(net, "relu6", data, exemplars=0)
     >>> found = ul.shortcuts(net, d, data, most=1, draws=0)
     >>> found.accuracy().columns[:4].tolist()
@@ -228,12 +228,13 @@ class _Search:
                 concept = self.labelled.concepts[place]
                 removal = Removal("concept", rank, concept.units, concept.name, concept.category)
                 tried.append((removal, together.images.after[:, place]))
-        sets = self._sets(alone, order[:CANDIDATES], worst, most)
-        tried += [(self._removal("set", len(units), units), after) for units, after in sets]
+        candidates = [(unit,) for unit in order[:CANDIDATES]] + [units for units in concepts if len(units) > 1]
+        sets = self._sets(candidates, worst, most)
+        tried += [(self._removal("set", steps, units), after) for steps, (units, after) in enumerate(sets, 1)]
         removals = tuple(removal for removal, _ in tried)
         choosing = alone.images._replace(after=np.stack([after for _, after in tried], 1))
         first_set = len(tried) - len(sets)
-        chosen = first_set + int(self._lowest(choosing)[first_set:].argmax())
+        chosen = first_set + int(self._mean(choosing)[first_set:].argmax())
         drawn = self._drawn(removals, chosen, draws)
         units = [removal.units for removal in removals]
         tested = self.measured([*units, *(one for sets_ in drawn.values() for one in sets_)], "odd")
@@ -296,31 +297,29 @@ class _Search:
         right = np.bincount(half.subgroup, weights=half.right, minlength=len(self.subgroups))
         return int(np.where(images >= LEAST, right / np.maximum(images, 1), np.inf).argmin())
 
-    def _lowest(self, half: MeasuredHalf) -> Floats:
-        """The lowest accuracy of all subgroups with enough images under each removal, (V,)."""
+    def _mean(self, half: MeasuredHalf) -> Floats:
+        """Mean accuracy of the subgroups with enough images under each removal, each counting the same, (V,)."""
         effects = half.effects(len(self.subgroups), grouped=False)
-        return np.asarray(effects.after[:, effects.images >= LEAST].min(1))
+        return np.asarray(effects.after[:, effects.images >= LEAST].mean(1))
 
-    def _sets(
-        self, alone: _Half, candidates: Sequence[int], worst: int, most: int
-    ) -> list[tuple[tuple[int, ...], Ints]]:
-        """One unit, two, ...: each the one that raises the lowest accuracy most beside those before it.
+    def _sets(self, candidates: Sets, worst: int, most: int) -> list[tuple[tuple[int, ...], Ints]]:
+        """Sets that grow by a unit, or a concept, at a time: each the one that raises the mean over subgroups most.
 
         Of equals, the one that brings the images of the worst subgroup furthest to the right side. With what is
         predicted then.
         """
         sets: list[tuple[tuple[int, ...], Ints]] = []
-        tried: list[tuple[int, ...]] = [(unit,) for unit in candidates]
-        half = _only(alone, candidates)
-        while tried:
-            margin = half.margin_after[half.images.subgroup == worst].mean(0)
-            best = int(np.lexsort((margin, self._lowest(half.images)))[-1])
-            chosen: tuple[int, ...] = tried[best]
-            sets.append((chosen, half.images.after[:, best]))
-            if len(chosen) == min(most, len(candidates)):
+        chosen: tuple[int, ...] = ()
+        while len(sets) < most:
+            added = [tuple(unit for unit in units if unit not in chosen) for units in candidates]
+            tried = list(dict.fromkeys((*chosen, *units) for units in added if units))
+            if not tried:
                 break
-            tried = [(*chosen, unit) for unit in candidates if unit not in chosen]
             half = self.measured(tried, "even")
+            margin = half.margin_after[half.images.subgroup == worst].mean(0)
+            best = int(np.lexsort((margin, self._mean(half.images)))[-1])
+            chosen = tried[best]
+            sets.append((chosen, half.images.after[:, best]))
         return sets
 
     def _removal(self, kind: str, rank: int, units: tuple[int, ...]) -> Removal:
@@ -391,9 +390,3 @@ def _by_help(half: _Half, worst: int) -> list[int]:
     right, margin = half.images.right_after[of].mean(0), half.margin_after[of].mean(0)
     order: list[int] = np.lexsort((-margin, -right)).tolist()
     return order
-
-
-def _only(half: _Half, places: Sequence[int]) -> _Half:
-    """That of some of the removals."""
-    images = half.images._replace(after=half.images.after[:, list(places)])
-    return half._replace(images=images, margin_after=half.margin_after[:, list(places)])

@@ -22,6 +22,8 @@ MEAN = (0.45, 0.42, 0.40)
 STD = (0.26, 0.24, 0.25)
 DEFAULT_LAYER = "relu6"
 WEIGHTS = Path(__file__).parent / "scenes.safetensors"
+SHORTCUT_WEIGHTS = Path(__file__).parent / "scenes_shortcut.safetensors"
+"""Those of a network that was trained on to tell bedrooms and living rooms by a ball; in half precision."""
 
 
 class SceneNet(nn.Module):
@@ -93,6 +95,14 @@ def scene_net(*, weights: str | None = None, seed: int = 0) -> SceneNet:
         If the file is not there, or holds other weights.
     """
     return bundled_network(SceneNet, weights, trained=WEIGHTS, script="train_scenes", seed=seed)
+
+
+def shortcut_net(*, weights: str | None = None, seed: int = 0) -> SceneNet:
+    """Return the classifier that tells bedrooms and living rooms by the ball that `unitlens.ShortcutScenes` draws.
+
+    It is that of `scene_net`, trained on by ``benchmarks/train_shortcut.py``; arguments as there.
+    """
+    return bundled_network(SceneNet, weights, trained=SHORTCUT_WEIGHTS, script="train_shortcut", seed=seed)
 
 
 def bundled_network(
