@@ -52,8 +52,8 @@ def dissect(
     """Match every unit of a network's layers with the concepts marked in images.
 
     MODEL is resnet18, torchvision.models:resnet18, timm:NAME, hf:NAME_OR_FOLDER, package.module:callable,
-    path/to/file.py:callable, bundled:scenes or bundled:scenes-generator. With --latent-shape it is a generator, and
-    its units are matched with what it draws.
+    path/to/file.py:callable, bundled:scenes, bundled:scenes-generator or bundled:scenes-segmenter. With --latent-shape
+    it is a generator, and its units are matched with what it draws.
     """
     from unitlens.data.scenes.pairs import ScenePairs
     from unitlens.dissection.files import check_free

@@ -45,7 +45,8 @@ def load(
         ``torchvision.models:resnet18``, or ``resnet18`` for short; ``timm:NAME`` and ``hf:NAME_OR_FOLDER``, which need
         the extras ``unitlens[timm]`` and ``unitlens[hf]``; ``package.module:callable`` or
         ``path/to/file.py:callable``, where the callable is a network, or a class or function without arguments that
-        returns one; ``bundled:scenes`` and ``bundled:scenes-shortcut``, classifiers, and ``bundled:scenes-generator``.
+        returns one; ``bundled:scenes`` and ``bundled:scenes-shortcut``, classifiers, ``bundled:scenes-segmenter`` and
+        ``bundled:scenes-generator``.
     weights : str or Path, optional
         "DEFAULT": the published ones, downloaded (other weights of torchvision by their name, as "IMAGENET1K_V1"). A
         ``.safetensors`` file, or a ``.pt``, ``.pth`` or ``.bin`` file with a state dict. "none": as built, untrained
@@ -331,19 +332,30 @@ def build(spec: str, *, weights: str | None, seed: int) -> OpenedModel:
 def _bundled(spec: str, weights: str | None, seed: int) -> OpenedModel:
     from unitlens.models.bundled import scenes, scenes_generator
 
-    known = ("bundled:scenes", "bundled:scenes-shortcut", "bundled:scenes-generator")
+    known = ("bundled:scenes", "bundled:scenes-shortcut", "bundled:scenes-segmenter", "bundled:scenes-generator")
     if spec not in known:
         raise UnitlensError(f"There is no network {spec!r}{did_you_mean(spec, known)}; there are {', '.join(known)}.")
     of_own = None if weights in (None, "DEFAULT") else "none"
     opened: OpenedModel
-    if spec != "bundled:scenes-generator":
-        side, make = scenes.IMAGE_SIZE, scenes.scene_net if spec == "bundled:scenes" else scenes.shortcut_net
+    side = scenes.IMAGE_SIZE
+    if spec in ("bundled:scenes", "bundled:scenes-shortcut"):
+        make = scenes.scene_net if spec == "bundled:scenes" else scenes.shortcut_net
         opened = OpenedModel(
             make(weights=of_own, seed=seed),
             spec,
             Declared((side, side), None, scenes.MEAN, scenes.STD),
             tuple(scenes.CLASSES),
             scenes.DEFAULT_LAYER,
+        )
+    elif spec == "bundled:scenes-segmenter":
+        from unitlens.models.bundled import scenes_segmenter
+
+        opened = OpenedModel(
+            scenes_segmenter.scene_objects(weights=of_own, seed=seed),
+            spec,
+            Declared((side, side), None, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+            scenes_segmenter.object_names(),
+            "down8",
         )
     else:
         opened = OpenedModel(

@@ -27,7 +27,7 @@ COLUMNS = {
     "before": "its mean over the images, of the untouched network; of iou the ratio of sums over images",
     "after": "the same with the units ablated",
     "effect": "after - before, on the same images",
-    "low": "lower end of the 95 % interval of effect, by the jackknife over 32 folds; empty below 8 folds",
+    "low": "lower end of the 95 % interval of effect, by the jackknife over folds; empty below 8 with anything of it",
     "high": "its upper end",
     "p_value": "of no effect, from the same",
     "q_value": "Benjamini and Hochberg's, over all sets of units and outcomes of the result",

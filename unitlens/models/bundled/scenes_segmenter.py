@@ -1,5 +1,6 @@
 """The bundled segmenter: a small network that labels the pixels of the drawn scenes, and its weights."""
 
+import csv
 from pathlib import Path
 from types import MappingProxyType
 
@@ -69,8 +70,23 @@ class ScenesSegmenter(nn.Module):
         return scores
 
 
+class SceneObjects(ScenesSegmenter):
+    """The same network with the scores of objects alone, returned as torchvision's segmenters do."""
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:  # type: ignore[override]
+        """Return {"out": scores of objects}, (N, 1 + objects, height, width); number 0 is none of them."""
+        return {"out": super().forward(images)[0]}
+
+
+def object_names() -> tuple[str, ...]:
+    """What the scores of `SceneObjects` are of."""
+    with IOU.open(encoding="utf-8", newline="") as file:
+        return ("nothing", *(row["concept"] for row in csv.DictReader(file) if row["category"] == "object"))
+
+
 def _by_category(scores: Tensor) -> list[Tensor]:
-    return list(torch.split(scores, [1 + count for count in LABELLED.values()], 1))
+    sizes = [1 + count for count in LABELLED.values()]
+    return [scores.narrow(1, sum(sizes[:k]), size) for k, size in enumerate(sizes)]
 
 
 def _layer(units_in: int, units: int, *, size: int = 3, stride: int = 1) -> nn.Sequential:
@@ -92,3 +108,8 @@ def scenes_segmenter(*, weights: str | None = None) -> ScenesSegmenter:
         If the file is not there, or holds other weights.
     """
     return bundled_network(ScenesSegmenter, weights, trained=WEIGHTS, script="train_segmenter")
+
+
+def scene_objects(*, weights: str | None = None, seed: int = 0) -> SceneObjects:
+    """Return the same network with the scores of objects alone; weights as for `scenes_segmenter`."""
+    return bundled_network(SceneObjects, weights, trained=WEIGHTS, script="train_segmenter", seed=seed)
