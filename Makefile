@@ -7,9 +7,9 @@ export OMP_NUM_THREADS ?= 1
 # What is compiled is kept, for the next of the many processes that the tests start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test test-slow test-oldest lint bench clean
+.PHONY: help install demo test test-slow test-oldest lint bench paper clean
 help:
-	@echo "make demo | test | test-slow | test-oldest | lint | bench | install | clean"
+	@echo "make demo | test | test-slow | test-oldest | lint | bench | paper | install | clean"
 
 install: $(STAMP)
 $(STAMP): pyproject.toml
@@ -48,6 +48,10 @@ lint: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/dissect.py
 	$(BIN)/python benchmarks/replay.py
+
+# Every figure of the paper on the bundled networks, into docs/paper.md; some minutes on one core.
+paper: $(STAMP)
+	$(BIN)/python -m benchmarks.paper --write
 
 clean:
 	rm -rf .venv $(OLDEST) build dist *.egg-info .pytest_cache .hypothesis .ruff_cache .mypy_cache
