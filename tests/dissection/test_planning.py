@@ -139,8 +139,9 @@ def test_plan_has_all_options_of_dissect_but_those_of_its_files():
     from unitlens.cli.dissect import dissect
     from unitlens.cli.plan import plan
 
+    # pairs of scenes are shown to the network after the dissection, which is done by then
     assert {option.name for option in dissect.params} - {option.name for option in plan.params} == {
-        *("out", "overwrite", "quiet")
+        *("out", "overwrite", "quiet", "pairs")
     }
 
 
