@@ -9,8 +9,7 @@ import numpy.typing as npt
 
 from unitlens.drawing.notebooks import table_html
 from unitlens.explaining.labelled_units import LabelledUnits
-from unitlens.stats.changes import mean_change
-from unitlens.stats.folds import FOLDS
+from unitlens.stats.paired import PairedMeans, paired_means, q_values
 from unitlens.stats.scores import Bools, Floats, Ints
 
 if TYPE_CHECKING:
@@ -57,12 +56,9 @@ class PulledImages(NamedTuple):
     pull: Floats
     right: Bools
 
-    def mean(self) -> tuple[Floats, Floats, Floats]:
-        """The mean pull, half of its 95 % interval, and a p-value of its being 0, each (V,)."""
-        sums, images = np.zeros((FOLDS, self.pull.shape[1])), np.zeros(FOLDS, np.int64)
-        np.add.at(sums, self.folds, self.pull)
-        np.add.at(images, self.folds, 1)
-        return mean_change(sums, images)
+    def mean(self) -> PairedMeans:
+        """The mean pull of each intervention, with its interval, each (V,)."""
+        return paired_means(self.pull, self.folds)
 
 
 class ConfusedPair(NamedTuple):
@@ -127,18 +123,15 @@ class Confusions:
     def table(self) -> "pd.DataFrame":
         """A row a pair of classes and set of units, the one first that pulls most, with the columns of `COLUMNS`."""
         import pandas as pd
-        from scipy.stats import false_discovery_control
 
         table = pd.concat([self._of_pair(pair) for pair in self.pairs], ignore_index=True)
-        known = table["p_value"].notna()
-        table.loc[known, "q_value"] = false_discovery_control(table.loc[known, "p_value"]) if known.any() else np.nan
+        table["q_value"] = q_values(table["p_value"].to_numpy(np.float64))
         return table[list(COLUMNS)]
 
     def _of_pair(self, pair: ConfusedPair) -> "pd.DataFrame":
         import pandas as pd
 
-        pull, half_width, p_value = pair.wrong.mean()
-        right_pull, right_half_width, _ = pair.rightly.mean()
+        pull, right_pull = pair.wrong.mean(), pair.rightly.mean()
         unnamed = [None] * (len(self.sets) - len(self.labelled.concepts))
         table = pd.DataFrame(
             {
@@ -150,14 +143,13 @@ class Confusions:
                 "concept": [concept.name for concept in self.labelled.concepts] + unnamed,
                 "category": [concept.category for concept in self.labelled.concepts] + unnamed,
                 "units": [" ".join(map(str, units)) for units in self.sets],
-                "pull": pull,
-                "low": pull - half_width,
-                "high": pull + half_width,
-                "p_value": p_value,
-                "q_value": np.nan,
-                "right_pull": right_pull if len(pair.rightly.names) else np.nan,
-                "right_low": right_pull - right_half_width,
-                "right_high": right_pull + right_half_width,
+                "pull": pull.mean,
+                "low": pull.low,
+                "high": pull.high,
+                "p_value": pull.p_value,
+                "right_pull": right_pull.mean if len(pair.rightly.names) else np.nan,
+                "right_low": right_pull.low,
+                "right_high": right_pull.high,
                 "repaired": pair.wrong.right.mean(0),
             }
         )

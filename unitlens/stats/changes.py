@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unitlens.stats.folds import FEWEST_FOLDS, effective_folds, effective_half_width
+from unitlens.stats.folds import FEWEST_FOLDS, jackknife_error
 from unitlens.stats.scores import Bools, Floats, Ints, share
 
 
@@ -29,8 +29,8 @@ class Change(NamedTuple):
     p_value: Floats
 
 
-def mean_change(sums: Floats, images: Ints) -> tuple[Floats, Floats, Floats]:
-    """The mean of numbers over images, half of its 95 % interval, and a p-value of its being 0, from sums by fold.
+def mean_change(sums: Floats, images: Ints, *, interval: float = 0.95) -> tuple[Floats, Floats, Floats]:
+    """The mean of numbers over images, half of its interval, and a p-value of its being 0, from sums by fold.
 
     Parameters
     ----------
@@ -38,18 +38,21 @@ def mean_change(sums: Floats, images: Ints) -> tuple[Floats, Floats, Floats]:
         Sums over the images of each fold.
     images : int64 array, (F,) or broadcasting to (F, ...)
         How many the sums are over.
+    interval : float
+        How sure the interval is.
 
     Returns
     -------
     mean, half_width, p_value : float64 arrays, (...)
-        By the jackknife that leaves out one fold at a time (`unitlens.stats.folds.effective_half_width`); the last two
-        are NaN with fewer than 8 filled folds. Where nothing changed, the p-value is 1.
+        By the jackknife that leaves out one fold at a time, with fewer degrees of freedom where a few folds carry the
+        variance (`unitlens.stats.folds.jackknife_error`); the last two are NaN with fewer than 8 filled folds. Where
+        nothing changed, the p-value is 1.
     """
     images = np.broadcast_to(images.reshape(images.shape + (1,) * (sums.ndim - images.ndim)), sums.shape)
     filled, n = images > 0, images.sum(0)
     mean = share(sums.sum(0), n)
     left_out = np.where(filled, share(sums.sum(0) - sums, n - images), 0.0)
-    return mean, *_jackknifed(mean, left_out, filled)
+    return mean, *_jackknifed(mean, left_out, filled, interval=interval)
 
 
 def ratio_change(before: Floats, before_of: Floats, after: Floats, after_of: Floats, filled: Bools) -> Change:
@@ -80,17 +83,15 @@ def ratio_change(before: Floats, before_of: Floats, after: Floats, after_of: Flo
     return Change(values[0], values[1], effect, effect - half_width, effect + half_width, p_value)
 
 
-def _jackknifed(value: Floats, left_out: Floats, filled: Bools) -> tuple[Floats, Floats]:
-    """Half of the 95 % interval of a value, and a p-value of its being 0, from the same without each fold."""
+def _jackknifed(value: Floats, left_out: Floats, filled: Bools, *, interval: float = 0.95) -> tuple[Floats, Floats]:
+    """Half of the interval of a value, and a p-value of its being 0, from the same without each fold."""
     from scipy.special import stdtr, stdtrit
 
-    half_width = effective_half_width(left_out, filled)
-    folds = filled.sum(0)
-    centre = np.where(filled, left_out, 0.0).sum(0) / np.maximum(folds, 1)
-    squares = np.where(filled, left_out - centre, 0.0) ** 2
-    freedom = np.maximum(effective_folds(squares, folds), 2) - 1
-    varies = half_width > 0
-    t = np.where(varies, np.abs(value) / np.where(varies, half_width, 1.0) * stdtrit(freedom, 0.975), np.inf)
+    error, carrying = jackknife_error(left_out, filled)
+    freedom = np.maximum(carrying, 2) - 1
+    varies = error > 0
+    t = np.where(varies, np.abs(value) / np.where(varies, error, 1.0), np.inf)
     p_value = np.where(value == 0, 1.0, 2 * stdtr(freedom, -t))
-    enough = folds >= FEWEST_FOLDS
+    enough = filled.sum(0) >= FEWEST_FOLDS
+    half_width = stdtrit(freedom, (1 + interval) / 2) * error
     return np.where(enough, half_width, np.nan), np.where(enough, p_value, np.nan)

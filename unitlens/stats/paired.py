@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from unitlens.errors import UnitlensError
-from unitlens.stats.folds import FEWEST_FOLDS, FOLDS, jackknife_error
-from unitlens.stats.scores import Bools, Floats, Ints, share
+from unitlens.stats.changes import mean_change
+from unitlens.stats.folds import FOLDS
+from unitlens.stats.scores import Bools, Floats, Ints
 
 INTERVALS = (0.95, 0.99)
 """How sure intervals may be."""
@@ -68,19 +69,10 @@ def means_of_sums(sums: Floats, pairs: Ints, *, interval: float = 0.95) -> Paire
     UnitlensError
         If the interval is another.
     """
-    from scipy.special import stdtr, stdtrit
-
     if interval not in INTERVALS:
         raise UnitlensError(f"interval is {interval!r}; it is one of {' and '.join(map(str, INTERVALS))}.")
-    pairs = np.broadcast_to(pairs, sums.shape)
-    filled, total = pairs > 0, pairs.sum(0)
-    mean = share(sums.sum(0), total)
-    error, carrying = jackknife_error(share(sums.sum(0) - sums, total - pairs), filled)
-    enough = filled.sum(0) >= FEWEST_FOLDS
-    degrees = np.maximum(carrying, 2) - 1
-    half = np.where(enough, stdtrit(degrees, (1 + interval) / 2) * error, np.nan)
-    p_value = np.where(error > 0, 2 * stdtr(degrees, -np.abs(share(mean, error))), np.where(mean == 0, 1.0, 0.0))
-    return PairedMeans(mean, mean - half, mean + half, np.where(enough, p_value, np.nan))
+    mean, half, p_value = mean_change(sums, pairs, interval=interval)
+    return PairedMeans(mean, mean - half, mean + half, p_value)
 
 
 def q_values(p_value: Floats, there: Bools | bool = True) -> Floats:

@@ -15,6 +15,7 @@ from unitlens.drawing.notebooks import table_html
 from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.stats.changes import Change
 from unitlens.stats.folds import Folds
+from unitlens.stats.paired import q_values
 from unitlens.stats.scores import Bools, Floats
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ class OutcomeEffects:
             "layer": self.layer,
             "units": np.repeat(np.array([joined(units) for units in self.sets], dtype=object), len(self.outcomes)),
             "outcome": np.tile(np.array(self.outcomes, dtype=object), len(self.sets)),
-            "q_value": _q_values(change.p_value.ravel()),
+            "q_value": q_values(change.p_value.ravel()),
             "images": self.images,
         }
         columns |= {name: values.ravel() for name, values in change._asdict().items()}
@@ -228,16 +229,6 @@ class OutcomeEffects:
 
 def _describe_drawn(kind: str, settings: EffectSettings) -> str:
     return "drawn at random" if kind == "random" else f"matched in {settings.matched_in or 'activation'}"
-
-
-def _q_values(p_value: Floats) -> Floats:
-    """Benjamini and Hochberg's, of what has a p-value; NaN elsewhere."""
-    from scipy.stats import false_discovery_control
-
-    known, q_value = ~np.isnan(p_value), np.full(p_value.shape, np.nan)
-    if known.any():
-        q_value[known] = false_discovery_control(p_value[known])
-    return q_value
 
 
 def sets_of(tally: OutcomeTally, kinds: Sequence[str], draws: int) -> dict[str, OutcomeTally]:
