@@ -1,10 +1,38 @@
-"""What an explanation is asked of: the layer of a dissection, its network, and the classes of the outputs."""
+"""What an explanation is asked of (layer, network, classes, value), and where it is said to come from."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from unitlens.data.batches import Batches
 from unitlens.data.classes import Classes, output_names
 from unitlens.data.concepts import Data, described
+from unitlens.data.reading import Reading
+from unitlens.dissection.provenance import describe_network, versions
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError
 from unitlens.models.network import Network
+
+
+def class_count(net: Network) -> int:
+    """How many classes the network tells apart.
+
+    Raises
+    ------
+    UnitlensError
+        If it does not return scores of classes.
+    """
+    outputs = net.output_count()
+    if outputs is None or outputs < 2:
+        raise UnitlensError(
+            f"{net.name} does not return scores of classes, images x classes: a prediction can be explained of a "
+            "classifier (what a generator draws is changed by unitlens.intervene)."
+        )
+    return outputs
 
 
 def output_classes(net: Network, data: Data) -> Classes:
@@ -15,12 +43,7 @@ def output_classes(net: Network, data: Data) -> Classes:
     UnitlensError
         If the network does not return scores of classes.
     """
-    outputs = net.output_count()
-    if outputs is None or outputs < 2:
-        raise UnitlensError(
-            f"{net.name} does not return scores of classes, images x classes: a prediction can be explained of a "
-            "classifier (what a generator draws is changed by unitlens.intervene)."
-        )
+    outputs = class_count(net)
     index = {str(name): number for name, number in described(data).class_index.items()}
     return Classes(output_names(net.classes, index, outputs), index)
 
@@ -48,3 +71,59 @@ def given_layer(dissection: Dissection, layer: str | None) -> str:
             f"layer={dissection.layers[-1]!r}."
         )
     return dissection[dissection.layers[0] if layer is None else layer].layers[0]
+
+
+def given_value(value: float | str, dissection: Dissection, layer: str) -> float | Tensor:
+    """What units are set to: a number, or their means over the images of the dissection."""
+    if value == "mean":
+        return torch.tensor(dissection.info["layers"][layer]["mean"], dtype=torch.float32)
+    if isinstance(value, str):
+        raise UnitlensError(f"value is {value!r}; units are set to a number, or to 'mean', their mean.")
+    return float(value)
+
+
+def describe(
+    net: Network,
+    data: Data,
+    read: Mapping[str, Any],
+    *,
+    settings: Mapping[str, Any],
+    seconds: float,
+    notes: Sequence[str],
+    replay: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Where an explanation comes from.
+
+    Parameters
+    ----------
+    net, data
+        Of what.
+    read : mapping
+        What `unitlens.dissection.provenance.describe_read` says of the images.
+    settings : mapping
+        What was chosen.
+    seconds : float
+        It took.
+    notes : sequence of str
+        What was warned of.
+    replay : mapping, optional
+        Whether what lies behind the layer was replayed; None: nothing was removed.
+    """
+    return {
+        "unitlens": versions()["unitlens"],
+        "network": describe_network(net),
+        "data": {"source": described(data).source, **read},
+        "settings": dict(settings),
+        **({} if replay is None else {"replay": replay}),
+        "timings": {"seconds": seconds},
+        "warnings": list(notes),
+        "versions": versions(),
+    }
+
+
+def network_images(net: Network, data: Data) -> npt.NDArray[np.uint8]:
+    """A few images as the network sees them, (N, height, width, 3)."""
+    batches = Batches(data, net.preprocessing, Reading(), task="looking")
+    size = net.preprocessing.image_size
+    parts = [batch.images.permute(0, 2, 3, 1).numpy() for batch in batches] if len(data) else []
+    return np.concatenate(parts) if parts else np.zeros((0, *size, 3), np.uint8)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -18,18 +17,15 @@ from unitlens.ablation.measuring import Design, measure
 from unitlens.ablation.replay.replayed import MeasuredImages
 from unitlens.ablation.responses.per_image import ImageValues, PerImage
 from unitlens.ablation.responses.predictions import predictions
-from unitlens.data.batches import Batches
 from unitlens.data.classes import Classes, join_classes
-from unitlens.data.concepts import Data, described
+from unitlens.data.concepts import Data
 from unitlens.data.groups import Groups, grouped
 from unitlens.data.opening import open_data
 from unitlens.data.reading import Reading, Subset
-from unitlens.dissection.provenance import describe_network, versions
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, UnitlensWarning
-from unitlens.explaining.asked import check_network, given_layer
+from unitlens.explaining.asked import check_network, class_count, describe, given_layer, given_value, network_images
 from unitlens.explaining.confusions_result import ConfusedPair, Confusions, PulledImages
-from unitlens.explaining.images import given_value
 from unitlens.explaining.labelled_units import LabelledUnits
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network
@@ -116,7 +112,7 @@ def confusions(
     # 1. who is taken for whom
     asked = PerImage(_predicted, with_class=True)
     classified = measure(net, data, Design((layer,), (values,), asked, sets=()), reading)
-    classes = join_classes(data, net.classes, net.output_count() or 0)
+    classes = join_classes(data, net.classes, class_count(net))
     truth = np.array([classes.output_of[str(class_)] for class_ in classified.counts.classes])
     guessed = classified.counts.before[:, 0].astype(np.int64)
     confused = _most_confused(truth, guessed, pairs)
@@ -136,16 +132,15 @@ def confusions(
     for note in notes:
         warnings.warn(note, UnitlensWarning, stacklevel=2)
     return Confusions(
-        info={
-            "unitlens": versions()["unitlens"],
-            "network": describe_network(net),
-            "data": {"source": described(data).source, **classified.data},
-            "settings": {"layer": layer, "value": value, "pairs": pairs},
-            "replay": measured.replay,
-            "timings": {"seconds": classified.seconds + measured.seconds},
-            "warnings": notes,
-            "versions": versions(),
-        },
+        info=describe(
+            net,
+            data,
+            classified.data,
+            settings={"layer": layer, "value": value, "pairs": pairs},
+            seconds=classified.seconds + measured.seconds,
+            notes=notes,
+            replay=measured.replay,
+        ),
         layer=layer,
         classes=classes.names,
         labelled=labelled,
@@ -187,15 +182,14 @@ class _Leads:
 
     def read(self, images: MeasuredImages, outputs: Tensor) -> Tensor:
         """From outputs (V, N, K) to (V, N, classes that any class is confused with at most, and 1)."""
-        own = [self.classes.output_of[str(images.batch.classes[row])] for row in images.chosen]
+        own, device = images.truth(self.classes), outputs.device
         width = max(map(len, self.others.values()))
-        columns = torch.tensor([(self.others[k] + [k] * width)[:width] for k in own], device=outputs.device)
-        truth = torch.tensor(own, device=outputs.device)[:, None]
-        wanted = outputs.double()
-        lead = wanted.gather(2, columns.expand(len(outputs), -1, -1)) - wanted.gather(
-            2, truth.expand(len(outputs), -1, -1)
+        rivals = torch.tensor([(self.others[k] + [k] * width)[:width] for k in own.tolist()], device=device)
+        others, right = (
+            outputs.double().gather(2, index.expand(len(outputs), -1, -1))
+            for index in (rivals, torch.from_numpy(own).to(device)[:, None])
         )
-        return torch.cat([lead, outputs.argmax(2, keepdim=True).double()], 2)
+        return torch.cat([others - right, outputs.argmax(2, keepdim=True).double()], 2)
 
 
 def _others(pairs: Sequence[tuple[int, int]]) -> dict[int, list[int]]:
@@ -217,7 +211,7 @@ def _pairs_of(
         place = others[own].index(other)
         wrong, rightly = (np.flatnonzero((truth == own) & (guessed == said)) for said in (other, own))
         of_wrong, of_right = (_pulled(values, rows, own, place) for rows in (wrong, rightly))
-        shown = _seen(net, Subset(data, values.indices[wrong[:SHOWN]].tolist()))
+        shown = network_images(net, Subset(data, values.indices[wrong[:SHOWN]].tolist()))
         found.append(ConfusedPair(own, other, of_wrong, of_right, shown))
     return tuple(found)
 
@@ -227,9 +221,3 @@ def _pulled(values: ImageValues, rows: Ints, own: int, place: int) -> PulledImag
     pull = values.before[rows, None, place] - values.after[rows, :, place]
     right = values.after[rows, :, -1] == own
     return PulledImages([values.names[row] for row in rows], values.folds[rows], pull, right)
-
-
-def _seen(net: Network, data: Data) -> npt.NDArray[np.uint8]:
-    """Images as the network sees them, (N, height, width, 3)."""
-    batches = Batches(data, net.preprocessing, Reading(batch_size=SHOWN))
-    return np.concatenate([batch.images.permute(0, 2, 3, 1).numpy() for batch in batches])

@@ -1,26 +1,24 @@
 """Explain predictions: what every unit, and every concept, of a layer does to the answer for one image."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from unitlens.ablation.activity import LayerValues
 from unitlens.ablation.attribution import METHODS, attribution_method
 from unitlens.ablation.interventions import Replacement
 from unitlens.ablation.measuring import Design, measure
-from unitlens.data.concepts import Data, described
+from unitlens.data.concepts import Data
 from unitlens.data.readers.given import Given, given_images, images_of
 from unitlens.data.reading import Reading, Subset, chosen_images
-from unitlens.dissection.provenance import describe_network, versions
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, UnitlensWarning, did_you_mean
-from unitlens.explaining.asked import check_network, given_layer, output_classes
+from unitlens.explaining.asked import check_network, describe, given_layer, given_value, output_classes
 from unitlens.explaining.explanation import TOP, Explanations
 from unitlens.explaining.labelled_units import LabelledUnits
-from unitlens.explaining.reasons import Attribute, MaskReader, Reasons
+from unitlens.explaining.reasons import Attribute, Reasons
 from unitlens.explaining.smallest_sets import MOST
 from unitlens.models.activations import Readout
 from unitlens.models.layers import find_layers
@@ -123,7 +121,8 @@ def explain(
     classes = output_classes(net, data)
     asked = Reasons(
         labelled=labelled,
-        reader=mask_reader(net, dissection, layer),
+        maps=map_reader(net, dissection, layer),
+        settings=dissection.settings,
         class_=None if class_ is None else classes.output(class_),
         top=_whole("top", top, 1),
         most=_whole("most", most, 0),
@@ -138,44 +137,28 @@ def explain(
     measured = measure(net, data, design, reading)
     for note in measured.notes:
         warnings.warn(note, UnitlensWarning, stacklevel=2)
-    info = {
-        "unitlens": versions()["unitlens"],
-        "network": describe_network(net),
-        "data": {"source": described(data).source, **measured.data},
-        "settings": {"layer": layer, "value": value, "top": top, "most": most},
-        "replay": measured.replay,
-        "timings": {"seconds": measured.seconds},
-        "warnings": measured.notes,
-        "versions": versions(),
-    }
+    info = describe(
+        net,
+        data,
+        measured.data,
+        settings={"layer": layer, "value": value, "top": top, "most": most},
+        seconds=measured.seconds,
+        notes=measured.notes,
+        replay=measured.replay,
+    )
     return Explanations(info, layer, classes.names, labelled, tuple(measured.counts))
 
 
-def mask_reader(net: Network, dissection: Dissection, layer: str) -> MaskReader:
-    """How the layer's output becomes masks on the label grid, as in the dissection."""
-    settings = dissection.settings
-    (ref,), readout = find_layers(net.model, [layer]), Readout((layer,), layout=settings.layout)
-    size = net.preprocessing.image_size
-
-    def maps(activation: Tensor) -> Tensor:
-        return readout.read(ref, activation, len(activation), size)
-
-    return MaskReader(maps, settings.grid, settings.upsampling)
+def map_reader(net: Network, dissection: Dissection, layer: str) -> Callable[[Tensor], Tensor]:
+    """From the layer's output, as the network lays it out, to maps of units, as the dissection reads them."""
+    (ref,), readout = find_layers(net.model, [layer]), Readout((layer,), layout=dissection.settings.layout)
+    return lambda activation: readout.read(ref, activation, len(activation), net.preprocessing.image_size)
 
 
 def _whole(name: str, value: int, least: int) -> int:
     if value < least:
         raise UnitlensError(f"{name} is {value}; it is {least} or more.")
     return value
-
-
-def given_value(value: float | str, dissection: Dissection, layer: str) -> float | Tensor:
-    """What units are set to: a number, or their means over the images of the dissection."""
-    if value == "mean":
-        return torch.tensor(dissection.info["layers"][layer]["mean"], dtype=torch.float32)
-    if isinstance(value, str):
-        raise UnitlensError(f"value is {value!r}; units are set to a number, or to 'mean', their mean.")
-    return float(value)
 
 
 def _attributes(net: Network, layer: str, methods: Sequence[str]) -> Mapping[str, Attribute]:

@@ -6,8 +6,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from unitlens.dissection.settings import Settings
 from unitlens.errors import UnitlensError
+from unitlens.stats.masks import Active, SamplePlan
 from unitlens.stats.scores import Bools, Floats
 
 if TYPE_CHECKING:
@@ -76,6 +80,13 @@ class LabelledUnits:
         return tuple(
             LabelledConcept(str(category), str(name), tuple(map(int, units))) for (category, name), units in groups
         )
+
+    def active(self, maps: Tensor, settings: Settings) -> tuple[Active, tuple[int, int]]:
+        """Where units are above their thresholds in maps, (N, U, h, w), on the label grid, which is returned too."""
+        h, w = maps.shape[2:]
+        grid = settings.grid if h * w > 1 else (1, 1)
+        level = torch.from_numpy(self.thresholds.astype(np.float32)).to(maps.device)
+        return SamplePlan((h, w), grid, settings.upsampling).above(maps.float(), level), grid
 
     def unlabelled(self, units: Sequence[int]) -> list[int]:
         """Those of some units that have no such label."""

@@ -17,7 +17,6 @@ from unitlens.explaining.labelled_units import LabelledUnits
 from unitlens.models.activations import Readout, reader
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
-from unitlens.stats.masks import SamplePlan
 from unitlens.stats.scores import Floats, Ints
 
 
@@ -107,10 +106,8 @@ class _Parts:
 
     def _active(self, layer: str, maps: Tensor) -> Floats:
         """The share of the label grid on which each unit is above its threshold, (N, U)."""
-        images, units, h, w = maps.shape
-        grid = self.settings.grid if h * w > 1 else (1, 1)
-        level = torch.from_numpy(self.layers[layer].thresholds.astype(np.float32)).to(maps.device)
-        above = SamplePlan((h, w), grid, self.settings.upsampling).above(maps.float(), level)
+        images, units = maps.shape[:2]
+        above, grid = self.layers[layer].active(maps, self.settings)
         count = torch.bincount(above.image * units + above.unit, minlength=images * units)
         return _numbers(count.view(images, units)) / (grid[0] * grid[1])
 

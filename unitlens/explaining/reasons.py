@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +13,7 @@ from unitlens.ablation.replay.replayed import MeasuredImages, Replayed
 from unitlens.ablation.responses.predictions import predictions
 from unitlens.data.batches import Batch, ImageRecord
 from unitlens.data.concepts import Data
+from unitlens.dissection.settings import Settings
 from unitlens.errors import UnitlensError
 from unitlens.explaining.explanation import Explanation
 from unitlens.explaining.labelled_units import LabelledUnits
@@ -22,38 +21,10 @@ from unitlens.explaining.sentences import named_units
 from unitlens.explaining.smallest_sets import alone, answer, answers, ask, smallest_set
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating_with_gradients
-from unitlens.stats.masks import SamplePlan
 from unitlens.stats.scores import Bools, Floats
 
 Attribute = Callable[[Tensor, Tensor], Tensor]
 """From one prepared image and its class to attributions, (1, U, ...)."""
-
-
-class MaskReader(NamedTuple):
-    """How the activations of the layer become masks.
-
-    Attributes
-    ----------
-    maps : callable
-        From the layer's output for one image, as the network lays it out, to (1, U, h, w).
-    grid : tuple of int
-        (H, W) of the label grid.
-    upsampling : {"edges", "zeros"}
-    """
-
-    maps: Callable[[Tensor], Tensor]
-    grid: tuple[int, int]
-    upsampling: str
-
-    def masks(self, maps: Tensor, thresholds: Floats) -> npt.NDArray[np.bool_]:
-        """Where each unit is above its threshold, (U, H, W), from its maps, (1, U, h, w)."""
-        h, w = maps.shape[2:]
-        grid = self.grid if h * w > 1 else (1, 1)
-        plan = SamplePlan((h, w), grid, self.upsampling)  # type: ignore[arg-type]
-        above = plan.above(maps.float(), torch.from_numpy(thresholds.astype(np.float32)).to(maps.device))
-        masks = np.zeros((maps.shape[1], grid[0] * grid[1]), bool)
-        masks[above.unit.cpu().numpy(), above.position.cpu().numpy()] = True
-        return masks.reshape(-1, *grid)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +34,10 @@ class Reasons:
     Attributes
     ----------
     labelled : LabelledUnits
-    reader : MaskReader
+    maps : callable
+        From the layer's output for one image, as the network lays it out, to (1, U, h, w).
+    settings : Settings
+        Of the dissection: how maps become masks.
     class_ : int, optional
         The output that is followed; None: the predicted one of each image.
     top : int
@@ -74,7 +48,8 @@ class Reasons:
     """
 
     labelled: LabelledUnits
-    reader: MaskReader
+    maps: Callable[[Tensor], Tensor]
+    settings: Settings
     class_: int | None
     top: int
     most: int
@@ -130,8 +105,8 @@ class _ReasonsCounter:
         # the smallest set is looked for step by step
         if not self.share:
             self.share.append(replayed_share(replayed.cut, replayed.images.inputs) if self.asked.most else 1.0)
-        maps = self.asked.reader.maps(replayed.recorded[layer])
-        masks = self.asked.reader.masks(maps, labelled.thresholds)
+        maps = self.asked.maps(replayed.recorded[layer])
+        masks = _masks(maps, labelled, self.asked.settings)
         self.explained.append(
             Explanation(
                 image=batch.names[row],
@@ -161,3 +136,11 @@ class _ReasonsCounter:
     def counts(self) -> list[Explanation]:
         """The explanations."""
         return self.explained
+
+
+def _masks(maps: Tensor, labelled: LabelledUnits, settings: Settings) -> Bools:
+    """Where each unit is above its threshold, (U, H, W), from its maps, (1, U, h, w)."""
+    above, grid = labelled.active(maps, settings)
+    masks = np.zeros((maps.shape[1], grid[0] * grid[1]), bool)
+    masks[above.unit.cpu().numpy(), above.position.cpu().numpy()] = True
+    return masks.reshape(-1, *grid)

@@ -18,6 +18,7 @@ from unitlens.ablation.replay.nests import Output, by_variant, mapped
 from unitlens.ablation.replay.sweeps import MEMORY, sweep
 from unitlens.ablation.table import LayerUnits
 from unitlens.data.batches import Batch
+from unitlens.data.classes import Classes
 from unitlens.models.hooks import edit
 from unitlens.models.layers import display_name
 from unitlens.models.network import Network
@@ -45,6 +46,10 @@ class MeasuredImages(NamedTuple):
     def folds(self) -> Ints:
         """Their folds, (N,)."""
         return np.array([self.batch.folds[i] for i in self.chosen], dtype=np.int64)
+
+    def truth(self, classes: Classes) -> Ints:
+        """The output of each one's own class, (N,)."""
+        return np.array([classes.output_of[str(self.batch.classes[i])] for i in self.chosen], dtype=np.int64)
 
 
 class Variant(NamedTuple):

@@ -79,8 +79,7 @@ class _PredictionCounter:
     def add(self, replayed: Replayed) -> None:
         """Count images, all of which have a class."""
         images, untouched = replayed.images, replayed.output
-        names, folds = images.batch.classes, images.folds
-        truth = np.array([self.outputs.output_of[str(names[i])] for i in images.chosen])
+        truth, folds = images.truth(self.outputs), images.folds
         classes = torch.from_numpy(truth).to(untouched.device)
         before = predictions(untouched, "The network's outputs")
         self.tally.add_untouched(truth, before, folds)

@@ -1,27 +1,29 @@
 """Compare images in pairs, before and after something: which units change, and do they matter for the predictions."""
 
 import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from unitlens.ablation.activity import LayerValues
 from unitlens.ablation.interventions import Replacement
 from unitlens.ablation.measuring import Design, measure
-from unitlens.data.batches import Batches
-from unitlens.data.concepts import described
+from unitlens.ablation.replay.replayed import MeasuredImages
+from unitlens.ablation.responses.per_image import PerImage
 from unitlens.data.groups import Groups
 from unitlens.data.readers.paired import PairedImages, Side, pair_images
 from unitlens.data.reading import Reading, Subset
-from unitlens.dissection.provenance import describe_network, describe_read, versions
+from unitlens.dissection.provenance import describe_read
 from unitlens.dissection.result import Dissection
 from unitlens.drawing.changes import Images
 from unitlens.errors import UnitlensError, UnitlensWarning
-from unitlens.explaining.asked import check_network, given_layer, output_classes
+from unitlens.explaining.asked import check_network, describe, given_layer, network_images, output_classes
 from unitlens.explaining.labelled_units import LabelledUnits
 from unitlens.explaining.pairs.image_changes import ImageChanges
-from unitlens.explaining.pairs.margins import Margins
 from unitlens.explaining.readings import UnitReadings, read_units
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network
@@ -114,16 +116,15 @@ def compare_images(
     for note in notes:
         warnings.warn(note, UnitlensWarning, stacklevel=2)
     read = describe_read(readings.record, (), measured=2 * len(rows))
-    info: dict[str, Any] = {
-        "unitlens": versions()["unitlens"],
-        "network": describe_network(net),
-        "data": {"source": described(data).source, **read},
-        "settings": {"layer": layer, "interval": interval},
-        "replay": replay,
-        "timings": {"seconds": readings.record.seconds},
-        "warnings": notes,
-        "versions": versions(),
-    }
+    info = describe(
+        net,
+        data,
+        read,
+        settings={"layer": layer, "interval": interval},
+        seconds=readings.record.seconds,
+        notes=notes,
+        replay=replay,
+    )
     names = [[name.partition("/")[2] for name in (readings.record.names[row] for row in pair)] for pair in rows]
     return ImageChanges(
         info=info,
@@ -184,15 +185,37 @@ def _margins(
         lead, other = predicted[rows[pair]].tolist()
         classes |= {names[row]: (lead, other) for row in rows[pair]}
     indices = sorted(int(readings.indices[row]) for pair in differ for row in rows[pair])
-    design = Design(layers=(layer,), values=(LayerValues(Replacement()),), response=Margins(classes))
+    design = Design(layers=(layer,), values=(LayerValues(Replacement()),), response=PerImage(_Margin(classes).read))
     measured = measure(net, Subset(data, indices), design, reading)
-    if len(next(iter(measured.counts.values()))) != margins.shape[2]:
+    added = (measured.counts.before[:, None] - measured.counts.after)[..., 0]
+    if added.shape[1] != margins.shape[2]:
         reason = "in which its units cannot be removed: whether they matter is not known"
         return margins, measured.replay, [f"{layer} is dissected in another layout, {reason}."]
+    of_image = dict(zip(measured.counts.names, added, strict=True))
     for pair in differ:
         for side, row in enumerate(rows[pair]):
-            margins[side, pair] = measured.counts[names[row]]
+            margins[side, pair] = of_image[names[row]]
     return margins, measured.replay, [note for note in measured.notes if note not in readings.record.notes]
+
+
+@dataclass(frozen=True, eq=False)
+class _Margin:
+    """Reads the lead of one class over another.
+
+    Attributes
+    ----------
+    classes : mapping of str to (int, int)
+        Of each image, by its name: the output that leads, and the other one.
+    """
+
+    classes: Mapping[str, tuple[int, int]]
+
+    def read(self, images: MeasuredImages, outputs: Tensor) -> Tensor:
+        """From outputs (V, N, K) to (V, N, 1)."""
+        names = [images.batch.names[row] for row in images.chosen.tolist()]
+        leads, others = torch.tensor([self.classes[name] for name in names], device=outputs.device).T
+        image = torch.arange(len(names), device=outputs.device)
+        return (outputs[:, image, leads] - outputs[:, image, others]).double()[..., None]
 
 
 def shown_first(outputs: Floats | None, rows: Any) -> Any:
@@ -207,7 +230,5 @@ def _shown(net: Network, data: PairedImages, readings: UnitReadings, rows: Any) 
     """What the network saw of the first pairs."""
     few = rows[shown_first(readings.outputs, rows)]
     indices = [int(readings.indices[row]) for pair in few for row in pair]
-    batches = Batches(Subset(data, indices), net.preprocessing, Reading(batch_size=len(indices)), task="looking")
-    (batch,) = batches
-    pixels = batch.images.permute(0, 2, 3, 1).numpy()
+    pixels = network_images(net, Subset(data, indices))
     return Images(pixels[0::2], pixels[1::2])

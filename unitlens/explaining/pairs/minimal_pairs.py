@@ -11,10 +11,10 @@ from unitlens.data.columns import Columns
 from unitlens.data.concepts import Concept, Data, described
 from unitlens.data.reading import Reading
 from unitlens.data.scenes.pairs import ScenePairs
-from unitlens.dissection.provenance import describe_network, describe_read, versions
+from unitlens.dissection.provenance import describe_read
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, UnitlensWarning
-from unitlens.explaining.asked import check_network
+from unitlens.explaining.asked import check_network, describe
 from unitlens.explaining.labelled_units import LabelledUnits
 from unitlens.explaining.pairs.causal_labels_result import CausalLabels, LayerAnswers, causal_rows
 from unitlens.explaining.readings import UnitReadings, read_units
@@ -133,18 +133,14 @@ def causal_labels(
     notes = [*readings.record.notes, *changes.notes()]
     for note in notes:
         warnings.warn(note, UnitlensWarning, stacklevel=2)
-    info: dict[str, Any] = {
-        "unitlens": versions()["unitlens"],
-        "network": describe_network(net),
-        "data": {
-            "source": described(data).source,
-            **describe_read(readings.record, concepts.concepts, measured=len(readings.indices)),
-        },
-        "settings": {"interval": interval, "pairs": len(changes.concept)},
-        "timings": {"seconds": readings.record.seconds},
-        "warnings": notes,
-        "versions": versions(),
-    }
+    info = describe(
+        net,
+        data,
+        describe_read(readings.record, concepts.concepts, measured=len(readings.indices)),
+        settings={"interval": interval, "pairs": len(changes.concept)},
+        seconds=readings.record.seconds,
+        notes=notes,
+    )
     return CausalLabels(info, concepts.concepts, _joined(rows), added)
 
 

@@ -16,18 +16,15 @@ from unitlens.ablation.measuring import Design, Measured, measure
 from unitlens.ablation.random_sets import FEW_DRAWS, draw_sets
 from unitlens.ablation.replay.replayed import MeasuredImages
 from unitlens.ablation.responses.per_image import ImageValues, PerImage
-from unitlens.data.batches import Batches
 from unitlens.data.classes import Classes, join_classes
 from unitlens.data.concepts import Data, described
 from unitlens.data.groups import Groups, grouped
 from unitlens.data.opening import open_data
 from unitlens.data.reading import Reading, Subset
 from unitlens.data.strata import Subgroups, read_subgroups
-from unitlens.dissection.provenance import describe_network, versions
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, UnitlensWarning, argument
-from unitlens.explaining.asked import check_network, given_layer
-from unitlens.explaining.images import given_value
+from unitlens.explaining.asked import check_network, class_count, describe, given_layer, given_value, network_images
 from unitlens.explaining.labelled_units import LabelledUnits
 from unitlens.explaining.subgroups.result import MeasuredHalf, Removal, Shortcuts, ShownImages
 from unitlens.models.loading import classifier
@@ -153,7 +150,7 @@ def shortcuts(
         reading=Reading(
             batch_size=batch_size, workers=workers, limit=limit, seed=seed, strict=strict, progress=progress
         ),
-        classes=_classes(net, data),
+        classes=join_classes(data, net.classes, class_count(net)),
         of_image=of_image,
         subgroups=tuple(sorted(set(of_image.values()))),
         labelled=LabelledUnits.of(dissection, layer),
@@ -164,26 +161,16 @@ def shortcuts(
     for note in notes:
         warnings.warn(note, UnitlensWarning, stacklevel=2)
     last = search.measurements[-1]
-    info = {
-        "unitlens": versions()["unitlens"],
-        "network": describe_network(net),
-        "data": {"source": described(data).source, **last.data},
-        "settings": {"layer": layer, "value": value, "most": most, "draws": draws},
-        "replay": last.replay,
-        "timings": {"seconds": sum(each.seconds for each in search.measurements)},
-        "warnings": notes,
-        "versions": versions(),
-    }
+    info = describe(
+        net,
+        data,
+        last.data,
+        settings={"layer": layer, "value": value, "most": most, "draws": draws},
+        seconds=sum(each.seconds for each in search.measurements),
+        notes=notes,
+        replay=last.replay,
+    )
     return replace(made, info=info)
-
-
-def _classes(net: Network, data: Data) -> Classes:
-    outputs = net.output_count()
-    if outputs is None or outputs < 2:
-        raise UnitlensError(
-            f"{net.name} does not return scores of classes, images x classes, so that there is no accuracy."
-        )
-    return join_classes(data, net.classes, outputs)
 
 
 class _Half(NamedTuple):
@@ -356,11 +343,8 @@ class _Search:
         wrong = np.flatnonzero((images.subgroup == worst) & ~images.right)
         order = wrong[np.argsort(~images.right_after[wrong, chosen], kind="stable")][:SHOWN]
         names = self.classes.names
-        seen = Batches(Subset(self.data, half.indices[order].tolist()), self.net.preprocessing, Reading())
-        size = self.net.preprocessing.image_size
-        parts = [batch.images.permute(0, 2, 3, 1).numpy() for batch in seen] if len(order) else []
         return ShownImages(
-            images=np.concatenate(parts) if parts else np.zeros((0, *size, 3), np.uint8),
+            images=network_images(self.net, Subset(self.data, half.indices[order].tolist())),
             classes=[names[k] for k in images.truth[order]],
             before=[names[k] for k in images.before[order]],
             after=[names[k] for k in images.after[order, chosen]],
@@ -375,9 +359,7 @@ class _Reader:
 
     def read(self, images: MeasuredImages, outputs: Tensor) -> Tensor:
         """From outputs (V, N, K) to (V, N, 2)."""
-        own = torch.tensor(
-            [self.classes.output_of[str(images.batch.classes[row])] for row in images.chosen], device=outputs.device
-        )
+        own = torch.from_numpy(images.truth(self.classes)).to(outputs.device)
         index = own[None, :, None].expand(len(outputs), -1, 1)
         scores = outputs.double()
         others = scores.scatter(2, index, -torch.inf).amax(2)
