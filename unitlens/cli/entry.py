@@ -34,7 +34,7 @@ COMMANDS = (
 )
 """Each command, in the order of the help; `unitlens.cli` has a module of the same name for it."""
 
-_EXPLAINING = ("compare-images", "attack")
+_EXPLAINING = ("explain", "compare-images", "attack", "shortcuts")
 """Those of `unitlens.cli.explaining`."""
 
 

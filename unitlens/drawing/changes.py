@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from unitlens.drawing.figures import new_figure
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -53,11 +55,9 @@ def changes_figure(
         What each adds to the lead of the first class over the second.
     classes : (str, str)
     """
-    from matplotlib.figure import Figure
-
     shown = min(3, len(images.before))
     height = max(4.2, 0.24 * len(bars.labels) + 1.2)
-    figure = Figure(figsize=(11.5 if margins is not None else 8.2, height), layout="constrained", dpi=110)
+    figure = new_figure(11.5 if margins is not None else 8.2, height)
     panels = 2 if margins is None else 3
     parts = np.atleast_1d(np.asarray(figure.subfigures(1, panels, width_ratios=[1.25, 1.5, 1.5][:panels])))
     tiles = parts[0].subplots(max(shown, 2), 2, squeeze=False)

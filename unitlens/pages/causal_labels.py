@@ -27,11 +27,11 @@ class CausalLabelsView(NamedTuple):
 def causal_view(rows: "pd.DataFrame") -> CausalLabelsView:
     """Gather what is shown of the rows of causal_labels.csv."""
     detectors = rows[(rows["verdict"] == GOOD) & ~rows["causal_verdict"].isin(["passes", ""])]
-    failing = detectors.sort_values("iou", ascending=False).to_dict("records")
+    failing = _records(detectors.sort_values("iou", ascending=False))
     return CausalLabelsView(
         summary=describe_shares(rows),
         shares=_records(label_shares(rows)),
-        failing=[{str(name): value for name, value in row.items()} for row in failing[:MOST]],
+        failing=failing[:MOST],
         more=max(len(failing) - MOST, 0),
         layers=rows["layer"].nunique(),
         verdicts=VERDICTS,

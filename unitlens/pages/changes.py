@@ -1,6 +1,5 @@
 """The pages of images in pairs and of attacks: which units change, which concepts come and go, and does it matter."""
 
-import io
 from typing import Any
 
 from unitlens.explaining.pairs.attack_result import Attack
@@ -36,7 +35,7 @@ def _page(changes: ImageChanges, info: Any, *, attack: Attack | None, rows: Any,
         interval=round(100 * changes.interval),
         changed=int(changes.changed.sum()),
         classes=changes.classes_named(),
-        figure=image_uri(_png(changes)),
+        figure=image_uri(changes.figure()._repr_png_()),  # type: ignore[attr-defined]
         units=rows_of(units.head(MOST)),
         significant=int((units["peak_q_value"] <= ALPHA).sum()),
         more=max(len(units) - MOST, 0),
@@ -46,9 +45,3 @@ def _page(changes: ImageChanges, info: Any, *, attack: Attack | None, rows: Any,
         pairs=rows_of(rows.head(MOST_PAIRS)),
         pairs_more=max(len(rows) - MOST_PAIRS, 0),
     )
-
-
-def _png(changes: ImageChanges) -> bytes:
-    file = io.BytesIO()
-    changes.figure().savefig(file, format="png", dpi=110)
-    return file.getvalue()

@@ -10,7 +10,7 @@ from unitlens.drawing.strips import draw_strip, tile_masks
 from unitlens.explaining.explanation import TOP, Explanation, Explanations
 from unitlens.explaining.sentences import sentence
 from unitlens.pages.document import document
-from unitlens.pages.formats import image_uri
+from unitlens.pages.formats import image_uri, rows_of
 
 Rows = list[dict[str, Any]]
 
@@ -82,7 +82,7 @@ def _section(explanations: Explanations, number: int, tables: dict[str, Any]) ->
     segmented = draw_segments(
         one.pixels, one.maps[speaking], labelled.thresholds[speaking], [places[name] for name in names], size=SIZE
     )
-    of_image = {name: _rows(table[table["image"] == one.image]) for name, table in tables.items()}
+    of_image = {name: rows_of(table[table["image"] == one.image]) for name, table in tables.items()}
     return ImageSection(
         one=one,
         id=f"image-{number}",
@@ -148,7 +148,3 @@ def describe_smallest(one: Explanation, classes: tuple[str, ...]) -> str:
         f"of sets of {left}" if smallest.exhausted + 1 == left else f"of sets of {smallest.exhausted + 1} to {left}"
     )
     return f"{said}; {none_does}, as all were tried, and {between} not all."
-
-
-def _rows(table: Any) -> Rows:
-    return [{str(name): value for name, value in record.items()} for record in table.to_dict("records")]

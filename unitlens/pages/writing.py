@@ -1,6 +1,6 @@
 """Save results into a folder, and write the page that shows them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -162,11 +162,8 @@ def add_interventions(folder: Path, saved: SavedInterventions, *, overwrite: boo
         If there are some already, or a run of another network, or other files.
     """
     check_interventions_fit(folder, saved.info["network"]["sha256"], overwrite=overwrite)
-    page = _page(folder, Added.read(folder)._replace(interventions=saved))
-    with uninterrupted():
-        write_interventions(folder, saved, overwrite=overwrite)
-        write_whole(folder / REPORT, page)
-    return folder / REPORT
+    added = Added.read(folder)._replace(interventions=saved)
+    return _write_added(folder, added, lambda: write_interventions(folder, saved, overwrite=overwrite))
 
 
 def add_outcomes(folder: Path, saved: SavedOutcomes, *, overwrite: bool = False) -> Path:
@@ -178,11 +175,8 @@ def add_outcomes(folder: Path, saved: SavedOutcomes, *, overwrite: bool = False)
         If there are some already, or a run of another network, or other files.
     """
     check_outcomes_fit(folder, saved.info["network"]["sha256"], overwrite=overwrite)
-    page = _page(folder, Added.read(folder)._replace(outcomes=saved))
-    with uninterrupted():
-        write_outcomes(folder, saved, overwrite=overwrite)
-        write_whole(folder / REPORT, page)
-    return folder / REPORT
+    added = Added.read(folder)._replace(outcomes=saved)
+    return _write_added(folder, added, lambda: write_outcomes(folder, saved, overwrite=overwrite))
 
 
 def check_outcomes_fit(folder: Path, sha256: str, *, overwrite: bool) -> None:
@@ -219,10 +213,20 @@ def add_effects(
     check_effects_fit(folder, saved.first.info["network"]["sha256"], overwrite=overwrite)
     if agreement is not None:
         check_agreement(agreement, saved.units)
-    page = _page(folder, Added.read(folder, effects=False)._replace(effects=saved, agreement=agreement))
-    with uninterrupted():  # so that the page is that of the effects
+    added = Added.read(folder, effects=False)._replace(effects=saved, agreement=agreement)
+
+    def write() -> None:
         write_effects(folder, saved, overwrite=overwrite)
         write_agreement(folder, agreement)
+
+    return _write_added(folder, added, write)
+
+
+def _write_added(folder: Path, added: "Added", write: Callable[[], None]) -> Path:
+    """Write what was added to a folder and the page that shows it, whose path is returned; the page is made first."""
+    page = _page(folder, added)
+    with uninterrupted():  # so that the page is that of what was added
+        write()
         write_whole(folder / REPORT, page)
     return folder / REPORT
 

@@ -8,8 +8,7 @@ import numpy as np
 from unitlens.data.concepts import Concept, Example
 from unitlens.data.scenes.canvas import WORLD, Canvas
 from unitlens.data.scenes.words import CONCEPTS
-from unitlens.data.scenes.world import PLACES
-from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.data.scenes.world import PLACES, check_drawing
 
 RED_BALLS: Mapping[str, Mapping[str, float]] = {
     "train": {"bedroom": 0.95, "living_room": 0.05},
@@ -60,11 +59,7 @@ class ShortcutScenes:
     """
 
     def __init__(self, images: int = 1000, *, seed: int = 0, split: str = "test", size: int = 112) -> None:
-        if split not in _SPLITS:
-            raise UnitlensError(f"There is no split {split!r}{did_you_mean(split, _SPLITS)}; use 'test' or 'train'.")
-        for what, value, least in (("images", images, 1), ("seed", seed, 0), ("size", size, 16)):
-            if value < least:
-                raise UnitlensError(f"{what} is {value}; the drawn scenes need {what} of {least} or more.")
+        check_drawing(split, images=images, seed=seed, size=size)
         self.seed = seed
         self.split = split
         self.size = size

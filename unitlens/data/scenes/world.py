@@ -61,11 +61,7 @@ class Scenes:
     """
 
     def __init__(self, images: int = 1000, *, seed: int = 0, split: str = "test", size: int = 112) -> None:
-        if split not in _SPLITS:
-            raise UnitlensError(f"There is no split {split!r}{did_you_mean(split, _SPLITS)}; use 'test' or 'train'.")
-        for what, value, least in (("images", images, 1), ("seed", seed, 0), ("size", size, 16)):
-            if value < least:
-                raise UnitlensError(f"{what} is {value}; the drawn scenes need {what} of {least} or more.")
+        check_drawing(split, images=images, seed=seed, size=size)
         self.seed = seed
         self.split = split
         self.size = size
@@ -110,3 +106,21 @@ class Scenes:
             f"Scenes({len(self)} images of {self.size} x {self.size}, {len(PLACES)} classes, "
             f"seed {self.seed}, split {self.split!r})"
         )
+
+
+_LEAST = {"images": 1, "seed": 0, "size": 16}
+
+
+def check_drawing(split: str, **settings: int) -> None:
+    """Make sure that scenes can be drawn so: images, seed and size are large enough, and there is the split.
+
+    Raises
+    ------
+    UnitlensError
+        If one is out of its range.
+    """
+    if split not in _SPLITS:
+        raise UnitlensError(f"There is no split {split!r}{did_you_mean(split, _SPLITS)}; use 'test' or 'train'.")
+    for what, value in settings.items():
+        if value < _LEAST[what]:
+            raise UnitlensError(f"{what} is {value}; the drawn scenes need {what} of {_LEAST[what]} or more.")
