@@ -243,6 +243,7 @@ def test_folding_changes_nothing():
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in train_scenes.folded(net).modules())
 
 
+@pytest.mark.slow
 def test_training_from_the_shell(tmp_path, monkeypatch):
     from click.testing import CliRunner
 

@@ -30,6 +30,7 @@ def test_what_is_kept_is_at_most_the_counts_as_plain_arrays_and_half_as_much_whi
     assert dense < kept_memory(2048, columns_of(1200)) < 2 * dense
 
 
+@pytest.mark.slow
 def test_counting_a_few_units_stays_within_what_is_said():
     found = counted(units=96, concepts=200, images=64)
     assert found["grew"] < found["said"]

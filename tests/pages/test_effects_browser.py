@@ -7,6 +7,8 @@ from unitlens.pages.cards import class_id, unit_id
 from unitlens.pages.dissection import render_dissection
 from unitlens.pages.effects import effects_view, render_effects
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["ski_slope", EVIL, "tree house"]
 
 
@@ -50,7 +52,6 @@ def test_the_map_is_drawn_with_its_names(visit, made, name):  # noqa: F811
     assert set(NAMES) <= set(page.locator(".heat").first.locator("li").all_inner_texts())
 
 
-@pytest.mark.slow
 def test_a_square_and_a_point_lead_to_their_unit(visit, made):  # noqa: F811
     page, view = visit("run"), made[1]
     page.locator(".heat").first.locator("a:has(rect)").first.dispatch_event("click")
@@ -60,7 +61,6 @@ def test_a_square_and_a_point_lead_to_their_unit(visit, made):  # noqa: F811
     page.wait_for_selector(f"[id='{unit_id('layer4', 7)}'].found")
 
 
-@pytest.mark.slow
 def test_a_class_opens_with_the_images_of_its_units_and_leads_to_them(visit, made):  # noqa: F811
     page, view = visit("run"), made[1]
     own = section(page, "ski_slope")
@@ -78,7 +78,6 @@ def test_a_class_opens_with_the_images_of_its_units_and_leads_to_them(visit, mad
     page.wait_for_selector(f"[id='{view.classes[0].uses[0].id}'].found")
 
 
-@pytest.mark.slow
 def test_a_unit_leads_to_the_class_it_serves(visit, made):  # noqa: F811
     page, one = visit("run"), made[1].units[0]
     page.evaluate(f"location.hash = '#{one.id}'")
@@ -92,7 +91,6 @@ def test_a_unit_leads_to_the_class_it_serves(visit, made):  # noqa: F811
     assert page.locator("#cards > li").count() == serving
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["run", "alone"])
 def test_names_are_shown_and_not_run(visit, name):  # noqa: F811
     page = visit(name)
@@ -103,7 +101,6 @@ def test_names_are_shown_and_not_run(visit, name):  # noqa: F811
     assert page.locator("img[src='x']").count() == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["run", "alone"])
 def test_a_phone_shows_the_effects_without_scrolling_sideways(browser, reports, name):  # noqa: F811
     page = browser.new_page(viewport={"width": 380, "height": 800}, offline=True)
@@ -113,7 +110,6 @@ def test_a_phone_shows_the_effects_without_scrolling_sideways(browser, reports, 
     page.close()
 
 
-@pytest.mark.slow
 def test_without_scripts_the_effects_are_there(visit):  # noqa: F811
     page = visit("run", java_script_enabled=False)
     section(page, "ski_slope").locator("summary").click()

@@ -348,6 +348,7 @@ def test_every_verdict_is_explained(page):
         assert VERDICTS[name] in page.text
 
 
+@pytest.mark.slow
 def test_two_thousand_units_stay_within_forty_megabytes():
     run = made_up_run(2000)
     run["exemplars"]["image"] = "a/rather/long/folder/name/" + run["exemplars"].image

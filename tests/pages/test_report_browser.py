@@ -23,7 +23,9 @@ QUIET = [
 ]
 EVIL = "<script>document.title = 'taken over'</script><img src=x onerror=\"document.title = 'taken over'\">"
 
-# A browser takes a second or two for every page: the quick suite opens a few, `make test-slow` all of them.
+# A browser takes a second or two for every page: `make test-slow` opens them.
+pytestmark = pytest.mark.slow
+
 if CHROMIUM is None:
     pytest.skip("no Chromium is installed (on Debian: apt install chromium)", allow_module_level=True)
 
@@ -123,7 +125,6 @@ def test_the_page_opens_with_the_first_units_and_their_images(visit, reports):
     assert not page.locator("#more").is_visible()
 
 
-@pytest.mark.slow
 def test_units_sort_by_numbers_and_those_without_a_concept_stay_last(visit, reports):
     units = reports["one"][1]
     page = visit("one")
@@ -138,7 +139,6 @@ def test_units_sort_by_numbers_and_those_without_a_concept_stay_last(visit, repo
         assert len(found) == 150
 
 
-@pytest.mark.slow
 def test_units_sort_by_q_ratio_concept_and_number(visit, reports):
     units = reports["one"][1].set_index("unit")
     page = visit("one")
@@ -158,7 +158,6 @@ def test_units_sort_by_q_ratio_concept_and_number(visit, reports):
     assert [int(card["unit"]) for card in shown(page)] == list(range(150))
 
 
-@pytest.mark.slow
 def test_filters_narrow_the_units_and_clear_again(visit, reports):
     units = reports["one"][1]
     page = visit("one")
@@ -179,7 +178,6 @@ def test_filters_narrow_the_units_and_clear_again(visit, reports):
     assert len(shown(page)) == 150
 
 
-@pytest.mark.slow
 def test_a_bar_and_a_category_of_the_chart_choose_their_units(visit, reports):
     units = reports["one"][1]
     page = visit("one")
@@ -212,7 +210,6 @@ def test_search_finds_units_concepts_and_images(visit, reports):
     assert page.locator("#nothing").is_visible()
 
 
-@pytest.mark.slow
 def test_keys_reach_the_search_and_leave_it(visit):
     page = visit("one")
     page.keyboard.press("/")
@@ -224,7 +221,6 @@ def test_keys_reach_the_search_and_leave_it(visit):
     assert page.locator("#shown").inner_text() == "150 units"
 
 
-@pytest.mark.slow
 def test_everything_is_reached_by_keyboard_and_the_focus_is_seen(visit):
     page = visit("plain")
     reached = set()
@@ -241,7 +237,6 @@ def test_everything_is_reached_by_keyboard_and_the_focus_is_seen(visit):
     assert {"name", "where", "strip", "SUMMARY"} <= reached
 
 
-@pytest.mark.slow
 def test_a_link_finds_its_unit_wherever_it_stands(visit, reports):
     units = reports["layers"][1]
     last = units[(units.layer == "lstm:0 <b>") & units.silent].unit.iloc[-1]
@@ -261,7 +256,6 @@ def test_a_link_finds_its_unit_wherever_it_stands(visit, reports):
     assert page.locator("#layer").input_value() == ""
 
 
-@pytest.mark.slow
 def test_a_concept_section_shows_its_images_and_leads_to_its_units(visit):
     page = visit("one")
     page.locator("#cards .name").first.click()
@@ -275,7 +269,6 @@ def test_a_concept_section_shows_its_images_and_leads_to_its_units(visit):
     assert page.locator(".card.found").count() == 1
 
 
-@pytest.mark.slow
 def test_a_strip_opens_larger_with_the_names_of_its_images(visit):
     page = visit("one")
     page.locator(".strip").nth(2).click()
@@ -288,7 +281,6 @@ def test_a_strip_opens_larger_with_the_names_of_its_images(visit):
     assert page.locator("dialog[open]").count() == 0
 
 
-@pytest.mark.slow
 def test_the_chart_counts_the_chosen_layer(visit, reports):
     units = reports["layers"][1]
     page = visit("layers")
@@ -302,7 +294,6 @@ def test_the_chart_counts_the_chosen_layer(visit, reports):
     assert sum(int(count or 0) for count in counts) == units.detector.sum()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_light_and_dark_follow_the_system_and_the_button(visit, scheme):
     page = visit("plain", color_scheme=scheme)
@@ -337,7 +328,6 @@ def test_without_scripts_every_unit_is_still_there(visit):
     assert not page.locator("#search").is_visible()
 
 
-@pytest.mark.slow
 def test_a_phone_shows_the_page_without_scrolling_sideways(browser, reports):
     page = browser.new_page(viewport={"width": 380, "height": 800}, offline=True)
     page.goto(reports["layers"][0].as_uri())
@@ -345,7 +335,6 @@ def test_a_phone_shows_the_page_without_scrolling_sideways(browser, reports):
     page.close()
 
 
-@pytest.mark.slow
 def test_of_two_thousand_units_few_are_drawn_and_all_are_sorted_and_searched(visit):
     page = visit("big")
     assert len(shown(page)) == 60

@@ -80,7 +80,7 @@ def ablation_curve(
     Examples
     --------
     >>> import unitlens as ul
-    >>> curve = ul.ablation_curve(ul.load("bundled:scenes"), "relu6", "harbour", ul.Scenes(96), top=4, draws=2)
+    >>> curve = ul.ablation_curve(ul.load("bundled:scenes"), "relu6", "forest", ul.Scenes(24), top=4, draws=2)
     >>> curve.sizes
     (1, 2, 4)
     """

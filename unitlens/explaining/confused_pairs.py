@@ -95,8 +95,8 @@ def confusions(
     --------
     >>> import unitlens as ul
     >>> net = ul.load("bundled:scenes")
-    >>> d = ul.dissect(net, "relu6", ul.Scenes(60), exemplars=0)
-    >>> ul.confusions(net, d, ul.Scenes(60)).table().columns[:4].tolist()
+    >>> d = ul.dissect(net, "relu6", ul.Scenes(36), exemplars=0)
+    >>> ul.confusions(net, d, ul.Scenes(36)).table().columns[:4].tolist()
     ['class', 'predicted', 'images', 'right_images']
     """
     net = net if isinstance(net, Network) else classifier(net)

@@ -107,7 +107,7 @@ def explain(
     --------
     >>> import unitlens as ul
     >>> net = ul.load("bundled:scenes")
-    >>> d = ul.dissect(net, "relu6", ul.Scenes(60), exemplars=0)
+    >>> d = ul.dissect(net, "relu6", ul.Scenes(24), exemplars=0)
     >>> reasons = ul.explain(net, d, ul.Scenes(2, split="test"))
     >>> reasons.table()[["image", "class", "unit", "concept"]].shape
     (256, 4)

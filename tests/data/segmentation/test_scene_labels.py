@@ -62,6 +62,7 @@ def test_images_of_any_size_are_marked_whole(source, height, width, rows, column
     assert {maps[0].shape for maps in source.planes(image, "").values()} == {(rows, columns)}
 
 
+@pytest.mark.slow
 def test_it_finds_what_is_drawn_about_as_well_as_its_table_says(source):
     rows = {
         (row.concept.category, row.concept.name): row for row in segmenter_iou(source, ul.Scenes(120, size=64), grid=64)

@@ -112,9 +112,9 @@ def attack(
     Examples
     --------
     >>> import unitlens as ul
-    >>> net, scenes = ul.load("bundled:scenes"), ul.Scenes(180)
-    >>> d = ul.dissect(net, "relu6", ul.Scenes(60), exemplars=0)
-    >>> attacked = ul.attack(net, d, scenes, "ski_slope", "beach", steps=5)
+    >>> net, scenes = ul.load("bundled:scenes"), ul.Scenes(150)
+    >>> d = ul.dissect(net, "relu6", ul.Scenes(24), exemplars=0)
+    >>> attacked = ul.attack(net, d, scenes, "ski_slope", "beach", steps=2)
     >>> attacked.of_class, attacked.target, bool((attacked.linf <= 8 / 255 + 1e-9).all())
     ('ski_slope', 'beach', True)
     """

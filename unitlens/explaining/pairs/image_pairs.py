@@ -93,7 +93,7 @@ def compare_images(
     Examples
     --------
     >>> import unitlens as ul
-    >>> net, scenes = ul.load("bundled:scenes"), ul.Scenes(60)
+    >>> net, scenes = ul.load("bundled:scenes"), ul.Scenes(24)
     >>> d = ul.dissect(net, "relu6", scenes, exemplars=0)
     >>> images = [scenes[i].image for i in range(12)]
     >>> brighter = [(image // 2 + 127).astype("uint8") for image in images]

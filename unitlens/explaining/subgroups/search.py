@@ -127,7 +127,7 @@ def shortcuts(
     Examples
     --------
     >>> import unitlens as ul
-    >>> net, data = ul.load("bundled:scenes-shortcut"), ul.ShortcutScenes(60)
+    >>> net, data = ul.load("bundled:scenes-shortcut"), ul.ShortcutScenes(30)
     >>> d = ul.dissect(net, "relu6", data, exemplars=0)
     >>> found = ul.shortcuts(net, d, data, most=1, draws=0)
     >>> found.accuracy().columns[:4].tolist()
