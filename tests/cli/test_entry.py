@@ -245,7 +245,10 @@ def test_an_error_has_no_traceback_in_a_true_process(sees, tmp_path, temporary):
     assert said.stderr == "unitlens: There is no folder nowhere.\n"
 
 
-@pytest.mark.parametrize("stop", [*(pytest.param(how, marks=pytest.mark.slow) for how in ("Ctrl-C", "kill -INT")), "kill"])
+@pytest.mark.parametrize(
+    "stop",
+    ["kill", *(pytest.param(how, marks=pytest.mark.slow) for how in ("Ctrl-C", "kill -INT"))],
+)
 def test_an_interrupt_ends_a_run_without_a_trace(net_file, sees, world, tmp_path, temporary, stop):
     before = everything_below(tmp_path)
     # where the tests run in the background the shell had them ignore SIGINT, and their children with them
