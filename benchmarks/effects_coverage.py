@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unitlens.ablation.estimates import estimate
+from unitlens.ablation.responses.counting import PredictionTally
 from unitlens.ablation.tallies import HALVES, Tally, row_count
 from unitlens.stats.scores import Floats
 
@@ -47,13 +48,18 @@ class Sample(NamedTuple):
 
     def tally(self, *, rows: int = HALVES, seed: int = 0) -> Tally:
         """Count them as `unitlens.ablation.measuring` does."""
-        tally = Tally.start(len(self.after), self.before.shape[1], ["logit"], rows=rows)
+        tally = PredictionTally(len(self.after), self.before.shape[1], ["logit"], rows=rows)
+        self.count(tally, seed=seed)
+        return tally.tally()
+
+    def count(self, tally: PredictionTally, *, seed: int = 0) -> None:
+        """Add them to counts."""
         folds = np.random.default_rng(seed).integers(0, 32, self.groups.max() + 1)[self.groups]
         image, called = np.arange(len(self.truth)), self.before.argmax(1)
         tally.add_untouched(self.truth, called, folds)
         tally.add_changes(0, self.truth, called, self.after.argmax(2), folds)
-        tally.sums["logit"].add(0, self.truth, self.before[image, self.truth], self.after[:, image, self.truth], folds)
-        return tally
+        before, after = self.before[image, self.truth], self.after[:, image, self.truth]
+        tally.add_outcome("logit", 0, self.truth, before, after, folds)
 
 
 def draw(images: int, classes: int, rng: np.random.Generator, *, group: int = 1) -> Sample:
@@ -92,10 +98,10 @@ class Truth(NamedTuple):
 def population(classes: int, *, images: int = 200_000, parts: int = 3, seed: int = 0) -> Truth:
     """Draw a large population, and take its effects for the truth."""
     rng = np.random.default_rng(seed)
-    tally = draw(images, classes, rng).tally()
-    for _ in range(parts - 1):
-        tally = tally + draw(images, classes, rng).tally()
-    counted = tally.half("all")
+    tally = PredictionTally(len(INTERVENTIONS), classes, ["logit"])
+    for _ in range(parts):
+        draw(images, classes, rng).count(tally)
+    counted = tally.tally().half("all")
     effects = {name: estimate(counted, name).effect.copy() for name in MEASURES}
     for effect in effects.values():
         effect[0] = 0  # by construction

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from unitlens.ablation.estimates import OF_COUNTS, estimate, estimate_overall
-from unitlens.ablation.tallies import Tally, row_count
+from unitlens.ablation.responses.counting import PredictionTally
+from unitlens.ablation.tallies import row_count
 from unitlens.stats.design_effects import design_effects, group_size
 from unitlens.stats.intervals import Part, change_distances, mean_change_distances, share_distances
 
@@ -137,7 +138,7 @@ def test_groups_of_a_size_are_seen_in_how_folds_fill():
 def test_counts_by_fold_stay_within_their_memory():
     for sets, classes in ((10, 10), (512, 365), (2048, 1000)):
         rows = row_count(sets, classes, 1, grouped=True)
-        arrays = Tally.start(1, classes, ["logit"], rows=rows).arrays().values()
+        arrays = PredictionTally(1, classes, ["logit"], rows=rows).tally().arrays().values()
         assert sum(array.nbytes for array in arrays if array.ndim == 3) * sets <= 2**30
         assert rows >= 8
     assert row_count(2048, 1000, 1, grouped=False) == 2

@@ -168,7 +168,7 @@ def test_sums_do_not_depend_on_the_batches():
     one, other = (ul.outcome_effects(net, "body", data, ["area:sky", "iou:sky"], batch_size=size) for size in (3, 20))
     np.testing.assert_allclose(one.tally.after, other.tally.after, atol=1e-9)
     halves = [one.tally.half(folds) for folds in ("even", "odd")]
-    np.testing.assert_allclose((halves[0] + halves[1]).after, one.tally.after)
+    np.testing.assert_allclose(halves[0].after + halves[1].after, one.tally.after)
     assert (one.tally.images == other.tally.images).all()
 
 

@@ -16,8 +16,8 @@ from unitlens.ablation.outcomes.measures import (
     outcomes_of,
     values_of,
 )
+from unitlens.ablation.responses.counting import PredictionTally
 from unitlens.ablation.table import COLUMNS, effect_rows, shortened
-from unitlens.ablation.tallies import Tally
 
 CLASSES = 3
 SHARES = ("recall", "precision", "accuracy", "balanced_accuracy")
@@ -34,11 +34,17 @@ def calls(seed, images=40, interventions=2, classes=CLASSES, right=0.7):
     return truth, call(), np.stack([call() for _ in range(interventions)]), (rng.random(images) < 0.5).astype(int)
 
 
+def counted(truth, before, after, odd, classes=CLASSES):
+    """Counts, and sums of a number that the predictions and folds give."""
+    counter = PredictionTally(len(after), classes, ["logit"])
+    counter.add_untouched(truth, before, odd)
+    counter.add_changes(0, truth, before, after, odd)
+    counter.add_outcome("logit", 0, truth, before / 7.0, after / 3.0, odd)
+    return counter
+
+
 def tally_of(truth, before, after, odd, classes=CLASSES):
-    tally = Tally.start(len(after), classes)
-    tally.add_untouched(truth, before, odd)
-    tally.add_changes(0, truth, before, after, odd)
-    return tally
+    return counted(truth, before, after, odd, classes).tally()
 
 
 def measured(truth, called, class_):
@@ -79,12 +85,13 @@ def test_measures_equal_the_loops(seed, images):
 @settings(max_examples=20)
 def test_counts_of_parts_add_to_the_same_bits(seed, cut):
     truth, before, after, odd = calls(seed)
-    whole = tally_of(truth, before, after, odd)
-    one = tally_of(truth[:cut], before[:cut], after[:, :cut], odd[:cut])
-    other = tally_of(truth[cut:], before[cut:], after[:, cut:], odd[cut:])
-    for name, array in (other + one).arrays().items():
-        assert array.dtype == np.int64
-        assert np.array_equal(array, whole.arrays()[name]), name
+    whole = tally_of(truth, before, after, odd).arrays()
+    one = counted(truth[:cut], before[:cut], after[:, :cut], odd[:cut])
+    other = counted(truth[cut:], before[cut:], after[:, cut:], odd[cut:])
+    other.merge(one.state())
+    for name, array in other.tally().arrays().items():
+        assert array.dtype == (np.float64 if "/" in name else np.int64)
+        assert np.array_equal(array, whole[name]), name
 
 
 @pytest.mark.parametrize("name", SHARES)
@@ -144,9 +151,10 @@ def test_sums_give_the_paired_mean_and_where_images_are_many_students_interval(i
     rng = np.random.default_rng(3)
     truth, odd = rng.integers(0, 2, images), rng.integers(0, 2, images)
     before, after = rng.normal(size=images), rng.normal(size=(3, images))
-    tally = Tally.start(3, 2, ["logit"])
-    tally.add_untouched(truth, truth, odd)
-    tally.sums["logit"].add(0, truth, before, after, odd)
+    counter = PredictionTally(3, 2, ["logit"])
+    counter.add_untouched(truth, truth, odd)
+    counter.add_outcome("logit", 0, truth, before, after, odd)
+    tally = counter.tally()
     found = estimate(tally.half("all"), "logit")
     change = (after[1] - before)[truth == 1]
     test = stats.ttest_1samp(change, 0)
@@ -169,9 +177,9 @@ def test_measures_are_named_or_functions():
     with pytest.raises(ul.UnitlensError, match=r"all returned \(4, 3\); it returns one number for each image, \(4,\)"):
         values_of(NamedOutcome("all", lambda outputs, classes: outputs), torch.zeros(2, 2, 3), torch.tensor([0, 1]))
     with pytest.raises(ul.UnitlensError, match="margin was not measured, but recall, precision"):
-        estimate(Tally.start(1, 2).half("all"), "margin")
+        estimate(PredictionTally(1, 2).tally().half("all"), "margin")
     with pytest.raises(ul.UnitlensError, match="Folds are 'all', 'even' or 'odd', not 'uneven'"):
-        Tally.start(1, 2).half("uneven")
+        PredictionTally(1, 2).tally().half("uneven")
 
 
 def test_the_table_has_the_documented_columns_and_a_row_for_each_class_and_measure():
@@ -187,10 +195,10 @@ def test_the_table_has_the_documented_columns_and_a_row_for_each_class_and_measu
 
 def test_means_have_intervals_and_no_q_values():
     truth, before, _, folds = calls(7)
-    tally = Tally.start(2, CLASSES, ["logit"])
-    tally.add_untouched(truth, before, folds)
-    tally.sums["logit"].add(0, truth, np.zeros(40), np.random.default_rng(0).normal(size=(2, 40)), folds)
-    table = effect_rows("conv", [(0,), (1,)], tally.half("all"), ["a", "b", "c"], ["recall", "logit"])
+    counter = PredictionTally(2, CLASSES, ["logit"])
+    counter.add_untouched(truth, before, folds)
+    counter.add_outcome("logit", 0, truth, np.zeros(40), np.random.default_rng(0).normal(size=(2, 40)), folds)
+    table = effect_rows("conv", [(0,), (1,)], counter.tally().half("all"), ["a", "b", "c"], ["recall", "logit"])
     counts = table["measure"] != "logit"
     assert table.loc[counts, "q_value"].notna().all()
     assert table.loc[~counts, "q_value"].isna().all()

@@ -179,10 +179,9 @@ def unit_contributions(net: Network, layer: str, data: Data, reading: Reading, *
     return Contributions(mean * weights, weighted=True)
 
 
-def summed_peaks(activation: Tensor) -> Floats:
-    """Each unit's largest activation in each image, summed over images: float64, (U,)."""
-    peaks = activation.double().reshape(*activation.shape[:2], -1).amax(2)
-    return np.asarray(peaks.sum(0).cpu())
+def unit_peaks(activation: Tensor) -> Floats:
+    """Each unit's largest activation in each image: float64, (N, U)."""
+    return np.asarray(activation.reshape(*activation.shape[:2], -1).amax(2).double().cpu())
 
 
 def layer_activations(net: Network, layer: str, data: Data, reading: Reading) -> Iterator[tuple[Batch, Tensor]]:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from unitlens.ablation.activity import LayerValues, summed_peaks
+from unitlens.ablation.activity import LayerValues, unit_peaks
 from unitlens.ablation.replay.replayed import MeasuredImages, Replays, Variant
 from unitlens.ablation.responses.response import Counter, Response
 from unitlens.ablation.table import LayerUnits
@@ -22,6 +22,7 @@ from unitlens.dissection.provenance import describe_read
 from unitlens.errors import UnitlensError
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
+from unitlens.stats.exact_sums import ExactSums
 from unitlens.stats.folds import FEWEST_FOLDS, Folds
 from unitlens.stats.scores import Floats, Ints
 
@@ -129,7 +130,7 @@ def measure(net: Network, data: Data, design: Design[Counts], reading: Reading) 
     return Measured(
         counts=work.counter.counts(),
         units=work.units,
-        peaks=work.peaks / max(work.images, 1),
+        peaks=work.peaks.sums()[0] / work.images,
         data=describe_read(read, columns.concepts, measured=work.images),
         replay={"replays": cut.replays, "reason": cut.reason or None},
         notes=[*read.notes, *_copies(read), *design.response.notes(read), *filter(None, [cut.reason])],
@@ -175,7 +176,7 @@ class _Work(Generic[Counts]):
         self.replays = Replays(net, design.layers, design.values, design.variants(), total=len(data))
         self.counter: Counter[Counts] | None = None
         self.units: tuple[int, ...] = ()
-        self.peaks, self.images = np.zeros(0), 0
+        self.peaks, self.images = ExactSums(1, (0,)), 0
 
     def add(self, batch: Batch, chosen: npt.NDArray[np.int64]) -> None:
         """Run the network on some images of a batch, and replay every intervention on them."""
@@ -186,8 +187,9 @@ class _Work(Generic[Counts]):
             self.units = tuple(activation.shape[1] for activation in activations)
             variants = self.units[0] if self.design.sets is None else len(self.design.sets)
             self.counter = self.design.response.start(self.net, self.data, images, replayed.output, variants)
-            self.peaks = np.zeros(sum(self.units))
+            self.peaks = ExactSums(1, (sum(self.units),))
         with evaluating(self.net.model):
             self.counter.add(replayed)
         self.images += len(chosen)
-        self.peaks += np.concatenate([summed_peaks(activation) for activation in activations])
+        peaks = [unit_peaks(activation) for activation in activations]
+        self.peaks.add(np.zeros(len(chosen), np.int64), np.concatenate(peaks, 1))

@@ -1,4 +1,4 @@
-"""Counts of a classifier's predictions, untouched and under interventions, for each class; they add."""
+"""Counts of a classifier's predictions, untouched and under interventions, for each class."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -27,7 +27,7 @@ HALF_ROWS: Mapping[str, slice] = {"all": slice(None), "even": slice(0, None, 2),
 
 @dataclass(frozen=True, eq=False)
 class Tally:
-    """Counts of right and wrong predictions, untouched and under interventions. They add.
+    """Counts of right and wrong predictions, untouched and under interventions.
 
     S interventions; K classes (outputs). The predicted class is that of the largest output; *own* images of a class are
     those that are of it. An image counts in row *fold modulo R* of R rows: with R = 2 rows these are the images of even
@@ -58,18 +58,6 @@ class Tally:
     false_lost: Ints
     sums: Mapping[str, "Sums"]
 
-    @classmethod
-    def start(cls, interventions: int, classes: int, outcomes: Iterable[str] = (), *, rows: int = HALVES) -> "Tally":
-        """Begin with no images."""
-        few, many = (rows, classes), (rows, interventions, classes)
-        counts = [np.zeros(few, np.int64) for _ in range(3)] + [np.zeros(many, np.int64) for _ in range(4)]
-        sums = {name: Sums(np.zeros(few), *(np.zeros(many) for _ in range(4))) for name in outcomes}
-        return cls._of(counts, sums)
-
-    def __add__(self, other: "Tally") -> "Tally":
-        added = [getattr(self, f.name) + getattr(other, f.name) for f in fields(self) if f.name != "sums"]
-        return Tally._of(added, {name: sums.plus(other.sums[name]) for name, sums in self.sums.items()})
-
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Every array by its name; ``logit/change`` and the like for sums."""
         counts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "sums"}
@@ -91,36 +79,6 @@ class Tally:
     def rows(self) -> int:
         """How many rows the counts have."""
         return len(self.images)
-
-    def add_untouched(self, truth: Ints, predicted: Ints, folds: Ints) -> None:
-        """Count images without any intervention, each of (N,)."""
-        row = folds % self.rows
-        np.add.at(self.images, (row, truth), 1)
-        np.add.at(self.predicted, (row, predicted), 1)
-        right = truth == predicted
-        np.add.at(self.right, (row[right], truth[right]), 1)
-
-    def add_changes(self, first: int, truth: Ints, before: Ints, after: Ints, folds: Ints) -> None:
-        """Count where the prediction changes.
-
-        Parameters
-        ----------
-        first : int
-            The number of the first intervention of ``after``.
-        truth, before : int64 arrays, (N,)
-            The class that an image is of, and the one that is predicted untouched.
-        after : int64 array, (interventions, N)
-            What is predicted under each.
-        folds : int64 array, (N,)
-        """
-        which, image = np.nonzero(after != before)
-        row, true = folds[image] % self.rows, truth[image]
-        for class_, right, wrong in (
-            (before[image], self.lost, self.false_lost),
-            (after[which, image], self.gained, self.false_gained),
-        ):
-            for counts, chosen in ((right, class_ == true), (wrong, class_ != true)):
-                np.add.at(counts, (row[chosen], which[chosen] + first, class_[chosen]), 1)
 
     @property
     def grouped(self) -> bool:
@@ -180,7 +138,7 @@ def _changed(tally: Tally) -> tuple[tuple[Ints, Ints], ...]:
 
 
 class Sums(NamedTuple):
-    """Sums of an outcome over own images, in float64, in the order of the images.
+    """Exact sums of an outcome over own images, each rounded once.
 
     Attributes
     ----------
@@ -197,22 +155,6 @@ class Sums(NamedTuple):
     fall: Floats
     rise_squares: Floats
     fall_squares: Floats
-
-    def plus(self, other: "Sums") -> "Sums":
-        """The sums over the images of both; named so, as adding tuples joins them."""
-        return Sums(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
-
-    def add(self, first: int, truth: Ints, before: Floats, after: Floats, folds: Ints) -> None:
-        """Add images: ``before`` is (N,), ``after`` (interventions, N); the rest as for `Tally.add_changes`."""
-        row, change = folds % len(self.before), after - before
-        rise, fall = np.maximum(change, 0), np.maximum(-change, 0)
-        if first == 0:
-            np.add.at(self.before, (row, truth), before)
-        here = slice(first, first + len(after))
-        parts = ((self.rise, rise), (self.fall, fall), (self.rise_squares, rise**2), (self.fall_squares, fall**2))
-        for image, (r, k) in enumerate(zip(row, truth, strict=True)):
-            for total, part in parts:
-                total[r, here, k] += part[:, image]
 
     def counted(self, images: Ints, *, grouped: bool) -> "CountedSums":
         """Sum the rows, with the design effects of images (R, K) where they have groups."""

@@ -16,6 +16,7 @@ from unitlens.ablation.random_sets import draw_sets
 from unitlens.ablation.replay.nests import Output, some
 from unitlens.ablation.replay.replayed import MeasuredImages, Replayed
 from unitlens.ablation.responses.areas import changed_images, drawn_images
+from unitlens.ablation.responses.response import Arrays
 from unitlens.ablation.table import Units
 from unitlens.ablation.units import Chosen
 from unitlens.data.batches import Batch, ImageRecord
@@ -148,6 +149,15 @@ class _InsertionCounter:
     def counts(self) -> InsertionTally:
         """What was counted."""
         return self.tally
+
+    def state(self) -> Arrays:
+        """What was counted, as arrays."""
+        return {name: array for name, array in self.tally._asdict().items() if name != "positions"}
+
+    def merge(self, state: Arrays) -> None:
+        """Add what another one counted."""
+        for name, counts in self.state().items():
+            counts += state[name]
 
 
 def _most_common(shown: npt.NDArray[np.int16]) -> npt.NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Sums of outcomes over images, by fold, and what follows from them. They add."""
+"""Sums of outcomes over images, by fold, and what follows from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from unitlens.stats.changes import Change, ratio_change
-from unitlens.stats.folds import FOLDS, Folds, chosen_folds
+from unitlens.stats.folds import Folds, chosen_folds
 from unitlens.stats.scores import Floats, Ints
 
 
 @dataclass(frozen=True, eq=False)
 class OutcomeTally:
-    """Sums over images of M outcomes, untouched and under V interventions, by fold. They add.
+    """Sums over images of M outcomes, untouched and under V interventions, by fold.
 
     Attributes
     ----------
@@ -29,17 +29,6 @@ class OutcomeTally:
     images: Ints
     before: Floats
     after: Floats
-
-    @classmethod
-    def start(cls, names: tuple[str, ...], variants: int) -> "OutcomeTally":
-        """Begin with no images."""
-        sums = np.zeros((FOLDS, len(names), 2)), np.zeros((FOLDS, variants, len(names), 2))
-        return cls(names, np.zeros(FOLDS, np.int64), *sums)
-
-    def __add__(self, other: "OutcomeTally") -> "OutcomeTally":
-        """The sums over the images of both."""
-        sums = self.images + other.images, self.before + other.before, self.after + other.after
-        return OutcomeTally(self.names, *sums)
 
     def only(self, variants: Sequence[int] | slice) -> "OutcomeTally":
         """That of some of the interventions."""

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from unitlens.ablation.activity import LayerValues, summed_peaks, unit_axis
+from unitlens.ablation.activity import LayerValues, unit_axis, unit_peaks
 from unitlens.ablation.interventions import Replacement, replace_units
 from unitlens.ablation.replay.cut import Change, Cut, State
 from unitlens.ablation.replay.cutting import cut_network, distances
@@ -249,7 +249,7 @@ def _spot_checked(replayed: Replayed, last: Replayed) -> Cut:
     cut, state, variants = replayed.cut, replayed.state, replayed.variants
     if not cut.replays or variants == []:
         return cut
-    most_active = int(summed_peaks(replayed.activation(cut.layer).abs()).argmax())
+    most_active = int(unit_peaks(replayed.activation(cut.layer).abs()).sum(0).argmax())
     variant = Variant(((most_active,),)) if variants is None else variants[-1]
     with evaluating(cut.model):
         if variants is None and replayed.axes[cut.layer] == 1:

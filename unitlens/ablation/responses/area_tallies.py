@@ -1,7 +1,7 @@
 """Sums of the areas of concepts in drawn images, and what follows from them. They add."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +9,9 @@ import numpy as np
 from unitlens.stats.changes import mean_change
 from unitlens.stats.folds import FEWEST_FOLDS, FOLDS, Folds, chosen_folds, effective_half_width
 from unitlens.stats.scores import Floats, Ints, share
+
+COUNTED = ("images", "present", "before", "change", "moved")
+"""What an `AreaTally` sums over images."""
 
 
 class AreaEstimate(NamedTuple):
@@ -74,8 +77,7 @@ class AreaTally:
 
     def __add__(self, other: "AreaTally") -> "AreaTally":
         """The sums over the images of both."""
-        added = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
-        return replace(self, **(added | {"positions": self.positions, "numbers": self.numbers}))
+        return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in COUNTED})
 
     def only(self, variants: Sequence[int] | slice) -> "AreaTally":
         """That of some of the interventions."""
@@ -84,8 +86,7 @@ class AreaTally:
     def half(self, folds: Folds) -> "AreaTally":
         """That of the images of even or odd folds; of the others there are none."""
         kept = chosen_folds(folds)
-        counted = ("images", "present", "before", "change", "moved")
-        return replace(self, **{name: (getattr(self, name).T * kept).T for name in counted})
+        return replace(self, **{name: (getattr(self, name).T * kept).T for name in COUNTED})
 
     def estimate(self) -> AreaEstimate:
         """Areas before and after, and effects with their intervals."""

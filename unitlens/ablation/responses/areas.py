@@ -10,7 +10,8 @@ from torch import Tensor
 
 from unitlens.ablation.replay.nests import Output, in_rows, row_count, some
 from unitlens.ablation.replay.replayed import MeasuredImages, Replayed
-from unitlens.ablation.responses.area_tallies import AreaCounts, AreaTally, Transitions
+from unitlens.ablation.responses.area_tallies import COUNTED, AreaCounts, AreaTally, Transitions
+from unitlens.ablation.responses.response import Arrays
 from unitlens.data.batches import Batch, ImageRecord
 from unitlens.data.concepts import Data
 from unitlens.data.drawn import CategoryMaps, DrawnConcepts
@@ -109,6 +110,16 @@ class AreaCounter:
     def counts(self) -> AreaCounts:
         """What was counted."""
         return AreaCounts(self.tally, self.transitions)
+
+    def state(self) -> Arrays:
+        """What was counted, as arrays."""
+        followed = {} if self.transitions is None else {"became": self.transitions.became}
+        return {name: getattr(self.tally, name) for name in COUNTED} | followed
+
+    def merge(self, state: Arrays) -> None:
+        """Add what another one counted."""
+        for name, counts in self.state().items():
+            counts += state[name]
 
 
 class ChangedImages(NamedTuple):

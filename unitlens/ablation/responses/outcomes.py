@@ -9,12 +9,18 @@ from unitlens.ablation.outcomes.reading import ImageOutcome, Measured, Read, See
 from unitlens.ablation.outcomes.tally import OutcomeTally
 from unitlens.ablation.replay.nests import Output, by_variant
 from unitlens.ablation.replay.replayed import MeasuredImages, Replayed
+from unitlens.ablation.responses.response import Arrays
 from unitlens.data.batches import Batch, ImageRecord
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Data
 from unitlens.errors import UnitlensError
 from unitlens.models.network import Network
-from unitlens.stats.scores import Bools
+from unitlens.stats.exact_sums import ExactSums
+from unitlens.stats.folds import FOLDS
+from unitlens.stats.scores import Bools, Floats
+
+_PARTS = 2
+"""Of an outcome: its value, and what that is a part of."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,39 +54,50 @@ class Outcomes:
     ) -> "_OutcomeCounter":
         """Begin to sum, with what the network returns for the first images."""
         measured = Measured(net, Columns.of(data.concepts), self.grid, outputs)
-        return _OutcomeCounter([outcome.start(measured) for outcome in self.outcomes], variants)
+        reads = [outcome.start(measured) for outcome in self.outcomes]
+        names, _ = read_all(reads, by_variant(outputs, len(images.chosen)), Seen(images, outputs))
+        return _OutcomeCounter(reads, variants, names)
 
 
 class _OutcomeCounter:
-    def __init__(self, reads: Sequence[Read], variants: int) -> None:
-        self.reads, self.variants = reads, variants
-        self.tally: OutcomeTally | None = None
+    """Exact sums by fold, once it is known which outcomes there are."""
+
+    def __init__(self, reads: Sequence[Read], variants: int, names: tuple[str, ...]) -> None:
+        self.reads, self.names = reads, names
+        self.images = np.zeros(FOLDS, np.int64)
+        self.before = ExactSums(FOLDS, (len(names), _PARTS))
+        self.after = ExactSums(FOLDS, (len(names), _PARTS, variants))
 
     def add(self, replayed: Replayed) -> None:
         """Sum the numbers of some images."""
         images, folds = replayed.images, replayed.images.folds
         seen = Seen(images, replayed.output)
-        names, before = read_all(self.reads, by_variant(replayed.output, len(folds)), seen)
-        if self.tally is None:
-            self.tally = OutcomeTally.start(names, self.variants)
-        tally = self.tally
-        _check_names(names, tally.names)
-        np.add.at(tally.images, folds, 1)
-        np.add.at(tally.before, folds, before[0])
+        np.add.at(self.images, folds, 1)
+        (before,) = self._read(by_variant(replayed.output, len(folds)), seen)
+        self.before.add(folds, before)
         for first, outputs in replayed.outputs():
-            names, after = read_all(self.reads, outputs, seen)
-            _check_names(names, tally.names)
-            np.add.at(tally.after[:, first : first + len(after)], folds, after.swapaxes(0, 1))
+            after = self._read(outputs, seen)
+            self.after.add(folds, np.moveaxis(after, 0, -1), first=first)
+
+    def _read(self, outputs: Output, seen: Seen) -> Floats:
+        names, numbers = read_all(self.reads, outputs, seen)
+        if names != self.names:
+            raise UnitlensError(
+                f"The outcomes of some images are {', '.join(names)}, and those of the first {', '.join(self.names)}: "
+                "return the same for all images."
+            )
+        return numbers
 
     def counts(self) -> OutcomeTally:
         """The sums."""
-        assert self.tally is not None  # else nothing was measured, which is an error before
-        return self.tally
+        return OutcomeTally(self.names, self.images, self.before.sums(), np.moveaxis(self.after.sums(), -1, 1))
 
+    def state(self) -> Arrays:
+        """What was summed, as arrays."""
+        return {"images": self.images, **self.before.state("before"), **self.after.state("after")}
 
-def _check_names(names: tuple[str, ...], first: tuple[str, ...]) -> None:
-    if names != first:
-        raise UnitlensError(
-            f"The outcomes of some images are {', '.join(names)}, and those of the first {', '.join(first)}: return "
-            "the same for all images."
-        )
+    def merge(self, state: Arrays) -> None:
+        """Add what another one summed."""
+        self.images += state["images"]
+        self.before.merge(state, "before")
+        self.after.merge(state, "after")

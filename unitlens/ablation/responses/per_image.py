@@ -1,5 +1,6 @@
 """Numbers of single images as a response: kept image by image, untouched and under every intervention."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
@@ -8,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from unitlens.ablation.replay.nests import Output, describe
+from unitlens.ablation.responses.response import Arrays
 from unitlens.data.batches import Batch, ImageRecord
 from unitlens.data.concepts import Class, Data
 from unitlens.errors import UnitlensError
@@ -118,3 +120,14 @@ class _ImageCounter:
         columns = list(zip(*self.parts, strict=True))
         names, classes = ([one for part in column for one in part] for column in columns[:2])
         return ImageValues(names, classes, *map(np.concatenate, columns[2:]))
+
+    def state(self) -> Arrays:
+        """The numbers of all images, and as JSON what they are called."""
+        names, classes, *arrays = self.counts()
+        text = np.frombuffer(json.dumps([names, classes], default=str).encode(), np.uint8)
+        return dict(zip(ImageValues._fields[2:], arrays, strict=True)) | {"named": text}
+
+    def merge(self, state: Arrays) -> None:
+        """Take the numbers of further images."""
+        names, classes = json.loads(state["named"].tobytes())
+        self.parts.append(ImageValues(names, classes, *(state[name] for name in ImageValues._fields[2:])))

@@ -11,6 +11,8 @@ from torch import Tensor
 from unitlens.ablation.outcomes.measures import Outcome, values_of
 from unitlens.ablation.replay.nests import Output, describe
 from unitlens.ablation.replay.replayed import MeasuredImages, Replayed
+from unitlens.ablation.responses.counting import PredictionTally
+from unitlens.ablation.responses.response import Arrays
 from unitlens.ablation.tallies import Tally, row_count
 from unitlens.data.batches import Batch, ImageRecord
 from unitlens.data.classes import Classes, join_classes
@@ -67,12 +69,12 @@ class Predictions:
         predictions(outputs, "The network's outputs")
         count, outcomes = outputs.shape[1], self.outcomes
         rows = row_count(variants, count, len(outcomes), grouped=described(data).grouped)
-        return _PredictionCounter(Tally.start(variants, count, outcomes, rows=rows), classes, outcomes)
+        return _PredictionCounter(PredictionTally(variants, count, outcomes, rows=rows), classes, outcomes)
 
 
 @dataclass(frozen=True, eq=False)
 class _PredictionCounter:
-    tally: Tally
+    tally: PredictionTally
     outputs: Classes
     outcomes: Mapping[str, Outcome]
 
@@ -88,11 +90,20 @@ class _PredictionCounter:
             after = predictions(outputs, "With units ablated, the network's outputs")
             self.tally.add_changes(first, truth, before, after, folds)
             for name, outcome in self.outcomes.items():
-                self.tally.sums[name].add(first, truth, values[name], values_of(outcome, outputs, classes), folds)
+                changed = values_of(outcome, outputs, classes)
+                self.tally.add_outcome(name, first, truth, values[name], changed, folds)
 
     def counts(self) -> PredictionCounts:
         """What was counted."""
-        return PredictionCounts(self.tally, self.outputs)
+        return PredictionCounts(self.tally.tally(), self.outputs)
+
+    def state(self) -> Arrays:
+        """What was counted, as arrays."""
+        return self.tally.state()
+
+    def merge(self, state: Arrays) -> None:
+        """Add what another one counted."""
+        self.tally.merge(state)
 
 
 def predictions(outputs: Tensor, what: str) -> Ints:

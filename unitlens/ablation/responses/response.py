@@ -1,6 +1,9 @@
 """What the loop over images asks of a response: which images it can be measured on, and to count them."""
 
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+
+import numpy.typing as npt
 
 from unitlens.ablation.replay.nests import Output
 from unitlens.data.batches import Batch, ImageRecord
@@ -12,7 +15,10 @@ if TYPE_CHECKING:
     from unitlens.ablation.replay.replayed import MeasuredImages, Replayed
 
 Counts = TypeVar("Counts", covariant=True)
-"""What a response counts; it adds."""
+"""What a response counts."""
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+"""Arrays by their names."""
 
 
 class Counter(Protocol[Counts]):
@@ -24,6 +30,22 @@ class Counter(Protocol[Counts]):
 
     def counts(self) -> Counts:
         """What was counted."""
+        ...
+
+
+@runtime_checkable
+class Addable(Protocol):
+    """A counter that can be stopped, gone on with, and counted with in parts: what it has counted adds.
+
+    One that is not so, as it keeps what is no array, is measured anew after a stop, and by one process.
+    """
+
+    def state(self) -> Arrays:
+        """All that was counted, as arrays."""
+        ...
+
+    def merge(self, state: Arrays) -> None:
+        """Add what another one counted on images that come after those of this one, as its `state` says it."""
         ...
 
 
