@@ -10,14 +10,13 @@ import pandas  # noqa: F401  # loaded before anything is measured
 import scipy.special  # noqa: F401
 import torch
 
-from unitlens.data.batches import Batch, ImageRecord
+from unitlens.data.batches import Batch
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Concept
 from unitlens.dissection.draws import plan_draws
 from unitlens.dissection.labelling import label_units
 from unitlens.dissection.memory import counting_memory, peak_memory
 from unitlens.dissection.settings import Settings
-from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.temporary import temporary_store
@@ -33,7 +32,7 @@ def main(units, concepts, images):
     own = [np.flatnonzero(columns.category_of == k) + 1 for k in range(CATEGORIES)]
     settings = Settings(layers=("layer",), grid=GRID, quantile=QUANTILE, fdr=0.1, exemplars=0)
     with temporary_store() as store:
-        stored = StoredPass({}, LabelPlanes.start(columns, GRID, store), ImageRecord(images))
+        stored = StoredPass.start(columns, GRID, store)
         for first in range(0, images, BATCH):
             maps = torch.from_numpy(rng.standard_normal((BATCH, units, 4, 4), dtype=np.float32))
             layer = stored.layers.setdefault("layer", LayerMaps.start("layer", maps, GRID, store))

@@ -7,7 +7,7 @@ import secrets
 import signal
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -39,19 +39,42 @@ def write_whole(path: Path, content: str | bytes) -> None:
         raise UnitlensError(f"{path} could not be written: {error.strerror or error}.") from None
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """The same for a caller that says for itself what went wrong: an OSError."""
+def replace_file(path: Path, content: bytes, *, synced: bool = False) -> None:
+    """The same for a caller that says for itself what went wrong: an OSError.
+
+    Parameters
+    ----------
+    path, content
+        As for `write_whole`.
+    synced : bool
+        Whether it is on the disk before anything else happens, so that it is there after a power cut as well.
+    """
     # A name that nobody can guess, opened exclusively: in a folder where others write, what they put there in advance,
     # such as a link to another file, is neither followed nor replaced.
     partial = path.with_name(f".{path.name}-{secrets.token_hex(8)}.partial")
     with partial.open("xb") as file:
         try:
             file.write(content)
+            file.flush()
+            if synced:
+                os.fsync(file.fileno())
             file.close()
             os.replace(partial, path)
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
+    if synced:
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Let the names of files in a folder be on the disk, where its file system has a call for it."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def encoded(text: str) -> bytes:
@@ -194,22 +217,41 @@ def uninterrupted() -> Iterator[None]:
     StoppedAfterWriting
         After the body, in place of the KeyboardInterrupt that was held back.
     """
-    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+    with _held_back() as waiting:
         yield
-        return
+    if waiting:
+        try:
+            signal.raise_signal(waiting[0])
+        except KeyboardInterrupt as error:
+            raise StoppedAfterWriting from error
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait for a short while, until what is in the ``with`` is done or has failed."""
     waiting: list[int] = []
+    try:
+        with _held_back() as waiting:
+            yield
+    finally:
+        if waiting:
+            signal.raise_signal(waiting[0])
+
+
+@contextmanager
+def _held_back() -> Iterator[list[int]]:
+    """Collect these signals in place of handling them."""
+    waiting: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        yield waiting
+        return
 
     def wait(number: int, _: FrameType | None) -> None:
         waiting.append(number)
 
     before = {number: signal.signal(number, wait) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield waiting
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if waiting:
-        try:
-            signal.raise_signal(waiting[0])
-        except KeyboardInterrupt as error:
-            raise StoppedAfterWriting from error

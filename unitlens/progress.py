@@ -21,15 +21,17 @@ class Progress:
         The words in front.
     unit : str
         What is counted.
+    done : int
+        How many were done before.
     show : bool
         Whether anything is shown.
     """
 
-    def __init__(self, total: int, what: str, *, unit: str, show: bool) -> None:
-        self._total, self._what, self._unit, self._done = total, what, unit, 0
+    def __init__(self, total: int, what: str, *, unit: str, done: int = 0, show: bool) -> None:
+        self._total, self._what, self._unit, self._done, self._before = total, what, unit, done, done
         self._start = self._said = time.monotonic()
         tty = show and sys.stderr.isatty()
-        self._bar = tqdm(total=total, desc=what, unit=f" {unit}", leave=False, disable=not tty)
+        self._bar = tqdm(total=total, initial=done, desc=what, unit=f" {unit}", leave=False, disable=not tty)
         self._log = show and not tty
 
     def update(self, count: int) -> None:
@@ -39,7 +41,7 @@ class Progress:
         now = time.monotonic()
         if self._log and (now - self._said > _LOG_EVERY):
             self._said = now
-            rate = self._done / (now - self._start)
+            rate = (self._done - self._before) / (now - self._start)
             speed = f", {rate:.1f}/s, {(self._total - self._done) / rate:.0f} s left" if rate else ""
             sys.stderr.write(f"{self._what}: {self._done} of {self._total} {self._unit}{speed}\n")
             sys.stderr.flush()
@@ -50,9 +52,9 @@ class Progress:
 
 
 @contextmanager
-def progress(total: int, what: str, *, unit: str = "images", show: bool) -> Iterator[Progress]:
-    """Progress over ``total`` things, closed whatever happens."""
-    bar = Progress(total, what, unit=unit, show=show)
+def progress(total: int, what: str, *, unit: str = "images", done: int = 0, show: bool) -> Iterator[Progress]:
+    """Progress over ``total`` things, of which some were done before, closed whatever happens."""
+    bar = Progress(total, what, unit=unit, done=done, show=show)
     try:
         yield bar
     finally:

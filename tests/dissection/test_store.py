@@ -110,7 +110,7 @@ def change(folder, **entries):
         (lambda folder: (folder / "manifest.json").unlink(), "is not a store of unitlens"),
         (lambda folder: (folder / "manifest.json").write_text("{"), r"manifest\.json is not the manifest"),
         (lambda folder: (folder / "manifest.json").write_text("[]"), r"manifest\.json is not the manifest"),
-        (lambda folder: change(folder, schema=99), "of schema 99, and this version of unitlens reads schema 1"),
+        (lambda folder: change(folder, schema=99), "of schema 99, and this version of unitlens reads schema 2"),
         (lambda folder: change(folder, more=1), r"manifest\.json is not the manifest"),
         (lambda folder: change(folder, rows={"../x": {"shape": [1], "dtype": "<f4", "count": 0}}), "not the manifest"),
         (lambda folder: change(folder, rows={"x": {"shape": [1], "dtype": "|O", "count": 0}}), "not the manifest"),

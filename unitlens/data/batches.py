@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from unitlens.data.columns import Columns
-from unitlens.data.concepts import Class, Concept, Data, DataDescription, Example, described
+from unitlens.data.concepts import Class, Concept, Data, Example, described
 from unitlens.data.images import UnreadableError
 from unitlens.data.preparing import Failure, Prepare, Prepared, PreparedLatent, PrepareLatent, data_digest, see
 from unitlens.data.reading import Reading, chosen_images, image_name
 from unitlens.data.workers import in_batches
-from unitlens.errors import UnitlensError, argument
+from unitlens.errors import UnitlensError, argument, spelled
 from unitlens.models.layers import display_shape
 from unitlens.models.preprocessing import Preprocessing
 from unitlens.progress import progress
@@ -68,6 +68,14 @@ class Batch(NamedTuple):
         return [hash_ % FOLDS for hash_ in self.hashes]
 
 
+class Reached(NamedTuple):
+    """How far a record of images has come: how many were read, left out, and looked at in all."""
+
+    images: int = 0
+    unread: int = 0
+    looked_at: int = 0
+
+
 @dataclass
 class ImageRecord:
     """What was read of a data set, and what was left out.
@@ -76,10 +84,12 @@ class ImageRecord:
     ----------
     total : int
         How many images were to be read.
-    names, classes, digests, hashes, groups, fingerprints, annotated : lists
+    names, classes, digests, hashes, groups, fingerprints, annotated, indices : lists
         Of each image that was read, in their order: see `Batch`.
     unread : list of Unread
         Images that were left out.
+    looked_at : int
+        How many of the images that were to be read were looked at, whether they could be read or not.
     notes : list of str
         What the user should know, once all images are read.
     seconds : float
@@ -94,7 +104,9 @@ class ImageRecord:
     groups: list[str] = field(default_factory=list)
     fingerprints: list[bytes] = field(default_factory=list)
     annotated: list[int] = field(default_factory=list)
+    indices: list[int] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
+    looked_at: int = 0
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -107,6 +119,12 @@ class ImageRecord:
         self.groups += batch.groups
         self.fingerprints += batch.fingerprints
         self.annotated += batch.annotated
+        self.indices += batch.indices
+
+    @property
+    def reached(self) -> Reached:
+        """How far it has come."""
+        return Reached(len(self.names), len(self.unread), self.looked_at)
 
     @property
     def grouped(self) -> bool:
@@ -134,17 +152,21 @@ class Batches:
         (H, W) of the label grid; a single cell where what is marked is not needed.
     task : str
         What the progress bar says.
+    record : ImageRecord, optional
+        What was read of the same images before, of whole batches; the next batch is the one after those.
 
     Attributes
     ----------
     record : ImageRecord
-        What was read so far; complete after the last batch.
+        What was read so far, with the batch that was given last; complete after the last batch.
+    of_all : int
+        How many images are to be read in all parts together.
 
     Raises
     ------
     UnitlensError
         While iterating: at the first example that contradicts the data set or, if the reading is strict, cannot be
-        read; and at the end, if no image could be read.
+        read; at the start, if images that were read before are others now; and at the end, if no image could be read.
     """
 
     def __init__(
@@ -156,6 +178,7 @@ class Batches:
         columns: Columns | None = None,
         grid: tuple[int, int] = (1, 1),
         task: str = "reading",
+        record: ImageRecord | None = None,
     ) -> None:
         self.reading = reading
         self.task = task
@@ -166,27 +189,36 @@ class Batches:
         else:
             self._prepare = Prepare(data, self._description.names, columns, preprocessing, grid)
         self._columns, self._grid = columns, grid
-        self._indices = chosen_images(data, reading.limit, seed=reading.seed)
-        self.record = ImageRecord(len(self._indices))
+        chosen = chosen_images(data, reading.limit, seed=reading.seed)
+        self.of_all = len(chosen)
+        self._indices = chosen[reading.part.stretch(len(chosen), reading.batch_size)]
+        self._given = record
+        self.record = record or ImageRecord(0)
+        self.record.total = len(self._indices)
 
     def __iter__(self) -> Iterator[Batch]:
         """Read the images, once, in the order of the data set; a batch has at least one that could be read."""
-        record = self.record = ImageRecord(len(self._indices), unread=self._not_images())
-        start, names = time.perf_counter(), set[str]()
+        record = self.record = self._given or ImageRecord(len(self._indices))
+        if not record.looked_at:
+            record.unread += self._not_images()
+        self._check_unchanged(record)
+        start, names = time.perf_counter() - record.seconds, set(record.names)
         read = in_batches(
             self._prepare,
-            self._indices,
+            self._indices[record.looked_at :],
             batch_size=self.reading.batch_size,
             workers=self.reading.workers,
             collate=_collate,
         )
-        with progress(record.total, self.task, show=self.reading.progress) as bar:
+        with progress(record.total, self.task, done=record.looked_at, show=self.reading.progress) as bar:
             for images, columns, failures in read:
                 record.unread += map(self._left_out, failures)
+                record.looked_at += len(images) + len(failures)
                 if len(images):
                     batch = Batch(torch.from_numpy(images), **columns)
                     _check_names(batch.names, names)
                     record.add(batch)
+                    record.seconds = time.perf_counter() - start
                     yield batch
                 bar.update(len(images) + len(failures))
         record.seconds = time.perf_counter() - start
@@ -230,9 +262,21 @@ class Batches:
         self.record.fingerprints += seen.fingerprints
         return seen
 
+    def _check_unchanged(self, record: ImageRecord) -> None:
+        """Read a few of the images that were read before once more, and make sure that they are the same."""
+        images = len(record.names)
+        for image in sorted({0, images // 2, images - 1}) if images else ():
+            again = self._prepare(record.indices[image])
+            if isinstance(again, Failure) or (again.name, again.digest) != (record.names[image], record.digests[image]):
+                raise UnitlensError(
+                    f"{record.names[image]}, or what is marked in it, is not what it was when {record.looked_at:,} of "
+                    f"{record.total:,} images had been looked at: give the same data again, or begin anew with "
+                    + spelled(python="another folder for checkpoint=.", shell="--overwrite or another --out.")
+                )
+
     def _not_images(self) -> list[Unread]:
-        """Files among the images that are none; an error where the reading is strict."""
-        files = self._description.not_images
+        """Files among the images that are none, named by the first part; an error where the reading is strict."""
+        files = self._description.not_images if self.reading.part.number == 0 else ()
         if self.reading.strict and files:
             more = f", and {len(files) - 1} more are none" if len(files) > 1 else ""
             raise UnitlensError(
@@ -249,15 +293,10 @@ class Batches:
     def _finish(self) -> None:
         """Note what is missing, once all images were read."""
         record = self.record
-        if not record.names:
+        if not record.names and self.reading.part.parts == 1:
             reason = f": {record.unread[0].reason}" if record.unread else ""
             raise UnitlensError(f"None of the {record.total} images could be read{reason}.")
-        if record.unread:
-            first = record.unread[0]
-            files = "1 file was" if len(record.unread) == 1 else f"{len(record.unread)} files were"
-            record.notes.append(f"{files} left out, such as {first.image}: {first.reason}.")
-        if self.reading.limit is not None:
-            record.notes += _missing_classes(self._description, record)
+        record.notes += reading_notes(record, self._description.classes, limited=self.reading.limit is not None)
 
 
 def _check_names(names: Iterable[str], known: set[str]) -> None:
@@ -268,9 +307,29 @@ def _check_names(names: Iterable[str], known: set[str]) -> None:
         known.add(name)
 
 
-def _missing_classes(data: DataDescription, record: ImageRecord) -> list[str]:
+def reading_notes(record: ImageRecord, classes: Iterable[Class | None] | None, *, limited: bool) -> list[str]:
+    """What the user should know of images that were read: what was left out, and classes without any.
+
+    Parameters
+    ----------
+    record : ImageRecord
+        Of all images that were to be read.
+    classes : iterable of str, int or None, or None
+        Those of the data, see `unitlens.data.concepts.DataDescription`.
+    limited : bool
+        Whether a limit took the images.
+    """
+    notes = []
+    if record.unread:
+        first = record.unread[0]
+        files = "1 file was" if len(record.unread) == 1 else f"{len(record.unread)} files were"
+        notes.append(f"{files} left out, such as {first.image}: {first.reason}.")
+    return notes + (_missing_classes(classes or (), record) if limited else [])
+
+
+def _missing_classes(classes: Iterable[Class | None], record: ImageRecord) -> list[str]:
     """Note classes of which the images that a limit took have none."""
-    known = dict.fromkeys(str(class_) for class_ in data.classes or () if class_ is not None)
+    known = dict.fromkeys(str(class_) for class_ in classes if class_ is not None)
     read = set(map(str, record.classes))
     missing = [class_ for class_ in known if class_ not in read]
     if not missing:

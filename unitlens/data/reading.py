@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,6 +11,38 @@ from unitlens.data.concepts import Concept, Data, DataDescription, Example, desc
 from unitlens.data.images import UnreadableError, size_of
 from unitlens.data.workers import in_batches
 from unitlens.errors import UnitlensError, argument
+
+
+class Part(NamedTuple):
+    """A share of the images that are read; by default all of them.
+
+    Attributes
+    ----------
+    number : int
+        Which of the parts, from 0.
+    parts : int
+        How many there are.
+    """
+
+    number: int = 0
+    parts: int = 1
+
+    def stretch(self, total: int, batch_size: int) -> slice:
+        """Return the stretch of so many images that it is: whole batches, so that parts have the batches of all images.
+
+        Examples
+        --------
+        >>> [Part(number, 3).stretch(10, 4) for number in range(3)]
+        [slice(0, 4, None), slice(4, 8, None), slice(8, 10, None)]
+        >>> [Part(number, 3).stretch(5, 4) for number in range(3)]
+        [slice(0, 0, None), slice(0, 4, None), slice(4, 5, None)]
+        """
+        batches = -(-total // batch_size)
+        first, last = (batches * number // self.parts for number in (self.number, self.number + 1))
+        return slice(min(total, first * batch_size), min(total, last * batch_size))
+
+
+ALL = Part()
 
 
 @dataclass(frozen=True)
@@ -31,6 +63,8 @@ class Reading:
         Whether an image that cannot be read is an error; else it is left out and named.
     progress : bool
         Whether progress is shown.
+    part : Part
+        Which of these images are read here; the others are read elsewhere.
     """
 
     batch_size: int = 32
@@ -39,6 +73,7 @@ class Reading:
     seed: int = 0
     strict: bool = False
     progress: bool = False
+    part: Part = ALL
 
     def __post_init__(self) -> None:
         for name, value, smallest in (

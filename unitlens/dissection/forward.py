@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +13,11 @@ from torch import Tensor
 from unitlens.data.batches import Batch, Batches
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Data, described
-from unitlens.data.reading import Reading
+from unitlens.data.reading import ALL, Part, Reading
 from unitlens.dissection.memory import counting_memory
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.folder import Store
-from unitlens.dissection.store.labels import LabelPlanes
+from unitlens.dissection.store.images import going_on
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.rows import RowFile
@@ -111,6 +111,8 @@ def observe(
     resources: Resources,
     basis: Basis | None = None,
     thumbnails: bool = False,
+    part: Part = ALL,
+    notes: Sequence[str] = (),
 ) -> StoredPass:
     """Run the network once on every image, and keep the layers' activations and what is marked.
 
@@ -121,12 +123,16 @@ def observe(
     settings : Settings
         If there are too few positions for the quantile, that is an error at the first batch.
     store : Store
-        Where it is kept.
+        Where it is kept. Of a store that was stopped, the pass goes on from its last commit.
     resources : Resources
     basis : Basis, optional
         Directions that take the place of the layers' units.
     thumbnails : bool
         Whether small images are kept for the exemplars.
+    part : Part
+        Of the images, where the other ones are looked at elsewhere.
+    notes : sequence of str
+        What the user should know of the network.
 
     Returns
     -------
@@ -136,7 +142,8 @@ def observe(
     ------
     UnitlensError
         If a batch cannot fit in memory, the store would be larger than allowed, there are too few positions for the
-        quantile, no image can be read, or the network fails on them.
+        quantile, no image can be read, the network fails on them, or images are others than before the pass was
+        stopped. Whatever is raised, what was done is kept in a store that lasts, and a note of the error says so.
     """
     columns, grid = columns_of(data, settings), settings.grid
     reading = Reading(
@@ -146,14 +153,43 @@ def observe(
         seed=settings.seed,
         strict=settings.strict,
         progress=resources.show,
+        part=part,
     )
-    batches = Batches(data, net.preprocessing, reading, columns=columns, grid=grid, task="looking")
-    total = batches.record.total
-    _check_images(total)
-    check_memory(min(settings.batch_size, total), net.preprocessing.image_size, grid, planes=len(columns.categories))
-    stored = StoredPass({}, LabelPlanes.start(columns, grid, store), batches.record, ious=described(data).ious)
+    stored = (
+        StoredPass.reopen(store)
+        if store.manifest.images
+        else StoredPass.start(columns, grid, store, ious=described(data).ious, notes=notes)
+    )
+    batches = Batches(
+        data, net.preprocessing, reading, columns=columns, grid=grid, task="looking", record=stored.record
+    )
+    _check_images(batches.of_all)
+    check_memory(
+        min(settings.batch_size, batches.of_all), net.preprocessing.image_size, grid, planes=len(columns.categories)
+    )
+    with going_on(stored.kept, show=resources.show):
+        checking = _look(net, batches, stored, settings, resources, basis=basis, thumbnails=thumbnails)
+    stored.seconds = batches.record.seconds - checking
+    if part.parts == 1:
+        _check_images(stored.images)
+    stored.kept.settle()
+    stored.commit(complete=True)
+    return stored
+
+
+def _look(
+    net: Network,
+    batches: Batches,
+    stored: StoredPass,
+    settings: Settings,
+    resources: Resources,
+    *,
+    basis: Basis | None,
+    thumbnails: bool,
+) -> float:
+    """Run the network on every batch; return the seconds that comparing a faster way with the exact one took."""
     readout = Readout(settings.layers, settings.tap, settings.layout, basis)
-    checking = 0.0
+    checking, store = 0.0, stored.labels.store
     run = (fast_reader if settings.fast else reader)(net, readout)
     with evaluating(net.model):
         for batch in _waiting(batches, stored):
@@ -162,21 +198,19 @@ def observe(
             batch = batches.seen(batch, net.images(batch.images, outputs))
             del outputs  # of a segmentation network, they are larger than anything that is kept
             if not stored.layers:
-                stored.record = batches.record
                 stored.thumbnails = _thumbnail_rows(batch.images, store) if thumbnails else None
-                _start(stored, maps, total, settings, resources)
+                _start(stored, maps, batches, settings, resources)
                 _note_layouts(stored, net, readout)
                 if settings.fast:
                     start = time.perf_counter()
                     stored.deviation = largest_deviation(reader(net, readout)(inputs).maps, maps)
                     checking = time.perf_counter() - start
+                stored.begin()
             _add(stored, batch, maps)
-    stored.seconds = batches.record.seconds - checking
-    stored.notes += batches.record.notes
-    _check_images(stored.images)
-    _note_nonfinite(stored)
-    stored.commit(complete=True)
-    return stored
+            stored.kept.settle()
+            if store.due:
+                stored.commit()
+    return checking
 
 
 def _waiting(batches: Iterable[Batch], stored: StoredPass) -> Iterator[Batch]:
@@ -188,11 +222,13 @@ def _waiting(batches: Iterable[Batch], stored: StoredPass) -> Iterator[Batch]:
         start = time.perf_counter()
 
 
-def _start(stored: StoredPass, maps: dict[str, Tensor], total: int, settings: Settings, resources: Resources) -> None:
+def _start(
+    stored: StoredPass, maps: dict[str, Tensor], batches: Batches, settings: Settings, resources: Resources
+) -> None:
     """Make the files, now that the layers' shapes are known; tell what they and the counts will take, or refuse it."""
-    store, grid = stored.labels.store, stored.labels.grid
+    store, grid, total = stored.labels.store, stored.labels.grid, batches.of_all
     stored.layers = {layer: LayerMaps.start(layer, activation, grid, store) for layer, activation in maps.items()}
-    _announce(stored, total, resources.store_limit, show=resources.show)
+    _announce(stored, batches.record.total, resources.store_limit, show=resources.show)
     if resources.show:
         units = [layer.units for layer in stored.layers.values()]
         columns = stored.labels.columns
@@ -235,7 +271,6 @@ def _add(stored: StoredPass, batch: Batch, maps: dict[str, Tensor]) -> None:
         factor = _thumbnail_factor(batch.images)
         small = torch.nn.functional.avg_pool2d(batch.images.float(), factor).round_().byte()
         stored.thumbnails.append(small.permute(0, 2, 3, 1).numpy())
-    stored.commit()
 
 
 def _thumbnail_factor(images: Tensor) -> int:
@@ -266,16 +301,18 @@ def _announce(stored: StoredPass, total: int, limit: int | None, *, show: bool) 
         )
 
 
-def _note_nonfinite(stored: StoredPass) -> None:
+def nonfinite_notes(stored: StoredPass) -> list[str]:
     """Note activations that are not finite numbers."""
+    notes = []
     for layer in stored.layers.values():
         bad = np.flatnonzero(layer.nonfinite)
         if len(bad):
             units = ", ".join(map(str, bad[:8])) + (", ..." if len(bad) > 8 else "")
-            stored.notes.append(
+            notes.append(
                 f"{layer.name} has NaN or infinite activations in {len(bad)} of {layer.units} units ({units}), "
                 f"{int(layer.nonfinite.sum())} values in all: these units get no concept."
             )
+    return notes
 
 
 def in_bytes(count: float) -> str:

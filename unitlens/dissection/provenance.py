@@ -7,17 +7,19 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unitlens.data.batches import ImageRecord
 from unitlens.data.concepts import Concept, Data, described
 from unitlens.dissection.run_record import SCHEMA, GroupsRecord
 from unitlens.dissection.settings import Settings
-from unitlens.dissection.store.layers import LayerMaps
-from unitlens.dissection.store.passes import StoredPass
 from unitlens.models.network import Network
+
+if TYPE_CHECKING:
+    from unitlens.data.batches import ImageRecord
+    from unitlens.dissection.store.layers import LayerMaps
+    from unitlens.dissection.store.passes import StoredPass
 
 
 def describe_network(net: Network) -> dict[str, Any]:
@@ -33,7 +35,7 @@ def describe_network(net: Network) -> dict[str, Any]:
     }
 
 
-def describe_data(source: str, stored: StoredPass) -> dict[str, Any]:
+def describe_data(source: str, stored: "StoredPass") -> dict[str, Any]:
     """Describe what was read: how many images, what is marked in them, and what was left out."""
     columns, labels = stored.labels.columns, stored.labels
     positions, images = labels.positions.sum(0), labels.images.sum(0)
@@ -60,7 +62,7 @@ def describe_data(source: str, stored: StoredPass) -> dict[str, Any]:
     }
 
 
-def describe_read(record: ImageRecord, concepts: Sequence[Concept], *, measured: int) -> dict[str, Any]:
+def describe_read(record: "ImageRecord", concepts: Sequence[Concept], *, measured: int) -> dict[str, Any]:
     """Describe the images that a measurement read, of which so many were measured."""
     return {
         "images": len(record.names),
@@ -71,14 +73,14 @@ def describe_read(record: ImageRecord, concepts: Sequence[Concept], *, measured:
     }
 
 
-def describe_groups(record: ImageRecord) -> dict[str, Any] | None:
+def describe_groups(record: "ImageRecord") -> dict[str, Any] | None:
     """How many groups the images form; None where every image is one of its own."""
     if not record.grouped:
         return None
     return dataclasses.asdict(GroupsRecord.of(dict(zip(record.names, record.groups, strict=True))))
 
 
-def describe_layer(layer: LayerMaps) -> dict[str, Any]:
+def describe_layer(layer: "LayerMaps") -> dict[str, Any]:
     """Describe a layer: units, grid, layout, tokens that were left out, each unit's mean over all positions."""
     positions = layer.peaks.count * int(np.prod(layer.layer_grid or (1, 1)))
     return {
@@ -91,7 +93,9 @@ def describe_layer(layer: LayerMaps) -> dict[str, Any]:
     }
 
 
-def describe_run(net: Network, data: Data, stored: StoredPass, settings: Settings, *, seconds: float) -> dict[str, Any]:
+def describe_run(
+    net: Network, data: Data, stored: "StoredPass", settings: Settings, *, seconds: float
+) -> dict[str, Any]:
     """Describe a run: all of run.json.
 
     Parameters

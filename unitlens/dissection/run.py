@@ -25,7 +25,7 @@ from unitlens.dissection.controls import (
 )
 from unitlens.dissection.draws import alike_images, few_draws, few_folds, plan_draws
 from unitlens.dissection.exemplars import draw_strips, exemplar_table, find_exemplars
-from unitlens.dissection.forward import Resources, observe
+from unitlens.dissection.forward import Resources, nonfinite_notes, observe
 from unitlens.dissection.labelling import LabelledLayer, add_q_over_layers, label_units, layers_note
 from unitlens.dissection.provenance import describe_run
 from unitlens.dissection.result import Dissection
@@ -296,6 +296,7 @@ def _run(task: Task) -> Dissection:
             resources=task.resources,
             thumbnails=settings.exemplars > 0,
         )
+        stored.notes += [*stored.record.notes, *nonfinite_notes(stored)]
         if described(task.data).drawn_sources:
             stored.notes += _not_drawn(stored)
         draws = plan_draws(stored, settings, task.within)

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import re
+import time
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -15,14 +17,23 @@ from unitlens.dissection.store.lock import LASTING, NAME, TEMPORARY, new_lock, r
 from unitlens.dissection.store.manifest import Manifest, RowsEntry
 from unitlens.dissection.store.rows import LineFile, RowFile, writing
 from unitlens.errors import UnitlensError
-from unitlens.files import replace_file
+from unitlens.files import replace_file, sync_folder
+
+OFTEN = 2.0
+"""Seconds between two commits, at least."""
+
+SHARE = 50
+"""After a commit there is none for so many times what it took, so that all of them take less than 2 % of a pass."""
+
+Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 class Store:
-    """Rows, lines and documents of one pass in a folder.
+    """Rows, lines, documents and arrays of one loop over images, in a folder.
 
     A process may be killed at any moment: rows and lines are written first, and then, at once or not at all, the
-    manifest that counts them. What stands behind is cut off when the store is opened to be written on.
+    manifest that counts them. What stands behind is cut off when the store is opened to be written on. Where the store
+    is to last, all of it is on the disk before the manifest is: the power may fail as well.
 
         FOLDER/manifest.json         see `unitlens.dissection.store.manifest.Manifest`
         FOLDER/lock
@@ -30,6 +41,7 @@ class Store:
         FOLDER/NAME.rows             a row for each image
         FOLDER/KIND/NAME.rows
         FOLDER/NAME.json             documents, written once
+        FOLDER/NAME.N.safetensors    arrays, written again at any commit
 
     Attributes
     ----------
@@ -37,13 +49,18 @@ class Store:
     manifest : Manifest
         As it was written last.
     lines : LineFile
+    lasting : bool
+        Whether it is there for a later process, if this one is stopped.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, lines: LineFile, opened: ExitStack) -> None:
-        self.folder, self.manifest, self.lines = folder, manifest, lines
+    def __init__(
+        self, folder: Path, manifest: Manifest, lines: LineFile, opened: ExitStack, *, lasting: bool = True
+    ) -> None:
+        self.folder, self.manifest, self.lines, self.lasting = folder, manifest, lines, lasting
         self._opened = opened  # closes all files, and lets go of the lock last
         self._rows: dict[str, RowFile] = {}
         self._documents = dict(manifest.documents)
+        self._next_commit = time.monotonic() + OFTEN
 
     @classmethod
     def create(cls, folder: Path, *, temporary: bool = False) -> "Store":
@@ -68,7 +85,7 @@ class Store:
                 lock = new_lock(folder, TEMPORARY if temporary else LASTING)
             opened.callback(release_lock, lock)
             lines = opened.enter_context(closing(LineFile(folder / "images.jsonl")))
-            store = cls(folder, Manifest(), lines, opened)
+            store = cls(folder, Manifest(), lines, opened, lasting=not temporary)
             store.commit(images=0)
             store._opened = opened.pop_all()
         return store
@@ -120,6 +137,11 @@ class Store:
         """Bytes that all rows of one image take."""
         return sum(rows.row_bytes for rows in self._rows.values())
 
+    @property
+    def due(self) -> bool:
+        """Whether it is time for a commit; of what does not last, no commit is needed but the last."""
+        return self.lasting and time.monotonic() >= self._next_commit
+
     def rows(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> RowFile:
         """The rows of one name, such as ``planes`` or ``maps/layer4``; made at the first call."""
         if name not in self._rows:
@@ -136,10 +158,7 @@ class Store:
 
     def write_document(self, name: str, value: Any) -> None:
         """Write a value as JSON, once; the next manifest names it."""
-        content = json.dumps(value).encode()
-        with writing(self.folder):
-            replace_file(self.folder / f"{name}.json", content)
-        self._documents[name] = hashlib.sha256(content).hexdigest()
+        self._write(f"{name}.json", json.dumps(value).encode(), name)
 
     def document(self, name: str) -> Any:
         """A value that was written.
@@ -149,21 +168,55 @@ class Store:
         UnitlensError
             If it is not there, or not as it was.
         """
-        path = self.folder / f"{name}.json"
-        try:
-            content = path.read_bytes()
-        except OSError:
-            content = b""
-        if hashlib.sha256(content).hexdigest() != self._documents.get(name):
-            raise UnitlensError(f"The store {self.folder} is damaged: {path.name} is not what its manifest names.")
-        return json.loads(content)
+        return json.loads(self._read(f"{name}.json", name))
 
-    def commit(self, *, images: int, complete: bool = False) -> None:
-        """Write the manifest: from now on, all that was written counts, for so many images."""
-        rows = {name: RowsEntry(rows.shape, rows.dtype.str, rows.count) for name, rows in self._rows.items()}
-        self.manifest = replace(
+    def arrays(self, name: str) -> dict[str, npt.NDArray[Any]]:
+        """The arrays of a name as they were at the last commit.
+
+        Raises
+        ------
+        UnitlensError
+            If they are not there, or not as they were.
+        """
+        from safetensors.numpy import load
+
+        file = next((file for file in _two_files(name) if file in self._documents), _two_files(name)[0])
+        return load(self._read(file, file))
+
+    def commit(
+        self,
+        *,
+        images: int,
+        looked_at: int | None = None,
+        seconds: float = 0.0,
+        complete: bool = False,
+        arrays: Mapping[str, Arrays] | None = None,
+    ) -> None:
+        """Write the manifest: from now on, all that was written counts, for so many images.
+
+        Parameters
+        ----------
+        images : int
+            Rows behind those of so many images do not count.
+        looked_at : int, optional
+            With images that were left out; as many as ``images``, unless given.
+        seconds : float
+            It took so far.
+        complete : bool
+            Whether these are all images.
+        arrays : mapping of str to mapping of str to array, optional
+            What is kept beside the rows, by name, in place of the last arrays of that name.
+        """
+        start = time.monotonic()
+        left = [self._write_arrays(name, of_name) for name, of_name in (arrays or {}).items()]
+        rows = {
+            name: RowsEntry(rows.shape, rows.dtype.str, min(rows.count, images)) for name, rows in self._rows.items()
+        }
+        manifest = replace(
             self.manifest,
             images=images,
+            looked_at=images if looked_at is None else looked_at,
+            seconds=seconds,
             complete=complete,
             lines=self.lines.size,
             lines_sha256=self.lines.sha256,
@@ -171,11 +224,55 @@ class Store:
             documents=dict(self._documents),
         )
         with writing(self.folder):
-            self.manifest.write(self.folder)
+            if self.lasting:
+                self._sync()
+            manifest.write(self.folder, synced=self.lasting)
+        self.manifest = manifest
+        for path in left:
+            path.unlink(missing_ok=True)
+        end = time.monotonic()
+        self._next_commit = end + max(OFTEN, SHARE * (end - start))
+
+    def _sync(self) -> None:
+        """Let all that the manifest will count be on the disk."""
+        for rows in self._rows.values():
+            rows.sync()
+        self.lines.sync()
+        if len(self._rows) > len(self.manifest.rows):  # files were made, also in folders of their own
+            for folder in {(self.folder / file_of(name)).parent for name in self._rows}:
+                sync_folder(folder)
+
+    def _write_arrays(self, name: str, arrays: Arrays) -> Path:
+        """Write arrays beside those that the last manifest names, whose path is returned."""
+        from safetensors.numpy import save
+
+        old, new = sorted(_two_files(name), key=lambda file: file not in self._documents)
+        self._write(new, save({key: np.ascontiguousarray(array) for key, array in arrays.items()}), new)
+        self._documents.pop(old, None)
+        return self.folder / old
+
+    def _write(self, file: str, content: bytes, key: str) -> None:
+        with writing(self.folder):
+            replace_file(self.folder / file, content, synced=self.lasting)
+        self._documents[key] = hashlib.sha256(content).hexdigest()
+
+    def _read(self, file: str, key: str) -> bytes:
+        try:
+            content = (self.folder / file).read_bytes()
+        except OSError:
+            content = b""
+        if hashlib.sha256(content).hexdigest() != self._documents.get(key):
+            raise UnitlensError(f"The store {self.folder} is damaged: {file} is not what its manifest names.")
+        return content
 
     def close(self) -> None:
         """Close all files and let go of the lock."""
         self._opened.close()
+
+
+def _two_files(name: str) -> tuple[str, str]:
+    """The files that the arrays of a name are in by turns, so that the manifest always names one that is whole."""
+    return f"{name}.0.safetensors", f"{name}.1.safetensors"
 
 
 def file_of(name: str) -> Path:

@@ -12,7 +12,7 @@ import numpy as np
 from unitlens.errors import UnitlensError
 from unitlens.files import replace_file
 
-SCHEMA = 1
+SCHEMA = 2
 """Of the files of a store; one of another schema is not opened."""
 
 FILE = "manifest.json"
@@ -36,6 +36,10 @@ class Manifest:
     schema : int
     images : int
         How many images the store has all rows of.
+    looked_at : int
+        How many images were looked at for it, with those that were left out.
+    seconds : float
+        It took so far.
     complete : bool
         Whether the pass went through to its end.
     lines : int
@@ -45,20 +49,22 @@ class Manifest:
     rows : dict of str to RowsEntry
         By name, such as ``maps/layer4``.
     documents : dict of str to str
-        SHA-256 of each document, by name.
+        SHA-256 of each document, by name, and of the arrays that were written last, by their file's name.
     """
 
     schema: int = SCHEMA
     images: int = 0
+    looked_at: int = 0
+    seconds: float = 0.0
     complete: bool = False
     lines: int = 0
     lines_sha256: str = ""
     rows: Mapping[str, RowsEntry] = field(default_factory=dict)
     documents: Mapping[str, str] = field(default_factory=dict)
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path, *, synced: bool) -> None:
         """Write the manifest of a store, whole or not at all; an OSError if the system refuses it."""
-        replace_file(folder / FILE, json.dumps(asdict(self), indent=1).encode())
+        replace_file(folder / FILE, json.dumps(asdict(self), indent=1).encode(), synced=synced)
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":

@@ -1,14 +1,17 @@
 """All that one pass over the images leaves behind: what is in its store, and what is known of the images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.data.batches import ImageRecord, Unread
+from unitlens.data.batches import ImageRecord
+from unitlens.data.columns import Columns
 from unitlens.data.concepts import Ious
 from unitlens.dissection.store.folder import Store
+from unitlens.dissection.store.images import StoredImages
 from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.rows import RowFile
@@ -26,14 +29,12 @@ class StoredPass:
         By the names that were given, in that order.
     labels : LabelPlanes
         The label planes.
-    record : ImageRecord
+    kept : StoredImages
         The images that were read, in the order of the data set, and those that were left out.
     notes : list of str
-        What the user should know.
+        What the user should know of the network and of how its layers were read.
     thumbnails : RowFile or None
         (N, height, width, 3) uint8.
-    sha256 : str
-        Of everything that was read, the order of the images aside, and of what the labels mean.
     seconds : float
         The pass took.
     waiting : float
@@ -46,14 +47,32 @@ class StoredPass:
 
     layers: dict[str, LayerMaps]
     labels: LabelPlanes
-    record: ImageRecord
+    kept: StoredImages
     notes: list[str] = field(default_factory=list)
     thumbnails: RowFile | None = None
     seconds: float = 0.0
     waiting: float = 0.0
     deviation: dict[str, float] = field(default_factory=dict)
     ious: Ious = field(default_factory=dict)
-    _unread_lines: int = 0
+
+    @classmethod
+    def start(
+        cls,
+        columns: Columns,
+        grid: tuple[int, int],
+        store: Store,
+        *,
+        ious: Ious = MappingProxyType({}),
+        notes: Sequence[str] = (),
+    ) -> "StoredPass":
+        """Begin a pass in an empty store; its layers follow from the first images."""
+        kept = StoredImages(store, ImageRecord(0))
+        return cls({}, LabelPlanes.start(columns, grid, store), kept, notes=list(notes), ious=ious)
+
+    @property
+    def record(self) -> ImageRecord:
+        """What is known of the images."""
+        return self.kept.record
 
     @property
     def images(self) -> int:
@@ -76,29 +95,22 @@ class StoredPass:
 
     @property
     def sha256(self) -> str:
-        """Hash of the data."""
+        """Hash of everything that was read, the order of the images aside, and of what the labels mean."""
         return self.record.sha256(self.labels.columns.concepts)
 
-    def commit(self, *, complete: bool = False) -> None:
-        """Let all images that were added count, whatever becomes of this process.
+    def begin(self) -> None:
+        """Keep what the first images settle: the layers, and what is to be said of them."""
+        document = {
+            "layers": [layer.describe() for layer in self.layers.values()],
+            "notes": self.notes,
+            "deviation": self.deviation,
+            "ious": [[*key, iou] for key, iou in self.ious.items()],
+        }
+        self.labels.store.write_document("pass", document)
 
-        Parameters
-        ----------
-        complete : bool
-            Whether they are all: notes and seconds, which come last, are kept then too.
-        """
-        store = self.labels.store
-        if not store.manifest.images:
-            store.write_document("layers", [layer.describe() for layer in self.layers.values()])
-        if complete:
-            summary = {"notes": self.notes, "deviation": self.deviation}
-            ious = [[*key, iou] for key, iou in self.ious.items()]
-            store.write_document("pass", summary | {"seconds": self.seconds, "waiting": self.waiting, "ious": ious})
-        store.lines.append(_line(self.record, image) for image in range(store.manifest.images, self.images))
-        unread = self.record.unread[self._unread_lines :]
-        store.lines.append({"unread": image._asdict()} for image in unread)
-        self._unread_lines += len(unread)
-        store.commit(images=self.images, complete=complete)
+    def commit(self, *, complete: bool = False) -> None:
+        """Let all images that were settled count, whatever becomes of this process; `begin` comes before."""
+        self.kept.commit(complete=complete)
 
     @classmethod
     def reopen(cls, store: Store) -> "StoredPass":
@@ -111,41 +123,20 @@ class StoredPass:
         """
         if not store.manifest.images:
             raise UnitlensError(f"The store {store.folder} has no images yet: the pass was stopped before the first.")
-        record = _record_of(store.lines.read())
-        labels = LabelPlanes.reopen(np.array([hash_ % FOLDS for hash_ in record.hashes]), store)
-        layers = [LayerMaps.reopen(layer, labels.grid, store) for layer in store.document("layers")]
-        stored = cls({layer.name: layer for layer in layers}, labels, record, thumbnails=store.existing("thumbnails"))
-        stored._unread_lines = len(record.unread)
-        if store.manifest.complete:
-            summary = store.document("pass")
-            stored.notes, stored.deviation = summary["notes"], summary["deviation"]
-            stored.seconds, stored.waiting = summary["seconds"], summary["waiting"]
-            stored.ious = {(category, name): iou for category, name, iou in summary["ious"]}
-        return stored
+        return cls._of(store, StoredImages.reopen(store))
 
-
-def _line(record: ImageRecord, image: int) -> dict[str, Any]:
-    """What is known of an image, as a line of the store."""
-    return {
-        "name": record.names[image],
-        "class": record.classes[image],
-        "hash": record.hashes[image],
-        "group": record.groups[image],
-        "annotated": record.annotated[image],
-        "sha256": record.digests[image].hex(),
-    }
-
-
-def _record_of(lines: list[dict[str, Any]]) -> ImageRecord:
-    """The record of images whose lines were read back."""
-    read = [line for line in lines if "unread" not in line]
-    return ImageRecord(
-        total=len(lines),
-        names=[line["name"] for line in read],
-        classes=[line["class"] for line in read],
-        digests=[bytes.fromhex(line["sha256"]) for line in read],
-        hashes=[line["hash"] for line in read],
-        groups=[line["group"] for line in read],
-        annotated=[line["annotated"] for line in read],
-        unread=[Unread(**line["unread"]) for line in lines if "unread" in line],
-    )
+    @classmethod
+    def _of(cls, store: Store, kept: StoredImages) -> "StoredPass":
+        labels = LabelPlanes.reopen(np.array([hash_ % FOLDS for hash_ in kept.record.hashes]), store)
+        begun = store.document("pass")
+        layers = [LayerMaps.reopen(layer, labels.grid, store) for layer in begun["layers"]]
+        return cls(
+            {layer.name: layer for layer in layers},
+            labels,
+            kept,
+            notes=begun["notes"],
+            thumbnails=store.existing("thumbnails"),
+            seconds=kept.record.seconds,
+            deviation=begun["deviation"],
+            ious={(category, name): iou for category, name, iou in begun["ious"]},
+        )

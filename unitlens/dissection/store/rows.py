@@ -127,6 +127,11 @@ class RowFile:
             out[block] = self.read(rows[block])[:, part]
         return out
 
+    def sync(self) -> None:
+        """Let what was written be on the disk."""
+        with writing(self._folder):
+            sync(self._file)
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
@@ -172,6 +177,11 @@ class LineFile:
     def read(self) -> list[Any]:
         """All values."""
         return [json.loads(line) for line in self._content().splitlines()]
+
+    def sync(self) -> None:
+        """Let what was written be on the disk."""
+        with writing(self._folder):
+            sync(self._file)
 
     def _content(self) -> bytearray:
         content = bytearray(self.size)
@@ -222,6 +232,11 @@ def write_at(file: FileIO, content: memoryview, offset: int) -> None:
     while content:
         count = os.pwrite(file.fileno(), content, offset)
         content, offset = content[count:], offset + count
+
+
+def sync(file: FileIO) -> None:
+    """Let what was written to a file be on the disk."""
+    (os.fdatasync if hasattr(os, "fdatasync") else os.fsync)(file.fileno())
 
 
 def read_at(file: FileIO, into: memoryview, offset: int) -> None:

@@ -1,0 +1,139 @@
+"""The images of a store: a line for each, and commits that count them with all that was made of them."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from unitlens.data.batches import ImageRecord, Reached, Unread
+from unitlens.dissection.store.folder import Arrays, Store
+from unitlens.errors import UnitlensError, spelled
+from unitlens.files import held_back
+from unitlens.progress import tell
+
+
+class StoredImages:
+    """What was read of a data set, kept in a store.
+
+    A loop over `unitlens.data.batches.Batches` calls `settle` after each batch whose images are in the store, and
+    `commit` where the store is due and at the end. What is not settled does not count: a pass that fails in the middle
+    of a batch may still commit.
+
+    Parameters
+    ----------
+    store : Store
+    record : ImageRecord
+        What is read, as `Batches` keeps it; of a store that has images, what was read until its last commit.
+
+    Attributes
+    ----------
+    store, record
+    settled : Reached
+        How far the record had come when it was settled last.
+    """
+
+    def __init__(self, store: Store, record: ImageRecord) -> None:
+        self.store, self.record = store, record
+        self.settled = record.reached
+        self._committed = record.reached if store.manifest.looked_at else Reached()
+
+    @classmethod
+    def reopen(cls, store: Store) -> "StoredImages":
+        """Read the images of a store as they were at its last commit."""
+        return cls(store, read_record(store))
+
+    def settle(self) -> None:
+        """Let all that was read so far count at the next commit, as it is in the store now."""
+        self.settled = self.record.reached
+
+    def commit(self, *, complete: bool = False, arrays: Mapping[str, Arrays] | None = None) -> None:
+        """Let all that was settled count, whatever becomes of this process.
+
+        Parameters
+        ----------
+        complete : bool
+            Whether these are all images.
+        arrays : mapping of str to mapping of str to array, optional
+            What was computed of the settled images; see `Store.commit`.
+        """
+        record, before, now = self.record, self._committed, self.settled
+        with held_back():
+            lines = [_line(record, image) for image in range(before.images, now.images)]
+            lines += [{"unread": one._asdict()} for one in record.unread[before.unread : now.unread]]
+            self.store.lines.append(lines)  # all or none: where the disk is full, there may be another attempt
+            self._committed = now
+            self.store.commit(
+                images=now.images,
+                looked_at=now.looked_at,
+                seconds=record.seconds,
+                complete=complete,
+                arrays=arrays,
+            )
+
+
+@contextmanager
+def going_on(kept: StoredImages, *, show: bool) -> Iterator[None]:
+    """Keep what is settled when the loop inside of the ``with`` is stopped, by whatever; a note of the error says so.
+
+    Parameters
+    ----------
+    kept : StoredImages
+        Its store may be a temporary one, of which nothing is kept.
+    show : bool
+        Whether it is told from where a loop goes on that was stopped before.
+    """
+    store, record = kept.store, kept.record
+    if show and record.looked_at:
+        tell(f"goes on after image {record.looked_at:,} of {record.total:,}")
+    try:
+        yield
+    except BaseException as error:
+        if store.lasting:
+            if kept.settled.images:
+                with suppress(UnitlensError):  # a full disk: what was committed before counts
+                    kept.commit()
+            error.add_note(_kept_note(store, record.total))
+        raise
+
+
+def _kept_note(store: Store, total: int) -> str:
+    """Say how much is kept, and how to go on."""
+    done = store.manifest.looked_at
+    if not done:
+        return f"Of the {total:,} images nothing is kept yet."
+    again = spelled(python="the same call with the same checkpoint=", shell="the same command")
+    return f"Kept up to image {done:,} of {total:,}: {again} goes on from there."
+
+
+def read_record(store: Store) -> ImageRecord:
+    """The record of the images of a store."""
+    lines = store.lines.read()
+    read = [line for line in lines if "unread" not in line]
+    return ImageRecord(
+        total=len(lines),
+        names=[line["name"] for line in read],
+        classes=[line["class"] for line in read],
+        digests=[bytes.fromhex(line["sha256"]) for line in read],
+        hashes=[line["hash"] for line in read],
+        groups=[line["group"] for line in read],
+        fingerprints=[bytes.fromhex(line["fingerprint"]) for line in read if "fingerprint" in line],
+        annotated=[line["annotated"] for line in read if "annotated" in line],
+        indices=[line["index"] for line in read],
+        unread=[Unread(**line["unread"]) for line in lines if "unread" in line],
+        looked_at=store.manifest.looked_at,
+        seconds=store.manifest.seconds,
+    )
+
+
+def _line(record: ImageRecord, image: int) -> dict[str, Any]:
+    """What is known of an image, as a line of the store."""
+    line = {
+        "name": record.names[image],
+        "index": record.indices[image],
+        "class": record.classes[image],
+        "hash": record.hashes[image],
+        "group": record.groups[image],
+        "sha256": record.digests[image].hex(),
+    }
+    if image < len(record.fingerprints):  # else a latent, and nobody looked at what is drawn from it
+        line |= {"annotated": record.annotated[image], "fingerprint": record.fingerprints[image].hex()}
+    return line
