@@ -98,7 +98,8 @@ class ExactSums:
             pieces = pieces + carried
             carried = (pieces + 2 ** (BITS - 1)) >> BITS
             total += np.ldexp((pieces - (carried << BITS)).astype(np.float64), -number * BITS)
-        rounded = np.ldexp(total + (highest + carried), BITS * self._places)
+        with np.errstate(over="ignore"):  # what is too large for a float is infinite
+            rounded = np.ldexp(total + (highest + carried), BITS * self._places)
         return np.where(self._places == _NOT_FINITE, np.nan, rounded)
 
     def _lift(self, here: slice, places: Ints) -> None:
