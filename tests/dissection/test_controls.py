@@ -77,7 +77,7 @@ def test_what_a_norm_hides_from_the_reset_is_shuffled(norm, hidden):
 def test_batch_norm_is_calibrated_on_the_images():
     data = ColourWorld(33)  # the last batch of 16 would be one image
     untrained, _ = untrained_copy(network(Mixed()))
-    calibrate(untrained, data, Settings(layers=("pool",), grid=(8, 8)))
+    calibrate(untrained, data, Settings(layers=("norm",), grid=(8, 8)))
     images = torch.stack([torch.as_tensor(data[n].image).permute(2, 0, 1) for n in range(32)])
     with torch.no_grad():
         said = untrained.model.conv(untrained.prepare(images))

@@ -16,6 +16,7 @@ from unitlens.data.concepts import Data
 from unitlens.data.reading import Reading, Subset, chosen_images
 from unitlens.errors import UnitlensError
 from unitlens.models import layouts
+from unitlens.models.fast.ending import EndingPasses
 from unitlens.models.hooks import record
 from unitlens.models.layers import find_layers
 from unitlens.models.network import Network
@@ -186,9 +187,10 @@ def unit_peaks(activation: Tensor) -> Floats:
 
 def layer_activations(net: Network, layer: str, data: Data, reading: Reading) -> Iterator[tuple[Batch, Tensor]]:
     """Run the network on all images, and give a layer's activations batch by batch, (N, U, ...)."""
+    run = EndingPasses(net.model, [layer])
     for batch in Batches(data, net.preprocessing, reading, task="recording"):
-        with evaluating(net.model), record(net.model, layer) as recording:
-            net.model(net.prepare(batch.images))
+        with evaluating(net.model):
+            recording, _ = run(net.prepare(batch.images))
         yield batch, recording[layer].movedim(unit_axis(net, layer, recording[layer]), 1)
 
 

@@ -20,6 +20,7 @@ from unitlens.dissection.store.temporary import temporary_store
 from unitlens.dissection.table import UntrainedLayer, add_untrained
 from unitlens.errors import UnitlensError, argument
 from unitlens.models.bases import Basis
+from unitlens.models.fast.ending import EndingPasses
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
 from unitlens.stats.blocks import in_blocks
@@ -236,13 +237,15 @@ def calibrate(net: Network, data: Data, settings: Settings) -> None:
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]
+    run = EndingPasses(net.model, settings.layers)  # of what lies behind them, nothing is read
     with evaluating(net.model):
+        run(net.example_inputs(2))
         for norm in norms:
             norm.reset_running_stats()
             norm.train()
             norm.momentum = None  # a plain mean over batches
         for images in _prepared_images(net, data, settings):
-            net.model(images)
+            run(images)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
 

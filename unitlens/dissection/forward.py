@@ -190,13 +190,13 @@ def _look(
     """Run the network on every batch; return the seconds that comparing a faster way with the exact one took."""
     readout = Readout(settings.layers, settings.tap, settings.layout, basis)
     checking, store = 0.0, stored.labels.store
-    run = (fast_reader if settings.fast else reader)(net, readout)
+    run = (fast_reader if settings.fast else reader)(net, readout, outputs=net.image == "output")
     with evaluating(net.model):
         for batch in _waiting(batches, stored):
             inputs = net.prepare(batch.images)
             maps, outputs = run(inputs)
             batch = batches.seen(batch, net.images(batch.images, outputs))
-            del outputs  # of a segmentation network, they are larger than anything that is kept
+            del outputs  # of a segmentation network, the first ones are larger than anything that is kept
             if not stored.layers:
                 stored.thumbnails = _thumbnail_rows(batch.images, store) if thumbnails else None
                 _start(stored, maps, batches, settings, resources)

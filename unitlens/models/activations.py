@@ -10,7 +10,8 @@ from torch import Tensor
 
 from unitlens.errors import UnitlensError
 from unitlens.models.bases import Basis
-from unitlens.models.hooks import Tap, record
+from unitlens.models.fast.ending import EndingPasses
+from unitlens.models.hooks import Tap
 from unitlens.models.layers import LayerRef, display_name, find_layers
 from unitlens.models.layouts import Layout, Order, need_layout
 from unitlens.models.network import Network
@@ -24,7 +25,7 @@ class LayerPass(NamedTuple):
     maps : dict of str to Tensor
         Each layer's output, (N, U, h, w), by the layer's name.
     outputs : Any
-        The network's own.
+        The network's own; None where the pass ended behind the deepest layer.
     """
 
     maps: dict[str, Tensor]
@@ -70,25 +71,36 @@ class Readout:
         return self.basis.apply(maps, display_name(ref.given)) if self.basis else maps
 
 
-def reader(net: Network, readout: Readout) -> Reader:
-    """Return a function that runs the network on prepared inputs and returns each layer's output, (N, U, h, w)."""
-    model, image_size = net.model, net.preprocessing.image_size
-    refs = find_layers(model, readout.layers)
+def reader(net: Network, readout: Readout, *, outputs: bool = True) -> Reader:
+    """Return a function that runs the network on prepared inputs and returns each layer's output, (N, U, h, w).
+
+    Parameters
+    ----------
+    net : Network
+    readout : Readout
+    outputs : bool
+        Whether the network's own output is needed; else passes end behind the deepest layer.
+    """
+    image_size = net.preprocessing.image_size
+    refs = find_layers(net.model, readout.layers)
+    run = EndingPasses(net.model, readout.layers, tap=readout.tap, whole=outputs)
 
     def read(inputs: Tensor) -> LayerPass:
-        with record(model, readout.layers, tap=readout.tap) as recording, net.pass_errors(inputs):
-            outputs = model(inputs)
+        with net.pass_errors(inputs):
+            recording, returned = run(inputs)
         count = len(inputs)
         return LayerPass(
-            {ref.given: readout.read(ref, recording[ref.given], count, image_size) for ref in refs}, outputs
+            {ref.given: readout.read(ref, recording[ref.given], count, image_size) for ref in refs}, returned
         )
 
     return read
 
 
-def fast_reader(net: Network, readout: Readout) -> Reader:
+def fast_reader(net: Network, readout: Readout, *, outputs: bool = True) -> Reader:
     """Return the same of a copy of the network that computes in channels-last order, on a GPU in bfloat16."""
-    read = reader(replace(net, model=copy.deepcopy(net.model).to(memory_format=torch.channels_last)), readout)
+    read = reader(
+        replace(net, model=copy.deepcopy(net.model).to(memory_format=torch.channels_last)), readout, outputs=outputs
+    )
 
     def fast(inputs: Tensor) -> LayerPass:
         if inputs.ndim == 4:
