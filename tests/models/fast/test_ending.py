@@ -104,9 +104,7 @@ def test_what_is_read_is_what_a_whole_pass_gives_and_what_lies_behind_is_not_com
     assert_as_before(before, state_of(branching.model))
 
 
-@pytest.mark.parametrize(
-    "layer", ["conv", "norm", "relu[0]", "relu[1]", "again[0]", "conv2[1]", "pack:two.1"]
-)
+@pytest.mark.parametrize("layer", ["conv", "norm", "relu[0]", "relu[1]", "again[0]", "conv2[1]", "pack:two.1"])
 @pytest.mark.parametrize("tap", ["output", "after_inplace"])
 def test_layers_of_every_kind_are_read_as_in_a_whole_pass(layer, tap):
     net = net_of(Net())
