@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 
 import unitlens as ul
 from tests.coloured import NET, write_world
+from unitlens import journal
 
 # No test fails because a machine is slow or busy: neither by a deadline nor by the check of how long drawing takes.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=40)
@@ -22,6 +23,14 @@ def pytest_collection_finish(session):
         raise pytest.UsageError(f"give `parametrize` ids for {changing[0]}, which has an address in its name")
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_plug_is_pulled():
+    """Waiting for the disk is most of the time that it takes to save a small run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal, "sync", lambda _: None)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,9 @@ from unitlens.files import (
     cache_folder,
     json_text,
     make_folder,
+    parts_file,
     read_json,
     read_parts,
-    remove_files,
-    write_parts,
     write_whole,
 )
 
@@ -87,18 +86,9 @@ def test_the_cache_is_the_users(tmp_path, monkeypatch):
     assert cache_folder() == tmp_path / ".cache" / "unitlens"
 
 
-def test_files_are_removed_where_they_are_there_and_what_cannot_be_is_said(tmp_path):
-    (tmp_path / "a.csv").write_text("old")
-    remove_files(tmp_path, ["a.csv", "absent.csv"])
-    assert not any(tmp_path.iterdir())
-    (tmp_path / "a.csv").mkdir()
-    with pytest.raises(ul.UnitlensError, match=f"{tmp_path} could not be written: "):
-        remove_files(tmp_path, ["a.csv"])
-
-
 def test_arrays_of_parts_are_read_back_and_those_of_none_are_refused(tmp_path):
     parts = [{"a": np.arange(3), "b/c": np.eye(2)[::-1]}, {}]
-    write_parts(tmp_path / "counts", parts)
+    (tmp_path / "counts").write_bytes(parts_file(parts))
     one, other = read_parts(tmp_path / "counts", 2)
     assert one["a"].tolist() == [0, 1, 2]
     assert one["b/c"].tolist() == [[0, 1], [1, 0]]

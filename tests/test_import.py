@@ -16,6 +16,7 @@ HEAVY = ("torchvision", "captum", "matplotlib", "pandas", "skimage", "scipy", "j
 ORDER = (
     ("errors",),
     ("progress", "files", "records"),
+    ("journal",),
     ("stats", "drawing"),
     ("models",),
     ("data",),

@@ -96,6 +96,8 @@ def read_json(path: Path) -> Any:
     UnitlensError
         If it is not there, or not such a file.
     """
+    if path.exists() and not path.is_file():  # a pipe would never end
+        raise UnitlensError(f"{path.name} is not a file")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         encoded(json.dumps(content, ensure_ascii=False))
@@ -122,14 +124,8 @@ def read_arrays(path: Path) -> "dict[str, npt.NDArray[Any]]":
         raise UnitlensError(f"{path.name} cannot be read ({error})") from None
 
 
-def write_parts(path: Path, parts: "Iterable[Mapping[str, npt.NDArray[Any]]]") -> None:
-    """Write the arrays of several parts into one safetensors file, as NUMBER/NAME.
-
-    Raises
-    ------
-    UnitlensError
-        If it cannot be written.
-    """
+def parts_file(parts: "Iterable[Mapping[str, npt.NDArray[Any]]]") -> bytes:
+    """Return a safetensors file of the arrays of several parts, as NUMBER/NAME."""
     import numpy as np
     from safetensors.numpy import save
 
@@ -138,11 +134,11 @@ def write_parts(path: Path, parts: "Iterable[Mapping[str, npt.NDArray[Any]]]") -
         for number, part in enumerate(parts)
         for name, array in part.items()
     }
-    write_whole(path, save(arrays))
+    return save(arrays)
 
 
 def read_parts(path: Path, count: int) -> "list[dict[str, npt.NDArray[Any]]]":
-    """Read the arrays of so many parts that `write_parts` wrote.
+    """Read the arrays of so many parts of a file by `parts_file`.
 
     Raises
     ------
@@ -156,21 +152,6 @@ def read_parts(path: Path, count: int) -> "list[dict[str, npt.NDArray[Any]]]":
             raise UnitlensError(f"the counts have {key}, which is not of a measurement")
         parts[number][name] = array
     return list(parts.values())
-
-
-def remove_files(folder: Path, names: Iterable[str]) -> None:
-    """Remove files of a folder, where they are there.
-
-    Raises
-    ------
-    UnitlensError
-        If one cannot be removed.
-    """
-    try:
-        for name in names:
-            (folder / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise UnitlensError(f"{folder} could not be written: {error.strerror or error}.") from None
 
 
 def another_folder() -> str:

@@ -14,6 +14,7 @@ from unitlens.ablation.files import read_effects, write_effects
 from unitlens.ablation.random_sets import COLUMNS as SET_COLUMNS
 from unitlens.ablation.table import COLUMNS
 from unitlens.files import StoppedAfterWriting
+from unitlens.journal import FolderChange
 from unitlens.pages import writing
 from unitlens.pages.writing import add_effects
 
@@ -365,16 +366,14 @@ def test_a_stop_between_a_run_and_its_effects_waits_for_all(net, classed, tmp_pa
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stop_while_effects_are_written_waits_for_their_page(shell, run, monkeypatch, number, code):
     ablate(shell, run, "--units", "1", "--draws", 0)
-    from unitlens.ablation import files
+    right = FolderChange.write
 
-    right = files.write_whole
-
-    def stopped(path, content):
-        if path.name == "effects.csv":
+    def stopped(change, name, content):
+        if name == "effects.csv":
             signal.raise_signal(number)
-        right(path, content)
+        right(change, name, content)
 
-    monkeypatch.setattr(files, "write_whole", stopped)
+    monkeypatch.setattr(FolderChange, "write", stopped)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         error = ablate(shell, run, "--units", "2", "--draws", 0, "--overwrite", code=code)

@@ -40,13 +40,11 @@ from unitlens.errors import UnitlensError
 from unitlens.files import (
     another_or_overwrite,
     json_text,
-    make_folder,
+    parts_file,
     read_json,
     read_parts,
-    remove_files,
-    write_parts,
-    write_whole,
 )
+from unitlens.journal import changing, settle
 from unitlens.records import read_record, write_record
 
 if TYPE_CHECKING:
@@ -125,12 +123,13 @@ def check_no_effects(folder: Path, *, overwrite: bool) -> None:
     UnitlensError
         If there are some already, and they may not be replaced.
     """
+    settle(folder)
     if (folder / INFO).exists() and not overwrite:
         raise UnitlensError(f"{folder} holds effects already ({TABLE}): {another_or_overwrite()}.")
 
 
 def write_effects(folder: Path, saved: SavedEffects, *, overwrite: bool = False) -> None:
-    """Write the files of effects into a folder; effects.json comes last, so that where it is, all is there.
+    """Write the files of effects into a folder; attributions that are there were compared with others, and go.
 
     Raises
     ------
@@ -142,13 +141,13 @@ def write_effects(folder: Path, saved: SavedEffects, *, overwrite: bool = False)
     check_networks(measurements)
     parts = [{**one.tally.arrays(), "peaks": one.peaks} for one in measurements]
     table, drawn = shortened(saved.table()).to_csv(index=False), saved.random_sets()
-    make_folder(folder)
-    remove_files(folder, (INFO, DRAWN))
-    write_parts(folder / COUNTS, parts)
-    write_whole(folder / TABLE, table)
-    if len(drawn):
-        write_whole(folder / DRAWN, drawn.to_csv(index=False))
-    write_whole(folder / INFO, json_text(write_record(described)))
+    with changing(folder) as change:
+        change.remove((DRAWN, AGREEMENT))
+        change.write(COUNTS, parts_file(parts))
+        change.write(TABLE, table)
+        if len(drawn):
+            change.write(DRAWN, drawn.to_csv(index=False))
+        change.write(INFO, json_text(write_record(described)))
 
 
 def read_effects(folder: Path) -> SavedEffects | None:
@@ -159,6 +158,7 @@ def read_effects(folder: Path) -> SavedEffects | None:
     UnitlensError
         If they are incomplete, damaged or of another version, or say what the others rule out.
     """
+    settle(folder)
     if not (folder / INFO).exists():
         return None
     try:
@@ -184,12 +184,10 @@ def _read(folder: Path) -> SavedEffects:
     return saved
 
 
-def write_agreement(folder: Path, by_class: "pd.DataFrame | None") -> None:
-    """Write effects.attributions.csv; without any, one that is there is removed, as it was of other effects."""
-    if by_class is None:
-        (folder / AGREEMENT).unlink(missing_ok=True)
-    else:
-        write_whole(folder / AGREEMENT, by_class.to_csv(index=False))
+def write_agreement(folder: Path, by_class: "pd.DataFrame") -> None:
+    """Write effects.attributions.csv beside the effects that attributions were compared with."""
+    with changing(folder) as change:
+        change.write(AGREEMENT, by_class.to_csv(index=False))
 
 
 def read_agreement(folder: Path, saved: SavedEffects) -> "pd.DataFrame | None":

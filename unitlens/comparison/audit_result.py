@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unitlens.comparison.audit_checks import agreement_of_halves, baselines, collisions, summarise
-from unitlens.files import json_text, make_folder, write_whole
+from unitlens.files import json_text
+from unitlens.journal import changing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,10 +95,10 @@ class Audit:
         UnitlensError
             If nothing can be written there.
         """
-        folder = make_folder(folder)
-        write_whole(folder / TABLE, self.units.to_csv(index=False))
-        write_whole(folder / SUMMARY, json_text(self.summary()))
-        return folder
+        with changing(folder) as change:
+            change.write(TABLE, self.units.to_csv(index=False))
+            change.write(SUMMARY, json_text(self.summary()))
+        return change.folder
 
     def __repr__(self) -> str:
         shares = ", ".join(f"{row['check']} {row['same_concept']:.0%}" for row in _records(self.table()))

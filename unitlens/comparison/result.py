@@ -20,7 +20,8 @@ from unitlens.comparison.numbers import (
 from unitlens.dissection.sentences.headline import describe_comparison, has_random_weights
 from unitlens.drawing.figures import category_colours
 from unitlens.errors import UnitlensError, argument, did_you_mean
-from unitlens.files import another_or_overwrite, make_folder, write_whole
+from unitlens.files import another_or_overwrite
+from unitlens.journal import changing, settle
 from unitlens.stats.recounts import Interval
 
 if TYPE_CHECKING:
@@ -139,12 +140,13 @@ class Comparison:
             If a comparison is there already and ``overwrite`` is not set, or nothing can be written there.
         """
         folder = Path(folder)
+        settle(folder)
         existing = [name for name in (TABLE, CONCEPTS, UNITS) if (folder / name).exists()]
         if existing and not overwrite:
             raise UnitlensError(f"{folder} contains a comparison already ({existing[0]}): {another_or_overwrite()}.")
-        make_folder(folder)
-        for name, table in ((TABLE, self.table()), (CONCEPTS, self.concepts()), (UNITS, self.all_matched())):
-            write_whole(folder / name, table.to_csv(index=False))
+        with changing(folder) as change:
+            for name, table in ((TABLE, self.table()), (CONCEPTS, self.concepts()), (UNITS, self.all_matched())):
+                change.write(name, table.to_csv(index=False))
         return folder
 
     def _row(self, entry: "Entry", category: str) -> dict[str, Any]:

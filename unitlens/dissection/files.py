@@ -1,8 +1,8 @@
 """The files of a run: a folder that is written whole, and read back without images or network."""
 
 import csv
+import io
 import os
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from unitlens.dissection.settings import Settings
 from unitlens.dissection.validation import check_controls, check_counts, check_exemplars, check_units
 from unitlens.errors import UnitlensError, spelled
 from unitlens.files import another_folder, another_or_overwrite, json_text, read_arrays, read_json
+from unitlens.journal import FOLDERS, TEMPORARY, FolderChange, changing, is_result, settle
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +32,6 @@ RUN, UNITS, COUNTS, EXEMPLARS, STRIPS = (
 REPORT = "report.html"
 CONTROLS = "controls.csv"
 GROUPS = "groups.csv"
-_PARTIAL = ".unitlens-"
 FILES = (RUN, UNITS, COUNTS, EXEMPLARS, STRIPS, CONTROLS, GROUPS, REPORT)
 
 _WHOLE = ("unit", "rank", "nonfinite", "active_images")
@@ -97,12 +97,13 @@ def check_free(folder: str | Path, *, overwrite: bool = False) -> Path:
         raise UnitlensError(f"{parent} is a file; a run is written into a folder: {another_folder()}.")
     if folder.is_symlink() and not folder.exists():
         raise UnitlensError(f"{folder} is a link to nothing: {another_folder()}.")
-    try:  # what may be written is known for sure only to the one who tries
-        Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=parent)).rmdir()
+    try:  # what may be written is known for sure only to the one who tries; the file has no name, so that none is left
+        tempfile.TemporaryFile(dir=parent).close()
     except OSError as error:
         raise UnitlensError(f"Nothing may be written into {parent} ({error.strerror}): {another_folder()}.") from None
     if folder.is_dir():
-        there = [path.name for path in folder.iterdir()]
+        settle(folder)
+        there = [path.name for path in folder.iterdir() if not path.name.startswith(TEMPORARY)]
         if RUN not in there and not all(map(_ours, there)):
             raise UnitlensError(f"{folder} holds other files and no run: {another_folder()}.")
         if there and not overwrite:
@@ -110,15 +111,14 @@ def check_free(folder: str | Path, *, overwrite: bool = False) -> Path:
     return folder
 
 
-_OF_INTERVENTIONS = ("interventions", "causal_effects.", "insertions.", "concept_sets.", "drawn_detectors.")
+_OF_INTERVENTIONS = ("interventions.", "causal_effects.", "insertions.", "concept_sets.", "drawn_detectors.")
 _OF_EXPLANATIONS = ("explanation.", "confusions.", "shortcuts.", "causal_labels.", "pairs.", "attack.")
 
 
 def _ours(name: str) -> bool:
-    """Whether a file of this name belongs to a run."""
-    return name in FILES or name.startswith(
-        ("effects.", "outcomes.", "audit.", *_OF_EXPLANATIONS, *_OF_INTERVENTIONS, _PARTIAL)
-    )
+    """Whether a file or folder of this name belongs to a run."""
+    added = ("effects.", "outcomes.", "audit.", *_OF_EXPLANATIONS, *_OF_INTERVENTIONS)
+    return is_result(name) and (name in (*FILES, *FOLDERS) or name.startswith(added))
 
 
 def write_run(folder: str | Path, files: RunFiles, *, page: str | None = None, overwrite: bool = False) -> Path:
@@ -132,7 +132,7 @@ def write_run(folder: str | Path, files: RunFiles, *, page: str | None = None, o
     page : str, optional
         The text of report.html.
     overwrite : bool
-        Whether a run that is there may be replaced; other files in its folder stay.
+        Whether a run that is there may be replaced, with all that was added to it; other files in its folder stay.
 
     Returns
     -------
@@ -145,56 +145,29 @@ def write_run(folder: str | Path, files: RunFiles, *, page: str | None = None, o
         If a run is there already, or the disk is full.
     """
     folder = check_free(folder, overwrite=overwrite)
-    made = None
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        # Inside a folder that is there: it may lie on another disk than its parent, and a rename stays on one disk.
-        made = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=folder if folder.is_dir() else folder.parent))
-        _write_files(made, files, page)
-        made.chmod(0o755)
-        _move(made, folder)
-    except OSError as error:
-        raise UnitlensError(f"{folder} could not be written: {error.strerror or error}.") from None
-    finally:
-        if made is not None:
-            shutil.rmtree(made, ignore_errors=True)
+    with changing(folder) as change:
+        change.remove(name for name in os.listdir(folder) if _ours(name))
+        _write_files(change, files)
+        if page is not None:
+            change.write(REPORT, page)
     return folder
 
 
-def _write_files(folder: Path, files: RunFiles, page: str | None) -> None:
+def _write_files(change: FolderChange, files: RunFiles) -> None:
     from safetensors.numpy import save
 
-    (folder / RUN).write_text(json_text(files.info), encoding="utf-8")
-    files.units.to_csv(folder / UNITS, index=False, errors="surrogateescape")
-    files.exemplars.to_csv(folder / EXEMPLARS, index=False, errors="surrogateescape")
+    change.write(RUN, json_text(files.info))
+    change.write(UNITS, files.units.to_csv(index=False))
+    change.write(EXEMPLARS, files.exemplars.to_csv(index=False))
     if files.controls is not None:
-        files.controls.to_csv(folder / CONTROLS, index=False, errors="surrogateescape")
+        change.write(CONTROLS, files.controls.to_csv(index=False))
     if files.groups is not None:
-        with (folder / GROUPS).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            csv.writer(file).writerows([("image", "group"), *files.groups.items()])
-    counts = {name: np.ascontiguousarray(array) for name, array in files.counts.items()}
+        rows = io.StringIO(newline="")
+        csv.writer(rows).writerows([("image", "group"), *files.groups.items()])
+        change.write(GROUPS, rows.getvalue())
+    change.write(COUNTS, save({name: np.ascontiguousarray(array) for name, array in files.counts.items()}))
     strips = {f"{layer}/{unit}": np.frombuffer(strip, np.uint8) for (layer, unit), strip in files.strips.items()}
-    # Written by Python rather than by safetensors, which says in other words that a disk is full.
-    (folder / COUNTS).write_bytes(save(counts))
-    (folder / STRIPS).write_bytes(save(strips))
-    if page is not None:
-        (folder / REPORT).write_text(page, encoding="utf-8")
-
-
-def _move(made: Path, folder: Path) -> None:
-    """Put a finished folder in its place; what an old run left there goes.
-
-    run.json goes first and comes last: where it is, the run is whole.
-    """
-    if not folder.is_dir():
-        made.rename(folder)
-        return
-    (folder / RUN).unlink(missing_ok=True)
-    for path in folder.iterdir():
-        if _ours(path.name) and path.is_file():
-            path.unlink()
-    for path in sorted(made.iterdir(), key=lambda path: path.name == RUN):
-        os.replace(path, folder / path.name)
+    change.write(STRIPS, save(strips))
 
 
 def read_run(folder: str | Path) -> RunFiles:
@@ -207,6 +180,7 @@ def read_run(folder: str | Path) -> RunFiles:
         rule out.
     """
     folder = Path(folder)
+    settle(folder)
     if not (folder / RUN).is_file():
         raise UnitlensError(
             f"{folder} holds no run (there is no {folder / RUN}): "

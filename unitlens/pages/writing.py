@@ -1,8 +1,8 @@
 """Save results into a folder, and write the page that shows them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from unitlens.ablation.files import (
     SavedEffects,
@@ -36,11 +36,16 @@ from unitlens.errors import UnitlensError
 from unitlens.explaining.confusions_result import Confusions
 from unitlens.explaining.explanation import Explanations
 from unitlens.explaining.pairs.attack_result import Attack
-from unitlens.explaining.pairs.causal_labels_files import read_causal_labels, write_causal_labels
+from unitlens.explaining.pairs.causal_labels_files import (
+    check_no_causal_labels,
+    read_causal_labels,
+    write_causal_labels,
+)
 from unitlens.explaining.pairs.causal_labels_result import CausalLabels
 from unitlens.explaining.pairs.image_changes import ImageChanges
 from unitlens.explaining.subgroups.result import Shortcuts
-from unitlens.files import another_folder, another_or_overwrite, make_folder, uninterrupted, write_whole
+from unitlens.files import another_folder, another_or_overwrite
+from unitlens.journal import changing
 from unitlens.pages.audit import render_audit
 from unitlens.pages.causal_labels import causal_view
 from unitlens.pages.changes import render_attack, render_changes
@@ -68,8 +73,9 @@ ATTACKED = "attack.images"
 Effects = UnitEffects | SetEffects | Curve
 Interventions = SetAreas | CausalEffects | InsertionMap | ConceptSet | DrawnDetectors
 Explained = Explanations | Confusions | Shortcuts | ImageChanges | Attack
-Explaining = Explained | CausalLabels
-Result = Dissection | Effects | OutcomeEffects | Interventions | Comparison | Audit | Check | Explaining
+OwnPage = Comparison | Audit | Check | Explained
+Result = Dissection | Effects | OutcomeEffects | Interventions | CausalLabels | OwnPage
+Kind = TypeVar("Kind")
 
 
 def report(
@@ -78,7 +84,7 @@ def report(
     agreement: "pd.DataFrame | None" = None,
     overwrite: bool = False,
 ) -> Path:
-    """Save results into a folder, and write the page that shows them.
+    """Save results into a folder, and write the page that shows them: all of it, or where there is an error nothing.
 
     Parameters
     ----------
@@ -102,93 +108,86 @@ def report(
     UnitlensError
         If the folder holds another run, effects of another network than the run's, or, without results, nothing.
     """
-    with uninterrupted():  # so that no part is missing of what belongs together
-        return _report(Path(folder), results, agreement=agreement, overwrite=overwrite)
-
-
-def _report(
-    folder: Path,
-    results: Sequence[Result],
-    *,
-    agreement: "pd.DataFrame | None",
-    overwrite: bool,
-) -> Path:
-    effects: list[Effects] = []
-    interventions: list[Interventions] = []
-    causal: list[CausalLabels] = []
-    outcomes: list[OutcomeEffects] = []
-    page = None if results else write_page(folder)
-    for result in results:
-        if isinstance(result, Dissection):
+    folder = Path(folder)
+    if not results:
+        return write_page(folder)
+    shown = [result for result in results if not isinstance(result, OwnPage)]
+    with changing(folder):
+        if shown:
+            _save(folder, _gather(folder, shown, agreement), overwrite=overwrite)
+        for result in results:
             page = folder / REPORT
-            write_run(folder, result.files(), page=render_page(result.files()), overwrite=overwrite)
-        elif isinstance(result, Comparison):
-            page = _write_comparison(folder, result, overwrite=overwrite)
-        elif isinstance(result, Audit):
-            page = _write_audit(folder, result)
-        elif isinstance(result, Check):
-            page = _write_check(folder, result, overwrite=overwrite)
-        elif isinstance(result, Explained):
-            page = _write_explanation(folder, result, overwrite=overwrite)
-        elif isinstance(result, CausalLabels):
-            causal.append(result)
-        elif isinstance(result, Interventions):
-            interventions.append(result)
-        elif isinstance(result, OutcomeEffects):
-            outcomes.append(result)
-        else:
-            effects.append(result)
-    if effects:
-        page = add_effects(folder, SavedEffects(tuple(effects)), agreement=agreement, overwrite=overwrite)
-    if interventions:
-        there = Dissection.of(read_run(folder)) if (folder / RUN).is_file() else None
-        saved = SavedInterventions.of(interventions, dissection=there)
-        page = add_interventions(folder, saved, overwrite=overwrite)
-    for labels in causal:
-        write_causal_labels(folder, labels, overwrite=overwrite)
-        page = write_page(folder)
-    if outcomes:
-        page = add_outcomes(folder, SavedOutcomes(tuple(outcomes)), overwrite=overwrite)
-    assert page is not None
+            if isinstance(result, OwnPage):
+                page = _write_own_page(folder, result, overwrite=overwrite)
     return page
 
 
-def add_interventions(folder: Path, saved: SavedInterventions, *, overwrite: bool = False) -> Path:
-    """Save interventions into a run, or into a folder of their own, and write the page; its path.
+class Contents(NamedTuple):
+    """What a folder holds: a dissection, what was measured beside it, or both; None is what it does not hold.
 
-    Raises
-    ------
-    UnitlensError
-        If there are some already, or a run of another network, or other files.
+    Attributes
+    ----------
+    run : RunFiles
+    effects : SavedEffects
+    agreement : DataFrame
+        How well attributions agree with the effects.
+    interventions : SavedInterventions
+    outcomes : SavedOutcomes
+    causal : DataFrame
+        Whether the units of the dissection answer to what they are labelled as, on minimal pairs.
     """
-    check_interventions_fit(folder, saved.info["network"]["sha256"], overwrite=overwrite)
-    added = Added.read(folder)._replace(interventions=saved)
-    return _write_added(folder, added, lambda: write_interventions(folder, saved, overwrite=overwrite))
+
+    run: RunFiles | None = None
+    effects: SavedEffects | None = None
+    agreement: "pd.DataFrame | None" = None
+    interventions: SavedInterventions | None = None
+    outcomes: SavedOutcomes | None = None
+    causal: "pd.DataFrame | None" = None
+
+    def with_saved(self, folder: Path) -> "Contents":
+        """These, and of what they are not the rest that is saved in a folder; a new dissection replaces all of it."""
+        if self.run is not None:
+            return self
+        run = read_run(folder) if (folder / RUN).is_file() else None
+        effects, agreement, causal = self.effects, self.agreement, self.causal
+        if effects is None:
+            effects = read_effects(folder)
+            agreement = None if effects is None else read_agreement(folder, effects)
+        if causal is None and run is not None:
+            causal = read_causal_labels(folder, run.units)
+        interventions = read_interventions(folder) if self.interventions is None else self.interventions
+        outcomes = read_outcomes(folder) if self.outcomes is None else self.outcomes
+        return Contents(run, effects, agreement, interventions, outcomes, causal)
 
 
-def add_outcomes(folder: Path, saved: SavedOutcomes, *, overwrite: bool = False) -> Path:
-    """Save outcomes into a run, or into a folder of their own, and write the page; its path.
+def _gather(folder: Path, results: Sequence[Result], agreement: "pd.DataFrame | None") -> Contents:
+    """Sort results that are shown on the page of a run."""
+    dissection, labels = _only(results, Dissection), _only(results, CausalLabels)
+    effects = tuple(result for result in results if isinstance(result, Effects))
+    outcomes = tuple(result for result in results if isinstance(result, OutcomeEffects))
+    interventions = [result for result in results if isinstance(result, Interventions)]
+    saved = None
+    if interventions:
+        there = dissection
+        if there is None and (folder / RUN).is_file():
+            there = Dissection.of(read_run(folder))
+        saved = SavedInterventions.of(interventions, dissection=there)
+    return Contents(
+        run=None if dissection is None else dissection.files(),
+        effects=SavedEffects(effects) if effects else None,
+        agreement=agreement if effects else None,
+        interventions=saved,
+        outcomes=SavedOutcomes(outcomes) if outcomes else None,
+        causal=None if labels is None else labels.rows,
+    )
 
-    Raises
-    ------
-    UnitlensError
-        If there are some already, or a run of another network, or other files.
-    """
-    check_outcomes_fit(folder, saved.info["network"]["sha256"], overwrite=overwrite)
-    added = Added.read(folder)._replace(outcomes=saved)
-    return _write_added(folder, added, lambda: write_outcomes(folder, saved, overwrite=overwrite))
 
-
-def check_outcomes_fit(folder: Path, sha256: str, *, overwrite: bool) -> None:
-    """Make sure that outcomes of a network may be written into a folder; as `check_effects_fit`."""
-    check_no_outcomes(folder, overwrite=overwrite)
-    _check_network(folder, sha256)
-
-
-def check_interventions_fit(folder: Path, sha256: str, *, overwrite: bool) -> None:
-    """Make sure that interventions in a network may be written into a folder; as `check_effects_fit`."""
-    check_no_interventions(folder, overwrite=overwrite)
-    _check_network(folder, sha256)
+def _only(results: Sequence[Result], kind: type[Kind]) -> Kind | None:
+    """The result of a kind of which a folder holds one."""
+    found = [result for result in results if isinstance(result, kind)]
+    if len(found) > 1:
+        raise UnitlensError(f"A folder holds one {kind.__name__}, not {len(found)}: save each into one of its own.")
+    return found[0] if found else None
 
 
 def add_effects(
@@ -210,29 +209,85 @@ def add_effects(
     UnitlensError
         As for `check_effects_fit`.
     """
-    check_effects_fit(folder, saved.first.info["network"]["sha256"], overwrite=overwrite)
-    if agreement is not None:
-        check_agreement(agreement, saved.units)
-    added = Added.read(folder, effects=False)._replace(effects=saved, agreement=agreement)
-
-    def write() -> None:
-        write_effects(folder, saved, overwrite=overwrite)
-        write_agreement(folder, agreement)
-
-    return _write_added(folder, added, write)
+    return _save(folder, Contents(effects=saved, agreement=agreement), overwrite=overwrite)
 
 
-def _write_added(folder: Path, added: "Added", write: Callable[[], None]) -> Path:
-    """Write what was added to a folder and the page that shows it, whose path is returned; the page is made first."""
-    page = _page(folder, added)
-    with uninterrupted():  # so that the page is that of what was added
-        write()
-        write_whole(folder / REPORT, page)
+def add_interventions(folder: Path, saved: SavedInterventions, *, overwrite: bool = False) -> Path:
+    """Save interventions into a run, or into a folder of their own, and write the page; its path.
+
+    Raises
+    ------
+    UnitlensError
+        If there are some already, or a run of another network, or other files.
+    """
+    return _save(folder, Contents(interventions=saved), overwrite=overwrite)
+
+
+def add_outcomes(folder: Path, saved: SavedOutcomes, *, overwrite: bool = False) -> Path:
+    """Save outcomes into a run, or into a folder of their own, and write the page; its path.
+
+    Raises
+    ------
+    UnitlensError
+        If there are some already, or a run of another network, or other files.
+    """
+    return _save(folder, Contents(outcomes=saved), overwrite=overwrite)
+
+
+def _save(folder: Path, new: Contents, *, overwrite: bool) -> Path:
+    """Write what is new, and the page that shows it beside what is saved in the folder already; the page's path."""
+    with changing(folder) as change:
+        _check_fit(folder, new, overwrite=overwrite)
+        all_of_it = new.with_saved(folder)
+        page = _page(folder, all_of_it)  # first: then nothing is written that cannot be shown
+        if new.run is not None:
+            write_run(folder, new.run, overwrite=overwrite)
+        if new.effects is not None:
+            write_effects(folder, new.effects, overwrite=overwrite)
+        if new.agreement is not None:
+            write_agreement(folder, new.agreement)
+        if new.interventions is not None:
+            write_interventions(folder, new.interventions, overwrite=overwrite)
+        if new.outcomes is not None:
+            write_outcomes(folder, new.outcomes, overwrite=overwrite)
+        if new.causal is not None and all_of_it.run is not None:
+            write_causal_labels(folder, new.causal, all_of_it.run.units)
+        change.write(REPORT, page)
     return folder / REPORT
 
 
-def check_effects_fit(folder: Path, sha256: str, *, overwrite: bool) -> None:
+def _check_fit(folder: Path, new: Contents, *, overwrite: bool) -> None:
+    """Make sure that what is new may be written into a folder, and that its parts are of one network."""
+    if new.run is not None:
+        check_free(folder, overwrite=overwrite)
+    sha256 = None if new.run is None else new.run.info["network"]["sha256"]
+    if new.effects is not None:
+        check_effects_fit(folder, new.effects.first.info["network"]["sha256"], of_run=sha256, overwrite=overwrite)
+    if new.agreement is not None and new.effects is not None:
+        check_agreement(new.agreement, new.effects.units)
+    if new.interventions is not None:
+        given = new.interventions.info["network"]["sha256"]
+        check_interventions_fit(folder, given, of_run=sha256, overwrite=overwrite)
+    if new.outcomes is not None:
+        check_outcomes_fit(folder, new.outcomes.info["network"]["sha256"], of_run=sha256, overwrite=overwrite)
+    if new.causal is not None:
+        check_no_causal_labels(folder, overwrite=overwrite)
+        if new.run is None and not (folder / RUN).is_file():
+            raise UnitlensError(f"{folder} holds no run that causal labels are of: save the dissection with them.")
+
+
+def check_effects_fit(folder: Path, sha256: str, *, of_run: str | None = None, overwrite: bool) -> None:
     """Make sure that effects of a network may be written into a folder.
+
+    Parameters
+    ----------
+    folder : Path
+    sha256 : str
+        Of the network whose effects they are.
+    of_run : str, optional
+        Of the network of a dissection that takes the place of one that is there.
+    overwrite : bool
+        Whether effects that are there may be replaced.
 
     Raises
     ------
@@ -240,13 +295,27 @@ def check_effects_fit(folder: Path, sha256: str, *, overwrite: bool) -> None:
         If there are effects already, or a run of another network, or other files.
     """
     check_no_effects(folder, overwrite=overwrite)
-    _check_network(folder, sha256)
+    _check_network(folder, sha256, of_run)
 
 
-def _check_network(folder: Path, sha256: str) -> None:
+def check_interventions_fit(folder: Path, sha256: str, *, of_run: str | None = None, overwrite: bool) -> None:
+    """Make sure that interventions in a network may be written into a folder; as `check_effects_fit`."""
+    check_no_interventions(folder, overwrite=overwrite)
+    _check_network(folder, sha256, of_run)
+
+
+def check_outcomes_fit(folder: Path, sha256: str, *, of_run: str | None = None, overwrite: bool) -> None:
+    """Make sure that outcomes of a network may be written into a folder; as `check_effects_fit`."""
+    check_no_outcomes(folder, overwrite=overwrite)
+    _check_network(folder, sha256, of_run)
+
+
+def _check_network(folder: Path, sha256: str, of_run: str | None) -> None:
     """Make sure that a folder holds no other files, and no run of another network."""
     check_free(folder, overwrite=True)
-    if (folder / RUN).is_file() and read_run(folder).info["network"]["sha256"] != sha256:
+    if of_run is None and (folder / RUN).is_file():
+        of_run = read_run(folder).info["network"]["sha256"]
+    if of_run not in (None, sha256):
         raise UnitlensError(
             f"{folder} holds a run of another network, or of other weights, than these effects: {another_folder()}."
         )
@@ -255,56 +324,30 @@ def _check_network(folder: Path, sha256: str) -> None:
 def write_page(folder: str | Path) -> Path:
     """Write report.html of what is saved in a folder: a dissection, what was added to it, or both; its path."""
     folder = Path(folder)
-    write_whole(folder / REPORT, _page(folder, Added.read(folder)))
+    if not folder.is_dir():
+        read_run(folder)  # there is none, and the error says so
+    with changing(folder) as change:
+        change.write(REPORT, _page(folder, Contents().with_saved(folder)))
     return folder / REPORT
 
 
-class Added(NamedTuple):
-    """What was measured beside a dissection; None where it was not.
-
-    Attributes
-    ----------
-    effects : SavedEffects
-    agreement : DataFrame
-        How well attributions agree with the effects.
-    interventions : SavedInterventions
-    outcomes : SavedOutcomes
-    causal : DataFrame
-        Of a dissection: whether its units answer to what they are labelled as, on minimal pairs.
-    """
-
-    effects: SavedEffects | None = None
-    agreement: "pd.DataFrame | None" = None
-    interventions: SavedInterventions | None = None
-    outcomes: SavedOutcomes | None = None
-    causal: "pd.DataFrame | None" = None
-
-    @classmethod
-    def read(cls, folder: Path, *, effects: bool = True) -> "Added":
-        """What is saved in a folder; the effects may be left out, where others take their place."""
-        saved = read_effects(folder) if effects else None
-        agreement = None if saved is None else read_agreement(folder, saved)
-        return cls(saved, agreement, read_interventions(folder), read_outcomes(folder))
-
-
-def _page(folder: Path, added: Added) -> str:
-    """The page of what was added, with the dissection that is saved in its folder, if there is one."""
-    if (folder / RUN).is_file():
-        files = read_run(folder)
-        return render_page(files, added._replace(causal=read_causal_labels(folder, files.units)))
-    if added.effects is not None:
-        outcomes = None if added.outcomes is None else outcomes_view(added.outcomes)
-        return render_effects(effects_view(added.effects, agreement=added.agreement), outcomes)
-    if added.interventions is not None:
-        return render_interventions(interventions_view(added.interventions))
-    if added.outcomes is not None:
-        return render_outcomes(outcomes_view(added.outcomes))
+def _page(folder: Path, contents: Contents) -> str:
+    """The page of what a folder holds."""
+    if contents.run is not None:
+        return render_page(contents.run, contents)
+    if contents.effects is not None:
+        outcomes = None if contents.outcomes is None else outcomes_view(contents.outcomes)
+        return render_effects(effects_view(contents.effects, agreement=contents.agreement), outcomes)
+    if contents.interventions is not None:
+        return render_interventions(interventions_view(contents.interventions))
+    if contents.outcomes is not None:
+        return render_outcomes(outcomes_view(contents.outcomes))
     return render_page(read_run(folder))  # there is none, and the error says so
 
 
-def render_page(files: RunFiles, added: Added | None = None) -> str:
-    """The page of a run as text."""
-    effects, agreement, interventions, outcomes, causal = added or Added()
+def render_page(files: RunFiles, beside: Contents | None = None) -> str:
+    """The page of a run as text, with what was measured beside it."""
+    _, effects, agreement, interventions, outcomes, causal = beside or Contents()
     return render_dissection(
         info=files.info,
         units=files.units,
@@ -317,16 +360,19 @@ def render_page(files: RunFiles, added: Added | None = None) -> str:
     )
 
 
-def _write_comparison(folder: Path, comparison: Comparison, *, overwrite: bool) -> Path:
-    """Save the tables of a comparison and write its page, whose path is returned."""
-    comparison.save(folder, overwrite=overwrite)
-    return _write(folder / COMPARISON, render_comparison(comparison))
-
-
-def _write_audit(folder: Path, audit: Audit) -> Path:
-    """Save the tables of an audit and write its page, whose path is returned. An older audit is replaced."""
-    audit.save(folder)
-    return _write(folder / AUDIT, render_audit(audit))
+def _write_own_page(folder: Path, result: OwnPage, *, overwrite: bool) -> Path:
+    """Save a result that has a page of its own, whose path is returned. An older audit is replaced."""
+    match result:
+        case Comparison():
+            result.save(folder, overwrite=overwrite)
+            return _write(folder / COMPARISON, render_comparison(result))
+        case Audit():
+            result.save(folder)
+            return _write(folder / AUDIT, render_audit(result))
+        case Check():
+            return _write_check(folder, result, overwrite=overwrite)
+        case _:
+            return _write_explanation(folder, result, overwrite=overwrite)
 
 
 def _write_check(folder: Path, check: Check, *, overwrite: bool) -> Path:
@@ -340,7 +386,7 @@ def _write_check(folder: Path, check: Check, *, overwrite: bool) -> Path:
     page = folder / CHECK
     if page.exists() and not overwrite:
         raise UnitlensError(f"{page} is there already: {another_or_overwrite()}.")
-    return _write(make_folder(folder) / CHECK, render_check(check))
+    return _write(folder / CHECK, render_check(check))
 
 
 def check_no_explanation(folder: Path, page: str, *, overwrite: bool) -> None:
@@ -371,14 +417,18 @@ def _write_explanation(folder: Path, result: Explained, *, overwrite: bool) -> P
         case Attack():
             name, page, images = ATTACK, render_attack(result), result.png_files()
     check_no_explanation(folder, name, overwrite=overwrite)
-    make_folder(folder)
-    for table, text in result.files().items():
-        write_whole(folder / table, text)
-    for image, content in images.items():
-        write_whole(make_folder(folder / ATTACKED) / image, content)
-    return _write(folder / name, page)
+    with changing(folder) as change:
+        for table, text in result.files().items():
+            change.write(table, text)
+        if isinstance(result, Attack):
+            change.remove([ATTACKED])
+        for image, content in images.items():
+            change.write(f"{ATTACKED}/{image}", content)
+        change.write(name, page)
+    return folder / name
 
 
 def _write(page: Path, text: str) -> Path:
-    write_whole(page, text)
+    with changing(page.parent) as change:
+        change.write(page.name, text)
     return page

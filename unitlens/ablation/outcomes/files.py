@@ -19,13 +19,11 @@ from unitlens.errors import UnitlensError
 from unitlens.files import (
     another_or_overwrite,
     json_text,
-    make_folder,
+    parts_file,
     read_json,
     read_parts,
-    remove_files,
-    write_parts,
-    write_whole,
 )
+from unitlens.journal import changing, settle
 from unitlens.records import check_range, check_types, read_record, read_versioned, write_record
 from unitlens.stats.folds import FOLDS, chosen_folds
 
@@ -137,12 +135,13 @@ def check_no_outcomes(folder: Path, *, overwrite: bool) -> None:
     UnitlensError
         If there are some already, and they may not be replaced.
     """
+    settle(folder)
     if (folder / INFO).exists() and not overwrite:
         raise UnitlensError(f"{folder} holds outcomes already ({TABLE}): {another_or_overwrite()}.")
 
 
 def write_outcomes(folder: Path, saved: SavedOutcomes, *, overwrite: bool = False) -> None:
-    """Write the files of outcomes into a folder; outcomes.json comes last, so that where it is, all is there.
+    """Write the files of outcomes into a folder.
 
     Raises
     ------
@@ -152,11 +151,10 @@ def write_outcomes(folder: Path, saved: SavedOutcomes, *, overwrite: bool = Fals
     check_no_outcomes(folder, overwrite=overwrite)
     record = OutcomesRecord(SCHEMA, saved.command, tuple(map(_describe, saved.results)))
     parts, table = list(map(_arrays, saved.results)), saved.table().to_csv(index=False)
-    make_folder(folder)
-    remove_files(folder, (INFO,))
-    write_parts(folder / COUNTS, parts)
-    write_whole(folder / TABLE, table)
-    write_whole(folder / INFO, json_text(write_record(record)))
+    with changing(folder) as change:
+        change.write(COUNTS, parts_file(parts))
+        change.write(TABLE, table)
+        change.write(INFO, json_text(write_record(record)))
 
 
 def read_outcomes(folder: Path) -> SavedOutcomes | None:
@@ -167,6 +165,7 @@ def read_outcomes(folder: Path) -> SavedOutcomes | None:
     UnitlensError
         If they are incomplete, damaged or of another version, or say what the others rule out.
     """
+    settle(folder)
     if not (folder / INFO).exists():
         return None
     try:

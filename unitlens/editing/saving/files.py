@@ -1,6 +1,5 @@
 """The files that interventions add to a run: tables, interventions.json, the counts, and images to look at."""
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,13 +27,11 @@ from unitlens.errors import UnitlensError
 from unitlens.files import (
     another_or_overwrite,
     json_text,
-    make_folder,
+    parts_file,
     read_json,
     read_parts,
-    remove_files,
-    write_parts,
-    write_whole,
 )
+from unitlens.journal import changing, settle
 from unitlens.records import write_record
 
 if TYPE_CHECKING:
@@ -180,12 +177,13 @@ def check_no_interventions(folder: Path, *, overwrite: bool) -> None:
     UnitlensError
         If there are some already, and they may not be replaced.
     """
+    settle(folder)
     if (folder / INFO).exists() and not overwrite:
         raise UnitlensError(f"{folder} holds interventions already ({INFO}): {another_or_overwrite()}.")
 
 
 def write_interventions(folder: Path, saved: SavedInterventions, *, overwrite: bool = False) -> None:
-    """Write the files; interventions.json comes last, so that where it is, all is there.
+    """Write the files of interventions into a folder.
 
     Raises
     ------
@@ -195,16 +193,6 @@ def write_interventions(folder: Path, saved: SavedInterventions, *, overwrite: b
     check_no_interventions(folder, overwrite=overwrite)
     names = {number: f"{type(saved.results[number]).__name__}_{number + 1}.png" for number in saved.images}
     parts = list(map(arrays_of, saved.results))
-    make_folder(folder)
-    remove_files(folder, (INFO, COUNTS, *TABLES))
-    shutil.rmtree(folder / IMAGES, ignore_errors=True)
-    write_parts(folder / COUNTS, parts)
-    for name, table in saved.tables().items():
-        write_whole(folder / name, table.to_csv(index=False))
-    if saved.images:
-        make_folder(folder / IMAGES)
-    for number, content in saved.images.items():
-        write_whole(folder / IMAGES / names[number], content)
     each = list(map(describe_concepts, saved.results))
     concepts = tuple(dict.fromkeys(each))
     records = [
@@ -214,7 +202,14 @@ def write_interventions(folder: Path, saved: SavedInterventions, *, overwrite: b
         for number, result in enumerate(saved.results)
     ]
     record = InterventionsRecord(SCHEMA, saved.command, concepts, tuple(records))
-    write_whole(folder / INFO, json_text(write_record(record)))
+    with changing(folder) as change:
+        change.remove((*TABLES, IMAGES))
+        change.write(COUNTS, parts_file(parts))
+        for name, table in saved.tables().items():
+            change.write(name, table.to_csv(index=False))
+        for number, content in saved.images.items():
+            change.write(f"{IMAGES}/{names[number]}", content)
+        change.write(INFO, json_text(write_record(record)))
 
 
 def read_interventions(folder: Path) -> SavedInterventions | None:
@@ -225,6 +220,7 @@ def read_interventions(folder: Path) -> SavedInterventions | None:
     UnitlensError
         If their files are incomplete, damaged, or of another version, or say what the counts rule out.
     """
+    settle(folder)
     if not (folder / INFO).exists():
         return None
     try:

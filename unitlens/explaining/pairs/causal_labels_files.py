@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unitlens.ablation.validation import read_table
-from unitlens.dissection.files import RUN, read_run
 from unitlens.errors import UnitlensError
-from unitlens.explaining.pairs.causal_labels_result import COLUMNS, TEXT, VERDICTS, CausalLabels
-from unitlens.files import another_or_overwrite, write_whole
+from unitlens.explaining.pairs.causal_labels_result import COLUMNS, TEXT, VERDICTS
+from unitlens.files import another_or_overwrite
+from unitlens.journal import changing, settle
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,21 +15,38 @@ if TYPE_CHECKING:
 CAUSAL_LABELS = "causal_labels.csv"
 
 
-def write_causal_labels(folder: Path, labels: CausalLabels, *, overwrite: bool) -> None:
-    """Write the table into the run whose labels they are.
+def check_no_causal_labels(folder: Path, *, overwrite: bool) -> None:
+    """Make sure that causal labels may be written into a folder.
 
     Raises
     ------
     UnitlensError
-        If there is one already, or the folder holds no run, or one of other labels.
+        If there are some already, and they may not be replaced.
     """
-    if not (folder / RUN).is_file():
-        raise UnitlensError(f"{folder} holds no run, and causal labels belong to one: save the dissection with them.")
+    settle(folder)
     if (folder / CAUSAL_LABELS).exists() and not overwrite:
         raise UnitlensError(f"{folder / CAUSAL_LABELS} is there already: {another_or_overwrite()}.")
-    _check_rows(labels.rows, read_run(folder).units)
-    for name, text in labels.files().items():
-        write_whole(folder / name, text)
+
+
+def write_causal_labels(folder: Path, rows: "pd.DataFrame", units: "pd.DataFrame") -> None:
+    """Write the table into the run whose labels they are.
+
+    Parameters
+    ----------
+    folder : Path
+    rows : DataFrame
+        Of `CausalLabels`.
+    units : DataFrame
+        units.csv of the run.
+
+    Raises
+    ------
+    UnitlensError
+        If the run has other labels.
+    """
+    _check_rows(rows, units)
+    with changing(folder) as change:
+        change.write(CAUSAL_LABELS, rows.to_csv(index=False))
 
 
 def read_causal_labels(folder: Path, units: "pd.DataFrame") -> "pd.DataFrame | None":
@@ -40,6 +57,7 @@ def read_causal_labels(folder: Path, units: "pd.DataFrame") -> "pd.DataFrame | N
     UnitlensError
         If it is damaged, or of other labels.
     """
+    settle(folder)
     if not (folder / CAUSAL_LABELS).exists():
         return None
     try:

@@ -128,10 +128,6 @@ class CausalLabels:
         names = [f"{concept.category}/{concept.name}" for concept in self.concepts]
         return pd.DataFrame(added, index=names).dropna(how="all")
 
-    def files(self) -> dict[str, str]:
-        """What is saved, by file name."""
-        return {"causal_labels.csv": self.rows.to_csv(index=False)}
-
     def __repr__(self) -> str:
         return f"<CausalLabels: {describe_shares(self.rows)}>"
 
