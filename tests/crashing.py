@@ -6,8 +6,6 @@ import sys
 import traceback
 from contextlib import contextmanager
 
-from unitlens import journal
-
 DIED, DONE, FAILED = 66, 0, 1
 
 CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod")
@@ -56,7 +54,7 @@ def dies_at(number, root, action):
             count()
 
         sys.addaudithook(lambda event, arguments: count() if _changes(event, arguments, str(root)) else None)
-        journal.sync = synced
+        os.fsync = synced
         action()
     except BaseException:
         traceback.print_exc(file=sys.__stderr__)
@@ -90,7 +88,7 @@ def copied_at_each_change(root, into):
 
     Files count twice, as in `dies_at`.
     """
-    copies, sync = [], journal.sync
+    copies, sync = [], os.fsync
 
     def copy(descriptor=None):
         _Watched.called = None
@@ -101,8 +99,8 @@ def copied_at_each_change(root, into):
             os.truncate(half_written, half_written.stat().st_size // 2)
         _Watched.called = copy
 
-    _Watched.root, _Watched.called, journal.sync = str(root), copy, copy
+    _Watched.root, _Watched.called, os.fsync = str(root), copy, copy
     try:
         yield copies
     finally:
-        _Watched.called, journal.sync = None, sync
+        _Watched.called, os.fsync = None, sync

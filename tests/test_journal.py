@@ -12,7 +12,6 @@ import pytest
 
 import unitlens as ul
 from tests.crashing import contents, copied_at_each_change, dies_at
-from unitlens import journal
 from unitlens.journal import changing, settle
 
 OLD = {"run.json": "old", "units.csv": "old", "report.html": "old", "interventions/1.png": "old", "notes.txt": "mine"}
@@ -110,7 +109,7 @@ def test_a_disk_that_fills_leaves_everything_as_it_was(number, tmp_path, monkeyp
 
     make(tmp_path / "run", OLD)
     before = contents(tmp_path)
-    monkeypatch.setattr(journal, "sync", full)
+    monkeypatch.setattr(os, "fsync", full)
     for folder in (tmp_path / "run", tmp_path / "deep" / "new"):
         left[:] = [number]
         with pytest.raises(ul.UnitlensError) as caught:
@@ -272,7 +271,7 @@ def test_changes_of_one_folder_wait_for_each_other(tmp_path):
 
 
 def test_one_that_never_ends_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(journal, "_PATIENCE", 0.05)
+    monkeypatch.setattr("unitlens.journal._PATIENCE", 0.05)
     descriptor = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     with pytest.raises(ul.UnitlensError, match="Another process is writing into"):

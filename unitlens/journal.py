@@ -18,7 +18,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from unitlens.errors import UnitlensError
-from unitlens.files import another_folder, encoded, make_folder, read_json, uninterrupted
+from unitlens.files import another_folder, encoded, make_folder, read_json, sync_folder, uninterrupted
 
 TEMPORARY = ".unitlens-"
 """What the names of all begin with that is no result."""
@@ -69,7 +69,7 @@ class FolderChange:
             with (into / name).open("wb") as file:
                 file.write(encoded(content) if isinstance(content, str) else content)
                 file.flush()
-                sync(file.fileno())
+                os.fsync(file.fileno())
         self._removed.discard(top)
 
     def remove(self, names: Iterable[str]) -> None:
@@ -100,12 +100,12 @@ class FolderChange:
             with (new / _REMOVED).open("w") as file:
                 json.dump(removed, file)
                 file.flush()
-                sync(file.fileno())
+                os.fsync(file.fileno())
             for inner in (new, *filter(Path.is_dir, new.iterdir())):
-                _sync_folder(inner)
+                sync_folder(inner)
             os.rename(new, self.folder / _CHANGE)
             self._new = None
-            _sync_folder(self.folder)
+            sync_folder(self.folder)
             _move(self.folder)
 
     def _drop(self) -> None:
@@ -214,7 +214,7 @@ def _move(folder: Path) -> None:
         _remove(folder / name)
     for name in new:
         os.replace(change / name, folder / name)
-    _sync_folder(folder)
+    sync_folder(folder)
     shutil.rmtree(change)
 
 
@@ -277,17 +277,3 @@ def _sentences(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UnitlensError(f"{folder} could not be written: {error.strerror or error}.") from None
-
-
-def sync(descriptor: int) -> None:
-    """Have the content of a file on the disk, not only in the memory of the system."""
-    os.fsync(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        with suppress(OSError):  # some file systems cannot, and do it in their own time
-            sync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,5 +1,6 @@
 import errno
 import json
+import os
 import resource
 import shutil
 
@@ -9,7 +10,6 @@ import pytest
 
 import unitlens as ul
 from tests.coloured import everything_below, write_world
-from unitlens import journal
 from unitlens.dissection import files as runs
 
 FILES = {"run.json", "units.csv", "counts.safetensors", "exemplars.csv", "strips.safetensors"}
@@ -191,7 +191,7 @@ def test_a_disk_that_fills_leaves_everything_as_it_was(dissection, tmp_path, mon
         if left[0] < 0:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(journal, "sync", full)
+    monkeypatch.setattr(os, "fsync", full)
     refused(
         lambda: runs.write_run(folder, dissection.files(), page="page", overwrite=True),
         "RUN could not be written: No space left on device.",
@@ -217,7 +217,7 @@ def test_an_interrupt_while_writing_leaves_nothing(dissection, tmp_path, monkeyp
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(journal, "sync", interrupt)
+    monkeypatch.setattr(os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
         dissection.save(tmp_path / "run")
     assert everything_below(tmp_path) == set()
