@@ -1,10 +1,13 @@
 """Networks of many kinds to replay, and the full network that a replay is compared with."""
 
+from itertools import islice
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unitlens.ablation.interventions import Replacement
+from unitlens.ablation.replay import cutting
 from unitlens.ablation.replay.cut import Cut
 from unitlens.ablation.replay.sweeps import sweep
 from unitlens.models.hooks import edit
@@ -105,6 +108,18 @@ def branching() -> nn.Module:
     return nn.Sequential(stem, nn.ReLU(), inner, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
 
 
+class Untraced(nn.Module):
+    """The same network, whose forward asks what no tracer knows."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor):
+        assert len(images) > 0
+        return self.network(images)
+
+
 CASES = [
     (residual, "1.conv1"),
     (residual, "1.relu[0]"),
@@ -137,6 +152,12 @@ def made(build, seed: int = 0) -> nn.Module:
             nn.init.uniform_(module.running_mean)
             nn.init.uniform_(module.weight)
     return model.eval()
+
+
+def only_traced(monkeypatch) -> None:
+    """Leave out what is recorded where tracing fails, to see what tracing alone gives."""
+    ways = cutting._ways
+    monkeypatch.setattr(cutting, "_ways", lambda *asked: islice(ways(*asked), 2))
 
 
 def shown(count: int = 3, size: int = 12) -> Tensor:

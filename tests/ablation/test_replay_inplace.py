@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tests.ablation.replaying import close, made, naive_sweep, shown, swept
+from tests.ablation.replaying import Untraced, close, made, naive_sweep, only_traced, shown, swept
 from unitlens.ablation.replay.cutting import cut_network
 
 
@@ -88,15 +88,29 @@ def test_writes_into_views_are_replayed_as_the_network_computes(write, at):
     assert torch.equal(images, kept)
 
 
+@pytest.mark.parametrize("at", ["front", "behind", "across"])
+@pytest.mark.parametrize("write", WRITES)
+def test_writes_into_views_are_recorded_as_the_network_computes(write, at):
+    model, images = Untraced(made(lambda: Writing(WRITES[write], at))), shown()
+    kept = images.clone()
+    cut = cut_network(model, "network.conv", images)
+    assert cut.replays, cut.reason
+    state = cut.front(images)
+    close(swept(cut, state, 0.5), naive_sweep(model, "network.conv", images, 8, 0.5))
+    close(cut.back(state, state.activation), state.output)
+    assert torch.equal(images, kept)
+
+
 class WritingUnseen(Writing):
-    """Writes through memory that no view shows."""
+    """Writes through memory that no view shows to a tracer; a pass shows it."""
 
     def __init__(self, at: str) -> None:
         super().__init__(lambda x: x.contiguous().mul_(3), at)
 
 
 @pytest.mark.parametrize("at", ["front", "behind", "across"])
-def test_a_trace_that_drops_a_write_is_not_trusted(at):
+def test_a_trace_that_drops_a_write_is_not_trusted(at, monkeypatch):
+    only_traced(monkeypatch)
     model, images = made(lambda: WritingUnseen(at)), shown()
     cut = cut_network(model, "conv", images)
     with torch.no_grad():
@@ -105,6 +119,18 @@ def test_a_trace_that_drops_a_write_is_not_trusted(at):
     assert "off by" in cut.reason
 
 
-def test_a_write_in_front_of_the_layer_is_missed_in_the_untouched_network():
+def test_a_write_in_front_of_the_layer_is_missed_in_the_untouched_network(monkeypatch):
+    only_traced(monkeypatch)
     cut = cut_network(made(lambda: WritingUnseen("front")), "conv", shown())
     assert "the outputs of the unchanged network are off by" in cut.reason
+
+
+@pytest.mark.parametrize("at", ["front", "behind", "across"])
+def test_a_recorded_pass_has_the_writes_that_a_trace_drops(at):
+    model, images = made(lambda: WritingUnseen(at)), shown()
+    cut = cut_network(model, "conv", images)
+    assert cut.replays, cut.reason
+    state = cut.front(images)
+    with torch.no_grad():
+        close(state.output, model(images))
+    close(swept(cut, state), naive_sweep(model, "conv", images, 8))

@@ -270,13 +270,21 @@ def attached(
         Called at the beginning of each pass, and at the end of each that succeeds.
     """
     root = uncompiled(model)
-    with one_thread(model), ExitStack() as stack:
-        if "torch._dynamo" in sys.modules:  # else nothing can have been compiled, and importing it takes seconds
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
+    with one_thread(model), eagerly(), ExitStack() as stack:
         stack.callback(root.register_forward_pre_hook(before).remove)
         for module, hook in hooks:
             stack.callback(module.register_forward_hook(hook).remove)
         stack.callback(root.register_forward_hook(after).remove)
+        yield
+
+
+@contextmanager
+def eagerly() -> Iterator[None]:
+    """Run what `torch.compile` compiled uncompiled inside the ``with``, so that hooks are called."""
+    if "torch._dynamo" not in sys.modules:  # nothing can have been compiled, and importing it takes seconds
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
         yield
 
 

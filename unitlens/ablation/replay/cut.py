@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 
 from unitlens.ablation.replay.growth import Growth, grow
 from unitlens.ablation.replay.nests import ByImage, Output, joined, rebuilt, tensors
-from unitlens.ablation.replay.tracing import Split, Values, run
+from unitlens.ablation.replay.splits import Split, Values, run
 from unitlens.errors import UnitlensError
 from unitlens.models.hooks import edit, record
 from unitlens.models.passes import evaluating

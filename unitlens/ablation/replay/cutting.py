@@ -1,7 +1,7 @@
 """Cut a network at a layer, and check that replaying what lies behind it gives what the whole network gives."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -12,8 +12,10 @@ from torch import Tensor, fx, nn
 from unitlens.ablation.replay.cut import Cut, State
 from unitlens.ablation.replay.growth import growth, numbers, outline
 from unitlens.ablation.replay.nests import Output, describe, has_rows, joined, mapped, tensors
+from unitlens.ablation.replay.recording import record_network
+from unitlens.ablation.replay.splits import Independent, Split, Step, Untraceable, Values, run
 from unitlens.ablation.replay.sweeps import sweep
-from unitlens.ablation.replay.tracing import Independent, Split, Step, Untraceable, Values, run, split_network
+from unitlens.ablation.replay.tracing import split_network
 from unitlens.errors import UnitlensError
 from unitlens.models.hooks import edit
 from unitlens.models.layers import LayerRef, display_name, display_shape, find_layers, uncompiled
@@ -26,10 +28,10 @@ TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
 def cut_network(model: nn.Module, layers: str | Sequence[str], images: Tensor) -> Cut:
     """Cut a network at the output of a layer, so that only what lies behind it has to be replayed.
 
-    The tail is found by tracing with torch.fx, and is trusted after a check: on two of the images, with units
-    changed, it must give what the full network gives, to `TOLERANCE` times the largest output. The check takes up to
-    7 passes of single images. Where tracing fails or the check does, the cut does full passes instead, and its
-    ``reason`` says why.
+    The tail is found by tracing with torch.fx, or by recording what the network does, and is trusted after a check: on
+    two of the images, with units changed, it must give what the full network gives, to `TOLERANCE` times the largest
+    output. The check takes up to 7 passes of single images, recording 5. Where both fail or the check does, the cut
+    does full passes instead, and its ``reason`` says why.
 
     Parameters
     ----------
@@ -61,20 +63,20 @@ def cut_network(model: nn.Module, layers: str | Sequence[str], images: Tensor) -
         refs = sorted(named, key=lambda ref: order.index(ref.given))
         first, *later = (ref.given for ref in refs)
         reasons = []
-        # In single operations if possible, as these can be followed unit by unit; else in whole modules.
-        for fine in (True, False):
+        for split_by in _ways(model, refs, images):
             try:
                 if by_image:
                     raise Untraceable("it returns a list with an item for each image")
-                if any(ref.item is not None for ref in refs):
-                    raise Untraceable("only one tensor of what the layer returns is meant")
-                split = split_network(model, [(ref.module, ref.call or 0) for ref in refs], fine=fine)
+                split = split_by()
                 form = None if isinstance(expected, Tensor) else expected
                 cut = Cut(model, first, tuple(later), split=split, form=form)
                 return _checked(cut, images, changed[first], expected)
             except Untraceable as error:
                 reasons.append(str(error))
             except Independent as error:
+                if not _is_near(model(images[:2]), expected):  # a way that no step shows
+                    reasons.append("its output depends on the layer in a way that cannot be followed")
+                    continue
                 raise UnitlensError(
                     f"The output of the network does not depend on what {display_name(refs[error.which].given)} "
                     "returns, so nothing can be learned by changing it; choose a layer that the output is computed "
@@ -83,6 +85,19 @@ def cut_network(model: nn.Module, layers: str | Sequence[str], images: Tensor) -
     at = " and ".join(map(display_name, (first, *later)))
     reason = f"Every intervention at {at} takes a full pass of the network, as {reasons[-1]}."
     return Cut(model, first, tuple(later), reason, by_image=by_image)
+
+
+def _ways(model: nn.Module, refs: Sequence[LayerRef], images: Tensor) -> Iterator[Callable[[], Split]]:
+    """The ways to split a network, best ones first: traced or recorded, in single operations or in whole modules.
+
+    Single operations can be followed unit by unit. What is traced holds for any images; what is recorded needs two
+    passes, and knows containers and whatever Python code does.
+    """
+    for fine in (True, False):
+        if all(ref.item is None for ref in refs):
+            yield partial(split_network, model, [(ref.module, ref.call or 0) for ref in refs], fine=fine)
+    for fine in (True, False):
+        yield partial(record_network, model, refs, images, fine=fine)
 
 
 def _full_pass_with_changes(
@@ -230,6 +245,10 @@ def distances(replayed: Output, expected: Output) -> list[Distance]:
         for one, other in zip(tensors(replayed), tensors(expected), strict=True)
         if other.numel()
     ]
+
+
+def _is_near(one: Output, other: Output) -> bool:
+    return not any(each.too_far for each in distances(one, other))
 
 
 def _compare(replayed: Output, expected: Output, what: str) -> None:

@@ -112,7 +112,9 @@ def _viewed(node: fx.Node, root: nn.Module) -> fx.Node | None:
     """Return the value that a step takes a view of, if it does."""
     if not node.args or not isinstance(node.args[0], fx.Node):
         return None
-    if node.op == "call_module":
+    if "is_view" in node.meta:  # of a pass that was recorded, where the memory was seen
+        is_view = node.meta["is_view"]
+    elif node.op == "call_module":
         is_view = isinstance(root.get_submodule(str(node.target)), _VIEW_MODULES)
     elif node.op == "call_method":
         is_view = node.target in _VIEWS

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
 
-from unitlens.ablation.replay.tracing import Step
+from unitlens.ablation.replay.splits import Step
 
 
 class PerUnit(NamedTuple):

@@ -11,7 +11,7 @@ from unitlens.ablation.replay.cut import Cut, State
 from unitlens.ablation.replay.growth import Growth, grow
 from unitlens.ablation.replay.nests import Output, by_variant, rebuilt, row_count, tensors
 from unitlens.ablation.replay.per_unit import Mixed, PerUnit, follow, kind_of
-from unitlens.ablation.replay.tracing import Split, Step, Values, apply
+from unitlens.ablation.replay.splits import Split, Step, Values, apply
 from unitlens.errors import UnitlensError
 from unitlens.models.passes import evaluating
 
