@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -40,7 +41,7 @@ def test_dissect(done):
         r"wrote out/: report\.html to look at, units\.csv to compute with\n",
         said.out,
     )
-    assert re.search(r"^unitlens: keeping .* under .*, removed afterwards$", said.err, re.MULTILINE)
+    assert re.search(r"^unitlens: keeping .* under out/\.unitlens-work$", said.err, re.MULTILINE)
     assert ul.open_run(folder).table()["concept"].tolist()[:3] == ["red", "green", "blue"]
 
 
@@ -249,7 +250,7 @@ def test_an_error_has_no_traceback_in_a_true_process(sees, tmp_path, temporary):
     "stop",
     ["kill", *(pytest.param(how, marks=pytest.mark.slow) for how in ("Ctrl-C", "kill -INT"))],
 )
-def test_an_interrupt_ends_a_run_without_a_trace(net_file, sees, world, tmp_path, temporary, stop):
+def test_an_interrupt_ends_a_run_and_leaves_what_it_goes_on_from(net_file, sees, world, tmp_path, temporary, stop):
     before = everything_below(tmp_path)
     # where the tests run in the background the shell had them ignore SIGINT, and their children with them
     listening = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
@@ -270,8 +271,13 @@ def test_an_interrupt_ends_a_run_without_a_trace(net_file, sees, world, tmp_path
     out, err = process.communicate(timeout=600)
     assert process.returncode == (143 if stop == "kill" else 130)
     said = [line for line in err.splitlines() if line and not line.startswith("unitlens: counting takes")]
-    assert (out, said) == ("", ["unitlens: stopped; nothing was written."])
-    assert everything_below(tmp_path) == before
+    kept = r"Kept up to image \d+ of \d+: the same command goes on from there\."
+    assert out == ""
+    assert len(said) == 1
+    assert re.fullmatch(rf"unitlens: stopped; (nothing was written\.|{kept})", said[0])
+    left = [path for path in everything_below(tmp_path) if path not in before]
+    assert all(Path(path).parts[:2] in {("out",), ("out", ".unitlens-work")} for path in left)
+    assert bool(left) == ("Kept" in said[0])
 
 
 def test_concepts_can_be_computed_and_a_run_remembers_how_its_data_were_opened(tmp_path, shell):

@@ -41,7 +41,7 @@ def batch_of(first, size):
 
 
 def start(store):
-    return StoredPass.start(COLUMNS, GRID, store, ious={("part", "leg"): 0.25}, notes=["a note"])
+    return StoredPass.start(COLUMNS, GRID, store, ious={("part", "leg"): 0.25}, of_network=["a note"])
 
 
 def add(stored, size, store):
@@ -95,7 +95,7 @@ def facts_of(stored):
     labels = stored.labels
     of_images = ("names", "classes", "hashes", "groups", "annotated", "digests", "fingerprints", "indices", "unread")
     facts = {name: getattr(stored.record, name) for name in (*of_images, "looked_at")}
-    facts |= {name: getattr(stored, name) for name in ("notes", "seconds", "deviation", "ious")}
+    facts |= {name: getattr(stored, name) for name in ("notes", "of_network", "seconds", "deviation", "ious")}
     facts |= {"columns": labels.columns, "grid": labels.grid, "sha256": stored.sha256}
     arrays = {
         "planes": labels.read(images),

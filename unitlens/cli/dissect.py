@@ -58,6 +58,8 @@ def dissect(
     from unitlens.data.scenes.pairs import ScenePairs
     from unitlens.dissection.files import check_free
     from unitlens.dissection.run import dissect as run
+    from unitlens.dissection.work.task import Checkpoint
+    from unitlens.dissection.work.works import holding_run, noting_kept, remove_work
     from unitlens.explaining.pairs.causal_labels_result import describe_shares
     from unitlens.explaining.pairs.minimal_pairs import causal_labels, usual_pairs
     from unitlens.pages.writing import report
@@ -65,22 +67,27 @@ def dissect(
     check_free(out, overwrite=overwrite)
     set_threads(options.pop("threads"))
     quiet, workers = options.pop("quiet"), worker_count(options.pop("workers"))
-    opened, net = take_data_options(options), load_network(model, options)
-    latents = options.pop("latents")
-    images = open_images(model, data, options["limit"], options["seed"], net=net, latents=latents, **opened)
-    result = run(
-        net,
-        list(layers) or None,
-        images.data,
-        workers=workers,
-        progress=not quiet,
-        **options,
-    )
-    result.info["command"] = click.get_current_context().obj
-    result.info["data"] |= images.recorded
-    pairs = usual_pairs(result) if pairs is None else pairs
-    labels = [causal_labels(net, result, ScenePairs(pairs), workers=workers, progress=not quiet)] if pairs else []
-    page = report(out, result, *labels, overwrite=overwrite)
+    with holding_run(out) as work:
+        opened, net = take_data_options(options), load_network(model, options)
+        latents = options.pop("latents")
+        images = open_images(model, data, options["limit"], options["seed"], net=net, latents=latents, **opened)
+        result = run(
+            net,
+            list(layers) or None,
+            images.data,
+            workers=workers,
+            checkpoint=Checkpoint(work, replace=overwrite),
+            progress=not quiet,
+            **options,
+        )
+        with noting_kept():
+            result.info["command"] = click.get_current_context().obj
+            result.info["data"] |= images.recorded
+            pairs, labels = usual_pairs(result) if pairs is None else pairs, []
+            if pairs:
+                labels = [causal_labels(net, result, ScenePairs(pairs), workers=workers, progress=not quiet)]
+            page = report(out, result, *labels, overwrite=overwrite)
+        remove_work(work)
     if not quiet:
         echo(summarize(result))
         for tested in labels:

@@ -116,14 +116,14 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         code = cli.main(args=words, prog_name="unitlens", standalone_mode=False, obj=shlex.join(["unitlens", *words]))
     except UnitlensError as error:
-        echo(f"unitlens: {error}", err=True)
+        echo("\n".join(f"unitlens: {sentence}" for sentence in (str(error), *_notes(error))), err=True)
         code = 2
     except click.ClickException as error:
         echo(f"unitlens: {_sentence(error)}", err=True)
         code = 2
     except (KeyboardInterrupt, click.Abort) as error:
         written = "all was written before" if _comes_from(error, StoppedAfterWriting) else "nothing was written"
-        echo(f"unitlens: stopped; {written}.", err=True)
+        echo(f"unitlens: stopped; {' '.join(_notes(error)) or f'{written}.'}", err=True)
         code = 143 if _comes_from(error, _Terminated) else 130
     except BrokenPipeError:
         sys.stderr.close()
@@ -139,6 +139,11 @@ def _run(arguments: Sequence[str] | None) -> int:
 def _comes_from(error: BaseException | None, kind: type[BaseException]) -> bool:
     """Whether an error is of a kind, or was raised for one that is: click raises its own Abort for Ctrl-C."""
     return error is not None and (isinstance(error, kind) or _comes_from(error.__context__, kind))
+
+
+def _notes(error: BaseException | None) -> list[str]:
+    """What was noted of an error, or of the one it was raised for: what is kept."""
+    return [] if error is None else [*getattr(error, "__notes__", ()), *_notes(error.__context__)]
 
 
 def _sentence(error: click.ClickException) -> str:

@@ -28,7 +28,8 @@ def plan(model: str, layers: tuple[str, ...], data: str | None, **options: Any) 
     opened, net = take_data_options(options), load_network(model, options)
     latents = options.pop("latents")
     images = open_images(model, data, options["limit"], options["seed"], net=net, latents=latents, **opened)
-    planned = estimate(net, list(layers) or None, images.data, workers=workers, **options)
+    # `unitlens dissect` keeps its passes in the folder of the run until that is written
+    planned = estimate(net, list(layers) or None, images.data, workers=workers, checkpoint="run", **options)
     echo(plan_lines(planned, store_limit=options["store_limit"]))
 
 

@@ -267,7 +267,8 @@ class Batches:
         images = len(record.names)
         for image in sorted({0, images // 2, images - 1}) if images else ():
             again = self._prepare(record.indices[image])
-            if isinstance(again, Failure) or (again.name, again.digest) != (record.names[image], record.digests[image]):
+            before = (record.names[image], record.digests[image], record.groups[image])
+            if isinstance(again, Failure) or (again.name, again.digest, again.group) != before:
                 raise UnitlensError(
                     f"{record.names[image]}, or what is marked in it, is not what it was when {record.looked_at:,} of "
                     f"{record.total:,} images had been looked at: give the same data again, or begin anew with "

@@ -1,9 +1,9 @@
 """Controls: the same dissection of an untrained copy of the network, or in a randomly rotated basis."""
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,11 +12,8 @@ from torch import Tensor, nn
 from unitlens.data.batches import Batches
 from unitlens.data.concepts import Data
 from unitlens.data.reading import Reading
-from unitlens.dissection.draws import plan_draws
-from unitlens.dissection.forward import Resources, observe
-from unitlens.dissection.labelling import LabelledLayer, add_q_over_layers, label_units
-from unitlens.dissection.settings import ControlPass, Settings
-from unitlens.dissection.store.temporary import temporary_store
+from unitlens.dissection.settings import Settings
+from unitlens.dissection.store.folder import Store
 from unitlens.dissection.table import UntrainedLayer, add_untrained
 from unitlens.errors import UnitlensError, argument
 from unitlens.models.bases import Basis
@@ -32,94 +29,20 @@ from unitlens.stats.scores import Floats, best_met
 if TYPE_CHECKING:
     import pandas as pd
 
+    from unitlens.dissection.labelling import LabelledLayer
+
 CALIBRATION_BATCH = 16
 """Images at a time while batch norm is calibrated, whatever the run's own batch size: it would change the result."""
+
+_NORMS = "norms"
+"""Under this name the store of an untrained copy's pass has the statistics of its batch norms."""
 
 _AT_ONCE = 64  # units of which counts by fold are dense together
 
 
-class ControlRun(NamedTuple):
-    """The layers of a control.
-
-    Attributes
-    ----------
-    name : str
-        As controls.csv has it.
-    kind : str
-        A key of `unitlens.dissection.settings.CONTROLS`.
-    layers : dict of str to LabelledLayer
-    notes : list of str
-        What the user should know.
-    """
-
-    name: str
-    kind: str
-    layers: dict[str, LabelledLayer]
-    notes: list[str]
-
-
-def run_control(
-    control: ControlPass,
-    net: Network,
-    labelled: Sequence[LabelledLayer],
-    data: Data,
-    settings: Settings,
-    *,
-    basis: Basis | None,
-    resources: Resources,
-    within: Mapping[str, str] | None = None,
-) -> ControlRun:
-    """Dissect a control with the same images, labels and settings.
-
-    Parameters
-    ----------
-    control : ControlPass
-    net : Network
-        The trained one; it is not touched.
-    labelled : sequence of LabelledLayer
-        Its layers.
-    data, settings, basis, resources
-        As for the network itself.
-
-    Raises
-    ------
-    UnitlensError
-        If no untrained copy can be made.
-    """
-    settings = replace(settings, levels=False)
-    if control.kind == "rotated":
-        layers: dict[str, LabelledLayer] = {}
-        for layer in labelled:
-            turned = _turned(layer, basis, control.seed)
-            one_layer = replace(settings, layers=(layer.name,))
-            layers |= _label_layers(net, data, one_layer, basis=turned, resources=resources, within=within)
-        layers = {layer.name: layer for layer in add_q_over_layers(list(layers.values()))}
-        return ControlRun(control.name, control.kind, layers, [])
-    untrained, notes = untrained_copy(net, seed=control.seed)
-    calibrate(untrained, data, settings)
-    layers = _label_layers(untrained, data, settings, basis=basis, resources=resources, within=within)
-    return ControlRun(control.name, control.kind, layers, notes)
-
-
-def _label_layers(
-    net: Network,
-    data: Data,
-    settings: Settings,
-    *,
-    basis: Basis | None,
-    resources: Resources,
-    within: Mapping[str, str] | None,
-) -> dict[str, LabelledLayer]:
-    """Run one pass over the images, and choose the concepts of all layers."""
-    with temporary_store() as store:
-        stored = observe(net, data, settings, store, basis=basis, resources=resources)
-        draws = plan_draws(stored, settings, within)
-        labelled = [label_units(stored, maps, settings, draws, show=resources.show) for maps in stored.layers.values()]
-    return {layer.name: layer for layer in add_q_over_layers(labelled)}
-
-
-def _turned(layer: LabelledLayer, basis: Basis | None, seed: int) -> Basis:
-    matrix = rotation(len(layer.threshold), seed=seed)
+def turned(units: int, basis: Basis | None, seed: int) -> Basis:
+    """Units of a layer, or directions of a basis, as a random rotation turns them."""
+    matrix = rotation(units, seed=seed)
     return Basis(matrix if basis is None else matrix @ basis.matrix, "a random rotation")
 
 
@@ -250,6 +173,33 @@ def calibrate(net: Network, data: Data, settings: Settings) -> None:
         norm.momentum = momentum
 
 
+def calibrate_once(net: Network, data: Data, settings: Settings, store: Store) -> None:
+    """Calibrate an untrained copy, or take from the store of its pass what was estimated before that was stopped.
+
+    Parameters
+    ----------
+    net, data, settings
+        As for `calibrate`, and changed as there.
+    store : Store
+        Of the pass.
+    """
+    norms = batch_norms(net.model)
+    estimated = store.arrays(_NORMS)
+    if estimated is None:
+        calibrate(net, data, settings)
+        if norms and store.lasting:
+            arrays = {
+                f"{number}.{name}": buffer.numpy(force=True)
+                for number, norm in enumerate(norms)
+                for name, buffer in norm.named_buffers()
+            }
+            store.commit(images=0, arrays={_NORMS: arrays})
+        return
+    for number, norm in enumerate(norms):
+        for name, buffer in norm.named_buffers():
+            buffer.copy_(torch.from_numpy(estimated[f"{number}.{name}"]))
+
+
 def _prepared_images(net: Network, data: Data, settings: Settings) -> Iterator[Tensor]:
     """Prepared images; a last one that is alone is left out, as batch norm learns nothing from one value."""
     reading = Reading(batch_size=CALIBRATION_BATCH, limit=settings.limit, seed=settings.seed)
@@ -258,13 +208,13 @@ def _prepared_images(net: Network, data: Data, settings: Settings) -> Iterator[T
             yield net.prepare(batch.images)
 
 
-def compare_with_untrained(layer: LabelledLayer, copies: Sequence[LabelledLayer]) -> "pd.DataFrame":
+def compare_with_untrained(layer: "LabelledLayer", copies: Sequence["LabelledLayer"]) -> "pd.DataFrame":
     """Add to the rows of a layer what its untrained copies reach for their concepts."""
     reached = [_untrained_layer(copy) for copy in copies]
     return add_untrained(layer.table, best_met(layer.counts.intersection, layer.score), reached)
 
 
-def _untrained_layer(untrained: LabelledLayer) -> UntrainedLayer:
+def _untrained_layer(untrained: "LabelledLayer") -> UntrainedLayer:
     mute = (untrained.table["silent"] | (untrained.table["nonfinite"] > 0)).to_numpy(bool)
     return UntrainedLayer(
         by_concept=np.where(mute[:, None], 0.0, heldout_by_concept(untrained.counts)),
@@ -301,7 +251,7 @@ def comparison_row(network: str, layer: str, table: "pd.DataFrame") -> dict[str,
     }
 
 
-def chance_row(layer: LabelledLayer, min_iou: float) -> dict[str, Any]:
+def chance_row(layer: "LabelledLayer", min_iou: float) -> dict[str, Any]:
     """Count the same for a layer's masks with the labels of other images: means over draws, and no detectors."""
     above = (layer.shifted_iou > min_iou) & ~layer.table["silent"].to_numpy(bool)[:, None]
     draws = range(above.shape[1])

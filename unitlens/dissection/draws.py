@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,13 +12,15 @@ from unitlens.data.copies import copies_note
 from unitlens.data.groups import in_time
 from unitlens.data.preparing import name_hash
 from unitlens.dissection.settings import Settings
-from unitlens.dissection.store.labels import LabelPlanes
-from unitlens.dissection.store.passes import StoredPass
 from unitlens.errors import argument
 from unitlens.stats.chance import partners
 from unitlens.stats.folds import FEWEST_FOLDS
 from unitlens.stats.scores import Ints
 from unitlens.stats.strata import alike
+
+if TYPE_CHECKING:
+    from unitlens.dissection.store.labels import LabelPlanes
+    from unitlens.dissection.store.passes import StoredPass
 
 _FEWEST_PART = 0.5
 """Classes are the strata where so large a share of the images can exchange labels with another one of their class."""
@@ -38,7 +41,7 @@ class Exchange:
     """
 
     partners: Ints
-    labels: LabelPlanes
+    labels: "LabelPlanes"
     odd: Ints
 
     @cached_property
@@ -146,7 +149,7 @@ class Draws:
 _NAMES = {"classes": "classes", "within": "strata", "concepts": "sets of images that contain much the same concepts"}
 
 
-def plan_draws(stored: StoredPass, settings: Settings, within: Mapping[str, str] | None = None) -> Draws:
+def plan_draws(stored: "StoredPass", settings: Settings, within: Mapping[str, str] | None = None) -> Draws:
     """Choose whose labels images are given.
 
     Parameters
@@ -179,7 +182,7 @@ def plan_draws(stored: StoredPass, settings: Settings, within: Mapping[str, str]
     return Draws(plain, context, strata)
 
 
-def _exchange(stored: StoredPass, settings: Settings, strata: Strata | None) -> Exchange:
+def _exchange(stored: "StoredPass", settings: Settings, strata: Strata | None) -> Exchange:
     record, of_image = stored.record, None if strata is None else strata.of_image
     if not record.grouped:
         chosen = partners(record.hashes, record.annotated, draws=settings.draws, seed=settings.seed, strata=of_image)
@@ -203,7 +206,7 @@ def _numbered(names: Sequence[object]) -> Ints:
     return np.array([number.setdefault(name, len(number)) for name in names], np.int64)
 
 
-def _sets_of_concepts(stored: StoredPass, draws: int) -> Ints:
+def _sets_of_concepts(stored: "StoredPass", draws: int) -> Ints:
     """Images that are annotated for the same categories and contain much the same concepts."""
     concepts = slice(1, 1 + len(stored.labels.columns.concepts))
     present = stored.labels.presence.read(range(stored.images), concepts) > 0
@@ -215,7 +218,7 @@ def _sets_of_concepts(stored: StoredPass, draws: int) -> Ints:
     return strata
 
 
-def few_folds(stored: StoredPass, settings: Settings) -> list[str]:
+def few_folds(stored: "StoredPass", settings: Settings) -> list[str]:
     """Note that there are no intervals, where images fill too few folds."""
     folds = len(np.unique(stored.folds))
     if not settings.evidence or folds >= FEWEST_FOLDS:
@@ -229,7 +232,7 @@ def few_folds(stored: StoredPass, settings: Settings) -> list[str]:
     ]
 
 
-def few_draws(stored: StoredPass, settings: Settings, draws: int) -> list[str]:
+def few_draws(stored: "StoredPass", settings: Settings, draws: int) -> list[str]:
     """Note how few exchanges of labels the images or groups allow, and the smallest p-value of it."""
     groups = len(set(stored.record.groups))
     if draws == settings.draws:
@@ -247,7 +250,7 @@ def few_draws(stored: StoredPass, settings: Settings, draws: int) -> list[str]:
     ]
 
 
-def alike_images(stored: StoredPass, settings: Settings, *, drawn: bool = False) -> list[str]:
+def alike_images(stored: "StoredPass", settings: Settings, *, drawn: bool = False) -> list[str]:
     """Note copies and near copies, where nothing was said of groups; of drawn images groups cannot be found."""
     record = stored.record
     if settings.groups is not None or record.grouped or not settings.evidence:

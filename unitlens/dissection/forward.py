@@ -112,7 +112,8 @@ def observe(
     basis: Basis | None = None,
     thumbnails: bool = False,
     part: Part = ALL,
-    notes: Sequence[str] = (),
+    of_network: Sequence[str] = (),
+    keeps: int = 1,
 ) -> StoredPass:
     """Run the network once on every image, and keep the layers' activations and what is marked.
 
@@ -131,8 +132,10 @@ def observe(
         Whether small images are kept for the exemplars.
     part : Part
         Of the images, where the other ones are looked at elsewhere.
-    notes : sequence of str
+    of_network : sequence of str
         What the user should know of the network.
+    keeps : int
+        How many such passes will be on disk in the end.
 
     Returns
     -------
@@ -158,7 +161,7 @@ def observe(
     stored = (
         StoredPass.reopen(store)
         if store.manifest.images
-        else StoredPass.start(columns, grid, store, ious=described(data).ious, notes=notes)
+        else StoredPass.start(columns, grid, store, ious=described(data).ious, of_network=of_network)
     )
     batches = Batches(
         data, net.preprocessing, reading, columns=columns, grid=grid, task="looking", record=stored.record
@@ -168,7 +171,7 @@ def observe(
         min(settings.batch_size, batches.of_all), net.preprocessing.image_size, grid, planes=len(columns.categories)
     )
     with going_on(stored.kept, show=resources.show):
-        checking = _look(net, batches, stored, settings, resources, basis=basis, thumbnails=thumbnails)
+        checking = _look(net, batches, stored, settings, resources, basis=basis, thumbnails=thumbnails, keeps=keeps)
     stored.seconds = batches.record.seconds - checking
     if part.parts == 1:
         _check_images(stored.images)
@@ -186,6 +189,7 @@ def _look(
     *,
     basis: Basis | None,
     thumbnails: bool,
+    keeps: int,
 ) -> float:
     """Run the network on every batch; return the seconds that comparing a faster way with the exact one took."""
     readout = Readout(settings.layers, settings.tap, settings.layout, basis)
@@ -199,7 +203,7 @@ def _look(
             del outputs  # of a segmentation network, the first ones are larger than anything that is kept
             if not stored.layers:
                 stored.thumbnails = _thumbnail_rows(batch.images, store) if thumbnails else None
-                _start(stored, maps, batches, settings, resources)
+                _start(stored, maps, batches, settings, resources, keeps=keeps)
                 _note_layouts(stored, net, readout)
                 if settings.fast:
                     start = time.perf_counter()
@@ -223,12 +227,18 @@ def _waiting(batches: Iterable[Batch], stored: StoredPass) -> Iterator[Batch]:
 
 
 def _start(
-    stored: StoredPass, maps: dict[str, Tensor], batches: Batches, settings: Settings, resources: Resources
+    stored: StoredPass,
+    maps: dict[str, Tensor],
+    batches: Batches,
+    settings: Settings,
+    resources: Resources,
+    *,
+    keeps: int,
 ) -> None:
     """Make the files, now that the layers' shapes are known; tell what they and the counts will take, or refuse it."""
     store, grid, total = stored.labels.store, stored.labels.grid, batches.of_all
     stored.layers = {layer: LayerMaps.start(layer, activation, grid, store) for layer, activation in maps.items()}
-    _announce(stored, batches.record.total, resources.store_limit, show=resources.show)
+    _announce(stored, batches.record.total, resources.store_limit, keeps=keeps, show=resources.show)
     if resources.show:
         units = [layer.units for layer in stored.layers.values()]
         columns = stored.labels.columns
@@ -282,10 +292,10 @@ def _thumbnail_rows(images: Tensor, store: Store) -> RowFile:
     return store.rows("thumbnails", (images.shape[2] // factor, images.shape[3] // factor, 3), np.uint8)
 
 
-def _announce(stored: StoredPass, total: int, limit: int | None, *, show: bool) -> None:
-    """Tell how large the store will be, or refuse it."""
+def _announce(stored: StoredPass, total: int, limit: int | None, *, keeps: int, show: bool) -> None:
+    """Tell how large the store will be, with those of further passes that are kept beside it, or refuse it."""
     labels = stored.labels
-    size = total * labels.store.row_bytes
+    size = total * labels.store.row_bytes * keeps
     free = shutil.disk_usage(labels.store.folder).free
     allowed = free // 2 if limit is None else limit
     if size > allowed:
@@ -296,9 +306,9 @@ def _announce(stored: StoredPass, total: int, limit: int | None, *, show: bool) 
             f"{argument('store_limit')}."
         )
     if show:
-        tell(
-            f"keeping {in_bytes(size)} of activations and labels under {labels.store.folder.parent}, removed afterwards"
-        )
+        passes = "" if keeps == 1 else f" in {keeps} passes"
+        gone = "" if labels.store.lasting else ", removed afterwards"
+        tell(f"keeping {in_bytes(size)} of activations and labels{passes} under {labels.store.folder.parent}{gone}")
 
 
 def nonfinite_notes(stored: StoredPass) -> list[str]:

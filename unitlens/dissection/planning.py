@@ -15,10 +15,12 @@ from unitlens.dissection.controls import batch_norms
 from unitlens.dissection.costs import PassCost, counting_cost, exemplar_seconds
 from unitlens.dissection.forward import Resources, observe
 from unitlens.dissection.memory import counting_memory, kept_memory, peak_memory
-from unitlens.dissection.run import Task, dissect, prepare
+from unitlens.dissection.run import dissect, prepare
 from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.temporary import temporary_store
+from unitlens.dissection.work.passes import passes_of
+from unitlens.dissection.work.task import Task
 from unitlens.models.network import Network
 from unitlens.stats.thresholds import threshold_rank
 
@@ -103,8 +105,9 @@ def plan(net: Network | nn.Module, layers: str | Sequence[str] | None, data: Dat
     """
     asked = inspect.signature(dissect).bind(net, layers, data, **options)
     asked.apply_defaults()
-    task = prepare(**asked.arguments)
+    task = prepare(**{name: value for name, value in asked.arguments.items() if name != "checkpoint"})
     settings = task.settings
+    keeps = 1 if asked.arguments["checkpoint"] is None else len(passes_of(settings))
     total = len(task.data) if settings.limit is None else min(settings.limit, len(task.data))
     with temporary_store() as store:
         _observe(task, store, min(2, total))  # what the first pass alone takes is not multiplied
@@ -122,7 +125,7 @@ def plan(net: Network | nn.Module, layers: str | Sequence[str] | None, data: Dat
             grid=settings.grid,
             seconds=_seconds(task, stored, total),
             memory=_memory(task, stored, total),
-            disk=total * store.row_bytes,
+            disk=total * store.row_bytes * keeps,
             free=shutil.disk_usage(tempfile.gettempdir()).free,
             sample=stored.images,
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unitlens.data.concepts import Concept, Data, described
+from unitlens.data.concepts import Concept
 from unitlens.dissection.run_record import SCHEMA, GroupsRecord
 from unitlens.dissection.settings import Settings
 from unitlens.models.network import Network
@@ -94,14 +94,16 @@ def describe_layer(layer: "LayerMaps") -> dict[str, Any]:
 
 
 def describe_run(
-    net: Network, data: Data, stored: "StoredPass", settings: Settings, *, seconds: float
+    network: Mapping[str, Any], source: str, stored: "StoredPass", settings: Settings, *, seconds: float
 ) -> dict[str, Any]:
     """Describe a run: all of run.json.
 
     Parameters
     ----------
-    net : Network
-    data : Data
+    network : mapping
+        As `describe_network` describes it.
+    source : str
+        Name of the data.
     stored : StoredPass
     settings : Settings
     seconds : float
@@ -112,8 +114,8 @@ def describe_run(
         "unitlens": versions()["unitlens"],
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": None,
-        "network": describe_network(net),
-        "data": describe_data(described(data).source, stored),
+        "network": network,
+        "data": describe_data(source, stored),
         "settings": settings.to_json(),
         "layers": {name: describe_layer(layer) for name, layer in stored.layers.items()},
         "timings": {"forward_seconds": stored.seconds, "seconds": seconds},

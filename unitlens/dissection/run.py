@@ -1,11 +1,8 @@
 """Dissect a network: match every unit of its layers against the concepts that are marked in images."""
 
-import time
-import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,24 +13,13 @@ from unitlens.data.concepts import Data, described
 from unitlens.data.groups import Groups, grouped
 from unitlens.data.opening import open_data
 from unitlens.data.strata import Within, read_strata
-from unitlens.dissection.controls import (
-    ControlRun,
-    chance_row,
-    compare_with_untrained,
-    comparison_row,
-    run_control,
-)
-from unitlens.dissection.draws import alike_images, few_draws, few_folds, plan_draws
-from unitlens.dissection.exemplars import draw_strips, exemplar_table, find_exemplars
-from unitlens.dissection.forward import Resources, nonfinite_notes, observe
-from unitlens.dissection.labelling import LabelledLayer, add_q_over_layers, label_units, layers_note
-from unitlens.dissection.provenance import describe_run
+from unitlens.dissection.forward import Resources
 from unitlens.dissection.result import Dissection
 from unitlens.dissection.settings import BasisRecord, DetectorRule, Settings, ThresholdOn, Unique, recorded_choice
-from unitlens.dissection.store.passes import StoredPass
-from unitlens.dissection.store.temporary import temporary_store
-from unitlens.drawing.strips import strip_size
-from unitlens.errors import UnitlensError, UnitlensWarning, spelled
+from unitlens.dissection.work.concluding import conclude
+from unitlens.dissection.work.task import Asked, Checkpoint, Task
+from unitlens.dissection.work.works import TemporaryWork, kept_work
+from unitlens.errors import UnitlensError, spelled
 from unitlens.models.bases import Basis, as_basis
 from unitlens.models.hooks import Tap
 from unitlens.models.layers import find_layers, listing_hint
@@ -41,9 +27,6 @@ from unitlens.models.layouts import Order
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network
 from unitlens.stats.masks import Upsampling
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def dissect(
@@ -79,6 +62,7 @@ def dissect(
     strict: bool = False,
     fast: bool = False,
     store_limit: int | None = None,
+    checkpoint: str | Path | Checkpoint | None = None,
     progress: bool = False,
 ) -> Dissection:
     """Match every unit of some layers against the concepts that are marked in images.
@@ -145,6 +129,9 @@ def dissect(
         Whether the network computes faster, with other rounding (channels last; bfloat16 on a GPU).
     store_limit : int, optional
         Most bytes on disk; half of what is free.
+    checkpoint : str or Path, optional
+        A folder in which the passes over the images are kept: the same call goes on there after it was stopped, by
+        whatever. It is removed by whoever needs it no more. Unless given, nothing is kept.
     progress : bool
         Whether progress is shown.
 
@@ -155,7 +142,8 @@ def dissect(
     Raises
     ------
     UnitlensError
-        If a layer does not exist, the data contradict themselves, or there are too few positions for the quantile.
+        If a layer does not exist, the data contradict themselves, or there are too few positions for the quantile; if
+        the folder of checkpoints keeps another dissection, or another process is at work there.
 
     Examples
     --------
@@ -202,19 +190,16 @@ def dissect(
         store_limit=store_limit,
         progress=progress,
     )
-    return _run(task)
+    asked = Asked.of(task)
+    if checkpoint is None:
+        return conclude(asked, TemporaryWork(task), show=progress)
+    with kept_work(task, asked, as_checkpoint(checkpoint)) as work:
+        return conclude(asked, work, show=progress)
 
 
-@dataclass(frozen=True, eq=False)
-class Task:
-    """What a dissection starts from: the network, the images and the settings, all checked."""
-
-    net: Network
-    data: Data
-    settings: Settings
-    basis: Basis | None
-    resources: Resources
-    within: Mapping[str, str] | None = None
+def as_checkpoint(folder: str | Path | Checkpoint) -> Checkpoint:
+    """Return a folder of checkpoints whose passes are not replaced, unless it says so itself."""
+    return folder if isinstance(folder, Checkpoint) else Checkpoint(Path(folder))
 
 
 def prepare(
@@ -281,117 +266,6 @@ def prepare(
     return Task(net, data, settings, basis, Resources(workers, store_limit, progress), strata)
 
 
-def _run(task: Task) -> Dissection:
-    import pandas as pd
-
-    settings, show = task.settings, task.resources.show
-    start = time.perf_counter()
-    with temporary_store() as store:
-        stored = observe(
-            task.net,
-            task.data,
-            settings,
-            store,
-            basis=task.basis,
-            resources=task.resources,
-            thumbnails=settings.exemplars > 0,
-        )
-        stored.notes += [*stored.record.notes, *nonfinite_notes(stored)]
-        if described(task.data).drawn_sources:
-            stored.notes += _not_drawn(stored)
-        draws = plan_draws(stored, settings, task.within)
-        labelled = add_q_over_layers(
-            [label_units(stored, layer, settings, draws, show=show) for layer in stored.layers.values()]
-        )
-        exemplars, strips = _draw_exemplars(stored, labelled, settings)
-    controls = [
-        run_control(
-            control,
-            task.net,
-            labelled,
-            task.data,
-            settings,
-            basis=task.basis,
-            resources=task.resources,
-            within=task.within,
-        )
-        for control in settings.control_passes
-    ]
-    stored.notes += dict.fromkeys(note for control in controls for note in control.notes)
-    stored.notes += alike_images(stored, settings, drawn=described(task.data).of_latents)
-    for note in stored.notes:
-        warnings.warn(note, UnitlensWarning, stacklevel=3)
-    stored.notes += few_folds(stored, settings)
-    if settings.evidence:
-        stored.notes += [
-            *draws.notes(),
-            *few_draws(stored, settings, len(draws.plain.partners)),
-            *(note for layer in labelled for note in layer.notes),
-            *layers_note(labelled, settings),
-        ]
-    info = describe_run(task.net, task.data, stored, settings, seconds=time.perf_counter() - start)
-    tables = _tables(labelled, controls)
-    info["comparison"] = _comparison(labelled, tables, controls, settings)
-    return Dissection(
-        info,
-        pd.concat(tables.values(), ignore_index=True),
-        {layer.name: layer.counts for layer in labelled},
-        exemplars,
-        strips,
-        {f"{layer.name}/{name}": score for layer in labelled for name, score in layer.at_levels.items()},
-        _control_table(tables, controls) if controls else None,
-        groups=dict(zip(stored.record.names, stored.record.groups, strict=True)) if stored.record.grouped else None,
-    )
-
-
-def _not_drawn(stored: StoredPass) -> list[str]:
-    """Note concepts that are in none of the images that a generator drew."""
-    names, labels = stored.labels.columns.names(), stored.labels
-    seen = labels.positions.sum(0)[1 : 1 + len(names)]
-    missing = [name for name, positions in zip(names, seen, strict=True) if not positions]
-    if not missing:
-        return []
-    listed = ", ".join(missing[:8]) + (", ..." if len(missing) > 8 else "")
-    return [
-        f"Of the {len(names)} concepts, {len(missing)} can be seen in none of the {stored.images} images that were "
-        f"drawn, and match no unit: {listed}."
-    ]
-
-
-def _tables(labelled: Sequence[LabelledLayer], controls: Sequence[ControlRun]) -> dict[str, "pd.DataFrame"]:
-    """Make the rows of each layer; untrained copies add their columns and change verdicts."""
-    untrained = [control.layers for control in controls if control.kind == "untrained"]
-    if not untrained:
-        return {layer.name: layer.table for layer in labelled}
-    return {layer.name: compare_with_untrained(layer, [copy[layer.name] for copy in untrained]) for layer in labelled}
-
-
-def _comparison(
-    labelled: Sequence[LabelledLayer],
-    tables: Mapping[str, "pd.DataFrame"],
-    controls: Sequence[ControlRun],
-    settings: Settings,
-) -> list[dict[str, Any]]:
-    """Count units and concepts layer by layer: in the network, in its controls, and with the labels of other images."""
-    rows = []
-    for layer in labelled:
-        rows.append(comparison_row("as it is", layer.name, tables[layer.name]))
-        rows += [comparison_row(control.name, layer.name, control.layers[layer.name].table) for control in controls]
-        if settings.evidence:
-            rows.append(chance_row(layer, settings.min_iou))
-    return rows
-
-
-def _control_table(tables: Mapping[str, "pd.DataFrame"], controls: Sequence[ControlRun]) -> "pd.DataFrame":
-    """Join the rows of the network, whose ``control`` is none, and those of its controls."""
-    import pandas as pd
-
-    parts = [table.assign(control="none") for table in tables.values()]
-    parts += [layer.table.assign(control=control.name) for control in controls for layer in control.layers.values()]
-    joined = pd.concat(parts, ignore_index=True)
-    return joined[["control", *(name for name in joined if name != "control")]]
-
-
 def quarter_grid(net: Network) -> tuple[int, int]:
     """Return the default label grid of a network: a quarter of its input, rounded down, in rows and columns."""
     height, width = net.preprocessing.image_size
@@ -403,23 +277,3 @@ def _layer_names(net: Network, layers: str | Sequence[str] | None) -> list[str]:
     if not layers:
         raise UnitlensError(f"No layer was named, and the network has no default: name one ({listing_hint()}).")
     return [layer.given for layer in find_layers(net.model, layers)]
-
-
-def _draw_exemplars(
-    stored: StoredPass, labelled: Sequence[LabelledLayer], settings: Settings
-) -> tuple["pd.DataFrame", dict[tuple[str, int], bytes]]:
-    """Find the exemplars of all units, as a table, and draw them as strips."""
-    import pandas as pd
-
-    if not settings.exemplars:
-        return exemplar_table("", None, []), {}
-    tables: list[pd.DataFrame] = []
-    strips: dict[tuple[str, int], bytes] = {}
-    units = sum(len(layer.threshold) for layer in labelled)
-    size = strip_size(units, tiles=settings.exemplars)
-    for layer, maps in zip(labelled, stored.layers.values(), strict=True):
-        exemplars = find_exemplars(maps, settings.exemplars)
-        tables.append(exemplar_table(maps.name, exemplars, stored.record.names))
-        drawn = draw_strips(stored, maps, exemplars, layer.threshold, size=size, strips=units)
-        strips |= {(maps.name, unit): strip for unit, strip in enumerate(drawn)}
-    return pd.concat(tables, ignore_index=True), strips

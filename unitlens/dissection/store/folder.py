@@ -170,18 +170,18 @@ class Store:
         """
         return json.loads(self._read(f"{name}.json", name))
 
-    def arrays(self, name: str) -> dict[str, npt.NDArray[Any]]:
-        """The arrays of a name as they were at the last commit.
+    def arrays(self, name: str) -> dict[str, npt.NDArray[Any]] | None:
+        """The arrays of a name as they were at the last commit; None if there were none.
 
         Raises
         ------
         UnitlensError
-            If they are not there, or not as they were.
+            If they are not as they were.
         """
         from safetensors.numpy import load
 
-        file = next((file for file in _two_files(name) if file in self._documents), _two_files(name)[0])
-        return load(self._read(file, file))
+        there = [file for file in _two_files(name) if file in self._documents]
+        return load(self._read(there[0], there[0])) if there else None
 
     def commit(
         self,

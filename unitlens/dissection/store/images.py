@@ -91,17 +91,10 @@ def going_on(kept: StoredImages, *, show: bool) -> Iterator[None]:
             if kept.settled.images:
                 with suppress(UnitlensError):  # a full disk: what was committed before counts
                     kept.commit()
-            error.add_note(_kept_note(store, record.total))
+            if done := store.manifest.looked_at:
+                again = spelled(python="the same call with the same checkpoint=", shell="the same command")
+                error.add_note(f"Kept up to image {done:,} of {record.total:,}: {again} goes on from there.")
         raise
-
-
-def _kept_note(store: Store, total: int) -> str:
-    """Say how much is kept, and how to go on."""
-    done = store.manifest.looked_at
-    if not done:
-        return f"Of the {total:,} images nothing is kept yet."
-    again = spelled(python="the same call with the same checkpoint=", shell="the same command")
-    return f"Kept up to image {done:,} of {total:,}: {again} goes on from there."
 
 
 def read_record(store: Store) -> ImageRecord:

@@ -4,11 +4,13 @@ import fcntl
 import os
 import socket
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 
 from unitlens.errors import UnitlensError
+from unitlens.files import another_folder
 
 NAME = "lock"
 
@@ -52,6 +54,56 @@ def take_lock(folder: Path) -> FileIO:
     except OSError:
         pass  # no locks on this file system
     return lock
+
+
+@contextmanager
+def holding(folder: Path, *, name: str = NAME) -> Iterator[None]:
+    """Hold a folder for this process inside of a ``with``; the lock file is removed afterwards.
+
+    A lock file that a dead process left is held by nobody.
+
+    Raises
+    ------
+    UnitlensError
+        If another process holds it, or nothing can be written there.
+    """
+    path = folder / name
+    lock = _taken(path)
+    while lock is None:  # the one who held it has just removed it
+        lock = _taken(path)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            path.unlink()
+        release_lock(lock)
+
+
+def _taken(path: Path) -> FileIO | None:
+    """Hold a lock file, which is made if it is not there; None if it is no longer there."""
+    try:
+        lock = FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+")
+    except OSError as error:
+        raise UnitlensError(
+            f"Nothing can be written into {path.parent} ({error.strerror}): {another_folder()}."
+        ) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise UnitlensError(
+            f"Another process is at work in {path.parent}: wait for it, stop it, or {another_folder()}."
+        ) from None
+    except OSError:
+        return lock  # no locks on this file system
+    try:
+        there = path.stat().st_ino
+    except OSError:
+        there = None
+    if there == os.fstat(lock.fileno()).st_ino:
+        return lock
+    lock.close()
+    return None
 
 
 def release_lock(lock: FileIO) -> None:

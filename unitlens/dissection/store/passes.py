@@ -32,7 +32,9 @@ class StoredPass:
     kept : StoredImages
         The images that were read, in the order of the data set, and those that were left out.
     notes : list of str
-        What the user should know of the network and of how its layers were read.
+        What the user should know of how the layers were read.
+    of_network : list of str
+        What the user should know of the network.
     thumbnails : RowFile or None
         (N, height, width, 3) uint8.
     seconds : float
@@ -49,6 +51,7 @@ class StoredPass:
     labels: LabelPlanes
     kept: StoredImages
     notes: list[str] = field(default_factory=list)
+    of_network: list[str] = field(default_factory=list)
     thumbnails: RowFile | None = None
     seconds: float = 0.0
     waiting: float = 0.0
@@ -63,11 +66,11 @@ class StoredPass:
         store: Store,
         *,
         ious: Ious = MappingProxyType({}),
-        notes: Sequence[str] = (),
+        of_network: Sequence[str] = (),
     ) -> "StoredPass":
         """Begin a pass in an empty store; its layers follow from the first images."""
         kept = StoredImages(store, ImageRecord(0))
-        return cls({}, LabelPlanes.start(columns, grid, store), kept, notes=list(notes), ious=ious)
+        return cls({}, LabelPlanes.start(columns, grid, store), kept, of_network=list(of_network), ious=ious)
 
     @property
     def record(self) -> ImageRecord:
@@ -103,6 +106,7 @@ class StoredPass:
         document = {
             "layers": [layer.describe() for layer in self.layers.values()],
             "notes": self.notes,
+            "of_network": self.of_network,
             "deviation": self.deviation,
             "ious": [[*key, iou] for key, iou in self.ious.items()],
         }
@@ -121,13 +125,16 @@ class StoredPass:
         UnitlensError
             If the store is damaged, or stopped before the first images were in it.
         """
-        if not store.manifest.images:
+        if not store.manifest.images and not store.manifest.complete:
             raise UnitlensError(f"The store {store.folder} has no images yet: the pass was stopped before the first.")
-        return cls._of(store, StoredImages.reopen(store))
+        return cls.of_images(store, StoredImages.reopen(store))
 
     @classmethod
-    def _of(cls, store: Store, kept: StoredImages) -> "StoredPass":
-        labels = LabelPlanes.reopen(np.array([hash_ % FOLDS for hash_ in kept.record.hashes]), store)
+    def of_images(cls, store: Store, kept: StoredImages) -> "StoredPass":
+        """Read a pass from its store, of whose images all is known; a part of a pass may have none."""
+        labels = LabelPlanes.reopen(np.array([hash_ % FOLDS for hash_ in kept.record.hashes], np.int64), store)
+        if not kept.record.names:
+            return cls({}, labels, kept)
         begun = store.document("pass")
         layers = [LayerMaps.reopen(layer, labels.grid, store) for layer in begun["layers"]]
         return cls(
@@ -135,6 +142,7 @@ class StoredPass:
             labels,
             kept,
             notes=begun["notes"],
+            of_network=begun["of_network"],
             thumbnails=store.existing("thumbnails"),
             seconds=kept.record.seconds,
             deviation=begun["deviation"],

@@ -1,0 +1,91 @@
+"""The passes of a dissection: over the images with the network, and with its controls."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from unitlens.data.reading import ALL, Part
+from unitlens.dissection.controls import calibrate_once, turned, untrained_copy
+from unitlens.dissection.forward import observe
+from unitlens.dissection.settings import ControlPass, Settings
+from unitlens.dissection.store.folder import Store
+from unitlens.dissection.store.passes import StoredPass
+from unitlens.dissection.work.task import Task
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass over the images.
+
+    Attributes
+    ----------
+    number : int
+        Passes are made in this order, from 0.
+    settings : Settings
+        Of the pass: its layers are those that are read.
+    control : ControlPass or None
+        Which network, in place of the one that is dissected.
+    """
+
+    number: int
+    settings: Settings
+    control: ControlPass | None = None
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"{self.number}-{'network' if self.control is None else self.control.kind}"
+
+
+def passes_of(settings: Settings) -> list[Pass]:
+    """All passes of a dissection: the network's own, then those of its controls, a rotation layer by layer."""
+    passes = [Pass(0, settings)]
+    for control in settings.control_passes:
+        of_control = replace(settings, levels=False)
+        layers = [(layer,) for layer in settings.layers] if control.kind == "rotated" else [settings.layers]
+        for names in layers:
+            passes.append(Pass(len(passes), replace(of_control, layers=names), control))
+    return passes
+
+
+def look(
+    task: Task, one: Pass, store: Store, units: Mapping[str, int], *, part: Part = ALL, keeps: int = 1
+) -> StoredPass:
+    """Make a pass, or go on with it; its network is opened for it.
+
+    Parameters
+    ----------
+    task : Task
+    one : Pass
+    store : Store
+        Where it is kept.
+    units : mapping of str to int
+        How many each layer has, once the first pass was made; none where that had no images.
+    part : Part
+        Of the images.
+    keeps : int
+        How many passes are on disk at the end.
+
+    Raises
+    ------
+    UnitlensError
+        As for `observe`, and if no untrained copy can be made.
+    """
+    net, basis, notes = task.net, task.basis, list[str]()
+    if one.control is not None and one.control.kind == "untrained":
+        net, notes = untrained_copy(net, seed=one.control.seed)
+        calibrate_once(net, task.data, one.settings, store)
+    elif one.control is not None:
+        (layer,) = one.settings.layers
+        basis = turned(units[layer], basis, one.control.seed) if layer in units else basis
+    return observe(
+        net,
+        task.data,
+        one.settings,
+        store,
+        basis=basis,
+        resources=task.resources,
+        thumbnails=one.control is None and one.settings.exemplars > 0,
+        part=part,
+        of_network=notes,
+        keeps=keeps,
+    )
