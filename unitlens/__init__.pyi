@@ -31,6 +31,8 @@ from .data.segmentation.segmenters import segmenter as segmenter
 from .data.sources import with_concepts as with_concepts
 from .dissection.planning import Plan as Plan
 from .dissection.planning import plan as plan
+from .dissection.repeating.rerunning import Rerun as Rerun
+from .dissection.repeating.rerunning import rerun as rerun
 from .dissection.result import Dissection as Dissection
 from .dissection.result import open_run as open_run
 from .dissection.run import dissect as dissect

@@ -31,6 +31,7 @@ COMMANDS = (
     "report",
     "compare",
     "audit",
+    "rerun",
 )
 """Each command, in the order of the help; `unitlens.cli` has a module of the same name for it."""
 

@@ -4,9 +4,11 @@ import dataclasses
 import json
 import platform
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -122,6 +124,7 @@ def describe_run(
         "deviation": stored.deviation,
         "warnings": stored.notes,
         "versions": versions(),
+        "machine": machine(),
         "comparison": [],
     }
     as_saved: dict[str, Any] = json.loads(json.dumps(info))  # lists for tuples: the same before and after saving
@@ -131,6 +134,25 @@ def describe_run(
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages whose arithmetic a result rests on."""
     return dict(_versions())
+
+
+def machine() -> dict[str, str]:
+    """Return what the rounding of numbers depends on beside versions: the processor, and how many threads share it."""
+    import torch
+
+    vectors = torch.backends.cpu.get_cpu_capability()
+    return {"processor": f"{_processor()} ({vectors})", "threads": str(torch.get_num_threads())}
+
+
+@cache
+def _processor() -> str:
+    """Name of the processor, as Linux has it, or else its kind."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name" and value.strip():
+                return value.strip()
+    return platform.processor() or platform.machine() or "unknown"
 
 
 @cache

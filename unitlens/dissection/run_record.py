@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -191,6 +191,7 @@ class RunRecord:
     warnings: tuple[str, ...]
     versions: Mapping[str, str]
     comparison: tuple[ComparisonRecord, ...]
+    machine: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_types(self)
