@@ -34,7 +34,7 @@ def test_settings_read_from_json_are_those_that_were_written():
         quantile=st.floats(0, 1, exclude_min=True, exclude_max=True),
         limit=st.none() | st.integers(1, 2**63 - 1),
         control=st.sampled_from([(), ("untrained",), ("untrained", "rotated")]),
-        fast=st.booleans(),
+        fast=st.sampled_from([False, True, "bfloat16"]),
     )
 )
 def test_any_settings_survive_json(settings):

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 import click
 
+from unitlens.cli.options import with_precisions
 from unitlens.cli.text import echo
 from unitlens.errors import UnitlensError, UnitlensWarning, did_you_mean, shell_sentences
 from unitlens.files import StoppedAfterWriting
@@ -115,7 +116,12 @@ def _run(arguments: Sequence[str] | None) -> int:
     """Run the command line and return the exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        code = cli.main(args=words, prog_name="unitlens", standalone_mode=False, obj=shlex.join(["unitlens", *words]))
+        code = cli.main(
+            args=with_precisions(words),
+            prog_name="unitlens",
+            standalone_mode=False,
+            obj=shlex.join(["unitlens", *words]),
+        )
     except UnitlensError as error:
         echo("\n".join(f"unitlens: {sentence}" for sentence in (str(error), *_notes(error))), err=True)
         code = 2

@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from unitlens.data.columns import Columns
 from unitlens.data.concepts import Data, described
 from unitlens.data.reading import ALL, Part, Reading
 from unitlens.dissection.memory import counting_memory
+from unitlens.dissection.rounding.deviation import IMAGES, measure_deviation
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.images import going_on
@@ -22,8 +23,9 @@ from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.rows import RowFile
 from unitlens.errors import UnitlensError, argument
-from unitlens.models.activations import Readout, fast_reader, largest_deviation, reader
+from unitlens.models.activations import Readout, reader
 from unitlens.models.bases import Basis
+from unitlens.models.fast.copies import FastCopy, fast_copy
 from unitlens.models.layouts import layout_note, left_out
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
@@ -191,10 +193,11 @@ def _look(
     thumbnails: bool,
     keeps: int,
 ) -> float:
-    """Run the network on every batch; return the seconds that comparing a faster way with the exact one took."""
+    """Run the network on every batch; return the seconds that comparing a fast copy with the network took."""
     readout = Readout(settings.layers, settings.tap, settings.layout, basis)
     checking, store = 0.0, stored.labels.store
-    run = (fast_reader if settings.fast else reader)(net, readout, outputs=net.image == "output")
+    fast = None if settings.fast is None else fast_copy(net, settings.layers, settings.fast)
+    run = reader(net, readout, outputs=net.image == "output", fast=fast)
     with evaluating(net.model):
         for batch in _waiting(batches, stored):
             inputs = net.prepare(batch.images)
@@ -205,9 +208,9 @@ def _look(
                 stored.thumbnails = _thumbnail_rows(batch.images, store) if thumbnails else None
                 _start(stored, maps, batches, settings, resources, keeps=keeps)
                 _note_layouts(stored, net, readout)
-                if settings.fast:
+                if fast is not None:
                     start = time.perf_counter()
-                    stored.deviation = largest_deviation(reader(net, readout)(inputs).maps, maps)
+                    _note_deviation(stored, fast, reader(net, readout)(inputs[:IMAGES]).maps, maps, batch, settings)
                     checking = time.perf_counter() - start
                 stored.begin()
             _add(stored, batch, maps)
@@ -263,6 +266,21 @@ def _note_layouts(stored: StoredPass, net: Network, readout: Readout) -> None:
                 f"{maps.name} has only {h} x {w} positions for a label grid of {grid[0]} x {grid[1]}: its masks are "
                 f"too coarse for most concepts. Use larger images ({argument('image_size')}) or an earlier layer."
             )
+
+
+def _note_deviation(
+    stored: StoredPass,
+    fast: FastCopy,
+    exact: Mapping[str, Tensor],
+    maps: Mapping[str, Tensor],
+    batch: Batch,
+    settings: Settings,
+) -> None:
+    """Note what a fast copy does without, and how far it is off on the first images."""
+    stored.notes += fast.notes
+    first = {layer: found[:IMAGES] for layer, found in maps.items()}
+    deviation = measure_deviation(exact, first, batch.planes[:IMAGES], stored.labels.columns, settings)
+    stored.deviation = {layer: {**fast.describe(), **off} for layer, off in deviation.items()}
 
 
 def _check_images(count: int) -> None:

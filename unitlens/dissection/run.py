@@ -21,6 +21,7 @@ from unitlens.dissection.work.task import Asked, Checkpoint, Task
 from unitlens.dissection.work.works import TemporaryWork, kept_work
 from unitlens.errors import UnitlensError, spelled
 from unitlens.models.bases import Basis, as_basis
+from unitlens.models.fast.precision import Fast
 from unitlens.models.hooks import Tap
 from unitlens.models.layers import find_layers, listing_hint
 from unitlens.models.layouts import Order
@@ -60,7 +61,7 @@ def dissect(
     workers: int = 0,
     seed: int = 0,
     strict: bool = False,
-    fast: bool = False,
+    fast: bool | Fast = False,
     store_limit: int | None = None,
     checkpoint: str | Path | Checkpoint | None = None,
     progress: bool = False,
@@ -125,8 +126,10 @@ def dissect(
         Of everything that is random.
     strict : bool
         Whether an image that cannot be read is an error; else it is left out, with a warning.
-    fast : bool
-        Whether the network computes faster, with other rounding (channels last; bfloat16 on a GPU).
+    fast : bool or {"float32", "bfloat16"}
+        Whether a copy of the network runs in its place that computes faster, with other rounding: batch norms folded
+        into convolutions, channels last, in float32 or bfloat16. How far the first images are off is in ``info``; see
+        docs/speed.md.
     store_limit : int, optional
         Most bytes on disk; half of what is free.
     checkpoint : str or Path, optional

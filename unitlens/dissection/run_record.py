@@ -156,6 +156,32 @@ class LayerRecord:
 
 
 @dataclass(frozen=True)
+class DeviationRecord:
+    """What a fast copy computes a layer in, and how far it was off on the first images.
+
+    See `unitlens.models.fast.copies` and `unitlens.dissection.rounding.deviation`.
+    """
+
+    precision: str
+    channels_last: bool
+    folded: int
+    norms: int
+    images: int
+    units: int
+    activation: float
+    threshold: float | None
+    concepts: int | None
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_range("the batch norms", self.norms, 0, MOST)
+        check_range("the batch norms that are folded", self.folded, 0, self.norms)
+        check_range("the units of a deviation", self.units, 1, MOST)
+        check_range("the images of a deviation", self.images, 1, MOST)
+        check_range("the units with another concept", self.concepts or 0, 0, self.units)
+
+
+@dataclass(frozen=True)
 class ComparisonRecord:
     """A row of the comparison with controls; see `unitlens.dissection.controls.compared`."""
 
@@ -187,7 +213,7 @@ class RunRecord:
     settings: Settings
     layers: Mapping[str, LayerRecord]
     timings: Mapping[str, float]
-    deviation: Mapping[str, float]
+    deviation: Mapping[str, DeviationRecord]
     warnings: tuple[str, ...]
     versions: Mapping[str, str]
     comparison: tuple[ComparisonRecord, ...]

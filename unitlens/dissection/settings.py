@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, Self
 from unitlens.data.columns import NotJudged, Union
 from unitlens.errors import UnitlensError, argument, did_you_mean
 from unitlens.files import encoded
+from unitlens.models.fast.precision import Fast, chosen_precision
 from unitlens.models.hooks import Tap
 from unitlens.models.layouts import Order
 from unitlens.records import check_types, read_record, write_record
@@ -145,8 +146,9 @@ class Settings:
         Images at a time.
     strict : bool
         Whether an image that cannot be read ends the run.
-    fast : bool
-        Whether the network may compute in a faster way that rounds differently.
+    fast : {"float32", "bfloat16"} or None
+        What a copy of the network that runs in its place computes in, with folded batch norms and channels last; see
+        `unitlens.models.fast.copies`. None: the network itself runs. True stands for float32.
     """
 
     layers: tuple[str, ...]
@@ -175,9 +177,10 @@ class Settings:
     limit: int | None = None
     batch_size: int = 32
     strict: bool = False
-    fast: bool = False
+    fast: Fast | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "fast", chosen_precision(self.fast))
         check_types(self)
         _check_known("preset", self.preset, PRESETS)
         _check_known("score", self.score, {**SCORES, **LEVEL_SCORES})

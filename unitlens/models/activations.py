@@ -1,8 +1,7 @@
 """Run the network once and return each layer's output as maps of units, (N, U, h, w)."""
 
-import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from unitlens.errors import UnitlensError
 from unitlens.models.bases import Basis
+from unitlens.models.fast.copies import FastCopy
 from unitlens.models.fast.ending import EndingPasses
 from unitlens.models.hooks import Tap
 from unitlens.models.layers import LayerRef, display_name, find_layers
@@ -71,7 +71,7 @@ class Readout:
         return self.basis.apply(maps, display_name(ref.given)) if self.basis else maps
 
 
-def reader(net: Network, readout: Readout, *, outputs: bool = True) -> Reader:
+def reader(net: Network, readout: Readout, *, outputs: bool = True, fast: FastCopy | None = None) -> Reader:
     """Return a function that runs the network on prepared inputs and returns each layer's output, (N, U, h, w).
 
     Parameters
@@ -80,40 +80,28 @@ def reader(net: Network, readout: Readout, *, outputs: bool = True) -> Reader:
     readout : Readout
     outputs : bool
         Whether the network's own output is needed; else passes end behind the deepest layer.
+    fast : FastCopy, optional
+        A copy of the network that runs in its place.
     """
-    image_size = net.preprocessing.image_size
-    refs = find_layers(net.model, readout.layers)
-    run = EndingPasses(net.model, readout.layers, tap=readout.tap, whole=outputs)
+    image_size, model = net.preprocessing.image_size, net.model if fast is None else fast.net.model
+    refs = find_layers(model, readout.layers)
+    run = EndingPasses(model, readout.layers, tap=readout.tap, whole=outputs)
 
     def read(inputs: Tensor) -> LayerPass:
         with net.pass_errors(inputs):
-            recording, returned = run(inputs)
+            recording, returned = run(inputs if fast is None else fast.prepare(inputs))
+        found = {ref.given: recording[ref.given] for ref in refs}
+        if fast is not None:
+            found = {layer: _as_usual(tensor, net.dtype) for layer, tensor in found.items()}
+            returned = _as_usual(returned, net.dtype)
         count = len(inputs)
-        return LayerPass(
-            {ref.given: readout.read(ref, recording[ref.given], count, image_size) for ref in refs}, returned
-        )
+        return LayerPass({ref.given: readout.read(ref, found[ref.given], count, image_size) for ref in refs}, returned)
 
     return read
 
 
-def fast_reader(net: Network, readout: Readout, *, outputs: bool = True) -> Reader:
-    """Return the same of a copy of the network that computes in channels-last order, on a GPU in bfloat16."""
-    read = reader(
-        replace(net, model=copy.deepcopy(net.model).to(memory_format=torch.channels_last)), readout, outputs=outputs
-    )
-
-    def fast(inputs: Tensor) -> LayerPass:
-        if inputs.ndim == 4:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=inputs.device.type != "cpu"):
-            return read(inputs)
-
-    return fast
-
-
-def largest_deviation(exact: dict[str, Tensor], fast: dict[str, Tensor]) -> dict[str, float]:
-    """Return each layer's largest difference of an activation, as a share of its largest activation."""
-    return {
-        layer: float((fast[layer].float() - maps.float()).abs().max() / maps.float().abs().max().clamp(min=1e-30))
-        for layer, maps in exact.items()
-    }
+def _as_usual(output: Any, dtype: torch.dtype) -> Any:
+    """Return what a fast copy returned as the network itself lays it out, in its number type."""
+    if not isinstance(output, Tensor):
+        return output
+    return output.contiguous().to(dtype if output.is_floating_point() else output.dtype)

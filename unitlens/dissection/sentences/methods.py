@@ -233,7 +233,7 @@ def _detectors(settings: Settings) -> Sentence:
 
 def _versions(info: Info, settings: Settings) -> Sentence:
     versions = ", ".join(f"{name} {version}" for name, version in info["versions"].items() if name != "unitlens")
-    fast = "; the network computed in a faster way that rounds differently" if settings.fast else ""
+    fast = f"; the network computed in a faster way that rounds differently ({settings.fast})" if settings.fast else ""
     return Sentence(f"Random seed {settings.seed}; {versions}{fast}.")
 
 

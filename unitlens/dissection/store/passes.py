@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,8 +42,9 @@ class StoredPass:
         The pass took.
     waiting : float
         Of that, seconds until the images of each batch were decoded.
-    deviation : dict of str to float
-        With ``fast``: largest difference of an activation, as a share of the layer's largest.
+    deviation : dict of str to dict
+        With ``fast``: how far the first images are off, by layer; see
+        `unitlens.dissection.run_record.DeviationRecord`.
     ious : mapping of (str, str) to float
         How good the marks of a concept are, by (category, name), where its source says it.
     """
@@ -55,7 +57,7 @@ class StoredPass:
     thumbnails: RowFile | None = None
     seconds: float = 0.0
     waiting: float = 0.0
-    deviation: dict[str, float] = field(default_factory=dict)
+    deviation: dict[str, dict[str, Any]] = field(default_factory=dict)
     ious: Ious = field(default_factory=dict)
 
     @classmethod
