@@ -1,8 +1,9 @@
 """How active units are in the images: their activations, means and peaks, and values to set them to."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from math import floor
 from typing import NamedTuple
 
@@ -81,6 +82,14 @@ class LayerValues:
         return replace(replacement, value=self.donors.for_images(groups, hashes))
 
 
+Keep = Callable[[Callable[[], Tensor]], Tensor]
+
+
+def computed(compute: Callable[[], Tensor]) -> Tensor:
+    """What a function computes, which is kept nowhere."""
+    return compute()
+
+
 def find_values(
     replacement: Replacement,
     net: Network,
@@ -90,6 +99,7 @@ def find_values(
     *,
     seed: int,
     means: Mapping[str, Tensor],
+    keep: Keep = computed,
 ) -> LayerValues:
     """Find "mean", quantiles and "resample" in the data: with a pass over all images, or over 64 of them.
 
@@ -103,6 +113,8 @@ def find_values(
         Of the images to resample from.
     means : mapping of str to Tensor, (U,)
         Of layers whose means are known, such as those of a run on the same images.
+    keep : callable
+        Called with what computes means and quantiles by a pass over all images, where these may be known.
 
     Raises
     ------
@@ -111,12 +123,15 @@ def find_values(
     """
     if not isinstance(replacement.value, str):
         return LayerValues(replacement)
+
     if replacement.value == "mean":
-        mean = means[layer] if layer in means else unit_means(net, layer, data, reading)
-        return LayerValues(replace(replacement, value=mean))
+        if layer in means:
+            return LayerValues(replace(replacement, value=means[layer]))
+        return LayerValues(replace(replacement, value=keep(partial(unit_means, net, layer, data, reading))))
     quantile = quantile_of(replacement.value)
     if quantile is not None:
-        return LayerValues(replace(replacement, value=unit_quantiles(net, layer, data, reading, quantile)))
+        quantiles = partial(unit_quantiles, net, layer, data, reading, quantile)
+        return LayerValues(replace(replacement, value=keep(quantiles)))
     activations, groups = [], list[str]()
     for batch, activation in layer_activations(
         net, layer, _drawn(data, DONORS, reading, seed), replace(reading, limit=None)

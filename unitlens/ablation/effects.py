@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from unitlens.ablation.result import SetEffects, UnitEffects
 from unitlens.ablation.table import LayerUnits, UnitSet, named_units
 from unitlens.ablation.tallies import HALF_ROWS, fills_enough
 from unitlens.ablation.units import Chosen, chosen_units, measured_on, units_by_layer
+from unitlens.ablation.work.kept import NOTHING_KEPT, Kept, measurement_key
 from unitlens.data.classes import join_classes
 from unitlens.data.concepts import Data, described
 from unitlens.data.groups import Groups, grouped
@@ -59,6 +61,8 @@ class Experiment:
         Mean activations of layers, where they are known.
     described : mapping
         What to record of the data beside what is read from them, such as how they were opened.
+    kept : Kept
+        Where measurements are kept, so that they go on from there after they were stopped.
     """
 
     net: Network
@@ -71,6 +75,7 @@ class Experiment:
     seed: int
     means: Mapping[str, Tensor] = field(default_factory=dict)
     described: Mapping[str, Any] = field(default_factory=dict)
+    kept: Kept = NOTHING_KEPT
 
     @classmethod
     def of(
@@ -192,7 +197,7 @@ class Experiment:
             sets=None if sets is None else tuple(sets),
             folds=folds,
         )
-        measured = measure(self.net, self.data, design, self.reading)
+        measured = measure(self.net, self.data, design, self.reading, self.kept)
         tally, outputs = measured.counts
         filled = tally.images[HALF_ROWS[folds]]
         if tally.grouped and not fills_enough(filled):
@@ -224,7 +229,19 @@ class Experiment:
 
     def values(self, layer: str) -> LayerValues:
         """What the units of a layer are replaced by, with all that is found in the data."""
-        return find_values(self.replacement, self.net, layer, self.data, self.reading, seed=self.seed, means=self.means)
+        return find_values(
+            self.replacement,
+            self.net,
+            layer,
+            self.data,
+            self.reading,
+            seed=self.seed,
+            means=self.means,
+            keep=partial(self.kept.tensor, self._key(layer, self.replacement.value)),
+        )
+
+    def _key(self, *asked: Any) -> str | None:
+        return measurement_key(self.net, self.data, self.reading, *asked) if self.kept.folder else None
 
     def describe(self, measured: Measured[Any]) -> dict[str, Any]:
         """Where the result comes from."""

@@ -1,8 +1,9 @@
 """The loop over images: each goes through the network once, and every intervention is replayed on it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -10,15 +11,19 @@ import torch
 from torch import Tensor
 
 from unitlens.ablation.activity import LayerValues, unit_peaks
-from unitlens.ablation.replay.replayed import MeasuredImages, Replays, Variant
-from unitlens.ablation.responses.response import Counter, Response
+from unitlens.ablation.replay.cut import Cut
+from unitlens.ablation.replay.replayed import MeasuredImages, Replayed, Replays, Variant
+from unitlens.ablation.responses.response import Addable, Counter, Response
 from unitlens.ablation.table import LayerUnits
+from unitlens.ablation.work.kept import NOTHING_KEPT, Kept, measurement_key
 from unitlens.data.batches import Batch, Batches, ImageRecord
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Data
 from unitlens.data.copies import copies_note
 from unitlens.data.reading import Reading
 from unitlens.dissection.provenance import describe_read
+from unitlens.dissection.store.folder import Store
+from unitlens.dissection.store.images import StoredImages, going_on
 from unitlens.errors import UnitlensError
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
@@ -27,6 +32,9 @@ from unitlens.stats.folds import FEWEST_FOLDS, Folds
 from unitlens.stats.scores import Floats, Ints
 
 Counts = TypeVar("Counts")
+
+_STATE = "counted"
+"""Name of the arrays in the store of a measurement."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +104,104 @@ class Measured(Generic[Counts]):
     seconds: float
 
 
-def measure(net: Network, data: Data, design: Design[Counts], reading: Reading) -> Measured[Counts]:
+class _Counting(Generic[Counts]):
+    """The state of the loop over images.
+
+    Parameters
+    ----------
+    net : Network
+    data : Data
+    design : Design
+
+    Attributes
+    ----------
+    units : tuple of int
+        How many each layer has, once there were images.
+    images : int
+        How many were measured.
+    whole : bool
+        Whether all that was counted is of whole batches: not so after an error within one.
+    """
+
+    def __init__(self, net: Network, data: Data, design: Design[Counts]) -> None:
+        self.net, self.data, self.design = net, data, design
+        self._replays = Replays(net, design.layers, design.values, design.variants(), total=len(data))
+        self._counter: Counter[Counts] | None = None
+        self._peaks = ExactSums(1, (0,))
+        self.units: tuple[int, ...] = ()
+        self.images, self.whole = 0, True
+
+    @property
+    def begun(self) -> bool:
+        """Whether there were images."""
+        return self._counter is not None
+
+    @property
+    def cut(self) -> Cut:
+        """The network in two halves, once there were images."""
+        assert self._replays.cut is not None
+        return self._replays.cut
+
+    @property
+    def _addable(self) -> Addable:
+        assert self.design.response.adds
+        return cast(Addable, self._counter)
+
+    def begin(self, batch: Batch, chosen: npt.NDArray[np.int64]) -> None:
+        """Cut the network with the first images that are measured at all, of which nothing is counted here."""
+        self._start(self._replayed(batch, chosen))
+
+    def add(self, batch: Batch, chosen: npt.NDArray[np.int64]) -> None:
+        """Run the network on some images of a batch, and replay every intervention on them."""
+        self.whole = False
+        replayed = self._replayed(batch, chosen)
+        counter = self._start(replayed) if self._counter is None else self._counter
+        with evaluating(self.net.model):
+            counter.add(replayed)
+        self.images += len(chosen)
+        peaks = [unit_peaks(replayed.activation(layer)) for layer in self.design.layers]
+        self._peaks.add(np.zeros(len(chosen), np.int64), np.concatenate(peaks, 1))
+        self.whole = True
+
+    def _replayed(self, batch: Batch, chosen: npt.NDArray[np.int64]) -> Replayed:
+        inputs = self.net.prepare(batch.images[torch.from_numpy(chosen)])
+        return self._replays.on(MeasuredImages(batch, chosen, inputs))
+
+    def _start(self, replayed: Replayed) -> Counter[Counts]:
+        self.units = tuple(replayed.activation(layer).shape[1] for layer in self.design.layers)
+        variants = self.units[0] if self.design.sets is None else len(self.design.sets)
+        self._peaks = ExactSums(1, (sum(self.units),))
+        with evaluating(self.net.model):
+            response = self.design.response
+            self._counter = response.start(self.net, self.data, replayed.images, replayed.output, variants)
+        return self._counter
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """All that was counted, as arrays; of a response that adds."""
+        counts = {f"counts/{name}": array for name, array in self._addable.state().items()}
+        images: Ints = np.array([self.images], np.int64)
+        return {**counts, **self._peaks.state("peaks"), "images": images}
+
+    def merge(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Add what was counted of images that come after those of this one."""
+        counts = {name.removeprefix("counts/"): array for name, array in state.items() if name.startswith("counts/")}
+        self._addable.merge(counts)
+        self._peaks.merge(state, "peaks")
+        self.images += int(state["images"][0])
+
+    def counts(self) -> Counts:
+        """What the response counted."""
+        assert self._counter is not None
+        return self._counter.counts()
+
+    def peaks(self) -> Floats:
+        """Mean over the images of each unit's largest activation, (U,); of several layers, one after the other."""
+        return np.asarray(self._peaks.sums()[0] / max(self.images, 1))
+
+
+def measure(
+    net: Network, data: Data, design: Design[Counts], reading: Reading, kept: Kept = NOTHING_KEPT
+) -> Measured[Counts]:
     """Measure interventions on every image that the response can be measured on.
 
     Parameters
@@ -105,6 +210,8 @@ def measure(net: Network, data: Data, design: Design[Counts], reading: Reading) 
     data : Data
     design : Design
     reading : Reading
+    kept : Kept
+        Where it is kept, so that it goes on from there after it was stopped.
 
     Returns
     -------
@@ -114,28 +221,90 @@ def measure(net: Network, data: Data, design: Design[Counts], reading: Reading) 
     ------
     UnitlensError
         If nothing can be measured on any image, a unit is out of range, or the network fails or does not return what
-        the response is measured of.
+        the response is measured of; if images are others than before the measurement was stopped.
     """
     columns = Columns.of(data.concepts)
-    batches = Batches(data, net.preprocessing, reading, columns=columns, grid=design.grid, task="ablating")
-    work = _Work(net, data, design)
-    for batch in batches:
-        chosen = _chosen(batch, design)
-        if len(chosen):
-            work.add(batch, chosen)
-    read = batches.record
-    cut = work.replays.cut
-    if work.counter is None or cut is None:
+    key = measurement_key(net, data, reading, design) if kept.folder and design.response.adds else None
+    with kept.store(key) as store:
+        counting, read = _count(net, data, design, reading, store)
+    if not counting.begun:
         raise UnitlensError(_nothing_measured(read, design))
+    cut = counting.cut
     return Measured(
-        counts=work.counter.counts(),
-        units=work.units,
-        peaks=work.peaks.sums()[0] / work.images,
-        data=describe_read(read, columns.concepts, measured=work.images),
+        counts=counting.counts(),
+        units=counting.units,
+        peaks=counting.peaks(),
+        data=describe_read(read, columns.concepts, measured=counting.images),
         replay={"replays": cut.replays, "reason": cut.reason or None},
         notes=[*read.notes, *_copies(read), *design.response.notes(read), *filter(None, [cut.reason])],
         seconds=read.seconds,
     )
+
+
+def _count(
+    net: Network, data: Data, design: Design[Counts], reading: Reading, store: Store | None
+) -> tuple[_Counting[Counts], ImageRecord]:
+    """Measure all images, or go on with those that are left; with what was read of them."""
+    counting = _Counting(net, data, design)
+    before = None if store is None else StoredImages.reopen(store)
+    batches = _batches(net, data, design, reading, record=None if before is None else before.record)
+    if before is None:
+        for batch in batches:
+            _add(counting, batch)
+        return counting, batches.record
+    with going_on(before, show=reading.progress):
+        if before.record.looked_at:
+            _resume(counting, before, reading)
+        _add_and_keep(counting, batches, before)
+    return counting, batches.record
+
+
+def _batches(
+    net: Network, data: Data, design: Design[Any], reading: Reading, *, record: ImageRecord | None = None
+) -> Batches:
+    return Batches(data, net.preprocessing, reading, grid=design.grid, task="ablating", record=record)
+
+
+def _add(counting: _Counting[Any], batch: Batch) -> None:
+    chosen = _chosen(batch, counting.design)
+    if len(chosen):
+        counting.add(batch, chosen)
+
+
+def _resume(counting: _Counting[Any], before: StoredImages, reading: Reading) -> None:
+    """Take what was counted before, with the network cut as then: by the first images that are measured."""
+    state = before.store.arrays(_STATE)
+    if state is None:
+        return
+    for batch in _batches(counting.net, counting.data, counting.design, replace(reading, workers=0, progress=False)):
+        chosen = _chosen(batch, counting.design)
+        if len(chosen):
+            counting.begin(batch, chosen)
+            counting.merge(state)
+            return
+
+
+def _add_and_keep(counting: _Counting[Any], batches: Batches, kept: StoredImages) -> None:
+    """Measure the images that are left, and keep what was counted from time to time, and where an error ends it."""
+
+    def commit(*, complete: bool = False) -> None:
+        kept.settled = reached
+        kept.commit(complete=complete, arrays={_STATE: counting.state()} if counting.begun else None)
+
+    reached = kept.settled
+    try:
+        for batch in batches:
+            _add(counting, batch)
+            reached = batches.record.reached
+            if kept.store.due:
+                commit()
+    except BaseException:
+        if counting.begun and counting.whole and reached.images > kept.settled.images:
+            with suppress(UnitlensError):  # a full disk: what was kept before counts
+                commit()
+        raise
+    reached = batches.record.reached
+    commit(complete=True)
 
 
 def _copies(read: ImageRecord) -> list[str]:
@@ -166,30 +335,3 @@ def _chosen(batch: Batch, design: Design[Any]) -> npt.NDArray[np.int64]:
 def _nothing_measured(read: ImageRecord, design: Design[Any]) -> str:
     why = design.response.why_nothing(read)
     return why or f"No image that can be measured is of the {design.folds} folds: use more images."
-
-
-class _Work(Generic[Counts]):
-    """The state of the loop: the network, cut with the first images, and the counts so far."""
-
-    def __init__(self, net: Network, data: Data, design: Design[Counts]) -> None:
-        self.net, self.data, self.design = net, data, design
-        self.replays = Replays(net, design.layers, design.values, design.variants(), total=len(data))
-        self.counter: Counter[Counts] | None = None
-        self.units: tuple[int, ...] = ()
-        self.peaks, self.images = ExactSums(1, (0,)), 0
-
-    def add(self, batch: Batch, chosen: npt.NDArray[np.int64]) -> None:
-        """Run the network on some images of a batch, and replay every intervention on them."""
-        images = MeasuredImages(batch, chosen, self.net.prepare(batch.images[torch.from_numpy(chosen)]))
-        replayed = self.replays.on(images)
-        activations = [replayed.activation(layer) for layer in self.design.layers]
-        if self.counter is None:
-            self.units = tuple(activation.shape[1] for activation in activations)
-            variants = self.units[0] if self.design.sets is None else len(self.design.sets)
-            self.counter = self.design.response.start(self.net, self.data, images, replayed.output, variants)
-            self.peaks = ExactSums(1, (sum(self.units),))
-        with evaluating(self.net.model):
-            self.counter.add(replayed)
-        self.images += len(chosen)
-        peaks = [unit_peaks(activation) for activation in activations]
-        self.peaks.add(np.zeros(len(chosen), np.int64), np.concatenate(peaks, 1))

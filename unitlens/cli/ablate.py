@@ -85,6 +85,7 @@ def ablate(target: str, **options: Any) -> None:
     from unitlens.ablation.files import SavedEffects
     from unitlens.ablation.outcomes.measures import DEFAULT_MEASURES
     from unitlens.ablation.outcomes.named import image_outcomes
+    from unitlens.ablation.work.running import keeping
     from unitlens.pages.writing import add_effects, check_effects_fit, check_outcomes_fit
 
     selection = _Selection.of(options)
@@ -110,12 +111,15 @@ def ablate(target: str, **options: Any) -> None:
     if outcomes:
         _measure_outcomes(experiment, selection, source, outcomes, out, options)
         return
-    # before the sweep: where captum cannot attribute to the layer, that is known at once
-    agreement = measure_agreement(experiment) if options["attributions"] else None
-    results = _measure(experiment, selection, source, draws=options["draws"])
-    source.check_images(results[0].info)
-    saved = SavedEffects(results, click.get_current_context().obj)
-    page = add_effects(out, saved, agreement=agreement, overwrite=options["overwrite"])
+    with keeping(out) as kept:
+        experiment = dataclasses.replace(experiment, kept=kept)
+        # before the sweep: where captum cannot attribute to the layer, that is known at once
+        agreement = measure_agreement(experiment) if options["attributions"] else None
+        results = _measure(experiment, selection, source, draws=options["draws"])
+        with kept.refusable():
+            source.check_images(results[0].info)
+        saved = SavedEffects(results, click.get_current_context().obj)
+        page = add_effects(out, saved, agreement=agreement, overwrite=options["overwrite"])
     if not options["quiet"]:
         echo(_summarize(saved))
         echo(f"wrote {out}/: {page.name} to look at, effects.csv to compute with")
@@ -222,18 +226,21 @@ def _measure_outcomes(
     """Measure outcomes, save them, and print the largest effects."""
     from unitlens.ablation.outcomes.effects import set_outcomes, unit_outcomes
     from unitlens.ablation.outcomes.files import SavedOutcomes
+    from unitlens.ablation.work.running import keeping
     from unitlens.pages.writing import add_outcomes
 
     results = []
-    if selection.units or selection.concept is not None:
-        ablated = _ablated(experiment, selection, source)
-        results.append(set_outcomes(experiment, outcomes, ablated, draws=options["draws"]))
-    if selection.sweep:
-        results.append(unit_outcomes(experiment, outcomes))
-    source.check_images(results[0].info)
-    page = add_outcomes(
-        out, SavedOutcomes(tuple(results), click.get_current_context().obj), overwrite=options["overwrite"]
-    )
+    with keeping(out) as kept:
+        experiment = dataclasses.replace(experiment, kept=kept)
+        if selection.units or selection.concept is not None:
+            ablated = _ablated(experiment, selection, source)
+            results.append(set_outcomes(experiment, outcomes, ablated, draws=options["draws"]))
+        if selection.sweep:
+            results.append(unit_outcomes(experiment, outcomes))
+        with kept.refusable():
+            source.check_images(results[0].info)
+        saved = SavedOutcomes(tuple(results), click.get_current_context().obj)
+        page = add_outcomes(out, saved, overwrite=options["overwrite"])
     if not options["quiet"]:
         echo("\n".join(map(_outcome_lines, results)))
         echo(f"wrote {out}/: {page.name} to look at, outcomes.csv to compute with")

@@ -103,6 +103,7 @@ def intervene(target: str, **options: Any) -> None:
     RUN_OR_MODEL is the folder of a run, whose network, latents and concept sources are used and to which the results
     are added; or a generator, named as for `unitlens dissect`.
     """
+    from unitlens.ablation.work.running import keeping
     from unitlens.editing.experiment import AreaExperiment, unit_positions
     from unitlens.editing.saving.files import SavedInterventions
     from unitlens.pages.writing import add_interventions, check_interventions_fit
@@ -124,16 +125,18 @@ def intervene(target: str, **options: Any) -> None:
     ]
     for experiment in experiments:
         unit_positions(selection.where, experiment.grid(), experiment.layer)  # an error now, not after a long pass
-    results = [
-        result
-        for experiment in experiments
-        for result in _measure(dataclasses.replace(experiment, opened=source.opened), selection, source)
-    ]
-    if not options["concepts"]:  # other sources mark other things than the run's hash is of
-        source.check_images(results[0].info)
-    dissection = source.dissection
-    saved = SavedInterventions.of(results, dissection=dissection, command=click.get_current_context().obj)
-    page = add_interventions(out, saved, overwrite=options["overwrite"])
+    with keeping(out) as kept:
+        results = [
+            result
+            for experiment in experiments
+            for result in _measure(dataclasses.replace(experiment, opened=source.opened, kept=kept), selection, source)
+        ]
+        if not options["concepts"]:  # other sources mark other things than the run's hash is of
+            with kept.refusable():
+                source.check_images(results[0].info)
+        command = click.get_current_context().obj
+        saved = SavedInterventions.of(results, dissection=source.dissection, command=command)
+        page = add_interventions(out, saved, overwrite=options["overwrite"])
     if not options["quiet"]:
         echo("\n".join(map(summarize_intervention, results)))
         echo(f"wrote {out}/: {page.name} to look at, {', '.join(saved.tables())} to compute with")

@@ -140,7 +140,11 @@ def find_set(
     elif method == "greedy":
         ranking = _greedy(experiment, column, most)
     else:
-        weights = sparse_weights(experiment, column, experiment.values(insert), steps=steps, penalty=penalty)
+        values = experiment.values(insert)
+        weights = experiment.found(
+            lambda: {"weights": sparse_weights(experiment, column, values, steps=steps, penalty=penalty)},
+            *("sparse weights", experiment.drawn, column, values, steps, penalty),
+        )["weights"]
         ranking = tuple(int(unit) for unit in np.argsort(-weights, kind="stable")[:most])
     sizes = tuple(range(1, len(ranking) + 1))
     values = experiment.values(0.0)

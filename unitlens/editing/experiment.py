@@ -1,8 +1,9 @@
 """A layer of a network that draws images, latents to draw from, and what says what is drawn: what all edits share."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from unitlens.ablation.responses.area_tallies import AreaCounts
 from unitlens.ablation.responses.areas import Areas, drawn_images
 from unitlens.ablation.table import LayerUnits, Units
 from unitlens.ablation.units import Chosen, chosen_units
+from unitlens.ablation.work.kept import NOTHING_KEPT, Arrays, Kept, measurement_key
 from unitlens.data.batches import Batches, ImageRecord
 from unitlens.data.concepts import ConceptSource, Data, described
 from unitlens.data.drawn import DrawnConcepts
@@ -62,6 +64,8 @@ class AreaExperiment:
     reading : Reading
     opened : mapping
         How the latents were opened, for the files.
+    kept : Kept
+        Where measurements are kept, so that they go on from there after they were stopped.
     """
 
     net: Network
@@ -70,6 +74,7 @@ class AreaExperiment:
     drawn: DrawnConcepts
     reading: Reading
     opened: Mapping[str, Any] = field(default_factory=dict)
+    kept: Kept = NOTHING_KEPT
 
     @classmethod
     def of(
@@ -115,8 +120,23 @@ class AreaExperiment:
 
     def values(self, value: Value, where: Any = None) -> LayerValues:
         """What units are replaced by, with all that is found in the images."""
-        replacement = Replacement(value, where=where)
-        return find_values(replacement, self.net, self.layer, self.data, self.reading, seed=self.seed, means={})
+        return find_values(
+            Replacement(value, where=where),
+            self.net,
+            self.layer,
+            self.data,
+            self.reading,
+            seed=self.seed,
+            means={},
+            keep=partial(self.kept.tensor, self._key(value)),
+        )
+
+    def found(self, compute: Callable[[], Arrays], *asked: Any) -> Arrays:
+        """Arrays that are computed once, also by a command that is stopped later on; ``asked`` says what they are."""
+        return self.kept.arrays(self._key(*asked), compute)
+
+    def _key(self, *asked: Any) -> str | None:
+        return measurement_key(self.net, self.data, self.reading, self.layer, *asked) if self.kept.folder else None
 
     def measure(
         self,
@@ -136,12 +156,16 @@ class AreaExperiment:
             places=None if places is None else tuple(places),
             folds=folds,
         )
-        measured = measure(self.net, self.data, design, self.reading)
+        measured = measure(self.net, self.data, design, self.reading, self.kept)
         note_few_folds(measured.notes, measured.data, measured.counts.tally.half(folds).images)
         return measured
 
     def untouched_areas(self, column: int) -> tuple[Ints, int]:
         """How many positions one of the concepts takes in each untouched image, (N,), and how many there are."""
+        found = self.found(lambda: self._untouched_areas(column), "untouched areas", self.drawn, column)
+        return found["areas"], int(found["positions"][0])
+
+    def _untouched_areas(self, column: int) -> Arrays:
         areas, category = [], self.drawn.concepts[column].category
         for batch in Batches(self.data, self.net.preprocessing, self.reading, task="drawing"):
             inputs = self.net.prepare(batch.images)
@@ -149,7 +173,7 @@ class AreaExperiment:
                 outputs = self.net.model(inputs)
             marked = self.drawn.maps(drawn_images(self.net, inputs, outputs), of=category)
             areas.append(self.drawn.areas(marked)[:, column])
-        return np.concatenate(areas), int(self.drawn.positions(marked)[column])
+        return {"areas": np.concatenate(areas), "positions": self.drawn.positions(marked)[column : column + 1]}
 
     def contributions(self) -> Contributions:
         """What each unit hands on to the next layers, in which sets are matched."""

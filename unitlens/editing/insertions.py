@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -72,6 +72,7 @@ class Insertions:
     concept: int
     usual: int | None
     places: tuple[Place, ...]
+    adds: ClassVar[bool] = True
 
     def measurable(self, batch: Batch) -> Bools:
         """All images."""
@@ -268,7 +269,7 @@ def map_insertions(
         sets=((units,),) * len(masks) + drawn,
         places=tuple(masks) * (1 + draws),
     )
-    measured = measure(experiment.net, experiment.data, design, experiment.reading)
+    measured = measure(experiment.net, experiment.data, design, experiment.reading, experiment.kept)
     note_few_folds(measured.notes, measured.data, measured.counts.images)
     if not areas.any():
         note_not_drawn(measured.notes, experiment.drawn.names()[column], len(areas))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -54,6 +55,7 @@ class Reasons:
     top: int
     most: int
     attributions: Mapping[str, Attribute] = field(default_factory=dict)
+    adds: ClassVar[bool] = False  # explanations are no arrays, and searches look at single images
 
     def measurable(self, batch: Batch) -> Bools:
         """Every image."""

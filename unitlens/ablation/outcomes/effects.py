@@ -175,7 +175,7 @@ def _measure(
         folds=folds,
         grid=grid,
     )
-    measured = measure(experiment.net, experiment.data, design, experiment.reading)
+    measured = measure(experiment.net, experiment.data, design, experiment.reading, experiment.kept)
     if int((measured.counts.images > 0).sum()) < FEWEST_FOLDS:
         measured.notes.append(few_folds(measured.data, measured.counts.images))
     for note in measured.notes:

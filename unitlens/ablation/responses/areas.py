@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,7 @@ class Areas:
 
     drawn: DrawnConcepts
     follow: bool = False
+    adds: ClassVar[bool] = True
 
     def measurable(self, batch: Batch) -> Bools:
         """All of them."""

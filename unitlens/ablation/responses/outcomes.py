@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -36,6 +37,7 @@ class Outcomes:
 
     outcomes: Sequence[ImageOutcome]
     grid: tuple[int, int] = (1, 1)
+    adds: ClassVar[bool] = True
 
     def measurable(self, batch: Batch) -> Bools:
         """Every image."""

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -61,6 +61,7 @@ class PerImage:
 
     read: Read
     with_class: bool = False
+    adds: ClassVar[bool] = True
 
     def measurable(self, batch: Batch) -> Bools:
         """Every image, or those with a class."""
@@ -122,12 +123,16 @@ class _ImageCounter:
         return ImageValues(names, classes, *map(np.concatenate, columns[2:]))
 
     def state(self) -> Arrays:
-        """The numbers of all images, and as JSON what they are called."""
+        """The numbers of all images, and as JSON what they are called; nothing of no images."""
+        if not self.parts:
+            return {}
         names, classes, *arrays = self.counts()
         text = np.frombuffer(json.dumps([names, classes], default=str).encode(), np.uint8)
         return dict(zip(ImageValues._fields[2:], arrays, strict=True)) | {"named": text}
 
     def merge(self, state: Arrays) -> None:
         """Take the numbers of further images."""
+        if not state:
+            return
         names, classes = json.loads(state["named"].tobytes())
         self.parts.append(ImageValues(names, classes, *(state[name] for name in ImageValues._fields[2:])))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -40,6 +40,7 @@ class Predictions:
     """
 
     outcomes: Mapping[str, Outcome] = field(default_factory=dict)
+    adds: ClassVar[bool] = True
 
     def measurable(self, batch: Batch) -> Bools:
         """Those with a class."""

@@ -1,7 +1,7 @@
 """What the loop over images asks of a response: which images it can be measured on, and to count them."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy.typing as npt
 
@@ -33,12 +33,8 @@ class Counter(Protocol[Counts]):
         ...
 
 
-@runtime_checkable
 class Addable(Protocol):
-    """A counter that can be stopped, gone on with, and counted with in parts: what it has counted adds.
-
-    One that is not so, as it keeps what is no array, is measured anew after a stop, and by one process.
-    """
+    """A counter that can be stopped, gone on with, and counted with in parts: what it has counted adds."""
 
     def state(self) -> Arrays:
         """All that was counted, as arrays."""
@@ -51,6 +47,11 @@ class Addable(Protocol):
 
 class Response(Protocol[Counts]):
     """What is measured."""
+
+    @property
+    def adds(self) -> bool:
+        """Whether its counters are `Addable`: else it is measured anew after a stop, and by one process."""
+        ...
 
     def measurable(self, batch: Batch) -> Bools:
         """Say of each image of a batch whether it can be measured on it."""

@@ -1,0 +1,146 @@
+"""Where the measurements of a command are kept, so that the same command goes on with them after it was stopped."""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from unitlens.ablation.work.keys import NoKeyError, key_of
+from unitlens.data.concepts import Data, described
+from unitlens.data.reading import Reading, chosen_images
+from unitlens.dissection.provenance import describe_network, versions
+from unitlens.dissection.store.folder import Store
+from unitlens.dissection.store.manifest import FILE as MANIFEST
+from unitlens.dissection.store.manifest import Manifest
+from unitlens.dissection.store.rows import writing
+from unitlens.errors import UnitlensError
+from unitlens.files import make_folder
+from unitlens.models.network import Network
+from unitlens.progress import tell
+
+FOLDER = ".unitlens-measured"
+"""In the folder of a run: the measurements of commands that were not finished."""
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Measurements that are kept, each in a folder that is named for what it is of; or none at all.
+
+        FOLDER/KEY/         the store of a measurement
+
+    Attributes
+    ----------
+    folder : Path, optional
+        None: nothing is kept.
+    used : list of Path
+        The stores that were opened so far.
+    """
+
+    folder: Path | None = None
+    used: list[Path] = field(default_factory=list)
+
+    @contextmanager
+    def store(self, key: str | None) -> Iterator[Store | None]:
+        """Open the store of a measurement, or make it; None where nothing is kept.
+
+        Parameters
+        ----------
+        key : str, optional
+            See `measurement_key`.
+        """
+        if self.folder is None or key is None:
+            yield None
+            return
+        path = make_folder(self.folder) / key[:32]
+        self.used.append(path)
+        with _opened(path) as store:
+            yield store
+
+    def arrays(self, key: str | None, make: Callable[[], Arrays]) -> Arrays:
+        """Arrays that are computed once: by this process, or by one that was stopped later on."""
+        with self.store(key) as store:
+            if store is None:
+                return make()
+            known = store.arrays("found") if store.manifest.complete else None
+            if known is None:
+                known = dict(make())
+                store.commit(images=0, complete=True, arrays={"found": known})
+            return known
+
+    def tensor(self, key: str | None, compute: Callable[[], Tensor]) -> Tensor:
+        """A tensor that is computed once."""
+        return torch.from_numpy(self.arrays(key, lambda: {"tensor": compute().cpu().numpy()})["tensor"])
+
+    @contextmanager
+    def refusable(self) -> Iterator[None]:
+        """Keep nothing if the ``with`` refuses what was measured: the same command would end there again."""
+        try:
+            yield
+        except UnitlensError:
+            self.remove()
+            raise
+
+    def remove(self, *, empty: bool = False) -> None:
+        """Remove what was used, as the results are written, or those of it that are empty; what others kept stays."""
+        for path in self.used:
+            if not (empty and holds_anything(path)):
+                shutil.rmtree(path, ignore_errors=True)
+        if self.folder is not None:
+            with suppress(OSError):
+                self.folder.rmdir()
+
+
+NOTHING_KEPT = Kept()
+
+
+def _opened(path: Path) -> Store:
+    """Open a store to go on with it, or make it: anew, if the process was stopped before it was one."""
+    if (path / MANIFEST).exists():
+        return Store.open(path, write=True)
+    with writing(path):
+        shutil.rmtree(path, ignore_errors=True)
+    return Store.create(path)
+
+
+def measurement_key(net: Network, data: Data, reading: Reading, *asked: Any) -> str | None:
+    """Return the hash of what is measured, where and on what; None, with a word, where it cannot be said.
+
+    Parameters
+    ----------
+    net, data, reading
+        The network, with its weights; the images, by their names, as they are looked at again when it goes on; and
+        which of these are read, in which batches.
+    *asked
+        What is measured.
+    """
+    about = described(data)
+    images = {
+        "source": about.source,
+        "images": len(chosen_images(data, reading.limit, seed=reading.seed)),
+        "names": about.names,
+        "classes": about.classes,
+        "concepts": [tuple(concept) for concept in data.concepts],
+    }
+    how = (reading.batch_size, reading.limit, reading.seed, reading.strict, reading.part)
+    try:
+        return key_of(describe_network(net), str(net.device), versions(), images, how, *asked)
+    except NoKeyError as error:
+        tell(f"not kept for a later start: whether {error} is the same again could not be known")
+        return None
+
+
+def holds_anything(path: Path) -> bool:
+    """Whether there are measured images in a store, or arrays that were computed."""
+    try:
+        there = Manifest.read(path)
+    except UnitlensError:
+        return False
+    return there.complete or there.images > 0
