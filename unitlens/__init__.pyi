@@ -36,6 +36,7 @@ from .dissection.repeating.rerunning import rerun as rerun
 from .dissection.result import Dissection as Dissection
 from .dissection.result import open_run as open_run
 from .dissection.run import dissect as dissect
+from .dissection.work.merging import merge as merge
 from .drawing.figures import concept_bars as concept_bars
 from .editing.causal import causal_effects as causal_effects
 from .editing.causal_result import CausalEffects as CausalEffects

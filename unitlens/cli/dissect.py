@@ -13,6 +13,7 @@ from unitlens.cli.opening import (
     worker_count,
 )
 from unitlens.cli.options import (
+    Shard,
     dissection_options,
     image_options,
     layer_option,
@@ -39,6 +40,11 @@ from unitlens.cli.text import echo, summarize
     help="Test labels on N pairs of drawn scenes with and without each concept; 0: do not. "
     "[24 beside 640 or more of bundled:scenes, else 0]",
 )
+@click.option(
+    "--shard",
+    type=Shard(),
+    help="Look at part I of N of the images alone and keep it in RUN; `unitlens merge` puts the parts together.",
+)
 @quiet_option
 def dissect(
     model: str,
@@ -47,6 +53,7 @@ def dissect(
     out: Path,
     overwrite: bool,
     pairs: int | None,
+    shard: Any,
     **options: Any,
 ) -> None:
     """Match every unit of a network's layers with the concepts marked in images.
@@ -58,6 +65,7 @@ def dissect(
     from unitlens.data.scenes.pairs import ScenePairs
     from unitlens.dissection.files import check_free
     from unitlens.dissection.run import dissect as run
+    from unitlens.dissection.run import dissect_part
     from unitlens.dissection.work.task import Checkpoint
     from unitlens.dissection.work.works import holding_run, noting_kept, remove_work
     from unitlens.explaining.pairs.causal_labels_result import describe_shares
@@ -71,15 +79,13 @@ def dissect(
         opened, net = take_data_options(options), load_network(model, options)
         latents = options.pop("latents")
         images = open_images(model, data, options["limit"], options["seed"], net=net, latents=latents, **opened)
-        result = run(
-            net,
-            list(layers) or None,
-            images.data,
-            workers=workers,
-            checkpoint=Checkpoint(work, replace=overwrite),
-            progress=not quiet,
-            **options,
-        )
+        names, checkpoint = list(layers) or None, Checkpoint(work, replace=overwrite)
+        options |= {"workers": workers, "progress": not quiet}
+        if shard is not None:
+            dissect_part(net, names, images.data, shard, checkpoint, recorded=images.recorded, **options)
+            _tell_kept(out, shard, quiet=quiet)
+            return
+        result = run(net, names, images.data, checkpoint=checkpoint, **options)
         with noting_kept():
             result.info["command"] = click.get_current_context().obj
             result.info["data"] |= images.recorded
@@ -93,3 +99,11 @@ def dissect(
         for tested in labels:
             echo(f"minimal pairs: {describe_shares(tested.rows)}")
         echo(f"wrote {out}/: {page.name} to look at, units.csv to compute with")
+
+
+def _tell_kept(out: Path, shard: Any, *, quiet: bool) -> None:
+    if not quiet:
+        echo(
+            f"kept part {shard.number + 1} of {shard.parts} in {out}/: `unitlens merge` puts the parts together when "
+            "all are there"
+        )

@@ -19,6 +19,7 @@ from unitlens.files import StoppedAfterWriting
 COMMANDS = (
     "demo",
     "dissect",
+    "merge",
     "plan",
     "check",
     "ablate",

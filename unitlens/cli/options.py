@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
 from unitlens.errors import UnitlensError
+
+if TYPE_CHECKING:
+    from unitlens.data.reading import Part
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -76,6 +79,25 @@ class Range(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.
         except ValueError:
             self.fail(f"{value!r} is not two numbers such as -1,1", param, ctx)
         return low, high
+
+
+class Shard(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
+    """A part such as 2/8."""
+
+    name = "I/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Part":
+        """Read it."""
+        from unitlens.data.reading import Part
+
+        if isinstance(value, Part):
+            return value
+        number, _, parts = str(value).partition("/")
+        if not all(text.isascii() and text.isdecimal() for text in (number, parts)) or len(parts) > 6:
+            self.fail(f"{value!r} is not a part such as 2/8", param, ctx)
+        if not 1 <= int(number) <= int(parts):
+            self.fail(f"{value!r} is not a part; there are 1/{parts} to {parts}/{parts}", param, ctx)
+        return Part(int(number) - 1, int(parts))
 
 
 class Bytes(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on

@@ -216,7 +216,7 @@ class Batches:
                 record.looked_at += len(images) + len(failures)
                 if len(images):
                     batch = Batch(torch.from_numpy(images), **columns)
-                    _check_names(batch.names, names)
+                    check_names(batch.names, names)
                     record.add(batch)
                     record.seconds = time.perf_counter() - start
                     yield batch
@@ -300,7 +300,7 @@ class Batches:
         record.notes += reading_notes(record, self._description.classes, limited=self.reading.limit is not None)
 
 
-def _check_names(names: Iterable[str], known: set[str]) -> None:
+def check_names(names: Iterable[str], known: set[str]) -> None:
     """Add names to those that are known; no two images have the same."""
     for name in names:
         if name in known:

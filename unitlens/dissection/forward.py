@@ -168,7 +168,7 @@ def observe(
     batches = Batches(
         data, net.preprocessing, reading, columns=columns, grid=grid, task="looking", record=stored.record
     )
-    _check_images(batches.of_all)
+    check_images(batches.of_all)
     check_memory(
         min(settings.batch_size, batches.of_all), net.preprocessing.image_size, grid, planes=len(columns.categories)
     )
@@ -176,7 +176,7 @@ def observe(
         checking = _look(net, batches, stored, settings, resources, basis=basis, thumbnails=thumbnails, keeps=keeps)
     stored.seconds = batches.record.seconds - checking
     if part.parts == 1:
-        _check_images(stored.images)
+        check_images(stored.images)
     stored.kept.settle()
     stored.commit(complete=True)
     return stored
@@ -283,7 +283,14 @@ def _note_deviation(
     stored.deviation = {layer: {**fast.describe(), **off} for layer, off in deviation.items()}
 
 
-def _check_images(count: int) -> None:
+def check_images(count: int) -> None:
+    """Make sure that there are images enough for a threshold.
+
+    Raises
+    ------
+    UnitlensError
+        If there are not.
+    """
     if count < FEWEST_IMAGES:
         raise UnitlensError(
             f"There is only {count} image: a unit's threshold is a quantile over at least {FEWEST_IMAGES} images. Use "

@@ -1,6 +1,5 @@
 """What a dissection would take, before it is run: passes, time, memory and disk."""
 
-import inspect
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from unitlens.dissection.controls import batch_norms
 from unitlens.dissection.costs import PassCost, counting_cost, exemplar_seconds
 from unitlens.dissection.forward import Resources, observe
 from unitlens.dissection.memory import counting_memory, kept_memory, peak_memory
-from unitlens.dissection.run import dissect, prepare
+from unitlens.dissection.run import task_of
 from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.temporary import temporary_store
@@ -103,11 +102,9 @@ def plan(net: Network | nn.Module, layers: str | Sequence[str] | None, data: Dat
     >>> planned.images, planned.passes
     (64, 2)
     """
-    asked = inspect.signature(dissect).bind(net, layers, data, **options)
-    asked.apply_defaults()
-    task = prepare(**{name: value for name, value in asked.arguments.items() if name != "checkpoint"})
+    task = task_of(net, layers, data, options)
     settings = task.settings
-    keeps = 1 if asked.arguments["checkpoint"] is None else len(passes_of(settings))
+    keeps = 1 if options.get("checkpoint") is None else len(passes_of(settings))
     total = len(task.data) if settings.limit is None else min(settings.limit, len(task.data))
     with temporary_store() as store:
         _observe(task, store, min(2, total))  # what the first pass alone takes is not multiplied

@@ -1,6 +1,7 @@
 """Dissect a network: match every unit of its layers against the concepts that are marked in images."""
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ from unitlens.data.columns import NotJudged, Union
 from unitlens.data.concepts import Data, described
 from unitlens.data.groups import Groups, grouped
 from unitlens.data.opening import open_data
+from unitlens.data.reading import Part
 from unitlens.data.strata import Within, read_strata
 from unitlens.dissection.forward import Resources
 from unitlens.dissection.result import Dissection
 from unitlens.dissection.settings import BasisRecord, DetectorRule, Settings, ThresholdOn, Unique, recorded_choice
 from unitlens.dissection.work.concluding import conclude
 from unitlens.dissection.work.task import Asked, Checkpoint, Task
-from unitlens.dissection.work.works import TemporaryWork, kept_work
+from unitlens.dissection.work.works import TemporaryWork, kept_work, make_passes
 from unitlens.errors import UnitlensError, spelled
 from unitlens.models.bases import Basis, as_basis
 from unitlens.models.fast.precision import Fast
@@ -198,6 +200,60 @@ def dissect(
         return conclude(asked, TemporaryWork(task), show=progress)
     with kept_work(task, asked, as_checkpoint(checkpoint)) as work:
         return conclude(asked, work, show=progress)
+
+
+def dissect_part(
+    net: Network | nn.Module,
+    layers: str | Sequence[str] | None,
+    data: Data | str | Path,
+    part: Part,
+    checkpoint: str | Path | Checkpoint,
+    *,
+    recorded: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> None:
+    """Make the passes of a dissection over a part of the images, and keep them for `unitlens.merge`.
+
+    Parameters
+    ----------
+    net, layers, data
+        As for `dissect`: all images.
+    part : Part
+        Of the images, which is looked at here.
+    checkpoint : str or Path
+        The folder in which it is kept; the same call goes on there after it was stopped.
+    recorded : mapping, optional
+        What run.json is to say of how the data were opened.
+    **options
+        Any other keyword of `dissect`, the same for all parts.
+
+    Raises
+    ------
+    UnitlensError
+        As for `dissect`.
+    """
+    task = task_of(net, layers, data, options)
+    asked = Asked.of(task, part=part, recorded=recorded)
+    with kept_work(task, asked, as_checkpoint(checkpoint)) as work:
+        make_passes(work)
+
+
+def task_of(
+    net: Network | nn.Module,
+    layers: str | Sequence[str] | None,
+    data: Data | str | Path,
+    options: Mapping[str, Any],
+) -> Task:
+    """Return what a dissection with some keywords of `dissect` starts from; the others have their defaults.
+
+    Raises
+    ------
+    UnitlensError
+        As for `prepare`.
+    """
+    asked = inspect.signature(dissect).bind(net, layers, data, **options)
+    asked.apply_defaults()
+    return prepare(**{name: value for name, value in asked.arguments.items() if name != "checkpoint"})
 
 
 def as_checkpoint(folder: str | Path | Checkpoint) -> Checkpoint:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -119,6 +119,30 @@ class Store:
                 store._rows[name] = opened.enter_context(closing(rows))
             store._opened = opened.pop_all()
         return store
+
+    @classmethod
+    def joined(cls, stores: Sequence["Store"]) -> "Store":
+        """The stores of consecutive parts as one, to be read: rows behind rows, and the documents of the first images.
+
+        Parameters
+        ----------
+        stores : sequence of Store
+            They stay open as long as it is read.
+
+        Raises
+        ------
+        UnitlensError
+            If rows of one name are of several shapes.
+        """
+        first = next((store for store in stores if store.manifest.images), stores[0])
+        counts = [store.manifest.images for store in stores]
+        joined = cls(first.folder, replace(first.manifest, images=sum(counts)), first.lines, ExitStack())
+        for name in dict.fromkeys(name for store in stores for name in store.names):
+            parts = [store.existing(name) for store in stores]
+            if len({(part.shape, part.dtype) for part in parts if part is not None}) > 1:
+                raise UnitlensError(f"The stores {first.folder} and others have rows of several shapes for {name}.")
+            joined._rows[name] = RowFile.joined(parts, counts)
+        return joined
 
     def __enter__(self) -> Self:
         """Close the files in the end."""

@@ -1,10 +1,11 @@
 """The images of a store: a line for each, and commits that count them with all that was made of them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from typing import Any
 
-from unitlens.data.batches import ImageRecord, Reached, Unread
+from unitlens.data.batches import ImageRecord, Reached, Unread, check_names
 from unitlens.dissection.store.folder import Arrays, Store
 from unitlens.errors import UnitlensError, spelled
 from unitlens.files import held_back
@@ -68,6 +69,23 @@ class StoredImages:
                 complete=complete,
                 arrays=arrays,
             )
+
+
+def join_records(records: Sequence[ImageRecord]) -> ImageRecord:
+    """The record of all images from those of consecutive parts.
+
+    Raises
+    ------
+    UnitlensError
+        If two images have one name.
+    """
+    joined, names = ImageRecord(0), set[str]()
+    for record in records:
+        check_names(record.names, names)
+        for field in fields(ImageRecord):
+            value = getattr(joined, field.name) + getattr(record, field.name)
+            setattr(joined, field.name, value)
+    return joined
 
 
 @contextmanager

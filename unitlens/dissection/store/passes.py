@@ -12,7 +12,7 @@ from unitlens.data.batches import ImageRecord
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Ious
 from unitlens.dissection.store.folder import Store
-from unitlens.dissection.store.images import StoredImages
+from unitlens.dissection.store.images import StoredImages, join_records, read_record
 from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.rows import RowFile
@@ -130,6 +130,12 @@ class StoredPass:
         if not store.manifest.images and not store.manifest.complete:
             raise UnitlensError(f"The store {store.folder} has no images yet: the pass was stopped before the first.")
         return cls.of_images(store, StoredImages.reopen(store))
+
+    @classmethod
+    def joined(cls, stores: Sequence[Store]) -> "StoredPass":
+        """Read the pass over all images from the stores of its parts, in their order."""
+        record = join_records([read_record(store) for store in stores])
+        return cls.of_images(store := Store.joined(stores), StoredImages(store, record))
 
     @classmethod
     def of_images(cls, store: Store, kept: StoredImages) -> "StoredPass":

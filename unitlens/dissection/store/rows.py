@@ -39,8 +39,8 @@ class RowFile:
 
     Parameters
     ----------
-    path : Path
-        The file; see `open_file`.
+    path : Path or JoinedFile
+        The file; see `open_file`. Joined files are only read.
     shape : tuple of int
         Of one row.
     dtype : numpy type
@@ -60,7 +60,7 @@ class RowFile:
 
     def __init__(
         self,
-        path: Path,
+        path: "Path | JoinedFile",
         shape: tuple[int, ...],
         dtype: npt.DTypeLike,
         *,
@@ -70,8 +70,30 @@ class RowFile:
         self.shape, self.dtype = shape, np.dtype(dtype)
         self.row_bytes = int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize
         self.count = count or 0
-        self._folder = path.parent
-        self._file = open_file(path, None if count is None else count * self.row_bytes, write=write)
+        self._file: FileIO | JoinedFile
+        if isinstance(path, JoinedFile):
+            self._folder, self._file = None, path
+        else:
+            self._folder = path.parent
+            self._file = open_file(path, None if count is None else count * self.row_bytes, write=write)
+
+    @classmethod
+    def joined(cls, parts: Sequence["RowFile | None"], counts: Sequence[int]) -> "RowFile":
+        """The rows of several files one behind the other, to be read.
+
+        Parameters
+        ----------
+        parts : sequence of RowFile or None
+            Of one shape and type; at least one is not None.
+        counts : sequence of int
+            How many rows each part has: those that are not in its file are zeros.
+        """
+        first = next(part for part in parts if part is not None)
+        files = [
+            (None if part is None else part._file, count * first.row_bytes)
+            for part, count in zip(parts, counts, strict=True)
+        ]
+        return cls(JoinedFile(files), first.shape, first.dtype, count=sum(counts))
 
     def append(self, rows: npt.NDArray[Any]) -> None:
         """Write rows behind those that are there, (n, *shape).
@@ -88,7 +110,7 @@ class RowFile:
         if not len(rows):
             return
         with writing(self._folder):
-            write_at(self._file, _bytes_of(np.ascontiguousarray(rows, self.dtype)), first * self.row_bytes)
+            write_at(self._alone, _bytes_of(np.ascontiguousarray(rows, self.dtype)), first * self.row_bytes)
         self.count = max(self.count, first + len(rows))
 
     def read(self, rows: Sequence[int] | npt.NDArray[np.int64] | range, part: slice | None = None) -> npt.NDArray[Any]:
@@ -130,11 +152,40 @@ class RowFile:
     def sync(self) -> None:
         """Let what was written be on the disk."""
         with writing(self._folder):
-            sync(self._file)
+            sync(self._alone)
+
+    @property
+    def _alone(self) -> FileIO:
+        """The file, which can be written as it is one alone."""
+        assert isinstance(self._file, FileIO)
+        return self._file
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file; joined ones are closed by those who opened them."""
+        if isinstance(self._file, FileIO):
+            self._file.close()
+
+
+class JoinedFile:
+    """Files one behind the other, to be read.
+
+    Parameters
+    ----------
+    parts : sequence of (FileIO, JoinedFile or None, int)
+        Each file, and how many bytes count of it: those that it has not are zeros.
+    """
+
+    def __init__(self, parts: Sequence["tuple[FileIO | JoinedFile | None, int]"]) -> None:
+        self._parts = parts
+
+    def read_at(self, into: memoryview, offset: int) -> None:
+        """Read as many bytes as there is room for, as `read_at` does."""
+        start = 0
+        for file, size in self._parts:
+            first, last = max(offset, start), min(offset + len(into), start + size)
+            if file is not None and first < last:
+                read_at(file, into[first - offset : last - offset], first - start)
+            start += size
 
 
 class LineFile:
@@ -239,8 +290,11 @@ def sync(file: FileIO) -> None:
     (os.fdatasync if hasattr(os, "fdatasync") else os.fsync)(file.fileno())
 
 
-def read_at(file: FileIO, into: memoryview, offset: int) -> None:
+def read_at(file: FileIO | JoinedFile, into: memoryview, offset: int) -> None:
     """Read as many bytes as there is room for; behind the end of the file nothing is changed."""
+    if isinstance(file, JoinedFile):
+        file.read_at(into, offset)
+        return
     while into and (count := os.preadv(file.fileno(), [into], offset)):
         into, offset = into[count:], offset + count
 

@@ -190,6 +190,14 @@ def remove_work(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def make_passes(work: KeptWork) -> None:
+    """Make all passes over a part of the images, as far as they are not there yet."""
+    units: dict[str, int] = {}
+    for one in passes_of(work.task.settings):
+        with work.stored(one, units) as stored:
+            units = units or {name: layer.units for name, layer in stored.layers.items()}
+
+
 def read_asked(folder: Path) -> Asked:
     """What the passes in a folder are of.
 
