@@ -15,7 +15,7 @@ HEAVY = ("torchvision", "captum", "matplotlib", "pandas", "skimage", "scipy", "j
 
 ORDER = (
     ("errors",),
-    ("progress", "files", "records"),
+    ("progress", "processes", "files", "records"),
     ("journal",),
     ("stats", "drawing"),
     ("models",),

@@ -141,7 +141,7 @@ def test_plan_has_all_options_of_dissect_but_those_of_its_files():
 
     # pairs of scenes are shown to the network after the dissection, which is done by then
     assert {option.name for option in dissect.params} - {option.name for option in plan.params} == {
-        *("out", "overwrite", "quiet", "pairs")
+        *("out", "overwrite", "quiet", "pairs", "shard")
     }
 
 

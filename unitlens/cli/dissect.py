@@ -1,5 +1,6 @@
 """`unitlens dissect`."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from unitlens.cli.options import (
     source_options,
 )
 from unitlens.cli.text import echo, summarize
+from unitlens.processes import launched
 
 
 @click.command()
@@ -65,27 +67,38 @@ def dissect(
     from unitlens.data.scenes.pairs import ScenePairs
     from unitlens.dissection.files import check_free
     from unitlens.dissection.run import dissect as run
-    from unitlens.dissection.run import dissect_part
+    from unitlens.dissection.run import dissect_part, task_of
     from unitlens.dissection.work.task import Checkpoint
-    from unitlens.dissection.work.works import holding_run, noting_kept, remove_work
+    from unitlens.dissection.work.together import dissect_together
+    from unitlens.dissection.work.works import FOLDER, holding_run, noting_kept, remove_work
     from unitlens.explaining.pairs.causal_labels_result import describe_shares
     from unitlens.explaining.pairs.minimal_pairs import causal_labels, usual_pairs
     from unitlens.pages.writing import report
 
-    check_free(out, overwrite=overwrite)
-    set_threads(options.pop("threads"))
-    quiet, workers = options.pop("quiet"), worker_count(options.pop("workers"))
-    with holding_run(out) as work:
-        opened, net = take_data_options(options), load_network(model, options)
-        latents = options.pop("latents")
-        images = open_images(model, data, options["limit"], options["seed"], net=net, latents=latents, **opened)
-        names, checkpoint = list(layers) or None, Checkpoint(work, replace=overwrite)
+    with launched() as processes, ExitStack() as held:
+        with processes.in_step():
+            if processes.first:
+                check_free(out, overwrite=overwrite)
+                held.enter_context(holding_run(out))
+            set_threads(options.pop("threads"))
+            quiet, workers = options.pop("quiet") or not processes.first, worker_count(options.pop("workers"))
+            opened, net = take_data_options(options), load_network(model, options)
+            latents = options.pop("latents")
+            images = open_images(model, data, options["limit"], options["seed"], net=net, latents=latents, **opened)
+        names, checkpoint = list(layers) or None, Checkpoint(out / FOLDER, replace=overwrite)
         options |= {"workers": workers, "progress": not quiet}
         if shard is not None:
             dissect_part(net, names, images.data, shard, checkpoint, recorded=images.recorded, **options)
             _tell_kept(out, shard, quiet=quiet)
             return
-        result = run(net, names, images.data, checkpoint=checkpoint, **options)
+        if processes.count > 1:
+            with processes.in_step():
+                task = task_of(net, names, images.data, options)
+            result = dissect_together(task, checkpoint, processes)
+            if result is None:
+                return
+        else:
+            result = run(net, names, images.data, checkpoint=checkpoint, **options)
         with noting_kept():
             result.info["command"] = click.get_current_context().obj
             result.info["data"] |= images.recorded
@@ -93,7 +106,7 @@ def dissect(
             if pairs:
                 labels = [causal_labels(net, result, ScenePairs(pairs), workers=workers, progress=not quiet)]
             page = report(out, result, *labels, overwrite=overwrite)
-        remove_work(work)
+        remove_work(out / FOLDER)
     if not quiet:
         echo(summarize(result))
         for tested in labels:

@@ -15,6 +15,7 @@ from unitlens.cli.options import with_precisions
 from unitlens.cli.text import echo
 from unitlens.errors import UnitlensError, UnitlensWarning, did_you_mean, shell_sentences
 from unitlens.files import StoppedAfterWriting
+from unitlens.processes import speaks
 
 COMMANDS = (
     "demo",
@@ -88,7 +89,7 @@ def _show_warning(
     text = str(message) if issubclass(category, UnitlensWarning) else f"{category.__name__}: {message}"
     context = click.get_current_context(silent=True)
     shown: set[str] = context.meta.setdefault("unitlens.warnings", set()) if context is not None else set()
-    if text not in shown:
+    if text not in shown and speaks():
         echo(f"unitlens: {text.rstrip()}", err=True)
     shown.add(text)
 
@@ -124,14 +125,14 @@ def _run(arguments: Sequence[str] | None) -> int:
             obj=shlex.join(["unitlens", *words]),
         )
     except UnitlensError as error:
-        echo("\n".join(f"unitlens: {sentence}" for sentence in (str(error), *_notes(error))), err=True)
+        _say(*(f"unitlens: {sentence}" for sentence in (str(error), *_notes(error))))
         code = 2
     except click.ClickException as error:
-        echo(f"unitlens: {_sentence(error)}", err=True)
+        _say(f"unitlens: {_sentence(error)}")
         code = 2
     except (KeyboardInterrupt, click.Abort) as error:
         written = "all was written before" if _comes_from(error, StoppedAfterWriting) else "nothing was written"
-        echo(f"unitlens: stopped; {' '.join(_notes(error)) or f'{written}.'}", err=True)
+        _say(f"unitlens: stopped; {' '.join(_notes(error)) or f'{written}.'}")
         code = 143 if _comes_from(error, _Terminated) else 130
     except BrokenPipeError:
         sys.stderr.close()
@@ -139,9 +140,15 @@ def _run(arguments: Sequence[str] | None) -> int:
     except OSError as error:  # a file or folder that could not be used, wherever that came up
         if error.filename is None:
             raise
-        echo(f"unitlens: {os.fsdecode(error.filename)} cannot be used: {error.strerror}.", err=True)
+        _say(f"unitlens: {os.fsdecode(error.filename)} cannot be used: {error.strerror}.")
         code = 2
     return code if isinstance(code, int) else 0
+
+
+def _say(*lines: str) -> None:
+    """Print why the command ends; of several processes that were started together, the first one does."""
+    if speaks():
+        echo("\n".join(lines), err=True)
 
 
 def _comes_from(error: BaseException | None, kind: type[BaseException]) -> bool:

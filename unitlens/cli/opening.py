@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from unitlens.errors import UnitlensError
+from unitlens.processes import local_count, local_rank
 
 
 def set_threads(threads: int | None) -> None:
@@ -16,8 +17,8 @@ def set_threads(threads: int | None) -> None:
 
 
 def worker_count(workers: int | None) -> int:
-    """Return the number of processes that decode images: as given, or one less than the cores, up to 4."""
-    return min(4, core_count() - 1) if workers is None else workers
+    """Return the number of processes that decode images: as given, or one less than the cores of this one, up to 4."""
+    return min(4, max(core_count() // local_count(), 1) - 1) if workers is None else workers
 
 
 def core_count() -> int:
@@ -31,6 +32,8 @@ def load_network(model: str, options: dict[str, Any]) -> Any:
 
     names = ("weights", "image_size", "resize", "mean", "std", "rescale", "device")
     settings = {name: options.pop(name) for name in names}
+    if settings["device"] == "cuda" and local_count() > 1:  # each of the processes has a GPU of its own
+        settings["device"] = f"cuda:{local_rank()}"
     settings |= {"latents": options.pop("latent_shape"), "classes": options.pop("latent_classes")}
     return load(model, seed=options["seed"], **settings)
 

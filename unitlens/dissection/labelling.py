@@ -14,6 +14,7 @@ from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.table import unit_table
+from unitlens.processes import ALONE, Processes
 from unitlens.progress import progress
 from unitlens.stats.blocks import in_blocks
 from unitlens.stats.chance import Association, association
@@ -26,7 +27,7 @@ from unitlens.stats.evidence import (
     presence_accuracy,
 )
 from unitlens.stats.families import over_layers, q_over_layers
-from unitlens.stats.folds import FOLDS, FoldTable
+from unitlens.stats.folds import FoldTable
 from unitlens.stats.scores import (
     LEVEL_SCORES,
     QUANTILES,
@@ -115,50 +116,77 @@ def label_units(
     UnitlensError
         If there are too few positions for the quantile.
     """
+    labelled = label_together(stored, layer, settings, draws, ALONE, show=show)
+    assert labelled is not None
+    return labelled
+
+
+def label_together(
+    stored: StoredPass, layer: LayerMaps, settings: Settings, draws: Draws, processes: Processes, *, show: bool = False
+) -> LabelledLayer | None:
+    """Do the same with several processes, to which the blocks of units are dealt.
+
+    Parameters
+    ----------
+    stored, layer, settings, draws
+        As for `label_units`, the same in every process.
+    processes : Processes
+    show : bool
+        Whether progress is shown.
+
+    Returns
+    -------
+    LabelledLayer or None
+        At the first process; None at the others.
+
+    Raises
+    ------
+    UnitlensError
+        If there are too few positions for the quantile, or a process ended.
+    """
     labels, concepts = stored.labels, len(stored.labels.columns.concepts)
     positions = stored.images * layer.positions(labels.grid)
     ranked = stored.images * layer.positions(labels.grid, raw=settings.threshold_on == "raw")
     rank = threshold_rank(settings.quantile, ranked)
-    blocks, sparse = [], _SparseCounts(layer.units * FOLDS * concepts)
+    blocks = list(in_blocks(layer.units, block_size(layer, positions, settings.quantile)))
+    own: dict[int, _DealtBlock] = {}
     with progress(layer.units, f"counting {layer.name}", unit="units", show=show) as bar:
-        for units in in_blocks(layer.units, block_size(layer, positions, settings.quantile)):
+        for number in range(processes.rank, len(blocks), processes.count):
+            units = blocks[number]
             counted = count_block(layer, units, labels, stored.folds, settings, rank=rank, partners=draws.partners)
-            sparse.add(counted.by_fold[:, :, 1 : 1 + concepts])
-            blocks.append(label_block(counted, layer, units, stored, settings, draws))
-            bar.update(units.stop - units.start)
-    return _joined_layer(
-        stored, layer, _joined_counts(blocks, sparse, layer, stored, positions), blocks, settings, draws
-    )
+            sparse = _sparse(counted.by_fold[:, :, 1 : 1 + concepts], units.start, layer.units)
+            own[number] = _DealtBlock(*sparse, label_block(counted, layer, units, stored, settings, draws))
+            bar.update((units.stop - units.start) * processes.count)
+    of_all = processes.gather(own)
+    if of_all is None:
+        return None
+    dealt = [of_all[number % processes.count].pop(number) for number in range(len(blocks))]
+    labelled = [block.labelled for block in dealt]
+    counts = _joined_counts(labelled, dealt, layer, stored, positions)
+    return _joined_layer(stored, layer, counts, labelled, settings, draws)
 
 
-class _SparseCounts:
-    """Counts by fold where they are not 0, of one block of units after another.
+class _DealtBlock(NamedTuple):
+    """A block of units as one process labelled it: its counts by fold where they are not 0, and all else.
 
-    Parameters
+    Attributes
     ----------
-    size : int
-        How many counts there are in all, zeros among them.
+    places, values : integer arrays
+        Places among the counts of all units, rising, and the counts.
+    labelled : LabelledBlock
     """
 
-    def __init__(self, size: int) -> None:
-        self._size, self._first = size, 0
-        self._index: list[Ints] = []
-        self._value: list[Ints] = []
+    places: Ints
+    values: Ints
+    labelled: LabelledBlock
 
-    def add(self, counts: Ints) -> None:
-        """Append counts."""
-        index = np.flatnonzero(counts)
-        self._value.append(narrow(counts.ravel()[index]))
-        self._index.append(narrow(index + self._first, most=self._size))
-        self._first += counts.size
 
-    def joined(self) -> tuple[Ints, Ints]:
-        """Their places, rising, and the counts themselves; to be called once, as it frees the memory of the blocks."""
-        index = np.concatenate(self._index)
-        self._index.clear()
-        value = np.concatenate(self._value)
-        self._value.clear()
-        return index, value
+def _sparse(counts: Ints, first_unit: int, units: int) -> tuple[Ints, Ints]:
+    """Where the counts of a block are not 0, among those of so many units, and what they are."""
+    index = np.flatnonzero(counts)
+    of_unit = counts[0].size
+    places = narrow(index + first_unit * of_unit, most=units * of_unit)
+    return places, narrow(counts.ravel()[index])
 
 
 def label_block(
@@ -266,11 +294,13 @@ def _level_scores(
 
 
 def _joined_counts(
-    blocks: list[LabelledBlock], sparse: _SparseCounts, layer: LayerMaps, stored: StoredPass, positions: int
+    blocks: list[LabelledBlock], dealt: list[_DealtBlock], layer: LayerMaps, stored: StoredPass, positions: int
 ) -> Counts:
-    """The counts of all blocks as one."""
+    """The counts of all blocks as one; those of the blocks are freed."""
     columns, on_grid = stored.labels.columns, layer.layer_grid is not None
-    index, value = sparse.joined()
+    index = np.concatenate([block.places for block in dealt])
+    value = np.concatenate([block.values for block in dealt])
+    dealt.clear()
     return Counts(
         category_of=columns.category_of,
         index=index,

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitlens.data.batches import reading_notes
 from unitlens.dissection.controls import chance_row, compare_with_untrained, comparison_row
-from unitlens.dissection.draws import alike_images, few_draws, few_folds, plan_draws
+from unitlens.dissection.draws import Draws, alike_images, few_draws, few_folds, plan_draws
 from unitlens.dissection.exemplars import draw_strips, exemplar_table, find_exemplars
 from unitlens.dissection.forward import nonfinite_notes
-from unitlens.dissection.labelling import LabelledLayer, add_q_over_layers, label_units, layers_note
+from unitlens.dissection.labelling import LabelledLayer, add_q_over_layers, label_together, layers_note
 from unitlens.dissection.provenance import describe_run
 from unitlens.dissection.result import Dissection
 from unitlens.dissection.settings import ControlPass, Settings
 from unitlens.dissection.work.passes import passes_of
 from unitlens.drawing.strips import strip_size
 from unitlens.errors import UnitlensWarning
+from unitlens.processes import ALONE, Processes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,6 +63,32 @@ def conclude(asked: "Asked", work: "Work", *, show: bool = False) -> Dissection:
     UnitlensError
         Whatever goes wrong in a pass; and if there are too few positions for the quantile.
     """
+    concluded = conclude_together(asked, work, ALONE, show=show)
+    assert concluded is not None
+    return concluded
+
+
+def conclude_together(asked: "Asked", work: "Work", processes: Processes, *, show: bool = False) -> Dissection | None:
+    """Do the same with several processes, all of which have the passes: each counts its share of the units.
+
+    Parameters
+    ----------
+    asked, work
+        As for `conclude`.
+    processes : Processes
+    show : bool
+        Whether progress is shown.
+
+    Returns
+    -------
+    Dissection or None
+        At the first process; None at the others.
+
+    Raises
+    ------
+    UnitlensError
+        Whatever goes wrong in a pass; and if there are too few positions for the quantile.
+    """
     import pandas as pd
 
     settings, start = asked.settings, time.perf_counter()
@@ -71,11 +98,14 @@ def conclude(asked: "Asked", work: "Work", *, show: bool = False) -> Dissection:
         if asked.drawn:
             stored.notes += _not_drawn(stored)
         draws = plan_draws(stored, settings, asked.within)
-        labelled = add_q_over_layers(
-            [label_units(stored, layer, settings, draws, show=show) for layer in stored.layers.values()]
-        )
-        exemplars, strips = _draw_exemplars(stored, labelled, settings)
-    controls = _controls(asked, work, {layer.name: len(layer.threshold) for layer in labelled}, show=show)
+        labelled = _label_layers(stored, settings, draws, processes, show=show)
+        units = {layer.name: layer.units for layer in stored.layers.values()}
+        if labelled is not None:
+            labelled = add_q_over_layers(labelled)
+            exemplars, strips = _draw_exemplars(stored, labelled, settings)
+    controls = _controls(asked, work, units, processes, show=show)
+    if labelled is None or controls is None:
+        return None
     stored.notes += dict.fromkeys(note for control in controls for note in control.notes)
     stored.notes += alike_images(stored, settings, drawn=asked.of_latents)
     for note in stored.notes:
@@ -103,7 +133,19 @@ def conclude(asked: "Asked", work: "Work", *, show: bool = False) -> Dissection:
     )
 
 
-def _controls(asked: "Asked", work: "Work", units: Mapping[str, int], *, show: bool) -> list[ControlRun]:
+def _label_layers(
+    stored: "StoredPass", settings: Settings, draws: Draws, processes: Processes, *, show: bool
+) -> list[LabelledLayer] | None:
+    """Label the units of all layers of a pass; at the first process."""
+    labelled = [
+        label_together(stored, layer, settings, draws, processes, show=show) for layer in stored.layers.values()
+    ]
+    return [layer for layer in labelled if layer is not None] if processes.first else None
+
+
+def _controls(
+    asked: "Asked", work: "Work", units: Mapping[str, int], processes: Processes, *, show: bool
+) -> list[ControlRun] | None:
     """Label the units of all controls with the same images, labels and settings; of a rotation, layer by layer."""
     labelled: dict[ControlPass, list[LabelledLayer]] = {}
     notes: dict[ControlPass, list[str]] = {}
@@ -112,9 +154,11 @@ def _controls(asked: "Asked", work: "Work", units: Mapping[str, int], *, show: b
             continue
         with work.stored(one, units) as stored:
             draws = plan_draws(stored, one.settings, asked.within)
-            layers = [label_units(stored, maps, one.settings, draws, show=show) for maps in stored.layers.values()]
-        labelled.setdefault(one.control, []).extend(layers)
+            layers = _label_layers(stored, one.settings, draws, processes, show=show)
+        labelled.setdefault(one.control, []).extend(layers or [])
         notes[one.control] = stored.of_network
+    if not processes.first:
+        return None
     return [
         ControlRun(
             control.name, control.kind, {layer.name: layer for layer in add_q_over_layers(layers)}, notes[control]

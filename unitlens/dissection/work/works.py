@@ -138,7 +138,7 @@ def _keeping(folder: Path) -> Iterator[None]:
         with noting_kept():
             yield
     except BaseException as error:
-        if not any(map(_has_images, folder.glob(f"*/{MANIFEST}"))):
+        if not any(map(_has_images, folder.rglob(MANIFEST))):
             shutil.rmtree(folder, ignore_errors=True)
             error.__notes__ = []
         raise

@@ -1,0 +1,105 @@
+"""Several processes that `torchrun` starts make the run that one process makes, bit for bit."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import unitlens as ul
+from tests.dissection.work.small_world import assert_same
+
+pytestmark = pytest.mark.slow  # each process loads torch
+
+FOLDER = ".unitlens-work"
+
+
+def command(processes, *arguments):
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", processes] if processes else []
+    return [str(word) for word in (sys.executable, *launcher, "-m", "unitlens", "dissect", *arguments)]
+
+
+def run(processes, *arguments, folder):
+    said = subprocess.run(
+        command(processes, *arguments),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    return said.returncode, said.stdout, said.stderr
+
+
+@pytest.fixture
+def asked(net_file, world):
+    sees = (f"{net_file}:build", "--layer", "0", "--layer", "4", "--image-size", 32, "--mean", 0, "--std", 1)
+    return (*sees, "--quantile", 0.15, "--data", world, "--workers", 0)
+
+
+@pytest.mark.parametrize(
+    ("processes", "options"),
+    [
+        (2, ("--batch-size", 5, "--control", "untrained:2", "--control", "rotated")),
+        (3, ("--batch-size", 7, "--no-evidence", "--exemplars", 0)),  # 2 batches: one process has nothing to look at
+    ],
+)
+def test_processes_make_the_run_of_one(asked, tmp_path, processes, options):
+    code, out, err = run(processes, *asked, *options, "--out", "together", folder=tmp_path)
+    assert code == 0, err
+    code, said, _ = run(None, *asked, *options, "--out", "alone", folder=tmp_path)
+    assert (code, said.replace("alone/", "together/")) == (0, out)
+    assert_same(ul.open_run(tmp_path / "together"), ul.open_run(tmp_path / "alone"))
+    assert not (tmp_path / "together" / FOLDER).exists()
+
+
+def test_what_is_wrong_is_said_once(asked, tmp_path):
+    code, out, err = run(2, *asked, "--layer", "9", "--out", "together", folder=tmp_path)
+    assert (code, out) == (1, "")
+    assert err.count("unitlens: There is no layer '9'") == 1
+    assert not (tmp_path / "together").exists()
+
+
+def test_when_a_process_dies_the_others_end_and_the_same_command_goes_on(asked, net_file, tmp_path):
+    slow = net_file.with_name("slow.py")
+    text = net_file.read_text() + "\n\ndef patient():\n    model = build()\n    wait = lambda *_: time.sleep(0.5)\n"
+    slow.write_text(text + "    model.register_forward_pre_hook(wait)\n    return model\n")
+    slow_asked = (f"{slow}:patient", *asked[1:], "--batch-size", 1, "--no-evidence", "--out", "together")
+    patched = "import runpy, sys; from unitlens.dissection.store import folder; folder.OFTEN = folder.SHARE = 0; "
+    patched += "sys.argv[0] = 'unitlens'; runpy.run_module('unitlens', run_name='__main__')"
+    (tmp_path / "often.py").write_text(patched.replace("; ", "\n"))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "often.py"]
+    words = [*launcher, "dissect", *map(str, slow_asked)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        begun = [tmp_path / "together" / FOLDER / f"part-{part}" / "0-network" / "pass.json" for part in (1, 2)]
+        while not all(path.exists() for path in begun) and process.poll() is None:
+            time.sleep(0.05)
+        time.sleep(1)
+        os.kill(second_child(process.pid), signal.SIGKILL)
+        err = process.communicate()[1]
+    assert process.returncode != 0
+    assert "Kept up to image" in err, err
+    assert not (tmp_path / "together" / "run.json").exists()
+    code, _, err = run(2, *slow_asked, folder=tmp_path)
+    assert code == 0, err
+    assert "unitlens: goes on after image" in err
+    assert run(None, *slow_asked[:-1], "alone", folder=tmp_path)[0] == 0
+    assert_same(ul.open_run(tmp_path / "together"), ul.open_run(tmp_path / "alone"))
+
+
+def second_child(launcher):
+    """The process of rank 1, by what it was started with."""
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                words = dict(entry.partition(b"=")[::2] for entry in file.read().split(b"\0"))
+            with open(f"/proc/{pid}/stat") as file:
+                parent = int(file.read().rsplit(")", 1)[1].split()[1])
+        except (OSError, IndexError):
+            continue
+        if parent == launcher and words.get(b"RANK") == b"1":
+            return int(pid)
+    raise AssertionError("there is no second process")
