@@ -24,6 +24,7 @@ from unitlens.cli.options import (
     source_options,
 )
 from unitlens.cli.text import echo, summarize
+from unitlens.errors import UnitlensError
 from unitlens.processes import launched
 
 
@@ -87,6 +88,8 @@ def dissect(
             images = open_images(model, data, options["limit"], options["seed"], net=net, latents=latents, **opened)
         names, checkpoint = list(layers) or None, Checkpoint(out / FOLDER, replace=overwrite)
         options |= {"workers": workers, "progress": not quiet}
+        if shard is not None and processes.count > 1:
+            raise UnitlensError("--shard is of processes that are started one by one: leave it out under torchrun.")
         if shard is not None:
             dissect_part(net, names, images.data, shard, checkpoint, recorded=images.recorded, **options)
             _tell_kept(out, shard, quiet=quiet)

@@ -1,5 +1,6 @@
 """Opening images and label maps, and the geometry that both go through, so that a position means the same place."""
 
+import errno
 import hashlib
 import io
 import warnings
@@ -22,6 +23,26 @@ _BROKEN = (OSError, UnidentifiedImageError, SyntaxError, ValueError, EOFError, I
 
 class UnreadableError(UnitlensError):
     """A file that is not an image, or a damaged one: left out and named, unless the run is strict."""
+
+
+_GONE = {
+    getattr(errno, name)
+    for name in ("ENODEV", "ENXIO", "ESTALE", "ENOTCONN", "ETIMEDOUT", "EHOSTDOWN", "EHOSTUNREACH", "ENETUNREACH")
+    if hasattr(errno, name)
+}
+"""What the system says of a file where not the file is damaged, but its disk or server is not there."""
+
+
+def unreadable(error: OSError, path: str | Path) -> UnitlensError:
+    """Return the error for a file that cannot be read: of an image that is left out, or of a disk that has gone away.
+
+    Examples
+    --------
+    >>> type(unreadable(OSError(errno.ESTALE, "Stale file handle"), "a.jpg")).__name__
+    'UnitlensError'
+    """
+    why = f"{path} cannot be read: {error.strerror or error}"
+    return UnitlensError(f"{why}, as its disk has gone away.") if error.errno in _GONE else UnreadableError(f"{why}.")
 
 
 class FileRead(NamedTuple):
@@ -96,7 +117,7 @@ def _opened(path: Path) -> Iterator[tuple[Image.Image, str]]:
     except FileNotFoundError:
         raise UnitlensError(f"There is no file {path}.") from None
     except OSError as error:
-        raise UnreadableError(f"{path} cannot be read: {error.strerror}.") from None
+        raise unreadable(error, path) from None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on odd, but legible, files
         try:

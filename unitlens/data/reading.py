@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from unitlens.data.concepts import Concept, Data, DataDescription, Example, described
-from unitlens.data.images import UnreadableError, size_of
+from unitlens.data.images import UnreadableError, size_of, unreadable
 from unitlens.data.workers import in_batches
 from unitlens.errors import UnitlensError, argument
 
@@ -201,8 +201,7 @@ def read_example(data: Data, index: int, names: Sequence[str] | None, *, of_late
     except UnitlensError:
         raise
     except OSError as error:  # a folder that may not be entered, a disk that is gone
-        name = error.filename or image_name(names, index)
-        raise UnreadableError(f"{name} cannot be read: {error.strerror or error}.") from error
+        raise unreadable(error, error.filename or image_name(names, index)) from error
     except Exception as error:  # also a StopIteration, which would end the loop as if there were no more images
         message = ": ".join(filter(None, (type(error).__name__, str(error).rstrip("."))))
         raise UnreadableError(f"{image_name(names, index)} cannot be read; the data set raises {message}.") from error

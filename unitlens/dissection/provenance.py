@@ -96,7 +96,13 @@ def describe_layer(layer: "LayerMaps") -> dict[str, Any]:
 
 
 def describe_run(
-    network: Mapping[str, Any], source: str, stored: "StoredPass", settings: Settings, *, seconds: float
+    network: Mapping[str, Any],
+    source: str,
+    stored: "StoredPass",
+    settings: Settings,
+    *,
+    looked_on: Mapping[str, str],
+    seconds: float,
 ) -> dict[str, Any]:
     """Describe a run: all of run.json.
 
@@ -108,6 +114,8 @@ def describe_run(
         Name of the data.
     stored : StoredPass
     settings : Settings
+    looked_on : mapping of str to str
+        The `machine` on which the network looked at the images.
     seconds : float
         Duration of the whole run.
     """
@@ -124,7 +132,7 @@ def describe_run(
         "deviation": stored.deviation,
         "warnings": stored.notes,
         "versions": versions(),
-        "machine": machine(),
+        "machine": looked_on,
         "comparison": [],
     }
     as_saved: dict[str, Any] = json.loads(json.dumps(info))  # lists for tuples: the same before and after saving

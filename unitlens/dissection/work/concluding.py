@@ -118,7 +118,8 @@ def conclude_together(asked: "Asked", work: "Work", processes: Processes, *, sho
             *(note for layer in labelled for note in layer.notes),
             *layers_note(labelled, settings),
         ]
-    info = describe_run(asked.network, asked.source, stored, settings, seconds=time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    info = describe_run(asked.network, asked.source, stored, settings, looked_on=asked.machine, seconds=seconds)
     tables = _tables(labelled, controls)
     info["comparison"] = _comparison(labelled, tables, controls, settings)
     return Dissection(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -124,4 +124,6 @@ def find_parts(folders: Sequence[Path]) -> JoinedWork:
             "folders of all parts that `unitlens dissect --shard` wrote."
         )
     order = [found[part] for part in range(first.parts)]
-    return JoinedWork(asked[order[0]], tuple(works[number] for number in order))
+    machines = [asked[number].machine for number in order]
+    of_all = {name: " and ".join(dict.fromkeys(one.get(name, "unknown") for one in machines)) for name in machines[0]}
+    return JoinedWork(replace(asked[order[0]], machine=of_all), tuple(works[number] for number in order))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from unitlens.data.concepts import Data, described
 from unitlens.data.reading import ALL, Part, chosen_images
-from unitlens.dissection.provenance import describe_network, versions
+from unitlens.dissection.provenance import describe_network, machine, versions
 from unitlens.dissection.run_record import NetworkRecord
 from unitlens.dissection.settings import Settings
 from unitlens.errors import UnitlensError, spelled
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 """Of what is recorded of a dissection in a folder of its passes."""
 
-_ELSEWHERE = ("source", "recorded", "part")
+_ELSEWHERE = ("source", "recorded", "part", "machine")
 """What may differ between parts that were looked at on several machines."""
 
 
@@ -82,7 +82,8 @@ class Asked:
         The kinds of images, by their names.
     device : str
         Kind of device that the network runs on.
-    versions : mapping of str to str
+    versions, machine : mapping of str to str
+        What run.json says of them.
     part, parts : int
         Which of how many parts of the images is looked at, from 0.
     recorded : mapping
@@ -102,6 +103,7 @@ class Asked:
     within: Mapping[str, str] | None
     device: str
     versions: Mapping[str, str]
+    machine: Mapping[str, str]
     part: int = 0
     parts: int = 1
     recorded: Mapping[str, Any] = field(default_factory=dict)
@@ -127,6 +129,7 @@ class Asked:
             within=task.within,
             device=task.net.device.type,
             versions=versions(),
+            machine=machine(),
             part=part.number,
             parts=part.parts,
             recorded=_as_json(recorded or {}),
