@@ -71,7 +71,7 @@ def dissect(
     from unitlens.dissection.run import dissect_part, task_of
     from unitlens.dissection.work.task import Checkpoint
     from unitlens.dissection.work.together import dissect_together
-    from unitlens.dissection.work.works import FOLDER, holding_run, noting_kept, remove_work
+    from unitlens.dissection.work.works import FOLDER, finishing, holding_run
     from unitlens.explaining.pairs.causal_labels_result import describe_shares
     from unitlens.explaining.pairs.minimal_pairs import causal_labels, usual_pairs
     from unitlens.pages.writing import report
@@ -102,14 +102,13 @@ def dissect(
                 return
         else:
             result = run(net, names, images.data, checkpoint=checkpoint, **options)
-        with noting_kept():
+        with finishing(out / FOLDER):
             result.info["command"] = click.get_current_context().obj
             result.info["data"] |= images.recorded
             pairs, labels = usual_pairs(result) if pairs is None else pairs, []
             if pairs:
                 labels = [causal_labels(net, result, ScenePairs(pairs), workers=workers, progress=not quiet)]
             page = report(out, result, *labels, overwrite=overwrite)
-        remove_work(out / FOLDER)
     if not quiet:
         echo(summarize(result))
         for tested in labels:

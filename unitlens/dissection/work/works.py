@@ -19,7 +19,7 @@ from unitlens.dissection.store.temporary import temporary_store
 from unitlens.dissection.work.passes import Pass, look, passes_of
 from unitlens.dissection.work.task import Asked, Checkpoint, Task, check_same
 from unitlens.errors import UnitlensError, spelled
-from unitlens.files import json_text, make_folder, read_json, replace_file
+from unitlens.files import StoppedAfterWriting, json_text, make_folder, read_json, replace_file
 
 FOLDER = ".unitlens-work"
 """In the folder of a run: the passes of a dissection that was not finished, or of a part of its images."""
@@ -149,6 +149,8 @@ def noting_kept() -> Iterator[None]:
     """Say of an error inside of the ``with`` that passes are kept, unless it says so already."""
     try:
         yield
+    except StoppedAfterWriting:
+        raise
     except BaseException as error:
         if not getattr(error, "__notes__", None):
             again = spelled(python="the same call with the same checkpoint=", shell="the same command")
@@ -185,8 +187,15 @@ def holding_run(folder: Path) -> Iterator[Path]:
                 path.rmdir()
 
 
-def remove_work(folder: Path) -> None:
-    """Remove passes that are needed no more: what follows from them is written."""
+@contextmanager
+def finishing(folder: Path) -> Iterator[None]:
+    """Write inside of the ``with`` what follows from the passes in a folder; then they are needed no more."""
+    try:
+        with noting_kept():
+            yield
+    except StoppedAfterWriting:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     shutil.rmtree(folder, ignore_errors=True)
 
 
