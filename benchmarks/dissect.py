@@ -1,10 +1,12 @@
 """What a dissection costs: its time over that of a bare forward pass over the same loader, in one run.
 
     python benchmarks/dissect.py --network resnet18 --images 1000 --runs 5
+    python benchmarks/dissect.py --network resnet50 --only fast
+    python benchmarks/dissect.py --only early
 
 Images are JPEG files of 224 pixels with 90 concepts in 3 label planes, drawn here; the label grid is 56 x 56. In
 each run all are timed in turn, on one thread; the median of the ratios is taken. Weights are random, which costs the
-same.
+same. "fast" and "bfloat16" are whole dissections with evidence and report, "early" one of an early layer.
 `--clock cpu` counts processor time instead of seconds, for a machine that has other work to do.
 """
 
@@ -14,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,10 +25,21 @@ from PIL import Image
 import unitlens as ul
 from unitlens.data.batches import Batches
 from unitlens.data.reading import Reading
+from unitlens.models.fast.precision import Fast
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
 
 LAYERS = {"resnet18": "layer4", "vgg16": "features.28", "resnet50": "layer4"}
+EARLY = {"resnet18": "layer2", "vgg16": "features.14", "resnet50": "layer2"}
+KINDS: dict[str, dict[str, Any]] = {
+    "statistics": {"evidence": False, "report": False},
+    "evidence": {"evidence": True, "report": False},
+    "report": {"evidence": False, "report": True},
+    "whole": {"evidence": True, "report": True},
+    "fast": {"evidence": True, "report": True, "fast": True},
+    "bfloat16": {"evidence": True, "report": True, "fast": "bfloat16"},
+    "early": {"evidence": True, "report": True},
+}
 CATEGORIES = ("object", "part", "material")
 GRID = (56, 56)
 
@@ -64,12 +78,20 @@ def bare(net: Network, data: ul.Data, batch_size: int, clock: Clock) -> float:
 
 
 def ours(
-    net: Network, data: ul.Data, layer: str, batch_size: int, clock: Clock, *, evidence: bool, report: bool
+    net: Network,
+    data: ul.Data,
+    layer: str,
+    batch_size: int,
+    clock: Clock,
+    *,
+    evidence: bool,
+    report: bool,
+    fast: bool | Fast = False,
 ) -> float:
     """Seconds of a dissection."""
     start = clock()
     result = ul.dissect(
-        net, layer, data, grid=GRID, batch_size=batch_size, evidence=evidence, exemplars=8 if report else 0
+        net, layer, data, grid=GRID, batch_size=batch_size, evidence=evidence, exemplars=8 if report else 0, fast=fast
     )
     if report:
         with tempfile.TemporaryDirectory() as folder:
@@ -84,18 +106,14 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--only", choices=["statistics", "evidence", "report"], help="Leave out the others.")
+    parser.add_argument("--only", choices=sorted(KINDS), action="append", help="Leave out the others; repeatable.")
     parser.add_argument("--clock", default="wall", choices=sorted(CLOCKS))
     options = parser.parse_args()
     clock = CLOCKS[options.clock]
     torch.set_num_threads(1)
     net, layer = ul.load(options.network, weights="none"), LAYERS[options.network]
-    kinds = {
-        "statistics": {"evidence": False, "report": False},
-        "evidence": {"evidence": True, "report": False},
-        "report": {"evidence": False, "report": True},
-    }
-    kinds = {name: kind for name, kind in kinds.items() if options.only in (None, name)}
+    kinds = {name: kind for name, kind in KINDS.items() if name in (options.only or KINDS)}
+    layers = {name: EARLY[options.network] if name == "early" else layer for name in kinds}
     with tempfile.TemporaryDirectory() as folder:
         draw_folder(Path(folder) / "data", options.images)
         data = ul.annotated(Path(folder) / "data")
@@ -104,13 +122,13 @@ def main() -> None:
         for run in range(options.runs):
             reference = bare(net, data, options.batch_size, clock)
             for name, kind in kinds.items():
-                taken = ours(net, data, layer, options.batch_size, clock, **kind)
+                taken = ours(net, data, layers[name], options.batch_size, clock, **kind)
                 ratios[name].append(taken / reference)
                 print(f"run {run + 1} {name}: {taken:.1f} s / {reference:.1f} s = {taken / reference:.3f}", flush=True)
     for name, values in ratios.items():
         spread = f"{min(values):.3f} to {max(values):.3f}"
         median = statistics.median(values)
-        print(f"{options.network} {layer}, {options.images} images, {name}: {median:.3f} ({spread})")
+        print(f"{options.network} {layers[name]}, {options.images} images, {name}: {median:.3f} ({spread})")
 
 
 if __name__ == "__main__":

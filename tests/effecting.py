@@ -50,7 +50,7 @@ def measurement_of(sets, names, strength, *, layer="layer4", units=None, sha256=
             "skipped": [],
             "groups": None,
         },
-        "replay": {"replays": True, "reason": None},
+        "replay": {"replays": True, "reason": None, "fast": None},
         "timings": {"seconds": 1.0},
         "warnings": [],
         "versions": {"unitlens": "0.1.0"},

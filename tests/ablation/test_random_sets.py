@@ -12,10 +12,10 @@ from torch import nn
 import unitlens as ul
 from tests.small import Net, Noise, classifier
 from unitlens.ablation.activity import Contributions, unit_contributions
-from unitlens.ablation.effects import ablate, describe_matching
+from unitlens.ablation.effects import ablate
 from unitlens.ablation.estimates import estimate
 from unitlens.ablation.files import SavedEffects, read_effects, write_effects
-from unitlens.ablation.random_sets import COLUMNS, Band, draw_sets, matched, unmatched
+from unitlens.ablation.random_sets import COLUMNS, Band, describe_matching, draw_sets, matched, unmatched
 from unitlens.ablation.table import COLUMNS as EFFECT_COLUMNS
 from unitlens.data.reading import Reading
 

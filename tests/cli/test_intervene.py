@@ -218,7 +218,7 @@ def test_a_classifier_has_nothing_to_remove(shell):
 @pytest.mark.parametrize(
     ("file", "change"),
     [
-        ("interventions.json", lambda text: text.replace('"schema": 3', '"schema": 9')),
+        ("interventions.json", lambda text: text.replace('"schema": 4', '"schema": 9')),
         ("interventions.json", lambda text: text.replace("SetAreas_1.png", "../SetAreas_1.png")),
         ("interventions.json", lambda text: text.replace('"draws":', '"drawls":')),
         ("interventions.json", lambda text: text.replace('"kind": "SetAreas"', '"kind": "Sets"')),

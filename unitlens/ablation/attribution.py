@@ -18,6 +18,8 @@ from unitlens.data.concepts import Data
 from unitlens.data.opening import open_data
 from unitlens.data.reading import Reading, Subset, chosen_images
 from unitlens.errors import UnitlensError, UnitlensWarning, argument, did_you_mean
+from unitlens.models.fast.copies import fast_copy
+from unitlens.models.fast.precision import Fast, chosen_precision
 from unitlens.models.layers import describe_error, find_layers
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network
@@ -51,6 +53,7 @@ def attributions(
     batch_size: int = 32,
     workers: int = 0,
     seed: int = 0,
+    fast: bool | Fast = False,
     progress: bool = False,
 ) -> Attributions:
     """Attribute each class's output to the units of a layer, with captum.
@@ -59,6 +62,9 @@ def attributions(
     ----------
     net, layer, data, limit, batch_size, workers, seed, progress
         As for `unitlens.importance`.
+    fast : bool or {"float32", "bfloat16"}
+        Whether a copy of the network computes them that is faster, in float32 in either case: gradients would be too
+        coarse in bfloat16.
     methods : sequence of str
         Of `METHODS`.
 
@@ -86,18 +92,22 @@ def attributions(
     resolved = find_layers(net.model, layer)[0]
     if resolved.call is not None or resolved.item is not None:
         raise UnitlensError(f"captum attributes to whole layers that are called once; {layer} is a part of one.")
-    computed = {method: attribution_method(method, net.model, resolved.module) for method in methods}
+    made = fast_copy(net, [layer], "float32") if chosen_precision(fast) else None
+    model = net.model if made is None else made.net.model
+    module = find_layers(model, layer)[0].module
+    computed = {method: attribution_method(method, model, module) for method in methods}
     sums: dict[str, Floats] = {}
     counts, classes = np.zeros(0, np.int64), None
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
-    with evaluating_with_gradients(net.model):
+    with evaluating_with_gradients(model):
         for batch in Batches(data, net.preprocessing, reading, task="attributing"):
             chosen = [i for i, class_ in enumerate(batch.classes) if class_ is not None]
             if chosen:
                 images = net.prepare(batch.images[chosen])
+                images = images if made is None else made.prepare(images)
                 if classes is None:
                     with torch.no_grad():
-                        outputs = net.model(images[:1]).shape[1]
+                        outputs = model(images[:1]).shape[1]
                     classes = join_classes(data, net.classes, outputs)
                     counts = np.zeros(outputs, np.int64)
                 targets = torch.tensor([classes.output_of[str(batch.classes[i])] for i in chosen], device=images.device)
@@ -138,7 +148,13 @@ def measure_agreement(experiment: Experiment, *, images: int = IMAGES, top: int 
     size = min(reading.batch_size, 8)
     try:
         attributed = attributions(
-            experiment.net, layer, data, batch_size=size, workers=reading.workers, progress=reading.progress
+            experiment.net,
+            layer,
+            data,
+            batch_size=size,
+            workers=reading.workers,
+            fast=experiment.fast or False,
+            progress=reading.progress,
         )
     except (RuntimeError, AssertionError, TypeError) as error:
         option = argument("agreement", option="--attributions")

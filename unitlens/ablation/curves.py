@@ -8,10 +8,10 @@ import numpy as np
 from torch import Tensor, nn
 
 from unitlens.ablation.activity import unit_count
-from unitlens.ablation.effects import Experiment, describe_matching
+from unitlens.ablation.effects import Experiment
 from unitlens.ablation.interventions import Replacement, Value
 from unitlens.ablation.outcomes.measures import DEFAULT_MEASURES, Measure
-from unitlens.ablation.random_sets import FEW_DRAWS, at_random, matched
+from unitlens.ablation.random_sets import FEW_DRAWS, at_random, describe_matching, matched
 from unitlens.ablation.result import Curve, Member, UnitEffects
 from unitlens.ablation.table import Units
 from unitlens.data.concepts import Data

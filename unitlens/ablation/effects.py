@@ -15,7 +15,7 @@ from unitlens.ablation.interventions import Replacement, Value
 from unitlens.ablation.measurement import EffectSettings, Measurement
 from unitlens.ablation.measuring import Design, Measured, few_folds, measure
 from unitlens.ablation.outcomes.measures import DEFAULT_MEASURES, OUTCOMES, Measure, Outcome, outcomes_of
-from unitlens.ablation.random_sets import DRAWS, FEW_DRAWS, MOST_PASSES, draw_sets, unmatched
+from unitlens.ablation.random_sets import DRAWS, FEW_DRAWS, MOST_PASSES, describe_matching, draw_sets
 from unitlens.ablation.replay.cut import replayed_share
 from unitlens.ablation.replay.cutting import cut_network
 from unitlens.ablation.responses.predictions import Predictions
@@ -31,6 +31,7 @@ from unitlens.data.opening import open_data
 from unitlens.data.reading import Reading
 from unitlens.dissection.provenance import describe_network, versions
 from unitlens.errors import UnitlensError, UnitlensWarning, spelled
+from unitlens.models.fast.precision import Fast, chosen_precision
 from unitlens.models.layers import find_layers
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network
@@ -63,6 +64,8 @@ class Experiment:
         What to record of the data beside what is read from them, such as how they were opened.
     kept : Kept
         Where measurements are kept, so that they go on from there after they were stopped.
+    fast : {"float32", "bfloat16"}, optional
+        What a fast copy computes all in front of the layers in; None: the network itself does.
     """
 
     net: Network
@@ -76,6 +79,7 @@ class Experiment:
     means: Mapping[str, Tensor] = field(default_factory=dict)
     described: Mapping[str, Any] = field(default_factory=dict)
     kept: Kept = NOTHING_KEPT
+    fast: Fast | None = None
 
     @classmethod
     def of(
@@ -89,6 +93,7 @@ class Experiment:
         reading: Reading,
         seed: int = 0,
         groups: Groups | None = None,
+        fast: bool | Fast = False,
     ) -> "Experiment":
         """Take what the public functions are given; a network in training mode is warned about."""
         net = net if isinstance(net, Network) else classifier(net)
@@ -108,7 +113,8 @@ class Experiment:
             )
         names, outcomes = outcomes_of(measures)
         outcomes = {"logit": OUTCOMES["logit"], **outcomes}
-        return cls(net, layers, data, replacement, names, outcomes, reading, seed)
+        chosen = chosen_precision(fast)
+        return cls(net, layers, data, replacement, names, outcomes, reading, seed, fast=chosen)
 
     def check_classes(self, classes: Sequence[str | int]) -> None:
         """Make sure before a long pass that there are such classes, where the data list theirs.
@@ -196,6 +202,7 @@ class Experiment:
             response=Predictions(self.outcomes),
             sets=None if sets is None else tuple(sets),
             folds=folds,
+            fast=self.fast,
         )
         measured = measure(self.net, self.data, design, self.reading, self.kept)
         tally, outputs = measured.counts
@@ -225,6 +232,7 @@ class Experiment:
             strict=self.reading.strict,
             seed=self.seed,
             matched_in=matched_in,
+            fast=self.fast,
         )
 
     def values(self, layer: str) -> LayerValues:
@@ -257,20 +265,6 @@ class Experiment:
         }
 
 
-def describe_matching(layers: Sequence[str], units: LayerUnits, handed: Sequence[Contributions]) -> str:
-    """What sets are matched in, in words; and the units for which no other is like them."""
-    weighted = [each.weighted for each in handed]
-    what = "mean activation x outgoing weight" if all(weighted) else "mean activation"
-    if any(weighted) and not all(weighted):
-        what = "mean activation (x outgoing weight where the next layer's can be read)"
-    alone = tuple(unmatched(own, each.values) for own, each in zip(units, handed, strict=True))
-    names = named_units(layers, alone)
-    if not names:
-        return what
-    named = ", ".join(map(str, names[:8])) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-    return f"{what} (no unit is like {named}: the nearest take their place)"
-
-
 def importance(
     net: Network | nn.Module,
     layer: str,
@@ -286,6 +280,7 @@ def importance(
     workers: int = 0,
     seed: int = 0,
     strict: bool = False,
+    fast: bool | Fast = False,
     progress: bool = False,
 ) -> UnitEffects:
     """Measure what every unit of a layer does to every class: each is ablated alone, on all images.
@@ -324,6 +319,9 @@ def importance(
         Of what is drawn: the images to resample from.
     strict : bool
         Whether an image that cannot be read is an error; else it is left out.
+    fast : bool or {"float32", "bfloat16"}
+        Whether what lies in front of the layer is computed faster, with other rounding, by a copy of the network with
+        folded batch norms and channels last; see docs/speed.md. What lies behind it is the network's own.
     progress : bool
         Whether progress is shown.
 
@@ -362,6 +360,7 @@ def importance(
         ),
         seed=seed,
         groups=groups,
+        fast=fast,
     )
     return experiment.unit_effects()
 
@@ -384,6 +383,7 @@ def ablate(
     workers: int = 0,
     seed: int = 0,
     strict: bool = False,
+    fast: bool | Fast = False,
     progress: bool = False,
 ) -> SetEffects:
     """Measure what a set of units, ablated together, does to every class, beside sets that are drawn.
@@ -404,7 +404,7 @@ def ablate(
         (`SetEffects.random_sets`); 199, or 39 where to replay as many would take more than 10 passes of the network
         an image. Units are matched in their mean activation in up to 256 images, drawn at random, times the weights
         of the next layer, where these can be read.
-    value, scale, where, measures, groups, limit, batch_size, workers, seed, strict, progress
+    value, scale, where, measures, groups, limit, batch_size, workers, seed, strict, fast, progress
         As for `importance`.
 
     Returns
@@ -439,6 +439,7 @@ def ablate(
         ),
         seed=seed,
         groups=groups,
+        fast=fast,
     )
     counts = {name: unit_count(experiment.net, name) for name in chosen}
     ablated = tuple(chosen_units(given, name, counts[name], keep=keep) for name, given in chosen.items())

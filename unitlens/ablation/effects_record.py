@@ -9,7 +9,7 @@ from unitlens.dissection.run_record import MOST, GroupsRecord, NetworkRecord, Sk
 from unitlens.errors import UnitlensError
 from unitlens.records import check_range, check_types, read_result, read_versioned
 
-SCHEMA = 5
+SCHEMA = 6
 """Version of effects.json and of the files beside it; effects of another one are refused."""
 
 
@@ -33,11 +33,36 @@ class ImagesRecord:
 
 
 @dataclass(frozen=True)
+class FrontRecord:
+    """What a fast copy computed the front in, and how far that was off on the first images.
+
+    See `unitlens.models.fast.copies` and `unitlens.ablation.replay.hastening`.
+    """
+
+    precision: str
+    channels_last: bool
+    folded: int
+    norms: int
+    images: int
+    activation: float
+    output: float
+    predictions: int | None
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_range("the batch norms", self.norms, 0, MOST)
+        check_range("the batch norms that are folded", self.folded, 0, self.norms)
+        check_range("the images of a comparison", self.images, 1, MOST)
+        check_range("the predictions that changed", self.predictions or 0, 0, self.images)
+
+
+@dataclass(frozen=True)
 class ReplayRecord:
-    """Whether only what lies behind the layer was replayed, or why not."""
+    """Whether only what lies behind the layer was replayed, or why not; and what a fast front changed."""
 
     replays: bool
     reason: str | None
+    fast: FrontRecord | None
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -12,6 +12,7 @@ from unitlens.ablation.table import UnitSet, effect_rows
 from unitlens.ablation.tallies import HALF_ROWS, Counted, Tally
 from unitlens.data.classes import Classes
 from unitlens.errors import UnitlensError
+from unitlens.models.fast.precision import Fast
 from unitlens.records import check_range, check_types
 from unitlens.stats.folds import Folds
 from unitlens.stats.scores import Floats
@@ -51,6 +52,8 @@ class EffectSettings:
         Of what is drawn: sets of units, and images to resample from.
     matched_in : str or None
         What sets are matched in; None: there are no matched sets.
+    fast : {"float32", "bfloat16"} or None
+        What a fast copy computes all in front of the layers in; None: the network itself does.
     """
 
     layers: tuple[str, ...]
@@ -64,6 +67,7 @@ class EffectSettings:
     strict: bool
     seed: int
     matched_in: str | None = None
+    fast: Fast | None = None
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from unitlens.ablation.activity import LayerValues, unit_peaks
 from unitlens.ablation.replay.cut import Cut
+from unitlens.ablation.replay.hastening import Hastened
 from unitlens.ablation.replay.replayed import MeasuredImages, Replayed, Replays, Variant
 from unitlens.ablation.responses.response import Addable, Counter, Response
 from unitlens.ablation.table import LayerUnits
@@ -25,6 +26,7 @@ from unitlens.dissection.provenance import describe_read
 from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.images import StoredImages, going_on
 from unitlens.errors import UnitlensError
+from unitlens.models.fast.precision import Fast
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
 from unitlens.stats.exact_sums import ExactSums
@@ -56,6 +58,8 @@ class Design(Generic[Counts]):
         Which images are measured; of the others nothing is computed.
     grid : (int, int)
         Of the label grid, where the response asks for what is marked.
+    fast : {"float32", "bfloat16"}, optional
+        What a fast copy computes all in front of the layers in; None: the network itself does.
     """
 
     layers: tuple[str, ...]
@@ -65,6 +69,7 @@ class Design(Generic[Counts]):
     places: tuple[Tensor, ...] | None = None
     folds: Folds = "all"
     grid: tuple[int, int] = (1, 1)
+    fast: Fast | None = None
 
     def variants(self) -> list[Variant] | None:
         """The interventions; None: every unit of the one layer alone."""
@@ -89,7 +94,7 @@ class Measured(Generic[Counts]):
     data : dict
         Of the images: how many were read and measured, their hash, those that were left out.
     replay : dict
-        Whether what lies behind the layer was replayed, or why not.
+        Whether what lies behind the layer was replayed, or why not; and what a fast front changed.
     notes : list of str
         What to warn of.
     seconds : float
@@ -125,7 +130,7 @@ class _Counting(Generic[Counts]):
 
     def __init__(self, net: Network, data: Data, design: Design[Counts]) -> None:
         self.net, self.data, self.design = net, data, design
-        self._replays = Replays(net, design.layers, design.values, design.variants(), total=len(data))
+        self._replays = Replays(net, design.layers, design.values, design.variants(), total=len(data), fast=design.fast)
         self._counter: Counter[Counts] | None = None
         self._peaks = ExactSums(1, (0,))
         self.units: tuple[int, ...] = ()
@@ -141,6 +146,11 @@ class _Counting(Generic[Counts]):
         """The network in two halves, once there were images."""
         assert self._replays.cut is not None
         return self._replays.cut
+
+    @property
+    def hastened(self) -> Hastened | None:
+        """What became of the fast front that was asked for."""
+        return self._replays.hastened
 
     @property
     def _addable(self) -> Addable:
@@ -229,14 +239,24 @@ def measure(
         counting, read = _count(net, data, design, reading, store)
     if not counting.begun:
         raise UnitlensError(_nothing_measured(read, design))
-    cut = counting.cut
+    cut, hastened = counting.cut, counting.hastened
     return Measured(
         counts=counting.counts(),
         units=counting.units,
         peaks=counting.peaks(),
         data=describe_read(read, columns.concepts, measured=counting.images),
-        replay={"replays": cut.replays, "reason": cut.reason or None},
-        notes=[*read.notes, *_copies(read), *design.response.notes(read), *filter(None, [cut.reason])],
+        replay={
+            "replays": cut.replays,
+            "reason": cut.reason or None,
+            "fast": None if hastened is None else hastened.described,
+        },
+        notes=[
+            *read.notes,
+            *_copies(read),
+            *design.response.notes(read),
+            *filter(None, [cut.reason]),
+            *(() if hastened is None else hastened.notes),
+        ],
         seconds=read.seconds,
     )
 

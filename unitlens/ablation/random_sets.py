@@ -7,13 +7,15 @@ import numpy as np
 import numpy.typing as npt
 
 from unitlens.ablation.estimates import OVERALL, estimate, estimate_overall
-from unitlens.ablation.table import LayerUnits, Units
+from unitlens.ablation.table import LayerUnits, Units, named_units
 from unitlens.ablation.tallies import Counted
 from unitlens.errors import UnitlensError
 from unitlens.stats.scores import Floats, share
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from unitlens.ablation.activity import Contributions
 
 COLUMNS = {
     "layer": "as in effects.csv",
@@ -288,3 +290,17 @@ def _others(units: Units, count: int) -> Units:
 
 def _nearest(others: npt.NDArray[np.int64], distance: Floats) -> npt.NDArray[np.int64]:
     return others[np.argsort(distance, kind="stable")[:_NEAREST]]
+
+
+def describe_matching(layers: Sequence[str], units: LayerUnits, handed: Sequence["Contributions"]) -> str:
+    """What sets are matched in, in words; and the units for which no other is like them."""
+    weighted = [each.weighted for each in handed]
+    what = "mean activation x outgoing weight" if all(weighted) else "mean activation"
+    if any(weighted) and not all(weighted):
+        what = "mean activation (x outgoing weight where the next layer's can be read)"
+    alone = tuple(unmatched(own, each.values) for own, each in zip(units, handed, strict=True))
+    names = named_units(layers, alone)
+    if not names:
+        return what
+    named = ", ".join(map(str, names[:8])) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    return f"{what} (no unit is like {named}: the nearest take their place)"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import click
 
 from unitlens.cli.opening import set_threads
-from unitlens.cli.options import measuring_options, quiet_option
+from unitlens.cli.options import fast_option, measuring_options, quiet_option
 from unitlens.cli.targets import Source, source_of
 from unitlens.cli.text import align_columns, curve_table, echo, format_cell, whole_numbers
 from unitlens.errors import UnitlensError
@@ -73,6 +73,7 @@ from unitlens.errors import UnitlensError
     "where 199 would take more than 10 passes an image]",
 )
 @measuring_options
+@fast_option
 @quiet_option
 def ablate(target: str, **options: Any) -> None:
     """Ablate units of a layer, and measure the effect on the predictions, or on another outcome.
@@ -106,6 +107,7 @@ def ablate(target: str, **options: Any) -> None:
         reading=source.reading(options),
         seed=source.seed,
         groups=options["groups"],
+        fast=options["fast"] or False,
     )
     experiment = dataclasses.replace(experiment, means=source.known_means(), described=source.opened)
     if outcomes:

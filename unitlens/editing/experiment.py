@@ -195,7 +195,7 @@ class AreaExperiment:
         """Where a result comes from: a measurement of interventions, or images that were only looked at."""
         if isinstance(measured, ImageRecord):
             data = describe_read(measured, self.data.concepts, measured=len(measured.names))
-            replay, notes = {"replays": False, "reason": None}, measured.notes
+            replay, notes = {"replays": False, "reason": None, "fast": None}, measured.notes
         else:
             data, replay, notes = measured.data, measured.replay, measured.notes
         return {

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from unitlens.ablation.activity import unit_count
-from unitlens.ablation.effects import Experiment, describe_matching
+from unitlens.ablation.effects import Experiment
 from unitlens.ablation.interventions import Replacement, Value
 from unitlens.ablation.measuring import Design, Measured, few_folds, measure
 from unitlens.ablation.outcomes.maps import Iou, map_size
@@ -16,7 +16,7 @@ from unitlens.ablation.outcomes.named import AnyOutcome, image_outcomes
 from unitlens.ablation.outcomes.reading import ImageOutcome
 from unitlens.ablation.outcomes.result import OutcomeEffects, sets_of
 from unitlens.ablation.outcomes.tally import OutcomeTally
-from unitlens.ablation.random_sets import draw_sets
+from unitlens.ablation.random_sets import describe_matching, draw_sets
 from unitlens.ablation.responses.outcomes import Outcomes
 from unitlens.ablation.table import LayerUnits, named_units
 from unitlens.ablation.units import Chosen, chosen_units, measured_on, units_by_layer
@@ -174,6 +174,7 @@ def _measure(
         sets=None if sets is None else tuple(sets),
         folds=folds,
         grid=grid,
+        fast=experiment.fast,
     )
     measured = measure(experiment.net, experiment.data, design, experiment.reading, experiment.kept)
     if int((measured.counts.images > 0).sum()) < FEWEST_FOLDS:

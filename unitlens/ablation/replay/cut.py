@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, fx, nn
 
+from unitlens.ablation.replay.fast_front import FastFront, run_front
 from unitlens.ablation.replay.growth import Growth, grow
 from unitlens.ablation.replay.nests import ByImage, Output, joined, rebuilt, tensors
 from unitlens.ablation.replay.splits import Split, Values, run
@@ -67,6 +68,8 @@ class Cut:
         An output of the network, after which those of the tail are formed; None: they are one tensor.
     by_image : bool
         Whether the network returns a list with an item for each image.
+    fast : FastFront, optional
+        A fast copy's front, which runs in place of the network's; see `unitlens.ablation.replay.hastening`.
     """
 
     model: nn.Module
@@ -78,6 +81,7 @@ class Cut:
     sizes: Mapping[fx.Node, int] = field(default_factory=dict)
     form: Output = None
     by_image: bool = False
+    fast: FastFront | None = None
 
     def __repr__(self) -> str:
         behaviour = self.reason or f"replays {len(self.split.tail) if self.split else 0} steps"
@@ -109,10 +113,8 @@ class Cut:
                 return State(recording[self.layer], {"images": images}, output, later)
             # The tail runs once too: its output is the one that interventions are compared with, and on the way it
             # passes the further layers.
-            values: Values = {self.split.images: images}
-            run(self.split.front, values)
-            activation = values[self.split.activation]
-            rest = {node: values[node] for node in self.split.crossing}
+            fast = self.fast
+            activation, rest = run_front(self.split, images) if fast is None else fast.run(images, self.split)
             seen: dict[str, Tensor] = {}
             notes = {layer: partial(_note, seen, layer) for layer in self.later}
             return State(activation, rest, self._tail(self.split, rest, activation, notes), seen)

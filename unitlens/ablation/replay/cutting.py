@@ -63,7 +63,7 @@ def cut_network(model: nn.Module, layers: str | Sequence[str], images: Tensor) -
         refs = sorted(named, key=lambda ref: order.index(ref.given))
         first, *later = (ref.given for ref in refs)
         reasons = []
-        for split_by in _ways(model, refs, images):
+        for split_by in ways_to_split(model, refs, images):
             try:
                 if by_image:
                     raise Untraceable("it returns a list with an item for each image")
@@ -87,7 +87,7 @@ def cut_network(model: nn.Module, layers: str | Sequence[str], images: Tensor) -
     return Cut(model, first, tuple(later), reason, by_image=by_image)
 
 
-def _ways(model: nn.Module, refs: Sequence[LayerRef], images: Tensor) -> Iterator[Callable[[], Split]]:
+def ways_to_split(model: nn.Module, refs: Sequence[LayerRef], images: Tensor) -> Iterator[Callable[[], Split]]:
     """The ways to split a network, best ones first: traced or recorded, in single operations or in whole modules.
 
     Single operations can be followed unit by unit. What is traced holds for any images; what is recorded needs two

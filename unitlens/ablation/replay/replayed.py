@@ -14,11 +14,13 @@ from unitlens.ablation.activity import LayerValues, unit_axis, unit_peaks
 from unitlens.ablation.interventions import Replacement, replace_units
 from unitlens.ablation.replay.cut import Change, Cut, State
 from unitlens.ablation.replay.cutting import cut_network, distances
+from unitlens.ablation.replay.hastening import Hastened, hasten
 from unitlens.ablation.replay.nests import Output, by_variant, mapped
 from unitlens.ablation.replay.sweeps import MEMORY, sweep
 from unitlens.ablation.table import LayerUnits
 from unitlens.data.batches import Batch
 from unitlens.data.classes import Classes
+from unitlens.models.fast.precision import Fast
 from unitlens.models.hooks import edit
 from unitlens.models.layers import display_name
 from unitlens.models.network import Network
@@ -80,6 +82,13 @@ class Replays:
         The interventions; None: every unit of the one layer alone.
     total : int
         How many images the data set counts, for positions that are given for each of them.
+    fast : {"float32", "bfloat16"}, optional
+        What a fast copy computes the front in.
+
+    Attributes
+    ----------
+    hastened : Hastened or None
+        What became of that, once there were images.
     """
 
     def __init__(
@@ -90,8 +99,11 @@ class Replays:
         variants: Sequence[Variant] | None,
         *,
         total: int,
+        fast: Fast | None = None,
     ) -> None:
         self.net, self.layers, self.values, self.variants, self.total = net, layers, values, variants, total
+        self._fast = fast
+        self.hastened: Hastened | None = None
         self._cut: Cut | None = None
         self._axes: dict[str, int] = {}
 
@@ -116,6 +128,9 @@ class Replays:
         self._axes = dict(first.axes)
         last = self._replacements(images._replace(chosen=images.chosen[-1:]), first.recorded)
         checked = _spot_checked(first, replace(first, replacements=last))
+        if self._fast is not None:
+            self.hastened = hasten(checked, self.net, self._fast, images.inputs)
+            checked = self.hastened.cut
         if checked is self._cut:
             return first
         self._cut = checked
