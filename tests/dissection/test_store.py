@@ -45,6 +45,22 @@ def test_a_store_is_read_back(folder):
     store.close()
 
 
+def test_arrays_are_those_of_the_last_commit(folder):
+    values = [{"a": np.arange(3), "count": np.array(number)} for number in range(3)]
+    store = Store.open(folder, write=True)
+    assert store.arrays("state") is None
+    for value in values:
+        store.commit(images=2, arrays={"state": value})
+    store._write_arrays("state", values[0])  # which no manifest names
+    store.close()
+    with Store.open(folder) as store:
+        found = store.arrays("state")
+    assert {name: (array.shape, array.tolist()) for name, array in found.items()} == {
+        "a": ((3,), [0, 1, 2]),
+        "count": ((), 2),
+    }
+
+
 def test_files_have_names(folder):
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     assert files == [

@@ -7,6 +7,8 @@ import sys
 import textwrap
 
 import pytest
+import torch
+from torch import nn
 
 import unitlens as ul
 from tests.dissection.work.small_world import (
@@ -18,6 +20,7 @@ from tests.dissection.work.small_world import (
     full_disk,
 )
 from tests.generators import painted, painter
+from unitlens.dissection import controls
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.lock import holding
 from unitlens.dissection.work.passes import passes_of
@@ -39,6 +42,20 @@ def test_a_dissection_that_is_stopped_in_any_pass_ends_as_if_it_was_not(tmp_path
             dissect(Stopping(after=images), tmp_path / "kept", **options)
         assert f"Kept up to image {kept} of {IMAGES}" in stopped.value.__notes__[0]
     assert_same(dissect(Stopping(), tmp_path / "kept", **options), whole)
+
+
+def test_an_untrained_copy_is_calibrated_once(tmp_path, monkeypatch):
+    commit_always(monkeypatch)
+    torch.manual_seed(5)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+    net = ul.classifier(model, image_size=32, mean=(0, 0, 0), std=(1, 1, 1))
+    options = {"control": "untrained", "quantile": 0.05, "grid": 8, "batch_size": 4, "exemplars": 0}
+    whole = ul.dissect(net, "2", Stopping(), **options)
+    with pytest.raises(KeyboardInterrupt) as stopped:  # in the pass of the copy, which was calibrated before
+        ul.dissect(net, "2", Stopping(after=14 + 14 + 5), checkpoint=tmp_path / "kept", **options)
+    assert "Kept up to image 4" in stopped.value.__notes__[0]
+    monkeypatch.setattr(controls, "calibrate", None)
+    assert_same(ul.dissect(net, "2", Stopping(), checkpoint=tmp_path / "kept", **options), whole)
 
 
 def test_passes_have_folders_of_their_own():

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unitlens.dissection.store.lock import LASTING, NAME, TEMPORARY, new_lock, release_lock, take_lock
+from unitlens.dissection.store.manifest import FILE as MANIFEST
 from unitlens.dissection.store.manifest import Manifest, RowsEntry
 from unitlens.dissection.store.rows import LineFile, RowFile, writing
 from unitlens.errors import UnitlensError
@@ -119,6 +121,22 @@ class Store:
                 store._rows[name] = opened.enter_context(closing(rows))
             store._opened = opened.pop_all()
         return store
+
+    @classmethod
+    def going_on(cls, folder: Path) -> "Store":
+        """Open the store in a folder to be written on, or make it: anew, if a process was stopped before it was one.
+
+        The caller holds the folder above, so that nobody else does the same.
+
+        Raises
+        ------
+        UnitlensError
+            As for `open` and `create`.
+        """
+        if (folder / MANIFEST).exists():
+            return cls.open(folder, write=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        return cls.create(folder)
 
     @classmethod
     def joined(cls, stores: Sequence["Store"]) -> "Store":
@@ -271,7 +289,9 @@ class Store:
         from safetensors.numpy import save
 
         old, new = sorted(_two_files(name), key=lambda file: file not in self._documents)
-        self._write(new, save({key: np.ascontiguousarray(array) for key, array in arrays.items()}), new)
+        # a single number keeps its shape, of which ascontiguousarray makes (1,)
+        contiguous = {key: np.ascontiguousarray(array).reshape(array.shape) for key, array in arrays.items()}
+        self._write(new, save(contiguous), new)
         self._documents.pop(old, None)
         return self.folder / old
 

@@ -41,6 +41,21 @@ def merge(folders: Sequence[str | Path], *, progress: bool = False) -> "Dissecti
     ------
     UnitlensError
         If a part is missing, there twice, not finished, or of another dissection; it says which.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import unitlens as ul
+    >>> from unitlens.data.reading import Part
+    >>> from unitlens.dissection.run import dissect_part
+    >>> net, options = ul.load("bundled:scenes"), {"limit": 64, "evidence": False, "exemplars": 0}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     parts = [f"{folder}/part{number}" for number in range(2)]
+    ...     for number, part in enumerate(parts):
+    ...         dissect_part(net, None, "bundled:scenes", Part(number, 2), part, **options)
+    ...     merged = ul.merge(parts)
+    >>> len(merged.table()), merged.info["data"]["images"]
+    (128, 64)
     """
     parts = find_parts([Path(folder) for folder in folders])
     return conclude(parts.asked, parts, show=progress)

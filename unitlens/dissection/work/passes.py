@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from unitlens.data.reading import ALL, Part
 from unitlens.dissection.controls import calibrate_once, turned, untrained_copy
@@ -10,6 +11,8 @@ from unitlens.dissection.settings import ControlPass, Settings
 from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.work.task import Task
+from unitlens.files import make_folder
+from unitlens.processes import Processes
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,34 @@ def passes_of(settings: Settings) -> list[Pass]:
     return passes
 
 
+def calibrate_copies(task: Task, folder: Path, processes: Processes) -> None:
+    """Calibrate untrained copies that several processes will look with, each copy by one of them.
+
+    Parameters
+    ----------
+    task : Task
+    folder : Path
+        In which each copy has a store of its own, for all processes.
+    processes : Processes
+    """
+    untrained = [one for one in passes_of(task.settings) if one.control is not None and one.control.kind == "untrained"]
+    for one in untrained[processes.rank :: processes.count]:
+        with Store.going_on(make_folder(folder) / one.name) as store:
+            if not store.manifest.complete and one.control is not None:
+                net, _ = untrained_copy(task.net, seed=one.control.seed)
+                calibrate_once(net, task.data, one.settings, store)
+                store.commit(images=0, complete=True)
+
+
 def look(
-    task: Task, one: Pass, store: Store, units: Mapping[str, int], *, part: Part = ALL, keeps: int = 1
+    task: Task,
+    one: Pass,
+    store: Store,
+    units: Mapping[str, int],
+    *,
+    part: Part = ALL,
+    keeps: int = 1,
+    calibrated: Store | None = None,
 ) -> StoredPass:
     """Make a pass, or go on with it; its network is opened for it.
 
@@ -64,6 +93,8 @@ def look(
         Of the images.
     keeps : int
         How many passes are on disk at the end.
+    calibrated : Store, optional
+        Where the statistics of an untrained copy are, if not in the store itself.
 
     Raises
     ------
@@ -73,7 +104,7 @@ def look(
     net, basis, notes = task.net, task.basis, list[str]()
     if one.control is not None and one.control.kind == "untrained":
         net, notes = untrained_copy(net, seed=one.control.seed)
-        calibrate_once(net, task.data, one.settings, store)
+        calibrate_once(net, task.data, one.settings, calibrated or store)
     elif one.control is not None:
         (layer,) = one.settings.layers
         basis = turned(units[layer], basis, one.control.seed) if layer in units else basis
@@ -87,5 +118,5 @@ def look(
         thumbnails=one.control is None and one.settings.exemplars > 0,
         part=part,
         of_network=notes,
-        keeps=keeps,
+        keeps=keeps if one.number == 0 else 1,  # it is told, and checked, once
     )

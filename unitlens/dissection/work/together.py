@@ -2,6 +2,7 @@
 
 import secrets
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from unitlens.data.reading import Part
 from unitlens.dissection.store.rows import writing
 from unitlens.dissection.work.concluding import conclude_together
 from unitlens.dissection.work.merging import find_parts
+from unitlens.dissection.work.passes import calibrate_copies
 from unitlens.dissection.work.task import Asked, Checkpoint, Task
 from unitlens.dissection.work.works import kept_work, make_passes
 from unitlens.errors import UnitlensError
@@ -16,6 +18,8 @@ from unitlens.errors import UnitlensError
 if TYPE_CHECKING:
     from unitlens.dissection.result import Dissection
     from unitlens.processes import Processes
+
+_CALIBRATED = "calibrated"
 
 _SEEN = "seen.txt"
 """A file that the first process writes, and all others have to see."""
@@ -51,8 +55,11 @@ def dissect_together(task: Task, checkpoint: Checkpoint, processes: "Processes")
                 held.enter_context(kept_work(task, asked, checkpoint))
         _check_seen(checkpoint.folder, processes)
         own = Checkpoint(folders[processes.rank], replace=checkpoint.replace)
+        calibrated = checkpoint.folder / _CALIBRATED
+        with processes.in_step():
+            calibrate_copies(task, calibrated, processes)
         with processes.in_step(), kept_work(task, asked, own) as work:
-            make_passes(work)
+            make_passes(replace(work, calibrated=calibrated))
         joined = find_parts(folders)
         return conclude_together(joined.asked, joined, processes, show=task.resources.show)
 

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -71,30 +71,28 @@ class KeptWork:
     folder : Path
     part : Part
         Of the images, which is looked at here.
+    calibrated : Path, optional
+        Where statistics of untrained copies are, if others have estimated them; see `calibrate_copies`.
     """
 
     task: Task
     folder: Path
     part: Part = ALL
+    calibrated: Path | None = None
 
     @contextmanager
     def stored(self, one: Pass, units: Mapping[str, int], /) -> Iterator[StoredPass]:
         """Open a pass, make it, or go on with it."""
         keeps = len(passes_of(self.task.settings))
-        with _store(self.folder / one.name) as store:
+        with ExitStack() as opened:
+            store = opened.enter_context(Store.going_on(self.folder / one.name))
             if store.manifest.complete:
                 yield StoredPass.reopen(store)
-            else:
-                yield look(self.task, one, store, units, part=self.part, keeps=keeps)
-
-
-def _store(folder: Path) -> Store:
-    """Open the store of a pass to go on with it, or make it: anew, if it was stopped before it was one."""
-    if (folder / MANIFEST).exists():
-        return Store.open(folder, write=True)
-    with writing(folder):
-        shutil.rmtree(folder, ignore_errors=True)
-    return Store.create(folder)
+                return
+            calibrated = None
+            if self.calibrated is not None and (self.calibrated / one.name).is_dir():
+                calibrated = opened.enter_context(Store.open(self.calibrated / one.name))
+            yield look(self.task, one, store, units, part=self.part, keeps=keeps, calibrated=calibrated)
 
 
 @contextmanager
