@@ -11,6 +11,8 @@ from unitlens.dissection.counting import BlockCounts, block_size, count_block
 from unitlens.dissection.draws import Draws, plan_draws
 from unitlens.dissection.exemplars import Exemplars, draw_strips, find_exemplars
 from unitlens.dissection.labelling import label_block
+from unitlens.dissection.memory import KEPT
+from unitlens.dissection.scanning import GUESS_SHARES, Scanner
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.passes import StoredPass
@@ -20,6 +22,11 @@ from unitlens.stats.folds import FOLDS
 from unitlens.stats.scores import LEVEL_SCORES
 
 _STRIPS = 16  # units whose exemplars are drawn to measure it
+
+_REPEATS = 3  # of which the shortest counts
+
+_SCANS = 3
+"""How often maps are read where what lies above a threshold cannot be kept: two histograms and the counts."""
 
 
 @dataclass(frozen=True)
@@ -65,16 +72,27 @@ class CountingCost:
         A block, for each image.
     levels : float
         The same, where counts at several levels are made.
+    units : int
+        Units of a block.
+    scans : int
+        How often the maps of a block are read.
     """
 
     blocks: int
     fixed: float
     image: float
     levels: float
+    units: int = 1
+    scans: int = 1
 
     def seconds(self, images: int, *, levels: bool) -> float:
         """Compute the duration for all blocks."""
         return self.blocks * (self.fixed + images * (self.image + (self.levels if levels else 0.0)))
+
+    @property
+    def rate(self) -> float:
+        """Images a second that are counted of one unit."""
+        return self.units / max(self.image, 1e-9)
 
 
 def counting_cost(stored: StoredPass, layer: LayerMaps, settings: Settings, *, images: int) -> CountingCost:
@@ -93,13 +111,15 @@ def counting_cost(stored: StoredPass, layer: LayerMaps, settings: Settings, *, i
     positions = layer.positions(stored.labels.grid)
     blocks = list(in_blocks(layer.units, block_size(layer, images * positions, settings.quantile)))
     few, many, draws = max(2, stored.images // 4), stored.images, plan_draws(stored, settings)
-    _count(stored, layer, blocks[0], settings, draws, images=few)  # the first call allocates what later ones find there
-    start = time.perf_counter()
-    _count(stored, layer, blocks[0], settings, draws, images=few)
-    middle = time.perf_counter()
-    counted = _count(stored, layer, blocks[0], settings, draws, images=many)
-    end = time.perf_counter()
-    per_image = max(0.0, (end - middle) - (middle - start)) / max(1, many - few)
+    counted = _count(stored, layer, blocks[0], settings, draws, images=many)  # allocates what later calls find there
+    of_few, of_many = (
+        min(_count_seconds(stored, layer, blocks[0], settings, draws, images=count) for _ in range(_REPEATS))
+        for count in (few, many)
+    )
+    per_image = max(0.0, of_many - of_few) / max(1, many - few)
+    above = GUESS_SHARES[0] * settings.quantile * images * positions * len(range(layer.units)[blocks[0]])
+    scans = 1 if above <= KEPT else _SCANS
+    further = (scans - 1) * _scan_seconds(layer, blocks[0], settings) / many
     labelling = _label_seconds(counted, stored, layer, blocks[0], _without_levels(settings), draws)
     levels = 0.0
     if settings.needs_levels:
@@ -108,9 +128,11 @@ def counting_cost(stored: StoredPass, layer: LayerMaps, settings: Settings, *, i
     folds = len(set(stored.folds.tolist()))
     return CountingCost(
         blocks=len(blocks),
-        fixed=max(0.0, middle - start - few * per_image) + labelling * min(FOLDS, images) / folds,
-        image=per_image,
+        fixed=max(0.0, of_few - few * per_image) + labelling * min(FOLDS, images) / folds,
+        image=per_image + further,
         levels=max(0.0, levels) / many,
+        units=len(range(layer.units)[blocks[0]]),
+        scans=scans,
     )
 
 
@@ -120,17 +142,19 @@ def exemplar_seconds(stored: StoredPass, layer: LayerMaps, settings: Settings, *
         return 0.0
     start = time.perf_counter()
     exemplars = find_exemplars(layer, settings.exemplars)
-    middle = time.perf_counter()
-    exemplars = Exemplars(
-        image=exemplars.image[:_STRIPS],
-        value=exemplars.value[:_STRIPS],
-        peak_y=exemplars.peak_y[:_STRIPS],
-        peak_x=exemplars.peak_x[:_STRIPS],
-    )
-    size = strip_size(units, tiles=settings.exemplars)
-    draw_strips(stored, layer, exemplars, np.zeros(layer.units, np.float32), size=size, strips=units)
-    drawing = (time.perf_counter() - middle) / len(exemplars.image)
-    return middle - start + drawing * layer.units
+    finding = time.perf_counter() - start
+    size, drawn = strip_size(units, tiles=settings.exemplars), min(_STRIPS, layer.units)
+    for count in (1, drawn):  # the first one loads what it needs
+        start = time.perf_counter()
+        some = Exemplars(
+            image=exemplars.image[:count],
+            value=exemplars.value[:count],
+            peak_y=exemplars.peak_y[:count],
+            peak_x=exemplars.peak_x[:count],
+        )
+        draw_strips(stored, layer, some, np.zeros(layer.units, np.float32), size=size, strips=units)
+        drawing = (time.perf_counter() - start) / count
+    return finding + drawing * layer.units
 
 
 def _count(
@@ -147,6 +171,24 @@ def _count(
         rank=max(1, int(settings.quantile * positions)),
         partners=draws.partners[:, :images],
     )
+
+
+def _count_seconds(
+    stored: StoredPass, layer: LayerMaps, units: slice, settings: Settings, draws: Draws, *, images: int
+) -> float:
+    start = time.perf_counter()
+    _count(stored, layer, units, settings, draws, images=images)
+    return time.perf_counter() - start
+
+
+def _scan_seconds(layer: LayerMaps, units: slice, settings: Settings) -> float:
+    """Seconds that one scan of a block of units takes."""
+    scanner = Scanner(layer, units, settings.grid, settings.upsampling)
+    level = scanner.guesses(settings.quantile)[0]
+    start = time.perf_counter()
+    for _ in scanner(level):
+        pass
+    return time.perf_counter() - start
 
 
 def _label_seconds(
