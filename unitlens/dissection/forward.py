@@ -25,7 +25,7 @@ from unitlens.dissection.store.rows import RowFile
 from unitlens.errors import UnitlensError, argument
 from unitlens.models.activations import Readout, reader
 from unitlens.models.bases import Basis
-from unitlens.models.fast.copies import FastCopy, fast_copy
+from unitlens.models.fast.copies import FastCopy, fast_copy, lacks_bfloat16
 from unitlens.models.layouts import layout_note, left_out
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
@@ -197,6 +197,8 @@ def _look(
     readout = Readout(settings.layers, settings.tap, settings.layout, basis)
     checking, store = 0.0, stored.labels.store
     fast = None if settings.fast is None else fast_copy(net, settings.layers, settings.fast)
+    if resources.show and settings.fast == "bfloat16" and lacks_bfloat16(net.device):
+        tell("this processor has no instructions for bfloat16, which takes longer here than float32")
     run = reader(net, readout, outputs=net.image == "output", fast=fast)
     with evaluating(net.model):
         for batch in _waiting(batches, stored):

@@ -11,7 +11,7 @@ from tests.models.fast.test_folding import Plain, settle
 from tests.models.hooked import Net, assert_as_before, state_of
 from unitlens.cli.options import PRECISIONS, with_precisions
 from unitlens.models.activations import Readout, reader
-from unitlens.models.fast.copies import fast_copy, largest_difference
+from unitlens.models.fast.copies import fast_copy, lacks_bfloat16, largest_difference
 from unitlens.models.fast.precision import Fast, chosen_precision
 
 
@@ -135,6 +135,11 @@ def test_generators_draw_with_a_fast_copy():
     assert made.describe()["folded"] == 1
     assert fast.outputs.dtype == exact.outputs.dtype
     assert (net.images(latents, exact.outputs).int() - net.images(latents, fast.outputs).int()).abs().max() < 30
+
+
+def test_only_processors_may_lack_bfloat16():
+    assert not lacks_bfloat16(torch.device("cuda"))
+    assert lacks_bfloat16(torch.device("cpu")) in (True, False)
 
 
 def test_what_fast_takes_is_checked():

@@ -110,6 +110,16 @@ def fast_copy(net: Network, layers: Sequence[str], precision: Fast) -> FastCopy:
     return FastCopy(net, Speedups((), False), norms, (f"{net.name} computes no faster than by itself: {failure}.",))
 
 
+def lacks_bfloat16(device: torch.device) -> bool:
+    """Whether a processor has no instructions for bfloat16, so that it takes longer than float32."""
+    if device.type != "cpu":
+        return False
+    try:
+        return not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    except (AttributeError, RuntimeError):  # a PyTorch without oneDNN
+        return True
+
+
 class _WrongError(Exception):
     """A copy does not return what the network does."""
 
