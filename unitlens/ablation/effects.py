@@ -164,7 +164,8 @@ class Experiment:
 
     def contributions(self, layer: str) -> Contributions:
         """What units of a layer hand on, in which sets are matched."""
-        return unit_contributions(self.net, layer, self.data, self.reading, seed=self.seed)
+        handed = unit_contributions(self.net, layer, self.data, self.reading, seed=self.seed)
+        return self.kept.processes.of_first(handed)
 
     def draw_count(self, draws: int | None) -> int:
         """How many sets are drawn: as many as are asked for; else fewer where replaying them is dear."""
@@ -237,7 +238,7 @@ class Experiment:
 
     def values(self, layer: str) -> LayerValues:
         """What the units of a layer are replaced by, with all that is found in the data."""
-        return find_values(
+        values = find_values(
             self.replacement,
             self.net,
             layer,
@@ -247,6 +248,7 @@ class Experiment:
             means=self.means,
             keep=partial(self.kept.tensor, self._key(layer, self.replacement.value)),
         )
+        return self.kept.processes.of_first(values)
 
     def _key(self, *asked: Any) -> str | None:
         return measurement_key(self.net, self.data, self.reading, *asked) if self.kept.folder else None

@@ -1,9 +1,9 @@
 """The loop over images: each goes through the network once, and every intervention is replayed on it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,18 +17,20 @@ from unitlens.ablation.replay.replayed import MeasuredImages, Replayed, Replays,
 from unitlens.ablation.responses.response import Addable, Counter, Response
 from unitlens.ablation.table import LayerUnits
 from unitlens.ablation.work.kept import NOTHING_KEPT, Kept, measurement_key
-from unitlens.data.batches import Batch, Batches, ImageRecord
+from unitlens.data.batches import Batch, Batches, ImageRecord, reading_notes
 from unitlens.data.columns import Columns
-from unitlens.data.concepts import Data
+from unitlens.data.concepts import Data, described
 from unitlens.data.copies import copies_note
-from unitlens.data.reading import Reading
+from unitlens.data.reading import ALL, Part, Reading
 from unitlens.dissection.provenance import describe_read
 from unitlens.dissection.store.folder import Store
-from unitlens.dissection.store.images import StoredImages, going_on
+from unitlens.dissection.store.images import StoredImages, going_on, join_records
 from unitlens.errors import UnitlensError
 from unitlens.models.fast.precision import Fast
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
+from unitlens.processes import ALONE
+from unitlens.progress import tell
 from unitlens.stats.exact_sums import ExactSums
 from unitlens.stats.folds import FEWEST_FOLDS, Folds
 from unitlens.stats.scores import Floats, Ints
@@ -107,6 +109,21 @@ class Measured(Generic[Counts]):
     replay: dict[str, Any]
     notes: list[str]
     seconds: float
+
+
+class CountedPart(NamedTuple):
+    """What was counted of a part of the images.
+
+    Attributes
+    ----------
+    record : ImageRecord
+        What was read.
+    state : mapping of str to array or None
+        What was counted; None where nothing was measured.
+    """
+
+    record: ImageRecord
+    state: Mapping[str, npt.NDArray[Any]] | None
 
 
 class _Counting(Generic[Counts]):
@@ -221,7 +238,8 @@ def measure(
     design : Design
     reading : Reading
     kept : Kept
-        Where it is kept, so that it goes on from there after it was stopped.
+        Where it is kept, so that it goes on from there after it was stopped, and the processes over which images are
+        dealt.
 
     Returns
     -------
@@ -233,10 +251,16 @@ def measure(
         If nothing can be measured on any image, a unit is out of range, or the network fails or does not return what
         the response is measured of; if images are others than before the measurement was stopped.
     """
-    columns = Columns.of(data.concepts)
-    key = measurement_key(net, data, reading, design) if kept.folder and design.response.adds else None
-    with kept.store(key) as store:
-        counting, read = _count(net, data, design, reading, store)
+    columns, processes = Columns.of(data.concepts), kept.processes if design.response.adds else ALONE
+    here = replace(reading, part=Part(processes.rank, processes.count))
+    with processes.in_step():
+        key = measurement_key(net, data, here, design) if kept.folder and design.response.adds else None
+        with kept.store(key) as store:
+            counting, read = _count(net, data, design, here, store)
+    if processes.count > 1:
+        own = CountedPart(read, counting.state() if counting.images else None)
+        parts = processes.of_first(processes.gather(own))
+        counting, read = _join(net, data, design, reading, parts or [])
     if not counting.begun:
         raise UnitlensError(_nothing_measured(read, design))
     cut, hastened = counting.cut, counting.hastened
@@ -268,15 +292,37 @@ def _count(
     counting = _Counting(net, data, design)
     before = None if store is None else StoredImages.reopen(store)
     batches = _batches(net, data, design, reading, record=None if before is None else before.record)
+    if reading.part.number:
+        _begin(counting, reading)
     if before is None:
         for batch in batches:
             _add(counting, batch)
         return counting, batches.record
-    with going_on(before, show=reading.progress):
-        if before.record.looked_at:
-            _resume(counting, before, reading)
+    made = before.store.manifest.complete
+    if made and reading.progress:
+        tell("measured before, by the same command: not measured again")
+    with going_on(before, show=reading.progress and not made):
+        state = before.store.arrays(_STATE)
+        if state is not None:
+            _begin(counting, reading)
+            counting.merge(state)
         _add_and_keep(counting, batches, before)
     return counting, batches.record
+
+
+def _join(
+    net: Network, data: Data, design: Design[Counts], reading: Reading, parts: Sequence[CountedPart]
+) -> tuple[_Counting[Counts], ImageRecord]:
+    """Add what was counted of the parts of all images, in their order."""
+    counting, read = _Counting(net, data, design), join_records([part.record for part in parts])
+    read.notes = reading_notes(read, described(data).classes, limited=reading.limit is not None)
+    read.seconds = max(part.record.seconds for part in parts)
+    states = [part.state for part in parts if part.state is not None]
+    if states:
+        _begin(counting, reading)
+    for state in states:
+        counting.merge(state)
+    return counting, read
 
 
 def _batches(
@@ -291,16 +337,15 @@ def _add(counting: _Counting[Any], batch: Batch) -> None:
         counting.add(batch, chosen)
 
 
-def _resume(counting: _Counting[Any], before: StoredImages, reading: Reading) -> None:
-    """Take what was counted before, with the network cut as then: by the first images that are measured."""
-    state = before.store.arrays(_STATE)
-    if state is None:
+def _begin(counting: _Counting[Any], reading: Reading) -> None:
+    """Cut the network as any process does that measures a part: by the first images of all that are measured."""
+    if counting.begun:
         return
-    for batch in _batches(counting.net, counting.data, counting.design, replace(reading, workers=0, progress=False)):
+    first = replace(reading, workers=0, progress=False, part=ALL)
+    for batch in _batches(counting.net, counting.data, counting.design, first):
         chosen = _chosen(batch, counting.design)
         if len(chosen):
             counting.begin(batch, chosen)
-            counting.merge(state)
             return
 
 

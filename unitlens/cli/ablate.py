@@ -12,6 +12,7 @@ from unitlens.cli.options import fast_option, measuring_options, quiet_option
 from unitlens.cli.targets import Source, source_of
 from unitlens.cli.text import align_columns, curve_table, echo, format_cell, whole_numbers
 from unitlens.errors import UnitlensError
+from unitlens.processes import Processes, launched
 
 
 @click.command()
@@ -81,6 +82,11 @@ def ablate(target: str, **options: Any) -> None:
     RUN_OR_MODEL is the folder of a run, whose network, preprocessing and images are used and to which the effects are
     added; or a network, named as for `unitlens dissect`.
     """
+    with launched() as processes:
+        _ablate(target, options | {"quiet": options["quiet"] or not processes.first}, processes)
+
+
+def _ablate(target: str, options: dict[str, Any], processes: Processes) -> None:
     from unitlens.ablation.attribution import measure_agreement
     from unitlens.ablation.effects import Experiment
     from unitlens.ablation.files import SavedEffects
@@ -111,17 +117,18 @@ def ablate(target: str, **options: Any) -> None:
     )
     experiment = dataclasses.replace(experiment, means=source.known_means(), described=source.opened)
     if outcomes:
-        _measure_outcomes(experiment, selection, source, outcomes, out, options)
+        _measure_outcomes(experiment, selection, source, outcomes, out, options, processes)
         return
-    with keeping(out) as kept:
+    with keeping(out, processes) as kept:
         experiment = dataclasses.replace(experiment, kept=kept)
         # before the sweep: where captum cannot attribute to the layer, that is known at once
-        agreement = measure_agreement(experiment) if options["attributions"] else None
+        agreement = measure_agreement(experiment) if options["attributions"] and processes.first else None
         results = _measure(experiment, selection, source, draws=options["draws"])
         with kept.refusable():
             source.check_images(results[0].info)
         saved = SavedEffects(results, click.get_current_context().obj)
-        page = add_effects(out, saved, agreement=agreement, overwrite=options["overwrite"])
+        if processes.first:
+            page = add_effects(out, saved, agreement=agreement, overwrite=options["overwrite"])
     if not options["quiet"]:
         echo(_summarize(saved))
         echo(f"wrote {out}/: {page.name} to look at, effects.csv to compute with")
@@ -223,7 +230,13 @@ def _ablated(experiment: Any, selection: _Selection, source: Source) -> Any:
 
 
 def _measure_outcomes(
-    experiment: Any, selection: _Selection, source: Source, outcomes: Any, out: Path, options: dict[str, Any]
+    experiment: Any,
+    selection: _Selection,
+    source: Source,
+    outcomes: Any,
+    out: Path,
+    options: dict[str, Any],
+    processes: Processes,
 ) -> None:
     """Measure outcomes, save them, and print the largest effects."""
     from unitlens.ablation.outcomes.effects import set_outcomes, unit_outcomes
@@ -232,7 +245,7 @@ def _measure_outcomes(
     from unitlens.pages.writing import add_outcomes
 
     results = []
-    with keeping(out) as kept:
+    with keeping(out, processes) as kept:
         experiment = dataclasses.replace(experiment, kept=kept)
         if selection.units or selection.concept is not None:
             ablated = _ablated(experiment, selection, source)
@@ -242,7 +255,8 @@ def _measure_outcomes(
         with kept.refusable():
             source.check_images(results[0].info)
         saved = SavedOutcomes(tuple(results), click.get_current_context().obj)
-        page = add_outcomes(out, saved, overwrite=options["overwrite"])
+        if processes.first:
+            page = add_outcomes(out, saved, overwrite=options["overwrite"])
     if not options["quiet"]:
         echo("\n".join(map(_outcome_lines, results)))
         echo(f"wrote {out}/: {page.name} to look at, outcomes.csv to compute with")

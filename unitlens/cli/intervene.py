@@ -12,6 +12,7 @@ from unitlens.cli.options import measuring_options, quiet_option
 from unitlens.cli.targets import Source, source_of
 from unitlens.cli.text import align_columns, echo, format_cell, whole_numbers
 from unitlens.errors import UnitlensError
+from unitlens.processes import Processes, launched
 
 DEFAULT_UNITS = 20
 
@@ -103,6 +104,11 @@ def intervene(target: str, **options: Any) -> None:
     RUN_OR_MODEL is the folder of a run, whose network, latents and concept sources are used and to which the results
     are added; or a generator, named as for `unitlens dissect`.
     """
+    with launched() as processes:
+        _intervene(target, options | {"quiet": options["quiet"] or not processes.first}, processes)
+
+
+def _intervene(target: str, options: dict[str, Any], processes: Processes) -> None:
     from unitlens.ablation.work.running import keeping
     from unitlens.editing.experiment import AreaExperiment, unit_positions
     from unitlens.editing.saving.files import SavedInterventions
@@ -125,7 +131,7 @@ def intervene(target: str, **options: Any) -> None:
     ]
     for experiment in experiments:
         unit_positions(selection.where, experiment.grid(), experiment.layer)  # an error now, not after a long pass
-    with keeping(out) as kept:
+    with keeping(out, processes) as kept:
         results = [
             result
             for experiment in experiments
@@ -136,7 +142,8 @@ def intervene(target: str, **options: Any) -> None:
                 source.check_images(results[0].info)
         command = click.get_current_context().obj
         saved = SavedInterventions.of(results, dissection=source.dissection, command=command)
-        page = add_interventions(out, saved, overwrite=options["overwrite"])
+        if processes.first:
+            page = add_interventions(out, saved, overwrite=options["overwrite"])
     if not options["quiet"]:
         echo("\n".join(map(summarize_intervention, results)))
         echo(f"wrote {out}/: {page.name} to look at, {', '.join(saved.tables())} to compute with")

@@ -120,7 +120,7 @@ class AreaExperiment:
 
     def values(self, value: Value, where: Any = None) -> LayerValues:
         """What units are replaced by, with all that is found in the images."""
-        return find_values(
+        values = find_values(
             Replacement(value, where=where),
             self.net,
             self.layer,
@@ -130,6 +130,7 @@ class AreaExperiment:
             means={},
             keep=partial(self.kept.tensor, self._key(value)),
         )
+        return self.kept.processes.of_first(values)
 
     def found(self, compute: Callable[[], Arrays], *asked: Any) -> Arrays:
         """Arrays that are computed once, also by a command that is stopped later on; ``asked`` says what they are."""
@@ -177,7 +178,8 @@ class AreaExperiment:
 
     def contributions(self) -> Contributions:
         """What each unit hands on to the next layers, in which sets are matched."""
-        return unit_contributions(self.net, self.layer, self.data, self.reading, seed=self.seed)
+        handed = unit_contributions(self.net, self.layer, self.data, self.reading, seed=self.seed)
+        return self.kept.processes.of_first(handed)
 
     def settings(self, values: LayerValues | None, change: str, folds: Folds = "all") -> AreaSettings:
         """What a measurement is recorded with; without values nothing is changed."""

@@ -1,14 +1,18 @@
 """Measurements that can be stopped at any image, and how to compare two."""
 
-from dataclasses import replace
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+import unitlens as ul
 from tests.small import Noise, classifier
 from unitlens.ablation.effects import Experiment
 from unitlens.ablation.interventions import Replacement
+from unitlens.ablation.work.kept import Kept
 from unitlens.data.reading import Reading
 from unitlens.dissection.store import folder as store_folder
+from unitlens.processes import Processes
 
 IMAGES = 22
 NET = classifier()
@@ -63,3 +67,30 @@ def assert_same(one, other):
 
 def arrays_of(outcome_tally):
     return [np.asarray(part).tobytes() for part in (outcome_tally.images, outcome_tally.before, outcome_tally.after)]
+
+
+@dataclass(frozen=True)
+class OneAfterAnother(Processes):
+    """Processes of a test: each runs when the one before is done, so that the last one has what all found."""
+
+    found: list[object] = field(default_factory=list)
+
+    def gather(self, value):
+        self.found.append(value)
+        return list(self.found)
+
+    def of_first(self, value):
+        return value
+
+    def in_step(self):
+        return nullcontext()
+
+
+def measured_in_parts(data, count, sets, **options):
+    """What the last of some processes has measured."""
+    found = []
+    for rank in range(count):
+        kept = Kept(processes=OneAfterAnother(rank, count, found))
+        with suppress(*[ul.UnitlensError] * (rank + 1 < count)):  # until then, nothing may have been measured
+            made = experiment(data, kept, **options).measure(sets)
+    return made

@@ -5,7 +5,15 @@ import pytest
 import torch
 
 import unitlens as ul
-from tests.ablation.work.stopping import IMAGES, Stopping, arrays_of, assert_same, commit_always, experiment
+from tests.ablation.work.stopping import (
+    IMAGES,
+    Stopping,
+    arrays_of,
+    assert_same,
+    commit_always,
+    experiment,
+    measured_in_parts,
+)
 from unitlens.ablation.outcomes.effects import unit_outcomes
 from unitlens.ablation.outcomes.named import image_outcomes
 from unitlens.ablation.responses.counting import PredictionTally
@@ -39,6 +47,13 @@ def test_effects_that_are_stopped_again_and_again_end_as_if_they_were_not(tmp_pa
     assert max(data.read.count(index) for index in range(IMAGES)) == 2  # nothing was measured again
     kept.remove()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("count", "sets"), [(2, None), (7, SETS)])  # of 6 batches
+def test_parts_add_to_the_bits_of_one_process(count, sets):
+    whole = experiment(Stopping(classless=range(6)), NOTHING_KEPT).measure(sets)
+    assert_same(measured_in_parts(Stopping(classless=range(6)), count, sets), whole)
 
 
 @pytest.mark.filterwarnings("ignore")

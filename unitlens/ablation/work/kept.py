@@ -22,6 +22,7 @@ from unitlens.dissection.store.rows import writing
 from unitlens.errors import UnitlensError
 from unitlens.files import make_folder
 from unitlens.models.network import Network
+from unitlens.processes import ALONE, Processes
 from unitlens.progress import tell
 
 FOLDER = ".unitlens-measured"
@@ -34,17 +35,20 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 class Kept:
     """Measurements that are kept, each in a folder that is named for what it is of; or none at all.
 
-        FOLDER/KEY/         the store of a measurement
+        FOLDER/KEY/         the store of a measurement, or of the part of it that a process makes
 
     Attributes
     ----------
     folder : Path, optional
         None: nothing is kept.
+    processes : Processes
+        Those over which the images of a measurement are dealt.
     used : list of Path
         The stores that were opened so far.
     """
 
     folder: Path | None = None
+    processes: Processes = ALONE
     used: list[Path] = field(default_factory=list)
 
     @contextmanager
@@ -65,7 +69,14 @@ class Kept:
             yield store
 
     def arrays(self, key: str | None, make: Callable[[], Arrays]) -> Arrays:
-        """Arrays that are computed once: by this process, or by one that was stopped later on."""
+        """Arrays that are computed once, by the first process; maybe by one that was stopped later on."""
+        found: Arrays | None = None
+        with self.processes.in_step():
+            if self.processes.first:
+                found = self._found(key, make)
+        return self.processes.of_first(found) or {}
+
+    def _found(self, key: str | None, make: Callable[[], Arrays]) -> Arrays:
         with self.store(key) as store:
             if store is None:
                 return make()

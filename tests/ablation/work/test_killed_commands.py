@@ -1,0 +1,95 @@
+"""Commands that measure, killed at random moments or spread over processes, end with the bits of an undisturbed one."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow  # each process loads torch
+
+COMMON = ("--limit", 48, "--batch-size", 4, "--workers", 0, "--quiet")
+SWEEP = ("ablate", "bundled:scenes", "--layer", "relu6", "--data", "bundled:scenes", "--class", "bedroom", "--sweep")
+SWEEP = (*SWEEP, "--top", 4, "--draws", 3, "--value", "mean", *COMMON)
+OUTCOME = ("ablate", "bundled:scenes", "--layer", "relu6", "--data", "bundled:scenes", "--outcome", "distance")
+OUTCOME = (*OUTCOME, "--sweep", *COMMON)
+DRAWN = ("intervene", "bundled:scenes-generator", "--layer", "block32", "--units", "3,17", "--remove", "--draws", 4)
+DRAWN = (*DRAWN, "--concepts", "segmenter:bundled:scenes-segmenter", *COMMON)
+
+OFTEN = """
+import runpy, sys
+from unitlens.dissection.store import folder
+folder.OFTEN = folder.SHARE = 0
+sys.argv[0] = "unitlens"
+runpy.run_module("unitlens", run_name="__main__")
+"""
+
+
+def started(folder, words, *, processes=None):
+    (folder / "often.py").write_text(OFTEN)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes else []
+    command = [sys.executable, *launcher, "often.py", *map(str, words)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+
+
+def finished(folder, words, **options):
+    with started(folder, words, **options) as process:
+        out, err = process.communicate()
+    assert process.returncode == 0, err
+    return out
+
+
+def files_of(run: Path):
+    """What is in a folder of results, but for times and the command."""
+    found = {}
+    for path in sorted(run.iterdir()):
+        content = path.read_bytes()
+        if path.suffix == ".json":
+            content = _without_times(json.loads(content))
+        if path.suffix != ".html":
+            found[path.name] = content
+    return found
+
+
+def _without_times(value):
+    if isinstance(value, dict):
+        return {key: _without_times(one) for key, one in value.items() if key not in ("timings", "command", "created")}
+    return [_without_times(one) for one in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("words", [SWEEP, OUTCOME, DRAWN], ids=["sweep", "outcome", "drawn"])
+def test_a_command_that_is_killed_again_and_again_ends_as_if_it_was_not(tmp_path, words):
+    start = time.monotonic()
+    finished(tmp_path, (*words, "--out", "alone"))
+    took, rng, kills = time.monotonic() - start, random.Random(0), 0
+    for kind in (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
+        with started(tmp_path, (*words, "--out", "killed")) as process:
+            try:
+                process.wait(took * rng.uniform(0.5, 0.95))
+            except subprocess.TimeoutExpired:
+                process.send_signal(kind)
+                kills += 1
+            process.communicate()
+        if process.returncode == 0:
+            break
+    if process.returncode != 0:
+        finished(tmp_path, (*words, "--out", "killed"))
+    assert kills
+    assert files_of(tmp_path / "killed") == files_of(tmp_path / "alone")
+
+
+@pytest.mark.parametrize(
+    ("words", "processes"), [(SWEEP, 2), (OUTCOME, 3), (DRAWN, 2)], ids=["sweep", "outcome", "drawn"]
+)
+def test_processes_measure_what_one_does(tmp_path, words, processes):
+    finished(tmp_path, (*words, "--out", "alone"))
+    finished(tmp_path, (*words, "--out", "together"), processes=processes)
+    assert files_of(tmp_path / "together") == files_of(tmp_path / "alone")
