@@ -17,7 +17,7 @@ from unitlens.ablation.replay.replayed import MeasuredImages, Replayed, Replays,
 from unitlens.ablation.responses.response import Addable, Counter, Response
 from unitlens.ablation.table import LayerUnits
 from unitlens.ablation.work.kept import NOTHING_KEPT, Kept, measurement_key
-from unitlens.data.batches import Batch, Batches, ImageRecord, reading_notes
+from unitlens.data.batches import Batch, Batches, ChangedImagesError, ImageRecord, reading_notes
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Data, described
 from unitlens.data.copies import copies_note
@@ -255,8 +255,14 @@ def measure(
     here = replace(reading, part=Part(processes.rank, processes.count))
     with processes.in_step():
         key = measurement_key(net, data, here, design) if kept.folder and design.response.adds else None
-        with kept.store(key) as store:
-            counting, read = _count(net, data, design, here, store)
+        try:
+            with kept.store(key) as store:
+                counting, read = _count(net, data, design, here, store)
+        except ChangedImagesError:
+            if not kept.replace:
+                raise
+            with kept.store(key, anew=True) as store:
+                counting, read = _count(net, data, design, here, store)
     if processes.count > 1:
         own = CountedPart(read, counting.state() if counting.images else None)
         parts = processes.of_first(processes.gather(own))

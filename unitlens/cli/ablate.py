@@ -119,7 +119,7 @@ def _ablate(target: str, options: dict[str, Any], processes: Processes) -> None:
     if outcomes:
         _measure_outcomes(experiment, selection, source, outcomes, out, options, processes)
         return
-    with keeping(out, processes) as kept:
+    with keeping(out, processes, replace=options["overwrite"]) as kept:
         experiment = dataclasses.replace(experiment, kept=kept)
         # before the sweep: where captum cannot attribute to the layer, that is known at once
         agreement = measure_agreement(experiment) if options["attributions"] and processes.first else None
@@ -245,7 +245,7 @@ def _measure_outcomes(
     from unitlens.pages.writing import add_outcomes
 
     results = []
-    with keeping(out, processes) as kept:
+    with keeping(out, processes, replace=options["overwrite"]) as kept:
         experiment = dataclasses.replace(experiment, kept=kept)
         if selection.units or selection.concept is not None:
             ablated = _ablated(experiment, selection, source)

@@ -131,7 +131,7 @@ def _intervene(target: str, options: dict[str, Any], processes: Processes) -> No
     ]
     for experiment in experiments:
         unit_positions(selection.where, experiment.grid(), experiment.layer)  # an error now, not after a long pass
-    with keeping(out, processes) as kept:
+    with keeping(out, processes, replace=options["overwrite"]) as kept:
         results = [
             result
             for experiment in experiments

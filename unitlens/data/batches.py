@@ -23,6 +23,10 @@ from unitlens.progress import progress
 from unitlens.stats.folds import FOLDS
 
 
+class ChangedImagesError(UnitlensError):
+    """Images are not what they were when a loop over them was stopped."""
+
+
 class Unread(NamedTuple):
     """An image that was left out, and why."""
 
@@ -269,7 +273,7 @@ class Batches:
             again = self._prepare(record.indices[image])
             before = (record.names[image], record.digests[image], record.groups[image])
             if isinstance(again, Failure) or (again.name, again.digest, again.group) != before:
-                raise UnitlensError(
+                raise ChangedImagesError(
                     f"{record.names[image]}, or what is marked in it, is not what it was when {record.looked_at:,} of "
                     f"{record.total:,} images had been looked at: give the same data again, or begin anew with "
                     + spelled(python="another folder for checkpoint=.", shell="--overwrite or another --out.")

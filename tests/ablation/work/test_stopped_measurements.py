@@ -114,6 +114,8 @@ def test_images_that_have_changed_meanwhile_are_not_mixed(tmp_path):
         experiment(Stopping(at=9), Kept(tmp_path)).measure(SETS)
     with pytest.raises(ul.UnitlensError, match="is not what it was when 8 of 22 images"):
         experiment(Changed(), Kept(tmp_path)).measure(SETS)
+    whole = experiment(Changed(), NOTHING_KEPT).measure(SETS)
+    assert_same(experiment(Changed(), Kept(tmp_path, replace=True)).measure(SETS), whole)
 
 
 class Changed(Stopping):

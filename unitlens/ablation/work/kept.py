@@ -43,28 +43,35 @@ class Kept:
         None: nothing is kept.
     processes : Processes
         Those over which the images of a measurement are dealt.
+    replace : bool
+        Whether a measurement that is kept, of images that have changed since, is made anew; else that is an error.
     used : list of Path
         The stores that were opened so far.
     """
 
     folder: Path | None = None
     processes: Processes = ALONE
+    replace: bool = False
     used: list[Path] = field(default_factory=list)
 
     @contextmanager
-    def store(self, key: str | None) -> Iterator[Store | None]:
+    def store(self, key: str | None, *, anew: bool = False) -> Iterator[Store | None]:
         """Open the store of a measurement, or make it; None where nothing is kept.
 
         Parameters
         ----------
         key : str, optional
             See `measurement_key`.
+        anew : bool
+            Whether what is kept of it is removed first.
         """
         if self.folder is None or key is None:
             yield None
             return
         path = make_folder(self.folder) / key[:32]
         self.used.append(path)
+        if anew:
+            shutil.rmtree(path, ignore_errors=True)
         with _opened(path) as store:
             yield store
 

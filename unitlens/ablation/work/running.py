@@ -11,7 +11,7 @@ from unitlens.processes import ALONE, Processes
 
 
 @contextmanager
-def keeping(out: Path, processes: Processes = ALONE) -> Iterator[Kept]:
+def keeping(out: Path, processes: Processes = ALONE, *, replace: bool = False) -> Iterator[Kept]:
     """Hold the folder of a run, where measurements are kept until the ``with`` is left without an error by all.
 
     Parameters
@@ -19,6 +19,8 @@ def keeping(out: Path, processes: Processes = ALONE) -> Iterator[Kept]:
     out : Path
     processes : Processes
         Those over which images are dealt, each of which keeps its part.
+    replace : bool
+        Whether what is kept of images that have changed since is measured anew.
 
     Raises
     ------
@@ -29,7 +31,7 @@ def keeping(out: Path, processes: Processes = ALONE) -> Iterator[Kept]:
         with processes.in_step():
             if processes.first:
                 held.enter_context(holding_run(out))
-        kept = Kept(out / FOLDER, processes)
+        kept = Kept(out / FOLDER, processes, replace)
         try:
             yield kept
             processes.wait()  # until what follows is written
