@@ -39,15 +39,9 @@ def asked(net_file, world):
     return (*sees, "--quantile", 0.15, "--data", world, "--workers", 0)
 
 
-@pytest.mark.parametrize(
-    ("processes", "options"),
-    [
-        (2, ("--batch-size", 5, "--control", "untrained:2", "--control", "rotated")),
-        (3, ("--batch-size", 7, "--no-evidence", "--exemplars", 0)),  # 2 batches: one process has nothing to look at
-    ],
-)
-def test_processes_make_the_run_of_one(asked, tmp_path, processes, options):
-    code, out, err = run(processes, *asked, *options, "--out", "together", folder=tmp_path)
+def test_processes_make_the_run_of_one(asked, tmp_path):
+    options = ("--batch-size", 5, "--control", "untrained:2", "--control", "rotated")
+    code, out, err = run(2, *asked, *options, "--out", "together", folder=tmp_path)
     assert code == 0, err
     code, said, _ = run(None, *asked, *options, "--out", "alone", folder=tmp_path)
     assert (code, said.replace("alone/", "together/")) == (0, out)
@@ -103,3 +97,11 @@ def second_child(launcher):
         if parent == launcher and words.get(b"RANK") == b"1":
             return int(pid)
     raise AssertionError("there is no second process")
+
+
+def test_of_more_processes_than_batches_some_have_nothing_to_draw(tmp_path):
+    draws = ("bundled:scenes-generator", "--latents", 20, "--batch-size", 16, "--concepts", "colors", "--no-evidence")
+    for processes, out in ((3, "together"), (None, "alone")):
+        code, _, err = run(processes, *draws, "--exemplars", 2, "--workers", 0, "--out", out, folder=tmp_path)
+        assert code == 0, err
+    assert_same(ul.open_run(tmp_path / "together"), ul.open_run(tmp_path / "alone"))
