@@ -8,15 +8,18 @@ import torch
 from torch import nn
 
 from unitlens.ablation.replay.cutting import cut_network
+from unitlens.ablation.replay.nests import tensors
 from unitlens.ablation.replay.sweeps import sweep
 
 CASES = {
-    "resnet18": ("layer4", True, 1.15),
-    "resnet18, plain": ("layer4", False, 1.5),
-    "vgg16": ("features.28", True, 1.8),
-    "resnet50": ("layer4.2", True, 1.6),
+    "resnet18": ("layer4", True, 1.15, 1),
+    "resnet18, plain": ("layer4", False, 1.5, 1),
+    "vgg16": ("features.28", True, 1.8, 1),
+    "resnet50": ("layer4.2", True, 1.6, 1),
+    "vit_b_16": ("encoder.layers.encoder_layer_11", True, 2, 2),
+    "hf ViT-B": ("vit.layers.11", True, 2, 2),
 }
-"""Network: (layer, whether units are followed alone, the largest ratio to aim for)."""
+"""Network: (layer, whether units are followed alone, the largest ratio to aim for, along which dimension units lie)."""
 
 
 def main() -> None:
@@ -28,25 +31,35 @@ def main() -> None:
     parser.add_argument("--only", default="", help="a part of the cases' names")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    for case, (layer, alone, goal) in CASES.items():
+    for case, (layer, alone, goal, axis) in CASES.items():
         if options.only in case:
-            time_case(case, layer, alone, goal, options)
+            time_case(case, layer, alone, goal, axis, options)
 
 
-def time_case(case: str, layer: str, alone: bool, goal: float, options: argparse.Namespace) -> None:
+def build(case: str) -> nn.Module:
+    """Build the network of a case, with random weights."""
+    torch.manual_seed(0)
+    if case == "hf ViT-B":
+        import transformers
+
+        return transformers.ViTForImageClassification(transformers.ViTConfig(num_labels=1000)).eval()
     import torchvision
 
-    torch.manual_seed(0)
-    model = torchvision.models.get_model(case.split(",")[0], weights=None).eval()
+    model: nn.Module = torchvision.models.get_model(case.split(",")[0], weights=None)
+    return model.eval()
+
+
+def time_case(case: str, layer: str, alone: bool, goal: float, axis: int, options: argparse.Namespace) -> None:
+    model = build(case)
     batches = torch.randn(options.images, 3, 224, 224).split(options.batch)
     cut = cut_network(model, layer, batches[0])
 
     def swept() -> None:
         for batch in batches:
             state = cut.front(batch)
-            right = state.output.argmax(-1)
-            for block in sweep(cut, state, memory=options.memory, alone=alone):
-                block.outputs.argmax(-1).eq(right).sum()
+            right = tensors(state.output)[0].argmax(-1)
+            for block in sweep(cut, state, memory=options.memory, alone=alone, axis=axis):
+                tensors(block.outputs)[0].argmax(-1).eq(right).sum()
 
     pairs = [(seconds(lambda: bare(model, batches)), seconds(swept)) for _ in range(options.repeat)]
     forward, whole = (min(times) for times in zip(*pairs, strict=True))

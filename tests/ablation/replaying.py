@@ -156,8 +156,8 @@ def made(build, seed: int = 0) -> nn.Module:
 
 def only_traced(monkeypatch) -> None:
     """Leave out what is recorded where tracing fails, to see what tracing alone gives."""
-    ways = cutting._ways
-    monkeypatch.setattr(cutting, "_ways", lambda *asked: islice(ways(*asked), 2))
+    ways = cutting.ways_to_split
+    monkeypatch.setattr(cutting, "ways_to_split", lambda *asked: islice(ways(*asked), 2))
 
 
 def shown(count: int = 3, size: int = 12) -> Tensor:

@@ -173,14 +173,14 @@ def test_replay_that_disagrees_on_an_image_of_the_run_falls_back_and_says_by_how
     assert np.array_equal(effects.effect("recall"), importance(net, "second", Noise(20)).effect("recall"))
 
 
-def test_a_network_that_cannot_be_traced_is_measured_by_full_passes():
+def test_a_network_that_decides_by_values_is_measured_by_full_passes():
     class Untraceable(Net):
         def forward(self, images):
             x = self.first(images)
             return super().forward(images) if x.sum() > -1 else x
 
     opaque = ul.classifier(Untraceable().eval(), image_size=8, mean=(0.5,) * 3, std=(0.2,) * 3, classes=["a", "b", "c"])
-    with pytest.warns(ul.UnitlensWarning, match="takes a full pass of the network, as torch.fx cannot trace"):
+    with pytest.warns(ul.UnitlensWarning, match="takes a full pass of the network, as it looks at values inside"):
         found = ablate(opaque, "second", [1, 2], Noise(10), measures=["logit"])
     (_, logits), (_, after) = expected(opaque, Noise(10), Intervention("second", [1, 2]))
     assert found.effect("logit") == pytest.approx(np.subtract(after, logits), abs=1e-6)

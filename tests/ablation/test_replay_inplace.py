@@ -88,7 +88,7 @@ def test_writes_into_views_are_replayed_as_the_network_computes(write, at):
     assert torch.equal(images, kept)
 
 
-@pytest.mark.parametrize("at", ["front", "behind", "across"])
+@pytest.mark.parametrize("at", [pytest.param("front", marks=pytest.mark.slow), "behind", "across"])
 @pytest.mark.parametrize("write", WRITES)
 def test_writes_into_views_are_recorded_as_the_network_computes(write, at):
     model, images = Untraced(made(lambda: Writing(WRITES[write], at))), shown()

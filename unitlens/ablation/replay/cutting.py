@@ -13,6 +13,7 @@ from unitlens.ablation.replay.cut import Cut, State
 from unitlens.ablation.replay.growth import growth, numbers, outline
 from unitlens.ablation.replay.nests import Output, describe, has_rows, joined, mapped, tensors
 from unitlens.ablation.replay.recording import record_network
+from unitlens.ablation.replay.selecting import select_early, selects
 from unitlens.ablation.replay.splits import Independent, Split, Step, Untraceable, Values, run
 from unitlens.ablation.replay.sweeps import sweep
 from unitlens.ablation.replay.tracing import split_network
@@ -152,25 +153,41 @@ def _changed(activation: Tensor, rows: range = range(1)) -> Tensor:
 def _checked(cut: Cut, images: Tensor, changed: Tensor, expected: Output) -> Cut:
     """Learn how a split's values grow with the number of images, then compare its outputs with the full network's."""
     try:
-        cut, state = _measured(cut, images)
+        assert cut.split is not None
+        cut, state = _measured(replace(cut, split=narrowed(cut.split, images)), images)
         # Of the two images that went through the whole network, the second had nothing changed: with it, what the front
         # computes is checked too.
         _compare(mapped(state.output, _second), mapped(expected, _second), "the outputs of the unchanged network")
         replayed = cut.back(state, torch.cat([changed, state.activation]), dict.fromkeys(cut.later, _changed))
         _compare(replayed, joined([expected, state.output]), "the replayed outputs")
-        # The sweep has its own arithmetic: the first, middle and last unit, set to more than the layer ever returns.
-        loud = float(state.activation.abs().amax()) + 1
-        for unit in {0, changed.shape[1] // 2, changed.shape[1] - 1}:
-            one = state.activation.clone()
-            one[:, unit] = loud
-            swept = next(iter(sweep(cut, state, torch.full_like(one, loud), units=range(unit, unit + 1))))
-            alone = mapped(swept.outputs, lambda tensor: tensor[0])
-            _compare(alone, cut.back(state, one), f"the outputs with unit {unit} ablated alone")
+        for axis in (1, 2) if changed.ndim == 3 else (1,):  # the units of tokens lie last
+            _check_sweep(cut, state, axis)
     except Untraceable:
         raise
     except Exception as error:  # a stranger's steps, run with other batches than they were written for
         raise Untraceable(f"the replay failed ({type(error).__name__}: {error})") from error
     return cut
+
+
+def _check_sweep(cut: Cut, state: State, axis: int) -> None:
+    """Compare the sweep, which has its own arithmetic, with the replay.
+
+    The first, middle and last unit are set to more than the layer ever returns.
+    """
+    loud = float(state.activation.abs().amax()) + 1
+    count = state.activation.shape[axis]
+    for unit in {0, count // 2, count - 1}:
+        one = state.activation.clone()
+        one.select(axis, unit).fill_(loud)
+        ablated = torch.full_like(state.activation.movedim(axis, 1), loud)
+        swept = next(iter(sweep(cut, state, ablated, units=range(unit, unit + 1), axis=axis)))
+        alone = mapped(swept.outputs, lambda tensor: tensor[0])
+        _compare(alone, cut.back(state, one), f"the outputs with unit {unit} ablated alone")
+
+
+def narrowed(split: Split, images: Tensor) -> Split:
+    """Let the tail compute only the positions that are read of what treats every position by itself."""
+    return select_early(split, _outlines(split, images[:1])[0]) if selects(split) else split
 
 
 def _measured(cut: Cut, images: Tensor) -> tuple[Cut, State]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from unitlens.ablation.replay.cut import Cut
-from unitlens.ablation.replay.cutting import ways_to_split
+from unitlens.ablation.replay.cutting import narrowed, ways_to_split
 from unitlens.ablation.replay.fast_front import FastFront
 from unitlens.ablation.replay.nests import tensors
 from unitlens.ablation.replay.splits import Independent, Split, Untraceable
@@ -73,7 +73,7 @@ def _split_alike(split: Split, made: FastCopy, layers: Sequence[str], images: Te
     with evaluating(made.net.model):
         for split_by in ways_to_split(made.net.model, refs, images):
             try:
-                found = split_by()
+                found = narrowed(split_by(), images)
             except (Untraceable, Independent):
                 continue
             if _names(found) == _names(split):

@@ -19,7 +19,7 @@ from unitlens.ablation.replay.splits import Step
 
 
 class PerUnit(NamedTuple):
-    """A value in which every unit still has places of its own along dimension 1, as channels of its own.
+    """A value in which every unit still has places of its own along one dimension, as channels of its own.
 
     Attributes
     ----------
@@ -34,6 +34,8 @@ class PerUnit(NamedTuple):
         Places of one unit: those of unit u begin at ``first + u * each``.
     units : int
         How many units there are.
+    axis : int
+        The dimension along which the places lie; 1 unless said otherwise.
     """
 
     base: Tensor
@@ -41,11 +43,12 @@ class PerUnit(NamedTuple):
     first: int
     each: int
     units: int
+    axis: int = 1
 
     def apart(self, value: Tensor) -> Tensor:
-        """Return the units' places of a value that is shaped like ``base``: (N, units, each, ...)."""
-        places = value.narrow(1, self.first, self.units * self.each)
-        return places.reshape(value.shape[0], self.units, self.each, *value.shape[2:])
+        """Return the units' places of a value that is shaped like ``base``: (N, units, each, ...), a view of it."""
+        places = value.movedim(self.axis, 1).narrow(1, self.first, self.units * self.each)
+        return places.view(len(places), self.units, self.each, *places.shape[2:])
 
     def changed(self) -> Tensor:
         """Return in which images ablating which unit changes this value: bool, (N, units)."""
@@ -119,8 +122,7 @@ def follow(step: Step, value_of: Callable[[fx.Node], Any]) -> Any:
     places = rule(base, sources, args, kwargs)
     if places is None:
         return None
-    first, each = places
-    return PerUnit(base, ablated, first, each, sources[0].units)
+    return PerUnit(base, ablated, places.first, places.each, sources[0].units, places.axis)
 
 
 def kind_of(step: Step) -> Any:
@@ -168,7 +170,9 @@ def _linear(layer: Any, source: PerUnit) -> Mixed | None:
 
 def _convolution(layer: Any, source: PerUnit) -> Mixed | None:
     """Add one unit's share of a convolution's result: the convolution of its difference with its own kernels."""
-    if layer.groups != 1 or layer.padding_mode != "zeros" or isinstance(layer.padding, str) or source.base.ndim != 4:
+    if layer.groups != 1 or layer.padding_mode != "zeros" or isinstance(layer.padding, str):
+        return None
+    if source.base.ndim != 4 or source.axis != 1:
         return None
     base = layer(source.base)
     difference = source.apart(source.ablated - source.base)  # (N, units, each, h, w)
@@ -183,65 +187,96 @@ def _convolution(layer: Any, source: PerUnit) -> Mixed | None:
     return Mixed(base, source, rows, None)
 
 
-Places = tuple[int, int] | None
-"""Where units stand in a result, (first, each); None where a step turned out to mix them."""
+class Places(NamedTuple):
+    """Where units stand in a result: the dimension, where the first begins, and how many places each has."""
+
+    axis: int
+    first: int
+    each: int
 
 
-def _elementwise(base: Tensor, sources: list[PerUnit], args: Any, kwargs: Any) -> Places:
+def _elementwise(base: Tensor, sources: list[PerUnit], args: Any, kwargs: Any) -> Places | None:
     """Every position by itself; with several inputs, units must stand in the same places of each."""
-    places = {(source.first, source.each, source.base.shape[1], source.base.ndim) for source in sources}
-    if len(places) > 1 or base.shape[1] != sources[0].base.shape[1] or base.ndim != sources[0].base.ndim:
+    source = sources[0]
+    places = {(each.axis, each.first, each.each, each.base.shape[each.axis], each.base.ndim) for each in sources}
+    if len(places) > 1 or base.ndim != source.base.ndim or base.shape[source.axis] != source.base.shape[source.axis]:
         return None
-    return sources[0].first, sources[0].each
+    return Places(source.axis, source.first, source.each)
 
 
-def _over_positions(base: Tensor, sources: list[PerUnit], args: Any, kwargs: Any) -> Places:
+def _over_positions(base: Tensor, sources: list[PerUnit], args: Any, kwargs: Any) -> Places | None:
     """Every channel by itself, its positions together: pooling, resizing."""
     source = sources[0]
     ok = source.base.ndim >= 3 and base.shape[:2] == source.base.shape[:2] and base.ndim == source.base.ndim
-    return (source.first, source.each) if ok else None
+    return Places(1, source.first, source.each) if ok and source.axis == 1 else None
 
 
-def _depthwise(base: Tensor, sources: list[PerUnit], args: Any, kwargs: Any) -> Places:
+def _depthwise(base: Tensor, sources: list[PerUnit], args: Any, kwargs: Any) -> Places | None:
     """Convolve every channel by itself, into one or several channels of the result."""
     source = sources[0]
     times = base.shape[1] // source.base.shape[1]
-    return source.first * times, source.each * times
+    return Places(1, source.first * times, source.each * times) if source.axis == 1 else None
 
 
-def _reduction(base: Tensor, sources: list[PerUnit], args: Any, kwargs: Any) -> Places:
+def _reduction(base: Tensor, sources: list[PerUnit], args: Any, kwargs: Any) -> Places | None:
     """Reduce over dimensions; allowed where neither images nor units are among them."""
     source = sources[0]
     dims = kwargs.get("dim", args[1] if len(args) > 1 else None)
     dims = [dims] if isinstance(dims, int) else dims
-    if not dims or any(dim % source.base.ndim < 2 for dim in dims):
+    if not dims or {dim % source.base.ndim for dim in dims} & {0, source.axis}:
         return None
-    return source.first, source.each
+    gone = sum(dim % source.base.ndim < source.axis for dim in dims) if base.ndim < source.base.ndim else 0
+    return Places(source.axis - gone, source.first, source.each)
 
 
-def _reshaping(base: Tensor, sources: list[PerUnit], args: Any, kwargs: Any) -> Places:
+def _reshaping(base: Tensor, sources: list[PerUnit], args: Any, kwargs: Any) -> Places | None:
     """Keep the order in memory; allowed where units end up as whole slices of dimension 1."""
     source = sources[0]
     inner, slice_ = source.base[0, 0].numel(), base[0, 0].numel()
-    if base.shape[0] != source.base.shape[0] or slice_ == 0:
+    if base.shape[0] != source.base.shape[0] or slice_ == 0 or source.axis != 1:
         return None
     first, each = divmod(source.first * inner, slice_), divmod(source.each * inner, slice_)
-    return (first[0], each[0]) if first[1] == each[1] == 0 and each[0] > 0 else None
+    return Places(1, first[0], each[0]) if first[1] == each[1] == 0 and each[0] > 0 else None
 
 
-def _concatenation(base: Tensor, sources: list[PerUnit], args: Any, kwargs: Any) -> Places:
-    """Join along dimension 1, where one of the inputs holds the units."""
+def _concatenation(base: Tensor, sources: list[PerUnit], args: Any, kwargs: Any) -> Places | None:
+    """Join along the units' dimension, where one of the inputs holds the units."""
     parts = args[0] if args else kwargs.get("tensors", ())
     dim = kwargs.get("dim", args[1] if len(args) > 1 else 0)
-    if dim not in (1, 1 - base.ndim) or sum(isinstance(part, PerUnit) for part in parts) != 1:
+    axis = sources[0].axis
+    if dim not in (axis, axis - base.ndim) or sum(isinstance(part, PerUnit) for part in parts) != 1:
         return None
     where = next(index for index, part in enumerate(parts) if isinstance(part, PerUnit))
-    in_front = sum(part.shape[1] for part in parts[:where])
-    return in_front + parts[where].first, parts[where].each
+    in_front = sum(part.shape[axis] for part in parts[:where])
+    return Places(axis, in_front + parts[where].first, parts[where].each)
+
+
+def _picking(base: Tensor, sources: list[PerUnit], args: Any, kwargs: Any) -> Places | None:
+    """Pick positions, such as one of the tokens; allowed where all images and all places of units are kept."""
+    source, index = args
+    index = index if isinstance(index, tuple) else (index,)
+    if not isinstance(source, PerUnit) or not all(type(part) in (int, slice) for part in index):
+        return None
+    everything = [part == slice(None) for part in index] + [True] * (source.base.ndim - len(index))
+    if not (everything[0] and everything[source.axis]):
+        return None
+    gone = sum(type(part) is int for part in index[: source.axis])
+    return Places(source.axis - gone, source.first, source.each)
+
+
+def _swapping(base: Tensor, sources: list[PerUnit], args: Any, kwargs: Any) -> Places | None:
+    """Exchange two dimensions, neither of them that of the images."""
+    source = sources[0]
+    if len(args) != 3 or kwargs:
+        return None
+    one, other = (dim % base.ndim for dim in args[1:])
+    if 0 in (one, other):
+        return None
+    return Places({one: other, other: one}.get(source.axis, source.axis), source.first, source.each)
 
 
 # fmt: off
-_ELEMENTWISE: tuple[Any, ...] = (
+ELEMENTWISE: tuple[Any, ...] = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Softplus, nn.Softsign,
     nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Sigmoid, nn.Tanh, nn.Threshold, nn.LogSigmoid, nn.Identity,
     nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout,
@@ -260,16 +295,18 @@ _OVER_POSITIONS: tuple[Any, ...] = (
     F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.interpolate,
 )
 # fmt: on
-_RULES: dict[Any, Callable[[Tensor, list[PerUnit], Any, Any], Places]] = {
-    **dict.fromkeys(_ELEMENTWISE, _elementwise),
+_RULES: dict[Any, Callable[[Tensor, list[PerUnit], Any, Any], Places | None]] = {
+    **dict.fromkeys(ELEMENTWISE, _elementwise),
     **dict.fromkeys(_OVER_POSITIONS, _over_positions),
     **dict.fromkeys((torch.mean, torch.sum, torch.amax, "mean", "sum", "amax"), _reduction),
     **dict.fromkeys((nn.Flatten, torch.flatten, torch.reshape, "flatten", "reshape", "view"), _reshaping),
     **dict.fromkeys((torch.cat, torch.concat), _concatenation),
+    **dict.fromkeys((torch.transpose, "transpose"), _swapping),
+    operator.getitem: _picking,
 }
 
 
-def _rule(step: Step) -> Callable[[Tensor, list[PerUnit], Any, Any], Places] | None:
+def _rule(step: Step) -> Callable[[Tensor, list[PerUnit], Any, Any], Places | None] | None:
     """Find how a step treats units; None where it is not known to leave every unit to itself."""
     kind, call = kind_of(step), step.call
     if kind is F.dropout:

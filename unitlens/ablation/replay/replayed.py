@@ -209,12 +209,10 @@ class Replayed:
     def outputs_of(self, variants: Sequence[Variant] | None) -> Iterator[tuple[int, Output]]:
         """The same for other interventions than those of the design; None: every unit of the one layer alone."""
         cut, state, axis = self.cut, self.state, self.axes[self.cut.layer]
-        if variants is None and axis == 1:
-            for swept in sweep(cut, state, self._values(cut.layer)):
+        if variants is None:
+            for swept in sweep(cut, state, self._values(cut.layer), axis=axis):
                 yield swept.units.start, swept.outputs
             return
-        if variants is None:
-            variants = [Variant(((unit,),)) for unit in range(state.activation.shape[axis])]
         count = len(state.activation)
         size = max(1, MEMORY // (count * max([*cut.sizes.values(), state.activation.nbytes // count])))
         for first in range(0, len(variants), size):
@@ -267,9 +265,9 @@ def _spot_checked(replayed: Replayed, last: Replayed) -> Cut:
     most_active = int(unit_peaks(replayed.activation(cut.layer).abs()).sum(0).argmax())
     variant = Variant(((most_active,),)) if variants is None else variants[-1]
     with evaluating(cut.model):
-        if variants is None and replayed.axes[cut.layer] == 1:
-            units = range(most_active, most_active + 1)
-            swept = next(iter(sweep(cut, state, replayed._values(cut.layer), units=units)))
+        if variants is None:
+            units, axis = range(most_active, most_active + 1), replayed.axes[cut.layer]
+            swept = next(iter(sweep(cut, state, replayed._values(cut.layer), units=units, axis=axis)))
             again = swept.outputs
         else:
             again = next(replayed.outputs_of([variant]))[1]

@@ -65,6 +65,8 @@ class Split(NamedTuple):
         The network's output; where it is a nest of tensors, the step that gathers these.
     front, tail : tuple of Step
         The two halves, each in the order of the network.
+    root : nn.Module
+        The module that the steps' graph is of.
     """
 
     images: fx.Node
@@ -75,6 +77,7 @@ class Split(NamedTuple):
     output: fx.Node
     front: tuple[Step, ...]
     tail: tuple[Step, ...]
+    root: nn.Module
 
 
 def run(steps: Iterable[Step], values: Values, edits: Mapping[fx.Node, Callable[[Any], Any]] = _NO_EDITS) -> None:
@@ -154,7 +157,14 @@ def split_graph(graph: fx.Graph, root: nn.Module, marks: Sequence[fx.Node]) -> S
     result = graph.output_node().args[0]
     if not isinstance(result, fx.Node):
         with graph.inserting_before(graph.output_node()):
-            result = graph.call_function(_gathered, (result,))
+            graph.output_node().args = (graph.call_function(_gathered, (result,)),)
+    return halves(graph, root, marks)
+
+
+def halves(graph: fx.Graph, root: nn.Module, marks: Sequence[fx.Node]) -> Split:
+    """Sort the steps of a graph in which no step spoils a value, and which ends in one; as `split_graph` does."""
+    result = graph.output_node().args[0]
+    assert isinstance(result, fx.Node)
     needed = _ancestors(result)
     for which, marked in enumerate(marks):
         if marked not in needed:
@@ -183,6 +193,7 @@ def split_graph(graph: fx.Graph, root: nn.Module, marks: Sequence[fx.Node]) -> S
         result,
         _steps(front, kept, lambda node: call_in_front(node, root)),
         _steps(tail, {result}, lambda node: call_sparing(node, root)),
+        root,
     )
 
 

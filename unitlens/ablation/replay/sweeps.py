@@ -51,6 +51,7 @@ def sweep(
     units: range | None = None,
     memory: int = MEMORY,
     alone: bool = True,
+    axis: int = 1,
 ) -> Iterator[Swept]:
     """Ablate every unit of the layer in turn, leaving all others as they are.
 
@@ -61,8 +62,8 @@ def sweep(
     state : State
         Of N images, from `Cut.front`.
     ablated : Tensor, (N, U, ...), optional
-        What each unit becomes, as `unitlens.ablation.interventions.Replacement.values` computes it; 0 unless said
-        otherwise.
+        What each unit becomes, units first, as `unitlens.ablation.interventions.Replacement.values` computes it; 0
+        unless said otherwise.
     units : range, optional
         Consecutive units; all of them, unless said otherwise.
     memory : int
@@ -70,6 +71,8 @@ def sweep(
     alone : bool
         Follow a unit by itself as long as nothing mixes it with others, and add only its own share where a Linear or a
         convolution does (exact, to float rounding). Else the whole tail is computed for every unit.
+    axis : int
+        The dimension of the layer's output along which its units lie.
 
     Yields
     ------
@@ -82,22 +85,24 @@ def sweep(
         If ``ablated`` is not of the shape of the layer's output.
     """
     activation = state.activation
-    units = range(activation.shape[1]) if units is None else units
-    ablated = torch.zeros_like(activation) if ablated is None else ablated.to(activation)
-    if ablated.shape != activation.shape:
+    units_first = activation.movedim(axis, 1)
+    units = range(units_first.shape[1]) if units is None else units
+    ablated = torch.zeros_like(units_first) if ablated is None else ablated.to(activation)
+    if ablated.shape != units_first.shape:
         raise UnitlensError(
             f"The ablated activations have shape {tuple(ablated.shape)}; they must have that of {cut.layer}, "
-            f"{tuple(activation.shape)}."
+            f"{tuple(units_first.shape)}."
         )
     if cut.split is None:
         for unit in units:
             one = activation.clone()
-            one[:, unit] = ablated[:, unit]
+            one.movedim(axis, 1)[:, unit] = ablated[:, unit]
             output = cut.back(state, one)
             yield Swept(range(unit, unit + 1), by_variant(output, row_count(output)))
         return
     with evaluating(cut.model):
-        start = PerUnit(activation, ablated.contiguous(), first=0, each=1, units=activation.shape[1])
+        laid_out = ablated.movedim(1, axis).contiguous()
+        start = PerUnit(activation, laid_out, first=0, each=1, units=units_first.shape[1], axis=axis)
         plan = plan_sweep(cut.split, start, state.rest, cut.sizes, alone=alone)
     size = units_at_once(plan, state.output, memory)
     for first in range(units.start, units.stop, size):
