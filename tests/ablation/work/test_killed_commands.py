@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from unitlens.ablation.work.kept import FOLDER
+
 pytestmark = pytest.mark.slow  # each process loads torch
 
 COMMON = ("--limit", 48, "--batch-size", 4, "--workers", 0, "--quiet")
@@ -50,13 +52,18 @@ def finished(folder, words, **options):
 def files_of(run: Path):
     """What is in a folder of results, but for times and the command."""
     found = {}
-    for path in sorted(run.iterdir()):
+    for path in sorted(path for path in run.rglob("*") if path.is_file()):
         content = path.read_bytes()
         if path.suffix == ".json":
             content = _without_times(json.loads(content))
         if path.suffix != ".html":
-            found[path.name] = content
+            found[str(path.relative_to(run))] = content
     return found
+
+
+def manifests(kept):
+    """What is kept so far."""
+    return [path.stat().st_mtime_ns for path in sorted(kept.rglob("manifest.json"))] if kept.exists() else []
 
 
 def _without_times(value):
@@ -67,22 +74,17 @@ def _without_times(value):
 
 @pytest.mark.parametrize("words", [SWEEP, OUTCOME, DRAWN], ids=["sweep", "outcome", "drawn"])
 def test_a_command_that_is_killed_again_and_again_ends_as_if_it_was_not(tmp_path, words):
-    start = time.monotonic()
     finished(tmp_path, (*words, "--out", "alone"))
-    took, rng, kills = time.monotonic() - start, random.Random(0), 0
-    for kind in (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
+    kept, rng = tmp_path / "killed" / FOLDER, random.Random(0)
+    for kind in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
         with started(tmp_path, (*words, "--out", "killed")) as process:
-            try:
-                process.wait(took * rng.uniform(0.5, 0.95))
-            except subprocess.TimeoutExpired:
-                process.send_signal(kind)
-                kills += 1
+            before = manifests(kept)
+            while process.poll() is None and manifests(kept) == before:
+                time.sleep(0.01)
+            time.sleep(rng.uniform(0, 0.5))
+            process.send_signal(kind)
             process.communicate()
-        if process.returncode == 0:
-            break
-    if process.returncode != 0:
-        finished(tmp_path, (*words, "--out", "killed"))
-    assert kills
+    finished(tmp_path, (*words, "--out", "killed", "--overwrite"))
     assert files_of(tmp_path / "killed") == files_of(tmp_path / "alone")
 
 
