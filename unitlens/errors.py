@@ -20,6 +20,19 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" or unicodedata.category(c) == "Zs" else "?" for c in text)
 
 
+def is_number(text: str) -> bool:
+    """Whether a text is a whole number in decimal digits, 0 or more, for which an int64 has room.
+
+    Python itself takes more: digits of any script, blanks around them, and so many that it refuses to read them.
+
+    Examples
+    --------
+    >>> is_number("17"), is_number("-1"), is_number("9" * 5000)
+    (True, False, False)
+    """
+    return text.isascii() and text.isdigit() and len(text) < 19
+
+
 class UnitlensError(Exception):
     """Something the user can mend; its text says what was given, what is possible and what to do."""
 

@@ -5,6 +5,7 @@ import os
 import re
 import secrets
 import signal
+import stat
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -96,8 +97,7 @@ def read_json(path: Path) -> Any:
     UnitlensError
         If it is not there, or not such a file.
     """
-    if path.exists() and not path.is_file():  # a pipe would never end
-        raise UnitlensError(f"{path.name} is not a file")
+    check_readable(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         encoded(json.dumps(content, ensure_ascii=False))
@@ -116,12 +116,73 @@ def read_arrays(path: Path) -> "dict[str, npt.NDArray[Any]]":
     """
     from safetensors.numpy import load_file
 
-    if not path.is_file():
+    if not path.exists():
         raise UnitlensError(f"there is no file {path.name}")
+    check_readable(path)
     try:
         return load_file(path)
     except Exception as error:  # of damaged bytes and types that NumPy lacks nearly anything is raised
         raise UnitlensError(f"{path.name} cannot be read ({error})") from None
+
+
+def read_npy(path: Path, *, mapped: bool = False) -> "npt.NDArray[Any]":
+    """Read an array of numbers from a ``.npy`` file; nothing is unpickled.
+
+    Parameters
+    ----------
+    path : Path
+    mapped : bool
+        Whether it stays on the disk, and is read where it is used.
+
+    Raises
+    ------
+    UnitlensError
+        If it is not there, or holds something else, or less than it says.
+    """
+    import numpy as np
+
+    if not path.exists():
+        raise UnitlensError(f"There is no file {path}.")
+    check_readable(path)
+    try:
+        with np.errstate(over="raise"):
+            # Mapped first, which reserves no memory for what a header says and the file does not hold.
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            array.close()
+            raise ValueError("it is an archive")
+        return array if mapped else np.array(array)
+    except Exception as error:  # of damaged headers nearly anything is raised
+        fact = str(error).strip().rstrip(".").partition("\n")[0]
+        raise UnitlensError(f"{path} cannot be read as an array ({fact}).") from None
+
+
+def check_readable(path: Path, *, most: int | None = None) -> None:
+    """Make sure that a file, where it is there, is no pipe or device, and fits into memory.
+
+    Parameters
+    ----------
+    path : Path
+    most : int, optional
+        Bytes; else those that the machine has. A file may say to be larger than the disk.
+
+    Raises
+    ------
+    UnitlensError
+        If it is not so.
+    """
+    try:
+        status = path.stat()
+    except (OSError, ValueError):  # whoever reads it says so
+        return
+    if not stat.S_ISREG(status.st_mode):
+        raise UnitlensError(f"{path} is not a file.")
+    if most is None:
+        most = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if status.st_size > most:
+        raise UnitlensError(
+            f"{path} has {status.st_size / 1e9:,.1f} GB, more than the {most / 1e9:,.1f} that are read."
+        )
 
 
 def parts_file(parts: "Iterable[Mapping[str, npt.NDArray[Any]]]") -> bytes:

@@ -35,6 +35,15 @@ def folder(saved, tmp_path):
     return tmp_path / "run"
 
 
+def test_links_among_the_images_are_refused(folder, tmp_path):
+    (tmp_path / "mine.png").write_bytes(b"\x89PNG\r\n\x1a\nof the reader")
+    image = next((folder / "interventions").iterdir())
+    image.unlink()
+    image.symlink_to(tmp_path / "mine.png")
+    with pytest.raises(ul.UnitlensError, match=f"{image.name} is a link"):
+        read_interventions(folder)
+
+
 def test_what_was_saved_is_read_back_with_every_count(saved, folder):
     read = read_interventions(folder)
     assert read.images == saved.images

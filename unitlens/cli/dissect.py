@@ -63,7 +63,8 @@ def dissect(
 
     MODEL is resnet18, torchvision.models:resnet18, timm:NAME, hf:NAME_OR_FOLDER, package.module:callable,
     path/to/file.py:callable, bundled:scenes, bundled:scenes-generator or bundled:scenes-segmenter. With --latent-shape
-    it is a generator, and its units are matched with what it draws.
+    it is a generator, and its units are matched with what it draws. A file or package that is named is run: name none
+    that you do not trust. Weights are read as numbers alone, and nothing in them runs.
     """
     from unitlens.data.scenes.pairs import ScenePairs
     from unitlens.dissection.files import check_free

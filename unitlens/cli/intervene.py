@@ -11,7 +11,7 @@ from unitlens.cli.opening import set_threads
 from unitlens.cli.options import measuring_options, quiet_option
 from unitlens.cli.targets import Source, source_of
 from unitlens.cli.text import align_columns, echo, format_cell, whole_numbers
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, is_number
 from unitlens.processes import Processes, launched
 
 DEFAULT_UNITS = 20
@@ -356,7 +356,7 @@ def _change(words: str | None, where: Any) -> str | None:
 def _position(text: str) -> tuple[int, int]:
     """A column and a row."""
     parts = [part.strip() for part in text.split(",")]
-    if len(parts) != 2 or not all(part.isascii() and part.isdigit() for part in parts):
+    if len(parts) != 2 or not all(map(is_number, parts)):
         raise UnitlensError(f"--at is {text!r}; a position is a column and a row of the layer's grid, such as 3,5.")
     return int(parts[0]), int(parts[1])
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, is_number
 from unitlens.processes import local_count, local_rank
 
 
@@ -127,7 +127,7 @@ def open_images(
             "--latents is for generators: name the shape of a latent with --latent-shape, such as --latent-shape "
             "100,1,1, or leave it out."
         )
-    drawn = latents is None or latents.isdecimal()
+    drawn = latents is None or is_number(latents)
     if input_ is not None and drawn and (data is None or latents is not None):
         return _draw_latents(input_, data, latents, limit, seed, opened)
     if latents is not None:

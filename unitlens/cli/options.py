@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, is_number
 
 if TYPE_CHECKING:
     from unitlens.data.reading import Part
@@ -45,7 +45,7 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2
         if isinstance(value, tuple):
             return value
         parts = str(value).lower().split("x")
-        if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        if len(parts) > 2 or not all(is_number(part) and int(part) > 0 for part in parts):
             self.fail(f"{value!r} is not a size such as 56 or 56x42 (rows x columns)", param, ctx)
         return int(parts[0]), int(parts[-1])
 
@@ -60,9 +60,10 @@ class Shape(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.
         if isinstance(value, tuple):
             return value
         parts = str(value).replace("x", ",").split(",")
-        if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        sizes = [int(part) if is_number(part.strip()) else 0 for part in parts]
+        if not all(sizes):
             self.fail(f"{value!r} is not a shape such as 100,1,1 or 512", param, ctx)
-        return tuple(int(part) for part in parts)
+        return tuple(sizes)
 
 
 class Range(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on

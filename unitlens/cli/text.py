@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from unitlens.errors import UnitlensError, argument, did_you_mean, printable
+from unitlens.errors import UnitlensError, argument, did_you_mean, is_number, printable
 
 
 def echo(text: str, *, err: bool = False) -> None:
@@ -97,7 +97,7 @@ def unit_table(result: Any, *, concept: str | None = None, sort: str = "iou", ro
 def whole_numbers(text: str) -> tuple[int, ...]:
     """Read the value of --units, such as 3,17."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts or not all(part.isascii() and part.isdigit() for part in parts):
+    if not parts or not all(is_number(part) for part in parts):
         raise UnitlensError(f"--units is {text!r}; units are whole numbers from 0, joined by commas, such as 3,17.")
     return tuple(map(int, parts))
 

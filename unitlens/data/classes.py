@@ -8,7 +8,7 @@ from numbers import Integral
 
 from unitlens.data.concepts import Data, Example, described
 from unitlens.data.reading import read_examples
-from unitlens.errors import UnitlensError, UnitlensWarning, did_you_mean
+from unitlens.errors import UnitlensError, UnitlensWarning, did_you_mean, is_number
 
 Name = str | int
 
@@ -127,7 +127,7 @@ def classes_of(data: Data) -> tuple[Name, ...]:
 
 
 def _is_whole(name: object) -> bool:
-    return isinstance(name, Integral) or (isinstance(name, str) and name.isascii() and name.isdigit())
+    return isinstance(name, Integral) or (isinstance(name, str) and is_number(name))
 
 
 def _position(class_: Name, names: Sequence[str]) -> int | None:

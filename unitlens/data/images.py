@@ -14,9 +14,16 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from unitlens.errors import UnitlensError
+from unitlens.files import check_readable
 from unitlens.models.preprocessing import Preprocessing
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+
+FORMATS = frozenset({"AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP"})
+"""Of a file whose name says another one; Pillow knows more, such as PostScript, for which it starts a program."""
+
+MOST_BYTES = 1 << 31
+"""Of an image file; that of 179 million pixels, the most that Pillow opens, is smaller."""
 
 _BROKEN = (OSError, UnidentifiedImageError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
@@ -113,6 +120,10 @@ def read_label_map(path: Path) -> FileRead:
 def _opened(path: Path) -> Iterator[tuple[Image.Image, str]]:
     """An image file and the SHA-256 of its bytes; errors inside of the ``with`` name the file."""
     try:
+        check_readable(path, most=MOST_BYTES)
+    except UnitlensError as error:
+        raise UnreadableError(str(error)) from None
+    try:
         content = path.read_bytes()
     except FileNotFoundError:
         raise UnitlensError(f"There is no file {path}.") from None
@@ -127,6 +138,8 @@ def _opened(path: Path) -> Iterator[tuple[Image.Image, str]]:
             raise UnreadableError(f"{path} has more than the {most} million pixels that Pillow opens.") from None
         except _BROKEN:
             raise UnreadableError(f"{path} is not an image that can be read.") from None
+        if image.format not in FORMATS:
+            raise UnreadableError(f"{path} is a file of {image.format}, which is not read: save it as PNG or JPEG.")
         try:
             yield image, hashlib.sha256(content).hexdigest()
         except _BROKEN as error:

@@ -1,5 +1,6 @@
 """Latents as a data set: drawn from a seed, or given, each standing for the image that a generator draws from it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,13 +14,16 @@ import numpy.typing as npt
 from unitlens.data.concepts import Concept, Data, DataDescription, Example, described
 from unitlens.data.reading import as_example
 from unitlens.errors import UnitlensError, argument
-from unitlens.files import read_arrays
+from unitlens.files import read_arrays, read_npy
 
 PREFIX = "latents:"
 """Of the names by which latents are opened: ``latents:100x1x1,seed=0``, ``latents:FILE.npy``."""
 
 FILES = (".npy", ".safetensors")
 DRAWN = 1000
+
+MOST_NUMBERS, MOST_CLASSES = 1 << 27, 1 << 20
+"""Of a latent, and of a generator: names of latents are also read from files, which may say anything."""
 
 Classes = tuple[int, ...] | None
 
@@ -198,10 +202,15 @@ def _as_shape(source: Any) -> tuple[int, ...] | None:
 
 
 def _drawn(sides: tuple[int, ...], n: int | None, seed: int, classes: int | Sequence[int] | None) -> DrawnLatents:
-    if not sides or min(sides) < 1:
-        raise UnitlensError(f"The shape of a latent is {sides}; it is one or more sizes, such as (100, 1, 1).")
+    if not sides or min(sides) < 1 or math.prod(sides) > MOST_NUMBERS:
+        raise UnitlensError(
+            f"The shape of a latent is {sides}; it is one or more sizes, such as (100, 1, 1), of {MOST_NUMBERS:,} "
+            "numbers at most."
+        )
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise UnitlensError(f"{argument('seed', seed)} must be 0 or more.")
+    if isinstance(classes, int) and classes > MOST_CLASSES:
+        raise UnitlensError(f"A generator was said to have {classes:,} classes; {MOST_CLASSES:,} are the most.")
     of = range(classes) if isinstance(classes, int) else classes
     chosen = None if of is None else tuple(int(class_) for class_ in of)
     if chosen is not None and (not chosen or min(chosen) < 0):
@@ -244,10 +253,7 @@ def _read_latents(path: Path) -> npt.NDArray[Any]:
     if not path.is_file():
         raise UnitlensError(f"There is no file {path}.")
     if path.suffix == ".npy":
-        try:
-            return _as_array(np.load(path, mmap_mode="r", allow_pickle=False))
-        except (OSError, ValueError) as error:
-            raise UnitlensError(f"{path} cannot be read as an array ({str(error).rstrip('.')}).") from None
+        return _as_array(read_npy(path, mapped=True))
     arrays: Mapping[str, npt.NDArray[Any]] = read_arrays(path)
     if len(arrays) != 1:
         raise UnitlensError(f"{path} holds {len(arrays)} arrays ({', '.join(sorted(arrays)[:5])}); latents are one.")
@@ -278,7 +284,11 @@ def _spell(classes: tuple[int, ...]) -> str:
 
 def _unspell(classes: str) -> list[int]:
     first, dash, last = classes.partition("-")
-    return list(range(int(first), int(last) + 1)) if dash else [int(class_) for class_ in classes.split("+")]
+    if not dash:
+        return [int(class_) for class_ in classes.split("+")]
+    if int(last) - int(first) >= MOST_CLASSES:
+        raise ValueError(classes)
+    return list(range(int(first), int(last) + 1))
 
 
 def named_latents(name: str, n: int | None, seed: int) -> DrawnLatents | GivenLatents:

@@ -190,7 +190,7 @@ def strip_figure(strip: bytes, row: "pd.Series[Any]") -> "Figure":
     """
     from PIL import Image
 
-    with Image.open(io.BytesIO(strip)) as file:
+    with Image.open(io.BytesIO(strip), formats=["JPEG"]) as file:
         image = np.asarray(file.convert("RGB"))
     tiles = image.shape[1] / image.shape[0]
     figure = new_figure(max(1.4 * tiles, 4.0), 1.75, file="jpeg")

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.files import check_readable, read_npy
 from unitlens.models.layers import describe_error, display_shape
-from unitlens.models.weights import PLAIN, kind_of_numbers
+from unitlens.models.weights import PLAIN, kind_of_numbers, load_tensors
 
 SUFFIXES = (".npy", ".safetensors", ".pt", ".pth")
 
@@ -91,11 +91,12 @@ def as_basis(given: Any) -> Basis:
 
 
 def _checked(values: Any, source: str) -> Basis:
-    kind = kind_of_numbers(values) if isinstance(values, Tensor) else PLAIN
-    if kind != PLAIN:
-        raise UnitlensError(f"The basis {source} is not a matrix of numbers ({kind}).")
     try:
-        matrix = torch.as_tensor(values).detach().to("cpu", torch.float32).clone()
+        given = torch.as_tensor(values).detach()
+        kind = kind_of_numbers(given)
+        if kind != PLAIN:
+            raise UnitlensError(f"The basis {source} is not a matrix of numbers ({kind}).")
+        matrix = given.to("cpu", torch.float32).clone()
     except (TypeError, ValueError, RuntimeError) as error:
         raise UnitlensError(f"The basis {source} is not a matrix of numbers ({describe_error(error)}).") from None
     if matrix.dim() != 2 or not matrix.numel():
@@ -126,12 +127,13 @@ def _read(path: Path) -> Any:
 
 def _loaded(path: Path) -> Any:
     if path.suffix == ".npy":
-        return np.load(path, allow_pickle=False)
+        return read_npy(path)
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 
+        check_readable(path)
         return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
+    return load_tensors(path)
 
 
 def _only_matrix(content: Any, path: Path) -> Any:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from unitlens.errors import UnitlensError, argument, did_you_mean
+from unitlens.files import check_readable
 from unitlens.models.layers import display_shape
 
 TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar")
@@ -17,6 +18,9 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "model_state", "net", "ne
 PREFIXES = ("module.", "_orig_mod.", "model.")  # DataParallel and DistributedDataParallel, torch.compile, Lightning
 PLAIN = "plain numbers"
 """How most tensors store their numbers; see `kind_of_numbers`."""
+
+MOST_UNPACKED = 4
+"""How many times the size of a file its content may have."""
 
 LISTED = 3
 """The number of keys of each kind that a sentence names; the others are counted."""
@@ -122,6 +126,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    check_readable(path)
     try:
         return dict(load_file(path))
     except (SafetensorError, OSError) as error:
@@ -132,11 +137,30 @@ def _read_torch(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's remarks on other pickles, which it refuses
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return load_tensors(path)
     except PermissionError as error:
         raise UnitlensError(f"{str(path)!r} cannot be read: {error.strerror}.") from None
+    except UnitlensError as error:
+        raise UnitlensError(f"{str(path)!r} cannot be read: {str(error).rstrip('.')}.") from None
     except Exception as error:  # damaged bytes make torch.load raise nearly anything
         raise UnitlensError(f"{str(path)!r} {_why_unread(path)}") from error
+
+
+def load_tensors(path: Path) -> Any:
+    """Read what `torch.save` wrote: tensors and plain containers, and nothing that a class or function is called for.
+
+    Raises
+    ------
+    Exception
+        Nearly any, if it holds anything else, or unpacks to far more than it is.
+    """
+    check_readable(path)
+    if zipfile.is_zipfile(path):  # torch does not compress; a few packed bytes may stand for any number of zeros
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(one.file_size for one in archive.infolist())
+        if unpacked > MOST_UNPACKED * path.stat().st_size + (1 << 26):
+            raise UnitlensError(f"it unpacks to {unpacked / 1e9:,.1f} GB, {MOST_UNPACKED} times what it is")
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _why_unread(path: Path) -> str:

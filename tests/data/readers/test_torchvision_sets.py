@@ -69,6 +69,20 @@ def kitti(root, rows, train=True):
     return datasets.Kitti(root, train=train)
 
 
+def test_files_of_sbd_are_checked_before_the_reader_that_may_crash_on_them(tmp_path):
+    data = from_torchvision(sbd(tmp_path))
+    path = tmp_path / "cls" / "2008_000001.mat"
+    sound = path.read_bytes()
+    for content in (sound[: len(sound) // 2], b"", b"x" * 200, sound[:128] + bytes(8) + sound[136:]):
+        path.write_bytes(content)
+        with pytest.raises(UnreadableError, match=r"2008_000001\.mat is not a MATLAB file with GTcls"):
+            data[1]
+    path.unlink()
+    with pytest.raises(UnreadableError, match="There is no file"):
+        data[1]
+    assert data[2].planes["object"][0].any()
+
+
 def coco(root):
     layouts.coco_instances(root, IMAGES)
     return datasets.CocoDetection(root / "val2017", root / "annotations" / "instances_val2017.json")

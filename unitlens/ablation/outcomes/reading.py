@@ -10,7 +10,7 @@ from torch import Tensor
 from unitlens.ablation.replay.nests import Output, describe, in_rows, row_count, tensors
 from unitlens.ablation.replay.replayed import MeasuredImages
 from unitlens.data.columns import Columns
-from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.errors import UnitlensError, did_you_mean, is_number
 from unitlens.models.network import Network
 from unitlens.stats.scores import Floats
 
@@ -201,7 +201,7 @@ def class_number(class_: str, names: Sequence[str] | None, count: int | None, *,
     if len(alike) == 1:
         return alike[0]
     count = len(known) if count is None and known else count
-    if class_.isdecimal() and (count is None or int(class_) < count):
+    if is_number(class_) and (count is None or int(class_) < count):
         return int(class_)
     if known:
         listed = f"there are {', '.join(known[:12])}" + (", ..." if len(known) > 12 else "")

@@ -13,7 +13,7 @@ from torch.nn import functional
 from unitlens.ablation.outcomes.reading import Measured, Numbers, Read, Seen, class_number, main_tensor
 from unitlens.ablation.replay.nests import Output
 from unitlens.errors import UnitlensError
-from unitlens.files import read_arrays
+from unitlens.files import check_readable, read_arrays, read_npy
 
 Metric = Literal["cosine", "euclidean"]
 
@@ -125,7 +125,10 @@ class Similarity:
 
     def __post_init__(self) -> None:
         try:
-            vectors = torch.as_tensor(self.vectors).detach().double().cpu()
+            vectors = torch.as_tensor(self.vectors).detach()
+            if vectors.is_complex():
+                raise TypeError("complex numbers")
+            vectors = vectors.double().cpu()
         except (TypeError, ValueError, RuntimeError):
             raise UnitlensError(
                 f"vectors is a {type(self.vectors).__name__}; it is an array, vectors x numbers."
@@ -173,15 +176,16 @@ def read_vectors(path: str, *, scale: float | None) -> Similarity:
     file = Path(path)
     try:
         if file.suffix == ".npy":
-            return Similarity(np.load(file, allow_pickle=False), scale=scale)
+            return Similarity(read_npy(file), scale=scale)
         if file.suffix == ".safetensors":
             arrays = read_arrays(file)
             return Similarity(np.stack([array.ravel() for array in arrays.values()]), tuple(arrays), scale)
         if file.suffix == ".csv":
             import pandas as pd
 
-            table = pd.read_csv(file, header=None, dtype={0: str}, keep_default_na=False)
-            return Similarity(table.iloc[:, 1:].to_numpy(np.float64), table[0].tolist(), scale)
+            check_readable(file)
+            table = pd.read_csv(file, header=None, dtype={0: str}, keep_default_na=False, low_memory=False)
+            return Similarity(table.iloc[:, 1:].to_numpy(np.float64, copy=True), table[0].tolist(), scale)
     except (OSError, ValueError) as error:
         raise UnitlensError(f"The vectors in {path} cannot be read ({str(error).splitlines()[0]}).") from None
     raise UnitlensError(f"Vectors are read from .npy, .safetensors and .csv files, and {path} is none of these.")

@@ -11,7 +11,7 @@ from unitlens.data.concepts import Concept, Finding, name_findings
 from unitlens.data.images import read_label_map
 from unitlens.data.readers.files import first_words, must_exist, names_under, read_text, relabelled, subfolders
 from unitlens.data.readers.marked import MarkedImages, Marks, chosen_splits
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, is_number
 
 CLASSES, SCENES = "objectInfo150.txt", "sceneCategories.txt"
 
@@ -58,7 +58,7 @@ def _classes(path: Path) -> list[Concept]:
         cells = [cell.strip() for cell in row.split("\t")] if "\t" in row else row.split(maxsplit=4)
         if not cells or not cells[0]:
             continue
-        if len(cells) < 5 or not cells[0].isdecimal():
+        if len(cells) < 5 or not is_number(cells[0]):
             raise UnitlensError(f"{path} has the row {row!r}, which is not Idx, Ratio, Train, Val, Name.")
         numbers.append(int(cells[0]))
         names.append(cells[-1])

@@ -15,7 +15,7 @@ from unitlens.data.images import read_image
 from unitlens.data.readers.files import first_words, must_exist, names_under, read_text, relabelled
 from unitlens.data.readers.marked import MarkedImages, Marks, chosen_splits
 from unitlens.data.readers.matlab import read_variable
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, is_number
 
 INDEX = "index_ade20k.mat"
 SPLITS = ("training", "validation")
@@ -157,7 +157,7 @@ def _written_about(folder: Path, image: str) -> Iterator[_Named]:
     path = folder / _beside(image, "_atr.txt")
     for line in read_text(path).splitlines() if path.is_file() else ():
         cells = [cell.strip() for cell in line.split("#")]
-        if len(cells) >= 4 and cells[0].isdecimal() and cells[1].isdecimal():
+        if len(cells) >= 4 and is_number(cells[0]) and is_number(cells[1]):
             yield _Named(int(cells[1]), int(cells[0]), cells[3], None)
 
 

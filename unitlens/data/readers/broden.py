@@ -11,7 +11,7 @@ import numpy as np
 from unitlens.data.concepts import Concept
 from unitlens.data.readers.files import inside, read_colors, read_rows, record_digest, relabelled, whole_number
 from unitlens.data.readers.marked import MarkedImages, Marks, chosen_splits
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, is_number
 
 FILES = ("index.csv", "label.csv", "category.csv")
 
@@ -88,7 +88,7 @@ class BrodenMarks:
             table = {0: 0, **{c.label: c.label for c in self.concepts if c.category == category}}
             for item in (part.strip() for part in cell.split(";") if part.strip()):
                 source: Path | str = f"{self.root / 'index.csv'}, in the row of {name},"
-                if item.isdecimal():
+                if is_number(item):
                     codes = np.array([[int(item)]])
                 else:
                     source = self.root / "images" / inside(item, self.root / "index.csv")

@@ -18,7 +18,7 @@ from unitlens.data.readers.files import (
     strange_codes,
 )
 from unitlens.data.readers.marked import MarkedImages, Marks, chosen_splits
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, is_number
 
 TABLES = ("label_colors.txt", "class_dict.csv", "labels_class_dict.csv", "label_colors.csv", "colors.csv")
 VOID = frozenset({"void", "unlabeled", "unlabelled", "unknown", "ignore", "not judged"})
@@ -80,7 +80,7 @@ def _colors(path: Path) -> tuple[dict[int, int], tuple[Concept, ...]]:
     table: dict[int, int] = {}
     labels: dict[str, int] = {}
     for line, name, color in rows:
-        if len(color) != 3 or not all(part.isdecimal() and int(part) < 256 for part in color):
+        if len(color) != 3 or not all(is_number(part) and int(part) < 256 for part in color):
             raise UnitlensError(f"{path}, line {line}: {' '.join(color)!r} is not a colour of three numbers, 0 to 255.")
         code = sum(int(part) * weight for part, weight in zip(color, _RGB, strict=True))
         label = NOT_JUDGED if name.lower() in VOID else labels.setdefault(name, len(labels) + 1)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from unitlens.data.images import EXTENSIONS, UnreadableError, read_image
 from unitlens.errors import UnitlensError, did_you_mean
-from unitlens.files import encoded
+from unitlens.files import check_readable, encoded
 
 
 def inside(name: str, listed_in: Path) -> str:
@@ -68,6 +68,7 @@ def read_text(path: Path, *, escaped: bool = False) -> str:
     UnitlensError
         If it is not there or in another encoding.
     """
+    check_readable(path)
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape" if escaped else "strict", newline="") as file:
             return file.read()

@@ -14,7 +14,7 @@ from unitlens.data.readers.files import layered, must_exist, names_under, read_t
 from unitlens.data.readers.marked import MarkedImages, Marks
 from unitlens.data.readers.matlab import read_variable
 from unitlens.data.readers.voc import NAMES, listed_stems, listed_without_marks, voc_concepts
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, is_number
 
 _UNKNOWN = "unknown"
 
@@ -48,7 +48,7 @@ def open_pascal_context(root: Path, *, split: str | None = None) -> MarkedImages
     table, concepts = {0: 0}, []
     for line in read_text(path).splitlines():
         number, _, name = (part.strip() for part in line.partition(":"))
-        if number and not (number.isdecimal() and name):
+        if number and not (is_number(number) and name):
             raise UnitlensError(f"{path} has the line {line!r}, which is not a label such as '1: accordion'.")
         if number:
             table[int(number)] = NOT_JUDGED if name == _UNKNOWN else int(number)

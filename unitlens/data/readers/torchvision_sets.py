@@ -15,9 +15,11 @@ from unitlens.data.concepts import NOT_JUDGED, Concept, Example
 from unitlens.data.images import UnreadableError, to_rgb
 from unitlens.data.readers.cityscapes import cityscapes_concepts, cityscapes_table
 from unitlens.data.readers.coco.masks import painted
-from unitlens.data.readers.files import layered, relabelled
+from unitlens.data.readers.files import layered, must_exist, relabelled
+from unitlens.data.readers.matlab import read_variable
 from unitlens.data.readers.voc import voc_concepts, voc_table
 from unitlens.errors import UnitlensError
+from unitlens.files import check_readable
 
 KITTI = ("Car", "Cyclist", "Misc", "Pedestrian", "Person_sitting", "Tram", "Truck", "Van")
 TRIMAP = {1: 1, 2: 0, 3: NOT_JUDGED}
@@ -34,10 +36,11 @@ class Marked(NamedTuple):
 
 
 class _Kind(NamedTuple):
-    """How one of torchvision's data sets is read: its concepts, and the marks of (target, image)."""
+    """How one of torchvision's data sets is read: its concepts, the marks of (target, image), and a check of files."""
 
     concepts: tuple[Concept, ...]
     marks: Callable[[Any, Image.Image], Marked]
+    check: Callable[[Any, int], None] = lambda dataset, index: None
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,6 +77,7 @@ class TorchvisionData:
 
     def __getitem__(self, index: int, /) -> Example:
         name = self.names[index]
+        self.kind.check(self.dataset, index)
         try:
             image, target = self.dataset[index]
         except OSError as error:
@@ -150,6 +154,21 @@ def _voc(dataset: Any) -> _Kind:
     return _Kind(voc_concepts(), partial(_map, index=None, table=voc_table(), what="Pascal VOC"))
 
 
+def _sbd(dataset: Any) -> _Kind:
+    return _voc(dataset)._replace(check=_check_matlab)
+
+
+def _check_matlab(dataset: Any, index: int) -> None:
+    """Read a file of SBD as torchvision does, once it is known that its reader will not crash on it."""
+    path = Path(dataset.masks[index])
+    must_exist(path)
+    check_readable(path)
+    try:
+        read_variable(path.read_bytes(), "GTcls")
+    except Exception:  # damaged bytes make it raise nearly anything
+        raise UnreadableError(f"{path} is not a MATLAB file with GTcls, or it is damaged.") from None
+
+
 def _cityscapes(dataset: Any) -> _Kind:
     types = list(dataset.target_type)
     if "semantic" not in types:
@@ -218,7 +237,7 @@ def _painted(target: Any, image: Image.Image, *, labels: Mapping[int, int]) -> M
 
 _KINDS: Mapping[str, Callable[[Any], _Kind]] = {
     "VOCSegmentation": _voc,
-    "SBDataset": _voc,
+    "SBDataset": _sbd,
     "Cityscapes": _cityscapes,
     "OxfordIIITPet": _pet,
     "CocoDetection": _coco,

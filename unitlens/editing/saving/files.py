@@ -26,6 +26,7 @@ from unitlens.editing.tables import (
 from unitlens.errors import UnitlensError
 from unitlens.files import (
     another_or_overwrite,
+    check_readable,
     json_text,
     parts_file,
     read_json,
@@ -264,6 +265,10 @@ def _image_of(record: ResultRecord) -> str | None:
 
 
 def _read_png(path: Path) -> bytes:
+    # A link may lead to an image of the reader's, which the page would show to others.
+    if path.is_symlink() or path.parent.is_symlink():
+        raise UnitlensError(f"{path.name} is a link")
+    check_readable(path)
     try:
         content = path.read_bytes()
     except OSError as error:
