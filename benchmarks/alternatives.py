@@ -23,8 +23,10 @@ import torch
 from torch import Tensor, nn
 
 import unitlens as ul
+from unitlens.data.batches import Batches
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Concept
+from unitlens.data.reading import Reading
 from unitlens.dissection.counting import count_block
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.labels import LabelPlanes
@@ -90,8 +92,8 @@ class Work:
         """Prepare the work on so many images."""
         data, net = Images(images), ul.load("torchvision.models:resnet18", weights="none")
         net.model.eval()
-        chosen = torch.from_numpy(data.images).permute(0, 3, 1, 2)
-        inputs = net.prepare(chosen).split(batch)
+        read = Batches(data, net.preprocessing, Reading(batch_size=batch))  # which cuts and scales them
+        inputs = tuple(net.prepare(each.images) for each in read)
         coarse = torch.randint(0, LABELS + 1, (images, PLANES, 7, 7), generator=torch.Generator().manual_seed(0))
         planes = coarse.repeat_interleave(8, 2).repeat_interleave(8, 3).flatten(2)
         work = cls(net, data, inputs, torch.empty(0), planes)
