@@ -75,7 +75,8 @@ def cut_network(model: nn.Module, layers: str | Sequence[str], images: Tensor) -
             except Untraceable as error:
                 reasons.append(str(error))
             except Independent as error:
-                if not _is_near(model(images[:2]), expected):  # a way that no step shows
+                alone, _ = _full_pass_with_changes(model, [refs[error.which]], images[:2])
+                if not _is_near(model(images[:2]), alone):  # a way that no step shows
                     reasons.append("its output depends on the layer in a way that cannot be followed")
                     continue
                 raise UnitlensError(
