@@ -32,7 +32,7 @@ def refused(net, outcome, *facts, **settings):
         ([], ["No outcome is given"]),
         (7, ["not a int", "area:CLASS"]),
         (["area:sky", "area:sky"], ["Two outcomes are called area:sky"]),
-        ("similarity:none.npy", ["none.npy cannot be read"]),
+        ("similarity:none.npy", ["There is no file none.npy"]),
         ("similarity:text.pt", [".npy, .safetensors and .csv", "text.pt"]),
     ],
 )
