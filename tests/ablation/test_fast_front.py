@@ -94,7 +94,7 @@ def test_where_nothing_is_replayed_the_network_runs_as_it_is():
     assert "The network runs as it is" in hastened.notes[0]
 
 
-@pytest.mark.parametrize("fast", [True, "bfloat16"])
+@pytest.mark.parametrize("fast", [True, pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_attributions_of_a_fast_copy_are_those_of_the_network(fast):
     pytest.importorskip("captum")
     from unitlens.ablation.attribution import attributions

@@ -80,6 +80,7 @@ def test_so_few_images_have_no_thresholds(data):
     assert made.info["deviation"]["5"]["concepts"] is None
 
 
+@pytest.mark.slow
 def test_controls_go_the_same_way(data):
     exact, fast = (
         ul.dissect(normed_net(), "2", data, control=["untrained", "rotated"], fast=fast, **OPTIONS)

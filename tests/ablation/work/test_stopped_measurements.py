@@ -29,7 +29,7 @@ def often(monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("sets", [None, SETS])
+@pytest.mark.parametrize("sets", [None, pytest.param(SETS, marks=pytest.mark.slow)])
 def test_effects_that_are_stopped_again_and_again_end_as_if_they_were_not(tmp_path, sets):
     whole = experiment(Stopping(), NOTHING_KEPT).measure(sets)
     data = Stopping()
@@ -50,7 +50,7 @@ def test_effects_that_are_stopped_again_and_again_end_as_if_they_were_not(tmp_pa
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("count", "sets"), [(2, None), (7, SETS)])  # of 6 batches
+@pytest.mark.parametrize(("count", "sets"), [(2, None), pytest.param(7, SETS, marks=pytest.mark.slow)])  # of 6 batches
 def test_parts_add_to_the_bits_of_one_process(count, sets):
     whole = experiment(Stopping(classless=range(6)), NOTHING_KEPT).measure(sets)
     assert_same(measured_in_parts(Stopping(classless=range(6)), count, sets), whole)

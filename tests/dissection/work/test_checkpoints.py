@@ -44,6 +44,7 @@ def test_a_dissection_that_is_stopped_in_any_pass_ends_as_if_it_was_not(tmp_path
     assert_same(dissect(Stopping(), tmp_path / "kept", **options), whole)
 
 
+@pytest.mark.slow
 def test_an_untrained_copy_is_calibrated_once(tmp_path, monkeypatch):
     commit_always(monkeypatch)
     torch.manual_seed(5)

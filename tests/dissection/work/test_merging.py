@@ -22,13 +22,15 @@ def parts_of(folder, count, data=None, *, net=NET, layers=("conv", "pool"), give
     return folders
 
 
-@pytest.mark.parametrize("count", [1, 3, 4, 6])  # 4 batches: as many parts, uneven ones, more parts than batches
+# 4 batches: uneven parts; one, as many, and more parts than batches
+@pytest.mark.parametrize("count", [3, *(pytest.param(count, marks=pytest.mark.slow) for count in (1, 4, 6))])
 def test_parts_that_are_merged_are_as_one_process(tmp_path, count):
     whole = dissect(Stopping(), evidence=False)
     folders = parts_of(tmp_path, count, evidence=False)
     assert_same(ul.merge(folders[::-1]), whole)
 
 
+@pytest.mark.slow
 def test_evidence_controls_and_a_limit_are_merged_as_well(tmp_path):
     data, options = Stopping(30), {"layers": ("pool",), "control": ("untrained:2", "rotated"), "limit": 13}
     assert_same(ul.merge(parts_of(tmp_path, 2, data, **options)), dissect(data, **options))

@@ -136,7 +136,7 @@ def find_parts(folders: Sequence[Path]) -> JoinedWork:
     if missing := [str(part + 1) for part in range(first.parts) if part not in found]:
         raise UnitlensError(
             f"Of {first.parts} parts {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing: give the "
-            "folders of all parts that `unitlens dissect --shard` wrote."
+            "folders of all parts."
         )
     order = [found[part] for part in range(first.parts)]
     machines = [asked[number].machine for number in order]
