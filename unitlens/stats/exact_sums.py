@@ -17,6 +17,9 @@ PIECES = 3
 _LOWEST = -24
 """The lowest place that a highest piece has: what lies below 2^-1040 counts as 0."""
 
+_EMPTY = _LOWEST - 2 * PIECES
+"""The place of a column to which nothing but zeros was added."""
+
 _NOT_FINITE = 30
 """The place of a column with a number that is NaN or infinite, above that of any other."""
 
@@ -47,7 +50,8 @@ class ExactSums:
 
     def __init__(self, groups: int, shape: tuple[int, ...]) -> None:
         self._pieces: Ints = np.zeros((PIECES, groups, *shape), np.int64)
-        self._places: Ints = np.full(shape, _LOWEST, np.int64)  # of the highest piece of each column
+        self._places: Ints = np.full(shape, _EMPTY, np.int64)  # of the highest piece of each column
+        self._filled = np.zeros(groups, bool)  # the others are zeros, and of many classes few may have images
 
     def add(self, groups: npt.NDArray[np.integer[Any]], numbers: Floats, *, first: int = 0) -> None:
         """Add N numbers to each of some columns.
@@ -70,7 +74,8 @@ class ExactSums:
         self._lift(here, _place_of(largest))
         order = np.argsort(groups, kind="stable")
         which, starts = np.unique(groups[order], return_index=True)
-        left = numbers[order] * np.ldexp(1.0, -BITS * self._places[..., here])
+        self._filled[which] = True
+        left = numbers[order] * np.ldexp(1.0, -BITS * np.maximum(self._places[..., here], _LOWEST))
         for pieces in self._pieces:
             whole = np.trunc(left)
             pieces[which, ..., here] += np.add.reduceat(whole.astype(np.int64), starts)
@@ -88,10 +93,17 @@ class ExactSums:
         self._lift(slice(None), other._places)
         other._lift(slice(None), self._places)
         self._pieces += other._pieces
+        self._filled |= other._pieces.any(axis=(0, *range(2, other._pieces.ndim)))
 
     def sums(self) -> Floats:
         """The sums, each rounded once: float64, (groups, ...)."""
-        highest, *lower = self._pieces
+        found = np.where(self._places == _NOT_FINITE, np.nan, np.zeros(self._pieces.shape[1:]))
+        found[self._filled] = self._rounded(self._pieces[:, self._filled])
+        return found
+
+    def _rounded(self, pieces_of: Ints) -> Floats:
+        """The sums of some groups."""
+        highest, *lower = pieces_of
         total = np.zeros(highest.shape)
         carried: Ints = np.zeros(highest.shape, np.int64)
         for number, pieces in reversed(list(enumerate(lower, 1))):
@@ -99,14 +111,15 @@ class ExactSums:
             carried = (pieces + 2 ** (BITS - 1)) >> BITS
             total += np.ldexp((pieces - (carried << BITS)).astype(np.float64), -number * BITS)
         with np.errstate(over="ignore"):  # what is too large for a float is infinite
-            rounded = np.ldexp(total + (highest + carried), BITS * self._places)
+            rounded = np.ldexp(total + (highest + carried), BITS * np.maximum(self._places, _LOWEST))
         return np.where(self._places == _NOT_FINITE, np.nan, rounded)
 
     def _lift(self, here: slice, places: Ints) -> None:
         """Move the pieces of columns so that the highest one is at some place, where it is lower."""
         lifts = np.maximum(places - self._places[..., here], 0)
-        for lift in np.unique(lifts[lifts > 0]).tolist():
-            lifted = lifts == lift
+        filled = self._places[..., here] != _EMPTY
+        for lift in np.unique(lifts[(lifts > 0) & filled]).tolist():
+            lifted = (lifts == lift) & filled
             pieces = self._pieces[..., here]
             kept = pieces[: max(PIECES - lift, 0), :, lifted]
             pieces[:, :, lifted] = 0
@@ -117,5 +130,5 @@ class ExactSums:
 def _place_of(largest: Floats) -> Ints:
     """The place of the highest piece of numbers up to these."""
     exponents = np.frexp(largest)[1].astype(np.int64)
-    places = np.where(largest > 0, np.maximum((exponents - 1) // BITS, _LOWEST), _LOWEST)
+    places = np.where(largest > 0, np.maximum((exponents - 1) // BITS, _LOWEST), _EMPTY)
     return np.where(np.isfinite(largest), places, _NOT_FINITE)
