@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, settings
 import unitlens as ul
 from tests.coloured import NET, write_world
 
+os.environ["UNITLENS_ANSWERS"] = "none"  # what is tested is computed, not taken from the runs of other tests
+
 # No test fails because a machine is slow or busy: neither by a deadline nor by the check of how long drawing takes.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=40)
 settings.register_profile("thorough", settings.get_profile("any machine"), max_examples=400)  # `make test-slow`

@@ -142,7 +142,9 @@ def test_plan_has_all_options_of_dissect_but_those_of_its_files():
     # pairs of scenes are shown to the network after the dissection, which is done by then
     names = {option.name for option in plan.params}
     assert names - {option.name for option in dissect.params} == {"images", "processes", "rates"}
-    assert {option.name for option in dissect.params} - names == {*("out", "overwrite", "quiet", "pairs", "shard")}
+    assert {option.name for option in dissect.params} - names == {
+        *("out", "overwrite", "quiet", "pairs", "shard", "again")
+    }
 
 
 def test_a_plan_leaves_the_random_state_of_torch_as_it_was():

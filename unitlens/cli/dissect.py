@@ -1,5 +1,6 @@
 """`unitlens dissect`."""
 
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ from unitlens.processes import launched
     type=Shard(),
     help="Look at part I of N of the images alone and keep it in RUN; `unitlens merge` puts the parts together.",
 )
+@click.option("--again", is_flag=True, help="Compute it though the same was computed before.")
 @quiet_option
 def dissect(
     model: str,
@@ -57,6 +59,7 @@ def dissect(
     overwrite: bool,
     pairs: int | None,
     shard: Any,
+    again: bool,
     **options: Any,
 ) -> None:
     """Match every unit of a network's layers with the concepts marked in images.
@@ -66,8 +69,10 @@ def dissect(
     it is a generator, and its units are matched with what it draws. A file or package that is named is run: name none
     that you do not trust. Weights are read as numbers alone, and nothing in them runs.
     """
+    from unitlens.data.groups import AUTO
     from unitlens.data.scenes.pairs import ScenePairs
     from unitlens.dissection.files import check_free
+    from unitlens.dissection.repeating.answers import Question
     from unitlens.dissection.run import dissect as run
     from unitlens.dissection.run import dissect_part, task_of
     from unitlens.dissection.work.task import Checkpoint
@@ -77,6 +82,7 @@ def dissect(
     from unitlens.explaining.pairs.minimal_pairs import causal_labels, usual_pairs
     from unitlens.pages.writing import report
 
+    began, question = time.time(), None
     with launched() as processes, ExitStack() as held:
         with processes.in_step():
             if processes.first:
@@ -102,7 +108,16 @@ def dissect(
             if result is None:
                 return
         else:
-            result = run(net, names, images.data, checkpoint=checkpoint, **options)
+            if options["groups"] != AUTO:  # for which all images are read
+                task = task_of(net, names, images.data, options)
+                question = Question.of(task, recorded=images.recorded, began=began)
+            fresh = again or (out / FOLDER).exists()  # passes that are kept there go on
+            known = None if question is None or fresh else question.answer()
+            if known is None:
+                result = run(net, names, images.data, checkpoint=checkpoint, **options)
+            else:
+                result = known[1]
+                _tell_answered(*known)
         with finishing(out / FOLDER):
             result.info["command"] = click.get_current_context().obj
             result.info["data"] |= images.recorded
@@ -110,11 +125,24 @@ def dissect(
             if pairs:
                 labels = [causal_labels(net, result, ScenePairs(pairs), workers=workers, progress=not quiet)]
             page = report(out, result, *labels, overwrite=overwrite)
+            if question is not None:
+                question.remember(out, result)
     if not quiet:
         echo(summarize(result))
         for tested in labels:
             echo(f"minimal pairs: {describe_shares(tested.rows)}")
         echo(f"wrote {out}/: {page.name} to look at, units.csv to compute with")
+
+
+def _tell_answered(folder: Path, result: Any) -> None:
+    """Say from where and when a result is that was not computed again."""
+    info = result.info
+    machine = info["machine"].get("processor", "a processor that is not recorded")
+    echo(
+        f"unitlens: the same was computed already ({folder}, {info['created']}, {machine}), and is taken from there; "
+        "--again computes it anew.",
+        err=True,
+    )
 
 
 def _tell_kept(out: Path, shard: Any, *, quiet: bool) -> None:

@@ -1,0 +1,119 @@
+"""The same question is answered from the run that has the answer; any other one is computed."""
+
+import json
+import os
+import shutil
+import time
+
+import pytest
+
+import unitlens as ul
+from tests.coloured import write_world
+from tests.planted import ColourWorld, colour_net
+from unitlens.dissection.repeating.answers import Question
+from unitlens.dissection.repeating.content import content_of
+from unitlens.dissection.run import task_of
+
+TAKEN = "the same was computed already"
+QUICK = ("--no-evidence", "--exemplars", 0, "--workers", 0, "--quantile", 0.1, "--pairs", 0)
+
+
+@pytest.fixture
+def asks(shell, tmp_path, monkeypatch):
+    """Dissect the bundled network on the coloured world, as if every file were old."""
+    monkeypatch.setenv("UNITLENS_ANSWERS", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("unitlens.dissection.repeating.answers._SETTLED", -1000.0)
+    world = write_world(tmp_path / "world", images=6)
+
+    def ask(out, *more, net="bundled:scenes"):
+        return shell("dissect", net, "--data", world, "--out", out, *QUICK, *more)
+
+    return ask
+
+
+def test_the_same_question_is_answered_at_once_and_says_so(asks, tmp_path):
+    first = asks("a")
+    assert (first.code, TAKEN in first.err) == (0, False)
+    second = asks("b", "--threads", 1)
+    assert second.code == 0
+    created = json.loads((tmp_path / "a" / "run.json").read_text())["created"]
+    assert TAKEN in second.err
+    assert created in second.err
+    for name in ("units.csv", "counts.safetensors"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert (tmp_path / "b" / "report.html").exists()
+    assert not (tmp_path / "b" / ".unitlens-work").exists()
+
+
+@pytest.mark.slow
+def test_an_answer_that_is_gone_or_changed_is_computed_again(asks, tmp_path):
+    asks("c")
+    assert TAKEN not in asks("c", "--again", "--overwrite").err
+    shutil.rmtree(tmp_path / "c")
+    assert TAKEN not in asks("d").err  # the run is gone
+    (tmp_path / "d" / "units.csv").write_text((tmp_path / "d" / "units.csv").read_text() + "\n")
+    assert TAKEN not in asks("e").err  # the run was changed
+    assert TAKEN in asks("e", "--overwrite").err
+
+
+def test_whatever_decides_a_result_makes_another_question(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNITLENS_ANSWERS", "")
+    world = write_world(tmp_path / "world", images=6)
+    (tmp_path / "groups.csv").write_text("image,group\n" + "".join(f"{n:02}.png,{n // 2}\n" for n in range(6)))
+    later = time.time() + 100
+    net, seen = ul.load("bundled:scenes"), set()
+
+    def key(data=None, *, net=net, layers=None, recorded=(), **options):
+        data = ul.open_data(world) if data is None else data
+        return Question.of(task_of(net, layers, data, options), recorded=dict(recorded), began=later).key
+
+    def is_new(value):
+        seen.add(value)
+        return len(seen)
+
+    assert is_new(key()) == is_new(key()) == is_new(key(workers=2, store_limit=10**9)) == 1
+    assert is_new(key(quantile=0.02)) == 2
+    assert is_new(key(layers="relu5")) == 3
+    other = ul.load("bundled:scenes", weights="none", seed=3)
+    assert is_new(key(net=other)) == 4
+    assert is_new(key(ul.open_data(world, concepts=["colors"]))) == 5
+    assert is_new(key(ul.Scenes(6))) == 6
+    assert is_new(key(ul.Scenes(6, seed=1))) == 7
+    assert is_new(key(groups=str(tmp_path / "groups.csv"))) == 8
+    (tmp_path / "groups.csv").write_text("image,group\n" + "".join(f"{n:02}.png,{n // 3}\n" for n in range(6)))
+    assert is_new(key(groups=str(tmp_path / "groups.csv"))) == 9
+    monkeypatch.setattr("unitlens.dissection.repeating.answers.code_sha256", lambda: "other")
+    assert is_new(key()) == 10
+    monkeypatch.undo()
+    monkeypatch.setenv("UNITLENS_ANSWERS", "")
+    image = world / "images" / "03.png"
+    before = image.stat()
+    image.write_bytes(image.read_bytes())
+    os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))  # as old as before, to whoever looks at that alone
+    assert is_new(key()) == 11
+    (world / "classes.csv").write_text("image,class\n" + "".join(f"{n:02}.png,a\n" for n in range(6)))
+    assert is_new(key()) == 12
+
+
+def test_what_cannot_be_known_cheaply_is_no_question(tmp_path, monkeypatch):
+    world, later = write_world(tmp_path / "world", images=6), time.time() + 100
+    scenes, bundled = ul.Scenes(6), ul.load("bundled:scenes")
+
+    def question(net, layers, data, *, began=later):
+        return Question.of(task_of(net, layers, data, {}), recorded={}, began=began)
+
+    assert question(bundled, None, scenes) is None  # none of the tests' own, see tests/conftest.py
+    monkeypatch.setenv("UNITLENS_ANSWERS", "")
+    assert question(bundled, None, scenes) is not None
+    assert question(bundled, None, ColourWorld(6)) is None  # in memory
+    assert question(colour_net(), "pool", scenes) is None  # code of somebody else
+    assert question(bundled, None, ul.open_data(world), began=time.time()) is None  # files that changed just now
+
+    class Other(ul.Scenes):
+        pass
+
+    assert content_of(Other(6)) is None
+    data = ul.open_data(world)
+    shutil.rmtree(world)
+    assert content_of(data).described[-1] != content_of(ul.open_data(write_world(world, images=6))).described[-1]
