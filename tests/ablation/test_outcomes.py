@@ -109,6 +109,7 @@ def test_intervals_agree_with_a_bootstrap_over_images(name):
     assert np.abs(found.high[0] - high).max() < 0.2 * width.min()
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     covered = dict.fromkeys(SHARES, 0)
     for seed in range(300):  # calls before and after are alike, so that the true effect is 0

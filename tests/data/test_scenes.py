@@ -209,6 +209,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
             bundled.scene_net(weights=str(tmp_path / f"{name}.safetensors"))
 
 
+@pytest.mark.slow
 def test_training_learns_and_is_repeatable():
     images, classes = train_scenes.drawn(Scenes(64, split="train", size=32))
     nets = list(train_scenes.trained(images, classes, epochs=16, seed=0))

@@ -72,6 +72,7 @@ def test_the_set_is_measured_on_latents_that_did_not_choose_it(net, latents):
     assert one.images + other.images == len(latents)
 
 
+@pytest.mark.slow
 def test_weights_keep_away_from_units_that_draw_nothing(net, latents):
     found = ul.concept_set(net, "layer", "green", latents, SoftSquares(), method="optimise", insert=0.2, steps=60)
     assert found.weights.min() >= 0

@@ -307,7 +307,8 @@ def test_the_documentation_has_the_columns():
     assert "\n".join(f"| `{name}` | {meaning} |" for name, meaning in AGREEMENT_COLUMNS.items()) in text
 
 
-@pytest.mark.parametrize(("share", "most"), [(8, 12_000_000), pytest.param(1, 40_000_000, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("share", "most"), [(8, 12_000_000), (1, 40_000_000)])
 def test_a_thousand_classes_and_two_thousand_units_stay_within_forty_megabytes(share, most):
     units, classes = 2048 // share, 1000 // share
     made = made_up_run(units)

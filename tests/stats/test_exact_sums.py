@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from unitlens.stats.exact_sums import BITS, PIECES, ExactSums
@@ -27,7 +27,6 @@ def given_numbers(draw, numbers=NUMBERS):
     return np.array([row[:2] for row in rows]), np.array([row[2] for row in rows]), np.array(order)
 
 
-@settings(max_examples=1500)
 @given(given_numbers(ANY), st.data())
 def test_any_order_and_any_split_give_the_same_bits(drawn, data):
     numbers, groups, order = drawn
@@ -42,7 +41,6 @@ def test_any_order_and_any_split_give_the_same_bits(drawn, data):
     assert first.sums().tobytes() == whole.tobytes()
 
 
-@settings(max_examples=1500)
 @given(given_numbers())
 def test_sums_are_those_of_all_numbers_rounded_once(drawn):
     numbers, groups, _ = drawn
@@ -53,7 +51,6 @@ def test_sums_are_those_of_all_numbers_rounded_once(drawn):
         assert (np.abs(found[group] - exact) <= np.spacing(np.abs(exact)) + cut_off).all()
 
 
-@settings(max_examples=1500)
 @given(st.lists(st.integers(-(2**50), 2**50), min_size=1, max_size=10), st.integers(-900, 900))
 def test_numbers_within_60_bits_are_summed_exactly_at_any_scale(integers, exponent):
     numbers = np.ldexp(np.array(integers, float), exponent)[:, None]

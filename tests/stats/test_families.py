@@ -7,6 +7,7 @@ from scipy import stats
 from unitlens.stats.families import over_layers, q_over_layers
 
 
+@pytest.mark.slow
 def test_over_many_layers_of_null_units_few_have_any_that_is_significant():
     """Of 20 layers one has planted units: the share of false ones is held on average over the selected layers."""
     rng = np.random.default_rng(0)

@@ -54,6 +54,7 @@ def test_too_few_folds_say_nothing():
     assert not known.any()
 
 
+@pytest.mark.slow
 def test_heldout_intervals_cover_at_few_images_too_and_rules_call_fewer_units_wrongly():
     found = units_of.of_samples(5, images=60, fresh=1500)
     assert 0.88 <= found["held-out interval covers, all units"][0] <= 1

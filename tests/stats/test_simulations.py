@@ -20,6 +20,7 @@ def small(monkeypatch):
     monkeypatch.setattr(planted, "COARSE", 5)
 
 
+@pytest.mark.slow
 def test_intervals_cover_about_as_often_as_stated():
     found = planted.coverage(5, images=300, population=3000)
     assert 0.85 <= found["all pairs"] <= 0.99  # 100 intervals, of which those of one sample are not independent
@@ -66,6 +67,7 @@ def test_null_units_are_not_significant_and_planted_ones_are():
     assert mixed["share of the others significant"] > 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("alike", "wrongly"),
     [

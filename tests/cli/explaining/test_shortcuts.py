@@ -20,6 +20,7 @@ def run(tmp_path_factory):
     return root / "run", ("--network", f"{net_file}:build")
 
 
+@pytest.mark.slow
 def test_a_file_or_a_column_names_subgroups_and_a_page_is_written(shell, run, tmp_path):
     folder, named = run
     said = shell("shortcuts", folder, "--groups", "marked", *named, "--most", 1, "--draws", 3, "--out", "out")
