@@ -88,7 +88,7 @@ def test_writes_into_views_are_replayed_as_the_network_computes(write, at):
     assert torch.equal(images, kept)
 
 
-@pytest.mark.parametrize("at", [pytest.param("front", marks=pytest.mark.slow), "behind", "across"])
+@pytest.mark.parametrize("at", [*(pytest.param(at, marks=pytest.mark.slow) for at in ("front", "behind")), "across"])
 @pytest.mark.parametrize("write", WRITES)
 def test_writes_into_views_are_recorded_as_the_network_computes(write, at):
     model, images = Untraced(made(lambda: Writing(WRITES[write], at))), shown()
@@ -125,7 +125,7 @@ def test_a_write_in_front_of_the_layer_is_missed_in_the_untouched_network(monkey
     assert "the outputs of the unchanged network are off by" in cut.reason
 
 
-@pytest.mark.parametrize("at", ["front", "behind", "across"])
+@pytest.mark.parametrize("at", [*(pytest.param(at, marks=pytest.mark.slow) for at in ("front", "behind")), "across"])
 def test_a_recorded_pass_has_the_writes_that_a_trace_drops(at):
     model, images = made(lambda: WritingUnseen(at)), shown()
     cut = cut_network(model, "conv", images)

@@ -39,7 +39,7 @@ def of_case(value):
     return value if isinstance(value, str) else value.__name__
 
 
-QUICK = CASES[2::3]
+QUICK = CASES[2::6]
 
 
 @pytest.mark.parametrize(("build", "layer"), QUICK, ids=of_case)
