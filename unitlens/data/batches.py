@@ -205,7 +205,7 @@ class Batches:
         record = self.record = self._given or ImageRecord(len(self._indices))
         if not record.looked_at:
             record.unread += self._not_images()
-        self._check_unchanged(record)
+        self.check_unchanged()
         start, names = time.perf_counter() - record.seconds, set(record.names)
         read = in_batches(
             self._prepare,
@@ -266,8 +266,15 @@ class Batches:
         self.record.fingerprints += seen.fingerprints
         return seen
 
-    def _check_unchanged(self, record: ImageRecord) -> None:
-        """Read a few of the images that were read before once more, and make sure that they are the same."""
+    def check_unchanged(self) -> None:
+        """Read a few of the images that were read before once more, and make sure that they are the same.
+
+        Raises
+        ------
+        ChangedImagesError
+            If one is not.
+        """
+        record = self.record
         images = len(record.names)
         for image in sorted({0, images // 2, images - 1}) if images else ():
             again = self._prepare(record.indices[image])

@@ -126,7 +126,8 @@ def observe(
     settings : Settings
         If there are too few positions for the quantile, that is an error at the first batch.
     store : Store
-        Where it is kept. Of a store that was stopped, the pass goes on from its last commit.
+        Where it is kept. Of a store that was stopped, the pass goes on from its last commit; one that is complete is
+        returned, if its images are what they were.
     resources : Resources
     basis : Basis, optional
         Directions that take the place of the layers' units.
@@ -172,6 +173,9 @@ def observe(
     check_memory(
         min(settings.batch_size, batches.of_all), net.preprocessing.image_size, grid, planes=len(columns.categories)
     )
+    if store.manifest.complete:
+        batches.check_unchanged()
+        return stored
     with going_on(stored.kept, show=resources.show):
         checking = _look(net, batches, stored, settings, resources, basis=basis, thumbnails=thumbnails, keeps=keeps)
     stored.seconds = batches.record.seconds - checking

@@ -16,7 +16,7 @@ from unitlens.ablation.work.kept import FOLDER
 pytestmark = pytest.mark.slow  # each process loads torch
 
 COMMON = ("--limit", 24, "--batch-size", 4, "--workers", 0, "--quiet")
-SWEEP = ("ablate", "bundled:scenes", "--layer", "relu6", "--data", "bundled:scenes", "--class", "bedroom", "--sweep")
+SWEEP = ("ablate", "bundled:scenes", "--layer", "relu6", "--data", "bundled:scenes", "--class", "forest", "--sweep")
 SWEEP = (*SWEEP, "--top", 4, "--draws", 3, "--value", "mean", *COMMON)
 OUTCOME = ("ablate", "bundled:scenes", "--layer", "relu6", "--data", "bundled:scenes", "--outcome", "distance")
 OUTCOME = (*OUTCOME, "--sweep", *COMMON)

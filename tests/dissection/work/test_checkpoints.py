@@ -37,7 +37,7 @@ def test_a_dissection_that_is_stopped_in_any_pass_ends_as_if_it_was_not(tmp_path
     options = {"control": ("untrained", "rotated"), "layers": ("pool",), "exemplars": 0}
     whole = dissect(Stopping(), **options)
     # In the pass of the network, of its untrained copy and of a rotated layer; of what is kept 3 images are read again.
-    for images, kept in ((9, 8), (3 + 6 + 5, 4), (3 + 10 + 13, 12)):
+    for images, kept in ((9, 8), (3 + 6 + 5, 4), (3 + 3 + 10 + 13, 12)):
         with pytest.raises(KeyboardInterrupt) as stopped:
             dissect(Stopping(after=images), tmp_path / "kept", **options)
         assert f"Kept up to image {kept} of {IMAGES}" in stopped.value.__notes__[0]
@@ -66,7 +66,7 @@ def test_passes_have_folders_of_their_own():
 
 
 def test_passes_that_are_kept_are_not_made_again(tmp_path, undisturbed):
-    for data in (Stopping(), Stopping(at=0)):
+    for data in (Stopping(), Stopping(after=3)):  # three are read again, to be compared
         assert_same(dissect(data, tmp_path / "kept", evidence=False), undisturbed)
 
 
@@ -110,6 +110,10 @@ def test_images_that_have_changed_meanwhile_are_not_mixed(tmp_path, monkeypatch)
     data.seed = 1
     with pytest.raises(ul.UnitlensError, match=r"is not what it was when 8 of 14 images had been looked at"):
         dissect(data, tmp_path / "kept")
+    again = dissect(data, Checkpoint(tmp_path / "kept", replace=True))
+    assert_same(again, dissect(data))
+    with pytest.raises(ul.UnitlensError, match=r"is not what it was when 14 of 14 images had been looked at"):
+        dissect(Stopping(), tmp_path / "kept")  # all of it was looked at
 
 
 def test_a_full_disk_is_an_error_after_which_it_goes_on(tmp_path, undisturbed, monkeypatch):

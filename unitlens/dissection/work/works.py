@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from unitlens.data.batches import ChangedImagesError
 from unitlens.data.reading import ALL, Part
 from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.lock import NAME as LOCK
@@ -73,26 +74,41 @@ class KeptWork:
         Of the images, which is looked at here.
     calibrated : Path, optional
         Where statistics of untrained copies are, if others have estimated them; see `calibrate_copies`.
+    replace : bool
+        Whether passes over images that have changed since are made anew; else that is an error.
     """
 
     task: Task
     folder: Path
     part: Part = ALL
     calibrated: Path | None = None
+    replace: bool = False
 
     @contextmanager
     def stored(self, one: Pass, units: Mapping[str, int], /) -> Iterator[StoredPass]:
         """Open a pass, make it, or go on with it."""
-        keeps = len(passes_of(self.task.settings))
         with ExitStack() as opened:
-            store = opened.enter_context(Store.going_on(self.folder / one.name))
-            if store.manifest.complete:
-                yield StoredPass.reopen(store)
-                return
-            calibrated = None
-            if self.calibrated is not None and (self.calibrated / one.name).is_dir():
-                calibrated = opened.enter_context(Store.open(self.calibrated / one.name))
-            yield look(self.task, one, store, units, part=self.part, keeps=keeps, calibrated=calibrated)
+            try:
+                stored = self._looked(one, units, opened)
+            except ChangedImagesError:
+                if one.control is not None or not self.replace:
+                    raise
+                opened.close()
+                for each in passes_of(self.task.settings):
+                    shutil.rmtree(self.folder / each.name, ignore_errors=True)
+                stored = self._looked(one, units, opened)
+            yield stored
+
+    def _looked(self, one: Pass, units: Mapping[str, int], opened: ExitStack) -> StoredPass:
+        """Look, or open what was looked at: the first pass makes sure that images are what they were."""
+        store = opened.enter_context(Store.going_on(self.folder / one.name))
+        if store.manifest.complete and one.control is not None:
+            return StoredPass.reopen(store)
+        calibrated = None
+        if self.calibrated is not None and (self.calibrated / one.name).is_dir():
+            calibrated = opened.enter_context(Store.open(self.calibrated / one.name))
+        keeps = len(passes_of(self.task.settings))
+        return look(self.task, one, store, units, part=self.part, keeps=keeps, calibrated=calibrated)
 
 
 @contextmanager
@@ -126,7 +142,7 @@ def kept_work(task: Task, asked: Asked, checkpoint: Checkpoint) -> Iterator[Kept
         with writing(folder):
             replace_file(folder / ASKED, json_text(asked.to_json()).encode(), synced=True)
         with _keeping(folder):
-            yield KeptWork(task, folder, Part(asked.part, asked.parts))
+            yield KeptWork(task, folder, Part(asked.part, asked.parts), replace=checkpoint.replace)
 
 
 @contextmanager
