@@ -1,16 +1,20 @@
 """How the cost of a dissection grows with images, units, concepts, layers and draws, and what the model says of it.
 
 python benchmarks/growth.py [--figure docs/images/growth.png] [--points N]
+python benchmarks/growth.py --memory 5000 20000 100000
 
 Each is changed by itself, over 20 times or more, on small images and a small network, on one thread. The model is that
 of `unitlens.plan`, which measures 32 images.
 """
 
 import argparse
+import resource
 import sys
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,6 +85,26 @@ def measure(factor: str, value: int) -> Point:
     return Point(value, time.perf_counter() - start, planned)
 
 
+def peak_memory(images: int) -> int:
+    """Bytes of a process that dissects so many images with evidence, at most, beyond those of one that does 32."""
+    measure("images", 32)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    net, data = network(8, 1), Marked(images, 12)
+    ul.dissect(net, "0", data, exemplars=1, grid=CELLS, quantile=0.01)
+    return 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)  # Linux counts kilobytes
+
+
+def show_memory(numbers: Sequence[int]) -> None:
+    """Print a line for each number of images, each of a process of its own."""
+    for images in numbers:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+            start = time.perf_counter()
+            more = process.submit(peak_memory, images).result()
+        seconds = time.perf_counter() - start
+        sys.stdout.write(f"{images:,} images: {more / 1e6:,.0f} MB more than 32 images take ({seconds:.0f} s)\n")
+        sys.stdout.flush()
+
+
 def draw(found: Mapping[str, Sequence[Point]], path: Path) -> None:
     """A panel for each factor, both axes logarithmic."""
     from matplotlib.figure import Figure
@@ -102,9 +126,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--figure", type=Path, help="where the figure is written")
     parser.add_argument("--points", type=int, default=9, help="so many values of each factor at most")
+    parser.add_argument("--memory", type=int, nargs="+", metavar="IMAGES", help="print the memory of these instead")
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", ul.UnitlensWarning)
+    if asked.memory:
+        show_memory(asked.memory)
+        return
     measure("images", 32)  # imports what is needed
     found: dict[str, list[Point]] = {}
     for factor, values in VALUES.items():
