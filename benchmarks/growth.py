@@ -108,6 +108,7 @@ def show_memory(numbers: Sequence[int]) -> None:
 def draw(found: Mapping[str, Sequence[Point]], path: Path) -> None:
     """A panel for each factor, both axes logarithmic."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     figure = Figure(figsize=(13, 2.9), layout="constrained")
     for axes, (factor, points) in zip(figure.subplots(1, len(found), sharey=True), found.items(), strict=True):
@@ -115,6 +116,7 @@ def draw(found: Mapping[str, Sequence[Point]], path: Path) -> None:
         axes.loglog(values, [point.measured for point in points], "o", color="#1b6ca8", label="measured")
         axes.loglog(values, [point.planned for point in points], "-", color="#d1495b", label="planned")
         axes.set_xlabel(factor if factor != "draws" else "draws (first: none)")
+        axes.xaxis.set_minor_formatter(NullFormatter())  # they would overlap
     figure.axes[0].set_ylabel("seconds")
     figure.axes[0].legend(frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
