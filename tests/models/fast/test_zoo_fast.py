@@ -49,7 +49,8 @@ def test_real_networks_end_early_and_compute_fast_with_the_same_activations(name
         made = fast_copy(net, layers, precision)
         with ul.evaluating(net.model):
             exact, fast = (reader(net, Readout(tuple(layers)), fast=copy)(images).maps for copy in (None, made))
-        assert made.notes == ()
+        # With random weights, some are further off in bfloat16 than is allowed: they say so, and do without it.
+        assert all(precision == "bfloat16" and "not computed in bfloat16" in note for note in made.notes)
         assert max(largest_difference(exact[layer], fast[layer]) for layer in layers) < allowed
     whole = fast_copy(net, [reached[-1]], "float32").describe()
     assert (whole["folded"], whole["norms"]) == FOLDED[name]
