@@ -102,6 +102,17 @@ def test_another_question_is_not_gone_on_with_unless_it_may_be_replaced(tmp_path
     assert_same(dissect(Stopping(), Checkpoint(tmp_path / "kept", replace=True), evidence=False), undisturbed)
 
 
+def test_a_folder_in_which_a_command_was_killed_at_its_first_write_is_used(tmp_path, undisturbed):
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / ".asked.json-0123456789abcdef.partial").write_text("{")  # it had written half of it
+    assert_same(dissect(Stopping(), kept, evidence=False), undisturbed)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    with pytest.raises(ul.UnitlensError, match="holds other files"):
+        dissect(Stopping(), tmp_path / "mine", evidence=False)
+
+
 def test_images_that_have_changed_meanwhile_are_not_mixed(tmp_path, monkeypatch):
     commit_always(monkeypatch)
     with pytest.raises(KeyboardInterrupt):

@@ -137,7 +137,7 @@ def kept_work(task: Task, asked: Asked, checkpoint: Checkpoint) -> Iterator[Kept
                 if not checkpoint.replace:
                     raise
                 empty_work(folder)
-        elif {path.name for path in folder.iterdir()} - {LOCK}:
+        elif not all(path.name == LOCK or path.match(f".{ASKED}-*.partial") for path in folder.iterdir()):
             raise UnitlensError(f"{folder} holds other files: choose a folder that is empty, or not there yet.")
         with writing(folder):
             replace_file(folder / ASKED, json_text(asked.to_json()).encode(), synced=True)
