@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from unitlens.ablation.measurement import EffectSettings
-from unitlens.dissection.run_record import MOST, GroupsRecord, NetworkRecord, SkippedRecord, check_hash
+from unitlens.dissection.run_record import MOST, FastRecord, GroupsRecord, NetworkRecord, SkippedRecord, check_hash
 from unitlens.errors import UnitlensError
 from unitlens.records import check_range, check_types, read_result, read_versioned
 
@@ -33,26 +33,14 @@ class ImagesRecord:
 
 
 @dataclass(frozen=True)
-class FrontRecord:
-    """What a fast copy computed the front in, and how far that was off on the first images.
+class FrontRecord(FastRecord):
+    """The same of the front of a cut, and of what the network returns; see `unitlens.ablation.replay.hastening`."""
 
-    See `unitlens.models.fast.copies` and `unitlens.ablation.replay.hastening`.
-    """
-
-    precision: str
-    channels_last: bool
-    folded: int
-    norms: int
-    images: int
-    activation: float
     output: float
     predictions: int | None
 
     def __post_init__(self) -> None:
-        check_types(self)
-        check_range("the batch norms", self.norms, 0, MOST)
-        check_range("the batch norms that are folded", self.folded, 0, self.norms)
-        check_range("the images of a comparison", self.images, 1, MOST)
+        super().__post_init__()
         check_range("the predictions that changed", self.predictions or 0, 0, self.images)
 
 

@@ -156,10 +156,10 @@ class LayerRecord:
 
 
 @dataclass(frozen=True)
-class DeviationRecord:
-    """What a fast copy computes a layer in, and how far it was off on the first images.
+class FastRecord:
+    """What a fast copy computes in, and how far activations are off on so many of the first images.
 
-    See `unitlens.models.fast.copies` and `unitlens.dissection.rounding.deviation`.
+    See `unitlens.models.fast.copies`.
     """
 
     precision: str
@@ -167,17 +167,26 @@ class DeviationRecord:
     folded: int
     norms: int
     images: int
-    units: int
     activation: float
-    threshold: float | None
-    concepts: int | None
 
     def __post_init__(self) -> None:
         check_types(self)
         check_range("the batch norms", self.norms, 0, MOST)
         check_range("the batch norms that are folded", self.folded, 0, self.norms)
+        check_range("the images that a fast copy is compared on", self.images, 1, MOST)
+
+
+@dataclass(frozen=True)
+class DeviationRecord(FastRecord):
+    """The same of a layer that is dissected; see `unitlens.dissection.rounding.deviation`."""
+
+    units: int
+    threshold: float | None
+    concepts: int | None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         check_range("the units of a deviation", self.units, 1, MOST)
-        check_range("the images of a deviation", self.images, 1, MOST)
         check_range("the units with another concept", self.concepts or 0, 0, self.units)
 
 
