@@ -6,7 +6,14 @@ from typing import Any
 import click
 
 from unitlens.cli.opening import set_threads, take_data_options, worker_count
-from unitlens.cli.options import Bytes, quiet_option, run_groups_option, source_options, trust_options
+from unitlens.cli.options import (
+    process_options,
+    quiet_option,
+    run_groups_option,
+    source_options,
+    store_limit_option,
+    trust_options,
+)
 from unitlens.cli.targets import recipe_of
 from unitlens.cli.text import echo
 
@@ -28,11 +35,8 @@ from unitlens.cli.text import echo
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed of the noise.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Folder for the files. [the run]")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
-@click.option(
-    "--workers", type=click.IntRange(0), help="Processes that decode images. [number of cores minus one, at most 4]"
-)
-@click.option("--threads", type=click.IntRange(1), help="CPU threads. [torch's default]")
-@click.option("--store-limit", type=Bytes(), help="Disk space that may be used while it runs. [half of what is free]")
+@process_options
+@store_limit_option
 @quiet_option
 def audit(run: Path, out: Path | None, **options: Any) -> None:
     """Check how stable the concepts of a saved run's units are, and compare them with trivial ones."""

@@ -69,15 +69,14 @@ def dissect(
     it is a generator, and its units are matched with what it draws. A file or package that is named is run: name none
     that you do not trust. Weights are read as numbers alone, and nothing in them runs.
     """
-    from unitlens.data.groups import AUTO
     from unitlens.data.scenes.pairs import ScenePairs
     from unitlens.dissection.files import check_free
     from unitlens.dissection.repeating.answers import Question
-    from unitlens.dissection.run import dissect as run
     from unitlens.dissection.run import dissect_part, task_of
-    from unitlens.dissection.work.task import Checkpoint
+    from unitlens.dissection.work.concluding import conclude
+    from unitlens.dissection.work.task import Asked, Checkpoint
     from unitlens.dissection.work.together import dissect_together
-    from unitlens.dissection.work.works import FOLDER, finishing, holding_run
+    from unitlens.dissection.work.works import FOLDER, finishing, holding_run, kept_work
     from unitlens.explaining.pairs.causal_labels_result import describe_shares
     from unitlens.explaining.pairs.minimal_pairs import causal_labels, usual_pairs
     from unitlens.pages.writing import report
@@ -101,20 +100,19 @@ def dissect(
             dissect_part(net, names, images.data, shard, checkpoint, recorded=images.recorded, **options)
             _tell_kept(out, shard, quiet=quiet)
             return
+        with processes.in_step():
+            task = task_of(net, names, images.data, options)
         if processes.count > 1:
-            with processes.in_step():
-                task = task_of(net, names, images.data, options)
             result = dissect_together(task, checkpoint, processes)
             if result is None:
                 return
         else:
-            if options["groups"] != AUTO:  # for which all images are read
-                task = task_of(net, names, images.data, options)
-                question = Question.of(task, recorded=images.recorded, began=began)
+            question = Question.of(task, recorded=images.recorded, began=began)
             fresh = again or (out / FOLDER).exists()  # passes that are kept there go on
             known = None if question is None or fresh else question.answer()
             if known is None:
-                result = run(net, names, images.data, checkpoint=checkpoint, **options)
+                with kept_work(task, asked := Asked.of(task), checkpoint) as work:
+                    result = conclude(asked, work, show=not quiet)
             else:
                 result = known[1]
                 _tell_answered(*known)

@@ -168,6 +168,19 @@ network_options = options(
     click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Random seed."),
 )
 
+process_options = options(
+    click.option(
+        "--workers",
+        type=click.IntRange(0, 1024),
+        help="Processes that decode images. [number of cores minus one, at most 4]",
+    ),
+    click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads. [torch's own choice]"),
+)
+
+store_limit_option = click.option(
+    "--store-limit", type=Bytes(), help="Disk space that may be used while it runs. [half of what is free]"
+)
+
 image_options = options(
     click.option(
         "--data",
@@ -182,12 +195,7 @@ image_options = options(
     ),
     click.option("--limit", type=click.IntRange(1), metavar="N", help="Only N images, spread evenly over the data."),
     click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Images at a time."),
-    click.option(
-        "--workers",
-        type=click.IntRange(0, 1024),
-        help="Processes that decode images. [number of cores minus one, at most 4]",
-    ),
-    click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads. [torch's own choice]"),
+    process_options,
     click.option("--strict", is_flag=True, help="Stop at an image that cannot be read."),
 )
 
@@ -352,7 +360,7 @@ dissection_options = options(
         metavar="K",
         help="Images shown for a unit.",
     ),
-    click.option("--store-limit", type=Bytes(), help="Disk space that may be used. [half of what is free]"),
+    store_limit_option,
     fast_option,
 )
 """The keywords of `unitlens.dissect` and `unitlens.plan`, beside those of network and images."""

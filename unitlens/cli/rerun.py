@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from unitlens.cli.opening import set_threads, take_data_options, worker_count
-from unitlens.cli.options import Bytes, quiet_option, source_options, trust_options
+from unitlens.cli.options import process_options, quiet_option, source_options, store_limit_option, trust_options
 from unitlens.cli.targets import recipe_of
 from unitlens.cli.text import align_columns, echo
 
@@ -28,11 +28,8 @@ from unitlens.cli.text import align_columns, echo
     help="Folder for the run that repeats it. [none: it is removed once it was compared]",
 )
 @click.option("--device", default="cpu", show_default=True, help="Where the network runs: cpu, cuda, cuda:1, mps.")
-@click.option(
-    "--workers", type=click.IntRange(0), help="Processes that decode images. [number of cores minus one, at most 4]"
-)
-@click.option("--threads", type=click.IntRange(1), help="CPU threads. [torch's default]")
-@click.option("--store-limit", type=Bytes(), help="Disk space that may be used while it runs. [half of what is free]")
+@process_options
+@store_limit_option
 @quiet_option
 def rerun(run: Path, out: Path | None, **options: Any) -> int:
     """Repeat a saved run, and compare the two bit for bit.
