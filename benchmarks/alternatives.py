@@ -114,13 +114,10 @@ class Tool:
         Does the work, or a share of it, and returns the result.
     share : callable
         Which share of the work that is.
-    same : callable
-        The largest difference of its result from ours, which is given second.
     """
 
     name: str
     run: Callable[[Work], Any]
-    same: Callable[[Any, Any], float]
     share: Callable[[Work], float] = lambda work: 1.0
 
 
@@ -203,11 +200,6 @@ def first_batch(work: Work) -> float:
     return len(work.inputs[0]) / len(work.data)
 
 
-def far_apart(result: Tensor, ours: Tensor) -> float:
-    """The largest difference, where the result may be of the first images only."""
-    return float((result - ours[: len(result)]).abs().max())
-
-
 # IoU
 
 
@@ -269,11 +261,6 @@ def counted_by_torchmetrics(work: Work) -> np.ndarray:
     return np.array([[float(metric.compute()) for metric in metrics]])
 
 
-def iou_apart(result: np.ndarray, ours: np.ndarray) -> float:
-    """The largest difference of an IoU."""
-    return float(np.abs(result - ours[: len(result), : result.shape[1]]).max())
-
-
 # removal
 
 
@@ -284,7 +271,10 @@ def removed_by_us(work: Work) -> Tensor:
 
 
 def removed_by_hooks(work: Work, units: int = 4) -> Tensor:
-    """A hook that sets a unit to 0, and the whole network for every unit; of a few units."""
+    """A hook that sets a unit to 0, and the whole network for every unit; of a few units.
+
+    Of each image, the logit of the class that has its number.
+    """
     model, taken = work.net.model, 0
 
     def remove(module: nn.Module, args: Any, output: Tensor) -> Tensor:
@@ -293,12 +283,14 @@ def removed_by_hooks(work: Work, units: int = 4) -> Tensor:
         return output
 
     with torch.inference_mode():
-        before = torch.cat([own_logits(model(batch), first) for batch, first in _numbered(work)])
+        before = torch.cat([model(batch).diagonal(offset=first) for batch, first in _numbered(work)])
         hook = model.get_submodule(LAYER).register_forward_hook(remove)
         changes = []
         for unit in range(units):
             taken = unit
-            changes.append(torch.cat([own_logits(model(batch), first) for batch, first in _numbered(work)]) - before)
+            changes.append(
+                torch.cat([model(batch).diagonal(offset=first) for batch, first in _numbered(work)]) - before
+            )
         hook.remove()
     return torch.stack(changes)
 
@@ -332,11 +324,6 @@ def removed_by_gradcam(work: Work) -> Tensor:
     return -torch.from_numpy(lost).T * before
 
 
-def own_logits(outputs: Tensor, first: int) -> Tensor:
-    """Each image's logit of its own class, which has its number."""
-    return outputs.diagonal(offset=first)
-
-
 def _numbered(work: Work) -> Iterator[tuple[Tensor, int]]:
     """Batches, each with the number of its first image."""
     first = 0
@@ -358,36 +345,30 @@ def _no_bars() -> Iterator[None]:
         tqdm.tqdm = drawn
 
 
-def change_apart(result: Tensor, ours: Tensor) -> float:
-    """The largest difference of a change of a logit."""
-    return float((result - ours[: len(result), : result.shape[1]]).abs().max())
-
-
 TASKS: dict[str, list[Tool]] = {
     "record `layer4`": [
-        Tool("unitlens (`ul.record`)", recorded_by_us, far_apart),
-        Tool("a hook by hand", recorded_by_hand, far_apart),
-        Tool("torchvision's feature extractor", recorded_by_torchvision, far_apart),
-        Tool("captum LayerActivation", recorded_by_captum, far_apart),
-        Tool("timm's feature wrapper", recorded_by_timm, far_apart),
-        Tool("nnsight", recorded_by_nnsight, far_apart),
-        Tool("TorchLens", recorded_by_torchlens, far_apart, first_batch),
+        Tool("unitlens (`ul.record`)", recorded_by_us),
+        Tool("a hook by hand", recorded_by_hand),
+        Tool("torchvision's feature extractor", recorded_by_torchvision),
+        Tool("captum LayerActivation", recorded_by_captum),
+        Tool("timm's feature wrapper", recorded_by_timm),
+        Tool("nnsight", recorded_by_nnsight),
+        Tool("TorchLens", recorded_by_torchlens, first_batch),
     ],
     "IoU of 512 units x 90 concepts": [
-        Tool("unitlens (with exact thresholds, by fold)", counted_by_us, iou_apart),
-        Tool("dense matrix product", counted_by_products, iou_apart),
+        Tool("unitlens (with exact thresholds, by fold)", counted_by_us),
+        Tool("dense matrix product", counted_by_products),
         Tool(
             "torchmetrics BinaryJaccardIndex",
             counted_by_torchmetrics,
-            iou_apart,
             lambda work: PAIRS_PER_UNIT / (UNITS * CONCEPTS),
         ),
     ],
     "remove each of 512 units": [
-        Tool("unitlens (`ul.importance`)", removed_by_us, change_apart),
-        Tool("a loop with a hook", removed_by_hooks, change_apart, lambda work: 4 / UNITS),
-        Tool("captum LayerFeatureAblation", removed_by_captum, change_apart, lambda work: 1 / len(work.data)),
-        Tool("grad-cam AblationCAM", removed_by_gradcam, change_apart, lambda work: 1 / len(work.data)),
+        Tool("unitlens (`ul.importance`)", removed_by_us),
+        Tool("a loop with a hook", removed_by_hooks, lambda work: 4 / UNITS),
+        Tool("captum LayerFeatureAblation", removed_by_captum, lambda work: 1 / len(work.data)),
+        Tool("grad-cam AblationCAM", removed_by_gradcam, lambda work: 1 / len(work.data)),
     ],
 }
 """Ours comes first, and the others are compared with it."""
@@ -418,7 +399,7 @@ def time_task(task: str, tools: list[Tool], work: Work, clock: Callable[[], floa
     installed: dict[str, float] = {}
     for tool in tools:
         try:
-            installed[tool.name] = tool.same(tool.run(work), ours)
+            installed[tool.name] = difference(tool.run(work), ours)
         except ImportError as error:
             print(f"| {task} | {tool.name} | not installed ({error.name}) | | |", flush=True)
     taken: dict[str, list[float]] = {tool.name: [] for tool in tools if tool.name in installed}
@@ -433,6 +414,12 @@ def time_task(task: str, tools: list[Tool], work: Work, clock: Callable[[], floa
             ratio, share, apart = statistics.median(taken[tool.name]), tool.share(work), installed[tool.name]
             all_of_it = "all" if share == 1 else f"{share:.2g}"
             print(f"| {task} | {tool.name} | {ratio:.3g} | {all_of_it} | {apart:.1g} |", flush=True)
+
+
+def difference(result: Any, ours: Any) -> float:
+    """The largest difference of a result, which may be of the first images or units only, from ours."""
+    first, second = np.shape(result)[:2]
+    return float(np.abs(np.asarray(result) - np.asarray(ours)[:first, :second]).max())
 
 
 def bare(work: Work) -> None:
