@@ -163,7 +163,7 @@ def observe(
     )
     stored = (
         StoredPass.reopen(store)
-        if store.manifest.images
+        if store.manifest.images or store.manifest.complete
         else StoredPass.start(columns, grid, store, ious=described(data).ious, of_network=of_network)
     )
     batches = Batches(

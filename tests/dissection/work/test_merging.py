@@ -30,6 +30,14 @@ def test_parts_that_are_merged_are_as_one_process(tmp_path, count):
     assert_same(ul.merge(folders[::-1]), whole)
 
 
+def test_a_part_without_images_is_opened_again_as_it_was(tmp_path):
+    def contents():
+        dissect_part(NET, ["pool"], Stopping(), Part(0, 6), tmp_path, **OPTIONS | {"evidence": False, "exemplars": 0})
+        return {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    assert contents() == contents()
+
+
 @pytest.mark.slow
 def test_evidence_controls_and_a_limit_are_merged_as_well(tmp_path):
     data, options = Stopping(30), {"layers": ("pool",), "control": ("untrained:2", "rotated"), "limit": 13}
