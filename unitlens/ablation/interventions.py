@@ -50,9 +50,9 @@ class Replacement:
         another image, are found in the data by `unitlens.ablation.activity.find_values`.
     scale : float, optional
         In place of a value: the factor of the activations.
-    where : Tensor, (h, w) or (N, h, w), optional
+    where : Tensor, (h, w), (N, h, w) or (), optional
         The positions that are replaced, the same ones in all images or those of each image: bool, or how far each is,
-        from 0 (it stays as it is) to 1; None: all.
+        from 0 (it stays as it is) to 1; one number: so far everywhere; None: all.
 
     Raises
     ------
@@ -85,7 +85,7 @@ class Replacement:
         return hashlib.sha256(f"{positions.shape}\n".encode() + positions.tobytes()).hexdigest()
 
     def __str__(self) -> str:
-        at = "" if self.where is None else f" at {float(self.where.sum()):g} of {self.where.numel()} positions"
+        at = "" if self.where is None else _described_positions(self.where)
         if self.scale is not None:
             return f"multiplied by {self.scale:g}{at}"
         if isinstance(self.value, str):
@@ -158,7 +158,9 @@ class Replacement:
         UnitlensError
             If ``where`` has another shape, or the layer has no grid.
         """
-        if self.where is None or (grid and self.where.shape in (torch.Size(grid), torch.Size([images, *grid]))):
+        if self.where is None or self.where.ndim == 0:
+            return
+        if grid and self.where.shape in (torch.Size(grid), torch.Size([images, *grid])):
             return
         given, name = display_shape(self.where.shape), display_name(layer)
         if not grid:
@@ -175,7 +177,7 @@ class Replacement:
         grid = activation.shape[2:]
         self.check_positions(len(activation), grid, layer=layer)
         where = self.where.to(activation) if self.where.is_floating_point() else self.where.to(activation.device)
-        return where.reshape(-1, 1, *grid).expand_as(activation)
+        return (where.reshape(-1, 1, *grid) if where.ndim else where).expand_as(activation)
 
 
 def replace_units(
@@ -228,8 +230,9 @@ class Intervention:
         other images (resampling).
     scale : float, optional
         In place of a value: what they are multiplied by.
-    where : Tensor, (h, w) or (N, h, w), optional
-        The positions where they are replaced, for all images or each of them: bool, or how far, from 0 to 1; None: all.
+    where : Tensor, (h, w), (N, h, w) or (), optional
+        The positions where they are replaced, for all images or each of them: bool, or how far, from 0 to 1; one
+        number: so far everywhere; None: all.
 
     Raises
     ------
@@ -375,6 +378,12 @@ def _scale(scale: object) -> float | None:
     if scale is not None and not isinstance(scale, Real):
         raise UnitlensError(f"scale is {scale!r}; it is the one number that units are multiplied by.")
     return None if scale is None else float(scale)
+
+
+def _described_positions(where: Tensor) -> str:
+    if where.ndim == 0:
+        return f", {float(where):g} of the way"
+    return f" at {float(where.sum()):g} of {where.numel()} positions"
 
 
 def _positions(where: object) -> Tensor | None:
