@@ -81,6 +81,34 @@ def read_image(path: Path) -> FileRead:
         return FileRead(np.asarray(to_rgb(ImageOps.exif_transpose(image))), digest)
 
 
+def decode_image(content: bytes, name: str, *, most_pixels: int) -> npt.NDArray[np.uint8]:
+    """Decode an image file that was sent, as `read_image` does, unless it has too many pixels.
+
+    Parameters
+    ----------
+    content : bytes
+    name : str
+        What errors call it.
+    most_pixels : int
+        What the file says of its size is looked at before its pixels are.
+
+    Returns
+    -------
+    uint8 array, (height, width, 3)
+
+    Raises
+    ------
+    UnreadableError
+        If it is not an image, is cut short, or has more pixels.
+    """
+    with _decoded(content, name) as image:
+        if image.width * image.height > most_pixels:
+            raise UnreadableError(
+                f"{name} has {image.width} x {image.height} pixels: scale it down to {most_pixels:,} pixels at most."
+            )
+        return np.asarray(to_rgb(ImageOps.exif_transpose(image)))
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
     """8-bit RGB of an image of any mode; 16-bit grey keeps its upper byte's worth."""
     if image.mode.startswith("I"):
@@ -129,6 +157,13 @@ def _opened(path: Path) -> Iterator[tuple[Image.Image, str]]:
         raise UnitlensError(f"There is no file {path}.") from None
     except OSError as error:
         raise unreadable(error, path) from None
+    with _decoded(content, path) as image:
+        yield image, hashlib.sha256(content).hexdigest()
+
+
+@contextmanager
+def _decoded(content: bytes, path: str | Path) -> Iterator[Image.Image]:
+    """The image of a file's bytes; errors inside of the ``with`` name the file."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on odd, but legible, files
         try:
@@ -141,7 +176,7 @@ def _opened(path: Path) -> Iterator[tuple[Image.Image, str]]:
         if image.format not in FORMATS:
             raise UnreadableError(f"{path} is a file of {image.format}, which is not read: save it as PNG or JPEG.")
         try:
-            yield image, hashlib.sha256(content).hexdigest()
+            yield image
         except _BROKEN as error:
             raise UnreadableError(f"{path} is damaged: {str(error).rstrip('.')}.") from None
 

@@ -73,13 +73,75 @@ class Reasons:
         self, net: Network, data: Data, images: MeasuredImages, outputs: Output, variants: int
     ) -> "_ReasonsCounter":
         """Begin; outputs are scores of classes, (N, K)."""
+        self.check(outputs, variants)
+        return _ReasonsCounter(self)
+
+    def check(self, outputs: Output, units: int) -> None:
+        """Make sure that the network returns scores of classes, and the layer has the units of the dissection.
+
+        Raises
+        ------
+        UnitlensError
+            If not.
+        """
         if not isinstance(outputs, Tensor) or outputs.ndim != 2 or outputs.shape[1] < 2:
             raise UnitlensError(
                 f"The network returns {describe(outputs)}; a prediction is explained where it returns scores of "
                 "classes, images x classes."
             )
-        self.labelled.check_count(variants, str(self.labelled.table["layer"].iloc[0]))
-        return _ReasonsCounter(self)
+        self.labelled.check_count(units, str(self.labelled.table["layer"].iloc[0]))
+
+    def explain(self, replayed: Replayed, single: Floats, *, share: float) -> Explanation:
+        """Explain one image.
+
+        Parameters
+        ----------
+        replayed : Replayed
+            The image.
+        single : float64 array, (U, K)
+            Outputs with every unit ablated alone, of `unitlens.explaining.smallest_sets.alone`: what all else is ranked
+            by.
+        share : float
+            Which share of a pass a replay takes.
+        """
+        (row,) = replayed.images.chosen.tolist()
+        batch, layer, labelled = replayed.images.batch, replayed.cut.layer, self.labelled
+        (predicted,) = predictions(replayed.output, "The network's outputs").tolist()
+        explained = predicted if self.class_ is None else self.class_
+        before = answer(replayed.output[0], explained)
+        units = answers(torch.from_numpy(single), explained)
+        order = np.argsort(units.logit, kind="stable").tolist()
+        # sets that are known before: units of each concept; the first units
+        concepts = ask(replayed, [concept.units for concept in labelled.concepts], explained)
+        first = [tuple(order[: size + 1]) for size in range(min(self.top, len(order)))]
+        together = ask(replayed, first, explained)
+        named = named_units(labelled, concepts, units.logit - before.logit, before)
+        maps = self.maps(replayed.recorded[layer])
+        masks = _masks(maps, labelled, self.settings)
+        return Explanation(
+            image=batch.names[row],
+            pixels=batch.images[row].permute(1, 2, 0).numpy(),
+            class_of=None if batch.classes[row] is None else str(batch.classes[row]),
+            explained=explained,
+            before=before,
+            units=units,
+            area=masks.mean((1, 2)),
+            peak=maps[0].flatten(1).amax(1).double().cpu().numpy(),
+            maps=maps[0].float().cpu().numpy(),
+            concepts=tuple(concepts),
+            concept_area=np.array([masks[list(concept.units)].any(0).mean() for concept in labelled.concepts]),
+            together=tuple(together),
+            named=ask(replayed, [named], explained)[0] if named else None,
+            # looked for step by step
+            smallest=smallest_set(replayed, single, share=share, most=self.most),
+            attributions=self._attributed(replayed.cut.model, replayed.images.inputs, explained),
+        )
+
+    def _attributed(self, model: nn.Module, inputs: Tensor, class_: int) -> dict[str, Floats]:
+        target = torch.tensor([class_], device=inputs.device)
+        with evaluating_with_gradients(model):
+            found = {name: attribute(inputs, target) for name, attribute in self.attributions.items()}
+        return {name: values[0].double().flatten(1).sum(1).cpu().numpy() for name, values in found.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,50 +152,9 @@ class _ReasonsCounter:
 
     def add(self, replayed: Replayed) -> None:
         """Explain one image."""
-        (row,) = replayed.images.chosen.tolist()
-        batch, layer, labelled = replayed.images.batch, replayed.cut.layer, self.asked.labelled
-        (predicted,) = predictions(replayed.output, "The network's outputs").tolist()
-        explained = predicted if self.asked.class_ is None else self.asked.class_
-        before = answer(replayed.output[0], explained)
-        # every unit alone: what all else is ranked by
-        single = alone(replayed)
-        units = answers(torch.from_numpy(single), explained)
-        order = np.argsort(units.logit, kind="stable").tolist()
-        # sets that are known before: units of each concept; the first units
-        concepts = ask(replayed, [concept.units for concept in labelled.concepts], explained)
-        first = [tuple(order[: size + 1]) for size in range(min(self.asked.top, len(order)))]
-        together = ask(replayed, first, explained)
-        named = named_units(labelled, concepts, units.logit - before.logit, before)
-        # the smallest set is looked for step by step
         if not self.share:
             self.share.append(replayed_share(replayed.cut, replayed.images.inputs) if self.asked.most else 1.0)
-        maps = self.asked.maps(replayed.recorded[layer])
-        masks = _masks(maps, labelled, self.asked.settings)
-        self.explained.append(
-            Explanation(
-                image=batch.names[row],
-                pixels=batch.images[row].permute(1, 2, 0).numpy(),
-                class_of=None if batch.classes[row] is None else str(batch.classes[row]),
-                explained=explained,
-                before=before,
-                units=units,
-                area=masks.mean((1, 2)),
-                peak=maps[0].flatten(1).amax(1).double().cpu().numpy(),
-                maps=maps[0].float().cpu().numpy(),
-                concepts=tuple(concepts),
-                concept_area=np.array([masks[list(concept.units)].any(0).mean() for concept in labelled.concepts]),
-                together=tuple(together),
-                named=ask(replayed, [named], explained)[0] if named else None,
-                smallest=smallest_set(replayed, single, share=self.share[0], most=self.asked.most),
-                attributions=self._attributed(replayed.cut.model, replayed.images.inputs, explained),
-            )
-        )
-
-    def _attributed(self, model: nn.Module, inputs: Tensor, class_: int) -> dict[str, Floats]:
-        target = torch.tensor([class_], device=inputs.device)
-        with evaluating_with_gradients(model):
-            found = {name: attribute(inputs, target) for name, attribute in self.asked.attributions.items()}
-        return {name: values[0].double().flatten(1).sum(1).cpu().numpy() for name, values in found.items()}
+        self.explained.append(self.asked.explain(replayed, alone(replayed), share=self.share[0]))
 
     def counts(self) -> list[Explanation]:
         """The explanations."""
