@@ -9,6 +9,7 @@ from .ablation.outcomes.vectors import Similarity as Similarity
 from .ablation.result import Curve as Curve
 from .ablation.result import SetEffects as SetEffects
 from .ablation.result import UnitEffects as UnitEffects
+from .ablation.work.checkpoints import keeping as keeping
 from .comparison.audit_result import Audit as Audit
 from .comparison.auditing import audit as audit
 from .comparison.comparing import compare as compare

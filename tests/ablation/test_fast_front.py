@@ -69,6 +69,15 @@ def test_effects_are_those_of_the_network_but_for_rounding(fast):
     assert ul.ablate(net, "layer", [1, 2], data, draws=2, fast=fast).info["replay"]["fast"]["images"] == 16
 
 
+def test_outcomes_and_curves_are_those_of_the_network_but_for_rounding():
+    data, net = Noise(24), normed_net()
+    exact, faster = (ul.outcome_effects(net, "layer", data, "output:a", fast=how) for how in (False, True))
+    assert faster.info["replay"]["fast"]["precision"] == "float32"
+    np.testing.assert_allclose(faster.effect(), exact.effect(), atol=1e-4)
+    curve = ul.ablation_curve(net, "layer", "a", data, top=1, draws=1, fast=True)
+    assert all(part.info["replay"]["fast"]["folded"] == 1 for part in (curve.ranking, curve.measured))
+
+
 def test_effects_are_saved_with_what_the_fast_front_changed(tmp_path):
     effects = ul.importance(normed_net(), "layer", Noise(24), fast=True)
     ul.report(tmp_path / "run", effects)

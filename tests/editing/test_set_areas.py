@@ -99,6 +99,12 @@ def test_batches_folds_and_halves_add_up(net, latents, effects):
     assert np.array_equal(effects.drawn["matched"].change, other.drawn["matched"].change)
 
 
+def test_a_fast_front_draws_the_same(net, latents, effects):
+    faster = ul.intervene(net, "layer", [0, 1, 4], latents, draws=3, batch_size=20, fast=True)
+    assert faster.settings.fast == faster.info["replay"]["fast"]["precision"] == "float32"
+    np.testing.assert_allclose(faster.table()["effect"], effects.table()["effect"], atol=1e-3)
+
+
 def test_inserting_nothing_and_nowhere_has_no_effect(net, latents):
     for options in ({"value": 0.0, "where": torch.zeros(16, 16)}, {"units": [9], "value": 3.0}):
         units = options.pop("units", [0, 1])

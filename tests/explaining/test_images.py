@@ -44,6 +44,13 @@ def test_every_unit_is_what_a_full_pass_without_it_says(net, explained):
             assert one.units.prediction[unit] == full.argmax()
 
 
+def test_a_fast_front_explains_the_same_but_for_rounding(net, dissection, explained):
+    faster = ul.explain(net, dissection, IMAGES, layer="0", fast=True)
+    assert faster.info["replay"]["fast"]["precision"] == "float32"
+    for one, other in zip(explained, faster, strict=True):
+        np.testing.assert_allclose(other.logit_effect, one.logit_effect, atol=1e-4)
+
+
 def softmax(logits):
     powers = np.exp(logits - logits.max())
     return powers / powers.sum()

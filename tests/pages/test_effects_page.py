@@ -14,7 +14,7 @@ from tests.pages.test_report import EVIL, Page
 from tests.reporting import made_up_run
 from unitlens.ablation.agreement import AGREEMENT_COLUMNS, over_classes
 from unitlens.ablation.attribution import measure_agreement
-from unitlens.ablation.effects import Experiment
+from unitlens.ablation.experiment import Experiment
 from unitlens.ablation.files import SavedEffects, read_agreement, read_effects, write_agreement
 from unitlens.ablation.interventions import Replacement
 from unitlens.ablation.result import SetEffects

@@ -9,3 +9,4 @@ from .outcomes.vectors import Similarity as Similarity
 from .result import Curve as Curve
 from .result import SetEffects as SetEffects
 from .result import UnitEffects as UnitEffects
+from .work.checkpoints import keeping as keeping

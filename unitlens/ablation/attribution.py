@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from unitlens.ablation.agreement import Attributions, agreement_by_class
-from unitlens.ablation.effects import Experiment
+from unitlens.ablation.experiment import Experiment
+from unitlens.ablation.work.checkpoints import Checkpoint, checkpointed
+from unitlens.ablation.work.kept import measurement_key
 from unitlens.data.batches import Batches
 from unitlens.data.classes import join_classes
 from unitlens.data.concepts import Data
@@ -54,13 +57,14 @@ def attributions(
     workers: int = 0,
     seed: int = 0,
     fast: bool | Fast = False,
+    checkpoint: Checkpoint | None = None,
     progress: bool = False,
 ) -> Attributions:
     """Attribute each class's output to the units of a layer, with captum.
 
     Parameters
     ----------
-    net, layer, data, limit, batch_size, workers, seed, progress
+    net, layer, data, limit, batch_size, workers, seed, checkpoint, progress
         As for `unitlens.importance`.
     fast : bool or {"float32", "bfloat16"}
         Whether a copy of the network computes them that is faster, in float32 in either case: gradients would be too
@@ -92,13 +96,29 @@ def attributions(
     resolved = find_layers(net.model, layer)[0]
     if resolved.call is not None or resolved.item is not None:
         raise UnitlensError(f"captum attributes to whole layers that are called once; {layer} is a part of one.")
-    made = fast_copy(net, [layer], "float32") if chosen_precision(fast) else None
+    reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
+    precision = chosen_precision(fast)
+    with checkpointed(checkpoint) as kept:
+        asked = ("attributions", layer, tuple(methods), bool(precision))
+        key = measurement_key(net, data, reading, *asked) if kept.folder else None
+        found = kept.arrays(key, lambda: _attributed(net, layer, data, methods, reading, fast=bool(precision)))
+    counts = found["images"]
+    seen = np.flatnonzero(counts)
+    classes = join_classes(data, net.classes, len(counts))
+    names = tuple(classes.names[int(k)] for k in seen)
+    return Attributions(names, {method: found[method][:, seen] / counts[seen] for method in methods})
+
+
+def _attributed(
+    net: Network, layer: str, data: Data, methods: Sequence[str], reading: Reading, *, fast: bool
+) -> dict[str, npt.NDArray[Any]]:
+    """The sums of each method over the images of each class, (U, classes), and how many ``images`` these are."""
+    made = fast_copy(net, [layer], "float32") if fast else None
     model = net.model if made is None else made.net.model
     module = find_layers(model, layer)[0].module
     computed = {method: attribution_method(method, model, module) for method in methods}
     sums: dict[str, Floats] = {}
     counts, classes = np.zeros(0, np.int64), None
-    reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
     with evaluating_with_gradients(model):
         for batch in Batches(data, net.preprocessing, reading, task="attributing"):
             chosen = [i for i, class_ in enumerate(batch.classes) if class_ is not None]
@@ -116,9 +136,7 @@ def attributions(
                     _add(sums, method, compute(images, targets), targets, len(counts))
     if classes is None:
         raise UnitlensError("None of the images that were read has a class.")
-    seen = np.flatnonzero(counts)
-    names = tuple(classes.names[int(k)] for k in seen)
-    return Attributions(names, {method: total[:, seen] / counts[seen] for method, total in sums.items()})
+    return {"images": counts, **sums}
 
 
 def measure_agreement(experiment: Experiment, *, images: int = IMAGES, top: int = TOP) -> "pd.DataFrame":
@@ -154,6 +172,7 @@ def measure_agreement(experiment: Experiment, *, images: int = IMAGES, top: int 
             batch_size=size,
             workers=reading.workers,
             fast=experiment.fast or False,
+            checkpoint=experiment.kept,
             progress=reading.progress,
         )
     except (RuntimeError, AssertionError, TypeError) as error:

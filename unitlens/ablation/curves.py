@@ -8,16 +8,18 @@ import numpy as np
 from torch import Tensor, nn
 
 from unitlens.ablation.activity import unit_count
-from unitlens.ablation.effects import Experiment
+from unitlens.ablation.experiment import Experiment
 from unitlens.ablation.interventions import Replacement, Value
 from unitlens.ablation.outcomes.measures import DEFAULT_MEASURES, Measure
 from unitlens.ablation.random_sets import FEW_DRAWS, at_random, describe_matching, matched
 from unitlens.ablation.result import Curve, Member, UnitEffects
 from unitlens.ablation.table import Units
+from unitlens.ablation.work.checkpoints import Checkpoint, checkpointed
 from unitlens.data.concepts import Data
 from unitlens.data.groups import Groups
 from unitlens.data.reading import Reading
 from unitlens.errors import UnitlensError
+from unitlens.models.fast.precision import Fast
 from unitlens.models.network import Network
 from unitlens.stats.scores import Floats
 
@@ -43,6 +45,8 @@ def ablation_curve(
     workers: int = 0,
     seed: int = 0,
     strict: bool = False,
+    fast: bool | Fast = False,
+    checkpoint: Checkpoint | None = None,
     progress: bool = False,
 ) -> Curve:
     """Remove the 1, 2, 4, ... most important units of a class, the least important, random ones; keep only those.
@@ -65,7 +69,7 @@ def ablation_curve(
         By what units are ranked.
     ranking : UnitEffects, optional
         What `unitlens.importance` gave for the same network, layer, data and intervention; else it is measured first.
-    value, scale, where, measures, groups, limit, batch_size, workers, seed, strict, progress
+    value, scale, where, measures, groups, limit, batch_size, workers, seed, strict, fast, checkpoint, progress
         As for `unitlens.importance`.
 
     Returns
@@ -84,20 +88,23 @@ def ablation_curve(
     >>> curve.sizes
     (1, 2, 4)
     """
-    experiment = Experiment.of(
-        net,
-        layer,
-        data,
-        replacement=Replacement(value, scale, where),
-        measures=measures,
-        reading=Reading(
-            batch_size=batch_size, workers=workers, limit=limit, seed=seed, strict=strict, progress=progress
-        ),
-        seed=seed,
-        groups=groups,
-    )
-    plan = Draws(tuple(sizes) if sizes is not None else doubling(top), draws, measure)
-    return curves_of(experiment, [class_], plan, ranking=ranking)[0]
+    with checkpointed(checkpoint) as kept:
+        experiment = Experiment.of(
+            net,
+            layer,
+            data,
+            replacement=Replacement(value, scale, where),
+            measures=measures,
+            reading=Reading(
+                batch_size=batch_size, workers=workers, limit=limit, seed=seed, strict=strict, progress=progress
+            ),
+            seed=seed,
+            groups=groups,
+            fast=fast,
+            kept=kept,
+        )
+        plan = Draws(tuple(sizes) if sizes is not None else doubling(top), draws, measure)
+        return curves_of(experiment, [class_], plan, ranking=ranking)[0]
 
 
 class Draws(NamedTuple):

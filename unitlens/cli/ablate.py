@@ -88,11 +88,11 @@ def ablate(target: str, **options: Any) -> None:
 
 def _ablate(target: str, options: dict[str, Any], processes: Processes) -> None:
     from unitlens.ablation.attribution import measure_agreement
-    from unitlens.ablation.effects import Experiment
+    from unitlens.ablation.experiment import Experiment
     from unitlens.ablation.files import SavedEffects
     from unitlens.ablation.outcomes.measures import DEFAULT_MEASURES
     from unitlens.ablation.outcomes.named import image_outcomes
-    from unitlens.ablation.work.running import keeping
+    from unitlens.ablation.work.running import keeping_in_run
     from unitlens.pages.writing import add_effects, check_effects_fit, check_outcomes_fit
 
     selection = _Selection.of(options)
@@ -119,10 +119,10 @@ def _ablate(target: str, options: dict[str, Any], processes: Processes) -> None:
     if outcomes:
         _measure_outcomes(experiment, selection, source, outcomes, out, options, processes)
         return
-    with keeping(out, processes, replace=options["overwrite"]) as kept:
+    with keeping_in_run(out, processes, replace=options["overwrite"]) as kept:
         experiment = dataclasses.replace(experiment, kept=kept)
         # before the sweep: where captum cannot attribute to the layer, that is known at once
-        agreement = measure_agreement(experiment) if options["attributions"] and processes.first else None
+        agreement = measure_agreement(experiment) if options["attributions"] else None
         results = _measure(experiment, selection, source, draws=options["draws"])
         with kept.refusable():
             source.check_images(results[0].info)
@@ -241,11 +241,11 @@ def _measure_outcomes(
     """Measure outcomes, save them, and print the largest effects."""
     from unitlens.ablation.outcomes.effects import set_outcomes, unit_outcomes
     from unitlens.ablation.outcomes.files import SavedOutcomes
-    from unitlens.ablation.work.running import keeping
+    from unitlens.ablation.work.running import keeping_in_run
     from unitlens.pages.writing import add_outcomes
 
     results = []
-    with keeping(out, processes, replace=options["overwrite"]) as kept:
+    with keeping_in_run(out, processes, replace=options["overwrite"]) as kept:
         experiment = dataclasses.replace(experiment, kept=kept)
         if selection.units or selection.concept is not None:
             ablated = _ablated(experiment, selection, source)

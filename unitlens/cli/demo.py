@@ -56,7 +56,7 @@ def demo(out: Path, images: int | None, generator: bool, quiet: bool) -> None:
 def _classifier(out: Path, images: int, *, quiet: bool) -> None:
     from unitlens.ablation.attribution import measure_agreement
     from unitlens.ablation.curves import Draws, curves_of
-    from unitlens.ablation.effects import Experiment
+    from unitlens.ablation.experiment import Experiment
     from unitlens.ablation.interventions import Replacement
     from unitlens.ablation.outcomes.measures import DEFAULT_MEASURES
     from unitlens.data.reading import Reading

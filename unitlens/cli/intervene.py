@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import click
 
 from unitlens.cli.opening import set_threads
-from unitlens.cli.options import measuring_options, quiet_option
+from unitlens.cli.options import fast_option, measuring_options, quiet_option
 from unitlens.cli.targets import Source, source_of
 from unitlens.cli.text import align_columns, echo, format_cell, whole_numbers
 from unitlens.errors import UnitlensError, is_number
@@ -97,6 +97,7 @@ DEFAULT_UNITS = 20
     help="Images to look at, for each set.",
 )
 @measuring_options
+@fast_option
 @quiet_option
 def intervene(target: str, **options: Any) -> None:
     """Remove units from, or insert them into, what a generator draws, and measure the areas of all concepts.
@@ -109,7 +110,7 @@ def intervene(target: str, **options: Any) -> None:
 
 
 def _intervene(target: str, options: dict[str, Any], processes: Processes) -> None:
-    from unitlens.ablation.work.running import keeping
+    from unitlens.ablation.work.running import keeping_in_run
     from unitlens.editing.experiment import AreaExperiment, unit_positions
     from unitlens.editing.saving.files import SavedInterventions
     from unitlens.pages.writing import add_interventions, check_interventions_fit
@@ -125,13 +126,19 @@ def _intervene(target: str, options: dict[str, Any], processes: Processes) -> No
     set_threads(options["threads"])
     experiments = [
         AreaExperiment.of(
-            source.net, layer, source.data, None, reading=source.reading(options), groups=options["groups"]
+            source.net,
+            layer,
+            source.data,
+            None,
+            reading=source.reading(options),
+            groups=options["groups"],
+            fast=options["fast"] or False,
         )
         for layer in layers
     ]
     for experiment in experiments:
         unit_positions(selection.where, experiment.grid(), experiment.layer)  # an error now, not after a long pass
-    with keeping(out, processes, replace=options["overwrite"]) as kept:
+    with keeping_in_run(out, processes, replace=options["overwrite"]) as kept:
         results = [
             result
             for experiment in experiments

@@ -6,11 +6,13 @@ from typing import Any
 from torch import nn
 
 from unitlens.ablation.interventions import Value
+from unitlens.ablation.work.checkpoints import Checkpoint, checkpointed
 from unitlens.data.concepts import Data
 from unitlens.data.groups import Groups
 from unitlens.data.reading import Reading
 from unitlens.editing.causal_result import CausalEffects
 from unitlens.editing.experiment import THRESHOLD, AreaExperiment, Concepts, unit_positions
+from unitlens.models.fast.precision import Fast
 from unitlens.models.network import Network
 
 
@@ -27,6 +29,8 @@ def causal_effects(
     batch_size: int = 32,
     workers: int = 0,
     seed: int = 0,
+    fast: bool | Fast = False,
+    checkpoint: Checkpoint | None = None,
     progress: bool = False,
 ) -> CausalEffects:
     """Measure what removing and inserting each unit of a layer does to the area of every concept in drawn images.
@@ -37,7 +41,7 @@ def causal_effects(
 
     Parameters
     ----------
-    net, layer, latents, concepts, where, groups, limit, batch_size, workers, seed, progress
+    net, layer, latents, concepts, where, groups, limit, batch_size, workers, seed, fast, checkpoint, progress
         As for `unitlens.intervene`.
     insert : float, Tensor or a quantile
         What units are set to that are inserted: "q0.99", the level that 1 % of each unit's activations exceed; one
@@ -62,8 +66,11 @@ def causal_effects(
     (3, 11)
     """
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
-    experiment = AreaExperiment.of(net, layer, latents, concepts, reading=reading, groups=groups)
-    return sweep_units(experiment, insert=insert, where=where)
+    with checkpointed(checkpoint) as kept:
+        experiment = AreaExperiment.of(
+            net, layer, latents, concepts, reading=reading, groups=groups, fast=fast, kept=kept
+        )
+        return sweep_units(experiment, insert=insert, where=where)
 
 
 def sweep_units(

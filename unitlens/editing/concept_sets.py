@@ -12,6 +12,7 @@ from unitlens.ablation.activity import unit_count
 from unitlens.ablation.interventions import Value
 from unitlens.ablation.table import Units
 from unitlens.ablation.units import chosen_units
+from unitlens.ablation.work.checkpoints import Checkpoint, checkpointed
 from unitlens.data.concepts import Data
 from unitlens.data.groups import Groups
 from unitlens.data.reading import Reading
@@ -19,6 +20,7 @@ from unitlens.editing.concept_set_result import METHODS, ConceptSet, Method
 from unitlens.editing.experiment import THRESHOLD, AreaExperiment, Concepts
 from unitlens.editing.sparse import PENALTY, STEPS, sparse_weights
 from unitlens.errors import UnitlensError, argument, did_you_mean
+from unitlens.models.fast.precision import Fast
 from unitlens.models.network import Network
 from unitlens.stats.scores import Floats
 
@@ -54,13 +56,15 @@ def concept_set(
     batch_size: int = 32,
     workers: int = 0,
     seed: int = 0,
+    fast: bool | Fast = False,
+    checkpoint: Checkpoint | None = None,
     progress: bool = False,
 ) -> ConceptSet:
     """Find the smallest set of units whose removal takes away most of a concept.
 
     Parameters
     ----------
-    net, layer, latents, concepts, groups, limit, batch_size, workers, seed, progress
+    net, layer, latents, concepts, groups, limit, batch_size, workers, seed, fast, checkpoint, progress
         As for `unitlens.intervene`.
     concept : str
         Its name, or category/name.
@@ -103,18 +107,21 @@ def concept_set(
     ((0,), True)
     """
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
-    experiment = AreaExperiment.of(net, layer, latents, concepts, reading=reading, groups=groups)
-    return find_set(
-        experiment,
-        concept,
-        method=method,
-        dissection=dissection,
-        most=most,
-        target=target,
-        insert=insert,
-        steps=steps,
-        penalty=penalty,
-    )
+    with checkpointed(checkpoint) as kept:
+        experiment = AreaExperiment.of(
+            net, layer, latents, concepts, reading=reading, groups=groups, fast=fast, kept=kept
+        )
+        return find_set(
+            experiment,
+            concept,
+            method=method,
+            dissection=dissection,
+            most=most,
+            target=target,
+            insert=insert,
+            steps=steps,
+            penalty=penalty,
+        )
 
 
 def find_set(

@@ -35,6 +35,7 @@ from unitlens.data.reading import Reading
 from unitlens.dissection.provenance import describe_network, describe_read, versions
 from unitlens.editing.settings import AreaSettings
 from unitlens.errors import UnitlensError, UnitlensWarning, spelled
+from unitlens.models.fast.precision import Fast, chosen_precision
 from unitlens.models.hooks import record
 from unitlens.models.layers import find_layers
 from unitlens.models.network import Network
@@ -66,6 +67,8 @@ class AreaExperiment:
         How the latents were opened, for the files.
     kept : Kept
         Where measurements are kept, so that they go on from there after they were stopped.
+    fast : {"float32", "bfloat16"}, optional
+        What a fast copy computes all in front of the layer in; None: the network itself does.
     """
 
     net: Network
@@ -75,6 +78,7 @@ class AreaExperiment:
     reading: Reading
     opened: Mapping[str, Any] = field(default_factory=dict)
     kept: Kept = NOTHING_KEPT
+    fast: Fast | None = None
 
     @classmethod
     def of(
@@ -86,6 +90,8 @@ class AreaExperiment:
         *,
         reading: Reading,
         groups: Groups | None = None,
+        fast: bool | Fast = False,
+        kept: Kept = NOTHING_KEPT,
     ) -> "AreaExperiment":
         """Take what the public functions are given.
 
@@ -99,7 +105,8 @@ class AreaExperiment:
         find_layers(net.model, layer)
         data = open_data(latents) if isinstance(latents, str | Path) else latents
         data = grouped(data, groups, limit=reading.limit, seed=reading.seed)
-        return cls(net, layer, data, drawn_concepts(concepts, data), reading)
+        drawn, precision = drawn_concepts(concepts, data), chosen_precision(fast)
+        return cls(net, layer, data, drawn, reading, kept=kept, fast=precision)
 
     @property
     def seed(self) -> int:
@@ -156,6 +163,7 @@ class AreaExperiment:
             sets=None if sets is None else tuple(sets),
             places=None if places is None else tuple(places),
             folds=folds,
+            fast=self.fast,
         )
         measured = measure(self.net, self.data, design, self.reading, self.kept)
         note_few_folds(measured.notes, measured.data, measured.counts.tally.half(folds).images)
@@ -191,6 +199,7 @@ class AreaExperiment:
             limit=self.reading.limit,
             batch_size=self.reading.batch_size,
             seed=self.seed,
+            fast=self.fast,
         )
 
     def describe(self, measured: Measured[Any] | ImageRecord) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from unitlens.ablation.responses.areas import changed_images, drawn_images
 from unitlens.ablation.responses.response import Arrays
 from unitlens.ablation.table import Units
 from unitlens.ablation.units import Chosen
+from unitlens.ablation.work.checkpoints import Checkpoint, checkpointed
 from unitlens.data.batches import Batch, ImageRecord
 from unitlens.data.concepts import Data
 from unitlens.data.drawn import DrawnConcepts
@@ -27,6 +28,7 @@ from unitlens.data.reading import Reading
 from unitlens.editing.experiment import THRESHOLD, AreaExperiment, Concepts, note_few_folds, note_not_drawn
 from unitlens.editing.insertion_result import InsertionMap, InsertionTally, least_gain, usual_area
 from unitlens.errors import UnitlensError, argument
+from unitlens.models.fast.precision import Fast
 from unitlens.models.network import Network
 from unitlens.stats.folds import FOLDS
 from unitlens.stats.scores import Bools
@@ -183,6 +185,8 @@ def insertion_map(
     batch_size: int = 32,
     workers: int = 0,
     seed: int = 0,
+    fast: bool | Fast = False,
+    checkpoint: Checkpoint | None = None,
     progress: bool = False,
 ) -> InsertionMap:
     """Insert units at every place of a layer's grid, one at a time, and see where their concept appears.
@@ -193,7 +197,7 @@ def insertion_map(
 
     Parameters
     ----------
-    net, layer, units, latents, concepts, groups, limit, batch_size, workers, seed, progress
+    net, layer, units, latents, concepts, groups, limit, batch_size, workers, seed, fast, checkpoint, progress
         As for `unitlens.intervene`.
     concept : str
         Its name, or category/name.
@@ -225,8 +229,11 @@ def insertion_map(
     ((2, 2), 1.0)
     """
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
-    experiment = AreaExperiment.of(net, layer, latents, concepts, reading=reading, groups=groups)
-    return map_insertions(experiment, experiment.units(units), concept, value=value, size=size, draws=draws)
+    with checkpointed(checkpoint) as kept:
+        experiment = AreaExperiment.of(
+            net, layer, latents, concepts, reading=reading, groups=groups, fast=fast, kept=kept
+        )
+        return map_insertions(experiment, experiment.units(units), concept, value=value, size=size, draws=draws)
 
 
 def map_insertions(
@@ -268,6 +275,7 @@ def map_insertions(
         response=Insertions(experiment.drawn, column, usual_area(areas, positions), tuple(places)),
         sets=((units,),) * len(masks) + drawn,
         places=tuple(masks) * (1 + draws),
+        fast=experiment.fast,
     )
     measured = measure(experiment.net, experiment.data, design, experiment.reading, experiment.kept)
     note_few_folds(measured.notes, measured.data, measured.counts.images)

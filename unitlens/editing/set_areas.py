@@ -10,6 +10,7 @@ from unitlens.ablation.interventions import Value
 from unitlens.ablation.random_sets import FEW_DRAWS, draw_sets
 from unitlens.ablation.table import Units
 from unitlens.ablation.units import Chosen
+from unitlens.ablation.work.checkpoints import Checkpoint, checkpointed
 from unitlens.data.concepts import Data
 from unitlens.data.groups import Groups
 from unitlens.data.reading import Reading
@@ -17,6 +18,7 @@ from unitlens.editing.distance import layer_distance
 from unitlens.editing.examples import example_images
 from unitlens.editing.experiment import AreaExperiment, Concepts, note_not_drawn, unit_positions
 from unitlens.editing.set_result import SetAreas
+from unitlens.models.fast.precision import Fast
 from unitlens.models.network import Network
 from unitlens.stats.folds import Folds
 
@@ -42,6 +44,8 @@ def intervene(
     batch_size: int = 32,
     workers: int = 0,
     seed: int = 0,
+    fast: bool | Fast = False,
+    checkpoint: Checkpoint | None = None,
     progress: bool = False,
 ) -> SetAreas:
     """Measure what removing or inserting a set of units does to the area of every concept in drawn images.
@@ -76,7 +80,7 @@ def intervene(
         without one, what loses most.
     groups : optional
         Images that belong together, as for `unitlens.dissect`: intervals and halves go by group.
-    limit, batch_size, workers, seed, progress
+    limit, batch_size, workers, seed, fast, checkpoint, progress
         As for `unitlens.importance`.
 
     Returns
@@ -97,17 +101,20 @@ def intervene(
     <SetAreas: 1 units of 1 set to 0; 64 images, 11 concepts>
     """
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
-    experiment = AreaExperiment.of(net, layer, latents, concepts, reading=reading, groups=groups)
-    return measure_set(
-        experiment,
-        experiment.units(units),
-        value=value,
-        where=where,
-        draws=draws,
-        folds=folds,
-        chosen_for=concept,
-        examples=examples,
-    )
+    with checkpointed(checkpoint) as kept:
+        experiment = AreaExperiment.of(
+            net, layer, latents, concepts, reading=reading, groups=groups, fast=fast, kept=kept
+        )
+        return measure_set(
+            experiment,
+            experiment.units(units),
+            value=value,
+            where=where,
+            draws=draws,
+            folds=folds,
+            chosen_for=concept,
+            examples=examples,
+        )
 
 
 def measure_set(

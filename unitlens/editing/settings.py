@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from unitlens.models.fast.precision import Fast
 from unitlens.records import check_types
 from unitlens.stats.folds import Folds
 
@@ -27,6 +28,8 @@ class AreaSettings:
     batch_size : int
     seed : int
         Of sets that are drawn.
+    fast : {"float32", "bfloat16"} or None
+        What a fast copy computes all in front of the layer in; None: the network itself does.
     """
 
     layer: str
@@ -36,6 +39,7 @@ class AreaSettings:
     limit: int | None
     batch_size: int
     seed: int
+    fast: Fast | None = None
 
     def __post_init__(self) -> None:
         check_types(self)

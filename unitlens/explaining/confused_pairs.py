@@ -27,6 +27,7 @@ from unitlens.errors import UnitlensError, UnitlensWarning
 from unitlens.explaining.asked import check_network, class_count, describe, given_layer, given_value, network_images
 from unitlens.explaining.confusions_result import ConfusedPair, Confusions, PulledImages
 from unitlens.explaining.labelled_units import LabelledUnits
+from unitlens.models.fast.precision import Fast, chosen_precision
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network
 from unitlens.stats.scores import Ints
@@ -55,6 +56,7 @@ def confusions(
     workers: int = 0,
     seed: int = 0,
     strict: bool = False,
+    fast: bool | Fast = False,
     progress: bool = False,
 ) -> Confusions:
     """Find what pulls images of one class towards another: concepts whose removal takes the wrong class's lead away.
@@ -79,7 +81,7 @@ def confusions(
         As for `unitlens.explain`.
     groups : optional
         Images that belong together, as for `unitlens.dissect`: they fall into the same fold.
-    limit, batch_size, workers, seed, strict, progress
+    limit, batch_size, workers, seed, strict, fast, progress
         As for `unitlens.ablate`.
 
     Returns
@@ -109,9 +111,10 @@ def confusions(
     labelled = LabelledUnits.of(dissection, layer)
     values = LayerValues(Replacement(given_value(value, dissection, layer)))
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, strict=strict, progress=progress)
+    precision = chosen_precision(fast)
     # 1. who is taken for whom
     asked = PerImage(_predicted, with_class=True)
-    classified = measure(net, data, Design((layer,), (values,), asked, sets=()), reading)
+    classified = measure(net, data, Design((layer,), (values,), asked, sets=(), fast=precision), reading)
     classes = join_classes(data, net.classes, class_count(net))
     truth = np.array([classes.output_of[str(class_)] for class_ in classified.counts.classes])
     guessed = classified.counts.before[:, 0].astype(np.int64)
@@ -125,7 +128,7 @@ def confusions(
     sets += [(unit,) for unit in labelled.unlabelled(range(len(labelled)))]
     indices = _images_of(confused, truth, guessed, classified.counts.indices)
     asked = PerImage(_Leads(confused, classes).read, with_class=True)
-    design = Design((layer,), (values,), asked, sets=tuple((units,) for units in sets))
+    design = Design((layer,), (values,), asked, sets=tuple((units,) for units in sets), fast=precision)
     concerned = Subset(data, indices)
     measured = measure(net, concerned, design, replace(reading, limit=None))
     notes = list(dict.fromkeys([*classified.notes, *measured.notes]))

@@ -21,6 +21,7 @@ from unitlens.explaining.labelled_units import LabelledUnits
 from unitlens.explaining.reasons import Attribute, Reasons
 from unitlens.explaining.smallest_sets import MOST
 from unitlens.models.activations import Readout
+from unitlens.models.fast.precision import Fast, chosen_precision
 from unitlens.models.layers import find_layers
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network
@@ -46,6 +47,7 @@ def explain(
     workers: int = 0,
     seed: int = 0,
     strict: bool = False,
+    fast: bool | Fast = False,
     progress: bool = False,
 ) -> Explanations:
     """Explain what the network says of images, by the units of a layer and the concepts that they look for.
@@ -80,6 +82,8 @@ def explain(
         Of `unitlens.ablation.attribution.METHODS`: what captum attributes to the units, to compare with.
     limit : int, optional
         Only so many images, spread evenly over the data set.
+    fast : bool or {"float32", "bfloat16"}
+        As for `unitlens.ablate`.
     workers, seed, strict, progress
         As for `unitlens.dissect`.
 
@@ -132,6 +136,7 @@ def explain(
         layers=(layer,),
         values=(LayerValues(Replacement(given_value(value, dissection, layer))),),
         response=asked,
+        fast=chosen_precision(fast),
     )
     reading = Reading(batch_size=1, workers=workers, seed=seed, strict=strict, progress=progress)
     measured = measure(net, data, design, reading)

@@ -7,7 +7,7 @@ import numpy as np
 
 import unitlens as ul
 from tests.small import Noise, classifier
-from unitlens.ablation.effects import Experiment
+from unitlens.ablation.experiment import Experiment
 from unitlens.ablation.interventions import Replacement
 from unitlens.ablation.work.kept import Kept
 from unitlens.data.reading import Reading

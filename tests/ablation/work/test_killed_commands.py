@@ -20,8 +20,11 @@ SWEEP = ("ablate", "bundled:scenes", "--layer", "relu6", "--data", "bundled:scen
 SWEEP = (*SWEEP, "--top", 4, "--draws", 3, "--value", "mean", *COMMON)
 OUTCOME = ("ablate", "bundled:scenes", "--layer", "relu6", "--data", "bundled:scenes", "--outcome", "distance")
 OUTCOME = (*OUTCOME, "--sweep", *COMMON)
+ATTRIBUTED = (*SWEEP, "--attributions")
 DRAWN = ("intervene", "bundled:scenes-generator", "--layer", "block32", "--units", "3,17", "--remove", "--draws", 4)
 DRAWN = (*DRAWN, "--concepts", "segmenter:bundled:scenes-segmenter", *COMMON)
+
+LAUNCHER = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 OFTEN = """
 import runpy, sys
@@ -34,12 +37,15 @@ runpy.run_module("unitlens", run_name="__main__")
 
 def started(folder, words, *, processes=None):
     (folder / "often.py").write_text(OFTEN)
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes else []
+    launcher = [*LAUNCHER[:-1], str(processes)] if processes else []
     command = [sys.executable, *launcher, "often.py", *map(str, words)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
     )
+
+
+def environment():
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
 def finished(folder, words, **options):
@@ -89,9 +95,32 @@ def test_a_command_that_is_killed_again_and_again_ends_as_if_it_was_not(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("words", "processes"), [(SWEEP, 2), (OUTCOME, 3), (DRAWN, 2)], ids=["sweep", "outcome", "drawn"]
+    ("words", "processes"), [(ATTRIBUTED, 2), (OUTCOME, 3), (DRAWN, 2)], ids=["sweep", "outcome", "drawn"]
 )
 def test_processes_measure_what_one_does(tmp_path, words, processes):
     finished(tmp_path, (*words, "--out", "alone"))
     finished(tmp_path, (*words, "--out", "together"), processes=processes)
     assert files_of(tmp_path / "together") == files_of(tmp_path / "alone")
+
+
+SCRIPT = """
+import sys, unitlens as ul
+net, data = ul.load("bundled:scenes"), ul.Scenes(24)
+with ul.keeping(sys.argv[1]) as kept:
+    how = dict(batch_size=4, checkpoint=kept)
+    ranking = ul.importance(net, "relu6", data, **how)
+    curve = ul.ablation_curve(net, "relu6", "forest", data, top=2, draws=1, ranking=ranking, **how)
+    distance = ul.outcome_effects(net, "relu6", data, "distance", **how)
+    if kept.processes.first:
+        ul.report(sys.argv[2], ranking, curve)
+        ul.report(sys.argv[3], distance)
+"""
+
+
+def test_a_script_measures_with_several_processes_what_one_does(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    for name, launcher in (("one", []), ("two", LAUNCHER)):
+        words = [*launcher, "script.py", f"kept-{name}", f"{name}-effects", f"{name}-outcomes"]
+        subprocess.run([sys.executable, *words], cwd=tmp_path, env=environment(), check=True, capture_output=True)
+    for kind in ("effects", "outcomes"):
+        assert files_of(tmp_path / f"two-{kind}") == files_of(tmp_path / f"one-{kind}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from unitlens.ablation.activity import unit_count
-from unitlens.ablation.effects import Experiment
+from unitlens.ablation.experiment import Experiment
 from unitlens.ablation.interventions import Replacement, Value
 from unitlens.ablation.measuring import Design, Measured, few_folds, measure
 from unitlens.ablation.outcomes.maps import Iou, map_size
@@ -20,10 +20,12 @@ from unitlens.ablation.random_sets import describe_matching, draw_sets
 from unitlens.ablation.responses.outcomes import Outcomes
 from unitlens.ablation.table import LayerUnits, named_units
 from unitlens.ablation.units import Chosen, chosen_units, measured_on, units_by_layer
+from unitlens.ablation.work.checkpoints import Checkpoint, checkpointed
 from unitlens.data.concepts import Data
 from unitlens.data.groups import Groups
 from unitlens.data.reading import Reading
 from unitlens.errors import UnitlensError, UnitlensWarning
+from unitlens.models.fast.precision import Fast
 from unitlens.models.network import Network
 from unitlens.stats.folds import FEWEST_FOLDS, Folds
 
@@ -46,6 +48,8 @@ def outcome_effects(
     workers: int = 0,
     seed: int = 0,
     strict: bool = False,
+    fast: bool | Fast = False,
+    checkpoint: Checkpoint | None = None,
     progress: bool = False,
 ) -> OutcomeEffects:
     """Measure what ablating units does to any outcome of a network; images need no class.
@@ -69,7 +73,7 @@ def outcome_effects(
         Ablate all the others of the layer instead.
     draws : int, optional
         Sets to compare with, as for `unitlens.ablate`.
-    value, scale, where, groups, limit, batch_size, workers, seed, strict, progress
+    value, scale, where, groups, limit, batch_size, workers, seed, strict, fast, checkpoint, progress
         As for `unitlens.importance`.
 
     Returns
@@ -99,28 +103,31 @@ def outcome_effects(
     >>> ul.outcome_effects(net, "relu6", data, surest, units=[3, 17], draws=9).table()["outcome"].tolist()
     ['surest']
     """
-    experiment = Experiment.of(
-        net,
-        tuple(layer) if isinstance(layer, Mapping) else layer,
-        data,
-        replacement=Replacement(value, scale, where),
-        measures=(),
-        reading=Reading(
-            batch_size=batch_size, workers=workers, limit=limit, seed=seed, strict=strict, progress=progress
-        ),
-        seed=seed,
-        groups=groups,
-    )
-    outcomes = image_outcomes(outcome)
-    if units is None and not isinstance(layer, Mapping):
-        if keep:
-            raise UnitlensError("keep=True ablates all but some units: give these as units=.")
-        return unit_outcomes(experiment, outcomes)
-    chosen = units_by_layer(layer, units)
-    counts = {name: unit_count(experiment.net, name) for name in chosen}
-    ablated = tuple(chosen_units(given, name, counts[name], keep=keep) for name, given in chosen.items())
-    folds, ranked = measured_on(chosen.values())
-    return set_outcomes(experiment, outcomes, ablated, draws=draws, folds=folds, ranked=ranked)
+    with checkpointed(checkpoint) as kept:
+        experiment = Experiment.of(
+            net,
+            tuple(layer) if isinstance(layer, Mapping) else layer,
+            data,
+            replacement=Replacement(value, scale, where),
+            measures=(),
+            reading=Reading(
+                batch_size=batch_size, workers=workers, limit=limit, seed=seed, strict=strict, progress=progress
+            ),
+            seed=seed,
+            groups=groups,
+            fast=fast,
+            kept=kept,
+        )
+        outcomes = image_outcomes(outcome)
+        if units is None and not isinstance(layer, Mapping):
+            if keep:
+                raise UnitlensError("keep=True ablates all but some units: give these as units=.")
+            return unit_outcomes(experiment, outcomes)
+        chosen = units_by_layer(layer, units)
+        counts = {name: unit_count(experiment.net, name) for name in chosen}
+        ablated = tuple(chosen_units(given, name, counts[name], keep=keep) for name, given in chosen.items())
+        folds, ranked = measured_on(chosen.values())
+        return set_outcomes(experiment, outcomes, ablated, draws=draws, folds=folds, ranked=ranked)
 
 
 def unit_outcomes(experiment: Experiment, outcomes: Sequence[ImageOutcome]) -> OutcomeEffects:

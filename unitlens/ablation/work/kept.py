@@ -19,8 +19,8 @@ from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.manifest import FILE as MANIFEST
 from unitlens.dissection.store.manifest import Manifest
 from unitlens.dissection.store.rows import writing
-from unitlens.errors import UnitlensError
-from unitlens.files import make_folder
+from unitlens.errors import UnitlensError, spelled
+from unitlens.files import StoppedAfterWriting, make_folder
 from unitlens.models.network import Network
 from unitlens.processes import ALONE, Processes
 from unitlens.progress import tell
@@ -162,3 +162,18 @@ def holds_anything(path: Path) -> bool:
     except UnitlensError:
         return False
     return there.complete or there.images > 0
+
+
+@contextmanager
+def noting_measured(kept: Kept) -> Iterator[None]:
+    """Say of an error inside of the ``with`` that something was kept, and remove what is empty."""
+    try:
+        yield
+    except StoppedAfterWriting:
+        raise
+    except BaseException as error:
+        kept.remove(empty=True)
+        if not getattr(error, "__notes__", None) and any(map(holds_anything, kept.used)):
+            again = spelled(python="the same call with the same checkpoint=", shell="the same command")
+            error.add_note(f"What was measured is kept: {again} goes on behind it.")
+        raise

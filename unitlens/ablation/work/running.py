@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from unitlens.ablation.work.kept import FOLDER, Kept, holds_anything
+from unitlens.ablation.work.kept import FOLDER, Kept, noting_measured
 from unitlens.dissection.work.works import holding_run
 from unitlens.files import StoppedAfterWriting
 from unitlens.processes import ALONE, Processes
 
 
 @contextmanager
-def keeping(out: Path, processes: Processes = ALONE, *, replace: bool = False) -> Iterator[Kept]:
+def keeping_in_run(out: Path, processes: Processes = ALONE, *, replace: bool = False) -> Iterator[Kept]:
     """Hold the folder of a run, where measurements are kept until the ``with`` is left without an error by all.
 
     Parameters
@@ -33,14 +33,10 @@ def keeping(out: Path, processes: Processes = ALONE, *, replace: bool = False) -
                 held.enter_context(holding_run(out))
         kept = Kept(out / FOLDER, processes, replace)
         try:
-            yield kept
-            processes.wait()  # until what follows is written
+            with noting_measured(kept):
+                yield kept
+                processes.wait()  # until what follows is written
         except StoppedAfterWriting:
             kept.remove()
-            raise
-        except BaseException as error:
-            kept.remove(empty=True)
-            if not getattr(error, "__notes__", None) and any(map(holds_anything, kept.used)):
-                error.add_note("What was measured is kept: the same command goes on behind it.")
             raise
         kept.remove()

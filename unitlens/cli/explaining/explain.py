@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from unitlens.cli.opening import set_threads
-from unitlens.cli.options import given_value, measuring_options, quiet_option
+from unitlens.cli.options import fast_option, given_value, measuring_options, quiet_option
 from unitlens.cli.targets import Source, explained_source
 from unitlens.cli.text import align_columns, echo, format_cell
 from unitlens.errors import UnitlensError
@@ -42,6 +42,7 @@ FEW = 12
 )
 @click.option("--pairs", type=click.IntRange(1), default=12, show_default=True, help="With --errors: so many pairs.")
 @measuring_options
+@fast_option
 @quiet_option
 def explain(target: str, images: tuple[str, ...], **options: Any) -> None:
     """Explain predictions: what units and concepts do to the answer for single images.
@@ -92,6 +93,7 @@ def _explanations(images: tuple[str, ...], source: Source, options: dict[str, An
         limit=None if images else reading.limit,
         seed=reading.seed,
         strict=reading.strict,
+        fast=options["fast"] or False,
         progress=reading.progress,
     )
 
@@ -113,6 +115,7 @@ def _confusions(source: Source, options: dict[str, Any]) -> Any:
         workers=reading.workers,
         seed=reading.seed,
         strict=reading.strict,
+        fast=options["fast"] or False,
         progress=reading.progress,
     )
 

@@ -1,0 +1,75 @@
+"""What `checkpoint=` keeps of calls in Python: they go on where they were stopped, and are answered from there."""
+
+import pandas as pd
+import pytest
+
+import unitlens as ul
+from tests.ablation.work.stopping import NET, Stopping, commit_always
+from tests.generators import painted, painter
+from unitlens.ablation.attribution import attributions
+from unitlens.processes import _LAUNCH
+
+CALLS = {
+    "importance": lambda data, **how: ul.importance(NET, "first", data, **how).table(),
+    "ablate": lambda data, **how: ul.ablate(NET, "first", [0, 3], data, draws=0, **how).table(),
+    "curve": lambda data, **how: ul.ablation_curve(NET, "first", "a", data, top=2, draws=1, **how).table(),
+    "outcomes": lambda data, **how: ul.outcome_effects(NET, "first", data, "distance", **how).table(),
+}
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch):
+    commit_always(monkeypatch)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", CALLS)
+def test_a_call_that_was_stopped_goes_on(tmp_path, name):
+    call = CALLS[name]
+    whole = call(Stopping(), batch_size=4)
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        call(Stopping(at=13), batch_size=4, checkpoint=tmp_path / "kept")
+    assert "Kept up to image 12" in stopped.value.__notes__[0]
+    for _ in range(2):
+        again = call(Stopping(), batch_size=4, checkpoint=tmp_path / "kept")
+        pd.testing.assert_frame_equal(again, whole)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_several_calls_share_what_is_kept(tmp_path):
+    with ul.keeping(tmp_path / "kept") as kept:
+        ranking = ul.importance(NET, "first", Stopping(), batch_size=4, checkpoint=kept)
+        data = Stopping()
+        again = ul.importance(NET, "first", data, batch_size=4, checkpoint=kept)
+        with pytest.raises(ul.UnitlensError, match="Another process is at work in"), ul.keeping(tmp_path / "kept"):
+            pass
+    pd.testing.assert_frame_equal(again.table(), ranking.table())
+    assert len(set(data.read)) < 8  # the first batch, and those that are compared with what was read before
+    assert (tmp_path / "kept").is_dir()
+
+
+def test_attributions_are_computed_once(tmp_path):
+    pytest.importorskip("captum")
+    method, data = ("activation_x_gradient",), Stopping()
+    first = attributions(NET, "first", data, methods=method, checkpoint=tmp_path)
+    data.at = 0
+    again = attributions(NET, "first", data, methods=method, checkpoint=tmp_path)
+    assert again.classes == first.classes
+    assert (again.by_method[method[0]] == first.by_method[method[0]]).all()
+
+
+def test_what_is_drawn_goes_on(tmp_path):
+    net, latents = painter(8, extra=2), painted(24, extra=2)
+    first, again = (
+        ul.intervene(net, "layer", [0, 1], latents, draws=1, examples=0, batch_size=8, checkpoint=tmp_path)
+        for _ in range(2)
+    )
+    pd.testing.assert_frame_equal(again.table(), first.table())
+    assert list(tmp_path.glob("*/manifest.json"))
+
+
+def test_processes_open_one_checkpoint_for_all_calls(tmp_path, monkeypatch):
+    for name in _LAUNCH:
+        monkeypatch.setenv(name, "2")
+    with pytest.raises(ul.UnitlensError, match=r"with unitlens.keeping\('.*kept'\) as kept"):
+        ul.importance(NET, "first", Stopping(), checkpoint=tmp_path / "kept")
