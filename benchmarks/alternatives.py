@@ -30,7 +30,7 @@ from unitlens.data.reading import Reading
 from unitlens.dissection.counting import count_block
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.labels import LabelPlanes
-from unitlens.dissection.store.layers import LayerMaps
+from unitlens.dissection.store.layers import ArrivingMaps, LayerMaps
 from unitlens.dissection.store.temporary import temporary_store
 from unitlens.models.passes import evaluating
 from unitlens.stats.thresholds import threshold_rank
@@ -216,7 +216,7 @@ def counted_by_us(work: Work) -> np.ndarray:
         labels = LabelPlanes.start(columns, GRID, store)
         labels.add(list(marked), folds.tolist())
         layer = LayerMaps.start(LAYER, work.maps, GRID, store)
-        layer.add(work.maps, GRID)
+        layer.add(ArrivingMaps.of(work.maps, GRID))
         rank = threshold_rank(settings.quantile, len(work.data) * GRID[0] * GRID[1])
         partners = np.zeros((0, len(work.data)), np.int64)
         counted = count_block(layer, slice(0, UNITS), labels, folds, settings, rank=rank, partners=partners)

@@ -17,7 +17,7 @@ from unitlens.dissection.draws import plan_draws
 from unitlens.dissection.labelling import label_units
 from unitlens.dissection.memory import counting_memory, peak_memory
 from unitlens.dissection.settings import Settings
-from unitlens.dissection.store.layers import LayerMaps
+from unitlens.dissection.store.layers import ArrivingMaps, LayerMaps
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.temporary import temporary_store
 
@@ -36,7 +36,7 @@ def main(units, concepts, images):
         for first in range(0, images, BATCH):
             maps = torch.from_numpy(rng.standard_normal((BATCH, units, 4, 4), dtype=np.float32))
             layer = stored.layers.setdefault("layer", LayerMaps.start("layer", maps, GRID, store))
-            layer.add(maps, GRID)
+            layer.add(ArrivingMaps.of(maps, GRID))
             add(stored, range(first, first + BATCH), own, rng)
         before = resident()
         found = label_units(stored, layer, settings, plan_draws(stored, settings))

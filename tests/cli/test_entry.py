@@ -274,7 +274,7 @@ def test_an_interrupt_ends_a_run_and_leaves_what_it_goes_on_from(net_file, sees,
     kept = r"Kept up to image \d+ of \d+: the same command goes on from there\."
     assert out == ""
     assert len(said) == 1
-    assert re.fullmatch(rf"unitlens: stopped; (nothing was written\.|{kept})", said[0])
+    assert re.fullmatch(rf"unitlens: stopped(; nothing was written\.|\. {kept})", said[0])
     left = [path for path in everything_below(tmp_path) if path not in before]
     assert all(Path(path).parts[:2] in {("out",), ("out", ".unitlens-work")} for path in left)
     assert bool(left) == ("Kept" in said[0])

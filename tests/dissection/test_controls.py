@@ -8,6 +8,7 @@ from torch import nn
 
 import unitlens as ul
 from tests.planted import ColourWorld, InMemory, colour_net, lookup
+from unitlens.data.reading import chosen_images
 from unitlens.data.scenes.world import Scenes
 from unitlens.dissection.controls import calibrate, heldout_by_concept, rotation, untrained_copy
 from unitlens.dissection.settings import Settings
@@ -86,6 +87,19 @@ def test_batch_norm_is_calibrated_on_the_images():
     torch.testing.assert_close(untrained.model.norm.running_var, halves, rtol=1e-4, atol=1e-5)
     assert untrained.model.norm.momentum == 0.1
     assert not untrained.model.norm.training or untrained.model.training
+
+
+def test_batch_norm_is_calibrated_on_images_spread_over_all(monkeypatch):
+    monkeypatch.setattr("unitlens.dissection.controls.CALIBRATION_IMAGES", 32)
+    read = []
+
+    class Noted(ColourWorld):
+        def __getitem__(self, index):
+            read.append(index)
+            return super().__getitem__(index)
+
+    calibrate(network(Mixed()), Noted(70), Settings(layers=("norm",), grid=(8, 8), limit=64))
+    assert read == chosen_images(range(70), 64)[::2]
 
 
 def test_an_untrained_copy_that_equals_the_network_is_an_error():

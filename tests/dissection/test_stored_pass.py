@@ -11,7 +11,7 @@ from unitlens.data.batches import Unread
 from unitlens.data.columns import Columns
 from unitlens.dissection.store import rows as rows_module
 from unitlens.dissection.store.folder import Store
-from unitlens.dissection.store.layers import LayerMaps, layer_bytes
+from unitlens.dissection.store.layers import ArrivingMaps, LayerMaps, layer_bytes
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.stats.folds import FOLDS
 
@@ -57,7 +57,7 @@ def add(stored, size, store):
     images = range(first, first + size)
     hashes = [2**63 + 7 * image for image in images]
     for name, layer in stored.layers.items():
-        layer.add(maps[name], GRID)
+        layer.add(ArrivingMaps.of(maps[name], GRID))
     stored.labels.add(planes, [hash_ % FOLDS for hash_ in hashes])
     stored.thumbnails.append(np.stack([np.full((2, 2, 3), image) for image in images]))
     stored.record.names += [f"{image}.jpg" for image in images]

@@ -1,6 +1,7 @@
 """`unitlens dissect`."""
 
 import time
+import warnings
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from unitlens.cli.options import (
     source_options,
 )
 from unitlens.cli.text import echo, summarize
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, UnitlensWarning
 from unitlens.processes import launched
 
 
@@ -73,10 +74,10 @@ def dissect(
     from unitlens.dissection.files import check_free
     from unitlens.dissection.repeating.answers import Question
     from unitlens.dissection.run import dissect_part, task_of
-    from unitlens.dissection.work.concluding import conclude
-    from unitlens.dissection.work.task import Asked, Checkpoint
-    from unitlens.dissection.work.together import dissect_together
-    from unitlens.dissection.work.works import FOLDER, finishing, holding_run, kept_work
+    from unitlens.dissection.work.folders import FOLDER
+    from unitlens.dissection.work.task import Checkpoint
+    from unitlens.dissection.work.together import dissect_kept
+    from unitlens.dissection.work.works import finishing, holding_run
     from unitlens.explaining.pairs.causal_labels_result import describe_shares
     from unitlens.explaining.pairs.minimal_pairs import causal_labels, usual_pairs
     from unitlens.pages.writing import report
@@ -102,20 +103,18 @@ def dissect(
             return
         with processes.in_step():
             task = task_of(net, names, images.data, options)
-        if processes.count > 1:
-            result = dissect_together(task, checkpoint, processes)
-            if result is None:
-                return
-        else:
+        known = None
+        if processes.count == 1:
             question = Question.of(task, recorded=images.recorded, began=began)
             fresh = again or (out / FOLDER).exists()  # passes that are kept there go on
             known = None if question is None or fresh else question.answer()
-            if known is None:
-                with kept_work(task, asked := Asked.of(task), checkpoint) as work:
-                    result = conclude(asked, work, show=not quiet)
-            else:
-                result = known[1]
-                _tell_answered(*known)
+        if known is None:
+            result = dissect_kept(task, checkpoint, processes)
+            if result is None:
+                return
+        else:
+            result = known[1]
+            _tell_answered(*known)
         with finishing(out / FOLDER):
             result.info["command"] = click.get_current_context().obj
             result.info["data"] |= images.recorded
@@ -133,7 +132,7 @@ def dissect(
 
 
 def _tell_answered(folder: Path, result: Any) -> None:
-    """Say from where and when a result is that was not computed again."""
+    """Say from where and when a result is that was not computed again, and what it warns of."""
     info = result.info
     machine = info["machine"].get("processor", "a processor that is not recorded")
     echo(
@@ -141,6 +140,8 @@ def _tell_answered(folder: Path, result: Any) -> None:
         "--again computes it anew.",
         err=True,
     )
+    for warning in info["warnings"]:
+        warnings.warn(warning, UnitlensWarning, stacklevel=2)
 
 
 def _tell_kept(out: Path, shard: Any, *, quiet: bool) -> None:

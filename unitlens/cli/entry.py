@@ -132,7 +132,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         code = 2
     except (KeyboardInterrupt, click.Abort) as error:
         written = "all was written before" if _comes_from(error, StoppedAfterWriting) else "nothing was written"
-        _say(f"unitlens: stopped; {' '.join(_notes(error)) or f'{written}.'}")
+        _say(f"unitlens: stopped; {written}." if not _notes(error) else f"unitlens: stopped. {' '.join(_notes(error))}")
         code = 143 if _comes_from(error, _Terminated) else 130
     except BrokenPipeError:
         sys.stderr.close()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from unitlens.data.batches import Batches
 from unitlens.data.concepts import Data
-from unitlens.data.reading import Reading
+from unitlens.data.reading import Reading, Subset, chosen_images
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.folder import Store
 from unitlens.dissection.table import UntrainedLayer, add_untrained
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 CALIBRATION_BATCH = 16
 """Images at a time while batch norm is calibrated, whatever the run's own batch size: it would change the result."""
+
+CALIBRATION_IMAGES = 2048
+"""At most so many images calibrate batch norm, spread evenly over those of the run; all machines take the same ones."""
 
 _NORMS = "norms"
 """Under this name the store of an untrained copy's pass has the statistics of its batch norms."""
@@ -202,8 +205,10 @@ def calibrate_once(net: Network, data: Data, settings: Settings, store: Store) -
 
 def _prepared_images(net: Network, data: Data, settings: Settings) -> Iterator[Tensor]:
     """Prepared images; a last one that is alone is left out, as batch norm learns nothing from one value."""
-    reading = Reading(batch_size=CALIBRATION_BATCH, limit=settings.limit, seed=settings.seed)
-    for number, batch in enumerate(Batches(data, net.preprocessing, reading)):
+    chosen = chosen_images(data, settings.limit, seed=settings.seed)
+    count = min(len(chosen), CALIBRATION_IMAGES)
+    spread = Subset(data, [chosen[number * len(chosen) // count] for number in range(count)])
+    for number, batch in enumerate(Batches(spread, net.preprocessing, Reading(batch_size=CALIBRATION_BATCH))):
         if len(batch.names) > 1 or number == 0:
             yield net.prepare(batch.images)
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from unitlens.dissection.run_record import DataRecord, GroupsRecord, RunRecord
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.validation import check_controls, check_counts, check_exemplars, check_units
+from unitlens.dissection.work.folders import describe_kept
 from unitlens.errors import UnitlensError, spelled
 from unitlens.files import another_folder, another_or_overwrite, json_text, read_arrays, read_json
 from unitlens.journal import FOLDERS, TEMPORARY, FolderChange, changing, is_result, settle
@@ -182,6 +183,8 @@ def read_run(folder: str | Path) -> RunFiles:
     folder = Path(folder)
     settle(folder)
     if not (folder / RUN).is_file():
+        if kept := describe_kept(folder):
+            raise UnitlensError(kept)
         raise UnitlensError(
             f"{folder} holds no run (there is no {folder / RUN}): "
             + spelled(python="ul.report(folder, ul.dissect(...)) writes one.", shell="`unitlens dissect` writes one.")

@@ -3,14 +3,16 @@
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from unitlens.data.batches import Batch, Batches
+from unitlens.data.batches import Batch, Batches, Reached
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Data, described
 from unitlens.data.reading import ALL, Part, Reading
@@ -19,7 +21,7 @@ from unitlens.dissection.rounding.deviation import IMAGES, measure_deviation
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.images import going_on
-from unitlens.dissection.store.layers import LayerMaps
+from unitlens.dissection.store.layers import ArrivingMaps, LayerMaps
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.rows import RowFile
 from unitlens.errors import UnitlensError, argument
@@ -29,6 +31,7 @@ from unitlens.models.fast.copies import FastCopy, fast_copy, lacks_bfloat16
 from unitlens.models.layouts import layout_note, left_out
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
+from unitlens.models.transfers import is_ahead
 from unitlens.progress import tell
 from unitlens.stats.thresholds import threshold_rank
 
@@ -204,13 +207,15 @@ def _look(
     if resources.show and settings.fast == "bfloat16" and lacks_bfloat16(net.device):
         tell("this processor has no instructions for bfloat16, which takes longer here than float32")
     run = reader(net, readout, outputs=net.image == "output", fast=fast)
+    behind, on_the_way = int(is_ahead(net.device)), deque[_OnTheWay]()
     with evaluating(net.model):
         for batch in _waiting(batches, stored):
             inputs = net.prepare(batch.images)
             maps, outputs = run(inputs)
-            batch = batches.seen(batch, net.images(batch.images, outputs))
+            images = net.arriving_images(batch.images, outputs)
             del outputs  # of a segmentation network, the first ones are larger than anything that is kept
             if not stored.layers:
+                batch = batches.seen(batch, images())
                 stored.thumbnails = _thumbnail_rows(batch.images, store) if thumbnails else None
                 _start(stored, maps, batches, settings, resources, keeps=keeps)
                 _note_layouts(stored, net, readout)
@@ -219,11 +224,36 @@ def _look(
                     _note_deviation(stored, fast, reader(net, readout)(inputs[:IMAGES]).maps, maps, batch, settings)
                     checking = time.perf_counter() - start
                 stored.begin()
-            _add(stored, batch, maps)
-            stored.kept.settle()
-            if store.due:
-                stored.commit()
+            leaving = {layer: ArrivingMaps.of(found, settings.grid) for layer, found in maps.items()}
+            on_the_way.append(_OnTheWay(batch, images, leaving, batches.record.reached))
+            del maps
+            if len(on_the_way) > behind:
+                _add(stored, batches, on_the_way.popleft())
+        for one in on_the_way:
+            _add(stored, batches, one)
     return checking
+
+
+class _OnTheWay(NamedTuple):
+    """A batch that the network has been given, and what comes of it.
+
+    While a GPU is at work on a batch, what came of the one before is stored: nobody waits for anybody.
+
+    Attributes
+    ----------
+    batch : Batch
+    images : callable
+        Waits for the images that units are compared with.
+    maps : dict of str to ArrivingMaps
+        By layer.
+    reached : Reached
+        How far the images were read with this batch.
+    """
+
+    batch: Batch
+    images: Callable[[], Tensor]
+    maps: dict[str, ArrivingMaps]
+    reached: Reached
 
 
 def _waiting(batches: Iterable[Batch], stored: StoredPass) -> Iterator[Batch]:
@@ -304,14 +334,19 @@ def check_images(count: int) -> None:
         )
 
 
-def _add(stored: StoredPass, batch: Batch, maps: dict[str, Tensor]) -> None:
-    for layer, activation in maps.items():
-        stored.layers[layer].add(activation, stored.labels.grid)
+def _add(stored: StoredPass, batches: Batches, one: _OnTheWay) -> None:
+    """Store what came of a batch, and let it count."""
+    batch = batches.seen(one.batch, one.images())
+    for layer, maps in one.maps.items():
+        stored.layers[layer].add(maps)
     stored.labels.add(batch.planes, batch.folds)
     if stored.thumbnails is not None:
         factor = _thumbnail_factor(batch.images)
         small = torch.nn.functional.avg_pool2d(batch.images.float(), factor).round_().byte()
         stored.thumbnails.append(small.permute(0, 2, 3, 1).numpy())
+    stored.kept.settled = one.reached
+    if stored.labels.store.due:
+        stored.commit()
 
 
 def _thumbnail_factor(images: Tensor) -> int:

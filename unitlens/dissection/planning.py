@@ -12,7 +12,7 @@ from torch import nn
 
 from unitlens.data.batches import ImageRecord
 from unitlens.data.concepts import Data
-from unitlens.dissection.controls import batch_norms
+from unitlens.dissection.controls import CALIBRATION_IMAGES, batch_norms
 from unitlens.dissection.costs import PassCost, counting_cost, exemplar_seconds
 from unitlens.dissection.draws import plan_draws
 from unitlens.dissection.forward import Resources, observe
@@ -188,8 +188,7 @@ def _observe(task: Task, store: Store, images: int) -> StoredPass:
 def _passes(task: Task) -> int:
     """How often the network is run on all images: once, and for every control again."""
     kinds = [control.kind for control in task.settings.control_passes]
-    untrained = kinds.count("untrained") * (1 + bool(batch_norms(task.net.model)))  # calibrated in a pass of its own
-    return 1 + untrained + (len(task.settings.layers) if "rotated" in kinds else 0)
+    return 1 + kinds.count("untrained") + (len(task.settings.layers) if "rotated" in kinds else 0)
 
 
 def _workload(task: Task, stored: StoredPass, total: int, given: Rates, *, kept: int) -> tuple[Workload, Rates]:
@@ -200,9 +199,12 @@ def _workload(task: Task, stored: StoredPass, total: int, given: Rates, *, kept:
     files, cells = [labels.planes, *labels.further], settings.grid[0] * settings.grid[1]
     kept_counts = [kept_memory(count, columns) for count in units]
     image_seconds, rates = _pass_rates(task, stored, total, given)
+    copies = sum(one.kind == "untrained" for one in settings.control_passes)
     work = Workload(
         images=total,
         passes=_passes(task),
+        calibrations=copies if batch_norms(task.net.model) else 0,
+        calibrated=min(total, CALIBRATION_IMAGES),
         counted=1 + len(settings.control_passes),
         kept=kept,
         image_seconds=image_seconds,

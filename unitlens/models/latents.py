@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from unitlens.errors import UnitlensError, argument, spelled
 from unitlens.models.layers import describe_error, display_shape, tensors_in
+from unitlens.models.transfers import Arriving, to_device
 from unitlens.records import check_range, check_types
 
 Inputs = Callable[..., Any]
@@ -91,13 +92,13 @@ class LatentInput:
             )
         if self.classes is None:
             given = inputs if noise is None else inputs + noise.to(inputs.dtype)
-            return given.to(device, dtype)
+            return to_device(given, device).to(dtype)
         last = inputs[:, -1]
         if bool(((last < 0) | (last >= self.classes)).any()):
             raise UnitlensError(f"The network draws {self.classes} classes, and was asked for class {int(last.max())}.")
         if noise is not None:
             inputs = torch.cat([inputs[:, :-1] + noise[:, :-1].to(inputs.dtype), inputs[:, -1:]], 1)
-        return inputs.to(device)  # the class is not rounded
+        return to_device(inputs, device)  # the class is not rounded
 
     def _described(self) -> str:
         latents = f"latents of {display_shape(self.shape)}"
@@ -112,35 +113,27 @@ class LatentInput:
         drawn = torch.stack([torch.randn(self.shape, generator=generator) for _ in range(count)])
         return drawn if self.classes is None else torch.cat([drawn.flatten(1), torch.zeros(count, 1)], 1)
 
-    def images(self, outputs: Any, count: int) -> Tensor:
-        """Return what was drawn as images to look at.
+    def arriving_images(self, drawn: Tensor) -> Callable[[], Tensor]:
+        """Begin to bring images here that were drawn, (N, 3, height, width); calling what is returned waits for them.
 
-        Parameters
-        ----------
-        outputs : Tensor, (N, 3, height, width) or (N, 1, height, width), or a container with one such tensor
-            What the network returned.
-        count : int
-            N.
-
-        Returns
-        -------
-        uint8 tensor, (N, 3, height, width)
-            On the CPU.
-
-        Raises
-        ------
-        UnitlensError
-            If the outputs are no images, or not finite.
+        It returns a uint8 tensor, and raises a UnitlensError if images are not finite.
         """
-        drawn = drawn_images(outputs, count).float()
-        wrong = int((~drawn.isfinite()).flatten(1).any(1).sum())
-        if wrong:
-            raise UnitlensError(
-                f"{wrong} of {count} images that the network drew have NaN or infinite values: check its weights, and "
-                "that the latents are of the distribution that it was trained on."
-            )
+        drawn = drawn.float()
         low, high = self.output_range
-        return ((drawn - low) * (255 / (high - low))).round_().clamp_(0, 255).byte().cpu()
+        wrong = (~drawn.isfinite()).flatten(1).any(1)
+        pixels = ((drawn - low) * (255 / (high - low))).round_().clamp_(0, 255).byte()
+        arriving = Arriving([wrong, pixels])
+
+        def arrived() -> Tensor:
+            wrong, pixels = arriving.tensors()
+            if wrong.any():
+                raise UnitlensError(
+                    f"{int(wrong.sum())} of {len(wrong)} images that the network drew have NaN or infinite values: "
+                    "check its weights, and that the latents are of the distribution that it was trained on."
+                )
+            return pixels
+
+        return arrived
 
 
 def drawn_images(outputs: Any, count: int) -> Tensor:

@@ -1,6 +1,7 @@
 """A network, with what is known about it: its preprocessing, its classes, its layers."""
 
 import hashlib
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,11 +11,12 @@ from torch import Tensor, nn
 
 from unitlens.errors import UnitlensError, spelled
 from unitlens.files import encoded
-from unitlens.models.latents import LatentInput, latent_errors
+from unitlens.models.latents import LatentInput, drawn_images, latent_errors
 from unitlens.models.layers import uncompiled
 from unitlens.models.listing import LayerInfo, Survey, survey
 from unitlens.models.passes import evaluating, pass_errors
 from unitlens.models.preprocessing import Preprocessing
+from unitlens.models.transfers import to_device
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -118,9 +120,9 @@ class Network:
                     shell="name their shape with --latent-shape if it is a generator, or give it images.",
                 )
             )
-        scaled = inputs.to(self.device).float().div_(255)
+        scaled = to_device(inputs, self.device).float().div_(255)
         if noise is not None:
-            scaled = (scaled + noise.to(self.device)).clamp_(0, 1)
+            scaled = (scaled + to_device(noise, self.device)).clamp_(0, 1)
         return self.preprocessing.normalise(scaled).to(self.dtype)
 
     def images(self, inputs: Tensor, outputs: Any) -> Tensor:
@@ -142,16 +144,31 @@ class Network:
         UnitlensError
             If a generator drew no images, or images of another size than before.
         """
+        return self.arriving_images(inputs, outputs)()
+
+    def arriving_images(self, inputs: Tensor, outputs: Any) -> Callable[[], Tensor]:
+        """Begin to bring the images here that units are compared with; calling what is returned waits for them.
+
+        Parameters
+        ----------
+        inputs, outputs
+            As for `images`.
+
+        Raises
+        ------
+        UnitlensError
+            As `images`, now or when they are waited for.
+        """
         if self.latents is None:
-            return inputs
-        drawn = self.latents.images(outputs, len(inputs))
+            return lambda: inputs
+        drawn = drawn_images(outputs, len(inputs))
         if tuple(drawn.shape[2:]) != self.preprocessing.image_size:
             there, here = drawn.shape[2:], self.preprocessing.image_size
             raise UnitlensError(
                 f"{self.name} draws images of {there[0]} x {there[1]} and of {here[0]} x {here[1]}: units are compared "
                 "with images of one size."
             )
-        return drawn
+        return self.latents.arriving_images(drawn)
 
     def example_inputs(self, count: int = 1) -> Tensor:
         """Return some inputs, prepared for the network: random pixels or latents, always the same.

@@ -77,7 +77,9 @@ class Preprocessing:
         Tensor, (N, 3, height, width)
             (image - mean) / std, on the same device and of the same number type.
         """
-        mean, std = (torch.tensor(v, dtype=images.dtype, device=images.device) for v in (self.mean, self.std))
+        mean, std = (
+            torch.tensor(v, dtype=images.dtype).to(images.device, non_blocking=True) for v in (self.mean, self.std)
+        )
         return (images - mean[:, None, None]) / std[:, None, None]
 
 

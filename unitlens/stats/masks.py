@@ -46,7 +46,8 @@ class Axis(NamedTuple):
 
     def to(self, device: torch.device) -> "Axis":
         """The same on a device."""
-        return Axis(self.low.to(device), self.high.to(device), self.weight.to(device))
+        low, high, weight = (part.to(device, non_blocking=True) for part in self)
+        return Axis(low, high, weight)
 
 
 class Active(NamedTuple):

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.launched import second_of
 from unitlens.ablation.work.kept import FOLDER
+from unitlens.dissection.store.manifest import Manifest
 
 pytestmark = pytest.mark.slow  # each process loads torch
 
@@ -72,6 +75,12 @@ def manifests(kept):
     return [path.stat().st_mtime_ns for path in sorted(kept.rglob("manifest.json"))] if kept.exists() else []
 
 
+def measured(kept):
+    """Folders in which images are measured."""
+    found = [path.parent for path in kept.rglob("manifest.json")] if kept.exists() else []
+    return [folder for folder in found if Manifest.read(folder).looked_at]
+
+
 def _without_times(value):
     if isinstance(value, dict):
         return {key: _without_times(one) for key, one in value.items() if key not in ("timings", "command", "created")}
@@ -92,6 +101,23 @@ def test_a_command_that_is_killed_again_and_again_ends_as_if_it_was_not(tmp_path
             process.communicate()
     finished(tmp_path, (*words, "--out", "killed", "--overwrite"))
     assert files_of(tmp_path / "killed") == files_of(tmp_path / "alone")
+
+
+@pytest.mark.parametrize("words", [SWEEP, DRAWN], ids=["sweep", "drawn"])
+def test_when_a_process_dies_the_others_end_and_the_same_command_goes_on(tmp_path, words):
+    finished(tmp_path, (*words, "--out", "alone"))
+    kept = tmp_path / "together" / FOLDER
+    with started(tmp_path, (*words, "--out", "together"), processes=2) as process:
+        while process.poll() is None and len(measured(kept)) < 2:
+            time.sleep(0.01)
+        os.kill(second_of(process.pid), signal.SIGKILL)
+        _, err = process.communicate()
+    assert process.returncode != 0
+    assert re.search("^unitlens: (One of the 2 processes has ended|stopped)", err, re.M), err
+    assert "unitlens/cli/entry.py" not in err
+    assert [path.name for path in (tmp_path / "together").iterdir()] == [FOLDER]
+    finished(tmp_path, (*words, "--out", "together"), processes=2)
+    assert files_of(tmp_path / "together") == files_of(tmp_path / "alone")
 
 
 @pytest.mark.parametrize(

@@ -33,10 +33,12 @@ def asks(shell, tmp_path, monkeypatch):
 
 
 def test_the_same_question_is_answered_at_once_and_says_so(asks, tmp_path):
-    first = asks("a")
+    coarse = ("--layer", "relu6", "--image-size", 16, "--grid", 16)  # of which there is a warning
+    first = asks("a", *coarse)
     assert (first.code, TAKEN in first.err) == (0, False)
-    second = asks("b", "--threads", 1)
+    second = asks("b", "--threads", 1, *coarse)
     assert second.code == 0
+    assert [line for line in second.err.splitlines() if "too coarse" in line] == first.err.splitlines()[-1:]
     created = json.loads((tmp_path / "a" / "run.json").read_text())["created"]
     assert TAKEN in second.err
     assert created in second.err

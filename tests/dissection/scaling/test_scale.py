@@ -17,6 +17,8 @@ LAYER = LayerLoad(
 WORK = Workload(
     images=10_000,
     passes=2,
+    calibrations=0,
+    calibrated=2048,
     counted=1,
     kept=1,
     image_seconds=0.01,
@@ -52,6 +54,12 @@ def test_processes_share_images_and_blocks_and_send_their_counts():
     assert (four.sent, four.disk, four.read) == (2 * 10**6 * 3 // 4, alone.disk, alone.read)
     assert many.counting == pytest.approx(2 * (0.5 + 10))  # no block is shared
     assert four.gathering == pytest.approx(2.0 + four.sent / 1e8)
+
+
+def test_copies_that_are_calibrated_are_dealt_over_processes():
+    for processes, rounds in ((1, 5), (2, 3), (8, 1)):
+        more = at_scale(replace(WORK, calibrations=5), RATES, processes).looking
+        assert more - at_scale(WORK, RATES, processes).looking == pytest.approx(rounds * 2048 * 0.01)
 
 
 def test_labels_that_are_not_kept_are_read_for_every_block_and_draw():

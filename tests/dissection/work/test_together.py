@@ -1,6 +1,7 @@
 """Several processes that `torchrun` starts make the run that one process makes, bit for bit."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 
 import unitlens as ul
 from tests.dissection.work.small_world import assert_same
+from tests.launched import second_of
 
 pytestmark = pytest.mark.slow  # each process loads torch
 
@@ -56,7 +58,7 @@ def test_what_is_wrong_is_said_once(asked, tmp_path):
     assert not (tmp_path / "together").exists()
 
 
-def test_when_a_process_dies_the_others_end_and_the_same_command_goes_on(asked, net_file, tmp_path):
+def test_when_a_process_dies_the_others_end_and_any_number_of_them_goes_on(asked, net_file, tmp_path):
     slow = net_file.with_name("slow.py")
     text = net_file.read_text() + "\n\ndef patient():\n    model = build()\n    wait = lambda *_: time.sleep(0.5)\n"
     slow.write_text(text + "    model.register_forward_pre_hook(wait)\n    return model\n")
@@ -72,31 +74,19 @@ def test_when_a_process_dies_the_others_end_and_the_same_command_goes_on(asked, 
         while not all(path.exists() for path in begun) and process.poll() is None:
             time.sleep(0.05)
         time.sleep(1)
-        os.kill(second_child(process.pid), signal.SIGKILL)
+        os.kill(second_of(process.pid), signal.SIGKILL)
         err = process.communicate()[1]
     assert process.returncode != 0
     assert "Kept up to image" in err, err
     assert not (tmp_path / "together" / "run.json").exists()
-    code, _, err = run(2, *slow_asked, folder=tmp_path)
-    assert code == 0, err
-    assert "unitlens: goes on after image" in err
-    assert run(None, *slow_asked[:-1], "alone", folder=tmp_path)[0] == 0
-    assert_same(ul.open_run(tmp_path / "together"), ul.open_run(tmp_path / "alone"))
-
-
-def second_child(launcher):
-    """The process of rank 1, by what it was started with."""
-    for pid in filter(str.isdecimal, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/environ", "rb") as file:
-                words = dict(entry.partition(b"=")[::2] for entry in file.read().split(b"\0"))
-            with open(f"/proc/{pid}/stat") as file:
-                parent = int(file.read().rsplit(")", 1)[1].split()[1])
-        except (OSError, IndexError):
-            continue
-        if parent == launcher and words.get(b"RANK") == b"1":
-            return int(pid)
-    raise AssertionError("there is no second process")
+    quick_asked = (f"{net_file}:build", *slow_asked[1:-1])
+    assert run(None, *quick_asked, "alone", folder=tmp_path)[0] == 0
+    for processes in (2, None, 3):
+        copied = shutil.copytree(tmp_path / "together", tmp_path / f"by {processes}")
+        code, _, err = run(processes, *slow_asked[:-1], copied, folder=tmp_path)
+        assert code == 0, err
+        assert "unitlens: goes on after image" in err
+        assert_same(ul.open_run(copied), ul.open_run(tmp_path / "alone"))
 
 
 def test_of_more_processes_than_batches_some_have_nothing_to_draw(tmp_path):

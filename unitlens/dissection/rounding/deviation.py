@@ -11,7 +11,7 @@ from unitlens.data.columns import Columns
 from unitlens.dissection.counting import count_block
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.labels import LabelPlanes
-from unitlens.dissection.store.layers import LayerMaps
+from unitlens.dissection.store.layers import ArrivingMaps, LayerMaps
 from unitlens.dissection.store.temporary import temporary_store
 from unitlens.errors import UnitlensError
 from unitlens.models.fast.copies import largest_difference
@@ -65,7 +65,7 @@ def measure_deviation(
             both = []
             for kind, activation in (("exact", maps), ("fast", fast[layer])):
                 rows = LayerMaps.start(f"{kind}/{layer}", activation, settings.grid, store)
-                rows.add(activation, settings.grid)
+                rows.add(ArrivingMaps.of(activation, settings.grid))
                 both.append(_read(rows, labels, settings, images))
             threshold, concepts = _differences(maps, *both)
             found[layer] = {

@@ -57,6 +57,8 @@ class Workload:
     images : int
     passes : int
         How often the network is run on all images.
+    calibrations, calibrated : int
+        How many networks have their batch norms calibrated, which processes share, and with how many images.
     counted : int
         How many of these are counted: the network's own and its controls'.
     kept : int
@@ -78,6 +80,8 @@ class Workload:
 
     images: int
     passes: int
+    calibrations: int
+    calibrated: int
     counted: int
     kept: int
     image_seconds: float
@@ -138,7 +142,8 @@ def at_scale(work: Workload, rates: Rates, processes: int) -> ScalePlan:
     share = -(-work.images // processes)
     written = work.counted * work.images * work.store_bytes
     disk, network = rates.disk or float("inf"), rates.network or float("inf")
-    looking = max(work.passes * share * work.image_seconds, written / processes / disk)
+    shown = work.passes * share + -(-work.calibrations // processes) * work.calibrated
+    looking = max(shown * work.image_seconds, written / processes / disk)
     blocks = [-(-layer.blocks // processes) for layer in work.layers]  # of the process that has most
     counting = work.counted * sum(
         count * (layer.fixed + work.images * layer.image) for count, layer in zip(blocks, work.layers, strict=True)

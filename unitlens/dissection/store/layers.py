@@ -11,6 +11,7 @@ from torch import Tensor
 
 from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.rows import RowFile
+from unitlens.models.transfers import Arriving
 from unitlens.stats.blocks import in_blocks
 from unitlens.stats.masks import at_most_grid
 
@@ -30,6 +31,33 @@ def layer_bytes(units: int, layer_grid: tuple[int, int] | None, grid: tuple[int,
     if layer_grid is None:
         return units * (4 + 4)
     return units * (4 * min(layer_grid[0], grid[0]) * min(layer_grid[1], grid[1]) + 4 + 4 + 8)
+
+
+@dataclass(frozen=True)
+class ArrivingMaps:
+    """Maps of a layer that are reduced where the network runs, and what comes of it on its way to this process.
+
+    Attributes
+    ----------
+    maps : float32 tensor, (N, U, h, w)
+        As the network returned them.
+    grid : tuple of int
+        (H, W) of the label grid.
+    arrived : Arriving
+        Each image's largest and smallest value and its sum, (N, U), and the maps at most at the label grid.
+    """
+
+    maps: Tensor
+    grid: tuple[int, int]
+    arrived: Arriving
+
+    @classmethod
+    def of(cls, maps: Tensor, grid: tuple[int, int]) -> "ArrivingMaps":
+        """Reduce maps of any type of number."""
+        maps = maps.float()
+        flat = maps.flatten(2)
+        sums = flat.sum(2, dtype=torch.float64)
+        return cls(maps, grid, Arriving([flat.amax(2), flat.amin(2), sums, at_most_grid(maps, grid)]))
 
 
 @dataclass
@@ -156,22 +184,20 @@ class LayerMaps:
             "left_out": self.left_out,
         }
 
-    def add(self, maps: Tensor, grid: tuple[int, int]) -> None:
-        """Append the maps of further images, (N, U, h, w)."""
-        maps = maps.float()
-        finite = torch.isfinite(maps)
-        if not bool(finite.all()):
+    def add(self, maps: "ArrivingMaps") -> None:
+        """Append the maps of further images, once they have arrived."""
+        peaks, lows, sums, on_grid = maps.arrived.arrays()
+        if not np.isfinite(sums).all():  # float64 has room for the sum of any finite numbers of float32
+            finite = torch.isfinite(maps.maps)
             self._add_nonfinite((~finite).sum((2, 3)).cpu().numpy())
-            maps = torch.where(finite, maps, 0.0)
-        flat = maps.flatten(2)
-        peaks, lows = flat.amax(2).cpu().numpy(), flat.amin(2).cpu().numpy()
-        sums = flat.sum(2, dtype=torch.float64).cpu().numpy()
+            cleaned = ArrivingMaps.of(torch.where(finite, maps.maps, 0.0), maps.grid)
+            peaks, lows, sums, on_grid = cleaned.arrived.arrays()
         self._sum_up(peaks, lows, sums)
         self.peaks.append(peaks)
         if self.lows is not None and self.sums is not None:
             self.lows.append(lows)
             self.sums.append(sums)
-        self.maps.append(at_most_grid(maps, grid).cpu().numpy())
+        self.maps.append(on_grid)
 
     def _add_nonfinite(self, counts: npt.NDArray[np.int64]) -> None:
         self.nonfinite += counts.sum(0)

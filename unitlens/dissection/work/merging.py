@@ -11,9 +11,10 @@ from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.images import read_record
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.work.concluding import conclude
+from unitlens.dissection.work.folders import ASKED, FOLDER
 from unitlens.dissection.work.passes import Pass
 from unitlens.dissection.work.task import Asked
-from unitlens.dissection.work.works import ASKED, FOLDER, read_asked
+from unitlens.dissection.work.works import read_asked
 from unitlens.errors import UnitlensError
 
 if TYPE_CHECKING:

@@ -17,15 +17,11 @@ from unitlens.dissection.store.manifest import Manifest
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.rows import writing
 from unitlens.dissection.store.temporary import temporary_store
+from unitlens.dissection.work.folders import ASKED, FOLDER
 from unitlens.dissection.work.passes import Pass, look, passes_of
 from unitlens.dissection.work.task import Asked, Checkpoint, Task, check_same
 from unitlens.errors import UnitlensError, spelled
 from unitlens.files import StoppedAfterWriting, json_text, make_folder, read_json, replace_file
-
-FOLDER = ".unitlens-work"
-"""In the folder of a run: the passes of a dissection that was not finished, or of a part of its images."""
-
-ASKED = "asked.json"
 
 _LOCK = ".unitlens-lock"
 

@@ -1,0 +1,71 @@
+"""Tensors on their way between this process and a GPU, for which nobody waits before they are needed.
+
+A plain ``.to`` or ``.cpu()`` waits until the GPU has done all that it was asked for. Pinned memory is copied meanwhile,
+and an event tells when that is done.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+
+def is_ahead(device: torch.device) -> bool:
+    """Whether a device works on while this process does something else."""
+    return device.type == "cuda"
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor on a device, which copies it when it comes to that."""
+    if tensor.device == device or not is_ahead(device):
+        return tensor.to(device)
+    return _pinned(tensor).to(device, non_blocking=True)
+
+
+class Arriving:
+    """Tensors that are copied into the memory of this process; of a device that does not work ahead, they are there.
+
+    Parameters
+    ----------
+    tensors : sequence of Tensor
+        On one device, and such as nobody writes to any more.
+    """
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self._ahead = bool(tensors) and is_ahead(tensors[0].device)
+        if not self._ahead:
+            self._tensors = [tensor.cpu() for tensor in tensors]
+            return
+        self._tensors = [_room(tensor) for tensor in tensors]
+        for room, tensor in zip(self._tensors, tensors, strict=True):
+            room.copy_(tensor.contiguous(), non_blocking=True)
+        self._done = _event()
+
+    def tensors(self) -> list[Tensor]:
+        """Wait until they are there, and return them in their order."""
+        if self._ahead:
+            self._done.synchronize()
+        return self._tensors
+
+    def arrays(self) -> list[npt.NDArray[Any]]:
+        """Return the same as arrays."""
+        return [tensor.numpy() for tensor in self.tensors()]
+
+
+def _pinned(tensor: Tensor) -> Tensor:
+    """A copy of a tensor in memory from which a GPU copies by itself."""
+    return tensor.pin_memory()
+
+
+def _room(tensor: Tensor) -> Tensor:
+    """Room for a tensor in memory into which a GPU copies by itself."""
+    return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+
+
+def _event() -> torch.cuda.Event:
+    """What is done once the GPU has done all that it was asked for so far."""
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event.record()
+    return event
