@@ -49,6 +49,8 @@ from .editing.edited import Edited as Edited
 from .editing.images import edit_image as edit_image
 from .editing.insertion_result import InsertionMap as InsertionMap
 from .editing.insertions import insertion_map as insertion_map
+from .editing.painting.recipe import EditRecipe as EditRecipe
+from .editing.painting.recipe import open_recipe as open_recipe
 from .editing.set_areas import intervene as intervene
 from .editing.set_result import SetAreas as SetAreas
 from .errors import UnitlensError as UnitlensError

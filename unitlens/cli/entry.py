@@ -1,5 +1,6 @@
 """The command line: commands by name, and every error as one sentence."""
 
+import builtins
 import os
 import shlex
 import signal
@@ -31,6 +32,7 @@ COMMANDS = (
     "shortcuts",
     "layers",
     "units",
+    "open",
     "report",
     "compare",
     "audit",
@@ -53,7 +55,8 @@ class _Commands(click.Group):
             return None
         name = cmd_name.replace("-", "_")
         room = "unitlens.cli.explaining" if cmd_name in _EXPLAINING else "unitlens.cli"
-        command: click.Command = getattr(import_module(f"{room}.{name}"), name)
+        module = import_module(f"{room}.{name}")
+        command: click.Command = getattr(module, f"{name}_" if name in dir(builtins) else name)
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[Any, Any, list[str]]:

@@ -246,6 +246,16 @@ trust_options = options(
 )
 """Of commands that open the network and images of a run again."""
 
+opening_options = options(
+    click.option("--data", metavar="DATA", help="Other images, or latents, than those of the run."),
+    source_options,
+    click.option("--weights", metavar="W", help="The network's weights, where the run's file is not there any more."),
+    trust_options,
+    click.option("--device", default="cpu", show_default=True, help="Where the network runs: cpu, cuda, cuda:1, mps."),
+    click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads. [torch's own choice]"),
+)
+"""Of commands that open a run with its images, and measure nothing."""
+
 layer_option = click.option(
     "--layer",
     "layers",

@@ -146,6 +146,20 @@ def explained_source(target: str, options: dict[str, Any], *, images: bool = Tru
     return _of_run(folder, options, images=False)
 
 
+def run_source(folder: Path, options: dict[str, Any]) -> Source:
+    """Open a run with its images, and all of its layers unless some are named; for what needs no more options.
+
+    Raises
+    ------
+    UnitlensError
+        As `source_of`, or if it is no run.
+    """
+    if not (folder / "run.json").is_file():
+        raise UnitlensError(f"{folder} is no run: `unitlens dissect` makes one.")
+    left_out = dict.fromkeys((*_PREPROCESSING, "limit", "groups", "concept"))
+    return _of_run(folder, {**left_out, "seed": 0, **options}, every_layer=True)
+
+
 def _of_model(target: str, options: dict[str, Any]) -> Source:
     for name in ("network", "trust"):
         if options[name]:
@@ -215,7 +229,7 @@ def recipe_of(
     return recipe
 
 
-def _of_run(folder: Path, options: dict[str, Any], *, images: bool = True) -> Source:
+def _of_run(folder: Path, options: dict[str, Any], *, images: bool = True, every_layer: bool = False) -> Source:
     """Open what a run brings, with its hashes checked; without images, there are none in what is returned."""
     from unitlens.dissection.result import open_run
 
@@ -240,6 +254,7 @@ def _of_run(folder: Path, options: dict[str, Any], *, images: bool = True) -> So
         trust=trust,
         images=same_source and images,
     )
+    layers = options["layers"] or (dissection.layers if every_layer else ())
     limit = options["limit"] if options["limit"] is not None or not same_source else settings.limit
     seed = settings.seed if same_source else options["seed"]
     net = recipe.open_network(trust=trust, device=options["device"])
@@ -250,7 +265,7 @@ def _of_run(folder: Path, options: dict[str, Any], *, images: bool = True) -> So
     opened = dict(recipe.opened) if same_source else opened
     return Source(
         net,
-        _layers_of(dissection, folder, options["layers"]),
+        _layers_of(dissection, folder, layers),
         data,
         info["network"]["sha256"],
         limit,

@@ -246,16 +246,20 @@ class Dissection:
         rows = self._exemplars[self._exemplars["unit"] == unit].sort_values("rank")
         return [Exemplar(*row) for row in rows[["image", "value", "peak_y", "peak_x"]].itertuples(index=False)]
 
+    def strip(self, unit: int) -> bytes | None:
+        """The unit's exemplars, with its mask drawn on them, as one image file; None without exemplar images."""
+        self._check_unit(unit)
+        return self._strips.get((self._only_layer(), unit))
+
     def show(self, unit: int) -> "Figure":
         """A figure of the unit: its exemplars with the mask drawn on them, its concept and IoU."""
         from unitlens.drawing.figures import strip_figure
 
-        self._check_unit(unit)
-        layer = self._only_layer()
-        if (layer, unit) not in self._strips:
+        strip = self.strip(unit)
+        if strip is None:
             raise UnitlensError("This dissection was made without exemplar images: make it with exemplars=8.")
         row = self._units[self._units["unit"] == unit].iloc[0]
-        return strip_figure(self._strips[layer, unit], row)
+        return strip_figure(strip, row)
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
         """Write run.json, units.csv, counts.safetensors and the exemplars into a folder; see `open_run`.

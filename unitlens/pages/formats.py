@@ -84,8 +84,12 @@ def base64_text(content: bytes) -> str:
 
 def image_uri(content: bytes) -> str:
     """Return an image file as an address that needs no network."""
-    kind = "webp" if content[8:12] == b"WEBP" else "png" if content.startswith(b"\x89PNG") else "jpeg"
-    return f"data:image/{kind};base64,{base64_text(content)}"
+    return f"data:image/{image_kind(content)};base64,{base64_text(content)}"
+
+
+def image_kind(content: bytes) -> str:
+    """Which kind of image a file is: webp, png or jpeg."""
+    return "webp" if content[8:12] == b"WEBP" else "png" if content.startswith(b"\x89PNG") else "jpeg"
 
 
 def rows_of(table: "pd.DataFrame") -> list[dict[str, Any]]:

@@ -1,0 +1,284 @@
+"""The page on which a person paints objects into and out of images that a network draws."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from unitlens.ablation.replay.edits import UnitEdit
+from unitlens.app.answers import answer, asked, exemplars
+from unitlens.app.recent import Recent
+from unitlens.app.turns import Task, Turns
+from unitlens.data.concepts import Data, described, ious_of
+from unitlens.data.drawn import DrawnConcepts
+from unitlens.data.reading import Reading
+from unitlens.dissection.result import Dissection
+from unitlens.editing.causal_result import CausalEffects
+from unitlens.editing.painting.palette import MOST_STRENGTH, Palette
+from unitlens.editing.painting.recipe import EditRecipe
+from unitlens.editing.painting.scenes import Painter, Scene, latent_of, scene_latents
+from unitlens.editing.painting.typical import typical_activations
+from unitlens.errors import UnitlensError
+from unitlens.models.network import Network
+from unitlens.records import check_range, check_types
+
+LOOKED_AT = 128
+"""Images in which it is measured how active units are where a concept is drawn."""
+
+MOST_STROKES = 200
+"""On one scene."""
+
+KEPT_BYTES = 1 << 28
+"""Of scenes that have gone through the front of the network."""
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """Units of a concept, removed or added, at some positions of their layer.
+
+    Attributes
+    ----------
+    concept : int
+        Which one of the palette.
+    units : tuple of int
+    action : {"remove", "add"}
+    strength : float
+        From 0 to 2; see `PaletteConcept.values`.
+    everywhere : bool
+        At all positions; else at those of the mask.
+    mask : str
+        As that of `UnitEdit`; empty where it is everywhere.
+    """
+
+    concept: int
+    units: tuple[int, ...]
+    action: Literal["remove", "add"]
+    strength: float
+    everywhere: bool
+    mask: str
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_range("a stroke's strength", self.strength, 0, MOST_STRENGTH)
+
+
+@dataclass(frozen=True)
+class PaintedScene:
+    """All that the page shows: a scene, and the strokes on it.
+
+    Attributes
+    ----------
+    scene : int
+        The number of its latent.
+    strokes : tuple of Stroke
+        One after the other.
+    """
+
+    scene: int
+    strokes: tuple[Stroke, ...]
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        if len(self.strokes) > MOST_STROKES:
+            raise UnitlensError(
+                f"The scene has {len(self.strokes)} strokes; {MOST_STROKES} are the most: undo some, or begin another."
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class PaintingPage:
+    """Painting in the images of a run.
+
+    Attributes
+    ----------
+    name : str
+        Of the run.
+    dissection : Dissection
+    painter : Painter
+    palette : Palette
+    latents : Data
+        Of the scenes.
+    drawn : DrawnConcepts or None
+        What says which concepts are where; None: nothing does, and no areas are shown.
+    turns : Turns
+    """
+
+    name: str
+    dissection: Dissection
+    painter: Painter
+    palette: Palette
+    latents: Data
+    drawn: DrawnConcepts | None
+    turns: Turns = field(default_factory=Turns)
+    _scenes: Recent[Scene] = field(default_factory=lambda: Recent(_bytes, most=KEPT_BYTES), repr=False)
+
+    files = ("paint.html", "paint.css", "paint.js")
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        net: Network,
+        dissection: Dissection,
+        layers: Sequence[str],
+        latents: Data,
+        *,
+        effects: Sequence[CausalEffects] = (),
+        looked_at: int = LOOKED_AT,
+        progress: bool = False,
+    ) -> "PaintingPage":
+        """Prepare a run of a generator: cut it, and measure how active units are where concepts are drawn.
+
+        Parameters
+        ----------
+        name : str
+            Of the run.
+        net, dissection, layers, latents
+            Of the run; concepts are marked by what marked them for it.
+        effects : sequence of CausalEffects
+            Of the run, where they were measured.
+        looked_at : int
+            In so many images it is measured how active units are where each concept is drawn.
+        progress : bool
+            Whether a bar shows how far that is.
+        """
+        painter = Painter.of(net, layers)
+        sources = described(latents).drawn_sources
+        drawn = DrawnConcepts.of(sources) if sources else None
+        scenes = scene_latents(latents)
+        reading = Reading(limit=min(looked_at, len(latents)), progress=progress)
+        typical = None if drawn is None else typical_activations(painter, drawn, latents, reading)
+        parts = [dissection[layer] for layer in layers]
+        palette = Palette.of(parts, typical=typical, ious=ious_of(sources), effects=effects)
+        return cls(name, dissection, painter, palette, scenes, drawn)
+
+    @property
+    def routes(self) -> Sequence[Route]:
+        """What the page asks for."""
+        return (
+            Route("/api/run", self._run),
+            Route("/api/unit", self._unit),
+            Route("/api/draw", self._draw, methods=["POST"]),
+            Route("/api/areas", self._areas, methods=["POST"]),
+            Route("/api/recipe", self._recipe, methods=["POST"]),
+        )
+
+    async def _run(self, request: Request) -> Response:
+        return await answer(self.turns, lambda task: self._described())
+
+    async def _draw(self, request: Request) -> Response:
+        return await answer(self.turns, partial(self._drawn, await asked(request, PaintedScene)))
+
+    async def _areas(self, request: Request) -> Response:
+        return await answer(self.turns, partial(self._areas_of, await asked(request, PaintedScene)))
+
+    async def _recipe(self, request: Request) -> Response:
+        return await answer(self.turns, partial(self._recipe_of, await asked(request, PaintedScene)))
+
+    async def _unit(self, request: Request) -> Response:
+        return exemplars(self.dissection, request)
+
+    def _described(self) -> Mapping[str, Any]:
+        """What the page is told of the run."""
+        height, width = self.painter.net.preprocessing.image_size
+        return {
+            "run": self.name,
+            "network": self.painter.net.name,
+            "image": [height, width],
+            "scenes": len(self.latents),
+            "areas": self.drawn is not None,
+            "layers": [
+                {"name": name, "units": layer.units, "grid": list(layer.grid)}
+                for name, layer in self.painter.layers.items()
+            ],
+            "concepts": [
+                {
+                    "name": concept.name,
+                    "category": concept.category,
+                    "layer": list(self.painter.layers).index(concept.layer),
+                    "typical": concept.overall is not None,
+                    "segmenter_iou": concept.segmenter_iou,
+                    "units": [unit._asdict() for unit in concept.units],
+                }
+                for concept in self.palette.concepts
+            ],
+        }
+
+    def _drawn(self, painted: PaintedScene, task: Task) -> Mapping[str, Any]:
+        with task.turn():
+            scene = self._scene(painted.scene)
+            after = scene.edited(self._edits(painted))
+        moved = np.abs(after.astype(np.int16) - scene.image).mean() / 255
+        return {"before": _data_url(scene.image), "after": _data_url(after), "moved": float(moved)}
+
+    def _areas_of(self, painted: PaintedScene, task: Task) -> list[dict[str, Any]]:
+        """Areas of the concepts that are in the image before or after, those that changed most first."""
+        if self.drawn is None:
+            return []
+        with task.turn():
+            scene = self._scene(painted.scene)
+            images = np.stack([scene.image, scene.edited(self._edits(painted))]).transpose(0, 3, 1, 2)
+            marked = self.drawn.maps(images)
+        before, after = self.drawn.areas(marked) / self.drawn.positions(marked)
+        order = np.argsort(-np.abs(after - before), kind="stable")
+        names = self.drawn.names()
+        rows = [
+            {
+                "concept": names[column],
+                "category": self.drawn.concepts[column].category,
+                "before": before[column],
+                "after": after[column],
+            }
+            for column in order.tolist()
+            if before[column] or after[column]
+        ]
+        return rows
+
+    def _recipe_of(self, painted: PaintedScene, task: Task) -> Response:
+        with task.turn():
+            latent = latent_of(self.latents, painted.scene)
+            recipe = EditRecipe.of(self.painter.net, latent, self._edits(painted))
+        return Response(recipe.to_json(), media_type="application/json")
+
+    def _scene(self, number: int) -> Scene:
+        found = self._scenes.get(number)
+        return found or self._scenes.put(number, self.painter.scene(latent_of(self.latents, number)))
+
+    def _edits(self, painted: PaintedScene) -> list[UnitEdit]:
+        return [self._edit(stroke) for stroke in painted.strokes]
+
+    def _edit(self, stroke: Stroke) -> UnitEdit:
+        check_range("a stroke's concept", stroke.concept, 0, len(self.palette.concepts) - 1)
+        concept = self.palette.concepts[stroke.concept]
+        grid = None if stroke.everywhere else self.painter.layers[concept.layer].grid
+        if grid is not None and len(grid) != 2:
+            raise UnitlensError(f"{concept.layer} has no grid: its units are edited everywhere.")
+        return UnitEdit(
+            layer=concept.layer,
+            units=stroke.units,
+            values=tuple(concept.values(stroke.units, stroke.action, stroke.strength)),
+            strength=min(stroke.strength, 1.0),
+            grid=grid,
+            mask=stroke.mask,
+        )
+
+
+def _bytes(scene: Scene) -> int:
+    values = [scene.state.activation, *scene.state.rest.values(), *scene.state.later.values()]
+    return scene.image.nbytes + sum(getattr(value, "nbytes", 0) for value in values)
+
+
+def _data_url(image: npt.NDArray[np.uint8]) -> str:
+    import base64
+
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG", compress_level=1)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,77 @@
+"""`unitlens open`."""
+
+import sys
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from unitlens.cli.opening import set_threads
+from unitlens.cli.options import opening_options, quiet_option
+from unitlens.cli.targets import Source, run_source
+from unitlens.cli.text import echo
+from unitlens.errors import UnitlensError
+
+if TYPE_CHECKING:
+    from unitlens.app.site import Page
+
+
+@click.command(name="open")
+@click.argument("target", metavar="RUN")
+@click.option("--layer", "layers", multiple=True, metavar="NAME", help="The layer; repeatable. [the run's]")
+@click.option("--port", type=click.IntRange(1, 65535), metavar="N", help="Of the address. [a free one]")
+@click.option("--no-browser", is_flag=True, help="Print the address, and open no browser.")
+@opening_options
+@quiet_option
+def open_(target: str, **options: Any) -> None:
+    """Open a page in the browser to paint with units, or to switch them off and watch the answer.
+
+    RUN is the folder of a run. Of a generator: paint concepts into and out of what it draws. Of a classifier: choose an
+    image, see which units its answer rests on, and switch them off. The page is served to this machine alone, until
+    Ctrl-C.
+    """
+    try:
+        from unitlens.app.serving import serve
+    except ModuleNotFoundError as error:
+        raise UnitlensError(
+            f"The page needs {error.name}, which is not installed: pip install 'unitlens[app]'."
+        ) from None
+    source = run_source(Path(target), options)
+    set_threads(options["threads"])
+    page = _painting(target, source, options) if source.net.image == "output" else _exploring(target, source, options)
+
+    def there(address: str) -> None:
+        echo(f"open {address}")
+        if not options["quiet"]:
+            echo("Ctrl-C ends it.")
+        sys.stdout.flush()
+        if not options["no_browser"]:
+            webbrowser.open(address)
+
+    try:
+        serve(page, port=options["port"], there=there)
+    except KeyboardInterrupt:
+        echo("closed")
+
+
+def _painting(target: str, source: Source, options: dict[str, Any]) -> "Page":
+    from unitlens.app.painting import PaintingPage
+    from unitlens.editing.causal_result import CausalEffects
+    from unitlens.editing.saving.files import read_interventions
+
+    saved = read_interventions(Path(target))
+    sweeps = [result for result in saved.results if isinstance(result, CausalEffects)] if saved else []
+    return PaintingPage.of(
+        Path(target).resolve().name,
+        source.net,
+        source.dissection,
+        source.layers,
+        source.data,
+        effects=sweeps,
+        progress=not options["quiet"],
+    )
+
+
+def _exploring(target: str, source: Source, options: dict[str, Any]) -> "Page":
+    raise UnitlensError("later")
