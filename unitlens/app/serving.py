@@ -7,7 +7,7 @@ from collections.abc import Callable
 import uvicorn
 
 from unitlens.app.site import Page, site
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, argument
 
 HOST = "127.0.0.1"
 
@@ -70,6 +70,6 @@ def _listen(port: int | None) -> socket.socket:
     except OSError as error:
         listening.close()
         raise UnitlensError(
-            f"Port {port} cannot be used ({error.strerror}): give another with --port, or none for a free one."
+            f"Port {port} cannot be used ({error.strerror}): give another {argument('port')}, or none for a free one."
         ) from None
     return listening

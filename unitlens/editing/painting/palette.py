@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from unitlens.dissection.result import Dissection
 from unitlens.editing.causal_result import CausalEffects
-from unitlens.editing.painting.typical import TypicalActivations
 from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.stats.scores import Floats
+
+if TYPE_CHECKING:
+    from unitlens.editing.painting.typical import TypicalActivations
 
 MOST_UNITS = 100
 """Of a concept: those of highest IoU, and those that differ most where it is drawn."""
@@ -126,7 +128,7 @@ class Palette:
         cls,
         layers: Sequence[Dissection],
         *,
-        typical: TypicalActivations | None = None,
+        typical: "TypicalActivations | None" = None,
         ious: Mapping[tuple[str, str], float] | None = None,
         effects: Sequence[CausalEffects] = (),
     ) -> "Palette":
@@ -155,7 +157,7 @@ class Palette:
 def _of_layer(
     dissection: Dissection,
     layer: str,
-    typical: TypicalActivations | None,
+    typical: "TypicalActivations | None",
     ious: Mapping[tuple[str, str], float],
     sweep: CausalEffects | None,
 ) -> list[PaletteConcept]:
@@ -207,7 +209,7 @@ def _best_units(iou: Floats, difference: Floats) -> list[int]:
     return sorted({*by_iou, *by_difference}, key=lambda unit: (-iou[unit], unit))
 
 
-def _difference(typical: TypicalActivations, layer: str, levels: Floats) -> Floats:
+def _difference(typical: "TypicalActivations", layer: str, levels: Floats) -> Floats:
     spread = typical.spread[layer]
     return np.where(spread > 0, (levels - typical.overall[layer]) / np.where(spread > 0, spread, 1), 0.0)
 
@@ -218,7 +220,7 @@ def _effects(sweep: CausalEffects) -> dict[tuple[str, str], Floats]:
     return {(concept.category, concept.name): effect[:, c] for c, concept in enumerate(sweep.concepts)}
 
 
-def _is_drawn(typical: TypicalActivations | None, concept: tuple[str, str]) -> bool:
+def _is_drawn(typical: "TypicalActivations | None", concept: tuple[str, str]) -> bool:
     """Whether a concept is drawn in any image that was looked at; if none was, it may be."""
     if typical is None:
         return True
@@ -226,7 +228,7 @@ def _is_drawn(typical: TypicalActivations | None, concept: tuple[str, str]) -> b
     return column is not None and bool(typical.shown[column])
 
 
-def _levels(typical: TypicalActivations | None, concept: tuple[str, str], layer: str) -> Floats | None:
+def _levels(typical: "TypicalActivations | None", concept: tuple[str, str], layer: str) -> Floats | None:
     """Mean activations of all units where a concept is drawn, where it was seen often enough."""
     if typical is None or layer not in typical.means:
         return None
