@@ -15,7 +15,7 @@ HEAVY = ("torchvision", "captum", "matplotlib", "pandas", "skimage", "scipy", "j
 
 ORDER = (
     ("errors",),
-    ("progress", "processes", "files", "records"),
+    ("progress", "processes", "files", "records", "packed"),
     ("journal",),
     ("stats", "drawing"),
     ("models",),

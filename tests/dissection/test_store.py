@@ -40,7 +40,7 @@ def test_a_store_is_read_back(folder):
     np.testing.assert_array_equal(maps.read(range(2)), numbers(2))
     np.testing.assert_array_equal(store.rows("planes", (5,), np.int16).read([1]), [[5, 6, 7, 8, 9]])
     assert store.existing("thumbnails") is None
-    assert store.lines.read() == ["one", "two"]
+    assert list(store.lines) == ["one", "two"]
     assert store.document("layers") == [{"name": "Layer 1"}]
     store.close()
 
@@ -80,7 +80,7 @@ def test_what_was_written_after_the_manifest_does_not_count(folder):
     store.close()
     for write in (False, True):
         again = Store.open(folder, write=write)
-        assert (again.existing("planes").count, again.lines.read()) == (2, ["one", "two"])
+        assert (again.existing("planes").count, list(again.lines)) == (2, ["one", "two"])
         again.close()
     assert (folder / "planes.rows").stat().st_size == 20
 

@@ -107,11 +107,11 @@ def test_lines_are_read_back(tmp_path):
     lines.append(values[:1])
     before = (lines.size, lines.sha256)
     lines.append(values[1:])
-    assert lines.read() == values
+    assert list(lines) == values
     lines.append([np.int64(3)])
     lines.close()
     opened = LineFile(tmp_path / "lines", size=before[0])
-    assert (opened.read(), opened.sha256) == (values[:1], before[1])
+    assert (list(opened), opened.sha256) == (values[:1], before[1])
     opened.append(values[1:])
-    assert opened.read() == values
+    assert list(opened) == values
     opened.close()

@@ -19,6 +19,7 @@ from unitlens.data.workers import in_batches
 from unitlens.errors import UnitlensError, argument, spelled
 from unitlens.models.layers import display_shape
 from unitlens.models.preprocessing import Preprocessing
+from unitlens.packed import Choices, Hashes, Known, Numbers, Texts
 from unitlens.progress import progress
 from unitlens.stats.folds import FOLDS
 
@@ -88,8 +89,8 @@ class ImageRecord:
     ----------
     total : int
         How many images were to be read.
-    names, classes, digests, hashes, groups, fingerprints, annotated, indices : lists
-        Of each image that was read, in their order: see `Batch`.
+    names, classes, digests, hashes, groups, fingerprints, annotated, indices
+        Of each image that was read, in their order: see `Batch`. They are packed, as there may be millions.
     unread : list of Unread
         Images that were left out.
     looked_at : int
@@ -101,14 +102,14 @@ class ImageRecord:
     """
 
     total: int
-    names: list[str] = field(default_factory=list)
-    classes: list[Class | None] = field(default_factory=list)
-    digests: list[bytes] = field(default_factory=list)
-    hashes: list[int] = field(default_factory=list)
-    groups: list[str] = field(default_factory=list)
-    fingerprints: list[bytes] = field(default_factory=list)
-    annotated: list[int] = field(default_factory=list)
-    indices: list[int] = field(default_factory=list)
+    names: Texts = field(default_factory=Texts)
+    classes: Choices[Class | None] = field(default_factory=Choices)
+    digests: Hashes = field(default_factory=Hashes)
+    hashes: Numbers = field(default_factory=Numbers)
+    groups: Texts = field(default_factory=Texts)
+    fingerprints: Hashes = field(default_factory=Hashes)
+    annotated: Choices[int] = field(default_factory=Choices)
+    indices: Numbers = field(default_factory=Numbers)
     unread: list[Unread] = field(default_factory=list)
     looked_at: int = 0
     notes: list[str] = field(default_factory=list)
@@ -206,7 +207,7 @@ class Batches:
         if not record.looked_at:
             record.unread += self._not_images()
         self.check_unchanged()
-        start, names = time.perf_counter() - record.seconds, set(record.names)
+        start, known = time.perf_counter() - record.seconds, Known(record.names)
         read = in_batches(
             self._prepare,
             self._indices[record.looked_at :],
@@ -220,7 +221,7 @@ class Batches:
                 record.looked_at += len(images) + len(failures)
                 if len(images):
                     batch = Batch(torch.from_numpy(images), **columns)
-                    check_names(batch.names, names)
+                    check_names(batch.names, known, record.names)
                     record.add(batch)
                     record.seconds = time.perf_counter() - start
                     yield batch
@@ -311,12 +312,11 @@ class Batches:
         record.notes += reading_notes(record, self._description.classes, limited=self.reading.limit is not None)
 
 
-def check_names(names: Iterable[str], known: set[str]) -> None:
-    """Add names to those that are known; no two images have the same."""
-    for name in names:
-        if name in known:
+def check_names(names: Sequence[str], known: Known, before: Sequence[str]) -> None:
+    """Add names to those that are known, of the images ``before``; no two images have the same."""
+    for name in known.add(names):
+        if name in before or names.count(name) > 1:
             raise UnitlensError(f"Two images of the data are called {name}: give each a name of its own.")
-        known.add(name)
 
 
 def reading_notes(record: ImageRecord, classes: Iterable[Class | None] | None, *, limited: bool) -> list[str]:

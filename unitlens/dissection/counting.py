@@ -17,7 +17,7 @@ from unitlens.dissection.store.layers import LayerMaps
 from unitlens.stats.blocks import in_blocks
 from unitlens.stats.folds import FOLDS
 from unitlens.stats.masks import Active
-from unitlens.stats.scores import Ints, Levels
+from unitlens.stats.scores import Ints, Levels, ShortInts
 from unitlens.stats.thresholds import Scan, Tally, kth_largest, level_edges, tally, value_histogram
 
 ENOUGH = 1 << 14
@@ -70,7 +70,7 @@ def count_block(
     settings: Settings,
     *,
     rank: int,
-    partners: Ints,
+    partners: ShortInts,
 ) -> BlockCounts:
     """Find the thresholds of a block of units and count what is marked where they are active, in the first N images.
 
@@ -87,7 +87,7 @@ def count_block(
         Its quantile, threshold_on and upsampling.
     rank : int
         Of the threshold, see `unitlens.stats.thresholds.threshold_rank`.
-    partners : int64 array, (draws, N)
+    partners : int32 array, (draws, N)
         For each draw and image, the image whose labels it is given.
 
     Returns
@@ -109,7 +109,7 @@ def count_at(
     labels: LabelPlanes,
     folds: Ints,
     *,
-    partners: Ints | None = None,
+    partners: ShortInts | None = None,
 ) -> BlockCounts:
     """Count what is marked where units lie strictly above thresholds that are given.
 
@@ -122,7 +122,7 @@ def count_at(
         Label planes.
     folds : int64 array, (N,)
         Fold of each image.
-    partners : int64 array, (draws, N), optional
+    partners : int32 array, (draws, N), optional
         For each draw and image, the image whose labels it is given; no draws.
 
     Returns
@@ -180,8 +180,8 @@ def count_levels(scan: Scanner, quantiles: Sequence[float], labels: LabelPlanes,
     )
 
 
-def _no_draws(folds: Ints) -> Ints:
-    return np.zeros((0, len(folds)), np.int64)
+def _no_draws(folds: Ints) -> ShortInts:
+    return np.zeros((0, len(folds)), np.int32)
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ class _Parts:
 class _Draws(NamedTuple):
     """The partners of images, (draws, N), and whether each image belongs to an odd fold, (N,)."""
 
-    partners: Ints
+    partners: ShortInts
     odd: Tensor
 
 

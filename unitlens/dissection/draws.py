@@ -15,7 +15,7 @@ from unitlens.dissection.settings import Settings
 from unitlens.errors import argument
 from unitlens.stats.chance import partners
 from unitlens.stats.folds import FEWEST_FOLDS
-from unitlens.stats.scores import Ints
+from unitlens.stats.scores import Ints, ShortInts
 from unitlens.stats.strata import alike
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Exchange:
 
     Attributes
     ----------
-    partners : int64 array, (draws, N)
+    partners : int32 array, (draws, N)
         For each draw and image, the image whose labels it is given: its own, where it takes no part.
     labels : LabelPlanes
         Of all images.
@@ -40,7 +40,7 @@ class Exchange:
         1 for images of the odd folds.
     """
 
-    partners: Ints
+    partners: ShortInts
     labels: "LabelPlanes"
     odd: Ints
 
@@ -100,8 +100,8 @@ class Draws:
     context: Exchange
     strata: Strata
 
-    @property
-    def partners(self) -> Ints:
+    @cached_property
+    def partners(self) -> ShortInts:
         """Those of the plain draws, then those of context, (draws, N)."""
         return np.concatenate([self.plain.partners, self.context.partners])
 

@@ -1,5 +1,6 @@
 """Exemplars: the images with the highest activation of each unit, and the strips that show them."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -57,7 +58,7 @@ def find_exemplars(layer: LayerMaps, count: int) -> Exemplars:
     return Exemplars(image, value, (cell // w + 0.5) / h, (cell % w + 0.5) / w)
 
 
-def exemplar_table(layer: str, exemplars: Exemplars | None, names: list[str]) -> "pd.DataFrame":
+def exemplar_table(layer: str, exemplars: Exemplars | None, names: Sequence[str]) -> "pd.DataFrame":
     """Make the rows of exemplars.csv: layer, unit, rank (from 1), image, value, peak_y, peak_x."""
     import pandas as pd
 
@@ -69,7 +70,7 @@ def exemplar_table(layer: str, exemplars: Exemplars | None, names: list[str]) ->
             "layer": layer,
             "unit": np.repeat(np.arange(units), count),
             "rank": np.tile(np.arange(1, count + 1), units),
-            "image": [names[image] for image in exemplars.image.ravel()],
+            "image": [names[image] for image in exemplars.image.ravel().tolist()],
             "value": exemplars.value.ravel().astype(np.float64),
             "peak_y": exemplars.peak_y.ravel(),
             "peak_x": exemplars.peak_x.ravel(),

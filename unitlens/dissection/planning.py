@@ -1,7 +1,6 @@
 """What a dissection would take, before it is run: passes, time, memory and disk."""
 
 import shutil
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +28,7 @@ from unitlens.dissection.work.passes import passes_of
 from unitlens.dissection.work.task import Task
 from unitlens.errors import UnitlensError, argument
 from unitlens.models.network import Network
+from unitlens.packed import Packed
 from unitlens.stats.thresholds import threshold_rank
 
 SAMPLE = 32
@@ -256,6 +256,6 @@ def _pass_rates(task: Task, stored: StoredPass, total: int, given: Rates) -> tup
 
 def _record_bytes(record: ImageRecord) -> int:
     """Bytes of memory that what is known of one image takes."""
-    lists = (record.names, record.classes, record.digests, record.hashes, record.groups, record.fingerprints)
-    of_first = sum(sys.getsizeof(values[0]) for values in lists if values)
-    return of_first + 8 * (len(lists) + 2)  # a reference each, and two small numbers
+    lists: tuple[Packed[Any], ...] = (record.names, record.classes, record.digests, record.hashes, record.groups)
+    lists += (record.fingerprints, record.annotated, record.indices)
+    return sum(values.nbytes for values in lists) // max(len(record.names), 1)

@@ -1,11 +1,12 @@
 """Whether units go with their labels more than with the labels of other images: shifted labels, p- and q-values."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from unitlens.stats.scores import Bools, Floats, Ints
+from unitlens.stats.scores import Bools, Floats, Ints, ShortInts
 
 FEWEST_DRAWS, MOST_DRAWS = 8, 100
 
@@ -44,15 +45,15 @@ def draws_for(fdr: float) -> int:
 
 
 def partners(
-    hashes: list[int],
-    annotated: list[int],
+    hashes: Sequence[int],
+    annotated: Sequence[int],
     *,
     draws: int,
     seed: int = 0,
     groups: Ints | None = None,
     strata: Ints | None = None,
     order: Ints | None = None,
-) -> Ints:
+) -> ShortInts:
     """Choose, for each draw and image, the other image whose labels it is given.
 
     Labels are exchanged within pools: images of one stratum that are annotated for the same categories. In every draw
@@ -81,7 +82,7 @@ def partners(
 
     Returns
     -------
-    int64 array, (draws, N)
+    int32 array, (draws, N)
         Fewer draws where no more differ from each other. The partner of an image that takes no part is itself.
 
     Examples
@@ -96,10 +97,11 @@ def partners(
     pools = _pools(annotated, strata)
     # What each pool may do, the first being nothing.
     moves = [
-        np.concatenate([pool[None], _exchanges(pool, hashes, groups, order, draws=draws, rng=rng)]) for pool in pools
+        np.concatenate([pool[None], _exchanges(pool, hashes, groups, order, draws=draws, rng=rng)], dtype=np.int32)
+        for pool in pools
     ]
     chosen = _choose_moves([len(of_pool) for of_pool in moves], draws, rng)
-    out = np.zeros((len(chosen), images), np.int64)
+    out = np.zeros((len(chosen), images), np.int32)
     for column, (pool, of_pool) in enumerate(zip(pools, moves, strict=True)):
         out[:, pool] = of_pool[chosen[:, column]]
     return out
@@ -125,8 +127,8 @@ def _choose_moves(moves: list[int], draws: int, rng: np.random.Generator) -> Int
 
 
 def _exchanges(
-    members: Ints, hashes: list[int], groups: Ints, order: Ints | None, *, draws: int, rng: np.random.Generator
-) -> Ints:
+    members: Ints, hashes: Sequence[int], groups: Ints, order: Ints | None, *, draws: int, rng: np.random.Generator
+) -> ShortInts:
     """Partners of the members of a pool, (draws, members), or as many draws as differ."""
     circle = np.array(sorted(members.tolist(), key=lambda image: (hashes[image], image)), np.int64)
     if order is not None:
@@ -146,16 +148,16 @@ def _widest(groups: Ints) -> int:
     return int((len(groups) - 1 - reversed_last - np.unique(groups, return_index=True)[1]).max()) + 1
 
 
-def _turned(circle: Ints, members: Ints, apart: int, *, draws: int, rng: np.random.Generator) -> Ints:
+def _turned(circle: Ints, members: Ints, apart: int, *, draws: int, rng: np.random.Generator) -> ShortInts:
     """The images stand in a circle; each draw moves the labels a different number of places on, at least ``apart``."""
     steps = apart + rng.permutation(max(len(circle) - 2 * apart + 1, 0))[:draws]
-    partner = np.full((len(steps), int(members.max()) + 1), -1, np.int64)
+    partner = np.full((len(steps), int(members.max()) + 1), -1, np.int32)
     for draw, step in enumerate(steps.tolist()):
         partner[draw, circle] = np.roll(circle, -step)
     return partner[:, members]
 
 
-def _reordered(circle: Ints, members: Ints, *, draws: int, rng: np.random.Generator) -> Ints:
+def _reordered(circle: Ints, members: Ints, *, draws: int, rng: np.random.Generator) -> ShortInts:
     """Each draw puts the labels into another order, all of which are equally likely but the one that there is.
 
     A circle of few images has fewer moves than there are draws. They would have to be made more than once, and making
@@ -166,14 +168,14 @@ def _reordered(circle: Ints, members: Ints, *, draws: int, rng: np.random.Genera
     orders = dict.fromkeys([unchanged])
     while len(orders) <= min(draws, math.factorial(count) - 1):
         orders[tuple(rng.permutation(count).tolist())] = None
-    partners = np.empty((len(orders) - 1, len(members)), np.int64)
+    partners = np.empty((len(orders) - 1, len(members)), np.int32)
     for draw, order in enumerate(list(orders)[1:]):
         partner[circle] = circle[list(order)]
         partners[draw] = partner[members]
     return partners
 
 
-def _moved_groups(circle: Ints, members: Ints, groups: Ints, *, draws: int, rng: np.random.Generator) -> Ints:
+def _moved_groups(circle: Ints, members: Ints, groups: Ints, *, draws: int, rng: np.random.Generator) -> ShortInts:
     """Each draw puts the groups into another order, and moves the labels on within groups of about one size.
 
     Groups of one size exchange their labels as wholes, so that the labels of a group stay as alike as they are. Where
@@ -182,8 +184,8 @@ def _moved_groups(circle: Ints, members: Ints, groups: Ints, *, draws: int, rng:
     numbers = groups[circle]
     first = np.unique(numbers, return_index=True)[1]
     together = [circle[numbers == numbers[start]] for start in np.sort(first)]
-    classes, exchanged = _classes_of_size(together), dict[bytes, Ints]()
-    partner = np.full(int(members.max()) + 1, -1, np.int64)
+    classes, exchanged = _classes_of_size(together), dict[bytes, ShortInts]()
+    partner = np.full(int(members.max()) + 1, -1, np.int32)
     for _ in range(_TRIES * draws if classes else 0):
         for of_size in classes:
             around = np.concatenate([of_size[place] for place in rng.permutation(len(of_size))])
@@ -196,7 +198,7 @@ def _moved_groups(circle: Ints, members: Ints, groups: Ints, *, draws: int, rng:
         exchanged.setdefault(partner[members].tobytes(), partner[members])
         if len(exchanged) == draws:
             break
-    return np.array(list(exchanged.values()), np.int64).reshape(-1, len(members))
+    return np.array(list(exchanged.values()), np.int32).reshape(-1, len(members))
 
 
 def _classes_of_size(together: list[Ints]) -> list[list[Ints]]:
@@ -227,7 +229,7 @@ def _none_holds_most(together: list[Ints]) -> bool:
     return 2 * max(sizes) <= sum(sizes)
 
 
-def _pools(annotated: list[int], strata: Ints) -> list[Ints]:
+def _pools(annotated: Sequence[int], strata: Ints) -> list[Ints]:
     """Images of one stratum that are annotated for the same categories."""
     pools: dict[tuple[int, int], list[int]] = {}
     for image, pool in enumerate(zip(strata.tolist(), annotated, strict=True)):

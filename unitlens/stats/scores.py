@@ -16,6 +16,7 @@ import numpy.typing as npt
 from unitlens.errors import UnitlensError, did_you_mean
 
 Ints = npt.NDArray[np.int64]
+ShortInts = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 

@@ -85,7 +85,7 @@ def _read(layer: LayerMaps, labels: LabelPlanes, settings: Settings, images: int
         rank = threshold_rank(settings.quantile, images * layer.positions(labels.grid, raw=raw))
     except UnitlensError:
         return None
-    folds, partners = np.zeros(images, np.int64), np.zeros((0, images), np.int64)
+    folds, partners = np.zeros(images, np.int64), np.zeros((0, images), np.int32)
     everything = slice(0, layer.units)
     counted = count_block(layer, everything, labels, folds, settings, rank=rank, partners=partners)
     concepts, category_of = 1 + len(labels.columns.concepts), labels.columns.category_of

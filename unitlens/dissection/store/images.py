@@ -3,12 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields
+from itertools import chain
 from typing import Any
 
 from unitlens.data.batches import ImageRecord, Reached, Unread, check_names
 from unitlens.dissection.store.folder import Arrays, Store
 from unitlens.errors import UnitlensError, spelled
 from unitlens.files import held_back
+from unitlens.packed import Known
 from unitlens.progress import tell
 
 
@@ -58,9 +60,11 @@ class StoredImages:
         """
         record, before, now = self.record, self._committed, self.settled
         with held_back():
-            lines = [_line(record, image) for image in range(before.images, now.images)]
-            lines += [{"unread": one._asdict()} for one in record.unread[before.unread : now.unread]]
-            self.store.lines.append(lines)  # all or none: where the disk is full, there may be another attempt
+            read = (_line(record, image) for image in range(before.images, now.images))
+            unread = ({"unread": one._asdict()} for one in record.unread[before.unread : now.unread])
+            self.store.lines.append(
+                chain(read, unread)
+            )  # all or none: where the disk is full, there may be another attempt
             self._committed = now
             self.store.commit(
                 images=now.images,
@@ -79,11 +83,12 @@ def join_records(records: Sequence[ImageRecord]) -> ImageRecord:
     UnitlensError
         If two images have one name.
     """
-    joined, names = ImageRecord(0), set[str]()
+    joined, known = ImageRecord(0), Known()
     for record in records:
-        check_names(record.names, names)
+        check_names(record.names, known, joined.names)
         for field in fields(ImageRecord):
-            value = getattr(joined, field.name) + getattr(record, field.name)
+            value = getattr(joined, field.name)
+            value += getattr(record, field.name)
             setattr(joined, field.name, value)
     return joined
 
@@ -117,22 +122,22 @@ def going_on(kept: StoredImages, *, show: bool) -> Iterator[None]:
 
 def read_record(store: Store) -> ImageRecord:
     """The record of the images of a store."""
-    lines = store.lines.read()
-    read = [line for line in lines if "unread" not in line]
-    return ImageRecord(
-        total=len(lines),
-        names=[line["name"] for line in read],
-        classes=[line["class"] for line in read],
-        digests=[bytes.fromhex(line["sha256"]) for line in read],
-        hashes=[line["hash"] for line in read],
-        groups=[line["group"] for line in read],
-        fingerprints=[bytes.fromhex(line["fingerprint"]) for line in read if "fingerprint" in line],
-        annotated=[line["annotated"] for line in read if "annotated" in line],
-        indices=[line["index"] for line in read],
-        unread=[Unread(**line["unread"]) for line in lines if "unread" in line],
-        looked_at=store.manifest.looked_at,
-        seconds=store.manifest.seconds,
-    )
+    record = ImageRecord(0, looked_at=store.manifest.looked_at, seconds=store.manifest.seconds)
+    for line in store.lines:
+        record.total += 1
+        if "unread" in line:
+            record.unread.append(Unread(**line["unread"]))
+            continue
+        record.names.append(line["name"])
+        record.classes.append(line["class"])
+        record.digests.append(bytes.fromhex(line["sha256"]))
+        record.hashes.append(line["hash"])
+        record.groups.append(line["group"])
+        record.indices.append(line["index"])
+        if "fingerprint" in line:
+            record.fingerprints.append(bytes.fromhex(line["fingerprint"]))
+            record.annotated.append(line["annotated"])
+    return record
 
 
 def _line(record: ImageRecord, image: int) -> dict[str, Any]:

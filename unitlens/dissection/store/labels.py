@@ -17,7 +17,7 @@ KEPT_PLANES = 1 << 28
 
 _IMAGES_AT_ONCE = 256
 
-ReadPlanes = Callable[[Sequence[int] | npt.NDArray[np.int64] | range], npt.NDArray[np.int16]]
+ReadPlanes = Callable[[Sequence[int] | npt.NDArray[np.integer] | range], npt.NDArray[np.int16]]
 
 
 @dataclass
@@ -129,13 +129,13 @@ class LabelPlanes:
         return self.positions if grid else self.images
 
     def totals(
-        self, partners: npt.NDArray[np.int64], odd: npt.NDArray[np.int64], *, grid: bool
+        self, partners: npt.NDArray[np.integer], odd: npt.NDArray[np.int64], *, grid: bool
     ) -> npt.NDArray[np.int64]:
         """What counts for each column on either half of the folds, where images are given the labels of others.
 
         Parameters
         ----------
-        partners : int64 array, (draws, N)
+        partners : integer array, (draws, N)
             For each draw and image, the image whose labels it is given; each image's labels are given once.
         odd : int64 array, (N,)
             1 for images of the odd folds.
@@ -146,7 +146,9 @@ class LabelPlanes:
         -------
         int64 array, (draws, 2, columns)
         """
-        half_of_labels = odd[np.argsort(partners, axis=1)]  # of the image that each image's labels are given to
+        half_of_labels = np.zeros(partners.shape, np.int8)  # of the image that each image's labels are given to
+        for draw, partner in enumerate(partners):
+            half_of_labels[draw, partner] = odd
         out = np.zeros((len(partners), 2, self.columns.count))
         for block in in_blocks(len(odd), _IMAGES_AT_ONCE):
             images = range(block.start, block.stop)
@@ -171,7 +173,7 @@ class LabelPlanes:
         kept = self.read(range(self.planes.count))
         return lambda images: kept[np.asarray(images)]
 
-    def read(self, images: Sequence[int] | npt.NDArray[np.int64] | range) -> npt.NDArray[np.int16]:
+    def read(self, images: Sequence[int] | npt.NDArray[np.integer] | range) -> npt.NDArray[np.int16]:
         """Planes of some images, (images, L, H * W)."""
         planes = [self.planes.read(images), *(rows.read(images)[:, None] for rows in self.further)]
         return np.concatenate(planes, axis=1) if len(planes) > 1 else planes[0]

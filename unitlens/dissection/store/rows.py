@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import FileIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from unitlens.stats.blocks import in_blocks
 
 _SHORT_ROW = 1 << 12  # bytes that are read as fast as a part of them
 _AT_ONCE = 1 << 22  # bytes of short rows that are read together
+_LINES = 1 << 10  # lines that are written together
 
 
 @contextmanager
@@ -113,7 +115,9 @@ class RowFile:
             write_at(self._alone, _bytes_of(np.ascontiguousarray(rows, self.dtype)), first * self.row_bytes)
         self.count = max(self.count, first + len(rows))
 
-    def read(self, rows: Sequence[int] | npt.NDArray[np.int64] | range, part: slice | None = None) -> npt.NDArray[Any]:
+    def read(
+        self, rows: Sequence[int] | npt.NDArray[np.integer] | range, part: slice | None = None
+    ) -> npt.NDArray[Any]:
         """Read rows, or the same part of each along its first side.
 
         Parameters
@@ -210,7 +214,9 @@ class LineFile:
         self.size = size or 0
         self._folder = path.parent
         self._file = open_file(path, size, write=write)
-        self._hash = hashlib.sha256(self._content())
+        self._hash = hashlib.sha256()
+        for content in self._contents():
+            self._hash.update(content)
 
     @property
     def sha256(self) -> str:
@@ -218,26 +224,33 @@ class LineFile:
         return self._hash.hexdigest()
 
     def append(self, values: Iterable[Any]) -> None:
-        """Write values behind those that are there."""
-        content = "".join(json.dumps(value, default=_plain) + "\n" for value in values).encode()
-        with writing(self._folder):
-            write_at(self._file, memoryview(content), self.size)
-        self._hash.update(content)
-        self.size += len(content)
+        """Write values behind those that are there: all of them count, or after an error none."""
+        size, hash_ = self.size, self._hash.copy()
+        lines = (json.dumps(value, default=_plain) + "\n" for value in values)
+        while content := "".join(islice(lines, _LINES)).encode():
+            with writing(self._folder):
+                write_at(self._file, memoryview(content), size)
+            hash_.update(content)
+            size += len(content)
+        self.size, self._hash = size, hash_
 
-    def read(self) -> list[Any]:
-        """All values."""
-        return [json.loads(line) for line in self._content().splitlines()]
+    def __iter__(self) -> Iterator[Any]:
+        """All values, read as they are asked for."""
+        rest = b""
+        for content in self._contents():
+            *lines, rest = (rest + content).split(b"\n")
+            yield from map(json.loads, lines)
 
     def sync(self) -> None:
         """Let what was written be on the disk."""
         with writing(self._folder):
             sync(self._file)
 
-    def _content(self) -> bytearray:
-        content = bytearray(self.size)
-        read_at(self._file, memoryview(content), 0)
-        return content
+    def _contents(self) -> Iterator[bytes]:
+        for part in in_blocks(self.size, _AT_ONCE):
+            content = bytearray(part.stop - part.start)
+            read_at(self._file, memoryview(content), part.start)
+            yield bytes(content)
 
     def close(self) -> None:
         """Close the file."""
