@@ -5,6 +5,8 @@ import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from starlette.exceptions import HTTPException
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -29,10 +31,6 @@ HEADERS = {
     "cache-control": "no-store",
 }
 """Sent with every answer."""
-
-
-class _TooLarge(Exception):
-    pass
 
 
 class Guard:
@@ -67,21 +65,14 @@ class Guard:
         inner = dict(scope)
         inner["path"] = "/" + scope["path"].partition("/")[2].partition("/")[2]
         inner["raw_path"] = inner["path"].encode()
-        answered = False
 
         async def answer(message: Message) -> None:
-            nonlocal answered
             if message["type"] == "http.response.start":
-                answered = True
                 given = [(name, value) for name, value in message["headers"] if name.decode().lower() not in HEADERS]
                 message = {**message, "headers": [*given, *((k.encode(), v.encode()) for k, v in HEADERS.items())]}
             await send(message)
 
-        try:
-            await self._inner(inner, _bounded(receive), answer)
-        except _TooLarge:
-            if not answered:
-                await _refuse(send, 413, _too_large())
+        await self._inner(inner, _bounded(receive), answer)
 
     def _refusal(self, scope: Scope, headers: dict[str, str]) -> str | None:
         """Why a request is not let through, if it is not."""
@@ -116,7 +107,7 @@ def _bounded(receive: Receive) -> Receive:
         message = await receive()
         total += len(message.get("body", b""))
         if total > MOST_BYTES:
-            raise _TooLarge
+            raise HTTPException(413, _too_large())
         return message
 
     return next_message

@@ -131,6 +131,7 @@ class PaintingPage:
         layers: Sequence[str],
         latents: Data,
         *,
+        source: str,
         effects: Sequence[CausalEffects] = (),
         looked_at: int = LOOKED_AT,
         progress: bool = False,
@@ -143,6 +144,8 @@ class PaintingPage:
             Of the run.
         net, dissection, layers, latents
             Of the run; concepts are marked by what marked them for it.
+        source : str
+            The name of the latents, as run.json says it.
         effects : sequence of CausalEffects
             Of the run, where they were measured.
         looked_at : int
@@ -153,7 +156,7 @@ class PaintingPage:
         painter = Painter.of(net, layers)
         sources = described(latents).drawn_sources
         drawn = DrawnConcepts.of(sources) if sources else None
-        scenes = scene_latents(latents)
+        scenes = scene_latents(latents, source)
         reading = Reading(limit=min(looked_at, len(latents)), progress=progress)
         typical = None if drawn is None else typical_activations(painter, drawn, latents, reading)
         parts = [dissection[layer] for layer in layers]
@@ -216,8 +219,7 @@ class PaintingPage:
         with task.turn():
             scene = self._scene(painted.scene)
             after = scene.edited(self._edits(painted))
-        moved = np.abs(after.astype(np.int16) - scene.image).mean() / 255
-        return {"before": _data_url(scene.image), "after": _data_url(after), "moved": float(moved)}
+        return {"before": _data_url(scene.image), "after": _data_url(after)}
 
     def _areas_of(self, painted: PaintedScene, task: Task) -> list[dict[str, Any]]:
         """Areas of the concepts that are in the image before or after, those that changed most first."""

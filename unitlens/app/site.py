@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -73,21 +74,19 @@ async def _refuse(request: Request, error: Exception) -> Response:
     return refused(str(error))
 
 
-async def _nothing(request: Request, error: Exception) -> Response:
-    return refused("There is nothing at this address.", 404)
-
-
-async def _wrong_method(request: Request, error: Exception) -> Response:
-    return refused("This address is asked in another way.", 405)
+async def _refuse_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return refused(_SENTENCES.get(error.status_code, error.detail), error.status_code)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
     return refused("Something went wrong that should not have; the terminal shows what.", 500)
 
 
+_SENTENCES = {404: "There is nothing at this address.", 405: "This address is asked in another way."}
+
 _ANSWERS: Mapping[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
     UnitlensError: _refuse,
-    404: _nothing,
-    405: _wrong_method,
+    HTTPException: _refuse_http,
     Exception: _failed,
 }

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,9 +10,10 @@ import click
 
 from unitlens.cli.opening import set_threads
 from unitlens.cli.options import fast_option, measuring_options, quiet_option
-from unitlens.cli.targets import Source, source_of
+from unitlens.cli.targets import Source, network_of, source_of
 from unitlens.cli.text import align_columns, echo, format_cell, whole_numbers
 from unitlens.errors import UnitlensError, is_number
+from unitlens.files import another_or_overwrite, make_folder, write_whole
 from unitlens.processes import Processes, launched
 
 DEFAULT_UNITS = 20
@@ -96,6 +98,12 @@ DEFAULT_UNITS = 20
     metavar="N",
     help="Images to look at, for each set.",
 )
+@click.option(
+    "--recipe",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Draw the image of a recipe that was downloaded from the page of `unitlens open`, and measure nothing.",
+)
 @measuring_options
 @fast_option
 @quiet_option
@@ -105,6 +113,9 @@ def intervene(target: str, **options: Any) -> None:
     RUN_OR_MODEL is the folder of a run, whose network, latents and concept sources are used and to which the results
     are added; or a generator, named as for `unitlens dissect`.
     """
+    if options["recipe"] is not None:
+        _draw_recipe(target, options)
+        return
     with launched() as processes:
         _intervene(target, options | {"quiet": options["quiet"] or not processes.first}, processes)
 
@@ -154,6 +165,42 @@ def _intervene(target: str, options: dict[str, Any], processes: Processes) -> No
     if not options["quiet"]:
         echo("\n".join(map(summarize_intervention, results)))
         echo(f"wrote {out}/: {page.name} to look at, {', '.join(saved.tables())} to compute with")
+
+
+def _draw_recipe(target: str, options: dict[str, Any]) -> None:
+    """Draw the image of a recipe again, and write it beside the file, or into the folder that is named."""
+    from PIL import Image
+
+    from unitlens.editing.painting.recipe import open_recipe
+
+    chosen = [option for option, given in _ways(options).items() if given]
+    if chosen:
+        raise UnitlensError(f"--recipe says itself what is done to which units: leave {' and '.join(chosen)} out.")
+    recipe, file = open_recipe(options["recipe"]), options["recipe"]
+    folder = file.parent if options["out"] is None else make_folder(options["out"])
+    images = {name: folder / f"{file.stem}.{name}.png" for name in ("before", "after")}
+    there = next((path for path in images.values() if path.exists()), None)
+    if there is not None and not options["overwrite"]:
+        raise UnitlensError(f"{there} is there already: give {another_or_overwrite()}.")
+    set_threads(options["threads"])
+    edited = recipe.draw(network_of(target, options))
+    for name, image in (("before", edited.before[0]), ("after", edited.after[0])):
+        buffer = BytesIO()
+        Image.fromarray(image).save(buffer, "PNG")
+        write_whole(images[name], buffer.getvalue())
+    if not options["quiet"]:
+        echo(f"{len(recipe.edits)} edits; the numbers of the image moved by {edited.distance[0]:.1%} of their range")
+        echo(f"wrote {images['before']} and {images['after']}")
+
+
+def _ways(options: dict[str, Any]) -> dict[str, bool]:
+    """The options that say what is done to which units, and whether they were given."""
+    names = ("layers", "units", "concepts_of", "remove", "insert", "at", "everywhere", "every_place", "level", "sweep")
+    spelled = {"layers": "--layer", "concepts_of": "--concept", "every_place": "--map", "methods": "--set"}
+    return {
+        spelled.get(name, f"--{name}"): options[name] not in (None, (), False)
+        for name in (*names, "methods", "detectors")
+    }
 
 
 class _Selection(NamedTuple):

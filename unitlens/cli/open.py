@@ -68,6 +68,7 @@ def _painting(target: str, source: Source, options: dict[str, Any]) -> "Page":
         source.dissection,
         source.layers,
         source.data,
+        source=str(options["data"] or source.dissection.info["data"]["source"]),
         effects=sweeps,
         progress=not options["quiet"],
     )

@@ -160,6 +160,19 @@ def run_source(folder: Path, options: dict[str, Any]) -> Source:
     return _of_run(folder, {**left_out, "seed": 0, **options}, every_layer=True)
 
 
+def network_of(target: str, options: dict[str, Any]) -> Any:
+    """The network of a run, or the one that was named; no images are opened.
+
+    Raises
+    ------
+    UnitlensError
+        As `source_of`.
+    """
+    if (Path(target) / "run.json").is_file():
+        return _of_run(Path(target), options, images=False, every_layer=True).net
+    return load_network(target, options)
+
+
 def _of_model(target: str, options: dict[str, Any]) -> Source:
     for name in ("network", "trust"):
         if options[name]:

@@ -13,7 +13,7 @@ from unitlens.ablation.replay.cut import Cut, State
 from unitlens.ablation.replay.cutting import cut_network
 from unitlens.ablation.replay.edits import UnitEdit, output_with
 from unitlens.ablation.responses.areas import drawn_images
-from unitlens.data.concepts import Data, described
+from unitlens.data.concepts import Data
 from unitlens.data.latent_sets import FILES, PREFIX, named_latents
 from unitlens.editing.experiment import drawing_network
 from unitlens.errors import UnitlensError, did_you_mean
@@ -160,12 +160,18 @@ MOST_SCENES = 1_000_000
 """Of latents that are drawn; each follows from its number."""
 
 
-def scene_latents(latents: Data) -> Data:
-    """All latents that there are of a kind: of those that are drawn, many more than a run looked at."""
-    name = described(latents).source
-    if not name.startswith(PREFIX) or name.endswith(FILES):
-        return latents
-    return named_latents(name, MOST_SCENES, 0)
+def scene_latents(latents: Data, source: str) -> Data:
+    """All latents that there are of a kind: of those that are drawn, many more than a run looked at.
+
+    Parameters
+    ----------
+    latents : Data
+        Of a run.
+    source : str
+        Their name, as run.json says it.
+    """
+    drawn = source.startswith(PREFIX) and not source.endswith(FILES)
+    return named_latents(source, MOST_SCENES, 0) if drawn else latents
 
 
 def latent_of(latents: Data, number: int) -> npt.NDArray[np.float32]:
