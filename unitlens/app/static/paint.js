@@ -14,7 +14,7 @@ const usual = {
   remove: { strength: 1, count: () => 20, order: "iou" },
 };
 /** The scene as it was drawn last. */
-const drawn = { before: null, after: null, url: "", key: "" };
+const drawn = { before: null, after: null, key: "" };
 const seen = new Map();
 let stroke = null;
 let cursor = null;
@@ -218,7 +218,7 @@ const draw = newestOnly(async (strokes) => {
     const key = JSON.stringify(sent);
     const answer = await ask("api/draw", sent);
     const [before, after] = await Promise.all([decoded(answer.before), decoded(answer.after)]);
-    Object.assign(drawn, { before, after, url: answer.after, key });
+    Object.assign(drawn, { before, after, key });
     const canvas = at("picture");
     if (canvas.width !== after.width || canvas.height !== after.height) {
       canvas.width = after.width;
@@ -508,7 +508,9 @@ function listen() {
   at("image").addEventListener("click", () =>
     trying(async () => {
       await draw([...view.strokes]);
-      download(await (await fetch(drawn.url)).blob(), `${run.run}-scene-${view.scene}.png`);
+      const canvas = element("canvas", { ".width": drawn.after.width, ".height": drawn.after.height });
+      canvas.getContext("2d").drawImage(drawn.after, 0, 0);
+      canvas.toBlob((blob) => download(blob, `${run.run}-scene-${view.scene}.png`));
     }),
   );
   at("recipe").addEventListener("click", () =>
