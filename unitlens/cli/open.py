@@ -39,7 +39,7 @@ def open_(target: str, **options: Any) -> None:
         ) from None
     source = run_source(Path(target), options)
     set_threads(options["threads"])
-    page = _painting(target, source, options) if source.net.image == "output" else _exploring(target, source, options)
+    page = _painting(target, source, options) if source.net.image == "output" else _exploring(target, source)
 
     def there(address: str) -> None:
         echo(f"open {address}")
@@ -74,5 +74,7 @@ def _painting(target: str, source: Source, options: dict[str, Any]) -> "Page":
     )
 
 
-def _exploring(target: str, source: Source, options: dict[str, Any]) -> "Page":
-    raise UnitlensError("later")
+def _exploring(target: str, source: Source) -> "Page":
+    from unitlens.app.exploring import ExploringPage
+
+    return ExploringPage(Path(target).resolve().name, source.net, source.dissection, source.data, source.layers)

@@ -1,6 +1,6 @@
 """What an explanation is asked of (layer, network, classes, value), and where it is said to come from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from unitlens.data.reading import Reading
 from unitlens.dissection.provenance import describe_network, versions
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError
+from unitlens.models.activations import Readout
+from unitlens.models.layers import find_layers
 from unitlens.models.network import Network
 
 
@@ -80,6 +82,12 @@ def given_value(value: float | str, dissection: Dissection, layer: str) -> float
     if isinstance(value, str):
         raise UnitlensError(f"value is {value!r}; units are set to a number, or to 'mean', their mean.")
     return float(value)
+
+
+def map_reader(net: Network, dissection: Dissection, layer: str) -> Callable[[Tensor], Tensor]:
+    """From the layer's output, as the network lays it out, to maps of units, as the dissection reads them."""
+    (ref,), readout = find_layers(net.model, [layer]), Readout((layer,), layout=dissection.settings.layout)
+    return lambda activation: readout.read(ref, activation, len(activation), net.preprocessing.image_size)
 
 
 def describe(

@@ -1,10 +1,10 @@
 """Explain predictions: what every unit, and every concept, of a layer does to the answer for one image."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import nn
 
 from unitlens.ablation.activity import LayerValues
 from unitlens.ablation.attribution import METHODS, attribution_method
@@ -15,12 +15,11 @@ from unitlens.data.readers.given import Given, given_images, images_of
 from unitlens.data.reading import Reading, Subset, chosen_images
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, UnitlensWarning, did_you_mean
-from unitlens.explaining.asked import check_network, describe, given_layer, given_value, output_classes
+from unitlens.explaining.asked import check_network, describe, given_layer, given_value, map_reader, output_classes
 from unitlens.explaining.explanation import TOP, Explanations
 from unitlens.explaining.labelled_units import LabelledUnits
 from unitlens.explaining.reasons import Attribute, Reasons
 from unitlens.explaining.smallest_sets import MOST
-from unitlens.models.activations import Readout
 from unitlens.models.fast.precision import Fast, chosen_precision
 from unitlens.models.layers import find_layers
 from unitlens.models.loading import classifier
@@ -152,12 +151,6 @@ def explain(
         replay=measured.replay,
     )
     return Explanations(info, layer, classes.names, labelled, tuple(measured.counts))
-
-
-def map_reader(net: Network, dissection: Dissection, layer: str) -> Callable[[Tensor], Tensor]:
-    """From the layer's output, as the network lays it out, to maps of units, as the dissection reads them."""
-    (ref,), readout = find_layers(net.model, [layer]), Readout((layer,), layout=dissection.settings.layout)
-    return lambda activation: readout.read(ref, activation, len(activation), net.preprocessing.image_size)
 
 
 def _whole(name: str, value: int, least: int) -> int:

@@ -1,6 +1,7 @@
 """The smallest set of units whose removal changes the prediction of one image: greedy, and by trying all sets."""
 
-from itertools import combinations
+from functools import partial
+from itertools import combinations, takewhile
 from math import comb
 
 import numpy as np
@@ -81,8 +82,7 @@ def smallest_set(replayed: Replayed, single: Floats, *, share: float, most: int 
     exhausted = 0
     while exhausted + 1 < (len(best) if best else most + 1):
         size = exhausted + 1
-        sweeps = comb(units, size - 1)
-        if size > 1 and (sweeps > SWEEPS or sweeps * units * share > PASSES):
+        if size > 1 and not _can_try_all(units, size, share=share):
             break
         found = _any_of_size(replayed, single, predicted, size)
         if found:
@@ -91,6 +91,25 @@ def smallest_set(replayed: Replayed, single: Floats, *, share: float, most: int 
         exhausted = size
     changed = ask(replayed, [best], predicted)[0] if best else None
     return SmallestSet(changed, exhausted, most)
+
+
+def most_replays(units: int, *, share: float, most: int = MOST) -> int:
+    """So many replays `smallest_set` takes at most, with those of every unit alone.
+
+    Examples
+    --------
+    >>> most_replays(100, share=0.001, most=3)
+    10309
+    """
+    greedy, in_order = units * most, RIVALS * most
+    sizes = takewhile(partial(_can_try_all, units, share=share), range(2, most + 1))
+    return greedy + in_order + sum(comb(units, size - 1) * units for size in sizes)
+
+
+def _can_try_all(units: int, size: int, *, share: float) -> bool:
+    """Whether all sets of a size are tried, of one unit less each with every unit beside it."""
+    sweeps = comb(units, size - 1)
+    return sweeps <= SWEEPS and sweeps * units * share <= PASSES
 
 
 def _lead(outputs: Floats, predicted: int) -> Floats:

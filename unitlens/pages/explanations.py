@@ -7,7 +7,7 @@ import numpy as np
 from unitlens.drawing.segments import GREY, PALETTE, draw_segments
 from unitlens.drawing.sheets import sheet
 from unitlens.drawing.strips import draw_strip, tile_masks
-from unitlens.explaining.explanation import TOP, Explanation, Explanations
+from unitlens.explaining.explanation import TOP, Explanation, Explanations, SmallestSet
 from unitlens.explaining.sentences import sentence
 from unitlens.pages.document import document
 from unitlens.pages.formats import image_uri, rows_of
@@ -96,7 +96,7 @@ def _section(explanations: Explanations, number: int, tables: dict[str, Any]) ->
         units=[_unit(explanations, one, unit) for unit in one.ranked[:TOP]],
         concepts=[row for row in of_image["concepts"] if row["logit_effect"] < 0][:MOST_CONCEPTS],
         together=[row for row in of_image["sets"] if row["set"] == "top"],
-        smallest=describe_smallest(one, classes),
+        smallest=describe_smallest(one.smallest, classes),
         agreement=of_image["agreement"],
     )
 
@@ -127,9 +127,8 @@ def _label(row: Any) -> str:
     return str(row["concept"]) if row["verdict"] == "detector" else NO_LABEL
 
 
-def describe_smallest(one: Explanation, classes: tuple[str, ...]) -> str:
+def describe_smallest(smallest: SmallestSet, classes: tuple[str, ...]) -> str:
     """Say which smallest set of units changes the prediction, and how sure it is that no smaller one does."""
-    smallest = one.smallest
     if not smallest.most:
         return ""
     tried = {0: "", 1: "no single unit does", 2: "no pair of units does"}

@@ -20,9 +20,8 @@ from unitlens.data.readers.given import GivenImages
 from unitlens.data.reading import Reading, Subset
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError
-from unitlens.explaining.asked import check_network, output_classes
+from unitlens.explaining.asked import check_network, map_reader, output_classes
 from unitlens.explaining.exploring.viewed import Between, Viewed, go_on
-from unitlens.explaining.images import map_reader
 from unitlens.explaining.labelled_units import LabelledUnits
 from unitlens.explaining.reasons import Reasons
 from unitlens.models.layers import display_name
@@ -84,8 +83,8 @@ class Explorer:
         What the dissection says of the units.
     classes : Classes
         What the network's outputs are called.
-    image_classes : tuple of str
-        The classes that the data name; of data that do not list them, none.
+    image_classes : tuple of str or None
+        The classes that the data name; None where they do not list them, so that images have to be read.
 
     Raises
     ------
@@ -109,7 +108,8 @@ class Explorer:
         self.classes = output_classes(net, data)
         description = described(data)
         listed = description.classes or ()
-        self.image_classes = tuple(dict.fromkeys(str(class_) for class_ in listed if class_ is not None))
+        known = tuple(dict.fromkeys(str(class_) for class_ in listed if class_ is not None))
+        self.image_classes = None if description.classes is None else known
         self._entries: dict[int, Entry] = {}
         if description.names is not None and len(description.names) == len(listed) == len(data):
             for number, (name, class_) in enumerate(zip(description.names, listed, strict=True)):
@@ -171,7 +171,7 @@ class Explorer:
 
     def is_wrong(self, number: int) -> bool:
         """Whether the network predicts another class than an image's own; of images without one, no."""
-        own = self._output_of(self.entry(number).class_)
+        own = self.output_of(self.entry(number).class_)
         if own is None:
             return False
         if number not in self._predicted:
@@ -262,6 +262,28 @@ class Explorer:
             )
         return UnitEdit.at(self.layer, units, values[list(units)].tolist(), positions, strength=strength)
 
+    def check_units(self, units: Sequence[int]) -> None:
+        """Make sure that the layer has some units.
+
+        Raises
+        ------
+        UnitlensError
+            If it has not.
+        """
+        count = len(self.labelled)
+        outside = [unit for unit in units if not 0 <= unit < count]
+        if outside:
+            layer = display_name(self.layer)
+            raise UnitlensError(f"{layer} has units 0 to {count - 1}; {outside[0]} is not among them.")
+
+    def output_of(self, class_: str | None) -> int | None:
+        """The output of a class of the data; None where it is none of the network's."""
+        if class_ is None:
+            return None
+        with suppress(UnitlensError):
+            return self.classes.output(class_)
+        return None
+
     def _read_image(self, number: int) -> Batch:
         if not 0 <= number < len(self.data):
             raise UnitlensError(f"There is no image {number}; the data have images 0 to {len(self.data) - 1}.")
@@ -270,11 +292,3 @@ class Explorer:
     def _only(self, data: Data) -> Batch:
         """The one image of some data."""
         return next(iter(Batches(data, self.net.preprocessing, Reading(batch_size=1, strict=True), task="reading")))
-
-    def _output_of(self, class_: str | None) -> int | None:
-        """The output of a class; None where it is none of the network's."""
-        if class_ is None:
-            return None
-        with suppress(UnitlensError):
-            return self.classes.output(class_)
-        return None

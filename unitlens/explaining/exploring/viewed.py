@@ -14,7 +14,7 @@ from unitlens.ablation.replay.replayed import Replayed, Variant
 from unitlens.errors import UnitlensError
 from unitlens.explaining.explanation import Explanation, SmallestSet
 from unitlens.explaining.reasons import Reasons
-from unitlens.explaining.smallest_sets import MOST, alone, smallest_set
+from unitlens.explaining.smallest_sets import MOST, alone, most_replays, smallest_set
 from unitlens.models.layers import display_name
 from unitlens.stats.masks import at_most_grid
 from unitlens.stats.scores import Floats
@@ -131,6 +131,12 @@ class Viewed:
         """The smallest set of units whose removal changes the prediction, as `unitlens.explain` finds it."""
         replayed = ReplayedInBlocks.of(self.replayed, between)
         return smallest_set(replayed, self._alone(replayed), share=self.share, most=MOST)
+
+    @property
+    def longest_search(self) -> int:
+        """So many replays the search for it takes at most."""
+        units = self.replayed.activation(self.replayed.cut.layer).shape[1]
+        return most_replays(units, share=self.share)
 
     def _alone(self, replayed: Replayed) -> Floats:
         """Outputs with every unit ablated alone, (U, K), computed once."""

@@ -1,0 +1,253 @@
+"""The exploring page in a real Chromium: switches, the smallest set, dropped images, two pages, random clicks."""
+
+import random
+import re
+import shutil
+import socket
+import threading
+from contextlib import contextmanager, suppress
+
+import numpy as np
+import pytest
+import torch
+
+import unitlens as ul
+from unitlens.app.exploring import ExploringPage
+from unitlens.app.site import site
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+]
+LAYER, TOKEN = "relu6", "word"
+
+pytestmark = pytest.mark.slow
+
+if CHROMIUM is None:
+    pytest.skip("no Chromium is installed (on Debian: apt install chromium)", allow_module_level=True)
+
+
+@contextmanager
+def served(page):
+    """The page at a free port; its address."""
+    uvicorn = pytest.importorskip("uvicorn", reason="uvicorn is not installed")
+    listening = socket.create_server(("127.0.0.1", 0))
+    port = listening.getsockname()[1]
+    config = uvicorn.Config(site(page, token=TOKEN, port=port), log_level="warning", lifespan="off", ws="none")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{port}/{TOKEN}/"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def exploring():
+    net, data = ul.load("bundled:scenes"), ul.Scenes(36)
+    return ExploringPage("run", net, ul.dissect(net, LAYER, data, exemplars=2), data, (LAYER,))
+
+
+@pytest.fixture(scope="module")
+def address(exploring):
+    with served(exploring) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser():
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visit(browser, address):
+    """Open the page; at the end, nothing went wrong on any, and nothing was asked for from elsewhere."""
+    wrong, contexts = [], []
+
+    def visit(fragment="#image=4", **options):
+        context = browser.new_context(**options)
+        contexts.append(context)
+        tab = context.new_page()
+        tab.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
+        tab.on("pageerror", lambda error: wrong.append(str(error)))
+        tab.on(
+            "request", lambda request: None if request.url.startswith((address, "data:")) else wrong.append(request.url)
+        )
+        tab.on("response", lambda response: wrong.append(response.url) if response.status >= 400 else None)
+        tab.on("requestfailed", lambda request: None if "ABORTED" in request.failure else wrong.append(request.url))
+        tab.goto(address + fragment)
+        tab.wait_for_selector("#rows .row")
+        return tab
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+def probabilities(exploring, image, units=()):
+    """By a full pass with units ablated."""
+    inputs = exploring.net.prepare(
+        torch.from_numpy(exploring._explorer(LAYER).pixels(image).copy()).permute(2, 0, 1)[None]
+    )
+    interventions = [ul.Intervention(LAYER, list(units))] if units else []
+    with ul.evaluating(exploring.net.model), ul.intervening(exploring.net, *interventions):
+        return exploring.net.model(inputs)[0].double().softmax(0).numpy()
+
+
+def bars(tab):
+    """Before and after of each class that is shown, by its output."""
+    return {
+        int(bar.get_attribute("data-output")): tuple(
+            float(bar.locator(part).evaluate("bar => bar.style.getPropertyValue('--v')")) / 100 for part in ("b", "i")
+        )
+        for bar in tab.locator("#answer .class").all()
+    }
+
+
+def says(tab, pattern):
+    from playwright.sync_api import expect
+
+    expect(tab.locator("#status")).to_have_text(re.compile(pattern))
+
+
+def test_switches_move_the_bars_as_interventions_do(exploring, visit):
+    tab = visit()
+    before = probabilities(exploring, 4)
+    units = [int(row.get_attribute("data-key")[1:]) for row in tab.locator("#rows .row").all()[:3]]
+    for count in (1, 2, 3):
+        tab.locator(f"#rows .row:nth-child({count}) input[value=off]").check(force=True)
+        says(tab, "^Without units? " + "[ ,and]+".join(map(str, sorted(units[:count]))))
+        after = probabilities(exploring, 4, units[:count])
+        for output, shown in bars(tab).items():
+            assert shown == pytest.approx((before[output], after[output]), abs=1e-5)
+        first = tab.locator("#answer .first").get_attribute("data-output")
+        assert int(first) == after.argmax()
+    again = visit("#" + tab.url.partition("#")[2])  # any view is an address
+    says(again, "^Without units")
+    assert bars(again) == bars(tab)
+    tab.locator("#reset").click()
+    says(tab, "^As it is")
+    assert bars(tab)[int(before.argmax())] == pytest.approx([before.max()] * 2)
+    tab.keyboard.press("Control+z")
+    says(tab, "^Without units")
+
+
+def test_whole_concepts_are_switched_with_the_keyboard(exploring, visit):
+    tab = visit("#image=4&kind=concepts")
+    concept = exploring._explorer(LAYER).labelled.concepts[int(tab.locator(".row").first.get_attribute("data-key")[1:])]
+    tab.locator("#rows .row:first-child input").first.focus()
+    tab.keyboard.press("ArrowRight")
+    says(tab, "^Without")
+    after = probabilities(exploring, 4, concept.units)
+    for output, (_, shown) in bars(tab).items():
+        assert shown == pytest.approx(after[output], abs=1e-5)
+
+
+def test_units_are_held_where_it_is_painted(visit):
+    tab = visit("#image=4&off=0.1.2.3.4.5.6.7.8.9.10.11.12.13")
+    everywhere = bars(tab)
+    tab.get_by_text("Only where I paint").click()
+    says(tab, "where it is painted")
+    assert {output: after for output, (_, after) in bars(tab).items()} == pytest.approx(
+        {output: before for output, (before, _) in everywhere.items()}
+    )
+    tab.locator("#invert").click()
+    for output, (_, after) in everywhere.items():
+        tab.wait_for_function(
+            "([output, value]) => Math.abs(document.querySelector(`[data-output='${output}'] i`)"
+            ".style.getPropertyValue('--v') - value) < 1e-3",
+            arg=[output, 100 * after],
+        )
+    tab.locator("#unpaint").click()
+    tab.locator("#cover").focus()
+    for key in ("ArrowDown", "ArrowLeft", "Space"):
+        tab.keyboard.press(key)
+    tab.wait_for_function("location.hash.includes('where=14x14.')")
+    box = tab.locator("#cover").bounding_box()
+    before = tab.url
+    tab.mouse.move(box["x"] + 20, box["y"] + 20)
+    tab.mouse.down()
+    tab.mouse.move(box["x"] + 150, box["y"] + 90, steps=4)
+    tab.mouse.up()
+    tab.wait_for_function("before => location.href !== before", arg=before)
+
+
+def test_the_smallest_set_changes_the_class(exploring, visit):
+    tab = visit()
+    tab.locator("#smallest").click()
+    says(tab, "^Without unit")
+    units = [int(unit) for unit in re.search(r"off=([\d.]+)", tab.url)[1].split(".")]
+    after = probabilities(exploring, 4, units)
+    assert after.argmax() != probabilities(exploring, 4).argmax()
+    assert int(tab.locator("#answer .first").get_attribute("data-output")) == after.argmax()
+
+
+def test_a_dropped_image_is_explored(visit):
+    tab = visit()
+    before = tab.locator("#answer").inner_text()
+    tab.evaluate(
+        """async () => {
+            const file = new File([await (await fetch("api/image?image=9")).blob()], "mine.png", { type: "image/png" });
+            const data = new DataTransfer();
+            data.items.add(file);
+            for (const kind of ["dragenter", "dragover", "drop"]) {
+                const given = { bubbles: true, cancelable: true, dataTransfer: data };
+                document.body.dispatchEvent(new DragEvent(kind, given));
+            }
+        }"""
+    )
+    tab.get_by_text("mine.png").wait_for()
+    tab.wait_for_function("before => document.getElementById('answer').innerText !== before", arg=before)
+    of_data = visit("#image=9")
+    assert bars(tab) == bars(of_data)
+
+
+def test_two_pages_do_not_disturb_each_other(exploring, visit):
+    tabs = [visit("#image=4"), visit("#image=9")]
+    for tab in tabs:
+        tab.locator("#smallest").click()
+    for tab in tabs:
+        says(tab, "^Without unit")
+    for tab, image in zip(tabs, (4, 9), strict=True):
+        units = [int(unit) for unit in re.search(r"off=([\d.]+)", tab.url)[1].split(".")]
+        after = probabilities(exploring, image, units)
+        for output, (_, shown) in bars(tab).items():
+            assert shown == pytest.approx(after[output], abs=1e-5)
+
+
+def test_random_clicks_leave_no_error(visit):
+    from playwright.sync_api import Error
+
+    tab, draw = visit(viewport={"width": 380, "height": 800}, has_touch=True), random.Random(0)
+    selector = "button:not(#own, #copy), input:not([type=file]), select, label, canvas"
+    for _ in range(150):
+        found = tab.locator(selector).all()
+        one = found[draw.randrange(len(found))]
+        if tab.locator("dialog[open]").count():
+            tab.keyboard.press("Escape")
+        with suppress(Error):  # rows come and go
+            if not (one.is_visible() and one.is_enabled()):
+                continue
+            if one.evaluate("one => one.tagName") == "SELECT":
+                one.select_option(index=draw.randrange(one.locator("option").count()))
+            else:
+                one.click(force=True, timeout=2000)
+    tab.wait_for_timeout(1000)
+    assert np.isfinite(list(bars(tab).values())).all()
+
+
+def test_nothing_is_wider_than_a_phone(visit):
+    for width in (360, 800, 1300):
+        tab = visit("#image=4&off=1.2.3", viewport={"width": width, "height": 800})
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
