@@ -16,8 +16,10 @@ import pytest
 import torch
 
 import unitlens as ul
+from tests import shortcut_world
 from tests.cli.test_ablate import name_classes
 from tests.coloured import blocks, write_world
+from tests.generators import painted, painter
 
 pytestmark = pytest.mark.filterwarnings("ignore::unitlens.UnitlensWarning")
 
@@ -61,13 +63,44 @@ def hooks(module):
 
 
 @pytest.fixture(scope="module")
-def world(net_file, tmp_path_factory):
+def photos(net_file, tmp_path_factory):
     root = name_classes(write_world(tmp_path_factory.mktemp("world") / "world", images=24))
     net = ul.load(f"{net_file}:build", image_size=32, mean=(0, 0, 0), std=(1, 1, 1))
     return net, root, ul.dissect(net, "0", root, quantile=0.15, exemplars=1)
 
 
-CALLS = {
+@pytest.fixture(scope="module")
+def drawn():
+    net, latents = painter(), painted(24)
+    return net, latents, ul.dissect(net, "layer", latents, exemplars=1)
+
+
+@pytest.fixture(scope="module")
+def marked(tmp_path_factory):
+    net, root = shortcut_world.network(), shortcut_world.write(tmp_path_factory.mktemp("misled") / "world")
+    return net, root, shortcut_world.dissected(net, root)
+
+
+@pytest.fixture
+def world(name, request):
+    """A network, what it is shown, and a dissection of it, for a call."""
+    kind = "drawn" if name in OF_GENERATORS else "marked" if name == "shortcuts" else "photos"
+    return request.getfixturevalue(kind)
+
+
+OF_GENERATORS = {
+    "dissect what is drawn": lambda net, data, d: ul.dissect(net, "layer", data, control="untrained").table(),
+    "edit": lambda net, data, d: str(ul.edit_image(net, data[0].image, layer="layer", remove=[0]).after.tolist()),
+    "intervene": lambda net, data, d: ul.intervene(net, "layer", [0, 1], data, draws=2).table(),
+    "causal effects": lambda net, data, d: ul.causal_effects(net, "layer", data, insert=0.5).table(),
+    "insertion map": lambda net, data, d: ul.insertion_map(
+        net, "layer", [2], "blue", data, value=1.0, size=8, draws=0, limit=8
+    ).table(),
+    "concept set": lambda net, data, d: ul.concept_set(net, "layer", "blue", data, most=2, insert=0.5).table(),
+    "detectors": lambda net, data, d: ul.drawn_detectors(net, "layer", "green", data, least_area=0.01).table(),
+}
+
+CALLS = OF_GENERATORS | {
     "dissect": lambda net, root, d: ul.dissect(net, "0", root, quantile=0.15, exemplars=1).table(),
     "control": lambda net, root, d: ul.dissect(net, "0", root, quantile=0.15, control="rotated").table(),
     "importance": lambda net, root, d: ul.importance(net, "0", root).table(),
@@ -80,6 +113,10 @@ CALLS = {
     "explain": lambda net, root, d: ul.explain(net, d, [blocks(100)[0]], layer="0").table(),
     "confusions": lambda net, root, d: ul.confusions(net, d, root, layer="0").table(),
     "attack": lambda net, root, d: ul.attack(net, d, ul.annotated(root), "red", layer="0", steps=2).table(),
+    "shortcuts": lambda net, root, d: ul.shortcuts(net, d, root, "marked", most=1, draws=2).table(),
+    "compare images": lambda net, root, d: ul.compare_images(net, d, [blocks(3)[0]], [blocks(4)[0]], layer="0").table(),
+    "compare": lambda net, root, d: ul.compare(d, d, names=["one", "other"]).table(),
+    "plan": lambda net, root, d: str(ul.plan(net, "0", root, quantile=0.15, control="untrained").layers),
     "without": lambda net, root, d: str(ul.without(net, "0", [1])(torch.ones(1, 3, 32, 32)).tolist()),
 }
 USUAL = ("dissect", "importance")
@@ -108,7 +145,7 @@ def test_nothing_is_left_and_two_calls_say_the_same(name, world, tmp_path, monke
     assert (hooks(net.model), net.fingerprint()) == (hooked, weights)
 
 
-PASSES = [name for name in CALLS if name not in ("check", "without")]
+PASSES = [name for name in CALLS if name not in ("check", "compare", "without")]
 """Those that pass images through the network."""
 
 

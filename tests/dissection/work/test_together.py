@@ -79,8 +79,7 @@ def test_when_a_process_dies_the_others_end_and_any_number_of_them_goes_on(asked
     assert process.returncode != 0
     assert "Kept up to image" in err, err
     assert not (tmp_path / "together" / "run.json").exists()
-    quick_asked = (f"{net_file}:build", *slow_asked[1:-1])
-    assert run(None, *quick_asked, "alone", folder=tmp_path)[0] == 0
+    assert run(None, *slow_asked[:-1], "alone", folder=tmp_path)[0] == 0
     for processes in (2, None, 3):
         copied = shutil.copytree(tmp_path / "together", tmp_path / f"by {processes}")
         code, _, err = run(processes, *slow_asked[:-1], copied, folder=tmp_path)
