@@ -272,7 +272,7 @@ def check_words(annotated, secret, examples):
     @given(texts)
     def check(text):
         for read in (
-            lambda: grouped(data, text.replace("(a+)+$", "(a)$")),
+            lambda: grouped(data, text),
             lambda: named_latents(f"latents:{text.removeprefix('latents:')}", None, 0)[0],
             lambda: ul.open_data(text),
             lambda: given_value(text),

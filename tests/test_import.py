@@ -15,7 +15,7 @@ HEAVY = ("torchvision", "captum", "matplotlib", "pandas", "skimage", "scipy", "j
 
 ORDER = (
     ("errors",),
-    ("progress", "processes", "files", "records", "packed"),
+    ("progress", "processes", "files", "records", "packed", "patterns"),
     ("journal",),
     ("stats", "drawing"),
     ("models",),

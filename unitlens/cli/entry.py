@@ -14,7 +14,7 @@ import click
 
 from unitlens.cli.options import with_precisions
 from unitlens.cli.text import echo
-from unitlens.errors import UnitlensError, UnitlensWarning, did_you_mean, shell_sentences
+from unitlens.errors import UnitlensError, UnitlensWarning, did_you_mean, printable, shell_sentences
 from unitlens.files import StoppedAfterWriting
 from unitlens.processes import speaks
 
@@ -39,6 +39,8 @@ COMMANDS = (
     "rerun",
 )
 """Each command, in the order of the help; `unitlens.cli` has a module of the same name for it."""
+
+_LONG = 200
 
 _EXPLAINING = ("explain", "compare-images", "attack", "shortcuts")
 """Those of `unitlens.cli.explaining`."""
@@ -121,6 +123,9 @@ def _run(arguments: Sequence[str] | None) -> int:
     """Run the command line and return the exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
+        for word in words:
+            if "\0" in word:
+                raise UnitlensError(f"{word!r} holds a NUL character, which no name or number has.")
         code = cli.main(
             args=with_precisions(words),
             prog_name="unitlens",
@@ -128,10 +133,10 @@ def _run(arguments: Sequence[str] | None) -> int:
             obj=shlex.join(["unitlens", *words]),
         )
     except UnitlensError as error:
-        _say(*(f"unitlens: {sentence}" for sentence in (str(error), *_notes(error))))
+        _say(*(f"unitlens: {_shortened(sentence, words)}" for sentence in (str(error), *_notes(error))))
         code = 2
     except click.ClickException as error:
-        _say(f"unitlens: {_sentence(error)}")
+        _say(f"unitlens: {_shortened(_sentence(error), words)}")
         code = 2
     except (KeyboardInterrupt, click.Abort) as error:
         written = "all was written before" if _comes_from(error, StoppedAfterWriting) else "nothing was written"
@@ -143,9 +148,17 @@ def _run(arguments: Sequence[str] | None) -> int:
     except OSError as error:  # a file or folder that could not be used, wherever that came up
         if error.filename is None:
             raise
-        _say(f"unitlens: {os.fsdecode(error.filename)} cannot be used: {error.strerror}.")
+        sentence = f"{os.fsdecode(error.filename)} cannot be used: {error.strerror}."
+        _say(f"unitlens: {_shortened(sentence, words)}")
         code = 2
     return code if isinstance(code, int) else 0
+
+
+def _shortened(sentence: str, words: Sequence[str]) -> str:
+    """Return a sentence without the length of words of the command line that nobody would read to the end."""
+    for word in (word for word in words if len(word) > _LONG):
+        sentence = sentence.replace(printable(word), f"{printable(word)[: _LONG // 2]}...")
+    return sentence
 
 
 def _say(*lines: str) -> None:

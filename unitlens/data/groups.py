@@ -1,6 +1,5 @@
 """Images that belong together: frames of a video, images of a place or a patient, copies. A group is one draw."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,6 +12,7 @@ from unitlens.data.copies import find_copies, fingerprint
 from unitlens.data.readers.files import read_column
 from unitlens.data.reading import as_example, as_latent, chosen_images, read_examples
 from unitlens.errors import UnitlensError, argument, did_you_mean
+from unitlens.patterns import first_groups
 
 Groups = str | Path | Mapping[str, str] | Sequence[str]
 """What ``groups=`` takes: see `grouped`."""
@@ -149,16 +149,8 @@ def _by_folder(names: Sequence[str]) -> dict[str, str]:
 
 def _by_pattern(names: Sequence[str], pattern: str) -> dict[str, str]:
     given = argument("groups", f"{PATTERN}{pattern}")
-    try:
-        compiled = re.compile(pattern)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise UnitlensError(f"{given} is no regular expression: {error}.") from None
-    if not compiled.groups:
-        raise UnitlensError(
-            f"{given} has no group: put what tells the groups apart into brackets, such as re:(.*)_[0-9]+."
-        )
-    found = {name: compiled.search(name) for name in names}
-    of_image = {name: match[1] for name, match in found.items() if match is not None and match[1] is not None}
+    found = first_groups(pattern, names, given=given)
+    of_image = {name: group for name, group in zip(names, found, strict=True) if group is not None}
     _check_complete(of_image, names, given)
     return of_image
 

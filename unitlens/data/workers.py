@@ -62,7 +62,7 @@ def in_batches(
         loader = iter(
             DataLoader(
                 _Items(function),
-                batch_size=batch_size,
+                batch_size=min(batch_size, max(1, len(indices))),  # any number is a batch of all
                 sampler=indices,
                 num_workers=workers,
                 collate_fn=collate,

@@ -16,6 +16,7 @@ from unitlens.data.readers.files import first_words, must_exist, names_under, re
 from unitlens.data.readers.marked import MarkedImages, Marks, chosen_splits
 from unitlens.data.readers.matlab import read_variable
 from unitlens.errors import UnitlensError, is_number
+from unitlens.files import check_readable
 
 INDEX = "index_ade20k.mat"
 SPLITS = ("training", "validation")
@@ -86,6 +87,7 @@ def _classes_of_index(path: Path) -> Classes | None:
     """What the index says; None where there is none, or it is in MATLAB's version 7.3, which scipy cannot read."""
     if not path.is_file():
         return None
+    check_readable(path)
     try:
         index = read_variable(path.read_bytes(), "index")
         names = {code: str(name) for code, name in enumerate(np.atleast_1d(index["objectnames"][()]), 1)}
@@ -147,6 +149,7 @@ def _written_about(folder: Path, image: str) -> Iterator[_Named]:
     """What stands in NAME.json or NAME_atr.txt."""
     path = folder / _beside(image, ".json")
     if path.is_file():
+        check_readable(path)
         try:
             # the release's own files are not all in UTF-8
             for item in json.loads(path.read_bytes().decode("utf-8", "replace"))["annotation"]["object"]:

@@ -72,7 +72,7 @@ def _absent_images(names: Sequence[str]) -> Iterator[Finding]:
 
 def _lists(root: Path) -> list[Path]:
     paths = [path for depth in ("*.csv", "*/*.csv", "*/*/*.csv") for path in sorted(root.glob(depth))]
-    return [path for path in paths if set(COLUMNS) <= set(_first_line(path))]
+    return [path for path in paths if path.is_file() and set(COLUMNS) <= set(_first_line(path))]
 
 
 def _first_line(path: Path) -> list[str]:

@@ -15,6 +15,7 @@ from unitlens.data.readers.marked import MarkedImages, Marks
 from unitlens.data.readers.matlab import read_variable
 from unitlens.data.readers.voc import NAMES, listed_stems, listed_without_marks, voc_concepts
 from unitlens.errors import UnitlensError, is_number
+from unitlens.files import check_readable
 
 _UNKNOWN = "unknown"
 
@@ -101,6 +102,7 @@ def _read_mat(path: Path, variable: str) -> tuple[Any, str]:
     import hashlib
 
     must_exist(path)
+    check_readable(path)
     content = path.read_bytes()
     try:
         return read_variable(content, variable, struct_as_record=False), hashlib.sha256(content).hexdigest()

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from unitlens.data.readers.files import read_rows, say_once
 from unitlens.errors import UnitlensError
+from unitlens.files import check_readable
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
 
@@ -193,6 +194,7 @@ def read_labels(path: str | Path) -> Labels:
         If there is no such file, or it has none of these forms.
     """
     path = Path(path)
+    check_readable(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix.lower() == ".json":

@@ -19,7 +19,7 @@ from unitlens.dissection.store.manifest import FILE as MANIFEST
 from unitlens.dissection.store.manifest import Manifest, RowsEntry
 from unitlens.dissection.store.rows import LineFile, RowFile, writing
 from unitlens.errors import UnitlensError
-from unitlens.files import replace_file, sync_folder
+from unitlens.files import check_readable, replace_file, sync_folder
 
 OFTEN = 2.0
 """Seconds between two commits, at least."""
@@ -301,6 +301,7 @@ class Store:
         self._documents[key] = hashlib.sha256(content).hexdigest()
 
     def _read(self, file: str, key: str) -> bytes:
+        check_readable(self.folder / file)
         try:
             content = (self.folder / file).read_bytes()
         except OSError:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from unitlens.errors import UnitlensError
-from unitlens.files import replace_file
+from unitlens.files import check_readable, replace_file
 
 SCHEMA = 2
 """Of the files of a store; one of another schema is not opened."""
@@ -76,6 +76,7 @@ class Manifest:
             If there is none, or it is of another schema or contradicts itself.
         """
         path = folder / FILE
+        check_readable(path)
         try:
             text = path.read_text(encoding="utf-8")
         except OSError as error:

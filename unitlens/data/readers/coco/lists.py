@@ -72,6 +72,8 @@ def has_lists(root: Path) -> bool:
 
 
 def _looks_like_coco(path: Path) -> bool:
+    if not path.is_file():
+        return False
     with path.open("rb") as file:
         start = file.read(4096)
     return any(f'"{key}"'.encode() in start for key in ("images", "annotations", "categories"))
