@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from unitlens.errors import UnitlensError
 
@@ -76,7 +77,7 @@ def first_groups(pattern: str, texts: Sequence[str], *, given: str) -> list[str 
     return found
 
 
-def _answer(question: str) -> dict[str, object] | None:
+def _answer(question: str) -> dict[str, Any] | None:
     """What the other process answers; None if it was ended."""
     child = _CHILD.replace("SECONDS", str(SECONDS)).replace("MEMORY", str(_MEMORY))
     command = [sys.executable, "-I", "-S", "-c", child]
@@ -84,5 +85,5 @@ def _answer(question: str) -> dict[str, object] | None:
         done = subprocess.run(command, input=question, capture_output=True, text=True, timeout=_AT_MOST, check=True)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
         return None
-    answer: dict[str, object] = json.loads(done.stdout)
+    answer: dict[str, Any] = json.loads(done.stdout)
     return answer
