@@ -6,9 +6,11 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import unitlens as ul
 from tests.coloured import write_world
+from unitlens.ablation.replay.edits import UnitEdit
 from unitlens.editing.saving.files import CAUSAL, CHANGED, INSERTIONS, RANKINGS, SETS, TABLES, read_interventions
 from unitlens.pages.writing import write_page
 
@@ -218,7 +220,7 @@ def test_a_classifier_has_nothing_to_remove(shell):
 @pytest.mark.parametrize(
     ("file", "change"),
     [
-        ("interventions.json", lambda text: text.replace('"schema": 4', '"schema": 9')),
+        ("interventions.json", lambda text: text.replace('"schema": 5', '"schema": 9')),
         ("interventions.json", lambda text: text.replace("SetAreas_1.png", "../SetAreas_1.png")),
         ("interventions.json", lambda text: text.replace('"draws":', '"drawls":')),
         ("interventions.json", lambda text: text.replace('"kind": "SetAreas"', '"kind": "Sets"')),
@@ -259,3 +261,45 @@ def test_results_of_python_are_saved_by_the_report(run, tmp_path):
     assert {concept.name for concept in Squares.concepts} >= set(saved.tables()["interventions.csv"]["concept"])
     with pytest.raises(ul.UnitlensError, match="different networks"):
         ul.report(tmp_path / "two", results[0], ul.intervene(painter(4), "layer", [0], painted(64, units=4), draws=0))
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """Unit 1 removed from an image, and unit 0 added to it."""
+    net = ul.load(GENERATOR, weights="none", latents=20, rescale=(-1, 1))
+    edits = [UnitEdit.at("layer", [1], [0.0]), UnitEdit.at("layer", [0], [1.0], np.eye(16, dtype=bool))]
+    latent = ul.latents(20, 3)[2].image
+    recipe = ul.EditRecipe.of(net, latent, edits)
+    recipe.save(tmp_path / "tree.json")
+    return recipe.draw(net)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [("run", "--network", GENERATOR), (GENERATOR, "--weights", "none", "--latent-shape", 20, "--rescale", "-1,1")],
+    ids=["run", "network"],
+)
+def test_a_recipe_is_drawn_again(shell, copied, recipe, tmp_path, network):
+    said = shell("intervene", *network, "--recipe", "tree.json")
+    assert said.code == 0, said.err
+    for name, expected in (("before", recipe.before), ("after", recipe.after)):
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / f"tree.{name}.png")), expected[0])
+    again = shell("intervene", *network, "--recipe", "tree.json")
+    assert (again.code, "tree.before.png" in again.err, "--overwrite" in again.err) == (2, True, True)
+    assert shell("intervene", *network, "--recipe", "tree.json", "--overwrite", "--out", "new").code == 0
+    assert (tmp_path / "new" / "tree.after.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("options", "facts"),
+    [
+        (("--recipe", "none.json"), ["none.json"]),
+        (("--recipe", "run/run.json"), ["run.json", "recipe"]),
+        (("--recipe", "tree.json", "--units", "3", "--remove"), ["--units", "--remove", "--recipe"]),
+        (("--recipe", "tree.json", "--set", "iou"), ["--set"]),
+    ],
+)
+def test_a_recipe_that_cannot_be_drawn_is_a_sentence(shell, copied, recipe, options, facts):
+    said = shell("intervene", "run", "--network", GENERATOR, *options)
+    assert said.code == 2
+    assert all(fact in said.err for fact in facts)

@@ -117,7 +117,7 @@ def test_counts_that_cannot_have_been_counted_are_refused(folder, change, fact):
 
 
 RECORDS = {
-    "an older schema": (lambda record: record.update(schema=2), "schema 2, and this version of unitlens reads 4"),
+    "an older schema": (lambda record: record.update(schema=2), "schema 2, and this version of unitlens reads 5"),
     "no result": (lambda record: record.update(results=[]), "there are no results"),
     "a unit twice": (lambda record: record["results"][0].update(units=[3, 3]), "one twice"),
     "a concept that is not there": (lambda record: record["results"][2].update(column=9), "column of a concept"),

@@ -1,6 +1,7 @@
 """`unitlens open`."""
 
 import sys
+import warnings
 import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from unitlens.cli.opening import set_threads
 from unitlens.cli.options import opening_options, quiet_option
 from unitlens.cli.targets import Source, run_source
 from unitlens.cli.text import echo
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, UnitlensWarning
 
 if TYPE_CHECKING:
     from unitlens.app.site import Page
@@ -60,7 +61,11 @@ def _painting(target: str, source: Source, options: dict[str, Any]) -> "Page":
     from unitlens.editing.causal_result import CausalEffects
     from unitlens.editing.saving.files import read_interventions
 
-    saved = read_interventions(Path(target))
+    try:
+        saved = read_interventions(Path(target))
+    except UnitlensError as error:  # what units do is shown beside them where it is known; it is painted without
+        warnings.warn(f"{error} The page shows no causal effects.", UnitlensWarning, stacklevel=2)
+        saved = None
     sweeps = [result for result in saved.results if isinstance(result, CausalEffects)] if saved else []
     return PaintingPage.of(
         Path(target).resolve().name,

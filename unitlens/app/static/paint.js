@@ -53,19 +53,45 @@ function showConcepts() {
   at("concepts").replaceChildren(
     ...run.concepts.map((one, number) => {
       const iou = one.units[0].iou;
-      const name = run.layers.length > 1 ? `${one.name} · ${run.layers[one.layer].name}` : one.name;
       const bar = element("i");
       bar.style.width = `${(100 * iou) / best}%`;
       return element(
         "label",
-        { class: "concept", title: `${name} (${one.category}): best IoU ${iou.toFixed(2)}` },
+        { class: "concept", title: `${one.name} (${one.category}): best IoU ${iou.toFixed(2)}` },
         element("input", { type: "radio", name: "concept", value: number, ".checked": number === brush.concept }),
-        element("b", {}, name),
+        element("b", {}, one.name),
         element("span", { class: "meter", "aria-hidden": "true" }, bar),
         element("small", {}, element("span", { class: "unseen" }, "best IoU "), iou.toFixed(2)),
       );
     }),
   );
+}
+
+/** Show the concepts of the layer that is chosen, and of these the ones that are looked for. */
+function filterConcepts() {
+  const wanted = at("search").value.trim().toLowerCase();
+  [...at("concepts").children].forEach((label, number) => {
+    const one = run.concepts[number];
+    label.hidden = one.layer !== concept().layer || !one.name.toLowerCase().includes(wanted);
+  });
+}
+
+function chooseLayer() {
+  const number = Number(at("layer").value);
+  const name = concept().name;
+  const same = run.concepts.findIndex((one) => one.layer === number && one.name === name);
+  tick(same >= 0 ? same : run.concepts.findIndex((one) => one.layer === number));
+}
+
+/** Choose a concept as if a person had. */
+function tick(number) {
+  const labels = [...at("concepts").children];
+  labels.forEach((label, place) => {
+    label.querySelector("input").checked = place === number;
+  });
+  chooseConcept(number);
+  const [list, label] = [at("concepts"), labels[number]];
+  if (label) list.scrollTop = label.offsetTop - list.offsetTop - list.clientHeight / 2;
 }
 
 function showBrush() {
@@ -79,7 +105,7 @@ function showBrush() {
   const does = action() === "add" ? `Adding sets units to ${level}.` : "Removing sets units to 0.";
   const known = one.segmenter_iou === null ? "" : ` What marks the areas finds it with an IoU of ${one.segmenter_iou.toFixed(2)}.`;
   at("about").textContent =
-    `${one.name}: ${detectors} of ${layer().units} units of ${layer().name} are its detectors. ` +
+    `${one.name}: ${detectors} of ${layer().units} units of ${layer().name} ${detectors === 1 ? "is its detector" : "are its detectors"}. ` +
     `${does}${known}`;
 }
 
@@ -132,6 +158,8 @@ function chooseConcept(number) {
   brush.concept = number;
   brush.left.clear();
   takeUsual();
+  at("layer").value = concept().layer;
+  filterConcepts();
   at("size").max = hasGrid() ? Math.max(2, Math.min(...layer().grid) / 2) : 1;
   showUnits();
   showBrush();
@@ -349,8 +377,7 @@ function readAddress() {
   );
   const radio = document.querySelector(`input[name=action][value="${given.action === "remove" ? "remove" : "add"}"]`);
   radio.checked = true;
-  chooseConcept(Math.max(0, wanted));
-  for (const input of at("concepts").querySelectorAll("input")) input.checked = Number(input.value) === brush.concept;
+  tick(Math.max(0, wanted));
 }
 
 // ---- what a person does ----
@@ -474,10 +501,8 @@ function listen() {
       writeAddress();
     });
   }
-  at("search").addEventListener("input", () => {
-    const wanted = at("search").value.trim().toLowerCase();
-    for (const label of at("concepts").children) label.hidden = !label.textContent.toLowerCase().includes(wanted);
-  });
+  at("search").addEventListener("input", filterConcepts);
+  at("layer").addEventListener("change", chooseLayer);
   for (const id of ["size", "strength"]) at(id).addEventListener("input", showBrush);
   for (const id of ["count", "order"]) {
     at(id).addEventListener("input", () => {
@@ -534,6 +559,8 @@ if (run) {
   at("screen").style.aspectRatio = `${width} / ${height}`;
   at("changed").hidden = !run.areas;
   at("number").max = run.scenes - 1;
+  at("of-layer").hidden = run.layers.length === 1;
+  at("layer").replaceChildren(...run.layers.map((one, number) => element("option", { value: number }, one.name)));
   showConcepts();
   readAddress();
   listen();

@@ -12,7 +12,7 @@ from unitlens.editing.settings import AreaSettings
 from unitlens.errors import UnitlensError
 from unitlens.records import check_range, check_types, read_result, read_versioned
 
-SCHEMA = 4
+SCHEMA = 5
 """Version of interventions.json and of the files beside it; those of another one are refused."""
 
 
