@@ -109,22 +109,30 @@ function showBrush() {
     `${does}${known}`;
 }
 
+/** What is known of a unit, in a sentence. */
+function described(one) {
+  const parts = [`unit ${one.unit}: ${one.concept || "no concept"} (${one.verdict})`, `IoU ${one.iou.toFixed(3)} with ${concept().name}`];
+  if (one.difference !== null) {
+    const side = one.difference < 0 ? "below" : "above";
+    parts.push(`${Math.abs(one.difference).toFixed(1)} standard deviations ${side} its mean where that is drawn`);
+  }
+  if (one.effect !== null) parts.push(`causal effect ${percent(one.effect, 2)} of the image`);
+  return parts.join(", ");
+}
+
 function showUnits() {
   at("units").replaceChildren(
-    ...concept()
-      .units.slice(0, Number(at("count").value))
-      .map((one) => {
-        const effect = one.effect === null ? "" : `, causal effect ${percent(one.effect, 2)} of the image`;
-        const says = `unit ${one.unit}: ${one.concept || "no concept"} (${one.verdict}), IoU ${one.iou.toFixed(3)} with ${concept().name}${effect}`;
-        const box = element("input", { type: "checkbox", ".checked": !brush.left.has(one.unit), "aria-label": `use ${says}` });
-        box.addEventListener("change", () => {
-          brush.left[box.checked ? "delete" : "add"](one.unit);
-          showBrush();
-        });
-        const look = element("button", { type: "button", "aria-pressed": "false", title: says }, one.concept || "–");
-        look.addEventListener("click", () => showSheet(one, says, look));
-        return element("span", { class: "unit" }, element("label", {}, box, String(one.unit)), look);
-      }),
+    ...unitsInOrder().map((one) => {
+      const says = described(one);
+      const box = element("input", { type: "checkbox", ".checked": !brush.left.has(one.unit), "aria-label": `use ${says}` });
+      box.addEventListener("change", () => {
+        brush.left[box.checked ? "delete" : "add"](one.unit);
+        showBrush();
+      });
+      const look = element("button", { type: "button", "aria-pressed": "false", title: says }, one.concept || "–");
+      look.addEventListener("click", () => showSheet(one, says, look));
+      return element("span", { class: "unit" }, element("label", {}, box, String(one.unit)), look);
+    }),
   );
   at("sheet").hidden = true;
 }
