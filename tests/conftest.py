@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 import unitlens as ul
 from tests.coloured import NET, write_world
 
+os.environ["UNITLENS_IMAGES"] = "none"  # nothing is left in the cache of whoever tests
 os.environ["UNITLENS_ANSWERS"] = "none"  # what is tested is computed, not taken from the runs of other tests
 
 # No test fails because a machine is slow or busy: neither by a deadline nor by the check of how long drawing takes.

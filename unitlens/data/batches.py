@@ -1,7 +1,8 @@
 """From annotated images to batches: the network's input, and on the label grid what is marked in it."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -11,7 +12,8 @@ import torch
 from torch import Tensor
 
 from unitlens.data.columns import Columns
-from unitlens.data.concepts import Class, Concept, Data, Example, described
+from unitlens.data.concepts import Class, Concept, Data, EncodedData, Example, described
+from unitlens.data.decoded.images import DecodedImages, DecodedWriter
 from unitlens.data.images import UnreadableError
 from unitlens.data.preparing import Failure, Prepare, Prepared, PreparedLatent, PrepareLatent, data_digest, see
 from unitlens.data.reading import Reading, chosen_images, image_name
@@ -192,7 +194,8 @@ class Batches:
         if self._description.of_latents:
             self._prepare: Prepare | PrepareLatent = PrepareLatent(data, self._description)
         else:
-            self._prepare = Prepare(data, self._description.names, columns, preprocessing, grid)
+            decoded = DecodedImages.of(preprocessing, columns, grid) if isinstance(data, EncodedData) else None
+            self._prepare = Prepare(data, self._description.names, columns, preprocessing, grid, decoded)
         self._columns, self._grid = columns, grid
         chosen = chosen_images(data, reading.limit, seed=reading.seed)
         self.of_all = len(chosen)
@@ -215,11 +218,15 @@ class Batches:
             workers=self.reading.workers,
             collate=_collate,
         )
-        with progress(record.total, self.task, done=record.looked_at, show=self.reading.progress) as bar:
+        with (
+            progress(record.total, self.task, done=record.looked_at, show=self.reading.progress) as bar,
+            self._keeping_decoded() as keep,
+        ):
             for images, columns, failures in read:
                 record.unread += map(self._left_out, failures)
                 record.looked_at += len(images) + len(failures)
                 if len(images):
+                    keep(images, columns)
                     batch = Batch(torch.from_numpy(images), **columns)
                     check_names(batch.names, known, record.names)
                     record.add(batch)
@@ -228,6 +235,23 @@ class Batches:
                 bar.update(len(images) + len(failures))
         record.seconds = time.perf_counter() - start
         self._finish()
+
+    @contextmanager
+    def _keeping_decoded(self) -> Iterator[Callable[[npt.NDArray[Any], dict[str, list[Any]]], None]]:
+        """Keep what is decoded for the next time, where that is said."""
+        decoded = getattr(self._prepare, "decoded", None)
+        writer = DecodedWriter(decoded) if decoded is not None and self.reading.progress else None
+
+        def keep(images: npt.NDArray[Any], columns: dict[str, list[Any]]) -> None:
+            fresh = columns.pop("fresh")
+            if writer is not None:
+                writer.add(images, columns["planes"], columns["fingerprints"], fresh)
+
+        try:
+            yield keep
+        finally:
+            if writer is not None:
+                writer.finish()
 
     def seen(self, batch: Batch, images: Tensor) -> Batch:
         """Return a batch with the images that units are compared with, and with what is marked in them.
@@ -364,6 +388,7 @@ _COLUMN_OF = {
     "fingerprint": "fingerprints",
     "index_": "indices",
     "given": "given",
+    "fresh": "fresh",
 }
 """The fields of a batch, by those of its images."""
 

@@ -135,8 +135,9 @@ Class = str | int
 class Data(Protocol):
     """Annotated images: anything with a length, concepts, and examples by index.
 
-    It may have further members, all of which are declared in `DataDescription` and `ListedFiles`; those of
-    `DataDescription` one by one, or together as a member ``description``, as data that stand on other data have them.
+    It may have further members, all of which are declared in `DataDescription`, `ListedFiles` and `EncodedData`; those
+    of `DataDescription` one by one, or together as a member ``description``, as data that stand on other data have
+    them.
     """
 
     @property
@@ -147,6 +148,15 @@ class Data(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> Example: ...
+
+
+@runtime_checkable
+class EncodedData(Protocol):
+    """Data whose files can be read without decoding them, which takes most of the time."""
+
+    def encoded(self, index: int, /) -> Example:
+        """The example of an index; its image and label maps may be `unitlens.data.images.Encoded`."""
+        ...
 
 
 class Finding(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 from unitlens.data.concepts import Concept, Data, DataDescription, Example, described
 from unitlens.data.copies import find_copies, fingerprint
 from unitlens.data.readers.files import read_column
-from unitlens.data.reading import as_example, as_latent, chosen_images, read_examples
+from unitlens.data.reading import as_example, as_latent, chosen_images, encoded_example, read_examples
 from unitlens.errors import UnitlensError, argument, did_you_mean
 from unitlens.patterns import first_groups
 
@@ -51,7 +51,13 @@ class GroupedData:
 
     def __getitem__(self, index: int, /) -> Example:
         item = self.data[index]
-        example = as_latent(item) if self.description.of_latents else as_example(item)
+        return self._grouped(as_latent(item) if self.description.of_latents else as_example(item))
+
+    def encoded(self, index: int, /) -> Example:
+        """The example of an index, with files that are not decoded yet, if the data set gives such."""
+        return self._grouped(encoded_example(self.data, index))
+
+    def _grouped(self, example: Example) -> Example:
         if example.name not in self.group_of:
             raise UnitlensError(f"The image {example.name} has no group: {argument('groups')} has to name one.")
         return example._replace(group=self.group_of[example.name])

@@ -4,8 +4,9 @@ import errno
 import hashlib
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,8 +78,22 @@ def read_image(path: Path) -> FileRead:
     UnreadableError
         If the file is not an image or is cut short.
     """
-    with _opened(path) as (image, digest):
-        return FileRead(np.asarray(to_rgb(ImageOps.exif_transpose(image))), digest)
+    return encoded_image(path).read()
+
+
+def encoded_image(path: Path) -> "Encoded":
+    """Read the file of an image, which is decoded later: see `read_image`.
+
+    Raises
+    ------
+    UnreadableError
+        If it cannot be read; that it is no image shows when it is decoded.
+    """
+    return Encoded(path, *_content(path), _as_rgb)
+
+
+def _as_rgb(image: Image.Image, path: Path) -> npt.NDArray[np.uint8]:
+    return np.asarray(to_rgb(ImageOps.exif_transpose(image)))
 
 
 def decode_image(content: bytes, name: str, *, most_pixels: int) -> npt.NDArray[np.uint8]:
@@ -131,22 +146,69 @@ def read_label_map(path: Path) -> FileRead:
     UnitlensError
         If it has several channels.
     """
-    with _opened(path) as (image, digest):
-        if image.mode in ("L", "P"):
-            return FileRead(np.asarray(image), digest)
-        if image.mode == "1":
-            return FileRead(np.asarray(image).astype(np.uint8), digest)
-        if image.mode.startswith("I"):
-            return FileRead(np.asarray(image).astype(np.uint16), digest)
+    return encoded_label_map(path).read()
+
+
+def encoded_label_map(path: Path) -> "Encoded":
+    """Read the file of a label map, which is decoded later: see `read_label_map`.
+
+    Raises
+    ------
+    UnreadableError
+        If it cannot be read; that it is no label map shows when it is decoded.
+    """
+    return Encoded(path, *_content(path), _as_labels)
+
+
+def _as_labels(image: Image.Image, path: Path) -> npt.NDArray[Any]:
+    if image.mode in ("L", "P"):
+        return np.asarray(image)
+    if image.mode == "1":
+        return np.asarray(image).astype(np.uint8)
+    if image.mode.startswith("I"):
+        return np.asarray(image).astype(np.uint16)
     raise UnitlensError(
         f"The label map {path} is {image.mode}; a label map has one channel: save it as 8-bit or 16-bit grey, "
         "or with a palette, a label id for each pixel."
     )
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[Image.Image, str]]:
-    """An image file and the SHA-256 of its bytes; errors inside of the ``with`` name the file."""
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """An image file, or that of a label map, which was read and is decoded when it is asked for.
+
+    Attributes
+    ----------
+    path : Path
+    content : bytes
+    digest : str
+        SHA-256 of the content.
+    decode : callable
+        From the open image, and its path for sentences, to an array.
+    """
+
+    path: Path
+    content: bytes
+    digest: str
+    decode: Callable[[Image.Image, Path], npt.NDArray[Any]]
+
+    def read(self) -> FileRead:
+        """Decode it.
+
+        Raises
+        ------
+        UnreadableError
+            If the file is not an image or is cut short.
+        """
+        with _decoded(self.content, self.path) as image:
+            return FileRead(self.decode(image, self.path), self.digest)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return np.asarray(self.read().pixels, dtype)
+
+
+def _content(path: Path) -> tuple[bytes, str]:
+    """The bytes of a file, and their SHA-256."""
     try:
         check_readable(path, most=MOST_BYTES)
     except UnitlensError as error:
@@ -157,8 +219,7 @@ def _opened(path: Path) -> Iterator[tuple[Image.Image, str]]:
         raise UnitlensError(f"There is no file {path}.") from None
     except OSError as error:
         raise unreadable(error, path) from None
-    with _decoded(content, path) as image:
-        yield image, hashlib.sha256(content).hexdigest()
+    return content, hashlib.sha256(content).hexdigest()
 
 
 @contextmanager

@@ -11,8 +11,9 @@ import numpy.typing as npt
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Class, Concept, ConceptSource, Data, DataDescription, Example, FingerprintedSource
 from unitlens.data.copies import fingerprint
+from unitlens.data.decoded.images import DecodedImage, DecodedImages, Fresh, worth_keeping
 from unitlens.data.drawn import BatchSource
-from unitlens.data.images import Fit
+from unitlens.data.images import Encoded, Fit
 from unitlens.data.reading import read_example
 from unitlens.errors import UnitlensError
 from unitlens.files import encoded
@@ -101,6 +102,7 @@ class Prepared(NamedTuple):
     group: str
     fingerprint: bytes
     index_: int
+    fresh: Fresh | None = None
 
 
 @dataclass(frozen=True)
@@ -120,19 +122,18 @@ class Prepare:
     columns: Columns
     preprocessing: Preprocessing
     grid: tuple[int, int]
+    decoded: DecodedImages | None = None
 
     def __call__(self, index: int) -> Prepared | Failure:
         """Prepare the image of an index."""
         try:
-            example = read_example(self.data, index, self.names)
-            height, width = example.image.shape[:2]
-            fit = Fit.of(height, width, self.preprocessing)
-            image = np.asarray(fit.image(example.image, self.preprocessing.interpolation))
-            planes = self.columns.planes(example, fit, self.grid)
+            example = read_example(self.data, index, self.names, encoded=self.decoded is not None)
+            image, kept = self._image(example)
+            planes, marks = self._planes(example, image.size)
         except UnitlensError as error:
             return Failure(index, error)
         return Prepared(
-            image=np.ascontiguousarray(image.transpose(2, 0, 1)),  # the order in memory decides how a network rounds
+            image=image.pixels,
             planes=planes,
             annotated=annotated_bits(example, self.columns),
             name=example.name,
@@ -140,9 +141,34 @@ class Prepare:
             digest=example_digest(example),
             hash=image_hash(example),
             group=example.name if example.group is None else example.group,
-            fingerprint=fingerprint(example.image),
+            fingerprint=image.fingerprint,
             index_=index,
+            fresh=Fresh(kept, marks, image.size) if kept or marks else None,
         )
+
+    def _image(self, example: Example) -> tuple[DecodedImage, bytes | None]:
+        """An image as the network takes it; and its key, if it was decoded just now and is to be kept."""
+        file: object = example.image
+        key = bytes.fromhex(file.digest) if isinstance(file, Encoded) else None
+        if key is not None and self.decoded is not None and (known := self.decoded.image(key)) is not None:
+            return known, None
+        pixels = np.asarray(example.image)
+        height, width = pixels.shape[:2]
+        scaled = np.asarray(Fit.of(height, width, self.preprocessing).image(pixels, self.preprocessing.interpolation))
+        channels_first = np.ascontiguousarray(scaled.transpose(2, 0, 1))  # decides how a network rounds
+        image = DecodedImage(channels_first, (height, width), fingerprint(pixels))
+        return image, key if worth_keeping(image.size, self.preprocessing) else None
+
+    def _planes(self, example: Example, size: tuple[int, int]) -> tuple[npt.NDArray[np.int16], bytes | None]:
+        """What is marked in an image; and the example's key, if label maps were decoded for it."""
+        files = [plane for maps in example.planes.values() for plane in maps]
+        key = None
+        if self.decoded is not None and files and all(isinstance(plane, Encoded) for plane in files):
+            key = bytes.fromhex(str(example.file_digest))
+            if (known := self.decoded.planes(key)) is not None:
+                return known, None
+        sized = example._replace(image=np.broadcast_to(np.uint8(0), (*size, 3)))  # of the image, only its size matters
+        return self.columns.planes(sized, Fit.of(*size, self.preprocessing), self.grid), key
 
 
 class PreparedLatent(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from unitlens.data.concepts import Concept, Data, DataDescription, Example, described
+from unitlens.data.concepts import Concept, Data, DataDescription, EncodedData, Example, described
 from unitlens.data.images import UnreadableError, size_of, unreadable
 from unitlens.data.workers import in_batches
 from unitlens.errors import UnitlensError, argument
@@ -140,6 +140,10 @@ class Subset:
     def __getitem__(self, index: int, /) -> Example:
         return self.data[self.indices[index]]
 
+    def encoded(self, index: int, /) -> Example:
+        """The example of an index, with files that are not decoded yet, if the whole data set gives such."""
+        return encoded_example(self.data, self.indices[index])
+
 
 @dataclass(frozen=True)
 class ExampleRead:
@@ -177,7 +181,26 @@ def _example_or_error(data: Data, names: Sequence[str] | None, of_latents: bool,
         return error
 
 
-def read_example(data: Data, index: int, names: Sequence[str] | None, *, of_latents: bool = False) -> Example:
+def encoded_example(data: Data, index: int) -> Example:
+    """The example of an index, with files that are not decoded yet where the data set gives such."""
+    return data.encoded(index) if isinstance(data, EncodedData) else as_example(data[index])
+
+
+def decoded(example: Example) -> Example:
+    """The same example, with its image and label maps as arrays.
+
+    Raises
+    ------
+    UnreadableError
+        If a file is no image or is cut short.
+    """
+    planes = {category: [np.asarray(plane) for plane in maps] for category, maps in example.planes.items()}
+    return example._replace(image=np.asarray(example.image), planes=planes)
+
+
+def read_example(
+    data: Data, index: int, names: Sequence[str] | None, *, of_latents: bool = False, encoded: bool = False
+) -> Example:
     """Read an image; whatever the data set raises becomes a sentence that names the image.
 
     Parameters
@@ -188,6 +211,8 @@ def read_example(data: Data, index: int, names: Sequence[str] | None, *, of_late
         The names that the data set lists, if any.
     of_latents : bool
         Whether its examples are latents.
+    encoded : bool
+        Whether files need not be decoded, see `unitlens.data.concepts.EncodedData`.
 
     Raises
     ------
@@ -197,6 +222,8 @@ def read_example(data: Data, index: int, names: Sequence[str] | None, *, of_late
         If what it gives is not an example.
     """
     try:
+        if encoded:
+            return encoded_example(data, index)
         return as_latent(data[index]) if of_latents else as_example(data[index])
     except UnitlensError:
         raise

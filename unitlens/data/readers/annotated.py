@@ -4,12 +4,13 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from unitlens.data.classes import numbered
 from unitlens.data.concepts import Concept, Example, Finding, name_findings
-from unitlens.data.images import EXTENSIONS, read_image, read_label_map
+from unitlens.data.images import EXTENSIONS, encoded_image, encoded_label_map
 from unitlens.data.readers.files import read_rows, say_once, whole_number
+from unitlens.data.reading import decoded
 from unitlens.errors import UnitlensError, did_you_mean
 
 
@@ -133,17 +134,28 @@ class AnnotatedFolder:
         )
 
     def __getitem__(self, index: int) -> Example:
+        return decoded(self.encoded(index))
+
+    def encoded(self, index: int) -> Example:
+        """The example of an index, with files that are not decoded yet."""
         name = self.names[index]
-        pixels, digest = read_image(self.root / "images" / name)
-        hashed = hashlib.sha256(digest.encode())
-        planes = {}
+        image = encoded_image(self.root / "images" / name)
+        hashed = hashlib.sha256(image.digest.encode())
+        planes: dict[str, list[Any]] = {}
         for category in self.categories:
             path = self._label_map(category, name)
             if path.is_file():
-                plane, digest = read_label_map(path)
+                plane = encoded_label_map(path)
                 planes[category] = [plane]
-                hashed.update(f"{category} {digest}".encode())
-        return Example(pixels, planes, name, self._classes.get(name), hashed.hexdigest(), self._groups.get(name))
+                hashed.update(f"{category} {plane.digest}".encode())
+        return Example(
+            image,  # type: ignore[arg-type]  # as the protocol says
+            planes,
+            name,
+            self._classes.get(name),
+            hashed.hexdigest(),
+            self._groups.get(name),
+        )
 
 
 def _list_images(root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy.typing as npt
 
 from unitlens.data.concepts import Concept, Example, Finding
-from unitlens.data.images import read_image
+from unitlens.data.images import encoded_image
 from unitlens.data.readers.files import must_exist
+from unitlens.data.reading import decoded
 from unitlens.errors import UnitlensError, did_you_mean
 
 
@@ -107,13 +108,17 @@ class MarkedImages:
         return f"<{self.format} {self.root}: {len(self)} images, {len(self.concepts)} concepts of {categories}>"
 
     def __getitem__(self, index: int, /) -> Example:
+        return decoded(self.encoded(index))
+
+    def encoded(self, index: int, /) -> Example:
+        """The example of an index, with an image that is not decoded yet."""
         name = self.names[index]
         path = self.images / name
         must_exist(path)
-        pixels, digest = read_image(path)
+        image = encoded_image(path)
         planes, digests = self.marks(name)
-        hashed = hashlib.sha256("\n".join([digest, *digests]).encode())
-        return Example(pixels, planes, name, self.class_of.get(name), hashed.hexdigest())
+        hashed = hashlib.sha256("\n".join([image.digest, *digests]).encode())
+        return Example(image, planes, name, self.class_of.get(name), hashed.hexdigest())  # type: ignore[arg-type]
 
 
 def chosen_splits(split: str | None, there: Sequence[str], root: Path | str) -> tuple[str, ...]:
