@@ -10,13 +10,10 @@ import torch
 from PIL import Image
 
 import unitlens as ul
-from unitlens.app.exploring import ExploringPage
-from unitlens.app.site import site
+from tests.app.pages import asking
+from unitlens.app.exploring import ExploringPage, SeenImage
 from unitlens.app.turns import Superseded, Task
 from unitlens.data.opening import open_data
-
-testclient = pytest.importorskip("starlette.testclient", reason="httpx is not installed")
-PORT, TOKEN = 8123, "word"
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +24,7 @@ def page(net_file, dissection):
 
 @pytest.fixture(scope="module")
 def client(page):
-    return testclient.TestClient(site(page, token=TOKEN, port=PORT), base_url=f"http://127.0.0.1:{PORT}/{TOKEN}/")
+    return asking(page)
 
 
 def asked(**changed):
@@ -87,8 +84,6 @@ def test_reasons_and_the_smallest_set_are_those_of_explain(page, client):
 
 
 def test_a_search_that_nobody_waits_for_ends_and_hands_on_its_turn(page):
-    from unitlens.app.exploring import SeenImage
-
     task = Task(page.turns, long=True)
     with pytest.raises(Superseded):
         page._smallest_set(SeenImage("0", "9"), task, lambda share: task.stop())

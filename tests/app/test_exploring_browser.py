@@ -1,51 +1,25 @@
 """The exploring page in a real Chromium: switches, the smallest set, dropped images, two pages, random clicks."""
 
+import queue
 import random
 import re
-import shutil
-import socket
 import threading
-from contextlib import contextmanager, suppress
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
-import unitlens as ul
-from unitlens.app.exploring import ExploringPage
-from unitlens.app.site import site
+pytest.importorskip("uvicorn", reason="uvicorn is not installed (extra app)")
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-]
-LAYER, TOKEN = "relu6", "word"
+import unitlens as ul
+from tests.pages.test_report_browser import browser  # noqa: F401
+from unitlens.app.exploring import ExploringPage
+from unitlens.app.serving import serve
+
+LAYER = "relu6"
 
 pytestmark = pytest.mark.slow
-
-if CHROMIUM is None:
-    pytest.skip("no Chromium is installed (on Debian: apt install chromium)", allow_module_level=True)
-
-
-@contextmanager
-def served(page):
-    """The page at a free port; its address."""
-    uvicorn = pytest.importorskip("uvicorn", reason="uvicorn is not installed")
-    listening = socket.create_server(("127.0.0.1", 0))
-    port = listening.getsockname()[1]
-    config = uvicorn.Config(site(page, token=TOKEN, port=port), log_level="warning", lifespan="off", ws="none")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{port}/{TOKEN}/"
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -56,21 +30,13 @@ def exploring():
 
 @pytest.fixture(scope="module")
 def address(exploring):
-    with served(exploring) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield chromium
-        chromium.close()
+    found = queue.Queue()
+    threading.Thread(target=partial(serve, exploring, there=found.put), daemon=True).start()
+    return found.get(timeout=60)
 
 
 @pytest.fixture
-def visit(browser, address):
+def visit(browser, address):  # noqa: F811
     """Open the page; at the end, nothing went wrong on any, and nothing was asked for from elsewhere."""
     wrong, contexts = [], []
 
@@ -145,7 +111,9 @@ def test_switches_move_the_bars_as_interventions_do(exploring, visit):
 
 def test_whole_concepts_are_switched_with_the_keyboard(exploring, visit):
     tab = visit("#image=4&kind=concepts")
-    concept = exploring._explorer(LAYER).labelled.concepts[int(tab.locator(".row").first.get_attribute("data-key")[1:])]
+    concept = exploring._explorer(LAYER).labelled.concepts[
+        int(tab.locator("#rows .row").first.get_attribute("data-key")[1:])
+    ]
     tab.locator("#rows .row:first-child input").first.focus()
     tab.keyboard.press("ArrowRight")
     says(tab, "^Without")
@@ -226,24 +194,27 @@ def test_two_pages_do_not_disturb_each_other(exploring, visit):
             assert shown == pytest.approx(after[output], abs=1e-5)
 
 
-def test_random_clicks_leave_no_error(visit):
-    from playwright.sync_api import Error
+POINT = """number => {
+    const open = document.querySelector("dialog[open]");
+    const all = [...document.querySelectorAll("button:not(#own, #copy), input, select, canvas")]
+        .filter((one) => one.checkVisibility() && !one.disabled && (!open || open.contains(one)));
+    const one = all[number % all.length];
+    if (one.tagName === "SELECT") {
+        one.selectedIndex = number % one.options.length;
+        one.dispatchEvent(new Event("change"));
+    }
+    one.scrollIntoView({ block: "center" });
+    const box = one.getBoundingClientRect();
+    return [box.x + box.width / 2, box.y + box.height / 2];
+}"""
+"""The middle of something that can be clicked, in view."""
 
-    tab, draw = visit(viewport={"width": 380, "height": 800}, has_touch=True), random.Random(0)
-    selector = "button:not(#own, #copy), input:not([type=file]), select, label, canvas"
+
+def test_random_clicks_leave_no_error(visit):
+    tab, draw = visit(viewport={"width": 380, "height": 800}), random.Random(0)
     for _ in range(150):
-        found = tab.locator(selector).all()
-        one = found[draw.randrange(len(found))]
-        if tab.locator("dialog[open]").count():
-            tab.keyboard.press("Escape")
-        with suppress(Error):  # rows come and go
-            if not (one.is_visible() and one.is_enabled()):
-                continue
-            if one.evaluate("one => one.tagName") == "SELECT":
-                one.select_option(index=draw.randrange(one.locator("option").count()))
-            else:
-                one.click(force=True, timeout=2000)
-    tab.wait_for_timeout(1000)
+        tab.mouse.click(*tab.evaluate(POINT, draw.randrange(10**6)))
+    tab.wait_for_timeout(500)
     assert np.isfinite(list(bars(tab).values())).all()
 
 

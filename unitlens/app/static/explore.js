@@ -124,6 +124,7 @@ const load = newestOnly(async () => {
       layer = layers.get(name);
       reasons = null;
     }
+    await switchUnits();
     if (maps?.image !== image || maps.layer !== name) {
       picture = await decoded(`api/image?image=${encodeURIComponent(image)}`);
       maps = new Maps(name, image);
@@ -133,7 +134,6 @@ const load = newestOnly(async () => {
       paintPicture();
       markImage();
     }
-    await switchUnits();
     explain();
   });
 });
@@ -275,6 +275,8 @@ async function showRows() {
   const all = entries().filter(wanted).sort(ORDERS[view.order]);
   const most = Math.max(...entries().map((one) => Math.abs(one.logit)), 1e-9);
   const visible = all.slice(0, shown);
+  at("rows-head").hidden = !visible.length;
+  at("rows-head").firstElementChild.textContent = view.kind === "units" ? "unit and its concept" : "concept and its units";
   at("rows").replaceChildren(...visible.map((one) => rowOf(one, most)));
   if (!visible.length) at("rows").append(element("li", { class: "empty" }, emptyList()));
   at("show-more").hidden = all.length <= shown;
