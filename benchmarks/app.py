@@ -25,7 +25,7 @@ from unitlens.dissection.reopening import Recipe
 from unitlens.dissection.result import open_run
 
 SIZE = (1280, 940)
-SCENE, CONCEPT, STRENGTH = 30, "tree", "2"
+SCENE, CONCEPT = 30, "tree"
 PATH = [(0.44 + 0.1 * np.sin(t) * t / 9, 0.5 + 0.1 * np.cos(t) * t / 9) for t in np.linspace(0, 9, 60)]
 """Of the brush in the film, as shares of the scene's height and width: a spiral from the middle of the crown."""
 
@@ -92,7 +92,6 @@ def film(address, file, picture):
         page.goto(f"{address}#scene={SCENE}&concept={CONCEPT}")
         page.wait_for_selector("#screen[data-drawn]")
         page.wait_for_load_state("networkidle")
-        page.locator("#strength").fill(STRENGTH)
         box = page.locator("#cover").bounding_box()
         frames = []
 

@@ -141,7 +141,7 @@ def test_an_impossible_request_is_a_sentence(client, changed, facts):
         ({"units": []}, ["units"]),
         ({"units": list(range(5000))}, ["units"]),
         ({"action": "paint"}, ["paint", "remove, add"]),
-        ({"strength": 3}, ["strength", "3"]),
+        ({"strength": 4}, ["strength", "4"]),
         ({"mask": "AAAA"}, ["mask", "3 bytes", "32"]),
         ({"mask": "é"}, ["base64"]),
         ({"everywhere": 1}, ["everywhere", "True or False"]),

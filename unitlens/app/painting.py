@@ -51,7 +51,7 @@ class Stroke:
     units : tuple of int
     action : {"remove", "add"}
     strength : float
-        From 0 to 2; see `PaletteConcept.values`.
+        From 0 to 3; see `PaletteConcept.values`.
     everywhere : bool
         At all positions; else at those of the mask.
     mask : str

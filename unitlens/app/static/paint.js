@@ -10,7 +10,7 @@ const view = { scene: 0, strokes: [], undone: [] };
 const brush = { concept: 0, left: new Set() };
 /** What adding and removing are done with, until a person chooses otherwise: adding takes more units, and more of them. */
 const usual = {
-  add: { strength: 1.5, count: (units) => Math.round(0.6 * units), order: "difference" },
+  add: { strength: 2, count: (units) => Math.round(0.6 * units), order: "difference" },
   remove: { strength: 1, count: () => 20, order: "iou" },
 };
 /** The scene as it was drawn last. */
@@ -101,7 +101,7 @@ function showBrush() {
   at("size").disabled = !hasGrid();
   const one = concept();
   const detectors = one.units.filter((unit) => unit.concept === one.name && unit.verdict === "detector").length;
-  const level = one.typical ? "their mean where it is drawn (100 %), or as far again from their overall mean (200 %)" : "their thresholds";
+  const level = one.typical ? "their mean where it is drawn (100 %), or to twice as far from their overall mean (200 %)" : "their thresholds";
   const does = action() === "add" ? `Adding sets units to ${level}.` : "Removing sets units to 0.";
   const known = one.segmenter_iou === null ? "" : ` What marks the areas finds it with an IoU of ${one.segmenter_iou.toFixed(2)}.`;
   at("about").textContent =
@@ -156,7 +156,7 @@ function takeUsual() {
   const known = { iou: true, difference: concept().typical, effect: units.some((one) => one.effect !== null) };
   for (const option of at("order").options) option.disabled = !known[option.value];
   at("order").value = known[order] ? order : "iou";
-  at("strength").max = action() === "add" && concept().typical ? 2 : 1;
+  at("strength").max = action() === "add" && concept().typical ? 3 : 1;
   at("strength").value = strength;
   at("count").max = Math.min(units.length, 100);
   at("count").value = count(layer().units);

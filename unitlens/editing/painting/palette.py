@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 MOST_UNITS = 100
 """Of a concept: those of highest IoU, and those that differ most where it is drawn."""
 
-MOST_STRENGTH = 2.0
-"""Units that are added may go twice as far from their overall mean as where the concept is drawn."""
+MOST_STRENGTH = 3.0
+"""Units that are added may go three times as far from their overall mean as where the concept is drawn."""
 
 Action = Literal["remove", "add"]
 
