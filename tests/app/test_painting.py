@@ -93,7 +93,9 @@ def test_undoing_gives_the_same_bytes(client, run):
 
 def test_areas_are_those_of_the_concept_source_before_and_after(client, run):
     asked = {"scene": 2, "strokes": [stroke(run, "red", "add")]}
-    rows = {row["concept"]: row for row in client.post("api/areas", json=asked).json()}
+    *progress, last = client.post("api/areas", json=asked).text.splitlines()
+    assert [json.loads(line)["progress"] for line in progress] == pytest.approx([1 / 3, 2 / 3], abs=1e-3)
+    rows = {row["concept"]: row for row in json.loads(last)["result"]}
     drawn = client.post("api/draw", json=asked).json()
     for name in ("before", "after"):
         marked = Measured().planes(pixels(drawn[name]), "")["color"][0]

@@ -190,3 +190,12 @@ def test_there_are_more_scenes_than_a_run_looked_at_where_latents_are_drawn(late
     assert scene_latents(latents, "latents:FILE.npy") is latents
     with pytest.raises(ul.UnitlensError, match="48"):
         latent_of(latents, 48)
+
+
+def test_causal_effects_stand_beside_the_units_of_their_concept(net, latents, run):
+    sweep = ul.causal_effects(net, "layer", latents, limit=16, insert=1.0)
+    red = Palette.of([run["layer"]], effects=[sweep])["layer", "red"]
+    column = next(c for c, concept in enumerate(sweep.concepts) if concept.name == "red")
+    assert {unit.unit: unit.effect for unit in red.units} == {
+        unit.unit: sweep.effect()[unit.unit, column] for unit in red.units
+    }

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from unitlens.ablation.replay.edits import UnitEdit
-from unitlens.app.answers import answer, asked, exemplars
+from unitlens.app.answers import Progress, answer, answer_with_progress, asked, exemplars
 from unitlens.app.recent import Recent
 from unitlens.app.turns import Task, Turns
 from unitlens.data.concepts import Data, described, ious_of
@@ -29,6 +29,7 @@ from unitlens.editing.painting.typical import typical_activations
 from unitlens.errors import UnitlensError
 from unitlens.models.network import Network
 from unitlens.records import check_range, check_types
+from unitlens.stats.scores import Floats
 
 LOOKED_AT = 128
 """Images in which it is measured how active units are where a concept is drawn."""
@@ -38,6 +39,9 @@ MOST_STROKES = 200
 
 KEPT_BYTES = 1 << 28
 """Of scenes that have gone through the front of the network."""
+
+KEPT_AREAS = 1 << 22
+"""Bytes of the areas of concepts in scenes that nothing was painted on."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,10 @@ class PaintingPage:
     turns: Turns = field(default_factory=Turns)
     _scenes: Recent[Scene] = field(default_factory=lambda: Recent(_bytes, most=KEPT_BYTES), repr=False)
 
+    _untouched: Recent[Floats] = field(
+        default_factory=lambda: Recent(lambda areas: areas.nbytes, most=KEPT_AREAS), repr=False
+    )
+
     files = ("paint.html", "paint.css", "paint.js")
 
     @classmethod
@@ -181,7 +189,7 @@ class PaintingPage:
         return await answer(self.turns, partial(self._drawn, await asked(request, PaintedScene)))
 
     async def _areas(self, request: Request) -> Response:
-        return await answer(self.turns, partial(self._areas_of, await asked(request, PaintedScene)))
+        return answer_with_progress(self.turns, partial(self._areas_of, await asked(request, PaintedScene)))
 
     async def _recipe(self, request: Request) -> Response:
         return await answer(self.turns, partial(self._recipe_of, await asked(request, PaintedScene)))
@@ -221,28 +229,32 @@ class PaintingPage:
             after = scene.edited(self._edits(painted))
         return {"before": _data_url(scene.image), "after": _data_url(after)}
 
-    def _areas_of(self, painted: PaintedScene, task: Task) -> list[dict[str, Any]]:
+    def _areas_of(self, painted: PaintedScene, task: Task, progress: Progress) -> list[dict[str, Any]]:
         """Areas of the concepts that are in the image before or after, those that changed most first."""
         if self.drawn is None:
             return []
         with task.turn():
             scene = self._scene(painted.scene)
-            images = np.stack([scene.image, scene.edited(self._edits(painted))]).transpose(0, 3, 1, 2)
-            marked = self.drawn.maps(images)
-        before, after = self.drawn.areas(marked) / self.drawn.positions(marked)
-        order = np.argsort(-np.abs(after - before), kind="stable")
-        names = self.drawn.names()
-        rows = [
+            image = scene.edited(self._edits(painted))
+        progress(1 / 3)
+        before = self._untouched.get(painted.scene)
+        if before is None:
+            with task.turn():
+                before = self._untouched.put(painted.scene, _areas(self.drawn, scene.image))
+        progress(2 / 3)
+        with task.turn():
+            after = _areas(self.drawn, image) if painted.strokes else before
+        names, concepts = self.drawn.names(), self.drawn.concepts
+        return [
             {
                 "concept": names[column],
-                "category": self.drawn.concepts[column].category,
+                "category": concepts[column].category,
                 "before": before[column],
                 "after": after[column],
             }
-            for column in order.tolist()
+            for column in np.argsort(-np.abs(after - before), kind="stable").tolist()
             if before[column] or after[column]
         ]
-        return rows
 
     def _recipe_of(self, painted: PaintedScene, task: Task) -> Response:
         with task.turn():
@@ -271,6 +283,12 @@ class PaintingPage:
             grid=grid,
             mask=stroke.mask,
         )
+
+
+def _areas(drawn: DrawnConcepts, image: npt.NDArray[np.uint8]) -> Floats:
+    """The share of an image that each concept takes."""
+    marked = drawn.maps(image.transpose(2, 0, 1)[None])
+    return np.asarray((drawn.areas(marked) / drawn.positions(marked))[0])
 
 
 def _bytes(scene: Scene) -> int:

@@ -1,5 +1,5 @@
 // Paint concepts into and out of a scene: strokes are masks on the layer's grid, and the server draws the scene with them.
-import { Mask, address, ask, copyAddress, decoded, download, element, newestOnly, percent, say, trying } from "./page.js";
+import { Mask, address, ask, askLong, copyAddress, decoded, download, element, newestOnly, percent, say, trying } from "./page.js";
 
 const at = (id) => document.getElementById(id);
 const run = await trying(() => ask("api/run"));
@@ -249,6 +249,7 @@ function fill(pen, mask, action, opacity) {
 }
 
 const draw = newestOnly(async (strokes) => {
+  const wait = setTimeout(() => at("screen").classList.add("drawing"), 300);
   await trying(async () => {
     const sent = { scene: view.scene, strokes };
     const key = JSON.stringify(sent);
@@ -263,17 +264,28 @@ const draw = newestOnly(async (strokes) => {
     paintPicture();
     keepSeen();
   });
+  clearTimeout(wait);
+  at("screen").classList.remove("drawing");
   at("screen").dataset.drawn = drawn.key;
 });
 
-const measure = newestOnly(async () => {
+let measuring = new AbortController();
+
+/** Measure the areas of concepts; the next stroke stops it. */
+async function measure() {
+  measuring.abort();
+  if (!run.areas) return;
+  const stopping = (measuring = new AbortController());
+  const bar = at("measuring");
+  const wait = setTimeout(() => { bar.hidden = false; }, 300);
   await trying(async () => {
-    if (!run.areas) return;
     const strokes = [...view.strokes];
-    const rows = await ask("api/areas", { scene: view.scene, strokes });
-    showAreas(rows, strokes);
+    const shown = (share) => { bar.value = share; };
+    showAreas(await askLong("api/areas", { scene: view.scene, strokes }, shown, { signal: stopping.signal }), strokes);
   });
-});
+  clearTimeout(wait);
+  if (stopping === measuring) bar.hidden = true;
+}
 
 /** Draw the scene as it is now, measure it, and write the address. */
 async function show({ measured = true } = {}) {
@@ -401,6 +413,7 @@ function position(event) {
 }
 
 function begin(place) {
+  measuring.abort();
   if (unitsInUse().length === 0) {
     say("No unit is chosen: tick one below.", { wrong: true });
     return;
