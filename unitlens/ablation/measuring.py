@@ -25,6 +25,7 @@ from unitlens.data.reading import ALL, Part, Reading
 from unitlens.dissection.provenance import describe_read
 from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.images import StoredImages, going_on, join_records
+from unitlens.dissection.store.rows import sound
 from unitlens.errors import UnitlensError
 from unitlens.models.fast.precision import Fast
 from unitlens.models.network import Network
@@ -311,7 +312,8 @@ def _count(
         state = before.store.arrays(_STATE)
         if state is not None:
             _begin(counting, reading)
-            counting.merge(state)
+            with sound(before.store.folder):
+                counting.merge(state)
         _add_and_keep(counting, batches, before)
     return counting, batches.record
 

@@ -169,6 +169,7 @@ def observe(
         if store.manifest.images or store.manifest.complete
         else StoredPass.start(columns, grid, store, ious=described(data).ious, of_network=of_network)
     )
+    stored.check_of(settings.layers, grid, columns)
     batches = Batches(
         data, net.preprocessing, reading, columns=columns, grid=grid, task="looking", record=stored.record
     )

@@ -16,9 +16,7 @@ from unitlens.data.concepts import Data, described
 from unitlens.data.reading import Reading, chosen_images
 from unitlens.dissection.provenance import describe_network, versions
 from unitlens.dissection.store.folder import Store
-from unitlens.dissection.store.manifest import FILE as MANIFEST
 from unitlens.dissection.store.manifest import Manifest
-from unitlens.dissection.store.rows import writing
 from unitlens.errors import UnitlensError, spelled
 from unitlens.files import StoppedAfterWriting, make_folder
 from unitlens.models.network import Network
@@ -72,7 +70,7 @@ class Kept:
         self.used.append(path)
         if anew:
             shutil.rmtree(path, ignore_errors=True)
-        with _opened(path) as store:
+        with Store.going_on(path) as store:
             yield store
 
     def arrays(self, key: str | None, make: Callable[[], Arrays]) -> Arrays:
@@ -117,15 +115,6 @@ class Kept:
 
 
 NOTHING_KEPT = Kept()
-
-
-def _opened(path: Path) -> Store:
-    """Open a store to go on with it, or make it: anew, if the process was stopped before it was one."""
-    if (path / MANIFEST).exists():
-        return Store.open(path, write=True)
-    with writing(path):
-        shutil.rmtree(path, ignore_errors=True)
-    return Store.create(path)
 
 
 def measurement_key(net: Network, data: Data, reading: Reading, *asked: Any) -> str | None:

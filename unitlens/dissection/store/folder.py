@@ -5,7 +5,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from unitlens.dissection.store.lock import LASTING, NAME, TEMPORARY, new_lock, release_lock, take_lock
 from unitlens.dissection.store.manifest import FILE as MANIFEST
 from unitlens.dissection.store.manifest import Manifest, RowsEntry
-from unitlens.dissection.store.rows import LineFile, RowFile, writing
+from unitlens.dissection.store.rows import LineFile, RowFile, sound, writing
 from unitlens.errors import UnitlensError
 from unitlens.files import check_readable, replace_file, sync_folder
 
@@ -133,6 +133,8 @@ class Store:
         UnitlensError
             As for `open` and `create`.
         """
+        if folder.is_symlink():
+            raise UnitlensError(f"{folder} is a link, and a store is not written where a link leads: remove it.")
         if (folder / MANIFEST).exists():
             return cls.open(folder, write=True)
         shutil.rmtree(folder, ignore_errors=True)
@@ -198,6 +200,18 @@ class Store:
         """The rows of one name, if there are any."""
         return self._rows.get(name)
 
+    def check_rows(self, names: Iterable[str], *, count: int) -> None:
+        """Make sure that there are so many rows of each name.
+
+        Raises
+        ------
+        UnitlensError
+            If there are not.
+        """
+        for name in names:
+            if name not in self._rows or self._rows[name].count != count:
+                raise UnitlensError(f"The store {self.folder} is damaged: {name} has not the rows of {count} images.")
+
     def write_document(self, name: str, value: Any) -> None:
         """Write a value as JSON, once; the next manifest names it."""
         self._write(f"{name}.json", json.dumps(value).encode(), name)
@@ -210,7 +224,9 @@ class Store:
         UnitlensError
             If it is not there, or not as it was.
         """
-        return json.loads(self._read(f"{name}.json", name))
+        content = self._read(f"{name}.json", name)
+        with sound(self.folder):
+            return json.loads(content)
 
     def arrays(self, name: str) -> dict[str, npt.NDArray[Any]] | None:
         """The arrays of a name as they were at the last commit; None if there were none.
@@ -223,7 +239,11 @@ class Store:
         from safetensors.numpy import load
 
         there = [file for file in _two_files(name) if file in self._documents]
-        return load(self._read(there[0], there[0])) if there else None
+        if not there:
+            return None
+        content = self._read(there[0], there[0])
+        with sound(self.folder):
+            return load(content)
 
     def commit(
         self,

@@ -7,7 +7,9 @@ from itertools import chain
 from typing import Any
 
 from unitlens.data.batches import ImageRecord, Reached, Unread, check_names
+from unitlens.dissection.store.documents import check_line
 from unitlens.dissection.store.folder import Arrays, Store
+from unitlens.dissection.store.rows import sound
 from unitlens.errors import UnitlensError, spelled
 from unitlens.files import held_back
 from unitlens.packed import Known
@@ -123,21 +125,32 @@ def going_on(kept: StoredImages, *, show: bool) -> Iterator[None]:
 def read_record(store: Store) -> ImageRecord:
     """The record of the images of a store."""
     record = ImageRecord(0, looked_at=store.manifest.looked_at, seconds=store.manifest.seconds)
-    for line in store.lines:
-        record.total += 1
-        if "unread" in line:
-            record.unread.append(Unread(**line["unread"]))
-            continue
-        record.names.append(line["name"])
-        record.classes.append(line["class"])
-        record.digests.append(bytes.fromhex(line["sha256"]))
-        record.hashes.append(line["hash"])
-        record.groups.append(line["group"])
-        record.indices.append(line["index"])
-        if "fingerprint" in line:
-            record.fingerprints.append(bytes.fromhex(line["fingerprint"]))
-            record.annotated.append(line["annotated"])
+    with sound(store.folder):
+        for line in store.lines:
+            check_line(line)
+            _read_line(line, record)
+        if len(record.names) != store.manifest.images:
+            raise UnitlensError(f"it has lines of {len(record.names)} images, and counts {store.manifest.images}")
+        if len(record.fingerprints) not in (0, len(record.names)):
+            raise UnitlensError("it has fingerprints of some images alone")
     return record
+
+
+def _read_line(line: Mapping[str, Any], record: ImageRecord) -> None:
+    """Add what a line of the store says to a record."""
+    record.total += 1
+    if "unread" in line:
+        record.unread.append(Unread(**line["unread"]))
+        return
+    record.names.append(line["name"])
+    record.classes.append(line["class"])
+    record.digests.append(bytes.fromhex(line["sha256"]))
+    record.hashes.append(line["hash"])
+    record.groups.append(line["group"])
+    record.indices.append(line["index"])
+    if "fingerprint" in line:
+        record.fingerprints.append(bytes.fromhex(line["fingerprint"]))
+        record.annotated.append(line["annotated"])
 
 
 def _line(record: ImageRecord, image: int) -> dict[str, Any]:

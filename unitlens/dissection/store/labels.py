@@ -2,13 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.data.columns import Columns
+from unitlens.data.columns import Columns, NotJudged, Union
+from unitlens.data.concepts import Concept
+from unitlens.dissection.store.documents import are, check_sides, is_list
 from unitlens.dissection.store.folder import Store
-from unitlens.dissection.store.rows import RowFile
+from unitlens.dissection.store.rows import RowFile, sound
+from unitlens.errors import UnitlensError
+from unitlens.records import check_types, read_record
 from unitlens.stats.blocks import in_blocks
 from unitlens.stats.folds import FOLDS
 
@@ -18,6 +23,27 @@ KEPT_PLANES = 1 << 28
 _IMAGES_AT_ONCE = 256
 
 ReadPlanes = Callable[[Sequence[int] | npt.NDArray[np.integer] | range], npt.NDArray[np.int16]]
+
+
+@dataclass(frozen=True)
+class _Meaning:
+    """What the numbers of label planes mean, as the store keeps it."""
+
+    grid: tuple[int, int]
+    concepts: tuple[Any, ...]
+    not_judged: NotJudged
+    union: Union
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_sides(*self.grid)
+        for entry in self.concepts:
+            if not (is_list(entry, 3) and are(str, entry[0], entry[2]) and are(int, entry[1])):
+                raise UnitlensError(f"concepts has {entry!r:.50}; a concept is category, label and name")
+
+    def as_concepts(self) -> list[Concept]:
+        """The concepts."""
+        return [Concept(*entry) for entry in self.concepts]
 
 
 @dataclass
@@ -62,16 +88,26 @@ class LabelPlanes:
     @classmethod
     def reopen(cls, folds: npt.NDArray[np.int64], store: Store) -> "LabelPlanes":
         """Open the files of label planes, and count them by the folds of their images, (N,)."""
-        meaning = store.document("labels")
-        columns = Columns.of(meaning["concepts"], not_judged=meaning["not_judged"], union=meaning["union"])
-        labels = cls._of(columns, (meaning["grid"][0], meaning["grid"][1]), store)
-        while further := store.existing(f"planes/{len(labels.further)}"):
-            labels.further.append(further)
-        for block in in_blocks(len(folds), _IMAGES_AT_ONCE):
-            images = range(block.start, block.stop)
-            counted = np.stack([labels._positions_of(planes) for planes in labels.read(images)])
-            labels._sum_up(counted, labels.presence.read(images), folds[block])
+        document = store.document("labels")
+        store.check_rows(["planes", "presence"], count=len(folds))
+        with sound(store.folder):
+            meaning = read_record(_Meaning, document, what="labels.json")
+            columns = Columns.of(meaning.as_concepts(), not_judged=meaning.not_judged, union=meaning.union)
+            labels = cls._of(columns, meaning.grid, store)
+            while store.existing(f"planes/{len(labels.further)}"):
+                labels.further.append(store.rows(f"planes/{len(labels.further)}", labels.planes.shape[1:], np.int16))
+            for block in in_blocks(len(folds), _IMAGES_AT_ONCE):
+                labels._count_again(block, folds)
         return labels
+
+    def _count_again(self, block: slice, folds: npt.NDArray[np.int64]) -> None:
+        """Count images of a store that was opened."""
+        images = range(block.start, block.stop)
+        planes, presence = self.read(images), self.presence.read(images)
+        if planes.size and (planes.min() < 0 or planes.max() >= self.columns.count or presence.max() > 1):
+            raise UnitlensError("label planes have numbers that no concept has")
+        counted = np.stack([self._positions_of(of_image) for of_image in planes])
+        self._sum_up(counted, presence, folds[block])
 
     @classmethod
     def _of(cls, columns: Columns, grid: tuple[int, int], store: Store) -> "LabelPlanes":

@@ -9,8 +9,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from unitlens.dissection.store.documents import LayerDocument
 from unitlens.dissection.store.folder import Store
-from unitlens.dissection.store.rows import RowFile
+from unitlens.dissection.store.rows import RowFile, sound
+from unitlens.errors import UnitlensError
 from unitlens.models.transfers import Arriving
 from unitlens.stats.blocks import in_blocks
 from unitlens.stats.masks import at_most_grid
@@ -140,20 +142,30 @@ class LayerMaps:
         return cls._of(name, None if (h, w) == (1, 1) else (h, w), units, grid, store)
 
     @classmethod
-    def reopen(cls, described: dict[str, Any], grid: tuple[int, int], store: Store) -> "LayerMaps":
-        """Open the files of a layer that `describe` describes, and sum them up."""
-        layer_grid = described["grid"] and tuple(described["grid"])
-        layer = cls._of(described["name"], layer_grid, described["units"], grid, store)
-        layer.layout, layer.left_out = described["layout"], described["left_out"]
-        for block in in_blocks(layer.peaks.count, _UNITS_AT_ONCE // max(layer.units, 1)):
-            images = range(block.start, block.stop)
-            peaks = layer.peaks.read(images)
-            lows = peaks if layer.lows is None else layer.lows.read(images)
-            sums = peaks.astype(np.float64) if layer.sums is None else layer.sums.read(images)
-            layer._sum_up(peaks, lows, sums)
-            if nonfinite := store.existing(f"nonfinite/{layer.name}"):
-                layer.nonfinite += nonfinite.read(images).sum(0)
+    def reopen(cls, described: LayerDocument, grid: tuple[int, int], store: Store, *, images: int) -> "LayerMaps":
+        """Open the files of a layer that `describe` describes, of so many images, and sum them up."""
+        kinds = ("maps", "peaks", "lows", "sums") if described.grid else ("maps", "peaks")
+        store.check_rows([f"{kind}/{described.name}" for kind in kinds], count=images)
+        layer = cls._of(described.name, described.grid, described.units, grid, store)
+        layer.layout, layer.left_out = described.layout, dict(described.left_out)
+        with sound(store.folder):
+            layer._sum_up_again()
         return layer
+
+    def _sum_up_again(self) -> None:
+        """Sum up what is there."""
+        counted = f"nonfinite/{self.name}"
+        nonfinite = self.store.rows(counted, (self.units,), np.int32) if self.store.existing(counted) else None
+        for block in in_blocks(self.peaks.count, _UNITS_AT_ONCE // max(self.units, 1)):
+            images = range(block.start, block.stop)
+            peaks = self.peaks.read(images)
+            lows = peaks if self.lows is None else self.lows.read(images)
+            sums = peaks.astype(np.float64) if self.sums is None else self.sums.read(images)
+            if not (np.isfinite(peaks).all() and np.isfinite(lows).all() and np.isfinite(sums).all()):
+                raise UnitlensError(f"{self.name} has activations that are no numbers")
+            self._sum_up(peaks, lows, sums)
+            if nonfinite is not None:
+                self.nonfinite += nonfinite.read(images).sum(0)
 
     @classmethod
     def _of(

@@ -1,21 +1,25 @@
 """What a store holds, as its manifest says it."""
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from unitlens.errors import UnitlensError
 from unitlens.files import check_readable, replace_file
+from unitlens.records import check_types, read_record
 
 SCHEMA = 2
 """Of the files of a store; one of another schema is not opened."""
 
 FILE = "manifest.json"
+
+_LARGEST = 1 << 40
+"""Bytes; no row is larger."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,12 @@ class RowsEntry:
     shape: tuple[int, ...]
     dtype: str
     count: int
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        size = math.prod(self.shape) * np.dtype(self.dtype).itemsize
+        if np.dtype(self.dtype).kind not in "iuf" or min(self.count, *self.shape, 0) < 0 or size > _LARGEST:
+            raise ValueError("rows of numbers are of no such type or size")
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,13 @@ class Manifest:
     rows: Mapping[str, RowsEntry] = field(default_factory=dict)
     documents: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        check_types(self)
+        if min(self.images, self.looked_at, self.lines, self.seconds) < 0:
+            raise ValueError("there is less than nothing")
+        if not all(re.match(r"[a-z]+(/|\Z)", name) for name in self.rows):
+            raise ValueError("a name of rows leads elsewhere")
+
     def write(self, folder: Path, *, synced: bool) -> None:
         """Write the manifest of a store, whole or not at all; an OSError if the system refuses it."""
         replace_file(folder / FILE, json.dumps(asdict(self), indent=1).encode(), synced=synced)
@@ -78,37 +95,16 @@ class Manifest:
         path = folder / FILE
         check_readable(path)
         try:
-            text = path.read_text(encoding="utf-8")
+            document = json.loads(path.read_bytes())
+            schema = int(document["schema"])
+            if schema == SCHEMA:
+                return read_record(cls, document, what=FILE)
         except OSError as error:
             raise UnitlensError(
                 f"{folder} is not a store of unitlens: {path} cannot be read ({error.strerror})."
             ) from None
-        try:
-            document = json.loads(text)
-            schema = document["schema"]
-            if schema == SCHEMA:
-                rows = {name: _rows_entry(name, entry) for name, entry in document.pop("rows").items()}
-                return cls(**document, rows=rows)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (ValueError, TypeError, KeyError, RecursionError, OverflowError, UnitlensError):
             raise UnitlensError(f"{path} is not the manifest of a store, or is damaged: remove the store.") from None
         raise UnitlensError(
             f"{folder} is a store of schema {schema}, and this version of unitlens reads schema {SCHEMA}: remove it."
         )
-
-
-def _rows_entry(name: str, document: Mapping[str, Any]) -> RowsEntry:
-    """What the manifest says of rows, if it can be so.
-
-    Raises
-    ------
-    ValueError
-        If their name leads elsewhere, their numbers are not plain ones, or a size is negative.
-    """
-    shape, count, dtype = (
-        tuple(int(side) for side in document["shape"]),
-        int(document["count"]),
-        np.dtype(document["dtype"]),
-    )
-    if not re.match(r"[a-z]+(/|\Z)", name) or dtype.kind not in "iuf" or min(count, *shape, 0) < 0:
-        raise ValueError(document)
-    return RowsEntry(shape, dtype.str, count)

@@ -11,12 +11,15 @@ import numpy.typing as npt
 from unitlens.data.batches import ImageRecord
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Ious
+from unitlens.dissection.store.documents import PassDocument
 from unitlens.dissection.store.folder import Store
-from unitlens.dissection.store.images import StoredImages, join_records, read_record
+from unitlens.dissection.store.images import StoredImages, join_records
+from unitlens.dissection.store.images import read_record as read_images
 from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.dissection.store.layers import LayerMaps
-from unitlens.dissection.store.rows import RowFile
+from unitlens.dissection.store.rows import RowFile, sound
 from unitlens.errors import UnitlensError
+from unitlens.records import read_record
 from unitlens.stats.folds import FOLDS
 
 
@@ -134,7 +137,7 @@ class StoredPass:
     @classmethod
     def joined(cls, stores: Sequence[Store]) -> "StoredPass":
         """Read the pass over all images from the stores of its parts, in their order."""
-        record = join_records([read_record(store) for store in stores])
+        record = join_records([read_images(store) for store in stores])
         return cls.of_images(store := Store.joined(stores), StoredImages(store, record))
 
     @classmethod
@@ -143,16 +146,43 @@ class StoredPass:
         labels = LabelPlanes.reopen(np.array([hash_ % FOLDS for hash_ in kept.record.hashes], np.int64), store)
         if not kept.record.names:
             return cls({}, labels, kept)
-        begun = store.document("pass")
-        layers = [LayerMaps.reopen(layer, labels.grid, store) for layer in begun["layers"]]
+        document, images = store.document("pass"), len(kept.record.names)
+        with sound(store.folder):
+            begun = read_record(PassDocument, document, what="pass.json")
+        layers = [LayerMaps.reopen(layer, labels.grid, store, images=images) for layer in begun.layers]
         return cls(
             {layer.name: layer for layer in layers},
             labels,
             kept,
-            notes=begun["notes"],
-            of_network=begun["of_network"],
-            thumbnails=store.existing("thumbnails"),
+            notes=list(begun.notes),
+            of_network=list(begun.of_network),
+            thumbnails=_thumbnails(store, images),
             seconds=kept.record.seconds,
-            deviation=begun["deviation"],
-            ious={(category, name): iou for category, name, iou in begun["ious"]},
+            deviation=dict(begun.deviation),
+            ious={(category, name): iou for category, name, iou in begun.ious},
         )
+
+    def check_of(self, layers: Sequence[str], grid: tuple[int, int], columns: Columns | None = None) -> None:
+        """Make sure that a pass which was opened is one of these layers, on this label grid, and of these concepts.
+
+        Raises
+        ------
+        UnitlensError
+            If it is not.
+        """
+        labels = self.labels
+        same = labels.grid == grid and (columns is None or columns == labels.columns)
+        if not same or (self.layers and list(self.layers) != list(layers)):
+            raise UnitlensError(
+                f"The store {labels.store.folder} is damaged: its layers, grid or concepts are not those of its pass."
+            )
+
+
+def _thumbnails(store: Store, images: int) -> RowFile | None:
+    """Small images, if they are kept."""
+    thumbnails = store.existing("thumbnails")
+    if thumbnails is not None:
+        store.check_rows(["thumbnails"], count=images)
+        if thumbnails.dtype != np.uint8 or len(thumbnails.shape) != 3 or thumbnails.shape[2] != 3:
+            raise UnitlensError(f"The store {store.folder} is damaged: its thumbnails are no images.")
+    return thumbnails

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import FileIO
@@ -31,6 +32,17 @@ def writing(folder: Path | None) -> Iterator[None]:
             f"The store under {folder or 'TMPDIR'} could not be written ({error.strerror}): free some disk, or put "
             "it on another one by setting TMPDIR."
         ) from None
+
+
+@contextmanager
+def sound(folder: Path) -> Iterator[None]:
+    """Say of whatever is wrong with what was read inside of the ``with`` that the store in a folder is damaged."""
+    try:
+        yield
+    except UnitlensError as error:
+        raise UnitlensError(f"The store {folder} is damaged: {str(error).rstrip('.')}.") from None
+    except Exception as error:  # arrays of other shapes, types and names make arithmetic raise nearly anything
+        raise UnitlensError(f"The store {folder} is damaged ({type(error).__name__}: {error}).") from None
 
 
 class RowFile:
@@ -274,14 +286,23 @@ def open_file(path: Path, size: int | None, *, write: bool) -> FileIO:
     UnitlensError
         If it cannot be opened, or is shorter than what counts.
     """
+    if path.parent.is_symlink():  # which somebody else may have put there, and which leads anywhere
+        raise UnitlensError(f"{path.parent} of a store is a link: remove it.")
     if size is None:
         with writing(path.parent):
             path.parent.mkdir(exist_ok=True)
-            return FileIO(path, "w+")  # over what a process left that was killed before it counted
+            # over what a process left that was killed before it counted
+            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+            return FileIO(os.open(path, flags, 0o666), "r+")
+    flags = (os.O_RDWR if write else os.O_RDONLY) | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe would be waited for
     try:
-        file = FileIO(os.open(path, (os.O_RDWR if write else os.O_RDONLY) | os.O_NOFOLLOW), "r+" if write else "r")
+        descriptor = os.open(path, flags)
     except OSError as error:
         raise UnitlensError(f"{path} of a store cannot be opened: {error.strerror}.") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UnitlensError(f"{path} of a store is not a file.")
+    file = FileIO(descriptor, "r+" if write else "r")
     if os.fstat(file.fileno()).st_size < size:
         file.close()
         raise UnitlensError(f"The store is damaged: {path} has fewer bytes than the {size} that its manifest counts.")

@@ -83,6 +83,7 @@ class JoinedWork:
         with ExitStack() as opened:
             stores = [opened.enter_context(_finished(folder, one)) for folder in self.folders]
             stored = StoredPass.joined(stores)
+            stored.check_of(one.settings.layers, one.settings.grid)
             if not stored.images:
                 raise UnitlensError(_nothing_read(stored))
             check_images(stored.images)
