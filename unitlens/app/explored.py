@@ -14,7 +14,7 @@ from unitlens.drawing.figures import category_colours
 from unitlens.explaining.explanation import Explanation
 from unitlens.explaining.exploring.viewed import probabilities
 from unitlens.explaining.sentences import sentence
-from unitlens.pages.cards import VERDICTS
+from unitlens.pages.cards import VERDICTS, verdict_of
 from unitlens.pages.formats import percent, rows_of
 from unitlens.stats.scores import Floats
 
@@ -27,6 +27,10 @@ CLASSES = 6
 LISTED = 4
 """A sentence names so many units at most."""
 
+SHOWN = ("unit", "concept", "category", "iou", "heldout_iou", "chance_iou", "threshold")
+JUDGED = ("verdict", "q_value", "nonfinite", "silent", "above_min_iou")
+"""Columns of units.csv that are shown of a unit, and those that its verdict follows from."""
+
 _AT = {"mean": ("at its mean", "at their means"), "on": ("at its threshold", "at their thresholds")}
 """How units are that are switched, one and several."""
 
@@ -36,13 +40,13 @@ def described_layer(explorer: "Explorer") -> Mapping[str, Any]:
     part = explorer.dissection[explorer.layer]
     table = part.table()
     means = explorer.values("mean")
-    columns = ["unit", "concept", "category", "verdict", "iou", "heldout_iou", "chance_iou", "threshold"]
-    units = rows_of(table.reindex(columns=columns))
+    units = rows_of(table.reindex(columns=[*SHOWN, *JUDGED]))
     colours = category_colours(table["category"].dropna())
     return {
         "layer": explorer.layer,
         "units": [
-            row | {"mean": mean, "exemplars": part.strip(row["unit"]) is not None}
+            {name: row[name] for name in SHOWN}
+            | {"verdict": verdict_of(row), "mean": mean, "exemplars": part.strip(row["unit"]) is not None}
             for row, mean in zip(units, means.tolist(), strict=True)
         ],
         "concepts": [concept._asdict() for concept in explorer.labelled.concepts],

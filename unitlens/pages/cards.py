@@ -157,7 +157,7 @@ def _card(
         row=row,
         id=unit_id(*key),
         concept_id=concept_id(row["category"], row["concept"]) if row["concept"] is not None else "",
-        verdict=_verdict(row),
+        verdict=verdict_of(row),
         scale=_scale(row, top),
         description=_description(row),
         also=[name for name in json.loads(row["concept_set"] or "[]") if name != row["concept"]],
@@ -168,7 +168,7 @@ def _card(
     )
 
 
-def _verdict(row: Row) -> str:
+def verdict_of(row: Row) -> str:
     """Return the verdict of a unit; without a q-value, what the papers' rule alone says."""
     if row["q_value"] is not None and row["verdict"]:
         return str(row["verdict"])

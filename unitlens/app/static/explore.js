@@ -3,7 +3,7 @@
 import { address, ask, askLong, copyAddress, decoded, element, Mask, newestOnly, say, trying } from "./page.js";
 import { drawTile, inside, Maps, overlay } from "./masks.js";
 
-const POSITIONS = { off: "off", mean: "mean", on: "on" };
+const POSITIONS = ["off", "mean", "on"];
 const ROWS = 16;
 const LISTED = 24;
 const PAST = 100;
@@ -147,7 +147,7 @@ function show() {
 async function switchUnits() {
   const { layer: name, image } = view;
   const partly = view.mask !== null;
-  const groups = Object.keys(POSITIONS).map((position) => ({ position, units: unitsAt(position) }));
+  const groups = POSITIONS.map((position) => ({ position, units: unitsAt(position) }));
   answer = await ask("api/switch", {
     layer: name,
     image,
@@ -196,7 +196,8 @@ function showAnswer() {
   let verdict = "";
   if (answer.own !== null && answer.own !== undefined) verdict = before === answer.own ? ": right" : ": wrong";
   at("about").replaceChildren(element("b", {}, image), `${own}${verdict}`);
-  at("where").hidden = !answer.grid.length;
+  at("where").hidden = answer.grid.reduce((size, side) => size * side, answer.grid.length ? 1 : 0) < 2;
+  at("mini").textContent = answer.sentence;
   say(answer.sentence);
 }
 
@@ -296,7 +297,8 @@ const drawTiles = newestOnly(async (visible) => {
   if (of !== maps) return;
   for (const one of visible) {
     const tile = at("rows").querySelector(`[data-key="${one.key}"] canvas`);
-    if (tile) drawTile(tile, picture, one.units.map((unit) => maps.known.get(unit)), thresholds(one.units));
+    if (!tile) continue;
+    drawTile(tile, picture, one.units.map((unit) => maps.known.get(unit)), thresholds(one.units), Math.max(1, Math.round(tile.width / 56)));
   }
 });
 
@@ -309,9 +311,9 @@ function rowOf(one, most) {
   const tile = element("canvas", { ".width": Math.round(60 * scale), ".height": Math.round(60 * scale), "aria-hidden": "true" });
   const isUnit = view.kind === "units";
   const title = isUnit ? `unit ${one.unit}` : one.name;
-  const open = element("button", { type: "button", class: "look", title: isUnit ? "Look at the unit closely" : "Show where it is" }, tile);
-  open.setAttribute("aria-label", isUnit ? `Look at unit ${one.unit} closely` : `Show where ${one.name} is`);
-  open.addEventListener("click", () => (isUnit ? openCard(one) : look(one.units)));
+  const open = element("button", { type: "button", class: "look", title: "Look at it closely" }, tile);
+  open.setAttribute("aria-label", `Look at ${title} closely`);
+  open.addEventListener("click", () => openCard(one));
   const label = isUnit ? unitLabel(one) : element("span", {}, `${one.category}; ${listUnits(one.units)}`);
   const area = `${share(one.area)} of the image`;
   const what = element("div", { class: "what" }, element("b", { class: isUnit ? "" : "dot" }, title), label, element("small", {}, area), element("small", { class: "mixed" }));
@@ -335,8 +337,8 @@ function rowOf(one, most) {
 }
 
 function unitLabel(one) {
-  if (!one.concept) return element("span", { class: "none" }, one.verdict ?? "no concept");
-  const label = element("span", { class: "dot" }, one.concept, element("small", { title: layer.verdicts[one.verdict] ?? "" }, ` ${one.verdict ?? ""}`));
+  if (!one.concept) return element("span", { class: "none" }, one.verdict);
+  const label = element("span", { class: "dot" }, one.concept, element("small", { title: layer.verdicts[one.verdict] }, ` ${one.verdict}`));
   return paintDot(label, one.category);
 }
 
@@ -388,7 +390,7 @@ function showSwitches() {
     row.querySelector(".mixed").textContent = there.size > 1 ? `${away} of ${units.length} switched` : "";
   }
   const chips = [];
-  for (const position of Object.keys(POSITIONS)) {
+  for (const position of POSITIONS) {
     for (const unit of unitsAt(position)) {
       const concept = layer?.units[unit]?.verdict === "detector" ? ` ${layer.units[unit].concept}` : "";
       const chip = element("button", { type: "button", class: "chip", "aria-label": `Unit ${unit} is ${position}: put it back` }, `${unit}${concept} `, element("b", {}, position), " ×");
@@ -419,16 +421,31 @@ function setPaintable(painted) {
 }
 
 function openCard(one) {
-  at("card-head").replaceChildren(`Unit ${one.unit} `, element("small", {}, one.concept ? `${one.concept}, ${one.category}` : "no concept"));
-  at("card-says").textContent = one.verdict ? `${one.verdict}: ${layer.verdicts[one.verdict] ?? ""}.` : "";
-  at("card-strip").hidden = !one.exemplars;
+  const isUnit = one.unit !== undefined;
+  const about = one.concept ? `${one.concept}, ${one.category}` : "no concept";
+  at("card-head").replaceChildren(isUnit ? `Unit ${one.unit} ` : `${one.name} `, element("small", {}, isUnit ? about : `${one.category}; ${listUnits(one.units)}`));
+  at("card-says").textContent = isUnit ? `${one.verdict}: ${layer.verdicts[one.verdict]}.` : "All units together whose verdict is detector of it.";
+  at("card-strip").parentElement.hidden = !one.exemplars;
   if (one.exemplars) {
     at("card-strip").src = `api/unit?layer=${encodeURIComponent(view.layer)}&unit=${one.unit}`;
     at("card-strip").alt = `The images that excite unit ${one.unit} most, its mask drawn on each`;
   }
   const numbers = [["IoU", one.iou], ["held out", one.heldout_iou], ["chance", one.chance_iou], ["threshold", one.threshold], ["mean", one.mean], ["largest in this image", one.peak]];
   at("card-numbers").textContent = numbers.filter(([, value]) => value !== null && value !== undefined).map(([name, value]) => `${name} ${Number(value.toPrecision(3))}`).join("; ");
+  at("card-where").textContent = `In this image: above ${isUnit ? "its threshold" : "their thresholds"} on ${share(one.area)} of it.`;
+  drawHere(one);
   at("card").showModal();
+}
+
+/** The image with the mask of what the card is of. */
+function drawHere({ units }) {
+  const canvas = at("card-here").querySelector("canvas");
+  const scale = 640 / Math.max(picture.naturalWidth, picture.naturalHeight);
+  canvas.width = Math.round(picture.naturalWidth * scale);
+  canvas.height = Math.round(picture.naturalHeight * scale);
+  canvas.setAttribute("aria-label", "The image with the mask on it");
+  const there = units.every((unit) => maps.known.has(unit));
+  drawTile(canvas, picture, there ? units.map((unit) => maps.known.get(unit)) : [], thresholds(units), 4);
 }
 
 // ---- the image ----
@@ -609,7 +626,7 @@ async function showSmallest(found) {
 const letters = (text) => text.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 
 function state() {
-  const groups = Object.fromEntries(Object.keys(POSITIONS).map((position) => [position, unitsAt(position).join(".")]));
+  const groups = Object.fromEntries(POSITIONS.map((position) => [position, unitsAt(position).join(".")]));
   const mask = view.mask ? `${view.mask.rows}x${view.mask.columns}.${letters(view.mask.packed())}` : undefined;
   return {
     image: view.image,
@@ -637,7 +654,7 @@ function take(given) {
   const class_ = Number(given.class ?? NaN);
   view.class_ = Number.isInteger(class_) && class_ >= 0 && class_ < run.classes.length ? class_ : null;
   view.switched = new Map();
-  for (const position of Object.keys(POSITIONS)) {
+  for (const position of POSITIONS) {
     for (const word of (given[position] ?? "").split(".")) if (/^\d{1,6}$/.test(word)) view.switched.set(Number(word), position);
   }
   const [, rows, columns, packed] = /^(\d{1,3})x(\d{1,3})\.([\w-]*)$/.exec(given.where ?? "") ?? [];

@@ -108,11 +108,11 @@ function dilated(mask, width, height, by) {
 }
 
 /** Draw an image with the masks of some units on it. */
-export function drawTile(canvas, picture, maps, thresholds) {
+export function drawTile(canvas, picture, maps, thresholds, thickness) {
   const { width, height } = canvas;
   const pen = canvas.getContext("2d");
   pen.drawImage(picture, 0, 0, width, height);
   const layer = new OffscreenCanvas(width, height);
-  layer.getContext("2d").putImageData(overlay(inside(maps, thresholds, width, height), width, height, Math.max(1, Math.round(width / 56))), 0, 0);
+  layer.getContext("2d").putImageData(overlay(inside(maps, thresholds, width, height), width, height, thickness), 0, 0);
   pen.drawImage(layer, 0, 0);
 }
