@@ -174,9 +174,8 @@ def test_exemplars_of_no_unit_are_a_sentence(client, query):
     assert answer.json()["error"].endswith(".")
 
 
-def test_the_page_and_its_files_are_there(client):
-    html = client.get("").text
-    assert html == (STATIC / "paint.html").read_text()
-    for name in ("paint.js", "paint.css", "page.js", "page.css", "base.css", "first.js", "theme.js"):
-        assert name in html or name == "page.js"
+def test_the_page_and_its_files_are_there(client, page):
+    assert client.get("").text == (STATIC / "paint.html").read_text()
+    for name in (*page.files[1:], "page.js", "page.css", "base.css", "first.js", "theme.js"):
         assert client.get(name).status_code == 200
+    assert client.get("explore.html").status_code == 404

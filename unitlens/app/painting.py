@@ -128,7 +128,7 @@ class PaintingPage:
         default_factory=lambda: Recent(lambda areas: areas.nbytes, most=KEPT_AREAS), repr=False
     )
 
-    files = ("paint.html", "paint.css", "paint.js")
+    files = ("paint.html", "paint.css", "paint.js", "brush.js", "cover.js", "areas.js")
 
     @classmethod
     def of(

@@ -1,179 +1,35 @@
 // Paint concepts into and out of a scene: strokes are masks on the layer's grid, and the server draws the scene with them.
-import { Mask, address, ask, askLong, copyAddress, decoded, download, element, newestOnly, percent, say, trying } from "./page.js";
+import { Mask, address, ask, askLong, copyAddress, decoded, download, element, newestOnly, say, trying } from "./page.js";
+import { showAreas } from "./areas.js";
+import {
+  action,
+  chooseLayer,
+  chooseConcept,
+  concept,
+  filterConcepts,
+  hasGrid,
+  layer,
+  newStroke,
+  run,
+  showBrush,
+  showConcepts,
+  showUnits,
+  takeUsual,
+  tick,
+  unitsInUse,
+  whenChosen,
+} from "./brush.js";
+import { fill, maskOf } from "./cover.js";
 
 const at = (id) => document.getElementById(id);
-const run = await trying(() => ask("api/run"));
 
 /** What is shown: all of it is sent with every request, and stands in the address. */
 const view = { scene: 0, strokes: [], undone: [] };
-/** What the next stroke is made with. */
-const brush = { concept: 0, left: new Set() };
-/** What adding and removing are done with, until a person chooses otherwise: adding takes more units, and more of them. */
-const usual = {
-  add: { strength: 2, count: (units) => Math.round(0.6 * units), order: "difference" },
-  remove: { strength: 1, count: () => 20, order: "iou" },
-};
 /** The scene as it was drawn last. */
 const drawn = { before: null, after: null, key: "" };
 const seen = new Map();
 let stroke = null;
 let cursor = null;
-
-// ---- what is painted with ----
-
-const concept = () => run.concepts[brush.concept];
-const layer = () => run.layers[concept().layer];
-const action = () => document.querySelector("input[name=action]:checked").value;
-const hasGrid = () => layer().grid.length === 2;
-
-/** The units of the concept, in the order that is chosen; what is not known of a unit comes last. */
-function unitsInOrder() {
-  const key = at("order").value;
-  const worth = (one) => (one[key] === null ? -Infinity : key === "difference" ? Math.abs(one[key]) : one[key]);
-  return [...concept().units].sort((one, other) => worth(other) - worth(one)).slice(0, Number(at("count").value));
-}
-
-function unitsInUse() {
-  return unitsInOrder().filter((one) => !brush.left.has(one.unit));
-}
-
-function newStroke(mask) {
-  return {
-    concept: brush.concept,
-    units: unitsInUse().map((one) => one.unit),
-    action: action(),
-    strength: Number(at("strength").value),
-    everywhere: mask === null,
-    mask: mask === null ? "" : mask.packed(),
-  };
-}
-
-function showConcepts() {
-  const best = Math.max(...run.concepts.map((one) => one.units[0].iou));
-  at("concepts").replaceChildren(
-    ...run.concepts.map((one, number) => {
-      const iou = one.units[0].iou;
-      const bar = element("i");
-      bar.style.width = `${(100 * iou) / best}%`;
-      return element(
-        "label",
-        { class: "concept", title: `${one.name} (${one.category}): best IoU ${iou.toFixed(2)}` },
-        element("input", { type: "radio", name: "concept", value: number, ".checked": number === brush.concept }),
-        element("b", {}, one.name),
-        element("span", { class: "meter", "aria-hidden": "true" }, bar),
-        element("small", {}, element("span", { class: "unseen" }, "best IoU "), iou.toFixed(2)),
-      );
-    }),
-  );
-}
-
-/** Show the concepts of the layer that is chosen, and of these the ones that are looked for. */
-function filterConcepts() {
-  const wanted = at("search").value.trim().toLowerCase();
-  [...at("concepts").children].forEach((label, number) => {
-    const one = run.concepts[number];
-    label.hidden = one.layer !== concept().layer || !one.name.toLowerCase().includes(wanted);
-  });
-}
-
-function chooseLayer() {
-  const number = Number(at("layer").value);
-  const name = concept().name;
-  const same = run.concepts.findIndex((one) => one.layer === number && one.name === name);
-  tick(same >= 0 ? same : run.concepts.findIndex((one) => one.layer === number));
-}
-
-/** Choose a concept as if a person had. */
-function tick(number) {
-  const labels = [...at("concepts").children];
-  labels.forEach((label, place) => {
-    label.querySelector("input").checked = place === number;
-  });
-  chooseConcept(number);
-  const [list, label] = [at("concepts"), labels[number]];
-  if (label) list.scrollTop = label.offsetTop - list.offsetTop - list.clientHeight / 2;
-}
-
-function showBrush() {
-  at("size-is").textContent = at("size").value;
-  at("strength-is").textContent = percent(at("strength").value, 0);
-  at("count-is").textContent = `${unitsInUse().length} of ${layer().units}`;
-  at("size").disabled = !hasGrid();
-  const one = concept();
-  const detectors = one.units.filter((unit) => unit.concept === one.name && unit.verdict === "detector").length;
-  const level = one.typical ? "their mean where it is drawn (100 %), or to twice as far from their overall mean (200 %)" : "their thresholds";
-  const does = action() === "add" ? `Adding sets units to ${level}.` : "Removing sets units to 0.";
-  const known = one.segmenter_iou === null ? "" : ` What marks the areas finds it with an IoU of ${one.segmenter_iou.toFixed(2)}.`;
-  at("about").textContent =
-    `${one.name}: ${detectors} of ${layer().units} units of ${layer().name} ${detectors === 1 ? "is its detector" : "are its detectors"}. ` +
-    `${does}${known}`;
-}
-
-/** What is known of a unit, in a sentence. */
-function described(one) {
-  const parts = [`unit ${one.unit}: ${one.concept || "no concept"} (${one.verdict})`, `IoU ${one.iou.toFixed(3)} with ${concept().name}`];
-  if (one.difference !== null) {
-    const side = one.difference < 0 ? "below" : "above";
-    parts.push(`${Math.abs(one.difference).toFixed(1)} standard deviations ${side} its mean where that is drawn`);
-  }
-  if (one.effect !== null) parts.push(`causal effect ${percent(one.effect, 2)} of the image`);
-  return parts.join(", ");
-}
-
-function showUnits() {
-  at("units").replaceChildren(
-    ...unitsInOrder().map((one) => {
-      const says = described(one);
-      const box = element("input", { type: "checkbox", ".checked": !brush.left.has(one.unit), "aria-label": `use ${says}` });
-      box.addEventListener("change", () => {
-        brush.left[box.checked ? "delete" : "add"](one.unit);
-        showBrush();
-      });
-      const look = element("button", { type: "button", "aria-pressed": "false", title: says }, one.concept || "–");
-      look.addEventListener("click", () => showSheet(one, says, look));
-      return element("span", { class: "unit" }, element("label", {}, box, String(one.unit)), look);
-    }),
-  );
-  at("sheet").hidden = true;
-}
-
-async function showSheet(one, says, button) {
-  const pressed = button.getAttribute("aria-pressed") === "true";
-  for (const other of at("units").querySelectorAll("button")) other.setAttribute("aria-pressed", "false");
-  at("sheet").hidden = pressed;
-  if (pressed) return;
-  button.setAttribute("aria-pressed", "true");
-  const image = at("sheet-image");
-  image.alt = `Images in which ${says} is most active, with where it is`;
-  image.src = `api/unit?layer=${encodeURIComponent(layer().name)}&unit=${one.unit}`;
-  at("sheet-says").textContent = says;
-}
-
-/** Set the brush to what the action is usually done with. */
-function takeUsual() {
-  const { strength, count, order } = usual[action()];
-  const units = concept().units;
-  const known = { iou: true, difference: concept().typical, effect: units.some((one) => one.effect !== null) };
-  for (const option of at("order").options) option.disabled = !known[option.value];
-  at("order").value = known[order] ? order : "iou";
-  at("strength").max = action() === "add" && concept().typical ? 3 : 1;
-  at("strength").value = strength;
-  at("count").max = Math.min(units.length, 100);
-  at("count").value = count(layer().units);
-}
-
-function chooseConcept(number) {
-  brush.concept = number;
-  brush.left.clear();
-  takeUsual();
-  at("layer").value = concept().layer;
-  filterConcepts();
-  at("size").max = hasGrid() ? Math.max(2, Math.min(...layer().grid) / 2) : 1;
-  showUnits();
-  showBrush();
-  paintCover();
-  writeAddress();
-}
 
 // ---- the scene ----
 
@@ -211,43 +67,6 @@ function paintCover() {
   }
 }
 
-function maskOf(one) {
-  const grid = run.layers[run.concepts[one.concept].layer].grid;
-  return Mask.unpacked(...grid, one.mask);
-}
-
-/** Tint the positions of a mask, and draw their outline: solid for what is added, dashed for what is removed. */
-function fill(pen, mask, action, opacity) {
-  const height = pen.canvas.height / mask.rows;
-  const width = pen.canvas.width / mask.columns;
-  pen.fillStyle = action === "add" ? `rgba(255, 221, 51, ${opacity})` : `rgba(20, 20, 20, ${opacity})`;
-  const outline = new Path2D();
-  for (let row = 0; row < mask.rows; row += 1) {
-    for (let column = 0; column < mask.columns; column += 1) {
-      if (!mask.has(row, column)) continue;
-      const [x, y] = [column * width, row * height];
-      pen.fillRect(x, y, width, height);
-      const edge = (there, x1, y1, x2, y2) => {
-        if (there) return;
-        outline.moveTo(x1, y1);
-        outline.lineTo(x2, y2);
-      };
-      edge(row > 0 && mask.has(row - 1, column), x, y, x + width, y);
-      edge(row < mask.rows - 1 && mask.has(row + 1, column), x, y + height, x + width, y + height);
-      edge(column > 0 && mask.has(row, column - 1), x, y, x, y + height);
-      edge(column < mask.columns - 1 && mask.has(row, column + 1), x + width, y, x + width, y + height);
-    }
-  }
-  const scale = devicePixelRatio || 1;
-  for (const [colour, thickness] of [["rgba(0, 0, 0, .65)", 3], [action === "add" ? "#ffdd33" : "#fff", 1.5]]) {
-    pen.setLineDash(action === "add" ? [] : [5 * scale, 4 * scale]);
-    pen.strokeStyle = colour;
-    pen.lineWidth = thickness * scale;
-    pen.stroke(outline);
-  }
-  pen.setLineDash([]);
-}
-
 const draw = newestOnly(async (strokes) => {
   const wait = setTimeout(() => at("screen").classList.add("drawing"), 300);
   await trying(async () => {
@@ -281,7 +100,8 @@ async function measure() {
   await trying(async () => {
     const strokes = [...view.strokes];
     const shown = (share) => { bar.value = share; };
-    showAreas(await askLong("api/areas", { scene: view.scene, strokes }, shown, { signal: stopping.signal }), strokes);
+    const rows = await askLong("api/areas", { scene: view.scene, strokes }, shown, { signal: stopping.signal });
+    showAreas(rows, strokes, view.scene);
   });
   clearTimeout(wait);
   if (stopping === measuring) bar.hidden = true;
@@ -298,39 +118,6 @@ async function show({ measured = true } = {}) {
   writeAddress();
   await draw([...view.strokes]);
   if (measured) await measure();
-}
-
-function showAreas(rows, strokes) {
-  const changed = rows.filter((row) => Math.abs(row.after - row.before) >= 0.0005);
-  if (strokes.length === 0) {
-    const there = [...rows].sort((one, other) => other.before - one.before).slice(0, 6);
-    const list = there.map((row) => `${row.concept} ${percent(row.before, 0)}`).join(", ");
-    at("areas").replaceChildren(element("p", { class: "hint" }, list ? `In the scene: ${list}.` : "No known concept is in the scene."));
-    say(list ? `Scene ${view.scene}: ${list}.` : `Scene ${view.scene}.`);
-    return;
-  }
-  const most = Math.max(0.02, ...changed.map((row) => Math.max(row.before, row.after)));
-  const body = changed.slice(0, 8).map((row) => {
-    const [low, high] = [Math.min(row.before, row.after), Math.max(row.before, row.after)];
-    const bar = element("i");
-    bar.style.left = `${(100 * low) / most}%`;
-    bar.style.width = `${Math.max(1.5, (100 * (high - low)) / most)}%`;
-    return element(
-      "tr",
-      {},
-      element("th", { scope: "row" }, row.concept),
-      element("td", {}, percent(row.before)),
-      element("td", {}, percent(row.after)),
-      element("td", { class: "change" }, element("span", { class: row.after < row.before ? "shift less" : "shift", "aria-hidden": "true" }, bar)),
-    );
-  });
-  const head = ["concept", "before", "after", "change"].map((name) => element("th", { scope: "col" }, name));
-  const table = element("table", { class: "table" }, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...body));
-  const note = element("p", { class: "hint" }, "Share of the scene that each concept takes, as the concept source of the run marks it.");
-  at("areas").replaceChildren(...(body.length ? [table, note] : [element("p", { class: "hint" }, "No concept takes more or less of the scene than before.")]));
-  const last = run.concepts[strokes.at(-1).concept].name;
-  const of = rows.find((row) => row.concept === last);
-  say(of ? `${last}: ${percent(of.after)} of the scene, ${percent(of.before)} before.` : `${last} is not marked in the scene, before or after.`);
 }
 
 /** A small picture of every scene of this visit, with what was painted on it. */
@@ -583,6 +370,10 @@ if (run) {
   at("of-layer").hidden = run.layers.length === 1;
   at("layer").replaceChildren(...run.layers.map((one, number) => element("option", { value: number }, one.name)));
   showConcepts();
+  whenChosen(() => {
+    paintCover();
+    writeAddress();
+  });
   readAddress();
   listen();
   await show();
