@@ -181,6 +181,25 @@ def test_a_dropped_image_is_explored(visit):
     assert bars(tab) == bars(of_data)
 
 
+def test_a_pasted_image_is_explored_and_another_class_followed(exploring, visit):
+    tab = visit()
+    tab.evaluate(
+        """async () => {
+            const data = new DataTransfer();
+            data.items.add(new File([await (await fetch("api/image?image=9")).blob()], "", { type: "image/png" }));
+            dispatchEvent(new ClipboardEvent("paste", { clipboardData: data }));
+        }"""
+    )
+    tab.get_by_text("pasted image").wait_for()
+    (other,) = tab.locator("#answer .class").all()[2:3]
+    name = exploring._explorer(LAYER).classes.names[int(other.get_attribute("data-output"))]
+    other.focus()
+    tab.keyboard.press("Enter")
+    tab.get_by_role("heading", name=f"What {name} rests on").wait_for()
+    assert tab.evaluate("document.activeElement.dataset.output") == other.get_attribute("data-output")
+    assert tab.locator("#answer [aria-pressed=true]").count() == 1
+
+
 def test_two_pages_do_not_disturb_each_other(exploring, visit):
     tabs = [visit("#image=4"), visit("#image=9")]
     for tab in tabs:

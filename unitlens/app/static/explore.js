@@ -190,7 +190,9 @@ function showAnswer() {
     row.classList.toggle("first", output === after);
     return row;
   });
-  at("answer").replaceChildren(...rows);
+  // rows that stay where they are keep the focus, and their bars move
+  if (rows.some((row, k) => row !== at("answer").children[k])) at("answer").replaceChildren(...rows);
+  while (at("answer").children.length > rows.length) at("answer").lastChild.remove();
   const image = names.get(view.image) ?? answer.name;
   const own = answer.class ? `, ${answer.class}` : "";
   let verdict = "";
@@ -394,7 +396,10 @@ function showSwitches() {
     for (const unit of unitsAt(position)) {
       const concept = layer?.units[unit]?.verdict === "detector" ? ` ${layer.units[unit].concept}` : "";
       const chip = element("button", { type: "button", class: "chip", "aria-label": `Unit ${unit} is ${position}: put it back` }, `${unit}${concept} `, element("b", {}, position), " ×");
-      chip.addEventListener("click", () => setUnits([unit], ""));
+      chip.addEventListener("click", () => {
+        setUnits([unit], "");
+        (at("switched").querySelector("button") ?? at("smallest")).focus();
+      });
       chip.addEventListener("pointerenter", () => look([unit]));
       chip.addEventListener("pointerleave", () => look(null));
       chips.push(chip);
