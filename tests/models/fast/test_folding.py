@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 import unitlens as ul
-from unitlens.models.fast.folding import find_norm_pairs, fold_norms
+from unitlens.models.fast.folding import count_norms, find_norm_pairs, fold_norms
 
 IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -148,3 +148,33 @@ def test_a_norm_of_several_names_is_folded_under_all():
     fold_norms(model, find_norm_pairs(model, [], IMAGES))
     assert isinstance(model.norm, nn.Identity)
     assert isinstance(model.same, nn.Identity)
+
+
+def check_folded(model):
+    """A model with a norm of another package is folded, and nothing changes but rounding."""
+    norm = settle(model).norm
+    norm.running_mean.normal_(generator=torch.Generator().manual_seed(2))
+    norm.running_var.uniform_(0.5, 2, generator=torch.Generator().manual_seed(3))
+    before = copy.deepcopy(model)
+    found = find_norm_pairs(model, ["norm"], IMAGES)
+    assert found == [("conv", "norm")]
+    assert count_norms(model) == 1
+    fold_norms(model, found)
+    assert count_norms(model) == 0
+    with torch.no_grad():
+        torch.testing.assert_close(model(IMAGES), before(IMAGES), rtol=1e-4, atol=1e-5)
+    return model.norm
+
+
+def test_frozen_norms_of_torchvision_are_folded():
+    from torchvision.ops import FrozenBatchNorm2d
+
+    assert isinstance(check_folded(Plain(norm=FrozenBatchNorm2d(4))), nn.Identity)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["BatchNormAct2d", "FrozenBatchNormAct2d"])
+def test_norms_of_timm_leave_their_activation_behind(kind):
+    norm_act = pytest.importorskip("timm.layers.norm_act")
+    left = check_folded(Plain(norm=getattr(norm_act, kind)(4, act_layer=nn.SiLU)))
+    assert isinstance(left.act, nn.SiLU)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unitlens.models.fast.folding import NormPair, find_norm_pairs, fold_norms
+from unitlens.models.fast.folding import NormPair, count_norms, find_norm_pairs, fold_norms
 from unitlens.models.fast.precision import Fast
 from unitlens.models.hooks import record
 from unitlens.models.layers import describe_error, display_name, uncompiled
@@ -92,7 +92,7 @@ def fast_copy(net: Network, layers: Sequence[str], precision: Fast) -> FastCopy:
     """
     inputs = net.example_inputs(2)
     model = uncompiled(net.model)
-    norms = sum(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
+    norms = count_norms(model)
     with evaluating(model), net.pass_errors(inputs):
         exact = _outputs(model, layers, inputs)
         pairs = _pairs(model, layers, inputs)

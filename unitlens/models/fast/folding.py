@@ -1,5 +1,6 @@
 """Batch norms that are folded into the convolutions in front of them, in a copy of a network."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +17,13 @@ from unitlens.models.layers import find_layers, tensors_in
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_NORMS_ELSEWHERE = (
+    ("torchvision.ops.misc", "FrozenBatchNorm2d"),
+    ("timm.layers.norm_act", "BatchNormAct2d"),
+    ("timm.layers.norm_act", "FrozenBatchNormAct2d"),
+)
+"""Norms of other packages, by module and name: who has none of them need not import the package."""
+
 _ASKS = frozenset(("dim", "size", "ndimension", "numel", "stride", "is_contiguous", "is_floating_point", "__len__"))
 """What is asked of a tensor that is not read."""
 
@@ -53,16 +61,15 @@ def find_norm_pairs(model: nn.Module, layers: Sequence[str], inputs: Tensor) -> 
 
 
 def fold_norms(model: nn.Module, pairs: Sequence[NormPair]) -> None:
-    """Fold batch norms into the convolutions in front of them, in place; what remains of a norm is an identity.
+    """Fold batch norms into the convolutions in front of them, in place; what remains is an activation, or an identity.
 
     The weights are multiplied in float64, and rounded once.
     """
     modules = dict(model.named_modules())
     with torch.no_grad():
         for pair in pairs:
-            convolution, norm = modules[pair.convolution], modules[pair.norm]
+            convolution, norm = modules[pair.convolution], _AnyNorm.of(modules[pair.norm])
             assert isinstance(convolution, nn.modules.conv._ConvNd)
-            assert isinstance(norm, nn.modules.batchnorm._NormBase)
             weight, bias = fuse_conv_bn_weights(
                 _double(convolution.weight),
                 _double(convolution.bias),
@@ -75,7 +82,47 @@ def fold_norms(model: nn.Module, pairs: Sequence[NormPair]) -> None:
             )
             like = convolution.weight
             convolution.weight, convolution.bias = nn.Parameter(weight.to(like)), nn.Parameter(bias.to(like))
-            _replace(model, norm, nn.Identity())
+            _replace(model, modules[pair.norm], norm.rest)
+
+
+class _AnyNorm(NamedTuple):
+    """What all norms that can be folded have, and what follows a norm in the same module."""
+
+    running_mean: Tensor
+    running_var: Tensor
+    eps: float
+    weight: Tensor | None
+    bias: Tensor | None
+    rest: nn.Module
+
+    @classmethod
+    def of(cls, module: Any) -> "_AnyNorm":
+        rest = _Rest(module.drop, module.act) if hasattr(module, "act") else nn.Identity()
+        return cls(module.running_mean, module.running_var, module.eps, module.weight, module.bias, rest)
+
+
+class _Rest(nn.Module):
+    """Of a norm that timm joins with an activation, all but the norm, under the same names."""
+
+    def __init__(self, drop: nn.Module, act: nn.Module) -> None:
+        super().__init__()
+        self.drop, self.act = drop, act
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.act(self.drop(x))
+        return output
+
+
+def count_norms(model: nn.Module) -> int:
+    """How many batch norms a network has."""
+    kinds: tuple[type[nn.Module], ...] = (nn.modules.batchnorm._BatchNorm, *_norms())
+    return sum(isinstance(module, kinds) for module in model.modules())
+
+
+def _norms() -> tuple[type[nn.Module], ...]:
+    """The kinds of norms that can be folded, as far as anything can be one of them."""
+    loaded = (getattr(sys.modules.get(module), name, None) for module, name in _NORMS_ELSEWHERE)
+    return (*_NORMS, *(kind for kind in loaded if isinstance(kind, type)))
 
 
 def _double(tensor: Tensor | None) -> Any:
@@ -92,11 +139,11 @@ def _replace(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
 
 def _is_plain(module: nn.Module) -> bool:
     """Whether it is a convolution or batch norm that does what its class says, with weights that nobody computes."""
-    if type(module) not in (*_CONVOLUTIONS, *_NORMS) or parametrize.is_parametrized(module):
+    if type(module) not in (*_CONVOLUTIONS, *_norms()) or parametrize.is_parametrized(module):
         return False
     if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
         return False
-    return not isinstance(module, nn.modules.batchnorm._NormBase) or module.running_mean is not None
+    return isinstance(module, _CONVOLUTIONS) or getattr(module, "running_mean", None) is not None
 
 
 class _Watched(TorchFunctionMode):
