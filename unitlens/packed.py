@@ -115,6 +115,10 @@ class Hashes(Packed[bytes]):
     def __len__(self) -> int:
         return self._count
 
+    def joined(self) -> bytes:
+        """All values, one behind the other."""
+        return bytes(self._bytes)
+
     @property
     def nbytes(self) -> int:
         """As many as were added."""

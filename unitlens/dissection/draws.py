@@ -94,16 +94,21 @@ class Draws:
     context : Exchange
         Those of other images of the same stratum.
     strata : Strata
+    partners : int32 array, (draws, N)
+        Those of the plain draws, then those of context.
     """
 
     plain: Exchange
     context: Exchange
     strata: Strata
+    partners: ShortInts
 
-    @cached_property
-    def partners(self) -> ShortInts:
-        """Those of the plain draws, then those of context, (draws, N)."""
-        return np.concatenate([self.plain.partners, self.context.partners])
+    @classmethod
+    def of(cls, plain: Exchange, context: Exchange, strata: Strata) -> "Draws":
+        """Put them together, in memory too: partners of either kind are a part of one array."""
+        partners, first = np.concatenate([plain.partners, context.partners]), len(plain.partners)
+        one, other = replace(plain, partners=partners[:first]), replace(context, partners=partners[first:])
+        return cls(one, other, strata, partners)
 
     def determined(self, *, grid: bool) -> npt.NDArray[np.bool_]:
         """Which concepts the kind of image determines, (C,): all images of a stratum hold them, or none does.
@@ -168,18 +173,18 @@ def plan_draws(stored: "StoredPass", settings: Settings, within: Mapping[str, st
     if within is not None:
         names = stored.record.names
         strata = Strata(_numbered([within.get(name, ("", image)) for image, name in enumerate(names)]), "within")
-        return Draws(_exchange(stored, settings, None), _exchange(stored, settings, strata), strata)
+        return Draws.of(_exchange(stored, settings, None), _exchange(stored, settings, strata), strata)
     plain, classes = _exchange(stored, settings, None), stored.record.classes
     if None not in classes and len(set(classes)) > 1:
         strata = Strata(_numbered(classes), "classes")
         context = _exchange(stored, settings, strata)
         if context.taking_part.mean() >= _FEWEST_PART:
-            return Draws(plain, context, strata)
+            return Draws.of(plain, context, strata)
     strata = Strata(_sets_of_concepts(stored, settings.draws), "concepts")
     context = _exchange(stored, settings, strata)
     if len(np.unique(strata.of_image[context.taking_part])) < 2:  # one kind alone is no kind
         context = replace(context, partners=context.partners[:0])
-    return Draws(plain, context, strata)
+    return Draws.of(plain, context, strata)
 
 
 def _exchange(stored: "StoredPass", settings: Settings, strata: Strata | None) -> Exchange:

@@ -16,7 +16,9 @@ CHUNK_VALUES = 1 << 17
 GUESS_SHARES = (1.5, 6.0)
 """Guesses of a threshold leave so many times more positions above them than the quantile does, best guess first."""
 
-_GUESS_IMAGES = 128
+_GUESS_IMAGES, _GUESS_VALUES = 128, 1 << 13
+"""Levels are guessed from so many images at least, and from more where they have few positions."""
+
 _GUESS_COARSER = 4
 
 
@@ -114,9 +116,9 @@ class Scanner:
         list of float32 tensors, (U,)
             Best guess first.
         """
-        step = max(1, -(-self._images // _GUESS_IMAGES))
-        maps = torch.from_numpy(self._layer.maps.read(range(0, self._images, step), self._block))
         h, w = (max(1, cells // _GUESS_COARSER) for cells in self._plan.grid)
+        step = max(1, self._images // max(_GUESS_IMAGES, _GUESS_VALUES // (h * w)))
+        maps = torch.from_numpy(self._layer.maps.read(range(0, self._images, step), self._block))
         coarse = SamplePlan(self._plan.layer_grid, (h, w), self._plan.upsampling)
         values = coarse.upsample(maps).transpose(0, 1).flatten(1)
         ranks = [min(values.shape[1], int(share * quantile * values.shape[1]) + 1) for share in GUESS_SHARES]

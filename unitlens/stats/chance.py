@@ -95,15 +95,12 @@ def partners(
     strata = np.zeros(images, np.int64) if strata is None else np.asarray(strata)
     rng = np.random.default_rng(seed)
     pools = _pools(annotated, strata)
-    # What each pool may do, the first being nothing.
-    moves = [
-        np.concatenate([pool[None], _exchanges(pool, hashes, groups, order, draws=draws, rng=rng)], dtype=np.int32)
-        for pool in pools
-    ]
-    chosen = _choose_moves([len(of_pool) for of_pool in moves], draws, rng)
-    out = np.zeros((len(chosen), images), np.int32)
-    for column, (pool, of_pool) in enumerate(zip(pools, moves, strict=True)):
-        out[:, pool] = of_pool[chosen[:, column]]
+    exchanges = [_exchanges(pool, hashes, groups, order, draws=draws, rng=rng) for pool in pools]
+    chosen = _choose_moves([1 + len(of_pool) for of_pool in exchanges], draws, rng)  # a pool may also do nothing
+    out = np.empty((len(chosen), images), np.int32)
+    for column, (pool, of_pool) in enumerate(zip(pools, exchanges, strict=True)):
+        for draw, move in enumerate(chosen[:, column].tolist()):
+            out[draw, pool] = of_pool[move - 1] if move else pool
     return out
 
 
@@ -130,7 +127,7 @@ def _exchanges(
     members: Ints, hashes: Sequence[int], groups: Ints, order: Ints | None, *, draws: int, rng: np.random.Generator
 ) -> ShortInts:
     """Partners of the members of a pool, (draws, members), or as many draws as differ."""
-    circle = np.array(sorted(members.tolist(), key=lambda image: (hashes[image], image)), np.int64)
+    circle = members[np.lexsort((members, np.fromiter(hashes, np.uint64, len(hashes))[members]))]
     if order is not None:
         in_time = circle[np.argsort(np.asarray(order)[circle], kind="stable")]
         apart = max(_widest(groups[in_time]), int(np.unique(groups, return_counts=True)[1].max()))
@@ -154,7 +151,7 @@ def _turned(circle: Ints, members: Ints, apart: int, *, draws: int, rng: np.rand
     partner = np.full((len(steps), int(members.max()) + 1), -1, np.int32)
     for draw, step in enumerate(steps.tolist()):
         partner[draw, circle] = np.roll(circle, -step)
-    return partner[:, members]
+    return partner if len(members) == partner.shape[1] else partner[:, members]  # all images: no copy
 
 
 def _reordered(circle: Ints, members: Ints, *, draws: int, rng: np.random.Generator) -> ShortInts:
