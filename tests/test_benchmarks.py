@@ -1,11 +1,12 @@
-"""Benchmarks of generators run, at their smallest size; what they measure is in docs/generators.md."""
+"""Benchmarks run, at their smallest size; what they measure is in docs/generators.md and docs/speed.md."""
 
 import sys
 
 import pytest
+import torch
 from click.testing import CliRunner
 
-from benchmarks import generator_objects, generators, interventions
+from benchmarks import generator_objects, generators, gpu, interventions
 from tests.coloured import write_world
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::unitlens.UnitlensWarning")]
@@ -83,3 +84,17 @@ def test_units_of_two_generators_are_listed(models, monkeypatch, capsys, tmp_pat
     monkeypatch.setattr(sys, "argv", ["generators.py", models, "--faces", "16", "--time", "1"])
     generators.main()
     assert capsys.readouterr().out.count("bare") == 4
+
+
+def test_a_benchmark_of_a_gpu_runs_on_a_processor_and_says_that_there_is_no_gpu(monkeypatch, capsys):
+    small = ["--network", "resnet18", "--images", "6", "--batch-size", "4", "--runs", "1", "--workers", "0"]
+    monkeypatch.setenv("UNITLENS_IMAGES", "none")
+    monkeypatch.setattr(sys, "argv", ["gpu.py", *small, "--device", "cpu"])
+    gpu.main()
+    said = capsys.readouterr().out
+    assert "bound by" in said
+    assert "aten::mkldnn_convolution" in said
+    if not torch.cuda.is_available():
+        monkeypatch.setattr(sys, "argv", ["gpu.py", *small])
+        with pytest.raises(SystemExit, match=r"The device 'cuda' cannot be used here.*--device cpu"):
+            gpu.main()

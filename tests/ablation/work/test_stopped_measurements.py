@@ -1,5 +1,8 @@
 """A measurement that is stopped by anything goes on where it was, and ends with the bits of an undisturbed one."""
 
+import errno
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -19,6 +22,8 @@ from unitlens.ablation.outcomes.named import image_outcomes
 from unitlens.ablation.responses.counting import PredictionTally
 from unitlens.ablation.work.kept import NOTHING_KEPT, Kept
 from unitlens.ablation.work.keys import NoKeyError, key_of
+from unitlens.dissection.store import folder as store_folder
+from unitlens.dissection.store import manifest
 
 SETS = [((0, 3),), ((1,),)]
 
@@ -54,6 +59,39 @@ def test_effects_that_are_stopped_again_and_again_end_as_if_they_were_not(tmp_pa
 def test_parts_add_to_the_bits_of_one_process(count, sets):
     whole = experiment(Stopping(classless=range(6)), NOTHING_KEPT).measure(sets)
     assert_same(measured_in_parts(Stopping(classless=range(6)), count, sets), whole)
+
+
+def refusing(patch, kind, *, after):
+    """Let the system refuse to write the kept, by whatever way, after so many times."""
+    left = [after]
+
+    def refuse(function):
+        def refused(*arguments, **options):
+            left[0] -= 1
+            if left[0] < 0:
+                raise OSError(kind, os.strerror(kind), str(arguments[0]))
+            return function(*arguments, **options)
+
+        return refused
+
+    patch.setattr(os, "pwrite", refuse(os.pwrite))
+    patch.setattr(os, "mkdir", refuse(os.mkdir))
+    for module in (manifest, store_folder):
+        patch.setattr(module, "replace_file", refuse(module.replace_file))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", [errno.ENOSPC, pytest.param(errno.EROFS, marks=pytest.mark.slow)])
+def test_where_nothing_more_can_be_written_it_goes_on_once_that_is_mended(tmp_path, monkeypatch, kind):
+    whole = experiment(Stopping(), NOTHING_KEPT).measure(SETS)
+    for after in (0, 1, 3, 6, 9, 11):
+        with monkeypatch.context() as patch:
+            refusing(patch, kind, after=after)
+            with pytest.raises(ul.UnitlensError, match=os.strerror(kind)):
+                experiment(Stopping(), Kept(tmp_path / "kept")).measure(SETS)
+    data = Stopping()
+    assert_same(experiment(data, Kept(tmp_path / "kept")).measure(SETS), whole)
+    assert len(set(data.read)) < IMAGES
 
 
 @pytest.mark.filterwarnings("ignore")
