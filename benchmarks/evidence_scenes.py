@@ -24,8 +24,9 @@ from evidence_tables import (
 )
 
 from unitlens.data.scenes.world import Scenes
-from unitlens.dissection.counting import block_size, count_block
+from unitlens.dissection.counting import count_block
 from unitlens.dissection.forward import Resources, observe
+from unitlens.dissection.memory import BLOCK_UNITS
 from unitlens.dissection.scanning import Scanner
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.passes import StoredPass
@@ -204,9 +205,8 @@ def _active(stored: StoredPass, settings: Settings) -> tuple[np.ndarray, np.ndar
     positions = stored.images * grid[0] * grid[1]
     no_partners = np.zeros((0, stored.images), np.int64)
     parts = []
-    step = block_size(layer, positions, quantile)
-    for start in range(0, layer.units, step):
-        units = slice(start, min(start + step, layer.units))
+    for start in range(0, layer.units, BLOCK_UNITS):
+        units = slice(start, min(start + BLOCK_UNITS, layer.units))
         rank = threshold_rank(quantile, positions)
         block = count_block(layer, units, stored.labels, stored.folds, settings, rank=rank, partners=no_partners)
         scan = Scanner(layer, units, grid, settings.upsampling)

@@ -5,7 +5,11 @@ import pytest
 
 import unitlens as ul
 from tests.generators import painted, painter
+from unitlens.data.columns import Columns
+from unitlens.data.concepts import Concept
 from unitlens.dissection import counting, scanning
+from unitlens.dissection.memory import blocks_together
+from unitlens.dissection.store.labels import LabelPlanes
 
 
 @pytest.mark.parametrize(("enough", "at_once"), [(1, 1 << 19), (40, 1 << 19), (1 << 14, 64), (1 << 14, 640)])
@@ -18,3 +22,33 @@ def test_pieces_of_a_stream_are_joined_without_a_change(monkeypatch, enough, at_
     assert np.array_equal(whole.counts.intersection, cut.counts.intersection)
     assert np.array_equal(whole.counts.activated, cut.counts.activated)
     assert whole.table().equals(cut.table())
+
+
+def test_each_reading_of_labels_serves_all_blocks_of_units(monkeypatch):
+    rows = []
+
+    def read(labels, images):
+        rows.append(len(images))
+        return labels_read(labels, images)
+
+    labels_read = LabelPlanes.read
+    monkeypatch.setattr(LabelPlanes, "read", read)
+    monkeypatch.setattr("unitlens.dissection.store.labels.KEPT_PLANES", 0)  # as of very many images
+    monkeypatch.setattr(scanning, "CHUNK_VALUES", 1 << 12)
+    found = []
+    for units in (64, 2):
+        monkeypatch.setattr("unitlens.dissection.counting.BLOCK_UNITS", units)
+        rows.clear()
+        found.append((ul.dissect(painter(), "layer", painted(48), exemplars=0).table(), sum(rows)))
+    (whole, once), (parts, again) = found
+    assert len(whole) > 4  # three blocks or more
+    assert whole.equals(parts)
+    assert once == again
+
+
+def test_as_many_blocks_are_counted_together_as_have_room():
+    columns = Columns.of([Concept("object", 1 + c, f"thing {c}") for c in range(100)])
+    assert blocks_together(columns, draws=40, block_positions=2e6) == 4  # they wait in memory
+    assert blocks_together(columns, draws=40, block_positions=1e9) == 11  # they are read again
+    many = Columns.of([Concept("object", 1 + c, f"thing {c}") for c in range(5000)])
+    assert blocks_together(many, draws=200, block_positions=1e9) == 1

@@ -62,15 +62,17 @@ def test_thresholds_and_counts_equal_the_loops_exactly(seed, layer, quantile, ze
             assert result.counts.concept[column] == expected[2]
 
 
-@given(seed=st.integers(0, 10**6), batch=st.integers(1, 7))
+@given(seed=st.integers(0, 10**6), batch=st.integers(1, 7), kept=st.sampled_from([4, 20, 200]))
 @settings(max_examples=10)
-def test_neither_batches_nor_blocks_nor_chunks_change_a_bit(seed, batch):
+def test_neither_batches_nor_blocks_nor_chunks_change_a_bit(seed, batch, kept):
     maps, marked = random_case(seed, units=5)
     whole = run(maps, marked)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("unitlens.dissection.counting.CHUNK_VALUES", 9)
-        patch.setattr("unitlens.dissection.counting.KEPT", 20)
-        patch.setattr("unitlens.dissection.labelling.block_size", lambda *_: 2)
+        patch.setattr("unitlens.dissection.scanning.CHUNK_VALUES", 9)
+        patch.setattr("unitlens.dissection.scanning.KEPT", kept)  # nothing, some blocks, or all of them wait
+        patch.setattr("unitlens.dissection.counting.KEPT", kept)
+        patch.setattr("unitlens.dissection.counting.BLOCK_UNITS", 2)
         parts = run(maps, marked, batch_size=batch)
     for name, array in whole.counts.arrays().items():
         assert np.array_equal(array, parts.counts.arrays()[name]), name

@@ -4,7 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from unitlens.stats.families import over_layers, q_over_layers
+from unitlens.stats.families import false_discovery, over_layers, q_over_layers
+
+
+@pytest.mark.parametrize("tests", [1, 2, 7, 512])
+def test_q_values_are_those_of_scipy_to_the_bit(tests):
+    p_value = np.random.default_rng(tests).random(tests) ** 4
+    for some in (p_value, p_value.round(1)):
+        assert np.array_equal(false_discovery(some), stats.false_discovery_control(some))
+    assert not len(false_discovery(p_value[:0]))
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import naive
-from unitlens.stats.masks import SamplePlan, at_most_grid
+from unitlens.stats.masks import Axis, SamplePlan, at_most_grid, enlarge, interpolate
 
 SIDES = st.integers(1, 9)
 
@@ -78,6 +78,14 @@ def test_values_have_the_same_bits_in_any_batch(seed, split):
     plan = SamplePlan((5, 4), (11, 13))
     parts = torch.cat([plan.upsample(part) for part in (maps[:split], maps[split:])])
     assert torch.equal(plan.upsample(maps), parts)
+
+
+@pytest.mark.parametrize(("size", "cells"), [(1, 7), (2, 13), (7, 56), (7, 112), (5, 47), (9, 10)])
+@pytest.mark.parametrize("upsampling", ["edges", "zeros"])
+def test_enlarging_gives_the_bits_of_the_interpolation(size, cells, upsampling):
+    maps = torch.randn(size + 2 * (upsampling == "zeros"), 3, 11, generator=torch.Generator().manual_seed(size))
+    axis = Axis.between(size, cells, upsampling=upsampling)
+    assert torch.equal(enlarge(maps, axis), interpolate(maps, axis, dim=0))
 
 
 def test_a_layer_finer_than_the_grid_is_sampled_once():

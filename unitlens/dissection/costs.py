@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from unitlens.dissection.counting import BlockCounts, block_size, count_block
+from unitlens.dissection.counting import BlockCounts, count_block
 from unitlens.dissection.draws import Draws, plan_draws
 from unitlens.dissection.exemplars import Exemplars, draw_strips, find_exemplars
 from unitlens.dissection.labelling import label_block
-from unitlens.dissection.memory import KEPT
+from unitlens.dissection.memory import BLOCK_UNITS, KEPT, blocks_together
 from unitlens.dissection.scanning import GUESS_SHARES, Scanner
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.layers import LayerMaps
@@ -76,6 +76,8 @@ class CountingCost:
         Units of a block.
     scans : int
         How often the maps of a block are read.
+    together : int
+        Blocks that are counted together, with one reading of the labels.
     """
 
     blocks: int
@@ -84,6 +86,7 @@ class CountingCost:
     levels: float
     units: int = 1
     scans: int = 1
+    together: int = 1
 
     def seconds(self, images: int, *, levels: bool) -> float:
         """Compute the duration for all blocks."""
@@ -109,7 +112,7 @@ def counting_cost(stored: StoredPass, layer: LayerMaps, settings: Settings, *, i
         Of the whole run: they decide how many units a block has.
     """
     positions = layer.positions(stored.labels.grid)
-    blocks = list(in_blocks(layer.units, block_size(layer, images * positions, settings.quantile)))
+    blocks = list(in_blocks(layer.units, BLOCK_UNITS))
     few, many, draws = max(2, stored.images // 4), stored.images, plan_draws(stored, settings)
     counted = _count(stored, layer, blocks[0], settings, draws, images=many)  # allocates what later calls find there
     of_few, of_many = (
@@ -117,8 +120,10 @@ def counting_cost(stored: StoredPass, layer: LayerMaps, settings: Settings, *, i
         for count in (few, many)
     )
     per_image = max(0.0, of_many - of_few) / max(1, many - few)
-    above = GUESS_SHARES[0] * settings.quantile * images * positions * len(range(layer.units)[blocks[0]])
-    scans = 1 if above <= KEPT else _SCANS
+    active = settings.quantile * images * positions * (blocks[0].stop - blocks[0].start)
+    together = blocks_together(stored.labels.columns, draws=len(draws.partners), block_positions=active)
+    waits = active <= KEPT // (1 if together == 1 else 2)
+    scans = _SCANS if GUESS_SHARES[0] * active > KEPT else 1 if waits else 2
     further = (scans - 1) * _scan_seconds(layer, blocks[0], settings) / many
     labelling = _label_seconds(counted, stored, layer, blocks[0], _without_levels(settings), draws)
     levels = 0.0
@@ -131,8 +136,9 @@ def counting_cost(stored: StoredPass, layer: LayerMaps, settings: Settings, *, i
         fixed=max(0.0, of_few - few * per_image) + labelling * min(FOLDS, images) / folds,
         image=per_image + further,
         levels=max(0.0, levels) / many,
-        units=len(range(layer.units)[blocks[0]]),
+        units=blocks[0].stop - blocks[0].start,
         scans=scans,
+        together=together,
     )
 
 

@@ -9,16 +9,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from unitlens.dissection.memory import BLOCK_UNITS, KEPT
-from unitlens.dissection.scanning import CHUNK_VALUES, GUESS_SHARES, Scanner
+from unitlens.dissection.memory import BLOCK_UNITS, KEPT, blocks_together
+from unitlens.dissection.scanning import CHUNK_VALUES, Scanner, images_at_once, join_active
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.dissection.store.layers import LayerMaps
+from unitlens.processes import Processes
 from unitlens.stats.blocks import in_blocks
 from unitlens.stats.folds import FOLDS
 from unitlens.stats.masks import Active
 from unitlens.stats.scores import Ints, Levels, ShortInts
-from unitlens.stats.thresholds import Scan, Tally, kth_largest, level_edges, tally, value_histogram
+from unitlens.stats.thresholds import Scan, Tally, kth_largest, level_edges, tally, threshold_rank, value_histogram
 
 ENOUGH = 1 << 14
 """Active positions that are worth the calls that count them: shorter pieces of a stream are joined."""
@@ -56,10 +57,38 @@ class BlockCounts:
         return np.stack([self.active[:, ::2].sum(1), self.active[:, 1::2].sum(1)], 1)
 
 
-def block_size(layer: LayerMaps, positions: int, quantile: float) -> int:
-    """Units that are counted together: so many that the active positions of a first scan can be kept."""
-    fits = KEPT / (2 * GUESS_SHARES[0] * quantile * max(positions, 1))
-    return int(max(1, min(layer.units, BLOCK_UNITS, fits)))
+def count_dealt(
+    layer: LayerMaps, labels: LabelPlanes, folds: Ints, settings: Settings, *, partners: ShortInts, processes: Processes
+) -> Iterator[tuple[int, slice, BlockCounts]]:
+    """Count the blocks of units that are dealt to this process, as many together as have room.
+
+    Parameters
+    ----------
+    layer, labels, folds, settings, partners
+        As for `count_blocks`.
+    processes : Processes
+        To which blocks are dealt by turns.
+
+    Yields
+    ------
+    int, slice, BlockCounts
+        The number of a block, its units and their counts.
+
+    Raises
+    ------
+    UnitlensError
+        If there are too few positions for the quantile.
+    """
+    images = len(folds)
+    rank = threshold_rank(settings.quantile, images * layer.positions(labels.grid, raw=settings.threshold_on == "raw"))
+    blocks = list(enumerate(in_blocks(layer.units, BLOCK_UNITS)))[processes.rank :: processes.count]
+    active = settings.quantile * images * layer.positions(labels.grid) * min(layer.units, BLOCK_UNITS)
+    most = blocks_together(labels.columns, draws=len(partners), block_positions=active)
+    for together in (blocks[some] for some in in_blocks(len(blocks), most)):
+        slices = [units for _, units in together]
+        counted = count_blocks(layer, slices, labels, folds, settings, rank=rank, partners=partners)
+        for number, units in together:
+            yield number, units, counted.pop(0)  # which is not kept here
 
 
 def count_block(
@@ -72,13 +101,30 @@ def count_block(
     rank: int,
     partners: ShortInts,
 ) -> BlockCounts:
-    """Find the thresholds of a block of units and count what is marked where they are active, in the first N images.
+    """Find the thresholds of one block of units, and count; see `count_blocks`."""
+    return count_blocks(layer, [units], labels, folds, settings, rank=rank, partners=partners)[0]
+
+
+def count_blocks(
+    layer: LayerMaps,
+    blocks: Sequence[slice],
+    labels: LabelPlanes,
+    folds: Ints,
+    settings: Settings,
+    *,
+    rank: int,
+    partners: ShortInts,
+) -> list[BlockCounts]:
+    """Find the thresholds of blocks of units and count what is marked where they are active, in the first N images.
+
+    Thresholds are found block by block. Then all blocks are counted together, images after images: the labels of an
+    image, and those that it is given in the draws, are read once for all of them.
 
     Parameters
     ----------
     layer : LayerMaps
-    units : slice
-        The block, with a start and a stop.
+    blocks : sequence of slice
+        Each has a start and a stop.
     labels : LabelPlanes
         Label planes.
     folds : int64 array, (N,)
@@ -92,15 +138,27 @@ def count_block(
 
     Returns
     -------
-    BlockCounts
+    list of BlockCounts
     """
-    scan = Scanner(layer, units, labels.grid, settings.upsampling, images=len(folds))
+    found, waiting = list[_Block](), 0
+    pieces_of = images_at_once(layer, blocks[0].stop - blocks[0].start)  # the same in all blocks
+    for units in blocks:
+        scan = Scanner(layer, units, labels.grid, settings.upsampling, images=len(folds), pieces_of=pieces_of)
+        threshold = _thresholds(scan, layer, units, settings, rank=rank)
+        most = KEPT if len(blocks) == 1 else KEPT // 2 - waiting
+        kept = scan.kept_above(threshold, most)
+        waiting += sum(len(active.unit) for active in kept or [])
+        found.append(_Block(scan.units, threshold, scan.above(threshold) if kept is None else iter(kept)))
+    return _count_found(found, scan.on_grid, labels, folds, partners)
+
+
+def _thresholds(scan: Scanner, layer: LayerMaps, units: slice, settings: Settings, *, rank: int) -> Tensor:
+    """The exact thresholds of a block of units, (U,)."""
     floor = torch.from_numpy(layer.smallest[units])
     if settings.upsampling == "zeros":
         floor = floor.clamp(max=0.0)  # zeros around a map are mixed into what it comes to on the grid
     ranked: Scan = scan.raw if settings.threshold_on == "raw" else scan
-    threshold = kth_largest(ranked, rank, scan.guesses(settings.quantile), floor)
-    return count_at(scan, threshold, labels, folds, partners=partners)
+    return kth_largest(ranked, rank, scan.guesses(settings.quantile), floor)
 
 
 def count_at(
@@ -129,12 +187,31 @@ def count_at(
     -------
     BlockCounts
     """
+    partners = _no_draws(folds) if partners is None else partners
+    block = _Block(scan.units, threshold, scan.above(threshold))
+    return _count_found([block], scan.on_grid, labels, folds, partners)[0]
+
+
+class _Block(NamedTuple):
+    """A block of so many units, their thresholds, and the positions above these, piece by piece."""
+
+    units: int
+    threshold: Tensor
+    active: Iterator[Active]
+
+
+def _count_found(
+    blocks: Sequence[_Block], on_grid: bool, labels: LabelPlanes, folds: Ints, partners: ShortInts
+) -> list[BlockCounts]:
+    """Count, by fold, what is marked where units are active."""
     fold_of = torch.from_numpy(folds)
     parts = _Parts(FOLDS, lambda active: fold_of.index_select(0, active.image))
-    partners = _no_draws(folds) if partners is None else partners
-    odd = torch.from_numpy(folds % 2)
-    counts = _count_active(scan(threshold), scan, labels, parts, _Draws(partners, odd))
-    return BlockCounts(threshold.numpy(), counts.by_part, counts.active, counts.shifted, counts.images)
+    draws = _Draws(partners, torch.from_numpy(folds % 2))
+    counted = _count_active([(block.active, block.units) for block in blocks], on_grid, labels, parts, draws)
+    return [
+        BlockCounts(block.threshold.numpy(), counts.by_part, counts.active, counts.shifted, counts.images)
+        for block, counts in zip(blocks, counted, strict=True)
+    ]
 
 
 def count_levels(scan: Scanner, quantiles: Sequence[float], labels: LabelPlanes, folds: Ints) -> tuple[Levels, Levels]:
@@ -168,7 +245,8 @@ def count_levels(scan: Scanner, quantiles: Sequence[float], labels: LabelPlanes,
 
     everything = scan(torch.full((scan.units,), -torch.inf))
     draws = _Draws(_no_draws(folds), odd)
-    counts = _count_active(everything, scan, labels, _Parts(2 * intervals, half_and_interval), draws)
+    parts = _Parts(2 * intervals, half_and_interval)
+    (counts,) = _count_active([(everything, scan.units)], scan.on_grid, labels, parts, draws)
     # Of the columns, the first is none of the concepts, and the last ones say what is not judged in each category.
     first_category, category_of = 1 + len(labels.columns.concepts), labels.columns.category_of
     concept = counts.by_part[:, :, 1:first_category]
@@ -219,65 +297,106 @@ class _PartCounts(NamedTuple):
     images: Ints
 
 
+_Stream = tuple[Iterator[Active], int]
+"""Active positions of a block of units, piece by piece, and how many units it has."""
+
+
 def _count_active(
-    active: Iterator[Active], scan: Scanner, labels: LabelPlanes, parts: _Parts, drawn: _Draws
-) -> _PartCounts:
-    """Count active positions by part and by what is marked there."""
-    count = _count_positions if scan.on_grid else _count_images
-    return count(active, scan.units, labels, parts, drawn)
+    streams: Sequence[_Stream], on_grid: bool, labels: LabelPlanes, parts: _Parts, drawn: _Draws
+) -> list[_PartCounts]:
+    """Count active positions of each block by part and by what is marked there."""
+    if on_grid:
+        return _count_positions(streams, labels, parts, drawn)
+    return [_count_images(active, units, labels, parts, drawn) for active, units in streams]
 
 
 def _count_positions(
-    stream: Iterator[Active], units: int, labels: LabelPlanes, parts: _Parts, drawn: _Draws
-) -> _PartCounts:
-    """Count positions of the label grid."""
+    streams: Sequence[_Stream], labels: LabelPlanes, parts: _Parts, drawn: _Draws
+) -> list[_PartCounts]:
+    """Count positions of the label grid; the streams of all blocks have pieces of the same images."""
     columns, draws = labels.columns.count, len(drawn.partners)
-    by_part = torch.zeros(units, parts.count, columns, dtype=torch.int64)
-    shifted = torch.zeros(draws, units, 2, columns, dtype=torch.int64)
-    total = torch.zeros(units * parts.count, dtype=torch.int64)
-    images = torch.zeros(units, dtype=torch.int64)
+    counters = [_Counters(units, parts.count, columns, draws) for _, units in streams]
     read = labels.reader()
-    for active in _joined(stream, AT_ONCE // (labels.grid[0] * labels.grid[1])):
-        part, half = parts.of(active), drawn.odd.index_select(0, active.image)
-        total.scatter_add_(0, active.unit * parts.count + part, torch.ones_like(part))
-        # Images of one piece of the stream follow each other: their planes are read together.
-        first, last = int(active.image.min()), int(active.image.max())
-        active = active._replace(image=active.image - first)
-        images += _images_of_units(active, units, last - first + 1)
-        own = torch.from_numpy(read(range(first, last + 1)))
-        tally(by_part, active, part, own)
-        if draws:
-            of_draws = Tally(active, half, 2, columns=columns, labels=own.shape)
+    most = AT_ONCE // (labels.grid[0] * labels.grid[1])
+    # Images of one piece follow each other: their planes are read together, and once for all blocks.
+    for images, pieces in _joined([active for active, _ in streams], most):
+        own = torch.from_numpy(read(images))
+        counted = []
+        for of_block, active in zip(counters, pieces, strict=True):
+            if len(active.unit):
+                active = _image_after_image(active, images) if draws else active
+                part, half = parts.of(active), drawn.odd.index_select(0, active.image)
+                active = active._replace(image=active.image - images.start)
+                of_block.add(active, part, own)
+                counted.append((of_block, Tally(active, half, 2, columns=columns, labels=own.shape)))
         for draw in range(draws):
-            of_draws.add(shifted[draw], torch.from_numpy(read(drawn.partners[draw, first : last + 1])))
-    shifted = shifted.transpose(0, 1)
-    return _PartCounts(by_part.numpy(), total.view(units, parts.count).numpy(), shifted.numpy(), images.numpy())
+            given = torch.from_numpy(read(drawn.partners[draw, images.start : images.stop]))
+            for of_block, of_draws in counted:
+                of_draws.add(of_block.shifted[draw], given)
+    return [of_block.counts() for of_block in counters]
 
 
-def _joined(stream: Iterator[Active], images: int) -> Iterator[Active]:
-    """Join short pieces of a stream that are of images close to each other, over so many images at most."""
-    waiting, first = list[Active](), 0
-    for active in stream:
-        if not len(active.unit):
+class _Counters:
+    """Counts of the active positions of a block of units while they are made."""
+
+    def __init__(self, units: int, parts: int, columns: int, draws: int) -> None:
+        self._by_part = torch.zeros(units, parts, columns, dtype=torch.int64)
+        self._total = torch.zeros(units, parts, dtype=torch.int64)
+        self._images = torch.zeros(units, dtype=torch.int64)
+        self.shifted = torch.zeros(draws, units, 2, columns, dtype=torch.int64)
+
+    def add(self, active: Active, part: Tensor, labels: Tensor) -> None:
+        """Count positions of images that no other piece has, with their own labels."""
+        units, parts = self._total.shape
+        self._total.view(-1).scatter_add_(0, active.unit * parts + part, torch.ones_like(part))
+        self._images += _images_of_units(active, units, len(labels))
+        tally(self._by_part, active, part, labels)
+
+    def counts(self) -> _PartCounts:
+        """All that was counted."""
+        shifted = self.shifted.transpose(0, 1)
+        return _PartCounts(self._by_part.numpy(), self._total.numpy(), shifted.numpy(), self._images.numpy())
+
+
+def _joined(streams: Sequence[Iterator[Active]], images: int) -> Iterator[tuple[range, list[Active]]]:
+    """Join short pieces of streams that are of images close to each other, over so many images at most.
+
+    Yields the images, and for each stream its positions in them.
+    """
+    waiting, count, start, stop = list[tuple[Active, ...]](), 0, 0, 0
+    for pieces in zip(*streams, strict=True):
+        found = [active.image for active in pieces if len(active.image)]
+        if not found:
             continue
-        if waiting and not 0 <= int(active.image.max()) - first < images:
-            yield _as_one(waiting)
-            waiting = []
-        first = first if waiting else int(active.image.min())
-        waiting.append(active)
-        if sum(len(piece.unit) for piece in waiting) >= ENOUGH:
-            yield _as_one(waiting)
-            waiting = []
+        first, last = min(int(image.min()) for image in found), max(int(image.max()) for image in found)
+        if waiting and not 0 <= last - start < images:
+            yield range(start, stop), _as_one(waiting)
+            waiting, count = [], 0
+        start, stop = (start, max(stop, last + 1)) if waiting else (first, last + 1)
+        waiting.append(pieces)
+        count += sum(map(len, found))
+        if count >= ENOUGH * len(streams):
+            yield range(start, stop), _as_one(waiting)
+            waiting, count = [], 0
     if waiting:
-        yield _as_one(waiting)
+        yield range(start, stop), _as_one(waiting)
 
 
-def _as_one(pieces: Sequence[Active]) -> Active:
-    return pieces[0] if len(pieces) == 1 else Active(*map(torch.cat, zip(*pieces, strict=True)))
+def _as_one(pieces: Sequence[tuple[Active, ...]]) -> list[Active]:
+    """The positions of each stream in some pieces, in 64 bits."""
+    joined = (join_active(of_stream) for of_stream in zip(*pieces, strict=True))
+    return [Active(one.unit.long(), one.image.long(), one.position.long(), one.value) for one in joined]
+
+
+def _image_after_image(active: Active, images: range) -> Active:
+    """The same positions in the order of their images, so that the labels of one image are looked up together."""
+    image = (active.image - images.start).numpy().astype(np.min_scalar_type(len(images)))
+    order = torch.from_numpy(np.argsort(image, kind="stable"))  # of 8 or 16 bits: without comparisons
+    return Active(*(part.index_select(0, order) for part in active))
 
 
 def _images_of_units(active: Active, units: int, images: int) -> Tensor:
-    """Count the images in which each unit is active, (U,); no image is in two pieces of a stream."""
+    """Count the images in which each unit is active, (U,)."""
     there = torch.zeros(units * images, dtype=torch.bool)
     there[active.unit * images + active.image] = True
     return there.view(units, images).sum(1)

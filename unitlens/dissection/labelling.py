@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.dissection.counting import BlockCounts, block_size, count_block, count_levels
+from unitlens.dissection.counting import BlockCounts, count_dealt, count_levels
 from unitlens.dissection.draws import Draws, Exchange
 from unitlens.dissection.scanning import Scanner
 from unitlens.dissection.sentences.headline import undecided_units
@@ -16,7 +16,6 @@ from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.table import unit_table
 from unitlens.processes import ALONE, Processes
 from unitlens.progress import progress
-from unitlens.stats.blocks import in_blocks
 from unitlens.stats.chance import Association, association
 from unitlens.stats.counts import Counts, narrow
 from unitlens.stats.evidence import (
@@ -40,7 +39,6 @@ from unitlens.stats.scores import (
     choose,
     share,
 )
-from unitlens.stats.thresholds import threshold_rank
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,24 +143,20 @@ def label_together(
         If there are too few positions for the quantile, or a process ended.
     """
     labels, concepts = stored.labels, len(stored.labels.columns.concepts)
-    positions = stored.images * layer.positions(labels.grid)
-    ranked = stored.images * layer.positions(labels.grid, raw=settings.threshold_on == "raw")
-    rank = threshold_rank(settings.quantile, ranked)
-    blocks = list(in_blocks(layer.units, block_size(layer, positions, settings.quantile)))
     own: dict[int, _DealtBlock] = {}
+    dealt = count_dealt(layer, labels, stored.folds, settings, partners=draws.partners, processes=processes)
     with progress(layer.units, f"counting {layer.name}", unit="units", show=show) as bar:
-        for number in range(processes.rank, len(blocks), processes.count):
-            units = blocks[number]
-            counted = count_block(layer, units, labels, stored.folds, settings, rank=rank, partners=draws.partners)
+        for number, units, counted in dealt:
             sparse = _sparse(counted.by_fold[:, :, 1 : 1 + concepts], units.start, layer.units)
             own[number] = _DealtBlock(*sparse, label_block(counted, layer, units, stored, settings, draws))
             bar.update((units.stop - units.start) * processes.count)
-    of_all = processes.gather(own)
-    if of_all is None:
+    gathered = processes.gather(own)
+    if gathered is None:
         return None
-    dealt = [of_all[number % processes.count].pop(number) for number in range(len(blocks))]
-    labelled = [block.labelled for block in dealt]
-    counts = _joined_counts(labelled, dealt, layer, stored, positions)
+    blocks = [gathered[number % processes.count].pop(number) for number in range(sum(map(len, gathered)))]
+    labelled = [block.labelled for block in blocks]
+    positions = stored.images * layer.positions(labels.grid)
+    counts = _joined_counts(labelled, blocks, layer, stored, positions)
     return _joined_layer(stored, layer, counts, labelled, settings, draws)
 
 

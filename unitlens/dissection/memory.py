@@ -15,7 +15,10 @@ KEPT = 1 << 24
 """Active positions of one block that are kept between scans, 16 bytes each."""
 
 BLOCK_UNITS = 64
-"""Units that are counted together, at most: their histograms take 32 MB."""
+"""Units whose thresholds are found together, at most: their histograms take 32 MB."""
+
+TOGETHER = 1 << 26
+"""Bytes of counts of the blocks that are counted together: each reading of an image's labels serves all of them."""
 
 _LONG, _SHORT = 8, 4  # bytes of an int64 or float64, and of an int32 or float32
 _TABLE_ARRAYS = 10  # arrays of units x concepts that scores, the table and exact sums need at a time
@@ -53,7 +56,7 @@ def counting_memory(units: Iterable[int], columns: Columns, *, images: int, cell
     """
     units = list(units)
     return sum(kept_memory(count, columns) for count in units) + max(
-        (_block_memory(min(count, BLOCK_UNITS), columns, images * cells, draws) for count in units), default=0
+        (_block_memory(count, columns, images * cells, draws) for count in units), default=0
     )
 
 
@@ -65,13 +68,42 @@ def kept_memory(units: int, columns: Columns) -> int:
     return sparse + 2 * _LONG * units * FOLDS * categories + _TABLE_ARRAYS * _LONG * units * concepts
 
 
+def blocks_together(columns: Columns, *, draws: int, block_positions: float) -> int:
+    """How many blocks of units are counted together, so that each reading of an image's labels serves all of them.
+
+    Parameters
+    ----------
+    columns : Columns
+        Of the counts.
+    draws : int
+        How often images are given the labels of others, all kinds of draws together.
+    block_positions : float
+        Active positions of a block, which waits for the others where that many can be kept.
+
+    Returns
+    -------
+    int
+        So many that their counts fit in `TOGETHER` bytes, and, if those of one do, their positions in half of `KEPT`.
+    """
+    of_counts = TOGETHER // _block_counts(BLOCK_UNITS, columns, draws)
+    waiting = int(KEPT // 2 // max(block_positions, 1.0))
+    return max(1, min(of_counts, waiting) if waiting else of_counts)
+
+
+def _block_counts(units: int, columns: Columns, draws: int) -> int:
+    """Bytes of the counts of some units, by fold and by draws."""
+    return _LONG * units * (FOLDS + 2 * draws) * columns.count
+
+
 def _block_memory(units: int, columns: Columns, positions: int, draws: int) -> int:
-    """Bytes that a block of units takes at most while it is counted and its evidence computed."""
-    histograms = 3 * _LONG * BINS * units
-    active = 6 * _SHORT * min(KEPT, units * positions)
+    """Bytes that blocks of units take at most while they are counted together and their evidence is computed."""
+    block = min(units, BLOCK_UNITS)
+    together = min(units, block * blocks_together(columns, draws=2 * draws, block_positions=0.0))
+    histograms = 3 * _LONG * BINS * block
+    active = 6 * _SHORT * min(KEPT, block * positions) + 4 * _SHORT * min(KEPT // 2, together * positions)
     planes = min(KEPT_PLANES, 2 * positions * len(columns.categories))
-    counts = 3 * _LONG * units * (FOLDS + 4 * draws) * columns.count
-    weighed = min(AT_ONCE, units * max(FOLDS, RESAMPLES // 4) * columns.count)
+    counts = _block_counts(together, columns, 2 * draws) + 2 * _block_counts(block, columns, 2 * draws)
+    weighed = min(AT_ONCE, block * max(FOLDS, RESAMPLES // 4) * columns.count)
     weighing = _EVIDENCE_ARRAYS * _LONG * weighed if draws else 0
     return histograms + active + planes + counts + weighing
 

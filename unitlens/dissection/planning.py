@@ -214,6 +214,7 @@ def _workload(task: Task, stored: StoredPass, total: int, given: Rates, *, kept:
                 blocks=cost.blocks,
                 row_bytes=layer.maps.row_bytes,
                 scans=cost.scans,
+                together=cost.together,
                 fixed=cost.fixed,
                 image=(cost.image if given.count is None else cost.units / given.count)
                 + cost.levels / (1 + len(settings.control_passes)),  # controls have none

@@ -1,6 +1,6 @@
 """Walk through the stored activations of a layer and find the positions at which its units are active."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -15,6 +15,9 @@ CHUNK_VALUES = 1 << 17
 
 GUESS_SHARES = (1.5, 6.0)
 """Guesses of a threshold leave so many times more positions above them than the quantile does, best guess first."""
+
+_NO_NUMBERS = torch.zeros(0, dtype=torch.int32)
+_NOTHING = Active(_NO_NUMBERS, _NO_NUMBERS, _NO_NUMBERS, torch.zeros(0))
 
 _GUESS_IMAGES, _GUESS_VALUES = 128, 1 << 13
 """Levels are guessed from so many images at least, and from more where they have few positions."""
@@ -38,6 +41,8 @@ class Scanner:
     upsampling : {"edges", "zeros"}
     images : int, optional
         Only so many from the start.
+    pieces_of : int, optional
+        Images of each piece that is yielded; by default so many that their maps fit a cache.
 
     Attributes
     ----------
@@ -55,13 +60,14 @@ class Scanner:
         upsampling: Upsampling,
         *,
         images: int | None = None,
+        pieces_of: int | None = None,
     ) -> None:
         self._layer, self._block = layer, units
         self._images = layer.peaks.count if images is None else images
         self.units, self.on_grid = units.stop - units.start, layer.layer_grid is not None
         h, w = layer.maps.shape[1:]
         self._plan = SamplePlan((h, w), grid, upsampling) if self.on_grid else SamplePlan((h, w), (1, 1))
-        self._chunk = CHUNK_VALUES // (self.units * h * w)
+        self._chunk = pieces_of or images_at_once(layer, self.units)
         # All positions above ``_kept_level`` of their unit; nothing is kept of a unit where it is infinite.
         self._kept: list[Active] = []
         self._kept_level = torch.full((self.units,), torch.inf)
@@ -85,7 +91,7 @@ class Scanner:
             return
         self._kept_level = torch.where(is_read, level, level_of_others)
         size = sum(len(active.unit) for active in self._kept)
-        for active in self._read(torch.where(is_read, level, torch.inf)):
+        for active in self.above(torch.where(is_read, level, torch.inf)):
             size += len(active.unit)
             if size <= KEPT:  # in 32 bits each
                 self._kept.append(Active(active.unit.int(), active.image.int(), active.position.int(), active.value))
@@ -93,7 +99,41 @@ class Scanner:
         if size > KEPT:  # a part would be of no use
             self._kept, self._kept_level = [], torch.full((self.units,), torch.inf)
 
-    def _read(self, level: Tensor) -> Iterator[Active]:
+    def kept_above(self, level: Tensor, most: int) -> list[Active] | None:
+        """Return all positions above levels that are final, and keep them here no longer.
+
+        Parameters
+        ----------
+        level : float32 tensor, (U,)
+        most : int
+            Positions that may be returned.
+
+        Returns
+        -------
+        list of Active or None
+            A piece for every piece of images that `above` yields, in 32 bits; None where they are more, or were not
+            kept.
+        """
+        kept = self._kept if bool((level >= self._kept_level).all()) else None
+        self._kept, self._kept_level = [], torch.full((self.units,), torch.inf)
+        if kept is None:
+            return None
+        pieces = [[_NOTHING] for _ in in_blocks(self._images, self._chunk)]
+        count = 0
+        for active in kept:
+            found = _sift(active, level)
+            if not len(found.unit):
+                continue
+            count += len(found.unit)
+            if count > most:
+                return None
+            pieces[int(found.image[0]) // self._chunk].append(
+                Active(found.unit.int(), found.image.int(), found.position.int(), found.value)
+            )
+        return [join_active(piece) for piece in pieces]
+
+    def above(self, level: Tensor) -> Iterator[Active]:
+        """Yield the same positions from the store, a piece for every piece of images; nothing is kept."""
         for images in in_blocks(self._images, self._chunk):
             active = self._plan.above(self._maps(images), level)
             yield active._replace(image=active.image + images.start)
@@ -124,6 +164,17 @@ class Scanner:
         ranks = [min(values.shape[1], int(share * quantile * values.shape[1]) + 1) for share in GUESS_SHARES]
         largest = values.topk(max(ranks), dim=1).values
         return [largest[:, rank - 1] for rank in ranks]
+
+
+def images_at_once(layer: LayerMaps, units: int) -> int:
+    """Images of a piece, so many that the maps of so many units fit a cache."""
+    h, w = layer.maps.shape[1:]
+    return max(1, CHUNK_VALUES // (units * h * w))
+
+
+def join_active(pieces: Sequence[Active]) -> Active:
+    """Active positions of several pieces as one."""
+    return pieces[0] if len(pieces) == 1 else Active(*map(torch.cat, zip(*pieces, strict=True)))
 
 
 def _sift(active: Active, level: Tensor) -> Active:

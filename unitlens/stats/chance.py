@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from unitlens.stats.families import false_discovery
 from unitlens.stats.scores import Bools, Floats, Ints, ShortInts
 
 FEWEST_DRAWS, MOST_DRAWS = 8, 100
@@ -281,8 +282,6 @@ def association(value: Floats, drawn: Floats, left_out: Bools, *, fdr: float = 0
     ----------
     Benjamini and Hochberg, "Controlling the false discovery rate", J. R. Statist. Soc. B 57 (1995).
     """
-    from scipy.stats import false_discovery_control
-
     draws, part = drawn.shape[1], ~left_out
     value, drawn = np.asarray(value, np.float64), np.asarray(drawn, np.float64)
     unknown = np.full(len(value), np.nan)
@@ -301,7 +300,7 @@ def association(value: Floats, drawn: Floats, left_out: Bools, *, fdr: float = 0
     at_least = len(null) - np.searchsorted(null, z - ties, side="left") if draws > 1 else len(null)
     p_value, q_value, least = unknown.copy(), unknown.copy(), unknown.copy()
     p_value[part] = (1 + at_least) / (1 + len(null))  # the unit itself counts as one of the draws
-    q_value[part] = false_discovery_control(p_value[part]) if part.any() else []
+    q_value[part] = false_discovery(p_value[part])
     significant = max(int((q_value[part] <= fdr).sum()), 1)
     above = int(fdr * significant / max(int(part.sum()), 1) * (1 + len(null)) + 1e-9) - 1  # of the null, at most
     needed = np.inf if above < 0 or not draws else null[-1 - above] if above < len(null) else -np.inf

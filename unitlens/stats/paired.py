@@ -6,6 +6,7 @@ import numpy as np
 
 from unitlens.errors import UnitlensError
 from unitlens.stats.changes import mean_change
+from unitlens.stats.families import false_discovery
 from unitlens.stats.folds import FOLDS
 from unitlens.stats.scores import Bools, Floats, Ints
 
@@ -77,9 +78,6 @@ def means_of_sums(sums: Floats, pairs: Ints, *, interval: float = 0.95) -> Paire
 
 def q_values(p_value: Floats, there: Bools | bool = True) -> Floats:
     """Benjamini and Hochberg's, over what is there and has a p-value; NaN elsewhere."""
-    from scipy.stats import false_discovery_control
-
     known, q_value = ~np.isnan(p_value) & there, np.full(np.shape(p_value), np.nan)
-    if known.any():
-        q_value[known] = false_discovery_control(p_value[known])
+    q_value[known] = false_discovery(p_value[known])
     return q_value

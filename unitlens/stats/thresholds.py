@@ -256,7 +256,8 @@ def _value(key: Tensor) -> Tensor:
 class Tally:
     """Counts the same active positions with the labels of one set of images after another, as `tally` does.
 
-    What does not depend on the labels is computed once, in 32 bits where that is enough: twice as fast.
+    What does not depend on the labels is computed once, in 16 or 32 bits where that is enough: two to three times as
+    fast.
 
     Parameters
     ----------
@@ -274,7 +275,10 @@ class Tally:
         narrow = torch.int32 if images * planes * cells < 1 << 31 else torch.int64
         row = active.unit.mul(parts).add_(part).mul_(columns)
         cell = active.image.mul(planes * cells).add_(active.position)
-        self._row = row.to(torch.int32 if int(row.max()) + columns < 1 << 31 else torch.int64).repeat(planes)
+        # Labels have 16 bits: where rows have, too, so has their sum, which takes the least time.
+        largest = int(row.max()) + columns
+        narrowest = next(kind for kind in (torch.int16, torch.int32, torch.int64) if largest <= torch.iinfo(kind).max)
+        self._row = row.to(narrowest).repeat(planes)
         self._cell = torch.cat([cell + plane * cells for plane in range(planes)]).to(narrow)
 
     def add(self, counts: Tensor, labels: Tensor) -> None:

@@ -12,7 +12,15 @@ from unitlens.dissection.scaling.scale import LayerLoad, Workload, at_scale
 from unitlens.dissection.scaling.widened import widened
 
 LAYER = LayerLoad(
-    units=64, blocks=16, row_bytes=64 * 1024, scans=1, fixed=0.5, image=0.001, exemplars=1.0, counts=10**6
+    units=64,
+    blocks=16,
+    row_bytes=64 * 1024,
+    scans=1,
+    together=6,
+    fixed=0.5,
+    image=0.001,
+    exemplars=1.0,
+    counts=10**6,
 )
 WORK = Workload(
     images=10_000,
@@ -62,9 +70,10 @@ def test_copies_that_are_calibrated_are_dealt_over_processes():
         assert more - at_scale(WORK, RATES, processes).looking == pytest.approx(rounds * 2048 * 0.01)
 
 
-def test_labels_that_are_not_kept_are_read_for_every_block_and_draw():
-    more = at_scale(replace(WORK, in_memory=0), RATES, 1).read - at_scale(WORK, RATES, 1).read
-    assert more == 2 * 16 * 21 * 10_000 * 1000
+@pytest.mark.parametrize(("processes", "readings"), [(1, 3), (2, 2 * 2), (4, 4), (16, 16), (100, 16)])
+def test_labels_that_are_not_kept_are_read_for_every_draw_by_blocks_that_are_counted_together(processes, readings):
+    kept, not_kept = (at_scale(work, RATES, processes).read for work in (WORK, replace(WORK, in_memory=0)))
+    assert not_kept - kept == 2 * readings * 21 * 10_000 * 1000
 
 
 def test_what_fits_in_memory_is_not_read_from_disk_again():

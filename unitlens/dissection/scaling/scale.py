@@ -25,6 +25,8 @@ class LayerLoad:
         Of its maps, for one image.
     scans : int
         How often they are read to count a block.
+    together : int
+        Blocks that a process counts together, reading the labels once.
     fixed, image : float
         Seconds that a block takes whatever the images are, and for each image.
     exemplars : float
@@ -37,6 +39,7 @@ class LayerLoad:
     blocks: int
     row_bytes: int
     scans: int
+    together: int
     fixed: float
     image: float
     exemplars: float
@@ -69,7 +72,8 @@ class Workload:
     store_bytes, label_bytes : int
         What a pass leaves on disk of one image, and how much of that are labels.
     readings : int
-        How often the labels of an image are read for a block: as they are, and for every draw.
+        How often the labels of an image are read for blocks that are counted together: as they are, and for every
+        draw.
     in_memory : int
         Bytes of labels that a process keeps, so that it reads them once.
     held, block, record : int
@@ -174,7 +178,8 @@ def _read(work: Workload, processes: int) -> int:
     for layer in work.layers:
         total += layer.blocks * layer.scans * work.images * layer.block_bytes
         if labels > work.in_memory:
-            total += layer.blocks * work.readings * labels
+            of_each = min(processes, layer.blocks)  # a process without a block reads none
+            total += of_each * -(-layer.blocks // (of_each * layer.together)) * work.readings * labels
     if work.machine is not None and labels + maps // processes <= work.machine // 2:
         total = min(total, 0 if processes == 1 else processes * labels + maps)  # written here a moment ago, or once
     return work.counted * total
