@@ -84,7 +84,7 @@ def bars(tab):
 def says(tab, pattern):
     from playwright.sync_api import expect
 
-    expect(tab.locator("#status")).to_have_text(re.compile(pattern))
+    expect(tab.locator("#status")).to_have_text(re.compile(pattern), timeout=60_000)
 
 
 def test_switches_move_the_bars_as_interventions_do(exploring, visit):

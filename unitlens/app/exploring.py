@@ -169,7 +169,12 @@ class ExploringPage:
         If that layer cannot be explored.
     """
 
-    files = ("explore.html", "explore.css", "explore.js", "masks.js")
+    files = (
+        "explore.html",
+        "explore.css",
+        "explore.js",
+        *("view.js", "gallery.js", "classes.js", "units.js", "picture.js", "masks.js"),
+    )
 
     def __init__(self, name: str, net: Network, dissection: Dissection, data: Data, layers: Sequence[str]) -> None:
         self.name, self.net, self.dissection, self.data, self.layers = name, net, dissection, data, tuple(layers)
@@ -195,7 +200,7 @@ class ExploringPage:
         )
 
     async def _run(self, request: Request) -> Response:
-        return await answer(self.turns, lambda task: self._described())
+        return await answer(self.turns, self._described)
 
     async def _layer(self, request: Request) -> Response:
         return await answer(self.turns, partial(self._described_layer, request.query_params.get("layer", "")))
@@ -229,9 +234,10 @@ class ExploringPage:
     def _open_layer(self, layer: str) -> Explorer:
         return Explorer(self.net, self.dissection, self.data, layer)
 
-    def _described(self) -> Mapping[str, Any]:
+    def _described(self, task: Task) -> Mapping[str, Any]:
         """What the page is told of the run."""
-        first = self._explorer(self.layers[-1])
+        with task.turn():
+            first = self._explorer(self.layers[-1])
         return {
             "run": self.name,
             "network": base_name(self.net.name),
