@@ -6,6 +6,7 @@ import json
 import os
 import zipfile
 from contextlib import suppress
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ from safetensors.numpy import save
 import unitlens as ul
 from tests.hostile import image_files, npy, png, spoiled, watched
 from unitlens.ablation.outcomes.vectors import read_vectors
-from unitlens.cli.options import Bytes, Range, Shape, given_value
+from unitlens.cli.options import Bytes, Numbers, Range, Shape, Shard, Size, given_value
+from unitlens.cli.plan import Counts
 from unitlens.cli.text import whole_numbers
 from unitlens.data.groups import grouped
 from unitlens.data.images import UnreadableError, read_image, read_label_map
@@ -256,10 +258,13 @@ def test_a_million_rows(annotated, secret):
 
 words = st.one_of(
     st.sampled_from(["latents:", "scenes", "photos/", "torchvision:", "re:", "sequence:", "auto", "folder", "mean"]),
-    st.sampled_from(["9" * 5000, "0-99999999999", "8x4x4", ",seed=", ",classes=", "1e999", "-", "²", "٣", "(a+)+$"]),
+    st.sampled_from(
+        ["9" * 5000, "0-99999999999", "8x4x4", ",seed=", ",classes=", "1e999", "-", "\x1e", "²", "٣", "(a+)+$"]
+    ),
     st.sampled_from(["../outside/secret.csv", "/dev/zero", "\x00", "\ud800", "%s", "{}", "$(touch x)", "__import__"]),
     st.text(max_size=5),
 )
+OF_OPTIONS = (Shape(), Range(), Bytes(), Shard(), Size(), Numbers(), Counts())
 texts = st.lists(words, min_size=1, max_size=4).map("".join)
 
 
@@ -277,9 +282,7 @@ def check_words(annotated, secret, examples):
             lambda: ul.open_data(text),
             lambda: given_value(text),
             lambda: whole_numbers(text),
-            lambda: Shape().convert(text, None, None),
-            lambda: Range().convert(text, None, None),
-            lambda: Bytes().convert(text, None, None),
+            *(partial(kind.convert, text, None, None) for kind in OF_OPTIONS),
             lambda: ul.load(text) if ":" not in text.replace("bundled:", "") else None,
             lambda: read_vectors(text, scale=None),
         ):

@@ -59,8 +59,8 @@ class Shape(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.
         """Read them."""
         if isinstance(value, tuple):
             return value
-        parts = str(value).replace("x", ",").split(",")
-        sizes = [int(part) if is_number(part.strip()) else 0 for part in parts]
+        parts = [part.strip() for part in str(value).replace("x", ",").split(",")]
+        sizes = [int(part) if is_number(part) else 0 for part in parts]
         if not all(sizes):
             self.fail(f"{value!r} is not a shape such as 100,1,1 or 512", param, ctx)
         return tuple(sizes)
@@ -94,7 +94,7 @@ class Shard(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.
         if isinstance(value, Part):
             return value
         number, _, parts = str(value).partition("/")
-        if not all(text.isascii() and text.isdecimal() for text in (number, parts)) or len(parts) > 6:
+        if not all(is_number(text) for text in (number, parts)) or len(parts) > 6:
             self.fail(f"{value!r} is not a part such as 2/8", param, ctx)
         if not 1 <= int(number) <= int(parts):
             self.fail(f"{value!r} is not a part; there are 1/{parts} to {parts}/{parts}", param, ctx)

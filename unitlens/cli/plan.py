@@ -14,7 +14,7 @@ from unitlens.cli.options import (
     source_options,
 )
 from unitlens.cli.text import align_columns, echo
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, is_number
 
 
 class Counts(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
@@ -27,7 +27,7 @@ class Counts(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
         if isinstance(value, tuple):
             return value
         parts = str(value).split(",")
-        if not all(part.isdecimal() and int(part[:9]) >= 1 for part in parts):
+        if not all(is_number(part) and int(part) >= 1 for part in parts):
             self.fail(f"{value!r} is not numbers of processes such as 1,8,64", param, ctx)
         return tuple(map(int, parts))
 
@@ -69,7 +69,7 @@ def plan(
 
     set_threads(options.pop("threads"))
     workers = worker_count(options.pop("workers"))
-    numbers = [name for name in options["concepts"] if name.isdecimal()]
+    numbers = [name for name in options["concepts"] if is_number(name)]
     options["concepts"] = tuple(name for name in options["concepts"] if name not in numbers)
     opened, net = take_data_options(options), load_network(model, options)
     latents = options.pop("latents")
