@@ -10,13 +10,14 @@ from unitlens.data.concepts import Concept
 from unitlens.dissection import counting, scanning
 from unitlens.dissection.memory import blocks_together
 from unitlens.dissection.store.labels import LabelPlanes
+from unitlens.progress import Progress
 
 
 @pytest.mark.parametrize(("enough", "at_once"), [(1, 1 << 19), (40, 1 << 19), (1 << 14, 64), (1 << 14, 640)])
 def test_pieces_of_a_stream_are_joined_without_a_change(monkeypatch, enough, at_once):
     monkeypatch.setattr(scanning, "CHUNK_VALUES", 1 << 12)  # a few images a piece
     whole = ul.dissect(painter(), "layer", painted(48), exemplars=0)
-    monkeypatch.setattr(counting, "ENOUGH", enough)
+    monkeypatch.setattr(scanning, "ENOUGH", enough)
     monkeypatch.setattr(counting, "AT_ONCE", at_once)
     cut = ul.dissect(painter(), "layer", painted(48), exemplars=0)
     assert np.array_equal(whole.counts.intersection, cut.counts.intersection)
@@ -52,3 +53,15 @@ def test_as_many_blocks_are_counted_together_as_have_room():
     assert blocks_together(columns, draws=40, block_positions=1e9) == 11  # they are read again
     many = Columns.of([Concept("object", 1 + c, f"thing {c}") for c in range(5000)])
     assert blocks_together(many, draws=200, block_positions=1e9) == 1
+
+
+@pytest.mark.parametrize("units", [64, 3])
+def test_a_bar_is_told_of_every_unit_while_blocks_are_counted_together(monkeypatch, units):
+    told = []
+    monkeypatch.setattr(scanning, "CHUNK_VALUES", 1 << 12)
+    monkeypatch.setattr(counting, "AT_ONCE", 640)
+    monkeypatch.setattr(counting, "BLOCK_UNITS", units)
+    monkeypatch.setattr(Progress, "update", lambda bar, count: told.append(count) if bar._unit == "units" else None)
+    found = ul.dissect(painter(), "layer", painted(48), exemplars=0).table()
+    assert sum(told) == len(found)
+    assert sum(count > 0 for count in told) > 3  # not all at the end

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from unitlens.dissection.memory import BLOCK_UNITS, KEPT, blocks_together
-from unitlens.dissection.scanning import CHUNK_VALUES, Scanner, images_at_once, join_active
+from unitlens.dissection.scanning import CHUNK_VALUES, Scanner, images_at_once, joined_pieces
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.dissection.store.layers import LayerMaps
@@ -20,9 +20,6 @@ from unitlens.stats.folds import FOLDS
 from unitlens.stats.masks import Active
 from unitlens.stats.scores import Ints, Levels, ShortInts
 from unitlens.stats.thresholds import Scan, Tally, kth_largest, level_edges, tally, threshold_rank, value_histogram
-
-ENOUGH = 1 << 14
-"""Active positions that are worth the calls that count them: shorter pieces of a stream are joined."""
 
 AT_ONCE = 1 << 19
 """Cells of a label plane that are read together at most, so that they fit a cache."""
@@ -57,8 +54,23 @@ class BlockCounts:
         return np.stack([self.active[:, ::2].sum(1), self.active[:, 1::2].sum(1)], 1)
 
 
+Advance = Callable[[int], object]
+"""Is told how many more units are done, for a bar: half of them when thresholds are found, half as they are counted."""
+
+
+def _tell_nobody(units: int) -> None:
+    pass
+
+
 def count_dealt(
-    layer: LayerMaps, labels: LabelPlanes, folds: Ints, settings: Settings, *, partners: ShortInts, processes: Processes
+    layer: LayerMaps,
+    labels: LabelPlanes,
+    folds: Ints,
+    settings: Settings,
+    *,
+    partners: ShortInts,
+    processes: Processes,
+    advance: Advance = _tell_nobody,
 ) -> Iterator[tuple[int, slice, BlockCounts]]:
     """Count the blocks of units that are dealt to this process, as many together as have room.
 
@@ -68,6 +80,8 @@ def count_dealt(
         As for `count_blocks`.
     processes : Processes
         To which blocks are dealt by turns.
+    advance : callable
+        Is told of units as they are done, here or at the same time in other processes.
 
     Yields
     ------
@@ -86,7 +100,16 @@ def count_dealt(
     most = blocks_together(labels.columns, draws=len(partners), block_positions=active)
     for together in (blocks[some] for some in in_blocks(len(blocks), most)):
         slices = [units for _, units in together]
-        counted = count_blocks(layer, slices, labels, folds, settings, rank=rank, partners=partners)
+        counted = count_blocks(
+            layer,
+            slices,
+            labels,
+            folds,
+            settings,
+            rank=rank,
+            partners=partners,
+            advance=lambda units: advance(units * processes.count),
+        )
         for number, units in together:
             yield number, units, counted.pop(0)  # which is not kept here
 
@@ -114,6 +137,7 @@ def count_blocks(
     *,
     rank: int,
     partners: ShortInts,
+    advance: Advance = _tell_nobody,
 ) -> list[BlockCounts]:
     """Find the thresholds of blocks of units and count what is marked where they are active, in the first N images.
 
@@ -149,7 +173,8 @@ def count_blocks(
         kept = scan.kept_above(threshold, most)
         waiting += sum(len(active.unit) for active in kept or [])
         found.append(_Block(scan.units, threshold, scan.above(threshold) if kept is None else iter(kept)))
-    return _count_found(found, scan.on_grid, labels, folds, partners)
+        advance(scan.units // 2)
+    return _count_found(found, scan.on_grid, labels, folds, partners, advance)
 
 
 def _thresholds(scan: Scanner, layer: LayerMaps, units: slice, settings: Settings, *, rank: int) -> Tensor:
@@ -189,7 +214,7 @@ def count_at(
     """
     partners = _no_draws(folds) if partners is None else partners
     block = _Block(scan.units, threshold, scan.above(threshold))
-    return _count_found([block], scan.on_grid, labels, folds, partners)[0]
+    return _count_found([block], scan.on_grid, labels, folds, partners, _tell_nobody)[0]
 
 
 class _Block(NamedTuple):
@@ -201,13 +226,14 @@ class _Block(NamedTuple):
 
 
 def _count_found(
-    blocks: Sequence[_Block], on_grid: bool, labels: LabelPlanes, folds: Ints, partners: ShortInts
+    blocks: Sequence[_Block], on_grid: bool, labels: LabelPlanes, folds: Ints, partners: ShortInts, advance: Advance
 ) -> list[BlockCounts]:
     """Count, by fold, what is marked where units are active."""
     fold_of = torch.from_numpy(folds)
     parts = _Parts(FOLDS, lambda active: fold_of.index_select(0, active.image))
     draws = _Draws(partners, torch.from_numpy(folds % 2))
-    counted = _count_active([(block.active, block.units) for block in blocks], on_grid, labels, parts, draws)
+    streams = [(block.active, block.units) for block in blocks]
+    counted = _count_active(streams, on_grid, labels, parts, draws, advance)
     return [
         BlockCounts(block.threshold.numpy(), counts.by_part, counts.active, counts.shifted, counts.images)
         for block, counts in zip(blocks, counted, strict=True)
@@ -246,7 +272,7 @@ def count_levels(scan: Scanner, quantiles: Sequence[float], labels: LabelPlanes,
     everything = scan(torch.full((scan.units,), -torch.inf))
     draws = _Draws(_no_draws(folds), odd)
     parts = _Parts(2 * intervals, half_and_interval)
-    (counts,) = _count_active([(everything, scan.units)], scan.on_grid, labels, parts, draws)
+    (counts,) = _count_active([(everything, scan.units)], scan.on_grid, labels, parts, draws, _tell_nobody)
     # Of the columns, the first is none of the concepts, and the last ones say what is not judged in each category.
     first_category, category_of = 1 + len(labels.columns.concepts), labels.columns.category_of
     concept = counts.by_part[:, :, 1:first_category]
@@ -302,16 +328,20 @@ _Stream = tuple[Iterator[Active], int]
 
 
 def _count_active(
-    streams: Sequence[_Stream], on_grid: bool, labels: LabelPlanes, parts: _Parts, drawn: _Draws
+    streams: Sequence[_Stream], on_grid: bool, labels: LabelPlanes, parts: _Parts, drawn: _Draws, advance: Advance
 ) -> list[_PartCounts]:
     """Count active positions of each block by part and by what is marked there."""
     if on_grid:
-        return _count_positions(streams, labels, parts, drawn)
-    return [_count_images(active, units, labels, parts, drawn) for active, units in streams]
+        return _count_positions(streams, labels, parts, drawn, advance)
+    counted = []
+    for active, units in streams:
+        counted.append(_count_images(active, units, labels, parts, drawn))
+        advance(units - units // 2)
+    return counted
 
 
 def _count_positions(
-    streams: Sequence[_Stream], labels: LabelPlanes, parts: _Parts, drawn: _Draws
+    streams: Sequence[_Stream], labels: LabelPlanes, parts: _Parts, drawn: _Draws, advance: Advance
 ) -> list[_PartCounts]:
     """Count positions of the label grid; the streams of all blocks have pieces of the same images."""
     columns, draws = labels.columns.count, len(drawn.partners)
@@ -319,7 +349,8 @@ def _count_positions(
     read = labels.reader()
     most = AT_ONCE // (labels.grid[0] * labels.grid[1])
     # Images of one piece follow each other: their planes are read together, and once for all blocks.
-    for images, pieces in _joined([active for active, _ in streams], most):
+    rest, told = sum(units - units // 2 for _, units in streams), 0
+    for images, pieces in joined_pieces([active for active, _ in streams], most):
         own = torch.from_numpy(read(images))
         counted = []
         for of_block, active in zip(counters, pieces, strict=True):
@@ -333,6 +364,10 @@ def _count_positions(
             given = torch.from_numpy(read(drawn.partners[draw, images.start : images.stop]))
             for of_block, of_draws in counted:
                 of_draws.add(of_block.shifted[draw], given)
+        reached = rest * images.stop // len(drawn.odd)
+        advance(reached - told)
+        told = reached
+    advance(rest - told)
     return [of_block.counts() for of_block in counters]
 
 
@@ -356,36 +391,6 @@ class _Counters:
         """All that was counted."""
         shifted = self.shifted.transpose(0, 1)
         return _PartCounts(self._by_part.numpy(), self._total.numpy(), shifted.numpy(), self._images.numpy())
-
-
-def _joined(streams: Sequence[Iterator[Active]], images: int) -> Iterator[tuple[range, list[Active]]]:
-    """Join short pieces of streams that are of images close to each other, over so many images at most.
-
-    Yields the images, and for each stream its positions in them.
-    """
-    waiting, count, start, stop = list[tuple[Active, ...]](), 0, 0, 0
-    for pieces in zip(*streams, strict=True):
-        found = [active.image for active in pieces if len(active.image)]
-        if not found:
-            continue
-        first, last = min(int(image.min()) for image in found), max(int(image.max()) for image in found)
-        if waiting and not 0 <= last - start < images:
-            yield range(start, stop), _as_one(waiting)
-            waiting, count = [], 0
-        start, stop = (start, max(stop, last + 1)) if waiting else (first, last + 1)
-        waiting.append(pieces)
-        count += sum(map(len, found))
-        if count >= ENOUGH * len(streams):
-            yield range(start, stop), _as_one(waiting)
-            waiting, count = [], 0
-    if waiting:
-        yield range(start, stop), _as_one(waiting)
-
-
-def _as_one(pieces: Sequence[tuple[Active, ...]]) -> list[Active]:
-    """The positions of each stream in some pieces, in 64 bits."""
-    joined = (join_active(of_stream) for of_stream in zip(*pieces, strict=True))
-    return [Active(one.unit.long(), one.image.long(), one.position.long(), one.value) for one in joined]
 
 
 def _image_after_image(active: Active, images: range) -> Active:

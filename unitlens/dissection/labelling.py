@@ -144,12 +144,18 @@ def label_together(
     """
     labels, concepts = stored.labels, len(stored.labels.columns.concepts)
     own: dict[int, _DealtBlock] = {}
-    dealt = count_dealt(layer, labels, stored.folds, settings, partners=draws.partners, processes=processes)
     with progress(layer.units, f"counting {layer.name}", unit="units", show=show) as bar:
-        for number, units, counted in dealt:
+        for number, units, counted in count_dealt(
+            layer,
+            labels,
+            stored.folds,
+            settings,
+            partners=draws.partners,
+            processes=processes,
+            advance=bar.update,
+        ):
             sparse = _sparse(counted.by_fold[:, :, 1 : 1 + concepts], units.start, layer.units)
             own[number] = _DealtBlock(*sparse, label_block(counted, layer, units, stored, settings, draws))
-            bar.update((units.stop - units.start) * processes.count)
     gathered = processes.gather(own)
     if gathered is None:
         return None

@@ -13,6 +13,9 @@ from unitlens.stats.masks import Active, SamplePlan, Upsampling
 CHUNK_VALUES = 1 << 17
 """Values of the layer grid that are looked at together: half a megabyte, and what comes of it still fits a cache."""
 
+ENOUGH = 1 << 14
+"""Active positions that are worth the calls that count them: shorter pieces of a stream are joined."""
+
 GUESS_SHARES = (1.5, 6.0)
 """Guesses of a threshold leave so many times more positions above them than the quantile does, best guess first."""
 
@@ -130,7 +133,7 @@ class Scanner:
             pieces[int(found.image[0]) // self._chunk].append(
                 Active(found.unit.int(), found.image.int(), found.position.int(), found.value)
             )
-        return [join_active(piece) for piece in pieces]
+        return [_join(piece) for piece in pieces]
 
     def above(self, level: Tensor) -> Iterator[Active]:
         """Yield the same positions from the store, a piece for every piece of images; nothing is kept."""
@@ -172,9 +175,39 @@ def images_at_once(layer: LayerMaps, units: int) -> int:
     return max(1, CHUNK_VALUES // (units * h * w))
 
 
-def join_active(pieces: Sequence[Active]) -> Active:
+def _join(pieces: Sequence[Active]) -> Active:
     """Active positions of several pieces as one."""
     return pieces[0] if len(pieces) == 1 else Active(*map(torch.cat, zip(*pieces, strict=True)))
+
+
+def joined_pieces(streams: Sequence[Iterator[Active]], images: int) -> Iterator[tuple[range, list[Active]]]:
+    """Join short pieces of streams that are of images close to each other, over so many images at most.
+
+    Yields the images, and for each stream its positions in them.
+    """
+    waiting, count, start, stop = list[tuple[Active, ...]](), 0, 0, 0
+    for pieces in zip(*streams, strict=True):
+        found = [active.image for active in pieces if len(active.image)]
+        if not found:
+            continue
+        first, last = min(int(image.min()) for image in found), max(int(image.max()) for image in found)
+        if waiting and not 0 <= last - start < images:
+            yield range(start, stop), _as_one(waiting)
+            waiting, count = [], 0
+        start, stop = (start, max(stop, last + 1)) if waiting else (first, last + 1)
+        waiting.append(pieces)
+        count += sum(map(len, found))
+        if count >= ENOUGH * len(streams):
+            yield range(start, stop), _as_one(waiting)
+            waiting, count = [], 0
+    if waiting:
+        yield range(start, stop), _as_one(waiting)
+
+
+def _as_one(pieces: Sequence[tuple[Active, ...]]) -> list[Active]:
+    """The positions of each stream in some pieces, in 64 bits."""
+    joined = (_join(of_stream) for of_stream in zip(*pieces, strict=True))
+    return [Active(one.unit.long(), one.image.long(), one.position.long(), one.value) for one in joined]
 
 
 def _sift(active: Active, level: Tensor) -> Active:
