@@ -29,10 +29,10 @@ class First(Processes):
 
 
 class Alone(First):
-    """The first of several, all of which come to the end."""
+    """The first of several, all of which come to the end; there is a single block of units, which is its own."""
 
     def gather(self, value):
-        return [value] * self.count
+        return [value, *({} for _ in range(1, self.count))]
 
 
 def dissect(data, folder, processes=ALONE, **options):
