@@ -76,7 +76,9 @@ class Scanner:
         self._kept_level = torch.full((self.units,), torch.inf)
 
     def __call__(self, level: Tensor) -> Iterator[Active]:
-        """Yield all positions strictly above the level of their unit; ``image`` counts through the data set.
+        """Yield all positions strictly above the level of their unit, those that were kept in 32 bits.
+
+        ``image`` counts through the data set.
 
         Parameters
         ----------
@@ -130,9 +132,7 @@ class Scanner:
             count += len(found.unit)
             if count > most:
                 return None
-            pieces[int(found.image[0]) // self._chunk].append(
-                Active(found.unit.int(), found.image.int(), found.position.int(), found.value)
-            )
+            pieces[int(found.image[0]) // self._chunk].append(found)
         return [_join(piece) for piece in pieces]
 
     def above(self, level: Tensor) -> Iterator[Active]:
@@ -211,7 +211,6 @@ def _as_one(pieces: Sequence[tuple[Active, ...]]) -> list[Active]:
 
 
 def _sift(active: Active, level: Tensor) -> Active:
-    """Those of some active positions that lie above higher levels, (U,)."""
+    """Those of some active positions that lie above higher levels, (U,), in as many bits as they had."""
     above = torch.nonzero(active.value > level.index_select(0, active.unit)).view(-1)
-    unit, image, position = (part.index_select(0, above).long() for part in active[:3])
-    return Active(unit, image, position, active.value.index_select(0, above))
+    return Active(*(part.index_select(0, above) for part in active))

@@ -55,7 +55,7 @@ class Active(NamedTuple):
 
     Attributes
     ----------
-    unit, image, position : int64 tensor, (active positions,)
+    unit, image, position : int64 or int32 tensor, (active positions,)
         Index into the block's units, into its images, and row * W + column on the label grid.
     value : float32 tensor, (active positions,)
         The activation there.

@@ -140,7 +140,7 @@ def _value_of_rank(values: _Values, count: Tensor, rank: Tensor) -> Tensor:
     if not len(values.unit):
         return torch.zeros(len(count))
     # Units and keys of their values make one number, so that one sort is enough.
-    joined = ((values.unit << 32) + _key(values.value)).sort().values
+    joined = ((values.unit.long() << 32) + _key(values.value)).sort().values
     at = (count.cumsum(0) - 1 - rank).clamp(min=0)
     return _value(joined[at] - (torch.arange(len(count)) << 32))
 
@@ -214,7 +214,7 @@ def _histogram(stream: Iterable[Active], units: int, bins_of: Callable[[Active],
         unit, signed_bin = bins_of(active)
         if counts is None:
             counts = torch.zeros(units * BINS, dtype=torch.int64, device=unit.device)
-        index = unit * BINS + signed_bin + BINS // 2
+        index = unit.long() * BINS + signed_bin + BINS // 2
         counts.scatter_add_(0, index, torch.ones_like(index))
     return torch.zeros(units, BINS, dtype=torch.int64) if counts is None else counts.view(units, BINS)
 
