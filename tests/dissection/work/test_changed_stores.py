@@ -2,12 +2,13 @@
 
 from contextlib import suppress
 
+import numpy as np
 import pytest
 
 import unitlens as ul
 from tests.ablation.work import stopping
 from tests.changed_stores import mutated
-from tests.dissection.work.small_world import NET, OPTIONS, Stopping, commit_always, dissect
+from tests.dissection.work.small_world import NET, OPTIONS, Stopping, assert_same, commit_always, dissect
 from tests.hostile import watched
 from unitlens.ablation.work.kept import Kept
 from unitlens.data.reading import Part
@@ -78,3 +79,19 @@ def test_nothing_is_written_where_links_lead(tmp_path, monkeypatch):
         moved.rename(store / place)
     assert [path.read_text() for path in mine.iterdir()] == ["mine"]
     assert Manifest.read(store).images == 8
+
+
+def test_many_categories_and_classes_that_are_any_number_are_read_again(tmp_path, monkeypatch):
+    commit_always(monkeypatch)
+
+    class Many(Stopping):
+        concepts = tuple(ul.Concept(f"kind {k}", 1, f"thing {k}") for k in range(70))
+
+        def __getitem__(self, index):
+            planes = {f"kind {k}": [np.full((32, 32), int(k == index % 70))] for k in range(70)}
+            return super().__getitem__(index)._replace(planes=planes, class_=0.5)
+
+    few = {"layers": ("pool",), "evidence": False, "exemplars": 0}
+    with pytest.raises(KeyboardInterrupt):
+        dissect(Many(at=9), tmp_path / "kept", **few)
+    assert_same(dissect(Many(), tmp_path / "kept", **few), dissect(Many(), **few))

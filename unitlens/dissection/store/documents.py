@@ -73,12 +73,10 @@ def _is_image(line: Mapping[str, Any]) -> bool:
     texts, numbers = ("name", "group", "sha256"), ("index", "hash")
     if not line.keys() >= {*texts, *numbers, "class"} or not are(str, *(line[key] for key in texts)):
         return False
-    seen = "fingerprint" not in line or (are(str, line["fingerprint"]) and _is_count(line.get("annotated")))
-    return (
-        seen
-        and all(_is_count(line[key]) for key in numbers)
-        and (line["class"] is None or are(str | int, line["class"]))
-    )
+    # of the categories that an image is annotated for, each is a bit, and there may be any number of them
+    seen = "fingerprint" not in line or (are(str, line["fingerprint"]) and are(int, line.get("annotated")))
+    named = isinstance(line["class"], str | int | float | None)  # data sets name classes by any kind of number
+    return seen and named and all(_is_count(line[key]) for key in numbers)
 
 
 def _is_count(value: Any) -> bool:
