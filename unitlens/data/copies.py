@@ -22,8 +22,8 @@ CORRELATION = 0.85
 _SIDE = 8
 _BITS = 2 * _SIDE**2
 _POINTS = 72
-_PAIRS_AT_ONCE = 1 << 20
-_ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1)
+_PAIRS_AT_ONCE = 1 << 17
+_ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1, dtype=np.uint8)
 """How many bits of a byte are set."""
 
 

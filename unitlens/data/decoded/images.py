@@ -151,7 +151,7 @@ class DecodedWriter:
         if self._images.written:
             root = _root()
             tell(
-                f"decoded images are kept for the next time in {root}, which has {size_of_shelves(root) / 1e6:,.0f} MB "
+                f"decoded images are kept for the next time in {root}, which has {size_of_shelves(root) / 1e6:,.1f} MB "
                 f"now ({NEVER}=none in the environment switches that off)"
             )
 
