@@ -20,6 +20,7 @@ from .data.concepts import Concept as Concept
 from .data.concepts import Data as Data
 from .data.concepts import Example as Example
 from .data.findings import Check as Check
+from .data.inmemory.dataset import dataset as dataset
 from .data.latent_sets import latents as latents
 from .data.opening import open_data as open_data
 from .data.readers.annotated import annotated as annotated

@@ -18,7 +18,7 @@ from unitlens.ablation.work.kept import measurement_key
 from unitlens.data.batches import Batches
 from unitlens.data.classes import join_classes
 from unitlens.data.concepts import Data
-from unitlens.data.opening import open_data
+from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.reading import Reading, Subset, chosen_images
 from unitlens.errors import UnitlensError, UnitlensWarning, argument, did_you_mean
 from unitlens.models.fast.copies import fast_copy
@@ -92,7 +92,7 @@ def attributions(
                 f"There is no attribution {method!r}{did_you_mean(method, METHODS)}; there are {', '.join(METHODS)}."
             )
     net = net if isinstance(net, Network) else classifier(net)
-    data = open_data(data) if isinstance(data, str | Path) else data
+    data = as_data(data)
     resolved = find_layers(net.model, layer)[0]
     if resolved.call is not None or resolved.item is not None:
         raise UnitlensError(f"captum attributes to whole layers that are called once; {layer} is a part of one.")

@@ -26,7 +26,7 @@ from unitlens.ablation.work.kept import NOTHING_KEPT, Kept, measurement_key
 from unitlens.data.classes import join_classes
 from unitlens.data.concepts import Data, described
 from unitlens.data.groups import Groups, grouped
-from unitlens.data.opening import open_data
+from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.reading import Reading
 from unitlens.dissection.provenance import describe_network, versions
 from unitlens.errors import UnitlensError, UnitlensWarning, spelled
@@ -100,7 +100,7 @@ class Experiment:
         if net.image == "output":
             ways = spelled(python="ul.intervene or ul.causal_effects", shell="`unitlens intervene`")
             raise UnitlensError(f"{net.name} draws images and predicts no classes: measure what it draws by {ways}.")
-        data = open_data(data) if isinstance(data, str | Path) else data
+        data = as_data(data)
         data = grouped(data, groups, limit=reading.limit, seed=reading.seed)
         layers = (layers,) if isinstance(layers, str) else tuple(layers)
         find_layers(net.model, layers)

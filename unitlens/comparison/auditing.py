@@ -11,6 +11,7 @@ from unitlens.comparison.columns import AUDIT_COLUMNS
 from unitlens.comparison.entries import Entry, open_entries
 from unitlens.data.concepts import Data
 from unitlens.data.groups import Groups, grouped
+from unitlens.data.inmemory.dataset import as_data
 from unitlens.dissection.forward import Resources
 from unitlens.dissection.reopening import Recipe, check_network, regrouped
 from unitlens.dissection.result import Dissection, open_run
@@ -113,7 +114,7 @@ def audit(
         if data is None or isinstance(data, str | Path):
             images = recipe.open_data(trust=trust)
         else:
-            images = regrouped(data, recipe.groups)
+            images = regrouped(as_data(data), recipe.groups)
         images = grouped(images, groups, limit=run.settings.limit, seed=run.settings.seed)
         passes = run_passes(
             run,

@@ -19,7 +19,7 @@ from unitlens.data.copies import Copies, find_copies, fingerprint
 from unitlens.data.findings import AlikeImages, Check, ConceptCheck, Sight, highest_iou, notes, of_concepts, of_files
 from unitlens.data.groups import Groups, grouped
 from unitlens.data.images import Fit, UnreadableError, same_aspect
-from unitlens.data.opening import open_data
+from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.preparing import name_hash
 from unitlens.data.reading import ExampleRead, as_example, chosen_images, read_examples
 from unitlens.data.segmentation.accuracy import plain, segmenter_iou
@@ -88,7 +88,7 @@ def check(
     UnitlensError
         If there are no such data, or their lists contradict themselves so that no image can be checked.
     """
-    data = open_data(data) if isinstance(data, str | Path) else data
+    data = as_data(data)
     if described(data).of_latents:
         raise UnitlensError(
             "Latents have no images to look at before a generator draws them: check the images that were encoded, or "

@@ -105,9 +105,13 @@ def open_data(
         data = latents_of(latents, masks=data)
     if list(concepts) == [MASKS]:
         return data
-    options = {"seed": seed, **(segmenter_options or {})}
-    further = [_source(one, data, options) for one in concepts if one != MASKS]
+    further = open_sources(concepts, data, seed=seed, **(segmenter_options or {}))
     return with_concepts(data, *further, masks=MASKS in concepts)
+
+
+def open_sources(concepts: Sequence[str | ConceptSource], data: Data, **options: Any) -> list[ConceptSource]:
+    """Concept sources for some data, by their names or as they are; what the data mark themselves is left out."""
+    return [_source(one, data, options) for one in concepts if one != MASKS]
 
 
 def _check_sources(concepts: Sequence[str | ConceptSource], segmenter_options: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from unitlens.data.columns import NotJudged, Union
 from unitlens.data.concepts import Data, described
 from unitlens.data.groups import Groups, grouped
-from unitlens.data.opening import open_data
+from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.reading import Part
 from unitlens.data.strata import Within, read_strata
 from unitlens.dissection.forward import Resources
@@ -292,7 +292,7 @@ def prepare(
         If something is not there, a value is not possible, or nothing is marked in the images.
     """
     net = net if isinstance(net, Network) else classifier(net)
-    data = open_data(data) if isinstance(data, str | Path) else data
+    data = as_data(data)
     basis = None if basis is None else as_basis(basis)
     settings = Settings.of_preset(
         preset,

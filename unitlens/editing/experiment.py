@@ -30,7 +30,7 @@ from unitlens.data.batches import Batches, ImageRecord
 from unitlens.data.concepts import ConceptSource, Data, described
 from unitlens.data.drawn import DrawnConcepts
 from unitlens.data.groups import Groups, grouped
-from unitlens.data.opening import open_data
+from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.reading import Reading
 from unitlens.dissection.provenance import describe_network, describe_read, versions
 from unitlens.editing.settings import AreaSettings
@@ -103,7 +103,7 @@ class AreaExperiment:
         """
         net = drawing_network(net)
         find_layers(net.model, layer)
-        data = open_data(latents) if isinstance(latents, str | Path) else latents
+        data = as_data(latents)
         data = grouped(data, groups, limit=reading.limit, seed=reading.seed)
         drawn, precision = drawn_concepts(concepts, data), chosen_precision(fast)
         return cls(net, layer, data, drawn, reading, kept=kept, fast=precision)

@@ -20,7 +20,7 @@ from unitlens.ablation.responses.predictions import predictions
 from unitlens.data.classes import Classes, join_classes
 from unitlens.data.concepts import Data
 from unitlens.data.groups import Groups, grouped
-from unitlens.data.opening import open_data
+from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.reading import Reading, Subset
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, UnitlensWarning
@@ -103,7 +103,7 @@ def confusions(
     """
     net = net if isinstance(net, Network) else classifier(net)
     layer = given_layer(dissection, layer)
-    data = open_data(data) if isinstance(data, str | Path) else data
+    data = as_data(data)
     data = grouped(data, groups, limit=limit, seed=seed)
     if pairs < 1:
         raise UnitlensError(f"pairs is {pairs}; it is 1 or more.")

@@ -12,7 +12,7 @@ from unitlens.ablation.activity import unit_axis, unit_means
 from unitlens.ablation.interventions import Intervention, Replacement, intervening
 from unitlens.ablation.units import Chosen, chosen_units, units_by_layer
 from unitlens.data.concepts import Data
-from unitlens.data.opening import open_data
+from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.reading import Reading
 from unitlens.errors import UnitlensError
 from unitlens.models.hooks import record
@@ -147,7 +147,7 @@ def _values(
     if isinstance(value, str) and value == "mean":
         if data is None:
             raise UnitlensError("value is 'mean', the units' mean over images, and there are none: give them as data=.")
-        return unit_means(net, layer, open_data(data) if isinstance(data, str | Path) else data, reading).float()
+        return unit_means(net, layer, as_data(data), reading).float()
     if isinstance(value, str):
         raise UnitlensError(f"value is {value!r}; units are switched to a number, one for each, or to 'mean'.")
     given = Replacement(value).value

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from unitlens.data.concepts import Concept, Data, DataDescription, Example, described
 from unitlens.data.images import read_image
-from unitlens.data.reading import Subset, as_example
+from unitlens.data.inmemory.images import pixels_of
+from unitlens.data.reading import Subset
 from unitlens.errors import UnitlensError, did_you_mean
 
 Given = str | Path | npt.NDArray[np.uint8]
@@ -96,11 +97,7 @@ def _opened(image: Any, place: int) -> Path | npt.NDArray[np.uint8]:
         if not path.is_file():
             raise UnitlensError(f"There is no image file {path}.")
         return path
-    try:
-        array = np.asarray(image)
-    except (TypeError, ValueError):
-        raise UnitlensError(f"Image {place} is a {type(image).__name__}; give a file, or an array of uint8.") from None
-    return as_example(Example(array, {}, f"image {place}")).image
+    return pixels_of(image, f"image {place}")
 
 
 def images_of(data: Data, *, names: Sequence[str] | None = None, of_class: str | int | None = None) -> Data:

@@ -120,8 +120,7 @@ def from_torchvision(dataset: Any, *, source: str | None = None) -> TorchvisionD
     UnitlensError
         If it is another data set, or has no regions as it was made.
     """
-    classes = [c.__name__ for c in type(dataset).__mro__ if c.__module__.startswith("torchvision.datasets")]
-    name = next((name for name in classes if name in _KINDS), None)
+    name = known_kind(dataset)
     if name is None:
         raise UnitlensError(
             f"A {type(dataset).__name__} has no regions that could be read; of torchvision's data sets these have: "
@@ -129,6 +128,12 @@ def from_torchvision(dataset: Any, *, source: str | None = None) -> TorchvisionD
         )
     source = source or f"torchvision.datasets.{type(dataset).__name__}"
     return TorchvisionData(dataset, _names(dataset), _KINDS[name](dataset), source)
+
+
+def known_kind(dataset: Any) -> str | None:
+    """Which of torchvision's data sets with regions it is, if it is one."""
+    classes = [c.__name__ for c in type(dataset).__mro__ if c.__module__.startswith("torchvision.datasets")]
+    return next((name for name in classes if name in _KINDS), None)
 
 
 def _names(dataset: Any) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from unitlens.data.concepts import Data
+from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.strata import Within, read_strata
 from unitlens.dissection.files import check_free
 from unitlens.dissection.forward import Resources
@@ -180,7 +181,7 @@ def repeat(
     recorded_data = data is None
     basis = _basis(run.settings, basis)
     net = _network(run, recipe, trust=trust, device=device) if net is None else check_network(net, run.info)
-    data = recipe.open_data(trust=trust) if data is None else regrouped(data, recipe.groups)
+    data = recipe.open_data(trust=trust) if data is None else regrouped(as_data(data), recipe.groups)
     task = Task(net, data, run.settings, basis, resources, _strata(run.settings, within, data))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnitlensWarning)  # the run has said them; new ones are a difference

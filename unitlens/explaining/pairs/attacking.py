@@ -15,6 +15,7 @@ from unitlens.data.batches import Batches
 from unitlens.data.classes import Classes
 from unitlens.data.concepts import Concept, Data, DataDescription, Example, described
 from unitlens.data.groups import Groups, grouped
+from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.readers.given import images_of
 from unitlens.data.reading import Reading, Subset, chosen_images
 from unitlens.dissection.provenance import describe_read
@@ -120,6 +121,7 @@ def attack(
     """
     net = net if isinstance(net, Network) else classifier(net)
     check_network(net, dissection)
+    data = as_data(data)
     outputs = output_classes(net, data)
     own, aim = outputs.output(of_class), None if target is None else outputs.output(target)
     if aim == own:

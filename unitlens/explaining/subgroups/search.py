@@ -19,7 +19,7 @@ from unitlens.ablation.responses.per_image import ImageValues, PerImage
 from unitlens.data.classes import Classes, join_classes
 from unitlens.data.concepts import Data, described
 from unitlens.data.groups import Groups, grouped
-from unitlens.data.opening import open_data
+from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.reading import Reading, Subset
 from unitlens.data.strata import Subgroups, read_subgroups
 from unitlens.dissection.result import Dissection
@@ -135,7 +135,7 @@ def shortcuts(
     """
     net = net if isinstance(net, Network) else classifier(net)
     layer = given_layer(dissection, layer)
-    data = open_data(data) if isinstance(data, str | Path) else data
+    data = as_data(data)
     for name, number, least in (("most", most, 1), ("draws", draws, 0)):
         if number < least:
             raise UnitlensError(f"{argument(name, number)} must be {least} or more.")
