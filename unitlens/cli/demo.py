@@ -98,7 +98,7 @@ def _classifier(out: Path, images: int, *, quiet: bool) -> None:
 def _generator(out: Path, images: int, *, quiet: bool) -> None:
     import torch
 
-    from unitlens.cli.intervene import summarize_intervention
+    from unitlens.cli.editing.summaries import summarize_intervention
     from unitlens.data.reading import Reading
     from unitlens.dissection.run import dissect as run
     from unitlens.editing.experiment import AreaExperiment

@@ -42,8 +42,11 @@ COMMANDS = (
 
 _LONG = 200
 
-_EXPLAINING = ("explain", "compare-images", "attack", "shortcuts")
-"""Those of `unitlens.cli.explaining`."""
+_ROOMS = {
+    **dict.fromkeys(("explain", "compare-images", "attack", "shortcuts"), "unitlens.cli.explaining"),
+    "intervene": "unitlens.cli.editing",
+}
+"""Packages of commands that `unitlens.cli` itself has no module for."""
 
 
 class _Commands(click.Group):
@@ -56,8 +59,7 @@ class _Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         name = cmd_name.replace("-", "_")
-        room = "unitlens.cli.explaining" if cmd_name in _EXPLAINING else "unitlens.cli"
-        module = import_module(f"{room}.{name}")
+        module = import_module(f"{_ROOMS.get(cmd_name, 'unitlens.cli')}.{name}")
         command: click.Command = getattr(module, f"{name}_" if name in dir(builtins) else name)
         return command
 

@@ -33,6 +33,7 @@ from unitlens.data.groups import Groups, grouped
 from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.reading import Reading
 from unitlens.dissection.provenance import describe_network, describe_read, versions
+from unitlens.editing.networks import drawing_network
 from unitlens.editing.settings import AreaSettings
 from unitlens.errors import UnitlensError, UnitlensWarning, spelled
 from unitlens.models.fast.precision import Fast, chosen_precision
@@ -239,23 +240,6 @@ def note_not_drawn(notes: list[str], concept: str, images: int) -> None:
 def _note(notes: list[str], text: str) -> None:
     notes.append(text)
     warnings.warn(text, UnitlensWarning, stacklevel=6)
-
-
-def drawing_network(net: Network | nn.Module) -> Network:
-    """A network that draws images.
-
-    Raises
-    ------
-    UnitlensError
-        If it is none.
-    """
-    if isinstance(net, Network) and net.image == "output":
-        return net
-    what = net.name if isinstance(net, Network) else f"A {type(net).__name__}"
-    raise UnitlensError(
-        f"{what} is not known to draw images, so that nothing can be removed from them: make it with "
-        "ul.generator(model, latents=...); what units do to predictions is measured by ul.ablate."
-    )
 
 
 def drawn_concepts(concepts: Concepts, data: Data | None = None) -> DrawnConcepts:

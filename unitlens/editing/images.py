@@ -12,7 +12,8 @@ from unitlens.ablation.interventions import Intervention, intervening
 from unitlens.ablation.responses.areas import drawn_images
 from unitlens.ablation.units import Chosen, chosen_units
 from unitlens.editing.edited import Edited
-from unitlens.editing.experiment import drawing_network, unit_positions
+from unitlens.editing.experiment import unit_positions
+from unitlens.editing.networks import drawing_network
 from unitlens.errors import UnitlensError
 from unitlens.models.hooks import record
 from unitlens.models.network import Network

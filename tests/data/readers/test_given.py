@@ -44,7 +44,7 @@ def test_what_is_not_there_is_said(tmp_path):
     for images, facts in (
         (tmp_path, r"is a folder, where an image file is meant"),
         (["a.png"], r"There is no image file a\.png"),
-        ([object()], r"image 0 is object"),
+        ([object()], r"image 0 is of type object"),
     ):
         with pytest.raises(ul.UnitlensError, match=facts):
             given_images(images)

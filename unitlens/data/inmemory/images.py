@@ -71,7 +71,7 @@ def pixels_of(value: Any, name: str) -> Pixels:
         return np.asarray(to_rgb(value))
     array = array_of(value)
     if array is None or array.ndim not in (2, 3) or not array.size:
-        what = f"{array.dtype} of {array.shape}" if array is not None else f"a {type(value).__name__}"
+        what = f"{array.dtype} of {array.shape}" if array is not None else f"of type {type(value).__name__}"
         raise UnitlensError(f"The image {name} is {what}; an image is a Pillow image, a file, or an array of pixels.")
     return _eight_bits(_channels_last(array, name), name)
 

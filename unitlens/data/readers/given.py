@@ -97,7 +97,7 @@ def _opened(image: Any, place: int) -> Path | npt.NDArray[np.uint8]:
         if not path.is_file():
             raise UnitlensError(f"There is no image file {path}.")
         return path
-    return pixels_of(image, f"image {place}")
+    return pixels_of(image, str(place))
 
 
 def images_of(data: Data, *, names: Sequence[str] | None = None, of_class: str | int | None = None) -> Data:

@@ -15,7 +15,7 @@ from unitlens.ablation.replay.edits import UnitEdit, output_with
 from unitlens.ablation.responses.areas import drawn_images
 from unitlens.data.concepts import Data
 from unitlens.data.latent_sets import FILES, PREFIX, named_latents
-from unitlens.editing.experiment import drawing_network
+from unitlens.editing.networks import drawing_network
 from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.models.network import Network
 

@@ -1,22 +1,20 @@
 """`unitlens intervene`."""
 
 import dataclasses
-from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
+from unitlens.cli.editing.recipes import draw_recipe
+from unitlens.cli.editing.selection import DEFAULT_UNITS, Selection
+from unitlens.cli.editing.summaries import summarize_intervention
 from unitlens.cli.opening import set_threads
 from unitlens.cli.options import fast_option, measuring_options, quiet_option
-from unitlens.cli.targets import Source, network_of, source_of
-from unitlens.cli.text import align_columns, echo, format_cell, whole_numbers
-from unitlens.errors import UnitlensError, is_number
-from unitlens.files import another_or_overwrite, make_folder, write_whole
+from unitlens.cli.targets import Source, source_of
+from unitlens.cli.text import echo
+from unitlens.errors import UnitlensError
 from unitlens.processes import Processes, launched
-
-DEFAULT_UNITS = 20
 
 
 @click.command()
@@ -114,7 +112,7 @@ def intervene(target: str, **options: Any) -> None:
     are added; or a generator, named as for `unitlens dissect`.
     """
     if options["recipe"] is not None:
-        _draw_recipe(target, options)
+        draw_recipe(target, options)
         return
     with launched() as processes:
         _intervene(target, options | {"quiet": options["quiet"] or not processes.first}, processes)
@@ -126,7 +124,7 @@ def _intervene(target: str, options: dict[str, Any], processes: Processes) -> No
     from unitlens.editing.saving.files import SavedInterventions
     from unitlens.pages.writing import add_interventions, check_interventions_fit
 
-    selection = _Selection.of(options)
+    selection = Selection.of(options)
     # without a run, a concept can be measured, but no units be chosen for it
     source = source_of(target, {**options, "concept": selection.ranked_by_iou or None})
     layers = tuple(dict.fromkeys(source.layers))
@@ -167,136 +165,7 @@ def _intervene(target: str, options: dict[str, Any], processes: Processes) -> No
         echo(f"wrote {out}/: {page.name} to look at, {', '.join(saved.tables())} to compute with")
 
 
-def _draw_recipe(target: str, options: dict[str, Any]) -> None:
-    """Draw the image of a recipe again, and write it beside the file, or into the folder that is named."""
-    from PIL import Image
-
-    from unitlens.editing.painting.recipe import open_recipe
-
-    chosen = [option for option, given in _ways(options).items() if given]
-    if chosen:
-        raise UnitlensError(f"--recipe says itself what is done to which units: leave {' and '.join(chosen)} out.")
-    recipe, file = open_recipe(options["recipe"]), options["recipe"]
-    folder = file.parent if options["out"] is None else make_folder(options["out"])
-    images = {name: folder / f"{file.stem}.{name}.png" for name in ("before", "after")}
-    there = next((path for path in images.values() if path.exists()), None)
-    if there is not None and not options["overwrite"]:
-        raise UnitlensError(f"{there} is there already: give {another_or_overwrite()}.")
-    set_threads(options["threads"])
-    edited = recipe.draw(network_of(target, options))
-    for name, image in (("before", edited.before[0]), ("after", edited.after[0])):
-        buffer = BytesIO()
-        Image.fromarray(image).save(buffer, "PNG")
-        write_whole(images[name], buffer.getvalue())
-    if not options["quiet"]:
-        echo(f"{len(recipe.edits)} edits; the numbers of the image moved by {edited.distance[0]:.1%} of their range")
-        echo(f"wrote {images['before']} and {images['after']}")
-
-
-def _ways(options: dict[str, Any]) -> dict[str, bool]:
-    """The options that say what is done to which units, and whether they were given."""
-    names = ("layers", "units", "concepts_of", "remove", "insert", "at", "everywhere", "every_place", "level", "sweep")
-    spelled = {"layers": "--layer", "concepts_of": "--concept", "every_place": "--map", "methods": "--set"}
-    return {
-        spelled.get(name, f"--{name}"): options[name] not in (None, (), False)
-        for name in (*names, "methods", "detectors")
-    }
-
-
-class _Selection(NamedTuple):
-    """What is measured."""
-
-    units: tuple[int, ...] | None
-    concepts: tuple[str, ...]
-    remove: int | None
-    insert: int | None
-    at: tuple[tuple[int, int], ...]
-    every_place: bool
-    place: int
-    level: str | None
-    sweep: bool
-    methods: tuple[str, ...]
-    most: int | None
-    target: float | None
-    detectors: bool
-    draws: int | None
-    examples: int
-
-    @classmethod
-    def of(cls, options: dict[str, Any]) -> "_Selection":
-        """Read the options."""
-        units, concepts, remove, insert = (options[name] for name in ("units", "concepts_of", "remove", "insert"))
-        every_place, methods, detectors = options["every_place"], options["methods"], options["detectors"]
-        _check_options(options)
-        if (units or concepts) and not (remove or insert or every_place or methods or detectors):
-            remove = DEFAULT_UNITS
-        return cls(
-            units=None if units is None else whole_numbers(units),
-            concepts=tuple(dict.fromkeys(concepts)),
-            remove=remove,
-            insert=insert,
-            at=tuple(map(_position, options["at"])),
-            every_place=every_place,
-            place=options["place"] or 1,
-            level=options["level"],
-            sweep=options["sweep"],
-            methods=tuple(dict.fromkeys(methods)),
-            most=options["most"],
-            target=options["share"],
-            detectors=detectors,
-            draws=options["draws"],
-            examples=options["examples"],
-        )
-
-    @property
-    def ranked_by_iou(self) -> bool:
-        """Whether units are chosen by their IoU in a run."""
-        by_iou = self.remove or self.insert or self.every_place or "iou" in self.methods
-        return bool(self.concepts) and bool(by_iou)
-
-    @property
-    def where(self) -> list[tuple[int, int]] | None:
-        """The positions (row, column) at which units are replaced; None: everywhere."""
-        return [(row, column) for column, row in self.at] or None
-
-    def chosen(self, source: Source, layer: str, count: int | None) -> list[tuple[str | None, Any]]:
-        """The units that are given, or for each concept its first ones."""
-        if self.units is not None:
-            return [(None, self.units)]
-        of_layer = source.dissection[layer]
-        return [(concept, of_layer.units_for(concept, count or DEFAULT_UNITS)) for concept in self.concepts]
-
-
-def _check_options(options: dict[str, Any]) -> None:
-    """Make sure that options go together."""
-    ways = "--concept NAME --remove N, --concept NAME --insert N, --units 3,17 --remove, or --sweep"
-    units, concepts = options["units"], options["concepts_of"]
-    if units is not None and concepts:
-        raise UnitlensError(f"--units and --concept both choose units: give one of {ways}.")
-    if units is None and not concepts and not options["sweep"]:
-        raise UnitlensError(f"No units were chosen: give {ways}.")
-    if (options["remove"] or options["insert"] or options["every_place"]) and units is None and not concepts:
-        raise UnitlensError("--remove, --insert and --map need units: add --concept NAME or --units 3,17.")
-    for option, given in (
-        ("--map", options["every_place"]),
-        ("--set", options["methods"]),
-        ("--detectors", options["detectors"]),
-    ):
-        if given and not concepts:
-            raise UnitlensError(f"{option} is about a concept: name it with --concept NAME.")
-    if options["at"] and options["everywhere"]:
-        raise UnitlensError("--at names positions, and --everywhere means all of them: give one of the two.")
-    if options["place"] is not None and not options["every_place"]:
-        raise UnitlensError("--place is the size of the places of --map: add it.")
-    inserted = options["insert"] or options["every_place"] or options["sweep"] or options["methods"]
-    if options["level"] is not None and not inserted:
-        raise UnitlensError("--level is what inserted units are set to: add --insert, --map or --sweep.")
-    for option, value in (("--most", options["most"]), ("--target", options["share"])):
-        if value is not None and not options["methods"]:
-            raise UnitlensError(f"{option} is for --set: add --set greedy.")
-
-
-def _measure(experiment: Any, selection: _Selection, source: Source) -> list[Any]:
+def _measure(experiment: Any, selection: Selection, source: Source) -> list[Any]:
     """All that was asked for."""
     from unitlens.editing.causal import sweep_units
 
@@ -315,7 +184,7 @@ def _measure(experiment: Any, selection: _Selection, source: Source) -> list[Any
 
 
 def _measure_sets(
-    experiment: Any, selection: _Selection, source: Source, count: int, value: Any, where: Any, change: str | None
+    experiment: Any, selection: Selection, source: Source, count: int, value: Any, where: Any, change: str | None
 ) -> list[Any]:
     """The units that are given, or those of each concept, removed or inserted."""
     from unitlens.editing.set_areas import DRAWS, measure_set
@@ -336,7 +205,7 @@ def _measure_sets(
 
 
 def _measure_concepts(
-    experiment: Any, selection: _Selection, source: Source, level: Any, words: str | None
+    experiment: Any, selection: Selection, source: Source, level: Any, words: str | None
 ) -> list[Any]:
     """What is measured of each concept: sets that remove most of it, detectors, insertions at every place."""
     from unitlens.editing.concept_sets import MOST, TARGET, find_set
@@ -405,43 +274,3 @@ def _level(level: str | None, source: Source, layer: str) -> tuple[Any, str | No
 
 def _change(words: str | None, where: Any) -> str | None:
     return words if words is None or where is None else f"{words} at {len(where)} positions"
-
-
-def _position(text: str) -> tuple[int, int]:
-    """A column and a row."""
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) != 2 or not all(map(is_number, parts)):
-        raise UnitlensError(f"--at is {text!r}; a position is a column and a row of the layer's grid, such as 3,5.")
-    return int(parts[0]), int(parts[1])
-
-
-def summarize_intervention(result: Any) -> str:
-    """Return one result in a few lines."""
-    from unitlens.editing.causal_result import CausalEffects
-    from unitlens.editing.concept_set_result import ConceptSet
-    from unitlens.editing.detector_result import DrawnDetectors
-    from unitlens.editing.insertion_result import InsertionMap
-
-    table = result.table().dropna(axis=1, how="all")
-    if isinstance(result, CausalEffects):
-        order = table["average_causal_effect"].abs().sort_values(ascending=False, kind="stable").index
-        table = table.reindex(order)
-        columns = ["unit", "concept", "removed", "inserted", "average_causal_effect", "low", "high", "q_value"]
-        return _rows(repr(result), table, [*columns, "random_mean", "segmenter_iou"])
-    if isinstance(result, ConceptSet):
-        return _rows(repr(result), table, ["units", "added", "chosen_on", "removed", "low", "high", "others_lost"])
-    if isinstance(result, DrawnDetectors):
-        return _rows(repr(result), table, ["unit", "level", "balanced_accuracy", "low", "high", "chosen_on"])
-    if isinstance(result, InsertionMap):
-        return _rows(repr(result), table, ["before", "places", "appeared", "low", "high", "random_appeared", "area"])
-    if "removed" in table:
-        table = table.assign(removed=table["removed"].where(table["removed"] >= 0))  # of what grew, nothing is gone
-    of_set = ["concept", "before", "after", "effect", "low", "high", "q_value", "random_mean", "matched_mean"]
-    return _rows(repr(result), table, [*of_set, "removed", "segmenter_iou"])
-
-
-def _rows(title: str, table: Any, columns: Sequence[str], most: int = 10) -> str:
-    """The first rows, with those of the columns that are there."""
-    table = table[[name for name in columns if name in table]]
-    cells = [tuple(format_cell(value)[:40] for value in row) for row in table.head(most).itertuples(index=False)]
-    return f"{title[1:-1]}\n{align_columns([tuple(map(str, table.columns)), *cells])}"
