@@ -11,18 +11,20 @@ export async function askLong(path, sent, onProgress, { signal } = {}) {
   const response = await send(path, sent, signal);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
+  let last;
   for (;;) {
     const { done, value } = await reader.read();
-    if (done) throw new Error("The answer broke off.");
+    if (done) break;
     text += value;
     for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n")) {
-      const line = JSON.parse(text.slice(0, end));
+      last = JSON.parse(text.slice(0, end));
       text = text.slice(end + 1);
-      if ("progress" in line) onProgress(line.progress);
-      else if ("error" in line) throw new Error(line.error);
-      else return line.result;
+      if ("progress" in last) onProgress(last.progress);
     }
   }
+  if (last === undefined || "progress" in last) throw new Error("The answer broke off.");
+  if ("error" in last) throw new Error(last.error);
+  return last.result;
 }
 
 async function send(path, sent, signal) {
