@@ -1,5 +1,6 @@
 """Walk through the stored activations of a layer and find the positions at which its units are active."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 from unitlens.dissection.memory import KEPT
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.stats.blocks import in_blocks
-from unitlens.stats.masks import Active, SamplePlan, Upsampling
+from unitlens.stats.masks import Active, Axis, SamplePlan, Upsampling, interpolate
 
 CHUNK_VALUES = 1 << 17
 """Values of the layer grid that are looked at together: half a megabyte, and what comes of it still fits a cache."""
@@ -25,7 +26,7 @@ _NOTHING = Active(_NO_NUMBERS, _NO_NUMBERS, _NO_NUMBERS, torch.zeros(0))
 _GUESS_IMAGES, _GUESS_VALUES = 128, 1 << 13
 """Levels are guessed from so many images at least, and from more where they have few positions."""
 
-_GUESS_COARSER = 4
+_GUESS_EVERY = 4
 
 
 class Scanner:
@@ -152,18 +153,21 @@ class Scanner:
         return torch.from_numpy(self._layer.maps.read(range(images.start, images.stop), self._block))
 
     def guesses(self, quantile: float) -> list[Tensor]:
-        """Levels that probably lie below the threshold: quantiles of some images on a coarser grid.
+        """Levels that probably lie below the threshold: quantiles of some images, at some cells of the grid.
 
         Returns
         -------
         list of float32 tensors, (U,)
             Best guess first.
         """
-        h, w = (max(1, cells // _GUESS_COARSER) for cells in self._plan.grid)
-        step = max(1, self._images // max(_GUESS_IMAGES, _GUESS_VALUES // (h * w)))
-        maps = torch.from_numpy(self._layer.maps.read(range(0, self._images, step), self._block))
-        coarse = SamplePlan(self._plan.layer_grid, (h, w), self._plan.upsampling)
-        values = coarse.upsample(maps).transpose(0, 1).flatten(1)
+        every = [slice(min(_GUESS_EVERY // 2, cells - 1), None, _GUESS_EVERY) for cells in self._plan.grid]
+        cells = math.prod(len(range(side)[some]) for side, some in zip(self._plan.grid, every, strict=True))
+        step = max(1, self._images // max(_GUESS_IMAGES, _GUESS_VALUES // cells))
+        maps = self._plan.padded(torch.from_numpy(self._layer.maps.read(range(0, self._images, step), self._block)))
+        for side, dim in enumerate((-2, -1)):  # some of the grid's own cells: those of a coarser one would be averages
+            axis = self._plan.axis(side, maps.device)
+            maps = interpolate(maps, Axis(*(part[every[side]] for part in axis)), dim=dim)
+        values = maps.transpose(0, 1).flatten(1)
         ranks = [min(values.shape[1], int(share * quantile * values.shape[1]) + 1) for share in GUESS_SHARES]
         largest = values.topk(max(ranks), dim=1).values
         return [largest[:, rank - 1] for rank in ranks]
