@@ -15,7 +15,7 @@ os.environ["UNITLENS_IMAGES"] = "none"  # nothing is left in the cache of whoeve
 os.environ["UNITLENS_ANSWERS"] = "none"  # what is tested is computed, not taken from the runs of other tests
 
 # No test fails because a machine is slow or busy: neither by a deadline nor by the check of how long drawing takes.
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=40)
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=25)
 settings.register_profile("thorough", settings.get_profile("any machine"), max_examples=400)  # `make test-slow`
 settings.load_profile("any machine")
 

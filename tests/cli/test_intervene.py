@@ -221,14 +221,26 @@ def test_a_classifier_has_nothing_to_remove(shell):
     ("file", "change"),
     [
         ("interventions.json", lambda text: text.replace('"schema": 5', '"schema": 9')),
-        ("interventions.json", lambda text: text.replace("SetAreas_1.png", "../SetAreas_1.png")),
-        ("interventions.json", lambda text: text.replace('"draws":', '"drawls":')),
-        ("interventions.json", lambda text: text.replace('"kind": "SetAreas"', '"kind": "Sets"')),
-        ("interventions.json", lambda text: text.replace('"measured": 96', '"measured": 95')),
-        ("interventions.csv", lambda text: text.replace("concept", "conceit", 1)),
-        ("interventions.csv", lambda text: text.replace("red,color", "red,colour", 1)),
+        pytest.param(
+            "interventions.json",
+            lambda text: text.replace("SetAreas_1.png", "../SetAreas_1.png"),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param("interventions.json", lambda text: text.replace('"draws":', '"drawls":'), marks=pytest.mark.slow),
+        pytest.param(
+            "interventions.json",
+            lambda text: text.replace('"kind": "SetAreas"', '"kind": "Sets"'),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "interventions.json", lambda text: text.replace('"measured": 96', '"measured": 95'), marks=pytest.mark.slow
+        ),
+        pytest.param("interventions.csv", lambda text: text.replace("concept", "conceit", 1), marks=pytest.mark.slow),
+        pytest.param(
+            "interventions.csv", lambda text: text.replace("red,color", "red,colour", 1), marks=pytest.mark.slow
+        ),
         ("interventions.what_changed.csv", lambda text: text.replace("0.", "0.1", 1)),
-        ("interventions/SetAreas_1.png", lambda text: "no image"),
+        pytest.param("interventions/SetAreas_1.png", lambda text: "no image", marks=pytest.mark.slow),
         ("interventions.safetensors", lambda text: text[:-40] + 40 * "\x07"),
     ],
 )

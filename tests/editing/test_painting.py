@@ -199,3 +199,33 @@ def test_causal_effects_stand_beside_the_units_of_their_concept(net, latents, ru
     assert {unit.unit: unit.effect for unit in red.units} == {
         unit.unit: sweep.effect()[unit.unit, column] for unit in red.units
     }
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Of the 109 concepts")  # 128 scenes do not show them all
+def test_trees_that_are_painted_into_the_bundled_scenes_are_where_they_were_painted():
+    net, latents = ul.load("bundled:scenes-generator"), ul.latents(96, 128)
+    drawn = DrawnConcepts.of([ul.segmenter("bundled:scenes-segmenter")])
+    brush = Painter.of(net, ["block16"])
+    seen = typical_activations(brush, drawn, latents, Reading())
+    run = ul.dissect(
+        net, "block16", ul.with_concepts(latents, *drawn.sources), exemplars=0, evidence=False, batch_size=64
+    )
+    tree = Palette.of([run["block16"]], typical=seen)["block16", "tree"]
+    units = [unit.unit for unit in sorted(tree.units, key=lambda unit: -abs(unit.difference))[:57]]
+    place = np.zeros((16, 16), bool)
+    place[5:11, 5:11] = True
+    edit = UnitEdit.at("block16", units, tree.values(units, "add", 2.0), place)
+    inside = np.kron(place, np.ones((4, 4), bool)).astype(bool)
+    moved, shares = [], []
+    for number in range(40):
+        scene = brush.scene(latent_of(latents, number))
+        images = np.stack([scene.image, scene.edited([edit])])
+        change = np.abs(images[1].astype(int) - images[0]).mean(-1)
+        moved.append([change[inside].mean(), change[~inside].mean()])
+        maps = drawn.maps(images.transpose(0, 3, 1, 2), of="object")[0].maps[:, 0]
+        shares.append((maps == drawn.index_of("tree") + 1)[:, inside].mean(1))
+    within, elsewhere = np.mean(moved, axis=0)
+    assert within > 5 * elsewhere
+    before, after = np.mean(shares, axis=0)
+    assert after > 1.8 * before

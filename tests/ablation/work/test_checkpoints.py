@@ -23,7 +23,9 @@ def often(monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name == "importance" else pytest.mark.slow) for name in CALLS]
+)
 def test_a_call_that_was_stopped_goes_on(tmp_path, name):
     call = CALLS[name]
     whole = call(Stopping(), batch_size=4)
