@@ -145,6 +145,7 @@ def base(verb, world, run, net):
         "report": (run,),
         "compare": (run, "again", "--name", "a", "--name", "b", "--out", "out", "--overwrite", "--quiet"),
         "audit": (run, "--noise", 0, "--network", net, "--workers", 0, "--quiet", "--out", "out"),
+        "open": (run, "--network", net, "--no-browser", "--quiet"),
         "rerun": (run, "--network", net, "--workers", 0, "--quiet"),
     }
     return [str(word) for word in (verb, *commands[verb])]
@@ -155,14 +156,10 @@ def parameters(verb):
     return cli.get_command(None, verb).params
 
 
-def places():
-    """Every place for a word, as (verb, parameter)."""
+def places(verbs=tuple(verb for verb in COMMANDS if verb != "open")):  # which waits for requests
+    """Every place for a word in some commands, as (verb, parameter)."""
     return [
-        (verb, one)
-        for verb in COMMANDS
-        if verb != "open"  # which waits for requests
-        for one in parameters(verb)
-        if isinstance(one, click.Argument) or not one.is_flag
+        (verb, one) for verb in verbs for one in parameters(verb) if isinstance(one, click.Argument) or not one.is_flag
     ]
 
 
@@ -176,9 +173,9 @@ def command(verb, one, word, *given):
     return [*words, one.opts[0], word]
 
 
-def strange(number, *given):
+def strange(number, *given, verbs=None):
     """The command of a number, the same for the same number."""
-    draws, every = np.random.default_rng(number), places()
+    draws, every = np.random.default_rng(number), places() if verbs is None else places(verbs)
     verb, one = every[int(draws.integers(len(every)))]
     return command(verb, one, WORDS[int(draws.integers(len(WORDS)))], *given)
 

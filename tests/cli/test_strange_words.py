@@ -53,8 +53,8 @@ def used(there, shell, monkeypatch):
     monkeypatch.setenv("MPLCONFIGDIR", str(there.parent / "cache"))
     before = set(os.listdir(there))
 
-    def run(number):
-        words = strange(number, "world", "run", f"{there}/net.py:build")
+    def run(number, verbs=None):
+        words = strange(number, "world", "run", f"{there}/net.py:build", verbs=verbs)
         Writing.noted.clear()
         Writing.allowed = (str(there.parent),)
         try:
@@ -77,4 +77,12 @@ def test_there_are_places_of_every_kind():
 def test_any_word_in_any_place_is_used_or_refused(first, used):
     for number in range(first, first + 30):
         wrong, words = used(number)
+        assert not wrong, (number, wrong, words)
+
+
+def test_any_word_in_any_place_of_what_serves_a_page_is_used_or_refused(used, monkeypatch):
+    serving = pytest.importorskip("unitlens.app.serving", reason="starlette and uvicorn are not installed (extra app)")
+    monkeypatch.setattr(serving._Server, "run", lambda *_, **__: None)  # it would wait for requests
+    for number in range(150):
+        wrong, words = used(number, verbs=("open",))
         assert not wrong, (number, wrong, words)
