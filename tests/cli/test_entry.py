@@ -115,6 +115,12 @@ def test_the_hashes_change_with_the_data(done, world):
     assert digest("e") != third
 
 
+def test_layers_of_a_published_network_need_no_weights(shell):
+    said = shell("layers", "squeezenet1_1")
+    assert (said.code, said.err) == (0, "")
+    assert said.out.splitlines()[1].startswith("features.0")
+
+
 def test_layers(shell, net_file):
     said = shell("layers", f"{net_file}:build", "--image-size", 32, "--mean", 0, "--std", 1)
     assert said.code == 0

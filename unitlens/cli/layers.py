@@ -15,8 +15,12 @@ from unitlens.cli.text import align_columns, echo
 def layers(model: str, **options: Any) -> None:
     """List every layer of a network in forward order: kind, output shape, units, grid, and layout if it is unusual.
 
-    MODEL is named as for `unitlens dissect`.
+    MODEL is named as for `unitlens dissect`. Weights do not matter for it: without --weights none are looked for.
     """
+    from unitlens.models.loading import origin
+
+    if options["weights"] is None and origin(model) in ("torchvision", "timm"):
+        options["weights"] = "none"
     rows = [("layer", "kind", "output", "units", "grid")]
     for layer in load_network(model, options).layers():
         rows.append((layer.name, layer.kind, _output(layer.shape), str(layer.units or ""), _grid(layer)))
