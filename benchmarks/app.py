@@ -21,7 +21,7 @@ from PIL import Image
 
 from unitlens.app.painting import PaintingPage
 from unitlens.app.serving import serve
-from unitlens.dissection.reopening import Recipe
+from unitlens.dissection.reopening import Reopening
 from unitlens.dissection.result import open_run
 
 SIZE = (1280, 940)
@@ -33,8 +33,8 @@ PATH = [(0.44 + 0.1 * np.sin(t) * t / 9, 0.5 + 0.1 * np.cos(t) * t / 9) for t in
 def opened(folder):
     """The painting page of a run of a generator, of bundled networks alone."""
     dissection = open_run(folder)
-    recipe = Recipe.of(dissection.info)
-    net, data = recipe.open_network(), recipe.open_data()
+    reopening = Reopening.of(dissection.info)
+    net, data = reopening.open_network(), reopening.open_data()
     source = dissection.info["data"]["source"]
     return PaintingPage.of(Path(folder).name, net, dissection, dissection.layers, data, source=source)
 

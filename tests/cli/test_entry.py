@@ -14,7 +14,7 @@ import pytest
 
 import unitlens as ul
 from tests.coloured import everything_below
-from unitlens.dissection.reopening import Recipe
+from unitlens.dissection.reopening import Reopening
 from unitlens.dissection.table import COLUMNS
 
 FILES = {"run.json", "units.csv", "counts.safetensors", "exemplars.csv", "strips.safetensors", "report.html"}
@@ -292,7 +292,7 @@ def test_concepts_can_be_computed_and_a_run_remembers_how_its_data_were_opened(t
     info = json.loads((tmp_path / "run" / "run.json").read_text())
     assert info["data"]["opened"] == {"concepts": ["colors"]}
     assert {concept["category"] for concept in info["data"]["concepts"]} == {"color"}
-    data = Recipe.of(info).open_data()
+    data = Reopening.of(info).open_data()
     assert [concept.name for concept in data.concepts] == [concept["name"] for concept in info["data"]["concepts"]]
 
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import unitlens as ul
-from unitlens.dissection.reopening import Recipe
+from unitlens.dissection.reopening import Reopening
 
 from ..generators import BACKDROP, Measured, Painter, Squares, concept_of, painted, painter
 
@@ -135,7 +135,7 @@ def test_a_saved_run_of_a_generator_is_opened_again_with_its_latents(tmp_path):
     assert run.table().drop(columns="needed_concepts").equals(made.table().drop(columns="needed_concepts"))
     with pytest.raises(ul.UnitlensError, match=r"import and call tests\.generators:Painter"):
         ul.audit(run)
-    again = Recipe.of(run.info).open_network(trust=True)
+    again = Reopening.of(run.info).open_network(trust=True)
     assert repr(again) == repr(net)
     checks = set(ul.audit(run, trust=True).table()["check"])
     assert {"half quantile", "noise"} <= checks

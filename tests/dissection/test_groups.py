@@ -8,7 +8,7 @@ import pytest
 import unitlens as ul
 from unitlens.ablation.files import read_effects
 from unitlens.comparison.entries import open_entries
-from unitlens.dissection.reopening import Recipe
+from unitlens.dissection.reopening import Reopening
 from unitlens.errors import UnitlensError, UnitlensWarning
 
 pytestmark = pytest.mark.usefixtures("scenes_drawn_once")
@@ -43,7 +43,7 @@ def test_a_saved_run_has_its_groups_again_and_they_are_used_without_being_given(
     grouped.save(tmp_path / "run")
     again = ul.open_run(tmp_path / "run")
     assert again.groups == grouped.groups
-    data = Recipe.of(again.info, groups=again.groups).open_data()
+    data = Reopening.of(again.info, groups=again.groups).open_data()
     assert {data[index].name: data[index].group for index in range(48)} == grouped.groups
     checks = ul.audit(again, net, ul.Scenes(48), noise=0)
     assert (checks.table()["check"] == "half quantile").any()

@@ -11,7 +11,7 @@ import torch
 
 import unitlens as ul
 from tests.coloured import everything_below
-from unitlens.dissection.reopening import Recipe, joined_actions, joined_options
+from unitlens.dissection.reopening import Reopening, joined_actions, joined_options
 
 EVIL = "from pathlib import Path\n\nPath({flag!r}).write_text('imported')\n\n\ndef f(*_):\n    raise SystemExit(0)\n"
 
@@ -196,51 +196,51 @@ def test_trust_and_network_are_for_runs(shell, net_file, world):
     ],
 )
 def test_unitlens_own_networks_are_no_risk(name, weights):
-    assert not recipe(name=name, weights=weights).risks()
+    assert not reopening(name=name, weights=weights).risks()
 
 
 def test_published_weights_are_no_risk_once_they_are_here(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    assert joined_actions(recipe("resnet18", "DEFAULT").risks()) == "download the weights DEFAULT of resnet18"
+    assert joined_actions(reopening("resnet18", "DEFAULT").risks()) == "download the weights DEFAULT of resnet18"
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "resnet18-f37072fd.pth").write_bytes(b"here")
-    assert not recipe("resnet18", "DEFAULT").risks()
-    assert not recipe("torchvision.models:resnet18", "IMAGENET1K_V1").risks()
-    assert recipe("resnet34", "DEFAULT").risks()
+    assert not reopening("resnet18", "DEFAULT").risks()
+    assert not reopening("torchvision.models:resnet18", "IMAGENET1K_V1").risks()
+    assert reopening("resnet34", "DEFAULT").risks()
 
 
 def test_sources_of_concepts_that_read_plain_files_are_no_risk():
     opened = {"concepts": ["masks", "colors", "folders", "tags:words.csv"], "format": "voc", "split": "val"}
-    assert not recipe(saved=opened | {"root": "somewhere"}).risks()
+    assert not reopening(saved=opened | {"root": "somewhere"}).risks()
     own = {"concepts": ["segmenter:deeplabv3_resnet50"], "segmenter_options": {"weights": "w.safetensors"}}
-    assert not recipe(saved=own).risks()
+    assert not reopening(saved=own).risks()
 
 
-def recipe(name="bundled:scenes", weights=None, saved=None, **given):
+def reopening(name="bundled:scenes", weights=None, saved=None, **given):
     data = {"source": "bundled:scenes", "opened": saved or {}}
-    return Recipe.of({"network": {"name": name, "weights": weights}, "data": data}, **given)
+    return Reopening.of({"network": {"name": name, "weights": weights}, "data": data}, **given)
 
 
 # ---- what is given again is no risk, and the rest still is
 
 
 def test_what_is_given_again_takes_the_place_of_what_the_run_names():
-    given = recipe("evil.py:f", "evil.pt", network="mine.py:g")
+    given = reopening("evil.py:f", "evil.pt", network="mine.py:g")
     assert (given.network, given.weights) == ("mine.py:g", "evil.pt")
     assert joined_actions(given.risks()) == "read evil.pt with torch.load"
     assert joined_options(given.risks()) == "--weights evil.pt"
-    assert not Recipe.of(given.info, network="mine.py:g", weights="none").risks()
-    assert Recipe.of(given.info, weights="none").risks()
+    assert not Reopening.of(given.info, network="mine.py:g", weights="none").risks()
+    assert Reopening.of(given.info, weights="none").risks()
     opened = {"concepts": ["segmenter:evil.py:f"], "segmenter_options": {"labels": "l.txt", "weights": "evil.pt"}}
-    given = recipe(saved=opened, opened=opened)
+    given = reopening(saved=opened, opened=opened)
     assert not given.risks()
 
 
 def test_folders_that_a_run_names_are_never_written_to():
     opened = {"concepts": ["segmenter:fcn_resnet50"], "segmenter_options": {"cache": "/home/me", "confidence": 0.5}}
-    assert recipe(saved=opened).opened["segmenter_options"] == {"confidence": 0.5}
+    assert reopening(saved=opened).opened["segmenter_options"] == {"confidence": 0.5}
     opened["segmenter_options"]["cache"] = "none"
-    assert recipe(saved=opened).opened["segmenter_options"]["cache"] == "none"
+    assert reopening(saved=opened).opened["segmenter_options"]["cache"] == "none"
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_folders_that_a_run_names_are_never_written_to():
 def test_words_that_open_no_images_are_damage(opened):
     info = {"network": {"name": "bundled:scenes", "weights": None}, "data": {"source": "x", "opened": opened}}
     with pytest.raises(ul.UnitlensError, match=r"images were opened with .*: the run is damaged"):
-        Recipe.of(info)
+        Reopening.of(info)
 
 
 def test_a_download_that_is_trusted_goes_to_the_cache_of_this_user(sent, monkeypatch, tmp_path):
@@ -268,6 +268,6 @@ def test_a_download_that_is_trusted_goes_to_the_cache_of_this_user(sent, monkeyp
         data={"source": "torchvision:pets", "opened": {"download": True, "root": str(tmp_path / "home")}},
     )
     with pytest.raises(ul.UnitlensError, match="could not be downloaded into") as error:
-        Recipe.of(ul.open_run(run).info).open_data(trust=True)
+        Reopening.of(ul.open_run(run).info).open_data(trust=True)
     assert str(tmp_path / "cache") in str(error.value)
     assert not Path("home").exists()

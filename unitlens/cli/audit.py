@@ -14,7 +14,7 @@ from unitlens.cli.options import (
     store_limit_option,
     trust_options,
 )
-from unitlens.cli.targets import recipe_of
+from unitlens.cli.targets import reopening_of
 from unitlens.cli.text import echo
 
 
@@ -50,7 +50,7 @@ def audit(run: Path, out: Path | None, **options: Any) -> None:
     network, weights, source, trust = (options.pop(name) for name in ("network", "weights", "data", "trust"))
     opened = take_data_options(options)
     dissection = open_run(run)
-    recipe = recipe_of(
+    reopening = reopening_of(
         run,
         dissection.info,
         network=network,
@@ -60,8 +60,8 @@ def audit(run: Path, out: Path | None, **options: Any) -> None:
         groups=dissection.groups if options["groups"] is None else None,
         trust=trust,
     )
-    net = recipe.open_network(trust=trust) if network or weights else None
-    data = recipe.open_data(trust=trust) if source or opened else None
+    net = reopening.open_network(trust=trust) if network or weights else None
+    data = reopening.open_data(trust=trust) if source or opened else None
     done = check(dissection, net, data, trust=trust, progress=not quiet, **options)
     page = report(out or run, done)
     if not quiet:

@@ -7,7 +7,7 @@ import click
 
 from unitlens.cli.opening import set_threads, take_data_options, worker_count
 from unitlens.cli.options import process_options, quiet_option, source_options, store_limit_option, trust_options
-from unitlens.cli.targets import recipe_of
+from unitlens.cli.targets import reopening_of
 from unitlens.cli.text import align_columns, echo
 
 
@@ -43,7 +43,7 @@ def rerun(run: Path, out: Path | None, **options: Any) -> int:
     quiet, trust = options.pop("quiet"), options.pop("trust")
     set_threads(options.pop("threads"))
     opened, dissection = take_data_options(options), open_run(run)
-    recipe = recipe_of(
+    reopening = reopening_of(
         run,
         dissection.info,
         network=options["network"],
@@ -56,7 +56,7 @@ def rerun(run: Path, out: Path | None, **options: Any) -> int:
     done = repeat(
         run,
         dissection,
-        recipe,
+        reopening,
         trust=trust,
         out=out,
         basis=options["basis"],

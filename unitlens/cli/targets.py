@@ -12,7 +12,7 @@ from unitlens.errors import UnitlensError
 
 if TYPE_CHECKING:
     from unitlens.data.reading import Reading
-    from unitlens.dissection.reopening import Recipe
+    from unitlens.dissection.reopening import Reopening
 
 _PREPROCESSING = ("image_size", "resize", "mean", "std", "latent_shape", "latent_classes", "rescale", "latents")
 
@@ -192,7 +192,7 @@ def _of_model(target: str, options: dict[str, Any]) -> Source:
     return Source(net, layers, images.data, net.fingerprint(), limit, seed, images.recorded)
 
 
-def recipe_of(
+def reopening_of(
     folder: Path,
     info: dict[str, Any],
     *,
@@ -203,7 +203,7 @@ def recipe_of(
     groups: Mapping[str, str] | None = None,
     trust: bool,
     images: bool = True,
-) -> "Recipe":
+) -> "Reopening":
     """Say how the network and images of a run are opened; what --trust allows is written to stderr.
 
     Parameters
@@ -226,10 +226,10 @@ def recipe_of(
     UnitlensError
         If the run names what would be run or fetched, the command line does not, and there is no --trust.
     """
-    from unitlens.dissection.reopening import Recipe, joined_actions, joined_options
+    from unitlens.dissection.reopening import Reopening, joined_actions, joined_options
 
-    recipe = Recipe.of(info, network=network, weights=weights, source=source, opened=opened, groups=groups)
-    risks = recipe.risks(data=images)
+    reopening = Reopening.of(info, network=network, weights=weights, source=source, opened=opened, groups=groups)
+    risks = reopening.risks(data=images)
     if trust:
         for risk in risks:
             echo(f"unitlens: --trust: this will {risk.action}.", err=True)
@@ -239,7 +239,7 @@ def recipe_of(
             f"{folder} was not reopened, because that would {joined_actions(risks)}: to allow it, type "
             f"`{command} {joined_options(risks)}`, or `{command} --trust` for whatever the run names."
         )
-    return recipe
+    return reopening
 
 
 def _of_run(folder: Path, options: dict[str, Any], *, images: bool = True, every_layer: bool = False) -> Source:
@@ -257,7 +257,7 @@ def _of_run(folder: Path, options: dict[str, Any], *, images: bool = True, every
             f"The units of the run {folder} are directions of a basis; effects are measured of a layer's own units: "
             "name the network in place of the run."
         )
-    recipe = recipe_of(
+    reopening = reopening_of(
         folder,
         info,
         network=options["network"],
@@ -270,12 +270,14 @@ def _of_run(folder: Path, options: dict[str, Any], *, images: bool = True, every
     layers = options["layers"] or (dissection.layers if every_layer else ())
     limit = options["limit"] if options["limit"] is not None or not same_source else settings.limit
     seed = settings.seed if same_source else options["seed"]
-    net = recipe.open_network(trust=trust, device=options["device"])
+    net = reopening.open_network(trust=trust, device=options["device"])
     source = str(options["data"] or info["data"]["source"])
     data = None
     if images:
-        data = recipe.open_data(trust=trust) if same_source else open_images(source, source, limit, seed, **opened).data
-    opened = dict(recipe.opened) if same_source else opened
+        data = (
+            reopening.open_data(trust=trust) if same_source else open_images(source, source, limit, seed, **opened).data
+        )
+    opened = dict(reopening.opened) if same_source else opened
     return Source(
         net,
         _layers_of(dissection, folder, layers),

@@ -13,7 +13,7 @@ from unitlens.data.concepts import Data
 from unitlens.data.groups import Groups, grouped
 from unitlens.data.inmemory.dataset import as_data
 from unitlens.dissection.forward import Resources
-from unitlens.dissection.reopening import Recipe, check_network, regrouped
+from unitlens.dissection.reopening import Reopening, check_network, regrouped
 from unitlens.dissection.result import Dissection, open_run
 from unitlens.errors import UnitlensError, argument
 from unitlens.models.network import Network
@@ -90,7 +90,7 @@ def audit(
     entries = {entry.layer: entry for entry in open_entries([run])}
     checks = [check for entry in entries.values() for check in check_halves(entry)] if groups is None else []
     source = data if isinstance(data, str | Path) else None
-    recipe = Recipe.of(run.info, source=source, groups=run.groups if groups is None else None)
+    reopening = Reopening.of(run.info, source=source, groups=run.groups if groups is None else None)
 
     def finished(checks: list[LayerCheck], overlaps: list[dict[str, Any]] | None, notes: Sequence[str]) -> Audit:
         missing = [] if any(check.name == "odd folds" for check in checks) else [_NO_HALVES]
@@ -105,16 +105,16 @@ def audit(
         check_network(net, run.info)
     if run.settings.basis is not None:
         return without_passes("its units are directions, which run.json does not contain.")
-    recipe.check(trust=trust, network=net is None, data=data is source)
+    reopening.check(trust=trust, network=net is None, data=data is source)
     try:
-        net = recipe.open_network(trust=trust) if net is None else net
+        net = reopening.open_network(trust=trust) if net is None else net
     except UnitlensError as error:
         return without_passes(error)
     try:
         if data is None or isinstance(data, str | Path):
-            images = recipe.open_data(trust=trust)
+            images = reopening.open_data(trust=trust)
         else:
-            images = regrouped(as_data(data), recipe.groups)
+            images = regrouped(as_data(data), reopening.groups)
         images = grouped(images, groups, limit=run.settings.limit, seed=run.settings.seed)
         passes = run_passes(
             run,

@@ -2,7 +2,7 @@
 
 A run folder is data: whoever sent it must not decide which code runs here. So a run is reopened by itself only where
 all that it names is unitlens' own: bundled networks, torchvision's by name with weights that are on this machine,
-images that are on this machine. `Recipe.risks` is the one place that decides it.
+images that are on this machine. `Reopening.risks` is the one place that decides it.
 """
 
 import shlex
@@ -61,7 +61,7 @@ class Risk(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Reopening:
     """How the network and the images of a run are opened: as run.json says, or as somebody said again.
 
     Attributes
@@ -99,7 +99,7 @@ class Recipe:
         source: str | Path | None = None,
         opened: Mapping[str, Any] | None = None,
         groups: Mapping[str, str] | None = None,
-    ) -> "Recipe":
+    ) -> "Reopening":
         """Take what run.json says, and in place of it whatever is given.
 
         Parameters

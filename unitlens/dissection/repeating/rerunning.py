@@ -17,7 +17,7 @@ from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.strata import Within, read_strata
 from unitlens.dissection.files import check_free
 from unitlens.dissection.forward import Resources
-from unitlens.dissection.reopening import Recipe, check_network, regrouped
+from unitlens.dissection.reopening import Reopening, check_network, regrouped
 from unitlens.dissection.repeating.differences import FileDifference, compare_files, likely_reasons
 from unitlens.dissection.result import Dissection, open_run
 from unitlens.dissection.settings import Settings, recorded_choice
@@ -133,12 +133,12 @@ def rerun(
     """
     run = open_run(folder)
     source, images = (data, None) if isinstance(data, str | Path) else (None, data)
-    recipe = Recipe.of(run.info, source=source, groups=run.groups)
-    recipe.check(trust=trust, network=net is None, data=images is None)
+    reopening = Reopening.of(run.info, source=source, groups=run.groups)
+    reopening.check(trust=trust, network=net is None, data=images is None)
     return repeat(
         folder,
         run,
-        recipe,
+        reopening,
         net=net,
         data=images,
         trust=trust,
@@ -153,7 +153,7 @@ def rerun(
 def repeat(
     folder: str | Path,
     run: Dissection,
-    recipe: Recipe,
+    reopening: Reopening,
     *,
     net: Network | None = None,
     data: Data | None = None,
@@ -164,7 +164,7 @@ def repeat(
     device: str = "cpu",
     resources: Resources,
 ) -> Rerun:
-    """Repeat a run that is open already, as a recipe says.
+    """Repeat a run that is open already, as a reopening says.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def repeat(
         As for `rerun`.
     run : Dissection
         The run in the folder.
-    recipe : Recipe
+    reopening : Reopening
         How network and images are opened that are not given.
     resources : Resources
     """
@@ -180,16 +180,16 @@ def repeat(
         check_free(out)
     recorded_data = data is None
     basis = _basis(run.settings, basis)
-    net = _network(run, recipe, trust=trust, device=device) if net is None else check_network(net, run.info)
-    data = recipe.open_data(trust=trust) if data is None else regrouped(as_data(data), recipe.groups)
+    net = _network(run, reopening, trust=trust, device=device) if net is None else check_network(net, run.info)
+    data = reopening.open_data(trust=trust) if data is None else regrouped(as_data(data), reopening.groups)
     task = Task(net, data, run.settings, basis, resources, _strata(run.settings, within, data))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnitlensWarning)  # the run has said them; new ones are a difference
         again = conclude(Asked.of(task), TemporaryWork(task), show=resources.show)
     if recorded_data:
-        opened = {name: value for name, value in recipe.opened.items() if name != "download"}
-        again.info["data"] |= {"source": recipe.source, "opened": opened}
-    given = _said_otherwise(recipe, net=net.name != run.info["network"]["name"], data=not recorded_data)
+        opened = {name: value for name, value in reopening.opened.items() if name != "download"}
+        again.info["data"] |= {"source": reopening.source, "opened": opened}
+    given = _said_otherwise(reopening, net=net.name != run.info["network"]["name"], data=not recorded_data)
     if (run.info["command"] is None) != (spelled(python="Python", shell="shell") == "Python"):
         given.add("warnings")  # they name Python's arguments, or the shell's options
     with ExitStack() as temporary:
@@ -199,9 +199,9 @@ def repeat(
     return Rerun(Path(folder), None if out is None else Path(out), files, reasons)
 
 
-def _network(run: Dissection, recipe: Recipe, *, trust: bool, device: str) -> Network:
+def _network(run: Dissection, reopening: Reopening, *, trust: bool, device: str) -> Network:
     """The network of the run, with the classes that it was given."""
-    net, classes = recipe.open_network(trust=trust, device=device), run.info["network"]["classes"]
+    net, classes = reopening.open_network(trust=trust, device=device), run.info["network"]["classes"]
     return replace(net, classes=tuple(classes) if classes else None)
 
 
@@ -238,9 +238,9 @@ def _strata(settings: Settings, given: Within | None, data: Data) -> Mapping[str
     return read_strata(recorded if given is None else given, data)
 
 
-def _said_otherwise(recipe: Recipe, *, net: bool, data: bool) -> set[str]:
+def _said_otherwise(reopening: Reopening, *, net: bool, data: bool) -> set[str]:
     """Fields of run.json that name what somebody named otherwise here."""
-    found = {"network.name", "network.weights"} if net or recipe.given & {"network", "weights"} else set()
-    if data or recipe.source != recipe.info["data"]["source"]:
+    found = {"network.name", "network.weights"} if net or reopening.given & {"network", "weights"} else set()
+    if data or reopening.source != reopening.info["data"]["source"]:
         found.add("data.source")
-    return found | ({"data.opened"} if data or recipe.given - {"network", "weights"} else set())
+    return found | ({"data.opened"} if data or reopening.given - {"network", "weights"} else set())
