@@ -43,7 +43,7 @@ def test_one_error_names_python_here_and_options_in_the_shell(shell):
         ul.load("resnet18")
     assert "weights='DEFAULT'" in str(caught.value)
     assert "--" not in str(caught.value)
-    answer = shell("layers", "resnet18")
+    answer = shell("plan", "resnet18", "--data", "bundled:scenes")
     assert "--weights DEFAULT" in answer.err
     assert "weights=" not in answer.err
 
