@@ -103,14 +103,20 @@ def test_objects_and_annotations_become_label_maps():
         "labels": [1, 2],
         "boxes": tv_tensors.BoundingBoxes([[2, 2, 6, 6], [4, 4, 8, 8]], format="XYXY", canvas_size=(12, 10)),
     }
-    coco = [
-        {"category_id": 1, "bbox": [2, 2, 4, 4]},
-        {"category_id": 2, "segmentation": [[4, 4, 8, 4, 8, 8, 4, 8]], "bbox": [0, 0, 1, 1]},
-    ]
-    for target in (objects, boxes, coco, {"annotations": coco, "image_id": 3}):
+    annotations = [{"category_id": 1, "bbox": [2, 2, 4, 4]}, {"category_id": 2, "bbox": [4, 4, 4, 4]}]
+    for target in (objects, boxes, annotations, {"annotations": annotations, "image_id": 3}):
         planes = dataset([(image, target)], concepts=NAMES)[0].planes["object"]
         for label, mask in enumerate(masks, 1):
             np.testing.assert_array_equal(np.any([plane == label for plane in planes], axis=0), mask)
+
+
+def test_polygons_are_drawn():
+    pytest.importorskip("pycocotools", reason="pycocotools is not installed (extra coco)")
+    polygon = [{"category_id": 2, "segmentation": [[4, 4, 8, 4, 8, 8, 4, 8]], "bbox": [0, 0, 1, 1]}]
+    (plane,) = dataset([(PAIRS[0][0], polygon)], concepts=NAMES)[0].planes["object"]
+    expected = np.zeros((12, 10), int)
+    expected[4:8, 4:8] = 2
+    np.testing.assert_array_equal(plane, expected)
 
 
 def test_classes_are_called_what_the_data_set_calls_them(tmp_path):
