@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.models.hooks import edit
-from unitlens.models.layers import display_name, display_shape, find_layers, uncompiled
+from unitlens.models.layers import check_units, display_name, display_shape, find_layers, uncompiled
 from unitlens.models.layouts import unit_axis
 from unitlens.models.network import Network
 
@@ -288,11 +288,7 @@ class Intervention:
             If a unit is out of range, or a value or ``where`` does not have the shape of the layer's output.
         """
         count = activation.shape[axis] if activation.ndim > 1 else 0
-        outside = [unit for unit in self.units if unit >= count]
-        if outside:
-            raise UnitlensError(
-                f"{display_name(self.layer)} has {count} units, 0 to {count - 1}; unit {outside[0]} is not among them."
-            )
+        check_units(self.layer, self.units, count)
         return replace_units(activation, self.units, self.replacement, axis=axis, layer=self.layer)
 
 

@@ -8,7 +8,7 @@ from unitlens.ablation.interventions import whole_numbers
 from unitlens.ablation.result import Ranking
 from unitlens.ablation.table import Units
 from unitlens.errors import UnitlensError
-from unitlens.models.layers import display_name
+from unitlens.models.layers import check_units, display_name
 from unitlens.stats.folds import Folds
 
 Chosen = int | Sequence[int] | Tensor
@@ -56,11 +56,7 @@ def chosen_units(units: Chosen, layer: str, count: int, *, keep: bool = False) -
         If none is given, one is no whole number, out of range or twice there, or nothing is left to keep or to ablate.
     """
     given = whole_numbers(units)
-    outside = [unit for unit in given if not 0 <= unit < count]
-    if outside:
-        raise UnitlensError(
-            f"{display_name(layer)} has {count} units, 0 to {count - 1}; unit {outside[0]} is not among them."
-        )
+    check_units(layer, given, count)
     if len(set(given)) < len(given):
         twice = next(unit for unit in given if given.count(unit) > 1)
         raise UnitlensError(f"Unit {twice} of {display_name(layer)} is given twice; give each once.")

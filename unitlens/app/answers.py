@@ -1,6 +1,7 @@
 """Requests as frozen values, and answers to them: at once, or with progress, from threads in which networks run."""
 
 import asyncio
+import io
 import json
 import math
 import sys
@@ -9,7 +10,9 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from anyio import to_thread
+from PIL import Image
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -123,6 +126,13 @@ def exemplars(dissection: Dissection, request: Request) -> Response:
     if strip is None:
         raise UnitlensError("The run has no exemplar images: it was made without them.")
     return Response(strip, media_type=f"image/{image_kind(strip)}")
+
+
+def png(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """An image, (height, width, 3), as a file that takes little time to write."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", compress_level=1)
+    return file.getvalue()
 
 
 def plain(value: Any) -> Any:

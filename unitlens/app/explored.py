@@ -10,6 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 from starlette.responses import Response
 
+from unitlens.app.answers import png
 from unitlens.drawing.figures import category_colours
 from unitlens.explaining.explanation import Explanation
 from unitlens.explaining.exploring.viewed import probabilities
@@ -155,10 +156,9 @@ def encoded_maps(maps: npt.NDArray[np.float32]) -> Mapping[str, Any]:
 
 def image_file(pixels: npt.NDArray[np.uint8], size: int | None) -> Response:
     """An image as a file: as it is, as PNG; or small, as JPEG, its shorter side of so many pixels."""
-    image, file = Image.fromarray(pixels), io.BytesIO()
     if size is None:
-        image.save(file, "PNG", compress_level=1)
-        return Response(file.getvalue(), media_type="image/png")
+        return Response(png(pixels), media_type="image/png")
+    image, file = Image.fromarray(pixels), io.BytesIO()
     scale = size / min(image.size)
     image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC).save(file, "JPEG")
     return Response(file.getvalue(), media_type="image/jpeg")

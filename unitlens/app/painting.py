@@ -1,6 +1,5 @@
 """The page on which a person paints objects into and out of images that a network draws."""
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -8,13 +7,12 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from unitlens.ablation.replay.edits import UnitEdit
-from unitlens.app.answers import Progress, answer, answer_with_progress, asked, exemplars
+from unitlens.app.answers import Progress, answer, answer_with_progress, asked, exemplars, png
 from unitlens.app.recent import Recent
 from unitlens.app.turns import Task, Turns
 from unitlens.data.concepts import Data, described, ious_of
@@ -28,6 +26,7 @@ from unitlens.editing.painting.scenes import Painter, Scene, latent_of, scene_la
 from unitlens.editing.painting.typical import typical_activations
 from unitlens.errors import UnitlensError
 from unitlens.models.network import Network
+from unitlens.pages.formats import image_uri
 from unitlens.records import check_range, check_types
 from unitlens.stats.scores import Floats
 
@@ -227,7 +226,7 @@ class PaintingPage:
         with task.turn():
             scene = self._scene(painted.scene)
             after = scene.edited(self._edits(painted))
-        return {"before": _data_url(scene.image), "after": _data_url(after)}
+        return {"before": image_uri(png(scene.image)), "after": image_uri(png(after))}
 
     def _areas_of(self, painted: PaintedScene, task: Task, progress: Progress) -> list[dict[str, Any]]:
         """Areas of the concepts that are in the image before or after, those that changed most first."""
@@ -294,11 +293,3 @@ def _areas(drawn: DrawnConcepts, image: npt.NDArray[np.uint8]) -> Floats:
 def _bytes(scene: Scene) -> int:
     values = [scene.state.activation, *scene.state.rest.values(), *scene.state.later.values()]
     return scene.image.nbytes + sum(getattr(value, "nbytes", 0) for value in values)
-
-
-def _data_url(image: npt.NDArray[np.uint8]) -> str:
-    import base64
-
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG", compress_level=1)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -14,7 +14,7 @@ ITEM
 import copy
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor, jit, nn
@@ -103,6 +103,21 @@ def uncompiled(model: nn.Module) -> nn.Module:
 def display_name(layer: str) -> str:
     """Return a layer's name for a sentence: the empty one is the model itself."""
     return layer or "the model itself"
+
+
+def check_units(layer: str, units: Iterable[int], count: int) -> None:
+    """Make sure that a layer of so many units has some of them.
+
+    Raises
+    ------
+    UnitlensError
+        If it has not.
+    """
+    outside = next((unit for unit in units if not 0 <= unit < count), None)
+    if outside is not None:
+        raise UnitlensError(
+            f"{display_name(layer)} has {count} units, 0 to {count - 1}; unit {outside} is not among them."
+        )
 
 
 def display_shape(shape: Sequence[int]) -> str:

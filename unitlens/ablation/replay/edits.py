@@ -16,6 +16,7 @@ from unitlens.ablation.interventions import Intervention
 from unitlens.ablation.replay.cut import Change, Cut, State
 from unitlens.ablation.replay.nests import Output
 from unitlens.errors import UnitlensError
+from unitlens.models.layers import check_units
 from unitlens.records import check_range, check_types
 
 MOST_POSITIONS = 1 << 16
@@ -117,10 +118,7 @@ class UnitEdit:
         UnitlensError
             If it has not.
         """
-        if max(self.units) >= units:
-            raise UnitlensError(
-                f"{layer} has {units} units, 0 to {units - 1}; unit {max(self.units)} is not among them."
-            )
+        check_units(layer, self.units, units)
         if self.grid is not None and tuple(self.grid) != tuple(grid):
             has = f"a grid of {grid[0]} x {grid[1]}" if len(grid) == 2 else "no grid"
             raise UnitlensError(f"An edit is of a grid of {self.grid[0]} x {self.grid[1]}, and {layer} has {has}.")

@@ -9,6 +9,7 @@ import numpy as np
 from unitlens.dissection.result import Dissection
 from unitlens.editing.causal_result import CausalEffects
 from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.models.layers import check_units
 from unitlens.stats.scores import Floats
 
 if TYPE_CHECKING:
@@ -93,12 +94,7 @@ class PaletteConcept:
         UnitlensError
             If one is not in the layer.
         """
-        outside = [unit for unit in units if not 0 <= unit < len(self.levels)]
-        if outside:
-            raise UnitlensError(
-                f"{self.layer} has {len(self.levels)} units, 0 to {len(self.levels) - 1}; unit {outside[0]} is not "
-                "among them."
-            )
+        check_units(self.layer, units, len(self.levels))
         if action == "remove":
             return [0.0] * len(units)
         overall = self.levels if self.overall is None else self.overall

@@ -249,12 +249,8 @@ class Explorer:
         UnitlensError
             If a unit is not there, or has no threshold to be set to.
         """
-        count, values = len(self.labelled), self.values(position)
-        outside = [unit for unit in units if not 0 <= unit < count]
-        if outside:
-            raise UnitlensError(
-                f"{display_name(self.layer)} has units 0 to {count - 1}; {outside[0]} is not among them."
-            )
+        self.check_units(units)
+        values = self.values(position)
         without = [unit for unit in units if np.isnan(values[unit])]
         if without:
             raise UnitlensError(
