@@ -20,6 +20,13 @@ _KINDS: Mapping[type, tuple[type, str]] = {
 }
 """Which values a field of a type takes, and how they are called in a sentence."""
 
+LATER: Mapping[str, bool] = {"later": True}
+"""Metadata of a field that older files lack: ``x: int = field(default=0, metadata=LATER)`` reads them with the default.
+
+The default says what older files mean by leaving it out. Without it a file has to be measured again, for want of a
+value that nobody had chosen yet.
+"""
+
 _BEYOND = 1 << 63
 """Whole numbers are smaller than this, so that they fit in int64."""
 
@@ -110,7 +117,7 @@ def _plain(value: Any) -> Any:
 
 
 def read_record(kind: type[Record], content: Any, *, what: str) -> Record:
-    """The reverse of `write_record`: every field has to be there, and no other.
+    """The reverse of `write_record`: every field has to be there, and no other; older files lack those marked `LATER`.
 
     Parameters
     ----------
@@ -128,8 +135,8 @@ def read_record(kind: type[Record], content: Any, *, what: str) -> Record:
     """
     if not isinstance(content, Mapping):
         raise UnitlensError(f"{what} is {reprlib.repr(content)}; it has the fields of {kind.__name__}.")
-    fields = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    absent = [name for name in fields if name not in content]
+    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    absent = [name for name, field in fields.items() if name not in content and not field.metadata.get("later")]
     unknown = [str(name) for name in content if name not in fields]
     if absent or unknown:
         wrong = f"lacks {absent[0]}" if absent else f"has an unknown field {unknown[0]!r}"

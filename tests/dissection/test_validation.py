@@ -105,7 +105,14 @@ def test_the_settings_of_a_run_are_read_once(full, monkeypatch):
 @pytest.mark.parametrize("schema", [None, 1, SCHEMA - 1, SCHEMA + 1])
 def test_a_run_of_another_schema_is_refused_with_what_to_do(copy, schema):
     change_json(copy, lambda info: info.pop("schema") if schema is None else info.update(schema=schema))
-    refused(copy, f"schema {schema or 1} (unitlens 0.1.0 wrote it)", f"reads schema {SCHEMA}", "dissect again")
+    newer = schema is not None and schema > SCHEMA
+    what_to_do = "update unitlens" if newer else "dissect again"
+    with pytest.raises(ul.UnitlensError) as error:
+        ul.open_run(copy)
+    assert str(error.value) == (
+        f"The run in {copy} is of schema {schema or 1} (unitlens 0.1.0 wrote it), and this version of unitlens reads "
+        f"schema {SCHEMA}: {what_to_do}, or open it with the version that wrote it."
+    )
 
 
 # ---- what was changed

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.dissection.run_record import DataRecord, GroupsRecord, RunRecord
+from unitlens.dissection.run_record import DataRecord, GroupsRecord, OtherSchemaError, RunRecord
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.validation import check_controls, check_counts, check_exemplars, check_units
 from unitlens.dissection.work.folders import describe_kept
@@ -191,6 +191,8 @@ def read_run(folder: str | Path) -> RunFiles:
         )
     try:
         return _read(folder)
+    except OtherSchemaError as error:
+        raise UnitlensError(f"The run in {folder} {error}") from None
     except UnitlensError as error:
         raise UnitlensError(f"The run in {folder} is incomplete or damaged: {str(error).rstrip('.')}.") from None
 

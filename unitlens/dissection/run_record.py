@@ -16,7 +16,14 @@ from unitlens.models.preprocessing import Preprocessing
 from unitlens.records import check_range, check_types, read_record
 
 SCHEMA = 7
-"""Of run.json and of the files beside it. It is raised where a reader of the old one would misread the new one."""
+"""Of run.json and of the files beside it. It is raised where a reader of the old one would misread the new one.
+
+A field that is added is marked `unitlens.records.LATER`, so that runs of before stay readable; with it a run folder of
+the schema that was written until then goes into tests/old_runs/, and its test says that it opens.
+"""
+
+OLDEST = 7
+"""The oldest schema that is still read."""
 
 MOST = 2**53
 """Counts are no larger than this, so that sums of 32 folds stay exact in int64."""
@@ -263,21 +270,27 @@ class RunRecord:
         return self.data.images * cells
 
 
+class OtherSchemaError(UnitlensError):
+    """A run is not damaged, but of a schema that is not read here; the text says what to do."""
+
+
 def check_schema(content: Any) -> None:
-    """Make sure that run.json is of the schema that is read here.
+    """Make sure that run.json is of a schema that is read here.
 
     Raises
     ------
-    UnitlensError
+    OtherSchemaError
         If it is of an older or a newer one.
     """
     schema = content.get("schema", 1) if isinstance(content, Mapping) else None
-    if type(schema) is int and schema != SCHEMA:
+    if type(schema) is int and not OLDEST <= schema <= SCHEMA:
         writer = content.get("unitlens")
         by = f" (unitlens {writer} wrote it)" if isinstance(writer, str) and writer.isprintable() else ""
-        raise UnitlensError(
-            f"it is of schema {schema}{by}, and this version reads schema {SCHEMA}: dissect again, or open it with the "
-            "version that wrote it"
+        reads = f"schema {SCHEMA}" if OLDEST == SCHEMA else f"schemas {OLDEST} to {SCHEMA}"
+        later, before = "update unitlens", "dissect again"
+        raise OtherSchemaError(
+            f"is of schema {schema}{by}, and this version of unitlens reads {reads}: "
+            f"{later if schema > SCHEMA else before}, or open it with the version that wrote it."
         )
 
 
