@@ -18,8 +18,8 @@ from unitlens.records import check_range, check_types, read_record
 SCHEMA = 7
 """Of run.json and of the files beside it. It is raised where a reader of the old one would misread the new one.
 
-A field that is added is marked `unitlens.records.LATER`, so that runs of before stay readable; with it a run folder of
-the schema that was written until then goes into tests/old_runs/, and its test says that it opens.
+A field that is added is marked `unitlens.records.LATER`, so that runs of before stay readable. tests/old_runs/ has a
+run of every schema that is read, and a test opens each.
 """
 
 OLDEST = 7
