@@ -7,9 +7,9 @@ export OMP_NUM_THREADS ?= 1
 # What is compiled is kept, for the next of the many processes that the tests start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test test-slow test-oldest lint bench paper clean
+.PHONY: help install demo test test-slow test-oldest lint docs bench paper clean
 help:
-	@echo "make demo | test | test-slow | test-oldest | lint | bench | paper | install | clean"
+	@echo "make demo | test | test-slow | test-oldest | lint | docs | bench | paper | install | clean"
 
 install: $(STAMP)
 $(STAMP): pyproject.toml
@@ -44,6 +44,11 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The site, into build/docs: open build/docs/index.html, or `python -m http.server --directory build/docs` for its search.
+docs: $(STAMP)
+	$(BIN)/pip install --quiet --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/dissect.py

@@ -11,7 +11,7 @@ import unitlens
 import unitlens as ul
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
+DOCUMENTS = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), ROOT / "demos" / "README.md"])
 
 
 def exists(dotted):
@@ -27,7 +27,7 @@ def exists(dotted):
 
 
 def of_document(path):
-    return path.name
+    return path.relative_to(ROOT).as_posix()
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=of_document)

@@ -20,9 +20,9 @@ def annotated(folder: str | Path) -> "AnnotatedFolder":
     Parameters
     ----------
     folder : str or Path
-        ``images/**/NAME.jpg|png``, ``labels/CATEGORY/**/NAME.png``, ``concepts.csv`` (category,label,name) and
-        ``classes.csv`` (image,class[,index][,group]); all but the images may be absent. Without ``classes.csv``, images
-        that all lie in subfolders of ``images/`` have the name of theirs as their class.
+        ``images/**/NAME.jpg|png``, ``labels/CATEGORY/**/NAME.png``, ``concepts.csv`` (``category,label,name``) and
+        ``classes.csv`` (``image,class[,index][,group]``); all but the images may be absent. Without ``classes.csv``,
+        images that all lie in subfolders of ``images/`` have the name of theirs as their class.
 
     Returns
     -------
