@@ -38,7 +38,7 @@ def test_dissect(done):
     assert re.fullmatch(
         r"3 of 4 units are detectors, of 3 concepts in 1 categor(y|ies); 1 (is|are) silent; "
         r"compared with the labels of other images, but with no untrained copy \(--control untrained dissects one\)\n"
-        r"wrote out/: report\.html to look at, units\.csv to compute with\n",
+        r"wrote out/: report\.html \(.* [kM]B\) to look at, units\.csv to compute with\n",
         said.out,
     )
     assert re.search(r"^unitlens: keeping .* under out/\.unitlens-work$", said.err, re.MULTILINE)
@@ -194,7 +194,8 @@ def test_the_page_is_made_again_without_images_or_network(shell, run_folder, tmp
     page = (folder / "report.html").read_text()
     (folder / "report.html").unlink()
     said = shell("report", folder)
-    assert (said.code, said.out) == (0, f"wrote {folder}/report.html\n")
+    assert said.code == 0
+    assert re.fullmatch(rf"wrote {re.escape(str(folder))}/report\.html \(.* [kM]B\)\n", said.out)
     assert (folder / "report.html").read_text() == page
 
 

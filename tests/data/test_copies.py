@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import unitlens as ul
-from unitlens.data.copies import CORRELATION, DISTANCE, find_copies, fingerprint
+from unitlens.data.copies import CORRELATION, DISTANCE, find_copies, fingerprint, is_near_copy
 
 
 def grouped_one_by_one(fingerprints):
@@ -35,6 +35,9 @@ def test_near_copies_found_by_parts_are_those_of_all_pairs(count, flips, seed):
     found[:, :16] = np.packbits(bits, axis=1)
     as_bytes = [one.tobytes() for one in found]
     assert find_copies(as_bytes).group.tolist() == grouped_one_by_one(as_bytes)
+    pairs = [len(set(grouped_one_by_one([as_bytes[0], other]))) == 1 for other in as_bytes[1:]]
+    assert [is_near_copy(as_bytes[0], [other]) for other in as_bytes[1:]] == pairs
+    assert is_near_copy(as_bytes[0], as_bytes[1:]) == any(pairs)
 
 
 def test_images_scaled_compressed_or_brightened_are_near_copies():

@@ -25,7 +25,7 @@ from unitlens.cli.options import (
     quiet_option,
     source_options,
 )
-from unitlens.cli.text import echo, summarize
+from unitlens.cli.text import echo, size_of, summarize
 from unitlens.errors import UnitlensError, UnitlensWarning
 from unitlens.processes import launched
 
@@ -128,7 +128,7 @@ def dissect(
         echo(summarize(result))
         for tested in labels:
             echo(f"minimal pairs: {describe_shares(tested.rows)}")
-        echo(f"wrote {out}/: {page.name} to look at, units.csv to compute with")
+        echo(f"wrote {out}/: {page.name} ({size_of(page)}) to look at, units.csv to compute with")
 
 
 def _tell_answered(folder: Path, result: Any) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from unitlens.cli.options import output_options, quiet_option
-from unitlens.cli.text import echo, summarize
+from unitlens.cli.text import echo, size_of, summarize
 
 
 @click.command()
@@ -33,4 +33,4 @@ def merge(parts: tuple[Path, ...], out: Path, overwrite: bool, quiet: bool) -> N
         page = report(out, result, overwrite=overwrite)
     if not quiet:
         echo(summarize(result))
-        echo(f"wrote {out}/: {page.name} to look at, units.csv to compute with")
+        echo(f"wrote {out}/: {page.name} ({size_of(page)}) to look at, units.csv to compute with")

@@ -370,6 +370,12 @@ dissection_options = options(
         metavar="K",
         help="Images shown for a unit.",
     ),
+    click.option(
+        "--exemplar-size",
+        type=click.IntRange(16, 1024),
+        metavar="PIXELS",
+        help="Side of each of them, a multiple of 16. [up to 224, less for many units, so that the page stays small]",
+    ),
     store_limit_option,
     fast_option,
 )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from unitlens.cli.text import echo
+from unitlens.cli.text import echo, size_of
 
 
 @click.command()
@@ -13,4 +13,5 @@ def report(run: Path) -> None:
     """Write the page of a saved run again; neither images nor network are needed."""
     from unitlens.pages.writing import write_page
 
-    echo(f"wrote {write_page(run)}")
+    page = write_page(run)
+    echo(f"wrote {page} ({size_of(page)})")

@@ -1,11 +1,19 @@
 """Results as lines of text: tables, and what was found in a sentence."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
 from unitlens.errors import UnitlensError, argument, did_you_mean, is_number, printable
+
+
+def size_of(path: Path) -> str:
+    """How large a file is, to be read."""
+    from unitlens.dissection.forward import in_bytes
+
+    return in_bytes(path.stat().st_size)
 
 
 def echo(text: str, *, err: bool = False) -> None:

@@ -107,6 +107,17 @@ def find_copies(fingerprints: Sequence[bytes], digests: Sequence[bytes] = ()) ->
     return Copies(first[np.unique(linked, return_inverse=True)[1]], len(digests) - len(set(digests)))
 
 
+def is_near_copy(one: bytes, others: Sequence[bytes]) -> bool:
+    """Whether an image is a copy, or nearly, of one of some others, by their fingerprints."""
+    if not others:
+        return False
+    rows = _as_array([one, *others])
+    bits, brightness = rows[:, : _BITS // 8], _normalised(rows[:, _BITS // 8 :])
+    near = _ONES[bits[1:] ^ bits[0]].sum(1) <= DISTANCE
+    alike = (brightness[1:] * brightness[0]).sum(1) >= CORRELATION
+    return bool((near & alike).any()) or one in others
+
+
 def _as_array(fingerprints: Sequence[bytes]) -> Bytes:
     joined = fingerprints.joined() if isinstance(fingerprints, Hashes) else b"".join(fingerprints)
     return np.frombuffer(joined, np.uint8).reshape(len(fingerprints), -1)

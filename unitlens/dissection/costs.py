@@ -9,14 +9,13 @@ import torch
 
 from unitlens.dissection.counting import BlockCounts, count_block
 from unitlens.dissection.draws import Draws, plan_draws
-from unitlens.dissection.exemplars import Exemplars, draw_strips, find_exemplars
+from unitlens.dissection.exemplars import Exemplars, Variety, draw_strips, find_exemplars
 from unitlens.dissection.labelling import label_block
 from unitlens.dissection.memory import BLOCK_UNITS, KEPT, blocks_together
 from unitlens.dissection.scanning import GUESS_SHARES, Scanner
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.passes import StoredPass
-from unitlens.drawing.strips import strip_size
 from unitlens.stats.blocks import in_blocks
 from unitlens.stats.folds import FOLDS
 from unitlens.stats.scores import LEVEL_SCORES
@@ -147,9 +146,9 @@ def exemplar_seconds(stored: StoredPass, layer: LayerMaps, settings: Settings, *
     if not settings.exemplars:
         return 0.0
     start = time.perf_counter()
-    exemplars = find_exemplars(layer, settings.exemplars)
+    exemplars = find_exemplars(layer, settings.exemplars, Variety.of(stored))
     finding = time.perf_counter() - start
-    size, drawn = strip_size(units, tiles=settings.exemplars), min(_STRIPS, layer.units)
+    drawn = min(_STRIPS, layer.units)
     for count in (1, drawn):  # the first one loads what it needs
         start = time.perf_counter()
         some = Exemplars(
@@ -158,7 +157,7 @@ def exemplar_seconds(stored: StoredPass, layer: LayerMaps, settings: Settings, *
             peak_y=exemplars.peak_y[:count],
             peak_x=exemplars.peak_x[:count],
         )
-        draw_strips(stored, layer, some, np.zeros(layer.units, np.float32), size=size, strips=units)
+        draw_strips(stored, layer, some, np.zeros(layer.units, np.float32), settings, strips=units)
         drawing = (time.perf_counter() - start) / count
     return finding + drawing * layer.units
 

@@ -1,21 +1,28 @@
-"""Exemplars: the images with the highest activation of each unit, and the strips that show them."""
+"""Exemplars: the images with the highest activation of each unit, no two alike, and the strips that show them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from unitlens.data.copies import fingerprint, is_near_copy
+from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.passes import StoredPass
-from unitlens.drawing.strips import draw_strip, strip_limit, tile_masks
+from unitlens.dissection.store.rows import RowFile
+from unitlens.drawing.strips import draw_strip, strip_limit, strip_size, tile_masks
 
 if TYPE_CHECKING:
     import pandas as pd
 
+LOOKED_AT = 64
+"""Of so many images for each exemplar those are left out that are like a better one."""
+
 
 class Exemplars(NamedTuple):
-    """For every unit, the K images with the highest peak; ties in the order of the images.
+    """For every unit, the K images with the highest peak, one a group; ties in the order of the images.
 
     Attributes
     ----------
@@ -33,22 +40,76 @@ class Exemplars(NamedTuple):
     peak_x: npt.NDArray[np.float64]
 
 
-def find_exemplars(layer: LayerMaps, count: int) -> Exemplars:
-    """Find the images with the highest activation of each unit of a layer.
+@dataclass
+class Variety:
+    """Which images show the same thing: those of one group, or, where no groups are known, near copies.
+
+    Attributes
+    ----------
+    groups : sequence of str or None
+        The group of each image; None: images are compared.
+    thumbnails : RowFile or None
+        What is compared. Without it, all images are different.
+    """
+
+    groups: Sequence[str] | None
+    thumbnails: RowFile | None
+    _fingerprints: dict[int, bytes] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, stored: StoredPass) -> "Variety":
+        """Of the images of a pass."""
+        return cls(stored.record.groups if stored.record.grouped else None, stored.thumbnails)
+
+    def first(self, ranked: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+        """Of images in an order the first ones that are not like an earlier one, (count,).
+
+        Where there are too few among the first ``LOOKED_AT * count``, the first of the others join them.
+        """
+        kept: list[int] = []
+        others: list[int] = []
+        for place, image in enumerate(ranked[: LOOKED_AT * count].tolist()):
+            if len(kept) == count:
+                break
+            (others if self._is_like(image, ranked[kept].tolist()) else kept).append(place)
+        return ranked[sorted(kept + others[: count - len(kept)])]
+
+    def _is_like(self, image: int, others: Sequence[int]) -> bool:
+        """Whether an image shows the same as one of some others."""
+        if self.groups is not None:
+            return self.groups[image] in {self.groups[other] for other in others}
+        if self.thumbnails is None:
+            return False
+        return is_near_copy(self._fingerprint(image), [self._fingerprint(other) for other in others])
+
+    def _fingerprint(self, image: int) -> bytes:
+        if image not in self._fingerprints and self.thumbnails is not None:
+            self._fingerprints[image] = fingerprint(self.thumbnails.read([image])[0])
+        return self._fingerprints[image]
+
+
+def find_exemplars(layer: LayerMaps, count: int, variety: Variety) -> Exemplars:
+    """Find the images with the highest activation of each unit of a layer, of images that are alike the first.
 
     Parameters
     ----------
     layer : LayerMaps
     count : int
         K; at most the number of images.
+    variety : Variety
+        Which images are alike.
 
     Returns
     -------
     Exemplars
     """
     count = min(count, layer.peaks.count)
-    ranked = [np.argsort(-peaks, axis=1, kind="stable")[:, :count] for _, peaks in layer.peaks_by_unit()]
-    image = np.concatenate(ranked)
+    image = np.concatenate(
+        [
+            [variety.first(ranked, count) for ranked in np.argsort(-peaks, axis=1, kind="stable")]
+            for _, peaks in layer.peaks_by_unit()
+        ]
+    )
     h, w = layer.maps.shape[1:]
     value, cell = np.zeros(image.shape, np.float32), np.zeros(image.shape, np.int64)
     for unit in range(layer.units):
@@ -83,8 +144,8 @@ def draw_strips(
     layer: LayerMaps,
     exemplars: Exemplars,
     threshold: npt.NDArray[np.float32],
+    settings: Settings,
     *,
-    size: int,
     strips: int,
 ) -> list[bytes]:
     """Draw an image file for each unit: its exemplars side by side, with the mask on them.
@@ -96,16 +157,20 @@ def draw_strips(
     layer : LayerMaps
     exemplars : Exemplars
     threshold : float32 array, (U,)
-    size : int
-        Side of a tile in pixels.
+    settings : Settings
+        Whether it says how large tiles are.
     strips : int
-        How many the whole run has: the more, the smaller each file may be.
+        How many the whole run has: the more, the smaller each file may be where nothing is said of it.
     """
     if stored.thumbnails is None:
         return []
+    size, limit = settings.exemplar_size, None
+    if size is None:
+        kept = min(stored.thumbnails.shape[:2])
+        size, limit = strip_size(strips, tiles=settings.exemplars, largest=kept), strip_limit(strips)
     drawn = []
     for unit, images in enumerate(exemplars.image):
         maps = layer.maps.read(images, slice(unit, unit + 1))[:, 0]
         masks = tile_masks(maps, float(threshold[unit]), size)
-        drawn.append(draw_strip(stored.thumbnails.read(images), masks, size=size, limit=strip_limit(strips)))
+        drawn.append(draw_strip(stored.thumbnails.read(images), masks, size=size, limit=limit))
     return drawn

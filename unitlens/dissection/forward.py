@@ -35,8 +35,8 @@ from unitlens.models.transfers import is_ahead
 from unitlens.progress import tell
 from unitlens.stats.thresholds import threshold_rank
 
-THUMBNAIL = 112
-"""Images are kept for the exemplars at about this size."""
+THUMBNAIL = 160
+"""Images are kept for the exemplars at least so large, or as large as the network takes them."""
 
 FEWEST_IMAGES = 2
 """A threshold is a quantile over all images; of a single image no statement on a unit can be made."""
@@ -217,7 +217,7 @@ def _look(
             del outputs  # of a segmentation network, the first ones are larger than anything that is kept
             if not stored.layers:
                 batch = batches.seen(batch, images())
-                stored.thumbnails = _thumbnail_rows(batch.images, store) if thumbnails else None
+                stored.thumbnails = _thumbnail_rows(batch.images, store, settings) if thumbnails else None
                 _start(stored, maps, batches, settings, resources, keeps=keeps)
                 _note_layouts(stored, net, readout)
                 if fast is not None:
@@ -342,7 +342,7 @@ def _add(stored: StoredPass, batches: Batches, one: _OnTheWay) -> None:
         stored.layers[layer].add(maps)
     stored.labels.add(batch.planes, batch.folds)
     if stored.thumbnails is not None:
-        factor = _thumbnail_factor(batch.images)
+        factor = batch.images.shape[2] // stored.thumbnails.shape[0]
         small = torch.nn.functional.avg_pool2d(batch.images.float(), factor).round_().byte()
         stored.thumbnails.append(small.permute(0, 2, 3, 1).numpy())
     stored.kept.settled = one.reached
@@ -350,12 +350,8 @@ def _add(stored: StoredPass, batches: Batches, one: _OnTheWay) -> None:
         stored.commit()
 
 
-def _thumbnail_factor(images: Tensor) -> int:
-    return max(1, round(min(images.shape[2:]) / THUMBNAIL))
-
-
-def _thumbnail_rows(images: Tensor, store: Store) -> RowFile:
-    factor = _thumbnail_factor(images)
+def _thumbnail_rows(images: Tensor, store: Store, settings: Settings) -> RowFile:
+    factor = max(1, min(images.shape[2:]) // (settings.exemplar_size or THUMBNAIL))
     return store.rows("thumbnails", (images.shape[2] // factor, images.shape[3] // factor, 3), np.uint8)
 
 

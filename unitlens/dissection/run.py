@@ -58,6 +58,7 @@ def dissect(
     within: Within | None = None,
     control: str | Sequence[str] = (),
     exemplars: int = 8,
+    exemplar_size: int | None = None,
     limit: int | None = None,
     batch_size: int = 32,
     workers: int = 0,
@@ -119,7 +120,12 @@ def dissect(
         Also dissect the network with fresh weights (once, or several times with other seeds), or in a randomly rotated
         basis, for comparison; see `unitlens.dissection.controls`. Each takes further passes over the images.
     exemplars : int
-        Images shown for each unit.
+        Images shown for each unit: those of its highest peaks, of images in one group the first; where no groups are
+        known, of near copies (see `unitlens.data.copies`).
+    exemplar_size : int, optional
+        Side of each of them in pixels, a multiple of 16 up to 1024, such as 224, the input of most networks: what is
+        smaller in the network's input is enlarged. By default as many as leave the page at 25 MB or less: 224 for 64
+        units, 128 for 512.
     limit : int, optional
         Only so many images, spread evenly over the data set (by ``seed``).
     batch_size, workers : int
@@ -186,6 +192,7 @@ def dissect(
         within=within,
         control=control,
         exemplars=exemplars,
+        exemplar_size=exemplar_size,
         limit=limit,
         batch_size=batch_size,
         workers=workers,

@@ -131,6 +131,8 @@ class Settings:
         Keys of `CONTROLS`; ``untrained:8`` for 8 untrained copies.
     exemplars : int
         Images kept for each unit.
+    exemplar_size : int or None
+        Side of each of them in pixels, a multiple of 16; None: by how many there are, so that the page stays small.
     seed : int
         Of resamples and draws.
     groups : str or None
@@ -171,6 +173,7 @@ class Settings:
     fdr: float = 0.05
     control: tuple[str, ...] = ()
     exemplars: int = 8
+    exemplar_size: int | None = None
     seed: int = 0
     groups: str | None = None
     within: str | None = None
@@ -192,6 +195,11 @@ class Settings:
         _check_share("min_iou", self.min_iou, 0 <= self.min_iou <= 1, such_as=0.04)
         _check_share("fdr", self.fdr, 0 < self.fdr < 1, such_as=0.05)
         _check_least("exemplars", self.exemplars, 0)
+        if self.exemplar_size is not None and self.exemplar_size not in range(16, 1025, 16):
+            raise UnitlensError(
+                f"{argument('exemplar_size', self.exemplar_size)} is the side of an image in pixels: a multiple of 16 "
+                "up to 1024, such as 224."
+            )
         _check_least("batch_size", self.batch_size, 1)
         if self.limit is not None:
             _check_least("limit", self.limit, 1)
@@ -241,6 +249,8 @@ class Settings:
         UnitlensError
             If a field is missing, unknown, of another type or not possible.
         """
+        if isinstance(content, Mapping):
+            content = {"exemplar_size": None, **content}  # runs of before it was asked have none
         return read_record(cls, content, what="The record of the settings")
 
     def to_json(self) -> dict[str, Any]:

@@ -11,13 +11,22 @@ Masks = npt.NDArray[np.bool_]
 OUTLINE = (255, 221, 51)
 """The colour of the line around a mask: yellow, as in the figures of network dissection."""
 
+EDGE = (32, 32, 32)
+"""The colour of the thin line around that one, by which it is seen on a bright sky."""
+
+_LIFT = 55  # the darkest that is left outside of a mask
+
 _BUDGET = 25_000_000  # bytes of all strips of a page: 33 MB as base64, which leaves 7 of its 40 MB for the text
-_BYTES_PER_PIXEL = 0.235  # of a drawn tile at quality 75; measured on street scenes and everyday photos
-_SIZES = (96, 80, 64, 48, 32)  # multiples of 16, so that no block of the JPEG grid lies on two tiles
+_LARGE_BUDGET = 16_000_000  # of all strips where tiles are larger than 96: 21 MB as base64
+_BYTES_PER_PIXEL, _OF_LARGE = 0.235, 0.19  # of a drawn tile at quality 75; measured on street scenes and photos
+_SIZES = (224, 192, 160, 128, 112, 96, 80, 64, 48, 32)
+"""Multiples of 16, so that no block of the JPEG grid lies on two tiles."""
+
+_SMALL = 96
 
 
-def strip_size(strips: int, *, tiles: int = 8) -> int:
-    """Choose the side of a tile, so that a page with so many strips stays within 40 MB.
+def strip_size(strips: int, *, tiles: int = 8, largest: int = 224) -> int:
+    """Choose the side of a tile, so that a page with so many strips stays within 40 MB, and within 25 if it can.
 
     Parameters
     ----------
@@ -25,14 +34,17 @@ def strip_size(strips: int, *, tiles: int = 8) -> int:
         How many strips the page will have (units with exemplars, over all layers).
     tiles : int
         Images in a strip.
+    largest : int
+        Side of the images: tiles are no larger, but for small images, whose tiles have 96 pixels.
 
     Returns
     -------
     int
-        Pixels: 96 up to 1,500 strips of 8, 80 for 2,000, never less than 32.
+        Pixels: 224 up to 200 strips of 8, 128 for 512, 96 up to 1,500, 80 for 2,000, never less than 32.
     """
     for size in _SIZES:
-        if strips * tiles * size * size * _BYTES_PER_PIXEL <= _BUDGET:
+        budget, density = (_LARGE_BUDGET, _OF_LARGE) if size > _SMALL else (_BUDGET, _BYTES_PER_PIXEL)
+        if size <= max(largest, _SMALL) and strips * tiles * size * size * density <= budget:
             return size
     return _SIZES[-1]
 
@@ -82,7 +94,10 @@ def _bilinear_matrix(source: int, target: int) -> npt.NDArray[np.float32]:
 
 
 def draw_tiles(images: Images, masks: Masks, *, size: int = 96) -> Images:
-    """Draw square tiles: each image in full colour inside its mask, dimmed outside, with a yellow line between.
+    """Draw square tiles: each image in full colour inside its mask, faded outside, with a yellow line between.
+
+    What is faded has half of its colour and five eighths of its contrast, and is no darker than a dark grey: so one
+    sees what stands around the mask in a street at dusk, too.
 
     Parameters
     ----------
@@ -99,14 +114,22 @@ def draw_tiles(images: Images, masks: Masks, *, size: int = 96) -> Images:
         The tiles.
     """
     tiles, inside = _resize_to_squares(images, size), _resize_masks(masks, size)
-    dimmed = (tiles >> 1) + np.uint8(16)  # half as bright, and not quite black where the image is dark
+    faded = _faded(tiles)
     # Where inside, all bits of a pixel come from the tile: on whole runs of memory, four times as fast as a choice of
     # one pixel after another.
     bright = np.repeat(inside.view(np.uint8) * np.uint8(255), 3, axis=-1).reshape(tiles.shape)
-    drawn = np.asarray(dimmed ^ ((dimmed ^ tiles) & bright), np.uint8)
-    outline = np.flatnonzero(_outline(inside, max(1, round(size / 56))))
-    drawn.reshape(-1, 3)[outline] = np.array(OUTLINE, np.uint8)
+    drawn = np.asarray(faded ^ ((faded ^ tiles) & bright), np.uint8)
+    width, edge = max(1, round(size / 56)), max(1, round(size / 160))
+    for line, colour in ((width + edge, EDGE), (width, OUTLINE)):
+        drawn.reshape(-1, 3)[np.flatnonzero(_outline(inside, line))] = np.array(colour, np.uint8)
     return drawn
+
+
+def _faded(tiles: Images) -> Images:
+    """Images with less colour and contrast, and none of their darkness."""
+    red, green, blue = (tiles[..., channel].astype(np.uint16) for channel in range(3))
+    grey = (77 * red + 150 * green + 29 * blue) >> 8
+    return np.asarray((5 * (tiles + grey[..., None]) >> 4) + _LIFT, np.uint8)
 
 
 def _resize_to_squares(images: Images, size: int) -> Images:

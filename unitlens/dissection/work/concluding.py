@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unitlens.data.batches import reading_notes
 from unitlens.dissection.controls import chance_row, compare_with_untrained, comparison_row
 from unitlens.dissection.draws import Draws, alike_images, few_draws, few_folds, plan_draws
-from unitlens.dissection.exemplars import draw_strips, exemplar_table, find_exemplars
+from unitlens.dissection.exemplars import Variety, draw_strips, exemplar_table, find_exemplars
 from unitlens.dissection.forward import nonfinite_notes
 from unitlens.dissection.labelling import LabelledLayer, add_q_over_layers, label_together, layers_note
 from unitlens.dissection.provenance import describe_run
 from unitlens.dissection.result import Dissection
 from unitlens.dissection.settings import ControlPass, Settings
 from unitlens.dissection.work.passes import passes_of
-from unitlens.drawing.strips import strip_size
 from unitlens.errors import UnitlensWarning
 from unitlens.processes import ALONE, Processes
 
@@ -227,10 +226,10 @@ def _draw_exemplars(
     tables: list[pd.DataFrame] = []
     strips: dict[tuple[str, int], bytes] = {}
     units = sum(len(layer.threshold) for layer in labelled)
-    size = strip_size(units, tiles=settings.exemplars)
+    variety = Variety.of(stored)
     for layer, maps in zip(labelled, stored.layers.values(), strict=True):
-        exemplars = find_exemplars(maps, settings.exemplars)
+        exemplars = find_exemplars(maps, settings.exemplars, variety)
         tables.append(exemplar_table(maps.name, exemplars, stored.record.names))
-        drawn = draw_strips(stored, maps, exemplars, layer.threshold, size=size, strips=units)
+        drawn = draw_strips(stored, maps, exemplars, layer.threshold, settings, strips=units)
         strips |= {(maps.name, unit): strip for unit, strip in enumerate(drawn)}
     return pd.concat(tables, ignore_index=True), strips
