@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
@@ -12,7 +12,7 @@ from unitlens.files import encoded
 from unitlens.models.fast.precision import Fast, chosen_precision
 from unitlens.models.hooks import Tap
 from unitlens.models.layouts import Order
-from unitlens.records import check_types, read_record, write_record
+from unitlens.records import LATER, check_types, read_record, write_record
 from unitlens.stats.chance import draws_for
 from unitlens.stats.masks import Upsampling
 from unitlens.stats.scores import LEVEL_SCORES, SCORES
@@ -173,7 +173,7 @@ class Settings:
     fdr: float = 0.05
     control: tuple[str, ...] = ()
     exemplars: int = 8
-    exemplar_size: int | None = None
+    exemplar_size: int | None = field(default=None, metadata=LATER)
     seed: int = 0
     groups: str | None = None
     within: str | None = None
@@ -249,8 +249,6 @@ class Settings:
         UnitlensError
             If a field is missing, unknown, of another type or not possible.
         """
-        if isinstance(content, Mapping):
-            content = {"exemplar_size": None, **content}  # runs of before it was asked have none
         return read_record(cls, content, what="The record of the settings")
 
     def to_json(self) -> dict[str, Any]:
