@@ -1,5 +1,7 @@
 import io
+import os
 import re
+import signal
 import sys
 
 import pytest
@@ -93,3 +95,17 @@ def test_what_is_printed_meanwhile_stands_above_the_bar(monkeypatch):
     before, _, after = terminal.getvalue().partition("unitlens: keeping 3 MB\n")
     assert before.endswith("\r")
     assert after.lstrip().startswith("\rlooking:") or after.startswith("\r")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_process_that_was_killed_while_it_drew_a_bar_stops_no_other(clock):
+    with progress(3, "looking", show=True) as shown:
+        lock = shown._bar.get_lock()
+        child = os.fork()
+        if not child:
+            lock.acquire()
+            os.kill(os.getpid(), signal.SIGKILL)
+        os.waitpid(child, 0)
+        assert lock.acquire(timeout=5)
+        lock.release()

@@ -1,6 +1,7 @@
 """A progress bar at a terminal; a line now and then in a log."""
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,17 @@ from contextlib import contextmanager
 from tqdm import tqdm
 
 _LOG_EVERY = 15.0  # seconds
+
+
+class _Bar(tqdm):
+    """A bar whose lock belongs to this process.
+
+    That of tqdm itself is shared with forked processes: one that is killed while it has the lock would stop all others
+    for ever.
+    """
+
+
+_Bar.set_lock(threading.RLock())
 
 
 class Progress:
@@ -31,7 +43,7 @@ class Progress:
         self._total, self._what, self._unit, self._done, self._before = total, what, unit, done, done
         self._start = self._said = time.monotonic()
         tty = show and sys.stderr.isatty()
-        self._bar = tqdm(total=total, initial=done, desc=what, unit=f" {unit}", leave=False, disable=not tty)
+        self._bar = _Bar(total=total, initial=done, desc=what, unit=f" {unit}", leave=False, disable=not tty)
         self._log = show and not tty
 
     def update(self, count: int) -> None:
@@ -63,4 +75,4 @@ def progress(total: int, what: str, *, unit: str = "images", done: int = 0, show
 
 def tell(text: str) -> None:
     """Say something to the person who waits, on a line of its own above a bar."""
-    tqdm.write(f"unitlens: {text}", file=sys.stderr)
+    _Bar.write(f"unitlens: {text}", file=sys.stderr)
