@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "unitlens"
 HEAVY = ("torchvision", "captum", "matplotlib", "pandas", "skimage", "scipy", "jinja2", "click")
 
 ORDER = (
-    ("errors",),
+    ("errors", "plurals"),
     ("progress", "processes", "files", "records", "packed", "patterns"),
     ("journal",),
     ("stats", "drawing"),

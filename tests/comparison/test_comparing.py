@@ -1,4 +1,5 @@
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from tests.compared import CONCEPTS, PLANES, dissected, three_runs
 from tests.planted import ColourWorld, InMemory, colour_net
 from unitlens.comparison import columns as compare_columns
 from unitlens.comparison.comparing import compare
+from unitlens.pages.comparison import render_comparison
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +37,31 @@ def test_numbers_are_those_of_the_runs_tables(three, comparison):
     other = table[(table["entry"] == "b") & (table["category"] == "all")].iloc[0]
     assert other["paired"]
     assert other["detectors_difference"] == len(three[1].detectors()) - len(three[0].detectors())
+
+
+def test_layers_of_different_width_are_compared_by_shares_too(dissection):
+    comparison = compare(dissection)
+    assert comparison.differ_in_width
+    wide, narrow = comparison.table().query("category == 'all'").to_dict("records")
+    assert (wide["units"], narrow["units"]) == (4, 3)
+    for row in (wide, narrow):
+        for column in ("detectors", "detectors_low", "detectors_high"):
+            share = row[column.replace("detectors", "detectors_share")]
+            assert share == pytest.approx(row[column] / row["units"])
+    assert narrow["share_difference"] == narrow["detectors_share"] - wide["detectors_share"]
+    assert narrow["share_difference_low"] <= narrow["share_difference"] <= narrow["share_difference_high"]
+    first, second = comparison.summary().splitlines()[:2]
+    assert re.search(r"3 of 4 units are detectors \(.*\), 75 % \(.*\), of 3 concepts", first)
+    assert "percentage points, compared with " in second
+    page = render_comparison(comparison)
+    assert "of the units, %" in page
+    assert ">75.0 " in page or ">75 " in page
+
+
+def test_layers_of_one_width_are_compared_by_numbers(comparison):
+    assert not comparison.differ_in_width
+    assert "%" not in comparison.summary()
+    assert "of the units, %" not in render_comparison(comparison)
 
 
 def test_units_no_better_than_chance_are_not_detectors(comparison):

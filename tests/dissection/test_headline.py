@@ -87,3 +87,16 @@ def test_units_context_are_undecided_as_far_as_more_p_values_are_small_than_larg
     assert undecided_units(table) == undecided
     assert (f"about {undecided} of them for want of images" in describe_context(table)) == (undecided > 0)
     assert describe_context(table).startswith(f"{len(p_values)} more go") == bool(p_values)
+
+
+@pytest.mark.parametrize(
+    ("detectors", "said"), [(1, "1 of 4 units is a detector, of 1 concept;"), (2, "2 of 4 units are")]
+)
+def test_numbers_agree_with_their_words(dissection, detectors, said):
+    part = dissection["0"]
+    table = part.table()
+    lost = table.index[table["detector"]][detectors:]
+    table.loc[lost, ["detector", "verdict"]] = [False, "weak"]
+    changed = replace(part, _units=table)
+    assert said in repr(changed)
+    assert summarize(changed).startswith(said.rstrip(";"))

@@ -12,6 +12,7 @@ from unitlens.ablation.random_sets import Band, random_set_rows
 from unitlens.ablation.table import UnitSet, joined
 from unitlens.drawing.notebooks import table_html
 from unitlens.errors import UnitlensError
+from unitlens.plurals import counted
 from unitlens.stats.folds import Folds
 from unitlens.stats.scores import Floats
 
@@ -177,7 +178,7 @@ class UnitEffects:
         return f"The effect on {measure.replace('_', ' ')} of {name} is not defined for every unit: rank by another."
 
     def __repr__(self) -> str:
-        return f"<UnitEffects of {self.units} units, each alone, {_of(self.measured)}>"
+        return f"<UnitEffects of {counted(self.units, 'unit')}, each alone, {_of(self.measured)}>"
 
     def _repr_html_(self) -> str:
         return _first_rows(repr(self), self.table())
@@ -264,8 +265,8 @@ class SetEffects:
         return f"{beside}; measured on the images that ranked it: top-ranked units look better, as they were selected"
 
     def __repr__(self) -> str:
-        count = len(self.units)
-        return f"<SetEffects of {count} unit{'s' if count != 1 else ''} together, {_of(self.measured)}{self.remarks()}>"
+        units = counted(len(self.units), "unit")
+        return f"<SetEffects of {units} together, {_of(self.measured)}{self.remarks()}>"
 
     def _repr_html_(self) -> str:
         return _first_rows(repr(self), self.table())
@@ -385,14 +386,15 @@ class Curve:
         return pd.DataFrame([*rows, chance])
 
     def __repr__(self) -> str:
-        return f"<Curve of {self.class_}: {len(self.members)} sets; ranked on the even folds, measured on the odd>"
+        sets = counted(len(self.members), "set")
+        return f"<Curve of {self.class_}: {sets}; ranked on the even folds, measured on the odd>"
 
 
 def _of(measured: Measurement) -> str:
     """What was measured, in words."""
     return (
         f"of {measured.layer} of {measured.info['network']['name']}, {measured.settings.ablation}: "
-        f"{len(measured.classes)} classes, {measured.images} images"
+        f"{counted(len(measured.classes), 'class', 'classes')}, {counted(measured.images, 'image')}"
     )
 
 

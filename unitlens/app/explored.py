@@ -17,6 +17,7 @@ from unitlens.explaining.exploring.viewed import probabilities
 from unitlens.explaining.sentences import sentence
 from unitlens.pages.cards import VERDICTS, verdict_of
 from unitlens.pages.formats import percent, rows_of
+from unitlens.plurals import counted
 from unitlens.stats.scores import Floats
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def describe_switched(
 def _switched_units(position: str, units: Sequence[int]) -> str:
     one = len(units) == 1
     if len(units) > LISTED:
-        named = f"{len(units)} units"
+        named = counted(len(units), "unit")
     else:
         listed = [str(unit) for unit in units]
         named = f"unit {listed[0]}" if one else f"units {', '.join(listed[:-1])} and {listed[-1]}"

@@ -12,6 +12,7 @@ from unitlens.cli.options import fast_option, measuring_options, quiet_option
 from unitlens.cli.targets import Source, source_of
 from unitlens.cli.text import align_columns, curve_table, echo, format_cell, whole_numbers
 from unitlens.errors import UnitlensError
+from unitlens.plurals import counted
 from unitlens.processes import Processes, launched
 
 
@@ -271,7 +272,7 @@ def _outcome_lines(result: Any) -> str:
     columns = ["outcome", *(["units"] if result.handed is not None else []), "before", "after", "effect", "low", "high"]
     columns += ["q_value", "random_mean", "matched_mean"]
     cells = [tuple(format_cell(value)[:40] for value in row) for row in table[columns].itertuples(index=False)]
-    head = f"{result.describe()}, {result.settings.ablation}{result.remarks()}; {result.images} images"
+    head = f"{result.describe()}, {result.settings.ablation}{result.remarks()}; {counted(result.images, 'image')}"
     return f"{head}\n{align_columns([tuple(columns), *cells])}"
 
 

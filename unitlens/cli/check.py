@@ -9,6 +9,7 @@ import click
 from unitlens.cli.opening import open_images, take_data_options
 from unitlens.cli.options import Size, groups_option, quiet_option, source_options
 from unitlens.cli.text import align_columns, echo
+from unitlens.plurals import counted
 
 _LISTED = 5
 """Problems of one kind that are printed; the others are counted, and are listed on the page."""
@@ -81,7 +82,7 @@ def _table(checked: Any) -> str:
         del columns["segmenter's IoU"]
     rows = [tuple(columns), *zip(*columns.values(), strict=True)]
     unmarked = len(checked.concepts) - len(marked)
-    more = f"\nand {unmarked} {'concept' if unmarked == 1 else 'concepts'} marked nowhere"
+    more = f"\nand {counted(unmarked, 'concept')} marked nowhere"
     return align_columns(rows) + (more if unmarked else "")
 
 
@@ -99,5 +100,6 @@ def _problems(checked: Any) -> list[str]:
 def _summary(checked: Any) -> str:
     categories = ", ".join(f"{name} ({count})" for name, count in checked.categories.items()) or "none"
     count = len(checked.findings)
-    problems = f"{count} {'problem' if count == 1 else 'problems'}" if count else "no problems"
-    return f"{checked.read} of {checked.images} images read; annotated images by category: {categories}; {problems}"
+    problems = counted(count, "problem") if count else "no problems"
+    images = f"{checked.read:,} of {counted(checked.images, 'image')} read"
+    return f"{images}; annotated images by category: {categories}; {problems}"

@@ -15,6 +15,7 @@ from unitlens.cli.options import (
 )
 from unitlens.cli.text import align_columns, echo
 from unitlens.errors import UnitlensError, is_number
+from unitlens.plurals import counted
 
 
 class Counts(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
@@ -130,7 +131,7 @@ def plan_lines(planned: Any, *, store_limit: int | None = None) -> str:
     from unitlens.dissection.forward import in_bytes
 
     layers = [
-        (f"layer {layer.name}", f"{layer.units} units, {_size(layer.grid) if layer.grid else 'no grid'}")
+        (f"layer {layer.name}", f"{counted(layer.units, 'unit')}, {_size(layer.grid) if layer.grid else 'no grid'}")
         for layer in planned.layers
     ]
     allowed = planned.free // 2 if store_limit is None else store_limit

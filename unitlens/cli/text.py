@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from unitlens.errors import UnitlensError, argument, did_you_mean, is_number, printable
+from unitlens.plurals import agreeing, counted, detectors_of
 
 
 def size_of(path: Path) -> str:
@@ -36,14 +37,13 @@ def summarize(result: Any) -> str:
     table, detectors = result.table(), result.detectors()
     concepts = len(detectors[["category", "concept"]].drop_duplicates())
     categories, silent = detectors["category"].nunique(), int(table["silent"].sum())
-    sentence = f"{len(detectors)} of {len(table)} units {'is a detector' if len(detectors) == 1 else 'are detectors'}"
+    sentence = detectors_of(len(detectors), len(table), concepts)
     if concepts:
-        in_categories = f"{categories} {'category' if categories == 1 else 'categories'}"
-        sentence += f", of {concepts} {'concept' if concepts == 1 else 'concepts'} in {in_categories}"
+        sentence += f" in {counted(categories, 'category', 'categories')}"
     if context := describe_context(table):
         sentence += f"; {context}"
     if silent:
-        sentence += f"; {silent} {'is' if silent == 1 else 'are'} silent"
+        sentence += f"; {silent} {agreeing(silent, 'is', 'are')} silent"
     hint = argument("control", "untrained")
     sentence += f"; {describe_comparison(result.info, evidence=result.settings.evidence, hint=hint)}"
     if has_random_weights(result.info):

@@ -21,6 +21,7 @@ from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.temporary import temporary_store
 from unitlens.errors import UnitlensError
 from unitlens.models.network import Network
+from unitlens.plurals import counted
 
 NOISE = 0.02
 """Standard deviation of the noise, images being in [0, 1]: up to 28 % of units change their concept (ICCV 2023)."""
@@ -126,7 +127,9 @@ def _halves_by_group(
         labelled = label_units(stored, stored.layers[name], settings, plan_draws(stored, settings), show=show)
         checks += check_halves(entry, labelled.counts)
     if checks:
-        notes.append(f"Halves of the data are those of the {len(set(stored.record.groups))} groups that were given.")
+        notes.append(
+            f"Halves of the data are those of the {counted(len(set(stored.record.groups)), 'group')} that were given."
+        )
     return checks
 
 

@@ -22,6 +22,7 @@ from unitlens.drawing.figures import category_colours
 from unitlens.errors import UnitlensError, argument, did_you_mean
 from unitlens.files import another_or_overwrite
 from unitlens.journal import changing, settle
+from unitlens.plurals import agreeing, counted
 from unitlens.stats.recounts import Interval
 
 if TYPE_CHECKING:
@@ -69,6 +70,11 @@ class Comparison:
                 f"there are {', '.join(self.names)}."
             )
         return self.entries[self.names.index(name)]
+
+    @property
+    def differ_in_width(self) -> bool:
+        """Whether the layers have different numbers of units, so that shares say more than numbers."""
+        return len({entry.units for entry in self.entries}) > 1
 
     def paired(self, entry: str, other: str) -> bool:
         """Whether two entries saw the same images, so that they are compared on the same halves of them."""
@@ -165,6 +171,8 @@ class Comparison:
             "paired": paired,
         }
         row |= _columns("detectors", "detectors", numbers.detectors.interval(most=entry.units))
+        share = numbers.detectors.over(entry.units)
+        row |= _columns("detectors_share", "detectors_share", share.interval(most=1.0))
         row |= _columns("unique_concepts", "unique", numbers.unique.interval(most=numbers.concepts))
         row |= _columns("above_min_iou", "above", numbers.above.interval(most=entry.units))
         if entry.name != self.against:
@@ -175,6 +183,8 @@ class Comparison:
             there = self._numbers(reference, category, beside=entry)
             more = here.detectors.minus(there.detectors, paired=paired)
             row |= _columns("detectors_difference", "detectors_difference", more)
+            share = here.detectors.over(entry.units).minus(there.detectors.over(reference.units), paired=paired)
+            row |= _columns("share_difference", "share_difference", share)
             more = here.unique.minus(there.unique, paired=paired)
             row |= _columns("unique_difference", "unique_difference", more)
         return row
@@ -224,7 +234,8 @@ class Comparison:
     def summary(self) -> str:
         """A line for each entry: detectors and unique concepts with their intervals, and the difference; `remarks`."""
         table = self.table()
-        lines = [_summary_line(row) for row in table[table["category"] == ALL].to_dict("records")]
+        rows = table[table["category"] == ALL].to_dict("records")
+        lines = [_summary_line(row, shares=self.differ_in_width) for row in rows]
         return "\n".join([*lines, *self.remarks()])
 
     def remarks(self) -> list[str]:
@@ -246,7 +257,7 @@ class Comparison:
             + (" (random weights)" if has_random_weights(entry.run.info) else "")
             for entry in self.entries
         )
-        return f"<Comparison of {len(self.entries)} layers with {self.against}; detectors: {totals}>"
+        return f"<Comparison of {counted(len(self.entries), 'layer')} with {self.against}; detectors: {totals}>"
 
     def _repr_html_(self) -> str:
         from html import escape
@@ -267,18 +278,25 @@ def _change(*, here: bool, there: bool) -> str:
     return {(True, True): "both", (True, False): "gained", (False, True): "lost"}.get((here, there), "neither")
 
 
-def _summary_line(row: dict[Any, Any]) -> str:
-    """A row of the table as a line of text."""
+def _summary_line(row: dict[Any, Any], *, shares: bool) -> str:
+    """A row of the table as a line of text; shares beside numbers where layers differ in width."""
 
-    def interval(name: str) -> str:
+    def interval(name: str, factor: float = 1) -> str:
         low, high = row[f"{name}_low"], row[f"{name}_high"]
-        return "" if np.isnan(low) else f" ({low:.3g} to {high:.3g})"
+        return "" if np.isnan(low) else f" ({factor * low:.3g} to {factor * high:.3g})"
 
-    line = f"{row['entry']}: {row['detectors']:.3g} of {row['units']} units are detectors{interval('detectors')}"
-    line += f", of {row['unique_concepts']:.3g} concepts{interval('unique')}"
+    detectors, concepts = row["detectors"], row["unique_concepts"]
+    line = f"{row['entry']}: {detectors:.3g} of {counted(row['units'], 'unit')} "
+    line += f"{agreeing(detectors, 'is a detector', 'are detectors')}{interval('detectors')}"
+    if shares:
+        line += f", {100 * row['detectors_share']:.3g} %{interval('detectors_share', 100)}"
+    line += f", of {concepts:.3g} {agreeing(concepts, 'concept', 'concepts')}{interval('unique')}"
     if row["entry"] == row["against"]:
         return line
-    line += f"; {row['detectors_difference']:+.3g}{interval('detectors_difference')} compared with {row['against']}"
+    line += f"; {row['detectors_difference']:+.3g}{interval('detectors_difference')}"
+    if shares:
+        line += f", or {100 * row['share_difference']:+.3g}{interval('share_difference', 100)} percentage points,"
+    line += f" compared with {row['against']}"
     if np.isnan(row["compared_images"]):
         return line
     return f"{line} (units above the least IoU on {row['compared_images']:.0f} images each)"

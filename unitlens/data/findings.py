@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from unitlens.data.concepts import Concept, Data, Finding, ListedFiles, described
+from unitlens.plurals import counted
 
 
 class Sight(NamedTuple):
@@ -142,7 +143,7 @@ def of_concepts(
         if len(nowhere) == 1:
             yield Finding("near-empty", f"{category} {nowhere[0]} is marked nowhere.")
         elif nowhere:
-            count = f"{len(nowhere)} of {len(members)} concepts of {category}"
+            count = f"{len(nowhere)} of {counted(len(members), 'concept')} of {category}"
             yield Finding("near-empty", f"{count} are marked nowhere: {_first_few(nowhere)}.")
 
 
@@ -171,7 +172,7 @@ def notes(
     for category in sorted(computed & members.keys()) if read else ():
         rare = [one.concept.name for one in members[category] if _is_rare(one, quantile, min_iou)]
         if rare:
-            count_of = f"{len(rare)} of {len(members[category])} concepts of {category}"
+            count_of = f"{len(rare)} of {counted(len(members[category]), 'concept')} of {category}"
             yield f"{count_of} are found nowhere or too rarely to be labels: {_first_few(rare)}."
 
 
@@ -188,7 +189,7 @@ def _is_rare(one: ConceptCheck, quantile: float, min_iou: float) -> bool:
 
 
 def _rarely_marked(one: ConceptCheck, quantile: float) -> Finding:
-    images = "1 image" if one.images == 1 else f"{one.images} images"
+    images = counted(one.images, "image")
     return Finding(
         "near-empty",
         f"{one.concept.category} {one.concept.name} is marked at {one.positions} positions in {images}: at the "

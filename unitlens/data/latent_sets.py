@@ -15,6 +15,7 @@ from unitlens.data.concepts import Concept, Data, DataDescription, Example, desc
 from unitlens.data.reading import as_example
 from unitlens.errors import UnitlensError, argument
 from unitlens.files import read_arrays, read_npy
+from unitlens.plurals import counted
 
 PREFIX = "latents:"
 """Of the names by which latents are opened: ``latents:100x1x1,seed=0``, ``latents:FILE.npy``."""
@@ -118,7 +119,8 @@ class GivenLatents:
         return len(self.array)
 
     def __repr__(self) -> str:
-        return f"<{self.description.source}: {len(self)} latents of {' x '.join(map(str, self.array.shape[1:]))}>"
+        shape = " x ".join(map(str, self.array.shape[1:]))
+        return f"<{self.description.source}: {counted(len(self), 'latent')} of {shape}>"
 
     def __getitem__(self, index: int, /) -> Example:
         class_ = None if self.classes is None else self.classes[index]
@@ -223,7 +225,7 @@ def _given(
 ) -> GivenLatents:
     count = len(array) if n is None else n
     if count > len(array):
-        raise UnitlensError(f"{title} has {len(array)} latents, and {count} were asked for.")
+        raise UnitlensError(f"{title} has {counted(len(array), 'latent')}, and {count} were asked for.")
     if isinstance(classes, int):
         raise UnitlensError(f"classes is {classes}; of latents that are given it is the class of each.")
     if classes is not None and len(classes) != len(array):

@@ -23,6 +23,7 @@ from unitlens.data.concepts import (
 from unitlens.data.reading import as_example, as_latent
 from unitlens.data.tags import Tags
 from unitlens.errors import UnitlensError, argument
+from unitlens.plurals import counted
 
 
 @dataclass(frozen=True, repr=False)
@@ -117,7 +118,7 @@ class StackedData:
         return len(self.data)
 
     def __repr__(self) -> str:
-        return f"<{self.source}: {len(self)} images, {len(self.concepts)} concepts>"
+        return f"<{self.source}: {counted(len(self), 'image')}, {counted(len(self.concepts), 'concept')}>"
 
     def __getitem__(self, index: int, /) -> Example:
         if self.of_latents:

@@ -19,6 +19,7 @@ from unitlens.dissection.sentences.methods import methods_bibtex, methods_text
 from unitlens.dissection.settings import Settings
 from unitlens.drawing.notebooks import table_html
 from unitlens.errors import UnitlensError, argument, did_you_mean, spelled
+from unitlens.plurals import counted, detectors_of
 from unitlens.stats.counts import Counts
 from unitlens.stats.folds import Folds, iou_in
 from unitlens.stats.scores import LEVEL_SCORES, Floats, matches, score_function
@@ -340,11 +341,11 @@ class Dissection:
         compared = describe_comparison(
             self.info, evidence=self.settings.evidence, hint=argument("control", "untrained")
         )
-        found = f"{random}{len(detectors)} of {len(self._units)} units are detectors, of {unique} concepts"
+        found = random + detectors_of(len(detectors), len(self._units), unique)
         headline = "; ".join(filter(None, [found, describe_context(self._units), compared]))
         return (
             f"<Dissection of {', '.join(self.layers)} of {self.info['network']['name']}: {headline}; "
-            f"{self.info['data']['images']} images of {self.info['data']['source']}>"
+            f"{counted(self.info['data']['images'], 'image')} of {self.info['data']['source']}>"
         )
 
     def _repr_html_(self) -> str:

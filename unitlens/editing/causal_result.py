@@ -15,6 +15,7 @@ from unitlens.drawing.notebooks import table_html
 from unitlens.editing.settings import AreaSettings
 from unitlens.editing.tables import CAUSAL_COLUMNS, RANKING_COLUMNS
 from unitlens.errors import UnitlensError
+from unitlens.plurals import counted
 from unitlens.stats.folds import Folds
 from unitlens.stats.paired import q_values
 from unitlens.stats.scores import Bools, Floats
@@ -172,7 +173,8 @@ class CausalEffects:
         of_layer = dissection[self.settings.layer]
         iou, effect = of_layer.scores("iou"), self.effect()
         if len(iou) != self.units:
-            raise UnitlensError(f"{self.settings.layer} has {self.units} units, and {len(iou)} in the dissection.")
+            units = counted(self.units, "unit")
+            raise UnitlensError(f"{self.settings.layer} has {units}, and {len(iou)} in the dissection.")
         columns = {(c["category"], c["name"]): k for k, c in enumerate(of_layer.info["data"]["concepts"])}
         rows = []
         for c, concept in enumerate(self.concepts):
@@ -196,8 +198,8 @@ class CausalEffects:
 
     def __repr__(self) -> str:
         return (
-            f"<CausalEffects: {self.units} units of {self.settings.layer}, {len(self.concepts)} concepts, "
-            f"{self.images} images>"
+            f"<CausalEffects: {counted(self.units, 'unit')} of {self.settings.layer}, "
+            f"{counted(len(self.concepts), 'concept')}, {counted(self.images, 'image')}>"
         )
 
     def _repr_html_(self) -> str:

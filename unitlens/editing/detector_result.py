@@ -10,6 +10,7 @@ from unitlens.ablation.table import Units
 from unitlens.data.concepts import Concept
 from unitlens.drawing.notebooks import table_html
 from unitlens.editing.settings import AreaSettings
+from unitlens.plurals import counted
 from unitlens.stats.folds import FEWEST_FOLDS, FOLDS, effective_half_width
 from unitlens.stats.intervals import Distances, share_distances, sum_distances
 from unitlens.stats.scores import Bools, Floats, Ints, share
@@ -100,8 +101,8 @@ class DrawnDetectors:
 
     def __repr__(self) -> str:
         return (
-            f"<DrawnDetectors of {self.concept.name}: {len(self.units)} units of {self.settings.layer}, "
-            f"{len(self.area)} images>"
+            f"<DrawnDetectors of {self.concept.name}: {counted(len(self.units), 'unit')} of {self.settings.layer}, "
+            f"{counted(len(self.area), 'image')}>"
         )
 
     def _repr_html_(self) -> str:

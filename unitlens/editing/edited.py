@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from unitlens.drawing.sheets import differences, sheet
 from unitlens.files import write_whole
+from unitlens.plurals import counted
 
 Images = npt.NDArray[np.uint8]
 
@@ -63,7 +64,7 @@ class Edited:
 
     def __repr__(self) -> str:
         units = [f"{verb} {sum(map(len, of.values()))}" for verb, of in _named(self.removed, self.inserted) if of]
-        return f"<Edited: {len(self.before)} images, units {', '.join(units) or 'as they were'}>"
+        return f"<Edited: {counted(len(self.before), 'image')}, units {', '.join(units) or 'as they were'}>"
 
 
 def _named(removed: Mapping[str, Any], inserted: Mapping[str, Any]) -> tuple[tuple[str, Mapping[str, Any]], ...]:

@@ -12,6 +12,7 @@ from unitlens.data.concepts import Concept
 from unitlens.data.drawn import shown_names
 from unitlens.drawing.notebooks import table_html
 from unitlens.editing.settings import LEAST_AREA, AreaSettings
+from unitlens.plurals import counted
 from unitlens.stats.changes import mean_change
 from unitlens.stats.intervals import share_distances
 from unitlens.stats.scores import Floats, Ints, share
@@ -196,8 +197,9 @@ class InsertionMap:
 
     def __repr__(self) -> str:
         return (
-            f"<InsertionMap of {self.concept.name}: {len(self.units)} units of {self.settings.layer} "
-            f"{self.settings.change}, at {self.grid[0]} x {self.grid[1]} places of {self.images} images>"
+            f"<InsertionMap of {self.concept.name}: {counted(len(self.units), 'unit')} of {self.settings.layer} "
+            f"{self.settings.change}, at {self.grid[0]} x {self.grid[1]} places of "
+            f"{counted(self.images, 'image')}>"
         )
 
     def _repr_html_(self) -> str:

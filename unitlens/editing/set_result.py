@@ -17,6 +17,7 @@ from unitlens.drawing.notebooks import table_html
 from unitlens.editing.edited import Edited
 from unitlens.editing.settings import AreaSettings
 from unitlens.editing.tables import INTERVENTION_COLUMNS
+from unitlens.plurals import counted
 from unitlens.stats.paired import q_values
 from unitlens.stats.scores import Floats
 
@@ -159,8 +160,8 @@ class SetAreas:
 
     def __repr__(self) -> str:
         return (
-            f"<SetAreas: {len(self.units)} units of {self.settings.layer} {self.settings.change}; "
-            f"{self.images} images, {len(self.concepts)} concepts>"
+            f"<SetAreas: {counted(len(self.units), 'unit')} of {self.settings.layer} {self.settings.change}; "
+            f"{counted(self.images, 'image')}, {counted(len(self.concepts), 'concept')}>"
         )
 
     def _repr_html_(self) -> str:

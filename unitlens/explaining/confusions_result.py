@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from unitlens.drawing.notebooks import table_html
 from unitlens.explaining.labelled_units import LabelledUnits
+from unitlens.plurals import counted
 from unitlens.stats.paired import PairedMeans, paired_means, q_values
 from unitlens.stats.scores import Bools, Floats, Ints
 
@@ -113,7 +114,7 @@ class Confusions:
     def __repr__(self) -> str:
         most = self.pairs[0]
         return (
-            f"<Confusions: {self.errors} of {self.images} images are classified wrongly; most often "
+            f"<Confusions: {self.errors} of {counted(self.images, 'image')} are classified wrongly; most often "
             f"{self.classes[most.class_]} as {self.classes[most.predicted]} ({len(most.wrong.names)})>"
         )
 

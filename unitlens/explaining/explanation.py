@@ -11,6 +11,7 @@ from unitlens.ablation.agreement import compare_ranks
 from unitlens.drawing.notebooks import table_html
 from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.explaining.labelled_units import LabelledUnits
+from unitlens.plurals import counted
 from unitlens.stats.scores import Floats, Ints
 
 if TYPE_CHECKING:
@@ -252,7 +253,7 @@ class Explanations:
         return self.images[names.index(image)]
 
     def __repr__(self) -> str:
-        images = "1 image" if len(self) == 1 else f"{len(self)} images"
+        images = counted(len(self), "image")
         return f"<Explanations of {images}; {self.layer}>"
 
     def _repr_html_(self) -> str:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, jit, nn
 
 from unitlens.errors import UnitlensError, did_you_mean, spelled
+from unitlens.plurals import counted
 
 Way = tuple[str, ...]
 """The way to a tensor in what a layer returned: a position, key or field for each container; () is the whole."""
@@ -116,7 +117,7 @@ def check_units(layer: str, units: Iterable[int], count: int) -> None:
     outside = next((unit for unit in units if not 0 <= unit < count), None)
     if outside is not None:
         raise UnitlensError(
-            f"{display_name(layer)} has {count} units, 0 to {count - 1}; unit {outside} is not among them."
+            f"{display_name(layer)} has {counted(count, 'unit')}, 0 to {count - 1}; unit {outside} is not among them."
         )
 
 

@@ -17,6 +17,7 @@ from unitlens.models.listing import LayerInfo, Survey, survey
 from unitlens.models.passes import evaluating, pass_errors
 from unitlens.models.preprocessing import Preprocessing
 from unitlens.models.transfers import to_device
+from unitlens.plurals import counted
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -65,7 +66,7 @@ class Network:
 
     def __repr__(self) -> str:
         weights = "" if self.weights is None else f", weights {self.weights}"
-        classes = "" if self.classes is None else f"; {len(self.classes)} classes"
+        classes = "" if self.classes is None else f"; {counted(len(self.classes), 'class', 'classes')}"
         if self.latents is not None:
             height, width = self.preprocessing.image_size
             return f"<Network {self.name}{weights}; {self.latents}; draws images {height} x {width}{classes}>"

@@ -51,7 +51,7 @@ def render_comparison(comparison: "Comparison") -> str:
         panels=panels(table[table["category"] != ALL]),
         width=WIDTH,
         height=HEIGHT,
-        rows=rows_of(table[table["category"] == ALL]),
+        rows=rows_of(_in_percent(table[table["category"] == ALL])),
         changes=[_change(concepts, name) for name in others],
         pairs=[_pairs(units, name) for name in others],
         pairs_shown=PAIRS_SHOWN,
@@ -59,6 +59,12 @@ def render_comparison(comparison: "Comparison") -> str:
         fewer=bool(table["compared_images"].notna().any()),
         paired=all(comparison.paired(comparison.against, name) for name in others),
     )
+
+
+def _in_percent(table: "pd.DataFrame") -> "pd.DataFrame":
+    """The table with shares of 100."""
+    shares = [name for name in table.columns if "share" in name]
+    return table.assign(**{name: 100 * table[name] for name in shares})
 
 
 def _change(concepts: "pd.DataFrame", entry: str) -> Change:

@@ -69,6 +69,10 @@ class Recount(NamedTuple):
             return Interval(self.value, half, half)
         return Interval(self.value, max(self.value - half, 0.0), min(self.value + half, most))
 
+    def over(self, total: float) -> "Recount":
+        """The number as a share of a total, such as the units of a layer."""
+        return self._replace(values=self.values / total, parts=self.parts / total)
+
     def minus(self, reference: "Recount", *, paired: bool) -> Interval:
         """How much larger it is than that of another run.
 

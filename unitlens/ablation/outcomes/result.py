@@ -13,6 +13,7 @@ from unitlens.ablation.result import Ranking
 from unitlens.ablation.table import UnitSet, joined
 from unitlens.drawing.notebooks import table_html
 from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.plurals import counted
 from unitlens.stats.changes import Change
 from unitlens.stats.folds import Folds
 from unitlens.stats.paired import q_values
@@ -202,9 +203,9 @@ class OutcomeEffects:
     def describe(self) -> str:
         """What was ablated, in words."""
         if self.handed is not None:
-            return f"{len(self.sets)} units of {self.layer}, each alone"
+            return f"{counted(len(self.sets), 'unit')} of {self.layer}, each alone"
         count = len(self.sets[0])
-        return f"{count} unit{'s' if count != 1 else ''} of {self.layer} together"
+        return f"{counted(count, 'unit')} of {self.layer} together"
 
     def remarks(self) -> str:
         """What a set is beside, and which images chose it; empty, or behind a semicolon."""
@@ -219,7 +220,8 @@ class OutcomeEffects:
 
     def __repr__(self) -> str:
         outcomes = ", ".join(self.outcomes[:4]) + (", ..." if len(self.outcomes) > 4 else "")
-        return f"<OutcomeEffects of {self.describe()}, {self.settings.ablation}: {outcomes}; {self.images} images>"
+        images = counted(self.images, "image")
+        return f"<OutcomeEffects of {self.describe()}, {self.settings.ablation}: {outcomes}; {images}>"
 
     def _repr_html_(self) -> str:
         table = self.table()

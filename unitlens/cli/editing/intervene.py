@@ -14,6 +14,7 @@ from unitlens.cli.options import fast_option, measuring_options, quiet_option
 from unitlens.cli.targets import Source, source_of
 from unitlens.cli.text import echo
 from unitlens.errors import UnitlensError
+from unitlens.plurals import counted
 from unitlens.processes import Processes, launched
 
 
@@ -273,4 +274,4 @@ def _level(level: str | None, source: Source, layer: str) -> tuple[Any, str | No
 
 
 def _change(words: str | None, where: Any) -> str | None:
-    return words if words is None or where is None else f"{words} at {len(where)} positions"
+    return words if words is None or where is None else f"{words} at {counted(len(where), 'position')}"

@@ -16,6 +16,7 @@ from unitlens.data.opening import SOURCES, open_data, open_sources
 from unitlens.data.readers.torchvision_sets import from_torchvision, known_kind
 from unitlens.data.sources import with_concepts
 from unitlens.errors import UnitlensError
+from unitlens.plurals import counted
 
 Labels = Mapping[int, str] | Sequence[str] | Mapping[str, Mapping[int, str] | Sequence[str]]
 """Names of labels: by their number, of 1, 2, ..., or either of them for each category."""
@@ -63,8 +64,8 @@ class InMemoryData:
         return len(self.items)
 
     def __repr__(self) -> str:
-        concepts = f", {len(self.concepts)} concepts" if self.concepts else ""
-        return f"<{len(self)} images of {self.title}: {self.layout.said}{concepts}>"
+        concepts = f", {counted(len(self.concepts), 'concept')}" if self.concepts else ""
+        return f"<{counted(len(self), 'image')} of {self.title}: {self.layout.said}{concepts}>"
 
     def __getitem__(self, index: int, /) -> Example:
         if not 0 <= index < len(self):

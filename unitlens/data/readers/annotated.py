@@ -12,6 +12,7 @@ from unitlens.data.images import EXTENSIONS, encoded_image, encoded_label_map
 from unitlens.data.readers.files import read_rows, say_once, whole_number
 from unitlens.data.reading import decoded
 from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.plurals import counted
 
 
 def annotated(folder: str | Path) -> "AnnotatedFolder":
@@ -129,8 +130,8 @@ class AnnotatedFolder:
 
     def __repr__(self) -> str:
         return (
-            f"AnnotatedFolder({str(self.root)!r}: {len(self)} images, {len(self.concepts)} concepts of "
-            f"{', '.join(self.categories) or 'no category'})"
+            f"AnnotatedFolder({str(self.root)!r}: {counted(len(self), 'image')}, "
+            f"{counted(len(self.concepts), 'concept')} of {', '.join(self.categories) or 'no category'})"
         )
 
     def __getitem__(self, index: int) -> Example:

@@ -13,6 +13,7 @@ from unitlens.data.images import encoded_image
 from unitlens.data.readers.files import must_exist
 from unitlens.data.reading import decoded
 from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.plurals import counted
 
 
 class Marks(NamedTuple):
@@ -105,7 +106,8 @@ class MarkedImages:
 
     def __repr__(self) -> str:
         categories = ", ".join(dict.fromkeys(concept.category for concept in self.concepts)) or "no category"
-        return f"<{self.format} {self.root}: {len(self)} images, {len(self.concepts)} concepts of {categories}>"
+        images, concepts = counted(len(self), "image"), counted(len(self.concepts), "concept")
+        return f"<{self.format} {self.root}: {images}, {concepts} of {categories}>"
 
     def __getitem__(self, index: int, /) -> Example:
         return decoded(self.encoded(index))

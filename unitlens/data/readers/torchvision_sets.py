@@ -20,6 +20,7 @@ from unitlens.data.readers.matlab import read_variable
 from unitlens.data.readers.voc import voc_concepts, voc_table
 from unitlens.errors import UnitlensError
 from unitlens.files import check_readable
+from unitlens.plurals import counted
 
 KITTI = ("Car", "Cyclist", "Misc", "Pedestrian", "Person_sitting", "Tram", "Truck", "Van")
 TRIMAP = {1: 1, 2: 0, 3: NOT_JUDGED}
@@ -73,7 +74,7 @@ class TorchvisionData:
         return len(self.dataset)
 
     def __repr__(self) -> str:
-        return f"<{self.source}: {len(self)} images, {len(self.concepts)} concepts>"
+        return f"<{self.source}: {counted(len(self), 'image')}, {counted(len(self.concepts), 'concept')}>"
 
     def __getitem__(self, index: int, /) -> Example:
         name = self.names[index]

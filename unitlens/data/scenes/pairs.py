@@ -10,6 +10,7 @@ from unitlens.data.scenes.canvas import Canvas
 from unitlens.data.scenes.words import CONCEPTS
 from unitlens.data.scenes.world import PLACES
 from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.plurals import counted
 
 _BEHIND_ALL = ("sky", "wall", "floor")
 _NO_HUE = ("black", "white", "grey")
@@ -150,8 +151,8 @@ class ScenePairs:
     def __repr__(self) -> str:
         concepts = len({pair.concept for pair in self.pairs})
         return (
-            f"ScenePairs({len(self.pairs)} pairs of {concepts} concept{'s' * (concepts > 1)}, {len(self)} images of "
-            f"{self.size} x {self.size}, seed {self.seed})"
+            f"ScenePairs({counted(len(self.pairs), 'pair')} of {counted(concepts, 'concept')}, "
+            f"{counted(len(self), 'image')} of {self.size} x {self.size}, seed {self.seed})"
         )
 
 

@@ -20,6 +20,7 @@ from unitlens.errors import UnitlensError
 from unitlens.files import check_readable
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
+from unitlens.plurals import counted
 
 Labels = Sequence[str | None] | Mapping[int, str | None]
 Pixels = npt.NDArray[np.uint8]
@@ -304,7 +305,7 @@ def many_segments(output: Any, count: int, *, confidence: bool = True) -> Segmen
     if tensor is not None and tensor.ndim == 3 and len(tensor) == count and not tensor.is_floating_point():
         return Segments(tensor.cpu().numpy().astype(np.int64), None)
     shape = f" of shape {tuple(tensor.shape)} and type {tensor.dtype}" if tensor is not None else ""
-    images = "an image" if count == 1 else f"{count} images"
+    images = "an image" if count == 1 else counted(count, "image")
     raise UnitlensError(
         f"A segmenter returned a {type(output).__name__}{shape} for {images} ({count}, 3, height, width); it returns "
         f"scores ({count}, classes, rows, columns), or whole numbers ({count}, rows, columns)."

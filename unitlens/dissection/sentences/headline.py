@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from unitlens.plurals import agreeing, counted
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -42,7 +44,7 @@ def describe_context(table: "pd.DataFrame") -> str:
         return ""
     undecided = undecided_units(table)
     few = f", up to about {undecided} of them for want of images" if undecided else ""
-    return f"{units:,} more {'goes' if units == 1 else 'go'} with the kind of image only (context{few})"
+    return f"{units:,} more {agreeing(units, 'goes', 'go')} with the kind of image only (context{few})"
 
 
 def untrained_detectors(info: Mapping[str, Any]) -> list[int]:
@@ -81,7 +83,7 @@ def describe_comparison(info: Mapping[str, Any], *, evidence: bool, hint: str) -
     if not copies:
         return f"{against}, but with no untrained copy ({hint} dissects one)"
     if len(copies) == 1:
-        return f"{against}, and with an untrained copy, which has {copies[0]} detector{'' if copies[0] == 1 else 's'}"
+        return f"{against}, and with an untrained copy, which has {counted(copies[0], 'detector')}"
     mean = sum(copies) / len(copies)
     return (
         f"{against}, and with {len(copies)} untrained copies, which have {min(copies)} to {max(copies)} detectors "

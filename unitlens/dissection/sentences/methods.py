@@ -15,6 +15,7 @@ from unitlens.dissection.sentences.citations import (
     Citation,
 )
 from unitlens.dissection.settings import Settings
+from unitlens.plurals import counted
 from unitlens.stats.folds import FEWEST_FOLDS, FOLDS
 
 Info = Mapping[str, Any]
@@ -68,7 +69,8 @@ def _network(info: Info, settings: Settings) -> Iterator[Sentence]:
         network["weights"], f"weights {network['weights']}"
     )
     described = ", ".join(
-        f"{name} ({layer['units']} units, " + ("no grid)" if layer["grid"] is None else f"{_size(layer['grid'])} maps)")
+        f"{name} ({counted(layer['units'], 'unit')}, "
+        + ("no grid)" if layer["grid"] is None else f"{_size(layer['grid'])} maps)")
         for name, layer in layers.items()
     )
     preset = {
@@ -98,27 +100,26 @@ def _images(info: Info, settings: Settings) -> Iterator[Sentence]:
     data, prepared = info["data"], info["network"]["preprocessing"]
     skipped = f"; {len(data['skipped'])} could not be read" if data["skipped"] else ""
     limit = f", spread evenly over the data set (limit {settings.limit})" if settings.limit else ""
-    concepts = (
-        f"{len(data['concepts'])} concepts in {len(data['categories'])} categories ({', '.join(data['categories'])})"
-    )
+    categories = counted(len(data["categories"]), "category", "categories")
+    concepts = f"{counted(len(data['concepts']), 'concept')} in {categories} ({', '.join(data['categories'])})"
     if info["network"]["image"] == "output":
         low, high = info["network"]["latents"]["output_range"]
         yield Sentence(
-            f"Data: {data['images']:,} images of {_size(prepared['image_size'])} pixels that the network drew from "
-            f"{data['source']}{limit} (SHA-256 of latents and sources {data['sha256'][:12]}{skipped}), its outputs "
-            f"from {low:g} to {high:g} rescaled to 8 bits; {concepts}, marked in the images that were drawn."
+            f"Data: {counted(data['images'], 'image')} of {_size(prepared['image_size'])} pixels that the network "
+            f"drew from {data['source']}{limit} (SHA-256 of latents and sources {data['sha256'][:12]}{skipped}), its "
+            f"outputs from {low:g} to {high:g} rescaled to 8 bits; {concepts}, marked in the images that were drawn."
         )
     else:
         yield Sentence(
-            f"Data: {data['images']:,} images of {data['source']}{limit} (SHA-256 of images and labels "
+            f"Data: {counted(data['images'], 'image')} of {data['source']}{limit} (SHA-256 of images and labels "
             f"{data['sha256'][:12]}{skipped}), brought to {_size(prepared['image_size'])} pixels; {concepts}."
         )
     groups = data.get("groups")
     if groups is not None:
         chosen = f" ({settings.groups})" if settings.groups else ""
         yield Sentence(
-            f"Images that belong together form {groups['count']:,} groups{chosen} of up to {groups['largest']} images; "
-            "folds, resamples, halves and draws go by group."
+            f"Images that belong together form {counted(groups['count'], 'group')}{chosen} of up to "
+            f"{counted(groups['largest'], 'image')}; folds, resamples, halves and draws go by group."
         )
     else:
         yield Sentence("Every image counts as independent of the others.")

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from unitlens.drawing.notebooks import table_html
 from unitlens.explaining.pairs.image_changes import ImageChanges
+from unitlens.plurals import counted
 from unitlens.stats.intervals import share_distances
 from unitlens.stats.scores import Bools, Floats, Ints
 
@@ -141,7 +142,8 @@ class Attack:
         by = self.info["settings"]["attack"]
         bound = "" if by["method"] == "cw" else f", {by['norm']} {by['epsilon']:.4g}"
         return (
-            f"{by['method']}{bound}: {int(self.success.sum())} of {self.images} images of {self.of_class}{to} "
+            f"{by['method']}{bound}: {int(self.success.sum())} of {counted(self.images, 'image')} of "
+            f"{self.of_class}{to} "
             f"({100 * rate.rate:.0f} %, 95 % interval {100 * rate.low:.0f} to {100 * rate.high:.0f} %; before rounding "
             f"to 8 bits {int(self.success_float.sum())}), moved by {self.l2.mean():.2f} in L2 and "
             f"{self.linf.max():.4f} at most in any number"
