@@ -9,6 +9,8 @@ import click
 
 from unitlens.cli.opening import set_threads
 from unitlens.cli.options import fast_option, measuring_options, quiet_option
+from unitlens.cli.shell.command import command
+from unitlens.cli.shell.completion import concepts_of_run, layers_of_run
 from unitlens.cli.targets import Source, source_of
 from unitlens.cli.text import align_columns, curve_table, echo, format_cell, whole_numbers
 from unitlens.errors import UnitlensError
@@ -16,20 +18,26 @@ from unitlens.plurals import counted
 from unitlens.processes import Processes, launched
 
 
-@click.command()
+@command(first=("layers", "units", "concept", "class_", "top", "sweep", "value", "outcomes", "data", "out"))
 @click.argument("target", metavar="RUN_OR_MODEL")
 @click.option(
     "--layer",
     "layers",
     multiple=True,
     metavar="NAME",
+    shell_complete=layers_of_run,
     help="A layer; repeatable with --units. [the run's, or the network's default]",
 )
 @click.option(
     "--units", multiple=True, metavar="3,17", help="These units together; with several --layer, one --units for each."
 )
 @click.option("--keep", is_flag=True, help="With --units: ablate all other units of the layer instead.")
-@click.option("--concept", metavar="NAME", help="The units of highest IoU with this concept (needs a run).")
+@click.option(
+    "--concept",
+    metavar="NAME",
+    shell_complete=concepts_of_run,
+    help="The units of highest IoU with this concept (needs a run).",
+)
 @click.option("--class", "class_", metavar="NAME", help="The most important units for this class.")
 @click.option("--top", type=click.IntRange(1), metavar="N", help="How many units --concept or --class takes. [20]")
 @click.option(

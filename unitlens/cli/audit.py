@@ -14,11 +14,12 @@ from unitlens.cli.options import (
     store_limit_option,
     trust_options,
 )
+from unitlens.cli.shell.command import command
 from unitlens.cli.targets import reopening_of
 from unitlens.cli.text import echo
 
 
-@click.command()
+@command(first=("noise", "groups", "data", "weights"))
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--data", metavar="DATA", help="Where the images of the run are now. [as in the run]")
 @click.option("--weights", metavar="W", help="Weights of the network, as for `unitlens dissect`. [as in the run]")

@@ -8,6 +8,7 @@ import click
 
 from unitlens.cli.opening import open_images, take_data_options
 from unitlens.cli.options import Size, groups_option, quiet_option, source_options
+from unitlens.cli.shell.command import command
 from unitlens.cli.text import align_columns, echo
 from unitlens.plurals import counted
 
@@ -15,7 +16,7 @@ _LISTED = 5
 """Problems of one kind that are printed; the others are counted, and are listed on the page."""
 
 
-@click.command()
+@command(first=("concepts", "data_format", "grid", "quantile", "out"))
 @click.argument("data")
 @source_options
 @click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Also write a page into this folder.")

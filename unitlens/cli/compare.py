@@ -5,10 +5,11 @@ from pathlib import Path
 import click
 
 from unitlens.cli.options import quiet_option
+from unitlens.cli.shell.command import command
 from unitlens.cli.text import echo
 
 
-@click.command()
+@command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN[,RUN...]...")
 @click.option("--name", "names", multiple=True, help="Name of a run, once for each run. [its folder's name]")
 @click.option("--against", metavar="NAME", help="The entry with which the others are compared. [the first]")

@@ -8,6 +8,7 @@ import click
 
 from unitlens.cli.opening import GENERATOR, open_images, worker_count
 from unitlens.cli.options import quiet_option
+from unitlens.cli.shell.command import command
 from unitlens.cli.text import curve_table, echo, summarize, unit_table
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ REMOVED, EDITED, DRAWN_SETS, SHOWN = 20, 150, 4, 8
 """Units removed and inserted together, images that this is measured on, sets to compare with, and images shown."""
 
 
-@click.command()
+@command()
 @click.option("--generator", is_flag=True, help="Dissect the bundled generator instead: what do its units draw?")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("unitlens-demo"), show_default=True)
 @click.option(

@@ -25,13 +25,15 @@ from unitlens.cli.options import (
     quiet_option,
     source_options,
 )
+from unitlens.cli.shell.command import command
+from unitlens.cli.shell.completion import BUNDLED, words
 from unitlens.cli.text import echo, size_of, summarize
 from unitlens.errors import UnitlensError, UnitlensWarning
 from unitlens.processes import launched
 
 
-@click.command()
-@click.argument("model")
+@command(first=("layers", "data", "weights", "out", "limit", "concepts", "control", "groups", "device", "preset"))
+@click.argument("model", shell_complete=words(*BUNDLED, files=True))
 @layer_option
 @image_options
 @source_options

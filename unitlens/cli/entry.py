@@ -18,33 +18,22 @@ from unitlens.errors import UnitlensError, UnitlensWarning, did_you_mean, printa
 from unitlens.files import StoppedAfterWriting
 from unitlens.processes import speaks
 
-COMMANDS = (
-    "demo",
-    "dissect",
-    "merge",
-    "plan",
-    "check",
-    "ablate",
-    "intervene",
-    "explain",
-    "compare-images",
-    "attack",
-    "shortcuts",
-    "layers",
-    "units",
-    "open",
-    "report",
-    "compare",
-    "audit",
-    "rerun",
-)
-"""Each command, in the order of the help; `unitlens.cli` has a module of the same name for it."""
+SECTIONS = {
+    "Before": ("demo", "layers", "check", "plan"),
+    "What units look for": ("dissect", "merge", "units", "report"),
+    "How sure that is": ("compare", "audit", "rerun"),
+    "What they are used for": ("ablate", "intervene", "explain", "compare-images", "attack", "shortcuts", "open"),
+}
+"""The commands by sections of the help; `unitlens.cli` has a module of the same name for each."""
+
+COMMANDS = tuple(name for section in SECTIONS.values() for name in section)
 
 _LONG = 200
 
 _ROOMS = {
     **dict.fromkeys(("explain", "compare-images", "attack", "shortcuts"), "unitlens.cli.explaining"),
     "intervene": "unitlens.cli.editing",
+    **dict.fromkeys(("units", "report"), "unitlens.cli.results"),
 }
 """Packages of commands that `unitlens.cli` itself has no module for."""
 
@@ -63,15 +52,32 @@ class _Commands(click.Group):
         command: click.Command = getattr(module, f"{name}_" if name in dir(builtins) else name)
         return command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, names in SECTIONS.items():
+            commands = [(name, command) for name in names if (command := self.get_command(ctx, name))]
+            with formatter.section(title):
+                formatter.write_dl([(name, command.get_short_help_str(_LONG)) for name, command in commands])
+
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[Any, Any, list[str]]:
+        if ctx.resilient_parsing:  # the shell completes what is not whole yet
+            return super().resolve_command(ctx, args)
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             known = ", ".join(COMMANDS)
             raise UnitlensError(f"There is no command {args[0]!r}{did_you_mean(args[0], COMMANDS)}; there are {known}.")
         return super().resolve_command(ctx, args)
 
 
+_EPILOG = """\b
+`unitlens COMMAND --help` lists the options of a command.
+To complete them by TAB, add to ~/.bashrc (or ~/.zshrc with zsh_source):
+    eval "$(_UNITLENS_COMPLETE=bash_source unitlens)"
+In fish: _UNITLENS_COMPLETE=fish_source unitlens | source
+"""
+
+
 @click.group(
     cls=_Commands,
+    epilog=_EPILOG,
     no_args_is_help=False,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},

@@ -6,11 +6,13 @@ import click
 
 from unitlens.cli.opening import load_network
 from unitlens.cli.options import network_options
+from unitlens.cli.shell.command import command
+from unitlens.cli.shell.completion import BUNDLED, words
 from unitlens.cli.text import align_columns, echo
 
 
-@click.command()
-@click.argument("model")
+@command()
+@click.argument("model", shell_complete=words(*BUNDLED, files=True))
 @network_options
 def layers(model: str, **options: Any) -> None:
     """List every layer of a network in forward order: kind, output shape, units, grid, and layout if it is unusual.

@@ -5,10 +5,11 @@ from pathlib import Path
 import click
 
 from unitlens.cli.options import output_options, quiet_option
+from unitlens.cli.shell.command import command
 from unitlens.cli.text import echo, size_of, summarize
 
 
-@click.command()
+@command()
 @click.argument("parts", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PART...")
 @output_options
 @quiet_option

@@ -10,6 +10,7 @@ import click
 
 from unitlens.cli.opening import set_threads
 from unitlens.cli.options import opening_options, quiet_option
+from unitlens.cli.shell.command import command
 from unitlens.cli.targets import Source, run_source
 from unitlens.cli.text import echo
 from unitlens.errors import UnitlensError, UnitlensWarning
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from unitlens.app.site import Page
 
 
-@click.command(name="open")
+@command("open", first=("data", "concepts", "weights", "port"))
 @click.argument("target", metavar="RUN")
 @click.option("--layer", "layers", multiple=True, metavar="NAME", help="The layer; repeatable. [the run's]")
 @click.option("--port", type=click.IntRange(1, 65535), metavar="N", help="Of the address. [a free one]")

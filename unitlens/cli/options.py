@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
+from unitlens.cli.shell.completion import CONTROLS, PRESETS, SCORES, layers_of_run, words
 from unitlens.errors import UnitlensError, is_number
 
 if TYPE_CHECKING:
@@ -185,6 +186,7 @@ image_options = options(
     click.option(
         "--data",
         metavar="DATA",
+        shell_complete=words("bundled:scenes", files=True),
         help="Images: a folder (formats: docs/data.md), bundled:scenes or torchvision:NAME, e.g. torchvision:voc2012.",
     ),
     click.option(
@@ -261,6 +263,7 @@ layer_option = click.option(
     "layers",
     multiple=True,
     metavar="NAME",
+    shell_complete=layers_of_run,
     help="A layer; repeatable. `unitlens layers MODEL` lists them. [the network's default]",
 )
 
@@ -317,7 +320,11 @@ def with_precisions(words: Sequence[str]) -> list[str]:
 
 dissection_options = options(
     click.option(
-        "--preset", default="unitlens", show_default=True, help="Definitions: unitlens, pnas2020 or netdissect2017."
+        "--preset",
+        default="unitlens",
+        show_default=True,
+        shell_complete=words(*PRESETS),
+        help="Definitions: unitlens, pnas2020 or netdissect2017.",
     ),
     click.option("--quantile", type=float, help="Share of positions above a unit's threshold. [0.01]"),
     click.option("--min-iou", type=float, help="Smallest IoU of a match. [0.04]"),
@@ -337,7 +344,13 @@ dissection_options = options(
     click.option(
         "--basis", metavar="FILE", help="Use directions as units: the rows of a matrix (.npy, .safetensors, .pt)."
     ),
-    click.option("--score", default="iou", show_default=True, help="Score that chooses each unit's concept."),
+    click.option(
+        "--score",
+        default="iou",
+        show_default=True,
+        shell_complete=words(*SCORES),
+        help="Score that chooses each unit's concept.",
+    ),
     click.option(
         "--evidence/--no-evidence",
         default=True,
@@ -359,6 +372,7 @@ dissection_options = options(
         "--control",
         multiple=True,
         metavar="NAME",
+        shell_complete=words(*CONTROLS),
         help="Also dissect a control; repeatable: untrained (fresh weights; untrained:8 for 8 copies), rotated "
         "(random basis).",
     ),

@@ -13,6 +13,8 @@ from unitlens.cli.options import (
     network_options,
     source_options,
 )
+from unitlens.cli.shell.command import command
+from unitlens.cli.shell.completion import BUNDLED, words
 from unitlens.cli.text import align_columns, echo
 from unitlens.errors import UnitlensError, is_number
 from unitlens.plurals import counted
@@ -33,8 +35,8 @@ class Counts(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
         return tuple(map(int, parts))
 
 
-@click.command()
-@click.argument("model")
+@command(first=("layers", "data", "weights", "limit", "concepts", "control", "device", "preset"))
+@click.argument("model", shell_complete=words(*BUNDLED, files=True))
 @layer_option
 @image_options
 @source_options

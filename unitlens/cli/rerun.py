@@ -7,11 +7,12 @@ import click
 
 from unitlens.cli.opening import set_threads, take_data_options, worker_count
 from unitlens.cli.options import process_options, quiet_option, source_options, store_limit_option, trust_options
+from unitlens.cli.shell.command import command
 from unitlens.cli.targets import reopening_of
 from unitlens.cli.text import align_columns, echo
 
 
-@click.command()
+@command(first=("data", "weights", "out", "device"))
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--data", metavar="DATA", help="Where the images of the run are now. [as in the run]")
 @click.option("--weights", metavar="W", help="Weights of the network, as for `unitlens dissect`. [as in the run]")

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from unitlens.cli.shell.fitting import fit, terminal_width
 from unitlens.errors import UnitlensError, argument, did_you_mean, is_number, printable
 from unitlens.plurals import agreeing, counted, detectors_of
 
@@ -120,12 +121,9 @@ def format_cell(value: Any) -> str:
 
 
 def align_columns(rows: Sequence[tuple[str, ...]]) -> str:
-    """Return rows as lines, each column padded to one width."""
+    """Return rows as lines, each column padded to one width; on a terminal no line is wider than that."""
     rows = [tuple(printable(text).replace("\n", "?") for text in row) for row in rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    return fit(rows, terminal_width())
 
 
 def summarize_changes(changes: Any, rows: int = 6) -> str:

@@ -183,8 +183,9 @@ class Comparison:
             there = self._numbers(reference, category, beside=entry)
             more = here.detectors.minus(there.detectors, paired=paired)
             row |= _columns("detectors_difference", "detectors_difference", more)
-            share = here.detectors.over(entry.units).minus(there.detectors.over(reference.units), paired=paired)
-            row |= _columns("share_difference", "share_difference", share)
+            of_reference = there.detectors.over(reference.units)
+            more = here.detectors.over(entry.units).minus(of_reference, paired=paired)
+            row |= _columns("share_difference", "share_difference", more)
             more = here.unique.minus(there.unique, paired=paired)
             row |= _columns("unique_difference", "unique_difference", more)
         return row

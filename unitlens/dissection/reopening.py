@@ -149,10 +149,10 @@ class Reopening:
     def _network_risks(self) -> Iterator[Risk]:
         weights = () if self.weights is None else (("--weights", self.weights),)
         if "network" not in self.given:
-            for action in _code(self.network):
+            for action in risks_of_code(self.network):
                 yield Risk("net", action, (("--network", self.network), *weights))
         if "weights" not in self.given:
-            for action in _weights(self.network, self.weights):
+            for action in risks_of_weights(self.network, self.weights):
                 yield Risk("net", action, weights)
 
     def _data_risks(self) -> Iterator[Risk]:
@@ -165,10 +165,10 @@ class Reopening:
                 continue
             segmenter = concept.removeprefix(_SEGMENTER)
             if "concepts" not in self.given:
-                for action in _code(segmenter):
+                for action in risks_of_code(segmenter):
                     yield Risk("data", action, tuple(("--concepts", name) for name in concepts))
             if "segmenter_weights" not in self.given:
-                for action in _weights(segmenter, weights):
+                for action in risks_of_weights(segmenter, weights):
                     yield Risk("data", action, (("--segmenter-weights", weights),))
 
     def check(self, *, trust: bool, network: bool = True, data: bool = True) -> None:
@@ -271,7 +271,7 @@ def joined_options(risks: Sequence[Risk]) -> str:
     return shlex.join(printable(word) for option in options for word in option)
 
 
-def _code(spec: str) -> Iterator[str]:
+def risks_of_code(spec: str) -> Iterator[str]:
     """Say what code a network's name stands for, where it is neither bundled nor torchvision's."""
     kind = origin(spec)
     if kind == "code":
@@ -280,7 +280,7 @@ def _code(spec: str) -> Iterator[str]:
         yield f"build {printable(spec)} with the code of {'timm' if kind == 'timm' else 'transformers'}"
 
 
-def _weights(spec: str, weights: str | None) -> Iterator[str]:
+def risks_of_weights(spec: str, weights: str | None) -> Iterator[str]:
     """Say what weights would fetch or unpickle."""
     kind = origin(spec)
     if weights in (None, "none") or (kind == "bundled" and weights == "DEFAULT"):

@@ -11,6 +11,7 @@ from unitlens.cli.editing.selection import DEFAULT_UNITS, Selection
 from unitlens.cli.editing.summaries import summarize_intervention
 from unitlens.cli.opening import set_threads
 from unitlens.cli.options import fast_option, measuring_options, quiet_option
+from unitlens.cli.shell.command import command
 from unitlens.cli.targets import Source, source_of
 from unitlens.cli.text import echo
 from unitlens.errors import UnitlensError
@@ -18,7 +19,7 @@ from unitlens.plurals import counted
 from unitlens.processes import Processes, launched
 
 
-@click.command()
+@command(first=("concepts_of", "remove", "insert", "units", "at", "level", "data", "limit", "out"))
 @click.argument("target", metavar="RUN_OR_MODEL")
 @click.option(
     "--layer",

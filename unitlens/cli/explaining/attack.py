@@ -7,12 +7,13 @@ import click
 
 from unitlens.cli.opening import set_threads
 from unitlens.cli.options import measuring_options, quiet_option
+from unitlens.cli.shell.command import command
 from unitlens.cli.targets import explained_source
 from unitlens.cli.text import echo, summarize_changes
 from unitlens.errors import UnitlensError
 
 
-@click.command()
+@command(first=("of_class", "aim", "method", "epsilon", "norm", "images", "data", "layers", "out"))
 @click.argument("target", metavar="RUN")
 @click.option("--from", "of_class", required=True, metavar="CLASS", help="The class whose images are attacked.")
 @click.option("--to", "aim", metavar="CLASS", help="The class that they are to be taken for. [any other]")

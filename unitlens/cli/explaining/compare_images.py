@@ -7,11 +7,12 @@ import click
 
 from unitlens.cli.opening import set_threads
 from unitlens.cli.options import measuring_options, quiet_option
+from unitlens.cli.shell.command import command
 from unitlens.cli.targets import explained_source
 from unitlens.cli.text import echo, summarize_changes
 
 
-@click.command("compare-images")
+@command("compare-images", first=("layers", "interval", "data", "weights", "out"))
 @click.argument("target", metavar="RUN")
 @click.argument("before", type=click.Path(path_type=Path))
 @click.argument("after", type=click.Path(path_type=Path))

@@ -7,6 +7,7 @@ import click
 
 from unitlens.cli.opening import set_threads
 from unitlens.cli.options import fast_option, given_value, measuring_options, quiet_option
+from unitlens.cli.shell.command import command
 from unitlens.cli.targets import Source, explained_source
 from unitlens.cli.text import align_columns, echo, format_cell
 from unitlens.errors import UnitlensError
@@ -15,7 +16,7 @@ FEW = 12
 """So many sentences are printed."""
 
 
-@click.command()
+@command(first=("class_", "top", "of_class", "errors", "layers", "data", "weights", "limit", "out"))
 @click.argument("target", metavar="RUN")
 @click.argument("images", nargs=-1, metavar="[IMAGE]...")
 @click.option("--layer", "layers", multiple=True, metavar="NAME", help="The layer. [the run's]")

@@ -7,11 +7,12 @@ import click
 
 from unitlens.cli.opening import set_threads
 from unitlens.cli.options import given_value, quiet_option, source_measuring_options
+from unitlens.cli.shell.command import command
 from unitlens.cli.targets import explained_source
 from unitlens.cli.text import align_columns, echo
 
 
-@click.command()
+@command(first=("subgroups", "most", "value", "draws", "layers", "data", "weights", "out"))
 @click.argument("target", metavar="RUN")
 @click.option(
     "--groups",
