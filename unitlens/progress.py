@@ -11,7 +11,7 @@ from tqdm import tqdm
 _LOG_EVERY = 15.0  # seconds
 
 
-class _Bar(tqdm):
+class _Bar(tqdm):  # type: ignore[misc]  # tqdm has no types
     """A bar whose lock belongs to this process.
 
     That of tqdm itself is shared with forked processes: one that is killed while it has the lock would stop all others
