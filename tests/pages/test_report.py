@@ -248,7 +248,7 @@ def test_nothing_is_asked_of_the_network(run):
     assert "https://" not in text
     (policy,) = [own["content"] for own in page.all("meta") if own.get("http-equiv")]
     assert policy.startswith("default-src 'none'; img-src data:;")
-    assert policy.count("'sha256-") == 3
+    assert policy.count("'sha256-") == 4
 
 
 def test_a_page_read_back_from_csv_is_the_same_page(run):

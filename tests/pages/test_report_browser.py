@@ -116,7 +116,7 @@ def test_the_page_opens_with_the_first_units_and_their_images(visit, reports):
     assert len(shown(page)) == 60
     first = page.locator(".strip img").first
     first.scroll_into_view_if_needed()
-    page.wait_for_function("document.querySelector('.strip img').naturalWidth === 768")
+    assert first.evaluate("image => image.decode().then(() => image.naturalWidth)") == 8 * 224
     assert page.locator("#shown").inner_text() == "150 units"
     page.locator("#more").press("Enter")  # a click could miss: the units above are still being laid out
     assert len(shown(page)) == 120

@@ -51,7 +51,7 @@ def document(
         HTML. A policy in its head forbids all requests, and all scripts but these.
     """
     colours = category_colours(categories)
-    sources = {name: _read(name) for name in ("first.js", "theme.js", *scripts)}
+    sources = {name: _read(name) for name in ("first.js", "theme.js", "saving.js", *scripts)}
     page: str = (
         environment()
         .get_template(template)

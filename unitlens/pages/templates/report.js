@@ -10,6 +10,7 @@
   let portion = 60; // units shown at once; all of them once that is asked for
   let limit = portion;
   let fitting = cards;
+  let opened = null; // the unit that is looked at closely
 
   // ---- which units, in which order
 
@@ -69,6 +70,34 @@
       if (chosen) link.setAttribute("aria-current", "true");
       else link.removeAttribute("aria-current");
     }
+    address();
+  }
+
+  // ---- the choices and the opened unit stand in the address, so that they can be kept and sent on
+
+  let started = false;
+  function address() {
+    if (!started) return;
+    const choices = new URLSearchParams(inputs.filter(([name, one]) => one.value && !(name === "sort" && one.selectedIndex === 0))
+      .map(([name, one]) => [name, one.value]));
+    if (opened) choices.set("open", opened.id);
+    const text = choices.toString();
+    const here = location.href.split("#")[0];
+    if (text) history.replaceState(null, "", `${here}#units?${text}`);
+    else if (location.hash.startsWith("#units?")) history.replaceState(null, "", `${here}#units`);
+  }
+
+  function choose(text) {
+    const choices = new URLSearchParams(text);
+    for (const [name, one] of inputs) {
+      one.value = choices.get(name) ?? "";
+      if (one.value === "" && name === "sort") one.selectedIndex = 0;
+    }
+    if (input.layer) recount();
+    anew();
+    const card = byId.get(choices.get("open"));
+    if (card) closer(card);
+    else find("units").scrollIntoView();
   }
 
   // another choice begins at its first portion
@@ -125,6 +154,7 @@
 
   function follow() {
     const id = location.hash.slice(1);
+    if (id.startsWith("units?")) return choose(id.slice("units?".length));
     const card = byId.get(id);
     for (const one of list.querySelectorAll(".found")) one.classList.remove("found");
     if (card) {
@@ -168,7 +198,51 @@
     }
   }, true);
 
+  // what is known of a unit, by the names of its numbers
+  function row(card) {
+    const { layer, unit, name, category, verdict, iou, low, heldout, chance, q } = card.dataset;
+    const known = { layer, unit, concept: name, category, verdict, iou, low, heldout, chance, q };
+    for (const one of card.querySelectorAll(".numbers > div")) {
+      const [dt, dd] = [one.querySelector("dt"), one.querySelector("dd")].map((part) => part.textContent.trim());
+      if (!(dt in known)) known[dt] = dd;
+    }
+    return new Map(Object.entries(known).filter(([, value]) => value !== undefined));
+  }
+
+  function units() {
+    const rows = fitting.map(row);
+    const columns = [...new Set(rows.flatMap((one) => [...one.keys()]))];
+    return [columns, ...rows.map((one) => columns.map((column) => one.get(column) ?? ""))];
+  }
+
+  async function copy(text) {
+    try {
+      await navigator.clipboard.writeText(text);
+      return true;
+    } catch {
+      // where a browser lets no script of a file write, the reader copies what is selected
+      const area = document.createElement("textarea");
+      area.value = text;
+      find("closer").append(area);
+      area.select();
+      const done = document.execCommand("copy");
+      area.remove();
+      return done;
+    }
+  }
+
+  function step(by) {
+    const card = fitting[fitting.indexOf(opened) + by];
+    if (card) closer(card);
+  }
+
   function closer(card) {
+    opened = card;
+    const place = fitting.indexOf(card);
+    find("closer-place").textContent = `${place + 1} of ${fitting.length}`;
+    find("previous").disabled = place <= 0;
+    find("next").disabled = place < 0 || place === fitting.length - 1;
+    find("copied").textContent = "";
     const title = document.createElement("h2");
     title.id = "closer-title";
     const where = document.createElement("small");
@@ -176,6 +250,12 @@
     title.append(card.dataset.name || "no concept", " ", where);
     const shelf = document.createElement("div");
     shelf.className = "shelf";
+    const strip = card.querySelector(".strip img");
+    if (strip) {
+      const sharp = () => shelf.style.setProperty("--tile", `${strip.naturalHeight}px`); // no tile is blurred
+      if (strip.complete) sharp();
+      else strip.addEventListener("load", sharp, { once: true });
+    }
     [...card.querySelectorAll(".names li")].forEach((line, rank) => {
       const figure = document.createElement("figure");
       const img = document.createElement("img");
@@ -189,8 +269,30 @@
     find("closer-body").className = [...card.classList].find((name) => /^c\d+$/.test(name)) ?? "";
     const parts = [".score", ".numbers"].map((name) => card.querySelector(name).cloneNode(true));
     find("closer-body").replaceChildren(title, parts[0], shelf, parts[1]);
-    find("closer").showModal();
+    find("closer-body").dataset.figure = `${card.dataset.layer} unit ${card.dataset.unit} ${card.dataset.name}`;
+    if (!find("closer").open) find("closer").showModal();
+    address();
   }
+  find("previous").addEventListener("click", () => step(-1));
+  find("next").addEventListener("click", () => step(1));
+  find("closer").addEventListener("keydown", (event) => {
+    if (event.key === "ArrowLeft") step(-1);
+    if (event.key === "ArrowRight") step(1);
+  });
+  find("closer").addEventListener("close", () => {
+    const card = opened;
+    opened = null;
+    address();
+    if (!card.isConnected) return;
+    card.scrollIntoView({ block: "nearest" });
+    (card.querySelector(".strip") ?? card).focus({ preventScroll: true });
+  });
+  find("copy").addEventListener("click", async () => {
+    const known = row(opened);
+    const text = [[...known.keys()], [...known.values()]].map((cells) => cells.join("\t")).join("\n");
+    find("copied").textContent = (await copy(text)) ? "copied, with the names of its columns" : "this browser did not let it be copied";
+  });
+  find("save-units").addEventListener("click", () => window.unitlens.saveTable(units(), "units"));
 
   list.addEventListener("click", (event) => {
     const strip = event.target.closest(".strip");
@@ -231,5 +333,6 @@
 
   show();
   document.documentElement.classList.add("ready");
+  started = true;
   follow();
 })();
