@@ -226,7 +226,7 @@ def test_names_are_text_whatever_they_hold():
     run["strips"] = {(EVIL, unit): strip for (_, unit), strip in run["strips"].items()}
     text = render_dissection(**run)
     page = Page(text)
-    assert [own for name, own in page.elements if name == "script"] == [{}, {}, {}]
+    assert [own for name, own in page.elements if name == "script"] == [{}, {}, {}, {}]
     assert not [own for _, own in page.elements if any(name.startswith("on") for name in own)]
     assert len(page.all("style")) == 1
     assert "alert(1)</" not in text

@@ -1,7 +1,7 @@
 "use strict";
 // figures as SVG or PNG and tables as CSV: made here of what the page shows, and nothing is asked of a network
 (() => {
-  const SVG = "http://www.w3.org/2000/svg";
+  const SVG = document.querySelector("svg").namespaceURI;
   const DRAWN = ["fill", "stroke", "stroke-width", "stroke-dasharray", "opacity", "font", "text-anchor"];
   const pixel = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   const shown = (element) => getComputedStyle(element).getPropertyValue("visibility") !== "hidden" && element.getClientRects().length;
