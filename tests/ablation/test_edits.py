@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as arrays
 import unitlens as ul
 from unitlens.ablation.replay.cutting import cut_network
 from unitlens.ablation.replay.edits import UnitEdit, output_with
+from unitlens.models.units.space import CHANNELS
 from unitlens.records import read_record, write_record
 
 
@@ -45,7 +46,7 @@ def test_replayed_edits_are_interventions_one_after_the_other(generator, edits):
     latents = generator.example_inputs(1)
     cut = cut_network(generator.model, ["2", "4"], latents)
     assert cut.replays
-    replayed = output_with(cut, cut.front(latents), edits, {"2": 1, "4": 1})
+    replayed = output_with(cut, cut.front(latents), edits, {"2": CHANNELS, "4": CHANNELS})
     with ul.evaluating(generator.model), ul.intervening(generator, *[edit.intervention() for edit in edits]):
         expected = generator.model(latents)
     torch.testing.assert_close(replayed, expected, rtol=0, atol=1e-6)

@@ -57,7 +57,7 @@ def test_effects_of_another_version_are_refused_with_what_to_do(folder):
     for schema in (None, 4, 99, "5", True):
         content = json.loads((folder / "effects.json").read_text()) | {"schema": schema}
         (folder / "effects.json").write_text(json.dumps(content))
-        refused(folder, "of schema", "this version of unitlens reads 6")
+        refused(folder, "of schema", "this version of unitlens reads 7")
 
 
 def test_effects_of_two_networks_are_not_saved_together(tmp_path):
@@ -131,7 +131,7 @@ def test_a_description_that_does_not_fit_is_one_sentence(folder, change, fact):
     refused(folder, fact)
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, "nothing", "[]", "7", '{"schema": 6', '{"schema": 6}', '"\\ud800"'])
+@pytest.mark.parametrize("text", ["[" * 100_000, "nothing", "[]", "7", '{"schema": 7', '{"schema": 7}', '"\\ud800"'])
 def test_an_effects_json_that_is_none_is_refused(folder, text):
     (folder / "effects.json").write_text(text)
     refused(folder, "effects.json")

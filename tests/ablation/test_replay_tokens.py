@@ -10,6 +10,7 @@ from unitlens.ablation.interventions import Replacement
 from unitlens.ablation.replay.cutting import cut_network
 from unitlens.ablation.replay.sweeps import sweep
 from unitlens.models.hooks import edit
+from unitlens.models.units.space import UnitSpace
 
 
 class Transformer(nn.Module):
@@ -79,7 +80,7 @@ def check_sweep(model, layer, **settings):
     assert cut.replays, cut.reason
     state = cut.front(images)
     values = Replacement(0.5).values(state.activation.movedim(2, 1))
-    swept = torch.cat([block.outputs for block in sweep(cut, state, values, axis=2, **settings)])
+    swept = torch.cat([block.outputs for block in sweep(cut, state, values, space=UnitSpace(2), **settings)])
     close(swept, naive(model, layer, images, 0.5))
 
 

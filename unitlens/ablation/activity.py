@@ -17,12 +17,14 @@ from unitlens.data.concepts import Data
 from unitlens.data.reading import Reading, Subset, chosen_images
 from unitlens.errors import UnitlensError
 from unitlens.models import layouts
+from unitlens.models.bases import Basis
 from unitlens.models.fast.ending import EndingPasses
 from unitlens.models.hooks import record
 from unitlens.models.layers import find_layers
 from unitlens.models.network import Network
 from unitlens.models.outgoing import outgoing_weights
 from unitlens.models.passes import evaluating
+from unitlens.models.units.space import UnitSpace, find_space
 from unitlens.stats.scores import Floats
 
 DONORS = 64
@@ -100,6 +102,7 @@ def find_values(
     seed: int,
     means: Mapping[str, Tensor],
     keep: Keep = computed,
+    basis: Basis | None = None,
 ) -> LayerValues:
     """Find "mean", quantiles and "resample" in the data: with a pass over all images, or over 64 of them.
 
@@ -115,6 +118,8 @@ def find_values(
         Of layers whose means are known, such as those of a run on the same images.
     keep : callable
         Called with what computes means and quantiles by a pass over all images, where these may be known.
+    basis : Basis, optional
+        Directions that are the units.
 
     Raises
     ------
@@ -127,14 +132,16 @@ def find_values(
     if replacement.value == "mean":
         if layer in means:
             return LayerValues(replace(replacement, value=means[layer]))
-        return LayerValues(replace(replacement, value=keep(partial(unit_means, net, layer, data, reading))))
+        return LayerValues(
+            replace(replacement, value=keep(partial(unit_means, net, layer, data, reading, basis=basis)))
+        )
     quantile = quantile_of(replacement.value)
     if quantile is not None:
-        quantiles = partial(unit_quantiles, net, layer, data, reading, quantile)
+        quantiles = partial(unit_quantiles, net, layer, data, reading, quantile, basis=basis)
         return LayerValues(replace(replacement, value=keep(quantiles)))
     activations, groups = [], list[str]()
     for batch, activation in layer_activations(
-        net, layer, _drawn(data, DONORS, reading, seed), replace(reading, limit=None)
+        net, layer, _drawn(data, DONORS, reading, seed), replace(reading, limit=None), basis=basis
     ):
         activations.append(activation.cpu())
         groups += batch.groups
@@ -143,11 +150,14 @@ def find_values(
     return LayerValues(replacement, Donors(torch.cat(activations), tuple(groups)))
 
 
-def unit_means(net: Network, layer: str, data: Data, reading: Reading) -> Tensor:
-    """Mean activation of each unit over all positions of all images, summed in float64: float64, (U,)."""
+def unit_means(net: Network, layer: str, data: Data, reading: Reading, *, basis: Basis | None = None) -> Tensor:
+    """Mean activation of each unit over all positions of all images, summed in float64: float64, (U,).
+
+    Of a head, the mean of each of its numbers.
+    """
     total: Tensor | None = None
     count = 0
-    for _, activation in layer_activations(net, layer, data, reading):
+    for _, activation in layer_activations(net, layer, data, reading, basis=basis):
         each = activation.double().reshape(*activation.shape[:2], -1)
         total = each.sum((0, 2)) if total is None else total + each.sum((0, 2))
         count += each.shape[0] * each.shape[2]
@@ -155,7 +165,9 @@ def unit_means(net: Network, layer: str, data: Data, reading: Reading) -> Tensor
     return total.cpu() / count
 
 
-def unit_quantiles(net: Network, layer: str, data: Data, reading: Reading, quantile: str) -> Tensor:
+def unit_quantiles(
+    net: Network, layer: str, data: Data, reading: Reading, quantile: str, *, basis: Basis | None = None
+) -> Tensor:
     """Find for each unit the value that a share 1 - quantile of all positions of all images exceeds: float32, (U,).
 
     By the definition of a dissection's threshold: with n positions, it is the k-th largest value, counted from 0, with
@@ -163,7 +175,7 @@ def unit_quantiles(net: Network, layer: str, data: Data, reading: Reading, quant
     """
     above, largest, positions = 1 - Decimal(quantile), torch.empty(0), 0
     images = len(chosen_images(data, reading.limit, seed=reading.seed))
-    for batch, activation in layer_activations(net, layer, data, reading):
+    for batch, activation in layer_activations(net, layer, data, reading, basis=basis):
         values = activation.movedim(1, 0).flatten(1).float().cpu()
         positions += values.shape[1]
         # no more are needed than those above the quantile, if all images can be read
@@ -180,16 +192,18 @@ class Contributions(NamedTuple):
     weighted: bool
 
 
-def unit_contributions(net: Network, layer: str, data: Data, reading: Reading, *, seed: int) -> Contributions:
+def unit_contributions(
+    net: Network, layer: str, data: Data, reading: Reading, *, seed: int, basis: Basis | None = None
+) -> Contributions:
     """Measure on some images, drawn at random, how much each unit hands on to the next layers."""
     total, count = np.zeros(0), 0
     for batch, activation in layer_activations(
-        net, layer, _drawn(data, MATCHED_ON, reading, seed), replace(reading, limit=None)
+        net, layer, _drawn(data, MATCHED_ON, reading, seed), replace(reading, limit=None), basis=basis
     ):
         means = activation.double().abs().reshape(*activation.shape[:2], -1).mean(2).sum(0).cpu().numpy()
         total, count = means + (total if count else 0), count + len(batch.names)
     mean = total / max(count, 1)
-    weights = outgoing_weights(net, layer)
+    weights = outgoing_weights(net, layer) if basis is None else None
     if weights is None or len(weights) != len(mean):
         return Contributions(mean, weighted=False)
     return Contributions(mean * weights, weighted=True)
@@ -200,13 +214,21 @@ def unit_peaks(activation: Tensor) -> Floats:
     return np.asarray(activation.reshape(*activation.shape[:2], -1).amax(2).double().cpu())
 
 
-def layer_activations(net: Network, layer: str, data: Data, reading: Reading) -> Iterator[tuple[Batch, Tensor]]:
-    """Run the network on all images, and give a layer's activations batch by batch, (N, U, ...)."""
+def layer_activations(
+    net: Network, layer: str, data: Data, reading: Reading, *, basis: Basis | None = None
+) -> Iterator[tuple[Batch, Tensor]]:
+    """Run the network on all images, and give the activations of a layer's units batch by batch, (N, U, ...)."""
     run = EndingPasses(net.model, [layer])
     for batch in Batches(data, net.preprocessing, reading, task="recording"):
         with evaluating(net.model):
             recording, _ = run(net.prepare(batch.images))
-        yield batch, recording[layer].movedim(unit_axis(net, layer, recording[layer]), 1)
+        yield batch, unit_space(net, layer, recording[layer], basis).read(recording[layer])
+
+
+def unit_space(net: Network, layer: str, activation: Tensor, basis: Basis | None = None) -> UnitSpace:
+    """Find where the units of a layer are in its output, as `unitlens.models.units.space.find_space` does."""
+    (ref,) = find_layers(net.model, layer)
+    return find_space(net.model, ref, activation, net.preprocessing.image_size, basis=basis)
 
 
 def unit_axis(net: Network, layer: str, activation: Tensor) -> int:
@@ -220,12 +242,12 @@ def unit_axis(net: Network, layer: str, activation: Tensor) -> int:
     return layouts.unit_axis(find_layers(net.model, layer)[0], activation, net.preprocessing.image_size)
 
 
-def unit_count(net: Network, layer: str) -> int:
+def unit_count(net: Network, layer: str, basis: Basis | None = None) -> int:
     """Return how many units a layer has; the network is run on one example for it."""
     image = net.example_inputs()
     with evaluating(net.model), record(net.model, layer) as recording:
         net.model(image)
-    return int(recording[layer].shape[unit_axis(net, layer, recording[layer])])
+    return unit_space(net, layer, recording[layer], basis).count(recording[layer])
 
 
 def _drawn(data: Data, count: int, reading: Reading, seed: int) -> Subset:

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
-from unitlens.ablation.activity import unit_count
 from unitlens.ablation.experiment import Experiment
-from unitlens.ablation.interventions import Replacement, Value
+from unitlens.ablation.interventions import Replacement, Value, Where
 from unitlens.ablation.outcomes.measures import DEFAULT_MEASURES, Measure
 from unitlens.ablation.random_sets import FEW_DRAWS, at_random, describe_matching, matched
 from unitlens.ablation.result import Curve, Member, UnitEffects
@@ -19,6 +18,7 @@ from unitlens.data.concepts import Data
 from unitlens.data.groups import Groups
 from unitlens.data.reading import Reading
 from unitlens.errors import UnitlensError
+from unitlens.models.bases import BasisLike
 from unitlens.models.fast.precision import Fast
 from unitlens.models.network import Network
 from unitlens.stats.scores import Floats
@@ -37,7 +37,8 @@ def ablation_curve(
     ranking: UnitEffects | None = None,
     value: Value = 0.0,
     scale: float | None = None,
-    where: Tensor | None = None,
+    where: Where = None,
+    basis: BasisLike | None = None,
     measures: Iterable[Measure] = DEFAULT_MEASURES,
     groups: Groups | None = None,
     limit: int | None = None,
@@ -69,7 +70,7 @@ def ablation_curve(
         By what units are ranked.
     ranking : UnitEffects, optional
         What `unitlens.importance` gave for the same network, layer, data and intervention; else it is measured first.
-    value, scale, where, measures, groups, limit, batch_size, workers, seed, strict, fast, checkpoint, progress
+    value, scale, where, basis, measures, groups, limit, batch_size, workers, seed, strict, fast, checkpoint, progress
         As for `unitlens.importance`.
 
     Returns
@@ -102,6 +103,7 @@ def ablation_curve(
             groups=groups,
             fast=fast,
             kept=kept,
+            basis=basis,
         )
         plan = Draws(tuple(sizes) if sizes is not None else doubling(top), draws, measure)
         return curves_of(experiment, [class_], plan, ranking=ranking)[0]
@@ -150,7 +152,7 @@ def curves_of(
 ) -> list[Curve]:
     """Curves of several classes, in one pass for the ranking and one for the sets."""
     layer = experiment.layers[0]
-    draws.check(unit_count(experiment.net, layer) if ranking is None else ranking.units, layer)
+    draws.check(experiment.unit_count(layer) if ranking is None else ranking.units, layer)
     if ranking is None:
         experiment.check_classes(classes)
         ranking = experiment.unit_effects()

@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import nn
 
-from unitlens.ablation.activity import unit_count
 from unitlens.ablation.experiment import Experiment
-from unitlens.ablation.interventions import Replacement, Value
+from unitlens.ablation.interventions import Replacement, Value, Where
 from unitlens.ablation.outcomes.measures import DEFAULT_MEASURES, Measure
 from unitlens.ablation.result import SetEffects, UnitEffects
 from unitlens.ablation.units import Chosen, chosen_units, measured_on, units_by_layer
@@ -16,6 +15,7 @@ from unitlens.data.concepts import Data
 from unitlens.data.groups import Groups
 from unitlens.data.reading import Reading
 from unitlens.errors import UnitlensError
+from unitlens.models.bases import BasisLike
 from unitlens.models.fast.precision import Fast
 from unitlens.models.network import Network
 
@@ -27,7 +27,8 @@ def importance(
     *,
     value: Value = 0.0,
     scale: float | None = None,
-    where: Tensor | None = None,
+    where: Where = None,
+    basis: BasisLike | None = None,
     measures: Iterable[Measure] = DEFAULT_MEASURES,
     groups: Groups | None = None,
     limit: int | None = None,
@@ -57,10 +58,14 @@ def importance(
         (which takes a further pass over them), or its activations in another image.
     scale : float, optional
         In place of a value: what units are multiplied by.
-    where : Tensor of bool, (h, w) or (N, h, w), optional
+    where : Tensor of bool, (h, w) or (N, h, w), or {"class", "patches"}, optional
         The positions of the layer's grid that are changed: the same ones in all images, or those of each of the N
-        images of ``data``, in their order (of all that ``len(data)`` counts, also where ``limit`` takes fewer); all by
-        default.
+        images of ``data``, in their order (of all that ``len(data)`` counts, also where ``limit`` takes fewer); of
+        tokens also the class token alone, or the patches alone; all by default.
+    basis : matrix, (D, U), or file of one, optional
+        Its rows are directions, which take the place of the layer's units as in `unitlens.dissect`: what one of them
+        reads is set to the value, and the output changed by as much along the pseudo-inverse, so that all else that
+        the output holds stays as it is. See docs/ablation.md.
     measures : iterable of str or callable
         Of each class: names of `unitlens.ablation.outcomes.measures.MEASURES`, and functions of outputs (N, K) and the
         images' classes (N,) that return one number for each image. For all classes together there are the accuracy, and
@@ -122,6 +127,7 @@ def importance(
             groups=groups,
             fast=fast,
             kept=kept,
+            basis=basis,
         )
         return experiment.unit_effects()
 
@@ -136,7 +142,8 @@ def ablate(
     draws: int | None = None,
     value: Value = 0.0,
     scale: float | None = None,
-    where: Tensor | None = None,
+    where: Where = None,
+    basis: BasisLike | None = None,
     measures: Iterable[Measure] = DEFAULT_MEASURES,
     groups: Groups | None = None,
     limit: int | None = None,
@@ -166,7 +173,7 @@ def ablate(
         (`SetEffects.random_sets`); 199, or 39 where to replay as many would take more than 10 passes of the network
         an image. Units are matched in their mean activation in up to 256 images, drawn at random, times the weights
         of the next layer, where these can be read.
-    value, scale, where, measures, groups, limit, batch_size, workers, seed, strict, fast, checkpoint, progress
+    value, scale, where, basis, measures, groups, limit, batch_size, workers, seed, strict, fast, checkpoint, progress
         As for `importance`.
 
     Returns
@@ -204,8 +211,9 @@ def ablate(
             groups=groups,
             fast=fast,
             kept=kept,
+            basis=basis,
         )
-        counts = {name: unit_count(experiment.net, name) for name in chosen}
+        counts = {name: experiment.unit_count(name) for name in chosen}
         ablated = tuple(chosen_units(given, name, counts[name], keep=keep) for name, given in chosen.items())
         folds, ranked = measured_on(chosen.values())
         return experiment.set_effects(ablated, draws, folds=folds, ranked=ranked)

@@ -9,7 +9,7 @@ from unitlens.dissection.run_record import MOST, FastRecord, GroupsRecord, Netwo
 from unitlens.errors import UnitlensError
 from unitlens.records import check_range, check_types, read_result, read_versioned
 
-SCHEMA = 6
+SCHEMA = 7
 """Version of effects.json and of the files beside it; effects of another one are refused."""
 
 

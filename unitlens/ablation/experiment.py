@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from unitlens.ablation.activity import Contributions, LayerValues, find_values, unit_contributions
+from unitlens.ablation.activity import Contributions, LayerValues, find_values, unit_contributions, unit_count
 from unitlens.ablation.interventions import Replacement
 from unitlens.ablation.measurement import EffectSettings, Measurement
 from unitlens.ablation.measuring import Design, Measured, few_folds, measure
@@ -29,7 +29,9 @@ from unitlens.data.groups import Groups, grouped
 from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.reading import Reading
 from unitlens.dissection.provenance import describe_network, versions
+from unitlens.dissection.settings import BasisRecord
 from unitlens.errors import UnitlensError, UnitlensWarning, spelled
+from unitlens.models.bases import Basis, BasisLike, as_basis
 from unitlens.models.fast.precision import Fast, chosen_precision
 from unitlens.models.layers import find_layers
 from unitlens.models.loading import classifier
@@ -65,6 +67,8 @@ class Experiment:
         Where measurements are kept, so that they go on from there after they were stopped.
     fast : {"float32", "bfloat16"}, optional
         What a fast copy computes all in front of the layers in; None: the network itself does.
+    basis : Basis, optional
+        Directions that are the units of the layers.
     """
 
     net: Network
@@ -79,6 +83,7 @@ class Experiment:
     described: Mapping[str, Any] = field(default_factory=dict)
     kept: Kept = NOTHING_KEPT
     fast: Fast | None = None
+    basis: Basis | None = None
 
     @classmethod
     def of(
@@ -94,6 +99,7 @@ class Experiment:
         groups: Groups | None = None,
         fast: bool | Fast = False,
         kept: Kept = NOTHING_KEPT,
+        basis: BasisLike | None = None,
     ) -> "Experiment":
         """Take what the public functions are given; a network in training mode is warned about."""
         net = net if isinstance(net, Network) else classifier(net)
@@ -114,7 +120,10 @@ class Experiment:
         names, outcomes = outcomes_of(measures)
         outcomes = {"logit": OUTCOMES["logit"], **outcomes}
         chosen = chosen_precision(fast)
-        return cls(net, layers, data, replacement, names, outcomes, reading, seed, kept=kept, fast=chosen)
+        directions = None if basis is None else as_basis(basis)
+        return cls(
+            net, layers, data, replacement, names, outcomes, reading, seed, kept=kept, fast=chosen, basis=directions
+        )
 
     def check_classes(self, classes: Sequence[str | int]) -> None:
         """Make sure before a long pass that there are such classes, where the data list theirs.
@@ -162,9 +171,13 @@ class Experiment:
         beside = {kind: measured.only(range(start, start + draws)) for kind, start in first.items()}
         return SetEffects(measured.only([0]), beside)
 
+    def unit_count(self, layer: str) -> int:
+        """How many units a layer has."""
+        return unit_count(self.net, layer, self.basis)
+
     def contributions(self, layer: str) -> Contributions:
         """What units of a layer hand on, in which sets are matched."""
-        handed = unit_contributions(self.net, layer, self.data, self.reading, seed=self.seed)
+        handed = unit_contributions(self.net, layer, self.data, self.reading, seed=self.seed, basis=self.basis)
         return self.kept.processes.of_first(handed)
 
     def draw_count(self, draws: int | None) -> int:
@@ -204,6 +217,7 @@ class Experiment:
             sets=None if sets is None else tuple(sets),
             folds=folds,
             fast=self.fast,
+            basis=self.basis,
         )
         measured = measure(self.net, self.data, design, self.reading, self.kept)
         tally, outputs = measured.counts
@@ -234,6 +248,7 @@ class Experiment:
             seed=self.seed,
             matched_in=matched_in,
             fast=self.fast,
+            basis=None if self.basis is None else BasisRecord(**self.basis.describe()),
         )
 
     def values(self, layer: str) -> LayerValues:
@@ -246,7 +261,8 @@ class Experiment:
             self.reading,
             seed=self.seed,
             means=self.means,
-            keep=partial(self.kept.tensor, self._key(layer, self.replacement.value)),
+            keep=partial(self.kept.tensor, self._key(layer, self.replacement.value, self.basis)),
+            basis=self.basis,
         )
         return self.kept.processes.of_first(values)
 

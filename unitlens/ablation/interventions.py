@@ -2,10 +2,10 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.models.bases import Basis, BasisLike, as_basis
 from unitlens.models.hooks import edit
-from unitlens.models.layers import check_units, display_name, display_shape, find_layers, uncompiled
-from unitlens.models.layouts import unit_axis
+from unitlens.models.layers import check_units, display_name, display_shape, find_layers, uncompiled, whole_numbers
 from unitlens.models.network import Network
+from unitlens.models.units.space import CHANNELS, TOKENS, UnitSpace, checked_word, find_space
+
+Where = Tensor | str | None
+"""The positions that are changed: a tensor, a word of `unitlens.models.units.space.TOKENS`, or all."""
 
 Value = float | Tensor | str
 """A number, a tensor, or a word for what is found in the data: "mean", "resample", or a quantile such as "q0.99"."""
@@ -50,9 +54,10 @@ class Replacement:
         another image, are found in the data by `unitlens.ablation.activity.find_values`.
     scale : float, optional
         In place of a value: the factor of the activations.
-    where : Tensor, (h, w), (N, h, w) or (), optional
+    where : Tensor, (h, w), (N, h, w) or (), or {"class", "patches"}, optional
         The positions that are replaced, the same ones in all images or those of each image: bool, or how far each is,
-        from 0 (it stays as it is) to 1; one number: so far everywhere; None: all.
+        from 0 (it stays as it is) to 1; one number: so far everywhere; of tokens (T,), or a word of
+        `unitlens.models.units.space.TOKENS`, which `in_layer` looks up; None: all.
 
     Raises
     ------
@@ -63,7 +68,7 @@ class Replacement:
 
     value: Value = 0.0
     scale: float | None = None
-    where: Tensor | None = None
+    where: Where = None
 
     def __post_init__(self) -> None:
         value, scale = _value(self.value), _scale(self.scale)
@@ -79,7 +84,7 @@ class Replacement:
     @property
     def where_sha256(self) -> str | None:
         """SHA-256 of the positions, by their shape and their values; None where all are replaced."""
-        if self.where is None:
+        if self.where is None or isinstance(self.where, str):
             return None
         positions = np.ascontiguousarray(self.where.cpu().numpy())
         return hashlib.sha256(f"{positions.shape}\n".encode() + positions.tobytes()).hexdigest()
@@ -91,6 +96,10 @@ class Replacement:
         if isinstance(self.value, str):
             return FROM_DATA.get(self.value, f"set to their {self.value[1:]} quantiles") + at
         return f"set to {'given values' if isinstance(self.value, Tensor) else f'{self.value:g}'}{at}"
+
+    def in_layer(self, space: UnitSpace, activation: Tensor) -> "Replacement":
+        """Return the same with the positions of a word in a layer, of which one output is given."""
+        return replace(self, where=space.positions(self.where, activation)) if isinstance(self.where, str) else self
 
     def of_units(self, units: Sequence[int], dimensions: int) -> "Replacement":
         """Return that of some of the units, for activations of so many dimensions."""
@@ -146,7 +155,7 @@ class Replacement:
 
     def of_images(self, indices: Sequence[int], dimensions: int) -> "Replacement":
         """Return that of some of the images, for activations of so many dimensions."""
-        if self.where is None or self.where.ndim < dimensions - 1:
+        if not isinstance(self.where, Tensor) or self.where.ndim < dimensions - 1:
             return self
         return replace(self, where=self.where[torch.tensor(indices, device=self.where.device)])
 
@@ -158,7 +167,7 @@ class Replacement:
         UnitlensError
             If ``where`` has another shape, or the layer has no grid.
         """
-        if self.where is None or self.where.ndim == 0:
+        if not isinstance(self.where, Tensor) or self.where.ndim == 0:
             return
         if grid and self.where.shape in (torch.Size(grid), torch.Size([images, *grid])):
             return
@@ -173,7 +182,7 @@ class Replacement:
 
     def _mask(self, activation: Tensor, layer: str) -> Tensor:
         """Bring the positions to the shape of the activations."""
-        assert self.where is not None
+        assert isinstance(self.where, Tensor), "positions that a word names are looked up before"
         grid = activation.shape[2:]
         self.check_positions(len(activation), grid, layer=layer)
         where = self.where.to(activation) if self.where.is_floating_point() else self.where.to(activation.device)
@@ -181,7 +190,12 @@ class Replacement:
 
 
 def replace_units(
-    activation: Tensor, units: Sequence[int], replacement: Replacement, *, axis: int = 1, layer: str = "the layer"
+    activation: Tensor,
+    units: Sequence[int],
+    replacement: Replacement,
+    *,
+    space: UnitSpace = CHANNELS,
+    layer: str = "the layer",
 ) -> Tensor:
     """Return a layer's output with some of its units replaced. Everything that changes units goes through here.
 
@@ -193,8 +207,8 @@ def replace_units(
         Some of the U.
     replacement : Replacement
         Of these units.
-    axis : int
-        The dimension along which the units lie.
+    space : UnitSpace
+        Where the units are in it.
     layer : str
         Its name, for errors.
 
@@ -208,10 +222,9 @@ def replace_units(
     UnitlensError
         If a value or ``where`` does not have the shape of the layer's output.
     """
-    index = torch.tensor(units, dtype=torch.int64, device=activation.device)
-    before = activation.index_select(axis, index).movedim(axis, 1)
-    after = replacement.values(before, layer=layer)
-    return activation.clone().index_copy_(axis, index, after.movedim(1, axis))
+    before = space.read(activation, units)
+    after = replacement.in_layer(space, activation).values(before, layer=layer)
+    return space.write(activation, units, before, after)
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,9 +243,9 @@ class Intervention:
         other images (resampling).
     scale : float, optional
         In place of a value: what they are multiplied by.
-    where : Tensor, (h, w), (N, h, w) or (), optional
+    where : Tensor, (h, w), (N, h, w) or (), or {"class", "patches"}, optional
         The positions where they are replaced, for all images or each of them: bool, or how far, from 0 to 1; one
-        number: so far everywhere; None: all.
+        number: so far everywhere; of tokens also these words; None: all.
 
     Raises
     ------
@@ -251,7 +264,7 @@ class Intervention:
     units: Sequence[int]
     value: float | Tensor = 0.0
     scale: float | None = None
-    where: Tensor | None = None
+    where: Where = None
     replacement: Replacement = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -267,15 +280,15 @@ class Intervention:
         for name in ("value", "scale", "where"):
             object.__setattr__(self, name, getattr(replacement, name))
 
-    def on(self, activation: Tensor, *, axis: int = 1) -> Tensor:
+    def on(self, activation: Tensor, *, space: UnitSpace = CHANNELS) -> Tensor:
         """Return a layer's output with the intervention done.
 
         Parameters
         ----------
         activation : Tensor, (N, U, h, w) or (N, U)
             What the layer returned; it stays as it is, and gradients flow from the result to it.
-        axis : int
-            The dimension along which its units lie.
+        space : UnitSpace
+            Where its units are.
 
         Returns
         -------
@@ -287,13 +300,14 @@ class Intervention:
         UnitlensError
             If a unit is out of range, or a value or ``where`` does not have the shape of the layer's output.
         """
-        count = activation.shape[axis] if activation.ndim > 1 else 0
-        check_units(self.layer, self.units, count)
-        return replace_units(activation, self.units, self.replacement, axis=axis, layer=self.layer)
+        check_units(self.layer, self.units, space.count(activation))
+        return replace_units(activation, self.units, self.replacement, space=space, layer=self.layer)
 
 
 @contextmanager
-def intervening(network: Network | nn.Module, *interventions: Intervention) -> Iterator[None]:
+def intervening(
+    network: Network | nn.Module, *interventions: Intervention, basis: BasisLike | None = None
+) -> Iterator[None]:
     """Intervene in every pass of a network inside the ``with``; it is as before afterwards, whatever happens.
 
     Units lie along the dimension that `unitlens.models.layouts` finds from the size of the images, of a `Network` that
@@ -305,12 +319,14 @@ def intervening(network: Network | nn.Module, *interventions: Intervention) -> I
         The network, or the model itself.
     *interventions : Intervention
         In one layer or several; several in one layer are done one after the other.
+    basis : matrix, (D, U), or file of one, optional
+        Its rows are directions, and the units of the interventions these, as for `unitlens.importance`.
 
     Raises
     ------
     UnitlensError
-        At once, if there is no such layer; in a pass, if units, values or ``where`` do not fit what the layer returns,
-        or the layer is not reached.
+        At once, if there is no such layer or basis; in a pass, if units, values or ``where`` do not fit what the layer
+        returns, or the layer is not reached.
 
     Examples
     --------
@@ -320,6 +336,7 @@ def intervening(network: Network | nn.Module, *interventions: Intervention) -> I
     [5.0, 5.0]
     """
     model = network if isinstance(network, nn.Module) else network.model
+    directions = None if basis is None else as_basis(basis)
     by_layer: dict[str, list[Intervention]] = {}
     for intervention in interventions:
         by_layer.setdefault(intervention.layer, []).append(intervention)
@@ -333,21 +350,23 @@ def intervening(network: Network | nn.Module, *interventions: Intervention) -> I
         if not drawing:
             sizes[:] = [(int(images[0].shape[2]), int(images[0].shape[3]))] if images else []
 
-    edits = {layer: _in_turn(model, group, sizes) for layer, group in by_layer.items()}
+    edits = {layer: _in_turn(model, group, sizes, directions) for layer, group in by_layer.items()}
     with edit(model, edits), ExitStack() as stack:
         stack.callback(uncompiled(model).register_forward_pre_hook(note_size, with_kwargs=True).remove)
         yield
 
 
 def _in_turn(
-    model: nn.Module, interventions: list[Intervention], sizes: list[tuple[int, int]]
+    model: nn.Module, interventions: list[Intervention], sizes: list[tuple[int, int]], basis: Basis | None
 ) -> Callable[[Tensor], Tensor]:
     layer = find_layers(model, interventions[0].layer)[0]
 
     def change(activation: Tensor) -> Tensor:
-        axis = unit_axis(layer, activation, sizes[0]) if sizes else 1
+        space = UnitSpace(basis=basis, layer=layer.given)
+        if sizes:
+            space = find_space(model, layer, activation, sizes[0], basis=basis)
         for intervention in interventions:
-            activation = intervention.on(activation, axis=axis)
+            activation = intervention.on(activation, space=space)
         return activation
 
     return change
@@ -376,14 +395,18 @@ def _scale(scale: object) -> float | None:
     return None if scale is None else float(scale)
 
 
-def _described_positions(where: Tensor) -> str:
+def _described_positions(where: Tensor | str) -> str:
+    if isinstance(where, str):
+        return f" {TOKENS[where]}"
     if where.ndim == 0:
         return f", {float(where):g} of the way"
     return f" at {float(where.sum()):g} of {where.numel()} positions"
 
 
-def _positions(where: object) -> Tensor | None:
-    """Check the positions at which units are replaced: bool, or from 0 to 1, as a tensor or an array."""
+def _positions(where: object) -> Where:
+    """Check the positions at which units are replaced: bool, or from 0 to 1, as a tensor or an array; or a word."""
+    if isinstance(where, str):
+        return checked_word(where)
     each = "bool, yes or no for each position, or how far each is replaced, from 0 to 1"
     try:
         positions = None if where is None else torch.as_tensor(where)
@@ -410,19 +433,3 @@ def _some_units(units: object, layer: str) -> tuple[int, ...]:
     if twice:
         raise UnitlensError(f"Unit {twice[0]} of {display_name(layer)} is given twice; give each once.")
     return numbers
-
-
-def whole_numbers(units: object) -> tuple[int, ...]:
-    """Take units as they are given: one, or any collection, array or tensor of them.
-
-    Raises
-    ------
-    UnitlensError
-        If one is not a whole number.
-    """
-    given = units.tolist() if hasattr(units, "tolist") else units
-    numbers = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
-    wrong = [unit for unit in numbers if isinstance(unit, bool) or not isinstance(unit, Integral)]
-    if wrong:
-        raise UnitlensError(f"Units are whole numbers from 0, not {wrong[0]!r}.")
-    return tuple(map(int, numbers))

@@ -11,6 +11,7 @@ from unitlens.ablation.estimates import Estimate, estimate, estimate_overall
 from unitlens.ablation.table import UnitSet, effect_rows
 from unitlens.ablation.tallies import HALF_ROWS, Counted, Tally
 from unitlens.data.classes import Classes
+from unitlens.dissection.settings import BasisRecord
 from unitlens.errors import UnitlensError
 from unitlens.models.fast.precision import Fast
 from unitlens.records import check_range, check_types
@@ -54,6 +55,8 @@ class EffectSettings:
         What sets are matched in; None: there are no matched sets.
     fast : {"float32", "bfloat16"} or None
         What a fast copy computes all in front of the layers in; None: the network itself does.
+    basis : BasisRecord or None
+        Of the directions that are the units; None: the layers' own units.
     """
 
     layers: tuple[str, ...]
@@ -68,6 +71,7 @@ class EffectSettings:
     seed: int
     matched_in: str | None = None
     fast: Fast | None = None
+    basis: BasisRecord | None = None
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -27,6 +27,7 @@ from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.images import StoredImages, going_on, join_records
 from unitlens.dissection.store.rows import sound
 from unitlens.errors import UnitlensError
+from unitlens.models.bases import Basis
 from unitlens.models.fast.precision import Fast
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
@@ -63,6 +64,8 @@ class Design(Generic[Counts]):
         Of the label grid, where the response asks for what is marked.
     fast : {"float32", "bfloat16"}, optional
         What a fast copy computes all in front of the layers in; None: the network itself does.
+    basis : Basis, optional
+        Directions that are the units of the layers.
     """
 
     layers: tuple[str, ...]
@@ -73,6 +76,7 @@ class Design(Generic[Counts]):
     folds: Folds = "all"
     grid: tuple[int, int] = (1, 1)
     fast: Fast | None = None
+    basis: Basis | None = None
 
     def variants(self) -> list[Variant] | None:
         """The interventions; None: every unit of the one layer alone."""
@@ -148,7 +152,15 @@ class _Counting(Generic[Counts]):
 
     def __init__(self, net: Network, data: Data, design: Design[Counts]) -> None:
         self.net, self.data, self.design = net, data, design
-        self._replays = Replays(net, design.layers, design.values, design.variants(), total=len(data), fast=design.fast)
+        self._replays = Replays(
+            net,
+            design.layers,
+            design.values,
+            design.variants(),
+            total=len(data),
+            fast=design.fast,
+            basis=design.basis,
+        )
         self._counter: Counter[Counts] | None = None
         self._peaks = ExactSums(1, (0,))
         self.units: tuple[int, ...] = ()

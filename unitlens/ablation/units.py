@@ -4,11 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor
 
-from unitlens.ablation.interventions import whole_numbers
 from unitlens.ablation.result import Ranking
 from unitlens.ablation.table import Units
 from unitlens.errors import UnitlensError
-from unitlens.models.layers import check_units, display_name
+from unitlens.models.layers import check_units, display_name, whole_numbers
 from unitlens.stats.folds import Folds
 
 Chosen = int | Sequence[int] | Tensor

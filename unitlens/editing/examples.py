@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from unitlens.ablation.activity import LayerValues, unit_axis
+from unitlens.ablation.activity import LayerValues, unit_space
 from unitlens.ablation.interventions import replace_units
 from unitlens.ablation.responses.areas import concept_areas, drawn_images
 from unitlens.ablation.table import Units
@@ -66,10 +66,10 @@ def _edited(
             continue
 
         def change(activation: torch.Tensor, batch: Batch = batch, chosen: list[int] = chosen) -> torch.Tensor:
-            axis = unit_axis(net, layer, activation)
+            space = unit_space(net, layer, activation)
             replacement = values.for_images(batch, chosen, activation.ndim)
             of_units = replacement.of_units(units, activation.ndim)
-            return replace_units(activation, units, of_units, axis=axis, layer=layer)
+            return replace_units(activation, units, of_units, space=space, layer=layer)
 
         with evaluating(net.model), edit(net.model, {layer: change}):
             after = drawn_images(net, inputs[chosen], net.model(inputs[chosen]))

@@ -268,7 +268,8 @@ def unit_positions(where: Any, grid: Sequence[int], layer: str) -> Tensor | None
     array = np.asarray(where)
     if array.dtype.kind not in "iu" or array.ndim not in (1, 2) or array.shape[-1] != 2:
         positions = Replacement(where=where).where
-        assert positions is not None
+        if not isinstance(positions, torch.Tensor):
+            raise UnitlensError(f"where is {where!r}, of tokens; of drawn images it is a mask, or rows and columns.")
         return positions
     if len(grid) != 2:
         raise UnitlensError(f"{layer} has no grid, so that there are no positions in it: leave where out.")

@@ -1,11 +1,13 @@
-"""Bases: directions in the space of a layer's units, read in place of the units."""
+"""Bases: directions in the space of a layer's units, read and changed in place of the units."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -42,12 +44,57 @@ class Basis:
         """Return its description for run.json."""
         return {"source": self.source, "sha256": self.sha256, "shape": list(self.matrix.shape)}
 
+    @cached_property
+    def decoder(self) -> Tensor:
+        """What one more of each direction adds to the units, float64 (U, D): the pseudo-inverse of the matrix.
+
+        Of orthonormal rows it is the transpose. Where rows are independent, one direction can be changed without what
+        the others read; else the change is the smallest whose readings come nearest to it.
+        """
+        decoder: Tensor = torch.linalg.pinv(self.matrix.double())
+        return decoder
+
+    def only(self, rows: Sequence[int]) -> "Basis":
+        """Some of the directions, to be read; what they add to the units is that of all, see `decode`."""
+        return Basis(self.matrix[list(rows)], self.source)
+
+    def decode(self, change: Tensor, rows: Sequence[int]) -> Tensor:
+        """Return what a change of some of the directions is in the units.
+
+        Parameters
+        ----------
+        change : tensor, (N, len(rows), ...)
+        rows : sequence of int
+            Which directions.
+
+        Returns
+        -------
+        tensor, (N, U, ...)
+        """
+        decoder = self.decoder[:, list(rows)].to(change.device, change.dtype)
+        return torch.einsum("ud,nd...->nu...", decoder, change)
+
+    def check_width(self, units: int, layer: str) -> None:
+        """Make sure that the rows are as long as a layer has units.
+
+        Raises
+        ------
+        UnitlensError
+            If they are not.
+        """
+        directions, width = self.matrix.shape
+        if units != width:
+            raise UnitlensError(
+                f"The basis {self.source} has {directions} rows of {width} numbers, but {layer} has {units} "
+                "units: a basis has a column for each unit of the layer."
+            )
+
     def apply(self, maps: Tensor, layer: str) -> Tensor:
         """Return the maps of the directions.
 
         Parameters
         ----------
-        maps : tensor, (N, U, h, w)
+        maps : tensor, (N, U, h, w), or of other positions, (N, U, ...)
         layer : str
             The layer's name, for errors.
 
@@ -61,13 +108,12 @@ class Basis:
         UnitlensError
             If the layer has another number of units than the rows are long.
         """
-        directions, width = self.matrix.shape
-        if maps.shape[1] != width:
-            raise UnitlensError(
-                f"The basis {self.source} has {directions} rows of {width} numbers, but {layer} has {maps.shape[1]} "
-                "units: a basis has a column for each unit of the layer."
-            )
-        return torch.einsum("du,nuhw->ndhw", self.matrix.to(maps.device, maps.dtype), maps)
+        self.check_width(maps.shape[1], layer)
+        return torch.einsum("du,nu...->nd...", self.matrix.to(maps.device, maps.dtype), maps)
+
+
+BasisLike = Basis | Tensor | np.ndarray[Any, Any] | str | Path
+"""Directions as they are given: a matrix, or a file of one."""
 
 
 def as_basis(given: Any) -> Basis:

@@ -15,6 +15,7 @@ import copy
 import dataclasses
 import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from numbers import Integral
 from typing import Any, NamedTuple
 
 from torch import Tensor, jit, nn
@@ -119,6 +120,22 @@ def check_units(layer: str, units: Iterable[int], count: int) -> None:
         raise UnitlensError(
             f"{display_name(layer)} has {counted(count, 'unit')}, 0 to {count - 1}; unit {outside} is not among them."
         )
+
+
+def whole_numbers(units: object) -> tuple[int, ...]:
+    """Take units as they are given: one, or any collection, array or tensor of them.
+
+    Raises
+    ------
+    UnitlensError
+        If one is not a whole number.
+    """
+    given = units.tolist() if hasattr(units, "tolist") else units
+    numbers = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
+    wrong = [unit for unit in numbers if isinstance(unit, bool) or not isinstance(unit, Integral)]
+    if wrong:
+        raise UnitlensError(f"Units are whole numbers from 0, not {wrong[0]!r}.")
+    return tuple(map(int, numbers))
 
 
 def display_shape(shape: Sequence[int]) -> str:

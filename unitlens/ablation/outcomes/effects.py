@@ -5,11 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import nn
 
-from unitlens.ablation.activity import unit_count
 from unitlens.ablation.experiment import Experiment
-from unitlens.ablation.interventions import Replacement, Value
+from unitlens.ablation.interventions import Replacement, Value, Where
 from unitlens.ablation.measuring import Design, Measured, few_folds, measure
 from unitlens.ablation.outcomes.maps import Iou, map_size
 from unitlens.ablation.outcomes.named import AnyOutcome, image_outcomes
@@ -25,6 +24,7 @@ from unitlens.data.concepts import Data
 from unitlens.data.groups import Groups
 from unitlens.data.reading import Reading
 from unitlens.errors import UnitlensError, UnitlensWarning
+from unitlens.models.bases import BasisLike
 from unitlens.models.fast.precision import Fast
 from unitlens.models.network import Network
 from unitlens.stats.folds import FEWEST_FOLDS, Folds
@@ -41,7 +41,8 @@ def outcome_effects(
     draws: int | None = None,
     value: Value = 0.0,
     scale: float | None = None,
-    where: Tensor | None = None,
+    where: Where = None,
+    basis: BasisLike | None = None,
     groups: Groups | None = None,
     limit: int | None = None,
     batch_size: int = 32,
@@ -73,7 +74,7 @@ def outcome_effects(
         Ablate all the others of the layer instead.
     draws : int, optional
         Sets to compare with, as for `unitlens.ablate`.
-    value, scale, where, groups, limit, batch_size, workers, seed, strict, fast, checkpoint, progress
+    value, scale, where, basis, groups, limit, batch_size, workers, seed, strict, fast, checkpoint, progress
         As for `unitlens.importance`.
 
     Returns
@@ -117,6 +118,7 @@ def outcome_effects(
             groups=groups,
             fast=fast,
             kept=kept,
+            basis=basis,
         )
         outcomes = image_outcomes(outcome)
         if units is None and not isinstance(layer, Mapping):
@@ -124,7 +126,7 @@ def outcome_effects(
                 raise UnitlensError("keep=True ablates all but some units: give these as units=.")
             return unit_outcomes(experiment, outcomes)
         chosen = units_by_layer(layer, units)
-        counts = {name: unit_count(experiment.net, name) for name in chosen}
+        counts = {name: experiment.unit_count(name) for name in chosen}
         ablated = tuple(chosen_units(given, name, counts[name], keep=keep) for name, given in chosen.items())
         folds, ranked = measured_on(chosen.values())
         return set_outcomes(experiment, outcomes, ablated, draws=draws, folds=folds, ranked=ranked)
@@ -182,6 +184,7 @@ def _measure(
         folds=folds,
         grid=grid,
         fast=experiment.fast,
+        basis=experiment.basis,
     )
     measured = measure(experiment.net, experiment.data, design, experiment.reading, experiment.kept)
     if int((measured.counts.images > 0).sum()) < FEWEST_FOLDS:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 TABLE, INFO, COUNTS = "outcomes.csv", "outcomes.json", "outcomes.safetensors"
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of outcomes.json and of the files beside it; those of another one are refused."""
 
 _TEXT = ("layer", "units", "outcome")

@@ -21,6 +21,7 @@ from unitlens.errors import UnitlensError
 from unitlens.models.hooks import edit
 from unitlens.models.layers import LayerRef, display_name, display_shape, find_layers, uncompiled
 from unitlens.models.passes import evaluating
+from unitlens.models.units.space import UnitSpace
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
 """How far replayed outputs may be from the full network's, as a share of its largest; 2e-2 for other types."""
@@ -181,7 +182,7 @@ def _check_sweep(cut: Cut, state: State, axis: int) -> None:
         one = state.activation.clone()
         one.select(axis, unit).fill_(loud)
         ablated = torch.full_like(state.activation.movedim(axis, 1), loud)
-        swept = next(iter(sweep(cut, state, ablated, units=range(unit, unit + 1), axis=axis)))
+        swept = next(iter(sweep(cut, state, ablated, units=range(unit, unit + 1), space=UnitSpace(axis))))
         alone = mapped(swept.outputs, lambda tensor: tensor[0])
         _compare(alone, cut.back(state, one), f"the outputs with unit {unit} ablated alone")
 

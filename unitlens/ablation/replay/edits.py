@@ -17,6 +17,7 @@ from unitlens.ablation.replay.cut import Change, Cut, State
 from unitlens.ablation.replay.nests import Output
 from unitlens.errors import UnitlensError
 from unitlens.models.layers import check_units
+from unitlens.models.units.space import UnitSpace
 from unitlens.records import check_range, check_types
 
 MOST_POSITIONS = 1 << 16
@@ -132,7 +133,7 @@ class UnitEdit:
         return Intervention(self.layer, self.units, torch.tensor(self.values), where=where)
 
 
-def output_with(cut: Cut, state: State, edits: Sequence[UnitEdit], axes: Mapping[str, int]) -> Output:
+def output_with(cut: Cut, state: State, edits: Sequence[UnitEdit], spaces: Mapping[str, UnitSpace]) -> Output:
     """What the network returns for images that went through its front, with units edited, one edit after the other.
 
     Parameters
@@ -142,8 +143,8 @@ def output_with(cut: Cut, state: State, edits: Sequence[UnitEdit], axes: Mapping
     state : State
         Of N images, from `Cut.front`; it is not changed.
     edits : sequence of UnitEdit
-    axes : mapping of str to int
-        Along which dimension the units of each layer lie.
+    spaces : mapping of str to UnitSpace
+        Where the units of each layer are in its output.
 
     Returns
     -------
@@ -152,7 +153,7 @@ def output_with(cut: Cut, state: State, edits: Sequence[UnitEdit], axes: Mapping
     if not edits:
         return state.output
     changes: dict[str, Callable[[Tensor], Tensor]] = {
-        layer: partial(_edited, [edit.intervention() for edit in edits if edit.layer == layer], axes[layer])
+        layer: partial(_edited, [edit.intervention() for edit in edits if edit.layer == layer], spaces[layer])
         for layer in dict.fromkeys(edit.layer for edit in edits)
     }
     first = changes.pop(cut.layer, None)
@@ -161,9 +162,9 @@ def output_with(cut: Cut, state: State, edits: Sequence[UnitEdit], axes: Mapping
     return cut.back(state, activation, later)
 
 
-def _edited(interventions: Sequence[Intervention], axis: int, activation: Tensor) -> Tensor:
+def _edited(interventions: Sequence[Intervention], space: UnitSpace, activation: Tensor) -> Tensor:
     for intervention in interventions:
-        activation = intervention.on(activation, axis=axis)
+        activation = intervention.on(activation, space=space)
     return activation
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
 
 from unitlens.ablation.replay.splits import Step
+from unitlens.models.units.space import UnitSpace
 
 
 class PerUnit(NamedTuple):
@@ -82,6 +83,33 @@ class Mixed(NamedTuple):
     source: PerUnit
     rows: Callable[[Tensor, Tensor], Tensor] | None
     grid: Callable[[range, range], Tensor] | None
+
+
+def units_apart(space: UnitSpace, activation: Tensor, before: Tensor, ablated: Tensor) -> PerUnit | Mixed:
+    """Return a layer's output, with each of its units to be ablated alone.
+
+    Parameters
+    ----------
+    space : UnitSpace
+        Where the units are in it.
+    activation : Tensor
+        What the layer returned.
+    before, ablated : Tensor, (N, U, ...)
+        Activations of all units, as `UnitSpace.read` returns them, and what each becomes.
+    """
+    if space.basis is None:
+        laid_out = ablated.movedim(1, space.axis).contiguous()
+        return PerUnit(activation, laid_out, 0, space.each, space.count(activation), space.axis)
+    # A direction has no places of its own: its change is added to all channels, in its proportions.
+    difference = ablated - before
+    decoder = space.basis.decoder.T.to(difference)
+    shape = [-1, decoder.shape[1], *[1] * (before.ndim - 2)]
+
+    def rows(units: Tensor, images: Tensor) -> Tensor:
+        moved = difference[images, units].unsqueeze(1) * decoder.index_select(0, units).view(shape)
+        return activation.index_select(0, images).add_(moved.movedim(1, space.axis))
+
+    return Mixed(activation, PerUnit(before, ablated, 0, 1, len(decoder)), rows, None)
 
 
 def follow(step: Step, value_of: Callable[[fx.Node], Any]) -> Any:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from unitlens.ablation.activity import LayerValues, unit_axis, unit_peaks
+from unitlens.ablation.activity import LayerValues, unit_peaks, unit_space
 from unitlens.ablation.interventions import Replacement, replace_units
 from unitlens.ablation.replay.cut import Change, Cut, State
 from unitlens.ablation.replay.cutting import cut_network, distances
@@ -20,11 +20,13 @@ from unitlens.ablation.replay.sweeps import MEMORY, sweep
 from unitlens.ablation.table import LayerUnits
 from unitlens.data.batches import Batch
 from unitlens.data.classes import Classes
+from unitlens.models.bases import Basis
 from unitlens.models.fast.precision import Fast
 from unitlens.models.hooks import edit
 from unitlens.models.layers import display_name
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
+from unitlens.models.units.space import UnitSpace
 from unitlens.stats.scores import Ints
 
 
@@ -84,6 +86,8 @@ class Replays:
         How many images the data set counts, for positions that are given for each of them.
     fast : {"float32", "bfloat16"}, optional
         What a fast copy computes the front in.
+    basis : Basis, optional
+        Directions that are the units of the layers.
 
     Attributes
     ----------
@@ -100,12 +104,13 @@ class Replays:
         *,
         total: int,
         fast: Fast | None = None,
+        basis: Basis | None = None,
     ) -> None:
         self.net, self.layers, self.values, self.variants, self.total = net, layers, values, variants, total
-        self._fast = fast
+        self._fast, self._basis = fast, basis
         self.hastened: Hastened | None = None
         self._cut: Cut | None = None
-        self._axes: dict[str, int] = {}
+        self._spaces: dict[str, UnitSpace] = {}
 
     @property
     def cut(self) -> Cut | None:
@@ -125,8 +130,8 @@ class Replays:
         with self.net.pass_errors(images.inputs):
             self._cut = cut_network(self.net.model, self.layers, images.inputs[:3])
         first = self._replayed(self._cut, images)
-        self._axes = dict(first.axes)
-        last = self._replacements(images._replace(chosen=images.chosen[-1:]), first.recorded)
+        self._spaces = dict(first.spaces)
+        last = self._replacements(images._replace(chosen=images.chosen[-1:]), first.recorded, first.spaces)
         checked = _spot_checked(first, replace(first, replacements=last))
         if self._fast is not None:
             self.hastened = hasten(checked, self.net, self._fast, images.inputs)
@@ -139,11 +144,13 @@ class Replays:
     def _replayed(self, cut: Cut, images: MeasuredImages) -> "Replayed":
         state = cut.front(images.inputs)
         recorded = {**state.later, cut.layer: state.activation}
-        axes = self._axes or {layer: unit_axis(self.net, layer, recorded[layer]) for layer in self.layers}
-        if not self._axes:
-            self._check_positions({layer: recorded[layer].movedim(axis, 1).shape[2:] for layer, axis in axes.items()})
-        replacements = self._replacements(images, recorded)
-        return Replayed(images, cut, state, self.layers, axes, recorded, replacements, self.variants)
+        spaces = self._spaces or {
+            layer: unit_space(self.net, layer, recorded[layer], self._basis) for layer in self.layers
+        }
+        if not self._spaces:
+            self._check_positions({layer: space.read(recorded[layer]).shape[2:] for layer, space in spaces.items()})
+        replacements = self._replacements(images, recorded, spaces)
+        return Replayed(images, cut, state, self.layers, spaces, recorded, replacements, self.variants)
 
     def _check_positions(self, grids: Mapping[str, torch.Size]) -> None:
         places = {id(variant.where): Replacement(where=variant.where) for variant in self.variants or ()}
@@ -151,10 +158,12 @@ class Replays:
             for replacement in (values.replacement, *places.values()):
                 replacement.check_positions(self.total, grids[layer], layer=layer)
 
-    def _replacements(self, images: MeasuredImages, recorded: Mapping[str, Tensor]) -> dict[str, Replacement]:
+    def _replacements(
+        self, images: MeasuredImages, recorded: Mapping[str, Tensor], spaces: Mapping[str, UnitSpace]
+    ) -> dict[str, Replacement]:
         rows = images.chosen.tolist()
         return {
-            layer: values.for_images(images.batch, rows, recorded[layer].ndim)
+            layer: values.for_images(images.batch, rows, recorded[layer].ndim).in_layer(spaces[layer], recorded[layer])
             for layer, values in zip(self.layers, self.values, strict=True)
         }
 
@@ -170,8 +179,8 @@ class Replayed:
     cut, state : Cut, State
         The network in two halves, and what its front gave.
     layers : tuple of str
-    axes : mapping of str to int
-        Along which dimension the units of each layer lie.
+    spaces : mapping of str to UnitSpace
+        Where the units of each layer are in its output.
     recorded : mapping of str to Tensor
         The output of each layer without any intervention, as the network lays it out.
     replacements : mapping of str to Replacement
@@ -184,7 +193,7 @@ class Replayed:
     cut: Cut
     state: State
     layers: tuple[str, ...]
-    axes: Mapping[str, int]
+    spaces: Mapping[str, UnitSpace]
     recorded: Mapping[str, Tensor]
     replacements: Mapping[str, Replacement]
     variants: Sequence[Variant] | None
@@ -195,8 +204,8 @@ class Replayed:
         return self.state.output
 
     def activation(self, layer: str) -> Tensor:
-        """The output of a layer without an intervention, units first: (N, U, ...)."""
-        return self.recorded[layer].movedim(self.axes[layer], 1)
+        """The activations of a layer's units without an intervention, (N, U, ...)."""
+        return self.spaces[layer].strengths(self.spaces[layer].read(self.recorded[layer]))
 
     def outputs(self) -> Iterator[tuple[int, Output]]:
         """Outputs under intervention after intervention, (V, N, ...), with the number of the first of them.
@@ -208,9 +217,9 @@ class Replayed:
 
     def outputs_of(self, variants: Sequence[Variant] | None) -> Iterator[tuple[int, Output]]:
         """The same for other interventions than those of the design; None: every unit of the one layer alone."""
-        cut, state, axis = self.cut, self.state, self.axes[self.cut.layer]
+        cut, state, space = self.cut, self.state, self.spaces[self.cut.layer]
         if variants is None:
-            for swept in sweep(cut, state, self._values(cut.layer), axis=axis):
+            for swept in sweep(cut, state, self._values(cut.layer), space=space):
                 yield swept.units.start, swept.outputs
             return
         count = len(state.activation)
@@ -233,14 +242,15 @@ class Replayed:
         ablated = variant.units[self.layers.index(layer)]
         if not ablated:
             return activation
-        replacement = self.replacements[layer].of_units(ablated, activation.ndim)
+        space = self.spaces[layer]
+        replacement = self.replacements[layer].of_units(space.places(ablated), activation.ndim)
         if variant.where is not None:
             replacement = replace(replacement, where=variant.where)
-        return replace_units(activation, ablated, replacement, axis=self.axes[layer], layer=layer)
+        return replace_units(activation, ablated, replacement, space=space, layer=layer)
 
     def _values(self, layer: str) -> Tensor:
-        """What all units of a layer become, (N, U, ...)."""
-        return self.replacements[layer].values(self.activation(layer), layer=layer)
+        """What all units of a layer become, as `UnitSpace.read` returns them."""
+        return self.replacements[layer].values(self.spaces[layer].read(self.recorded[layer]), layer=layer)
 
     def _changes(self, layer: str, variants: Sequence[Variant]) -> Change:
         """What `Cut.back` does to a further layer, with one set of units in each variant of the images."""
@@ -266,8 +276,8 @@ def _spot_checked(replayed: Replayed, last: Replayed) -> Cut:
     variant = Variant(((most_active,),)) if variants is None else variants[-1]
     with evaluating(cut.model):
         if variants is None:
-            units, axis = range(most_active, most_active + 1), replayed.axes[cut.layer]
-            swept = next(iter(sweep(cut, state, replayed._values(cut.layer), units=units, axis=axis)))
+            units, space = range(most_active, most_active + 1), replayed.spaces[cut.layer]
+            swept = next(iter(sweep(cut, state, replayed._values(cut.layer), units=units, space=space)))
             again = swept.outputs
         else:
             again = next(replayed.outputs_of([variant]))[1]

@@ -10,10 +10,11 @@ from torch import Tensor, fx, nn
 from unitlens.ablation.replay.cut import Cut, State
 from unitlens.ablation.replay.growth import Growth, grow
 from unitlens.ablation.replay.nests import Output, by_variant, rebuilt, row_count, tensors
-from unitlens.ablation.replay.per_unit import Mixed, PerUnit, follow, kind_of
+from unitlens.ablation.replay.per_unit import Mixed, PerUnit, follow, kind_of, units_apart
 from unitlens.ablation.replay.splits import Split, Step, Values, apply
 from unitlens.errors import UnitlensError
 from unitlens.models.passes import evaluating
+from unitlens.models.units.space import CHANNELS, UnitSpace
 
 MEMORY = 2**26
 """Bytes that a sweep's batches stay within by default: 64 MiB, which is also about where larger ones stop paying."""
@@ -51,7 +52,7 @@ def sweep(
     units: range | None = None,
     memory: int = MEMORY,
     alone: bool = True,
-    axis: int = 1,
+    space: UnitSpace = CHANNELS,
 ) -> Iterator[Swept]:
     """Ablate every unit of the layer in turn, leaving all others as they are.
 
@@ -62,8 +63,8 @@ def sweep(
     state : State
         Of N images, from `Cut.front`.
     ablated : Tensor, (N, U, ...), optional
-        What each unit becomes, units first, as `unitlens.ablation.interventions.Replacement.values` computes it; 0
-        unless said otherwise.
+        What each unit becomes, units first, as `UnitSpace.read` returns them and
+        `unitlens.ablation.interventions.Replacement.values` computes it; 0 unless said otherwise.
     units : range, optional
         Consecutive units; all of them, unless said otherwise.
     memory : int
@@ -71,8 +72,8 @@ def sweep(
     alone : bool
         Follow a unit by itself as long as nothing mixes it with others, and add only its own share where a Linear or a
         convolution does (exact, to float rounding). Else the whole tail is computed for every unit.
-    axis : int
-        The dimension of the layer's output along which its units lie.
+    space : UnitSpace
+        Where the units are in the layer's output.
 
     Yields
     ------
@@ -82,27 +83,26 @@ def sweep(
     Raises
     ------
     UnitlensError
-        If ``ablated`` is not of the shape of the layer's output.
+        If ``ablated`` is not of the shape of the units' activations.
     """
     activation = state.activation
-    units_first = activation.movedim(axis, 1)
-    units = range(units_first.shape[1]) if units is None else units
-    ablated = torch.zeros_like(units_first) if ablated is None else ablated.to(activation)
-    if ablated.shape != units_first.shape:
+    before = space.read(activation)
+    units = range(space.count(activation)) if units is None else units
+    ablated = torch.zeros_like(before) if ablated is None else ablated.to(activation)
+    if ablated.shape != before.shape:
         raise UnitlensError(
             f"The ablated activations have shape {tuple(ablated.shape)}; they must have that of {cut.layer}, "
-            f"{tuple(units_first.shape)}."
+            f"{tuple(before.shape)}."
         )
     if cut.split is None:
         for unit in units:
-            one = activation.clone()
-            one.movedim(axis, 1)[:, unit] = ablated[:, unit]
+            places = space.places([unit])
+            one = space.write(activation, [unit], before[:, places], ablated[:, places])
             output = cut.back(state, one)
             yield Swept(range(unit, unit + 1), by_variant(output, row_count(output)))
         return
     with evaluating(cut.model):
-        laid_out = ablated.movedim(1, axis).contiguous()
-        start = PerUnit(activation, laid_out, first=0, each=1, units=units_first.shape[1], axis=axis)
+        start = units_apart(space, activation, before, ablated)
         plan = plan_sweep(cut.split, start, state.rest, cut.sizes, alone=alone)
     size = units_at_once(plan, state.output, memory)
     for first in range(units.start, units.stop, size):
@@ -140,7 +140,7 @@ class SweepPlan(NamedTuple):
 
 
 def plan_sweep(
-    split: Split, start: PerUnit, rest: Mapping[fx.Node, Any], sizes: Mapping[fx.Node, int], *, alone: bool
+    split: Split, start: PerUnit | Mixed, rest: Mapping[fx.Node, Any], sizes: Mapping[fx.Node, int], *, alone: bool
 ) -> SweepPlan:
     """Compute as much of the tail as serves all units at once, and list the steps that remain for each unit.
 
@@ -148,8 +148,8 @@ def plan_sweep(
     ----------
     split : Split
         The network.
-    start : PerUnit
-        The layer's output, with no unit and with every unit ablated.
+    start : PerUnit or Mixed
+        The layer's output, with no unit and with every unit ablated; or, of directions, with each of them.
     rest : mapping
         The other values that cross the cut.
     sizes : mapping

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from unitlens.ablation.activity import unit_axis
+from unitlens.ablation.activity import unit_space
 from unitlens.ablation.replay.cut import Cut, State
 from unitlens.ablation.replay.cutting import cut_network
 from unitlens.ablation.replay.edits import UnitEdit, output_with
@@ -18,6 +18,7 @@ from unitlens.data.latent_sets import FILES, PREFIX, named_latents
 from unitlens.editing.networks import drawing_network
 from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.models.network import Network
+from unitlens.models.units.space import UnitSpace
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -30,13 +31,13 @@ class PaintedLayer(NamedTuple):
     units : int
     grid : tuple of int
         Its rows and columns; empty where it has none, so that units are edited everywhere.
-    axis : int
-        Along which dimension of its output the units lie.
+    space : UnitSpace
+        Where the units are in its output.
     """
 
     units: int
     grid: tuple[int, ...]
-    axis: int
+    space: UnitSpace
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +70,9 @@ class Painter:
         recorded = {cut.layer: state.activation, **state.later}
         found = {}
         for layer in layers:
-            axis = unit_axis(net, layer, recorded[layer])
-            shape = recorded[layer].movedim(axis, 1).shape
-            found[layer] = PaintedLayer(shape[1], tuple(shape[2:]), axis)
+            space = unit_space(net, layer, recorded[layer])
+            shape = space.read(recorded[layer]).shape
+            found[layer] = PaintedLayer(shape[1], tuple(shape[2:]), space)
         return cls(net, cut, found)
 
     def scene(self, latent: Any) -> "Scene":
@@ -142,8 +143,8 @@ class Scene:
         """
         painter = self.painter
         painter.check(edits)
-        axes = {name: layer.axis for name, layer in painter.layers.items()}
-        return _pixels(painter.net, self.inputs, output_with(painter.cut, self.state, edits, axes))
+        spaces = {name: layer.space for name, layer in painter.layers.items()}
+        return _pixels(painter.net, self.inputs, output_with(painter.cut, self.state, edits, spaces))
 
 
 def _pixels(net: Network, inputs: Tensor, outputs: Any) -> Pixels:

@@ -72,7 +72,7 @@ def typical_activations(painter: Painter, drawn: DrawnConcepts, latents: Data, r
         images += len(inputs)
         recorded = {painter.cut.layer: state.activation, **state.later}
         for name, layer in gridded.items():
-            activation = recorded[name].movedim(layer.axis, 1).double().cpu()
+            activation = layer.space.read(recorded[name]).double().cpu()
             for image in range(len(inputs)):
                 sums[name].add(activation[image], _of_image(marked, image))
     columns = {(concept.category, concept.name): column for column, concept in enumerate(drawn.concepts)}

@@ -104,7 +104,7 @@ class Viewed:
             if edit.layer != layer:
                 raise UnitlensError(f"An edit is of {display_name(edit.layer)}, and explored is {display_name(layer)}.")
             edit.check(display_name(layer), replayed.activation(layer).shape[1], self.grid)
-        return _numbers(output_with(replayed.cut, replayed.state, edits, replayed.axes))
+        return _numbers(output_with(replayed.cut, replayed.state, edits, replayed.spaces))
 
     def maps(self, units: Sequence[int]) -> npt.NDArray[np.float32]:
         """Activations of some units, (n, h, w), as the dissection reads them; no finer than the label grid.
