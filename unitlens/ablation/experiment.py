@@ -237,7 +237,7 @@ class Experiment:
         """What a measurement is recorded with."""
         return EffectSettings(
             layers=self.layers,
-            ablation=str(self.replacement),
+            ablation=str(self.replacement) + ("" if self.basis is None else f", {self.basis}"),
             where_sha256=self.replacement.where_sha256,
             measures=tuple(measures),
             folds=folds,

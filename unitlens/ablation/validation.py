@@ -19,7 +19,10 @@ from unitlens.ablation.result import Curve, Member, SetEffects, UnitEffects
 from unitlens.ablation.table import LayerUnit, UnitSet
 from unitlens.ablation.tallies import BY_FOLD, HALVES, Sums, Tally
 from unitlens.data.classes import output_names
+from unitlens.dissection.settings import BasisRecord
 from unitlens.errors import UnitlensError
+from unitlens.files import another_folder
+from unitlens.models.bases import Basis
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -360,3 +363,26 @@ def _images(effects: UnitEffects) -> list[int]:
 def _require(true: bool, fact: str) -> None:
     if not true:
         raise UnitlensError(fact)
+
+
+def check_units_alike(folder: Path, basis: Basis | BasisRecord | None, of_run: BasisRecord | None) -> None:
+    """Make sure that effects are of the units that a run has: the layer's own, or directions of one basis.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run.
+    basis, of_run : Basis, BasisRecord or None
+        Of the effects, and of the run.
+
+    Raises
+    ------
+    UnitlensError
+        If they are of others.
+    """
+    effects, run = (None if one is None else one.sha256 for one in (basis, of_run))
+    if effects != run:
+        kinds = ["the layer's own units" if one is None else f"directions ({one[:8]})" for one in (effects, run)]
+        raise UnitlensError(
+            f"The effects are of {kinds[0]}, and the run in {folder} is of {kinds[1]}: {another_folder()}."
+        )

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import click
 
 from unitlens.cli.opening import set_threads
-from unitlens.cli.options import fast_option, measuring_options, quiet_option
+from unitlens.cli.options import basis_option, fast_option, measuring_options, quiet_option
 from unitlens.cli.shell.command import command
 from unitlens.cli.shell.completion import concepts_of_run, layers_of_run
 from unitlens.cli.targets import Source, source_of
@@ -16,6 +16,9 @@ from unitlens.cli.text import align_columns, curve_table, echo, format_cell, who
 from unitlens.errors import UnitlensError
 from unitlens.plurals import counted
 from unitlens.processes import Processes, launched
+
+ALL = None
+"""In place of units: all of the layer."""
 
 
 @command(first=("layers", "units", "concept", "class_", "top", "sweep", "value", "outcomes", "data", "out"))
@@ -29,7 +32,10 @@ from unitlens.processes import Processes, launched
     help="A layer; repeatable with --units. [the run's, or the network's default]",
 )
 @click.option(
-    "--units", multiple=True, metavar="3,17", help="These units together; with several --layer, one --units for each."
+    "--units",
+    multiple=True,
+    metavar="3,17|all",
+    help="These units together; with several --layer, one --units for each.",
 )
 @click.option("--keep", is_flag=True, help="With --units: ablate all other units of the layer instead.")
 @click.option(
@@ -59,6 +65,12 @@ from unitlens.processes import Processes, launched
     help="Set units to a number, their mean, a quantile such as q0.99, or resample them from other images.",
 )
 @click.option("--scale", type=float, metavar="F", help="Multiply units by this instead of setting them to a value.")
+@click.option(
+    "--where",
+    type=click.Choice(["class", "patches"]),
+    help="Of tokens: only at the class token, or only at the patches. [everywhere]",
+)
+@basis_option
 @click.option(
     "--measure",
     "measures",
@@ -102,16 +114,17 @@ def _ablate(target: str, options: dict[str, Any], processes: Processes) -> None:
     from unitlens.ablation.outcomes.measures import DEFAULT_MEASURES
     from unitlens.ablation.outcomes.named import image_outcomes
     from unitlens.ablation.work.running import keeping_in_run
-    from unitlens.pages.writing import add_effects, check_effects_fit, check_outcomes_fit
+    from unitlens.pages.writing import add_effects, check_effects_fit, check_outcomes_fit, check_units
 
     selection = _Selection.of(options)
     outcomes = image_outcomes(options["outcomes"]) if options["outcomes"] else []
-    replacement = _replacement(options["value"], options["scale"])
+    replacement = _replacement(options["value"], options["scale"], options["where"])
     source = source_of(target, options)
     source.net.model.eval()  # it was loaded here; a network's training mode is of interest where a person set it
     out = options["out"] or (Path(target) if source.dissection is not None else Path("run"))
     check_fit = check_outcomes_fit if outcomes else check_effects_fit
     check_fit(out, source.sha256, overwrite=options["overwrite"])
+    check_units(out, source.basis)
     set_threads(options["threads"])
     experiment = Experiment.of(
         source.net,
@@ -123,6 +136,7 @@ def _ablate(target: str, options: dict[str, Any], processes: Processes) -> None:
         seed=source.seed,
         groups=options["groups"],
         fast=options["fast"] or False,
+        basis=source.basis,
     )
     experiment = dataclasses.replace(experiment, means=source.known_means(), described=source.opened)
     if outcomes:
@@ -146,7 +160,7 @@ def _ablate(target: str, options: dict[str, Any], processes: Processes) -> None:
 class _Selection(NamedTuple):
     """Which units are ablated."""
 
-    units: tuple[tuple[int, ...], ...]
+    units: tuple[tuple[int, ...] | None, ...]
     concept: str | None
     class_: str | None
     top: int
@@ -180,7 +194,7 @@ class _Selection(NamedTuple):
         if max(len(options["layers"]), len(options["units"])) > 1:
             _check_several(options["layers"], options["units"], sweep=options["sweep"])
         _check_outcomes(options)
-        units = tuple(map(whole_numbers, options["units"]))
+        units = tuple(ALL if given == "all" else whole_numbers(given) for given in options["units"])
         keep = keep or kept is not None
         return cls(units, options["concept"], options["class_"], top or kept or 20, keep, options["sweep"])
 
@@ -224,16 +238,15 @@ def _measure(experiment: Any, selection: _Selection, source: Source, *, draws: i
 
 def _ablated(experiment: Any, selection: _Selection, source: Source) -> Any:
     """The units of each layer that are given, or those of a concept."""
-    from unitlens.ablation.activity import unit_count
     from unitlens.ablation.units import chosen_units
 
-    units: Sequence[Sequence[int]] = selection.units
+    units: Sequence[Sequence[int] | None] = selection.units
     if selection.concept is not None:
         units = [source.dissection[source.layers[0]].units_for(selection.concept, selection.top)]
-    counts = [unit_count(experiment.net, layer) for layer in experiment.layers]
+    counts = [experiment.unit_count(layer) for layer in experiment.layers]
     source.check_units(dict(zip(experiment.layers, counts, strict=True)))
     return tuple(
-        chosen_units(of_layer, layer, count, keep=selection.keep)
+        chosen_units(range(count) if of_layer is ALL else of_layer, layer, count, keep=selection.keep)
         for of_layer, layer, count in zip(units, experiment.layers, counts, strict=True)
     )
 
@@ -297,18 +310,18 @@ def _measure_class(experiment: Any, class_: str, selection: _Selection, *, draws
     return (chosen, curve.ranking, curve) if selection.sweep else (chosen, curve)
 
 
-def _replacement(value: str, scale: float | None) -> Any:
+def _replacement(value: str, scale: float | None, where: str | None) -> Any:
     from unitlens.ablation.interventions import FROM_DATA, Replacement, quantile_of
 
     if value in FROM_DATA or quantile_of(value):
-        return Replacement(value, scale)
+        return Replacement(value, scale, where)
     try:
         number = float(value)
     except ValueError:
         raise UnitlensError(
             f"--value is {value!r}; units are set to a number, mean, a quantile such as q0.99, or resample."
         ) from None
-    return Replacement(number, scale)
+    return Replacement(number, scale, where)
 
 
 def _summarize(saved: Any) -> str:

@@ -182,6 +182,10 @@ store_limit_option = click.option(
     "--store-limit", type=Bytes(), help="Disk space that may be used while it runs. [half of what is free]"
 )
 
+basis_option = click.option(
+    "--basis", metavar="FILE", help="Use directions as units: the rows of a matrix (.npy, .safetensors, .pt)."
+)
+
 image_options = options(
     click.option(
         "--data",
@@ -341,9 +345,7 @@ dissection_options = options(
         help="Activation: before or after an in-place ReLU.",
     ),
     click.option("--layout", help="Layout of the layers' outputs (docs/layouts.md). [recognised]"),
-    click.option(
-        "--basis", metavar="FILE", help="Use directions as units: the rows of a matrix (.npy, .safetensors, .pt)."
-    ),
+    basis_option,
     click.option(
         "--score",
         default="iou",

@@ -35,6 +35,8 @@ class Source(NamedTuple):
         Of a run.
     same : bool
         Whether the images have to be those of the run.
+    basis : Basis or None
+        Directions that are the units.
     """
 
     net: Any
@@ -46,6 +48,7 @@ class Source(NamedTuple):
     opened: Mapping[str, Any]
     dissection: Any = None
     same: bool = False
+    basis: Any = None
 
     def check_images(self, info: Mapping[str, Any]) -> None:
         """Make sure that the images that were read are those of the run.
@@ -174,6 +177,8 @@ def network_of(target: str, options: dict[str, Any]) -> Any:
 
 
 def _of_model(target: str, options: dict[str, Any]) -> Source:
+    from unitlens.models.bases import as_basis
+
     for name in ("network", "trust"):
         if options[name]:
             raise UnitlensError(f"--{name} is for a run, and {target} is not one: leave it out.")
@@ -182,6 +187,7 @@ def _of_model(target: str, options: dict[str, Any]) -> Source:
             f"--concept needs to know what units look for, and {target} is no run: `unitlens dissect` makes one."
         )
     data, limit, seed, opened = options["data"], options["limit"], options["seed"], take_data_options(options)
+    basis = None if options.get("basis") is None else as_basis(options["basis"])
     net, latents = load_network(target, options), options["latents"]
     layers = options["layers"] or tuple(filter(None, [net.default_layer]))
     if not layers:
@@ -189,7 +195,7 @@ def _of_model(target: str, options: dict[str, Any]) -> Source:
             "No layer was named, and the network has no default: add --layer NAME (`unitlens layers` lists them)."
         )
     images = open_images(target, data, limit, seed, net=net, latents=latents, **opened)
-    return Source(net, layers, images.data, net.fingerprint(), limit, seed, images.recorded)
+    return Source(net, layers, images.data, net.fingerprint(), limit, seed, images.recorded, basis=basis)
 
 
 def reopening_of(
@@ -244,6 +250,7 @@ def reopening_of(
 
 def _of_run(folder: Path, options: dict[str, Any], *, images: bool = True, every_layer: bool = False) -> Source:
     """Open what a run brings, with its hashes checked; without images, there are none in what is returned."""
+    from unitlens.dissection.reopening import run_basis
     from unitlens.dissection.result import open_run
 
     same_source, opened, trust = options["data"] is None, take_data_options(options), options["trust"]
@@ -252,11 +259,12 @@ def _of_run(folder: Path, options: dict[str, Any], *, images: bool = True, every
             raise UnitlensError(f"The run {folder} brings its own preprocessing: leave --{name.replace('_', '-')} out.")
     dissection = open_run(folder)
     info, settings = dissection.info, dissection.settings
-    if settings.basis is not None:
+    if settings.basis is not None and "basis" not in options:
         raise UnitlensError(
-            f"The units of the run {folder} are directions of a basis; effects are measured of a layer's own units: "
-            "name the network in place of the run."
+            f"The units of the run {folder} are directions of a basis, and this is measured of a layer's own units: "
+            "`unitlens ablate` and `unitlens explain` take a run of directions."
         )
+    basis = run_basis(settings, options["basis"]) if "basis" in options else None
     reopening = reopening_of(
         folder,
         info,
@@ -288,6 +296,7 @@ def _of_run(folder: Path, options: dict[str, Any], *, images: bool = True, every
         {"source": source, "opened": without_download(opened)} if opened else {},
         dissection,
         same=same_source and limit == settings.limit,
+        basis=basis,
     )
 
 

@@ -16,6 +16,7 @@ from unitlens.data.groups import GroupedData
 from unitlens.data.opening import open_data
 from unitlens.dissection.settings import Settings
 from unitlens.errors import UnitlensError, argument, printable
+from unitlens.models.bases import Basis, BasisLike, as_basis
 from unitlens.models.latents import LatentInput
 from unitlens.models.loading import load, origin
 from unitlens.models.network import Network
@@ -25,6 +26,8 @@ from unitlens.models.torchvision import published_file
 Info = dict[str, Any]
 
 _SAFE_WEIGHTS = ".safetensors"
+_PLAIN_MATRICES = (".npy", ".safetensors")
+"""Files of directions that nothing can be hidden in."""
 _SEGMENTER = "segmenter:"
 _OPENED = {
     "format": str,
@@ -341,3 +344,34 @@ def check_data(sha256: str, info: Info, source: str) -> None:
             f"{sha256[:8]}, the run's with {info['data']['sha256'][:8]}): "
             f"give the data of the run with {argument('data')}."
         )
+
+
+def run_basis(settings: Settings, given: BasisLike | None = None) -> Basis | None:
+    """The directions that are a run's units, as they were given again or as their file has them; None: it has none.
+
+    Raises
+    ------
+    UnitlensError
+        If their file is not there, others were given, or some were though the run has none.
+    """
+    recorded = settings.basis
+    if recorded is None:
+        if given is not None:
+            raise UnitlensError(
+                f"The units of the run are the layer's own, not directions: leave {argument('basis')} out, or dissect "
+                "with it."
+            )
+        return None
+    if given is None and Path(recorded.source).suffix in _PLAIN_MATRICES and Path(recorded.source).is_file():
+        given = recorded.source
+    if given is None:
+        raise UnitlensError(
+            f"The units of the run are directions, which run.json does not contain: give them with {argument('basis')}."
+        )
+    basis = as_basis(given)
+    if basis.sha256 != recorded.sha256:
+        raise UnitlensError(
+            f"The directions in {basis.source} are not those of the run (their SHA-256 begins with {basis.sha256[:8]}, "
+            f"the run's with {recorded.sha256[:8]}): give those of the run with {argument('basis')}."
+        )
+    return Basis(basis.matrix, recorded.source)

@@ -5,9 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from torch import Tensor, nn
+from torch import nn
 
 from unitlens.data.columns import NotJudged, Union
 from unitlens.data.concepts import Data, described
@@ -22,7 +20,7 @@ from unitlens.dissection.work.concluding import conclude
 from unitlens.dissection.work.task import Asked, Checkpoint, Task
 from unitlens.dissection.work.works import TemporaryWork, kept_work, make_passes
 from unitlens.errors import UnitlensError, spelled
-from unitlens.models.bases import Basis, as_basis
+from unitlens.models.bases import BasisLike, as_basis
 from unitlens.models.fast.precision import Fast
 from unitlens.models.hooks import Tap
 from unitlens.models.layers import find_layers, listing_hint
@@ -49,7 +47,7 @@ def dissect(
     unique: Unique | None = None,
     tap: Tap | None = None,
     layout: Order | None = None,
-    basis: "Basis | npt.NDArray[np.floating] | Tensor | str | Path | None" = None,
+    basis: BasisLike | None = None,
     score: str = "iou",
     levels: bool = False,
     evidence: bool = True,

@@ -16,6 +16,7 @@ from unitlens.dissection.provenance import describe_network, versions
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError
 from unitlens.models.activations import Readout
+from unitlens.models.bases import Basis
 from unitlens.models.layers import find_layers
 from unitlens.models.network import Network
 
@@ -84,9 +85,12 @@ def given_value(value: float | str, dissection: Dissection, layer: str) -> float
     return float(value)
 
 
-def map_reader(net: Network, dissection: Dissection, layer: str) -> Callable[[Tensor], Tensor]:
+def map_reader(
+    net: Network, dissection: Dissection, layer: str, *, basis: Basis | None = None
+) -> Callable[[Tensor], Tensor]:
     """From the layer's output, as the network lays it out, to maps of units, as the dissection reads them."""
-    (ref,), readout = find_layers(net.model, [layer]), Readout((layer,), layout=dissection.settings.layout)
+    (ref,) = find_layers(net.model, [layer])
+    readout = Readout((layer,), layout=dissection.settings.layout, basis=basis)
     return lambda activation: readout.read(ref, activation, len(activation), net.preprocessing.image_size)
 
 

@@ -13,6 +13,7 @@ from unitlens.ablation.measuring import Design, measure
 from unitlens.data.concepts import Data
 from unitlens.data.readers.given import Given, given_images, images_of
 from unitlens.data.reading import Reading, Subset, chosen_images
+from unitlens.dissection.reopening import run_basis
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, UnitlensWarning, did_you_mean
 from unitlens.explaining.asked import check_network, describe, given_layer, given_value, map_reader, output_classes
@@ -20,6 +21,7 @@ from unitlens.explaining.explanation import TOP, Explanations
 from unitlens.explaining.labelled_units import LabelledUnits
 from unitlens.explaining.reasons import Attribute, Reasons
 from unitlens.explaining.smallest_sets import MOST
+from unitlens.models.bases import BasisLike
 from unitlens.models.fast.precision import Fast, chosen_precision
 from unitlens.models.layers import find_layers
 from unitlens.models.loading import classifier
@@ -41,6 +43,7 @@ def explain(
     top: int = TOP,
     most: int = MOST,
     value: float | Literal["mean"] = 0.0,
+    basis: BasisLike | None = None,
     attributions: Sequence[str] = FEW_ATTRIBUTIONS,
     limit: int | None = None,
     workers: int = 0,
@@ -77,8 +80,12 @@ def explain(
         Smallest sets of so many units at most are looked for; 0: none is.
     value : float or "mean"
         What units are set to: a number, or each unit's mean over the images of the dissection.
+    basis : matrix or file of one, optional
+        The directions that are the units of the dissection, where it was of a basis; else they are read from the file
+        that it names.
     attributions : sequence of str
-        Of `unitlens.ablation.attribution.METHODS`: what captum attributes to the units, to compare with.
+        Of `unitlens.ablation.attribution.METHODS`: what captum attributes to the units, to compare with; not
+        of directions.
     limit : int, optional
         Only so many images, spread evenly over the data set.
     fast : bool or {"float32", "bfloat16"}
@@ -119,23 +126,25 @@ def explain(
     layer = given_layer(dissection, layer)
     data = images_of(given_images(images), names=names, of_class=of_class)
     data = data if limit is None else Subset(data, chosen_images(data, limit, seed=seed))
-    labelled = LabelledUnits.of(dissection, layer)
+    directions = run_basis(dissection.settings, basis)
+    labelled = LabelledUnits.of(dissection, layer, directions=True)
     check_network(net, dissection)
     classes = output_classes(net, data)
     asked = Reasons(
         labelled=labelled,
-        maps=map_reader(net, dissection, layer),
+        maps=map_reader(net, dissection, layer, basis=directions),
         settings=dissection.settings,
         class_=None if class_ is None else classes.output(class_),
         top=_whole("top", top, 1),
         most=_whole("most", most, 0),
-        attributions=_attributes(net, layer, attributions),
+        attributions={} if directions else _attributes(net, layer, attributions),
     )
     design = Design(
         layers=(layer,),
         values=(LayerValues(Replacement(given_value(value, dissection, layer))),),
         response=asked,
         fast=chosen_precision(fast),
+        basis=directions,
     )
     reading = Reading(batch_size=1, workers=workers, seed=seed, strict=strict, progress=progress)
     measured = measure(net, data, design, reading)

@@ -16,6 +16,7 @@ from unitlens.files import check_readable, read_npy
 from unitlens.models.layers import describe_error, display_shape
 from unitlens.models.weights import PLAIN, kind_of_numbers, load_tensors
 
+IN_MEMORY = "in memory"
 SUFFIXES = (".npy", ".safetensors", ".pt", ".pth")
 
 
@@ -33,6 +34,9 @@ class Basis:
 
     matrix: Tensor
     source: str
+
+    def __str__(self) -> str:
+        return "directions " + (self.source if self.source == IN_MEMORY else f"in {self.source}")
 
     @property
     def sha256(self) -> str:
@@ -133,7 +137,7 @@ def as_basis(given: Any) -> Basis:
         return given
     if isinstance(given, str | Path):
         return _checked(_read(Path(given)), str(given))
-    return _checked(given, "in memory")
+    return _checked(given, IN_MEMORY)
 
 
 def _checked(values: Any, source: str) -> Basis:

@@ -15,12 +15,13 @@ from unitlens.ablation.files import (
 from unitlens.ablation.outcomes.files import SavedOutcomes, check_no_outcomes, read_outcomes, write_outcomes
 from unitlens.ablation.outcomes.result import OutcomeEffects
 from unitlens.ablation.result import Curve, SetEffects, UnitEffects
-from unitlens.ablation.validation import check_agreement
+from unitlens.ablation.validation import check_agreement, check_units_alike
 from unitlens.comparison.audit_result import Audit
 from unitlens.comparison.result import Comparison
 from unitlens.data.findings import Check
 from unitlens.dissection.files import REPORT, RUN, RunFiles, check_free, read_run, write_run
 from unitlens.dissection.result import Dissection
+from unitlens.dissection.settings import BasisRecord
 from unitlens.editing.causal_result import CausalEffects
 from unitlens.editing.concept_set_result import ConceptSet
 from unitlens.editing.detector_result import DrawnDetectors
@@ -46,6 +47,7 @@ from unitlens.explaining.pairs.image_changes import ImageChanges
 from unitlens.explaining.subgroups.result import Shortcuts
 from unitlens.files import another_folder, another_or_overwrite
 from unitlens.journal import changing
+from unitlens.models.bases import Basis
 from unitlens.pages.audit import render_audit
 from unitlens.pages.causal_labels import causal_view
 from unitlens.pages.changes import render_attack, render_changes
@@ -263,6 +265,7 @@ def _check_fit(folder: Path, new: Contents, *, overwrite: bool) -> None:
     sha256 = None if new.run is None else new.run.info["network"]["sha256"]
     if new.effects is not None:
         check_effects_fit(folder, new.effects.first.info["network"]["sha256"], of_run=sha256, overwrite=overwrite)
+        check_units(folder, new.effects.first.settings.basis, new.run)
     if new.agreement is not None and new.effects is not None:
         check_agreement(new.agreement, new.effects.units)
     if new.interventions is not None:
@@ -270,6 +273,7 @@ def _check_fit(folder: Path, new: Contents, *, overwrite: bool) -> None:
         check_interventions_fit(folder, given, of_run=sha256, overwrite=overwrite)
     if new.outcomes is not None:
         check_outcomes_fit(folder, new.outcomes.info["network"]["sha256"], of_run=sha256, overwrite=overwrite)
+        check_units(folder, new.outcomes.results[0].settings.basis, new.run)
     if new.causal is not None:
         check_no_causal_labels(folder, overwrite=overwrite)
         if new.run is None and not (folder / RUN).is_file():
@@ -319,6 +323,12 @@ def _check_network(folder: Path, sha256: str, of_run: str | None) -> None:
         raise UnitlensError(
             f"{folder} holds a run of another network, or of other weights, than these effects: {another_folder()}."
         )
+
+
+def check_units(folder: Path, basis: Basis | BasisRecord | None, new: RunFiles | None = None) -> None:
+    """Make sure that effects are of the units of the run in a folder, or of one that takes its place."""
+    if new is not None or (folder / RUN).is_file():
+        check_units_alike(folder, basis, Dissection.of(read_run(folder) if new is None else new).settings.basis)
 
 
 def write_page(folder: str | Path) -> Path:

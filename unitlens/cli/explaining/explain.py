@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from unitlens.cli.opening import set_threads
-from unitlens.cli.options import fast_option, given_value, measuring_options, quiet_option
+from unitlens.cli.options import basis_option, fast_option, given_value, measuring_options, quiet_option
 from unitlens.cli.shell.command import command
 from unitlens.cli.targets import Source, explained_source
 from unitlens.cli.text import align_columns, echo, format_cell
@@ -42,6 +42,7 @@ FEW = 12
     "--errors", is_flag=True, help="In place of IMAGE: all images that are classified wrongly, by pairs of classes."
 )
 @click.option("--pairs", type=click.IntRange(1), default=12, show_default=True, help="With --errors: so many pairs.")
+@basis_option
 @measuring_options
 @fast_option
 @quiet_option
@@ -90,6 +91,7 @@ def _explanations(images: tuple[str, ...], source: Source, options: dict[str, An
         top=options["top"],
         most=options["most"],
         value=given_value(options["value"]),
+        basis=source.basis,
         attributions=options["attributions"] or FEW_ATTRIBUTIONS,
         limit=None if images else reading.limit,
         seed=reading.seed,

@@ -8,16 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-from torch import Tensor
-
 from unitlens.data.concepts import Data
 from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.strata import Within, read_strata
 from unitlens.dissection.files import check_free
 from unitlens.dissection.forward import Resources
-from unitlens.dissection.reopening import Reopening, check_network, regrouped
+from unitlens.dissection.reopening import Reopening, check_network, regrouped, run_basis
 from unitlens.dissection.repeating.differences import FileDifference, compare_files, likely_reasons
 from unitlens.dissection.result import Dissection, open_run
 from unitlens.dissection.settings import Settings, recorded_choice
@@ -25,14 +21,11 @@ from unitlens.dissection.work.concluding import conclude
 from unitlens.dissection.work.task import Asked, Task
 from unitlens.dissection.work.works import TemporaryWork
 from unitlens.errors import UnitlensError, UnitlensWarning, argument, spelled
-from unitlens.models.bases import Basis, as_basis
+from unitlens.models.bases import BasisLike
 from unitlens.models.network import Network
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_PLAIN_MATRICES = (".npy", ".safetensors")
-"""Files that hold numbers and nothing else."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +73,7 @@ def rerun(
     *,
     trust: bool = False,
     out: str | Path | None = None,
-    basis: "Basis | npt.NDArray[np.floating] | Tensor | str | Path | None" = None,
+    basis: BasisLike | None = None,
     within: Within | None = None,
     device: str = "cpu",
     workers: int = 0,
@@ -179,7 +172,7 @@ def repeat(
     if out is not None:
         check_free(out)
     recorded_data = data is None
-    basis = _basis(run.settings, basis)
+    basis = run_basis(run.settings, basis)
     net = _network(run, reopening, trust=trust, device=device) if net is None else check_network(net, run.info)
     data = reopening.open_data(trust=trust) if data is None else regrouped(as_data(data), reopening.groups)
     task = Task(net, data, run.settings, basis, resources, _strata(run.settings, within, data))
@@ -203,26 +196,6 @@ def _network(run: Dissection, reopening: Reopening, *, trust: bool, device: str)
     """The network of the run, with the classes that it was given."""
     net, classes = reopening.open_network(trust=trust, device=device), run.info["network"]["classes"]
     return replace(net, classes=tuple(classes) if classes else None)
-
-
-def _basis(settings: Settings, given: Any) -> Basis | None:
-    """The directions of the run, as they were given again or as their file has them."""
-    recorded = settings.basis
-    if recorded is None:
-        return None
-    if given is None and Path(recorded.source).suffix in _PLAIN_MATRICES and Path(recorded.source).is_file():
-        given = recorded.source
-    if given is None:
-        raise UnitlensError(
-            f"The units of the run are directions, which run.json does not contain: give them with {argument('basis')}."
-        )
-    basis = as_basis(given)
-    if basis.sha256 != recorded.sha256:
-        raise UnitlensError(
-            f"The directions in {basis.source} are not those of the run (their SHA-256 begins with {basis.sha256[:8]}, "
-            f"the run's with {recorded.sha256[:8]}): give those of the run with {argument('basis')}."
-        )
-    return Basis(basis.matrix, recorded.source)
 
 
 def _strata(settings: Settings, given: Within | None, data: Data) -> Mapping[str, str] | None:

@@ -144,8 +144,8 @@ def checked_word(tokens: str) -> str:
     """
     if tokens not in TOKENS:
         raise UnitlensError(
-            f"{argument('where')} is {tokens!r}{did_you_mean(tokens, TOKENS)}; in a word it is {' or '.join(TOKENS)}, "
-            "of the tokens of a vision transformer."
+            f"where is {tokens!r}{did_you_mean(tokens, TOKENS)}; it is a tensor: bool, yes or no for each position, or "
+            f"how far each is replaced, from 0 to 1; or, of tokens, {' or '.join(TOKENS)}."
         )
     return tokens
 
