@@ -56,11 +56,11 @@ def test_effects_at_the_tokens_of_a_word_are_those_at_their_positions():
     at_class = torch.zeros(17, dtype=torch.bool)
     at_class[0] = True
     for word, where in (("class", at_class), ("patches", ~at_class)):
-        effects = ul.importance(net, "blocks", data, where=word)
-        expected = ul.importance(net, "blocks", data, where=where)
-        np.testing.assert_array_equal(effects.estimate("logit").effect, expected.estimate("logit").effect)
-        assert np.abs(effects.estimate("logit").effect).max() > 0
-        together = ul.ablate(net, "blocks", range(8), data, where=word, draws=0)
+        effects = ul.outcome_effects(net, "blocks", data, "output:0", where=word)
+        expected = ul.outcome_effects(net, "blocks", data, "output:0", where=where)
+        np.testing.assert_array_equal(effects.effect(), expected.effect())
+        assert np.abs(effects.effect()).max() > 0
+        together = ul.outcome_effects(net, "blocks", data, "distance", units=range(8), where=word, draws=0)
         assert together.settings.ablation == f"set to 0 at the {'class token' if word == 'class' else 'patches'}"
 
 
@@ -74,7 +74,7 @@ def test_effects_at_the_tokens_of_a_word_are_those_at_their_positions():
 )
 def test_words_that_name_no_tokens_are_clear_errors(tokens, where, sentence):
     with pytest.raises(ul.UnitlensError, match=sentence):
-        ul.importance(vit(**tokens), "blocks", ColourWorld(8), where=where)
+        ul.outcome_effects(vit(**tokens), "blocks", ColourWorld(8), "distance", where=where)
 
 
 def test_all_units_at_the_class_token_in_the_shell(shell, tmp_path):
