@@ -202,7 +202,9 @@ def unit_contributions(
     ):
         means = activation.double().abs().reshape(*activation.shape[:2], -1).mean(2).sum(0).cpu().numpy()
         total, count = means + (total if count else 0), count + len(batch.names)
-    mean = total / max(count, 1)
+    mean, heads = total / max(count, 1), find_layers(net.model, layer)[0].heads
+    if basis is None and heads is not None:
+        return Contributions(np.linalg.norm(mean.reshape(heads, -1), axis=1), weighted=False)
     weights = outgoing_weights(net, layer) if basis is None else None
     if weights is None or len(weights) != len(mean):
         return Contributions(mean, weighted=False)

@@ -94,7 +94,7 @@ def attributions(
     net = net if isinstance(net, Network) else classifier(net)
     data = as_data(data)
     resolved = find_layers(net.model, layer)[0]
-    if resolved.call is not None or resolved.item is not None:
+    if (resolved.call, resolved.item, resolved.heads) != (None, None, None):
         raise UnitlensError(f"captum attributes to whole layers that are called once; {layer} is a part of one.")
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
     precision = chosen_precision(fast)

@@ -175,6 +175,6 @@ def _attributes(net: Network, layer: str, methods: Sequence[str]) -> Mapping[str
                 f"There is no attribution {method!r}{did_you_mean(method, METHODS)}; there are {', '.join(METHODS)}."
             )
     (ref,) = find_layers(net.model, [layer])
-    if ref.call is not None or ref.item is not None:
+    if (ref.call, ref.item, ref.heads) != (None, None, None):
         return {}
     return {method: attribution_method(method, net.model, ref.module) for method in methods}

@@ -106,6 +106,12 @@ class _Found(NamedTuple):
         """Find them with one pass of an example."""
         (ref,), image, calls = find_layers(net.model, layer), net.example_inputs(), list[Way]()
 
+        if ref.heads is not None:
+            raise UnitlensError(
+                f"{layer} are heads of attention, which are no layer of their own that could be switched off for good: "
+                "ablate them with ul.intervening or ul.ablate."
+            )
+
         def see(module: nn.Module, args: object, output: object) -> None:
             calls.append(one_tensor(ref, output)[0])
 

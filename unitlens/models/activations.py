@@ -15,6 +15,7 @@ from unitlens.models.hooks import Tap
 from unitlens.models.layers import LayerRef, display_name, find_layers
 from unitlens.models.layouts import Layout, Order, need_layout
 from unitlens.models.network import Network
+from unitlens.models.units.space import UnitSpace
 
 
 class LayerPass(NamedTuple):
@@ -68,7 +69,9 @@ class Readout:
             )
         layout = self.layouts[ref.given] = need_layout(ref, activation, images, image_size, order=self.layout)
         maps = layout.maps(activation)
-        return self.basis.apply(maps, display_name(ref.given)) if self.basis else maps
+        if self.basis is not None:
+            return self.basis.apply(maps, display_name(ref.given))
+        return maps if ref.heads is None else UnitSpace(each=maps.shape[1] // ref.heads).strengths(maps)
 
 
 def reader(net: Network, readout: Readout, *, outputs: bool = True, fast: FastCopy | None = None) -> Reader:

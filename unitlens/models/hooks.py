@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.models.layers import (
@@ -34,6 +35,7 @@ from unitlens.models.passes import one_thread
 
 Tap = Literal["output", "after_inplace"]
 Edit = Callable[[Tensor], Tensor]
+Place = tuple[nn.Module, bool]
 
 
 class Recording:
@@ -47,7 +49,7 @@ class Recording:
         self._tap = tap
         self._kept: dict[str, Tensor] = {}
         self._wrong: dict[str, str] = {}
-        self._calls: dict[nn.Module, int] = {}
+        self._calls: dict[Place, int] = {}
         self._passes = 0
         self._running = False
 
@@ -78,7 +80,7 @@ class Recording:
             raise UnitlensError(
                 f"{layer!r} is not recorded here; recorded is {names}{did_you_mean(layer, self._refs)}."
             )
-        ref, calls = self._refs[layer], self._calls.get(self._refs[layer].module, 0)
+        ref, calls = self._refs[layer], self._calls.get(self._refs[layer].place, 0)
         if not self._passes:
             raise UnitlensError(
                 f"Nothing is recorded of {display_name(layer)} yet, as no pass was made inside the `with`: "
@@ -107,9 +109,9 @@ class Recording:
     def _see(self, refs: Sequence[LayerRef], output: Any) -> None:
         if not self._running:
             return
-        module = refs[0].module
-        call = self._calls.get(module, 0)
-        self._calls[module] = call + 1
+        place = refs[0].place
+        call = self._calls.get(place, 0)
+        self._calls[place] = call + 1
         for ref in refs:
             if call == (ref.call or 0):
                 self._keep(ref, output)
@@ -169,7 +171,7 @@ def record(model: nn.Module, layers: str | Sequence[str], *, tap: Tap = "output"
     def see(group: list[LayerRef]) -> Callable[..., None]:
         return lambda module, args, output: recording._see(group, output)
 
-    hooks = [(group[0].module, see(group)) for group in _by_module(refs)]
+    hooks = [(group[0], see(group)) for group in _by_module(refs)]
     with attached(model, hooks, before=recording._start, after=recording._finish):
         yield recording
 
@@ -206,7 +208,7 @@ def edit(model: nn.Module, edits: Mapping[str, Edit]) -> Iterator[None]:
     def replace(group: list[LayerRef]) -> Callable[..., Any]:
         return lambda module, args, output: editing.replace(group, output)
 
-    hooks = [(group[0].module, replace(group)) for group in _by_module(editing.refs)]
+    hooks = [(group[0], replace(group)) for group in _by_module(editing.refs)]
     with attached(model, hooks, before=editing.start, after=editing.finish):
         yield
 
@@ -217,7 +219,7 @@ class _Editing:
     def __init__(self, refs: Sequence[LayerRef], edits: Mapping[str, Edit]) -> None:
         self.refs = refs
         self._edits = edits
-        self._calls: dict[nn.Module, int] = {}
+        self._calls: dict[Place, int] = {}
         self._done: set[str] = set()
         self._running = False
 
@@ -227,9 +229,9 @@ class _Editing:
         self._running = True
 
     def replace(self, refs: Sequence[LayerRef], output: Any) -> Any:
-        module = refs[0].module
-        call = self._calls.get(module, 0)
-        self._calls[module] = call + self._running
+        place = refs[0].place
+        call = self._calls.get(place, 0)
+        self._calls[place] = call + self._running
         for ref in refs:
             if ref.call is None and call > 0 and self._running:
                 raise UnitlensError(_open_call(ref, None))
@@ -253,7 +255,7 @@ class _Editing:
 @contextmanager
 def attached(
     model: nn.Module,
-    hooks: Sequence[tuple[nn.Module, Callable[..., Any]]],
+    hooks: Sequence[tuple[nn.Module | LayerRef, Callable[..., Any]]],
     *,
     before: Callable[[nn.Module, Any], None],
     after: Callable[[nn.Module, Any, Any], None],
@@ -264,18 +266,32 @@ def attached(
     ----------
     model : nn.Module
         The network; its calls are the passes.
-    hooks : sequence of (nn.Module, function)
-        Forward hooks ``(module, args, output)``; what they return other than None replaces the output.
+    hooks : sequence of (nn.Module or LayerRef, function)
+        Forward hooks ``(module, args, output)``; what they return other than None replaces the output. Of a layer that
+        is what its module is given, that stands in the output's place.
     before, after : function
         Called at the beginning of each pass, and at the end of each that succeeds.
     """
     root = uncompiled(model)
     with one_thread(model), eagerly(), ExitStack() as stack:
         stack.callback(root.register_forward_pre_hook(before).remove)
-        for module, hook in hooks:
-            stack.callback(module.register_forward_hook(hook).remove)
+        for place, hook in hooks:
+            stack.callback(_attach(place, hook).remove)
         stack.callback(root.register_forward_hook(after).remove)
         yield
+
+
+def _attach(place: nn.Module | LayerRef, hook: Callable[..., Any]) -> RemovableHandle:
+    if isinstance(place, nn.Module):
+        return place.register_forward_hook(hook)
+    if place.heads is None:
+        return place.module.register_forward_hook(hook)
+
+    def given(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        changed = hook(module, args, args[0])
+        return None if changed is None else (changed, *args[1:])
+
+    return place.module.register_forward_pre_hook(given)
 
 
 @contextmanager
@@ -289,9 +305,9 @@ def eagerly() -> Iterator[None]:
 
 
 def _by_module(refs: Sequence[LayerRef]) -> list[list[LayerRef]]:
-    groups: dict[nn.Module, list[LayerRef]] = {}
+    groups: dict[Place, list[LayerRef]] = {}
     for ref in refs:
-        groups.setdefault(ref.module, []).append(ref)
+        groups.setdefault(ref.place, []).append(ref)
     return list(groups.values())
 
 

@@ -7,7 +7,8 @@ NAME
 CALL
     Which call, for a module that is called several times in one pass; from 0.
 ITEM
-    Which tensor, for a layer that returns a tuple, list or mapping: positions, keys and fields, joined by dots, as in
+    ``heads``, of a module of attention: the outputs of its heads, side by side, before they are projected. Else which
+    tensor, for a layer that returns a tuple, list or mapping: positions, keys and fields, joined by dots, as in
     ``lstm:1.0`` or ``backbone:out``. A container with exactly one tensor needs none.
 """
 
@@ -22,6 +23,9 @@ from torch import Tensor, jit, nn
 
 from unitlens.errors import UnitlensError, did_you_mean, spelled
 from unitlens.plurals import counted
+
+HEADS = "heads"
+"""The item of a module of attention that is the outputs of its heads, before they are projected."""
 
 Way = tuple[str, ...]
 """The way to a tensor in what a layer returned: a position, key or field for each container; () is the whole."""
@@ -44,6 +48,9 @@ class LayerRef(NamedTuple):
         Which of its calls in a pass, from 0; None if not given.
     item : str or None
         Which tensor of its output, e.g. ``"1.0"``; None if not given.
+    heads : int or None
+        Where the layer is not what the module returns but what it is given, the outputs of so many heads of attention
+        side by side; None where it is what it returns.
     """
 
     given: str
@@ -51,6 +58,12 @@ class LayerRef(NamedTuple):
     module: nn.Module
     call: int | None
     item: str | None
+    heads: int | None = None
+
+    @property
+    def place(self) -> tuple[nn.Module, bool]:
+        """The module, and whether the layer is what it is given: where hooks are attached."""
+        return self.module, self.heads is not None
 
     @property
     def base(self) -> str:
@@ -71,6 +84,23 @@ def find_layers(model: nn.Module, layers: str | Sequence[str]) -> list[LayerRef]
     return [_find(name, modules) for name in names]
 
 
+def projection_of_heads(module: nn.Module) -> tuple[str, int] | None:
+    """Find what projects the outputs of a module's heads of attention, as timm and Hugging Face lay it out.
+
+    Returns
+    -------
+    tuple of (str, int) or None
+        The name of the linear layer in it, and the number of heads; None if it is no such module.
+    """
+    counts = [vars(module).get(name) for name in ("num_heads", "num_attention_heads")]
+    heads = next((count for count in counts if isinstance(count, int)), 0)
+    for name in ("proj", "out_proj", "o_proj"):
+        inner = module._modules.get(name)
+        if heads > 0 and type(inner) is nn.Linear and inner.in_features % heads == 0:
+            return name, heads
+    return None
+
+
 def listing_hint() -> str:
     """Say what lists all layers, where the sentence is read."""
     return spelled(python="net.layers() lists all layers", shell="`unitlens layers` lists all layers")
@@ -83,6 +113,19 @@ def _find(given: str, modules: Mapping[str, nn.Module]) -> LayerRef:
     name, call, item = match.group("name", "call", "item") if match else (given, None, None)
     if given in modules:  # a module's name may itself contain brackets or colons
         name, call, item = given, None, None
+    attention = modules.get(name)
+    if item == HEADS and attention is not None:
+        found = projection_of_heads(attention)
+        if found is not None:
+            child, heads = found
+            inner = f"{name}.{child}".removeprefix(".")
+            return LayerRef(given, inner, modules[inner], None if call is None else int(call), None, heads)
+        if isinstance(attention, nn.MultiheadAttention):
+            raise UnitlensError(
+                f"{name} is torch's own MultiheadAttention, which computes its heads and their projection in one step, "
+                "so that they cannot be seen one by one: networks of timm and Hugging Face have attention whose heads "
+                "can."
+            )
     if name not in modules:
         top = ", ".join(name for name, _ in modules[""].named_children()) or "none"
         near = did_you_mean(name, modules) or f" (at the top there are: {top})"

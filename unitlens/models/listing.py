@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from torch import Tensor, jit, nn
 
 from unitlens.models.hooks import attached
-from unitlens.models.layers import find_layers, tensors_in, uncompiled
+from unitlens.models.layers import HEADS, LayerRef, find_layers, projection_of_heads, tensors_in, uncompiled
 from unitlens.models.layouts import find_layout
 
 Shape = tuple[int, ...]
@@ -85,15 +86,27 @@ def survey(model: nn.Module, image: Tensor, *, image_size: tuple[int, int]) -> S
     def note(module: nn.Module, args: Any, output: Any) -> None:
         seen.setdefault(module, []).append({".".join(way): tuple(t.shape) for way, t in tensors_in(output)})
 
-    hooks: Sequence[tuple[nn.Module, Callable[..., None]]] = [(module, note) for module in watched]
-    with attached(model, hooks, before=lambda *_: seen.clear(), after=lambda *_: None):
+    attention = [module for module in watched if projection_of_heads(module) is not None]
+    heads = {ref.given: ref for module in attention for ref in _heads_of(root, names[module])}
+    given: dict[str, list[Shape]] = {}
+
+    def note_given(ref: LayerRef, module: nn.Module, args: Any, value: Tensor) -> None:
+        given.setdefault(ref.given, []).append(tuple(value.shape))
+
+    def start(module: nn.Module, args: Any) -> None:
+        seen.clear()
+        given.clear()
+
+    hooks: list[tuple[nn.Module | LayerRef, Callable[..., None]]] = [(module, note) for module in watched]
+    hooks += [(ref, partial(note_given, ref)) for ref in heads.values()]
+    with attached(model, hooks, before=start, after=lambda *_: None):
         output = uncompiled(model)(image)
-    reached = [
-        info
-        for module, calls in seen.items()
-        for name in names[module]
-        for info in _infos(name, module, calls, image_size)
-    ]
+    reached = []
+    for module, calls in seen.items():
+        for name in names[module]:
+            ref = heads.get(f"{name}:{HEADS}")
+            reached += [] if ref is None else _infos_of_heads(ref, given.get(ref.given, []), image_size)
+            reached += _infos(name, module, calls, image_size)
     missed = [
         info
         for module in names
@@ -102,6 +115,18 @@ def survey(model: nn.Module, image: Tensor, *, image_size: tuple[int, int]) -> S
         for info in _infos(name, module, [], image_size)
     ]
     return Survey(reached + missed, [tuple(t.shape) for _, t in tensors_in(output)])
+
+
+def _heads_of(root: nn.Module, names: Sequence[str]) -> list[LayerRef]:
+    return find_layers(root, [f"{name}:{HEADS}" for name in names])
+
+
+def _infos_of_heads(ref: LayerRef, shapes: Sequence[Shape], image: tuple[int, int]) -> list[LayerInfo]:
+    """The heads of a module of attention, each of which is a unit; nothing where it has windows of tokens."""
+    layout = find_layout(shapes[0], ref.module, image, name=ref.name) if shapes and shapes[0][:1] == (1,) else None
+    if layout is None:
+        return []
+    return [LayerInfo(ref.given, "heads", shapes[0][1:], ref.heads, layout.grid, len(shapes), layout.order)]
 
 
 def _infos(name: str, module: nn.Module, calls: Sequence[dict[str, Shape]], image: tuple[int, int]) -> list[LayerInfo]:

@@ -98,7 +98,7 @@ def ways_to_split(model: nn.Module, refs: Sequence[LayerRef], images: Tensor) ->
     """
     for fine in (True, False):
         if all(ref.item is None for ref in refs):
-            yield partial(split_network, model, [(ref.module, ref.call or 0) for ref in refs], fine=fine)
+            yield partial(split_network, model, refs, fine=fine)
     for fine in (True, False):
         yield partial(record_network, model, refs, images, fine=fine)
 

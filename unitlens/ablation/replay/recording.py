@@ -75,8 +75,10 @@ def _recorded(model: nn.Module, layers: Sequence[LayerRef], images: Tensor, fine
             leave = module.register_forward_hook(recorder.leave, with_kwargs=True)
             stack.callback(enter.remove)
             stack.callback(leave.remove)
-        for module in {ref.module for ref in layers}:
+        for module in {ref.module for ref in layers if ref.heads is None}:
             stack.callback(module.register_forward_hook(recorder.mark).remove)
+        for module in {ref.module for ref in layers if ref.heads is not None}:
+            stack.callback(module.register_forward_pre_hook(recorder.mark_given, prepend=True).remove)
         try:
             with recorder:
                 output = model(images)
@@ -126,7 +128,7 @@ class _Recorder(TorchFunctionMode):
         self.graph, self.root, self.refusal = fx.Graph(), OneInput(model), ""
         self._layers = layers
         self._marks: dict[int, fx.Node] = {}
-        self._calls = {ref.module: 0 for ref in layers}
+        self._calls = {ref.place: 0 for ref in layers}
         self._modules = {module: f"network.{name}" for name, module in model.named_modules()}
         named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         # By the tensors themselves, which are let go of when the network lets go of them.
@@ -161,10 +163,17 @@ class _Recorder(TorchFunctionMode):
 
     def mark(self, module: nn.Module, args: Any, output: Any) -> Any:
         """Mark a layer's output, and give its readers a copy that is known from what others hold of it."""
-        call, self._calls[module] = self._calls[module], self._calls[module] + 1
+        return self._marked((module, False), output)
+
+    def mark_given(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Mark what a module is given, where that is the layer."""
+        return (self._marked((module, True), args[0]), *args[1:])
+
+    def _marked(self, place: tuple[nn.Module, bool], output: Any) -> Any:
+        call, self._calls[place] = self._calls[place], self._calls[place] + 1
         with self._aside():
             for number, ref in enumerate(self._layers):
-                if ref.module is module and (ref.call or 0) == call:
+                if ref.place == place and (ref.call or 0) == call:
                     way, tensor = one_tensor(ref, output)
                     node = self._marks[number] = self.graph.call_function(mark, (self._argument(tensor),))
                     marked = tensor.clone()

@@ -177,9 +177,10 @@ def find_space(
     UnitlensError
         If they lie along no dimension, it is not clear along which, or the basis is of another number of channels.
     """
-    axis = unit_axis(ref, activation, image)
+    axis, heads = unit_axis(ref, activation, image), ref.heads if basis is None else None
+    each = 1 if heads is None else activation.shape[axis] // heads
     if basis is not None:
         basis.check_width(activation.shape[axis], display_name(ref.given))
     layout = find_layout(tuple(activation.shape), ref.module, image, name=ref.name)
     kinds = left_out(model, layout) if layout is not None and layout.order == "tokens" else {}
-    return UnitSpace(axis, basis=basis, layer=ref.given, special=sum(kinds.values()), class_token="class" in kinds)
+    return UnitSpace(axis, each, basis, layer=ref.given, special=sum(kinds.values()), class_token="class" in kinds)
