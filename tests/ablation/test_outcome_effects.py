@@ -23,7 +23,7 @@ def assert_as_naive(effects, net, data, outcome, number):
     estimate = effects.estimate(outcome)
     assert estimate.before[0] == pytest.approx(naive_mean(net, data, (), number), abs=1e-6)
     for set_, after, effect in zip(effects.sets, estimate.after, estimate.effect, strict=True):
-        assert after == pytest.approx(naive_mean(net, data, set_, number), abs=1e-6)
+        assert after == pytest.approx(naive_mean(net, data, set_, number), rel=1e-6, abs=1e-6)
         assert effect == pytest.approx(after - estimate.before[0])
 
 

@@ -305,12 +305,15 @@ def test_a_run_with_other_images_opens_them_with_the_given_options(shell, run, c
     assert read_effects(run).first.info["data"]["opened"] == {"concepts": ["colors"]}
 
 
-def test_units_of_a_basis_are_refused(shell, net_file, classed, tmp_path):
+def test_directions_of_a_run_are_ablated_and_elsewhere_refused(shell, net_file, classed, tmp_path):
     np.save(tmp_path / "basis.npy", np.eye(4)[::-1])
     how = ("--image-size", 32, "--mean", 0, "--std", 1, "--layer", "0", "--data", classed, "--basis", "basis.npy")
     said = shell("dissect", f"{net_file}:build", *how, "--quantile", 0.1, "--no-evidence", "--quiet", "--out", "turned")
     assert said.code == 0, said.err
-    assert "The units of the run turned are directions of a basis" in ablate(shell, "turned", "--units", "1", code=2)
+    ablate(shell, "turned", "--units", "1", "--draws", 0)
+    refused = shell("shortcuts", "turned", *named_again("turned"), "--quiet")
+    assert refused.code == 2
+    assert "The units of the run turned are directions of a basis" in refused.err
 
 
 def test_a_layout_whose_units_cannot_be_ablated_is_refused(shell, net_file, classed):
