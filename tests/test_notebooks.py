@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import shutil
 import warnings
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 DEMOS = Path(__file__).parents[1] / "demos"
 NOTEBOOKS = sorted(DEMOS.glob("*.ipynb"))
 IMAGES = 36
-MOST_BYTES = 500_000
+MOST_BYTES = 300_000
 
 nbformat = pytest.importorskip("nbformat", reason="nbformat reads the notebooks (pip install -e '.[dev]')")
 
@@ -28,6 +29,11 @@ def ids(path):
 
 def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def solution(notebook):
+    """Code of the solution that is folded below the exercise, in the last cell."""
+    return re.search(r"<summary>Solution</summary>\n\n```python\n(.*?)\n```", notebook.cells[-1].source, re.DOTALL)[1]
 
 
 def test_cells_of_the_first_run_one_after_the_other(demos, monkeypatch):
@@ -54,6 +60,7 @@ def test_runs_from_top_to_bottom(path, demos, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(DEMOS.parent), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     notebook = nbformat.read(demos / path.name, as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell(solution(notebook)))
     client.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(demos)}}).execute()
     cells = code_cells(notebook)
     assert all(cell.execution_count for cell in cells)
@@ -71,6 +78,15 @@ def test_is_committed_with_outputs_and_small(path):
     assert not [out for cell in cells for out in cell.outputs if out.output_type == "error"]
     assert path.stat().st_size < MOST_BYTES
     assert "UNITLENS_DEMO_IMAGES" in "".join(cell.source for cell in cells)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)
+def test_needs_the_public_face_alone_and_ends_with_an_exercise(path):
+    notebook = nbformat.read(path, as_version=4)
+    for code in [*(cell.source for cell in code_cells(notebook)), solution(notebook)]:
+        assert not re.findall(r"from unitlens\b.*|\bunitlens\.\w+", code), "notebooks use `ul.*`"
+    assert notebook.cells[-1].source.startswith("## Exercise")
+    ast.parse(solution(notebook))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)

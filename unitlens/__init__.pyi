@@ -1,3 +1,5 @@
+from .ablation.agreement import agreement as agreement
+from .ablation.attribution import attributions as attributions
 from .ablation.curves import ablation_curve as ablation_curve
 from .ablation.effects import ablate as ablate
 from .ablation.effects import importance as importance
@@ -9,6 +11,8 @@ from .ablation.outcomes.vectors import Similarity as Similarity
 from .ablation.result import Curve as Curve
 from .ablation.result import SetEffects as SetEffects
 from .ablation.result import UnitEffects as UnitEffects
+from .ablation.uses import class_concepts as class_concepts
+from .ablation.uses import classes_served as classes_served
 from .ablation.work.checkpoints import keeping as keeping
 from .comparison.audit_result import Audit as Audit
 from .comparison.auditing import audit as audit
@@ -29,6 +33,7 @@ from .data.readers.torchvision_sets import from_torchvision as from_torchvision
 from .data.scenes.pairs import ScenePairs as ScenePairs
 from .data.scenes.shortcut import ShortcutScenes as ShortcutScenes
 from .data.scenes.world import Scenes as Scenes
+from .data.segmentation.accuracy import segmenter_iou as segmenter_iou
 from .data.segmentation.segmenters import segmenter as segmenter
 from .data.sources import with_concepts as with_concepts
 from .dissection.planning import Plan as Plan

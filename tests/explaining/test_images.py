@@ -14,7 +14,6 @@ from tests.coloured import blocks
 from tests.naive import upsample
 from unitlens.ablation.attribution import METHODS
 from unitlens.explaining.explanation import AGREEMENT_COLUMNS, ATTRIBUTED, COLUMNS, CONCEPT_COLUMNS, SET_COLUMNS
-from unitlens.explaining.sentences import sentence
 
 IMAGES = [blocks(seed)[0] for seed in range(100, 105)]
 
@@ -85,7 +84,7 @@ def test_a_planted_reason_is_found_and_said(explained):
     for one in explained:
         own = one.explained  # unit k is all that speaks for class k
         assert one.ranked[0] == own
-        said = sentence(one, explained.labelled, explained.classes)
+        said = explained.sentences()[one.image]
         assert said.startswith(f"{own} (")
         assert f"{names[own]} (unit {own}; logit -" in said
         assert f"without them: {explained.classes[one.named.answer.prediction]}" in said.replace("still ", "")

@@ -11,6 +11,7 @@ from unitlens.ablation.agreement import compare_ranks
 from unitlens.drawing.notebooks import table_html
 from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.explaining.labelled_units import LabelledUnits
+from unitlens.explaining.sentences import sentence
 from unitlens.plurals import counted
 from unitlens.stats.scores import Floats, Ints
 
@@ -279,6 +280,10 @@ class Explanations:
             tables.append(table.iloc[order])
         empty = pd.DataFrame(columns=list(COLUMNS))
         return pd.concat(tables, ignore_index=True)[list(COLUMNS)] if tables else empty
+
+    def sentences(self) -> dict[str, str]:
+        """Say of each image, by its name, why the network gave it its class: every clause with its number."""
+        return {one.image: sentence(one, self.labelled, self.classes) for one in self.images}
 
     def concepts(self) -> "pd.DataFrame":
         """A row an image and concept, that which speaks most for the class first: `CONCEPT_COLUMNS`."""

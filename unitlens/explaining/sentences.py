@@ -1,13 +1,15 @@
 """Explanations in words, every clause with its number, from the values that were measured."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from unitlens.explaining.explanation import AblatedSet, Answer, Explanation
 from unitlens.explaining.labelled_units import LabelledUnits
 from unitlens.stats.scores import Floats
+
+if TYPE_CHECKING:
+    from unitlens.explaining.explanation import AblatedSet, Answer, Explanation
 
 CONCEPTS = 3
 """A sentence names so many concepts at most."""
@@ -48,7 +50,7 @@ class Clause(NamedTuple):
 
 
 def clauses(
-    labelled: LabelledUnits, concepts: Sequence[AblatedSet], logit_effect: Floats, before: Answer
+    labelled: LabelledUnits, concepts: "Sequence[AblatedSet]", logit_effect: Floats, before: "Answer"
 ) -> list[Clause]:
     """What speaks for the class: up to three concepts, and the first units without a good label.
 
@@ -74,14 +76,14 @@ def clauses(
 
 
 def named_units(
-    labelled: LabelledUnits, concepts: Sequence[AblatedSet], logit_effect: Floats, before: Answer
+    labelled: LabelledUnits, concepts: "Sequence[AblatedSet]", logit_effect: Floats, before: "Answer"
 ) -> tuple[int, ...]:
     """The units of all clauses."""
     of_clauses = (clause.units for clause in clauses(labelled, concepts, logit_effect, before))
     return tuple(sorted({unit for units in of_clauses for unit in units}))
 
 
-def sentence(one: Explanation, labelled: LabelledUnits, classes: Sequence[str]) -> str:
+def sentence(one: "Explanation", labelled: LabelledUnits, classes: Sequence[str]) -> str:
     """Say in one sentence why the network gave an image its class, or what speaks for the class that is followed."""
     found = clauses(labelled, one.concepts, one.logit_effect, one.before)
     said = f"{classes[one.explained]} ({one.before.probability:.2f})"
