@@ -1,4 +1,5 @@
 import io
+import logging
 import os
 import re
 import signal
@@ -7,7 +8,7 @@ import sys
 import pytest
 
 from unitlens import progress as progress_module
-from unitlens.progress import progress, tell
+from unitlens.progress import in_notebook, is_heard, progress, tell
 
 
 class Terminal(io.StringIO):
@@ -109,3 +110,64 @@ def test_a_process_that_was_killed_while_it_drew_a_bar_stops_no_other(clock):
         os.waitpid(child, 0)
         assert lock.acquire(timeout=5)
         lock.release()
+
+
+# ---- as a library
+
+
+def test_the_logger_is_silent_until_somebody_listens(capsys):
+    assert not is_heard() or logging.getLogger().handlers  # pytest's own handler hears everything
+    null = [handler for handler in logging.getLogger("unitlens").handlers if isinstance(handler, logging.NullHandler)]
+    assert len(null) == 1
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    """The logger, without the handlers of pytest."""
+    monkeypatch.setattr(progress_module.LOGGER, "propagate", False)
+    monkeypatch.setattr(progress_module.LOGGER, "level", logging.NOTSET)
+    return progress_module.LOGGER
+
+
+def test_what_is_told_goes_to_stderr_without_a_handler(alone, capsys):
+    tell("hello")
+    assert capsys.readouterr().err == "unitlens: hello\n"
+    alone.setLevel(logging.WARNING)
+    tell("hello")
+    assert capsys.readouterr().err == "unitlens: hello\n"
+
+
+def test_what_is_told_goes_to_the_logger_where_it_is_heard(alone, capsys, clock, monkeypatch):
+    lines = io.StringIO()
+    monkeypatch.setattr(alone, "handlers", [logging.NullHandler(), logging.StreamHandler(lines)])
+    alone.setLevel(logging.INFO)
+    tell("hello")
+    for show in (True, False):
+        with progress(100, "looking", show=show) as shown:
+            clock[0] += 20
+            shown.update(10)
+    assert capsys.readouterr().err == ""
+    assert lines.getvalue().splitlines() == [
+        "hello",
+        "looking: 10 of 100 images, 0.5/s, 180 s left",
+        "looking: 10 of 100 images in 20.0 s",
+        "looking: 10 of 100 images in 20.0 s",
+    ]
+
+
+@pytest.mark.parametrize("widgets", [True, False])
+def test_a_notebook_gets_its_own_bar(monkeypatch, capsys, widgets):
+    if widgets:
+        pytest.importorskip("ipywidgets")
+    monkeypatch.setattr(progress_module, "in_notebook", lambda: True)
+    monkeypatch.setattr(progress_module, "find_spec", lambda name: object() if widgets else None)
+    progress_module._notebook_bar.cache_clear()
+    with progress(3, "looking", show=True) as shown:
+        shown.update(3)
+        assert isinstance(shown._bar, progress_module._Bar) != widgets
+        assert ("notebook" in type(shown._bar).__mro__[1].__module__) == widgets
+    progress_module._notebook_bar.cache_clear()
+
+
+def test_this_is_no_notebook():
+    assert not in_notebook()
