@@ -18,6 +18,7 @@ ORDER = (
     ("progress", "processes", "files", "records", "packed", "patterns"),
     ("journal",),
     ("stats", "drawing"),
+    ("tables",),
     ("models",),
     ("data",),
     ("dissection",),

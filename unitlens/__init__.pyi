@@ -84,5 +84,6 @@ from .models.network import Network as Network
 from .models.passes import evaluating as evaluating
 from .models.preprocessing import Preprocessing as Preprocessing
 from .pages.writing import report as report
+from .tables.latex import latex_table as latex_table
 
 __version__: str

@@ -159,7 +159,7 @@ def test_units_of_a_concept_are_those_of_highest_iou_with_it(shell, run_folder):
     part = ul.open_run(run_folder)["0"]
     assert column(said.out, "unit") == [str(unit) for unit in part.units_for("green")]
     assert column(said.out, "unit")[0] == "1"
-    expected = [f"{part.scores()[unit, 1]:.4g}" for unit in part.units_for("green")]
+    expected = [f"{part.scores().to_numpy()[unit, 1]:.4g}" for unit in part.units_for("green")]
     assert column(said.out, "iou_with") == expected
 
 

@@ -62,7 +62,7 @@ def test_concepts_under_other_settings_equal_those_of_a_dissection_with_them(aud
             assert own["check_concept"].fillna("").tolist() == table["concept"].fillna("").tolist()
             assert np.allclose(own["check_iou"].fillna(-1), table["iou"].fillna(-1))
             for row in own.itertuples():
-                assert row.concept_iou == other[layer].scores("iou")[row.unit, other.column(row.concept)]
+                assert row.concept_iou == other[layer].scores("iou").to_numpy()[row.unit, other.column(row.concept)]
                 assert row.same_concept == (row.concept == row.check_concept)
 
 
@@ -131,7 +131,7 @@ def test_shares_come_with_wilsons_intervals(audited):
 
 def test_baselines_are_means_over_units(run):
     entry = entry_of(run)
-    scores, table = run["pool"].scores("iou"), run["pool"].table()
+    scores, table = run["pool"].scores("iou").to_numpy(), run["pool"].table()
     labelled = table["concept"].notna().to_numpy(bool)
     rows = {row["baseline"]: row for row in baselines(entry)}
     assert rows["concepts of the run"]["mean_iou"] == pytest.approx(table["iou"].mean())

@@ -162,7 +162,7 @@ def test_trainings_of_a_network_are_one_entry_of_means(three):
     single = compare(three[0], three[1], names=["a", "b"]).table().query("entry == 'b' and category == 'all'").iloc[0]
     assert row["detectors_difference_high"] > single["detectors_difference_high"]
     top = comparison.concepts().set_index(["entry", "concept"]).loc[("b", "top")]
-    best = [run.scores("iou")[:, run.concepts.index("top")].max() for run in (three[1], again)]
+    best = [run.scores("iou").to_numpy()[:, run.concepts.index("top")].max() for run in (three[1], again)]
     assert top["detectors"] == np.mean([(run.detectors()["concept"] == "top").sum() for run in (three[1], again)])
     assert np.isclose(top["iou"], np.mean(best))
     assert top["iou_low"] <= top["iou"] <= top["iou_high"]

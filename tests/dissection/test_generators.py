@@ -70,7 +70,7 @@ def test_permuting_units_permutes_rows_of_a_generator(d):
     model.forward = lambda z: forward(torch.cat([z[:, :-BACKDROP][:, order], z[:, -BACKDROP:]], 1))
     net = ul.generator(model, latents=10 + BACKDROP, rescale=(-1, 1))
     permuted = ul.dissect(net, "layer", painted(extra=2), exemplars=0, evidence=False)
-    np.testing.assert_array_equal(permuted.scores("iou"), d.scores("iou")[order])
+    np.testing.assert_array_equal(permuted.scores("iou"), d.scores("iou").to_numpy()[order])
 
 
 def test_several_layers_of_a_generator_in_one_pass_are_as_each_alone():

@@ -63,7 +63,9 @@ def test_one_layer_of_a_run(dissection):
 def test_units_for_a_concept(dissection):
     part = dissection["0"]
     assert part.units_for("green", 2)[0] == 1
-    assert part.units_for("color/green") == [unit for unit in part.units_for("green", 4) if part.scores()[unit, 1] > 0]
+    assert part.units_for("color/green") == [
+        unit for unit in part.units_for("green", 4) if part.scores().to_numpy()[unit, 1] > 0
+    ]
     sentence = "There is no concept 'gren' in the data (did you mean green?); there are blue, green, red."
     refused(lambda: part.units_for("gren"), sentence)
     refused(lambda: part.top_images(9), "There is no unit 9; 0 has units 0 to 3.")

@@ -293,7 +293,7 @@ def test_a_name_in_two_categories_is_written_with_its_category():
     assert "color/it" in result.concepts
     assert "part/it" in result.concepts
     assert result.table()["concept"][0] == "color/it"
-    assert result.units_for("color/it", 1) == [int(result.scores()[:, 0].argmax())]
+    assert result.units_for("color/it", 1) == [int(result.scores().to_numpy()[:, 0].argmax())]
     with pytest.raises(ul.UnitlensError, match="color/it or part/it"):
         result.units_for("it")
     assert result.units_for("color/blue", 1) == result.units_for("blue", 1)

@@ -268,7 +268,7 @@ def look(folder, shell, other):
         expected = 0
         table = run.table().dropna(subset="concept")
         for row in table.itertuples():
-            assert abs(run[row.layer].scores()[row.unit, run.column(row.concept)] - row.iou) < 1e-9
+            assert abs(run[row.layer].scores().to_numpy()[row.unit, run.column(row.concept)] - row.iou) < 1e-9
         assert table["iou"].between(0, 1).all()
     for verb in (("units", folder), ("report", folder), ("compare", folder, other, "--overwrite")):
         said = shell(*verb)

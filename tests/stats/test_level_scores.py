@@ -52,7 +52,7 @@ def test_level_scores_equal_exact_ones_within_0_01(seed, rectified):
             "correlation": np.corrcoef(maps[unit], marked)[0, 1],
         }
         for name, value in exact.items():
-            assert result.scores(name)[unit, 0] == pytest.approx(value, abs=0.01), name
+            assert result.scores(name).to_numpy()[unit, 0] == pytest.approx(value, abs=0.01), name
 
 
 def test_correlation_counts_values_far_below_the_rest():
@@ -64,7 +64,7 @@ def test_correlation_counts_values_far_below_the_rest():
         lookup(maps, image_size=SIZE), "layer", data, grid=SIZE, levels=True, exemplars=0, evidence=False
     )
     exact = np.corrcoef(maps.ravel(), marked.ravel())[0, 1]
-    assert result.scores("correlation")[0, 0] == pytest.approx(exact, abs=0.03)
+    assert result.scores("correlation").to_numpy()[0, 0] == pytest.approx(exact, abs=0.03)
 
 
 @given(seed=st.integers(0, 10**6))
@@ -154,7 +154,7 @@ def test_level_scores_of_a_layer_without_a_grid():
     planes = [{"object": [np.full((16, 16), int(one))]} for one in there]
     data = InMemory(planes, (("object", 1, "it"),))
     result = ul.dissect(lookup(maps), "layer", data, quantile=0.1, levels=True, exemplars=0, evidence=False)
-    assert result.scores("auroc")[0, 0] == pytest.approx(pairs_in_order(maps[:, 0], there), abs=0.01)
+    assert result.scores("auroc").to_numpy()[0, 0] == pytest.approx(pairs_in_order(maps[:, 0], there), abs=0.01)
 
 
 def test_a_level_score_without_counted_levels_says_how_to_count_them(dissection):

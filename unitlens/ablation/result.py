@@ -15,6 +15,7 @@ from unitlens.errors import UnitlensError
 from unitlens.plurals import counted
 from unitlens.stats.folds import Folds
 from unitlens.stats.scores import Floats
+from unitlens.tables.labelled import units_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,6 +109,10 @@ class UnitEffects:
             Of the images of these folds alone.
         """
         return self.estimate(measure, folds=folds).effect
+
+    def frame(self, measure: str = "balanced_accuracy", *, folds: Folds | None = None) -> "pd.DataFrame":
+        """The same with their names: rows are units, columns classes."""
+        return units_frame(self.effect(measure, folds=folds), self.classes, of="class")
 
     def estimate(self, measure: str = "balanced_accuracy", *, folds: Folds | None = None) -> Estimate:
         """Before, after, effect, interval and p-value, each (U, classes)."""

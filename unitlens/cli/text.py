@@ -91,7 +91,7 @@ def unit_table(result: Any, *, concept: str | None = None, sort: str = "iou", ro
     if concept is not None:
         ranked = result.units_for(concept)
         table = table.set_index("unit", drop=False).loc[ranked]
-        table.insert(0, "iou_with", result.scores("iou")[ranked, result.column(concept)])
+        table.insert(0, "iou_with", result.scores("iou").to_numpy()[ranked, result.column(concept)])
         columns.insert(2, "iou_with")
     if concept is None or sort != "iou":
         is_number = table[sort].dtype.kind in "fiub"

@@ -23,9 +23,12 @@ from unitlens.plurals import counted, detectors_of
 from unitlens.stats.counts import Counts
 from unitlens.stats.folds import Folds, iou_in
 from unitlens.stats.scores import LEVEL_SCORES, Floats, matches, score_function
+from unitlens.tables.labelled import counts_dataset, units_frame
+from unitlens.tables.latex import latex_table
 
 if TYPE_CHECKING:
     import pandas as pd
+    import xarray as xr
     from matplotlib.figure import Figure
 
 
@@ -193,7 +196,7 @@ class Dissection:
         """Counts of the layer: ``intersection`` and ``activated`` are units x concepts, ``concept`` is concepts."""
         return self._counts[self._only_layer()]
 
-    def scores(self, name: str = "iou") -> Floats:
+    def scores(self, name: str = "iou") -> "pd.DataFrame":
         """A score of every unit with every concept.
 
         Parameters
@@ -204,9 +207,19 @@ class Dissection:
 
         Returns
         -------
-        float64 array, (U, C)
-            Columns in the order of `concepts`.
+        pandas.DataFrame, (U, C)
+            Rows are units, counted from 0, and columns the names of `concepts`, in their order; ``to_numpy()`` is the
+            array.
+
+        Raises
+        ------
+        UnitlensError
+            If there is no such score, the run did not count what it needs, or several layers were dissected.
         """
+        return units_frame(self._score_values(name), self.concepts, of="concept")
+
+    def _score_values(self, name: str) -> Floats:
+        """A score of every unit with every concept, (U, C)."""
         if name not in LEVEL_SCORES:
             return score_function(name)(self.counts.overlap)
         key = f"{self._only_layer()}/{name}"
@@ -216,6 +229,37 @@ class Dissection:
                 f"{argument('levels', True)}."
             )
         return self._at_levels[key]
+
+    def to_xarray(self) -> "xr.Dataset":
+        """The counts of the layer by unit, concept and fold, and the IoU, as labelled arrays of xarray.
+
+        See `unitlens.tables.labelled.counts_dataset` for its variables; the coordinate ``category`` is that of each
+        concept.
+
+        Raises
+        ------
+        UnitlensError
+            If xarray is not installed (``pip install 'unitlens[xarray]'``), or several layers were dissected.
+        """
+        categories = [concept["category"] for concept in self.info["data"]["concepts"]]
+        attributes = {"network": self.info["network"]["name"], "layer": self._only_layer()}
+        return counts_dataset(self.counts, self.concepts, categories, attributes=attributes)
+
+    def to_latex(self, *, rows: int | None = 10, digits: int = 3, width: str = r"\columnwidth") -> str:
+        """The detectors of highest IoU as a table for a paper; see `unitlens.latex_table`.
+
+        Parameters
+        ----------
+        rows : int, optional
+            How many detectors; None: all.
+        digits : int
+            Behind the point.
+        width : str
+            A length of LaTeX.
+        """
+        columns = [*(["layer"] if len(self.layers) > 1 else []), "unit", "concept", "iou"]
+        columns += ["iou_low", "iou_high", "heldout_iou"] if self.settings.evidence else []
+        return latex_table(self.detectors(), columns=columns, rows=rows, digits=digits, width=width)
 
     def units_for(self, concept: str, n: int | None = None, *, folds: Folds = "all") -> list[int]:
         """Units of highest IoU with a concept, whether or not they are matched to it.

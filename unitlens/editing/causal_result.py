@@ -171,7 +171,7 @@ class CausalEffects:
         from scipy.stats import spearmanr
 
         of_layer = dissection[self.settings.layer]
-        iou, effect = of_layer.scores("iou"), self.effect()
+        iou, effect = of_layer.scores("iou").to_numpy(), self.effect()
         if len(iou) != self.units:
             units = counted(self.units, "unit")
             raise UnitlensError(f"{self.settings.layer} has {units}, and {len(iou)} in the dissection.")
