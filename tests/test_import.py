@@ -24,7 +24,7 @@ ORDER = (
     ("dissection",),
     ("labels", "ablation", "comparison"),
     ("explaining", "editing"),
-    ("pages",),
+    ("pages", "exports"),
     ("app",),
     ("cli",),
     ("__init__", "__main__"),

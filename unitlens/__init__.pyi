@@ -75,6 +75,8 @@ from .explaining.pairs.minimal_pairs import causal_labels as causal_labels
 from .explaining.removal import without as without
 from .explaining.subgroups.result import Shortcuts as Shortcuts
 from .explaining.subgroups.search import shortcuts as shortcuts
+from .exports.reading import open_tables as open_tables
+from .exports.reading import write_tables as write_tables
 from .models.hooks import edit as edit
 from .models.hooks import record as record
 from .models.loading import classifier as classifier

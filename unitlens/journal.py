@@ -28,7 +28,7 @@ FOLDERS = ("interventions", "attack.images")
 
 _NEW, _CHANGE, _REMOVED = f"{TEMPORARY}new-", f"{TEMPORARY}change", f"{TEMPORARY}removed.json"
 
-_FILE = re.compile(r"[a-z_]+(\.[a-z_]+)*\.(json|csv|safetensors|html)", re.ASCII)
+_FILE = re.compile(r"[a-z_]+(\.[a-z_]+)*\.(json|csv|safetensors|html|parquet|tex)", re.ASCII)
 
 _PATIENCE = 60.0
 """Seconds to wait for another process that changes the same folder."""

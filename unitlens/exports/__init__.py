@@ -1,0 +1,1 @@
+"""The tables of a saved run, for other programs."""
