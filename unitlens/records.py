@@ -144,7 +144,7 @@ def read_record(kind: type[Record], content: Any, *, what: str) -> Record:
     return kind(**content)
 
 
-def read_versioned(kind: type[Record], content: Any, *, schema: int, file: str) -> Record:
+def read_versioned(kind: type[Record], content: Any, *, schema: int, file: str, oldest: int | None = None) -> Record:
     """Read all of a file whose field ``schema`` says of which version it is.
 
     Parameters
@@ -154,9 +154,11 @@ def read_versioned(kind: type[Record], content: Any, *, schema: int, file: str) 
     content : object
         As read from JSON.
     schema : int
-        The one version that is read.
+        The version that is written.
     file : str
         Its name.
+    oldest : int, optional
+        The oldest version that is read, of which fields marked `LATER` are absent; ``schema``.
 
     Raises
     ------
@@ -164,10 +166,12 @@ def read_versioned(kind: type[Record], content: Any, *, schema: int, file: str) 
         If it is of another version, or not such a value.
     """
     given = content.get("schema") if isinstance(content, Mapping) else None
-    if type(given) is not int or given != schema:
+    oldest = schema if oldest is None else oldest
+    if type(given) is not int or not oldest <= given <= schema:
+        read = schema if oldest == schema else f"{oldest} to {schema}"
         shown = given if given is None or isinstance(given, int) else "unknown"
         raise UnitlensError(
-            f"{file} is of schema {shown}, and this version of unitlens reads {schema}: measure them again with "
+            f"{file} is of schema {shown}, and this version of unitlens reads {read}: measure them again with "
             f"{argument('overwrite', True)}"
         )
     return read_record(kind, content, what=file)

@@ -57,7 +57,7 @@ def test_effects_of_another_version_are_refused_with_what_to_do(folder):
     for schema in (None, 4, 99, "5", True):
         content = json.loads((folder / "effects.json").read_text()) | {"schema": schema}
         (folder / "effects.json").write_text(json.dumps(content))
-        refused(folder, "of schema", "this version of unitlens reads 7")
+        refused(folder, "of schema", "this version of unitlens reads 6 to 7")
 
 
 def test_effects_of_two_networks_are_not_saved_together(tmp_path):

@@ -22,9 +22,10 @@ def section():
     """All tables of a run, then those of a comparison."""
     parts = [BEGIN]
     for name, described in TABLES.items():
+        command = re.sub(r"\((\w+)\)", r"--\1", described.made_by)
         parts += [
             f"### {name}",
-            f"By `unitlens {described.made_by}`; a row is {described.row}.",
+            f"By `unitlens {command}`; a row is {described.row}.",
             table(described.columns),
         ]
     of_comparison = {"compare.csv": COLUMNS, "compare_concepts.csv": CONCEPT_COLUMNS, "compare_units.csv": UNIT_COLUMNS}

@@ -10,7 +10,10 @@ from unitlens.errors import UnitlensError
 from unitlens.records import check_range, check_types, read_result, read_versioned
 
 SCHEMA = 7
-"""Version of effects.json and of the files beside it; effects of another one are refused."""
+"""Version of effects.json and of the files beside it."""
+
+OLDEST = 6
+"""The oldest version that is still read."""
 
 
 @dataclass(frozen=True)
@@ -172,4 +175,4 @@ class EffectsRecord:
         UnitlensError
             If it is of another schema, or was not written by `unitlens.ablation.files.write_effects`.
         """
-        return read_versioned(cls, content, schema=SCHEMA, file="effects.json")
+        return read_versioned(cls, content, schema=SCHEMA, oldest=OLDEST, file="effects.json")

@@ -1,7 +1,7 @@
 """What was counted with sets of units ablated, and the estimates that follow from it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from unitlens.data.classes import Classes
 from unitlens.dissection.settings import BasisRecord
 from unitlens.errors import UnitlensError
 from unitlens.models.fast.precision import Fast
-from unitlens.records import check_range, check_types
+from unitlens.records import LATER, check_range, check_types
 from unitlens.stats.folds import Folds
 from unitlens.stats.scores import Floats
 
@@ -71,7 +71,7 @@ class EffectSettings:
     seed: int
     matched_in: str | None = None
     fast: Fast | None = None
-    basis: BasisRecord | None = None
+    basis: BasisRecord | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -20,7 +20,7 @@ class TableDescription(NamedTuple):
     Attributes
     ----------
     made_by : str
-        The command that writes it.
+        The command that writes it, and the option that it takes.
     row : str
         What a row is.
     columns : mapping of str to str
@@ -53,11 +53,11 @@ TABLES: Mapping[str, TableDescription] = {
     "units.csv": TableDescription("dissect", "a unit", units.COLUMNS, _UNIT),
     "exemplars.csv": TableDescription("dissect", "a unit and image", _EXEMPLARS, tuple(_EXEMPLARS)),
     "controls.csv": TableDescription(
-        "dissect --control", "a unit of the network or a control", {**_CONTROLS, **units.COLUMNS}, ("control", *_UNIT)
+        "dissect (control)", "a unit of the network or a control", {**_CONTROLS, **units.COLUMNS}, ("control", *_UNIT)
     ),
     "groups.csv": TableDescription("dissect", "an image, where images belong together", _GROUPS, tuple(_GROUPS)),
     "causal_labels.csv": TableDescription(
-        "dissect --pairs",
+        "dissect (pairs)",
         "a unit",
         causal_labels_result.COLUMNS,
         ("unit", "concept", "area_change", "other", "selectivity", "causal_verdict"),
@@ -70,13 +70,13 @@ TABLES: Mapping[str, TableDescription] = {
         ("kind", "class", "measure", "effect", "mean", "low", "high"),
     ),
     "effects.attributions.csv": TableDescription(
-        "ablate --attributions",
+        "ablate (attributions)",
         "a method of captum and class",
         agreement.AGREEMENT_COLUMNS,
         ("method", "class", "spearman", "overlap", "chance"),
     ),
     "outcomes.csv": TableDescription(
-        "ablate --outcome",
+        "ablate (outcome)",
         "a set of units and outcome",
         outcomes.COLUMNS,
         ("outcome", "before", "after", "effect", "low", "high"),
@@ -94,28 +94,28 @@ TABLES: Mapping[str, TableDescription] = {
         "intervene", "a concept before and one after", editing.CHANGED_COLUMNS, tuple(editing.CHANGED_COLUMNS)
     ),
     "causal_effects.csv": TableDescription(
-        "intervene --sweep",
+        "intervene (sweep)",
         "a unit and concept",
         editing.CAUSAL_COLUMNS,
         ("unit", "concept", "average_causal_effect", "low", "high"),
     ),
     "causal_effects.rankings.csv": TableDescription(
-        "intervene --sweep", "a concept", editing.RANKING_COLUMNS, ("concept", "rank_correlation", "shared")
+        "intervene (sweep)", "a concept", editing.RANKING_COLUMNS, ("concept", "rank_correlation", "shared")
     ),
     "insertions.csv": TableDescription(
-        "intervene --map",
+        "intervene (map)",
         "a place and concept",
         editing.INSERTION_COLUMNS,
         ("concept", "places", "appeared", "random_appeared"),
     ),
     "concept_sets.csv": TableDescription(
-        "intervene --share",
+        "intervene (share)",
         "a number of units",
         editing.SET_COLUMNS,
         ("units", "removed", "low", "high", "others_lost"),
     ),
     "drawn_detectors.csv": TableDescription(
-        "intervene --detectors",
+        "intervene (detectors)",
         "a unit",
         editing.DETECTOR_COLUMNS,
         ("unit", "balanced_accuracy", "low", "high", "recall", "specificity"),
@@ -130,13 +130,13 @@ TABLES: Mapping[str, TableDescription] = {
         "explain", "an image and set of units", explanation.SET_COLUMNS, ("image", "set", "size", "prediction")
     ),
     "explanation.attributions.csv": TableDescription(
-        "explain --attributions",
+        "explain (attributions)",
         "an image and method of captum",
         explanation.AGREEMENT_COLUMNS,
         ("image", "method", "spearman", "overlap"),
     ),
     "confusions.csv": TableDescription(
-        "explain --errors",
+        "explain (errors)",
         "a class, the class that it is taken for, and a concept",
         confusions_result.COLUMNS,
         ("class", "predicted", "concept", "pull", "low", "high"),
