@@ -5,6 +5,7 @@ from .ablation.effects import ablate as ablate
 from .ablation.effects import importance as importance
 from .ablation.interventions import Intervention as Intervention
 from .ablation.interventions import intervening as intervening
+from .ablation.outcomes.centroids import class_centroids as class_centroids
 from .ablation.outcomes.effects import outcome_effects as outcome_effects
 from .ablation.outcomes.result import OutcomeEffects as OutcomeEffects
 from .ablation.outcomes.vectors import Similarity as Similarity
@@ -85,6 +86,7 @@ from .models.loading import load as load
 from .models.network import Network as Network
 from .models.passes import evaluating as evaluating
 from .models.preprocessing import Preprocessing as Preprocessing
+from .models.units.zero_shot import zero_shot as zero_shot
 from .pages.writing import report as report
 from .tables.latex import latex_table as latex_table
 

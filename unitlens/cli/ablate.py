@@ -72,6 +72,12 @@ ALL = None
 )
 @basis_option
 @click.option(
+    "--zero-shot",
+    metavar="FILE",
+    help="Of an encoder such as CLIP's: take the vectors of a .safetensors file, one of each class by its name, as the "
+    "network's classes (logit = 100 x cosine).",
+)
+@click.option(
     "--measure",
     "measures",
     multiple=True,
@@ -114,6 +120,7 @@ def _ablate(target: str, options: dict[str, Any], processes: Processes) -> None:
     from unitlens.ablation.outcomes.measures import DEFAULT_MEASURES
     from unitlens.ablation.outcomes.named import image_outcomes
     from unitlens.ablation.work.running import keeping_in_run
+    from unitlens.models.units.zero_shot import zero_shot
     from unitlens.pages.writing import add_effects, check_effects_fit, check_outcomes_fit, check_units
 
     selection = _Selection.of(options)
@@ -121,14 +128,18 @@ def _ablate(target: str, options: dict[str, Any], processes: Processes) -> None:
     replacement = _replacement(options["value"], options["scale"], options["where"])
     source = source_of(target, options)
     source.net.model.eval()  # it was loaded here; a network's training mode is of interest where a person set it
+    net, layers, sha256 = source.net, source.layers, source.sha256
+    if options["zero_shot"]:
+        net, layers = zero_shot(net, options["zero_shot"]), tuple(f"encoder.{layer}" for layer in layers)
+        sha256 = net.fingerprint()
     out = options["out"] or (Path(target) if source.dissection is not None else Path("run"))
     check_fit = check_outcomes_fit if outcomes else check_effects_fit
-    check_fit(out, source.sha256, overwrite=options["overwrite"])
+    check_fit(out, sha256, overwrite=options["overwrite"])
     check_units(out, source.basis)
     set_threads(options["threads"])
     experiment = Experiment.of(
-        source.net,
-        source.layers,
+        net,
+        layers,
         source.data,
         replacement=replacement,
         measures=options["measures"] or DEFAULT_MEASURES,

@@ -12,6 +12,7 @@ from unitlens.errors import UnitlensError, argument, did_you_mean
 from unitlens.models.layers import describe_error
 from unitlens.models.opened import OpenedModel
 from unitlens.models.preprocessing import Declared, Triple, declared_by
+from unitlens.models.units.encoders import images_part
 from unitlens.models.weights import put_weights, read_weights, untrained_error
 
 HUBS = ("timm", "hf")
@@ -46,9 +47,9 @@ def hub_network(hub: str, name: str, weights: str | None) -> OpenedModel:
     opened = _timm(name, spec, weights) if hub == "timm" else _hugging_face(name, spec, weights)
     if weights not in (None, "none", "DEFAULT"):
         put_weights(opened.model, read_weights(weights), weights)
-    # Of CLIP and its like, which take text beside images, the part that takes images.
-    images_part: nn.Module = getattr(opened.model, "vision_model", opened.model)
-    return opened._replace(model=images_part.eval(), classes=None if weights == "none" else opened.classes)
+    return opened._replace(
+        model=images_part(opened.model).eval(), classes=None if weights == "none" else opened.classes
+    )
 
 
 def hub_package(name: str, spec: str, extra: str) -> Any:

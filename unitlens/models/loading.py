@@ -20,6 +20,7 @@ from unitlens.models.opened import OpenedModel
 from unitlens.models.passes import evaluating
 from unitlens.models.preprocessing import Declared, Preprocessing, decide, declared_by
 from unitlens.models.torchvision import other_names, zoo_names, zoo_network
+from unitlens.models.units.encoders import images_part
 from unitlens.models.weights import put_weights, read_weights
 
 
@@ -161,6 +162,7 @@ def classifier(
     if isinstance(classes, str):
         raise UnitlensError(f"classes is {classes!r}; it is a sequence of names, one for each output.")
     preprocessing = decide(declared_by(module), image_size=image_size, resize=resize, mean=mean, std=std)
+    module = images_part(module)
     names = None if classes is None else tuple(classes)
     return Network(module, preprocessing, classes=names, name=name or type(module).__name__)
 

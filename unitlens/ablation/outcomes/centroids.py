@@ -1,0 +1,73 @@
+"""Classes of an encoder that has no texts: the mean of what it returns for images of each."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from unitlens.data.batches import Batches
+from unitlens.data.concepts import Data
+from unitlens.data.inmemory.dataset import as_data
+from unitlens.data.reading import Reading
+from unitlens.errors import UnitlensError
+from unitlens.models.network import Network
+from unitlens.models.passes import evaluating
+from unitlens.models.units.encoders import embedding
+
+
+def class_centroids(
+    net: Network,
+    data: Data | str | Path,
+    *,
+    limit: int | None = None,
+    batch_size: int = 32,
+    workers: int = 0,
+    seed: int = 0,
+    progress: bool = False,
+) -> dict[str, Tensor]:
+    """Return for each class of the images the mean direction of what an encoder returns for them.
+
+    With `unitlens.zero_shot` they make a nearest-centroid classifier of an encoder such as DINO, by cosine. Take other
+    images for it than those that effects are measured on.
+
+    Parameters
+    ----------
+    net : Network
+        It returns (N, D), or what has ``image_embeds`` or ``pooler_output``.
+    data : Data, str or Path
+        Images with classes; those without one are left out.
+    limit, batch_size, workers, seed, progress
+        As for `unitlens.dissect`.
+
+    Returns
+    -------
+    dict of str to Tensor, float32 (D,)
+        In the order of the classes' names; each the mean of vectors of length 1, summed in float64.
+
+    Raises
+    ------
+    UnitlensError
+        If no image has a class, or the network does not return a vector of each image.
+
+    Examples
+    --------
+    >>> import unitlens as ul
+    >>> net = ul.load("bundled:scenes")
+    >>> centroids = ul.class_centroids(net, ul.Scenes(24))
+    >>> ul.zero_shot(net, centroids).classes == tuple(centroids)
+    True
+    """
+    reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
+    sums: dict[str, Tensor] = {}
+    counts: dict[str, int] = {}
+    for batch in Batches(as_data(data), net.preprocessing, reading, task="embedding"):
+        with evaluating(net.model):
+            vectors = functional.normalize(embedding(net.model(net.prepare(batch.images))).double(), dim=1).cpu()
+        for vector, class_ in zip(vectors, batch.classes, strict=True):
+            if class_ is not None:
+                sums[str(class_)] = sums.get(str(class_), torch.zeros_like(vector)) + vector
+                counts[str(class_)] = counts.get(str(class_), 0) + 1
+    if not sums:
+        raise UnitlensError("No image has a class, so that there is nothing to take the mean of: give some that do.")
+    return {name: (sums[name] / counts[name]).float() for name in sorted(sums)}
