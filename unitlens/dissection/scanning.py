@@ -9,7 +9,7 @@ from torch import Tensor
 from unitlens.dissection.memory import KEPT
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.stats.blocks import in_blocks
-from unitlens.stats.masks import Active, Axis, SamplePlan, Upsampling, interpolate
+from unitlens.stats.masks import Active, Axis, SamplePlan, Upsampling, interpolate, true_at
 
 CHUNK_VALUES = 1 << 17
 """Values of the layer grid that are looked at together: half a megabyte, and what comes of it still fits a cache."""
@@ -216,5 +216,5 @@ def _as_one(pieces: Sequence[tuple[Active, ...]]) -> list[Active]:
 
 def _sift(active: Active, level: Tensor) -> Active:
     """Those of some active positions that lie above higher levels, (U,), in as many bits as they had."""
-    above = torch.nonzero(active.value > level.index_select(0, active.unit)).view(-1)
+    above = true_at(active.value > level.index_select(0, active.unit))
     return Active(*(part.index_select(0, above) for part in active))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from unitlens.errors import UnitlensError
-from unitlens.stats.masks import Active
+from unitlens.stats.masks import Active, true_at
 
 BINS = 1 << 16
 """Bins of a histogram: the upper, or the lower, half of the 32 bits of a float."""
@@ -105,7 +105,7 @@ def kth_largest(scan: Scan, rank: int, guesses: list[Tensor], floor: Tensor) -> 
     def low_bits(active: Active) -> tuple[Tensor, Tensor]:
         """Units and lower 16 bits of the values in the bin that holds the rank."""
         key = _key(active.value)
-        inside = torch.nonzero(key >> 16 == high_bits[active.unit]).view(-1)
+        inside = true_at(key >> 16 == high_bits[active.unit])
         return active.unit[inside], (key[inside] & 0xFFFF) - BINS // 2
 
     # Second scan: a histogram of the lower 16 bits within that bin, which names the value to the bit.
