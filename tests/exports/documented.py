@@ -1,5 +1,6 @@
 """What docs/tables.md says of columns, from the code: `python -m tests.exports.documented` writes it into the page."""
 
+import re
 from pathlib import Path
 
 from unitlens.comparison.columns import COLUMNS, CONCEPT_COLUMNS, UNIT_COLUMNS
