@@ -40,7 +40,7 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     for name, target in PAPERS.items():
         markdown = markdown.replace(f"](../{name})", f"]({up}{target})")
     markdown = markdown.replace("](../demos/README.md)", f"]({up}course/index.md)")
-    return _LINK.sub(rf"]({up}course/\1.md)", markdown)
+    return _LINK.sub(rf"]({up}course/\1.md)", markdown.replace("](../docs/", "](../"))
 
 
 def on_page_content(html: str, page: Page, **_: object) -> None:
