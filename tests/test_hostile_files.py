@@ -22,8 +22,9 @@ from unitlens.cli.options import Bytes, Numbers, Range, Shape, Shard, Size, give
 from unitlens.cli.plan import Counts
 from unitlens.cli.text import whole_numbers
 from unitlens.data.groups import grouped
-from unitlens.data.images import UnreadableError, read_image, read_label_map
+from unitlens.data.images import read_image, read_label_map
 from unitlens.data.latent_sets import latents, named_latents
+from unitlens.data.pixels.files import UnreadableError
 from unitlens.data.readers.annotated import AnnotatedFolder
 from unitlens.data.strata import read_strata, read_subgroups
 from unitlens.files import check_readable, read_arrays, read_json, read_npy

@@ -7,7 +7,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from unitlens.data.images import Fit, UnreadableError, read_image, read_label_map, same_aspect
+from unitlens.data.images import Fit, read_image, read_label_map, same_aspect
+from unitlens.data.pixels.files import UnreadableError
 from unitlens.errors import UnitlensError
 from unitlens.models.preprocessing import Preprocessing
 

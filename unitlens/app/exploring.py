@@ -267,7 +267,7 @@ class ExploringPage:
         return image_file(pixels, size)
 
     def _received(self, content: bytes, name: str, task: Task) -> Mapping[str, Any]:
-        pixels = decode_image(content, name, most_pixels=MOST_PIXELS)
+        pixels = decode_image(content, name, most_pixels=MOST_PIXELS, bands=self.net.preprocessing.count)
         key = f"sent-{hashlib.sha256(content).hexdigest()[:24]}"
         self._sent.put(key, GivenImages((pixels,), (name,)))
         return {"image": key, "name": name}

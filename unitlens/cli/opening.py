@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 from unitlens.errors import UnitlensError, is_number
 from unitlens.processes import local_count, local_rank
 
+BAND_OPTIONS = ("bands", "range", "show_bands", "show_range", "show_percentiles")
+"""Of `unitlens.models.bands.settings.Bands`."""
+
 
 def set_threads(threads: int | None) -> None:
     """Set how many CPU threads torch uses; None leaves its own choice."""
@@ -30,7 +33,7 @@ def load_network(model: str, options: dict[str, Any]) -> Any:
     """Load the network and take its options out; the seed stays, as it is the run's too."""
     from unitlens.models.loading import load
 
-    names = ("weights", "image_size", "resize", "mean", "std", "rescale", "device")
+    names = ("weights", "image_size", "resize", "mean", "std", "rescale", "device", *BAND_OPTIONS)
     settings = {name: options.pop(name) for name in names}
     if settings["device"] == "cuda" and local_count() > 1:  # each of the processes has a GPU of its own
         settings["device"] = f"cuda:{local_rank()}"

@@ -19,21 +19,33 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
-    """Three numbers such as 0.485,0.456,0.406."""
+    """Numbers such as 0.485,0.456,0.406."""
 
-    name = "R,G,B"
+    name = "R,G,B,..."
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
-        """Read them, one for each colour; a single number stands for all three."""
+        """Read them, one for each band; a single number stands for all."""
+        if isinstance(value, tuple):
+            return value
         try:
-            numbers = tuple(float(part) for part in str(value).split(","))
+            return tuple(float(part) for part in str(value).split(","))
         except ValueError:
-            numbers = ()
-        if len(numbers) == 1:
-            numbers *= 3
-        if len(numbers) != 3:
-            self.fail(f"{value!r} is not three numbers such as 0.485,0.456,0.406", param, ctx)
-        return numbers
+            self.fail(f"{value!r} is not numbers such as 0.485,0.456,0.406, one for each band", param, ctx)
+
+
+class BandNumbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
+    """Bands such as 4,3,2."""
+
+    name = "N,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Read them."""
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in str(value).split(",")]
+        if not all(is_number(part) and int(part) > 0 for part in parts):
+            self.fail(f"{value!r} is not bands such as 4,3,2, counted from 1", param, ctx)
+        return tuple(map(int, parts))
 
 
 class Size(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
@@ -156,8 +168,15 @@ network_options = options(
     ),
     click.option("--image-size", type=Size(), help="The network's input size; images are squashed to it."),
     click.option("--resize", type=click.IntRange(1), help="Scale the shorter side to this, then crop the centre."),
-    click.option("--mean", type=Numbers(), help="Mean of the colours in [0, 1], which is subtracted."),
-    click.option("--std", type=Numbers(), help="Standard deviation of the colours, which is divided by."),
+    click.option("--mean", type=Numbers(), help="Mean of each band in [0, 1], which is subtracted."),
+    click.option("--std", type=Numbers(), help="Standard deviation of each band, which is divided by."),
+    click.option("--bands", type=BandNumbers(), help="Which of an image's bands the network takes, from 1. [all]"),
+    click.option("--range", type=Range(), help="Values of images that become 0 and 1. [those of 8 and 16 bits]"),
+    click.option("--show-bands", type=BandNumbers(), help="Which of the network's bands are shown: one, or R,G,B."),
+    click.option("--show-range", type=Range(), help="What is shown black and white, in [0, 1]."),
+    click.option(
+        "--show-percentiles", type=Range(), help="The same by percentiles of each image. [1,99 beyond 8 bits]"
+    ),
     click.option(
         "--latent-shape", type=Shape(), help="The network is a generator: the shape of one latent, such as 100,1,1."
     ),

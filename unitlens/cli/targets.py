@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from unitlens.cli.opening import load_network, open_images, take_data_options, without_download, worker_count
+from unitlens.cli.opening import (
+    BAND_OPTIONS,
+    load_network,
+    open_images,
+    take_data_options,
+    without_download,
+    worker_count,
+)
 from unitlens.cli.text import echo
 from unitlens.errors import UnitlensError
 
@@ -14,7 +21,10 @@ if TYPE_CHECKING:
     from unitlens.data.reading import Reading
     from unitlens.dissection.reopening import Reopening
 
-_PREPROCESSING = ("image_size", "resize", "mean", "std", "latent_shape", "latent_classes", "rescale", "latents")
+_PREPROCESSING = (
+    *("image_size", "resize", "mean", "std", *BAND_OPTIONS),
+    *("latent_shape", "latent_classes", "rescale", "latents"),
+)
 
 
 class Source(NamedTuple):

@@ -14,7 +14,7 @@ from torch import Tensor
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Class, Concept, Data, EncodedData, Example, described
 from unitlens.data.decoded.images import DecodedImages, DecodedWriter
-from unitlens.data.images import UnreadableError
+from unitlens.data.pixels.files import UnreadableError
 from unitlens.data.preparing import Failure, Prepare, Prepared, PreparedLatent, PrepareLatent, data_digest, see
 from unitlens.data.reading import Reading, chosen_images, image_name
 from unitlens.data.workers import in_batches
@@ -42,9 +42,9 @@ class Batch(NamedTuple):
 
     Attributes
     ----------
-    images : uint8 tensor, (N, 3, height, width), or float32, (N, ...)
-        The network's input before ``/ 255``, mean and std; or latents, until `Batches.seen` puts in their place the
-        images that were drawn from them.
+    images : uint8 tensor, (N, bands, height, width), or float32, (N, bands, height, width) or (N, ...)
+        The network's input before ``/ 255``, mean and std, of images that are not in 8 bits in [0, 1]; or latents,
+        until `Batches.seen` puts in their place the images that were drawn from them.
     planes : list of int16 arrays, (planes, H * W)
         See `Columns.planes`; of the image that the network's units are compared with. None of latents.
     annotated : list of int
@@ -411,6 +411,8 @@ def _collate(
         for name in item._fields[1:]:
             columns[_COLUMN_OF[name]].append(getattr(item, name))
     arrays = [item[0] for item in prepared]
+    if len({array.dtype for array in arrays}) > 1:  # a file in 8 bits among deeper ones
+        arrays = [array / np.float32(255) if array.dtype == np.uint8 else array for array in arrays]
     return (np.stack(arrays) if arrays else np.empty(0, np.uint8)), columns, failures
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +18,10 @@ from unitlens.data.concepts import Concept, Data, Example, Finding, described
 from unitlens.data.copies import Copies, find_copies, fingerprint
 from unitlens.data.findings import AlikeImages, Check, ConceptCheck, Sight, highest_iou, notes, of_concepts, of_files
 from unitlens.data.groups import Groups, grouped
-from unitlens.data.images import Fit, UnreadableError, same_aspect
+from unitlens.data.images import Fit, same_aspect
 from unitlens.data.inmemory.dataset import as_data
+from unitlens.data.pixels.files import UnreadableError
+from unitlens.data.pixels.shown import shown_pixels
 from unitlens.data.preparing import name_hash
 from unitlens.data.reading import ExampleRead, as_example, chosen_images, read_examples
 from unitlens.data.segmentation.accuracy import plain, segmenter_iou
@@ -236,7 +238,12 @@ class _Walk:
     def planes(self, example: Example) -> npt.NDArray[np.int16]:
         """Columns of every cell of the label grid, see `Columns.planes`."""
         height, width = example.image.shape[:2]
-        return self.columns.planes(example, Fit.of(height, width, self.preprocessing), self.grid)
+        sized = example._replace(image=np.broadcast_to(np.uint8(0), (height, width, 3)))  # of any depth
+        return self.columns.planes(sized, Fit.of(height, width, self.preprocessing), self.grid)
+
+    def pixels(self, image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+        """An image of any number of bands and depth as it is looked at, (height, width, 3)."""
+        return shown_pixels(image, Fit.of(image.shape[0], image.shape[1], self.preprocessing))
 
     @property
     def read(self) -> int:
@@ -305,8 +312,7 @@ def _draw(walk: _Walk, chosen: Sequence[Sequence[int]]) -> list[list[Sight]]:
     for row, numbers in sorted(wanted.items()):
         index, area = walk.areas[row]
         example = as_example(walk.data[index])
-        height, width = example.image.shape[:2]
-        pixels = np.asarray(Fit.of(height, width, walk.preprocessing).image(example.image))
+        pixels = walk.pixels(example.image)
         planes = walk.planes(example).reshape(-1, *walk.grid)
         masks = np.stack([(planes == 1 + number).any(0) for number in numbers])
         tiles = draw_tiles(np.broadcast_to(pixels, (len(numbers), *pixels.shape)), masks, size=TILE)
@@ -350,8 +356,7 @@ def _draw_alike(walk: _Walk, copies: Copies) -> Iterator[AlikeImages]:
         sights = []
         for row in np.flatnonzero(copies.group == group)[:_ALIKE_IMAGES].tolist():
             example = as_example(walk.data[walk.areas[row][0]])
-            height, width = example.image.shape[:2]
-            pixels = np.asarray(Fit.of(height, width, walk.preprocessing).image(example.image))
+            pixels = walk.pixels(example.image)
             (tile,) = draw_tiles(pixels[None], np.ones((1, *walk.grid), bool), size=TILE)
             sights.append(Sight(example.name, 1.0, _jpeg(tile)))
         yield AlikeImages(count, tuple(sights))

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unitlens.data.concepts import Concept
+from unitlens.data.pixels.arrays import check_rgb
 
 NAMES = ("black", "blue", "brown", "gray", "green", "orange", "pink", "purple", "red", "white", "yellow")
 """Labels 1 to 11: the terms of Berlin and Kay, "Basic Color Terms", 1969."""
@@ -64,7 +65,8 @@ class Colors:
         return tuple(Concept("color", label, name) for label, name in enumerate(NAMES, 1))
 
     def planes(self, image: npt.NDArray[np.uint8], name: str) -> Mapping[str, Sequence[npt.NDArray[np.uint8]]]:
-        """The label of every pixel of an image, in the image's size."""
+        """The label of every pixel of an image, in the image's size; an error where it is not 8-bit RGB."""
+        check_rgb(image, name, "colours")
         return {"color": [color_labels(image)]}
 
     def planes_of(self, images: npt.NDArray[np.uint8]) -> Mapping[str, Sequence[npt.NDArray[np.uint8]]]:

@@ -1,7 +1,7 @@
 """Images that are copies, or nearly: a small perceptual fingerprint of each, and the groups that they form."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,12 +27,13 @@ _ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1, dt
 """How many bits of a byte are set."""
 
 
-def fingerprint(image: Bytes) -> bytes:
+def fingerprint(image: npt.NDArray[Any]) -> bytes:
     """Where an image grows brighter to the right and downwards, as bits, and how bright it is, on a grid of 8 x 8.
 
     Parameters
     ----------
-    image : uint8 array, (height, width, 3)
+    image : array, (height, width, bands)
+        Of images that are not 8-bit RGB, the mean over bands, from its lowest to its highest number.
 
     Returns
     -------
@@ -41,11 +42,22 @@ def fingerprint(image: Bytes) -> bytes:
     """
     # some 72 points a side are enough for averages over 9 x 9 cells
     rows, columns = (max(1, side // _POINTS) for side in image.shape[:2])
-    points = Image.fromarray(np.ascontiguousarray(image[::rows, ::columns])).convert("L")
+    points = _grey(np.ascontiguousarray(image[::rows, ::columns]))
     cells = np.asarray(points.resize((_SIDE + 1, _SIDE + 1), Image.Resampling.BOX))
     here = cells[:-1, :-1]
     brighter = np.concatenate([(cells[:-1, 1:] > here).ravel(), (cells[1:, :-1] > here).ravel()])
     return np.packbits(brighter).tobytes() + here.tobytes()
+
+
+def _grey(image: npt.NDArray[Any]) -> Image.Image:
+    """An image in 8-bit grey."""
+    if image.dtype == np.uint8 and image.shape[2] == 3:
+        return Image.fromarray(image).convert("L")
+    mean = image.mean(axis=2, dtype=np.float64)
+    if image.dtype != np.uint8:
+        mean = np.nan_to_num(mean)
+        mean = (mean - mean.min()) / max(float(np.ptp(mean)), 1e-12) * 255
+    return Image.fromarray(mean.round().astype(np.uint8))
 
 
 class Copies(NamedTuple):

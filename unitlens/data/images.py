@@ -2,36 +2,21 @@
 
 import errno
 import hashlib
-import io
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
+from unitlens.data.pixels.files import MOST_BYTES, UnreadableError, decode_pixels, is_deep, opened
 from unitlens.errors import UnitlensError
 from unitlens.files import check_readable
 from unitlens.models.preprocessing import Preprocessing
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
-
-FORMATS = frozenset({"AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP"})
-"""Of a file whose name says another one; Pillow knows more, such as PostScript, for which it starts a program."""
-
-MOST_BYTES = 1 << 31
-"""Of an image file; that of 179 million pixels, the most that Pillow opens, is smaller."""
-
-_BROKEN = (OSError, UnidentifiedImageError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
-
-
-class UnreadableError(UnitlensError):
-    """A file that is not an image, or a damaged one: left out and named, unless the run is strict."""
-
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".npy", ".npz"})
 
 _GONE = {
     getattr(errno, name)
@@ -61,7 +46,7 @@ class FileRead(NamedTuple):
 
 
 def read_image(path: Path) -> FileRead:
-    """Read an image as 8-bit RGB, turned as its EXIF data say.
+    """Read an image as 8-bit RGB, turned as its EXIF data say: for files whose colours are codes.
 
     Parameters
     ----------
@@ -78,26 +63,24 @@ def read_image(path: Path) -> FileRead:
     UnreadableError
         If the file is not an image or is cut short.
     """
-    return encoded_image(path).read()
+    content, digest = _content(path)
+    with opened(content, path) as image:
+        return FileRead(np.asarray(to_rgb(ImageOps.exif_transpose(image))), digest)
 
 
 def encoded_image(path: Path) -> "Encoded":
-    """Read the file of an image, which is decoded later: see `read_image`.
+    """Read the file of an image, which is decoded later: see `unitlens.data.pixels.files.decode_pixels`.
 
     Raises
     ------
     UnreadableError
         If it cannot be read; that it is no image shows when it is decoded.
     """
-    return Encoded(path, *_content(path), _as_rgb)
+    return Encoded(path, *_content(path), decode_pixels)
 
 
-def _as_rgb(image: Image.Image, path: Path) -> npt.NDArray[np.uint8]:
-    return np.asarray(to_rgb(ImageOps.exif_transpose(image)))
-
-
-def decode_image(content: bytes, name: str, *, most_pixels: int) -> npt.NDArray[np.uint8]:
-    """Decode an image file that was sent, as `read_image` does, unless it has too many pixels.
+def decode_image(content: bytes, name: str, *, most_pixels: int, bands: int | None = None) -> npt.NDArray[Any]:
+    """Decode an image file that was sent, unless it has too many pixels.
 
     Parameters
     ----------
@@ -105,23 +88,30 @@ def decode_image(content: bytes, name: str, *, most_pixels: int) -> npt.NDArray[
     name : str
         What errors call it.
     most_pixels : int
-        What the file says of its size is looked at before its pixels are.
+        What the file of an 8-bit image says of its size is looked at before its pixels are.
+    bands : int, optional
+        As `unitlens.data.pixels.files.decode_pixels` takes it.
 
     Returns
     -------
-    uint8 array, (height, width, 3)
+    array, (height, width, bands)
 
     Raises
     ------
     UnreadableError
         If it is not an image, is cut short, or has more pixels.
     """
-    with _decoded(content, name) as image:
-        if image.width * image.height > most_pixels:
-            raise UnreadableError(
-                f"{name} has {image.width} x {image.height} pixels: scale it down to {most_pixels:,} pixels at most."
-            )
-        return np.asarray(to_rgb(ImageOps.exif_transpose(image)))
+    if not is_deep(content):
+        with opened(content, name) as image:
+            _check_pixels(image.width, image.height, name, most_pixels)
+    pixels = decode_pixels(content, name, bands=bands)
+    _check_pixels(pixels.shape[1], pixels.shape[0], name, most_pixels)
+    return pixels
+
+
+def _check_pixels(width: int, height: int, name: str, most: int) -> None:
+    if width * height > most:
+        raise UnreadableError(f"{name} has {width} x {height} pixels: scale it down to {most:,} pixels at most.")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -157,7 +147,12 @@ def encoded_label_map(path: Path) -> "Encoded":
     UnreadableError
         If it cannot be read; that it is no label map shows when it is decoded.
     """
-    return Encoded(path, *_content(path), _as_labels)
+    return Encoded(path, *_content(path), _decode_labels)
+
+
+def _decode_labels(content: bytes, path: Path) -> npt.NDArray[Any]:
+    with opened(content, path) as image:
+        return _as_labels(image, path)
 
 
 def _as_labels(image: Image.Image, path: Path) -> npt.NDArray[Any]:
@@ -184,13 +179,13 @@ class Encoded:
     digest : str
         SHA-256 of the content.
     decode : callable
-        From the open image, and its path for sentences, to an array.
+        From the content, and the path for sentences, to an array.
     """
 
     path: Path
     content: bytes
     digest: str
-    decode: Callable[[Image.Image, Path], npt.NDArray[Any]]
+    decode: Callable[[bytes, Path], npt.NDArray[Any]]
 
     def read(self) -> FileRead:
         """Decode it.
@@ -200,8 +195,11 @@ class Encoded:
         UnreadableError
             If the file is not an image or is cut short.
         """
-        with _decoded(self.content, self.path) as image:
-            return FileRead(self.decode(image, self.path), self.digest)
+        return FileRead(self.decode(self.content, self.path), self.digest)
+
+    def pixels(self, bands: int) -> npt.NDArray[Any]:
+        """Decode an image for a network of so many bands: see `unitlens.data.pixels.files.decode_pixels`."""
+        return decode_pixels(self.content, self.path, bands=bands)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return np.asarray(self.read().pixels, dtype)
@@ -220,26 +218,6 @@ def _content(path: Path) -> tuple[bytes, str]:
     except OSError as error:
         raise unreadable(error, path) from None
     return content, hashlib.sha256(content).hexdigest()
-
-
-@contextmanager
-def _decoded(content: bytes, path: str | Path) -> Iterator[Image.Image]:
-    """The image of a file's bytes; errors inside of the ``with`` name the file."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's remarks on odd, but legible, files
-        try:
-            image = Image.open(io.BytesIO(content))
-        except Image.DecompressionBombError:
-            most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
-            raise UnreadableError(f"{path} has more than the {most} million pixels that Pillow opens.") from None
-        except _BROKEN:
-            raise UnreadableError(f"{path} is not an image that can be read.") from None
-        if image.format not in FORMATS:
-            raise UnreadableError(f"{path} is a file of {image.format}, which is not read: save it as PNG or JPEG.")
-        try:
-            yield image
-        except _BROKEN as error:
-            raise UnreadableError(f"{path} is damaged: {str(error).rstrip('.')}.") from None
 
 
 class Fit(NamedTuple):
@@ -269,9 +247,27 @@ class Fit(NamedTuple):
         scaled = (shorter, longer) if height <= width else (longer, shorter)
         return cls(scaled, (round((scaled[0] - size[0]) / 2), round((scaled[1] - size[1]) / 2)), size)
 
-    def image(self, pixels: npt.NDArray[np.uint8], interpolation: str = "bilinear") -> Image.Image:
-        """The network's input as an 8-bit RGB image."""
-        image = Image.fromarray(pixels)
+    def pixels(self, image: npt.NDArray[Any], interpolation: str = "bilinear") -> npt.NDArray[Any]:
+        """An image as large as the network takes it, by Pillow.
+
+        Parameters
+        ----------
+        image : uint8 or float32 array, (height, width, bands)
+            8-bit ones are rounded to 8 bits again, floats in [0, 1] are not, and stay in it.
+        interpolation : {"bilinear", "bicubic"}
+
+        Returns
+        -------
+        array of the same type, (height, width, bands)
+        """
+        if image.shape[2] == 3 and image.dtype == np.uint8:
+            return np.asarray(self._fitted(Image.fromarray(image), interpolation))
+        # band by band: Pillow takes a fourth one for transparency, and has no floats of several
+        bands = (Image.fromarray(np.ascontiguousarray(image[:, :, band])) for band in range(image.shape[2]))
+        fitted = np.stack([np.asarray(self._fitted(band, interpolation)) for band in bands], axis=2)
+        return fitted if image.dtype == np.uint8 else fitted.clip(0, 1)
+
+    def _fitted(self, image: Image.Image, interpolation: str) -> Image.Image:
         if image.size != self.scaled[::-1]:
             image = image.resize(self.scaled[::-1], Image.Resampling[interpolation.upper()])
         top, left = self.corner

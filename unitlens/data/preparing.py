@@ -14,6 +14,7 @@ from unitlens.data.copies import fingerprint
 from unitlens.data.decoded.images import DecodedImage, DecodedImages, Fresh, worth_keeping
 from unitlens.data.drawn import BatchSource
 from unitlens.data.images import Encoded, Fit
+from unitlens.data.pixels.arrays import network_pixels
 from unitlens.data.reading import read_example
 from unitlens.errors import UnitlensError
 from unitlens.files import encoded
@@ -92,7 +93,7 @@ def annotated_bits(example: Example, columns: Columns) -> int:
 class Prepared(NamedTuple):
     """What a worker makes of one image."""
 
-    image: npt.NDArray[np.uint8]
+    image: npt.NDArray[Any]
     planes: npt.NDArray[np.int16]
     annotated: int
     name: str
@@ -127,7 +128,7 @@ class Prepare:
     def __call__(self, index: int) -> Prepared | Failure:
         """Prepare the image of an index."""
         try:
-            example = read_example(self.data, index, self.names, encoded=self.decoded is not None)
+            example = read_example(self.data, index, self.names, encoded=True)
             image, kept = self._image(example)
             planes, marks = self._planes(example, image.size)
         except UnitlensError as error:
@@ -152,11 +153,12 @@ class Prepare:
         key = bytes.fromhex(file.digest) if isinstance(file, Encoded) else None
         if key is not None and self.decoded is not None and (known := self.decoded.image(key)) is not None:
             return known, None
-        pixels = np.asarray(example.image)
+        given = file.pixels(self.preprocessing.count) if isinstance(file, Encoded) else example.image
+        pixels = network_pixels(given, self.preprocessing, example.name)
         height, width = pixels.shape[:2]
-        scaled = np.asarray(Fit.of(height, width, self.preprocessing).image(pixels, self.preprocessing.interpolation))
+        scaled = Fit.of(height, width, self.preprocessing).pixels(pixels, self.preprocessing.interpolation)
         channels_first = np.ascontiguousarray(scaled.transpose(2, 0, 1))  # decides how a network rounds
-        image = DecodedImage(channels_first, (height, width), fingerprint(pixels))
+        image = DecodedImage(channels_first, (height, width), fingerprint(given))
         return image, key if worth_keeping(image.size, self.preprocessing) else None
 
     def _planes(self, example: Example, size: tuple[int, int]) -> tuple[npt.NDArray[np.int16], bytes | None]:

@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from unitlens.data.concepts import Concept, Data, DataDescription, EncodedData, Example, described
-from unitlens.data.images import UnreadableError, size_of, unreadable
+from unitlens.data.images import size_of, unreadable
+from unitlens.data.pixels.files import UnreadableError
 from unitlens.data.workers import in_batches
 from unitlens.errors import UnitlensError, argument
+from unitlens.models.bands.settings import MOST_BANDS
 
 
 class Part(NamedTuple):
@@ -245,15 +247,18 @@ def as_example(item: Any) -> Example:
     Raises
     ------
     UnitlensError
-        If it is neither, or its image is not uint8, height x width x 3.
+        If it is neither, or its image is no array of numbers, height x width or height x width x bands.
     """
     example = _read_fields(item)
     image, name = example.image, example.name
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+    if image.ndim == 2:
+        image = image[:, :, None]
+    if image.ndim != 3 or not 1 <= image.shape[2] <= MOST_BANDS or image.dtype.kind not in "buif" or not image.size:
         raise UnitlensError(
-            f"The image {name} is {image.dtype}, {size_of(image)}; an image is uint8, height x width x 3 (RGB)."
+            f"The image {name} is {image.dtype}, {size_of(image)}; an image is uint8, uint16 or of floats, height x "
+            f"width x bands, such as 3 (RGB), {MOST_BANDS} at most."
         )
-    return example
+    return example._replace(image=image)
 
 
 def as_latent(item: Any) -> Example:

@@ -31,6 +31,7 @@ from unitlens.models.fast.copies import FastCopy, fast_copy, lacks_bfloat16
 from unitlens.models.layouts import layout_note, left_out
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
+from unitlens.models.preprocessing import Preprocessing
 from unitlens.models.transfers import is_ahead
 from unitlens.progress import tell
 from unitlens.stats.thresholds import threshold_rank
@@ -229,9 +230,9 @@ def _look(
             on_the_way.append(_OnTheWay(batch, images, leaving, batches.record.reached))
             del maps
             if len(on_the_way) > behind:
-                _add(stored, batches, on_the_way.popleft())
+                _add(stored, batches, on_the_way.popleft(), net.preprocessing)
         for one in on_the_way:
-            _add(stored, batches, one)
+            _add(stored, batches, one, net.preprocessing)
     return checking
 
 
@@ -335,7 +336,7 @@ def check_images(count: int) -> None:
         )
 
 
-def _add(stored: StoredPass, batches: Batches, one: _OnTheWay) -> None:
+def _add(stored: StoredPass, batches: Batches, one: _OnTheWay, preprocessing: Preprocessing) -> None:
     """Store what came of a batch, and let it count."""
     batch = batches.seen(one.batch, one.images())
     for layer, maps in one.maps.items():
@@ -343,7 +344,8 @@ def _add(stored: StoredPass, batches: Batches, one: _OnTheWay) -> None:
     stored.labels.add(batch.planes, batch.folds)
     if stored.thumbnails is not None:
         factor = batch.images.shape[2] // stored.thumbnails.shape[0]
-        small = torch.nn.functional.avg_pool2d(batch.images.float(), factor).round_().byte()
+        shown = preprocessing.shown(batch.images)
+        small = torch.nn.functional.avg_pool2d(shown.float(), factor).round_().byte()
         stored.thumbnails.append(small.permute(0, 2, 3, 1).numpy())
     stored.kept.settled = one.reached
     if stored.labels.store.due:

@@ -134,8 +134,9 @@ def describe(
 
 
 def network_images(net: Network, data: Data) -> npt.NDArray[np.uint8]:
-    """A few images as the network sees them, (N, height, width, 3)."""
+    """A few images as the network sees them, and as they are shown, (N, height, width, 3)."""
     batches = Batches(data, net.preprocessing, Reading(), task="looking")
     size = net.preprocessing.image_size
-    parts = [batch.images.permute(0, 2, 3, 1).numpy() for batch in batches] if len(data) else []
+    shown = (net.preprocessing.shown(batch.images) for batch in batches) if len(data) else ()
+    parts = [images.permute(0, 2, 3, 1).numpy() for images in shown]
     return np.concatenate(parts) if parts else np.zeros((0, *size, 3), np.uint8)

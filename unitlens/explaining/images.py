@@ -64,7 +64,7 @@ def explain(
         See `unitlens.load` and `unitlens.classifier`. It returns scores of classes.
     dissection : Dissection
         Of its units: their concepts, verdicts and thresholds.
-    images : str, Path, uint8 array of (height, width, 3), a sequence of them, or Data
+    images : str, Path, array of (height, width, bands), a sequence of them, or Data
         Image files of any folder, arrays, or a data set.
     layer : str, optional
         Its name; that of the dissection, where it is of one layer.
@@ -137,6 +137,7 @@ def explain(
         class_=None if class_ is None else classes.output(class_),
         top=_whole("top", top, 1),
         most=_whole("most", most, 0),
+        shown=net.preprocessing.shown,
         attributions={} if directions else _attributes(net, layer, attributions),
     )
     design = Design(

@@ -45,6 +45,8 @@ class Reasons:
         So many units are ablated together.
     most : int
         Smallest sets of so many units at most are looked for; 0: none.
+    shown : callable
+        From images as the network takes them to how they are shown: see `Preprocessing.shown`.
     attributions : mapping of str to Attribute
     """
 
@@ -54,6 +56,7 @@ class Reasons:
     class_: int | None
     top: int
     most: int
+    shown: Callable[[Tensor], Tensor]
     attributions: Mapping[str, Attribute] = field(default_factory=dict)
     adds: ClassVar[bool] = False  # explanations are no arrays, and searches look at single images
 
@@ -120,7 +123,7 @@ class Reasons:
         masks = _masks(maps, labelled, self.settings)
         return Explanation(
             image=batch.names[row],
-            pixels=batch.images[row].permute(1, 2, 0).numpy(),
+            pixels=self.shown(batch.images[row][None])[0].permute(1, 2, 0).numpy(),
             class_of=None if batch.classes[row] is None else str(batch.classes[row]),
             explained=explained,
             before=before,

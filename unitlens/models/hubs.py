@@ -11,7 +11,7 @@ from torch import nn
 from unitlens.errors import UnitlensError, argument, did_you_mean
 from unitlens.models.layers import describe_error
 from unitlens.models.opened import OpenedModel
-from unitlens.models.preprocessing import Declared, Triple, declared_by
+from unitlens.models.preprocessing import Declared, Numbers, declared_by
 from unitlens.models.units.encoders import images_part
 from unitlens.models.weights import put_weights, read_weights, untrained_error
 
@@ -178,8 +178,8 @@ def declared_by_processor(config: Mapping[str, Any], default: tuple[int, int] | 
     if image_size and resize and resize < max(image_size):
         resize = None
     plain = config.get("do_normalize", True) is False
-    mean: Triple | None = (0.0, 0.0, 0.0) if plain else _triple(config.get("image_mean"))
-    std: Triple | None = (1.0, 1.0, 1.0) if plain else _triple(config.get("image_std"))
+    mean: Numbers | None = (0.0, 0.0, 0.0) if plain else _numbers(config.get("image_mean"))
+    std: Numbers | None = (1.0, 1.0, 1.0) if plain else _numbers(config.get("image_std"))
     return Declared(image_size, resize, mean, std, "bicubic" if config.get("resample") == _BICUBIC else "bilinear")
 
 
@@ -191,5 +191,5 @@ def _sides(size: Any) -> tuple[int, int] | None:
     return (int(size[0]), int(size[-1])) if isinstance(size, list | tuple) and size else None
 
 
-def _triple(values: Any) -> Triple | None:
-    return (float(values[0]), float(values[1]), float(values[2])) if values else None
+def _numbers(values: Any) -> Numbers | None:
+    return tuple(float(value) for value in values) if values else None

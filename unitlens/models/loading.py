@@ -12,6 +12,9 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from unitlens.errors import UnitlensError, argument, did_you_mean
+from unitlens.models.bands.finding import bands_taken
+from unitlens.models.bands.settings import given_bands
+from unitlens.models.bundled.opening import open_bundled
 from unitlens.models.hubs import HUBS, hub_network
 from unitlens.models.importing import as_module, import_network
 from unitlens.models.latents import Inputs, LatentInput, drawn_images, find_range, with_one_input
@@ -32,6 +35,11 @@ def load(
     resize: int | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    bands: int | Sequence[int] | None = None,
+    range: tuple[float, float] | None = None,
+    show_bands: int | Sequence[int] | None = None,
+    show_range: tuple[float, float] | None = None,
+    show_percentiles: tuple[float, float] | None = None,
     latents: int | Sequence[int] | None = None,
     rescale: Sequence[float] | None = None,
     classes: int | None = None,
@@ -57,9 +65,17 @@ def load(
         Side of the network's input in pixels, or height and width. Without ``resize``, images are squashed to it.
     resize : int, optional
         The shorter side of an image, before its centre is cropped.
-    mean, std : three floats, optional
-        Of red, green and blue in [0, 1]. What is not given is taken from what torchvision or the network itself
-        declares (``pretrained_cfg``, ``default_cfg``).
+    mean, std : floats, optional
+        Of each band in [0, 1], such as red, green and blue; a single number, ``(0.5,)``, is that of all. What is not
+        given is taken from what torchvision or the network itself declares (``pretrained_cfg``, ``default_cfg``). How
+        many bands it takes is found from its first convolution, or else from these.
+    bands : int or sequence of int, optional
+        Which of an image's bands the network takes, counted from 1, in its order; all, unless given.
+    range : (float, float), optional
+        The values of an image that become 0 and 1; 0 and 255 of uint8, 0 and 65535 of uint16, 0 and 1 of floats, unless
+        given.
+    show_bands, show_range, show_percentiles : optional
+        How images of other bands than RGB, or of more than 8 bits, are shown: see `unitlens.models.bands.settings`.
     latents : int or sequence of int, optional
         The shape of one latent, such as (100, 1, 1): the network is a generator.
     rescale, classes
@@ -93,7 +109,11 @@ def load(
     source = None if weights is None else str(weights)
     opened = build(spec, weights=source, seed=seed)
     if latents is not None or opened.latents is not None:
-        given = (("image_size", image_size), ("resize", resize), ("mean", mean), ("std", std))
+        given = (
+            *(("image_size", image_size), ("resize", resize), ("mean", mean), ("std", std)),
+            *(("bands", bands), ("range", range), ("show_bands", show_bands), ("show_range", show_range)),
+            ("show_percentiles", show_percentiles),
+        )
         _check_no_images(spec, [name for name, value in given if value is not None])
         opened = opened._replace(model=_moved(opened.model, device))
         return _generator_of(opened, source, latents, rescale, classes, inputs=None)
@@ -103,8 +123,22 @@ def load(
                 f"{argument(name, option=_OPTIONS.get(name))} is for generators: name the shape of their latents with "
                 f"{argument('latents', option=_OPTIONS['latents'])}, or leave it out."
             )
-    preprocessing = decide(opened.declared, image_size=image_size, resize=resize, mean=mean, std=std)
     model = _moved(opened.model, device)
+    preprocessing = decide(
+        opened.declared,
+        takes=_taken(model, image_size, opened.declared),
+        image_size=image_size,
+        resize=resize,
+        mean=mean,
+        std=std,
+        bands=given_bands(
+            bands=bands,
+            range=range,
+            show_bands=show_bands,
+            show_range=show_range,
+            show_percentiles=show_percentiles,
+        ),
+    )
     return Network(
         model,
         preprocessing,
@@ -122,6 +156,11 @@ def classifier(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     resize: int | None = None,
+    bands: int | Sequence[int] | None = None,
+    range: tuple[float, float] | None = None,
+    show_bands: int | Sequence[int] | None = None,
+    show_range: tuple[float, float] | None = None,
+    show_percentiles: tuple[float, float] | None = None,
     classes: Sequence[str] | None = None,
     name: str | None = None,
 ) -> Network:
@@ -132,7 +171,7 @@ def classifier(
     model : nn.Module or torch.export.ExportedProgram
         It is not changed, and stays where it is. Of a compiled one (`torch.compile`) the original module is taken, of
         an exported program the modules that it was exported from. In TorchScript no hook can be attached.
-    image_size, mean, std, resize
+    image_size, mean, std, resize, bands, range, show_bands, show_range, show_percentiles
         As for `load`.
     classes : sequence of str, optional
         The names of its outputs.
@@ -155,14 +194,31 @@ def classifier(
     >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
     >>> ul.classifier(model, image_size=64, mean=(0, 0, 0), std=(1, 1, 1), classes=("cat", "dog"))
     <Network Sequential; images 64 x 64, squashed; 2 classes>
+    >>> ul.classifier(nn.Sequential(nn.Conv2d(5, 8, 3)), image_size=64, mean=(0.5,), std=(0.5,), range=(0, 4095))
+    <Network Sequential; images 64 x 64 of 5 bands, squashed>
     """
     module = as_module(model)
     if module is None:
         raise UnitlensError(f"A network is a torch.nn.Module, not a {type(model).__name__}; ul.load takes a name.")
     if isinstance(classes, str):
         raise UnitlensError(f"classes is {classes!r}; it is a sequence of names, one for each output.")
-    preprocessing = decide(declared_by(module), image_size=image_size, resize=resize, mean=mean, std=std)
+    declared = declared_by(module)
     module = images_part(module)
+    preprocessing = decide(
+        declared,
+        takes=_taken(module, image_size, declared),
+        image_size=image_size,
+        resize=resize,
+        mean=mean,
+        std=std,
+        bands=given_bands(
+            bands=bands,
+            range=range,
+            show_bands=show_bands,
+            show_range=show_range,
+            show_percentiles=show_percentiles,
+        ),
+    )
     names = None if classes is None else tuple(classes)
     return Network(module, preprocessing, classes=names, name=name or type(module).__name__)
 
@@ -218,6 +274,13 @@ def generator(
     opened = OpenedModel(module, name or type(module).__name__, Declared(), names)
     count = classes if isinstance(classes, int) or classes is None else len(classes)
     return _generator_of(opened, None, latents, rescale, count, inputs)
+
+
+def _taken(model: nn.Module, image_size: Any, declared: Declared) -> int | None:
+    """How many bands a network takes, tried out with an image of the size that it is given, or declares."""
+    side = image_size if isinstance(image_size, int) else 224
+    sides = image_size if isinstance(image_size, tuple) and len(image_size) == 2 else (side, side)
+    return bands_taken(model, sides if image_size is not None else declared.image_size or sides)
 
 
 def _generator_of(
@@ -313,7 +376,7 @@ def build(spec: str, *, weights: str | None, seed: int) -> OpenedModel:
     source, _, attribute = spec.rpartition(":")
     kind = origin(spec)
     if kind == "bundled":
-        return _bundled(spec, weights, seed)
+        return open_bundled(spec, weights, seed)
     with _seeded(seed):
         if kind in HUBS:
             return hub_network(kind, spec.partition(":")[2], weights)
@@ -329,47 +392,6 @@ def build(spec: str, *, weights: str | None, seed: int) -> OpenedModel:
     if weights not in (None, "none"):
         put_weights(model, read_weights(weights), weights)
     return OpenedModel(model, spec, declared_by(model))
-
-
-def _bundled(spec: str, weights: str | None, seed: int) -> OpenedModel:
-    from unitlens.models.bundled import scenes, scenes_generator
-
-    known = ("bundled:scenes", "bundled:scenes-shortcut", "bundled:scenes-segmenter", "bundled:scenes-generator")
-    if spec not in known:
-        raise UnitlensError(f"There is no network {spec!r}{did_you_mean(spec, known)}; there are {', '.join(known)}.")
-    of_own = None if weights in (None, "DEFAULT") else "none"
-    opened: OpenedModel
-    side = scenes.IMAGE_SIZE
-    if spec in ("bundled:scenes", "bundled:scenes-shortcut"):
-        make = scenes.scene_net if spec == "bundled:scenes" else scenes.shortcut_net
-        opened = OpenedModel(
-            make(weights=of_own, seed=seed),
-            spec,
-            Declared((side, side), None, scenes.MEAN, scenes.STD),
-            tuple(scenes.CLASSES),
-            scenes.DEFAULT_LAYER,
-        )
-    elif spec == "bundled:scenes-segmenter":
-        from unitlens.models.bundled import scenes_segmenter
-
-        opened = OpenedModel(
-            scenes_segmenter.scene_objects(weights=of_own, seed=seed),
-            spec,
-            Declared((side, side), None, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-            scenes_segmenter.object_names(),
-            "down8",
-        )
-    else:
-        opened = OpenedModel(
-            scenes_generator.scenes_generator(weights=of_own, seed=seed),
-            spec,
-            Declared(),
-            default_layer=scenes_generator.DEFAULT_LAYER,
-            latents=LatentInput((scenes_generator.LATENTS,), (-1.0, 1.0)),
-        )
-    if weights not in (None, "DEFAULT", "none"):
-        put_weights(opened.model, read_weights(str(weights)), str(weights))
-    return opened
 
 
 def _is_torchvisions(source: str, attribute: str) -> bool:

@@ -87,15 +87,15 @@ class Network:
 
         Parameters
         ----------
-        inputs : uint8 tensor, (N, 3, height, width), or float tensor, (N, ...)
-            8-bit images, of the network's input size already; of a generator, latents.
+        inputs : uint8 or float tensor, (N, bands, height, width), or float tensor, (N, ...)
+            Images of the network's input size already, in 8 bits or deeper ones in [0, 1]; of a generator, latents.
         noise : tensor, optional
             Of the same shape, added to images in [0, 1], which stay there, or to latents.
 
         Returns
         -------
-        tensor, (N, 3, height, width) or (N, ...)
-            ``(images / 255 - mean) / std``, or the latents.
+        tensor, (N, bands, height, width) or (N, ...)
+            ``(images / 255 - mean) / std``, of deeper images ``(images - mean) / std``, or the latents.
 
         Raises
         ------
@@ -113,7 +113,8 @@ class Network:
         """
         if self.latents is not None:
             return self.latents.prepare(inputs, device=self.device, dtype=self.dtype, noise=noise)
-        if inputs.is_floating_point():
+        deep = inputs.is_floating_point()
+        if deep and tuple(inputs.shape[1:]) != (self.preprocessing.count, *self.preprocessing.image_size):
             raise UnitlensError(
                 f"{self.name} takes images and was given latents: "
                 + spelled(
@@ -121,7 +122,8 @@ class Network:
                     shell="name their shape with --latent-shape if it is a generator, or give it images.",
                 )
             )
-        scaled = to_device(inputs, self.device).float().div_(255)
+        scaled = to_device(inputs, self.device).float()
+        scaled = scaled if deep else scaled.div_(255)
         if noise is not None:
             scaled = (scaled + to_device(noise, self.device)).clamp_(0, 1)
         return self.preprocessing.normalise(scaled).to(self.dtype)
@@ -138,7 +140,7 @@ class Network:
 
         Returns
         -------
-        uint8 tensor, (N, 3, height, width)
+        uint8 tensor, (N, 3, height, width), or what is given to `prepare`
 
         Raises
         ------
@@ -182,8 +184,8 @@ class Network:
         """
         if self.latents is not None:
             return self.prepare(self.latents.example(count))
-        size = self.preprocessing.image_size
-        pixels = torch.rand(count, 3, *size, generator=torch.Generator().manual_seed(0))
+        shape = self.preprocessing.count, *self.preprocessing.image_size
+        pixels = torch.rand(count, *shape, generator=torch.Generator().manual_seed(0))
         return self.preprocessing.normalise(pixels).to(self.device, self.dtype)
 
     def pass_errors(self, inputs: Tensor) -> AbstractContextManager[None]:

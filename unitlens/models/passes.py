@@ -99,7 +99,7 @@ def pass_errors(model: nn.Module, images: Tensor) -> Iterator[None]:
     ----------
     model : nn.Module
         The network.
-    images : Tensor, (N, 3, height, width)
+    images : Tensor, (N, bands, height, width)
         What it is given inside the ``with``.
     """
     try:
@@ -128,14 +128,15 @@ def describe_pass_error(error: BaseException, model: nn.Module, images: Tensor) 
     what = describe_error(error)
     failed = _failed_layer(error, model)
     if failed is not None and failed.given[1:] == images.shape[1:]:
+        kind = "RGB images" if channels == 3 else f"images of {channels} bands"
         return UnitlensError(
-            f"The network does not take RGB images ({what}): its first layer, {failed.layer}, takes {failed.takes}, "
-            f"and an image has {channels} channels. Wrap the network in a module that converts RGB images to its "
-            "input, or choose one that takes RGB images."
+            f"The network does not take {kind} ({what}): its first layer, {failed.layer}, takes {failed.takes}, "
+            f"and an image has {channels} channels. Give {argument('mean')} and {argument('std')} of as many numbers "
+            f"as it takes bands, or wrap it in a module that converts {kind} to its input."
         )
     if failed is not None:
         what += f"; {failed.layer} takes {failed.takes} and was given {' x '.join(map(str, failed.given[1:]))}"
-    elif (first := _first_layer(model)) is not None:
+    elif (first := _first_layer(model, channels)) is not None:
         what += f"; its first layer, {first.layer}, takes {first.takes}"
     return UnitlensError(
         f"The network fails on images of {size} ({what}): if it takes images of another size, give it with "
@@ -164,12 +165,27 @@ def _failed_layer(error: BaseException, model: nn.Module) -> _Width | None:
     return None
 
 
-def _first_layer(model: nn.Module) -> _Width | None:
-    """Return the first layer that has a width, if it takes something else than the three channels of RGB images."""
+def first_bands(model: nn.Module) -> int | None:
+    """Return how many channels the first layer that has a width takes; None where it takes no maps of channels."""
+    for _, module in uncompiled(model).named_modules():
+        width, dim = _width(module)
+        if width:
+            return width if isinstance(module, nn.Conv2d | nn.BatchNorm2d) and dim == 1 else None
+    return None
+
+
+def refuses_bands(error: BaseException, model: nn.Module, images: Tensor) -> bool:
+    """Whether a pass failed as the layer that images, (N, bands, height, width), go into takes another number."""
+    failed = _failed_layer(error, model)
+    return failed is not None and failed.given[1:] == images.shape[1:]
+
+
+def _first_layer(model: nn.Module, channels: int) -> _Width | None:
+    """Return the first layer that has a width, if it takes something else than the channels of the images."""
     for name, module in uncompiled(model).named_modules():
         width, dim = _width(module)
         if width:
-            other = (width, dim) != (3, 1)
+            other = (width, dim) != (channels, 1)
             return _Width(_describe_layer(name, module), _describe_width(width, dim)) if other else None
     return None
 

@@ -3,21 +3,23 @@
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from unitlens.errors import UnitlensError, UnitlensWarning, argument
-from unitlens.records import check_types
+from unitlens.models.bands.settings import MOST_BANDS, Bands, counted
+from unitlens.records import LATER, check_types
 
-Triple = tuple[float, float, float]
+Numbers = tuple[float, ...]
+"""One for each band."""
 Size = tuple[int, int]
 Interpolation = Literal["bilinear", "bicubic"]
 
-IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
-IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
+IMAGENET_MEAN: Numbers = (0.485, 0.456, 0.406)
+IMAGENET_STD: Numbers = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -31,22 +33,26 @@ class Preprocessing:
     resize : int or None
         None: the image is squashed to ``image_size``. Else its shorter side becomes this many pixels, and the
         centre of ``image_size`` is cropped.
-    mean, std : three floats
-        Of red, green and blue in [0, 1]; the network gets (image - mean) / std.
+    mean, std : floats
+        Of each band in [0, 1], such as red, green and blue; the network gets (image - mean) / std.
     interpolation : {"bilinear", "bicubic"}
         How images are resized.
+    bands : Bands
+        Which bands of an image the network takes, which values are 0 and 1, and how they are shown.
 
     Raises
     ------
     UnitlensError
-        If a size is not positive, the crop is larger than what it is cropped from, or a std is not positive.
+        If a size is not positive, the crop is larger than what it is cropped from, a std is not positive, or mean and
+        std are not of as many bands.
     """
 
     image_size: Size
     resize: int | None
-    mean: Triple
-    std: Triple
+    mean: Numbers
+    std: Numbers
     interpolation: Interpolation = "bilinear"
+    bands: Bands = field(default=Bands(), metadata=LATER)
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -57,24 +63,46 @@ class Preprocessing:
                 f"An image whose shorter side is resized to {self.resize} is too small for a crop of "
                 f"{_by(self.image_size)}; give a larger {argument('resize')} or a smaller {argument('image_size')}."
             )
+        if len(self.mean) != len(self.std) or not 1 <= len(self.mean) <= MOST_BANDS:
+            raise UnitlensError(
+                f"mean has {len(self.mean)} and std {len(self.std)} numbers; both have one for each band, of 1 to "
+                f"{MOST_BANDS} bands."
+            )
+        self.bands.check_count(len(self.mean))
         if not all(math.isfinite(value) for value in (*self.mean, *self.std)) or min(self.std) <= 0:
             raise UnitlensError(f"mean {self.mean} and std {self.std} must be finite, and std above 0.")
 
     def __str__(self) -> str:
         fitting = "squashed" if self.resize is None else f"shorter side {self.resize}, centre cropped"
-        return f"{_by(self.image_size)}, {fitting}"
+        bands = "" if self.count == 3 else f" of {counted(self.count)}"
+        return f"{_by(self.image_size)}{bands}, {fitting}"
+
+    @property
+    def count(self) -> int:
+        """How many bands the network takes."""
+        return len(self.mean)
+
+    def of_prepared_images(self) -> "Preprocessing":
+        """The same for images that were prepared already: of the input size, of these bands, and from 0 to 1."""
+        shown = (0.0, 1.0) if self.bands.range and not self.bands.show_percentiles else None
+        bands = replace(self.bands, chosen=None, range=None, show_range=self.bands.show_range or shown)
+        return replace(self, resize=None, bands=bands)
+
+    def shown(self, images: Tensor) -> Tensor:
+        """Return images that the network takes as they are looked at: see `Bands.shown`."""
+        return self.bands.shown(images)
 
     def normalise(self, images: Tensor) -> Tensor:
         """Return images as the network takes them.
 
         Parameters
         ----------
-        images : Tensor, (N, 3, height, width)
-            RGB in [0, 1].
+        images : Tensor, (N, bands, height, width)
+            In [0, 1].
 
         Returns
         -------
-        Tensor, (N, 3, height, width)
+        Tensor, (N, bands, height, width)
             (image - mean) / std, on the same device and of the same number type.
         """
         mean, std = (
@@ -88,18 +116,20 @@ class Declared(NamedTuple):
 
     image_size: Size | None = None
     resize: int | None = None
-    mean: Triple | None = None
-    std: Triple | None = None
+    mean: Numbers | None = None
+    std: Numbers | None = None
     interpolation: Interpolation = "bilinear"
 
 
 def decide(
     declared: Declared,
     *,
+    takes: int | None = None,
     image_size: int | Size | None = None,
     resize: int | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    bands: Bands | None = None,
     stacklevel: int = 3,
 ) -> Preprocessing:
     """Decide on the preprocessing: as given, else as the network declares it, else ImageNet's, with a warning.
@@ -108,12 +138,16 @@ def decide(
     ----------
     declared : Declared
         What the network declares.
+    takes : int, optional
+        How many bands it takes; as many as the numbers that are given or declared, unless known.
     image_size : int or (int, int), optional
         Side, or height and width. Given without ``resize``, images are squashed to it.
     resize : int, optional
         The shorter side before the centre is cropped.
-    mean, std : three floats, optional
-        Of red, green and blue in [0, 1].
+    mean, std : floats, optional
+        Of each band in [0, 1]; a single one is that of all. Of images that have not three bands, 0 and 1 are assumed.
+    bands : Bands, optional
+        What else is said of the bands.
     stacklevel : int
         For the warning: how far up the caller is that should see it.
 
@@ -127,26 +161,62 @@ def decide(
     UnitlensWarning
         If the size, the mean or the std had to be assumed.
     """
-    given_mean, given_std = _three("mean", mean) or declared.mean, _three("std", std) or declared.std
+    given = {"mean": _numbers("mean", mean), "std": _numbers("std", std)}
+    count = _band_count(takes, given, declared, bands)
+    given_mean, given_std = (
+        _of_bands(name, value, count) or (known if known is not None and len(known) == count else None)
+        for (name, value), known in zip(given.items(), (declared.mean, declared.std), strict=True)
+    )
     given_size = _size(image_size) or declared.image_size
     if resize is not None and (isinstance(resize, bool) or not isinstance(resize, int)):
         raise UnitlensError(f"resize is {resize!r}; it is a whole number of pixels, the shorter side before the crop.")
     if resize is None and image_size is None:
         resize = declared.resize
+    colours = count == 3
     assumed = [
         *(["224 x 224 pixels"] if given_size is None else []),
-        *(["ImageNet's mean"] if given_mean is None else []),
-        *(["ImageNet's std"] if given_std is None else []),
+        *(["ImageNet's mean" if colours else "a mean of 0"] if given_mean is None else []),
+        *(["ImageNet's std" if colours else "a std of 1"] if given_std is None else []),
     ]
     if assumed:
+        of_bands = "" if colours else f" of {counted(count)}"
         warnings.warn(
-            f"The network does not say how images are prepared for it, so it is assumed: {', '.join(assumed)}; "
-            f"say what is right with {argument('image_size')}, {argument('mean')} and {argument('std')}.",
+            f"The network does not say how images{of_bands} are prepared for it, so it is assumed: "
+            f"{', '.join(assumed)}; say what is right with {argument('image_size')}, {argument('mean')} and "
+            f"{argument('std')}.",
             UnitlensWarning,
             stacklevel=stacklevel,
         )
     return Preprocessing(
-        given_size or (224, 224), resize, given_mean or IMAGENET_MEAN, given_std or IMAGENET_STD, declared.interpolation
+        given_size or (224, 224),
+        resize,
+        given_mean or (IMAGENET_MEAN if colours else (0.0,) * count),
+        given_std or (IMAGENET_STD if colours else (1.0,) * count),
+        declared.interpolation,
+        bands or Bands(),
+    )
+
+
+def _band_count(takes: int | None, given: Mapping[str, Numbers | None], declared: Declared, bands: Bands | None) -> int:
+    """How many bands a network takes: as it shows, else as many as numbers, or chosen bands, say."""
+    if takes is not None:
+        return takes
+    chosen = bands.chosen if bands is not None else None
+    known = [*given.values(), chosen, declared.mean, declared.std]
+    return next((len(numbers) for numbers in known if numbers is not None and len(numbers) > 1), None) or (
+        1 if chosen is not None else 3
+    )
+
+
+def _of_bands(name: str, values: Numbers | None, count: int) -> Numbers | None:
+    """Numbers for each band; a single one is that of all."""
+    if values is None or len(values) == count:
+        return values
+    if len(values) == 1:
+        return values * count
+    raise UnitlensError(
+        f"{argument(name)} has {len(values)} numbers, and the network takes {counted(count)}: give one for each band, "
+        "or a single one for all."
     )
 
 
@@ -173,20 +243,24 @@ def _declared_by_config(config: Mapping[str, Any]) -> Declared:
     return Declared(
         image_size,
         resize,
-        _three("mean", config.get("mean")),
-        _three("std", config.get("std")),
+        _numbers("mean", config.get("mean")),
+        _numbers("std", config.get("std")),
         "bicubic" if config.get("interpolation") == "bicubic" else "bilinear",
     )
 
 
-def _three(what: str, values: Sequence[float] | None) -> Triple | None:
+def _numbers(what: str, values: Any) -> Numbers | None:
     if values is None:
         return None
     try:
-        red, green, blue = (float(value) for value in values)
+        numbers = tuple(float(value) for value in values)
     except (TypeError, ValueError):
-        raise UnitlensError(f"{what} is {values!r}; it is three numbers, for red, green and blue.") from None
-    return red, green, blue
+        numbers = ()
+    if not numbers:
+        raise UnitlensError(
+            f"{what} is {values!r}; it is numbers, one for each band: three for red, green and blue, or one for all."
+        )
+    return numbers
 
 
 def _size(image_size: int | Sequence[int] | None) -> Size | None:

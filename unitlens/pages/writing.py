@@ -425,7 +425,7 @@ def _write_explanation(folder: Path, result: Explained, *, overwrite: bool) -> P
         case ImageChanges():
             name, page = PAIRS, render_changes(result)
         case Attack():
-            name, page, images = ATTACK, render_attack(result), result.png_files()
+            name, page, images = ATTACK, render_attack(result), result.image_files()
     check_no_explanation(folder, name, overwrite=overwrite)
     with changing(folder) as change:
         for table, text in result.files().items():

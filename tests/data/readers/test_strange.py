@@ -14,7 +14,7 @@ from tests.coloured import blocks, write_world
 from tests.data.readers import layouts
 from tests.data.readers.broken_layouts import mutate
 from tests.data.readers.test_layouts import WRITERS
-from unitlens.data.images import UnreadableError
+from unitlens.data.pixels.files import UnreadableError
 from unitlens.data.readers import files
 from unitlens.data.readers.formats import find_layout, open_format
 

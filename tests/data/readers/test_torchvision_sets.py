@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 import unitlens as ul
 from tests.coloured import blocks
 from tests.data.readers import layouts
-from unitlens.data.images import UnreadableError
+from unitlens.data.pixels.files import UnreadableError
 from unitlens.data.readers import downloads
 from unitlens.data.readers.downloads import DOWNLOADS
 from unitlens.data.readers.torchvision_sets import from_torchvision

@@ -2,11 +2,12 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +23,11 @@ from unitlens.progress import tell
 NEVER = "UNITLENS_IMAGES"
 """Where this variable of the environment is ``none``, no decoded image is kept, or read."""
 
-SCHEMA = 1
+SCHEMA = 2
 
 _FINGERPRINT = 80  # bytes, see `unitlens.data.copies.fingerprint`
 _SIZE = np.dtype("<u4")
+_DTYPES = (np.dtype(np.uint8), np.dtype(np.float32))
 
 
 class DecodedImage(NamedTuple):
@@ -33,13 +35,13 @@ class DecodedImage(NamedTuple):
 
     Attributes
     ----------
-    pixels : uint8 array, (3, height, width)
+    pixels : uint8 or float32 array, (bands, height, width)
     size : (int, int)
         Height and width of the file's image, to which label maps belong.
     fingerprint : bytes
     """
 
-    pixels: npt.NDArray[np.uint8]
+    pixels: npt.NDArray[Any]
     size: tuple[int, int]
     fingerprint: bytes
 
@@ -84,10 +86,18 @@ class DecodedImages:
         return None if os.environ.get(NEVER) == "none" else cls(preprocessing, columns, grid)
 
     @cached_property
-    def images(self) -> Shelf:
-        """Pixels, by the hash of the image file."""
-        height, width = self.preprocessing.image_size
-        return Shelf(_root() / f"image-{self._geometry}", 3 * height * width + 2 * _SIZE.itemsize + _FINGERPRINT)
+    def images(self) -> Mapping[np.dtype[Any], Shelf]:
+        """Pixels, by the hash of the image file: those of 8-bit images, and those of deeper ones."""
+        rest = 2 * _SIZE.itemsize + _FINGERPRINT
+        return {
+            dtype: Shelf(_root() / f"image{dtype.str[1:]}-{self._geometry}", self._numbers * dtype.itemsize + rest)
+            for dtype in _DTYPES
+        }
+
+    @property
+    def _numbers(self) -> int:
+        """How many numbers an image has."""
+        return self.preprocessing.count * self.preprocessing.image_size[0] * self.preprocessing.image_size[1]
 
     @cached_property
     def marks(self) -> Shelf:
@@ -99,17 +109,20 @@ class DecodedImages:
     def _geometry(self) -> str:
         given = self.preprocessing
         libraries = [PIL.__version__, *(str(features.version(name)) for name in ("jpg", "libjpeg_turbo", "webp"))]
-        return _hashed(str(SCHEMA), repr((given.image_size, given.resize, given.interpolation)), *libraries)
+        libraries.append(version("tifffile"))
+        bands = (given.count, given.bands.chosen, given.bands.range)
+        return _hashed(str(SCHEMA), repr((given.image_size, given.resize, given.interpolation, bands)), *libraries)
 
     def image(self, key: bytes) -> DecodedImage | None:
         """Return what was kept of an image file."""
-        row = self.images.get(key)
-        if row is None:
-            return None
-        pixels = np.frombuffer(row, np.uint8, 3 * self.preprocessing.image_size[0] * self.preprocessing.image_size[1])
-        height, width = np.frombuffer(row, _SIZE, 2, offset=pixels.nbytes).tolist()
-        found = pixels.reshape(3, *self.preprocessing.image_size)
-        return DecodedImage(found, (height, width), row[-_FINGERPRINT:])
+        for dtype, shelf in self.images.items():
+            row = shelf.get(key)
+            if row is not None:
+                pixels = np.frombuffer(row, dtype, self._numbers)
+                height, width = np.frombuffer(row, _SIZE, 2, offset=pixels.nbytes).tolist()
+                found = pixels.reshape(self.preprocessing.count, *self.preprocessing.image_size)
+                return DecodedImage(found, (height, width), row[-_FINGERPRINT:])
+        return None
 
     def planes(self, key: bytes) -> npt.NDArray[np.int16] | None:
         """Return what was marked in an example."""
@@ -127,28 +140,29 @@ class DecodedWriter:
 
     def __init__(self, decoded: DecodedImages) -> None:
         self._decoded = decoded
-        self._images, self._marks = (ShelfWriter(shelf, _root()) for shelf in (decoded.images, decoded.marks))
+        self._images = {dtype: ShelfWriter(shelf, _root()) for dtype, shelf in decoded.images.items()}
+        self._marks = ShelfWriter(decoded.marks, _root())
 
     def add(
         self,
-        pixels: npt.NDArray[np.uint8],
+        pixels: npt.NDArray[Any],
         planes: Sequence[npt.NDArray[np.int16]],
         fingerprints: Sequence[bytes],
         fresh: Sequence[Fresh | None],
     ) -> None:
-        """Keep those of a batch that were decoded just now, (N, 3, height, width)."""
+        """Keep those of a batch that were decoded just now, (N, bands, height, width)."""
         for image, marked, print_, one in zip(pixels, planes, fingerprints, fresh, strict=True):
             if one is not None and one.image is not None:
                 size = np.array(one.size, _SIZE).tobytes()
-                self._images.add(one.image, b"".join([image.tobytes(), size, print_]))
+                self._images[image.dtype].add(one.image, b"".join([image.tobytes(), size, print_]))
             if one is not None and one.marks is not None and marked.nbytes == self._decoded.marks.row_bytes > 0:
                 self._marks.add(one.marks, marked.astype("<i2").tobytes())
 
     def finish(self) -> None:
         """Let what was kept be found, and say so."""
-        self._images.finish()
-        self._marks.finish()
-        if self._images.written:
+        for writer in (*self._images.values(), self._marks):
+            writer.finish()
+        if any(writer.written for writer in self._images.values()):
             root = _root()
             tell(
                 f"decoded images are kept for the next time in {root}, which has {size_of_shelves(root) / 1e6:,.1f} MB "

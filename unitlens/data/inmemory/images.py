@@ -1,4 +1,4 @@
-"""Images as people hold them (Pillow, NumPy, torch, files), as 8-bit RGB."""
+"""Images as people hold them (Pillow, NumPy, torch, files), as arrays of their bands."""
 
 from pathlib import Path
 from typing import Any
@@ -7,10 +7,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from unitlens.data.images import read_image, to_rgb
+from unitlens.data.images import encoded_image
+from unitlens.data.pixels.arrays import bands_last
+from unitlens.data.pixels.files import pillow_pixels
 from unitlens.errors import UnitlensError
+from unitlens.models.bands.settings import MOST_BANDS
 
-Pixels = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[Any]
 
 
 def array_of(value: Any) -> npt.NDArray[Any] | None:
@@ -33,7 +36,7 @@ def is_image(value: Any) -> bool:
     array = array_of(value)
     if array is None or array.ndim not in (2, 3):
         return False
-    return array.ndim == 2 or 1 in (array.shape[0], array.shape[2]) or 3 in (array.shape[0], array.shape[2])
+    return array.ndim == 2 or min(array.shape[0], array.shape[2]) <= MOST_BANDS
 
 
 def describe_image(value: Any) -> str:
@@ -45,18 +48,20 @@ def describe_image(value: Any) -> str:
     array = array_of(value)
     assert array is not None
     kind = "tensors" if hasattr(value, "detach") else "arrays"
-    scale = " in [0, 1]" if array.dtype.kind == "f" else ""
+    floats = array.dtype.kind == "f" and array.size > 0
+    scale = " in [0, 1]" if floats and array.min() >= 0 and array.max() <= 1 else ""
     return f"{kind} of {' x '.join(map(str, array.shape))}{scale}"
 
 
 def pixels_of(value: Any, name: str) -> Pixels:
-    """An image as 8-bit RGB, (height, width, 3).
+    """An image as an array of its bands, (height, width, bands).
 
     Parameters
     ----------
     value : Pillow image, file, array or tensor
-        An array of (height, width), (height, width, 1 or 3) or (1 or 3, height, width): uint8; or floats from 0 to 1,
-        which become the nearest of 256 values; or bool.
+        An array of (height, width), or with its bands first or last: see `unitlens.data.pixels.arrays.bands_last`.
+        Floats that are 256ths of 8-bit images, as torchvision's ``ToTensor`` gives them, become 8-bit again, and so do
+        bool and whole numbers from 0 to 255; uint16, other whole numbers and other floats stay as they are.
     name : str
         For errors.
 
@@ -66,45 +71,30 @@ def pixels_of(value: Any, name: str) -> Pixels:
         If it is no such image.
     """
     if isinstance(value, str | Path):
-        return np.asarray(read_image(Path(value)).pixels, np.uint8)
+        return np.asarray(encoded_image(Path(value)))
     if isinstance(value, Image.Image):
-        return np.asarray(to_rgb(value))
+        return pillow_pixels(value)
     array = array_of(value)
-    if array is None or array.ndim not in (2, 3) or not array.size:
+    if array is None or not array.size:
         what = f"{array.dtype} of {array.shape}" if array is not None else f"of type {type(value).__name__}"
         raise UnitlensError(f"The image {name} is {what}; an image is a Pillow image, a file, or an array of pixels.")
-    return _eight_bits(_channels_last(array, name), name)
+    return _narrow(bands_last(array, name), name)
 
 
-def _channels_last(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
-    """The three colours as the last dimension; of grey images three times the same."""
-    if array.ndim == 2:
-        array = array[:, :, None]
-    elif array.shape[2] not in (1, 3) and array.shape[0] in (1, 3):
-        array = array.transpose(1, 2, 0)
-    if array.shape[2] not in (1, 3):
-        shape = " x ".join(map(str, array.shape))
-        raise UnitlensError(
-            f"The image {name} is of {shape}, which has neither one channel (grey) nor three (red, green, blue), first "
-            "or last: choose three of them, such as image[:3]."
-        )
-    return array if array.shape[2] == 3 else np.repeat(array, 3, axis=2)
-
-
-def _eight_bits(array: npt.NDArray[Any], name: str) -> Pixels:
-    if array.dtype == np.uint8:
-        return np.ascontiguousarray(array)
+def _narrow(array: npt.NDArray[Any], name: str) -> Pixels:
+    """In 8 bits what 8 bits hold without loss."""
     if array.dtype == bool:
-        return np.ascontiguousarray(array.astype(np.uint8) * 255)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        return array.astype(np.uint8) * np.uint8(255)
+    if array.dtype.kind != "f":
+        small = array.dtype not in (np.uint8, np.uint16) and array.min() >= 0 and array.max() <= 255
+        return array.astype(np.uint8) if small else array
+    if not np.isfinite(array).all():
         raise UnitlensError(f"The image {name} has NaN or infinite values.")
-    low, high = float(array.min()), float(array.max())
-    if array.dtype.kind == "f" and low >= 0 and high <= 1:
-        return np.ascontiguousarray((array * 255).round().astype(np.uint8))
-    if array.dtype.kind != "f" and low >= 0 and high <= 255:
-        return np.ascontiguousarray(array.astype(np.uint8))
-    what = f"{array.dtype} from {low:.3g} to {high:.3g}"
-    raise UnitlensError(
-        f"The image {name} is {what}; pixels are uint8, or floats from 0 to 1. Give the data set without its "
-        "normalisation (unitlens does it: ul.classifier(model, mean=, std=)), or undo it."
-    )
+    whole = array * 255
+    rounded = whole.round()
+    eight_bits = array.min() >= 0 and array.max() <= 1 and np.abs(whole - rounded).max() < _ROUNDING
+    return rounded.astype(np.uint8) if eight_bits else array
+
+
+_ROUNDING = 1e-3
+"""Of 256 steps: float32 keeps 8-bit numbers by 2e-5, float16 by far less well, and stays what it is."""

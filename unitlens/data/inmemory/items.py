@@ -67,8 +67,8 @@ class Layout:
             return cls._of_sequence(item, what)
         if not is_image(item):
             raise UnitlensError(
-                f"{what} gives {_shown(item)}, which is no image; it gives images, (image, mask), (image, class), or "
-                "dictionaries with 'image' and 'mask' or 'class'."
+                f"{what} gives {_shown(item)}, which is {_no_image(item)}; it gives images, (image, mask), (image, "
+                "class), or dictionaries with 'image' and 'mask' or 'class'."
             )
         return cls(None, None, "nothing", None, None, None, f"{describe_image(item)}, with nothing beside them")
 
@@ -76,7 +76,8 @@ class Layout:
     def _of_sequence(cls, item: Any, what: str) -> "Layout":
         if not item or not is_image(item[0]):
             given = _shown(item[0]) if item else "nothing"
-            raise UnitlensError(f"{what} gives tuples that begin with {given}; they begin with the image.")
+            why = f", {_no_image(item[0])}" if item else ""
+            raise UnitlensError(f"{what} gives tuples that begin with {given}{why}; they begin with the image.")
         image = describe_image(item[0])
         kinds = [(place, kind_of(part)) for place, part in enumerate(item) if place > 0]
         unknown = [place for place, kind in kinds if kind is None]
@@ -139,6 +140,14 @@ def _said(image: str, kind: str, class_: Key) -> str:
 def _is_pixels(item: Any) -> bool:
     array = array_of(item)
     return array is not None and array.ndim in (2, 3)
+
+
+def _no_image(value: Any) -> str:
+    """Why a value is no image."""
+    array = array_of(value)
+    if array is not None and array.ndim > 3:
+        return "no single image: video clips and volumes are not read for now"
+    return "no image"
 
 
 def _shown(value: Any) -> str:

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.data.images import EXTENSIONS, UnreadableError, read_image
+from unitlens.data.images import EXTENSIONS, read_image
+from unitlens.data.pixels.files import UnreadableError
 from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.files import check_readable, encoded
 

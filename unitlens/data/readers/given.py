@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from unitlens.data.concepts import Concept, Data, DataDescription, Example, described
-from unitlens.data.images import read_image
+from unitlens.data.images import encoded_image
 from unitlens.data.inmemory.images import pixels_of
-from unitlens.data.reading import Subset
+from unitlens.data.reading import Subset, decoded
 from unitlens.errors import UnitlensError, did_you_mean
 
-Given = str | Path | npt.NDArray[np.uint8]
-"""A file, or an array of uint8, (height, width, 3)."""
+Given = str | Path | npt.NDArray[Any]
+"""A file, or an array of pixels, (height, width, 3), or of other bands."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -29,7 +29,7 @@ class GivenImages:
         Of files their paths; of arrays their places.
     """
 
-    images: tuple[Path | npt.NDArray[np.uint8], ...]
+    images: tuple[Path | npt.NDArray[Any], ...]
     names: tuple[str, ...]
 
     concepts: Sequence[Concept] = ()
@@ -43,11 +43,15 @@ class GivenImages:
         return len(self.images)
 
     def __getitem__(self, index: int, /) -> Example:
+        return decoded(self.encoded(index))
+
+    def encoded(self, index: int, /) -> Example:
+        """The example of an index, with a file that is not decoded yet."""
         image = self.images[index]
         if isinstance(image, np.ndarray):
             return Example(image, {}, self.names[index])
-        read = read_image(image)
-        return Example(read.pixels, {}, self.names[index], file_digest=read.digest)
+        read = encoded_image(image)
+        return Example(read, {}, self.names[index], file_digest=read.digest)  # type: ignore[arg-type]
 
 
 def given_images(images: Given | Sequence[Given] | Data) -> Data:
@@ -55,7 +59,7 @@ def given_images(images: Given | Sequence[Given] | Data) -> Data:
 
     Parameters
     ----------
-    images : str, Path, uint8 array of (height, width, 3), a sequence of them, or Data
+    images : str, Path, array of (height, width, bands), a sequence of them, or Data
 
     Returns
     -------
@@ -76,7 +80,7 @@ def given_images(images: Given | Sequence[Given] | Data) -> Data:
         return images  # type: ignore[return-value]
     listed: Sequence[Any] = [images] if isinstance(images, str | Path | np.ndarray) else list(images)
     if not listed:
-        raise UnitlensError("No image was given: give files, or arrays of uint8, (height, width, 3).")
+        raise UnitlensError("No image was given: give files, or arrays of pixels, (height, width, 3).")
     opened = tuple(_opened(image, place) for place, image in enumerate(listed))
     names = tuple(
         f"image {place}" if isinstance(image, np.ndarray) else image.as_posix() for place, image in enumerate(opened)
@@ -87,7 +91,7 @@ def given_images(images: Given | Sequence[Given] | Data) -> Data:
     return GivenImages(opened, names)
 
 
-def _opened(image: Any, place: int) -> Path | npt.NDArray[np.uint8]:
+def _opened(image: Any, place: int) -> Path | npt.NDArray[Any]:
     if isinstance(image, str | Path):
         path = Path(image)
         if path.is_dir():

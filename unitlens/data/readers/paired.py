@@ -81,7 +81,7 @@ def pair_images(before: Side, after: Side, *, groups: Groups | None = None) -> P
 
     Parameters
     ----------
-    before, after : str, Path, uint8 array of (height, width, 3), a sequence of them, or Data
+    before, after : str, Path, array of (height, width, bands), a sequence of them, or Data
         As many of the one as of the other. A path may be that of a folder.
     groups : optional
         Which pairs belong together, by the images before, as `unitlens.data.groups.grouped` takes it; those of the

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from unitlens.data.concepts import NOT_JUDGED, Concept
-from unitlens.data.images import UnreadableError
+from unitlens.data.pixels.files import UnreadableError
 from unitlens.data.readers.files import layered, must_exist, names_under, read_text, relabelled
 from unitlens.data.readers.marked import MarkedImages, Marks
 from unitlens.data.readers.matlab import read_variable

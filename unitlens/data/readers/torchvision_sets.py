@@ -12,7 +12,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from unitlens.data.concepts import NOT_JUDGED, Concept, Example
-from unitlens.data.images import UnreadableError, to_rgb
+from unitlens.data.images import to_rgb
+from unitlens.data.pixels.files import UnreadableError
 from unitlens.data.readers.cityscapes import cityscapes_concepts, cityscapes_table
 from unitlens.data.readers.coco.masks import painted
 from unitlens.data.readers.files import layered, must_exist, relabelled

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from unitlens.data.concepts import NOT_JUDGED, Concept, Ious
 from unitlens.data.images import read_label_map
+from unitlens.data.pixels.arrays import check_rgb
 from unitlens.data.segmentation.predictors import predictor
 from unitlens.data.segmentation.scenes import BUNDLED, SceneLabels
 from unitlens.data.segmentation.segments import Labels, Predictor, Segments, read_ious, read_labels
@@ -73,6 +74,7 @@ class Segmenter:
         mapping of the category to one uint16 array, (rows, columns)
             Of the whole image at the network's resolution; 0 is none, 65535 not judged.
         """
+        check_rgb(image, name, "segmenters")
         kept = self._kept(image)
         if kept is None:
             return {self.category: [self._labels(image)]}

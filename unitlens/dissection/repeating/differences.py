@@ -12,6 +12,7 @@ import numpy.typing as npt
 from unitlens.dissection.files import CONTROLS, COUNTS, EXEMPLARS, GROUPS, RUN, STRIPS, UNITS
 from unitlens.errors import UnitlensError
 from unitlens.files import read_arrays, read_json
+from unitlens.models.preprocessing import Preprocessing
 
 OF_EACH_RUN = ("created", "command", "timings", "versions", "machine", "unitlens")
 """What run.json says of one run alone: when, where and with what it was made."""
@@ -196,7 +197,7 @@ def likely_reasons(before: Mapping[str, Any], again: Mapping[str, Any]) -> tuple
         )
     if before["network"]["sha256"] != again["network"]["sha256"]:
         reasons.append("the weights of the network are others")
-    elif before["network"]["preprocessing"] != again["network"]["preprocessing"]:
+    elif Preprocessing(**before["network"]["preprocessing"]) != Preprocessing(**again["network"]["preprocessing"]):
         reasons.append("images are prepared for the network in another way")
     for field in ("versions", "machine"):
         reasons += _changed_words(before.get(field, {}), again.get(field, {}))

@@ -15,7 +15,7 @@ from unitlens.ablation.replay.edits import UnitEdit
 from unitlens.ablation.replay.replayed import MeasuredImages, Replays
 from unitlens.data.batches import Batch, Batches
 from unitlens.data.concepts import Data, described
-from unitlens.data.images import UnreadableError
+from unitlens.data.pixels.files import UnreadableError
 from unitlens.data.readers.given import GivenImages
 from unitlens.data.reading import Reading, Subset
 from unitlens.dissection.result import Dissection
@@ -122,6 +122,7 @@ class Explorer:
             class_=None,
             top=0,
             most=0,
+            shown=net.preprocessing.shown,
         )
         self._replays = Replays(net, (layer,), (LayerValues(Replacement(0.0)),), None, total=1)
         self._share: float | None = None
@@ -166,8 +167,9 @@ class Explorer:
         return self._entries[number]
 
     def pixels(self, number: int) -> npt.NDArray[np.uint8]:
-        """An image of the data as the network sees it, (height, width, 3)."""
-        return self._read(number).images[0].permute(1, 2, 0).numpy()
+        """An image of the data as the network sees it, and as it is shown, (height, width, 3)."""
+        pixels: npt.NDArray[np.uint8] = self._reasons.shown(self._read(number).images)[0].permute(1, 2, 0).numpy()
+        return pixels
 
     def is_wrong(self, number: int) -> bool:
         """Whether the network predicts another class than an image's own; of images without one, no."""

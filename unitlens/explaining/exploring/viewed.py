@@ -77,8 +77,10 @@ class Viewed:
 
     @property
     def pixels(self) -> npt.NDArray[np.uint8]:
-        """What the network sees of it, (height, width, 3)."""
-        return self.replayed.images.batch.images[0].permute(1, 2, 0).numpy()
+        """What the network sees of it, as it is shown, (height, width, 3)."""
+        shown = self.reasons.shown(self.replayed.images.batch.images)
+        pixels: npt.NDArray[np.uint8] = shown[0].permute(1, 2, 0).numpy()
+        return pixels
 
     @property
     def logits(self) -> Floats:

@@ -102,7 +102,7 @@ def attack_images(net: Network, images: Tensor, classes: Tensor, settings: Attac
     Parameters
     ----------
     net : Network
-    images : uint8 tensor, (N, 3, height, width)
+    images : uint8 tensor, or of floats in [0, 1], (N, bands, height, width)
         Of the network's input size.
     classes : int64 tensor, (N,)
         The outputs that are their own.
@@ -110,10 +110,10 @@ def attack_images(net: Network, images: Tensor, classes: Tensor, settings: Attac
 
     Returns
     -------
-    float32 tensor, (N, 3, height, width)
+    float32 tensor, (N, bands, height, width)
         In [0, 1], and within epsilon of the images.
     """
-    pixels = images.to(net.device).float() / 255
+    pixels = images.to(net.device).float() / (1 if images.is_floating_point() else 255)
     if settings.epsilon == 0 and settings.method != "cw":
         return pixels
     model = PixelNetwork(net.model, net.preprocessing, net.dtype)

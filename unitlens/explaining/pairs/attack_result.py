@@ -60,8 +60,9 @@ class Attack:
         Whether they are, in 8 bits and before rounding.
     linf, l2 : float64 array, (P,)
         How far they moved.
-    attacked : uint8 array, (P, height, width, 3)
-        The images, of the network's input size.
+    attacked : uint8 array, (P, height, width, bands)
+        The images, of the network's input size; float32 in [0, 1] where they have more than 8 bits, which are then
+        not rounded.
     """
 
     info: Mapping[str, Any]
@@ -72,7 +73,7 @@ class Attack:
     success_float: Bools
     linf: Floats
     l2: Floats
-    attacked: npt.NDArray[np.uint8]
+    attacked: npt.NDArray[Any]
 
     @property
     def images(self) -> int:
@@ -122,15 +123,22 @@ class Attack:
         del of_pairs["attack.images.csv"]  # attack.csv has its columns
         return {"attack.csv": self.table().to_csv(index=False), **of_pairs}
 
-    def png_files(self) -> dict[str, bytes]:
-        """The attacked images as PNG files, which lose nothing, by file name: the number and the name of the image."""
+    def image_files(self) -> dict[str, bytes]:
+        """The attacked images as files, which lose nothing, by file name: the number and the name of the image.
+
+        8-bit RGB as PNG, others as NumPy's .npy.
+        """
         from PIL import Image
 
         files = {}
         for number, ((name, _), pixels) in enumerate(zip(self.changes.names, self.attacked, strict=True)):
             file = io.BytesIO()
-            Image.fromarray(pixels).save(file, "PNG")
-            files[f"{number:04d}-{PurePosixPath(name).stem}.png"] = file.getvalue()
+            rgb = pixels.dtype == np.uint8 and pixels.shape[2] == 3
+            if rgb:
+                Image.fromarray(pixels).save(file, "PNG")
+            else:
+                np.save(file, pixels, allow_pickle=False)
+            files[f"{number:04d}-{PurePosixPath(name).stem}.{'png' if rgb else 'npy'}"] = file.getvalue()
         return files
 
     def __repr__(self) -> str:

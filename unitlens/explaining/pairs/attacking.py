@@ -145,15 +145,16 @@ def attack(
         for pixels in (found.images, found.attacked)
     )
     # the images are prepared already: at the network's input size, preparing them again changes nothing
-    whole = replace(net, preprocessing=replace(net.preprocessing, resize=None))
+    whole = replace(net, preprocessing=net.preprocessing.of_prepared_images())
     changes = compare_images(
         whole, dissection, before, after, layer=layer, interval=interval, batch_size=batch_size, progress=progress
     )
     predicted = changes.outputs[1].argmax(1)
-    moved = (found.attacked.astype(np.float64) - found.images) / 255
+    eight_bits = found.images.dtype == np.uint8
+    moved = (found.attacked.astype(np.float64) - found.images) / (255 if eight_bits else 1)
     info = dict(changes.info)
     info["data"] = {"source": source, **describe_read(batches.record, (), measured=len(found.names))}
-    info["settings"] = {**changes.info["settings"], "attack": dataclasses.asdict(by), "bits": 8}
+    info["settings"] = {**changes.info["settings"], "attack": dataclasses.asdict(by), "bits": 8 if eight_bits else 32}
     return Attack(
         info=info,
         changes=changes,
@@ -171,7 +172,7 @@ def attack(
 class NetworkImages:
     """Images of a network's input size; a `unitlens.data.concepts.Data`."""
 
-    pixels: npt.NDArray[np.uint8]
+    pixels: npt.NDArray[Any]
     names: tuple[str, ...]
     groups: tuple[str, ...]
     source: str
@@ -195,8 +196,8 @@ class _Attacked(NamedTuple):
 
     names: Any
     groups: Any
-    images: npt.NDArray[np.uint8]
-    attacked: npt.NDArray[np.uint8]
+    images: npt.NDArray[Any]
+    attacked: npt.NDArray[Any]
     predicted: npt.NDArray[np.int64]
 
 
@@ -209,7 +210,8 @@ def _attacked(net: Network, batches: Batches, own: int, by: AttackSettings) -> I
         images = batch.images[torch.from_numpy(right)]
         attacked = attack_images(net, images, torch.full((len(right),), own), by)
         predicted = _predict(net, net.preprocessing.normalise(attacked).to(net.dtype))
-        rounded = to_8_bit(attacked, images, bounded=by.method != "cw")
+        deep = images.is_floating_point()  # what has more than 8 bits is not rounded to them
+        rounded = attacked.cpu() if deep else to_8_bit(attacked, images, bounded=by.method != "cw")
         yield _Attacked(
             np.array([batch.names[i] for i in right], dtype=object),
             np.array([batch.groups[i] for i in right], dtype=object),

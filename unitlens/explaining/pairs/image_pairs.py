@@ -60,7 +60,7 @@ def compare_images(
         See `unitlens.load` and `unitlens.classifier`.
     dissection : Dissection
         Of its units: their concepts, verdicts and thresholds.
-    before, after : str, Path, uint8 array of (height, width, 3), a sequence of them, or Data
+    before, after : str, Path, array of (height, width, bands), a sequence of them, or Data
         As many of the one as of the other. Files of two folders are paired by their names, all else by its order.
     layer : str, optional
         Its name; that of the dissection, where it is of one layer.

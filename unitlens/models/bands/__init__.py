@@ -1,0 +1,1 @@
+"""Bands of images: which of them a network takes, what their numbers mean, and how they are shown."""

@@ -1,0 +1,49 @@
+"""Bundled networks, by name."""
+
+from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.models.latents import LatentInput
+from unitlens.models.opened import OpenedModel
+from unitlens.models.preprocessing import Declared
+from unitlens.models.weights import put_weights, read_weights
+
+
+def open_bundled(spec: str, weights: str | None, seed: int) -> OpenedModel:
+    """Open a bundled network; its weights are its own, none, or those of a file."""
+    from unitlens.models.bundled import scenes, scenes_generator
+
+    known = ("bundled:scenes", "bundled:scenes-shortcut", "bundled:scenes-segmenter", "bundled:scenes-generator")
+    if spec not in known:
+        raise UnitlensError(f"There is no network {spec!r}{did_you_mean(spec, known)}; there are {', '.join(known)}.")
+    of_own = None if weights in (None, "DEFAULT") else "none"
+    opened: OpenedModel
+    side = scenes.IMAGE_SIZE
+    if spec in ("bundled:scenes", "bundled:scenes-shortcut"):
+        make = scenes.scene_net if spec == "bundled:scenes" else scenes.shortcut_net
+        opened = OpenedModel(
+            make(weights=of_own, seed=seed),
+            spec,
+            Declared((side, side), None, scenes.MEAN, scenes.STD),
+            tuple(scenes.CLASSES),
+            scenes.DEFAULT_LAYER,
+        )
+    elif spec == "bundled:scenes-segmenter":
+        from unitlens.models.bundled import scenes_segmenter
+
+        opened = OpenedModel(
+            scenes_segmenter.scene_objects(weights=of_own, seed=seed),
+            spec,
+            Declared((side, side), None, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+            scenes_segmenter.object_names(),
+            "down8",
+        )
+    else:
+        opened = OpenedModel(
+            scenes_generator.scenes_generator(weights=of_own, seed=seed),
+            spec,
+            Declared(),
+            default_layer=scenes_generator.DEFAULT_LAYER,
+            latents=LatentInput((scenes_generator.LATENTS,), (-1.0, 1.0)),
+        )
+    if weights not in (None, "DEFAULT", "none"):
+        put_weights(opened.model, read_weights(str(weights)), str(weights))
+    return opened
