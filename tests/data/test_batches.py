@@ -124,14 +124,33 @@ def test_maps_of_a_category_that_is_not_known():
 @pytest.mark.parametrize(
     ("image", "what"),
     [
-        (IMAGE.astype(float), "float64, 4x4x3"),
-        (IMAGE[..., 0], "uint8, 4x4"),
-        (IMAGE[..., :2], "uint8, 4x4x2"),
+        (IMAGE.astype(str), "<U3, 4x4x3"),
+        (IMAGE[0, 0], "uint8, flat"),
+        (np.zeros((4, 4, 33), np.uint8), "uint8, 4x4x33"),
+        (np.zeros((2, 4, 4, 3), np.uint8), "uint8, 4x2x4x3"),
         (IMAGE[:0], "uint8, 4x0x3"),
     ],
 )
 def test_an_image_that_is_none(image, what):
-    refused(f"The image a is {what}; an image is uint8, height x width x 3 (RGB).", one(image=image))
+    refused(
+        f"The image a is {what}; an image is uint8, uint16 or of floats, height x width x bands, such as 3 (RGB), 32 "
+        "at most.",
+        one(image=image),
+    )
+
+
+@pytest.mark.parametrize(
+    ("image", "sentence"),
+    [
+        (IMAGE[..., :2], "The image a has 2 bands, and the network takes 3: give images of 3 bands, or a network that"),
+        (np.zeros((4, 4, 5)), "The image a has 5 bands, and the network takes 3: choose them with bands=(1,2,3), or"),
+        (IMAGE * 2.0 + 1, "float64 from 1 to 95, and nothing says which values are 0 and 1 for the network: give"),
+    ],
+)
+def test_an_image_that_the_network_does_not_take(image, sentence):
+    with pytest.raises(ul.UnitlensError) as error:
+        stream(Listed(one(image=image)))
+    assert sentence in str(error.value)
 
 
 @pytest.mark.parametrize("item", [(IMAGE,), SimpleNamespace(image=IMAGE), "a.png", None])
@@ -168,10 +187,11 @@ def test_names_become_text():
     assert stream(Listed([SimpleNamespace(image=IMAGE, planes={}, name=7)]))[0].names == ["7"]
 
 
-def test_lists_of_numbers_are_no_images_unless_they_are_bytes():
+def test_lists_of_words_are_no_images():
     refused(
-        "The image a is int64, 4x4x3; an image is uint8, height x width x 3 (RGB).",
-        [SimpleNamespace(image=IMAGE.tolist(), planes={}, name="a")],
+        "The image a is <U2, 4x4x3; an image is uint8, uint16 or of floats, height x width x bands, such as 3 (RGB), "
+        "32 at most.",
+        [SimpleNamespace(image=IMAGE.astype(str).tolist(), planes={}, name="a")],
     )
 
 
@@ -250,7 +270,7 @@ def test_workers_give_the_same_batches(world):
 
 
 def test_an_error_in_a_worker_keeps_its_sentence():
-    with pytest.raises(ul.UnitlensError, match=r"^The image a is float64, 4x4x3; an image is uint8"):
+    with pytest.raises(ul.UnitlensError, match=r"^The image a is float64 from 0 to 47, and nothing says"):
         stream(Listed(one(image=IMAGE.astype(float))), workers=1)
 
 

@@ -4,7 +4,7 @@ import pytest
 import unitlens as ul
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Concept, Example
-from unitlens.data.images import Fit
+from unitlens.data.pixels.fit import Fit
 from unitlens.models.preprocessing import Preprocessing
 
 FIT = Fit.of(4, 4, Preprocessing(image_size=(4, 4), resize=None, mean=(0, 0, 0), std=(1, 1, 1)))

@@ -7,8 +7,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from unitlens.data.images import Fit, read_image, read_label_map, same_aspect
+from unitlens.data.images import read_image, read_label_map, same_aspect
 from unitlens.data.pixels.files import UnreadableError
+from unitlens.data.pixels.fit import Fit
 from unitlens.errors import UnitlensError
 from unitlens.models.preprocessing import Preprocessing
 
@@ -51,7 +52,7 @@ def test_a_position_of_the_label_grid_shows_its_colour_to_the_network(height, wi
     plane = labels[::coarser, ::coarser]  # patches of 24 pixels: the half map is exact
     fit = Fit.of(height, width, prepare(image_size, resize))
     grid = (image_size[0] // 4, image_size[1] // 4)
-    image = np.asarray(fit.image(PALETTE[labels]))
+    image = fit.pixels(PALETTE[labels])
     assert image.shape == (*image_size, 3)
     shown, sampled = shown_labels(image, grid), fit.labels(plane, grid)
     assert sampled.shape == grid
@@ -119,13 +120,13 @@ def test_scaling_and_cropping_are_torchvisions(height, width, size, resize, inte
 
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     theirs = Compose([Resize(resize, InterpolationMode(interpolation)), CenterCrop(size)])(Image.fromarray(pixels))
-    ours = Fit.of(height, width, prepare((size, size), resize)).image(pixels, interpolation)
+    ours = Fit.of(height, width, prepare((size, size), resize)).pixels(pixels, interpolation)
     np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
 
 
 def test_an_image_of_the_right_size_is_not_touched():
     pixels = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(np.asarray(Fit.of(32, 48, prepare((32, 48))).image(pixels)), pixels)
+    np.testing.assert_array_equal(Fit.of(32, 48, prepare((32, 48))).pixels(pixels), pixels)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,6 @@ NETWORKS = {
         ("does not take RGB", "(Linear)", "takes 100 numbers"),
     ),
     "latents shaped inside": (Generator, ("draw.0 (ConvTranspose2d)", "takes 100 channels")),
-    "one channel": (lambda: nn.Sequential(nn.Conv2d(1, 5, 3)), ("takes 1 channel,", "has 3 channels", "Wrap")),
     "another size": (flat, ("1 (Linear) takes 192 numbers", "given 3072", "image_size=")),
     "a grid too small": (
         lambda: nn.Sequential(nn.Conv2d(3, 5, 99)),
@@ -66,6 +65,13 @@ def ablated(net):
 
 def net_layer(net):
     return next(name for name, module in net.model.named_modules() if not list(module.children()))
+
+
+def test_a_network_of_one_channel_is_given_one_band():
+    model = nn.Sequential(nn.Conv2d(1, 5, 3))
+    with pytest.raises(ul.UnitlensError, match=r"mean= has 3 numbers, and the network takes 1 band: give one for each"):
+        ul.classifier(model, image_size=32, mean=(0, 0, 0), std=(1, 1, 1))
+    assert ul.classifier(model, image_size=32, mean=(0,), std=(1,)).layers()[-1].shape == (5, 30, 30)
 
 
 @pytest.mark.parametrize("use", [looked_at, dissected, ablated])

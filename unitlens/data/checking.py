@@ -18,9 +18,10 @@ from unitlens.data.concepts import Concept, Data, Example, Finding, described
 from unitlens.data.copies import Copies, find_copies, fingerprint
 from unitlens.data.findings import AlikeImages, Check, ConceptCheck, Sight, highest_iou, notes, of_concepts, of_files
 from unitlens.data.groups import Groups, grouped
-from unitlens.data.images import Fit, same_aspect
+from unitlens.data.images import same_aspect
 from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.pixels.files import UnreadableError
+from unitlens.data.pixels.fit import Fit
 from unitlens.data.pixels.shown import shown_pixels
 from unitlens.data.preparing import name_hash
 from unitlens.data.reading import ExampleRead, as_example, chosen_images, read_examples

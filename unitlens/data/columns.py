@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from unitlens.data.concepts import Concept, Example
-from unitlens.data.images import Fit, same_aspect, size_of
+from unitlens.data.images import same_aspect, size_of
+from unitlens.data.pixels.fit import Fit
 from unitlens.errors import UnitlensError, did_you_mean
 
 NotJudged = Literal["left_out", "none"]

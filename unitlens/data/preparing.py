@@ -13,8 +13,9 @@ from unitlens.data.concepts import Class, Concept, ConceptSource, Data, DataDesc
 from unitlens.data.copies import fingerprint
 from unitlens.data.decoded.images import DecodedImage, DecodedImages, Fresh, worth_keeping
 from unitlens.data.drawn import BatchSource
-from unitlens.data.images import Encoded, Fit
+from unitlens.data.images import Encoded
 from unitlens.data.pixels.arrays import network_pixels
+from unitlens.data.pixels.fit import Fit
 from unitlens.data.reading import read_example
 from unitlens.errors import UnitlensError
 from unitlens.files import encoded

@@ -12,7 +12,7 @@ from unitlens.data.images import size_of, unreadable
 from unitlens.data.pixels.files import UnreadableError
 from unitlens.data.workers import in_batches
 from unitlens.errors import UnitlensError, argument
-from unitlens.models.bands.settings import MOST_BANDS
+from unitlens.models.bands.limits import MOST_BANDS
 
 
 class Part(NamedTuple):

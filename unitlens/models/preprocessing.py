@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from unitlens.errors import UnitlensError, UnitlensWarning, argument
-from unitlens.models.bands.settings import MOST_BANDS, Bands, counted
+from unitlens.models.bands.limits import MOST_BANDS, counted
+from unitlens.models.bands.settings import Bands
 from unitlens.records import LATER, check_types
 
 Numbers = tuple[float, ...]

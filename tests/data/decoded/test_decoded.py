@@ -62,13 +62,17 @@ def read(data, reading=QUIET, *, fit=FIT, grid=(4, 4)):
 
 def count_decoded(monkeypatch):
     """Files that are decoded from now on."""
-    decoded, read_file = [], Encoded.read
+    decoded = []
 
-    def counting(file):
-        decoded.append(file.path.relative_to(file.path.parents[2 if "labels" in file.path.parts else 1]))
-        return read_file(file)
+    def count(before):
+        def counting(file, *arguments):
+            decoded.append(file.path.relative_to(file.path.parents[2 if "labels" in file.path.parts else 1]))
+            return before(file, *arguments)
 
-    monkeypatch.setattr(Encoded, "read", counting)
+        return counting
+
+    monkeypatch.setattr(Encoded, "read", count(Encoded.read))
+    monkeypatch.setattr(Encoded, "pixels", count(Encoded.pixels))
     return decoded
 
 
@@ -239,4 +243,4 @@ def test_columns_that_mean_something_else_are_another_shelf(cache, folder):
     renamed.concepts = tuple(other)
     read(renamed, LOUD)
     assert (before, len(list(cache.glob("marks-*")))) == (1, 2)
-    assert kept_images.SCHEMA == 1
+    assert kept_images.SCHEMA == 2

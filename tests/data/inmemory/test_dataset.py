@@ -159,7 +159,9 @@ def test_a_dissection_of_a_torch_data_set_is_that_of_its_folder(tmp_path, net):
         ([(PAIRS[0][0], Image.new("RGB", (10, 12)))], ["tree"], ["map colours to numbers"]),
         ({"image": PAIRS[0][0]}, None, ["dictionary", "list"]),
         (iter(PAIRS), None, ["no length", "list"]),
-        ([np.zeros((12, 10, 5), np.uint8)], None, ["uint8 of 12 x 10 x 5"]),
+        ([np.zeros((4, 12, 10, 3), np.uint8)], None, ["uint8 of 4 x 12 x 10 x 3", "video clips and volumes"]),
+        ([(np.zeros((4, 12, 10, 3)), 1)], None, ["float64 of 4 x 12 x 10 x 3", "video clips and volumes"]),
+        ([np.zeros((40, 50, 60), np.uint8)], None, ["uint8 of 40 x 50 x 60", "no image"]),
     ],
 )
 def test_what_is_no_data_is_a_sentence(source, concepts, facts):
@@ -171,7 +173,6 @@ def test_what_is_no_data_is_a_sentence(source, concepts, facts):
 @pytest.mark.parametrize(
     ("later", "facts"),
     [
-        (((PAIRS[0][0] - 128.0) / 64, PAIRS[0][1]), ["000001", "normalisation", "mean="]),
         ((PAIRS[0][0], 3), ["first image has label map", "class"]),
         ((PAIRS[0][0],), ["Image 1", "not like the first"]),
         ((np.full((12, 10, 3), np.nan), PAIRS[0][1]), ["NaN"]),

@@ -8,10 +8,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from unitlens.data.images import encoded_image
-from unitlens.data.pixels.arrays import bands_last
 from unitlens.data.pixels.files import pillow_pixels
+from unitlens.data.pixels.layout import bands_last
 from unitlens.errors import UnitlensError
-from unitlens.models.bands.settings import MOST_BANDS
+from unitlens.models.bands.limits import MOST_BANDS
 
 Pixels = npt.NDArray[Any]
 

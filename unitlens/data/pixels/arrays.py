@@ -1,4 +1,4 @@
-"""Arrays of pixels: where their bands stand, and how a network's number of them comes about."""
+"""Arrays of pixels as a network takes them: its bands, and its values."""
 
 from pathlib import Path
 from typing import Any
@@ -8,59 +8,14 @@ import numpy.typing as npt
 from PIL import Image
 
 from unitlens.errors import UnitlensError, argument, spelled
-from unitlens.models.bands.settings import MOST_BANDS, Bands, counted
+from unitlens.models.bands.limits import counted
+from unitlens.models.bands.settings import Bands
 from unitlens.models.preprocessing import Preprocessing
 
 Array = npt.NDArray[Any]
 
 _LARGEST = {"uint8": 255, "uint16": 65535}
 """What is 1 in images of a type, unless a range is given."""
-
-
-def bands_last(array: Array, name: str) -> Array:
-    """An array of one image with its bands as the last dimension.
-
-    Parameters
-    ----------
-    array : array, (height, width), (height, width, bands) or (bands, height, width)
-        Bands are the last dimension where that is 1 or 3, else the first one where that is, else the smaller of the
-        two.
-    name : str or Path
-        For errors.
-
-    Returns
-    -------
-    array, (height, width, bands)
-
-    Raises
-    ------
-    UnitlensError
-        If it is no such array.
-
-    Examples
-    --------
-    >>> bands_last(np.zeros((5, 64, 48)), "a").shape, bands_last(np.zeros((64, 48)), "a").shape
-    ((64, 48, 5), (64, 48, 1))
-    """
-    shape = " x ".join(map(str, array.shape)) or "one number"
-    if array.ndim == 2:
-        array = array[:, :, None]
-    if array.ndim > 3:
-        raise UnitlensError(
-            f"The image {name} is of {shape}: video clips and volumes are not read for now, give images of height x "
-            "width, or height x width x bands."
-        )
-    if array.ndim < 3 or not array.size:
-        raise UnitlensError(f"The image {name} is {array.dtype} of {shape}; an image has a height, a width and bands.")
-    first, last = array.shape[0], array.shape[2]
-    if last not in (1, 3) and (first in (1, 3) or first < last):
-        array = np.moveaxis(array, 0, 2)
-    if array.shape[2] > MOST_BANDS:
-        raise UnitlensError(
-            f"The image {name} is of {shape}: an image has 1 to {MOST_BANDS} bands, first or last, and video clips and "
-            "volumes are not read for now."
-        )
-    return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
 
 
 def check_rgb(image: Array, name: str, who: str) -> None:
@@ -151,6 +106,6 @@ def _scaled(image: Array, given: tuple[float, float] | None, name: str | Path) -
         return image.astype(np.float32)
     low, high = given or (0.0, float(largest or 1))
     exact = np.float32 if image.dtype.itemsize <= 2 else np.float64
-    numbers: npt.NDArray[np.float64] = image.astype(exact)  # type: ignore[assignment]  # or float32
+    numbers: npt.NDArray[np.float64] = image.astype(exact)
     scaled = numbers / np.float32(high) if low == 0 else (numbers - low) / (high - low)
     return np.asarray(scaled.clip(0, 1), np.float32)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from unitlens.data.pixels.arrays import bands_last
+from unitlens.data.pixels.layout import bands_last
 from unitlens.errors import UnitlensError
 
 Array = npt.NDArray[Any]
@@ -68,7 +68,8 @@ def decode_pixels(content: bytes, path: str | Path, *, bands: int | None = None)
         if deep is not None:
             return deep
     if content.startswith(_PNG) and _is_deep_colour(content):
-        with opened(content, path):  # whatever Pillow refuses is refused
+        with opened(content, path) as image:
+            image.load()  # what Pillow refuses is refused
             return _sixteen_bit_png(content, path)
     with opened(content, path) as image:
         return pillow_pixels(image, bands=bands)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from unitlens.data.images import Fit
+from unitlens.data.pixels.fit import Fit
 from unitlens.models.bands.settings import Bands
 
 

@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Concept, Data, Example
-from unitlens.data.images import Fit
 from unitlens.data.pixels.files import UnreadableError
+from unitlens.data.pixels.fit import Fit
 from unitlens.data.reading import chosen_images, read_examples
 from unitlens.data.segmentation.segmenters import Segmenter
 from unitlens.errors import UnitlensError

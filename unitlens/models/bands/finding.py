@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from unitlens.models.bands.settings import MOST_BANDS
+from unitlens.models.bands.limits import MOST_BANDS
 from unitlens.models.passes import evaluating, first_bands, refuses_bands
 
 

@@ -8,10 +8,8 @@ import torch
 from torch import Tensor
 
 from unitlens.errors import UnitlensError, argument
+from unitlens.models.bands.limits import counted
 from unitlens.records import check_types
-
-MOST_BANDS = 32
-"""More than so many bands are taken for something else: pages of a volume, frames of a clip."""
 
 PERCENTILES = (1.0, 99.0)
 """Between which deep images are shown, unless something else is said."""
@@ -132,11 +130,6 @@ class Bands:
         last = ordered.shape[1] - 1
         low_end, high_end = (ordered[:, round(last * share / 100)][:, None, None, None] for share in percentiles)
         return low_end, high_end
-
-
-def counted(count: int) -> str:
-    """So many bands, in words."""
-    return "1 band" if count == 1 else f"{count} bands"
 
 
 def given_bands(
