@@ -6,7 +6,7 @@ held-out scenes are right.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -32,10 +32,10 @@ def drawn(data: Scenes | ShortcutScenes) -> tuple[Tensor, Tensor]:
 
     Returns
     -------
-    images : Tensor of uint8, (N, 3, height, width)
+    images : Tensor of uint8, (N, bands, height, width)
     classes : Tensor of int64, (N,)
     """
-    images = np.empty((len(data), data.size, data.size, 3), np.uint8)
+    images = np.empty((len(data), *data[0].image.shape), np.uint8)
     classes = torch.empty(len(data), dtype=torch.int64)
     for i in range(len(data)):
         example = data[i]
@@ -44,9 +44,9 @@ def drawn(data: Scenes | ShortcutScenes) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(images).permute(0, 3, 1, 2), classes
 
 
-def prepared(images: Tensor) -> Tensor:
+def prepared(images: Tensor, *, mean_of: Sequence[float] = MEAN, std_of: Sequence[float] = STD) -> Tensor:
     """Bytes to what the network sees."""
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (mean_of, std_of))
     return ((images.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
 
 

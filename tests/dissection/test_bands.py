@@ -73,8 +73,8 @@ def test_a_saved_run_is_opened_again_with_its_bands_and_everything_runs_on_it(tm
     again = ul.open_run(tmp_path / "run")
     assert again.info == d.info
     importance = ul.importance(net, "0", folder)
-    assert importance.table()["unit"].nunique() == BANDS
-    (one,) = explained if isinstance(explained, tuple | list) else explained.explanations
+    assert importance.units == BANDS
+    (one,) = explained
     assert one.pixels.shape == (SIDE, SIDE, 3)
     image = drawn(3)[0]
     np.testing.assert_allclose(one.pixels, image[:, :, [3, 1, 0]] * 255, atol=1)

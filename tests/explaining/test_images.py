@@ -172,7 +172,7 @@ def test_the_smallest_set_is_that_of_all_subsets(weights, pixels):
     [
         ({"images": []}, r"No image was given"),
         ({"images": "nowhere.png"}, r"There is no image file nowhere\.png"),
-        ({"images": np.zeros((4, 4, 5), np.uint8)}, r"image 0 is of 4 x 4 x 5.*three"),
+        ({"images": np.zeros((9, 8, 5), np.uint8)}, r"image 0 has 5 bands, and the network takes 3: choose"),
         ({"class_": "rad"}, r"There is no class 'rad'.*0, 1, 2"),
         ({"layer": "1"}, r"The layer 1 was not dissected.*0, 4"),
         ({"layer": None}, r"Several layers were dissected: choose one of 0, 4"),

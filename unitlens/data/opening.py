@@ -22,7 +22,7 @@ from unitlens.data.sources import with_concepts
 from unitlens.data.tags import check_names, folder_tags, tags
 from unitlens.errors import UnitlensError, argument, did_you_mean, spelled
 
-BUNDLED = ("bundled:scenes", "bundled:scenes-pairs", "bundled:scenes-shortcut")
+BUNDLED = ("bundled:scenes", "bundled:scenes-pairs", "bundled:scenes-shortcut", "bundled:scenes-infrared")
 SEGMENTER = "bundled:scenes-segmenter"
 NATIVE = "folder"
 MASKS = "masks"
@@ -155,7 +155,7 @@ def _named(source: str, format: str | None, split: str | None, images: int | Non
         return ShortcutScenes(1000 if images is None else images, seed=seed)
     from unitlens.data.scenes.world import Scenes
 
-    return Scenes(1000 if images is None else images, seed=seed)
+    return Scenes(1000 if images is None else images, seed=seed, infrared=source == BUNDLED[3])
 
 
 def _by_name(

@@ -54,8 +54,8 @@ def load(
         ``torchvision.models:resnet18``, or ``resnet18`` for short; ``timm:NAME`` and ``hf:NAME_OR_FOLDER``, which need
         the extras ``unitlens[timm]`` and ``unitlens[hf]``; ``package.module:callable`` or
         ``path/to/file.py:callable``, where the callable is a network, or a class or function without arguments that
-        returns one; ``bundled:scenes`` and ``bundled:scenes-shortcut``, classifiers, ``bundled:scenes-segmenter`` and
-        ``bundled:scenes-generator``.
+        returns one; ``bundled:scenes``, ``bundled:scenes-shortcut`` and ``bundled:scenes-infrared`` (four bands),
+        classifiers, ``bundled:scenes-segmenter`` and ``bundled:scenes-generator``.
     weights : str or Path, optional
         "DEFAULT": the published ones, downloaded (other weights of torchvision by their name, as "IMAGENET1K_V1"). A
         ``.safetensors`` file, or a ``.pt``, ``.pth`` or ``.bin`` file with a state dict. "none": as built, untrained

@@ -7,6 +7,7 @@ import numpy as np
 from unitlens.data.concepts import Concept, Example
 from unitlens.data.scenes import coast, indoors, outdoors
 from unitlens.data.scenes.canvas import Canvas
+from unitlens.data.scenes.infrared import infrared
 from unitlens.data.scenes.words import CONCEPTS
 from unitlens.errors import UnitlensError, did_you_mean
 
@@ -44,6 +45,9 @@ class Scenes:
         The bundled network was trained on images of "train".
     size : int
         Pixels along a side, 16 or more.
+    infrared : bool
+        Whether images have a fourth band, near infrared (`unitlens.data.scenes.infrared`); ``bundled:scenes-infrared``
+        takes it.
 
     Raises
     ------
@@ -58,10 +62,15 @@ class Scenes:
     Scenes(24 images of 112 x 112, 12 classes, seed 0, split 'test')
     >>> data[3].class_, data[3].image.shape, sorted(data[3].planes)
     ('forest', (112, 112, 3), ['color', 'material', 'object', 'part'])
+    >>> Scenes(24, infrared=True)[3].image.shape
+    (112, 112, 4)
     """
 
-    def __init__(self, images: int = 1000, *, seed: int = 0, split: str = "test", size: int = 112) -> None:
+    def __init__(
+        self, images: int = 1000, *, seed: int = 0, split: str = "test", size: int = 112, infrared: bool = False
+    ) -> None:
         check_drawing(split, images=images, seed=seed, size=size)
+        self.infrared = infrared
         self.seed = seed
         self.split = split
         self.size = size
@@ -88,6 +97,9 @@ class Scenes:
         canvas = Canvas(np.random.default_rng([self.seed, _SPLITS[self.split], index]), size=self.size)
         PLACES[name](canvas)
         image, planes = canvas.finish()
+        if self.infrared:
+            noise = np.random.default_rng([self.seed, _SPLITS[self.split], index, 1])
+            image = np.dstack([image, infrared(image, planes, noise)])
         path = f"{self.split}-{self.seed}/{index:06d}-{name}.png"
         return Example(image, {category: [plane] for category, plane in planes.items()}, path, name)
 
@@ -99,12 +111,12 @@ class Scenes:
     @property
     def source(self) -> str:
         """What ``--data`` takes to draw them."""
-        return "bundled:scenes"
+        return "bundled:scenes-infrared" if self.infrared else "bundled:scenes"
 
     def __repr__(self) -> str:
         return (
             f"Scenes({len(self)} images of {self.size} x {self.size}, {len(PLACES)} classes, "
-            f"seed {self.seed}, split {self.split!r})"
+            f"seed {self.seed}, split {self.split!r}{', with infrared' if self.infrared else ''})"
         )
 
 

@@ -11,7 +11,10 @@ def open_bundled(spec: str, weights: str | None, seed: int) -> OpenedModel:
     """Open a bundled network; its weights are its own, none, or those of a file."""
     from unitlens.models.bundled import scenes, scenes_generator
 
-    known = ("bundled:scenes", "bundled:scenes-shortcut", "bundled:scenes-segmenter", "bundled:scenes-generator")
+    known = (
+        *("bundled:scenes", "bundled:scenes-shortcut", "bundled:scenes-infrared"),
+        *("bundled:scenes-segmenter", "bundled:scenes-generator"),
+    )
     if spec not in known:
         raise UnitlensError(f"There is no network {spec!r}{did_you_mean(spec, known)}; there are {', '.join(known)}.")
     of_own = None if weights in (None, "DEFAULT") else "none"
@@ -23,6 +26,14 @@ def open_bundled(spec: str, weights: str | None, seed: int) -> OpenedModel:
             make(weights=of_own, seed=seed),
             spec,
             Declared((side, side), None, scenes.MEAN, scenes.STD),
+            tuple(scenes.CLASSES),
+            scenes.DEFAULT_LAYER,
+        )
+    elif spec == "bundled:scenes-infrared":
+        opened = OpenedModel(
+            scenes.infrared_net(weights=of_own, seed=seed),
+            spec,
+            Declared((side, side), None, scenes.INFRARED_MEAN, scenes.INFRARED_STD),
             tuple(scenes.CLASSES),
             scenes.DEFAULT_LAYER,
         )
