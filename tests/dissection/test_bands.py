@@ -225,6 +225,11 @@ def test_the_shell_takes_bands(tmp_path, shell):
         *("--bands", "1,2,3,4", "--out", "run", "--quiet"),
     )
     assert done.code == 0, done.err
+    again = shell("dissect", f"{source}:build", "--config", "run/run.json", "--out", "again", "--quiet")
+    assert again.code == 0, again.err
+    prepared = [ul.open_run(run).info["network"]["preprocessing"] for run in ("run", "again")]
+    assert prepared[0] == prepared[1]
+    assert prepared[0]["bands"]["range"] == [0, 4000]
     said = shell("ablate", "run", "--layer", "0", "--units", "3", "--trust", "--quiet")
     assert said.code == 0, said.err
     explained = shell("explain", "run", folder / "images" / "03.tif", "--trust", "--quiet")

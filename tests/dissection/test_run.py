@@ -275,12 +275,12 @@ def test_concepts_and_layers_that_are_not_there():
         ul.dissect(lookup(maps), None, InMemory(marked, CONCEPTS))
     with pytest.raises(ul.UnitlensError, match="marks no concepts"):
         ul.dissect(lookup(maps), "layer", InMemory(marked, ()))
-    with pytest.raises(ul.UnitlensError, match="takes 4 channels"):
+    with pytest.raises(ul.UnitlensError, match="has 3 bands, and the network takes 4"):
         ul.dissect(nn_that_fails(), "0", ColourWorld(4))
 
 
 def nn_that_fails():
-    return ul.classifier(nn.Sequential(nn.Conv2d(4, 2, 1)), image_size=32, mean=(0, 0, 0), std=(1, 1, 1))
+    return ul.classifier(nn.Sequential(nn.Conv2d(4, 2, 1)), image_size=32, mean=(0,), std=(1,))
 
 
 def test_a_name_in_two_categories_is_written_with_its_category():

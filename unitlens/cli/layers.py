@@ -11,7 +11,7 @@ from unitlens.cli.shell.completion import BUNDLED, words
 from unitlens.cli.text import align_columns, echo
 
 
-@command()
+@command(first=("weights", "image_size", "mean", "std"))
 @click.argument("model", shell_complete=words(*BUNDLED, files=True))
 @network_options
 def layers(model: str, **options: Any) -> None:

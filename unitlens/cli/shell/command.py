@@ -9,8 +9,8 @@ from unitlens.cli.shell.config import config_option, refuse_risks
 
 SECTIONS = {
     "Network": (
-        "weights", "image_size", "resize", "mean", "std", "latent_shape", "latent_classes", "rescale", "network",
-        "trust",
+        "weights", "image_size", "resize", "mean", "std", "bands", "range", "show_bands", "show_range",
+        "show_percentiles", "latent_shape", "latent_classes", "rescale", "network", "trust",
     ),
     "Images": (
         "data", "latents", "limit", "strict", "data_format", "split", "concepts", "data_root", "download",

@@ -4,6 +4,7 @@ Such a file is data, as a run is: what it names is neither run nor fetched unles
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +196,9 @@ def _network(record: Any) -> dict[str, Any]:
     options: dict[str, Any] = {"model": network.name, "weights": network.weights}
     if latents is None:
         options |= {"image_size": list(prepared.image_size), "resize": prepared.resize}
-        return options | {"mean": list(prepared.mean), "std": list(prepared.std)}
+        options |= {"mean": list(prepared.mean), "std": list(prepared.std)}
+        said = {"bands" if name == "chosen" else name: value for name, value in asdict(prepared.bands).items()}
+        return options | {name: list(value) for name, value in said.items() if value is not None}
     options |= {"latent_shape": list(latents.shape), "latent_classes": latents.classes}
     return options | {"rescale": list(latents.output_range)}
 
