@@ -55,7 +55,7 @@ def test_an_image_shows_the_mask_of_the_concept():
     tile = np.asarray(Image.open(io.BytesIO(found.concepts[0].sights[0].tile))).astype(int)
     left, right = tile[:, :40].mean(), tile[:, 56:].mean()
     assert left == pytest.approx(200, abs=3)
-    assert right == pytest.approx(116, abs=3)  # dimmed: half, and 16
+    assert right == pytest.approx(180, abs=3)  # faded
 
 
 def test_images_in_which_a_concept_covers_most_come_first_and_no_more_than_asked_for():
