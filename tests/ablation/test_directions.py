@@ -203,6 +203,14 @@ def test_a_run_of_directions_in_the_shell(shell, tmp_path):
     assert "are not those of the run" in other.err
 
 
+def test_attributions_are_not_compared_with_effects_of_directions(shell, tmp_path):
+    np.save(tmp_path / "basis.npy", rotation(128)[:4])
+    how = ("--limit", 24, "--layer", "relu6", "--sweep", "--attributions", "--basis", "basis.npy")
+    said = shell("ablate", "bundled:scenes", *how)
+    assert said.code == 2
+    assert "not to directions: leave --attributions out" in said.err
+
+
 def test_a_basis_of_another_width_is_a_clear_error(scenes):
     net, data = scenes
     with pytest.raises(ul.UnitlensError, match="6 rows of 6 numbers, but relu6 has 128 units"):

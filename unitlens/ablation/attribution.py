@@ -162,6 +162,11 @@ def measure_agreement(experiment: Experiment, *, images: int = IMAGES, top: int 
         If captum cannot attribute to the layer.
     """
     (layer,), reading = experiment.layers, experiment.reading
+    if experiment.basis is not None:
+        raise UnitlensError(
+            "captum attributes to a layer's own units, not to directions: leave "
+            f"{argument('agreement', option='--attributions')} out, or {argument('basis')}."
+        )
     data = _evenly_spread(experiment.data, chosen_images(experiment.data, reading.limit, seed=reading.seed), images)
     size = min(reading.batch_size, 8)
     try:

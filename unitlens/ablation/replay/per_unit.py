@@ -85,7 +85,35 @@ class Mixed(NamedTuple):
     grid: Callable[[range, range], Tensor] | None
 
 
-def units_apart(space: UnitSpace, activation: Tensor, before: Tensor, ablated: Tensor) -> PerUnit | Mixed:
+class Spread(NamedTuple):
+    """A value in which every unit changes all channels, each in its own proportions, as directions do.
+
+    Attributes
+    ----------
+    base : Tensor, (N, C, ...)
+        With no unit ablated.
+    source : PerUnit
+        The units' own activations, (N, U, ...), at the same positions.
+    decoder : Tensor, (U, C)
+        What one more of each unit adds to the channels.
+    axis : int
+        The dimension along which the channels lie.
+    """
+
+    base: Tensor
+    source: PerUnit
+    decoder: Tensor
+    axis: int
+
+    def rows(self, units: Tensor, images: Tensor) -> Tensor:
+        """Return rows of the value: row i is image ``images[i]`` with unit ``units[i]`` ablated."""
+        moved = self.source.ablated[images, units] - self.source.base[images, units]
+        shape = [-1, self.decoder.shape[1], *[1] * (self.base.ndim - 2)]
+        added = moved.unsqueeze(1) * self.decoder.index_select(0, units).view(shape)
+        return self.base.index_select(0, images).add_(added.movedim(1, self.axis))
+
+
+def units_apart(space: UnitSpace, activation: Tensor, before: Tensor, ablated: Tensor) -> PerUnit | Spread:
     """Return a layer's output, with each of its units to be ablated alone.
 
     Parameters
@@ -100,16 +128,36 @@ def units_apart(space: UnitSpace, activation: Tensor, before: Tensor, ablated: T
     if space.basis is None:
         laid_out = ablated.movedim(1, space.axis).contiguous()
         return PerUnit(activation, laid_out, 0, space.each, space.count(activation), space.axis)
-    # A direction has no places of its own: its change is added to all channels, in its proportions.
-    difference = ablated - before
-    decoder = space.basis.decoder.T.to(difference)
-    shape = [-1, decoder.shape[1], *[1] * (before.ndim - 2)]
+    return Spread(
+        activation, PerUnit(before, ablated, 0, 1, before.shape[1]), space.basis.decoder.T.to(before), space.axis
+    )
 
-    def rows(units: Tensor, images: Tensor) -> Tensor:
-        moved = difference[images, units].unsqueeze(1) * decoder.index_select(0, units).view(shape)
-        return activation.index_select(0, images).add_(moved.movedim(1, space.axis))
 
-    return Mixed(activation, PerUnit(before, ablated, 0, 1, len(decoder)), rows, None)
+def _follow_spread(step: Step, args: Any, kwargs: Any) -> Any:
+    """Follow units that change all channels, as long as channels are averaged over positions alone, then are read."""
+    value, kind = args[0] if args else None, kind_of(step)
+    if not isinstance(value, Spread) or value.axis != 1 or len(step.node.all_input_nodes) != 1:
+        return None
+    if kind is nn.Linear and value.base.ndim == 2:
+        columns = value.decoder @ step.call.weight.T  # type: ignore[attr-defined]
+        base, difference = step.call(value.base), value.source.ablated - value.source.base
+
+        def grid(units: range, images: range) -> Tensor:
+            of_images, of_units = slice(images.start, images.stop), slice(units.start, units.stop)
+            moved = difference[of_images, of_units].T.unsqueeze(2)
+            return torch.addcmul(base[of_images], moved, columns[of_units].unsqueeze(1))
+
+        return Mixed(base, value.source, None, grid)
+    averages = kind in _AVERAGES and value.base.ndim > 2
+    if not averages and not (kind in _FLATTENING and value.base.shape[2:].numel() == 1):
+        return None
+    base, before, ablated = (
+        step.call(each, *args[1:], **kwargs) for each in (value.base, value.source.base, value.source.ablated)
+    )
+    # what is averaged over other dimensions, or not flattened to images x channels, is left to the rows
+    if base.shape[:2] != value.base.shape[:2] or (base.ndim not in (2, value.base.ndim)):
+        return None
+    return Spread(base, PerUnit(before, ablated, 0, 1, value.source.units), value.decoder, 1)
 
 
 def follow(step: Step, value_of: Callable[[fx.Node], Any]) -> Any:
@@ -129,6 +177,8 @@ def follow(step: Step, value_of: Callable[[fx.Node], Any]) -> Any:
         units in another way, or is not known here.
     """
     args, kwargs = map_arg((step.node.args, step.node.kwargs), value_of)
+    if any(isinstance(value_of(node), Spread) for node in step.node.all_input_nodes):
+        return _follow_spread(step, args, kwargs)
     sources = [value for value in map(value_of, step.node.all_input_nodes) if isinstance(value, PerUnit)]
     kind = kind_of(step)
     # What a step asks of shapes and types is the same for every unit.
@@ -323,6 +373,21 @@ _OVER_POSITIONS: tuple[Any, ...] = (
     F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.interpolate,
 )
 # fmt: on
+_AVERAGES: tuple[Any, ...] = (
+    nn.AdaptiveAvgPool1d,
+    nn.AdaptiveAvgPool2d,
+    nn.AdaptiveAvgPool3d,
+    nn.AvgPool1d,
+    nn.AvgPool2d,
+    nn.AvgPool3d,
+    nn.Identity,
+    F.adaptive_avg_pool1d,
+    F.adaptive_avg_pool2d,
+    F.adaptive_avg_pool3d,
+    F.avg_pool1d,
+    F.avg_pool2d,
+)  # fmt: skip
+_FLATTENING: tuple[Any, ...] = (nn.Flatten, torch.flatten, "flatten")
 _RULES: dict[Any, Callable[[Tensor, list[PerUnit], Any, Any], Places | None]] = {
     **dict.fromkeys(ELEMENTWISE, _elementwise),
     **dict.fromkeys(_OVER_POSITIONS, _over_positions),

@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 from unitlens.ablation.replay.cut import Cut, State
 from unitlens.ablation.replay.growth import Growth, grow
 from unitlens.ablation.replay.nests import Output, by_variant, rebuilt, row_count, tensors
-from unitlens.ablation.replay.per_unit import Mixed, PerUnit, follow, kind_of, units_apart
+from unitlens.ablation.replay.per_unit import Mixed, PerUnit, Spread, follow, kind_of, units_apart
 from unitlens.ablation.replay.splits import Split, Step, Values, apply
 from unitlens.errors import UnitlensError
 from unitlens.models.passes import evaluating
@@ -140,7 +140,7 @@ class SweepPlan(NamedTuple):
 
 
 def plan_sweep(
-    split: Split, start: PerUnit | Mixed, rest: Mapping[fx.Node, Any], sizes: Mapping[fx.Node, int], *, alone: bool
+    split: Split, start: PerUnit | Spread, rest: Mapping[fx.Node, Any], sizes: Mapping[fx.Node, int], *, alone: bool
 ) -> SweepPlan:
     """Compute as much of the tail as serves all units at once, and list the steps that remain for each unit.
 
@@ -148,7 +148,7 @@ def plan_sweep(
     ----------
     split : Split
         The network.
-    start : PerUnit or Mixed
+    start : PerUnit or Spread
         The layer's output, with no unit and with every unit ablated; or, of directions, with each of them.
     rest : mapping
         The other values that cross the cut.
@@ -168,7 +168,7 @@ def plan_sweep(
         reads = step.node.all_input_nodes
         followed = None
         if all(node in known and not isinstance(known[node], Mixed) for node in reads):
-            if not any(isinstance(known[node], PerUnit) for node in reads):
+            if not any(isinstance(known[node], PerUnit | Spread) for node in reads):
                 known[step.node] = apply(step, known.__getitem__)
                 continue
             followed = follow(step, known.__getitem__) if alone else None
@@ -279,7 +279,7 @@ def _run(plan: SweepPlan, growths: Mapping[fx.Node, Growth], rows: _Rows, count:
 
 def _for_rows(node: fx.Node, known: Any, growing: Growth, rows: _Rows, count: int) -> Any:
     """Return a value that is known for all units, for some rows."""
-    if isinstance(known, PerUnit):
+    if isinstance(known, PerUnit | Spread):
         return known.rows(rows.units, rows.images)
     if not isinstance(known, Mixed):
         return grow(known, growing, rows.images, count)
@@ -314,7 +314,7 @@ def _changed(split: Split, known: Mapping[fx.Node, Any], steps: list[Step]) -> T
     """Say where ablating a unit changes anything that is computed for every unit."""
     frontier = {node for step in steps for node in step.node.all_input_nodes} | {split.output}
     sources = [known[node] for node in frontier if node in known]
-    sources = [value.source if isinstance(value, Mixed) else value for value in sources]
+    sources = [value.source if isinstance(value, Mixed | Spread) else value for value in sources]
     changes = [value.changed() for value in sources if isinstance(value, PerUnit)]
     return torch.stack(changes).any(0)
 
