@@ -19,6 +19,8 @@ from unitlens.tables.labelled import units_frame
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 class Ranking(tuple[int, ...]):
@@ -121,6 +123,15 @@ class UnitEffects:
     def overall(self, measure: str = "accuracy", *, folds: Folds | None = None) -> Estimate:
         """The same over all classes together, each (U,)."""
         return self.measured.overall(measure, folds=folds)
+
+    def show(self, measure: str = "logit", *, ax: "Axes | None" = None) -> "Figure":
+        """Draw a map of the effects on a measure, classes x units, in axes that are given, or in a new figure.
+
+        Units stand in the order of the class that they lower most; red is a loss, blue a gain.
+        """
+        from unitlens.drawing.effects import effect_map
+
+        return effect_map(self.effect(measure), self.classes, what=measure.replace("_", " "), ax=ax)
 
     def most_important(
         self,
@@ -364,6 +375,14 @@ class Curve:
         by_size = self.table().query("kind == @kind").groupby("k")[measure]
         rows = [{"k": k, **Band.of(values.to_numpy())._asdict()} for k, values in by_size]
         return pd.DataFrame(rows, columns=["k", *Band._fields])
+
+    def show(self, measure: str = "balanced_accuracy", *, ax: "Axes | None" = None) -> "Figure":
+        """Draw a measure against the number of units ablated, in axes that are given, or in a new figure."""
+        from unitlens.drawing.effects import curve_figure
+
+        bands = {kind: self.band(kind, measure) for kind in dict.fromkeys(member.kind for member in self.members)}
+        before = self.untouched()[measure]
+        return curve_figure(bands, before, title=self.class_, measure=measure.replace("_", " "), ax=ax)
 
     def paper_table(self, few: int = 4) -> "pd.DataFrame":
         """The table of Bau et al., PNAS 2020: unchanged, few ablated, k ablated, only these kept, random units ablated.

@@ -20,7 +20,7 @@ from unitlens.processes import speaks
 
 SECTIONS = {
     "Before": ("demo", "layers", "check", "plan"),
-    "What units look for": ("dissect", "merge", "units", "tables", "report"),
+    "What units look for": ("dissect", "merge", "units", "tables", "figures", "report"),
     "How sure that is": ("compare", "audit", "rerun"),
     "What they are used for": ("ablate", "intervene", "explain", "compare-images", "attack", "shortcuts", "open"),
 }
@@ -33,7 +33,7 @@ _LONG = 200
 _ROOMS = {
     **dict.fromkeys(("explain", "compare-images", "attack", "shortcuts"), "unitlens.cli.explaining"),
     "intervene": "unitlens.cli.editing",
-    **dict.fromkeys(("units", "tables", "report"), "unitlens.cli.results"),
+    **dict.fromkeys(("units", "tables", "figures", "report"), "unitlens.cli.results"),
 }
 """Packages of commands that `unitlens.cli` itself has no module for."""
 

@@ -27,7 +27,7 @@ from unitlens.stats.recounts import Interval
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
     from unitlens.comparison.entries import Entry
 
@@ -125,12 +125,12 @@ class Comparison:
         others = [name for name in self.names if name != self.against]
         return pd.concat([self.matched(self.against, name) for name in others], ignore_index=True)
 
-    def show(self) -> "Figure":
-        """Draw unique concepts and detectors by category, from entry to entry."""
+    def show(self, *, figure: "Figure | SubFigure | None" = None) -> "Figure":
+        """Draw unique concepts and detectors by category, by entry, in a figure that is given or a new one."""
         from unitlens.drawing.emergence import emergence_figure
 
         table = self.table()
-        return emergence_figure(table[table["category"] != ALL])
+        return emergence_figure(table[table["category"] != ALL], figure=figure)
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
         """Write compare.csv, compare_concepts.csv and compare_units.csv; `unitlens.report` adds the page.

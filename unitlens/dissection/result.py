@@ -29,6 +29,7 @@ from unitlens.tables.latex import latex_table
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -296,15 +297,15 @@ class Dissection:
         self._check_unit(unit)
         return self._strips.get((self._only_layer(), unit))
 
-    def show(self, unit: int) -> "Figure":
-        """A figure of the unit: its exemplars with the mask drawn on them, its concept and IoU."""
+    def show(self, unit: int, *, ax: "Axes | None" = None) -> "Figure":
+        """A figure of the unit: its exemplars with the mask drawn on them, its concept and IoU; in axes or alone."""
         from unitlens.drawing.figures import strip_figure
 
         strip = self.strip(unit)
         if strip is None:
             raise UnitlensError("This dissection was made without exemplar images: make it with exemplars=8.")
         row = self._units[self._units["unit"] == unit].iloc[0]
-        return strip_figure(strip, row)
+        return strip_figure(strip, row, ax=ax)
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
         """Write run.json, units.csv, counts.safetensors and the exemplars into a folder; see `open_run`.

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from unitlens.drawing.figures import category_colours, new_figure
+from unitlens.drawing.figures import category_colours, new_figure, style_colours
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 PANELS = {"unique_concepts": ("unique concepts", "unique"), "detectors": ("detectors", "detectors")}
 """Columns of the table that are drawn: the title, and how the columns of their intervals begin."""
@@ -150,19 +150,21 @@ def _tick_distance(top: float) -> float:
     return float(max(1.0, power * max(factor for factor in (1, 2, 5) if power * factor <= top / 3)))
 
 
-def emergence_figure(table: "pd.DataFrame") -> "Figure":
+def emergence_figure(table: "pd.DataFrame", *, figure: "Figure | SubFigure | None" = None) -> "Figure":
     """Draw the emergence figure with matplotlib.
 
     Parameters
     ----------
     table : DataFrame
         The rows of ``Comparison.table()`` that are of one category, or `counts_by_layer`.
+    figure : matplotlib.figure.Figure or SubFigure, optional
+        Where it is drawn; by default a new one.
     """
-    colours = category_colours(table["category"])
-    figure = new_figure(4.2 * len(PANELS), 3.2)
+    colours = style_colours(table["category"])
+    figure = new_figure(4.2 * len(PANELS), 3.2) if figure is None else figure
     for axes, panel in zip(figure.subplots(1, len(PANELS)), panels(table), strict=True):
         for line in panel.lines:
-            colour, x = colours[line.category].light, [point.x for point in line.points]
+            colour, x = colours[line.category], [point.x for point in line.points]
             axes.plot(
                 x, [point.y for point in line.points], color=colour, marker="o", markersize=4, label=line.category
             )
@@ -170,11 +172,12 @@ def emergence_figure(table: "pd.DataFrame") -> "Figure":
             axes.vlines(x, ends[0], ends[1], color=colour, alpha=0.55)
         names = [name for _, name in panel.entries]
         rotation = 30 if max(map(len, names)) > 6 else 0
-        axes.set_xticks([x for x, _ in panel.entries], names, rotation=rotation, fontsize=8)
+        axes.set_xticks([x for x, _ in panel.entries], names, rotation=rotation, fontsize="small")
         axes.set_yticks([y for y, _ in panel.ticks], [text for _, text in panel.ticks])
         axes.set_xlim(_LEFT, WIDTH - _RIGHT)
         axes.set_ylim(HEIGHT - _BOTTOM, _TOP - 4)  # y falls from top to bottom; the highest marker is not cut
-        axes.set_title(panel.title, loc="left", fontsize=10)
+        axes.set_title(panel.title, loc="left", fontsize="medium")
         axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
-    return figure
+    axes.legend(frameon=False, fontsize="small")
+    whole: Figure = figure.figure
+    return whole

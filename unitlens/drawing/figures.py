@@ -3,7 +3,7 @@
 import io
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -105,7 +105,7 @@ def concept_counts(table: "pd.DataFrame") -> list[ConceptCount]:
     return sorted(rows, key=lambda row: (order.index(row.category), -row.detectors, -row.others, row.concept))
 
 
-def concept_bars(table: "pd.DataFrame", *, title: str | None = None) -> "Figure":
+def concept_bars(table: "pd.DataFrame", *, title: str | None = None, ax: "Axes | None" = None) -> "Figure":
     """Draw a bar chart of the units of each concept, coloured and sorted by category.
 
     Parameters
@@ -114,6 +114,9 @@ def concept_bars(table: "pd.DataFrame", *, title: str | None = None) -> "Figure"
         Units, as from ``Dissection.table()``.
     title : str, optional
         Shown above.
+    ax : matplotlib.axes.Axes, optional
+        Where it is drawn; by default in a new figure. Fonts and paper are those of matplotlib's style, and where a
+        style has colours of its own, the colours of the categories, too.
 
     Returns
     -------
@@ -132,16 +135,15 @@ def concept_bars(table: "pd.DataFrame", *, title: str | None = None) -> "Figure"
     from matplotlib.ticker import MaxNLocator
 
     counts = concept_counts(table)
-    colours = category_colours(count.category for count in counts)
-    figure = new_figure(min(24.0, max(5.0, 1.6 + 0.24 * len(counts))), 3.6)
-    axes = figure.add_subplot()
-    shades = [colours[count.category].light for count in counts]
+    colours = style_colours(count.category for count in counts)
+    axes = axes_of(ax, min(24.0, max(5.0, 1.6 + 0.24 * len(counts))), 3.6)
+    shades = [colours[count.category] for count in counts]
     x = np.arange(len(counts))
     detectors = np.array([count.detectors for count in counts], dtype=int)
     axes.bar(x, detectors, 0.78, color=shades)
     axes.bar(x, [count.others for count in counts], 0.78, bottom=detectors, color=shades, alpha=0.3)
     names = [count.concept for count in counts]
-    for tick in axes.set_xticks(x, names, rotation=90, fontsize=8 if len(counts) < 90 else 5):
+    for tick in axes.set_xticks(x, names, rotation=90, fontsize="small" if len(counts) < 90 else "xx-small"):
         tick.label1.set_parse_math(False)  # "$" is a letter in a concept's name
     axes.set_xlim(-0.6, max(len(counts), 1) - 0.4)
     axes.set_ylabel("units")
@@ -150,11 +152,11 @@ def concept_bars(table: "pd.DataFrame", *, title: str | None = None) -> "Figure"
     axes.spines[["top", "right"]].set_visible(False)
     _legend(axes, counts, colours)
     if title:
-        axes.set_title(title, loc="left", fontsize=10, parse_math=False)
-    return figure
+        axes.set_title(title, loc="left", fontsize="medium", parse_math=False)
+    return figure_of(axes)
 
 
-def _legend(axes: "Axes", counts: Sequence[ConceptCount], colours: dict[str, Colour]) -> None:
+def _legend(axes: "Axes", counts: Sequence[ConceptCount], colours: Mapping[str, str]) -> None:
     """Add a legend: each category with its number of unique concepts and of detectors."""
     from matplotlib.patches import Patch
 
@@ -163,17 +165,17 @@ def _legend(axes: "Axes", counts: Sequence[ConceptCount], colours: dict[str, Col
         sizes = [count.detectors for count in counts if count.category == category and count.detectors]
         concepts = "1 concept" if len(sizes) == 1 else f"{len(sizes)} concepts"
         units = "1 unit" if sum(sizes) == 1 else f"{sum(sizes)} units"
-        patches.append(Patch(color=colour.light, label=f"{category}: {concepts}, {units}"))
+        patches.append(Patch(color=colour, label=f"{category}: {concepts}, {units}"))
     if not patches:
         axes.set_axis_off()
         axes.text(0.5, 0.5, "no unit has a concept above the least IoU", transform=axes.transAxes, ha="center")
         return
-    legend = axes.legend(handles=patches, frameon=False, fontsize=8, loc="upper right")
+    legend = axes.legend(handles=patches, frameon=False, fontsize="small", loc="upper right")
     for text in legend.get_texts():
         text.set_parse_math(False)
 
 
-def strip_figure(strip: bytes, row: "pd.Series[Any]") -> "Figure":
+def strip_figure(strip: bytes, row: "pd.Series[Any]", *, ax: "Axes | None" = None) -> "Figure":
     """Draw a unit's exemplar images with its mask on them, under its concept.
 
     Parameters
@@ -182,6 +184,8 @@ def strip_figure(strip: bytes, row: "pd.Series[Any]") -> "Figure":
         An image file, from `unitlens.drawing.strips.draw_strip`.
     row : Series
         The unit's row of the table: its layer, unit, concept, iou, and the ends of the interval where it has one.
+    ax : matplotlib.axes.Axes, optional
+        Where it is drawn; by default in a new figure, in which a pixel of the strip is one of the screen.
 
     Returns
     -------
@@ -193,11 +197,16 @@ def strip_figure(strip: bytes, row: "pd.Series[Any]") -> "Figure":
     with Image.open(io.BytesIO(strip), formats=["JPEG"]) as file:
         image = np.asarray(file.convert("RGB"))
     tiles = image.shape[1] / image.shape[0]
-    figure = new_figure(max(1.4 * tiles, 4.0), 1.75, file="jpeg")
+    if ax is not None:
+        ax.imshow(image)
+        ax.set_axis_off()
+        ax.set_title(_title(row), loc="left", fontsize="medium", parse_math=False)
+        return figure_of(ax)
+    figure = new_figure(max(1.4 * tiles, 4.0), 1.75, file="jpeg", dpi=max(110.0, image.shape[0] / 1.4))
     axes = figure.add_subplot()
     axes.imshow(image)
     axes.set_axis_off()
-    figure.suptitle(_title(row), x=0.01, ha="left", fontsize=10, parse_math=False)
+    figure.suptitle(_title(row), x=0.01, ha="left", fontsize="medium", parse_math=False)
     return figure
 
 
@@ -213,11 +222,46 @@ def _title(row: "pd.Series[Any]") -> str:
     return f"{title} ({low:.2f} to {high:.2f})"
 
 
-def new_figure(width: float, height: float, *, file: Literal["png", "jpeg"] = "png") -> "Figure":
+def axes_of(ax: "Axes | None", width: float, height: float) -> "Axes":
+    """Return the axes that were given, or those of a new figure, in inches."""
+    return new_figure(width, height).add_subplot() if ax is None else ax
+
+
+def figure_of(axes: "Axes") -> "Figure":
+    """Return the figure that holds axes, those of a subfigure too."""
+    figure: Figure = axes.figure.figure  # that of a figure is itself
+    return figure
+
+
+def style_colours(categories: Iterable[str]) -> dict[str, str]:
+    """Give each category a colour that goes with matplotlib's style: the style's own, if it has some, else the page's.
+
+    Parameters
+    ----------
+    categories : iterable of str
+        Names, repeated or not.
+
+    Returns
+    -------
+    dict of str to str
+        In the order of `category_colours`.
+    """
+    from matplotlib import rcParams, rcParamsDefault
+    from matplotlib.colors import to_rgb
+
+    colours = category_colours(categories)
+    if rcParams["axes.prop_cycle"] != rcParamsDefault["axes.prop_cycle"]:
+        own = itertools.cycle(rcParams["axes.prop_cycle"].by_key().get("color", ["C0"]))
+        return dict(zip(colours, own, strict=False))
+    dark = sum(to_rgb(rcParams["axes.facecolor"])) < 1.5
+    return {category: colour.dark if dark else colour.light for category, colour in colours.items()}
+
+
+def new_figure(width: float, height: float, *, file: Literal["png", "jpeg"] = "png", dpi: float = 110.0) -> "Figure":
     """Make an empty figure, in inches, that belongs to no window and that a notebook shows, as one kind of file."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
     # By itself a notebook shows figures of pyplot only; this one brings its own image.
     setattr(figure, f"_repr_{file}_", partial(_file_content, figure, file))
     return figure
@@ -226,5 +270,5 @@ def new_figure(width: float, height: float, *, file: Literal["png", "jpeg"] = "p
 def _file_content(figure: "Figure", file: str) -> bytes:
     """Save the figure as a file in memory."""
     content = io.BytesIO()
-    figure.savefig(content, format=file, facecolor="white")
+    figure.savefig(content, format=file, dpi=figure.dpi)
     return content.getvalue()

@@ -22,6 +22,8 @@ from unitlens.stats.scores import Bools, Floats
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from unitlens.ablation.activity import Contributions
     from unitlens.dissection.result import Dissection
@@ -93,6 +95,16 @@ class CausalEffects:
         effect = self.effect(folds=folds)[:, concept_index(concept, self.concepts, "the concept source")]
         order = np.argsort(-effect, kind="stable")
         return [int(unit) for unit in (order[effect[order] > 0] if n is None else order[:n])]
+
+    def show(self, concept: str, n: int = 12, *, ax: "Axes | None" = None) -> "Figure":
+        """Draw the units of largest average causal effect on a concept, with 95 % intervals; in axes or alone."""
+        from unitlens.drawing.effects import causal_figure
+
+        units = self.most_causal(concept, n)
+        column = concept_index(concept, self.concepts, "the concept source")
+        estimate = self.estimate()
+        effect, low, high = (100 * part[units, column] for part in (estimate.effect, estimate.low, estimate.high))
+        return causal_figure(units, effect, low, high, concept=concept, ax=ax)
 
     def table(self) -> "pd.DataFrame":
         """A row a unit and concept that is drawn, with the columns of `unitlens.editing.tables.CAUSAL_COLUMNS`."""

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from unitlens.ablation.result import Curve
 from unitlens.ablation.uses import Served
+from unitlens.drawing.effects import KINDS
 from unitlens.pages.cards import class_id, unit_id
 from unitlens.stats.scores import Floats, Ints
 
@@ -23,15 +24,6 @@ FAINT, MOST_CELLS = 0.03, 8000
 
 WIDTH, HEIGHT = 340, 170
 """Of a curve and of figure 2e, in the units of the drawing."""
-
-KINDS = {
-    "most": "most important units ablated",
-    "least": "least important units ablated",
-    "random": "random units ablated",
-    "matched": "matched units ablated",
-    "kept": "only the most important units kept",
-}
-"""What the lines of a curve are."""
 
 
 class Cell(NamedTuple):

@@ -1,0 +1,1 @@
+"""The figures of a saved run, as files for a paper."""
