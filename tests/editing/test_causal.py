@@ -27,6 +27,15 @@ def effects(net, latents):
     return ul.causal_effects(net, "layer", latents, insert=0.1)
 
 
+def test_a_figure_shows_the_units_of_largest_effect_first(effects):
+    name = f"{effects.concepts[1].category}/{effects.concepts[1].name}"
+    (axes,) = effects.show(name, n=3).axes
+    units = effects.most_causal(name, 3)
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == [f"unit {unit}" for unit in units]
+    widths = [bar.get_width() for bar in axes.patches]
+    assert widths == pytest.approx((100 * effects.effect()[units, 1]).tolist())
+
+
 def test_every_planted_unit_causes_its_colour(effects):
     assert effects.effect().shape == (10, 4)
     names = [concept.name for concept in effects.concepts]

@@ -66,7 +66,7 @@ def test_an_unknown_style_is_refused_with_the_nearest(shell, effects_folder, tmp
     assert said.code == 2
     assert "--style ggplt" in said.err
     assert "did you mean ggplot?" in said.err
-    with pytest.raises(UnitlensError, match="https://example.org/a.mplstyle"):  # nothing is fetched
+    with pytest.raises(UnitlensError, match=r"https://example\.org/a\.mplstyle"):  # nothing is fetched
         write_figures(effects_folder, tmp_path / "out", style="https://example.org/a.mplstyle")
     assert not (tmp_path / "out").exists()
 

@@ -19,7 +19,7 @@ from unitlens.stats.scores import Floats, Ints, share
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 
 class InsertionTally(NamedTuple):
@@ -178,7 +178,7 @@ class InsertionMap:
         """Mean change of the concept's area at each place, as a share of the image, (h, w)."""
         return np.asarray(share(self.tally.change_at / self.tally.positions, self.images)).reshape(self.grid)
 
-    def figure(self, *, fewest: int = 1, most: int = 12) -> "Figure":
+    def figure(self, *, fewest: int = 1, most: int = 12, figure: "Figure | SubFigure | None" = None) -> "Figure":
         """Draw where the concept appears, and how often by what stood there before.
 
         Parameters
@@ -187,13 +187,15 @@ class InsertionMap:
             What stood at fewer places is left out.
         most : int
             So many of the most frequent.
+        figure : matplotlib.figure.Figure or SubFigure, optional
+            Where it is drawn; by default a new one.
         """
         from unitlens.drawing.insertions import insertion_figure
 
         table = self.table()
         table = table[table["places"] >= fewest].head(most)
         iou = float(self.segmenter_iou[self.column])
-        return insertion_figure(self.appeared(), table, self.concept.name, segmenter_iou=iou)
+        return insertion_figure(self.appeared(), table, self.concept.name, segmenter_iou=iou, figure=figure)
 
     def __repr__(self) -> str:
         return (
