@@ -11,10 +11,11 @@ from unitlens.drawing.emergence import counts_by_layer, emergence_figure
 from unitlens.drawing.figures import concept_bars, new_figure, strip_figure
 from unitlens.editing.causal_result import CausalEffects
 from unitlens.editing.insertion_result import InsertionMap
-from unitlens.pages.writing import Contents
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from unitlens.pages.writing import Contents
 
 MOST_CONCEPTS = 3
 """Of a sweep over units, the concepts that some unit draws most of have a figure."""
@@ -27,7 +28,7 @@ class NamedFigure(NamedTuple):
     draw: "Callable[[], Figure]"
 
 
-def figures_of(contents: Contents, *, units: int) -> Iterator[NamedFigure]:
+def figures_of(contents: "Contents", *, units: int) -> Iterator[NamedFigure]:
     """All figures of what a folder holds, in the order in which a paper shows them.
 
     Parameters
