@@ -72,7 +72,7 @@ def test_default_weights_are_downloaded_when_asked_for(weights, downloads):
     assert net.fingerprint() == wanted.fingerprint()
     assert len(net.classes) == 1000
     assert net.classes[0] == "tench"
-    assert repr(net).endswith("1000 classes>")
+    assert repr(net).endswith("1,000 classes>")
 
 
 def test_a_failed_download_is_one_sentence(downloads):
