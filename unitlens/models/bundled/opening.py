@@ -9,7 +9,7 @@ from unitlens.models.weights import put_weights, read_weights
 
 def open_bundled(spec: str, weights: str | None, seed: int) -> OpenedModel:
     """Open a bundled network; its weights are its own, none, or those of a file."""
-    from unitlens.models.bundled import scenes, scenes_generator
+    from unitlens.models.bundled import scenes
 
     known = (
         *("bundled:scenes", "bundled:scenes-shortcut", "bundled:scenes-infrared"),
@@ -48,6 +48,8 @@ def open_bundled(spec: str, weights: str | None, seed: int) -> OpenedModel:
             "down8",
         )
     else:
+        from unitlens.models.bundled import scenes_generator
+
         opened = OpenedModel(
             scenes_generator.scenes_generator(weights=of_own, seed=seed),
             spec,
