@@ -1,3 +1,5 @@
+from xml.etree import ElementTree
+
 import pytest
 
 from tests.effecting import agreement_of, curve_of, dissection_of, saved_of, sweep_of
@@ -108,6 +110,18 @@ def test_a_phone_shows_the_effects_without_scrolling_sideways(browser, reports, 
     page.eval_on_selector_all("#effects details", "all => all.forEach(one => { one.open = true })")
     assert page.evaluate("document.documentElement.scrollWidth") <= 380
     page.close()
+
+
+def test_maps_and_curves_are_saved_as_they_are_seen(visit):  # noqa: F811
+    page = visit("alone")
+    for figure in ("Effects of units on classes", f"Ablation curve of {EVIL}"):
+        with page.expect_download() as download:
+            page.get_by_label(f"Save {figure} as SVG", exact=True).press("Enter")
+        root = ElementTree.fromstring(download.value.path().read_bytes())
+        assert float(root.get("width")) > 300
+        assert len(list(root.iter("{http://www.w3.org/2000/svg}text"))) > 3
+        shapes = {element.tag.partition("}")[2] for element in root.iter()}
+        assert shapes & {"polyline", "rect"}
 
 
 def test_without_scripts_the_effects_are_there(visit):  # noqa: F811

@@ -126,8 +126,8 @@
 
   const MARGIN = 12;
   function figure(element) {
-    const seen = element.childElementCount && !element.matches("svg") ? [...element.querySelectorAll("*")] : [element];
-    const rects = seen.filter((one) => shown(one) && !one.childElementCount).map((one) => one.getBoundingClientRect());
+    const seen = [element, ...element.querySelectorAll("*")].filter((one) => shown(one) && (!one.childElementCount || one.matches("svg")));
+    const rects = seen.map((one) => one.getBoundingClientRect());
     const edge = { x: Math.min(...rects.map((rect) => rect.left)) - MARGIN, y: Math.min(...rects.map((rect) => rect.top)) - MARGIN };
     const width = Math.ceil(Math.max(...rects.map((rect) => rect.right)) - edge.x + MARGIN);
     const height = Math.ceil(Math.max(...rects.map((rect) => rect.bottom)) - edge.y + MARGIN);
