@@ -121,7 +121,7 @@ def _cell(text: str, width: int) -> str:
 def _shows(character: str) -> bool:
     """Whether the terminal has a character."""
     try:
-        character.encode(sys.stdout.encoding or "ascii")
+        character.encode(sys.stdout.encoding or "utf-8")
     except (UnicodeEncodeError, LookupError):
         return False
     return True
