@@ -63,7 +63,7 @@ def test_how_labels_move_follows_from_the_groups():
 
 def test_no_setting_is_forgotten():
     # What changes no number of the table, or is in the layers' sentence.
-    rest = {"layers", "levels", "exemplars", "batch_size", "strict"}
+    rest = {"layers", "levels", "exemplars", "exemplar_size", "batch_size", "strict"}
     assert set(Settings.__dataclass_fields__) == set(CHANGES) | rest
 
 
