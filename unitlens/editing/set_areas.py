@@ -98,7 +98,7 @@ def intervene(
     >>> model = torch.nn.Sequential(torch.nn.Linear(4, 48), torch.nn.Unflatten(1, (3, 4, 4)), torch.nn.Tanh())
     >>> net = ul.generator(model, latents=4, rescale=(-1, 1))
     >>> ul.intervene(net, "1", [0], ul.latents(4, 64), ul.Colors(), draws=2)
-    <SetAreas: 1 units of 1 set to 0; 64 images, 11 concepts>
+    <SetAreas: 1 unit of 1 set to 0; 64 images, 11 concepts>
     """
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
     with checkpointed(checkpoint) as kept:

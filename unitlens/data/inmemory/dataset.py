@@ -157,7 +157,7 @@ def dataset(
     >>> import numpy as np
     >>> image, mask = np.zeros((8, 8, 3), np.uint8), np.ones((8, 8), int)
     >>> dataset([(image, mask)], concepts=["tree"])
-    <1 images of a list: arrays of 8 x 8 x 3, each with a label map beside it, 1 concepts>
+    <1 image of a list: arrays of 8 x 8 x 3, each with a label map beside it, 1 concept>
     """
     if isinstance(source, str | Path):
         return _marked_by(open_data(source), concepts)
