@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from unitlens.errors import UnitlensError, UnitlensWarning, argument
-from unitlens.models.bands.limits import MOST_BANDS, counted
+from unitlens.models.bands.limits import MOST_BANDS
 from unitlens.models.bands.settings import Bands
+from unitlens.plurals import counted
 from unitlens.records import LATER, check_types
 
 Numbers = tuple[float, ...]
@@ -75,7 +76,7 @@ class Preprocessing:
 
     def __str__(self) -> str:
         fitting = "squashed" if self.resize is None else f"shorter side {self.resize}, centre cropped"
-        bands = "" if self.count == 3 else f" of {counted(self.count)}"
+        bands = "" if self.count == 3 else f" of {counted(self.count, 'band')}"
         return f"{_by(self.image_size)}{bands}, {fitting}"
 
     @property
@@ -180,7 +181,7 @@ def decide(
         *(["ImageNet's std" if colours else "a std of 1"] if given_std is None else []),
     ]
     if assumed:
-        of_bands = "" if colours else f" of {counted(count)}"
+        of_bands = "" if colours else f" of {counted(count, 'band')}"
         warnings.warn(
             f"The network does not say how images{of_bands} are prepared for it, so it is assumed: "
             f"{', '.join(assumed)}; say what is right with {argument('image_size')}, {argument('mean')} and "
@@ -216,8 +217,8 @@ def _of_bands(name: str, values: Numbers | None, count: int) -> Numbers | None:
     if len(values) == 1:
         return values * count
     raise UnitlensError(
-        f"{argument(name)} has {len(values)} numbers, and the network takes {counted(count)}: give one for each band, "
-        "or a single one for all."
+        f"{argument(name)} has {len(values)} numbers, and the network takes {counted(count, 'band')}: give one for "
+        "each band, or a single one for all."
     )
 
 

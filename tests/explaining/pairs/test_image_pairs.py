@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 import unitlens as ul
 from tests.coloured import blocks
@@ -92,6 +93,14 @@ def test_pairs_of_one_group_are_one_draw(net, dissection):
 def test_the_figure_shows_the_pairs(changes, net, dissection):
     assert len(changes.figure().subfigs) == 3
     assert len(ul.compare_images(net, dissection, BEFORE[0], BEFORE[0], layer="0").figure().subfigs) == 2
+
+
+def test_the_figure_is_drawn_where_the_user_says(changes):
+    page = Figure(figsize=(20, 6))
+    left, right = page.subfigures(1, 2)
+    assert changes.figure(figure=right) is page
+    assert len(right.subfigs) == 3
+    assert not left.subfigs
 
 
 def test_files_of_two_folders_are_paired_by_their_names(tmp_path):

@@ -8,9 +8,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from unitlens.errors import UnitlensError, argument, spelled
-from unitlens.models.bands.limits import counted
 from unitlens.models.bands.settings import Bands
 from unitlens.models.preprocessing import Preprocessing
+from unitlens.plurals import counted
 
 Array = npt.NDArray[Any]
 
@@ -28,8 +28,8 @@ def check_rgb(image: Array, name: str, who: str) -> None:
     """
     if image.dtype != np.uint8 or image.shape[2:] != (3,):
         raise UnitlensError(
-            f"The image {name} is {image.dtype} of {counted(image.shape[2])}, and {who} need 8-bit RGB: give label "
-            f"maps, or leave these concepts out ({argument('concepts')})."
+            f"The image {name} is {image.dtype} of {counted(image.shape[2], 'band')}, and {who} need 8-bit RGB: give "
+            f"label maps, or leave these concepts out ({argument('concepts')})."
         )
 
 
@@ -71,7 +71,8 @@ def _taken(image: Array, count: int, bands: Bands, name: str | Path) -> Array:
         beyond = next((band for band in bands.chosen if band > there), None)
         if beyond is not None:
             raise UnitlensError(
-                f"The image {name} has {counted(there)}, and {argument('bands')} chooses band {beyond}: choose others."
+                f"The image {name} has {counted(there, 'band')}, and {argument('bands')} chooses band {beyond}: "
+                "choose others."
             )
         return image[:, :, [band - 1 for band in bands.chosen]]
     if there == count:
@@ -82,9 +83,10 @@ def _taken(image: Array, count: int, bands: Bands, name: str | Path) -> Array:
         return np.asarray(Image.fromarray(np.ascontiguousarray(image)).convert("L"))[:, :, None]
     choice = ",".join(map(str, range(1, count + 1)))
     given = spelled(python=f"bands=({choice})", shell=f"--bands {choice}")
-    what = f"choose them with {given}, or give" if there > count else f"give images of {counted(count)}, or"
+    what = f"choose them with {given}, or give" if there > count else f"give images of {counted(count, 'band')}, or"
     raise UnitlensError(
-        f"The image {name} has {counted(there)}, and the network takes {count}: {what} a network that takes {there}."
+        f"The image {name} has {counted(there, 'band')}, and the network takes {count}: {what} a network that "
+        f"takes {there}."
     )
 
 

@@ -17,7 +17,7 @@ from unitlens.stats.scores import Bools, Floats, Ints
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 COLUMNS = {
     "image": "the image's name",
@@ -112,9 +112,9 @@ class Attack:
         """Which concepts it adds and removes, by the units that are labelled so: see `ImageChanges.concepts`."""
         return self.changes.concepts()
 
-    def figure(self) -> "Figure":
+    def figure(self, *, figure: "Figure | SubFigure | None" = None) -> "Figure":
         """As `ImageChanges.figure`."""
-        return self.changes.figure()
+        return self.changes.figure(figure=figure)
 
     def files(self) -> dict[str, str]:
         """What is saved, by file name."""

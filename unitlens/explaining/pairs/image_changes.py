@@ -12,12 +12,13 @@ from unitlens.ablation.agreement import compare_ranks
 from unitlens.drawing.changes import Bars, Images, changes_figure
 from unitlens.drawing.notebooks import table_html
 from unitlens.explaining.labelled_units import LabelledUnits
+from unitlens.plurals import counted
 from unitlens.stats.paired import PairedMeans, paired_means, q_values
 from unitlens.stats.scores import Floats, Ints
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 COLUMNS = {
     "layer": "the layer's name",
@@ -253,8 +254,18 @@ class ImageChanges:
                 rows.append({"layer": self.layer, "by": name} | ranks._asdict())
         return pd.DataFrame(rows, columns=list(MATTER_COLUMNS))
 
-    def figure(self) -> "Figure":
-        """Pairs of images, the units that change most with intervals, and what they mean for the two predictions."""
+    def figure(self, *, figure: "Figure | SubFigure | None" = None) -> "Figure":
+        """Pairs of images, the units that change most with intervals, and what they mean for the two predictions.
+
+        Parameters
+        ----------
+        figure : matplotlib.figure.Figure or SubFigure, optional
+            Where it is drawn; by default a new one.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
         means, order = self.peak_changes, np.argsort(self.peak_changes.mean, kind="stable")
         chosen = np.concatenate([order[:TOP], order[max(len(order) - TOP, TOP) :]])[::-1]
         chosen = chosen[means.mean[chosen] != 0]
@@ -264,7 +275,8 @@ class ImageChanges:
         if self.measured.any():  # of the pairs whose prediction changes
             margins = self.margins[:, self.measured].mean((0, 1))
             changes = (self.peaks[1] - self.peaks[0])[self.measured].mean(0)
-        return changes_figure(self.shown, self._said(), bars, changes, margins, self.classes_named())
+        classes = self.classes_named()
+        return changes_figure(self.shown, self._said(), bars, changes, margins, classes, figure=figure)
 
     def label(self, unit: int) -> str:
         """The unit's number, and its concept where its label is good."""
@@ -299,8 +311,8 @@ class ImageChanges:
     def __repr__(self) -> str:
         changed = f", the prediction changes in {self.changed.sum()}" if self.classes else ""
         units = int((q_values(self.peak_changes.p_value) <= ALPHA).sum())
-        pairs = f"{self.pairs} pair{'s' * (self.pairs > 1)}"
-        return f"<ImageChanges in {pairs}{changed}; {units} units of {self.layer} change>"
+        change = f"{counted(units, 'unit')} of {self.layer} change{'s' if units == 1 else ''}"
+        return f"<ImageChanges in {counted(self.pairs, 'pair')}{changed}; {change}>"
 
     def _repr_html_(self) -> str:
         columns = ["unit", "concept", "verdict", "peak_change", "peak_low", "peak_high", "area_change", "margin_change"]

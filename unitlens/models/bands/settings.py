@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from unitlens.errors import UnitlensError, argument
-from unitlens.models.bands.limits import counted
+from unitlens.plurals import counted
 from unitlens.records import check_types
 
 PERCENTILES = (1.0, 99.0)
@@ -84,14 +84,14 @@ class Bands:
         """
         if self.chosen is not None and len(self.chosen) != count:
             raise UnitlensError(
-                f"{argument('bands')} is {_listed(self.chosen)}, {counted(len(self.chosen))}, and the network takes "
-                f"{count}: choose as many."
+                f"{argument('bands')} is {_listed(self.chosen)}, {counted(len(self.chosen), 'band')}, and the network "
+                f"takes {count}: choose as many."
             )
         beyond = next((band for band in self.show_bands or () if band > count), None)
         if beyond is not None:
             raise UnitlensError(
-                f"{argument('show_bands')} has band {beyond}, and the network takes {counted(count)}: they are counted "
-                "from 1, as the network takes them."
+                f"{argument('show_bands')} has band {beyond}, and the network takes {counted(count, 'band')}: they are "
+                "counted from 1, as the network takes them."
             )
 
     def shown(self, images: Tensor) -> Tensor:
