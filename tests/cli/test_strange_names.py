@@ -72,3 +72,16 @@ def test_names_come_back_as_they_were(strange):
     assert opened.info == json.loads((run / "run.json").read_text(encoding="utf-8"))
     assert name in read_effects(run).units.classes
     (run / "report.html").read_text(encoding="utf-8")
+
+
+def test_names_that_tables_cannot_hold_beside_pyarrow_are_one_sentence(shell, monkeypatch, tmp_path):
+    def hold(*_, **__):
+        CAFE.encode()
+
+    monkeypatch.setattr("unitlens.dissection.labelling.unit_table", hold)
+    said = shell("dissect", "bundled:scenes", "--data", "bundled:scenes", "--limit", 8, "--out", tmp_path / "run")
+    assert said.code == 2
+    assert "the name 'caf" in said.err
+    assert "not Unicode" in said.err
+    assert "pyarrow: rename it" in said.err
+    assert "Traceback" not in said.err
