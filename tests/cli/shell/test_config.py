@@ -160,3 +160,13 @@ def test_a_run_of_another_schema_is_told(shell, run_folder, tmp_path):
     assert (said.code, "is of schema 99" in said.err) == (2, True), said.err
     (tmp_path / "run.json").write_text(json.dumps(info | {"schema": 7, "data": 3}))
     assert "damaged" in shell("dissect", "bundled:scenes", "--config", "run.json").err
+
+
+def test_few_lines_that_stand_for_much_text_are_refused(shell, config):
+    doubled = "\n".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30))
+    nested = "layer: &a0 [b]\n" + doubled.replace("a1:", "data:", 1)
+    repeated = f"weights: &long {'w' * 60_000}\nlayer: [{', '.join(['*long'] * 60_000)}]"
+    for text, facts in ((nested, "data holds further lists"), (repeated, "layer stands for more than 1 MB")):
+        said = shell("dissect", "bundled:scenes", "--config", config(text))
+        assert said.code == 2
+        assert facts in said.err

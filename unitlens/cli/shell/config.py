@@ -129,9 +129,14 @@ def _as_typed(path: Path, key: str, value: Any, param: click.Parameter) -> Any:
     """Return a value as it would be typed."""
     several = getattr(param, "multiple", False) or param.nargs == -1
     values = value if isinstance(value, list) else [value]
+    # What is wrong is not shown: a few lines of YAML may stand for more text than there is memory.
     if any(isinstance(one, Mapping | list) for one in values):
-        raise UnitlensError(f"{path}: {key} is {printable(str(value))[:60]}; it is a value, or a list of them.")
+        raise UnitlensError(f"{path}: {printable(key)[:60]} holds further lists or names; it is a value, or a list.")
     texts = [_text(one) for one in values]
+    if sum(map(len, texts)) > _LARGEST:
+        raise UnitlensError(
+            f"{path}: {printable(key)[:60]} stands for more than 1 MB of text, and no option takes that."
+        )
     if several:
         return texts
     between = "x" if getattr(param.type, "name", "") == "N|HxW" else ","
