@@ -148,6 +148,10 @@ def test_outcomes_and_curves_of_directions(scenes):
     curve = ul.ablation_curve(net, "relu6", "forest", data, top=2, draws=2, basis=basis)
     assert curve.ranking.units == 8
     assert curve.sizes == (1, 2)
+    with pytest.raises(ul.UnitlensError, match=r"The ranking is of directions, and others are ablated: .*basis"):
+        ul.ablation_curve(net, "relu6", "forest", data, top=2, draws=2, ranking=curve.ranking)
+    with pytest.raises(ul.UnitlensError, match="has one unit, so that there is no curve"):
+        ul.ablation_curve(net, "relu6", "forest", data, top=1, draws=2, basis=basis[:1])
 
 
 def test_intervening_takes_directions(scenes):

@@ -183,3 +183,34 @@ def test_what_has_no_heads_is_a_clear_error():
         ul.without(network(), "attn:heads", [1])
     with pytest.raises(ul.UnitlensError, match="attn:heads has 4 units, 0 to 3; unit 4 is not"):
         ul.outcome_effects(network(), "attn:heads", ColourWorld(4), "distance", units=[4])
+
+
+def test_one_number_for_each_head_is_that_of_all_of_its_numbers():
+    net, data = network(), ColourWorld(24)
+    number, vector = (
+        ul.outcome_effects(net, "attn:heads", data, "output:1", value=value)
+        for value in (0.25, torch.full((HEADS,), 0.25))
+    )
+    np.testing.assert_allclose(vector.effect(), number.effect(), rtol=1e-5, atol=1e-7)
+    for value in (torch.tensor([0.25]), 0.25):
+        with ul.evaluating(net.model), ul.intervening(net, ul.Intervention("attn:heads", [1], value=value)):
+            close(net.model(pixels()), naive(net.model, "attn.proj", pixels(), 1, 0.25))
+
+
+def test_the_run_of_heads_does_not_know_the_means_of_their_numbers():
+    net, data = network(), ColourWorld(48)
+    with pytest.warns(ul.UnitlensWarning, match="is no patch"):
+        d = ul.dissect(net, "attn:heads", data, quantile=0.1, exemplars=0, evidence=False)
+    with pytest.raises(ul.UnitlensError, match=r"mean length of each head of attn:heads.*give a number, such as 0"):
+        ul.explain(net, d, data[0].image, value="mean")
+
+
+def test_heads_of_a_model_that_is_not_given_images():
+    torch.manual_seed(0)
+    model, tokens, given = nn.Sequential(Attention()).eval(), torch.randn(2, 5, WIDTH), []
+    with ul.intervening(model, ul.Intervention("0:heads", [1], value=7.0)):
+        handle = model[0].proj.register_forward_pre_hook(lambda module, args: given.append(args[0]))
+        model(tokens)
+        handle.remove()
+    is_changed = (given[0] == 7).all((0, 1))
+    assert is_changed.nonzero().ravel().tolist() == list(range(EACH, 2 * EACH))

@@ -14,7 +14,8 @@ def data(*classes, index=None):
 
 
 def test_an_index_of_the_data_comes_before_the_networks_names():
-    joined = join_classes(data("cat", "dog", index={"cat": 2, "dog": 0}), ("cat", "dog", "emu"), 3)
+    with pytest.warns(ul.UnitlensWarning, match="cat the index 2, and the network calls output 0 so .*2 of 2 classes"):
+        joined = join_classes(data("cat", "dog", index={"cat": 2, "dog": 0}), ("cat", "dog", "emu"), 3)
     assert joined.output_of == {"cat": 2, "dog": 0}
     assert joined.names == ("cat", "dog", "emu")
 

@@ -108,6 +108,33 @@ def test_centroids_make_a_classifier_of_an_encoder_without_texts(family):
     assert set(effects.table()["class"]) >= set(classes)
 
 
+def test_classes_that_the_data_number_are_in_that_order():
+    encoder = ul.classifier(
+        nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), image_size=8, mean=(0, 0, 0), std=(1, 1, 1)
+    )
+    noise = np.random.default_rng(0).integers(0, 60, (8, 8, 8, 3), dtype=np.uint8)
+    images = [image + np.eye(3, dtype=np.uint8)[index % 2] * 190 for index, image in enumerate(noise)]
+    data = ul.dataset([(image, index % 2) for index, image in enumerate(images)], classes=["zebra", "ant"])
+    net = ul.zero_shot(encoder, ul.class_centroids(encoder, data))
+    assert net.classes == ("zebra", "ant")
+    effects = ul.importance(net, "encoder.0", data, measures=["recall"])
+    assert effects.estimate("recall").before[0].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("vectors", "options", "facts"),
+    [
+        ({"a": "x", "b": "y"}, {}, "a class without numbers"),
+        (np.eye(12), {"scale": "much"}, "scale is much"),
+        (np.eye(12) * np.nan, {}, "NaN or infinite"),
+        (np.eye(3, 12), {"classes": "abc"}, "a name for each vector"),
+    ],
+)
+def test_what_is_wrong_with_vectors_is_said(vectors, options, facts):
+    with pytest.raises(ul.UnitlensError, match=facts):
+        ul.zero_shot(ul.load("bundled:scenes"), vectors, **options)
+
+
 def test_centroids_are_mean_directions():
     net, data = ul.load("bundled:scenes"), ul.Scenes(24)
     centroids = ul.class_centroids(net, data, batch_size=7)

@@ -17,7 +17,7 @@ from unitlens.ablation.work.checkpoints import Checkpoint, checkpointed
 from unitlens.data.concepts import Data
 from unitlens.data.groups import Groups
 from unitlens.data.reading import Reading
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, argument
 from unitlens.models.bases import BasisLike
 from unitlens.models.fast.precision import Fast
 from unitlens.models.network import Network
@@ -124,6 +124,8 @@ class Draws(NamedTuple):
         UnitlensError
             If there are no sizes, one leaves nothing or takes nothing, or the draws are fewer than 0.
         """
+        if count < 2:
+            raise UnitlensError(f"{layer} has one unit, so that there is no curve: ablate it by ul.importance.")
         if not self.sizes:
             raise UnitlensError("A curve needs numbers of units to remove, such as sizes=[1, 2, 4].")
         if self.draws < 0:
@@ -156,6 +158,8 @@ def curves_of(
     if ranking is None:
         experiment.check_classes(classes)
         ranking = experiment.unit_effects()
+    else:
+        _check_ranking(ranking, experiment)
     rng = np.random.default_rng(experiment.seed)
     common = [
         (Member("random", k, draw), at_random(tuple(range(k)), ranking.peaks, rng))
@@ -181,6 +185,22 @@ def curves_of(
         members = tuple(member for member, _ in (*common, *part))
         curves.append(Curve(name, members, measured.only(places), ranking))
     return curves
+
+
+def _check_ranking(ranking: UnitEffects, experiment: Experiment) -> None:
+    """Make sure that a ranking is of the units that are ablated.
+
+    Raises
+    ------
+    UnitlensError
+        If it is of other directions, or of units where directions are ablated.
+    """
+    ranked, ablated = ranking.measured.settings.basis, experiment.basis
+    if (ranked and ranked.sha256) != (ablated and ablated.sha256):
+        raise UnitlensError(
+            f"The ranking is of {'units' if ranked is None else 'directions'}, and others are ablated: give the same "
+            f"{argument('basis')} to both, or to neither."
+        )
 
 
 def _sets_of(

@@ -63,9 +63,10 @@ def importance(
         images of ``data``, in their order (of all that ``len(data)`` counts, also where ``limit`` takes fewer); of
         tokens also the class token alone, or the patches alone; all by default.
     basis : matrix, (D, U), or file of one, optional
-        Its rows are directions, which take the place of the layer's units as in `unitlens.dissect`: what one of them
-        reads is set to the value, and the output changed by as much along the pseudo-inverse, so that all else that
-        the output holds stays as it is. See docs/ablation.md.
+        Its rows are directions, which take the place of the layer's units as in `unitlens.dissect`. The output is
+        changed along the pseudo-inverse: where rows are independent, what one reads is set to the value and the others
+        stay as they are; else the change is the least-squares one, and a reading moves a part of the way. See
+        docs/ablation.md.
     measures : iterable of str or callable
         Of each class: names of `unitlens.ablation.outcomes.measures.MEASURES`, and functions of outputs (N, K) and the
         images' classes (N,) that return one number for each image. For all classes together there are the accuracy, and

@@ -97,9 +97,17 @@ class Replacement:
             return FROM_DATA.get(self.value, f"set to their {self.value[1:]} quantiles") + at
         return f"set to {'given values' if isinstance(self.value, Tensor) else f'{self.value:g}'}{at}"
 
-    def in_layer(self, space: UnitSpace, activation: Tensor) -> "Replacement":
-        """Return the same with the positions of a word in a layer, of which one output is given."""
-        return replace(self, where=space.positions(self.where, activation)) if isinstance(self.where, str) else self
+    def in_layer(self, space: UnitSpace, activation: Tensor, units: int) -> "Replacement":
+        """Return the same for a layer, of which one output is given, and so many of its units.
+
+        The positions of a word are looked up, and one number for each head becomes that of all of its numbers.
+        """
+        made, value = self, self.value
+        if space.each > 1 and isinstance(value, Tensor) and value.shape == (units,):
+            made = replace(made, value=value.repeat_interleave(space.each))
+        if isinstance(self.where, str):
+            made = replace(made, where=space.positions(self.where, activation))
+        return made
 
     def of_units(self, units: Sequence[int], dimensions: int) -> "Replacement":
         """Return that of some of the units, for activations of so many dimensions."""
@@ -223,7 +231,7 @@ def replace_units(
         If a value or ``where`` does not have the shape of the layer's output.
     """
     before = space.read(activation, units)
-    after = replacement.in_layer(space, activation).values(before, layer=layer)
+    after = replacement.in_layer(space, activation, len(units)).values(before, layer=layer)
     return space.write(activation, units, before, after)
 
 
@@ -362,7 +370,10 @@ def _in_turn(
     layer = find_layers(model, interventions[0].layer)[0]
 
     def change(activation: Tensor) -> Tensor:
-        space = UnitSpace(basis=basis, layer=layer.given)
+        # Heads are what a linear step reads, whatever the model is given: its numbers lie along the last dimension.
+        axis = 1 if layer.heads is None else activation.ndim - 1
+        each = 1 if layer.heads is None or basis is not None else activation.shape[axis] // layer.heads
+        space = UnitSpace(axis, each, basis, layer=layer.given)
         if sizes:
             space = find_space(model, layer, activation, sizes[0], basis=basis)
         for intervention in interventions:

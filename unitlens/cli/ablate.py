@@ -120,6 +120,7 @@ def _ablate(target: str, options: dict[str, Any], processes: Processes) -> None:
     from unitlens.ablation.outcomes.measures import DEFAULT_MEASURES
     from unitlens.ablation.outcomes.named import image_outcomes
     from unitlens.ablation.work.running import keeping_in_run
+    from unitlens.models.layers import find_layers
     from unitlens.models.units.zero_shot import zero_shot
     from unitlens.pages.writing import add_effects, check_effects_fit, check_outcomes_fit, check_units
 
@@ -130,9 +131,10 @@ def _ablate(target: str, options: dict[str, Any], processes: Processes) -> None:
     source.net.model.eval()  # it was loaded here; a network's training mode is of interest where a person set it
     net, layers, sha256 = source.net, source.layers, source.sha256
     if options["zero_shot"]:
+        find_layers(net.model, layers)  # errors name them as they were given
         net, layers = zero_shot(net, options["zero_shot"]), tuple(f"encoder.{layer}" for layer in layers)
         sha256 = net.fingerprint()
-    out = options["out"] or (Path(target) if source.dissection is not None else Path("run"))
+    out = options["out"] or (Path("run") if source.dissection is None or options["zero_shot"] else Path(target))
     check_fit = check_outcomes_fit if outcomes else check_effects_fit
     check_fit(out, sha256, overwrite=options["overwrite"])
     check_units(out, source.basis)

@@ -16,6 +16,7 @@ from unitlens.cli.opening import (
 )
 from unitlens.cli.text import echo
 from unitlens.errors import UnitlensError
+from unitlens.models.layers import HEADS
 
 if TYPE_CHECKING:
     from unitlens.data.reading import Reading
@@ -91,6 +92,7 @@ class Source(NamedTuple):
             layer: torch.tensor(recorded["mean"], dtype=torch.float64)
             for layer, recorded in described.items()
             if recorded is not None and not recorded["left_out"] and not recorded["nonfinite"]
+            if not layer.endswith(f":{HEADS}")  # of heads the run has lengths, and not what is ablated
         }
 
     def check_units(self, counts: Mapping[str, int]) -> None:

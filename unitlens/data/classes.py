@@ -72,7 +72,8 @@ def join_classes(data: Data, network_names: Sequence[str] | None, outputs: int) 
     Warns
     -----
     UnitlensWarning
-        If sorted names are fewer than outputs, so that which is which is a guess.
+        If sorted names are fewer than outputs, so that which is which is a guess, or the data number a class otherwise
+        than the network, which has an output of the same name.
 
     Examples
     --------
@@ -92,6 +93,7 @@ def join_classes(data: Data, network_names: Sequence[str] | None, outputs: int) 
     index = described(data).class_index
     if index or known is not None or all(_is_whole(name) for name in classes):
         output_of = {str(name): _output(name, index, known, outputs) for name in classes}
+        _tell_contradictions(output_of, known or ())
     else:
         output_of = _sorted(classes, outputs)
     return Classes(output_names(network_names, output_of, outputs), output_of)
@@ -177,6 +179,20 @@ def _output(name: Name, index: Mapping[str, int], known: Sequence[str] | None, o
             f"The class {name} has the index {output}, but the network has {outputs} outputs, 0 to {outputs - 1}."
         )
     return output
+
+
+def _tell_contradictions(output_of: Mapping[str, int], known: Sequence[str]) -> None:
+    """Warn of classes that the data number, and that have the name of another output: one of both may be meant."""
+    other = [name for name, output in output_of.items() if name in known and known[output] != name]
+    if other:
+        name = other[0]
+        warnings.warn(
+            f"The data give the class {name} the index {output_of[name]}, and the network calls output "
+            f"{known.index(name)} so (as with {len(other)} of {len(output_of)} classes): the index counts. Where the "
+            "names should, leave the index out.",
+            UnitlensWarning,
+            stacklevel=4,
+        )
 
 
 def _sorted(classes: Sequence[Name], outputs: int) -> dict[str, int]:

@@ -371,7 +371,7 @@ def run_basis(settings: Settings, given: BasisLike | None = None) -> Basis | Non
     basis = as_basis(given)
     if basis.sha256 != recorded.sha256:
         raise UnitlensError(
-            f"The directions in {basis.source} are not those of the run (their SHA-256 begins with {basis.sha256[:8]}, "
+            f"The {basis} are not those of the run (their SHA-256 begins with {basis.sha256[:8]}, "
             f"the run's with {recorded.sha256[:8]}): give those of the run with {argument('basis')}."
         )
     return Basis(basis.matrix, recorded.source)

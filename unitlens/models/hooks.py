@@ -23,6 +23,7 @@ from torch.utils.hooks import RemovableHandle
 
 from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.models.layers import (
+    HEADS,
     LayerRef,
     display_name,
     display_shape,
@@ -332,8 +333,9 @@ def _edited(ref: LayerRef, function: Edit, output: Any) -> Any:
 
 
 def _open_call(ref: LayerRef, calls: int | None) -> str:
-    item = "" if ref.item is None else f":{ref.item}"
-    choices = ", ".join(f"{ref.name}[{call}]{item}" for call in range(min(calls or 2, 4)))
+    name = ref.name if ref.heads is None else ref.given.removesuffix(f":{HEADS}")
+    item = f":{HEADS}" if ref.heads is not None else "" if ref.item is None else f":{ref.item}"
+    choices = ", ".join(f"{name}[{call}]{item}" for call in range(min(calls or 2, 4)))
     more = " and so on" if calls is None or calls > 4 else ""
     times = "several times" if calls is None else f"{calls} times"
     return f"{display_name(ref.given)} is called {times} in one pass; choose one call: {choices}{more}."

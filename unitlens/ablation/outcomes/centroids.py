@@ -1,5 +1,6 @@
 """Classes of an encoder that has no texts: the mean of what it returns for images of each."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from unitlens.data.batches import Batches
-from unitlens.data.concepts import Data
+from unitlens.data.concepts import Data, described
 from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.reading import Reading
 from unitlens.errors import UnitlensError
@@ -43,7 +44,8 @@ def class_centroids(
     Returns
     -------
     dict of str to Tensor, float32 (D,)
-        In the order of the classes' names; each the mean of vectors of length 1, summed in float64.
+        In the order of the classes' outputs where the data number them, else of their names; each the mean of vectors
+        of length 1, summed in float64.
 
     Raises
     ------
@@ -61,7 +63,8 @@ def class_centroids(
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
-    for batch in Batches(as_data(data), net.preprocessing, reading, task="embedding"):
+    data = as_data(data)
+    for batch in Batches(data, net.preprocessing, reading, task="embedding"):
         with evaluating(net.model):
             vectors = functional.normalize(embedding(net.model(net.prepare(batch.images))).double(), dim=1).cpu()
         for vector, class_ in zip(vectors, batch.classes, strict=True):
@@ -70,4 +73,10 @@ def class_centroids(
                 counts[str(class_)] = counts.get(str(class_), 0) + 1
     if not sums:
         raise UnitlensError("No image has a class, so that there is nothing to take the mean of: give some that do.")
-    return {name: (sums[name] / counts[name]).float() for name in sorted(sums)}
+    return {name: (sums[name] / counts[name]).float() for name in _in_order(sums, data)}
+
+
+def _in_order(classes: Iterable[str], data: Data) -> list[str]:
+    """Names of classes as the data number their outputs, so that both agree; else sorted."""
+    index = {str(name): output for name, output in described(data).class_index.items()}
+    return sorted(classes, key=lambda name: (index.get(name, len(index)), name))

@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 TABLE, INFO, COUNTS = "outcomes.csv", "outcomes.json", "outcomes.safetensors"
 
 SCHEMA = 3
-"""Version of outcomes.json and of the files beside it; those of another one are refused."""
+"""Version of outcomes.json and of the files beside it."""
+
+OLDEST = 2
+"""The oldest version that is still read."""
 
 _TEXT = ("layer", "units", "outcome")
 """Columns of the table that are text; all others are numbers."""
@@ -170,7 +173,7 @@ def read_outcomes(folder: Path) -> SavedOutcomes | None:
         return None
     try:
         content = read_json(folder / INFO)
-        record: OutcomesRecord = read_versioned(OutcomesRecord, content, schema=SCHEMA, file=INFO)
+        record: OutcomesRecord = read_versioned(OutcomesRecord, content, schema=SCHEMA, oldest=OLDEST, file=INFO)
         parts = read_parts(folder / COUNTS, len(record.results))
         results = tuple(_restore(one, own) for one, own in zip(record.results, parts, strict=True))
         saved = SavedOutcomes(results, record.command)

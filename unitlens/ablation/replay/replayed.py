@@ -163,7 +163,9 @@ class Replays:
     ) -> dict[str, Replacement]:
         rows = images.chosen.tolist()
         return {
-            layer: values.for_images(images.batch, rows, recorded[layer].ndim).in_layer(spaces[layer], recorded[layer])
+            layer: values.for_images(images.batch, rows, recorded[layer].ndim).in_layer(
+                spaces[layer], recorded[layer], spaces[layer].count(recorded[layer])
+            )
             for layer, values in zip(self.layers, self.values, strict=True)
         }
 

@@ -57,7 +57,7 @@ class ImageTower(nn.Module):
 def images_part(model: nn.Module) -> nn.Module:
     """Of CLIP and its like, which take text beside images, the part that takes images; of others the model itself."""
     vision, projection = getattr(model, "vision_model", None), getattr(model, "visual_projection", None)
-    if not isinstance(vision, nn.Module) or not hasattr(model, "text_model"):
+    if not isinstance(vision, nn.Module) or not any(hasattr(model, text) for text in ("text_model", "language_model")):
         return model
     return vision if not isinstance(projection, nn.Module) else ImageTower(vision, projection)
 

@@ -73,10 +73,12 @@ def zero_shot(
         raise UnitlensError(
             f"There are {len(tensor)} vectors and {len(set(known))} different names of classes: name each once."
         )
-    if not scale > 0:
+    if isinstance(classes, str):
+        raise UnitlensError(f"classes is {classes!r}; it is a name for each vector, in a list.")
+    if not (isinstance(scale, int | float) and scale > 0):
         raise UnitlensError(f"scale is {scale}; it is a number above 0, such as CLIP's 100.")
     model = ZeroShot(net.model, tensor, float(scale)).train(net.model.training)
-    layer = None if net.default_layer is None else f"encoder.{net.default_layer}"
+    layer = None if net.default_layer is None else f"encoder.{net.default_layer}".rstrip(".")
     return Network(model, net.preprocessing, known, net.name, net.weights, layer, net.image, net.latents)
 
 
@@ -84,7 +86,10 @@ def _named(given: Any) -> tuple[Any, tuple[str, ...] | None]:
     """Vectors one below the other, and their names where each has one."""
     if not isinstance(given, Mapping):
         return given, None
-    rows = [torch.as_tensor(vector).ravel() for vector in given.values()]
+    try:
+        rows = [torch.as_tensor(vector).ravel() for vector in given.values()]
+    except (TypeError, ValueError, RuntimeError):
+        raise UnitlensError("vectors has a class without numbers; it is a vector for each name.") from None
     if len({len(row) for row in rows}) > 1:
         raise UnitlensError("The vectors of the classes are of different lengths: give vectors of one space.")
     return torch.stack(rows) if rows else torch.empty(0, 0), tuple(map(str, given))
@@ -108,11 +113,12 @@ def _checked(given: Any, net: Network) -> Tensor:
         vectors = torch.as_tensor(given).detach().to(net.device, net.dtype)
     except (TypeError, ValueError, RuntimeError):
         raise UnitlensError(f"vectors is a {type(given).__name__}; it is an array, classes x numbers.") from None
-    if vectors.ndim != 2 or len(vectors) < 2 or not bool(vectors.isfinite().all()):
+    if vectors.ndim != 2 or len(vectors) < 2:
         raise UnitlensError(
-            f"vectors are {display_shape(vectors.shape)}; they are finite numbers, classes x numbers, of two classes "
-            "or more."
+            f"vectors are {display_shape(vectors.shape)}; they are classes x numbers, of two classes or more."
         )
+    if not bool(vectors.isfinite().all()):
+        raise UnitlensError("The vectors hold NaN or infinite numbers, and cosines with these are none.")
     zero = (vectors == 0).all(1).nonzero()
     if len(zero):
         raise UnitlensError(f"The vector of class {int(zero[0])} is 0, which has no direction: leave the class out.")
