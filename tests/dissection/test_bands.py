@@ -15,6 +15,7 @@ from unitlens.data.batches import Batches
 from unitlens.data.copies import find_copies, fingerprint
 from unitlens.data.pixels.arrays import network_pixels
 from unitlens.data.pixels.fit import Fit
+from unitlens.data.readers.given import given_images
 from unitlens.data.reading import Reading
 from unitlens.models.bands.settings import Bands
 from unitlens.models.preprocessing import Preprocessing
@@ -234,3 +235,56 @@ def test_the_shell_takes_bands(tmp_path, shell):
     assert said.code == 0, said.err
     explained = shell("explain", "run", folder / "images" / "03.tif", "--trust", "--quiet")
     assert explained.code == 0, explained.err
+
+
+@pytest.mark.parametrize("ends", [(0, 1), (0, 0.3), (-1, 1), (0, 100)])
+def test_floats_that_8_bits_could_hold_are_still_read_by_the_range(ends):
+    """As `ToTensor` gives them: whole 255ths, which without a range are kept in 8 bits."""
+    draws = np.random.default_rng(0)
+    images = [draws.integers(0, 256, (SIDE, SIDE, BANDS)).astype(np.float32) / 255 for _ in range(3)]
+    net = banded_network(range=ends)
+    low, high = ends
+    expected = ((np.stack(images) - low) / (high - low)).clip(0, 1).transpose(0, 3, 1, 2)
+    for data in (ul.dataset(images), ul.with_concepts(ul.dataset(images), Nothing()), given_images(images)):
+        (batch,) = Batches(data, net.preprocessing, Reading(batch_size=3), grid=(4, 4))
+        np.testing.assert_allclose(batch.images.numpy(), expected, atol=1e-6)
+
+
+class Nothing:
+    """A concept source that marks nothing."""
+
+    concepts = (ul.Concept("nothing", 1, "nothing"),)
+
+    def planes(self, image, name):
+        return {"nothing": [np.zeros(image.shape[:2], np.uint8)]}
+
+
+def test_a_fourth_8_bit_channel_is_a_band_beside_concept_sources_and_where_bands_are_chosen(tmp_path):
+    data = ul.annotated(write_banded(tmp_path, dtype=np.uint8, ending=".png"))
+    alone, stacked = (
+        dissected(banded_network(), some, exemplars=0).counts for some in (data, ul.with_concepts(data, Nothing()))
+    )
+    plant = list(range(len(data.concepts)))
+    np.testing.assert_array_equal(alone.intersection, stacked.intersection[:, plant])
+    one = banded_network(bands=(4, 3, 2, 1))
+    (batch,) = Batches(data, one.preprocessing, Reading(batch_size=COUNT), grid=(4, 4))
+    (plain,) = Batches(data, banded_network().preprocessing, Reading(batch_size=COUNT), grid=(4, 4))
+    assert torch.equal(batch.images, plain.images.flip(1))
+
+
+@pytest.mark.parametrize("size", [16, 32])
+def test_tiles_of_images_that_are_not_square_are_not_sheared(size):
+    net = ul.classifier(
+        torch.nn.Sequential(torch.nn.Conv2d(3, 2, 1), torch.nn.ReLU()).eval(),
+        image_size=(288, 272),
+        mean=(0, 0, 0),
+        std=(1, 1, 1),
+    )
+    gradient = np.broadcast_to(np.linspace(0, 255, 272)[None, :, None], (288, 272, 3)).astype(np.uint8)
+    data = ul.dataset([gradient, gradient[:, ::-1]], names=["a", "b"])
+    d = ul.dissect(
+        net, "1", ul.with_concepts(data, ul.Colors()), quantile=0.25, evidence=False, exemplars=1, exemplar_size=size
+    )
+    strip = np.asarray(Image.open(io.BytesIO(d._strips["1", 0])).convert("L")).astype(int)
+    rows = strip[2:-2, 2:-2]
+    assert np.abs(rows - np.median(rows, axis=0)).mean() < 30  # all rows are alike

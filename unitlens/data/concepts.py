@@ -37,9 +37,9 @@ class Example(NamedTuple):
 
     Attributes
     ----------
-    image : array of uint8, height x width x 3, or of float32
-        RGB, as it is to be looked at (EXIF rotation done). In data whose examples are latents, the latent of an image
-        that is yet to be drawn, of any shape.
+    image : array, height x width x bands
+        Of 8-bit images uint8, mostly RGB (EXIF rotation done); of others uint16 or floats (docs/bands.md). In data
+        whose examples are latents, the latent of an image that is yet to be drawn, of any shape.
     planes : mapping of str to sequence of integer arrays
         For each category that the image is annotated for, one or more label maps (rows x columns, of the image's
         aspect ratio; for a latent, of the whole image that is drawn): 0 is none. In maps of uint8, 255 is not judged;
@@ -55,6 +55,9 @@ class Example(NamedTuple):
     group : str or None
         What the image belongs to with others: a video, a place, a patient. Images of a group are one draw in every
         statistic; None: the image is a group of its own.
+    exact : array of floats, height x width x bands, or None
+        The image as it was given in memory, where ``image`` has been brought to 8 bits, for networks with a range of
+        their own.
     """
 
     image: npt.NDArray[Any]
@@ -63,6 +66,7 @@ class Example(NamedTuple):
     class_: str | int | None = None
     file_digest: str | None = None
     group: str | None = None
+    exact: npt.NDArray[Any] | None = None
 
 
 @runtime_checkable

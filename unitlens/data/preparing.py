@@ -154,7 +154,10 @@ class Prepare:
         key = bytes.fromhex(file.digest) if isinstance(file, Encoded) else None
         if key is not None and self.decoded is not None and (known := self.decoded.image(key)) is not None:
             return known, None
-        given = file.pixels(self.preprocessing.count) if isinstance(file, Encoded) else example.image
+        bands = self.preprocessing.bands.chosen or (self.preprocessing.count,)
+        given = file.pixels(max(bands)) if isinstance(file, Encoded) else example.image
+        if example.exact is not None and self.preprocessing.bands.range is not None:
+            given = example.exact
         pixels = network_pixels(given, self.preprocessing, example.name)
         height, width = pixels.shape[:2]
         scaled = Fit.of(height, width, self.preprocessing).pixels(pixels, self.preprocessing.interpolation)

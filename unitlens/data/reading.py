@@ -299,4 +299,5 @@ def _read_fields(item: Any) -> Example:
         getattr(item, "class_", None),
         getattr(item, "file_digest", None),
         None if group is None else str(group),
+        getattr(item, "exact", None),
     )

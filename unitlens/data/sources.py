@@ -20,7 +20,7 @@ from unitlens.data.concepts import (
     described,
     ious_of,
 )
-from unitlens.data.reading import as_example, as_latent
+from unitlens.data.reading import as_example, as_latent, encoded_example
 from unitlens.data.tags import Tags
 from unitlens.errors import UnitlensError, argument
 from unitlens.plurals import counted
@@ -124,12 +124,18 @@ class StackedData:
         if self.of_latents:
             example = as_latent(self.data[index])
             return example if self.masks else example._replace(planes={})
-        example = as_example(self.data[index])
+        return self._marked(as_example(self.data[index]))
+
+    def encoded(self, index: int, /) -> Example:
+        """The example of an index, with files that are not decoded yet, if the data gives such."""
+        return self[index] if self.of_latents else self._marked(encoded_example(self.data, index))
+
+    def _marked(self, example: Example) -> Example:
         planes: dict[str, Sequence[npt.NDArray[Any]]] = {**example.planes} if self.masks else {}
         for source in self.sources:
-            planes.update(source.planes(example.image, example.name))
+            planes.update(source.planes(np.asarray(example.image), example.name))
         digest = None if example.file_digest is None else _digest(example.file_digest, planes)
-        return Example(example.image, planes, example.name, example.class_, digest, example.group)
+        return example._replace(planes=planes, file_digest=digest)
 
 
 def with_concepts(data: Data, *sources: ConceptSource, masks: bool = True) -> StackedData:

@@ -230,9 +230,9 @@ def _look(
             on_the_way.append(_OnTheWay(batch, images, leaving, batches.record.reached))
             del maps
             if len(on_the_way) > behind:
-                _add(stored, batches, on_the_way.popleft(), net.preprocessing)
+                _add(stored, batches, on_the_way.popleft(), net.preprocessing, settings)
         for one in on_the_way:
-            _add(stored, batches, one, net.preprocessing)
+            _add(stored, batches, one, net.preprocessing, settings)
     return checking
 
 
@@ -336,14 +336,16 @@ def check_images(count: int) -> None:
         )
 
 
-def _add(stored: StoredPass, batches: Batches, one: _OnTheWay, preprocessing: Preprocessing) -> None:
+def _add(
+    stored: StoredPass, batches: Batches, one: _OnTheWay, preprocessing: Preprocessing, settings: Settings
+) -> None:
     """Store what came of a batch, and let it count."""
     batch = batches.seen(one.batch, one.images())
     for layer, maps in one.maps.items():
         stored.layers[layer].add(maps)
     stored.labels.add(batch.planes, batch.folds)
     if stored.thumbnails is not None:
-        factor = batch.images.shape[2] // stored.thumbnails.shape[0]
+        factor = _thumbnail_factor(batch.images, settings)
         shown = preprocessing.shown(batch.images)
         small = torch.nn.functional.avg_pool2d(shown.float(), factor).round_().byte()
         stored.thumbnails.append(small.permute(0, 2, 3, 1).numpy())
@@ -353,8 +355,13 @@ def _add(stored: StoredPass, batches: Batches, one: _OnTheWay, preprocessing: Pr
 
 
 def _thumbnail_rows(images: Tensor, store: Store, settings: Settings) -> RowFile:
-    factor = max(1, min(images.shape[2:]) // (settings.exemplar_size or THUMBNAIL))
+    factor = _thumbnail_factor(images, settings)
     return store.rows("thumbnails", (images.shape[2] // factor, images.shape[3] // factor, 3), np.uint8)
+
+
+def _thumbnail_factor(images: Tensor, settings: Settings) -> int:
+    """How many pixels a side become one of an exemplar."""
+    return max(1, min(images.shape[2:]) // (settings.exemplar_size or THUMBNAIL))
 
 
 def _announce(stored: StoredPass, total: int, limit: int | None, *, keeps: int, show: bool) -> None:

@@ -146,7 +146,7 @@ def _parquet(table: "pd.DataFrame") -> bytes:
 
 def _latex(name: str, table: "pd.DataFrame") -> str:
     """Return what a paper shows: detectors of highest IoU, or the first rows."""
-    if name == "units":
+    if name == "units" and {"detector", "iou"} <= set(table.columns):
         table = table[table["detector"]].sort_values("iou", ascending=False, kind="stable")
     known = TABLES.get(f"{name}.csv")
     columns = [column for column in known.in_paper if column in table.columns] if known else list(table.columns)

@@ -170,3 +170,27 @@ def test_few_lines_that_stand_for_much_text_are_refused(shell, config):
         said = shell("dissect", "bundled:scenes", "--config", config(text))
         assert said.code == 2
         assert facts in said.err
+
+
+def test_a_folder_of_a_files_name_lets_no_code_run(shell, config, tmp_path):
+    (tmp_path / "net.py").write_text("raise SystemExit('it was run')\n")
+    (tmp_path / "net.py:build").mkdir()
+    said = shell("dissect", "--config", config("model: net.py:build\ndata: bundled:scenes\nlayer: '0'\n"))
+    assert said.code == 2
+    assert "import and call net.py:build" in said.err
+
+
+@pytest.mark.parametrize("weights", ["DEFAULT", "evil.pt"])
+def test_weights_for_a_run_are_said_on_the_command_line(shell, config, run_folder, weights):
+    said = shell("ablate", run_folder, "--units", "1", "--config", config(f"weights: {weights}\n"))
+    assert said.code == 2
+    assert f"fetch or unpickle the weights {weights}" in said.err
+    assert f"--weights {weights}" in said.err
+
+
+def test_that_results_are_replaced_is_said_on_the_command_line(shell, config, net_file, world, tmp_path):
+    file = config(f"data: {world}\noverwrite: true\nlayer: '0'\n")
+    said = shell("dissect", f"{net_file}:build", "--config", file, "--image-size", 32, "--mean", 0, "--std", 1)
+    assert said.code == 2
+    assert "replace what is there" in said.err
+    assert "--overwrite" in said.err

@@ -10,6 +10,7 @@ from unitlens.cli.entry import COMMANDS, SECTIONS, cli
 from unitlens.cli.shell import completion
 from unitlens.cli.shell.command import FEW, Command
 from unitlens.cli.shell.command import SECTIONS as OPTION_SECTIONS
+from unitlens.models.bundled.opening import BUNDLED
 
 TITLES = list(OPTION_SECTIONS)
 
@@ -77,7 +78,7 @@ def test_commands_and_options_are_completed(completes):
 
 
 def test_what_is_bundled_is_completed(completes):
-    assert completes("dissect", "bundled")[:3] == list(completion.BUNDLED)
+    assert completes("dissect", "bundled")[: len(BUNDLED)] == list(completion.BUNDLED) == list(BUNDLED)
     assert completes("dissect", "bundled:scenes", "--preset", "p") == ["pnas2020"]
     assert completes("plan", "x", "--score", "au") == ["auprc", "auroc"]
     assert completes("dissect", "x", "--control", "") == ["untrained", "rotated"]

@@ -12,6 +12,7 @@ from PIL import Image
 
 import unitlens as ul
 from tests.banded import file_of
+from unitlens.data.pixels import files
 from unitlens.data.pixels.files import UnreadableError, decode_pixels
 
 DRAWS = np.random.default_rng(0)
@@ -153,3 +154,48 @@ def test_a_packed_archive_that_unpacks_to_too_much_is_refused(monkeypatch):
         archive.writestr("image.npy", b"\0" * 2 * 10**6)
     with pytest.raises(UnreadableError, match="more than"):
         decode_pixels(file.getvalue(), "a.npz")
+
+
+@pytest.mark.parametrize(("shape", "axes"), [((16, 12, 12), "QYX"), ((5, 64, 3), "QYX"), ((30, 9, 9), "QYX")])
+def test_pages_are_bands_where_the_file_says_so(shape, axes):
+    array = np.arange(np.prod(shape), dtype=np.uint16).reshape(shape)
+    file = io.BytesIO()
+    tifffile.imwrite(file, array, metadata={"axes": axes}, photometric="minisblack")
+    np.testing.assert_array_equal(decode_pixels(file.getvalue(), "a.tif"), np.moveaxis(array, 0, 2))
+
+
+def test_a_packed_tiff_that_unpacks_to_too_much_is_refused(monkeypatch):
+    monkeypatch.setattr(files, "find_spec", lambda name: None)  # imagecodecs refuses it by itself
+    file = io.BytesIO()
+    image = np.zeros((64, 64), np.uint16)
+    tifffile.imwrite(file, image, compression="zlib")
+    assert not decode_pixels(file.getvalue(), "a.tif").any()
+    content, packed = file.getvalue(), zlib.compress(bytes(1 << 24), 9)
+    with tifffile.TiffFile(io.BytesIO(content)) as read:
+        start, size = read.pages[0].dataoffsets[0], read.pages[0].databytecounts[0]
+        tag = read.pages[0].tags["StripByteCounts"].valueoffset
+    # the strip is moved to the end, and promises what is there
+    with tifffile.TiffFile(io.BytesIO(content)) as read:
+        offset_tag = read.pages[0].tags["StripOffsets"].valueoffset
+    bomb = bytearray(content + packed)
+    bomb[tag : tag + 4] = len(packed).to_bytes(4, "little")
+    bomb[offset_tag : offset_tag + 4] = len(content).to_bytes(4, "little")
+    assert size < len(packed)
+    assert start < len(content)
+    with pytest.raises(ul.UnitlensError, match="unpacks to more than it promises"):
+        decode_pixels(bytes(bomb), "bomb.tif")
+
+
+def test_radar_is_no_image_of_numbers():
+    file = io.BytesIO()
+    tifffile.imwrite(file, np.zeros((8, 8), np.complex64))
+    with pytest.raises(ul.UnitlensError, match="holds complex64, where an image is an array of numbers"):
+        decode_pixels(file.getvalue(), "a.tif")
+
+
+@pytest.mark.parametrize("shape", ["(-4, -4)", "(True, 16)", f"(0, {10**30})"])
+def test_a_header_of_no_array_is_a_sentence(shape):
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(16)
+    with pytest.raises(ul.UnitlensError, match="is damaged"):
+        decode_pixels(content, "a.npy")

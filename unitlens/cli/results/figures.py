@@ -31,5 +31,6 @@ def figures(run: Path, out: Path | None, **options: Any) -> None:
     """Write the figures of a saved run for a paper: concepts, units with their images, effects, and what units draw."""
     from unitlens.pages.plots.files import write_figures
 
-    for path in write_figures(run, out or run.with_name(f"{run.name}-figures"), **options):
+    folder = run.resolve()  # of "." too, which has no name
+    for path in write_figures(run, out or folder.with_name(f"{folder.name}-figures"), **options):
         echo(f"wrote {path}")

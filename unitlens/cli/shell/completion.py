@@ -12,7 +12,10 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem, split_arg_string
 
-BUNDLED = ("bundled:scenes", "bundled:scenes-generator", "bundled:scenes-segmenter")
+BUNDLED = (
+    *("bundled:scenes", "bundled:scenes-shortcut", "bundled:scenes-infrared"),
+    *("bundled:scenes-segmenter", "bundled:scenes-generator"),
+)
 PRESETS = ("unitlens", "pnas2020", "netdissect2017")
 CONTROLS = ("untrained", "rotated")
 SCORES = ("iou", "precision", "recall", "f1", "dice", "lift", "pmi", "iqr", "auprc", "auroc", "correlation")

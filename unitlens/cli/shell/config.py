@@ -213,6 +213,8 @@ def _data(record: Any) -> dict[str, Any]:
     segmenter = dict(opened.pop("segmenter_options", {}))
     names = {"format": "data_format", "root": "data_root"}
     options: dict[str, Any] = {names.get(str(name), str(name)): value for name, value in opened.items()}
+    if segmenter.get("cache") != "none":  # nothing is written to a folder that a file names
+        segmenter.pop("cache", None)
     for name, value in segmenter.items():
         options["confidence" if name == "confidence" else f"segmenter_{name}"] = value
     options["data"] = record.data.source
@@ -242,15 +244,20 @@ def _risks(ctx: click.Context) -> Iterator[tuple[str, str]]:
     of_file = {name for name in named if ctx.get_parameter_source(name) is ParameterSource.DEFAULT_MAP}
     if "trust" in of_file:
         yield "trust a run with the code that it names", "--trust"
+    if "overwrite" in of_file:
+        yield "replace what is there", "--overwrite"
     if "download" in of_file:
         yield f"download {printable(str(named.get('data')))}", "--download"
-    networks = [name for name in _NETWORKS if name in named and not Path(str(named[name])).is_dir()]
+    saved = Path(str(named.get("target", "")), "run.json").is_file()  # a run is checked when it is reopened
+    networks = [name for name in _NETWORKS if name in named and not (name == "target" and saved)]
     for name in networks:
         for action in risks_of_code(str(named[name])) if name in of_file else ():
             yield action, f"--network {named[name]}" if name == "network" else str(named[name])
         if "weights" in of_file:
             for action in risks_of_weights(str(named[name]), named["weights"]):
                 yield action, f"--weights {named['weights']}"
+    if "weights" in of_file and not networks and not _harmless(str(named["weights"])):
+        yield f"fetch or unpickle the weights {printable(str(named['weights']))}", f"--weights {named['weights']}"
     for concept in named.get("concepts", ()):
         segmenter = concept.removeprefix("segmenter:") if concept.startswith("segmenter:") else ""
         for action in risks_of_code(segmenter) if segmenter and "concepts" in of_file else ():
@@ -258,3 +265,8 @@ def _risks(ctx: click.Context) -> Iterator[tuple[str, str]]:
         if segmenter and "segmenter_weights" in of_file:
             for action in risks_of_weights(segmenter, named["segmenter_weights"]):
                 yield action, f"--segmenter-weights {named['segmenter_weights']}"
+
+
+def _harmless(weights: str) -> bool:
+    """Whether weights are neither fetched nor unpickled, whatever the network of the run is."""
+    return weights == "none" or weights.endswith(".safetensors")

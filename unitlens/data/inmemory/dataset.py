@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from unitlens.data.concepts import Concept, ConceptSource, Data, DataDescription, Example
-from unitlens.data.inmemory.images import pixels_of
+from unitlens.data.inmemory.images import exact_pixels, pixels_of
 from unitlens.data.inmemory.items import Layout
 from unitlens.data.inmemory.marks import OBJECT, marked
 from unitlens.data.opening import SOURCES, open_data, open_sources
@@ -82,7 +82,9 @@ class InMemoryData:
                 "every image."
             ) from None
         group = layout.part(item, layout.group)
-        return Example(image, found.planes, name, self._class(class_), group=None if group is None else str(group))
+        exact = exact_pixels(layout.image_of(item), name)
+        group = None if group is None else str(group)
+        return Example(image, found.planes, name, self._class(class_), group=group, exact=exact)
 
     def _name(self, item: Any, index: int) -> str:
         if self.given_names is not None:

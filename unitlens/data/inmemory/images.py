@@ -98,3 +98,9 @@ def _narrow(array: npt.NDArray[Any], name: str) -> Pixels:
 
 _ROUNDING = 1e-3
 """Of 256 steps: float32 keeps 8-bit numbers by 2e-5, float16 by far less well, and stays what it is."""
+
+
+def exact_pixels(value: Any, name: str) -> Pixels | None:
+    """Floats as they are given, for a network with a range of its own; None where `pixels_of` changes nothing."""
+    array = None if isinstance(value, str | Path | Image.Image) else array_of(value)
+    return bands_last(array, name) if array is not None and array.dtype.kind == "f" else None

@@ -5,11 +5,14 @@ What Pillow reads as 8-bit images is read by Pillow, as RGB. TIFFs of other band
 """
 
 import io
+import math
 import struct
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,7 @@ MOST_BYTES = 1 << 31
 
 _BROKEN = (OSError, UnidentifiedImageError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_DEFLATE = (8, 32946)
 _NPY, _ZIP, _PNG = b"\x93NUMPY", b"PK", b"\x89PNG\r\n\x1a\n"
 
 
@@ -123,8 +127,9 @@ def _npy(content: bytes, path: str | Path) -> Array:
         shape, _, dtype = read_header(file)
     except (ValueError, TypeError, SyntaxError, EOFError, OverflowError) as error:
         raise UnreadableError(f"{path} is damaged: {str(error).rstrip('.')}.") from None
-    if dtype.kind not in "biuf":
-        raise UnreadableError(f"{path} holds {dtype}, where an image is an array of numbers.")
+    _check_numbers(dtype, path)
+    if any(type(side) is not int or not 0 <= side <= MOST_BYTES for side in shape):
+        raise UnreadableError(f"{path} is damaged: no array has the shape {shape}.")
     size = dtype.itemsize
     for side in shape:
         size *= side
@@ -132,6 +137,11 @@ def _npy(content: bytes, path: str | Path) -> Array:
         raise UnreadableError(f"{path} is damaged: it holds {len(content) - file.tell():,} bytes of {size:,}.")
     file.seek(0)
     return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+
+
+def _check_numbers(dtype: np.dtype[Any], path: str | Path) -> None:
+    if dtype.kind not in "biuf":
+        raise UnreadableError(f"{path} holds {dtype}, where an image is an array of numbers.")
 
 
 def _npz(content: bytes, path: str | Path) -> Array:
@@ -197,7 +207,9 @@ def _deep_tiff(content: bytes, path: str | Path, bands: int | None) -> Array | N
             if _is_pillows(file, bands):
                 return None
             series = file.series[0]
+            _check_numbers(series.dtype, path)
             check_size(series.shape, series.dtype.itemsize, path)
+            _check_packed(series.pages, content, path)
             _refuse_stacks(series.axes, series.shape, path)
             inverted = getattr(file.pages[0], "photometric", None) == 0  # white is 0
             array, axes = series.asarray(), series.axes
@@ -213,6 +225,30 @@ def _deep_tiff(content: bytes, path: str | Path, bands: int | None) -> Array | N
     if inverted and array.dtype.kind == "u":
         array = np.iinfo(array.dtype).max - array
     return _tiff_bands(array, axes, path)
+
+
+def _check_packed(pages: Any, content: bytes, path: str | Path) -> None:
+    """Refuse what unpacks to more than it promises, where imagecodecs does not: tifffile itself unpacks all of it.
+
+    Raises
+    ------
+    UnreadableError
+        If it does.
+    UnitlensError
+        If it is packed in a way of which that cannot be known.
+    """
+    if find_spec("imagecodecs") is not None:
+        return
+    for page in filter(None, pages):
+        if page.compression not in (1, *_DEFLATE):
+            raise UnitlensError(
+                f"{path} is packed in a way that needs imagecodecs: pip install 'unitlens[tiff]', or save it without."
+            )
+        most = math.prod(page.chunks) * page.dtype.itemsize
+        for start, size in zip(page.dataoffsets, page.databytecounts, strict=True):
+            unpacked = zlib.decompressobj() if page.compression in _DEFLATE and size else None
+            if unpacked is not None and len(unpacked.decompress(content[start : start + size], most + 1)) > most:
+                raise UnreadableError(f"{path} is damaged: it unpacks to more than it promises.")
 
 
 def _is_pillows(file: Any, bands: int | None) -> bool:
@@ -247,8 +283,8 @@ def _tiff_bands(array: Array, axes: str, path: str | Path) -> Array:
     kept = [place for place, axis in enumerate(axes) if axis in "YX" or array.shape[place] > 1]
     array = array.reshape([array.shape[place] for place in kept])
     axes = "".join(axes[place] for place in kept)
-    known = next((axis for axis in "SC" if axis in axes), None)
-    if array.ndim == 3 and known is not None:
+    known = next((axis for axis in axes if axis not in "YX"), None)
+    if array.ndim == 3 and known is not None and {"Y", "X"} < set(axes):
         array = np.moveaxis(array, axes.index(known), 2)
         return np.ascontiguousarray(array)
     return bands_last(array, str(path))

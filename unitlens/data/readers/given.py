@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from unitlens.data.concepts import Concept, Data, DataDescription, Example, described
 from unitlens.data.images import encoded_image
-from unitlens.data.inmemory.images import pixels_of
+from unitlens.data.inmemory.images import exact_pixels, pixels_of
 from unitlens.data.reading import Subset, decoded
 from unitlens.errors import UnitlensError, did_you_mean
 
@@ -27,10 +27,13 @@ class GivenImages:
     images : tuple of Path or array
     names : tuple of str
         Of files their paths; of arrays their places.
+    exact : tuple of array or None
+        Of each floats as they were given, see `Example.exact`.
     """
 
     images: tuple[Path | npt.NDArray[Any], ...]
     names: tuple[str, ...]
+    exact: tuple[npt.NDArray[Any] | None, ...] = ()
 
     concepts: Sequence[Concept] = ()
 
@@ -49,7 +52,7 @@ class GivenImages:
         """The example of an index, with a file that is not decoded yet."""
         image = self.images[index]
         if isinstance(image, np.ndarray):
-            return Example(image, {}, self.names[index])
+            return Example(image, {}, self.names[index], exact=self.exact[index] if self.exact else None)
         read = encoded_image(image)
         return Example(read, {}, self.names[index], file_digest=read.digest)  # type: ignore[arg-type]
 
@@ -88,7 +91,8 @@ def given_images(images: Given | Sequence[Given] | Data) -> Data:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise UnitlensError(f"{twice} is given twice: give each image once.")
-    return GivenImages(opened, names)
+    exact = tuple(exact_pixels(image, name) for image, name in zip(listed, names, strict=True))
+    return GivenImages(opened, names, exact)
 
 
 def _opened(image: Any, place: int) -> Path | npt.NDArray[Any]:

@@ -6,17 +6,20 @@ from unitlens.models.opened import OpenedModel
 from unitlens.models.preprocessing import Declared
 from unitlens.models.weights import put_weights, read_weights
 
+BUNDLED = (
+    *("bundled:scenes", "bundled:scenes-shortcut", "bundled:scenes-infrared"),
+    *("bundled:scenes-segmenter", "bundled:scenes-generator"),
+)
+"""Their names."""
+
 
 def open_bundled(spec: str, weights: str | None, seed: int) -> OpenedModel:
     """Open a bundled network; its weights are its own, none, or those of a file."""
     from unitlens.models.bundled import scenes
 
-    known = (
-        *("bundled:scenes", "bundled:scenes-shortcut", "bundled:scenes-infrared"),
-        *("bundled:scenes-segmenter", "bundled:scenes-generator"),
-    )
-    if spec not in known:
-        raise UnitlensError(f"There is no network {spec!r}{did_you_mean(spec, known)}; there are {', '.join(known)}.")
+    if spec not in BUNDLED:
+        there = ", ".join(BUNDLED)
+        raise UnitlensError(f"There is no network {spec!r}{did_you_mean(spec, BUNDLED)}; there are {there}.")
     of_own = None if weights in (None, "DEFAULT") else "none"
     opened: OpenedModel
     side = scenes.IMAGE_SIZE
