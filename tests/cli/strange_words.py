@@ -143,6 +143,8 @@ def base(verb, world, run, net):
         "layers": (net, *shown),
         "units": (run,),
         "report": (run,),
+        "tables": (run, "--out", "out", "--overwrite"),
+        "figures": (run, "--out", "out", "--overwrite", "--format", "svg", "--units", 1),
         "compare": (run, "again", "--name", "a", "--name", "b", "--out", "out", "--overwrite", "--quiet"),
         "audit": (run, "--noise", 0, "--network", net, "--workers", 0, "--quiet", "--out", "out"),
         "open": (run, "--network", net, "--no-browser", "--quiet"),
@@ -212,7 +214,8 @@ def _hook(event, arguments):
         if not isinstance(path, str | bytes | Path):
             continue
         real = os.path.realpath(os.fsdecode(path))
-        if not real.startswith((*Writing.allowed, "/dev/")):
+        compiled = "__pycache__" in Path(real).parts  # Python keeps what it imports for the first time
+        if not real.startswith((*Writing.allowed, "/dev/")) and not compiled:
             Writing.noted.append(f"{event} {real}")
 
 

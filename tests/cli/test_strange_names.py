@@ -83,5 +83,5 @@ def test_names_that_tables_cannot_hold_beside_pyarrow_are_one_sentence(shell, mo
     assert said.code == 2
     assert "the name 'caf" in said.err
     assert "not Unicode" in said.err
-    assert "pyarrow: rename it" in said.err
+    assert "rename it" in said.err
     assert "Traceback" not in said.err

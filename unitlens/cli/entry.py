@@ -150,8 +150,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         written = "all was written before" if _comes_from(error, StoppedAfterWriting) else "nothing was written"
         _say(f"unitlens: stopped; {written}." if not _notes(error) else f"unitlens: stopped. {' '.join(_notes(error))}")
         code = 143 if _comes_from(error, _Terminated) else 130
-    except UnicodeEncodeError as error:  # of pandas' tables, which hold other names only where pyarrow is not installed
-        sentence = f"the name {error.object!r} is not Unicode, and tables cannot hold it beside pyarrow: rename it."
+    except UnicodeEncodeError as error:  # of files, and of pandas' tables where pyarrow is installed
+        sentence = f"the name {error.object!r} is not Unicode, and cannot be used here: rename it."
         _say(f"unitlens: {_shortened(sentence, words)}")
         code = 2
     except BrokenPipeError:
