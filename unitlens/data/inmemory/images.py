@@ -60,7 +60,7 @@ def pixels_of(value: Any, name: str) -> Pixels:
     ----------
     value : Pillow image, file, array or tensor
         An array of (height, width), or with its bands first or last: see `unitlens.data.pixels.arrays.bands_last`.
-        Floats that are 256ths of 8-bit images, as torchvision's ``ToTensor`` gives them, become 8-bit again, and so do
+        Floats that are 255ths of 8-bit images, as torchvision's ``ToTensor`` gives them, become 8-bit again, and so do
         bool and whole numbers from 0 to 255; uint16, other whole numbers and other floats stay as they are.
     name : str
         For errors.
