@@ -125,7 +125,9 @@ class Draws(NamedTuple):
             If there are no sizes, one leaves nothing or takes nothing, or the draws are fewer than 0.
         """
         if count < 2:
-            raise UnitlensError(f"{layer} has one unit, so that there is no curve: ablate it by ul.importance.")
+            raise UnitlensError(
+                f"{layer} has one unit, so that there is no curve: measure the effect of that unit alone."
+            )
         if not self.sizes:
             raise UnitlensError("A curve needs numbers of units to remove, such as sizes=[1, 2, 4].")
         if self.draws < 0:

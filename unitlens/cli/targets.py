@@ -16,7 +16,6 @@ from unitlens.cli.opening import (
 )
 from unitlens.cli.text import echo
 from unitlens.errors import UnitlensError
-from unitlens.models.layers import HEADS
 
 if TYPE_CHECKING:
     from unitlens.data.reading import Reading
@@ -82,6 +81,8 @@ class Source(NamedTuple):
         """
         import torch
 
+        from unitlens.models.layers import find_layers
+
         if not self.same:
             return {}
         settings = self.dissection.settings
@@ -92,7 +93,8 @@ class Source(NamedTuple):
             layer: torch.tensor(recorded["mean"], dtype=torch.float64)
             for layer, recorded in described.items()
             if recorded is not None and not recorded["left_out"] and not recorded["nonfinite"]
-            if not layer.endswith(f":{HEADS}")  # of heads the run has lengths, and not what is ablated
+            # of heads the run has the lengths, and not what is ablated
+            if find_layers(self.net.model, layer)[0].heads is None
         }
 
     def check_units(self, counts: Mapping[str, int]) -> None:

@@ -17,7 +17,7 @@ from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError
 from unitlens.models.activations import Readout
 from unitlens.models.bases import Basis
-from unitlens.models.layers import HEADS, find_layers
+from unitlens.models.layers import find_layers
 from unitlens.models.network import Network
 
 
@@ -76,10 +76,10 @@ def given_layer(dissection: Dissection, layer: str | None) -> str:
     return dissection[dissection.layers[0] if layer is None else layer].layers[0]
 
 
-def given_value(value: float | str, dissection: Dissection, layer: str) -> float | Tensor:
+def given_value(value: float | str, net: Network, dissection: Dissection, layer: str) -> float | Tensor:
     """What units are set to: a number, or their means over the images of the dissection."""
     if value == "mean":
-        if layer.endswith(f":{HEADS}"):
+        if find_layers(net.model, layer)[0].heads is not None:
             raise UnitlensError(
                 f"The run has the mean length of each head of {layer}, and not the means of its numbers, to which it "
                 "would be set: give a number, such as 0."

@@ -109,7 +109,7 @@ def confusions(
         raise UnitlensError(f"pairs is {pairs}; it is 1 or more.")
     check_network(net, dissection)
     labelled = LabelledUnits.of(dissection, layer)
-    values = LayerValues(Replacement(given_value(value, dissection, layer)))
+    values = LayerValues(Replacement(given_value(value, net, dissection, layer)))
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, strict=strict, progress=progress)
     precision = chosen_precision(fast)
     # 1. who is taken for whom

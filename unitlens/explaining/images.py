@@ -142,7 +142,7 @@ def explain(
     )
     design = Design(
         layers=(layer,),
-        values=(LayerValues(Replacement(given_value(value, dissection, layer))),),
+        values=(LayerValues(Replacement(given_value(value, net, dissection, layer))),),
         response=asked,
         fast=chosen_precision(fast),
         basis=directions,

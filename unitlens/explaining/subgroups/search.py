@@ -145,7 +145,7 @@ def shortcuts(
     search = _Search(
         net=net,
         layer=layer,
-        values=LayerValues(Replacement(given_value(value, dissection, layer))),
+        values=LayerValues(Replacement(given_value(value, net, dissection, layer))),
         data=data,
         reading=Reading(
             batch_size=batch_size, workers=workers, limit=limit, seed=seed, strict=strict, progress=progress
