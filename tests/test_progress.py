@@ -124,9 +124,11 @@ def test_the_logger_is_silent_until_somebody_listens(capsys):
 @pytest.fixture
 def alone(monkeypatch):
     """The logger, without the handlers of pytest."""
-    monkeypatch.setattr(progress_module.LOGGER, "propagate", False)
-    monkeypatch.setattr(progress_module.LOGGER, "level", logging.NOTSET)
-    return progress_module.LOGGER
+    logger, level = progress_module.LOGGER, progress_module.LOGGER.level
+    monkeypatch.setattr(logger, "propagate", False)
+    logger.setLevel(logging.NOTSET)
+    yield logger
+    logger.setLevel(level)  # not as an attribute: a logger remembers which levels it is enabled for
 
 
 def test_what_is_told_goes_to_stderr_without_a_handler(alone, capsys):
