@@ -8,9 +8,13 @@ from torch import nn
 import unitlens as ul
 from tests.ablation.replaying import Untraced, close
 from tests.planted import ColourWorld
+from unitlens.ablation.activity import unit_means
 from unitlens.ablation.interventions import Replacement
 from unitlens.ablation.replay.cutting import cut_network
 from unitlens.ablation.replay.sweeps import sweep
+from unitlens.app.explored import described_layer
+from unitlens.data.reading import Reading
+from unitlens.explaining.exploring.explorer import Explorer
 from unitlens.models.units.space import UnitSpace
 
 WIDTH, HEADS = 16, 4
@@ -197,12 +201,36 @@ def test_one_number_for_each_head_is_that_of_all_of_its_numbers():
             close(net.model(pixels()), naive(net.model, "attn.proj", pixels(), 1, 0.25))
 
 
-def test_the_run_of_heads_does_not_know_the_means_of_their_numbers():
+@pytest.fixture(scope="module")
+def dissected():
+    """Heads of one module of attention, dissected."""
     net, data = network(), ColourWorld(48)
     with pytest.warns(ul.UnitlensWarning, match="is no patch"):
-        d = ul.dissect(net, "attn:heads", data, quantile=0.1, exemplars=0, evidence=False)
-    with pytest.raises(ul.UnitlensError, match=r"mean length of each head of attn:heads.*give a number, such as 0"):
+        return net, data, ul.dissect(net, "attn:heads", data, quantile=0.1, exemplars=0, evidence=False)
+
+
+def test_an_explanation_sets_a_head_to_the_mean_of_each_of_its_numbers(dissected):
+    net, data, d = dissected
+    with pytest.raises(ul.UnitlensError, match=r"mean length of each head of attn:heads.*over as data=\."):
         ul.explain(net, d, data[0].image, value="mean")
+    (one,) = ul.explain(net, d, data[0].image, value="mean", data=data)
+    mean, image = unit_means(net, "attn:heads", data, Reading()), torch.from_numpy(data[0].image.copy())
+    inputs = net.prepare(image.permute(2, 0, 1)[None])
+    for head in range(HEADS):
+        numbers = mean[head * EACH : (head + 1) * EACH].float()
+        logit = naive(net.model, "attn.proj", inputs, head, numbers)[0, one.explained]
+        assert one.units.logit[head] == pytest.approx(float(logit), abs=1e-5)
+
+
+def test_the_explorer_switches_heads_off(dissected):
+    net, data, d = dissected
+    explorer = Explorer(net, d, data, "attn:heads")
+    said = explorer.view(3).with_edits([explorer.edit([1], "off")])
+    inputs = net.prepare(torch.from_numpy(data[3].image.copy()).permute(2, 0, 1)[None])
+    np.testing.assert_allclose(said, naive(net.model, "attn.proj", inputs, 1, 0.0)[0], atol=1e-5)
+    assert described_layer(explorer)["positions"] == ("off",)
+    with pytest.raises(ul.UnitlensError, match=r"heads of attention, of several numbers each.*switch them off"):
+        explorer.edit([1], "mean")
 
 
 def test_heads_of_a_model_that_is_not_given_images():

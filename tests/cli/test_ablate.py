@@ -305,15 +305,20 @@ def test_a_run_with_other_images_opens_them_with_the_given_options(shell, run, c
     assert read_effects(run).first.info["data"]["opened"] == {"concepts": ["colors"]}
 
 
-def test_directions_of_a_run_are_ablated_and_elsewhere_refused(shell, net_file, classed, tmp_path):
+def test_directions_of_a_run_are_ablated_and_explained(shell, net_file, classed, tmp_path):
     np.save(tmp_path / "basis.npy", np.eye(4)[::-1])
     how = ("--image-size", 32, "--mean", 0, "--std", 1, "--layer", "0", "--data", classed, "--basis", "basis.npy")
     said = shell("dissect", f"{net_file}:build", *how, "--quantile", 0.1, "--no-evidence", "--quiet", "--out", "turned")
     assert said.code == 0, said.err
     ablate(shell, "turned", "--units", "1", "--draws", 0)
-    refused = shell("shortcuts", "turned", *named_again("turned"), "--quiet")
+    images = sorted(Path(classed, "images").rglob("*.png"))[:2]
+    for words in (("compare-images", "turned", *images), ("explain", "turned", "--errors", "--overwrite")):
+        explained = shell(*words, *named_again("turned"), "--quiet")
+        assert explained.code == 0, explained.err
+    (tmp_path / "basis.npy").unlink()
+    refused = shell("explain", "turned", "--errors", "--overwrite", *named_again("turned"), "--quiet")
     assert refused.code == 2
-    assert "The units of the run turned are directions of a basis" in refused.err
+    assert "directions, which run.json does not contain: give them with --basis" in refused.err
 
 
 def test_a_layout_whose_units_cannot_be_ablated_is_refused(shell, net_file, classed):

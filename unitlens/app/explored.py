@@ -46,6 +46,7 @@ def described_layer(explorer: "Explorer") -> Mapping[str, Any]:
     colours = category_colours(table["category"].dropna())
     return {
         "layer": explorer.layer,
+        "positions": explorer.positions,
         "units": [
             {name: row[name] for name in SHOWN}
             | {"verdict": verdict_of(row), "mean": mean, "exemplars": part.strip(row["unit"]) is not None}

@@ -31,6 +31,7 @@ from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, is_number
 from unitlens.explaining.exploring.explorer import Explorer, Position
 from unitlens.explaining.exploring.viewed import Between, Viewed
+from unitlens.models.bases import Basis
 from unitlens.models.network import Network
 from unitlens.pages.explanations import describe_smallest
 from unitlens.pages.formats import base_name
@@ -158,6 +159,8 @@ class ExploringPage:
     data : Data
     layers : sequence of str
         Of the dissection; the last one, which lies deepest as a rule, is shown first.
+    basis : Basis, optional
+        The directions that are the units, of a dissection with a basis.
 
     Attributes
     ----------
@@ -176,8 +179,18 @@ class ExploringPage:
         *("view.js", "gallery.js", "classes.js", "units.js", "picture.js", "masks.js"),
     )
 
-    def __init__(self, name: str, net: Network, dissection: Dissection, data: Data, layers: Sequence[str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        net: Network,
+        dissection: Dissection,
+        data: Data,
+        layers: Sequence[str],
+        *,
+        basis: Basis | None = None,
+    ) -> None:
         self.name, self.net, self.dissection, self.data, self.layers = name, net, dissection, data, tuple(layers)
+        self.basis = basis
         self.turns = Turns()
         self._sent = Recent[GivenImages](_bytes, most=KEPT_BYTES)
         self._explorer = lru_cache(LAYERS)(self._open_layer)
@@ -232,7 +245,7 @@ class ExploringPage:
         return exemplars(self.dissection, request)
 
     def _open_layer(self, layer: str) -> Explorer:
-        return Explorer(self.net, self.dissection, self.data, layer)
+        return Explorer(self.net, self.dissection, self.data, layer, basis=self.basis)
 
     def _described(self, task: Task) -> Mapping[str, Any]:
         """What the page is told of the run."""

@@ -122,7 +122,8 @@ def dissect(
             result.info["data"] |= images.recorded
             pairs, labels = usual_pairs(result) if pairs is None else pairs, []
             if pairs:
-                labels = [causal_labels(net, result, ScenePairs(pairs), workers=workers, progress=not quiet)]
+                how = {"basis": options["basis"], "workers": workers, "progress": not quiet}
+                labels = [causal_labels(net, result, ScenePairs(pairs), **how)]
             page = report(out, result, *labels, overwrite=overwrite)
             if question is not None:
                 question.remember(out, result)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from unitlens.cli.opening import set_threads
-from unitlens.cli.options import opening_options, quiet_option
+from unitlens.cli.options import basis_option, opening_options, quiet_option
 from unitlens.cli.shell.command import command
 from unitlens.cli.targets import Source, run_source
 from unitlens.cli.text import echo
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--layer", "layers", multiple=True, metavar="NAME", help="The layer; repeatable. [the run's]")
 @click.option("--port", type=click.IntRange(1, 65535), metavar="N", help="Of the address. [a free one]")
 @click.option("--no-browser", is_flag=True, help="Print the address, and open no browser.")
+@basis_option
 @opening_options
 @quiet_option
 def open_(target: str, **options: Any) -> None:
@@ -83,4 +84,5 @@ def _painting(target: str, source: Source, options: dict[str, Any]) -> "Page":
 def _exploring(target: str, source: Source) -> "Page":
     from unitlens.app.exploring import ExploringPage
 
-    return ExploringPage(Path(target).resolve().name, source.net, source.dissection, source.data, source.layers)
+    name = Path(target).resolve().name
+    return ExploringPage(name, source.net, source.dissection, source.data, source.layers, basis=source.basis)

@@ -8,13 +8,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from unitlens.ablation.activity import unit_means
 from unitlens.data.batches import Batches
 from unitlens.data.classes import Classes, output_names
 from unitlens.data.concepts import Data, described
 from unitlens.data.reading import Reading
 from unitlens.dissection.provenance import describe_network, versions
 from unitlens.dissection.result import Dissection
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, argument
 from unitlens.models.activations import Readout
 from unitlens.models.bases import Basis
 from unitlens.models.layers import find_layers
@@ -76,14 +77,28 @@ def given_layer(dissection: Dissection, layer: str | None) -> str:
     return dissection[dissection.layers[0] if layer is None else layer].layers[0]
 
 
-def given_value(value: float | str, net: Network, dissection: Dissection, layer: str) -> float | Tensor:
-    """What units are set to: a number, or their means over the images of the dissection."""
+def given_value(
+    value: float | str, net: Network, dissection: Dissection, layer: str, data: Data | None
+) -> float | Tensor:
+    """What units are set to: a number, or their means over the images of the dissection.
+
+    Of a head the dissection has its mean length, and not the mean of each of its numbers, to which it is set: these are
+    measured on ``data``, of which as many images are read as were dissected.
+
+    Raises
+    ------
+    UnitlensError
+        If there is no such value, or the units are heads and there are no data.
+    """
     if value == "mean":
-        if find_layers(net.model, layer)[0].heads is not None:
-            raise UnitlensError(
-                f"The run has the mean length of each head of {layer}, and not the means of its numbers, to which it "
-                "would be set: give a number, such as 0."
-            )
+        if dissection.settings.basis is None and find_layers(net.model, layer)[0].heads is not None:
+            if data is None:
+                raise UnitlensError(
+                    f"The run has the mean length of each head of {layer}, and not the means of its numbers, to which "
+                    f"it would be set: give the images that they are means over as {argument('data')}."
+                )
+            settings = dissection.settings
+            return unit_means(net, layer, data, Reading(limit=settings.limit, seed=settings.seed)).float()
         return torch.tensor(dissection.info["layers"][layer]["mean"], dtype=torch.float32)
     if isinstance(value, str):
         raise UnitlensError(f"value is {value!r}; units are set to a number, or to 'mean', their mean.")

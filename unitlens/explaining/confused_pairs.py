@@ -22,11 +22,13 @@ from unitlens.data.concepts import Data
 from unitlens.data.groups import Groups, grouped
 from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.reading import Reading, Subset
+from unitlens.dissection.reopening import run_basis
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, UnitlensWarning
 from unitlens.explaining.asked import check_network, class_count, describe, given_layer, given_value, network_images
 from unitlens.explaining.confusions_result import ConfusedPair, Confusions, PulledImages
 from unitlens.explaining.labelled_units import LabelledUnits
+from unitlens.models.bases import BasisLike
 from unitlens.models.fast.precision import Fast, chosen_precision
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network
@@ -50,6 +52,7 @@ def confusions(
     layer: str | None = None,
     pairs: int = PAIRS,
     value: float | Literal["mean"] = 0.0,
+    basis: BasisLike | None = None,
     groups: Groups | None = None,
     limit: int | None = None,
     batch_size: int = 32,
@@ -78,6 +81,8 @@ def confusions(
     pairs : int
         So many pairs of classes, those that are confused most often.
     value : float or "mean"
+        As for `unitlens.explain`; of heads of attention the means over ``data``.
+    basis : matrix or file of one, optional
         As for `unitlens.explain`.
     groups : optional
         Images that belong together, as for `unitlens.dissect`: they fall into the same fold.
@@ -109,12 +114,14 @@ def confusions(
         raise UnitlensError(f"pairs is {pairs}; it is 1 or more.")
     check_network(net, dissection)
     labelled = LabelledUnits.of(dissection, layer)
-    values = LayerValues(Replacement(given_value(value, net, dissection, layer)))
+    directions = run_basis(dissection.settings, basis)
+    values = LayerValues(Replacement(given_value(value, net, dissection, layer, data)))
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, strict=strict, progress=progress)
     precision = chosen_precision(fast)
     # 1. who is taken for whom
     asked = PerImage(_predicted, with_class=True)
-    classified = measure(net, data, Design((layer,), (values,), asked, sets=(), fast=precision), reading)
+    design = Design((layer,), (values,), asked, sets=(), fast=precision, basis=directions)
+    classified = measure(net, data, design, reading)
     classes = join_classes(data, net.classes, class_count(net))
     truth = np.array([classes.output_of[str(class_)] for class_ in classified.counts.classes])
     guessed = classified.counts.before[:, 0].astype(np.int64)
@@ -128,7 +135,9 @@ def confusions(
     sets += [(unit,) for unit in labelled.unlabelled(range(len(labelled)))]
     indices = _images_of(confused, truth, guessed, classified.counts.indices)
     asked = PerImage(_Leads(confused, classes).read, with_class=True)
-    design = Design((layer,), (values,), asked, sets=tuple((units,) for units in sets), fast=precision)
+    design = Design(
+        (layer,), (values,), asked, sets=tuple((units,) for units in sets), fast=precision, basis=directions
+    )
     concerned = Subset(data, indices)
     measured = measure(net, concerned, design, replace(reading, limit=None))
     notes = list(dict.fromkeys([*classified.notes, *measured.notes]))

@@ -11,6 +11,7 @@ from unitlens.ablation.attribution import METHODS, attribution_method
 from unitlens.ablation.interventions import Replacement
 from unitlens.ablation.measuring import Design, measure
 from unitlens.data.concepts import Data
+from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.readers.given import Given, given_images, images_of
 from unitlens.data.reading import Reading, Subset, chosen_images
 from unitlens.dissection.reopening import run_basis
@@ -44,6 +45,7 @@ def explain(
     most: int = MOST,
     value: float | Literal["mean"] = 0.0,
     basis: BasisLike | None = None,
+    data: Data | None = None,
     attributions: Sequence[str] = FEW_ATTRIBUTIONS,
     limit: int | None = None,
     workers: int = 0,
@@ -83,6 +85,8 @@ def explain(
     basis : matrix or file of one, optional
         The directions that are the units of the dissection, where it was of a basis; else they are read from the file
         that it names.
+    data : Data, optional
+        For "mean" of heads of attention, of which a dissection has the lengths alone: its images.
     attributions : sequence of str
         Of `unitlens.ablation.attribution.METHODS`: what captum attributes to the units, to compare with; not
         of directions.
@@ -124,10 +128,11 @@ def explain(
     """
     net = net if isinstance(net, Network) else classifier(net)
     layer = given_layer(dissection, layer)
+    means_of = None if data is None else as_data(data)
     data = images_of(given_images(images), names=names, of_class=of_class)
     data = data if limit is None else Subset(data, chosen_images(data, limit, seed=seed))
     directions = run_basis(dissection.settings, basis)
-    labelled = LabelledUnits.of(dissection, layer, directions=True)
+    labelled = LabelledUnits.of(dissection, layer)
     check_network(net, dissection)
     classes = output_classes(net, data)
     asked = Reasons(
@@ -142,7 +147,7 @@ def explain(
     )
     design = Design(
         layers=(layer,),
-        values=(LayerValues(Replacement(given_value(value, net, dissection, layer))),),
+        values=(LayerValues(Replacement(given_value(value, net, dissection, layer, means_of))),),
         response=asked,
         fast=chosen_precision(fast),
         basis=directions,

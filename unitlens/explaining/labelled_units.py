@@ -44,26 +44,19 @@ class LabelledUnits:
     table: "pd.DataFrame"
 
     @classmethod
-    def of(cls, dissection: "Dissection", layer: str, *, directions: bool = False) -> "LabelledUnits":
+    def of(cls, dissection: "Dissection", layer: str) -> "LabelledUnits":
         """Those of one layer of a dissection.
 
         Parameters
         ----------
         dissection : Dissection
         layer : str
-        directions : bool
-            Whether they may be directions of a basis.
 
         Raises
         ------
         UnitlensError
-            If the layer was not dissected, or its units are directions of a basis and may not be.
+            If the layer was not dissected.
         """
-        if dissection.settings.basis is not None and not directions:
-            raise UnitlensError(
-                "The units of this dissection are directions of a basis, and this is measured of a layer's own units: "
-                "dissect the layer without a basis."
-            )
         table = dissection[layer].table()
         return cls(table[["layer", "unit", "concept", "category", "verdict", "threshold"]])
 

@@ -15,6 +15,7 @@ from unitlens.data.reading import Reading
 from unitlens.dissection.settings import Settings
 from unitlens.explaining.labelled_units import LabelledUnits
 from unitlens.models.activations import Readout, reader
+from unitlens.models.bases import Basis
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
 from unitlens.stats.scores import Floats, Ints
@@ -48,7 +49,13 @@ class UnitReadings:
 
 
 def read_units(
-    net: Network, data: Data, layers: Mapping[str, LabelledUnits], settings: Settings, reading: Reading
+    net: Network,
+    data: Data,
+    layers: Mapping[str, LabelledUnits],
+    settings: Settings,
+    reading: Reading,
+    *,
+    basis: Basis | None = None,
 ) -> UnitReadings:
     """Run the network once on every image.
 
@@ -61,6 +68,8 @@ def read_units(
     settings : Settings
         Of the dissection: how layers are read, and brought to the label grid.
     reading : Reading
+    basis : Basis, optional
+        Directions that are the units.
 
     Raises
     ------
@@ -71,7 +80,7 @@ def read_units(
     # what is marked is sampled at every pixel: of small things a coarser grid may see nothing
     grid = net.preprocessing.image_size if columns.concepts else (1, 1)
     batches = Batches(data, net.preprocessing, reading, columns=columns, grid=grid, task="looking")
-    read = reader(net, Readout(tuple(layers), settings.tap, settings.layout))
+    read = reader(net, Readout(tuple(layers), settings.tap, settings.layout, basis))
     parts = _Parts(layers, settings)
     with evaluating(net.model):
         for batch in batches:

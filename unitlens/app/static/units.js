@@ -121,9 +121,10 @@ const SWITCHES = [
 ];
 
 function switchOf(one, title) {
-  const settable = { off: true, mean: one.units.every((unit) => now.layer.units[unit].mean !== null), on: one.units.every((unit) => now.layer.units[unit].threshold !== null) };
+  const has = (value) => one.units.every((unit) => now.layer.units[unit][value] !== null);
+  const settable = { off: true, mean: has("mean"), on: has("threshold") };
   const options = SWITCHES.map(([position, word, about]) => {
-    const input = element("input", { type: "radio", name: one.key, value: position, ".disabled": position !== "" && !settable[position] });
+    const input = element("input", { type: "radio", name: one.key, value: position, ".disabled": position !== "" && !(settable[position] && now.layer.positions.includes(position)) });
     input.addEventListener("change", () => setUnits(one.units, position));
     return element("label", { title: about }, input, word);
   });

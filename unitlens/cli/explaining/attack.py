@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from unitlens.cli.opening import set_threads
-from unitlens.cli.options import measuring_options, quiet_option
+from unitlens.cli.options import basis_option, measuring_options, quiet_option
 from unitlens.cli.shell.command import command
 from unitlens.cli.targets import explained_source
 from unitlens.cli.text import echo, summarize_changes
@@ -29,6 +29,7 @@ from unitlens.errors import UnitlensError
 @click.option("--steps", type=int, default=20, show_default=True, help="Of pgd and cw.")
 @click.option("--images", type=click.IntRange(1), default=40, show_default=True, help="Attack so many at most.")
 @click.option("--layer", "layers", multiple=True, metavar="NAME", help="The layer of the units. [the run's]")
+@basis_option
 @measuring_options
 @quiet_option
 def attack(target: str, **options: Any) -> None:
@@ -55,6 +56,7 @@ def attack(target: str, **options: Any) -> None:
         norm=options["norm"],
         steps=options["steps"],
         layer=source.layers[0],
+        basis=source.basis,
         groups=options["groups"],
         limit=options["images"],
         workers=reading.workers,

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from unitlens.cli.opening import set_threads
-from unitlens.cli.options import measuring_options, quiet_option
+from unitlens.cli.options import basis_option, measuring_options, quiet_option
 from unitlens.cli.shell.command import command
 from unitlens.cli.targets import explained_source
 from unitlens.cli.text import echo, summarize_changes
@@ -24,6 +24,7 @@ from unitlens.cli.text import echo, summarize_changes
     show_default=True,
     help="How sure intervals over pairs are.",
 )
+@basis_option
 @measuring_options
 @quiet_option
 def compare_images(target: str, before: Path, after: Path, **options: Any) -> None:
@@ -46,6 +47,7 @@ def compare_images(target: str, before: Path, after: Path, **options: Any) -> No
         before,
         after,
         layer=source.layers[0],
+        basis=source.basis,
         groups=options["groups"],
         interval=float(options["interval"]),
         batch_size=reading.batch_size,

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from unitlens.cli.opening import set_threads
-from unitlens.cli.options import given_value, quiet_option, source_measuring_options
+from unitlens.cli.options import basis_option, given_value, quiet_option, source_measuring_options
 from unitlens.cli.shell.command import command
 from unitlens.cli.targets import explained_source
 from unitlens.cli.text import align_columns, echo
@@ -33,6 +33,7 @@ from unitlens.cli.text import align_columns, echo
     help="Sets that are drawn at random to compare with, and as many matched.",
 )
 @click.option("--value", default="0", show_default=True, metavar="V", help="Set units to a number, or to their mean.")
+@basis_option
 @source_measuring_options
 @quiet_option
 def shortcuts(target: str, subgroups: str | None, **options: Any) -> None:
@@ -59,6 +60,7 @@ def shortcuts(target: str, subgroups: str | None, **options: Any) -> None:
         most=options["most"],
         draws=options["draws"],
         value=given_value(options["value"]),
+        basis=source.basis,
         limit=reading.limit,
         batch_size=reading.batch_size,
         workers=reading.workers,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,8 @@ from unitlens.explaining.asked import check_network, map_reader, output_classes
 from unitlens.explaining.exploring.viewed import Between, Viewed, go_on
 from unitlens.explaining.labelled_units import LabelledUnits
 from unitlens.explaining.reasons import Reasons
-from unitlens.models.layers import display_name
+from unitlens.models.bases import Basis
+from unitlens.models.layers import display_name, find_layers
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
 from unitlens.stats.scores import Floats
@@ -37,6 +38,8 @@ READ = 64
 
 Position = Literal["off", "mean", "on"]
 """Where a unit is switched to: 0; its mean over the images of the run; its threshold."""
+
+POSITIONS: tuple[Position, ...] = get_args(Position)
 
 
 class Entry(NamedTuple):
@@ -76,6 +79,8 @@ class Explorer:
     data : Data
     layer : str
         One of the dissection.
+    basis : Basis, optional
+        The directions that are its units, of a dissection with a basis.
 
     Attributes
     ----------
@@ -83,14 +88,16 @@ class Explorer:
         What the dissection says of the units.
     classes : Classes
         What the network's outputs are called.
+    positions : tuple of str
+        Where its units can be switched to: heads of attention, of which a dissection has the lengths alone, only off.
     image_classes : tuple of str or None
         The classes that the data name; None where they do not list them, so that images have to be read.
 
     Raises
     ------
     UnitlensError
-        If the layer was not dissected, or with a basis; if the dissection is of another network, or the network does
-        not return scores of classes.
+        If the layer was not dissected, the dissection is of another network, or the network does not return scores of
+        classes.
 
     Examples
     --------
@@ -101,10 +108,14 @@ class Explorer:
     (12,)
     """
 
-    def __init__(self, net: Network, dissection: Dissection, data: Data, layer: str) -> None:
+    def __init__(
+        self, net: Network, dissection: Dissection, data: Data, layer: str, *, basis: Basis | None = None
+    ) -> None:
         check_network(net, dissection)
         self.net, self.dissection, self.data, self.layer = net, dissection, data, layer
         self.labelled = LabelledUnits.of(dissection, layer)
+        of_heads = basis is None and find_layers(net.model, layer)[0].heads is not None
+        self.positions: tuple[Position, ...] = ("off",) if of_heads else POSITIONS
         self.classes = output_classes(net, data)
         description = described(data)
         listed = description.classes or ()
@@ -117,14 +128,14 @@ class Explorer:
         self._predicted: dict[int, int] = {}
         self._reasons = Reasons(
             labelled=self.labelled,
-            maps=map_reader(net, dissection, layer),
+            maps=map_reader(net, dissection, layer, basis=basis),
             settings=dissection.settings,
             class_=None,
             top=0,
             most=0,
             shown=net.preprocessing.shown,
         )
-        self._replays = Replays(net, (layer,), (LayerValues(Replacement(0.0)),), None, total=1)
+        self._replays = Replays(net, (layer,), (LayerValues(Replacement(0.0)),), None, total=1, basis=basis)
         self._share: float | None = None
         self._read = lru_cache(READ)(self._read_image)
         self.view = lru_cache(VIEWED)(self._view)
@@ -249,9 +260,14 @@ class Explorer:
         Raises
         ------
         UnitlensError
-            If a unit is not there, or has no threshold to be set to.
+            If a unit is not there, has no threshold to be set to, or cannot be set there.
         """
         self.check_units(units)
+        if position not in self.positions:
+            raise UnitlensError(
+                f"The units of {self.layer} are heads of attention, of several numbers each, and the run has the means "
+                "and thresholds of their lengths alone: switch them off."
+            )
         values = self.values(position)
         without = [unit for unit in units if np.isnan(values[unit])]
         if without:

@@ -19,12 +19,14 @@ from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.readers.given import images_of
 from unitlens.data.reading import Reading, Subset, chosen_images
 from unitlens.dissection.provenance import describe_read
+from unitlens.dissection.reopening import run_basis
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, UnitlensWarning
 from unitlens.explaining.asked import check_network, output_classes
 from unitlens.explaining.pairs.attack_methods import AttackSettings, attack_images, to_8_bit
 from unitlens.explaining.pairs.attack_result import Attack
 from unitlens.explaining.pairs.image_pairs import compare_images
+from unitlens.models.bases import BasisLike
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
@@ -48,6 +50,7 @@ def attack(
     layer: str | None = None,
     groups: Groups | None = None,
     interval: float = 0.95,
+    basis: BasisLike | None = None,
     limit: int | None = MOST,
     batch_size: int = 20,
     workers: int = 0,
@@ -86,6 +89,8 @@ def attack(
         Which images belong together, as for `unitlens.dissect`; by default those of the data.
     interval : {0.95, 0.99}
         Of the changes of units.
+    basis : matrix or file of one, optional
+        As for `unitlens.explain`.
     limit : int, optional
         So many images of the class are attacked at most; None: all.
     batch_size, workers, seed, strict, progress
@@ -121,6 +126,7 @@ def attack(
     """
     net = net if isinstance(net, Network) else classifier(net)
     check_network(net, dissection)
+    directions = run_basis(dissection.settings, basis)
     data = as_data(data)
     outputs = output_classes(net, data)
     own, aim = outputs.output(of_class), None if target is None else outputs.output(target)
@@ -147,7 +153,15 @@ def attack(
     # the images are prepared already: at the network's input size, preparing them again changes nothing
     whole = replace(net, preprocessing=net.preprocessing.of_prepared_images())
     changes = compare_images(
-        whole, dissection, before, after, layer=layer, interval=interval, batch_size=batch_size, progress=progress
+        whole,
+        dissection,
+        before,
+        after,
+        layer=layer,
+        interval=interval,
+        basis=directions,
+        batch_size=batch_size,
+        progress=progress,
     )
     predicted = changes.outputs[1].argmax(1)
     eight_bits = found.images.dtype == np.uint8

@@ -18,6 +18,7 @@ from unitlens.data.groups import Groups
 from unitlens.data.readers.paired import PairedImages, Side, pair_images
 from unitlens.data.reading import Reading, Subset
 from unitlens.dissection.provenance import describe_read
+from unitlens.dissection.reopening import run_basis
 from unitlens.dissection.result import Dissection
 from unitlens.drawing.changes import Images
 from unitlens.errors import UnitlensError, UnitlensWarning
@@ -25,6 +26,7 @@ from unitlens.explaining.asked import check_network, describe, given_layer, netw
 from unitlens.explaining.labelled_units import LabelledUnits
 from unitlens.explaining.pairs.image_changes import ImageChanges
 from unitlens.explaining.readings import UnitReadings, read_units
+from unitlens.models.bases import Basis, BasisLike
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network
 from unitlens.stats.folds import FEWEST_FOLDS, FOLDS
@@ -43,6 +45,7 @@ def compare_images(
     layer: str | None = None,
     groups: Groups | None = None,
     interval: float = 0.95,
+    basis: BasisLike | None = None,
     batch_size: int = 32,
     workers: int = 0,
     strict: bool = False,
@@ -69,6 +72,8 @@ def compare_images(
         mapping, a sequence of a name for each pair, ... One group is one draw. By default those of the data.
     interval : {0.95, 0.99}
         How sure the intervals are.
+    basis : matrix or file of one, optional
+        As for `unitlens.explain`.
     batch_size, workers, strict, progress
         As for `unitlens.dissect`.
 
@@ -107,11 +112,12 @@ def compare_images(
     data = pair_images(before, after, groups=groups)
     labelled = LabelledUnits.of(dissection, layer)
     reading = Reading(batch_size=batch_size, workers=workers, strict=strict, progress=progress)
-    readings = read_units(net, data, {layer: labelled}, dissection.settings, reading)
+    directions = run_basis(dissection.settings, basis)
+    readings = read_units(net, data, {layer: labelled}, dissection.settings, reading, basis=directions)
     rows = _pairs_read(readings, len(data))
     outputs = np.zeros((2, len(rows), 0)) if readings.outputs is None else readings.outputs[rows.T]
     classes = output_classes(net, data).names if outputs.shape[2] else ()
-    margins, replay, notes = _margins(net, data, layer, readings, rows, reading)
+    margins, replay, notes = _margins(net, data, layer, readings, rows, reading, basis=directions)
     notes = [*filter(None, [data.note]), *readings.record.notes, *notes, *_notes(readings, rows, len(data) // 2)]
     for note in notes:
         warnings.warn(note, UnitlensWarning, stacklevel=2)
@@ -170,7 +176,14 @@ def _notes(readings: UnitReadings, rows: Any, pairs: int) -> list[str]:
 
 
 def _margins(
-    net: Network, data: PairedImages, layer: str, readings: UnitReadings, rows: Any, reading: Reading
+    net: Network,
+    data: PairedImages,
+    layer: str,
+    readings: UnitReadings,
+    rows: Any,
+    reading: Reading,
+    *,
+    basis: Basis | None,
 ) -> tuple[Floats, dict[str, Any], list[str]]:
     """What each unit adds to the lead of the class before over that after, (2, P, U), where they differ."""
     margins = np.full((2, len(rows), readings.peaks[layer].shape[1]), np.nan)
@@ -185,7 +198,8 @@ def _margins(
         lead, other = predicted[rows[pair]].tolist()
         classes |= {names[row]: (lead, other) for row in rows[pair]}
     indices = sorted(int(readings.indices[row]) for pair in differ for row in rows[pair])
-    design = Design(layers=(layer,), values=(LayerValues(Replacement()),), response=PerImage(_Margin(classes).read))
+    asked = PerImage(_Margin(classes).read)
+    design = Design(layers=(layer,), values=(LayerValues(Replacement()),), response=asked, basis=basis)
     measured = measure(net, Subset(data, indices), design, reading)
     added = (measured.counts.before[:, None] - measured.counts.after)[..., 0]
     if added.shape[1] != margins.shape[2]:

@@ -12,12 +12,14 @@ from unitlens.data.concepts import Concept, Data, described
 from unitlens.data.reading import Reading
 from unitlens.data.scenes.pairs import ScenePairs
 from unitlens.dissection.provenance import describe_read
+from unitlens.dissection.reopening import run_basis
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, UnitlensWarning
 from unitlens.explaining.asked import check_network, describe
 from unitlens.explaining.labelled_units import LabelledUnits
 from unitlens.explaining.pairs.causal_labels_result import CausalLabels, LayerAnswers, causal_rows
 from unitlens.explaining.readings import UnitReadings, read_units
+from unitlens.models.bases import BasisLike
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network
 from unitlens.stats.folds import FEWEST_FOLDS, FOLDS
@@ -62,6 +64,7 @@ def causal_labels(
     pairs: PairedConcepts | None = None,
     *,
     interval: float = 0.95,
+    basis: BasisLike | None = None,
     batch_size: int = 64,
     workers: int = 0,
     strict: bool = False,
@@ -84,6 +87,8 @@ def causal_labels(
         one group are one draw.
     interval : {0.95, 0.99}
         How sure the intervals are.
+    basis : matrix or file of one, optional
+        As for `unitlens.explain`.
     batch_size, workers, strict, progress
         As for `unitlens.dissect`.
 
@@ -94,7 +99,7 @@ def causal_labels(
     Raises
     ------
     UnitlensError
-        If the dissection is of another network or of a basis, the data have no pairs, or mark none of its concepts.
+        If the dissection is of another network, the data have no pairs, or mark none of its concepts.
 
     Warns
     -----
@@ -123,7 +128,8 @@ def causal_labels(
             "they are."
         )
     reading = Reading(batch_size=batch_size, workers=workers, strict=strict, progress=progress)
-    readings = read_units(net, data, layers, dissection.settings, reading)
+    directions = run_basis(dissection.settings, basis)
+    readings = read_units(net, data, layers, dissection.settings, reading, basis=directions)
     changes = _Changes.of(readings, data, concepts)
     rows, added = [], {}
     for layer, table in tables.items():
@@ -151,7 +157,7 @@ def usual_pairs(dissection: Dissection) -> int:
     """
     info = dissection.info
     drawn = info["data"]["source"] == "bundled:scenes" and info["network"]["image"] == "input"
-    return 24 if drawn and dissection.settings.basis is None and info["data"]["images"] >= 640 else 0
+    return 24 if drawn and info["data"]["images"] >= 640 else 0
 
 
 def _paired(data: Any) -> PairedConcepts:

@@ -22,11 +22,13 @@ from unitlens.data.groups import Groups, grouped
 from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.reading import Reading, Subset
 from unitlens.data.strata import Subgroups, read_subgroups
+from unitlens.dissection.reopening import run_basis
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, UnitlensWarning, argument
 from unitlens.explaining.asked import check_network, class_count, describe, given_layer, given_value, network_images
 from unitlens.explaining.labelled_units import LabelledUnits
 from unitlens.explaining.subgroups.result import MeasuredHalf, Removal, Shortcuts, ShownImages
+from unitlens.models.bases import Basis, BasisLike
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network
 from unitlens.stats.folds import Folds
@@ -62,6 +64,7 @@ def shortcuts(
     most: int = MOST,
     draws: int = FEW_DRAWS,
     value: float | Literal["mean"] = 0.0,
+    basis: BasisLike | None = None,
     groups: Groups | None = None,
     limit: int | None = None,
     batch_size: int = 32,
@@ -98,7 +101,10 @@ def shortcuts(
     draws : int
         Sets that are drawn at random beside the first unit, the first concept and the chosen set, and as many matched.
     value : float or "mean"
-        What units are set to: a number, or each unit's mean over the images of the dissection.
+        What units are set to: a number, or each unit's mean over the images of the dissection; of heads of attention
+        over ``data``.
+    basis : matrix or file of one, optional
+        As for `unitlens.explain`.
     groups : optional
         Images that belong together, as for `unitlens.dissect`: they fall into the same fold. Not the subgroups.
     limit, batch_size, workers, seed, strict, progress
@@ -145,7 +151,7 @@ def shortcuts(
     search = _Search(
         net=net,
         layer=layer,
-        values=LayerValues(Replacement(given_value(value, net, dissection, layer))),
+        values=LayerValues(Replacement(given_value(value, net, dissection, layer, data))),
         data=data,
         reading=Reading(
             batch_size=batch_size, workers=workers, limit=limit, seed=seed, strict=strict, progress=progress
@@ -154,6 +160,7 @@ def shortcuts(
         of_image=of_image,
         subgroups=tuple(sorted(set(of_image.values()))),
         labelled=LabelledUnits.of(dissection, layer),
+        basis=run_basis(dissection.settings, basis),
         measurements=[],
     )
     made = search.found(most=most, draws=draws)
@@ -195,6 +202,7 @@ class _Search:
     of_image: Any
     subgroups: tuple[str, ...]
     labelled: LabelledUnits
+    basis: Basis | None
     measurements: list[Measured[ImageValues]]
 
     def found(self, *, most: int, draws: int) -> Shortcuts:
@@ -248,6 +256,7 @@ class _Search:
             response=PerImage(_Reader(self.classes).read, with_class=True),
             sets=None if sets is None else tuple((tuple(units),) for units in sets),
             folds=folds,
+            basis=self.basis,
         )
         measured = measure(self.net, self.data, design, self.reading)
         self.measurements.append(measured)
@@ -319,7 +328,9 @@ class _Search:
         """Sets that are drawn beside the first unit, the first concept and the chosen set, by kind."""
         if not draws:
             return {}
-        handed = unit_contributions(self.net, self.layer, self.data, self.reading, seed=self.reading.seed).values
+        handed = unit_contributions(
+            self.net, self.layer, self.data, self.reading, seed=self.reading.seed, basis=self.basis
+        ).values
         firsts = [place for place, removal in enumerate(removals) if removal.kind != "set" and removal.rank == 1]
         found: dict[tuple[int, str], Sets] = {}
         for place in (*firsts, chosen):
