@@ -78,6 +78,10 @@ from .explaining.subgroups.result import Shortcuts as Shortcuts
 from .explaining.subgroups.search import shortcuts as shortcuts
 from .exports.reading import open_tables as open_tables
 from .exports.reading import write_tables as write_tables
+from .labels.files import open_labels as open_labels
+from .labels.given.reading import given_labels as given_labels
+from .labels.result import Labels as Labels
+from .labels.run_pass import activations as activations
 from .models.hooks import edit as edit
 from .models.hooks import record as record
 from .models.loading import classifier as classifier

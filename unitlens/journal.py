@@ -23,8 +23,8 @@ from unitlens.files import another_folder, encoded, make_folder, read_json, sync
 TEMPORARY = ".unitlens-"
 """What the names of all begin with that is no result."""
 
-FOLDERS = ("interventions", "attack.images")
-"""Results that are folders of images; all others are files."""
+FOLDERS = ("interventions", "attack.images", "activations")
+"""Results that are folders: of images, or of activations; all others are files."""
 
 _NEW, _CHANGE, _REMOVED = f"{TEMPORARY}new-", f"{TEMPORARY}change", f"{TEMPORARY}removed.json"
 

@@ -113,6 +113,8 @@ def write_record(record: Any) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(one) for one in value]
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
     return write_record(value) if dataclasses.is_dataclass(value) else value
 
 

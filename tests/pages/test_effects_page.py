@@ -20,10 +20,10 @@ from unitlens.ablation.interventions import Replacement
 from unitlens.ablation.result import SetEffects
 from unitlens.ablation.uses import class_concepts
 from unitlens.data.reading import Reading
-from unitlens.pages.cards import class_id, unit_id
 from unitlens.pages.dissection import render_dissection
 from unitlens.pages.effect_charts import MOST_CELLS, TALLEST, WIDEST, unit_map
 from unitlens.pages.effects import effects_view, render_effects
+from unitlens.pages.units.cards import class_id, unit_id
 
 NAMES = ["ski_slope", "bedroom", "tree house", "a/b"]
 

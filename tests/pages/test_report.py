@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 
 from unitlens.dissection.settings import Settings
-from unitlens.pages.cards import VERDICTS, concept_id, make_cards, unit_id
-from unitlens.pages.concepts import concept_shares
 from unitlens.pages.dissection import render_dissection
 from unitlens.pages.formats import number, percent
+from unitlens.pages.units.cards import VERDICTS, concept_id, make_cards, unit_id
+from unitlens.pages.units.concepts import concept_shares
 
 made_up_run = runpy.run_path(str(Path(__file__).parents[1] / "reporting.py"))["made_up_run"]
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&{{ 7 * 7 }}</style>-->"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from unitlens.files import write_whole
-from unitlens.pages.cards import concept_id, unit_id
 from unitlens.pages.dissection import render_dissection
+from unitlens.pages.units.cards import concept_id, unit_id
 
 made_up_run = runpy.run_path(str(Path(__file__).parents[1] / "reporting.py"))["made_up_run"]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.pages.test_report_browser import browser, choose, reports, visit  # noqa: F401
-from unitlens.pages.cards import unit_id
+from unitlens.pages.units.cards import unit_id
 
 pytestmark = pytest.mark.slow
 

@@ -15,8 +15,8 @@ from unitlens.drawing.figures import category_colours
 from unitlens.explaining.explanation import Explanation
 from unitlens.explaining.exploring.viewed import probabilities
 from unitlens.explaining.sentences import sentence
-from unitlens.pages.cards import VERDICTS, verdict_of
 from unitlens.pages.formats import percent, rows_of
+from unitlens.pages.units.cards import VERDICTS, verdict_of
 from unitlens.plurals import counted
 from unitlens.stats.scores import Floats
 

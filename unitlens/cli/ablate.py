@@ -122,7 +122,8 @@ def _ablate(target: str, options: dict[str, Any], processes: Processes) -> None:
     from unitlens.ablation.work.running import keeping_in_run
     from unitlens.models.layers import find_layers
     from unitlens.models.units.zero_shot import zero_shot
-    from unitlens.pages.writing import add_effects, check_effects_fit, check_outcomes_fit, check_units
+    from unitlens.pages.fitting import check_effects_fit, check_outcomes_fit, check_units
+    from unitlens.pages.writing import add_effects
 
     selection = _Selection.of(options)
     outcomes = image_outcomes(options["outcomes"]) if options["outcomes"] else []

@@ -52,6 +52,11 @@ from unitlens.processes import launched
     type=Shard(),
     help="Look at part I of N of the images alone and keep it in RUN; `unitlens merge` puts the parts together.",
 )
+@click.option(
+    "--keep-activations",
+    is_flag=True,
+    help="Keep the activations in the run: `unitlens label` then needs neither network nor images.",
+)
 @click.option("--again", is_flag=True, help="Compute it though the same was computed before.")
 @quiet_option
 def dissect(
@@ -62,6 +67,7 @@ def dissect(
     overwrite: bool,
     pairs: int | None,
     shard: Any,
+    keep_activations: bool,
     again: bool,
     **options: Any,
 ) -> None:
@@ -76,6 +82,7 @@ def dissect(
     from unitlens.dissection.files import check_free
     from unitlens.dissection.repeating.answers import Question
     from unitlens.dissection.run import dissect_part, task_of
+    from unitlens.dissection.work.activations import keep_activations as keep
     from unitlens.dissection.work.folders import FOLDER
     from unitlens.dissection.work.task import Checkpoint
     from unitlens.dissection.work.together import dissect_kept
@@ -108,7 +115,7 @@ def dissect(
         known = None
         if processes.count == 1:
             question = Question.of(task, recorded=images.recorded, began=began)
-            fresh = again or (out / FOLDER).exists()  # passes that are kept there go on
+            fresh = again or keep_activations or (out / FOLDER).exists()  # passes that are kept there go on
             known = None if question is None or fresh else question.answer()
         if known is None:
             result = dissect_kept(task, checkpoint, processes)
@@ -127,11 +134,15 @@ def dissect(
             page = report(out, result, *labels, overwrite=overwrite)
             if question is not None:
                 question.remember(out, result)
+            if keep_activations:
+                keep(out / FOLDER, out)
     if not quiet:
         echo(summarize(result))
         for tested in labels:
             echo(f"minimal pairs: {describe_shares(tested.rows)}")
         echo(f"wrote {out}/: {page.name} ({size_of(page)}) to look at, units.csv to compute with")
+        if keep_activations:
+            echo(f"kept {size_of(out / 'activations')} of activations in {out}/activations/")
 
 
 def _tell_answered(folder: Path, result: Any) -> None:

@@ -20,7 +20,7 @@ from unitlens.processes import speaks
 
 SECTIONS = {
     "Before": ("demo", "layers", "check", "plan"),
-    "What units look for": ("dissect", "merge", "units", "tables", "figures", "report"),
+    "What units look for": ("dissect", "label", "merge", "units", "tables", "figures", "report"),
     "How sure that is": ("compare", "audit", "rerun"),
     "What they are used for": ("ablate", "intervene", "explain", "compare-images", "attack", "shortcuts", "open"),
 }

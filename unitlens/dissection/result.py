@@ -17,6 +17,7 @@ from unitlens.dissection.sentences.headline import (
 )
 from unitlens.dissection.sentences.methods import methods_bibtex, methods_text
 from unitlens.dissection.settings import Settings
+from unitlens.dissection.work.kept import kept_activations
 from unitlens.drawing.notebooks import table_html
 from unitlens.errors import UnitlensError, argument, did_you_mean, spelled
 from unitlens.plurals import counted, detectors_of
@@ -62,6 +63,8 @@ class Dissection:
         Where it comes from: settings, network, data, versions, timings and warnings, as in run.json.
     groups : mapping of str to str or None
         The group of each image, by its name, as in groups.csv; None where every image is a group of its own.
+    activations : Path or None
+        Where the activations of its units were kept, for `unitlens.activations`.
     """
 
     info: dict[str, Any]
@@ -73,6 +76,7 @@ class Dissection:
     _controls: "pd.DataFrame | None" = None
     _settings: Settings | None = None
     groups: Mapping[str, str] | None = None
+    activations: Path | None = None
 
     @cached_property
     def settings(self) -> Settings:
@@ -115,6 +119,7 @@ class Dissection:
             None if self._controls is None else self._controls[self._controls["layer"] == layer].reset_index(drop=True),
             settings,
             self.groups,
+            self.activations,
         )
 
     def table(self) -> "pd.DataFrame":
@@ -411,4 +416,4 @@ def open_run(folder: str | Path) -> Dissection:
     UnitlensError
         If there is no run, or it is damaged.
     """
-    return Dissection.of(read_run(folder))
+    return replace(Dissection.of(read_run(folder)), activations=kept_activations(Path(folder)))

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from unitlens.dissection.forward import Resources
 from unitlens.dissection.result import Dissection
 from unitlens.dissection.settings import BasisRecord, DetectorRule, Settings, ThresholdOn, Unique, recorded_choice
 from unitlens.dissection.work.concluding import conclude
+from unitlens.dissection.work.kept import kept_activations
 from unitlens.dissection.work.task import Asked, Checkpoint, Task
 from unitlens.dissection.work.works import TemporaryWork, kept_work, make_passes
 from unitlens.errors import UnitlensError, spelled
@@ -204,7 +206,8 @@ def dissect(
     if checkpoint is None:
         return conclude(asked, TemporaryWork(task), show=progress)
     with kept_work(task, asked, as_checkpoint(checkpoint)) as work:
-        return conclude(asked, work, show=progress)
+        dissection = conclude(asked, work, show=progress)
+    return replace(dissection, activations=kept_activations(work.folder))
 
 
 def dissect_part(

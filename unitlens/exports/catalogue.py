@@ -12,6 +12,7 @@ from unitlens.editing import tables as editing
 from unitlens.explaining import confusions_result, explanation
 from unitlens.explaining.pairs import attack_result, causal_labels_result, image_changes
 from unitlens.explaining.subgroups import result as subgroups
+from unitlens.labels import columns as labels
 
 
 class TableDescription(NamedTuple):
@@ -61,6 +62,9 @@ TABLES: Mapping[str, TableDescription] = {
         "a unit",
         causal_labels_result.COLUMNS,
         ("unit", "concept", "area_change", "other", "selectivity", "causal_verdict"),
+    ),
+    "labels.csv": TableDescription(
+        "label", "a label of a unit", labels.COLUMNS, ("unit", "method", "label", "score", "heldout_score", "verdict")
     ),
     "effects.csv": TableDescription("ablate", "a set of units, class and measure", effects.COLUMNS, _EFFECT),
     "effects.random_sets.csv": TableDescription(
@@ -204,7 +208,7 @@ TEXT = frozenset(
         *("check", "check_concept", "check_category", "second_concept", "second_category", "needed_concepts"),
         *("concept_set", "evaluated_on", "chosen_for", "by_effect", "by_iou", "added", "predicted", "image", "other"),
         *("prediction", "target", "causal_verdict", "prediction_before", "prediction_after", "by", "subgroup", "set"),
-        *("control", "group", "verdict", "change"),
+        *("control", "group", "verdict", "change", "label", "also"),
     )
 )
 """Columns that are text, also where all of it looks like numbers; the others are numbers, or True and False."""

@@ -13,9 +13,10 @@ from unitlens.dissection.sentences.headline import (
 from unitlens.dissection.sentences.methods import methods_bibtex, methods_text
 from unitlens.dissection.settings import DETECTOR_RULES, Settings
 from unitlens.drawing.emergence import HEIGHT, WIDTH, counts_by_layer, panels
-from unitlens.pages.cards import VERDICTS, Card, Strips, make_cards, scale_top
-from unitlens.pages.concepts import Group, Share, concept_shares, concept_views, make_chart
+from unitlens.labels.columns import VERDICTS as LABEL_VERDICTS
 from unitlens.pages.document import document
+from unitlens.pages.units.cards import VERDICTS, Card, Strips, make_cards, scale_top
+from unitlens.pages.units.concepts import Group, Share, concept_shares, concept_views, make_chart
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +32,7 @@ def render_dissection(
     interventions: Any = None,
     causal: Any = None,
     outcomes: Any = None,
+    labels: "pd.DataFrame | None" = None,
 ) -> str:
     """Return the page of a dissection as text.
 
@@ -53,6 +55,8 @@ def render_dissection(
         Whether units answer to what they are labelled as, where minimal pairs were looked at.
     outcomes : unitlens.pages.outcomes.OutcomesView, optional
         What units do to other outcomes, where that was measured.
+    labels : DataFrame, optional
+        ``labels.csv``: labels by other methods, where there are any.
 
     Returns
     -------
@@ -62,7 +66,7 @@ def render_dissection(
     settings = Settings.from_json(info["settings"])
     min_iou = settings.min_iou
     top, chart = scale_top(units, min_iou), make_chart(units)
-    cards = make_cards(units, exemplars, strips, top=top)
+    cards = make_cards(units, exemplars, strips, top=top, labels=labels)
     by_layer = {layer: [card for card in cards if card.row["layer"] == layer] for layer in info["layers"]}
     evidence = any(card.row["chance_iou"] is not None for card in cards)
     emerging = len(by_layer) > 1 and bool(chart)
@@ -105,6 +109,7 @@ def render_dissection(
         causal=causal,
         minimal_pairs=causal is not None or (info["data"]["source"] == DRAWN and info["network"]["image"] == "input"),
         outcomes=outcomes,
+        label_verdicts={name: text for name, text in LABEL_VERDICTS.items() if labels is not None},
     )
 
 

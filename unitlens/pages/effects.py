@@ -9,9 +9,9 @@ from unitlens.ablation.measurement import Measurement
 from unitlens.ablation.result import SetEffects, UnitEffects
 from unitlens.ablation.uses import class_concepts, classes_served
 from unitlens.dissection.result import Dissection
-from unitlens.pages.cards import concept_id
 from unitlens.pages.document import document
 from unitlens.pages.effect_charts import CurveView, HeatMap, ServedView, concept_map, curve_view, served_view, unit_map
+from unitlens.pages.units.cards import concept_id
 from unitlens.pages.uses import (
     MEASURE,
     SETS,

@@ -6,29 +6,26 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from unitlens.ablation.files import (
     SavedEffects,
-    check_no_effects,
     read_agreement,
     read_effects,
     write_agreement,
     write_effects,
 )
-from unitlens.ablation.outcomes.files import SavedOutcomes, check_no_outcomes, read_outcomes, write_outcomes
+from unitlens.ablation.outcomes.files import SavedOutcomes, read_outcomes, write_outcomes
 from unitlens.ablation.outcomes.result import OutcomeEffects
 from unitlens.ablation.result import Curve, SetEffects, UnitEffects
-from unitlens.ablation.validation import check_agreement, check_units_alike
+from unitlens.ablation.validation import check_agreement
 from unitlens.comparison.audit_result import Audit
 from unitlens.comparison.result import Comparison
 from unitlens.data.findings import Check
 from unitlens.dissection.files import REPORT, RUN, RunFiles, check_free, read_run, write_run
 from unitlens.dissection.result import Dissection
-from unitlens.dissection.settings import BasisRecord
 from unitlens.editing.causal_result import CausalEffects
 from unitlens.editing.concept_set_result import ConceptSet
 from unitlens.editing.detector_result import DrawnDetectors
 from unitlens.editing.insertion_result import InsertionMap
 from unitlens.editing.saving.files import (
     SavedInterventions,
-    check_no_interventions,
     read_interventions,
     write_interventions,
 )
@@ -45,9 +42,10 @@ from unitlens.explaining.pairs.causal_labels_files import (
 from unitlens.explaining.pairs.causal_labels_result import CausalLabels
 from unitlens.explaining.pairs.image_changes import ImageChanges
 from unitlens.explaining.subgroups.result import Shortcuts
-from unitlens.files import another_folder, another_or_overwrite
+from unitlens.files import another_or_overwrite
 from unitlens.journal import changing
-from unitlens.models.bases import Basis
+from unitlens.labels.files import check_no_labels, read_labels, write_labels
+from unitlens.labels.result import Labels
 from unitlens.pages.audit import render_audit
 from unitlens.pages.causal_labels import causal_view
 from unitlens.pages.changes import render_attack, render_changes
@@ -57,6 +55,7 @@ from unitlens.pages.confusions import render_confusions
 from unitlens.pages.dissection import render_dissection
 from unitlens.pages.effects import effects_view, render_effects
 from unitlens.pages.explanations import render_explanations
+from unitlens.pages.fitting import check_effects_fit, check_interventions_fit, check_outcomes_fit, check_units
 from unitlens.pages.interventions import interventions_view, render_interventions
 from unitlens.pages.outcomes import outcomes_view, render_outcomes
 from unitlens.pages.shortcuts import render_shortcuts
@@ -76,7 +75,7 @@ Effects = UnitEffects | SetEffects | Curve
 Interventions = SetAreas | CausalEffects | InsertionMap | ConceptSet | DrawnDetectors
 Explained = Explanations | Confusions | Shortcuts | ImageChanges | Attack
 OwnPage = Comparison | Audit | Check | Explained
-Result = Dissection | Effects | OutcomeEffects | Interventions | CausalLabels | OwnPage
+Result = Dissection | Effects | OutcomeEffects | Interventions | CausalLabels | Labels | OwnPage
 Kind = TypeVar("Kind")
 
 
@@ -137,6 +136,8 @@ class Contents(NamedTuple):
     outcomes : SavedOutcomes
     causal : DataFrame
         Whether the units of the dissection answer to what they are labelled as, on minimal pairs.
+    labels : Labels
+        Labels of the units by other methods.
     """
 
     run: RunFiles | None = None
@@ -145,6 +146,7 @@ class Contents(NamedTuple):
     interventions: SavedInterventions | None = None
     outcomes: SavedOutcomes | None = None
     causal: "pd.DataFrame | None" = None
+    labels: Labels | None = None
 
     def with_saved(self, folder: Path) -> "Contents":
         """These, and of what they are not the rest that is saved in a folder; a new dissection replaces all of it."""
@@ -159,12 +161,16 @@ class Contents(NamedTuple):
             causal = read_causal_labels(folder, run.units)
         interventions = read_interventions(folder) if self.interventions is None else self.interventions
         outcomes = read_outcomes(folder) if self.outcomes is None else self.outcomes
-        return Contents(run, effects, agreement, interventions, outcomes, causal)
+        labels = read_labels(folder)
+        if self.labels is not None:
+            labels = self.labels if labels is None else labels.joined(self.labels)
+        return Contents(run, effects, agreement, interventions, outcomes, causal, labels)
 
 
 def _gather(folder: Path, results: Sequence[Result], agreement: "pd.DataFrame | None") -> Contents:
     """Sort results that are shown on the page of a run."""
-    dissection, labels = _only(results, Dissection), _only(results, CausalLabels)
+    dissection, causal = _only(results, Dissection), _only(results, CausalLabels)
+    labels = [result for result in results if isinstance(result, Labels)]
     effects = tuple(result for result in results if isinstance(result, Effects))
     outcomes = tuple(result for result in results if isinstance(result, OutcomeEffects))
     interventions = [result for result in results if isinstance(result, Interventions)]
@@ -180,7 +186,8 @@ def _gather(folder: Path, results: Sequence[Result], agreement: "pd.DataFrame | 
         agreement=agreement if effects else None,
         interventions=saved,
         outcomes=SavedOutcomes(outcomes) if outcomes else None,
-        causal=None if labels is None else labels.rows,
+        causal=None if causal is None else causal.rows,
+        labels=labels[0].joined(*labels[1:]) if labels else None,
     )
 
 
@@ -254,6 +261,8 @@ def _save(folder: Path, new: Contents, *, overwrite: bool) -> Path:
             write_outcomes(folder, new.outcomes, overwrite=overwrite)
         if new.causal is not None and all_of_it.run is not None:
             write_causal_labels(folder, new.causal, all_of_it.run.units)
+        if new.labels is not None and all_of_it.run is not None and all_of_it.labels is not None:
+            write_labels(folder, all_of_it.labels, all_of_it.run.info, all_of_it.run.units)
         change.write(REPORT, page)
     return folder / REPORT
 
@@ -278,57 +287,10 @@ def _check_fit(folder: Path, new: Contents, *, overwrite: bool) -> None:
         check_no_causal_labels(folder, overwrite=overwrite)
         if new.run is None and not (folder / RUN).is_file():
             raise UnitlensError(f"{folder} holds no run that causal labels are of: save the dissection with them.")
-
-
-def check_effects_fit(folder: Path, sha256: str, *, of_run: str | None = None, overwrite: bool) -> None:
-    """Make sure that effects of a network may be written into a folder.
-
-    Parameters
-    ----------
-    folder : Path
-    sha256 : str
-        Of the network whose effects they are.
-    of_run : str, optional
-        Of the network of a dissection that takes the place of one that is there.
-    overwrite : bool
-        Whether effects that are there may be replaced.
-
-    Raises
-    ------
-    UnitlensError
-        If there are effects already, or a run of another network, or other files.
-    """
-    check_no_effects(folder, overwrite=overwrite)
-    _check_network(folder, sha256, of_run)
-
-
-def check_interventions_fit(folder: Path, sha256: str, *, of_run: str | None = None, overwrite: bool) -> None:
-    """Make sure that interventions in a network may be written into a folder; as `check_effects_fit`."""
-    check_no_interventions(folder, overwrite=overwrite)
-    _check_network(folder, sha256, of_run)
-
-
-def check_outcomes_fit(folder: Path, sha256: str, *, of_run: str | None = None, overwrite: bool) -> None:
-    """Make sure that outcomes of a network may be written into a folder; as `check_effects_fit`."""
-    check_no_outcomes(folder, overwrite=overwrite)
-    _check_network(folder, sha256, of_run)
-
-
-def _check_network(folder: Path, sha256: str, of_run: str | None) -> None:
-    """Make sure that a folder holds no other files, and no run of another network."""
-    check_free(folder, overwrite=True)
-    if of_run is None and (folder / RUN).is_file():
-        of_run = read_run(folder).info["network"]["sha256"]
-    if of_run not in (None, sha256):
-        raise UnitlensError(
-            f"{folder} holds a run of another network, or of other weights, than these effects: {another_folder()}."
-        )
-
-
-def check_units(folder: Path, basis: Basis | BasisRecord | None, new: RunFiles | None = None) -> None:
-    """Make sure that effects are of the units of the run in a folder, or of one that takes its place."""
-    if new is not None or (folder / RUN).is_file():
-        check_units_alike(folder, basis, Dissection.of(read_run(folder) if new is None else new).settings.basis)
+    if new.labels is not None and new.run is None:
+        check_no_labels(folder, new.labels.methods, overwrite=overwrite)
+        if not (folder / RUN).is_file():
+            raise UnitlensError(f"{folder} holds no run that the labels are of: save the dissection with them.")
 
 
 def write_page(folder: str | Path) -> Path:
@@ -357,7 +319,7 @@ def _page(folder: Path, contents: Contents) -> str:
 
 def render_page(files: RunFiles, beside: Contents | None = None) -> str:
     """The page of a run as text, with what was measured beside it."""
-    _, effects, agreement, interventions, outcomes, causal = beside or Contents()
+    _, effects, agreement, interventions, outcomes, causal, labels = beside or Contents()
     return render_dissection(
         info=files.info,
         units=files.units,
@@ -367,6 +329,7 @@ def render_page(files: RunFiles, beside: Contents | None = None) -> str:
         interventions=None if interventions is None else interventions_view(interventions),
         causal=None if causal is None else causal_view(causal),
         outcomes=None if outcomes is None else outcomes_view(outcomes),
+        labels=None if labels is None else labels.rows,
     )
 
 

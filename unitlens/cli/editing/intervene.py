@@ -124,7 +124,8 @@ def _intervene(target: str, options: dict[str, Any], processes: Processes) -> No
     from unitlens.ablation.work.running import keeping_in_run
     from unitlens.editing.experiment import AreaExperiment, unit_positions
     from unitlens.editing.saving.files import SavedInterventions
-    from unitlens.pages.writing import add_interventions, check_interventions_fit
+    from unitlens.pages.fitting import check_interventions_fit
+    from unitlens.pages.writing import add_interventions
 
     selection = Selection.of(options)
     # without a run, a concept can be measured, but no units be chosen for it

@@ -22,7 +22,7 @@ SECTIONS = {
         "upsampling",
     ),
     "Evidence": ("evidence", "control", "groups", "within", "fdr", "pairs"),
-    "Output": ("out", "overwrite", "exemplars", "exemplar_size", "quiet", "config", "help"),
+    "Output": ("out", "overwrite", "exemplars", "exemplar_size", "keep_activations", "quiet", "config", "help"),
     "Machine": (
         "device", "batch_size", "workers", "threads", "fast", "seed", "store_limit", "shard", "again",
     ),

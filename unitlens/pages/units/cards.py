@@ -41,6 +41,28 @@ USED = (
 """The columns of units.csv that a card uses; those of the evidence may be missing."""
 
 
+class CardLabel(NamedTuple):
+    """A label of a unit by another method.
+
+    Attributes
+    ----------
+    method, label, verdict : str
+    numbers : str
+        Its score, and what it is held out and by chance, as text.
+    about : str
+        Of which range of activation it is, and how much of that it holds; empty where it is of the unit's mask.
+    also : list of str
+        Labels of the method that fit as well.
+    """
+
+    method: str
+    label: str
+    verdict: str
+    numbers: str
+    about: str
+    also: list[str]
+
+
 class Card(NamedTuple):
     """One unit.
 
@@ -64,6 +86,8 @@ class Card(NamedTuple):
         The address of the strip of exemplars; empty without one.
     images : list of (str, str)
         Name of each exemplar, and the unit's largest activation in it.
+    labels : list of CardLabel
+        By other methods.
     """
 
     row: Row
@@ -77,6 +101,7 @@ class Card(NamedTuple):
     numbers: list[tuple[str, str]]
     strip: str
     images: list[tuple[str, str]]
+    labels: list[CardLabel]
 
 
 def unit_id(layer: str, unit: int) -> str:
@@ -114,7 +139,14 @@ def scale_top(units: "pd.DataFrame", min_iou: float) -> float:
     return min(1.0, max(math.ceil(10 * max(largest, min_iou)), 1) / 10)
 
 
-def make_cards(units: "pd.DataFrame", exemplars: "pd.DataFrame", strips: Strips, *, top: float) -> list[Card]:
+def make_cards(
+    units: "pd.DataFrame",
+    exemplars: "pd.DataFrame",
+    strips: Strips,
+    *,
+    top: float,
+    labels: "pd.DataFrame | None" = None,
+) -> list[Card]:
     """Make a card for each unit, by falling IoU; units without one come last, in the order of the table.
 
     Parameters
@@ -127,6 +159,8 @@ def make_cards(units: "pd.DataFrame", exemplars: "pd.DataFrame", strips: Strips,
         JPEG, WebP or PNG files.
     top : float
         The IoU at the right end of the scales.
+    labels : DataFrame, optional
+        ``labels.csv``.
 
     Returns
     -------
@@ -137,7 +171,8 @@ def make_cards(units: "pd.DataFrame", exemplars: "pd.DataFrame", strips: Strips,
     for row in rows_of(exemplars.sort_values("rank", kind="stable") if len(exemplars) else exemplars):
         images.setdefault((row["layer"], row["unit"]), []).append((row["image"], number(row["value"])))
     rows = [_without_infinities(row) for row in rows_of(units.reindex(columns=list(USED)))]
-    cards = [_card(row, images, strips, top) for row in rows]
+    by_unit = _labels_by_unit(labels)
+    cards = [_card(row, images, strips, by_unit, top) for row in rows]
     return sorted(cards, key=lambda card: -math.inf if card.row["iou"] is None else card.row["iou"], reverse=True)
 
 
@@ -147,7 +182,11 @@ def _without_infinities(row: Row) -> dict[str, Any]:
 
 
 def _card(
-    row: dict[str, Any], images: Mapping[tuple[str, int], list[tuple[str, str]]], strips: Strips, top: float
+    row: dict[str, Any],
+    images: Mapping[tuple[str, int], list[tuple[str, str]]],
+    strips: Strips,
+    labels: Mapping[tuple[str, int], list[CardLabel]],
+    top: float,
 ) -> Card:
     key = row["layer"], row["unit"]
     if row["concept"] is None:
@@ -165,6 +204,29 @@ def _card(
         numbers=_numbers(row),
         strip=image_uri(strips[key]) if key in strips else "",
         images=images.get(key, []),
+        labels=labels.get(key, []),
+    )
+
+
+def _labels_by_unit(labels: "pd.DataFrame | None") -> dict[tuple[str, int], list[CardLabel]]:
+    """Sort labels by their units; of each method and range, the best one is shown."""
+    found: dict[tuple[str, int], list[CardLabel]] = {}
+    if labels is not None and len(labels):
+        for row in rows_of(labels[labels["rank"] == 1].sort_values(["method", "range_low"], kind="stable")):
+            found.setdefault((row["layer"], row["unit"]), []).append(_card_label(_without_infinities(row)))
+    return found
+
+
+def _card_label(row: Row) -> CardLabel:
+    named = {"score": "score", "held out": "heldout_score", "chance": "chance_score", "IoU": "iou"}
+    known = [f"{name} {row[column]:.3f}" for name, column in named.items() if row[column] is not None]
+    about = ""
+    if row["range_low"] is not None or row["range_high"] is not None:
+        ends = [number(row[end]) if row[end] is not None else "" for end in ("range_low", "range_high")]
+        about = f"from {ends[0]} to {ends[1]}" if all(ends) else f"above {ends[0]}" if ends[0] else f"up to {ends[1]}"
+        about += f", {percent(row['share'], 2)} of it" if row["share"] is not None else ""
+    return CardLabel(
+        row["method"], row["label"], row["verdict"], ", ".join(known), about, json.loads(row["also"] or "[]")
     )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitlens.dissection.settings import Settings
 from unitlens.drawing.figures import category_colours, concept_counts
-from unitlens.pages.cards import Card, concept_id
+from unitlens.pages.units.cards import Card, concept_id
 
 if TYPE_CHECKING:
     import pandas as pd

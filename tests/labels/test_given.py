@@ -1,0 +1,79 @@
+"""Labels from elsewhere."""
+
+import pandas as pd
+import pytest
+
+import unitlens as ul
+
+
+def rows(labels):
+    return labels.rows[["layer", "unit", "rank", "label"]].to_numpy().tolist()
+
+
+def test_labels_are_taken_from_a_file_a_table_a_mapping_or_a_list(dissection, tmp_path):
+    one = dissection["0"]
+    (tmp_path / "milan.csv").write_text("\ufeffunit,label,score\r\n1,green,0.5\r\n2,,\r\n0,red\r\n0,warm,-1e3\r\n")
+    of_file = ul.given_labels(one, tmp_path / "milan.csv")
+    assert rows(of_file) == [["0", 1, 1, "green"], ["0", 0, 1, "red"], ["0", 0, 2, "warm"]]
+    assert list(of_file.methods) == ["milan"]
+    assert of_file.rows["score"].tolist()[0] == 0.5
+    table = pd.read_csv(tmp_path / "milan.csv")
+    assert rows(ul.given_labels(one, table)) == rows(of_file)
+    assert rows(ul.given_labels(one, {1: "green", 3: ""})) == rows(ul.given_labels(one, ["", "green"]))
+
+
+def test_a_label_that_is_a_concept_of_the_run_has_its_iou(dissection):
+    one = dissection["0"]
+    measured = ul.given_labels(one, {0: "red", 1: "not a concept"}).rows["iou"]
+    assert measured[0] == one.scores("iou").loc[0, "red"]
+    assert measured.isna()[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "facts"),
+    [
+        ("unit,lable\n1,green\n", ["no column label", "did you mean lable", "unit, lable"]),
+        ("unit,label\n", ["has no label"]),
+        ("unit,label\n4,green\n", ["row 1", "no unit 4", "0 to 3"]),
+        ("unit,label\n-1,green\n", ["no unit -1"]),
+        ("unit,label\nnan,green\n", ["row 1", "nan"]),
+        ("unit,label\none,green\n", ["unit is 'one'", "a number"]),
+        ("unit,label,score\n1,green,good\n", ["score is 'good'"]),
+        ("unit,label,layer\n1,green,00\n", ["no layer 00", "0"]),
+        ("unit,label\n1," + "x" * 1001 + "\n", ["1001 letters"]),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused_with_its_facts(dissection, tmp_path, content, facts):
+    (tmp_path / "given.csv").write_text(content)
+    with pytest.raises(ul.UnitlensError) as refused:
+        ul.given_labels(dissection["0"], tmp_path / "given.csv")
+    assert all(fact in str(refused.value) for fact in facts), str(refused.value)
+
+
+def test_a_file_that_is_not_there_or_not_text_is_refused(dissection, tmp_path):
+    with pytest.raises(ul.UnitlensError, match=r"none\.csv"):
+        ul.given_labels(dissection, tmp_path / "none.csv")
+    (tmp_path / "bytes.csv").write_bytes(b"unit,label\n1,\xff\xfe\n")
+    with pytest.raises(ul.UnitlensError, match="cannot be read"):
+        ul.given_labels(dissection, tmp_path / "bytes.csv")
+
+
+def test_of_several_layers_one_must_be_named(dissection):
+    with pytest.raises(ul.UnitlensError, match=r"several layers \(0, 4\)"):
+        ul.given_labels(dissection, {0: "red"})
+
+
+def test_the_command_adds_them_to_a_run(run_folder, shell, tmp_path):
+    import shutil
+
+    shutil.copytree(run_folder, "run")
+    (tmp_path / "milan.csv").write_text("layer,unit,label\n0,1,green\n4,0,warm\n")
+    said = shell("label", "run", "--from", "milan.csv")
+    assert said.code == 0
+    assert "milan: 2 labels, 2 untested" in said.out
+    assert "warm" in (tmp_path / "run/report.html").read_text()
+    assert shell("label", "run", "--from", "milan.csv").code == 2
+    assert shell("label", "run", "--from", "milan.csv", "--overwrite").code == 0
+    said = shell("label", "run")
+    assert said.code == 2
+    assert "--from FILE" in said.err

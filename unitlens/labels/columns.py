@@ -1,0 +1,42 @@
+"""The columns of labels.csv, which holds the labels of all methods."""
+
+from collections.abc import Mapping
+
+COLUMNS: Mapping[str, str] = {
+    "layer": "the layer's name",
+    "unit": "the unit's number in it, from 0",
+    "method": "what named it: see docs/labels.md",
+    "rank": "1 for the best label that the method has for the unit, or for a range of its activation",
+    "label": "the label: a word, a formula (apple AND NOT basket) or any text",
+    "also": "other labels of the method that fit as well, as a JSON list; empty where there are none",
+    "range_low": "of a range of activation: values above this; empty where the label is of the unit's mask",
+    "range_high": "of a range of activation: values up to this",
+    "share": "share of the positions of the range that the label holds, in [0, 1]",
+    "score": "the method's own score of the label, in all images",
+    "heldout_score": "the same in images that did not choose the label; empty where there are too few",
+    "chance_score": "mean of what the method reaches with the labels of other images",
+    "chance_sd": "standard deviation of that over draws",
+    "p_value": "of a score as high with the labels of other images",
+    "q_value": "Benjamini and Hochberg's, over the units of the layer and the labels of the method",
+    "verdict": "what the evidence says: see docs/labels.md",
+    "iou": "IoU of the unit's mask and what the label means, where masks say what that is",
+    "auprc": "area under the precision-recall curve of the unit's activation as a test of where that is",
+    "correlation": "correlation of the unit's activation with where that is",
+    "simulation": "correlation of the unit's peaks with what the label predicts, in images that did not choose it",
+    "effect": "mean change of the logit of an image's class when the unit is removed, in images that hold the concept",
+}
+"""Name and meaning of every column, in their order."""
+
+TEXT = ("layer", "method", "label", "also", "verdict")
+"""Columns that are text; all others are numbers."""
+
+WHOLE = ("unit", "rank")
+"""Columns of whole numbers; all other numbers are float64, and may be missing."""
+
+VERDICTS: Mapping[str, str] = {
+    "supported": "fits images that did not choose it, more than the labels of other images do",
+    "no gain": "a formula, of which a part alone fits as well, as far as chance can tell",
+    "chance": "not distinguishable from what the method finds with the labels of other images",
+    "untested": "nothing says what the label means in these images, or they are too few for a test",
+}
+"""What each says of a label, best first."""

@@ -1,0 +1,160 @@
+"""labels.csv and labels.json in the folder of a run: written, and read back and checked against the run."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unitlens.ablation.validation import read_table
+from unitlens.dissection.files import RUN, read_run
+from unitlens.errors import UnitlensError, spelled
+from unitlens.files import json_text, read_json
+from unitlens.journal import changing, settle
+from unitlens.labels.columns import COLUMNS, TEXT, VERDICTS, WHOLE
+from unitlens.labels.result import Labels, MethodRecord
+from unitlens.records import check_types, read_versioned, write_record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LABELS, RECORD = "labels.csv", "labels.json"
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelsRecord:
+    """labels.json.
+
+    Attributes
+    ----------
+    schema : int
+    network, data : str
+        SHA-256 of the network's weights and of the images, as in run.json.
+    methods : mapping of str to MethodRecord
+    """
+
+    schema: int
+    network: str
+    data: str
+    methods: Mapping[str, MethodRecord]
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+
+def check_no_labels(folder: Path, methods: Iterable[str], *, overwrite: bool) -> None:
+    """Make sure that labels of some methods may be written into a run.
+
+    Raises
+    ------
+    UnitlensError
+        If there are some already, and they may not be replaced.
+    """
+    there = read_labels(folder)
+    both = [] if there is None or overwrite else [method for method in methods if method in there.methods]
+    if both:
+        how = spelled(python="replace them with overwrite=True", shell="replace them with --overwrite")
+        raise UnitlensError(f"{folder} has labels by {', '.join(both)} already: {how}.")
+
+
+def write_labels(folder: Path, labels: Labels, info: Mapping[str, Any], units: "pd.DataFrame") -> None:
+    """Write the labels of a run with this run.json and units.csv, in place of those that are there.
+
+    Raises
+    ------
+    UnitlensError
+        If they are of another run.
+    """
+    _check_of_run(labels, info, units)
+    with changing(folder) as change:
+        record = LabelsRecord(schema=SCHEMA, network=labels.network, data=labels.data, methods=labels.methods)
+        change.write(LABELS, labels.rows.to_csv(index=False))
+        change.write(RECORD, json_text(write_record(record)))
+
+
+def open_labels(folder: str | Path) -> Labels:
+    """Open the labels that were saved in a run.
+
+    Raises
+    ------
+    UnitlensError
+        If there is no run, it has no labels, or they are damaged.
+    """
+    folder = Path(folder)
+    labels = read_labels(folder)
+    if labels is None:
+        read_run(folder)  # where there is none, the error says so
+        making = spelled(python="ul.formulas, ul.words and others make them", shell="`unitlens label` makes them")
+        raise UnitlensError(f"{folder} has no labels but the concepts in units.csv: {making}.")
+    return labels
+
+
+def read_labels(folder: Path) -> Labels | None:
+    """Read the labels of a run; None where there are none.
+
+    Raises
+    ------
+    UnitlensError
+        If they are damaged, or of another run.
+    """
+    settle(folder)
+    if not (folder / RECORD).exists() and not (folder / LABELS).exists():
+        return None
+    try:
+        record = read_versioned(LabelsRecord, read_json(folder / RECORD), schema=SCHEMA, file=RECORD)
+        rows = _typed(read_table(folder / LABELS, list(COLUMNS), text=list(COLUMNS)))
+        labels = Labels(rows, record.methods, record.network, record.data)
+        if (folder / RUN).is_file():
+            run = read_run(folder)
+            _check_of_run(labels, run.info, run.units)
+    except UnitlensError as error:
+        fact = str(error).rstrip(".")
+        raise UnitlensError(f"{folder / LABELS} is damaged, or of another run ({fact}): label the run again.") from None
+    return labels
+
+
+def _typed(texts: "pd.DataFrame") -> "pd.DataFrame":
+    """The columns of a table of texts in their types, and numbers as they were written, to the last bit."""
+    import pandas as pd
+
+    columns: dict[str, Any] = {}
+    for name, values in texts.items():
+        try:
+            if name in TEXT:
+                columns[str(name)] = values
+            elif name in WHOLE:
+                columns[str(name)] = pd.Series([int(text) for text in values], dtype=np.int64)
+            else:
+                columns[str(name)] = pd.Series([float(text) if text else np.nan for text in values], dtype=np.float64)
+        except (ValueError, OverflowError):
+            raise UnitlensError(f"{LABELS}: {name} has a value that is no number of its kind") from None
+    return pd.DataFrame(columns)
+
+
+def _check_of_run(labels: Labels, info: Mapping[str, Any], units: "pd.DataFrame") -> None:
+    """Make sure that labels are of the units of a run, and of no other."""
+    if (labels.network, labels.data) != (info["network"]["sha256"], info["data"]["sha256"]):
+        raise UnitlensError("the labels are of another network, or of other images, than the run")
+    there = set(zip(units["layer"], units["unit"], strict=True))
+    strangers = [pair for pair in zip(labels.rows["layer"], labels.rows["unit"], strict=True) if pair not in there]
+    if strangers:
+        layer, unit = strangers[0]
+        raise UnitlensError(f"the run has no unit {unit} of {layer}")
+    if unknown := sorted(set(labels.rows["verdict"]) - set(VERDICTS)):
+        raise UnitlensError(f"there is no verdict {unknown[0]!r}; there are {', '.join(VERDICTS)}")
+    if not all(map(_is_list_of_texts, set(labels.rows["also"]) - {""})):
+        raise UnitlensError("also is a JSON list of texts, or empty")
+    if others := sorted(set(labels.rows["method"]) - set(labels.methods)):
+        raise UnitlensError(f"{RECORD} says nothing of the method {others[0]!r}")
+
+
+def _is_list_of_texts(text: str) -> bool:
+    try:
+        listed = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(listed, list) and all(isinstance(one, str) for one in listed)

@@ -1,0 +1,1 @@
+"""Labels from elsewhere: read, and measured on the same footing as the others."""

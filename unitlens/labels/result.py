@@ -1,0 +1,180 @@
+"""Labels of the units of a run by one or several methods: the values that were measured."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
+
+from unitlens.dissection.provenance import versions
+from unitlens.drawing.notebooks import table_html
+from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.labels.columns import COLUMNS, TEXT, VERDICTS, WHOLE
+from unitlens.plurals import counted
+from unitlens.records import check_types
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from unitlens.dissection.result import Dissection
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodRecord:
+    """How the labels of one method were made.
+
+    Attributes
+    ----------
+    settings : mapping
+        Everything that was chosen.
+    unitlens : str
+        Version.
+    seconds : float
+        It took.
+    notes : tuple of str
+        What the user should know.
+    """
+
+    settings: Mapping[str, Any]
+    unitlens: str
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Labels:
+    """Labels of the units of a run, by one or several methods.
+
+    Attributes
+    ----------
+    rows : DataFrame
+        With the columns of `unitlens.labels.columns.COLUMNS`.
+    methods : mapping of str to MethodRecord
+        How each was made.
+    network, data : str
+        SHA-256 of the network's weights and of the images, as run.json says them.
+    """
+
+    rows: "pd.DataFrame"
+    methods: Mapping[str, MethodRecord] = field(default_factory=dict)
+    network: str = ""
+    data: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        run: "Dissection",
+        method: str,
+        rows: "Sequence[Mapping[str, Any]] | pd.DataFrame",
+        *,
+        settings: Mapping[str, Any],
+        seconds: float = 0.0,
+        notes: Sequence[str] = (),
+    ) -> Self:
+        """The labels of one method.
+
+        Parameters
+        ----------
+        run : Dissection
+            Whose units they are of.
+        method : str
+        rows : sequence of mapping, or DataFrame
+            A label each: what it lacks of `COLUMNS` is missing in the table.
+        settings : mapping
+            What was chosen, as JSON takes it.
+        seconds : float
+            It took.
+        notes : sequence of str
+            What the user should know.
+        """
+        record = MethodRecord(
+            settings=settings, unitlens=versions()["unitlens"], seconds=round(seconds, 3), notes=tuple(notes)
+        )
+        return cls(
+            labels_table(rows, method), {method: record}, run.info["network"]["sha256"], run.info["data"]["sha256"]
+        )
+
+    def table(self) -> "pd.DataFrame":
+        """A row a label, with the columns of `unitlens.labels.columns.COLUMNS`."""
+        return self.rows.copy()
+
+    def supported(self) -> "pd.DataFrame":
+        """The rows whose verdict is supported, highest held-out score first."""
+        rows = self.rows[self.rows["verdict"] == next(iter(VERDICTS))]
+        return rows.sort_values("heldout_score", ascending=False, kind="stable")
+
+    def of_unit(self, unit: int, *, layer: str | None = None) -> "pd.DataFrame":
+        """The labels of one unit, side by side.
+
+        Raises
+        ------
+        UnitlensError
+            If the labels are of several layers, and none is named.
+        """
+        layers = list(dict.fromkeys(self.rows["layer"]))
+        if layer is None and len(layers) > 1:
+            raise UnitlensError(f"The labels are of several layers: say layer=, one of {', '.join(layers)}.")
+        named = self.rows["layer"] == (layer or "".join(layers))
+        return self.rows[named & (self.rows["unit"] == unit)].reset_index(drop=True)
+
+    def __getitem__(self, method: str) -> Self:
+        """The labels of one method."""
+        if method not in self.methods:
+            raise UnitlensError(
+                f"There are no labels by {method!r}{did_you_mean(method, self.methods)}; there are some by "
+                f"{', '.join(self.methods) or 'no method'}."
+            )
+        rows = self.rows[self.rows["method"] == method].reset_index(drop=True)
+        return replace(self, rows=rows, methods={method: self.methods[method]})
+
+    def joined(self, *others: "Labels") -> Self:
+        """These and others; of a method that both have, the later.
+
+        Raises
+        ------
+        UnitlensError
+            If they are of another network or of other images.
+        """
+        import pandas as pd
+
+        together = self
+        for other in others:
+            if together.network and (together.network, together.data) != (other.network, other.data):
+                raise UnitlensError("These labels are of another network, or of other images, than those beside them.")
+            kept = together.rows[~together.rows["method"].isin(list(other.methods))]
+            parts = [rows for rows in (kept, other.rows) if len(rows)]
+            rows = pd.concat(parts, ignore_index=True) if parts else together.rows
+            methods = {**together.methods, **other.methods}
+            together = replace(together, rows=rows, methods=methods, network=other.network, data=other.data)
+        return together
+
+    def __repr__(self) -> str:
+        units = len(self.rows[["layer", "unit"]].drop_duplicates())
+        supported = int((self.rows["verdict"] == next(iter(VERDICTS))).sum())
+        return (
+            f"<Labels by {', '.join(self.methods) or 'no method'}: {counted(len(self.rows), 'label')} of "
+            f"{counted(units, 'unit')}, {supported} supported>"
+        )
+
+    def _repr_html_(self) -> str:
+        columns = ["layer", "unit", "method", "label", "score", "heldout_score", "chance_score", "q_value", "verdict"]
+        return table_html(repr(self), self.rows.sort_values(["layer", "unit", "method", "rank"])[columns])
+
+
+def labels_table(rows: "Sequence[Mapping[str, Any]] | pd.DataFrame", method: str) -> "pd.DataFrame":
+    """Rows of a method as a table with all columns, in their order and types."""
+    import numpy as np
+    import pandas as pd
+
+    given = pd.DataFrame(rows) if len(rows) else pd.DataFrame(columns=list(COLUMNS))
+    given["method"] = method
+    missing = {"rank": 1, **dict.fromkeys(TEXT, "")}
+    columns = {}
+    for name in COLUMNS:
+        values = given[name] if name in given else pd.Series([missing.get(name, np.nan)] * len(given))
+        if name in TEXT:
+            columns[name] = values.fillna("").astype(object)
+        else:
+            columns[name] = values.astype(np.int64 if name in WHOLE else np.float64)
+    return pd.DataFrame(columns).reset_index(drop=True)

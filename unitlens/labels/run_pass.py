@@ -1,0 +1,102 @@
+"""The activations of the units of a run: those that it kept, or else of one more pass over its images."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from unitlens.data.concepts import Data, described
+from unitlens.data.inmemory.dataset import as_data
+from unitlens.dissection.forward import Resources, observe
+from unitlens.dissection.reopening import check_data, check_network, regrouped, run_basis
+from unitlens.dissection.result import Dissection
+from unitlens.dissection.store.passes import StoredPass
+from unitlens.dissection.store.temporary import temporary_store
+from unitlens.dissection.work.activations import opened_activations
+from unitlens.errors import UnitlensError, argument, spelled
+from unitlens.models.bases import BasisLike
+from unitlens.models.network import Network
+from unitlens.progress import tell
+
+
+@contextmanager
+def activations(
+    run: Dissection,
+    net: Network | None = None,
+    data: Data | str | Path | None = None,
+    *,
+    basis: BasisLike | None = None,
+    batch_size: int = 32,
+    workers: int = 0,
+    store_limit: int | None = None,
+    progress: bool = False,
+) -> Iterator[StoredPass]:
+    """The activations of the units of a run, and what is marked in its images, for what is computed from them.
+
+    They are those that the run kept (``unitlens dissect --keep-activations``, or a dissection made with
+    ``checkpoint=``). Else they take one pass over the images, for which network and data are needed.
+
+    Parameters
+    ----------
+    run : Dissection
+    net, data : optional
+        Those of the run; needed where it did not keep its activations.
+    basis : optional
+        The directions that are its units, where run.json names no file of them.
+    batch_size, workers, store_limit, progress
+        As for `unitlens.dissect`.
+
+    Yields
+    ------
+    StoredPass
+        Open inside of the ``with``.
+
+    Raises
+    ------
+    UnitlensError
+        If the run did not keep its activations, and network or data are missing; if they, or what was kept, are not
+        those of the run.
+
+    Examples
+    --------
+    >>> import unitlens as ul
+    >>> net, data = ul.load("bundled:scenes"), ul.Scenes(24)
+    >>> run = ul.dissect(net, "relu6", data, evidence=False, exemplars=0)
+    >>> with ul.activations(run, net, data) as stored:
+    ...     stored.images, stored.layers["relu6"].units
+    (24, 128)
+    """
+    if run.activations is not None:
+        with opened_activations(run.activations) as stored:
+            _check_of_run(stored, run, str(run.activations))
+            yield stored
+        return
+    if net is None or data is None:
+        raise UnitlensError(
+            "This takes a pass over the images, as the run did not keep its activations: "
+            + spelled(
+                python="give net= and data=, or dissect with checkpoint=FOLDER.",
+                shell="dissect with --keep-activations, or see to it that its network and images can be opened.",
+            )
+        )
+    check_network(net, run.info)
+    images = regrouped(as_data(data), run.groups)
+    settings = replace(run.settings, batch_size=batch_size, strict=False, control=(), exemplars=0)
+    resources = Resources(workers=workers, store_limit=store_limit, show=progress)
+    if progress:
+        tell("the run did not keep its activations: one more pass over its images")
+    with temporary_store() as store:
+        stored = observe(net, images, settings, store, basis=run_basis(run.settings, basis), resources=resources)
+        _check_of_run(stored, run, described(images).source)
+        yield stored
+
+
+def _check_of_run(stored: StoredPass, run: Dissection, source: str) -> None:
+    """Make sure that a pass is of the images and layers of a run."""
+    check_data(stored.sha256, run.info, source)
+    missing = [layer for layer in run.layers if layer not in stored.layers]
+    if missing or any(stored.layers[layer].units != len(run[layer].counts.active) for layer in run.layers):
+        raise UnitlensError(
+            f"The activations in {source} are not of the units of the run: leave them out, and give "
+            f"{argument('net')} and {argument('data')}."
+        )

@@ -1,0 +1,65 @@
+"""Whether what was measured fits into a folder: that it holds no other files, and no run of another network."""
+
+from pathlib import Path
+
+from unitlens.ablation.files import check_no_effects
+from unitlens.ablation.outcomes.files import check_no_outcomes
+from unitlens.ablation.validation import check_units_alike
+from unitlens.dissection.files import RUN, RunFiles, check_free, read_run
+from unitlens.dissection.result import Dissection
+from unitlens.dissection.settings import BasisRecord
+from unitlens.editing.saving.files import check_no_interventions
+from unitlens.errors import UnitlensError
+from unitlens.files import another_folder
+from unitlens.models.bases import Basis
+
+
+def check_effects_fit(folder: Path, sha256: str, *, of_run: str | None = None, overwrite: bool) -> None:
+    """Make sure that effects of a network may be written into a folder.
+
+    Parameters
+    ----------
+    folder : Path
+    sha256 : str
+        Of the network whose effects they are.
+    of_run : str, optional
+        Of the network of a dissection that takes the place of one that is there.
+    overwrite : bool
+        Whether effects that are there may be replaced.
+
+    Raises
+    ------
+    UnitlensError
+        If there are effects already, or a run of another network, or other files.
+    """
+    check_no_effects(folder, overwrite=overwrite)
+    _check_network(folder, sha256, of_run)
+
+
+def check_interventions_fit(folder: Path, sha256: str, *, of_run: str | None = None, overwrite: bool) -> None:
+    """Make sure that interventions in a network may be written into a folder; as `check_effects_fit`."""
+    check_no_interventions(folder, overwrite=overwrite)
+    _check_network(folder, sha256, of_run)
+
+
+def check_outcomes_fit(folder: Path, sha256: str, *, of_run: str | None = None, overwrite: bool) -> None:
+    """Make sure that outcomes of a network may be written into a folder; as `check_effects_fit`."""
+    check_no_outcomes(folder, overwrite=overwrite)
+    _check_network(folder, sha256, of_run)
+
+
+def _check_network(folder: Path, sha256: str, of_run: str | None) -> None:
+    """Make sure that a folder holds no other files, and no run of another network."""
+    check_free(folder, overwrite=True)
+    if of_run is None and (folder / RUN).is_file():
+        of_run = read_run(folder).info["network"]["sha256"]
+    if of_run not in (None, sha256):
+        raise UnitlensError(
+            f"{folder} holds a run of another network, or of other weights, than these effects: {another_folder()}."
+        )
+
+
+def check_units(folder: Path, basis: Basis | BasisRecord | None, new: RunFiles | None = None) -> None:
+    """Make sure that effects are of the units of the run in a folder, or of one that takes its place."""
+    if new is not None or (folder / RUN).is_file():
+        check_units_alike(folder, basis, Dissection.of(read_run(folder) if new is None else new).settings.basis)

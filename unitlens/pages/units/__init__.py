@@ -1,0 +1,1 @@
+"""The cards of units, and the sections of concepts."""
