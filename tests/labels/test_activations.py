@@ -29,6 +29,19 @@ def test_a_run_that_keeps_its_activations_needs_neither_network_nor_images(shell
     assert all(np.array_equal(here[name], there[name]) for name in here)
 
 
+def test_a_run_of_parts_keeps_the_activations_of_all(shell, sees, world, tmp_path):
+    for part in ("1/2", "2/2"):
+        assert shell("dissect", *sees, "--data", world, "--out", part[0], "--shard", part).code == 0
+    said = shell("merge", "1", "2", "--out", "run", "--keep-activations")
+    assert said.code == 0
+    assert "of activations in run/activations/" in said.out
+    shell("dissect", *sees, "--data", world, "--out", "whole", "--keep-activations")
+    here, there = ul.open_run(tmp_path / "run"), ul.open_run(tmp_path / "whole")
+    with ul.activations(here) as of_parts, ul.activations(there) as of_one:
+        one, other = values(of_parts), values(of_one)
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
 def test_a_run_that_replaces_it_does_not_keep_the_old_activations(shell, sees, world, tmp_path):
     shell("dissect", *sees, "--data", world, "--out", "run", "--keep-activations")
     assert shell("dissect", *sees, "--data", world, "--out", "run", "--overwrite").code == 0

@@ -19,6 +19,7 @@ from unitlens.cli.options import (
     Shard,
     dissection_options,
     image_options,
+    keep_activations_option,
     layer_option,
     network_options,
     output_options,
@@ -27,7 +28,7 @@ from unitlens.cli.options import (
 )
 from unitlens.cli.shell.command import command
 from unitlens.cli.shell.completion import BUNDLED, words
-from unitlens.cli.text import echo, size_of, summarize
+from unitlens.cli.text import echo, size_of, summarize, tell_activations
 from unitlens.errors import UnitlensError, UnitlensWarning
 from unitlens.processes import launched
 
@@ -52,11 +53,7 @@ from unitlens.processes import launched
     type=Shard(),
     help="Look at part I of N of the images alone and keep it in RUN; `unitlens merge` puts the parts together.",
 )
-@click.option(
-    "--keep-activations",
-    is_flag=True,
-    help="Keep the activations in the run: `unitlens label` then needs neither network nor images.",
-)
+@keep_activations_option
 @click.option("--again", is_flag=True, help="Compute it though the same was computed before.")
 @quiet_option
 def dissect(
@@ -141,8 +138,7 @@ def dissect(
         for tested in labels:
             echo(f"minimal pairs: {describe_shares(tested.rows)}")
         echo(f"wrote {out}/: {page.name} ({size_of(page)}) to look at, units.csv to compute with")
-        if keep_activations:
-            echo(f"kept {size_of(out / 'activations')} of activations in {out}/activations/")
+        tell_activations(out, kept=keep_activations)
 
 
 def _tell_answered(folder: Path, result: Any) -> None:

@@ -428,4 +428,10 @@ output_options = options(
     click.option("--overwrite", is_flag=True, help="Replace an existing run."),
 )
 
+keep_activations_option = click.option(
+    "--keep-activations",
+    is_flag=True,
+    help="Keep the activations in the run: `unitlens label` then needs neither network nor images.",
+)
+
 quiet_option = click.option("--quiet", is_flag=True, help="Print only warnings and errors.")

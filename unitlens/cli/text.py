@@ -19,6 +19,12 @@ def size_of(path: Path) -> str:
     return in_bytes(sum(file.stat().st_size for file in files))
 
 
+def tell_activations(run: Path, *, kept: bool) -> None:
+    """Say how much of activations a run keeps."""
+    if kept:
+        echo(f"kept {size_of(run / 'activations')} of activations in {run}/activations/")
+
+
 def echo(text: str, *, err: bool = False) -> None:
     """Print text on the terminal, which it cannot steer; every command prints by this."""
     click.echo(printable(text), err=err)
