@@ -33,6 +33,7 @@ from unitlens.models.layers import (
     with_tensor,
 )
 from unitlens.models.passes import one_thread
+from unitlens.models.units.heads import taken_apart
 
 Tap = Literal["output", "after_inplace"]
 Edit = Callable[[Tensor], Tensor]
@@ -274,7 +275,8 @@ def attached(
         Called at the beginning of each pass, and at the end of each that succeeds.
     """
     root = uncompiled(model)
-    with one_thread(model), eagerly(), ExitStack() as stack:
+    joints = [place.joint for place, _ in hooks if isinstance(place, LayerRef)]
+    with one_thread(model), eagerly(), taken_apart(joints), ExitStack() as stack:
         stack.callback(root.register_forward_pre_hook(before).remove)
         for place, hook in hooks:
             stack.callback(_attach(place, hook).remove)

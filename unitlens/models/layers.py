@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, jit, nn
 
 from unitlens.errors import UnitlensError, did_you_mean, spelled
+from unitlens.models.units.heads import Joint, find_heads
 from unitlens.plurals import counted
 
 HEADS = "heads"
@@ -51,6 +52,8 @@ class LayerRef(NamedTuple):
     heads : int or None
         Where the layer is not what the module returns but what it is given, the outputs of so many heads of attention
         side by side; None where it is what it returns.
+    joint : Joint or None
+        What has to be taken apart for these to be seen, see `unitlens.models.units.heads.taken_apart`.
     """
 
     given: str
@@ -59,6 +62,7 @@ class LayerRef(NamedTuple):
     call: int | None
     item: str | None
     heads: int | None = None
+    joint: Joint | None = None
 
     @property
     def place(self) -> tuple[nn.Module, bool]:
@@ -84,23 +88,6 @@ def find_layers(model: nn.Module, layers: str | Sequence[str]) -> list[LayerRef]
     return [_find(name, modules) for name in names]
 
 
-def projection_of_heads(module: nn.Module) -> tuple[str, int] | None:
-    """Find what projects the outputs of a module's heads of attention, as timm and Hugging Face lay it out.
-
-    Returns
-    -------
-    tuple of (str, int) or None
-        The name of the linear layer in it, and the number of heads; None if it is no such module.
-    """
-    counts = [vars(module).get(name) for name in ("num_heads", "num_attention_heads")]
-    heads = next((count for count in counts if isinstance(count, int)), 0)
-    for name in ("proj", "out_proj", "o_proj"):
-        inner = module._modules.get(name)
-        if heads > 0 and type(inner) is nn.Linear and inner.in_features % heads == 0:
-            return name, heads
-    return None
-
-
 def listing_hint() -> str:
     """Say what lists all layers, where the sentence is read."""
     return spelled(python="net.layers() lists all layers", shell="`unitlens layers` lists all layers")
@@ -115,17 +102,11 @@ def _find(given: str, modules: Mapping[str, nn.Module]) -> LayerRef:
         name, call, item = given, None, None
     attention = modules.get(name)
     if item == HEADS and attention is not None:
-        found = projection_of_heads(attention)
+        found = find_heads(attention, name, modules)
         if found is not None:
-            child, heads = found
-            inner = f"{name}.{child}".removeprefix(".")
-            return LayerRef(given, inner, modules[inner], None if call is None else int(call), None, heads)
-        if isinstance(attention, nn.MultiheadAttention):
-            raise UnitlensError(
-                f"{name} is torch's own MultiheadAttention, which computes its heads and their projection in one step, "
-                "so that they cannot be seen one by one: networks of timm and Hugging Face have attention whose heads "
-                "can."
-            )
+            inner = f"{name}.{found.projection}".removeprefix(".")
+            number = None if call is None else int(call)
+            return LayerRef(given, inner, modules[inner], number, None, found.count, found.joint)
     if name not in modules:
         top = ", ".join(name for name, _ in modules[""].named_children()) or "none"
         near = did_you_mean(name, modules) or f" (at the top there are: {top})"

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 from torch import Tensor, jit, nn
 
 from unitlens.models.hooks import attached
-from unitlens.models.layers import HEADS, LayerRef, find_layers, projection_of_heads, tensors_in, uncompiled
+from unitlens.models.layers import HEADS, LayerRef, find_layers, tensors_in, uncompiled
 from unitlens.models.layouts import find_layout
+from unitlens.models.units.heads import find_heads
 
 Shape = tuple[int, ...]
 
@@ -86,7 +87,8 @@ def survey(model: nn.Module, image: Tensor, *, image_size: tuple[int, int]) -> S
     def note(module: nn.Module, args: Any, output: Any) -> None:
         seen.setdefault(module, []).append({".".join(way): tuple(t.shape) for way, t in tensors_in(output)})
 
-    attention = [module for module in watched if projection_of_heads(module) is not None]
+    modules = dict(root.named_modules(remove_duplicate=False))
+    attention = [module for module in watched if find_heads(module, names[module][0], modules) is not None]
     heads = {ref.given: ref for module in attention for ref in _heads_of(root, names[module])}
     given: dict[str, list[Shape]] = {}
 

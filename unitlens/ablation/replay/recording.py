@@ -22,6 +22,7 @@ from unitlens.ablation.replay.nests import tensors
 from unitlens.ablation.replay.splits import OneInput, Split, Untraceable, mark, split_graph
 from unitlens.models.hooks import eagerly
 from unitlens.models.layers import LayerRef, one_tensor, tensors_in, with_tensor
+from unitlens.models.units.heads import taken_apart
 
 # fmt: off
 _OF_SHAPES = frozenset((
@@ -70,6 +71,7 @@ def _recorded(model: nn.Module, layers: Sequence[LayerRef], images: Tensor, fine
     recorder = _Recorder(model, layers, images)
     with ExitStack() as stack:
         stack.enter_context(eagerly())
+        stack.enter_context(taken_apart(ref.joint for ref in layers))
         for module in _leaves(model, {ref.module for ref in layers}, fine):
             enter = module.register_forward_pre_hook(recorder.enter, prepend=True, with_kwargs=True)
             leave = module.register_forward_hook(recorder.leave, with_kwargs=True)

@@ -9,6 +9,7 @@ from torch import fx, nn
 
 from unitlens.ablation.replay.splits import OneInput, Split, Untraceable, mark, split_graph
 from unitlens.models.layers import LayerRef
+from unitlens.models.units.heads import taken_apart
 
 _Call = tuple[nn.Module, bool, int]
 """A module, whether the layer is what it is given, and which of its calls in one pass, from 0."""
@@ -42,7 +43,7 @@ def split_network(model: nn.Module, layers: Sequence[LayerRef], *, fine: bool = 
     calls = [(*ref.place, ref.call or 0) for ref in layers]
     tracer = _Tracer(calls, fine)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), taken_apart(ref.joint for ref in layers):
             warnings.simplefilter("ignore")
             graph = tracer.trace(OneInput(model))
     except Exception as error:  # whatever a forward may do when it is given a proxy for a tensor
