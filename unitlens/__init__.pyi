@@ -82,6 +82,8 @@ from .labels.files import open_labels as open_labels
 from .labels.given.reading import given_labels as given_labels
 from .labels.result import Labels as Labels
 from .labels.run_pass import activations as activations
+from .models.dictionaries.dictionary import Dictionary as Dictionary
+from .models.dictionaries.files import features as features
 from .models.hooks import edit as edit
 from .models.hooks import record as record
 from .models.loading import classifier as classifier

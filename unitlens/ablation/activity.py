@@ -17,7 +17,7 @@ from unitlens.data.concepts import Data
 from unitlens.data.reading import Reading, Subset, chosen_images
 from unitlens.errors import UnitlensError
 from unitlens.models import layouts
-from unitlens.models.bases import Basis
+from unitlens.models.bases import Coding
 from unitlens.models.fast.ending import EndingPasses
 from unitlens.models.hooks import record
 from unitlens.models.layers import find_layers
@@ -102,7 +102,7 @@ def find_values(
     seed: int,
     means: Mapping[str, Tensor],
     keep: Keep = computed,
-    basis: Basis | None = None,
+    basis: Coding | None = None,
 ) -> LayerValues:
     """Find "mean", quantiles and "resample" in the data: with a pass over all images, or over 64 of them.
 
@@ -118,7 +118,7 @@ def find_values(
         Of layers whose means are known, such as those of a run on the same images.
     keep : callable
         Called with what computes means and quantiles by a pass over all images, where these may be known.
-    basis : Basis, optional
+    basis : Coding, optional
         Directions that are the units.
 
     Raises
@@ -150,7 +150,7 @@ def find_values(
     return LayerValues(replacement, Donors(torch.cat(activations), tuple(groups)))
 
 
-def unit_means(net: Network, layer: str, data: Data, reading: Reading, *, basis: Basis | None = None) -> Tensor:
+def unit_means(net: Network, layer: str, data: Data, reading: Reading, *, basis: Coding | None = None) -> Tensor:
     """Mean activation of each unit over all positions of all images, summed in float64: float64, (U,).
 
     Of a head, the mean of each of its numbers.
@@ -166,7 +166,7 @@ def unit_means(net: Network, layer: str, data: Data, reading: Reading, *, basis:
 
 
 def unit_quantiles(
-    net: Network, layer: str, data: Data, reading: Reading, quantile: str, *, basis: Basis | None = None
+    net: Network, layer: str, data: Data, reading: Reading, quantile: str, *, basis: Coding | None = None
 ) -> Tensor:
     """Find for each unit the value that a share 1 - quantile of all positions of all images exceeds: float32, (U,).
 
@@ -193,7 +193,7 @@ class Contributions(NamedTuple):
 
 
 def unit_contributions(
-    net: Network, layer: str, data: Data, reading: Reading, *, seed: int, basis: Basis | None = None
+    net: Network, layer: str, data: Data, reading: Reading, *, seed: int, basis: Coding | None = None
 ) -> Contributions:
     """Measure on some images, drawn at random, how much each unit hands on to the next layers."""
     total, count = np.zeros(0), 0
@@ -217,7 +217,7 @@ def unit_peaks(activation: Tensor) -> Floats:
 
 
 def layer_activations(
-    net: Network, layer: str, data: Data, reading: Reading, *, basis: Basis | None = None
+    net: Network, layer: str, data: Data, reading: Reading, *, basis: Coding | None = None
 ) -> Iterator[tuple[Batch, Tensor]]:
     """Run the network on all images, and give the activations of a layer's units batch by batch, (N, U, ...)."""
     run = EndingPasses(net.model, [layer])
@@ -227,7 +227,7 @@ def layer_activations(
         yield batch, unit_space(net, layer, recording[layer], basis).read(recording[layer])
 
 
-def unit_space(net: Network, layer: str, activation: Tensor, basis: Basis | None = None) -> UnitSpace:
+def unit_space(net: Network, layer: str, activation: Tensor, basis: Coding | None = None) -> UnitSpace:
     """Find where the units of a layer are in its output, as `unitlens.models.units.space.find_space` does."""
     (ref,) = find_layers(net.model, layer)
     return find_space(net.model, ref, activation, net.preprocessing.image_size, basis=basis)
@@ -244,7 +244,7 @@ def unit_axis(net: Network, layer: str, activation: Tensor) -> int:
     return layouts.unit_axis(find_layers(net.model, layer)[0], activation, net.preprocessing.image_size)
 
 
-def unit_count(net: Network, layer: str, basis: Basis | None = None) -> int:
+def unit_count(net: Network, layer: str, basis: Coding | None = None) -> int:
     """Return how many units a layer has; the network is run on one example for it."""
     image = net.example_inputs()
     with evaluating(net.model), record(net.model, layer) as recording:

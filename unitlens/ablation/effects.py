@@ -62,7 +62,7 @@ def importance(
         The positions of the layer's grid that are changed: the same ones in all images, or those of each of the N
         images of ``data``, in their order (of all that ``len(data)`` counts, also where ``limit`` takes fewer); of
         tokens also the class token alone, or the patches alone; all by default.
-    basis : matrix, (D, U), or file of one, optional
+    basis : matrix, (D, U), file of one, or Dictionary, optional
         Its rows are directions, which take the place of the layer's units as in `unitlens.dissect`. The output is
         changed along the pseudo-inverse: where rows are independent, what one reads is set to the value and the others
         stay as they are; else the change is the least-squares one, and a reading moves a part of the way. See

@@ -31,7 +31,7 @@ from unitlens.data.reading import Reading
 from unitlens.dissection.provenance import describe_network, versions
 from unitlens.dissection.settings import BasisRecord
 from unitlens.errors import UnitlensError, UnitlensWarning, spelled
-from unitlens.models.bases import Basis, BasisLike, as_basis
+from unitlens.models.bases import BasisLike, Coding, as_basis
 from unitlens.models.fast.precision import Fast, chosen_precision
 from unitlens.models.layers import find_layers
 from unitlens.models.loading import classifier
@@ -67,7 +67,7 @@ class Experiment:
         Where measurements are kept, so that they go on from there after they were stopped.
     fast : {"float32", "bfloat16"}, optional
         What a fast copy computes all in front of the layers in; None: the network itself does.
-    basis : Basis, optional
+    basis : Coding, optional
         Directions that are the units of the layers.
     """
 
@@ -83,7 +83,7 @@ class Experiment:
     described: Mapping[str, Any] = field(default_factory=dict)
     kept: Kept = NOTHING_KEPT
     fast: Fast | None = None
-    basis: Basis | None = None
+    basis: Coding | None = None
 
     @classmethod
     def of(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from unitlens.errors import UnitlensError, did_you_mean
-from unitlens.models.bases import Basis, BasisLike, as_basis
+from unitlens.models.bases import BasisLike, Coding, as_basis
 from unitlens.models.hooks import edit
 from unitlens.models.layers import check_units, display_name, display_shape, find_layers, uncompiled, whole_numbers
 from unitlens.models.network import Network
@@ -327,7 +327,7 @@ def intervening(
         The network, or the model itself.
     *interventions : Intervention
         In one layer or several; several in one layer are done one after the other.
-    basis : matrix, (D, U), or file of one, optional
+    basis : matrix, (D, U), file of one, or Dictionary, optional
         Its rows are directions, and the units of the interventions these, as for `unitlens.importance`.
 
     Raises
@@ -365,7 +365,7 @@ def intervening(
 
 
 def _in_turn(
-    model: nn.Module, interventions: list[Intervention], sizes: list[tuple[int, int]], basis: Basis | None
+    model: nn.Module, interventions: list[Intervention], sizes: list[tuple[int, int]], basis: Coding | None
 ) -> Callable[[Tensor], Tensor]:
     layer = find_layers(model, interventions[0].layer)[0]
 

@@ -27,7 +27,7 @@ from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.images import StoredImages, going_on, join_records
 from unitlens.dissection.store.rows import sound
 from unitlens.errors import UnitlensError
-from unitlens.models.bases import Basis
+from unitlens.models.bases import Coding
 from unitlens.models.fast.precision import Fast
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
@@ -64,7 +64,7 @@ class Design(Generic[Counts]):
         Of the label grid, where the response asks for what is marked.
     fast : {"float32", "bfloat16"}, optional
         What a fast copy computes all in front of the layers in; None: the network itself does.
-    basis : Basis, optional
+    basis : Coding, optional
         Directions that are the units of the layers.
     """
 
@@ -76,7 +76,7 @@ class Design(Generic[Counts]):
     folds: Folds = "all"
     grid: tuple[int, int] = (1, 1)
     fast: Fast | None = None
-    basis: Basis | None = None
+    basis: Coding | None = None
 
     def variants(self) -> list[Variant] | None:
         """The interventions; None: every unit of the one layer alone."""

@@ -22,7 +22,7 @@ from unitlens.data.classes import output_names
 from unitlens.dissection.settings import BasisRecord
 from unitlens.errors import UnitlensError
 from unitlens.files import another_folder
-from unitlens.models.bases import Basis
+from unitlens.models.bases import Coding
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -365,14 +365,14 @@ def _require(true: bool, fact: str) -> None:
         raise UnitlensError(fact)
 
 
-def check_units_alike(folder: Path, basis: Basis | BasisRecord | None, of_run: BasisRecord | None) -> None:
-    """Make sure that effects are of the units that a run has: the layer's own, or directions of one basis.
+def check_units_alike(folder: Path, basis: Coding | BasisRecord | None, of_run: BasisRecord | None) -> None:
+    """Make sure that effects are of the units that a run has: the layer's own, directions of a basis, or features.
 
     Parameters
     ----------
     folder : Path
         Of the run.
-    basis, of_run : Basis, BasisRecord or None
+    basis, of_run : Coding, BasisRecord or None
         Of the effects, and of the run.
 
     Raises
@@ -382,7 +382,9 @@ def check_units_alike(folder: Path, basis: Basis | BasisRecord | None, of_run: B
     """
     effects, run = (None if one is None else one.sha256 for one in (basis, of_run))
     if effects != run:
-        kinds = ["the layer's own units" if one is None else f"directions ({one[:8]})" for one in (effects, run)]
+        nouns = ["features" if getattr(one, "kind", None) else "directions" for one in (basis, of_run)]
+        hashes = zip(nouns, (effects, run), strict=True)
+        kinds = ["the layer's own units" if one is None else f"{noun} ({one[:8]})" for noun, one in hashes]
         raise UnitlensError(
             f"The effects are of {kinds[0]}, and the run in {folder} is of {kinds[1]}: {another_folder()}."
         )

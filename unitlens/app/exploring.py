@@ -31,7 +31,7 @@ from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, is_number
 from unitlens.explaining.exploring.explorer import Explorer, Position
 from unitlens.explaining.exploring.viewed import Between, Viewed
-from unitlens.models.bases import Basis
+from unitlens.models.bases import Coding
 from unitlens.models.network import Network
 from unitlens.pages.explanations import describe_smallest
 from unitlens.pages.formats import base_name
@@ -159,7 +159,7 @@ class ExploringPage:
     data : Data
     layers : sequence of str
         Of the dissection; the last one, which lies deepest as a rule, is shown first.
-    basis : Basis, optional
+    basis : Coding, optional
         The directions that are the units, of a dissection with a basis.
 
     Attributes
@@ -187,7 +187,7 @@ class ExploringPage:
         data: Data,
         layers: Sequence[str],
         *,
-        basis: Basis | None = None,
+        basis: Coding | None = None,
     ) -> None:
         self.name, self.net, self.dissection, self.data, self.layers = name, net, dissection, data, tuple(layers)
         self.basis = basis

@@ -12,6 +12,7 @@ from unitlens.cli.opening import (
     load_network,
     open_images,
     set_threads,
+    take_basis,
     take_data_options,
     worker_count,
 )
@@ -96,11 +97,12 @@ def dissect(
                 held.enter_context(holding_run(out))
             set_threads(options.pop("threads"))
             quiet, workers = options.pop("quiet") or not processes.first, worker_count(options.pop("workers"))
-            opened, net = take_data_options(options), load_network(model, options)
+            opened, basis = take_data_options(options), take_basis(options)
+            net = load_network(model, options)
             latents = options.pop("latents")
             images = open_images(model, data, options["limit"], options["seed"], net=net, latents=latents, **opened)
         names, checkpoint = list(layers) or None, Checkpoint(out / FOLDER, replace=overwrite)
-        options |= {"workers": workers, "progress": not quiet}
+        options |= {"workers": workers, "progress": not quiet, "basis": basis}
         if shard is not None and processes.count > 1:
             raise UnitlensError("--shard is of processes that are started one by one: leave it out under torchrun.")
         if shard is not None:

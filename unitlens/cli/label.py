@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from unitlens.cli.opening import set_threads, take_data_options, worker_count
+from unitlens.cli.opening import set_threads, take_basis, take_data_options, worker_count
 from unitlens.cli.options import (
     basis_option,
     process_options,
@@ -53,6 +53,7 @@ def label(run: Path, given: tuple[Path, ...], overwrite: bool, **options: Any) -
 
     quiet = options.pop("quiet")
     set_threads(options.pop("threads"))
+    options["basis"] = take_basis(options)
     if not given:
         raise UnitlensError("Nothing was asked for: add --from FILE, labels from elsewhere.")
     dissection = open_run(run)

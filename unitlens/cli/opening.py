@@ -57,6 +57,26 @@ def take_data_options(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in opened.items() if value}
 
 
+def take_basis(options: dict[str, Any]) -> Any:
+    """Take out the options that say what is read in place of a layer's own units: directions, or features; or None.
+
+    Raises
+    ------
+    UnitlensError
+        If both are given, or the features cannot be opened.
+    """
+    from unitlens.models.dictionaries.files import features
+
+    basis, file, kind = (options.pop(name) for name in ("basis", "features", "features_kind"))
+    if file is None:
+        if kind is not None:
+            raise UnitlensError(f"--features-kind {kind} is of a dictionary: give its file with --features FILE.")
+        return basis
+    if basis is not None:
+        raise UnitlensError("--basis and --features both say what the units are: give one of them.")
+    return features(file, kind=kind)
+
+
 def without_download(opened: dict[str, Any]) -> dict[str, Any]:
     """Return what run.json records of these keywords: opening the same data again downloads nothing."""
     return {name: value for name, value in opened.items() if name != "download"}

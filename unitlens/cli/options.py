@@ -201,9 +201,22 @@ store_limit_option = click.option(
     "--store-limit", type=Bytes(), help="Disk space that may be used while it runs. [half of what is free]"
 )
 
-basis_option = click.option(
-    "--basis", metavar="FILE", help="Use directions as units: the rows of a matrix (.npy, .safetensors, .pt)."
+basis_option = options(
+    click.option(
+        "--basis", metavar="FILE", help="Use directions as units: the rows of a matrix (.npy, .safetensors, .pt)."
+    ),
+    click.option(
+        "--features",
+        metavar="FILE",
+        help="Use the features of a dictionary as units: a sparse autoencoder, NMF, PCA (docs/features.md).",
+    ),
+    click.option(
+        "--features-kind",
+        metavar="KIND",
+        help="Where FILE does not say it: relu, topk:K, batchtopk:THRESHOLD, jumprelu:THRESHOLD, linear, pca, nmf.",
+    ),
 )
+"""Of `unitlens.cli.opening.take_basis`."""
 
 image_options = options(
     click.option(

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from unitlens.cli.opening import load_network, open_images, set_threads, take_data_options, worker_count
+from unitlens.cli.opening import load_network, open_images, set_threads, take_basis, take_data_options, worker_count
 from unitlens.cli.options import (
     Bytes,
     dissection_options,
@@ -74,7 +74,8 @@ def plan(
     workers = worker_count(options.pop("workers"))
     numbers = [name for name in options["concepts"] if is_number(name)]
     options["concepts"] = tuple(name for name in options["concepts"] if name not in numbers)
-    opened, net = take_data_options(options), load_network(model, options)
+    opened, options["basis"] = take_data_options(options), take_basis(options)
+    net = load_network(model, options)
     latents = options.pop("latents")
     there = open_images(model, data, options["limit"], options["seed"], net=net, latents=latents, **opened)
     # `unitlens dissect` keeps its passes in the folder of the run until that is written

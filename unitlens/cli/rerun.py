@@ -5,8 +5,15 @@ from typing import Any
 
 import click
 
-from unitlens.cli.opening import set_threads, take_data_options, worker_count
-from unitlens.cli.options import process_options, quiet_option, source_options, store_limit_option, trust_options
+from unitlens.cli.opening import set_threads, take_basis, take_data_options, worker_count
+from unitlens.cli.options import (
+    basis_option,
+    process_options,
+    quiet_option,
+    source_options,
+    store_limit_option,
+    trust_options,
+)
 from unitlens.cli.shell.command import command
 from unitlens.cli.targets import reopening_of
 from unitlens.cli.text import align_columns, echo
@@ -18,7 +25,7 @@ from unitlens.cli.text import align_columns, echo
 @click.option("--weights", metavar="W", help="Weights of the network, as for `unitlens dissect`. [as in the run]")
 @trust_options
 @source_options
-@click.option("--basis", metavar="FILE", help="The directions that were the run's units. [the file that the run names]")
+@basis_option
 @click.option(
     "--within", metavar="COLUMN|FILE", help="Kinds of images, where the run was given them in memory. [as in the run]"
 )
@@ -60,7 +67,7 @@ def rerun(run: Path, out: Path | None, **options: Any) -> int:
         reopening,
         trust=trust,
         out=out,
-        basis=options["basis"],
+        basis=take_basis(options),
         within=options["within"],
         device=options["device"],
         resources=Resources(worker_count(options["workers"]), options["store_limit"], not quiet),

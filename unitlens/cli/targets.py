@@ -10,6 +10,7 @@ from unitlens.cli.opening import (
     BAND_OPTIONS,
     load_network,
     open_images,
+    take_basis,
     take_data_options,
     without_download,
     worker_count,
@@ -45,7 +46,7 @@ class Source(NamedTuple):
         Of a run.
     same : bool
         Whether the images have to be those of the run.
-    basis : Basis or None
+    basis : Coding or None
         Directions that are the units.
     """
 
@@ -201,7 +202,8 @@ def _of_model(target: str, options: dict[str, Any]) -> Source:
             f"--concept needs to know what units look for, and {target} is no run: `unitlens dissect` makes one."
         )
     data, limit, seed, opened = options["data"], options["limit"], options["seed"], take_data_options(options)
-    basis = None if options.get("basis") is None else as_basis(options["basis"])
+    given = take_basis(options) if "basis" in options else None
+    basis = None if given is None else as_basis(given)
     net, latents = load_network(target, options), options["latents"]
     layers = options["layers"] or tuple(filter(None, [net.default_layer]))
     if not layers:
@@ -275,10 +277,10 @@ def _of_run(folder: Path, options: dict[str, Any], *, images: bool = True, every
     info, settings = dissection.info, dissection.settings
     if settings.basis is not None and "basis" not in options:
         raise UnitlensError(
-            f"The units of the run {folder} are directions of a basis, and this is measured of a layer's own units: "
-            "`unitlens ablate` and `unitlens explain` take a run of directions."
+            f"The units of the run {folder} are {settings.basis.noun} of a {settings.basis.of}, and this is measured "
+            "of a layer's own units: `unitlens ablate` and `unitlens explain` take such a run."
         )
-    basis = run_basis(settings, options["basis"]) if "basis" in options else None
+    basis = run_basis(settings, take_basis(options)) if "basis" in options else None
     reopening = reopening_of(
         folder,
         info,

@@ -104,7 +104,7 @@ def audit(
     if net is not None:
         check_network(net, run.info)
     if run.settings.basis is not None:
-        return without_passes("its units are directions, which run.json does not contain.")
+        return without_passes(f"its units are {run.settings.basis.noun}, which run.json does not contain.")
     reopening.check(trust=trust, network=net is None, data=data is source)
     try:
         net = reopening.open_network(trust=trust) if net is None else net

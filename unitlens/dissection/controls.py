@@ -16,7 +16,7 @@ from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.folder import Store
 from unitlens.dissection.table import UntrainedLayer, add_untrained
 from unitlens.errors import UnitlensError, argument
-from unitlens.models.bases import Basis
+from unitlens.models.bases import Basis, Coding
 from unitlens.models.fast.ending import EndingPasses
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
@@ -43,10 +43,10 @@ _NORMS = "norms"
 _AT_ONCE = 64  # units of which counts by fold are dense together
 
 
-def turned(units: int, basis: Basis | None, seed: int) -> Basis:
+def turned(units: int, basis: Coding | None, seed: int) -> Basis:
     """Units of a layer, or directions of a basis, as a random rotation turns them."""
     matrix = rotation(units, seed=seed)
-    return Basis(matrix if basis is None else matrix @ basis.matrix, "a random rotation")
+    return Basis(matrix @ basis.matrix if isinstance(basis, Basis) else matrix, "a random rotation")
 
 
 def rotation(units: int, *, seed: int = 0) -> Tensor:

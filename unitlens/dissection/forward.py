@@ -26,7 +26,7 @@ from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.rows import RowFile
 from unitlens.errors import UnitlensError, argument
 from unitlens.models.activations import Readout, reader
-from unitlens.models.bases import Basis
+from unitlens.models.bases import Coding
 from unitlens.models.fast.copies import FastCopy, fast_copy, lacks_bfloat16
 from unitlens.models.layouts import layout_note, left_out
 from unitlens.models.network import Network
@@ -115,7 +115,7 @@ def observe(
     store: Store,
     *,
     resources: Resources,
-    basis: Basis | None = None,
+    basis: Coding | None = None,
     thumbnails: bool = False,
     part: Part = ALL,
     of_network: Sequence[str] = (),
@@ -133,7 +133,7 @@ def observe(
         Where it is kept. Of a store that was stopped, the pass goes on from its last commit; one that is complete is
         returned, if its images are what they were.
     resources : Resources
-    basis : Basis, optional
+    basis : Coding, optional
         Directions that take the place of the layers' units.
     thumbnails : bool
         Whether small images are kept for the exemplars.
@@ -198,7 +198,7 @@ def _look(
     settings: Settings,
     resources: Resources,
     *,
-    basis: Basis | None,
+    basis: Coding | None,
     thumbnails: bool,
     keeps: int,
 ) -> float:

@@ -16,7 +16,8 @@ from unitlens.data.groups import GroupedData
 from unitlens.data.opening import open_data
 from unitlens.dissection.settings import Settings
 from unitlens.errors import UnitlensError, argument, printable
-from unitlens.models.bases import Basis, BasisLike, as_basis
+from unitlens.models.bases import BasisLike, Coding, as_basis
+from unitlens.models.dictionaries.files import features
 from unitlens.models.latents import LatentInput
 from unitlens.models.loading import load, origin
 from unitlens.models.network import Network
@@ -346,8 +347,8 @@ def check_data(sha256: str, info: Info, source: str) -> None:
         )
 
 
-def run_basis(settings: Settings, given: BasisLike | None = None) -> Basis | None:
-    """The directions that are a run's units, as they were given again or as their file has them; None: it has none.
+def run_basis(settings: Settings, given: BasisLike | None = None) -> Coding | None:
+    """The directions or features that are a run's units, as they were given again or as their file has them, or None.
 
     Raises
     ------
@@ -358,20 +359,22 @@ def run_basis(settings: Settings, given: BasisLike | None = None) -> Basis | Non
     if recorded is None:
         if given is not None:
             raise UnitlensError(
-                f"The units of the run are the layer's own, not directions: leave {argument('basis')} out, or dissect "
-                "with it."
+                "The units of the run are the layer's own, not directions or features: leave "
+                f"{argument('basis')} out, or dissect with it."
             )
         return None
+    option = "--basis" if recorded.kind is None else "--features"
     if given is None and Path(recorded.source).suffix in _PLAIN_MATRICES and Path(recorded.source).is_file():
         given = recorded.source
     if given is None:
         raise UnitlensError(
-            f"The units of the run are directions, which run.json does not contain: give them with {argument('basis')}."
+            f"The units of the run are {recorded.noun}, which run.json does not contain: give them with "
+            f"{argument('basis', option=option)}."
         )
-    basis = as_basis(given)
+    basis = as_basis(given) if recorded.kind is None else features(given, kind=recorded.read_as)
     if basis.sha256 != recorded.sha256:
         raise UnitlensError(
             f"The {basis} are not those of the run (their SHA-256 begins with {basis.sha256[:8]}, "
-            f"the run's with {recorded.sha256[:8]}): give those of the run with {argument('basis')}."
+            f"the run's with {recorded.sha256[:8]}): give those of the run with {argument('basis', option=option)}."
         )
-    return Basis(basis.matrix, recorded.source)
+    return basis.from_source(recorded.source)

@@ -97,8 +97,9 @@ def dissect(
         See `unitlens.dissection.settings.Settings`.
     layout : {"channels_first", "channels_last", "tokens", "heads", "attention"}, optional
         How the layers' outputs are laid out; found by the rule of `unitlens.models.layouts`.
-    basis : matrix, (D, U), or file of one, optional
-        Its rows are directions that take the place of the layers' units; see `unitlens.models.bases`.
+    basis : matrix, (D, U), file of one, or Dictionary, optional
+        Its rows are directions that take the place of the layers' units, see `unitlens.models.bases`; or features do,
+        see `unitlens.features`.
     score : str
         What chooses each unit's concept; a key of `unitlens.stats.scores.SCORES` or, with counts at several levels, of
         `unitlens.stats.scores.LEVEL_SCORES`.

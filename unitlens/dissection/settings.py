@@ -76,14 +76,37 @@ class ControlPass(NamedTuple):
 
 @dataclass(frozen=True)
 class BasisRecord:
-    """What is recorded of a basis: where it came from, and what tells it from others."""
+    """What is recorded of a basis or a dictionary: where it came from, and what tells it from others.
+
+    Attributes
+    ----------
+    source, sha256 : str
+    shape : (int, int)
+        How many directions or features there are, and of how many units they are read.
+    kind : str or None
+        How features get their activations, such as ``topk:32``; None: they are directions.
+    read_as : str or None
+        The kind as it was given, where the file does not say it.
+    """
 
     source: str
     sha256: str
     shape: tuple[int, int]
+    kind: str | None = field(default=None, metadata=LATER)
+    read_as: str | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         check_types(self)
+
+    @property
+    def noun(self) -> str:
+        """What its units are called."""
+        return "directions" if self.kind is None else "features"
+
+    @property
+    def of(self) -> str:
+        """What they belong to."""
+        return "basis" if self.kind is None else "dictionary"
 
 
 @dataclass(frozen=True, kw_only=True)

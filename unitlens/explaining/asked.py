@@ -17,7 +17,7 @@ from unitlens.dissection.provenance import describe_network, versions
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, argument
 from unitlens.models.activations import Readout
-from unitlens.models.bases import Basis
+from unitlens.models.bases import Coding
 from unitlens.models.layers import find_layers
 from unitlens.models.network import Network
 
@@ -106,7 +106,7 @@ def given_value(
 
 
 def map_reader(
-    net: Network, dissection: Dissection, layer: str, *, basis: Basis | None = None
+    net: Network, dissection: Dissection, layer: str, *, basis: Coding | None = None
 ) -> Callable[[Tensor], Tensor]:
     """From the layer's output, as the network lays it out, to maps of units, as the dissection reads them."""
     (ref,) = find_layers(net.model, [layer])

@@ -82,7 +82,7 @@ def confusions(
         So many pairs of classes, those that are confused most often.
     value : float or "mean"
         As for `unitlens.explain`; of heads of attention the means over ``data``.
-    basis : matrix or file of one, optional
+    basis : matrix, file of one, or Dictionary, optional
         As for `unitlens.explain`.
     groups : optional
         Images that belong together, as for `unitlens.dissect`: they fall into the same fold.

@@ -82,7 +82,7 @@ def explain(
         Smallest sets of so many units at most are looked for; 0: none is.
     value : float or "mean"
         What units are set to: a number, or each unit's mean over the images of the dissection.
-    basis : matrix or file of one, optional
+    basis : matrix, file of one, or Dictionary, optional
         The directions that are the units of the dissection, where it was of a basis; else they are read from the file
         that it names.
     data : Data, optional

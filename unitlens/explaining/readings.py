@@ -15,7 +15,7 @@ from unitlens.data.reading import Reading
 from unitlens.dissection.settings import Settings
 from unitlens.explaining.labelled_units import LabelledUnits
 from unitlens.models.activations import Readout, reader
-from unitlens.models.bases import Basis
+from unitlens.models.bases import Coding
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
 from unitlens.stats.scores import Floats, Ints
@@ -55,7 +55,7 @@ def read_units(
     settings: Settings,
     reading: Reading,
     *,
-    basis: Basis | None = None,
+    basis: Coding | None = None,
 ) -> UnitReadings:
     """Run the network once on every image.
 
@@ -68,7 +68,7 @@ def read_units(
     settings : Settings
         Of the dissection: how layers are read, and brought to the label grid.
     reading : Reading
-    basis : Basis, optional
+    basis : Coding, optional
         Directions that are the units.
 
     Raises

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from unitlens.errors import UnitlensError
-from unitlens.models.bases import Basis
+from unitlens.models.bases import Coding
 from unitlens.models.fast.copies import FastCopy
 from unitlens.models.fast.ending import EndingPasses
 from unitlens.models.hooks import Tap
@@ -49,7 +49,7 @@ class Readout:
         As for `record`.
     layout : str or None
         How their outputs are laid out, one of `ORDERS`; None: as `find_layout` finds it.
-    basis : Basis or None
+    basis : Coding or None
         Directions that are read in place of the units.
     layouts : dict of str to Layout
         How each layer's output is laid out, as the last pass found it.
@@ -58,7 +58,7 @@ class Readout:
     layers: tuple[str, ...]
     tap: Tap = "output"
     layout: Order | None = None
-    basis: Basis | None = None
+    basis: Coding | None = None
     layouts: dict[str, Layout] = field(default_factory=dict)
 
     def read(self, ref: LayerRef, activation: Tensor, images: int, image_size: tuple[int, int]) -> Tensor:

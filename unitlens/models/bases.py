@@ -1,23 +1,73 @@
-"""Bases: directions in the space of a layer's units, read and changed in place of the units."""
+"""Bases: directions in the space of a layer's units, read and changed in place of the units.
+
+Other codings, such as the dictionary of an autoencoder, are the same to all who read and change units: see `Coding`.
+"""
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.errors import UnitlensError, did_you_mean, spelled
 from unitlens.files import check_readable, read_npy
 from unitlens.models.layers import describe_error, display_shape
 from unitlens.models.weights import PLAIN, kind_of_numbers, load_tensors
 
 IN_MEMORY = "in memory"
 SUFFIXES = (".npy", ".safetensors", ".pt", ".pth")
+
+
+@runtime_checkable
+class Coding(Protocol):
+    """How numbers are read from a layer's units, a = E(x), and how a change of them is written back, D(a' - a)."""
+
+    @property
+    def source(self) -> str:
+        """The file it came from."""
+
+    @property
+    def count(self) -> int:
+        """How many numbers are read at a position: they are the units then."""
+
+    @property
+    def width(self) -> int:
+        """Of how many of the layer's own units they are read."""
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all that decides what is read and written."""
+
+    @property
+    def sparse(self) -> bool:
+        """Whether most of what is read is 0, and nothing is below."""
+
+    @property
+    def decoder(self) -> Tensor:
+        """What one more of each adds to the layer's units, (width, count)."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return its description for run.json."""
+
+    def check_width(self, units: int, layer: str) -> None:
+        """Raise an error if a layer has another number of units."""
+
+    def apply(self, maps: Tensor, layer: str, rows: Sequence[int] | None = None) -> Tensor:
+        """Return E(x) at every position, (N, count, ...), or some of its rows, of maps, (N, width, ...)."""
+
+    def decode(self, change: Tensor, rows: Sequence[int]) -> Tensor:
+        """Return what a change of some rows, (N, len(rows), ...), is in the layer's units, (N, width, ...)."""
+
+    def reconstruct(self, maps: Tensor, layer: str) -> Tensor:
+        """Return what the layer's units would be if all that is read were all that they hold, (N, width, ...)."""
+
+    def from_source(self, source: str) -> "Coding":
+        """The same, under the name of another file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +89,21 @@ class Basis:
         return "directions " + (self.source if self.source == IN_MEMORY else f"in {self.source}")
 
     @property
+    def count(self) -> int:
+        """How many directions there are."""
+        return len(self.matrix)
+
+    @property
+    def width(self) -> int:
+        """How many units the layer has."""
+        return self.matrix.shape[1]
+
+    @property
+    def sparse(self) -> bool:
+        """No: what directions read may be anything."""
+        return False
+
+    @property
     def sha256(self) -> str:
         """Hash of its shape and values, the same for every kind of file."""
         header = f"{tuple(self.matrix.shape)}\n".encode()
@@ -57,10 +122,6 @@ class Basis:
         """
         decoder: Tensor = torch.linalg.pinv(self.matrix.double())
         return decoder
-
-    def only(self, rows: Sequence[int]) -> "Basis":
-        """Some of the directions, to be read; what they add to the units is that of all, see `decode`."""
-        return Basis(self.matrix[list(rows)], self.source)
 
     def decode(self, change: Tensor, rows: Sequence[int]) -> Tensor:
         """Return what a change of some of the directions is in the units.
@@ -93,14 +154,16 @@ class Basis:
                 "units: a basis has a column for each unit of the layer."
             )
 
-    def apply(self, maps: Tensor, layer: str) -> Tensor:
-        """Return the maps of the directions.
+    def apply(self, maps: Tensor, layer: str, rows: Sequence[int] | None = None) -> Tensor:
+        """Return the maps of the directions, or of some.
 
         Parameters
         ----------
         maps : tensor, (N, U, h, w), or of other positions, (N, U, ...)
         layer : str
             The layer's name, for errors.
+        rows : sequence of int, optional
+            Which directions.
 
         Returns
         -------
@@ -113,19 +176,28 @@ class Basis:
             If the layer has another number of units than the rows are long.
         """
         self.check_width(maps.shape[1], layer)
-        return torch.einsum("du,nu...->nd...", self.matrix.to(maps.device, maps.dtype), maps)
+        matrix = self.matrix if rows is None else self.matrix[list(rows)]
+        return torch.einsum("du,nu...->nd...", matrix.to(maps.device, maps.dtype), maps)
+
+    def reconstruct(self, maps: Tensor, layer: str) -> Tensor:
+        """Return what the directions hold of the units, (N, U, ...): of all directions of a rotation, everything."""
+        return self.decode(self.apply(maps, layer), range(self.count))
+
+    def from_source(self, source: str) -> "Basis":
+        """The same, under the name of another file."""
+        return Basis(self.matrix, source)
 
 
-BasisLike = Basis | Tensor | np.ndarray[Any, Any] | str | Path
-"""Directions as they are given: a matrix, or a file of one."""
+BasisLike = Coding | Tensor | np.ndarray[Any, Any] | str | Path
+"""Directions or features as they are given: a matrix, or a file of one; a dictionary (see `unitlens.features`)."""
 
 
-def as_basis(given: Any) -> Basis:
-    """Read a basis from a file, or take a matrix as one.
+def as_basis(given: Any) -> Coding:
+    """Read a basis from a file, or take a matrix as one; what is a basis or a dictionary already stays so.
 
     Parameters
     ----------
-    given : Basis, str, Path, array or tensor
+    given : Basis, Dictionary, str, Path, array or tensor
         A ``.npy``, ``.safetensors``, ``.pt`` or ``.pth`` file that holds exactly one matrix, or a matrix, (D, U).
 
     Raises
@@ -133,7 +205,7 @@ def as_basis(given: Any) -> Basis:
     UnitlensError
         If there is no such file, it holds none or several matrices, or one with NaN or infinite numbers.
     """
-    if isinstance(given, Basis):
+    if isinstance(given, Coding):
         return given
     if isinstance(given, str | Path):
         return _checked(_read(Path(given)), str(given))
@@ -193,5 +265,9 @@ def _only_matrix(content: Any, path: Path) -> Any:
     matrices = {str(name): value for name, value in content.items() if isinstance(value, Tensor) and value.dim() == 2}
     if len(matrices) != 1:
         names = f": {', '.join(matrices)}" if matrices else ""
-        raise UnitlensError(f"{path} holds {len(matrices)} matrices{names}; save the one that is meant by itself.")
+        whole = spelled(python="give ul.features(file)", shell="give it with --features") if matrices else ""
+        features = f", or, if they are the encoder and decoder of features, {whole}" if whole else ""
+        raise UnitlensError(
+            f"{path} holds {len(matrices)} matrices{names}; save the one that is meant by itself{features}."
+        )
     return next(iter(matrices.values()))

@@ -11,7 +11,7 @@ from unitlens.dissection.settings import BasisRecord
 from unitlens.editing.saving.files import check_no_interventions
 from unitlens.errors import UnitlensError
 from unitlens.files import another_folder
-from unitlens.models.bases import Basis
+from unitlens.models.bases import Coding
 
 
 def check_effects_fit(folder: Path, sha256: str, *, of_run: str | None = None, overwrite: bool) -> None:
@@ -59,7 +59,7 @@ def _check_network(folder: Path, sha256: str, of_run: str | None) -> None:
         )
 
 
-def check_units(folder: Path, basis: Basis | BasisRecord | None, new: RunFiles | None = None) -> None:
+def check_units(folder: Path, basis: Coding | BasisRecord | None, new: RunFiles | None = None) -> None:
     """Make sure that effects are of the units of the run in a folder, or of one that takes its place."""
     if new is not None or (folder / RUN).is_file():
         check_units_alike(folder, basis, Dissection.of(read_run(folder) if new is None else new).settings.basis)

@@ -20,7 +20,7 @@ from unitlens.ablation.replay.sweeps import MEMORY, sweep
 from unitlens.ablation.table import LayerUnits
 from unitlens.data.batches import Batch
 from unitlens.data.classes import Classes
-from unitlens.models.bases import Basis
+from unitlens.models.bases import Coding
 from unitlens.models.fast.precision import Fast
 from unitlens.models.hooks import edit
 from unitlens.models.layers import display_name
@@ -86,7 +86,7 @@ class Replays:
         How many images the data set counts, for positions that are given for each of them.
     fast : {"float32", "bfloat16"}, optional
         What a fast copy computes the front in.
-    basis : Basis, optional
+    basis : Coding, optional
         Directions that are the units of the layers.
 
     Attributes
@@ -104,7 +104,7 @@ class Replays:
         *,
         total: int,
         fast: Fast | None = None,
-        basis: Basis | None = None,
+        basis: Coding | None = None,
     ) -> None:
         self.net, self.layers, self.values, self.variants, self.total = net, layers, values, variants, total
         self._fast, self._basis = fast, basis

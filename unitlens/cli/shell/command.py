@@ -18,8 +18,8 @@ SECTIONS = {
         "segmenter_cache", "confidence",
     ),
     "Units": (
-        "layers", "layout", "tap", "basis", "preset", "quantile", "min_iou", "detector_rule", "score", "levels", "grid",
-        "upsampling",
+        "layers", "layout", "tap", "basis", "features", "features_kind", "preset", "quantile", "min_iou",
+        "detector_rule", "score", "levels", "grid", "upsampling",
     ),
     "Evidence": ("evidence", "control", "groups", "within", "fdr", "pairs"),
     "Output": ("out", "overwrite", "exemplars", "exemplar_size", "keep_activations", "quiet", "config", "help"),

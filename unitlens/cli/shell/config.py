@@ -192,7 +192,9 @@ def _settings(path: Path, record: Any) -> dict[str, Any]:
             raise UnitlensError(f"{path} has a run that was told {name} in Python, for which there is no option.")
         options[name] = list(value) if isinstance(value, tuple) else value
     if settings.basis is not None:
-        options["basis"] = settings.basis.source
+        del options["basis"]
+        options["basis" if settings.basis.kind is None else "features"] = settings.basis.source
+        options["features_kind"] = settings.basis.read_as
     return options
 
 

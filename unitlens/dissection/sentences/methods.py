@@ -14,7 +14,7 @@ from unitlens.dissection.sentences.citations import (
     UNITS_2020,
     Citation,
 )
-from unitlens.dissection.settings import Settings
+from unitlens.dissection.settings import BasisRecord, Settings
 from unitlens.plurals import counted
 from unitlens.stats.folds import FEWEST_FOLDS, FOLDS
 
@@ -91,9 +91,13 @@ def _network(info: Info, settings: Settings) -> Iterator[Sentence]:
     yield Sentence(f"{what}: {described}{layout}; {tap}.")
     if settings.basis is not None:
         yield Sentence(
-            f"Units are the {settings.basis.shape[0]} directions of a basis ({settings.basis.source}; SHA-256 "
-            f"{settings.basis.sha256[:12]})."
+            f"Units are the {settings.basis.shape[0]} {settings.basis.noun} of a {settings.basis.of} "
+            f"({settings.basis.source}; {_kind_of(settings.basis)}SHA-256 {settings.basis.sha256[:12]})."
         )
+
+
+def _kind_of(basis: BasisRecord) -> str:
+    return "" if basis.kind is None else f"{basis.kind}; "
 
 
 def _images(info: Info, settings: Settings) -> Iterator[Sentence]:

@@ -14,7 +14,7 @@ from unitlens.dissection.run_record import NetworkRecord
 from unitlens.dissection.settings import Settings
 from unitlens.errors import UnitlensError, spelled
 from unitlens.files import encoded
-from unitlens.models.bases import Basis
+from unitlens.models.bases import Coding
 from unitlens.models.network import Network
 from unitlens.records import check_types, read_record, read_versioned, write_record
 
@@ -35,7 +35,7 @@ class Task:
     net: Network
     data: Data
     settings: Settings
-    basis: Basis | None
+    basis: Coding | None
     resources: "Resources"
     within: Mapping[str, str] | None = None
 

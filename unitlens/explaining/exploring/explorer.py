@@ -24,7 +24,7 @@ from unitlens.explaining.asked import check_network, map_reader, output_classes
 from unitlens.explaining.exploring.viewed import Between, Viewed, go_on
 from unitlens.explaining.labelled_units import LabelledUnits
 from unitlens.explaining.reasons import Reasons
-from unitlens.models.bases import Basis
+from unitlens.models.bases import Coding
 from unitlens.models.layers import display_name, find_layers
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
@@ -79,7 +79,7 @@ class Explorer:
     data : Data
     layer : str
         One of the dissection.
-    basis : Basis, optional
+    basis : Coding, optional
         The directions that are its units, of a dissection with a basis.
 
     Attributes
@@ -109,7 +109,7 @@ class Explorer:
     """
 
     def __init__(
-        self, net: Network, dissection: Dissection, data: Data, layer: str, *, basis: Basis | None = None
+        self, net: Network, dissection: Dissection, data: Data, layer: str, *, basis: Coding | None = None
     ) -> None:
         check_network(net, dissection)
         self.net, self.dissection, self.data, self.layer = net, dissection, data, layer

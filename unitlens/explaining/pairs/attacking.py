@@ -89,7 +89,7 @@ def attack(
         Which images belong together, as for `unitlens.dissect`; by default those of the data.
     interval : {0.95, 0.99}
         Of the changes of units.
-    basis : matrix or file of one, optional
+    basis : matrix, file of one, or Dictionary, optional
         As for `unitlens.explain`.
     limit : int, optional
         So many images of the class are attacked at most; None: all.

@@ -26,7 +26,7 @@ from unitlens.explaining.asked import check_network, describe, given_layer, netw
 from unitlens.explaining.labelled_units import LabelledUnits
 from unitlens.explaining.pairs.image_changes import ImageChanges
 from unitlens.explaining.readings import UnitReadings, read_units
-from unitlens.models.bases import Basis, BasisLike
+from unitlens.models.bases import BasisLike, Coding
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network
 from unitlens.stats.folds import FEWEST_FOLDS, FOLDS
@@ -72,7 +72,7 @@ def compare_images(
         mapping, a sequence of a name for each pair, ... One group is one draw. By default those of the data.
     interval : {0.95, 0.99}
         How sure the intervals are.
-    basis : matrix or file of one, optional
+    basis : matrix, file of one, or Dictionary, optional
         As for `unitlens.explain`.
     batch_size, workers, strict, progress
         As for `unitlens.dissect`.
@@ -183,7 +183,7 @@ def _margins(
     rows: Any,
     reading: Reading,
     *,
-    basis: Basis | None,
+    basis: Coding | None,
 ) -> tuple[Floats, dict[str, Any], list[str]]:
     """What each unit adds to the lead of the class before over that after, (2, P, U), where they differ."""
     margins = np.full((2, len(rows), readings.peaks[layer].shape[1]), np.nan)

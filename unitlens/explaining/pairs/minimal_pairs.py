@@ -87,7 +87,7 @@ def causal_labels(
         one group are one draw.
     interval : {0.95, 0.99}
         How sure the intervals are.
-    basis : matrix or file of one, optional
+    basis : matrix, file of one, or Dictionary, optional
         As for `unitlens.explain`.
     batch_size, workers, strict, progress
         As for `unitlens.dissect`.

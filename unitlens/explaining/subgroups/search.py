@@ -28,7 +28,7 @@ from unitlens.errors import UnitlensError, UnitlensWarning, argument
 from unitlens.explaining.asked import check_network, class_count, describe, given_layer, given_value, network_images
 from unitlens.explaining.labelled_units import LabelledUnits
 from unitlens.explaining.subgroups.result import MeasuredHalf, Removal, Shortcuts, ShownImages
-from unitlens.models.bases import Basis, BasisLike
+from unitlens.models.bases import BasisLike, Coding
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network
 from unitlens.stats.folds import Folds
@@ -103,7 +103,7 @@ def shortcuts(
     value : float or "mean"
         What units are set to: a number, or each unit's mean over the images of the dissection; of heads of attention
         over ``data``.
-    basis : matrix or file of one, optional
+    basis : matrix, file of one, or Dictionary, optional
         As for `unitlens.explain`.
     groups : optional
         Images that belong together, as for `unitlens.dissect`: they fall into the same fold. Not the subgroups.
@@ -202,7 +202,7 @@ class _Search:
     of_image: Any
     subgroups: tuple[str, ...]
     labelled: LabelledUnits
-    basis: Basis | None
+    basis: Coding | None
     measurements: list[Measured[ImageValues]]
 
     def found(self, *, most: int, draws: int) -> Shortcuts:

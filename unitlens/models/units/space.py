@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unitlens.errors import UnitlensError, argument, did_you_mean, spelled
-from unitlens.models.bases import Basis
+from unitlens.models.bases import Coding
 from unitlens.models.layers import LayerRef, display_name
 from unitlens.models.layouts import find_layout, left_out, unit_axis
 
@@ -31,8 +31,8 @@ class UnitSpace:
         The dimension of the layer's output along which its channels lie.
     each : int
         How many channels in a row are one unit: 1, or the numbers of a head.
-    basis : Basis, optional
-        Directions in the space of the channels, which are the units in their place.
+    basis : Coding, optional
+        Directions in the space of the channels, or features of a dictionary, which are the units in their place.
     layer : str
         Its name, for errors.
     special : int
@@ -43,7 +43,7 @@ class UnitSpace:
 
     axis: int = 1
     each: int = 1
-    basis: Basis | None = None
+    basis: Coding | None = None
     layer: str = "the layer"
     special: int = 0
     class_token: bool = False
@@ -51,7 +51,7 @@ class UnitSpace:
     def count(self, activation: Tensor) -> int:
         """How many units there are."""
         channels = activation.shape[self.axis] if activation.ndim > self.axis else 0
-        return channels // self.each if self.basis is None else len(self.basis.matrix)
+        return channels // self.each if self.basis is None else self.basis.count
 
     def places(self, units: Sequence[int]) -> list[int]:
         """Where the numbers of some units are in what `read` returns for all of them."""
@@ -72,8 +72,7 @@ class UnitSpace:
             Of channels not copied, where all are read.
         """
         if self.basis is not None:
-            rows = self.basis if units is None else self.basis.only(units)
-            return rows.apply(activation.movedim(self.axis, 1), self.layer)
+            return self.basis.apply(activation.movedim(self.axis, 1), self.layer, units)
         if units is None:
             return activation.movedim(self.axis, 1)
         return activation.index_select(self.axis, self._index(units, activation)).movedim(self.axis, 1)
@@ -155,7 +154,7 @@ CHANNELS = UnitSpace()
 
 
 def find_space(
-    model: nn.Module, ref: LayerRef, activation: Tensor, image: Size, *, basis: Basis | None = None
+    model: nn.Module, ref: LayerRef, activation: Tensor, image: Size, *, basis: Coding | None = None
 ) -> UnitSpace:
     """Find where the units of a layer are.
 
@@ -169,8 +168,8 @@ def find_space(
         What it returned.
     image : (int, int)
         Height and width of the network's input.
-    basis : Basis, optional
-        Directions that are its units.
+    basis : Coding, optional
+        Directions or features that are its units.
 
     Raises
     ------

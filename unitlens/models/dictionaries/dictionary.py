@@ -1,0 +1,187 @@
+"""A dictionary of features: how it reads a layer's units, and what one more of a feature adds to them."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unitlens.errors import UnitlensError
+from unitlens.files import write_whole
+from unitlens.models.bases import IN_MEMORY
+from unitlens.models.dictionaries.activations import SPARSE, Activation
+
+METADATA = "unitlens.dictionary"
+"""Key of a safetensors file's metadata under which `Dictionary.save` writes the kind."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dictionary:
+    """Features of a layer: a = activation(E x + b), and x is reconstructed as D a + c.
+
+    A feature is edited through the decoder: x' = x + D (a' - a). All other features, and what the dictionary does not
+    reconstruct, stay as they are.
+
+    Attributes
+    ----------
+    encoder : float32 tensor, (F, C)
+        E: a row for each feature, a column for each of the layer's units.
+    decoder : float32 tensor, (C, F)
+        D: what one more of each feature adds to the units.
+    bias : float32 tensor, (F,)
+        b; what is subtracted from x before it is encoded, and by what it is multiplied, is part of b and E.
+    offset : float32 tensor, (C,)
+        c.
+    activation : Activation
+    source : str
+        The file it came from; "in memory" for arrays and modules.
+    read_as : str, optional
+        The kind as it was given, where the file does not say it.
+    """
+
+    encoder: Tensor
+    decoder: Tensor
+    bias: Tensor
+    offset: Tensor
+    activation: Activation
+    source: str = IN_MEMORY
+    read_as: str | None = None
+
+    def __str__(self) -> str:
+        return "features " + (self.source if self.source == IN_MEMORY else f"of {self.source}")
+
+    @property
+    def count(self) -> int:
+        """How many features there are."""
+        return len(self.encoder)
+
+    @property
+    def width(self) -> int:
+        """How many units the layer has."""
+        return self.encoder.shape[1]
+
+    @property
+    def kind(self) -> str:
+        """How its features get their activations, such as ``relu`` or ``topk:32``."""
+        return str(self.activation)
+
+    @property
+    def sparse(self) -> bool:
+        """Whether most activations are 0, and none is below."""
+        return self.activation.kind in SPARSE
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Its numbers by name, as `save` writes them; the decoder with a row for each feature."""
+        tensors = {
+            "encoder": self.encoder,
+            "decoder": self.decoder.T.contiguous(),
+            "bias": self.bias,
+            "offset": self.offset,
+        }
+        thresholds = self.activation.thresholds
+        return tensors if thresholds is None else {**tensors, "thresholds": thresholds}
+
+    @property
+    def sha256(self) -> str:
+        """Hash of its kind, shapes and values, the same for every kind of file."""
+        hashed = hashlib.sha256(f"{self.kind}\n".encode())
+        for name, tensor in self.tensors.items():
+            hashed.update(f"{name} {tuple(tensor.shape)}\n".encode() + tensor.contiguous().numpy().tobytes())
+        return hashed.hexdigest()
+
+    def describe(self) -> dict[str, Any]:
+        """Return its description for run.json."""
+        return {
+            "source": self.source,
+            "sha256": self.sha256,
+            "shape": [self.count, self.width],
+            "kind": self.kind,
+            "read_as": self.read_as,
+        }
+
+    def check_width(self, units: int, layer: str) -> None:
+        """Make sure that it is of as many units as a layer has.
+
+        Raises
+        ------
+        UnitlensError
+            If it is not.
+        """
+        if units != self.width:
+            raise UnitlensError(
+                f"The {self} read {self.width} units, but {layer} has {units}: a dictionary belongs to the layer on "
+                "whose activations it was trained."
+            )
+
+    def apply(self, maps: Tensor, layer: str, rows: Sequence[int] | None = None) -> Tensor:
+        """Return the activations of all features, or of some, at every position.
+
+        Parameters
+        ----------
+        maps : tensor, (N, C, h, w), or of other positions, (N, C, ...)
+        layer : str
+            The layer's name, for errors.
+        rows : sequence of int, optional
+            Which features.
+
+        Returns
+        -------
+        tensor, (N, F, h, w)
+
+        Raises
+        ------
+        UnitlensError
+            If the layer has another number of units.
+        """
+        self.check_width(maps.shape[1], layer)
+        encoder, bias = (part.to(maps.device, maps.dtype) for part in (self.encoder, self.bias))
+        active = self.activation(torch.nn.functional.linear(maps.movedim(1, -1), encoder, bias))
+        if rows is not None:  # which of them are the largest is seen among all
+            active = active[..., list(rows)]
+        return active.movedim(-1, 1)
+
+    def decode(self, change: Tensor, rows: Sequence[int]) -> Tensor:
+        """Return what a change of some features is in the layer's units.
+
+        Parameters
+        ----------
+        change : tensor, (N, len(rows), ...)
+        rows : sequence of int
+            Which features.
+
+        Returns
+        -------
+        tensor, (N, C, ...)
+        """
+        decoder = self.decoder[:, list(rows)].to(change.device, change.dtype)
+        return torch.einsum("cf,nf...->nc...", decoder, change)
+
+    def reconstruct(self, maps: Tensor, layer: str) -> Tensor:
+        """Return D a + c, (N, C, ...), for a layer's maps, (N, C, ...)."""
+        active = self.apply(maps, layer).movedim(1, -1)
+        decoder, offset = (part.to(maps.device, maps.dtype) for part in (self.decoder, self.offset))
+        return torch.nn.functional.linear(active, decoder, offset).movedim(-1, 1)
+
+    def from_source(self, source: str) -> "Dictionary":
+        """The same, under the name of another file."""
+        return replace(self, source=source)
+
+    def save(self, file: str | Path) -> Path:
+        """Write it as a safetensors file, which `unitlens.features` and ``--features`` read.
+
+        Raises
+        ------
+        UnitlensError
+            If the file's name does not end in .safetensors, or it cannot be written.
+        """
+        from safetensors.torch import save
+
+        path = Path(file)
+        if path.suffix != ".safetensors":
+            raise UnitlensError(f"{path} is not a name for a dictionary: it should end in .safetensors.")
+        write_whole(path, save(self.tensors, metadata={METADATA: self.kind}))
+        return path
