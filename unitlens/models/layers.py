@@ -106,7 +106,7 @@ def _find(given: str, modules: Mapping[str, nn.Module]) -> LayerRef:
         if found is not None:
             inner = f"{name}.{found.projection}".removeprefix(".")
             number = None if call is None else int(call)
-            return LayerRef(given, inner, modules[inner], number, None, found.count, found.joint)
+            return LayerRef(given, inner, modules[inner], number, None, found.number, found.joint)
     if name not in modules:
         top = ", ".join(name for name, _ in modules[""].named_children()) or "none"
         near = did_you_mean(name, modules) or f" (at the top there are: {top})"

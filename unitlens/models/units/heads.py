@@ -49,14 +49,14 @@ class Heads(NamedTuple):
     ----------
     projection : str
         The name of the linear layer in it that they are given to.
-    count : int
+    number : int
         How many there are.
     joint : Joint or None
         What has to be taken apart for them to be seen; None where there is nothing.
     """
 
     projection: str
-    count: int
+    number: int
     joint: Joint | None
 
 
@@ -80,7 +80,7 @@ def find_heads(attention: nn.Module, name: str, modules: Mapping[str, nn.Module]
     heads = next((count for count in counts if isinstance(count, int)), 0)
     for projection in ("proj", "out_proj", "o_proj"):
         inner = attention._modules.get(projection)
-        if heads > 0 and type(inner) in _LINEAR and inner.in_features % heads == 0:
+        if heads > 0 and isinstance(inner, nn.Linear) and type(inner) in _LINEAR and inner.in_features % heads == 0:
             block = modules.get(name.rpartition(".")[0])
             joints = Joint(attention), Joint(attention, block)
             joint = next((joint for joint in joints if _replacing(joint) is not None), None)
@@ -195,7 +195,12 @@ def _of_timm(joint: Joint) -> _Replaced:
         # the block's own code brings windows to images, and images to windows
         joined = type(block)._attn(_with(block, attn=lambda _, **__: heads), images.pop())
         made: list[Tensor] = []
-        type(block)._attn(_with(block, attn=lambda given, **_: made.append(given) or given), attention.proj(joined))
+
+        def keep(given: Tensor, **_: Any) -> Tensor:
+            made.append(given)
+            return given
+
+        type(block)._attn(_with(block, attn=keep), attention.proj(joined))
         return attention.proj_drop(made[0])  # type: ignore[no-any-return]
 
     return [(attention, "forward", forward), (block, "_attn", attend)]
