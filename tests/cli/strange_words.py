@@ -116,6 +116,7 @@ def base(verb, world, run, net):
     commands = {
         "demo": ("--images", 32, "--out", "out", "--quiet"),
         "dissect": (*sees, "--no-evidence", "--exemplars", 0, "--pairs", 0, "--out", "out", "--quiet"),
+        "label": (run, "--from", "labels.csv", "--overwrite", "--quiet"),
         "merge": ("part1", "part2", "--out", "out", "--quiet"),
         "plan": (*sees, "--no-evidence"),
         "check": (world, "--quiet"),

@@ -28,6 +28,7 @@ def there(tmp_path_factory):
     (folder / "net.py").write_text(NET)
     rows = [f"{number:02}.png,{'ab'[number % 2]}\n" for number in range(24)]
     (folder / "kinds.csv").write_text("".join(["image,group\n", *rows]))
+    (folder / "labels.csv").write_text("unit,label\n0,red\n1,blue\n")
     net = ul.load(f"{folder}/net.py:build", image_size=32, mean=(0, 0, 0), std=(1, 1, 1))
     dissection = ul.dissect(net, "0", world, quantile=0.15, exemplars=1)
     dissection.info["data"]["source"] = "world"

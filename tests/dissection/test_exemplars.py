@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import unitlens as ul
-from unitlens.dissection.exemplars import LOOKED_AT, Variety
+from unitlens.dissection.exemplars.strongest import LOOKED_AT, Variety
 from unitlens.errors import UnitlensError
 
 

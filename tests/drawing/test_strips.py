@@ -59,6 +59,12 @@ def test_a_tile_is_full_colour_inside_and_faded_outside_the_outline():
     assert 200 > red > green == blue > 55
 
 
+def test_images_in_another_order_of_memory_have_the_same_outlines():
+    images, masks = noise(2, 32, 32), noise(2, 8, 8)[..., 0] > 128
+    channels_first = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)
+    assert (draw_tiles(channels_first, masks, size=32) == draw_tiles(images, masks, size=32)).all()
+
+
 def test_what_is_dark_is_seen_outside_of_the_mask():
     image = np.zeros((1, 64, 64, 3), np.uint8)
     image[0, ::2] = 40

@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any, TextIO
 
 import click
@@ -169,7 +170,8 @@ def _run(arguments: Sequence[str] | None) -> int:
 def _shortened(sentence: str, words: Sequence[str]) -> str:
     """Return a sentence without the length of words of the command line that nobody would read to the end."""
     for word in (word for word in words if len(word) > _LONG):
-        sentence = sentence.replace(printable(word), f"{printable(word)[: _LONG // 2]}...")
+        for written in (word, str(Path(word))):  # without what a path may lack, such as a slash at its end
+            sentence = sentence.replace(printable(written), f"{printable(written)[: _LONG // 2]}...")
     return sentence
 
 

@@ -1,3 +1,4 @@
+from .exemplars.originals import redrawn as redrawn
 from .planning import Plan as Plan
 from .planning import plan as plan
 from .repeating.rerunning import Rerun as Rerun

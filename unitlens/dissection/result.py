@@ -302,15 +302,28 @@ class Dissection:
         self._check_unit(unit)
         return self._strips.get((self._only_layer(), unit))
 
-    def show(self, unit: int, *, ax: "Axes | None" = None) -> "Figure":
-        """A figure of the unit: its exemplars with the mask drawn on them, its concept and IoU; in axes or alone."""
+    def with_strips(self, strips: Strips) -> Self:
+        """The same, with other images of the exemplars of some units; see `unitlens.redrawn`."""
+        return replace(self, _strips={**self._strips, **strips})
+
+    def show(self, unit: int, *, images: int | None = None, ax: "Axes | None" = None) -> "Figure":
+        """A figure of the unit: its exemplars with the mask drawn on them, its concept and IoU; in axes or alone.
+
+        Parameters
+        ----------
+        unit : int
+        images : int, optional
+            So many exemplars, the first ones; all. `unitlens.redrawn` draws them from the original images.
+        ax : matplotlib.axes.Axes, optional
+            Where it is drawn; by default in a new figure.
+        """
         from unitlens.drawing.figures import strip_figure
 
         strip = self.strip(unit)
         if strip is None:
             raise UnitlensError("This dissection was made without exemplar images: make it with exemplars=8.")
         row = self._units[self._units["unit"] == unit].iloc[0]
-        return strip_figure(strip, row, ax=ax)
+        return strip_figure(strip, row, images=images, ax=ax)
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
         """Write run.json, units.csv, counts.safetensors and the exemplars into a folder; see `open_run`.

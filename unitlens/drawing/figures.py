@@ -175,7 +175,9 @@ def _legend(axes: "Axes", counts: Sequence[ConceptCount], colours: Mapping[str, 
         text.set_parse_math(False)
 
 
-def strip_figure(strip: bytes, row: "pd.Series[Any]", *, ax: "Axes | None" = None) -> "Figure":
+def strip_figure(
+    strip: bytes, row: "pd.Series[Any]", *, images: int | None = None, ax: "Axes | None" = None
+) -> "Figure":
     """Draw a unit's exemplar images with its mask on them, under its concept.
 
     Parameters
@@ -184,6 +186,8 @@ def strip_figure(strip: bytes, row: "pd.Series[Any]", *, ax: "Axes | None" = Non
         An image file, from `unitlens.drawing.strips.draw_strip`.
     row : Series
         The unit's row of the table: its layer, unit, concept, iou, and the ends of the interval where it has one.
+    images : int, optional
+        So many of them, the first ones; all.
     ax : matplotlib.axes.Axes, optional
         Where it is drawn; by default in a new figure, in which a pixel of the strip is one of the screen.
 
@@ -196,13 +200,15 @@ def strip_figure(strip: bytes, row: "pd.Series[Any]", *, ax: "Axes | None" = Non
 
     with Image.open(io.BytesIO(strip), formats=["JPEG"]) as file:
         image = np.asarray(file.convert("RGB"))
-    tiles = image.shape[1] / image.shape[0]
+    image = image[:, : None if images is None else images * image.shape[0]]
     if ax is not None:
         ax.imshow(image)
         ax.set_axis_off()
         ax.set_title(_title(row), loc="left", fontsize="medium", parse_math=False)
         return figure_of(ax)
-    figure = new_figure(max(1.4 * tiles, 4.0), 1.75, file="jpeg", dpi=max(110.0, image.shape[0] / 1.4))
+    tiles = image.shape[1] / image.shape[0]
+    side = max(1.4, 4.0 / tiles)  # inches
+    figure = new_figure(side * tiles, side + 0.35, file="jpeg", dpi=max(110.0, image.shape[0] / side))
     axes = figure.add_subplot()
     axes.imshow(image)
     axes.set_axis_off()

@@ -118,7 +118,7 @@ def draw_tiles(images: Images, masks: Masks, *, size: int = 96) -> Images:
     # Where inside, all bits of a pixel come from the tile: on whole runs of memory, four times as fast as a choice of
     # one pixel after another.
     bright = np.repeat(inside.view(np.uint8) * np.uint8(255), 3, axis=-1).reshape(tiles.shape)
-    drawn = np.asarray(faded ^ ((faded ^ tiles) & bright), np.uint8)
+    drawn = np.ascontiguousarray(faded ^ ((faded ^ tiles) & bright), np.uint8)  # the line is drawn into this memory
     width, edge = max(1, round(size / 56)), max(1, round(size / 160))
     for line, colour in ((width + edge, EDGE), (width, OUTLINE)):
         drawn.reshape(-1, 3)[np.flatnonzero(_outline(inside, line))] = np.array(colour, np.uint8)

@@ -1,6 +1,7 @@
 """Save results into a folder, and write the page that shows them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -18,7 +19,7 @@ from unitlens.ablation.validation import check_agreement
 from unitlens.comparison.audit_result import Audit
 from unitlens.comparison.result import Comparison
 from unitlens.data.findings import Check
-from unitlens.dissection.files import REPORT, RUN, RunFiles, check_free, read_run, write_run
+from unitlens.dissection.files import REPORT, RUN, RunFiles, Strips, check_free, read_run, write_run
 from unitlens.dissection.result import Dissection
 from unitlens.editing.causal_result import CausalEffects
 from unitlens.editing.concept_set_result import ConceptSet
@@ -293,13 +294,16 @@ def _check_fit(folder: Path, new: Contents, *, overwrite: bool) -> None:
             raise UnitlensError(f"{folder} holds no run that the labels are of: save the dissection with them.")
 
 
-def write_page(folder: str | Path) -> Path:
-    """Write report.html of what is saved in a folder: a dissection, what was added to it, or both; its path."""
+def write_page(folder: str | Path, *, strips: Strips | None = None) -> Path:
+    """Write report.html of what is saved in a folder, with these strips of a dissection or its own; its path."""
     folder = Path(folder)
     if not folder.is_dir():
         read_run(folder)  # there is none, and the error says so
     with changing(folder) as change:
-        change.write(REPORT, _page(folder, Contents().with_saved(folder)))
+        saved = Contents().with_saved(folder)
+        if saved.run is not None and strips is not None:
+            saved = saved._replace(run=replace(saved.run, strips=strips))
+        change.write(REPORT, _page(folder, saved))
     return folder / REPORT
 
 

@@ -5,11 +5,12 @@ from typing import Any
 
 import click
 
+from unitlens.cli.results.originals import full_size_options, opened_originals
 from unitlens.cli.shell.command import command
 from unitlens.cli.text import echo
 
 
-@command()
+@command(first=("out", "formats", "columns", "units", "images", "full_size", "style", "overwrite"))
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Folder for them. [RUN-figures]")
 @click.option(
@@ -25,12 +26,22 @@ from unitlens.cli.text import echo
 @click.option(
     "--units", type=click.IntRange(0), default=8, show_default=True, metavar="N", help="Units shown with their images."
 )
+@click.option(
+    "--images", type=click.IntRange(1), metavar="N", help="Images of each of these units. [all that the run keeps]"
+)
 @click.option("--style", metavar="NAME", help="A style of matplotlib, such as ggplot.")
 @click.option("--overwrite", is_flag=True, help="Replace figures that are there.")
-def figures(run: Path, out: Path | None, **options: Any) -> None:
+@full_size_options
+def figures(run: Path, out: Path | None, images: int | None, **options: Any) -> None:
     """Write the figures of a saved run for a paper: concepts, units with their images, effects, and what units draw."""
+    from unitlens.dissection.exemplars.originals import LARGEST, redrawn
     from unitlens.pages.plots.files import write_figures
 
+    originals = opened_originals(run, options)
+    if originals is not None:
+        options["redraw"] = lambda layer, units, size: redrawn(
+            layer, units, **originals._asdict(), size=min(size, LARGEST), images=images
+        )
     folder = run.resolve()  # of "." too, which has no name
-    for path in write_figures(run, out or folder.with_name(f"{folder.name}-figures"), **options):
+    for path in write_figures(run, out or folder.with_name(f"{folder.name}-figures"), images=images, **options):
         echo(f"wrote {path}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unitlens.data.batches import reading_notes
 from unitlens.dissection.controls import chance_row, compare_with_untrained, comparison_row
 from unitlens.dissection.draws import Draws, alike_images, few_draws, few_folds, plan_draws
-from unitlens.dissection.exemplars import Variety, draw_strips, exemplar_table, find_exemplars
+from unitlens.dissection.exemplars.strongest import Variety, draw_strips, exemplar_table, find_exemplars
 from unitlens.dissection.forward import nonfinite_notes
 from unitlens.dissection.labelling import LabelledLayer, add_q_over_layers, label_together, layers_note
 from unitlens.dissection.provenance import describe_run

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from unitlens.dissection.files import read_run
 from unitlens.errors import UnitlensError, argument, did_you_mean
 from unitlens.files import another_folder, another_or_overwrite, make_folder, write_whole
-from unitlens.pages.plots.of_run import figures_of
+from unitlens.pages.plots.of_run import Redraw, UnitImages, figures_of
 from unitlens.pages.writing import Contents
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ def write_figures(
     formats: Sequence[Format] = ("pdf",),
     columns: int | None = None,
     units: int = 8,
+    images: int | None = None,
+    redraw: Redraw | None = None,
     style: str | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
@@ -48,6 +50,11 @@ def write_figures(
         How many columns of a paper each is wide; by default as wide as it is drawn, and two at most.
     units : int
         How many units of each layer are shown with their images.
+    images : int, optional
+        How many images of each; all that the run has.
+    redraw : callable, optional
+        Of a layer, some of its units and a size in pixels: the same layer, with their exemplars drawn again so large,
+        such as from the original images (`unitlens.redrawn`).
     style : str, optional
         A style of matplotlib, such as ggplot.
     overwrite : bool
@@ -63,7 +70,8 @@ def write_figures(
     contents = Contents().with_saved(run)
     drawn: dict[str, bytes] = {}
     with _styled(style):
-        for one in figures_of(contents, units=units):
+        width = TEXT if columns is None else (COLUMN, TEXT)[columns - 1]
+        for one in figures_of(contents, UnitImages(units, images, redraw, width, DPI)):
             figure = one.draw()
             _widen(figure, columns)
             name = _free(one.name, drawn)

@@ -1,14 +1,15 @@
 """The figures of a saved run by their names: concepts, units with their images, effects, and units that draw."""
 
 import io
+import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitlens.dissection.result import Dissection
 from unitlens.drawing.emergence import counts_by_layer, emergence_figure
-from unitlens.drawing.figures import concept_bars, new_figure, strip_figure
+from unitlens.drawing.figures import concept_bars, new_figure
 from unitlens.editing.causal_result import CausalEffects
 from unitlens.editing.insertion_result import InsertionMap
 
@@ -21,6 +22,10 @@ MOST_CONCEPTS = 3
 """Of a sweep over units, the concepts that some unit draws most of have a figure."""
 
 
+Redraw = Callable[[Dissection, Sequence[int], int], Dissection]
+"""From a layer, some of its units and the side of a tile in pixels to the same, with other exemplar images."""
+
+
 class NamedFigure(NamedTuple):
     """A figure that is yet to be drawn, and the name of its file, without an ending."""
 
@@ -28,17 +33,39 @@ class NamedFigure(NamedTuple):
     draw: "Callable[[], Figure]"
 
 
-def figures_of(contents: "Contents", *, units: int) -> Iterator[NamedFigure]:
+class UnitImages(NamedTuple):
+    """How units are shown with their images.
+
+    Attributes
+    ----------
+    units : int
+        So many of each layer.
+    images : int or None
+        So many exemplars of each; None: all that the run has.
+    redraw : callable or None
+        Draws exemplars again; None: they are as the run has them.
+    width : float
+        Of the figure, in inches.
+    dpi : int
+    """
+
+    units: int = 8
+    images: int | None = None
+    redraw: Redraw | None = None
+    width: float = 7.2
+    dpi: int = 300
+
+
+def figures_of(contents: "Contents", shown: UnitImages) -> Iterator[NamedFigure]:
     """All figures of what a folder holds, in the order in which a paper shows them.
 
     Parameters
     ----------
     contents : Contents
-    units : int
-        How many units of each layer are shown with their images.
+    shown : UnitImages
     """
     if contents.run is not None:
-        yield from _of_dissection(Dissection.of(contents.run), units)
+        yield from _of_dissection(Dissection.of(contents.run), shown)
     if contents.effects is not None:
         alone = contents.effects.units
         if alone is not None:
@@ -53,13 +80,13 @@ def figures_of(contents: "Contents", *, units: int) -> Iterator[NamedFigure]:
                 yield from _of_sweep(result)
 
 
-def _of_dissection(dissection: Dissection, units: int) -> Iterator[NamedFigure]:
+def _of_dissection(dissection: Dissection, shown: UnitImages) -> Iterator[NamedFigure]:
     for layer in dissection.layers:
         one = dissection[layer]
         yield NamedFigure(f"concepts-{file_name(layer)}", partial(concept_bars, one.table(), title=layer))
-        shown = _shown_units(one, units)
-        if shown:
-            yield NamedFigure(f"units-{file_name(layer)}", partial(_unit_grid, one, shown))
+        units = _shown_units(one, shown.units)
+        if units:
+            yield NamedFigure(f"units-{file_name(layer)}", partial(_unit_grid, one, units, shown))
     if len(dissection.layers) > 1:
         yield NamedFigure("emergence", lambda: emergence_figure(counts_by_layer(dissection.table())))
 
@@ -73,18 +100,24 @@ def _shown_units(one: Dissection, most: int) -> list[int]:
     return [int(unit) for unit in table["unit"] if one.strip(int(unit)) is not None][:most]
 
 
-def _unit_grid(one: Dissection, units: list[int]) -> "Figure":
+def _unit_grid(one: Dissection, units: list[int], shown: UnitImages) -> "Figure":
     """A row of images for each unit, under its concept."""
+    tiles = _tile_count(one.strip(units[0]) or b"")
+    tiles = tiles if shown.images is None else min(tiles, shown.images)
+    if shown.redraw is not None:
+        one = shown.redraw(one, units, math.ceil(shown.width * shown.dpi / tiles))
+    figure = new_figure(7.2, len(units) * (7.2 / tiles + 0.28))
+    for axes, unit in zip(figure.subplots(len(units), 1, squeeze=False)[:, 0], units, strict=True):
+        one.show(unit, images=tiles, ax=axes)
+    return figure
+
+
+def _tile_count(strip: bytes) -> int:
+    """How many images stand side by side."""
     from PIL import Image
 
-    rows = {int(row["unit"]): row for _, row in one.table().iterrows()}
-    strips = [one.strip(unit) or b"" for unit in units]
-    with Image.open(io.BytesIO(strips[0]), formats=["JPEG"]) as strip:
-        tiles = strip.width / strip.height
-    figure = new_figure(7.2, len(units) * (7.2 / tiles + 0.28))
-    for axes, unit, strip_file in zip(figure.subplots(len(units), 1, squeeze=False)[:, 0], units, strips, strict=True):
-        strip_figure(strip_file, rows[unit], ax=axes)
-    return figure
+    with Image.open(io.BytesIO(strip), formats=["JPEG"]) as file:
+        return round(file.width / file.height)
 
 
 def _of_sweep(result: CausalEffects) -> Iterator[NamedFigure]:

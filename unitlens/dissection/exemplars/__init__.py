@@ -1,0 +1,1 @@
+"""Which images show a unit, and how they are drawn."""
