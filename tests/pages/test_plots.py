@@ -1,5 +1,6 @@
 """Figures of a saved run as files, and figures in axes of the user's."""
 
+import itertools
 import shutil
 
 import matplotlib.style
@@ -14,8 +15,10 @@ from unitlens.drawing.effects import causal_figure
 from unitlens.drawing.emergence import counts_by_layer, emergence_figure
 from unitlens.drawing.figures import category_colours, style_colours
 from unitlens.errors import UnitlensError
+from unitlens.pages.plots import of_run
 from unitlens.pages.plots.files import COLUMN, DPI, write_figures
-from unitlens.pages.plots.of_run import file_name
+from unitlens.pages.plots.of_run import UnitImages, figures_of, file_name
+from unitlens.pages.writing import Contents
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +49,23 @@ def test_every_kind_of_figure_of_a_run_is_written(shell, run_folder, tmp_path):
                 assert abs(image.width - COLUMN * DPI) <= 1
         else:
             assert "<svg" in (tmp_path / "run-figures" / name).read_text()
+
+
+@pytest.mark.parametrize("width", [3.5, 7.2])
+def test_units_that_do_not_fit_on_a_page_are_on_further_figures(dissection, width, monkeypatch):
+    monkeypatch.setattr(of_run, "PAGE", 1.5)
+    contents = Contents(run=dissection[dissection.layers[0]].files())
+    shown = UnitImages(units=3, width=width)
+    pages = [one.draw() for one in figures_of(contents, shown) if one.name.startswith("units")]
+    titles = [axes.get_title(loc="left").split(":")[0] for page in pages for axes in page.axes]
+    assert len(pages) > 1
+    assert len(set(titles)) == len(titles) == 3
+    for page in pages:
+        page.draw_without_rendering()
+        boxes = [axes.get_tightbbox() for axes in page.axes]
+        assert all(above.y0 >= below.y1 for above, below in itertools.pairwise(boxes))
+        assert boxes[0].y1 <= page.bbox.y1
+        assert page.get_figheight() <= 1.5
 
 
 def test_nothing_is_overwritten_unless_that_is_said(shell, effects_folder, tmp_path):

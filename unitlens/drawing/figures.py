@@ -263,11 +263,21 @@ def style_colours(categories: Iterable[str]) -> dict[str, str]:
     return {category: colour.dark if dark else colour.light for category, colour in colours.items()}
 
 
-def new_figure(width: float, height: float, *, file: Literal["png", "jpeg"] = "png", dpi: float = 110.0) -> "Figure":
-    """Make an empty figure, in inches, that belongs to no window and that a notebook shows, as one kind of file."""
+def new_figure(
+    width: float,
+    height: float,
+    *,
+    file: Literal["png", "jpeg"] = "png",
+    dpi: float = 110.0,
+    layout: Literal["constrained"] | None = "constrained",
+) -> "Figure":
+    """Make an empty figure, in inches, that belongs to no window and that a notebook shows, as one kind of file.
+
+    Without a layout, all axes have to be placed: that is fast, where there are many.
+    """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=dpi, layout=layout)
     # By itself a notebook shows figures of pyplot only; this one brings its own image.
     setattr(figure, f"_repr_{file}_", partial(_file_content, figure, file))
     return figure

@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from unitlens.dissection.files import read_run
 from unitlens.errors import UnitlensError, argument, did_you_mean
@@ -119,9 +119,13 @@ def _widen(figure: "Figure", columns: int | None) -> None:
     """Make a figure one or two columns wide; of images in rows the height goes with it, of charts less."""
     width, height = figure.get_size_inches()
     wanted = min(width, TEXT) if columns is None else (COLUMN, TEXT)[columns - 1]
-    images = all(axes.images and not axes.axison for axes in figure.axes)
-    shrunk = wanted / width if images else min(1.0, wanted / width) ** 0.5
+    shrunk = wanted / width if _is_of_images(figure) else min(1.0, wanted / width) ** 0.5
     figure.set_size_inches(wanted, max(1.2, height * shrunk))
+
+
+def _is_of_images(figure: "Figure") -> bool:
+    """Whether there is nothing but images in it, without axes."""
+    return all(axes.images and not axes.axison for axes in figure.axes)
 
 
 def _free(name: str, drawn: dict[str, bytes]) -> str:
@@ -134,6 +138,13 @@ def _free(name: str, drawn: dict[str, bytes]) -> str:
 def _content(figure: "Figure", ending: Format) -> bytes:
     """The figure as a file; the same for the same figure, whenever it is written."""
     file = io.BytesIO()
-    dates = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
-    figure.savefig(file, format=ending, dpi=DPI, metadata=dates[ending])
+    of_kind: dict[Format, dict[str, Any]] = {
+        "pdf": {"metadata": {"CreationDate": None}},
+        "svg": {"metadata": {"Date": None}},
+        "png": {"metadata": {}, "pil_kwargs": {"compress_level": 3}},  # a tenth larger than 6, in half the time
+    }
+    for axes in figure.axes if _is_of_images(figure) else ():
+        for image in axes.images:  # as they are, where a file can hold them so: smaller, and five times as fast
+            image.set_interpolation(None if ending == "png" else "none")
+    figure.savefig(file, format=ending, dpi=DPI, **of_kind[ending])
     return file.getvalue()

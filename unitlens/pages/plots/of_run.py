@@ -22,6 +22,12 @@ MOST_CONCEPTS = 3
 """Of a sweep over units, the concepts that some unit draws most of have a figure."""
 
 
+PAGE = 9.5
+"""Inches of a page from top to bottom: rows beyond are on a further figure."""
+
+_TITLE, _EDGE = 0.28, 0.04
+"""Inches of what stands above a row of images, and of what is left free beside and below it."""
+
 Redraw = Callable[[Dissection, Sequence[int], int], Dissection]
 """From a layer, some of its units and the side of a tile in pixels to the same, with other exemplar images."""
 
@@ -85,8 +91,11 @@ def _of_dissection(dissection: Dissection, shown: UnitImages) -> Iterator[NamedF
         one = dissection[layer]
         yield NamedFigure(f"concepts-{file_name(layer)}", partial(concept_bars, one.table(), title=layer))
         units = _shown_units(one, shown.units)
-        if units:
-            yield NamedFigure(f"units-{file_name(layer)}", partial(_unit_grid, one, units, shown))
+        tiles = _tile_count(one, units, shown.images)
+        rows = max(1, int(PAGE / (shown.width / tiles + _TITLE)))
+        for first in range(0, len(units), rows):
+            page = partial(_unit_grid, one, units[first : first + rows], tiles, shown)
+            yield NamedFigure(f"units-{file_name(layer)}", page)
     if len(dissection.layers) > 1:
         yield NamedFigure("emergence", lambda: emergence_figure(counts_by_layer(dissection.table())))
 
@@ -100,24 +109,37 @@ def _shown_units(one: Dissection, most: int) -> list[int]:
     return [int(unit) for unit in table["unit"] if one.strip(int(unit)) is not None][:most]
 
 
-def _unit_grid(one: Dissection, units: list[int], shown: UnitImages) -> "Figure":
-    """A row of images for each unit, under its concept."""
-    tiles = _tile_count(one.strip(units[0]) or b"")
-    tiles = tiles if shown.images is None else min(tiles, shown.images)
-    if shown.redraw is not None:
-        one = shown.redraw(one, units, math.ceil(shown.width * shown.dpi / tiles))
-    figure = new_figure(7.2, len(units) * (7.2 / tiles + 0.28))
-    for axes, unit in zip(figure.subplots(len(units), 1, squeeze=False)[:, 0], units, strict=True):
-        one.show(unit, images=tiles, ax=axes)
-    return figure
-
-
-def _tile_count(strip: bytes) -> int:
+def _tile_count(one: Dissection, units: Sequence[int], images: int | None) -> int:
     """How many images stand side by side."""
     from PIL import Image
 
+    strip = one.strip(units[0]) if units else None
+    if strip is None:
+        return 1
     with Image.open(io.BytesIO(strip), formats=["JPEG"]) as file:
-        return round(file.width / file.height)
+        tiles = round(file.width / file.height)
+    return tiles if images is None else min(tiles, images)
+
+
+def _unit_grid(one: Dissection, units: list[int], tiles: int, shown: UnitImages) -> "Figure":
+    """A row of images for each unit, under its concept; nothing has to be laid out, as all rows are alike."""
+    if shown.redraw is not None:
+        one = shown.redraw(one, units, math.ceil(shown.width * shown.dpi / tiles))
+    row = shown.width / tiles + _TITLE
+    height = len(units) * row
+    figure = new_figure(shown.width, height, layout=None)
+    for number, unit in enumerate(units):
+        bottom = height - (number + 1) * row + _EDGE
+        axes = figure.add_axes(
+            (
+                _EDGE / shown.width,
+                bottom / height,
+                1 - 2 * _EDGE / shown.width,
+                (row - _TITLE - 2 * _EDGE / tiles) / height,
+            )
+        )
+        one.show(unit, images=tiles, ax=axes)
+    return figure
 
 
 def _of_sweep(result: CausalEffects) -> Iterator[NamedFigure]:
