@@ -7,6 +7,7 @@ from .ablation.interventions import Intervention as Intervention
 from .ablation.interventions import intervening as intervening
 from .ablation.outcomes.centroids import class_centroids as class_centroids
 from .ablation.outcomes.effects import outcome_effects as outcome_effects
+from .ablation.outcomes.neighbours import nearest_neighbours as nearest_neighbours
 from .ablation.outcomes.result import OutcomeEffects as OutcomeEffects
 from .ablation.outcomes.vectors import Similarity as Similarity
 from .ablation.result import Curve as Curve

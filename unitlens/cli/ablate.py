@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from unitlens.cli.classes import class_options, with_classes
 from unitlens.cli.opening import set_threads
 from unitlens.cli.options import basis_option, fast_option, measuring_options, quiet_option
 from unitlens.cli.shell.command import command
@@ -71,12 +72,7 @@ ALL = None
     help="Of tokens: only at the class token, or only at the patches. [everywhere]",
 )
 @basis_option
-@click.option(
-    "--zero-shot",
-    metavar="FILE",
-    help="Of an encoder such as CLIP's: take the vectors of a .safetensors file, one of each class by its name, as the "
-    "network's classes (logit = 100 x cosine).",
-)
+@class_options
 @click.option(
     "--measure",
     "measures",
@@ -121,7 +117,7 @@ def _ablate(target: str, options: dict[str, Any], processes: Processes) -> None:
     from unitlens.ablation.outcomes.named import image_outcomes
     from unitlens.ablation.work.running import keeping_in_run
     from unitlens.models.layers import find_layers
-    from unitlens.models.units.zero_shot import zero_shot
+    from unitlens.models.units.zero_shot import layer_behind
     from unitlens.pages.fitting import check_effects_fit, check_outcomes_fit, check_units
     from unitlens.pages.writing import add_effects
 
@@ -131,11 +127,11 @@ def _ablate(target: str, options: dict[str, Any], processes: Processes) -> None:
     source = source_of(target, options)
     source.net.model.eval()  # it was loaded here; a network's training mode is of interest where a person set it
     net, layers, sha256 = source.net, source.layers, source.sha256
-    if options["zero_shot"]:
-        find_layers(net.model, layers)  # errors name them as they were given
-        net, layers = zero_shot(net, options["zero_shot"]), tuple(f"encoder.{layer}" for layer in layers)
-        sha256 = net.fingerprint()
-    out = options["out"] or (Path("run") if source.dissection is None or options["zero_shot"] else Path(target))
+    find_layers(net.model, layers)  # errors name them as they were given
+    net = with_classes(net, options)
+    if net is not source.net:
+        layers, sha256 = tuple(map(layer_behind, layers)), net.fingerprint()
+    out = options["out"] or (Path(target) if source.dissection is not None and net is source.net else Path("run"))
     check_fit = check_outcomes_fit if outcomes else check_effects_fit
     check_fit(out, sha256, overwrite=options["overwrite"])
     check_units(out, source.basis)

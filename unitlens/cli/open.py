@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from unitlens.cli.classes import class_options, with_classes
 from unitlens.cli.opening import set_threads
 from unitlens.cli.options import basis_option, opening_options, quiet_option
 from unitlens.cli.shell.command import command
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("--port", type=click.IntRange(1, 65535), metavar="N", help="Of the address. [a free one]")
 @click.option("--no-browser", is_flag=True, help="Print the address, and open no browser.")
 @basis_option
+@class_options
 @opening_options
 @quiet_option
 def open_(target: str, **options: Any) -> None:
@@ -41,6 +43,7 @@ def open_(target: str, **options: Any) -> None:
             f"The page needs {error.name}, which is not installed: pip install 'unitlens[app]'."
         ) from None
     source = run_source(Path(target), options)
+    source = source._replace(net=with_classes(source.net, options))
     set_threads(options["threads"])
     page = _painting(target, source, options) if source.net.image == "output" else _exploring(target, source)
 

@@ -155,13 +155,11 @@ def explained_source(target: str, options: dict[str, Any], *, images: bool = Tru
             f"{target} is no run, and an explanation needs to know what units look for: `unitlens dissect` makes one."
         )
     options = options | {"concept": None}
-    if images:
-        return _of_run(folder, options)
-    if options["data"] is not None or options["limit"] is not None:
+    if not images and (options["data"] is not None or options["limit"] is not None):
         raise UnitlensError(
             "--data and --limit choose images of a data set, and BEFORE and AFTER are given: leave it out."
         )
-    return _of_run(folder, options, images=False)
+    return _of_run(folder, options, images=images)
 
 
 def run_source(folder: Path, options: dict[str, Any]) -> Source:

@@ -1,6 +1,7 @@
 """What an explanation is asked of (layer, network, classes, value), and where it is said to come from."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,15 @@ from unitlens.data.classes import Classes, output_names
 from unitlens.data.concepts import Data, described
 from unitlens.data.reading import Reading
 from unitlens.dissection.provenance import describe_network, versions
+from unitlens.dissection.reopening import run_basis
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, argument
+from unitlens.explaining.labelled_units import LabelledUnits
 from unitlens.models.activations import Readout
-from unitlens.models.bases import Coding
+from unitlens.models.bases import BasisLike, Coding
 from unitlens.models.layers import find_layers
 from unitlens.models.network import Network
+from unitlens.models.units.zero_shot import encoder_of, layer_behind
 
 
 def class_count(net: Network) -> int:
@@ -52,19 +56,52 @@ def output_classes(net: Network, data: Data) -> Classes:
     return Classes(output_names(net.classes, index, outputs), index)
 
 
-def check_network(net: Network, dissection: Dissection) -> None:
-    """Make sure that a dissection is of this network.
+@dataclass(frozen=True, eq=False)
+class AskedLayer:
+    """A dissected layer, and where its units are in a network.
 
-    Raises
-    ------
-    UnitlensError
-        If its weights are others.
+    Attributes
+    ----------
+    name : str
+        As the dissection calls it.
+    place : str
+        As the network calls it: where this gives classes to the encoder that was dissected, behind ``encoder.``.
+    labelled : LabelledUnits
+        What the dissection says of its units.
+    basis : Coding or None
+        Directions, or features of a dictionary, that are its units.
     """
-    if net.fingerprint() != dissection.info["network"]["sha256"]:
-        raise UnitlensError(
-            f"The dissection is of {dissection.info['network']['name']} with other weights than this network has: "
-            "dissect this network, or load the weights that were dissected."
-        )
+
+    name: str
+    place: str
+    labelled: LabelledUnits
+    basis: Coding | None
+
+    @classmethod
+    def of(cls, net: Network, dissection: Dissection, layer: str | None, basis: BasisLike | None) -> "AskedLayer":
+        """Find a layer; of a dissection of one layer, that one.
+
+        Raises
+        ------
+        UnitlensError
+            If it was not dissected, the dissection is of other weights, or its directions are not at hand.
+        """
+        name, sha256 = given_layer(dissection, layer), dissection.info["network"]["sha256"]
+        encoder = encoder_of(net)
+        if net.fingerprint() == sha256:
+            place = name
+        elif encoder is not None and encoder.fingerprint() == sha256:
+            place = layer_behind(name)
+        else:
+            raise UnitlensError(
+                f"The dissection is of {dissection.info['network']['name']} with other weights than this network has: "
+                "dissect this network, or load the weights that were dissected."
+            )
+        return cls(name, place, LabelledUnits.of(dissection, name), run_basis(dissection.settings, basis))
+
+    def of_heads(self, net: Network) -> bool:
+        """Whether its units are heads of attention, each of several numbers."""
+        return self.basis is None and find_layers(net.model, self.place)[0].heads is not None
 
 
 def given_layer(dissection: Dissection, layer: str | None) -> str:
@@ -78,7 +115,7 @@ def given_layer(dissection: Dissection, layer: str | None) -> str:
 
 
 def given_value(
-    value: float | str, net: Network, dissection: Dissection, layer: str, data: Data | None
+    value: float | str, net: Network, dissection: Dissection, layer: AskedLayer, data: Data | None
 ) -> float | Tensor:
     """What units are set to: a number, or their means over the images of the dissection.
 
@@ -91,26 +128,24 @@ def given_value(
         If there is no such value, or the units are heads and there are no data.
     """
     if value == "mean":
-        if dissection.settings.basis is None and find_layers(net.model, layer)[0].heads is not None:
+        if layer.of_heads(net):
             if data is None:
                 raise UnitlensError(
-                    f"The run has the mean length of each head of {layer}, and not the means of its numbers, to which "
-                    f"it would be set: give the images that they are means over as {argument('data')}."
+                    f"The run has the mean length of each head of {layer.name}, and not the means of its numbers, to "
+                    f"which it would be set: give the images that they are means over as {argument('data')}."
                 )
             settings = dissection.settings
-            return unit_means(net, layer, data, Reading(limit=settings.limit, seed=settings.seed)).float()
-        return torch.tensor(dissection.info["layers"][layer]["mean"], dtype=torch.float32)
+            return unit_means(net, layer.place, data, Reading(limit=settings.limit, seed=settings.seed)).float()
+        return torch.tensor(dissection.info["layers"][layer.name]["mean"], dtype=torch.float32)
     if isinstance(value, str):
         raise UnitlensError(f"value is {value!r}; units are set to a number, or to 'mean', their mean.")
     return float(value)
 
 
-def map_reader(
-    net: Network, dissection: Dissection, layer: str, *, basis: Coding | None = None
-) -> Callable[[Tensor], Tensor]:
+def map_reader(net: Network, dissection: Dissection, layer: AskedLayer) -> Callable[[Tensor], Tensor]:
     """From the layer's output, as the network lays it out, to maps of units, as the dissection reads them."""
-    (ref,) = find_layers(net.model, [layer])
-    readout = Readout((layer,), layout=dissection.settings.layout, basis=basis)
+    (ref,) = find_layers(net.model, [layer.place])
+    readout = Readout((layer.place,), layout=dissection.settings.layout, basis=layer.basis)
     return lambda activation: readout.read(ref, activation, len(activation), net.preprocessing.image_size)
 
 

@@ -22,12 +22,10 @@ from unitlens.data.concepts import Data
 from unitlens.data.groups import Groups, grouped
 from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.reading import Reading, Subset
-from unitlens.dissection.reopening import run_basis
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, UnitlensWarning
-from unitlens.explaining.asked import check_network, class_count, describe, given_layer, given_value, network_images
+from unitlens.explaining.asked import AskedLayer, class_count, describe, given_value, network_images
 from unitlens.explaining.confusions_result import ConfusedPair, Confusions, PulledImages
-from unitlens.explaining.labelled_units import LabelledUnits
 from unitlens.models.bases import BasisLike
 from unitlens.models.fast.precision import Fast, chosen_precision
 from unitlens.models.loading import classifier
@@ -107,20 +105,18 @@ def confusions(
     ['class', 'predicted', 'images', 'right_images']
     """
     net = net if isinstance(net, Network) else classifier(net)
-    layer = given_layer(dissection, layer)
     data = as_data(data)
     data = grouped(data, groups, limit=limit, seed=seed)
     if pairs < 1:
         raise UnitlensError(f"pairs is {pairs}; it is 1 or more.")
-    check_network(net, dissection)
-    labelled = LabelledUnits.of(dissection, layer)
-    directions = run_basis(dissection.settings, basis)
-    values = LayerValues(Replacement(given_value(value, net, dissection, layer, data)))
+    of = AskedLayer.of(net, dissection, layer, basis)
+    labelled, layers = of.labelled, (of.place,)
+    values = (LayerValues(Replacement(given_value(value, net, dissection, of, data))),)
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, strict=strict, progress=progress)
     precision = chosen_precision(fast)
     # 1. who is taken for whom
     asked = PerImage(_predicted, with_class=True)
-    design = Design((layer,), (values,), asked, sets=(), fast=precision, basis=directions)
+    design = Design(layers, values, asked, sets=(), fast=precision, basis=of.basis)
     classified = measure(net, data, design, reading)
     classes = join_classes(data, net.classes, class_count(net))
     truth = np.array([classes.output_of[str(class_)] for class_ in classified.counts.classes])
@@ -135,9 +131,7 @@ def confusions(
     sets += [(unit,) for unit in labelled.unlabelled(range(len(labelled)))]
     indices = _images_of(confused, truth, guessed, classified.counts.indices)
     asked = PerImage(_Leads(confused, classes).read, with_class=True)
-    design = Design(
-        (layer,), (values,), asked, sets=tuple((units,) for units in sets), fast=precision, basis=directions
-    )
+    design = replace(design, response=asked, sets=tuple((units,) for units in sets))
     concerned = Subset(data, indices)
     measured = measure(net, concerned, design, replace(reading, limit=None))
     notes = list(dict.fromkeys([*classified.notes, *measured.notes]))
@@ -148,12 +142,12 @@ def confusions(
             net,
             data,
             classified.data,
-            settings={"layer": layer, "value": value, "pairs": pairs},
+            settings={"layer": of.name, "value": value, "pairs": pairs},
             seconds=classified.seconds + measured.seconds,
             notes=notes,
             replay=measured.replay,
         ),
-        layer=layer,
+        layer=of.name,
         classes=classes.names,
         labelled=labelled,
         sets=tuple(sets),

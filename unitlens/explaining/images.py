@@ -14,12 +14,10 @@ from unitlens.data.concepts import Data
 from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.readers.given import Given, given_images, images_of
 from unitlens.data.reading import Reading, Subset, chosen_images
-from unitlens.dissection.reopening import run_basis
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, UnitlensWarning, did_you_mean
-from unitlens.explaining.asked import check_network, describe, given_layer, given_value, map_reader, output_classes
+from unitlens.explaining.asked import AskedLayer, describe, given_value, map_reader, output_classes
 from unitlens.explaining.explanation import TOP, Explanations
-from unitlens.explaining.labelled_units import LabelledUnits
 from unitlens.explaining.reasons import Attribute, Reasons
 from unitlens.explaining.smallest_sets import MOST
 from unitlens.models.bases import BasisLike
@@ -127,30 +125,27 @@ def explain(
     (256, 4)
     """
     net = net if isinstance(net, Network) else classifier(net)
-    layer = given_layer(dissection, layer)
+    asked = AskedLayer.of(net, dissection, layer, basis)
     means_of = None if data is None else as_data(data)
     data = images_of(given_images(images), names=names, of_class=of_class)
     data = data if limit is None else Subset(data, chosen_images(data, limit, seed=seed))
-    directions = run_basis(dissection.settings, basis)
-    labelled = LabelledUnits.of(dissection, layer)
-    check_network(net, dissection)
     classes = output_classes(net, data)
-    asked = Reasons(
-        labelled=labelled,
-        maps=map_reader(net, dissection, layer, basis=directions),
+    reasons = Reasons(
+        labelled=asked.labelled,
+        maps=map_reader(net, dissection, asked),
         settings=dissection.settings,
         class_=None if class_ is None else classes.output(class_),
         top=_whole("top", top, 1),
         most=_whole("most", most, 0),
         shown=net.preprocessing.shown,
-        attributions={} if directions else _attributes(net, layer, attributions),
+        attributions={} if asked.basis else _attributes(net, asked.place, attributions),
     )
     design = Design(
-        layers=(layer,),
-        values=(LayerValues(Replacement(given_value(value, net, dissection, layer, means_of))),),
-        response=asked,
+        layers=(asked.place,),
+        values=(LayerValues(Replacement(given_value(value, net, dissection, asked, means_of))),),
+        response=reasons,
         fast=chosen_precision(fast),
-        basis=directions,
+        basis=asked.basis,
     )
     reading = Reading(batch_size=1, workers=workers, seed=seed, strict=strict, progress=progress)
     measured = measure(net, data, design, reading)
@@ -160,12 +155,12 @@ def explain(
         net,
         data,
         measured.data,
-        settings={"layer": layer, "value": value, "top": top, "most": most},
+        settings={"layer": asked.name, "value": value, "top": top, "most": most},
         seconds=measured.seconds,
         notes=measured.notes,
         replay=measured.replay,
     )
-    return Explanations(info, layer, classes.names, labelled, tuple(measured.counts))
+    return Explanations(info, asked.name, classes.names, asked.labelled, tuple(measured.counts))
 
 
 def _whole(name: str, value: int, least: int) -> int:

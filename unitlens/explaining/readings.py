@@ -1,7 +1,8 @@
 """What units say of images, in one pass: the peak of each, and how much of the image it is above its threshold."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +14,13 @@ from unitlens.data.columns import Columns
 from unitlens.data.concepts import Data
 from unitlens.data.reading import Reading
 from unitlens.dissection.settings import Settings
-from unitlens.explaining.labelled_units import LabelledUnits
 from unitlens.models.activations import Readout, reader
-from unitlens.models.bases import Coding
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
 from unitlens.stats.scores import Floats, Ints
+
+if TYPE_CHECKING:
+    from unitlens.explaining.asked import AskedLayer
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +53,9 @@ class UnitReadings:
 def read_units(
     net: Network,
     data: Data,
-    layers: Mapping[str, LabelledUnits],
+    layers: Sequence["AskedLayer"],
     settings: Settings,
     reading: Reading,
-    *,
-    basis: Coding | None = None,
 ) -> UnitReadings:
     """Run the network once on every image.
 
@@ -63,13 +63,11 @@ def read_units(
     ----------
     net : Network
     data : Data
-    layers : mapping of str to LabelledUnits
-        The layers, and the thresholds of their units.
+    layers : sequence of AskedLayer
+        Of one dissection: the layers, and the thresholds of their units.
     settings : Settings
         Of the dissection: how layers are read, and brought to the label grid.
     reading : Reading
-    basis : Coding, optional
-        Directions that are the units.
 
     Raises
     ------
@@ -80,7 +78,8 @@ def read_units(
     # what is marked is sampled at every pixel: of small things a coarser grid may see nothing
     grid = net.preprocessing.image_size if columns.concepts else (1, 1)
     batches = Batches(data, net.preprocessing, reading, columns=columns, grid=grid, task="looking")
-    read = reader(net, Readout(tuple(layers), settings.tap, settings.layout, basis))
+    places = tuple(layer.place for layer in layers)
+    read = reader(net, Readout(places, settings.tap, settings.layout, layers[0].basis))
     parts = _Parts(layers, settings)
     with evaluating(net.model):
         for batch in batches:
@@ -93,7 +92,7 @@ def read_units(
 class _Parts:
     """Batch after batch."""
 
-    layers: Mapping[str, LabelledUnits]
+    layers: Sequence["AskedLayer"]
     settings: Settings
     indices: list[int] = field(default_factory=list)
     folds: list[int] = field(default_factory=list)
@@ -105,18 +104,18 @@ class _Parts:
     def add(self, batch: Batch, maps: Mapping[str, Tensor], outputs: object, columns: Columns) -> None:
         self.indices.extend(batch.indices)
         self.folds.extend(batch.folds)
-        for layer, labelled in self.layers.items():
-            labelled.check_count(maps[layer].shape[1], layer)
-        self.peaks.append({layer: _numbers(found.flatten(2).amax(2)) for layer, found in maps.items()})
-        self.areas.append({layer: self._active(layer, found) for layer, found in maps.items()})
+        for layer in self.layers:
+            layer.labelled.check_count(maps[layer.place].shape[1], layer.name)
+        self.peaks.append({layer.name: _numbers(maps[layer.place].flatten(2).amax(2)) for layer in self.layers})
+        self.areas.append({layer.name: self._active(layer, maps[layer.place]) for layer in self.layers})
         scores = isinstance(outputs, Tensor) and outputs.ndim == 2 and outputs.shape[1] > 1
         self.outputs.append(_numbers(outputs) if scores else None)  # type: ignore[arg-type]
         self.concepts.append(np.stack([_marked(planes, columns) for planes in batch.planes]))
 
-    def _active(self, layer: str, maps: Tensor) -> Floats:
+    def _active(self, layer: "AskedLayer", maps: Tensor) -> Floats:
         """The share of the label grid on which each unit is above its threshold, (N, U)."""
         images, units = maps.shape[:2]
-        above, grid = self.layers[layer].active(maps, self.settings)
+        above, grid = layer.labelled.active(maps, self.settings)
         count = torch.bincount(above.image * units + above.unit, minlength=images * units)
         return _numbers(count.view(images, units)) / (grid[0] * grid[1])
 
@@ -127,11 +126,14 @@ class _Parts:
             record=record,
             indices=np.array(self.indices, dtype=np.int64),
             folds=np.array(self.folds, dtype=np.int64),
-            peaks={layer: np.concatenate([part[layer] for part in self.peaks]) for layer in self.layers},
-            areas={layer: np.concatenate([part[layer] for part in self.areas]) for layer in self.layers},
+            peaks=self._of_layers(self.peaks),
+            areas=self._of_layers(self.areas),
             outputs=np.concatenate(outputs) if len(outputs) == len(self.outputs) else None,
             concept_areas=np.concatenate(self.concepts),
         )
+
+    def _of_layers(self, parts: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:
+        return {layer.name: np.concatenate([part[layer.name] for part in parts]) for layer in self.layers}
 
 
 def _numbers(values: Tensor) -> Floats:

@@ -1,6 +1,6 @@
 """Classes of an encoder that has no texts: the mean of what it returns for images of each."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -64,19 +64,25 @@ def class_centroids(
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
     data = as_data(data)
+    for vector, class_ in image_vectors(net, data, reading):
+        sums[class_] = sums.get(class_, torch.zeros_like(vector)) + vector
+        counts[class_] = counts.get(class_, 0) + 1
+    if not sums:
+        raise UnitlensError("No image has a class, so that there is nothing to take the mean of: give some that do.")
+    return {name: (sums[name] / counts[name]).float() for name in in_order(sums, data)}
+
+
+def image_vectors(net: Network, data: Data, reading: Reading) -> Iterator[tuple[Tensor, str]]:
+    """What an encoder returns for each image that has a class, float64 (D,) of length 1, and that class."""
     for batch in Batches(data, net.preprocessing, reading, task="embedding"):
         with evaluating(net.model):
             vectors = functional.normalize(embedding(net.model(net.prepare(batch.images))).double(), dim=1).cpu()
         for vector, class_ in zip(vectors, batch.classes, strict=True):
             if class_ is not None:
-                sums[str(class_)] = sums.get(str(class_), torch.zeros_like(vector)) + vector
-                counts[str(class_)] = counts.get(str(class_), 0) + 1
-    if not sums:
-        raise UnitlensError("No image has a class, so that there is nothing to take the mean of: give some that do.")
-    return {name: (sums[name] / counts[name]).float() for name in _in_order(sums, data)}
+                yield vector, str(class_)
 
 
-def _in_order(classes: Iterable[str], data: Data) -> list[str]:
+def in_order(classes: Iterable[str], data: Data) -> list[str]:
     """Names of classes as the data number their outputs, so that both agree; else sorted."""
     index = {str(name): output for name, output in described(data).class_index.items()}
     return sorted(classes, key=lambda name: (index.get(name, len(index)), name))

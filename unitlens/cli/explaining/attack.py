@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from unitlens.cli.classes import class_options, with_classes
 from unitlens.cli.opening import set_threads
 from unitlens.cli.options import basis_option, measuring_options, quiet_option
 from unitlens.cli.shell.command import command
@@ -30,6 +31,7 @@ from unitlens.errors import UnitlensError
 @click.option("--images", type=click.IntRange(1), default=40, show_default=True, help="Attack so many at most.")
 @click.option("--layer", "layers", multiple=True, metavar="NAME", help="The layer of the units. [the run's]")
 @basis_option
+@class_options
 @measuring_options
 @quiet_option
 def attack(target: str, **options: Any) -> None:
@@ -42,6 +44,7 @@ def attack(target: str, **options: Any) -> None:
 
     out = options["out"] or Path(target)
     source = explained_source(target, options)
+    source = source._replace(net=with_classes(source.net, options))
     check_no_explanation(out, ATTACK, overwrite=options["overwrite"])
     set_threads(options["threads"])
     reading = source.reading(options)

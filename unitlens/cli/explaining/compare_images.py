@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from unitlens.cli.classes import class_options, with_classes
 from unitlens.cli.opening import set_threads
 from unitlens.cli.options import basis_option, measuring_options, quiet_option
 from unitlens.cli.shell.command import command
@@ -25,6 +26,7 @@ from unitlens.cli.text import echo, summarize_changes
     help="How sure intervals over pairs are.",
 )
 @basis_option
+@class_options
 @measuring_options
 @quiet_option
 def compare_images(target: str, before: Path, after: Path, **options: Any) -> None:
@@ -38,6 +40,7 @@ def compare_images(target: str, before: Path, after: Path, **options: Any) -> No
 
     out = options["out"] or Path(target)
     source = explained_source(target, options, images=False)
+    source = source._replace(net=with_classes(source.net, options))
     check_no_explanation(out, PAIRS, overwrite=options["overwrite"])
     set_threads(options["threads"])
     reading = source.reading(options)

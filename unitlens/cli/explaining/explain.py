@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from unitlens.cli.classes import class_options, with_classes
 from unitlens.cli.opening import set_threads
 from unitlens.cli.options import basis_option, fast_option, given_value, measuring_options, quiet_option
 from unitlens.cli.shell.command import command
@@ -43,6 +44,7 @@ FEW = 12
 )
 @click.option("--pairs", type=click.IntRange(1), default=12, show_default=True, help="With --errors: so many pairs.")
 @basis_option
+@class_options
 @measuring_options
 @fast_option
 @quiet_option
@@ -58,6 +60,7 @@ def explain(target: str, images: tuple[str, ...], **options: Any) -> None:
     if len(chosen) > 1:
         raise UnitlensError(f"{' and '.join(chosen)} both choose images: give one of the two.")
     source = explained_source(target, options)
+    source = source._replace(net=with_classes(source.net, options))
     out = options["out"] or Path(target)
     check_no_explanation(out, CONFUSIONS if options["errors"] else EXPLANATION, overwrite=options["overwrite"])
     set_threads(options["threads"])

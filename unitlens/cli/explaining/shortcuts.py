@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from unitlens.cli.classes import class_options, with_classes
 from unitlens.cli.opening import set_threads
 from unitlens.cli.options import basis_option, given_value, quiet_option, source_measuring_options
 from unitlens.cli.shell.command import command
@@ -34,6 +35,7 @@ from unitlens.cli.text import align_columns, echo
 )
 @click.option("--value", default="0", show_default=True, metavar="V", help="Set units to a number, or to their mean.")
 @basis_option
+@class_options
 @source_measuring_options
 @quiet_option
 def shortcuts(target: str, subgroups: str | None, **options: Any) -> None:
@@ -47,6 +49,7 @@ def shortcuts(target: str, subgroups: str | None, **options: Any) -> None:
     from unitlens.pages.writing import SHORTCUTS, check_no_explanation, report
 
     source = explained_source(target, options | {"groups": None})
+    source = source._replace(net=with_classes(source.net, options))
     out = options["out"] or Path(target)
     check_no_explanation(out, SHORTCUTS, overwrite=options["overwrite"])
     set_threads(options["threads"])

@@ -11,6 +11,7 @@ SECTIONS = {
     "Network": (
         "weights", "image_size", "resize", "mean", "std", "bands", "range", "show_bands", "show_range",
         "show_percentiles", "latent_shape", "latent_classes", "rescale", "network", "trust",
+        "zero_shot", "centroids", "neighbours", "nearest",
     ),
     "Images": (
         "data", "latents", "limit", "strict", "data_format", "split", "concepts", "data_root", "download",

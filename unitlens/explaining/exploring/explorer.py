@@ -20,12 +20,11 @@ from unitlens.data.readers.given import GivenImages
 from unitlens.data.reading import Reading, Subset
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError
-from unitlens.explaining.asked import check_network, map_reader, output_classes
+from unitlens.explaining.asked import AskedLayer, map_reader, output_classes
 from unitlens.explaining.exploring.viewed import Between, Viewed, go_on
-from unitlens.explaining.labelled_units import LabelledUnits
 from unitlens.explaining.reasons import Reasons
-from unitlens.models.bases import Coding
-from unitlens.models.layers import display_name, find_layers
+from unitlens.models.bases import BasisLike
+from unitlens.models.layers import display_name
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
 from unitlens.stats.scores import Floats
@@ -79,13 +78,15 @@ class Explorer:
     data : Data
     layer : str
         One of the dissection.
-    basis : Coding, optional
+    basis : matrix, file of one, or Dictionary, optional
         The directions that are its units, of a dissection with a basis.
 
     Attributes
     ----------
     labelled : LabelledUnits
         What the dissection says of the units.
+    place : str
+        The layer as the network calls it.
     classes : Classes
         What the network's outputs are called.
     positions : tuple of str
@@ -109,13 +110,12 @@ class Explorer:
     """
 
     def __init__(
-        self, net: Network, dissection: Dissection, data: Data, layer: str, *, basis: Coding | None = None
+        self, net: Network, dissection: Dissection, data: Data, layer: str, *, basis: BasisLike | None = None
     ) -> None:
-        check_network(net, dissection)
         self.net, self.dissection, self.data, self.layer = net, dissection, data, layer
-        self.labelled = LabelledUnits.of(dissection, layer)
-        of_heads = basis is None and find_layers(net.model, layer)[0].heads is not None
-        self.positions: tuple[Position, ...] = ("off",) if of_heads else POSITIONS
+        asked = AskedLayer.of(net, dissection, layer, basis)
+        self.labelled, self.place = asked.labelled, asked.place
+        self.positions: tuple[Position, ...] = ("off",) if asked.of_heads(net) else POSITIONS
         self.classes = output_classes(net, data)
         description = described(data)
         listed = description.classes or ()
@@ -128,14 +128,14 @@ class Explorer:
         self._predicted: dict[int, int] = {}
         self._reasons = Reasons(
             labelled=self.labelled,
-            maps=map_reader(net, dissection, layer, basis=basis),
+            maps=map_reader(net, dissection, asked),
             settings=dissection.settings,
             class_=None,
             top=0,
             most=0,
             shown=net.preprocessing.shown,
         )
-        self._replays = Replays(net, (layer,), (LayerValues(Replacement(0.0)),), None, total=1, basis=basis)
+        self._replays = Replays(net, (asked.place,), (LayerValues(Replacement(0.0)),), None, total=1, basis=asked.basis)
         self._share: float | None = None
         self._read = lru_cache(READ)(self._read_image)
         self.view = lru_cache(VIEWED)(self._view)
@@ -157,7 +157,7 @@ class Explorer:
         inputs = self.net.prepare(batch.images)
         replayed = self._replays.on(MeasuredImages(batch, np.array([0]), inputs))
         self._reasons.start(
-            self.net, self.data, replayed.images, replayed.output, replayed.activation(self.layer).shape[1]
+            self.net, self.data, replayed.images, replayed.output, replayed.activation(self.place).shape[1]
         )
         if self._share is None:
             self._share = replayed_share(replayed.cut, inputs)
@@ -274,7 +274,7 @@ class Explorer:
             raise UnitlensError(
                 f"Unit {without[0]} has no threshold, so that it cannot be set to it: set it to its mean."
             )
-        return UnitEdit.at(self.layer, units, values[list(units)].tolist(), positions, strength=strength)
+        return UnitEdit.at(self.place, units, values[list(units)].tolist(), positions, strength=strength)
 
     def check_units(self, units: Sequence[int]) -> None:
         """Make sure that the layer has some units.

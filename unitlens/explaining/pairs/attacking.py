@@ -19,10 +19,9 @@ from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.readers.given import images_of
 from unitlens.data.reading import Reading, Subset, chosen_images
 from unitlens.dissection.provenance import describe_read
-from unitlens.dissection.reopening import run_basis
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, UnitlensWarning
-from unitlens.explaining.asked import check_network, output_classes
+from unitlens.explaining.asked import AskedLayer, output_classes
 from unitlens.explaining.pairs.attack_methods import AttackSettings, attack_images, to_8_bit
 from unitlens.explaining.pairs.attack_result import Attack
 from unitlens.explaining.pairs.image_pairs import compare_images
@@ -125,8 +124,7 @@ def attack(
     ('ski_slope', 'beach', True)
     """
     net = net if isinstance(net, Network) else classifier(net)
-    check_network(net, dissection)
-    directions = run_basis(dissection.settings, basis)
+    asked = AskedLayer.of(net, dissection, layer, basis)  # what is wrong with these is said before the attack
     data = as_data(data)
     outputs = output_classes(net, data)
     own, aim = outputs.output(of_class), None if target is None else outputs.output(target)
@@ -157,9 +155,9 @@ def attack(
         dissection,
         before,
         after,
-        layer=layer,
+        layer=asked.name,
         interval=interval,
-        basis=directions,
+        basis=asked.basis,
         batch_size=batch_size,
         progress=progress,
     )

@@ -18,15 +18,13 @@ from unitlens.data.groups import Groups
 from unitlens.data.readers.paired import PairedImages, Side, pair_images
 from unitlens.data.reading import Reading, Subset
 from unitlens.dissection.provenance import describe_read
-from unitlens.dissection.reopening import run_basis
 from unitlens.dissection.result import Dissection
 from unitlens.drawing.changes import Images
 from unitlens.errors import UnitlensError, UnitlensWarning
-from unitlens.explaining.asked import check_network, describe, given_layer, network_images, output_classes
-from unitlens.explaining.labelled_units import LabelledUnits
+from unitlens.explaining.asked import AskedLayer, describe, network_images, output_classes
 from unitlens.explaining.pairs.image_changes import ImageChanges
 from unitlens.explaining.readings import UnitReadings, read_units
-from unitlens.models.bases import BasisLike, Coding
+from unitlens.models.bases import BasisLike
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network
 from unitlens.stats.folds import FEWEST_FOLDS, FOLDS
@@ -107,17 +105,14 @@ def compare_images(
     (128, 4)
     """
     net = net if isinstance(net, Network) else classifier(net)
-    layer = given_layer(dissection, layer)
-    check_network(net, dissection)
+    asked = AskedLayer.of(net, dissection, layer, basis)
     data = pair_images(before, after, groups=groups)
-    labelled = LabelledUnits.of(dissection, layer)
     reading = Reading(batch_size=batch_size, workers=workers, strict=strict, progress=progress)
-    directions = run_basis(dissection.settings, basis)
-    readings = read_units(net, data, {layer: labelled}, dissection.settings, reading, basis=directions)
+    readings = read_units(net, data, [asked], dissection.settings, reading)
     rows = _pairs_read(readings, len(data))
     outputs = np.zeros((2, len(rows), 0)) if readings.outputs is None else readings.outputs[rows.T]
     classes = output_classes(net, data).names if outputs.shape[2] else ()
-    margins, replay, notes = _margins(net, data, layer, readings, rows, reading, basis=directions)
+    margins, replay, notes = _margins(net, data, asked, readings, rows, reading)
     notes = [*filter(None, [data.note]), *readings.record.notes, *notes, *_notes(readings, rows, len(data) // 2)]
     for note in notes:
         warnings.warn(note, UnitlensWarning, stacklevel=2)
@@ -126,7 +121,7 @@ def compare_images(
         net,
         data,
         read,
-        settings={"layer": layer, "interval": interval},
+        settings={"layer": asked.name, "interval": interval},
         seconds=readings.record.seconds,
         notes=notes,
         replay=replay,
@@ -134,13 +129,13 @@ def compare_images(
     names = [[name.partition("/")[2] for name in (readings.record.names[row] for row in pair)] for pair in rows]
     return ImageChanges(
         info=info,
-        layer=layer,
-        labelled=labelled,
+        layer=asked.name,
+        labelled=asked.labelled,
         classes=classes,
         names=tuple((one, other) for one, other in names),
         folds=readings.folds[rows[:, 0]],
-        peaks=readings.peaks[layer][rows.T],
-        areas=readings.areas[layer][rows.T],
+        peaks=readings.peaks[asked.name][rows.T],
+        areas=readings.areas[asked.name][rows.T],
         outputs=outputs,
         margins=margins,
         shown=_shown(net, data, readings, rows),
@@ -176,17 +171,10 @@ def _notes(readings: UnitReadings, rows: Any, pairs: int) -> list[str]:
 
 
 def _margins(
-    net: Network,
-    data: PairedImages,
-    layer: str,
-    readings: UnitReadings,
-    rows: Any,
-    reading: Reading,
-    *,
-    basis: Coding | None,
+    net: Network, data: PairedImages, layer: AskedLayer, readings: UnitReadings, rows: Any, reading: Reading
 ) -> tuple[Floats, dict[str, Any], list[str]]:
     """What each unit adds to the lead of the class before over that after, (2, P, U), where they differ."""
-    margins = np.full((2, len(rows), readings.peaks[layer].shape[1]), np.nan)
+    margins = np.full((2, len(rows), len(layer.labelled)), np.nan)
     if readings.outputs is None:
         return margins, {}, []
     names, predicted = readings.record.names, readings.outputs.argmax(1)
@@ -199,12 +187,13 @@ def _margins(
         classes |= {names[row]: (lead, other) for row in rows[pair]}
     indices = sorted(int(readings.indices[row]) for pair in differ for row in rows[pair])
     asked = PerImage(_Margin(classes).read)
-    design = Design(layers=(layer,), values=(LayerValues(Replacement()),), response=asked, basis=basis)
+    values = (LayerValues(Replacement()),)
+    design = Design(layers=(layer.place,), values=values, response=asked, basis=layer.basis)
     measured = measure(net, Subset(data, indices), design, reading)
     added = (measured.counts.before[:, None] - measured.counts.after)[..., 0]
     if added.shape[1] != margins.shape[2]:
         reason = "in which its units cannot be removed: whether they matter is not known"
-        return margins, measured.replay, [f"{layer} is dissected in another layout, {reason}."]
+        return margins, measured.replay, [f"{layer.name} is dissected in another layout, {reason}."]
     of_image = dict(zip(measured.counts.names, added, strict=True))
     for pair in differ:
         for side, row in enumerate(rows[pair]):

@@ -12,11 +12,9 @@ from unitlens.data.concepts import Concept, Data, described
 from unitlens.data.reading import Reading
 from unitlens.data.scenes.pairs import ScenePairs
 from unitlens.dissection.provenance import describe_read
-from unitlens.dissection.reopening import run_basis
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, UnitlensWarning
-from unitlens.explaining.asked import check_network, describe
-from unitlens.explaining.labelled_units import LabelledUnits
+from unitlens.explaining.asked import AskedLayer, describe
 from unitlens.explaining.pairs.causal_labels_result import CausalLabels, LayerAnswers, causal_rows
 from unitlens.explaining.readings import UnitReadings, read_units
 from unitlens.models.bases import BasisLike
@@ -117,10 +115,9 @@ def causal_labels(
     """
     net = net if isinstance(net, Network) else classifier(net)
     data = _paired(ScenePairs(24) if pairs is None else pairs)
-    check_network(net, dissection)
-    layers = {layer: LabelledUnits.of(dissection, layer) for layer in dissection.layers}
+    layers = [AskedLayer.of(net, dissection, layer, basis) for layer in dissection.layers]
     concepts = Columns.of(data.concepts)
-    tables = {layer: dissection[layer].table()[_OF_UNITS] for layer in layers}
+    tables = {layer: dissection[layer].table()[_OF_UNITS] for layer in dissection.layers}
     own = {layer: _own_columns(table, concepts) for layer, table in tables.items()}
     if all((columns < 0).all() for columns in own.values()):
         raise UnitlensError(
@@ -128,8 +125,7 @@ def causal_labels(
             "they are."
         )
     reading = Reading(batch_size=batch_size, workers=workers, strict=strict, progress=progress)
-    directions = run_basis(dissection.settings, basis)
-    readings = read_units(net, data, layers, dissection.settings, reading, basis=directions)
+    readings = read_units(net, data, layers, dissection.settings, reading)
     changes = _Changes.of(readings, data, concepts)
     rows, added = [], {}
     for layer, table in tables.items():

@@ -22,13 +22,11 @@ from unitlens.data.groups import Groups, grouped
 from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.reading import Reading, Subset
 from unitlens.data.strata import Subgroups, read_subgroups
-from unitlens.dissection.reopening import run_basis
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, UnitlensWarning, argument
-from unitlens.explaining.asked import check_network, class_count, describe, given_layer, given_value, network_images
-from unitlens.explaining.labelled_units import LabelledUnits
+from unitlens.explaining.asked import AskedLayer, class_count, describe, given_value, network_images
 from unitlens.explaining.subgroups.result import MeasuredHalf, Removal, Shortcuts, ShownImages
-from unitlens.models.bases import BasisLike, Coding
+from unitlens.models.bases import BasisLike
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network
 from unitlens.stats.folds import Folds
@@ -140,18 +138,17 @@ def shortcuts(
     ['subgroup', 'class', 'images', 'accuracy']
     """
     net = net if isinstance(net, Network) else classifier(net)
-    layer = given_layer(dissection, layer)
     data = as_data(data)
     for name, number, least in (("most", most, 1), ("draws", draws, 0)):
         if number < least:
             raise UnitlensError(f"{argument(name, number)} must be {least} or more.")
     of_image = read_subgroups(subgroups, data)
     data = grouped(data, groups, limit=limit, seed=seed)
-    check_network(net, dissection)
+    asked = AskedLayer.of(net, dissection, layer, basis)
     search = _Search(
         net=net,
-        layer=layer,
-        values=LayerValues(Replacement(given_value(value, net, dissection, layer, data))),
+        layer=asked,
+        values=LayerValues(Replacement(given_value(value, net, dissection, asked, data))),
         data=data,
         reading=Reading(
             batch_size=batch_size, workers=workers, limit=limit, seed=seed, strict=strict, progress=progress
@@ -159,8 +156,6 @@ def shortcuts(
         classes=join_classes(data, net.classes, class_count(net)),
         of_image=of_image,
         subgroups=tuple(sorted(set(of_image.values()))),
-        labelled=LabelledUnits.of(dissection, layer),
-        basis=run_basis(dissection.settings, basis),
         measurements=[],
     )
     made = search.found(most=most, draws=draws)
@@ -172,7 +167,7 @@ def shortcuts(
         net,
         data,
         last.data,
-        settings={"layer": layer, "value": value, "most": most, "draws": draws},
+        settings={"layer": asked.name, "value": value, "most": most, "draws": draws},
         seconds=sum(each.seconds for each in search.measurements),
         notes=notes,
         replay=last.replay,
@@ -194,23 +189,21 @@ class _Search:
     """The network and images of a search, and the measurements that it has made."""
 
     net: Network
-    layer: str
+    layer: AskedLayer
     values: LayerValues
     data: Data
     reading: Reading
     classes: Classes
     of_image: Any
     subgroups: tuple[str, ...]
-    labelled: LabelledUnits
-    basis: Coding | None
     measurements: list[Measured[ImageValues]]
 
     def found(self, *, most: int, draws: int) -> Shortcuts:
         """Choose on the images of even folds, and measure on those of odd folds."""
         alone = self.measured(None, "even")
-        self.labelled.check_count(alone.images.after.shape[1], self.layer)
+        self.layer.labelled.check_count(alone.images.after.shape[1], self.layer.name)
         worst = self._worst(alone.images)
-        concepts = [concept.units for concept in self.labelled.concepts]
+        concepts = [concept.units for concept in self.layer.labelled.concepts]
         together = self.measured(concepts, "even") if concepts else None
         order = _by_help(alone, worst)
         # what was tried, and what is predicted then of the images that choose
@@ -220,7 +213,7 @@ class _Search:
         ]
         if together is not None:
             for rank, place in enumerate(_by_help(together, worst)[:TOP], 1):
-                concept = self.labelled.concepts[place]
+                concept = self.layer.labelled.concepts[place]
                 removal = Removal("concept", rank, concept.units, concept.name, concept.category)
                 tried.append((removal, together.images.after[:, place]))
         candidates = [(unit,) for unit in order[:CANDIDATES]] + [units for units in concepts if len(units) > 1]
@@ -235,7 +228,7 @@ class _Search:
         tested = self.measured([*units, *(one for sets_ in drawn.values() for one in sets_)], "odd")
         return Shortcuts(
             info={},
-            layer=self.layer,
+            layer=self.layer.name,
             classes=self.classes.names,
             subgroups=self.subgroups,
             worst=worst,
@@ -251,12 +244,12 @@ class _Search:
     def measured(self, sets: Sets | None, folds: Folds) -> _Half:
         """Predictions and margins of the images of a half, under some removals; None: every unit alone."""
         design = Design(
-            layers=(self.layer,),
+            layers=(self.layer.place,),
             values=(self.values,),
             response=PerImage(_Reader(self.classes).read, with_class=True),
             sets=None if sets is None else tuple((tuple(units),) for units in sets),
             folds=folds,
-            basis=self.basis,
+            basis=self.layer.basis,
         )
         measured = measure(self.net, self.data, design, self.reading)
         self.measurements.append(measured)
@@ -319,7 +312,7 @@ class _Search:
         return sets
 
     def _removal(self, kind: str, rank: int, units: tuple[int, ...]) -> Removal:
-        rows = self.labelled.table.iloc[[unit for unit in units if self.labelled.good[unit]]]
+        rows = self.layer.labelled.table.iloc[[unit for unit in units if self.layer.labelled.good[unit]]]
         pairs = list(dict.fromkeys(zip(rows["concept"], rows["category"], strict=True)))
         concepts, categories = (";".join(str(pair[i]) for pair in pairs) for i in range(2))
         return Removal(kind, rank, units, concepts, categories)
@@ -328,13 +321,12 @@ class _Search:
         """Sets that are drawn beside the first unit, the first concept and the chosen set, by kind."""
         if not draws:
             return {}
-        handed = unit_contributions(
-            self.net, self.layer, self.data, self.reading, seed=self.reading.seed, basis=self.basis
-        ).values
+        layer, seed = self.layer, self.reading.seed
+        handed = unit_contributions(self.net, layer.place, self.data, self.reading, seed=seed, basis=layer.basis).values
         firsts = [place for place, removal in enumerate(removals) if removal.kind != "set" and removal.rank == 1]
         found: dict[tuple[int, str], Sets] = {}
         for place in (*firsts, chosen):
-            drawn = draw_sets((removals[place].units,), [handed], draws, seed=self.reading.seed)
+            drawn = draw_sets((removals[place].units,), [handed], draws, seed=seed)
             found |= {(place, kind): [of_layer for (of_layer,) in sets] for kind, sets in drawn.items()}
         return found
 

@@ -1,5 +1,6 @@
 """Encoders of images: the one vector that each returns of an image, and classes in its space."""
 
+import math
 from typing import Any, cast
 
 import torch
@@ -13,7 +14,19 @@ _EMBEDDINGS = ("image_embeds", "pooler_output")
 """What networks of Hugging Face call the one vector of an image, the most particular first."""
 
 
-class ZeroShot(nn.Module):
+class Encoded(nn.Module):
+    """What takes an encoder's vectors for classes.
+
+    Attributes
+    ----------
+    encoder : nn.Module
+        Its layers are this module's, behind ``encoder.``.
+    """
+
+    encoder: nn.Module
+
+
+class ZeroShot(Encoded):
     """An encoder of images, and classes that are vectors in its space: a logit is scale x cosine.
 
     Parameters
@@ -35,6 +48,48 @@ class ZeroShot(nn.Module):
         """Logits of the classes, (N, K)."""
         images_of, classes_of = functional.normalize(embedding(self.encoder(images)), dim=1), cast(Tensor, self.vectors)
         return cast(Tensor, self.scale) * (images_of @ classes_of.T)
+
+
+class NearestNeighbours(Encoded):
+    """An encoder of images, and images of known classes, of which the nearest ones vote.
+
+    Of the k nearest by cosine, each votes for its class with exp(cosine / temperature). A class's output is the
+    logarithm of its votes, so that their softmax is the shares of the votes; one more vote for each class, of an image
+    that is as far away as can be (cosine -1), keeps it finite.
+
+    Parameters
+    ----------
+    encoder : nn.Module
+        As for `ZeroShot`.
+    vectors : Tensor, (M, D)
+        Of the images that vote.
+    classes : int64 Tensor, (M,)
+        The number of each one's class.
+    count : int
+        Of the classes.
+    k : int
+    temperature : float
+    """
+
+    def __init__(
+        self, encoder: nn.Module, vectors: Tensor, classes: Tensor, count: int, *, k: int, temperature: float
+    ) -> None:
+        super().__init__()
+        self.encoder, self.count, self.k, self.temperature = encoder, count, k, temperature
+        self.register_buffer("vectors", functional.normalize(vectors, dim=1))
+        self.register_buffer("classes", classes)
+        # they decide what it says as weights do, and belong to what a network is recognised by
+        self.register_buffer("settings", torch.tensor([k, temperature], dtype=torch.float64, device=vectors.device))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logarithms of the classes' votes, (N, K)."""
+        found = functional.normalize(embedding(self.encoder(images)), dim=1)
+        cosines = (found @ cast(Tensor, self.vectors).T).double()
+        nearest, which = cosines.topk(self.k, dim=1)
+        votes = ((nearest - 1) / self.temperature).exp()  # at most 1, and exp(-2 / temperature) where the cosine is -1
+        least = torch.full_like(cosines[:, :1], math.exp(-2 / self.temperature)).repeat(1, self.count)
+        of_classes = least.scatter_add(1, cast(Tensor, self.classes)[which], votes)
+        return of_classes.log().to(found.dtype)
 
 
 class ImageTower(nn.Module):

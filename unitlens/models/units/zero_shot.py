@@ -1,6 +1,7 @@
 """Encoders through to classes: the cosines of what they return with a vector of each class, such as CLIP's texts'."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from unitlens.files import read_arrays, read_npy
 from unitlens.models.layers import display_shape
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
-from unitlens.models.units.encoders import ZeroShot, embedding
+from unitlens.models.units.encoders import Encoded, ZeroShot, embedding
 
 CLIP_SCALE = 100.0
 """What CLIP multiplies cosines by, to make them logits."""
@@ -77,9 +78,24 @@ def zero_shot(
         raise UnitlensError(f"classes is {classes!r}; it is a name for each vector, in a list.")
     if not (isinstance(scale, int | float) and scale > 0):
         raise UnitlensError(f"scale is {scale}; it is a number above 0, such as CLIP's 100.")
-    model = ZeroShot(net.model, tensor, float(scale)).train(net.model.training)
-    layer = None if net.default_layer is None else f"encoder.{net.default_layer}".rstrip(".")
-    return Network(model, net.preprocessing, known, net.name, net.weights, layer, net.image, net.latents)
+    return encoded(net, ZeroShot(net.model, tensor, float(scale)), known)
+
+
+def encoded(net: Network, model: Encoded, classes: tuple[str, ...]) -> Network:
+    """The network that gives an encoder classes, in the mode that the encoder is in."""
+    layer = None if net.default_layer is None else layer_behind(net.default_layer)
+    model = model.train(net.model.training)
+    return Network(model, net.preprocessing, classes, net.name, net.weights, layer, net.image, net.latents)
+
+
+def layer_behind(layer: str) -> str:
+    """The name of an encoder's layer in the network that gives it classes."""
+    return f"encoder.{layer}".rstrip(".")
+
+
+def encoder_of(net: Network) -> Network | None:
+    """The encoder that a network gives classes; None where it is no such network."""
+    return replace(net, model=net.model.encoder) if isinstance(net.model, Encoded) else None
 
 
 def _named(given: Any) -> tuple[Any, tuple[str, ...] | None]:
