@@ -80,6 +80,7 @@ from .explaining.subgroups.result import Shortcuts as Shortcuts
 from .explaining.subgroups.search import shortcuts as shortcuts
 from .exports.reading import open_tables as open_tables
 from .exports.reading import write_tables as write_tables
+from .labels.by_words.naming import words as words
 from .labels.files import open_labels as open_labels
 from .labels.given.reading import given_labels as given_labels
 from .labels.result import Labels as Labels
@@ -95,6 +96,9 @@ from .models.network import Network as Network
 from .models.passes import evaluating as evaluating
 from .models.preprocessing import Preprocessing as Preprocessing
 from .models.units.zero_shot import zero_shot as zero_shot
+from .models.words.encoder import Encoder as Encoder
+from .models.words.encoder import TextImageEncoder as TextImageEncoder
+from .models.words.opening import encoder as encoder
 from .pages.writing import report as report
 from .tables.latex import latex_table as latex_table
 

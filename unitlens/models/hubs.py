@@ -44,7 +44,7 @@ def hub_network(hub: str, name: str, weights: str | None) -> OpenedModel:
         If the package is not installed, there is no such network, or the weights cannot be had.
     """
     spec = f"{hub}:{name}"
-    opened = _timm(name, spec, weights) if hub == "timm" else _hugging_face(name, spec, weights)
+    opened = _timm(name, spec, weights) if hub == "timm" else hugging_face_network(name, spec, weights)
     if weights not in (None, "none", "DEFAULT"):
         put_weights(opened.model, read_weights(weights), weights)
     return opened._replace(
@@ -120,10 +120,24 @@ def _timm_classes(model: nn.Module) -> tuple[str, ...] | None:
     return tuple(info.index_to_description(index) for index in range(info.num_classes()))
 
 
-def _hugging_face(name: str, spec: str, weights: str | None) -> OpenedModel:
+def hugging_face_network(name: str, spec: str, weights: str | None, *, option: str | None = None) -> OpenedModel:
+    """Build a network of Hugging Face, of CLIP and its like the part that takes text as well.
+
+    Parameters
+    ----------
+    name, spec, weights
+        As for `hub_network`; ``spec`` is what it is called in errors. A file of weights is not read.
+    option : str, optional
+        The shell's option for weights, where it is not ``--weights``.
+
+    Raises
+    ------
+    UnitlensError
+        As `hub_network`.
+    """
     transformers = hub_package("transformers", spec, "hf")
     local = weights != "DEFAULT"
-    with hub_errors(spec, local=local):
+    with hub_errors(spec, local=local, option=option):
         config = transformers.AutoConfig.from_pretrained(name, local_files_only=local, trust_remote_code=False)
         kind = getattr(transformers, (config.architectures or ["AutoModel"])[0], transformers.AutoModel)
         if weights in (None, "DEFAULT"):

@@ -1,11 +1,11 @@
-"""Import a network from a Python module or file."""
+"""Import a network, or anything else that has a name, from a Python module or file."""
 
 import hashlib
 import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -28,11 +28,25 @@ def import_network(spec: str) -> nn.Module:
     UnitlensError
         If there is no such file, module or name, importing or calling it fails, or it does not give a network.
     """
+    with imported(spec) as target:
+        return _network(spec, target)
+
+
+@contextmanager
+def imported(spec: str) -> Iterator[Any]:
+    """Import what ``package.module:name`` or ``path/to/file.py:name`` names; inside the ``with`` it may be called.
+
+    Raises
+    ------
+    UnitlensError
+        If there is no such file, module or name, or importing it fails.
+    """
     source, _, attribute = spec.rpartition(":")
     if source.endswith(".py"):
         with _importable(Path(source).parent):
-            return _network(spec, _attribute(_file(source), source, attribute))
-    return _network(spec, _attribute(_module(source), source, attribute))
+            yield _attribute(_file(source), source, attribute)
+    else:
+        yield _attribute(_module(source), source, attribute)
 
 
 def _file(source: str) -> ModuleType:
@@ -79,12 +93,7 @@ def _attribute(module: ModuleType, source: str, attribute: str) -> Any:
 
 def _network(spec: str, target: Any) -> nn.Module:
     if callable(target) and not isinstance(target, nn.Module | ExportedProgram):
-        try:
-            target = target()
-        except UnitlensError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise UnitlensError(f"{spec}() failed: {describe_error(error)}.") from error
+        target = called(spec, target)
         what = "returned"
     else:
         what = "is"
@@ -95,6 +104,22 @@ def _network(spec: str, target: Any) -> nn.Module:
             "that returns one."
         )
     return model
+
+
+def called(spec: str, target: Callable[[], Any]) -> Any:
+    """Return what something that was imported gives when it is called without arguments.
+
+    Raises
+    ------
+    UnitlensError
+        If calling it fails.
+    """
+    try:
+        return target()
+    except UnitlensError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise UnitlensError(f"{spec}() failed: {describe_error(error)}.") from error
 
 
 def as_module(target: Any) -> nn.Module | None:

@@ -115,7 +115,7 @@ def load(
             ("show_percentiles", show_percentiles),
         )
         _check_no_images(spec, [name for name, value in given if value is not None])
-        opened = opened._replace(model=_moved(opened.model, device))
+        opened = opened._replace(model=moved(opened.model, device))
         return _generator_of(opened, source, latents, rescale, classes, inputs=None)
     for name, value in (("rescale", rescale), ("classes", classes)):
         if value is not None:
@@ -123,7 +123,7 @@ def load(
                 f"{argument(name, option=_OPTIONS.get(name))} is for generators: name the shape of their latents with "
                 f"{argument('latents', option=_OPTIONS['latents'])}, or leave it out."
             )
-    model = _moved(opened.model, device)
+    model = moved(opened.model, device)
     preprocessing = decide(
         opened.declared,
         takes=_taken(model, image_size, opened.declared),
@@ -423,7 +423,8 @@ def _zoo_name(name: str) -> str:
 _FILES = (".pt", ".pth", ".pt2", ".bin", ".onnx", ".safetensors", ".ckpt")
 
 
-def _moved(model: nn.Module, device: str | torch.device) -> nn.Module:
+def moved(model: nn.Module, device: str | torch.device) -> nn.Module:
+    """Return a module on a device; an error if there is none, or it has no room."""
     try:
         target = torch.device(device)
         if target.type == "meta":

@@ -1,0 +1,1 @@
+"""Encoders of images and words into one space: what CLIP and its like are."""
