@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from unitlens.cli.labelling.words import label_by_words, take_word_options, word_options
 from unitlens.cli.opening import set_threads, take_basis, take_data_options, worker_count
 from unitlens.cli.options import (
     basis_option,
@@ -21,7 +22,7 @@ from unitlens.cli.text import echo
 from unitlens.errors import UnitlensError
 
 
-@command(first=("given", "overwrite", "data", "weights"))
+@command(first=("words", "encoder", "given", "overwrite", "data", "weights"))
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--from",
@@ -31,6 +32,7 @@ from unitlens.errors import UnitlensError
     metavar="FILE",
     help="Labels from elsewhere, as CSV: unit,label (and layer, score, rank); named by the file. Repeatable.",
 )
+@word_options
 @click.option("--overwrite", is_flag=True, help="Replace labels of the same method that are there.")
 @click.option("--data", metavar="DATA", help="Where the images of the run are now. [as in the run]")
 @click.option("--weights", metavar="W", help="Weights of the network, as for `unitlens dissect`. [as in the run]")
@@ -54,10 +56,14 @@ def label(run: Path, given: tuple[Path, ...], overwrite: bool, **options: Any) -
     quiet = options.pop("quiet")
     set_threads(options.pop("threads"))
     options["basis"] = take_basis(options)
-    if not given:
-        raise UnitlensError("Nothing was asked for: add --from FILE, labels from elsewhere.")
+    by_words = take_word_options(options)
+    if not given and by_words is None:
+        raise UnitlensError("Nothing was asked for: add --words LIST, or --from FILE for labels from elsewhere.")
     dissection = open_run(run)
     made = [given_labels(dissection, file) for file in given]
+    if by_words is not None:
+        net, data = open_again(run, dissection, options, images=True)
+        made.append(label_by_words(dissection, net, data, by_words, progress=not quiet, **options))
     page = report(run, *made, overwrite=overwrite)
     if not quiet:
         for line in _summary(made):
@@ -68,18 +74,23 @@ def label(run: Path, given: tuple[Path, ...], overwrite: bool, **options: Any) -
 def _summary(made: list[Any]) -> Iterator[str]:
     """What was found by each method, and what the user should know of it."""
     for labels in made:
-        (method,) = labels.methods
-        counts = labels.rows["verdict"].value_counts()
-        verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-        yield f"{method}: {len(labels.rows)} labels, {verdicts or 'none'}"
-        yield from labels.methods[method].notes
+        for method, record in labels.methods.items():
+            rows = labels[method].rows
+            verdicts = ", ".join(f"{count} {verdict}" for verdict, count in rows["verdict"].value_counts().items())
+            yield f"{method}: {len(rows)} labels, {verdicts or 'none'}"
+            yield from record.notes
 
 
-def open_again(run: Path, dissection: Any, options: dict[str, Any]) -> tuple[Any, Any]:
-    """Open the network and the images of a run, as the command line says or as recorded; takes their options out."""
+def open_again(run: Path, dissection: Any, options: dict[str, Any], *, images: bool = False) -> tuple[Any, Any]:
+    """Open the network and the images of a run, as the command line says or as recorded; takes their options out.
+
+    Both are None where the run has kept all that is needed: its activations and, where ``images`` count, those.
+    """
     network, weights, source, trust = (options.pop(name) for name in ("network", "weights", "data", "trust"))
     opened = take_data_options(options)
     options["workers"] = worker_count(options["workers"])
+    if dissection.activations is not None and (dissection.settings.exemplars or not images):
+        return None, None
     reopening = reopening_of(
         run,
         dissection.info,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from unitlens.dissection.files import RunFiles, Strips, read_run, write_run
+from unitlens.dissection.searching.unit_vectors import UnitVectors, given_or_read, kept_vectors
 from unitlens.dissection.sentences.headline import (
     RANDOM_WEIGHTS,
     describe_comparison,
@@ -65,6 +66,8 @@ class Dissection:
         The group of each image, by its name, as in groups.csv; None where every image is a group of its own.
     activations : Path or None
         Where the activations of its units were kept, for `unitlens.activations`.
+    vectors : Path or None
+        The file that has its units in the space of words, for `search`, where words named them.
     """
 
     info: dict[str, Any]
@@ -77,6 +80,7 @@ class Dissection:
     _settings: Settings | None = None
     groups: Mapping[str, str] | None = None
     activations: Path | None = None
+    vectors: Path | None = None
 
     @cached_property
     def settings(self) -> Settings:
@@ -120,6 +124,7 @@ class Dissection:
             settings,
             self.groups,
             self.activations,
+            self.vectors,
         )
 
     def table(self) -> "pd.DataFrame":
@@ -291,6 +296,18 @@ class Dissection:
         order = np.argsort(-score, kind="stable")
         return [int(unit) for unit in (order[score[order] > 0] if n is None else order[:n])]
 
+    def search(
+        self, query: Any, vectors: UnitVectors | None = None, *, n: int = 10, encoder: Any = None
+    ) -> "pd.DataFrame":
+        """The units whose peaks go most with words or an image: layer, unit, score, concept and iou.
+
+        As `unitlens.dissection.searching.unit_vectors.UnitVectors.search` of ``vectors``: those of what
+        `unitlens.words` returns or, unless given, of the saved run. It is an error if words did not name the units.
+        """
+        known = given_or_read(vectors, self.vectors)
+        found = known.of_layers(self.layers).search(query, n=n, encoder=encoder)
+        return found.merge(self._units[["layer", "unit", "concept", "iou"]], how="left", on=["layer", "unit"])
+
     def top_images(self, unit: int) -> list[Exemplar]:
         """The images that excite a unit most, highest peak first."""
         self._check_unit(unit)
@@ -429,4 +446,5 @@ def open_run(folder: str | Path) -> Dissection:
     UnitlensError
         If there is no run, or it is damaged.
     """
-    return replace(Dissection.of(read_run(folder)), activations=kept_activations(Path(folder)))
+    run, path = Dissection.of(read_run(folder)), Path(folder)
+    return replace(run, activations=kept_activations(path), vectors=kept_vectors(path))

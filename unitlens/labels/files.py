@@ -10,6 +10,7 @@ import numpy as np
 
 from unitlens.ablation.validation import read_table
 from unitlens.dissection.files import RUN, read_run
+from unitlens.dissection.searching.unit_vectors import VECTORS, read_vectors
 from unitlens.errors import UnitlensError, spelled
 from unitlens.files import json_text, read_json
 from unitlens.journal import changing, settle
@@ -74,6 +75,8 @@ def write_labels(folder: Path, labels: Labels, info: Mapping[str, Any], units: "
         record = LabelsRecord(schema=SCHEMA, network=labels.network, data=labels.data, methods=labels.methods)
         change.write(LABELS, labels.rows.to_csv(index=False))
         change.write(RECORD, json_text(write_record(record)))
+        if labels.vectors is not None:
+            change.write(VECTORS, labels.vectors.to_bytes())
 
 
 def open_labels(folder: str | Path) -> Labels:
@@ -107,7 +110,8 @@ def read_labels(folder: Path) -> Labels | None:
     try:
         record = read_versioned(LabelsRecord, read_json(folder / RECORD), schema=SCHEMA, file=RECORD)
         rows = _typed(read_table(folder / LABELS, list(COLUMNS), text=list(COLUMNS)))
-        labels = Labels(rows, record.methods, record.network, record.data)
+        vectors = read_vectors(folder / VECTORS) if (folder / VECTORS).exists() else None
+        labels = Labels(rows, record.methods, record.network, record.data, vectors)
         if (folder / RUN).is_file():
             run = read_run(folder)
             _check_of_run(labels, run.info, run.units)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from unitlens.dissection.provenance import versions
+from unitlens.dissection.searching.unit_vectors import UnitVectors
 from unitlens.drawing.notebooks import table_html
 from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.labels.columns import COLUMNS, TEXT, VERDICTS, WHOLE
@@ -54,12 +55,15 @@ class Labels:
         How each was made.
     network, data : str
         SHA-256 of the network's weights and of the images, as run.json says them.
+    vectors : UnitVectors or None
+        The units in the space of words, where words named them: `Dissection.search` finds them by it.
     """
 
     rows: "pd.DataFrame"
     methods: Mapping[str, MethodRecord] = field(default_factory=dict)
     network: str = ""
     data: str = ""
+    vectors: UnitVectors | None = None
 
     @classmethod
     def of(
@@ -146,7 +150,10 @@ class Labels:
             parts = [rows for rows in (kept, other.rows) if len(rows)]
             rows = pd.concat(parts, ignore_index=True) if parts else together.rows
             methods = {**together.methods, **other.methods}
-            together = replace(together, rows=rows, methods=methods, network=other.network, data=other.data)
+            vectors = together.vectors if other.vectors is None else other.vectors
+            together = replace(
+                together, rows=rows, methods=methods, network=other.network, data=other.data, vectors=vectors
+            )
         return together
 
     def __repr__(self) -> str:

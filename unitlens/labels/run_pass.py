@@ -12,7 +12,7 @@ from unitlens.dissection.reopening import check_data, check_network, regrouped, 
 from unitlens.dissection.result import Dissection
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.temporary import temporary_store
-from unitlens.dissection.work.activations import opened_activations
+from unitlens.dissection.work.opened import opened_activations
 from unitlens.errors import UnitlensError, argument, spelled
 from unitlens.models.bases import BasisLike
 from unitlens.models.network import Network
@@ -25,6 +25,7 @@ def activations(
     net: Network | None = None,
     data: Data | str | Path | None = None,
     *,
+    images: bool = False,
     basis: BasisLike | None = None,
     batch_size: int = 32,
     workers: int = 0,
@@ -41,6 +42,8 @@ def activations(
     run : Dissection
     net, data : optional
         Those of the run; needed where it did not keep its activations.
+    images : bool
+        Whether the images are needed too, as the network saw them (``StoredPass.thumbnails``).
     basis : optional
         The directions that are its units, where run.json names no file of them.
     batch_size, workers, store_limit, progress
@@ -66,28 +69,32 @@ def activations(
     ...     stored.images, stored.layers["relu6"].units
     (24, 128)
     """
+    missing = "did not keep its activations"
     if run.activations is not None:
         with opened_activations(run.activations) as stored:
             _check_of_run(stored, run, str(run.activations))
-            yield stored
-        return
+            if stored.thumbnails is not None or not images:
+                yield stored
+                return
+        missing = "kept no images beside its activations, as it has no exemplars"
     if net is None or data is None:
         raise UnitlensError(
-            "This takes a pass over the images, as the run did not keep its activations: "
+            f"This takes a pass over the images, as the run {missing}: "
             + spelled(
                 python="give net= and data=, or dissect with checkpoint=FOLDER.",
                 shell="dissect with --keep-activations, or see to it that its network and images can be opened.",
             )
         )
     check_network(net, run.info)
-    images = regrouped(as_data(data), run.groups)
+    given = regrouped(as_data(data), run.groups)
     settings = replace(run.settings, batch_size=batch_size, strict=False, control=(), exemplars=0)
     resources = Resources(workers=workers, store_limit=store_limit, show=progress)
     if progress:
-        tell("the run did not keep its activations: one more pass over its images")
+        tell(f"the run {missing}: one more pass over its images")
     with temporary_store() as store:
-        stored = observe(net, images, settings, store, basis=run_basis(run.settings, basis), resources=resources)
-        _check_of_run(stored, run, described(images).source)
+        directions = run_basis(run.settings, basis)
+        stored = observe(net, given, settings, store, basis=directions, resources=resources, thumbnails=images)
+        _check_of_run(stored, run, described(given).source)
         yield stored
 
 

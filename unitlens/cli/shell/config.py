@@ -260,6 +260,11 @@ def _risks(ctx: click.Context) -> Iterator[tuple[str, str]]:
                 yield action, f"--weights {named['weights']}"
     if "weights" in of_file and not networks and not _harmless(str(named["weights"])):
         yield f"fetch or unpickle the weights {printable(str(named['weights']))}", f"--weights {named['weights']}"
+    encoder = str(named.get("encoder", "bundled:scenes-words"))
+    for action in risks_of_code(encoder) if "encoder" in of_file else ():
+        yield action, f"--encoder {encoder}"
+    for action in risks_of_weights(encoder, named["encoder_weights"]) if "encoder_weights" in of_file else ():
+        yield action, f"--encoder-weights {named['encoder_weights']}"
     for concept in named.get("concepts", ()):
         segmenter = concept.removeprefix("segmenter:") if concept.startswith("segmenter:") else ""
         for action in risks_of_code(segmenter) if segmenter and "concepts" in of_file else ():

@@ -3,17 +3,12 @@
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from unitlens.dissection.store.folder import Store
-from unitlens.dissection.store.manifest import FILE as MANIFEST
-from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.rows import writing
 from unitlens.dissection.work.folders import PART
-from unitlens.dissection.work.kept import ACTIVATIONS, NETWORK_PASS
+from unitlens.dissection.work.kept import ACTIVATIONS, NETWORK_PASS, number_of
 from unitlens.dissection.work.merging import JoinedWork, find_parts
-from unitlens.errors import UnitlensError
 from unitlens.files import sync_folder
 
 
@@ -26,7 +21,7 @@ def keep_activations(passes: Path, run: Path) -> None:
         Where the passes were made, by one process or by several.
     run : Path
     """
-    parts = sorted(passes.glob(f"{PART}*"), key=_number) or [passes]
+    parts = sorted(passes.glob(f"{PART}*"), key=number_of) or [passes]
     for number, folder in _numbered(find_parts(parts), run):
         os.replace(folder, run / ACTIVATIONS / number)
     sync_folder(run / ACTIVATIONS)
@@ -46,28 +41,3 @@ def _numbered(parts: JoinedWork, run: Path) -> Iterator[tuple[str, Path]]:
     into.mkdir()
     for number, part in enumerate(parts.folders, start=1):
         yield str(number), part / NETWORK_PASS
-
-
-@contextmanager
-def opened_activations(kept: Path) -> Iterator[StoredPass]:
-    """Open activations that were kept: a store, or a folder of the stores of parts.
-
-    Raises
-    ------
-    UnitlensError
-        If they are damaged, or the pass was not finished.
-    """
-    with ExitStack() as opened:
-        folders = [kept] if (kept / MANIFEST).exists() else sorted(filter(Path.is_dir, kept.iterdir()), key=_number)
-        stores = [opened.enter_context(Store.open(folder)) for folder in folders]
-        if not stores or not all(store.manifest.complete for store in stores):
-            raise UnitlensError(f"{kept} does not hold a finished pass over the images.")
-        stored = StoredPass.joined(stores)
-        if not stored.images:
-            raise UnitlensError(f"{kept} holds no images.")
-        yield stored
-
-
-def _number(folder: Path) -> int:
-    text = folder.name.rpartition("-")[2]
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0

@@ -15,3 +15,9 @@ def kept_activations(folder: Path) -> Path | None:
         if kept.is_dir():
             return kept
     return None
+
+
+def number_of(folder: Path) -> int:
+    """The number at the end of a folder's name, 0 where there is none."""
+    text = folder.name.rpartition("-")[2]
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0

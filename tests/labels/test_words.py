@@ -1,0 +1,230 @@
+"""Words for units: planted units get theirs, others none; what is kept is enough; units are found by words."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import unitlens as ul
+from tests.planted import COLOURS, ColourWorld, colour_net
+from unitlens.labels.by_words.lists import word_list
+from unitlens.labels.by_words.naming import METHODS, held_out
+from unitlens.labels.by_words.vectors import first_exemplars, masked_crop
+
+WORDS = [*COLOURS, "grey", "black"]
+
+
+class OneColour(ColourWorld):
+    """A square of one colour an image, on grey."""
+
+    def __getitem__(self, index):
+        rng = np.random.default_rng([self.seed, index])
+        grey = rng.integers(104, 152, (4, 4, 1), dtype=np.uint8)  # no two images alike
+        image, labels = grey.repeat(8, 0).repeat(8, 1).repeat(3, 2), np.zeros((32, 32), np.int64)
+        y, x = rng.integers(0, 22, 2)
+        label = index % 4 + 1
+        shades = list(COLOURS.values())[label - 1] + rng.integers(-24, 25, (10, 10, 3))
+        image[y : y + 10, x : x + 10] = shades.clip(0, 255)
+        labels[y : y + 10, x : x + 10] = label
+        return ul.Example(image, {"color": [labels]}, f"square {index}")
+
+
+class Palette(nn.Module):
+    """How much of an image is near each colour that a word names."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("table", torch.tensor([*COLOURS.values(), (128, 128, 128), (0, 0, 0)]) / 255)
+
+    def encode_images(self, images):
+        far = (images[:, None] - self.table[None, :, :, None, None]).square().sum(2)
+        return torch.sqrt((far < 0.05).float().mean((2, 3)) + 1e-4)
+
+    def encode_words(self, words):
+        return torch.eye(len(WORDS))[[WORDS.index(word) for word in words]]
+
+
+@pytest.fixture(scope="module")
+def seen():
+    """A network with a unit a colour and random ones, images, and what was found."""
+    net, data = colour_net(), OneColour(80)
+    run = ul.dissect(net, "relu", data, quantile=0.02, seed=1)
+    return net, data, run
+
+
+@pytest.fixture(scope="module")
+def labels(seen):
+    net, data, run = seen
+    return ul.words(run, Palette(), WORDS, net=net, data=data)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_planted_units_get_their_colours(labels, method):
+    rows = labels[method].rows.set_index("unit")
+    assert rows.loc[range(4), "label"].tolist() == list(COLOURS)
+    assert (rows.loc[range(4), "verdict"] == "supported").all()
+    assert (rows.loc[range(4), "heldout_score"] > rows.loc[range(4), "chance_score"]).all()
+
+
+def test_a_word_that_is_a_concept_has_its_iou(seen, labels):
+    _, _, run = seen
+    rows = labels["crops"].rows
+    assert rows.loc[0, "iou"] == run.counts.iou[0, 0]
+    assert rows[rows["label"].isin(["grey", "black"])]["iou"].isna().all()
+
+
+def test_silent_units_have_no_word(seen, labels):
+    silent = seen[2].table().query("silent")["unit"].tolist()
+    assert not set(silent) & set(labels.rows["unit"])
+    assert len(labels.rows) == len(METHODS) * (len(seen[2].table()) - len(silent))
+
+
+def test_words_that_say_nothing_of_a_unit_are_not_supported(seen):
+    net, data, run = seen
+
+    def noise(images):
+        seeds = (images.flatten(1).double() @ torch.linspace(1, 2, images[0].numel(), dtype=torch.float64)).tolist()
+        return torch.stack(
+            [torch.randn(16, generator=torch.Generator().manual_seed(int(seed * 1e6))) for seed in seeds]
+        )
+
+    random = torch.randn(20, 16, generator=torch.Generator().manual_seed(3))
+    encoder = (noise, lambda words: random[: len(words)])
+    found = ul.words(run, encoder, [f"word {n}" for n in range(20)], net=net, data=data)
+    assert (found.rows["verdict"] == "supported").mean() <= 0.15
+
+
+def test_without_evidence_words_are_untested(seen):
+    net, data, _ = seen
+    run = ul.dissect(net, "relu", data, quantile=0.02, evidence=False, exemplars=0)
+    found = ul.words(run, Palette(), WORDS, net=net, data=data, methods=["correlation"], pooling="mean")
+    assert set(found.rows["verdict"]) == {"untested"}
+    assert found.rows["label"].tolist()[:4] == list(COLOURS)
+
+
+def test_what_a_run_keeps_is_enough_and_the_same(seen, labels, tmp_path):
+    net, data, _ = seen
+    kept = ul.dissect(net, "relu", data, quantile=0.02, seed=1, checkpoint=tmp_path / "kept")
+    again = ul.words(kept, Palette(), WORDS)
+    assert again.rows.equals(labels.rows)
+    without = ul.dissect(net, "relu", data, quantile=0.02, exemplars=0, checkpoint=tmp_path / "without")
+    with pytest.raises(ul.UnitlensError, match=r"kept no images.*net= and data="):
+        ul.words(without, Palette(), WORDS)
+    assert len(ul.words(without, Palette(), WORDS, net=net, data=data).rows) == len(labels.rows)
+
+
+def test_units_are_found_by_words_and_by_images(seen, labels):
+    _, data, run = seen
+    found = run.search("green", labels.vectors, n=3)
+    assert 1 in found["unit"].tolist()
+    assert found.loc[0, ["layer", "concept"]].tolist() == ["relu", "green"]
+    by_image = run.search(data[2].image, labels.vectors, encoder=Palette())
+    assert by_image.loc[0, "concept"] == "blue"
+
+
+def test_a_search_by_a_word_is_the_correlation_with_it(labels):
+    rows = labels["correlation"].rows
+    for word in ("red", "grey"):
+        scores = labels.vectors.scores(labels.vectors.query_vector(word)[None])["relu"][:, 0]
+        here = rows[rows["label"] == word]
+        np.testing.assert_allclose(scores[here["unit"]], here["score"], atol=1e-5)
+
+
+def test_vectors_are_saved_with_the_run_and_read_back(seen, labels, tmp_path):
+    run = seen[2]
+    ul.report(tmp_path / "run", run, labels)
+    opened = ul.open_run(tmp_path / "run")
+    assert opened.search("blue").equals(run.search("blue", labels.vectors))
+    ul.report(tmp_path / "run", ul.given_labels(run, {0: "red"}))
+    both = ul.open_labels(tmp_path / "run")
+    assert set(both.methods) == {*METHODS, "given"}
+    assert opened.search("blue").equals(
+        both.vectors.of_layers(["relu"])
+        .search("blue")
+        .merge(run.table()[["layer", "unit", "concept", "iou"]], how="left", on=["layer", "unit"])
+    )
+    (tmp_path / "run/labels.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(ul.UnitlensError, match=r"labels.safetensors is damaged"):
+        opened.search("blue")
+
+
+def test_sentences_of_a_search(seen, labels):
+    run = seen[2]
+    with pytest.raises(ul.UnitlensError, match=r"Words have not named the units"):
+        run.search("blue")
+    with pytest.raises(ul.UnitlensError, match=r"placed among words by Palette.*encoder="):
+        run.search("light blue", labels.vectors)
+    with pytest.raises(ul.UnitlensError, match=r"bundled:scenes-words is another encoder"):
+        run.search("sea", labels.vectors, encoder="bundled:scenes-words")
+    with pytest.raises(ul.UnitlensError, match="n is 0"):
+        run.search("blue", labels.vectors, n=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "facts"),
+    [
+        ({"methods": ["soft_pmi"]}, r"soft_pmi.*did you mean soft_wpmi.*correlation"),
+        ({"methods": "crops"}, "'crops'; it is a list"),
+        ({"pooling": "sum"}, "'sum'; it is max or mean"),
+        ({"exemplars": 60}, "more than half of the 80 images"),
+        ({"crops": 0}, "crops= is 0"),
+        ({"words": ["red"]}, "has 1 words"),
+        ({"words": ["red", 3]}, "holds 3"),
+        ({"words": "nuons"}, "'nuons'.*did you mean nouns"),
+    ],
+)
+def test_sentences_of_words(seen, settings, facts):
+    net, data, run = seen
+    with pytest.raises(ul.UnitlensError, match=facts):
+        ul.words(run, Palette(), **{"words": WORDS, "net": net, "data": data, **settings})
+
+
+def test_lists_of_words(tmp_path):
+    nouns, imagenet = word_list("nouns", []), word_list("imagenet", [])
+    assert (len(nouns), len(imagenet)) == (3000, 1000)
+    assert {"person", "tree", "dog"} < set(nouns)
+    assert imagenet[0] == "tench"
+    (tmp_path / "mine.txt").write_text("# a comment\nsea\n\n red car \nsea\n")
+    assert word_list(tmp_path / "mine.txt", []) == ("sea", "red car")
+    assert word_list("concepts", [ul.Concept("object", 1, "hay_bale"), ul.Concept("color", 1, "red")]) == (
+        "hay bale",
+        "red",
+    )
+
+
+def test_a_held_out_score_is_of_the_word_that_the_other_half_chose():
+    halves = np.array([[[3.0, 1.0, 0.0]], [[0.5, 2.0, 1.0]]])
+    assert held_out(halves).tolist() == [(1.0 + 0.5) / 2]
+
+
+def test_exemplars_are_the_highest_peaks_among_the_images():
+    peaks = np.array([[3, 0], [1, 5], [3, 1], [9, 2]], float)
+    assert first_exemplars(peaks, np.array([True, True, True, False]), 2).tolist() == [[0, 2], [1, 2]]
+
+
+def test_a_crop_is_what_the_mask_holds_and_grey_around_it():
+    image = np.zeros((40, 40, 3), np.uint8)
+    image[10:30, 20:40] = (200, 10, 10)
+    maps = np.zeros((4, 4), np.float32)
+    maps[1:3, 2:4] = 1
+    crop = masked_crop(image, maps, 0.5)
+    assert crop.shape == (96, 96, 3)
+    assert crop[48, 48].tolist() == [200, 10, 10]
+    assert {tuple(corner) for corner in crop[[0, 0, -1], [0, -1, 0]].tolist()} <= {(128, 128, 128), (200, 10, 10)}
+    whole = masked_crop(image, np.ones((1, 1), np.float32), 0.5)
+    assert (whole[24:70, 50:95] != 128).any()
+
+
+def test_the_shell_names_units_by_words(shell, tmp_path):
+    shell(
+        "dissect", "bundled:scenes", "--data", "bundled:scenes", "--limit", "48", "--out", "run", "--keep-activations"
+    )
+    (tmp_path / "words.txt").write_text("sea\ntree\nred car\n")
+    said = shell("label", "run", "--words", "words.txt", "--word-methods", "correlation", "--word-exemplars", "4")
+    assert said.code == 0, said.err
+    assert "correlation: " in said.out
+    assert set(ul.open_labels(tmp_path / "run").rows["label"]) <= {"sea", "tree", "red car"}
+    assert len(ul.open_run(tmp_path / "run").search("striped animal", n=5)) == 5
+    assert "--encoder is for words" in shell("label", "run", "--encoder", "hf:x").err
+    assert "--words LIST" in shell("label", "run").err
+    assert "does not know the word 'group'" in shell("label", "run", "--words", "nouns").err

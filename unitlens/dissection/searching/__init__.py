@@ -1,0 +1,1 @@
+"""Units found by words and by images."""

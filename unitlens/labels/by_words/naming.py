@@ -1,0 +1,409 @@
+"""Words for units: three methods by an encoder of images and words, under the evidence that all labels have."""
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from unitlens.data.concepts import Concept, Data
+from unitlens.dissection.draws import plan_draws
+from unitlens.dissection.exemplars.strongest import Variety
+from unitlens.dissection.result import Dissection
+from unitlens.dissection.searching.unit_vectors import UnitVectors
+from unitlens.dissection.store.layers import LayerMaps
+from unitlens.dissection.store.passes import StoredPass
+from unitlens.errors import UnitlensError, argument, did_you_mean
+from unitlens.labels.by_words import scores
+from unitlens.labels.by_words.lists import word_list
+from unitlens.labels.by_words.vectors import crop_vectors, first_exemplars, image_vectors
+from unitlens.labels.result import Labels
+from unitlens.labels.run_pass import activations
+from unitlens.models.bases import BasisLike
+from unitlens.models.network import Network
+from unitlens.models.words.encoder import Encoder, TextImageEncoder
+from unitlens.models.words.opening import encoder as open_encoder
+from unitlens.stats.chance import association
+from unitlens.stats.scores import Bools
+
+Floats = npt.NDArray[np.floating]
+Ints = npt.NDArray[np.integer]
+
+METHODS = ("soft_wpmi", "crops", "correlation")
+"""How words are chosen by an encoder; see docs/labels.md."""
+
+FEWEST, MOST = 10, 100
+"""Exemplars by which `soft_wpmi` names a unit: a twentieth of the images, within these."""
+_PART = 20
+_FEWEST_DRAWS = 2
+_ALSO = 4
+"""Words beside the best that are named at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordSettings:
+    """How words are chosen for units.
+
+    Attributes
+    ----------
+    encoder : str
+    encoder_weights : str or None
+        SHA-256 of its weights, where it is known.
+    words : tuple of str
+    methods : tuple of str
+    exemplars : int
+        By which soft_wpmi names a unit; half as many on each half of the images.
+    crops : int
+        By which crops does.
+    pooling : {"max", "mean"}
+        What of a unit's activations in an image counts: the largest, or the mean.
+    """
+
+    encoder: str
+    encoder_weights: str | None
+    words: tuple[str, ...]
+    methods: tuple[str, ...]
+    exemplars: int
+    crops: int
+    pooling: str
+
+
+def words(
+    run: Dissection,
+    encoder: "str | TextImageEncoder" = "bundled:scenes-words",
+    words: "str | Path | Iterable[str]" = "concepts",
+    *,
+    net: Network | None = None,
+    data: "Data | str | Path | None" = None,
+    methods: Sequence[str] = METHODS,
+    exemplars: int | None = None,
+    crops: int = 10,
+    pooling: Literal["max", "mean"] = "max",
+    basis: BasisLike | None = None,
+    batch_size: int = 32,
+    workers: int = 0,
+    store_limit: int | None = None,
+    progress: bool = False,
+) -> Labels:
+    """Name the units of a run by words, with an encoder of images and words in place of masks.
+
+    Parameters
+    ----------
+    run : Dissection
+    encoder : str or TextImageEncoder
+        As for `unitlens.encoder`.
+    words : str, Path or iterable of str
+        "concepts" (of the run), "imagenet", "nouns", a file with a word a line, or the words; see
+        `unitlens.labels.by_words.lists.word_list`.
+    net, data : optional
+        Those of the run; needed where it did not keep its activations with its images.
+    methods : sequence of {"soft_wpmi", "crops", "correlation"}
+        By the images of highest activation (CLIP-Dissect), by what the unit's mask holds of its exemplars, and by all
+        images.
+    exemplars : int, optional
+        Images of highest activation that soft_wpmi takes; a twentieth of the images, 10 to 100, unless given.
+    crops : int
+        Exemplars of which crops are taken.
+    pooling : {"max", "mean"}
+        What of a unit's activations in an image counts.
+    basis, batch_size, workers, store_limit, progress
+        As for `unitlens.activations`.
+
+    Returns
+    -------
+    Labels
+        A row for each unit that is not silent and each method: the word, its score on all images, and as evidence the
+        score on one half of the folds of the word that the other half chose, both ways, averaged, compared with the
+        same where images have the vectors of other images (crops: those of other units). ``vectors`` are of the units
+        in the space of words, for `Labels.search`.
+
+    Raises
+    ------
+    UnitlensError
+        If there is no such encoder, list or method, the encoder does not know a word, or images are too few or missing.
+
+    References
+    ----------
+    Oikarinen and Weng, "CLIP-Dissect: Automatic description of neuron representations in deep vision networks", ICLR
+    2023.
+
+    Examples
+    --------
+    >>> import unitlens as ul
+    >>> net, data = ul.load("bundled:scenes"), ul.Scenes(60)
+    >>> run = ul.dissect(net, "relu6", data)
+    >>> labels = ul.words(run, "bundled:scenes-words", ["sea", "tree", "red car"], net=net, data=data)
+    >>> sorted(labels.methods)
+    ['correlation', 'crops', 'soft_wpmi']
+    """
+    _check(methods, exemplars, crops, pooling)
+    opened = open_encoder(encoder)
+    known = word_list(words, [Concept(c["category"], c["label"], c["name"]) for c in run.info["data"]["concepts"]])
+    began = time.perf_counter()
+    word_vectors = opened.encode_words(known).numpy()
+    with activations(
+        run,
+        net,
+        data,
+        images=True,
+        basis=basis,
+        batch_size=batch_size,
+        workers=workers,
+        store_limit=store_limit,
+        progress=progress,
+    ) as stored:
+        settings = WordSettings(
+            encoder=opened.name,
+            encoder_weights=opened.weights,
+            words=known,
+            methods=tuple(methods),
+            exemplars=_exemplars(exemplars, stored.images),
+            crops=min(crops, stored.images // 2),
+            pooling=pooling,
+        )
+        vectors = image_vectors(stored, opened, show=progress)
+        seen = _Seen(stored, vectors, word_vectors, plan_draws(stored, run.settings).plain.partners)
+        peaks = {layer: _pooled(stored.layers[layer], pooling) for layer in run.layers}
+        labels = [_labels(run, method, settings, seen, peaks, opened, began=began, show=progress) for method in methods]
+        of_units = UnitVectors.of(opened, known, word_vectors, vectors, peaks)
+    return replace(labels[0].joined(*labels[1:]), vectors=of_units)
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """A pass as an encoder sees it.
+
+    Attributes
+    ----------
+    stored : StoredPass
+    images : float32 array, (N, D)
+    words : float32 array, (W, D)
+    partners : int array, (draws, N)
+        The image whose vector each image is given in each draw.
+    """
+
+    stored: StoredPass
+    images: Floats
+    words: Floats
+    partners: Ints
+
+    @property
+    def similarity(self) -> Floats:
+        """Cosine of each image with each word, (N, W)."""
+        return np.asarray(self.images @ self.words.T)
+
+    @property
+    def halves(self) -> tuple[Bools, Bools]:
+        """The images of the even and of the odd folds."""
+        even = self.stored.folds % 2 == 0
+        return even, ~even
+
+
+@dataclass(frozen=True, eq=False)
+class _Scored:
+    """Scores of a method, units x words.
+
+    Attributes
+    ----------
+    whole : float array, (U, W)
+        On all images.
+    halves : float array, (2, U, W)
+        On the even and on the odd folds.
+    drawn : iterator of float array, (2, U, W)
+        The same as halves, where the vectors are those of other images.
+    """
+
+    whole: Floats
+    halves: Floats
+    drawn: Iterator[Floats]
+
+
+def _labels(
+    run: Dissection,
+    method: str,
+    settings: WordSettings,
+    seen: _Seen,
+    peaks: Mapping[str, Floats],
+    encoder: Encoder,
+    *,
+    began: float,
+    show: bool,
+) -> Labels:
+    """The labels of one method, of all layers."""
+    rows: list[dict[str, Any]] = []
+    table = run.table()
+    for name in run.layers:
+        of_layer = table[table["layer"] == name]
+        speaking = np.flatnonzero(~(of_layer["silent"] | (of_layer["nonfinite"] > 0)).to_numpy(bool))
+        if not len(speaking):
+            continue
+        if method == "crops":
+            threshold = of_layer["threshold"].to_numpy(np.float64)
+            layer = seen.stored.layers[name]
+            scored = _by_crops(seen, layer, peaks[name], speaking, threshold, settings, encoder, show=show)
+        elif method == "correlation":
+            scored = _by_correlation(seen, peaks[name][:, speaking])
+        else:
+            scored = _by_soft_wpmi(seen, peaks[name][:, speaking], settings.exemplars)
+        iou = _iou(run, name, settings.words)
+        rows += _rows(name, speaking, scored, settings.words, iou, fdr=run.settings.fdr)
+    seconds = time.perf_counter() - began
+    return Labels.of(run, method, rows, settings=_recorded(settings), seconds=seconds)
+
+
+def _recorded(settings: WordSettings) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(settings).items()}
+
+
+def _by_soft_wpmi(seen: _Seen, peaks: Floats, count: int) -> _Scored:
+    likely, half = scores.word_probabilities(seen.similarity), max(1, count // 2)
+    whole = first_exemplars(peaks, np.ones(len(peaks), bool), count)
+    halves = [first_exemplars(peaks, images, half) for images in seen.halves]
+
+    def on_halves(given: Floats) -> Floats:
+        return np.stack([scores.soft_wpmi(given, exemplars) for exemplars in halves])
+
+    drawn = (on_halves(likely[partners]) for partners in seen.partners)
+    return _Scored(scores.soft_wpmi(likely, whole), on_halves(likely), drawn)
+
+
+def _by_correlation(seen: _Seen, peaks: Floats) -> _Scored:
+    similarity = seen.similarity
+
+    def on_halves(given: Floats) -> Floats:
+        return np.stack([scores.correlations(given[images], peaks[images]) for images in seen.halves])
+
+    drawn = (on_halves(similarity[partners]) for partners in seen.partners)
+    return _Scored(scores.correlations(similarity, peaks), on_halves(similarity), drawn)
+
+
+def _by_crops(
+    seen: _Seen,
+    layer: LayerMaps,
+    peaks: Floats,
+    speaking: Ints,
+    threshold: Floats,
+    settings: WordSettings,
+    encoder: Encoder,
+    *,
+    show: bool,
+) -> _Scored:
+    """Half of the crops are from the even folds; those that other units have stand in for those of other images."""
+    variety = Variety.of(seen.stored)
+    halves = [first_exemplars(peaks, images, settings.crops, variety) for images in seen.halves]
+    both = crop_vectors(seen.stored, layer, np.concatenate(halves, axis=1), threshold, encoder, show=show)[speaking]
+    parts = both[:, : settings.crops], both[:, settings.crops :]
+    random = np.random.default_rng(seen.partners.shape)
+
+    def on_halves(given: Sequence[Floats]) -> Floats:
+        return np.stack([scores.above_others(part.mean(1), seen.words) for part in given])
+
+    drawn = (on_halves([_exchanged(part, random) for part in parts]) for _ in seen.partners)
+    return _Scored(scores.above_others(both.mean(1), seen.words), on_halves(parts), drawn)
+
+
+def _exchanged(crops: Floats, random: np.random.Generator) -> Floats:
+    """The same crops, dealt to the units anew."""
+    flat = crops.reshape(-1, crops.shape[2])
+    return np.asarray(flat[random.permutation(len(flat))].reshape(crops.shape))
+
+
+def _iou(run: Dissection, layer: str, words: Sequence[str]) -> Floats:
+    """IoU of each unit with the concept that a word is the name of, (U, W); NaN where it is that of none."""
+    iou, known = run[layer].counts.iou, run.concepts
+    columns = [known.index(word) if word in known else -1 for word in words]
+    return np.where(np.array(columns) >= 0, iou[:, columns], np.nan)
+
+
+def _rows(
+    layer: str, units: Ints, scored: _Scored, words: Sequence[str], iou: Floats, *, fdr: float
+) -> list[dict[str, Any]]:
+    """The best word of each unit, and the evidence for it."""
+    heldout = held_out(scored.halves)
+    of_draws = [held_out(halves) for halves in scored.drawn]
+    drawn = np.stack(of_draws, axis=1) if of_draws else np.empty((len(units), 0))
+    tested = association(heldout.astype(np.float64), drawn.astype(np.float64), np.zeros(len(units), bool), fdr=fdr)
+    best = scored.whole.argmax(1)
+    rows = []
+    for place, unit in enumerate(units.tolist()):
+        row = scored.whole[place]
+        rows.append(
+            {
+                "layer": layer,
+                "unit": unit,
+                "label": words[best[place]],
+                "also": _also(row, tested.chance_sd[place], words),
+                "score": row[best[place]],
+                "heldout_score": heldout[place],
+                "chance_score": tested.chance[place],
+                "chance_sd": tested.chance_sd[place],
+                "p_value": tested.p_value[place],
+                "q_value": tested.q_value[place],
+                "iou": iou[unit, best[place]],
+                "verdict": _verdict(tested.q_value[place], fdr, draws=drawn.shape[1]),
+            }
+        )
+    return rows
+
+
+def _verdict(q_value: float, fdr: float, *, draws: int) -> str:
+    if draws < _FEWEST_DRAWS:
+        return "untested"
+    return "supported" if q_value <= fdr else "chance"
+
+
+def _also(row: Floats, chance_sd: float, words: Sequence[str]) -> str:
+    """Words whose score lies within the standard deviation of chance below the best, as a JSON list."""
+    order = np.argsort(-row, kind="stable")[: 1 + _ALSO]
+    near = [words[word] for word in order[1:] if row[order[0]] - row[word] <= chance_sd]
+    return json.dumps(near, ensure_ascii=False) if near else ""
+
+
+def _pooled(layer: LayerMaps, pooling: str) -> Floats:
+    """Largest or mean activation of each unit in each image, (N, U)."""
+    images = range(layer.peaks.count)
+    if pooling == "max" or layer.sums is None:
+        return np.asarray(layer.peaks.read(images))
+    return np.asarray(layer.sums.read(images))  # as many positions in each: what the mean ranks
+
+
+def _check(methods: Sequence[str], exemplars: int | None, crops: int, pooling: str) -> None:
+    named = [methods] if isinstance(methods, str) else list(methods)
+    unknown = next((method for method in named if method not in METHODS), None)
+    if unknown is not None or isinstance(methods, str) or not named or len(set(named)) < len(named):
+        near = "" if unknown is None else did_you_mean(unknown, METHODS)
+        raise UnitlensError(
+            f"{argument('methods', option='--word-methods')} is {methods!r}{near}; it is a list of some of "
+            f"{', '.join(METHODS)}, each once."
+        )
+    if pooling not in ("max", "mean"):
+        raise UnitlensError(f"{argument('pooling')} is {pooling!r}; it is max or mean.")
+    for name, value in (("exemplars", exemplars), ("crops", crops)):
+        if value is not None and value < 1:
+            raise UnitlensError(f"{argument(name, option=f'--word-{name}')} is {value}; it is 1 or more.")
+
+
+def _exemplars(given: int | None, images: int) -> int:
+    """By how many images soft_wpmi names a unit."""
+    if given is not None and given > images // 2:
+        raise UnitlensError(
+            f"{argument('exemplars', given, option='--word-exemplars')} are more than half of the {images} images: "
+            "nothing would stand out; ask for fewer, or leave it out."
+        )
+    return min(MOST, max(FEWEST, images // _PART), images) if given is None else given
+
+
+def held_out(halves: Floats) -> Floats:
+    """The score on one half of the word that the other half chose; both ways, averaged, (U,).
+
+    Parameters
+    ----------
+    halves : float array, (2, U, W)
+        Scores on the even and on the odd folds.
+    """
+    chosen = halves.argmax(2)[::-1]
+    return np.asarray(np.take_along_axis(halves, chosen[:, :, None], 2)[:, :, 0].mean(0))
