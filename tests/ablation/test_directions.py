@@ -225,3 +225,18 @@ def test_a_basis_of_another_width_is_a_clear_error(scenes):
         ul.intervening(net, Intervention("relu6", [0]), basis=torch.eye(6)),
     ):
         net.model(net.example_inputs())
+
+
+@pytest.mark.parametrize("scale", [1.0, 1 / 3])  # a third of a row is one but for rounding
+def test_directions_that_depend_on_each_other_are_warned_of(scenes, scale):
+    net, data = scenes
+    rows = rotation(128)[:2]
+    basis = torch.stack([rows[0], scale * rows[0], rows[1]])
+    with pytest.warns(ul.UnitlensWarning, match=r"3 directions in memory depend on each other \(their rank is 2\)"):
+        effects = ul.outcome_effects(net, "relu6", data, "distance", basis=basis).effect()
+    alone = as_basis(rows[1:])
+    np.testing.assert_allclose(
+        effects[2], ul.outcome_effects(net, "relu6", data, "distance", basis=alone).effect()[0], rtol=1e-4
+    )
+    assert as_basis(basis).decoder.abs().max() < 2  # rounding is not taken for a third direction
+    assert as_basis(rows).dependence is None

@@ -297,7 +297,7 @@ def measure(
             *read.notes,
             *_copies(read),
             *design.response.notes(read),
-            *filter(None, [cut.reason]),
+            *filter(None, [cut.reason, None if design.basis is None else design.basis.dependence]),
             *(() if hastened is None else hastened.notes),
         ],
         seconds=read.seconds,

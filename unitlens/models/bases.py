@@ -51,6 +51,10 @@ class Coding(Protocol):
     def decoder(self) -> Tensor:
         """What one more of each adds to the layer's units, (width, count)."""
 
+    @property
+    def dependence(self) -> str | None:
+        """Why one of its numbers cannot be changed by itself, as a sentence; None where each can."""
+
     def describe(self) -> dict[str, Any]:
         """Return its description for run.json."""
 
@@ -120,8 +124,24 @@ class Basis:
         Of orthonormal rows it is the transpose. Where rows are independent, one direction can be changed without what
         the others read; else the change is the smallest whose readings come nearest to it.
         """
-        decoder: Tensor = torch.linalg.pinv(self.matrix.double())
+        decoder: Tensor = torch.linalg.pinv(self.matrix.double(), rtol=self._rounding)
         return decoder
+
+    @cached_property
+    def dependence(self) -> str | None:
+        """That directions depend on each other, if they do."""
+        rank = int(torch.linalg.matrix_rank(self.matrix.double(), rtol=self._rounding))
+        if rank == self.count:
+            return None
+        return (
+            f"The {self.count} {self} depend on each other (their rank is {rank}), so that one cannot be changed "
+            "without what others read: the change made is the smallest one whose readings come nearest (least squares)."
+        )
+
+    @property
+    def _rounding(self) -> float:
+        """Which share of the largest singular value is nothing but rounding of float32."""
+        return max(self.matrix.shape) * torch.finfo(torch.float32).eps
 
     def decode(self, change: Tensor, rows: Sequence[int]) -> Tensor:
         """Return what a change of some of the directions is in the units.

@@ -93,6 +93,11 @@ class Dictionary:
             hashed.update(f"{name} {tuple(tensor.shape)}\n".encode() + tensor.contiguous().numpy().tobytes())
         return hashed.hexdigest()
 
+    @property
+    def dependence(self) -> str | None:
+        """Nothing: a feature is changed through its own column of the decoder."""
+        return None
+
     def describe(self) -> dict[str, Any]:
         """Return its description for run.json."""
         return {
