@@ -1,0 +1,127 @@
+"""The most that the IoU of a formula can become by further steps, from counts that are known without looking.
+
+The intersection of a formula with one more concept lies between bounds that follow from the intersections of any two
+(Frechet's inequalities): from them, bounds of its IoU. Mu and Andreas (NeurIPS 2020) search without bounds; La Rosa,
+Gilpin and Capobianco (NeurIPS 2023) were the first to prune by quantities of this kind.
+"""
+
+import numpy as np
+
+from unitlens.stats.formulas.formula import OPERATORS, Operator
+from unitlens.stats.formulas.spaces import Met
+from unitlens.stats.scores import Bools, Floats, Ints, share
+
+
+def extensions(formula: Met, extended: Met, single: Met, operator: Operator) -> Met:
+    """How formulas with one more concept meet the mask, (n, D).
+
+    Parameters
+    ----------
+    formula : Met
+        The formulas, (n, 1).
+    extended : Met
+        Joined by AND with each concept, (n, D).
+    single : Met
+        The concepts, (D,).
+    operator : {"AND", "OR", "AND NOT"}
+    """
+    if operator == "AND":
+        return extended
+    if operator == "OR":
+        return formula.plus(single).minus(extended)
+    return formula.minus(extended)
+
+
+def shared_with(parent: Met, with_parent: Met, other: Met, with_other: Met, joined: Met, single: Met, operator: Operator) -> tuple[Met, Met]:
+    """Bounds of what formulas share with each concept, from what their parents and the concept of their last step do.
+
+    Parameters
+    ----------
+    parent, with_parent : Met
+        The parent of each formula, (n, 1), and what it shares with each concept, (n, D).
+    other, with_other : Met
+        The concept of the last step, and what it shares with each concept.
+    joined : Met
+        The formulas, (n, 1).
+    single : Met
+        The concepts, (D,).
+    operator : {"AND", "OR", "AND NOT"}
+        Of the last step.
+
+    Returns
+    -------
+    pair of Met
+        Smallest and largest values, (n, D).
+    """
+    sides = (
+        _shared_bounds(*of_side, operator)
+        for of_side in zip(parent, with_parent, other, with_other, joined, single, strict=True)
+    )
+    (low_inside, high_inside), (low_outside, high_outside) = sides
+    return Met(low_inside, low_outside), Met(high_inside, high_outside)
+
+
+def _shared_bounds(
+    parent: Ints, with_parent: Ints, other: Ints, with_other: Ints, joined: Ints, single: Ints, operator: Operator
+) -> tuple[Ints, Ints]:
+    """The same on one side of the mask."""
+    if operator == "OR":
+        low = np.maximum(with_parent, with_other)
+        return low, np.minimum(np.minimum(with_parent + with_other, single), joined)
+    left = with_parent + joined - parent  # of the parent's part, no more is lost than was lost altogether
+    if operator == "AND":
+        low = np.maximum(np.maximum(with_parent + with_other - single, with_other + joined - other), left)
+        high = np.minimum(with_parent, with_other)
+    else:
+        low = np.maximum(with_parent - with_other, left)
+        high = np.minimum(np.minimum(with_parent, joined), single - with_other)
+    return np.maximum(low, 0), high
+
+
+def last_step_bound(formula: Met, low: Met, high: Met, single: Met, active: int, allowed: dict[Operator, Bools]) -> Floats:
+    """The highest IoU that formulas can have after one more step, (n,).
+
+    Parameters
+    ----------
+    formula : Met
+        (n, 1).
+    low, high : Met
+        Bounds of what each shares with each concept, (n, D).
+    single : Met
+        (D,).
+    active : int
+        Positions of the mask.
+    allowed : dict of operator to bool array, (n, D)
+        Steps that are possible.
+    """
+    best = np.zeros(len(low.inside))
+    for operator in OPERATORS:
+        if operator == "AND":
+            inside, outside = high.inside, low.outside
+        elif operator == "OR":
+            inside = np.minimum(formula.inside + single.inside - low.inside, active)
+            outside = formula.outside + single.outside - high.outside
+        else:
+            inside, outside = formula.inside - low.inside, formula.outside - high.outside
+        scores = np.where(allowed[operator], share(inside, active + outside), 0.0)
+        best = np.maximum(best, scores.max(1, initial=0.0))
+    return best
+
+
+def rough_bound(formula: Met, largest: Ints, active: int, steps: int) -> Floats:
+    """A bound of the IoU after so many steps, from the size of the largest concepts alone; of the shape of the formula.
+
+    Parameters
+    ----------
+    formula : Met
+    largest : int64 array
+        Intersections of the concepts with the mask, falling.
+    active : int
+        Positions of the mask.
+    steps : int
+    """
+    # Steps by OR alone leave all that lies outside; with any other step nothing of it need be left, and one OR fewer
+    # adds to what lies inside.
+    added, fewer = int(largest[:steps].sum()), int(largest[: steps - 1].sum())
+    by_or = share(np.minimum(formula.inside + added, active), active + formula.outside)
+    return np.maximum(by_or, share(np.minimum(formula.inside + fewer, active), active))

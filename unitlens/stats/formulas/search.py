@@ -1,0 +1,328 @@
+"""The formulas of highest IoU with a mask: by beam search, then proven by branch and bound as far as the budget goes."""
+
+import heapq
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from unitlens.stats.formulas.bounds import extensions, last_step_bound, rough_bound, shared_with
+from unitlens.stats.formulas.formula import OPERATORS, Formula, Operator
+from unitlens.stats.formulas.spaces import Met, Space, Target
+from unitlens.stats.scores import Bools, Floats, Ints
+
+_AT_ONCE = 1 << 19
+"""Numbers in an intermediate array."""
+
+_POPPED = 16
+"""Formulas that are extended together, most promising first."""
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How formulas are searched.
+
+    Attributes
+    ----------
+    length : int
+        Most concepts of a formula.
+    beam : int
+        Formulas of each length that are extended by every concept.
+    budget : int
+        Further formulas that may be extended to prove that none is better; 0 for none.
+    """
+
+    length: int = 3
+    beam: int = 10
+    budget: int = 1000
+
+
+class Candidate(NamedTuple):
+    """A formula and how it meets the mask.
+
+    Attributes
+    ----------
+    formula : Formula
+        In the numbers of all concepts.
+    iou : float
+    inside, outside : int
+        Its positions inside and outside of the mask.
+    """
+
+    formula: Formula
+    iou: float
+    inside: int
+    outside: int
+
+
+@dataclass
+class Found:
+    """The best formulas of a mask.
+
+    Attributes
+    ----------
+    by_length : dict of int to Candidate
+        The best formula of each length that is no shorter one in disguise; lengths of which there is none are absent.
+    bound : float
+        No formula has a higher IoU; the highest IoU that was found, where that is proven.
+    near : list of Candidate
+        The best ones that were met, best first.
+    """
+
+    by_length: dict[int, Candidate] = field(default_factory=dict)
+    bound: float = 0.0
+    near: list[Candidate] = field(default_factory=list)
+
+    @property
+    def iou(self) -> float:
+        """The highest IoU of all."""
+        return max((best.iou for best in self.by_length.values()), default=0.0)
+
+    def join(self, other: "Found") -> None:
+        """Take in what was found in another domain."""
+        for candidate in other.near:
+            self.meet(candidate)
+        self.bound = max(self.bound, other.bound)
+
+    def meet(self, candidate: Candidate) -> None:
+        """Take in a formula; of several that are as good, the first stays."""
+        known = self.by_length.get(candidate.formula.length)
+        if known is None or candidate.iou > known.iou:
+            self.by_length[candidate.formula.length] = candidate
+        self.near.append(candidate)
+
+
+class _Nodes(NamedTuple):
+    """Formulas in the numbers of a space, and how they meet the mask, (n,)."""
+
+    formulas: list[Formula]
+    met: Met
+
+    def of(self, rows: Sequence[int] | Ints) -> "_Nodes":
+        """Some of them."""
+        return _Nodes([self.formulas[row] for row in rows], self.met.of(np.asarray(rows, np.int64)))
+
+
+def search(spaces: Sequence[Space], weight: Ints, settings: SearchSettings) -> Found:
+    """Find the formulas of highest IoU with a mask.
+
+    Parameters
+    ----------
+    spaces : sequence of Space
+        One for each domain.
+    weight : int64 array, (S,)
+        Positions of the mask by signature.
+    settings : SearchSettings
+
+    Returns
+    -------
+    Found
+    """
+    found = Found()
+    for space in spaces:
+        if len(space.concepts) and space.kinds <= settings.length:
+            found.join(_Search(Target(space, weight), settings).run())
+    found.near = sorted(found.near, key=lambda candidate: (-candidate.iou, candidate.formula.length))
+    return found
+
+
+class _Search:
+    """The search in one space."""
+
+    def __init__(self, target: Target, settings: SearchSettings) -> None:
+        self._target, self._space, self._settings = target, target.space, settings
+        self._numbers = np.arange(len(target.space.concepts))
+        self._largest = np.sort(target.single.inside)[::-1]
+        self._found, self._budget = Found(), settings.budget
+
+    def run(self) -> Found:
+        """Search by beam, and then prove or improve what it found, length by length."""
+        singles = _Nodes([Formula(int(concept)) for concept in self._numbers], self._target.single)
+        if not self._target.active:
+            return self._found
+        self._meet_best(singles)
+        beam = singles
+        for _ in range(1, self._settings.length):
+            beam = self._extend(beam)
+        bound = self._found.iou
+        for length in range(3, self._settings.length + 1):
+            bound = max(bound, self._prove(singles, length))
+        self._found.bound = max(bound, self._found.iou)
+        return self._found
+
+    def _extend(self, beam: _Nodes) -> _Nodes:
+        """Extend formulas by every concept, and return the best of the next length."""
+        parts = []
+        for block in self._blocks(beam):
+            for children in self._children(block):
+                parts.append(children.best(3 * self._settings.beam, self._target.active))
+        joined = _joined(parts)
+        order = np.argsort(-joined.met.score(self._target.active), kind="stable")
+        first: dict[Formula, int] = {}
+        for row in order.tolist():
+            first.setdefault(joined.formulas[row].canonical(), row)
+        kept = joined.of(list(first.values())[: self._settings.beam])
+        kept = _Nodes([formula.canonical() for formula in kept.formulas], kept.met)
+        self._meet_best(kept)
+        return kept
+
+    def _blocks(self, nodes: _Nodes) -> Iterator[_Nodes]:
+        size = max(1, _AT_ONCE // max(len(self._numbers), 1))
+        for start in range(0, len(nodes.formulas), size):
+            yield nodes.of(range(start, min(start + size, len(nodes.formulas))))
+
+    def _children(self, nodes: _Nodes) -> Iterator["_Children"]:
+        """All formulas with one more step, by operator."""
+        extended, formula = self._target.extended(nodes.formulas), Met(*(side[:, None] for side in nodes.met))
+        for operator in OPERATORS:
+            met = extensions(formula, extended, self._target.single, operator)
+            yield _Children(nodes, extended, met, operator, self._is_new(nodes, met, operator))
+
+    def _is_new(self, nodes: _Nodes, met: Met, operator: Operator) -> Bools:
+        """Which steps lead to a formula that meets the mask, and that is neither its parent nor the concept alone."""
+        single, parent = self._target.single, nodes.met
+        new = (met.inside != parent.inside[:, None]) | (met.outside != parent.outside[:, None])
+        if operator != "AND NOT":
+            new &= (met.inside != single.inside) | (met.outside != single.outside)
+        new &= met.inside > 0
+        for row, formula in enumerate(nodes.formulas):
+            new[row, list(formula.concepts)] = False
+        return new
+
+    def _meet_best(self, nodes: _Nodes) -> None:
+        """Take in those of some formulas that use all kinds of the space."""
+        score = nodes.met.score(self._target.active)
+        for row in np.argsort(-score, kind="stable")[: self._settings.beam].tolist():
+            formula = nodes.formulas[row]
+            if score[row] > 0 and len(set(self._space.kind[list(formula.concepts)].tolist())) == self._space.kinds:
+                self._found.meet(
+                    Candidate(
+                        self._space.of_all(formula),
+                        float(score[row]),
+                        int(nodes.met.inside[row]),
+                        int(nodes.met.outside[row]),
+                    )
+                )
+
+    def _completes(self, formulas: Sequence[Formula]) -> Bools:
+        """With which further concept formulas use all kinds of the space, (n, D)."""
+        kind = self._space.kind
+        used = np.zeros((len(formulas), self._space.kinds), bool)
+        for row, formula in enumerate(formulas):
+            used[row, kind[list(formula.concepts)]] = True
+        missing = (~used).sum(1)[:, None]
+        return (missing == 0) | ((missing == 1) & ~used[:, kind])
+
+    def _prove(self, singles: _Nodes, length: int) -> float:
+        """Extend all formulas of which one of so many concepts could be better than the best, most promising first.
+
+        Returns the highest IoU that is then still possible.
+        """
+        waiting: list[tuple[float, int, Formula, int, int]] = []
+        counter = 0
+        nodes: _Nodes | None = singles
+        while nodes is not None:
+            for block in self._blocks(nodes):
+                for children in self._children(block):
+                    if len(block.formulas[0].steps) + 2 == length:
+                        complete = self._completes(block.formulas)
+                        self._meet_best(children._replace(new=children.new & complete).best(1, self._target.active))
+                        continue
+                    for bound, child in self._promising(children, length):
+                        counter += 1
+                        heapq.heappush(waiting, (-bound, counter, child[0], child[1], child[2]))
+            nodes = self._popped(waiting)
+        return -waiting[0][0] if waiting else 0.0
+
+    def _popped(self, waiting: list[tuple[float, int, Formula, int, int]]) -> _Nodes | None:
+        """The most promising formulas of one length that may still be extended."""
+        chosen = list[tuple[Formula, int, int]]()
+        while waiting and len(chosen) < _POPPED and -waiting[0][0] > self._found.iou and self._budget > 0:
+            if chosen and waiting[0][2].length != chosen[0][0].length:
+                break
+            chosen.append(heapq.heappop(waiting)[2:])
+            self._budget -= 1
+        if not chosen:
+            if waiting and -waiting[0][0] <= self._found.iou:
+                waiting.clear()
+            return None
+        formulas, inside, outside = zip(*chosen, strict=True)
+        return _Nodes(list(formulas), Met(np.array(inside), np.array(outside)))
+
+    def _promising(self, children: "_Children", length: int) -> Iterator[tuple[float, tuple[Formula, int, int]]]:
+        """Formulas of which one of so many concepts could be better than the best that was found, and its bound."""
+        nodes, operator, target = children.nodes, children.operator, self._target
+        steps = length - nodes.formulas[0].length - 1
+        rough = rough_bound(children.met, self._largest, target.active, steps)
+        possible = (rough > self._found.iou) & children.new
+        for row, formula in enumerate(nodes.formulas):
+            possible[row] &= formula.follows(operator, self._numbers)
+        rows, concepts = np.nonzero(possible)
+        for start in range(0, len(rows), max(1, _AT_ONCE // len(self._numbers))):
+            stop = start + max(1, _AT_ONCE // len(self._numbers))
+            row, concept = rows[start:stop], concepts[start:stop]
+            made = [nodes.formulas[r].then(operator, int(c)) for r, c in zip(row, concept, strict=True)]
+            met = Met(children.met.inside[row, concept], children.met.outside[row, concept])
+            bound = rough[row, concept]
+            if steps == 1:
+                bound = np.minimum(bound, self._last_step(children, row, concept, made, met))
+            for k in np.flatnonzero(bound > self._found.iou).tolist():
+                yield float(bound[k]), (made[k], int(met.inside[k]), int(met.outside[k]))
+
+    def _last_step(self, children: "_Children", row: Ints, concept: Ints, made: list[Formula], met: Met) -> Floats:
+        """Bounds of the IoU of formulas with one more step."""
+        target = self._target
+        joined = Met(*(side[:, None] for side in met))
+        low, high = shared_with(
+            Met(*(side[row][:, None] for side in children.nodes.met)),
+            children.extended.of(row),
+            Met(*(side[concept][:, None] for side in target.single)),
+            target.pairs.of(concept),
+            joined,
+            target.single,
+            children.operator,
+        )
+        allowed = {
+            operator: np.stack([formula.follows(operator, self._numbers) for formula in made]) for operator in OPERATORS
+        }
+        return last_step_bound(joined, low, high, target.single, target.active, allowed)
+
+
+class _Children(NamedTuple):
+    """Formulas with one more step by an operator, (n, D).
+
+    Attributes
+    ----------
+    nodes : _Nodes
+        Without it.
+    extended : Met
+        What each shares with every concept.
+    met : Met
+        How those with the step meet the mask.
+    operator : str
+    new : bool array
+        Whether it is worth looking at.
+    """
+
+    nodes: _Nodes
+    extended: Met
+    met: Met
+    operator: Operator
+    new: Bools
+
+    def best(self, count: int, active: int) -> _Nodes:
+        """So many of highest IoU."""
+        score = np.where(self.new, self.met.score(active), 0.0).ravel()
+        count = min(count, int((score > 0).sum()))
+        chosen = np.argpartition(-score, count - 1)[:count] if count else np.zeros(0, np.int64)
+        chosen = chosen[np.argsort(-score[chosen], kind="stable")]
+        row, concept = np.divmod(chosen, self.new.shape[1])
+        made = [self.nodes.formulas[r].then(self.operator, int(c)) for r, c in zip(row, concept, strict=True)]
+        return _Nodes(made, Met(self.met.inside[row, concept], self.met.outside[row, concept]))
+
+
+def _joined(parts: Sequence[_Nodes]) -> _Nodes:
+    nothing = np.zeros(0, np.int64)
+    inside, outside = (np.concatenate([nothing, *(part.met[side] for part in parts)]) for side in (0, 1))
+    return _Nodes([formula for part in parts for formula in part.formulas], Met(inside, outside))
