@@ -89,26 +89,6 @@ class Formula:
         assert out is not None
         return out
 
-    def follows(self, operator: Operator, concepts: Ints) -> Bools:
-        """Which concepts may come next by an operator, (C,), so that every formula is reached in its canonical order.
-
-        Parameters
-        ----------
-        operator : {"AND", "OR", "AND NOT"}
-        concepts : int64 array, (C,)
-            Numbers of concepts, rising.
-        """
-        kind, positive, negated = list(self._runs())[-1]
-        allowed: Bools = ~np.isin(concepts, self.concepts)
-        # A formula of one concept is the beginning of a conjunction and of a disjunction alike.
-        if self.steps and kind != _kind(operator):
-            return allowed
-        if operator == "AND NOT":
-            return allowed & (concepts > max(negated, default=-1))
-        if negated:
-            return np.zeros_like(allowed)
-        return allowed & (concepts > max(positive))
-
     def parts(self) -> Iterator["Formula"]:
         """All shorter formulas that remain where some of its concepts are left out."""
         seen = {self}
@@ -137,6 +117,25 @@ class Formula:
             kind = _kind(operator)
             (negated if operator == "AND NOT" else positive).append(concept)
         yield kind, positive, negated
+
+
+def next_above(last: Operator | None, concept: Ints, operator: Operator) -> Ints:
+    """Above which number a concept may come next, so that every formula is made once, in its canonical order.
+
+    Parameters
+    ----------
+    last : {"AND", "OR", "AND NOT"}, optional
+        The last step of each formula; without it, a formula is its first concept.
+    concept : int64 array
+        The concept of that step.
+    operator : {"AND", "OR", "AND NOT"}
+        Of the next one.
+    """
+    if operator == last or (last is None and operator != "AND NOT"):
+        return concept
+    # In a conjunction negated concepts come last.
+    none_may = operator == "AND" and last == "AND NOT"
+    return np.full_like(concept, np.iinfo(concept.dtype).max if none_may else -1)
 
 
 def _kind(operator: Operator) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from unitlens.stats.formulas.bounds import extensions, last_step_bound, rough_bound, shared_with
-from unitlens.stats.formulas.formula import OPERATORS, Formula, Operator
+from unitlens.stats.formulas.formula import OPERATORS, Formula, Operator, next_above
 from unitlens.stats.formulas.spaces import Met, Space, Target
 from unitlens.stats.scores import Bools, Floats, Ints
 
@@ -65,7 +65,7 @@ class Found:
     by_length : dict of int to Candidate
         The best formula of each length that is no shorter one in disguise; lengths of which there is none are absent.
     bound : float
-        No formula has a higher IoU; the highest IoU that was found, where that is proven.
+        No formula has a higher IoU; the highest IoU that was found, where that is proven, and 1 without a budget.
     near : list of Candidate
         The best ones that were met, best first.
     """
@@ -145,10 +145,10 @@ class _Search:
         beam = singles
         for _ in range(1, self._settings.length):
             beam = self._extend(beam)
-        bound = self._found.iou
-        for length in range(3, self._settings.length + 1):
-            bound = max(bound, self._prove(singles, length))
-        self._found.bound = max(bound, self._found.iou)
+        # Of one and two concepts, all formulas were looked at.
+        lengths = range(3, self._settings.length + 1)
+        possible = [self._prove(singles, length) if self._settings.budget else 1.0 for length in lengths]
+        self._found.bound = max([self._found.iou, *possible])
         return self._found
 
     def _extend(self, beam: _Nodes) -> _Nodes:
@@ -174,7 +174,7 @@ class _Search:
 
     def _children(self, nodes: _Nodes) -> Iterator["_Children"]:
         """All formulas with one more step, by operator."""
-        extended, formula = self._target.extended(nodes.formulas), Met(*(side[:, None] for side in nodes.met))
+        extended, formula = self._target.extended(nodes.formulas), nodes.met.each()
         for operator in OPERATORS:
             met = extensions(formula, extended, self._target.single, operator)
             yield _Children(nodes, extended, met, operator, self._is_new(nodes, met, operator))
@@ -186,8 +186,7 @@ class _Search:
         if operator != "AND NOT":
             new &= (met.inside != single.inside) | (met.outside != single.outside)
         new &= met.inside > 0
-        for row, formula in enumerate(nodes.formulas):
-            new[row, list(formula.concepts)] = False
+        np.put_along_axis(new, np.array([formula.concepts for formula in nodes.formulas]), False, 1)
         return new
 
     def _meet_best(self, nodes: _Nodes) -> None:
@@ -255,36 +254,45 @@ class _Search:
         nodes, operator, target = children.nodes, children.operator, self._target
         steps = length - nodes.formulas[0].length - 1
         rough = rough_bound(children.met, self._largest, target.active, steps)
-        possible = (rough > self._found.iou) & children.new
-        for row, formula in enumerate(nodes.formulas):
-            possible[row] &= formula.follows(operator, self._numbers)
-        rows, concepts = np.nonzero(possible)
+        rows, concepts = np.nonzero((rough > self._found.iou) & children.new & self._in_order(nodes, operator))
         for start in range(0, len(rows), max(1, _AT_ONCE // len(self._numbers))):
             stop = start + max(1, _AT_ONCE // len(self._numbers))
             row, concept = rows[start:stop], concepts[start:stop]
-            made = [nodes.formulas[r].then(operator, int(c)) for r, c in zip(row, concept, strict=True)]
-            met = Met(children.met.inside[row, concept], children.met.outside[row, concept])
-            bound = rough[row, concept]
+            met, bound = children.met.at(row, concept), rough[row, concept]
             if steps == 1:
-                bound = np.minimum(bound, self._last_step(children, row, concept, made, met))
+                bound = np.minimum(bound, self._last_step(children, row, concept, met))
             for k in np.flatnonzero(bound > self._found.iou).tolist():
-                yield float(bound[k]), (made[k], int(met.inside[k]), int(met.outside[k]))
+                formula = nodes.formulas[row[k]].then(operator, int(concept[k]))
+                yield float(bound[k]), (formula, int(met.inside[k]), int(met.outside[k]))
 
-    def _last_step(self, children: "_Children", row: Ints, concept: Ints, made: list[Formula], met: Met) -> Floats:
+    def _in_order(self, nodes: _Nodes, operator: Operator) -> Bools:
+        """Which concepts may come next in the canonical order, (n, D)."""
+        above = np.zeros(len(nodes.formulas), np.int64)
+        for row, formula in enumerate(nodes.formulas):
+            last = formula.steps[-1][0] if formula.steps else None
+            above[row] = next_above(last, np.array(formula.concepts[-1:]), operator)[0]
+        in_order: Bools = self._numbers > above[:, None]
+        return in_order
+
+    def _last_step(self, children: "_Children", row: Ints, concept: Ints, met: Met) -> Floats:
         """Bounds of the IoU of formulas with one more step."""
         target = self._target
-        joined = Met(*(side[:, None] for side in met))
+        joined = met.each()
         low, high = shared_with(
-            Met(*(side[row][:, None] for side in children.nodes.met)),
+            children.nodes.met.of(row).each(),
             children.extended.of(row),
-            Met(*(side[concept][:, None] for side in target.single)),
+            target.single.of(concept).each(),
             target.pairs.of(concept),
             joined,
             target.single,
             children.operator,
         )
+        used = np.array([formula.concepts for formula in children.nodes.formulas])[row]
+        free = np.ones(low.inside.shape, bool)
+        np.put_along_axis(free, np.column_stack([used, concept]), False, 1)
         allowed = {
-            operator: np.stack([formula.follows(operator, self._numbers) for formula in made]) for operator in OPERATORS
+            operator: free & (self._numbers > next_above(children.operator, concept, operator)[:, None])
+            for operator in OPERATORS
         }
         return last_step_bound(joined, low, high, target.single, target.active, allowed)
 
@@ -319,7 +327,7 @@ class _Children(NamedTuple):
         chosen = chosen[np.argsort(-score[chosen], kind="stable")]
         row, concept = np.divmod(chosen, self.new.shape[1])
         made = [self.nodes.formulas[r].then(self.operator, int(c)) for r, c in zip(row, concept, strict=True)]
-        return _Nodes(made, Met(self.met.inside[row, concept], self.met.outside[row, concept]))
+        return _Nodes(made, self.met.at(row, concept))
 
 
 def _joined(parts: Sequence[_Nodes]) -> _Nodes:

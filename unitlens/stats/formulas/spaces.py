@@ -36,6 +36,14 @@ class Met(NamedTuple):
         """Some rows of it."""
         return Met(self.inside[rows], self.outside[rows])
 
+    def at(self, row: Ints, concept: Ints) -> "Met":
+        """Single entries of it, (n,)."""
+        return Met(self.inside[row, concept], self.outside[row, concept])
+
+    def each(self) -> "Met":
+        """As a column, (n, 1), to go with every concept."""
+        return Met(self.inside[:, None], self.outside[:, None])
+
     def plus(self, other: "Met") -> "Met":
         """Sums."""
         return Met(self.inside + other.inside, self.outside + other.outside)
