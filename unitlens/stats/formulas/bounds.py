@@ -32,7 +32,9 @@ def extensions(formula: Met, extended: Met, single: Met, operator: Operator) -> 
     return formula.minus(extended)
 
 
-def shared_with(parent: Met, with_parent: Met, other: Met, with_other: Met, joined: Met, single: Met, operator: Operator) -> tuple[Met, Met]:
+def shared_with(
+    parent: Met, with_parent: Met, other: Met, with_other: Met, joined: Met, single: Met, operator: Operator
+) -> tuple[Met, Met]:
     """Bounds of what formulas share with each concept, from what their parents and the concept of their last step do.
 
     Parameters
@@ -53,11 +55,12 @@ def shared_with(parent: Met, with_parent: Met, other: Met, with_other: Met, join
     pair of Met
         Smallest and largest values, (n, D).
     """
-    sides = (
-        _shared_bounds(*of_side, operator)
-        for of_side in zip(parent, with_parent, other, with_other, joined, single, strict=True)
+    (low_inside, high_inside), (low_outside, high_outside) = (
+        _shared_bounds(
+            parent[side], with_parent[side], other[side], with_other[side], joined[side], single[side], operator
+        )
+        for side in (0, 1)
     )
-    (low_inside, high_inside), (low_outside, high_outside) = sides
     return Met(low_inside, low_outside), Met(high_inside, high_outside)
 
 
@@ -78,7 +81,9 @@ def _shared_bounds(
     return np.maximum(low, 0), high
 
 
-def last_step_bound(formula: Met, low: Met, high: Met, single: Met, active: int, allowed: dict[Operator, Bools]) -> Floats:
+def last_step_bound(
+    formula: Met, low: Met, high: Met, single: Met, active: int, allowed: dict[Operator, Bools]
+) -> Floats:
     """The highest IoU that formulas can have after one more step, (n,).
 
     Parameters

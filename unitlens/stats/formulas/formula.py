@@ -108,7 +108,7 @@ class Formula:
             yield Formula(self.steps[0][1], self.steps[1:])
 
     def _runs(self) -> Iterator[tuple[str, list[int], list[int]]]:
-        """Steps that commute with each other: their kind, and concepts as they are and negated; the first with first."""
+        """Steps that commute with each other: their kind, and concepts as they are and negated."""
         kind, positive, negated = "", [self.first], list[int]()
         for operator, concept in self.steps:
             if kind and _kind(operator) != kind:

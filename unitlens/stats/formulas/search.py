@@ -1,4 +1,4 @@
-"""The formulas of highest IoU with a mask: by beam search, then proven by branch and bound as far as the budget goes."""
+"""The formulas of highest IoU with a mask: by beam search, then proven by branch and bound."""
 
 import heapq
 from collections.abc import Iterator, Sequence
@@ -187,7 +187,7 @@ class _Search:
             new &= (met.inside != single.inside) | (met.outside != single.outside)
         new &= met.inside > 0
         np.put_along_axis(new, np.array([formula.concepts for formula in nodes.formulas]), False, 1)
-        return new
+        return np.asarray(new)
 
     def _meet_best(self, nodes: _Nodes) -> None:
         """Take in those of some formulas that use all kinds of the space."""
@@ -211,7 +211,7 @@ class _Search:
         for row, formula in enumerate(formulas):
             used[row, kind[list(formula.concepts)]] = True
         missing = (~used).sum(1)[:, None]
-        return (missing == 0) | ((missing == 1) & ~used[:, kind])
+        return np.asarray((missing == 0) | ((missing == 1) & ~used[:, kind]))
 
     def _prove(self, singles: _Nodes, length: int) -> float:
         """Extend all formulas of which one of so many concepts could be better than the best, most promising first.

@@ -65,15 +65,14 @@ class Signatures:
 
     def counted(self, formula: Formula) -> Bools:
         """Where a formula counts, (S,): where the categories of all of its concepts are judged."""
-        judged: Bools = self.judged[:, self.category_of[list(formula.concepts)]].all(1)
-        return judged
+        return np.asarray(self.judged[:, self.category_of[list(formula.concepts)]].all(1))
 
     def domains(self, length: int) -> Iterator["Domain"]:
         """Sets of kinds of categories that formulas of so many concepts may use, and the positions judged for them."""
         kinds, first = np.unique(self.kinds, return_index=True)
         for size in range(1, min(length, len(kinds)) + 1):
             for chosen in combinations(range(len(kinds)), size):
-                judged = self.judged[:, first[list(chosen)]].all(1)
+                judged = np.asarray(self.judged[:, first[list(chosen)]].all(1))
                 if judged.any():
                     yield Domain(tuple(int(kinds[kind]) for kind in chosen), judged)
 

@@ -89,11 +89,11 @@ class Space:
         """The space of a domain, where signatures have so many positions, (S,)."""
         index = np.flatnonzero(domain.judged & (weight > 0))
         of_domain = np.isin(signatures.kinds[signatures.category_of], domain.kinds)
-        weight = weight[index].astype(np.float64)
+        positions = weight[index].astype(np.float64)
         has = signatures.has[:, index].astype(np.float64)
-        concepts = np.flatnonzero(of_domain & (has @ weight > 0))
+        concepts = np.flatnonzero(of_domain & (has @ positions > 0))
         kind = np.searchsorted(domain.kinds, signatures.kinds[signatures.category_of[concepts]])
-        return cls(concepts, kind, len(domain.kinds), index, has[concepts], weight)
+        return cls(concepts, kind, len(domain.kinds), index, has[concepts], positions)
 
     def of_all(self, formula: Formula) -> Formula:
         """A formula of the space's own numbers in the numbers of all concepts."""

@@ -20,7 +20,7 @@ NEAR = 3
 
 
 class Weighed(NamedTuple):
-    """Formulas of a mask and the evidence for them; for each of L lengths, the best formula of at most so many concepts.
+    """The best formulas of a mask of at most 1, 2, ... L concepts, and the evidence for them.
 
     Attributes
     ----------
@@ -81,9 +81,7 @@ class Weighing:
     def _spaces(self) -> list[list[Space]]:
         """On all, the even and the odd folds."""
         domains = list(self.signatures.domains(self.settings.length))
-        return [
-            [Space.of(self.signatures, domain, positions) for domain in domains] for positions in self._positions
-        ]
+        return [[Space.of(self.signatures, domain, positions) for domain in domains] for positions in self._positions]
 
     def weigh(self, active: Ints, shifted: Ints) -> Weighed | None:
         """Find the formulas of a mask and the evidence for them.
