@@ -7,7 +7,7 @@ import unitlens as ul
 from tests.generators import painted, painter
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Concept
-from unitlens.dissection import counting, positions, scanning
+from unitlens.dissection import counting, scanning
 from unitlens.dissection.memory import blocks_together
 from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.progress import Progress
@@ -18,7 +18,7 @@ def test_pieces_of_a_stream_are_joined_without_a_change(monkeypatch, enough, at_
     monkeypatch.setattr(scanning, "CHUNK_VALUES", 1 << 12)  # a few images a piece
     whole = ul.dissect(painter(), "layer", painted(48), exemplars=0)
     monkeypatch.setattr(scanning, "ENOUGH", enough)
-    monkeypatch.setattr(positions, "AT_ONCE", at_once)
+    monkeypatch.setattr(counting, "AT_ONCE", at_once)
     cut = ul.dissect(painter(), "layer", painted(48), exemplars=0)
     assert np.array_equal(whole.counts.intersection, cut.counts.intersection)
     assert np.array_equal(whole.counts.activated, cut.counts.activated)
@@ -59,7 +59,7 @@ def test_as_many_blocks_are_counted_together_as_have_room():
 def test_a_bar_is_told_of_every_unit_while_blocks_are_counted_together(monkeypatch, units):
     told = []
     monkeypatch.setattr(scanning, "CHUNK_VALUES", 1 << 12)
-    monkeypatch.setattr(positions, "AT_ONCE", 640)
+    monkeypatch.setattr(counting, "AT_ONCE", 640)
     monkeypatch.setattr(counting, "BLOCK_UNITS", units)
     monkeypatch.setattr(Progress, "update", lambda bar, count: told.append(count) if bar._unit == "units" else None)
     found = ul.dissect(painter(), "layer", painted(48), exemplars=0).table()
