@@ -81,6 +81,8 @@ from .explaining.subgroups.search import shortcuts as shortcuts
 from .exports.reading import open_tables as open_tables
 from .exports.reading import write_tables as write_tables
 from .labels.by_words.naming import words as words
+from .labels.compositional.naming import formulas as formulas
+from .labels.compositional.naming import ranges as ranges
 from .labels.files import open_labels as open_labels
 from .labels.given.reading import given_labels as given_labels
 from .labels.result import Labels as Labels

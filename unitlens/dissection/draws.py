@@ -173,8 +173,8 @@ def plan_draws(stored: "StoredPass", settings: Settings, within: Mapping[str, st
     if within is not None:
         names = stored.record.names
         strata = Strata(_numbered([within.get(name, ("", image)) for image, name in enumerate(names)]), "within")
-        return Draws.of(_exchange(stored, settings, None), _exchange(stored, settings, strata), strata)
-    plain, classes = _exchange(stored, settings, None), stored.record.classes
+        return Draws.of(plain_draws(stored, settings), _exchange(stored, settings, strata), strata)
+    plain, classes = plain_draws(stored, settings), stored.record.classes
     if None not in classes and len(set(classes)) > 1:
         strata = Strata(_numbered(classes), "classes")
         context = _exchange(stored, settings, strata)
@@ -185,6 +185,11 @@ def plan_draws(stored: "StoredPass", settings: Settings, within: Mapping[str, st
     if len(np.unique(strata.of_image[context.taking_part])) < 2:  # one kind alone is no kind
         context = replace(context, partners=context.partners[:0])
     return Draws.of(plain, context, strata)
+
+
+def plain_draws(stored: "StoredPass", settings: Settings) -> Exchange:
+    """Choose whose labels images are given, of any other image that is annotated for the same categories."""
+    return _exchange(stored, settings, None)
 
 
 def _exchange(stored: "StoredPass", settings: Settings, strata: Strata | None) -> Exchange:

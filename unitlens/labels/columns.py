@@ -13,6 +13,7 @@ COLUMNS: Mapping[str, str] = {
     "range_high": "of a range of activation: values up to this",
     "share": "share of the positions of the range that the label holds, in [0, 1]",
     "score": "the method's own score of the label, in all images",
+    "bound": "of a formula: none of its length has a higher score; the score itself, where that is proven",
     "heldout_score": "the same in images that did not choose the label; empty where there are too few",
     "chance_score": "mean of what the method reaches with the labels of other images",
     "chance_sd": "standard deviation of that over draws",

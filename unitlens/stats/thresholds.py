@@ -10,6 +10,8 @@ from fractions import Fraction
 from itertools import chain
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -198,6 +200,17 @@ def level_edges(histogram: Tensor, quantiles: Sequence[float]) -> Edges:
     count, total, squares = (_sums_between(histogram * weight, cut + BINS // 2) for weight in weights)
     count = count.clamp(min=1)
     return Edges(level, total / count, squares / count)
+
+
+def bin_values() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The middle and the largest value of each bin of `value_histogram`, (65536,) each; 0 for the bin that begins at 0.
+
+    Bins of NaN and infinity, which are empty, have 0 as well.
+    """
+    start = torch.arange(BINS) - BINS // 2 << 16
+    middle, top = (_value(start + last).double().numpy() for last in (BINS // 2, (1 << 16) - 1))
+    unused = ~np.isfinite(middle) | ~np.isfinite(top) | (np.arange(BINS) == BINS // 2)
+    return np.where(unused, 0.0, middle), np.where(unused, 0.0, top)
 
 
 def _sums_between(values: Tensor, cut: Tensor) -> Tensor:

@@ -64,14 +64,15 @@ class Found:
     ----------
     by_length : dict of int to Candidate
         The best formula of each length that is no shorter one in disguise; lengths of which there is none are absent.
-    bound : float
-        No formula has a higher IoU; the highest IoU that was found, where that is proven, and 1 without a budget.
+    bounds : dict of int to float
+        Of at most so many concepts, no formula has a higher IoU: the highest that was found, where that is proven, and
+        1 without a budget.
     near : list of Candidate
         The best ones that were met, best first.
     """
 
     by_length: dict[int, Candidate] = field(default_factory=dict)
-    bound: float = 0.0
+    bounds: dict[int, float] = field(default_factory=dict)
     near: list[Candidate] = field(default_factory=list)
 
     @property
@@ -83,7 +84,8 @@ class Found:
         """Take in what was found in another domain."""
         for candidate in other.near:
             self.meet(candidate)
-        self.bound = max(self.bound, other.bound)
+        for length, bound in other.bounds.items():
+            self.bounds[length] = max(self.bounds.get(length, 0.0), bound)
 
     def meet(self, candidate: Candidate) -> None:
         """Take in a formula; of several that are as good, the first stays."""
@@ -145,10 +147,12 @@ class _Search:
         beam = singles
         for _ in range(1, self._settings.length):
             beam = self._extend(beam)
-        # Of one and two concepts, all formulas were looked at.
-        lengths = range(3, self._settings.length + 1)
-        possible = [self._prove(singles, length) if self._settings.budget else 1.0 for length in lengths]
-        self._found.bound = max([self._found.iou, *possible])
+        possible = 0.0
+        for length in range(1, self._settings.length + 1):
+            if length > 2:  # of one and two concepts, all formulas were looked at
+                possible = max(possible, self._prove(singles, length) if self._settings.budget else 1.0)
+            shorter = [one.iou for known, one in self._found.by_length.items() if known <= length]
+            self._found.bounds[length] = max([possible, *shorter])
         return self._found
 
     def _extend(self, beam: _Nodes) -> _Nodes:

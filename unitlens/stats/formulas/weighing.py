@@ -26,8 +26,8 @@ class Weighed(NamedTuple):
     ----------
     gains : tuple of Gain, (L,)
         The formulas, and the best part of each.
-    bound : float
-        No formula of L concepts or fewer has a higher IoU.
+    bounds : float64 array, (L,)
+        No formula of at most so many concepts has a higher IoU.
     tested : float64 array, (2, L)
         IoU and gain of the formulas that the beam alone finds, which are compared with draws that the beam searches.
     drawn : float64 array, (2, L, draws)
@@ -43,7 +43,7 @@ class Weighed(NamedTuple):
     """
 
     gains: tuple[Gain, ...]
-    bound: float
+    bounds: Floats
     tested: Floats
     drawn: Floats
     low: Floats
@@ -110,7 +110,7 @@ class Weighing:
         low, high, near = self._intervals(active, gains, found)
         return Weighed(
             gains=tuple(gains),
-            bound=found.bound,
+            bounds=np.array([found.bounds.get(k, 0.0) for k in range(1, self.settings.length + 1)]),
             tested=tested,
             drawn=np.stack(drawn, 2) if drawn else np.zeros((2, self.settings.length, 0)),
             low=low,

@@ -1,0 +1,234 @@
+"""Name the units of a run by formulas of its concepts: their masks, or ranges of their activation."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unitlens.dissection.draws import plain_draws
+from unitlens.errors import UnitlensError, argument
+from unitlens.labels.compositional.activation_ranges import RangesBy, check_ranges, range_masks
+from unitlens.labels.compositional.evidence import NamedMask, label_rows
+from unitlens.labels.compositional.masks import MasksOf, counted_masks, unit_masks
+from unitlens.labels.compositional.signatures import StoredSignatures, signatures_of
+from unitlens.labels.result import Labels
+from unitlens.labels.run_pass import activations
+from unitlens.progress import progress as bar_of
+from unitlens.stats.formulas.search import SearchSettings
+from unitlens.stats.formulas.weighing import Weighing
+
+if TYPE_CHECKING:
+    from unitlens.data.concepts import Data
+    from unitlens.dissection.result import Dissection
+    from unitlens.dissection.store.passes import StoredPass
+    from unitlens.models.network import Network
+
+LONGEST = 6
+"""Concepts of a formula, at most."""
+
+
+def formulas(
+    run: "Dissection",
+    net: "Network | None" = None,
+    data: "Data | str | Path | None" = None,
+    *,
+    length: int = 3,
+    beam: int = 10,
+    budget: int = 1000,
+    progress: bool = False,
+    **resources: Any,
+) -> Labels:
+    """Name every unit by the formula of concepts (AND, OR, AND NOT) that fits its mask best.
+
+    Parameters
+    ----------
+    run : Dissection
+    net, data : optional
+        Those of the run; needed where it did not keep its activations, see `unitlens.activations`.
+    length : int
+        Concepts of a formula, at most.
+    beam : int
+        Formulas of each length that are extended by every concept.
+    budget : int
+        Further formulas that may be extended, for each unit, to prove that none fits better; 0 for none.
+    progress : bool
+        Whether a bar is shown.
+    **resources
+        ``basis``, ``batch_size``, ``workers`` and ``store_limit``, as for `unitlens.activations`.
+
+    Returns
+    -------
+    Labels
+        A row for each unit whose mask meets a concept. ``score`` is the IoU, ``bound`` what no formula of the length
+        exceeds. Of the formulas that are supported it is the longest; where none is, that of highest IoU.
+
+    Raises
+    ------
+    UnitlensError
+        If a setting is not possible, or the activations are not those of the run.
+
+    References
+    ----------
+    Mu and Andreas, "Compositional explanations of neurons" (NeurIPS 2020).
+
+    Examples
+    --------
+    >>> import unitlens as ul
+    >>> net, data = ul.load("bundled:scenes"), ul.Scenes(24)
+    >>> run = ul.dissect(net, "relu6", data, exemplars=0)
+    >>> ul.formulas(run, net, data, length=2).table()["label"].str.contains(" OR ").any()
+    np.True_
+    """
+    settings = _search_settings(length, beam, budget)
+
+    def of_layer(stored: "StoredPass", layer: str) -> MasksOf:
+        threshold = run[layer].table()["threshold"].to_numpy(np.float32)
+        return unit_masks(threshold)
+
+    with activations(run, net, data, progress=progress, **resources) as stored:
+        return _labels(run, stored, _Method("formulas", of_layer, 1, False, settings, {}), show=progress)
+
+
+def ranges(
+    run: "Dissection",
+    net: "Network | None" = None,
+    data: "Data | str | Path | None" = None,
+    *,
+    k: int = 5,
+    by: RangesBy = "quantiles",
+    length: int = 1,
+    beam: int = 10,
+    budget: int = 1000,
+    progress: bool = False,
+    **resources: Any,
+) -> Labels:
+    """Name k ranges of every unit's activation: what it says when it is weakly on, and when strongly.
+
+    Parameters
+    ----------
+    run, net, data
+        As for `unitlens.formulas`.
+    k : int
+        Ranges of a unit.
+    by : {"quantiles", "clusters"}
+        Whether each range has as many of the unit's positive values, or they are clusters of these (k-means).
+    length, beam, budget, progress, **resources
+        As for `unitlens.formulas`; by default a range is named by one concept.
+
+    Returns
+    -------
+    Labels
+        A row for each range whose positions meet a concept, from the weakest (rank 1). ``share`` of its positions lie
+        in the label.
+
+    Raises
+    ------
+    UnitlensError
+        As for `unitlens.formulas`.
+
+    References
+    ----------
+    La Rosa, Gilpin and Capobianco, "Towards a fuller understanding of neurons with clustered compositional
+    explanations" (NeurIPS 2023).
+    """
+    check_ranges(k, by)
+    settings = _search_settings(length, beam, budget)
+
+    def of_layer(stored: "StoredPass", layer: str) -> MasksOf:
+        return range_masks(k, by, stored.layers[layer].largest)
+
+    with activations(run, net, data, progress=progress, **resources) as stored:
+        method = _Method("ranges", of_layer, k, True, settings, {"k": k, "by": by})
+        return _labels(run, stored, method, show=progress)
+
+
+def _search_settings(length: int, beam: int, budget: int) -> SearchSettings:
+    """The settings of the search, if they are possible."""
+    for name, value, least, most in (
+        ("length", length, 1, LONGEST),
+        ("beam", beam, 1, 10_000),
+        ("budget", budget, 0, 10_000_000),
+    ):
+        if not least <= value <= most:
+            raise UnitlensError(f"{argument(name, value)} must lie between {least} and {most:,}.")
+    return SearchSettings(length=length, beam=beam, budget=budget)
+
+
+@dataclass(frozen=True, eq=False)
+class _Method:
+    """What is named, and how.
+
+    Attributes
+    ----------
+    name : str
+        As labels.csv has it.
+    masks_of : callable
+        The masks of a layer of a pass.
+    each : int
+        Masks of a unit.
+    of_ranges : bool
+        Whether they are ranges of its activation.
+    search : SearchSettings
+    settings : dict
+        Others that were chosen.
+    """
+
+    name: str
+    masks_of: Callable[["StoredPass", str], MasksOf]
+    each: int
+    of_ranges: bool
+    search: SearchSettings
+    settings: dict[str, Any]
+
+
+def _labels(run: "Dissection", stored: "StoredPass", method: _Method, *, show: bool) -> Labels:
+    """Name the masks of all layers of a run."""
+    start, rows, notes = time.perf_counter(), list[dict[str, Any]](), list[str]()
+    for layer in run.layers:
+        with signatures_of(stored, grid=stored.layers[layer].layer_grid is not None) as signed:
+            named = _named(run, stored, layer, signed, method, show=show)
+            names = stored.labels.columns.names()
+            of_layer = label_rows(layer, named, names, fdr=run.settings.fdr, of_ranges=method.of_ranges)
+            notes += _notes(layer, of_layer, signed, method.search)
+        rows += of_layer
+    recorded = {**asdict(method.search), **method.settings}
+    return Labels.of(run, method.name, rows, settings=recorded, seconds=time.perf_counter() - start, notes=notes)
+
+
+def _named(
+    run: "Dissection", stored: "StoredPass", layer: str, signed: StoredSignatures, method: _Method, *, show: bool
+) -> list[NamedMask]:
+    """All masks of a layer that meet a concept, with their formulas; those of silent units are left out."""
+    weighing = Weighing(signed.signatures, method.search)
+    mute = run[layer].table()["verdict"].isin(["silent", "nonfinite"]).to_numpy()
+    partners = plain_draws(stored, replace(run.settings, evidence=True)).partners
+    named = []
+    with bar_of(len(mute), f"naming {layer}", unit="units", show=show) as bar:
+        for counted in counted_masks(
+            stored,
+            layer,
+            signed,
+            method.masks_of(stored, layer),
+            each=method.each,
+            upsampling=run.settings.upsampling,
+            partners=partners,
+        ):
+            weighed = None if mute[counted.unit] else weighing.weigh(counted.by_fold, counted.shifted)
+            if weighed is not None:
+                named.append(NamedMask.of(counted, weighed, signed.signatures))
+            bar.update(int(counted.number == method.each - 1))
+    return named
+
+
+def _notes(layer: str, rows: list[dict[str, Any]], signed: StoredSignatures, settings: SearchSettings) -> list[str]:
+    """What the user should know of the search."""
+    if not rows or settings.length < 3:
+        return []
+    open_ = [row["bound"] - row["score"] for row in rows if row["bound"] > row["score"] + 1e-12]
+    said = f"{layer}: {len(rows) - len(open_)} of {len(rows)} labels are proven to have the highest IoU of their length"
+    if open_:
+        said += f"; the others may be up to {max(open_):.3g} below it (a larger budget tells more)"
+    return [f"{said}; {signed.count} combinations of concepts are marked in the images."]
