@@ -107,14 +107,14 @@ class _Known:
         np.put_along_axis(sets, rows.astype(np.int64), True, 1)
         sets[:, 0] = False  # "none of this" is what is left
         numbers = self._number(sets)[inverse.reshape(-1)]
-        return numbers[np.cumsum(changes) - 1].reshape(images, cells)
+        return np.asarray(numbers[np.cumsum(changes) - 1].reshape(images, cells))
 
     def of_sets(self, present: npt.NDArray[np.uint8]) -> ShortInts:
         """Numbers of whole images, (images, 1), from the columns for which they count, (images, count)."""
         sets = present.astype(bool)
         sets[:, 0] = False
         rows, inverse = np.unique(sets, axis=0, return_inverse=True)
-        return self._number(rows)[inverse.reshape(-1)][:, None]
+        return np.asarray(self._number(rows)[inverse.reshape(-1)][:, None])
 
     def _number(self, sets: Bools) -> ShortInts:
         numbers = np.empty(len(sets), np.int32)
