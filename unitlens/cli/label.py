@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from unitlens.cli.labelling.formulas import formula_options, label_by_formulas, take_formula_options
 from unitlens.cli.labelling.words import label_by_words, take_word_options, word_options
 from unitlens.cli.opening import set_threads, take_basis, take_data_options, worker_count
 from unitlens.cli.options import (
@@ -22,7 +23,7 @@ from unitlens.cli.text import echo
 from unitlens.errors import UnitlensError
 
 
-@command(first=("words", "encoder", "given", "overwrite", "data", "weights"))
+@command(first=("formulas", "ranges", "words", "encoder", "given", "overwrite", "data", "weights"))
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--from",
@@ -32,6 +33,7 @@ from unitlens.errors import UnitlensError
     metavar="FILE",
     help="Labels from elsewhere, as CSV: unit,label (and layer, score, rank); named by the file. Repeatable.",
 )
+@formula_options
 @word_options
 @click.option("--overwrite", is_flag=True, help="Replace labels of the same method that are there.")
 @click.option("--data", metavar="DATA", help="Where the images of the run are now. [as in the run]")
@@ -50,19 +52,27 @@ def label(run: Path, given: tuple[Path, ...], overwrite: bool, **options: Any) -
     activations has them from a run made with --keep-activations, or else shows the images to the network once more.
     """
     from unitlens.dissection.result import open_run
+    from unitlens.labels.files import check_no_labels
     from unitlens.labels.given.reading import given_labels
     from unitlens.pages.writing import report
 
     quiet = options.pop("quiet")
     set_threads(options.pop("threads"))
     options["basis"] = take_basis(options)
-    by_words = take_word_options(options)
-    if not given and by_words is None:
-        raise UnitlensError("Nothing was asked for: add --words LIST, or --from FILE for labels from elsewhere.")
+    by_formulas, by_words = take_formula_options(options), take_word_options(options)
+    if not given and by_formulas is None and by_words is None:
+        raise UnitlensError(
+            "Nothing was asked for: add --formulas 3, --ranges 5, --words LIST, or --from FILE for labels from "
+            "elsewhere."
+        )
     dissection = open_run(run)
     made = [given_labels(dissection, file) for file in given]
+    if by_formulas is not None or by_words is not None:
+        net, data = open_again(run, dissection, options, images=by_words is not None)
+    if by_formulas is not None:
+        check_no_labels(run, by_formulas.methods, overwrite=overwrite)
+        made += label_by_formulas(dissection, net, data, by_formulas, progress=not quiet, **options)
     if by_words is not None:
-        net, data = open_again(run, dissection, options, images=True)
         made.append(label_by_words(dissection, net, data, by_words, progress=not quiet, **options))
     page = report(run, *made, overwrite=overwrite)
     if not quiet:

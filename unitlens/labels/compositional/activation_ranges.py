@@ -19,6 +19,9 @@ from unitlens.stats.thresholds import bin_values, value_histogram
 
 RangesBy = Literal["quantiles", "clusters"]
 
+MOST_RANGES = 100
+"""Of a unit."""
+
 _ROUNDS = 100
 """Of k-means, at most."""
 
@@ -35,8 +38,8 @@ def check_ranges(k: int, by: str) -> None:
         raise UnitlensError(
             f"{argument('by', by)}{did_you_mean(by, get_args(RangesBy))} makes no ranges; quantiles and clusters do."
         )
-    if not 1 <= k <= 100:
-        raise UnitlensError(f"A unit has 1 to 100 ranges of activation, not {k}.")
+    if not isinstance(k, int) or not 1 <= k <= MOST_RANGES:
+        raise UnitlensError(f"A unit has 1 to {MOST_RANGES} ranges of activation, not {k!r}.")
 
 
 def range_masks(k: int, by: RangesBy, largest: Levels) -> MasksOf:

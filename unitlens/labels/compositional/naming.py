@@ -82,14 +82,27 @@ def formulas(
     >>> ul.formulas(run, net, data, length=2).table()["label"].str.contains(" OR ").any()
     np.True_
     """
+    _search_settings(length, beam, budget)  # before a pass is made
+    with activations(run, net, data, progress=progress, **resources) as stored:
+        return formulas_of(run, stored, length=length, beam=beam, budget=budget, progress=progress)
+
+
+def formulas_of(
+    run: "Dissection",
+    stored: "StoredPass",
+    *,
+    length: int = 3,
+    beam: int = 10,
+    budget: int = 1000,
+    progress: bool = False,
+) -> Labels:
+    """Do the same with activations that are open; see `formulas`."""
     settings = _search_settings(length, beam, budget)
 
     def of_layer(stored: "StoredPass", layer: str) -> MasksOf:
-        threshold = run[layer].table()["threshold"].to_numpy(np.float32)
-        return unit_masks(threshold)
+        return unit_masks(run[layer].table()["threshold"].to_numpy(np.float32))
 
-    with activations(run, net, data, progress=progress, **resources) as stored:
-        return _labels(run, stored, _Method("formulas", of_layer, 1, False, settings, {}), show=progress)
+    return _labels(run, stored, _Method("formulas", of_layer, 1, False, settings, {}), show=progress)
 
 
 def ranges(
@@ -134,15 +147,31 @@ def ranges(
     La Rosa, Gilpin and Capobianco, "Towards a fuller understanding of neurons with clustered compositional
     explanations" (NeurIPS 2023).
     """
+    check_ranges(k, by)  # before a pass is made
+    _search_settings(length, beam, budget)
+    with activations(run, net, data, progress=progress, **resources) as stored:
+        return ranges_of(run, stored, k=k, by=by, length=length, beam=beam, budget=budget, progress=progress)
+
+
+def ranges_of(
+    run: "Dissection",
+    stored: "StoredPass",
+    *,
+    k: int = 5,
+    by: RangesBy = "quantiles",
+    length: int = 1,
+    beam: int = 10,
+    budget: int = 1000,
+    progress: bool = False,
+) -> Labels:
+    """Do the same with activations that are open; see `ranges`."""
     check_ranges(k, by)
     settings = _search_settings(length, beam, budget)
 
     def of_layer(stored: "StoredPass", layer: str) -> MasksOf:
         return range_masks(k, by, stored.layers[layer].largest)
 
-    with activations(run, net, data, progress=progress, **resources) as stored:
-        method = _Method("ranges", of_layer, k, True, settings, {"k": k, "by": by})
-        return _labels(run, stored, method, show=progress)
+    return _labels(run, stored, _Method("ranges", of_layer, k, True, settings, {"k": k, "by": by}), show=progress)
 
 
 def _search_settings(length: int, beam: int, budget: int) -> SearchSettings:
@@ -152,8 +181,8 @@ def _search_settings(length: int, beam: int, budget: int) -> SearchSettings:
         ("beam", beam, 1, 10_000),
         ("budget", budget, 0, 10_000_000),
     ):
-        if not least <= value <= most:
-            raise UnitlensError(f"{argument(name, value)} must lie between {least} and {most:,}.")
+        if not isinstance(value, int) or not least <= value <= most:
+            raise UnitlensError(f"{argument(name, value)} must be a whole number from {least} to {most:,}.")
     return SearchSettings(length=length, beam=beam, budget=budget)
 
 

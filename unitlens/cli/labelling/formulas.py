@@ -1,0 +1,104 @@
+"""Options of `unitlens label` for formulas and ranges, and what they ask for."""
+
+from typing import Any, NamedTuple
+
+import click
+
+from unitlens.cli.options import options
+from unitlens.errors import UnitlensError
+
+formula_options = options(
+    click.option(
+        "--formulas",
+        type=click.IntRange(1, 6),
+        metavar="LENGTH",
+        help="Name units by the formula of up to LENGTH concepts (AND, OR, AND NOT) that fits their mask best.",
+    ),
+    click.option(
+        "--ranges",
+        type=click.IntRange(1, 100),
+        metavar="K",
+        help="Name K ranges of each unit's activation, from the weakest.",
+    ),
+    click.option(
+        "--ranges-by",
+        type=click.Choice(["quantiles", "clusters"]),
+        help="Whether ranges have as many positive values each, or are clusters of them. [quantiles]",
+    ),
+    click.option(
+        "--range-length",
+        type=click.IntRange(1, 6),
+        metavar="LENGTH",
+        help="Concepts in the label of a range, at most: more than 1 make formulas. [1]",
+    ),
+    click.option(
+        "--beam",
+        type=click.IntRange(1, 10_000),
+        metavar="N",
+        help="Formulas of each length that are extended by every concept. [10]",
+    ),
+    click.option(
+        "--budget",
+        type=click.IntRange(0),
+        metavar="N",
+        help="Further formulas that are extended for a unit, to prove that none fits better; 0 for no proof. [1000]",
+    ),
+)
+
+
+class AskedFormulas(NamedTuple):
+    """What was asked for: settings of formulas and of ranges, as keywords; None for what was not."""
+
+    formulas: dict[str, Any] | None
+    ranges: dict[str, Any] | None
+
+    @property
+    def methods(self) -> list[str]:
+        """The names of the methods."""
+        return [name for name, settings in self._asdict().items() if settings is not None]
+
+
+def take_formula_options(given: dict[str, Any]) -> AskedFormulas | None:
+    """Take the options of formulas and ranges out of those of the command; None where neither was asked for.
+
+    Raises
+    ------
+    UnitlensError
+        If some of them were given without what they are for.
+    """
+    names = ("formulas", "ranges", "ranges_by", "range_length", "beam", "budget")
+    taken = {name: given.pop(name) for name in names}
+    length, k = taken.pop("formulas"), taken.pop("ranges")
+    if k is None:
+        _refuse_alone({name: taken[name] for name in ("ranges_by", "range_length")}, "ranges", "--ranges 5")
+    if k is None and length is None:
+        _refuse_alone(taken, "formulas and ranges", "--formulas 3 or --ranges 5")
+        return None
+    search = {name: taken[name] for name in ("beam", "budget") if taken[name] is not None}
+    of_ranges = {name: taken[of] for name, of in (("by", "ranges_by"), ("length", "range_length")) if taken[of]}
+    return AskedFormulas(
+        formulas=None if length is None else {"length": length, **search},
+        ranges=None if k is None else {"k": k, **of_ranges, **search},
+    )
+
+
+def _refuse_alone(given: dict[str, Any], what: str, add: str) -> None:
+    alone = next((name for name, value in given.items() if value is not None), None)
+    if alone is not None:
+        raise UnitlensError(f"--{alone.replace('_', '-')} is for {what}: add {add}.")
+
+
+def label_by_formulas(
+    dissection: Any, net: Any, data: Any, asked: AskedFormulas, *, progress: bool, **machine: Any
+) -> list[Any]:
+    """Name the units of a run by formulas, and ranges of their activation, from one opening of its activations."""
+    from unitlens.labels.compositional.naming import formulas_of, ranges_of
+    from unitlens.labels.run_pass import activations
+
+    made = []
+    with activations(dissection, net, data, progress=progress, **machine) as stored:
+        if asked.formulas is not None:
+            made.append(formulas_of(dissection, stored, progress=progress, **asked.formulas))
+        if asked.ranges is not None:
+            made.append(ranges_of(dissection, stored, progress=progress, **asked.ranges))
+    return made
