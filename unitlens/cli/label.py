@@ -66,11 +66,12 @@ def label(run: Path, given: tuple[Path, ...], overwrite: bool, **options: Any) -
             "elsewhere."
         )
     dissection = open_run(run)
+    if by_formulas is not None:
+        check_no_labels(run, by_formulas.methods, overwrite=overwrite)
     made = [given_labels(dissection, file) for file in given]
     if by_formulas is not None or by_words is not None:
         net, data = open_again(run, dissection, options, images=by_words is not None)
     if by_formulas is not None:
-        check_no_labels(run, by_formulas.methods, overwrite=overwrite)
         made += label_by_formulas(dissection, net, data, by_formulas, progress=not quiet, **options)
     if by_words is not None:
         made.append(label_by_words(dissection, net, data, by_words, progress=not quiet, **options))

@@ -113,20 +113,25 @@ def last_step_bound(
     return best
 
 
-def rough_bound(formula: Met, largest: Ints, active: int, steps: int) -> Floats:
-    """A bound of the IoU after so many steps, from the size of the largest concepts alone; of the shape of the formula.
+def rough_bound(formula: Met, largest: Met, active: int, steps: int) -> Floats:
+    """A bound of the IoU after so many steps, from the largest concepts alone; of the shape of the formula.
 
     Parameters
     ----------
     formula : Met
-    largest : int64 array
-        Intersections of the concepts with the mask, falling.
+    largest : Met
+        The concepts, (D,), each side falling.
     active : int
         Positions of the mask.
     steps : int
     """
-    # Steps by OR alone leave all that lies outside; with any other step nothing of it need be left, and one OR fewer
-    # adds to what lies inside.
-    added, fewer = int(largest[:steps].sum()), int(largest[: steps - 1].sum())
-    by_or = share(np.minimum(formula.inside + added, active), active + formula.outside)
-    return np.maximum(by_or, share(np.minimum(formula.inside + fewer, active), active))
+    added = [int(largest.inside[:count].sum()) for count in (steps, steps - 1)]
+    # Steps by OR alone leave all that lies outside.
+    by_or = share(np.minimum(formula.inside + added[0], active), active + formula.outside)
+    # With AND, nothing that lies outside need be left, and what lies inside is what one concept holds and ORs add.
+    fewer = formula.inside + added[1]
+    with_and = share(np.minimum(np.minimum(fewer, int(largest.inside[:1].sum()) + added[1]), active), active)
+    # With AND NOT alone, what these concepts hold outside is the most that goes.
+    left = np.maximum(formula.outside - int(largest.outside[:steps].sum()), 0)
+    with_not = share(np.minimum(fewer, active), active + left)
+    return np.maximum(np.maximum(by_or, with_and), with_not)

@@ -135,7 +135,7 @@ class _Search:
     def __init__(self, target: Target, settings: SearchSettings) -> None:
         self._target, self._space, self._settings = target, target.space, settings
         self._numbers = np.arange(len(target.space.concepts))
-        self._largest = np.sort(target.single.inside)[::-1]
+        self._largest = Met(*(np.sort(side)[::-1] for side in target.single))
         self._found, self._budget = Found(), settings.budget
 
     def run(self) -> Found:
