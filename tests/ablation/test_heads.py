@@ -182,8 +182,6 @@ def test_heads_of_timm():
 def test_what_has_no_heads_is_a_clear_error():
     with pytest.raises(ul.UnitlensError, match=r"norm returned one tensor, so leave out ':heads'"):
         ul.outcome_effects(network(), "norm:heads", ColourWorld(4), "distance")
-    with pytest.raises(ul.UnitlensError, match=r"no layer of their own.*ul\.ablate"):
-        ul.without(network(), "attn:heads", [1])
     with pytest.raises(ul.UnitlensError, match="attn:heads has 4 units, 0 to 3; unit 4 is not"):
         ul.outcome_effects(network(), "attn:heads", ColourWorld(4), "distance", units=[4])
 

@@ -130,6 +130,19 @@ def test_ablating_a_head_is_what_its_projection_does_without_it(case):
         assert (changed - plain).abs().max() > 1e-3 * plain.abs().max()
 
 
+def test_heads_are_switched_off_for_good(case):
+    net, name = case
+    layer, count = f"{name}:heads", net.model.get_submodule(name).num_heads
+    for value in (0.0, torch.linspace(-1, 1, count)):
+        module = ul.without(net, layer, [1], value=value)
+        assert module.state_dict().keys() == net.model.state_dict().keys()
+        at = value if isinstance(value, float) else float(value[1])
+        with ul.evaluating(net.model), ul.intervening(net, ul.Intervention(layer, [1], at)):
+            expected = net.model(pixels())
+        with ul.evaluating(module):
+            close(module(pixels()), expected)
+
+
 def test_a_sweep_of_heads_is_replayed(case):
     net, name = case
     cut = cut_network(net.model, f"{name}:heads", pixels())

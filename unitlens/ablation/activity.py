@@ -16,7 +16,6 @@ from unitlens.data.batches import Batch, Batches
 from unitlens.data.concepts import Data
 from unitlens.data.reading import Reading, Subset, chosen_images
 from unitlens.errors import UnitlensError
-from unitlens.models import layouts
 from unitlens.models.bases import Coding
 from unitlens.models.fast.ending import EndingPasses
 from unitlens.models.hooks import record
@@ -82,6 +81,14 @@ class LayerValues:
             return replacement
         groups, hashes = [batch.groups[i] for i in chosen], [batch.hashes[i] for i in chosen]
         return replace(replacement, value=self.donors.for_images(groups, hashes))
+
+    def of_units(
+        self, batch: Batch, chosen: Sequence[int], units: Sequence[int], *, space: UnitSpace, activation: Tensor
+    ) -> Replacement:
+        """Return that of some units in some images of a batch, of which the layer's output is given."""
+        everywhere = self.for_images(batch, chosen, activation.ndim)
+        of_layer = everywhere.in_layer(space, activation, space.count(activation))
+        return of_layer.of_units(space.places(units), activation.ndim)
 
 
 Keep = Callable[[Callable[[], Tensor]], Tensor]
@@ -231,17 +238,6 @@ def unit_space(net: Network, layer: str, activation: Tensor, basis: Coding | Non
     """Find where the units of a layer are in its output, as `unitlens.models.units.space.find_space` does."""
     (ref,) = find_layers(net.model, layer)
     return find_space(net.model, ref, activation, net.preprocessing.image_size, basis=basis)
-
-
-def unit_axis(net: Network, layer: str, activation: Tensor) -> int:
-    """Return the dimension of a layer's output along which its units lie, by the rule of `unitlens.models.layouts`.
-
-    Raises
-    ------
-    UnitlensError
-        If they lie along none, or it is not clear along which.
-    """
-    return layouts.unit_axis(find_layers(net.model, layer)[0], activation, net.preprocessing.image_size)
 
 
 def unit_count(net: Network, layer: str, basis: Coding | None = None) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from unitlens.ablation.activity import unit_axis
+from unitlens.ablation.activity import unit_peaks, unit_space
 from unitlens.ablation.responses.areas import concept_areas, drawn_images
 from unitlens.ablation.table import Units
 from unitlens.ablation.units import Chosen
@@ -92,8 +92,8 @@ def detect_drawn(
         inputs = net.prepare(batch.images)
         with evaluating(net.model), record(net.model, layer) as recording:
             outputs = net.model(inputs)
-        activation = recording[layer].movedim(unit_axis(net, layer, recording[layer]), 1)
-        of_units = activation.double().reshape(*activation.shape[:2], -1).amax(2).cpu().numpy()
+        space = unit_space(net, layer, recording[layer])
+        of_units = unit_peaks(space.strengths(space.read(recording[layer])))
         peaks.append(of_units if units is None else of_units[:, list(units)])
         areas.append(concept_areas(experiment.drawn, drawn_images(net, inputs, outputs))[:, column])
         each += batch.folds

@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unitlens.ablation.activity import LayerValues, layer_activations
+from unitlens.ablation.activity import LayerValues, layer_activations, unit_count
 from unitlens.ablation.interventions import replace_units
 from unitlens.ablation.table import Units
 from unitlens.editing.experiment import AreaExperiment
 from unitlens.editing.set_result import LayerDistance
+from unitlens.models.units.space import UnitSpace
 from unitlens.stats.scores import Floats
 
 MEASURED_ON = 256
@@ -60,9 +61,11 @@ def _activations(
     """Which images are of even folds, and the layer's activations, untouched and with the units replaced."""
     limit = min(MEASURED_ON, experiment.reading.limit or MEASURED_ON)
     reading = replace(experiment.reading, limit=limit, progress=False)
+    count = unit_count(experiment.net, experiment.layer)
     for batch, activation in layer_activations(experiment.net, experiment.layer, experiment.data, reading):
-        of_batch = values.for_images(batch, range(len(batch.names)), activation.ndim)
-        changed = replace_units(activation, units, of_batch.of_units(units, activation.ndim), layer=experiment.layer)
+        space = UnitSpace(each=activation.shape[1] // count, layer=experiment.layer)  # of what was read of the layer
+        replacement = values.of_units(batch, range(len(batch.names)), units, space=space, activation=activation)
+        changed = replace_units(activation, units, replacement, space=space, layer=experiment.layer)
         yield torch.tensor(batch.folds) % 2 == 0, activation, changed
 
 

@@ -67,9 +67,8 @@ def _edited(
 
         def change(activation: torch.Tensor, batch: Batch = batch, chosen: list[int] = chosen) -> torch.Tensor:
             space = unit_space(net, layer, activation)
-            replacement = values.for_images(batch, chosen, activation.ndim)
-            of_units = replacement.of_units(units, activation.ndim)
-            return replace_units(activation, units, of_units, space=space, layer=layer)
+            replacement = values.of_units(batch, chosen, units, space=space, activation=activation)
+            return replace_units(activation, units, replacement, space=space, layer=layer)
 
         with evaluating(net.model), edit(net.model, {layer: change}):
             after = drawn_images(net, inputs[chosen], net.model(inputs[chosen]))

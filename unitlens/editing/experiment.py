@@ -15,9 +15,9 @@ from unitlens.ablation.activity import (
     Contributions,
     LayerValues,
     find_values,
-    unit_axis,
     unit_contributions,
     unit_count,
+    unit_space,
 )
 from unitlens.ablation.interventions import Replacement, Value
 from unitlens.ablation.measuring import Design, Measured, few_folds, measure
@@ -124,7 +124,7 @@ class AreaExperiment:
         with evaluating(self.net.model), record(self.net.model, self.layer) as recording:
             self.net.model(inputs)
         activation = recording[self.layer]
-        return tuple(activation.movedim(unit_axis(self.net, self.layer, activation), 1).shape[2:])
+        return tuple(unit_space(self.net, self.layer, activation).read(activation).shape[2:])
 
     def values(self, value: Value, where: Any = None) -> LayerValues:
         """What units are replaced by, with all that is found in the images."""

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unitlens.ablation.activity import unit_axis
+from unitlens.ablation.activity import unit_space
 from unitlens.ablation.interventions import Intervention, intervening
 from unitlens.ablation.responses.areas import drawn_images
 from unitlens.ablation.units import Chosen, chosen_units
@@ -90,15 +90,15 @@ def edit_image(
     others = _recorded(net, _latents(net, like), inserted) if inserted and like is not None else {}
     interventions = []
     for name in layers:
-        activation = recording[name].movedim(unit_axis(net, name, recording[name]), 1)
-        positions = unit_positions(where, activation.shape[2:], name)
-        count = activation.shape[1]
+        space = unit_space(net, name, recording[name])
+        positions = unit_positions(where, space.read(recording[name]).shape[2:], name)
+        count = space.count(recording[name])
         if name in removed:
             units = chosen_units(removed[name], name, count)
             interventions.append(Intervention(name, units, 0.0, where=positions))
         if name in inserted:
             units = chosen_units(inserted[name], name, count)
-            value = others[name][0, list(units)] if others else _levels(level, units, count, name)
+            value = others[name][0, space.places(units)] if others else _levels(level, units, count, name)
             interventions.append(Intervention(name, units, value, where=positions))
     with evaluating(net.model), intervening(net, *interventions):
         edited = net.model(latents)
@@ -126,10 +126,10 @@ def _latents(net: Network, given: Any) -> Tensor:
 
 
 def _recorded(net: Network, latents: Tensor, layers: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Activations of layers for other latents, with the units along dimension 1."""
+    """Activations of the units of layers for other latents."""
     with evaluating(net.model), record(net.model, list(layers)) as recording:
         net.model(latents)
-    return {name: recording[name].movedim(unit_axis(net, name, recording[name]), 1) for name in layers}
+    return {name: unit_space(net, name, recording[name]).read(recording[name]) for name in layers}
 
 
 def _levels(level: Any, units: Sequence[int], count: int, layer: str) -> Any:

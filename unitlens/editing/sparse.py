@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unitlens.ablation.activity import LayerValues, unit_axis
+from unitlens.ablation.activity import LayerValues, unit_space
 from unitlens.data.batches import Batch, Batches
 from unitlens.data.drawn import SoftSource
 from unitlens.editing.experiment import AreaExperiment
@@ -69,14 +69,16 @@ def sparse_weights(
         ) -> Tensor:
             def change(activation: Tensor) -> Tensor:
                 nonlocal weights
-                axis = unit_axis(net, layer, activation)
-                moved = activation.movedim(axis, 1)
+                space = unit_space(net, layer, activation)
+                before, units = space.read(activation), range(space.count(activation))
                 if weights is None:
-                    weights = torch.full((moved.shape[1],), 0.5, device=moved.device, requires_grad=True)
-                share = weights.reshape(-1, *[1] * (moved.ndim - 2))
-                of_batch = values.for_images(batch, even, moved.ndim)
-                target = of_batch.values(moved.detach(), layer=layer) if inserted else torch.zeros_like(moved)
-                return (moved + share * (target - moved)).movedim(1, axis)
+                    weights = torch.full((len(units),), 0.5, device=before.device, requires_grad=True)
+                share = weights.repeat_interleave(space.each).reshape(-1, *[1] * (before.ndim - 2))
+                target = torch.zeros_like(before)
+                if inserted:
+                    replacement = values.of_units(batch, even, units, space=space, activation=activation)
+                    target = replacement.values(before.detach(), layer=layer)
+                return space.write(activation, units, before, before + share * (target - before))
 
             with edit(net.model, {layer: change}):
                 images = (drawn_images(net.model(inputs), len(inputs)) - low) / (high - low)

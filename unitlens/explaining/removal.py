@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from unitlens.ablation.activity import unit_axis, unit_means
+from unitlens.ablation.activity import unit_means, unit_space
 from unitlens.ablation.interventions import Intervention, Replacement, intervening
 from unitlens.ablation.units import Chosen, chosen_units, units_by_layer
 from unitlens.data.concepts import Data
@@ -20,7 +20,8 @@ from unitlens.models.layers import Way, display_name, display_shape, find_layers
 from unitlens.models.loading import classifier
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
-from unitlens.models.switching import switch_weights, wrapped
+from unitlens.models.switching import switch_inputs, switch_weights, wrapped
+from unitlens.models.units.space import UnitSpace
 
 
 def without(
@@ -38,8 +39,9 @@ def without(
     It does what the network does with these units ablated (`unitlens.Intervention`), without hooks: it can be saved,
     exported and used in place of the network, which stays as it is. Where the layer is linear, a convolution, a batch
     norm or a layer norm, the units' weights are set to 0, and the module's weights are as many as before and load into
-    the same architecture. Else (of a ReLU, say, or of weights that another layer shares) a module that holds the units
-    at their values is put around the layer, and ``layer.weight`` becomes ``layer.layer.weight`` in its ``state_dict``.
+    the same architecture; of heads of attention it is what their projection reads of them. Else (of a ReLU, say, or of
+    weights that another layer shares) a module that holds the units at their values is put around the layer, and
+    ``layer.weight`` becomes ``layer.layer.weight`` in its ``state_dict``.
 
     Parameters
     ----------
@@ -81,7 +83,7 @@ def without(
     interventions = []
     for name, given in chosen.items():
         ablated = chosen_units(given, name, found[name].units)
-        values = _values(value, net, name, found[name].units, data, reading)[list(ablated)]
+        values = _values(value, net, name, found[name], data, reading)[found[name].space.places(ablated)]
         interventions.append(Intervention(name, ablated, values.to(net.device)))
     for in_weights in (True, False):
         model = _switched(_copied(net), interventions, found, in_weights=in_weights)
@@ -95,22 +97,16 @@ def without(
 
 
 class _Found(NamedTuple):
-    """Where the units of a layer are: how many, along which dimension, of which tensor that it returns."""
+    """Where the units of a layer are: how many, where in which tensor that it returns."""
 
     units: int
-    axis: int
+    space: UnitSpace
     way: Way
 
     @classmethod
     def of(cls, net: Network, layer: str) -> "_Found":
         """Find them with one pass of an example."""
         (ref,), image, calls = find_layers(net.model, layer), net.example_inputs(), list[Way]()
-
-        if ref.heads is not None:
-            raise UnitlensError(
-                f"{layer} are heads of attention, which are no layer of their own that could be switched off for good: "
-                "ablate them with ul.intervening or ul.ablate."
-            )
 
         def see(module: nn.Module, args: object, output: object) -> None:
             calls.append(one_tensor(ref, output)[0])
@@ -127,8 +123,8 @@ class _Found(NamedTuple):
                 f"{display_name(layer)} is one call of {len(calls)} of a layer, and for good its units can be switched "
                 "off in all of them only: ablate them in that call with ul.intervening or ul.ablate."
             )
-        axis = unit_axis(net, layer, activation)
-        return cls(activation.shape[axis], axis, calls[0])
+        space = unit_space(net, layer, activation)
+        return cls(space.count(activation), space, calls[0])
 
 
 def _copied(net: Network) -> nn.Module:
@@ -145,11 +141,12 @@ def _values(
     value: float | Tensor | str,
     net: Network,
     layer: str,
-    count: int,
+    found: _Found,
     data: Data | str | Path | None,
     reading: Reading,
 ) -> Tensor:
-    """What each unit of a layer is set to, (U,)."""
+    """What each unit of a layer is set to, (U,); of heads each of their numbers."""
+    count = found.units
     if isinstance(value, str) and value == "mean":
         if data is None:
             raise UnitlensError("value is 'mean', the units' mean over images, and there are none: give them as data=.")
@@ -163,7 +160,7 @@ def _values(
             f"value is {display_shape(values.shape)}, but {display_name(layer)} has {count} units: give one number, or "
             f"{count}."
         )
-    return values.expand(count)
+    return values.expand(count).repeat_interleave(found.space.each)
 
 
 def _switched(
@@ -176,11 +173,18 @@ def _switched(
     left = []
     for each in interventions:
         (ref,), at, values = find_layers(model, each.layer), found[each.layer], torch.as_tensor(each.value)
-        done = in_weights and not at.way and switch_weights(model, ref.module, each.units, values, axis=at.axis)
+        if ref.heads is not None:
+            if not switch_inputs(model, ref.module, at.space.places(each.units), values):
+                raise UnitlensError(
+                    f"Heads of {each.layer.removesuffix(':heads')} cannot be switched off for good, as its projection "
+                    "shares its weights or has no bias: ablate them with ul.intervening or ul.ablate."
+                )
+            continue
+        done = in_weights and not at.way and switch_weights(model, ref.module, each.units, values, axis=at.space.axis)
         if not done:
             left.append((ref.module, each.units, values, at))
     for module, units, values, at in left:
-        model = wrapped(model, module, units, values, axis=at.axis, way=at.way)
+        model = wrapped(model, module, units, values, axis=at.space.axis, way=at.way)
     return model
 
 

@@ -95,6 +95,38 @@ def switch_weights(model: nn.Module, module: nn.Module, units: Sequence[int], va
     return True
 
 
+def switch_inputs(model: nn.Module, module: nn.Module, inputs: Sequence[int], values: Tensor) -> bool:
+    """Hold some of the numbers that a linear layer is given at values, in its weights.
+
+    Their columns become 0, and what they add at these values becomes part of the bias.
+
+    Parameters
+    ----------
+    model : nn.Module
+    module : nn.Module
+        The layer in it; its weights are changed.
+    inputs : sequence of int
+    values : Tensor, (len(inputs),)
+
+    Returns
+    -------
+    bool
+        Whether that was done; else nothing was.
+    """
+    if not isinstance(module, nn.Linear) or _shared(model, module):
+        return False
+    weight: Any = module.weight
+    bias: Any = module.bias
+    if bias is None and bool(values.any()):
+        return False
+    index = torch.tensor(inputs, dtype=torch.int64, device=weight.device)
+    with torch.no_grad():
+        if bias is not None:
+            bias.add_(weight[:, index] @ values.to(weight))
+        weight.index_fill_(1, index, 0.0)
+    return True
+
+
 def wrapped(
     model: nn.Module, module: nn.Module, units: Sequence[int], values: Tensor, *, axis: int, way: Way
 ) -> nn.Module:

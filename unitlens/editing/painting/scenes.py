@@ -71,8 +71,14 @@ class Painter:
         found = {}
         for layer in layers:
             space = unit_space(net, layer, recorded[layer])
-            shape = space.read(recorded[layer]).shape
-            found[layer] = PaintedLayer(shape[1], tuple(shape[2:]), space)
+            if space.each > 1:
+                raise UnitlensError(
+                    f"{layer} are heads of attention, which say several numbers at a position: paint with the units of "
+                    "a layer that says one, such as its projection."
+                )
+            found[layer] = PaintedLayer(
+                space.count(recorded[layer]), tuple(space.read(recorded[layer]).shape[2:]), space
+            )
         return cls(net, cut, found)
 
     def scene(self, latent: Any) -> "Scene":
