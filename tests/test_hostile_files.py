@@ -18,8 +18,9 @@ from safetensors.numpy import save
 import unitlens as ul
 from tests.hostile import image_files, npy, png, spoiled, watched
 from unitlens.ablation.outcomes.vectors import read_vectors
-from unitlens.cli.options import Bytes, Numbers, Range, Shape, Shard, Size, given_value
+from unitlens.cli.options import given_value
 from unitlens.cli.plan import Counts
+from unitlens.cli.shell.values import Bytes, Numbers, Range, Shape, Shard, Size
 from unitlens.cli.text import whole_numbers
 from unitlens.data.groups import grouped
 from unitlens.data.images import read_image, read_label_map

@@ -1,3 +1,4 @@
+import io
 import os
 import re
 import sys
@@ -49,8 +50,6 @@ def test_what_is_there_is_counted():
 
 
 def test_an_image_shows_the_mask_of_the_concept():
-    import io
-
     found = check(InMemory([{"object": [halves()]}], CONCEPTS, offset=200), image_size=16, quantile=0.25)
     tile = np.asarray(Image.open(io.BytesIO(found.concepts[0].sights[0].tile))).astype(int)
     left, right = tile[:, :40].mean(), tile[:, 56:].mean()
@@ -346,3 +345,46 @@ def test_copies_are_noted_and_shown():
     assert [group.images for group in checked.alike] == [5]
     assert [sight.image for sight in checked.alike[0].sights] == [f"{index:02d}.png" for index in range(5)]
     assert "copies" not in " ".join(ul.check(ul.Scenes(12), sights=0).notes)
+
+
+def test_bands_that_are_asked_for_are_checked_and_shown(tmp_path):
+    root = folder(tmp_path)
+    for number in range(4):
+        (root / "images" / f"{number}.png").unlink()
+        image = np.zeros((16, 16, 5), np.uint16)
+        image[..., 4] = 1000 * (number + 1)
+        np.save(root / "images" / f"{number}.npy", image[..., : 3 if number == 3 else 5])
+    found = check(root, image_size=16, quantile=0.25, bands=(5, 1), range=(0, 8000), show_bands=1)
+    assert kinds(found)[0] == "bands"
+    assert "3.npy has 3 bands, and bands= chooses band 5" in found.findings[0].text
+    assert "bands 5, 1, 0 as 0 and 8000 as 1" in found.notes[0]
+    assert "shown as bands 1" in found.notes[1]
+    brightness = {s.image: np.asarray(Image.open(io.BytesIO(s.tile)))[:, :40].mean() for s in found.concepts[0].sights}
+    assert brightness == pytest.approx({f"{number}.npy": 255 * (number + 1) / 8 for number in range(3)}, abs=3)
+
+
+def test_values_that_a_range_is_needed_for_are_reported_once_bands_are_asked_for(tmp_path):
+    root = folder(tmp_path, images=2)
+    (root / "images" / "0.png").unlink()
+    np.save(root / "images" / "0.npy", np.full((16, 16, 3), 7.5, np.float32))
+    assert check(root, image_size=16, quantile=0.25).ok
+    asked = check(root, image_size=16, quantile=0.25, bands=(3, 2, 1))
+    assert kinds(asked) == ["bands"]
+    assert "range=(LOW, HIGH)" in asked.findings[0].text
+    assert check(root, image_size=16, quantile=0.25, bands=(3, 2, 1), range=(0, 10)).ok
+
+
+def test_a_fourth_band_of_a_file_is_read_where_it_is_asked_for(tmp_path):
+    root = folder(tmp_path)
+    for number in range(4):
+        Image.new("RGBA", (16, 16), (0, 0, 0, 40 * number + 20)).save(root / "images" / f"{number}.png")
+    found = check(root, image_size=16, quantile=0.25, bands=4)
+    assert found.ok
+    first = next(sight for sight in found.concepts[0].sights if sight.image == "1.png")
+    assert np.asarray(Image.open(io.BytesIO(first.tile)))[:, :40].mean() == pytest.approx(60, abs=3)
+
+
+def test_the_shell_takes_the_bands(shell, tmp_path):
+    said = shell("check", folder(tmp_path), "--image-size", 16, "--quantile", 0.25, "--bands", "4", "--quiet")
+    assert said.code == 1
+    assert "has 3 bands, and --bands chooses band 4" in said.out

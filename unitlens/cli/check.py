@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from unitlens.cli.opening import open_images, take_data_options
-from unitlens.cli.options import Size, groups_option, quiet_option, source_options
+from unitlens.cli.options import band_options, groups_option, quiet_option, source_options
 from unitlens.cli.shell.command import command
+from unitlens.cli.shell.values import Size
 from unitlens.cli.text import align_columns, echo
 from unitlens.plurals import counted
 
@@ -31,6 +32,7 @@ _LISTED = 5
     help="Size of the input of the network that will be dissected.",
 )
 @click.option("--resize", type=click.IntRange(1), help="Scale the shorter side to this, then crop the centre.")
+@band_options
 @click.option("--grid", type=Size(), help="Size of the label grid. [a quarter of the input]")
 @click.option("--quantile", type=float, default=0.01, show_default=True, help="As for `unitlens dissect`.")
 @click.option("--min-iou", type=float, default=0.04, show_default=True, help="As for `unitlens dissect`.")

@@ -17,7 +17,6 @@ from unitlens.cli.opening import (
     worker_count,
 )
 from unitlens.cli.options import (
-    Shard,
     dissection_options,
     image_options,
     keep_activations_option,
@@ -29,6 +28,7 @@ from unitlens.cli.options import (
 )
 from unitlens.cli.shell.command import command
 from unitlens.cli.shell.completion import BUNDLED, words
+from unitlens.cli.shell.values import Shard
 from unitlens.cli.text import echo, size_of, summarize, tell_activations
 from unitlens.errors import UnitlensError, UnitlensWarning
 from unitlens.processes import launched

@@ -1,136 +1,19 @@
-"""Options that several commands share, and what their values may be."""
+"""Options that several commands share."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 
 from unitlens.cli.shell.completion import CONTROLS, PRESETS, SCORES, layers_of_run, words
-from unitlens.errors import UnitlensError, is_number
-
-if TYPE_CHECKING:
-    from unitlens.data.reading import Part
+from unitlens.cli.shell.values import BandNumbers, Bytes, Numbers, Range, Shape, Size
+from unitlens.errors import UnitlensError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 PRECISIONS = ("float32", "bfloat16")
 """Those of `unitlens.models.fast.precision.Fast`, which takes seconds to import."""
-
-
-class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
-    """Numbers such as 0.485,0.456,0.406."""
-
-    name = "R,G,B,..."
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
-        """Read them, one for each band; a single number stands for all."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            return tuple(float(part) for part in str(value).split(","))
-        except ValueError:
-            self.fail(f"{value!r} is not numbers such as 0.485,0.456,0.406, one for each band", param, ctx)
-
-
-class BandNumbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
-    """Bands such as 4,3,2."""
-
-    name = "N,..."
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """Read them."""
-        if isinstance(value, tuple):
-            return value
-        parts = [part.strip() for part in str(value).split(",")]
-        if not all(is_number(part) and int(part) > 0 for part in parts):
-            self.fail(f"{value!r} is not bands such as 4,3,2, counted from 1", param, ctx)
-        return tuple(map(int, parts))
-
-
-class Size(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
-    """One number, or rows and columns such as 56x42."""
-
-    name = "N|HxW"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """Read it as (rows, columns)."""
-        if isinstance(value, tuple):
-            return value
-        parts = str(value).lower().split("x")
-        if len(parts) > 2 or not all(is_number(part) and int(part) > 0 for part in parts):
-            self.fail(f"{value!r} is not a size such as 56 or 56x42 (rows x columns)", param, ctx)
-        return int(parts[0]), int(parts[-1])
-
-
-class Shape(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
-    """Sizes such as 100,1,1."""
-
-    name = "N,..."
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """Read them."""
-        if isinstance(value, tuple):
-            return value
-        parts = [part.strip() for part in str(value).replace("x", ",").split(",")]
-        sizes = [int(part) if is_number(part) else 0 for part in parts]
-        if not all(sizes):
-            self.fail(f"{value!r} is not a shape such as 100,1,1 or 512", param, ctx)
-        return tuple(sizes)
-
-
-class Range(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
-    """Two numbers such as -1,1."""
-
-    name = "LOW,HIGH"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
-        """Read them."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            low, high = (float(part) for part in str(value).split(","))
-        except ValueError:
-            self.fail(f"{value!r} is not two numbers such as -1,1", param, ctx)
-        return low, high
-
-
-class Shard(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
-    """A part such as 2/8."""
-
-    name = "I/N"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Part":
-        """Read it."""
-        from unitlens.data.reading import Part
-
-        if isinstance(value, Part):
-            return value
-        number, _, parts = str(value).partition("/")
-        if not all(is_number(text) for text in (number, parts)) or len(parts) > 6:
-            self.fail(f"{value!r} is not a part such as 2/8", param, ctx)
-        if not 1 <= int(number) <= int(parts):
-            self.fail(f"{value!r} is not a part; there are 1/{parts} to {parts}/{parts}", param, ctx)
-        return Part(int(number) - 1, int(parts))
-
-
-class Bytes(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
-    """A number of bytes such as 20GB."""
-
-    name = "BYTES"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read it."""
-        text = str(value).strip().lower()
-        number = text.rstrip("bkmgt ")
-        unit = text[len(number) :].strip().removesuffix("b")
-        try:
-            count = int(float(number) * 1000 ** ["", "k", "m", "g", "t"].index(unit))
-        except (ValueError, OverflowError):
-            count = -1
-        if count < 0:
-            self.fail(f"{value!r} is not a number of bytes such as 20GB", param, ctx)
-        return count
 
 
 def given_value(text: str) -> float | Literal["mean"]:
@@ -160,6 +43,17 @@ def options(*options: Callable[[Command], Command]) -> Callable[[Command], Comma
     return decorate
 
 
+band_options = options(
+    click.option("--bands", type=BandNumbers(), help="Which of an image's bands the network takes, from 1. [all]"),
+    click.option("--range", type=Range(), help="Values of images that become 0 and 1. [those of 8 and 16 bits]"),
+    click.option("--show-bands", type=BandNumbers(), help="Which of the network's bands are shown: one, or R,G,B."),
+    click.option("--show-range", type=Range(), help="What is shown black and white, in [0, 1]."),
+    click.option(
+        "--show-percentiles", type=Range(), help="The same by percentiles of each image. [1,99 beyond 8 bits]"
+    ),
+)
+"""Of `unitlens.models.bands.settings.Bands`."""
+
 network_options = options(
     click.option(
         "--weights",
@@ -170,13 +64,7 @@ network_options = options(
     click.option("--resize", type=click.IntRange(1), help="Scale the shorter side to this, then crop the centre."),
     click.option("--mean", type=Numbers(), help="Mean of each band in [0, 1], which is subtracted."),
     click.option("--std", type=Numbers(), help="Standard deviation of each band, which is divided by."),
-    click.option("--bands", type=BandNumbers(), help="Which of an image's bands the network takes, from 1. [all]"),
-    click.option("--range", type=Range(), help="Values of images that become 0 and 1. [those of 8 and 16 bits]"),
-    click.option("--show-bands", type=BandNumbers(), help="Which of the network's bands are shown: one, or R,G,B."),
-    click.option("--show-range", type=Range(), help="What is shown black and white, in [0, 1]."),
-    click.option(
-        "--show-percentiles", type=Range(), help="The same by percentiles of each image. [1,99 beyond 8 bits]"
-    ),
+    band_options,
     click.option(
         "--latent-shape", type=Shape(), help="The network is a generator: the shape of one latent, such as 100,1,1."
     ),

@@ -5,16 +5,10 @@ from typing import Any
 import click
 
 from unitlens.cli.opening import load_network, open_images, set_threads, take_basis, take_data_options, worker_count
-from unitlens.cli.options import (
-    Bytes,
-    dissection_options,
-    image_options,
-    layer_option,
-    network_options,
-    source_options,
-)
+from unitlens.cli.options import dissection_options, image_options, layer_option, network_options, source_options
 from unitlens.cli.shell.command import command
 from unitlens.cli.shell.completion import BUNDLED, words
+from unitlens.cli.shell.values import Bytes
 from unitlens.cli.text import align_columns, echo
 from unitlens.errors import UnitlensError, is_number
 from unitlens.plurals import counted

@@ -22,15 +22,16 @@ from unitlens.data.images import same_aspect
 from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.pixels.files import UnreadableError
 from unitlens.data.pixels.fit import Fit
-from unitlens.data.pixels.shown import shown_pixels
+from unitlens.data.pixels.shown import shown_pixels, taken_pixels
 from unitlens.data.preparing import name_hash
-from unitlens.data.reading import ExampleRead, as_example, chosen_images, read_examples
+from unitlens.data.reading import ExampleRead, chosen_images, read_examples
 from unitlens.data.segmentation.accuracy import plain, segmenter_iou
 from unitlens.data.segmentation.segmenters import Segmenter
 from unitlens.data.sources import StackedData
 from unitlens.data.tags import Tags
 from unitlens.drawing.strips import draw_tiles
 from unitlens.errors import UnitlensError, argument
+from unitlens.models.bands.settings import Bands, given_bands
 from unitlens.models.preprocessing import Preprocessing
 from unitlens.progress import progress as progress_of
 from unitlens.stats.folds import FEWEST_FOLDS, FOLDS
@@ -55,6 +56,11 @@ def check(
     image_size: int | tuple[int, int] = 224,
     resize: int | None = None,
     grid: int | tuple[int, int] | None = None,
+    bands: int | Sequence[int] | None = None,
+    range: Sequence[float] | None = None,
+    show_bands: int | Sequence[int] | None = None,
+    show_range: Sequence[float] | None = None,
+    show_percentiles: Sequence[float] | None = None,
     groups: Groups | None = None,
     limit: int | None = None,
     seed: int = 0,
@@ -71,6 +77,11 @@ def check(
         See `unitlens.dissect`.
     image_size, resize, grid
         How images would become a network's input, and its label grid: a quarter of the input, rounded down.
+    bands, range
+        Which bands of an image the network would take, and which values are 0 and 1 for it, see `unitlens.classifier`.
+        Where one is given, images that do not go with it are findings.
+    show_bands, show_range, show_percentiles
+        How images are shown, see `unitlens.classifier`.
     groups : str, Path, mapping, sequence or None
         Images that belong together, see `unitlens.data.groups.grouped`: how many groups they make, and how large.
     limit : int, optional
@@ -102,10 +113,14 @@ def check(
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     cells = (grid, grid) if isinstance(grid, int) else grid or (max(1, size[0] // 4), max(1, size[1] // 4))
     images = grouped(data, groups, limit=limit, seed=seed)
-    walk = _Walk(images, Columns.of(data.concepts), Preprocessing(size, resize, (0.0,) * 3, (1.0,) * 3), cells)
+    asked = given_bands(
+        bands=bands, range=range, show_bands=show_bands, show_range=show_range, show_percentiles=show_percentiles
+    )
+    geometry = Preprocessing(size, resize, (0.0,) * 3, (1.0,) * 3)
+    walk = _Walk(images, Columns.of(data.concepts), geometry, cells, asked)
     indices = chosen_images(data, limit, seed=seed)
     with progress_of(len(indices), "checking", show=progress) as bar:
-        for read in read_examples(images, indices):
+        for read in read_examples(images, indices, bands=walk.most_bands):
             walk.look(read)
             bar.update(1)
     segmented = compare_segmenters(data, limit=limit, seed=seed, progress=progress)
@@ -127,7 +142,7 @@ def check(
         categories=annotated,
         concepts=concepts,
         findings=(*of_files(data), *walk.findings, *wrong),
-        notes=(*known, *segmented.notes, *_group_notes(walk.group_of), *_copy_notes(walk, copies)),
+        notes=(*_band_notes(asked), *known, *segmented.notes, *_group_notes(walk.group_of), *_copy_notes(walk, copies)),
         alike=tuple(_draw_alike(walk, copies)) if sights else (),
     )
 
@@ -207,6 +222,7 @@ class _Walk:
     columns: Columns
     preprocessing: Preprocessing
     grid: tuple[int, int]
+    bands: Bands
     findings: list[Finding] = field(default_factory=list)
     names: dict[str, int] = field(default_factory=dict)
     fingerprints: list[bytes] = field(default_factory=list)
@@ -223,6 +239,11 @@ class _Walk:
             return
         if self.names.setdefault(example.name, index) != index:
             self.findings.append(Finding("name", f"Two images are called {example.name}."))
+        try:
+            taken_pixels(self.given(example), self.bands, example.name)
+        except UnitlensError as error:
+            self.findings.append(Finding("bands", str(error)))
+            return
         try:
             planes = self.planes(example)
         except UnitlensError as error:
@@ -242,9 +263,27 @@ class _Walk:
         sized = example._replace(image=np.broadcast_to(np.uint8(0), (height, width, 3)))  # of any depth
         return self.columns.planes(sized, Fit.of(height, width, self.preprocessing), self.grid)
 
-    def pixels(self, image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    def example(self, row: int) -> Example:
+        """An image that was read, by its place among these, once more."""
+        (read,) = read_examples(self.data, [self.areas[row][0]], bands=self.most_bands)
+        if not isinstance(read.example, Example):
+            raise read.example
+        return read.example
+
+    @property
+    def most_bands(self) -> int | None:
+        """So many bands an image has to have."""
+        return None if self.bands.chosen is None else max(self.bands.chosen)
+
+    def given(self, example: Example) -> npt.NDArray[Any]:
+        """Its pixels as a network would be given them."""
+        return example.image if example.exact is None or self.bands.range is None else example.exact
+
+    def pixels(self, example: Example) -> npt.NDArray[np.uint8]:
         """An image of any number of bands and depth as it is looked at, (height, width, 3)."""
-        return shown_pixels(image, Fit.of(image.shape[0], image.shape[1], self.preprocessing))
+        image = self.given(example)
+        fit = Fit.of(image.shape[0], image.shape[1], self.preprocessing)
+        return shown_pixels(image, fit, self.bands, example.name)
 
     @property
     def read(self) -> int:
@@ -294,6 +333,22 @@ class _Walk:
             )
 
 
+def _band_notes(bands: Bands) -> Iterator[str]:
+    """Which bands and values of the images were checked, and how they are shown, where something was asked for."""
+    if bands.chosen is not None or bands.range is not None:
+        chosen = "all bands" if bands.chosen is None else f"bands {', '.join(map(str, bands.chosen))}"
+        values = "" if bands.range is None else f", {bands.range[0]:g} as 0 and {bands.range[1]:g} as 1"
+        yield f"Images were read as a network would be given them: {chosen}{values}."
+    parts = [] if bands.show_bands is None else [f"bands {', '.join(map(str, bands.show_bands))} of these"]
+    if bands.show_range is not None:
+        parts.append(f"from {bands.show_range[0]:g} to {bands.show_range[1]:g}")
+    if bands.show_percentiles is not None:
+        low, high = bands.show_percentiles
+        parts.append(f"from percentile {low:g} to {high:g} of each image")
+    if parts:
+        yield f"They are shown as {', '.join(parts)}."
+
+
 def _kind(example: Example) -> str:
     """What is wrong with an image whose planes contradict the data set."""
     shape = example.image.shape[:2]
@@ -311,9 +366,8 @@ def _draw(walk: _Walk, chosen: Sequence[Sequence[int]]) -> list[list[Sight]]:
             wanted.setdefault(row, []).append(number)
     drawn: dict[tuple[int, int], Sight] = {}
     for row, numbers in sorted(wanted.items()):
-        index, area = walk.areas[row]
-        example = as_example(walk.data[index])
-        pixels = walk.pixels(example.image)
+        example, area = walk.example(row), walk.areas[row][1]
+        pixels = walk.pixels(example)
         planes = walk.planes(example).reshape(-1, *walk.grid)
         masks = np.stack([(planes == 1 + number).any(0) for number in numbers])
         tiles = draw_tiles(np.broadcast_to(pixels, (len(numbers), *pixels.shape)), masks, size=TILE)
@@ -356,8 +410,8 @@ def _draw_alike(walk: _Walk, copies: Copies) -> Iterator[AlikeImages]:
             continue
         sights = []
         for row in np.flatnonzero(copies.group == group)[:_ALIKE_IMAGES].tolist():
-            example = as_example(walk.data[walk.areas[row][0]])
-            pixels = walk.pixels(example.image)
+            example = walk.example(row)
+            pixels = walk.pixels(example)
             (tile,) = draw_tiles(pixels[None], np.ones((1, *walk.grid), bool), size=TILE)
             sights.append(Sight(example.name, 1.0, _jpeg(tile)))
         yield AlikeImages(count, tuple(sights))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from unitlens.data.concepts import Concept, Data, DataDescription, EncodedData, Example, described
-from unitlens.data.images import size_of, unreadable
+from unitlens.data.images import Encoded, size_of, unreadable
 from unitlens.data.pixels.files import UnreadableError
 from unitlens.data.workers import in_batches
 from unitlens.errors import UnitlensError, argument
@@ -155,7 +155,9 @@ class ExampleRead:
     example: Example | UnitlensError
 
 
-def read_examples(data: Data, indices: Sequence[int] | None = None) -> Iterator[ExampleRead]:
+def read_examples(
+    data: Data, indices: Sequence[int] | None = None, *, bands: int | None = None
+) -> Iterator[ExampleRead]:
     """Read one image after another, without a network.
 
     Parameters
@@ -163,6 +165,8 @@ def read_examples(data: Data, indices: Sequence[int] | None = None) -> Iterator[
     data : Data
     indices : sequence of int, optional
         Of the images to read; all, unless given.
+    bands : int, optional
+        How many are wanted of an image, see `unitlens.data.pixels.files.decode_pixels`.
 
     Yields
     ------
@@ -170,15 +174,19 @@ def read_examples(data: Data, indices: Sequence[int] | None = None) -> Iterator[
     """
     order = range(len(data)) if indices is None else indices
     description = described(data)
-    one = partial(_example_or_error, data, description.names, description.of_latents)
+    one = partial(_example_or_error, data, description.names, description.of_latents, bands)
     read = in_batches(one, order, batch_size=1, workers=0)
     for index, (example,) in zip(order, read, strict=True):
         yield ExampleRead(index, example)
 
 
-def _example_or_error(data: Data, names: Sequence[str] | None, of_latents: bool, index: int) -> Example | UnitlensError:
+def _example_or_error(
+    data: Data, names: Sequence[str] | None, of_latents: bool, bands: int | None, index: int
+) -> Example | UnitlensError:
     try:
-        return read_example(data, index, names, of_latents=of_latents)
+        if bands is None:
+            return read_example(data, index, names, of_latents=of_latents)
+        return decoded(read_example(data, index, names, encoded=True), bands=bands)
     except UnitlensError as error:
         return error
 
@@ -188,8 +196,8 @@ def encoded_example(data: Data, index: int) -> Example:
     return data.encoded(index) if isinstance(data, EncodedData) else as_example(data[index])
 
 
-def decoded(example: Example) -> Example:
-    """The same example, with its image and label maps as arrays.
+def decoded(example: Example, *, bands: int | None = None) -> Example:
+    """The same example, with its image and label maps as arrays; of the image so many bands, where it is a file.
 
     Raises
     ------
@@ -197,7 +205,9 @@ def decoded(example: Example) -> Example:
         If a file is no image or is cut short.
     """
     planes = {category: [np.asarray(plane) for plane in maps] for category, maps in example.planes.items()}
-    return example._replace(image=np.asarray(example.image), planes=planes)
+    file: object = example.image
+    image = file.pixels(bands) if isinstance(file, Encoded) and bands is not None else np.asarray(file)
+    return example._replace(image=image, planes=planes)
 
 
 def read_example(

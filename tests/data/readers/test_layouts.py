@@ -2,9 +2,11 @@
 
 import csv
 import pickle
+from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
+import tifffile
 
 import unitlens as ul
 from tests.coloured import blocks
@@ -52,6 +54,37 @@ def test_a_layout_is_recognised_and_no_other_is(written):
     assert [other for other, one in FORMATS.items() if other != "images" and one.matches(root)] == [name]
     assert isinstance(ul.open_data(root), ul.Data)
     assert len(ul.open_data(root.parent)) == len(IMAGES)
+
+
+def test_images_of_any_bands_and_depth_are_read_in_every_layout(written, tmp_path):
+    root, name, _ = written
+    before = ul.open_data(root)
+    planes = [before[index].planes for index in range(len(before))]
+    kept = {}
+    for number, image in enumerate(before.names):
+        path = before.images / image
+        height, width = before[number].image.shape[:2]
+        pixels = np.random.default_rng(number).integers(0, 4096, (height, width, 5), dtype=np.uint16)
+        kept[PurePosixPath(image).with_suffix("")] = pixels
+        if number % 2:
+            tifffile.imwrite(path.with_suffix(".tif"), pixels, planarconfig="contig", photometric="minisblack")
+        else:
+            np.save(path.with_suffix(".npy"), pixels)
+        path.unlink()
+        for listed in [*root.rglob("*.json"), *root.rglob("index.csv")]:  # which name their images
+            named = listed.read_text().replace(path.name, path.with_suffix(".tif" if number % 2 else ".npy").name)
+            listed.write_text(named)
+    after = ul.open_data(root, format=name)
+    assert len(after) == len(before)
+    for index, of_image in enumerate(planes):
+        example = after[index]
+        assert (example.image == kept[PurePosixPath(example.name).with_suffix("")]).all()
+        assert example.image.dtype == np.uint16
+        assert all(
+            np.array_equal(one, other)
+            for category in of_image
+            for one, other in zip(of_image[category], example.planes[category], strict=True)
+        )
 
 
 def test_every_pixel_has_its_concept(written):

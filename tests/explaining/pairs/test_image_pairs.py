@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 
 import unitlens as ul
 from tests.coloured import blocks
@@ -104,8 +105,6 @@ def test_the_figure_is_drawn_where_the_user_says(changes):
 
 
 def test_files_of_two_folders_are_paired_by_their_names(tmp_path):
-    from PIL import Image
-
     for side, names in (("a", ("one.png", "two.png")), ("b", ("two.jpg", "one.jpg"))):
         (tmp_path / side).mkdir()
         for name in names:
@@ -118,6 +117,17 @@ def test_files_of_two_folders_are_paired_by_their_names(tmp_path):
     (tmp_path / "b" / "other.jpg").unlink()
     with pytest.raises(UnitlensError, match="2 images before and 1 after, and one is in one"):
         pair_images(tmp_path / "a", tmp_path / "b")
+
+
+def test_pairs_keep_a_fourth_band_and_floats_as_they_were_given(tmp_path):
+    four = np.random.default_rng(0).integers(0, 256, (6, 6, 4), dtype=np.uint8)
+    for side in "ab":
+        (tmp_path / side).mkdir()
+        Image.fromarray(four, "RGBA").save(tmp_path / side / "one.png")
+    of_files = pair_images(tmp_path / "a", tmp_path / "b")
+    assert (of_files.encoded(1).image.pixels(4) == four).all()
+    floats = np.linspace(0, 1, 36, dtype=np.float32).reshape(6, 6, 1)
+    assert (pair_images([floats], [floats])[0].exact == floats).all()
 
 
 def test_an_image_that_cannot_be_read_leaves_its_pair_out(net, dissection, tmp_path):

@@ -1,6 +1,7 @@
 """The full ADE20K (2016 and 2021 releases): thousands of object classes, and parts, and parts of parts."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from unitlens.data.concepts import Concept, Finding, name_findings
 from unitlens.data.images import read_image
-from unitlens.data.readers.files import first_words, must_exist, names_under, read_text, relabelled
+from unitlens.data.readers.files import first_words, image_names, must_exist, names_under, read_text, relabelled
 from unitlens.data.readers.marked import MarkedImages, Marks, chosen_splits
 from unitlens.data.readers.matlab import read_variable
 from unitlens.errors import UnitlensError, is_number
@@ -20,6 +21,9 @@ from unitlens.files import check_readable
 
 INDEX = "index_ade20k.mat"
 SPLITS = ("training", "validation")
+
+_MAP = re.compile(r"_(?:seg|parts_\d+)$")
+"""Names of maps that lie beside images, before the point."""
 
 
 def is_ade20k_full(root: Path) -> bool:
@@ -50,7 +54,8 @@ def open_ade20k_full(root: Path, *, split: str | None = None) -> MarkedImages:
     of the release.
     """
     folder = root / "images"
-    photos = names_under(folder, suffixes=[".jpg"])
+    stems = {name.rpartition(".")[0] for name in names_under(folder)}
+    photos = image_names(folder, {stem for stem in stems if not _MAP.search(stem)})
     images = [name for name in photos if (folder / _beside(name, _ending(0))).is_file()]
     without = tuple(sorted(set(photos) - set(images)))
     if split is not None:

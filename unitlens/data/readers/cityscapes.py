@@ -7,7 +7,7 @@ from pathlib import Path
 
 from unitlens.data.concepts import NOT_JUDGED, Concept, Finding, name_findings
 from unitlens.data.images import read_label_map
-from unitlens.data.readers.files import must_exist, names_under, relabelled, subfolders
+from unitlens.data.readers.files import image_names, must_exist, names_under, relabelled, subfolders
 from unitlens.data.readers.marked import MarkedImages, Marks, chosen_splits
 from unitlens.errors import UnitlensError
 
@@ -22,7 +22,8 @@ IGNORED = (*range(7), 9, 10, 14, 15, 16, 18, 29, 30, 255)
 """Ids with ignoreInEval: unlabeled, ego vehicle, borders, static, dynamic, ground, parking, rail track, guard rail,
 bridge, tunnel, polegroup, caravan, trailer; and 255, the licence plate (-1) in 8 bits."""
 
-ENDING = "_leftImg8bit.png"
+ENDING = "_leftImg8bit"
+"""Of an image's name, before the point."""
 
 
 def is_cityscapes(root: Path) -> bool:
@@ -46,10 +47,12 @@ def open_cityscapes(root: Path, *, split: str | None = None) -> MarkedImages:
     truth = "gtFine" if (root / "gtFine").is_dir() else "gtCoarse"
     labelled = [name for name in subfolders(root / truth) if name != "test"]
     splits = chosen_splits(split, labelled, root)
-    paths = names_under(root / "leftImg8bit", suffixes=[".png"])
-    names = tuple(name for name in paths if name.endswith(ENDING) and name.split("/")[0] in splits)
-    if paths and not names:
-        raise UnitlensError(f"{root / 'leftImg8bit'} has no SPLIT/CITY/NAME{ENDING} for {', '.join(splits) or truth}.")
+    stems = [name.rpartition(".")[0] for name in names_under(root / "leftImg8bit")]
+    chosen = {stem for stem in stems if stem.endswith(ENDING) and stem.split("/")[0] in splits}
+    if stems and not chosen:
+        known = ", ".join(splits) or truth
+        raise UnitlensError(f"{root / 'leftImg8bit'} has no SPLIT/CITY/NAME{ENDING}.png for {known}.")
+    names = image_names(root / "leftImg8bit", chosen, usual=".png")
     return MarkedImages(
         "cityscapes",
         root,
@@ -57,14 +60,14 @@ def open_cityscapes(root: Path, *, split: str | None = None) -> MarkedImages:
         names,
         cityscapes_concepts(),
         CityscapesMarks(root / truth, truth),
-        check_files=partial(_without_image, root / truth, f"_{truth}_labelIds.png", splits, frozenset(names)),
+        check_files=partial(_without_image, root / truth, f"_{truth}_labelIds.png", splits, chosen),
     )
 
 
-def _without_image(folder: Path, ending: str, splits: Sequence[str], names: Set[str]) -> Iterator[Finding]:
+def _without_image(folder: Path, ending: str, splits: Sequence[str], stems: Set[str]) -> Iterator[Finding]:
     """Label maps of images that are not there."""
     maps = [name for name in names_under(folder, suffixes=[".png"]) if name.endswith(ending)]
-    absent = [m for m in maps if m.split("/")[0] in splits and m.removesuffix(ending) + ENDING not in names]
+    absent = [m for m in maps if m.split("/")[0] in splits and m.removesuffix(ending) + ENDING not in stems]
     yield from name_findings(
         "missing image", absent, f"{folder.name}/{{name}} is the map of an image that is not there."
     )
@@ -89,7 +92,7 @@ class CityscapesMarks:
 
     def __call__(self, name: str, /) -> Marks:
         """The evaluated classes, on one map."""
-        path = self.folder / f"{name.removesuffix(ENDING)}_{self.truth}_labelIds.png"
+        path = self.folder / f"{name.rpartition('.')[0].removesuffix(ENDING)}_{self.truth}_labelIds.png"
         must_exist(path)
         codes, digest = read_label_map(path)
         return Marks({"object": [relabelled(codes, cityscapes_table(), path, "Cityscapes")]}, [digest])

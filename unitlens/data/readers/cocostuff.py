@@ -8,7 +8,7 @@ from pathlib import Path
 
 from unitlens.data.concepts import NOT_JUDGED, Concept, Finding, name_findings
 from unitlens.data.images import read_label_map
-from unitlens.data.readers.files import must_exist, names_under, relabelled, subfolders
+from unitlens.data.readers.files import image_names, must_exist, names_under, relabelled, subfolders
 from unitlens.data.readers.marked import MarkedImages, Marks, chosen_splits
 
 _THINGS = """
@@ -75,8 +75,10 @@ def open_cocostuff(root: Path, *, split: str | None = None) -> MarkedImages:
     maps: dict[str, Path] = {}
     for one in splits:
         images, of_maps = folders[one]
-        for name in names_under(of_maps, suffixes=[".png"]):
-            maps[f"{images.relative_to(root).as_posix()}/{name.removesuffix('.png')}.jpg"] = of_maps / name
+        stems = [name.removesuffix(".png") for name in names_under(of_maps, suffixes=[".png"])]
+        for name in image_names(images, stems):
+            path = f"{images.relative_to(root).as_posix()}/{name}"
+            maps[path] = of_maps / f"{name.rpartition('.')[0]}.png"
     concepts = tuple(Concept(category, value + 1, name) for value, (category, name) in _names().items())
     check_files = partial(_without_map, root, [folders[one][0] for one in splits], maps)
     return MarkedImages(

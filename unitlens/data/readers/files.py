@@ -48,6 +48,30 @@ def names_under(folder: Path, *, suffixes: Iterable[str] = EXTENSIONS) -> list[s
     )
 
 
+def image_names(folder: Path, stems: Iterable[str], *, usual: str = ".jpg") -> tuple[str, ...]:
+    """POSIX paths of the images in a folder whose paths without their endings are known, sorted.
+
+    Parameters
+    ----------
+    folder : Path
+    stems : iterable of str
+    usual : str
+        The ending of the format's own images. It goes first where an image is there twice, and is the name of one that
+        is not there at all, which shows when it is read.
+
+    Returns
+    -------
+    tuple of str
+        Images of other bands or depths have other endings, such as .tif and .npy.
+    """
+    there: dict[str, str] = {}
+    for name in names_under(folder):
+        stem = name.rpartition(".")[0]
+        if name == stem + usual or stem not in there:
+            there[stem] = name
+    return tuple(sorted(there.get(stem, stem + usual) for stem in stems))
+
+
 def subfolders(folder: Path) -> list[str]:
     """Names of the folders in a folder, sorted, hidden ones left out; none where there is no such folder."""
     if not folder.is_dir():

@@ -8,7 +8,7 @@ from unitlens.data.concepts import Concept, Data, DataDescription, Example, desc
 from unitlens.data.groups import Groups, grouped
 from unitlens.data.readers.given import Given, given_images
 from unitlens.data.readers.plain import images_only
-from unitlens.data.reading import image_name, read_example
+from unitlens.data.reading import decoded, image_name, read_example
 from unitlens.errors import UnitlensError
 
 Side = Given | Sequence[Given] | Data
@@ -59,10 +59,14 @@ class PairedImages:
         return 2 * len(self.before)
 
     def __getitem__(self, index: int, /) -> Example:
+        return decoded(self.encoded(index))
+
+    def encoded(self, index: int, /) -> Example:
+        """The example of an index, with a file that is not decoded yet, where the data have one."""
         pair, later = divmod(index, 2)
         example = _read(self.after, self.order[pair]) if later else _read(self.before, pair)
         name = f"{'after' if later else 'before'}/{example.name}"
-        return Example(example.image, {}, name, example.class_, example.file_digest, self._group(pair))
+        return example._replace(planes={}, name=name, group=self._group(pair))
 
     def _group(self, pair: int) -> str:
         listed = described(self.before)
@@ -73,7 +77,7 @@ class PairedImages:
 
 
 def _read(data: Data, index: int) -> Example:
-    return read_example(data, index, described(data).names)
+    return read_example(data, index, described(data).names, encoded=True)
 
 
 def pair_images(before: Side, after: Side, *, groups: Groups | None = None) -> PairedImages:

@@ -10,7 +10,7 @@ import numpy as np
 
 from unitlens.data.concepts import NOT_JUDGED, Concept
 from unitlens.data.pixels.files import UnreadableError
-from unitlens.data.readers.files import layered, must_exist, names_under, read_text, relabelled
+from unitlens.data.readers.files import image_names, layered, must_exist, names_under, read_text, relabelled
 from unitlens.data.readers.marked import MarkedImages, Marks
 from unitlens.data.readers.matlab import read_variable
 from unitlens.data.readers.voc import NAMES, listed_stems, listed_without_marks, voc_concepts
@@ -92,7 +92,7 @@ def _opened(
 ) -> MarkedImages:
     marked = frozenset(Path(file).stem for file in names_under(folder, suffixes=[".mat"]))
     stems = marked & listed_stems(root, split) if split else marked
-    names = tuple(sorted(f"{stem}.jpg" for stem in stems))
+    names = image_names(root / "JPEGImages", stems)
     check_files = partial(listed_without_marks, root, marked)
     return MarkedImages(name, root, root / "JPEGImages", names, concepts, marks, check_files=check_files)
 

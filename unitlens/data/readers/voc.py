@@ -7,7 +7,7 @@ from pathlib import Path
 
 from unitlens.data.concepts import NOT_JUDGED, Concept, Finding, name_findings
 from unitlens.data.images import read_label_map
-from unitlens.data.readers.files import inside, must_exist, names_under, read_text, relabelled
+from unitlens.data.readers.files import image_names, inside, must_exist, names_under, read_text, relabelled
 from unitlens.data.readers.marked import MarkedImages, Marks, chosen_splits
 from unitlens.errors import UnitlensError
 
@@ -41,7 +41,7 @@ def open_voc(root: Path, *, split: str | None = None) -> MarkedImages:
     """
     masks = {name.removesuffix(".png") for name in names_under(root / "SegmentationClass", suffixes=[".png"])}
     stems = listed_stems(root, split) if split else masks
-    names = tuple(sorted(f"{stem}.jpg" for stem in stems))
+    names = image_names(root / "JPEGImages", stems)
     return MarkedImages(
         "voc",
         root,
