@@ -55,7 +55,7 @@ def test_methods_stand_side_by_side_and_one_that_runs_again_replaces_its_own(dis
 def test_the_page_shows_them_as_text(dissection, run):
     page = ul.report(run, labels(dissection, chance_score=0.125, also='["red"]', range_low=2.0, share=0.5)).read_text()
     assert "green AND NOT &lt;b&gt;" in page
-    assert "chance 0.125" in page
+    assert "<td>0.125</td>" in page
     assert "above 2, 50\N{NO-BREAK SPACE}% of it" in page
     assert VERDICTS["supported"] in page
     assert (run / "labels.csv").exists()

@@ -267,8 +267,8 @@
       shelf.append(figure);
     });
     find("closer-body").className = [...card.classList].find((name) => /^c\d+$/.test(name)) ?? "";
-    const parts = [".score", ".numbers"].map((name) => card.querySelector(name).cloneNode(true));
-    find("closer-body").replaceChildren(title, parts[0], shelf, parts[1]);
+    const parts = [".score", ".labels-table", ".numbers"].flatMap((name) => card.querySelector(name)?.cloneNode(true) ?? []);
+    find("closer-body").replaceChildren(title, parts[0], shelf, ...parts.slice(1));
     find("closer-body").dataset.figure = `${card.dataset.layer} unit ${card.dataset.unit} ${card.dataset.name}`;
     if (!find("closer").open) find("closer").showModal();
     address();

@@ -47,8 +47,10 @@ class CardLabel(NamedTuple):
     Attributes
     ----------
     method, label, verdict : str
-    numbers : str
-        Its score, and what it is held out and by chance, as text.
+    summary : str
+        The most telling of its numbers: held out or, without that, its score.
+    numbers : tuple of str
+        Its score, and what it is held out, by chance and as an IoU; a dash where that is not known.
     about : str
         Of which range of activation it is, and how much of that it holds; empty where it is of the unit's mask.
     also : list of str
@@ -58,7 +60,8 @@ class CardLabel(NamedTuple):
     method: str
     label: str
     verdict: str
-    numbers: str
+    summary: str
+    numbers: tuple[str, ...]
     about: str
     also: list[str]
 
@@ -218,16 +221,27 @@ def _labels_by_unit(labels: "pd.DataFrame | None") -> dict[tuple[str, int], list
 
 
 def _card_label(row: Row) -> CardLabel:
-    named = {"score": "score", "held out": "heldout_score", "chance": "chance_score", "IoU": "iou"}
-    known = [f"{name} {row[column]:.3f}" for name, column in named.items() if row[column] is not None]
-    about = ""
-    if row["range_low"] is not None or row["range_high"] is not None:
-        ends = [number(row[end]) if row[end] is not None else "" for end in ("range_low", "range_high")]
-        about = f"from {ends[0]} to {ends[1]}" if all(ends) else f"above {ends[0]}" if ends[0] else f"up to {ends[1]}"
-        about += f", {percent(row['share'], 2)} of it" if row["share"] is not None else ""
+    score, heldout = row["score"], row["heldout_score"]
+    summary = f"held out {heldout:.2f}" if heldout is not None else f"score {score:.2f}" if score is not None else ""
+    values = [row[name] for name in ("score", "heldout_score", "chance_score", "iou")]
     return CardLabel(
-        row["method"], row["label"], row["verdict"], ", ".join(known), about, json.loads(row["also"] or "[]")
+        method=row["method"],
+        label=row["label"],
+        verdict=row["verdict"],
+        summary=summary,
+        numbers=tuple("\N{EN DASH}" if value is None else f"{value:.3f}" for value in values),
+        about=_range_of(row),
+        also=json.loads(row["also"] or "[]"),
     )
+
+
+def _range_of(row: Row) -> str:
+    """Of which range of activation a label is, and how much of it the label holds."""
+    low, high = (None if row[end] is None else number(row[end]) for end in ("range_low", "range_high"))
+    if low is None and high is None:
+        return ""
+    about = f"up to {high}" if low is None else f"above {low}" if high is None else f"{low} to {high}"
+    return about if row["share"] is None else f"{about}, {percent(row['share'], 2)} of it"
 
 
 def verdict_of(row: Row) -> str:
