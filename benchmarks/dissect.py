@@ -46,11 +46,11 @@ GRID = (56, 56)
 Clock = Callable[[], float]
 
 
-def draw_folder(folder: Path, images: int) -> None:
-    """An annotated folder of smooth random images, 30 concepts in each of three categories."""
+def draw_folder(folder: Path, images: int, *, concepts: int = 30) -> None:
+    """An annotated folder of smooth random images, so many concepts in each of three categories."""
     rng = np.random.default_rng(0)
     (folder / "images").mkdir(parents=True)
-    rows = [f"{category},{label},{category} {label}" for category in CATEGORIES for label in range(1, 31)]
+    rows = [f"{category},{label},{category} {label}" for category in CATEGORIES for label in range(1, concepts + 1)]
     (folder / "concepts.csv").write_text("category,label,name\n" + "\n".join(rows) + "\n")
     for number in range(images):
         coarse = rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)
@@ -60,7 +60,7 @@ def draw_folder(folder: Path, images: int) -> None:
         for category in CATEGORIES:
             path = folder / "labels" / category / f"{number:05}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            labels = rng.integers(0, 31, (6, 6), dtype=np.uint8).repeat(38, 0).repeat(38, 1)[:224, :224]
+            labels = rng.integers(0, concepts + 1, (6, 6), dtype=np.uint8).repeat(38, 0).repeat(38, 1)[:224, :224]
             Image.fromarray(labels).save(path)
 
 
@@ -87,11 +87,20 @@ def ours(
     evidence: bool,
     report: bool,
     fast: bool | Fast = False,
+    basis: ul.Dictionary | None = None,
 ) -> float:
     """Seconds of a dissection."""
     start = clock()
     result = ul.dissect(
-        net, layer, data, grid=GRID, batch_size=batch_size, evidence=evidence, exemplars=8 if report else 0, fast=fast
+        net,
+        layer,
+        data,
+        grid=GRID,
+        batch_size=batch_size,
+        evidence=evidence,
+        exemplars=8 if report else 0,
+        fast=fast,
+        basis=basis,
     )
     if report:
         with tempfile.TemporaryDirectory() as folder:
