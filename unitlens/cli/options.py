@@ -296,7 +296,7 @@ dissection_options = options(
         metavar="NAME",
         shell_complete=words(*CONTROLS),
         help="Also dissect a control; repeatable: untrained (fresh weights; untrained:8 for 8 copies), rotated "
-        "(random basis).",
+        "(random basis); of features, random-dictionary and shuffled-dictionary.",
     ),
     click.option(
         "--exemplars",

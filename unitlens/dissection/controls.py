@@ -1,4 +1,4 @@
-"""Controls: the same dissection of an untrained copy of the network, or in a randomly rotated basis."""
+"""Controls: the same dissection of an untrained copy of the network, in a rotated basis, or of a random dictionary."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,10 @@ from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.folder import Store
 from unitlens.dissection.table import UntrainedLayer, add_untrained
 from unitlens.errors import UnitlensError, argument
+from unitlens.models.activations import Readout, reader
 from unitlens.models.bases import Basis, Coding
+from unitlens.models.dictionaries.controls import random_dictionary, shuffled_dictionary
+from unitlens.models.dictionaries.dictionary import Dictionary
 from unitlens.models.fast.ending import EndingPasses
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
@@ -37,6 +40,9 @@ CALIBRATION_BATCH = 16
 CALIBRATION_IMAGES = 2048
 """At most so many images calibrate batch norm, spread evenly over those of the run; all machines take the same ones."""
 
+MATCHED_IMAGES = 128
+"""At most so many images say how often the features of a dictionary are active."""
+
 _NORMS = "norms"
 """Under this name the store of an untrained copy's pass has the statistics of its batch norms."""
 
@@ -47,6 +53,34 @@ def turned(units: int, basis: Coding | None, seed: int) -> Basis:
     """Units of a layer, or directions of a basis, as a random rotation turns them."""
     matrix = rotation(units, seed=seed)
     return Basis(matrix @ basis.matrix if isinstance(basis, Basis) else matrix, "a random rotation")
+
+
+def control_dictionary(
+    kind: str, dictionary: Dictionary, net: Network, data: Data, settings: Settings, *, seed: int
+) -> Dictionary:
+    """A dictionary in which nothing was learnt, matched on some of the run's images.
+
+    Parameters
+    ----------
+    kind : {"random-dictionary", "shuffled-dictionary"}
+    dictionary : Dictionary
+    net, data, settings
+        Of the pass; it has one layer.
+    seed : int
+    """
+    positions = some_positions(net, data, settings)
+    make = random_dictionary if kind == "random-dictionary" else shuffled_dictionary
+    return make(dictionary, positions, seed=seed)
+
+
+def some_positions(net: Network, data: Data, settings: Settings) -> Tensor:
+    """Activations of the units of the one layer at all positions of some images of the run, (positions, U) float32."""
+    readout = Readout(settings.layers, settings.tap, settings.layout)
+    run, (layer,) = reader(net, readout, outputs=False), settings.layers
+    with evaluating(net.model):
+        batches = _prepared_images(net, data, settings, most=MATCHED_IMAGES)
+        maps = [run(images).maps[layer].float().cpu() for images in batches]
+    return torch.cat([part.movedim(1, -1).flatten(0, -2) for part in maps])
 
 
 def rotation(units: int, *, seed: int = 0) -> Tensor:
@@ -203,10 +237,10 @@ def calibrate_once(net: Network, data: Data, settings: Settings, store: Store) -
             buffer.copy_(torch.from_numpy(estimated[f"{number}.{name}"]))
 
 
-def _prepared_images(net: Network, data: Data, settings: Settings) -> Iterator[Tensor]:
+def _prepared_images(net: Network, data: Data, settings: Settings, *, most: int | None = None) -> Iterator[Tensor]:
     """Prepared images; a last one that is alone is left out, as batch norm learns nothing from one value."""
     chosen = chosen_images(data, settings.limit, seed=settings.seed)
-    count = min(len(chosen), CALIBRATION_IMAGES)
+    count = min(len(chosen), CALIBRATION_IMAGES if most is None else most)
     spread = Subset(data, [chosen[number * len(chosen) // count] for number in range(count)])
     for number, batch in enumerate(Batches(spread, net.preprocessing, Reading(batch_size=CALIBRATION_BATCH))):
         if len(batch.names) > 1 or number == 0:

@@ -187,8 +187,7 @@ def _observe(task: Task, store: Store, images: int) -> StoredPass:
 
 def _passes(task: Task) -> int:
     """How often the network is run on all images: once, and for every control again."""
-    kinds = [control.kind for control in task.settings.control_passes]
-    return 1 + kinds.count("untrained") + (len(task.settings.layers) if "rotated" in kinds else 0)
+    return len(passes_of(task.settings))
 
 
 def _workload(task: Task, stored: StoredPass, total: int, given: Rates, *, kept: int) -> tuple[Workload, Rates]:

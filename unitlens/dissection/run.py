@@ -117,9 +117,10 @@ def dissect(
         The kinds of images, for the verdict ``context``: a column of classes.csv, a file of ``image,stratum``, or kinds
         by the images' names; by default classes where they are known, else sets of concepts. See
         `unitlens.data.strata.read_strata`.
-    control : {"untrained", "untrained:8", "rotated"} or sequence of them
-        Also dissect the network with fresh weights (once, or several times with other seeds), or in a randomly rotated
-        basis, for comparison; see `unitlens.dissection.controls`. Each takes further passes over the images.
+    control : {"untrained", "untrained:8", "rotated"}, {"random-dictionary", "shuffled-dictionary"} or sequence of them
+        Also dissect the network with fresh weights (once, or several times with other seeds), in a randomly rotated
+        basis, or with another dictionary in place of the one that is given, for comparison; see
+        `unitlens.dissection.controls`. Each takes further passes over the images.
     exemplars : int
         Images shown for each unit: those of its highest peaks, of images in one group the first; where no groups are
         known, of near copies (see `unitlens.data.copies`).

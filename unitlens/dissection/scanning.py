@@ -163,13 +163,19 @@ class Scanner:
         every = [slice(min(_GUESS_EVERY // 2, cells - 1), None, _GUESS_EVERY) for cells in self._plan.grid]
         cells = math.prod(len(range(side)[some]) for side, some in zip(self._plan.grid, every, strict=True))
         step = max(1, self._images // max(_GUESS_IMAGES, _GUESS_VALUES // cells))
-        maps = self._plan.padded(torch.from_numpy(self._layer.maps.read(range(0, self._images, step), self._block)))
+        every_map = torch.from_numpy(self._layer.maps.read(range(0, self._images, step), self._block))
+        # Of units that are 0 at nearly all positions, as features of a dictionary are, all that lies above 0 is little.
+        dense = true_at((every_map > 0).sum((0, 2, 3)) > quantile / 4 * len(every_map) * every_map[0, 0].numel())
+        mostly_zero = bool((every_map >= 0).all()) and len(dense) < self.units
+        maps = self._plan.padded(every_map.index_select(1, dense) if mostly_zero else every_map)
         for side, dim in enumerate((-2, -1)):  # some of the grid's own cells: those of a coarser one would be averages
             axis = self._plan.axis(side, maps.device)
             maps = interpolate(maps, Axis(*(part[every[side]] for part in axis)), dim=dim)
         values = maps.transpose(0, 1).flatten(1)
         ranks = [min(values.shape[1], int(share * quantile * values.shape[1]) + 1) for share in GUESS_SHARES]
         largest = values.topk(max(ranks), dim=1).values
+        if mostly_zero:
+            largest = torch.zeros(self.units, largest.shape[1]).index_copy_(0, dense, largest)
         return [largest[:, rank - 1] for rank in ranks]
 
 

@@ -24,8 +24,13 @@ DetectorRule = Literal["plain", "heldout", "lower"]
 CONTROLS: Mapping[str, str] = {
     "untrained": "the same architecture with fresh weights",
     "rotated": "the layer's units turned by a random orthogonal matrix",
+    "random-dictionary": "a dictionary of random rows, whose features are as often active",
+    "shuffled-dictionary": "the dictionary with each row shuffled among the units, whose features are as often active",
 }
 """By the names that ``control=`` takes."""
+
+OF_DICTIONARIES = ("random-dictionary", "shuffled-dictionary")
+"""Controls that take the place of a dictionary."""
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "unitlens": {},
@@ -211,7 +216,7 @@ class Settings:
         _check_known("preset", self.preset, PRESETS)
         _check_known("score", self.score, {**SCORES, **LEVEL_SCORES})
         for control in self.control:
-            _check_control(control)
+            _check_control(control, self.basis)
         if len({control.partition(":")[0] for control in self.control}) < len(self.control):
             raise UnitlensError(f"{argument('control')} names a control twice: {', '.join(self.control)}.")
         _check_share("quantile", self.quantile, 0 < self.quantile < 1, such_as=0.01)
@@ -310,14 +315,25 @@ def _check_known(what: str, name: str, known: Mapping[str, Any]) -> None:
         raise UnitlensError(f"There is no {what} {name!r}{did_you_mean(name, known)}; there are {', '.join(known)}.")
 
 
-def _check_control(control: str) -> None:
-    """Check the name of a control, and how many copies of it are asked for."""
+def _check_control(control: str, basis: BasisRecord | None) -> None:
+    """Check the name of a control, how many copies of it are asked for, and that there is what it is a control of."""
     kind, colon, count = control.partition(":")
     _check_known("control", kind, CONTROLS)
+    features = basis is not None and basis.kind is not None
+    if kind in OF_DICTIONARIES and not features:
+        raise UnitlensError(
+            f"{argument('control', kind)} is of the features of a dictionary, and units are not features here: leave "
+            f"it out, or take {argument('control', 'rotated')}."
+        )
+    if kind == "rotated" and features:
+        raise UnitlensError(
+            f"{argument('control', kind)} turns units or directions, and the features of a dictionary are not turned: "
+            f"take {argument('control', OF_DICTIONARIES[0])}."
+        )
     if colon and (kind != "untrained" or not (count.isascii() and count.isdigit() and 1 <= int(count[:9]) <= 1000)):
         raise UnitlensError(
             f"{argument('control', control)} is not a control and a number of copies: untrained:8 stands for 8 "
-            "untrained copies (up to 1000); a rotation has none."
+            "untrained copies (up to 1000); other controls have none."
         )
 
 

@@ -46,7 +46,10 @@ _EXEMPLARS = {
     "peak_x": "where, as a share of its width, in [0, 1]",
 }
 _GROUPS = {"image": "the image's name", "group": "the group that it belongs to: one draw in every statistic"}
-_CONTROLS = {"control": "none for the network itself, else untrained (several: untrained seed 1, ...) or rotated"}
+_CONTROLS = {
+    "control": "none for the network itself, else untrained (several: untrained seed 1, ...), rotated, "
+    "random-dictionary or shuffled-dictionary"
+}
 _EFFECT = ("class", "measure", "before", "after", "effect", "low", "high")
 _UNIT = ("unit", "concept", "iou", "iou_low", "iou_high", "heldout_iou")
 

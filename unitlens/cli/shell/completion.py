@@ -17,7 +17,7 @@ BUNDLED = (
     *("bundled:scenes-segmenter", "bundled:scenes-generator"),
 )
 PRESETS = ("unitlens", "pnas2020", "netdissect2017")
-CONTROLS = ("untrained", "rotated")
+CONTROLS = ("untrained", "rotated", "random-dictionary", "shuffled-dictionary")
 SCORES = ("iou", "precision", "recall", "f1", "dice", "lift", "pmi", "iqr", "auprc", "auroc", "correlation")
 """The same as where they are defined, which takes seconds to import; a test compares them."""
 

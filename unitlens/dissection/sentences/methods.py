@@ -14,7 +14,7 @@ from unitlens.dissection.sentences.citations import (
     UNITS_2020,
     Citation,
 )
-from unitlens.dissection.settings import BasisRecord, Settings
+from unitlens.dissection.settings import CONTROLS, OF_DICTIONARIES, BasisRecord, Settings
 from unitlens.plurals import counted
 from unitlens.stats.folds import FEWEST_FOLDS, FOLDS
 
@@ -211,6 +211,9 @@ def _controls(settings: Settings) -> Iterator[Sentence]:
         yield Sentence("No untrained copy of the network was dissected for comparison.")
     if any(one.kind == "rotated" for one in passes):
         yield Sentence(f"So was a random rotation of each layer's units ({ROTATIONS.text}).", (ROTATIONS,))
+    for kind in OF_DICTIONARIES:
+        if any(one.kind == kind for one in passes):
+            yield Sentence(f"So was {CONTROLS[kind]}.")
 
 
 def _detectors(settings: Settings) -> Sentence:

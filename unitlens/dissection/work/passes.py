@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unitlens.data.reading import ALL, Part
-from unitlens.dissection.controls import calibrate_once, turned, untrained_copy
+from unitlens.dissection.controls import calibrate_once, control_dictionary, turned, untrained_copy
 from unitlens.dissection.forward import observe
 from unitlens.dissection.settings import ControlPass, Settings
 from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.work.task import Task
 from unitlens.files import make_folder
+from unitlens.models.dictionaries.dictionary import Dictionary
 from unitlens.processes import Processes
 
 
@@ -40,11 +41,11 @@ class Pass:
 
 
 def passes_of(settings: Settings) -> list[Pass]:
-    """All passes of a dissection: the network's own, then those of its controls, a rotation layer by layer."""
+    """All passes of a dissection: the network's own, then those of its controls, those of units layer by layer."""
     passes = [Pass(0, settings)]
     for control in settings.control_passes:
         of_control = replace(settings, levels=False)
-        layers = [(layer,) for layer in settings.layers] if control.kind == "rotated" else [settings.layers]
+        layers = [settings.layers] if control.kind == "untrained" else [(layer,) for layer in settings.layers]
         for names in layers:
             passes.append(Pass(len(passes), replace(of_control, layers=names), control))
     return passes
@@ -107,7 +108,10 @@ def look(
         calibrate_once(net, task.data, one.settings, calibrated or store)
     elif one.control is not None:
         (layer,) = one.settings.layers
-        basis = turned(units[layer], basis, one.control.seed) if layer in units else basis
+        if isinstance(basis, Dictionary):
+            basis = control_dictionary(one.control.kind, basis, net, task.data, one.settings, seed=one.control.seed)
+        elif layer in units:
+            basis = turned(units[layer], basis, one.control.seed)
     return observe(
         net,
         task.data,
