@@ -4,7 +4,7 @@
     python benchmarks/features.py --kind relu --only statistics
 
 ResNet-18's layer4 and 102 concepts in 3 label planes, drawn as by `benchmarks/dissect.py`, on one thread. The
-dictionary is not trained, but as many of its features are active as of one that is: what it costs depends on that alone.
+dictionary is not trained, but as many features are active as of one that is: what it costs depends on that alone.
 "statistics" are the counts, "evidence" all but the page, "whole" with it, "units" a whole dissection of the 512 units.
 """
 

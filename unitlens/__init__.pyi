@@ -38,6 +38,7 @@ from .data.scenes.world import Scenes as Scenes
 from .data.segmentation.accuracy import segmenter_iou as segmenter_iou
 from .data.segmentation.segmenters import segmenter as segmenter
 from .data.sources import with_concepts as with_concepts
+from .dissection.dictionaries.fitting import fit_features as fit_features
 from .dissection.exemplars.originals import redrawn as redrawn
 from .dissection.planning import Plan as Plan
 from .dissection.planning import plan as plan

@@ -143,21 +143,25 @@ class Activation:
         return torch.where(active >= least, active, 0.0)
 
     @cached_property
-    def _largest_eigenvalue(self) -> float:
+    def _unit_gram(self) -> tuple[Tensor, Tensor, float]:
+        """The lengths of the rows, products of rows of unit length, and the largest eigenvalue of these."""
         assert self.gram is not None
-        return float(torch.linalg.eigvalsh(self.gram.double())[-1])
+        lengths = self.gram.diagonal().sqrt().clamp(min=1e-30)
+        gram = self.gram / lengths / lengths[:, None]
+        return lengths, gram, max(float(torch.linalg.eigvalsh(gram.double())[-1]), 1e-30)
 
     def _nonnegative(self, encoded: Tensor) -> Tensor:
         """The activations a >= 0 of which x - a H is shortest, with H H' given and x H' encoded.
 
         Source: Beck and Teboulle, "A fast iterative shrinkage-thresholding algorithm", SIAM J. Imaging Sci. 2 (2009).
         """
-        assert self.gram is not None
-        gram, step = self.gram.to(encoded.device, encoded.dtype), 1 / max(self._largest_eigenvalue, 1e-30)
+        lengths, gram, eigenvalue = self._unit_gram  # of rows of one length, fewer steps are needed by far
+        lengths, gram = (part.to(encoded.device, encoded.dtype) for part in (lengths, gram))
+        encoded, step = encoded / lengths, 1 / eigenvalue
         active = ahead = torch.zeros_like(encoded)
         momentum = 1.0
         for _ in range(NMF_STEPS):
             before, active = active, (ahead - step * (ahead @ gram - encoded)).clamp(min=0.0)
             later = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
             ahead, momentum = active + (momentum - 1) / later * (active - before), later
-        return active
+        return active / lengths

@@ -1,0 +1,84 @@
+"""Dictionaries that are fitted to a layer find what it is a mixture of."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import unitlens as ul
+from tests.planted import ColourWorld, colour_net
+from unitlens.dissection.dictionaries.autoencoder import train_autoencoder
+
+
+def explained(dictionary, seen):
+    rest = seen - dictionary.reconstruct(seen, "layer")
+    return 1 - float(rest.square().sum() / (seen - seen.mean(0)).square().sum())
+
+
+def mixture(positions=4000, features=12, width=8, k=2, seed=0):
+    """Positions at which two of twelve directions of eight are active."""
+    draw = torch.Generator().manual_seed(seed)
+    rows = torch.randn(features, width, generator=draw)
+    rows = rows / rows.norm(dim=1, keepdim=True)
+    active = torch.zeros(positions, features)
+    chosen = torch.rand(positions, features, generator=draw).topk(k, dim=1).indices
+    active.scatter_(1, chosen, 0.5 + torch.rand(positions, k, generator=draw))
+    return rows, active @ rows + 3.0
+
+
+def test_an_autoencoder_finds_directions_of_which_few_are_active():
+    rows, seen = mixture()
+    found = train_autoencoder(seen, 12, 2, steps=600, seed=0)
+    cosine = (rows @ (found.decoder / found.decoder.norm(dim=0))).max(1).values
+    assert float(cosine.median()) > 0.95
+    assert explained(found, seen) > 0.85
+    assert ((found.apply(seen, "layer") > 0).sum(1) <= 2).all()
+    again = train_autoencoder(seen, 12, 2, steps=600, seed=0)
+    assert again.sha256 == found.sha256
+
+
+def test_pca_is_that_of_numpy():
+    net, data = colour_net(), ColourWorld(24)
+    found = ul.fit_features(net, "pool", data, method="pca", count=3)
+    with ul.evaluating(net.model), ul.record(net.model, "pool") as recording:
+        net.model(torch.stack([torch.from_numpy(data[i].image).permute(2, 0, 1) / 255 for i in range(24)]))
+    seen = recording["pool"].movedim(1, -1).flatten(0, 2)
+    values = np.linalg.svd((seen - seen.mean(0)).double().numpy(), compute_uv=False) ** 2
+    assert explained(found, seen) == pytest.approx(values[:3].sum() / values.sum(), abs=1e-4)
+    torch.testing.assert_close(found.encoder @ found.encoder.T, torch.eye(3), rtol=1e-4, atol=1e-4)
+    assert found.kind == "pca"
+
+
+def test_nmf_is_not_negative_and_explains_what_the_layer_is_made_of():
+    net, data = colour_net(), ColourWorld(24)
+    found = ul.fit_features(net, "pool", data, method="nmf", count=6)
+    assert bool((found.decoder >= 0).all())
+    with ul.evaluating(net.model), ul.record(net.model, "pool") as recording:
+        net.model(torch.stack([torch.from_numpy(data[i].image).permute(2, 0, 1) / 255 for i in range(24)]))
+    seen = recording["pool"].movedim(1, -1).flatten(0, 2)
+    assert explained(found, seen) > 0.95
+    fewer = ul.fit_features(net, "pool", data, method="nmf", count=6, positions=300, limit=12)
+    assert fewer.sha256 != found.sha256
+
+
+@pytest.mark.parametrize(
+    ("how", "sentence"),
+    [
+        ({"method": "nfm"}, r"method='nfm' is not known \(did you mean nmf\?\); there are pca, nmf and topk:K"),
+        ({"method": "topk"}, r"kind='topk' lacks its number"),
+        ({"method": "pca", "count": 9}, r"pool has 8 units, and as many principal components at most: lower count=9"),
+        ({"method": "nmf", "count": 0}, r"count=0 must be 1 or more"),
+        ({"method": "topk:9", "count": 4}, r"Of 4 features 9 are to be active.*raise count= or steps="),
+        ({"method": "nmf", "layer": "conv"}, r"conv has activations below 0, which NMF has no place for"),
+    ],
+)
+def test_sentences(how, sentence):
+    how = {"layer": "pool", **how}
+    with pytest.raises(ul.UnitlensError, match=sentence):
+        ul.fit_features(colour_net(), how.pop("layer"), ColourWorld(8), **how)
+
+
+def test_the_networks_parameters_get_no_gradients():
+    net = ul.classifier(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()), image_size=32, mean=(0, 0, 0), std=(1, 1, 1))
+    ul.fit_features(net, "1", ColourWorld(8), method="topk:1", count=4, steps=5)
+    assert all(parameter.grad is None for parameter in net.model.parameters())
