@@ -81,7 +81,7 @@ def test_what_is_bundled_is_completed(completes):
     assert completes("dissect", "bundled")[: len(BUNDLED)] == list(completion.BUNDLED) == list(BUNDLED)
     assert completes("dissect", "bundled:scenes", "--preset", "p") == ["pnas2020"]
     assert completes("plan", "x", "--score", "au") == ["auprc", "auroc"]
-    assert completes("dissect", "x", "--control", "") == ["untrained", "rotated"]
+    assert completes("dissect", "x", "--control", "r") == ["rotated", "random-dictionary"]
 
 
 def test_layers_and_concepts_of_a_run_are_completed(completes, run_folder):
