@@ -85,6 +85,8 @@ from .labels.by_words.naming import words as words
 from .labels.compositional.naming import formulas as formulas
 from .labels.compositional.naming import ranges as ranges
 from .labels.files import open_labels as open_labels
+from .labels.footing.measuring import measure_labels as measure_labels
+from .labels.footing.references import baseline_labels as baseline_labels
 from .labels.given.reading import given_labels as given_labels
 from .labels.result import Labels as Labels
 from .labels.run_pass import activations as activations

@@ -63,17 +63,74 @@ def test_of_several_layers_one_must_be_named(dissection):
         ul.given_labels(dissection, {0: "red"})
 
 
+def test_the_command_measures_them_from_the_activations_of_the_run(shell, sees, world, tmp_path):
+    shell("dissect", *sees, "--data", world, "--out", "run", "--keep-activations")
+    (tmp_path / "clip.csv").write_text("layer,unit,description,similarity\n0,1,Greens,0.3\n0,0,warm,0.2\n")
+    said = shell("label", "run", "--from", "clip.csv")
+    assert said.code == 0
+    assert "clip: 2 labels, " in said.out
+    assert "description was taken for label, similarity was taken for score" in said.out
+    assert "1 of 2 labels by clip are no concept of the run" in said.out
+    labels = ul.open_labels(tmp_path / "run")
+    assert labels["clip"].rows["score"].tolist() == [0.3, 0.2]
+    assert labels["clip"].rows["auprc"].notna().tolist() == [True, False]
+    assert labels.methods["clip"].settings["chosen_on"] == "other"
+    (tmp_path / "more.csv").write_text("unit,label\n1,green\n")
+    assert shell("label", "run", "--from", "more.csv").code == 0  # the references may always be replaced
+    assert "clip" in ul.open_labels(tmp_path / "run").methods
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("layer,unit,description,similarity", "0,1,green,0.25"),
+        ("layer,unit,description", "0,1,green"),
+        ("neuron,explanation,auc", "1,green,0.25"),
+        ("Unit,Formula", "1,green"),
+        ("unit,label,concept,score", "1,green,red,0.25"),
+    ],
+)
+def test_columns_may_have_the_names_of_other_programs(dissection, tmp_path, header, row):
+    (tmp_path / "theirs.csv").write_text(f"{header}\n{row}\n")
+    labels = ul.given_labels(dissection["0"], tmp_path / "theirs.csv")
+    assert rows(labels) == [["0", 1, 1, "green"]]
+    notes = labels.methods["theirs"].notes
+    assert bool(notes) == ("label" not in header)
+    assert all("was taken for label" in note for note in notes)
+
+
+def test_a_column_says_which_images_chose_the_labels(dissection, tmp_path):
+    (tmp_path / "clip.csv").write_text("unit,label,chosen_on\n1,green,these\n0,red,these\n")
+    assert ul.given_labels(dissection["0"], tmp_path / "clip.csv").methods["clip"].settings["chosen_on"] == "these"
+    (tmp_path / "both.csv").write_text("unit,label,chosen_on\n1,green,these\n0,red,even\n")
+    with pytest.raises(ul.UnitlensError, match=r"several sets of images.*even, these"):
+        ul.given_labels(dissection["0"], tmp_path / "both.csv")
+    with pytest.raises(ul.UnitlensError, match=r"'mine'.*other, even, these"):
+        ul.given_labels(dissection["0"], {0: "red"}, chosen_on="mine")
+
+
+def test_labels_cannot_take_the_name_of_what_they_are_compared_with(dissection):
+    with pytest.raises(ul.UnitlensError, match="dissection"):
+        ul.given_labels(dissection["0"], {0: "red"}, method="dissection")
+
+
+def test_too_many_labels_of_a_unit_are_refused(dissection):
+    many = pd.DataFrame({"unit": [1] * 101, "label": ["green"] * 101})
+    with pytest.raises(ul.UnitlensError, match=r"row 101: unit 1 has more than 100"):
+        ul.given_labels(dissection["0"], many)
+
+
 def test_the_command_adds_them_to_a_run(run_folder, shell, tmp_path):
     import shutil
 
     shutil.copytree(run_folder, "run")
     (tmp_path / "milan.csv").write_text("layer,unit,label\n0,1,green\n4,0,warm\n")
-    said = shell("label", "run", "--from", "milan.csv")
+    said = shell("label", "run", "--from", "milan.csv", "--unmeasured")
     assert said.code == 0
     assert "milan: 2 labels, 2 untested" in said.out
     assert "warm" in (tmp_path / "run/report.html").read_text()
-    assert shell("label", "run", "--from", "milan.csv").code == 2
-    assert shell("label", "run", "--from", "milan.csv", "--overwrite").code == 0
+    assert shell("label", "run", "--from", "milan.csv", "--unmeasured").code == 2
+    assert shell("label", "run", "--from", "milan.csv", "--unmeasured", "--overwrite").code == 0
     said = shell("label", "run")
     assert said.code == 2
     assert "--from FILE" in said.err

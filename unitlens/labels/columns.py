@@ -24,7 +24,11 @@ COLUMNS: Mapping[str, str] = {
     "auprc": "area under the precision-recall curve of the unit's activation as a test of where that is",
     "correlation": "correlation of the unit's activation with where that is",
     "simulation": "correlation of the unit's peaks with what the label predicts, in images that did not choose it",
+    "simulation_low": "lower end of its 95 % interval (jackknife); empty below 8 folds of such images",
+    "simulation_high": "its upper end",
     "effect": "mean change of the logit of an image's class when the unit is removed, in images that hold the concept",
+    "effect_low": "lower end of its 95 % interval (jackknife); empty below 8 folds of such images",
+    "effect_high": "its upper end",
 }
 """Name and meaning of every column, in their order."""
 
@@ -41,3 +45,12 @@ VERDICTS: Mapping[str, str] = {
     "untested": "nothing says what the label means in these images, or they are too few for a test",
 }
 """What each says of a label, best first."""
+
+DISSECTION = "dissection"
+"""The method of the concepts in units.csv."""
+
+BASELINES = ("baseline: most common concept", "baseline: random concept", "baseline: concept of another unit")
+"""Methods that look at no unit."""
+
+REFERENCES = (DISSECTION, *BASELINES)
+"""Methods with which others are compared; cards do not show them."""

@@ -14,7 +14,7 @@ from unitlens.dissection.searching.unit_vectors import VECTORS, read_vectors
 from unitlens.errors import UnitlensError, spelled
 from unitlens.files import json_text, read_json
 from unitlens.journal import changing, settle
-from unitlens.labels.columns import COLUMNS, TEXT, VERDICTS, WHOLE
+from unitlens.labels.columns import COLUMNS, REFERENCES, TEXT, VERDICTS, WHOLE
 from unitlens.labels.result import Labels, MethodRecord
 from unitlens.records import check_types, read_versioned, write_record
 
@@ -48,7 +48,7 @@ class LabelsRecord:
 
 
 def check_no_labels(folder: Path, methods: Iterable[str], *, overwrite: bool) -> None:
-    """Make sure that labels of some methods may be written into a run.
+    """Make sure that labels of some methods may be written into a run; those that others are compared with always may.
 
     Raises
     ------
@@ -56,7 +56,11 @@ def check_no_labels(folder: Path, methods: Iterable[str], *, overwrite: bool) ->
         If there are some already, and they may not be replaced.
     """
     there = read_labels(folder)
-    both = [] if there is None or overwrite else [method for method in methods if method in there.methods]
+    both = (
+        []
+        if there is None or overwrite
+        else [method for method in methods if method in there.methods and method not in REFERENCES]
+    )
     if both:
         how = spelled(python="replace them with overwrite=True", shell="replace them with --overwrite")
         raise UnitlensError(f"{folder} has labels by {', '.join(both)} already: {how}.")

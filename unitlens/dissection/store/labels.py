@@ -196,6 +196,35 @@ class LabelPlanes:
                 out[:, half] += (half_of_labels[:, block] == half).astype(np.float64) @ counted.astype(np.float64)
         return out.astype(np.int64)
 
+    def shares(self, concepts: Sequence[int], *, grid: bool) -> npt.NDArray[np.float64]:
+        """How much of each image is marked with some concepts.
+
+        Parameters
+        ----------
+        concepts : sequence of int
+            M of them, counted from 0.
+        grid : bool
+            Whether it is the share of the judged positions of the grid; else whether the image as a whole has it.
+
+        Returns
+        -------
+        float64 array, (N, M)
+            In [0, 1]; NaN where an image is not judged for the concept.
+        """
+        column = np.asarray(concepts, np.int64)
+        not_judged = 1 + len(self.columns.concepts) + self.columns.category_of[column]
+        cells = self.planes.shape[1] if grid else 1
+        out = np.full((self.planes.count, len(column)), np.nan)
+        for block in in_blocks(self.planes.count, _IMAGES_AT_ONCE):
+            images = range(block.start, block.stop)
+            if grid:
+                counted = np.stack([self._positions_of(planes) for planes in self.read(images)])
+            else:
+                counted = self.presence.read(images).astype(np.int64)
+            judged = cells - counted[:, not_judged]
+            np.divide(counted[:, 1 + column], judged, out=out[block], where=judged > 0)
+        return out
+
     def presence_of(self, images: Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Which columns images count for as a whole, (images, columns)."""
         distinct, index = np.unique(images, return_inverse=True)

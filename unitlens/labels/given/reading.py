@@ -3,14 +3,17 @@
 import csv
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.files import check_readable
+from unitlens.labels.columns import REFERENCES
+from unitlens.labels.footing.meanings import ConceptNames
 from unitlens.labels.result import Labels
 
 if TYPE_CHECKING:
@@ -19,7 +22,25 @@ if TYPE_CHECKING:
 LONGEST = 1000
 """Letters of a label, at most."""
 
-_KNOWN = ("layer", "unit", "label", "score", "rank")
+MOST_OF_UNIT = 100
+"""Labels of a unit, at most."""
+
+_MOST_BYTES = 1 << 28
+"""Bytes of a file, at most."""
+
+ChosenOn = Literal["other", "even", "these"]
+"""Which images chose labels: none of those of the run, those of its even folds, or its own."""
+
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    "layer": ("layer", "layer_name", "module"),
+    "unit": ("unit", "neuron", "unit_id", "neuron_id", "channel", "feature"),
+    "label": ("label", "description", "explanation", "formula", "concept", "caption"),
+    "score": ("score", "similarity", "auc", "iou"),
+    "rank": ("rank",),
+    "chosen_on": ("chosen_on",),
+}
+"""What the columns of a file may be called, the first that is there: CLIP-Dissect and MILAN write ``description``, with
+``similarity``; INVERT and compositional explanations write ``explanation`` or ``formula``."""
 
 
 class GivenLabel(NamedTuple):
@@ -32,11 +53,30 @@ class GivenLabel(NamedTuple):
     rank: int
 
 
+@dataclass(frozen=True)
+class Given:
+    """Labels as they were given.
+
+    Attributes
+    ----------
+    labels : tuple of GivenLabel
+    chosen_on : str, optional
+        Which images chose them, where the file says it.
+    understood : str
+        Which columns were taken for which; empty where they have the names that are documented.
+    """
+
+    labels: tuple[GivenLabel, ...]
+    chosen_on: ChosenOn | None = None
+    understood: str = ""
+
+
 def given_labels(
     run: Dissection,
     given: "str | Path | pd.DataFrame | Mapping[int, str] | Sequence[str]",
     *,
     method: str | None = None,
+    chosen_on: ChosenOn | None = None,
 ) -> Labels:
     """Take labels from elsewhere: by CLIP-Dissect, MILAN, INVERT, a language model, a person.
 
@@ -44,16 +84,20 @@ def given_labels(
     ----------
     run : Dissection
     given : str, Path, DataFrame, mapping or sequence
-        A CSV file, or a table, with the columns unit and label, and if need be layer, score and rank; or the labels by
-        their units, or one for each unit in their order. Units without a label are left out.
+        A CSV file, or a table, with the columns unit and label, and if need be layer, score, rank and chosen_on; or the
+        labels by their units, or one for each unit in their order. Units without a label are left out. Columns may have
+        the names that other programs give them: see `ALIASES`.
     method : str, optional
         What named them: the name of the file without its ending, or given.
+    chosen_on : {"other", "even", "these"}, optional
+        Which images the labels were chosen on, which decides on which they are held out: other images than those of the
+        run (what is assumed: all of its images are held out), those of its even folds, or its own (none is held out).
 
     Returns
     -------
     Labels
-        ``score`` is as it was given; ``iou`` is that of the unit and the concept of the run that has the label as its
-        name, where there is one.
+        ``score`` is as it was given; ``iou`` is that of the unit and the concept of the run that the label names, where
+        there is one. `measure_labels` measures the rest, and weighs them.
 
     Raises
     ------
@@ -69,14 +113,24 @@ def given_labels(
     """
     start = time.perf_counter()
     source = str(given) if isinstance(given, str | Path) else "given in memory"
-    rows = [_measured(run, label) for label in read_given(run, given)]
+    read, names = read_given(run, given), ConceptNames.of(run)
     name = method or (Path(given).stem if isinstance(given, str | Path) else "given")
-    return Labels.of(run, name, rows, settings={"source": source}, seconds=time.perf_counter() - start)
+    if name in REFERENCES:
+        raise UnitlensError(f"Labels cannot be of the method {name!r}, with which others are compared: rename them.")
+    images = chosen_on or read.chosen_on or "other"
+    if images not in get_args(ChosenOn):
+        raise UnitlensError(f"chosen_on is {images!r:.60}; it is one of {', '.join(get_args(ChosenOn))}.")
+    return Labels.of(
+        run,
+        name,
+        [_measured(run, label, names) for label in read.labels],
+        settings={"source": source, "chosen_on": images},
+        seconds=time.perf_counter() - start,
+        notes=[read.understood] if read.understood else [],
+    )
 
 
-def read_given(
-    run: Dissection, given: "str | Path | pd.DataFrame | Mapping[int, str] | Sequence[str]"
-) -> list[GivenLabel]:
+def read_given(run: Dissection, given: "str | Path | pd.DataFrame | Mapping[int, str] | Sequence[str]") -> Given:
     """Labels as they were given, of units that the run has.
 
     Raises
@@ -85,18 +139,22 @@ def read_given(
         As for `given_labels`.
     """
     if isinstance(given, str | Path):
-        return _of_rows(run, _read_csv(Path(given)), str(given))
+        return _of_table(run, *_read_csv(Path(given)), str(given))
     if isinstance(given, Mapping):
-        return _of_rows(run, [{"unit": unit, "label": label} for unit, label in given.items()], "the labels")
+        rows = [{"unit": unit, "label": label} for unit, label in given.items()]
+        return Given(tuple(_of_rows(run, rows, "the labels")))
     if hasattr(given, "to_dict"):
-        rows = [{str(name): value for name, value in row.items()} for row in given.to_dict("records")]
-        return _of_rows(run, rows, "the table of labels")
-    return _of_rows(run, [{"unit": unit, "label": label} for unit, label in enumerate(given)], "the labels")
+        table = [{str(name): value for name, value in row.items()} for row in given.to_dict("records")]
+        return _of_table(run, table, list(map(str, given)), "the table of labels")
+    rows = [{"unit": unit, "label": label} for unit, label in enumerate(given)]
+    return Given(tuple(_of_rows(run, rows, "the labels")))
 
 
-def _read_csv(path: Path) -> list[dict[str, Any]]:
+def _read_csv(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
     check_readable(path)
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise UnitlensError(f"{path} has more than {_MOST_BYTES >> 20} MB: a file of labels has a row for each.")
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)
             rows = list(reader)
@@ -104,14 +162,38 @@ def _read_csv(path: Path) -> list[dict[str, Any]]:
     except (OSError, csv.Error, ValueError) as error:
         fact = error.strerror if isinstance(error, OSError) else error
         raise UnitlensError(f"{path} cannot be read as a CSV file ({fact}).") from None
-    missing = [name for name in ("unit", "label") if name not in columns]
+    return rows, columns
+
+
+def _of_table(run: Dissection, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], source: str) -> Given:
+    """Rows of a table, whose columns may have the names of other programs."""
+    plain = {column.strip().casefold(): column for column in reversed(columns)}
+    taken = {
+        name: plain[next(alias for alias in aliases if alias in plain)]
+        for name, aliases in ALIASES.items()
+        if any(alias in plain for alias in aliases)
+    }
+    missing = [name for name in ("unit", "label") if name not in taken]
     if missing:
         raise UnitlensError(
-            f"{path} has no column {missing[0]}{did_you_mean(missing[0], columns)}; its columns are "
+            f"{source} has no column {missing[0]}{did_you_mean(missing[0], columns)}; its columns are "
             f"{', '.join(columns) or 'none'}, and a file of labels has unit and label, and if need be layer, score and "
-            "rank."
+            f"rank; in place of {missing[0]} it may be {' or '.join(ALIASES[missing[0]][1:])}."
         )
-    return rows
+    renamed = [{name: row.get(column) for name, column in taken.items()} for row in rows]
+    said = {str(row["chosen_on"]) for row in renamed if not _is_missing(row.get("chosen_on"))}
+    if len(said) > 1:
+        raise UnitlensError(
+            f"{source} says of its labels that several sets of images chose them ({', '.join(sorted(said)[:3])}): make "
+            "it a file for each."
+        )
+    other = {column: name for name, column in taken.items() if column != name}
+    understood = ", ".join(f"{column} was taken for {name}" for column, name in other.items())
+    left_out = [column for column in columns if column not in taken.values()]
+    if other and left_out:
+        understood += f"; {', '.join(left_out[:6])} left out"
+    labels = tuple(_of_rows(run, renamed, source))
+    return Given(labels, next(iter(said), None), f"Of {source}, {understood}." if other else "")  # type: ignore[arg-type]
 
 
 def _of_rows(run: Dissection, rows: Sequence[Mapping[str, Any]], source: str) -> list[GivenLabel]:
@@ -126,6 +208,8 @@ def _of_rows(run: Dissection, rows: Sequence[Mapping[str, Any]], source: str) ->
         if not label:
             continue
         seen[layer, unit] = seen.get((layer, unit), 0) + 1
+        if seen[layer, unit] > MOST_OF_UNIT:
+            raise UnitlensError(f"{where}: unit {unit} has more than {MOST_OF_UNIT} labels; the best ones are enough.")
         rank = _number(row.get("rank"), "rank", where)
         found.append(
             GivenLabel(
@@ -183,9 +267,10 @@ def _is_missing(value: Any) -> bool:
     return value is None or value == "" or (isinstance(value, float) and np.isnan(value))
 
 
-def _measured(run: Dissection, given: GivenLabel) -> dict[str, Any]:
+def _measured(run: Dissection, given: GivenLabel, names: ConceptNames) -> dict[str, Any]:
     """A row of labels.csv."""
     row = {**given._asdict(), "score": np.nan if given.score is None else given.score, "verdict": "untested"}
-    if given.label in run.concepts:
-        row["iou"] = run[given.layer].counts.iou[given.unit, run.column(given.label)]
+    column = names.find(given.label)
+    if column is not None:
+        row["iou"] = run[given.layer].counts.iou[given.unit, column]
     return row

@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from unitlens.labels.columns import REFERENCES
 from unitlens.pages.formats import Row, image_uri, number, percent, rows_of, slug
 
 if TYPE_CHECKING:
@@ -212,10 +213,11 @@ def _card(
 
 
 def _labels_by_unit(labels: "pd.DataFrame | None") -> dict[tuple[str, int], list[CardLabel]]:
-    """Sort labels by their units; of each method and range, the best one is shown."""
+    """Sort labels by their units; of each method and range, the best one is shown, and none of the references."""
     found: dict[tuple[str, int], list[CardLabel]] = {}
     if labels is not None and len(labels):
-        for row in rows_of(labels[labels["rank"] == 1].sort_values(["method", "range_low"], kind="stable")):
+        shown = (labels["rank"] == 1) & ~labels["method"].isin(REFERENCES)
+        for row in rows_of(labels[shown].sort_values(["method", "range_low"], kind="stable")):
             found.setdefault((row["layer"], row["unit"]), []).append(_card_label(_without_infinities(row)))
     return found
 

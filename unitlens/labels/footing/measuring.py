@@ -1,0 +1,338 @@
+"""Measure the labels of all methods in the same way, and weigh those that came without evidence."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from unitlens.data.concepts import Data
+from unitlens.data.inmemory.dataset import as_data
+from unitlens.data.reading import Reading
+from unitlens.dissection.draws import plan_draws
+from unitlens.dissection.reopening import regrouped, run_basis
+from unitlens.dissection.result import Dissection
+from unitlens.dissection.store.layers import LayerMaps
+from unitlens.dissection.store.passes import StoredPass
+from unitlens.errors import UnitlensError, argument
+from unitlens.labels.columns import DISSECTION
+from unitlens.labels.footing.meanings import ConceptNames, Meaning, meanings_of, unmatched_note
+from unitlens.labels.footing.pairs import Pairs, PairScores, score_pairs
+from unitlens.labels.footing.planes import with_meanings
+from unitlens.labels.footing.references import baseline_labels, dissection_labels
+from unitlens.labels.footing.removal import Removals, mean_effect, measure_removals
+from unitlens.labels.footing.simulation import simulation
+from unitlens.labels.result import Labels
+from unitlens.labels.run_pass import activations
+from unitlens.models.bases import BasisLike
+from unitlens.models.network import Network
+from unitlens.progress import tell
+from unitlens.stats.chance import association
+from unitlens.stats.folds import iou_in
+from unitlens.stats.scores import Bools, Floats, Ints
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CHOSEN_ON: Mapping[str, tuple[bool, bool]] = {"other": (True, True), "even": (False, True), "these": (False, False)}
+"""Whether the images of the even and of the odd folds are held out, by which images chose a method's labels."""
+
+Predictions = Mapping[str, Mapping[str, npt.ArrayLike]]
+"""Numbers of each image of the run, in its order, by method and label."""
+
+
+def measure_labels(
+    run: Dissection,
+    labels: Labels,
+    net: Network | None = None,
+    data: Data | str | Path | None = None,
+    *,
+    references: bool = True,
+    effects: bool = False,
+    predictions: Predictions | None = None,
+    seed: int = 0,
+    basis: BasisLike | None = None,
+    batch_size: int = 32,
+    workers: int = 0,
+    store_limit: int | None = None,
+    progress: bool = False,
+) -> Labels:
+    """Measure labels of all methods in the same way, whoever named the units and however.
+
+    Where a label is a concept of the run, its masks say what it means, and it gets ``iou``, ``auprc`` and
+    ``correlation`` with its unit. ``simulation`` is the correlation of the unit's peaks in images with how much of each
+    is marked with the concept, over images that did not choose the label. ``effect`` is the mean change of the logit of
+    an image's own class when the unit is set to 0, in images that hold the concept.
+
+    Labels without evidence of their own, such as those from elsewhere, are weighed by IoU: ``heldout_score`` in images
+    that did not choose them, ``chance_score`` with the labels of other images, and the p-value, q-value and verdict
+    that follow.
+
+    Parameters
+    ----------
+    run : Dissection
+    labels : Labels
+    net, data : optional
+        Those of the run; needed where it did not keep its activations, and for effects.
+    references : bool
+        Whether the concepts of the dissection and trivial labels (`baseline_labels`) are measured too, as methods
+        beside the others.
+    effects : bool
+        Whether units are removed. Only what comes behind the layer is computed again, once for each unit.
+    predictions : mapping of str to mapping of str to array, (N,), optional
+        What labels predict of each image, where something else says it than masks: by method and label a number for
+        each image, in the order of the run's activations, such as its similarity to the label by an encoder.
+    seed : int
+        Of the trivial labels.
+    basis, batch_size, workers, store_limit, progress
+        As for `unitlens.activations`.
+
+    Returns
+    -------
+    Labels
+        The same labels, and those of the references.
+
+    Raises
+    ------
+    UnitlensError
+        As for `unitlens.activations`; and if effects cannot be measured.
+
+    Examples
+    --------
+    >>> import unitlens as ul
+    >>> net, data = ul.load("bundled:scenes"), ul.Scenes(24)
+    >>> run = ul.dissect(net, "relu6", data, evidence=False, exemplars=0)
+    >>> labels = ul.measure_labels(run, ul.given_labels(run, {3: "Skies", 5: "joy"}), net, data, references=False)
+    >>> labels.table()["iou"].notna().tolist()
+    [True, False]
+    """
+    start = time.perf_counter()
+    if effects and (net is None or data is None):
+        raise UnitlensError(f"Effects take the network and the images: give {argument('net')} and {argument('data')}.")
+    if references:
+        labels = _with_references(run, labels, seed=seed)
+    names = ConceptNames.of(run)
+    meanings = meanings_of(labels.rows["label"].tolist(), names)
+    with activations(
+        run,
+        net,
+        data,
+        basis=basis,
+        batch_size=batch_size,
+        workers=workers,
+        store_limit=store_limit,
+        progress=progress,
+    ) as stored:
+        footing = Footing(run, stored, meanings, predictions or {})
+        rows = labels.rows.copy()
+        for layer in dict.fromkeys(rows["layer"]):
+            footing.measure(rows, labels, layer)
+        if effects and net is not None and data is not None:
+            reading = Reading(
+                batch_size=batch_size,
+                workers=workers,
+                limit=run.settings.limit,
+                seed=run.settings.seed,
+                progress=progress,
+            )
+            _add_effects(rows, footing, net, regrouped(as_data(data), run.groups), reading, basis)
+    if progress:
+        tell(f"measured {len(rows)} labels in {time.perf_counter() - start:.1f} s")
+    return _noted(replace(labels, rows=rows), meanings, names)
+
+
+def _with_references(run: Dissection, labels: Labels, *, seed: int) -> Labels:
+    """Labels beside those that they are compared with; what is there already stays."""
+    beside = dissection_labels(run).joined(baseline_labels(run, seed=seed))
+    missing = [beside[method] for method in beside.methods if method not in labels.methods]
+    layers = set(labels.rows["layer"])
+    return labels.joined(*(replace(one, rows=one.rows[one.rows["layer"].isin(layers)]) for one in missing))
+
+
+@dataclass(frozen=True, eq=False)
+class Footing:
+    """What labels are measured with.
+
+    Attributes
+    ----------
+    run : Dissection
+    stored : StoredPass
+    meanings : mapping of str to Meaning
+        What labels mean in images, as far as it is known.
+    predictions : mapping of str to mapping of str to array, (N,)
+        What labels of some methods predict otherwise.
+    """
+
+    run: Dissection
+    stored: StoredPass
+    meanings: Mapping[str, Meaning]
+    predictions: Predictions
+
+    def measure(self, rows: "pd.DataFrame", labels: Labels, layer: str) -> None:
+        """Fill in what is measured of the labels of a layer."""
+        maps = self.stored.layers[layer]
+        of_mask = rows["range_low"].isna() & rows["range_high"].isna()  # a label of a range is not of the unit's mask
+        known = rows["label"].isin(list(self.meanings)) & of_mask & (rows["layer"] == layer)
+        chosen = rows.index[known].to_numpy()
+        if len(chosen):
+            some = rows.loc[chosen]
+            meaning = list(dict.fromkeys(some["label"]))
+            with with_meanings(
+                self.stored, [self.meanings[label] for label in meaning], grid=maps.layer_grid is not None
+            ) as (stored, columns):
+                column_of = dict(zip(meaning, columns, strict=True))
+                concept = np.array([column_of[label] for label in some["label"]], np.int64)
+                held_out = np.array([_held_out(labels, method) for method in some["method"]], bool)
+                pairs = Pairs(some["unit"].to_numpy(np.int64), concept, held_out)
+                self._add_scores(rows, chosen, stored, maps, pairs, labels)
+                shares = stored.labels.shares(columns, grid=maps.layer_grid is not None)
+            predicted = dict(zip(meaning, shares.T, strict=True))
+            self._simulate(rows, maps, self._simulated_by_area(rows, chosen, maps, labels, predicted))
+        of_layer = rows.index[of_mask & (rows["layer"] == layer)].to_numpy()
+        self._simulate(rows, maps, self._simulated_otherwise(rows, of_layer, labels))
+
+    def _add_scores(
+        self,
+        rows: "pd.DataFrame",
+        chosen: Ints,
+        stored: StoredPass,
+        maps: LayerMaps,
+        pairs: Pairs,
+        labels: Labels,
+    ) -> None:
+        """Scores by masks, and for methods without evidence of their own what follows from them."""
+        settings = self.run.settings
+        partners = plan_draws(self.stored, replace(settings, evidence=True, control=())).plain.partners
+        scores = score_pairs(stored, maps, pairs, settings, partners)
+        for name in ("iou", "auprc", "correlation"):
+            rows.loc[chosen, name] = np.where(scores.silent, np.nan, getattr(scores, name))
+        methods = rows.loc[chosen, "method"].to_numpy()
+        for method in dict.fromkeys(methods):
+            if not _weighs_itself(labels, method):
+                _weigh(rows, chosen, scores, methods == method, fdr=settings.fdr)
+
+    def _simulated_by_area(
+        self, rows: "pd.DataFrame", chosen: Ints, maps: LayerMaps, labels: Labels, predicted: dict[str, Floats]
+    ) -> Iterator["_Simulated"]:
+        """Areas of concepts predict peaks; for the dissection, those of the concept that even folds choose."""
+        even = self._even_concepts(maps) if DISSECTION in labels.methods else []
+        for row in chosen.tolist():
+            method, label, unit = rows.loc[row, ["method", "label", "unit"]]
+            if method == DISSECTION:
+                yield _Simulated(row, int(unit), even[unit], CHOSEN_ON["even"])
+            elif method not in self.predictions:
+                yield _Simulated(row, int(unit), predicted[label], _held_out(labels, method))
+
+    def _even_concepts(self, maps: LayerMaps) -> list[Floats]:
+        """For each unit, how much of each image is marked with the concept that images of even folds choose."""
+        choice = iou_in(self.run[maps.name].counts, "even").argmax(1)
+        columns, index = np.unique(choice, return_inverse=True)
+        shares = self.stored.labels.shares(columns.tolist(), grid=maps.layer_grid is not None)
+        return [shares[:, k] for k in index]
+
+    def _simulated_otherwise(self, rows: "pd.DataFrame", chosen: Ints, labels: Labels) -> Iterator["_Simulated"]:
+        """What methods predict by other means predicts peaks."""
+        for row in chosen.tolist():
+            method, label, unit = rows.loc[row, ["method", "label", "unit"]]
+            if label in self.predictions.get(method, {}):
+                numbers = np.asarray(self.predictions[method][label], np.float64)
+                if numbers.shape != (self.stored.images,):
+                    raise UnitlensError(
+                        f"The predictions of {label!r:.60} have the shape {numbers.shape}; there is one for each of "
+                        f"the {self.stored.images} images of the run."
+                    )
+                yield _Simulated(row, int(unit), numbers, _held_out(labels, method))
+
+    def _simulate(self, rows: "pd.DataFrame", maps: LayerMaps, simulated: Iterable["_Simulated"]) -> None:
+        """Compare predictions with peaks, one block of units after another."""
+        folds, all_of_them = self.stored.folds, list(simulated)
+        for units, peaks in maps.peaks_by_unit():
+            for one in all_of_them:
+                if units.start <= one.unit < units.stop:
+                    held_out = np.asarray(one.halves, bool)[folds % 2]
+                    found = simulation(one.predicted, peaks[one.unit - units.start], folds, held_out)
+                    rows.loc[one.row, ["simulation", "simulation_low", "simulation_high"]] = tuple(found)
+
+
+class _Simulated(NamedTuple):
+    """The row of a label, its unit, what it predicts of each image, and which halves of the folds are held out."""
+
+    row: int
+    unit: int
+    predicted: Floats
+    halves: tuple[bool, bool]
+
+
+def _held_out(labels: Labels, method: str) -> tuple[bool, bool]:
+    """Which halves of the folds are held out: of methods that do not say it, the odd one."""
+    return CHOSEN_ON.get(str(labels.methods[method].settings.get("chosen_on", "even")), CHOSEN_ON["these"])
+
+
+def _weighs_itself(labels: Labels, method: str) -> bool:
+    """Whether a method came with evidence of its own."""
+    rows = labels.rows[labels.rows["method"] == method]
+    return bool((rows["verdict"].isin(["untested", ""]) & rows["heldout_score"].isna()).sum() < len(rows))
+
+
+def _weigh(rows: "pd.DataFrame", chosen: Ints, scores: PairScores, of_method: Bools, *, fdr: float) -> None:
+    """Evidence for the labels of a method, by IoU."""
+    some, held_out, drawn = chosen[of_method], scores.held_out[of_method], scores.drawn[of_method]
+    left_out = scores.silent[of_method] | ~np.isfinite(held_out)
+    found = association(np.nan_to_num(held_out), np.nan_to_num(drawn), left_out, fdr=fdr)
+    values: dict[str, Any] = {
+        "heldout_score": held_out,
+        "chance_score": found.chance,
+        "chance_sd": found.chance_sd,
+        "p_value": found.p_value,
+        "q_value": found.q_value,
+    }
+    for name, column in values.items():
+        rows.loc[some, name] = np.where(left_out, np.nan, column)
+    without = rows.loc[some, "score"].isna().to_numpy()
+    rows.loc[some[without], "score"] = rows.loc[some[without], "iou"]
+    supported = (found.q_value <= fdr) & (held_out > found.chance)
+    tested = ~left_out & (drawn.shape[1] > 1)
+    rows.loc[some, "verdict"] = np.where(~tested, "untested", np.where(supported, "supported", "chance"))
+
+
+def _add_effects(
+    rows: "pd.DataFrame", footing: Footing, net: Network, data: Data, reading: Reading, basis: BasisLike | None
+) -> None:
+    """What removing the units does in images that hold what their labels mean."""
+    directions = run_basis(footing.run.settings, basis)
+    for layer in dict.fromkeys(rows["layer"]):
+        known = rows[(rows["layer"] == layer) & rows["label"].isin(list(footing.meanings))]
+        if not len(known):
+            continue
+        units = sorted(set(known["unit"]))
+        found = measure_removals(net, layer, data, units, reading, basis=directions)
+        holding = _holding(footing, known["label"].tolist(), found, layer)
+        for row in known.index:
+            column = units.index(known.loc[row, "unit"])
+            effect = mean_effect(found.change[:, column], found.folds, holding[known.loc[row, "label"]])
+            rows.loc[row, ["effect", "effect_low", "effect_high"]] = tuple(effect)
+
+
+def _holding(footing: Footing, labels: list[str], removals: Removals, layer: str) -> dict[str, Bools]:
+    """Which of the images in which units were removed hold what each label means."""
+    stored, distinct = footing.stored, list(dict.fromkeys(labels))
+    grid = stored.layers[layer].layer_grid is not None
+    place = {name: number for number, name in enumerate(stored.record.names)}
+    images = np.array([place[name] for name in removals.names], np.int64)
+    with with_meanings(stored, [footing.meanings[label] for label in distinct], grid=grid) as (marked, columns):
+        there = marked.labels.shares(columns, grid=grid)[images] > 0
+    return dict(zip(distinct, there.T, strict=True))
+
+
+def _noted(labels: Labels, meanings: Mapping[str, Meaning], names: ConceptNames) -> Labels:
+    """Labels with what the user should know of those that are no concept of the run."""
+    methods = dict(labels.methods)
+    for method, record in labels.methods.items():
+        own = labels.rows.loc[labels.rows["method"] == method, "label"].tolist()
+        note = unmatched_note(method, own, meanings, names)
+        if note and note not in record.notes:
+            methods[method] = replace(record, notes=(*record.notes, note))
+    return replace(labels, methods=methods)
