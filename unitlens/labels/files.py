@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,8 @@ from unitlens.errors import UnitlensError, spelled
 from unitlens.files import json_text, read_json
 from unitlens.journal import changing, settle
 from unitlens.labels.columns import COLUMNS, REFERENCES, TEXT, VERDICTS, WHOLE
-from unitlens.labels.result import Labels, MethodRecord
-from unitlens.records import check_types, read_versioned, write_record
+from unitlens.labels.result import Agreement, Labels, MethodRecord
+from unitlens.records import LATER, check_types, read_versioned, write_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,12 +36,15 @@ class LabelsRecord:
     network, data : str
         SHA-256 of the network's weights and of the images, as in run.json.
     methods : mapping of str to MethodRecord
+    agreement : tuple of Agreement
+        Of every two methods that were measured together.
     """
 
     schema: int
     network: str
     data: str
     methods: Mapping[str, MethodRecord]
+    agreement: tuple[Agreement, ...] = field(default=(), metadata=LATER)
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -76,7 +79,13 @@ def write_labels(folder: Path, labels: Labels, info: Mapping[str, Any], units: "
     """
     _check_of_run(labels, info, units)
     with changing(folder) as change:
-        record = LabelsRecord(schema=SCHEMA, network=labels.network, data=labels.data, methods=labels.methods)
+        record = LabelsRecord(
+            schema=SCHEMA,
+            network=labels.network,
+            data=labels.data,
+            methods=labels.methods,
+            agreement=labels.agreement,
+        )
         change.write(LABELS, labels.rows.to_csv(index=False))
         change.write(RECORD, json_text(write_record(record)))
         if labels.vectors is not None:
@@ -114,8 +123,12 @@ def read_labels(folder: Path) -> Labels | None:
     try:
         record = read_versioned(LabelsRecord, read_json(folder / RECORD), schema=SCHEMA, file=RECORD)
         rows = _typed(read_table(folder / LABELS, list(COLUMNS), text=list(COLUMNS)))
+<<<<<<< HEAD
         vectors = read_vectors(folder / VECTORS) if (folder / VECTORS).exists() else None
         labels = Labels(rows, record.methods, record.network, record.data, vectors)
+=======
+        labels = Labels(rows, record.methods, record.network, record.data, record.agreement)
+>>>>>>> fa4f769 (Labels of several methods side by side: a summary of each on one footing, and how far they agree, in Python and on the page)
         if (folder / RUN).is_file():
             run = read_run(folder)
             _check_of_run(labels, run.info, run.units)
@@ -158,6 +171,9 @@ def _check_of_run(labels: Labels, info: Mapping[str, Any], units: "pd.DataFrame"
         raise UnitlensError("also is a JSON list of texts, or empty")
     if others := sorted(set(labels.rows["method"]) - set(labels.methods)):
         raise UnitlensError(f"{RECORD} says nothing of the method {others[0]!r}")
+    compared = {method for one in labels.agreement for method in (one.first, one.second)}
+    if strange := sorted(compared - set(labels.methods)):
+        raise UnitlensError(f"{RECORD} compares the method {strange[0]!r}, which is not there")
 
 
 def _is_list_of_texts(text: str) -> bool:

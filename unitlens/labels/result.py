@@ -1,7 +1,7 @@
 """Labels of the units of a run by one or several methods: the values that were measured."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from unitlens.dissection.provenance import versions
@@ -43,6 +43,39 @@ class MethodRecord:
         check_types(self)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """How far two methods agree.
+
+    Attributes
+    ----------
+    first, second : str
+        The methods.
+    units : int
+        How many units both name.
+    equal, equal_low, equal_high : float
+        The share of these to which both give the same label, and its 95 % interval (Wilson's).
+    compared : int
+        The units of which both labels mean something in the images of the run.
+    overlap, overlap_low, overlap_high : float, optional
+        Mean over these of Jaccard's index of where the two labels are, and its 95 % interval over units.
+    """
+
+    first: str
+    second: str
+    units: int
+    equal: float
+    equal_low: float
+    equal_high: float
+    compared: int
+    overlap: float | None = None
+    overlap_low: float | None = None
+    overlap_high: float | None = None
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Labels:
     """Labels of the units of a run, by one or several methods.
@@ -55,15 +88,24 @@ class Labels:
         How each was made.
     network, data : str
         SHA-256 of the network's weights and of the images, as run.json says them.
+<<<<<<< HEAD
     vectors : UnitVectors or None
         The units in the space of words, where words named them: `Dissection.search` finds them by it.
+=======
+    agreement : tuple of Agreement
+        Of every two methods, where `unitlens.measure_labels` looked at them together.
+>>>>>>> fa4f769 (Labels of several methods side by side: a summary of each on one footing, and how far they agree, in Python and on the page)
     """
 
     rows: "pd.DataFrame"
     methods: Mapping[str, MethodRecord] = field(default_factory=dict)
     network: str = ""
     data: str = ""
+<<<<<<< HEAD
     vectors: UnitVectors | None = None
+=======
+    agreement: tuple[Agreement, ...] = ()
+>>>>>>> fa4f769 (Labels of several methods side by side: a summary of each on one footing, and how far they agree, in Python and on the page)
 
     @classmethod
     def of(
@@ -130,7 +172,7 @@ class Labels:
                 f"{', '.join(self.methods) or 'no method'}."
             )
         rows = self.rows[self.rows["method"] == method].reset_index(drop=True)
-        return replace(self, rows=rows, methods={method: self.methods[method]})
+        return replace(self, rows=rows, methods={method: self.methods[method]}, agreement=())
 
     def joined(self, *others: "Labels") -> Self:
         """These and others; of a method that both have, the later.
@@ -150,11 +192,52 @@ class Labels:
             parts = [rows for rows in (kept, other.rows) if len(rows)]
             rows = pd.concat(parts, ignore_index=True) if parts else together.rows
             methods = {**together.methods, **other.methods}
+<<<<<<< HEAD
             vectors = together.vectors if other.vectors is None else other.vectors
             together = replace(
                 together, rows=rows, methods=methods, network=other.network, data=other.data, vectors=vectors
+=======
+            known = [one for one in together.agreement if not {one.first, one.second} & set(other.methods)]
+            together = replace(
+                together,
+                rows=rows,
+                methods=methods,
+                network=other.network,
+                data=other.data,
+                agreement=(*known, *other.agreement),
+>>>>>>> fa4f769 (Labels of several methods side by side: a summary of each on one footing, and how far they agree, in Python and on the page)
             )
         return together
+
+    def side_by_side(self) -> "pd.DataFrame":
+        """A row a unit, a column a method: the best label of each; empty where a method has none."""
+        rows = best_of_mask(self.rows)
+        wide = rows.pivot(index=["layer", "unit"], columns="method", values="label")
+        order = [method for method in self.methods if method in wide]
+        return wide.reindex(columns=order).fillna("").rename_axis(columns=None).reset_index()
+
+    def summary(self) -> "pd.DataFrame":
+        """A row a method, over the best label of each unit.
+
+        Returns
+        -------
+        DataFrame
+            With the columns ``method``, ``units`` (that it names), ``different`` (labels), ``measured`` (units whose
+            label is a concept of the run, or a condition on several), the means of ``iou``, ``auprc``,
+            ``correlation``, ``simulation`` and ``effect`` over the units that have them, ``tested`` (units), and
+            ``supported``, ``supported_low`` and ``supported_high``: which share of these is supported, and its 95 %
+            interval (Wilson's).
+        """
+        import pandas as pd
+
+        rows = best_of_mask(self.rows)
+        return pd.DataFrame([_summary(method, rows[rows["method"] == method]) for method in self.methods])
+
+    def agreement_table(self) -> "pd.DataFrame":
+        """A row for every two methods: the fields of `Agreement`; empty before `unitlens.measure_labels`."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(one) for one in self.agreement], columns=[one.name for one in fields(Agreement)])
 
     def __repr__(self) -> str:
         units = len(self.rows[["layer", "unit"]].drop_duplicates())
@@ -167,6 +250,40 @@ class Labels:
     def _repr_html_(self) -> str:
         columns = ["layer", "unit", "method", "label", "score", "heldout_score", "chance_score", "q_value", "verdict"]
         return table_html(repr(self), self.rows.sort_values(["layer", "unit", "method", "rank"])[columns])
+
+
+def best_of_mask(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """The best label that each method has for each unit's mask: no labels of ranges of its activation."""
+    of_mask = rows[rows["range_low"].isna() & rows["range_high"].isna()]
+    return of_mask.sort_values("rank", kind="stable").drop_duplicates(["layer", "unit", "method"]).sort_index()
+
+
+def wilson(count: int, total: int) -> tuple[float, float]:
+    """Ends of Wilson's 95 % interval of a share; of nothing 0 and 1."""
+    from scipy.stats import binomtest
+
+    if not total:
+        return 0.0, 1.0
+    low, high = binomtest(count, total).proportion_ci(method="wilson")
+    return float(low), float(high)
+
+
+def _summary(method: str, rows: "pd.DataFrame") -> dict[str, Any]:
+    tested = int((rows["verdict"] != "untested").sum())
+    supported = int((rows["verdict"] == next(iter(VERDICTS))).sum())
+    low, high = wilson(supported, tested)
+    means = {name: rows[name].mean() for name in ("iou", "auprc", "correlation", "simulation", "effect")}
+    return {
+        "method": method,
+        "units": len(rows),
+        "different": rows["label"].nunique(),
+        "measured": int(rows["iou"].notna().sum()),
+        **means,
+        "tested": tested,
+        "supported": supported / tested if tested else float("nan"),
+        "supported_low": low,
+        "supported_high": high,
+    }
 
 
 def labels_table(rows: "Sequence[Mapping[str, Any]] | pd.DataFrame", method: str) -> "pd.DataFrame":

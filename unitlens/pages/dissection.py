@@ -15,11 +15,14 @@ from unitlens.dissection.settings import DETECTOR_RULES, Settings
 from unitlens.drawing.emergence import HEIGHT, WIDTH, counts_by_layer, panels
 from unitlens.labels.columns import VERDICTS as LABEL_VERDICTS
 from unitlens.pages.document import document
+from unitlens.pages.labels import labels_view
 from unitlens.pages.units.cards import VERDICTS, Card, Strips, make_cards, scale_top
 from unitlens.pages.units.concepts import Group, Share, concept_shares, concept_views, make_chart
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from unitlens.labels.result import Labels
 
 
 def render_dissection(
@@ -32,7 +35,7 @@ def render_dissection(
     interventions: Any = None,
     causal: Any = None,
     outcomes: Any = None,
-    labels: "pd.DataFrame | None" = None,
+    labels: "Labels | None" = None,
 ) -> str:
     """Return the page of a dissection as text.
 
@@ -55,8 +58,8 @@ def render_dissection(
         Whether units answer to what they are labelled as, where minimal pairs were looked at.
     outcomes : unitlens.pages.outcomes.OutcomesView, optional
         What units do to other outcomes, where that was measured.
-    labels : DataFrame, optional
-        ``labels.csv``: labels by other methods, where there are any.
+    labels : Labels, optional
+        Labels by other methods, where there are any.
 
     Returns
     -------
@@ -66,7 +69,7 @@ def render_dissection(
     settings = Settings.from_json(info["settings"])
     min_iou = settings.min_iou
     top, chart = scale_top(units, min_iou), make_chart(units)
-    cards = make_cards(units, exemplars, strips, top=top, labels=labels)
+    cards = make_cards(units, exemplars, strips, top=top, labels=None if labels is None else labels.rows)
     by_layer = {layer: [card for card in cards if card.row["layer"] == layer] for layer in info["layers"]}
     evidence = any(card.row["chance_iou"] is not None for card in cards)
     emerging = len(by_layer) > 1 and bool(chart)
@@ -76,7 +79,12 @@ def render_dissection(
         version=info["unitlens"],
         warnings=info["warnings"],
         categories=[*matched, *(concept["category"] for concept in info["data"]["concepts"])],
-        styles=_styles(effects=effects is not None, emergence=emerging, changes=bool(interventions or outcomes)),
+        styles=_styles(
+            effects=effects is not None,
+            emergence=emerging,
+            changes=bool(interventions or outcomes),
+            labels=labels is not None,
+        ),
         scripts=("report.js",),
         info=info,
         drawn=info["network"]["image"] == "output",
@@ -109,6 +117,7 @@ def render_dissection(
         causal=causal,
         minimal_pairs=causal is not None or (info["data"]["source"] == DRAWN and info["network"]["image"] == "input"),
         outcomes=outcomes,
+        label_methods=None if labels is None else labels_view(labels),
         label_verdicts={name: text for name, text in LABEL_VERDICTS.items() if labels is not None},
     )
 
@@ -117,8 +126,13 @@ DRAWN = "bundled:scenes"
 """Of these images, there are minimal pairs: where they were not looked at, the page says how."""
 
 
-def _styles(*, effects: bool, emergence: bool, changes: bool) -> list[str]:
-    further = {"effects.css": effects, "emergence.css": emergence, "interventions.css": changes}
+def _styles(*, effects: bool, emergence: bool, changes: bool, labels: bool) -> list[str]:
+    further = {
+        "effects.css": effects,
+        "emergence.css": emergence,
+        "interventions.css": changes,
+        "labels.css": labels,
+    }
     return ["report.css", *(name for name, there in further.items() if there)]
 
 

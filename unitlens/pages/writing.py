@@ -333,7 +333,7 @@ def render_page(files: RunFiles, beside: Contents | None = None) -> str:
         interventions=None if interventions is None else interventions_view(interventions),
         causal=None if causal is None else causal_view(causal),
         outcomes=None if outcomes is None else outcomes_view(outcomes),
-        labels=None if labels is None else labels.rows,
+        labels=labels,
     )
 
 

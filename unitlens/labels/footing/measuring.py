@@ -19,6 +19,7 @@ from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.errors import UnitlensError, argument
 from unitlens.labels.columns import DISSECTION
+from unitlens.labels.footing.agreement import agreements
 from unitlens.labels.footing.meanings import ConceptNames, Meaning, meanings_of, unmatched_note
 from unitlens.labels.footing.pairs import Pairs, PairScores, score_pairs
 from unitlens.labels.footing.planes import with_meanings
@@ -109,13 +110,8 @@ def measure_labels(
     >>> labels.table()["iou"].notna().tolist()
     [True, False]
     """
-    start = time.perf_counter()
     if effects and (net is None or data is None):
         raise UnitlensError(f"Effects take the network and the images: give {argument('net')} and {argument('data')}.")
-    if references:
-        labels = _with_references(run, labels, seed=seed)
-    names = ConceptNames.of(run)
-    meanings = meanings_of(labels.rows["label"].tolist(), names)
     with activations(
         run,
         net,
@@ -126,10 +122,9 @@ def measure_labels(
         store_limit=store_limit,
         progress=progress,
     ) as stored:
-        footing = Footing(run, stored, meanings, predictions or {})
-        rows = labels.rows.copy()
-        for layer in dict.fromkeys(rows["layer"]):
-            footing.measure(rows, labels, layer)
+        measured = measure_on(
+            run, labels, stored, references=references, predictions=predictions, seed=seed, progress=progress
+        )
         if effects and net is not None and data is not None:
             reading = Reading(
                 batch_size=batch_size,
@@ -138,10 +133,34 @@ def measure_labels(
                 seed=run.settings.seed,
                 progress=progress,
             )
-            _add_effects(rows, footing, net, regrouped(as_data(data), run.groups), reading, basis)
+            measured = with_effects(run, measured, stored, net, data, reading, basis=basis)
+    return measured
+
+
+def measure_on(
+    run: Dissection,
+    labels: Labels,
+    stored: StoredPass,
+    *,
+    references: bool = True,
+    predictions: Predictions | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> Labels:
+    """Measure labels on the activations of a run, but for their effects; see `measure_labels`."""
+    start = time.perf_counter()
+    if references:
+        labels = _with_references(run, labels, seed=seed)
+    names = ConceptNames.of(run)
+    meanings = meanings_of(labels.rows["label"].tolist(), names)
+    footing = Footing(run, stored, meanings, predictions or {})
+    rows = labels.rows.copy()
+    for layer in dict.fromkeys(rows["layer"]):
+        footing.measure(rows, labels, layer)
     if progress:
         tell(f"measured {len(rows)} labels in {time.perf_counter() - start:.1f} s")
-    return _noted(replace(labels, rows=rows), meanings, names)
+    agreement = agreements(stored, rows, list(labels.methods), meanings)
+    return _noted(replace(labels, rows=rows, agreement=agreement), meanings, names)
 
 
 def _with_references(run: Dissection, labels: Labels, *, seed: int) -> Labels:
@@ -298,31 +317,43 @@ def _weigh(rows: "pd.DataFrame", chosen: Ints, scores: PairScores, of_method: Bo
     rows.loc[some, "verdict"] = np.where(~tested, "untested", np.where(supported, "supported", "chance"))
 
 
-def _add_effects(
-    rows: "pd.DataFrame", footing: Footing, net: Network, data: Data, reading: Reading, basis: BasisLike | None
-) -> None:
-    """What removing the units does in images that hold what their labels mean."""
-    directions = run_basis(footing.run.settings, basis)
+def with_effects(
+    run: Dissection,
+    labels: Labels,
+    stored: StoredPass,
+    net: Network,
+    data: Data | str | Path,
+    reading: Reading,
+    *,
+    basis: BasisLike | None = None,
+) -> Labels:
+    """Labels with what removing their units does in images that hold what they mean; see `measure_labels`."""
+    directions, images = run_basis(run.settings, basis), regrouped(as_data(data), run.groups)
+    rows = labels.rows.copy()
+    meanings = meanings_of(rows["label"].tolist(), ConceptNames.of(run))
     for layer in dict.fromkeys(rows["layer"]):
-        known = rows[(rows["layer"] == layer) & rows["label"].isin(list(footing.meanings))]
+        known = rows[(rows["layer"] == layer) & rows["label"].isin(list(meanings))]
         if not len(known):
             continue
         units = sorted(set(known["unit"]))
-        found = measure_removals(net, layer, data, units, reading, basis=directions)
-        holding = _holding(footing, known["label"].tolist(), found, layer)
+        found = measure_removals(net, layer, images, units, reading, basis=directions)
+        holding = _holding(stored, meanings, known["label"].tolist(), found, layer)
         for row in known.index:
             column = units.index(known.loc[row, "unit"])
             effect = mean_effect(found.change[:, column], found.folds, holding[known.loc[row, "label"]])
             rows.loc[row, ["effect", "effect_low", "effect_high"]] = tuple(effect)
+    return replace(labels, rows=rows)
 
 
-def _holding(footing: Footing, labels: list[str], removals: Removals, layer: str) -> dict[str, Bools]:
+def _holding(
+    stored: StoredPass, meanings: Mapping[str, Meaning], labels: list[str], removals: Removals, layer: str
+) -> dict[str, Bools]:
     """Which of the images in which units were removed hold what each label means."""
-    stored, distinct = footing.stored, list(dict.fromkeys(labels))
+    distinct = list(dict.fromkeys(labels))
     grid = stored.layers[layer].layer_grid is not None
     place = {name: number for number, name in enumerate(stored.record.names)}
     images = np.array([place[name] for name in removals.names], np.int64)
-    with with_meanings(stored, [footing.meanings[label] for label in distinct], grid=grid) as (marked, columns):
+    with with_meanings(stored, [meanings[label] for label in distinct], grid=grid) as (marked, columns):
         there = marked.labels.shares(columns, grid=grid)[images] > 0
     return dict(zip(distinct, there.T, strict=True))
 

@@ -14,7 +14,7 @@ from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.temporary import temporary_store
 from unitlens.labels.footing.meanings import Meaning, OneConcept
 from unitlens.stats.blocks import in_blocks
-from unitlens.stats.scores import Bools
+from unitlens.stats.scores import Bools, Floats, share
 
 _IMAGES_AT_ONCE = 64
 
@@ -52,6 +52,44 @@ def with_meanings(
             numbers = [_numbers(marked, meaning, k, len(meanings)) for k, meaning in enumerate(meanings)]
             planes.add(list(np.stack(numbers, axis=1)), folds[block].tolist())
         yield replace(stored, labels=planes), list(range(len(meanings)))
+
+
+def overlaps(
+    stored: StoredPass, meanings: Sequence[Meaning], pairs: Sequence[tuple[int, int]], *, grid: bool
+) -> Floats:
+    """Jaccard's index of where two labels are, over the positions at which both are judged.
+
+    Parameters
+    ----------
+    stored : StoredPass
+    meanings : sequence of Meaning
+    pairs : sequence of (int, int)
+        P of them.
+    grid : bool
+        Whether positions of the label grid count, or images.
+
+    Returns
+    -------
+    float64 array, (P,)
+        In [0, 1]; NaN where neither is anywhere.
+    """
+    both, either = np.zeros((2, len(pairs)))
+    for block in in_blocks(stored.images, _IMAGES_AT_ONCE):
+        marked = _Marked(stored.labels, range(block.start, block.stop), grid=grid)
+        judged = [np.packbits(marked.judged(meaning)) for meaning in meanings]
+        there = [np.packbits(meaning.holds(marked.there)) for meaning in meanings]
+        for number, (one, other) in enumerate(pairs):
+            counted = judged[one] & judged[other]
+            both[number] += _bits(there[one] & there[other] & counted)
+            either[number] += _bits((there[one] | there[other]) & counted)
+    return np.where(either > 0, share(both, either), np.nan)
+
+
+_BITS = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)
+
+
+def _bits(packed: npt.NDArray[np.uint8]) -> int:
+    return int(_BITS[packed].sum(dtype=np.int64))
 
 
 class _Marked:
