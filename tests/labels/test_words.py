@@ -223,7 +223,7 @@ def test_the_shell_names_units_by_words(shell, tmp_path):
     said = shell("label", "run", "--words", "words.txt", "--word-methods", "correlation", "--word-exemplars", "4")
     assert said.code == 0, said.err
     assert "correlation: " in said.out
-    assert set(ul.open_labels(tmp_path / "run").rows["label"]) <= {"sea", "tree", "red car"}
+    assert set(ul.open_labels(tmp_path / "run")["correlation"].rows["label"]) <= {"sea", "tree", "red car"}
     assert len(ul.open_run(tmp_path / "run").search("striped animal", n=5)) == 5
     assert "--encoder is for words" in shell("label", "run", "--encoder", "hf:x").err
     assert "--words LIST" in shell("label", "run").err

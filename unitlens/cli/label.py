@@ -23,7 +23,9 @@ from unitlens.cli.text import echo
 from unitlens.errors import UnitlensError
 
 
-@command(first=("formulas", "ranges", "words", "encoder", "given", "overwrite", "data", "weights"))
+@command(
+    first=("formulas", "ranges", "words", "encoder", "given", "effects", "unmeasured", "overwrite", "data", "weights")
+)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--from",
@@ -35,6 +37,8 @@ from unitlens.errors import UnitlensError
 )
 @formula_options
 @word_options
+@click.option("--effects", is_flag=True, help="Remove each unit, and see what that does where its labels are.")
+@click.option("--unmeasured", is_flag=True, help="Do not measure labels on one footing, nor weigh given ones.")
 @click.option("--overwrite", is_flag=True, help="Replace labels of the same method that are there.")
 @click.option("--data", metavar="DATA", help="Where the images of the run are now. [as in the run]")
 @click.option("--weights", metavar="W", help="Weights of the network, as for `unitlens dissect`. [as in the run]")
@@ -45,14 +49,15 @@ from unitlens.errors import UnitlensError
 @process_options
 @store_limit_option
 @quiet_option
-def label(run: Path, given: tuple[Path, ...], overwrite: bool, **options: Any) -> None:
+def label(run: Path, given: tuple[Path, ...], effects: bool, unmeasured: bool, overwrite: bool, **options: Any) -> None:
     """Name the units of a saved run in other ways, and weigh every label by the same evidence.
 
     The labels are written into the run, beside the concepts of its units: labels.csv and the page. What takes
     activations has them from a run made with --keep-activations, or else shows the images to the network once more.
     """
     from unitlens.dissection.result import open_run
-    from unitlens.labels.files import check_no_labels
+    from unitlens.labels.files import check_no_labels, read_labels
+    from unitlens.labels.footing.measuring import measure_labels
     from unitlens.labels.given.reading import given_labels
     from unitlens.pages.writing import report
 
@@ -69,43 +74,53 @@ def label(run: Path, given: tuple[Path, ...], overwrite: bool, **options: Any) -
     if by_formulas is not None:
         check_no_labels(run, by_formulas.methods, overwrite=overwrite)
     made = [given_labels(dissection, file) for file in given]
-    if by_formulas is not None or by_words is not None:
-        net, data = open_again(run, dissection, options, images=by_words is not None)
+    check_no_labels(run, [method for labels in made for method in labels.methods], overwrite=overwrite)
+    net = data = None
+    if by_formulas is not None or by_words is not None or not unmeasured:
+        net, data = open_again(run, dissection, options, images=by_words is not None, network=effects)
     if by_formulas is not None:
         made += label_by_formulas(dissection, net, data, by_formulas, progress=not quiet, **options)
     if by_words is not None:
         made.append(label_by_words(dissection, net, data, by_words, progress=not quiet, **options))
-    page = report(run, *made, overwrite=overwrite)
+        check_no_labels(run, list(made[-1].methods), overwrite=overwrite)
+    labels = made[0].joined(*made[1:])
+    if not unmeasured:
+        there = read_labels(run)
+        labels = labels if there is None else there.joined(labels)
+        labels = measure_labels(dissection, labels, net, data, effects=effects, progress=not quiet, **options)
+    page = report(run, labels, overwrite=True)
     if not quiet:
-        for line in _summary(made):
+        for line in _summary(labels):
             echo(line)
         echo(f"wrote {run}/: {page.name} to look at, labels.csv to compute with")
 
 
-def _summary(made: list[Any]) -> Iterator[str]:
+def _summary(labels: Any) -> Iterator[str]:
     """What was found by each method, and what the user should know of it."""
-    for labels in made:
-        for method, record in labels.methods.items():
-            rows = labels[method].rows
-            verdicts = ", ".join(f"{count} {verdict}" for verdict, count in rows["verdict"].value_counts().items())
-            yield f"{method}: {len(rows)} labels, {verdicts or 'none'}"
-            yield from record.notes
+    for method, record in labels.methods.items():
+        rows = labels[method].rows
+        verdicts = ", ".join(f"{count} {verdict}" for verdict, count in rows["verdict"].value_counts().items())
+        yield f"{method}: {len(rows)} labels, {verdicts or 'none'}"
+        yield from record.notes
 
 
-def open_again(run: Path, dissection: Any, options: dict[str, Any], *, images: bool = False) -> tuple[Any, Any]:
+def open_again(
+    run: Path, dissection: Any, options: dict[str, Any], *, images: bool = False, network: bool = False
+) -> tuple[Any, Any]:
     """Open the network and the images of a run, as the command line says or as recorded; takes their options out.
 
-    Both are None where the run has kept all that is needed: its activations and, where ``images`` count, those.
+    Both are None where the run has kept all that is needed: its activations and, where ``images`` count, those; but
+    where the ``network`` itself is needed.
     """
-    network, weights, source, trust = (options.pop(name) for name in ("network", "weights", "data", "trust"))
+    spec, weights, source, trust = (options.pop(name) for name in ("network", "weights", "data", "trust"))
     opened = take_data_options(options)
     options["workers"] = worker_count(options["workers"])
-    if dissection.activations is not None and (dissection.settings.exemplars or not images):
+    if not network and dissection.activations is not None and (dissection.settings.exemplars or not images):
         return None, None
     reopening = reopening_of(
         run,
         dissection.info,
-        network=network,
+        network=spec,
         weights=weights,
         source=source,
         opened=opened,

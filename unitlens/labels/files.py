@@ -123,12 +123,8 @@ def read_labels(folder: Path) -> Labels | None:
     try:
         record = read_versioned(LabelsRecord, read_json(folder / RECORD), schema=SCHEMA, file=RECORD)
         rows = _typed(read_table(folder / LABELS, list(COLUMNS), text=list(COLUMNS)))
-<<<<<<< HEAD
         vectors = read_vectors(folder / VECTORS) if (folder / VECTORS).exists() else None
-        labels = Labels(rows, record.methods, record.network, record.data, vectors)
-=======
-        labels = Labels(rows, record.methods, record.network, record.data, record.agreement)
->>>>>>> fa4f769 (Labels of several methods side by side: a summary of each on one footing, and how far they agree, in Python and on the page)
+        labels = Labels(rows, record.methods, record.network, record.data, vectors, record.agreement)
         if (folder / RUN).is_file():
             run = read_run(folder)
             _check_of_run(labels, run.info, run.units)

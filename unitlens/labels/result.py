@@ -88,24 +88,18 @@ class Labels:
         How each was made.
     network, data : str
         SHA-256 of the network's weights and of the images, as run.json says them.
-<<<<<<< HEAD
     vectors : UnitVectors or None
         The units in the space of words, where words named them: `Dissection.search` finds them by it.
-=======
     agreement : tuple of Agreement
         Of every two methods, where `unitlens.measure_labels` looked at them together.
->>>>>>> fa4f769 (Labels of several methods side by side: a summary of each on one footing, and how far they agree, in Python and on the page)
     """
 
     rows: "pd.DataFrame"
     methods: Mapping[str, MethodRecord] = field(default_factory=dict)
     network: str = ""
     data: str = ""
-<<<<<<< HEAD
     vectors: UnitVectors | None = None
-=======
     agreement: tuple[Agreement, ...] = ()
->>>>>>> fa4f769 (Labels of several methods side by side: a summary of each on one footing, and how far they agree, in Python and on the page)
 
     @classmethod
     def of(
@@ -192,11 +186,7 @@ class Labels:
             parts = [rows for rows in (kept, other.rows) if len(rows)]
             rows = pd.concat(parts, ignore_index=True) if parts else together.rows
             methods = {**together.methods, **other.methods}
-<<<<<<< HEAD
             vectors = together.vectors if other.vectors is None else other.vectors
-            together = replace(
-                together, rows=rows, methods=methods, network=other.network, data=other.data, vectors=vectors
-=======
             known = [one for one in together.agreement if not {one.first, one.second} & set(other.methods)]
             together = replace(
                 together,
@@ -204,8 +194,8 @@ class Labels:
                 methods=methods,
                 network=other.network,
                 data=other.data,
+                vectors=vectors,
                 agreement=(*known, *other.agreement),
->>>>>>> fa4f769 (Labels of several methods side by side: a summary of each on one footing, and how far they agree, in Python and on the page)
             )
         return together
 

@@ -17,7 +17,7 @@ from unitlens.data.classes import Classes, join_classes
 from unitlens.data.concepts import Data
 from unitlens.data.reading import Reading
 from unitlens.errors import UnitlensError
-from unitlens.models.bases import Basis
+from unitlens.models.bases import Coding
 from unitlens.models.network import Network
 from unitlens.stats.folds import FEWEST_FOLDS, effective_half_width
 from unitlens.stats.scores import Bools, Floats, Ints
@@ -52,7 +52,7 @@ class Removals(NamedTuple):
 
 
 def measure_removals(
-    net: Network, layer: str, data: Data, units: Sequence[int], reading: Reading, *, basis: Basis | None = None
+    net: Network, layer: str, data: Data, units: Sequence[int], reading: Reading, *, basis: Coding | None = None
 ) -> Removals:
     """Set units of a layer to 0, one at a time, and read the logit of each image's own class.
 
