@@ -97,13 +97,13 @@ def test_of_a_method_that_changes_the_agreement_is_forgotten(measured):
 
 def test_they_are_saved_and_shown_as_text(measured, tmp_path):
     run, labels = measured
-    strange = ul.given_labels(run["0"], {0: "<b>red</b>", 1: "=cmd()"}, method="<i>")
+    strange = ul.given_labels(run["0"], {0: "<b>red</b>", 1: "=cmd()"}, method="<mark>")
     labels = ul.measure_labels(run, labels.joined(strange))
     page = ul.report(tmp_path / "run", run, labels).read_text()
     assert "Labels by method" in page
     assert "How far they agree" in page
-    assert "&lt;i&gt;" in page
-    assert "<i>" not in page
+    assert "&lt;mark&gt;" in page
+    assert "<mark>" not in page
     read = ul.open_labels(tmp_path / "run")
     assert read.agreement == labels.agreement
     assert read.rows.equals(labels.rows)
