@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 import unitlens as ul
 from unitlens.dissection.draws import plan_draws
 from unitlens.labels.columns import BASELINES, REFERENCES
+from unitlens.labels.footing.conditions import read_condition
 from unitlens.labels.footing.meanings import ConceptNames, OneConcept
 from unitlens.labels.footing.pairs import Pairs, score_pairs
 from unitlens.labels.footing.planes import with_meanings
+from unitlens.stats.formulas.formula import OPERATORS, Formula
 from unitlens.stats.scores import iou
 
 IMAGES, SIDE, UNITS = 24, 4, 5
@@ -223,6 +225,49 @@ NAMES = ConceptNames(
 )
 def test_labels_find_concepts_whatever_their_case_number_and_spaces(label, concept):
     assert NAMES.find(label) == concept
+
+
+FORMULAS = st.recursive(
+    st.integers(0, 6).map(Formula),
+    lambda shorter: st.builds(Formula.then, shorter, st.sampled_from(OPERATORS), st.integers(0, 6)),
+    max_leaves=6,
+)
+
+
+@given(FORMULAS, st.lists(st.booleans(), min_size=7, max_size=7))
+def test_formulas_are_read_as_they_are_written(formula, there):
+    names = ["sea", "traffic light", "AND gate", "black (not white)", "b/plant", 'say "NOT"', "OR"]
+    columns = {name.replace('"', "'"): column for column, name in enumerate(names)}
+    read = read_condition(formula.written(names), columns.get)
+    holds = [one.holds(lambda column: np.array([there[column]])).item() for one in (formula, read)]
+    assert holds[0] == holds[1]
+    assert set(read.concepts) == set(formula.concepts)
+
+
+@pytest.mark.parametrize(
+    ("text", "steps"),
+    [
+        ("a OR b AND c", (0, 1, 2, "AND", "OR")),
+        ("NOT (a OR b)", (0, 1, "OR", "NOT")),
+        ("a AND (b OR NOT c)", (0, 1, 2, "NOT", "OR", "AND")),
+        ("NOT NOT a", (0, "NOT", "NOT")),
+    ],
+)
+def test_other_conditions_are_read_too(text, steps):
+    assert read_condition(text, {"a": 0, "b": 1, "c": 2}.get).steps == steps
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a AND", "AND a", "(a", "a)", "a b", "a OR d", "a (b)", '"a', "()", "NOT", "a AND OR b"]
+)
+def test_what_is_no_condition_means_nothing(text):
+    assert read_condition(text, {"a": 0, "b": 1, "c": 2}.get) is None
+
+
+@given(st.text(alphabet='ab ()"ANDORT', max_size=40))
+def test_any_text_may_be_a_condition_or_not(text):
+    read_condition(text, {"a": 0, "b": 1}.get)
+    read_condition("(" * 400 + text, {"a": 0, "b": 1}.get)
 
 
 @given(st.text(max_size=20))

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from unitlens.dissection.result import Dissection
 from unitlens.errors import did_you_mean
+from unitlens.labels.footing.conditions import read_condition
 from unitlens.stats.scores import Bools
 
 
@@ -128,9 +129,14 @@ def singulars(text: str) -> set[str]:
 
 
 def meanings_of(labels: Sequence[str], names: ConceptNames) -> dict[str, Meaning]:
-    """What labels mean, as far as that is known."""
-    found = ((label, names.find(label)) for label in dict.fromkeys(labels))
-    return {label: OneConcept(column) for label, column in found if column is not None}
+    """What labels mean, as far as that is known: concepts of the run, and conditions on them."""
+    found: dict[str, Meaning] = {}
+    for label in dict.fromkeys(labels):
+        column = names.find(label)
+        meaning = read_condition(label, names.find) if column is None else OneConcept(column)
+        if meaning is not None:
+            found[label] = meaning
+    return found
 
 
 def unmatched_note(method: str, labels: Sequence[str], meanings: Mapping[str, Meaning], names: ConceptNames) -> str:
