@@ -99,11 +99,32 @@ def read_json(path: Path) -> Any:
     """
     check_readable(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_each_key_once)
         encoded(json.dumps(content, ensure_ascii=False))
     except (OSError, ValueError, RecursionError) as error:
         raise UnitlensError(f"{path.name} cannot be read ({error})") from None
     return content
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a mapping of what stands in braces."""
+    refuse_twice(key for key, _ in pairs)
+    return dict(pairs)
+
+
+def refuse_twice(keys: Iterable[str]) -> None:
+    """Refuse a mapping in which a key stands twice, as nobody knows which value is meant.
+
+    Raises
+    ------
+    ValueError
+        If one does; its name is in the message.
+    """
+    seen: set[str] = set()
+    for key in keys:
+        if key in seen:
+            raise ValueError(f"{key!r} is there twice: leave one out")
+        seen.add(key)
 
 
 def read_arrays(path: Path) -> "dict[str, npt.NDArray[Any]]":

@@ -357,7 +357,7 @@ def test_bands_that_are_asked_for_are_checked_and_shown(tmp_path):
     found = check(root, image_size=16, quantile=0.25, bands=(5, 1), range=(0, 8000), show_bands=1)
     assert kinds(found)[0] == "bands"
     assert "3.npy has 3 bands, and bands= chooses band 5" in found.findings[0].text
-    assert "bands 5, 1, 0 as 0 and 8000 as 1" in found.notes[0]
+    assert "bands 5, 1; 0 becomes 0, and 8000 becomes 1" in found.notes[0]
     assert "shown as bands 1" in found.notes[1]
     brightness = {s.image: np.asarray(Image.open(io.BytesIO(s.tile)))[:, :40].mean() for s in found.concepts[0].sights}
     assert brightness == pytest.approx({f"{number}.npy": 255 * (number + 1) / 8 for number in range(3)}, abs=3)

@@ -337,7 +337,7 @@ def _band_notes(bands: Bands) -> Iterator[str]:
     """Which bands and values of the images were checked, and how they are shown, where something was asked for."""
     if bands.chosen is not None or bands.range is not None:
         chosen = "all bands" if bands.chosen is None else f"bands {', '.join(map(str, bands.chosen))}"
-        values = "" if bands.range is None else f", {bands.range[0]:g} as 0 and {bands.range[1]:g} as 1"
+        values = "" if bands.range is None else f"; {bands.range[0]:g} becomes 0, and {bands.range[1]:g} becomes 1"
         yield f"Images were read as a network would be given them: {chosen}{values}."
     parts = [] if bands.show_bands is None else [f"bands {', '.join(map(str, bands.show_bands))} of these"]
     if bands.show_range is not None:

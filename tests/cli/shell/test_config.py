@@ -87,6 +87,8 @@ def test_a_run_of_other_settings_is_repeated(shell, net, world, tmp_path, option
         ("quantile: {a: 1}", ["quantile", "a value, or a list"]),
         ("layer: [[1]]", ["layer", "a value, or a list"]),
         ("layer: '0'\nlayers: '4'", ["'layers' twice"]),
+        ("quantile: 0.1\nlayer: '0'\nquantile: 0.2", ["run.yaml", "'quantile' is there twice"]),
+        ('"quantile": 0.1\nquantile: 0.2', ["run.yaml", "'quantile' is there twice"]),
         ("quantile: much", ["--quantile", "'much' is not a valid float"]),
         ("levels: perhaps", ["--levels", "'perhaps' is not a valid boolean"]),
         ("config: other.yaml", ["'config'"]),
@@ -101,6 +103,17 @@ def test_what_is_wrong_in_a_file(shell, config, tmp_path, text, facts):
     assert len(said.err.splitlines()) == 1, said.err
     assert all(fact in said.err for fact in facts), said.err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("run.json", '{"quantile": 0.1, "layer": "0", "quantile": 0.2}'), ("run.toml", "quantile = 0.1\nquantile = 0.2")],
+)
+def test_a_key_that_is_there_twice(shell, config, name, text):
+    said = shell("dissect", "net.py:build", "--config", config(text, name), "--data", "bundled:scenes")
+    assert said.code == 2
+    assert name in said.err
+    assert "quantile" in said.err or "overwrite a value" in said.err  # tomllib names the line
 
 
 @pytest.mark.parametrize(

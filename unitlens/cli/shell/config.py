@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from unitlens.errors import UnitlensError, did_you_mean, printable
-from unitlens.files import check_readable, read_json
+from unitlens.files import check_readable, read_json, refuse_twice
 
 KINDS = (".yaml", ".yml", ".toml", ".json")
 
@@ -110,12 +110,23 @@ def _read(path: Path) -> Any:
             import tomllib
 
             return tomllib.loads(text)
-        import yaml
-
-        return yaml.load(text, Loader=yaml.BaseLoader)  # it makes texts, lists and mappings, and nothing else
+        return _read_yaml(text)
     except (OSError, ValueError, RecursionError, _yaml_error()) as error:
         reason = " ".join(str(error).split())
         raise UnitlensError(f"{path} cannot be read as {kind[1:].upper()} ({reason}).") from None
+
+
+def _read_yaml(text: str) -> Any:
+    """Read YAML as texts, lists and mappings, and nothing else; a key is there once, where yaml would take the last."""
+    import yaml
+
+    class Loader(yaml.BaseLoader):  # type: ignore[misc]  # yaml has no types
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+            refuse_twice(key.value for key, _ in node.value)
+            return mapping
+
+    return yaml.load(text, Loader=Loader)
 
 
 def _yaml_error() -> type[Exception]:
