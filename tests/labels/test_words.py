@@ -1,5 +1,7 @@
 """Words for units: planted units get theirs, others none; what is kept is enough; units are found by words."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -228,3 +230,23 @@ def test_the_shell_names_units_by_words(shell, tmp_path):
     assert "--encoder is for words" in shell("label", "run", "--encoder", "hf:x").err
     assert "--words LIST" in shell("label", "run").err
     assert "does not know the word 'group'" in shell("label", "run", "--words", "nouns").err
+
+
+def test_the_page_searches_by_the_words_of_the_list(seen, tmp_path):
+    net, data, run = seen
+    evil = "</script><b>red"
+    encoder = Palette()
+    known = dict(zip([evil, *WORDS[1:]], WORDS, strict=True))
+    given = (encoder.encode_images, lambda words: encoder.encode_words([known[word] for word in words]))
+    labels = ul.words(run, given, list(known), net=net, data=data, methods=["correlation"])
+    page = ul.report(tmp_path / "run", run, labels).read_text()
+    assert evil not in page
+    held = json.loads(page.partition('id="word-data">')[2].partition("</script>")[0])
+    assert held["words"] == list(known)
+    found = run.search("green", labels.vectors, n=2)
+    units, thousandths = (held["found"][held["words"].index("green")][first::2] for first in (0, 1))
+    assert [held["cards"][unit] for unit in units[:2]] == [f"unit-relu-{unit}" for unit in found["unit"]]
+    np.testing.assert_allclose(np.array(thousandths[:2]) / 1000, found["score"], atol=6e-4)
+    plain = ul.report(tmp_path / "plain", run).read_text()
+    assert "word-data" not in plain.partition("<script>")[0]
+    assert 'id="words"' not in plain

@@ -5,9 +5,12 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from unitlens.dissection.searching.unit_vectors import UnitVectors
 from unitlens.files import write_whole
+from unitlens.labels.result import Labels, labels_table
 from unitlens.pages.dissection import render_dissection
 from unitlens.pages.units.cards import concept_id, unit_id
 
@@ -48,7 +51,26 @@ def evil_run():
     return evil
 
 
+def worded_run():
+    """A run whose units words have named: each goes with the words whose vectors are near its own."""
+    run = made_up_run(60)
+    layer = run["units"]["layer"].iloc[0]
+    rng = np.random.default_rng(0)
+    words = ("red car", "sea", "street lamp", "sofa")
+    vectors = UnitVectors(
+        encoder="made up",
+        weights=None,
+        words=words,
+        word_vectors=np.eye(4, dtype=np.float32),
+        spread=np.eye(4, dtype=np.float32),
+        units={layer: rng.uniform(-1, 1, (60, 4)).astype(np.float32)},
+    )
+    rows = labels_table([{"layer": layer, "unit": 0, "label": "sea", "verdict": "supported"}], method="correlation")
+    return {**run, "labels": Labels(rows, vectors=vectors)}
+
+
 RUNS = {
+    "worded": worded_run,
     "one": partial(made_up_run, 150),
     "layers": partial(made_up_run, 70, ("layer2", "layer3[1].conv", "lstm:0 <b>")),
     "plain": partial(made_up_run, 20, evidence=False),
@@ -342,3 +364,26 @@ def test_of_two_thousand_units_few_are_drawn_and_all_are_sorted_and_searched(vis
     choose(page, sort="concept")
     page.locator("#search").fill("lamp")
     assert 0 < len(shown(page)) < 2000
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("sea", "“sea”"),
+        ("Red Car", "“red car”"),
+        ("lamp", "“street lamp”"),
+        ("sofa, sae", "“sofa” and “sea”"),
+        ("so", "“sofa”"),
+        ("zzzzzz", "None of the 4 words"),
+    ],
+)
+def test_units_are_searched_by_listed_words_or_those_like_them(visit, typed, meant):
+    page = visit("worded")
+    before = shown(page)
+    page.locator("#words").fill(typed)
+    assert meant in page.locator("#meant").inner_text()
+    assert (len(shown(page)) > 0) == ("None" not in meant)
+    assert len(shown(page)) <= (48 if "and" in meant else 24)
+    page.locator("#clear").click()
+    assert shown(page) == before
+    assert page.locator("#meant").is_hidden()

@@ -14,10 +14,12 @@ from unitlens.dissection.sentences.methods import methods_bibtex, methods_text
 from unitlens.dissection.settings import DETECTOR_RULES, Settings
 from unitlens.drawing.emergence import HEIGHT, WIDTH, counts_by_layer, panels
 from unitlens.labels.columns import VERDICTS as LABEL_VERDICTS
+from unitlens.labels.result import Labels
 from unitlens.pages.document import document
 from unitlens.pages.labels import labels_view
 from unitlens.pages.units.cards import VERDICTS, Card, Strips, make_cards, scale_top
 from unitlens.pages.units.concepts import Group, Share, concept_shares, concept_views, make_chart
+from unitlens.pages.units.word_search import word_search
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +37,7 @@ def render_dissection(
     interventions: Any = None,
     causal: Any = None,
     outcomes: Any = None,
-    labels: "Labels | None" = None,
+    labels: Labels | None = None,
 ) -> str:
     """Return the page of a dissection as text.
 
@@ -118,6 +120,7 @@ def render_dissection(
         minimal_pairs=causal is not None or (info["data"]["source"] == DRAWN and info["network"]["image"] == "input"),
         outcomes=outcomes,
         label_methods=None if labels is None else labels_view(labels),
+        word_search=word_search(None if labels is None else labels.vectors),
         label_verdicts={name: text for name, text in LABEL_VERDICTS.items() if labels is not None},
     )
 

@@ -33,46 +33,59 @@ _MASKED_BY = "+"
 """Between a detector and the network that makes masks of its boxes."""
 
 
-def takes_words(config: Any) -> bool:
-    """Whether a configuration of Hugging Face is that of CLIPSeg."""
+def takes_words(name: str, *, weights: str | Path | None) -> bool:
+    """Whether a name of Hugging Face is that of CLIPSeg, or of a detector of words and SAM, ``DETECTOR+SAM``."""
+    if _finds_and_masks(name):
+        return True
+    transformers, local = hub_package("transformers", f"hf:{name}", "hf"), weights != "DEFAULT"
+    with hub_errors(f"hf:{name}", local=local, option="--segmenter-weights"):
+        config = transformers.AutoConfig.from_pretrained(name, local_files_only=local, trust_remote_code=False)
     return type(config).__name__ == "CLIPSegConfig"
 
 
-def finds_and_masks(name: str) -> bool:
-    """Whether a name is that of a detector of words and of a network that makes masks: ``DETECTOR+SAM``."""
-    return _MASKED_BY in name and not Path(name).exists()
-
-
-def clipseg(
-    name: str, config: Any, *, weights: str | Path | None, labels: Labels | None, size: int | None, device: str
+def word_segmenter(
+    name: str, *, weights: str | Path | None, labels: Labels | None, size: int | None, device: str
 ) -> Predictor:
-    """Open CLIPSeg: each word has a score at each pixel, and none is there where no score is above 0.
+    """Open a segmenter of Hugging Face that takes words: where no word has a score above 0, there is none.
 
     Parameters
     ----------
     name, weights, size, device
-        As for `unitlens.data.segmentation.transformers.hugging_face`.
-    config : Any
-        Its configuration.
+        As for `unitlens.data.segmentation.transformers.hugging_face`. ``DETECTOR+SAM``, such as
+        ``google/owlvit-base-patch32+facebook/sam-vit-base``, is a detector (OWL-ViT, OWLv2, Grounding DINO) that finds
+        boxes of words, and SAM, which makes a mask of each box.
     labels : optional
         The words.
 
     Raises
     ------
     UnitlensError
-        If there are no words, or the network cannot be opened.
+        If there are no words, or a network cannot be opened.
 
     References
     ----------
-    Lüddecke and Ecker, "Image segmentation using text and image prompts", CVPR 2022.
+    Lüddecke and Ecker, "Image segmentation using text and image prompts", CVPR 2022 (CLIPSeg). Minderer et al., "Simple
+    open-vocabulary object detection with vision transformers", ECCV 2022 (OWL-ViT). Ren et al., "Grounded SAM", 2024.
+    Kirillov et al., "Segment anything", ICCV 2023.
     """
+    opens = _detector_and_masks if _finds_and_masks(name) else _clipseg
+    return opens(name, weights=weights, labels=labels, size=size, device=device)
+
+
+def _finds_and_masks(name: str) -> bool:
+    return _MASKED_BY in name and not Path(name).exists()
+
+
+def _clipseg(
+    name: str, *, weights: str | Path | None, labels: Labels | None, size: int | None, device: str
+) -> Predictor:
     words = _words(labels, f"hf:{name}")
     local = weights != "DEFAULT"
     where: dict[str, Any] = {"local_files_only": local, "trust_remote_code": False}
     transformers = hub_package("transformers", f"hf:{name}", "hf")
     with hub_errors(f"hf:{name}", local=local, option="--segmenter-weights"):
         kind = transformers.CLIPSegForImageSegmentation
-        model = kind.from_pretrained(name, config=config, use_safetensors=True, **where).to(device)
+        model = kind.from_pretrained(name, use_safetensors=True, **where).to(device)
         processor = transformers.AutoImageProcessor.from_pretrained(
             name, **where, **({} if size is None else {"size": {"height": size, "width": size}})
         )
@@ -94,28 +107,9 @@ def _clipseg_scores(image: Pixels, *, model: Any, processor: Any, prompts: Tenso
     return torch.cat([part.reshape(-1, *part.shape[-2:]) for part in parts])
 
 
-def detector_and_masks(
+def _detector_and_masks(
     name: str, *, weights: str | Path | None, labels: Labels | None, size: int | None, device: str
 ) -> Predictor:
-    """Open a detector that finds boxes of words, and SAM, which makes a mask of each box.
-
-    Parameters
-    ----------
-    name : str
-        ``google/owlvit-base-patch32+facebook/sam-vit-base``; the first may be OWL-ViT, OWLv2 or Grounding DINO.
-    weights, labels, size, device
-        As for `clipseg`.
-
-    Raises
-    ------
-    UnitlensError
-        If there are no words, or a network cannot be opened.
-
-    References
-    ----------
-    Minderer et al., "Simple open-vocabulary object detection with vision transformers", ECCV 2022. Ren et al.,
-    "Grounded SAM", 2024. Kirillov et al., "Segment anything", ICCV 2023.
-    """
     title = f"hf:{name}"
     words = _words(labels, title)
     if size is not None:

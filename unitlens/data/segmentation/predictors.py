@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from unitlens.data.segmentation.open_words import takes_words, takes_words_itself, word_function, word_segmenter
 from unitlens.data.segmentation.segments import (
     Labels,
     PixelNetwork,
@@ -28,7 +29,14 @@ def predictor(
 ) -> Predictor:
     """Whatever a segmenter can be made of, as a `Predictor`; see `unitlens.data.segmentation.segmenters.segmenter`."""
     if isinstance(model, str) and model.startswith("hf:"):
-        return hugging_face(model.removeprefix("hf:"), weights=weights, labels=labels, size=size, device=device)
+        name = model.removeprefix("hf:")
+        if weights not in (None, "DEFAULT"):
+            raise UnitlensError(
+                f"The weights of {model} lie beside its configuration: leave "
+                f"{argument('weights', option='--segmenter-weights')} out, or say DEFAULT to download them."
+            )
+        opens = word_segmenter if takes_words(name, weights=weights) else hugging_face
+        return opens(name, weights=weights, labels=labels, size=size, device=device)
     if isinstance(model, str) and _zoo_name(model) in zoo_names():
         return _torchvision(model, weights=weights, labels=labels, size=size, seed=seed, device=device)
     title = model if isinstance(model, str) else getattr(model, "__name__", type(model).__name__)
@@ -36,6 +44,8 @@ def predictor(
         model = build(model, weights=None if weights is None else str(weights), seed=seed).model.to(device)
     if not callable(getattr(model, "model", model)):
         raise UnitlensError(f"A {type(model).__name__} cannot label pixels: give a network, its name, or a function.")
+    if takes_words_itself(model):
+        return word_function(model, labels=labels, size=size, title=title)
     if labels is None:
         raise UnitlensError(
             f"{title} does not say what its classes are called: give "

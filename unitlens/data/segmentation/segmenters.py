@@ -192,13 +192,15 @@ def segmenter(
         (`unitlens.data.segmentation.transformers`); "package.module:callable" or "path/to/file.py:callable" for a
         function that gives a module. Or such a thing itself: it is called with images, float (1, 3, height, width) in
         [0, 1] (a `Network` normalises them), and returns scores (1, classes, rows, columns) or whole numbers (1, rows,
-        columns), less than 0 where not judged.
+        columns), less than 0 where not judged. A function with a parameter ``words`` gets ``labels`` by it and returns
+        scores of these; a word is where its score is the highest, and above 0.
     weights : str or Path, optional
         As in `unitlens.load`: of a network by name, "DEFAULT" (downloaded), a file, or "none" (untrained).
     labels : sequence or mapping of int to str, or path, optional
-        A name for each class, or a file of them (`unitlens.data.segmentation.segments.read_labels`); None, "background"
-        and the like, and classes without a name, mean none of the others. Torchvision's and Hugging Face's networks say
-        their own.
+        Of segmenters that take words (CLIPSeg; a detector of words with SAM) the words to find. Of others a name for
+        each class. Or a file of either (`unitlens.data.segmentation.segments.read_labels`). None, "background" and the
+        like, and classes without a name, mean none of the others. Torchvision's and Hugging Face's networks say their
+        own.
     category : str
         Of the concepts.
     confidence : float

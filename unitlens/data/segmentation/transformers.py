@@ -19,7 +19,7 @@ from unitlens.data.segmentation.segments import (
     to_segments,
     weights_of,
 )
-from unitlens.errors import UnitlensError, argument
+from unitlens.errors import UnitlensError
 from unitlens.models.hubs import hub_errors, hub_package
 from unitlens.models.passes import evaluating
 
@@ -36,7 +36,7 @@ def hugging_face(
         from the local cache, or with ``weights="DEFAULT"`` downloaded. Only safetensors are read, and no code of the
         repository is run.
     weights : str, optional
-        "DEFAULT" to allow a download.
+        "DEFAULT" to allow a download, else None.
     labels : optional
         In place of the network's own names.
     size : int, optional
@@ -49,11 +49,6 @@ def hugging_face(
     UnitlensError
         If transformers is not installed, or there is no such network, or it does not label pixels.
     """
-    if weights not in (None, "DEFAULT"):
-        raise UnitlensError(
-            f"The weights of hf:{name} lie beside its configuration: leave "
-            f"{argument('weights', option='--segmenter-weights')} out, or say DEFAULT to download them."
-        )
     transformers, local = hub_package("transformers", f"hf:{name}", "hf"), weights != "DEFAULT"
     where: dict[str, Any] = {"local_files_only": local, "trust_remote_code": False}
     with hub_errors(f"hf:{name}", local=local, option="--segmenter-weights"):

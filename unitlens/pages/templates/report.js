@@ -4,7 +4,7 @@
   const list = find("cards");
   const cards = [...list.children];
   const byId = new Map(cards.map((card) => [card.id, card]));
-  const inputs = ["search", "sort", "layer", "category", "concept", "verdict"]
+  const inputs = ["search", "words", "sort", "layer", "category", "concept", "verdict"]
     .map((id) => [id, find(id)]).filter(([, input]) => input);
   const input = Object.fromEntries(inputs);
   let portion = 60; // units shown at once; all of them once that is asked for
@@ -54,11 +54,65 @@
       && words.every((word) => says(card, word));
   }
 
+  // ---- units by words: the page holds a list of words and the units that go most with each, and no encoder
+
+  const known = find("word-data") ? JSON.parse(find("word-data").textContent) : null;
+  const order = known && new Map(known.words.map((word, place) => [word, place]));
+
+  // letters that have to change, between two words
+  function distance(a, b) {
+    let row = [...Array(b.length + 1).keys()];
+    for (let i = 1; i <= a.length; i += 1) {
+      const next = [i];
+      for (let j = 1; j <= b.length; j += 1) {
+        next.push(Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] !== b[j - 1])));
+      }
+      row = next;
+    }
+    return row[b.length];
+  }
+
+  // a listed word, or one that has it as a part, or else the one that is spelled most like it
+  function nearest(token) {
+    if (order.has(token)) return token;
+    const part = known.words.find((word) => word.split(" ").includes(token)) ?? known.words.find((word) => word.startsWith(token));
+    if (part) return part;
+    const [far, word] = known.words.map((one) => [distance(token, one), one]).sort((a, b) => a[0] - b[0])[0];
+    return far <= Math.max(1, token.length / 3) ? word : null;
+  }
+
+  function meant(text) {
+    const whole = text.toLowerCase().trim();
+    const tokens = order.has(whole) ? [whole] : whole.split(/[\s,]+/).filter(Boolean);
+    const words = [...new Set(tokens.map(nearest).filter(Boolean))];
+    const scores = new Map();
+    for (const word of words) {
+      const found = known.found[order.get(word)];
+      for (let k = 0; k < found.length; k += 2) {
+        const card = known.cards[found[k]];
+        scores.set(card, (scores.get(card) ?? 0) + found[k + 1]);
+      }
+    }
+    return { words, scores };
+  }
+
+  function tellMeant(near) {
+    if (!known) return;
+    find("meant").hidden = !near;
+    if (!near) return;
+    find("meant").textContent = near.words.length
+      ? `The units that go most with ${near.words.map((word) => `“${word}”`).join(" and ")}, as ${known.encoder} sees the images. The page knows the ${known.words.length} words of the list; run.search(…) takes any words.`
+      : `None of the ${known.words.length} words of the list is like it; run.search(…) takes any words.`;
+  }
+
   function show() {
+    const near = known && input.words.value.trim() ? meant(input.words.value) : null;
+    tellMeant(near);
     const words = input.search.value.toLowerCase().split(/\s+/).filter(Boolean);
-    fitting = cards.filter((card) => fits(card, words)).sort(orders[input.sort.value]);
+    fitting = cards.filter((card) => fits(card, words) && (!near || near.scores.has(card.id)))
+      .sort(near ? (a, b) => near.scores.get(b.id) - near.scores.get(a.id) : orders[input.sort.value]);
     list.replaceChildren(...fitting.slice(0, limit));
-    const filtered = words.length || ["layer", "category", "concept", "verdict"].some((name) => input[name]?.value);
+    const filtered = near || words.length || ["layer", "category", "concept", "verdict"].some((name) => input[name]?.value);
     find("shown").textContent = filtered ? `${fitting.length} of ${cards.length} units` : `${cards.length} units`;
     find("clear").hidden = !filtered;
     find("nothing").hidden = fitting.length > 0 || !cards.length;
