@@ -372,7 +372,7 @@ def test_of_two_thousand_units_few_are_drawn_and_all_are_sorted_and_searched(vis
         ("sea", "“sea”"),
         ("Red Car", "“red car”"),
         ("lamp", "“street lamp”"),
-        ("sofa, sae", "“sofa” and “sea”"),
+        ("sofa, sead", "“sofa” and “sea”"),
         ("so", "“sofa”"),
         ("zzzzzz", "None of the 4 words"),
     ],
