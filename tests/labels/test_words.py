@@ -229,7 +229,8 @@ def test_the_shell_names_units_by_words(shell, tmp_path):
     assert len(ul.open_run(tmp_path / "run").search("striped animal", n=5)) == 5
     assert "--encoder is for words" in shell("label", "run", "--encoder", "hf:x").err
     assert "--words LIST" in shell("label", "run").err
-    assert "does not know the word 'group'" in shell("label", "run", "--words", "nouns").err
+    assert "labels by correlation already" in shell("label", "run", "--words", "nouns").err
+    assert "does not know the word 'group'" in shell("label", "run", "--words", "nouns", "--overwrite").err
 
 
 def test_the_page_searches_by_the_words_of_the_list(seen, tmp_path):

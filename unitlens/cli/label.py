@@ -71,8 +71,8 @@ def label(run: Path, given: tuple[Path, ...], effects: bool, unmeasured: bool, o
             "elsewhere."
         )
     dissection = open_run(run)
-    if by_formulas is not None:
-        check_no_labels(run, by_formulas.methods, overwrite=overwrite)
+    methods = [*(by_formulas.methods if by_formulas else ()), *(by_words["methods"] if by_words else ())]
+    check_no_labels(run, methods, overwrite=overwrite)
     made = [given_labels(dissection, file) for file in given]
     check_no_labels(run, [method for labels in made for method in labels.methods], overwrite=overwrite)
     net = data = None

@@ -45,6 +45,8 @@ def take_word_options(given: dict[str, Any]) -> dict[str, Any] | None:
     UnitlensError
         If some of them were given without --words.
     """
+    from unitlens.labels.by_words.naming import METHODS
+
     taken = {
         name: given.pop(name) for name in ("words", "encoder", "encoder_weights", "word_methods", "word_exemplars")
     }
@@ -55,22 +57,23 @@ def take_word_options(given: dict[str, Any]) -> dict[str, Any] | None:
                 f"--{alone.replace('_', '-')} is for words: add --words concepts, imagenet, nouns or a file of words."
             )
         return None
+    asked = taken.pop("word_methods")
+    taken["methods"] = METHODS if asked is None else [name.strip() for name in asked.split(",")]
     return taken
 
 
 def label_by_words(dissection: Any, net: Any, data: Any, asked: dict[str, Any], **machine: Any) -> Any:
     """Name the units of a run by words."""
-    from unitlens.labels.by_words.naming import METHODS, words
+    from unitlens.labels.by_words.naming import words
     from unitlens.models.words.opening import BUNDLED, encoder
 
-    methods = asked["word_methods"]
     return words(
         dissection,
         encoder(asked["encoder"] or BUNDLED, weights=asked["encoder_weights"]),
         asked["words"] if asked["words"] in ("concepts", "imagenet", "nouns") else Path(asked["words"]),
         net=net,
         data=data,
-        methods=METHODS if methods is None else [name.strip() for name in methods.split(",")],
+        methods=asked["methods"],
         exemplars=asked["word_exemplars"],
         **machine,
     )
