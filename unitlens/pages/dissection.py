@@ -14,7 +14,6 @@ from unitlens.dissection.sentences.methods import methods_bibtex, methods_text
 from unitlens.dissection.settings import DETECTOR_RULES, Settings
 from unitlens.drawing.emergence import HEIGHT, WIDTH, counts_by_layer, panels
 from unitlens.labels.columns import VERDICTS as LABEL_VERDICTS
-from unitlens.labels.result import Labels
 from unitlens.pages.document import document
 from unitlens.pages.labels import labels_view
 from unitlens.pages.units.cards import VERDICTS, Card, Strips, make_cards, scale_top
@@ -37,7 +36,7 @@ def render_dissection(
     interventions: Any = None,
     causal: Any = None,
     outcomes: Any = None,
-    labels: Labels | None = None,
+    labels: "Labels | None" = None,
 ) -> str:
     """Return the page of a dissection as text.
 
