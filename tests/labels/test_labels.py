@@ -62,6 +62,13 @@ def test_the_page_shows_them_as_text(dissection, run):
     assert "green AND NOT &lt;b&gt;" in ul.report(run).read_text()
 
 
+def test_a_formula_of_which_a_part_says_as_much_is_shown_among_all_numbers_alone(dissection, run):
+    shown = ul.report(run, labels(dissection)).read_text().count("green AND NOT")
+    page = ul.report(run, labels(dissection, verdict="no gain"), overwrite=True).read_text()
+    assert page.count("green AND NOT") == shown - 1
+    assert '<dl class="labels"></dl>' not in page
+
+
 def test_a_dissection_and_its_labels_are_saved_together(dissection, tmp_path):
     ul.report(tmp_path / "new", dissection, labels(dissection), labels(dissection, "theirs"))
     assert list(ul.open_labels(tmp_path / "new").methods) == ["mine", "theirs"]

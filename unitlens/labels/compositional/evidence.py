@@ -127,7 +127,7 @@ def _row(
     out = {
         "layer": layer,
         "unit": one.unit,
-        "rank": 1 + one.number,
+        "rank": 1,
         "label": weighed.gains[k].formula.written(names),
         "also": json.dumps(near, ensure_ascii=False) if near else "",
         "score": weighed.gains[k].iou,

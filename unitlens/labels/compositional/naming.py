@@ -134,8 +134,8 @@ def ranges(
     Returns
     -------
     Labels
-        A row for each range whose positions meet a concept, from the weakest (rank 1). ``share`` of its positions lie
-        in the label.
+        A row for each range whose positions meet a concept, from the weakest. ``share`` of its positions lie in the
+        label.
 
     Raises
     ------
