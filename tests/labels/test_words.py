@@ -1,6 +1,7 @@
 """Words for units: planted units get theirs, others none; what is kept is enough; units are found by words."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -145,6 +146,9 @@ def test_vectors_are_saved_with_the_run_and_read_back(seen, labels, tmp_path):
         .search("blue")
         .merge(run.table()[["layer", "unit", "concept", "iou"]], how="left", on=["layer", "unit"])
     )
+    fewer = replace(both.vectors, units={"relu": both.vectors.units["relu"][:3]})
+    with pytest.raises(ul.UnitlensError, match=r"3 units of relu, and the run 8"):
+        ul.report(tmp_path / "run", replace(both, vectors=fewer), overwrite=True)
     (tmp_path / "run/labels.safetensors").write_bytes(b"nonsense")
     with pytest.raises(ul.UnitlensError, match=r"labels.safetensors is damaged"):
         opened.search("blue")

@@ -161,6 +161,10 @@ def _check_of_run(labels: Labels, info: Mapping[str, Any], units: "pd.DataFrame"
     if strangers:
         layer, unit = strangers[0]
         raise UnitlensError(f"the run has no unit {unit} of {layer}")
+    of_layer = units.groupby("layer").size()
+    for layer, vectors in () if labels.vectors is None else labels.vectors.units.items():
+        if len(vectors) != of_layer.get(layer, 0):
+            raise UnitlensError(f"{VECTORS} has {len(vectors)} units of {layer}, and the run {of_layer.get(layer, 0)}")
     if unknown := sorted(set(labels.rows["verdict"]) - set(VERDICTS)):
         raise UnitlensError(f"there is no verdict {unknown[0]!r}; there are {', '.join(VERDICTS)}")
     if not all(map(_is_list_of_texts, set(labels.rows["also"]) - {""})):
