@@ -91,6 +91,22 @@ def test_a_model_without_a_run_writes_a_folder_of_its_own(shell, tmp_path):
     assert write_page(tmp_path / "fresh").read_text() == page
 
 
+def test_directions_of_a_run_are_intervened_on_and_not_painted_with(shell, tmp_path):
+    np.save(tmp_path / "basis.npy", np.eye(8)[::-1])
+    named = (GENERATOR, "--weights", "none", "--latent-shape", 20, "--rescale=-1,1", "--latents", 48)
+    how = ("--layer", "layer", "--concepts", "colors", "--basis", "basis.npy", "--no-evidence", "--exemplars", 0)
+    said = shell("dissect", *named, *how, "--out", "turned", *HOW)
+    assert said.code == 0, said.err
+    said = shell("intervene", "turned", "--network", GENERATOR, "--units", 7, "--draws", 0, *HOW)
+    assert said.code == 0, said.err
+    (of_set,) = read_interventions(tmp_path / "turned").results
+    assert of_set.settings.basis.source == "basis.npy"
+    rows = pd.read_csv(tmp_path / "turned" / "interventions.csv").set_index("concept")
+    assert rows.loc["red", "effect"] < 0
+    said = shell("open", "turned", "--network", GENERATOR, "--no-browser", "--quiet")
+    assert "The units of the run turned are directions, and what a generator draws is painted with" in said.err
+
+
 def test_groups_are_those_of_the_run_or_those_that_are_given(shell, tmp_path):
     named = (GENERATOR, "--latent-shape", 20, "--rescale", "-1,1", "--latents", 64, "--concepts", "colors")
     few = ("--layer", "layer", "--units", 0, "--draws", 0, "--groups", "sequence:32")

@@ -62,6 +62,11 @@ def open_(target: str, **options: Any) -> None:
 
 
 def _painting(target: str, source: Source, options: dict[str, Any]) -> "Page":
+    if source.basis is not None:
+        raise UnitlensError(
+            f"The units of the run {target} are {source.dissection.settings.basis.noun}, and what a generator draws is "
+            "painted with a layer's own units: dissect the layer without them."
+        )
     from unitlens.app.painting import PaintingPage
     from unitlens.editing.causal_result import CausalEffects
     from unitlens.editing.saving.files import read_interventions

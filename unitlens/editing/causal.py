@@ -12,6 +12,7 @@ from unitlens.data.groups import Groups
 from unitlens.data.reading import Reading
 from unitlens.editing.causal_result import CausalEffects
 from unitlens.editing.experiment import THRESHOLD, AreaExperiment, Concepts, unit_positions
+from unitlens.models.bases import BasisLike
 from unitlens.models.fast.precision import Fast
 from unitlens.models.network import Network
 
@@ -30,6 +31,7 @@ def causal_effects(
     workers: int = 0,
     seed: int = 0,
     fast: bool | Fast = False,
+    basis: BasisLike | None = None,
     checkpoint: Checkpoint | None = None,
     progress: bool = False,
 ) -> CausalEffects:
@@ -41,7 +43,7 @@ def causal_effects(
 
     Parameters
     ----------
-    net, layer, latents, concepts, where, groups, limit, batch_size, workers, seed, fast, checkpoint, progress
+    net, layer, latents, concepts, where, groups, limit, batch_size, workers, seed, fast, basis, checkpoint, progress
         As for `unitlens.intervene`.
     insert : float, Tensor or a quantile
         What units are set to that are inserted: "q0.99", the level that 1 % of each unit's activations exceed; one
@@ -68,7 +70,7 @@ def causal_effects(
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
     with checkpointed(checkpoint) as kept:
         experiment = AreaExperiment.of(
-            net, layer, latents, concepts, reading=reading, groups=groups, fast=fast, kept=kept
+            net, layer, latents, concepts, reading=reading, groups=groups, fast=fast, basis=basis, kept=kept
         )
         return sweep_units(experiment, insert=insert, where=where)
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import nn
 
-from unitlens.ablation.activity import unit_count
 from unitlens.ablation.interventions import Value
 from unitlens.ablation.table import Units
 from unitlens.ablation.units import chosen_units
@@ -20,6 +19,7 @@ from unitlens.editing.concept_set_result import METHODS, ConceptSet, Method
 from unitlens.editing.experiment import THRESHOLD, AreaExperiment, Concepts
 from unitlens.editing.sparse import PENALTY, STEPS, sparse_weights
 from unitlens.errors import UnitlensError, argument, did_you_mean
+from unitlens.models.bases import BasisLike
 from unitlens.models.fast.precision import Fast
 from unitlens.models.network import Network
 from unitlens.stats.scores import Floats
@@ -57,6 +57,7 @@ def concept_set(
     workers: int = 0,
     seed: int = 0,
     fast: bool | Fast = False,
+    basis: BasisLike | None = None,
     checkpoint: Checkpoint | None = None,
     progress: bool = False,
 ) -> ConceptSet:
@@ -64,7 +65,7 @@ def concept_set(
 
     Parameters
     ----------
-    net, layer, latents, concepts, groups, limit, batch_size, workers, seed, fast, checkpoint, progress
+    net, layer, latents, concepts, groups, limit, batch_size, workers, seed, fast, basis, checkpoint, progress
         As for `unitlens.intervene`.
     concept : str
         Its name, or category/name.
@@ -109,7 +110,7 @@ def concept_set(
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
     with checkpointed(checkpoint) as kept:
         experiment = AreaExperiment.of(
-            net, layer, latents, concepts, reading=reading, groups=groups, fast=fast, kept=kept
+            net, layer, latents, concepts, reading=reading, groups=groups, fast=fast, basis=basis, kept=kept
         )
         return find_set(
             experiment,
@@ -139,7 +140,7 @@ def find_set(
     """The same for an experiment."""
     _check(method, dissection, most, target)
     layer = experiment.layer
-    column, count = experiment.drawn.index_of(concept), unit_count(experiment.net, layer)
+    column, count = experiment.drawn.index_of(concept), experiment.unit_count()
     most, weights = min(most, count), None
     if method == "iou":
         assert dissection is not None

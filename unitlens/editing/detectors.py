@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from unitlens.ablation.activity import unit_peaks, unit_space
+from unitlens.ablation.activity import unit_peaks
 from unitlens.ablation.responses.areas import concept_areas, drawn_images
 from unitlens.ablation.table import Units
 from unitlens.ablation.units import Chosen
@@ -17,6 +17,7 @@ from unitlens.editing.detector_result import DrawnDetectors
 from unitlens.editing.experiment import AreaExperiment, Concepts, note_few_folds
 from unitlens.editing.settings import LEAST_AREA
 from unitlens.errors import UnitlensError, spelled
+from unitlens.models.bases import BasisLike
 from unitlens.models.hooks import record
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
@@ -34,6 +35,7 @@ def drawn_detectors(
     units: Chosen | None = None,
     least_area: float = LEAST_AREA,
     groups: Groups | None = None,
+    basis: BasisLike | None = None,
     limit: int | None = None,
     batch_size: int = 32,
     workers: int = 0,
@@ -46,7 +48,7 @@ def drawn_detectors(
 
     Parameters
     ----------
-    net, layer, latents, concepts, groups, limit, batch_size, workers, seed, progress
+    net, layer, latents, concepts, groups, basis, limit, batch_size, workers, seed, progress
         As for `unitlens.intervene`.
     concept : str
         Its name, or category/name.
@@ -76,7 +78,7 @@ def drawn_detectors(
     2
     """
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
-    experiment = AreaExperiment.of(net, layer, latents, concepts, reading=reading, groups=groups)
+    experiment = AreaExperiment.of(net, layer, latents, concepts, reading=reading, groups=groups, basis=basis)
     chosen = None if units is None else experiment.units(units)
     return detect_drawn(experiment, concept, units=chosen, least_area=least_area)
 
@@ -92,7 +94,7 @@ def detect_drawn(
         inputs = net.prepare(batch.images)
         with evaluating(net.model), record(net.model, layer) as recording:
             outputs = net.model(inputs)
-        space = unit_space(net, layer, recording[layer])
+        space = experiment.space(recording[layer])
         of_units = unit_peaks(space.strengths(space.read(recording[layer])))
         peaks.append(of_units if units is None else of_units[:, list(units)])
         areas.append(concept_areas(experiment.drawn, drawn_images(net, inputs, outputs))[:, column])

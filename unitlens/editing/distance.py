@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unitlens.ablation.activity import LayerValues, layer_activations, unit_count
+from unitlens.ablation.activity import LayerValues, layer_activations
 from unitlens.ablation.interventions import replace_units
 from unitlens.ablation.table import Units
 from unitlens.editing.experiment import AreaExperiment
@@ -61,8 +61,10 @@ def _activations(
     """Which images are of even folds, and the layer's activations, untouched and with the units replaced."""
     limit = min(MEASURED_ON, experiment.reading.limit or MEASURED_ON)
     reading = replace(experiment.reading, limit=limit, progress=False)
-    count = unit_count(experiment.net, experiment.layer)
-    for batch, activation in layer_activations(experiment.net, experiment.layer, experiment.data, reading):
+    count = experiment.unit_count()
+    for batch, activation in layer_activations(
+        experiment.net, experiment.layer, experiment.data, reading, basis=experiment.basis
+    ):
         space = UnitSpace(each=activation.shape[1] // count, layer=experiment.layer)  # of what was read of the layer
         replacement = values.of_units(batch, range(len(batch.names)), units, space=space, activation=activation)
         changed = replace_units(activation, units, replacement, space=space, layer=experiment.layer)

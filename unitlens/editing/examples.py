@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from unitlens.ablation.activity import LayerValues, unit_space
+from unitlens.ablation.activity import LayerValues
 from unitlens.ablation.interventions import replace_units
 from unitlens.ablation.responses.areas import concept_areas, drawn_images
 from unitlens.ablation.table import Units
@@ -66,7 +66,7 @@ def _edited(
             continue
 
         def change(activation: torch.Tensor, batch: Batch = batch, chosen: list[int] = chosen) -> torch.Tensor:
-            space = unit_space(net, layer, activation)
+            space = experiment.space(activation)
             replacement = values.of_units(batch, chosen, units, space=space, activation=activation)
             return replace_units(activation, units, replacement, space=space, layer=layer)
 

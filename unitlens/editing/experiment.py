@@ -33,14 +33,17 @@ from unitlens.data.groups import Groups, grouped
 from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.reading import Reading
 from unitlens.dissection.provenance import describe_network, describe_read, versions
+from unitlens.dissection.settings import BasisRecord
 from unitlens.editing.networks import drawing_network
 from unitlens.editing.settings import AreaSettings
 from unitlens.errors import UnitlensError, UnitlensWarning, spelled
+from unitlens.models.bases import BasisLike, Coding, as_basis
 from unitlens.models.fast.precision import Fast, chosen_precision
 from unitlens.models.hooks import record
 from unitlens.models.layers import find_layers
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
+from unitlens.models.units.space import UnitSpace
 from unitlens.stats.folds import FEWEST_FOLDS, Folds
 from unitlens.stats.scores import Ints
 
@@ -70,6 +73,8 @@ class AreaExperiment:
         Where measurements are kept, so that they go on from there after they were stopped.
     fast : {"float32", "bfloat16"}, optional
         What a fast copy computes all in front of the layer in; None: the network itself does.
+    basis : Coding, optional
+        Directions, or features of a dictionary, that are the layer's units.
     """
 
     net: Network
@@ -80,6 +85,7 @@ class AreaExperiment:
     opened: Mapping[str, Any] = field(default_factory=dict)
     kept: Kept = NOTHING_KEPT
     fast: Fast | None = None
+    basis: Coding | None = None
 
     @classmethod
     def of(
@@ -92,6 +98,7 @@ class AreaExperiment:
         reading: Reading,
         groups: Groups | None = None,
         fast: bool | Fast = False,
+        basis: BasisLike | None = None,
         kept: Kept = NOTHING_KEPT,
     ) -> "AreaExperiment":
         """Take what the public functions are given.
@@ -107,7 +114,8 @@ class AreaExperiment:
         data = as_data(latents)
         data = grouped(data, groups, limit=reading.limit, seed=reading.seed)
         drawn, precision = drawn_concepts(concepts, data), chosen_precision(fast)
-        return cls(net, layer, data, drawn, reading, kept=kept, fast=precision)
+        coding = None if basis is None else as_basis(basis)
+        return cls(net, layer, data, drawn, reading, kept=kept, fast=precision, basis=coding)
 
     @property
     def seed(self) -> int:
@@ -116,7 +124,15 @@ class AreaExperiment:
 
     def units(self, chosen: Chosen) -> Units:
         """Check which units are meant."""
-        return chosen_units(chosen, self.layer, unit_count(self.net, self.layer))
+        return chosen_units(chosen, self.layer, self.unit_count())
+
+    def unit_count(self) -> int:
+        """How many units the layer has."""
+        return unit_count(self.net, self.layer, self.basis)
+
+    def space(self, activation: Tensor) -> UnitSpace:
+        """Where the units are in what the layer returns."""
+        return unit_space(self.net, self.layer, activation, self.basis)
 
     def grid(self) -> tuple[int, ...]:
         """(h, w) of the layer; empty where it has none."""
@@ -124,7 +140,7 @@ class AreaExperiment:
         with evaluating(self.net.model), record(self.net.model, self.layer) as recording:
             self.net.model(inputs)
         activation = recording[self.layer]
-        return tuple(unit_space(self.net, self.layer, activation).read(activation).shape[2:])
+        return tuple(self.space(activation).read(activation).shape[2:])
 
     def values(self, value: Value, where: Any = None) -> LayerValues:
         """What units are replaced by, with all that is found in the images."""
@@ -137,6 +153,7 @@ class AreaExperiment:
             seed=self.seed,
             means={},
             keep=partial(self.kept.tensor, self._key(value)),
+            basis=self.basis,
         )
         return self.kept.processes.of_first(values)
 
@@ -145,7 +162,9 @@ class AreaExperiment:
         return self.kept.arrays(self._key(*asked), compute)
 
     def _key(self, *asked: Any) -> str | None:
-        return measurement_key(self.net, self.data, self.reading, self.layer, *asked) if self.kept.folder else None
+        if not self.kept.folder:
+            return None
+        return measurement_key(self.net, self.data, self.reading, self.layer, self.basis, *asked)
 
     def measure(
         self,
@@ -165,6 +184,7 @@ class AreaExperiment:
             places=None if places is None else tuple(places),
             folds=folds,
             fast=self.fast,
+            basis=self.basis,
         )
         measured = measure(self.net, self.data, design, self.reading, self.kept)
         note_few_folds(measured.notes, measured.data, measured.counts.tally.half(folds).images)
@@ -187,7 +207,7 @@ class AreaExperiment:
 
     def contributions(self) -> Contributions:
         """What each unit hands on to the next layers, in which sets are matched."""
-        handed = unit_contributions(self.net, self.layer, self.data, self.reading, seed=self.seed)
+        handed = unit_contributions(self.net, self.layer, self.data, self.reading, seed=self.seed, basis=self.basis)
         return self.kept.processes.of_first(handed)
 
     def settings(self, values: LayerValues | None, change: str, folds: Folds = "all") -> AreaSettings:
@@ -201,6 +221,7 @@ class AreaExperiment:
             batch_size=self.reading.batch_size,
             seed=self.seed,
             fast=self.fast,
+            basis=None if self.basis is None else BasisRecord(**self.basis.describe()),
         )
 
     def describe(self, measured: Measured[Any] | ImageRecord) -> dict[str, Any]:

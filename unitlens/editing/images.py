@@ -15,6 +15,7 @@ from unitlens.editing.edited import Edited
 from unitlens.editing.experiment import unit_positions
 from unitlens.editing.networks import drawing_network
 from unitlens.errors import UnitlensError
+from unitlens.models.bases import BasisLike, Coding, as_basis
 from unitlens.models.hooks import record
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
@@ -33,6 +34,7 @@ def edit_image(
     where: Any = None,
     level: Any = None,
     like: Any = None,
+    basis: BasisLike | None = None,
 ) -> Edited:
     """Draw images as they are, and with units removed or inserted.
 
@@ -57,6 +59,8 @@ def edit_image(
     like : array or Tensor, optional
         In place of the level: a latent, whose image's activations the inserted units take (resampling), which is least
         out of distribution.
+    basis : matrix, file of one, or Dictionary, optional
+        Directions, or features, that are the units, as for `unitlens.ablate`.
 
     Returns
     -------
@@ -80,6 +84,7 @@ def edit_image(
     removed, inserted = _by_layer(net, layer, remove), _by_layer(net, layer, insert)
     latents = _latents(net, latent)
     layers = list(dict.fromkeys([*removed, *inserted]))
+    coding = None if basis is None else as_basis(basis)
     with evaluating(net.model), record(net.model, layers) as recording:
         outputs = net.model(latents)
     if inserted and level is None and like is None:
@@ -87,10 +92,10 @@ def edit_image(
             "Nothing says what inserted units are set to: give level=, such as the thresholds of a dissection "
             "(level=d.table()['threshold']) or a number, or like=, a latent whose activations they take."
         )
-    others = _recorded(net, _latents(net, like), inserted) if inserted and like is not None else {}
+    others = _recorded(net, _latents(net, like), inserted, coding) if inserted and like is not None else {}
     interventions = []
     for name in layers:
-        space = unit_space(net, name, recording[name])
+        space = unit_space(net, name, recording[name], coding)
         positions = unit_positions(where, space.read(recording[name]).shape[2:], name)
         count = space.count(recording[name])
         if name in removed:
@@ -100,7 +105,7 @@ def edit_image(
             units = chosen_units(inserted[name], name, count)
             value = others[name][0, space.places(units)] if others else _levels(level, units, count, name)
             interventions.append(Intervention(name, units, value, where=positions))
-    with evaluating(net.model), intervening(net, *interventions):
+    with evaluating(net.model), intervening(net, *interventions, basis=coding):
         edited = net.model(latents)
     before, after = (drawn_images(net, latents, drawn).transpose(0, 2, 3, 1) for drawn in (outputs, edited))
     return Edited(before, after, _units(interventions, removed), _units(interventions[::-1], inserted))
@@ -125,11 +130,11 @@ def _latents(net: Network, given: Any) -> Tensor:
     return net.prepare(latents[None] if latents.ndim == len(net.latents.input_shape) else latents)
 
 
-def _recorded(net: Network, latents: Tensor, layers: Mapping[str, Any]) -> dict[str, Tensor]:
+def _recorded(net: Network, latents: Tensor, layers: Mapping[str, Any], basis: Coding | None) -> dict[str, Tensor]:
     """Activations of the units of layers for other latents."""
     with evaluating(net.model), record(net.model, list(layers)) as recording:
         net.model(latents)
-    return {name: unit_space(net, name, recording[name]).read(recording[name]) for name in layers}
+    return {name: unit_space(net, name, recording[name], basis).read(recording[name]) for name in layers}
 
 
 def _levels(level: Any, units: Sequence[int], count: int, layer: str) -> Any:

@@ -9,7 +9,6 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from unitlens.ablation.activity import unit_count
 from unitlens.ablation.interventions import Value
 from unitlens.ablation.measuring import Design, measure
 from unitlens.ablation.random_sets import draw_sets
@@ -28,6 +27,7 @@ from unitlens.data.reading import Reading
 from unitlens.editing.experiment import THRESHOLD, AreaExperiment, Concepts, note_few_folds, note_not_drawn
 from unitlens.editing.insertion_result import InsertionMap, InsertionTally, least_gain, usual_area
 from unitlens.errors import UnitlensError, argument
+from unitlens.models.bases import BasisLike
 from unitlens.models.fast.precision import Fast
 from unitlens.models.network import Network
 from unitlens.stats.folds import FOLDS
@@ -186,6 +186,7 @@ def insertion_map(
     workers: int = 0,
     seed: int = 0,
     fast: bool | Fast = False,
+    basis: BasisLike | None = None,
     checkpoint: Checkpoint | None = None,
     progress: bool = False,
 ) -> InsertionMap:
@@ -197,7 +198,7 @@ def insertion_map(
 
     Parameters
     ----------
-    net, layer, units, latents, concepts, groups, limit, batch_size, workers, seed, fast, checkpoint, progress
+    net, layer, units, latents, concepts, groups, limit, batch_size, workers, seed, fast, basis, checkpoint, progress
         As for `unitlens.intervene`.
     concept : str
         Its name, or category/name.
@@ -231,7 +232,7 @@ def insertion_map(
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
     with checkpointed(checkpoint) as kept:
         experiment = AreaExperiment.of(
-            net, layer, latents, concepts, reading=reading, groups=groups, fast=fast, kept=kept
+            net, layer, latents, concepts, reading=reading, groups=groups, fast=fast, basis=basis, kept=kept
         )
         return map_insertions(experiment, experiment.units(units), concept, value=value, size=size, draws=draws)
 
@@ -264,7 +265,7 @@ def map_insertions(
             masks.append(mask)
             bottom, right = min(top + size, grid[0]), min(left + size, grid[1])
             places.append(Place(top / grid[0], left / grid[1], bottom / grid[0], right / grid[1]))
-    every = np.zeros(unit_count(experiment.net, experiment.layer))  # random sets do not ask what units hand on
+    every = np.zeros(experiment.unit_count())  # random sets do not ask what units hand on
     drawn = draw_sets((units,), [every], draws * len(masks), seed=experiment.seed).get("random", ())
     draws = draws if drawn else 0
     areas, positions = experiment.untouched_areas(column)
@@ -276,6 +277,7 @@ def map_insertions(
         sets=((units,),) * len(masks) + drawn,
         places=tuple(masks) * (1 + draws),
         fast=experiment.fast,
+        basis=experiment.basis,
     )
     measured = measure(experiment.net, experiment.data, design, experiment.reading, experiment.kept)
     note_few_folds(measured.notes, measured.data, measured.counts.images)

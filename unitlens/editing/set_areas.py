@@ -18,6 +18,7 @@ from unitlens.editing.distance import layer_distance
 from unitlens.editing.examples import example_images
 from unitlens.editing.experiment import AreaExperiment, Concepts, note_not_drawn, unit_positions
 from unitlens.editing.set_result import SetAreas
+from unitlens.models.bases import BasisLike
 from unitlens.models.fast.precision import Fast
 from unitlens.models.network import Network
 from unitlens.stats.folds import Folds
@@ -45,6 +46,7 @@ def intervene(
     workers: int = 0,
     seed: int = 0,
     fast: bool | Fast = False,
+    basis: BasisLike | None = None,
     checkpoint: Checkpoint | None = None,
     progress: bool = False,
 ) -> SetAreas:
@@ -80,7 +82,7 @@ def intervene(
         without one, what loses most.
     groups : optional
         Images that belong together, as for `unitlens.dissect`: intervals and halves go by group.
-    limit, batch_size, workers, seed, fast, checkpoint, progress
+    limit, batch_size, workers, seed, fast, basis, checkpoint, progress
         As for `unitlens.importance`.
 
     Returns
@@ -103,7 +105,7 @@ def intervene(
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
     with checkpointed(checkpoint) as kept:
         experiment = AreaExperiment.of(
-            net, layer, latents, concepts, reading=reading, groups=groups, fast=fast, kept=kept
+            net, layer, latents, concepts, reading=reading, groups=groups, fast=fast, basis=basis, kept=kept
         )
         return measure_set(
             experiment,

@@ -1,9 +1,10 @@
 """What decides what a measurement of areas comes to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from unitlens.dissection.settings import BasisRecord
 from unitlens.models.fast.precision import Fast
-from unitlens.records import check_types
+from unitlens.records import LATER, check_types
 from unitlens.stats.folds import Folds
 
 LEAST_AREA = 0.01
@@ -30,6 +31,8 @@ class AreaSettings:
         Of sets that are drawn.
     fast : {"float32", "bfloat16"} or None
         What a fast copy computes all in front of the layer in; None: the network itself does.
+    basis : BasisRecord or None
+        Directions, or features of a dictionary, that are the units; None: the layer's own are.
     """
 
     layer: str
@@ -40,6 +43,7 @@ class AreaSettings:
     batch_size: int
     seed: int
     fast: Fast | None = None
+    basis: BasisRecord | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unitlens.ablation.activity import LayerValues, unit_space
+from unitlens.ablation.activity import LayerValues
 from unitlens.data.batches import Batch, Batches
 from unitlens.data.drawn import SoftSource
 from unitlens.editing.experiment import AreaExperiment
@@ -69,7 +69,7 @@ def sparse_weights(
         ) -> Tensor:
             def change(activation: Tensor) -> Tensor:
                 nonlocal weights
-                space = unit_space(net, layer, activation)
+                space = experiment.space(activation)
                 before, units = space.read(activation), range(space.count(activation))
                 if weights is None:
                     weights = torch.full((len(units),), 0.5, device=before.device, requires_grad=True)

@@ -281,6 +281,7 @@ def _check_fit(folder: Path, new: Contents, *, overwrite: bool) -> None:
     if new.interventions is not None:
         given = new.interventions.info["network"]["sha256"]
         check_interventions_fit(folder, given, of_run=sha256, overwrite=overwrite)
+        check_units(folder, new.interventions.results[0].settings.basis, new.run)
     if new.outcomes is not None:
         check_outcomes_fit(folder, new.outcomes.info["network"]["sha256"], of_run=sha256, overwrite=overwrite)
         check_units(folder, new.outcomes.results[0].settings.basis, new.run)

@@ -10,7 +10,7 @@ from unitlens.cli.editing.recipes import draw_recipe
 from unitlens.cli.editing.selection import DEFAULT_UNITS, Selection
 from unitlens.cli.editing.summaries import summarize_intervention
 from unitlens.cli.opening import set_threads
-from unitlens.cli.options import fast_option, measuring_options, quiet_option
+from unitlens.cli.options import basis_option, fast_option, measuring_options, quiet_option
 from unitlens.cli.shell.command import command
 from unitlens.cli.targets import Source, source_of
 from unitlens.cli.text import echo
@@ -104,6 +104,7 @@ from unitlens.processes import Processes, launched
     metavar="FILE",
     help="Draw the image of a recipe that was downloaded from the page of `unitlens open`, and measure nothing.",
 )
+@basis_option
 @measuring_options
 @fast_option
 @quiet_option
@@ -124,7 +125,7 @@ def _intervene(target: str, options: dict[str, Any], processes: Processes) -> No
     from unitlens.ablation.work.running import keeping_in_run
     from unitlens.editing.experiment import AreaExperiment, unit_positions
     from unitlens.editing.saving.files import SavedInterventions
-    from unitlens.pages.fitting import check_interventions_fit
+    from unitlens.pages.fitting import check_interventions_fit, check_units
     from unitlens.pages.writing import add_interventions
 
     selection = Selection.of(options)
@@ -135,6 +136,7 @@ def _intervene(target: str, options: dict[str, Any], processes: Processes) -> No
         raise UnitlensError(f"--units are those of one layer, and --layer names {len(layers)}: name one of them.")
     out = options["out"] or (Path(target) if source.dissection is not None else Path("run"))
     check_interventions_fit(out, source.sha256, overwrite=options["overwrite"])
+    check_units(out, source.basis)
     set_threads(options["threads"])
     experiments = [
         AreaExperiment.of(
@@ -145,6 +147,7 @@ def _intervene(target: str, options: dict[str, Any], processes: Processes) -> No
             reading=source.reading(options),
             groups=options["groups"],
             fast=options["fast"] or False,
+            basis=source.basis,
         )
         for layer in layers
     ]
