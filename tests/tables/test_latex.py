@@ -1,6 +1,8 @@
 """LaTeX of tables: every name is escaped, and no table is wider than its column."""
 
 import re
+import shutil
+import subprocess
 
 import numpy as np
 import pandas as pd
@@ -12,7 +14,7 @@ import unitlens as ul
 from unitlens.tables.latex import escape_latex, latex_table
 
 BACK = {r"\textbackslash{}": "\\", r"\textasciitilde{}": "~", r"\textasciicircum{}": "^", r"\textless{}": "<"}
-BACK |= {r"\textgreater{}": ">", r"\textbar{}": "|", r"\textquotedbl{}": '"', **{f"\\{c}": c for c in "&%$#_{}"}}
+BACK |= {r"\textgreater{}": ">", r"\textbar{}": "|", r"\char34{}": '"', **{f"\\{c}": c for c in "&%$#_{}"}}
 
 
 def unescaped(text):
@@ -41,7 +43,7 @@ def test_every_row_has_as_many_cells_as_there_are_columns(rows):
 def test_numbers_that_are_missing_and_below_zero():
     table = pd.DataFrame({"x": [-0.5, np.nan], "n": pd.array([-3, None], "Int64"), "d": [True, False]})
     lines = latex_table(table, digits=1).splitlines()
-    assert lines[5:7] == [r"$-$0.5 & $-$3 & yes \\", r"-- & -- & no \\"]
+    assert lines[6:8] == [r"$-$0.5 & $-$3 & yes \\", r"-- & -- & no \\"]
 
 
 def test_a_table_of_numbers_alone_is_stretched():
@@ -53,11 +55,13 @@ def test_a_table_of_numbers_alone_is_stretched():
 def test_detectors_of_a_run(dissection):
     text = dissection["0"].to_latex(rows=2, digits=2)
     lines = text.splitlines()
-    assert lines[1].startswith(r"\begin{tabularx}{\columnwidth}{@{}r>{\raggedright\arraybackslash}Xrrrr@{}}")
-    assert lines[3] == r"unit & concept & IoU & low & high & held out \\"
+    assert lines[2].startswith(
+        r"\begin{tabularx}{\columnwidth}{@{}r>{\raggedright\arraybackslash\hspace{0pt}}Xrrrr@{}}"
+    )
+    assert lines[4] == r"unit & concept & IoU & low & high & held out \\"
     best = dissection["0"].detectors().iloc[0]
-    assert lines[5].startswith(f"{best['unit']} & {best['concept']} & {best['iou']:.2f} & {best['iou_low']:.2f} & ")
-    assert len(lines) == 9
+    assert lines[6].startswith(f"{best['unit']} & {best['concept']} & {best['iou']:.2f} & {best['iou_low']:.2f} & ")
+    assert len(lines) == 10
     assert "layer & unit" in dissection.to_latex()
 
 
@@ -66,3 +70,35 @@ def test_columns_are_chosen_and_headed(dissection):
     assert r"Unit & $\mathrm{IoU}$ \\" in text
     with pytest.raises(ul.UnitlensError, match=r"no column 'io' \(did you mean iou\?\); it has layer, unit"):
         ul.latex_table(dissection.detectors(), columns=["io"])
+
+
+PAPER = r"""\documentclass[twocolumn,10pt]{article}
+\usepackage[letterpaper,textwidth=7in,columnsep=0.25in]{geometry}
+\usepackage{booktabs, tabularx}
+\begin{document}
+"""
+
+
+def in_paper(table):
+    return f"\\begin{{table}}[t]\n{table}\n\\end{{table}}\n"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    shutil.which("pdflatex") is None, reason="there is no pdflatex: apt-get install texlive-latex-recommended"
+)
+def test_pdflatex_sets_tables_without_an_error_and_in_a_column(dissection, tmp_path):
+    odd = pd.DataFrame({"unit": [1, 2], "concept": ["".join(BACK.values()), "n\u00e9v\u00e9"], "iou": [-0.5, np.nan]})
+    long = dissection.detectors().assign(
+        layer="features.denseblock4.denselayer16.conv2", concept="swimming pool / indoor (natatorium)"
+    )
+    columns = ["layer", "unit", "concept", "iou", "iou_low", "iou_high", "heldout_iou"]
+    word = pd.DataFrame({"unit": [1], "concept": ["incomprehensibilities_of_electroencephalography"], "iou": [0.5]})
+    tables = [dissection["0"].to_latex(), dissection.to_latex(), *map(latex_table, (odd, word, word[["unit", "iou"]]))]
+    tables.append(latex_table(long, columns=columns))
+    (tmp_path / "paper.tex").write_text(PAPER + "".join(map(in_paper, tables)) + "\\end{document}\n", encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[-2000:]
+    wide = [float(points) for points in re.findall(r"Overfull \\hbox \(([\d.]+)pt too wide", done.stdout)]
+    assert max(wide, default=0) < 1, done.stdout

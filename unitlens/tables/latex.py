@@ -1,5 +1,6 @@
 """Tables for a paper: LaTeX that fits a column."""
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ _ESCAPED = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': r"\char34{}",  # \textquotedbl is not in every encoding
     **{character: f"\\{character}" for character in "&%$#_"},
 }
 
@@ -47,6 +48,28 @@ def escape_latex(text: str) -> str:
     return "".join(_ESCAPED.get(character, character) for character in shown)
 
 
+_WORDS = r">{\raggedright\arraybackslash\hspace{0pt}}X"
+"""A column of words: lines are broken, and behind a space of no width TeX divides the first word of a cell, too."""
+
+_LONG_WORD = 12
+"""A word of more characters may be broken behind its points, slashes, hyphens and underscores, and before a number."""
+
+
+def _breakable(text: str) -> str:
+    r"""Return text as LaTeX, in which long names may be broken.
+
+    Examples
+    --------
+    >>> print(_breakable("ski slope of features.conv_12"))
+    ski slope of features.\allowbreak{}conv\_\allowbreak{}12
+    """
+    parts = (
+        re.split(r"(?<=[./_:-])(?=[^./_:-])|(?<=[a-z])(?=\d)", word) if len(word) > _LONG_WORD else [word]
+        for word in text.split(" ")
+    )
+    return " ".join(r"\allowbreak{}".join(map(escape_latex, part)) for part in parts)
+
+
 def latex_table(
     table: "pd.DataFrame",
     *,
@@ -57,7 +80,9 @@ def latex_table(
 ) -> str:
     r"""Write a table as LaTeX that is as wide as a column of text, and no wider.
 
-    Columns of words share the width that numbers leave, and break their lines. It needs ``booktabs`` and ``tabularx``.
+    Columns of words share the width that numbers leave, and break their lines; the table is set in ``\small``, its
+    columns close together. It needs ``booktabs`` and ``tabularx``, and XeLaTeX or LuaLaTeX where words are not in Latin
+    letters.
 
     Parameters
     ----------
@@ -87,13 +112,14 @@ def latex_table(
     >>> import pandas as pd
     >>> print(latex_table(pd.DataFrame({"unit": [7], "concept": ["sea & sky"], "iou": [0.25]}), digits=2))
     % \usepackage{booktabs, tabularx}
-    \begin{tabularx}{\columnwidth}{@{}r>{\raggedright\arraybackslash}Xr@{}}
+    {\small\setlength{\tabcolsep}{3pt}%
+    \begin{tabularx}{\columnwidth}{@{}r>{\raggedright\arraybackslash\hspace{0pt}}Xr@{}}
     \toprule
     unit & concept & IoU \\
     \midrule
     7 & sea \& sky & 0.25 \\
     \bottomrule
-    \end{tabularx}
+    \end{tabularx}}
     """
     names = list(table.columns) if columns is None else list(columns)
     headings = columns if isinstance(columns, Mapping) else {}
@@ -105,7 +131,7 @@ def latex_table(
             )
     shown = table[names] if rows is None else table[names].head(rows)
     of_words = [not _of_numbers(shown[name]) for name in names]
-    layout = "".join(r">{\raggedright\arraybackslash}X" if words else "r" for words in of_words)
+    layout = "".join(_WORDS if words else "r" for words in of_words)
     environment = "tabularx" if any(of_words) else "tabular*"
     stretch = "" if any(of_words) else r"\extracolsep{\fill}"
     head = [headings.get(name, HEADINGS.get(name, escape_latex(str(name).replace("_", " ")))) for name in names]
@@ -114,13 +140,14 @@ def latex_table(
     return "\n".join(
         [
             r"% \usepackage{booktabs, tabularx}",
+            r"{\small\setlength{\tabcolsep}{3pt}%",
             rf"\begin{{{environment}}}{{{width}}}{{@{{{stretch}}}{layout}@{{}}}}",
             r"\toprule",
             lines[0],
             r"\midrule",
             *lines[1:],
             r"\bottomrule",
-            rf"\end{{{environment}}}",
+            rf"\end{{{environment}}}}}",
         ]
     )
 
@@ -141,6 +168,6 @@ def _cell(value: Any, digits: int) -> str:
         plain = value.item() if hasattr(value, "item") else value
         if isinstance(plain, bool):
             return "yes" if plain else "no"
-        return escape_latex(str(plain)) if not isinstance(plain, int | float) else _cell(plain, digits)
+        return _breakable(str(plain)) if not isinstance(plain, int | float) else _cell(plain, digits)
     text = f"{value:.{digits}f}" if isinstance(value, float) else str(value)
     return f"$-${text[1:]}" if text.startswith("-") else text
