@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,8 +21,8 @@ from unitlens.dissection.store.passes import StoredPass
 from unitlens.errors import UnitlensError, argument
 from unitlens.labels.columns import DISSECTION
 from unitlens.labels.footing.agreement import agreements
-from unitlens.labels.footing.meanings import ConceptNames, Meaning, meanings_of, unmatched_note
-from unitlens.labels.footing.pairs import Pairs, PairScores, score_pairs
+from unitlens.labels.footing.meanings import ConceptNames, Meaning, OneConcept, meanings_of, unmatched_note
+from unitlens.labels.footing.pairs import FEW_UNITS, Pairs, PairScores, score_pairs
 from unitlens.labels.footing.planes import with_meanings
 from unitlens.labels.footing.references import baseline_labels, dissection_labels
 from unitlens.labels.footing.removal import Removals, mean_effect, measure_removals
@@ -33,7 +34,7 @@ from unitlens.models.network import Network
 from unitlens.progress import tell
 from unitlens.stats.chance import association
 from unitlens.stats.folds import iou_in
-from unitlens.stats.scores import Bools, Floats, Ints
+from unitlens.stats.scores import Bools, Floats, Ints, ShortInts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -197,41 +198,56 @@ class Footing:
         known = rows["label"].isin(list(self.meanings)) & of_mask & (rows["layer"] == layer)
         chosen = rows.index[known].to_numpy()
         if len(chosen):
-            some = rows.loc[chosen]
-            meaning = list(dict.fromkeys(some["label"]))
-            with with_meanings(
-                self.stored, [self.meanings[label] for label in meaning], grid=maps.layer_grid is not None
-            ) as (stored, columns):
-                column_of = dict(zip(meaning, columns, strict=True))
-                concept = np.array([column_of[label] for label in some["label"]], np.int64)
-                held_out = np.array([_held_out(labels, method) for method in some["method"]], bool)
-                pairs = Pairs(some["unit"].to_numpy(np.int64), concept, held_out)
-                self._add_scores(rows, chosen, stored, maps, pairs, labels)
-                shares = stored.labels.shares(columns, grid=maps.layer_grid is not None)
-            predicted = dict(zip(meaning, shares.T, strict=True))
-            self._simulate(rows, maps, self._simulated_by_area(rows, chosen, maps, labels, predicted))
+            scores = PairScores.unknown(len(chosen), len(self.partners))
+            for some in self._together(rows, chosen):
+                found = self._score(rows, chosen[some], labels, maps)
+                for into, values in zip(scores, found, strict=True):
+                    into[some] = values
+            self._add_scores(rows, chosen, scores, labels)
         of_layer = rows.index[of_mask & (rows["layer"] == layer)].to_numpy()
         self._simulate(rows, maps, self._simulated_otherwise(rows, of_layer, labels))
 
-    def _add_scores(
-        self,
-        rows: "pd.DataFrame",
-        chosen: Ints,
-        stored: StoredPass,
-        maps: LayerMaps,
-        pairs: Pairs,
-        labels: Labels,
-    ) -> None:
-        """Scores by masks, and for methods without evidence of their own what follows from them."""
-        settings = self.run.settings
-        partners = plan_draws(self.stored, replace(settings, evidence=True, control=())).plain.partners
-        scores = score_pairs(stored, maps, pairs, settings, partners)
+    @cached_property
+    def partners(self) -> ShortInts:
+        """For each draw and image, the image whose labels it is given."""
+        return plan_draws(self.stored, replace(self.run.settings, evidence=True, control=())).plain.partners
+
+    def _together(self, rows: "pd.DataFrame", chosen: Ints) -> Iterator[Ints]:
+        """Places of rows that are scored together: labels that are concepts, then the others of a few units at a time.
+
+        Each of the others takes a plane of its own, which is looked up for all units that are counted together.
+        """
+        concept = np.array([isinstance(self.meanings[label], OneConcept) for label in rows.loc[chosen, "label"]], bool)
+        block = np.where(concept, -1, rows.loc[chosen, "unit"].to_numpy(np.int64) // FEW_UNITS)
+        for number in np.unique(block):
+            yield np.flatnonzero(block == number)
+
+    def _score(self, rows: "pd.DataFrame", chosen: Ints, labels: Labels, maps: LayerMaps) -> PairScores:
+        """Scores by masks of some labels; what their areas predict is compared with peaks on the way."""
+        some, grid = rows.loc[chosen], maps.layer_grid is not None
+        methods, meaning = some["method"].tolist(), list(dict.fromkeys(some["label"]))
+        weighed = not all(_weighs_itself(labels, method) for method in set(methods))
+        with with_meanings(self.stored, [self.meanings[label] for label in meaning], grid=grid) as (stored, columns):
+            column_of = dict(zip(meaning, columns, strict=True))
+            concept = np.array([column_of[label] for label in some["label"]], np.int64)
+            held_out = np.array([_held_out(labels, method) for method in methods], bool)
+            pairs = Pairs(some["unit"].to_numpy(np.int64), concept, held_out)
+            scores = score_pairs(
+                stored, maps, pairs, self.run.settings, self.partners if weighed else self.partners[:0]
+            )
+            shares = stored.labels.shares(columns, grid=grid)
+        predicted = dict(zip(meaning, shares.T, strict=True))
+        self._simulate(rows, maps, self._simulated_by_area(rows, chosen, maps, labels, predicted))
+        return scores if weighed else scores._replace(drawn=np.full((len(chosen), len(self.partners)), np.nan))
+
+    def _add_scores(self, rows: "pd.DataFrame", chosen: Ints, scores: PairScores, labels: Labels) -> None:
+        """Fill in scores by masks, and for methods without evidence of their own what follows from them."""
         for name in ("iou", "auprc", "correlation"):
             rows.loc[chosen, name] = np.where(scores.silent, np.nan, getattr(scores, name))
         methods = rows.loc[chosen, "method"].to_numpy()
         for method in dict.fromkeys(methods):
             if not _weighs_itself(labels, method):
-                _weigh(rows, chosen, scores, methods == method, fdr=settings.fdr)
+                _weigh(rows, chosen, scores, methods == method, fdr=self.run.settings.fdr)
 
     def _simulated_by_area(
         self, rows: "pd.DataFrame", chosen: Ints, maps: LayerMaps, labels: Labels, predicted: dict[str, Floats]

@@ -17,7 +17,7 @@ from unitlens.stats.blocks import in_blocks
 from unitlens.stats.scores import LEVEL_SCORES, QUANTILES, Bools, Floats, Ints, ShortInts, iou
 from unitlens.stats.thresholds import threshold_rank
 
-_FEW_UNITS = 8
+FEW_UNITS = 8
 """Units that are counted together where each has labels of its own: every one of these is looked up for all units."""
 
 
@@ -69,6 +69,12 @@ class PairScores(NamedTuple):
     drawn: Floats
     silent: Bools
 
+    @classmethod
+    def unknown(cls, number: int, draws: int) -> "PairScores":
+        """Of so many units and labels, to be filled in."""
+        iou, auprc, correlation, held_out = np.full((4, number), np.nan)
+        return cls(iou, auprc, correlation, held_out, np.full((number, draws), np.nan), np.ones(number, bool))
+
 
 def score_pairs(
     stored: StoredPass, layer: LayerMaps, pairs: Pairs, settings: Settings, partners: ShortInts
@@ -86,15 +92,7 @@ def score_pairs(
         For each draw and image, the image whose labels it is given.
     """
     exchange = Exchange(partners, stored.labels, stored.folds % 2)
-    number = len(pairs)
-    scores = PairScores(
-        iou=np.full(number, np.nan),
-        auprc=np.full(number, np.nan),
-        correlation=np.full(number, np.nan),
-        held_out=np.full(number, np.nan),
-        drawn=np.full((number, len(partners)), np.nan),
-        silent=np.ones(number, bool),
-    )
+    scores = PairScores.unknown(len(pairs), len(partners))
     for units, rows in _blocks(stored, layer, pairs):
         found = _score_block(stored, layer, units, pairs.of(rows), settings, exchange)
         for into, values in zip(scores, found, strict=True):
@@ -104,8 +102,8 @@ def score_pairs(
 
 def _blocks(stored: StoredPass, layer: LayerMaps, pairs: Pairs) -> Iterator[tuple[slice, Ints]]:
     """Blocks of units that have labels, and the rows of these."""
-    own = len(stored.labels.columns.categories) > BLOCK_UNITS // _FEW_UNITS
-    for block in in_blocks(layer.units, _FEW_UNITS if own else BLOCK_UNITS):
+    own = len(stored.labels.columns.categories) > BLOCK_UNITS // FEW_UNITS
+    for block in in_blocks(layer.units, FEW_UNITS if own else BLOCK_UNITS):
         rows = np.flatnonzero((pairs.unit >= block.start) & (pairs.unit < block.stop))
         if len(rows):
             yield slice(int(pairs.unit[rows].min()), int(pairs.unit[rows].max()) + 1), rows
