@@ -206,6 +206,20 @@ def test_the_command_shows_the_images_again_where_the_run_did_not_keep_activatio
     assert said.code == 0, said.err
 
 
+@pytest.mark.parametrize(
+    ("options", "facts"),
+    [
+        (["--ranges-by", "clusters"], ["--ranges-by is for ranges", "--ranges 5"]),
+        (["--formulas", 2, "--range-length", 3], ["--range-length is for ranges"]),
+        (["--budget", 5], ["--budget is for formulas and ranges", "--formulas 3"]),
+    ],
+)
+def test_options_without_what_they_are_for_are_refused(shell, run_folder, options, facts):
+    said = shell("label", run_folder, *options)
+    assert said.code != 0
+    assert all(fact in said.err for fact in facts), said.err
+
+
 def test_nothing_asked_for_names_what_can_be(shell, run_folder):
     said = shell("label", run_folder)
     assert said.code != 0

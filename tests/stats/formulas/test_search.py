@@ -86,6 +86,17 @@ def test_without_a_budget_for_all_the_bound_still_holds(seed):
         assert result.iou <= proven.iou <= result.bounds[4] + 1e-12
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_where_not_all_formulas_are_bounded_the_bound_still_holds(monkeypatch, seed):
+    signatures, active = world(seed, concepts=8, signatures=60)
+    proven = found(signatures, active, length=3)
+    for of_each in (1, 5):
+        monkeypatch.setattr("unitlens.stats.formulas.search._BOUNDED", of_each)
+        result = found(signatures, active, length=3, beam=1, budget=1)
+        assert result.iou <= proven.iou <= result.bounds[3] + 1e-12
+        assert result.bounds[3] < 1
+
+
 def test_formulas_that_a_shorter_one_says_as_well_are_left_out():
     columns = np.array([[0, 1, 1, 0, 0], [0, 1, 0, 0, 0], [0, 0, 0, 1, 0]], bool)  # the second lies in the first
     signatures = Signatures.of(columns, np.zeros(3, np.int64), np.tile([4, 4, 8], (32, 1)))

@@ -15,6 +15,9 @@ from unitlens.stats.scores import Bools, Floats, Ints
 _AT_ONCE = 1 << 19
 """Numbers in an intermediate array."""
 
+_BOUNDED = 100
+"""Formulas whose bound may be computed, for each that may be extended: with very many concepts, some stay open."""
+
 _POPPED = 16
 """Formulas that are extended together, most promising first."""
 
@@ -137,6 +140,7 @@ class _Search:
         self._numbers = np.arange(len(target.space.concepts))
         self._largest = Met(*(np.sort(side)[::-1] for side in target.single))
         self._found, self._budget = Found(), settings.budget
+        self._to_bound, self._open = _BOUNDED * settings.budget, 0.0
 
     def run(self) -> Found:
         """Search by beam, and then prove or improve what it found, length by length."""
@@ -236,7 +240,7 @@ class _Search:
                         counter += 1
                         heapq.heappush(waiting, (-bound, counter, child[0], child[1], child[2]))
             nodes = self._popped(waiting)
-        return -waiting[0][0] if waiting else 0.0
+        return max(self._open, -waiting[0][0] if waiting else 0.0)
 
     def _popped(self, waiting: list[tuple[float, int, Formula, int, int]]) -> _Nodes | None:
         """The most promising formulas of one length that may still be extended."""
@@ -258,7 +262,8 @@ class _Search:
         nodes, operator, target = children.nodes, children.operator, self._target
         steps = length - nodes.formulas[0].length - 1
         rough = rough_bound(children.met, self._largest, target.active, steps)
-        rows, concepts = np.nonzero((rough > self._found.iou) & children.new & self._in_order(nodes, operator))
+        possible = (rough > self._found.iou) & children.new & self._in_order(nodes, operator)
+        rows, concepts = np.nonzero(self._most_promising(rough, possible) if steps == 1 else possible)
         for start in range(0, len(rows), max(1, _AT_ONCE // len(self._numbers))):
             stop = start + max(1, _AT_ONCE // len(self._numbers))
             row, concept = rows[start:stop], concepts[start:stop]
@@ -268,6 +273,18 @@ class _Search:
             for k in np.flatnonzero(bound > self._found.iou).tolist():
                 formula = nodes.formulas[row[k]].then(operator, int(concept[k]))
                 yield float(bound[k]), (formula, int(met.inside[k]), int(met.outside[k]))
+
+    def _most_promising(self, rough: Floats, possible: Bools) -> Bools:
+        """As many of the formulas that are possible as may still be bounded; what the others could reach stays open."""
+        count = int(possible.sum())
+        if count > self._to_bound:
+            rank = np.argsort(np.where(possible, -rough, np.inf), axis=None, kind="stable")
+            self._open = max(self._open, float(rough.flat[rank[self._to_bound]]))
+            possible = np.zeros_like(possible)
+            possible.flat[rank[: self._to_bound]] = True
+            count = self._to_bound
+        self._to_bound -= count
+        return possible
 
     def _in_order(self, nodes: _Nodes, operator: Operator) -> Bools:
         """Which concepts may come next in the canonical order, (n, D)."""
