@@ -88,6 +88,7 @@ from .labels.files import open_labels as open_labels
 from .labels.footing.measuring import measure_labels as measure_labels
 from .labels.footing.references import baseline_labels as baseline_labels
 from .labels.given.reading import given_labels as given_labels
+from .labels.people.answers import read_answers as read_answers
 from .labels.result import Labels as Labels
 from .labels.run_pass import activations as activations
 from .models.dictionaries.dictionary import Dictionary as Dictionary
@@ -104,6 +105,7 @@ from .models.units.zero_shot import zero_shot as zero_shot
 from .models.words.encoder import Encoder as Encoder
 from .models.words.encoder import TextImageEncoder as TextImageEncoder
 from .models.words.opening import encoder as encoder
+from .pages.labels.sheets import sheet as sheet
 from .pages.writing import report as report
 from .tables.latex import latex_table as latex_table
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from unitlens.cli.labelling.formulas import formula_options, label_by_formulas, take_formula_options
+from unitlens.cli.labelling.people import describe_ratings, people_options, take_people_options
 from unitlens.cli.labelling.words import label_by_words, take_word_options, word_options
 from unitlens.cli.opening import set_threads, take_basis, take_data_options, worker_count
 from unitlens.cli.options import (
@@ -37,6 +38,7 @@ from unitlens.errors import UnitlensError
 )
 @formula_options
 @word_options
+@people_options
 @click.option("--effects", is_flag=True, help="Remove each unit, and see what that does where its labels are.")
 @click.option("--unmeasured", is_flag=True, help="Do not measure labels on one footing, nor weigh given ones.")
 @click.option("--overwrite", is_flag=True, help="Replace labels of the same method that are there.")
@@ -59,40 +61,55 @@ def label(run: Path, given: tuple[Path, ...], effects: bool, unmeasured: bool, o
     from unitlens.labels.files import check_no_labels, read_labels
     from unitlens.labels.footing.measuring import measure_labels
     from unitlens.labels.given.reading import given_labels
+    from unitlens.labels.people.answers import read_answers
+    from unitlens.pages.labels.sheets import sheet
     from unitlens.pages.writing import report
 
     quiet = options.pop("quiet")
     set_threads(options.pop("threads"))
     options["basis"] = take_basis(options)
     by_formulas, by_words = take_formula_options(options), take_word_options(options)
-    if not given and by_formulas is None and by_words is None:
+    people, named = take_people_options(options), bool(given or by_formulas is not None or by_words is not None)
+    if not (named or people.sheet or people.answers):
         raise UnitlensError(
-            "Nothing was asked for: add --formulas 3, --ranges 5, --words LIST, or --from FILE for labels from "
-            "elsewhere."
+            "Nothing was asked for: add --formulas 3, --ranges 5, --words LIST, --from FILE for labels from elsewhere, "
+            "--sheet PAGE for people to answer, or --answers FILE."
         )
     dissection = open_run(run)
+    if people.answers:
+        for line in describe_ratings(read_answers(run, *people.answers)):
+            echo(line)
+    if not (named or people.sheet):
+        return
     methods = [*(by_formulas.methods if by_formulas else ()), *(by_words["methods"] if by_words else ())]
     check_no_labels(run, methods, overwrite=overwrite)
     made = [given_labels(dissection, file) for file in given]
     check_no_labels(run, [method for labels in made for method in labels.methods], overwrite=overwrite)
     net = data = None
-    if by_formulas is not None or by_words is not None or not unmeasured:
-        net, data = open_again(run, dissection, options, images=by_words is not None, network=effects)
+    images = by_words is not None or people.sheet is not None
+    if by_formulas is not None or images or not unmeasured:
+        net, data = open_again(run, dissection, options, images=images, network=effects)
     if by_formulas is not None:
         made += label_by_formulas(dissection, net, data, by_formulas, progress=not quiet, **options)
     if by_words is not None:
         made.append(label_by_words(dissection, net, data, by_words, progress=not quiet, **options))
         check_no_labels(run, list(made[-1].methods), overwrite=overwrite)
-    labels = made[0].joined(*made[1:])
-    if not unmeasured:
-        there = read_labels(run)
-        labels = labels if there is None else there.joined(labels)
-        labels = measure_labels(dissection, labels, net, data, effects=effects, progress=not quiet, **options)
-    page = report(run, labels, overwrite=True)
-    if not quiet:
-        for line in _summary(labels):
-            echo(line)
-        echo(f"wrote {run}/: {page.name} to look at, labels.csv to compute with")
+    if named:
+        labels = made[0].joined(*made[1:])
+        if not unmeasured:
+            there = read_labels(run)
+            labels = labels if there is None else there.joined(labels)
+            labels = measure_labels(dissection, labels, net, data, effects=effects, progress=not quiet, **options)
+        page = report(run, labels, overwrite=True)
+        if not quiet:
+            for line in _summary(labels):
+                echo(line)
+            echo(f"wrote {run}/: {page.name} to look at, labels.csv to compute with")
+    if people.sheet is not None:
+        asked = people.settings | options
+        sheet(run, people.sheet, net=net, data=data, overwrite=overwrite, progress=not quiet, **asked)
+        if not quiet:
+            echo(f"wrote {people.sheet} for people to answer; the key to it is in {run}/")
 
 
 def _summary(labels: Any) -> Iterator[str]:

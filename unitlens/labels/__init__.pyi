@@ -5,5 +5,6 @@ from .files import open_labels as open_labels
 from .footing.measuring import measure_labels as measure_labels
 from .footing.references import baseline_labels as baseline_labels
 from .given.reading import given_labels as given_labels
+from .people.answers import read_answers as read_answers
 from .result import Labels as Labels
 from .run_pass import activations as activations

@@ -15,7 +15,7 @@ from unitlens.dissection.settings import DETECTOR_RULES, Settings
 from unitlens.drawing.emergence import HEIGHT, WIDTH, counts_by_layer, panels
 from unitlens.labels.columns import VERDICTS as LABEL_VERDICTS
 from unitlens.pages.document import document
-from unitlens.pages.labels import labels_view
+from unitlens.pages.labels.by_method import labels_view
 from unitlens.pages.units.cards import VERDICTS, Card, Strips, make_cards, scale_top
 from unitlens.pages.units.concepts import Group, Share, concept_shares, concept_views, make_chart
 from unitlens.pages.units.word_search import word_search

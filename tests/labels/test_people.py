@@ -1,0 +1,212 @@
+"""Sheets that people answer, and what their answers say of labels."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import unitlens as ul
+from unitlens.labels.people.answers import krippendorff_alpha, read_key
+from unitlens.pages.labels.sheets import render_sheet
+
+
+@pytest.fixture(scope="module")
+def kept(net_file, tmp_path_factory):
+    """A run with activations, images and labels of a stranger; not to be changed."""
+    from tests.coloured import write_world
+
+    folder = tmp_path_factory.mktemp("people")
+    net = ul.load(f"{net_file}:build", image_size=32, mean=(0, 0, 0), std=(1, 1, 1))
+    world = write_world(folder / "world")
+    run = ul.dissect(net, "0", world, quantile=0.15, exemplars=2)
+    labels = ul.given_labels(run, {0: "</script>&red", 1: "green", 2: "=cmd()"}, method="mine")
+    ul.report(folder / "run", run, labels)
+    return folder / "run", net, world
+
+
+@pytest.fixture
+def run(kept, tmp_path):
+    return shutil.copytree(kept[0], tmp_path / "run")
+
+
+def write_sheet(run, kept, page, **settings):
+    return ul.sheet(run, page, net=kept[1], data=kept[2], **{"choices": 3, "per_unit": 5} | settings)
+
+
+def write_answers(path, key, answers):
+    lines = [f"{key.sheet},{rater},{question},{choice}" for (rater, question), choice in answers.items()]
+    path.write_text("\n".join(["sheet,rater,question,choice", *lines, ""]))
+    return path
+
+
+def test_a_sheet_asks_for_every_label_among_those_of_other_units(run, kept, tmp_path):
+    page = write_sheet(run, kept, tmp_path / "sheet.html").read_text()
+    key = read_key(run)
+    asked = sorted((one.method, one.unit) for one in key.questions)
+    assert asked == [(method, unit) for method in ("dissection", "mine") for unit in range(3)]
+    for one in key.questions:
+        assert len(set(one.choices)) == 3
+    assert len({one.right for one in key.questions}) > 1  # in no fixed place
+    assert page.count("data:image/jpeg") == 6 * 5
+    assert "&lt;/script&gt;&amp;red" in page
+
+
+def test_the_page_does_not_hold_the_right_answers(run, kept, tmp_path):
+    page = write_sheet(run, kept, tmp_path / "sheet.html").read_text()
+    key = read_key(run)
+    place = [page.index(f'id="q{number}"') for number in range(1, 7)]
+    assert place == sorted(place)
+    for one, start in zip(key.questions, place, strict=True):
+        part = page[start : page.index("</fieldset>", start)]
+        found = [part.index(f'value="{number}"') for number in (1, 2, 3)]
+        assert found == sorted(found)
+        assert one.method not in part
+        assert "right" not in part
+    # what is shown is the same whichever choice is right
+    from unitlens.labels.people.questions import Sheet, Shown
+
+    turned = [one.__class__(**{**vars(one), "right": (one.right + 1) % 3}) for one in key.questions]
+    shown = [Shown([[b"x"]] * 5, one.choices) for one in key.questions]
+    pages = {
+        render_sheet(Sheet(key.__class__(**{**vars(key), "questions": q}), shown)) for q in (key.questions, turned)
+    }
+    assert len(pages) == 1
+
+
+def test_the_same_seed_draws_the_same_sheet(run, kept, tmp_path):
+    pages = [
+        write_sheet(run, kept, tmp_path / "sheet.html", seed=seed, overwrite=True).read_text() for seed in (1, 1, 2)
+    ]
+    assert pages[0] == pages[1] != pages[2]
+    with pytest.raises(ul.UnitlensError, match=r"sheet\.html is there already"):
+        write_sheet(run, kept, tmp_path / "sheet.html")
+
+
+@pytest.mark.parametrize(
+    ("settings", "fact"),
+    [
+        ({"choices": 9}, r"8 are needed.*choices"),
+        ({"choices": 10}, "2 to 9 choices"),
+        ({"per_unit": 4}, "5 images a unit"),
+        ({"units": [3]}, "Unit 3 has no label"),
+        ({"units": 0}, "No unit"),
+        ({"methods": ["mime"]}, "did you mean mine"),
+    ],
+)
+def test_a_sheet_that_cannot_be_made_is_refused_and_leaves_nothing(run, kept, tmp_path, settings, fact):
+    with pytest.raises(ul.UnitlensError, match=fact):
+        write_sheet(run, kept, tmp_path / "sheet.html", **settings)
+    assert not (tmp_path / "sheet.html").exists()
+    assert not (run / "labels.sheet.json").exists()
+
+
+def test_people_who_know_are_told_from_those_who_guess(run, kept, tmp_path):
+    write_sheet(run, kept, tmp_path / "sheet.html")
+    key, rng = read_key(run), np.random.default_rng(0)
+    knows = {(rater, n): one.right + 1 for rater in ("ann", "bob") for n, one in enumerate(key.questions, 1)}
+    ratings = ul.read_answers(run, write_answers(tmp_path / "knows.csv", key, knows))
+    table = ratings.table().set_index("method")
+    assert table.loc["mine", ["raters", "questions", "answers", "right", "alpha"]].tolist() == [2, 3, 6, 1, 1]
+    assert table.loc["mine", "low"] < 1 == table.loc["mine", "high"]
+    assert table.loc["mine", "chance"] == pytest.approx(1 / 3)
+    assert table.loc["mine", "p_value"] == pytest.approx(1 / 27)
+    assert repr(ratings) == "<Ratings by 2 people: 12 answers to 6 questions>"
+    guesses = {(f"r{r}", n): int(rng.integers(3)) + 1 for r in range(200) for n in range(1, 7)}
+    table = ul.read_answers(run, write_answers(tmp_path / "guesses.csv", key, guesses)).table()
+    assert (abs(table["right"] - 1 / 3) < 0.1).all()
+    assert (abs(table["alpha"]) < 0.1).all()
+    assert (table["p_value"] > 0.05).all()
+
+
+def naive_alpha(chosen):
+    """Krippendorff's alpha by pairs of answers."""
+    units = [[value for value in column if value >= 0] for column in chosen.T]
+    units = [values for values in units if len(values) > 1]
+    pooled = [value for values in units for value in values]
+    observed = sum(
+        sum(a != b for i, a in enumerate(values) for j, b in enumerate(values) if i != j) / (len(values) - 1)
+        for values in units
+    )
+    expected = sum(a != b for i, a in enumerate(pooled) for j, b in enumerate(pooled) if i != j)
+    return 1 - (len(pooled) - 1) * observed / expected if expected else np.nan
+
+
+@given(st.integers(0, 10**6), st.integers(1, 4), st.integers(1, 12))
+def test_alpha_is_what_pairs_of_answers_say(seed, raters, questions):
+    chosen = np.random.default_rng(seed).integers(-1, 3, (raters, questions))
+    assert np.isclose(krippendorff_alpha(chosen), naive_alpha(chosen), equal_nan=True)
+
+
+def test_alpha_of_the_books_example():
+    rows = ["*****334112113", "1*21333444443*"[:14], "**213443141133"]
+    chosen = np.array([[-1 if c == "*" else int(c) for c in row] for row in rows])
+    assert np.isclose(krippendorff_alpha(chosen), naive_alpha(chosen))
+
+
+@pytest.mark.parametrize(
+    ("content", "facts"),
+    [
+        (b"sheet,rater,question\n", ["no column choice"]),
+        (b"sheet,rater,question,choice\n", ["no answers"]),
+        (b"sheet,rater,question,choice\nother,ann,1,1\n", ["row 1", "'other'"]),
+        (b"sheet,rater,question,choice\nKEY,,1,1\n", ["row 1", "rater"]),
+        (b"sheet,rater,question,choice\nKEY,ann,7,1\n", ["question is '7'", "1 to 6"]),
+        (b"sheet,rater,question,choice\nKEY,ann,1,0\n", ["choice is '0'", "1 to 3"]),
+        (b"sheet,rater,question,choice\nKEY,ann,1,\xd9\xa1\n", ["choice is"]),
+        (b"sheet,rater,question,choice\nKEY,ann,1\n", ["choice is ''"]),
+        (b"sheet,rater,question,choice\nKEY,ann,1,1\nKEY,ann,1,2\n", ["row 2", "two ways"]),
+        (b"sheet,rater,question,choice\nKEY,ann,1,\x00\n", ["choice is"]),
+        (b"sheet,rater,question,choice\nKEY,a\x00,1,1\n", ["row 1", "rater"]),
+        (b"\xff\xfe", ["cannot be read"]),
+    ],
+)
+def test_answers_that_are_none_are_refused_with_their_facts(run, kept, tmp_path, content, facts):
+    write_sheet(run, kept, tmp_path / "sheet.html")
+    (tmp_path / "answers.csv").write_bytes(content.replace(b"KEY", read_key(run).sheet.encode()))
+    with pytest.raises(ul.UnitlensError) as refused:
+        ul.read_answers(run, tmp_path / "answers.csv")
+    assert all(fact in str(refused.value) for fact in facts), str(refused.value)
+
+
+def test_answers_with_a_mark_in_front_and_other_line_ends_are_read(run, kept, tmp_path):
+    write_sheet(run, kept, tmp_path / "sheet.html")
+    text = f'\ufeffsheet,rater,question,choice\r\n{read_key(run).sheet},"Ann, ""A""",2,1\r\n'
+    (tmp_path / "answers.csv").write_bytes(text.encode())
+    assert ul.read_answers(run, tmp_path / "answers.csv").raters == ('Ann, "A"',)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"schema": 9}, {"questions": [{}]}, {"seed": "x"}, {"questions": "no"}],
+    ids=["schema", "field", "seed", "list"],
+)
+def test_a_key_that_was_changed_is_refused(run, kept, tmp_path, change):
+    write_sheet(run, kept, tmp_path / "sheet.html")
+    path = run / "labels.sheet.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ul.UnitlensError, match=r"labels\.sheet\.json"):
+        ul.read_answers(run, tmp_path / "answers.csv")
+
+
+def test_without_a_sheet_answers_cannot_be_read(run, tmp_path):
+    with pytest.raises(ul.UnitlensError, match=r"has no labels\.sheet\.json"):
+        ul.read_answers(run, tmp_path / "answers.csv")
+
+
+def test_the_command_writes_a_sheet_and_reads_answers(shell, sees, world, tmp_path):
+    shell("dissect", *sees, "--data", world, "--out", "run", "--keep-activations")
+    said = shell("label", "run", "--sheet", "sheet.html", "--units", "0,1", "--choices", 2, "--seed", 3)
+    assert said.code == 0, said.err
+    assert "the key to it is in run/" in said.out
+    key = read_key(tmp_path / "run")
+    assert [one.unit for one in key.questions] in ([0, 1], [1, 0])
+    write_answers(tmp_path / "ann.csv", key, {("ann", 1): key.questions[0].right + 1})
+    said = shell("label", "run", "--answers", "ann.csv")
+    assert said.code == 0
+    assert "dissection: 100 % right" in said.out
+    assert "chance 50 %" in said.out
+    assert "--units is 'x'" in shell("label", "run", "--sheet", "s.html", "--units", "x").err
+    assert "add --sheet PAGE" in shell("label", "run", "--choices", 3).err

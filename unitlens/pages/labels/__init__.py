@@ -1,0 +1,1 @@
+"""What pages show of labels: methods side by side, and sheets that people answer."""
