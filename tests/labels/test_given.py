@@ -39,6 +39,8 @@ def test_a_label_that_is_a_concept_of_the_run_has_its_iou(dissection):
         ("unit,label\nnan,green\n", ["row 1", "nan"]),
         ("unit,label\none,green\n", ["unit is 'one'", "a number"]),
         ("unit,label,score\n1,green,good\n", ["score is 'good'"]),
+        ("unit,label,rank\n1,green,1e300\n", ["rank is 1e+300"]),
+        ("unit,label,rank\n1,green,0\n", ["row 1", "rank is 0"]),
         ("unit,label,layer\n1,green,00\n", ["no layer 00", "0"]),
         ("unit,label\n1," + "x" * 1001 + "\n", ["1001 letters"]),
     ],

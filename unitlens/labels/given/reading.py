@@ -25,6 +25,9 @@ LONGEST = 1000
 MOST_OF_UNIT = 100
 """Labels of a unit, at most."""
 
+_LAST = 10**6
+"""The highest rank."""
+
 _MOST_BYTES = 1 << 28
 """Bytes of a file, at most."""
 
@@ -217,7 +220,7 @@ def _of_rows(run: Dissection, rows: Sequence[Mapping[str, Any]], source: str) ->
                 unit,
                 label,
                 _number(row.get("score"), "score", where),
-                seen[layer, unit] if rank is None else max(int(rank), 1),
+                seen[layer, unit] if rank is None else _rank(rank, where),
             )
         )
     if not found:
@@ -249,6 +252,12 @@ def _label(value: Any, where: str) -> str:
     if len(text) > LONGEST or "\0" in text:
         raise UnitlensError(f"{where}: the label has {len(text)} letters or a NUL; it is a text of up to {LONGEST}.")
     return text
+
+
+def _rank(number: float, where: str) -> int:
+    if number != int(number) or not 1 <= number <= _LAST:
+        raise UnitlensError(f"{where}: rank is {number:g}; it is 1 for the best label of a unit, 2 for the next.")
+    return int(number)
 
 
 def _number(value: Any, column: str, where: str) -> float | None:
