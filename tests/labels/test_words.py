@@ -76,6 +76,17 @@ def test_a_word_that_is_a_concept_has_its_iou(seen, labels):
     assert rows[rows["label"].isin(["grey", "black"])]["iou"].isna().all()
 
 
+def test_words_predict_the_peaks_of_planted_units_on_odd_folds(seen, labels):
+    net, data, run = seen
+    rows = labels["correlation"].rows.set_index("unit")
+    with ul.activations(run, net, data) as stored:
+        peaks, odd = stored.layers["relu"].peaks.read(range(80)), stored.folds % 2 == 1
+        there = np.array([int(name.split()[1]) % 4 == 0 for name in stored.record.names])
+    assert rows.loc[0, "label"] == "red"
+    assert rows.loc[0, "simulation_low"] <= rows.loc[0, "simulation"] <= rows.loc[0, "simulation_high"]
+    assert rows.loc[0, "simulation"] == pytest.approx(np.corrcoef(there[odd], peaks[odd, 0])[0, 1], abs=0.05)
+
+
 def test_silent_units_have_no_word(seen, labels):
     silent = seen[2].table().query("silent")["unit"].tolist()
     assert not set(silent) & set(labels.rows["unit"])

@@ -21,6 +21,7 @@ from unitlens.errors import UnitlensError, argument, did_you_mean
 from unitlens.labels.by_words import scores
 from unitlens.labels.by_words.lists import word_list
 from unitlens.labels.by_words.vectors import crop_vectors, first_exemplars, image_vectors
+from unitlens.labels.footing.simulation import simulation
 from unitlens.labels.result import Labels
 from unitlens.labels.run_pass import activations
 from unitlens.models.bases import BasisLike
@@ -250,9 +251,17 @@ def _labels(
         else:
             scored = _by_soft_wpmi(seen, peaks[name][:, speaking], settings.exemplars)
         iou = _iou(run, name, settings.words)
-        rows += _rows(name, speaking, scored, settings.words, iou, fdr=run.settings.fdr)
+        named = _rows(name, speaking, scored, settings.words, iou, fdr=run.settings.fdr)
+        rows += [row | _simulated(row, seen, peaks[name], settings.words) for row in named]
     seconds = time.perf_counter() - began
     return Labels.of(run, method, rows, settings=_recorded(settings), seconds=seconds)
+
+
+def _simulated(row: Mapping[str, Any], seen: _Seen, peaks: Floats, words: Sequence[str]) -> dict[str, float]:
+    """How well the similarity of images to a word predicts the unit's peaks, in images of the odd folds."""
+    similarity = np.asarray(seen.images @ seen.words[words.index(row["label"])], np.float64)
+    found = simulation(similarity, peaks[:, row["unit"]].astype(np.float64), seen.stored.folds, seen.halves[1])
+    return dict(zip(("simulation", "simulation_low", "simulation_high"), found, strict=True))
 
 
 def _recorded(settings: WordSettings) -> dict[str, Any]:
