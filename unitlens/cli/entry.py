@@ -22,7 +22,7 @@ from unitlens.processes import speaks
 SECTIONS = {
     "Before": ("demo", "layers", "check", "plan"),
     "What units look for": ("dissect", "label", "merge", "units", "tables", "figures", "report"),
-    "How sure that is": ("compare", "audit", "rerun"),
+    "How sure that is": ("compare", "audit", "reconstruct", "rerun"),
     "What they are used for": ("ablate", "intervene", "explain", "compare-images", "attack", "shortcuts", "open"),
 }
 """The commands by sections of the help; `unitlens.cli` has a module of the same name for each."""

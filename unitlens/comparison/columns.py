@@ -24,6 +24,15 @@ COLUMNS = {
     "above_min_iou": "units above the least IoU, the papers' rule, whose concept belongs to the category",
     "above_low": "lower end of the 95 % interval",
     "above_high": "upper end",
+    "heldout_iou": "mean held-out IoU of the detectors of all categories, of the first training",
+    "explained": "share of the variance of the layer's output that its directions or features explain, where a "
+    "`Reconstruction` was saved in the run; empty else, as the next ones are",
+    "explained_low": "lower end of the 95 % interval",
+    "explained_high": "upper end",
+    "accuracy_kept": "accuracy with the reconstruction in place of the layer's output",
+    "accuracy_effect": "that minus the accuracy of the network as it is",
+    "accuracy_effect_low": "lower end of the 95 % interval",
+    "accuracy_effect_high": "upper end",
     "against": "the entry that it is compared with",
     "paired": "True where both saw the same images, so that the difference is taken half by half",
     "compared_images": "where the entries have other numbers of images: differences are those of units above the least "
@@ -39,6 +48,9 @@ COLUMNS = {
     "unique_difference_high": "upper end",
 }
 """Name and meaning of every column of ``compare.csv``, in order."""
+
+RECONSTRUCTION = tuple(name for name in COLUMNS if name.startswith(("explained", "accuracy")))
+"""Those of `unitlens.dissection.dictionaries.reconstruction.Reconstruction`, under the same names."""
 
 CONCEPT_COLUMNS = {
     "entry": "as in compare.csv",

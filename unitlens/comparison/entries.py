@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from unitlens.comparison.matching import BestUnits, LayerToMatch, best_units
+from unitlens.dissection.dictionaries.reconstruction import Reconstruction, read_reconstructions
 from unitlens.dissection.result import Dissection, open_run
 from unitlens.errors import UnitlensError, argument
 from unitlens.stats.counts import Counts
@@ -35,7 +36,7 @@ _COMPARABLE = (
     "unique",
     "evidence",
     "fdr",
-    "basis",
+    "units",
 )
 """Settings that have to be equal for the numbers of two runs to be comparable."""
 
@@ -55,11 +56,14 @@ class Entry:
         Of this layer alone.
     others : tuple of Entry
         The same layer in further trainings: other seeds, or checkpoints.
+    reconstruction : Reconstruction or None
+        What its directions or features hold of the layer, where that was measured and is in the run's folder.
     """
 
     name: str
     run: Dissection
     others: "tuple[Entry, ...]" = ()
+    reconstruction: Reconstruction | None = None
 
     @property
     def trainings(self) -> "tuple[Entry, ...]":
@@ -101,6 +105,12 @@ class Entry:
         """Column of each concept, by its category and its name as tables have it."""
         names = zip(self.concepts, self.run.concepts, strict=True)
         return {(category, name): column for column, ((category, _), name) in enumerate(names)}
+
+    @property
+    def heldout_iou(self) -> float:
+        """Mean held-out IoU of its detectors, NaN where it has none or no evidence."""
+        table = self.run.table()
+        return float(table.loc[table["detector"], "heldout_iou"].astype(float).mean())
 
     @cached_property
     def concept(self) -> Ints:
@@ -200,13 +210,15 @@ def open_entries(runs: Sequence[Run | Sequence[Run]], names: Sequence[str] | Non
     opened = [[run if isinstance(run, Dissection) else open_run(run) for run in given] for given in trainings]
     titles = [_title(*pair) for pair in zip(trainings, opened, strict=True)] if names is None else list(names)
     layers = [
-        (title, of_run, layer) for title, of_run in zip(titles, opened, strict=True) for layer in of_run[0].layers
+        (title, given[0], of_run, layer)
+        for title, given, of_run in zip(titles, trainings, opened, strict=True)
+        for layer in of_run[0].layers
     ]
-    entry_name = _naming(len(runs), {layer for _, _, layer in layers})
+    entry_name = _naming(len(runs), {layer for *_, layer in layers})
     entries: list[Entry] = []
-    for title, of_run, layer in layers:
+    for title, first, of_run, layer in layers:
         name = _unused(entry_name(title, layer), {entry.name for entry in entries})
-        entries.append(_entry(name, of_run, layer))
+        entries.append(replace(_entry(name, of_run, layer), reconstruction=_reconstruction(first, layer)))
     return tuple(entries)
 
 
@@ -235,6 +247,13 @@ def _entry(name: str, runs: Sequence[Dissection], layer: str) -> Entry:
                 "them as networks of their own."
             )
     return replace(first, others=tuple(others))
+
+
+def _reconstruction(run: Run, layer: str) -> Reconstruction | None:
+    """What was measured of a saved run."""
+    if isinstance(run, Dissection):
+        return None
+    return next((one for one in read_reconstructions(Path(run)) if one.layer == layer), None)
 
 
 def _title(given: Sequence[Run], runs: Sequence[Dissection]) -> str:

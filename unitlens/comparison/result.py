@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unitlens.comparison.columns import ALL, COLUMNS, CONCEPT_COLUMNS, UNIT_COLUMNS
+from unitlens.comparison.columns import ALL, COLUMNS, CONCEPT_COLUMNS, RECONSTRUCTION, UNIT_COLUMNS
 from unitlens.comparison.matching import Matches, match_units
 from unitlens.comparison.numbers import (
     CategoryNumbers,
@@ -175,6 +175,9 @@ class Comparison:
         row |= _columns("detectors_share", "detectors_share", share.interval(most=1.0))
         row |= _columns("unique_concepts", "unique", numbers.unique.interval(most=numbers.concepts))
         row |= _columns("above_min_iou", "above", numbers.above.interval(most=entry.units))
+        if category == ALL:
+            row["heldout_iou"] = entry.heldout_iou
+            row |= {name: getattr(entry.reconstruction, name, None) for name in RECONSTRUCTION}
         if entry.name != self.against:
             reference = self[self.against]
             if entry.images != reference.images:

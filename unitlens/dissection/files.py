@@ -118,7 +118,7 @@ _OF_EXPLANATIONS = ("explanation.", "confusions.", "shortcuts.", "causal_labels.
 
 def _ours(name: str) -> bool:
     """Whether a file or folder of this name belongs to a run."""
-    added = ("effects.", "outcomes.", "audit.", "labels.", *_OF_EXPLANATIONS, *_OF_INTERVENTIONS)
+    added = ("effects.", "outcomes.", "audit.", "labels.", "reconstruction.", *_OF_EXPLANATIONS, *_OF_INTERVENTIONS)
     return is_result(name) and (name in (*FILES, *FOLDERS) or name.startswith(added))
 
 

@@ -103,6 +103,9 @@ class BasisRecord:
     def __post_init__(self) -> None:
         check_types(self)
 
+    def __str__(self) -> str:
+        return f"{self.shape[0]} {self.noun}, {self.sha256[:8]}"
+
     @property
     def noun(self) -> str:
         """What its units are called."""
@@ -287,6 +290,11 @@ class Settings:
     def draws(self) -> int:
         """How often images are given the labels of others."""
         return draws_for(self.fdr) if self.evidence else 0
+
+    @property
+    def units(self) -> str:
+        """What the units are: the layer's own, or directions or features of which basis."""
+        return "the layer's own" if self.basis is None else str(self.basis)
 
     @property
     def rule(self) -> DetectorRule:

@@ -1,0 +1,90 @@
+"""What a dictionary holds of a layer: against loops, and into a run and its comparison."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import unitlens as ul
+from unitlens.dissection.dictionaries.reconstruction import COLUMNS
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return ul.load("bundled:scenes"), ul.Scenes(48)
+
+
+def drawn(*shape, seed=1):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def poor():
+    """A dictionary that loses most of the layer."""
+    rows = drawn(12, 128)
+    rows = rows / rows.norm(dim=1, keepdim=True)
+    return ul.features({"encoder": rows, "decoder": rows}, kind="topk:3")
+
+
+def test_variance_and_accuracy_are_those_of_loops(scenes):
+    net, data = scenes
+    found = ul.reconstruction(net, "relu6", data, basis=poor(), batch_size=7)
+    names = [data[i].class_ for i in range(48)]
+    outputs, seen, made = [], [], []
+    with ul.evaluating(net.model):
+        for i in range(48):
+            image = net.prepare(torch.from_numpy(data[i].image).permute(2, 0, 1)[None])
+            with ul.record(net.model, "relu6") as recording:
+                before = net.model(image).argmax(1)
+            x = recording["relu6"]
+            replaced = poor().reconstruct(x, "relu6")
+            with ul.edit(net.model, {"relu6": lambda _, replaced=replaced: replaced}):
+                outputs.append((before.item(), net.model(image).argmax(1).item()))
+            seen.append(x.movedim(1, -1).flatten(0, 2))
+            made.append(replaced.movedim(1, -1).flatten(0, 2))
+    x, made = torch.cat(seen).double(), torch.cat(made).double()
+    expected = 1 - float((x - made).square().sum() / (x - x.mean(0)).square().sum())
+    assert found.explained == pytest.approx(expected, abs=1e-6)
+    truth = [net.classes.index(name) for name in names]
+    right = np.mean([before == true for (before, _), true in zip(outputs, truth, strict=True)])
+    assert found.accuracy == pytest.approx(right)
+    kept = np.mean([after == true for (_, after), true in zip(outputs, truth, strict=True)])
+    assert found.accuracy_kept == pytest.approx(kept)
+    assert found.accuracy_kept < found.accuracy
+    assert found.accuracy_effect_low <= found.accuracy_effect <= found.accuracy_effect_high
+    assert found.explained_low < found.explained < found.explained_high
+    assert found.active <= 3
+    assert list(found.table()) == list(COLUMNS)
+
+
+def test_a_rotation_holds_everything(scenes):
+    net, data = scenes
+    turn = torch.linalg.qr(drawn(128, 128))[0]
+    found = ul.reconstruction(net, "relu6", data, basis=turn, limit=16)
+    assert found.explained == pytest.approx(1, abs=1e-6)
+    assert found.accuracy_kept == pytest.approx(found.accuracy)
+    assert found.basis.kind is None
+
+
+def test_of_a_run_in_the_shell_and_in_its_comparison(shell, tmp_path):
+    poor().save(tmp_path / "sae.safetensors")
+    how = ("dissect", "bundled:scenes", "--limit", 32, "--layer", "relu6", "--no-evidence", "--exemplars", 0, "--quiet")
+    assert shell(*how, "--features", "sae.safetensors", "--out", "sae").code == 0
+    assert shell(*how, "--out", "units").code == 0
+    said = shell("reconstruct", "sae")
+    assert said.code == 0, said.err
+    assert "of 12 features active at a position; accuracy" in said.out
+    with pytest.warns(ul.UnitlensWarning, match=r"units \(the layer's own and 12 features, [0-9a-f]{8}\)"):
+        rows = ul.compare("units", "sae").table().query("category == 'all'").set_index("entry")
+    (record,) = json.loads((tmp_path / "sae" / "reconstruction.json").read_text())
+    assert rows.loc["sae", "explained"] == record["explained"]
+    assert rows.loc["sae", "accuracy_effect_low"] == record["accuracy_effect_low"]
+    assert np.isnan(rows.loc["units", "explained"])
+    refused = shell("reconstruct", "units")
+    assert "are the layer's own, which hold all of it" in refused.err
+    other = ul.reconstruction(ul.load("bundled:scenes"), "relu6", ul.Scenes(8), basis=torch.eye(128)[:2])
+    with pytest.raises(ul.UnitlensError, match="is of other units of relu6 than those that were reconstructed from"):
+        other.save("sae")
+    (tmp_path / "sae" / "reconstruction.json").write_text("{}")
+    with pytest.raises(ul.UnitlensError, match="is damaged: it is not a list"):
+        ul.compare("units", "sae")

@@ -1,0 +1,54 @@
+"""`unitlens reconstruct`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from unitlens.cli.opening import set_threads, worker_count
+from unitlens.cli.options import basis_option, opening_options, quiet_option
+from unitlens.cli.shell.command import command
+from unitlens.cli.targets import run_source
+from unitlens.cli.text import echo
+from unitlens.errors import UnitlensError
+
+
+@command(first=("data", "features", "basis", "device"))
+@click.argument("run", type=click.Path(path_type=Path))
+@opening_options
+@basis_option
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
+@quiet_option
+def reconstruct(run: Path, **options: Any) -> None:
+    """Measure what the features or directions of a saved run hold of their layer.
+
+    Variance explained, and the accuracy that is kept when the layer's output is replaced by what is reconstructed of
+    it: reconstruction.json in the run, from which `unitlens compare` takes it.
+    """
+    from unitlens.dissection.dictionaries.reconstruction import FILE, reconstruction
+
+    quiet = options.pop("quiet")
+    set_threads(options.pop("threads"))
+    source = run_source(run, {"layers": (), **options})
+    if source.basis is None:
+        raise UnitlensError(
+            f"The units of the run {run} are the layer's own, which hold all of it: give a run of features or "
+            "directions."
+        )
+    for layer in source.layers:
+        found = reconstruction(
+            source.net,
+            layer,
+            source.data,
+            basis=source.basis,
+            limit=source.limit,
+            batch_size=options["batch_size"],
+            workers=worker_count(None),
+            seed=source.seed,
+            progress=not quiet,
+        )
+        found.save(run)
+        if not quiet:
+            echo(f"{layer}: {found}")
+    if not quiet:
+        echo(f"wrote {run}/{FILE}")
