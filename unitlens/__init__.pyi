@@ -39,8 +39,8 @@ from .data.segmentation.accuracy import segmenter_iou as segmenter_iou
 from .data.segmentation.segmenters import segmenter as segmenter
 from .data.sources import with_concepts as with_concepts
 from .dissection.dictionaries.fitting import fit_features as fit_features
-from .dissection.dictionaries.reconstruction import Reconstruction as Reconstruction
 from .dissection.dictionaries.reconstruction import reconstruction as reconstruction
+from .dissection.dictionaries.result import Reconstruction as Reconstruction
 from .dissection.exemplars.originals import redrawn as redrawn
 from .dissection.planning import Plan as Plan
 from .dissection.planning import plan as plan

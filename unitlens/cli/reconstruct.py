@@ -25,7 +25,8 @@ def reconstruct(run: Path, **options: Any) -> None:
     Variance explained, and the accuracy that is kept when the layer's output is replaced by what is reconstructed of
     it: reconstruction.json in the run, from which `unitlens compare` takes it.
     """
-    from unitlens.dissection.dictionaries.reconstruction import FILE, reconstruction
+    from unitlens.dissection.dictionaries.reconstruction import reconstruction
+    from unitlens.dissection.dictionaries.result import FILE
 
     quiet = options.pop("quiet")
     set_threads(options.pop("threads"))

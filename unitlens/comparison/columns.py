@@ -50,7 +50,7 @@ COLUMNS = {
 """Name and meaning of every column of ``compare.csv``, in order."""
 
 RECONSTRUCTION = tuple(name for name in COLUMNS if name.startswith(("explained", "accuracy")))
-"""Those of `unitlens.dissection.dictionaries.reconstruction.Reconstruction`, under the same names."""
+"""Those of `unitlens.dissection.dictionaries.result.Reconstruction`, under the same names."""
 
 CONCEPT_COLUMNS = {
     "entry": "as in compare.csv",

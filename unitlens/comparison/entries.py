@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from unitlens.comparison.matching import BestUnits, LayerToMatch, best_units
-from unitlens.dissection.dictionaries.reconstruction import Reconstruction, read_reconstructions
+from unitlens.dissection.dictionaries.result import Reconstruction, read_reconstructions
 from unitlens.dissection.result import Dissection, open_run
 from unitlens.errors import UnitlensError, argument
 from unitlens.stats.counts import Counts

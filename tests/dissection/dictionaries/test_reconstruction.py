@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import unitlens as ul
-from unitlens.dissection.dictionaries.reconstruction import COLUMNS
+from unitlens.dissection.dictionaries.result import COLUMNS
 
 
 @pytest.fixture(scope="module")

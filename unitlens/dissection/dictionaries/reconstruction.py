@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,130 +14,17 @@ from unitlens.data.classes import join_classes
 from unitlens.data.concepts import Data, described
 from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.reading import Reading
+from unitlens.dissection.dictionaries.result import Reconstruction
 from unitlens.dissection.settings import BasisRecord
-from unitlens.errors import UnitlensError
-from unitlens.files import json_text, read_json
-from unitlens.journal import changing, settle
 from unitlens.models.bases import BasisLike, Coding, as_basis
 from unitlens.models.hooks import edit, record
 from unitlens.models.layers import find_layers
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
 from unitlens.models.units.space import UnitSpace, find_space
-from unitlens.records import check_types, read_record, write_record
 from unitlens.stats.folds import FOLDS, jackknife_half_width
 from unitlens.stats.paired_accuracy import paired_accuracy
 from unitlens.stats.scores import Floats
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-FILE = "reconstruction.json"
-"""In the folder of a run."""
-
-COLUMNS = {
-    "layer": "name of the layer",
-    "units": "directions or features from which its output is reconstructed",
-    "images": "images",
-    "active": "mean number of units that are not 0 at a position",
-    "explained": "variance of the layer's output that is explained: 1 - squared error / squared distance from the "
-    "mean, over all units and positions",
-    "explained_low": "lower end of the 95 % interval (jackknife over folds)",
-    "explained_high": "upper end",
-    "accuracy": "share of the images with a class that is classified rightly; empty where nothing is classified",
-    "accuracy_kept": "the same with the reconstruction in place of the layer's output",
-    "accuracy_effect": "accuracy_kept - accuracy",
-    "accuracy_effect_low": "lower end of the 95 % interval, on the same images",
-    "accuracy_effect_high": "upper end",
-}
-"""Name and meaning of every column of `Reconstruction.table`, in order."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reconstruction:
-    """What directions or features hold of a layer; `COLUMNS` says what the numbers are."""
-
-    layer: str
-    basis: BasisRecord
-    network_sha256: str
-    data_sha256: str
-    images: int
-    active: float
-    explained: float
-    explained_low: float | None
-    explained_high: float | None
-    accuracy: float | None = None
-    accuracy_kept: float | None = None
-    accuracy_effect: float | None = None
-    accuracy_effect_low: float | None = None
-    accuracy_effect_high: float | None = None
-
-    def __post_init__(self) -> None:
-        check_types(self)
-
-    def __str__(self) -> str:
-        interval = "" if self.explained_low is None else f" ({self.explained_low:.1%} to {self.explained_high:.1%})"
-        active = f"{self.active:.3g} of {self.units} {self.basis.noun} active at a position"
-        text = f"{self.explained:.1%} of the variance{interval}, {active}"
-        if self.accuracy is None:
-            return text
-        text += f"; accuracy {self.accuracy_kept:.1%}, where the network's is {self.accuracy:.1%}"
-        if self.accuracy_effect_low is None or self.accuracy_effect is None or self.accuracy_effect_high is None:
-            return text
-        low, effect, high = (
-            100 * end for end in (self.accuracy_effect_low, self.accuracy_effect, self.accuracy_effect_high)
-        )
-        return f"{text} ({effect:+.2g} points, {low:+.2g} to {high:+.2g})"
-
-    @property
-    def units(self) -> int:
-        """How many directions or features there are."""
-        return self.basis.shape[0]
-
-    def table(self) -> "pd.DataFrame":
-        """One row with the columns `COLUMNS`."""
-        import pandas as pd
-
-        return pd.DataFrame([{name: getattr(self, name) for name in COLUMNS}])
-
-    def save(self, run: str | Path) -> Path:
-        """Write it into the folder of a run, beside those of its other layers, for `unitlens.compare`.
-
-        Raises
-        ------
-        UnitlensError
-            If there is no run, or one of other units.
-        """
-        from unitlens.dissection.result import open_run
-
-        folder = Path(run)
-        basis = open_run(folder)[self.layer].settings.basis
-        if basis is None or basis.sha256 != self.basis.sha256:
-            raise UnitlensError(
-                f"The run in {folder} is of other units of {self.layer} than those that were reconstructed from: give "
-                f"the run of the {self.basis.noun} whose SHA-256 begins with {self.basis.sha256[:8]}."
-            )
-        others = [one for one in read_reconstructions(folder) if one.layer != self.layer]
-        with changing(folder) as change:
-            change.write(FILE, json_text([write_record(one) for one in (*others, self)]))
-        return folder / FILE
-
-
-def read_reconstructions(folder: Path) -> list[Reconstruction]:
-    """Those of a run, layer by layer; none where none were measured.
-
-    Raises
-    ------
-    UnitlensError
-        If the file is damaged.
-    """
-    settle(folder)
-    if not (folder / FILE).is_file():
-        return []
-    content = read_json(folder / FILE)
-    if not isinstance(content, list):
-        raise UnitlensError(f"{folder / FILE} is damaged: it is not a list.")
-    return [read_record(Reconstruction, one, what=FILE) for one in content]
 
 
 def reconstruction(
