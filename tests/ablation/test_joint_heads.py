@@ -162,6 +162,8 @@ def test_heads_are_listed_and_dissected(case):
     net, name = case
     listed = {layer.name: layer for layer in net.layers()}
     assert listed[name].calls == 1
+    projection = next(info for info in listed.values() if info.name in (f"{name}.proj", f"{name}.out_proj"))
+    assert projection.units is None  # nobody calls it, or with windows
     heads = net.model.get_submodule(name).num_heads
     assert (listed[f"{name}:heads"].units, listed[f"{name}:heads"].kind) == (heads, "heads")
     d = ul.dissect(net, f"{name}:heads", ColourWorld(24), quantile=0.1, exemplars=0, evidence=False)

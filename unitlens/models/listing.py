@@ -1,6 +1,6 @@
 """List a network's layers, by passing one image through it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -90,19 +90,9 @@ def survey(model: nn.Module, image: Tensor, *, image_size: tuple[int, int]) -> S
     modules = dict(root.named_modules(remove_duplicate=False))
     attention = [module for module in watched if find_heads(module, names[module][0], modules) is not None]
     heads = {ref.given: ref for module in attention for ref in _heads_of(root, names[module])}
-    given: dict[str, list[Shape]] = {}
-
-    def note_given(ref: LayerRef, module: nn.Module, args: Any, value: Tensor) -> None:
-        given.setdefault(ref.given, []).append(tuple(value.shape))
-
-    def start(module: nn.Module, args: Any) -> None:
-        seen.clear()
-        given.clear()
-
-    hooks: list[tuple[nn.Module | LayerRef, Callable[..., None]]] = [(module, note) for module in watched]
-    hooks += [(ref, partial(note_given, ref)) for ref in heads.values()]
-    with attached(model, hooks, before=start, after=lambda *_: None):
+    with attached(model, [(module, note) for module in watched], before=lambda *_: seen.clear(), after=lambda *_: None):
         output = uncompiled(model)(image)
+    given = _given_to(list(heads.values()), model, image) if heads else {}
     reached = []
     for module, calls in seen.items():
         for name in names[module]:
@@ -117,6 +107,19 @@ def survey(model: nn.Module, image: Tensor, *, image_size: tuple[int, int]) -> S
         for info in _infos(name, module, [], image_size)
     ]
     return Survey(reached + missed, [tuple(t.shape) for _, t in tensors_in(output)])
+
+
+def _given_to(heads: Sequence[LayerRef], model: nn.Module, image: Tensor) -> dict[str, list[Shape]]:
+    """The shapes of heads in each call, by a pass of their own: what is taken apart for them calls other modules."""
+    given: dict[str, list[Shape]] = {}
+
+    def note(ref: LayerRef, module: nn.Module, args: Any, value: Tensor) -> None:
+        given.setdefault(ref.given, []).append(tuple(value.shape))
+
+    hooks = [(ref, partial(note, ref)) for ref in heads]
+    with attached(model, hooks, before=lambda *_: given.clear(), after=lambda *_: None):
+        uncompiled(model)(image)
+    return given
 
 
 def _heads_of(root: nn.Module, names: Sequence[str]) -> list[LayerRef]:
