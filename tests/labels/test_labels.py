@@ -135,3 +135,25 @@ def test_units_of_several_layers_need_its_name(dissection):
     with pytest.raises(ul.UnitlensError, match="one of 0, 4"):
         both.of_unit(1)
     assert both.of_unit(1, layer="4")["method"].tolist() == ["theirs"]
+
+
+def test_columns_that_an_older_version_did_not_have_are_empty(dissection, run):
+    ul.report(run, labels(dissection, auprc=0.5))
+    rows = ul.open_labels(run).rows
+    rows.drop(columns=["auprc", "bound", "also"]).to_csv(run / "labels.csv", index=False)
+    read = ul.open_labels(run).rows
+    assert list(read) == list(COLUMNS)
+    assert read.loc[0, "also"] == ""
+    assert np.isnan(read.loc[0, "auprc"])
+    rows.drop(columns=["unit"]).to_csv(run / "labels.csv", index=False)
+    with pytest.raises(ul.UnitlensError, match="other columns"):
+        ul.open_labels(run)
+
+
+def test_damaged_labels_can_be_replaced_and_not_lost_unasked(dissection, run):
+    ul.report(run, labels(dissection))
+    (run / "labels.csv").write_text("layer,unit\n")
+    with pytest.raises(ul.UnitlensError, match=r"overwrite"):
+        ul.report(run, labels(dissection, "theirs"))
+    ul.report(run, labels(dissection, "theirs"), overwrite=True)
+    assert list(ul.open_labels(run).methods) == ["theirs"]

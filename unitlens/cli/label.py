@@ -1,6 +1,8 @@
 """`unitlens label`."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,7 @@ def label(run: Path, given: tuple[Path, ...], effects: bool, unmeasured: bool, o
     from unitlens.labels.footing.measuring import measure_labels
     from unitlens.labels.given.reading import given_labels
     from unitlens.labels.people.answers import read_answers
+    from unitlens.labels.run_pass import with_activations
     from unitlens.pages.labels.sheets import sheet
     from unitlens.pages.writing import report
 
@@ -85,31 +88,34 @@ def label(run: Path, given: tuple[Path, ...], effects: bool, unmeasured: bool, o
     check_no_labels(run, methods, overwrite=overwrite)
     made = [given_labels(dissection, file) for file in given]
     check_no_labels(run, [method for labels in made for method in labels.methods], overwrite=overwrite)
-    net = data = None
     images = by_words is not None or people.sheet is not None
-    if by_formulas is not None or images or not unmeasured:
-        net, data = open_again(run, dissection, options, images=images, network=effects)
-    if by_formulas is not None:
-        made += label_by_formulas(dissection, net, data, by_formulas, progress=not quiet, **options)
-    if by_words is not None:
-        made.append(label_by_words(dissection, net, data, by_words, progress=not quiet, **options))
-        check_no_labels(run, list(made[-1].methods), overwrite=overwrite)
-    if named:
-        labels = made[0].joined(*made[1:])
-        if not unmeasured:
-            there = read_labels(run)
-            labels = labels if there is None else there.joined(labels)
-            labels = measure_labels(dissection, labels, net, data, effects=effects, progress=not quiet, **options)
-        page = report(run, labels, overwrite=True)
-        if not quiet:
-            for line in _summary(labels):
-                echo(line)
-            echo(f"wrote {run}/: {page.name} to look at, labels.csv to compute with")
-    if people.sheet is not None:
-        asked = people.settings | options
-        sheet(run, people.sheet, net=net, data=data, overwrite=overwrite, progress=not quiet, **asked)
-        if not quiet:
-            echo(f"wrote {people.sheet} for people to answer; the key to it is in {run}/")
+    with ExitStack() as held:
+        net = data = None
+        if by_formulas is not None or images or not unmeasured:
+            net, data = open_again(run, dissection, options, images=images, network=effects)
+            at_hand = with_activations(dissection, net, data, images=images, progress=not quiet, **options)
+            dissection = replace(dissection, activations=held.enter_context(at_hand))  # one pass for all that follows
+        if by_formulas is not None:
+            made += label_by_formulas(dissection, net, data, by_formulas, progress=not quiet, **options)
+        if by_words is not None:
+            made.append(label_by_words(dissection, net, data, by_words, progress=not quiet, **options))
+            check_no_labels(run, list(made[-1].methods), overwrite=overwrite)
+        if named:
+            labels = made[0].joined(*made[1:])
+            if not unmeasured:
+                there = read_labels(run, overwrite=overwrite)
+                labels = labels if there is None else there.joined(labels)
+                labels = measure_labels(dissection, labels, net, data, effects=effects, progress=not quiet, **options)
+            page = report(run, labels, overwrite=True)
+            if not quiet:
+                for line in _summary(labels):
+                    echo(line)
+                echo(f"wrote {run}/: {page.name} to look at, labels.csv to compute with")
+        if people.sheet is not None:
+            asked = people.settings | options
+            sheet(run, people.sheet, net=net, data=data, overwrite=overwrite, progress=not quiet, **asked)
+            if not quiet:
+                echo(f"wrote {people.sheet} for people to answer; the key to it is in {run}/")
 
 
 def _summary(labels: Any) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """labels.csv and labels.json in the folder of a run: written, and read back and checked against the run."""
 
+import csv
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from unitlens.errors import UnitlensError, spelled
 from unitlens.files import json_text, read_json
 from unitlens.journal import changing, settle
 from unitlens.labels.columns import COLUMNS, REFERENCES, TEXT, VERDICTS, WHOLE
-from unitlens.labels.result import Agreement, Labels, MethodRecord
+from unitlens.labels.result import Agreement, Labels, MethodRecord, with_all_columns
 from unitlens.records import LATER, check_types, read_versioned, write_record
 
 if TYPE_CHECKING:
@@ -58,12 +59,9 @@ def check_no_labels(folder: Path, methods: Iterable[str], *, overwrite: bool) ->
     UnitlensError
         If there are some already, and they may not be replaced.
     """
-    there = read_labels(folder)
-    both = (
-        []
-        if there is None or overwrite
-        else [method for method in methods if method in there.methods and method not in REFERENCES]
-    )
+    there = read_labels(folder, overwrite=overwrite)
+    saved = () if there is None or overwrite else there.methods
+    both = [method for method in methods if method in saved and method not in REFERENCES]
     if both:
         how = spelled(python="replace them with overwrite=True", shell="replace them with --overwrite")
         raise UnitlensError(f"{folder} has labels by {', '.join(both)} already: {how}.")
@@ -109,8 +107,14 @@ def open_labels(folder: str | Path) -> Labels:
     return labels
 
 
-def read_labels(folder: Path) -> Labels | None:
+def read_labels(folder: Path, *, overwrite: bool = False) -> Labels | None:
     """Read the labels of a run; None where there are none.
+
+    Parameters
+    ----------
+    folder : Path
+    overwrite : bool
+        Whether labels that cannot be read count as none, as others take their place.
 
     Raises
     ------
@@ -122,16 +126,42 @@ def read_labels(folder: Path) -> Labels | None:
         return None
     try:
         record = read_versioned(LabelsRecord, read_json(folder / RECORD), schema=SCHEMA, file=RECORD)
-        rows = _typed(read_table(folder / LABELS, list(COLUMNS), text=list(COLUMNS)))
+        rows = _read_rows(folder / LABELS)
         vectors = read_vectors(folder / VECTORS) if (folder / VECTORS).exists() else None
         labels = Labels(rows, record.methods, record.network, record.data, vectors, record.agreement)
         if (folder / RUN).is_file():
             run = read_run(folder)
             _check_of_run(labels, run.info, run.units)
     except UnitlensError as error:
-        fact = str(error).rstrip(".")
-        raise UnitlensError(f"{folder / LABELS} is damaged, or of another run ({fact}): label the run again.") from None
+        if overwrite:
+            return None
+        fact, again = str(error).rstrip("."), spelled(python="with overwrite=True", shell="with --overwrite")
+        raise UnitlensError(
+            f"{folder / LABELS} is damaged, or of another run ({fact}): label the run again {again}."
+        ) from None
     return labels
+
+
+def _read_rows(path: Path) -> "pd.DataFrame":
+    """The rows of labels.csv; columns that an older version did not have yet are empty."""
+    columns = _header(path)
+    known = [name for name in COLUMNS if name in columns]
+    missing = [name for name in _FIRST if name not in columns]
+    if columns != known or missing:
+        raise UnitlensError(f"{path.name} has other columns than those of this version")
+    return with_all_columns(_typed(read_table(path, columns, text=columns)))
+
+
+_FIRST = ("layer", "unit", "method", "rank", "label", "verdict")
+"""Columns without which there is no label."""
+
+
+def _header(path: Path) -> list[str]:
+    try:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            return next(csv.reader(file), [])
+    except (OSError, csv.Error) as error:
+        raise UnitlensError(f"{path.name} cannot be read ({error})") from None
 
 
 def _typed(texts: "pd.DataFrame") -> "pd.DataFrame":

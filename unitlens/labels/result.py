@@ -278,15 +278,23 @@ def _summary(method: str, rows: "pd.DataFrame") -> dict[str, Any]:
 
 def labels_table(rows: "Sequence[Mapping[str, Any]] | pd.DataFrame", method: str) -> "pd.DataFrame":
     """Rows of a method as a table with all columns, in their order and types."""
-    import numpy as np
     import pandas as pd
 
     given = pd.DataFrame(rows) if len(rows) else pd.DataFrame(columns=list(COLUMNS))
-    given["method"] = method
+    return with_all_columns(given.assign(method=pd.Series([method] * len(given), index=given.index, dtype=object)))
+
+
+def with_all_columns(given: "pd.DataFrame") -> "pd.DataFrame":
+    """The same rows with all columns, in their order and types; those that are not there are empty."""
+    import numpy as np
+    import pandas as pd
+
     missing = {"rank": 1, **dict.fromkeys(TEXT, "")}
     columns = {}
     for name in COLUMNS:
-        values = given[name] if name in given else pd.Series([missing.get(name, np.nan)] * len(given))
+        values = (
+            given[name] if name in given else pd.Series([missing.get(name, np.nan)] * len(given), index=given.index)
+        )
         if name in TEXT:
             columns[name] = values.fillna("").astype(object)
         else:

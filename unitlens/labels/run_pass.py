@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from unitlens.data.concepts import Data, described
 from unitlens.data.inmemory.dataset import as_data
@@ -69,13 +70,44 @@ def activations(
     ...     stored.images, stored.layers["relu6"].units
     (24, 128)
     """
+    machine: dict[str, Any] = {
+        "batch_size": batch_size,
+        "workers": workers,
+        "store_limit": store_limit,
+        "progress": progress,
+    }
+    with (
+        with_activations(run, net, data, images=images, basis=basis, **machine) as kept,
+        opened_activations(kept) as stored,
+    ):
+        _check_of_run(stored, run, str(kept))
+        yield stored
+
+
+@contextmanager
+def with_activations(
+    run: Dissection,
+    net: Network | None = None,
+    data: Data | str | Path | None = None,
+    *,
+    images: bool = False,
+    basis: BasisLike | None = None,
+    batch_size: int = 32,
+    workers: int = 0,
+    store_limit: int | None = None,
+    progress: bool = False,
+) -> Iterator[Path]:
+    """Where the activations of a run are: kept by it, or else made by one pass and kept until the end of the ``with``.
+
+    Parameters and errors are those of `activations`.
+    """
     missing = "did not keep its activations"
     if run.activations is not None:
         with opened_activations(run.activations) as stored:
-            _check_of_run(stored, run, str(run.activations))
-            if stored.thumbnails is not None or not images:
-                yield stored
-                return
+            there = stored.thumbnails is not None or not images
+        if there:
+            yield run.activations
+            return
         missing = "kept no images beside its activations, as it has no exemplars"
     if net is None or data is None:
         raise UnitlensError(
@@ -93,9 +125,9 @@ def activations(
         tell(f"the run {missing}: one more pass over its images")
     with temporary_store() as store:
         directions = run_basis(run.settings, basis)
-        stored = observe(net, given, settings, store, basis=directions, resources=resources, thumbnails=images)
-        _check_of_run(stored, run, described(given).source)
-        yield stored
+        observed = observe(net, given, settings, store, basis=directions, resources=resources, thumbnails=images)
+        check_data(observed.sha256, run.info, described(given).source)
+        yield store.folder
 
 
 def _check_of_run(stored: StoredPass, run: Dissection, source: str) -> None:

@@ -149,7 +149,7 @@ class Contents(NamedTuple):
     causal: "pd.DataFrame | None" = None
     labels: Labels | None = None
 
-    def with_saved(self, folder: Path) -> "Contents":
+    def with_saved(self, folder: Path, *, overwrite: bool = False) -> "Contents":
         """These, and of what they are not the rest that is saved in a folder; a new dissection replaces all of it."""
         if self.run is not None:
             return self
@@ -162,7 +162,7 @@ class Contents(NamedTuple):
             causal = read_causal_labels(folder, run.units)
         interventions = read_interventions(folder) if self.interventions is None else self.interventions
         outcomes = read_outcomes(folder) if self.outcomes is None else self.outcomes
-        labels = read_labels(folder)
+        labels = read_labels(folder, overwrite=overwrite and self.labels is not None)
         if self.labels is not None:
             labels = self.labels if labels is None else labels.joined(self.labels)
         return Contents(run, effects, agreement, interventions, outcomes, causal, labels)
@@ -248,7 +248,7 @@ def _save(folder: Path, new: Contents, *, overwrite: bool) -> Path:
     """Write what is new, and the page that shows it beside what is saved in the folder already; the page's path."""
     with changing(folder) as change:
         _check_fit(folder, new, overwrite=overwrite)
-        all_of_it = new.with_saved(folder)
+        all_of_it = new.with_saved(folder, overwrite=overwrite)
         page = _page(folder, all_of_it)  # first: then nothing is written that cannot be shown
         if new.run is not None:
             write_run(folder, new.run, overwrite=overwrite)
