@@ -143,7 +143,7 @@ def test_plan_has_all_options_of_dissect_but_those_of_its_files():
     names = {option.name for option in plan.params}
     assert names - {option.name for option in dissect.params} == {"images", "processes", "rates"}
     assert {option.name for option in dissect.params} - names == {
-        *("out", "overwrite", "quiet", "pairs", "shard", "again")
+        *("out", "overwrite", "quiet", "pairs", "shard", "again", "keep_activations")
     }
 
 

@@ -43,7 +43,7 @@ def write_answers(path, key, answers):
 
 
 def test_a_sheet_asks_for_every_label_among_those_of_other_units(run, kept, tmp_path):
-    page = write_sheet(run, kept, tmp_path / "sheet.html").read_text()
+    page = write_sheet(run, kept, tmp_path / "My Sheet-1.html").read_text()
     key = read_key(run)
     asked = sorted((one.method, one.unit) for one in key.questions)
     assert asked == [(method, unit) for method in ("dissection", "mine") for unit in range(3)]

@@ -73,7 +73,7 @@ def nearest_neighbours(
     >>> import unitlens as ul
     >>> net = ul.nearest_neighbours(ul.load("bundled:scenes"), ul.Scenes(48), k=5)
     >>> net.classes[:2], net.output_count()
-    (('beach', 'harbour'), 12)
+    (('bathroom', 'beach'), 12)
     """
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
         raise UnitlensError(f"k is {k!r}; it is a whole number from 1, such as 20.")

@@ -7,7 +7,7 @@ from unitlens.data.concepts import Data
 from unitlens.dissection.provenance import versions
 from unitlens.dissection.result import open_run
 from unitlens.errors import UnitlensError
-from unitlens.files import another_or_overwrite, json_text
+from unitlens.files import another_or_overwrite, json_text, make_folder, write_whole
 from unitlens.journal import changing
 from unitlens.labels.files import read_labels
 from unitlens.labels.footing.references import dissection_labels
@@ -104,10 +104,10 @@ def sheet(
             run, labels, stored, methods=methods, units=units, per_unit=per_unit, choices=choices, seed=seed
         )
     text = render_sheet(made)
-    with changing(page.absolute().parent) as change:
-        change.write(page.name, text)
     with changing(folder) as change:
         change.write(KEY, json_text(write_record(made.key)))
+        make_folder(page.absolute().parent)
+        write_whole(page, text)
     return page
 
 
