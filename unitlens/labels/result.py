@@ -207,7 +207,7 @@ class Labels:
         return wide.reindex(columns=order).fillna("").rename_axis(columns=None).reset_index()
 
     def summary(self) -> "pd.DataFrame":
-        """A row a method, over the best label of each unit.
+        """A row a method, over the best label of each unit; methods that label ranges alone have none.
 
         Returns
         -------
@@ -221,7 +221,8 @@ class Labels:
         import pandas as pd
 
         rows = best_of_mask(self.rows)
-        return pd.DataFrame([_summary(method, rows[rows["method"] == method]) for method in self.methods])
+        named = [method for method in self.methods if (rows["method"] == method).any()]
+        return pd.DataFrame([_summary(method, rows[rows["method"] == method]) for method in named])
 
     def agreement_table(self) -> "pd.DataFrame":
         """A row for every two methods: the fields of `Agreement`; empty before `unitlens.measure_labels`."""
