@@ -99,7 +99,11 @@ def kth_largest(scan: Scan, rank: int, guesses: list[Tensor], floor: Tensor) -> 
         if bool((reached | (level <= floor)).all()):
             break
     if values is not None:
-        return torch.where(reached, _value_of_rank(values, count, torch.where(reached, rank, 0)), floor)
+        if not bool(reached.all()):  # the others, which are 0 or silent nearly everywhere, need not be sorted
+            of_reached = true_at(reached.index_select(0, values.unit))
+            values = _Values(*(part.index_select(0, of_reached) for part in values))
+            count = torch.where(reached, count, 0)
+        return torch.where(reached, _value_of_rank(values, count, rank), floor)
     high_bits, rank_in_bin = _bin_of_rank(high, torch.where(reached, rank, 0))
     high_bits -= BINS // 2
     just_below = _value((high_bits << 16) - 1)
@@ -137,8 +141,8 @@ def _gathered(stream: Iterator[Active], most: int) -> tuple[_Values | None, Iter
     return _Values(torch.cat([part.unit for part in parts]), torch.cat([part.value for part in parts])), parts
 
 
-def _value_of_rank(values: _Values, count: Tensor, rank: Tensor) -> Tensor:
-    """The value of each unit's rank among its ``count`` values, (U,), by sorting; any number for units without any."""
+def _value_of_rank(values: _Values, count: Tensor, rank: int) -> Tensor:
+    """The value of the rank among each unit's ``count`` values, (U,), by sorting; any number for units with too few."""
     if not len(values.unit):
         return torch.zeros(len(count))
     # Units and keys of their values make one number, so that one sort is enough.
@@ -291,8 +295,9 @@ class Tally:
         # Labels have 16 bits: where rows have, too, so has their sum, which takes the least time.
         largest = int(row.max()) + columns
         narrowest = next(kind for kind in (torch.int16, torch.int32, torch.int64) if largest <= torch.iinfo(kind).max)
-        self._row = row.to(narrowest).repeat(planes)
-        self._cell = torch.cat([cell + plane * cells for plane in range(planes)]).to(narrow)
+        # The planes of a position follow each other: their counters differ, and none waits for the one before it.
+        self._row = row.to(narrowest).repeat_interleave(planes)
+        self._cell = (cell.to(narrow)[:, None] + torch.arange(planes, dtype=narrow) * cells).view(-1)
 
     def add(self, counts: Tensor, labels: Tensor) -> None:
         """Add to counts, (U, parts, columns), in place, with the labels of some images, int16 (images, L, H * W)."""
