@@ -105,10 +105,11 @@ def test_every_unit_has_a_card_with_its_numbers(run, page):
         assert f"threshold {number(row['threshold'])}" in page.text
 
 
-def test_cards_come_by_falling_iou_and_those_without_a_concept_last(page):
-    values = [float(card["data-iou"] or -1) for card in page.cards()]
-    assert values == sorted(values, reverse=True)
-    assert values[-1] == -1
+def test_cards_come_detectors_first_by_falling_iou_and_those_without_a_concept_last(page):
+    places = [("data-detector" in card, float(card["data-iou"] or -1)) for card in page.cards()]
+    assert places == sorted(places, reverse=True)
+    assert places[0][0]
+    assert places[-1] == (False, -1)
 
 
 def test_chance_and_interval_are_drawn_beside_every_iou(run, page):
@@ -196,6 +197,15 @@ def test_shares_and_ceilings_by_hand():
     ]
     info["layers"]["layer4"]["grid"] = None  # then an image is a position
     assert [share.share for share in concept_shares(info, settings)] == [0.5, 0.1, 0.2]
+
+
+def test_cards_are_of_detectors_first_and_of_units_without_a_concept_last():
+    run = made_up_run(4)
+    units = run["units"]
+    units["iou"], units["detector"] = [0.5, 0.1, 0.3, 0.2], [False, True, False, True]
+    units.loc[0, "concept"] = units.loc[0, "category"] = None
+    cards = make_cards(units, run["exemplars"], {}, top=1.0)
+    assert [units["unit"].tolist().index(card.row["unit"]) for card in cards] == [3, 1, 2, 0]
 
 
 def test_an_infinite_number_on_a_card_is_missing_whatever_the_type_of_its_column():

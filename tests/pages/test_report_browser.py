@@ -161,6 +161,19 @@ def test_units_sort_by_numbers_and_those_without_a_concept_stay_last(visit, repo
         assert len(found) == 150
 
 
+def test_detectors_come_first_each_by_falling_iou(visit, reports):
+    units = reports["one"][1].set_index("unit")
+    page = visit("one")
+    page.locator("#all").press("Enter")
+    found = units.loc[[int(card["unit"]) for card in shown(page)]]
+    known = found[found.iou.notna()]
+    assert not known.detector.is_monotonic_increasing
+    assert known.detector.is_monotonic_decreasing
+    for _, alike in known.groupby("detector"):
+        assert alike.iou.is_monotonic_decreasing
+    assert found.iou.notna().is_monotonic_decreasing  # those without a concept stay last
+
+
 def test_units_sort_by_q_ratio_concept_and_number(visit, reports):
     units = reports["one"][1].set_index("unit")
     page = visit("one")

@@ -26,6 +26,7 @@
   const place = (card) => layers.indexOf(card.dataset.layer); // layers in the order of the run
   const ratio = (card) => number(card, "iou") / number(card, "chance");
   const orders = {
+    best: (a, b) => !a.dataset.detector - !b.dataset.detector || orders.iou(a, b),
     iou: falling("iou"),
     low: falling("low"),
     heldout: falling("heldout"),

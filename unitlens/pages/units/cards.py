@@ -151,7 +151,7 @@ def make_cards(
     top: float,
     labels: "pd.DataFrame | None" = None,
 ) -> list[Card]:
-    """Make a card for each unit, by falling IoU; units without one come last, in the order of the table.
+    """Make a card for each unit: detectors first, by falling IoU; units without one come last, as in the table.
 
     Parameters
     ----------
@@ -177,7 +177,12 @@ def make_cards(
     rows = [_without_infinities(row) for row in rows_of(units.reindex(columns=list(USED)))]
     by_unit = _labels_by_unit(labels)
     cards = [_card(row, images, strips, by_unit, top) for row in rows]
-    return sorted(cards, key=lambda card: -math.inf if card.row["iou"] is None else card.row["iou"], reverse=True)
+    return sorted(cards, key=_rank)
+
+
+def _rank(card: Card) -> tuple[bool, float]:
+    """Of thousands of units, many with a high IoU did not pass a test: detectors stand before them."""
+    return not card.row["detector"], math.inf if card.row["iou"] is None else -card.row["iou"]
 
 
 def _without_infinities(row: Row) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def concept_views(
     Parameters
     ----------
     cards : sequence of Card
-        All cards, by falling IoU.
+        All cards, detectors first, by falling IoU.
     info : mapping
         ``run.json``.
     settings : Settings
@@ -88,7 +88,7 @@ def concept_views(
     Returns
     -------
     list of ConceptView
-        Units in it by falling IoU.
+        Its detectors, and its other units, by falling IoU.
     """
     shares = {(one.category, one.concept): one for one in concept_shares(info, settings)}
     by_concept: dict[tuple[str, str], list[Card]] = {}
