@@ -21,6 +21,13 @@ def labels(dissection, method="mine", **values):
     return ul.Labels.of(dissection, method, [row], settings={"length": 3}, seconds=1.23456, notes=["a note"])
 
 
+def test_a_summary_of_no_method_has_its_columns(dissection):
+    made = labels(dissection)
+    none = ul.Labels(made.rows[:0]).summary()
+    assert len(none) == 0
+    assert list(none) == list(made.summary())
+
+
 def test_a_table_has_every_column_and_its_type(dissection):
     table = labels(dissection).table()
     assert list(table) == list(COLUMNS) == list(TABLES["labels.csv"].columns)

@@ -222,7 +222,8 @@ class Labels:
 
         rows = best_of_mask(self.rows)
         named = [method for method in self.methods if (rows["method"] == method).any()]
-        return pd.DataFrame([_summary(method, rows[rows["method"] == method]) for method in named])
+        summaries = [_summary(method, rows[rows["method"] == method]) for method in named]
+        return pd.DataFrame(summaries, columns=list(_summary("", rows[:0])))  # of methods of ranges alone, too
 
     def agreement_table(self) -> "pd.DataFrame":
         """A row for every two methods: the fields of `Agreement`; empty before `unitlens.measure_labels`."""
