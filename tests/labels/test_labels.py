@@ -21,11 +21,12 @@ def labels(dissection, method="mine", **values):
     return ul.Labels.of(dissection, method, [row], settings={"length": 3}, seconds=1.23456, notes=["a note"])
 
 
-def test_a_summary_of_no_method_has_its_columns(dissection):
-    made = labels(dissection)
-    none = ul.Labels(made.rows[:0]).summary()
-    assert len(none) == 0
-    assert list(none) == list(made.summary())
+def test_a_summary_without_labels_of_masks_has_its_columns(dissection):
+    columns = list(labels(dissection).summary())
+    of_ranges = labels(dissection, range_low=1.0, range_high=2.0, share=0.5)
+    for none in (of_ranges.summary(), ul.Labels(of_ranges.rows[:0]).summary()):
+        assert len(none) == 0
+        assert list(none) == columns
 
 
 def test_a_table_has_every_column_and_its_type(dissection):
