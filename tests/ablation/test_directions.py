@@ -10,6 +10,7 @@ import unitlens as ul
 from tests.ablation.replaying import Joined, Untraced, close, made, residual, shown, vgg
 from tests.ablation.test_replay_tokens import READ, Transformer
 from tests.planted import ColourWorld, colour_net
+from tests.small import Noise, classifier
 from unitlens.ablation.interventions import Intervention, Replacement, replace_units
 from unitlens.ablation.replay.cutting import cut_network
 from unitlens.ablation.replay.sweeps import sweep
@@ -240,3 +241,11 @@ def test_directions_that_depend_on_each_other_are_warned_of(scenes, scale):
     )
     assert as_basis(basis).decoder.abs().max() < 2  # rounding is not taken for a third direction
     assert as_basis(rows).dependence is None
+
+
+def test_results_of_units_and_of_directions_are_not_saved_together(tmp_path):
+    net, data = classifier(), Noise(24)
+    of_units = ul.importance(net, "first", data)
+    of_directions = ul.ablate(net, "first", [1], data, basis=rotation(6), draws=0)
+    with pytest.raises(ul.UnitlensError, match="folder of its own"):
+        ul.report(tmp_path / "both", of_units, of_directions)

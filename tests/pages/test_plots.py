@@ -135,3 +135,9 @@ def test_colours_and_fonts_are_those_of_the_style(dissection):
         assert style_colours(["object"])["object"] == category_colours(["object"])["object"].dark
         large = ul.concept_bars(table).axes[0].get_xticklabels()[0].get_fontsize()
     assert large == 2 * plain.axes[0].get_xticklabels()[0].get_fontsize()
+
+
+@pytest.mark.parametrize("images", [0, -1])
+def test_no_figure_shows_fewer_than_one_image(dissection, images):
+    with pytest.raises(UnitlensError, match=f"images is {images}"):
+        dissection["0"].show(1, images=images)

@@ -275,13 +275,17 @@ def joined_options(risks: Sequence[Risk]) -> str:
     return shlex.join(printable(word) for option in options for word in option)
 
 
+_CODE_OF = {"timm": "timm", "hf": "transformers", "open_clip": "open_clip"}
+"""Packages that build what names with these prefixes stand for."""
+
+
 def risks_of_code(spec: str) -> Iterator[str]:
     """Say what code a network's name stands for, where it is neither bundled nor torchvision's."""
-    kind = origin(spec)
-    if kind == "code":
+    package = _CODE_OF.get(spec.partition(":")[0])
+    if package is not None:
+        yield f"build {printable(spec)} with the code of {package}"
+    elif origin(spec) == "code":
         yield f"import and call {printable(spec)}"
-    elif kind in ("timm", "hf"):
-        yield f"build {printable(spec)} with the code of {'timm' if kind == 'timm' else 'transformers'}"
 
 
 def risks_of_weights(spec: str, weights: str | None) -> Iterator[str]:

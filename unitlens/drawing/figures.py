@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from unitlens.errors import UnitlensError
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
@@ -198,6 +200,8 @@ def strip_figure(
     """
     from PIL import Image
 
+    if images is not None and images < 1:
+        raise UnitlensError(f"images is {images}: at least 1 is drawn.")
     with Image.open(io.BytesIO(strip), formats=["JPEG"]) as file:
         image = np.asarray(file.convert("RGB"))
     image = image[:, : None if images is None else images * image.shape[0]]

@@ -1,5 +1,6 @@
 """Whether what was measured fits into a folder: that it holds no other files, and no run of another network."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from unitlens.ablation.files import check_no_effects
@@ -56,6 +57,21 @@ def _check_network(folder: Path, sha256: str, of_run: str | None) -> None:
     if of_run not in (None, sha256):
         raise UnitlensError(
             f"{folder} holds a run of another network, or of other weights, than these effects: {another_folder()}."
+        )
+
+
+def check_one_kind(bases: Iterable[Coding | BasisRecord | None]) -> None:
+    """Make sure that results that are saved together are of the same units: the layer's own, or of one coding.
+
+    Raises
+    ------
+    UnitlensError
+        If they are of several.
+    """
+    if len({None if basis is None else basis.sha256 for basis in bases}) > 1:
+        raise UnitlensError(
+            "Some of these results are of other units than the others (a layer's own, directions or features), which "
+            "have the same numbers: save each kind into a folder of its own."
         )
 
 

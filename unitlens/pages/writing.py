@@ -56,7 +56,13 @@ from unitlens.pages.confusions import render_confusions
 from unitlens.pages.dissection import render_dissection
 from unitlens.pages.effects import effects_view, render_effects
 from unitlens.pages.explanations import render_explanations
-from unitlens.pages.fitting import check_effects_fit, check_interventions_fit, check_outcomes_fit, check_units
+from unitlens.pages.fitting import (
+    check_effects_fit,
+    check_interventions_fit,
+    check_one_kind,
+    check_outcomes_fit,
+    check_units,
+)
 from unitlens.pages.interventions import interventions_view, render_interventions
 from unitlens.pages.outcomes import outcomes_view, render_outcomes
 from unitlens.pages.shortcuts import render_shortcuts
@@ -275,15 +281,18 @@ def _check_fit(folder: Path, new: Contents, *, overwrite: bool) -> None:
     sha256 = None if new.run is None else new.run.info["network"]["sha256"]
     if new.effects is not None:
         check_effects_fit(folder, new.effects.first.info["network"]["sha256"], of_run=sha256, overwrite=overwrite)
+        check_one_kind(result.measured.settings.basis for result in new.effects.results)
         check_units(folder, new.effects.first.settings.basis, new.run)
     if new.agreement is not None and new.effects is not None:
         check_agreement(new.agreement, new.effects.units)
     if new.interventions is not None:
         given = new.interventions.info["network"]["sha256"]
         check_interventions_fit(folder, given, of_run=sha256, overwrite=overwrite)
+        check_one_kind(result.settings.basis for result in new.interventions.results)
         check_units(folder, new.interventions.results[0].settings.basis, new.run)
     if new.outcomes is not None:
         check_outcomes_fit(folder, new.outcomes.info["network"]["sha256"], of_run=sha256, overwrite=overwrite)
+        check_one_kind(result.settings.basis for result in new.outcomes.results)
         check_units(folder, new.outcomes.results[0].settings.basis, new.run)
     if new.causal is not None:
         check_no_causal_labels(folder, overwrite=overwrite)

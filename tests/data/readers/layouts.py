@@ -120,6 +120,7 @@ def ade20k_full(root, images, names="mat"):
         stem = f"ADE_train_{n:08}"
         save_jpg(folder / f"{stem}.jpg", image)
         _save_ade(folder / f"{stem}_seg.png", ADE_CODES[truth], truth)
+        save_png(folder / stem / f"instance_000_{stem}.png", 255 * (truth == 1).astype(np.uint8))  # of the 2021 release
         _save_ade(folder / f"{stem}_parts_1.png", np.where(truth == 1, 41, 0), truth == 1)
         _save_ade(folder / f"{stem}_parts_2.png", np.where(truth[:1] == 1, 300, 0).repeat(len(truth), 0), truth == 1)
         if names == "atr":

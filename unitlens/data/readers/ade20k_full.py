@@ -22,8 +22,8 @@ from unitlens.files import check_readable
 INDEX = "index_ade20k.mat"
 SPLITS = ("training", "validation")
 
-_MAP = re.compile(r"_(?:seg|parts_\d+)$")
-"""Names of maps that lie beside images, before the point."""
+_MAP = re.compile(r"_(?:seg|parts_\d+)$|/instance_\d+_[^/]*$")
+"""Names of maps that lie beside images, before the point: of the classes, of parts, and of single objects (2021)."""
 
 
 def is_ade20k_full(root: Path) -> bool:
