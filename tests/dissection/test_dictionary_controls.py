@@ -66,8 +66,29 @@ def test_a_planted_dictionary_beats_its_controls():
     reached = d.controls().groupby("control")["iou"].min()
     assert set(reached.index) == {"none", "random-dictionary", "shuffled-dictionary", "untrained"}
     assert reached["none"] > 1.2 * max(reached["random-dictionary"], reached["untrained"])
-    assert "a dictionary of random rows" in str(d.methods())
+    assert "a dictionary of random rows, each of whose features is active as often as the one" in str(d.methods())
     assert np.isin(["random-dictionary", "shuffled-dictionary"], [row["network"] for row in d.info["comparison"]]).all()
+
+
+@pytest.mark.parametrize(("kind", "sentence"), [("topk:2", "how often each of them is, was not"), ("nmf", "least sq")])
+def test_methods_say_what_was_not_matched(kind, sentence):
+    rows = torch.eye(8)[:4]
+    features = ul.features({"encoder": rows, "decoder": rows}, kind=kind)
+    how = {"quantile": 0.05, "exemplars": 0, "control": "random-dictionary"}
+    d = ul.dissect(colour_net(), "pool", ColourWorld(8), basis=features, **how)
+    text = str(d.methods())
+    assert sentence in text
+    assert "as often as" not in text.partition("a dictionary of random rows")[2][:60]
+
+
+def test_of_very_many_positions_some_are_drawn(monkeypatch):
+    given = dictionary("relu")
+    monkeypatch.setattr("unitlens.models.dictionaries.controls.MATCHED_POSITIONS", 200)
+    control = random_dictionary(given, POSITIONS, seed=0)
+    shares = [(one.apply(POSITIONS, "layer") > 0).float().mean(0) for one in (given, control)]
+    torch.testing.assert_close(*shares, rtol=0, atol=0.12)
+    assert torch.equal(control.bias, random_dictionary(given, POSITIONS, seed=0).bias)
+    assert not torch.equal(*shares)
 
 
 def test_controls_of_what_is_not_there_are_errors():

@@ -298,6 +298,11 @@ def describe_differences(entries: Sequence[Entry]) -> str:
             parts.append(f"{name} ({values})")
     if len({tuple(one.seed for one in chosen.control_passes if one.kind == "untrained") for chosen in settings}) > 1:
         parts.append("control (not all have the same untrained copies, beside which fewer units are detectors)")
+    elsewhere = [
+        one.name for one in entries if one.reconstruction and not one.reconstruction.is_of_images(one.run.info)
+    ]
+    if elsewhere:
+        parts.append(f"images of reconstructions ({', '.join(elsewhere)}: of other images or marks than the run)")
     if not parts:
         return ""
     return f"The runs differ in {', '.join(parts)}: differences between them are not only those of their networks."

@@ -24,8 +24,8 @@ DetectorRule = Literal["plain", "heldout", "lower"]
 CONTROLS: Mapping[str, str] = {
     "untrained": "the same architecture with fresh weights",
     "rotated": "the layer's units turned by a random orthogonal matrix",
-    "random-dictionary": "a dictionary of random rows, whose features are as often active",
-    "shuffled-dictionary": "the dictionary with each row shuffled among the units, whose features are as often active",
+    "random-dictionary": "a dictionary of random rows",
+    "shuffled-dictionary": "the dictionary with each row shuffled among the units",
 }
 """By the names that ``control=`` takes."""
 

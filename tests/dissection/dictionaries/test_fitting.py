@@ -1,13 +1,18 @@
 """Dictionaries that are fitted to a layer find what it is a mixture of."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import unitlens as ul
-from tests.planted import ColourWorld, colour_net
+from tests.planted import ColourWorld, InMemory, colour_net, lookup
+from unitlens.data.inmemory.dataset import as_data
+from unitlens.data.reading import Reading
 from unitlens.dissection.dictionaries.autoencoder import train_autoencoder
+from unitlens.dissection.dictionaries.fitting import _positions
 
 
 def explained(dictionary, seen):
@@ -61,12 +66,32 @@ def test_nmf_is_not_negative_and_explains_what_the_layer_is_made_of():
     assert fewer.sha256 != found.sha256
 
 
+def test_nmf_may_have_more_features_than_the_layer_has_units():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ul.UnitlensWarning)  # of 400 iterations, which may not be enough
+        found = ul.fit_features(colour_net(), "pool", ColourWorld(8), method="nmf", count=11, positions=200)
+    assert found.count == 11
+    assert bool(torch.isfinite(found.decoder).all())
+    assert bool((found.decoder >= 0).all())
+
+
+def test_of_more_images_than_positions_some_of_all_are_drawn():
+    net = lookup(np.arange(64.0).reshape(64, 1, 1, 1) * np.ones((1, 2, 4, 4)))
+    data = InMemory([{}] * 64, (ul.Concept("object", 1, "thing"),))
+    reading = Reading(batch_size=8)
+    seen = _positions(net, "layer", as_data(data), reading, most=8, seed=0)[:, 0]
+    assert len(seen) == len(seen.unique()) == 8
+    assert seen.max() >= 56
+    assert len(_positions(net, "layer", as_data(data), reading, most=130, seed=0)) == 128
+
+
 @pytest.mark.parametrize(
     ("how", "sentence"),
     [
         ({"method": "nfm"}, r"method='nfm' is not known \(did you mean nmf\?\); there are pca, nmf and topk:K"),
         ({"method": "topk"}, r"kind='topk' lacks its number"),
         ({"method": "pca", "count": 9}, r"pool has 8 units, and as many principal components at most: lower count=9"),
+        ({"method": "nmf", "positions": 0}, r"positions=0 must be 1 or more"),
         ({"method": "nmf", "count": 0}, r"count=0 must be 1 or more"),
         ({"method": "topk:9", "count": 4}, r"Of 4 features 9 are to be active.*raise count= or steps="),
         ({"method": "nmf", "layer": "conv"}, r"conv has activations below 0, which NMF has no place for"),

@@ -1,12 +1,15 @@
 """What a dictionary holds of a layer: against loops, and into a run and its comparison."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import unitlens as ul
+from tests.planted import ColourWorld
 from unitlens.dissection.dictionaries.result import COLUMNS
 
 
@@ -66,6 +69,19 @@ def test_a_rotation_holds_everything(scenes):
     assert found.basis.kind is None
 
 
+def test_a_layer_of_vectors_has_one_position():
+    model = nn.Sequential(nn.Conv2d(3, 2, 8, stride=8), nn.ReLU(), nn.Flatten(), nn.Linear(32, 4))
+    net = ul.classifier(model, image_size=32, mean=(0, 0, 0), std=(1, 1, 1))
+    found = ul.reconstruction(net, "2", ColourWorld(8), basis=torch.eye(32))
+    assert found.explained == pytest.approx(1, abs=1e-6)
+    images = torch.stack([torch.from_numpy(ColourWorld(8)[i].image).permute(2, 0, 1) / 255 for i in range(8)])
+    with torch.no_grad():
+        seen = model[:3](images).double()
+    half = ul.reconstruction(net, "2", ColourWorld(8), basis=torch.eye(32)[:16])
+    left = float(seen[:, 16:].square().sum() / (seen - seen.mean(0)).square().sum())
+    assert half.explained == pytest.approx(1 - left, abs=1e-5)
+
+
 def test_of_a_run_in_the_shell_and_in_its_comparison(shell, tmp_path):
     poor().save(tmp_path / "sae.safetensors")
     how = ("dissect", "bundled:scenes", "--limit", 32, "--layer", "relu6", "--no-evidence", "--exemplars", 0, "--quiet")
@@ -74,6 +90,7 @@ def test_of_a_run_in_the_shell_and_in_its_comparison(shell, tmp_path):
     said = shell("reconstruct", "sae")
     assert said.code == 0, said.err
     assert "of 12 features active at a position; accuracy" in said.out
+    assert "other images" not in said.err
     with pytest.warns(ul.UnitlensWarning, match=r"units \(the layer's own and 12 features, [0-9a-f]{8}\)"):
         rows = ul.compare("units", "sae").table().query("category == 'all'").set_index("entry")
     (record,) = json.loads((tmp_path / "sae" / "reconstruction.json").read_text())
@@ -85,6 +102,15 @@ def test_of_a_run_in_the_shell_and_in_its_comparison(shell, tmp_path):
     other = ul.reconstruction(ul.load("bundled:scenes"), "relu6", ul.Scenes(8), basis=torch.eye(128)[:2])
     with pytest.raises(ul.UnitlensError, match="is of other units of relu6 than those that were reconstructed from"):
         other.save("sae")
+    elsewhere = ul.reconstruction(ul.load("bundled:scenes"), "relu6", ul.Scenes(8), basis=poor())
+    with pytest.raises(
+        ul.UnitlensError, match=r"is of a network whose SHA-256 begins with [0-9a-f]{8}, and .* 00000000"
+    ):
+        replace(elsewhere, network_sha256="0" * 64).save("sae")
+    with pytest.warns(ul.UnitlensWarning, match="measured on other images, or other marks, than the run in sae"):
+        elsewhere.save("sae")
+    with pytest.warns(ul.UnitlensWarning, match=r"images of reconstructions \(sae: of other images or marks"):
+        ul.compare("units", "sae")
     (tmp_path / "sae" / "reconstruction.json").write_text("{}")
     with pytest.raises(ul.UnitlensError, match="is damaged: it is not a list"):
         ul.compare("units", "sae")

@@ -194,6 +194,85 @@ def test_ambiguities_and_errors_are_sentences(tmp_path, monkeypatch):
         saved(tmp_path, plain, architecture="standard", normalize_activations="layer_norm")
 
 
+NORM = "encoder.final_block.1"
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"encoder": np.array(["a", "b"]), "decoder": drawn(2, 6)}, r"encoder of in memory is not a tensor or an arr"),
+        (Autoencoder(k=torch.tensor(-1)).state_dict(), r"k of in memory is -1; it is a whole number, 1 or more"),
+        (Autoencoder(k=torch.tensor(1.5)).state_dict(), r"k of in memory is 1\.5; it is a whole number"),
+        (Autoencoder(k=torch.tensor([1, 2])).state_dict(), r"k of in memory is 2; it is a single number"),
+        (
+            {**sae_lens(vectors=["b_gate", "b_mag"]), "r_mag": torch.zeros(5)},
+            r"r_mag of in memory is 5, and there are 12 of them",
+        ),
+        (
+            {**sae_lens(vectors=["b_gate", "b_mag"]), "r_mag": torch.full((12,), 999.0)},
+            r"The encoder of in memory becomes NaN or infinite",
+        ),
+        (overcomplete(**{f"{NORM}.running_mean": torch.zeros(12)})[0], r"batch norm without .*running_var: save the"),
+        (overcomplete(**{f"{NORM}.running_var": torch.ones(12)})[0], r"batch norm without .*running_mean: save the"),
+        (
+            overcomplete(**{f"{NORM}.running_mean": torch.zeros(5), f"{NORM}.running_var": torch.ones(12)})[0],
+            r"running_mean of in memory is 5, and there are 12",
+        ),
+        (
+            overcomplete(**{f"{NORM}.running_mean": torch.zeros(12), f"{NORM}.running_var": -torch.ones(12)})[0],
+            r"running_var of in memory is below 0 somewhere",
+        ),
+        (overcomplete(**{"dictionary.multiplier": torch.zeros(3)})[0], r"multiplier of in memory is 3; it is a single"),
+        (
+            overcomplete(**{"encoder.final_block.0.weight": torch.zeros(12)})[0],
+            r"the encoder's weight of in memory is 12; it is a matrix",
+        ),
+    ],
+)
+def test_damaged_numbers_are_sentences(given, sentence):
+    with pytest.raises(ul.UnitlensError, match=sentence):
+        ul.features(given, kind=None if "k" in given else "jumprelu,uncentred" if "W_enc" in given else "relu")
+
+
+def test_a_row_of_zeros_is_a_feature_that_is_never_active(tmp_path):
+    t = sae_lens()
+    t["W_dec"][3] = 0
+    found = saved(tmp_path, t, architecture="standard", rescale_acts_by_decoder_norm=True)
+    active = found.apply(X, "layer")
+    assert torch.equal(torch.nonzero((active == 0).all(0))[:, 0], torch.tensor([3]))
+    assert bool(torch.isfinite(found.reconstruct(X, "layer")).all())
+    with pytest.raises(ul.UnitlensError, match=r"encoder's bias of .* is 5, and there are 12"):
+        saved(tmp_path, {**t, "b_enc": torch.zeros(5)}, architecture="standard", rescale_acts_by_decoder_norm=True)
+
+
+def test_a_kind_may_only_repeat_what_a_saved_file_says(tmp_path):
+    rows = drawn(12, 6)
+    for kind, others in [
+        ("topk:3", ["relu", "topk:4", "topk:3,centred"]),
+        ("batchtopk:0.7", ["batchtopk:0.8", "jumprelu:0.7"]),
+        ("relu", ["topk:3"]),
+    ]:
+        file = ul.features({"encoder": rows, "decoder": rows}, kind=kind).save(tmp_path / "d.safetensors")
+        assert ul.features(file, kind=kind).sha256 == ul.features(file).sha256
+        for other in others:
+            with pytest.raises(ul.UnitlensError, match=rf"is of kind {kind[:5]}.*, and kind='{other}' was given"):
+                ul.features(file, kind=other)
+
+
+@pytest.mark.parametrize(("text", "centred"), [("False", False), ("true", True), (False, False)])
+def test_settings_that_are_texts_say_what_they_say(text, centred, tmp_path):
+    found = saved(tmp_path, sae_lens(), architecture="standard", apply_b_dec_to_input=text)
+    t = sae_lens()
+    x = X - t["b_dec"] if centred else X
+    torch.testing.assert_close(found.apply(X, "layer"), torch.relu(x @ t["W_enc"] + t["b_enc"]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", ["no", 0, None, []])
+def test_settings_that_are_neither_true_nor_false_are_refused(value, tmp_path):
+    with pytest.raises(ul.UnitlensError, match=r"apply_b_dec_to_input in the settings of .*; it is true or false"):
+        saved(tmp_path, sae_lens(), architecture="standard", apply_b_dec_to_input=value)
+
+
 class Hostile:
     """Pickled, it makes a file as soon as anybody unpickles it."""
 

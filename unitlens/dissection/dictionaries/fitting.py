@@ -1,6 +1,7 @@
 """Fit a dictionary to a layer's activations in some images: principal components, NMF, or a small autoencoder."""
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -58,7 +59,8 @@ def fit_features(
     count : int
         How many features.
     positions : int
-        It is fitted to so many positions at most, as many of each image, drawn at random.
+        It is fitted to so many positions at most, as many of each image, drawn at random; of more images than that,
+        to one of each of so many images.
     steps : int
         Of training, of an autoencoder.
     limit, batch_size, workers, progress
@@ -74,8 +76,8 @@ def fit_features(
     Raises
     ------
     UnitlensError
-        If there is no such method, there are fewer positions than features, PCA has more features than units, or
-        activations are below 0 and the method is NMF.
+        If there is no such method, there is no position or fewer of them than features, PCA has more features than
+        units, or activations are below 0 and the method is NMF.
 
     Warns
     -----
@@ -83,6 +85,8 @@ def fit_features(
         If NMF did not converge.
     """
     kind = _method(method)
+    if positions < 1:
+        raise UnitlensError(f"{argument('positions', positions)} must be 1 or more.")
     seen = _positions(
         net,
         layer,
@@ -110,14 +114,16 @@ def _positions(net: Network, layer: str, data: Data, reading: Reading, *, most: 
     """Activations of all units at some positions, (positions, U) float32: as many of each image."""
     readout, draw = Readout((layer,)), torch.Generator().manual_seed(seed)
     run = reader(net, readout, outputs=False)
-    each = max(1, most // max(1, len(chosen_images(data, reading.limit, seed=reading.seed))))
+    images = len(chosen_images(data, reading.limit, seed=reading.seed))
+    reading = replace(reading, limit=min(images, most))  # of fewer positions than images, one of some of all
+    each = most // max(1, min(images, most))
     parts = []
     with evaluating(net.model):
         for batch in Batches(data, net.preprocessing, reading, task="recording"):
             maps = run(net.prepare(batch.images)).maps[layer].float().cpu().flatten(2).mT  # (N, positions, U)
             for image in maps:
                 parts.append(image[torch.randperm(len(image), generator=draw)[:each]])
-    return torch.cat(parts)[:most]
+    return torch.cat(parts)
 
 
 def _check(seen: Tensor, kind: Kind, count: int, layer: str) -> None:
@@ -157,7 +163,8 @@ def _factorised(seen: Tensor, name: str, count: int, seed: int) -> Dictionary:
         return features({"encoder": rows, "decoder": rows, "mean": torch.from_numpy(fitted.mean_.copy())}, kind="pca")
     with warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always", ConvergenceWarning)
-        fitted = NMF(count, init="nndsvda", random_state=seed, max_iter=NMF_ITERATIONS).fit(seen.numpy())
+        start = "nndsvda" if count <= min(seen.shape) else "random"  # singular vectors are no more than that
+        fitted = NMF(count, init=start, random_state=seed, max_iter=NMF_ITERATIONS).fit(seen.numpy())
     if any(issubclass(one.category, ConvergenceWarning) for one in raised):
         warnings.warn(
             f"NMF did not converge in {NMF_ITERATIONS} iterations; its features are those of the last one.",

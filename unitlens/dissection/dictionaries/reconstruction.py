@@ -126,7 +126,10 @@ class _Sums:
         self.active = 0.0
 
     def add(self, channels: Tensor, reconstructed: Tensor, units: Tensor, folds: Sequence[int]) -> None:
-        x, error = channels.double().flatten(2), (channels.double() - reconstructed.double()).flatten(2)
+        x, error = (
+            part.reshape(*part.shape[:2], -1)  # vectors have one position
+            for part in (channels.double(), channels.double() - reconstructed.double())
+        )
         if self.total is None:
             self.total = np.zeros((FOLDS, x.shape[1]))
         np.add.at(self.error, folds, error.square().sum((1, 2)).numpy(force=True))

@@ -1,11 +1,13 @@
 """The result of a reconstruction: what directions or features hold of their layer, in a run and in tables."""
 
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unitlens.dissection.settings import BasisRecord
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, UnitlensWarning
 from unitlens.files import json_text, read_json
 from unitlens.journal import changing, settle
 from unitlens.records import check_types, read_record, write_record
@@ -87,22 +89,46 @@ class Reconstruction:
         Raises
         ------
         UnitlensError
-            If there is no run, or one of other units.
+            If there is no run, or one of other units or of another network.
+
+        Warns
+        -----
+        UnitlensWarning
+            If it was measured on other images than those of the run, which `unitlens.compare` says too.
         """
         from unitlens.dissection.files import read_run
 
         folder = Path(run)
         info = read_run(folder).info
-        basis = info["settings"]["basis"]
-        if self.layer not in info["layers"] or basis is None or basis["sha256"] != self.basis.sha256:
-            raise UnitlensError(
-                f"The run in {folder} is of other units of {self.layer} than those that were reconstructed from: give "
-                f"the run of the {self.basis.noun} whose SHA-256 begins with {self.basis.sha256[:8]}."
+        self._check_run(info, folder)
+        if not self.is_of_images(info):
+            warnings.warn(
+                f"The reconstruction was measured on other images, or other marks, than the run in {folder}: its "
+                "numbers do not belong to the run's images.",
+                UnitlensWarning,
+                stacklevel=2,
             )
         others = [one for one in read_reconstructions(folder) if one.layer != self.layer]
         with changing(folder) as change:
             change.write(FILE, json_text([write_record(one) for one in (*others, self)]))
         return folder / FILE
+
+    def _check_run(self, info: Mapping[str, Any], folder: Path) -> None:
+        basis, network = info["settings"]["basis"], info["network"]["sha256"]
+        if self.layer not in info["layers"] or basis is None or basis["sha256"] != self.basis.sha256:
+            raise UnitlensError(
+                f"The run in {folder} is of other units of {self.layer} than those that were reconstructed from: give "
+                f"the run of the {self.basis.noun} whose SHA-256 begins with {self.basis.sha256[:8]}."
+            )
+        if network != self.network_sha256:
+            raise UnitlensError(
+                f"The run in {folder} is of a network whose SHA-256 begins with {network[:8]}, and the reconstruction "
+                f"was measured of one whose begins with {self.network_sha256[:8]}: measure it of the run's network."
+            )
+
+    def is_of_images(self, info: Mapping[str, Any]) -> bool:
+        """Whether it was measured on the images of a run, with the same marks, whose run.json is ``info``."""
+        return bool(info["data"]["sha256"] == self.data_sha256)
 
 
 def read_reconstructions(folder: Path) -> list[Reconstruction]:

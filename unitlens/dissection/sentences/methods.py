@@ -213,7 +213,21 @@ def _controls(settings: Settings) -> Iterator[Sentence]:
         yield Sentence(f"So was a random rotation of each layer's units ({ROTATIONS.text}).", (ROTATIONS,))
     for kind in OF_DICTIONARIES:
         if any(one.kind == kind for one in passes):
-            yield Sentence(f"So was {CONTROLS[kind]}.")
+            yield Sentence(f"So was {CONTROLS[kind]}{_matched(settings.basis)}.")
+
+
+def _matched(dictionary: BasisRecord | None) -> str:
+    """In what a dictionary in which nothing was learnt is like the one whose place it takes."""
+    name = "" if dictionary is None or dictionary.kind is None else dictionary.kind.partition(":")[0]
+    if name in ("relu", "batchtopk", "jumprelu"):
+        return ", each of whose features is active as often as the one that it replaces"
+    if name == "topk":
+        return (
+            ", of which at most as many features are active at a position; how often each of them is, was not matched"
+        )
+    if name == "nmf":
+        return ", whose activations are those of least squares; how often its features are active was not matched"
+    return ""
 
 
 def _detectors(settings: Settings) -> Sentence:

@@ -9,12 +9,18 @@ from unitlens.models.dictionaries.activations import Activation
 from unitlens.models.dictionaries.dictionary import Dictionary
 from unitlens.stats.blocks import in_blocks
 
+MATCHED_POSITIONS = 100_000
+"""At so many positions at most it is matched, drawn at random of those that are given."""
+
 _AT_ONCE = 1 << 25
 """Numbers that are computed together at most, of positions times features."""
 
 
 def random_dictionary(dictionary: Dictionary, positions: Tensor, *, seed: int) -> Dictionary:
-    """Random directions in place of the rows of encoder and decoder, as long as these, and as often active.
+    """Random directions in place of the rows of encoder and decoder, as long as these.
+
+    Of ReLU and of thresholds, each feature is active at as many positions as the one that it replaces; of TopK, as many
+    are active at a position. Features of NMF, whose activations are those of least squares, are not matched.
 
     Parameters
     ----------
@@ -28,15 +34,21 @@ def random_dictionary(dictionary: Dictionary, positions: Tensor, *, seed: int) -
     encoder *= dictionary.encoder.norm(dim=1, keepdim=True) / encoder.norm(dim=1, keepdim=True)
     decoder = torch.randn(dictionary.decoder.shape, generator=draw)
     decoder *= dictionary.decoder.norm(dim=0) / decoder.norm(dim=0)
-    return _matched(dictionary, encoder, decoder, positions, "a random dictionary")
+    return _matched(dictionary, encoder, decoder, _some(positions, draw), "a random dictionary")
 
 
 def shuffled_dictionary(dictionary: Dictionary, positions: Tensor, *, seed: int) -> Dictionary:
-    """The numbers of each row shuffled among the layer's units, alike in encoder and decoder, and as often active."""
+    """Numbers of each row shuffled among the layer's units, in encoder and decoder alike; matched as random rows."""
     draw = torch.Generator().manual_seed(seed)
     order = torch.rand(dictionary.encoder.shape, generator=draw).argsort(1)
     encoder, decoder = dictionary.encoder.gather(1, order), dictionary.decoder.T.gather(1, order).T.contiguous()
-    return _matched(dictionary, encoder, decoder, positions, "a shuffled dictionary")
+    return _matched(dictionary, encoder, decoder, _some(positions, draw), "a shuffled dictionary")
+
+
+def _some(positions: Tensor, draw: torch.Generator) -> Tensor:
+    if len(positions) <= MATCHED_POSITIONS:
+        return positions
+    return positions[torch.randperm(len(positions), generator=draw)[:MATCHED_POSITIONS]]
 
 
 def _matched(dictionary: Dictionary, encoder: Tensor, decoder: Tensor, positions: Tensor, source: str) -> Dictionary:
@@ -53,10 +65,10 @@ def _matched(dictionary: Dictionary, encoder: Tensor, decoder: Tensor, positions
     active = _active(dictionary, positions)
     bias = torch.empty(dictionary.count)
     for block in in_blocks(dictionary.count, _AT_ONCE // len(positions)):
-        largest = (positions @ rows[block].T).sort(dim=0, descending=True).values
+        encoded = rows[block] @ positions.T
         # of so many positions that were active the last one is, and the next one is not
-        rank = active[block].clamp(max=len(positions) - 1)
-        bias[block] = -largest.gather(0, rank[None])[0]
+        least = (len(positions) - active[block]).clamp(min=1).tolist()
+        bias[block] = -torch.stack([row.kthvalue(k).values for row, k in zip(encoded, least, strict=True)])
     return replace(dictionary, encoder=rows, decoder=decoder, bias=bias, activation=Activation("relu"), source=source)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.errors import UnitlensError, argument, did_you_mean
 from unitlens.files import check_readable, read_json
 from unitlens.models.bases import IN_MEMORY
 from unitlens.models.dictionaries.activations import Kind
@@ -92,9 +92,22 @@ def _of_file(path: Path, kind: Kind | None) -> Dictionary:
     settings = _settings_of(read_json(beside), beside) if beside.is_file() else {}
     tensors, said = _tensors_in(file)
     settings = {**settings, **said}
-    if kind is None and isinstance(settings.get(METADATA), str):
-        kind = Kind.parse(settings[METADATA])
+    if isinstance(said.get(METADATA), str):
+        kind = _saved_kind(said[METADATA], kind, file)
     return recognise(tensors, read_settings(settings, str(file)), kind, str(path))
+
+
+def _saved_kind(said: str, given: Kind | None, file: Path) -> Kind:
+    """The kind that `Dictionary.save` wrote, which one that is given may only repeat."""
+    saved = Kind.parse(said)
+    if given is None:
+        return saved
+    same = given.name == saved.name and not given.centred
+    # a threshold is saved as float32 has it
+    if not same or (given.number is not None and np.float32(given.number) != np.float32(saved.number or 0)):
+        kind = argument("kind", str(given), option="--features-kind")
+        raise UnitlensError(f"{file} is of kind {saved}, and {kind} was given: leave it out.")
+    return saved
 
 
 def _weights_in(folder: Path) -> Path:

@@ -4,19 +4,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from unitlens.errors import UnitlensError, argument, did_you_mean, spelled
 from unitlens.models.dictionaries.activations import Activation, Kind
 from unitlens.models.dictionaries.dictionary import Dictionary
-from unitlens.models.layers import display_shape
+from unitlens.models.layers import describe_error, display_shape
 from unitlens.models.weights import PLAIN, PREFIXES, kind_of_numbers
 
 Tensors = Mapping[str, Tensor]
 
 _UNIT_LENGTH = 0.1
 """How far the rows of overcomplete's dictionary may be from unit length, to which it brings them before it is used."""
+
+_NORM = ("running_mean", "running_var", "weight", "bias")
+"""Tensors of a batch norm."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +43,8 @@ class Parts:
         Whether the offset is also the centre; None: the file does not say it.
     mean, scale : Tensor, (C,) or (), optional
         The layer's units are (x - mean) / scale before all else, and the reconstruction is brought back.
+    rescaled : bool
+        Whether activations are multiplied by the lengths of the decoder's rows, and rows are divided by them.
     """
 
     encoder: Tensor
@@ -52,6 +58,7 @@ class Parts:
     centred: bool | None = None
     mean: Tensor | None = None
     scale: Tensor | None = None
+    rescaled: bool = False
 
 
 def recognise(given: Mapping[str, Any], said: Mapping[str, Any], kind: Kind | None, source: str) -> Dictionary:
@@ -93,7 +100,7 @@ def _plain_tensors(given: Mapping[str, Any], source: str) -> dict[str, Tensor]:
     prefix = next((prefix for prefix in (*PREFIXES, "sae.", "ae.") if all(n.startswith(prefix) for n in names)), "")
     tensors = {}
     for name, value in given.items():
-        tensor = torch.as_tensor(value).detach()
+        tensor = _tensor(value, f"{name} of {source}")
         if kind_of_numbers(tensor) != PLAIN:
             raise UnitlensError(f"{name} of {source} is not a tensor of numbers ({kind_of_numbers(tensor)}).")
         tensor = tensor.to("cpu", torch.float32)
@@ -101,6 +108,13 @@ def _plain_tensors(given: Mapping[str, Any], source: str) -> dict[str, Tensor]:
             raise UnitlensError(f"{name} of {source} holds NaN or infinite numbers.")
         tensors[str(name).removeprefix(prefix)] = tensor
     return tensors
+
+
+def _tensor(value: Any, what: str) -> Tensor:
+    try:
+        return torch.as_tensor(np.asarray(value, order="C") if isinstance(value, np.ndarray) else value).detach()
+    except (TypeError, ValueError, RuntimeError) as error:  # texts, objects, numbers that torch does not have
+        raise UnitlensError(f"{what} is not a tensor or an array of numbers ({describe_error(error)}).") from None
 
 
 def _of_arrays(tensors: Tensors, source: str, kind: Kind | None) -> Parts | None:
@@ -141,7 +155,10 @@ def _of_sae_lens(tensors: Tensors, source: str, kind: Kind | None) -> Parts | No
     if not set(gate) <= tensors.keys():
         return parts
     # A gate is open where w x + b_gate > 0, that is where the magnitude exp(r) w x + b_mag exceeds a threshold.
-    factor, open_, magnitude = tensors["r_mag"].exp(), tensors["b_gate"], tensors["b_mag"]
+    log, open_, magnitude = (
+        _vector(tensors[name], len(parts.encoder), name, source) for name in ("r_mag", "b_gate", "b_mag")
+    )
+    factor = log.exp()
     return replace(
         parts,
         encoder=parts.encoder * factor[:, None],
@@ -170,7 +187,7 @@ def _of_modules(tensors: Tensors, source: str, kind: Kind | None) -> Parts | Non
         offset=tensors[found[0]] if found else None,
         centred=bool(found) and found[0] != "decoder.bias",
         kind=known,
-        k=int(tensors["k"]) if "k" in tensors else None,
+        k=_count(tensors["k"], "k", source) if "k" in tensors else None,
         thresholds=None if known == "topk" else thresholds,
     )
 
@@ -189,14 +206,13 @@ def _of_overcomplete(tensors: Tensors, source: str, kind: Kind | None) -> Parts 
             "position, so train one with a linear encoder (or with one batch norm behind it)."
         )
     decoder = _unit_rows(_matrix(tensors["dictionary._weights"], "dictionary._weights", source), source)
-    decoder = decoder * tensors.get("dictionary.multiplier", torch.zeros(())).exp()
+    decoder = decoder * _single(tensors.get("dictionary.multiplier"), "dictionary.multiplier", source).exp()
     weight = tensors.get(f"{block}.weight", tensors.get("encoder.weight", decoder))  # else it is tied
+    weight = _matrix(weight, "the encoder's weight", source)
     bias = tensors.get(f"{block}.bias", tensors.get("encoder.bias"))
-    if f"{norm}.running_mean" in tensors:
-        deviation = (tensors[f"{norm}.running_var"] + 1e-5).sqrt()  # torch's epsilon, which overcomplete leaves as is
-        factor = tensors.get(f"{norm}.weight", torch.ones(())) / deviation
-        shift = tensors.get(f"{norm}.bias", torch.zeros(())) - factor * tensors[f"{norm}.running_mean"]
-        bias = shift if bias is None else factor * bias + shift
+    if f"{norm}.running_mean" in tensors or f"{norm}.running_var" in tensors:
+        factor, shift = _batch_norm(tensors, norm, len(weight), source)
+        bias = factor * _vector(bias, len(weight), "the encoder's bias", source) + shift
         weight = weight * factor[:, None]
     elif f"{norm}.weight" in tensors:
         raise UnitlensError(f"{source} has a layer norm in its encoder, which is not linear: train it with none.")
@@ -204,13 +220,26 @@ def _of_overcomplete(tensors: Tensors, source: str, kind: Kind | None) -> Parts 
     # a feature is active from its threshold on, here above it
     edge = None if logs is None else torch.nextafter(logs.exp(), torch.tensor(-torch.inf))
     return Parts(
-        encoder=_matrix(weight, "the encoder's weight", source),
+        encoder=weight,
         decoder=decoder,
         bias=bias,
         kind=None if edge is None else "jumprelu",
         thresholds=edge,
         centred=False,
     )
+
+
+def _batch_norm(tensors: Tensors, norm: str, features: int, source: str) -> tuple[Tensor, Tensor]:
+    """By what a batch norm multiplies in evaluation, and what it then adds, (F,) float64."""
+    lacking = [name for name in ("running_mean", "running_var") if f"{norm}.{name}" not in tensors]
+    if lacking:
+        raise UnitlensError(f"{source} has a batch norm without {norm}.{lacking[0]}: save the whole state dict.")
+    parts = {name: _vector(tensors.get(f"{norm}.{name}"), features, f"{norm}.{name}", source) for name in _NORM}
+    if bool((parts["running_var"] < 0).any()):
+        raise UnitlensError(f"{norm}.running_var of {source} is below 0 somewhere, which no variance is.")
+    weight = parts["weight"] if f"{norm}.weight" in tensors else torch.ones(()).double()
+    factor = weight / (parts["running_var"] + 1e-5).sqrt()  # torch's epsilon, which overcomplete leaves as it is
+    return factor, parts["bias"] - factor * parts["running_mean"]
 
 
 def _unit_rows(weights: Tensor, source: str) -> Tensor:
@@ -227,17 +256,12 @@ def _unit_rows(weights: Tensor, source: str) -> Tensor:
 
 def _with_settings(parts: Parts, said: Mapping[str, Any]) -> Parts:
     """Add what the settings beside a file say; tensors say more."""
-    if said.get("rescaled"):
-        lengths = parts.decoder.norm(dim=1)
-        bias = None if parts.bias is None else parts.bias * lengths
-        parts = replace(
-            parts, encoder=parts.encoder * lengths[:, None], bias=bias, decoder=parts.decoder / lengths[:, None]
-        )
     return replace(
         parts,
         kind=parts.kind or said.get("kind"),
         k=parts.k or said.get("k"),
         centred=said.get("centred") if parts.centred is None else parts.centred,
+        rescaled=bool(said.get("rescaled")),
     )
 
 
@@ -247,7 +271,7 @@ def assemble(parts: Parts, kind: Kind | None, source: str) -> Dictionary:
     Raises
     ------
     UnitlensError
-        If shapes do not fit, or it is ambiguous.
+        If shapes do not fit, numbers do not stay finite, or it is ambiguous.
     """
     encoder, decoder = parts.encoder.double(), parts.decoder.double()
     features, width = encoder.shape
@@ -258,6 +282,10 @@ def assemble(parts: Parts, kind: Kind | None, source: str) -> Dictionary:
         )
     bias = _vector(parts.bias, features, "the encoder's bias", source)
     offset = _vector(parts.offset, width, "the decoder's bias", source)
+    if parts.rescaled:
+        lengths = decoder.norm(dim=1)
+        encoder, bias = encoder * lengths[:, None], bias * lengths
+        decoder = decoder / lengths[:, None].clamp(min=1e-30)  # a row of zeros stays one, and is never active
     if _is_centred(parts, kind, source):
         bias = bias - encoder @ offset
     if parts.mean is not None or parts.scale is not None:
@@ -268,7 +296,7 @@ def assemble(parts: Parts, kind: Kind | None, source: str) -> Dictionary:
         encoder = encoder / scale
         bias, decoder, offset = bias - encoder @ mean, decoder * scale, offset * scale + mean
     activation = _activation(parts, kind, source, decoder)
-    return Dictionary(
+    made = Dictionary(
         encoder.float().contiguous(),
         decoder.T.float().contiguous(),
         bias.float().contiguous(),
@@ -277,6 +305,19 @@ def assemble(parts: Parts, kind: Kind | None, source: str) -> Dictionary:
         source,
         read_as=None if kind is None else str(kind),
     )
+    _check_finite(made)
+    return made
+
+
+def _check_finite(made: Dictionary) -> None:
+    """Make sure that float32 has room for what was computed from the numbers of a file, which are finite."""
+    gram = {} if made.activation.gram is None else {"decoder": made.activation.gram}
+    for name, tensor in (*made.tensors.items(), *gram.items()):
+        if not bool(torch.isfinite(tensor).all()):
+            raise UnitlensError(
+                f"The {name} of {made.source} becomes NaN or infinite when it is combined with the file's other "
+                "numbers: the file is damaged, or its numbers are too large for float32."
+            )
 
 
 def _is_centred(parts: Parts, kind: Kind | None, source: str) -> bool:
@@ -342,6 +383,22 @@ def _vector(tensor: Tensor | None, size: int, name: str, source: str) -> Tensor:
     if tensor.numel() not in (1, size):
         raise UnitlensError(f"{name} of {source} is {display_shape(tensor.shape)}, and there are {size} of them.")
     return tensor.double().reshape(-1).expand(size)
+
+
+def _single(tensor: Tensor | None, name: str, source: str) -> Tensor:
+    """One number, (); 0 where there is none."""
+    if tensor is None:
+        return torch.zeros(())
+    if tensor.numel() != 1:
+        raise UnitlensError(f"{name} of {source} is {display_shape(tensor.shape)}; it is a single number.")
+    return tensor.reshape(())
+
+
+def _count(tensor: Tensor, name: str, source: str) -> int:
+    number = float(_single(tensor, name, source))
+    if number < 1 or not number.is_integer():
+        raise UnitlensError(f"{name} of {source} is {number:g}; it is a whole number, 1 or more.")
+    return int(number)
 
 
 def _refuse_others(tensors: Tensors, known: Iterable[str], source: str) -> None:

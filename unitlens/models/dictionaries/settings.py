@@ -34,7 +34,7 @@ def read_settings(settings: Mapping[str, Any], source: str) -> dict[str, Any]:
     Raises
     ------
     UnitlensError
-        If it is of an architecture or a normalisation that is not known here.
+        If it is of an architecture or a normalisation that is not known here, or a setting is neither true nor false.
     """
     if "d_vit" in settings and "exp_factor" in settings:
         return {"kind": "relu", "centred": True}
@@ -60,6 +60,15 @@ def read_settings(settings: Mapping[str, Any], source: str) -> dict[str, Any]:
     return {
         "kind": _ARCHITECTURES[architecture],
         "k": k if isinstance(k, int) and not isinstance(k, bool) and k > 0 else None,
-        "centred": bool(settings.get("apply_b_dec_to_input", True)),
-        "rescaled": bool(settings.get("rescale_acts_by_decoder_norm", False)),
+        "centred": _flag(settings, "apply_b_dec_to_input", True, source),
+        "rescaled": _flag(settings, "rescale_acts_by_decoder_norm", False, source),
     }
+
+
+def _flag(settings: Mapping[str, Any], name: str, default: bool, source: str) -> bool:
+    """A setting that is true or false; the metadata of safetensors hold texts only."""
+    value = settings.get(name, default)
+    flag = {"true": True, "false": False}.get(value.lower()) if isinstance(value, str) else value
+    if not isinstance(flag, bool):
+        raise UnitlensError(f"{name} in the settings of {source} is {value!r}; it is true or false.")
+    return flag
