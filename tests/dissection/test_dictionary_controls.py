@@ -1,4 +1,4 @@
-"""Dictionaries in which nothing was learnt are as often active as the one that they are compared with."""
+"""Dictionaries in which nothing was learnt: as often active as the one that they replace, where that is matched."""
 
 import numpy as np
 import pytest
