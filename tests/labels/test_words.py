@@ -10,9 +10,12 @@ from torch import nn
 
 import unitlens as ul
 from tests.planted import COLOURS, ColourWorld, colour_net
+from unitlens.data.preparing import name_hash
+from unitlens.dissection.exemplars.strongest import Variety
 from unitlens.labels.by_words.lists import word_list
 from unitlens.labels.by_words.naming import METHODS, held_out
-from unitlens.labels.by_words.vectors import first_exemplars, masked_crop
+from unitlens.labels.by_words.scores import above_others
+from unitlens.labels.by_words.vectors import crop_vectors, first_exemplars, masked_crop
 
 WORDS = [*COLOURS, "grey", "black"]
 
@@ -108,12 +111,46 @@ def test_words_that_say_nothing_of_a_unit_are_not_supported(seen):
     assert (found.rows["verdict"] == "supported").mean() <= 0.15
 
 
-def test_without_evidence_words_are_untested(seen):
+def test_words_are_tested_also_where_the_run_has_no_evidence(seen, labels):
     net, data, _ = seen
-    run = ul.dissect(net, "relu", data, quantile=0.02, evidence=False, exemplars=0)
-    found = ul.words(run, Palette(), WORDS, net=net, data=data, methods=["correlation"], pooling="mean")
-    assert set(found.rows["verdict"]) == {"untested"}
-    assert found.rows["label"].tolist()[:4] == list(COLOURS)
+    run = ul.dissect(net, "relu", data, quantile=0.02, seed=1, evidence=False, exemplars=0)
+    found = ul.words(run, Palette(), WORDS, net=net, data=data, methods=["correlation"])
+    assert found.rows.equals(labels["correlation"].rows)
+    of_means = ul.words(run, Palette(), WORDS, net=net, data=data, methods=["correlation"], pooling="mean")
+    assert of_means.rows["label"].tolist()[:4] == list(COLOURS)
+
+
+def test_crops_of_one_half_are_never_counted_with_the_other(seen):
+    net, data, encoder = seen[0], OneColour(40), ul.encoder(Palette())
+    halves = [[name for name in map("g{}".format, range(60)) if name_hash(name) % 32 % 2 == half] for half in (0, 1)]
+    groups = [*halves[0][:4], *[halves[1][0]] * 36]
+    run = ul.dissect(net, "relu", data, quantile=0.02, groups=groups)
+    labels = ul.words(run, Palette(), WORDS, net=net, data=data, methods=["crops"])
+    units, of_half = labels.rows["unit"].to_numpy(), []
+    with ul.activations(run, net, data, images=True) as stored:
+        layer = stored.layers["relu"]
+        for half, fewer in ((0, 4), (1, 10)):
+            images = first_exemplars(layer.peaks.read(range(40)), stored.folds % 2 == half, 10, Variety.of(stored))
+            assert images.shape[1] == fewer
+            crops = crop_vectors(stored, layer, images, run.table()["threshold"].to_numpy(), encoder)[units]
+            of_half.append(above_others(crops.mean(1), encoder.encode_words(WORDS).numpy()))
+    np.testing.assert_allclose(labels.rows["heldout_score"], held_out(np.stack(of_half)), atol=1e-6)
+
+
+@pytest.mark.parametrize("half", [0, 1])
+def test_words_are_untested_where_one_half_of_the_folds_has_no_image(seen, half):
+    net, data = seen[0], OneColour(40)
+    of_half = [name for name in map("g{}".format, range(20)) if name_hash(name) % 32 % 2 == half]
+    run = ul.dissect(net, "relu", data, quantile=0.02, groups=[of_half[number // 14] for number in range(40)])
+    labels = ul.words(run, Palette(), WORDS, net=net, data=data)
+    measured = ul.measure_labels(run, labels, net, data, references=False)
+    for rows in (labels.rows, measured.rows):
+        assert set(rows["verdict"]) == {"untested"}
+        assert rows[["heldout_score", "chance_score", "chance_sd", "p_value", "q_value"]].isna().all(axis=None)
+        assert rows["score"].notna().all()
+    assert {record.notes[0][:55] for record in labels.methods.values()} == {
+        "The labels are untested: all 40 images are in one half "
+    }
 
 
 def test_what_a_run_keeps_is_enough_and_the_same(seen, labels, tmp_path):

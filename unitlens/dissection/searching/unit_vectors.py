@@ -94,7 +94,7 @@ class UnitVectors:
         queries : float array, (Q, D)
         """
         vectors = queries.astype(np.float64)
-        length = np.sqrt(np.einsum("qd,de,qe->q", vectors, self.spread, vectors).clip(0))
+        length = np.sqrt(((vectors @ self.spread) * vectors).sum(1).clip(0))
         return {layer: share(units @ vectors.T, length[None]) for layer, units in self.units.items()}
 
     def query_vector(self, query: Any, encoder: TextImageEncoder | str | None = None) -> Floats:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unitlens.data.concepts import Concept, Data
-from unitlens.dissection.draws import plan_draws
+from unitlens.dissection.draws import plain_draws
 from unitlens.dissection.exemplars.strongest import Variety
 from unitlens.dissection.result import Dissection
 from unitlens.dissection.searching.unit_vectors import UnitVectors
@@ -167,7 +167,8 @@ def words(
             pooling=pooling,
         )
         vectors = image_vectors(stored, opened, show=progress)
-        seen = _Seen(stored, vectors, word_vectors, plan_draws(stored, run.settings).plain.partners)
+        partners = plain_draws(stored, replace(run.settings, evidence=True)).partners
+        seen = _Seen(stored, vectors, word_vectors, partners)
         peaks = {layer: _pooled(stored.layers[layer], pooling) for layer in run.layers}
         labels = [_labels(run, method, settings, seen, peaks, opened, began=began, show=progress) for method in methods]
         of_units = UnitVectors.of(opened, known, word_vectors, vectors, peaks)
@@ -254,7 +255,17 @@ def _labels(
         named = _rows(name, speaking, scored, settings.words, iou, fdr=run.settings.fdr)
         rows += [row | _simulated(row, seen, peaks[name], settings.words) for row in named]
     seconds = time.perf_counter() - began
-    return Labels.of(run, method, rows, settings=_recorded(settings), seconds=seconds)
+    return Labels.of(run, method, rows, settings=_recorded(settings), seconds=seconds, notes=_notes(seen))
+
+
+def _notes(seen: _Seen) -> list[str]:
+    """What the user should know of the evidence."""
+    if all(images.any() for images in seen.halves):
+        return []
+    return [
+        f"The labels are untested: all {seen.stored.images} images are in one half of the folds, so that none is left "
+        "to test a word that the other half chooses; images of one group stay together, so give more groups."
+    ]
 
 
 def _simulated(row: Mapping[str, Any], seen: _Seen, peaks: Floats, words: Sequence[str]) -> dict[str, float]:
@@ -305,14 +316,14 @@ def _by_crops(
     variety = Variety.of(seen.stored)
     halves = [first_exemplars(peaks, images, settings.crops, variety) for images in seen.halves]
     both = crop_vectors(seen.stored, layer, np.concatenate(halves, axis=1), threshold, encoder, show=show)[speaking]
-    parts = both[:, : settings.crops], both[:, settings.crops :]
+    parts = np.split(both, [halves[0].shape[1]], axis=1)  # a half that has few images has fewer crops
     random = np.random.default_rng(seen.partners.shape)
 
     def on_halves(given: Sequence[Floats]) -> Floats:
-        return np.stack([scores.above_others(part.mean(1), seen.words) for part in given])
+        return np.stack([scores.above_others(scores.mean_crops(part), seen.words) for part in given])
 
     drawn = (on_halves([_exchanged(part, random) for part in parts]) for _ in seen.partners)
-    return _Scored(scores.above_others(both.mean(1), seen.words), on_halves(parts), drawn)
+    return _Scored(scores.above_others(scores.mean_crops(both), seen.words), on_halves(parts), drawn)
 
 
 def _exchanged(crops: Floats, random: np.random.Generator) -> Floats:
@@ -335,7 +346,10 @@ def _rows(
     heldout = held_out(scored.halves)
     of_draws = [held_out(halves) for halves in scored.drawn]
     drawn = np.stack(of_draws, axis=1) if of_draws else np.empty((len(units), 0))
-    tested = association(heldout.astype(np.float64), drawn.astype(np.float64), np.zeros(len(units), bool), fdr=fdr)
+    nothing = np.isnan(heldout)
+    tested = association(np.nan_to_num(heldout), np.nan_to_num(drawn), nothing, fdr=fdr)
+    chance, chance_sd = np.where(nothing, np.nan, tested[:2])
+    untested = nothing | (drawn.shape[1] < _FEWEST_DRAWS)
     best = scored.whole.argmax(1)
     rows = []
     for place, unit in enumerate(units.tolist()):
@@ -345,23 +359,21 @@ def _rows(
                 "layer": layer,
                 "unit": unit,
                 "label": words[best[place]],
-                "also": _also(row, tested.chance_sd[place], words),
+                "also": _also(row, chance_sd[place], words),
                 "score": row[best[place]],
                 "heldout_score": heldout[place],
-                "chance_score": tested.chance[place],
-                "chance_sd": tested.chance_sd[place],
+                "chance_score": chance[place],
+                "chance_sd": chance_sd[place],
                 "p_value": tested.p_value[place],
                 "q_value": tested.q_value[place],
                 "iou": iou[unit, best[place]],
-                "verdict": _verdict(tested.q_value[place], fdr, draws=drawn.shape[1]),
+                "verdict": "untested" if untested[place] else _verdict(tested.q_value[place], fdr),
             }
         )
     return rows
 
 
-def _verdict(q_value: float, fdr: float, *, draws: int) -> str:
-    if draws < _FEWEST_DRAWS:
-        return "untested"
+def _verdict(q_value: float, fdr: float) -> str:
     return "supported" if q_value <= fdr else "chance"
 
 

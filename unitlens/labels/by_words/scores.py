@@ -37,7 +37,7 @@ def soft_wpmi(probabilities: Floats, exemplars: Ints) -> Floats:
     probabilities : float array, (N, W)
         From `word_probabilities`.
     exemplars : int array, (U, K)
-        The images of highest activation of each unit, the highest first.
+        The images of highest activation of each unit, the highest first; without any, all scores are NaN.
 
     References
     ----------
@@ -45,6 +45,8 @@ def soft_wpmi(probabilities: Floats, exemplars: Ints) -> Floats:
     2023, section 3.3; constants as in the authors' code.
     """
     units, count = exemplars.shape
+    if not count:
+        return np.full((units, probabilities.shape[1]), np.nan)
     sure = FIRST - np.arange(count)[:, None] / count * (FIRST - LAST)
     given = np.empty((units, probabilities.shape[1]))
     step = max(1, _AT_ONCE // (count * probabilities.shape[1]))
@@ -61,7 +63,9 @@ def _log_mean(given: Floats) -> Floats:
 
 
 def correlations(similarity: Floats, peaks: Floats) -> Floats:
-    """Pearson's correlation over images of each unit's peak with each word's cosine, (U, W); 0 where one is constant.
+    """Pearson's correlation over images of each unit's peak with each word's cosine, (U, W).
+
+    It is 0 where one is constant, and NaN without images.
 
     Parameters
     ----------
@@ -69,6 +73,8 @@ def correlations(similarity: Floats, peaks: Floats) -> Floats:
     peaks : float array, (N, U)
         Largest activation of each image.
     """
+    if not len(peaks):
+        return np.full((peaks.shape[1], similarity.shape[1]), np.nan)
     return np.asarray(_standardised(peaks).T @ _standardised(similarity))
 
 
@@ -78,6 +84,12 @@ def _standardised(values: Floats) -> Floats:
     length = np.sqrt((centred**2).sum(0))
     spread = length > 1e-6 * np.sqrt(len(values)) * np.abs(values).max(0, initial=0)
     return np.where(spread, centred / np.where(length > 0, length, 1), 0.0)
+
+
+def mean_crops(crops: Floats) -> Floats:
+    """Mean of (U, K, D) vectors of each unit's crops, (U, D); NaN without crops."""
+    units, count, size = crops.shape
+    return np.asarray(crops.mean(1)) if count else np.full((units, size), np.nan)
 
 
 def above_others(crops: Floats, words: Floats) -> Floats:

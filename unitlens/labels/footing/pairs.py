@@ -121,7 +121,7 @@ def _score_block(
     by_half = _iou_counts(counted, unit, concept, stored, on_grid=layer.layer_grid is not None)
     drawn = _drawn_counts(counted, unit, concept, exchange, on_grid=layer.layer_grid is not None)
     held_out = pairs.held_out.astype(np.int64)
-    known = np.asarray(pairs.held_out.any(1), bool)
+    known = np.asarray((pairs.held_out & (exchange.images_on_halves > 0)).any(1), bool)
     return PairScores(
         iou(*by_half.sum(-1)),
         *_level_scores(stored, layer, units, pairs, settings),
