@@ -1,5 +1,6 @@
 """Labels from elsewhere."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -114,6 +115,70 @@ def test_a_column_says_which_images_chose_the_labels(dissection, tmp_path):
 def test_labels_cannot_take_the_name_of_what_they_are_compared_with(dissection):
     with pytest.raises(ul.UnitlensError, match="dissection"):
         ul.given_labels(dissection["0"], {0: "red"}, method="dissection")
+
+
+@pytest.mark.parametrize("method", ["formulas", "ranges", "soft_wpmi", "crops", "correlation"])
+def test_labels_cannot_take_the_name_of_a_method_of_unitlens(dissection, tmp_path, method):
+    (tmp_path / f"{method}.csv").write_text("unit,label\n1,green\n")
+    with pytest.raises(ul.UnitlensError, match=f"'{method}', which unitlens has"):
+        ul.given_labels(dissection["0"], tmp_path / f"{method}.csv")
+
+
+def test_names_of_its_own_methods_are_known():
+    from unitlens.labels.by_words.naming import METHODS
+    from unitlens.labels.columns import BUILT_IN
+
+    assert set(METHODS) < set(BUILT_IN)
+
+
+def test_two_files_of_one_name_are_refused(run_folder, shell, tmp_path):
+    for folder, label in (("a", "green"), ("b", "red")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "milan.csv").write_text(f"layer,unit,label\n0,1,{label}\n")
+    said = shell("label", run_folder, "--from", "a/milan.csv", "--from", "b/milan.csv", "--unmeasured")
+    assert said.code == 2
+    assert "Two files have labels by 'milan'" in said.err
+    (tmp_path / "formulas.csv").write_text("layer,unit,label\n0,1,green\n")
+    said = shell("label", run_folder, "--from", "formulas.csv", "--formulas", 1)
+    assert said.code == 2
+    assert "rename the file" in said.err
+    assert not (run_folder / "labels.csv").exists()
+
+
+def test_a_label_is_one_line_of_unicode(dissection):
+    one = dissection["0"]
+    labels = ul.given_labels(one, {1: " a green\rthing\0\n", 2: "\x85"}, method="by\rme")
+    assert rows(labels) == [["0", 1, 1, "a green thing"]]
+    assert list(labels.methods) == ["by me"]
+
+
+@pytest.mark.parametrize(
+    ("given", "method", "fact"),
+    [
+        (5, None, "labels are 5; they are a CSV file"),
+        ({10**400: "sky"}, None, "row 1: unit is too large"),
+        ({3: np.array(["sky", "sea"])}, None, r"row 1: the label is array.*a text"),
+        (pd.DataFrame([[1, "a", "b"]], columns=["unit", "label", "label"]), None, "two columns 'label'"),
+        ({1: "sky"}, 5, "method= is 5"),
+        ({1: "sky"}, " ", "method= is ' '"),
+        ({1: "sky\ud800"}, None, "row 1: the label .* surrogate"),
+        ({1: "sky"}, "\ud800", "method="),
+    ],
+)
+def test_what_is_no_label_is_refused_with_its_facts(dissection, given, method, fact):
+    with pytest.raises(ul.UnitlensError, match=fact):
+        ul.given_labels(dissection["0"], given, method=method)
+
+
+def test_values_that_are_missing_are_left_out(dissection):
+    assert rows(ul.given_labels(dissection["0"], {0: pd.NA, 1: "green", 2: None})) == [["0", 1, 1, "green"]]
+
+
+def test_a_file_is_refused_at_its_first_wrong_row(dissection, tmp_path):
+    content = "unit,label\n" + "9,green\n" + "1,green\n" * 10 + '1,"gre"en\n'
+    (tmp_path / "given.csv").write_text(content)
+    with pytest.raises(ul.UnitlensError, match="row 1: there is no unit 9"):
+        ul.given_labels(dissection["0"], tmp_path / "given.csv")
 
 
 def test_too_many_labels_of_a_unit_are_refused(dissection):

@@ -4,11 +4,15 @@ import json
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import unitlens as ul
 from unitlens.exports.catalogue import TABLES
 from unitlens.labels.columns import COLUMNS, TEXT, VERDICTS
+from unitlens.labels.files import write_labels
 
 
 @pytest.fixture
@@ -96,6 +100,33 @@ def test_labels_of_another_network_are_refused(dissection, run):
         ul.report(run, other)
     with pytest.raises(ul.UnitlensError, match="another network"):
         labels(dissection, "theirs").joined(other)
+
+
+@given(st.lists(st.text(), min_size=1, max_size=5))
+def test_any_text_is_read_back_as_one_line(tmp_path_factory, dissection, texts):
+    folder = tmp_path_factory.mktemp("texts")
+    table = [{"layer": "0", "unit": 1, "label": text, "rank": 1, "verdict": "supported"} for text in texts]
+    written = ul.Labels.of(dissection, "mine", table, settings={})
+    write_labels(folder, written, dissection.info, dissection.table())
+    read = ul.open_labels(folder)
+    assert read.rows.equals(written.rows)
+    assert [len(label) for label in read.rows["label"]] == list(map(len, texts))
+    assert all(label.splitlines() in ([], [label]) for label in read.rows["label"])
+
+
+def test_half_a_character_is_refused(dissection):
+    with pytest.raises(ul.UnitlensError, match="surrogate"):
+        labels(dissection, label="gr\ud800n")
+
+
+def test_rows_of_a_table_that_was_filtered_stay_together(dissection):
+    table = [{"layer": "0", "unit": unit, "label": f"label {unit}"} for unit in range(4)]
+    made = ul.Labels.of(dissection, "mine", table, settings={}).rows
+    for some in (made[made["unit"] > 1], made[::-1], pd.concat([made[2:], made[2:]])):
+        again = ul.Labels.of(dissection, "mine", some, settings={}).rows
+        assert again["method"].tolist() == ["mine"] * len(some)
+        assert again["unit"].tolist() == some["unit"].tolist()
+        assert again["label"].tolist() == some["label"].tolist()
 
 
 def test_labels_without_a_run_are_refused(dissection, tmp_path):

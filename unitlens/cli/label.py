@@ -87,7 +87,9 @@ def label(run: Path, given: tuple[Path, ...], effects: bool, unmeasured: bool, o
     methods = [*(by_formulas.methods if by_formulas else ()), *(by_words["methods"] if by_words else ())]
     check_no_labels(run, methods, overwrite=overwrite)
     made = [given_labels(dissection, file) for file in given]
-    check_no_labels(run, [method for labels in made for method in labels.methods], overwrite=overwrite)
+    given_methods = [method for labels in made for method in labels.methods]
+    _check_different(given_methods)
+    check_no_labels(run, given_methods, overwrite=overwrite)
     images = by_words is not None or people.sheet is not None
     with ExitStack() as held:
         net = data = None
@@ -116,6 +118,12 @@ def label(run: Path, given: tuple[Path, ...], effects: bool, unmeasured: bool, o
             sheet(run, people.sheet, net=net, data=data, overwrite=overwrite, progress=not quiet, **asked)
             if not quiet:
                 echo(f"wrote {people.sheet} for people to answer; the key to it is in {run}/")
+
+
+def _check_different(methods: list[str]) -> None:
+    twice = next((method for method in methods if methods.count(method) > 1), None)
+    if twice is not None:
+        raise UnitlensError(f"Two files have labels by {twice!r}, as files name their method: rename one of them.")
 
 
 def _summary(labels: Any) -> Iterator[str]:

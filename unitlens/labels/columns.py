@@ -1,5 +1,6 @@
 """The columns of labels.csv, which holds the labels of all methods."""
 
+import unicodedata
 from collections.abc import Mapping
 
 COLUMNS: Mapping[str, str] = {
@@ -55,3 +56,22 @@ BASELINES = ("baseline: most common concept", "baseline: random concept", "basel
 
 REFERENCES = (DISSECTION, *BASELINES)
 """Methods with which others are compared; cards do not show them."""
+
+BUILT_IN = ("formulas", "ranges", "soft_wpmi", "crops", "correlation", *REFERENCES)
+"""Methods of unitlens itself, whose names labels from elsewhere cannot have."""
+
+
+def one_line(text: str) -> str:
+    r"""A label or name as one line of text: line ends and other control characters become blanks.
+
+    Examples
+    --------
+    >>> one_line("a green\r\nthing")
+    'a green  thing'
+    """
+    return "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text)
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a file can hold a text: not where it has halves of characters (surrogates)."""
+    return not any("\ud800" <= c <= "\udfff" for c in text)

@@ -8,7 +8,7 @@ from unitlens.dissection.provenance import versions
 from unitlens.dissection.searching.unit_vectors import UnitVectors
 from unitlens.drawing.notebooks import table_html
 from unitlens.errors import UnitlensError, did_you_mean
-from unitlens.labels.columns import COLUMNS, TEXT, VERDICTS, WHOLE
+from unitlens.labels.columns import COLUMNS, TEXT, VERDICTS, WHOLE, is_unicode, one_line
 from unitlens.plurals import counted
 from unitlens.records import check_types
 
@@ -120,7 +120,7 @@ class Labels:
             Whose units they are of.
         method : str
         rows : sequence of mapping, or DataFrame
-            A label each: what it lacks of `COLUMNS` is missing in the table.
+            A label each: what it lacks of `COLUMNS` is missing in the table. Line ends in labels become blanks.
         settings : mapping
             What was chosen, as JSON takes it.
         seconds : float
@@ -279,11 +279,22 @@ def _summary(method: str, rows: "pd.DataFrame") -> dict[str, Any]:
 
 
 def labels_table(rows: "Sequence[Mapping[str, Any]] | pd.DataFrame", method: str) -> "pd.DataFrame":
-    """Rows of a method as a table with all columns, in their order and types."""
+    """Rows of a method as a table with all columns, in their order and types; a label is one line of text.
+
+    Raises
+    ------
+    UnitlensError
+        If a label is no text that a file can hold.
+    """
     import pandas as pd
 
-    given = pd.DataFrame(rows) if len(rows) else pd.DataFrame(columns=list(COLUMNS))
-    return with_all_columns(given.assign(method=pd.Series([method] * len(given), index=given.index, dtype=object)))
+    given = pd.DataFrame(rows).reset_index(drop=True) if len(rows) else pd.DataFrame(columns=list(COLUMNS))
+    table = with_all_columns(given.assign(method=pd.Series([method] * len(given), dtype=object)))
+    texts = [str(text) for text in table["label"]]
+    strange = next((text for text in (method, *texts) if not is_unicode(text)), None)
+    if strange is not None:
+        raise UnitlensError(f"The label {strange!r:.60} has half a character (a surrogate): give it as Unicode text.")
+    return table.assign(label=pd.Series([one_line(text) for text in texts], dtype=object))
 
 
 def with_all_columns(given: "pd.DataFrame") -> "pd.DataFrame":

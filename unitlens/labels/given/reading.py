@@ -2,7 +2,8 @@
 
 import csv
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
@@ -10,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from unitlens.dissection.result import Dissection
-from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.errors import UnitlensError, argument, did_you_mean, spelled
 from unitlens.files import check_readable
-from unitlens.labels.columns import REFERENCES
+from unitlens.labels.columns import BUILT_IN, is_unicode, one_line
 from unitlens.labels.footing.meanings import ConceptNames
 from unitlens.labels.result import Labels
 
@@ -91,7 +92,8 @@ def given_labels(
         labels by their units, or one for each unit in their order. Units without a label are left out. Columns may have
         the names that other programs give them: see `ALIASES`.
     method : str, optional
-        What named them: the name of the file without its ending, or given.
+        What named them: the name of the file without its ending, or given. The names of unitlens' own methods, such as
+        formulas, are theirs.
     chosen_on : {"other", "even", "these"}, optional
         Which images the labels were chosen on, which decides on which they are held out: other images than those of the
         run (what is assumed: all of its images are held out), those of its even folds, or its own (none is held out).
@@ -105,7 +107,8 @@ def given_labels(
     Raises
     ------
     UnitlensError
-        If the file cannot be read, lacks a column, or names a layer or unit that the run does not have.
+        If the file cannot be read, lacks a column, or names a layer or unit that the run does not have; or if the
+        method has a name of unitlens' own.
 
     Examples
     --------
@@ -116,10 +119,8 @@ def given_labels(
     """
     start = time.perf_counter()
     source = str(given) if isinstance(given, str | Path) else "given in memory"
+    name = _method(method, given)
     read, names = read_given(run, given), ConceptNames.of(run)
-    name = method or (Path(given).stem if isinstance(given, str | Path) else "given")
-    if name in REFERENCES:
-        raise UnitlensError(f"Labels cannot be of the method {name!r}, with which others are compared: rename them.")
     images = chosen_on or read.chosen_on or "other"
     if images not in get_args(ChosenOn):
         raise UnitlensError(f"chosen_on is {images!r:.60}; it is one of {', '.join(get_args(ChosenOn))}.")
@@ -133,6 +134,19 @@ def given_labels(
     )
 
 
+def _method(method: str | None, given: object) -> str:
+    """The name of what named the labels."""
+    named = method or (Path(given).stem if isinstance(given, str | Path) else "given")
+    if not isinstance(named, str) or not is_unicode(named) or not 1 <= len(named.strip()) <= LONGEST:
+        what = argument("method", option="The name of the file")
+        raise UnitlensError(f"{what} is {named!r:.60}; it is a text of 1 to {LONGEST} letters.")
+    name = one_line(named).strip()
+    if name in BUILT_IN:
+        mending = spelled(python="say method=, another name", shell="rename the file, whose name the method has")
+        raise UnitlensError(f"Labels from elsewhere cannot be of the method {name!r}, which unitlens has: {mending}.")
+    return name
+
+
 def read_given(run: Dissection, given: "str | Path | pd.DataFrame | Mapping[int, str] | Sequence[str]") -> Given:
     """Labels as they were given, of units that the run has.
 
@@ -142,34 +156,59 @@ def read_given(run: Dissection, given: "str | Path | pd.DataFrame | Mapping[int,
         As for `given_labels`.
     """
     if isinstance(given, str | Path):
-        return _of_table(run, *_read_csv(Path(given)), str(given))
+        with _csv_rows(Path(given)) as (table, columns):
+            return _of_table(run, table, columns, str(given))
     if isinstance(given, Mapping):
         rows = [{"unit": unit, "label": label} for unit, label in given.items()]
         return Given(tuple(_of_rows(run, rows, "the labels")))
-    if hasattr(given, "to_dict"):
-        table = [{str(name): value for name, value in row.items()} for row in given.to_dict("records")]
-        return _of_table(run, table, list(map(str, given)), "the table of labels")
+    if hasattr(given, "itertuples"):
+        columns = list(map(str, given))
+        table = (dict(zip(columns, row, strict=True)) for row in given.itertuples(index=False, name=None))
+        return _of_table(run, table, columns, "the table of labels")
+    if not isinstance(given, Iterable):
+        raise UnitlensError(
+            f"The labels are {given!r:.60}; they are a CSV file, a table, labels by units, or one for each unit."
+        )
     rows = [{"unit": unit, "label": label} for unit, label in enumerate(given)]
     return Given(tuple(_of_rows(run, rows, "the labels")))
 
 
-def _read_csv(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
+@contextmanager
+def _csv_rows(path: Path) -> Iterator[tuple[Iterator[dict[str, Any]], list[str]]]:
+    """Rows of a file, one after another, and its columns."""
     check_readable(path)
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise UnitlensError(f"{path} has more than {_MOST_BYTES >> 20} MB: a file of labels has a row for each.")
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            rows = list(reader)
+        file = path.open(newline="", encoding="utf-8-sig")
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    with file:
+        reader = csv.DictReader(file, strict=True)
+        try:
             columns = [str(name) for name in reader.fieldnames or ()]
+        except (OSError, csv.Error, ValueError) as error:
+            raise _unreadable(path, error) from None
+        yield _rows_of(reader, path), columns
+
+
+def _rows_of(reader: "csv.DictReader[str]", path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        yield from reader
     except (OSError, csv.Error, ValueError) as error:
-        fact = error.strerror if isinstance(error, OSError) else error
-        raise UnitlensError(f"{path} cannot be read as a CSV file ({fact}).") from None
-    return rows, columns
+        raise _unreadable(path, error) from None
 
 
-def _of_table(run: Dissection, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], source: str) -> Given:
+def _unreadable(path: Path, error: Exception) -> UnitlensError:
+    fact = error.strerror if isinstance(error, OSError) else error
+    return UnitlensError(f"{path} cannot be read as a CSV file ({fact}).")
+
+
+def _of_table(run: Dissection, rows: Iterable[Mapping[str, Any]], columns: Sequence[str], source: str) -> Given:
     """Rows of a table, whose columns may have the names of other programs."""
+    named = [column for column in columns if column.strip()]
+    if twice := next((column for column in named if named.count(column) > 1), None):
+        raise UnitlensError(f"{source} has two columns {twice!r:.60}: leave one of them out.")
     plain = {column.strip().casefold(): column for column in reversed(columns)}
     taken = {
         name: plain[next(alias for alias in aliases if alias in plain)]
@@ -183,23 +222,31 @@ def _of_table(run: Dissection, rows: Sequence[Mapping[str, Any]], columns: Seque
             f"{', '.join(columns) or 'none'}, and a file of labels has unit and label, and if need be layer, score and "
             f"rank; in place of {missing[0]} it may be {' or '.join(ALIASES[missing[0]][1:])}."
         )
-    renamed = [{name: row.get(column) for name, column in taken.items()} for row in rows]
-    said = {str(row["chosen_on"]) for row in renamed if not _is_missing(row.get("chosen_on"))}
-    if len(said) > 1:
-        raise UnitlensError(
-            f"{source} says of its labels that several sets of images chose them ({', '.join(sorted(said)[:3])}): make "
-            "it a file for each."
-        )
+    said = set[str]()
+    renamed = ({name: row.get(column) for name, column in taken.items()} for row in rows)
+    labels = tuple(_of_rows(run, _of_one_choice(renamed, said, source), source))
     other = {column: name for name, column in taken.items() if column != name}
     understood = ", ".join(f"{column} was taken for {name}" for column, name in other.items())
     left_out = [column for column in columns if column not in taken.values()]
     if other and left_out:
         understood += f"; {', '.join(left_out[:6])} left out"
-    labels = tuple(_of_rows(run, renamed, source))
     return Given(labels, next(iter(said), None), f"Of {source}, {understood}." if other else "")  # type: ignore[arg-type]
 
 
-def _of_rows(run: Dissection, rows: Sequence[Mapping[str, Any]], source: str) -> list[GivenLabel]:
+def _of_one_choice(rows: Iterable[Mapping[str, Any]], said: set[str], source: str) -> Iterator[Mapping[str, Any]]:
+    """The same rows; adds to ``said`` which images chose their labels, and makes sure that all say the same."""
+    for row in rows:
+        if not _is_missing(row.get("chosen_on")):
+            said.add(str(row["chosen_on"]))
+        if len(said) > 1:
+            raise UnitlensError(
+                f"{source} says of its labels that several sets of images chose them ({', '.join(sorted(said))}): make "
+                "it a file for each."
+            )
+        yield row
+
+
+def _of_rows(run: Dissection, rows: Iterable[Mapping[str, Any]], source: str) -> list[GivenLabel]:
     """Check rows one by one."""
     found, seen = list[GivenLabel](), dict[tuple[str, int], int]()
     units = {layer: len(run[layer].counts.active) for layer in run.layers}
@@ -248,9 +295,15 @@ def _unit(value: Any, units: int, layer: str, where: str) -> int:
 
 
 def _label(value: Any, where: str) -> str:
-    text = "" if _is_missing(value) else str(value).strip()
-    if len(text) > LONGEST or "\0" in text:
-        raise UnitlensError(f"{where}: the label has {len(text)} letters or a NUL; it is a text of up to {LONGEST}.")
+    if _is_missing(value):
+        return ""
+    if not np.isscalar(value):
+        raise UnitlensError(f"{where}: the label is {value!r:.60}; it is a text of up to {LONGEST} letters.")
+    text = one_line(str(value)).strip()
+    if len(text) > LONGEST:
+        raise UnitlensError(f"{where}: the label has {len(text)} letters; it is a text of up to {LONGEST}.")
+    if not is_unicode(text):
+        raise UnitlensError(f"{where}: the label {text!r:.60} has half a character (a surrogate): it is Unicode text.")
     return text
 
 
@@ -265,6 +318,8 @@ def _number(value: Any, column: str, where: str) -> float | None:
         return None
     try:
         number = float(value)
+    except OverflowError:
+        raise UnitlensError(f"{where}: {column} is too large a number.") from None
     except (TypeError, ValueError):
         raise UnitlensError(f"{where}: {column} is {str(value)!r:.60}; it is a number.") from None
     if not np.isfinite(number):
@@ -273,7 +328,9 @@ def _number(value: Any, column: str, where: str) -> float | None:
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or value == "" or (isinstance(value, float) and np.isnan(value))
+    import pandas as pd
+
+    return value is None or value is pd.NA or (np.isscalar(value) and (value == "" or value != value))
 
 
 def _measured(run: Dissection, given: GivenLabel, names: ConceptNames) -> dict[str, Any]:
