@@ -81,8 +81,27 @@ def test_the_same_seed_draws_the_same_sheet(run, kept, tmp_path):
         write_sheet(run, kept, tmp_path / "sheet.html", seed=seed, overwrite=True).read_text() for seed in (1, 1, 2)
     ]
     assert pages[0] == pages[1] != pages[2]
-    with pytest.raises(ul.UnitlensError, match=r"sheet\.html is there already"):
+    with pytest.raises(ul.UnitlensError, match=r"has a sheet already: overwrite=True replaces it, and answers to it"):
         write_sheet(run, kept, tmp_path / "sheet.html")
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "units.csv", "report.html", "notes.html", "folder.html", "new.csv"])
+def test_a_sheet_replaces_no_other_file(run, kept, tmp_path, name):
+    (run / "notes.html").write_text("<p>mine</p>")
+    (run / "folder.html").mkdir()
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with pytest.raises(ul.UnitlensError, match=name):
+        write_sheet(run, kept, run / name, overwrite=True)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_sheet_of_another_run_is_replaced_when_that_is_said(run, kept, tmp_path):
+    page = write_sheet(run, kept, tmp_path / "sheet.html")
+    (run / "labels.sheet.json").unlink()
+    with pytest.raises(ul.UnitlensError, match=r"sheet\.html is a sheet already: overwrite=True"):
+        write_sheet(run, kept, page)
+    write_sheet(run, kept, page, overwrite=True)
+    assert read_key(run).sheet in page.read_text()
 
 
 @pytest.mark.parametrize(
@@ -208,5 +227,9 @@ def test_the_command_writes_a_sheet_and_reads_answers(shell, sees, world, tmp_pa
     assert said.code == 0
     assert "dissection: 100 % right" in said.out
     assert "chance 50 %" in said.out
+    said = shell("label", "run", "--sheet", "other.html", "--formulas", 1)
+    assert said.code == 2
+    assert "run has a sheet already: --overwrite replaces it, and answers to it can then not be read" in said.err
+    assert not (tmp_path / "run/labels.csv").exists()  # refused before anything is computed
     assert "--units is 'x'" in shell("label", "run", "--sheet", "s.html", "--units", "x").err
     assert "add --sheet PAGE" in shell("label", "run", "--choices", 3).err

@@ -43,7 +43,7 @@ from unitlens.errors import UnitlensError
 @people_options
 @click.option("--effects", is_flag=True, help="Remove each unit, and see what that does where its labels are.")
 @click.option("--unmeasured", is_flag=True, help="Do not measure labels on one footing, nor weigh given ones.")
-@click.option("--overwrite", is_flag=True, help="Replace labels of the same method that are there.")
+@click.option("--overwrite", is_flag=True, help="Replace labels of the same method that are there, and the sheet.")
 @click.option("--data", metavar="DATA", help="Where the images of the run are now. [as in the run]")
 @click.option("--weights", metavar="W", help="Weights of the network, as for `unitlens dissect`. [as in the run]")
 @trust_options
@@ -65,7 +65,7 @@ def label(run: Path, given: tuple[Path, ...], effects: bool, unmeasured: bool, o
     from unitlens.labels.given.reading import given_labels
     from unitlens.labels.people.answers import read_answers
     from unitlens.labels.run_pass import with_activations
-    from unitlens.pages.labels.sheets import sheet
+    from unitlens.pages.labels.sheets import check_sheet, sheet
     from unitlens.pages.writing import report
 
     quiet = options.pop("quiet")
@@ -84,6 +84,8 @@ def label(run: Path, given: tuple[Path, ...], effects: bool, unmeasured: bool, o
             echo(line)
     if not (named or people.sheet):
         return
+    if people.sheet is not None:
+        check_sheet(run, people.sheet, overwrite=overwrite)  # before anything is computed
     methods = [*(by_formulas.methods if by_formulas else ()), *(by_words["methods"] if by_words else ())]
     check_no_labels(run, methods, overwrite=overwrite)
     made = [given_labels(dissection, file) for file in given]

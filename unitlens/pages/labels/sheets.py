@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unitlens.data.concepts import Data
+from unitlens.dissection.files import REPORT
 from unitlens.dissection.provenance import versions
 from unitlens.dissection.result import open_run
-from unitlens.errors import UnitlensError
-from unitlens.files import another_or_overwrite, json_text, make_folder, write_whole
+from unitlens.errors import UnitlensError, argument
+from unitlens.files import check_readable, json_text, make_folder, write_whole
 from unitlens.journal import changing
 from unitlens.labels.files import read_labels
 from unitlens.labels.footing.references import dissection_labels
@@ -18,6 +19,9 @@ from unitlens.models.bases import BasisLike
 from unitlens.models.network import Network
 from unitlens.pages.document import document
 from unitlens.records import write_record
+
+_BEGINNING = 1 << 18
+"""Bytes of a page within which its questions begin."""
 
 _PLACES = ("excite it most", "second fifth", "third fifth", "fourth fifth", "excite it least")
 
@@ -66,7 +70,8 @@ def sheet(
     seed : int
         Of the units, images, distractors and places.
     overwrite : bool
-        Whether a page and a key that are there may be replaced: answers to an older sheet can then not be read.
+        Whether a sheet that is there may be replaced, the page and the key: answers to it can then not be read. Other
+        files are never replaced.
     basis, batch_size, workers, store_limit, progress
         As for `unitlens.activations`.
 
@@ -78,13 +83,11 @@ def sheet(
     Raises
     ------
     UnitlensError
-        If there is a sheet already, or there are too few labels.
+        If there is a sheet already, the page is the place of another file, or there are too few labels.
     """
     folder, page = Path(folder), Path(page)
     run = open_run(folder)
-    there = [path for path in (page, folder / KEY) if path.exists()]
-    if there and not overwrite:
-        raise UnitlensError(f"{there[0]} is there already: {another_or_overwrite()}.")
+    check_sheet(folder, page, overwrite=overwrite)
     labels = dissection_labels(run)
     saved = read_labels(folder)
     if saved is not None:
@@ -109,6 +112,38 @@ def sheet(
         make_folder(page.absolute().parent)
         write_whole(page, text)
     return page
+
+
+def check_sheet(folder: Path, page: Path, *, overwrite: bool) -> None:
+    """Make sure that a sheet of a run may be written to a page.
+
+    Raises
+    ------
+    UnitlensError
+        If there is another file than a sheet, or a sheet already that may not be replaced.
+    """
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise UnitlensError(f"A sheet is a page: its name ends in .html, and {page} does not.")
+    if page.name == REPORT and page.absolute().parent.resolve() == folder.resolve():
+        raise UnitlensError(f"{page} is the page of the run itself: give the sheet another name.")
+    if (page.exists() or page.is_symlink()) and not _is_sheet(page):
+        raise UnitlensError(f"{page} is there already, and is no sheet: give the sheet another name.")
+    there = next((path for path in (folder / KEY, page) if path.exists()), None)
+    if there is not None and not overwrite:
+        fact = f"{folder} has a sheet already" if there.name == KEY else f"{page} is a sheet already"
+        replacing = argument("overwrite", True)
+        raise UnitlensError(f"{fact}: {replacing} replaces it, and answers to it can then not be read.")
+
+
+def _is_sheet(page: Path) -> bool:
+    """Whether a file is a sheet that `sheet` wrote."""
+    try:
+        check_readable(page)
+        with page.open("rb") as file:
+            start = file.read(_BEGINNING)
+    except (OSError, UnitlensError):
+        return False
+    return b'<meta name="generator" content="unitlens ' in start and b'<form id="questions" data-sheet="' in start
 
 
 def render_sheet(made: Sheet) -> str:
