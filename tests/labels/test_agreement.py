@@ -1,11 +1,13 @@
 """Methods side by side: a summary of each, and how far they agree."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import unitlens as ul
+from unitlens.labels.columns import REFERENCES
 from unitlens.labels.footing.meanings import OneConcept
 from unitlens.labels.footing.planes import overlaps
 from unitlens.labels.result import wilson
@@ -71,6 +73,27 @@ def test_methods_stand_side_by_side(measured):
     assert 0 <= summary.loc["one", "supported_low"] <= summary.loc["one", "supported_high"] <= 1
 
 
+def test_layers_that_are_labelled_later_have_the_references_too(measured):
+    run, labels = measured
+    labels = replace(labels, rows=labels.rows.assign(effect=0.5))
+    later = ul.given_labels(run["4"], {0: "warm", 1: "red"}, method="later")
+    both = ul.measure_labels(run, labels.joined(later))
+    at_once = ul.measure_labels(run, labels["one"].joined(later))
+    assert list(both.methods) == [*labels.methods, "later"]
+    for method in REFERENCES:
+        rows = both[method].rows
+        assert set(rows["layer"]) == {"0", "4"}
+        assert rows.drop(columns="effect").equals(at_once[method].rows.drop(columns="effect"))
+        assert (rows["effect"] == 0.5).equals(rows["layer"] == "0")  # what was measured stays
+
+
+def test_formulas_without_gain_are_more_than_chance(measured):
+    verdicts = ["supported", "no gain", "no gain", "chance"]
+    rows = [{"layer": "0", "unit": unit, "label": "red", "verdict": one} for unit, one in enumerate(verdicts)]
+    summary = ul.Labels.of(measured[0], "formulas", rows, settings={}).summary()
+    assert summary.loc[0, ["tested", "above_chance", "supported"]].tolist() == [4, 0.75, 0.25]
+
+
 def test_ranges_and_further_labels_are_not_compared(measured):
     run, labels = measured
     more = ul.Labels.of(
@@ -102,6 +125,7 @@ def test_they_are_saved_and_shown_as_text(measured, tmp_path):
     page = ul.report(tmp_path / "run", run, labels).read_text()
     assert "Labels by method" in page
     assert "How far they agree" in page
+    assert "more than chance</th>" in page
     assert "&lt;mark&gt;" in page
     assert "<mark>" not in page
     read = ul.open_labels(tmp_path / "run")

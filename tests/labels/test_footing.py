@@ -1,8 +1,10 @@
 """Labels of all methods, measured in the same way."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import permutations
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 import unitlens as ul
 from unitlens.dissection.draws import plan_draws
 from unitlens.labels.columns import BASELINES, REFERENCES
+from unitlens.labels.footing import measuring
 from unitlens.labels.footing.conditions import read_condition
 from unitlens.labels.footing.meanings import ConceptNames, OneConcept
 from unitlens.labels.footing.pairs import Pairs, score_pairs
@@ -139,6 +142,31 @@ def test_every_label_is_measured_beside_the_references(seen):
     assert dissection["heldout_score"].tolist() == run.table()["heldout_iou"].tolist()[: len(dissection)]
     again = ul.measure_labels(run, measured)
     assert again.rows.equals(measured.rows)
+
+
+def test_conditions_are_scored_a_few_at_a_time_with_the_same_result(seen, monkeypatch):
+    names = ["red", "green", "tree", "traffic_light"]
+    texts = [f"{a} {how} {b}" for a, b in permutations(names, 2) for how in ("AND NOT", "OR")]
+    table = pd.DataFrame({"unit": [number % UNITS for number in range(len(texts))], "label": texts})
+    labels, planes = ul.given_labels(seen[0], table), []
+
+    def counted(stored, meanings, *, grid):
+        planes.append(len(meanings))
+        return with_meanings(stored, meanings, grid=grid)
+
+    monkeypatch.setattr(measuring, "with_meanings", counted)
+    found = ul.measure_labels(seen[0], labels, references=False).rows
+    assert sorted(planes) == [8, 16]
+    monkeypatch.setattr(measuring, "MOST_PLANES", len(texts))
+    assert found.equals(ul.measure_labels(seen[0], labels, references=False).rows)
+
+
+def test_rows_are_told_apart_by_their_places(seen):
+    labels = ul.given_labels(seen[0], {0: "red", 1: "tree", 2: "red"})
+    parts = [labels.rows[:2], labels.rows[2:].reset_index(drop=True)]  # two rows have the index 0
+    together = replace(labels, rows=pd.concat(parts))
+    expected = ul.measure_labels(seen[0], labels, references=False).rows
+    assert ul.measure_labels(seen[0], together, references=False).rows.equals(expected)
 
 
 def test_a_planted_label_is_supported_and_a_trivial_one_is_not(seen):

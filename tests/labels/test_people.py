@@ -190,6 +190,16 @@ def test_answers_that_are_none_are_refused_with_their_facts(run, kept, tmp_path,
     assert all(fact in str(refused.value) for fact in facts), str(refused.value)
 
 
+def test_answers_by_very_many_people_are_refused(run, kept, tmp_path):
+    write_sheet(run, kept, tmp_path / "sheet.html")
+    key = read_key(run)
+    most = write_answers(tmp_path / "most.csv", key, {(f"r{number}", 1): 1 for number in range(1000)})
+    one = write_answers(tmp_path / "one.csv", key, {("another", 1): 1})
+    assert len(ul.read_answers(run, most).raters) == 1000
+    with pytest.raises(ul.UnitlensError, match=r"1001 people; up to 1000"):
+        ul.read_answers(run, most, one)
+
+
 def test_answers_with_a_mark_in_front_and_other_line_ends_are_read(run, kept, tmp_path):
     write_sheet(run, kept, tmp_path / "sheet.html")
     text = f'\ufeffsheet,rater,question,choice\r\n{read_key(run).sheet},"Ann, ""A""",2,1\r\n'

@@ -48,6 +48,9 @@ VERDICTS: Mapping[str, str] = {
 }
 """What each says of a label, best first."""
 
+ABOVE_CHANCE = ("supported", "no gain")
+"""Verdicts of labels that fit more than the labels of other images do."""
+
 DISSECTION = "dissection"
 """The method of the concepts in units.csv."""
 

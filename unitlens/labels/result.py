@@ -8,7 +8,7 @@ from unitlens.dissection.provenance import versions
 from unitlens.dissection.searching.unit_vectors import UnitVectors
 from unitlens.drawing.notebooks import table_html
 from unitlens.errors import UnitlensError, did_you_mean
-from unitlens.labels.columns import COLUMNS, TEXT, VERDICTS, WHOLE, is_unicode, one_line
+from unitlens.labels.columns import ABOVE_CHANCE, COLUMNS, TEXT, VERDICTS, WHOLE, is_unicode, one_line
 from unitlens.plurals import counted
 from unitlens.records import check_types
 
@@ -214,8 +214,9 @@ class Labels:
         DataFrame
             With the columns ``method``, ``units`` (that it names), ``different`` (labels), ``measured`` (units whose
             label is a concept of the run, or a condition on several), the means of ``iou``, ``auprc``,
-            ``correlation``, ``simulation`` and ``effect`` over the units that have them, ``tested`` (units), and
-            ``supported``, ``supported_low`` and ``supported_high``: which share of these is supported, and its 95 %
+            ``correlation``, ``simulation`` and ``effect`` over the units that have them, ``tested`` (units),
+            ``above_chance``, the share of these whose label is more than chance (supported or no gain), and
+            ``supported``, ``supported_low`` and ``supported_high``: which share of them is supported, and its 95 %
             interval (Wilson's).
         """
         import pandas as pd
@@ -263,6 +264,7 @@ def wilson(count: int, total: int) -> tuple[float, float]:
 def _summary(method: str, rows: "pd.DataFrame") -> dict[str, Any]:
     tested = int((rows["verdict"] != "untested").sum())
     supported = int((rows["verdict"] == next(iter(VERDICTS))).sum())
+    above_chance = int(rows["verdict"].isin(ABOVE_CHANCE).sum())
     low, high = wilson(supported, tested)
     means = {name: rows[name].mean() for name in ("iou", "auprc", "correlation", "simulation", "effect")}
     return {
@@ -272,6 +274,7 @@ def _summary(method: str, rows: "pd.DataFrame") -> dict[str, Any]:
         "measured": int(rows["iou"].notna().sum()),
         **means,
         "tested": tested,
+        "above_chance": above_chance / tested if tested else float("nan"),
         "supported": supported / tested if tested else float("nan"),
         "supported_low": low,
         "supported_high": high,

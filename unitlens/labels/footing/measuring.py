@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 CHOSEN_ON: Mapping[str, tuple[bool, bool]] = {"other": (True, True), "even": (False, True), "these": (False, False)}
 """Whether the images of the even and of the odd folds are held out, by which images chose a method's labels."""
 
+MOST_PLANES = 16
+"""Labels other than concepts that are scored together, at most."""
+
 Predictions = Mapping[str, Mapping[str, npt.ArrayLike]]
 """Numbers of each image of the run, in its order, by method and label."""
 
@@ -82,7 +85,7 @@ def measure_labels(
         Those of the run; needed where it did not keep its activations, and for effects.
     references : bool
         Whether the concepts of the dissection and trivial labels (`baseline_labels`) are measured too, as methods
-        beside the others.
+        beside the others, in every layer that has labels.
     effects : bool
         Whether units are removed. Only what comes behind the layer is computed again, once for each unit.
     predictions : mapping of str to mapping of str to array, (N,), optional
@@ -156,7 +159,7 @@ def measure_on(
     names = ConceptNames.of(run)
     meanings = meanings_of(labels.rows["label"].tolist(), names)
     footing = Footing(run, stored, meanings, predictions or {})
-    rows = labels.rows.copy()
+    rows = labels.rows.reset_index(drop=True)  # rows are told apart by their places
     for layer in dict.fromkeys(rows["layer"]):
         footing.measure(rows, labels, layer)
     if progress:
@@ -166,11 +169,19 @@ def measure_on(
 
 
 def _with_references(run: Dissection, labels: Labels, *, seed: int) -> Labels:
-    """Labels beside those that they are compared with; what is there already stays."""
+    """Labels beside those that they are compared with, in every layer that has labels; what is there already stays."""
+    import pandas as pd
+
     beside = dissection_labels(run).joined(baseline_labels(run, seed=seed))
-    missing = [beside[method] for method in beside.methods if method not in labels.methods]
     layers = set(labels.rows["layer"])
-    return labels.joined(*(replace(one, rows=one.rows[one.rows["layer"].isin(layers)]) for one in missing))
+    for method in beside.methods:
+        made, there = beside[method], labels.rows[labels.rows["method"] == method]
+        added = made.rows[made.rows["layer"].isin(layers - set(there["layer"]))]
+        if len(added) or method not in labels.methods:
+            parts = [rows for rows in (there, added) if len(rows)]
+            rows = pd.concat(parts, ignore_index=True) if parts else added
+            labels = labels.joined(replace(made, rows=rows))
+    return labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +215,7 @@ class Footing:
                 found = self._score(rows, chosen[some], labels, maps)
                 for into, values in zip(scores, found, strict=True):
                     into[some] = values
-            self._add_scores(rows, chosen, scores, labels)
+            self._add_scores(rows, chosen, scores, labels, layer)
         of_layer = rows.index[of_mask & (rows["layer"] == layer)].to_numpy()
         self._simulate(rows, maps, self._simulated_otherwise(rows, of_layer, labels))
 
@@ -214,20 +225,25 @@ class Footing:
         return plan_draws(self.stored, replace(self.run.settings, evidence=True, control=())).plain.partners
 
     def _together(self, rows: "pd.DataFrame", chosen: Ints) -> Iterator[Ints]:
-        """Places of rows that are scored together: labels that are concepts, then the others of a few units at a time.
+        """Places of rows that are scored together: labels that are concepts, then few others of few units at a time.
 
-        Each of the others takes a plane of its own, which is looked up for all units that are counted together.
+        Each of the others takes a plane of its own, which is held and looked up for all units that are counted
+        together.
         """
-        concept = np.array([isinstance(self.meanings[label], OneConcept) for label in rows.loc[chosen, "label"]], bool)
-        block = np.where(concept, -1, rows.loc[chosen, "unit"].to_numpy(np.int64) // FEW_UNITS)
+        labels, units = rows.loc[chosen, "label"].to_numpy(), rows.loc[chosen, "unit"].to_numpy(np.int64)
+        concept = np.array([isinstance(self.meanings[label], OneConcept) for label in labels], bool)
+        block = np.where(concept, -1, units // FEW_UNITS)
         for number in np.unique(block):
-            yield np.flatnonzero(block == number)
+            together = np.flatnonzero(block == number)
+            label = np.unique(labels[together], return_inverse=True)[1]
+            part = label // MOST_PLANES if number >= 0 else np.zeros_like(label)
+            yield from (together[part == one] for one in np.unique(part))
 
     def _score(self, rows: "pd.DataFrame", chosen: Ints, labels: Labels, maps: LayerMaps) -> PairScores:
         """Scores by masks of some labels; what their areas predict is compared with peaks on the way."""
         some, grid = rows.loc[chosen], maps.layer_grid is not None
         methods, meaning = some["method"].tolist(), list(dict.fromkeys(some["label"]))
-        weighed = not all(_weighs_itself(labels, method) for method in set(methods))
+        weighed = not all(_weighs_itself(labels, method, maps.name) for method in set(methods))
         with with_meanings(self.stored, [self.meanings[label] for label in meaning], grid=grid) as (stored, columns):
             column_of = dict(zip(meaning, columns, strict=True))
             concept = np.array([column_of[label] for label in some["label"]], np.int64)
@@ -241,13 +257,13 @@ class Footing:
         self._simulate(rows, maps, self._simulated_by_area(rows, chosen, maps, labels, predicted))
         return scores if weighed else scores._replace(drawn=np.full((len(chosen), len(self.partners)), np.nan))
 
-    def _add_scores(self, rows: "pd.DataFrame", chosen: Ints, scores: PairScores, labels: Labels) -> None:
+    def _add_scores(self, rows: "pd.DataFrame", chosen: Ints, scores: PairScores, labels: Labels, layer: str) -> None:
         """Fill in scores by masks, and for methods without evidence of their own what follows from them."""
         for name in ("iou", "auprc", "correlation"):
             rows.loc[chosen, name] = np.where(scores.silent, np.nan, getattr(scores, name))
         methods = rows.loc[chosen, "method"].to_numpy()
         for method in dict.fromkeys(methods):
-            if not _weighs_itself(labels, method):
+            if not _weighs_itself(labels, method, layer):
                 _weigh(rows, chosen, scores, methods == method, fdr=self.run.settings.fdr)
 
     def _simulated_by_area(
@@ -311,9 +327,9 @@ def _held_out(labels: Labels, method: str, *, unsaid: str = "even") -> tuple[boo
     return CHOSEN_ON.get(str(labels.methods[method].settings.get("chosen_on", unsaid)), CHOSEN_ON["these"])
 
 
-def _weighs_itself(labels: Labels, method: str) -> bool:
-    """Whether a method came with evidence of its own."""
-    rows = labels.rows[labels.rows["method"] == method]
+def _weighs_itself(labels: Labels, method: str, layer: str) -> bool:
+    """Whether the labels of a layer by a method came with evidence of their own."""
+    rows = labels.rows[(labels.rows["method"] == method) & (labels.rows["layer"] == layer)]
     return bool((rows["verdict"].isin(["untested", ""]) & rows["heldout_score"].isna()).sum() < len(rows))
 
 

@@ -26,6 +26,8 @@ KEY = "labels.sheet.json"
 
 COLUMNS = ("sheet", "rater", "question", "choice")
 
+MOST_RATERS = 1000
+
 _MOST_BYTES, _LONGEST = 1 << 24, 100
 
 _RESAMPLES = 1000
@@ -171,7 +173,8 @@ def read_answers(folder: str | Path, *files: str | Path) -> Ratings:
     Raises
     ------
     UnitlensError
-        If a file is none of answers, or of another sheet, or answers a question twice.
+        If a file is none of answers, or of another sheet, or answers a question in two ways; or if there are answers by
+        more than 1,000 people.
     """
     key = read_key(Path(folder))
     found: dict[tuple[str, int], int] = {}
@@ -183,9 +186,12 @@ def read_answers(folder: str | Path, *files: str | Path) -> Ratings:
     if not found:
         raise UnitlensError("There are no answers: give the CSV files that the page of the sheet saved.")
     raters = tuple(dict.fromkeys(rater for rater, _ in found))
+    if len(raters) > MOST_RATERS:
+        raise UnitlensError(f"There are answers by {len(raters)} people; up to {MOST_RATERS} are read together.")
+    row_of = {rater: row for row, rater in enumerate(raters)}
     chosen = np.full((len(raters), len(key.questions)), -1, np.int64)
     for (rater, question), choice in found.items():
-        chosen[raters.index(rater), question - 1] = choice - 1
+        chosen[row_of[rater], question - 1] = choice - 1
     return Ratings(key.questions, raters, chosen)
 
 
