@@ -142,7 +142,7 @@ def _method(method: str | None, given: object) -> str:
         raise UnitlensError(f"{what} is {named!r:.60}; it is a text of 1 to {LONGEST} letters.")
     name = one_line(named).strip()
     if name in BUILT_IN:
-        mending = spelled(python="say method=, another name", shell="rename the file, whose name the method has")
+        mending = spelled(python="say method=, another name", shell="rename the file, which names the method")
         raise UnitlensError(f"Labels from elsewhere cannot be of the method {name!r}, which unitlens has: {mending}.")
     return name
 
