@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 
+import numpy as np
 import pytest
 
 import unitlens as ul
@@ -34,6 +35,10 @@ def there(tmp_path_factory):
     dissection.info["data"]["source"] = "world"
     for name in ("run", "again"):
         ul.report(folder / name, dissection)
+    np.save(folder / "turn.npy", np.eye(4)[::-1])
+    turned = ul.dissect(net, "0", world, quantile=0.15, exemplars=0, basis=folder / "turn.npy")
+    turned.info["data"]["source"] = "world"
+    ul.report(folder / "turned", turned)
     for part in range(2):
         few = {"quantile": 0.15, "evidence": False, "exemplars": 0}
         dissect_part(net, "0", world, Part(part, 2), folder / f"part{part + 1}", **few)

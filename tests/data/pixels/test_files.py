@@ -199,3 +199,11 @@ def test_a_header_of_no_array_is_a_sentence(shape):
     content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(16)
     with pytest.raises(ul.UnitlensError, match="is damaged"):
         decode_pixels(content, "a.npy")
+
+
+def test_a_header_of_npy_that_is_no_python_is_damage(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((4, 4), np.float32))
+    content = (tmp_path / "a.npy").read_bytes()
+    for old, new in ((b"}", b" "), (b"'shape'", b"\thape'"), (b"False", b"F(lse")):
+        with pytest.raises(UnreadableError, match="is damaged"):
+            decode_pixels(content.replace(old, new), "a.npy", bands=1)

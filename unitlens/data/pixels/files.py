@@ -125,8 +125,9 @@ def _npy(content: bytes, path: str | Path) -> Array:
         major = npy.read_magic(file)[0]
         read_header = npy.read_array_header_1_0 if major == 1 else npy.read_array_header_2_0
         shape, _, dtype = read_header(file)
-    except (ValueError, TypeError, SyntaxError, EOFError, OverflowError) as error:
-        raise UnreadableError(f"{path} is damaged: {str(error).rstrip('.')}.") from None
+    except Exception as error:  # of damaged headers nearly anything is raised
+        fact = str(error).strip().rstrip(".").partition("\n")[0]
+        raise UnreadableError(f"{path} is damaged: {fact}.") from None
     _check_numbers(dtype, path)
     if any(type(side) is not int or not 0 <= side <= MOST_BYTES for side in shape):
         raise UnreadableError(f"{path} is damaged: no array has the shape {shape}.")
