@@ -103,6 +103,7 @@ def test_directions_of_a_run_are_intervened_on_and_not_painted_with(shell, tmp_p
     assert of_set.settings.basis.source == "basis.npy"
     rows = pd.read_csv(tmp_path / "turned" / "interventions.csv").set_index("concept")
     assert rows.loc["red", "effect"] < 0
+    pytest.importorskip("uvicorn", reason="uvicorn is not installed (extra app)")
     said = shell("open", "turned", "--network", GENERATOR, "--no-browser", "--quiet")
     assert "The units of the run turned are directions, and what a generator draws is painted with" in said.err
 

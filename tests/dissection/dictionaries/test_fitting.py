@@ -43,6 +43,7 @@ def test_an_autoencoder_finds_directions_of_which_few_are_active():
 
 
 def test_pca_is_that_of_numpy():
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed (extra features)")
     net, data = colour_net(), ColourWorld(24)
     found = ul.fit_features(net, "pool", data, method="pca", count=3)
     with ul.evaluating(net.model), ul.record(net.model, "pool") as recording:
@@ -55,6 +56,7 @@ def test_pca_is_that_of_numpy():
 
 
 def test_nmf_is_not_negative_and_explains_what_the_layer_is_made_of():
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed (extra features)")
     net, data = colour_net(), ColourWorld(24)
     found = ul.fit_features(net, "pool", data, method="nmf", count=6)
     assert bool((found.decoder >= 0).all())
@@ -67,6 +69,7 @@ def test_nmf_is_not_negative_and_explains_what_the_layer_is_made_of():
 
 
 def test_nmf_may_have_more_features_than_the_layer_has_units():
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed (extra features)")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ul.UnitlensWarning)  # of 400 iterations, which may not be enough
         found = ul.fit_features(colour_net(), "pool", ColourWorld(8), method="nmf", count=11, positions=200)
