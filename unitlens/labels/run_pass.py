@@ -13,7 +13,7 @@ from unitlens.dissection.reopening import check_data, check_network, regrouped, 
 from unitlens.dissection.result import Dissection
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.temporary import temporary_store
-from unitlens.dissection.work.opened import opened_activations
+from unitlens.dissection.work.opened import keeps_images, opened_activations
 from unitlens.errors import UnitlensError, argument, spelled
 from unitlens.models.bases import BasisLike
 from unitlens.models.network import Network
@@ -103,9 +103,7 @@ def with_activations(
     """
     missing = "did not keep its activations"
     if run.activations is not None:
-        with opened_activations(run.activations) as stored:
-            there = stored.thumbnails is not None or not images
-        if there:
+        if not images or keeps_images(run.activations):
             yield run.activations
             return
         missing = "kept no images beside its activations, as it has no exemplars"

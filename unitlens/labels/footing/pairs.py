@@ -122,13 +122,21 @@ def _score_block(
     drawn = _drawn_counts(counted, unit, concept, exchange, on_grid=layer.layer_grid is not None)
     held_out = pairs.held_out.astype(np.int64)
     known = np.asarray((pairs.held_out & (exchange.images_on_halves > 0)).any(1), bool)
+    auprc, correlation = _level_scores(stored, layer, units, pairs, settings)
     return PairScores(
-        iou(*by_half.sum(-1)),
-        *_level_scores(stored, layer, units, pairs, settings),
-        np.where(known, iou(*(by_half * held_out).sum(-1)), np.nan),
-        np.where(known[:, None], iou(*(drawn * held_out[:, None]).sum(-1)), np.nan),
-        np.asarray(counted.active.sum(1)[unit] == 0),
+        iou=_iou(by_half.sum(-1)),
+        auprc=auprc,
+        correlation=correlation,
+        held_out=np.where(known, _iou((by_half * held_out).sum(-1)), np.nan),
+        drawn=np.where(known[:, None], _iou((drawn * held_out[:, None]).sum(-1)), np.nan),
+        silent=np.asarray(counted.active.sum(1)[unit] == 0),
     )
+
+
+def _iou(counts: Ints) -> Floats:
+    """IoU from what `_iou_counts` and `_drawn_counts` count, (3, ...)."""
+    intersection, activated, concept = counts
+    return iou(intersection, activated, concept)
 
 
 def _iou_counts(counted: BlockCounts, unit: Ints, concept: Ints, stored: StoredPass, *, on_grid: bool) -> Ints:
