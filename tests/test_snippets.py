@@ -75,6 +75,7 @@ def world(tmp_path, monkeypatch, drawing_without_a_screen):
     """A folder with photos; weights that would be fetched are fresh ones; fewer latents than the pages say."""
     write_photos(tmp_path / "photos")
     Image.fromarray(ul.Scenes(1)[0].image).save(tmp_path / "photo.jpg")
+    (tmp_path / "milan.csv").write_text("unit,label\n3,tree\n17,red car\n")
     monkeypatch.chdir(tmp_path)
 
     def fresh(weights, *_, **__):
