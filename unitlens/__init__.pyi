@@ -91,6 +91,7 @@ from .labels.footing.measuring import measure_labels as measure_labels
 from .labels.footing.references import baseline_labels as baseline_labels
 from .labels.given.reading import given_labels as given_labels
 from .labels.people.answers import read_answers as read_answers
+from .labels.people.ratings import Ratings as Ratings
 from .labels.result import Labels as Labels
 from .labels.run_pass import activations as activations
 from .models.dictionaries.dictionary import Dictionary as Dictionary

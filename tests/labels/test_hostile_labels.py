@@ -8,7 +8,7 @@ import pytest
 
 import unitlens as ul
 from tests.hostile import spoiled
-from unitlens.labels.people.answers import read_key
+from unitlens.labels.people.key import read_key
 
 GIVEN = (
     b"\xef\xbb\xbflayer,unit,description,similarity,rank,chosen_on\r\n"
@@ -47,6 +47,25 @@ def test_spoiled_labels_of_a_run(run, tmp_path, name):
         (copy / name).write_bytes(spoiled(whole, np.random.default_rng(seed)))
         with suppress(ul.UnitlensError):
             ul.open_labels(copy)
+
+
+def test_spoiled_answers_of_a_run(run, tmp_path):
+    copy, key = shutil.copytree(run, tmp_path / "run"), read_key(run)
+    lines = [f"{key.sheet},ann,{number},1" for number in range(1, len(key.questions) + 1)]
+    (tmp_path / "answers.csv").write_text("\n".join(["sheet,rater,question,choice", *lines, ""]))
+    ul.report(copy, ul.read_answers(copy, tmp_path / "answers.csv"))
+    path = copy / "labels.answers.json"
+    whole = path.read_bytes()
+    for seed in range(60):
+        path.write_bytes(spoiled(whole, np.random.default_rng(seed)))
+        with suppress(ul.UnitlensError):
+            ul.open_labels(copy).answers.by_label()
+
+
+def test_a_line_without_an_end_is_refused(run, tmp_path):
+    (tmp_path / "answers.csv").write_text("sheet,rater,question,choice\n" + "," * (1 << 21))
+    with pytest.raises(ul.UnitlensError, match=r"a line has 1,048,576 letters or more"):
+        ul.read_answers(run, tmp_path / "answers.csv")
 
 
 def test_spoiled_keys_and_answers(run, tmp_path):

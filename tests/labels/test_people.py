@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import unitlens as ul
-from unitlens.labels.people.answers import krippendorff_alpha, read_key
+from unitlens.labels.people.alpha import krippendorff_alpha
+from unitlens.labels.people.key import read_key
 from unitlens.pages.labels.sheets import render_sheet
 
 
@@ -140,6 +141,109 @@ def test_people_who_know_are_told_from_those_who_guess(run, kept, tmp_path):
     assert (table["p_value"] > 0.05).all()
 
 
+def everybody(key, raters=("ann", "bob"), choice=None):
+    """Answers to all questions: the right ones, or always the same choice."""
+    right = [one.right + 1 if choice is None else choice for one in key.questions]
+    return {(rater, number): answer for rater in raters for number, answer in enumerate(right, 1)}
+
+
+def test_answers_are_saved_in_the_run_and_add_up(run, kept, tmp_path):
+    write_sheet(run, kept, tmp_path / "sheet.html")
+    key = read_key(run)
+    ann = ul.read_answers(run, write_answers(tmp_path / "ann.csv", key, everybody(key, ["<b>ann</b>"])))
+    bob = ul.read_answers(run, write_answers(tmp_path / "bob.csv", key, everybody(key, ["bob"], choice=1)))
+    ul.report(run, ann)
+    assert ul.open_labels(run).answers.sheets == ann.sheets
+    ul.report(run, ann, bob)  # hers once more
+    saved = ul.open_labels(run)
+    assert (len(saved.answers.raters), saved.answers.answers) == (2, 12)
+    both = ul.read_answers(run, tmp_path / "ann.csv", tmp_path / "bob.csv")
+    assert saved.answers.table().equals(both.table())
+    assert list(saved.methods) == ["mine"]  # labels are as they were
+    assert not any("ann" in path.read_text() for path in run.glob("labels.*"))
+    ul.report(run, ul.given_labels(ul.open_run(run), {0: "red"}, method="other"))  # and further labels lose none
+    assert ul.open_labels(run).answers.answers == 12
+    ul.report(run, bob, overwrite=True)
+    assert ul.open_labels(run).answers.sheets == bob.sheets
+
+
+def test_nobody_answers_in_two_ways_and_then_nothing_is_saved(run, kept, tmp_path):
+    write_sheet(run, kept, tmp_path / "sheet.html")
+    key = read_key(run)
+    ul.report(run, ul.read_answers(run, write_answers(tmp_path / "1.csv", key, {("ann", 3): 1})))
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    other = ul.read_answers(run, write_answers(tmp_path / "2.csv", key, {("ann", 2): 1, ("ann", 3): 2}))
+    with pytest.raises(ul.UnitlensError, match=r"question 3 of the sheet .* in two ways, 1 and 2: .*overwrite=True"):
+        ul.report(run, other)
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+
+
+def test_answers_outlive_the_sheet_and_those_to_the_next_stand_beside_them(run, kept, tmp_path):
+    for seed, raters in ((1, ["ann"]), (2, ["ann", "bob"])):
+        write_sheet(run, kept, tmp_path / "sheet.html", seed=seed, overwrite=True, units=[seed])
+        key = read_key(run)
+        ul.report(run, ul.read_answers(run, write_answers(tmp_path / "some.csv", key, everybody(key, raters))))
+    answers = ul.open_labels(run).answers
+    assert (len(answers.sheets), len(answers.questions), len(answers.raters), answers.answers) == (2, 4, 2, 6)
+    rows = answers.by_label().set_index(["method", "unit"])
+    assert rows.loc[("mine", 1), ["label", "answers", "right"]].tolist() == ["green", 1, 1]
+    assert rows.loc[("mine", 2), ["label", "answers", "right"]].tolist() == ["=cmd()", 2, 2]
+    table = answers.table().set_index("method")
+    assert table.loc["mine", ["raters", "questions", "answers", "right"]].tolist() == [2, 2, 3, 1]
+
+
+def test_the_page_says_what_people_chose_of_each_label(run, kept, tmp_path):
+    write_sheet(run, kept, tmp_path / "sheet.html")
+    key = read_key(run)
+    wrong = {("eve", number): (one.right + 1) % 3 + 1 for number, one in enumerate(key.questions, 1)}
+    answers = everybody(key) | wrong
+    ul.report(run, ul.read_answers(run, write_answers(tmp_path / "some.csv", key, answers)))
+    page = (run / "report.html").read_text()
+    assert "What people chose" in page
+    assert (
+        page.count("chosen in 2 of 3 answers") == 3 + 2 * 3
+    )  # of the concept once, of a label beside it and in the table
+
+
+def test_a_run_that_has_answers_alone_has_labels_and_a_page(run, kept, tmp_path):
+    for name in ("labels.csv", "labels.json"):
+        (run / name).unlink()
+    write_sheet(run, kept, tmp_path / "sheet.html")
+    key = read_key(run)
+    ul.report(run, ul.read_answers(run, write_answers(tmp_path / "ann.csv", key, everybody(key))))
+    labels = ul.open_labels(run)
+    assert len(labels.table()) == len(labels.summary()) == 0
+    assert labels.answers.table()["right"].tolist() == [1]
+    assert not (run / "labels.csv").exists()
+    assert "What people chose" in (run / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "fact"),
+    [
+        (lambda saved: saved | {"network": "b" * 64}, "of another network"),
+        (lambda saved: saved | {"schema": 7}, "schema 7"),
+        (lambda saved: saved | {"sheets": saved["sheets"] * 2}, "twice"),
+        (lambda saved: saved | {"sheets": [saved["sheets"][0] | {"answers": {"ann": "111111"}}]}, "'ann'"),
+        (lambda saved: saved | {"sheets": [saved["sheets"][0] | {"answers": {"0" * 16: "11111"}}]}, "6 questions"),
+        (lambda saved: saved | {"sheets": [saved["sheets"][0] | {"answers": {"0" * 16: "11111\u0661"}}]}, "a choice"),
+        (lambda saved: saved | {"sheets": [saved["sheets"][0] | {"answers": {"0" * 16: "111114"}}]}, "a choice"),
+    ],
+    ids=["network", "schema", "twice", "name", "fewer", "digit", "choice"],
+)
+def test_saved_answers_that_were_changed_are_refused(run, kept, tmp_path, change, fact):
+    write_sheet(run, kept, tmp_path / "sheet.html")
+    key = read_key(run)
+    ann = ul.read_answers(run, write_answers(tmp_path / "ann.csv", key, everybody(key)))
+    ul.report(run, ann)
+    path = run / "labels.answers.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    with pytest.raises(ul.UnitlensError, match=rf"labels\.answers\.json is damaged.*{fact}.*or remove the file"):
+        ul.open_labels(run)
+    ul.report(run, ann, overwrite=True)
+    assert ul.open_labels(run).answers.sheets == ann.sheets
+
+
 def naive_alpha(chosen):
     """Krippendorff's alpha by pairs of answers."""
     units = [[value for value in column if value >= 0] for column in chosen.T]
@@ -196,15 +300,19 @@ def test_answers_by_very_many_people_are_refused(run, kept, tmp_path):
     most = write_answers(tmp_path / "most.csv", key, {(f"r{number}", 1): 1 for number in range(1000)})
     one = write_answers(tmp_path / "one.csv", key, {("another", 1): 1})
     assert len(ul.read_answers(run, most).raters) == 1000
-    with pytest.raises(ul.UnitlensError, match=r"1001 people; up to 1000"):
+    with pytest.raises(ul.UnitlensError, match=r"one\.csv, row 1: there are answers by more than 1000 people"):
         ul.read_answers(run, most, one)
+    with pytest.raises(ul.UnitlensError, match=r"1001 people; up to 1000"):
+        ul.read_answers(run, most).joined(ul.read_answers(run, one))
 
 
 def test_answers_with_a_mark_in_front_and_other_line_ends_are_read(run, kept, tmp_path):
     write_sheet(run, kept, tmp_path / "sheet.html")
     text = f'\ufeffsheet,rater,question,choice\r\n{read_key(run).sheet},"Ann, ""A""",2,1\r\n'
     (tmp_path / "answers.csv").write_bytes(text.encode())
-    assert ul.read_answers(run, tmp_path / "answers.csv").raters == ('Ann, "A"',)
+    ratings = ul.read_answers(run, tmp_path / "answers.csv")
+    assert ratings.chosen[0].tolist() == [-1, 0, -1, -1, -1, -1]
+    assert not any("Ann" in rater for rater in ratings.raters)
 
 
 @pytest.mark.parametrize(
@@ -237,9 +345,21 @@ def test_the_command_writes_a_sheet_and_reads_answers(shell, sees, world, tmp_pa
     assert said.code == 0
     assert "dissection: 100 % right" in said.out
     assert "chance 50 %" in said.out
+    assert "saved in run/: 1 answer, 1 of them new" in said.out
+    write_answers(tmp_path / "bob.csv", key, {("bob", 1): 2 - key.questions[0].right, ("bob", 2): 1})
+    said = shell("label", "run", "--answers", "ann.csv", "--answers", "bob.csv")
+    assert "saved in run/: 3 answers, 2 of them new" in said.out
+    assert "3 answers to 2 questions by 2 people" in said.out
+    write_answers(tmp_path / "ann.csv", key, {("ann", 1): 2 - key.questions[0].right})
+    said = shell("label", "run", "--answers", "ann.csv")
+    assert said.code == 2
+    assert "answers question 1" in said.err
+    assert "--overwrite" in said.err
+    assert shell("label", "run", "--answers", "ann.csv", "--overwrite").code == 0
+    assert ul.open_labels(tmp_path / "run").answers.answers == 1
     said = shell("label", "run", "--sheet", "other.html", "--formulas", 1)
     assert said.code == 2
-    assert "run has a sheet already: --overwrite replaces it, and answers to it can then not be read" in said.err
+    assert "run has a sheet already: --overwrite replaces it, and answers to it that are not saved can then" in said.err
     assert not (tmp_path / "run/labels.csv").exists()  # refused before anything is computed
     assert "--units is 'x'" in shell("label", "run", "--sheet", "s.html", "--units", "x").err
     assert "add --sheet PAGE" in shell("label", "run", "--choices", 3).err

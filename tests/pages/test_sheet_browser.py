@@ -7,8 +7,9 @@ from PIL import Image
 
 from tests.pages.test_report_browser import browser  # noqa: F401
 from unitlens.files import json_text
-from unitlens.labels.people.answers import KEY, read_answers
-from unitlens.labels.people.questions import Question, Sheet, SheetKey, Shown
+from unitlens.labels.people.answers import read_answers
+from unitlens.labels.people.key import KEY, Question, SheetKey
+from unitlens.labels.people.questions import Sheet, Shown
 from unitlens.pages.labels.sheets import render_sheet
 from unitlens.records import write_record
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from unitlens.cli.labelling.formulas import formula_options, label_by_formulas, take_formula_options
-from unitlens.cli.labelling.people import describe_ratings, people_options, take_people_options
+from unitlens.cli.labelling.people import people_options, save_answers, take_people_options
 from unitlens.cli.labelling.words import label_by_words, take_word_options, word_options
 from unitlens.cli.opening import set_threads, take_basis, take_data_options, worker_count
 from unitlens.cli.options import (
@@ -43,7 +43,7 @@ from unitlens.errors import UnitlensError
 @people_options
 @click.option("--effects", is_flag=True, help="Remove each unit, and see what that does where its labels are.")
 @click.option("--unmeasured", is_flag=True, help="Do not measure labels on one footing, nor weigh given ones.")
-@click.option("--overwrite", is_flag=True, help="Replace labels of the same method that are there, and the sheet.")
+@click.option("--overwrite", is_flag=True, help="Replace labels of the same method that are there, sheet and answers.")
 @click.option("--data", metavar="DATA", help="Where the images of the run are now. [as in the run]")
 @click.option("--weights", metavar="W", help="Weights of the network, as for `unitlens dissect`. [as in the run]")
 @trust_options
@@ -63,7 +63,6 @@ def label(run: Path, given: tuple[Path, ...], effects: bool, unmeasured: bool, o
     from unitlens.labels.files import check_no_labels, read_labels
     from unitlens.labels.footing.measuring import measure_labels
     from unitlens.labels.given.reading import given_labels
-    from unitlens.labels.people.answers import read_answers
     from unitlens.labels.run_pass import with_activations
     from unitlens.pages.labels.sheets import check_sheet, sheet
     from unitlens.pages.writing import report
@@ -80,7 +79,7 @@ def label(run: Path, given: tuple[Path, ...], effects: bool, unmeasured: bool, o
         )
     dissection = open_run(run)
     if people.answers:
-        for line in describe_ratings(read_answers(run, *people.answers)):
+        for line in save_answers(run, people.answers, overwrite=overwrite):
             echo(line)
     if not (named or people.sheet):
         return

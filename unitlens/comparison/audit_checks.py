@@ -7,6 +7,7 @@ import numpy as np
 from unitlens.comparison.columns import AUDIT_COLUMNS, AUDIT_SUMMARY_COLUMNS, CHECKS
 from unitlens.stats.blocks import in_blocks
 from unitlens.stats.folds import even_and_odd, filled_folds, fold_table
+from unitlens.stats.intervals import wilson
 from unitlens.stats.scores import SCORES, Floats, Ints, choose, share
 
 if TYPE_CHECKING:
@@ -123,18 +124,11 @@ def summarise(units: "pd.DataFrame", *, min_iou: float) -> "pd.DataFrame":
 
 
 def _share_columns(name: str, flags: "pd.Series[bool]") -> dict[str, float]:
-    """The share of units for which something is true, and Wilson's interval of it, as three columns.
-
-    References
-    ----------
-    Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
-    """
-    from scipy.stats import binomtest
-
+    """The share of units for which something is true, and Wilson's interval of it, as three columns."""
     if not len(flags):
         return dict.fromkeys((name, f"{name}_low", f"{name}_high"), float("nan"))
-    interval = binomtest(int(flags.sum()), len(flags)).proportion_ci(method="wilson")
-    return {name: float(flags.mean()), f"{name}_low": float(interval.low), f"{name}_high": float(interval.high)}
+    low, high = wilson(int(flags.sum()), len(flags))
+    return {name: float(flags.mean()), f"{name}_low": low, f"{name}_high": high}
 
 
 def agreement_of_halves(units: "pd.DataFrame", layer: str) -> float:

@@ -1,21 +1,22 @@
-"""labels.csv and labels.json in the folder of a run: written, and read back and checked against the run."""
+"""labels.csv and labels.json in the folder of a run, and answers of people beside them: written, read and checked."""
 
 import csv
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from unitlens.ablation.validation import read_table
-from unitlens.dissection.files import RUN, read_run
+from unitlens.dissection.files import RUN, RunFiles, read_run
 from unitlens.dissection.searching.unit_vectors import VECTORS, read_vectors
 from unitlens.errors import UnitlensError, spelled
 from unitlens.files import json_text, read_json
 from unitlens.journal import changing, settle
 from unitlens.labels.columns import COLUMNS, REFERENCES, TEXT, VERDICTS, WHOLE
+from unitlens.labels.people.files import ANSWERS, read_ratings, write_ratings
 from unitlens.labels.result import Agreement, Labels, MethodRecord, with_all_columns
 from unitlens.records import LATER, check_types, read_versioned, write_record
 
@@ -84,14 +85,17 @@ def write_labels(folder: Path, labels: Labels, info: Mapping[str, Any], units: "
             methods=labels.methods,
             agreement=labels.agreement,
         )
-        change.write(LABELS, labels.rows.to_csv(index=False))
-        change.write(RECORD, json_text(write_record(record)))
+        if labels.methods:
+            change.write(LABELS, labels.rows.to_csv(index=False))
+            change.write(RECORD, json_text(write_record(record)))
+        if labels.answers is not None:
+            write_ratings(change, labels.answers)
         if labels.vectors is not None:
             change.write(VECTORS, labels.vectors.to_bytes())
 
 
 def open_labels(folder: str | Path) -> Labels:
-    """Open the labels that were saved in a run.
+    """Open the labels that were saved in a run, with what people answered about them.
 
     Raises
     ------
@@ -122,6 +126,18 @@ def read_labels(folder: Path, *, overwrite: bool = False) -> Labels | None:
         If they are damaged, or of another run.
     """
     settle(folder)
+    if not any((folder / name).exists() for name in (RECORD, LABELS, ANSWERS)):
+        return None
+    run = read_run(folder) if (folder / RUN).is_file() else None
+    labels = _read_saved(folder, run, overwrite=overwrite)
+    answers = read_ratings(folder, None if run is None else run.info, overwrite=overwrite)
+    if answers is None:
+        return labels
+    return Labels.answered(answers) if labels is None else replace(labels, answers=answers)
+
+
+def _read_saved(folder: Path, run: RunFiles | None, *, overwrite: bool) -> Labels | None:
+    """The labels themselves; see `read_labels`."""
     if not (folder / RECORD).exists() and not (folder / LABELS).exists():
         return None
     try:
@@ -129,8 +145,7 @@ def read_labels(folder: Path, *, overwrite: bool = False) -> Labels | None:
         rows = _read_rows(folder / LABELS)
         vectors = read_vectors(folder / VECTORS) if (folder / VECTORS).exists() else None
         labels = Labels(rows, record.methods, record.network, record.data, vectors, record.agreement)
-        if (folder / RUN).is_file():
-            run = read_run(folder)
+        if run is not None:
             _check_of_run(labels, run.info, run.units)
     except UnitlensError as error:
         if overwrite:

@@ -9,8 +9,10 @@ from unitlens.dissection.searching.unit_vectors import UnitVectors
 from unitlens.drawing.notebooks import table_html
 from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.labels.columns import ABOVE_CHANCE, COLUMNS, TEXT, VERDICTS, WHOLE, is_unicode, one_line
+from unitlens.labels.people.ratings import Ratings
 from unitlens.plurals import counted
 from unitlens.records import check_types
+from unitlens.stats.intervals import wilson
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,6 +94,8 @@ class Labels:
         The units in the space of words, where words named them: `Dissection.search` finds them by it.
     agreement : tuple of Agreement
         Of every two methods, where `unitlens.measure_labels` looked at them together.
+    answers : Ratings or None
+        What people answered to sheets about these labels, and those of the dissection.
     """
 
     rows: "pd.DataFrame"
@@ -100,6 +104,7 @@ class Labels:
     data: str = ""
     vectors: UnitVectors | None = None
     agreement: tuple[Agreement, ...] = ()
+    answers: Ratings | None = None
 
     @classmethod
     def of(
@@ -135,6 +140,11 @@ class Labels:
             labels_table(rows, method), {method: record}, run.info["network"]["sha256"], run.info["data"]["sha256"]
         )
 
+    @classmethod
+    def answered(cls, answers: Ratings) -> Self:
+        """No labels, but what people answered about those of a run."""
+        return cls(labels_table([], method=""), network=answers.network, data=answers.data, answers=answers)
+
     def table(self) -> "pd.DataFrame":
         """A row a label, with the columns of `unitlens.labels.columns.COLUMNS`."""
         return self.rows.copy()
@@ -166,7 +176,7 @@ class Labels:
                 f"{', '.join(self.methods) or 'no method'}."
             )
         rows = self.rows[self.rows["method"] == method].reset_index(drop=True)
-        return replace(self, rows=rows, methods={method: self.methods[method]}, agreement=())
+        return replace(self, rows=rows, methods={method: self.methods[method]}, agreement=(), answers=None)
 
     def joined(self, *others: "Labels") -> Self:
         """These and others; of a method that both have, the later.
@@ -174,7 +184,7 @@ class Labels:
         Raises
         ------
         UnitlensError
-            If they are of another network or of other images.
+            If they are of another network or of other images, or somebody answers a question in two ways.
         """
         import pandas as pd
 
@@ -196,6 +206,7 @@ class Labels:
                 data=other.data,
                 vectors=vectors,
                 agreement=(*known, *other.agreement),
+                answers=_joined_answers(together.answers, other.answers),
             )
         return together
 
@@ -245,20 +256,14 @@ class Labels:
         return table_html(repr(self), self.rows.sort_values(["layer", "unit", "method", "rank"])[columns])
 
 
+def _joined_answers(one: Ratings | None, other: Ratings | None) -> Ratings | None:
+    return other if one is None else one if other is None else one.joined(other)
+
+
 def best_of_mask(rows: "pd.DataFrame") -> "pd.DataFrame":
     """The best label that each method has for each unit's mask: no labels of ranges of its activation."""
     of_mask = rows[rows["range_low"].isna() & rows["range_high"].isna()]
     return of_mask.sort_values("rank", kind="stable").drop_duplicates(["layer", "unit", "method"]).sort_index()
-
-
-def wilson(count: int, total: int) -> tuple[float, float]:
-    """Ends of Wilson's 95 % interval of a share; of nothing 0 and 1."""
-    from scipy.stats import binomtest
-
-    if not total:
-        return 0.0, 1.0
-    low, high = binomtest(count, total).proportion_ci(method="wilson")
-    return float(low), float(high)
 
 
 def _summary(method: str, rows: "pd.DataFrame") -> dict[str, Any]:

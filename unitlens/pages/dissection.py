@@ -70,7 +70,10 @@ def render_dissection(
     settings = Settings.from_json(info["settings"])
     min_iou = settings.min_iou
     top, chart = scale_top(units, min_iou), make_chart(units)
-    cards = make_cards(units, exemplars, strips, top=top, labels=None if labels is None else labels.rows)
+    answers = None if labels is None or labels.answers is None else labels.answers.by_label()
+    cards = make_cards(
+        units, exemplars, strips, top=top, labels=None if labels is None else labels.rows, answers=answers
+    )
     by_layer = {layer: [card for card in cards if card.row["layer"] == layer] for layer in info["layers"]}
     evidence = any(card.row["chance_iou"] is not None for card in cards)
     emerging = len(by_layer) > 1 and bool(chart)

@@ -46,6 +46,7 @@ from unitlens.explaining.subgroups.result import Shortcuts
 from unitlens.files import another_or_overwrite
 from unitlens.journal import changing
 from unitlens.labels.files import check_no_labels, read_labels, write_labels
+from unitlens.labels.people.ratings import Ratings
 from unitlens.labels.result import Labels
 from unitlens.pages.audit import render_audit
 from unitlens.pages.causal_labels import causal_view
@@ -82,7 +83,7 @@ Effects = UnitEffects | SetEffects | Curve
 Interventions = SetAreas | CausalEffects | InsertionMap | ConceptSet | DrawnDetectors
 Explained = Explanations | Confusions | Shortcuts | ImageChanges | Attack
 OwnPage = Comparison | Audit | Check | Explained
-Result = Dissection | Effects | OutcomeEffects | Interventions | CausalLabels | Labels | OwnPage
+Result = Dissection | Effects | OutcomeEffects | Interventions | CausalLabels | Labels | Ratings | OwnPage
 Kind = TypeVar("Kind")
 
 
@@ -145,6 +146,8 @@ class Contents(NamedTuple):
         Whether the units of the dissection answer to what they are labelled as, on minimal pairs.
     labels : Labels
         Labels of the units by other methods.
+    answers : Ratings
+        What people answered about labels; in ``labels`` with those that were saved before.
     """
 
     run: RunFiles | None = None
@@ -154,11 +157,12 @@ class Contents(NamedTuple):
     outcomes: SavedOutcomes | None = None
     causal: "pd.DataFrame | None" = None
     labels: Labels | None = None
+    answers: Ratings | None = None
 
     def with_saved(self, folder: Path, *, overwrite: bool = False) -> "Contents":
         """These, and of what they are not the rest that is saved in a folder; a new dissection replaces all of it."""
         if self.run is not None:
-            return self
+            return self._replace(labels=self._joined_labels(None, overwrite=overwrite))
         run = read_run(folder) if (folder / RUN).is_file() else None
         effects, agreement, causal = self.effects, self.agreement, self.causal
         if effects is None:
@@ -168,16 +172,28 @@ class Contents(NamedTuple):
             causal = read_causal_labels(folder, run.units)
         interventions = read_interventions(folder) if self.interventions is None else self.interventions
         outcomes = read_outcomes(folder) if self.outcomes is None else self.outcomes
-        labels = read_labels(folder, overwrite=overwrite and self.labels is not None)
-        if self.labels is not None:
-            labels = self.labels if labels is None else labels.joined(self.labels)
+        labels = self._joined_labels(read_labels(folder, overwrite=overwrite and self.labelled), overwrite=overwrite)
         return Contents(run, effects, agreement, interventions, outcomes, causal, labels)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there are labels, or answers about some."""
+        return self.labels is not None or self.answers is not None
+
+    def _joined_labels(self, saved: Labels | None, *, overwrite: bool) -> Labels | None:
+        """Labels that are saved and these; answers add up, but where others are to take their place."""
+        if saved is not None and self.answers is not None and overwrite:
+            saved = replace(saved, answers=None)
+        given = [self.labels, None if self.answers is None else Labels.answered(self.answers)]
+        known = [labels for labels in (saved, *given) if labels is not None]
+        return known[0].joined(*known[1:]) if known else None
 
 
 def _gather(folder: Path, results: Sequence[Result], agreement: "pd.DataFrame | None") -> Contents:
     """Sort results that are shown on the page of a run."""
     dissection, causal = _only(results, Dissection), _only(results, CausalLabels)
     labels = [result for result in results if isinstance(result, Labels)]
+    answers = [result for result in results if isinstance(result, Ratings)]
     effects = tuple(result for result in results if isinstance(result, Effects))
     outcomes = tuple(result for result in results if isinstance(result, OutcomeEffects))
     interventions = [result for result in results if isinstance(result, Interventions)]
@@ -195,6 +211,7 @@ def _gather(folder: Path, results: Sequence[Result], agreement: "pd.DataFrame | 
         outcomes=SavedOutcomes(outcomes) if outcomes else None,
         causal=None if causal is None else causal.rows,
         labels=labels[0].joined(*labels[1:]) if labels else None,
+        answers=answers[0].joined(*answers[1:]) if answers else None,
     )
 
 
@@ -268,7 +285,7 @@ def _save(folder: Path, new: Contents, *, overwrite: bool) -> Path:
             write_outcomes(folder, new.outcomes, overwrite=overwrite)
         if new.causal is not None and all_of_it.run is not None:
             write_causal_labels(folder, new.causal, all_of_it.run.units)
-        if new.labels is not None and all_of_it.run is not None and all_of_it.labels is not None:
+        if new.labelled and all_of_it.run is not None and all_of_it.labels is not None:
             write_labels(folder, all_of_it.labels, all_of_it.run.info, all_of_it.run.units)
         change.write(REPORT, page)
     return folder / REPORT
@@ -298,8 +315,8 @@ def _check_fit(folder: Path, new: Contents, *, overwrite: bool) -> None:
         check_no_causal_labels(folder, overwrite=overwrite)
         if new.run is None and not (folder / RUN).is_file():
             raise UnitlensError(f"{folder} holds no run that causal labels are of: save the dissection with them.")
-    if new.labels is not None and new.run is None:
-        check_no_labels(folder, new.labels.methods, overwrite=overwrite)
+    if new.labelled and new.run is None:
+        check_no_labels(folder, () if new.labels is None else new.labels.methods, overwrite=overwrite)
         if not (folder / RUN).is_file():
             raise UnitlensError(f"{folder} holds no run that the labels are of: save the dissection with them.")
 
@@ -333,7 +350,7 @@ def _page(folder: Path, contents: Contents) -> str:
 
 def render_page(files: RunFiles, beside: Contents | None = None) -> str:
     """The page of a run as text, with what was measured beside it."""
-    _, effects, agreement, interventions, outcomes, causal, labels = beside or Contents()
+    _, effects, agreement, interventions, outcomes, causal, labels, _ = beside or Contents()
     return render_dissection(
         info=files.info,
         units=files.units,

@@ -70,6 +70,21 @@ def share_distances(count: npt.ArrayLike, images: npt.ArrayLike) -> Distances:
     return Distances(below, above)
 
 
+def wilson(count: int, total: int) -> tuple[float, float]:
+    """Ends of Wilson's 95 % interval of a share; of nothing 0 and 1.
+
+    References
+    ----------
+    Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
+    """
+    from scipy.stats import binomtest
+
+    if not total:
+        return 0.0, 1.0
+    low, high = binomtest(count, total).proportion_ci(method="wilson")
+    return float(low), float(high)
+
+
 def change_distances(gained: npt.ArrayLike, lost: npt.ArrayLike, images: npt.ArrayLike) -> Distances:
     """Those of (gained - lost) / images, where each image is gained, lost or neither."""
     gain, loss = share(gained, images), share(lost, images)

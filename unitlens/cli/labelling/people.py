@@ -1,6 +1,6 @@
 """Options of `unitlens label` for sheets that people answer, and what they ask for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,6 +8,7 @@ import click
 
 from unitlens.cli.options import options
 from unitlens.errors import UnitlensError
+from unitlens.plurals import counted
 
 people_options = options(
     click.option(
@@ -25,7 +26,8 @@ people_options = options(
         multiple=True,
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Answers that the page of a sheet saved: how often people chose the label of each method. Repeatable.",
+        help="Answers that the page of a sheet saved: the run keeps them, and says how often people chose the label of "
+        "each method. Repeatable.",
     ),
 )
 
@@ -66,13 +68,29 @@ def _units(text: str) -> int | list[int]:
     return int(text) if len(parts) == 1 else [int(part) for part in parts if part]
 
 
+def save_answers(run: Path, files: Sequence[Path], *, overwrite: bool) -> Iterator[str]:
+    """Save answers beside those that a run has, or in their place; what all of them say, and how many are new."""
+    from unitlens.labels.files import open_labels, read_labels
+    from unitlens.labels.people.answers import read_answers
+    from unitlens.pages.writing import report
+
+    given, before = read_answers(run, *files), read_labels(run, overwrite=overwrite)
+    report(run, given, overwrite=overwrite)
+    saved = open_labels(run).answers
+    assert saved is not None
+    yield from describe_ratings(saved)
+    there = 0 if overwrite or before is None or before.answers is None else before.answers.answers
+    yield f"saved in {run}/: {counted(saved.answers, 'answer')}, {saved.answers - there} of them new"
+
+
 def describe_ratings(ratings: Any) -> Iterator[str]:
     """A line a method."""
     for row in ratings.table().to_dict("records"):
         line = (
             f"{row['method']}: {100 * row['right']:.0f} % right ({100 * row['low']:.0f} to {100 * row['high']:.0f} %; "
-            f"chance {100 * row['chance']:.0f} %, p = {row['p_value']:.2g}), {row['answers']} answers to "
-            f"{row['questions']} questions by {row['raters']} people"
+            f"chance {100 * row['chance']:.0f} %, p = {row['p_value']:.2g}), "
+            f"{counted(row['answers'], 'answer')} to {counted(row['questions'], 'question')} by "
+            f"{counted(row['raters'], 'person', 'people')}"
         )
         if row["alpha"] == row["alpha"]:
             line += f"; Krippendorff's alpha {row['alpha']:.2f} ({row['alpha_low']:.2f} to {row['alpha_high']:.2f})"

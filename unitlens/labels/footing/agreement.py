@@ -9,7 +9,8 @@ import numpy as np
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.labels.footing.meanings import Meaning, plain
 from unitlens.labels.footing.planes import overlaps
-from unitlens.labels.result import Agreement, best_of_mask, wilson
+from unitlens.labels.result import Agreement, best_of_mask
+from unitlens.stats.intervals import wilson
 from unitlens.stats.scores import Floats
 
 if TYPE_CHECKING:

@@ -1,9 +1,7 @@
 """Labels that came from elsewhere: a file or table of them, as labels of the units of a run."""
 
-import csv
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
@@ -12,8 +10,8 @@ import numpy as np
 
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, argument, did_you_mean, spelled
-from unitlens.files import check_readable
 from unitlens.labels.columns import BUILT_IN, is_unicode, one_line
+from unitlens.labels.csv_files import csv_rows
 from unitlens.labels.footing.meanings import ConceptNames
 from unitlens.labels.result import Labels
 
@@ -156,7 +154,7 @@ def read_given(run: Dissection, given: "str | Path | pd.DataFrame | Mapping[int,
         As for `given_labels`.
     """
     if isinstance(given, str | Path):
-        with _csv_rows(Path(given)) as (table, columns):
+        with csv_rows(Path(given), most=_MOST_BYTES, of="a file of labels has a row for each") as (table, columns):
             return _of_table(run, table, columns, str(given))
     if isinstance(given, Mapping):
         rows = [{"unit": unit, "label": label} for unit, label in given.items()]
@@ -171,37 +169,6 @@ def read_given(run: Dissection, given: "str | Path | pd.DataFrame | Mapping[int,
         )
     rows = [{"unit": unit, "label": label} for unit, label in enumerate(given)]
     return Given(tuple(_of_rows(run, rows, "the labels")))
-
-
-@contextmanager
-def _csv_rows(path: Path) -> Iterator[tuple[Iterator[dict[str, Any]], list[str]]]:
-    """Rows of a file, one after another, and its columns."""
-    check_readable(path)
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise UnitlensError(f"{path} has more than {_MOST_BYTES >> 20} MB: a file of labels has a row for each.")
-        file = path.open(newline="", encoding="utf-8-sig")
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    with file:
-        reader = csv.DictReader(file, strict=True)
-        try:
-            columns = [str(name) for name in reader.fieldnames or ()]
-        except (OSError, csv.Error, ValueError) as error:
-            raise _unreadable(path, error) from None
-        yield _rows_of(reader, path), columns
-
-
-def _rows_of(reader: "csv.DictReader[str]", path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        yield from reader
-    except (OSError, csv.Error, ValueError) as error:
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: Path, error: Exception) -> UnitlensError:
-    fact = error.strerror if isinstance(error, OSError) else error
-    return UnitlensError(f"{path} cannot be read as a CSV file ({fact}).")
 
 
 def _of_table(run: Dissection, rows: Iterable[Mapping[str, Any]], columns: Sequence[str], source: str) -> Given:

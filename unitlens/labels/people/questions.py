@@ -3,7 +3,6 @@
 import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -14,8 +13,8 @@ from unitlens.drawing.strips import draw_tiles, tile_masks
 from unitlens.errors import UnitlensError, argument
 from unitlens.labels.columns import BASELINES
 from unitlens.labels.footing.meanings import plain
+from unitlens.labels.people.key import MOST_CHOICES, Question, SheetKey
 from unitlens.labels.result import Labels, best_of_mask
-from unitlens.records import check_types
 from unitlens.stats.scores import Floats, Ints
 
 if TYPE_CHECKING:
@@ -25,59 +24,6 @@ BINS = 5
 """Images are drawn from so many quantiles of a unit's peaks, from those that excite it most to those that do least."""
 
 _SIZE = 128  # pixels of a tile
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """A question and its answer, as the key in the run keeps it.
-
-    Attributes
-    ----------
-    layer, method : str
-    unit : int
-    choices : tuple of str
-        In their order on the sheet.
-    right : int
-        Place of the label that the method gives the unit, from 0.
-    """
-
-    layer: str
-    unit: int
-    method: str
-    choices: tuple[str, ...]
-    right: int
-
-    def __post_init__(self) -> None:
-        check_types(self)
-        if not 0 <= self.right < len(self.choices):
-            raise UnitlensError(f"right is {self.right}; it is the place of one of {len(self.choices)} choices")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SheetKey:
-    """The key to a sheet: labels.sheet.json.
-
-    Attributes
-    ----------
-    schema : int
-    sheet : str
-        What the page and the answers call it.
-    network, data : str
-        SHA-256, as in run.json.
-    seed : int
-        Of all that was drawn.
-    questions : tuple of Question
-    """
-
-    schema: int
-    sheet: str
-    network: str
-    data: str
-    seed: int
-    questions: tuple[Question, ...]
-
-    def __post_init__(self) -> None:
-        check_types(self)
 
 
 class Shown(NamedTuple):
@@ -138,8 +84,8 @@ def make_sheet(
     """
     if stored.thumbnails is None:
         raise UnitlensError("The activations hold no images: give the network and the images of the run.")
-    if not 2 <= choices <= 9 or per_unit < BINS:
-        raise UnitlensError(f"A sheet has 2 to 9 choices, and {BINS} images a unit or more.")
+    if not 2 <= choices <= MOST_CHOICES or per_unit < BINS:
+        raise UnitlensError(f"A sheet has 2 to {MOST_CHOICES} choices, and {BINS} images a unit or more.")
     rng, best = np.random.default_rng(seed), best_of_mask(labels.rows)
     asked = [one for one in labels.methods if one not in BASELINES] if methods is None else list(methods)
     for method in asked:

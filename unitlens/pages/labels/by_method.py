@@ -50,12 +50,18 @@ class LabelsView(NamedTuple):
         Method, and what the user should know of it.
     agreement : list of AgreementRow
         Empty where methods were not measured together.
+    people : list of Row
+        Of `Ratings.table`; empty where nobody answered a sheet.
+    people_count : int
+        How many answered.
     """
 
     methods: list[MethodRow]
     effects: bool
     notes: list[tuple[str, str]]
     agreement: list[AgreementRow]
+    people: list[Row]
+    people_count: int
 
 
 def labels_view(labels: "Labels") -> LabelsView:
@@ -63,7 +69,15 @@ def labels_view(labels: "Labels") -> LabelsView:
     summary = labels.summary()
     rows = [MethodRow(row, row["method"] in REFERENCES) for row in rows_of(summary)]
     notes = [(method, note) for method, record in labels.methods.items() for note in record.notes]
-    return LabelsView(rows, bool(summary["effect"].notna().any()), notes, _agreement(labels))
+    answers = labels.answers
+    return LabelsView(
+        methods=rows,
+        effects=bool(summary["effect"].notna().any()),
+        notes=notes,
+        agreement=_agreement(labels),
+        people=[] if answers is None else [row for row in rows_of(answers.table()) if row["answers"]],
+        people_count=0 if answers is None else len(answers.raters),
+    )
 
 
 def _agreement(labels: "Labels") -> list[AgreementRow]:

@@ -12,7 +12,7 @@ from unitlens.files import check_readable, json_text, make_folder, write_whole
 from unitlens.journal import changing
 from unitlens.labels.files import read_labels
 from unitlens.labels.footing.references import dissection_labels
-from unitlens.labels.people.answers import KEY
+from unitlens.labels.people.key import KEY
 from unitlens.labels.people.questions import Sheet, make_sheet
 from unitlens.labels.run_pass import activations
 from unitlens.models.bases import BasisLike
@@ -70,8 +70,8 @@ def sheet(
     seed : int
         Of the units, images, distractors and places.
     overwrite : bool
-        Whether a sheet that is there may be replaced, the page and the key: answers to it can then not be read. Other
-        files are never replaced.
+        Whether a sheet that is there may be replaced, the page and the key: answers to it that are not saved in the
+        run can then not be read. Other files are never replaced.
     basis, batch_size, workers, store_limit, progress
         As for `unitlens.activations`.
 
@@ -132,7 +132,9 @@ def check_sheet(folder: Path, page: Path, *, overwrite: bool) -> None:
     if there is not None and not overwrite:
         fact = f"{folder} has a sheet already" if there.name == KEY else f"{page} is a sheet already"
         replacing = argument("overwrite", True)
-        raise UnitlensError(f"{fact}: {replacing} replaces it, and answers to it can then not be read.")
+        raise UnitlensError(
+            f"{fact}: {replacing} replaces it, and answers to it that are not saved can then not be read."
+        )
 
 
 def _is_sheet(page: Path) -> bool:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unitlens.labels.columns import REFERENCES
+from unitlens.labels.columns import DISSECTION, REFERENCES
 from unitlens.pages.formats import Row, image_uri, number, percent, rows_of, slug
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ class CardLabel(NamedTuple):
         Of which range of activation it is, and how much of that it holds; empty where it is of the unit's mask.
     also : list of str
         Labels of the method that fit as well.
+    people : str
+        How often people chose it; empty where they were not asked.
     """
 
     method: str
@@ -65,6 +67,7 @@ class CardLabel(NamedTuple):
     numbers: tuple[str, ...]
     about: str
     also: list[str]
+    people: str
 
 
 class Card(NamedTuple):
@@ -92,6 +95,8 @@ class Card(NamedTuple):
         Name of each exemplar, and the unit's largest activation in it.
     labels : list of CardLabel
         By other methods.
+    people : str
+        How often people chose its concept; empty where they were not asked.
     """
 
     row: Row
@@ -106,6 +111,7 @@ class Card(NamedTuple):
     strip: str
     images: list[tuple[str, str]]
     labels: list[CardLabel]
+    people: str
 
 
 def unit_id(layer: str, unit: int) -> str:
@@ -150,6 +156,7 @@ def make_cards(
     *,
     top: float,
     labels: "pd.DataFrame | None" = None,
+    answers: "pd.DataFrame | None" = None,
 ) -> list[Card]:
     """Make a card for each unit: detectors first, by falling IoU; units without one come last, as in the table.
 
@@ -165,6 +172,8 @@ def make_cards(
         The IoU at the right end of the scales.
     labels : DataFrame, optional
         ``labels.csv``.
+    answers : DataFrame, optional
+        How often people chose labels: `Ratings.by_label`.
 
     Returns
     -------
@@ -175,8 +184,9 @@ def make_cards(
     for row in rows_of(exemplars.sort_values("rank", kind="stable") if len(exemplars) else exemplars):
         images.setdefault((row["layer"], row["unit"]), []).append((row["image"], number(row["value"])))
     rows = [_without_infinities(row) for row in rows_of(units.reindex(columns=list(USED)))]
-    by_unit = _labels_by_unit(labels)
-    cards = [_card(row, images, strips, by_unit, top) for row in rows]
+    people = _people_by_label(answers)
+    by_unit = _labels_by_unit(labels, people)
+    cards = [_card(row, images, strips, by_unit, people, top) for row in rows]
     return sorted(cards, key=_rank)
 
 
@@ -195,6 +205,7 @@ def _card(
     images: Mapping[tuple[str, int], list[tuple[str, str]]],
     strips: Strips,
     labels: Mapping[tuple[str, int], list[CardLabel]],
+    people: "_People",
     top: float,
 ) -> Card:
     key = row["layer"], row["unit"]
@@ -214,31 +225,56 @@ def _card(
         strip=image_uri(strips[key]) if key in strips else "",
         images=images.get(key, []),
         labels=labels.get(key, []),
+        people=next((people[one] for one in _written(*key, row) if one in people), ""),
     )
 
 
-def _labels_by_unit(labels: "pd.DataFrame | None") -> dict[tuple[str, int], list[CardLabel]]:
+_LabelKey = tuple[str, int, str, str]
+"""Layer, unit, method and label."""
+
+_People = Mapping[_LabelKey, str]
+
+
+def _people_by_label(answers: "pd.DataFrame | None") -> _People:
+    """Say of each label how often people chose it."""
+    return {
+        (row["layer"], row["unit"], row["method"], row["label"]): (
+            f"chosen in {row['right']} of {row['answers']} answers ({percent(row['low'], 2)} to "
+            f"{percent(row['high'], 2)})"
+        )
+        for row in (() if answers is None else rows_of(answers))
+    }
+
+
+def _written(layer: str, unit: int, row: Row) -> list[_LabelKey]:
+    """How the concept of a unit may be written as a label."""
+    names = (row["concept"], f"{row['category']}/{row['concept']}") if row["concept"] is not None else ()
+    return [(layer, unit, DISSECTION, str(name)) for name in names]
+
+
+def _labels_by_unit(labels: "pd.DataFrame | None", people: _People) -> dict[tuple[str, int], list[CardLabel]]:
     """Sort labels by their units; of each method and range, the best one is shown, and none of the references."""
     found: dict[tuple[str, int], list[CardLabel]] = {}
     if labels is not None and len(labels):
         shown = (labels["rank"] == 1) & ~labels["method"].isin(REFERENCES)
         for row in rows_of(labels[shown].sort_values(["method", "range_low"], kind="stable")):
-            found.setdefault((row["layer"], row["unit"]), []).append(_card_label(_without_infinities(row)))
+            found.setdefault((row["layer"], row["unit"]), []).append(_card_label(_without_infinities(row), people))
     return found
 
 
-def _card_label(row: Row) -> CardLabel:
+def _card_label(row: Row, people: _People) -> CardLabel:
     score, heldout = row["score"], row["heldout_score"]
     summary = f"held out {heldout:.2f}" if heldout is not None else f"score {score:.2f}" if score is not None else ""
-    values = [row[name] for name in ("score", "heldout_score", "chance_score", "iou")]
+    values, about = [row[name] for name in ("score", "heldout_score", "chance_score", "iou")], _range_of(row)
     return CardLabel(
         method=row["method"],
         label=row["label"],
         verdict=row["verdict"],
         summary=summary,
         numbers=tuple("\N{EN DASH}" if value is None else f"{value:.3f}" for value in values),
-        about=_range_of(row),
+        about=about,
         also=json.loads(row["also"] or "[]"),
+        people="" if about else people.get((row["layer"], row["unit"], row["method"], row["label"]), ""),
     )
 
 
