@@ -1,10 +1,14 @@
 """Packed lists say what was put into them, and known texts are told from new ones."""
 
+import errno
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from unitlens import packed
+from unitlens.errors import UnitlensError
 from unitlens.packed import Choices, Hashes, Known, Numbers, Texts
 
 LISTS = {
@@ -16,11 +20,14 @@ LISTS = {
 
 
 @pytest.mark.parametrize("kind", LISTS)
+@pytest.mark.parametrize("in_memory", [4, packed.IN_MEMORY])
 @given(data=st.data())
-def test_a_packed_list_is_as_the_list_of_its_values(kind, data):
+def test_a_packed_list_is_as_the_list_of_its_values(kind, in_memory, data):
     first, later = data.draw(LISTS[kind]), data.draw(LISTS[kind])
-    one, values = kind(first), [*first, *later]
-    one += later
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packed, "IN_MEMORY", in_memory)
+        one, values = kind(first), [*first, *later]
+        one += later
     assert list(map(repr, one)) == list(map(repr, values))  # 1 is not True
     assert one == values == list(one[:])
     assert (one == [*values, values]) is False
@@ -33,6 +40,43 @@ def test_a_packed_list_is_as_the_list_of_its_values(kind, data):
 def test_columns_of_other_texts_differ():
     assert Texts(["ab", "c"]) != Texts(["a", "bc"])
     assert Texts(["ab", "c"]) == Texts(["ab", "c"])
+
+
+def test_texts_and_hashes_take_no_more_memory_the_more_they_are(monkeypatch):
+    monkeypatch.setattr(packed, "IN_MEMORY", 1000)
+    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else None
+    texts, hashes = Texts(map(str, range(5000))), Hashes(number.to_bytes(4, "big") for number in range(5000))
+    assert (texts[17], texts[4998:], hashes[4321]) == ("17", ["4998", "4999"], (4321).to_bytes(4, "big"))
+    assert texts == Texts(map(str, range(5000))) == list(map(str, range(5000)))
+    assert texts != Texts(map(str, range(1, 5001)))
+    assert all(len(one._bytes._last) <= 1000 for one in (texts, hashes))
+    assert hashes.nbytes == 0
+    del texts, hashes
+    assert before is None or len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_full_disk_is_a_sentence_and_nothing_is_lost(monkeypatch):
+    monkeypatch.setattr(packed, "IN_MEMORY", 10)
+    texts = Texts(["one", "two", "three"])
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        with pytest.raises(UnitlensError, match=r"could not be written under .*No space left.*free some disk.*TMPDIR"):
+            texts += ["fourteen"]
+    assert list(texts) == ["one", "two", "three"]
+    texts += ["four"]
+    assert list(texts) == ["one", "two", "three", "four"]
+
+
+def test_numbers_take_as_many_bytes_as_the_largest_needs():
+    numbers = Numbers(range(256))
+    assert numbers.nbytes == 256
+    numbers += [2**33]
+    assert numbers.nbytes == 8 * 257
+    assert numbers.as_array().tolist() == list(numbers) == [*range(256), 2**33]
 
 
 def test_hashes_are_of_one_size():

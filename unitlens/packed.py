@@ -1,16 +1,84 @@
 """Long lists in little memory: what is known of each image is kept in columns, not in an object of each image."""
 
+import os
+import tempfile
+import weakref
 from abc import abstractmethod
 from array import array
 from collections.abc import Hashable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Generic, Self, TypeVar, overload
 
 import numpy as np
+import numpy.typing as npt
+
+from unitlens.errors import UnitlensError
 
 Value = TypeVar("Value")
 
+IN_MEMORY = 1 << 18
+"""Bytes of texts and of hashes that stay in memory; those before them are in a file."""
+
 _MANY = 4096
 """So many texts at least are told apart by a set, before what is known of them is packed."""
+
+_AT_ONCE = 1024
+"""Values that are made together where all are asked for."""
+
+
+class _GrowingBytes:
+    """Bytes that grow at their end: the last ones are in memory, those before in a file without a name.
+
+    The file is gone with these bytes, or with the process, however it ends.
+    """
+
+    def __init__(self) -> None:
+        self._last = bytearray()
+        self._filed = 0
+        self._file: int | None = None
+
+    def __len__(self) -> int:
+        return self._filed + len(self._last)
+
+    def append(self, value: bytes) -> None:
+        """Add bytes at the end."""
+        if self._last and len(self._last) + len(value) > IN_MEMORY:
+            self._to_file()  # first: after an error the value is not there
+        self._last += value
+
+    def read(self, start: int, stop: int) -> bytes | bytearray:
+        """The bytes from one place to another."""
+        if start >= self._filed:
+            return bytes(self._last[start - self._filed : stop - self._filed])
+        assert self._file is not None
+        content, end = bytearray(), min(stop, self._filed)
+        while start + len(content) < end:
+            content += os.pread(self._file, end - start - len(content), start + len(content))
+        content += self._last[: max(stop - self._filed, 0)]
+        return content
+
+    def _to_file(self) -> None:
+        try:
+            if self._file is None:
+                self._file = _nameless_file()
+                weakref.finalize(self, os.close, self._file)
+            written = 0
+            with memoryview(self._last) as content:
+                while written < len(content):
+                    written += os.pwrite(self._file, content[written:], self._filed + written)
+        except OSError as error:
+            raise UnitlensError(
+                f"What is known of the images could not be written under {tempfile.gettempdir()} ({error.strerror}): "
+                "free some disk, or use another one by setting TMPDIR."
+            ) from None
+        self._filed += len(self._last)
+        self._last = bytearray()
+
+
+def _nameless_file() -> int:
+    """Make a file in TMPDIR that has no name, and return its descriptor."""
+    with tempfile.TemporaryFile(prefix="unitlens-", buffering=0) as file:
+        return os.dup(file.fileno())
 
 
 class Packed(Sequence[Value], Generic[Value]):
@@ -22,13 +90,19 @@ class Packed(Sequence[Value], Generic[Value]):
     def __getitem__(self, index: slice) -> list[Value]: ...
     def __getitem__(self, index: int | slice) -> Value | list[Value]:
         if isinstance(index, slice):
-            return [self._at(each) for each in range(*index.indices(len(self)))]
+            start, stop, step = index.indices(len(self))
+            if step == 1:
+                return self._some(start, max(start, stop))
+            return [self[each] for each in range(start, stop, step)]
         if not -len(self) <= index < len(self):
             raise IndexError(index)
-        return self._at(index % len(self))
+        place = index % len(self)
+        return self._some(place, place + 1)[0]
 
     def __iter__(self) -> Iterator[Value]:
-        return map(self._at, range(len(self)))
+        count = len(self)
+        for start in range(0, count, _AT_ONCE):
+            yield from self._some(start, min(start + _AT_ONCE, count))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence) or len(self) != len(other):
@@ -50,17 +124,17 @@ class Packed(Sequence[Value], Generic[Value]):
         """Add a value at the end."""
 
     @abstractmethod
-    def _at(self, index: int) -> Value:
-        """The value of an index, from 0."""
+    def _some(self, start: int, stop: int) -> list[Value]:
+        """The values from one index to another, both from 0."""
 
     @property
     @abstractmethod
     def nbytes(self) -> int:
-        """Bytes that the values take."""
+        """Bytes of memory that the values take, however many they are."""
 
 
 class Numbers(Packed[int]):
-    """Whole numbers from 0 to 2^64 - 1.
+    """Whole numbers from 0 to 2^64 - 1, each in as many bytes as the largest of them needs.
 
     Examples
     --------
@@ -70,26 +144,34 @@ class Numbers(Packed[int]):
     """
 
     def __init__(self, values: Iterable[int] = ()) -> None:
-        self._numbers = array("Q", values)
+        self._numbers = array("B")
+        self += values
 
     def append(self, value: int) -> None:
         """Add a number at the end."""
+        if value >> 8 * self._numbers.itemsize:
+            wide_enough = next((code for code in "HI" if not value >> 8 * array(code).itemsize), "Q")
+            self._numbers = array(wide_enough, self._numbers)
         self._numbers.append(value)
 
-    def _at(self, index: int) -> int:
-        return self._numbers[index]
+    def _some(self, start: int, stop: int) -> list[int]:
+        return self._numbers[start:stop].tolist()
 
     def __len__(self) -> int:
         return len(self._numbers)
 
+    def as_array(self) -> npt.NDArray[np.uint64]:
+        """All numbers, (N,)."""
+        return np.array(self._numbers, np.uint64)
+
     @property
     def nbytes(self) -> int:
-        """8 each."""
+        """1 to 8 each."""
         return self._numbers.itemsize * len(self)
 
 
 class Hashes(Packed[bytes]):
-    """Bytes, as many in every value.
+    """Bytes, as many in every value; only the last ones are in memory.
 
     Examples
     --------
@@ -98,7 +180,7 @@ class Hashes(Packed[bytes]):
     """
 
     def __init__(self, values: Iterable[bytes] = ()) -> None:
-        self._bytes, self._size, self._count = bytearray(), 0, 0
+        self._bytes, self._size, self._count = _GrowingBytes(), 0, 0
         self += values
 
     def append(self, value: bytes) -> None:
@@ -106,27 +188,28 @@ class Hashes(Packed[bytes]):
         if self._count and len(value) != self._size:
             raise ValueError(f"{len(value)} bytes among values of {self._size}")
         self._size = len(value)
-        self._bytes += value
+        self._bytes.append(value)
         self._count += 1
 
-    def _at(self, index: int) -> bytes:
-        return bytes(self._bytes[index * self._size : (index + 1) * self._size])
+    def _some(self, start: int, stop: int) -> list[bytes]:
+        size, joined = self._size, self._bytes.read(start * self._size, stop * self._size)
+        return [joined[place * size : (place + 1) * size] for place in range(stop - start)]
 
     def __len__(self) -> int:
         return self._count
 
-    def joined(self) -> bytes:
-        """All values, one behind the other."""
-        return bytes(self._bytes)
+    def as_array(self) -> npt.NDArray[np.uint8]:
+        """All values, (N, size)."""
+        return np.frombuffer(self._bytes.read(0, len(self._bytes)), np.uint8).reshape(len(self), self._size)
 
     @property
     def nbytes(self) -> int:
-        """As many as were added."""
-        return len(self._bytes)
+        """None, however many they are: `IN_MEMORY` is the most."""
+        return 0
 
 
 class Texts(Packed[str]):
-    """Texts of any length.
+    """Texts of any length; where each ends is in memory, and of the texts the last ones.
 
     Examples
     --------
@@ -136,31 +219,33 @@ class Texts(Packed[str]):
     """
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        self._bytes, self._ends = bytearray(), array("Q", [0])
+        self._bytes, self._ends = _GrowingBytes(), array("Q", [0])
         self += values
 
     def append(self, value: str) -> None:
         """Add a text at the end."""
-        self._bytes += value.encode("utf-8", "surrogatepass")  # names of files may be any bytes
+        self._bytes.append(value.encode("utf-8", "surrogatepass"))  # names of files may be any bytes
         self._ends.append(len(self._bytes))
 
-    def _at(self, index: int) -> str:
-        return self._bytes[self._ends[index] : self._ends[index + 1]].decode("utf-8", "surrogatepass")
+    def _some(self, start: int, stop: int) -> list[str]:
+        ends = [end - self._ends[start] for end in self._ends[start : stop + 1]]
+        joined = self._bytes.read(self._ends[start], self._ends[stop])
+        return [joined[first:last].decode("utf-8", "surrogatepass") for first, last in pairwise(ends)]
 
     def __len__(self) -> int:
         return len(self._ends) - 1
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, Texts):
-            return self._ends == other._ends and self._bytes == other._bytes
+        if isinstance(other, Texts) and self._ends != other._ends:
+            return False
         return super().__eq__(other)
 
     __hash__ = None
 
     @property
     def nbytes(self) -> int:
-        """Those of the texts, and 8 for the end of each."""
-        return len(self._bytes) + self._ends.itemsize * len(self)
+        """8 for the end of each."""
+        return self._ends.itemsize * len(self)
 
 
 class Choices(Packed[Value]):
@@ -174,7 +259,7 @@ class Choices(Packed[Value]):
     """
 
     def __init__(self, values: Iterable[Value] = ()) -> None:
-        self._numbers = array("Q")
+        self._numbers = Numbers()
         self._values: list[Value] = []
         self._number_of: dict[Hashable, int] = {}
         self += values
@@ -186,16 +271,16 @@ class Choices(Packed[Value]):
             self._values.append(value)
         self._numbers.append(number)
 
-    def _at(self, index: int) -> Value:
-        return self._values[self._numbers[index]]
+    def _some(self, start: int, stop: int) -> list[Value]:
+        return [self._values[number] for number in self._numbers[start:stop]]
 
     def __len__(self) -> int:
         return len(self._numbers)
 
     @property
     def nbytes(self) -> int:
-        """8 each, without the different values."""
-        return self._numbers.itemsize * len(self)
+        """1 to 8 each, without the different values."""
+        return self._numbers.nbytes
 
 
 class Known:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from unitlens.errors import argument
 from unitlens.packed import Hashes
+from unitlens.stats.blocks import in_blocks
 
 Bytes = npt.NDArray[np.uint8]
 Pairs = npt.NDArray[np.int64]
@@ -23,6 +24,7 @@ _SIDE = 8
 _BITS = 2 * _SIDE**2
 _POINTS = 72
 _PAIRS_AT_ONCE = 1 << 17
+_IMAGES_AT_ONCE = 1 << 16
 _ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1, dtype=np.uint8)
 """How many bits of a byte are set."""
 
@@ -112,10 +114,12 @@ def find_copies(fingerprints: Sequence[bytes], digests: Sequence[bytes] = ()) ->
     """
     if not len(fingerprints):
         return Copies(np.zeros(0, np.int64), 0)
-    different, number = _distinct(_as_array(fingerprints))
-    linked = _linked(len(different), _near_pairs(different))[number]
-    first = np.unique(linked, return_index=True)[1]
-    return Copies(first[np.unique(linked, return_inverse=True)[1]], len(digests) - len(set(digests)))
+    rows = fingerprints.as_array() if isinstance(fingerprints, Hashes) else _as_array(fingerprints)
+    first, number = _distinct(rows)
+    linked = _linked(len(first), _near_pairs(rows, first))[number]
+    group, images = np.zeros(int(linked.max()) + 1, np.int64), np.arange(len(linked))
+    group[linked[::-1]] = images[::-1]  # the last one that is written is the first image
+    return Copies(group[linked], len(digests) - len(set(digests)))
 
 
 def is_near_copy(one: bytes, others: Sequence[bytes]) -> bool:
@@ -130,21 +134,21 @@ def is_near_copy(one: bytes, others: Sequence[bytes]) -> bool:
 
 
 def _as_array(fingerprints: Sequence[bytes]) -> Bytes:
-    joined = fingerprints.joined() if isinstance(fingerprints, Hashes) else b"".join(fingerprints)
-    return np.frombuffer(joined, np.uint8).reshape(len(fingerprints), -1)
+    return np.frombuffer(b"".join(fingerprints), np.uint8).reshape(len(fingerprints), -1)
 
 
-def _distinct(rows: Bytes) -> tuple[Bytes, Pairs]:
-    """The different rows, and which of them each row is, (N,): as `numpy.unique`, which copies all rows three times."""
+def _distinct(rows: Bytes) -> tuple[Pairs, Pairs]:
+    """Where each of the different rows is, and which of them each row is, (N,): `numpy.unique` copies all rows."""
     words = rows.view(np.uint64)
     order = np.lexsort(words.T)
     is_new = np.zeros(len(rows), bool)
     is_new[0] = True
     for column in words.T:
-        is_new[1:] |= np.diff(column[order]) != 0
-    number = np.empty(len(rows), np.int64)
-    number[order] = np.cumsum(is_new) - 1
-    return rows[order[is_new]], number
+        in_order = column[order]
+        is_new[1:] |= in_order[1:] != in_order[:-1]
+    number = np.empty(len(rows), np.int32)
+    number[order] = np.cumsum(is_new, dtype=np.int32) - 1
+    return order[is_new], number
 
 
 def copies_note(names: Sequence[str], fingerprints: Sequence[bytes], *, remedy: str | None = None) -> list[str]:
@@ -170,29 +174,30 @@ def copies_note(names: Sequence[str], fingerprints: Sequence[bytes], *, remedy: 
     ]
 
 
-def _near_pairs(fingerprints: Bytes) -> Pairs:
+def _near_pairs(rows: Bytes, first: Pairs) -> Pairs:
     """Pairs of near copies among different fingerprints, (pairs, 2), each found once or more.
 
     Of 8 parts of 16 bits, at least one differs in one bit or none where all 128 differ in 15 or fewer. So only images
     are compared whose bits of some part are the same, or the same but for one.
     """
-    bits = np.ascontiguousarray(fingerprints[:, : _BITS // 8])
-    brightness = fingerprints[:, _BITS // 8 :]
-    parts = bits.view(np.uint16)
-    found = [np.zeros((0, 2), np.int64)]
-    for part in parts.T:
-        order = np.argsort(part, kind="stable")
-        for flipped in (0, *(1 << bit for bit in range(16))):
-            wanted = part ^ np.uint16(flipped)
-            low, high = (np.searchsorted(part[order], wanted, side=side) for side in ("left", "right"))
-            for pairs in _expanded(low, high, order):
-                pairs = pairs[pairs[:, 0] < pairs[:, 1]]
-                distance = _ONES[bits[pairs[:, 0]] ^ bits[pairs[:, 1]]].sum(1)
-                pairs = pairs[distance <= DISTANCE]
-                one, other = (_normalised(brightness[side]) for side in pairs.T)
-                alike = (one * other).sum(1) >= CORRELATION
-                found.append(pairs[alike])
+    bits, found = np.ascontiguousarray(rows[first, : _BITS // 8]), [np.zeros((0, 2), np.int64)]
+    for part in bits.view(np.uint16).T:
+        order = np.argsort(part, kind="stable").astype(np.int32)
+        starts = np.concatenate([[0], np.bincount(part, minlength=1 << 16).cumsum()])
+        for block in in_blocks(len(part), _IMAGES_AT_ONCE):
+            for flipped in (0, *(1 << bit for bit in range(16))):
+                wanted = part[block] ^ np.uint16(flipped)
+                for pairs in _expanded(starts[wanted], starts[wanted + np.int64(1)], order):
+                    pairs[:, 0] += block.start
+                    found.append(_near(pairs[pairs[:, 0] < pairs[:, 1]], bits, rows, first))
     return np.concatenate(found)
+
+
+def _near(pairs: Pairs, bits: Bytes, rows: Bytes, first: Pairs) -> Pairs:
+    """Those of some pairs whose bits and brightness are near each other."""
+    pairs = pairs[_ONES[bits[pairs[:, 0]] ^ bits[pairs[:, 1]]].sum(1) <= DISTANCE]
+    one, other = (_normalised(rows[first[side], _BITS // 8 :]) for side in pairs.T)
+    return pairs[(one * other).sum(1) >= CORRELATION]
 
 
 def _normalised(brightness: Bytes) -> npt.NDArray[np.float32]:

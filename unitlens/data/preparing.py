@@ -249,8 +249,15 @@ def example_digest(example: Example, drawn_sources: Sequence[ConceptSource] = ()
 
 
 def data_digest(digests: Iterable[bytes], concepts: Iterable[Concept]) -> str:
-    """SHA-256 of all that a data set says: its examples, in any order, and what its labels mean."""
-    hashed = hashlib.sha256(b"".join(sorted(digests)))
+    """SHA-256 of all that a data set says: its examples, in any order, and what its labels mean.
+
+    Digests are of one length.
+    """
+    joined, size = bytearray(), 1
+    for digest in digests:  # there may be millions, as an array they take the least memory
+        joined += digest
+        size = len(digest)
+    hashed = hashlib.sha256(np.sort(np.frombuffer(joined, f"S{size}")).tobytes())
     for concept in concepts:
         hashed.update(f"\n{tuple(concept)!r}".encode())
     return hashed.hexdigest()

@@ -14,6 +14,9 @@ from unitlens.errors import UnitlensError, spelled
 from unitlens.files import held_back
 from unitlens.packed import Known
 from unitlens.progress import tell
+from unitlens.stats.blocks import in_blocks
+
+_IMAGES_AT_ONCE = 1024
 
 
 class StoredImages:
@@ -62,7 +65,8 @@ class StoredImages:
         """
         record, before, now = self.record, self._committed, self.settled
         with held_back():
-            read = (_line(record, image) for image in range(before.images, now.images))
+            new = range(before.images, now.images)
+            read = chain.from_iterable(_lines(record, new[some]) for some in in_blocks(len(new), _IMAGES_AT_ONCE))
             unread = ({"unread": one._asdict()} for one in record.unread[before.unread : now.unread])
             self.store.lines.append(
                 chain(read, unread)
@@ -153,16 +157,24 @@ def _read_line(line: Mapping[str, Any], record: ImageRecord) -> None:
         record.annotated.append(line["annotated"])
 
 
-def _line(record: ImageRecord, image: int) -> dict[str, Any]:
-    """What is known of an image, as a line of the store."""
-    line = {
-        "name": record.names[image],
-        "index": record.indices[image],
-        "class": record.classes[image],
-        "hash": record.hashes[image],
-        "group": record.groups[image],
-        "sha256": record.digests[image].hex(),
+def _lines(record: ImageRecord, images: range) -> Iterator[dict[str, Any]]:
+    """What is known of some images, as lines of the store."""
+    some = slice(images.start, images.stop)
+    columns: dict[str, list[Any]] = {
+        "name": record.names[some],
+        "index": record.indices[some],
+        "class": record.classes[some],
+        "hash": record.hashes[some],
+        "group": record.groups[some],
+        "sha256": [digest.hex() for digest in record.digests[some]],
     }
-    if image < len(record.fingerprints):  # else a latent, and nobody looked at what is drawn from it
-        line |= {"annotated": record.annotated[image], "fingerprint": record.fingerprints[image].hex()}
-    return line
+    # of the others, which are latents, nobody has looked yet at what is drawn from them
+    columns_of_seen: dict[str, list[Any]] = {
+        "annotated": record.annotated[some],
+        "fingerprint": [fingerprint.hex() for fingerprint in record.fingerprints[some]],
+    }
+    for place in range(len(images)):
+        line = {name: values[place] for name, values in columns.items()}
+        if place < len(columns_of_seen["fingerprint"]):
+            line |= {name: values[place] for name, values in columns_of_seen.items()}
+        yield line

@@ -90,7 +90,7 @@ class StoredPass:
     @property
     def folds(self) -> npt.NDArray[np.int64]:
         """Fold of each image, (N,)."""
-        return np.array([hash_ % FOLDS for hash_ in self.record.hashes], dtype=np.int64)
+        return folds_of(self.record)
 
     def judged(self, *, grid: bool) -> npt.NDArray[np.int64]:
         """Positions of the grid, or else images, that are judged for each category by fold, (32, K)."""
@@ -143,7 +143,7 @@ class StoredPass:
     @classmethod
     def of_images(cls, store: Store, kept: StoredImages) -> "StoredPass":
         """Read a pass from its store, of whose images all is known; a part of a pass may have none."""
-        labels = LabelPlanes.reopen(np.array([hash_ % FOLDS for hash_ in kept.record.hashes], np.int64), store)
+        labels = LabelPlanes.reopen(folds_of(kept.record), store)
         if not kept.record.names:
             return cls({}, labels, kept)
         document, images = store.document("pass"), len(kept.record.names)
@@ -176,6 +176,11 @@ class StoredPass:
             raise UnitlensError(
                 f"The store {labels.store.folder} is damaged: its layers, grid or concepts are not those of its pass."
             )
+
+
+def folds_of(record: ImageRecord) -> npt.NDArray[np.int64]:
+    """Fold of each image, (N,)."""
+    return (record.hashes.as_array() % FOLDS).astype(np.int64)
 
 
 def _thumbnails(store: Store, images: int) -> RowFile | None:
