@@ -1,13 +1,18 @@
 import io
+from contextlib import closing
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 import unitlens as ul
+from unitlens.dissection.exemplars import strongest
 from unitlens.dissection.exemplars.strongest import LOOKED_AT, Variety
+from unitlens.dissection.store.rows import RowFile
 from unitlens.errors import UnitlensError
 
 
@@ -30,6 +35,21 @@ def test_images_beyond_those_that_are_looked_at_are_no_exemplars():
     groups = ["video"] * (2 * LOOKED_AT) + ["other"]
     assert Variety(groups, None).first(np.arange(len(groups)), 2).tolist() == [0, 1]
     assert Variety(groups[1:], None).first(np.arange(len(groups) - 1), 2).tolist() == [0, 2 * LOOKED_AT - 1]
+
+
+@given(
+    peaks=arrays(np.float32, st.tuples(st.integers(1, 30), st.integers(1, 5)), elements=st.sampled_from([-1, 0, 1, 2])),
+    most=st.integers(1, 8),
+    at_once=st.integers(1, 40),
+)
+def test_the_highest_peaks_are_the_first_of_all_in_order(tmp_path_factory, peaks, most, at_once):
+    rows = RowFile(tmp_path_factory.mktemp("peaks") / "peaks", peaks.shape[1:], np.float32)
+    rows.append(peaks)
+    layer = SimpleNamespace(peaks=rows, units=peaks.shape[1])
+    with closing(rows), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(strongest, "_PEAKS_AT_ONCE", at_once)
+        found = [images.tolist() for images in strongest.highest_peaks(layer, most)]
+    assert found == np.argsort(-peaks, axis=0, kind="stable").T[:, :most].tolist()
 
 
 class Twice:

@@ -1,6 +1,6 @@
 """Exemplars: the images with the highest activation of each unit, no two alike, and the strips that show them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,12 +13,15 @@ from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.rows import RowFile
 from unitlens.drawing.strips import draw_strip, strip_limit, strip_size, tile_masks
+from unitlens.stats.blocks import in_blocks
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LOOKED_AT = 64
 """Of so many images for each exemplar those are left out that are like a better one."""
+
+_PEAKS_AT_ONCE = 1 << 21
 
 
 class Exemplars(NamedTuple):
@@ -104,12 +107,7 @@ def find_exemplars(layer: LayerMaps, count: int, variety: Variety) -> Exemplars:
     Exemplars
     """
     count = min(count, layer.peaks.count)
-    image = np.concatenate(
-        [
-            [variety.first(ranked, count) for ranked in np.argsort(-peaks, axis=1, kind="stable")]
-            for _, peaks in layer.peaks_by_unit()
-        ]
-    )
+    image = np.stack([variety.first(ranked, count) for ranked in highest_peaks(layer, LOOKED_AT * count)])
     h, w = layer.maps.shape[1:]
     value, cell = np.zeros(image.shape, np.float32), np.zeros(image.shape, np.int64)
     for unit in range(layer.units):
@@ -117,6 +115,39 @@ def find_exemplars(layer: LayerMaps, count: int, variety: Variety) -> Exemplars:
         cell[unit] = maps.argmax(1)
         value[unit] = layer.peaks.read(image[unit], slice(unit, unit + 1))[:, 0]
     return Exemplars(image, value, (cell // w + 0.5) / h, (cell % w + 0.5) / w)
+
+
+def highest_peaks(layer: LayerMaps, most: int) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield, unit by unit, the images of highest peak, (at most ``most``,): the highest first, ties in their order.
+
+    Peaks are read in the order of the images, some at a time, whatever the number of images.
+    """
+    for units in in_blocks(layer.units, _PEAKS_AT_ONCE // most):
+        count = units.stop - units.start
+        kept = [(np.zeros(0, np.float32), np.zeros(0, np.int64))] * count
+        for block in in_blocks(layer.peaks.count, max(_PEAKS_AT_ONCE // count, 1)):
+            peaks = layer.peaks.read(range(block.start, block.stop), units)
+            kept = [
+                _highest(*of_unit, values, block.start, most)
+                for of_unit, values in zip(kept, np.ascontiguousarray(peaks.T), strict=True)
+            ]
+        yield from (image for _, image in kept)
+
+
+def _highest(
+    value: npt.NDArray[np.float32],
+    image: npt.NDArray[np.int64],
+    peaks: npt.NDArray[np.float32],
+    first: int,
+    most: int,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """The highest values and their images, after peaks of further images from ``first`` on."""
+    further = np.flatnonzero(peaks > value[-1]) if len(value) == most else np.arange(len(peaks))
+    if not len(further):
+        return value, image
+    value, image = np.concatenate([value, peaks[further]]), np.concatenate([image, first + further])
+    order = np.argsort(-value, kind="stable")[:most]
+    return value[order], image[order]
 
 
 def exemplar_table(layer: str, exemplars: Exemplars | None, names: Sequence[str]) -> "pd.DataFrame":
