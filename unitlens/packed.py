@@ -192,7 +192,7 @@ class Hashes(Packed[bytes]):
         self._count += 1
 
     def _some(self, start: int, stop: int) -> list[bytes]:
-        size, joined = self._size, self._bytes.read(start * self._size, stop * self._size)
+        size, joined = self._size, bytes(self._bytes.read(start * self._size, stop * self._size))
         return [joined[place * size : (place + 1) * size] for place in range(stop - start)]
 
     def __len__(self) -> int:

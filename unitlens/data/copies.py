@@ -13,6 +13,7 @@ from unitlens.stats.blocks import in_blocks
 
 Bytes = npt.NDArray[np.uint8]
 Pairs = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.integer]
 
 DISTANCE = 15
 """Fingerprints of near copies differ in at most so many of 128 bits, of different scenes in 20 or more."""
@@ -137,7 +138,7 @@ def _as_array(fingerprints: Sequence[bytes]) -> Bytes:
     return np.frombuffer(b"".join(fingerprints), np.uint8).reshape(len(fingerprints), -1)
 
 
-def _distinct(rows: Bytes) -> tuple[Pairs, Pairs]:
+def _distinct(rows: Bytes) -> tuple[Numbers, Numbers]:
     """Where each of the different rows is, and which of them each row is, (N,): `numpy.unique` copies all rows."""
     words = rows.view(np.uint64)
     order = np.lexsort(words.T)
@@ -174,7 +175,7 @@ def copies_note(names: Sequence[str], fingerprints: Sequence[bytes], *, remedy: 
     ]
 
 
-def _near_pairs(rows: Bytes, first: Pairs) -> Pairs:
+def _near_pairs(rows: Bytes, first: Numbers) -> Pairs:
     """Pairs of near copies among different fingerprints, (pairs, 2), each found once or more.
 
     Of 8 parts of 16 bits, at least one differs in one bit or none where all 128 differ in 15 or fewer. So only images
@@ -193,11 +194,12 @@ def _near_pairs(rows: Bytes, first: Pairs) -> Pairs:
     return np.concatenate(found)
 
 
-def _near(pairs: Pairs, bits: Bytes, rows: Bytes, first: Pairs) -> Pairs:
+def _near(pairs: Pairs, bits: Bytes, rows: Bytes, first: Numbers) -> Pairs:
     """Those of some pairs whose bits and brightness are near each other."""
     pairs = pairs[_ONES[bits[pairs[:, 0]] ^ bits[pairs[:, 1]]].sum(1) <= DISTANCE]
     one, other = (_normalised(rows[first[side], _BITS // 8 :]) for side in pairs.T)
-    return pairs[(one * other).sum(1) >= CORRELATION]
+    alike: npt.NDArray[np.bool_] = (one * other).sum(1) >= CORRELATION
+    return pairs[alike]
 
 
 def _normalised(brightness: Bytes) -> npt.NDArray[np.float32]:
@@ -208,7 +210,7 @@ def _normalised(brightness: Bytes) -> npt.NDArray[np.float32]:
     return normalised
 
 
-def _expanded(low: Pairs, high: Pairs, order: Pairs) -> Iterator[Pairs]:
+def _expanded(low: Pairs, high: Pairs, order: Numbers) -> Iterator[Pairs]:
     """Pairs of each image with those that stand from low to high in an order, some at a time."""
     count = high - low
     ends = np.cumsum(count)

@@ -13,6 +13,7 @@ from unitlens.data.groups import in_time
 from unitlens.data.preparing import name_hash
 from unitlens.dissection.settings import Settings
 from unitlens.errors import argument
+from unitlens.stats.blocks import in_blocks
 from unitlens.stats.chance import partners
 from unitlens.stats.folds import FEWEST_FOLDS
 from unitlens.stats.scores import Ints, ShortInts
@@ -21,6 +22,8 @@ from unitlens.stats.strata import alike
 if TYPE_CHECKING:
     from unitlens.dissection.store.labels import LabelPlanes
     from unitlens.dissection.store.passes import StoredPass
+
+_IMAGES_AT_ONCE = 1024
 
 _FEWEST_PART = 0.5
 """Classes are the strata where so large a share of the images can exchange labels with another one of their class."""
@@ -82,6 +85,14 @@ class Strata:
     of_image: Ints
     source: str
 
+    @property
+    def first_images(self) -> Ints:
+        """For each image the first one of its stratum, (N,)."""
+        images = np.arange(len(self.of_image))
+        first = np.zeros(int(self.of_image.max(initial=0)) + 1, np.int64)
+        first[self.of_image[::-1]] = images[::-1]  # the last one that is written is the first image
+        return first[self.of_image]
+
 
 @dataclass(frozen=True, eq=False)
 class Draws:
@@ -117,11 +128,11 @@ class Draws:
         """
         labels = self.context.labels
         concepts = slice(1, 1 + len(labels.columns.concepts))
-        present = labels.presence.read(range(len(self.context.odd)), concepts) > 0
-        same = np.ones(present.shape[1], bool)
-        for stratum in np.unique(self.strata.of_image):
-            share = present[self.strata.of_image == stratum].mean(0)
-            same &= (share == 0) | (share == 1)
+        first, images = self.strata.first_images, np.arange(len(self.context.odd))
+        same = np.ones(len(labels.columns.concepts), bool)
+        for block in in_blocks(len(images), _IMAGES_AT_ONCE):
+            like, which = np.unique(first[block], return_inverse=True)
+            same &= (labels.present(images[block]) == labels.present(like)[which]).all(0)
         if grid:
             cells = labels.grid[0] * labels.grid[1]
             same &= labels.positions.sum(0)[concepts] == labels.images.sum(0)[concepts] * cells
@@ -218,14 +229,17 @@ def _numbered(names: Sequence[object]) -> Ints:
 
 def _sets_of_concepts(stored: "StoredPass", draws: int) -> Ints:
     """Images that are annotated for the same categories and contain much the same concepts."""
-    concepts = slice(1, 1 + len(stored.labels.columns.concepts))
-    present = stored.labels.presence.read(range(stored.images), concepts) > 0
     groups = _numbered(stored.record.groups) if stored.record.grouped else np.arange(stored.images)
-    kinds, strata = _numbered(list(stored.record.annotated)), np.zeros(stored.images, np.int64)
+    kinds, strata = _numbered(stored.record.annotated), np.zeros(stored.images, np.int64)
     for kind in range(int(kinds.max(initial=-1)) + 1):
         images = np.flatnonzero(kinds == kind)
-        strata[images] = strata.max() + 1 + alike(present[images], groups[images], fewest=draws + 1)
+        strata[images] = strata.max() + 1 + _alike(stored.labels, images, groups[images], draws)
     return strata
+
+
+def _alike(labels: "LabelPlanes", images: Ints, groups: Ints, draws: int) -> Ints:
+    """Sort some images into strata, in which they can exchange labels in each of the draws."""
+    return alike(lambda some: labels.present(images[some]), groups, fewest=draws + 1)
 
 
 def few_folds(stored: "StoredPass", settings: Settings) -> list[str]:
@@ -244,9 +258,9 @@ def few_folds(stored: "StoredPass", settings: Settings) -> list[str]:
 
 def few_draws(stored: "StoredPass", settings: Settings, draws: int) -> list[str]:
     """Note how few exchanges of labels the images or groups allow, and the smallest p-value of it."""
-    groups = len(set(stored.record.groups))
     if draws == settings.draws:
         return []
+    groups = len(set(stored.record.groups))
     units = max(layer.units for layer in stored.layers.values())
     among = f"The {groups} groups" if stored.record.grouped else f"The {stored.images} images"
     if not draws:

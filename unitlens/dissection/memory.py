@@ -5,8 +5,10 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+
 from unitlens.data.columns import Columns
-from unitlens.dissection.store.labels import KEPT_PLANES
+from unitlens.dissection.store.labels import KEPT_PLANES, kept_type
 from unitlens.stats.evidence import AT_ONCE, RESAMPLES
 from unitlens.stats.folds import FOLDS
 from unitlens.stats.thresholds import BINS
@@ -101,7 +103,7 @@ def _block_memory(units: int, columns: Columns, positions: int, draws: int) -> i
     together = min(units, block * blocks_together(columns, draws=2 * draws, block_positions=0.0))
     histograms = 3 * _LONG * BINS * block
     active = 6 * _SHORT * min(KEPT, block * positions) + 4 * _SHORT * min(KEPT // 2, together * positions)
-    planes = min(KEPT_PLANES, 2 * positions * len(columns.categories))
+    planes = min(KEPT_PLANES, np.dtype(kept_type(columns)).itemsize * positions * len(columns.categories))
     counts = _block_counts(together, columns, 2 * draws) + 2 * _block_counts(block, columns, 2 * draws)
     weighed = min(AT_ONCE, block * max(FOLDS, RESAMPLES // 4) * columns.count)
     weighing = _EVIDENCE_ARRAYS * _LONG * weighed if draws else 0

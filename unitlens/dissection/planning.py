@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from torch import nn
 
 from unitlens.data.batches import ImageRecord
@@ -21,7 +22,7 @@ from unitlens.dissection.scaling.rates import NETWORK, Rates, disk_rate, machine
 from unitlens.dissection.scaling.scale import LayerLoad, ScalePlan, Workload, at_scale
 from unitlens.dissection.scaling.widened import widened
 from unitlens.dissection.store.folder import Store
-from unitlens.dissection.store.labels import KEPT_PLANES
+from unitlens.dissection.store.labels import KEPT_PLANES, kept_type
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.temporary import temporary_store
 from unitlens.dissection.work.passes import passes_of
@@ -225,7 +226,7 @@ def _workload(task: Task, stored: StoredPass, total: int, given: Rates, *, kept:
         store_bytes=labels.store.row_bytes,
         label_bytes=sum(file.row_bytes for file in files),
         readings=1 + len(plan_draws(stored, settings).partners),
-        in_memory=KEPT_PLANES,
+        in_memory=KEPT_PLANES * 2 // np.dtype(kept_type(columns)).itemsize,  # of the bytes on disk
         held=peak_memory(),
         block=counting_memory(units, columns, images=total, cells=cells, draws=settings.draws) - sum(kept_counts),
         record=_record_bytes(stored.record),

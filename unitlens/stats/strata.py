@@ -1,14 +1,25 @@
 """Kinds of images, where nothing names them: images in which much the same concepts are present."""
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 
+from unitlens.stats.blocks import in_blocks
 from unitlens.stats.scores import Bools, Ints
 
 FEWEST_ALIKE = 10
 """A stratum that is made here has so many groups of images at least, where there are as many."""
 
+IN_MEMORY = 1 << 23
+"""What is present in some images is kept while they are split, where it takes no more bytes."""
 
-def alike(present: Bools, groups: Ints, *, fewest: int = FEWEST_ALIKE) -> Ints:
+_IMAGES_AT_ONCE = 1024
+
+ReadPresent = Callable[[Ints], Bools]
+"""Reads whether each concept is in some images, (images, C); their numbers rise."""
+
+
+def alike(read: ReadPresent, groups: Ints, *, fewest: int = FEWEST_ALIKE) -> Ints:
     """Sort images into strata by the concepts that are present in them.
 
     Images are split in two by one concept after another: each time by the one that is present in about half of the
@@ -17,8 +28,8 @@ def alike(present: Bools, groups: Ints, *, fewest: int = FEWEST_ALIKE) -> Ints:
 
     Parameters
     ----------
-    present : bool array, (N, C)
-        Whether each concept is in each image.
+    read : callable
+        Reads whether each concept is in some images, (images, C), where there may be too many to know it of all.
     groups : int array, (N,)
         A number for each group of images that belong together.
     fewest : int
@@ -31,29 +42,61 @@ def alike(present: Bools, groups: Ints, *, fewest: int = FEWEST_ALIKE) -> Ints:
 
     Examples
     --------
-    >>> alike(np.array([[1, 0], [1, 1], [0, 0], [0, 1]]) > 0, np.arange(4), fewest=2).tolist()
+    >>> present = np.array([[1, 0], [1, 1], [0, 0], [0, 1]]) > 0
+    >>> alike(lambda images: present[images], np.arange(4), fewest=2).tolist()
     [1, 1, 0, 0]
     """
-    stratum = np.zeros(len(present), np.int64)
-    pending, done = [np.arange(len(present))], 0
+    stratum = np.zeros(len(groups), np.int64)
+    pending, done = [_Images(np.arange(len(groups)), read)], 0
     while pending:
-        images = pending.pop()
-        for concept in _by_evenness(present[images]):
-            there = present[images, concept]
-            halves = [images[~there], images[there]]
-            if min(len(np.unique(groups[half])) for half in halves) >= fewest:
-                pending += halves[::-1]
+        images = pending.pop().in_memory()
+        for concept in _by_evenness(images.count(), len(images.numbers), fewest=fewest):
+            there = images.having(concept)
+            if min(len(np.unique(groups[images.numbers[half]])) for half in (there, ~there)) >= fewest:
+                pending += [images.part(there), images.part(~there)]
                 break
         else:
-            stratum[images] = done
+            stratum[images.numbers] = done
             done += 1
     return stratum
 
 
-def _by_evenness(present: Bools) -> Ints:
-    """Concepts that are in some images and not in others, those first that split them most evenly."""
-    count = present.sum(0)
-    smaller = np.minimum(count, len(present) - count)
+class _Images:
+    """Some images, and what is present in them: in memory, or else read where it is asked for."""
+
+    def __init__(self, numbers: Ints, read: ReadPresent, present: Bools | None = None) -> None:
+        self.numbers, self._read, self._present = numbers, read, present
+
+    def in_memory(self) -> "_Images":
+        """The same images, with what is present in them if that is little."""
+        if self._present is not None or len(self.numbers) * self._read(self.numbers[:1]).shape[1] > IN_MEMORY:
+            return self
+        return _Images(self.numbers, self._read, self._read(self.numbers))
+
+    def part(self, there: Bools) -> "_Images":
+        """Some of the images."""
+        present = None if self._present is None else self._present[there]
+        return _Images(self.numbers[there], self._read, present)
+
+    def count(self) -> Ints:
+        """In how many images each concept is, (C,)."""
+        return np.asarray(sum(present.sum(0) for present in self._in_blocks()), np.int64)
+
+    def having(self, concept: int) -> Bools:
+        """Which images have a concept, (images,)."""
+        return np.concatenate([present[:, concept] for present in self._in_blocks()])
+
+    def _in_blocks(self) -> Iterator[Bools]:
+        if self._present is not None:
+            yield self._present
+            return
+        for block in in_blocks(len(self.numbers), _IMAGES_AT_ONCE):
+            yield self._read(self.numbers[block])
+
+
+def _by_evenness(count: Ints, images: int, *, fewest: int) -> Ints:
+    """Concepts that so many images have and as many have not, those first that split them most evenly."""
+    smaller = np.minimum(count, images - count)
     order = np.argsort(-smaller, kind="stable")
-    splitting: Ints = order[smaller[order] > 0]
+    splitting: Ints = order[smaller[order] >= fewest]
     return splitting

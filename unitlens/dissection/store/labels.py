@@ -20,9 +20,17 @@ from unitlens.stats.folds import FOLDS
 KEPT_PLANES = 1 << 28
 """Label planes of at most so many bytes are read into memory once."""
 
-_IMAGES_AT_ONCE = 256
+_IMAGES_AT_ONCE = 256  # a multiple of 8, as bits are packed
+
+_FARTHEST = 8
+"""Rows are read together where they lie so far apart at most."""
 
 ReadPlanes = Callable[[Sequence[int] | npt.NDArray[np.integer] | range], npt.NDArray[np.int16]]
+
+
+def kept_type(columns: Columns) -> npt.DTypeLike:
+    """The type of the numbers of label planes that are kept in memory."""
+    return np.uint8 if columns.count <= 1 << 8 else np.int16
 
 
 @dataclass(frozen=True)
@@ -182,9 +190,8 @@ class LabelPlanes:
         -------
         int64 array, (draws, 2, columns)
         """
-        half_of_labels = np.zeros(partners.shape, np.int8)  # of the image that each image's labels are given to
-        for draw, partner in enumerate(partners):
-            half_of_labels[draw, partner] = odd
+        # One bit for each draw and image: whether the image that it gives its labels to is of the odd folds.
+        given_to = [_to_bits(odd, partner) for partner in partners]
         out = np.zeros((len(partners), 2, self.columns.count))
         for block in in_blocks(len(odd), _IMAGES_AT_ONCE):
             images = range(block.start, block.stop)
@@ -192,8 +199,11 @@ class LabelPlanes:
                 counted = np.stack([self._positions_of(planes) for planes in self.read(images)])
             else:
                 counted = self.presence.read(images).astype(np.int64)
-            for half in (0, 1):
-                out[:, half] += (half_of_labels[:, block] == half).astype(np.float64) @ counted.astype(np.float64)
+            bits = [of_draw[block.start // 8 :] for of_draw in given_to]
+            to_odd = np.array([np.unpackbits(of_draw, count=len(images)) for of_draw in bits], np.float64)
+            of_all, of_odd = counted.sum(0), to_odd.reshape(-1, len(images)) @ counted.astype(np.float64)
+            out[:, 0] += of_all - of_odd
+            out[:, 1] += of_odd
         return out.astype(np.int64)
 
     def shares(self, concepts: Sequence[int], *, grid: bool) -> npt.NDArray[np.float64]:
@@ -225,6 +235,14 @@ class LabelPlanes:
             np.divide(counted[:, 1 + column], judged, out=out[block], where=judged > 0)
         return out
 
+    def present(self, images: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+        """Whether each concept is in images, (images, C); their numbers rise."""
+        concepts = slice(1, 1 + len(self.columns.concepts))
+        span = range(int(images[0]), int(images[-1]) + 1) if len(images) else range(0)
+        if len(span) > _FARTHEST * len(images):
+            return self.presence.read(images, concepts) > 0
+        return np.asarray(self.presence.read(span)[images - span.start, concepts] > 0)
+
     def presence_of(self, images: Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Which columns images count for as a whole, (images, columns)."""
         distinct, index = np.unique(images, return_inverse=True)
@@ -233,12 +251,31 @@ class LabelPlanes:
     def reader(self) -> "ReadPlanes":
         """A function that reads the planes of some images; what is small is read once and kept."""
         files = [self.planes, *self.further]
-        if self.planes.count * sum(file.row_bytes for file in files) > KEPT_PLANES:
+        narrow = np.dtype(kept_type(self.columns))
+        cells = sum(file.row_bytes // file.dtype.itemsize for file in files)
+        images = self.planes.count
+        if images * cells * narrow.itemsize > KEPT_PLANES:
             return self.read
-        kept = self.read(range(self.planes.count))
-        return lambda images: kept[np.asarray(images)]
+        kept = np.empty((images, cells // self.planes.shape[1], self.planes.shape[1]), narrow)
+        for block in in_blocks(images, _IMAGES_AT_ONCE):
+            kept[block] = self.read(range(block.start, block.stop))
+
+        def read_kept(some: Sequence[int] | npt.NDArray[np.integer] | range) -> npt.NDArray[np.int16]:
+            if isinstance(some, range) and some.step == 1:
+                return kept[some.start : some.stop].astype(np.int16)
+            rows: npt.NDArray[np.int16] = kept[np.asarray(some)].astype(np.int16)
+            return rows
+
+        return read_kept
 
     def read(self, images: Sequence[int] | npt.NDArray[np.integer] | range) -> npt.NDArray[np.int16]:
         """Planes of some images, (images, L, H * W)."""
         planes = [self.planes.read(images), *(rows.read(images)[:, None] for rows in self.further)]
         return np.concatenate(planes, axis=1) if len(planes) > 1 else planes[0]
+
+
+def _to_bits(odd: npt.NDArray[np.int64], partner: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
+    """For each image, whether the one that its labels are given to is of the odd folds, as bits."""
+    to_odd = np.zeros(len(odd), bool)
+    to_odd[partner] = odd > 0
+    return np.packbits(to_odd)
