@@ -134,10 +134,11 @@ class Columns:
         self, given: Any, category: str, example: Example, fit: Fit, grid: tuple[int, int]
     ) -> npt.NDArray[np.int16]:
         """Column of every cell; -1 where not judged."""
+        given = np.asarray(given)  # of a file: decoded here, once
         plane = _as_plane(given, category, example)
         column_of = self._lookup(category, plane.dtype)
         stray = column_of.take(plane, mode="wrap") == _STRAY  # of the whole map: the same error on every grid
-        self._check_known(np.asarray(given), stray, category, example.name)
+        self._check_known(given, stray, category, example.name)
         sampled: npt.NDArray[np.int16] = column_of.take(fit.labels(plane, grid).ravel(), mode="wrap")
         return sampled
 

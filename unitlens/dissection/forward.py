@@ -345,9 +345,10 @@ def _add(
         stored.layers[layer].add(maps)
     stored.labels.add(batch.planes, batch.folds)
     if stored.thumbnails is not None:
+        small = preprocessing.shown(batch.images)
         factor = _thumbnail_factor(batch.images, settings)
-        shown = preprocessing.shown(batch.images)
-        small = torch.nn.functional.avg_pool2d(shown.float(), factor).round_().byte()
+        if factor > 1:
+            small = torch.nn.functional.avg_pool2d(small.float(), factor).round_().byte()
         stored.thumbnails.append(small.permute(0, 2, 3, 1).numpy())
     stored.kept.settled = one.reached
     if stored.labels.store.due:

@@ -13,7 +13,7 @@ from unitlens.errors import UnitlensError
 from unitlens.files import encoded
 from unitlens.models.latents import LatentInput
 from unitlens.models.preprocessing import Preprocessing
-from unitlens.records import check_range, check_types, read_record
+from unitlens.records import LATER, check_range, check_types, read_record
 
 SCHEMA = 7
 """Of run.json and of the files beside it. It is raised where a reader of the old one would misread the new one.
@@ -175,10 +175,12 @@ class FastRecord:
     norms: int
     images: int
     activation: float
+    winograd: int = field(default=0, metadata=LATER, kw_only=True)
 
     def __post_init__(self) -> None:
         check_types(self)
         check_range("the batch norms", self.norms, 0, MOST)
+        check_range("the convolutions by Winograd's algorithm", self.winograd, 0, MOST)
         check_range("the batch norms that are folded", self.folded, 0, self.norms)
         check_range("the images that a fast copy is compared on", self.images, 1, MOST)
 

@@ -43,7 +43,7 @@ def test_layers_return_what_they_did_and_the_network_is_not_touched(precision, a
     found = differences(net, layers, made, tap)
     assert max(found.values()) < allowed
     made = fast_copy(net, ["norm"], precision)
-    assert made.describe() == {"precision": precision, "channels_last": True, "folded": 1, "norms": 1}
+    assert made.describe() == {"precision": precision, "channels_last": True, "folded": 1, "norms": 1, "winograd": 0}
     assert made.notes == ()
     assert differences(net, ["norm"], made, tap)["norm"] < allowed
     assert_as_before(before, state_of(model))

@@ -1,4 +1,4 @@
-"""Copies of a network that compute faster: with folded batch norms, channels last, or in bfloat16."""
+"""Copies of a network that compute faster: norms folded, channels last, by Winograd's algorithm, or in bfloat16."""
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unitlens.models.fast.folding import NormPair, count_norms, find_norm_pairs, fold_norms
+from unitlens.models.fast.folding import NormPair, count_norms, find_norm_pairs, fold_norms, replace_module
 from unitlens.models.fast.precision import Fast
+from unitlens.models.fast.winograd import Winograd, can_replace
 from unitlens.models.hooks import record
 from unitlens.models.layers import describe_error, display_name, uncompiled
 from unitlens.models.network import Network
@@ -30,11 +31,14 @@ class Speedups:
     channels_last : bool
         Whether maps lie in memory with the units of a position side by side.
     precision : {"float32", "bfloat16"}
+    winograd : tuple of str
+        Convolutions that are computed by Winograd's algorithm, which writes maps channels last.
     """
 
     folded: tuple[NormPair, ...] = ()
     channels_last: bool = True
     precision: Fast = "float32"
+    winograd: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +76,7 @@ class FastCopy:
             "channels_last": self.speedups.channels_last,
             "folded": len(self.speedups.folded),
             "norms": self.norms,
+            "winograd": len(self.speedups.winograd),
         }
 
 
@@ -96,7 +101,7 @@ def fast_copy(net: Network, layers: Sequence[str], precision: Fast) -> FastCopy:
     with evaluating(model), net.pass_errors(inputs):
         exact = _outputs(model, layers, inputs)
         pairs = _pairs(model, layers, inputs)
-    wanted, failure = Speedups(pairs, True, precision), ""
+    wanted, failure = Speedups(pairs, True, precision, _by_winograd(model, precision)), ""
     notes = [f"No batch norm of {net.name} stands alone behind a convolution, to be folded into it."]
     notes = notes if norms and not pairs else []
     for speedups in _fewer_and_fewer(wanted):
@@ -131,11 +136,17 @@ def _pairs(model: nn.Module, layers: Sequence[str], inputs: Tensor) -> tuple[Nor
         return ()
 
 
+def _by_winograd(model: nn.Module, precision: Fast) -> tuple[str, ...]:
+    """Convolutions that Winograd's algorithm may compute: the few bits of bfloat16 are not enough for it."""
+    return tuple(name for name, module in model.named_modules() if precision == "float32" and can_replace(module))
+
+
 def _fewer_and_fewer(wanted: Speedups) -> Iterator[Speedups]:
     """Everything; then each thing left out by itself, in bfloat16 first."""
     for precision in dict.fromkeys((wanted.precision, "float32")):
         own = replace(wanted, precision=precision)
-        yield from dict.fromkeys((own, replace(own, channels_last=False), replace(own, folded=())))
+        plain = replace(own, winograd=())
+        yield from dict.fromkeys((own, plain, replace(plain, channels_last=False), replace(own, folded=())))
 
 
 def _copied(net: Network, speedups: Speedups) -> Network:
@@ -144,6 +155,10 @@ def _copied(net: Network, speedups: Speedups) -> Network:
         for module in model.modules():
             module.training = False
         fold_norms(model, speedups.folded)
+        for name in speedups.winograd:
+            convolution = model.get_submodule(name)
+            assert isinstance(convolution, nn.Conv2d)
+            replace_module(model, convolution, Winograd(convolution))
         if speedups.channels_last:
             model.to(memory_format=torch.channels_last)
         if speedups.precision == "bfloat16":
@@ -181,6 +196,7 @@ def _left_out(name: str, wanted: Speedups, used: Speedups, failure: str) -> list
     """Say what the copy does without."""
     parts = {
         "in bfloat16": wanted.precision != used.precision,
+        "by Winograd's algorithm": bool(wanted.winograd) and used.channels_last and not used.winograd,
         "channels last": wanted.channels_last and not used.channels_last,
         "with its batch norms folded": bool(wanted.folded) and not used.folded,
     }

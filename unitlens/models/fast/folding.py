@@ -82,7 +82,7 @@ def fold_norms(model: nn.Module, pairs: Sequence[NormPair]) -> None:
             )
             like = convolution.weight
             convolution.weight, convolution.bias = nn.Parameter(weight.to(like)), nn.Parameter(bias.to(like))
-            _replace(model, modules[pair.norm], norm.rest)
+            replace_module(model, modules[pair.norm], norm.rest)
 
 
 class _AnyNorm(NamedTuple):
@@ -129,7 +129,7 @@ def _double(tensor: Tensor | None) -> Any:
     return None if tensor is None else tensor.cpu().double()  # not every device has float64
 
 
-def _replace(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
+def replace_module(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
     """Put a module in the place of another, under all of its names."""
     for parent in list(model.modules()):
         names = [name for name, child in parent._modules.items() if child is old]  # named_children gives each once
