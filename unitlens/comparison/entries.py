@@ -299,7 +299,7 @@ def describe_differences(entries: Sequence[Entry]) -> str:
     if len({tuple(one.seed for one in chosen.control_passes if one.kind == "untrained") for chosen in settings}) > 1:
         parts.append("control (not all have the same untrained copies, beside which fewer units are detectors)")
     elsewhere = [
-        one.name for one in entries if one.reconstruction and not one.reconstruction.is_of_images(one.run.info)
+        one.name for one in entries if one.reconstruction and not one.reconstruction.measured_of.is_of_images(one.run.info)
     ]
     if elsewhere:
         parts.append(f"images of reconstructions ({', '.join(elsewhere)}: of other images or marks than the run)")

@@ -113,12 +113,13 @@ def check_free(folder: str | Path, *, overwrite: bool = False) -> Path:
 
 
 _OF_INTERVENTIONS = ("interventions.", "causal_effects.", "insertions.", "concept_sets.", "drawn_detectors.")
+_OF_UNITS = ("reconstruction.", "concept_effects.")
 _OF_EXPLANATIONS = ("explanation.", "confusions.", "shortcuts.", "causal_labels.", "pairs.", "attack.")
 
 
 def _ours(name: str) -> bool:
     """Whether a file or folder of this name belongs to a run."""
-    added = ("effects.", "outcomes.", "audit.", "labels.", "reconstruction.", *_OF_EXPLANATIONS, *_OF_INTERVENTIONS)
+    added = ("effects.", "outcomes.", "audit.", "labels.", *_OF_UNITS, *_OF_EXPLANATIONS, *_OF_INTERVENTIONS)
     return is_result(name) and (name in (*FILES, *FOLDERS) or name.startswith(added))
 
 

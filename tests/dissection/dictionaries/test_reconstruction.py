@@ -100,7 +100,7 @@ def test_of_a_run_in_the_shell_and_in_its_comparison(shell, tmp_path):
     refused = shell("reconstruct", "units")
     assert "are the layer's own, which hold all of it" in refused.err
     other = ul.reconstruction(ul.load("bundled:scenes"), "relu6", ul.Scenes(8), basis=torch.eye(128)[:2])
-    with pytest.raises(ul.UnitlensError, match="is of other units of relu6 than those that were reconstructed from"):
+    with pytest.raises(ul.UnitlensError, match="is of other units of relu6 than those that the reconstruction was measured of"):
         other.save("sae")
     elsewhere = ul.reconstruction(ul.load("bundled:scenes"), "relu6", ul.Scenes(8), basis=poor())
     with pytest.raises(

@@ -1,11 +1,11 @@
 """The result of a reconstruction: what directions or features hold of their layer, in a run and in tables."""
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from unitlens.dissection.belonging import MeasuredOf
 from unitlens.dissection.settings import BasisRecord
 from unitlens.errors import UnitlensError, UnitlensWarning
 from unitlens.files import json_text, read_json
@@ -77,6 +77,11 @@ class Reconstruction:
         """How many directions or features there are."""
         return self.basis.shape[0]
 
+    @property
+    def measured_of(self) -> MeasuredOf:
+        """What it was measured of, which says to which runs it belongs."""
+        return MeasuredOf("reconstruction", self.layer, self.basis, self.network_sha256, self.data_sha256)
+
     def table(self) -> "pd.DataFrame":
         """One row with the columns `COLUMNS`."""
         import pandas as pd
@@ -100,35 +105,13 @@ class Reconstruction:
 
         folder = Path(run)
         info = read_run(folder).info
-        self._check_run(info, folder)
-        if not self.is_of_images(info):
-            warnings.warn(
-                f"The reconstruction was measured on other images, or other marks, than the run in {folder}: its "
-                "numbers do not belong to the run's images.",
-                UnitlensWarning,
-                stacklevel=2,
-            )
+        self.measured_of.check(info, folder)
+        if elsewhere := self.measured_of.describe_images(info, folder):
+            warnings.warn(elsewhere, UnitlensWarning, stacklevel=2)
         others = [one for one in read_reconstructions(folder) if one.layer != self.layer]
         with changing(folder) as change:
             change.write(FILE, json_text([write_record(one) for one in (*others, self)]))
         return folder / FILE
-
-    def _check_run(self, info: Mapping[str, Any], folder: Path) -> None:
-        basis, network = info["settings"]["basis"], info["network"]["sha256"]
-        if self.layer not in info["layers"] or basis is None or basis["sha256"] != self.basis.sha256:
-            raise UnitlensError(
-                f"The run in {folder} is of other units of {self.layer} than those that were reconstructed from: give "
-                f"the run of the {self.basis.noun} whose SHA-256 begins with {self.basis.sha256[:8]}."
-            )
-        if network != self.network_sha256:
-            raise UnitlensError(
-                f"The run in {folder} is of a network whose SHA-256 begins with {network[:8]}, and the reconstruction "
-                f"was measured of one whose begins with {self.network_sha256[:8]}: measure it of the run's network."
-            )
-
-    def is_of_images(self, info: Mapping[str, Any]) -> bool:
-        """Whether it was measured on the images of a run, with the same marks, whose run.json is ``info``."""
-        return bool(info["data"]["sha256"] == self.data_sha256)
 
 
 def read_reconstructions(folder: Path) -> list[Reconstruction]:

@@ -1,0 +1,262 @@
+"""The result of ablating the best units of every concept: in a run, in tables, and beside another one."""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unitlens.ablation.concepts.estimates import left_out_half_width
+from unitlens.dissection.belonging import MeasuredOf
+from unitlens.dissection.settings import BasisRecord
+from unitlens.errors import UnitlensError, UnitlensWarning
+from unitlens.files import json_text, read_json
+from unitlens.journal import changing, settle
+from unitlens.plurals import counted
+from unitlens.records import check_types, read_record, write_record
+from unitlens.stats.folds import FOLDS
+from unitlens.stats.recounts import Interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FILE = "concept_effects.json"
+"""In the folder of a run."""
+
+COLUMNS = {
+    "layer": "name of the layer",
+    "units": "units of the layer: its own, directions or features",
+    "top": "how many units are ablated together for a concept: those of the highest IoU with it, on other images",
+    "concepts": "how many concepts: those that are in images of 8 folds or more",
+    "images": "images that were measured: those with a class",
+    "draws": "sets of as many units, drawn at random",
+    "measure": "logit: the output of an image's own class; accuracy: whether that class is predicted, 1 or 0",
+    "effect": "change in the images that contain a concept when its units are ablated, the mean over concepts",
+    "low": "lower end of the 95 % interval (jackknife over folds)",
+    "high": "upper end",
+    "random_effect": "the same for sets that are drawn at random, in the same images",
+    "beyond_random": "effect - random_effect",
+    "beyond_random_low": "lower end of the 95 % interval, which also says that not all sets were drawn",
+    "beyond_random_high": "upper end",
+}
+"""Name and meaning of every column of `ConceptEffects.table`, in order."""
+
+CONCEPT_COLUMNS = {
+    "layer": "name of the layer",
+    "category": "category of the concept",
+    "concept": "name of the concept",
+    "images": "images with a class that contain it",
+    "units": "the units that are ablated in images of the odd folds, chosen on those of the even ones; joined by spaces",
+    "units_in_even": "those that are ablated in images of the even folds, chosen on those of the odd ones",
+    "measure": "as in the table of all concepts",
+    "effect": "change in the images that contain the concept when these units are ablated",
+    "low": "lower end of the 95 % interval (jackknife over folds)",
+    "high": "upper end",
+    "random_effect": "the same for sets that are drawn at random",
+}
+"""Name and meaning of every column of `ConceptEffects.concepts_table`, in order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanEffect:
+    """The mean effect over concepts on one measure; `COLUMNS` says what the numbers are.
+
+    Attributes
+    ----------
+    left_out : tuple of float or None
+        ``beyond_random`` without the images of each of the 32 folds; None where a fold has none.
+    draws_half_width : float
+        What not having drawn every set adds to half of the interval of ``beyond_random``.
+    """
+
+    effect: float
+    low: float | None
+    high: float | None
+    random_effect: float
+    beyond_random: float
+    left_out: tuple[float | None, ...]
+    draws_half_width: float
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        if len(self.left_out) != FOLDS:
+            raise UnitlensError(f"left_out has {len(self.left_out)} values; there are {FOLDS} folds.")
+
+    def interval(self) -> Interval:
+        """``beyond_random``, with its 95 % interval."""
+        half = float(np.hypot(left_out_half_width(self._left_out()), self.draws_half_width))
+        return Interval(self.beyond_random, self.beyond_random - half, self.beyond_random + half)
+
+    def minus(self, other: "MeanEffect", *, paired: bool) -> Interval:
+        """How much larger ``beyond_random`` is than that of other units, on the same images or on others."""
+        if paired:
+            images = left_out_half_width(self._left_out() - other._left_out())
+        else:
+            images = np.hypot(*(left_out_half_width(one._left_out()) for one in (self, other)))
+        half = float(np.hypot(images, np.hypot(self.draws_half_width, other.draws_half_width)))
+        value = self.beyond_random - other.beyond_random
+        return Interval(value, value - half, value + half)
+
+    def _left_out(self) -> Any:
+        return np.array(self.left_out, np.float64)  # None becomes NaN
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneEffect:
+    """The effect on one concept and measure; `CONCEPT_COLUMNS` says what the numbers are."""
+
+    effect: float
+    low: float | None
+    high: float | None
+    random_effect: float
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EffectsOfConcept:
+    """The effects of ablating the units of one concept."""
+
+    category: str
+    name: str
+    images: int
+    units: tuple[int, ...]
+    units_in_even: tuple[int, ...]
+    logit: OneEffect
+    accuracy: OneEffect
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConceptEffects:
+    """What ablating the units that fit a concept best does in images that contain it; see `unitlens.concept_effects`.
+
+    Attributes
+    ----------
+    logit, accuracy : MeanEffect
+        The mean over concepts.
+    concepts : tuple of EffectsOfConcept
+        Those that are in images of 8 folds or more.
+    """
+
+    layer: str
+    basis: BasisRecord | None
+    network_sha256: str
+    data_sha256: str
+    units: int
+    top: int
+    ablation: str
+    draws: int
+    images: int
+    logit: MeanEffect
+    accuracy: MeanEffect
+    concepts: tuple[EffectsOfConcept, ...]
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+    def __repr__(self) -> str:
+        return f"<ConceptEffects of {self}>"
+
+    def __str__(self) -> str:
+        found = self.logit.interval()
+        what = "the best unit" if self.top == 1 else f"the {self.top} best units"
+        text = (
+            f"{counted(len(self.concepts), 'concept')} in {self.images} images: ablating {what} changes the logit of an "
+            f"image's own class by {self.logit.effect:+.3g}, and drawn ones by {self.logit.random_effect:+.3g}; "
+            f"difference {found.value:+.3g}"
+        )
+        return text if np.isnan(found.low) else f"{text} ({found.low:+.3g} to {found.high:+.3g})"
+
+    @property
+    def measured_of(self) -> MeasuredOf:
+        """What it was measured of, which says to which runs it belongs."""
+        return MeasuredOf("effects of concepts", self.layer, self.basis, self.network_sha256, self.data_sha256)
+
+    def is_comparable(self, other: "ConceptEffects") -> bool:
+        """Whether as many units were ablated in the same way for the same concepts."""
+        here, there = (
+            (one.top, one.ablation, {(each.category, each.name) for each in one.concepts})
+            for one in (self, other)
+        )
+        return here == there
+
+    def table(self) -> "pd.DataFrame":
+        """A row for each measure, with the columns `COLUMNS`."""
+        import pandas as pd
+
+        shared = {name: getattr(self, name) for name in ("layer", "units", "top", "images", "draws")}
+        rows = []
+        for measure, effect in (("logit", self.logit), ("accuracy", self.accuracy)):
+            beyond = effect.interval()
+            numbers = {name: getattr(effect, name) for name in ("effect", "low", "high", "random_effect")}
+            numbers |= {"beyond_random": beyond.value, "beyond_random_low": beyond.low}
+            numbers |= {"beyond_random_high": beyond.high}
+            rows.append({**shared, "concepts": len(self.concepts), "measure": measure, **numbers})
+        return pd.DataFrame(rows, columns=list(COLUMNS))
+
+    def concepts_table(self) -> "pd.DataFrame":
+        """A row for each concept and measure, with the columns `CONCEPT_COLUMNS`."""
+        import pandas as pd
+
+        rows = [
+            {
+                "layer": self.layer,
+                "category": concept.category,
+                "concept": concept.name,
+                "images": concept.images,
+                "units": " ".join(map(str, concept.units)),
+                "units_in_even": " ".join(map(str, concept.units_in_even)),
+                "measure": measure,
+                **write_record(effect),
+            }
+            for concept in self.concepts
+            for measure, effect in (("logit", concept.logit), ("accuracy", concept.accuracy))
+        ]
+        return pd.DataFrame(rows, columns=list(CONCEPT_COLUMNS))
+
+    def save(self, run: str | Path) -> Path:
+        """Write it into the folder of a run, beside those of its other layers, for `unitlens.compare`.
+
+        Raises
+        ------
+        UnitlensError
+            If there is no run, or one of other units or of another network.
+
+        Warns
+        -----
+        UnitlensWarning
+            If it was measured on other images than those of the run.
+        """
+        from unitlens.dissection.files import read_run
+
+        folder = Path(run)
+        info = read_run(folder).info
+        self.measured_of.check(info, folder)
+        if elsewhere := self.measured_of.describe_images(info, folder):
+            warnings.warn(elsewhere, UnitlensWarning, stacklevel=2)
+        others = [one for one in read_concept_effects(folder) if one.layer != self.layer]
+        with changing(folder) as change:
+            change.write(FILE, json_text([write_record(one) for one in (*others, self)]))
+        return folder / FILE
+
+
+def read_concept_effects(folder: Path) -> list[ConceptEffects]:
+    """Those of a run, layer by layer; none where none were measured.
+
+    Raises
+    ------
+    UnitlensError
+        If the file is damaged.
+    """
+    settle(folder)
+    if not (folder / FILE).is_file():
+        return []
+    content = read_json(folder / FILE)
+    if not isinstance(content, list):
+        raise UnitlensError(f"{folder / FILE} is damaged: it is not a list.")
+    return [read_record(ConceptEffects, one, what=FILE) for one in content]
