@@ -1,5 +1,7 @@
 from .ablation.agreement import agreement as agreement
 from .ablation.attribution import attributions as attributions
+from .ablation.concepts.measuring import concept_effects as concept_effects
+from .ablation.concepts.result import ConceptEffects as ConceptEffects
 from .ablation.curves import ablation_curve as ablation_curve
 from .ablation.effects import ablate as ablate
 from .ablation.effects import importance as importance

@@ -149,7 +149,7 @@ def base(verb, world, run, net):
         "compare": (run, "again", "--name", "a", "--name", "b", "--out", "out", "--overwrite", "--quiet"),
         "audit": (run, "--noise", 0, "--network", net, "--workers", 0, "--quiet", "--out", "out"),
         "open": (run, "--network", net, "--no-browser", "--quiet"),
-        "reconstruct": ("turned", "--basis", "turn.npy", "--network", net, "--quiet"),
+        "reconstruct": ("turned", "--basis", "turn.npy", "--network", net, "--workers", 0, "--quiet"),
         "rerun": (run, "--network", net, "--workers", 0, "--quiet"),
     }
     return [str(word) for word in (verb, *commands[verb])]

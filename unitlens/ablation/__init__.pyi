@@ -1,3 +1,5 @@
+from .concepts.measuring import concept_effects as concept_effects
+from .concepts.result import ConceptEffects as ConceptEffects
 from .curves import ablation_curve as ablation_curve
 from .effects import ablate as ablate
 from .effects import importance as importance

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import click
 
+from unitlens.cli.ablating.each_concept import ablate_each_concept
+from unitlens.cli.ablating.replacements import replacement_of
 from unitlens.cli.classes import class_options, with_classes
 from unitlens.cli.opening import set_threads
 from unitlens.cli.options import basis_option, fast_option, measuring_options, quiet_option
@@ -22,7 +24,9 @@ ALL = None
 """In place of units: all of the layer."""
 
 
-@command(first=("layers", "units", "concept", "class_", "top", "sweep", "value", "outcomes", "data", "out"))
+@command(
+    first=("layers", "units", "concept", "class_", "each_concept", "top", "sweep", "value", "outcomes", "data", "out")
+)
 @click.argument("target", metavar="RUN_OR_MODEL")
 @click.option(
     "--layer",
@@ -46,7 +50,18 @@ ALL = None
     help="The units of highest IoU with this concept (needs a run).",
 )
 @click.option("--class", "class_", metavar="NAME", help="The most important units for this class.")
-@click.option("--top", type=click.IntRange(1), metavar="N", help="How many units --concept or --class takes. [20]")
+@click.option(
+    "--each-concept",
+    is_flag=True,
+    help="For every concept of a run, the unit of highest IoU with it (or --top N), in images that contain the "
+    "concept; for `unitlens compare`.",
+)
+@click.option(
+    "--top",
+    type=click.IntRange(1),
+    metavar="N",
+    help="How many units --concept, --class or --each-concept takes. [20; of --each-concept 1]",
+)
 @click.option(
     "--keep-only",
     type=click.IntRange(0),
@@ -121,9 +136,12 @@ def _ablate(target: str, options: dict[str, Any], processes: Processes) -> None:
     from unitlens.pages.fitting import check_effects_fit, check_outcomes_fit, check_units
     from unitlens.pages.writing import add_effects
 
+    if options["each_concept"]:
+        ablate_each_concept(target, options, processes)
+        return
     selection = _Selection.of(options)
     outcomes = image_outcomes(options["outcomes"]) if options["outcomes"] else []
-    replacement = _replacement(options["value"], options["scale"], options["where"])
+    replacement = replacement_of(options["value"], options["scale"], options["where"])
     source = source_of(target, options)
     source.net.model.eval()  # it was loaded here; a network's training mode is of interest where a person set it
     net, layers, sha256 = source.net, source.layers, source.sha256
@@ -318,20 +336,6 @@ def _measure_class(experiment: Any, class_: str, selection: _Selection, *, draws
     if selection.keep:
         chosen = experiment.set_effects((chosen.units,), draws, folds="odd", ranked="even")
     return (chosen, curve.ranking, curve) if selection.sweep else (chosen, curve)
-
-
-def _replacement(value: str, scale: float | None, where: str | None) -> Any:
-    from unitlens.ablation.interventions import FROM_DATA, Replacement, quantile_of
-
-    if value in FROM_DATA or quantile_of(value):
-        return Replacement(value, scale, where)
-    try:
-        number = float(value)
-    except ValueError:
-        raise UnitlensError(
-            f"--value is {value!r}; units are set to a number, mean, a quantile such as q0.99, or resample."
-        ) from None
-    return Replacement(number, scale, where)
 
 
 def _summarize(saved: Any) -> str:

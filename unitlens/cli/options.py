@@ -76,12 +76,14 @@ network_options = options(
     click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Random seed."),
 )
 
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(0, 1024),
+    help="Processes that decode images. [number of cores minus one, at most 4]",
+)
+
 process_options = options(
-    click.option(
-        "--workers",
-        type=click.IntRange(0, 1024),
-        help="Processes that decode images. [number of cores minus one, at most 4]",
-    ),
+    workers_option,
     click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads. [torch's own choice]"),
 )
 

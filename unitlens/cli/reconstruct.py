@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from unitlens.cli.opening import set_threads, worker_count
-from unitlens.cli.options import basis_option, opening_options, quiet_option
+from unitlens.cli.options import basis_option, opening_options, quiet_option, workers_option
 from unitlens.cli.shell.command import command
 from unitlens.cli.targets import run_source
 from unitlens.cli.text import echo
@@ -18,6 +18,7 @@ from unitlens.errors import UnitlensError
 @opening_options
 @basis_option
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
+@workers_option
 @quiet_option
 def reconstruct(run: Path, **options: Any) -> None:
     """Measure what the features or directions of a saved run hold of their layer.
@@ -30,6 +31,7 @@ def reconstruct(run: Path, **options: Any) -> None:
 
     quiet = options.pop("quiet")
     set_threads(options.pop("threads"))
+    workers = worker_count(options.pop("workers"))
     source = run_source(run, {"layers": (), **options})
     if source.basis is None:
         raise UnitlensError(
@@ -44,7 +46,7 @@ def reconstruct(run: Path, **options: Any) -> None:
             basis=source.basis,
             limit=source.limit,
             batch_size=options["batch_size"],
-            workers=worker_count(None),
+            workers=workers,
             seed=source.seed,
             progress=not quiet,
         )

@@ -1,5 +1,7 @@
 """The tables of comparisons and audits. This is the one place that says what their columns mean."""
 
+from unitlens.stats.recounts import Interval
+
 ALL = "all"
 """Value of the column category for all categories together."""
 
@@ -25,6 +27,8 @@ COLUMNS = {
     "above_low": "lower end of the 95 % interval",
     "above_high": "upper end",
     "heldout_iou": "mean held-out IoU of the detectors of all categories, of the first training",
+    "heldout_low": "lower end of the 95 % interval (jackknife of each half of the folds)",
+    "heldout_high": "upper end",
     "explained": "share of the variance of the layer's output that its directions or features explain, where a "
     "`Reconstruction` was saved in the run; empty else, as the next ones are",
     "explained_low": "lower end of the 95 % interval",
@@ -33,6 +37,18 @@ COLUMNS = {
     "accuracy_effect": "that minus the accuracy of the network as it is",
     "accuracy_effect_low": "lower end of the 95 % interval",
     "accuracy_effect_high": "upper end",
+    "concept_effect": "mean over concepts: change of the logit of an image's own class when the unit of the highest "
+    "IoU with a concept (chosen on other images) is ablated, in images that contain it; where a `ConceptEffects` was "
+    "saved in the run, empty else, as the next ones are",
+    "concept_effect_low": "lower end of the 95 % interval",
+    "concept_effect_high": "upper end",
+    "concept_effect_random": "the same for units that are drawn at random, in the same images",
+    "concept_effect_beyond": "concept_effect - concept_effect_random",
+    "concept_effect_beyond_low": "lower end of the 95 % interval",
+    "concept_effect_beyond_high": "upper end",
+    "concept_accuracy_beyond": "the same of the accuracy in these images, in place of the logit",
+    "concept_accuracy_beyond_low": "lower end of the 95 % interval",
+    "concept_accuracy_beyond_high": "upper end",
     "against": "the entry that it is compared with",
     "paired": "True where both saw the same images, so that the difference is taken half by half",
     "compared_images": "where the entries have other numbers of images: differences are those of units above the least "
@@ -46,11 +62,27 @@ COLUMNS = {
     "unique_difference": "unique concepts minus those of that entry",
     "unique_difference_low": "lower end of the 95 % interval",
     "unique_difference_high": "upper end",
+    "heldout_difference": "heldout_iou minus that of that entry, over the same folds where both saw the same images",
+    "heldout_difference_low": "lower end of the 95 % interval",
+    "heldout_difference_high": "upper end",
+    "concept_effect_difference": "concept_effect_beyond minus that of that entry, over the same folds where both were "
+    "measured on the same images; empty where as many units were not ablated in the same way for the same concepts",
+    "concept_effect_difference_low": "lower end of the 95 % interval",
+    "concept_effect_difference_high": "upper end",
+    "concept_accuracy_difference": "concept_accuracy_beyond minus that of that entry",
+    "concept_accuracy_difference_low": "lower end of the 95 % interval",
+    "concept_accuracy_difference_high": "upper end",
 }
 """Name and meaning of every column of ``compare.csv``, in order."""
 
 RECONSTRUCTION = tuple(name for name in COLUMNS if name.startswith(("explained", "accuracy")))
 """Those of `unitlens.dissection.dictionaries.result.Reconstruction`, under the same names."""
+
+
+def interval_columns(column: str, ends: str, interval: Interval) -> dict[str, float]:
+    """A number and the ends of its interval as three columns."""
+    return {column: interval.value, f"{ends}_low": interval.low, f"{ends}_high": interval.high}
+
 
 CONCEPT_COLUMNS = {
     "entry": "as in compare.csv",

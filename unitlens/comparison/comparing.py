@@ -4,12 +4,21 @@ import warnings
 from collections.abc import Sequence
 
 from unitlens.comparison.entries import Run, describe_differences, open_entries
+from unitlens.comparison.measured import Result, find_measured, measured_elsewhere
 from unitlens.comparison.result import Comparison
 from unitlens.errors import UnitlensError, UnitlensWarning
 
 
-def compare(*runs: Run | Sequence[Run], names: Sequence[str] | None = None, against: str | None = None) -> Comparison:
-    """Compare what the units of several layers detect.
+def compare(
+    *runs: Run | Sequence[Run],
+    names: Sequence[str] | None = None,
+    against: str | None = None,
+    measured: Sequence[Result] = (),
+) -> Comparison:
+    """Compare what the units of several layers detect, and what else was measured of them.
+
+    What `Reconstruction.save` and `ConceptEffects.save` added to a run's folder stands in the same table: how much of
+    the layer directions or features hold, and what the network uses the units for that fit concepts best.
 
     Parameters
     ----------
@@ -22,6 +31,8 @@ def compare(*runs: Run | Sequence[Run], names: Sequence[str] | None = None, agai
         One for each run; by default the folder's or the network's name, and the layer's where runs have several.
     against : str, optional
         The entry that the others are compared with; by default the first.
+    measured : sequence of Reconstruction or ConceptEffects, optional
+        Those of dissections that are not saved; each is added to the runs of its layer, units and network.
 
     Returns
     -------
@@ -30,8 +41,8 @@ def compare(*runs: Run | Sequence[Run], names: Sequence[str] | None = None, agai
     Raises
     ------
     UnitlensError
-        If there are fewer than two layers, two of them have no concept in common, or the trainings of one network have
-        other layers or concepts.
+        If there are fewer than two layers, two of them have no concept in common, the trainings of one network have
+        other layers or concepts, or something was measured of none of the runs.
 
     Warns
     -----
@@ -61,9 +72,10 @@ def compare(*runs: Run | Sequence[Run], names: Sequence[str] | None = None, agai
                 f"{first.name} and {entry.name} have no concept in common ({first.first_concepts()}; "
                 f"{entry.first_concepts()}): compare runs on the same annotations."
             )
-    differences = describe_differences(entries)
+    known = find_measured(entries, measured)
+    differences = describe_differences(entries, measured_elsewhere(entries, known))
     if differences:
         warnings.warn(differences, UnitlensWarning, stacklevel=2)
-    comparison = Comparison(entries, against or first.name, differences)
+    comparison = Comparison(entries, against or first.name, differences, known)
     comparison[comparison.against]  # raises where there is no such entry
     return comparison

@@ -1,6 +1,6 @@
 """Layers of runs under the names that they have in a comparison, and in what their runs differ."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from unitlens.comparison.matching import BestUnits, LayerToMatch, best_units
-from unitlens.dissection.dictionaries.result import Reconstruction, read_reconstructions
 from unitlens.dissection.result import Dissection, open_run
 from unitlens.errors import UnitlensError, argument
 from unitlens.stats.counts import Counts
@@ -56,14 +55,14 @@ class Entry:
         Of this layer alone.
     others : tuple of Entry
         The same layer in further trainings: other seeds, or checkpoints.
-    reconstruction : Reconstruction or None
-        What its directions or features hold of the layer, where that was measured and is in the run's folder.
+    folder : Path or None
+        Of the run, if it is saved; of several trainings that of the first.
     """
 
     name: str
     run: Dissection
     others: "tuple[Entry, ...]" = ()
-    reconstruction: Reconstruction | None = None
+    folder: Path | None = None
 
     @property
     def trainings(self) -> "tuple[Entry, ...]":
@@ -218,7 +217,8 @@ def open_entries(runs: Sequence[Run | Sequence[Run]], names: Sequence[str] | Non
     entries: list[Entry] = []
     for title, first, of_run, layer in layers:
         name = _unused(entry_name(title, layer), {entry.name for entry in entries})
-        entries.append(replace(_entry(name, of_run, layer), reconstruction=_reconstruction(first, layer)))
+        folder = None if isinstance(first, Dissection) else Path(first)
+        entries.append(replace(_entry(name, of_run, layer), folder=folder))
     return tuple(entries)
 
 
@@ -249,13 +249,6 @@ def _entry(name: str, runs: Sequence[Dissection], layer: str) -> Entry:
     return replace(first, others=tuple(others))
 
 
-def _reconstruction(run: Run, layer: str) -> Reconstruction | None:
-    """What was measured of a saved run."""
-    if isinstance(run, Dissection):
-        return None
-    return next((one for one in read_reconstructions(Path(run)) if one.layer == layer), None)
-
-
 def _title(given: Sequence[Run], runs: Sequence[Dissection]) -> str:
     """The first folder's name, or the network's with its weights, and how many trainings there are."""
     several = f" (mean of {len(runs)})" if len(runs) > 1 else ""
@@ -281,8 +274,15 @@ def _unused(name: str, taken: set[str]) -> str:
     return candidate
 
 
-def describe_differences(entries: Sequence[Entry]) -> str:
-    """Say in a sentence in what the runs differ beside network and layer; nothing where they do not."""
+def describe_differences(entries: Sequence[Entry], elsewhere: Mapping[str, Sequence[str]]) -> str:
+    """Say in a sentence in what the runs differ beside network and layer; nothing where they do not.
+
+    Parameters
+    ----------
+    entries : sequence of Entry
+    elsewhere : mapping of str to sequence of str
+        What was measured of entries on other images than those of their runs, and of which.
+    """
     runs = [training.run for entry in entries for training in entry.trainings]
     data, settings = [run.info["data"] for run in runs], [run.settings for run in runs]
     parts = []
@@ -298,11 +298,8 @@ def describe_differences(entries: Sequence[Entry]) -> str:
             parts.append(f"{name} ({values})")
     if len({tuple(one.seed for one in chosen.control_passes if one.kind == "untrained") for chosen in settings}) > 1:
         parts.append("control (not all have the same untrained copies, beside which fewer units are detectors)")
-    elsewhere = [
-        one.name for one in entries if one.reconstruction and not one.reconstruction.measured_of.is_of_images(one.run.info)
-    ]
-    if elsewhere:
-        parts.append(f"images of reconstructions ({', '.join(elsewhere)}: of other images or marks than the run)")
+    for what, names in elsewhere.items():
+        parts.append(f"images of the {what} ({', '.join(names)}: of other images or marks than the run)")
     if not parts:
         return ""
     return f"The runs differ in {', '.join(parts)}: differences between them are not only those of their networks."

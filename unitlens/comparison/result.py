@@ -1,5 +1,6 @@
 """The result of a comparison: its tables, its figure and its files."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -7,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unitlens.comparison.columns import ALL, COLUMNS, CONCEPT_COLUMNS, RECONSTRUCTION, UNIT_COLUMNS
+from unitlens.comparison.beside import Beside, columns_beside, differences_beside, notes_beside, summary_beside
+from unitlens.comparison.columns import ALL, COLUMNS, CONCEPT_COLUMNS, UNIT_COLUMNS, interval_columns
+from unitlens.comparison.heldout import mean_heldout
 from unitlens.comparison.matching import Matches, match_units
+from unitlens.comparison.measured import Measured
 from unitlens.comparison.numbers import (
     CategoryNumbers,
     LayerNumbers,
@@ -23,7 +27,6 @@ from unitlens.errors import UnitlensError, argument, did_you_mean
 from unitlens.files import another_or_overwrite
 from unitlens.journal import changing, settle
 from unitlens.plurals import agreeing, counted
-from unitlens.stats.recounts import Interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,11 +49,14 @@ class Comparison:
         The name of the entry that the others are compared with.
     differences : str
         In what the runs differ beside network and layer, as a sentence; empty where in nothing.
+    measured : mapping of str to Measured
+        By the name of an entry, what was measured of its units beside the dissection.
     """
 
     entries: "tuple[Entry, ...]"
     against: str
     differences: str
+    measured: Mapping[str, Measured]
 
     @property
     def names(self) -> list[str]:
@@ -170,14 +176,13 @@ class Comparison:
             "against": self.against,
             "paired": paired,
         }
-        row |= _columns("detectors", "detectors", numbers.detectors.interval(most=entry.units))
+        row |= interval_columns("detectors", "detectors", numbers.detectors.interval(most=entry.units))
         share = numbers.detectors.over(entry.units)
-        row |= _columns("detectors_share", "detectors_share", share.interval(most=1.0))
-        row |= _columns("unique_concepts", "unique", numbers.unique.interval(most=numbers.concepts))
-        row |= _columns("above_min_iou", "above", numbers.above.interval(most=entry.units))
+        row |= interval_columns("detectors_share", "detectors_share", share.interval(most=1.0))
+        row |= interval_columns("unique_concepts", "unique", numbers.unique.interval(most=numbers.concepts))
+        row |= interval_columns("above_min_iou", "above", numbers.above.interval(most=entry.units))
         if category == ALL:
-            row["heldout_iou"] = entry.heldout_iou
-            row |= {name: getattr(entry.reconstruction, name, None) for name in RECONSTRUCTION}
+            row |= columns_beside(self._beside(entry))
         if entry.name != self.against:
             reference = self[self.against]
             if entry.images != reference.images:
@@ -185,13 +190,25 @@ class Comparison:
             here = self._numbers(entry, category, beside=reference)
             there = self._numbers(reference, category, beside=entry)
             more = here.detectors.minus(there.detectors, paired=paired)
-            row |= _columns("detectors_difference", "detectors_difference", more)
+            row |= interval_columns("detectors_difference", "detectors_difference", more)
             of_reference = there.detectors.over(reference.units)
             more = here.detectors.over(entry.units).minus(of_reference, paired=paired)
-            row |= _columns("share_difference", "share_difference", more)
+            row |= interval_columns("share_difference", "share_difference", more)
             more = here.unique.minus(there.unique, paired=paired)
-            row |= _columns("unique_difference", "unique_difference", more)
+            row |= interval_columns("unique_difference", "unique_difference", more)
+            if category == ALL:
+                row |= differences_beside(self._beside(entry), self._beside(reference), paired=paired)
         return row
+
+    def _beside(self, entry: "Entry") -> Beside:
+        """What stands in the table beside the counts of an entry, computed once."""
+        if entry.name not in self._known_beside:
+            self._known_beside[entry.name] = Beside(mean_heldout(entry), self.measured[entry.name])
+        return self._known_beside[entry.name]
+
+    @cached_property
+    def _known_beside(self) -> dict[str, Beside]:
+        return {}
 
     def _numbers(self, entry: "Entry", category: str, *, beside: "Entry | None" = None) -> CategoryNumbers:
         """Numbers of an entry in one category; beside an entry of another number of images, at equal power."""
@@ -228,10 +245,10 @@ class Comparison:
                 "change": _change(here=detectors[here] >= 0.5, there=of_reference[there] >= 0.5),
                 "best_unit": int(entry.best.unit[here]),
             }
-            row |= _columns("iou", "iou", best_iou(entry, here))
+            row |= interval_columns("iou", "iou", best_iou(entry, here))
             if entry is not reference:
                 more = best_iou_difference(entry, here, reference, there, paired=paired)
-                row |= _columns("difference", "difference", more)
+                row |= interval_columns("difference", "difference", more)
             rows.append(row)
         return rows
 
@@ -240,10 +257,11 @@ class Comparison:
         table = self.table()
         rows = table[table["category"] == ALL].to_dict("records")
         lines = [_summary_line(row, shares=self.differ_in_width) for row in rows]
+        lines += filter(None, [summary_beside(entry.name, self._beside(entry)) for entry in self.entries])
         return "\n".join([*lines, *self.remarks()])
 
     def remarks(self) -> list[str]:
-        """Which networks have random weights, and what the detectors of each run were compared with; sentences."""
+        """Which weights are random, what detectors were compared with, and what can be measured still; sentences."""
         random = [entry.name for entry in self.entries if has_random_weights(entry.run.info)]
         hint = argument("control", "untrained")
         compared = {
@@ -252,8 +270,10 @@ class Comparison:
         }
         out = [f"The weights of {' and '.join(random)} are random, so that nothing there was learnt."] if random else []
         if len(set(compared.values())) == 1:
-            return [*out, f"Detectors were {compared[self.against]}."]
-        return [*out, *(f"Detectors of {name} were {with_what}." for name, with_what in compared.items())]
+            compared_with = [f"Detectors were {compared[self.against]}."]
+        else:
+            compared_with = [f"Detectors of {name} were {with_what}." for name, with_what in compared.items()]
+        return [*out, *compared_with, *notes_beside(self.entries, self.measured)]
 
     def __repr__(self) -> str:
         totals = ", ".join(
@@ -270,11 +290,6 @@ class Comparison:
         totals = table[table["category"] == ALL].drop(columns=["category", "network", "weights", "layer"])
         notes = "".join(f"<p>{escape(note)}</p>" for note in (self.differences, *self.remarks()) if note)
         return notes + str(totals.to_html(index=False, float_format="{:.1f}".format, na_rep=""))
-
-
-def _columns(column: str, ends: str, interval: Interval) -> dict[str, float]:
-    """A number and the ends of its interval as three columns."""
-    return {column: interval.value, f"{ends}_low": interval.low, f"{ends}_high": interval.high}
 
 
 def _change(*, here: bool, there: bool) -> str:

@@ -40,6 +40,8 @@ def render_comparison(comparison: "Comparison") -> str:
     table, concepts, units = comparison.table(), comparison.concepts(), comparison.all_matched()
     others = [name for name in comparison.names if name != comparison.against]
     info = comparison.entries[0].run.info
+    measured = comparison.measured.values()
+    every = table[table["category"] == ALL]
     return document(
         "comparison.html",
         version=info["unitlens"],
@@ -51,7 +53,10 @@ def render_comparison(comparison: "Comparison") -> str:
         panels=panels(table[table["category"] != ALL]),
         width=WIDTH,
         height=HEIGHT,
-        rows=rows_of(_in_percent(table[table["category"] == ALL])),
+        rows=rows_of(_in_percent(every)),
+        beside=rows_of(_in_points(every)) if every["heldout_iou"].notna().any() or any(map(any, measured)) else [],
+        effects=any(one.effects for one in measured),
+        reconstructions=any(one.reconstruction for one in measured),
         changes=[_change(concepts, name) for name in others],
         pairs=[_pairs(units, name) for name in others],
         pairs_shown=PAIRS_SHOWN,
@@ -65,6 +70,12 @@ def _in_percent(table: "pd.DataFrame") -> "pd.DataFrame":
     """The table with shares of 100."""
     shares = [name for name in table.columns if "share" in name]
     return table.assign(**{name: 100 * table[name] for name in shares})
+
+
+def _in_points(table: "pd.DataFrame") -> "pd.DataFrame":
+    """The table with accuracies and explained variance of 100."""
+    shares = [name for name in table.columns if "accuracy" in name or name.startswith("explained")]
+    return table.assign(**{name: 100 * table[name].astype(float) for name in shares})
 
 
 def _change(concepts: "pd.DataFrame", entry: str) -> Change:

@@ -222,6 +222,12 @@ def jackknife_half_width(left_out: Floats, filled: Bools | None = None) -> Float
     return np.where(folds >= FEWEST_FOLDS, student * error, np.nan)
 
 
+def left_out_half_width(left_out: Floats) -> float:
+    """Half of a 95 % interval from a statistic without each fold, (32,), which is NaN where a fold has no images."""
+    filled = np.isfinite(left_out)
+    return float(jackknife_half_width(left_out[filled])) if filled.sum() >= FEWEST_FOLDS else float("nan")
+
+
 def iou_interval(value: Floats, left_out: Floats, filled: Bools) -> tuple[Floats, Floats]:
     """95 % interval of IoUs, by the jackknife that leaves out one fold at a time.
 

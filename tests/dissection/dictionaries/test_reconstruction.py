@@ -87,7 +87,7 @@ def test_of_a_run_in_the_shell_and_in_its_comparison(shell, tmp_path):
     how = ("dissect", "bundled:scenes", "--limit", 32, "--layer", "relu6", "--no-evidence", "--exemplars", 0, "--quiet")
     assert shell(*how, "--features", "sae.safetensors", "--out", "sae").code == 0
     assert shell(*how, "--out", "units").code == 0
-    said = shell("reconstruct", "sae")
+    said = shell("reconstruct", "sae", "--workers", 0)
     assert said.code == 0, said.err
     assert "of 12 features active at a position; accuracy" in said.out
     assert "other images" not in said.err
@@ -100,7 +100,7 @@ def test_of_a_run_in_the_shell_and_in_its_comparison(shell, tmp_path):
     refused = shell("reconstruct", "units")
     assert "are the layer's own, which hold all of it" in refused.err
     other = ul.reconstruction(ul.load("bundled:scenes"), "relu6", ul.Scenes(8), basis=torch.eye(128)[:2])
-    with pytest.raises(ul.UnitlensError, match="is of other units of relu6 than those that the reconstruction was measured of"):
+    with pytest.raises(ul.UnitlensError, match="is of other units of relu6 than those that the reconstruction was me"):
         other.save("sae")
     elsewhere = ul.reconstruction(ul.load("bundled:scenes"), "relu6", ul.Scenes(8), basis=poor())
     with pytest.raises(
@@ -109,7 +109,7 @@ def test_of_a_run_in_the_shell_and_in_its_comparison(shell, tmp_path):
         replace(elsewhere, network_sha256="0" * 64).save("sae")
     with pytest.warns(ul.UnitlensWarning, match="measured on other images, or other marks, than the run in sae"):
         elsewhere.save("sae")
-    with pytest.warns(ul.UnitlensWarning, match=r"images of reconstructions \(sae: of other images or marks"):
+    with pytest.warns(ul.UnitlensWarning, match=r"images of the reconstruction \(sae: of other images or marks"):
         ul.compare("units", "sae")
     (tmp_path / "sae" / "reconstruction.json").write_text("{}")
     with pytest.raises(ul.UnitlensError, match="is damaged: it is not a list"):

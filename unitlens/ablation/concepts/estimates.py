@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from unitlens.ablation.responses.concept_changes import ConceptSums
-from unitlens.stats.folds import FEWEST_FOLDS, jackknife_half_width
+from unitlens.stats.folds import FEWEST_FOLDS, jackknife_half_width, left_out_half_width
 from unitlens.stats.scores import Bools, Floats, Ints
 
 
@@ -63,12 +63,6 @@ def concept_half_widths(images: Ints, sums: Floats) -> Floats:
     """Half of the 95 % interval of the mean change of each concept alone, (C,)."""
     left_out = (sums.sum(0) - sums) / np.maximum(images.sum(0) - images, 1)
     return np.asarray(jackknife_half_width(left_out, images > 0))
-
-
-def left_out_half_width(left_out: Floats) -> float:
-    """Half of a 95 % interval from a statistic without each fold, (32,), which is NaN where a fold has no images."""
-    filled = np.isfinite(left_out)
-    return float(jackknife_half_width(left_out[filled])) if filled.sum() >= FEWEST_FOLDS else float("nan")
 
 
 def draws_half_width(sums: ConceptSums, measure: int, *, every: bool) -> float:

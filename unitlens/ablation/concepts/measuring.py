@@ -171,7 +171,7 @@ class _Sets(NamedTuple):
 
     def of(self, concept: int, folds: Folds) -> tuple[int, ...]:
         """The units for a concept, in images of some folds."""
-        return self.chosen[self.number[int(folds == "odd"), concept]]
+        return self.chosen[int(self.number[int(folds == "odd"), concept])]
 
 
 def _choose(run: Dissection, top: int, draws: int, *, seed: int) -> _Sets:
@@ -226,9 +226,7 @@ def _check_concepts(data: Data, run: Dissection) -> None:
         )
 
 
-def _result(
-    experiment: Experiment, run: Dissection, sets: _Sets, measured: Measured[ConceptSums]
-) -> ConceptEffects:
+def _result(experiment: Experiment, run: Dissection, sets: _Sets, measured: Measured[ConceptSums]) -> ConceptEffects:
     """From sums to effects, of the concepts that are in images of enough folds."""
     enough = enough_images(measured.counts.images)
     if not enough.any():

@@ -3,20 +3,20 @@
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unitlens.ablation.concepts.estimates import left_out_half_width
 from unitlens.dissection.belonging import MeasuredOf
 from unitlens.dissection.settings import BasisRecord
-from unitlens.errors import UnitlensError, UnitlensWarning
+from unitlens.errors import UnitlensError, UnitlensWarning, argument
 from unitlens.files import json_text, read_json
 from unitlens.journal import changing, settle
 from unitlens.plurals import counted
 from unitlens.records import check_types, read_record, write_record
-from unitlens.stats.folds import FOLDS
+from unitlens.stats.folds import FOLDS, left_out_half_width
 from unitlens.stats.recounts import Interval
+from unitlens.stats.scores import Floats
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +47,7 @@ CONCEPT_COLUMNS = {
     "category": "category of the concept",
     "concept": "name of the concept",
     "images": "images with a class that contain it",
-    "units": "the units that are ablated in images of the odd folds, chosen on those of the even ones; joined by spaces",
+    "units": "units that are ablated in images of the odd folds, chosen on those of the even ones; joined by spaces",
     "units_in_even": "those that are ablated in images of the even folds, chosen on those of the odd ones",
     "measure": "as in the table of all concepts",
     "effect": "change in the images that contain the concept when these units are ablated",
@@ -90,15 +90,14 @@ class MeanEffect:
 
     def minus(self, other: "MeanEffect", *, paired: bool) -> Interval:
         """How much larger ``beyond_random`` is than that of other units, on the same images or on others."""
-        if paired:
-            images = left_out_half_width(self._left_out() - other._left_out())
-        else:
-            images = np.hypot(*(left_out_half_width(one._left_out()) for one in (self, other)))
-        half = float(np.hypot(images, np.hypot(self.draws_half_width, other.draws_half_width)))
+        here, there = self._left_out(), other._left_out()
+        parts = [here - there] if paired else [here, there]
+        squares = sum(left_out_half_width(part) ** 2 for part in parts)
+        half = float(np.sqrt(squares + self.draws_half_width**2 + other.draws_half_width**2))
         value = self.beyond_random - other.beyond_random
         return Interval(value, value - half, value + half)
 
-    def _left_out(self) -> Any:
+    def _left_out(self) -> Floats:
         return np.array(self.left_out, np.float64)  # None becomes NaN
 
 
@@ -166,8 +165,8 @@ class ConceptEffects:
         found = self.logit.interval()
         what = "the best unit" if self.top == 1 else f"the {self.top} best units"
         text = (
-            f"{counted(len(self.concepts), 'concept')} in {self.images} images: ablating {what} changes the logit of an "
-            f"image's own class by {self.logit.effect:+.3g}, and drawn ones by {self.logit.random_effect:+.3g}; "
+            f"{counted(len(self.concepts), 'concept')} in {self.images} images: ablating {what} changes the logit of "
+            f"an image's own class by {self.logit.effect:+.3g}, and drawn ones by {self.logit.random_effect:+.3g}; "
             f"difference {found.value:+.3g}"
         )
         return text if np.isnan(found.low) else f"{text} ({found.low:+.3g} to {found.high:+.3g})"
@@ -180,10 +179,14 @@ class ConceptEffects:
     def is_comparable(self, other: "ConceptEffects") -> bool:
         """Whether as many units were ablated in the same way for the same concepts."""
         here, there = (
-            (one.top, one.ablation, {(each.category, each.name) for each in one.concepts})
-            for one in (self, other)
+            (one.top, one.ablation, {(each.category, each.name) for each in one.concepts}) for one in (self, other)
         )
         return here == there
+
+    def same_images(self, other: "ConceptEffects") -> bool:
+        """Whether both were measured on the same images, in the same folds."""
+        here, there = ([left_out is None for left_out in one.logit.left_out] for one in (self, other))
+        return self.data_sha256 == other.data_sha256 and self.images == other.images and here == there
 
     def table(self) -> "pd.DataFrame":
         """A row for each measure, with the columns `COLUMNS`."""
@@ -219,13 +222,19 @@ class ConceptEffects:
         ]
         return pd.DataFrame(rows, columns=list(CONCEPT_COLUMNS))
 
-    def save(self, run: str | Path) -> Path:
+    def save(self, run: str | Path, *, overwrite: bool = False) -> Path:
         """Write it into the folder of a run, beside those of its other layers, for `unitlens.compare`.
+
+        Parameters
+        ----------
+        run : str or Path
+        overwrite : bool
+            Whether effects of more or fewer units, or of another ablation, may be replaced.
 
         Raises
         ------
         UnitlensError
-            If there is no run, or one of other units or of another network.
+            If there is no run, or one of other units or of another network; or others are there.
 
         Warns
         -----
@@ -237,12 +246,30 @@ class ConceptEffects:
         folder = Path(run)
         info = read_run(folder).info
         self.measured_of.check(info, folder)
+        check_replaceable(folder, self.layer, top=self.top, ablation=self.ablation, overwrite=overwrite)
         if elsewhere := self.measured_of.describe_images(info, folder):
             warnings.warn(elsewhere, UnitlensWarning, stacklevel=2)
         others = [one for one in read_concept_effects(folder) if one.layer != self.layer]
         with changing(folder) as change:
             change.write(FILE, json_text([write_record(one) for one in (*others, self)]))
         return folder / FILE
+
+
+def check_replaceable(folder: Path, layer: str, *, top: int, ablation: str, overwrite: bool) -> None:
+    """Make sure that effects of a layer that are in a run were measured in the same way, or may be replaced.
+
+    Raises
+    ------
+    UnitlensError
+        If not.
+    """
+    there = next((one for one in read_concept_effects(folder) if one.layer == layer), None)
+    if there is None or overwrite or (there.top, there.ablation) == (top, ablation):
+        return
+    raise UnitlensError(
+        f"The run in {folder} has the effects of {counted(there.top, 'unit')} for each concept in {layer}, "
+        f"{there.ablation}; now they would be of {top}, {ablation}: replace them with {argument('overwrite', True)}."
+    )
 
 
 def read_concept_effects(folder: Path) -> list[ConceptEffects]:

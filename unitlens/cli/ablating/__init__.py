@@ -1,0 +1,1 @@
+"""Parts of `unitlens ablate`."""

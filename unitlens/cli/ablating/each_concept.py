@@ -1,0 +1,67 @@
+"""`unitlens ablate RUN --each-concept`."""
+
+from pathlib import Path
+from typing import Any
+
+from unitlens.cli.ablating.replacements import replacement_of
+from unitlens.cli.opening import set_threads
+from unitlens.cli.targets import source_of
+from unitlens.cli.text import echo
+from unitlens.errors import UnitlensError
+from unitlens.processes import Processes
+
+
+def ablate_each_concept(target: str, options: dict[str, Any], processes: Processes) -> None:
+    """Ablate the best units of every concept, and add what that does to the run."""
+    from unitlens.ablation.concepts.measuring import effects_on_concepts
+    from unitlens.ablation.concepts.result import FILE, check_replaceable
+    from unitlens.ablation.experiment import Experiment
+    from unitlens.ablation.work.running import keeping_in_run
+
+    _check_each_concept(target, options)
+    source, folder, overwrite, top = source_of(target, options), Path(target), options["overwrite"], options["top"] or 1
+    replacement = replacement_of(options["value"], options["scale"], options["where"])
+    for layer in source.layers:
+        check_replaceable(folder, layer, top=top, ablation=str(replacement), overwrite=overwrite)
+    set_threads(options["threads"])
+    with keeping_in_run(folder, processes, replace=overwrite) as kept:
+        for layer in source.layers:
+            experiment = Experiment.of(
+                source.net,
+                layer,
+                source.data,
+                replacement=replacement,
+                measures=(),
+                reading=source.reading(options),
+                seed=source.seed,
+                groups=options["groups"],
+                fast=options["fast"] or False,
+                kept=kept,
+                basis=source.basis,
+            )
+            found = effects_on_concepts(experiment, source.dissection[layer], top=top, draws=options["draws"])
+            if processes.first:
+                found.save(folder, overwrite=overwrite)
+            if not options["quiet"]:
+                echo(f"{layer}: {found}")
+    if not options["quiet"]:
+        echo(f"wrote {target}/{FILE}, from which `unitlens compare` takes it")
+
+
+def _check_each_concept(target: str, options: dict[str, Any]) -> None:
+    """Make sure that nothing else is asked for, and of a run."""
+    if not (Path(target) / "run.json").is_file():
+        raise UnitlensError(
+            f"--each-concept needs to know what units look for, and {target} is no run: `unitlens dissect` makes one."
+        )
+    others = (
+        *("units", "concept", "class_", "sweep", "keep", "keep_only", "measures", "outcomes", "attributions"),
+        *("zero_shot", "centroids", "neighbours", "out"),
+    )
+    given = [name for name in others if options[name] not in (None, (), False)]
+    if given:
+        option = "--" + given[0].rstrip("_").removesuffix("s" if given[0] in ("measures", "outcomes") else "")
+        raise UnitlensError(
+            f"--each-concept chooses the units itself, measures logit and accuracy, and adds them to the run: leave "
+            f"{option.replace('_', '-')} out, or measure it with another `unitlens ablate`."
+        )
