@@ -23,7 +23,7 @@ from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.images import going_on
 from unitlens.dissection.store.layers import ArrivingMaps, LayerMaps
 from unitlens.dissection.store.passes import StoredPass
-from unitlens.dissection.store.rows import RowFile
+from unitlens.dissection.store.rows import Rows
 from unitlens.errors import UnitlensError, argument
 from unitlens.models.activations import Readout, reader
 from unitlens.models.bases import Coding
@@ -355,7 +355,7 @@ def _add(
         stored.commit()
 
 
-def _thumbnail_rows(images: Tensor, store: Store, settings: Settings) -> RowFile:
+def _thumbnail_rows(images: Tensor, store: Store, settings: Settings) -> Rows:
     factor = _thumbnail_factor(images, settings)
     return store.rows("thumbnails", (images.shape[2] // factor, images.shape[3] // factor, 3), np.uint8)
 

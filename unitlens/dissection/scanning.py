@@ -3,16 +3,21 @@
 import math
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from unitlens.dissection.memory import KEPT
 from unitlens.dissection.store.layers import LayerMaps
+from unitlens.dissection.store.nonzero import NonZero
 from unitlens.stats.blocks import in_blocks
 from unitlens.stats.masks import Active, Axis, SamplePlan, Upsampling, interpolate, true_at
 
 CHUNK_VALUES = 1 << 17
 """Values of the layer grid that are looked at together: half a megabyte, and what comes of it still fits a cache."""
+
+MOST_IMAGES = 64
+"""Images that are looked at together at most where nearly all maps are 0 everywhere."""
 
 ENOUGH = 1 << 14
 """Active positions that are worth the calls that count them: shorter pieces of a stream are joined."""
@@ -138,19 +143,25 @@ class Scanner:
 
     def above(self, level: Tensor) -> Iterator[Active]:
         """Yield the same positions from the store, a piece for every piece of images; nothing is kept."""
-        for images in in_blocks(self._images, self._chunk):
-            active = self._plan.above(self._maps(images), level)
+        for images, active in self._above(self._plan, level):
             yield active._replace(image=active.image + images.start)
 
     def raw(self, level: Tensor) -> Iterator[Active]:
         """Yield the same on the layer's own grid, where no map is brought to another; images are not told apart."""
         h, w = self._layer.maps.shape[1:]
-        plan = SamplePlan((h, w), (h, w))
-        for images in in_blocks(self._images, self._chunk):
-            yield plan.above(self._maps(images), level)
+        for _, active in self._above(SamplePlan((h, w), (h, w)), level):
+            yield active
 
-    def _maps(self, images: slice) -> Tensor:
-        return torch.from_numpy(self._layer.maps.read(range(images.start, images.stop), self._block))
+    def _above(self, plan: SamplePlan, level: Tensor) -> Iterator[tuple[slice, Active]]:
+        """What lies above the levels in each piece of images, whose numbers count from its first."""
+        zero_is_above = bool((level < 0).any())
+        for images in in_blocks(self._images, self._chunk):
+            numbers = range(images.start, images.stop)
+            found = None if zero_is_above else self._layer.maps.nonzero(numbers, self._block)
+            if found is None:
+                yield images, plan.above(torch.from_numpy(self._layer.maps.read(numbers, self._block)), level)
+            else:
+                yield images, plan.above_in(*_filled_maps(found, *plan.layer_grid), level)
 
     def guesses(self, quantile: float) -> list[Tensor]:
         """Levels that probably lie below the threshold: quantiles of some images, at some cells of the grid.
@@ -180,9 +191,21 @@ class Scanner:
 
 
 def images_at_once(layer: LayerMaps, units: int) -> int:
-    """Images of a piece, so many that the maps of so many units fit a cache."""
+    """Images of a piece, so many that the maps of so many units fit a cache, those that are 0 everywhere aside."""
     h, w = layer.maps.shape[1:]
-    return max(1, CHUNK_VALUES // (units * h * w))
+    whole = CHUNK_VALUES // (units * h * w)
+    share = min(1.0, max(layer.maps.filled, 1 / CHUNK_VALUES) * h * w)  # of the maps, those that are not 0, at most
+    return max(1, whole, min(int(CHUNK_VALUES / (share * units * h * w)), MOST_IMAGES))
+
+
+def _filled_maps(found: NonZero, h: int, w: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The maps that are not 0 everywhere, (M, h, w), and the image and unit of each, (M,)."""
+    unit, position = np.divmod(found.place, h * w)
+    begins = np.ones(len(unit), bool)  # the numbers of one map stand together
+    begins[1:] = (unit[1:] != unit[:-1]) | (found.row[1:] != found.row[:-1])
+    maps = np.zeros((np.count_nonzero(begins), h * w), np.float32)
+    maps[begins.cumsum() - 1, position] = found.value
+    return torch.from_numpy(maps).view(-1, h, w), torch.from_numpy(found.row[begins]), torch.from_numpy(unit[begins])
 
 
 def _join(pieces: Sequence[Active]) -> Active:

@@ -145,7 +145,25 @@ class SamplePlan:
         maps = maps.reshape(images * units, h, w)
         # 1. Maps whose largest value lies above the level.
         image, unit = torch.nonzero(maps.amax((1, 2)).view(images, units) > level, as_tuple=True)
-        maps = maps.index_select(0, image * units + unit)
+        return self._in_maps(maps.index_select(0, image * units + unit), image, unit, level)
+
+    def above_in(self, maps: Tensor, image: Tensor, unit: Tensor, level: Tensor) -> Active:
+        """Find the same in some of the maps, where all others are 0 everywhere and no level is below 0.
+
+        Parameters
+        ----------
+        maps : float32 tensor, (M, h, w)
+        image, unit : int64 tensors, (M,)
+            Of which image and of which unit each is.
+        level : float32 tensor, (U,)
+        """
+        maps = self.padded(maps)
+        some = true_at(maps.amax((1, 2)) > level.index_select(0, unit))
+        image, unit = image.index_select(0, some), unit.index_select(0, some)
+        return self._in_maps(maps.index_select(0, some), image, unit, level)
+
+    def _in_maps(self, maps: Tensor, image: Tensor, unit: Tensor, level: Tensor) -> Active:
+        """Find positions in padded maps, (M, h, w), which all rise above the level of their unit."""
         level = level.index_select(0, unit)
         # 2. Of these, rows of the label grid, sampled between rows of the layer, whose largest value does.
         of_map, row, lines = self._rows_above(maps, level)

@@ -11,7 +11,7 @@ from unitlens.data.copies import fingerprint, is_near_copy
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.passes import StoredPass
-from unitlens.dissection.store.rows import RowFile
+from unitlens.dissection.store.rows import Rows
 from unitlens.drawing.strips import draw_strip, strip_limit, strip_size, tile_masks
 from unitlens.stats.blocks import in_blocks
 
@@ -51,12 +51,12 @@ class Variety:
     ----------
     groups : sequence of str or None
         The group of each image; None: images are compared.
-    thumbnails : RowFile or None
+    thumbnails : Rows or None
         What is compared. Without it, all images are different.
     """
 
     groups: Sequence[str] | None
-    thumbnails: RowFile | None
+    thumbnails: Rows | None
     _fingerprints: dict[int, bytes] = field(default_factory=dict)
 
     @classmethod

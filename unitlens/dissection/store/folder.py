@@ -2,10 +2,11 @@
 
 import hashlib
 import json
+import math
 import re
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +15,12 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from unitlens.dissection.store.joined_rows import JoinedRows
 from unitlens.dissection.store.lock import LASTING, NAME, TEMPORARY, new_lock, release_lock, take_lock
 from unitlens.dissection.store.manifest import FILE as MANIFEST
 from unitlens.dissection.store.manifest import Manifest, RowsEntry
-from unitlens.dissection.store.rows import LineFile, RowFile, sound, writing
+from unitlens.dissection.store.rows import LineFile, RowFile, Rows, sound, writing
+from unitlens.dissection.store.sparse_rows import LONGEST, SparseRows
 from unitlens.errors import UnitlensError
 from unitlens.files import check_readable, replace_file, sync_folder
 
@@ -26,6 +29,9 @@ OFTEN = 2.0
 
 SHARE = 50
 """After a commit there is none for so many times what it took, so that all of them take less than 2 % of a pass."""
+
+SPARSE = 1 / 16
+"""Where no larger share of the numbers is not 0, only these are kept, with their places: 2 to 3 times as much each."""
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -42,6 +48,7 @@ class Store:
         FOLDER/images.jsonl          a line for each image
         FOLDER/NAME.rows             a row for each image
         FOLDER/KIND/NAME.rows
+        FOLDER/KIND/NAME.batches.rows  where only what is not 0 is kept; see `unitlens.dissection.store.sparse_rows`
         FOLDER/NAME.json             documents, written once
         FOLDER/NAME.N.safetensors    arrays, written again at any commit
 
@@ -60,7 +67,7 @@ class Store:
     ) -> None:
         self.folder, self.manifest, self.lines, self.lasting = folder, manifest, lines, lasting
         self._opened = opened  # closes all files, and lets go of the lock last
-        self._rows: dict[str, RowFile] = {}
+        self._rows: dict[str, Rows] = {}
         self._documents = dict(manifest.documents)
         self._next_commit = time.monotonic() + OFTEN
 
@@ -117,8 +124,7 @@ class Store:
                 raise UnitlensError(f"The store {folder} is damaged: {path.name} is not what its manifest names.")
             store = cls(folder, manifest, lines, opened)
             for name, entry in manifest.rows.items():
-                rows = RowFile(folder / file_of(name), entry.shape, entry.dtype, count=entry.count, write=write)
-                store._rows[name] = opened.enter_context(closing(rows))
+                store._rows[name] = opened.enter_context(closing(_opened(folder / file_of(name), entry, write=write)))
             store._opened = opened.pop_all()
         return store
 
@@ -161,7 +167,7 @@ class Store:
             parts = [store.existing(name) for store in stores]
             if len({(part.shape, part.dtype) for part in parts if part is not None}) > 1:
                 raise UnitlensError(f"The stores {first.folder} and others have rows of several shapes for {name}.")
-            joined._rows[name] = RowFile.joined(parts, counts)
+            joined._rows[name] = JoinedRows(parts, counts)
         return joined
 
     def __enter__(self) -> Self:
@@ -186,17 +192,32 @@ class Store:
         """Whether it is time for a commit; of what does not last, no commit is needed but the last."""
         return self.lasting and time.monotonic() >= self._next_commit
 
-    def rows(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> RowFile:
-        """The rows of one name, such as ``planes`` or ``maps/layer4``; made at the first call."""
+    def rows(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike, *, filled: float = 1.0) -> Rows:
+        """The rows of one name, such as ``planes`` or ``maps/layer4``; made at the first call.
+
+        Parameters
+        ----------
+        name : str
+        shape : tuple of int
+            Of one row.
+        dtype : numpy type
+        filled : float
+            Share of the numbers that will probably not be 0: only these are kept, where that takes far less room.
+        """
         if name not in self._rows:
-            rows = RowFile(self.folder / file_of(name), shape, dtype)
-            self._rows[name] = self._opened.enter_context(closing(rows))
+            path = self.folder / file_of(name)
+            made: RowFile | SparseRows
+            if filled <= SPARSE and shape and math.prod(shape) < LONGEST:
+                made = SparseRows(path, shape, dtype, expected=filled)
+            else:
+                made = RowFile(path, shape, dtype)
+            self._rows[name] = self._opened.enter_context(closing(made))
         rows = self._rows[name]
         if (rows.shape, rows.dtype) != (shape, np.dtype(dtype)):
             raise UnitlensError(f"The store {self.folder} is damaged: {name} has rows of another shape or type.")
         return rows
 
-    def existing(self, name: str) -> RowFile | None:
+    def existing(self, name: str) -> Rows | None:
         """The rows of one name, if there are any."""
         return self._rows.get(name)
 
@@ -271,9 +292,6 @@ class Store:
         """
         start = time.monotonic()
         left = [self._write_arrays(name, of_name) for name, of_name in (arrays or {}).items()]
-        rows = {
-            name: RowsEntry(rows.shape, rows.dtype.str, min(rows.count, images)) for name, rows in self._rows.items()
-        }
         manifest = replace(
             self.manifest,
             images=images,
@@ -282,7 +300,7 @@ class Store:
             complete=complete,
             lines=self.lines.size,
             lines_sha256=self.lines.sha256,
-            rows=rows,
+            rows={name: _entry_of(rows, images) for name, rows in self._own_rows()},
             documents=dict(self._documents),
         )
         with writing(self.folder):
@@ -297,12 +315,18 @@ class Store:
 
     def _sync(self) -> None:
         """Let all that the manifest will count be on the disk."""
-        for rows in self._rows.values():
+        for _, rows in self._own_rows():
             rows.sync()
         self.lines.sync()
         if len(self._rows) > len(self.manifest.rows):  # files were made, also in folders of their own
             for folder in {(self.folder / file_of(name)).parent for name in self._rows}:
                 sync_folder(folder)
+
+    def _own_rows(self) -> Iterator[tuple[str, RowFile | SparseRows]]:
+        """All rows that are written here, by name."""
+        for name, rows in self._rows.items():
+            assert isinstance(rows, RowFile | SparseRows)
+            yield name, rows
 
     def _write_arrays(self, name: str, arrays: Arrays) -> Path:
         """Write arrays beside those that the last manifest names, whose path is returned."""
@@ -333,6 +357,20 @@ class Store:
     def close(self) -> None:
         """Close all files and let go of the lock."""
         self._opened.close()
+
+
+def _opened(path: Path, entry: RowsEntry, *, write: bool) -> RowFile | SparseRows:
+    """Rows of which a manifest says how many count."""
+    if entry.batches is None:
+        return RowFile(path, entry.shape, entry.dtype, count=entry.count, write=write)
+    return SparseRows(path, entry.shape, entry.dtype, count=entry.count, batches=entry.batches, write=write)
+
+
+def _entry_of(rows: RowFile | SparseRows, images: int) -> RowsEntry:
+    """What a manifest says of rows, of which those of so many images count."""
+    count = min(rows.count, images)
+    batches = rows.batches(count) if isinstance(rows, SparseRows) else None
+    return RowsEntry(rows.shape, rows.dtype.str, count, batches)
 
 
 def _two_files(name: str) -> tuple[str, str]:

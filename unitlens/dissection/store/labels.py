@@ -11,7 +11,7 @@ from unitlens.data.columns import Columns, NotJudged, Union
 from unitlens.data.concepts import Concept
 from unitlens.dissection.store.documents import are, check_sides, is_list
 from unitlens.dissection.store.folder import Store
-from unitlens.dissection.store.rows import RowFile, sound
+from unitlens.dissection.store.rows import Rows, sound
 from unitlens.errors import UnitlensError
 from unitlens.records import check_types, read_record
 from unitlens.stats.blocks import in_blocks
@@ -64,27 +64,27 @@ class LabelPlanes:
         What the numbers mean.
     grid : tuple of int
         (H, W).
-    planes : RowFile
+    planes : Rows
         (N, K, H * W) int16, see `Columns.planes`.
-    presence : RowFile
+    presence : Rows
         (N, columns) uint8: 1 where an image, as a whole, counts for the column: where any cell has the concept, or
         where no cell is judged.
     positions, images : int64 arrays, (32, columns)
         By fold, how many positions (of column 0: none) and how many images as a whole count for each column.
     store : Store
         Has them.
-    further : list of RowFile
+    further : list of Rows
         (N, H * W) int16 each: planes of categories that have several.
     """
 
     columns: Columns
     grid: tuple[int, int]
-    planes: RowFile
-    presence: RowFile
+    planes: Rows
+    presence: Rows
     positions: npt.NDArray[np.int64]
     images: npt.NDArray[np.int64]
     store: Store
-    further: list[RowFile] = field(default_factory=list)
+    further: list[Rows] = field(default_factory=list)
 
     @classmethod
     def start(cls, columns: Columns, grid: tuple[int, int], store: Store) -> "LabelPlanes":

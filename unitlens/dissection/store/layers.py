@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unitlens.dissection.store.documents import LayerDocument
 from unitlens.dissection.store.folder import Store
-from unitlens.dissection.store.rows import RowFile, sound
+from unitlens.dissection.store.rows import Rows, sound
 from unitlens.errors import UnitlensError
 from unitlens.models.transfers import Arriving
 from unitlens.stats.blocks import in_blocks
@@ -62,6 +62,31 @@ class ArrivingMaps:
         return cls(maps, grid, Arriving([flat.amax(2), flat.amin(2), sums, at_most_grid(maps, grid)]))
 
 
+@dataclass(frozen=True)
+class Filled:
+    """How much of some maps is not 0, as a share.
+
+    Attributes
+    ----------
+    positions : float
+        Of all positions.
+    images : float
+        Of all units in all images, those that are not 0 somewhere.
+    whole : float
+        Those that are 0 nowhere.
+    """
+
+    positions: float = 1.0
+    images: float = 1.0
+    whole: float = 1.0
+
+    @classmethod
+    def of(cls, maps: Tensor) -> "Filled":
+        """Of maps, (N, U, h, w)."""
+        there = (maps != 0).flatten(2)
+        return cls(*(float(part.float().mean()) for part in (there, there.any(2), there.all(2))))
+
+
 @dataclass
 class LayerMaps:
     """The activations of one layer over all images.
@@ -75,11 +100,12 @@ class LayerMaps:
         The layer.
     layer_grid : tuple of int or None
         (h, w) of its maps, or None where it has no grid and every image is one position.
-    maps : RowFile
-        (N, U, h', w') float32: the maps, on the sides where the layer is finer than the label grid brought to it.
-    peaks : RowFile
+    maps : Rows
+        (N, U, h', w') float32: the maps, on the sides where the layer is finer than the label grid brought to it. Of
+        features that are 0 nearly everywhere, only what is not 0 is on disk; so it is with what follows.
+    peaks : Rows
         (N, U) float32: largest activation of each image.
-    lows, sums : RowFile or None
+    lows, sums : Rows or None
         (N, U) float32 and float64: smallest activation of each image, and the sum over all positions of the layer
         grid; None where there is one position, and both are the peak.
     store : Store
@@ -98,10 +124,10 @@ class LayerMaps:
 
     name: str
     layer_grid: tuple[int, int] | None
-    maps: RowFile
-    peaks: RowFile
-    lows: RowFile | None
-    sums: RowFile | None
+    maps: Rows
+    peaks: Rows
+    lows: Rows | None
+    sums: Rows | None
     store: Store
     smallest: npt.NDArray[np.float32]
     largest: npt.NDArray[np.float32]
@@ -137,9 +163,9 @@ class LayerMaps:
 
     @classmethod
     def start(cls, name: str, maps: Tensor, grid: tuple[int, int], store: Store) -> "LayerMaps":
-        """Make the files of a layer whose first maps are known, (N, U, h, w)."""
+        """Make the files of a layer whose first maps, (N, U, h, w), are known; they say how much of it is 0."""
         units, h, w = maps.shape[1:]
-        return cls._of(name, None if (h, w) == (1, 1) else (h, w), units, grid, store)
+        return cls._of(name, None if (h, w) == (1, 1) else (h, w), units, grid, store, filled=Filled.of(maps))
 
     @classmethod
     def reopen(cls, described: LayerDocument, grid: tuple[int, int], store: Store, *, images: int) -> "LayerMaps":
@@ -169,16 +195,28 @@ class LayerMaps:
 
     @classmethod
     def _of(
-        cls, name: str, layer_grid: tuple[int, int] | None, units: int, grid: tuple[int, int], store: Store
+        cls,
+        name: str,
+        layer_grid: tuple[int, int] | None,
+        units: int,
+        grid: tuple[int, int],
+        store: Store,
+        *,
+        filled: "Filled | None" = None,
     ) -> "LayerMaps":
-        h, w = layer_grid or (1, 1)
+        """A layer whose files are there, or are made for maps of which so much is filled."""
+        (h, w), filled = layer_grid or (1, 1), filled or Filled()
+
+        def rows(kind: str, shape: tuple[int, ...], dtype: type[np.floating], share: float) -> Rows:
+            return store.rows(f"{kind}/{name}", shape, dtype, filled=share)
+
         return cls(
             name=name,
             layer_grid=layer_grid,
-            maps=store.rows(f"maps/{name}", (units, min(h, grid[0]), min(w, grid[1])), np.float32),
-            peaks=store.rows(f"peaks/{name}", (units,), np.float32),
-            lows=store.rows(f"lows/{name}", (units,), np.float32) if layer_grid else None,
-            sums=store.rows(f"sums/{name}", (units,), np.float64) if layer_grid else None,
+            maps=rows("maps", (units, min(h, grid[0]), min(w, grid[1])), np.float32, filled.positions),
+            peaks=rows("peaks", (units,), np.float32, filled.images),
+            lows=rows("lows", (units,), np.float32, filled.whole) if layer_grid else None,
+            sums=rows("sums", (units,), np.float64, filled.images) if layer_grid else None,
             store=store,
             smallest=np.full(units, np.inf, np.float32),
             largest=np.full(units, -np.inf, np.float32),

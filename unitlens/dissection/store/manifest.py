@@ -11,7 +11,7 @@ import numpy as np
 
 from unitlens.errors import UnitlensError
 from unitlens.files import check_readable, replace_file
-from unitlens.records import check_types, read_record
+from unitlens.records import LATER, check_types, read_record
 
 SCHEMA = 2
 """Of the files of a store; one of another schema is not opened."""
@@ -24,17 +24,23 @@ _LARGEST = 1 << 40
 
 @dataclass(frozen=True)
 class RowsEntry:
-    """Rows of one name: shape of one, type as numpy writes it (``<f4``), and how many of them count."""
+    """Rows of one name: shape of one, type as numpy writes it (``<f4``), and how many of them count.
+
+    Where only what is not 0 is kept (`unitlens.dissection.store.sparse_rows`), also in how many batches they are.
+    """
 
     shape: tuple[int, ...]
     dtype: str
     count: int
+    batches: int | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         check_types(self)
         size = math.prod(self.shape) * np.dtype(self.dtype).itemsize
         if np.dtype(self.dtype).kind not in "iuf" or min(self.count, *self.shape, 0) < 0 or size > _LARGEST:
             raise ValueError("rows of numbers are of no such type or size")
+        if self.batches is not None and not (0 <= self.batches <= self.count and self.shape):
+            raise ValueError("rows are in no such number of batches")
 
 
 @dataclass(frozen=True)

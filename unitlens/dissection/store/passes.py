@@ -17,7 +17,7 @@ from unitlens.dissection.store.images import StoredImages, join_records
 from unitlens.dissection.store.images import read_record as read_images
 from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.dissection.store.layers import LayerMaps
-from unitlens.dissection.store.rows import RowFile, sound
+from unitlens.dissection.store.rows import Rows, sound
 from unitlens.errors import UnitlensError
 from unitlens.records import read_record
 from unitlens.stats.folds import FOLDS
@@ -39,7 +39,7 @@ class StoredPass:
         What the user should know of how the layers were read.
     of_network : list of str
         What the user should know of the network.
-    thumbnails : RowFile or None
+    thumbnails : Rows or None
         (N, height, width, 3) uint8.
     seconds : float
         The pass took.
@@ -57,7 +57,7 @@ class StoredPass:
     kept: StoredImages
     notes: list[str] = field(default_factory=list)
     of_network: list[str] = field(default_factory=list)
-    thumbnails: RowFile | None = None
+    thumbnails: Rows | None = None
     seconds: float = 0.0
     waiting: float = 0.0
     deviation: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -183,7 +183,7 @@ def folds_of(record: ImageRecord) -> npt.NDArray[np.int64]:
     return (record.hashes.as_array() % FOLDS).astype(np.int64)
 
 
-def _thumbnails(store: Store, images: int) -> RowFile | None:
+def _thumbnails(store: Store, images: int) -> Rows | None:
     """Small images, if they are kept."""
     thumbnails = store.existing("thumbnails")
     if thumbnails is not None:

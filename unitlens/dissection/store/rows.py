@@ -9,17 +9,21 @@ from contextlib import contextmanager
 from io import FileIO
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from unitlens.dissection.store.nonzero import NonZero
 from unitlens.errors import UnitlensError
 from unitlens.stats.blocks import in_blocks
 
 _SHORT_ROW = 1 << 12  # bytes that are read as fast as a part of them
 _AT_ONCE = 1 << 22  # bytes of short rows that are read together
 _LINES = 1 << 10  # lines that are written together
+
+RowNumbers = Sequence[int] | npt.NDArray[np.integer] | range
+"""Which rows are read."""
 
 
 @contextmanager
@@ -45,6 +49,42 @@ def sound(folder: Path) -> Iterator[None]:
         raise UnitlensError(f"The store {folder} is damaged ({type(error).__name__}: {error}).") from None
 
 
+class Rows(Protocol):
+    """Rows of one shape and type, however they are kept."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one row."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of their numbers."""
+
+    @property
+    def count(self) -> int:
+        """Rows that are there."""
+
+    @property
+    def filled(self) -> float:
+        """Share of the numbers that take room; 1 where all do."""
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes that one row takes, on average."""
+
+    def append(self, rows: npt.NDArray[Any]) -> None:
+        """Write rows behind those that are there, (n, *shape)."""
+
+    def put(self, first: int, rows: npt.NDArray[Any]) -> None:
+        """Write rows from number ``first`` on; rows that were passed over are zeros."""
+
+    def read(self, rows: RowNumbers, part: slice | None = None) -> npt.NDArray[Any]:
+        """Read rows, or the same part of each along its first side; what lies behind the last row is zeros."""
+
+    def nonzero(self, rows: RowNumbers, part: slice) -> NonZero | None:
+        """Read what is not 0 in a part of some rows, where they are kept that way; else None."""
+
+
 class RowFile:
     """Rows of one shape and type in a file, appended and read back by number.
 
@@ -53,8 +93,8 @@ class RowFile:
 
     Parameters
     ----------
-    path : Path or JoinedFile
-        The file; see `open_file`. Joined files are only read.
+    path : Path
+        The file; see `open_file`.
     shape : tuple of int
         Of one row.
     dtype : numpy type
@@ -70,11 +110,15 @@ class RowFile:
         Rows that are there.
     row_bytes : int
         Bytes of one row.
+    filled : float
+        1: all numbers take room.
     """
+
+    filled = 1.0
 
     def __init__(
         self,
-        path: "Path | JoinedFile",
+        path: Path,
         shape: tuple[int, ...],
         dtype: npt.DTypeLike,
         *,
@@ -84,30 +128,8 @@ class RowFile:
         self.shape, self.dtype = shape, np.dtype(dtype)
         self.row_bytes = int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize
         self.count = count or 0
-        self._file: FileIO | JoinedFile
-        if isinstance(path, JoinedFile):
-            self._folder, self._file = None, path
-        else:
-            self._folder = path.parent
-            self._file = open_file(path, None if count is None else count * self.row_bytes, write=write)
-
-    @classmethod
-    def joined(cls, parts: Sequence["RowFile | None"], counts: Sequence[int]) -> "RowFile":
-        """The rows of several files one behind the other, to be read.
-
-        Parameters
-        ----------
-        parts : sequence of RowFile or None
-            Of one shape and type; at least one is not None.
-        counts : sequence of int
-            How many rows each part has: those that are not in its file are zeros.
-        """
-        first = next(part for part in parts if part is not None)
-        files = [
-            (None if part is None else part._file, count * first.row_bytes)
-            for part, count in zip(parts, counts, strict=True)
-        ]
-        return cls(JoinedFile(files), first.shape, first.dtype, count=sum(counts))
+        self._folder = path.parent
+        self._file = open_file(path, None if count is None else count * self.row_bytes, write=write)
 
     def append(self, rows: npt.NDArray[Any]) -> None:
         """Write rows behind those that are there, (n, *shape).
@@ -124,12 +146,13 @@ class RowFile:
         if not len(rows):
             return
         with writing(self._folder):
-            write_at(self._alone, _bytes_of(np.ascontiguousarray(rows, self.dtype)), first * self.row_bytes)
+            write_at(self._file, _bytes_of(np.ascontiguousarray(rows, self.dtype)), first * self.row_bytes)
         self.count = max(self.count, first + len(rows))
 
-    def read(
-        self, rows: Sequence[int] | npt.NDArray[np.integer] | range, part: slice | None = None
-    ) -> npt.NDArray[Any]:
+    def nonzero(self, rows: RowNumbers, part: slice) -> None:
+        """All numbers are kept, those that are 0 too."""
+
+    def read(self, rows: RowNumbers, part: slice | None = None) -> npt.NDArray[Any]:
         """Read rows, or the same part of each along its first side.
 
         Parameters
@@ -168,40 +191,11 @@ class RowFile:
     def sync(self) -> None:
         """Let what was written be on the disk."""
         with writing(self._folder):
-            sync(self._alone)
-
-    @property
-    def _alone(self) -> FileIO:
-        """The file, which can be written as it is one alone."""
-        assert isinstance(self._file, FileIO)
-        return self._file
+            sync(self._file)
 
     def close(self) -> None:
-        """Close the file; joined ones are closed by those who opened them."""
-        if isinstance(self._file, FileIO):
-            self._file.close()
-
-
-class JoinedFile:
-    """Files one behind the other, to be read.
-
-    Parameters
-    ----------
-    parts : sequence of (FileIO, JoinedFile or None, int)
-        Each file, and how many bytes count of it: those that it has not are zeros.
-    """
-
-    def __init__(self, parts: Sequence["tuple[FileIO | JoinedFile | None, int]"]) -> None:
-        self._parts = parts
-
-    def read_at(self, into: memoryview, offset: int) -> None:
-        """Read as many bytes as there is room for, as `read_at` does."""
-        start = 0
-        for file, size in self._parts:
-            first, last = max(offset, start), min(offset + len(into), start + size)
-            if file is not None and first < last:
-                read_at(file, into[first - offset : last - offset], first - start)
-            start += size
+        """Close the file."""
+        self._file.close()
 
 
 class LineFile:
@@ -324,11 +318,8 @@ def sync(file: FileIO) -> None:
     (os.fdatasync if hasattr(os, "fdatasync") else os.fsync)(file.fileno())
 
 
-def read_at(file: FileIO | JoinedFile, into: memoryview, offset: int) -> None:
+def read_at(file: FileIO, into: memoryview, offset: int) -> None:
     """Read as many bytes as there is room for; behind the end of the file nothing is changed."""
-    if isinstance(file, JoinedFile):
-        file.read_at(into, offset)
-        return
     while into and (count := os.preadv(file.fileno(), [into], offset)):
         into, offset = into[count:], offset + count
 

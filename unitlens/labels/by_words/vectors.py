@@ -7,7 +7,7 @@ import torch
 from unitlens.dissection.exemplars.strongest import Variety
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.passes import StoredPass
-from unitlens.dissection.store.rows import RowFile
+from unitlens.dissection.store.rows import Rows
 from unitlens.drawing.strips import enlarged
 from unitlens.errors import UnitlensError
 from unitlens.models.words.encoder import BATCH, Encoder
@@ -27,7 +27,7 @@ GREY = 128
 """What stands outside of the mask."""
 
 
-def images_of(stored: StoredPass) -> RowFile:
+def images_of(stored: StoredPass) -> Rows:
     """The images of a pass, (N, height, width, 3), as the network saw them.
 
     Raises

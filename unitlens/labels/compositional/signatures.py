@@ -10,7 +10,7 @@ import numpy.typing as npt
 from unitlens.dissection.counting import Marks
 from unitlens.dissection.store.labels import KEPT_PLANES
 from unitlens.dissection.store.passes import StoredPass
-from unitlens.dissection.store.rows import RowFile
+from unitlens.dissection.store.rows import Rows
 from unitlens.dissection.store.temporary import temporary_store
 from unitlens.stats.blocks import in_blocks
 from unitlens.stats.folds import FOLDS
@@ -28,12 +28,12 @@ class StoredSignatures:
     Attributes
     ----------
     signatures : Signatures
-    numbers : RowFile
+    numbers : Rows
         (N, cells) int32; of a layer without a grid, (N, 1).
     """
 
     signatures: Signatures
-    numbers: RowFile
+    numbers: Rows
 
     @property
     def count(self) -> int:

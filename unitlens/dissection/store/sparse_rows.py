@@ -1,0 +1,186 @@
+"""Rows of which nearly all numbers are 0: the others are in a file, each with its place."""
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from unitlens.dissection.store.nonzero import NonZero
+from unitlens.dissection.store.rows import RowFile, RowNumbers
+from unitlens.errors import UnitlensError
+
+GROUP = 64
+"""Units, the first side of a row, that one read of a batch finds: as many as are counted together."""
+
+LONGEST = 1 << 32
+"""Numbers of a row, so that their places fit in 32 bits; longer ones are not kept this way."""
+
+_AT_ONCE = 1 << 10  # lines of the index that are read together
+
+
+class SparseRows:
+    """Rows of which only the numbers that are not 0 are kept, written in batches and read back by number.
+
+    A batch of rows is one stretch of a file, in the order of the units (the first side of a row) and then of the rows:
+    whoever reads some units of all rows reads a stretch of each batch. A second file says of each batch which row is
+    its first, and where each `GROUP` of units ends.
+
+        NAME.rows          of each number: row in the batch, place in the row (uint32 both), and the number
+        NAME.batches.rows  of each batch: its first row, and the end of each group in NAME.rows (int64 all)
+
+    Parameters
+    ----------
+    path : Path
+        The first file; see `unitlens.dissection.store.rows.open_file`.
+    shape : tuple of int
+        Of one row, with one side at least.
+    dtype : numpy type
+        Of its numbers. What has no bit set is 0: -0.0 is kept.
+    count : int
+        Rows that are there already.
+    batches : int, optional
+        In so many batches; None: the files are made anew.
+    expected : float
+        Share of the numbers that are probably kept.
+    write : bool
+        Whether rows may be appended; what stands behind those that are there is cut off then.
+
+    Attributes
+    ----------
+    count : int
+        Rows that are there.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        shape: tuple[int, ...],
+        dtype: npt.DTypeLike,
+        *,
+        count: int = 0,
+        batches: int | None = None,
+        expected: float = 0.0,
+        write: bool = True,
+    ) -> None:
+        self.shape, self.dtype, self.count = shape, np.dtype(dtype), count
+        self._size = int(np.prod(shape, dtype=np.int64))
+        self._of_unit, self._expected = self._size // max(shape[0], 1), expected
+        index = path.with_suffix(".batches.rows")
+        self._index = RowFile(index, (1 + -(-shape[0] // GROUP),), np.int64, count=batches, write=write)
+        # first row of each batch; where its numbers begin, and where those of the last one end
+        self._first, self._begins = array("q"), array("q", [0])
+        try:
+            for lines in self._lines():
+                self._know(lines, index)
+            entry = np.dtype([("row", "<u4"), ("place", "<u4"), ("value", self.dtype)])
+            kept = None if batches is None else self._begins[-1]
+            self._entries = RowFile(path, (), entry, count=kept, write=write)
+        except BaseException:
+            self._index.close()
+            raise
+
+    def _lines(self) -> Iterator[npt.NDArray[np.int64]]:
+        """All lines of the index, some at a time."""
+        for start in range(0, self._index.count, _AT_ONCE):
+            yield self._index.read(range(start, min(start + _AT_ONCE, self._index.count)))
+
+    def _know(self, lines: npt.NDArray[np.int64], index: Path) -> None:
+        """Remember some lines of the index, which have to fit what is known."""
+        first, begins = lines[:, 0], np.concatenate([[self._begins[-1]], lines[:, -1]])
+        steps = np.diff(lines[:, 1:], axis=1, prepend=begins[:-1, None])
+        before = self._first[-1] if self._first else -1
+        if (steps < 0).any() or (np.diff(first, prepend=before) <= 0).any() or first[-1] >= self.count:
+            raise UnitlensError(f"The store is damaged: {index} has batches that do not follow each other.")
+        self._first.extend(first.tolist())
+        self._begins.extend(begins[1:].tolist())
+
+    @property
+    def filled(self) -> float:
+        """Share of the numbers that are kept; before there are any, what was expected."""
+        return self._entries.count / (self.count * self._size) if self.count else self._expected
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes that one row takes, on average."""
+        return round(self.filled * self._size * self._entries.row_bytes)
+
+    def batches(self, count: int) -> int:
+        """In how many batches the first so many rows are."""
+        return bisect_left(self._first, count)
+
+    def append(self, rows: npt.NDArray[Any]) -> None:
+        """Write rows behind those that are there, (n, *shape), as a batch of their own.
+
+        Raises
+        ------
+        UnitlensError
+            If the disk is full.
+        """
+        self.put(self.count, rows)
+
+    def put(self, first: int, rows: npt.NDArray[Any]) -> None:
+        """Write rows from number ``first`` on, behind those that are there; rows that were passed over are zeros."""
+        if not len(rows):
+            return
+        if first > self.count:  # where the last batch ends
+            self.put(self.count, np.zeros((1, *self.shape), self.dtype))
+        found = NonZero.of(np.asarray(rows, self.dtype))
+        unit = found.place // self._of_unit
+        order = np.lexsort((found.place, found.row, unit))
+        entries = np.empty(len(order), self._entries.dtype)
+        for part in ("row", "place", "value"):
+            entries[part] = getattr(found, part)[order]
+        last_of_groups = np.arange(GROUP, self.shape[0] + GROUP, GROUP)
+        ends = np.searchsorted(unit[order], last_of_groups) + self._begins[-1]
+        self._entries.append(entries)
+        self._index.append(np.concatenate([[first], ends])[None])
+        self._first.append(first)
+        self._begins.append(int(ends[-1]))
+        self.count = first + len(rows)
+
+    def read(self, rows: RowNumbers, part: slice | None = None) -> npt.NDArray[Any]:
+        """Read rows, or the same part of each along its first side, as `RowFile.read` does."""
+        part = slice(0, self.shape[0]) if part is None else part
+        out = np.zeros((len(rows), part.stop - part.start, *self.shape[1:]), self.dtype)
+        found = self.nonzero(rows, part)
+        out.reshape(len(rows), (part.stop - part.start) * self._of_unit)[found.row, found.place] = found.value
+        return out
+
+    def nonzero(self, rows: RowNumbers, part: slice) -> NonZero:
+        """Read what is not 0 in a part of some rows: of each batch unit after unit, and row after row in these."""
+        if isinstance(rows, range) and rows.step == 1:
+            stop = min(rows.stop, self.count)
+            batches = range(max(bisect_right(self._first, rows.start) - 1, 0), self.batches(stop))
+            found = self._of_batches(batches, part)
+            return found.some((found.row >= rows.start) & (found.row < stop)).moved(-rows.start)
+        wanted = np.asarray(rows, dtype=np.int64)
+        batch = np.searchsorted(np.array(self._first), wanted[wanted < self.count], side="right") - 1
+        return self._of_batches(np.unique(batch[batch >= 0]), part).of_rows(wanted)
+
+    def _of_batches(self, batches: RowNumbers, part: slice) -> NonZero:
+        """What is not 0 in a part of all rows of some batches, by the numbers of the rows."""
+        first, last = part.start // GROUP, -(-part.stop // GROUP)
+        found, lines = [NonZero.none(self.dtype)], self._index.read(batches)
+        begins = lines[:, first] if first else np.array([self._begins[batch] for batch in batches], np.int64)
+        for batch, row, begin, end in zip(batches, lines[:, 0], begins, lines[:, last], strict=True):
+            entries = self._entries.read(range(begin, end))
+            # a batch ends where the next one begins: of what was written before a kill, not all rows may count
+            rows = (self._first[batch + 1] if batch + 1 < len(self._first) else self.count) - row
+            place = entries["place"] - np.int64(part.start * self._of_unit)
+            inside = (entries["row"] < rows) & (place >= 0) & (place < (part.stop - part.start) * self._of_unit)
+            found.append(NonZero(entries["row"] + np.int64(row), place, entries["value"]).some(inside))
+        return NonZero.joined(found)
+
+    def sync(self) -> None:
+        """Let what was written be on the disk."""
+        self._entries.sync()
+        self._index.sync()
+
+    def close(self) -> None:
+        """Close the files."""
+        self._entries.close()
+        self._index.close()
