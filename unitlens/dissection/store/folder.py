@@ -30,8 +30,9 @@ OFTEN = 2.0
 SHARE = 50
 """After a commit there is none for so many times what it took, so that all of them take less than 2 % of a pass."""
 
-SPARSE = 1 / 16
-"""Where no larger share of the numbers is not 0, only these are kept, with their places: 2 to 3 times as much each."""
+SPARSE = 1 / 4
+"""Where at most this share of the numbers is not 0, only these are kept, with their places: each takes 2 to 3 times as
+much room."""
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 

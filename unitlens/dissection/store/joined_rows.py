@@ -24,8 +24,8 @@ class JoinedRows:
     def __init__(self, parts: Sequence[Rows | None], counts: Sequence[int]) -> None:
         first = next(part for part in parts if part is not None)
         self.shape, self.dtype, self.count = first.shape, first.dtype, sum(counts)
-        starts = np.cumsum([0, *counts]).tolist()
-        self._parts = [
+        starts: list[int] = np.cumsum([0, *counts]).tolist()
+        self._parts: list[tuple[Rows, int, int]] = [
             (part, start, start + count)
             for part, start, count in zip(parts, starts[:-1], counts, strict=True)
             if part is not None and count

@@ -17,6 +17,9 @@ from unitlens.models.transfers import Arriving
 from unitlens.stats.blocks import in_blocks
 from unitlens.stats.masks import at_most_grid
 
+FEW = 1 / 16
+"""A layer is kept as what is not 0, where this is at most so large a share of its first maps."""
+
 _PEAKS_AT_ONCE = 1 << 24
 
 _UNITS_AT_ONCE = 1 << 22
@@ -85,6 +88,11 @@ class Filled:
         """Of maps, (N, U, h, w)."""
         there = (maps != 0).flatten(2)
         return cls(*(float(part.float().mean()) for part in (there, there.any(2), there.all(2))))
+
+    @property
+    def few(self) -> bool:
+        """Whether so little is filled that nothing else should be kept."""
+        return self.positions <= FEW
 
 
 @dataclass
@@ -205,7 +213,7 @@ class LayerMaps:
         filled: "Filled | None" = None,
     ) -> "LayerMaps":
         """A layer whose files are there, or are made for maps of which so much is filled."""
-        (h, w), filled = layer_grid or (1, 1), filled or Filled()
+        (h, w), filled = layer_grid or (1, 1), filled if filled is not None and filled.few else Filled()
 
         def rows(kind: str, shape: tuple[int, ...], dtype: type[np.floating], share: float) -> Rows:
             return store.rows(f"{kind}/{name}", shape, dtype, filled=share)
