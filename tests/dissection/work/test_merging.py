@@ -10,6 +10,7 @@ from tests.dissection.work.small_world import NET, OPTIONS, Stopping, assert_sam
 from tests.generators import painted, painter
 from unitlens.data.reading import Part
 from unitlens.dissection.run import dissect_part
+from unitlens.dissection.store.joined_rows import JoinedRows
 from unitlens.dissection.store.rows import RowFile
 
 
@@ -129,7 +130,7 @@ def test_rows_of_several_files_are_read_as_one(tmp_path):
     files = [RowFile(tmp_path / str(number), (3, 2), np.float32) for number in range(2)]
     files[0].append(rows[:2])
     files[1].append(rows[5:8])
-    joined = RowFile.joined([files[0], None, files[1]], [2, 3, 4])
+    joined = JoinedRows([files[0], None, files[1]], [2, 3, 4])
     assert joined.count == 9
     for chosen in (range(9), range(1, 7), [8, 0, 5, 5], range(4, 4)):
         np.testing.assert_array_equal(joined.read(chosen), rows[list(chosen)])
