@@ -1,5 +1,6 @@
 """The label planes of all images, on the label grid."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -252,7 +253,7 @@ class LabelPlanes:
         """A function that reads the planes of some images; what is small is read once and kept."""
         files = [self.planes, *self.further]
         narrow = np.dtype(kept_type(self.columns))
-        cells = sum(file.row_bytes // file.dtype.itemsize for file in files)
+        cells = sum(math.prod(file.shape) for file in files)
         images = self.planes.count
         if images * cells * narrow.itemsize > KEPT_PLANES:
             return self.read
