@@ -363,3 +363,13 @@ def test_the_command_writes_a_sheet_and_reads_answers(shell, sees, world, tmp_pa
     assert not (tmp_path / "run/labels.csv").exists()  # refused before anything is computed
     assert "--units is 'x'" in shell("label", "run", "--sheet", "s.html", "--units", "x").err
     assert "add --sheet PAGE" in shell("label", "run", "--choices", 3).err
+
+
+def test_all_that_is_asked_for_at_once_takes_one_pass(shell, sees, world, tmp_path):
+    shell("dissect", *sees, "--data", world, "--out", "run")
+    asked = ("--ranges", 2, "--unmeasured", "--sheet", "sheet.html", "--choices", 2, "--trust")
+    said = shell("label", "run", *asked)
+    assert said.code == 0, said.err
+    assert said.err.count("one more pass over its images") == 1
+    assert list(ul.open_labels(tmp_path / "run").methods) == ["ranges"]
+    assert read_key(tmp_path / "run").sheet in (tmp_path / "sheet.html").read_text()

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from unitlens.cli.opening import set_threads, take_data_options, worker_count
+from unitlens.cli.opening import set_threads, worker_count
 from unitlens.cli.options import (
     process_options,
     quiet_option,
@@ -15,7 +15,7 @@ from unitlens.cli.options import (
     trust_options,
 )
 from unitlens.cli.shell.command import command
-from unitlens.cli.targets import reopening_of
+from unitlens.cli.targets import RunOptions
 from unitlens.cli.text import echo
 
 
@@ -48,22 +48,11 @@ def audit(run: Path, out: Path | None, **options: Any) -> None:
     quiet = options.pop("quiet")
     set_threads(options.pop("threads"))
     options["workers"] = worker_count(options["workers"])
-    network, weights, source, trust = (options.pop(name) for name in ("network", "weights", "data", "trust"))
-    opened = take_data_options(options)
-    dissection = open_run(run)
-    reopening = reopening_of(
-        run,
-        dissection.info,
-        network=network,
-        weights=weights,
-        source=source,
-        opened=opened,
-        groups=dissection.groups if options["groups"] is None else None,
-        trust=trust,
-    )
-    net = reopening.open_network(trust=trust) if network or weights else None
-    data = reopening.open_data(trust=trust) if source or opened else None
-    done = check(dissection, net, data, trust=trust, progress=not quiet, **options)
+    asked, dissection = RunOptions.take(options), open_run(run)
+    reopening = asked.reopening(run, dissection, regrouped=options["groups"] is not None)
+    net = reopening.open_network(trust=asked.trust) if asked.network or asked.weights else None
+    data = reopening.open_data(trust=asked.trust) if asked.data or asked.opened else None
+    done = check(dissection, net, data, trust=asked.trust, progress=not quiet, **options)
     page = report(out or run, done)
     if not quiet:
         for note in done.notes:

@@ -2,16 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
-from unitlens.cli.labelling.formulas import formula_options, label_by_formulas, take_formula_options
+from unitlens.cli.labelling.formulas import formula_options, take_formula_options
 from unitlens.cli.labelling.people import people_options, save_answers, take_people_options
-from unitlens.cli.labelling.words import label_by_words, take_word_options, word_options
-from unitlens.cli.opening import set_threads, take_basis, take_data_options, worker_count
+from unitlens.cli.labelling.words import asked_words, take_word_options, word_options
+from unitlens.cli.opening import set_threads, take_basis, worker_count
 from unitlens.cli.options import (
     basis_option,
     process_options,
@@ -21,7 +20,7 @@ from unitlens.cli.options import (
     trust_options,
 )
 from unitlens.cli.shell.command import command
-from unitlens.cli.targets import reopening_of
+from unitlens.cli.targets import RunOptions
 from unitlens.cli.text import echo
 from unitlens.errors import UnitlensError
 
@@ -60,18 +59,16 @@ def label(run: Path, given: tuple[Path, ...], effects: bool, unmeasured: bool, o
     activations has them from a run made with --keep-activations, or else shows the images to the network once more.
     """
     from unitlens.dissection.result import open_run
-    from unitlens.labels.files import check_no_labels, read_labels
-    from unitlens.labels.footing.measuring import measure_labels
-    from unitlens.labels.given.reading import given_labels
-    from unitlens.labels.run_pass import with_activations
-    from unitlens.pages.labels.sheets import check_sheet, sheet
-    from unitlens.pages.writing import report
+    from unitlens.labels.files import check_no_labels
+    from unitlens.labels.run_pass import activations
+    from unitlens.pages.labels.sheets import check_sheet, write_sheet
 
     quiet = options.pop("quiet")
     set_threads(options.pop("threads"))
-    options["basis"] = take_basis(options)
+    options |= {"basis": take_basis(options), "workers": worker_count(options["workers"]), "progress": not quiet}
     by_formulas, by_words = take_formula_options(options), take_word_options(options)
-    people, named = take_people_options(options), bool(given or by_formulas is not None or by_words is not None)
+    people, source = take_people_options(options), RunOptions.take(options)
+    named = bool(given or by_formulas.methods or by_words)
     if not (named or people.sheet or people.answers):
         raise UnitlensError(
             "Nothing was asked for: add --formulas 3, --ranges 5, --words LIST, --from FILE for labels from elsewhere, "
@@ -81,50 +78,105 @@ def label(run: Path, given: tuple[Path, ...], effects: bool, unmeasured: bool, o
     if people.answers:
         for line in save_answers(run, people.answers, overwrite=overwrite):
             echo(line)
-    if not (named or people.sheet):
-        return
+    # What cannot be written is refused before anything is computed.
     if people.sheet is not None:
-        check_sheet(run, people.sheet, overwrite=overwrite)  # before anything is computed
-    methods = [*(by_formulas.methods if by_formulas else ()), *(by_words["methods"] if by_words else ())]
-    check_no_labels(run, methods, overwrite=overwrite)
-    made = [given_labels(dissection, file) for file in given]
-    given_methods = [method for labels in made for method in labels.methods]
-    _check_different(given_methods)
-    check_no_labels(run, given_methods, overwrite=overwrite)
-    images = by_words is not None or people.sheet is not None
-    with ExitStack() as held:
-        net = data = None
-        if by_formulas is not None or images or not unmeasured:
-            net, data = open_again(run, dissection, options, images=images, network=effects)
-            at_hand = with_activations(dissection, net, data, images=images, progress=not quiet, **options)
-            dissection = replace(dissection, activations=held.enter_context(at_hand))  # one pass for all that follows
-        if by_formulas is not None:
-            made += label_by_formulas(dissection, net, data, by_formulas, progress=not quiet, **options)
-        if by_words is not None:
-            made.append(label_by_words(dissection, net, data, by_words, progress=not quiet, **options))
-            check_no_labels(run, list(made[-1].methods), overwrite=overwrite)
+        check_sheet(run, people.sheet, overwrite=overwrite)
+    labels = tuple(_given_by(dissection, given))
+    methods = [method for one in labels for method in one.methods] + by_formulas.methods
+    check_no_labels(run, [*methods, *(by_words["methods"] if by_words else ())], overwrite=overwrite)
+    asked = _Asked(
+        given=labels,
+        formulas=by_formulas.formulas,
+        ranges=by_formulas.ranges,
+        words=None if by_words is None else asked_words(dissection, by_words),
+        measured=named and not unmeasured,
+        effects=effects and named and not unmeasured,
+    )
+    images = asked.words is not None or people.sheet is not None
+    with ExitStack() as opened:
+        net, data, stored = None, None, None  # type: Any, Any, Any
+        if asked.needs_activations or images:
+            net, data = _open_again(run, dissection, source, images=images, network=asked.effects)
+            # One pass for all that follows.
+            stored = opened.enter_context(activations(dissection, net, data, images=images, **options))
         if named:
-            labels = made[0].joined(*made[1:])
-            if not unmeasured:
-                there = read_labels(run, overwrite=overwrite)
-                labels = labels if there is None else there.joined(labels)
-                labels = measure_labels(dissection, labels, net, data, effects=effects, progress=not quiet, **options)
-            page = report(run, labels, overwrite=True)
-            if not quiet:
-                for line in _summary(labels):
-                    echo(line)
-                echo(f"wrote {run}/: {page.name} to look at, labels.csv to compute with")
+            _name_units(run, dissection, stored, asked, net, data, overwrite=overwrite, quiet=quiet, **options)
         if people.sheet is not None:
-            asked = people.settings | options
-            sheet(run, people.sheet, net=net, data=data, overwrite=overwrite, progress=not quiet, **asked)
+            write_sheet(run, people.sheet, dissection, stored, **people.settings)
             if not quiet:
                 echo(f"wrote {people.sheet} for people to answer; the key to it is in {run}/")
 
 
-def _check_different(methods: list[str]) -> None:
-    twice = next((method for method in methods if methods.count(method) > 1), None)
-    if twice is not None:
-        raise UnitlensError(f"Two files have labels by {twice!r}, as files name their method: rename one of them.")
+class _Asked(NamedTuple):
+    """Labels that were asked for.
+
+    Attributes
+    ----------
+    given : tuple of Labels
+        From elsewhere.
+    formulas : SearchSettings or None
+    ranges : RangeSettings or None
+    words : AskedWords or None
+    measured, effects : bool
+        Whether all labels are measured on one footing, and what the removal of units does.
+    """
+
+    given: tuple[Any, ...]
+    formulas: Any
+    ranges: Any
+    words: Any
+    measured: bool
+    effects: bool
+
+    @property
+    def needs_activations(self) -> bool:
+        """Whether anything is computed from activations."""
+        return self.measured or any(one is not None for one in (self.formulas, self.ranges, self.words))
+
+
+def _given_by(dissection: Any, files: tuple[Path, ...]) -> Iterator[Any]:
+    """Labels from elsewhere, each file a method."""
+    from unitlens.labels.given.reading import given_labels
+
+    methods = set[str]()
+    for file in files:
+        labels = given_labels(dissection, file)
+        twice = next((method for method in labels.methods if method in methods), None)
+        if twice is not None:
+            raise UnitlensError(f"Two files have labels by {twice!r}, as files name their method: rename one of them.")
+        methods |= set(labels.methods)
+        yield labels
+
+
+def _name_units(
+    run: Path, dissection: Any, stored: Any, asked: _Asked, net: Any, data: Any, *, overwrite: bool, **passing: Any
+) -> None:
+    """Name the units in all ways that were asked for, and write the labels into the run."""
+    from unitlens.labels.by_words.naming import words_of
+    from unitlens.labels.compositional.naming import formulas_of, ranges_of
+    from unitlens.labels.files import read_labels
+    from unitlens.labels.footing.measuring import measure_on, with_effects
+    from unitlens.pages.writing import report
+
+    quiet = passing.pop("quiet")
+    made = list(asked.given)
+    if asked.formulas is not None:
+        made.append(formulas_of(dissection, stored, asked.formulas, progress=not quiet))
+    if asked.ranges is not None:
+        made.append(ranges_of(dissection, stored, asked.ranges, progress=not quiet))
+    if asked.words is not None:
+        made.append(words_of(dissection, stored, asked.words, progress=not quiet))
+    labels = made[0].joined(*made[1:])
+    if asked.measured:
+        there = read_labels(run, overwrite=overwrite)
+        labels = measure_on(dissection, labels if there is None else there.joined(labels), stored, progress=not quiet)
+    if asked.effects:
+        labels = with_effects(dissection, labels, stored, net, data, **passing)
+    page = report(run, labels, overwrite=True)
+    if not quiet:
+        for line in _summary(labels):
+            echo(line)
+        echo(f"wrote {run}/: {page.name} to look at, labels.csv to compute with")
 
 
 def _summary(labels: Any) -> Iterator[str]:
@@ -136,27 +188,13 @@ def _summary(labels: Any) -> Iterator[str]:
         yield from record.notes
 
 
-def open_again(
-    run: Path, dissection: Any, options: dict[str, Any], *, images: bool = False, network: bool = False
-) -> tuple[Any, Any]:
-    """Open the network and the images of a run, as the command line says or as recorded; takes their options out.
+def _open_again(run: Path, dissection: Any, source: RunOptions, *, images: bool, network: bool) -> tuple[Any, Any]:
+    """Open the network and the images of a run, as the command line says or as recorded.
 
     Both are None where the run has kept all that is needed: its activations and, where ``images`` count, those; but
     where the ``network`` itself is needed.
     """
-    spec, weights, source, trust = (options.pop(name) for name in ("network", "weights", "data", "trust"))
-    opened = take_data_options(options)
-    options["workers"] = worker_count(options["workers"])
     if not network and dissection.activations is not None and (dissection.settings.exemplars or not images):
         return None, None
-    reopening = reopening_of(
-        run,
-        dissection.info,
-        network=spec,
-        weights=weights,
-        source=source,
-        opened=opened,
-        groups=dissection.groups,
-        trust=trust,
-    )
-    return reopening.open_network(trust=trust), reopening.open_data(trust=trust)
+    reopening = source.reopening(run, dissection)
+    return reopening.open_network(trust=source.trust), reopening.open_data(trust=source.trust)

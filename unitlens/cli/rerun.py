@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from unitlens.cli.opening import set_threads, take_basis, take_data_options, worker_count
+from unitlens.cli.opening import set_threads, take_basis, worker_count
 from unitlens.cli.options import (
     basis_option,
     process_options,
@@ -15,7 +15,7 @@ from unitlens.cli.options import (
     trust_options,
 )
 from unitlens.cli.shell.command import command
-from unitlens.cli.targets import reopening_of
+from unitlens.cli.targets import RunOptions
 from unitlens.cli.text import align_columns, echo
 
 
@@ -48,24 +48,14 @@ def rerun(run: Path, out: Path | None, **options: Any) -> int:
     from unitlens.dissection.repeating.rerunning import repeat
     from unitlens.dissection.result import open_run
 
-    quiet, trust = options.pop("quiet"), options.pop("trust")
+    quiet = options.pop("quiet")
     set_threads(options.pop("threads"))
-    opened, dissection = take_data_options(options), open_run(run)
-    reopening = reopening_of(
-        run,
-        dissection.info,
-        network=options["network"],
-        weights=options["weights"],
-        source=options["data"],
-        opened=opened,
-        groups=dissection.groups,
-        trust=trust,
-    )
+    asked, dissection = RunOptions.take(options), open_run(run)
     done = repeat(
         run,
         dissection,
-        reopening,
-        trust=trust,
+        asked.reopening(run, dissection),
+        trust=asked.trust,
         out=out,
         basis=take_basis(options),
         within=options["within"],

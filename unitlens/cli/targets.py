@@ -212,6 +212,46 @@ def _of_model(target: str, options: dict[str, Any]) -> Source:
     return Source(net, layers, images.data, net.fingerprint(), limit, seed, images.recorded, basis=basis)
 
 
+class RunOptions(NamedTuple):
+    """What the command line says of a run's network and images, in place of run.json.
+
+    Attributes
+    ----------
+    network, weights, data : str or None
+        As typed.
+    opened : dict
+        Keywords for `unitlens.data.opening.open_data`.
+    trust : bool
+        Whether whatever the run names may be run and fetched.
+    """
+
+    network: str | None
+    weights: str | None
+    data: str | None
+    opened: dict[str, Any]
+    trust: bool
+
+    @classmethod
+    def take(cls, options: dict[str, Any]) -> "RunOptions":
+        """Take them out of the options of a command."""
+        opened = take_data_options(options)
+        network, weights, data, trust = (options.pop(name) for name in ("network", "weights", "data", "trust"))
+        return cls(network, weights, data, opened, trust)
+
+    def reopening(self, folder: Path, dissection: Any, *, regrouped: bool = False) -> "Reopening":
+        """Say how they are opened; see `reopening_of`. Groups are the run's, unless others are given."""
+        return reopening_of(
+            folder,
+            dissection.info,
+            network=self.network,
+            weights=self.weights,
+            source=self.data,
+            opened=self.opened,
+            groups=None if regrouped else dissection.groups,
+            trust=self.trust,
+        )
+
+
 def reopening_of(
     folder: Path,
     info: dict[str, Any],

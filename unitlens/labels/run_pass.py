@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from unitlens.data.concepts import Data, described
 from unitlens.data.inmemory.dataset import as_data
@@ -19,6 +19,18 @@ from unitlens.models.bases import BasisLike
 from unitlens.models.network import Network
 from unitlens.progress import tell
 
+BATCH_SIZE = 32
+
+
+class PassOptions(TypedDict, total=False):
+    """Keywords of `activations` that functions which take them hand on: how the images are passed, where they are."""
+
+    basis: BasisLike | None
+    batch_size: int
+    workers: int
+    store_limit: int | None
+    progress: bool
+
 
 @contextmanager
 def activations(
@@ -28,7 +40,7 @@ def activations(
     *,
     images: bool = False,
     basis: BasisLike | None = None,
-    batch_size: int = 32,
+    batch_size: int = BATCH_SIZE,
     workers: int = 0,
     store_limit: int | None = None,
     progress: bool = False,
@@ -70,14 +82,9 @@ def activations(
     ...     stored.images, stored.layers["relu6"].units
     (24, 128)
     """
-    machine: dict[str, Any] = {
-        "batch_size": batch_size,
-        "workers": workers,
-        "store_limit": store_limit,
-        "progress": progress,
-    }
+    resources = Resources(workers=workers, store_limit=store_limit, show=progress)
     with (
-        with_activations(run, net, data, images=images, basis=basis, **machine) as kept,
+        _kept(run, net, data, images=images, basis=basis, batch_size=batch_size, resources=resources) as kept,
         opened_activations(kept) as stored,
     ):
         _check_of_run(stored, run, str(kept))
@@ -85,22 +92,17 @@ def activations(
 
 
 @contextmanager
-def with_activations(
+def _kept(
     run: Dissection,
-    net: Network | None = None,
-    data: Data | str | Path | None = None,
+    net: Network | None,
+    data: Data | str | Path | None,
     *,
-    images: bool = False,
-    basis: BasisLike | None = None,
-    batch_size: int = 32,
-    workers: int = 0,
-    store_limit: int | None = None,
-    progress: bool = False,
+    images: bool,
+    basis: BasisLike | None,
+    batch_size: int,
+    resources: Resources,
 ) -> Iterator[Path]:
-    """Where the activations of a run are: kept by it, or else made by one pass and kept until the end of the ``with``.
-
-    Parameters and errors are those of `activations`.
-    """
+    """The folder of the activations: kept by the run, or made by one pass and there until the end of the ``with``."""
     missing = "did not keep its activations"
     if run.activations is not None:
         if not images or keeps_images(run.activations):
@@ -118,8 +120,7 @@ def with_activations(
     check_network(net, run.info)
     given = regrouped(as_data(data), run.groups)
     settings = replace(run.settings, batch_size=batch_size, strict=False, control=(), exemplars=0)
-    resources = Resources(workers=workers, store_limit=store_limit, show=progress)
-    if progress:
+    if resources.show:
         tell(f"the run {missing}: one more pass over its images")
     with temporary_store() as store:
         directions = run_basis(run.settings, basis)

@@ -1,1 +1,1 @@
-"""Options of `unitlens label` that belong to one method, and the search by words."""
+"""Options of `unitlens label` that belong to one method, and what is done with them."""

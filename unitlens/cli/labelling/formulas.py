@@ -47,10 +47,10 @@ formula_options = options(
 
 
 class AskedFormulas(NamedTuple):
-    """What was asked for: settings of formulas and of ranges, as keywords; None for what was not."""
+    """What was asked for: settings of formulas and of ranges; None for what was not."""
 
-    formulas: dict[str, Any] | None
-    ranges: dict[str, Any] | None
+    formulas: Any  # SearchSettings
+    ranges: Any  # RangeSettings
 
     @property
     def methods(self) -> list[str]:
@@ -58,14 +58,16 @@ class AskedFormulas(NamedTuple):
         return [name for name, settings in self._asdict().items() if settings is not None]
 
 
-def take_formula_options(given: dict[str, Any]) -> AskedFormulas | None:
-    """Take the options of formulas and ranges out of those of the command; None where neither was asked for.
+def take_formula_options(given: dict[str, Any]) -> AskedFormulas:
+    """Take the options of formulas and ranges out of those of the command.
 
     Raises
     ------
     UnitlensError
         If some of them were given without what they are for.
     """
+    from unitlens.labels.compositional.naming import range_settings, search_settings
+
     names = ("formulas", "ranges", "ranges_by", "range_length", "beam", "budget")
     taken = {name: given.pop(name) for name in names}
     length, k = taken.pop("formulas"), taken.pop("ranges")
@@ -73,12 +75,14 @@ def take_formula_options(given: dict[str, Any]) -> AskedFormulas | None:
         _refuse_alone({name: taken[name] for name in ("ranges_by", "range_length")}, "ranges", "--ranges 5")
     if k is None and length is None:
         _refuse_alone(taken, "formulas and ranges", "--formulas 3 or --ranges 5")
-        return None
+        return AskedFormulas(None, None)
     search = {name: taken[name] for name in ("beam", "budget") if taken[name] is not None}
-    of_ranges = {name: taken[of] for name, of in (("by", "ranges_by"), ("length", "range_length")) if taken[of]}
+    of_ranges: dict[str, Any] = {
+        name: taken[of] for name, of in (("by", "ranges_by"), ("length", "range_length")) if taken[of]
+    }
     return AskedFormulas(
-        formulas=None if length is None else {"length": length, **search},
-        ranges=None if k is None else {"k": k, **of_ranges, **search},
+        formulas=None if length is None else search_settings(length=length, **search),
+        ranges=None if k is None else range_settings(k=k, **of_ranges, **search),
     )
 
 
@@ -86,19 +90,3 @@ def _refuse_alone(given: dict[str, Any], what: str, add: str) -> None:
     alone = next((name for name, value in given.items() if value is not None), None)
     if alone is not None:
         raise UnitlensError(f"--{alone.replace('_', '-')} is for {what}: add {add}.")
-
-
-def label_by_formulas(
-    dissection: Any, net: Any, data: Any, asked: AskedFormulas, *, progress: bool, **machine: Any
-) -> list[Any]:
-    """Name the units of a run by formulas, and ranges of their activation, from one opening of its activations."""
-    from unitlens.labels.compositional.naming import formulas_of, ranges_of
-    from unitlens.labels.run_pass import activations
-
-    made = []
-    with activations(dissection, net, data, progress=progress, **machine) as stored:
-        if asked.formulas is not None:
-            made.append(formulas_of(dissection, stored, progress=progress, **asked.formulas))
-        if asked.ranges is not None:
-            made.append(ranges_of(dissection, stored, progress=progress, **asked.ranges))
-    return made

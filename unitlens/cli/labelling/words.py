@@ -45,7 +45,7 @@ def take_word_options(given: dict[str, Any]) -> dict[str, Any] | None:
     UnitlensError
         If some of them were given without --words.
     """
-    from unitlens.labels.by_words.naming import METHODS
+    from unitlens.labels.by_words.settings import METHODS
 
     taken = {
         name: given.pop(name) for name in ("words", "encoder", "encoder_weights", "word_methods", "word_exemplars")
@@ -62,18 +62,15 @@ def take_word_options(given: dict[str, Any]) -> dict[str, Any] | None:
     return taken
 
 
-def label_by_words(dissection: Any, net: Any, data: Any, asked: dict[str, Any], **machine: Any) -> Any:
-    """Name the units of a run by words."""
-    from unitlens.labels.by_words.naming import words
+def asked_words(dissection: Any, asked: dict[str, Any]) -> Any:
+    """Open the encoder and the words that were asked for, for the units of a run."""
+    from unitlens.labels.by_words.settings import asked_words
     from unitlens.models.words.opening import BUNDLED, encoder
 
-    return words(
+    return asked_words(
         dissection,
         encoder(asked["encoder"] or BUNDLED, weights=asked["encoder_weights"]),
         asked["words"] if asked["words"] in ("concepts", "imagenet", "nouns") else Path(asked["words"]),
-        net=net,
-        data=data,
         methods=asked["methods"],
         exemplars=asked["word_exemplars"],
-        **machine,
     )

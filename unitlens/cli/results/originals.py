@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 from click.core import ParameterSource
 
-from unitlens.cli.opening import set_threads, take_basis, take_data_options
+from unitlens.cli.opening import set_threads, take_basis
 from unitlens.cli.options import basis_option, options, source_options, trust_options
-from unitlens.cli.targets import reopening_of
+from unitlens.cli.targets import RunOptions
 from unitlens.errors import UnitlensError
 
 if TYPE_CHECKING:
@@ -48,8 +48,7 @@ def opened_originals(run: Path, given: dict[str, Any]) -> Opened | None:
     from unitlens.dissection.reopening import run_basis
     from unitlens.dissection.result import open_run
 
-    full_size, opened = given.pop("full_size"), take_data_options(given)
-    network, weights, source, trust = (given.pop(name) for name in ("network", "weights", "data", "trust"))
+    full_size, asked = given.pop("full_size"), RunOptions.take(given)
     device, threads = given.pop("device"), given.pop("threads")
     basis = take_basis(given)
     if not full_size:
@@ -57,19 +56,10 @@ def opened_originals(run: Path, given: dict[str, Any]) -> Opened | None:
         return None
     set_threads(threads)
     dissection = open_run(run)
-    reopening = reopening_of(
-        run,
-        dissection.info,
-        network=network,
-        weights=weights,
-        source=source,
-        opened=opened,
-        groups=dissection.groups,
-        trust=trust,
-    )
+    reopening = asked.reopening(run, dissection)
     return Opened(
-        reopening.open_network(trust=trust, device=device),
-        reopening.open_data(trust=trust),
+        reopening.open_network(trust=asked.trust, device=device),
+        reopening.open_data(trust=asked.trust),
         run_basis(dissection.settings, basis),
     )
 

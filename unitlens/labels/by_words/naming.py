@@ -5,72 +5,35 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.data.concepts import Concept, Data
+from unitlens.data.concepts import Data
 from unitlens.dissection.draws import plain_draws
 from unitlens.dissection.exemplars.strongest import Variety
 from unitlens.dissection.result import Dissection
 from unitlens.dissection.searching.unit_vectors import UnitVectors
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.passes import StoredPass
-from unitlens.errors import UnitlensError, argument, did_you_mean
 from unitlens.labels.by_words import scores
-from unitlens.labels.by_words.lists import word_list
+from unitlens.labels.by_words.settings import METHODS, AskedWords, WordSettings, asked_words
 from unitlens.labels.by_words.vectors import crop_vectors, first_exemplars, image_vectors
 from unitlens.labels.footing.simulation import simulation
 from unitlens.labels.result import Labels
-from unitlens.labels.run_pass import activations
-from unitlens.models.bases import BasisLike
+from unitlens.labels.run_pass import PassOptions, activations
 from unitlens.models.network import Network
 from unitlens.models.words.encoder import Encoder, TextImageEncoder
-from unitlens.models.words.opening import encoder as open_encoder
 from unitlens.stats.chance import association
 from unitlens.stats.scores import Bools
 
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
 
-METHODS = ("soft_wpmi", "crops", "correlation")
-"""How words are chosen by an encoder; see docs/labels.md."""
-
-FEWEST, MOST = 10, 100
-"""Exemplars by which `soft_wpmi` names a unit: a twentieth of the images, within these."""
-_PART = 20
 _FEWEST_DRAWS = 2
 _ALSO = 4
 """Words beside the best that are named at most."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class WordSettings:
-    """How words are chosen for units.
-
-    Attributes
-    ----------
-    encoder : str
-    encoder_weights : str or None
-        SHA-256 of its weights, where it is known.
-    words : tuple of str
-    methods : tuple of str
-    exemplars : int
-        By which soft_wpmi names a unit; half as many on each half of the images.
-    crops : int
-        By which crops does.
-    pooling : {"max", "mean"}
-        What of a unit's activations in an image counts: the largest, or the mean.
-    """
-
-    encoder: str
-    encoder_weights: str | None
-    words: tuple[str, ...]
-    methods: tuple[str, ...]
-    exemplars: int
-    crops: int
-    pooling: str
 
 
 def words(
@@ -84,11 +47,7 @@ def words(
     exemplars: int | None = None,
     crops: int = 10,
     pooling: Literal["max", "mean"] = "max",
-    basis: BasisLike | None = None,
-    batch_size: int = 32,
-    workers: int = 0,
-    store_limit: int | None = None,
-    progress: bool = False,
+    **passing: Unpack[PassOptions],
 ) -> Labels:
     """Name the units of a run by words, with an encoder of images and words in place of masks.
 
@@ -111,8 +70,8 @@ def words(
         Exemplars of which crops are taken.
     pooling : {"max", "mean"}
         What of a unit's activations in an image counts.
-    basis, batch_size, workers, store_limit, progress
-        As for `unitlens.activations`.
+    **passing
+        ``basis``, ``batch_size``, ``workers``, ``store_limit`` and ``progress``, as for `unitlens.activations`.
 
     Returns
     -------
@@ -141,37 +100,25 @@ def words(
     >>> sorted(labels.methods)
     ['correlation', 'crops', 'soft_wpmi']
     """
-    _check(methods, exemplars, crops, pooling)
-    opened = open_encoder(encoder)
-    known = word_list(words, [Concept(c["category"], c["label"], c["name"]) for c in run.info["data"]["concepts"]])
+    # Before a pass is made, as there may be no such words, or settings.
+    asked = asked_words(run, encoder, words, methods=methods, exemplars=exemplars, crops=crops, pooling=pooling)
+    with activations(run, net, data, images=True, **passing) as stored:
+        return words_of(run, stored, asked, progress=passing.get("progress", False))
+
+
+def words_of(run: Dissection, stored: StoredPass, asked: AskedWords, *, progress: bool = False) -> Labels:
+    """Do the same with activations that are open; see `words`."""
     began = time.perf_counter()
-    word_vectors = opened.encode_words(known).numpy()
-    with activations(
-        run,
-        net,
-        data,
-        images=True,
-        basis=basis,
-        batch_size=batch_size,
-        workers=workers,
-        store_limit=store_limit,
-        progress=progress,
-    ) as stored:
-        settings = WordSettings(
-            encoder=opened.name,
-            encoder_weights=opened.weights,
-            words=known,
-            methods=tuple(methods),
-            exemplars=_exemplars(exemplars, stored.images),
-            crops=min(crops, stored.images // 2),
-            pooling=pooling,
-        )
-        vectors = image_vectors(stored, opened, show=progress)
-        partners = plain_draws(stored, replace(run.settings, evidence=True)).partners
-        seen = _Seen(stored, vectors, word_vectors, partners)
-        peaks = {layer: _pooled(stored.layers[layer], pooling) for layer in run.layers}
-        labels = [_labels(run, method, settings, seen, peaks, opened, began=began, show=progress) for method in methods]
-        of_units = UnitVectors.of(opened, known, word_vectors, vectors, peaks)
+    settings = asked.settings(stored.images)
+    vectors = image_vectors(stored, asked.encoder, show=progress)
+    partners = plain_draws(stored, replace(run.settings, evidence=True)).partners
+    seen = _Seen(stored, vectors, asked.vectors, partners)
+    peaks = {layer: _pooled(stored.layers[layer], settings.pooling) for layer in run.layers}
+    labels = [
+        _labels(run, method, settings, seen, peaks, asked.encoder, began=began, show=progress)
+        for method in settings.methods
+    ]
+    of_units = UnitVectors.of(asked.encoder, asked.words, asked.vectors, vectors, peaks)
     return replace(labels[0].joined(*labels[1:]), vectors=of_units)
 
 
@@ -390,32 +337,6 @@ def _pooled(layer: LayerMaps, pooling: str) -> Floats:
     if pooling == "max" or layer.sums is None:
         return np.asarray(layer.peaks.read(images))
     return np.asarray(layer.sums.read(images))  # as many positions in each: what the mean ranks
-
-
-def _check(methods: Sequence[str], exemplars: int | None, crops: int, pooling: str) -> None:
-    named = [methods] if isinstance(methods, str) else list(methods)
-    unknown = next((method for method in named if method not in METHODS), None)
-    if unknown is not None or isinstance(methods, str) or not named or len(set(named)) < len(named):
-        near = "" if unknown is None else did_you_mean(unknown, METHODS)
-        raise UnitlensError(
-            f"{argument('methods', option='--word-methods')} is {methods!r}{near}; it is a list of some of "
-            f"{', '.join(METHODS)}, each once."
-        )
-    if pooling not in ("max", "mean"):
-        raise UnitlensError(f"{argument('pooling')} is {pooling!r}; it is max or mean.")
-    for name, value in (("exemplars", exemplars), ("crops", crops)):
-        if value is not None and value < 1:
-            raise UnitlensError(f"{argument(name, option=f'--word-{name}')} is {value}; it is 1 or more.")
-
-
-def _exemplars(given: int | None, images: int) -> int:
-    """By how many images soft_wpmi names a unit."""
-    if given is not None and given > images // 2:
-        raise UnitlensError(
-            f"{argument('exemplars', given, option='--word-exemplars')} are more than half of the {images} images: "
-            "nothing would stand out; ask for fewer, or leave it out."
-        )
-    return min(MOST, max(FEWEST, images // _PART), images) if given is None else given
 
 
 def held_out(halves: Floats) -> Floats:

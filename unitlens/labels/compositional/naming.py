@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from unitlens.labels.compositional.evidence import NamedMask, label_rows
 from unitlens.labels.compositional.masks import MasksOf, counted_masks, unit_masks
 from unitlens.labels.compositional.signatures import StoredSignatures, signatures_of
 from unitlens.labels.result import Labels
-from unitlens.labels.run_pass import activations
+from unitlens.labels.run_pass import PassOptions, activations
 from unitlens.progress import progress as bar_of
 from unitlens.stats.formulas.search import SearchSettings
 from unitlens.stats.formulas.weighing import Weighing
@@ -30,6 +30,14 @@ LONGEST = 6
 """Concepts of a formula, at most."""
 
 
+class RangeSettings(NamedTuple):
+    """Which ranges are named: k of a unit, by quantiles or clusters, and how the formulas of each are searched."""
+
+    k: int
+    by: RangesBy
+    search: SearchSettings
+
+
 def formulas(
     run: "Dissection",
     net: "Network | None" = None,
@@ -38,8 +46,7 @@ def formulas(
     length: int = 3,
     beam: int = 10,
     budget: int = 1000,
-    progress: bool = False,
-    **resources: Any,
+    **passing: Unpack[PassOptions],
 ) -> Labels:
     """Name every unit by the formula of concepts (AND, OR, AND NOT) that fits its mask best.
 
@@ -54,10 +61,8 @@ def formulas(
         Formulas of each length that are extended by every concept.
     budget : int
         Further formulas that may be extended, for each unit, to prove that none fits better; 0 for none.
-    progress : bool
-        Whether a bar is shown.
-    **resources
-        ``basis``, ``batch_size``, ``workers`` and ``store_limit``, as for `unitlens.activations`.
+    **passing
+        ``basis``, ``batch_size``, ``workers``, ``store_limit`` and ``progress``, as for `unitlens.activations`.
 
     Returns
     -------
@@ -82,27 +87,18 @@ def formulas(
     >>> ul.formulas(run, net, data, length=2).table()["label"].str.contains(" OR ").any()
     np.True_
     """
-    _search_settings(length, beam, budget)  # before a pass is made
-    with activations(run, net, data, progress=progress, **resources) as stored:
-        return formulas_of(run, stored, length=length, beam=beam, budget=budget, progress=progress)
+    search = search_settings(length=length, beam=beam, budget=budget)  # before a pass is made
+    with activations(run, net, data, **passing) as stored:
+        return formulas_of(run, stored, search, progress=passing.get("progress", False))
 
 
-def formulas_of(
-    run: "Dissection",
-    stored: "StoredPass",
-    *,
-    length: int = 3,
-    beam: int = 10,
-    budget: int = 1000,
-    progress: bool = False,
-) -> Labels:
+def formulas_of(run: "Dissection", stored: "StoredPass", search: SearchSettings, *, progress: bool = False) -> Labels:
     """Do the same with activations that are open; see `formulas`."""
-    settings = _search_settings(length, beam, budget)
 
     def of_layer(stored: "StoredPass", layer: str) -> MasksOf:
         return unit_masks(run[layer].table()["threshold"].to_numpy(np.float32))
 
-    return _labels(run, stored, _Method("formulas", of_layer, 1, False, settings, {}), show=progress)
+    return _labels(run, stored, _Method("formulas", of_layer, 1, False, search, {}), show=progress)
 
 
 def ranges(
@@ -115,8 +111,7 @@ def ranges(
     length: int = 1,
     beam: int = 10,
     budget: int = 1000,
-    progress: bool = False,
-    **resources: Any,
+    **passing: Unpack[PassOptions],
 ) -> Labels:
     """Name k ranges of every unit's activation: what it says when it is weakly on, and when strongly.
 
@@ -128,7 +123,7 @@ def ranges(
         Ranges of a unit.
     by : {"quantiles", "clusters"}
         Whether each range has as many of the unit's positive values, or they are clusters of these (k-means).
-    length, beam, budget, progress, **resources
+    length, beam, budget, **passing
         As for `unitlens.formulas`; by default a range is named by one concept.
 
     Returns
@@ -147,35 +142,31 @@ def ranges(
     La Rosa, Gilpin and Capobianco, "Towards a fuller understanding of neurons with clustered compositional
     explanations" (NeurIPS 2023).
     """
-    check_ranges(k, by)  # before a pass is made
-    _search_settings(length, beam, budget)
-    with activations(run, net, data, progress=progress, **resources) as stored:
-        return ranges_of(run, stored, k=k, by=by, length=length, beam=beam, budget=budget, progress=progress)
+    asked = range_settings(k=k, by=by, length=length, beam=beam, budget=budget)  # before a pass is made
+    with activations(run, net, data, **passing) as stored:
+        return ranges_of(run, stored, asked, progress=passing.get("progress", False))
 
 
-def ranges_of(
-    run: "Dissection",
-    stored: "StoredPass",
-    *,
-    k: int = 5,
-    by: RangesBy = "quantiles",
-    length: int = 1,
-    beam: int = 10,
-    budget: int = 1000,
-    progress: bool = False,
-) -> Labels:
+def ranges_of(run: "Dissection", stored: "StoredPass", asked: RangeSettings, *, progress: bool = False) -> Labels:
     """Do the same with activations that are open; see `ranges`."""
-    check_ranges(k, by)
-    settings = _search_settings(length, beam, budget)
 
     def of_layer(stored: "StoredPass", layer: str) -> MasksOf:
-        return range_masks(k, by, stored.layers[layer].largest)
+        return range_masks(asked.k, asked.by, stored.layers[layer].largest)
 
-    return _labels(run, stored, _Method("ranges", of_layer, k, True, settings, {"k": k, "by": by}), show=progress)
+    further = {"k": asked.k, "by": asked.by}
+    return _labels(run, stored, _Method("ranges", of_layer, asked.k, True, asked.search, further), show=progress)
 
 
-def _search_settings(length: int, beam: int, budget: int) -> SearchSettings:
-    """The settings of the search, if they are possible."""
+def range_settings(
+    *, k: int = 5, by: RangesBy = "quantiles", length: int = 1, beam: int = 10, budget: int = 1000
+) -> RangeSettings:
+    """The settings of ranges, if they are possible; see `ranges`."""
+    check_ranges(k, by)
+    return RangeSettings(k, by, search_settings(length=length, beam=beam, budget=budget))
+
+
+def search_settings(*, length: int = 3, beam: int = 10, budget: int = 1000) -> SearchSettings:
+    """The settings of the search for formulas, if they are possible; see `formulas`."""
     for name, value, least, most in (
         ("length", length, 1, LONGEST),
         ("beam", beam, 1, 10_000),

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -28,8 +28,7 @@ from unitlens.labels.footing.references import baseline_labels, dissection_label
 from unitlens.labels.footing.removal import Removals, mean_effect, measure_removals
 from unitlens.labels.footing.simulation import simulation
 from unitlens.labels.result import Labels
-from unitlens.labels.run_pass import activations
-from unitlens.models.bases import BasisLike
+from unitlens.labels.run_pass import BATCH_SIZE, PassOptions, activations
 from unitlens.models.network import Network
 from unitlens.progress import tell
 from unitlens.stats.chance import association
@@ -59,11 +58,7 @@ def measure_labels(
     effects: bool = False,
     predictions: Predictions | None = None,
     seed: int = 0,
-    basis: BasisLike | None = None,
-    batch_size: int = 32,
-    workers: int = 0,
-    store_limit: int | None = None,
-    progress: bool = False,
+    **passing: Unpack[PassOptions],
 ) -> Labels:
     """Measure labels of all methods in the same way, whoever named the units and however.
 
@@ -93,8 +88,8 @@ def measure_labels(
         each image, in the order of the run's activations, such as its similarity to the label by an encoder.
     seed : int
         Of the trivial labels.
-    basis, batch_size, workers, store_limit, progress
-        As for `unitlens.activations`.
+    **passing
+        ``basis``, ``batch_size``, ``workers``, ``store_limit`` and ``progress``, as for `unitlens.activations`.
 
     Returns
     -------
@@ -117,28 +112,13 @@ def measure_labels(
     """
     if effects and (net is None or data is None):
         raise UnitlensError(f"Effects take the network and the images: give {argument('net')} and {argument('data')}.")
-    with activations(
-        run,
-        net,
-        data,
-        basis=basis,
-        batch_size=batch_size,
-        workers=workers,
-        store_limit=store_limit,
-        progress=progress,
-    ) as stored:
+    progress = passing.get("progress", False)
+    with activations(run, net, data, **passing) as stored:
         measured = measure_on(
             run, labels, stored, references=references, predictions=predictions, seed=seed, progress=progress
         )
         if effects and net is not None and data is not None:
-            reading = Reading(
-                batch_size=batch_size,
-                workers=workers,
-                limit=run.settings.limit,
-                seed=run.settings.seed,
-                progress=progress,
-            )
-            measured = with_effects(run, measured, stored, net, data, reading, basis=basis)
+            measured = with_effects(run, measured, stored, net, data, **passing)
     return measured
 
 
@@ -360,12 +340,17 @@ def with_effects(
     stored: StoredPass,
     net: Network,
     data: Data | str | Path,
-    reading: Reading,
-    *,
-    basis: BasisLike | None = None,
+    **passing: Unpack[PassOptions],
 ) -> Labels:
     """Labels with what removing their units does in images that hold what they mean; see `measure_labels`."""
-    directions, images = run_basis(run.settings, basis), regrouped(as_data(data), run.groups)
+    directions, images = run_basis(run.settings, passing.get("basis")), regrouped(as_data(data), run.groups)
+    reading = Reading(
+        batch_size=passing.get("batch_size", BATCH_SIZE),
+        workers=passing.get("workers", 0),
+        limit=run.settings.limit,
+        seed=run.settings.seed,
+        progress=passing.get("progress", False),
+    )
     rows = labels.rows.copy()
     meanings = meanings_of(rows["label"].tolist(), ConceptNames.of(run))
     for layer in dict.fromkeys(rows["layer"]):

@@ -3,7 +3,7 @@
 import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 import numpy as np
 
@@ -24,6 +24,16 @@ BINS = 5
 """Images are drawn from so many quantiles of a unit's peaks, from those that excite it most to those that do least."""
 
 _SIZE = 128  # pixels of a tile
+
+
+class SheetSettings(TypedDict, total=False):
+    """Keywords of `make_sheet`, which those who open activations for it hand on."""
+
+    methods: Sequence[str] | None
+    units: int | Sequence[int]
+    per_unit: int
+    choices: int
+    seed: int
 
 
 class Shown(NamedTuple):

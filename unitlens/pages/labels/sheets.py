@@ -2,20 +2,21 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
 from unitlens.data.concepts import Data
 from unitlens.dissection.files import REPORT
 from unitlens.dissection.provenance import versions
-from unitlens.dissection.result import open_run
+from unitlens.dissection.result import Dissection, open_run
+from unitlens.dissection.store.passes import StoredPass
 from unitlens.errors import UnitlensError, argument
 from unitlens.files import check_readable, json_text, make_folder, write_whole
 from unitlens.journal import changing
 from unitlens.labels.files import read_labels
 from unitlens.labels.footing.references import dissection_labels
 from unitlens.labels.people.key import KEY
-from unitlens.labels.people.questions import Sheet, make_sheet
-from unitlens.labels.run_pass import activations
-from unitlens.models.bases import BasisLike
+from unitlens.labels.people.questions import Sheet, SheetSettings, make_sheet
+from unitlens.labels.run_pass import PassOptions, activations
 from unitlens.models.network import Network
 from unitlens.pages.document import document
 from unitlens.records import write_record
@@ -38,11 +39,7 @@ def sheet(
     choices: int = 4,
     seed: int = 0,
     overwrite: bool = False,
-    basis: BasisLike | None = None,
-    batch_size: int = 32,
-    workers: int = 0,
-    store_limit: int | None = None,
-    progress: bool = False,
+    **passing: Unpack[PassOptions],
 ) -> Path:
     """Write a page on which people choose the label of units among others.
 
@@ -72,8 +69,8 @@ def sheet(
     overwrite : bool
         Whether a sheet that is there may be replaced, the page and the key: answers to it that are not saved in the
         run can then not be read. Other files are never replaced.
-    basis, batch_size, workers, store_limit, progress
-        As for `unitlens.activations`.
+    **passing
+        ``basis``, ``batch_size``, ``workers``, ``store_limit`` and ``progress``, as for `unitlens.activations`.
 
     Returns
     -------
@@ -88,24 +85,18 @@ def sheet(
     folder, page = Path(folder), Path(page)
     run = open_run(folder)
     check_sheet(folder, page, overwrite=overwrite)
-    labels = dissection_labels(run)
-    saved = read_labels(folder)
-    if saved is not None:
-        labels = labels.joined(saved)
-    with activations(
-        run,
-        net,
-        data,
-        images=True,
-        basis=basis,
-        batch_size=batch_size,
-        workers=workers,
-        store_limit=store_limit,
-        progress=progress,
-    ) as stored:
-        made = make_sheet(
-            run, labels, stored, methods=methods, units=units, per_unit=per_unit, choices=choices, seed=seed
+    with activations(run, net, data, images=True, **passing) as stored:
+        return write_sheet(
+            folder, page, run, stored, methods=methods, units=units, per_unit=per_unit, choices=choices, seed=seed
         )
+
+
+def write_sheet(
+    folder: Path, page: Path, run: Dissection, stored: StoredPass, **settings: Unpack[SheetSettings]
+) -> Path:
+    """Do the same with activations that are open, where `check_sheet` found nothing; see `sheet`."""
+    labels, saved = dissection_labels(run), read_labels(folder)
+    made = make_sheet(run, labels if saved is None else labels.joined(saved), stored, **settings)
     text = render_sheet(made)
     with changing(folder) as change:
         change.write(KEY, json_text(write_record(made.key)))
