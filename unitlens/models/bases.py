@@ -67,8 +67,8 @@ class Coding(Protocol):
     def decode(self, change: Tensor, rows: Sequence[int]) -> Tensor:
         """Return what a change of some rows, (N, len(rows), ...), is in the layer's units, (N, width, ...)."""
 
-    def reconstruct(self, maps: Tensor, layer: str) -> Tensor:
-        """Return what the layer's units would be if all that is read were all that they hold, (N, width, ...)."""
+    def reconstruct(self, active: Tensor) -> Tensor:
+        """Return what the layer's units would be if what is read of them, (N, F, ...), were all, (N, width, ...)."""
 
     def from_source(self, source: str) -> "Coding":
         """The same, under the name of another file."""
@@ -199,9 +199,9 @@ class Basis:
         matrix = self.matrix if rows is None else self.matrix[list(rows)]
         return torch.einsum("du,nu...->nd...", matrix.to(maps.device, maps.dtype), maps)
 
-    def reconstruct(self, maps: Tensor, layer: str) -> Tensor:
+    def reconstruct(self, active: Tensor) -> Tensor:
         """Return what the directions hold of the units, (N, U, ...): of all directions of a rotation, everything."""
-        return self.decode(self.apply(maps, layer), range(self.count))
+        return self.decode(active, range(self.count))
 
     def from_source(self, source: str) -> "Basis":
         """The same, under the name of another file."""

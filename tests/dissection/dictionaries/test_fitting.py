@@ -16,7 +16,7 @@ from unitlens.dissection.dictionaries.fitting import _positions
 
 
 def explained(dictionary, seen):
-    rest = seen - dictionary.reconstruct(seen, "layer")
+    rest = seen - dictionary.reconstruct(dictionary.apply(seen, "layer"))
     return 1 - float(rest.square().sum() / (seen - seen.mean(0)).square().sum())
 
 

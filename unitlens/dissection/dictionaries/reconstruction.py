@@ -104,8 +104,9 @@ def _reconstruct(net: Network, layer: str, batch: Batch, coding: Coding, sums: "
     (ref,) = find_layers(net.model, layer)
     space = find_space(net.model, ref, recording[layer], net.preprocessing.image_size, basis=coding)
     channels = recording[layer].movedim(space.axis, 1)
-    reconstructed = coding.reconstruct(channels, layer)
-    sums.add(channels, reconstructed, space.read(recording[layer]), batch.folds)
+    active = space.read(recording[layer])
+    reconstructed = coding.reconstruct(active)
+    sums.add(channels, reconstructed, active, batch.folds)
     if not isinstance(outputs, Tensor) or outputs.ndim != 2 or outputs.shape[1] < 2:
         return _Predicted(batch.classes, batch.folds, 0, None, None)
     with edit(net.model, {layer: lambda activation: _in_place(space, activation, reconstructed)}):

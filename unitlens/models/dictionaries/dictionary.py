@@ -167,11 +167,10 @@ class Dictionary:
         decoder = self.decoder[:, list(rows)].to(change.device, change.dtype)
         return torch.einsum("cf,nf...->nc...", decoder, change)
 
-    def reconstruct(self, maps: Tensor, layer: str) -> Tensor:
-        """Return D a + c, (N, C, ...), for a layer's maps, (N, C, ...)."""
-        active = self.apply(maps, layer).movedim(1, -1)
-        decoder, offset = (part.to(maps.device, maps.dtype) for part in (self.decoder, self.offset))
-        return torch.nn.functional.linear(active, decoder, offset).movedim(-1, 1)
+    def reconstruct(self, active: Tensor) -> Tensor:
+        """Return D a + c, (N, C, ...), for activations of all features, (N, F, ...)."""
+        decoder, offset = (part.to(active.device, active.dtype) for part in (self.decoder, self.offset))
+        return torch.nn.functional.linear(active.movedim(1, -1), decoder, offset).movedim(-1, 1)
 
     def from_source(self, source: str) -> "Dictionary":
         """The same, under the name of another file."""
