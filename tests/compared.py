@@ -44,9 +44,10 @@ def dissected(*what, data=DATA, **options):
     return ul.dissect(says(*what, seed=seed), "layer", data, **chosen)
 
 
-def random_counts(rng, units=6, concepts=5, folds=32, categories=2):
+def random_counts(rng, units=6, concepts=5, folds=32, categories=2, chance=None):
     concept = rng.integers(5, 60, (folds, concepts))
-    meet = rng.binomial(concept[None], rng.beta(0.6, 2, (units, 1, concepts)))
+    chance = rng.beta(0.6, 2, (units, 1, concepts)) if chance is None else chance
+    meet = rng.binomial(concept[None], chance)
     activated = meet.max(2, keepdims=True) + rng.integers(0, 40, (units, folds, categories))
     index = np.flatnonzero(meet)
     category_of = np.arange(concepts) % categories
