@@ -3,6 +3,7 @@
 import errno
 import os
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,6 +48,9 @@ def test_texts_and_hashes_take_no_more_memory_the_more_they_are(monkeypatch):
     before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else None
     texts, hashes = Texts(map(str, range(5000))), Hashes(number.to_bytes(4, "big") for number in range(5000))
     assert (texts[17], texts[4998:], hashes[4321]) == ("17", ["4998", "4999"], (4321).to_bytes(4, "big"))
+    some = [4321, 0, 4999, 0, 2500, 2501]
+    assert [row.tobytes() for row in hashes.rows(np.array(some))] == [hashes[number] for number in some]
+    assert hashes.as_array(999, 1003).tobytes() == b"".join(hashes[999:1003])
     assert texts == Texts(map(str, range(5000))) == list(map(str, range(5000)))
     assert texts != Texts(map(str, range(1, 5001)))
     assert all(len(one._bytes._last) <= 1000 for one in (texts, hashes))

@@ -198,9 +198,20 @@ class Hashes(Packed[bytes]):
     def __len__(self) -> int:
         return self._count
 
-    def as_array(self) -> npt.NDArray[np.uint8]:
-        """All values, (N, size)."""
-        return np.frombuffer(self._bytes.read(0, len(self._bytes)), np.uint8).reshape(len(self), self._size)
+    def as_array(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
+        """The values from one index to another, (values, size)."""
+        joined = self._bytes.read(start * self._size, stop * self._size)
+        return np.frombuffer(joined, np.uint8).reshape(stop - start, self._size)
+
+    def rows(self, indices: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
+        """The values of some indices, (values, size)."""
+        different, which = np.unique(indices, return_inverse=True)
+        out = np.empty((len(different), self._size), np.uint8)
+        cuts = np.searchsorted(different, range(0, len(self) + _AT_ONCE, _AT_ONCE))
+        for first, last in pairwise(cuts[np.concatenate([[True], np.diff(cuts) > 0])].tolist()):
+            some = different[first:last]  # which lie close together: one read
+            out[first:last] = self.as_array(int(some[0]), int(some[-1]) + 1)[some - some[0]]
+        return out[which]
 
     @property
     def nbytes(self) -> int:

@@ -1,9 +1,11 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 import unitlens as ul
+from unitlens.data import copies
 from unitlens.data.copies import CORRELATION, DISTANCE, find_copies, fingerprint, is_near_copy
 
 
@@ -33,8 +35,14 @@ def test_near_copies_found_by_parts_are_those_of_all_pairs(count, flips, seed):
     for image in bits:
         image[rng.integers(0, 128, rng.integers(0, flips + 1))] ^= 1
     found[:, :16] = np.packbits(bits, axis=1)
+    some = rng.integers(0, count, count // 4)
+    found[some, 16:] = rng.integers(0, 256, (len(some), 64))  # the same bits, as bright elsewhere
     as_bytes = [one.tobytes() for one in found]
-    assert find_copies(as_bytes).group.tolist() == grouped_one_by_one(as_bytes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(copies, "_IMAGES_AT_ONCE", 7)
+        patch.setattr(copies, "_PAIRS_AT_ONCE", 5)
+        by_blocks = find_copies(as_bytes).group.tolist()
+    assert find_copies(as_bytes).group.tolist() == by_blocks == grouped_one_by_one(as_bytes)
     pairs = [len(set(grouped_one_by_one([as_bytes[0], other]))) == 1 for other in as_bytes[1:]]
     assert [is_near_copy(as_bytes[0], [other]) for other in as_bytes[1:]] == pairs
     assert is_near_copy(as_bytes[0], as_bytes[1:]) == any(pairs)

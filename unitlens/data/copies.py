@@ -24,8 +24,8 @@ CORRELATION = 0.85
 _SIDE = 8
 _BITS = 2 * _SIDE**2
 _POINTS = 72
-_PAIRS_AT_ONCE = 1 << 17
-_IMAGES_AT_ONCE = 1 << 16
+_PAIRS_AT_ONCE = 1 << 16
+_IMAGES_AT_ONCE = 1 << 14
 _ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1, dtype=np.uint8)
 """How many bits of a byte are set."""
 
@@ -115,12 +115,19 @@ def find_copies(fingerprints: Sequence[bytes], digests: Sequence[bytes] = ()) ->
     """
     if not len(fingerprints):
         return Copies(np.zeros(0, np.int64), 0)
-    rows = fingerprints.as_array() if isinstance(fingerprints, Hashes) else _as_array(fingerprints)
-    first, number = _distinct(rows)
-    linked = _linked(len(first), _near_pairs(rows, first))[number]
-    group, images = np.zeros(int(linked.max()) + 1, np.int64), np.arange(len(linked))
-    group[linked[::-1]] = images[::-1]  # the last one that is written is the first image
-    return Copies(group[linked], len(digests) - len(set(digests)))
+    prints = fingerprints if isinstance(fingerprints, Hashes) else Hashes(fingerprints)
+    bits = np.empty((len(prints), _BITS // 8), np.uint8)
+    for block in in_blocks(len(prints), _IMAGES_AT_ONCE):
+        bits[block] = prints.as_array(block.start, block.stop)[:, : _BITS // 8]
+    first = _first_like(prints, bits)
+    different = np.flatnonzero(first == np.arange(len(first)))
+    component = _linked(len(different), _near_pairs(prints, bits[different], different))
+    # The first image of each component: the last one that is written.
+    first_of = np.zeros(int(component.max()) + 1, np.int64)
+    first_of[component[::-1]] = different[::-1]
+    group = np.zeros(len(first), np.int64)
+    group[different] = first_of[component]
+    return Copies(group[first], len(digests) - len(set(digests)))
 
 
 def is_near_copy(one: bytes, others: Sequence[bytes]) -> bool:
@@ -138,8 +145,26 @@ def _as_array(fingerprints: Sequence[bytes]) -> Bytes:
     return np.frombuffer(b"".join(fingerprints), np.uint8).reshape(len(fingerprints), -1)
 
 
-def _distinct(rows: Bytes) -> tuple[Numbers, Numbers]:
-    """Where each of the different rows is, and which of them each row is, (N,): `numpy.unique` copies all rows."""
+def _first_like(prints: Hashes, bits: Bytes) -> Numbers:
+    """The first image that has the same fingerprint, (N,); only those of images with the same bits are compared."""
+    first = np.arange(len(bits), dtype=np.int32)
+    order, is_new = _in_order(bits)
+    alone = is_new & np.append(is_new[1:], True)
+    images, run = order[~alone], np.cumsum(is_new, dtype=np.int32)[~alone]
+    start = 0
+    while start < len(images):
+        last = run[min(start + _IMAGES_AT_ONCE, len(images)) - 1]
+        stop = int(np.searchsorted(run, last, side="right"))
+        some = images[start:stop]
+        order, is_new = _in_order(prints.rows(some))
+        some = some[order]
+        first[some] = some[is_new][np.cumsum(is_new) - 1]
+        start = stop
+    return first
+
+
+def _in_order(rows: Bytes) -> tuple[Numbers, npt.NDArray[np.bool_]]:
+    """An order of rows in which equal ones follow each other as they were, and which differ from the one before."""
     words = rows.view(np.uint64)
     order = np.lexsort(words.T)
     is_new = np.zeros(len(rows), bool)
@@ -147,9 +172,7 @@ def _distinct(rows: Bytes) -> tuple[Numbers, Numbers]:
     for column in words.T:
         in_order = column[order]
         is_new[1:] |= in_order[1:] != in_order[:-1]
-    number = np.empty(len(rows), np.int32)
-    number[order] = np.cumsum(is_new, dtype=np.int32) - 1
-    return order[is_new], number
+    return order, is_new
 
 
 def copies_note(names: Sequence[str], fingerprints: Sequence[bytes], *, remedy: str | None = None) -> list[str]:
@@ -175,13 +198,13 @@ def copies_note(names: Sequence[str], fingerprints: Sequence[bytes], *, remedy: 
     ]
 
 
-def _near_pairs(rows: Bytes, first: Numbers) -> Pairs:
-    """Pairs of near copies among different fingerprints, (pairs, 2), each found once or more.
+def _near_pairs(prints: Hashes, bits: Bytes, images: Numbers) -> Pairs:
+    """Pairs of near copies among images of different fingerprints, (pairs, 2), each found once or more.
 
     Of 8 parts of 16 bits, at least one differs in one bit or none where all 128 differ in 15 or fewer. So only images
     are compared whose bits of some part are the same, or the same but for one.
     """
-    bits, found = np.ascontiguousarray(rows[first, : _BITS // 8]), [np.zeros((0, 2), np.int64)]
+    found = [np.zeros((0, 2), np.int64)]
     for part in bits.view(np.uint16).T:
         order = np.argsort(part, kind="stable").astype(np.int32)
         starts = np.concatenate([[0], np.bincount(part, minlength=1 << 16).cumsum()])
@@ -190,16 +213,19 @@ def _near_pairs(rows: Bytes, first: Numbers) -> Pairs:
                 wanted = part[block] ^ np.uint16(flipped)
                 for pairs in _expanded(starts[wanted], starts[wanted + np.int64(1)], order):
                     pairs[:, 0] += block.start
-                    found.append(_near(pairs[pairs[:, 0] < pairs[:, 1]], bits, rows, first))
+                    pairs = pairs[pairs[:, 0] < pairs[:, 1]]
+                    pairs = pairs[_ONES[bits[pairs[:, 0]] ^ bits[pairs[:, 1]]].sum(1) <= DISTANCE]
+                    found.append(pairs[_alike(prints, images[pairs])])
     return np.concatenate(found)
 
 
-def _near(pairs: Pairs, bits: Bytes, rows: Bytes, first: Numbers) -> Pairs:
-    """Those of some pairs whose bits and brightness are near each other."""
-    pairs = pairs[_ONES[bits[pairs[:, 0]] ^ bits[pairs[:, 1]]].sum(1) <= DISTANCE]
-    one, other = (_normalised(rows[first[side], _BITS // 8 :]) for side in pairs.T)
+def _alike(prints: Hashes, pairs: Numbers) -> npt.NDArray[np.bool_]:
+    """Whether two images are as bright in the same places, (pairs,)."""
+    if not len(pairs):
+        return np.zeros(0, bool)
+    one, other = (_normalised(prints.rows(side)[:, _BITS // 8 :]) for side in pairs.T)
     alike: npt.NDArray[np.bool_] = (one * other).sum(1) >= CORRELATION
-    return pairs[alike]
+    return alike
 
 
 def _normalised(brightness: Bytes) -> npt.NDArray[np.float32]:
