@@ -120,6 +120,9 @@ def change(folder, **entries):
     path.write_text(json.dumps(json.loads(path.read_text()) | entries))
 
 
+SPARSE = {"shape": [5], "dtype": "<i2", "count": 2, "batches": 1}
+
+
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
@@ -132,6 +135,9 @@ def change(folder, **entries):
         (lambda folder: change(folder, rows={"x": {"shape": [1], "dtype": "|O", "count": 0}}), "not the manifest"),
         (lambda folder: change(folder, rows={"x": {"shape": [-1], "dtype": "<f4", "count": 0}}), "not the manifest"),
         (lambda folder: change(folder, rows={"x": {"shape": [1], "dtype": "<f4", "count": 0}}), r"x\.rows .* opened"),
+        (lambda folder: change(folder, rows={"planes": SPARSE | {"batches": 3}}), "not the manifest"),
+        (lambda folder: change(folder, rows={"planes": SPARSE | {"shape": [0]}}), "not the manifest"),
+        (lambda folder: change(folder, rows={"planes": SPARSE}), r"planes\.batches\.rows .* opened"),
         (lambda folder: os.truncate(folder / "planes.rows", 19), r"planes\.rows has fewer bytes than the 20"),
         (lambda folder: (folder / "images.jsonl").write_text('"one"\n"six"\n'), r"images\.jsonl is not what"),
         (lambda folder: (folder / "images.jsonl").unlink(), r"images\.jsonl of a store cannot be opened"),

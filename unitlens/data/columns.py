@@ -3,6 +3,7 @@
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -57,12 +58,12 @@ class Columns:
                     )
         return columns
 
-    @property
+    @cached_property
     def categories(self) -> tuple[str, ...]:
         """Categories in the order in which the concepts name them."""
         return tuple(dict.fromkeys(concept.category for concept in self.concepts))
 
-    @property
+    @cached_property
     def category_of(self) -> npt.NDArray[np.int64]:
         """Index of the category of each concept, (C,)."""
         index = {category: k for k, category in enumerate(self.categories)}

@@ -13,6 +13,8 @@ from tests.hostile import watched
 from unitlens.ablation.work.kept import Kept
 from unitlens.data.reading import Part
 from unitlens.dissection.run import dissect_part
+from unitlens.dissection.store import folder as store_folder
+from unitlens.dissection.store import layers as store_layers
 from unitlens.dissection.store.manifest import Manifest
 
 SETS = [((0, 3),), ((1,),)]
@@ -26,6 +28,9 @@ def kept(tmp_path_factory):
         commit_always(patch)
         for part in range(2):
             few = OPTIONS | {"evidence": False, "exemplars": 1}
+            if part == 1:  # maps are kept as what is not 0, in this part and in what was stopped
+                patch.setattr(store_folder, "SPARSE", 1.0)
+                patch.setattr(store_layers, "FEW", 1.0)
             dissect_part(NET, ["conv", "pool"], Stopping(), Part(part, 2), root / f"part{part}", **few)
         with pytest.raises(KeyboardInterrupt):
             dissect(Stopping(at=9), root / "stopped", evidence=False)
@@ -42,7 +47,8 @@ def use(kept, number, folder):
     """Change one thing, and go on; whether that was possible."""
     with suppress(ul.UnitlensError):
         if number % 3 == 0:
-            ul.merge([mutated(kept / "part0", folder, number), kept / "part1"])
+            changed, other = ("part0", "part1")[:: 1 if number % 2 else -1]
+            ul.merge([mutated(kept / changed, folder, number), kept / other])
         elif number % 3 == 1:
             dissect(Stopping(), mutated(kept / "stopped", folder, number), evidence=False)
         else:

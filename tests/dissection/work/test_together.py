@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+import torch
 
 import unitlens as ul
 from tests.dissection.work.small_world import assert_same
@@ -49,6 +50,22 @@ def test_processes_make_the_run_of_one(asked, tmp_path):
     assert (code, said.replace("alone/", "together/")) == (0, out)
     assert_same(ul.open_run(tmp_path / "together"), ul.open_run(tmp_path / "alone"))
     assert not (tmp_path / "together" / FOLDER).exists()
+
+
+def test_features_that_are_kept_sparsely_make_the_run_of_one(asked, tmp_path):
+    rows = torch.randn(100, 4, generator=torch.Generator().manual_seed(0))
+    ul.features({"encoder": rows, "decoder": rows}, kind="topk:1").save(tmp_path / "sae.safetensors")
+    layer = asked.index("4")
+    options = (*asked[: layer - 1], *asked[layer + 1 :], "--features", "sae.safetensors", "--batch-size", 5)
+    for processes, name in ((2, "together"), (None, "alone")):
+        code, _, err = run(processes, *options, "--keep-activations", "--out", name, folder=tmp_path)
+        assert code == 0, err
+    together, alone = (ul.open_run(tmp_path / name) for name in ("together", "alone"))
+    assert_same(together, alone)
+    with ul.activations(together) as here, ul.activations(alone) as there:
+        (found,), (expected,) = ([layer.maps for layer in stored.layers.values()] for stored in (here, there))
+        assert found.filled == expected.filled < 1 / 16
+        assert (found.read(range(found.count)) == expected.read(range(found.count))).all()
 
 
 def test_what_is_wrong_is_said_once(asked, tmp_path):

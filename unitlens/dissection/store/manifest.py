@@ -39,7 +39,7 @@ class RowsEntry:
         size = math.prod(self.shape) * np.dtype(self.dtype).itemsize
         if np.dtype(self.dtype).kind not in "iuf" or min(self.count, *self.shape, 0) < 0 or size > _LARGEST:
             raise ValueError("rows of numbers are of no such type or size")
-        if self.batches is not None and not (0 <= self.batches <= self.count and self.shape):
+        if self.batches is not None and not (0 <= self.batches <= self.count and self.shape and all(self.shape)):
             raise ValueError("rows are in no such number of batches")
 
 
