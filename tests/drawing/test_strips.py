@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from unitlens.drawing.strips import EDGE, OUTLINE, draw_strip, draw_tiles, strip_limit, strip_size, tile_masks
+from unitlens.drawing.strips import (
+    EDGE,
+    OUTLINE,
+    draw_strip,
+    draw_tiles,
+    resize_to_squares,
+    strip_limit,
+    strip_size,
+    tile_masks,
+)
 
 
 def opened(strip):
@@ -100,6 +109,27 @@ def test_tiles_of_a_strip_do_not_mix(height, width):
     assert tiles.shape == (3, 96, 96, 3)
     assert [int(tile.min()) for tile in tiles] == [0, 255, 0]
     assert [int(tile.max()) for tile in tiles] == [0, 255, 0]
+
+
+@pytest.mark.parametrize(("side", "size"), [(224, 128), (224, 96), (160, 48), (299, 224), (40, 96), (96, 96)])
+def test_images_are_made_squares_together_as_one_by_one(side, size):
+    images = noise(8, side, side)
+    alone = np.concatenate([resize_to_squares(image[None], size) for image in images])
+    assert np.array_equal(resize_to_squares(images, size), alone)
+
+
+@pytest.mark.parametrize("size", [32, 96, 224])
+def test_lines_are_as_wide_as_they_should_be_at_the_edges_too(size):
+    masks = noise(3, size, size)[..., 0] > 254
+    tiles = draw_tiles(np.full((3, size, size, 3), 90, np.uint8), masks, size=size)
+    rows, columns = np.mgrid[:size, :size]
+    for tile, mask in zip(tiles, masks, strict=True):
+        away = np.full((size, size), size)  # the larger of the distances along the sides to the nearest of the mask
+        for row, column in zip(*np.nonzero(mask), strict=True):
+            away = np.minimum(away, np.maximum(abs(rows - row), abs(columns - column)))
+        width, edge = max(1, round(size / 56)), max(1, round(size / 160))
+        assert np.array_equal((tile == OUTLINE).all(2), (away > 0) & (away <= width))
+        assert np.array_equal((tile == EDGE).all(2), (away > width) & (away <= width + edge))
 
 
 def test_a_strip_shows_its_tiles_in_order_side_by_side():

@@ -113,15 +113,16 @@ def draw_tiles(images: Images, masks: Masks, *, size: int = 96) -> Images:
     uint8 array, K x size x size x 3
         The tiles.
     """
-    tiles, inside = _resize_to_squares(images, size), _resize_masks(masks, size)
+    tiles, inside = resize_to_squares(images, size), _resize_masks(masks, size)
     faded = _faded(tiles)
     # Where inside, all bits of a pixel come from the tile: on whole runs of memory, four times as fast as a choice of
     # one pixel after another.
     bright = np.repeat(inside.view(np.uint8) * np.uint8(255), 3, axis=-1).reshape(tiles.shape)
     drawn = np.ascontiguousarray(faded ^ ((faded ^ tiles) & bright), np.uint8)  # the line is drawn into this memory
     width, edge = max(1, round(size / 56)), max(1, round(size / 160))
-    for line, colour in ((width + edge, EDGE), (width, OUTLINE)):
-        drawn.reshape(-1, 3)[np.flatnonzero(_outline(inside, line))] = np.array(colour, np.uint8)
+    near = _grown(inside, width)
+    for beside, within, colour in ((_grown(near, edge), near, EDGE), (near, inside, OUTLINE)):
+        drawn.reshape(-1, 3)[np.flatnonzero(beside & ~within)] = np.array(colour, np.uint8)
     return drawn
 
 
@@ -132,8 +133,20 @@ def _faded(tiles: Images) -> Images:
     return np.asarray((5 * (tiles + grey[..., None]) >> 4) + _LIFT, np.uint8)
 
 
-def _resize_to_squares(images: Images, size: int) -> Images:
-    """Images of K x size x size x 3, averaged where they were larger."""
+def resize_to_squares(images: Images, size: int) -> Images:
+    """Squash images to squares.
+
+    Parameters
+    ----------
+    images : uint8 array, K x H x W x 3
+    size : int
+        Side of a square in pixels.
+
+    Returns
+    -------
+    uint8 array, K x size x size x 3
+        Averaged where images were larger; the same array where they are so large.
+    """
     from PIL import Image
 
     count, height, width = images.shape[:3]
@@ -155,15 +168,14 @@ def _resize_masks(masks: Masks, size: int) -> Masks:
     return masks[:, rows][:, :, columns]
 
 
-def _outline(inside: Masks, width: int) -> Masks:
-    """Pixels outside of the masks that are at most ``width`` from them, diagonals included."""
-    count, height, length = inside.shape
+def _grown(masks: Masks, width: int) -> Masks:
+    """Pixels of the masks, and those that are at most ``width`` from them, diagonals included."""
+    count, height, length = masks.shape
     padded = np.zeros((count, height + 2 * width, length + 2 * width), bool)
-    padded[:, width:-width, width:-width] = inside
+    padded[:, width:-width, width:-width] = masks
     steps = range(2 * width + 1)
     in_row = np.logical_or.reduce([padded[:, :, step : step + length] for step in steps])
-    near = np.logical_or.reduce([in_row[:, step : step + height] for step in steps])
-    return np.asarray(near & ~inside)
+    return np.asarray(np.logical_or.reduce([in_row[:, step : step + height] for step in steps]))
 
 
 def draw_strip(images: Images, masks: Masks, *, size: int = 96, quality: int = 75, limit: int | None = None) -> bytes:

@@ -1,7 +1,8 @@
 """Exemplars: the images with the highest activation of each unit, no two alike, and the strips that show them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.rows import Rows
-from unitlens.drawing.strips import draw_strip, strip_limit, strip_size, tile_masks
+from unitlens.drawing.strips import draw_strip, resize_to_squares, strip_limit, strip_size, tile_masks
 from unitlens.stats.blocks import in_blocks
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ LOOKED_AT = 64
 """Of so many images for each exemplar those are left out that are like a better one."""
 
 _PEAKS_AT_ONCE = 1 << 21
+
+_TILE_BYTES = 1 << 26
+"""Of images that are kept while strips are drawn."""
 
 
 class Exemplars(NamedTuple):
@@ -199,9 +203,23 @@ def draw_strips(
     if size is None:
         kept = min(stored.thumbnails.shape[:2])
         size, limit = strip_size(strips, tiles=settings.exemplars, largest=kept), strip_limit(strips)
+    tile = _kept_tiles(stored.thumbnails, size)
     drawn = []
     for unit, images in enumerate(exemplars.image):
         maps = layer.maps.read(images, slice(unit, unit + 1))[:, 0]
         masks = tile_masks(maps, float(threshold[unit]), size)
-        drawn.append(draw_strip(stored.thumbnails.read(images), masks, size=size, limit=limit))
+        drawn.append(draw_strip(np.stack([tile(image) for image in images.tolist()]), masks, size=size, limit=limit))
     return drawn
+
+
+def _kept_tiles(thumbnails: Rows, size: int) -> Callable[[int], npt.NDArray[np.uint8]]:
+    """Images as large as they are drawn, (size, size, 3), of which many are exemplars of several units: some are kept.
+
+    Averaged one by one they have the same bits as side by side.
+    """
+
+    @lru_cache(maxsize=max(1, _TILE_BYTES // (3 * size * size)))
+    def tile(image: int) -> npt.NDArray[np.uint8]:
+        return np.asarray(resize_to_squares(thumbnails.read([image]), size)[0])
+
+    return tile
