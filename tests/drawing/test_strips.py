@@ -12,7 +12,6 @@ from unitlens.drawing.strips import (
     OUTLINE,
     draw_strip,
     draw_tiles,
-    resize_to_squares,
     strip_limit,
     strip_size,
     tile_masks,
@@ -109,13 +108,6 @@ def test_tiles_of_a_strip_do_not_mix(height, width):
     assert tiles.shape == (3, 96, 96, 3)
     assert [int(tile.min()) for tile in tiles] == [0, 255, 0]
     assert [int(tile.max()) for tile in tiles] == [0, 255, 0]
-
-
-@pytest.mark.parametrize(("side", "size"), [(224, 128), (224, 96), (160, 48), (299, 224), (40, 96), (96, 96)])
-def test_images_are_made_squares_together_as_one_by_one(side, size):
-    images = noise(8, side, side)
-    alone = np.concatenate([resize_to_squares(image[None], size) for image in images])
-    assert np.array_equal(resize_to_squares(images, size), alone)
 
 
 @pytest.mark.parametrize("size", [32, 96, 224])

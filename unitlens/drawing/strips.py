@@ -152,11 +152,8 @@ def resize_to_squares(images: Images, size: int) -> Images:
     count, height, width = images.shape[:3]
     if (height, width) == (size, size) or not count:
         return images.reshape(count, size, size, 3)
-    if height >= size and width >= size:
-        # All images as one tall image in one call. The box average does not mix them: their seams lie between pixels.
-        tall = Image.fromarray(np.ascontiguousarray(images).reshape(count * height, width, 3))
-        return np.asarray(tall.resize((size, count * size), Image.Resampling.BOX)).reshape(count, size, size, 3)
-    resized = (Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC) for image in images)
+    method = Image.Resampling.BOX if min(height, width) >= size else Image.Resampling.BICUBIC
+    resized = (Image.fromarray(np.ascontiguousarray(image)).resize((size, size), method) for image in images)
     return np.stack([np.asarray(image) for image in resized])
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from torch import fx, nn
 
 from unitlens.ablation.replay.splits import OneInput, Split, Untraceable, mark, split_graph
+from unitlens.models.fast.pooling import Pooling
 from unitlens.models.fast.winograd import Winograd
 from unitlens.models.layers import LayerRef
 from unitlens.models.units.heads import taken_apart
@@ -84,7 +85,7 @@ class _Tracer(fx.Tracer):
         """Say whether a module stays one step: never where a layer is inside it."""
         if any(inner in self.calls for inner in m.modules() if inner is not m):
             return False
-        return not self.fine or isinstance(m, Winograd) or super().is_leaf_module(m, module_qualified_name)
+        return not self.fine or isinstance(m, Winograd | Pooling) or super().is_leaf_module(m, module_qualified_name)
 
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]

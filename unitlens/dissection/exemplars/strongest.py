@@ -213,10 +213,7 @@ def draw_strips(
 
 
 def _kept_tiles(thumbnails: Rows, size: int) -> Callable[[int], npt.NDArray[np.uint8]]:
-    """Images as large as they are drawn, (size, size, 3), of which many are exemplars of several units: some are kept.
-
-    Averaged one by one they have the same bits as side by side.
-    """
+    """Images as large as they are drawn, (size, size, 3): many are exemplars of several units, and some are kept."""
 
     @lru_cache(maxsize=max(1, _TILE_BYTES // (3 * size * size)))
     def tile(image: int) -> npt.NDArray[np.uint8]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unitlens.models.fast.folding import NormPair, count_norms, find_norm_pairs, fold_norms, replace_module
+from unitlens.models.fast.pooling import Pooling, can_pool
 from unitlens.models.fast.precision import Fast
 from unitlens.models.fast.winograd import Winograd, can_replace
 from unitlens.models.hooks import record
@@ -161,6 +162,9 @@ def _copied(net: Network, speedups: Speedups) -> Network:
             replace_module(model, convolution, Winograd(convolution))
         if speedups.channels_last:
             model.to(memory_format=torch.channels_last)
+            for module in [module for module in model.modules() if can_pool(module)]:
+                assert isinstance(module, nn.MaxPool2d)
+                replace_module(model, module, Pooling(module))
         if speedups.precision == "bfloat16":
             model.to(torch.bfloat16)
         return replace(net, model=model)
