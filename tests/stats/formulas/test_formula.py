@@ -97,6 +97,13 @@ def test_parts_are_what_is_left_without_some_concepts(formula):
     assert {part.concepts[0] for part in parts if part.length == 1} >= ({formula.first} if formula.steps else set())
 
 
+@given(formulas())
+def test_parts_do_not_depend_on_the_order_of_steps_that_commute(formula):
+    assert set(formula.parts()) == set(formula.canonical().parts())
+    first_without_its_own = Formula(0, (("AND NOT", 1), ("AND", 2)))
+    assert Formula(2, (("AND NOT", 1),)) in set(first_without_its_own.parts())
+
+
 def test_categories_that_are_judged_together_are_one_kind():
     judged = np.array([[1, 1, 0], [0, 0, 1], [1, 1, 1]], bool)
     columns = np.concatenate([np.zeros((3, 1), bool), np.eye(3, dtype=bool), ~judged], 1)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.stats.formulas.test_formula import every_formula
@@ -64,17 +64,24 @@ def test_the_search_finds_the_best_of_all_formulas_and_proves_it(seed, concepts,
 
 
 @settings(deadline=None, max_examples=25)
-@given(st.integers(0, 10**6), st.integers(2, 4))
-def test_over_several_categories_no_formula_that_is_more_than_its_parts_is_better(seed, concepts):
-    signatures, active = world(seed, concepts=concepts, signatures=20, categories=2)
+@given(st.integers(0, 10**6), st.integers(2, 4), st.sampled_from([2, 3]), st.sampled_from([1, 3]))
+@example(122, 3, 2, 3)  # the best one, `(a AND b) OR c`, begins with what does not meet the mask
+@example(108, 3, 2, 3)  # a formula has a higher IoU, and a part of it is true at the same positions
+@example(7, 4, 3, 1)  # of two concepts, the best ones are of one category
+def test_over_several_categories_no_formula_that_is_more_than_its_parts_is_better(seed, concepts, categories, beam):
+    signatures, active = world(seed, concepts=concepts, signatures=20, categories=categories)
     positions = signatures.by_fold.sum(0)
-    best = max(
-        naive_iou(signatures, formula, active)
-        for formula in every_formula(concepts, 3)
-        if not is_trivial(signatures, formula, positions)
-    )
-    result = found(signatures, active, length=3)
-    assert best - 1e-12 <= result.iou <= max(result.bounds.values(), default=0.0) + 1e-12
+    best = dict.fromkeys((1, 2, 3), 0.0)
+    for formula in {formula.canonical() for formula in every_formula(concepts, 3)}:
+        iou = naive_iou(signatures, formula, active)
+        if iou > best[formula.length] and not is_trivial(signatures, formula, positions):
+            best.update({length: max(best[length], iou) for length in best if length >= formula.length})
+    result = found(signatures, active, length=3, beam=beam)
+    for length, highest in best.items():
+        of_length = [one.iou for known, one in result.by_length.items() if known <= length]
+        assert max(of_length, default=0.0) == pytest.approx(highest, abs=1e-12)
+        assert result.bounds.get(length, 0.0) == pytest.approx(highest, abs=1e-12)
+    assert not any(is_trivial(signatures, one.formula, positions) for one in result.by_length.values())
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -95,6 +102,15 @@ def test_where_not_all_formulas_are_bounded_the_bound_still_holds(monkeypatch, s
         result = found(signatures, active, length=3, beam=1, budget=1)
         assert result.iou <= proven.iou <= result.bounds[3] + 1e-12
         assert result.bounds[3] < 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_where_the_first_formulas_are_all_trivial_the_bound_still_holds(monkeypatch, seed):
+    signatures, active = world(seed, concepts=5, signatures=20, categories=3)
+    proven = found(signatures, active, length=3)
+    monkeypatch.setattr("unitlens.stats.formulas.search._LOOKED_AT", 1)
+    result = found(signatures, active, length=3, beam=1)
+    assert result.iou <= proven.iou <= result.bounds[3] + 1e-12
 
 
 def test_formulas_that_a_shorter_one_says_as_well_are_left_out():

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -90,16 +91,22 @@ class Formula:
         return out
 
     def parts(self) -> Iterator["Formula"]:
-        """All shorter formulas that remain where some of its concepts are left out."""
-        seen = {self}
-        waiting = [self]
+        """All shorter formulas that remain where some of its concepts are left out, in their canonical order."""
+        # In another order `a AND NOT b AND c` had no part without a.
+        waiting = [self.canonical()]
+        seen = set(waiting)
         while waiting:
-            formula = waiting.pop()
-            for shorter in formula._without_one():
+            for shorter in map(Formula.canonical, waiting.pop()._without_one()):
                 if shorter not in seen:
                     seen.add(shorter)
                     waiting.append(shorter)
                     yield shorter
+
+    def is_trivial(self, there: Callable[[int], Bools]) -> bool:
+        """Whether a part of it is true at the same positions, from a function that says where a concept is there."""
+        there = cache(there)
+        holds = self.holds(there)
+        return any(np.array_equal(part.holds(there), holds) for part in self.parts())
 
     def _without_one(self) -> Iterator["Formula"]:
         for left_out in range(len(self.steps)):

@@ -58,8 +58,7 @@ def gain(signatures: Signatures, formula: Formula, active: Ints, positions: Ints
 def is_trivial(signatures: Signatures, formula: Formula, positions: Ints) -> bool:
     """Whether a part of a formula is true at the same positions."""
     counted = signatures.counted(formula) & (positions > 0)
-    there = formula.holds(signatures.there) & counted
-    return any(np.array_equal(part.holds(signatures.there) & counted, there) for part in formula.parts())
+    return formula.is_trivial(lambda concept: signatures.there(concept)[counted])
 
 
 def fold_counts(

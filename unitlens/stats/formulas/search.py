@@ -18,6 +18,9 @@ _AT_ONCE = 1 << 19
 _BOUNDED = 100
 """Formulas whose bound may be computed, for each that may be extended: with very many concepts, some stay open."""
 
+_LOOKED_AT = 100
+"""Formulas of which at least one should be more than its parts."""
+
 _POPPED = 16
 """Formulas that are extended together, most promising first."""
 
@@ -147,7 +150,8 @@ class _Search:
         singles = _Nodes([Formula(int(concept)) for concept in self._numbers], self._target.single)
         if not self._target.active:
             return self._found
-        self._meet_best(singles)
+        if self._space.kinds == 1:
+            self._meet_best(singles)
         beam = singles
         for _ in range(1, self._settings.length):
             beam = self._extend(beam)
@@ -161,19 +165,25 @@ class _Search:
 
     def _extend(self, beam: _Nodes) -> _Nodes:
         """Extend formulas by every concept, and return the best of the next length."""
-        parts = []
+        parts, complete = list[_Nodes](), list[_Nodes]()
         for block in self._blocks(beam):
+            completes = self._completes(block.formulas)
             for children in self._children(block):
                 parts.append(children.best(3 * self._settings.beam, self._target.active))
+                # Those that do not use all kinds go on, but must not push out the ones that do.
+                complete.append(children.only(completes).best(3 * self._settings.beam, self._target.active))
+        self._meet_best(self._different(complete))
+        return self._different(parts)
+
+    def _different(self, parts: Sequence[_Nodes]) -> _Nodes:
+        """The best formulas of several, as many as the beam has, in their canonical order."""
         joined = _joined(parts)
         order = np.argsort(-joined.met.score(self._target.active), kind="stable")
         first: dict[Formula, int] = {}
         for row in order.tolist():
             first.setdefault(joined.formulas[row].canonical(), row)
         kept = joined.of(list(first.values())[: self._settings.beam])
-        kept = _Nodes([formula.canonical() for formula in kept.formulas], kept.met)
-        self._meet_best(kept)
-        return kept
+        return _Nodes([formula.canonical() for formula in kept.formulas], kept.met)
 
     def _blocks(self, nodes: _Nodes) -> Iterator[_Nodes]:
         size = max(1, _AT_ONCE // max(len(self._numbers), 1))
@@ -188,36 +198,49 @@ class _Search:
             yield _Children(nodes, extended, met, operator, self._is_new(nodes, met, operator))
 
     def _is_new(self, nodes: _Nodes, met: Met, operator: Operator) -> Bools:
-        """Which steps lead to a formula that meets the mask, and that is neither its parent nor the concept alone."""
+        """Which steps lead to a formula that is worth looking at, and that is neither its parent nor the concept alone.
+
+        What does not meet the mask, and all that is made of it, is no better than the steps that follow alone. These
+        count on the same positions only where they use all kinds, too.
+        """
         single, parent = self._target.single, nodes.met
         new = (met.inside != parent.inside[:, None]) | (met.outside != parent.outside[:, None])
         if operator != "AND NOT":
             new &= (met.inside != single.inside) | (met.outside != single.outside)
-        new &= met.inside > 0
+        new &= (met.inside > 0) | ((met.outside > 0) & (self._space.kinds > 1))
         np.put_along_axis(new, np.array([formula.concepts for formula in nodes.formulas]), False, 1)
         return np.asarray(new)
 
     def _meet_best(self, nodes: _Nodes) -> None:
-        """Take in those of some formulas that use all kinds of the space."""
+        """Take in the best of some formulas that use all kinds of the space."""
         score = nodes.met.score(self._target.active)
         for row in np.argsort(-score, kind="stable")[: self._settings.beam].tolist():
-            formula = nodes.formulas[row]
-            if score[row] > 0 and len(set(self._space.kind[list(formula.concepts)].tolist())) == self._space.kinds:
-                self._found.meet(
-                    Candidate(
-                        self._space.of_all(formula),
-                        float(score[row]),
-                        int(nodes.met.inside[row]),
-                        int(nodes.met.outside[row]),
-                    )
-                )
+            if score[row] > 0:
+                self._meet(nodes, row, float(score[row]))
+
+    def _meet(self, nodes: _Nodes, row: int, score: float) -> bool:
+        """Take in a formula, unless it would be the best of its length and a part of it says as much."""
+        formula, known = nodes.formulas[row], self._found.by_length.get(nodes.formulas[row].length)
+        # Of two concepts none is made that one of them says.
+        if formula.length > 2 and (known is None or score > known.iou) and self._space.is_trivial(formula):
+            return False
+        inside, outside = int(nodes.met.inside[row]), int(nodes.met.outside[row])
+        self._found.meet(Candidate(self._space.of_all(formula), score, inside, outside))
+        return True
+
+    def _meet_first(self, children: "_Children") -> None:
+        """Take in the best formula that is more than its parts; where none is among the first, what follows is open."""
+        best = children.best(_LOOKED_AT, self._target.active)
+        score = best.met.score(self._target.active)
+        met = any(self._meet(best, row, float(score[row])) for row in range(len(score)))
+        if not met and len(score) == _LOOKED_AT:
+            self._open = max(self._open, float(score[-1]))
 
     def _completes(self, formulas: Sequence[Formula]) -> Bools:
-        """With which further concept formulas use all kinds of the space, (n, D)."""
+        """With which further concept formulas of one length use all kinds of the space, (n, D)."""
         kind = self._space.kind
         used = np.zeros((len(formulas), self._space.kinds), bool)
-        for row, formula in enumerate(formulas):
-            used[row, kind[list(formula.concepts)]] = True
+        np.put_along_axis(used, kind[[formula.concepts for formula in formulas]], True, 1)
         missing = (~used).sum(1)[:, None]
         return np.asarray((missing == 0) | ((missing == 1) & ~used[:, kind]))
 
@@ -233,8 +256,7 @@ class _Search:
             for block in self._blocks(nodes):
                 for children in self._children(block):
                     if len(block.formulas[0].steps) + 2 == length:
-                        complete = self._completes(block.formulas)
-                        self._meet_best(children._replace(new=children.new & complete).best(1, self._target.active))
+                        self._meet_first(children.only(self._completes(block.formulas)))
                         continue
                     for bound, child in self._promising(children, length):
                         counter += 1
@@ -339,6 +361,10 @@ class _Children(NamedTuple):
     met: Met
     operator: Operator
     new: Bools
+
+    def only(self, some: Bools) -> "_Children":
+        """Some of them."""
+        return self._replace(new=self.new & some)
 
     def best(self, count: int, active: int) -> _Nodes:
         """So many of highest IoU."""

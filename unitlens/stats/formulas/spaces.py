@@ -100,6 +100,10 @@ class Space:
         steps = tuple((operator, int(self.concepts[concept])) for operator, concept in formula.steps)
         return Formula(int(self.concepts[formula.first]), steps)
 
+    def is_trivial(self, formula: Formula) -> bool:
+        """Whether a part of a formula, in the space's own numbers, is true at the same positions of the domain."""
+        return formula.is_trivial(lambda concept: _row(self.has, concept))
+
     @cached_property
     def single(self) -> Ints:
         """Positions of each concept, (D,)."""
