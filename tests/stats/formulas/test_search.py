@@ -104,13 +104,12 @@ def test_where_not_all_formulas_are_bounded_the_bound_still_holds(monkeypatch, s
         assert result.bounds[3] < 1
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_where_the_first_formulas_are_all_trivial_the_bound_still_holds(monkeypatch, seed):
-    signatures, active = world(seed, concepts=5, signatures=20, categories=3)
+def test_where_the_first_formulas_are_all_trivial_the_bound_still_holds(monkeypatch):
+    signatures, active = world(17, concepts=3, signatures=12, categories=2)
     proven = found(signatures, active, length=3)
     monkeypatch.setattr("unitlens.stats.formulas.search._LOOKED_AT", 1)
     result = found(signatures, active, length=3, beam=1)
-    assert result.iou <= proven.iou <= result.bounds[3] + 1e-12
+    assert result.iou < proven.iou == proven.bounds[3] <= result.bounds[3]
 
 
 def test_formulas_that_a_shorter_one_says_as_well_are_left_out():
