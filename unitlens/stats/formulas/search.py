@@ -167,13 +167,14 @@ class _Search:
         """Extend formulas by every concept, and return the best of the next length."""
         parts, complete = list[_Nodes](), list[_Nodes]()
         for block in self._blocks(beam):
-            completes = self._completes(block.formulas)
             for children in self._children(block):
                 parts.append(children.best(3 * self._settings.beam, self._target.active))
-                # Those that do not use all kinds go on, but must not push out the ones that do.
-                complete.append(children.only(completes).best(3 * self._settings.beam, self._target.active))
-        self._meet_best(self._different(complete))
-        return self._different(parts)
+                if self._space.kinds > 1:  # those that do not use all kinds must not push out the ones that do
+                    some = children.only(self._completes(block.formulas))
+                    complete.append(some.best(3 * self._settings.beam, self._target.active))
+        beam = self._different(parts)
+        self._meet_best(self._different(complete) if complete else beam)
+        return beam
 
     def _different(self, parts: Sequence[_Nodes]) -> _Nodes:
         """The best formulas of several, as many as the beam has, in their canonical order."""
