@@ -2,27 +2,60 @@
 
 import numpy as np
 import pytest
+import torch
 
 import unitlens as ul
 from tests.generators import painted, painter
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Concept
-from unitlens.dissection import counting, scanning
+from unitlens.dissection import counting, marks, scanning
 from unitlens.dissection.memory import blocks_together
 from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.progress import Progress
+from unitlens.stats.masks import Active
 
 
 @pytest.mark.parametrize(("enough", "at_once"), [(1, 1 << 19), (40, 1 << 19), (1 << 14, 64), (1 << 14, 640)])
 def test_pieces_of_a_stream_are_joined_without_a_change(monkeypatch, enough, at_once):
     monkeypatch.setattr(scanning, "CHUNK_VALUES", 1 << 12)  # a few images a piece
     whole = ul.dissect(painter(), "layer", painted(48), exemplars=0)
-    monkeypatch.setattr(scanning, "ENOUGH", enough)
-    monkeypatch.setattr(counting, "AT_ONCE", at_once)
+    monkeypatch.setattr(marks, "ENOUGH", enough)
+    monkeypatch.setattr(marks, "AT_ONCE", at_once)
     cut = ul.dissect(painter(), "layer", painted(48), exemplars=0)
     assert np.array_equal(whole.counts.intersection, cut.counts.intersection)
     assert np.array_equal(whole.counts.activated, cut.counts.activated)
     assert whole.table().equals(cut.table())
+
+
+@pytest.mark.parametrize("draws", [0, 12])
+@pytest.mark.parametrize("planes", [1, 3])
+def test_what_is_looked_up_one_by_one_and_what_is_summed_run_by_run_are_the_same(monkeypatch, planes, draws):
+    rng = np.random.default_rng(planes)
+    labels = rng.integers(0, 9, (20, planes, 30)).astype(np.int16)
+    seen = marks.Marks.in_planes(lambda images: labels[np.asarray(images)], 9, (5, 6))
+    part = rng.integers(0, 32, 20)
+    partners = (
+        np.stack([rng.permutation(20) for _ in range(draws)]).astype(np.int32) if draws else np.zeros((0, 20), np.int32)
+    )
+    mask = rng.random((20, 7, 30)) < 0.3
+    image, unit, position = map(torch.from_numpy, np.nonzero(mask))
+    active = Active(unit, image, position, torch.zeros(len(unit)))
+    monkeypatch.setattr(marks, "_TABLE_NUMBERS", 400)  # some draws at a time
+    counted = []
+    for looked_up in (0.0, 1e9):
+        monkeypatch.setattr(marks, "LOOKED_UP", looked_up)
+        for room in (0, 1 << 20):
+            monkeypatch.setattr(marks, "KEPT_PATTERNS", room)
+            counted += marks.count_marks([(marks.as_runs([active], 7, seen), 7)], seen, part, partners)
+    for other in counted[1:]:
+        assert all(np.array_equal(one, two) for one, two in zip(counted[0], other, strict=True))
+    expected = np.zeros((7, draws, 2, 9), np.int64)
+    for image, unit, position in np.argwhere(mask):
+        for draw in range(draws):
+            for label in labels[partners[draw, image], :, position]:
+                expected[unit, draw, part[image] % 2, label] += 1
+    assert np.array_equal(counted[0].shifted, expected)
+    assert np.array_equal(counted[0].images, mask.any(2).sum(0))
 
 
 def test_each_reading_of_labels_serves_all_blocks_of_units(monkeypatch):
@@ -49,8 +82,8 @@ def test_each_reading_of_labels_serves_all_blocks_of_units(monkeypatch):
 
 def test_as_many_blocks_are_counted_together_as_have_room():
     columns = Columns.of([Concept("object", 1 + c, f"thing {c}") for c in range(100)])
-    assert blocks_together(columns, draws=40, block_positions=2e6) == 4  # they wait in memory
-    assert blocks_together(columns, draws=40, block_positions=1e9) == 11  # they are read again
+    assert blocks_together(columns, draws=40, block_positions=8e6) == 4  # they wait in memory
+    assert blocks_together(columns, draws=40, block_positions=1e9) == 71  # they are read again
     many = Columns.of([Concept("object", 1 + c, f"thing {c}") for c in range(5000)])
     assert blocks_together(many, draws=200, block_positions=1e9) == 1
 
@@ -59,7 +92,7 @@ def test_as_many_blocks_are_counted_together_as_have_room():
 def test_a_bar_is_told_of_every_unit_while_blocks_are_counted_together(monkeypatch, units):
     told = []
     monkeypatch.setattr(scanning, "CHUNK_VALUES", 1 << 12)
-    monkeypatch.setattr(counting, "AT_ONCE", 640)
+    monkeypatch.setattr(marks, "AT_ONCE", 640)
     monkeypatch.setattr(counting, "BLOCK_UNITS", units)
     monkeypatch.setattr(Progress, "update", lambda bar, count: told.append(count) if bar._unit == "units" else None)
     found = ul.dissect(painter(), "layer", painted(48), exemplars=0).table()

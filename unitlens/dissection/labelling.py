@@ -234,6 +234,7 @@ def _heldout_drawn(counted: BlockCounts, draws: slice, exchange: Exchange, layer
     for draw, (totals, shifted) in enumerate(
         zip(exchange.totals(grid=on_grid), counted.shifted[:, draws].swapaxes(0, 1), strict=True)
     ):
+        shifted = shifted.astype(np.int64)  # of one draw
         overlap = Overlap(
             shifted[:, :, 1:concepts],
             (active - shifted[:, :, concepts:])[:, :, columns.category_of],

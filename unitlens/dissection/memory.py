@@ -19,8 +19,14 @@ KEPT = 1 << 24
 BLOCK_UNITS = 64
 """Units whose thresholds are found together, at most: their histograms take 32 MB."""
 
-TOGETHER = 1 << 26
+TOGETHER = 1 << 28
 """Bytes of counts of the blocks that are counted together: each reading of an image's labels serves all of them."""
+
+KEPT_PATTERNS = 1 << 27
+"""Bytes of patterns of labels that are kept from draw to draw, where many units are counted run by run."""
+
+_RUN = 4
+"""Positions of a run that are expected at least; where there are fewer, some blocks are read again."""
 
 _LONG, _SHORT = 8, 4  # bytes of an int64 or float64, and of an int32 or float32
 _TABLE_ARRAYS = 10  # arrays of units x concepts that scores, the table and exact sums need at a time
@@ -80,21 +86,22 @@ def blocks_together(columns: Columns, *, draws: int, block_positions: float) -> 
     draws : int
         How often images are given the labels of others, all kinds of draws together.
     block_positions : float
-        Active positions of a block, which waits for the others where that many can be kept.
+        Active positions of a block, the runs of which wait for those of the others where that many can be kept.
 
     Returns
     -------
     int
-        So many that their counts fit in `TOGETHER` bytes, and, if those of one do, their positions in half of `KEPT`.
+        So many that their counts fit in `TOGETHER` bytes, and, if those of one do, their runs, of 16 bytes each, in
+        the place of half of `KEPT` positions.
     """
     of_counts = TOGETHER // _block_counts(BLOCK_UNITS, columns, draws)
-    waiting = int(KEPT // 2 // max(block_positions, 1.0))
+    waiting = int(KEPT // 2 // max(block_positions / _RUN, 1.0))
     return max(1, min(of_counts, waiting) if waiting else of_counts)
 
 
 def _block_counts(units: int, columns: Columns, draws: int) -> int:
     """Bytes of the counts of some units, by fold and by draws."""
-    return _LONG * units * (FOLDS + 2 * draws) * columns.count
+    return units * (_LONG * FOLDS + _SHORT * 2 * draws) * columns.count
 
 
 def _block_memory(units: int, columns: Columns, positions: int, draws: int) -> int:
@@ -104,10 +111,11 @@ def _block_memory(units: int, columns: Columns, positions: int, draws: int) -> i
     histograms = 3 * _LONG * BINS * block
     active = 6 * _SHORT * min(KEPT, block * positions) + 4 * _SHORT * min(KEPT // 2, together * positions)
     planes = min(KEPT_PLANES, np.dtype(kept_type(columns)).itemsize * positions * len(columns.categories))
+    patterns = min(KEPT_PATTERNS, _SHORT * positions) if together > block else 0
     counts = _block_counts(together, columns, 2 * draws) + 2 * _block_counts(block, columns, 2 * draws)
     weighed = min(AT_ONCE, block * max(FOLDS, RESAMPLES // 4) * columns.count)
     weighing = _EVIDENCE_ARRAYS * _LONG * weighed if draws else 0
-    return histograms + active + planes + counts + weighing
+    return histograms + active + planes + patterns + counts + weighing
 
 
 def peak_memory() -> int | None:

@@ -19,9 +19,6 @@ CHUNK_VALUES = 1 << 17
 MOST_IMAGES = 64
 """Images that are looked at together at most where nearly all maps are 0 everywhere."""
 
-ENOUGH = 1 << 14
-"""Active positions that are worth the calls that count them: shorter pieces of a stream are joined."""
-
 GUESS_SHARES = (1.5, 6.0)
 """Guesses of a threshold leave so many times more positions above them than the quantile does, best guess first."""
 
@@ -211,36 +208,6 @@ def _filled_maps(found: NonZero, h: int, w: int) -> tuple[Tensor, Tensor, Tensor
 def _join(pieces: Sequence[Active]) -> Active:
     """Active positions of several pieces as one."""
     return pieces[0] if len(pieces) == 1 else Active(*map(torch.cat, zip(*pieces, strict=True)))
-
-
-def joined_pieces(streams: Sequence[Iterator[Active]], images: int) -> Iterator[tuple[range, list[Active]]]:
-    """Join short pieces of streams that are of images close to each other, over so many images at most.
-
-    Yields the images, and for each stream its positions in them.
-    """
-    waiting, count, start, stop = list[tuple[Active, ...]](), 0, 0, 0
-    for pieces in zip(*streams, strict=True):
-        found = [active.image for active in pieces if len(active.image)]
-        if not found:
-            continue
-        first, last = min(int(image.min()) for image in found), max(int(image.max()) for image in found)
-        if waiting and not 0 <= last - start < images:
-            yield range(start, stop), _as_one(waiting)
-            waiting, count = [], 0
-        start, stop = (start, max(stop, last + 1)) if waiting else (first, last + 1)
-        waiting.append(pieces)
-        count += sum(map(len, found))
-        if count >= ENOUGH * len(streams):
-            yield range(start, stop), _as_one(waiting)
-            waiting, count = [], 0
-    if waiting:
-        yield range(start, stop), _as_one(waiting)
-
-
-def _as_one(pieces: Sequence[tuple[Active, ...]]) -> list[Active]:
-    """The positions of each stream in some pieces, in 64 bits."""
-    joined = (_join(of_stream) for of_stream in zip(*pieces, strict=True))
-    return [Active(one.unit.long(), one.image.long(), one.position.long(), one.value) for one in joined]
 
 
 def _sift(active: Active, level: Tensor) -> Active:

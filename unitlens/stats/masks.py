@@ -68,20 +68,6 @@ class Active(NamedTuple):
     value: Tensor
 
 
-def image_after_image(active: Active, images: range) -> Active:
-    """The same positions in the order of their images, so that the labels of one image are looked up together."""
-    image = (active.image - images.start).numpy().astype(np.min_scalar_type(len(images)))
-    order = torch.from_numpy(np.argsort(image, kind="stable"))  # of 8 or 16 bits: without comparisons
-    return Active(*(part.index_select(0, order) for part in active))
-
-
-def images_of_units(active: Active, units: int, images: int) -> Tensor:
-    """Count the images in which each unit is active, (U,)."""
-    there = torch.zeros(units * images, dtype=torch.bool)
-    there[active.unit * images + active.image] = True
-    return there.view(units, images).sum(1)
-
-
 @dataclass(frozen=True)
 class SamplePlan:
     """How maps of one layer are brought to the label grid: bilinear, half-pixel centres, edges repeated.

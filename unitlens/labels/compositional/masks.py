@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from unitlens.dissection.counting import count_marks
+from unitlens.dissection.marks import as_runs, count_marks
 from unitlens.dissection.memory import BLOCK_UNITS
 from unitlens.dissection.scanning import Scanner
 from unitlens.dissection.store.passes import StoredPass
@@ -109,7 +109,7 @@ def counted_masks(
     for units in in_blocks(maps.units, min(BLOCK_UNITS, _BYTES // of_unit)):
         scan = Scanner(maps, units, stored.labels.grid, upsampling, images=stored.images)
         low, high, positions = masks_of(scan, units)
-        counts = count_marks(positions, low.size, marks, folds, partners)
+        (counts,) = count_marks([(as_runs(positions, low.size, marks), low.size)], marks, folds, partners)
         for row, (unit, number) in enumerate(np.ndindex(*low.shape)):
             yield Counted(
                 unit=units.start + unit,

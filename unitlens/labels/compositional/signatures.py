@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.dissection.counting import Marks
+from unitlens.dissection.marks import Marks
 from unitlens.dissection.store.labels import KEPT_PLANES
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.rows import Rows
@@ -29,11 +29,14 @@ class StoredSignatures:
     ----------
     signatures : Signatures
     numbers : Rows
-        (N, cells) int32; of a layer without a grid, (N, 1).
+        (N, H * W) int32.
+    grid : tuple of int
+        (H, W) of the label grid; of a layer without a grid, (1, 1).
     """
 
     signatures: Signatures
     numbers: Rows
+    grid: tuple[int, int]
 
     @property
     def count(self) -> int:
@@ -43,9 +46,9 @@ class StoredSignatures:
     def marks(self) -> Marks:
         """The numbers as what is marked in images, to be counted where units are active; small ones stay in memory."""
         if self.numbers.count * self.numbers.row_bytes > KEPT_PLANES:
-            return Marks(lambda images: self.numbers.read(images)[:, None], self.count, self.numbers.shape[0])
+            return Marks.in_planes(lambda images: self.numbers.read(images)[:, None], self.count, self.grid)
         kept = self.numbers.read(range(self.numbers.count))[:, None]
-        return Marks(lambda images: kept[np.asarray(images)], self.count, self.numbers.shape[0])
+        return Marks.in_planes(lambda images: kept[np.asarray(images)], self.count, self.grid)
 
 
 @contextmanager
@@ -64,7 +67,8 @@ def signatures_of(stored: StoredPass, *, grid: bool) -> Iterator[StoredSignature
         Inside of the ``with``, its numbers are in a temporary folder.
     """
     labels, columns = stored.labels, stored.labels.columns
-    cells = labels.grid[0] * labels.grid[1] if grid else 1
+    sides = labels.grid if grid else (1, 1)
+    cells = sides[0] * sides[1]
     known = _Known(columns.count)
     by_fold = np.zeros((FOLDS, 0), np.int64)
     with temporary_store() as store:
@@ -76,7 +80,7 @@ def signatures_of(stored: StoredPass, *, grid: bool) -> Iterator[StoredSignature
             np.add.at(by_fold, (stored.folds[block][:, None], of_block), 1)
             numbers.append(of_block)
         sets = np.array(known.columns, bool).reshape(-1, columns.count)
-        yield StoredSignatures(Signatures.of(sets, columns.category_of, by_fold), numbers)
+        yield StoredSignatures(Signatures.of(sets, columns.category_of, by_fold), numbers, sides)
 
 
 @dataclass

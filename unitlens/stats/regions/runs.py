@@ -1,0 +1,108 @@
+"""Where units are active, as runs of positions: a region that spans a part of an image has few of them."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unitlens.stats.masks import Active, divided, true_at
+
+_MASK_CELLS = 1 << 25
+"""Cells of masks that are formed together at most, where they are of several images."""
+
+
+class Runs(NamedTuple):
+    """Runs of positions of the label grid at which units are active, each within a row.
+
+    Attributes
+    ----------
+    unit, image : int32 tensor, (runs,)
+        The runs of a unit in an image follow each other.
+    start, stop : int32 tensor, (runs,)
+        Places between cells: row * (W + 1) + column, before the first cell and behind the last.
+    """
+
+    unit: Tensor
+    image: Tensor
+    start: Tensor
+    stop: Tensor
+
+    @classmethod
+    def of(cls, active: Active, units: int, grid: tuple[int, int]) -> Self:
+        """Put active positions of so many units, on the label grid, (H, W), together as runs."""
+        if not len(active.unit):
+            return cls(*torch.zeros(4, 0, dtype=torch.int32))
+        # 1. Units and images that have any are numbered, image after image.
+        first = int(active.image.min())
+        key = (active.image.long() - first).mul_(units).add_(active.unit)
+        there = torch.zeros(int(key.max()) + 1, dtype=torch.bool)
+        there[key] = True
+        found = true_at(there)
+        number = torch.zeros(len(there), dtype=torch.int64)
+        number[found] = torch.arange(len(found))
+        size = grid[0] * (grid[1] + 1)
+        last = int(active.image.max())
+        if len(found) * size > _MASK_CELLS and first < last:
+            early = active.image <= (first + last) // 2
+            halves = [Active(*(part[some] for part in active)) for some in (early, ~early)]
+            return cls(*map(torch.cat, zip(*(cls.of(half, units, grid) for half in halves), strict=True)))
+        # 2. Their masks, in which an empty cell ends each row; one more stands before the first.
+        row, column = divided(active.position.long(), grid[1])
+        at = number.index_select(0, key).mul_(size).add_(row.mul_(grid[1] + 1)).add_(column)
+        mask = np.zeros(1 + len(found) * size, bool)
+        mask[1 + at.numpy()] = True
+        # 3. Runs begin and end where a mask changes.
+        ends = torch.from_numpy(np.flatnonzero(mask[1:] != mask[:-1]))
+        start, stop = ends[::2], ends[1::2]
+        region, within = divided(start.contiguous(), size)
+        image, unit = divided(found.index_select(0, region), units)
+        return cls(unit.int(), (image + first).int(), within.int(), (stop - start + within).int())
+
+    @property
+    def length(self) -> Tensor:
+        """How many positions each has, int64 (runs,)."""
+        return (self.stop - self.start).long()
+
+    def after(self, units: int, images: int) -> "Runs":
+        """The same, with units and images counted from others."""
+        return self._replace(unit=self.unit + units, image=self.image + images)
+
+    def of_units(self, units: slice) -> "Runs":
+        """Those of some units, which are counted from the first of these."""
+        some = true_at((self.unit >= units.start) & (self.unit < units.stop))
+        return Runs(*(part.index_select(0, some) for part in self)).after(-units.start, 0)
+
+    def each_position(self, grid: tuple[int, int]) -> Active:
+        """Their positions one by one, image after image; without values."""
+        length = self.length
+        first = (self.start - divided(self.start, grid[1] + 1)[0]).long()  # as counted without the ends of rows
+        before = length.cumsum(0) - length
+        position = (first - before).repeat_interleave(length).add_(torch.arange(int(length.sum())))
+        unit, image = (part.long().repeat_interleave(length) for part in (self.unit, self.image))
+        return Active(unit, image, position, torch.zeros(0))
+
+    def by_image(self) -> Iterator[tuple[int, "Runs"]]:
+        """Yield the images that have any and their runs; of runs in the order of images."""
+        images, counts = torch.unique_consecutive(self.image, return_counts=True)
+        stop = counts.cumsum(0)
+        for image, begin, end in zip(images.tolist(), (stop - counts).tolist(), stop.tolist(), strict=True):
+            yield image, Runs(*(part[begin:end] for part in self))
+
+    def regions(self) -> Tensor:
+        """Which runs are the first of their unit in their image, int64 (R,)."""
+        is_first = torch.ones(len(self.unit), dtype=torch.bool)
+        is_first[1:] = (self.unit[1:] != self.unit[:-1]) | (self.image[1:] != self.image[:-1])
+        return true_at(is_first)
+
+
+def joined(pieces: Sequence[Runs]) -> Runs:
+    """Several runs as one, image after image; of an image in the order in which they are given."""
+    together = Runs(*map(torch.cat, zip(*pieces, strict=True)))
+    if len(pieces) == 1 or not len(together.image):
+        return together
+    image = together.image.numpy()
+    image = (image - image.min()).astype(np.min_scalar_type(int(np.ptp(image))))  # 8 or 16 bits: no comparisons
+    order = torch.from_numpy(np.argsort(image, kind="stable"))
+    return Runs(*(part.index_select(0, order) for part in together))
