@@ -8,8 +8,9 @@ import unitlens as ul
 from tests.generators import painted, painter
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Concept
-from unitlens.dissection import counting, marks, scanning
+from unitlens.dissection import counting, scanning
 from unitlens.dissection.memory import blocks_together
+from unitlens.dissection.positions import marks
 from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.progress import Progress
 from unitlens.stats.masks import Active

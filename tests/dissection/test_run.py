@@ -68,7 +68,6 @@ def test_neither_batches_nor_blocks_nor_chunks_change_a_bit(seed, batch, kept):
     maps, marked = random_case(seed, units=5)
     whole = run(maps, marked)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("unitlens.dissection.counting.CHUNK_VALUES", 9)
         patch.setattr("unitlens.dissection.scanning.CHUNK_VALUES", 9)
         patch.setattr("unitlens.dissection.scanning.KEPT", kept)  # nothing, some blocks, or all of them wait
         patch.setattr("unitlens.dissection.counting.KEPT", kept)

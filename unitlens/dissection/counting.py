@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from unitlens.dissection.marks import Marks, as_runs, count_marks
 from unitlens.dissection.memory import BLOCK_UNITS, KEPT, blocks_together
+from unitlens.dissection.positions.marks import Marks, as_runs, count_marks
 from unitlens.dissection.scanning import Scanner, images_at_once
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.labels import LabelPlanes

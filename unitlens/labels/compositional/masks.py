@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from unitlens.dissection.marks import as_runs, count_marks
 from unitlens.dissection.memory import BLOCK_UNITS
+from unitlens.dissection.positions.marks import as_runs, count_marks
 from unitlens.dissection.scanning import Scanner
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.labels.compositional.signatures import StoredSignatures

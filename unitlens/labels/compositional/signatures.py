@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.dissection.marks import Marks
+from unitlens.dissection.positions.marks import Marks
 from unitlens.dissection.store.labels import KEPT_PLANES
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.rows import Rows

@@ -1,0 +1,1 @@
+"""Positions at which units are active, and what is marked there."""
