@@ -93,6 +93,13 @@ def test_without_a_budget_for_all_the_bound_still_holds(seed):
         assert result.iou <= proven.iou <= result.bounds[4] + 1e-12
 
 
+@pytest.mark.parametrize("seed", range(19, 23))
+def test_what_is_proven_of_shorter_formulas_does_not_depend_on_longer_ones(seed):
+    signatures, active = world(seed, concepts=4, signatures=20)
+    longer, shorter = found(signatures, active, length=4, beam=1), found(signatures, active, length=3, beam=1)
+    assert [longer.bounds[length] for length in (1, 2, 3)] == [shorter.bounds[length] for length in (1, 2, 3)]
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_where_not_all_formulas_are_bounded_the_bound_still_holds(monkeypatch, seed):
     signatures, active = world(seed, concepts=8, signatures=60)

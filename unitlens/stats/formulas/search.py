@@ -84,7 +84,11 @@ class Found:
     @property
     def iou(self) -> float:
         """The highest IoU of all."""
-        return max((best.iou for best in self.by_length.values()), default=0.0)
+        return self.iou_up_to(max(self.by_length, default=0))
+
+    def iou_up_to(self, length: int) -> float:
+        """The highest IoU of at most so many concepts."""
+        return max((best.iou for known, best in self.by_length.items() if known <= length), default=0.0)
 
     def join(self, other: "Found") -> None:
         """Take in what was found in another domain."""
@@ -159,8 +163,7 @@ class _Search:
         for length in range(1, self._settings.length + 1):
             if length > 2:  # of one and two concepts, all formulas were looked at
                 possible = max(possible, self._prove(singles, length) if self._settings.budget else 1.0)
-            shorter = [one.iou for known, one in self._found.by_length.items() if known <= length]
-            self._found.bounds[length] = max([possible, *shorter])
+            self._found.bounds[length] = max(possible, self._found.iou_up_to(length))
         return self._found
 
     def _extend(self, beam: _Nodes) -> _Nodes:
@@ -262,19 +265,19 @@ class _Search:
                     for bound, child in self._promising(children, length):
                         counter += 1
                         heapq.heappush(waiting, (-bound, counter, child[0], child[1], child[2]))
-            nodes = self._popped(waiting)
+            nodes = self._popped(waiting, self._found.iou_up_to(length))
         return max(self._open, -waiting[0][0] if waiting else 0.0)
 
-    def _popped(self, waiting: list[tuple[float, int, Formula, int, int]]) -> _Nodes | None:
-        """The most promising formulas of one length that may still be extended."""
+    def _popped(self, waiting: list[tuple[float, int, Formula, int, int]], highest: float) -> _Nodes | None:
+        """The most promising formulas of one length that may still be extended, to exceed the highest IoU so far."""
         chosen = list[tuple[Formula, int, int]]()
-        while waiting and len(chosen) < _POPPED and -waiting[0][0] > self._found.iou and self._budget > 0:
+        while waiting and len(chosen) < _POPPED and -waiting[0][0] > highest and self._budget > 0:
             if chosen and waiting[0][2].length != chosen[0][0].length:
                 break
             chosen.append(heapq.heappop(waiting)[2:])
             self._budget -= 1
         if not chosen:
-            if waiting and -waiting[0][0] <= self._found.iou:
+            if waiting and -waiting[0][0] <= highest:
                 waiting.clear()
             return None
         formulas, inside, outside = zip(*chosen, strict=True)
@@ -283,9 +286,9 @@ class _Search:
     def _promising(self, children: "_Children", length: int) -> Iterator[tuple[float, tuple[Formula, int, int]]]:
         """Formulas of which one of so many concepts could be better than the best that was found, and its bound."""
         nodes, operator, target = children.nodes, children.operator, self._target
-        steps = length - nodes.formulas[0].length - 1
+        steps, highest = length - nodes.formulas[0].length - 1, self._found.iou_up_to(length)
         rough = rough_bound(children.met, self._largest, target.active, steps)
-        possible = (rough > self._found.iou) & children.new & self._in_order(nodes, operator)
+        possible = (rough > highest) & children.new & self._in_order(nodes, operator)
         rows, concepts = np.nonzero(self._most_promising(rough, possible) if steps == 1 else possible)
         for start in range(0, len(rows), max(1, _AT_ONCE // len(self._numbers))):
             stop = start + max(1, _AT_ONCE // len(self._numbers))
@@ -293,7 +296,7 @@ class _Search:
             met, bound = children.met.at(row, concept), rough[row, concept]
             if steps == 1:
                 bound = np.minimum(bound, self._last_step(children, row, concept, met))
-            for k in np.flatnonzero(bound > self._found.iou).tolist():
+            for k in np.flatnonzero(bound > highest).tolist():
                 formula = nodes.formulas[row[k]].then(operator, int(concept[k]))
                 yield float(bound[k]), (formula, int(met.inside[k]), int(met.outside[k]))
 
