@@ -63,7 +63,6 @@ def test_the_search_finds_the_best_of_all_formulas_and_proves_it(seed, concepts,
         assert candidate.iou == pytest.approx(naive_iou(signatures, candidate.formula, active), abs=1e-12)
 
 
-@settings(deadline=None, max_examples=25)
 @given(st.integers(0, 10**6), st.integers(2, 4), st.sampled_from([2, 3]), st.sampled_from([1, 3]))
 @example(122, 3, 2, 3)  # the best one, `(a AND b) OR c`, begins with what does not meet the mask
 @example(108, 3, 2, 3)  # a formula has a higher IoU, and a part of it is true at the same positions
@@ -130,7 +129,6 @@ def test_formulas_that_a_shorter_one_says_as_well_are_left_out():
     assert not is_trivial(signatures, Formula(0, (("AND NOT", 1),)), signatures.by_fold.sum(0))
 
 
-@settings(deadline=None, max_examples=20)
 @given(st.integers(0, 10**6))
 def test_counts_by_fold_and_gains_are_those_of_the_definition(seed):
     signatures, active = world(seed, concepts=4, signatures=15, categories=2, folds=5)
