@@ -16,7 +16,7 @@ from unitlens.labels.footing import measuring
 from unitlens.labels.footing.conditions import read_condition
 from unitlens.labels.footing.meanings import ConceptNames, OneConcept
 from unitlens.labels.footing.pairs import Pairs, score_pairs
-from unitlens.labels.footing.planes import with_meanings
+from unitlens.labels.footing.planes import areas, with_meanings
 from unitlens.stats.formulas.formula import OPERATORS, Formula
 from unitlens.stats.scores import iou
 
@@ -110,6 +110,7 @@ def test_a_label_may_mean_any_condition_on_concepts(seen):
             scores = score_pairs(marked, marked.layers["layer"], pairs_of_all(3), run.settings, partners)
             shares = marked.labels.shares(columns, grid=grid)
         alone = score_pairs(stored, stored.layers["layer"], pairs_of_all(4), run.settings, partners)
+        assert np.allclose(areas(stored, meanings, grid=grid), shares, equal_nan=True)
         assert np.array_equal(shares[:, [0, 2]], stored.labels.shares([0, 3], grid=grid), equal_nan=True)
         order = [int(name.split()[1]) for name in stored.record.names]
     for name in ("iou", "auprc", "correlation", "held_out", "drawn"):
@@ -140,8 +141,9 @@ def test_every_label_is_measured_beside_the_references(seen):
     assert "1 of 4 labels by mine" in measured.methods["mine"].notes[0]
     dissection = measured["dissection"].rows
     assert dissection["heldout_score"].tolist() == run.table()["heldout_iou"].tolist()[: len(dissection)]
-    again = ul.measure_labels(run, measured)
-    assert again.rows.equals(measured.rows)
+    older = replace(measured, rows=measured.rows.assign(even_label=""))
+    for there in (measured, older):
+        assert ul.measure_labels(run, there).rows.equals(measured.rows)
 
 
 def test_conditions_are_scored_a_few_at_a_time_with_the_same_result(seen, monkeypatch):
@@ -188,6 +190,34 @@ def test_labels_that_the_images_chose_are_held_out_from_them(seen, chosen_on, he
     assert np.isfinite(row["heldout_score"]) == any(held_out) == np.isfinite(row["simulation"])
     assert row["heldout_score"] != other["heldout_score"]
     assert row["iou"] == other["iou"]
+
+
+def test_concepts_of_the_dissection_are_simulated_by_what_the_even_folds_choose(seen):
+    run = seen[0]
+    rows = ul.measure_labels(run, ul.given_labels(run, {0: "red"})).rows
+    rows = rows[rows["method"] == "dissection"].set_index("unit")
+    with ul.activations(run) as stored:
+        peaks, odd = stored.layers["layer"].peaks.read(range(stored.images)), stored.folds % 2 == 1
+        share = stored.labels.shares(range(4), grid=stored.layers["layer"].layer_grid is not None)
+    for unit, row in rows.iterrows():
+        predicted = share[:, run.concepts.index(row["even_label"])]
+        counted = odd & np.isfinite(predicted)
+        same = np.ptp(predicted[counted]) == 0  # then it predicts nothing
+        expected = 0 if same else np.corrcoef(predicted[counted], peaks[counted, unit])[0, 1]
+        assert np.isclose(row["simulation"], expected)
+
+
+def test_labels_that_all_images_chose_are_not_simulated_without_those_of_the_even_folds(seen):
+    run = seen[0]
+    formulas = ul.formulas(run, length=2)
+    assert (formulas.rows["even_label"] != "").all()
+    measured = ul.measure_labels(run, formulas, references=False).rows
+    known = measured["simulation"].notna()
+    assert known.any()
+    without = replace(formulas, rows=formulas.rows.assign(even_label=""))  # as an older file has them
+    assert ul.measure_labels(run, without, references=False).rows["simulation"].isna().all()
+    other = replace(formulas, rows=formulas.rows.assign(label="red"))  # what all images choose does not count
+    assert ul.measure_labels(run, other, references=False).rows["simulation"].equals(measured["simulation"])
 
 
 def test_a_method_may_predict_images_by_other_means_than_masks(seen):

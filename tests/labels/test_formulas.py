@@ -8,6 +8,8 @@ import pytest
 
 import unitlens as ul
 from tests.planted import InMemory, lookup
+from unitlens.data.preparing import name_hash
+from unitlens.labels.footing.references import dissection_labels
 
 IMAGES, CELLS = 64, 8
 NAMES = {"object": ["apple", "pear", "basket"], "material": ["wood", "glass"]}
@@ -101,6 +103,17 @@ def test_formulas_of_one_concept_are_the_concepts_of_the_run(run):
         ("q_value", "q_value"),
     ):
         np.testing.assert_allclose(table[ours], units[theirs], rtol=1e-12, err_msg=ours)
+    assert table["even_label"].tolist() == dissection_labels(run).rows["even_label"].tolist()
+
+
+def test_formulas_of_images_that_are_all_in_one_half_say_that_they_are_untested(planted):
+    net, data = planted
+    one_half = [name for name in map("g{}".format, range(20)) if name_hash(name) % 2 == 0]
+    run = ul.dissect(net, "layer", data, quantile=0.12, exemplars=0, groups=[one_half[k % 3] for k in range(IMAGES)])
+    labels = ul.formulas(run, net, data, length=2)
+    assert set(labels.rows["verdict"]) == {"untested"}
+    assert f"untested: all {IMAGES} images are in one half of the folds" in labels.methods["formulas"].notes[-1]
+    assert ul.measure_labels(run, labels, net, data, references=False).rows["simulation"].isna().all()
 
 
 def test_layers_without_a_grid_and_images_without_a_category_count_as_in_the_run(net, world):

@@ -211,7 +211,7 @@ TEXT = frozenset(
         *("check", "check_concept", "check_category", "second_concept", "second_category", "needed_concepts"),
         *("concept_set", "evaluated_on", "chosen_for", "by_effect", "by_iou", "added", "predicted", "image", "other"),
         *("prediction", "target", "causal_verdict", "prediction_before", "prediction_after", "by", "subgroup", "set"),
-        *("control", "group", "verdict", "change", "label", "also"),
+        *("control", "group", "verdict", "change", "label", "also", "even_label"),
     )
 )
 """Columns that are text, also where all of it looks like numbers; the others are numbers, or True and False."""

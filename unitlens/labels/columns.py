@@ -24,8 +24,10 @@ COLUMNS: Mapping[str, str] = {
     "iou": "IoU of the unit's mask and what the label means, where masks say what that is",
     "auprc": "area under the precision-recall curve of the unit's activation as a test of where that is",
     "correlation": "correlation of the unit's activation with where that is",
-    "simulation": "correlation of the unit's peaks with what the label predicts, in images that did not choose it; of "
-    "formulas and words, which all images choose, in those of the odd folds",
+    "even_label": "the label that images of the even folds choose, by which the unit is simulated in the others; empty "
+    "where images of the run do not choose the label",
+    "simulation": "correlation of the unit's peaks with what the label predicts, in images that did not choose it: by "
+    "even_label, in those of the odd folds",
     "simulation_low": "lower end of its 95 % interval (jackknife); empty below 8 folds of such images",
     "simulation_high": "its upper end",
     "effect": "mean change of the logit of an image's class when the unit is removed, in images that hold the concept",
@@ -34,7 +36,7 @@ COLUMNS: Mapping[str, str] = {
 }
 """Name and meaning of every column, in their order."""
 
-TEXT = ("layer", "method", "label", "also", "verdict")
+TEXT = ("layer", "method", "label", "also", "verdict", "even_label")
 """Columns that are text; all others are numbers."""
 
 WHOLE = ("unit", "rank")

@@ -21,6 +21,7 @@ from unitlens.labels.by_words import scores
 from unitlens.labels.by_words.settings import METHODS, AskedWords, WordSettings, asked_words
 from unitlens.labels.by_words.vectors import crop_vectors, first_exemplars, image_vectors
 from unitlens.labels.footing.simulation import simulation
+from unitlens.labels.halves import one_half_note
 from unitlens.labels.result import Labels
 from unitlens.labels.run_pass import PassOptions, activations
 from unitlens.models.network import Network
@@ -202,22 +203,16 @@ def _labels(
         named = _rows(name, speaking, scored, settings.words, iou, fdr=run.settings.fdr)
         rows += [row | _simulated(row, seen, peaks[name], settings.words) for row in named]
     seconds = time.perf_counter() - began
-    return Labels.of(run, method, rows, settings=_recorded(settings), seconds=seconds, notes=_notes(seen))
-
-
-def _notes(seen: _Seen) -> list[str]:
-    """What the user should know of the evidence."""
-    if all(images.any() for images in seen.halves):
-        return []
-    return [
-        f"The labels are untested: all {seen.stored.images} images are in one half of the folds, so that none is left "
-        "to test a word that the other half chooses; images of one group stay together, so give more groups."
-    ]
+    return Labels.of(
+        run, method, rows, settings=_recorded(settings), seconds=seconds, notes=one_half_note(seen.stored.folds)
+    )
 
 
 def _simulated(row: Mapping[str, Any], seen: _Seen, peaks: Floats, words: Sequence[str]) -> dict[str, float]:
-    """How well the similarity of images to a word predicts the unit's peaks, in images of the odd folds."""
-    similarity = np.asarray(seen.images @ seen.words[words.index(row["label"])], np.float64)
+    """How well the similarity to the word that the even folds choose predicts the unit's peaks in the odd ones."""
+    if not row["even_label"]:
+        return {}
+    similarity = np.asarray(seen.images @ seen.words[words.index(row["even_label"])], np.float64)
     found = simulation(similarity, peaks[:, row["unit"]].astype(np.float64), seen.stored.folds, seen.halves[1])
     return dict(zip(("simulation", "simulation_low", "simulation_high"), found, strict=True))
 
@@ -297,7 +292,7 @@ def _rows(
     tested = association(np.nan_to_num(heldout), np.nan_to_num(drawn), nothing, fdr=fdr)
     chance, chance_sd = np.where(nothing, np.nan, tested[:2])
     untested = nothing | (drawn.shape[1] < _FEWEST_DRAWS)
-    best = scored.whole.argmax(1)
+    best, even = scored.whole.argmax(1), scored.halves[0].argmax(1)
     rows = []
     for place, unit in enumerate(units.tolist()):
         row = scored.whole[place]
@@ -313,6 +308,7 @@ def _rows(
                 "chance_sd": chance_sd[place],
                 "p_value": tested.p_value[place],
                 "q_value": tested.q_value[place],
+                "even_label": "" if nothing[place] else words[even[place]],
                 "iou": iou[unit, best[place]],
                 "verdict": "untested" if untested[place] else _verdict(tested.q_value[place], fdr),
             }

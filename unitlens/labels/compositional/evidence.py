@@ -123,7 +123,7 @@ def _row(
     layer: str, one: NamedMask, k: int, names: Sequence[str], score: Association, row: int, *, of_ranges: bool
 ) -> dict[str, Any]:
     weighed = one.weighed
-    near = [formula.written(names) for formula in weighed.near[k]]
+    near, even = [formula.written(names) for formula in weighed.near[k]], weighed.even[k]
     out = {
         "layer": layer,
         "unit": one.unit,
@@ -137,6 +137,7 @@ def _row(
         "chance_sd": score.chance_sd[row],
         "p_value": score.p_value[row],
         "q_value": score.q_value[row],
+        "even_label": "" if even is None else even.written(names),
         "iou": weighed.gains[k].iou,
     }
     if of_ranges:

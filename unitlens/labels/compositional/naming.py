@@ -14,6 +14,7 @@ from unitlens.labels.compositional.activation_ranges import RangesBy, check_rang
 from unitlens.labels.compositional.evidence import NamedMask, label_rows
 from unitlens.labels.compositional.masks import MasksOf, counted_masks, unit_masks
 from unitlens.labels.compositional.signatures import StoredSignatures, signatures_of
+from unitlens.labels.halves import one_half_note
 from unitlens.labels.result import Labels
 from unitlens.labels.run_pass import PassOptions, activations
 from unitlens.progress import progress as bar_of
@@ -214,6 +215,7 @@ def _labels(run: "Dissection", stored: "StoredPass", method: _Method, *, show: b
             of_layer = label_rows(layer, named, names, fdr=run.settings.fdr, of_ranges=method.of_ranges)
             notes += _notes(layer, of_layer, signed, method.search)
         rows += of_layer
+    notes += one_half_note(stored.folds)
     recorded = {**asdict(method.search), **method.settings}
     return Labels.of(run, method.name, rows, settings=recorded, seconds=time.perf_counter() - start, notes=notes)
 

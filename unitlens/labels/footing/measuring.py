@@ -1,7 +1,7 @@
 """Measure the labels of all methods in the same way, and weigh those that came without evidence."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,7 @@ from unitlens.labels.columns import DISSECTION
 from unitlens.labels.footing.agreement import agreements
 from unitlens.labels.footing.meanings import ConceptNames, Meaning, OneConcept, meanings_of, unmatched_note
 from unitlens.labels.footing.pairs import FEW_UNITS, Pairs, PairScores, score_pairs
-from unitlens.labels.footing.planes import with_meanings
+from unitlens.labels.footing.planes import areas, with_meanings
 from unitlens.labels.footing.references import baseline_labels, dissection_labels
 from unitlens.labels.footing.removal import Removals, mean_effect, measure_removals
 from unitlens.labels.footing.simulation import simulation
@@ -31,8 +31,8 @@ from unitlens.labels.result import Labels
 from unitlens.labels.run_pass import BATCH_SIZE, PassOptions, activations
 from unitlens.models.network import Network
 from unitlens.progress import tell
+from unitlens.stats.blocks import in_blocks
 from unitlens.stats.chance import association
-from unitlens.stats.folds import iou_in
 from unitlens.stats.scores import Bools, Floats, Ints, ShortInts
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ CHOSEN_ON: Mapping[str, tuple[bool, bool]] = {"other": (True, True), "even": (Fa
 
 MOST_PLANES = 16
 """Labels other than concepts that are scored together, at most."""
+
+MOST_AREAS = 256
+"""Labels whose areas in all images are held together, at most."""
 
 Predictions = Mapping[str, Mapping[str, npt.ArrayLike]]
 """Numbers of each image of the run, in its order, by method and label."""
@@ -64,9 +67,9 @@ def measure_labels(
 
     Where a label is a concept of the run, its masks say what it means, and it gets ``iou``, ``auprc`` and
     ``correlation`` with its unit. ``simulation`` is the correlation of the unit's peaks in images with how much of each
-    is marked with the concept, over images that did not choose the label. Formulas, ranges and words are chosen on all
-    images and simulated on those of the odd folds, where they fit a little better than on new images. ``effect`` is the
-    mean change of the logit of an image's own class when the unit is set to 0, in images that hold the concept.
+    is marked with the concept, over images that did not choose the label: where all images choose labels, those of the
+    even folds choose once more (``even_label``), and those of the odd folds are predicted. ``effect`` is the mean
+    change of the logit of an image's own class when the unit is set to 0, in images that hold the concept.
 
     Labels without evidence of their own, such as those from elsewhere, are weighed by IoU: ``heldout_score`` in images
     that did not choose them, ``chance_score`` with the labels of other images, and the p-value, q-value and verdict
@@ -137,7 +140,7 @@ def measure_on(
     if references:
         labels = _with_references(run, labels, seed=seed)
     names = ConceptNames.of(run)
-    meanings = meanings_of(labels.rows["label"].tolist(), names)
+    meanings = meanings_of([*labels.rows["label"], *filter(None, labels.rows["even_label"])], names)
     footing = Footing(run, stored, meanings, predictions or {})
     rows = labels.rows.reset_index(drop=True)  # rows are told apart by their places
     for layer in dict.fromkeys(rows["layer"]):
@@ -152,7 +155,8 @@ def _with_references(run: Dissection, labels: Labels, *, seed: int) -> Labels:
     """Labels beside those that they are compared with, in every layer that has labels; what is there already stays."""
     import pandas as pd
 
-    beside = dissection_labels(run).joined(baseline_labels(run, seed=seed))
+    concepts = dissection_labels(run)
+    beside, labels = concepts.joined(baseline_labels(run, seed=seed)), _with_even_labels(labels, concepts)
     layers = set(labels.rows["layer"])
     for method in beside.methods:
         made, there = beside[method], labels.rows[labels.rows["method"] == method]
@@ -162,6 +166,16 @@ def _with_references(run: Dissection, labels: Labels, *, seed: int) -> Labels:
             rows = pd.concat(parts, ignore_index=True) if parts else added
             labels = labels.joined(replace(made, rows=rows))
     return labels
+
+
+def _with_even_labels(labels: Labels, concepts: Labels) -> Labels:
+    """Labels where those of the dissection have what the even folds choose, which older files do not say."""
+    rows = labels.rows.reset_index(drop=True)
+    own = rows.index[rows["method"] == DISSECTION]
+    known = concepts.rows.set_index(["layer", "unit"])["even_label"].to_dict()
+    units = zip(rows.loc[own, "layer"], rows.loc[own, "unit"], strict=True)
+    rows.loc[own, "even_label"] = [known.get(unit, "") for unit in units]
+    return replace(labels, rows=rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,12 +206,11 @@ class Footing:
         if len(chosen):
             scores = PairScores.unknown(len(chosen), len(self.partners))
             for some in self._together(rows, chosen):
-                found = self._score(rows, chosen[some], labels, maps)
+                found = self._score(rows.loc[chosen[some]], labels, maps)
                 for into, values in zip(scores, found, strict=True):
                     into[some] = values
             self._add_scores(rows, chosen, scores, labels, layer)
-        of_layer = rows.index[of_mask & (rows["layer"] == layer)].to_numpy()
-        self._simulate(rows, maps, self._simulated_otherwise(rows, of_layer, labels))
+        self._simulate(rows, rows.index[of_mask & (rows["layer"] == layer)].to_numpy(), labels, maps)
 
     @cached_property
     def partners(self) -> ShortInts:
@@ -219,23 +232,20 @@ class Footing:
             part = label // MOST_PLANES if number >= 0 else np.zeros_like(label)
             yield from (together[part == one] for one in np.unique(part))
 
-    def _score(self, rows: "pd.DataFrame", chosen: Ints, labels: Labels, maps: LayerMaps) -> PairScores:
-        """Scores by masks of some labels; what their areas predict is compared with peaks on the way."""
-        some, grid = rows.loc[chosen], maps.layer_grid is not None
+    def _score(self, some: "pd.DataFrame", labels: Labels, maps: LayerMaps) -> PairScores:
+        """Scores by masks of some labels."""
         methods, meaning = some["method"].tolist(), list(dict.fromkeys(some["label"]))
         weighed = not all(_weighs_itself(labels, method, maps.name) for method in set(methods))
+        grid = maps.layer_grid is not None
         with with_meanings(self.stored, [self.meanings[label] for label in meaning], grid=grid) as (stored, columns):
             column_of = dict(zip(meaning, columns, strict=True))
             concept = np.array([column_of[label] for label in some["label"]], np.int64)
-            held_out = np.array([_held_out(labels, method, unsaid="these") for method in methods], bool)
+            held_out = np.array([_held_out(labels, method) for method in methods], bool)
             pairs = Pairs(some["unit"].to_numpy(np.int64), concept, held_out)
             scores = score_pairs(
                 stored, maps, pairs, self.run.settings, self.partners if weighed else self.partners[:0]
             )
-            shares = stored.labels.shares(columns, grid=grid)
-        predicted = dict(zip(meaning, shares.T, strict=True))
-        self._simulate(rows, maps, self._simulated_by_area(rows, chosen, maps, labels, predicted))
-        return scores if weighed else scores._replace(drawn=np.full((len(chosen), len(self.partners)), np.nan))
+        return scores if weighed else scores._replace(drawn=np.full((len(some), len(self.partners)), np.nan))
 
     def _add_scores(self, rows: "pd.DataFrame", chosen: Ints, scores: PairScores, labels: Labels, layer: str) -> None:
         """Fill in scores by masks, and for methods without evidence of their own what follows from them."""
@@ -246,65 +256,64 @@ class Footing:
             if not _weighs_itself(labels, method, layer):
                 _weigh(rows, chosen, scores, methods == method, fdr=self.run.settings.fdr)
 
-    def _simulated_by_area(
-        self, rows: "pd.DataFrame", chosen: Ints, maps: LayerMaps, labels: Labels, predicted: dict[str, Floats]
-    ) -> Iterator["_Simulated"]:
-        """Areas of concepts predict peaks; for the dissection, those of the concept that even folds choose."""
-        even = self._even_concepts(maps) if DISSECTION in labels.methods else []
-        for row in chosen.tolist():
-            method, label, unit = rows.loc[row, ["method", "label", "unit"]]
-            if method == DISSECTION:
-                yield _Simulated(row, int(unit), even[unit], CHOSEN_ON["even"])
-            elif method not in self.predictions:
-                yield _Simulated(row, int(unit), predicted[label], _held_out(labels, method))
+    def _simulate(self, rows: "pd.DataFrame", chosen: Ints, labels: Labels, maps: LayerMaps) -> None:
+        """Fill in how well labels predict peaks: by what was given, or else by what they mean."""
+        asked = [_Simulated.of(row, rows.loc[row], labels) for row in chosen.tolist()]
+        self._compare(rows, maps, [(one, self._given(one)) for one in asked if one.label in self._given_of(one.method)])
+        known = [one for one in asked if one.method not in self.predictions and one.label in self.meanings]
+        distinct = list(dict.fromkeys(one.label for one in known))
+        for some in in_blocks(len(distinct), MOST_AREAS):
+            place = {label: column for column, label in enumerate(distinct[some])}
+            area = areas(self.stored, [self.meanings[label] for label in place], grid=maps.layer_grid is not None)
+            self._compare(rows, maps, [(one, area[:, place[one.label]]) for one in known if one.label in place])
 
-    def _even_concepts(self, maps: LayerMaps) -> list[Floats]:
-        """For each unit, how much of each image is marked with the concept that images of even folds choose."""
-        choice = iou_in(self.run[maps.name].counts, "even").argmax(1)
-        columns, index = np.unique(choice, return_inverse=True)
-        shares = self.stored.labels.shares(columns.tolist(), grid=maps.layer_grid is not None)
-        return [shares[:, k] for k in index]
+    def _given_of(self, method: str) -> Mapping[str, npt.ArrayLike]:
+        return self.predictions.get(method, {})
 
-    def _simulated_otherwise(self, rows: "pd.DataFrame", chosen: Ints, labels: Labels) -> Iterator["_Simulated"]:
-        """What methods predict by other means predicts peaks."""
-        for row in chosen.tolist():
-            method, label, unit = rows.loc[row, ["method", "label", "unit"]]
-            if label in self.predictions.get(method, {}):
-                numbers = np.asarray(self.predictions[method][label], np.float64)
-                if numbers.shape != (self.stored.images,):
-                    raise UnitlensError(
-                        f"The predictions of {label!r:.60} have the shape {numbers.shape}; there is one for each of "
-                        f"the {self.stored.images} images of the run."
-                    )
-                yield _Simulated(row, int(unit), numbers, _held_out(labels, method))
+    def _given(self, one: "_Simulated") -> Floats:
+        """What was given as the prediction of a label, for each image."""
+        numbers = np.asarray(self._given_of(one.method)[one.label], np.float64)
+        if numbers.shape != (self.stored.images,):
+            raise UnitlensError(
+                f"The predictions of {one.label!r:.60} have the shape {numbers.shape}; there is one for each of "
+                f"the {self.stored.images} images of the run."
+            )
+        return numbers
 
-    def _simulate(self, rows: "pd.DataFrame", maps: LayerMaps, simulated: Iterable["_Simulated"]) -> None:
+    def _compare(self, rows: "pd.DataFrame", maps: LayerMaps, predicted: Sequence[tuple["_Simulated", Floats]]) -> None:
         """Compare predictions with peaks, one block of units after another."""
-        folds, all_of_them = self.stored.folds, list(simulated)
-        for units, peaks in maps.peaks_by_unit():
-            for one in all_of_them:
+        folds = self.stored.folds
+        for units, peaks in maps.peaks_by_unit() if predicted else ():
+            for one, numbers in predicted:
                 if units.start <= one.unit < units.stop:
                     held_out = np.asarray(one.halves, bool)[folds % 2]
-                    found = simulation(one.predicted, peaks[one.unit - units.start], folds, held_out)
+                    found = simulation(numbers, peaks[one.unit - units.start], folds, held_out)
                     rows.loc[one.row, ["simulation", "simulation_low", "simulation_high"]] = tuple(found)
 
 
 class _Simulated(NamedTuple):
-    """The row of a label, its unit, what it predicts of each image, and which halves of the folds are held out."""
+    """The row of a label, its unit and method, the label that predicts, and which halves of the folds it did not see.
+
+    Where all images choose labels, that is the one which those of the even folds choose.
+    """
 
     row: int
     unit: int
-    predicted: Floats
+    method: str
+    label: str
     halves: tuple[bool, bool]
 
+    @classmethod
+    def of(cls, place: int, row: "pd.Series[Any]", labels: Labels) -> "_Simulated":
+        """The row of a table at some place."""
+        unit, method, even = int(row["unit"]), row["method"], row["even_label"]
+        halves = CHOSEN_ON["even"] if even else _held_out(labels, method)
+        return cls(place, unit, method, even or row["label"], halves)
 
-def _held_out(labels: Labels, method: str, *, unsaid: str = "even") -> tuple[bool, bool]:
-    """Which halves of the folds are held out.
 
-    Methods of unitlens that do not say what chose their labels, formulas and words, chose them on all images. They are
-    simulated on the odd folds nevertheless, as the others are; but no evidence is made of these.
-    """
-    return CHOSEN_ON.get(str(labels.methods[method].settings.get("chosen_on", unsaid)), CHOSEN_ON["these"])
+def _held_out(labels: Labels, method: str) -> tuple[bool, bool]:
+    """Which halves of the folds are held out; none where a method says nothing of what chose its labels."""
+    return CHOSEN_ON.get(str(labels.methods[method].settings.get("chosen_on")), CHOSEN_ON["these"])
 
 
 def _weighs_itself(labels: Labels, method: str, layer: str) -> bool:

@@ -85,6 +85,35 @@ def overlaps(
     return np.where(either > 0, share(both, either), np.nan)
 
 
+def areas(stored: StoredPass, meanings: Sequence[Meaning], *, grid: bool) -> Floats:
+    """How much of each image labels hold.
+
+    Parameters
+    ----------
+    stored : StoredPass
+    meanings : sequence of Meaning
+        M of them.
+    grid : bool
+        Whether it is the share of the positions of the label grid that are judged; else whether the image holds it.
+
+    Returns
+    -------
+    float64 array, (N, M)
+        In [0, 1]; NaN where an image is not judged.
+    """
+    out = np.full((stored.images, len(meanings)), np.nan)
+    concept = [place for place, meaning in enumerate(meanings) if isinstance(meaning, OneConcept)]
+    out[:, concept] = stored.labels.shares([meanings[place].concepts[0] for place in concept], grid=grid)
+    others = [(place, meaning) for place, meaning in enumerate(meanings) if not isinstance(meaning, OneConcept)]
+    for block in in_blocks(stored.images, _IMAGES_AT_ONCE) if others else ():
+        marked = _Marked(stored.labels, range(block.start, block.stop), grid=grid)
+        for place, meaning in others:
+            judged = marked.judged(meaning)
+            there, counted = (meaning.holds(marked.there) & judged).sum(1), judged.sum(1)
+            out[block, place] = np.where(counted > 0, share(there, counted), np.nan)
+    return out
+
+
 _BITS = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)
 
 

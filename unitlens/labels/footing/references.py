@@ -8,6 +8,7 @@ import numpy as np
 from unitlens.dissection.result import Dissection
 from unitlens.labels.columns import BASELINES, DISSECTION
 from unitlens.labels.result import Labels
+from unitlens.stats.folds import iou_in
 
 _VERDICTS = {"chance": "chance", "silent": "untested", "nonfinite": "untested"}
 
@@ -23,21 +24,30 @@ def dissection_labels(run: Dissection) -> Labels:
     -------
     Labels
         Held out is as in units.csv: the concept is chosen on each half of the folds and scored on the other.
+        ``even_label`` is what the even folds choose.
     """
     table = run.table()
     table = table[table["concept"].notna() & (table["concept"] != "")]
     names = dict(zip(_pairs(run), run.concepts, strict=True))
+    even = {layer: _even_concepts(run, layer) for layer in run.layers}
     columns = {"heldout_score": "heldout_iou", "chance_score": "chance_iou"}
     columns |= {name: name for name in ("chance_sd", "p_value", "q_value")}
     rows = []
     for unit in table.to_dict("records"):
         row: dict[str, Any] = {"layer": unit["layer"], "unit": unit["unit"], "score": unit["iou"]}
         row["label"] = names[f"{unit['category']}/{unit['concept']}"]
+        row["even_label"] = even[unit["layer"]][unit["unit"]]
         row |= {name: unit[column] for name, column in columns.items()}
         tested = np.isfinite(unit["q_value"] if unit["q_value"] is not None else np.nan)
         row["verdict"] = _VERDICTS.get(unit["verdict"], "supported") if tested else "untested"
         rows.append(row)
     return Labels.of(run, DISSECTION, rows, settings={"chosen_on": "these"})
+
+
+def _even_concepts(run: Dissection, layer: str) -> list[str]:
+    """The concept of each unit that the images of the even folds choose; empty where its mask meets none there."""
+    iou = iou_in(run[layer].counts, "even")
+    return [run.concepts[column] if best > 0 else "" for column, best in zip(iou.argmax(1), iou.max(1), strict=True)]
 
 
 def baseline_labels(run: Dissection, *, seed: int = 0) -> Labels:

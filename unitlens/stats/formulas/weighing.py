@@ -40,6 +40,8 @@ class Weighed(NamedTuple):
         The same of the gain, and the lower end of its 95 % interval; NaN where there are too few folds.
     near : tuple of tuple of Formula, (L,)
         Other formulas whose difference in IoU to the best has an interval that contains 0.
+    even : tuple of Formula or None, (L,)
+        The formula that the even folds choose; None where the mask meets no concept there.
     """
 
     gains: tuple[Gain, ...]
@@ -52,6 +54,7 @@ class Weighed(NamedTuple):
     heldout_gain: Floats
     heldout_gain_low: Floats
     near: tuple[tuple[Formula, ...], ...]
+    even: tuple[Formula | None, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +119,7 @@ class Weighing:
             low=low,
             high=high,
             near=near,
+            even=tuple(one.formula for one in halves[0]) if halves[0] else (None,) * self.settings.length,
             **self._heldout(active, halves),
         )
 
