@@ -78,6 +78,8 @@ def test_methods_say_what_was_not_matched(kind, sentence):
     d = ul.dissect(colour_net(), "pool", ColourWorld(8), basis=features, **how)
     text = str(d.methods())
     assert sentence in text
+    assert "Dissected in the same way, for comparison, was a dictionary of random rows, " in text
+    assert "No untrained copy of the network was dissected." in text
     assert "as often as" not in text.partition("a dictionary of random rows")[2][:60]
 
 

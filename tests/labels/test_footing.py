@@ -141,7 +141,8 @@ def test_every_label_is_measured_beside_the_references(seen):
     assert "1 of 4 labels by mine" in measured.methods["mine"].notes[0]
     dissection = measured["dissection"].rows
     assert dissection["heldout_score"].tolist() == run.table()["heldout_iou"].tolist()[: len(dissection)]
-    older = replace(measured, rows=measured.rows.assign(even_label=""))
+    unsaid = pd.Series([""] * len(measured.rows), dtype=object)
+    older = replace(measured, rows=measured.rows.assign(even_label=unsaid))
     for there in (measured, older):
         assert ul.measure_labels(run, there).rows.equals(measured.rows)
 

@@ -199,7 +199,7 @@ def _evidence(info: Info, settings: Settings) -> Iterator[Sentence]:
 
 def _controls(settings: Settings) -> Iterator[Sentence]:
     passes = settings.control_passes
-    copies = [one.seed for one in passes if one.kind == "untrained"]
+    copies, others = [one.seed for one in passes if one.kind == "untrained"], _other_controls(settings)
     if copies:
         seeds = f"seed {copies[0]}" if len(copies) == 1 else f"seeds {copies[0]} to {copies[-1]}"
         what = "An untrained copy" if len(copies) == 1 else f"{len(copies)} untrained copies"
@@ -207,13 +207,21 @@ def _controls(settings: Settings) -> Iterator[Sentence]:
             f"{what} of the network (parameters reset, {seeds}; batch norm calibrated on the same images) "
             f"{'was' if len(copies) == 1 else 'were'} dissected in the same way."
         )
-    else:
-        yield Sentence("No untrained copy of the network was dissected for comparison.")
-    if any(one.kind == "rotated" for one in passes):
-        yield Sentence(f"So was a random rotation of each layer's units ({ROTATIONS.text}).", (ROTATIONS,))
-    for kind in OF_DICTIONARIES:
-        if any(one.kind == kind for one in passes):
-            yield Sentence(f"So was {CONTROLS[kind]}{_matched(settings.basis)}.")
+    for number, other in enumerate(others):
+        first = "So" if copies or number else "Dissected in the same way, for comparison,"
+        yield Sentence(f"{first} was {other.text}.", other.cites)
+    if not copies:
+        yield Sentence(f"No untrained copy of the network was dissected{'' if others else ' for comparison'}.")
+
+
+def _other_controls(settings: Settings) -> list[Sentence]:
+    """What was dissected beside untrained copies, as the subjects of sentences."""
+    kinds = {one.kind for one in settings.control_passes}
+    rotated = [Sentence(f"a random rotation of each layer's units ({ROTATIONS.text})", (ROTATIONS,))]
+    dictionaries = [
+        Sentence(f"{CONTROLS[kind]}{_matched(settings.basis)}") for kind in OF_DICTIONARIES if kind in kinds
+    ]
+    return (rotated if "rotated" in kinds else []) + dictionaries
 
 
 def _matched(dictionary: BasisRecord | None) -> str:
