@@ -3,6 +3,7 @@ from contextlib import closing
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,8 +12,10 @@ from PIL import Image
 
 import unitlens as ul
 from unitlens.dissection.exemplars import strongest
+from unitlens.dissection.exemplars.pictured import pictured_units, worth_a_look
 from unitlens.dissection.exemplars.strongest import LOOKED_AT, Variety
 from unitlens.dissection.store.rows import RowFile
+from unitlens.drawing import strips
 from unitlens.errors import UnitlensError
 
 
@@ -100,3 +103,29 @@ def test_tiles_are_as_large_as_asked(twice):
 def test_a_size_that_no_tile_can_have_is_refused(size):
     with pytest.raises(UnitlensError, match=rf"exemplar_size={size} .* multiple of 16 up to 1024, such as 224"):
         dissected(exemplar_size=size)
+
+
+def test_of_more_units_than_a_page_shows_those_worth_a_look_are_drawn(twice, monkeypatch):
+    monkeypatch.setattr(strips, "ALL_DRAWN", 100)
+    monkeypatch.setattr(strips, "FEW_DRAWN", 5)
+    d = dissected()
+    table = d.table()
+    drawn = [unit for unit in range(len(table)) if d.strip(unit) is not None]
+    best = table[table.concept.notna()].sort_values(["detector", "iou"], ascending=False, kind="stable")
+    assert sorted(best.unit.head(5)) == drawn
+    without = next(unit for unit in range(len(table)) if unit not in drawn)
+    assert len(d.top_images(without)) == 4  # they are named, of every unit
+    with pytest.raises(UnitlensError, match=rf"redrawn\(dissection, \[{without}\]\) .* exemplar_size=64"):
+        d.show(without)
+    assert len(pictured_units(table, exemplar_size=64)) == len(table)
+
+
+def test_units_worth_a_look_are_detectors_then_the_strongest_then_those_without_a_concept():
+    units = pd.DataFrame(
+        {
+            "detector": [False, True, False, True, None, False],
+            "iou": [0.9, 0.1, None, 0.2, 0.3, 0.9],
+            "concept": ["a", "b", "c", "b", "a", None],
+        }
+    )
+    assert worth_a_look(units).tolist() == [3, 1, 0, 4, 2, 5]

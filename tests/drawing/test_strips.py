@@ -14,6 +14,7 @@ from unitlens.drawing.strips import (
     draw_tiles,
     strip_limit,
     strip_size,
+    strips_drawn,
     tile_masks,
 )
 
@@ -163,8 +164,11 @@ def test_more_strips_are_smaller_and_fit_the_page():
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[1:4] == [224, 128, 80]
     assert strip_size(1) > strip_size(1, largest=200) > strip_size(1, largest=32) == 96
-    assert sizes[-1] == 32
+    assert sizes[-2:] == [80, 80]  # of thousands, few are drawn
+    assert strip_size(2000, tiles=200) == 32
     assert all(size % 16 == 0 for size in sizes)
     assert strip_size(2000, tiles=24) < strip_size(2000)
     assert strip_limit(2000) * 2000 * 4 / 3 < 36_000_000
     assert strip_limit(0) > 1_000_000
+    assert [strips_drawn(count) for count in (0, 2048, 2049, 10**6)] == [0, 2048, 512, 512]
+    assert strip_limit(10**6) * 512 * 4 / 3 < 9_000_000

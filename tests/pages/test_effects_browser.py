@@ -7,7 +7,7 @@ from tests.pages.test_report_browser import EVIL, browser, visit  # noqa: F401
 from tests.reporting import made_up_run
 from unitlens.pages.dissection import render_dissection
 from unitlens.pages.effects import effects_view, render_effects
-from unitlens.pages.units.cards import class_id, unit_id
+from unitlens.pages.units.places import class_id, unit_id
 
 pytestmark = pytest.mark.slow
 

@@ -1,8 +1,10 @@
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unitlens.pages.formats import base_name, decimals, image_uri
+from unitlens.pages.formats import base_name, decimals, image_uri, script_json
 
 
 @pytest.mark.parametrize(
@@ -41,3 +43,10 @@ def test_images_are_named_by_what_they_are():
     assert image_uri(b"\x89PNG....").startswith("data:image/png;base64,")
     assert image_uri(b"RIFF....WEBP").startswith("data:image/webp;base64,")
     assert image_uri(b"\xff\xd8").startswith("data:image/jpeg;base64,")
+
+
+def test_json_in_a_script_element_is_what_it_was_and_ends_nothing():
+    value = {"a": ["</script><!--", "&amp;", "'\"\u2028\u00a0", None, 1.5]}
+    text = script_json(value)
+    assert json.loads(text) == value
+    assert not set("<>&") & set(text)

@@ -13,10 +13,13 @@ import pandas as pd
 import pytest
 
 from unitlens.dissection.settings import Settings
+from unitlens.drawing import strips
 from unitlens.pages.dissection import render_dissection
-from unitlens.pages.formats import number, percent
-from unitlens.pages.units.cards import VERDICTS, concept_id, make_cards, unit_id
+from unitlens.pages.formats import number, percent, rows_of
+from unitlens.pages.units import concepts
 from unitlens.pages.units.concepts import concept_shares
+from unitlens.pages.units.places import concept_id, unit_id
+from unitlens.pages.units.ranked import VERDICTS, ranked_units
 
 made_up_run = runpy.run_path(str(Path(__file__).parents[1] / "reporting.py"))["made_up_run"]
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&{{ 7 * 7 }}</style>-->"
@@ -28,6 +31,7 @@ class Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.elements, self.words, self.inside = [], [], []
+        self.source = text
         self.feed(text)
         self.text = re.sub(r"\s+", " ", " ".join(self.words))
 
@@ -47,6 +51,25 @@ class Page(HTMLParser):
 
     def cards(self):
         return [own for own in self.all("li") if (own.get("class") or "").startswith("card ")]
+
+    def columns(self):
+        """What the script of the page knows of its units."""
+        return json.loads(re.search(r'id="unit-data">(.*?)</script>', self.source)[1])
+
+    def units(self):
+        """The same by unit: its id on the page, and its numbers; None where there are none."""
+        known = self.columns()
+        concepts = [*known["concepts"], ["", "", ""]]
+        numbers = ("unit", "detector", "iou", "chance")
+        return {
+            f"unit-{known['slugs'][layer]}-{known['unit'][place]}": {
+                "layer": known["layers"][layer],
+                "verdict": known["verdicts"][known["verdict"][place]],
+                "concept": concepts[known["concept"][place]][0],
+                **{name: known[name][place] for name in numbers},
+            }
+            for place, layer in enumerate(known["layer"])
+        }
 
 
 @pytest.fixture(scope="module")
@@ -90,26 +113,27 @@ def test_every_setting_stands_in_the_page(run, page):
 
 
 def test_every_unit_has_a_card_with_its_numbers(run, page):
-    cards = {own["id"]: own for own in page.cards()}
-    assert len(cards) == 96
+    known = page.units()
+    assert [own["id"] for own in page.cards()] == list(known)
+    assert len(known) == 96
     for row in run["units"].to_dict("records"):
-        card = cards[unit_id(row["layer"], row["unit"])]
-        assert card["data-verdict"] == row["verdict"]
+        unit = known[unit_id(row["layer"], row["unit"])]
+        assert unit["verdict"] == row["verdict"]
         if row["verdict"] in ("silent", "nonfinite"):
-            assert card["data-concept"] == card["data-iou"] == ""
+            assert (unit["concept"], unit["iou"]) == ("", None)
             continue
-        assert float(card["data-iou"]) == row["iou"]
-        assert float(card["data-chance"]) == row["chance_iou"]
+        assert unit["iou"] == pytest.approx(row["iou"], rel=1e-5)
+        assert unit["chance"] == pytest.approx(row["chance_iou"], rel=1e-5)
         assert f"{row['iou']:.3f}" in page.text
         assert f"runner-up {row['second_concept']} {row['second_iou']:.3f}" in page.text
         assert f"threshold {number(row['threshold'])}" in page.text
 
 
 def test_cards_come_detectors_first_by_falling_iou_and_those_without_a_concept_last(page):
-    places = [("data-detector" in card, float(card["data-iou"] or -1)) for card in page.cards()]
+    places = [(unit["detector"], unit["iou"] or -1) for unit in page.units().values()]
     assert places == sorted(places, reverse=True)
     assert places[0][0]
-    assert places[-1] == (False, -1)
+    assert places[-1] == (0, -1)
 
 
 def test_chance_and_interval_are_drawn_beside_every_iou(run, page):
@@ -199,22 +223,22 @@ def test_shares_and_ceilings_by_hand():
     assert [share.share for share in concept_shares(info, settings)] == [0.5, 0.1, 0.2]
 
 
-def test_cards_are_of_detectors_first_and_of_units_without_a_concept_last():
+def test_units_stand_detectors_first_and_those_without_a_concept_last():
     run = made_up_run(4)
     units = run["units"]
     units["iou"], units["detector"] = [0.5, 0.1, 0.3, 0.2], [False, True, False, True]
     units.loc[0, "concept"] = units.loc[0, "category"] = None
-    cards = make_cards(units, run["exemplars"], {}, top=1.0)
-    assert [units["unit"].tolist().index(card.row["unit"]) for card in cards] == [3, 1, 2, 0]
+    ranked = ranked_units(units)
+    assert [units["unit"].tolist().index(unit) for unit in ranked["unit"]] == [3, 1, 2, 0]
 
 
 def test_an_infinite_number_on_a_card_is_missing_whatever_the_type_of_its_column():
     run = made_up_run(3)
     run["units"]["threshold"] = [math.inf, -math.inf, 1.0]
     run["units"]["iou_high"] = pd.Series([math.inf, None, 0.5], dtype=object)
-    cards = sorted(make_cards(run["units"], run["exemplars"], {}, top=1.0), key=lambda card: card.row["unit"])
-    assert [card.row["threshold"] for card in cards] == [None, None, 1.0]
-    assert [card.row["iou_high"] for card in cards] == [None, None, 0.5]
+    ranked = rows_of(ranked_units(run["units"]).sort_values("unit"))
+    assert [row["threshold"] for row in ranked] == [None, None, 1.0]
+    assert [row["iou_high"] for row in ranked] == [None, None, 0.5]
 
 
 def test_names_are_text_whatever_they_hold():
@@ -236,14 +260,16 @@ def test_names_are_text_whatever_they_hold():
     run["strips"] = {(EVIL, unit): strip for (_, unit), strip in run["strips"].items()}
     text = render_dissection(**run)
     page = Page(text)
-    assert [own for name, own in page.elements if name == "script"] == [{}, {}, {}, {}]
+    scripts = [own for name, own in page.elements if name == "script"]
+    assert [own for own in scripts if own] == [{"type": "application/json", "id": "unit-data"}]
+    assert len(scripts) == 6
     assert not [own for _, own in page.elements if any(name.startswith("on") for name in own)]
     assert len(page.all("style")) == 1
     assert "alert(1)</" not in text
     assert html.escape(EVIL, quote=False) in html.escape(page.text, quote=False)
     assert "49" not in page.text.split(EVIL)[1][:3]
     assert len(page.cards()) == 12
-    assert all(card["data-layer"] == EVIL for card in page.cards())
+    assert page.columns()["layers"] == [EVIL]
 
 
 def test_nothing_is_asked_of_the_network(run):
@@ -258,7 +284,7 @@ def test_nothing_is_asked_of_the_network(run):
     assert "https://" not in text
     (policy,) = [own["content"] for own in page.all("meta") if own.get("http-equiv")]
     assert policy.startswith("default-src 'none'; img-src data:;")
-    assert policy.count("'sha256-") == 4
+    assert policy.count("'sha256-") == 5
 
 
 def test_a_page_read_back_from_csv_is_the_same_page(run):
@@ -279,7 +305,7 @@ def test_without_evidence_the_page_does_not_speak_of_chance(lacking):
         run["units"]["activated_pixels"] = run["units"].activated_pixels.astype("Int64")
     page = Page(render_dissection(**run))
     assert "chance was not tested" in page.text
-    assert {card["data-verdict"] for card in page.cards()} == {"above", "below", "silent", "nonfinite"}
+    assert {unit["verdict"] for unit in page.units().values()} == {"above", "below", "silent", "nonfinite"}
     assert not [own for own in page.all("i") if own.get("class") in ("w", "c", "o")]
     assert not page.all("option", value="q")
 
@@ -290,7 +316,9 @@ def test_without_exemplars_or_strips_the_cards_still_stand():
     page = Page(render_dissection(**bare))
     assert len(page.cards()) == 10
     assert not page.all("img")
-    assert len(Page(render_dissection(**run | {"strips": {}})).all("ol", **{"class": "names"})) == 10
+    assert (
+        len(Page(render_dissection(**run | {"strips": {}})).all("ol", **{"class": "names"})) == 11
+    )  # one is the blank
     some = dict(list(run["strips"].items())[:3])
     assert len([own for own in Page(render_dissection(**run | {"strips": some})).all("img") if own.get("src")]) == 3
 
@@ -354,8 +382,39 @@ def test_percentages(share, text):
 
 
 def test_every_verdict_is_explained(page):
-    for name in {card["data-verdict"] for card in page.cards()}:
+    for name in {unit["verdict"] for unit in page.units().values()}:
         assert VERDICTS[name] in page.text
+
+
+def test_of_thousands_of_units_those_worth_a_look_have_cards_and_images_and_all_their_numbers(run, monkeypatch):
+    monkeypatch.setattr(strips, "ALL_DRAWN", 90)
+    monkeypatch.setattr(strips, "FEW_DRAWN", 20)
+    monkeypatch.setattr(concepts, "LISTED", 3)
+    page = Page(render_dissection(**run))
+    known, columns = page.units(), page.columns()
+    assert len(known) == 96
+    assert [own["id"] for own in page.cards()] == list(known)[:20]
+    assert all(unit["detector"] for unit in list(known.values())[:20])
+    assert len([own for own in page.all("img") if own.get("src")]) == 20
+    assert "Of the 96 units, 20 are shown with images: detectors first" in page.text
+    assert len(columns["peaks"]) == 96 - 20
+    unit, places = columns["unit"][50], columns["exemplars"][50]
+    exemplars = run["exemplars"][run["exemplars"].unit == unit]
+    assert [columns["images"][place] for place in places] == exemplars.image.tolist()
+    assert columns["peaks"]["50"] == exemplars.value.map(number).tolist()
+    links = Counter(own["href"] for own in page.all("a") if "?concept=" in own.get("href", ""))
+    many = run["units"][["category", "concept", "detector"]].value_counts()
+    assert sum(links.values()) == (many > 3).sum()  # the first ones are listed, and a link leads to all
+
+
+def test_images_of_a_size_that_was_asked_for_are_those_of_every_unit(run, monkeypatch):
+    monkeypatch.setattr(strips, "ALL_DRAWN", 90)
+    monkeypatch.setattr(strips, "FEW_DRAWN", 20)
+    info = run["info"] | {"settings": run["info"]["settings"] | {"exemplar_size": 64}}
+    page = Page(render_dissection(**run | {"info": info}))
+    assert len(page.cards()) == 20
+    assert len(page.columns()["strips"]) == 96 - 20
+    assert "are shown with images" not in page.text
 
 
 @pytest.mark.slow

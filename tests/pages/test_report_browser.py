@@ -12,7 +12,7 @@ from unitlens.dissection.searching.unit_vectors import UnitVectors
 from unitlens.files import write_whole
 from unitlens.labels.result import Labels, labels_table
 from unitlens.pages.dissection import render_dissection
-from unitlens.pages.units.cards import concept_id, unit_id
+from unitlens.pages.units.places import concept_id, unit_id
 
 made_up_run = runpy.run_path(str(Path(__file__).parents[1] / "reporting.py"))["made_up_run"]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -75,7 +75,7 @@ RUNS = {
     "layers": partial(made_up_run, 70, ("layer2", "layer3[1].conv", "lstm:0 <b>")),
     "plain": partial(made_up_run, 20, evidence=False),
     "evil": evil_run,
-    "big": partial(made_up_run, 2000),
+    "big": partial(made_up_run, 2100),
 }
 
 
@@ -120,11 +120,17 @@ def visit(browser, reports):
     assert {url.split(":")[0] for url in asked} <= {"file", "data"}
 
 
+SHOWN = """cards => {
+  const { placeOf, layerOf, nameOf, categoryOf, verdictOf, unit } = window.unitlens.units;
+  return JSON.stringify(cards.map(card => placeOf(card.id)).map(at => ({
+    unit: String(unit[at]), layer: layerOf(at), name: nameOf(at), category: categoryOf(at), verdict: verdictOf(at),
+  })));
+}"""
+
+
 def shown(page):
-    """What is said of each card that is shown: as one text, since Playwright checks every value of a list."""
-    return json.loads(
-        page.eval_on_selector_all("#cards > li", "cards => JSON.stringify(cards.map(card => card.dataset))")
-    )
+    """What is known of each unit that is shown: as one text, since Playwright checks every value of a list."""
+    return json.loads(page.eval_on_selector_all("#cards > li", SHOWN))
 
 
 def choose(page, **values):
@@ -374,9 +380,12 @@ def test_of_two_thousand_units_few_are_drawn_and_all_are_sorted_and_searched(vis
     page = visit("big")
     assert len(shown(page)) == 60
     page.locator("#all").press("Enter")
+    assert len(shown(page)) < 2100
+    page.locator("#cards > li").last.scroll_into_view_if_needed()
+    page.locator("#cards > li:nth-child(400)").wait_for(state="attached")  # further ones, as one comes to them
     choose(page, sort="concept")
     page.locator("#search").fill("lamp")
-    assert 0 < len(shown(page)) < 2000
+    assert 0 < len(shown(page)) < 2100
 
 
 @pytest.mark.parametrize(

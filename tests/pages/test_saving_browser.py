@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.pages.test_report_browser import browser, choose, reports, visit  # noqa: F401
-from unitlens.pages.units.cards import unit_id
+from unitlens.pages.units.places import unit_id
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +50,7 @@ def test_the_units_that_are_shown_are_saved_as_csv(visit, reports):  # noqa: F81
     assert {row["verdict"] for row in rows} == {"chance"}
     assert {int(row["unit"]) for row in rows} == set(units[units["verdict"] == "chance"]["unit"])
     of_unit = units.set_index("unit").loc[int(rows[0]["unit"])]
-    assert float(rows[0]["iou"]) == of_unit["iou"]
+    assert float(rows[0]["iou"]) == pytest.approx(of_unit["iou"], rel=1e-5)
     assert rows[0]["concept"] == of_unit["concept"]
 
 
@@ -106,5 +106,5 @@ def test_the_row_of_a_unit_is_copied(visit, reports):  # noqa: F811
     row = dict(zip(columns.split("\t"), values.split("\t"), strict=True))
     unit = reports["one"][1].set_index("unit").loc[int(row["unit"])]
     assert unit_id(row["layer"], int(row["unit"])) in page.evaluate("location.hash")
-    assert float(row["iou"]) == unit["iou"]
+    assert float(row["iou"]) == pytest.approx(unit["iou"], rel=1e-5)
     assert row["concept"] == unit["concept"]

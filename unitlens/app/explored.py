@@ -16,7 +16,7 @@ from unitlens.explaining.explanation import Explanation
 from unitlens.explaining.exploring.viewed import probabilities
 from unitlens.explaining.sentences import sentence
 from unitlens.pages.formats import percent, rows_of
-from unitlens.pages.units.cards import VERDICTS, verdict_of
+from unitlens.pages.units.ranked import VERDICTS, verdict_of
 from unitlens.plurals import counted
 from unitlens.stats.scores import Floats
 

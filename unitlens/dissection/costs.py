@@ -16,6 +16,7 @@ from unitlens.dissection.scanning import GUESS_SHARES, Scanner
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.passes import StoredPass
+from unitlens.drawing.strips import strips_drawn
 from unitlens.stats.blocks import in_blocks
 from unitlens.stats.folds import FOLDS
 from unitlens.stats.scores import LEVEL_SCORES
@@ -157,9 +158,11 @@ def exemplar_seconds(stored: StoredPass, layer: LayerMaps, settings: Settings, *
             peak_y=exemplars.peak_y[:count],
             peak_x=exemplars.peak_x[:count],
         )
-        draw_strips(stored, layer, some, np.zeros(layer.units, np.float32), settings, strips=units)
+        unit_thresholds = np.zeros(layer.units, np.float32)
+        draw_strips(stored, layer, some, unit_thresholds, settings, chosen=range(count), strips=units)
         drawing = (time.perf_counter() - start) / count
-    return finding + drawing * layer.units
+    share = 1.0 if settings.exemplar_size is not None else strips_drawn(units) / units
+    return finding + drawing * layer.units * share
 
 
 def _count(

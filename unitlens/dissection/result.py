@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
+from unitlens.dissection.exemplars.pictured import describe_no_strip
 from unitlens.dissection.files import RunFiles, Strips, read_run, write_run
 from unitlens.dissection.searching.unit_vectors import UnitVectors, given_or_read, kept_vectors
 from unitlens.dissection.sentences.headline import (
@@ -315,7 +316,7 @@ class Dissection:
         return [Exemplar(*row) for row in rows[["image", "value", "peak_y", "peak_x"]].itertuples(index=False)]
 
     def strip(self, unit: int) -> bytes | None:
-        """The unit's exemplars, with its mask drawn on them, as one image file; None without exemplar images."""
+        """The unit's exemplars, with its mask drawn on them, as one image file; None if there is none of it."""
         self._check_unit(unit)
         return self._strips.get((self._only_layer(), unit))
 
@@ -336,9 +337,8 @@ class Dissection:
         """
         from unitlens.drawing.figures import strip_figure
 
-        strip = self.strip(unit)
-        if strip is None:
-            raise UnitlensError("This dissection was made without exemplar images: make it with exemplars=8.")
+        if (strip := self.strip(unit)) is None:
+            raise UnitlensError(describe_no_strip(unit, any_strip=bool(self._strips)))
         row = self._units[self._units["unit"] == unit].iloc[0]
         return strip_figure(strip, row, images=images, ax=ax)
 

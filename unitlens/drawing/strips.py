@@ -24,14 +24,27 @@ _SIZES = (224, 192, 160, 128, 112, 96, 80, 64, 48, 32)
 
 _SMALL = 96
 
+ALL_DRAWN, FEW_DRAWN = 2048, 512
+"""Up to so many units, all have a strip; of more, so many."""
+
+_FEW_BUDGET = 6_500_000  # of their strips: 9 MB as base64, beside which the numbers of 16,384 units take 5
+
+
+def strips_drawn(units: int) -> int:
+    """Return for how many of a run's units a strip is drawn, unless all are asked for.
+
+    Thousands of strips would be too small to see anything in them, and slow to draw and to open.
+    """
+    return units if units <= ALL_DRAWN else FEW_DRAWN
+
 
 def strip_size(strips: int, *, tiles: int = 8, largest: int = 224) -> int:
-    """Choose the side of a tile, so that a page with so many strips stays within 40 MB, and within 25 if it can.
+    """Choose the side of a tile, so that a page of so many units stays within 40 MB, and within 25 if it can.
 
     Parameters
     ----------
     strips : int
-        How many strips the page will have (units with exemplars, over all layers).
+        How many units with exemplars the page has, over all layers. Of more than 2,048, it has 512 strips.
     tiles : int
         Images in a strip.
     largest : int
@@ -40,18 +53,21 @@ def strip_size(strips: int, *, tiles: int = 8, largest: int = 224) -> int:
     Returns
     -------
     int
-        Pixels: 224 up to 200 strips of 8, 128 for 512, 96 up to 1,500, 80 for 2,000, never less than 32.
+        Pixels: 224 up to 200 strips of 8, 128 for 512, 96 up to 1,500, 80 for 2,000 and more.
     """
+    drawn = strips_drawn(strips)
     for size in _SIZES:
         budget, density = (_LARGE_BUDGET, _OF_LARGE) if size > _SMALL else (_BUDGET, _BYTES_PER_PIXEL)
-        if size <= max(largest, _SMALL) and strips * tiles * size * size * density <= budget:
+        budget = budget if drawn == strips else _FEW_BUDGET
+        if size <= max(largest, _SMALL) and drawn * tiles * size * size * density <= budget:
             return size
     return _SIZES[-1]
 
 
 def strip_limit(strips: int) -> int:
-    """Compute the most bytes that each of so many strips may take on a page; for ``draw_strip(limit=)``."""
-    return _BUDGET // max(strips, 1)
+    """Compute the most bytes that the strip of each of so many units may take on a page; for ``draw_strip(limit=)``."""
+    drawn = strips_drawn(strips)
+    return (_BUDGET if drawn == strips else _FEW_BUDGET) // max(drawn, 1)
 
 
 def tile_masks(maps: npt.NDArray[np.floating], threshold: float, size: int) -> Masks:

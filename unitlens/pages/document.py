@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unitlens.drawing.figures import category_colours
-from unitlens.pages.formats import base64_text, base_name, decimals, number, percent
+from unitlens.pages.formats import base64_text, base_name, decimals, number, percent, script_json
 
 if TYPE_CHECKING:
     import jinja2
@@ -89,6 +89,7 @@ def environment() -> "jinja2.Environment":
         lstrip_blocks=True,
     )
     templates.filters |= {"number": number, "percent": percent, "base64": base64_text, "base_name": base_name}
+    templates.filters["script_json"] = script_json
     templates.globals["decimals"] = decimals
     return templates
 

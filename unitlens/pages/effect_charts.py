@@ -10,7 +10,7 @@ import numpy.typing as npt
 from unitlens.ablation.result import Curve
 from unitlens.ablation.uses import Served
 from unitlens.drawing.effects import KINDS
-from unitlens.pages.units.cards import class_id, unit_id
+from unitlens.pages.units.places import class_id, unit_id
 from unitlens.stats.scores import Floats, Ints
 
 if TYPE_CHECKING:

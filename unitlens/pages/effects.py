@@ -11,7 +11,7 @@ from unitlens.ablation.uses import class_concepts, classes_served
 from unitlens.dissection.result import Dissection
 from unitlens.pages.document import document
 from unitlens.pages.effect_charts import CurveView, HeatMap, ServedView, concept_map, curve_view, served_view, unit_map
-from unitlens.pages.units.cards import concept_id
+from unitlens.pages.units.places import concept_id
 from unitlens.pages.uses import (
     MEASURE,
     SETS,

@@ -1,6 +1,7 @@
 """Values as the texts of a page: numbers, shares, names of files, rows of tables."""
 
 import base64
+import json
 import math
 from collections.abc import Mapping
 from pathlib import PurePosixPath, PureWindowsPath
@@ -9,6 +10,7 @@ from urllib.parse import quote
 
 if TYPE_CHECKING:
     import pandas as pd
+    from markupsafe import Markup
 
 Row = Mapping[str, Any]
 """One row of a table by its columns; None where a value is missing."""
@@ -70,6 +72,16 @@ def base_name(source: str) -> str:
 def _last_part(source: str) -> str:
     absolute = PurePosixPath(source).is_absolute() or PureWindowsPath(source).is_absolute()
     return (PureWindowsPath(source).name if absolute else "") or source
+
+
+def script_json(value: object) -> "Markup":
+    """Return a value as JSON inside of a script element: as short as can be, and nothing in it ends the element."""
+    from markupsafe import Markup
+
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
 
 
 def slug(text: str) -> str:

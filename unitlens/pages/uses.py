@@ -10,7 +10,7 @@ from unitlens.ablation.estimates import Estimate
 from unitlens.ablation.random_sets import Band
 from unitlens.ablation.result import SetEffects, UnitEffects
 from unitlens.ablation.table import UnitSet
-from unitlens.pages.units.cards import class_id, unit_id
+from unitlens.pages.units.places import class_id, unit_id
 from unitlens.stats.scores import Floats, Ints
 
 if TYPE_CHECKING:

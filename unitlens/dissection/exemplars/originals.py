@@ -1,6 +1,6 @@
 """Exemplars drawn again from the original images, larger than the network takes them; nothing of a run changes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from unitlens.data.concepts import Data
 from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.readers.given import images_of
 from unitlens.data.reading import Reading, Subset
+from unitlens.dissection.exemplars.pictured import pictured_units
 from unitlens.dissection.files import RunFiles
 from unitlens.dissection.reopening import Reopening, check_network, regrouped, run_basis
 from unitlens.dissection.result import Dissection
@@ -135,7 +136,7 @@ def redrawn(
     ----------
     dissection : Dissection
     units : sequence of int, optional
-        Of every layer these; all.
+        Of every layer these; by default all or, of thousands, those that the page shows with images.
     net : Network, optional
         The network that was dissected; by default it is loaded again as recorded in the run.
     data : Data, str or Path, optional
@@ -195,7 +196,7 @@ def redrawn_strips(
         Of the run.
     originals : Originals
     units : sequence of int or None
-        Of every layer of the run these; None: all.
+        Of every layer of the run these; None: those that the run's page shows with images.
 
     Returns
     -------
@@ -210,7 +211,11 @@ def redrawn_strips(
     missing = sorted(set(units or ()) - set(run.units["unit"].tolist()))
     if missing:
         raise UnitlensError(f"There is no unit {missing[0]}; the run has units 0 to {run.units['unit'].max()}.")
-    asked = {layer: _unit_exemplars(run, layer, units, originals.images) for layer in run.info["layers"]}
+    pictured = pictured_units(run.units, exemplar_size=settings.exemplar_size)
+    asked = {}
+    for layer in run.info["layers"]:
+        chosen = {unit for of_layer, unit in pictured if of_layer == layer} if units is None else set(units)
+        asked[layer] = _unit_exemplars(run, layer, chosen, originals.images)
     names = list(dict.fromkeys(name for of_layer in asked.values() for one in of_layer for name in one.images))
     if not names:
         return {}
@@ -227,17 +232,16 @@ def redrawn_strips(
     return strips
 
 
-def _unit_exemplars(run: RunFiles, layer: str, units: Sequence[int] | None, count: int | None) -> list[UnitExemplars]:
-    """What a run says of the exemplars of a layer's units, of those that have some."""
+def _unit_exemplars(run: RunFiles, layer: str, units: Set[int], count: int | None) -> list[UnitExemplars]:
+    """What a run says of the exemplars of some units of a layer, of those that have any."""
     table = run.units[run.units["layer"] == layer]
     thresholds = dict(zip(table["unit"].tolist(), table["threshold"].tolist(), strict=True))
-    rows = run.exemplars[run.exemplars["layer"] == layer].sort_values(["unit", "rank"])
+    rows = run.exemplars[(run.exemplars["layer"] == layer) & run.exemplars["unit"].isin(units)]
     found = []
-    for unit in dict.fromkeys(rows["unit"].tolist()):
-        if units is None or unit in units:
-            best = rows[rows["unit"] == unit].iloc[:count]
-            names, peaks = tuple(best["image"]), tuple(best["value"].tolist())
-            found.append(UnitExemplars(unit, thresholds[unit], names, peaks))
+    for unit, ranked in rows.sort_values(["unit", "rank"]).groupby("unit"):
+        best = ranked.iloc[:count]
+        names, peaks = tuple(best["image"]), tuple(best["value"].tolist())
+        found.append(UnitExemplars(int(unit), thresholds[unit], names, peaks))
     return found
 
 

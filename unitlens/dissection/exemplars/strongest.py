@@ -181,9 +181,10 @@ def draw_strips(
     threshold: npt.NDArray[np.float32],
     settings: Settings,
     *,
+    chosen: Sequence[int],
     strips: int,
 ) -> list[bytes]:
-    """Draw an image file for each unit: its exemplars side by side, with the mask on them.
+    """Draw an image file for each chosen unit: its exemplars side by side, with the mask on them.
 
     Parameters
     ----------
@@ -194,8 +195,10 @@ def draw_strips(
     threshold : float32 array, (U,)
     settings : Settings
         Whether it says how large tiles are.
+    chosen : sequence of int
+        Units of the layer.
     strips : int
-        How many the whole run has: the more, the smaller each file may be where nothing is said of it.
+        How many units the whole run has: the more, the smaller each file may be where nothing is said of it.
     """
     if stored.thumbnails is None:
         return []
@@ -205,7 +208,8 @@ def draw_strips(
         size, limit = strip_size(strips, tiles=settings.exemplars, largest=kept), strip_limit(strips)
     tile = _kept_tiles(stored.thumbnails, size)
     drawn = []
-    for unit, images in enumerate(exemplars.image):
+    for unit in chosen:
+        images = exemplars.image[unit]
         maps = layer.maps.read(images, slice(unit, unit + 1))[:, 0]
         masks = tile_masks(maps, float(threshold[unit]), size)
         drawn.append(draw_strip(np.stack([tile(image) for image in images.tolist()]), masks, size=size, limit=limit))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unitlens.data.batches import reading_notes
 from unitlens.dissection.controls import chance_row, compare_with_untrained, comparison_row
 from unitlens.dissection.draws import Draws, alike_images, few_draws, few_folds, plan_draws
+from unitlens.dissection.exemplars.pictured import pictured_units
 from unitlens.dissection.exemplars.strongest import Variety, draw_strips, exemplar_table, find_exemplars
 from unitlens.dissection.forward import nonfinite_notes
 from unitlens.dissection.labelling import LabelledLayer, add_q_over_layers, label_together, layers_note
@@ -218,18 +219,20 @@ def _control_table(tables: Mapping[str, "pd.DataFrame"], controls: Sequence[Cont
 def _draw_exemplars(
     stored: "StoredPass", labelled: Sequence[LabelledLayer], settings: Settings
 ) -> tuple["pd.DataFrame", dict[tuple[str, int], bytes]]:
-    """Find the exemplars of all units, as a table, and draw them as strips."""
+    """Find the exemplars of all units, as a table, and draw them as strips: of thousands of units, those of some."""
     import pandas as pd
 
     if not settings.exemplars:
         return exemplar_table("", None, []), {}
     tables: list[pd.DataFrame] = []
     strips: dict[tuple[str, int], bytes] = {}
-    units = sum(len(layer.threshold) for layer in labelled)
+    units = pd.concat([layer.table for layer in labelled], ignore_index=True)
+    pictured = pictured_units(units, exemplar_size=settings.exemplar_size)
     variety = Variety.of(stored)
     for layer, maps in zip(labelled, stored.layers.values(), strict=True):
         exemplars = find_exemplars(maps, settings.exemplars, variety)
         tables.append(exemplar_table(maps.name, exemplars, stored.record.names))
-        drawn = draw_strips(stored, maps, exemplars, layer.threshold, settings, strips=units)
-        strips |= {(maps.name, unit): strip for unit, strip in enumerate(drawn)}
+        chosen = [unit for unit in range(len(layer.threshold)) if (maps.name, unit) in pictured]
+        drawn = draw_strips(stored, maps, exemplars, layer.threshold, settings, chosen=chosen, strips=len(units))
+        strips |= {(maps.name, unit): strip for unit, strip in zip(chosen, drawn, strict=False)}
     return pd.concat(tables, ignore_index=True), strips

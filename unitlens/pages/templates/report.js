@@ -2,63 +2,55 @@
 (() => {
   const find = (id) => document.getElementById(id);
   const list = find("cards");
-  const cards = [...list.children];
-  const byId = new Map(cards.map((card) => [card.id, card]));
+  const known = window.unitlens.units; // places of units stand for them everywhere
+  const all = [...Array(known.count).keys()];
   const inputs = ["search", "words", "sort", "layer", "category", "concept", "verdict"]
     .map((id) => [id, find(id)]).filter(([, input]) => input);
   const input = Object.fromEntries(inputs);
+  const AT_ONCE = 2000; // of more units, all are shown as one comes to them
   let portion = 60; // units shown at once; all of them once that is asked for
+  let scrolling = false; // whether further ones are shown as one comes to them
   let limit = portion;
-  let fitting = cards;
+  let fitting = all;
   let opened = null; // the unit that is looked at closely
 
   // ---- which units, in which order
 
-  const number = (card, name) => (card.dataset[name] ? Number(card.dataset[name]) : NaN);
-  const falling = (name) => (a, b) => last(number(b, name), number(a, name));
-  const rising = (name) => (a, b) => -last(number(b, name), number(a, name), -1);
+  const falling = (name) => (a, b) => last(known[name][b], known[name][a]);
+  const rising = (name) => (a, b) => -last(known[name][b], known[name][a], -1);
   // units without the number come last, whatever the direction
   function last(b, a, sign = 1) {
-    if (Number.isNaN(a) || Number.isNaN(b)) return sign * (Number.isNaN(a) - Number.isNaN(b));
+    if (a === null || b === null) return sign * ((a === null) - (b === null));
     return b - a;
   }
   const layers = input.layer ? [...input.layer.options].map((option) => option.value) : [];
-  const place = (card) => layers.indexOf(card.dataset.layer); // layers in the order of the run
-  const ratio = (card) => number(card, "iou") / number(card, "chance");
+  const place = (unit) => layers.indexOf(known.layerOf(unit)); // layers in the order of the run
+  const ratio = (unit) => (known.iou[unit] === null || !known.chance[unit] ? null : known.iou[unit] / known.chance[unit]);
   const orders = {
-    best: (a, b) => !a.dataset.detector - !b.dataset.detector || orders.iou(a, b),
+    best: (a, b) => known.detector[b] - known.detector[a] || orders.iou(a, b),
     iou: falling("iou"),
     low: falling("low"),
     heldout: falling("heldout"),
     ratio: (a, b) => last(ratio(b), ratio(a)),
     q: rising("q"),
     worst: rising("iou"),
-    unit: (a, b) => place(a) - place(b) || a.dataset.unit - b.dataset.unit,
-    concept: (a, b) => !a.dataset.name - !b.dataset.name || a.dataset.name.localeCompare(b.dataset.name)
-      || orders.iou(a, b),
+    unit: (a, b) => place(a) - place(b) || known.unit[a] - known.unit[b],
+    concept: (a, b) => known.nameRank(a) - known.nameRank(b) || orders.iou(a, b),
   };
 
-  const texts = new Map();
-  function text(card) {
-    if (!texts.has(card)) {
-      const names = [...card.querySelectorAll(".second, .names li, .used a")].map((one) => one.firstChild.textContent);
-      const { layer, unit, name, category, verdict } = card.dataset;
-      texts.set(card, [layer, `unit ${unit}`, name, category, verdict, ...names].join("\n").toLowerCase());
-    }
-    return texts.get(card);
-  }
   // a number alone is a unit's number; anything else is looked for in all that is written on the card
-  const says = (card, word) => (/^#?\d{1,5}$/.test(word) ? card.dataset.unit === word.replace("#", "") : text(card).includes(word));
+  const says = (unit, word) => (/^#?\d{1,5}$/.test(word) ? known.unit[unit] === Number(word.replace("#", "")) : known.text(unit).includes(word));
+  const said = { layer: known.layerOf, category: known.categoryOf, concept: known.conceptOf, verdict: known.verdictOf };
 
-  function fits(card, words) {
-    return ["layer", "category", "concept", "verdict"].every((name) => !input[name]?.value || card.dataset[name] === input[name].value)
-      && words.every((word) => says(card, word));
+  function fits(unit, words) {
+    return Object.entries(said).every(([name, of]) => !input[name]?.value || of(unit) === input[name].value)
+      && words.every((word) => says(unit, word));
   }
 
   // ---- units by words: the page holds a list of words and the units that go most with each, and no encoder
 
-  const known = find("word-data") ? JSON.parse(find("word-data").textContent) : null;
-  const order = known && new Map(known.words.map((word, place) => [word, place]));
+  const listed = find("word-data") ? JSON.parse(find("word-data").textContent) : null;
+  const order = listed && new Map(listed.words.map((word, place) => [word, place]));
 
   // letters that have to change, between two words
   function distance(a, b) {
@@ -76,9 +68,9 @@
   // a listed word, or one that has it as a part, or else the one that is spelled most like it
   function nearest(token) {
     if (order.has(token)) return token;
-    const part = known.words.find((word) => word.split(" ").includes(token)) ?? known.words.find((word) => word.startsWith(token));
+    const part = listed.words.find((word) => word.split(" ").includes(token)) ?? listed.words.find((word) => word.startsWith(token));
     if (part) return part;
-    const [far, word] = known.words.map((one) => [distance(token, one), one]).sort((a, b) => a[0] - b[0])[0];
+    const [far, word] = listed.words.map((one) => [distance(token, one), one]).sort((a, b) => a[0] - b[0])[0];
     return far <= Math.max(1, token.length / 3) ? word : null;
   }
 
@@ -88,37 +80,54 @@
     const words = [...new Set(tokens.map(nearest).filter(Boolean))];
     const scores = new Map();
     for (const word of words) {
-      const found = known.found[order.get(word)];
+      const found = listed.found[order.get(word)];
       for (let k = 0; k < found.length; k += 2) {
-        const card = known.cards[found[k]];
-        scores.set(card, (scores.get(card) ?? 0) + found[k + 1]);
+        const unit = known.placeOf(listed.cards[found[k]]);
+        scores.set(unit, (scores.get(unit) ?? 0) + found[k + 1]);
       }
     }
     return { words, scores };
   }
 
   function tellMeant(near) {
-    if (!known) return;
+    if (!listed) return;
     find("meant").hidden = !near;
     if (!near) return;
     find("meant").textContent = near.words.length
-      ? `The units that go most with ${near.words.map((word) => `“${word}”`).join(" and ")}, as ${known.encoder} sees the images. The page knows the ${known.words.length} words of the list; run.search(…) takes any words.`
-      : `None of the ${known.words.length} words of the list is like it; run.search(…) takes any words.`;
+      ? `The units that go most with ${near.words.map((word) => `“${word}”`).join(" and ")}, as ${listed.encoder} sees the images. The page knows the ${listed.words.length} words of the list; run.search(…) takes any words.`
+      : `None of the ${listed.words.length} words of the list is like it; run.search(…) takes any words.`;
+  }
+
+  function tellMore() {
+    find("more").parentElement.hidden = fitting.length <= limit;
+    find("more").textContent = `Show ${Math.min(portion, fitting.length - limit)} more of ${fitting.length - limit}`;
+    find("all").hidden = scrolling;
+  }
+
+  function extend() {
+    limit += portion;
+    list.append(...fitting.slice(list.childElementCount, limit).map(known.card));
+    tellMore();
+  }
+
+  function showAll() {
+    scrolling = all.length > AT_ONCE;
+    portion = scrolling ? 240 : Infinity;
+    extend();
   }
 
   function show() {
-    const near = known && input.words.value.trim() ? meant(input.words.value) : null;
+    const near = listed && input.words.value.trim() ? meant(input.words.value) : null;
     tellMeant(near);
     const words = input.search.value.toLowerCase().split(/\s+/).filter(Boolean);
-    fitting = cards.filter((card) => fits(card, words) && (!near || near.scores.has(card.id)))
-      .sort(near ? (a, b) => near.scores.get(b.id) - near.scores.get(a.id) : orders[input.sort.value]);
-    list.replaceChildren(...fitting.slice(0, limit));
+    fitting = all.filter((unit) => fits(unit, words) && (!near || near.scores.has(unit)))
+      .sort(near ? (a, b) => near.scores.get(b) - near.scores.get(a) : orders[input.sort.value]);
+    list.replaceChildren(...fitting.slice(0, limit).map(known.card));
     const filtered = near || words.length || ["layer", "category", "concept", "verdict"].some((name) => input[name]?.value);
-    find("shown").textContent = filtered ? `${fitting.length} of ${cards.length} units` : `${cards.length} units`;
+    find("shown").textContent = filtered ? `${fitting.length} of ${all.length} units` : `${all.length} units`;
     find("clear").hidden = !filtered;
-    find("nothing").hidden = fitting.length > 0 || !cards.length;
-    find("more").parentElement.hidden = fitting.length <= limit;
-    find("more").textContent = `Show ${Math.min(portion, fitting.length - limit)} more of ${fitting.length - limit}`;
+    find("nothing").hidden = fitting.length > 0 || !all.length;
+    tellMore();
     for (const link of document.querySelectorAll(".chart a")) {
       const { concept, category } = link.dataset;
       const chosen = concept ? input.concept.value === concept : input.category.value === category && !input.concept.value;
@@ -135,7 +144,7 @@
     if (!started) return;
     const choices = new URLSearchParams(inputs.filter(([name, one]) => one.value && !(name === "sort" && one.selectedIndex === 0))
       .map(([name, one]) => [name, one.value]));
-    if (opened) choices.set("open", opened.id);
+    if (opened !== null) choices.set("open", known.idOf(opened));
     const text = choices.toString();
     const here = location.href.split("#")[0];
     if (text) history.replaceState(null, "", `${here}#units?${text}`);
@@ -150,8 +159,8 @@
     }
     if (input.layer) recount();
     anew();
-    const card = byId.get(choices.get("open"));
-    if (card) closer(card);
+    const unit = known.placeOf(choices.get("open"));
+    if (unit !== undefined) closer(unit);
     else find("units").scrollIntoView();
   }
 
@@ -172,12 +181,13 @@
   const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
   function recount() {
     const counts = new Map();
-    for (const { dataset } of cards) {
-      if (input.layer.value && dataset.layer !== input.layer.value) continue;
-      const count = counts.get(dataset.concept) ?? { d: 0, o: 0 };
-      if (dataset.detector) count.d += 1;
-      else if (dataset.above) count.o += 1;
-      counts.set(dataset.concept, count);
+    for (const unit of all) {
+      if (input.layer.value && known.layerOf(unit) !== input.layer.value) continue;
+      const concept = known.conceptOf(unit);
+      const count = counts.get(concept) ?? { d: 0, o: 0 };
+      if (known.detector[unit]) count.d += 1;
+      else if (known.above[unit]) count.o += 1;
+      counts.set(concept, count);
     }
     for (const bar of document.querySelectorAll(".chart .bar")) {
       const { d, o } = counts.get(bar.dataset.concept) ?? { d: 0, o: 0 };
@@ -210,12 +220,13 @@
   function follow() {
     const id = location.hash.slice(1);
     if (id.startsWith("units?")) return choose(id.slice("units?".length));
-    const card = byId.get(id);
+    const unit = known.placeOf(id);
     for (const one of list.querySelectorAll(".found")) one.classList.remove("found");
-    if (card) {
-      if (!fitting.includes(card)) clear();
+    if (unit !== undefined) {
+      const card = known.card(unit);
+      if (!fitting.includes(unit)) clear();
       if (!card.isConnected) {
-        limit = Math.ceil((fitting.indexOf(card) + 1) / portion) * portion;
+        limit = Math.ceil((fitting.indexOf(unit) + 1) / portion) * portion;
         show();
       }
       card.classList.add("found");
@@ -237,10 +248,10 @@
   // ---- images: every strip is in the file once; a tile of it is shown elsewhere by where it lies
 
   function tile(img, card, rank) {
-    const strip = card.querySelector(".strip");
+    const strip = card.querySelector(".strip img");
     if (!strip) return;
-    const count = Number(strip.style.getPropertyValue("--k"));
-    img.src = strip.firstElementChild.src;
+    const count = Number(strip.parentElement.style.getPropertyValue("--k"));
+    img.src = strip.src;
     img.style.objectPosition = `${count > 1 ? (100 * rank) / (count - 1) : 0}% 0`;
     img.hidden = false;
   }
@@ -248,24 +259,13 @@
   document.addEventListener("toggle", (event) => {
     if (!event.target.open) return;
     for (const img of event.target.querySelectorAll("img[data-from]:not([src])")) {
-      const card = byId.get(img.dataset.from);
-      if (card) tile(img, card, Number(img.dataset.rank));
+      const unit = known.placeOf(img.dataset.from);
+      if (unit !== undefined) tile(img, known.card(unit), Number(img.dataset.rank));
     }
   }, true);
 
-  // what is known of a unit, by the names of its numbers
-  function row(card) {
-    const { layer, unit, name, category, verdict, iou, low, heldout, chance, q } = card.dataset;
-    const known = { layer, unit, concept: name, category, verdict, iou, low, heldout, chance, q };
-    for (const one of card.querySelectorAll(".numbers > div")) {
-      const [dt, dd] = [one.querySelector("dt"), one.querySelector("dd")].map((part) => part.textContent.trim());
-      if (!(dt in known)) known[dt] = dd;
-    }
-    return new Map(Object.entries(known).filter(([, value]) => value !== undefined));
-  }
-
   function units() {
-    const rows = fitting.map(row);
+    const rows = fitting.map(known.row);
     const columns = [...new Set(rows.flatMap((one) => [...one.keys()]))];
     return [columns, ...rows.map((one) => columns.map((column) => one.get(column) ?? ""))];
   }
@@ -287,22 +287,23 @@
   }
 
   function step(by) {
-    const card = fitting[fitting.indexOf(opened) + by];
-    if (card) closer(card);
+    const unit = fitting[fitting.indexOf(opened) + by];
+    if (unit !== undefined) closer(unit);
   }
 
-  function closer(card) {
-    opened = card;
-    const place = fitting.indexOf(card);
-    find("closer-place").textContent = `${place + 1} of ${fitting.length}`;
-    find("previous").disabled = place <= 0;
-    find("next").disabled = place < 0 || place === fitting.length - 1;
+  function closer(unit) {
+    opened = unit;
+    const card = known.card(unit);
+    const at = fitting.indexOf(unit);
+    find("closer-place").textContent = `${at + 1} of ${fitting.length}`;
+    find("previous").disabled = at <= 0;
+    find("next").disabled = at < 0 || at === fitting.length - 1;
     find("copied").textContent = "";
     const title = document.createElement("h2");
     title.id = "closer-title";
     const where = document.createElement("small");
-    where.textContent = `${card.dataset.layer} unit ${card.dataset.unit}`;
-    title.append(card.dataset.name || "no concept", " ", where);
+    where.textContent = `${known.layerOf(unit)} unit ${known.unit[unit]}`;
+    title.append(known.nameOf(unit) || "no concept", " ", where);
     const shelf = document.createElement("div");
     shelf.className = "shelf";
     const strip = card.querySelector(".strip img");
@@ -315,6 +316,7 @@
       const figure = document.createElement("figure");
       const img = document.createElement("img");
       img.alt = "";
+      img.hidden = true; // until there is an image of it
       tile(img, card, rank);
       const caption = document.createElement("figcaption");
       caption.append(...[...line.childNodes].map((node) => node.cloneNode(true)));
@@ -324,7 +326,7 @@
     find("closer-body").className = [...card.classList].find((name) => /^c\d+$/.test(name)) ?? "";
     const parts = [".score", ".labels-table", ".numbers"].flatMap((name) => card.querySelector(name)?.cloneNode(true) ?? []);
     find("closer-body").replaceChildren(title, parts[0], shelf, ...parts.slice(1));
-    find("closer-body").dataset.figure = `${card.dataset.layer} unit ${card.dataset.unit} ${card.dataset.name}`;
+    find("closer-body").dataset.figure = `${where.textContent} ${known.nameOf(unit)}`;
     if (!find("closer").open) find("closer").showModal();
     address();
   }
@@ -335,7 +337,7 @@
     if (event.key === "ArrowRight") step(1);
   });
   find("closer").addEventListener("close", () => {
-    const card = opened;
+    const card = known.card(opened);
     opened = null;
     address();
     if (!card.isConnected) return;
@@ -343,15 +345,15 @@
     (card.querySelector(".strip") ?? card).focus({ preventScroll: true });
   });
   find("copy").addEventListener("click", async () => {
-    const known = row(opened);
-    const text = [[...known.keys()], [...known.values()]].map((cells) => cells.join("\t")).join("\n");
+    const row = known.row(opened);
+    const text = [[...row.keys()], [...row.values()]].map((cells) => cells.join("\t")).join("\n");
     find("copied").textContent = (await copy(text)) ? "copied, with the names of its columns" : "this browser did not let it be copied";
   });
   find("save-units").addEventListener("click", () => window.unitlens.saveTable(units(), "units"));
 
   list.addEventListener("click", (event) => {
     const strip = event.target.closest(".strip");
-    if (strip) closer(strip.closest(".card"));
+    if (strip) closer(known.placeOf(strip.closest(".card").id));
   });
   find("closer").addEventListener("click", (event) => {
     if (event.target === find("closer")) find("closer").close();
@@ -382,8 +384,10 @@
     anew();
   });
   find("clear-too").addEventListener("click", clear);
-  find("more").addEventListener("click", () => { limit += portion; show(); });
-  find("all").addEventListener("click", () => { portion = limit = Infinity; show(); });
+  find("more").addEventListener("click", extend);
+  find("all").addEventListener("click", showAll);
+  new IntersectionObserver(([end]) => { if (scrolling && end.isIntersecting) extend(); }, { rootMargin: "1500px" })
+    .observe(find("more").parentElement);
   addEventListener("hashchange", follow);
 
   show();

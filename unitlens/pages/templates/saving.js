@@ -204,5 +204,5 @@
     const rows = () => [...table.rows].map((row) => [...row.cells].map(cell));
     (table.closest(".wide") ?? table).after(buttons(button("CSV", "Save this table as CSV", () => saveTable(rows(), name))));
   }
-  window.unitlens = { saveTable };
+  window.unitlens = { ...window.unitlens, saveTable };
 })();

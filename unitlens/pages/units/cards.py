@@ -2,11 +2,13 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitlens.labels.columns import DISSECTION, REFERENCES
-from unitlens.pages.formats import Row, image_uri, number, percent, rows_of, slug
+from unitlens.pages.formats import Row, image_uri, number, percent, rows_of
+from unitlens.pages.units.places import unit_id
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,32 +16,8 @@ if TYPE_CHECKING:
 Strips = Mapping[tuple[str, int], bytes]
 """Image files by layer and unit: what `unitlens.drawing.strips.draw_strip` returned."""
 
-VERDICTS = {
-    "detector": "IoU above the minimum by the run's rule, and associated with its concept more than chance",
-    "untrained": "in an untrained copy of the network, or in half of the copies, some unit does as well",
-    "context": "goes with the kind of image: the labels of other images of that kind fit as well",
-    "weak": "associated with its concept, but the IoU is not above the minimum by the run's rule",
-    "chance": "not distinguishable from the same masks with the labels of other images",
-    "above": "IoU above the minimum; chance was not computed",
-    "below": "IoU not above the minimum",
-    "silent": "no concept: the largest value is reached on more positions than a mask may hold",
-    "nonfinite": "no concept: some activations are NaN or infinite",
-}
-"""Every verdict and what it means, best first; above and below are used where no evidence was computed."""
-
-# fmt: off
-USED = (
-    "layer", "unit", "concept", "category", "verdict", "detector", "above_min_iou", "silent", "nonfinite",
-    "iou", "iou_low", "iou_high", "heldout_iou", "chance_iou", "second_concept", "second_iou", "concept_set",
-    "p_value", "q_value",
-    "concept_q_value", "context_iou", "context_q", "threshold", "active_share", "activated_pixels",
-    "concept_pixels", "intersection",
-    "concept_stability", "presence_accuracy", "untrained_percentile", "untrained_percentile_all", "untrained_share",
-    "precision", "iou_ceiling", "segmenter_iou", "active_images", "heldout_low", "heldout_high", "needed_concepts",
-    "needed_precision",
-)
-# fmt: on
-"""The columns of units.csv that a card uses; those of the evidence may be missing."""
+UnitExemplars = list[tuple[str, str]]
+"""Name of each exemplar of a unit, and the unit's largest activation in it."""
 
 
 class CardLabel(NamedTuple):
@@ -76,7 +54,7 @@ class Card(NamedTuple):
     Attributes
     ----------
     row : Row
-        Its row of units.csv, with all columns of `USED`; without a concept the IoU is None.
+        Its row of the ranked units.
     id, concept_id : str
         Where the card, and the section of its concept, stand on the page.
     verdict : str
@@ -109,37 +87,9 @@ class Card(NamedTuple):
     needed: list[str]
     numbers: list[tuple[str, str]]
     strip: str
-    images: list[tuple[str, str]]
+    images: UnitExemplars
     labels: list[CardLabel]
     people: str
-
-
-def unit_id(layer: str, unit: int) -> str:
-    """Return the place of a unit on the page, for a link: ``report.html#unit-layer4-17``.
-
-    Parameters
-    ----------
-    layer : str
-        Any layer name; whatever is not a letter, digit, ``.``, ``_`` or ``-`` becomes ``~`` and its hexadecimal code.
-    unit : int
-        The unit's number.
-
-    Returns
-    -------
-    str
-        Different for different units.
-    """
-    return f"unit-{slug(layer)}-{unit}"
-
-
-def concept_id(category: str, concept: str) -> str:
-    """Return the place of a concept's section on the page: ``concept-object/tree``."""
-    return f"concept-{slug(category)}/{slug(concept)}"
-
-
-def class_id(name: str) -> str:
-    """Return the place of a class's section on the page: ``class-ski_slope``."""
-    return f"class-{slug(name)}"
 
 
 def scale_top(units: "pd.DataFrame", min_iou: float) -> float:
@@ -150,93 +100,98 @@ def scale_top(units: "pd.DataFrame", min_iou: float) -> float:
 
 
 def make_cards(
-    units: "pd.DataFrame",
-    exemplars: "pd.DataFrame",
+    ranked: "pd.DataFrame",
+    exemplars: Sequence[UnitExemplars],
     strips: Strips,
     *,
     top: float,
-    labels: "pd.DataFrame | None" = None,
-    answers: "pd.DataFrame | None" = None,
+    labels: Mapping[str, list[CardLabel]],
+    people: Mapping[str, str],
 ) -> list[Card]:
-    """Make a card for each unit: detectors first, by falling IoU; units without one come last, as in the table.
+    """Make a card for each unit.
 
     Parameters
     ----------
-    units : DataFrame
-        ``units.csv``.
-    exemplars : DataFrame
-        ``exemplars.csv``.
+    ranked : DataFrame
+        What `unitlens.pages.units.ranked.ranked_units` returned, or its first rows.
+    exemplars : sequence of list of (str, str)
+        Of each unit, what `exemplars_by_place` returned.
     strips : mapping of (layer, unit) to bytes
         JPEG, WebP or PNG files.
     top : float
         The IoU at the right end of the scales.
-    labels : DataFrame, optional
-        ``labels.csv``.
-    answers : DataFrame, optional
-        How often people chose labels: `Ratings.by_label`.
+    labels : mapping of str to list of CardLabel
+        By the ids of the units: what `labels_by_unit` returned.
+    people : mapping of str to str
+        By the ids of the units: what `people_by_unit` returned.
 
     Returns
     -------
     list of Card
-        One a unit.
+        One a unit, in their order.
     """
-    images: dict[tuple[str, int], list[tuple[str, str]]] = {}
-    for row in rows_of(exemplars.sort_values("rank", kind="stable") if len(exemplars) else exemplars):
-        images.setdefault((row["layer"], row["unit"]), []).append((row["image"], number(row["value"])))
-    rows = [_without_infinities(row) for row in rows_of(units.reindex(columns=list(USED)))]
-    people = _people_by_label(answers)
-    by_unit = _labels_by_unit(labels, people)
-    cards = [_card(row, images, strips, by_unit, people, top) for row in rows]
-    return sorted(cards, key=_rank)
+    return [
+        _card(row, images, strips, labels.get(row["id"], []), people.get(row["id"], ""), top)
+        for row, images in zip(rows_of(ranked), exemplars, strict=False)
+    ]
 
 
-def _rank(card: Card) -> tuple[bool, float]:
-    """Of thousands of units, many with a high IoU did not pass a test: detectors stand before them."""
-    return not card.row["detector"], math.inf if card.row["iou"] is None else -card.row["iou"]
-
-
-def _without_infinities(row: Row) -> dict[str, Any]:
-    """Return the row with None where a number is infinite (``DataFrame.replace`` would change the types of columns)."""
-    return {name: None if isinstance(value, float) and math.isinf(value) else value for name, value in row.items()}
+def exemplars_by_place(ranked: "pd.DataFrame", exemplars: "pd.DataFrame") -> list[UnitExemplars]:
+    """Return the exemplars of each unit, in the order of the units: names of images, and the unit's peak in each."""
+    lists: list[UnitExemplars] = [[] for _ in range(len(ranked))]
+    if len(exemplars):
+        place = {key: lists[k] for k, key in enumerate(zip(ranked["layer"], ranked["unit"].tolist(), strict=True))}
+        table = exemplars.sort_values("rank", kind="stable")
+        columns = [table[name].tolist() for name in ("layer", "unit", "image", "value")]
+        for layer, unit, image, value in zip(*columns, strict=True):
+            place[layer, unit].append((image, number(value)))
+    return lists
 
 
 def _card(
-    row: dict[str, Any],
-    images: Mapping[tuple[str, int], list[tuple[str, str]]],
-    strips: Strips,
-    labels: Mapping[tuple[str, int], list[CardLabel]],
-    people: "_People",
-    top: float,
+    row: dict[str, Any], images: UnitExemplars, strips: Strips, labels: list[CardLabel], people: str, top: float
 ) -> Card:
     key = row["layer"], row["unit"]
-    if row["concept"] is None:
-        row["iou"] = None
-    needed = json.loads(row["needed_concepts"] or "[]")
     return Card(
         row=row,
-        id=unit_id(*key),
-        concept_id=concept_id(row["category"], row["concept"]) if row["concept"] is not None else "",
-        verdict=verdict_of(row),
+        id=row["id"],
+        concept_id=row["concept_id"],
+        verdict=row["shown"],
         scale=_scale(row, top),
         description=_description(row),
-        also=[name for name in json.loads(row["concept_set"] or "[]") if name != row["concept"]],
-        needed=needed if len(needed) > 1 else [],
+        also=also_fitting(row["concept"], row["concept_set"]),
+        needed=needed_concepts(row["needed_concepts"]),
         numbers=_numbers(row),
         strip=image_uri(strips[key]) if key in strips else "",
-        images=images.get(key, []),
-        labels=labels.get(key, []),
-        people=next((people[one] for one in _written(*key, row) if one in people), ""),
+        images=images,
+        labels=labels,
+        people=people,
     )
 
 
-_LabelKey = tuple[str, int, str, str]
-"""Layer, unit, method and label."""
+def also_fitting(concept: str | None, concept_set: str | None) -> list[str]:
+    """Return the concepts that fit as well as a unit's own."""
+    return [name for name in json.loads(concept_set or "[]") if name != concept]
 
-_People = Mapping[_LabelKey, str]
+
+def needed_concepts(needed: str | None) -> list[str]:
+    """Return the concepts that a unit's mask needs, where they are several."""
+    names = json.loads(needed or "[]")
+    return names if len(names) > 1 else []
 
 
-def _people_by_label(answers: "pd.DataFrame | None") -> _People:
-    """Say of each label how often people chose it."""
+People = Mapping[tuple[str, int, str, str], str]
+"""How often people chose a label, in words: by layer, unit, method and label."""
+
+
+def people_by_label(answers: "pd.DataFrame | None") -> People:
+    """Say of each label how often people chose it.
+
+    Parameters
+    ----------
+    answers : DataFrame or None
+        What `Ratings.by_label` returned.
+    """
     return {
         (row["layer"], row["unit"], row["method"], row["label"]): (
             f"chosen in {row['right']} of {row['answers']} answers ({percent(row['low'], 2)} to "
@@ -246,23 +201,35 @@ def _people_by_label(answers: "pd.DataFrame | None") -> _People:
     }
 
 
-def _written(layer: str, unit: int, row: Row) -> list[_LabelKey]:
-    """How the concept of a unit may be written as a label."""
-    names = (row["concept"], f"{row['category']}/{row['concept']}") if row["concept"] is not None else ()
-    return [(layer, unit, DISSECTION, str(name)) for name in names]
+def people_by_unit(ranked: "pd.DataFrame", people: People) -> dict[str, str]:
+    """Say how often people chose the concept of the dissection, by the ids of units; without those of no answers."""
+    if not people:
+        return {}
+    found = {}
+    for row in rows_of(ranked[["id", "layer", "unit", "category", "concept"]]):
+        names = (row["concept"], f"{row['category']}/{row['concept']}")  # it may be written in either way
+        keys = ((row["layer"], row["unit"], DISSECTION, str(name)) for name in names)
+        found[row["id"]] = next((people[key] for key in keys if key in people), "")
+    return {id_: said for id_, said in found.items() if said}
 
 
-def _labels_by_unit(labels: "pd.DataFrame | None", people: _People) -> dict[tuple[str, int], list[CardLabel]]:
-    """Sort labels by their units; of each method and range, the best one is shown, and none of the references."""
-    found: dict[tuple[str, int], list[CardLabel]] = {}
+def labels_by_unit(labels: "pd.DataFrame | None", people: People) -> dict[str, list[CardLabel]]:
+    """Sort labels by the ids of units; of each method and range, the best one is shown, and none of the references."""
+    found: dict[str, list[CardLabel]] = {}
     if labels is not None and len(labels):
         shown = (labels["rank"] == 1) & ~labels["method"].isin(REFERENCES)
         for row in rows_of(labels[shown].sort_values(["method", "range_low"], kind="stable")):
-            found.setdefault((row["layer"], row["unit"]), []).append(_card_label(_without_infinities(row), people))
+            label = _card_label(_without_infinities(row), people)
+            found.setdefault(unit_id(row["layer"], row["unit"]), []).append(label)
     return found
 
 
-def _card_label(row: Row, people: _People) -> CardLabel:
+def _without_infinities(row: Row) -> dict[str, Any]:
+    """Return the row with None where a number is infinite."""
+    return {name: None if isinstance(value, float) and math.isinf(value) else value for name, value in row.items()}
+
+
+def _card_label(row: Row, people: People) -> CardLabel:
     score, heldout = row["score"], row["heldout_score"]
     summary = f"held out {heldout:.2f}" if heldout is not None else f"score {score:.2f}" if score is not None else ""
     values, about = [row[name] for name in ("score", "heldout_score", "chance_score", "iou")], _range_of(row)
@@ -285,16 +252,6 @@ def _range_of(row: Row) -> str:
         return ""
     about = f"up to {high}" if low is None else f"above {low}" if high is None else f"{low} to {high}"
     return about if row["share"] is None else f"{about}, {percent(row['share'], 2)} of it"
-
-
-def verdict_of(row: Row) -> str:
-    """Return the verdict of a unit; without a q-value, what the papers' rule alone says."""
-    if row["q_value"] is not None and row["verdict"]:
-        return str(row["verdict"])
-    for name in ("nonfinite", "silent"):
-        if row[name]:
-            return name
-    return "above" if row["above_min_iou"] else "below"
 
 
 def _scale(row: Row, top: float) -> str:
@@ -320,7 +277,6 @@ def _description(row: Row) -> str:
 
 
 _PLAIN = {
-    "threshold": "threshold",
     "iou_ceiling": "IoU ceiling",
     "segmenter_iou": "IoU of the segmenter",
     "active_images": "active images",
@@ -342,10 +298,14 @@ _SHARES = {
     "concept_stability": "concept stability",
     "presence_accuracy": "presence accuracy",
 }
+NUMBERS: Mapping[str, tuple[str, Callable[[float], str]]] = {
+    "threshold": ("threshold", number),
+    **{name: (text, partial(percent, digits=3)) for name, text in _SHARES.items()},
+    **{name: (text, number) for name, text in _PLAIN.items()},
+}
+"""The further numbers of a unit in their order: by their columns, what they are called, and how they are written."""
 
 
 def _numbers(row: Row) -> list[tuple[str, str]]:
-    """Name the further numbers of a unit, the threshold first; those that are missing are left out."""
-    numbers = [(text, number(row[name])) for name, text in _PLAIN.items() if row[name] is not None]
-    numbers[1:1] = [(text, percent(row[name], 3)) for name, text in _SHARES.items() if row[name] is not None]
-    return numbers
+    """Name the further numbers of a unit; those that are missing are left out."""
+    return [(text, write(row[name])) for name, (text, write) in NUMBERS.items() if row[name] is not None]

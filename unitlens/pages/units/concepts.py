@@ -6,10 +6,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitlens.dissection.settings import Settings
 from unitlens.drawing.figures import category_colours, concept_counts
-from unitlens.pages.units.cards import Card, concept_id
+from unitlens.pages.formats import rows_of
+from unitlens.pages.units.cards import Strips, UnitExemplars
+from unitlens.pages.units.places import concept_id
 
 if TYPE_CHECKING:
     import pandas as pd
+
+LISTED = 60
+"""So many detectors, and so many other units, are listed with their concept; all of them are among the units."""
 
 
 class Bar(NamedTuple):
@@ -30,15 +35,43 @@ class Group(NamedTuple):
     bars: list[Bar]
 
 
+class ListedUnit(NamedTuple):
+    """A unit in the list of a concept."""
+
+    id: str
+    layer: str
+    unit: int
+    iou: float
+    chance_iou: float | None
+
+
 class ConceptView(NamedTuple):
-    """One concept: its units, their images, and how much of the data it covers."""
+    """One concept: its units, their images, and how much of the data it covers.
+
+    Attributes
+    ----------
+    id, concept, category : str
+    detectors, others : int
+        How many units it has.
+    best : float
+        The highest IoU with it.
+    listed, listed_others : list of ListedUnit
+        The first of its detectors, and of its other units.
+    images : list of (str, int, str, int)
+        Name, number of units, the id of one that shows it, and the image's rank there.
+    share, ceiling, segmenter_iou : float or None
+        As of `Share`.
+    """
 
     id: str
     concept: str
     category: str
-    detectors: list[Card]
-    others: list[Card]
-    images: list[tuple[str, int, Card, int]]  # name, number of units, the best of them, the image's rank for it
+    detectors: int
+    others: int
+    best: float
+    listed: list[ListedUnit]
+    listed_others: list[ListedUnit]
+    images: list[tuple[str, int, str, int]]
     share: float | None
     ceiling: float | None
     segmenter_iou: float | None
@@ -70,14 +103,24 @@ def make_chart(units: "pd.DataFrame") -> list[Group]:
 
 
 def concept_views(
-    cards: Sequence[Card], info: Mapping[str, Any], settings: Settings, *, most: int = 12
+    ranked: "pd.DataFrame",
+    exemplars: Sequence[UnitExemplars],
+    strips: Strips,
+    info: Mapping[str, Any],
+    settings: Settings,
+    *,
+    most: int = 12,
 ) -> list[ConceptView]:
     """Return a view for each concept that units are matched to: by category, then by falling number of detectors.
 
     Parameters
     ----------
-    cards : sequence of Card
-        All cards, detectors first, by falling IoU.
+    ranked : DataFrame
+        What `unitlens.pages.units.ranked.ranked_units` returned.
+    exemplars : sequence of list of (str, str)
+        Of each unit, what `unitlens.pages.units.cards.exemplars_by_place` returned.
+    strips : mapping of (layer, unit) to bytes
+        Of the units that the page shows with images.
     info : mapping
         ``run.json``.
     settings : Settings
@@ -91,41 +134,50 @@ def concept_views(
         Its detectors, and its other units, by falling IoU.
     """
     shares = {(one.category, one.concept): one for one in concept_shares(info, settings)}
-    by_concept: dict[tuple[str, str], list[Card]] = {}
-    for card in cards:
-        if card.row["concept"] is not None:
-            by_concept.setdefault((card.row["category"], card.row["concept"]), []).append(card)
+    pictured = [key in strips for key in zip(ranked["layer"], ranked["unit"].tolist(), strict=True)]
     views = []
-    for (category, concept), units in by_concept.items():
-        detectors = [card for card in units if card.row["detector"]]
-        others = [card for card in units if not card.row["detector"]]
+    for _, units in ranked[ranked["concept"].notna()].groupby("concept_id", sort=False):
+        category, concept = units[["category", "concept"]].iloc[0]
+        detector = units["detector"].astype(bool)
+        detectors, others = units[detector], units[~detector]
         share = shares.get((category, concept), Share(concept, category, None, None, None))
-        images = _images(detectors or others, most)
+        shown = (detectors if len(detectors) else others)["id"]
         views.append(
             ConceptView(
-                id=concept_id(category, concept),
+                id=units["concept_id"].iloc[0],
                 concept=concept,
                 category=category,
-                detectors=detectors,
-                others=others,
-                images=images,
+                detectors=len(detectors),
+                others=len(others),
+                best=float(units["iou"].max()),
+                listed=_listed(detectors),
+                listed_others=_listed(others),
+                images=_images(shown, exemplars, pictured, most),
                 share=share.share,
                 ceiling=share.ceiling,
                 segmenter_iou=share.segmenter_iou,
             )
         )
     order = {name: i for i, name in enumerate(category_colours(view.category for view in views))}
-    return sorted(views, key=lambda view: (order[view.category], -len(view.detectors), view.concept))
+    return sorted(views, key=lambda view: (order[view.category], -view.detectors, view.concept))
 
 
-def _images(cards: Sequence[Card], most: int) -> list[tuple[str, int, Card, int]]:
-    """List images that are exemplars of these units: name, of how many, the best of those units and the rank there."""
-    counts = Counter(name for card in cards for name in dict.fromkeys(name for name, _ in card.images))
-    best: dict[str, tuple[Card, int]] = {}
-    for card in cards:
-        for rank, (name, _) in enumerate(card.images):
-            best.setdefault(name, (card, rank))
-    return [(name, count, *best[name]) for name, count in counts.most_common(most)]
+def _listed(units: "pd.DataFrame") -> list[ListedUnit]:
+    rows = rows_of(units[list(ListedUnit._fields)].head(LISTED))
+    return [ListedUnit(**row) for row in rows]
+
+
+def _images(
+    units: "pd.Series[str]", exemplars: Sequence[UnitExemplars], pictured: Sequence[bool], most: int
+) -> list[tuple[str, int, str, int]]:
+    """List images that are exemplars of these units: name, of how many, the best unit that shows it, and its rank."""
+    counts = Counter(name for place in units.index for name in dict.fromkeys(name for name, _ in exemplars[place]))
+    seen = [place for place in units.index if pictured[place]] or units.index
+    best: dict[str, tuple[str, int]] = {}
+    for place in seen:
+        for rank, (name, _) in enumerate(exemplars[place]):
+            best.setdefault(name, (units[place], rank))
+    return [(name, count, *best[name]) for name, count in counts.most_common() if name in best][:most]
 
 
 def concept_shares(info: Mapping[str, Any], settings: Settings) -> list[Share]:

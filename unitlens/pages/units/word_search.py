@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from unitlens.dissection.searching.unit_vectors import UnitVectors
-from unitlens.pages.units.cards import unit_id
+from unitlens.pages.units.places import unit_id
 
 MOST = 24
 """Units of each word that the page holds."""
@@ -30,7 +30,10 @@ def word_search(vectors: UnitVectors | None) -> Mapping[str, Any] | None:
         return None
     by_layer = vectors.scores(vectors.word_vectors)
     scores = np.concatenate(list(by_layer.values()))  # units of all layers x words
-    best = np.argsort(-scores, axis=0, kind="stable")[:MOST].T
+    # few of thousands of units are asked for: they alone are sorted
+    first = np.sort(np.argpartition(-scores, min(MOST, len(scores)) - 1, axis=0)[:MOST], axis=0)
+    order = np.argsort(-np.take_along_axis(scores, first, axis=0), axis=0, kind="stable")
+    best = np.take_along_axis(first, order, axis=0).T
     thousandths = np.rint(1000 * scores).astype(int)
     return {
         "encoder": vectors.encoder,
