@@ -124,7 +124,7 @@ def exemplars(dissection: Dissection, request: Request) -> Response:
         raise UnitlensError("A unit is named by its number, as in ?layer=layer4&unit=17.")
     strip = dissection[layer].strip(int(unit))
     if strip is None:
-        raise UnitlensError("The run has no exemplar images: it was made without them.")
+        raise UnitlensError("The run has no exemplar images of this unit.")
     return Response(strip, media_type=f"image/{image_kind(strip)}")
 
 

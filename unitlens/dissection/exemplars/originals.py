@@ -238,10 +238,10 @@ def _unit_exemplars(run: RunFiles, layer: str, units: Set[int], count: int | Non
     thresholds = dict(zip(table["unit"].tolist(), table["threshold"].tolist(), strict=True))
     rows = run.exemplars[(run.exemplars["layer"] == layer) & run.exemplars["unit"].isin(units)]
     found = []
-    for unit, ranked in rows.sort_values(["unit", "rank"]).groupby("unit"):
-        best = ranked.iloc[:count]
+    for _, ranked in rows.sort_values(["unit", "rank"]).groupby("unit"):
+        best, unit = ranked.iloc[:count], int(ranked["unit"].iloc[0])
         names, peaks = tuple(best["image"]), tuple(best["value"].tolist())
-        found.append(UnitExemplars(int(unit), thresholds[unit], names, peaks))
+        found.append(UnitExemplars(unit, thresholds[unit], names, peaks))
     return found
 
 
