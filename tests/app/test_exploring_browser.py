@@ -15,6 +15,7 @@ pytest.importorskip("uvicorn", reason="uvicorn is not installed (extra app)")
 import unitlens as ul
 from tests.pages.test_report_browser import browser  # noqa: F401
 from unitlens.app.exploring import ExploringPage
+from unitlens.app.finding import UnitSearch
 from unitlens.app.serving import serve
 
 LAYER = "relu6"
@@ -25,7 +26,10 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def exploring():
     net, data = ul.load("bundled:scenes"), ul.Scenes(36)
-    return ExploringPage("run", net, ul.dissect(net, LAYER, data, exemplars=2), data, (LAYER,))
+    run = ul.dissect(net, LAYER, data, exemplars=2)
+    vectors = ul.words(run, net=net, data=data, methods=["correlation"]).vectors
+    search = UnitSearch(vectors, vectors.open_encoder())
+    return ExploringPage("run", net, run, data, (LAYER,), search=search)
 
 
 @pytest.fixture(scope="module")
@@ -241,3 +245,30 @@ def test_nothing_is_wider_than_a_phone(visit):
     for width in (360, 800, 1300):
         tab = visit("#image=4&off=1.2.3", viewport={"width": width, "height": 800})
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def listed(tab):
+    """The units in the first rows."""
+    return [int(row.get_attribute("data-key")[1:]) for row in tab.locator("#rows .row").all()]
+
+
+def test_units_are_found_by_any_words_and_by_the_image(exploring, visit):
+    from playwright.sync_api import expect
+
+    tab = visit()
+    tab.locator("#words").fill("a red car")
+    tab.locator("#words").press("Enter")
+    expect(tab.locator("#found")).to_contain_text("“a red car”")
+    vectors = exploring.search.vectors
+    expected = vectors.search("a red car", n=16)
+    assert sorted(listed(tab)) == sorted(expected.unit)
+    assert f"correlation {expected.score[0]:.2f}" in tab.locator("#rows .row").first.inner_text()
+    again = visit("#" + tab.url.partition("#")[2])  # the words stand in the address
+    expect(again.locator("#found")).to_contain_text("“a red car”")
+    assert listed(again) == listed(tab)
+    tab.locator("#like").click()
+    expect(tab.locator("#found")).to_contain_text("this image")
+    assert sorted(listed(tab)) == sorted(vectors.search(exploring._pixels("4"), n=16).unit)
+    tab.locator("#like").click()
+    expect(tab.locator("#found")).to_be_empty()
+    assert tab.locator("#order").input_value() == "for"

@@ -79,11 +79,25 @@ def test_a_port_that_is_taken_is_a_sentence(run, shell):
         (("nowhere",), ["nowhere is no run", "unitlens dissect"]),
         (("run", "--layer", "layers"), ["layers", "did you mean layer"]),
         (("run", "--port", "0"), ["port", "0"]),
+        (("run", "--encoder", "bundled:scenes-words"), ["--encoder bundled:scenes-words", "generator"]),
     ],
 )
 def test_what_cannot_be_opened_is_a_sentence(run, shell, words, facts):
     given = [run if word == "run" else word for word in words]
     said = shell("open", *given, *(["--network", GENERATOR] if words[0] == "run" else []), "--no-browser")
+    assert said.code == 2
+    assert all(fact in said.err for fact in facts)
+
+
+@pytest.mark.parametrize(
+    ("words", "facts"),
+    [
+        (("--encoder", "bundled:scenes-words"), ["have not named the units", "--words concepts --encoder bundled"]),
+        (("--encoder-weights", "none"), ["--encoder-weights none", "name it with --encoder"]),
+    ],
+)
+def test_what_units_cannot_be_searched_with_is_a_sentence(run_folder, net_file, shell, words, facts):
+    said = shell("open", run_folder, "--network", f"{net_file}:build", *words, "--no-browser")
     assert said.code == 2
     assert all(fact in said.err for fact in facts)
 

@@ -8,6 +8,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -22,6 +23,7 @@ from unitlens.app.explored import (
     encoded_maps,
     image_file,
 )
+from unitlens.app.finding import Query, UnitSearch
 from unitlens.app.recent import Recent
 from unitlens.app.turns import Task, Turns
 from unitlens.data.concepts import Data
@@ -161,6 +163,8 @@ class ExploringPage:
         Of the dissection; the last one, which lies deepest as a rule, is shown first.
     basis : Coding, optional
         The directions that are the units, of a dissection with a basis.
+    search : UnitSearch, optional
+        The units in the space of an encoder of images and words, where words have named them.
 
     Attributes
     ----------
@@ -176,7 +180,7 @@ class ExploringPage:
         "explore.html",
         "explore.css",
         "explore.js",
-        *("view.js", "gallery.js", "classes.js", "units.js", "picture.js", "masks.js"),
+        *("view.js", "gallery.js", "classes.js", "units.js", "find.js", "picture.js", "masks.js"),
     )
 
     def __init__(
@@ -188,9 +192,10 @@ class ExploringPage:
         layers: Sequence[str],
         *,
         basis: Coding | None = None,
+        search: UnitSearch | None = None,
     ) -> None:
         self.name, self.net, self.dissection, self.data, self.layers = name, net, dissection, data, tuple(layers)
-        self.basis = basis
+        self.basis, self.search = basis, search
         self.turns = Turns()
         self._sent = Recent[GivenImages](_bytes, most=KEPT_BYTES)
         self._explorer = lru_cache(LAYERS)(self._open_layer)
@@ -208,6 +213,7 @@ class ExploringPage:
             Route("/api/switch", self._switch, methods=["POST"]),
             Route("/api/reasons", self._reasons, methods=["POST"]),
             Route("/api/smallest", self._smallest, methods=["POST"]),
+            Route("/api/find", self._find, methods=["POST"]),
             Route("/api/maps", self._maps, methods=["POST"]),
             Route("/api/unit", self._unit),
         )
@@ -238,6 +244,9 @@ class ExploringPage:
     async def _smallest(self, request: Request) -> Response:
         return answer_with_progress(self.turns, partial(self._smallest_set, await asked(request, SeenImage)))
 
+    async def _find(self, request: Request) -> Response:
+        return await answer(self.turns, partial(self._found, await asked(request, Query)))
+
     async def _maps(self, request: Request) -> Response:
         return await answer(self.turns, partial(self._maps_of, await asked(request, SomeUnits)))
 
@@ -259,6 +268,7 @@ class ExploringPage:
             "images": len(self.data),
             "image_classes": first.image_classes,
             "image": self.net.preprocessing.image_size,
+            "search": None if self.search is None else self.search.described(),
         }
 
     def _described_layer(self, layer: str, task: Task) -> Mapping[str, Any]:
@@ -274,9 +284,7 @@ class ExploringPage:
 
     def _drawn(self, image: str, size: int | None, task: Task) -> Response:
         with task.turn():
-            given = self._given(image)
-            explorer = self._explorer(self.layers[-1])
-            pixels = explorer.pixels(given) if isinstance(given, int) else explorer.view(given).pixels
+            pixels = self._pixels(image)
         return image_file(pixels, size)
 
     def _received(self, content: bytes, name: str, task: Task) -> Mapping[str, Any]:
@@ -323,6 +331,13 @@ class ExploringPage:
             "sentence": describe_smallest(found, explorer.classes.names),
         }
 
+    def _found(self, asked: Query, task: Task) -> Mapping[str, Any]:
+        if self.search is None:
+            raise UnitlensError("Words have not named the units of this run: label it by words to search it by them.")
+        with task.turn():
+            scores = self.search.scores(asked.layer, asked.words or self._pixels(asked.image or ""))
+        return {"scores": scores, "sentence": self.search.sentence(asked.layer, asked.words, scores)}
+
     def _maps_of(self, asked: SomeUnits, task: Task) -> Mapping[str, Any]:
         with task.turn():
             explorer, viewed = self._viewed(asked)
@@ -332,6 +347,12 @@ class ExploringPage:
     def _viewed(self, asked: SeenImage) -> tuple[Explorer, Viewed]:
         explorer = self._explorer(asked.layer)
         return explorer, explorer.view(self._given(asked.image))
+
+    def _pixels(self, image: str) -> npt.NDArray[np.uint8]:
+        """An image as the network sees it, (height, width, 3)."""
+        given = self._given(image)
+        explorer = self._explorer(self.layers[-1])
+        return explorer.pixels(given) if isinstance(given, int) else explorer.view(given).pixels
 
     def _given(self, image: str) -> int | GivenImages:
         """An image of the data by its number, or one that was sent."""

@@ -17,6 +17,7 @@ from unitlens.cli.text import echo
 from unitlens.errors import UnitlensError, UnitlensWarning
 
 if TYPE_CHECKING:
+    from unitlens.app.finding import UnitSearch
     from unitlens.app.site import Page
 
 
@@ -24,6 +25,15 @@ if TYPE_CHECKING:
 @click.argument("target", metavar="RUN")
 @click.option("--layer", "layers", multiple=True, metavar="NAME", help="The layer; repeatable. [the run's]")
 @click.option("--port", type=click.IntRange(1, 65535), metavar="N", help="Of the address. [a free one]")
+@click.option(
+    "--encoder",
+    metavar="ENCODER",
+    help="Search units by any words and by images, with the encoder whose words have named them. "
+    "[bundled:scenes-words, where it was that]",
+)
+@click.option(
+    "--encoder-weights", metavar="W", help="DEFAULT allows a download; a file, or none. [those on this machine]"
+)
 @click.option("--no-browser", is_flag=True, help="Print the address, and open no browser.")
 @basis_option
 @class_options
@@ -33,8 +43,8 @@ def open_(target: str, **options: Any) -> None:
     """Open a page in the browser to paint with units, or to switch them off and watch the answer.
 
     RUN is the folder of a run. Of a generator: paint concepts into and out of what it draws. Of a classifier: choose an
-    image, see which units its answer rests on, and switch them off. The page is served to this machine alone, until
-    Ctrl-C.
+    image, see which units its answer rests on, and switch them off; where words have named the units (unitlens label
+    RUN --words), search them by words and by the image. The page is served to this machine alone, until Ctrl-C.
     """
     try:
         from unitlens.app.serving import serve
@@ -45,7 +55,7 @@ def open_(target: str, **options: Any) -> None:
     source = run_source(Path(target), options)
     source = source._replace(net=with_classes(source.net, options))
     set_threads(options["threads"])
-    page = _painting(target, source, options) if source.net.image == "output" else _exploring(target, source)
+    page = _painting(target, source, options) if source.net.image == "output" else _exploring(target, source, options)
 
     def there(address: str) -> None:
         echo(f"open {address}")
@@ -62,6 +72,11 @@ def open_(target: str, **options: Any) -> None:
 
 
 def _painting(target: str, source: Source, options: dict[str, Any]) -> "Page":
+    if options["encoder"] is not None:
+        raise UnitlensError(
+            f"--encoder {options['encoder']} is of the page that explores a classifier, and {target} is of a "
+            "generator: leave it out."
+        )
     if source.basis is not None:
         raise UnitlensError(
             f"The units of the run {target} are {source.dissection.settings.basis.noun}, and what a generator draws is "
@@ -89,8 +104,39 @@ def _painting(target: str, source: Source, options: dict[str, Any]) -> "Page":
     )
 
 
-def _exploring(target: str, source: Source) -> "Page":
+def _exploring(target: str, source: Source, options: dict[str, Any]) -> "Page":
     from unitlens.app.exploring import ExploringPage
 
-    name = Path(target).resolve().name
-    return ExploringPage(name, source.net, source.dissection, source.data, source.layers, basis=source.basis)
+    return ExploringPage(
+        Path(target).resolve().name,
+        source.net,
+        source.dissection,
+        source.data,
+        source.layers,
+        basis=source.basis,
+        search=_search(target, source, encoder=options["encoder"], weights=options["encoder_weights"]),
+    )
+
+
+def _search(target: str, source: Source, *, encoder: str | None, weights: str | None) -> "UnitSearch | None":
+    """The units among words, with the encoder if that may be opened; None where words have not named them."""
+    from unitlens.app.finding import UnitSearch
+    from unitlens.dissection.searching.unit_vectors import read_vectors
+    from unitlens.models.words.opening import BUNDLED
+    from unitlens.models.words.opening import encoder as opened_encoder
+
+    path = source.dissection.vectors
+    if encoder is None and weights is not None:
+        raise UnitlensError(f"--encoder-weights {weights} are of an encoder: name it with --encoder.")
+    if path is None:
+        if encoder is not None:
+            raise UnitlensError(
+                f"Words have not named the units of {target}, so that they cannot be searched by them: unitlens label "
+                f"{target} --words concepts --encoder {encoder} does so."
+            )
+        return None
+    vectors = read_vectors(path)
+    if encoder is None and vectors.encoder != BUNDLED:
+        return UnitSearch(vectors, None)
+    given = None if encoder is None else opened_encoder(encoder, weights=weights)
+    return UnitSearch(vectors, vectors.open_encoder(given))

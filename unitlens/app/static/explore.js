@@ -2,6 +2,7 @@
 
 import { address, ask, askLong, copyAddress, decoded, element, newestOnly, say, trying } from "./page.js";
 import { showAnswer } from "./classes.js";
+import { find, listenToFind } from "./find.js";
 import { list, listenToGallery, markImage, shownLater } from "./gallery.js";
 import { Maps } from "./masks.js";
 import { listenToPicture, paintCover, paintPicture } from "./picture.js";
@@ -29,6 +30,7 @@ const load = newestOnly(async () => {
       paintPicture();
       markImage();
     }
+    await find();
     explain();
   });
 });
@@ -145,6 +147,7 @@ function listen() {
     show();
   });
   listenToUnits();
+  listenToFind();
   at("smallest").addEventListener("click", findSmallest);
   at("stop").addEventListener("click", () => searching?.abort());
   at("reset").addEventListener("click", () => {

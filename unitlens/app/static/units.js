@@ -3,7 +3,7 @@
 import { element, newestOnly, trying } from "./page.js";
 import { drawTile } from "./masks.js";
 import { look, showPlaces } from "./picture.js";
-import { act, at, changedBefore, moved, now, POSITIONS, remember, share, thresholds, unitsAt, view, writeAddress } from "./view.js";
+import { act, at, changedBefore, goesWith, moved, now, POSITIONS, remember, share, thresholds, unitsAt, view, writeAddress } from "./view.js";
 
 const ROWS = 16;
 
@@ -26,6 +26,7 @@ const ORDER = {
   against: (one, other) => other.logit - one.logit || one.number - other.number,
   area: (one, other) => other.area - one.area || one.number - other.number,
   number: (one, other) => one.number - other.number,
+  found: (one, other) => goesWith(other.units) - goesWith(one.units) || one.number - other.number,
 };
 
 function wanted(one) {
@@ -75,7 +76,8 @@ function rowOf(one, most) {
   open.setAttribute("aria-label", `Look at ${title} closely`);
   open.addEventListener("click", () => openCard(one));
   const label = isUnit ? unitLabel(one) : element("span", {}, `${one.category}; ${listUnits(one.units)}`);
-  const area = `${share(one.area)} of the image`;
+  const found = goesWith(one.units);
+  const area = `${share(one.area)} of the image${found === null ? "" : `; correlation ${found.toFixed(2)}`}`;
   const what = element("div", { class: "what" }, element("b", { class: isUnit ? "" : "dot" }, title), label, element("small", {}, area), element("small", { class: "mixed" }));
   if (!isUnit) paintDot(what.firstChild, one.category);
   const bar = element("i", { class: one.logit < 0 ? "loss" : "gain" });

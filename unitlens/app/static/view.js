@@ -3,7 +3,7 @@
 import { address, Mask } from "./page.js";
 
 export const POSITIONS = ["off", "mean", "on"];
-const ORDERS = ["for", "against", "area", "number"];
+const ORDERS = ["for", "against", "area", "number", "found"];
 const PAST = 100;
 
 export const at = (id) => document.getElementById(id);
@@ -11,9 +11,9 @@ export const share = (value) => `${Number((100 * value).toPrecision(2))} %`;
 export const moved = (was, is) => (share(was) === share(is) ? share(is) : `${share(was)} → ${share(is)}`);
 
 /** An image through a layer, the class that is followed, and where units are switched to. */
-export const view = { layer: "", image: "0", class_: null, switched: new Map(), mask: null, kind: "units", order: "for" };
-/** What the server said of it: the run, the layer, the image with its maps, the answer, the reasons; and units that are looked at. */
-export const now = { run: null, layer: null, picture: null, maps: null, answer: null, reasons: null, looked: null };
+export const view = { layer: "", image: "0", class_: null, switched: new Map(), mask: null, kind: "units", order: "for", words: "", like: false };
+/** What the server said of it: the run, the layer, the image with its maps, the answer, the reasons, the units that go with words or the image; and units that are looked at. */
+export const now = { run: null, layer: null, picture: null, maps: null, answer: null, reasons: null, looked: null, found: null };
 /** Names of images that were sent. */
 export const names = new Map();
 /** What the parts of the page have done by the whole: show another view, or the same one with other switches. */
@@ -26,6 +26,11 @@ export function unitsAt(position) {
 
 export function thresholds(units) {
   return units.map((unit) => now.layer.units[unit].threshold);
+}
+
+/** How much units go with the words or the image that is searched by; null where nothing is. */
+export function goesWith(units) {
+  return now.found ? Math.max(...units.map((unit) => now.found.scores[unit])) : null;
 }
 
 const letters = (text) => text.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
@@ -41,6 +46,8 @@ function state() {
     where: mask,
     kind: view.kind === "units" ? undefined : view.kind,
     order: view.order === "for" ? undefined : view.order,
+    words: view.words || undefined,
+    like: view.like ? "1" : undefined,
   };
 }
 
@@ -65,7 +72,10 @@ export function take(given) {
   const [, rows, columns, packed] = /^(\d{1,3})x(\d{1,3})\.([\w-]*)$/.exec(given.where ?? "") ?? [];
   view.mask = rows && packed.length % 4 !== 1 ? Mask.unpacked(Number(rows), Number(columns), packed.replaceAll("-", "+").replaceAll("_", "/")) : null;
   view.kind = given.kind === "concepts" ? "concepts" : "units";
-  view.order = ORDERS.includes(given.order) ? given.order : "for";
+  view.words = now.run.search ? (given.words ?? "").slice(0, 200) : "";
+  view.like = Boolean(now.run.search?.any) && !view.words && given.like === "1";
+  const orders = view.words || view.like ? ORDERS : ORDERS.filter((order) => order !== "found");
+  view.order = orders.includes(given.order) ? given.order : "for";
   document.querySelector(`input[name=kind][value=${view.kind}]`).checked = true;
   at("order").value = view.order;
   at("layer").value = view.layer;

@@ -15,7 +15,7 @@ from unitlens.errors import UnitlensError, argument, spelled
 from unitlens.files import read_arrays
 from unitlens.models.words.encoder import Encoder, TextImageEncoder
 from unitlens.models.words.opening import BUNDLED
-from unitlens.models.words.opening import encoder as open_encoder
+from unitlens.models.words.opening import encoder as opened_encoder
 from unitlens.stats.scores import share
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class UnitVectors:
         """
         if isinstance(query, str) and query in self.words and encoder is None:
             return np.asarray(self.word_vectors[self.words.index(query)])
-        opened = self._opened(encoder)
+        opened = self.open_encoder(encoder)
         if isinstance(query, str):
             return np.asarray(opened.encode_words([query])[0].numpy())
         pixels = pixels_of(query, "to search by")
@@ -185,14 +185,20 @@ class UnitVectors:
         }
         return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
 
-    def _opened(self, encoder: TextImageEncoder | str | None) -> Encoder:
-        """The encoder of these vectors; one that a file names is opened only where it is the bundled one."""
+    def open_encoder(self, encoder: TextImageEncoder | str | None = None) -> Encoder:
+        """Open the encoder of these vectors; one that a file names is opened only where it is the bundled one.
+
+        Raises
+        ------
+        UnitlensError
+            If it has to be given, or another one is.
+        """
         if encoder is None and self.encoder != BUNDLED:
             raise UnitlensError(
                 f"The units were placed among words by {self.encoder}, which is not opened unasked: give it with "
                 f"{argument('encoder')}, or search by a word of the list."
             )
-        opened = open_encoder(self.encoder if encoder is None else encoder)
+        opened = opened_encoder(self.encoder if encoder is None else encoder)
         if self.weights is not None and opened.weights != self.weights:
             raise UnitlensError(
                 f"{opened.name} is another encoder than the one that placed the units among words, {self.encoder}: "

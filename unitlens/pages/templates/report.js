@@ -94,8 +94,8 @@
     find("meant").hidden = !near;
     if (!near) return;
     find("meant").textContent = near.words.length
-      ? `The units that go most with ${near.words.map((word) => `“${word}”`).join(" and ")}, as ${listed.encoder} sees the images. The page knows the ${listed.words.length} words of the list; run.search(…) takes any words.`
-      : `None of the ${listed.words.length} words of the list is like it; run.search(…) takes any words.`;
+      ? `The units that go most with ${near.words.map((word) => `“${word}”`).join(" and ")}, as ${listed.encoder} sees the images. The page knows the ${listed.words.length} words of the list; run.search(…) and the page of unitlens open take any words.`
+      : `None of the ${listed.words.length} words of the list is like it; run.search(…) and the page of unitlens open take any words.`;
   }
 
   function tellMore() {
