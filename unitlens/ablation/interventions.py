@@ -204,6 +204,7 @@ def replace_units(
     *,
     space: UnitSpace = CHANNELS,
     layer: str = "the layer",
+    known: Tensor | None = None,
 ) -> Tensor:
     """Return a layer's output with some of its units replaced. Everything that changes units goes through here.
 
@@ -219,6 +220,8 @@ def replace_units(
         Where the units are in it.
     layer : str
         Its name, for errors.
+    known : Tensor, (N, F, ...), optional
+        What is read of all directions or features there, where it was read before: it is not read again.
 
     Returns
     -------
@@ -230,7 +233,7 @@ def replace_units(
     UnitlensError
         If a value or ``where`` does not have the shape of the layer's output.
     """
-    before = space.read(activation, units)
+    before = space.read(activation, units) if known is None else known[:, list(units)]
     after = replacement.in_layer(space, activation, len(units)).values(before, layer=layer)
     return space.write(activation, units, before, after)
 

@@ -226,9 +226,11 @@ class Replayed:
             return
         count = len(state.activation)
         size = max(1, MEMORY // (count * max([*cut.sizes.values(), state.activation.nbytes // count])))
+        # A position is encoded as a whole, however few features are replaced: for many interventions once.
+        known = None if space.basis is None else space.read(state.activation)
         for first in range(0, len(variants), size):
             block = variants[first : first + size]
-            changed = torch.cat([self.changed(cut.layer, variant, state.activation) for variant in block])
+            changed = torch.cat([self.changed(cut.layer, variant, state.activation, known=known) for variant in block])
             outputs = cut.back(state, changed, {layer: self._changes(layer, block) for layer in cut.later})
             yield first, by_variant(outputs, len(self.images.inputs))
 
@@ -239,8 +241,8 @@ class Replayed:
         output = self.cut.back(self.state, activation)
         return replace(self, state=self.state._replace(activation=activation, output=output))
 
-    def changed(self, layer: str, variant: Variant, activation: Tensor) -> Tensor:
-        """A layer's output in the images, with the units of an intervention replaced."""
+    def changed(self, layer: str, variant: Variant, activation: Tensor, *, known: Tensor | None = None) -> Tensor:
+        """A layer's output in the images, with the units of an intervention replaced; see `replace_units`."""
         ablated = variant.units[self.layers.index(layer)]
         if not ablated:
             return activation
@@ -248,7 +250,7 @@ class Replayed:
         replacement = self.replacements[layer].of_units(space.places(ablated), activation.ndim)
         if variant.where is not None:
             replacement = replace(replacement, where=variant.where)
-        return replace_units(activation, ablated, replacement, space=space, layer=layer)
+        return replace_units(activation, ablated, replacement, space=space, layer=layer, known=known)
 
     def _values(self, layer: str) -> Tensor:
         """What all units of a layer become, as `UnitSpace.read` returns them."""
