@@ -33,6 +33,7 @@ from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.dissection.store.layers import ArrivingMaps, LayerMaps
 from unitlens.dissection.store.temporary import temporary_store
 from unitlens.models.passes import evaluating
+from unitlens.stats.draws.partners import Partners
 from unitlens.stats.thresholds import threshold_rank
 
 LAYER, UNITS = "layer4", 512
@@ -218,7 +219,7 @@ def counted_by_us(work: Work) -> np.ndarray:
         layer = LayerMaps.start(LAYER, work.maps, GRID, store)
         layer.add(ArrivingMaps.of(work.maps, GRID))
         rank = threshold_rank(settings.quantile, len(work.data) * GRID[0] * GRID[1])
-        partners = np.zeros((0, len(work.data)), np.int64)
+        partners = Partners(len(work.data))
         counted = count_block(layer, slice(0, UNITS), labels, folds, settings, rank=rank, partners=partners)
         concept = labels.by_fold(grid=True)[:, 1 : 1 + CONCEPTS].sum(0)
     work.threshold = torch.from_numpy(counted.threshold)

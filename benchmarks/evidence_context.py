@@ -15,9 +15,10 @@ from evidence_planted import smooth
 from evidence_tables import folds_of, means
 
 from unitlens.dissection.sentences.headline import undecided_units
-from unitlens.stats.chance import association, draws_for, partners
+from unitlens.stats.chance import association, draws_for
+from unitlens.stats.draws.partners import choose_partners
+from unitlens.stats.draws.strata import alike
 from unitlens.stats.scores import iou
-from unitlens.stats.strata import alike
 
 CONCEPTS, QUANTILE, AREA = 24, 0.01, 0.8
 
@@ -68,10 +69,10 @@ def judge(drawn: World, *, strata: str = "kinds", seed: int = 0, fdr: float = 0.
     odd = folds_of(images, seed) % 2
     hashes = np.random.default_rng(seed).permutation(images).tolist()
     present = np.stack([(drawn.labels == concept).any(1) for concept in range(1, CONCEPTS + 1)], 1)
-    of_image = drawn.kinds if strata == "kinds" else alike(present, np.arange(images))
+    of_image = drawn.kinds if strata == "kinds" else alike(lambda some: present[some], np.arange(images))
     draws = draws_for(fdr)
-    plain = partners(hashes, [0] * images, draws=draws, seed=seed)
-    within = partners(hashes, [0] * images, draws=draws, seed=seed, strata=of_image)
+    plain = choose_partners(hashes, [0] * images, draws=draws, seed=seed)
+    within = choose_partners(hashes, [0] * images, draws=draws, seed=seed, strata=of_image)
     active = np.nonzero(drawn.masks.transpose(1, 0, 2))
     units, none = drawn.masks.shape[1], np.zeros(drawn.masks.shape[1], bool)
     heldout, best = heldout_iou(active, units, drawn.labels, odd), whole(active, units, drawn.labels)
@@ -158,7 +159,7 @@ def small_pools(replicates: int, *, images: int = 100, units: int = 60) -> dict[
         maps = smooth((images, units), torch.Generator().manual_seed(seed)).flatten(2).numpy() * gain
         level = np.quantile(maps, 1 - QUANTILE, axis=(0, 2))
         active = np.nonzero((maps > level[:, None]).transpose(1, 0, 2))
-        draws = partners(hashes, annotated.tolist(), draws=20, seed=seed)
+        draws = choose_partners(hashes, annotated.tolist(), draws=20, seed=seed)
         values = [
             annotated_iou(active, units, drawn.labels, annotated, category, who) for who in [np.arange(images), *draws]
         ]

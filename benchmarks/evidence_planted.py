@@ -23,7 +23,8 @@ from evidence_tables import (
 )
 from torch.nn.functional import interpolate
 
-from unitlens.stats.chance import association, draws_for, partners
+from unitlens.stats.chance import association, draws_for
+from unitlens.stats.draws.partners import choose_partners
 from unitlens.stats.scores import iou
 
 CONCEPTS, SIDE, COARSE, QUANTILE = 20, 28, 7, 0.01
@@ -175,7 +176,7 @@ def false_discoveries(
         active, labels = np.nonzero(masks.transpose(0, 1).numpy()), sample.labels.numpy()
         hashes = np.random.default_rng(seed).permutation(images).tolist()
         groups = alike.groups.numpy() if alike is not None and grouped else None
-        draws = partners(hashes, [0] * images, draws=draws_for(0.05), seed=seed, groups=groups)
+        draws = choose_partners(hashes, [0] * images, draws=draws_for(0.05), seed=seed, groups=groups)
         best, *shifted = (best_iou(active, units, labels[draw]) for draw in [np.arange(images), *draws])
         q_value = association(best, np.stack(shifted, 1), np.zeros(units, bool)).q_value
         found.append(discoveries(q_value, strength.numpy() == 0))

@@ -33,7 +33,8 @@ from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.temporary import temporary_store
 from unitlens.models.bundled.scenes import DEFAULT_LAYER
 from unitlens.models.loading import load
-from unitlens.stats.chance import association, draws_for, partners
+from unitlens.stats.chance import association, draws_for
+from unitlens.stats.draws.partners import Partners, choose_partners
 from unitlens.stats.thresholds import threshold_rank
 
 LEAST_IOU = 0.001
@@ -160,7 +161,7 @@ class Population:
             null[rng.choice(self.units, round(real * self.units), replace=False)] = False
             maps = np.where(null[:, None], self.maps_of_others(rng, sample), self.own_maps(sample))
             hashes = rng.permutation(images).tolist()
-            draws = partners(hashes, [0] * images, draws=draws_for(0.05), seed=seed)
+            draws = choose_partners(hashes, [0] * images, draws=draws_for(0.05), seed=seed)
             best = whole_iou(self.counts(maps, sample)).max(1)
             shifted = [whole_iou(self.counts(maps, sample[draw])).max(1) for draw in draws]
             q_value = association(best, np.stack(shifted, 1), np.zeros(self.units, bool)).q_value
@@ -203,7 +204,7 @@ def _active(stored: StoredPass, settings: Settings) -> tuple[np.ndarray, np.ndar
     (layer,) = stored.layers.values()
     quantile, grid = settings.quantile, settings.grid
     positions = stored.images * grid[0] * grid[1]
-    no_partners = np.zeros((0, stored.images), np.int64)
+    no_partners = Partners(stored.images)
     parts = []
     for start in range(0, layer.units, BLOCK_UNITS):
         units = slice(start, min(start + BLOCK_UNITS, layer.units))

@@ -12,7 +12,7 @@ from tests.planted import InMemory, colour_net, lookup
 from unitlens.data.preparing import image_hash
 from unitlens.dissection.settings import Settings
 from unitlens.errors import UnitlensError
-from unitlens.stats.chance import partners
+from unitlens.stats.draws.partners import choose_partners
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import evidence_context
@@ -71,7 +71,9 @@ def test_context_iou_is_the_mean_best_iou_with_labels_of_the_same_kind():
     _, kinds = np.unique(drawn.kinds, return_inverse=True)
     first = np.array([np.flatnonzero(drawn.kinds == kind)[0] for kind in range(4)])
     order = np.argsort(np.argsort(first))[kinds]  # numbered as they come
-    draws = partners(hashes, [1] * 250, draws=Settings(layers=("layer",), grid=(1, 1), fdr=0.1).draws, strata=order)
+    draws = choose_partners(
+        hashes, [1] * 250, draws=Settings(layers=("layer",), grid=(1, 1), fdr=0.1).draws, strata=order
+    )
     active = np.nonzero(drawn.masks.transpose(1, 0, 2))
     values = [evidence_context.whole(active, 8, drawn.labels[partner]) for partner in draws]
     assert table["context_iou"].to_numpy() == pytest.approx(np.mean(values, 0))

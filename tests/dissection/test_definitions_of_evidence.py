@@ -12,7 +12,7 @@ from scipy import stats
 
 import unitlens as ul
 from tests.planted import InMemory, lookup
-from unitlens.stats.chance import partners
+from unitlens.stats.draws.partners import choose_partners
 
 GRID, DRAWS, QUANTILE = (4, 4), 20, 0.05
 OBJECTS = [ul.Concept("object", label, f"object {label}") for label in range(1, 5)]
@@ -195,7 +195,7 @@ def draws_of(world):
     hashes, groups = numbers(world), None
     if world.groups:
         hashes, groups = [number(name.encode()) for name in world.names], numbered(world.groups)
-    draw = partial(partners, hashes, annotated, draws=DRAWS, groups=groups)
+    draw = partial(choose_partners, hashes, annotated, draws=DRAWS, groups=groups)
     return draw(), draw(strata=numbered(world.classes)) if len(set(world.classes)) > 1 else []
 
 

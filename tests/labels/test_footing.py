@@ -93,7 +93,7 @@ def test_their_iou_on_held_out_images_is_what_loops_count_also_with_the_labels_o
     for row, (unit, concept) in enumerate(zip(pairs.unit, pairs.concept, strict=True)):
         mask = (maps[images, unit] > threshold[unit])[odd]
         for draw in (None, 0, 3):
-            given = np.array(images)[np.arange(IMAGES) if draw is None else partners[draw]][odd]
+            given = np.array(images)[np.arange(IMAGES) if draw is None else list(partners)[draw]][odd]
             there, counts = marks[concept][given], judged[concept][given]
             expected = iou((mask & there).sum(), (mask & counts).sum(), there.sum())
             found = scores.held_out[row] if draw is None else scores.drawn[row, draw]

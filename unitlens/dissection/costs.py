@@ -177,7 +177,7 @@ def _count(
         stored.folds[:images],
         settings,
         rank=max(1, int(settings.quantile * positions)),
-        partners=draws.partners[:, :images],
+        partners=draws.partners,
     )
 
 

@@ -17,6 +17,7 @@ from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.processes import Processes
 from unitlens.stats.blocks import in_blocks
+from unitlens.stats.draws.partners import Partners
 from unitlens.stats.masks import Active
 from unitlens.stats.regions.runs import Runs
 from unitlens.stats.scores import Ints, Levels, ShortInts
@@ -66,7 +67,7 @@ def count_dealt(
     folds: Ints,
     settings: Settings,
     *,
-    partners: ShortInts,
+    partners: Partners,
     processes: Processes,
     advance: Advance = _tell_nobody,
 ) -> Iterator[tuple[int, slice, BlockCounts]]:
@@ -120,7 +121,7 @@ def count_block(
     settings: Settings,
     *,
     rank: int,
-    partners: ShortInts,
+    partners: Partners,
 ) -> BlockCounts:
     """Find the thresholds of one block of units, and count; see `count_blocks`."""
     return count_blocks(layer, [units], labels, folds, settings, rank=rank, partners=partners)[0]
@@ -134,7 +135,7 @@ def count_blocks(
     settings: Settings,
     *,
     rank: int,
-    partners: ShortInts,
+    partners: Partners,
     advance: Advance = _tell_nobody,
 ) -> list[BlockCounts]:
     """Find the thresholds of blocks of units and count what is marked where they are active, in the first N images.
@@ -155,7 +156,7 @@ def count_blocks(
         Its quantile, threshold_on and upsampling.
     rank : int
         Of the threshold, see `unitlens.stats.thresholds.threshold_rank`.
-    partners : int32 array, (draws, N)
+    partners : Partners
         For each draw and image, the image whose labels it is given.
 
     Returns
@@ -196,7 +197,7 @@ def count_at(
     labels: LabelPlanes,
     folds: Ints,
     *,
-    partners: ShortInts | None = None,
+    partners: Partners | None = None,
 ) -> BlockCounts:
     """Count what is marked where units lie strictly above thresholds that are given.
 
@@ -209,7 +210,7 @@ def count_at(
         Label planes.
     folds : int64 array, (N,)
         Fold of each image.
-    partners : int32 array, (draws, N), optional
+    partners : Partners, optional
         For each draw and image, the image whose labels it is given; no draws.
 
     Returns
@@ -231,7 +232,7 @@ class _Block(NamedTuple):
 
 
 def _count_found(
-    blocks: Sequence[_Block], marks: Marks, folds: Ints, partners: ShortInts, advance: Advance
+    blocks: Sequence[_Block], marks: Marks, folds: Ints, partners: Partners, advance: Advance
 ) -> list[BlockCounts]:
     """Count, by fold, what is marked where units are active."""
     rest, told, done = sum(block.units - block.units // 2 for block in blocks), 0, 0
@@ -296,5 +297,5 @@ def count_levels(scan: Scanner, quantiles: Sequence[float], labels: LabelPlanes,
     return even, odd
 
 
-def _no_draws(folds: Ints) -> ShortInts:
-    return np.zeros((0, len(folds)), np.int32)
+def _no_draws(folds: Ints) -> Partners:
+    return Partners(len(folds))

@@ -13,11 +13,12 @@ from unitlens.data.groups import in_time
 from unitlens.data.preparing import name_hash
 from unitlens.dissection.settings import Settings
 from unitlens.errors import argument
+from unitlens.packed import Numbers
 from unitlens.stats.blocks import in_blocks
-from unitlens.stats.chance import partners
+from unitlens.stats.draws.partners import Partners, choose_partners
+from unitlens.stats.draws.strata import alike
 from unitlens.stats.folds import FEWEST_FOLDS
-from unitlens.stats.scores import Ints, ShortInts
-from unitlens.stats.strata import alike
+from unitlens.stats.scores import Ints
 
 if TYPE_CHECKING:
     from unitlens.dissection.store.labels import LabelPlanes
@@ -35,7 +36,7 @@ class Exchange:
 
     Attributes
     ----------
-    partners : int32 array, (draws, N)
+    partners : Partners
         For each draw and image, the image whose labels it is given: its own, where it takes no part.
     labels : LabelPlanes
         Of all images.
@@ -43,14 +44,16 @@ class Exchange:
         1 for images of the odd folds.
     """
 
-    partners: ShortInts
+    partners: Partners
     labels: "LabelPlanes"
     odd: Ints
 
     @cached_property
     def taking_part(self) -> npt.NDArray[np.bool_]:
         """Which images are given the labels of another one in any draw, (N,)."""
-        return np.asarray((self.partners != np.arange(len(self.odd))).any(0))
+        images = np.arange(len(self.odd))
+        blocks = [images[block] for block in in_blocks(len(images), _IMAGES_AT_ONCE)]
+        return np.concatenate([(self.partners.of(some) != some).any(0) for some in blocks])
 
     @property
     def images_on_halves(self) -> Ints:
@@ -105,21 +108,16 @@ class Draws:
     context : Exchange
         Those of other images of the same stratum.
     strata : Strata
-    partners : int32 array, (draws, N)
-        Those of the plain draws, then those of context.
     """
 
     plain: Exchange
     context: Exchange
     strata: Strata
-    partners: ShortInts
 
-    @classmethod
-    def of(cls, plain: Exchange, context: Exchange, strata: Strata) -> "Draws":
-        """Put them together, in memory too: partners of either kind are a part of one array."""
-        partners, first = np.concatenate([plain.partners, context.partners]), len(plain.partners)
-        one, other = replace(plain, partners=partners[:first]), replace(context, partners=partners[first:])
-        return cls(one, other, strata, partners)
+    @property
+    def partners(self) -> Partners:
+        """Those of the plain draws, then those of context."""
+        return Partners.joined(self.plain.partners, self.context.partners)
 
     def determined(self, *, grid: bool) -> npt.NDArray[np.bool_]:
         """Which concepts the kind of image determines, (C,): all images of a stratum hold them, or none does.
@@ -184,18 +182,18 @@ def plan_draws(stored: "StoredPass", settings: Settings, within: Mapping[str, st
     if within is not None:
         names = stored.record.names
         strata = Strata(_numbered([within.get(name, ("", image)) for image, name in enumerate(names)]), "within")
-        return Draws.of(plain_draws(stored, settings), _exchange(stored, settings, strata), strata)
+        return Draws(plain_draws(stored, settings), _exchange(stored, settings, strata), strata)
     plain, classes = plain_draws(stored, settings), stored.record.classes
     if None not in classes and len(set(classes)) > 1:
         strata = Strata(_numbered(classes), "classes")
         context = _exchange(stored, settings, strata)
         if context.taking_part.mean() >= _FEWEST_PART:
-            return Draws.of(plain, context, strata)
+            return Draws(plain, context, strata)
     strata = Strata(_sets_of_concepts(stored, settings.draws), "concepts")
     context = _exchange(stored, settings, strata)
     if len(np.unique(strata.of_image[context.taking_part])) < 2:  # one kind alone is no kind
-        context = replace(context, partners=context.partners[:0])
-    return Draws.of(plain, context, strata)
+        context = replace(context, partners=Partners(stored.images))
+    return Draws(plain, context, strata)
 
 
 def plain_draws(stored: "StoredPass", settings: Settings) -> Exchange:
@@ -206,11 +204,13 @@ def plain_draws(stored: "StoredPass", settings: Settings) -> Exchange:
 def _exchange(stored: "StoredPass", settings: Settings, strata: Strata | None) -> Exchange:
     record, of_image = stored.record, None if strata is None else strata.of_image
     if not record.grouped:
-        chosen = partners(record.hashes, record.annotated, draws=settings.draws, seed=settings.seed, strata=of_image)
+        chosen = choose_partners(
+            record.hashes, record.annotated, draws=settings.draws, seed=settings.seed, strata=of_image
+        )
         return Exchange(chosen, stored.labels, stored.folds % 2)
     order = np.argsort(np.argsort(np.array(record.names, object), kind="stable"))
-    chosen = partners(
-        [name_hash(name) for name in record.names],
+    chosen = choose_partners(
+        Numbers(map(name_hash, record.names)),
         record.annotated,
         draws=settings.draws,
         seed=settings.seed,

@@ -12,6 +12,7 @@ from torch import Tensor
 from unitlens.dissection.memory import BLOCK_UNITS, KEPT_PATTERNS
 from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.stats.blocks import in_blocks
+from unitlens.stats.draws.partners import Partners
 from unitlens.stats.folds import FOLDS
 from unitlens.stats.masks import Active
 from unitlens.stats.regions.patterns import MarkTable, Patterns
@@ -110,7 +111,7 @@ def count_marks(
     streams: Sequence[tuple[Iterator[Runs], int]],
     marks: Marks,
     part: Ints,
-    partners: ShortInts,
+    partners: Partners,
     *,
     parts: int = FOLDS,
     advance: Callable[[int], object] = _tell_nobody,
@@ -125,7 +126,7 @@ def count_marks(
     marks : Marks
     part : int64 array, (N,)
         The part in which each image is counted, such as its fold.
-    partners : int32 array, (draws, N)
+    partners : Partners
         For each draw and image, the image whose labels it is given.
     parts : int
         How many there are.
@@ -177,7 +178,7 @@ def _pieces(streams: Sequence[Iterator[Runs]], first_unit: Sequence[int], most: 
 class _Counts:
     """Counts while they are made."""
 
-    def __init__(self, units: int, marks: Marks, part: Ints, partners: ShortInts, *, parts: int) -> None:
+    def __init__(self, units: int, marks: Marks, part: Ints, partners: Partners, *, parts: int) -> None:
         self._marks, self._part, self._partners = marks, torch.from_numpy(part), partners
         self._by_part = torch.zeros(units, parts, marks.columns, dtype=torch.int64)
         self._active = torch.zeros(units, parts, dtype=torch.int64)
@@ -234,7 +235,7 @@ def _kind_of_counts(images: int, grid: tuple[int, int]) -> torch.dtype:
 class _OneByOne:
     """Looks up every position in every plane: for few positions."""
 
-    def __init__(self, by_part: Tensor, part: Tensor, partners: ShortInts, marks: Marks, read: ReadPlanes) -> None:
+    def __init__(self, by_part: Tensor, part: Tensor, partners: Partners, marks: Marks, read: ReadPlanes) -> None:
         self._by_part, self._part, self._partners = by_part, part, partners
         self._grid, self._read = marks.grid, read
         units, _, columns = by_part.shape
@@ -252,7 +253,7 @@ class _OneByOne:
             tally(self._by_part[units], active, part, own)
             if len(active.unit):
                 tallies.append((units, Tally(active, part % 2, 2, columns=self._by_part.shape[2], labels=own.shape)))
-        for shifted, partners in zip(self._shifted, self._partners[:, images.start : images.stop], strict=True):
+        for shifted, partners in zip(self._shifted, self._partners.of(images), strict=True):
             given = torch.from_numpy(self._read(partners))
             for units, of_units in tallies:
                 of_units.add(shifted[units], given)
@@ -261,7 +262,7 @@ class _OneByOne:
 class _RunByRun:
     """Sums up what is marked in the runs of all units in an image, in many draws at once: for many positions."""
 
-    def __init__(self, by_part: Tensor, part: Tensor, partners: ShortInts, marks: Marks) -> None:
+    def __init__(self, by_part: Tensor, part: Tensor, partners: Partners, marks: Marks) -> None:
         self._by_part, self._part, self._partners, self._marks = by_part, part, partners, marks
         units, self._parts, columns = by_part.shape
         # The draws of a unit are side by side: what is added for a region lies close together.
@@ -274,10 +275,11 @@ class _RunByRun:
         return self._shifted.transpose(1, 2)
 
     def add(self, runs: Runs, images: range) -> None:
+        partners = self._partners.of(images)
         for number, of_image in runs.by_image():
             image, first = images.start + number, of_image.regions()
             unit, part = of_image.unit.index_select(0, first).long(), self._part[images.start + number]
-            own, given = self.patterns_of(image), list(map(self.patterns_of, self._partners[:, image].tolist()))
+            own, given = self.patterns_of(image), list(map(self.patterns_of, partners[:, number].tolist()))
             self._add_to(self._by_part[:, :, None], unit * self._parts + part, [own], of_image, first)
             self._add_to(self._shifted, unit * 2 + part % 2, given, of_image, first)
 

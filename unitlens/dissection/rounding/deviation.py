@@ -15,6 +15,7 @@ from unitlens.dissection.store.layers import ArrivingMaps, LayerMaps
 from unitlens.dissection.store.temporary import temporary_store
 from unitlens.errors import UnitlensError
 from unitlens.models.fast.copies import largest_difference
+from unitlens.stats.draws.partners import Partners
 from unitlens.stats.scores import Bools, Floats, Ints, Overlap, choose
 from unitlens.stats.thresholds import threshold_rank
 
@@ -85,7 +86,7 @@ def _read(layer: LayerMaps, labels: LabelPlanes, settings: Settings, images: int
         rank = threshold_rank(settings.quantile, images * layer.positions(labels.grid, raw=raw))
     except UnitlensError:
         return None
-    folds, partners = np.zeros(images, np.int64), np.zeros((0, images), np.int32)
+    folds, partners = np.zeros(images, np.int64), Partners(images)
     everything = slice(0, layer.units)
     counted = count_block(layer, everything, labels, folds, settings, rank=rank, partners=partners)
     concepts, category_of = 1 + len(labels.columns.concepts), labels.columns.category_of

@@ -16,6 +16,7 @@ from unitlens.dissection.store.rows import Rows, sound
 from unitlens.errors import UnitlensError
 from unitlens.records import check_types, read_record
 from unitlens.stats.blocks import in_blocks
+from unitlens.stats.draws.partners import Partners
 from unitlens.stats.folds import FOLDS
 
 KEPT_PLANES = 1 << 28
@@ -173,14 +174,12 @@ class LabelPlanes:
         """What counts for each column by fold: positions of the grid, or else whole images, (32, columns)."""
         return self.positions if grid else self.images
 
-    def totals(
-        self, partners: npt.NDArray[np.integer], odd: npt.NDArray[np.int64], *, grid: bool
-    ) -> npt.NDArray[np.int64]:
+    def totals(self, partners: Partners, odd: npt.NDArray[np.int64], *, grid: bool) -> npt.NDArray[np.int64]:
         """What counts for each column on either half of the folds, where images are given the labels of others.
 
         Parameters
         ----------
-        partners : integer array, (draws, N)
+        partners : Partners
             For each draw and image, the image whose labels it is given; each image's labels are given once.
         odd : int64 array, (N,)
             1 for images of the odd folds.

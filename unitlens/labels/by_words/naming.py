@@ -27,6 +27,7 @@ from unitlens.labels.run_pass import PassOptions, activations
 from unitlens.models.network import Network
 from unitlens.models.words.encoder import Encoder, TextImageEncoder
 from unitlens.stats.chance import association
+from unitlens.stats.draws.partners import Partners
 from unitlens.stats.scores import Bools
 
 Floats = npt.NDArray[np.floating]
@@ -132,14 +133,14 @@ class _Seen:
     stored : StoredPass
     images : float32 array, (N, D)
     words : float32 array, (W, D)
-    partners : int array, (draws, N)
+    partners : Partners
         The image whose vector each image is given in each draw.
     """
 
     stored: StoredPass
     images: Floats
     words: Floats
-    partners: Ints
+    partners: Partners
 
     @property
     def similarity(self) -> Floats:
@@ -259,7 +260,7 @@ def _by_crops(
     halves = [first_exemplars(peaks, images, settings.crops, variety) for images in seen.halves]
     both = crop_vectors(seen.stored, layer, np.concatenate(halves, axis=1), threshold, encoder, show=show)[speaking]
     parts = np.split(both, [halves[0].shape[1]], axis=1)  # a half that has few images has fewer crops
-    random = np.random.default_rng(seen.partners.shape)
+    random = np.random.default_rng((len(seen.partners), seen.partners.images))
 
     def on_halves(given: Sequence[Floats]) -> Floats:
         return np.stack([scores.above_others(scores.mean_crops(part), seen.words) for part in given])

@@ -14,9 +14,10 @@ from unitlens.dissection.scanning import Scanner
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.labels.compositional.signatures import StoredSignatures
 from unitlens.stats.blocks import in_blocks
+from unitlens.stats.draws.partners import Partners
 from unitlens.stats.folds import FOLDS
 from unitlens.stats.masks import Active, Upsampling
-from unitlens.stats.scores import Ints, ShortInts
+from unitlens.stats.scores import Ints
 
 Levels = npt.NDArray[np.float32]
 
@@ -86,7 +87,7 @@ def counted_masks(
     *,
     each: int,
     upsampling: Upsampling,
-    partners: ShortInts,
+    partners: Partners,
 ) -> Iterator[Counted]:
     """Count the masks of all units of a layer by what is marked at their positions, mask after mask.
 
@@ -101,7 +102,7 @@ def counted_masks(
     each : int
         How many a unit has.
     upsampling : {"edges", "zeros"}
-    partners : int32 array, (draws, N)
+    partners : Partners
         For each draw and image, the image whose labels it is given.
     """
     maps, folds, marks = stored.layers[layer], stored.folds, signed.marks()

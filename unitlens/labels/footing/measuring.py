@@ -33,7 +33,8 @@ from unitlens.models.network import Network
 from unitlens.progress import tell
 from unitlens.stats.blocks import in_blocks
 from unitlens.stats.chance import association
-from unitlens.stats.scores import Bools, Floats, Ints, ShortInts
+from unitlens.stats.draws.partners import Partners
+from unitlens.stats.scores import Bools, Floats, Ints
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -213,7 +214,7 @@ class Footing:
         self._simulate(rows, rows.index[of_mask & (rows["layer"] == layer)].to_numpy(), labels, maps)
 
     @cached_property
-    def partners(self) -> ShortInts:
+    def partners(self) -> Partners:
         """For each draw and image, the image whose labels it is given."""
         return plan_draws(self.stored, replace(self.run.settings, evidence=True, control=())).plain.partners
 
@@ -243,7 +244,7 @@ class Footing:
             held_out = np.array([_held_out(labels, method) for method in methods], bool)
             pairs = Pairs(some["unit"].to_numpy(np.int64), concept, held_out)
             scores = score_pairs(
-                stored, maps, pairs, self.run.settings, self.partners if weighed else self.partners[:0]
+                stored, maps, pairs, self.run.settings, self.partners if weighed else Partners(stored.images)
             )
         return scores if weighed else scores._replace(drawn=np.full((len(some), len(self.partners)), np.nan))
 

@@ -14,7 +14,8 @@ from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.stats.blocks import in_blocks
-from unitlens.stats.scores import LEVEL_SCORES, QUANTILES, Bools, Floats, Ints, ShortInts, iou
+from unitlens.stats.draws.partners import Partners
+from unitlens.stats.scores import LEVEL_SCORES, QUANTILES, Bools, Floats, Ints, iou
 from unitlens.stats.thresholds import threshold_rank
 
 FEW_UNITS = 8
@@ -77,7 +78,7 @@ class PairScores(NamedTuple):
 
 
 def score_pairs(
-    stored: StoredPass, layer: LayerMaps, pairs: Pairs, settings: Settings, partners: ShortInts
+    stored: StoredPass, layer: LayerMaps, pairs: Pairs, settings: Settings, partners: Partners
 ) -> PairScores:
     """Score units and labels of a layer, block by block of units.
 
@@ -88,7 +89,7 @@ def score_pairs(
     layer : LayerMaps
     pairs : Pairs
     settings : Settings
-    partners : int32 array, (draws, N)
+    partners : Partners
         For each draw and image, the image whose labels it is given.
     """
     exchange = Exchange(partners, stored.labels, stored.folds % 2)

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unitlens.stats import strata
-from unitlens.stats.strata import alike
+from unitlens.stats.draws import strata
+from unitlens.stats.draws.strata import alike
 
 
 def split_one_by_one(present, groups, fewest):

@@ -1,0 +1,355 @@
+"""Whose labels images are given in the draws: chosen once, and computed of the images for which it is asked."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from unitlens.packed import Numbers
+from unitlens.stats.blocks import in_blocks
+from unitlens.stats.scores import Ints, ShortInts
+
+_FEWEST_OF_SIZE = 4
+"""So many groups of one size exchange their labels among themselves."""
+
+_TRIES = 20
+"""Orders that are drawn for each draw, until one differs from all before."""
+
+_AT_ONCE = 1 << 13
+"""Images whose partners are computed together where those of all are asked for."""
+
+AnyInts = npt.NDArray[np.integer]
+
+
+@dataclass(frozen=True, eq=False)
+class Partners:
+    """For each draw and image, the image whose labels it is given: its own, where it takes no part.
+
+    Computed where it is asked for: an array of all would have draws x N numbers.
+
+    Attributes
+    ----------
+    images : int
+        N.
+    parts : tuple of Moves
+        Draws of one kind, then those of the next.
+    """
+
+    images: int
+    parts: "tuple[Moves, ...]" = ()
+
+    @classmethod
+    def joined(cls, one: "Partners", other: "Partners") -> "Partners":
+        """The draws of one kind, then those of another, of the same images."""
+        return cls(one.images, one.parts + other.parts)
+
+    def __len__(self) -> int:
+        """Number of draws."""
+        return sum(len(part.moves) for part in self.parts)
+
+    def of(self, images: range | AnyInts) -> ShortInts:
+        """The partners of some images in each draw, (draws, images)."""
+        return np.concatenate([np.zeros((0, len(images)), np.int32), *(part.of(images) for part in self.parts)])
+
+    def __iter__(self) -> Iterator[ShortInts]:
+        """The partners of all images, (N,), draw by draw."""
+        for part in self.parts:
+            for draw in range(len(part.moves)):
+                one, out = part.only(draw), np.empty(self.images, np.int32)
+                for block in in_blocks(self.images, _AT_ONCE):
+                    out[block] = one.of(range(block.start, block.stop))[0]
+                yield out
+
+
+@dataclass(frozen=True, eq=False)
+class Moves:
+    """Draws in which the labels of images move on within circles.
+
+    Attributes
+    ----------
+    circle : int32 array, (N,)
+        Images, circle by circle.
+    place : int32 array, (N,)
+        Where each image stands there.
+    start : int64 array, (circles + 1,)
+        Where each circle starts, and the last one ends.
+    moves : integer array, (draws, circles)
+        In a circle that turns, how many places the labels move on; in one that has tables, which of them is taken.
+    table_of : int64 array, (circles,)
+        Where the tables of a circle start; -1 where it turns.
+    tables : integer array
+        The first table of a circle says of each of its places that labels stay; every further one from which place they
+        come.
+    """
+
+    circle: ShortInts
+    place: ShortInts
+    start: Ints
+    moves: AnyInts
+    table_of: Ints
+    tables: AnyInts
+
+    def only(self, draw: int) -> "Moves":
+        """One draw alone."""
+        moves = self.moves[draw : draw + 1]
+        return Moves(self.circle, self.place, self.start, moves, self.table_of, self.tables)
+
+    def of(self, images: range | AnyInts) -> ShortInts:
+        """The partners of some images in each draw, (draws, images)."""
+        if isinstance(images, range) and images.step == 1:
+            place = self.place[images.start : images.stop]
+        else:
+            place = self.place[np.asarray(images, np.int64)]
+        circle = np.searchsorted(self.start, place, side="right") - 1
+        start = self.start[circle]
+        offset, size = place - start, self.start[circle + 1] - start
+        moved = self.moves[:, circle].astype(np.int64)
+        in_table = np.flatnonzero(self.table_of[circle] >= 0)
+        from_tables = moved[:, in_table] * size[in_table] + offset[in_table] + self.table_of[circle[in_table]]
+        moved += offset
+        moved -= np.where(moved >= size, size, 0)
+        moved[:, in_table] = self.tables[from_tables]
+        partners: ShortInts = self.circle[start + moved]
+        return partners
+
+
+def choose_partners(
+    hashes: Sequence[int],
+    annotated: Sequence[int],
+    *,
+    draws: int,
+    seed: int = 0,
+    groups: Ints | None = None,
+    strata: Ints | None = None,
+    order: Ints | None = None,
+) -> Partners:
+    """Choose, for each draw and image, the other image whose labels it is given.
+
+    Labels are exchanged within pools: images of one stratum that are annotated for the same categories. In every draw
+    the labels of each image are used once, and no draw is made twice. In a pool that is large enough for all draws no
+    image gets labels of its own group, and where no two images belong together, none gets the same labels twice. In a
+    pool that has no more images than there are draws, labels are put into any order, so that an image may keep its own;
+    where its groups allow fewer exchanges than there are draws, all of its labels may stay where they are. A pool of
+    one image, or one of which a group holds more than half, takes no part and keeps its labels.
+
+    Parameters
+    ----------
+    hashes : list of int
+        Of the images' own names, (N,): they decide the order, whatever the order of the images in the data set.
+    annotated : list of int
+        The categories for which each image is annotated, as bits.
+    draws : int
+    seed : int
+    groups : int array, (N,), optional
+        A number for each group of images that belong together; their labels move together, as far as groups are of one
+        size. By default every image is a group of its own.
+    strata : int array, (N,), optional
+        A number for each kind of image; by default all are of one kind.
+    order : int array, (N,), optional
+        The place of each image in time, for sequences: labels move on in that order, by at least as many images as the
+        largest group has.
+
+    Returns
+    -------
+    Partners
+        Fewer draws where no more differ from each other. The partner of an image that takes no part is itself.
+
+    Examples
+    --------
+    >>> partners = choose_partners([5, 1, 3, 2], [1, 1, 1, 1], draws=1, groups=np.array([0, 0, 1, 1]))
+    >>> partners.of(range(4)).tolist()
+    [[2, 3, 0, 1]]
+    """
+    rng = np.random.default_rng(seed)
+    of_images = _Images(
+        hashes.as_array() if isinstance(hashes, Numbers) else np.fromiter(hashes, np.uint64, len(hashes)),
+        groups,
+        order,
+        1 if groups is None else int(np.unique(groups, return_counts=True)[1].max(initial=0)),
+    )
+    pools = [_exchanges(pool, of_images, draws=draws, rng=rng) for pool in _pools(annotated, strata)]
+    chosen = _choose_moves([1 + pool.exchanges for pool in pools], draws, rng)  # a pool may also do nothing
+    if not len(chosen):
+        return Partners(len(hashes))
+    return Partners(len(hashes), (_as_moves(pools, chosen),))
+
+
+class _Images(NamedTuple):
+    """Hashes, groups and order in time of all images, (N,), and how many the largest group has."""
+
+    hashes: npt.NDArray[np.uint64]
+    groups: Ints | None
+    order: Ints | None
+    largest_group: int
+
+
+class _Pool(NamedTuple):
+    """Images that may exchange labels, in a circle, and the exchanges there are: steps of a turn, or else tables."""
+
+    circle: Ints
+    steps: Ints | None
+    tables: AnyInts
+
+    @property
+    def exchanges(self) -> int:
+        return len(self.tables) if self.steps is None else len(self.steps)
+
+
+def _as_moves(pools: Sequence[_Pool], chosen: AnyInts) -> Moves:
+    """What is chosen in each draw, (draws, pools), for all images; pools that make no exchange are one circle."""
+    part = [number for number, pool in enumerate(pools) if pool.exchanges]
+    still = [pool.circle for pool in pools if not pool.exchanges]
+    circles = [pools[number].circle for number in part] + ([np.concatenate(still)] if still else [])
+    circle = np.concatenate(circles).astype(np.int32)
+    place = np.empty_like(circle)
+    place[circle] = np.arange(len(circle), dtype=np.int32)
+    largest = max(len(pools[number].circle) for number in part)
+    moves = np.zeros((len(chosen), len(circles)), np.min_scalar_type(max(largest, int(chosen.max()))))
+    table_of, size = np.full(len(circles), -1, np.int64), 0
+    tables: list[AnyInts] = [np.zeros(0, np.uint8)]
+    for column, number in enumerate(part):
+        pool, taken = pools[number], chosen[:, number].astype(np.int64)
+        if pool.steps is not None:
+            moves[:, column] = np.concatenate([[0], pool.steps])[taken]
+            continue
+        moves[:, column], table_of[column] = taken, size
+        unmoved = np.arange(len(pool.circle), dtype=pool.tables.dtype)
+        tables += [unmoved, pool.tables.ravel()]
+        size += (1 + pool.exchanges) * len(pool.circle)
+    start = np.cumsum([0, *map(len, circles)])
+    return Moves(circle, place, start, moves, table_of, np.concatenate(tables))
+
+
+def _choose_moves(moves: list[int], draws: int, rng: np.random.Generator) -> AnyInts:
+    """Choose what each pool does in each draw, (draws, pools), 0 being nothing; fewer draws where no more differ.
+
+    A pool that has as many moves as there are draws makes another one in each. One that has fewer makes any of them,
+    or none, by lot: so every draw is as likely as the labels that are there, whatever the sizes of pools.
+    """
+    draws, of_pool = int(min(draws, math.prod(moves) - 1)), np.array(moves, np.int64)
+    chosen = np.zeros((draws, len(moves)), np.min_scalar_type(max(moves, default=0)))
+    for of_draw in chosen:  # one after another: numbers of 64 bits for all of them would be too much
+        of_draw[:] = rng.integers(0, of_pool)
+    for pool in np.flatnonzero(of_pool > draws).tolist():
+        chosen[:, pool] = 1 + np.arange(draws)
+    if (of_pool <= draws).all():
+        different = {tuple(0 for _ in moves): None}
+        while len(different) <= draws:
+            different[tuple(rng.integers(0, moves).tolist())] = None
+        chosen = np.array(list(different)[1:], np.int64).reshape(draws, len(moves))
+    return chosen
+
+
+def _exchanges(members: Ints, of_images: _Images, *, draws: int, rng: np.random.Generator) -> _Pool:
+    """The exchanges of the members of a pool, as many as there are draws, or as differ."""
+    circle = members[np.argsort(of_images.hashes[members], kind="stable")]
+    groups, order = of_images.groups, of_images.order
+    if order is not None:
+        in_time = circle[np.argsort(np.asarray(order)[circle], kind="stable")]
+        apart = 1 if groups is None else max(_widest(groups[in_time]), of_images.largest_group)
+        return _turned(in_time, apart, draws=draws, rng=rng)
+    if groups is not None and len(np.unique(groups[members])) < len(members):
+        return _moved_groups(circle, groups[circle], draws=draws, rng=rng)
+    if len(members) <= draws:
+        return _reordered(circle, draws=draws, rng=rng)
+    return _turned(circle, 1, draws=draws, rng=rng)
+
+
+def _widest(groups: Ints) -> int:
+    """From the first to the last image of a group are at most so many in this order."""
+    reversed_last = np.unique(groups[::-1], return_index=True)[1]
+    return int((len(groups) - 1 - reversed_last - np.unique(groups, return_index=True)[1]).max()) + 1
+
+
+def _turned(circle: Ints, apart: int, *, draws: int, rng: np.random.Generator) -> _Pool:
+    """The images stand in a circle; each draw moves the labels a different number of places on, at least ``apart``."""
+    steps = apart + rng.permutation(max(len(circle) - 2 * apart + 1, 0))[:draws]
+    return _Pool(circle, steps, np.zeros((0, len(circle)), np.uint8))
+
+
+def _reordered(circle: Ints, *, draws: int, rng: np.random.Generator) -> _Pool:
+    """Each draw puts the labels into another order, all of which are equally likely but the one that there is.
+
+    A circle of few images has fewer moves than there are draws. They would have to be made more than once, and making
+    none as well: then all of a pool's labels are where they were, and its units as far above chance as they are.
+    """
+    count = len(circle)
+    orders = dict.fromkeys([tuple(range(count))])
+    while len(orders) <= min(draws, math.factorial(count) - 1):
+        orders[tuple(rng.permutation(count).tolist())] = None
+    tables = np.array(list(orders)[1:], np.min_scalar_type(count)).reshape(-1, count)
+    return _Pool(circle, None, tables)
+
+
+def _moved_groups(circle: Ints, groups: Ints, *, draws: int, rng: np.random.Generator) -> _Pool:
+    """Each draw puts the groups into another order, and moves the labels on within groups of about one size.
+
+    Groups of one size exchange their labels as wholes, so that the labels of a group stay as alike as they are. Where
+    sizes differ, a group's labels may go to the end of one group and the beginning of the next.
+
+    Parameters
+    ----------
+    circle, groups : int arrays
+        The images of the pool in their order, and the group of each.
+    """
+    by_group = np.split(np.argsort(groups, kind="stable"), np.flatnonzero(np.diff(np.sort(groups))) + 1)
+    together = sorted(by_group, key=lambda images: int(images[0]))
+    classes, tables = _classes_of_size(together), list[AnyInts]()
+    table = np.zeros(len(circle), np.min_scalar_type(len(circle)))
+    for _ in range(_TRIES * draws if classes else 0):
+        for of_size in classes:
+            around = np.concatenate([of_size[place] for place in rng.permutation(len(of_size))])
+            starts = np.flatnonzero(np.diff(groups[around])) + 1
+            largest = max(map(len, of_size))
+            allowed = starts[(starts >= largest) & (starts <= len(around) - largest)]
+            if not len(allowed):
+                allowed = np.arange(largest, len(around) - largest + 1)
+            table[around] = np.roll(around, -int(rng.choice(allowed)))
+        if not any(np.array_equal(table, other) for other in tables):
+            tables.append(table.copy())
+        if len(tables) == draws:
+            break
+    return _Pool(circle, None, np.array(tables, table.dtype).reshape(-1, len(circle)))
+
+
+def _classes_of_size(together: list[Ints]) -> list[list[Ints]]:
+    """Groups of images by size; a class has 4 groups or more, none with more than half of the images.
+
+    A class that has fewer takes in the next smaller ones, and the smallest joins the one before. No class where one
+    group holds more than half of all images.
+    """
+    classes: list[list[Ints]] = []
+    current: list[Ints] = []
+    by_size: dict[int, list[Ints]] = {}
+    for images in together:
+        by_size.setdefault(len(images), []).append(images)
+    for size in sorted(by_size, reverse=True):
+        current += by_size[size]
+        if len(current) >= _FEWEST_OF_SIZE and _none_holds_most(current):
+            classes.append(current)
+            current = []
+    if current and classes:
+        classes[-1] = classes[-1] + current
+    elif current and _none_holds_most(current):
+        classes.append(current)
+    return classes
+
+
+def _none_holds_most(together: list[Ints]) -> bool:
+    sizes = [len(images) for images in together]
+    return 2 * max(sizes) <= sum(sizes)
+
+
+def _pools(annotated: Sequence[int], strata: Ints | None) -> Iterator[Ints]:
+    """Images of one stratum that are annotated for the same categories, their numbers rising."""
+    if not len(annotated):
+        return
+    rank = {bits: number for number, bits in enumerate(sorted(set(annotated)))}
+    pool = np.fromiter((rank[bits] for bits in annotated), np.int64, len(annotated))
+    if strata is not None:
+        pool += len(rank) * np.unique(strata, return_inverse=True)[1]
+    order = np.argsort(pool, kind="stable")
+    yield from np.split(order, np.flatnonzero(np.diff(pool[order])) + 1)
