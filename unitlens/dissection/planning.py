@@ -35,6 +35,9 @@ from unitlens.stats.thresholds import threshold_rank
 SAMPLE = 32
 """So many images are measured, or one batch where it is larger."""
 
+_IN_CIRCLES = 64
+"""Bytes of an image's fold, its stratum and its place in the circles of two kinds of draws."""
+
 
 class LayerPlan(NamedTuple):
     """Units and grid of a layer."""
@@ -194,6 +197,7 @@ def _passes(task: Task) -> int:
 def _workload(task: Task, stored: StoredPass, total: int, given: Rates, *, kept: int) -> tuple[Workload, Rates]:
     """What is to be done for so many images, and the rates at which it is done."""
     settings, labels, layers = task.settings, stored.labels, list(stored.layers.values())
+    draws = len(plan_draws(stored, settings).partners)
     costs = [counting_cost(stored, layer, settings, images=total) for layer in layers]
     units, columns = [layer.units for layer in layers], labels.columns
     files, cells = [labels.planes, *labels.further], settings.grid[0] * settings.grid[1]
@@ -225,11 +229,11 @@ def _workload(task: Task, stored: StoredPass, total: int, given: Rates, *, kept:
         ],
         store_bytes=labels.store.row_bytes,
         label_bytes=sum(file.row_bytes for file in files),
-        readings=1 + len(plan_draws(stored, settings).partners),
+        readings=1 + draws,
         in_memory=KEPT_PLANES * 2 // np.dtype(kept_type(columns)).itemsize,  # of the bytes on disk
         held=peak_memory(),
         block=counting_memory(units, columns, images=total, cells=cells, draws=settings.draws) - sum(kept_counts),
-        record=_record_bytes(stored.record),
+        record=_record_bytes(stored.record, draws),
         machine=machine_memory(),
     )
     slowest = min(cost.rate for cost in costs)
@@ -255,8 +259,12 @@ def _pass_rates(task: Task, stored: StoredPass, total: int, given: Rates) -> tup
     return 1 / forward + 1 / decode, rates
 
 
-def _record_bytes(record: ImageRecord) -> int:
-    """Bytes of memory that what is known of one image takes."""
+def _record_bytes(record: ImageRecord, draws: int) -> int:
+    """Bytes of memory that what is known of one image takes, and whose labels it is given in so many draws.
+
+    Labels move on in circles, of which each image has its place; those of groups do not, and are numbered draw by draw.
+    """
     lists: tuple[Packed[Any], ...] = (record.names, record.classes, record.digests, record.hashes, record.groups)
     lists += (record.fingerprints, record.annotated, record.indices)
-    return sum(values.nbytes for values in lists) // max(len(record.names), 1)
+    of_draws = _IN_CIRCLES + (4 * draws if record.grouped else 0)
+    return of_draws + sum(values.nbytes for values in lists) // max(len(record.names), 1)

@@ -51,7 +51,7 @@ def test_one_process_does_everything():
     assert plan.reading == pytest.approx(plan.read / 1e9)
     assert (plan.sent, plan.gathering) == (0, 2.0)
     assert plan.disk == plan.written == 10_000 * 200_000
-    assert plan.memory == 10**8 + 10**7 + 2 * 10**6 + 10_000 * (500 + 8 * 21)
+    assert plan.memory == 10**8 + 10**7 + 2 * 10**6 + 10_000 * 500
     assert plan.seconds == pytest.approx(plan.looking + plan.counting + plan.reading + plan.gathering)
 
 

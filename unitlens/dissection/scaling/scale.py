@@ -77,7 +77,8 @@ class Workload:
     in_memory : int
         Bytes of labels that a process keeps, so that it reads them once.
     held, block, record : int
-        Bytes of memory: of a process with the network, of a block that is counted, of what is known of an image.
+        Bytes of memory: of a process with the network, of a block that is counted, of what is known of an image and of
+        its draws.
     machine : int or None
         Memory of the machine that a process has to itself; what fits into half of it is not read from disk again.
     """
@@ -190,4 +191,4 @@ def _memory(work: Workload) -> int | None:
     if work.held is None:
         return None
     counts = work.counted * sum(layer.counts for layer in work.layers)
-    return work.held + work.block + counts + work.images * (work.record + 8 * work.readings)
+    return work.held + work.block + counts + work.images * work.record
