@@ -128,8 +128,9 @@ class Scanner:
             return None
         pieces = [[_NOTHING] for _ in in_blocks(self._images, self._chunk)]
         count = 0
-        for active in kept:
-            found = _sift(active, level)
+        kept.reverse()
+        while kept:  # what was looked at is given back at once
+            found = _sift(kept.pop(), level)
             if not len(found.unit):
                 continue
             count += len(found.unit)
