@@ -13,6 +13,7 @@ from unitlens.dissection.memory import blocks_together
 from unitlens.dissection.positions import marks
 from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.progress import Progress
+from unitlens.stats.draws.partners import choose_partners
 from unitlens.stats.masks import Active
 
 
@@ -35,9 +36,7 @@ def test_what_is_looked_up_one_by_one_and_what_is_summed_run_by_run_are_the_same
     labels = rng.integers(0, 9, (20, planes, 30)).astype(np.int16)
     seen = marks.Marks.in_planes(lambda images: labels[np.asarray(images)], 9, (5, 6))
     part = rng.integers(0, 32, 20)
-    partners = (
-        np.stack([rng.permutation(20) for _ in range(draws)]).astype(np.int32) if draws else np.zeros((0, 20), np.int32)
-    )
+    partners = choose_partners(list(range(20)), [1] * 20, draws=draws)
     mask = rng.random((20, 7, 30)) < 0.3
     image, unit, position = map(torch.from_numpy, np.nonzero(mask))
     active = Active(unit, image, position, torch.zeros(len(unit)))
@@ -52,8 +51,8 @@ def test_what_is_looked_up_one_by_one_and_what_is_summed_run_by_run_are_the_same
         assert all(np.array_equal(one, two) for one, two in zip(counted[0], other, strict=True))
     expected = np.zeros((7, draws, 2, 9), np.int64)
     for image, unit, position in np.argwhere(mask):
-        for draw in range(draws):
-            for label in labels[partners[draw, image], :, position]:
+        for draw, partner in enumerate(partners.of([image])[:, 0]):
+            for label in labels[partner, :, position]:
                 expected[unit, draw, part[image] % 2, label] += 1
     assert np.array_equal(counted[0].shifted, expected)
     assert np.array_equal(counted[0].images, mask.any(2).sum(0))
