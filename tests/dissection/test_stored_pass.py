@@ -152,6 +152,15 @@ def test_the_bytes_of_a_layer_are_known_before(tmp_path):
         assert store.row_bytes == size + further + nonfinite
 
 
+@pytest.mark.parametrize("grid", [(1, 1), (7, 7), (20, 20)])
+def test_sums_do_not_depend_on_how_maps_lie_in_memory(grid):
+    maps = torch.randint(-64, 64, (3, 40, *grid)) / 16
+    units_last = maps.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    expected = maps.double().sum((2, 3))
+    for laid_out in (maps, units_last):
+        assert torch.equal(ArrivingMaps.of(laid_out, GRID).arrived.tensors()[2], expected)
+
+
 def kill_at(step, monkeypatch, *, torn):
     """Let the write of one number be the last, half done or not done at all."""
     steps, write, replace = count(), os.pwrite, os.replace

@@ -22,6 +22,8 @@ FEW = 1 / 16
 
 _PEAKS_AT_ONCE = 1 << 24
 
+_FEW_POSITIONS = 1 << 8  # that are worth a call each
+
 _UNITS_AT_ONCE = 1 << 22
 
 
@@ -61,8 +63,19 @@ class ArrivingMaps:
         """Reduce maps of any type of number."""
         maps = maps.float()
         flat = maps.flatten(2)
-        sums = flat.sum(2, dtype=torch.float64)
-        return cls(maps, grid, Arriving([flat.amax(2), flat.amin(2), sums, at_most_grid(maps, grid)]))
+        return cls(maps, grid, Arriving([flat.amax(2), flat.amin(2), _sums(flat), at_most_grid(maps, grid)]))
+
+
+def _sums(flat: Tensor) -> Tensor:
+    """Sums over the positions of maps, (N, U, positions), in float64, (N, U)."""
+    if flat.device.type != "cpu" or flat.stride(1) != 1 or not 1 <= flat.shape[2] <= _FEW_POSITIONS:
+        return flat.sum(2, dtype=torch.float64)
+    # units lie side by side, as features do: adding one position after another takes an eighth of the time
+    first, *others = flat.unbind(2)
+    sums = first.double()
+    for position in others:
+        sums += position
+    return sums
 
 
 @dataclass(frozen=True)

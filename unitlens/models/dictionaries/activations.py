@@ -140,7 +140,7 @@ class Activation:
         if self.k is None or self.k >= encoded.shape[-1]:
             return active
         least = active.topk(self.k, dim=-1).values[..., -1:]
-        return torch.where(active >= least, active, 0.0)
+        return active.masked_fill_((active >= least).logical_not_(), 0.0)  # half as long as without another copy
 
     @cached_property
     def _unit_gram(self) -> tuple[Tensor, Tensor, float]:
