@@ -51,6 +51,10 @@ def formulas(
 ) -> Labels:
     """Name every unit by the formula of concepts (AND, OR, AND NOT) that fits its mask best.
 
+    Every step joins one concept to all that stands before it, and each concept stands in it once. Of three concepts
+    that is every formula of these operators but those that leave out a part of a concept, ``a AND NOT (b AND c)`` and
+    ``a AND NOT (b AND NOT c)``; of four, those that join two pairs, ``(a AND b) OR (c AND d)``, are left out too.
+
     Parameters
     ----------
     run : Dissection
