@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 
@@ -46,8 +47,11 @@ GRID = (56, 56)
 Clock = Callable[[], float]
 
 
-def draw_folder(folder: Path, images: int, *, concepts: int = 30) -> None:
-    """An annotated folder of smooth random images, so many concepts in each of three categories."""
+def draw_folder(folder: Path, images: int, *, concepts: int = 30, regions: int | None = None) -> None:
+    """An annotated folder of smooth random images, so many concepts in each of three categories.
+
+    Labels are 36 patches in each plane, which is more than people mark; with ``regions``, so many rectangles.
+    """
     rng = np.random.default_rng(0)
     (folder / "images").mkdir(parents=True)
     rows = [f"{category},{label},{category} {label}" for category in CATEGORIES for label in range(1, concepts + 1)]
@@ -60,8 +64,20 @@ def draw_folder(folder: Path, images: int, *, concepts: int = 30) -> None:
         for category in CATEGORIES:
             path = folder / "labels" / category / f"{number:05}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            labels = rng.integers(0, concepts + 1, (6, 6), dtype=np.uint8).repeat(38, 0).repeat(38, 1)[:224, :224]
+            if regions is None:
+                labels = rng.integers(0, concepts + 1, (6, 6), dtype=np.uint8).repeat(38, 0).repeat(38, 1)[:224, :224]
+            else:
+                labels = _rectangles(rng, concepts, regions)
             Image.fromarray(labels).save(path)
+
+
+def _rectangles(rng: np.random.Generator, concepts: int, regions: int) -> npt.NDArray[np.uint8]:
+    """A label plane with rectangles, of which later ones hide earlier ones."""
+    labels = np.zeros((224, 224), np.uint8)
+    for _ in range(regions):
+        (top, left), (height, width) = rng.integers(0, 180, 2), rng.integers(20, 120, 2)
+        labels[top : top + height, left : left + width] = rng.integers(1, concepts + 1)
+    return labels
 
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
