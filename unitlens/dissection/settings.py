@@ -180,8 +180,8 @@ class Settings:
     strict : bool
         Whether an image that cannot be read ends the run.
     fast : {"float32", "bfloat16"} or None
-        What a copy of the network that runs in its place computes in, with folded batch norms and channels last; see
-        `unitlens.models.fast.copies`. None: the network itself runs. True stands for float32.
+        What a copy of the network that runs in its place computes in, with folded batch norms, channels last and by
+        Winograd's algorithm; see `unitlens.models.fast.copies`. None: the network itself runs. True stands for float32.
     """
 
     layers: tuple[str, ...]
