@@ -76,4 +76,6 @@ def test_nothing_waits_for_a_batch_before_the_next_one_is_given(dissect, request
     assert batches in (5, 6)
     if dissect is dissect_drawn:  # the first images are looked at to know how large they are
         noted.remove("taken")
+    for _ in plain.layers:  # and the first maps, to know how much of them is 0
+        noted.remove("tolist")
     assert noted == of_batch + (of_batch + ["taken"] * 2) * (batches - 1) + ["taken"] * 2

@@ -100,7 +100,8 @@ class Filled:
     def of(cls, maps: Tensor) -> "Filled":
         """Of maps, (N, U, h, w)."""
         there = (maps != 0).flatten(2)
-        return cls(*(float(part.float().mean()) for part in (there, there.any(2), there.all(2))))
+        shares = [part.float().mean() for part in (there, there.any(2), there.all(2))]
+        return cls(*torch.stack(shares).tolist())  # together, as a device may have to be waited for
 
     @property
     def few(self) -> bool:
