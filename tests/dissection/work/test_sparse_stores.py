@@ -24,6 +24,7 @@ from unitlens.dissection.store import layers as store_layers
 from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.dissection.store.layers import ArrivingMaps, LayerMaps, layer_bytes
 from unitlens.dissection.store.temporary import temporary_store
+from unitlens.stats.draws.partners import choose_partners
 
 ALWAYS, NEVER = 1.0, -1.0
 COLUMNS = Columns.of([("object", 1, "cat"), ("object", 2, "dog"), ("part", 7, "leg")])
@@ -61,7 +62,7 @@ def counts_of(maps, batches, settings, planes):
         for of_batch in torch.split(maps, batches):
             layer.add(ArrivingMaps.of(of_batch, settings.grid))
         assert (layer.maps.nonzero(range(1), slice(0, 1)) is not None) == (store_folder.SPARSE == ALWAYS)
-        folds, partners = np.arange(images) % 5, np.roll(np.arange(images), 1)[None].astype(np.int32)
+        folds, partners = np.arange(images) % 5, choose_partners(list(range(images)), [0] * images, draws=1)
         units = slice(1, layer.units)
         counted = count_block(layer, units, labels, folds, settings, rank=rank, partners=partners)
         scan = Scanner(layer, slice(62, 66), settings.grid, settings.upsampling)
