@@ -58,6 +58,39 @@ def test_what_is_looked_up_one_by_one_and_what_is_summed_run_by_run_are_the_same
     assert np.array_equal(counted[0].images, mask.any(2).sum(0))
 
 
+@pytest.mark.parametrize("room", [0, 3000, 1 << 27])
+def test_labels_that_are_noise_are_summed_in_parts(monkeypatch, room):
+    """As of formulas: an image may have as many different numbers as it has positions."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 10**6, (4, 1, 300)).astype(np.int32)
+    most = []
+    of_images = marks.MarkTable.of.__func__
+
+    def made(cls, images, grid):
+        table = of_images(cls, images, grid)
+        most.append(table.up_to.numel())
+        return table
+
+    monkeypatch.setattr(marks.MarkTable, "of", classmethod(made))
+    monkeypatch.setattr(marks, "_TABLE_NUMBERS", 10_000)
+    monkeypatch.setattr(marks, "KEPT_PATTERNS", room)
+    monkeypatch.setattr(marks, "LOOKED_UP", 1e9)
+    numbers = {number: place for place, number in enumerate(np.unique(labels))}
+    small = np.vectorize(numbers.get)(labels).astype(np.int32)
+    seen = marks.Marks.in_planes(lambda images: small[np.asarray(images)], len(numbers), (15, 20))
+    mask = rng.random((4, 2, 300)) < 0.5
+    image, unit, position = map(torch.from_numpy, np.nonzero(mask))
+    active = Active(unit, image, position, torch.zeros(len(unit)))
+    partners = choose_partners(list(range(4)), [0] * 4, draws=2)
+    (counts,) = marks.count_marks([(marks.as_runs([active], 2, seen), 2)], seen, np.arange(4), partners)
+    assert max(most) <= 10_000
+    expected = np.zeros((2, 2, 2, len(numbers)), np.int64)
+    for image, unit, position in np.argwhere(mask):
+        for draw, partner in enumerate(partners.of(range(4))[:, image]):
+            expected[unit, draw, image % 2, small[partner, 0, position]] += 1
+    assert np.array_equal(counts.shifted, expected)
+
+
 def test_each_reading_of_labels_serves_all_blocks_of_units(monkeypatch):
     rows = []
 
@@ -82,10 +115,11 @@ def test_each_reading_of_labels_serves_all_blocks_of_units(monkeypatch):
 
 def test_as_many_blocks_are_counted_together_as_have_room():
     columns = Columns.of([Concept("object", 1 + c, f"thing {c}") for c in range(100)])
-    assert blocks_together(columns, draws=40, block_positions=8e6) == 4  # they wait in memory
-    assert blocks_together(columns, draws=40, block_positions=1e9) == 142  # they are read again
+    assert blocks_together(columns, draws=40, block_positions=8e6, positions=10**7) == 4  # they wait in memory
+    assert blocks_together(columns, draws=40, block_positions=1e9, positions=10**7) == 142  # they are read again
+    assert blocks_together(columns, draws=40, block_positions=1e9, positions=10**9) == 91  # counts have 64 bits
     many = Columns.of([Concept("object", 1 + c, f"thing {c}") for c in range(5000)])
-    assert blocks_together(many, draws=200, block_positions=1e9) == 1
+    assert blocks_together(many, draws=200, block_positions=1e9, positions=10**7) == 1
 
 
 @pytest.mark.parametrize("units", [64, 3])

@@ -54,25 +54,47 @@ def test_runs_of_several_blocks_stand_image_after_image():
     assert images == sorted(set(together.image.tolist()))
 
 
-@given(seed=st.integers(0, 999), grid=GRIDS, planes=st.integers(1, 3), columns=st.sampled_from([2, 9, 40_000]))
-def test_what_is_marked_in_regions_is_what_loops_count(seed, grid, planes, columns):
+@given(
+    seed=st.integers(0, 999),
+    grid=GRIDS,
+    planes=st.integers(1, 3),
+    columns=st.sampled_from([2, 9, 40_000]),
+    most=st.sampled_from([1, 2, 100]),
+)
+def test_what_is_marked_in_regions_is_what_loops_count(seed, grid, planes, columns, most):
     rng, cells = np.random.default_rng(seed), grid[0] * grid[1]
     labels = rng.integers(0, columns, (5, planes, cells)).astype(np.int32)
     mask, active = drawn(seed, grid, images=1)
     runs = Runs.of(active, 3, grid)
     if not mask.any():
         return
-    table = MarkTable.of([Patterns.of(one, columns) for one in labels], grid)
+    parts = [(image, part) for image, one in enumerate(labels) for part in Patterns.of(one, columns, most=most)]
+    table = MarkTable.of([part for _, part in parts], grid)
+    of_part = np.array([image for image, _ in parts])
     marked = table.marked(runs, runs.regions()).numpy()
     counted = np.zeros((3, 5, columns), np.int64)
     units = np.flatnonzero(mask[0].any(1))
-    np.add.at(counted, (units[:, None], table.image.numpy(), table.column.numpy()), marked.astype(np.int64))
+    np.add.at(counted, (units[:, None], of_part[table.image], table.column.numpy()), marked.astype(np.int64))
     expected = np.zeros_like(counted)
     for unit, position in np.argwhere(mask[0]):
         for image in range(5):
             for label in labels[image, :, position]:
                 expected[unit, image, label] += 1
     assert np.array_equal(counted, expected)
+
+
+@pytest.mark.parametrize("side", [56, 640])
+def test_sums_over_very_many_runs_are_exact(side):
+    """Of every second cell of a fine grid, the sums of what is marked before them are beyond float32."""
+    position = torch.arange(0, side * side, 2)
+    nothing = torch.zeros_like(position)
+    runs = Runs.of(Active(nothing, nothing, position, torch.zeros(len(position))), 1, (side, side))
+    labels = np.random.default_rng(0).integers(0, 2, (1, side * side))
+    table = MarkTable.of(list(Patterns.of(labels, 2, most=2)), (side, side))
+    assert len(runs.unit) == len(position)
+    assert table.up_to.dtype == (torch.float32 if side == 56 else torch.float64)
+    marked = table.marked(runs, runs.regions())[0].tolist()
+    assert marked == np.bincount(labels[0, ::2], minlength=2).tolist()
 
 
 @pytest.mark.parametrize("present", [[], [0], [1, 4]])

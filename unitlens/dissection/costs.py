@@ -121,7 +121,12 @@ def counting_cost(stored: StoredPass, layer: LayerMaps, settings: Settings, *, i
     )
     per_image = max(0.0, of_many - of_few) / max(1, many - few)
     active = settings.quantile * images * positions * (blocks[0].stop - blocks[0].start)
-    together = blocks_together(stored.labels.columns, draws=len(draws.partners), block_positions=active)
+    together = blocks_together(
+        stored.labels.columns,
+        draws=len(draws.partners),
+        block_positions=active,
+        positions=images * positions,
+    )
     waits = active <= KEPT // (1 if together == 1 else 2)
     scans = _SCANS if GUESS_SHARES[0] * active > KEPT else 1 if waits else 2
     further = (scans - 1) * _scan_seconds(layer, blocks[0], settings) / many

@@ -95,8 +95,9 @@ def count_dealt(
     images = len(folds)
     rank = threshold_rank(settings.quantile, images * layer.positions(labels.grid, raw=settings.threshold_on == "raw"))
     blocks = list(enumerate(in_blocks(layer.units, BLOCK_UNITS)))[processes.rank :: processes.count]
-    active = settings.quantile * images * layer.positions(labels.grid) * min(layer.units, BLOCK_UNITS)
-    most = blocks_together(labels.columns, draws=len(partners), block_positions=active)
+    positions = images * layer.positions(labels.grid)
+    active = settings.quantile * positions * min(layer.units, BLOCK_UNITS)
+    most = blocks_together(labels.columns, draws=len(partners), block_positions=active, positions=positions)
     for together in (blocks[some] for some in in_blocks(len(blocks), most)):
         slices = [units for _, units in together]
         counted = count_blocks(

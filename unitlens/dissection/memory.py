@@ -76,7 +76,12 @@ def kept_memory(units: int, columns: Columns) -> int:
     return sparse + 2 * _LONG * units * FOLDS * categories + _TABLE_ARRAYS * _LONG * units * concepts
 
 
-def blocks_together(columns: Columns, *, draws: int, block_positions: float) -> int:
+def count_bytes(positions: int) -> int:
+    """Bytes of a count of a draw: so many positions in all images have room in 32 bits, in up to 16 planes."""
+    return _SHORT if positions < 1 << 27 else _LONG
+
+
+def blocks_together(columns: Columns, *, draws: int, block_positions: float, positions: int) -> int:
     """How many blocks of units are counted together, so that each reading of an image's labels serves all of them.
 
     Parameters
@@ -87,6 +92,8 @@ def blocks_together(columns: Columns, *, draws: int, block_positions: float) -> 
         How often images are given the labels of others, all kinds of draws together.
     block_positions : float
         Active positions of a block, the runs of which wait for those of the others where that many can be kept.
+    positions : int
+        Of all images.
 
     Returns
     -------
@@ -94,25 +101,26 @@ def blocks_together(columns: Columns, *, draws: int, block_positions: float) -> 
         So many that their counts fit in `TOGETHER` bytes, and, if those of one do, their runs, of 16 bytes each, in
         the place of half of `KEPT` positions.
     """
-    of_counts = TOGETHER // _block_counts(BLOCK_UNITS, columns, draws)
+    of_counts = TOGETHER // _block_counts(BLOCK_UNITS, columns, draws, positions)
     waiting = int(KEPT // 2 // max(block_positions / _RUN, 1.0))
     return max(1, min(of_counts, waiting) if waiting else of_counts)
 
 
-def _block_counts(units: int, columns: Columns, draws: int) -> int:
+def _block_counts(units: int, columns: Columns, draws: int, positions: int) -> int:
     """Bytes of the counts of some units, by fold and by draws."""
-    return units * (_LONG * FOLDS + _SHORT * 2 * draws) * columns.count
+    return units * (_LONG * FOLDS + count_bytes(positions) * 2 * draws) * columns.count
 
 
 def _block_memory(units: int, columns: Columns, positions: int, draws: int) -> int:
     """Bytes that blocks of units take at most while they are counted together and their evidence is computed."""
     block = min(units, BLOCK_UNITS)
-    together = min(units, block * blocks_together(columns, draws=2 * draws, block_positions=0.0))
+    at_once = blocks_together(columns, draws=2 * draws, block_positions=0.0, positions=positions)
+    together = min(units, block * at_once)
     histograms = 3 * _LONG * BINS * block
     active = 6 * _SHORT * min(KEPT, block * positions) + 4 * _SHORT * min(KEPT // 2, together * positions)
     planes = min(KEPT_PLANES, np.dtype(kept_type(columns)).itemsize * positions * len(columns.categories))
-    patterns = min(KEPT_PATTERNS, _SHORT * positions) if together > block else 0
-    counts = _block_counts(together, columns, 2 * draws) + 2 * _block_counts(block, columns, 2 * draws)
+    patterns = min(KEPT_PATTERNS, _SHORT * positions)
+    counts = sum(_block_counts(some, columns, 2 * draws, positions) for some in (together, block, block))
     weighed = min(AT_ONCE, block * max(FOLDS, RESAMPLES // 4) * columns.count)
     weighing = _EVIDENCE_ARRAYS * _LONG * weighed if draws else 0
     return histograms + active + planes + patterns + counts + weighing

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from unitlens.dissection.memory import BLOCK_UNITS, KEPT_PATTERNS
+from unitlens.dissection.memory import BLOCK_UNITS, KEPT_PATTERNS, count_bytes
 from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.stats.blocks import in_blocks
 from unitlens.stats.draws.partners import Partners
@@ -32,9 +32,6 @@ LOOKED_UP, TABLED, ADDED = 1.3, 1.3, 3.5
 _TABLE_NUMBERS = 1 << 21
 """In one table of what is marked, at most."""
 
-_POSITIONS_OF_32_BITS = 1 << 27
-"""So many positions in all images are counted in 32 bits, which leaves room for 16 planes."""
-
 _TRIED_IMAGES = 8
 """So many images say how many different labels an image has."""
 
@@ -50,20 +47,20 @@ class Marks(NamedTuple):
     grid : tuple of int
         (H, W) of the label grid; (1, 1) for images as wholes.
     patterns : callable
-        The `Patterns` of an image, by its number.
+        The `Patterns` of an image, by its number and the most columns of each.
     read : callable or None
         Reads the planes of images, integers (images, L, cells), all below ``columns``; None where there are none.
     """
 
     columns: int
     grid: tuple[int, int]
-    patterns: Callable[[int], Patterns]
+    patterns: Callable[[int, int], Iterable[Patterns]]
     read: ReadPlanes | None
 
     @classmethod
     def in_planes(cls, read: ReadPlanes, columns: int, grid: tuple[int, int]) -> "Marks":
         """What is marked at each position."""
-        return cls(columns, grid, lambda image: Patterns.of(read([image])[0], columns), read)
+        return cls(columns, grid, lambda image, most: Patterns.of(read([image])[0], columns, most=most), read)
 
     @classmethod
     def of_labels(cls, labels: LabelPlanes, *, on_grid: bool) -> "Marks":
@@ -71,7 +68,7 @@ class Marks(NamedTuple):
         columns = labels.columns.count
         if on_grid:
             return cls.in_planes(labels.reader(), columns, labels.grid)
-        return cls(columns, (1, 1), lambda image: Patterns.of_whole(labels.presence.read([image])[0]), None)
+        return cls(columns, (1, 1), lambda image, most: [Patterns.of_whole(labels.presence.read([image])[0])], None)
 
 
 class PartCounts(NamedTuple):
@@ -196,23 +193,23 @@ class _Counts:
 
     def _cheaper_way(self, runs: Runs, images: range) -> "_Way":
         """Choose one way for all images, by the first of them; either comes to the same counts."""
-        summed = _RunByRun(self._by_part, self._part, self._partners, self._marks)
         if self._marks.read is None:
-            return summed
-        tried = images[:_TRIED_IMAGES]
-        columns = sum(len(summed.patterns_of(image).columns) for image in tried) / len(tried)
-        planes = self._marks.read([images.start]).shape[1]
-        looked_up = int(runs.length.sum()) / len(images) * planes * LOOKED_UP
+            return _RunByRun(self._by_part, self._part, self._partners, self._marks)
+        planes = self._marks.read(images[:_TRIED_IMAGES])
+        columns = sum(len(np.unique(of_image)) for of_image in planes) / len(planes)
+        looked_up = int(runs.length.sum()) / len(images) * planes.shape[1] * LOOKED_UP
         cells, regions = self._marks.grid[0] * self._marks.grid[1], len(runs.regions()) / len(images)
         if looked_up < columns * (cells * TABLED + regions * ADDED):
             return _OneByOne(self._by_part, self._part, self._partners, self._marks, self._marks.read)
-        return summed
+        return _RunByRun(self._by_part, self._part, self._partners, self._marks)
 
     def all(self) -> PartCounts:
         """All that was counted."""
-        units, _, columns = self._by_part.shape
-        nothing = torch.zeros(units, len(self._partners), 2, columns, dtype=torch.int32)
-        shifted = nothing if self._way is None else self._way.shifted
+        if self._way is None:  # no unit is active anywhere
+            units, _, columns = self._by_part.shape
+            shifted = torch.zeros(units, len(self._partners), 2, columns, dtype=torch.int32)
+        else:
+            shifted = self._way.shifted
         return PartCounts(self._by_part.numpy(), self._active.numpy(), shifted.numpy(), self._images.numpy())
 
 
@@ -228,8 +225,8 @@ class _Way(Protocol):
 
 
 def _kind_of_counts(images: int, grid: tuple[int, int]) -> torch.dtype:
-    """How many bits the counts of one draw take."""
-    return torch.int32 if images * grid[0] * grid[1] < _POSITIONS_OF_32_BITS else torch.int64
+    """Of the counts of one draw."""
+    return torch.int32 if count_bytes(images * grid[0] * grid[1]) == 4 else torch.int64
 
 
 class _OneByOne:
@@ -267,7 +264,8 @@ class _RunByRun:
         units, self._parts, columns = by_part.shape
         # The draws of a unit are side by side: what is added for a region lies close together.
         self._shifted = torch.zeros(units, 2, len(partners), columns, dtype=_kind_of_counts(len(part), marks.grid))
-        self._patterns: dict[int, Patterns] = {}
+        self._cells = marks.grid[0] * (marks.grid[1] + 1)
+        self._patterns: dict[int, list[Patterns]] = {}
         self._room = KEPT_PATTERNS
 
     @property
@@ -279,26 +277,44 @@ class _RunByRun:
         for number, of_image in runs.by_image():
             image, first = images.start + number, of_image.regions()
             unit, part = of_image.unit.index_select(0, first).long(), self._part[images.start + number]
-            own, given = self.patterns_of(image), list(map(self.patterns_of, partners[:, number].tolist()))
-            self._add_to(self._by_part[:, :, None], unit * self._parts + part, [own], of_image, first)
-            self._add_to(self._shifted, unit * 2 + part % 2, given, of_image, first)
+            self._add_to(self._by_part[:, :, None], unit * self._parts + part, [image], of_image, first)
+            self._add_to(self._shifted, unit * 2 + part % 2, partners[:, number].tolist(), of_image, first)
 
-    def _add_to(self, counts: Tensor, row: Tensor, seen: Sequence[Patterns], runs: Runs, first: Tensor) -> None:
+    def _add_to(self, counts: Tensor, row: Tensor, seen: Sequence[int], runs: Runs, first: Tensor) -> None:
         """Add what is marked in regions, in several images, to their rows of counts, (U, ..., images, columns)."""
         of_row, columns = counts.shape[-2] * counts.shape[-1], counts.shape[-1]
-        widest = max((len(one.columns) for one in seen), default=1)
-        at_once = _TABLE_NUMBERS // (max(widest, 1) * self._marks.grid[0] * (self._marks.grid[1] + 1))
-        for some in in_blocks(len(seen), at_once):
-            table = MarkTable.of(seen[some], self._marks.grid)
-            at = row[:, None] * of_row + ((some.start + table.image) * columns + table.column)
+        for draws, patterns in self._side_by_side(seen):
+            table = MarkTable.of(patterns, self._marks.grid)
+            at = row[:, None] * of_row + (torch.tensor(draws)[table.image] * columns + table.column)
             counts.view(-1).scatter_add_(0, at.view(-1), table.marked(runs, first).to(counts.dtype).view(-1))
 
-    def patterns_of(self, image: int) -> Patterns:
+    def _side_by_side(self, seen: Sequence[int]) -> Iterator[tuple[list[int], list[Patterns]]]:
+        """As much of what is marked in some images as has room in a table, and in which of them each is."""
+        draws, patterns, widest = list[int](), list[Patterns](), 1
+        for draw, image in enumerate(seen):
+            for one in self._patterns_of(image):
+                widest = max(widest, len(one.columns))
+                if patterns and (len(patterns) + 1) * widest * self._cells > _TABLE_NUMBERS:
+                    yield draws, patterns
+                    draws, patterns, widest = [], [], max(1, len(one.columns))
+                draws.append(draw)
+                patterns.append(one)
+        if patterns:
+            yield draws, patterns
+
+    def _patterns_of(self, image: int) -> Iterable[Patterns]:
         """What is marked in an image; kept as long as there is room."""
         known = self._patterns.get(image)
-        if known is None:
-            known = self._marks.patterns(image)
-            if known.bytes <= self._room:
-                self._room -= known.bytes
-                self._patterns[image] = known
-        return known
+        if known is not None:
+            return known
+        found = iter(self._marks.patterns(image, max(1, _TABLE_NUMBERS // self._cells)))
+        if self._room <= 0:
+            return found
+        kept = list[Patterns]()
+        for one in found:
+            kept.append(one)
+            self._room -= one.bytes
+            if self._room <= 0:  # an image of noise: what is left of it is made when it is asked for
+                return itertools.chain(kept, found)
+        self._patterns[image] = kept
+        return kept

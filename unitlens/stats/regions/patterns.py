@@ -4,7 +4,7 @@ A position has a label in each plane. An image has thousands of positions and a 
 combinations of these occur: they are numbered, and what each stands for is written down once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -12,19 +12,23 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from unitlens.stats.blocks import in_blocks
 from unitlens.stats.regions.runs import Runs
 from unitlens.stats.scores import Ints
 
+_EXACT = 1 << 24
+"""Whole numbers up to here, and their sums, are exact in float32."""
+
 
 class Patterns(NamedTuple):
-    """The patterns of labels of one image.
+    """The patterns of labels of one image, as far as some columns go.
 
     Attributes
     ----------
     number : int16 or int32 array, (cells,)
         Which pattern each position has.
     columns : int64 array, (K,)
-        Those that are marked anywhere, rising.
+        Some of those that are marked anywhere, rising.
     marks : float32 array, (patterns, K)
         How often each of these is marked at a position that has the pattern: once, or in several planes.
     """
@@ -34,16 +38,23 @@ class Patterns(NamedTuple):
     marks: npt.NDArray[np.float32]
 
     @classmethod
-    def of(cls, planes: npt.NDArray[np.integer], columns: int) -> Self:
-        """Number the combinations of labels in planes, integers (L, cells), all below ``columns``."""
+    def of(cls, planes: npt.NDArray[np.integer], columns: int, *, most: int) -> Iterator[Self]:
+        """Number the combinations of labels in planes, integers (L, cells), all below ``columns``.
+
+        An image that has more than ``most`` of these is cut into several: one of noise has thousands.
+        """
         number, labels = np.zeros(planes.shape[1], np.int64), np.zeros((1, 0), np.int64)
         for plane in planes:
             number, found = _numbered(number * columns + plane, len(labels) * columns)
             labels = np.column_stack([labels[found // columns], found % columns])
-        seen = np.unique(labels)
-        marks = np.zeros((len(labels), len(seen)), np.float32)
-        np.add.at(marks, (np.arange(len(labels))[:, None], np.searchsorted(seen, labels)), 1)
-        return cls(number.astype(np.int16 if len(labels) <= 1 << 15 else np.int32), seen, marks)
+        number = number.astype(np.int16 if len(labels) <= 1 << 15 else np.int32)
+        seen, place = np.unique(labels, return_inverse=True)
+        pattern, place = np.arange(len(labels)).repeat(len(planes)), place.reshape(-1)
+        for block in in_blocks(len(seen), most):
+            marks = np.zeros((len(labels), block.stop - block.start), np.float32)
+            some = (place >= block.start) & (place < block.stop)
+            np.add.at(marks, (pattern[some], place[some] - block.start), 1)
+            yield cls(number, seen[block], marks)
 
     @classmethod
     def of_whole(cls, present: npt.NDArray[np.integer]) -> Self:
@@ -72,8 +83,9 @@ class MarkTable(NamedTuple):
 
     Attributes
     ----------
-    up_to : float32 tensor, (H * (W + 1), M)
-        How often it is marked in a row before each place between its cells, see `Runs`.
+    up_to : tensor, (H * (W + 1), M)
+        How often it is marked in a row before each place between its cells, see `Runs`: float32, or float64 on a grid
+        so fine that sums of it may come to more than float32 counts.
     image : int64 tensor, (M,)
         Of which of the images a column of the table is.
     column : int64 tensor, (M,)
@@ -89,7 +101,10 @@ class MarkTable(NamedTuple):
         """Put images on one label grid, (H, W), side by side; each has as many columns as the one that has most."""
         widest = max(1, *(len(one.columns) for one in images))
         first = np.cumsum([1, *(len(one.marks) for one in images)])  # in row 0 nothing is marked
-        rows, column = np.zeros((first[-1], widest), np.float32), np.zeros((len(images), widest), np.int64)
+        # A unit has at most a run for every second cell, and what is added up of each is at most that of a whole row.
+        most = grid[0] * grid[1] * (grid[1] + 1) // 2 * max(float(one.marks.max(initial=0)) for one in images)
+        rows = np.zeros((first[-1], widest), np.float32 if most < _EXACT else np.float64)
+        column = np.zeros((len(images), widest), np.int64)
         number = np.zeros((grid[0], grid[1] + 1, len(images)), np.int32)
         for k, one in enumerate(images):
             rows[first[k] : first[k + 1], : len(one.columns)] = one.marks
@@ -103,10 +118,7 @@ class MarkTable(NamedTuple):
         return cls(up_to.view(grid[0] * (grid[1] + 1), -1), image, torch.from_numpy(column).view(-1))
 
     def marked(self, runs: Runs, first: Tensor) -> Tensor:
-        """Count what is marked in regions, of which each begins at one of the runs: float32 (R, M).
-
-        Such sums are integers below 2^24, which are exact.
-        """
+        """Count what is marked in regions, of which each begins at one of the runs: whole numbers, (R, M)."""
         up_to_stop, up_to_start = (
             torch.nn.functional.embedding_bag(places, self.up_to, first, mode="sum")
             for places in (runs.stop, runs.start)
