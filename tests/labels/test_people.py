@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import unitlens as ul
-from unitlens.labels.people.alpha import krippendorff_alpha
-from unitlens.labels.people.key import read_key
+from unitlens.labels.people.alpha import alpha_interval, krippendorff_alpha
+from unitlens.labels.people.key import Question, read_key
+from unitlens.labels.people.ratings import Ratings, SheetAnswers
 from unitlens.pages.labels.sheets import render_sheet
 
 
@@ -141,6 +143,44 @@ def test_people_who_know_are_told_from_those_who_guess(run, kept, tmp_path):
     assert (table["p_value"] > 0.05).all()
 
 
+def ratings_of(*answers, choices=("a", "b")):
+    """Ratings of one sheet, a text of answers a person; the first choice is right everywhere."""
+    question = Question(layer="0", unit=0, method="mine", choices=choices, right=0)
+    people = {f"{number:016x}": of_one for number, of_one in enumerate(answers)}
+    return Ratings((SheetAnswers(sheet="s", questions=(question,) * len(answers[0]), answers=people),))
+
+
+@pytest.mark.parametrize(
+    ("answers", "whole"),
+    [(("11122", "11222"), 2), (("11112", "11122"), 3), (("1-2", "1-1"), 1), (("2-2", "222"), 0), (("111", "1--"), 3)],
+)
+def test_intervals_are_of_the_share_that_is_right_and_p_values_of_no_more(answers, whole):
+    from scipy.stats import binomtest
+
+    row = ratings_of(*answers).table().iloc[0]
+    z, n, share = 1.959963984540054, row["questions"], row["right"]
+    for end in (row["low"], row["high"]):  # Wilson's ends are the shares from which this one is z standard errors away
+        assert (end - share) ** 2 == pytest.approx(z**2 * end * (1 - end) / n, abs=1e-12)
+    assert row["low"] <= share <= row["high"]
+    assert row["p_value"] == binomtest(whole, int(n), 0.5, alternative="greater").pvalue
+
+
+def test_answers_to_very_many_questions_are_refused():
+    assert len(ratings_of("1" * 10_000).questions) == 10_000
+    with pytest.raises(ul.UnitlensError, match="answers to 10001 questions; up to 10000"):
+        ratings_of("1" * 10_001)
+
+
+def test_a_sheet_of_very_many_questions_is_refused(run, kept, tmp_path, monkeypatch):
+    for module in ("questions", "key"):
+        monkeypatch.setattr(f"unitlens.labels.people.{module}.MOST_QUESTIONS", 5)
+    with pytest.raises(ul.UnitlensError, match=r"These are 6 questions; a sheet has up to 5: .*units"):
+        write_sheet(run, kept, tmp_path / "sheet.html")
+    monkeypatch.setattr("unitlens.labels.people.questions.MOST_QUESTIONS", 6)
+    with pytest.raises(ul.UnitlensError, match="a sheet has 6 questions; it has up to 5"):
+        write_sheet(run, kept, tmp_path / "sheet.html")
+
+
 def everybody(key, raters=("ann", "bob"), choice=None):
     """Answers to all questions: the right ones, or always the same choice."""
     right = [one.right + 1 if choice is None else choice for one in key.questions]
@@ -261,6 +301,32 @@ def naive_alpha(chosen):
 def test_alpha_is_what_pairs_of_answers_say(seed, raters, questions):
     chosen = np.random.default_rng(seed).integers(-1, 3, (raters, questions))
     assert np.isclose(krippendorff_alpha(chosen), naive_alpha(chosen), equal_nan=True)
+
+
+def naive_interval(chosen):
+    """The same by answers that are drawn again, of questions that several answered."""
+    shared = chosen[:, (chosen >= 0).sum(0) > 1]
+    drawn = np.random.default_rng(0).integers(0, shared.shape[1], (1000, shared.shape[1]))
+    return np.nanquantile([naive_alpha(shared[:, row]) for row in drawn], [0.025, 0.975])
+
+
+@pytest.mark.parametrize("block", [1, 50, 1 << 18])
+def test_the_interval_of_alpha_is_that_of_drawing_shared_questions_again(block, monkeypatch):
+    monkeypatch.setattr("unitlens.labels.people.alpha._BLOCK", block)
+    chosen = np.random.default_rng(1).integers(-1, 3, (3, 8))
+    alone = np.full((3, 9), -1)
+    alone[0] = 1  # what one person answered says nothing of how far people agree
+    found = alpha_interval(np.hstack([alone, chosen]))
+    assert [found.low, found.high] == pytest.approx(naive_interval(chosen))
+
+
+def test_the_interval_of_alpha_takes_little_memory_for_many_questions():
+    chosen = np.random.default_rng(0).integers(0, 3, (2, 5000)).astype(np.int64)
+    tracemalloc.start()
+    alpha_interval(chosen)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**24  # all resamples together would take 2**25 and more
 
 
 def test_alpha_of_the_books_example():

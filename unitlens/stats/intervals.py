@@ -70,19 +70,24 @@ def share_distances(count: npt.ArrayLike, images: npt.ArrayLike) -> Distances:
     return Distances(below, above)
 
 
-def wilson(count: int, total: int) -> tuple[float, float]:
-    """Ends of Wilson's 95 % interval of a share; of nothing 0 and 1.
+def wilson(count: float, total: int) -> tuple[float, float]:
+    """Ends of Wilson's 95 % interval of a share, whose count need not be whole; of nothing 0 and 1.
 
     References
     ----------
     Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
-    """
-    from scipy.stats import binomtest
 
+    Examples
+    --------
+    >>> tuple(round(end, 3) for end in wilson(2.5, 5))
+    (0.17, 0.83)
+    """
     if not total:
         return 0.0, 1.0
-    low, high = binomtest(count, total).proportion_ci(method="wilson")
-    return float(low), float(high)
+    seen = count / total
+    centre, wide = seen + Z**2 / (2 * total), Z * (seen * (1 - seen) / total + (Z / (2 * total)) ** 2) ** 0.5
+    low, high = ((centre + side) / (1 + Z**2 / total) for side in (-wide, wide))
+    return (low if count > 0 else 0.0), (high if count < total else 1.0)  # exactly, whatever was rounded
 
 
 def change_distances(gained: npt.ArrayLike, lost: npt.ArrayLike, images: npt.ArrayLike) -> Distances:

@@ -13,6 +13,8 @@ from unitlens.stats.scores import Floats, Ints
 
 _RESAMPLES = 1000
 
+_BLOCK = 1 << 18  # resamples times questions that are in memory together
+
 
 class Alpha(NamedTuple):
     """Krippendorff's alpha, and the ends of its 95 % interval; NaN where nobody shares a question with another."""
@@ -34,14 +36,19 @@ def krippendorff_alpha(chosen: Ints) -> float:
 
 
 def alpha_interval(chosen: Ints, *, seed: int = 0) -> Alpha:
-    """Krippendorff's alpha of the same, and its 95 % interval by the bootstrap over questions."""
+    """Krippendorff's alpha of the same, and its 95 % interval by the bootstrap over questions that several answered."""
     value = krippendorff_alpha(chosen)
     if np.isnan(value):
         return Alpha(value, np.nan, np.nan)
-    questions = chosen.shape[1]
-    drawn = np.random.default_rng(seed).integers(0, questions, (_RESAMPLES, questions))
-    times = np.stack([np.bincount(row, minlength=questions) for row in drawn]).astype(np.float64)
-    low, high = np.nanquantile(_alpha(*_by_question(chosen), times), [0.025, 0.975])
+    counts, disagreement = _by_question(chosen[:, (chosen >= 0).sum(0) > 1])
+    rng, questions = np.random.default_rng(seed), len(counts)
+    at_once = max(1, _BLOCK // questions)
+    found = []
+    for first in range(0, _RESAMPLES, at_once):
+        drawn = rng.integers(0, questions, (min(at_once, _RESAMPLES - first), questions))
+        times = np.stack([np.bincount(row, minlength=questions) for row in drawn]).astype(np.float64)
+        found.append(_alpha(counts, disagreement, times))
+    low, high = np.nanquantile(np.concatenate(found), [0.025, 0.975])
     return Alpha(value, float(low), float(high))
 
 

@@ -14,6 +14,9 @@ KEY = "labels.sheet.json"
 MOST_CHOICES = 9
 """Of a question: each has a key of its own."""
 
+MOST_QUESTIONS = 10_000
+"""Of a sheet, and of all whose answers are looked at together."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
@@ -68,6 +71,8 @@ class SheetKey:
 
     def __post_init__(self) -> None:
         check_types(self)
+        if len(self.questions) > MOST_QUESTIONS:
+            raise UnitlensError(f"a sheet has {len(self.questions)} questions; it has up to {MOST_QUESTIONS}")
 
 
 def read_key(folder: Path) -> SheetKey:

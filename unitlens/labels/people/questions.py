@@ -13,7 +13,7 @@ from unitlens.drawing.strips import draw_tiles, tile_masks
 from unitlens.errors import UnitlensError, argument
 from unitlens.labels.columns import BASELINES
 from unitlens.labels.footing.meanings import plain
-from unitlens.labels.people.key import MOST_CHOICES, Question, SheetKey
+from unitlens.labels.people.key import MOST_CHOICES, MOST_QUESTIONS, Question, SheetKey
 from unitlens.labels.result import Labels, best_of_mask
 from unitlens.stats.scores import Floats, Ints
 
@@ -90,7 +90,7 @@ def make_sheet(
     Raises
     ------
     UnitlensError
-        If there are not enough different labels, or no images.
+        If there are not enough different labels, no images, or more than 10,000 questions.
     """
     if stored.thumbnails is None:
         raise UnitlensError("The activations hold no images: give the network and the images of the run.")
@@ -102,6 +102,11 @@ def make_sheet(
         labels[method]  # where there is none, the error says so
     chosen = _chosen_units(best[best["method"].isin(asked)], units, rng)
     rows = [row for row in best.to_dict("records") if row["method"] in asked and (row["layer"], row["unit"]) in chosen]
+    if len(rows) > MOST_QUESTIONS:
+        raise UnitlensError(
+            f"These are {len(rows)} questions; a sheet has up to {MOST_QUESTIONS}: ask about fewer units with "
+            f"{argument('units')}."
+        )
     pools = {method: sorted(set(best.loc[best["method"] == method, "label"])) for method in labels.methods}
     of_unit: dict[tuple[str, int], set[str]] = {}
     for row in best.to_dict("records"):

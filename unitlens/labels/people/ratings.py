@@ -11,7 +11,7 @@ import numpy as np
 from unitlens.drawing.notebooks import table_html
 from unitlens.errors import UnitlensError, argument
 from unitlens.labels.people.alpha import alpha_interval
-from unitlens.labels.people.key import Question
+from unitlens.labels.people.key import MOST_QUESTIONS, Question
 from unitlens.plurals import counted
 from unitlens.records import check_types
 from unitlens.stats.intervals import wilson
@@ -98,6 +98,10 @@ class Ratings:
             raise UnitlensError(
                 f"There are answers by {len(self.raters)} people; up to {MOST_RATERS} are looked at together."
             )
+        if len(self.questions) > MOST_QUESTIONS:
+            raise UnitlensError(
+                f"There are answers to {len(self.questions)} questions; up to {MOST_QUESTIONS} are looked at together."
+            )
 
     @cached_property
     def questions(self) -> tuple[Question, ...]:
@@ -116,8 +120,8 @@ class Ratings:
             "".join(sheet.answers.get(rater, _NONE * len(sheet.questions)) for sheet in self.sheets)
             for rater in self.raters
         ]
-        numbers = [[-1 if one == _NONE else int(one) - 1 for one in row] for row in rows]
-        return np.array(numbers, np.int64).reshape(len(rows), len(self.questions))
+        letters = np.frombuffer("".join(rows).encode(), np.uint8).reshape(len(rows), len(self.questions))
+        return np.where(letters == ord(_NONE), -1, letters.astype(np.int64) - ord("1"))
 
     @cached_property
     def right(self) -> Bools:
@@ -135,7 +139,8 @@ class Ratings:
         Raises
         ------
         UnitlensError
-            If they are of another run, somebody answers a question in two ways, or there are too many people.
+            If they are of another run, somebody answers a question in two ways, or there are too many people or
+            questions.
         """
         sheets = {one.sheet: one for one in self.sheets}
         for other in others:
@@ -154,8 +159,9 @@ class Ratings:
             A row a method: ``raters``, ``questions`` (that anybody answered) and ``answers``; ``right``, the share of
             the answers that are the method's label, with ``low`` and ``high``, its 95 % interval (Wilson's, of as many
             answers as questions, since raters share these); ``chance``, one in as many as there are choices;
-            ``p_value`` of as many right ones by chance (one-sided, of the same number); and ``alpha``, Krippendorff's,
-            of the agreement between raters, with ``alpha_low`` and ``alpha_high`` (bootstrap over questions).
+            ``p_value`` of as many right ones by chance (one-sided, of the same number, rounded down); and ``alpha``,
+            Krippendorff's, of the agreement between raters, with ``alpha_low`` and ``alpha_high`` (bootstrap over
+            questions that several answered).
         """
         import pandas as pd
 
@@ -172,8 +178,8 @@ class Ratings:
         asked = answered.any(0)
         questions, answers = int(asked.sum()), int(answered.sum())
         share = right.sum() / answers if answers else np.nan
-        count = round(float(share) * questions) if answers else 0
-        low, high = wilson(count, questions)
+        low, high = wilson(float(share) * questions if answers else 0, questions)
+        count = int(right.sum()) * questions // max(answers, 1)  # whole, and no more than there were
         chance = float((1 / choices[asked if questions else slice(None)]).mean())
         alpha = alpha_interval(chosen)
         return {
