@@ -12,7 +12,8 @@ COLUMNS = {
     "layer": "name of the layer",
     "category": "a category of concepts, or all",
     "units": "number of units of the layer",
-    "runs": "trainings of the network; of several, all numbers are means over them",
+    "runs": "trainings of the network; of several, numbers are means over them, except where it says: of the first "
+    "training",
     "images": "images of the run; the fewest of several trainings",
     "detectors": "units whose verdict is detector and whose concept belongs to the category",
     "detectors_low": "lower end of the 95 % interval (by halves of the folds; which units beat chance is not repeated)",
@@ -29,24 +30,24 @@ COLUMNS = {
     "heldout_iou": "mean held-out IoU of the detectors of all categories, of the first training",
     "heldout_low": "lower end of the 95 % interval (jackknife of each half of the folds)",
     "heldout_high": "upper end",
-    "explained": "share of the variance of the layer's output that its directions or features explain, where a "
-    "`Reconstruction` was saved in the run; empty else, as the next ones are",
+    "explained": "share of the variance of the layer's output that its directions or features explain, of the "
+    "first training, where a `Reconstruction` was saved in the run; empty else, as the next ones are",
     "explained_low": "lower end of the 95 % interval",
     "explained_high": "upper end",
-    "accuracy_kept": "accuracy with the reconstruction in place of the layer's output",
-    "accuracy_effect": "that minus the accuracy of the network as it is",
+    "accuracy_kept": "accuracy with the reconstruction in place of the layer's output, of the first training",
+    "accuracy_effect": "that minus the accuracy of the network as it is, of the first training",
     "accuracy_effect_low": "lower end of the 95 % interval",
     "accuracy_effect_high": "upper end",
     "concept_effect": "mean over concepts: change of the logit of an image's own class when the unit of the highest "
-    "IoU with a concept (chosen on other images) is ablated, in images that contain it; where a `ConceptEffects` was "
-    "saved in the run, empty else, as the next ones are",
+    "IoU with a concept (chosen on other images) is ablated, in images that contain it, of the first training; "
+    "where a `ConceptEffects` was saved in the run, empty else, as the next ones are",
     "concept_effect_low": "lower end of the 95 % interval",
     "concept_effect_high": "upper end",
-    "concept_effect_random": "the same for units that are drawn at random, in the same images",
-    "concept_effect_beyond": "concept_effect - concept_effect_random",
+    "concept_effect_random": "the same for units that are drawn at random, in the same images, of the first training",
+    "concept_effect_beyond": "concept_effect - concept_effect_random, of the first training",
     "concept_effect_beyond_low": "lower end of the 95 % interval",
     "concept_effect_beyond_high": "upper end",
-    "concept_accuracy_beyond": "the same of the accuracy in these images, in place of the logit",
+    "concept_accuracy_beyond": "the same of the accuracy in place of the logit, of the first training",
     "concept_accuracy_beyond_low": "lower end of the 95 % interval",
     "concept_accuracy_beyond_high": "upper end",
     "against": "the entry that it is compared with",
@@ -62,14 +63,16 @@ COLUMNS = {
     "unique_difference": "unique concepts minus those of that entry",
     "unique_difference_low": "lower end of the 95 % interval",
     "unique_difference_high": "upper end",
-    "heldout_difference": "heldout_iou minus that of that entry, over the same folds where both saw the same images",
+    "heldout_difference": "heldout_iou minus that of that entry, of the first trainings, "
+    "over the same folds where both saw the same images",
     "heldout_difference_low": "lower end of the 95 % interval",
     "heldout_difference_high": "upper end",
-    "concept_effect_difference": "concept_effect_beyond minus that of that entry, over the same folds where both were "
-    "measured on the same images; empty where as many units were not ablated in the same way for the same concepts",
+    "concept_effect_difference": "concept_effect_beyond minus that of that entry, of the first trainings, over the "
+    "same folds where both were measured on the same images in the same groups; "
+    "empty where as many units were not ablated in the same way for the same concepts",
     "concept_effect_difference_low": "lower end of the 95 % interval",
     "concept_effect_difference_high": "upper end",
-    "concept_accuracy_difference": "concept_accuracy_beyond minus that of that entry",
+    "concept_accuracy_difference": "concept_accuracy_beyond minus that of that entry, of the first trainings",
     "concept_accuracy_difference_low": "lower end of the 95 % interval",
     "concept_accuracy_difference_high": "upper end",
 }
