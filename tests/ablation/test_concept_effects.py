@@ -1,6 +1,7 @@
 """What ablating the best units of each concept does in images that contain it: against loops, in runs and compared."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -227,12 +228,17 @@ def _row(compared, entry):
 
 
 def test_differences_are_paired_where_images_are_the_same(world, found):
+    net, data, _ = world
     same = found.logit.minus(found.logit, paired=True)
     assert (same.low, same.value, same.high) == (0, 0, 0)
     apart = found.logit.minus(found.logit, paired=False)
     assert apart.high == pytest.approx(np.sqrt(2) * (found.logit.interval().high - found.logit.beyond_random))
     assert found.same_images(found)
     assert not found.same_images(replace(found, data_sha256="0" * 64))
+    pairs = {data[i].name: f"pair {i // 2}" for i in range(len(data))}
+    grouped = measured((net, data, ul.dissect(net, "pool", data, groups=pairs, **HOW)))
+    assert (grouped.data_sha256, grouped.images) == (found.data_sha256, found.images)
+    assert not found.same_images(grouped)
     assert not found.is_comparable(measured(world, top=2))
     assert not found.is_comparable(measured(world, scale=0.5))
 
@@ -257,11 +263,58 @@ def test_results_that_belong_elsewhere_are_refused(world, found, tmp_path):
         replace(found, data_sha256="0" * 64).save(tmp_path / "units", overwrite=True)
     file = tmp_path / "units" / "concept_effects.json"
     (record,) = json.loads(file.read_text())
-    for content, fact in (({}, "it is not a list"), ([record | {"top": "x"}], "top is 'x'"), ([{}], "lacks layer")):
+    logit, (concept, *_) = record["logit"], record["concepts"]
+    for content, fact in (
+        ({}, "it is not a list"),
+        ([record | {"top": "x"}], "top is 'x'"),
+        ([{}], "lacks layer"),
+        ([record, record], "a layer is there twice"),
+        ([record | {"choice_sha256": "x"}], "choice_sha256 is 'x', not a SHA-256"),
+        ([record | {"concepts": []}], "there is no concept"),
+        ([record | {"concepts": [concept | {"units": [9]}]}], "the units for .* are not 1 of 8"),
+        ([record | {"logit": logit | {"left_out": [1.0]}}], "left_out has 1 values; there are 32 folds"),
+        ([record | {"logit": logit | {"left_out": [1e308, -1e308] * 16}}], r"an effect is 1e\+308; it lies between"),
+        ([record | {"logit": logit | {"low": None}}], "an interval has one end"),
+    ):
         file.write_text(json.dumps(content))
-        with pytest.raises(ul.UnitlensError, match=fact):
+        with pytest.raises(ul.UnitlensError, match=rf"concept_effects.json is damaged \(.*{fact}.*\): save .* remove"):
             read_concept_effects(tmp_path / "units")
-    record["logit"]["left_out"] = [1.0]
-    file.write_text(json.dumps([record]))
-    with pytest.raises(ul.UnitlensError, match="left_out has 1 values; there are 32 folds"):
-        read_concept_effects(tmp_path / "units")
+    found.save(tmp_path / "units", overwrite=True)
+    assert read_concept_effects(tmp_path / "units") == [found]
+
+
+def test_effects_belong_to_the_run_that_chose_the_units(world, found, tmp_path):
+    net, data, run = world
+    wide = ul.dissect(net, "pool", data, **HOW | {"quantile": 0.2})
+    of_wide = measured((net, data, wide))
+    run.save(tmp_path / "units")
+    wide.save(tmp_path / "wide")
+    found.save(tmp_path / "units")
+    with pytest.raises(ul.UnitlensError, match=r"chosen by another run than the one in .*units.*such as the quantile"):
+        of_wide.save(tmp_path / "units", overwrite=True)
+    assert read_concept_effects(tmp_path / "units") == [found]
+    with pytest.warns(ul.UnitlensWarning, match="quantile"):
+        compared = ul.compare(wide, tmp_path / "units", names=["wide", "units"], measured=[of_wide])
+    assert compared.measured["wide"].effects == of_wide
+    assert compared.measured["units"].effects == found
+    with pytest.raises(ul.UnitlensError, match="no run is of these units and their network, and chose them"):
+        ul.compare(run, run, measured=[of_wide])
+    with pytest.raises(ul.UnitlensError, match=r"2 results of units that differ, .* its effects of concepts: give one"):
+        ul.compare(run, wide, names=["units", "wide"], measured=[found, measured(world, top=2)])
+    shutil.copy(tmp_path / "units" / "concept_effects.json", tmp_path / "wide")
+    with pytest.raises(ul.UnitlensError, match=r"chosen by another run than the one in .*wide"):
+        ul.compare(tmp_path / "units", tmp_path / "wide")
+
+
+def test_images_are_in_the_groups_of_the_run(world):
+    net, data, run = world
+
+    class Paired(Classed):
+        def __getitem__(self, index):
+            return super().__getitem__(index)._replace(group=f"pair {index // 2}")
+
+    with pytest.raises(ul.UnitlensError, match=r"The images have groups, and the run has none.*dissect the images"):
+        measured((net, Paired(64), run))
+    pairs = {data[i].name: f"pair {i // 2}" for i in range(len(data))}
+    grouped = ul.dissect(net, "pool", data, groups=pairs, **HOW)
+    assert measured((net, Paired(64), grouped)) == measured((net, data, grouped))

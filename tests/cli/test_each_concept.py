@@ -43,6 +43,8 @@ def test_effects_of_concepts_stand_in_the_comparison(shell, tmp_path):
         (("run", "--each-concept", "--class", "red"), "leave --class out"),
         (("run", "--each-concept", "--measure", "recall"), "leave --measure out"),
         (("run", "--each-concept", "--keep-only", 3), "leave --keep-only out"),
+        (("run", "--each-concept", "--keep-only", 0), "leave --keep-only out"),
+        (("run", "--each-concept", "--groups", "sequence:2"), "leave --groups out, or dissect with these groups"),
         (("run", "--each-concept", "--neighbours", "folder"), "leave --neighbours out"),
         (("run", "--each-concept", "--out", "there"), "leave --out out"),
     ],

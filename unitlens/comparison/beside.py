@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitlens.comparison.columns import RECONSTRUCTION, interval_columns
 from unitlens.comparison.heldout import MeanHeldout
-from unitlens.comparison.measured import Measured
 from unitlens.errors import spelled
 
 if TYPE_CHECKING:
     from unitlens.comparison.entries import Entry
+    from unitlens.comparison.measured import Measured
 
 
 class Beside(NamedTuple):
@@ -22,7 +22,7 @@ class Beside(NamedTuple):
     """
 
     heldout: MeanHeldout
-    measured: Measured
+    measured: "Measured"
 
 
 def columns_beside(known: Beside) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def summary_beside(name: str, known: Beside) -> str:
     return f"{name}: {'; '.join(parts)}" if parts else ""
 
 
-def notes_beside(entries: Sequence["Entry"], measured: Mapping[str, Measured]) -> list[str]:
+def notes_beside(entries: Sequence["Entry"], measured: Mapping[str, "Measured"]) -> list[str]:
     """Say what was not measured of entries, and how that is done, where there are dictionaries or others have it."""
     notes = []
     coded = [entry for entry in entries if entry.run.settings.basis is not None]
@@ -74,7 +74,7 @@ def notes_beside(entries: Sequence["Entry"], measured: Mapping[str, Measured]) -
     return notes + _not_comparable(measured)
 
 
-def _not_comparable(measured: Mapping[str, Measured]) -> list[str]:
+def _not_comparable(measured: Mapping[str, "Measured"]) -> list[str]:
     """Say that effects were not measured in the same way, so that there are no differences."""
     known = {name: one.effects for name, one in measured.items() if one.effects is not None}
     first = next(iter(known.values()), None)

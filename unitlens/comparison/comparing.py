@@ -32,7 +32,8 @@ def compare(
     against : str, optional
         The entry that the others are compared with; by default the first.
     measured : sequence of Reconstruction or ConceptEffects, optional
-        Those of dissections that are not saved; each is added to the runs of its layer, units and network.
+        Those of dissections that are not saved, in place of those that are; each is added to the runs of its layer,
+        units and network, `ConceptEffects` to the run that chose the units.
 
     Returns
     -------
@@ -42,7 +43,7 @@ def compare(
     ------
     UnitlensError
         If there are fewer than two layers, two of them have no concept in common, the trainings of one network have
-        other layers or concepts, or something was measured of none of the runs.
+        other layers or concepts, something was measured of none of the runs, or several results may be that of one.
 
     Warns
     -----

@@ -1,6 +1,7 @@
 """What was measured of the units of a run beside its dissection: read from its folder, or given with it."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from unitlens.ablation.concepts.result import ConceptEffects, read_concept_effects
@@ -38,12 +39,13 @@ def find_measured(entries: Sequence["Entry"], given: Sequence[Result]) -> dict[s
     ----------
     entries : sequence of Entry
     given : sequence of Reconstruction or ConceptEffects
-        Each belongs to the entries of its layer, units and network; those of the same images come first.
+        Each belongs to the entries of its layer, units and network, effects to those of the run that chose the units;
+        those of the same images come first.
 
     Raises
     ------
     UnitlensError
-        If one of them is of no entry, or a file is damaged.
+        If one of them is of no entry, several are of one, or a file is damaged or of another run.
     """
     _check_given(entries, given)
     return {entry.name: _of_entry(entry, given) for entry in entries}
@@ -60,13 +62,31 @@ def measured_elsewhere(entries: Sequence["Entry"], measured: Mapping[str, Measur
 
 
 def _of_entry(entry: "Entry", given: Sequence[Result]) -> Measured:
-    info = entry.run.info
-    known: list[Result] = [one for one in given if _is_of(one, entry)]
-    known.sort(key=lambda one: not one.measured_of.is_of_images(info))
-    if entry.folder is not None:
-        saved: list[Result] = [*read_reconstructions(entry.folder), *read_concept_effects(entry.folder)]
-        known += [one for one in saved if one.layer == entry.layer]
-    return Measured(_first(known, Reconstruction), _first(known, ConceptEffects))
+    own = [one for one in given if one.measured_of.is_of(entry.run)]
+    saved = [] if entry.folder is None else _saved(entry, entry.folder)
+    return Measured(_of_kind(own, saved, entry, Reconstruction), _of_kind(own, saved, entry, ConceptEffects))
+
+
+def _saved(entry: "Entry", folder: Path) -> list[Result]:
+    """What the folder of a run has of an entry, if it was measured of this run."""
+    saved: list[Result] = [*read_reconstructions(folder), *read_concept_effects(folder)]
+    of_layer = [one for one in saved if one.layer == entry.layer]
+    for one in of_layer:
+        one.measured_of.check(entry.run, folder)
+    return of_layer
+
+
+def _of_kind(given: Sequence[Result], saved: Sequence[Result], entry: "Entry", kind: type[_Kind]) -> _Kind | None:
+    """The one of a kind: a given one of the run's images, else of others, else the saved one."""
+    of_kind = [one for one in given if isinstance(one, kind)]
+    on_images = [one for one in of_kind if one.measured_of.is_of_images(entry.run.info)]
+    found = on_images or of_kind or [one for one in saved if isinstance(one, kind)]
+    if any(one != found[0] for one in found):
+        raise UnitlensError(
+            f"{argument('measured')} has {len(found)} results of {entry.name} that differ, and each may be its "
+            f"{found[0].measured_of.what}: give one of them."
+        )
+    return found[0] if found else None
 
 
 def _check_given(entries: Sequence["Entry"], given: Sequence[Result]) -> None:
@@ -77,18 +97,10 @@ def _check_given(entries: Sequence["Entry"], given: Sequence[Result]) -> None:
                 f"{argument('measured')} takes what ul.reconstruction and ul.concept_effects return, not "
                 f"{type(one).__name__}."
             )
-        if not any(_is_of(one, entry) for entry in entries):
+        if not any(one.measured_of.is_of(entry.run) for entry in entries):
             units = "the layer's own units" if one.basis is None else str(one.basis)
+            chosen = "" if one.measured_of.choice_sha256 is None else ", and chose them"
             raise UnitlensError(
                 f"{argument('measured')} has the {one.measured_of.what} of {one.layer} ({units}), and no run is of "
-                "these units and their network: give those of the runs that are compared."
+                f"these units and their network{chosen}: give those of the runs that are compared."
             )
-
-
-def _is_of(one: Result, entry: "Entry") -> bool:
-    info = entry.run.info
-    return one.layer == entry.layer and one.measured_of.is_of_units(info) and one.measured_of.is_of_network(info)
-
-
-def _first(results: Sequence[Result], kind: type[_Kind]) -> _Kind | None:
-    return next((one for one in results if isinstance(one, kind)), None)

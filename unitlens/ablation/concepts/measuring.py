@@ -1,7 +1,9 @@
 """Ablate, for each concept, the units that fit it best, and as many random ones, in images that contain it."""
 
+import hashlib
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,8 +23,8 @@ from unitlens.ablation.measuring import Design, Measured, measure
 from unitlens.ablation.responses.concept_changes import MEASURES, ConceptChanges, ConceptSums
 from unitlens.ablation.work.checkpoints import Checkpoint, checkpointed
 from unitlens.data.concepts import Data
-from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.reading import Reading
+from unitlens.dissection.belonging import choice_sha256
 from unitlens.dissection.reopening import regrouped, run_basis
 from unitlens.dissection.result import Dissection
 from unitlens.dissection.settings import BasisRecord
@@ -90,8 +92,8 @@ def concept_effects(
     Raises
     ------
     UnitlensError
-        As for `unitlens.importance`; if the images are marked with other concepts than the run's, no concept is in
-        images of enough folds, or there are too few units.
+        As for `unitlens.importance`; if the images are marked with other concepts than the run's, or have groups where
+        the run has none, no concept is in images of enough folds, or there are too few units.
 
     Examples
     --------
@@ -118,7 +120,7 @@ def concept_effects(
         experiment = Experiment.of(
             net,
             run.layers,
-            regrouped(as_data(data), run.groups),
+            data,
             replacement=Replacement(value, scale, None),
             measures=(),
             reading=reading,
@@ -131,7 +133,8 @@ def concept_effects(
 
 
 def effects_on_concepts(experiment: Experiment, run: Dissection, *, top: int, draws: int | None) -> ConceptEffects:
-    """The same for an experiment of one layer, which the run is of."""
+    """The same for an experiment of one layer, which the run is of; its images are in the run's groups."""
+    experiment = replace(experiment, data=regrouped(experiment.data, run.groups))
     _check_concepts(experiment.data, run)
     sets = _choose(run, top, experiment.draw_count(draws), seed=experiment.seed)
     (layer,) = experiment.layers
@@ -145,6 +148,11 @@ def effects_on_concepts(experiment: Experiment, run: Dissection, *, top: int, dr
         basis=experiment.basis,
     )
     measured = measure(experiment.net, experiment.data, design, experiment.reading, experiment.kept)
+    if run.groups is None and measured.data["groups"] is not None:
+        raise UnitlensError(
+            "The images have groups, and the run has none, so that images of one group would choose units and measure "
+            "them: dissect the images with these groups."
+        )
     for note in measured.notes:
         warnings.warn(note, UnitlensWarning, stacklevel=3)
     return _result(experiment, run, sets, measured)
@@ -260,6 +268,8 @@ def _result(experiment: Experiment, run: Dissection, sets: _Sets, measured: Meas
         basis=None if basis is None else BasisRecord(**basis.describe()),
         network_sha256=experiment.net.fingerprint(),
         data_sha256=measured.data["sha256"],
+        choice_sha256=choice_sha256(run),
+        folds_sha256=_folds_sha256(measured),
         units=measured.units[0],
         top=len(sets.chosen[0]),
         ablation=str(experiment.replacement),
@@ -269,6 +279,14 @@ def _result(experiment: Experiment, run: Dissection, sets: _Sets, measured: Meas
         accuracy=_mean_effect(sums, 1, every=sets.every),
         concepts=concepts,
     )
+
+
+def _folds_sha256(measured: Measured[ConceptSums]) -> str:
+    """Hash of the groups of the images, and of how many images of each fold contain each concept."""
+    groups = measured.data["groups"]
+    hashed = hashlib.sha256(b"" if groups is None else groups["sha256"].encode())
+    hashed.update(measured.counts.images.astype("<i8").tobytes())
+    return hashed.hexdigest()
 
 
 def _mean_effect(sums: ConceptSums, measure: int, *, every: bool) -> MeanEffect:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from unitlens.dissection.belonging import MeasuredOf
+from unitlens.dissection.run_record import MOST, check_hash
 from unitlens.dissection.settings import BasisRecord
-from unitlens.errors import UnitlensError, UnitlensWarning, argument
+from unitlens.errors import UnitlensError, UnitlensWarning, argument, spelled
 from unitlens.files import json_text, read_json
 from unitlens.journal import changing, settle
 from unitlens.plurals import counted
-from unitlens.records import check_types, read_record, write_record
+from unitlens.records import check_range, check_types, read_record, write_record
 from unitlens.stats.folds import FOLDS, left_out_half_width
 from unitlens.stats.recounts import Interval
 from unitlens.stats.scores import Floats
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 FILE = "concept_effects.json"
 """In the folder of a run."""
+
+_LARGEST = 1e100
+"""Effects are smaller than this, so that their squares can be summed."""
 
 COLUMNS = {
     "layer": "name of the layer",
@@ -82,6 +86,10 @@ class MeanEffect:
         check_types(self)
         if len(self.left_out) != FOLDS:
             raise UnitlensError(f"left_out has {len(self.left_out)} values; there are {FOLDS} folds.")
+        _check_effect(self)
+        for value in (self.beyond_random, *self.left_out):
+            check_range("an effect", value or 0.0, -_LARGEST, _LARGEST)
+        check_range("draws_half_width", self.draws_half_width, 0.0, _LARGEST)
 
     def interval(self) -> Interval:
         """``beyond_random``, with its 95 % interval."""
@@ -112,6 +120,17 @@ class OneEffect:
 
     def __post_init__(self) -> None:
         check_types(self)
+        _check_effect(self)
+
+
+def _check_effect(one: MeanEffect | OneEffect) -> None:
+    """Make sure that an effect is one that can be, and lies in its interval."""
+    for value in (one.effect, one.random_effect, one.low, one.high):
+        check_range("an effect", value or 0.0, -_LARGEST, _LARGEST)
+    if (one.low is None) != (one.high is None):
+        raise UnitlensError("an interval has one end")
+    if one.low is not None and one.high is not None:
+        check_range("an effect", one.effect, one.low, one.high)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +147,7 @@ class EffectsOfConcept:
 
     def __post_init__(self) -> None:
         check_types(self)
+        check_range(f"the images of {self.name}", self.images, 1, MOST)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +156,10 @@ class ConceptEffects:
 
     Attributes
     ----------
+    choice_sha256 : str
+        Of the run that chose the units: a hash of its counts (`unitlens.dissection.belonging.choice_sha256`).
+    folds_sha256 : str
+        Of the folds of the images: how many of each contain each concept, and their groups.
     logit, accuracy : MeanEffect
         The mean over concepts.
     concepts : tuple of EffectsOfConcept
@@ -146,6 +170,8 @@ class ConceptEffects:
     basis: BasisRecord | None
     network_sha256: str
     data_sha256: str
+    choice_sha256: str
+    folds_sha256: str
     units: int
     top: int
     ablation: str
@@ -157,6 +183,17 @@ class ConceptEffects:
 
     def __post_init__(self) -> None:
         check_types(self)
+        for name in ("network_sha256", "data_sha256", "choice_sha256", "folds_sha256"):
+            check_hash(name, getattr(self, name))
+        for name, least in (("units", 2), ("top", 1), ("draws", 2), ("images", 1)):
+            check_range(name, getattr(self, name), least, MOST)
+        pairs = [(one.category, one.name) for one in self.concepts]
+        if not pairs or len(set(pairs)) < len(pairs):
+            raise UnitlensError("there is no concept, or one is listed twice")
+        for one in self.concepts:
+            for units in (one.units, one.units_in_even):
+                if len(set(units)) != self.top or not all(0 <= unit < self.units for unit in units):
+                    raise UnitlensError(f"the units for {one.name} are not {self.top} of {self.units}")
 
     def __repr__(self) -> str:
         return f"<ConceptEffects of {self}>"
@@ -174,7 +211,9 @@ class ConceptEffects:
     @property
     def measured_of(self) -> MeasuredOf:
         """What it was measured of, which says to which runs it belongs."""
-        return MeasuredOf("effects of concepts", self.layer, self.basis, self.network_sha256, self.data_sha256)
+        return MeasuredOf(
+            "effects of concepts", self.layer, self.basis, self.network_sha256, self.data_sha256, self.choice_sha256
+        )
 
     def is_comparable(self, other: "ConceptEffects") -> bool:
         """Whether as many units were ablated in the same way for the same concepts."""
@@ -185,8 +224,8 @@ class ConceptEffects:
 
     def same_images(self, other: "ConceptEffects") -> bool:
         """Whether both were measured on the same images, in the same folds."""
-        here, there = ([left_out is None for left_out in one.logit.left_out] for one in (self, other))
-        return self.data_sha256 == other.data_sha256 and self.images == other.images and here == there
+        here, there = ((one.data_sha256, one.folds_sha256, one.images) for one in (self, other))
+        return here == there
 
     def table(self) -> "pd.DataFrame":
         """A row for each measure, with the columns `COLUMNS`."""
@@ -229,27 +268,28 @@ class ConceptEffects:
         ----------
         run : str or Path
         overwrite : bool
-            Whether effects of more or fewer units, or of another ablation, may be replaced.
+            Whether effects of more or fewer units, or of another ablation, may be replaced, or a damaged file.
 
         Raises
         ------
         UnitlensError
-            If there is no run, or one of other units or of another network; or others are there.
+            If there is no run, or one of other units, of another network, or that did not choose the units; or others
+            are there.
 
         Warns
         -----
         UnitlensWarning
             If it was measured on other images than those of the run.
         """
-        from unitlens.dissection.files import read_run
+        from unitlens.dissection.result import open_run
 
         folder = Path(run)
-        info = read_run(folder).info
-        self.measured_of.check(info, folder)
+        dissection = open_run(folder)
+        self.measured_of.check(dissection, folder)
         check_replaceable(folder, self.layer, top=self.top, ablation=self.ablation, overwrite=overwrite)
-        if elsewhere := self.measured_of.describe_images(info, folder):
+        if elsewhere := self.measured_of.describe_images(dissection.info, folder):
             warnings.warn(elsewhere, UnitlensWarning, stacklevel=2)
-        others = [one for one in read_concept_effects(folder) if one.layer != self.layer]
+        others = [one for one in read_concept_effects(folder, overwrite=overwrite) if one.layer != self.layer]
         with changing(folder) as change:
             change.write(FILE, json_text([write_record(one) for one in (*others, self)]))
         return folder / FILE
@@ -261,9 +301,9 @@ def check_replaceable(folder: Path, layer: str, *, top: int, ablation: str, over
     Raises
     ------
     UnitlensError
-        If not.
+        If not, or if they are damaged.
     """
-    there = next((one for one in read_concept_effects(folder) if one.layer == layer), None)
+    there = next((one for one in read_concept_effects(folder, overwrite=overwrite) if one.layer == layer), None)
     if there is None or overwrite or (there.top, there.ablation) == (top, ablation):
         return
     raise UnitlensError(
@@ -272,8 +312,14 @@ def check_replaceable(folder: Path, layer: str, *, top: int, ablation: str, over
     )
 
 
-def read_concept_effects(folder: Path) -> list[ConceptEffects]:
+def read_concept_effects(folder: Path, *, overwrite: bool = False) -> list[ConceptEffects]:
     """Those of a run, layer by layer; none where none were measured.
+
+    Parameters
+    ----------
+    folder : Path
+    overwrite : bool
+        Whether effects that cannot be read count as none.
 
     Raises
     ------
@@ -283,7 +329,25 @@ def read_concept_effects(folder: Path) -> list[ConceptEffects]:
     settle(folder)
     if not (folder / FILE).is_file():
         return []
-    content = read_json(folder / FILE)
+    try:
+        return _read(folder / FILE)
+    except UnitlensError as error:
+        if overwrite:
+            return []
+        again = spelled(
+            python="save them again with overwrite=True", shell="`unitlens ablate RUN --each-concept --overwrite`"
+        )
+        raise UnitlensError(
+            f"{folder / FILE} is damaged ({str(error).rstrip('.')}): {again}, or remove the file."
+        ) from None
+
+
+def _read(path: Path) -> list[ConceptEffects]:
+    """The effects in a file, of each layer once."""
+    content = read_json(path)
     if not isinstance(content, list):
-        raise UnitlensError(f"{folder / FILE} is damaged: it is not a list.")
-    return [read_record(ConceptEffects, one, what=FILE) for one in content]
+        raise UnitlensError("it is not a list")
+    found = [read_record(ConceptEffects, one, what="an entry") for one in content]
+    if len({one.layer for one in found}) < len(found):
+        raise UnitlensError("a layer is there twice")
+    return found

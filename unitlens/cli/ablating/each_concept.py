@@ -34,7 +34,6 @@ def ablate_each_concept(target: str, options: dict[str, Any], processes: Process
                 measures=(),
                 reading=source.reading(options),
                 seed=source.seed,
-                groups=options["groups"],
                 fast=options["fast"] or False,
                 kept=kept,
                 basis=source.basis,
@@ -54,11 +53,16 @@ def _check_each_concept(target: str, options: dict[str, Any]) -> None:
         raise UnitlensError(
             f"--each-concept needs to know what units look for, and {target} is no run: `unitlens dissect` makes one."
         )
+    if options["groups"] is not None:
+        raise UnitlensError(
+            "--each-concept measures on images that did not choose a unit, and groups other than the run's would mix "
+            "the two: leave --groups out, or dissect with these groups."
+        )
     others = (
         *("units", "concept", "class_", "sweep", "keep", "keep_only", "measures", "outcomes", "attributions"),
         *("zero_shot", "centroids", "neighbours", "out"),
     )
-    given = [name for name in others if options[name] not in (None, (), False)]
+    given = [name for name in others if options[name] not in (None, ()) and options[name] is not False]  # 0 is given
     if given:
         option = "--" + given[0].rstrip("_").removesuffix("s" if given[0] in ("measures", "outcomes") else "")
         raise UnitlensError(

@@ -101,12 +101,12 @@ class Reconstruction:
         UnitlensWarning
             If it was measured on other images than those of the run, which `unitlens.compare` says too.
         """
-        from unitlens.dissection.files import read_run
+        from unitlens.dissection.result import open_run
 
         folder = Path(run)
-        info = read_run(folder).info
-        self.measured_of.check(info, folder)
-        if elsewhere := self.measured_of.describe_images(info, folder):
+        dissection = open_run(folder)
+        self.measured_of.check(dissection, folder)
+        if elsewhere := self.measured_of.describe_images(dissection.info, folder):
             warnings.warn(elsewhere, UnitlensWarning, stacklevel=2)
         others = [one for one in read_reconstructions(folder) if one.layer != self.layer]
         with changing(folder) as change:
