@@ -42,18 +42,36 @@ CARDS = """cards => {
 """Each card as text: its elements with their attributes, and their texts."""
 
 
+def found_by(page, *texts):
+    """How many units the search finds, by what is typed; afterwards all are shown again."""
+    found = {}
+    for text in texts:
+        page.locator("#search").fill(text)
+        found[text] = len(shown(page))
+    page.locator("#search").fill("")
+    return found
+
+
 def test_cards_that_the_script_draws_are_those_of_the_page(visit, reports, monkeypatch):  # noqa: F811
     run, path = told_run(), reports.folder / "drawn.html"
     page = visit("plain")
     write_whole(path, render_dissection(**run))
     page.goto(path.as_uri())
     written = page.eval_on_selector_all("#cards > li", CARDS)
+    found = found_by(page, "lake", "sky", "boat", "=")
+    assert found == {
+        "lake": 60,
+        "sky": 1,
+        "boat": 60,
+        "=": 0,
+    }  # a label that fits too, one of a range, a needed concept
     monkeypatch.setattr(strips, "ALL_DRAWN", 50)
     monkeypatch.setattr(strips, "FEW_DRAWN", 0)
     run["info"]["settings"]["exemplar_size"] = 64  # with the images of all
     write_whole(path, render_dissection(**run))
     page.reload()
     drawn = page.eval_on_selector_all("#cards > li", CARDS)
+    assert found_by(page, *found) == found
     assert len(drawn) == len(written) == 60
     for one, other in zip(drawn, written, strict=True):
         assert one == other

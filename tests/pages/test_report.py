@@ -14,6 +14,7 @@ import pytest
 
 from unitlens.dissection.settings import Settings
 from unitlens.drawing import strips
+from unitlens.labels.result import Labels, labels_table
 from unitlens.pages.dissection import render_dissection
 from unitlens.pages.formats import number, percent, rows_of
 from unitlens.pages.units import concepts
@@ -405,6 +406,21 @@ def test_of_thousands_of_units_those_worth_a_look_have_cards_and_images_and_all_
     links = Counter(own["href"] for own in page.all("a") if "?concept=" in own.get("href", ""))
     many = run["units"][["category", "concept", "detector"]].value_counts()
     assert sum(links.values()) == (many > 3).sum()  # the first ones are listed, and a link leads to all
+
+
+@pytest.mark.parametrize("full", [96, 20])
+def test_labels_are_searched_of_units_with_a_card_in_the_page_and_without(run, monkeypatch, full):
+    monkeypatch.setattr(strips, "ALL_DRAWN", full)
+    monkeypatch.setattr(strips, "FEW_DRAWN", full)
+    rows = [
+        {"layer": "layer4", "unit": unit, "label": f"word {unit}", "verdict": "untested", "also": '["another"]'}
+        for unit in range(96)
+    ]
+    page = Page(render_dissection(**run | {"labels": Labels(labels_table(rows, method="mine"))}))
+    assert len(page.cards()) == full
+    columns = page.columns()
+    for place, unit in enumerate(columns["unit"]):
+        assert {"another", f"word {unit}"} <= {columns["names"][name] for name in columns["said"][str(place)]}
 
 
 def test_images_of_a_size_that_was_asked_for_are_those_of_every_unit(run, monkeypatch):

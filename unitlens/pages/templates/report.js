@@ -38,7 +38,8 @@
     concept: (a, b) => known.nameRank(a) - known.nameRank(b) || orders.iou(a, b),
   };
 
-  // a number alone is a unit's number; anything else is looked for in all that is written on the card
+  // a number alone is a unit's number; anything else is looked for in its verdict and all names on the card: of concepts,
+  // labels, classes and images
   const says = (unit, word) => (/^#?\d{1,5}$/.test(word) ? known.unit[unit] === Number(word.replace("#", "")) : known.text(unit).includes(word));
   const said = { layer: known.layerOf, category: known.categoryOf, concept: known.conceptOf, verdict: known.verdictOf };
 

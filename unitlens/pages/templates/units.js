@@ -24,7 +24,7 @@ window.unitlens = { ...window.unitlens, units: (() => {
       const further = [
         ...data.exemplars[unit].map((image) => data.images[image]),
         ...(data.uses[unit] ?? []).map(([name]) => name),
-        ...(data.labels[unit] ?? []).map(([, label]) => label),
+        ...(data.said[unit] ?? []).map((name) => data.names[name]),
       ];
       const own = [layerOf(unit), `unit ${data.unit[unit]}`, nameOf(unit), categoryOf(unit), verdictOf(unit), data.names[data.second[unit]] ?? ""];
       texts.set(unit, [...own, ...further].join("\n").toLowerCase());
@@ -104,7 +104,7 @@ window.unitlens = { ...window.unitlens, units: (() => {
     };
     return [make("dl", { className: "labels" }, ...shown.map(([method, label, verdict, summary, , , , people]) => make(
       "div", { className: `is-${verdict.replaceAll(" ", "-")}` }, make("dt", {}, method),
-      make("dd", {}, make("b", {}, label), " ", small(said(summary, verdict, people))),
+      make("dd", {}, make("b", {}, data.names[label]), " ", small(said(summary, verdict, people))),
     )))];
   }
 
@@ -113,7 +113,7 @@ window.unitlens = { ...window.unitlens, units: (() => {
     const cell = (...children) => make("td", {}, ...children);
     const heads = ["by", "label", "score", "held out", "chance", "IoU", "verdict"].map((name) => make("th", {}, name));
     const rows = data.labels[unit].map(([method, label, verdict, , numbers, about, also, people]) => make(
-      "tr", {}, cell(method, ...(about ? [" ", small(about)] : [])), cell(label, ...(also.length ? [" ", small(`or ${also.join(", ")}`)] : [])),
+      "tr", {}, cell(method, ...(about ? [" ", small(about)] : [])), cell(data.names[label], ...(also.length ? [" ", small(`or ${also.map((name) => data.names[name]).join(", ")}`)] : [])),
       ...numbers.map((value) => cell(value)), cell(verdict, ...(people ? [" ", small(people)] : [])),
     ));
     return [make("table", { className: "labels-table" }, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows))];

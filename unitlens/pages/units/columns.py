@@ -72,7 +72,8 @@ def unit_columns(
     dict
         Lists with a value for each unit, None where it is missing; texts that are repeated by their places in
         ``names``, ``images``, ``layers``, ``verdicts`` and ``concepts``, -1 without one. What only some units have is
-        given by the places of these units.
+        given by the places of these units; ``said`` is what the search finds beside the concepts of a unit: all other
+        concepts and labels on its card.
     """
     names, images, layers, verdicts = _Texts(), _Texts(), _Texts(), _Texts()
     values = {str(name): ranked[name].astype(object).where(ranked[name].notna(), None).tolist() for name in ranked}
@@ -84,9 +85,20 @@ def unit_columns(
     def also(place: int) -> list[int]:
         return [names.at(one) for one in also_fitting(values["concept"][place], values["concept_set"][place])]
 
+    def labels_of(place: int) -> list[list[Any]]:
+        of_unit = labels.get(values["id"][place], ())
+        by_place = ({"label": names.at(one.label), "also": list(map(names.at, one.also))} for one in of_unit)
+        return [list((one._asdict() | places).values()) for one, places in zip(of_unit, by_place, strict=True)]
+
     def strip(place: int) -> str:
         content = strips.get((values["layer"][place], values["unit"][place]))
         return "" if content is None else image_uri(content)
+
+    def said(place: int) -> list[int]:
+        of_unit = labels.get(values["id"][place], ())
+        needed = needed_concepts(values["needed_concepts"][place])
+        texts = (text for label in of_unit for text in (label.label, *label.also))
+        return list(dict.fromkeys([*also(place), *map(names.at, needed), *map(names.at, texts)]))
 
     columns = {
         "full": full,
@@ -102,10 +114,11 @@ def unit_columns(
         "numbers": _numbers(values),
         "exemplars": [[images.at(name) for name, _ in of_unit] for of_unit in exemplars],
         "peaks": _of(further, lambda place: [peak for _, peak in exemplars[place]]),
+        "said": _of(range(len(ranked)), said),
         "also": _of(further, also),
         "needed": _of(further, lambda place: needed_concepts(values["needed_concepts"][place])),
         "together": _of(further, lambda place: _percent(values["needed_precision"][place])),
-        "labels": _of(further, lambda place: [list(label) for label in labels.get(values["id"][place], ())]),
+        "labels": _of(further, labels_of),
         "people": _of(further, lambda place: people.get(values["id"][place], "")),
         "uses": _of(range(len(ranked)), lambda place: _uses(uses.get(values["id"][place], ()))),
         "strips": _of(further, strip),
