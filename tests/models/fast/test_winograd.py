@@ -50,6 +50,20 @@ def test_tiles_are_computed_in_parts_with_the_same_sums(monkeypatch, at_once):
         assert largest_difference(plain(maps), Winograd(plain)(maps)) < 1e-4
 
 
+@pytest.mark.parametrize("value", [torch.inf, -torch.inf, torch.nan, 3e38])
+def test_what_is_not_finite_is_spread_no_further_than_by_the_plain_sum(value):
+    torch.manual_seed(0)
+    plain = nn.Conv2d(**FEW)
+    fast, maps = Winograd(plain), last(torch.randn(3, 64, 16, 16))
+    with torch.inference_mode():
+        before = fast(maps)
+        maps[1, 5, 7, 9] = value
+        expected, found = plain(maps), fast(maps)
+        torch.testing.assert_close(found[1], expected[1], rtol=1e-4, atol=1e-5, equal_nan=True)
+        assert (~found[1].isfinite()).sum() == (0 if value == 3e38 else 64 * 9)
+        assert torch.equal(found[[0, 2]], before[[0, 2]])  # other images are what they were
+
+
 def test_small_maps_and_gradients_take_the_plain_sum():
     torch.manual_seed(0)
     plain = nn.Conv2d(**FEW)

@@ -44,7 +44,8 @@ _OF_PRODUCTS = ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0
 class Winograd(nn.Conv2d):
     """A convolution that is computed by tiles where that pays, and else as before, also where gradients are asked for.
 
-    Which of the two depends on the size of maps alone, not on how many images there are.
+    Which of the two depends on the size of maps and on the image alone, not on how many images there are: one with
+    outputs that are not finite takes the plain sum, as tiles spread what is not finite over all of their outputs.
 
     Parameters
     ----------
@@ -96,7 +97,14 @@ class Winograd(nn.Conv2d):
                 of_tiles = self._outputs(padded[:, 4 * first : 4 * (first + rows) + 2], room)
                 of_tiles = of_tiles[:, : part.shape[1], : part.shape[2]]
                 part.copy_(of_tiles) if self.bias is None else torch.add(of_tiles, self.bias, out=part)
-        return out.permute(0, 3, 1, 2)
+        return self._corrected(out.permute(0, 3, 1, 2), input)
+
+    def _corrected(self, out: Tensor, input: Tensor) -> Tensor:
+        """Outputs, where those of an image that are not all finite are computed by the plain sum."""
+        wrong = ~torch.isfinite(out.sum((1, 2, 3)))
+        if wrong.any():
+            out[wrong] = super().forward(input[wrong])
+        return out
 
     def _padded(self, images: Tensor, height: int, width: int) -> Tensor:
         """Some images, (n, h, w, channels), with zeros around them, as the tiles take them."""
