@@ -1,15 +1,22 @@
 """Rows of which only what is not 0 is kept are the same rows."""
 
+import os
+import re
+import tracemalloc
 from contextlib import closing
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import unitlens as ul
+from unitlens.dissection.store import sparse_rows
+from unitlens.dissection.store.documents import LayerDocument
 from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.joined_rows import JoinedRows
+from unitlens.dissection.store.layers import ArrivingMaps, LayerMaps
 from unitlens.dissection.store.rows import RowFile
 from unitlens.dissection.store.sparse_rows import SparseRows
 
@@ -118,6 +125,9 @@ def test_rows_of_parts_are_joined_however_each_is_kept(tmp_path, mixed):
         (lambda index: index[0, 1:].__setitem__(0, 1 << 50), "batches that do not follow each other"),
         (lambda index: index[1, 1:].__setitem__(slice(None), 1 << 50), "0.rows has fewer bytes"),
         (lambda index: index.__setitem__((1, 0), 5), "batches that do not follow each other"),
+        # their difference is not a number of 64 bits
+        (lambda index: index[0].__setitem__([1, 2], [(1 << 63) - 1, -2]), "batches that do not follow each other"),
+        (lambda index: index[1, 1:].__setitem__([0, 1], [(1 << 63) - 1, -2]), "batches that do not follow each other"),
     ],
 )
 def test_an_index_that_is_damaged_is_a_sentence(tmp_path, damage, error):
@@ -129,16 +139,74 @@ def test_an_index_that_is_damaged_is_a_sentence(tmp_path, damage, error):
         SparseRows(tmp_path / "0.rows", SHAPE, np.float32, count=5, batches=2)
 
 
-def test_places_beyond_a_row_are_not_read(tmp_path):
+def swap(entries):
+    entries[[0, 1]] = entries[[1, 0]]
+
+
+def repeat(entries):
+    entries[1] = entries[0]
+
+
+def lead_out(entries):
+    entries["place"][-1] = 130 * 6
+
+
+def lead_into_the_next_group(entries):
+    entries["place"][np.flatnonzero(np.diff(entries["place"] // (64 * 6)))[0]] = 64 * 6
+
+
+def lead_far_out(entries):
+    entries["place"][-1] = entries["row"][-1] = (1 << 32) - 1
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 1 << 18])
+@pytest.mark.parametrize("damage", [swap, repeat, lead_out, lead_into_the_next_group, lead_far_out])
+def test_numbers_that_are_not_in_their_order_are_a_sentence(tmp_path, monkeypatch, damage, at_once):
+    monkeypatch.setattr(sparse_rows, "_AT_ONCE", at_once)
     every = numbers(5)
-    written(tmp_path / "0.rows", every, [3, 2]).close()
+    with closing(written(tmp_path / "0.rows", every, [3, 2])) as rows:
+        assert_same(rows.read(range(5)), every)
     kind = np.dtype([("row", "<u4"), ("place", "<u4"), ("value", "<f4")])
     entries = np.fromfile(tmp_path / "0.rows", kind)
-    entries["place"][0], entries["row"][1] = 1 << 31, 1 << 31
+    damage(entries)
     entries.tofile(tmp_path / "0.rows")
-    changed = SparseRows(tmp_path / "0.rows", SHAPE, np.float32, count=5, batches=2)
-    assert np.count_nonzero(changed.read(range(5)).view(np.int32)) == len(entries) - 2
-    changed.close()
+    part = slice(128, 130) if damage in (lead_out, lead_far_out) else slice(0, 64)
+    with closing(SparseRows(tmp_path / "0.rows", SHAPE, np.float32, count=5, batches=2, write=False)) as changed:
+        for read in (changed.read, changed.nonzero):
+            for some in (part, slice(0, 130)):
+                with pytest.raises(
+                    ul.UnitlensError, match=r"store is damaged: .*0\.rows has numbers .* not in their order"
+                ):
+                    read(range(5), some)
+
+
+def test_a_damaged_file_of_a_layer_is_said_once(tmp_path):
+    maps = torch.from_numpy(numbers(4))
+    with Store.create(tmp_path / "store") as store:
+        layer = LayerMaps.start("layer", maps, SHAPE[1:], store)
+        layer.add(ArrivingMaps.of(maps, SHAPE[1:]))
+        store.commit(images=4)
+        described = LayerDocument(**layer.describe())
+    lows = tmp_path / "store" / "lows" / "layer.rows"
+    lows.write_bytes(bytes(lows.stat().st_size))
+    said = f"The store {tmp_path / 'store'} is damaged: {lows} has numbers that are not in their order."
+    with Store.open(tmp_path / "store") as store, pytest.raises(ul.UnitlensError, match=f"^{re.escape(said)}$"):
+        LayerMaps.reopen(described, SHAPE[1:], store, images=4)
+
+
+def test_a_hole_of_the_file_is_no_numbers_and_takes_no_memory(tmp_path):
+    written(tmp_path / "0.rows", numbers(5), [3, 2]).close()
+    index = np.fromfile(tmp_path / "0.batches.rows", np.int64).reshape(2, -1)
+    index[1, 1:] = 1 << 33
+    index.tofile(tmp_path / "0.batches.rows")
+    os.truncate(tmp_path / "0.rows", 12 << 33)
+    with closing(SparseRows(tmp_path / "0.rows", SHAPE, np.float32, count=5, batches=2, write=False)) as changed:
+        tracemalloc.start()
+        with pytest.raises(ul.UnitlensError, match="not in their order"):
+            changed.read(range(3, 5))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 1 << 26
 
 
 def test_a_store_keeps_few_numbers_sparsely(tmp_path):

@@ -44,7 +44,8 @@ def sound(folder: Path) -> Iterator[None]:
     try:
         yield
     except UnitlensError as error:
-        raise UnitlensError(f"The store {folder} is damaged: {str(error).rstrip('.')}.") from None
+        what = str(error).removeprefix("The store is damaged: ").rstrip(".")
+        raise UnitlensError(f"The store {folder} is damaged: {what}.") from None
     except Exception as error:  # arrays of other shapes, types and names make arithmetic raise nearly anything
         raise UnitlensError(f"The store {folder} is damaged ({type(error).__name__}: {error}).") from None
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from unitlens.dissection.store.nonzero import NonZero
 from unitlens.dissection.store.rows import RowFile, RowNumbers
 from unitlens.errors import UnitlensError
+from unitlens.stats.blocks import in_blocks
 
 GROUP = 64
 """Units, the first side of a row, that one read of a batch finds: as many as are counted together."""
@@ -19,7 +20,7 @@ GROUP = 64
 LONGEST = 1 << 32
 """Numbers of a row, so that their places fit in 32 bits; longer ones are not kept this way."""
 
-_AT_ONCE = 1 << 10  # lines of the index that are read together
+_AT_ONCE = 1 << 18  # numbers of the index, or of those that are kept, that are read together
 
 
 class SparseRows:
@@ -69,7 +70,7 @@ class SparseRows:
         self.shape, self.dtype, self.count = shape, np.dtype(dtype), count
         self._size = int(np.prod(shape, dtype=np.int64))
         self._of_unit, self._expected = self._size // max(shape[0], 1), expected
-        index = path.with_suffix(".batches.rows")
+        self._path, index = path, path.with_suffix(".batches.rows")
         self._index = RowFile(index, (1 + -(-shape[0] // GROUP),), np.int64, count=batches, write=write)
         # first row of each batch; where its numbers begin, and where those of the last one end
         self._first, self._begins = array("q"), array("q", [0])
@@ -85,17 +86,18 @@ class SparseRows:
 
     def _lines(self) -> Iterator[npt.NDArray[np.int64]]:
         """All lines of the index, some at a time."""
-        for start in range(0, self._index.count, _AT_ONCE):
-            yield self._index.read(range(start, min(start + _AT_ONCE, self._index.count)))
+        for block in in_blocks(self._index.count, _AT_ONCE // self._index.shape[0]):
+            yield self._index.read(range(block.start, block.stop))
 
     def _know(self, lines: npt.NDArray[np.int64], index: Path) -> None:
         """Remember some lines of the index, which have to fit what is known."""
-        first, begins = lines[:, 0], np.concatenate([[self._begins[-1]], lines[:, -1]])
-        steps = np.diff(lines[:, 1:], axis=1, prepend=begins[:-1, None])
-        before = self._first[-1] if self._first else -1
-        if (steps < 0).any() or (np.diff(first, prepend=before) <= 0).any() or first[-1] >= self.count:
+        first = np.concatenate([[self._first[-1] if self._first else -1], lines[:, 0]])
+        begins = np.concatenate([[self._begins[-1]], lines[:, -1]])
+        bounds = np.concatenate([begins[:-1, None], lines[:, 1:]], axis=1)
+        # neighbours are compared: their difference may be too large for its type
+        if (bounds[:, 1:] < bounds[:, :-1]).any() or (first[1:] <= first[:-1]).any() or first[-1] >= self.count:
             raise UnitlensError(f"The store is damaged: {index} has batches that do not follow each other.")
-        self._first.extend(first.tolist())
+        self._first.extend(first[1:].tolist())
         self._begins.extend(begins[1:].tolist())
 
     @property
@@ -105,8 +107,9 @@ class SparseRows:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes that one row takes, on average."""
-        return round(self.filled * self._size * self._entries.row_bytes)
+        """Bytes that one row takes, on average; its place in the index with them, once there are rows."""
+        of_index = self._index.count * self._index.row_bytes / max(self.count, 1)
+        return round(self.filled * self._size * self._entries.row_bytes + of_index)
 
     def batches(self, count: int) -> int:
         """In how many batches the first so many rows are."""
@@ -163,17 +166,42 @@ class SparseRows:
 
     def _of_batches(self, batches: RowNumbers, part: slice) -> NonZero:
         """What is not 0 in a part of all rows of some batches, by the numbers of the rows."""
-        first, last = part.start // GROUP, -(-part.stop // GROUP)
-        found, lines = [NonZero.none(self.dtype)], self._index.read(batches)
-        begins = lines[:, first] if first else np.array([self._begins[batch] for batch in batches], np.int64)
-        for batch, row, begin, end in zip(batches, lines[:, 0], begins, lines[:, last], strict=True):
-            entries = self._entries.read(range(begin, end))
+        groups, found = range(part.start // GROUP, -(-part.stop // GROUP)), [NonZero.none(self.dtype)]
+        for batch, line in zip(batches, self._index.read(batches), strict=True):
+            begin = line[groups.start] if groups.start else self._begins[batch]
+            bounds = np.concatenate([[begin], line[1 + groups.start : 1 + groups.stop]])
             # a batch ends where the next one begins: of what was written before a kill, not all rows may count
-            rows = (self._first[batch + 1] if batch + 1 < len(self._first) else self.count) - row
-            place = entries["place"] - np.int64(part.start * self._of_unit)
-            inside = (entries["row"] < rows) & (place >= 0) & (place < (part.stop - part.start) * self._of_unit)
-            found.append(NonZero(entries["row"] + np.int64(row), place, entries["value"]).some(inside))
+            rows = (self._first[batch + 1] if batch + 1 < len(self._first) else self.count) - line[0]
+            for entries in self._stretch(bounds, groups):
+                place = entries["place"] - np.int64(part.start * self._of_unit)
+                inside = (entries["row"] < rows) & (place >= 0) & (place < (part.stop - part.start) * self._of_unit)
+                found.append(NonZero(entries["row"] + np.int64(line[0]), place, entries["value"]).some(inside))
         return NonZero.joined(found)
+
+    def _stretch(self, bounds: npt.NDArray[np.int64], groups: range) -> Iterator[npt.NDArray[Any]]:
+        """What is kept of some groups of a batch, between these bounds of the file, some at a time.
+
+        Each has to be sorted and in its own group. So none comes twice, a hole of the file is found at once, and no
+        more is read than rows have numbers.
+        """
+        first_units, last = np.array([*groups, groups.stop], np.uint64) * np.uint64(GROUP), np.zeros(0, np.uint64)
+        first_units = np.minimum(first_units, np.uint64(self.shape[0]))
+        for block in in_blocks(int(bounds[-1] - bounds[0]), _AT_ONCE):
+            start, stop = bounds[0] + block.start, bounds[0] + block.stop
+            entries = self._entries.read(range(start, stop))
+            unit, order = self._ordered(entries)
+            rising = np.concatenate([last, order])
+            here = np.searchsorted(unit, first_units)
+            if (rising[1:] <= rising[:-1]).any() or not np.array_equal(here, np.clip(bounds, start, stop) - start):
+                raise UnitlensError(f"The store is damaged: {self._path} has numbers that are not in their order.")
+            last = order[-1:]
+            yield entries
+
+    def _ordered(self, entries: npt.NDArray[Any]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+        """The unit of each of some numbers, and by what they are sorted: unit, row, and place in the row."""
+        of_unit, place = np.uint64(self._of_unit), entries["place"].astype(np.uint64)
+        unit = place // of_unit
+        return unit, ((unit << np.uint64(32)) + entries["row"]) * of_unit + (place - unit * of_unit)
 
     def sync(self) -> None:
         """Let what was written be on the disk."""
