@@ -243,11 +243,6 @@ class LabelPlanes:
             return self.presence.read(images, concepts) > 0
         return np.asarray(self.presence.read(span)[images - span.start, concepts] > 0)
 
-    def presence_of(self, images: Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Which columns images count for as a whole, (images, columns)."""
-        distinct, index = np.unique(images, return_inverse=True)
-        return self.presence.read(distinct).astype(np.int64)[index]
-
     def reader(self) -> "ReadPlanes":
         """A function that reads the planes of some images; what is small is read once and kept."""
         files = [self.planes, *self.further]
