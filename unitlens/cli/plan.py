@@ -103,7 +103,7 @@ def _rate(text: str) -> tuple[str, float]:
 
 def scale_lines(planned: Any) -> str:
     """What a plan says of each number of processes, and the rates that this follows from, as lines of text."""
-    from unitlens.dissection.forward import in_bytes
+    from unitlens.dissection.store.limit import in_bytes
 
     header = ("processes", "time", "passes", "counts", "waiting for disk", "end", "memory", "on disk")
     rows: list[tuple[str, ...]] = [(*header, "written", "read", "sent")]
@@ -125,7 +125,7 @@ def scale_lines(planned: Any) -> str:
 
 def plan_lines(planned: Any, *, store_limit: int | None = None) -> str:
     """A plan as lines of text."""
-    from unitlens.dissection.forward import in_bytes
+    from unitlens.dissection.store.limit import in_bytes
 
     layers = [
         (f"layer {layer.name}", f"{counted(layer.units, 'unit')}, {_size(layer.grid) if layer.grid else 'no grid'}")

@@ -13,7 +13,7 @@ from unitlens.plurals import agreeing, counted, detectors_of
 
 def size_of(path: Path) -> str:
     """How large a file is, or a folder with all that is in it, to be read."""
-    from unitlens.dissection.forward import in_bytes
+    from unitlens.dissection.store.limit import in_bytes
 
     files = [path] if path.is_file() else filter(Path.is_file, path.rglob("*"))
     return in_bytes(sum(file.stat().st_size for file in files))

@@ -1,7 +1,6 @@
 """The pass over the images: activations and labels are written to the store, for all later steps."""
 
 import os
-import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.images import going_on
 from unitlens.dissection.store.layers import ArrivingMaps, LayerMaps
+from unitlens.dissection.store.limit import StoreLimit, in_bytes
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.rows import Rows
 from unitlens.errors import UnitlensError, argument
@@ -205,6 +205,9 @@ def _look(
     """Run the network on every batch; return the seconds that comparing a fast copy with the network took."""
     readout = Readout(settings.layers, settings.tap, settings.layout, basis)
     checking, store = 0.0, stored.labels.store
+    limit = StoreLimit.of(store, resources.store_limit, images=batches.record.total, passes=keeps)
+    if stored.layers:
+        limit.check()
     fast = None if settings.fast is None else fast_copy(net, settings.layers, settings.fast)
     if resources.show and settings.fast == "bfloat16" and lacks_bfloat16(net.device):
         tell("this processor has no instructions for bfloat16, which takes longer here than float32")
@@ -219,7 +222,7 @@ def _look(
             if not stored.layers:
                 batch = batches.seen(batch, images())
                 stored.thumbnails = _thumbnail_rows(batch.images, store, settings) if thumbnails else None
-                _start(stored, maps, batches, settings, resources, keeps=keeps)
+                _start(stored, maps, batches, settings, resources, limit)
                 _note_layouts(stored, net, readout)
                 if fast is not None:
                     start = time.perf_counter()
@@ -230,9 +233,9 @@ def _look(
             on_the_way.append(_OnTheWay(batch, images, leaving, batches.record.reached))
             del maps
             if len(on_the_way) > behind:
-                _add(stored, batches, on_the_way.popleft(), net.preprocessing, settings)
+                _add(stored, batches, on_the_way.popleft(), net.preprocessing, settings, limit)
         for one in on_the_way:
-            _add(stored, batches, one, net.preprocessing, settings)
+            _add(stored, batches, one, net.preprocessing, settings, limit)
     return checking
 
 
@@ -273,14 +276,14 @@ def _start(
     batches: Batches,
     settings: Settings,
     resources: Resources,
-    *,
-    keeps: int,
+    limit: StoreLimit,
 ) -> None:
     """Make the files, now that the layers' shapes are known; tell what they and the counts will take, or refuse it."""
     store, grid, total = stored.labels.store, stored.labels.grid, batches.of_all
     stored.layers = {layer: LayerMaps.start(layer, activation, grid, store) for layer, activation in maps.items()}
-    _announce(stored, batches.record.total, resources.store_limit, keeps=keeps, show=resources.show)
+    limit.check()
     if resources.show:
+        _announce(limit)
         units = [layer.units for layer in stored.layers.values()]
         columns = stored.labels.columns
         needed = counting_memory(units, columns, images=total, cells=grid[0] * grid[1], draws=settings.draws)
@@ -337,9 +340,14 @@ def check_images(count: int) -> None:
 
 
 def _add(
-    stored: StoredPass, batches: Batches, one: _OnTheWay, preprocessing: Preprocessing, settings: Settings
+    stored: StoredPass,
+    batches: Batches,
+    one: _OnTheWay,
+    preprocessing: Preprocessing,
+    settings: Settings,
+    limit: StoreLimit,
 ) -> None:
-    """Store what came of a batch, and let it count."""
+    """Store what came of a batch, and let it count; refuse to go on where that will take too much."""
     batch = batches.seen(one.batch, one.images())
     for layer, maps in one.maps.items():
         stored.layers[layer].add(maps)
@@ -351,6 +359,7 @@ def _add(
             small = torch.nn.functional.avg_pool2d(small.float(), factor).round_().byte()
         stored.thumbnails.append(small.permute(0, 2, 3, 1).numpy())
     stored.kept.settled = one.reached
+    limit.check()
     if stored.labels.store.due:
         stored.commit()
 
@@ -365,23 +374,11 @@ def _thumbnail_factor(images: Tensor, settings: Settings) -> int:
     return max(1, min(images.shape[2:]) // (settings.exemplar_size or THUMBNAIL))
 
 
-def _announce(stored: StoredPass, total: int, limit: int | None, *, keeps: int, show: bool) -> None:
-    """Tell how large the store will be, with those of further passes that are kept beside it, or refuse it."""
-    labels = stored.labels
-    size = total * labels.store.row_bytes * keeps
-    free = shutil.disk_usage(labels.store.folder).free
-    allowed = free // 2 if limit is None else limit
-    if size > allowed:
-        raise UnitlensError(
-            f"The store needs {in_bytes(size)} for {total} images, more than the {in_bytes(allowed)} allowed "
-            f"({in_bytes(free)} are free under {labels.store.folder.parent}): choose fewer images "
-            f"({argument('limit')}), fewer or coarser layers or a coarser {argument('grid')}, or raise "
-            f"{argument('store_limit')}."
-        )
-    if show:
-        passes = "" if keeps == 1 else f" in {keeps} passes"
-        gone = "" if labels.store.lasting else ", removed afterwards"
-        tell(f"keeping {in_bytes(size)} of activations and labels{passes} under {labels.store.folder.parent}{gone}")
+def _announce(limit: StoreLimit) -> None:
+    """Tell how large the store will be, with those of further passes that are kept beside it."""
+    passes = "" if limit.passes == 1 else f" in {limit.passes} passes"
+    gone = "" if limit.store.lasting else ", removed afterwards"
+    tell(f"keeping {in_bytes(limit.needed)} of activations and labels{passes} under {limit.store.folder.parent}{gone}")
 
 
 def nonfinite_notes(stored: StoredPass) -> list[str]:
@@ -396,18 +393,3 @@ def nonfinite_notes(stored: StoredPass) -> list[str]:
                 f"{int(layer.nonfinite.sum())} values in all: these units get no concept."
             )
     return notes
-
-
-def in_bytes(count: float) -> str:
-    """A number of bytes, to be read.
-
-    Examples
-    --------
-    >>> in_bytes(123_456_789)
-    '123 MB'
-    """
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,8 @@ def _sums(flat: Tensor) -> Tensor:
 class Filled:
     """How much of some maps is not 0, as a share.
 
+    An image of which all of a layer is 0, such as a black one may be, tells nothing of the others and is left out.
+
     Attributes
     ----------
     positions : float
@@ -98,10 +101,13 @@ class Filled:
 
     @classmethod
     def of(cls, maps: Tensor) -> "Filled":
-        """Of maps, (N, U, h, w)."""
+        """Of maps, (N, U, h, w); where nothing is there, everything may be filled elsewhere."""
         there = (maps != 0).flatten(2)
-        shares = [part.float().mean() for part in (there, there.any(2), there.all(2))]
-        return cls(*torch.stack(shares).tolist())  # together, as a device may have to be waited for
+        there |= torch.signbit(maps).flatten(2)  # -0.0 is kept
+        of_images = torch.stack([part.flatten(1).double().mean(1) for part in (there, there.any(2), there.all(2))])
+        found: list[list[float]] = of_images.T.tolist()  # all together, as a device may have to be waited for
+        telling = [shares for shares in found if any(shares)]
+        return cls(*(fmean(shares) for shares in zip(*telling, strict=True))) if telling else cls()
 
     @property
     def few(self) -> bool:
@@ -273,8 +279,8 @@ class LayerMaps:
 
     def _add_nonfinite(self, counts: npt.NDArray[np.int64]) -> None:
         self.nonfinite += counts.sum(0)
-        # Few networks have any, and then on few images: what lies between rows that are written takes no disk.
-        rows = self.store.rows(f"nonfinite/{self.name}", (self.units,), np.int32)
+        # Few networks have any, and then few units on few images: what is 0 takes no disk.
+        rows = self.store.rows(f"nonfinite/{self.name}", (self.units,), np.int32, filled=0.0)
         rows.put(self.peaks.count, counts.astype(np.int32))
 
     def _sum_up(
