@@ -284,6 +284,38 @@ def test_saved_answers_that_were_changed_are_refused(run, kept, tmp_path, change
     assert ul.open_labels(run).answers.sheets == ann.sheets
 
 
+def test_labels_that_take_the_place_of_others_do_not_hide_damaged_answers(run, kept, tmp_path, shell):
+    write_sheet(run, kept, tmp_path / "sheet.html")
+    answers = write_answers(tmp_path / "ann.csv", read_key(run), everybody(read_key(run)))
+    ul.report(run, ul.read_answers(run, answers))
+    saved = (run / "labels.answers.json").read_text()
+    (run / "labels.answers.json").write_text(saved[:-5])
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    others = ul.given_labels(ul.open_run(run), {0: "red"}, method="mine")
+    with pytest.raises(ul.UnitlensError, match=r"labels\.answers\.json is damaged"):
+        ul.report(run, others, overwrite=True)
+    said = shell("label", run, "--formulas", 1, "--overwrite")  # without the images, as nothing is computed
+    assert said.code == 2
+    assert "labels.answers.json is damaged" in said.err
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+    assert shell("label", run, "--answers", answers, "--overwrite").code == 0
+    assert (run / "labels.answers.json").read_text() == saved
+    ul.report(run, others, overwrite=True)
+    assert ul.open_labels(run).answers.answers == 12
+
+
+def test_answers_that_take_the_place_of_others_do_not_hide_damaged_labels(run, kept, tmp_path):
+    write_sheet(run, kept, tmp_path / "sheet.html")
+    ann = ul.read_answers(run, write_answers(tmp_path / "ann.csv", read_key(run), everybody(read_key(run))))
+    (run / "labels.json").write_text("{}")
+    with pytest.raises(ul.UnitlensError, match=r"labels\.csv is damaged"):
+        ul.report(run, ann, overwrite=True)
+    assert not (run / "labels.answers.json").exists()
+    others = ul.given_labels(ul.open_run(run), {0: "red"}, method="mine")
+    ul.report(run, others, ann, overwrite=True)
+    assert ul.open_labels(run).answers.answers == 12
+
+
 def naive_alpha(chosen):
     """Krippendorff's alpha by pairs of answers."""
     units = [[value for value in column if value >= 0] for column in chosen.T]

@@ -52,15 +52,24 @@ class LabelsRecord:
         check_types(self)
 
 
-def check_no_labels(folder: Path, methods: Iterable[str], *, overwrite: bool) -> None:
+def check_no_labels(folder: Path, methods: Iterable[str], *, overwrite: bool, overwrite_answers: bool = False) -> None:
     """Make sure that labels of some methods may be written into a run; those that others are compared with always may.
+
+    Parameters
+    ----------
+    folder : Path
+    methods : iterable of str
+        Empty where answers alone are written.
+    overwrite, overwrite_answers : bool
+        Whether labels, and answers, are replaced that are there already, damaged ones too.
 
     Raises
     ------
     UnitlensError
-        If there are some already, and they may not be replaced.
+        If there are some already, and they may not be replaced; or what is not replaced is damaged.
     """
-    there = read_labels(folder, overwrite=overwrite)
+    methods = list(methods)
+    there = read_labels(folder, overwrite=overwrite and bool(methods), overwrite_answers=overwrite_answers)
     saved = () if there is None or overwrite else there.methods
     both = [method for method in methods if method in saved and method not in REFERENCES]
     if both:
@@ -111,7 +120,7 @@ def open_labels(folder: str | Path) -> Labels:
     return labels
 
 
-def read_labels(folder: Path, *, overwrite: bool = False) -> Labels | None:
+def read_labels(folder: Path, *, overwrite: bool = False, overwrite_answers: bool = False) -> Labels | None:
     """Read the labels of a run; None where there are none.
 
     Parameters
@@ -119,6 +128,8 @@ def read_labels(folder: Path, *, overwrite: bool = False) -> Labels | None:
     folder : Path
     overwrite : bool
         Whether labels that cannot be read count as none, as others take their place.
+    overwrite_answers : bool
+        The same of what people answered: labels that take the place of others leave the answers as they are.
 
     Raises
     ------
@@ -130,7 +141,7 @@ def read_labels(folder: Path, *, overwrite: bool = False) -> Labels | None:
         return None
     run = read_run(folder) if (folder / RUN).is_file() else None
     labels = _read_saved(folder, run, overwrite=overwrite)
-    answers = read_ratings(folder, None if run is None else run.info, overwrite=overwrite)
+    answers = read_ratings(folder, None if run is None else run.info, overwrite=overwrite_answers)
     if answers is None:
         return labels
     return Labels.answered(answers) if labels is None else replace(labels, answers=answers)

@@ -172,7 +172,12 @@ class Contents(NamedTuple):
             causal = read_causal_labels(folder, run.units)
         interventions = read_interventions(folder) if self.interventions is None else self.interventions
         outcomes = read_outcomes(folder) if self.outcomes is None else self.outcomes
-        labels = self._joined_labels(read_labels(folder, overwrite=overwrite and self.labelled), overwrite=overwrite)
+        saved = read_labels(
+            folder,
+            overwrite=overwrite and self.labels is not None,
+            overwrite_answers=overwrite and self.answers is not None,
+        )
+        labels = self._joined_labels(saved, overwrite=overwrite)
         return Contents(run, effects, agreement, interventions, outcomes, causal, labels)
 
     @property
@@ -316,7 +321,9 @@ def _check_fit(folder: Path, new: Contents, *, overwrite: bool) -> None:
         if new.run is None and not (folder / RUN).is_file():
             raise UnitlensError(f"{folder} holds no run that causal labels are of: save the dissection with them.")
     if new.labelled and new.run is None:
-        check_no_labels(folder, () if new.labels is None else new.labels.methods, overwrite=overwrite)
+        methods = () if new.labels is None else new.labels.methods
+        answered = new.answers is not None
+        check_no_labels(folder, methods, overwrite=overwrite, overwrite_answers=overwrite and answered)
         if not (folder / RUN).is_file():
             raise UnitlensError(f"{folder} holds no run that the labels are of: save the dissection with them.")
 

@@ -74,7 +74,7 @@ def save_answers(run: Path, files: Sequence[Path], *, overwrite: bool) -> Iterat
     from unitlens.labels.people.answers import read_answers
     from unitlens.pages.writing import report
 
-    given, before = read_answers(run, *files), read_labels(run, overwrite=overwrite)
+    given, before = read_answers(run, *files), read_labels(run, overwrite_answers=overwrite)
     report(run, given, overwrite=overwrite)
     saved = open_labels(run).answers
     assert saved is not None
