@@ -137,6 +137,27 @@ def test_other_images_and_networks_are_refused(net, scenes):
         ul.redrawn(d, [UNIT], net=ul.load("bundled:scenes", weights="none"), data=Listed(scenes))
 
 
+def test_a_module_gets_the_images_as_the_network_of_the_run_does(net, scenes):
+    d, data = dissected(net, scenes), Listed(scenes)
+    assert ul.redrawn(d, [UNIT], net=net.model, data=data).strip(UNIT) == ul.redrawn(
+        d, [UNIT], net=net, data=data
+    ).strip(UNIT)
+    with ul.activations(d, net.model, data) as stored:
+        assert stored.images == len(scenes)
+    given = ul.given_labels(d, {UNIT: "sea"})
+    of_module, of_net = (
+        ul.measure_labels(d, given, one, data, effects=True, references=False) for one in (net.model, net)
+    )
+    assert of_module.rows.equals(of_net.rows)
+    assert ul.audit(d, net.model, data, noise=0).table().equals(ul.audit(d, net, data, noise=0).table())
+    with pytest.raises(
+        UnitlensError, match=r"net= is a network or a torch\.nn\.Module, not a str; ul\.load takes a name"
+    ):
+        ul.redrawn(d, [UNIT], net="resnet18", data=data)
+    with pytest.raises(UnitlensError, match=r"weights of .* are not those of the run"):
+        ul.redrawn(d, [UNIT], net=ul.load("bundled:scenes", weights="none").model, data=data)
+
+
 @pytest.mark.parametrize(
     ("options", "facts"),
     [
@@ -156,6 +177,10 @@ def test_what_a_generator_draws_is_as_large_as_it_is():
     d = ul.dissect(net, "layer", latents, evidence=False, exemplars=2)
     with pytest.raises(UnitlensError, match="draws the images of the run itself, at 32 x 32"):
         ul.redrawn(d, [0], net=net, data=latents)
+    with pytest.raises(
+        UnitlensError, match=r"draws the images of the run: net= is what ul\.generator or ul\.load made"
+    ):
+        ul.redrawn(d, [0], net=net.model, data=latents)
 
 
 def test_the_shell_opens_the_originals_again_and_changes_nothing_but_the_page(shell, run_folder, net_file, tmp_path):

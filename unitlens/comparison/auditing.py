@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
+
 from unitlens.comparison.audit_checks import LayerCheck, check_halves, unit_rows
 from unitlens.comparison.audit_passes import NOISE, run_passes
 from unitlens.comparison.audit_result import Audit
@@ -27,7 +29,7 @@ _COUNTS_ONLY = "Only the counts of the run were checked, without another pass ov
 
 def audit(
     run: Dissection | str | Path,
-    net: Network | None = None,
+    net: Network | nn.Module | None = None,
     data: Data | str | Path | None = None,
     *,
     trust: bool = False,
@@ -49,7 +51,7 @@ def audit(
     ----------
     run : Dissection, str or Path
         A dissection, or the folder of a saved one.
-    net : Network, optional
+    net : Network or torch.nn.Module, optional
         The network that was dissected; by default it is loaded again as recorded in the run.
     data : Data, str or Path, optional
         The images of the run; by default they are opened again as recorded in the run.
@@ -102,7 +104,7 @@ def audit(
         return finished(checks, None, [f"{_COUNTS_ONLY}: {reason}"])
 
     if net is not None:
-        check_network(net, run.info)
+        net = check_network(net, run.info)
     if run.settings.basis is not None:
         return without_passes(f"its units are {run.settings.basis.noun}, which run.json does not contain.")
     reopening.check(trust=trust, network=net is None, data=data is source)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from torch import nn
+
 from unitlens.data.concepts import Data
 from unitlens.data.groups import GroupedData
 from unitlens.data.opening import open_data
@@ -18,11 +20,13 @@ from unitlens.dissection.settings import Settings
 from unitlens.errors import UnitlensError, argument, printable
 from unitlens.models.bases import BasisLike, Coding, as_basis
 from unitlens.models.dictionaries.files import features
+from unitlens.models.importing import as_module
 from unitlens.models.latents import LatentInput
 from unitlens.models.loading import load, origin
 from unitlens.models.network import Network
 from unitlens.models.preprocessing import Preprocessing
 from unitlens.models.torchvision import published_file
+from unitlens.models.units.encoders import images_part
 
 Info = dict[str, Any]
 
@@ -203,19 +207,18 @@ class Reopening:
         recorded = self.info["network"]
         if recorded["latents"] is not None:
             return self._open_generator(LatentInput(**recorded["latents"]), device)
-        prepared = {**recorded["preprocessing"]}
-        prepared |= {name: tuple(prepared[name]) for name in ("image_size", "mean", "std")}
+        prepared = _preprocessing(recorded)
         net = load(
             self.network,
             weights=self.weights,
             seed=Settings.from_json(self.info["settings"]).seed,
             device=device,
-            image_size=prepared["image_size"],
-            resize=prepared["resize"],
-            mean=prepared["mean"],
-            std=prepared["std"],
+            image_size=prepared.image_size,
+            resize=prepared.resize,
+            mean=prepared.mean,
+            std=prepared.std,
         )
-        return check_network(replace(net, preprocessing=Preprocessing(**prepared)), self.info)
+        return check_network(replace(net, preprocessing=prepared), self.info)
 
     def _open_generator(self, latents: LatentInput, device: str) -> Network:
         net = load(
@@ -324,14 +327,15 @@ def _read_only(segmenter: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in segmenter.items() if name != "cache" or value == "none"}
 
 
-def check_network(net: Network, info: Info) -> Network:
-    """Return the same network, if its weights are those of the run.
+def check_network(net: Network | nn.Module, info: Info) -> Network:
+    """Return the same network, if its weights are those of the run; one of a module, which gets images as in the run.
 
     Raises
     ------
     UnitlensError
-        If they are others.
+        If they are others, or it is neither a network nor a module.
     """
+    net = net if isinstance(net, Network) else _of_module(net, info)
     fingerprint = net.fingerprint()
     if fingerprint != info["network"]["sha256"]:
         raise UnitlensError(
@@ -339,6 +343,28 @@ def check_network(net: Network, info: Info) -> Network:
             f"the run's with {info['network']['sha256'][:8]}): give the network that was dissected."
         )
     return net
+
+
+def _of_module(module: nn.Module, info: Info) -> Network:
+    """A network of a module that a run was of, with what run.json says of its images and classes."""
+    recorded = info["network"]
+    if recorded["latents"] is not None:
+        raise UnitlensError(
+            f"{recorded['name']} draws the images of the run: {argument('net')} is what ul.generator or ul.load made."
+        )
+    model = as_module(module)
+    if model is None:
+        raise UnitlensError(
+            f"{argument('net')} is a network or a torch.nn.Module, not a {type(module).__name__}; ul.load takes a name."
+        )
+    classes = tuple(recorded["classes"]) if recorded["classes"] else None
+    return Network(images_part(model), _preprocessing(recorded), classes, recorded["name"])
+
+
+def _preprocessing(recorded: Mapping[str, Any]) -> Preprocessing:
+    """How a network that run.json describes gets its images."""
+    prepared = {**recorded["preprocessing"]}
+    return Preprocessing(**prepared | {name: tuple(prepared[name]) for name in ("image_size", "mean", "std")})
 
 
 def check_data(sha256: str, info: Info, source: str) -> None:

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict
 
+from torch import nn
+
 from unitlens.data.concepts import Data, described
 from unitlens.data.inmemory.dataset import as_data
 from unitlens.dissection.forward import Resources, observe
@@ -35,7 +37,7 @@ class PassOptions(TypedDict, total=False):
 @contextmanager
 def activations(
     run: Dissection,
-    net: Network | None = None,
+    net: Network | nn.Module | None = None,
     data: Data | str | Path | None = None,
     *,
     images: bool = False,
@@ -94,7 +96,7 @@ def activations(
 @contextmanager
 def _kept(
     run: Dissection,
-    net: Network | None,
+    net: Network | nn.Module | None,
     data: Data | str | Path | None,
     *,
     images: bool,
@@ -117,7 +119,7 @@ def _kept(
                 shell="dissect with --keep-activations, or see to it that its network and images can be opened.",
             )
         )
-    check_network(net, run.info)
+    net = check_network(net, run.info)
     given = regrouped(as_data(data), run.groups)
     settings = replace(run.settings, batch_size=batch_size, strict=False, control=(), exemplars=0)
     if resources.show:

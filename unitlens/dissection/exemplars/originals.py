@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unitlens.data.batches import Batches
 from unitlens.data.concepts import Data
@@ -119,7 +119,7 @@ def redrawn(
     dissection: Dissection,
     units: Sequence[int] | None = None,
     *,
-    net: Network | None = None,
+    net: Network | nn.Module | None = None,
     data: Data | str | Path | None = None,
     basis: BasisLike | None = None,
     size: int = FULL,
@@ -137,7 +137,7 @@ def redrawn(
     dissection : Dissection
     units : sequence of int, optional
         Of every layer these; by default all or, of thousands, those that the page shows with images.
-    net : Network, optional
+    net : Network or torch.nn.Module, optional
         The network that was dissected; by default it is loaded again as recorded in the run.
     data : Data, str or Path, optional
         The images of the run, or where they are now; by default they are opened again as recorded in the run.

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
+
 from unitlens.data.concepts import Data
 from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.strata import Within, read_strata
@@ -68,7 +70,7 @@ class Rerun:
 
 def rerun(
     folder: str | Path,
-    net: Network | None = None,
+    net: Network | nn.Module | None = None,
     data: Data | str | Path | None = None,
     *,
     trust: bool = False,
@@ -86,7 +88,7 @@ def rerun(
     ----------
     folder : str or Path
         Of the run.
-    net : Network, optional
+    net : Network or torch.nn.Module, optional
         The network that was dissected; by default it is loaded again as recorded in the run.
     data : Data, str or Path, optional
         The images of the run; by default they are opened again as recorded in the run.
@@ -148,7 +150,7 @@ def repeat(
     run: Dissection,
     reopening: Reopening,
     *,
-    net: Network | None = None,
+    net: Network | nn.Module | None = None,
     data: Data | None = None,
     trust: bool = False,
     out: str | Path | None = None,

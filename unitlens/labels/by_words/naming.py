@@ -9,6 +9,7 @@ from typing import Any, Literal, Unpack
 
 import numpy as np
 import numpy.typing as npt
+from torch import nn
 
 from unitlens.data.concepts import Data
 from unitlens.dissection.draws import plain_draws
@@ -43,7 +44,7 @@ def words(
     encoder: "str | TextImageEncoder" = "bundled:scenes-words",
     words: "str | Path | Iterable[str]" = "concepts",
     *,
-    net: Network | None = None,
+    net: Network | nn.Module | None = None,
     data: "Data | str | Path | None" = None,
     methods: Sequence[str] = METHODS,
     exemplars: int | None = None,

@@ -22,6 +22,8 @@ from unitlens.stats.formulas.search import SearchSettings
 from unitlens.stats.formulas.weighing import Weighing
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from unitlens.data.concepts import Data
     from unitlens.dissection.result import Dissection
     from unitlens.dissection.store.passes import StoredPass
@@ -41,7 +43,7 @@ class RangeSettings(NamedTuple):
 
 def formulas(
     run: "Dissection",
-    net: "Network | None" = None,
+    net: "Network | nn.Module | None" = None,
     data: "Data | str | Path | None" = None,
     *,
     length: int = 3,
@@ -108,7 +110,7 @@ def formulas_of(run: "Dissection", stored: "StoredPass", search: SearchSettings,
 
 def ranges(
     run: "Dissection",
-    net: "Network | None" = None,
+    net: "Network | nn.Module | None" = None,
     data: "Data | str | Path | None" = None,
     *,
     k: int = 5,

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 import numpy as np
 import numpy.typing as npt
+from torch import nn
 
 from unitlens.data.concepts import Data
 from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.reading import Reading
 from unitlens.dissection.draws import plan_draws
-from unitlens.dissection.reopening import regrouped, run_basis
+from unitlens.dissection.reopening import check_network, regrouped, run_basis
 from unitlens.dissection.result import Dissection
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.passes import StoredPass
@@ -55,7 +56,7 @@ Predictions = Mapping[str, Mapping[str, npt.ArrayLike]]
 def measure_labels(
     run: Dissection,
     labels: Labels,
-    net: Network | None = None,
+    net: Network | nn.Module | None = None,
     data: Data | str | Path | None = None,
     *,
     references: bool = True,
@@ -122,7 +123,7 @@ def measure_labels(
             run, labels, stored, references=references, predictions=predictions, seed=seed, progress=progress
         )
         if effects and net is not None and data is not None:
-            measured = with_effects(run, measured, stored, net, data, **passing)
+            measured = with_effects(run, measured, stored, check_network(net, run.info), data, **passing)
     return measured
 
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Unpack
 
+from torch import nn
+
 from unitlens.data.concepts import Data
 from unitlens.dissection.files import REPORT
 from unitlens.dissection.provenance import versions
@@ -31,7 +33,7 @@ def sheet(
     folder: str | Path,
     page: str | Path,
     *,
-    net: Network | None = None,
+    net: Network | nn.Module | None = None,
     data: Data | str | Path | None = None,
     methods: Sequence[str] | None = None,
     units: int | Sequence[int] = 20,
