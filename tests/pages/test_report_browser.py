@@ -307,6 +307,7 @@ def test_a_concept_section_shows_its_images_and_leads_to_its_units(visit):
     page.wait_for_function("document.querySelector('details.concept[open] .tiles img').naturalWidth > 0")
     assert tile.is_visible()
     section.locator(".units a").first.click()
+    page.locator(".card.found").wait_for()
     assert page.locator(".card.found").count() == 1
 
 

@@ -19,7 +19,7 @@ KEPT = 1 << 24
 BLOCK_UNITS = 64
 """Units whose thresholds are found together, at most: their histograms take 32 MB."""
 
-TOGETHER = 1 << 29
+TOGETHER = 1 << 28
 """Bytes of counts of the blocks that are counted together: each reading of an image's labels serves all of them."""
 
 KEPT_PATTERNS = 1 << 27
