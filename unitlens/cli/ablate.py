@@ -25,7 +25,7 @@ ALL = None
 
 
 @command(
-    first=("layers", "units", "concept", "class_", "each_concept", "top", "sweep", "value", "outcomes", "data", "out")
+    first=("layers", "units", "concept", "class_", "each_concept", "top", "sweep", "value", "data", "out")
 )
 @click.argument("target", metavar="RUN_OR_MODEL")
 @click.option(

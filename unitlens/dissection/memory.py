@@ -60,7 +60,7 @@ def counting_memory(units: Iterable[int], columns: Columns, *, images: int, cell
     >>> from unitlens.data.concepts import Concept
     >>> columns = Columns.of([Concept("object", 1 + c, f"thing {c}") for c in range(1200)])
     >>> counting_memory([2048], columns, images=10_000, cells=56 * 56, draws=20) // 10**6
-    2417
+    2690
     """
     units = list(units)
     return sum(kept_memory(count, columns) for count in units) + max(
