@@ -211,7 +211,7 @@ def _near_pairs(prints: Hashes, bits: Bytes, images: Numbers) -> Pairs:
         for block in in_blocks(len(part), _IMAGES_AT_ONCE):
             for flipped in (0, *(1 << bit for bit in range(16))):
                 wanted = part[block] ^ np.uint16(flipped)
-                for pairs in _expanded(starts[wanted], starts[wanted + np.int64(1)], order):
+                for pairs in _expanded(starts[:-1][wanted], starts[1:][wanted], order):
                     pairs[:, 0] += block.start
                     pairs = pairs[pairs[:, 0] < pairs[:, 1]]
                     pairs = pairs[_ONES[bits[pairs[:, 0]] ^ bits[pairs[:, 1]]].sum(1) <= DISTANCE]
