@@ -28,7 +28,7 @@ def worth_a_look(units: "pd.DataFrame") -> npt.NDArray[np.int64]:
     """
     iou = units["iou"].astype(np.float64).to_numpy(np.float64, na_value=np.nan)
     known = np.isfinite(iou) & units["concept"].notna().to_numpy()
-    detector = units["detector"].eq(True).to_numpy(bool)  # empty where nothing was tested
+    detector = units["detector"].eq(True).fillna(False).to_numpy(bool)  # empty where nothing was tested
     return np.lexsort((np.where(known, -iou, np.inf), ~detector))
 
 
