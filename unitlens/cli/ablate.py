@@ -24,9 +24,7 @@ ALL = None
 """In place of units: all of the layer."""
 
 
-@command(
-    first=("layers", "units", "concept", "class_", "each_concept", "top", "sweep", "value", "data", "out")
-)
+@command(first=("layers", "units", "concept", "class_", "each_concept", "top", "sweep", "value", "data", "out"))
 @click.argument("target", metavar="RUN_OR_MODEL")
 @click.option(
     "--layer",

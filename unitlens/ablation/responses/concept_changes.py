@@ -7,14 +7,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unitlens.ablation.replay.nests import Output, describe
+from unitlens.ablation.replay.nests import Output
 from unitlens.ablation.replay.replayed import MeasuredImages, Replayed
-from unitlens.ablation.responses.predictions import predictions
+from unitlens.ablation.responses.predictions import (
+    classes_of_scores,
+    notes_of_classes,
+    predictions,
+    why_no_class,
+    with_class,
+)
 from unitlens.ablation.responses.response import Arrays
 from unitlens.data.batches import Batch, ImageRecord
-from unitlens.data.classes import Classes, join_classes
+from unitlens.data.classes import Classes
 from unitlens.data.concepts import Data
-from unitlens.errors import UnitlensError
 from unitlens.models.network import Network
 from unitlens.stats.exact_sums import ExactSums
 from unitlens.stats.folds import FOLDS
@@ -66,29 +71,21 @@ class ConceptChanges:
 
     def measurable(self, batch: Batch) -> Bools:
         """Those with a class."""
-        return np.array([class_ is not None for class_ in batch.classes], bool)
+        return with_class(batch)
 
     def why_nothing(self, read: ImageRecord) -> str | None:
         """Without classes there is no output of one's own."""
-        if any(class_ is not None for class_ in read.classes):
-            return None
-        return f"None of the {len(read.classes)} images that were read has a class."
+        return why_no_class(read)
 
     def notes(self, read: ImageRecord) -> list[str]:
         """Images without a class were left out."""
-        count = read.classes.count(None)
-        return [f"{count} of {len(read.classes)} images have no class and count for nothing."] if count else []
+        return notes_of_classes(read)
 
     def start(
         self, net: Network, data: Data, images: MeasuredImages, outputs: Output, variants: int
     ) -> "_ConceptCounter":
         """Begin to sum; outputs are scores of classes, (N, K)."""
-        if not isinstance(outputs, Tensor) or outputs.ndim != 2 or outputs.shape[1] < 2:
-            raise UnitlensError(
-                f"The network returns {describe(outputs)}; effects on predictions are measured where it returns scores "
-                "of classes, images x classes."
-            )
-        return _ConceptCounter(self, join_classes(data, net.classes, outputs.shape[1]), variants)
+        return _ConceptCounter(self, classes_of_scores(net, data, outputs)[0], variants)
 
 
 class _ConceptCounter:

@@ -29,6 +29,34 @@ class PredictionCounts(NamedTuple):
     outputs: Classes
 
 
+def with_class(batch: Batch) -> Bools:
+    """Which images of a batch have a class."""
+    return np.array([class_ is not None for class_ in batch.classes], dtype=bool)
+
+
+def why_no_class(read: ImageRecord) -> str | None:
+    """Say that no image has a class, where it is so."""
+    if any(class_ is not None for class_ in read.classes):
+        return None
+    return f"None of the {len(read.classes)} images that were read has a class."
+
+
+def notes_of_classes(read: ImageRecord) -> list[str]:
+    """Note that images without a class were left out."""
+    count = read.classes.count(None)
+    return [f"{count} of {len(read.classes)} images have no class and count for nothing."] if count else []
+
+
+def classes_of_scores(net: Network, data: Data, outputs: Output) -> tuple[Classes, Tensor]:
+    """Which output is which class, and the outputs, which have to be scores of classes, (N, K)."""
+    if not isinstance(outputs, Tensor) or outputs.ndim != 2 or outputs.shape[1] < 2:
+        raise UnitlensError(
+            f"The network returns {describe(outputs)}; effects on predictions are measured where it returns scores "
+            "of classes, images x classes."
+        )
+    return join_classes(data, net.classes, outputs.shape[1]), outputs
+
+
 @dataclass(frozen=True)
 class Predictions:
     """The predicted class of every image that has a class, and outcomes.
@@ -44,29 +72,21 @@ class Predictions:
 
     def measurable(self, batch: Batch) -> Bools:
         """Those with a class."""
-        return np.array([class_ is not None for class_ in batch.classes], dtype=bool)
+        return with_class(batch)
 
     def why_nothing(self, read: ImageRecord) -> str | None:
         """Without classes there are no right predictions."""
-        if any(class_ is not None for class_ in read.classes):
-            return None
-        return f"None of the {len(read.classes)} images that were read has a class."
+        return why_no_class(read)
 
     def notes(self, read: ImageRecord) -> list[str]:
         """Images without a class were left out."""
-        count = read.classes.count(None)
-        return [f"{count} of {len(read.classes)} images have no class and count for nothing."] if count else []
+        return notes_of_classes(read)
 
     def start(
         self, net: Network, data: Data, images: MeasuredImages, outputs: Output, variants: int
     ) -> "_PredictionCounter":
         """Begin to count; outputs are scores of classes, (N, K)."""
-        if not isinstance(outputs, Tensor) or outputs.ndim != 2 or outputs.shape[1] < 2:
-            raise UnitlensError(
-                f"The network returns {describe(outputs)}; effects on predictions are measured where it returns scores "
-                "of classes, images x classes."
-            )
-        classes = join_classes(data, net.classes, outputs.shape[1])
+        classes, outputs = classes_of_scores(net, data, outputs)
         predictions(outputs, "The network's outputs")
         count, outcomes = outputs.shape[1], self.outcomes
         rows = row_count(variants, count, len(outcomes), grouped=described(data).grouped)
