@@ -5,12 +5,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from unitlens.dissection.memory import BLOCK_UNITS, KEPT_PATTERNS, count_bytes
-from unitlens.dissection.store.labels import LabelPlanes
+from unitlens.dissection.store.labels import LabelPlanes, ReadPlanes
 from unitlens.stats.blocks import in_blocks
 from unitlens.stats.draws.partners import Partners
 from unitlens.stats.folds import FOLDS
@@ -34,8 +33,6 @@ _TABLE_NUMBERS = 1 << 21
 
 _TRIED_IMAGES = 8
 """So many images say how many different labels an image has."""
-
-ReadPlanes = Callable[[Sequence[int] | npt.NDArray[np.integer] | range], npt.NDArray[np.int16] | ShortInts]
 
 
 class Marks(NamedTuple):

@@ -27,7 +27,8 @@ _IMAGES_AT_ONCE = 256  # a multiple of 8, as bits are packed
 _FARTHEST = 8
 """Rows are read together where they lie so far apart at most."""
 
-ReadPlanes = Callable[[Sequence[int] | npt.NDArray[np.integer] | range], npt.NDArray[np.int16]]
+ReadPlanes = Callable[[Sequence[int] | npt.NDArray[np.integer] | range], npt.NDArray[np.int16] | npt.NDArray[np.int32]]
+"""Reads the planes of some images, (images, L, H * W)."""
 
 
 def kept_type(columns: Columns) -> npt.DTypeLike:
