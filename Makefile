@@ -38,7 +38,7 @@ $(OLDEST)/.installed: pyproject.toml tests/oldest.txt
 
 test-oldest: $(OLDEST)/.installed
 	$(OLDEST)/bin/pytest -n 2 --dist loadfile -p no:cacheprovider -m "not slow" \
-		tests/dissection tests/comparison tests/cli tests/data tests/models/test_hooks.py tests/models/test_load.py
+		tests/dissection tests/comparison tests/cli tests/data tests/models/hooks/test_hooks.py tests/models/test_load.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

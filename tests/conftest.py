@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import unitlens as ul
-from tests.coloured import NET, write_world
+from tests.worlds.coloured import NET, write_world
 
 os.environ["UNITLENS_IMAGES"] = "none"  # nothing is left in the cache of whoever tests
 os.environ["UNITLENS_ANSWERS"] = "none"  # what is tested is computed, not taken from the runs of other tests

@@ -7,7 +7,7 @@ import torch
 from click.testing import CliRunner
 
 from benchmarks import generator_objects, generators, gpu, interventions
-from tests.coloured import write_world
+from tests.worlds.coloured import write_world
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::unitlens.UnitlensWarning")]
 

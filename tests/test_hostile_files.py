@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 import unitlens as ul
-from tests.hostile import image_files, npy, png, spoiled, watched
+from tests.faults.hostile import image_files, npy, png, spoiled, watched
 from unitlens.ablation.outcomes.vectors import read_vectors
 from unitlens.cli.options import given_value
 from unitlens.cli.plan import Counts

@@ -11,7 +11,7 @@ import threading
 import pytest
 
 import unitlens as ul
-from tests.crashing import contents, copied_at_each_change, dies_at
+from tests.faults.crashing import contents, copied_at_each_change, dies_at
 from unitlens.journal import changing, settle
 
 OLD = {"run.json": "old", "units.csv": "old", "report.html": "old", "interventions/1.png": "old", "notes.txt": "mine"}

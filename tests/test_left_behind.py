@@ -16,10 +16,10 @@ import pytest
 import torch
 
 import unitlens as ul
-from tests import shortcut_world
 from tests.cli.test_ablate import name_classes
-from tests.coloured import blocks, write_world
-from tests.generators import painted, painter
+from tests.worlds import shortcut_world
+from tests.worlds.coloured import blocks, write_world
+from tests.worlds.generators import painted, painter
 
 pytestmark = pytest.mark.filterwarnings("ignore::unitlens.UnitlensWarning")
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import unitlens as ul
-from tests.small import Noise, classifier
+from tests.worlds.small import Noise, classifier
 from unitlens.ablation.activity import find_values, layer_activations, unit_quantiles
 from unitlens.ablation.effects import importance
 from unitlens.ablation.interventions import Replacement, quantile_of

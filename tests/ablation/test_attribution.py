@@ -7,7 +7,7 @@ from torch import nn
 
 import unitlens as ul
 from tests.ablation.test_effects import Noise
-from tests.effecting import OWN, measurement_of
+from tests.made_up.effects import OWN, measurement_of
 from unitlens.ablation.agreement import Attributions, agreement, spearman
 from unitlens.ablation.attribution import METHODS, attributions
 from unitlens.ablation.effects import importance

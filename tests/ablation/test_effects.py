@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import unitlens as ul
-from tests.small import Net, Noise, classifier, expected, outputs_of
+from tests.worlds.small import Net, Noise, classifier, expected, outputs_of
 from unitlens.ablation.curves import ablation_curve, doubling
 from unitlens.ablation.effects import ablate, importance
 from unitlens.ablation.interventions import Intervention, intervening

@@ -8,8 +8,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import unitlens as ul
-from tests.changed_runs import mutated
-from tests.effecting import agreement_of, curve_of, sweep_of
+from tests.faults.changed_runs import mutated
+from tests.made_up.effects import agreement_of, curve_of, sweep_of
 from unitlens.ablation.estimates import OF_COUNTS
 from unitlens.ablation.files import SavedEffects, read_agreement, read_effects, write_agreement, write_effects
 

@@ -10,7 +10,7 @@ from scipy import stats
 from torch import nn
 
 import unitlens as ul
-from tests.small import Net, Noise, classifier
+from tests.worlds.small import Net, Noise, classifier
 from unitlens.ablation.activity import Contributions, unit_contributions
 from unitlens.ablation.effects import ablate
 from unitlens.ablation.estimates import estimate

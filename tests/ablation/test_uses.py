@@ -6,7 +6,7 @@ from scipy.stats import spearmanr
 
 import unitlens as ul
 from tests.cli.test_ablate import CLASSES, name_classes
-from tests.coloured import write_world
+from tests.worlds.coloured import write_world
 from unitlens.ablation.uses import class_concepts, classes_served
 
 

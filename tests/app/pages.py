@@ -4,7 +4,7 @@ import numpy as np
 from starlette.testclient import TestClient
 
 import unitlens as ul
-from tests.generators import CELLS, Measured, painted, painter
+from tests.worlds.generators import CELLS, Measured, painted, painter
 from unitlens.app.painting import PaintingPage
 from unitlens.app.site import site
 
@@ -13,7 +13,7 @@ IMAGES = 24
 
 
 def painting_page():
-    """Squares to paint with: `tests.generators.Painter`, marked by `Measured`."""
+    """Squares to paint with: `tests.worlds.generators.Painter`, marked by `Measured`."""
     net, latents = painter(8), painted(IMAGES, source=Measured())
     run = ul.dissect(net, "layer", latents, exemplars=2, evidence=False)
     return PaintingPage.of("squares", net, run, ["layer"], latents, source="latents:20,seed=0")

@@ -13,7 +13,7 @@ pytest.importorskip("starlette", reason="starlette is not installed (extra app)"
 
 import unitlens as ul
 from tests.app.pages import asking, mask, painting_page
-from tests.generators import CELLS, Measured
+from tests.worlds.generators import CELLS, Measured
 from unitlens.ablation.replay.edits import UnitEdit
 from unitlens.app.site import STATIC
 from unitlens.editing.painting.scenes import latent_of

@@ -14,8 +14,8 @@ pytest.importorskip("uvicorn", reason="uvicorn is not installed (extra app)")
 
 import unitlens as ul
 from tests.app.pages import painting_page
-from tests.generators import CELLS
 from tests.pages.test_report_browser import browser  # noqa: F401
+from tests.worlds.generators import CELLS
 from unitlens.app.serving import serve
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import unitlens as ul
-from tests.coloured import write_world
+from tests.worlds.coloured import write_world
 from unitlens.ablation.files import read_effects, write_effects
 from unitlens.ablation.random_sets import COLUMNS as SET_COLUMNS
 from unitlens.ablation.table import COLUMNS

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.coloured import blocks, everything_below
+from tests.worlds.coloured import blocks, everything_below
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import unitlens as ul
-from tests.coloured import everything_below
+from tests.worlds.coloured import everything_below
 from unitlens.dissection.reopening import Reopening
 from unitlens.dissection.table import COLUMNS
 

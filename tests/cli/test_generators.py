@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import unitlens as ul
-from tests.changed_runs import VALUES
-from tests.generators import Squares, painted, painter
+from tests.faults.changed_runs import VALUES
+from tests.worlds.generators import Squares, painted, painter
 
-MODEL = ("tests.generators:Painter", "--latent-shape", "20")
+MODEL = ("tests.worlds.generators:Painter", "--latent-shape", "20")
 HOW = ("--layer", "layer", "--workers", 0, "--quiet")
 
 
@@ -31,7 +31,7 @@ def test_latents_are_drawn_and_the_run_knows_how(shell, tmp_path):
     for command in (("audit", "run", "--trust", "--workers", 0, "--noise", 0), ("units", "run"), ("report", "run")):
         assert shell(*command).code == 0
     said = shell("audit", "run", "--workers", 0)
-    assert (said.code, "--network tests.generators:Painter" in said.err) == (2, True)
+    assert (said.code, "--network tests.worlds.generators:Painter" in said.err) == (2, True)
 
 
 def test_latents_of_a_file_with_and_without_masks(shell, tmp_path):
@@ -100,8 +100,11 @@ def test_layers_and_plan_of_a_generator(shell):
         (("dissect", *MODEL, "--latents", "z.pt", "--concepts", "colors", *HOW), (".npy or .safetensors",)),
         (("dissect", *MODEL, "--latents", "10", "--data", "bundled:scenes", *HOW), ("--data", "--latents FILE.npy")),
         (("dissect", *MODEL, "--data", "bundled:scenes", *HOW), ("given images", "--latents 1000")),
-        (("dissect", "tests.generators:Painter", "--latent-shape", "3", *HOW), ("latents of 3", "--latent-shape")),
-        (("dissect", "tests.generators:Painter", "--latent-shape", "a", *HOW), ("100,1,1",)),
+        (
+            ("dissect", MODEL[0], "--latent-shape", "3", *HOW),
+            ("latents of 3", "--latent-shape"),
+        ),
+        (("dissect", MODEL[0], "--latent-shape", "a", *HOW), ("100,1,1",)),
         (("dissect", *MODEL, "--rescale", "1", *HOW), ("-1,1",)),
         (("dissect", *MODEL, "--rescale", "1,-1", *HOW), ("--rescale", "from 1 to -1")),
         (("dissect", *MODEL, "--mean", "0", *HOW), ("--mean",)),
@@ -121,7 +124,7 @@ def test_what_is_wrong_with_a_generator_is_said_in_one_line(shell, arguments, fa
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A run of a generator that knows how it was made."""
-    net = ul.load("tests.generators:Painter", latents=20, rescale=(-1, 1))
+    net = ul.load(MODEL[0], latents=20, rescale=(-1, 1))
     data = ul.with_concepts(ul.latents(20, 24), Squares())
     run = ul.dissect(net, "layer", data, quantile=0.05, exemplars=0)
     folder = tmp_path_factory.mktemp("generator") / "run"

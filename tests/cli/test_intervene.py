@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 
 import unitlens as ul
-from tests.coloured import write_world
+from tests.worlds.coloured import write_world
 from unitlens.ablation.replay.edits import UnitEdit
 from unitlens.editing.saving.files import CAUSAL, CHANGED, INSERTIONS, RANKINGS, SETS, TABLES, read_interventions
 from unitlens.pages.writing import write_page
 
-GENERATOR = "tests.generators:Painter"
+GENERATOR = "tests.worlds.generators:Painter"
 HOW = ("--workers", 0, "--quiet")
 
 
@@ -273,7 +273,7 @@ def test_changed_files_are_refused(shell, copied, file, change):
 
 
 def test_results_of_python_are_saved_by_the_report(run, tmp_path):
-    from tests.generators import Squares, painted, painter
+    from tests.worlds.generators import Squares, painted, painter
 
     net, data = painter(8), painted(64)
     results = (

@@ -5,9 +5,9 @@ from contextlib import suppress
 import pytest
 
 import unitlens as ul
-from tests.changed_runs import mutated
 from tests.cli.test_ablate import name_classes
-from tests.coloured import write_world
+from tests.faults.changed_runs import mutated
+from tests.worlds.coloured import write_world
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ import pytest
 pytest.importorskip("uvicorn", reason="uvicorn is not installed (extra app)")
 
 import unitlens as ul
-from tests.generators import painted, painter
+from tests.worlds.generators import painted, painter
 
-GENERATOR = "tests.generators:Painter"
+GENERATOR = "tests.worlds.generators:Painter"
 
 
 @pytest.fixture(scope="module")

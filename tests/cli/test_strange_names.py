@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import unitlens as ul
-from tests.planted import COLOURS, ColourNet, ColourWorld
+from tests.worlds.planted import COLOURS, ColourNet, ColourWorld
 from unitlens.ablation.files import read_effects
 
 EVIL = "\x1b]0;evil\x07"

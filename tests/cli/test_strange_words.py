@@ -10,7 +10,7 @@ import pytest
 import unitlens as ul
 from tests.cli.strange_words import Writing, places, strange, wrong_with
 from tests.cli.test_ablate import name_classes
-from tests.coloured import NET, write_world
+from tests.worlds.coloured import NET, write_world
 from unitlens.data.reading import Part
 from unitlens.dissection.run import dissect_part
 

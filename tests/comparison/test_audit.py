@@ -9,8 +9,8 @@ import torch
 from scipy.stats import binomtest
 
 import unitlens as ul
-from tests.coloured import write_world
-from tests.planted import ColourWorld, InMemory, colour_net
+from tests.worlds.coloured import write_world
+from tests.worlds.planted import ColourWorld, InMemory, colour_net
 from unitlens.comparison.audit_checks import baselines, check_halves, overlapping_concepts
 from unitlens.comparison.audit_passes import with_noise
 from unitlens.comparison.auditing import audit

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import unitlens as ul
-from tests.compared import CONCEPTS, PLANES, dissected, three_runs
-from tests.planted import ColourWorld, InMemory, colour_net
+from tests.worlds.compared import CONCEPTS, PLANES, dissected, three_runs
+from tests.worlds.planted import ColourWorld, InMemory, colour_net
 from unitlens.comparison import columns as compare_columns
 from unitlens.comparison.comparing import compare
 from unitlens.pages.comparison import render_comparison

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.compared import random_counts, three_runs
+from tests.worlds.compared import random_counts, three_runs
 from unitlens.comparison.comparing import compare
 from unitlens.comparison.heldout import MeanHeldout, _left_out, mean_heldout
 from unitlens.stats.folds import even_and_odd, fold_table

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import stdtrit
 
-from tests.compared import random_counts
+from tests.worlds.compared import random_counts
 from unitlens.comparison.matching import LayerToMatch, match_units, profiles
 from unitlens.stats.counts import Counts
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import unitlens as ul
-from tests.coloured import blocks, write_world
+from tests.worlds.coloured import blocks, write_world
 from unitlens.data.batches import Batches
 from unitlens.data.concepts import Example
 from unitlens.data.preparing import data_digest, example_digest, image_hash

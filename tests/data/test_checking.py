@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import unitlens as ul
-from tests.coloured import blocks
 from tests.data.readers import layouts
-from tests.planted import ColourWorld, InMemory
+from tests.worlds.coloured import blocks
+from tests.worlds.planted import ColourWorld, InMemory
 from unitlens.data.checking import check
 from unitlens.data.findings import highest_iou
 from unitlens.data.segmentation.segmenters import segmenter

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from skimage.color import rgb2lab
 
 import unitlens as ul
-from tests.coloured import blocks
+from tests.worlds.coloured import blocks
 from unitlens.data import colors
 from unitlens.data.colors import NAMES, Colors, achromatic, color_labels, named
 from unitlens.data.concepts import ConceptSource

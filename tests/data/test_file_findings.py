@@ -6,8 +6,8 @@ import pickle
 import pytest
 
 import unitlens as ul
-from tests.coloured import blocks, write_world
 from tests.data.readers import layouts
+from tests.worlds.coloured import blocks, write_world
 from unitlens.data.checking import check
 from unitlens.data.concepts import name_findings
 from unitlens.data.tags import Tags

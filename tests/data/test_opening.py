@@ -1,8 +1,8 @@
 import pytest
 
 import unitlens as ul
-from tests.coloured import blocks
 from tests.data.readers import layouts
+from tests.worlds.coloured import blocks
 from unitlens.data.colors import Colors
 
 

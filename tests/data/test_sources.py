@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 import unitlens as ul
-from tests.coloured import blocks
 from tests.data.readers import layouts
+from tests.worlds.coloured import blocks
 from unitlens.data.colors import Colors
 from unitlens.data.readers.formats import images_only
 from unitlens.data.sources import with_concepts

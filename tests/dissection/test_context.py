@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import unitlens as ul
-from tests.coloured import write_world
-from tests.planted import InMemory, colour_net, lookup
+from tests.worlds.coloured import write_world
+from tests.worlds.planted import InMemory, colour_net, lookup
 from unitlens.data.preparing import image_hash
 from unitlens.dissection.settings import Settings
 from unitlens.errors import UnitlensError

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import unitlens as ul
-from tests.planted import ColourWorld, InMemory, colour_net, lookup
+from tests.worlds.planted import ColourWorld, InMemory, colour_net, lookup
 from unitlens.data.reading import chosen_images
 from unitlens.data.scenes.world import Scenes
 from unitlens.dissection.controls import calibrate, heldout_by_concept, rotation, untrained_copy

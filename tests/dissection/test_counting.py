@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import unitlens as ul
-from tests.generators import painted, painter
+from tests.worlds.generators import painted, painter
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Concept
 from unitlens.dissection import counting, scanning

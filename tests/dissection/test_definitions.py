@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import unitlens as ul
-from tests.planted import ColourWorld, colour_net
+from tests.worlds.planted import ColourWorld, colour_net
 from unitlens.dissection.counting import count_at
 from unitlens.dissection.forward import Resources, columns_of, observe
 from unitlens.dissection.scanning import Scanner

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 import unitlens as ul
-from tests.planted import InMemory, lookup
+from tests.worlds.planted import InMemory, lookup
 from unitlens.stats.draws.partners import choose_partners
 
 GRID, DRAWS, QUANTILE = (4, 4), 20, 0.05

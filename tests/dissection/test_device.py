@@ -5,8 +5,8 @@ import torch
 
 import unitlens as ul
 from tests.dissection.work.small_world import OPTIONS, Stopping, assert_same
-from tests.generators import painted, painter
-from tests.planted import colour_net
+from tests.worlds.generators import painted, painter
+from tests.worlds.planted import colour_net
 from unitlens.dissection import forward
 from unitlens.models import latents, network, transfers
 

@@ -125,7 +125,7 @@ def test_exemplars_are_images_that_were_drawn(d):
 
 
 def test_a_saved_run_of_a_generator_is_opened_again_with_its_latents(tmp_path):
-    net = ul.load("tests.generators:Painter", latents=20, rescale=(-1, 1))
+    net = ul.load("tests.worlds.generators:Painter", latents=20, rescale=(-1, 1))
     with pytest.warns(ul.UnitlensWarning, match=r"in none of the 40 images.*orange"):
         made = ul.dissect(net, "layer", ul.open_data("latents:20,seed=5", images=40, concepts=["colors"]))
     made.info["data"] |= {"source": "latents:20,seed=5", "opened": {"concepts": ["colors"]}}

@@ -47,7 +47,6 @@ def test_2048_units_and_1200_concepts_stay_within_what_is_said_and_within_a_giga
 def counted(**size):
     """What a process of its own says that counts units of random maps with random labels."""
     arguments = [str(number) for number in size.values()]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.large", *arguments], capture_output=True, text=True, check=True, cwd=ROOT
-    )
+    command = [sys.executable, "-m", "tests.dissection.large", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     return json.loads(done.stdout)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import unitlens as ul
-from tests.planted import ColourWorld, colour_net
+from tests.worlds.planted import ColourWorld, colour_net
 from unitlens.dissection.costs import CountingCost, PassCost
 
 

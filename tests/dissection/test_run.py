@@ -7,7 +7,7 @@ from torch import nn
 
 import unitlens as ul
 from tests import naive
-from tests.planted import COLOURS, ColourWorld, InMemory, colour_net, lookup
+from tests.worlds.planted import COLOURS, ColourWorld, InMemory, colour_net, lookup
 from unitlens.dissection.table import COLUMNS
 
 CONCEPTS = (("object", 1, "car"), ("object", 2, "tree"), ("part", 1, "wheel"))

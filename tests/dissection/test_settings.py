@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import unitlens as ul
-from tests.planted import ColourWorld, colour_net
+from tests.worlds.planted import ColourWorld, colour_net
 from unitlens.dissection.settings import BasisRecord, Settings, recorded_choice
 
 SETTINGS = Settings(

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import unitlens as ul
-from tests.small import Net, Noise, classifier, expected
+from tests.worlds.small import Net, Noise, classifier, expected
 from unitlens.ablation.effects import ablate, importance
 from unitlens.ablation.files import SavedEffects, read_effects, write_effects
 from unitlens.ablation.interventions import Intervention

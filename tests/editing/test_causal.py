@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import unitlens as ul
-from tests.generators import Measured, Painter, Squares, concept_of, painted, painter
+from tests.worlds.generators import Measured, Painter, Squares, concept_of, painted, painter
 from unitlens.ablation.random_sets import Band, alike_units
 from unitlens.editing.tables import CAUSAL_COLUMNS
 

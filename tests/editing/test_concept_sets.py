@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import unitlens as ul
-from tests.generators import GREY, Squares, painted, painter
-from tests.planted import COLOURS
+from tests.worlds.generators import GREY, Squares, painted, painter
+from tests.worlds.planted import COLOURS
 from unitlens.data.preparing import image_hash
 from unitlens.stats.folds import iou_in
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import unitlens as ul
-from tests.generators import painted, painter
+from tests.worlds.generators import painted, painter
 from unitlens.editing.saving.files import SavedInterventions, read_interventions, write_interventions
 from unitlens.models.bases import as_basis
 

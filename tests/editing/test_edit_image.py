@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import unitlens as ul
-from tests.generators import CELLS, SIZE, Squares, concept_of, painted, painter
+from tests.worlds.generators import CELLS, SIZE, Squares, concept_of, painted, painter
 from unitlens.data.drawn import DrawnConcepts
 from unitlens.drawing.sheets import differences, sheet
 from unitlens.editing.experiment import unit_positions

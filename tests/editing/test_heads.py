@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import unitlens as ul
-from tests.ablation.test_heads import EACH, HEADS, WIDTH, Attention
+from tests.ablation.units.test_heads import EACH, HEADS, WIDTH, Attention
 from unitlens.editing.painting.scenes import Painter
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import unitlens as ul
-from tests.generators import CELLS, Squares, concept_of, dots, painted, painter
+from tests.worlds.generators import CELLS, Squares, concept_of, dots, painted, painter
 from unitlens.ablation.random_sets import draw_sets
 from unitlens.editing.detector_result import best_level
 

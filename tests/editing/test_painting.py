@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import unitlens as ul
-from tests.generators import CELLS, Measured, concept_of, painted, painter
+from tests.worlds.generators import CELLS, Measured, concept_of, painted, painter
 from unitlens.ablation.interventions import intervening
 from unitlens.ablation.replay.edits import UnitEdit
 from unitlens.data.drawn import DrawnConcepts

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 import unitlens as ul
 from tests.editing.test_concept_sets import SoftSquares
-from tests.generators import Measured, painted, painter
+from tests.worlds.generators import Measured, painted, painter
 from unitlens.editing.saving.files import SavedInterventions, read_interventions, write_interventions
 
 

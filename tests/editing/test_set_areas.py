@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import unitlens as ul
-from tests.generators import Squares, concept_of, painted, painter
+from tests.worlds.generators import Squares, concept_of, painted, painter
 from unitlens.ablation.interventions import Intervention, intervening
 from unitlens.ablation.responses.area_tallies import AreaTally
 from unitlens.ablation.responses.areas import Areas

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import unitlens as ul
-from tests.coloured import blocks
+from tests.worlds.coloured import blocks
 from unitlens.explaining.confusions_result import COLUMNS
 
 IMAGES = 60

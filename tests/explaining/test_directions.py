@@ -5,10 +5,10 @@ import pytest
 import torch
 
 import unitlens as ul
-from tests import shortcut_world
-from tests.coloured import blocks
 from tests.explaining.pairs.test_causal_labels import SquarePairs
-from tests.planted import ColourWorld, colour_net
+from tests.worlds import shortcut_world
+from tests.worlds.coloured import blocks
+from tests.worlds.planted import ColourWorld, colour_net
 from unitlens.data.opening import open_data
 from unitlens.explaining.exploring.explorer import Explorer
 from unitlens.models.bases import as_basis

@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 import unitlens as ul
 from tests.cli.test_ablate import name_classes
-from tests.coloured import blocks, write_world
+from tests.worlds.coloured import blocks, write_world
 from unitlens.explaining.exploring.explorer import Explorer
 
 VECTORS = {"red": torch.tensor([1.0, 0.1, 0.0]), "other": torch.tensor([0.1, 1.0, 0.8])}

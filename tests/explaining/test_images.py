@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import unitlens as ul
-from tests.coloured import blocks
 from tests.naive import upsample
+from tests.worlds.coloured import blocks
 from unitlens.ablation.attribution import METHODS
 from unitlens.explaining.explanation import AGREEMENT_COLUMNS, ATTRIBUTED, COLUMNS, CONCEPT_COLUMNS, SET_COLUMNS
 

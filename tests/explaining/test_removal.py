@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 import unitlens as ul
-from tests.models.hooked import Net, assert_as_before, state_of
-from tests.small import Noise, classifier
+from tests.models.hooks.hooked import Net, assert_as_before, state_of
+from tests.worlds.small import Noise, classifier
 from unitlens.models.switching import SwitchedOff
 
 

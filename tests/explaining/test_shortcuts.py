@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import unitlens as ul
-from tests import shortcut_world
-from tests.shortcut_world import UNITS
+from tests.worlds import shortcut_world
+from tests.worlds.shortcut_world import UNITS
 from unitlens.data.readers.annotated import annotated
 from unitlens.explaining.subgroups.result import ACCURACY_COLUMNS, COLUMNS, IMAGE_COLUMNS
 from unitlens.models.bundled.scenes import SHORTCUT_WEIGHTS

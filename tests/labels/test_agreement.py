@@ -16,7 +16,7 @@ from unitlens.labels.result import wilson
 @pytest.fixture(scope="module")
 def measured(net_file, tmp_path_factory):
     """A run of the coloured world with activations, and labels of two methods; not to be changed."""
-    from tests.coloured import write_world
+    from tests.worlds.coloured import write_world
 
     folder = tmp_path_factory.mktemp("agreement")
     net = ul.load(f"{net_file}:build", image_size=32, mean=(0, 0, 0), std=(1, 1, 1))
@@ -28,7 +28,7 @@ def measured(net_file, tmp_path_factory):
 
 
 def test_jaccard_of_two_labels_is_what_loops_count_where_both_are_judged():
-    from tests.planted import InMemory, lookup
+    from tests.worlds.planted import InMemory, lookup
 
     rng = np.random.default_rng(1)
     color, thing = (rng.choice([0, 1, 255], (70, 4, 4), p=[0.5, 0.3, 0.2]) for _ in range(2))

@@ -32,7 +32,7 @@ CONCEPTS = (
 @pytest.fixture(scope="module", params=["grid", "numbers"])
 def seen(request, tmp_path_factory):
     """A run whose maps and marks are known, some of them not judged, and with levels; its network and its images."""
-    from tests.planted import InMemory, lookup
+    from tests.worlds.planted import InMemory, lookup
 
     rng = np.random.default_rng(0)
     color = rng.choice([0, 1, 2, 255], (IMAGES, SIDE, SIDE), p=[0.4, 0.3, 0.2, 0.1])

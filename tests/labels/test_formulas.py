@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import unitlens as ul
-from tests.planted import InMemory, lookup
+from tests.worlds.planted import InMemory, lookup
 from unitlens.data.preparing import name_hash
 from unitlens.labels.footing.references import dissection_labels
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import unitlens as ul
-from tests.hostile import spoiled
+from tests.faults.hostile import spoiled
 from unitlens.labels.people.key import read_key
 
 GIVEN = (
@@ -20,7 +20,7 @@ GIVEN = (
 @pytest.fixture(scope="module")
 def run(net_file, tmp_path_factory):
     """A run with labels and a sheet; not to be changed."""
-    from tests.coloured import write_world
+    from tests.worlds.coloured import write_world
 
     folder = tmp_path_factory.mktemp("hostile")
     net = ul.load(f"{net_file}:build", image_size=32, mean=(0, 0, 0), std=(1, 1, 1))

@@ -14,7 +14,7 @@ from unitlens.pages.labels.sheets import render_sheet
 @pytest.fixture(scope="module")
 def kept(net_file, tmp_path_factory):
     """A run with activations, images and labels of a stranger; not to be changed."""
-    from tests.coloured import write_world
+    from tests.worlds.coloured import write_world
 
     folder = tmp_path_factory.mktemp("people")
     net = ul.load(f"{net_file}:build", image_size=32, mean=(0, 0, 0), std=(1, 1, 1))

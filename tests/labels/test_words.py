@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import unitlens as ul
-from tests.planted import COLOURS, ColourWorld, colour_net
+from tests.worlds.planted import COLOURS, ColourWorld, colour_net
 from unitlens.data.preparing import name_hash
 from unitlens.dissection.exemplars.strongest import Variety
 from unitlens.labels.by_words.lists import word_list

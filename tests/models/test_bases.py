@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 import unitlens as ul
-from tests.planted import ColourWorld, colour_net
+from tests.worlds.planted import ColourWorld, colour_net
 from unitlens.models.bases import as_basis
 
 HOW = {"quantile": 0.1, "exemplars": 0}

@@ -1,14 +1,11 @@
 """Families of timm and of Hugging Face with random weights: each is dissected at its last layer with a grid."""
 
-import runpy
 import warnings
-from pathlib import Path
 
 import pytest
 
 import unitlens as ul
-
-Few = runpy.run_path(str(Path(__file__).with_name("test_zoo.py")))["Few"]
+from tests.models.test_zoo import Few
 
 LAST = {
     "test_resnet": ("channels_first", 0),

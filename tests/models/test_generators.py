@@ -167,12 +167,12 @@ def _flat(inputs):
 
 
 def test_a_generator_is_opened_by_name():
-    net = ul.load("tests.generators:Painter", latents=20)
+    net = ul.load("tests.worlds.generators:Painter", latents=20)
     assert (net.latents.shape, net.latents.output_range) == ((20,), (-1.0, 1.0))
     assert "latents 20" in repr(net)
     assert "32 x 32" in repr(net)
     with pytest.raises(ul.UnitlensError, match="image_size="):
-        ul.load("tests.generators:Painter", latents=20, image_size=32)
+        ul.load("tests.worlds.generators:Painter", latents=20, image_size=32)
     with pytest.raises(ul.UnitlensError, match="rescale="):
         ul.load("resnet18", weights="none", rescale=(0, 1))
 

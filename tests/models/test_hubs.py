@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import unitlens as ul
-from tests.planted import ColourNet, ColourWorld
+from tests.worlds.planted import ColourNet, ColourWorld
 from unitlens.models.hubs import declared_by_processor
 from unitlens.models.preprocessing import Declared
 

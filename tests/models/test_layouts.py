@@ -1,4 +1,3 @@
-import runpy
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import unitlens as ul
-from tests.planted import ColourWorld
+from tests.models import zoo
+from tests.worlds.planted import ColourWorld
 from unitlens.models.layers import LayerRef
 from unitlens.models.layouts import MOST_SPECIAL, ORDERS, Layout, find_layout, layout_note, left_out, need_layout
 
@@ -242,8 +242,7 @@ def test_a_layout_can_be_said_in_the_shell(shell, world, tmp_path):
     ],
 )
 def test_networks_with_both_orders(name, layers):
-    zoo = runpy.run_path(str(Path(__file__).parents[1] / "zoo.py"))
-    net = ul.classifier(zoo["build"](name).model, image_size=64, mean=(0, 0, 0), std=(1, 1, 1))
+    net = ul.classifier(zoo.build(name).model, image_size=64, mean=(0, 0, 0), std=(1, 1, 1))
     infos = {info.name: (info.layout, info.units, info.grid) for info in net.layers()}
     assert {layer: infos[layer] for layer in layers} == layers
     wrong = [layer for layer, info in infos.items() if info[2] and info[2][0] != info[2][1]]

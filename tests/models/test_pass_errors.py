@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 import unitlens as ul
-from tests.planted import ColourWorld
+from tests.worlds.planted import ColourWorld
 
 
 class Generator(nn.Module):

@@ -1,5 +1,3 @@
-import runpy
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -7,10 +5,8 @@ import pytest
 import torch
 
 import unitlens as ul
-
-HERE = Path(__file__)
-zoo = runpy.run_path(str(HERE.parents[1] / "zoo.py"))
-replay = runpy.run_path(str(HERE.parents[1] / "ablation" / "test_zoo_replay.py"))
+from tests.ablation.replay import test_zoo as replay
+from tests.models import zoo
 
 
 class Few:
@@ -48,7 +44,7 @@ def looked_at(network, part="") -> Looked:
     chosen = [reached[0], reached[len(reached) // 2], reached[-1]]
     names = [name_of(info) for info in chosen]
     with torch.inference_mode(), ul.record(network.model, names) as recording:
-        network.model(zoo["images"](network, 2))
+        network.model(zoo.images(network, 2))
     assert [tuple(recording[name].shape[1:]) for name in names] == [info.shape for info in chosen], network.name
     last = [info for info in reached if info.grid is not None and info.name.startswith(part)][-1]
     layer = name_of(last)
@@ -68,13 +64,13 @@ def name_of(info) -> str:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*tokens, in front", "ignore:.*too coarse")
-@pytest.mark.parametrize("name", replay["documented"]())
+@pytest.mark.parametrize("name", replay.documented())
 def test_every_torchvision_classifier_is_looked_at_and_replays_as_the_document_says(name):
     """One test for both: building a network takes longer than looking at it."""
-    network = next(zoo["walk"]([name]))
+    network = next(zoo.walk([name]))
     flags = [module.training for module in network.model.modules()]
     looked_at(network)
-    assert replay["row"](name, replay["both_ends"](network)) == replay["documented"]()[name]
+    assert replay.row(name, replay.both_ends(network)) == replay.documented()[name]
     assert flags == [module.training for module in network.model.modules()]
 
 
@@ -85,7 +81,7 @@ def test_every_segmentation_and_detection_network_is_looked_at():
     from torchvision.models import detection, list_models
 
     with_boxes, failed = list_models(module=detection), {}
-    for network in zoo["walk"](zoo["dense_names"]()):
+    for network in zoo.walk(zoo.dense_names()):
         try:
             looked = looked_at(network, "backbone" if network.name in with_boxes else "")
         except (ul.UnitlensError, AssertionError) as error:
@@ -93,7 +89,7 @@ def test_every_segmentation_and_detection_network_is_looked_at():
         else:
             assert looked.layout == "channels_first", network.name
     assert failed == {}
-    assert len(zoo["dense_names"]()) >= 18
+    assert len(zoo.dense_names()) >= 18
 
 
 @pytest.mark.parametrize(
@@ -119,7 +115,7 @@ def test_every_network_of_torchvision_is_looked_at_or_left_out():
     from unitlens.models.torchvision import other_names, zoo_names
 
     assert {*zoo_names(), *other_names()} == set(models.list_models())
-    assert {*zoo["names"](), *zoo["dense_names"]()} == set(zoo_names())
+    assert {*zoo.names(), *zoo.dense_names()} == set(zoo_names())
 
 
 @pytest.mark.parametrize(
@@ -131,7 +127,7 @@ def test_every_network_of_torchvision_is_looked_at_or_left_out():
 )
 @pytest.mark.filterwarnings("ignore:.*too coarse")
 def test_a_segmentation_and_a_detection_network_are_looked_at(name, part, layer):
-    assert looked_at(zoo["build"](name), part).layer == layer
+    assert looked_at(zoo.build(name), part).layer == layer
 
 
 @pytest.mark.parametrize(
@@ -144,6 +140,6 @@ def test_a_segmentation_and_a_detection_network_are_looked_at(name, part, layer)
 )
 @pytest.mark.filterwarnings("ignore:.*tokens, in front", "ignore:.*too coarse")
 def test_networks_of_three_kinds_are_looked_at_by_their_name_alone(name, layout):
-    looked = looked_at(zoo["build"](name))
+    looked = looked_at(zoo.build(name))
     assert looked.layout == layout
     assert looked.grid == (2, 2)

@@ -3,7 +3,7 @@ import re
 import pytest
 
 import unitlens as ul
-from tests.compared import three_runs
+from tests.worlds.compared import three_runs
 from unitlens.comparison import columns as compare_columns
 from unitlens.comparison.comparing import compare
 from unitlens.pages.comparison import render_comparison

@@ -3,15 +3,15 @@
 import pytest
 
 import unitlens as ul
+from tests.ablation.outcomes.networks import NAMES, Marked, Segmenter, network
 from tests.cli.test_ablate import name_classes
-from tests.coloured import blocks, write_world
-from tests.crashing import contents, copied_at_each_change
-from tests.effecting import agreement_of
 from tests.explaining.pairs.test_attacking import EPSILON, Blocks
 from tests.explaining.pairs.test_causal_labels import SquarePairs
-from tests.generators import painted, painter
-from tests.outcomes import NAMES, Marked, Segmenter, network
-from tests.planted import ColourWorld, colour_net
+from tests.faults.crashing import contents, copied_at_each_change
+from tests.made_up.effects import agreement_of
+from tests.worlds.coloured import blocks, write_world
+from tests.worlds.generators import painted, painter
+from tests.worlds.planted import ColourWorld, colour_net
 from unitlens.journal import settle
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::unitlens.UnitlensWarning")]

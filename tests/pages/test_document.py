@@ -3,10 +3,10 @@
 import pytest
 
 import unitlens as ul
-from tests.compared import three_runs
-from tests.effecting import sweep_of
+from tests.made_up.effects import sweep_of
 from tests.pages.test_report import Page
-from tests.planted import InMemory
+from tests.worlds.compared import three_runs
+from tests.worlds.planted import InMemory
 from unitlens.data.checking import check
 from unitlens.pages.document import TEMPLATES
 

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from tests.pages.test_report_browser import browser, choose, made_up_run, reports, shown, visit, worded_run  # noqa: F401
+from tests.made_up.runs import made_up_run
+from tests.pages.test_report_browser import browser, choose, reports, shown, visit, worded_run  # noqa: F401
 from unitlens.drawing import strips
 from unitlens.files import write_whole
 from unitlens.labels.result import Labels, labels_table

@@ -2,9 +2,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.effecting import agreement_of, curve_of, dissection_of, saved_of, sweep_of
+from tests.made_up.effects import agreement_of, curve_of, dissection_of, saved_of, sweep_of
+from tests.made_up.runs import made_up_run
 from tests.pages.test_report_browser import EVIL, browser, visit  # noqa: F401
-from tests.reporting import made_up_run
 from unitlens.pages.dissection import render_dissection
 from unitlens.pages.effects import effects_view, render_effects
 from unitlens.pages.units.places import class_id, unit_id

@@ -9,9 +9,9 @@ import pytest
 
 import unitlens as ul
 from tests.cli.test_ablate import ablate, classed, dissected, run  # noqa: F401
-from tests.effecting import agreement_of, curve_of, dissection_of, measurement_of, saved_of, sweep_of
+from tests.made_up.effects import agreement_of, curve_of, dissection_of, measurement_of, saved_of, sweep_of
+from tests.made_up.runs import made_up_run
 from tests.pages.test_report import EVIL, Page
-from tests.reporting import made_up_run
 from unitlens.ablation.agreement import AGREEMENT_COLUMNS, over_classes
 from unitlens.ablation.attribution import measure_agreement
 from unitlens.ablation.experiment import Experiment

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import unitlens as ul
-from tests.effecting import curve_of, sweep_of
+from tests.made_up.effects import curve_of, sweep_of
 from unitlens.drawing.effects import causal_figure
 from unitlens.drawing.emergence import counts_by_layer, emergence_figure
 from unitlens.drawing.figures import category_colours, style_colours

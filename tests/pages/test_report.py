@@ -3,15 +3,14 @@ import io
 import json
 import math
 import re
-import runpy
 from collections import Counter
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from tests.made_up.runs import made_up_run
 from unitlens.dissection.settings import Settings
 from unitlens.drawing import strips
 from unitlens.labels.result import Labels, labels_table
@@ -22,7 +21,6 @@ from unitlens.pages.units.concepts import concept_shares
 from unitlens.pages.units.places import concept_id, unit_id
 from unitlens.pages.units.ranked import VERDICTS, ranked_units
 
-made_up_run = runpy.run_path(str(Path(__file__).parents[1] / "reporting.py"))["made_up_run"]
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&{{ 7 * 7 }}</style>-->"
 
 

@@ -1,20 +1,18 @@
 import json
 import re
-import runpy
 import shutil
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.made_up.runs import made_up_run
 from unitlens.dissection.searching.unit_vectors import UnitVectors
 from unitlens.files import write_whole
 from unitlens.labels.result import Labels, labels_table
 from unitlens.pages.dissection import render_dissection
 from unitlens.pages.units.places import concept_id, unit_id
 
-made_up_run = runpy.run_path(str(Path(__file__).parents[1] / "reporting.py"))["made_up_run"]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 QUIET = [
     "--no-sandbox",

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.compared import random_counts
+from tests.worlds.compared import random_counts
 from unitlens.stats.folds import (
     even_and_odd,
     filled_folds,

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import unitlens as ul
-from tests.planted import InMemory, lookup
+from tests.worlds.planted import InMemory, lookup
 from unitlens.stats.scores import Levels, auprc, auroc, auroc_error, correlation
 from unitlens.stats.thresholds import level_edges, value_histogram
 

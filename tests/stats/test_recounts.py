@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import stdtrit
 
-from tests.compared import random_counts
+from tests.worlds.compared import random_counts
 from unitlens.stats.counts import Counts
 from unitlens.stats.folds import (
     filled_folds,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import unitlens as ul
-from tests.compared import random_counts
+from tests.worlds.compared import random_counts
 from unitlens.stats.scores import LEVEL_SCORES, SCORES, iou
 from unitlens.tables.labelled import counts_dataset
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 import unitlens as ul
-from tests.small import Noise, classifier
+from tests.worlds.small import Noise, classifier
 from unitlens.ablation.experiment import Experiment
 from unitlens.ablation.interventions import Replacement
 from unitlens.ablation.work.kept import Kept

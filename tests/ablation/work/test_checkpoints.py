@@ -5,7 +5,7 @@ import pytest
 
 import unitlens as ul
 from tests.ablation.work.stopping import NET, Stopping, commit_always
-from tests.generators import painted, painter
+from tests.worlds.generators import painted, painter
 from unitlens.ablation.attribution import attributions
 from unitlens.processes import _LAUNCH
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.launched import second_of
+from tests.dissection.work.launched import second_of
 from unitlens.ablation.work.kept import FOLDER
 from unitlens.dissection.store.manifest import Manifest
 

@@ -6,7 +6,7 @@ import re
 import pytest
 from PIL import Image
 
-from tests.coloured import blocks
+from tests.worlds.coloured import blocks
 from unitlens.explaining.explanation import COLUMNS
 
 EVIL = "<script>alert(1)</script>.png"

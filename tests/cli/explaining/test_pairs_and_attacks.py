@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tests.coloured import blocks
+from tests.worlds.coloured import blocks
 from unitlens.explaining.pairs import attack_result, image_changes
 
 

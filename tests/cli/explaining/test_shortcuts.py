@@ -5,7 +5,7 @@ import csv
 import pytest
 
 import unitlens as ul
-from tests import shortcut_world
+from tests.worlds import shortcut_world
 from unitlens.explaining.subgroups.result import COLUMNS
 
 

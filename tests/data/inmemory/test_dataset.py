@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import datasets, tv_tensors
 
 import unitlens as ul
-from tests.coloured import write_world
+from tests.worlds.coloured import write_world
 from unitlens.data.inmemory.dataset import as_data, dataset
 
 NAMES = {1: "tree", 2: "car", 4: "sky"}

@@ -11,7 +11,7 @@ import tifffile
 from PIL import Image
 
 import unitlens as ul
-from tests.banded import file_of
+from tests.worlds.banded import file_of
 from unitlens.data.pixels import files
 from unitlens.data.pixels.files import UnreadableError, decode_pixels
 

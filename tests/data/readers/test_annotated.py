@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 import unitlens as ul
-from tests.coloured import blocks, write_world
+from tests.worlds.coloured import blocks, write_world
 from unitlens.data.concepts import Concept, Data
 
 

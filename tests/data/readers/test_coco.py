@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import unitlens as ul
-from tests.coloured import blocks
 from tests.data.readers import layouts
+from tests.worlds.coloured import blocks
 from unitlens.data.readers.coco.masks import painted
 from unitlens.data.readers.formats import find_layout
 

@@ -9,8 +9,8 @@ import pytest
 import tifffile
 
 import unitlens as ul
-from tests.coloured import blocks
 from tests.data.readers import layouts
+from tests.worlds.coloured import blocks
 from unitlens.data.colors import Colors
 from unitlens.data.readers.formats import FORMATS, find_layout
 from unitlens.data.sources import with_concepts

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import unitlens as ul
-from tests.coloured import blocks, write_world
 from tests.data.readers import layouts
 from tests.data.readers.broken_layouts import mutate
 from tests.data.readers.test_layouts import WRITERS
+from tests.worlds.coloured import blocks, write_world
 from unitlens.data.pixels.files import UnreadableError
 from unitlens.data.readers import files
 from unitlens.data.readers.formats import find_layout, open_format

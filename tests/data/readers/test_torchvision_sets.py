@@ -12,8 +12,8 @@ from torchvision import datasets
 from torchvision.transforms import v2
 
 import unitlens as ul
-from tests.coloured import blocks
 from tests.data.readers import layouts
+from tests.worlds.coloured import blocks
 from unitlens.data.pixels.files import UnreadableError
 from unitlens.data.readers import downloads
 from unitlens.data.readers.downloads import DOWNLOADS

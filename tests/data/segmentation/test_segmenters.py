@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 import unitlens as ul
-from tests.coloured import COLOURS, blocks
 from tests.data.readers import layouts
+from tests.worlds.coloured import COLOURS, blocks
 from unitlens.data.concepts import ConceptSource
 from unitlens.data.readers.formats import images_only
 from unitlens.data.segmentation.accuracy import segmenter_iou

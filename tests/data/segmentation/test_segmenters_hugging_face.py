@@ -6,8 +6,8 @@ import torch
 from torch.nn import functional
 
 import unitlens as ul
-from tests.coloured import blocks
 from tests.data.segmentation.test_segmenters import photos
+from tests.worlds.coloured import blocks
 from unitlens.data.segmentation.segmenters import segmenter
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import unitlens as ul
-from tests.planted import ColourWorld, InMemory, colour_net, lookup
+from tests.worlds.planted import ColourWorld, InMemory, colour_net, lookup
 from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.reading import Reading
 from unitlens.dissection.dictionaries.autoencoder import train_autoencoder

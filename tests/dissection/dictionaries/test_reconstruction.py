@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import unitlens as ul
-from tests.planted import ColourWorld
+from tests.worlds.planted import ColourWorld
 from unitlens.dissection.dictionaries.result import COLUMNS
 
 

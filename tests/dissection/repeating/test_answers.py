@@ -8,8 +8,8 @@ import time
 import pytest
 
 import unitlens as ul
-from tests.coloured import write_world
-from tests.planted import ColourWorld, colour_net
+from tests.worlds.coloured import write_world
+from tests.worlds.planted import ColourWorld, colour_net
 from unitlens.dissection.repeating.answers import Question
 from unitlens.dissection.repeating.content import content_of
 from unitlens.dissection.run import task_of

@@ -9,8 +9,8 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 import unitlens as ul
-from tests.coloured import everything_below
-from tests.planted import ColourWorld, colour_net
+from tests.worlds.coloured import everything_below
+from tests.worlds.planted import ColourWorld, colour_net
 from unitlens.dissection.repeating.differences import compare_files, likely_reasons
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import unitlens as ul
-from tests.planted import ColourWorld, InMemory, colour_net
+from tests.worlds.planted import ColourWorld, InMemory, colour_net
 from unitlens.dissection.scaling.rates import Rates, disk_rate
 from unitlens.dissection.scaling.scale import LayerLoad, Workload, at_scale
 from unitlens.dissection.scaling.widened import widened

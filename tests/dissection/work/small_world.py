@@ -4,7 +4,7 @@ import errno
 import os
 
 import unitlens as ul
-from tests.planted import ColourWorld, colour_net
+from tests.worlds.planted import ColourWorld, colour_net
 from unitlens.dissection.store import folder as store_folder
 
 IMAGES = 14

@@ -7,9 +7,9 @@ import pytest
 
 import unitlens as ul
 from tests.ablation.work import stopping
-from tests.changed_stores import mutated
 from tests.dissection.work.small_world import NET, OPTIONS, Stopping, assert_same, commit_always, dissect
-from tests.hostile import watched
+from tests.faults.changed_stores import mutated
+from tests.faults.hostile import watched
 from unitlens.ablation.work.kept import Kept
 from unitlens.data.reading import Part
 from unitlens.dissection.run import dissect_part

@@ -19,7 +19,7 @@ from tests.dissection.work.small_world import (
     dissect,
     full_disk,
 )
-from tests.generators import painted, painter
+from tests.worlds.generators import painted, painter
 from unitlens.dissection import controls
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.lock import holding

@@ -7,7 +7,7 @@ import pytest
 
 import unitlens as ul
 from tests.dissection.work.small_world import NET, OPTIONS, Stopping, assert_same, commit_always, dissect
-from tests.generators import painted, painter
+from tests.worlds.generators import painted, painter
 from unitlens.data.reading import Part
 from unitlens.dissection.run import dissect_part
 from unitlens.dissection.store.joined_rows import JoinedRows

@@ -6,7 +6,7 @@ import torch
 
 import unitlens as ul
 from tests.dissection.work.small_world import assert_same, commit_always
-from tests.planted import InMemory, lookup
+from tests.worlds.planted import InMemory, lookup
 from unitlens.dissection.store.layers import ArrivingMaps, Filled, LayerMaps
 from unitlens.dissection.store.sparse_rows import SparseRows
 from unitlens.dissection.store.temporary import temporary_store

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import unitlens as ul
+from tests.dissection.work.launched import second_of
 from tests.dissection.work.small_world import assert_same
-from tests.launched import second_of
 
 pytestmark = pytest.mark.slow  # each process loads torch
 

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 import unitlens as ul
-from tests.coloured import blocks
 from tests.naive import upsample
+from tests.worlds.coloured import blocks
 from unitlens.data.images import decode_image
 from unitlens.data.opening import open_data
 from unitlens.data.readers.given import given_images

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import unitlens as ul
-from tests.coloured import blocks
+from tests.worlds.coloured import blocks
 from unitlens.errors import UnitlensError
 from unitlens.explaining.pairs.attack_methods import AttackSettings, to_8_bit
 from unitlens.explaining.pairs.attack_result import COLUMNS

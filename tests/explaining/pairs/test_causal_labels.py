@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import unitlens as ul
-from tests.planted import COLOURS, ColourWorld, colour_net
+from tests.worlds.planted import COLOURS, ColourWorld, colour_net
 from unitlens.errors import UnitlensError
 from unitlens.explaining.labelled_units import GOOD
 from unitlens.explaining.pairs.causal_labels_result import COLUMNS, describe_shares

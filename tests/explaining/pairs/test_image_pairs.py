@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import unitlens as ul
-from tests.coloured import blocks
+from tests.worlds.coloured import blocks
 from unitlens.data.readers.paired import pair_images
 from unitlens.errors import UnitlensError
 from unitlens.explaining.pairs.image_changes import COLUMNS, CONCEPT_COLUMNS, MATTER_COLUMNS, PAIR_COLUMNS

@@ -8,7 +8,7 @@ from torch import nn
 
 import unitlens as ul
 from tests.models.fast.test_folding import Plain, settle
-from tests.models.hooked import Net, assert_as_before, state_of
+from tests.models.hooks.hooked import Net, assert_as_before, state_of
 from unitlens.cli.options import PRECISIONS, with_precisions
 from unitlens.models.activations import Readout, reader
 from unitlens.models.fast.copies import fast_copy, lacks_bfloat16, largest_difference

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 import unitlens as ul
-from tests.models.hooked import Net, assert_as_before, state_of
+from tests.models.hooks.hooked import Net, assert_as_before, state_of
 from unitlens.models.activations import Readout, reader
 from unitlens.models.fast.ending import EndingPasses
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import unitlens as ul
-from tests import zoo
+from tests.models import zoo
 from unitlens.models.activations import Readout, reader
 from unitlens.models.fast.copies import fast_copy, largest_difference
 from unitlens.models.fast.ending import EndingPasses

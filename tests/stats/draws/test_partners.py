@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.all_partners import all_partners
+from tests.stats.draws.all_partners import all_partners
 from unitlens.stats.draws.partners import Partners, choose_partners
 
 
