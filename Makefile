@@ -51,8 +51,8 @@ docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 bench: $(STAMP)
-	$(BIN)/python benchmarks/dissect.py
-	$(BIN)/python benchmarks/replay.py
+	$(BIN)/python -m benchmarks.speed.dissect
+	$(BIN)/python -m benchmarks.speed.replay
 
 # Every figure of the paper on the bundled networks, into docs/paper.md; some minutes on one core.
 paper: $(STAMP)

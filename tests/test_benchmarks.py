@@ -6,7 +6,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks import generator_objects, generators, gpu, interventions
+from benchmarks.generators import objects, published
+from benchmarks.speed import gpu, interventions
 from tests.worlds.coloured import write_world
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::unitlens.UnitlensWarning")]
@@ -51,17 +52,17 @@ def models(tmp_path):
 
 
 def test_objects_are_removed_and_inserted_in_the_bundled_generator(monkeypatch):
-    monkeypatch.setattr(generator_objects, "CONCEPTS", ("sky",))
+    monkeypatch.setattr(objects, "CONCEPTS", ("sky",))
     how = ("--chosen-by", "24", "--images", "16", "--places", "4", "--units", "2", "--draws", "1")
-    said = CliRunner().invoke(generator_objects.main, how, catch_exceptions=False)
+    said = CliRunner().invoke(objects.main, how, catch_exceptions=False)
     assert "of its area gone" in said.output
     assert "sky (usually" in said.output
 
 
 def test_colours_are_removed_from_a_generator_of_faces(models, monkeypatch, tmp_path):
-    monkeypatch.setattr(generator_objects, "COLOURS", ("gray",))
+    monkeypatch.setattr(objects, "COLOURS", ("gray",))
     how = ("--chosen-by", "24", "--images", "16", "--units", "2", "--draws", "1", "--out", str(tmp_path / "sheets"))
-    said = CliRunner().invoke(generator_objects.main, (*how, "--faces", models), catch_exceptions=False)
+    said = CliRunner().invoke(objects.main, (*how, "--faces", models), catch_exceptions=False)
     assert "gray: units" in said.output
     assert [path.name for path in (tmp_path / "sheets").iterdir()] == ["gray.png"]
 
@@ -75,14 +76,14 @@ def test_what_interventions_cost_is_printed(monkeypatch, capsys):
 
 def test_units_of_two_generators_are_listed(models, monkeypatch, capsys, tmp_path):
     write_world(tmp_path / "photos", images=16)
-    monkeypatch.setattr(sys, "argv", ["generators.py", models, str(tmp_path / "photos"), "--faces", "16"])
-    generators.main()
+    monkeypatch.setattr(sys, "argv", ["published.py", models, str(tmp_path / "photos"), "--faces", "16"])
+    published.main()
     said = capsys.readouterr().out
     assert "photos: 16 photos, drawn again at" in said
-    assert all(f"layer {layer}: " in said for layer in generators.DECODER)
-    assert all(f"  {layer}: " in said for layer in generators.FACES)
-    monkeypatch.setattr(sys, "argv", ["generators.py", models, "--faces", "16", "--time", "1"])
-    generators.main()
+    assert all(f"layer {layer}: " in said for layer in published.DECODER)
+    assert all(f"  {layer}: " in said for layer in published.FACES)
+    monkeypatch.setattr(sys, "argv", ["published.py", models, "--faces", "16", "--time", "1"])
+    published.main()
     assert capsys.readouterr().out.count("bare") == 4
 
 

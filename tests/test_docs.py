@@ -11,7 +11,8 @@ import unitlens
 import unitlens as ul
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), ROOT / "demos" / "README.md"])
+READMES = [ROOT / "benchmarks" / "README.md", ROOT / "demos" / "README.md"]
+DOCUMENTS = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), *READMES])
 
 
 def exists(dotted):
@@ -45,3 +46,33 @@ def test_files_that_are_named_are_there(path):
         assert (ROOT / name).exists(), f"{path.name} names {name}"
     for link in set(re.findall(r"\]\(([^)#:]+)\)", text)):
         assert (path.parent / link).exists(), f"{path.name} links to {link}"
+
+
+def texts_of_the_repository():
+    """Whatever could name a benchmark: pages, notebooks, code and its comments, and how things are made."""
+    endings = {".py", ".md", ".ipynb", ".toml", ".txt"}
+    folders = [ROOT / name for name in ("benchmarks", "demos", "docs", "tests", "unitlens")]
+    files = [*(path for folder in folders for path in folder.rglob("*") if path.suffix in endings), *ROOT.glob("*.md")]
+    return {path: path.read_text(encoding="utf-8") for path in [*files, ROOT / "Makefile", ROOT / "pyproject.toml"]}
+
+
+def test_benchmarks_that_are_named_are_there_and_run_as_modules_so_that_they_find_each_other():
+    as_a_file = re.compile("python3? " + "benchmarks/")  # in two pieces: this file is read as well
+    as_a_module = re.compile(r"python3? -m (benchmarks(?:\.[a-z_]+)+)")
+    named = set()
+    for path, text in texts_of_the_repository().items():
+        assert not as_a_file.search(text), f"{path.name} runs a benchmark as a file: write python -m"
+        for module in as_a_module.findall(text):
+            assert (ROOT / module.replace(".", "/")).with_suffix(".py").exists(), f"{path.name} names {module}"
+            named.add(module)
+    assert len(named) > 20
+
+
+def test_every_benchmark_that_can_be_run_is_listed_with_its_question():
+    listed = re.findall(r"^\| `python -m (benchmarks\.[\w.]+)", (ROOT / "benchmarks" / "README.md").read_text(), re.M)
+    runnable = [
+        path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
+        for path in (ROOT / "benchmarks").rglob("*.py")
+        if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
+    ]
+    assert sorted(listed) == sorted(runnable)

@@ -1,7 +1,4 @@
-"""Intervals of small counts and skewed means; a small version of benchmarks/effects_coverage.py."""
-
-import sys
-from pathlib import Path
+"""Intervals of small counts and skewed means; a small version of benchmarks/evidence/effects.py."""
 
 import numpy as np
 import pytest
@@ -9,14 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from benchmarks.evidence import effects as simulated
 from unitlens.ablation.estimates import OF_COUNTS, estimate, estimate_overall
 from unitlens.ablation.responses.counting import PredictionTally
 from unitlens.ablation.tallies import row_count
 from unitlens.stats.design_effects import design_effects, group_size
 from unitlens.stats.intervals import Part, change_distances, mean_change_distances, share_distances
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-import effects_coverage as simulated
 
 
 @pytest.fixture(scope="module")

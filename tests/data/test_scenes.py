@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import train_scenes
+from benchmarks.training import scenes as training
 from unitlens.data.concepts import Data
 from unitlens.data.scenes import staging
 from unitlens.data.scenes.canvas import Canvas
@@ -211,48 +211,48 @@ def test_weights_of_another_network_are_refused(tmp_path):
 
 @pytest.mark.slow
 def test_training_learns_and_is_repeatable():
-    images, classes = train_scenes.drawn(Scenes(64, split="train", size=32))
-    nets = list(train_scenes.trained(images, classes, epochs=16, seed=0))
-    again = list(train_scenes.trained(images, classes, epochs=2, seed=0))
+    images, classes = training.drawn(Scenes(64, split="train", size=32))
+    nets = list(training.trained(images, classes, epochs=16, seed=0))
+    again = list(training.trained(images, classes, epochs=2, seed=0))
     assert (len(nets), len(again)) == (17, 3)
     assert all(torch.equal(a, b) for a, b in zip(nets[0].parameters(), again[0].parameters(), strict=True))
     with torch.inference_mode():
-        losses = [float(torch.nn.functional.cross_entropy(net(train_scenes.prepared(images)), classes)) for net in nets]
+        losses = [float(torch.nn.functional.cross_entropy(net(training.prepared(images)), classes)) for net in nets]
     assert losses[-1] < 0.9 * losses[0]
 
 
 def test_units_that_say_the_same_are_alike_and_evidence_is_weight_times_activation():
     maps = torch.zeros(2, 3, 4, 4)
     maps[0, 0], maps[0, 1], maps[1, 2] = 1, 5, 2
-    assert train_scenes.likeness(maps).item() == pytest.approx(2 / 3)
+    assert training.likeness(maps).item() == pytest.approx(2 / 3)
     net = bundled.scene_net(weights="none")
     units = torch.rand(5, 128)
     expected = sum((net.classify.weight[c].abs() * unit).sum() for c in range(12) for unit in units) / 5 / 12
-    assert train_scenes.evidence(net, units).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert training.evidence(net, units).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_folding_changes_nothing():
     torch.manual_seed(0)
-    net = train_scenes.with_norms(bundled.scene_net(weights="none")).eval()
+    net = training.with_norms(bundled.scene_net(weights="none")).eval()
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             for tensor in (module.weight, module.bias, module.running_mean, module.running_var):
                 torch.nn.init.uniform_(tensor, 0.5, 2)
     seen = torch.randn(4, 3, 112, 112)
     with torch.inference_mode():
-        torch.testing.assert_close(train_scenes.folded(net)(seen), net(seen), rtol=1e-4, atol=1e-4)
-    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in train_scenes.folded(net).modules())
+        torch.testing.assert_close(training.folded(net)(seen), net(seen), rtol=1e-4, atol=1e-4)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in training.folded(net).modules())
 
 
 @pytest.mark.slow
 def test_training_from_the_shell(tmp_path, monkeypatch):
     from click.testing import CliRunner
 
-    monkeypatch.setattr(train_scenes, "HELD_OUT", 24)
+    monkeypatch.setattr(training, "HELD_OUT", 24)
     out, folder = tmp_path / "net.safetensors", tmp_path / "on_the_way"
     threads = torch.get_num_threads()
     result = CliRunner().invoke(
-        train_scenes.main,
+        training.main,
         [
             "--images",
             "64",

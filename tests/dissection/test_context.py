@@ -1,12 +1,11 @@
 """Units that know a thing and units that know the kind of image, and what they are told apart by."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 import unitlens as ul
+from benchmarks.evidence import context as contexts
+from benchmarks.evidence import planted as planted_world
 from tests.worlds.coloured import write_world
 from tests.worlds.planted import InMemory, colour_net, lookup
 from unitlens.data.preparing import image_hash
@@ -14,18 +13,14 @@ from unitlens.dissection.settings import Settings
 from unitlens.errors import UnitlensError
 from unitlens.stats.draws.partners import choose_partners
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-import evidence_context
-import evidence_planted
-
 SIDE = 14
-CONCEPTS = tuple(("object", 1 + c, f"thing {c}") for c in range(evidence_context.CONCEPTS))
+CONCEPTS = tuple(("object", 1 + c, f"thing {c}") for c in range(contexts.CONCEPTS))
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr(evidence_planted, "SIDE", SIDE)
-    monkeypatch.setattr(evidence_planted, "COARSE", 5)
+    monkeypatch.setattr(planted_world, "SIDE", SIDE)
+    monkeypatch.setattr(planted_world, "COARSE", 5)
 
 
 def dissected(drawn, *, classes=True, scene=False, **options):
@@ -46,7 +41,7 @@ def dissected(drawn, *, classes=True, scene=False, **options):
 
 def planted(seed=0, **numbers):
     numbers = {"kinds": 4, "things": 12, "scenes": 12, "nulls": 8, "by": 2.0} | numbers
-    return evidence_context.world(250, seed=seed, **numbers)
+    return contexts.world(250, seed=seed, **numbers)
 
 
 @pytest.mark.parametrize("classes", [True, False])
@@ -75,7 +70,7 @@ def test_context_iou_is_the_mean_best_iou_with_labels_of_the_same_kind():
         hashes, [1] * 250, draws=Settings(layers=("layer",), grid=(1, 1), fdr=0.1).draws, strata=order
     )
     active = np.nonzero(drawn.masks.transpose(1, 0, 2))
-    values = [evidence_context.whole(active, 8, drawn.labels[partner]) for partner in draws]
+    values = [contexts.whole(active, 8, drawn.labels[partner]) for partner in draws]
     assert table["context_iou"].to_numpy() == pytest.approx(np.mean(values, 0))
 
 

@@ -1,13 +1,8 @@
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-import evidence_planted as planted
-import evidence_units as units_of
-
+from benchmarks.evidence import planted
+from benchmarks.evidence import units as units_of
 from unitlens.stats.needed import needed_concepts
 
 

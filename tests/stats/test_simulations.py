@@ -1,17 +1,11 @@
-"""Small versions of benchmarks/evidence.py, whose figures are in docs/evidence.md."""
-
-import sys
-from pathlib import Path
+"""Small versions of benchmarks/evidence/calibration.py, whose figures are in docs/evidence.md."""
 
 import numpy as np
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-import evidence_context as context
-import evidence_planted as planted
-import evidence_scenes as scenes
-from evidence_tables import FOLDS, by_fold
+from benchmarks.evidence import context, planted, scenes
+from benchmarks.evidence.tables import FOLDS, by_fold
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 import unitlens as ul
-from benchmarks import train_segmenter
+from benchmarks.training import segmenter as training
 from unitlens.data.concepts import ConceptSource
 from unitlens.data.opening import open_data
 from unitlens.data.scenes.words import CATEGORIES
@@ -88,22 +88,22 @@ def test_settings_of_other_segmenters_are_refused():
 
 def test_batch_norms_are_folded_into_the_same_function():
     torch.manual_seed(0)
-    net = train_segmenter.with_norms(ScenesSegmenter())
+    net = training.with_norms(ScenesSegmenter())
     pixels = torch.rand(4, 3, 64, 64)
     with torch.no_grad():
         net(pixels)
         net.eval()
-        for one, other in zip(net(pixels), train_segmenter.folded(net)(pixels), strict=True):
+        for one, other in zip(net(pixels), training.folded(net)(pixels), strict=True):
             torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)
 
 
 def test_overlaps_are_those_of_all_pixels():
     net = ScenesSegmenter()
-    images, planes = train_segmenter.drawn(6, "test")
-    ious = train_segmenter.overlaps(net, images, planes, 64)
-    labels = train_segmenter.sampled(planes, 64)
+    images, planes = training.drawn(6, "test")
+    ious = training.overlaps(net, images, planes, 64)
+    labels = training.sampled(planes, 64)
     with torch.no_grad():
-        said = net(train_segmenter.reduced(images, 64))[0].argmax(1)
+        said = net(training.reduced(images, 64))[0].argmax(1)
     label = int(said.flatten().bincount()[1:].argmax()) + 1
     expected = ((said == label) & (labels[:, 0] == label)).sum() / ((said == label) | (labels[:, 0] == label)).sum()
     assert ious["object"][label - 1] == pytest.approx(float(expected))

@@ -3,7 +3,7 @@ import torch
 from torch import fx
 
 import unitlens as ul
-from benchmarks import train_generator
+from benchmarks.training import generator as training
 from unitlens.errors import UnitlensError
 from unitlens.models.bundled.scenes import CLASSES
 from unitlens.models.bundled.scenes_generator import LATENTS, WEIGHTS, ScenesGenerator, scene_of, scenes_generator
@@ -57,7 +57,7 @@ def test_untrained_weights_follow_from_the_seed_alone():
 
 def test_weights_are_small_and_other_files_are_refused(tmp_path):
     assert WEIGHTS.stat().st_size < 8e6
-    with pytest.raises(UnitlensError, match=r"none\.safetensors.*train_generator"):
+    with pytest.raises(UnitlensError, match=r"none\.safetensors.*benchmarks\.training\.generator"):
         scenes_generator(weights=str(tmp_path / "none.safetensors"))
     with pytest.raises(UnitlensError, match="bundled:scenes-generator"):
         ul.load("bundled:scenes-generators")
@@ -65,32 +65,30 @@ def test_weights_are_small_and_other_files_are_refused(tmp_path):
 
 def test_batch_norms_are_folded_into_the_same_function():
     torch.manual_seed(0)
-    net = train_generator.with_norms(ScenesGenerator())
-    measured = train_generator.measured(net, batches=1)
+    net = training.with_norms(ScenesGenerator())
+    measured = training.measured(net, batches=1)
     with torch.no_grad():
-        torch.testing.assert_close(
-            train_generator.folded(measured)(latents(4)), measured(latents(4)), atol=1e-4, rtol=1e-3
-        )
+        torch.testing.assert_close(training.folded(measured)(latents(4)), measured(latents(4)), atol=1e-4, rtol=1e-3)
 
 
 def test_augmentation_of_no_image_changes_nothing():
     images = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(train_generator.augmented(images, 0.0, torch.Generator()), images)
-    changed = train_generator.augmented(images, 1.0, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(training.augmented(images, 0.0, torch.Generator()), images)
+    changed = training.augmented(images, 1.0, torch.Generator().manual_seed(0))
     assert (changed - images).abs().flatten(1).mean(1).min() > 0.01
 
 
 @pytest.mark.slow
 def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path):
     images = torch.randint(0, 256, (24, 3, 64, 64), generator=torch.Generator().manual_seed(0)).byte()
-    through = train_generator.Training(images, train_generator.Settings(), seed=0)
+    through = training.Training(images, training.Settings(), seed=0)
     through.step(10)
     through.save(tmp_path / "checkpoint.pt")
-    again = train_generator.Training(images, train_generator.Settings(), seed=5)
+    again = training.Training(images, training.Settings(), seed=5)
     again.read(tmp_path / "checkpoint.pt")
     assert again.iteration == 1
-    for training in (through, again):
-        training.step(10)
+    for one in (through, again):
+        one.step(10)
     for name in ("generator", "average", "critics", "pixels"):
         one, other = getattr(through, name).state_dict(), getattr(again, name).state_dict()
         assert all(torch.equal(one[key], other[key]) for key in one), name

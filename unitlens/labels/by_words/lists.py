@@ -8,7 +8,7 @@ from unitlens.errors import UnitlensError, argument, did_you_mean
 from unitlens.files import check_readable
 
 NOUNS = Path(__file__).parent / "nouns.txt"
-"""The 3,000 most common English nouns; written by ``benchmarks/word_lists.py`` from WordNet."""
+"""The 3,000 most common English nouns; written by ``benchmarks/training/nouns.py`` from WordNet."""
 LISTS = ("concepts", "imagenet", "nouns")
 """Lists by name."""
 FEWEST = 2

@@ -95,7 +95,7 @@ def scene_net(*, weights: str | None = None, seed: int = 0) -> SceneNet:
     ----------
     weights : str or None
         None for the trained weights that come along, "none" for weights freshly drawn, else a ``.safetensors`` file
-        that ``benchmarks/train_scenes.py`` of the repository wrote.
+        that ``benchmarks/training/scenes.py`` of the repository wrote.
     seed : int
         Of the fresh weights. PyTorch's own generator is left as it was.
 
@@ -104,24 +104,24 @@ def scene_net(*, weights: str | None = None, seed: int = 0) -> SceneNet:
     UnitlensError
         If the file is not there, or holds other weights.
     """
-    return bundled_network(SceneNet, weights, trained=WEIGHTS, script="train_scenes", seed=seed)
+    return bundled_network(SceneNet, weights, trained=WEIGHTS, script="scenes", seed=seed)
 
 
 def shortcut_net(*, weights: str | None = None, seed: int = 0) -> SceneNet:
     """Return the classifier that tells bedrooms and living rooms by the ball that `unitlens.ShortcutScenes` draws.
 
-    It is that of `scene_net`, trained on by ``benchmarks/train_shortcut.py``; arguments as there.
+    It is that of `scene_net`, trained on by ``benchmarks/training/shortcut.py``; arguments as there.
     """
-    return bundled_network(SceneNet, weights, trained=SHORTCUT_WEIGHTS, script="train_shortcut", seed=seed)
+    return bundled_network(SceneNet, weights, trained=SHORTCUT_WEIGHTS, script="shortcut", seed=seed)
 
 
 def infrared_net(*, weights: str | None = None, seed: int = 0) -> SceneNet:
     """Return the classifier of drawn scenes with near infrared, of four bands.
 
-    It is that of `scene_net`, trained on by ``benchmarks/train_infrared.py``; arguments as there.
+    It is that of `scene_net`, trained on by ``benchmarks/training/infrared.py``; arguments as there.
     """
     make = partial(SceneNet, bands=4)
-    return bundled_network(make, weights, trained=INFRARED_WEIGHTS, script="train_infrared", seed=seed)
+    return bundled_network(make, weights, trained=INFRARED_WEIGHTS, script="infrared", seed=seed)
 
 
 def bundled_network(
@@ -138,7 +138,7 @@ def bundled_network(
     trained : Path
         The file of the trained ones.
     script : str
-        Of benchmarks/, which writes such files.
+        Of benchmarks/training/, which writes such files.
     seed : int
         Of the fresh weights.
 
@@ -156,7 +156,7 @@ def bundled_network(
 
 
 def _read_weights(net: nn.Module, path: Path, *, script: str) -> None:
-    """Put weights that a script of benchmarks/ wrote into a network."""
+    """Put weights that a script of benchmarks/training/ wrote into a network."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -165,5 +165,6 @@ def _read_weights(net: nn.Module, path: Path, *, script: str) -> None:
     except (OSError, SafetensorError, RuntimeError) as error:
         raise UnitlensError(
             f"{path} does not hold the weights of a {type(net).__name__} ({type(error).__name__}: {error}); "
-            f"leave weights out for the trained ones, or write a file with benchmarks/{script}.py of the repository."
+            f"leave weights out for the trained ones, or write a file in a clone of the repository with "
+            f"`python -m benchmarks.training.{script}`."
         ) from error

@@ -112,7 +112,7 @@ def scenes_generator(*, weights: str | None = None, seed: int = 0) -> ScenesGene
     ----------
     weights : str or None
         None for the trained weights that come along, "none" for weights freshly drawn, else a ``.safetensors`` file
-        that ``benchmarks/train_generator.py`` of the repository wrote.
+        that ``benchmarks/training/generator.py`` of the repository wrote.
     seed : int
         Of the fresh weights. PyTorch's own generator is left as it was.
 
@@ -121,4 +121,4 @@ def scenes_generator(*, weights: str | None = None, seed: int = 0) -> ScenesGene
     UnitlensError
         If the file is not there, or holds other weights.
     """
-    return bundled_network(ScenesGenerator, weights, trained=WEIGHTS, script="train_generator", seed=seed)
+    return bundled_network(ScenesGenerator, weights, trained=WEIGHTS, script="generator", seed=seed)

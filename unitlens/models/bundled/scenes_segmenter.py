@@ -100,16 +100,16 @@ def scenes_segmenter(*, weights: str | None = None) -> ScenesSegmenter:
     ----------
     weights : str or None
         None for the weights that come along, "none" for weights freshly drawn, else a file that
-        ``benchmarks/train_segmenter.py`` wrote.
+        ``benchmarks/training/segmenter.py`` wrote.
 
     Raises
     ------
     UnitlensError
         If the file is not there, or holds other weights.
     """
-    return bundled_network(ScenesSegmenter, weights, trained=WEIGHTS, script="train_segmenter")
+    return bundled_network(ScenesSegmenter, weights, trained=WEIGHTS, script="segmenter")
 
 
 def scene_objects(*, weights: str | None = None, seed: int = 0) -> SceneObjects:
     """Return the same network with the scores of objects alone; weights as for `scenes_segmenter`."""
-    return bundled_network(SceneObjects, weights, trained=WEIGHTS, script="train_segmenter", seed=seed)
+    return bundled_network(SceneObjects, weights, trained=WEIGHTS, script="segmenter", seed=seed)

@@ -98,7 +98,7 @@ def scenes_words(*, weights: str | None = None, seed: int = 0) -> ScenesWords:
     ----------
     weights : str or None
         None for the trained weights that come along, "none" for weights freshly drawn, else a file that
-        ``benchmarks/train_words.py`` of the repository wrote.
+        ``benchmarks/training/words.py`` of the repository wrote.
     seed : int
         Of the fresh weights.
 
@@ -107,7 +107,7 @@ def scenes_words(*, weights: str | None = None, seed: int = 0) -> ScenesWords:
     UnitlensError
         If the file is not there, or holds other weights.
     """
-    return bundled_network(ScenesWords, weights, trained=WEIGHTS, script="train_words", seed=seed)
+    return bundled_network(ScenesWords, weights, trained=WEIGHTS, script="words", seed=seed)
 
 
 @cache
