@@ -6,11 +6,10 @@ import torch
 from safetensors.numpy import save_file
 
 import unitlens as ul
+from tests.worlds.generators import Squares, painted, painter
 from unitlens.data.batches import Batches
 from unitlens.data.concepts import described
 from unitlens.data.reading import Reading
-
-from ..generators import Squares, painted, painter
 
 SHAPE = (3, 2)
 

@@ -11,9 +11,8 @@ import torch
 from PIL import Image
 
 import unitlens as ul
+from tests.worlds.generators import BACKDROP, Measured, Painter, Squares, concept_of, painted, painter
 from unitlens.dissection.reopening import Reopening
-
-from ..generators import BACKDROP, Measured, Painter, Squares, concept_of, painted, painter
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,7 @@ import torch
 from torch import nn
 
 import unitlens as ul
-
-from ..generators import Painter, painter
+from tests.worlds.generators import Painter, painter
 
 
 class Flat(nn.Module):

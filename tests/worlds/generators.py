@@ -7,8 +7,7 @@ import torch
 from torch import nn
 
 import unitlens as ul
-
-from .planted import COLOURS, Said
+from tests.worlds.planted import COLOURS, Said
 
 GREY = 128
 SIZE = 32
