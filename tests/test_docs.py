@@ -69,7 +69,7 @@ def test_benchmarks_that_are_named_are_there_and_run_as_modules_so_that_they_fin
 
 
 def test_every_benchmark_that_can_be_run_is_listed_with_its_question():
-    listed = re.findall(r"^\| `python -m (benchmarks\.[\w.]+)", (ROOT / "benchmarks" / "README.md").read_text(), re.M)
+    listed = re.findall(r"^\|.*`python -m (benchmarks\.[\w.]+)", (ROOT / "benchmarks" / "README.md").read_text(), re.M)
     runnable = [
         path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
         for path in (ROOT / "benchmarks").rglob("*.py")

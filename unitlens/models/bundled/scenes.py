@@ -104,7 +104,7 @@ def scene_net(*, weights: str | None = None, seed: int = 0) -> SceneNet:
     UnitlensError
         If the file is not there, or holds other weights.
     """
-    return bundled_network(SceneNet, weights, trained=WEIGHTS, script="scenes", seed=seed)
+    return bundled_network(SceneNet, weights, trained=WEIGHTS, script="benchmarks.training.scenes", seed=seed)
 
 
 def shortcut_net(*, weights: str | None = None, seed: int = 0) -> SceneNet:
@@ -112,7 +112,9 @@ def shortcut_net(*, weights: str | None = None, seed: int = 0) -> SceneNet:
 
     It is that of `scene_net`, trained on by ``benchmarks/training/shortcut.py``; arguments as there.
     """
-    return bundled_network(SceneNet, weights, trained=SHORTCUT_WEIGHTS, script="shortcut", seed=seed)
+    return bundled_network(
+        SceneNet, weights, trained=SHORTCUT_WEIGHTS, script="benchmarks.training.shortcut", seed=seed
+    )
 
 
 def infrared_net(*, weights: str | None = None, seed: int = 0) -> SceneNet:
@@ -121,7 +123,7 @@ def infrared_net(*, weights: str | None = None, seed: int = 0) -> SceneNet:
     It is that of `scene_net`, trained on by ``benchmarks/training/infrared.py``; arguments as there.
     """
     make = partial(SceneNet, bands=4)
-    return bundled_network(make, weights, trained=INFRARED_WEIGHTS, script="infrared", seed=seed)
+    return bundled_network(make, weights, trained=INFRARED_WEIGHTS, script="benchmarks.training.infrared", seed=seed)
 
 
 def bundled_network(
@@ -138,7 +140,7 @@ def bundled_network(
     trained : Path
         The file of the trained ones.
     script : str
-        Of benchmarks/training/, which writes such files.
+        The module of benchmarks/ that writes such files.
     seed : int
         Of the fresh weights.
 
@@ -166,5 +168,5 @@ def _read_weights(net: nn.Module, path: Path, *, script: str) -> None:
         raise UnitlensError(
             f"{path} does not hold the weights of a {type(net).__name__} ({type(error).__name__}: {error}); "
             f"leave weights out for the trained ones, or write a file in a clone of the repository with "
-            f"`python -m benchmarks.training.{script}`."
+            f"`python -m {script}`."
         ) from error

@@ -121,4 +121,4 @@ def scenes_generator(*, weights: str | None = None, seed: int = 0) -> ScenesGene
     UnitlensError
         If the file is not there, or holds other weights.
     """
-    return bundled_network(ScenesGenerator, weights, trained=WEIGHTS, script="generator", seed=seed)
+    return bundled_network(ScenesGenerator, weights, trained=WEIGHTS, script="benchmarks.training.generator", seed=seed)

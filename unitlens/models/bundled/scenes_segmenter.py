@@ -107,9 +107,9 @@ def scenes_segmenter(*, weights: str | None = None) -> ScenesSegmenter:
     UnitlensError
         If the file is not there, or holds other weights.
     """
-    return bundled_network(ScenesSegmenter, weights, trained=WEIGHTS, script="segmenter")
+    return bundled_network(ScenesSegmenter, weights, trained=WEIGHTS, script="benchmarks.training.segmenter")
 
 
 def scene_objects(*, weights: str | None = None, seed: int = 0) -> SceneObjects:
     """Return the same network with the scores of objects alone; weights as for `scenes_segmenter`."""
-    return bundled_network(SceneObjects, weights, trained=WEIGHTS, script="segmenter", seed=seed)
+    return bundled_network(SceneObjects, weights, trained=WEIGHTS, script="benchmarks.training.segmenter", seed=seed)

@@ -107,7 +107,7 @@ def scenes_words(*, weights: str | None = None, seed: int = 0) -> ScenesWords:
     UnitlensError
         If the file is not there, or holds other weights.
     """
-    return bundled_network(ScenesWords, weights, trained=WEIGHTS, script="words", seed=seed)
+    return bundled_network(ScenesWords, weights, trained=WEIGHTS, script="benchmarks.training.words", seed=seed)
 
 
 @cache
