@@ -21,9 +21,9 @@ from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.images import going_on
 from unitlens.dissection.store.layers import ArrivingMaps, LayerMaps
-from unitlens.dissection.store.limit import StoreLimit, in_bytes
+from unitlens.dissection.store.limit import ALONE, PassesBeside, StoreLimit, in_bytes
 from unitlens.dissection.store.passes import StoredPass
-from unitlens.dissection.store.rows import Rows
+from unitlens.dissection.store.rows import Rows, append
 from unitlens.errors import UnitlensError, argument
 from unitlens.models.activations import Readout, reader
 from unitlens.models.bases import Coding
@@ -119,7 +119,7 @@ def observe(
     thumbnails: bool = False,
     part: Part = ALL,
     of_network: Sequence[str] = (),
-    keeps: int = 1,
+    beside: PassesBeside = ALONE,
 ) -> StoredPass:
     """Run the network once on every image, and keep the layers' activations and what is marked.
 
@@ -141,8 +141,8 @@ def observe(
         Of the images, where the other ones are looked at elsewhere.
     of_network : sequence of str
         What the user should know of the network.
-    keeps : int
-        How many such passes will be on disk in the end.
+    beside : PassesBeside
+        That will be on disk with it in the end.
 
     Returns
     -------
@@ -182,7 +182,7 @@ def observe(
         batches.check_unchanged()
         return stored
     with going_on(stored.kept, show=resources.show):
-        checking = _look(net, batches, stored, settings, resources, basis=basis, thumbnails=thumbnails, keeps=keeps)
+        checking = _look(net, batches, stored, settings, resources, basis=basis, thumbnails=thumbnails, beside=beside)
     stored.seconds = batches.record.seconds - checking
     if part.parts == 1:
         check_images(stored.images)
@@ -200,12 +200,12 @@ def _look(
     *,
     basis: Coding | None,
     thumbnails: bool,
-    keeps: int,
+    beside: PassesBeside,
 ) -> float:
     """Run the network on every batch; return the seconds that comparing a fast copy with the network took."""
     readout = Readout(settings.layers, settings.tap, settings.layout, basis)
     checking, store = 0.0, stored.labels.store
-    limit = StoreLimit.of(store, resources.store_limit, images=batches.record.total, passes=keeps)
+    limit = StoreLimit.of(store, resources.store_limit, images=batches.record.total, beside=beside)
     if stored.layers:
         limit.check()
     fast = None if settings.fast is None else fast_copy(net, settings.layers, settings.fast)
@@ -357,7 +357,7 @@ def _add(
         factor = _thumbnail_factor(batch.images, settings)
         if factor > 1:
             small = torch.nn.functional.avg_pool2d(small.float(), factor).round_().byte()
-        stored.thumbnails.append(small.permute(0, 2, 3, 1).numpy())
+        append(stored.thumbnails, small.permute(0, 2, 3, 1).numpy())
     stored.kept.settled = one.reached
     limit.check()
     if stored.labels.store.due:

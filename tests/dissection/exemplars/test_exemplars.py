@@ -14,7 +14,7 @@ import unitlens as ul
 from unitlens.dissection.exemplars import strongest
 from unitlens.dissection.exemplars.pictured import pictured_units, worth_a_look
 from unitlens.dissection.exemplars.strongest import LOOKED_AT, Variety
-from unitlens.dissection.store.rows import RowFile
+from unitlens.dissection.store.rows import RowFile, append
 from unitlens.drawing import strips
 from unitlens.errors import UnitlensError
 
@@ -47,7 +47,7 @@ def test_images_beyond_those_that_are_looked_at_are_no_exemplars():
 )
 def test_the_highest_peaks_are_the_first_of_all_in_order(tmp_path_factory, peaks, most, at_once):
     rows = RowFile(tmp_path_factory.mktemp("peaks") / "peaks", peaks.shape[1:], np.float32)
-    rows.append(peaks)
+    append(rows, peaks)
     layer = SimpleNamespace(peaks=rows, units=peaks.shape[1])
     with closing(rows), pytest.MonkeyPatch.context() as patch:
         patch.setattr(strongest, "_PEAKS_AT_ONCE", at_once)

@@ -5,7 +5,7 @@ import pytest
 
 import unitlens as ul
 from unitlens.dissection.store import rows as rows_module
-from unitlens.dissection.store.rows import LineFile, RowFile
+from unitlens.dissection.store.rows import LineFile, RowFile, append
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ def numbers(count, first=0):
 
 
 def test_rows_are_read_back_by_number(rows):
-    rows.append(numbers(2))
-    rows.append(numbers(3, first=2))
+    append(rows, numbers(2))
+    append(rows, numbers(3, first=2))
     assert (rows.count, rows.row_bytes) == (5, 48)
     for wanted in ([0, 4, 2, 2], range(5), range(1, 3), range(0, 5, 2), range(0), np.array([3, 1])):
         found = rows.read(wanted)
@@ -35,7 +35,7 @@ def test_rows_are_read_back_by_number(rows):
 def test_a_part_of_each_row_is_read(rows, wanted, at_once, short, monkeypatch):
     monkeypatch.setattr(rows_module, "_AT_ONCE", at_once)
     monkeypatch.setattr(rows_module, "_SHORT_ROW", short)
-    rows.append(numbers(5))
+    append(rows, numbers(5))
     for part in (slice(0, 1), slice(1, 3), slice(0, 3)):
         np.testing.assert_array_equal(rows.read(wanted, part), numbers(5)[np.asarray(wanted)][:, part])
 
@@ -50,17 +50,17 @@ def test_rows_that_were_passed_over_hold_zeros(rows):
 
 
 def test_nothing_to_write_is_nothing_written(rows):
-    rows.append(numbers(0))
+    append(rows, numbers(0))
     assert rows.count == 0
 
 
 def test_other_numbers_are_turned_into_those_of_the_file(rows):
-    rows.append(numbers(2).astype(np.float64)[:, :, ::-1])
+    append(rows, numbers(2).astype(np.float64)[:, :, ::-1])
     np.testing.assert_array_equal(rows.read(range(2)), numbers(2)[:, :, ::-1])
 
 
 def test_what_is_read_is_a_copy(rows):
-    rows.append(numbers(1))
+    append(rows, numbers(1))
     rows.read([0])[:] = 7
     np.testing.assert_array_equal(rows.read([0]), numbers(1))
 
@@ -69,7 +69,7 @@ def test_writes_and_reads_of_a_few_bytes_at_a_time_are_whole(rows, monkeypatch):
     write, read = os.pwrite, os.preadv
     monkeypatch.setattr(rows_module.os, "pwrite", lambda file, content, offset: write(file, content[:7], offset))
     monkeypatch.setattr(rows_module.os, "preadv", lambda file, into, offset: read(file, [into[0][:5]], offset))
-    rows.append(numbers(3))
+    append(rows, numbers(3))
     np.testing.assert_array_equal(rows.read(range(3)), numbers(3))
 
 
@@ -79,7 +79,7 @@ def test_a_full_disk_is_a_sentence(rows, monkeypatch, tmp_path):
 
     monkeypatch.setattr(rows_module.os, "pwrite", full)
     with pytest.raises(ul.UnitlensError) as error:
-        rows.append(numbers(1))
+        append(rows, numbers(1))
     assert str(error.value) == (
         f"The store under {tmp_path} could not be written (No space left on device): free some disk, or put it on "
         "another one by setting TMPDIR."
@@ -87,7 +87,7 @@ def test_a_full_disk_is_a_sentence(rows, monkeypatch, tmp_path):
 
 
 def test_rows_behind_those_that_count_are_cut_off_when_more_are_written(rows, tmp_path):
-    rows.append(numbers(3))
+    append(rows, numbers(3))
     for write, size in ((False, 3), (True, 2)):
         opened = RowFile(tmp_path / "0.rows", (3, 4), np.float32, count=2, write=write)
         assert (opened.count, os.stat(tmp_path / "0.rows").st_size) == (2, 48 * size)
@@ -96,7 +96,7 @@ def test_rows_behind_those_that_count_are_cut_off_when_more_are_written(rows, tm
 
 
 def test_rows_that_are_missing_are_a_sentence(rows, tmp_path):
-    rows.append(numbers(2))
+    append(rows, numbers(2))
     with pytest.raises(ul.UnitlensError, match=r"0\.rows has fewer bytes than the 144 that"):
         RowFile(tmp_path / "0.rows", (3, 4), np.float32, count=3, write=False)
 

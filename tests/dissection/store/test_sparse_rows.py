@@ -17,7 +17,7 @@ from unitlens.dissection.store.documents import LayerDocument
 from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.joined_rows import JoinedRows
 from unitlens.dissection.store.layers import ArrivingMaps, LayerMaps
-from unitlens.dissection.store.rows import RowFile
+from unitlens.dissection.store.rows import RowFile, append
 from unitlens.dissection.store.sparse_rows import SparseRows
 
 SHAPE = (130, 2, 3)
@@ -35,7 +35,7 @@ def written(path, rows, batches):
     """A file of rows in batches of these sizes, read again."""
     made, start = SparseRows(path, SHAPE, np.float32), 0
     for size in batches:
-        made.append(rows[start : start + size])
+        append(made, rows[start : start + size])
         start += size
     made.close()
     return SparseRows(path, SHAPE, np.float32, count=start, batches=made.batches(start), write=False)
@@ -66,7 +66,7 @@ def test_they_are_read_as_rows_of_all_numbers_are(tmp_path_factory, batches, see
         closing(written(folder / "0.rows", every, batches)) as rows,
         closing(RowFile(folder / "plain.rows", SHAPE, np.float32)) as plain,
     ):
-        plain.append(every)
+        append(plain, every)
         assert_same(rows.read(wanted, part), plain.read(wanted, part))
         assert rows.filled == pytest.approx(np.count_nonzero(every.view(np.int32)) / every.size)
 
@@ -99,7 +99,7 @@ def test_rows_of_parts_are_joined_however_each_is_kept(tmp_path, mixed):
     every, counts = numbers(9), [3, 0, 2, 4]
     parts = [written(tmp_path / "0.rows", every[:3], [2, 1]), None, None]
     parts.append((RowFile if mixed else SparseRows)(tmp_path / "3.rows", SHAPE, np.float32))
-    parts[3].append(every[5:])
+    append(parts[3], every[5:])
     every[3:5] = 0
     joined = JoinedRows(parts, counts)
     for wanted in (range(9), range(1, 4), range(6, 8), [8, 0, 0, 4, 11], range(0, 9, 2), range(2, 2)):
@@ -214,8 +214,8 @@ def test_a_store_keeps_few_numbers_sparsely(tmp_path):
     with Store.create(tmp_path / "store") as store:
         rows = store.rows("maps/a", SHAPE, np.float32, filled=0.05)
         assert store.row_bytes == round(0.05 * every[0].size * 12)
-        rows.append(every)
-        store.rows("maps/b", SHAPE, np.float32, filled=0.5).append(every)
+        append(rows, every)
+        append(store.rows("maps/b", SHAPE, np.float32, filled=0.5), every)
         store.commit(images=3)
     with Store.open(tmp_path / "store") as store:
         entry = store.manifest.rows["maps/a"]

@@ -10,6 +10,7 @@ import pytest
 import unitlens as ul
 from unitlens.dissection.store import lock
 from unitlens.dissection.store.folder import Store, file_of
+from unitlens.dissection.store.rows import append
 from unitlens.dissection.store.temporary import PREFIX, remove_left_stores, temporary_store
 
 
@@ -21,8 +22,8 @@ def numbers(count, first=0):
 def folder(tmp_path):
     """A store of 2 images in a folder of its own."""
     store = Store.create(tmp_path / "store")
-    store.rows("maps/Layer 1", (3, 4), np.float32).append(numbers(2))
-    store.rows("planes", (5,), np.int16).append(np.arange(10).reshape(2, 5))
+    append(store.rows("maps/Layer 1", (3, 4), np.float32), numbers(2))
+    append(store.rows("planes", (5,), np.int16), np.arange(10).reshape(2, 5))
     store.lines.append(["one", "two"])
     store.write_document("layers", [{"name": "Layer 1"}])
     store.commit(images=2)
@@ -75,7 +76,7 @@ def test_files_have_names(folder):
 
 def test_what_was_written_after_the_manifest_does_not_count(folder):
     store = Store.open(folder, write=True)
-    store.rows("planes", (5,), np.int16).append(np.ones((3, 5)))
+    append(store.rows("planes", (5,), np.int16), np.ones((3, 5)))
     store.lines.append(["three"])
     store.close()
     for write in (False, True):
@@ -179,7 +180,7 @@ def test_a_temporary_store_is_gone_afterwards(temporary):
     with temporary_store() as store:
         assert [path.name.startswith(PREFIX) for path in temporary.iterdir()] == [True]
         maps = store.rows("maps/a", (3, 4), np.float32)
-        maps.append(numbers(2))
+        append(maps, numbers(2))
         assert store.rows("maps/a", (3, 4), np.float32) is maps
         assert store.rows("peaks/a", (3,), np.float32) is not maps
     assert not any(temporary.iterdir())
@@ -191,7 +192,7 @@ def test_a_temporary_store_is_gone_afterwards(temporary):
 def test_a_temporary_store_is_gone_whatever_happens(temporary, error):
     def fail():
         with temporary_store() as store:
-            store.rows("maps/a", (3, 4), np.float32).append(numbers(2))
+            append(store.rows("maps/a", (3, 4), np.float32), numbers(2))
             raise error
 
     with pytest.raises(error):
@@ -210,9 +211,10 @@ def test_a_temporary_store_that_is_removed_meanwhile_is_no_error(temporary):
 KILLED = """
 import os, signal, sys
 import numpy as np
+from unitlens.dissection.store.rows import append
 from unitlens.dissection.store.temporary import temporary_store
 with temporary_store() as store:
-    store.rows("maps/a", (3,), np.float32).append(np.ones((2, 3)))
+    append(store.rows("maps/a", (3,), np.float32), np.ones((2, 3)))
     store.commit(images=2)
     print(store.folder, flush=True)
     sys.stdin.readline()

@@ -13,6 +13,7 @@ from unitlens.dissection.store import rows as rows_module
 from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.layers import ArrivingMaps, LayerMaps, layer_bytes
 from unitlens.dissection.store.passes import StoredPass
+from unitlens.dissection.store.rows import append
 from unitlens.stats.folds import FOLDS
 
 GRID = (4, 6)
@@ -59,7 +60,7 @@ def add(stored, size, store):
     for name, layer in stored.layers.items():
         layer.add(ArrivingMaps.of(maps[name], GRID))
     stored.labels.add(planes, [hash_ % FOLDS for hash_ in hashes])
-    stored.thumbnails.append(np.stack([np.full((2, 2, 3), image) for image in images]))
+    append(stored.thumbnails, np.stack([np.full((2, 2, 3), image) for image in images]))
     stored.record.names += [f"{image}.jpg" for image in images]
     stored.record.classes += [(None, "x", 3)[image % 3] for image in images]
     stored.record.hashes += hashes

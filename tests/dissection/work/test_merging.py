@@ -11,7 +11,7 @@ from tests.worlds.generators import painted, painter
 from unitlens.data.reading import Part
 from unitlens.dissection.run import dissect_part
 from unitlens.dissection.store.joined_rows import JoinedRows
-from unitlens.dissection.store.rows import RowFile
+from unitlens.dissection.store.rows import RowFile, append
 
 
 def parts_of(folder, count, data=None, *, net=NET, layers=("conv", "pool"), given=OPTIONS, **options):
@@ -128,8 +128,8 @@ def test_rows_of_several_files_are_read_as_one(tmp_path):
     rows = draws.standard_normal((9, 3, 2)).astype(np.float32)
     rows[2:5] = rows[8] = 0
     files = [RowFile(tmp_path / str(number), (3, 2), np.float32) for number in range(2)]
-    files[0].append(rows[:2])
-    files[1].append(rows[5:8])
+    append(files[0], rows[:2])
+    append(files[1], rows[5:8])
     joined = JoinedRows([files[0], None, files[1]], [2, 3, 4])
     assert joined.count == 9
     for chosen in (range(9), range(1, 7), [8, 0, 5, 5], range(4, 4)):

@@ -51,6 +51,20 @@ def test_what_was_kept_until_it_took_too_much_goes_on_with_a_higher_limit(tmp_pa
     assert_same(went_on, ul.dissect(net, "layer", WORLD, **OPTIONS))
 
 
+def test_a_control_that_takes_more_than_the_network_is_checked_with_what_is_there(tmp_path):
+    maps = np.zeros((IMAGES, UNITS, 8, 8), np.float32)
+    of_cells = np.random.default_rng(0).integers(0, UNITS, (IMAGES, 8, 8))
+    np.put_along_axis(maps, of_cells[:, None], 1.0, axis=1)  # one unit at each position; rotated, all of them
+    how = {**OPTIONS, "evidence": True, "control": "rotated"}
+    said = f"for {IMAGES} images in 2 passes, more than the .* allowed .*fewer controls .*control=.* or raise store_lim"
+    with pytest.raises(ul.UnitlensError, match=said) as refused:  # either pass alone would fit
+        ul.dissect(lookup(maps), "layer", WORLD, **how, checkpoint=tmp_path / "kept", store_limit=int(1.1 * WHOLE))
+    assert refused.value.__notes__
+    kept = ul.dissect(lookup(maps), "layer", WORLD, **how, checkpoint=tmp_path / "kept", store_limit=2 * WHOLE)
+    assert_same(kept, ul.dissect(lookup(maps), "layer", WORLD, **how))  # one after the other, each gone before the next
+    ul.dissect(lookup(maps), "layer", WORLD, **how, store_limit=int(1.1 * WHOLE))
+
+
 def test_images_of_which_all_is_0_tell_nothing():
     maps = torch.zeros(4, 10, 2, 2)
     assert Filled.of(maps) == Filled(1.0, 1.0, 1.0)

@@ -41,13 +41,9 @@ class JoinedRows:
         """Bytes that one row takes, on average."""
         return round(sum(part.row_bytes * (stop - start) for part, start, stop in self._parts) / max(self.count, 1))
 
-    def append(self, rows: npt.NDArray[Any]) -> None:
-        """Nothing is written here."""
-        raise TypeError("rows of several stores are only read")
-
     def put(self, first: int, rows: npt.NDArray[Any]) -> None:
         """Nothing is written here."""
-        self.append(rows)
+        raise TypeError("rows of several stores are only read")
 
     def read(self, rows: RowNumbers, part: slice | None = None) -> npt.NDArray[Any]:
         """Read rows, or the same part of each along its first side."""

@@ -12,7 +12,7 @@ from unitlens.data.columns import Columns, NotJudged, Union
 from unitlens.data.concepts import Concept
 from unitlens.dissection.store.documents import are, check_sides, is_list
 from unitlens.dissection.store.folder import Store
-from unitlens.dissection.store.rows import Rows, sound
+from unitlens.dissection.store.rows import Rows, append, sound
 from unitlens.errors import UnitlensError
 from unitlens.records import check_types, read_record
 from unitlens.stats.blocks import in_blocks
@@ -154,8 +154,8 @@ class LabelPlanes:
         presence = (positions > 0).astype(np.uint8)
         presence[:, not_judged:] = positions[:, not_judged:] == self.planes.shape[1]
         self._sum_up(positions, presence, folds)
-        self.presence.append(presence)
-        self.planes.append(np.stack([of_image[:categories] for of_image in planes]))
+        append(self.presence, presence)
+        append(self.planes, np.stack([of_image[:categories] for of_image in planes]))
 
     def _positions_of(self, planes: npt.NDArray[np.int16]) -> npt.NDArray[np.int64]:
         """How many positions of an image count for each column, (columns,)."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unitlens.dissection.store.documents import LayerDocument
 from unitlens.dissection.store.folder import Store
-from unitlens.dissection.store.rows import Rows, sound
+from unitlens.dissection.store.rows import Rows, append, sound
 from unitlens.errors import UnitlensError
 from unitlens.models.transfers import Arriving
 from unitlens.stats.blocks import in_blocks
@@ -271,11 +271,11 @@ class LayerMaps:
             cleaned = ArrivingMaps.of(torch.where(finite, maps.maps, 0.0), maps.grid)
             peaks, lows, sums, on_grid = cleaned.arrived.arrays()
         self._sum_up(peaks, lows, sums)
-        self.peaks.append(peaks)
+        append(self.peaks, peaks)
         if self.lows is not None and self.sums is not None:
-            self.lows.append(lows)
-            self.sums.append(sums)
-        self.maps.append(on_grid)
+            append(self.lows, lows)
+            append(self.sums, sums)
+        append(self.maps, on_grid)
 
     def _add_nonfinite(self, counts: npt.NDArray[np.int64]) -> None:
         self.nonfinite += counts.sum(0)

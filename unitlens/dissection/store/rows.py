@@ -73,17 +73,25 @@ class Rows(Protocol):
     def row_bytes(self) -> int:
         """Bytes that one row takes, on average."""
 
-    def append(self, rows: npt.NDArray[Any]) -> None:
-        """Write rows behind those that are there, (n, *shape)."""
-
     def put(self, first: int, rows: npt.NDArray[Any]) -> None:
-        """Write rows from number ``first`` on; rows that were passed over are zeros."""
+        """Write rows from number ``first`` on, (n, *shape); rows that were passed over are zeros."""
 
     def read(self, rows: RowNumbers, part: slice | None = None) -> npt.NDArray[Any]:
         """Read rows, or the same part of each along its first side; what lies behind the last row is zeros."""
 
     def nonzero(self, rows: RowNumbers, part: slice) -> NonZero | None:
         """Read what is not 0 in a part of some rows, where they are kept that way; else None."""
+
+
+def append(into: Rows, rows: npt.NDArray[Any]) -> None:
+    """Write rows behind those that are there, (n, *shape).
+
+    Raises
+    ------
+    UnitlensError
+        If the disk is full.
+    """
+    into.put(into.count, rows)
 
 
 class RowFile:
@@ -132,18 +140,14 @@ class RowFile:
         self._folder = path.parent
         self._file = open_file(path, None if count is None else count * self.row_bytes, write=write)
 
-    def append(self, rows: npt.NDArray[Any]) -> None:
-        """Write rows behind those that are there, (n, *shape).
+    def put(self, first: int, rows: npt.NDArray[Any]) -> None:
+        """Write rows from number ``first`` on, (n, *shape); rows that were passed over are zeros.
 
         Raises
         ------
         UnitlensError
             If the disk is full.
         """
-        self.put(self.count, rows)
-
-    def put(self, first: int, rows: npt.NDArray[Any]) -> None:
-        """Write rows from number ``first`` on; rows that were passed over are zeros."""
         if not len(rows):
             return
         with writing(self._folder):

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unitlens.dissection.store.nonzero import NonZero
-from unitlens.dissection.store.rows import RowFile, RowNumbers
+from unitlens.dissection.store.rows import RowFile, RowNumbers, append
 from unitlens.errors import UnitlensError
 from unitlens.stats.blocks import in_blocks
 
@@ -115,22 +115,20 @@ class SparseRows:
         """In how many batches the first so many rows are."""
         return bisect_left(self._first, count)
 
-    def append(self, rows: npt.NDArray[Any]) -> None:
-        """Write rows behind those that are there, (n, *shape), as a batch of their own.
+    def put(self, first: int, rows: npt.NDArray[Any]) -> None:
+        """Write rows from number ``first`` on, behind those that are there, as a batch of their own.
+
+        Rows that were passed over are zeros.
 
         Raises
         ------
         UnitlensError
             If the disk is full.
         """
-        self.put(self.count, rows)
-
-    def put(self, first: int, rows: npt.NDArray[Any]) -> None:
-        """Write rows from number ``first`` on, behind those that are there; rows that were passed over are zeros."""
         if not len(rows):
             return
         if first > self.count:  # where the last batch ends
-            self.put(self.count, np.zeros((1, *self.shape), self.dtype))
+            append(self, np.zeros((1, *self.shape), self.dtype))
         found = NonZero.of(np.asarray(rows, self.dtype))
         unit = found.place // self._of_unit
         order = np.lexsort((found.place, found.row, unit))
@@ -139,8 +137,8 @@ class SparseRows:
             entries[part] = getattr(found, part)[order]
         last_of_groups = np.arange(GROUP, self.shape[0] + GROUP, GROUP)
         ends = np.searchsorted(unit[order], last_of_groups) + self._begins[-1]
-        self._entries.append(entries)
-        self._index.append(np.concatenate([[first], ends])[None])
+        append(self._entries, entries)
+        append(self._index, np.concatenate([[first], ends])[None])
         self._first.append(first)
         self._begins.append(int(ends[-1]))
         self.count = first + len(rows)

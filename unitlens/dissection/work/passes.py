@@ -9,6 +9,7 @@ from unitlens.dissection.controls import calibrate_once, control_dictionary, tur
 from unitlens.dissection.forward import observe
 from unitlens.dissection.settings import ControlPass, Settings
 from unitlens.dissection.store.folder import Store
+from unitlens.dissection.store.limit import ALONE, PassesBeside
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.work.task import Task
 from unitlens.files import make_folder
@@ -77,7 +78,7 @@ def look(
     units: Mapping[str, int],
     *,
     part: Part = ALL,
-    keeps: int = 1,
+    beside: PassesBeside = ALONE,
     calibrated: Store | None = None,
 ) -> StoredPass:
     """Make a pass, or go on with it; its network is opened for it.
@@ -92,8 +93,8 @@ def look(
         How many each layer has, once the first pass was made; none where that had no images.
     part : Part
         Of the images.
-    keeps : int
-        How many passes are on disk at the end.
+    beside : PassesBeside
+        That are on disk with it at the end.
     calibrated : Store, optional
         Where the statistics of an untrained copy are, if not in the store itself.
 
@@ -122,5 +123,5 @@ def look(
         thumbnails=one.control is None and one.settings.exemplars > 0,
         part=part,
         of_network=notes,
-        keeps=keeps if one.number == 0 else 1,  # it is told, and checked, once
+        beside=beside,
     )

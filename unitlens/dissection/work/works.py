@@ -10,6 +10,7 @@ from typing import Protocol
 from unitlens.data.batches import ChangedImagesError
 from unitlens.data.reading import ALL, Part
 from unitlens.dissection.store.folder import Store
+from unitlens.dissection.store.limit import PassesBeside
 from unitlens.dissection.store.lock import NAME as LOCK
 from unitlens.dissection.store.lock import holding
 from unitlens.dissection.store.manifest import FILE as MANIFEST
@@ -103,8 +104,10 @@ class KeptWork:
         calibrated = None
         if self.calibrated is not None and (self.calibrated / one.name).is_dir():
             calibrated = opened.enter_context(Store.open(self.calibrated / one.name))
-        keeps = len(passes_of(self.task.settings))
-        return look(self.task, one, store, units, part=self.part, keeps=keeps, calibrated=calibrated)
+        passes = passes_of(self.task.settings)
+        before = [self.folder / each.name for each in passes[: one.number]]
+        beside = PassesBeside.of(before, ahead=len(passes) - one.number - 1)
+        return look(self.task, one, store, units, part=self.part, beside=beside, calibrated=calibrated)
 
 
 @contextmanager

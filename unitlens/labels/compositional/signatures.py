@@ -10,7 +10,7 @@ import numpy.typing as npt
 from unitlens.dissection.positions.marks import Marks
 from unitlens.dissection.store.labels import KEPT_PLANES
 from unitlens.dissection.store.passes import StoredPass
-from unitlens.dissection.store.rows import Rows
+from unitlens.dissection.store.rows import Rows, append
 from unitlens.dissection.store.temporary import temporary_store
 from unitlens.stats.blocks import in_blocks
 from unitlens.stats.folds import FOLDS
@@ -78,7 +78,7 @@ def signatures_of(stored: StoredPass, *, grid: bool) -> Iterator[StoredSignature
             of_block = known.of_planes(labels.read(images)) if grid else known.of_sets(labels.presence.read(images))
             by_fold = np.pad(by_fold, ((0, 0), (0, len(known.columns) - by_fold.shape[1])))
             np.add.at(by_fold, (stored.folds[block][:, None], of_block), 1)
-            numbers.append(of_block)
+            append(numbers, of_block)
         sets = np.array(known.columns, bool).reshape(-1, columns.count)
         yield StoredSignatures(Signatures.of(sets, columns.category_of, by_fold), numbers, sides)
 
