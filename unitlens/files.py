@@ -89,15 +89,21 @@ def json_text(content: Any) -> str:
     return re.sub("[\udc80-\udcff]", lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, *, most: int | None = None) -> Any:
     """Read a JSON file of bounded depth, in which text is Unicode, or file names as `json_text` writes them.
+
+    Parameters
+    ----------
+    path : Path
+    most : int, optional
+        Bytes that it may have; see `check_readable`.
 
     Raises
     ------
     UnitlensError
         If it is not there, or not such a file.
     """
-    check_readable(path)
+    check_readable(path, most=most)
     try:
         content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_each_key_once)
         encoded(json.dumps(content, ensure_ascii=False))
@@ -201,8 +207,9 @@ def check_readable(path: Path, *, most: int | None = None) -> None:
     if most is None:
         most = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if status.st_size > most:
+        unit, size = ("GB", 1e9) if most >= 1e9 else ("MB", 1e6)
         raise UnitlensError(
-            f"{path} has {status.st_size / 1e9:,.1f} GB, more than the {most / 1e9:,.1f} that are read."
+            f"{path} has {status.st_size / size:,.1f} {unit}, more than the {most / size:,.1f} that are read."
         )
 
 

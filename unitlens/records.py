@@ -206,3 +206,26 @@ def check_range(what: str, value: float, least: float, most: float) -> None:
     """
     if not least <= value <= most:
         raise UnitlensError(f"{what} is {value}; it lies between {least} and {most}")
+
+
+_ROUNDING = 1e-9
+"""Of what is computed by another route than the ends of its interval."""
+
+
+def check_interval(what: str, value: float | None, low: float | None, high: float | None) -> None:
+    """Make sure that the ends of an interval are both there or both missing, and that the value lies between them.
+
+    Raises
+    ------
+    UnitlensError
+        If it is not so.
+    """
+    if (low is None) != (high is None):
+        raise UnitlensError(f"the interval of {what} has one end")
+    if low is None or high is None:
+        return
+    if value is None:
+        raise UnitlensError(f"{what} is missing, and its interval is there")
+    room = _ROUNDING * max(1.0, abs(value))
+    if not low - room <= value <= high + room:
+        raise UnitlensError(f"{what} is {value}, and its interval {low} to {high}")

@@ -18,6 +18,7 @@ from unitlens.errors import UnitlensError
 @opening_options
 @basis_option
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
+@click.option("--overwrite", is_flag=True, help="Replace a damaged reconstruction.json.")
 @workers_option
 @quiet_option
 def reconstruct(run: Path, **options: Any) -> None:
@@ -29,7 +30,7 @@ def reconstruct(run: Path, **options: Any) -> None:
     from unitlens.dissection.dictionaries.reconstruction import reconstruction
     from unitlens.dissection.dictionaries.result import FILE
 
-    quiet = options.pop("quiet")
+    quiet, overwrite = options.pop("quiet"), options.pop("overwrite")
     set_threads(options.pop("threads"))
     workers = worker_count(options.pop("workers"))
     source = run_source(run, {"layers": (), **options})
@@ -38,6 +39,7 @@ def reconstruct(run: Path, **options: Any) -> None:
             f"The units of the run {run} are the layer's own, which hold all of it: give a run of features or "
             "directions."
         )
+    FILE.read(run, overwrite=overwrite)  # what cannot be written is refused before anything is computed
     for layer in source.layers:
         found = reconstruction(
             source.net,
@@ -50,8 +52,8 @@ def reconstruct(run: Path, **options: Any) -> None:
             seed=source.seed,
             progress=not quiet,
         )
-        found.save(run)
+        found.save(run, overwrite=overwrite)
         if not quiet:
             echo(f"{layer}: {found}")
     if not quiet:
-        echo(f"wrote {run}/{FILE}")
+        echo(f"wrote {run}/{FILE.name}")

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from unitlens.ablation.concepts.result import ConceptEffects, read_concept_effects
-from unitlens.dissection.dictionaries.result import Reconstruction, read_reconstructions
+from unitlens.ablation.concepts.result import FILE as EFFECTS
+from unitlens.ablation.concepts.result import ConceptEffects
+from unitlens.dissection.dictionaries.result import FILE as RECONSTRUCTIONS
+from unitlens.dissection.dictionaries.result import Reconstruction
 from unitlens.errors import UnitlensError, argument
 
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ def _of_entry(entry: "Entry", given: Sequence[Result]) -> Measured:
 
 def _saved(entry: "Entry", folder: Path) -> list[Result]:
     """What the folder of a run has of an entry, if it was measured of this run."""
-    saved: list[Result] = [*read_reconstructions(folder), *read_concept_effects(folder)]
+    saved: list[Result] = [*RECONSTRUCTIONS.read(folder), *EFFECTS.read(folder)]
     of_layer = [one for one in saved if one.layer == entry.layer]
     for one in of_layer:
         one.measured_of.check(entry.run, folder)

@@ -112,5 +112,14 @@ def test_of_a_run_in_the_shell_and_in_its_comparison(shell, tmp_path):
     with pytest.warns(ul.UnitlensWarning, match=r"images of the reconstruction \(sae: of other images or marks"):
         ul.compare("units", "sae")
     (tmp_path / "sae" / "reconstruction.json").write_text("{}")
-    with pytest.raises(ul.UnitlensError, match="is damaged: it is not a list"):
+    damaged = r"reconstruction.json is damaged \(it is not a list\)"
+    with pytest.raises(ul.UnitlensError, match=damaged):
         ul.compare("units", "sae")
+    with pytest.raises(ul.UnitlensError, match=rf"{damaged}: save it again with overwrite=True, or remove the file"):
+        elsewhere.save("sae")
+    refused = shell("reconstruct", "sae", "--workers", 0)
+    assert (refused.code, "reconstructing" in refused.err) == (2, False)
+    assert "is damaged (it is not a list): `unitlens reconstruct RUN --overwrite`, or remove the file" in refused.err
+    assert shell("reconstruct", "sae", "--workers", 0, "--overwrite").code == 0
+    (again,) = json.loads((tmp_path / "sae" / "reconstruction.json").read_text())
+    assert again == record

@@ -1,29 +1,24 @@
 """The result of ablating the best units of every concept: in a run, in tables, and beside another one."""
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unitlens.dissection.belonging import MeasuredOf
+from unitlens.dissection.beside.belonging import MeasuredOf
+from unitlens.dissection.beside.layer_file import LayerFile
 from unitlens.dissection.run_record import MOST, check_hash
 from unitlens.dissection.settings import BasisRecord
-from unitlens.errors import UnitlensError, UnitlensWarning, argument, spelled
-from unitlens.files import json_text, read_json
-from unitlens.journal import changing, settle
+from unitlens.errors import UnitlensError, argument, spelled
 from unitlens.plurals import counted
-from unitlens.records import check_range, check_types, read_record, write_record
+from unitlens.records import check_interval, check_range, check_types, write_record
 from unitlens.stats.folds import FOLDS, left_out_half_width
 from unitlens.stats.recounts import Interval
 from unitlens.stats.scores import Floats
 
 if TYPE_CHECKING:
     import pandas as pd
-
-FILE = "concept_effects.json"
-"""In the folder of a run."""
 
 _LARGEST = 1e100
 """Effects are smaller than this, so that their squares can be summed."""
@@ -127,10 +122,7 @@ def _check_effect(one: MeanEffect | OneEffect) -> None:
     """Make sure that an effect is one that can be, and lies in its interval."""
     for value in (one.effect, one.random_effect, one.low, one.high):
         check_range("an effect", value or 0.0, -_LARGEST, _LARGEST)
-    if (one.low is None) != (one.high is None):
-        raise UnitlensError("an interval has one end")
-    if one.low is not None and one.high is not None:
-        check_range("an effect", one.effect, one.low, one.high)
+    check_interval("an effect", one.effect, one.low, one.high)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +149,7 @@ class ConceptEffects:
     Attributes
     ----------
     choice_sha256 : str
-        Of the run that chose the units: a hash of its counts (`unitlens.dissection.belonging.choice_sha256`).
+        Of the run that chose the units: a hash of its counts (`unitlens.dissection.beside.belonging.choice_sha256`).
     folds_sha256 : str
         Of the folds of the images: how many of each contain each concept, and their groups.
     logit, accuracy : MeanEffect
@@ -285,14 +277,18 @@ class ConceptEffects:
 
         folder = Path(run)
         dissection = open_run(folder)
-        self.measured_of.check(dissection, folder)
         check_replaceable(folder, self.layer, top=self.top, ablation=self.ablation, overwrite=overwrite)
-        if elsewhere := self.measured_of.describe_images(dissection.info, folder):
-            warnings.warn(elsewhere, UnitlensWarning, stacklevel=2)
-        others = [one for one in read_concept_effects(folder, overwrite=overwrite) if one.layer != self.layer]
-        with changing(folder) as change:
-            change.write(FILE, json_text([write_record(one) for one in (*others, self)]))
-        return folder / FILE
+        return FILE.save(self, dissection, folder, overwrite=overwrite)
+
+
+FILE = LayerFile(
+    "concept_effects.json",
+    ConceptEffects,
+    lambda: spelled(
+        python="save it again with overwrite=True", shell="`unitlens ablate RUN --each-concept --overwrite`"
+    ),
+)
+"""In the folder of a run."""
 
 
 def check_replaceable(folder: Path, layer: str, *, top: int, ablation: str, overwrite: bool) -> None:
@@ -303,51 +299,10 @@ def check_replaceable(folder: Path, layer: str, *, top: int, ablation: str, over
     UnitlensError
         If not, or if they are damaged.
     """
-    there = next((one for one in read_concept_effects(folder, overwrite=overwrite) if one.layer == layer), None)
+    there = next((one for one in FILE.read(folder, overwrite=overwrite) if one.layer == layer), None)
     if there is None or overwrite or (there.top, there.ablation) == (top, ablation):
         return
     raise UnitlensError(
         f"The run in {folder} has the effects of {counted(there.top, 'unit')} for each concept in {layer}, "
         f"{there.ablation}; now they would be of {top}, {ablation}: replace them with {argument('overwrite', True)}."
     )
-
-
-def read_concept_effects(folder: Path, *, overwrite: bool = False) -> list[ConceptEffects]:
-    """Those of a run, layer by layer; none where none were measured.
-
-    Parameters
-    ----------
-    folder : Path
-    overwrite : bool
-        Whether effects that cannot be read count as none.
-
-    Raises
-    ------
-    UnitlensError
-        If the file is damaged.
-    """
-    settle(folder)
-    if not (folder / FILE).is_file():
-        return []
-    try:
-        return _read(folder / FILE)
-    except UnitlensError as error:
-        if overwrite:
-            return []
-        again = spelled(
-            python="save them again with overwrite=True", shell="`unitlens ablate RUN --each-concept --overwrite`"
-        )
-        raise UnitlensError(
-            f"{folder / FILE} is damaged ({str(error).rstrip('.')}): {again}, or remove the file."
-        ) from None
-
-
-def _read(path: Path) -> list[ConceptEffects]:
-    """The effects in a file, of each layer once."""
-    content = read_json(path)
-    if not isinstance(content, list):
-        raise UnitlensError("it is not a list")
-    found = [read_record(ConceptEffects, one, what="an entry") for one in content]
-    if len({one.layer for one in found}) < len(found):
-        raise UnitlensError("a layer is there twice")
-    return found

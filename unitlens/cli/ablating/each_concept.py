@@ -44,7 +44,7 @@ def ablate_each_concept(target: str, options: dict[str, Any], processes: Process
             if not options["quiet"]:
                 echo(f"{layer}: {found}")
     if not options["quiet"]:
-        echo(f"wrote {target}/{FILE}, from which `unitlens compare` takes it")
+        echo(f"wrote {target}/{FILE.name}, from which `unitlens compare` takes it")
 
 
 def _check_each_concept(target: str, options: dict[str, Any]) -> None:

@@ -1,22 +1,19 @@
 """The result of a reconstruction: what directions or features hold of their layer, in a run and in tables."""
 
-import warnings
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unitlens.dissection.belonging import MeasuredOf
+from unitlens.dissection.beside.belonging import MeasuredOf
+from unitlens.dissection.beside.layer_file import LayerFile
+from unitlens.dissection.run_record import MOST, check_hash
 from unitlens.dissection.settings import BasisRecord
-from unitlens.errors import UnitlensError, UnitlensWarning
-from unitlens.files import json_text, read_json
-from unitlens.journal import changing, settle
-from unitlens.records import check_types, read_record, write_record
+from unitlens.errors import UnitlensError, spelled
+from unitlens.records import check_interval, check_range, check_types
 
 if TYPE_CHECKING:
     import pandas as pd
-
-FILE = "reconstruction.json"
-"""In the folder of a run."""
 
 COLUMNS = {
     "layer": "name of the layer",
@@ -57,6 +54,19 @@ class Reconstruction:
 
     def __post_init__(self) -> None:
         check_types(self)
+        for name in ("network_sha256", "data_sha256"):
+            check_hash(name, getattr(self, name))
+        check_range("images", self.images, 1, MOST)
+        check_range("active", self.active, 0, self.units)
+        check_range("explained", self.explained, -math.inf, 1)
+        check_interval("explained", self.explained, self.explained_low, self.explained_high)
+        measured = (self.accuracy, self.accuracy_kept, self.accuracy_effect)
+        if None in measured and any(value is not None for value in measured):
+            raise UnitlensError("accuracy, accuracy_kept and accuracy_effect are numbers, or all of them are missing")
+        for name in ("accuracy", "accuracy_kept"):
+            check_range(name, getattr(self, name) or 0.0, 0, 1)
+        check_range("accuracy_effect", self.accuracy_effect or 0.0, -1, 1)
+        check_interval("accuracy_effect", self.accuracy_effect, self.accuracy_effect_low, self.accuracy_effect_high)
 
     def __str__(self) -> str:
         interval = "" if self.explained_low is None else f" ({self.explained_low:.1%} to {self.explained_high:.1%})"
@@ -88,13 +98,19 @@ class Reconstruction:
 
         return pd.DataFrame([{name: getattr(self, name) for name in COLUMNS}])
 
-    def save(self, run: str | Path) -> Path:
+    def save(self, run: str | Path, *, overwrite: bool = False) -> Path:
         """Write it into the folder of a run, beside those of its other layers, for `unitlens.compare`.
+
+        Parameters
+        ----------
+        run : str or Path
+        overwrite : bool
+            Whether a damaged file may be replaced.
 
         Raises
         ------
         UnitlensError
-            If there is no run, or one of other units or of another network.
+            If there is no run, or one of other units or of another network; or the file is damaged.
 
         Warns
         -----
@@ -103,29 +119,12 @@ class Reconstruction:
         """
         from unitlens.dissection.result import open_run
 
-        folder = Path(run)
-        dissection = open_run(folder)
-        self.measured_of.check(dissection, folder)
-        if elsewhere := self.measured_of.describe_images(dissection.info, folder):
-            warnings.warn(elsewhere, UnitlensWarning, stacklevel=2)
-        others = [one for one in read_reconstructions(folder) if one.layer != self.layer]
-        with changing(folder) as change:
-            change.write(FILE, json_text([write_record(one) for one in (*others, self)]))
-        return folder / FILE
+        return FILE.save(self, open_run(run), Path(run), overwrite=overwrite)
 
 
-def read_reconstructions(folder: Path) -> list[Reconstruction]:
-    """Those of a run, layer by layer; none where none were measured.
-
-    Raises
-    ------
-    UnitlensError
-        If the file is damaged.
-    """
-    settle(folder)
-    if not (folder / FILE).is_file():
-        return []
-    content = read_json(folder / FILE)
-    if not isinstance(content, list):
-        raise UnitlensError(f"{folder / FILE} is damaged: it is not a list.")
-    return [read_record(Reconstruction, one, what=FILE) for one in content]
+FILE = LayerFile(
+    "reconstruction.json",
+    Reconstruction,
+    lambda: spelled(python="save it again with overwrite=True", shell="`unitlens reconstruct RUN --overwrite`"),
+)
+"""In the folder of a run."""
