@@ -387,3 +387,30 @@ def test_all_that_is_asked_for_at_once_takes_one_pass(shell, sees, world, tmp_pa
     assert said.err.count("one more pass over its images") == 1
     assert list(ul.open_labels(tmp_path / "run").methods) == ["ranges"]
     assert read_key(tmp_path / "run").sheet in (tmp_path / "sheet.html").read_text()
+
+
+@pytest.mark.parametrize("damaged", [["labels.json"], ["labels.json", "labels.answers.json"], []])
+def test_labels_and_answers_take_the_place_of_others_together(run, kept, tmp_path, shell, damaged):
+    write_sheet(run, kept, tmp_path / "sheet.html")
+    key = read_key(run)
+    ann = write_answers(tmp_path / "ann.csv", key, everybody(key, ["ann"]))
+    bob = write_answers(tmp_path / "bob.csv", key, everybody(key, ["bob"]))
+    assert shell("label", run, "--answers", ann).code == 0
+    (tmp_path / "given.csv").write_text("unit,label,layer\n0,red,0\n")
+    for name in damaged:
+        (run / name).write_text("{}")
+    how = ("label", run, "--answers", bob, "--from", tmp_path / "given.csv", "--unmeasured")
+    once = shell(*how)
+    if damaged:
+        assert once.code == 2
+        assert "labels.csv is damaged" in once.err
+        assert "label the run again with --overwrite" in once.err
+    else:
+        assert "12 answers, 6 of them new" in once.out
+        assert list(ul.open_labels(run).methods) == ["mine", "given"]
+    said = shell(*how, "--overwrite")
+    assert said.code == 0, said.err
+    assert "6 answers, 6 of them new" in said.out
+    saved = ul.open_labels(run)
+    assert list(saved.methods) == (["given"] if damaged else ["mine", "given"])
+    assert (len(saved.answers.raters), saved.answers.answers) == (1, 6)

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
 from unitlens.cli.labelling.formulas import formula_options, take_formula_options
-from unitlens.cli.labelling.people import people_options, save_answers, take_people_options
+from unitlens.cli.labelling.people import answers_with_saved, describe_saved, people_options, take_people_options
 from unitlens.cli.labelling.words import asked_words, take_word_options, word_options
 from unitlens.cli.opening import set_threads, take_basis, worker_count
 from unitlens.cli.options import (
@@ -59,9 +60,10 @@ def label(run: Path, given: tuple[Path, ...], effects: bool, unmeasured: bool, o
     activations has them from a run made with --keep-activations, or else shows the images to the network once more.
     """
     from unitlens.dissection.result import open_run
-    from unitlens.labels.files import check_no_labels
+    from unitlens.labels.files import check_no_labels, read_labels
     from unitlens.labels.run_pass import activations
     from unitlens.pages.labels.sheets import check_sheet, write_sheet
+    from unitlens.pages.writing import report
 
     quiet = options.pop("quiet")
     set_threads(options.pop("threads"))
@@ -75,15 +77,20 @@ def label(run: Path, given: tuple[Path, ...], effects: bool, unmeasured: bool, o
             "--sheet PAGE for people to answer, or --answers FILE."
         )
     dissection = open_run(run)
-    if people.answers:
-        for line in save_answers(run, people.answers, overwrite=overwrite):
-            echo(line)
-    # What cannot be written is refused before anything is computed.
+    # What cannot be read or written is refused before anything is computed.
+    replaced = {"overwrite": overwrite and named, "overwrite_answers": overwrite and bool(people.answers)}
+    before = read_labels(run, **replaced)
+    ratings = answers_with_saved(run, people.answers, None if overwrite else before)
     if people.sheet is not None:
         check_sheet(run, people.sheet, overwrite=overwrite)
     labels = tuple(_given_by(dissection, given))
     methods = [method for one in labels for method in one.methods] + by_formulas.methods
-    check_no_labels(run, [*methods, *(by_words["methods"] if by_words else ())], overwrite=overwrite)
+    check_no_labels(
+        run,
+        [*methods, *(by_words["methods"] if by_words else ())],
+        overwrite=overwrite,
+        overwrite_answers=replaced["overwrite_answers"],
+    )
     asked = _Asked(
         given=labels,
         formulas=by_formulas.formulas,
@@ -99,8 +106,14 @@ def label(run: Path, given: tuple[Path, ...], effects: bool, unmeasured: bool, o
             net, data = _open_again(run, dissection, source, images=images, network=asked.effects)
             # One pass for all that follows.
             stored = opened.enter_context(activations(dissection, net, data, images=images, **options))
+        beside = () if ratings is None else (ratings,)
         if named:
-            _name_units(run, dissection, stored, asked, net, data, overwrite=overwrite, quiet=quiet, **options)
+            _name_units(run, dissection, stored, asked, net, data, beside, quiet=quiet, **replaced, **options)
+        elif beside:
+            report(run, *beside, overwrite=True)
+        if ratings is not None:
+            for line in describe_saved(run, ratings, None if overwrite else before):
+                echo(line)
         if people.sheet is not None:
             write_sheet(run, people.sheet, dissection, stored, **people.settings)
             if not quiet:
@@ -149,9 +162,19 @@ def _given_by(dissection: Any, files: tuple[Path, ...]) -> Iterator[Any]:
 
 
 def _name_units(
-    run: Path, dissection: Any, stored: Any, asked: _Asked, net: Any, data: Any, *, overwrite: bool, **passing: Any
+    run: Path,
+    dissection: Any,
+    stored: Any,
+    asked: _Asked,
+    net: Any,
+    data: Any,
+    beside: tuple[Any, ...],
+    *,
+    overwrite: bool,
+    overwrite_answers: bool,
+    **passing: Any,
 ) -> None:
-    """Name the units in all ways that were asked for, and write the labels into the run."""
+    """Name the units in all ways that were asked for, and write the labels, and what is beside them, into the run."""
     from unitlens.labels.by_words.naming import words_of
     from unitlens.labels.compositional.naming import formulas_of, ranges_of
     from unitlens.labels.files import read_labels
@@ -168,11 +191,12 @@ def _name_units(
         made.append(words_of(dissection, stored, asked.words, progress=not quiet))
     labels = made[0].joined(*made[1:])
     if asked.measured:
-        there = read_labels(run, overwrite=overwrite)
-        labels = measure_on(dissection, labels if there is None else there.joined(labels), stored, progress=not quiet)
+        there = read_labels(run, overwrite=overwrite, overwrite_answers=overwrite_answers)
+        together = labels if there is None else replace(there, answers=None).joined(labels)
+        labels = measure_on(dissection, together, stored, progress=not quiet)
     if asked.effects:
         labels = with_effects(dissection, labels, stored, net, data, **passing)
-    page = report(run, labels, overwrite=True)
+    page = report(run, labels, *beside, overwrite=True)
     if not quiet:
         for line in _summary(labels):
             echo(line)

@@ -68,22 +68,24 @@ def _units(text: str) -> int | list[int]:
     return int(text) if len(parts) == 1 else [int(part) for part in parts if part]
 
 
-def save_answers(run: Path, files: Sequence[Path], *, overwrite: bool) -> Iterator[str]:
-    """Save answers beside those that a run has, or in their place; what all of them say, and how many are new."""
-    from unitlens.labels.files import open_labels, read_labels
+def answers_with_saved(run: Path, files: Sequence[Path], before: Any) -> Any:
+    """Answers in files, with those that a run's labels, if any, have already; None where there are no files."""
     from unitlens.labels.people.answers import read_answers
-    from unitlens.pages.writing import report
 
-    given, before = read_answers(run, *files), read_labels(run, overwrite_answers=overwrite)
-    report(run, given, overwrite=overwrite)
-    saved = open_labels(run).answers
-    assert saved is not None
-    yield from describe_ratings(saved)
-    there = 0 if overwrite or before is None or before.answers is None else before.answers.answers
-    yield f"saved in {run}/: {counted(saved.answers, 'answer')}, {saved.answers - there} of them new"
+    if not files:
+        return None
+    given, saved = read_answers(run, *files), None if before is None else before.answers
+    return given if saved is None else saved.joined(given)
 
 
-def describe_ratings(ratings: Any) -> Iterator[str]:
+def describe_saved(run: Path, ratings: Any, before: Any) -> Iterator[str]:
+    """Say what all answers of a run come to, and how many of them its labels, if any, did not have before."""
+    there = 0 if before is None or before.answers is None else before.answers.answers
+    yield from _describe_ratings(ratings)
+    yield f"saved in {run}/: {counted(ratings.answers, 'answer')}, {ratings.answers - there} of them new"
+
+
+def _describe_ratings(ratings: Any) -> Iterator[str]:
     """A line a method."""
     for row in ratings.table().to_dict("records"):
         line = (
