@@ -1,5 +1,6 @@
 """Explanations of single images, beside full passes and all subsets."""
 
+import warnings
 from itertools import combinations
 
 import numpy as np
@@ -48,6 +49,25 @@ def test_a_fast_front_explains_the_same_but_for_rounding(net, dissection, explai
     assert faster.info["replay"]["fast"]["precision"] == "float32"
     for one, other in zip(explained, faster, strict=True):
         np.testing.assert_allclose(other.logit_effect, one.logit_effect, atol=1e-4)
+
+
+def test_the_module_of_the_network_is_given_images_as_in_the_dissection(net, dissection, explained):
+    asked = (
+        lambda given: ul.explain(given, dissection, IMAGES, layer="0"),
+        lambda given: ul.compare_images(given, dissection, IMAGES[:4], IMAGES[1:], layer="0"),
+    )
+    for ask in asked:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The 4 pairs fill", ul.UnitlensWarning)
+            of_module, of_net = ask(net.model), ask(net)
+            assert of_module.table().equals(of_net.table())
+            assert of_module.info["network"]["preprocessing"] == of_net.info["network"]["preprocessing"]
+        other = ul.classifier(net.model, image_size=64, mean=(0, 0, 0), std=(1, 1, 2))
+        differences = r"image_size is \(64, 64\), not \(32, 32\), std is \(1.0, 1.0, 2.0\), not \(1.0, 1.0, 1.0\)"
+        with pytest.raises(ul.UnitlensError, match=rf"other images than in the run \({differences}\).*or its module"):
+            ask(other)
+        with pytest.raises(ul.UnitlensError, match=r"is a network or a torch.nn.Module, not a str"):
+            ask("resnet18")
 
 
 def softmax(logits):

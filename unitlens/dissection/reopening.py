@@ -17,7 +17,7 @@ from unitlens.data.concepts import Data
 from unitlens.data.groups import GroupedData
 from unitlens.data.opening import open_data
 from unitlens.dissection.settings import Settings
-from unitlens.errors import UnitlensError, argument, printable
+from unitlens.errors import UnitlensError, argument, printable, spelled
 from unitlens.models.bases import BasisLike, Coding, as_basis
 from unitlens.models.dictionaries.files import features
 from unitlens.models.importing import as_module
@@ -207,7 +207,7 @@ class Reopening:
         recorded = self.info["network"]
         if recorded["latents"] is not None:
             return self._open_generator(LatentInput(**recorded["latents"]), device)
-        prepared = _preprocessing(recorded)
+        prepared = Preprocessing.from_json(recorded["preprocessing"])
         net = load(
             self.network,
             weights=self.weights,
@@ -327,15 +327,41 @@ def _read_only(segmenter: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in segmenter.items() if name != "cache" or value == "none"}
 
 
-def check_network(net: Network | nn.Module, info: Info) -> Network:
-    """Return the same network, if its weights are those of the run; one of a module, which gets images as in the run.
+def as_network(net: Network | nn.Module, info: Info) -> Network:
+    """Return a network that is given images as in a run: of a module, one whose images are prepared as in run.json.
+
+    Parameters
+    ----------
+    net : Network or torch.nn.Module
+        The run's, or one that gives the run's encoder classes.
+    info : dict
+        Of the run.
 
     Raises
     ------
     UnitlensError
-        If they are others, or it is neither a network nor a module.
+        If it is a network whose images are prepared otherwise, or neither a network nor a module.
     """
-    net = net if isinstance(net, Network) else _of_module(net, info)
+    if not isinstance(net, Network):
+        return _of_module(net, info)
+    prepared = Preprocessing.from_json(info["network"]["preprocessing"])
+    if differences := net.preprocessing.differences(prepared):
+        module = spelled(python=", or its module, net.model, which is given images as in the run", shell="")
+        raise UnitlensError(
+            f"{net.name} is given other images than in the run ({differences}): give it as it was dissected{module}."
+        )
+    return net
+
+
+def check_network(net: Network | nn.Module, info: Info) -> Network:
+    """Return the same network as `as_network`, if its weights are those of the run.
+
+    Raises
+    ------
+    UnitlensError
+        If they are others, and as `as_network`.
+    """
+    net = as_network(net, info)
     fingerprint = net.fingerprint()
     if fingerprint != info["network"]["sha256"]:
         raise UnitlensError(
@@ -358,13 +384,8 @@ def _of_module(module: nn.Module, info: Info) -> Network:
             f"{argument('net')} is a network or a torch.nn.Module, not a {type(module).__name__}; ul.load takes a name."
         )
     classes = tuple(recorded["classes"]) if recorded["classes"] else None
-    return Network(images_part(model), _preprocessing(recorded), classes, recorded["name"])
-
-
-def _preprocessing(recorded: Mapping[str, Any]) -> Preprocessing:
-    """How a network that run.json describes gets its images."""
-    prepared = {**recorded["preprocessing"]}
-    return Preprocessing(**prepared | {name: tuple(prepared[name]) for name in ("image_size", "mean", "std")})
+    prepared = Preprocessing.from_json(recorded["preprocessing"])
+    return Network(images_part(model), prepared, classes, recorded["name"])
 
 
 def check_data(sha256: str, info: Info, source: str) -> None:

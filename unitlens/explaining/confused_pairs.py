@@ -22,13 +22,13 @@ from unitlens.data.concepts import Data
 from unitlens.data.groups import Groups, grouped
 from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.reading import Reading, Subset
+from unitlens.dissection.reopening import as_network
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, UnitlensWarning
 from unitlens.explaining.asked import AskedLayer, class_count, describe, given_value, network_images
 from unitlens.explaining.confusions_result import ConfusedPair, Confusions, PulledImages
 from unitlens.models.bases import BasisLike
 from unitlens.models.fast.precision import Fast, chosen_precision
-from unitlens.models.loading import classifier
 from unitlens.models.network import Network
 from unitlens.stats.scores import Ints
 
@@ -69,7 +69,7 @@ def confusions(
     Parameters
     ----------
     net : Network or torch.nn.Module
-        It returns scores of classes.
+        The one that was dissected, or its module: images are prepared as they were then. It returns scores of classes.
     dissection : Dissection
         Of its units.
     data : Data, str or Path
@@ -104,7 +104,7 @@ def confusions(
     >>> ul.confusions(net, d, ul.Scenes(36)).table().columns[:4].tolist()
     ['class', 'predicted', 'images', 'right_images']
     """
-    net = net if isinstance(net, Network) else classifier(net)
+    net = as_network(net, dissection.info)
     data = as_data(data)
     data = grouped(data, groups, limit=limit, seed=seed)
     if pairs < 1:

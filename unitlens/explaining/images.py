@@ -14,6 +14,7 @@ from unitlens.data.concepts import Data
 from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.readers.given import Given, given_images, images_of
 from unitlens.data.reading import Reading, Subset, chosen_images
+from unitlens.dissection.reopening import as_network
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, UnitlensWarning, did_you_mean
 from unitlens.explaining.asked import AskedLayer, describe, given_value, map_reader, output_classes
@@ -23,7 +24,6 @@ from unitlens.explaining.smallest_sets import MOST
 from unitlens.models.bases import BasisLike
 from unitlens.models.fast.precision import Fast, chosen_precision
 from unitlens.models.layers import find_layers
-from unitlens.models.loading import classifier
 from unitlens.models.network import Network
 
 FEW_ATTRIBUTIONS = ("activation_x_gradient",)
@@ -61,7 +61,7 @@ def explain(
     Parameters
     ----------
     net : Network or torch.nn.Module
-        See `unitlens.load` and `unitlens.classifier`. It returns scores of classes.
+        The one that was dissected, or its module: images are prepared as they were then. It returns scores of classes.
     dissection : Dissection
         Of its units: their concepts, verdicts and thresholds.
     images : str, Path, array of (height, width, bands), a sequence of them, or Data
@@ -124,7 +124,7 @@ def explain(
     >>> reasons.table()[["image", "class", "unit", "concept"]].shape
     (256, 4)
     """
-    net = net if isinstance(net, Network) else classifier(net)
+    net = as_network(net, dissection.info)
     asked = AskedLayer.of(net, dissection, layer, basis)
     means_of = None if data is None else as_data(data)
     data = images_of(given_images(images), names=names, of_class=of_class)

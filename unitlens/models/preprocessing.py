@@ -84,6 +84,23 @@ class Preprocessing:
         """How many bands the network takes."""
         return len(self.mean)
 
+    @classmethod
+    def from_json(cls, recorded: Mapping[str, Any]) -> "Preprocessing":
+        """What was recorded of one, as ``dataclasses.asdict`` gives it, whose sequences may be lists."""
+        lists = {name: tuple(recorded[name]) for name in ("image_size", "mean", "std")}
+        return cls(**{**recorded, **lists})
+
+    def differences(self, other: "Preprocessing") -> str:
+        """Say what of images is prepared otherwise than by another one; nothing where networks are given the same."""
+        own, others = (one._deciding() for one in (self, other))
+        parts = [f"{name} is {value}, not {others[name]}" for name, value in own.items() if value != others[name]]
+        return ", ".join(parts)
+
+    def _deciding(self) -> dict[str, Any]:
+        """All that decides what a network is given, and not how images are shown."""
+        fields = {name: getattr(self, name) for name in ("image_size", "resize", "mean", "std", "interpolation")}
+        return {**fields, "bands": self.bands.chosen, "range": self.bands.range}
+
     def of_prepared_images(self) -> "Preprocessing":
         """The same for images that were prepared already: of the input size, of these bands, and from 0 to 1."""
         shown = (0.0, 1.0) if self.bands.range and not self.bands.show_percentiles else None

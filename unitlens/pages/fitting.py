@@ -1,7 +1,8 @@
 """Whether what was measured fits into a folder: that it holds no other files, and no run of another network."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from unitlens.ablation.files import check_no_effects
 from unitlens.ablation.outcomes.files import check_no_outcomes
@@ -13,6 +14,7 @@ from unitlens.editing.saving.files import check_no_interventions
 from unitlens.errors import UnitlensError
 from unitlens.files import another_folder
 from unitlens.models.bases import Coding
+from unitlens.models.preprocessing import Preprocessing
 
 
 def check_effects_fit(folder: Path, sha256: str, *, of_run: str | None = None, overwrite: bool) -> None:
@@ -57,6 +59,33 @@ def _check_network(folder: Path, sha256: str, of_run: str | None) -> None:
     if of_run not in (None, sha256):
         raise UnitlensError(
             f"{folder} holds a run of another network, or of other weights, than these effects: {another_folder()}."
+        )
+
+
+def check_prepared_alike(folder: Path, network: Mapping[str, Any], new: RunFiles | None = None) -> None:
+    """Make sure that images were prepared as for the run in a folder, or one that takes its place.
+
+    Parameters
+    ----------
+    folder : Path
+    network : mapping
+        What is recorded of the network whose effects are saved.
+    new : RunFiles, optional
+        The run that takes the place of one that is there.
+
+    Raises
+    ------
+    UnitlensError
+        If they were not: what was measured is then of other images than the run's.
+    """
+    if new is None and not (folder / RUN).is_file():
+        return
+    run = (read_run(folder) if new is None else new).info["network"]
+    own, others = (Preprocessing.from_json(one["preprocessing"]) for one in (network, run))
+    if differences := own.differences(others):
+        raise UnitlensError(
+            f"Images were prepared otherwise for these effects than for the run in {folder} ({differences}): measure "
+            f"them with the network as it was dissected, or {another_folder()}."
         )
 
 

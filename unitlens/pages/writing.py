@@ -62,6 +62,7 @@ from unitlens.pages.fitting import (
     check_interventions_fit,
     check_one_kind,
     check_outcomes_fit,
+    check_prepared_alike,
     check_units,
 )
 from unitlens.pages.interventions import interventions_view, render_interventions
@@ -303,6 +304,7 @@ def _check_fit(folder: Path, new: Contents, *, overwrite: bool) -> None:
     sha256 = None if new.run is None else new.run.info["network"]["sha256"]
     if new.effects is not None:
         check_effects_fit(folder, new.effects.first.info["network"]["sha256"], of_run=sha256, overwrite=overwrite)
+        check_prepared_alike(folder, new.effects.first.info["network"], new.run)
         check_one_kind(result.measured.settings.basis for result in new.effects.results)
         check_units(folder, new.effects.first.settings.basis, new.run)
     if new.agreement is not None and new.effects is not None:
@@ -314,6 +316,7 @@ def _check_fit(folder: Path, new: Contents, *, overwrite: bool) -> None:
         check_units(folder, new.interventions.results[0].settings.basis, new.run)
     if new.outcomes is not None:
         check_outcomes_fit(folder, new.outcomes.info["network"]["sha256"], of_run=sha256, overwrite=overwrite)
+        check_prepared_alike(folder, new.outcomes.info["network"], new.run)
         check_one_kind(result.settings.basis for result in new.outcomes.results)
         check_units(folder, new.outcomes.results[0].settings.basis, new.run)
     if new.causal is not None:

@@ -24,8 +24,8 @@ from unitlens.ablation.responses.concept_changes import MEASURES, ConceptChanges
 from unitlens.ablation.work.checkpoints import Checkpoint, checkpointed
 from unitlens.data.concepts import Data
 from unitlens.data.reading import Reading
-from unitlens.dissection.belonging import choice_sha256
-from unitlens.dissection.reopening import regrouped, run_basis
+from unitlens.dissection.beside.belonging import choice_sha256
+from unitlens.dissection.reopening import check_network, regrouped, run_basis
 from unitlens.dissection.result import Dissection
 from unitlens.dissection.settings import BasisRecord
 from unitlens.errors import UnitlensError, UnitlensWarning, argument
@@ -68,7 +68,7 @@ def concept_effects(
     run : Dissection
         Of one layer; of several, ``run["layer4"]`` is the part of one.
     net : Network or torch.nn.Module
-        The run's. It returns scores of classes.
+        The run's, or its module: images are prepared as they were then. It returns scores of classes.
     data : Data, str or Path
         The run's images, with classes. If they are others, units are still chosen by the run.
     top : int
@@ -118,7 +118,7 @@ def concept_effects(
     )
     with checkpointed(checkpoint) as kept:
         experiment = Experiment.of(
-            net,
+            check_network(net, run.info),
             run.layers,
             data,
             replacement=Replacement(value, scale, None),

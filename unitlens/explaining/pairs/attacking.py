@@ -19,6 +19,7 @@ from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.readers.given import images_of
 from unitlens.data.reading import Reading, Subset, chosen_images
 from unitlens.dissection.provenance import describe_read
+from unitlens.dissection.reopening import as_network
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, UnitlensWarning
 from unitlens.explaining.asked import AskedLayer, output_classes
@@ -26,7 +27,6 @@ from unitlens.explaining.pairs.attack_methods import AttackSettings, attack_imag
 from unitlens.explaining.pairs.attack_result import Attack
 from unitlens.explaining.pairs.image_pairs import compare_images
 from unitlens.models.bases import BasisLike
-from unitlens.models.loading import classifier
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
 from unitlens.stats.scores import Bools
@@ -65,7 +65,7 @@ def attack(
     Parameters
     ----------
     net : Network or torch.nn.Module
-        See `unitlens.load` and `unitlens.classifier`. It returns scores of classes.
+        The one that was dissected, or its module: images are prepared as they were then. It returns scores of classes.
     dissection : Dissection
         Of its units: their concepts, verdicts and thresholds.
     data : Data
@@ -123,7 +123,7 @@ def attack(
     >>> attacked.of_class, attacked.target, bool((attacked.linf <= 8 / 255 + 1e-9).all())
     ('ski_slope', 'beach', True)
     """
-    net = net if isinstance(net, Network) else classifier(net)
+    net = as_network(net, dissection.info)
     asked = AskedLayer.of(net, dissection, layer, basis)  # what is wrong with these is said before the attack
     data = as_data(data)
     outputs = output_classes(net, data)

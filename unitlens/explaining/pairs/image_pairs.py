@@ -18,6 +18,7 @@ from unitlens.data.groups import Groups
 from unitlens.data.readers.paired import PairedImages, Side, pair_images
 from unitlens.data.reading import Reading, Subset
 from unitlens.dissection.provenance import describe_read
+from unitlens.dissection.reopening import as_network
 from unitlens.dissection.result import Dissection
 from unitlens.drawing.changes import Images
 from unitlens.errors import UnitlensError, UnitlensWarning
@@ -25,7 +26,6 @@ from unitlens.explaining.asked import AskedLayer, describe, network_images, outp
 from unitlens.explaining.pairs.image_changes import ImageChanges
 from unitlens.explaining.readings import UnitReadings, read_units
 from unitlens.models.bases import BasisLike
-from unitlens.models.loading import classifier
 from unitlens.models.network import Network
 from unitlens.stats.folds import FEWEST_FOLDS, FOLDS
 from unitlens.stats.scores import Floats
@@ -58,7 +58,7 @@ def compare_images(
     Parameters
     ----------
     net : Network or torch.nn.Module
-        See `unitlens.load` and `unitlens.classifier`.
+        The one that was dissected, or its module: images are prepared as they were then.
     dissection : Dissection
         Of its units: their concepts, verdicts and thresholds.
     before, after : str, Path, array of (height, width, bands), a sequence of them, or Data
@@ -104,7 +104,7 @@ def compare_images(
     >>> changes.table()[["unit", "peak_change", "peak_low", "peak_high"]].shape
     (128, 4)
     """
-    net = net if isinstance(net, Network) else classifier(net)
+    net = as_network(net, dissection.info)
     asked = AskedLayer.of(net, dissection, layer, basis)
     data = pair_images(before, after, groups=groups)
     reading = Reading(batch_size=batch_size, workers=workers, strict=strict, progress=progress)

@@ -12,13 +12,13 @@ from unitlens.data.concepts import Concept, Data, described
 from unitlens.data.reading import Reading
 from unitlens.data.scenes.pairs import ScenePairs
 from unitlens.dissection.provenance import describe_read
+from unitlens.dissection.reopening import as_network
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, UnitlensWarning
 from unitlens.explaining.asked import AskedLayer, describe
 from unitlens.explaining.pairs.causal_labels_result import CausalLabels, LayerAnswers, causal_rows
 from unitlens.explaining.readings import UnitReadings, read_units
 from unitlens.models.bases import BasisLike
-from unitlens.models.loading import classifier
 from unitlens.models.network import Network
 from unitlens.stats.folds import FEWEST_FOLDS, FOLDS
 from unitlens.stats.paired import PairedMeans, means_of_sums, paired_means
@@ -77,7 +77,7 @@ def causal_labels(
     Parameters
     ----------
     net : Network or torch.nn.Module
-        See `unitlens.load` and `unitlens.classifier`.
+        The one that was dissected, or its module: images are prepared as they were then.
     dissection : Dissection
         Of its units: their concepts, verdicts and thresholds.
     pairs : PairedConcepts, optional
@@ -113,7 +113,7 @@ def causal_labels(
     >>> labels.table().query("concept == 'tent'")["causal_verdict"].unique().tolist()
     ['passes']
     """
-    net = net if isinstance(net, Network) else classifier(net)
+    net = as_network(net, dissection.info)
     data = _paired(ScenePairs(24) if pairs is None else pairs)
     layers = [AskedLayer.of(net, dissection, layer, basis) for layer in dissection.layers]
     concepts = Columns.of(data.concepts)

@@ -22,12 +22,12 @@ from unitlens.data.groups import Groups, grouped
 from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.reading import Reading, Subset
 from unitlens.data.strata import Subgroups, read_subgroups
+from unitlens.dissection.reopening import as_network
 from unitlens.dissection.result import Dissection
 from unitlens.errors import UnitlensError, UnitlensWarning, argument
 from unitlens.explaining.asked import AskedLayer, class_count, describe, given_value, network_images
 from unitlens.explaining.subgroups.result import MeasuredHalf, Removal, Shortcuts, ShownImages
 from unitlens.models.bases import BasisLike
-from unitlens.models.loading import classifier
 from unitlens.models.network import Network
 from unitlens.stats.folds import Folds
 from unitlens.stats.scores import Floats, Ints
@@ -84,7 +84,7 @@ def shortcuts(
     Parameters
     ----------
     net : Network or torch.nn.Module
-        It returns scores of classes.
+        The one that was dissected, or its module: images are prepared as they were then. It returns scores of classes.
     dissection : Dissection
         Of its units.
     data : Data, str or Path
@@ -137,7 +137,7 @@ def shortcuts(
     >>> found.accuracy().columns[:4].tolist()
     ['subgroup', 'class', 'images', 'accuracy']
     """
-    net = net if isinstance(net, Network) else classifier(net)
+    net = as_network(net, dissection.info)
     data = as_data(data)
     for name, number, least in (("most", most, 1), ("draws", draws, 0)):
         if number < least:
