@@ -33,25 +33,58 @@ def numbers(table):
 def test_neighbours_vote_as_in_dinos_paper(encoder, classed):
     data, k, temperature = ul.open_data(classed), 5, 0.07
     net = ul.nearest_neighbours(encoder, data, k=k, batch_size=7)
+    own = {number: number for number in range(len(data))}
     images = torch.stack([torch.from_numpy(data[index].image.copy()).permute(2, 0, 1) for index in range(len(data))])
     new = torch.stack([torch.from_numpy(blocks(seed)[0].copy()).permute(2, 0, 1) for seed in range(400, 406)])
     with ul.evaluating(net.model):
-        bank, seen = (normalize(encoder.model(encoder.prepare(each)).double(), dim=1) for each in (images, new))
-        logits = net.model(net.prepare(new))
-    for vector, said in zip(seen, logits, strict=True):
+        shown = torch.cat([images, new])  # an image that is among those that vote has no vote on itself
+        bank, seen = (normalize(encoder.model(encoder.prepare(each)).double(), dim=1) for each in (images, shown))
+        logits = net.model(net.prepare(shown))
+    for number, (vector, said) in enumerate(zip(seen, logits, strict=True)):
         votes = dict.fromkeys(net.classes, 0.0)
-        for index in sorted(range(len(data)), key=lambda index: -float(bank[index] @ vector))[:k]:
+        others = [index for index in range(len(data)) if index != own.get(number)]
+        for index in sorted(others, key=lambda index: -float(bank[index] @ vector))[:k]:
             votes[data[index].class_] += float(torch.exp(bank[index] @ vector / temperature))
         shares = np.array(list(votes.values())) / sum(votes.values())
         np.testing.assert_allclose(said.softmax(0), shares, atol=1e-5)
     assert bool(logits.isfinite().all())
 
 
-def test_a_sweep_through_neighbours_is_replayed(encoder, classed):
+def test_a_copy_of_an_image_has_no_vote_and_a_changed_one_does(encoder):
+    same, others = blocks(1)[0], [blocks(seed)[0] for seed in range(2, 6)]
+    examples = [
+        ul.Example(image, {}, str(n), class_=str(n % 2)) for n, image in enumerate([same, same.copy(), *others])
+    ]
+    net = ul.nearest_neighbours(encoder, Listed(examples), k=1)
+    changed = same.copy()
+    changed[0, 0, 0] ^= 1
+    shown = torch.stack([torch.from_numpy(image.copy()).permute(2, 0, 1) for image in (same, changed)])
+    with ul.evaluating(net.model):
+        nearest = net.model(net.prepare(shown)).double()
+    assert nearest[0].max() < nearest[1].max() == pytest.approx(0, abs=1e-4)  # a cosine of 1
+
+
+class Listed:
+    concepts = ()
+
+    def __init__(self, examples):
+        self.examples = examples
+
+    def __len__(self):
+        return len(self.examples)
+
+    def __getitem__(self, index):
+        return self.examples[index]
+
+
+@pytest.mark.parametrize("fast", [False, True, "bfloat16"])
+def test_a_sweep_through_neighbours_is_replayed(encoder, classed, fast):
     net = ul.nearest_neighbours(encoder, classed, k=3)
     assert net.default_layer is None or net.default_layer.startswith("encoder.")
-    effects = ul.importance(net, "encoder.0", ul.open_data(classed), measures=["recall"])
+    effects = ul.importance(net, "encoder.0", ul.open_data(classed), measures=["recall"], fast=fast)
     assert effects.info["replay"]["replays"], effects.info["replay"]["reason"]
+    if fast:  # the images are recognised by what the fast copy is given, too
+        assert effects.info["replay"]["fast"]["output"] < 0.1
 
 
 def test_what_is_wrong_with_neighbours_is_said(encoder, classed):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from unitlens.data.reading import Reading
 from unitlens.errors import UnitlensError
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
-from unitlens.models.units.encoders import embedding
+from unitlens.models.units.encoders import embedding, recognised_by
 
 
 def class_centroids(
@@ -64,7 +65,7 @@ def class_centroids(
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
     data = as_data(data)
-    for vector, class_ in image_vectors(net, data, reading):
+    for _, vector, class_ in image_vectors(net, data, reading):
         sums[class_] = sums.get(class_, torch.zeros_like(vector)) + vector
         counts[class_] = counts.get(class_, 0) + 1
     if not sums:
@@ -72,14 +73,33 @@ def class_centroids(
     return {name: (sums[name] / counts[name]).float() for name in in_order(sums, data)}
 
 
-def image_vectors(net: Network, data: Data, reading: Reading) -> Iterator[tuple[Tensor, str]]:
-    """What an encoder returns for each image that has a class, float64 (D,) of length 1, and that class."""
+class ImageVector(NamedTuple):
+    """An image that has a class.
+
+    Attributes
+    ----------
+    seen : int64 Tensor, ()
+        What it is recognised by.
+    vector : float64 Tensor, (D,)
+        What an encoder returns for it, of length 1.
+    class_ : str
+    """
+
+    seen: Tensor
+    vector: Tensor
+    class_: str
+
+
+def image_vectors(net: Network, data: Data, reading: Reading) -> Iterator[ImageVector]:
+    """What an encoder returns for each image that has a class."""
     for batch in Batches(data, net.preprocessing, reading, task="embedding"):
+        inputs = net.prepare(batch.images)
+        recognised = recognised_by(inputs).cpu()
         with evaluating(net.model):
-            vectors = functional.normalize(embedding(net.model(net.prepare(batch.images))).double(), dim=1).cpu()
-        for vector, class_ in zip(vectors, batch.classes, strict=True):
+            vectors = functional.normalize(embedding(net.model(inputs)).double(), dim=1).cpu()
+        for seen, vector, class_ in zip(recognised, vectors, batch.classes, strict=True):
             if class_ is not None:
-                yield vector, str(class_)
+                yield ImageVector(seen, vector, str(class_))
 
 
 def in_order(classes: Iterable[str], data: Data) -> list[str]:

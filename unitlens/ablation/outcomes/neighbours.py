@@ -1,5 +1,6 @@
 """Classes of an encoder by the images that are nearest to one: the usual test of DINO and its like."""
 
+import math
 from pathlib import Path
 
 import torch
@@ -32,11 +33,12 @@ def nearest_neighbours(
 ) -> Network:
     """Give an encoder of images classes: those of the k images that are nearest to the one it is shown.
 
-    Of the k images whose vectors have the largest cosines with an image's, each votes for its class with
+    Of the k other images whose vectors have the largest cosines with an image's, each votes for its class with
     exp(cosine / temperature). A class's logit is the logarithm of its votes, so that the softmax is each class's share
     of them; where no neighbour is of a class, its votes are those of one image that is as far away as can be. With it,
     `unitlens.ablate`, `unitlens.importance`, `unitlens.explain` and all others measure what units do to these
-    predictions. Take other images for it than those that effects are measured on: an image is its own neighbour.
+    predictions. An image that is among those that vote has no vote on itself, nor have copies of it: effects may be
+    measured on the same images. A changed image, such as an attacked one, is another one.
 
     Parameters
     ----------
@@ -82,7 +84,7 @@ def nearest_neighbours(
     data = as_data(data)
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
     found = list(image_vectors(net, data, reading))
-    names = in_order({class_ for _, class_ in found}, data)
+    names = in_order({one.class_ for one in found}, data)
     if len(names) < 2:
         raise UnitlensError(
             f"The images are of {counted(len(names), 'class', 'classes')}, and neighbours vote for one of several: "
@@ -94,7 +96,13 @@ def nearest_neighbours(
             f"or a smaller number ({argument('k', option='--nearest')})."
         )
     number = {name: place for place, name in enumerate(names)}
-    vectors = torch.stack([vector for vector, _ in found]).to(net.device, net.dtype)
-    classes = torch.tensor([number[class_] for _, class_ in found], device=net.device)
-    model = NearestNeighbours(net.model, vectors, classes, len(names), k=k, temperature=float(temperature))
+    vectors = torch.stack([one.vector for one in found]).to(net.device, net.dtype)
+    seen = torch.stack([one.seen for one in found]).to(net.device)
+    classes = torch.tensor([number[one.class_] for one in found], device=net.device)
+    model = NearestNeighbours(
+        *(net.model, vectors, seen, classes, len(names)),
+        numbers=net.preprocessing.count * math.prod(net.preprocessing.image_size),
+        k=k,
+        temperature=float(temperature),
+    )
     return encoded(net, model, tuple(names))

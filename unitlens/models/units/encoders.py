@@ -3,6 +3,7 @@
 import math
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -53,9 +54,10 @@ class ZeroShot(Encoded):
 class NearestNeighbours(Encoded):
     """An encoder of images, and images of known classes, of which the nearest ones vote.
 
-    Of the k nearest by cosine, each votes for its class with exp(cosine / temperature). A class's output is the
-    logarithm of its votes, so that their softmax is the shares of the votes; one more vote for each class, of an image
-    that is as far away as can be (cosine -1), keeps it finite.
+    An image that is among them has no vote on itself, nor has a copy of it. Of the k nearest others by cosine, each
+    votes for its class with exp(cosine / temperature). A class's output is the logarithm of its votes, so that their
+    softmax is the shares of the votes; one more vote for each class, of an image that is as far away as can be (cosine
+    -1), keeps it finite.
 
     Parameters
     ----------
@@ -63,6 +65,10 @@ class NearestNeighbours(Encoded):
         As for `ZeroShot`.
     vectors : Tensor, (M, D)
         Of the images that vote.
+    seen : int64 Tensor, (M,)
+        What these images are recognised by, see `recognised_by`.
+    numbers : int
+        Of an image, as the encoder is given it.
     classes : int64 Tensor, (M,)
         The number of each one's class.
     count : int
@@ -72,24 +78,59 @@ class NearestNeighbours(Encoded):
     """
 
     def __init__(
-        self, encoder: nn.Module, vectors: Tensor, classes: Tensor, count: int, *, k: int, temperature: float
+        self,
+        encoder: nn.Module,
+        vectors: Tensor,
+        seen: Tensor,
+        classes: Tensor,
+        count: int,
+        *,
+        numbers: int,
+        k: int,
+        temperature: float,
     ) -> None:
         super().__init__()
         self.encoder, self.count, self.k, self.temperature = encoder, count, k, temperature
         self.register_buffer("vectors", functional.normalize(vectors, dim=1))
+        # whole numbers stay what they are in a copy of another precision
+        self.register_buffer("seen", seen)
+        self.register_buffer("weights", _weights(numbers).to(vectors.device), persistent=False)
         self.register_buffer("classes", classes)
         # they decide what it says as weights do, and belong to what a network is recognised by
         self.register_buffer("settings", torch.tensor([k, temperature], dtype=torch.float64, device=vectors.device))
 
     def forward(self, images: Tensor) -> Tensor:
         """Logarithms of the classes' votes, (N, K)."""
+        itself = _hashed(images, cast(Tensor, self.weights))[:, None] == cast(Tensor, self.seen)
         found = functional.normalize(embedding(self.encoder(images)), dim=1)
         cosines = (found @ cast(Tensor, self.vectors).T).double()
+        cosines = cosines.masked_fill(itself, -math.inf)
         nearest, which = cosines.topk(self.k, dim=1)
         votes = ((nearest - 1) / self.temperature).exp()  # at most 1, and exp(-2 / temperature) where the cosine is -1
         least = torch.full_like(cosines[:, :1], math.exp(-2 / self.temperature)).repeat(1, self.count)
         of_classes = least.scatter_add(1, cast(Tensor, self.classes)[which], votes)
         return of_classes.log().to(found.dtype)
+
+
+def recognised_by(images: Tensor) -> Tensor:
+    """A number by which each image is recognised, int64 (N,): a hash of the numbers that a network is given.
+
+    They are rounded to bfloat16 before, so that it is the same for a network and for a fast copy of it.
+    """
+    return _hashed(images, _weights(images[0].numel()).to(images.device))
+
+
+def _hashed(images: Tensor, weights: Tensor) -> Tensor:
+    bits = images.detach().to(torch.bfloat16).view(torch.int16).flatten(1).long()
+    return (bits * weights).sum(1)  # modulo 2 ** 64
+
+
+def _weights(count: int) -> Tensor:
+    """Weights of so many numbers, which are all over the 64 bits: SplitMix64."""
+    mixed = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return torch.from_numpy((mixed ^ (mixed >> np.uint64(31))).view(np.int64))
 
 
 class ImageTower(nn.Module):
