@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import unitlens as ul
-from tests.hostile import spoiled
+from tests.faults.hostile import spoiled
 from unitlens.ablation.concepts import result as effects
 from unitlens.dissection.beside import layer_file
 from unitlens.dissection.dictionaries import result as reconstructions
