@@ -76,7 +76,6 @@ def dissect(
     it is a generator, and its units are matched with what it draws. A file or package that is named is run: name none
     that you do not trust. Weights are read as numbers alone, and nothing in them runs.
     """
-    from unitlens.data.scenes.pairs import ScenePairs
     from unitlens.dissection.files import check_free
     from unitlens.dissection.repeating.answers import Question
     from unitlens.dissection.run import dissect_part, task_of
@@ -85,8 +84,6 @@ def dissect(
     from unitlens.dissection.work.task import Checkpoint
     from unitlens.dissection.work.together import dissect_kept
     from unitlens.dissection.work.works import finishing, holding_run
-    from unitlens.explaining.pairs.causal_labels_result import describe_shares
-    from unitlens.explaining.pairs.minimal_pairs import causal_labels, usual_pairs
     from unitlens.pages.writing import report
 
     began, question = time.time(), None
@@ -126,21 +123,35 @@ def dissect(
         with finishing(out / FOLDER):
             result.info["command"] = click.get_current_context().obj
             result.info["data"] |= images.recorded
-            pairs, labels = usual_pairs(result) if pairs is None else pairs, []
-            if pairs:
-                how = {"basis": options["basis"], "workers": workers, "progress": not quiet}
-                labels = [causal_labels(net, result, ScenePairs(pairs), **how)]
+            how = {"basis": options["basis"], "workers": workers, "progress": not quiet}
+            labels = _tested_labels(net, result, pairs, **how)
             page = report(out, result, *labels, overwrite=overwrite)
             if question is not None:
                 question.remember(out, result)
             if keep_activations:
                 keep(out / FOLDER, out)
     if not quiet:
-        echo(summarize(result))
-        for tested in labels:
-            echo(f"minimal pairs: {describe_shares(tested.rows)}")
-        echo(f"wrote {out}/: {page.name} ({size_of(page)}) to look at, units.csv to compute with")
+        _tell_written(out, page, result, labels)
         tell_activations(out, kept=keep_activations)
+
+
+def _tested_labels(net: Any, result: Any, pairs: int | None, **how: Any) -> list[Any]:
+    """Whether units answer to what they are labelled as, on so many minimal pairs; nothing where there are none."""
+    from unitlens.data.scenes.pairs import ScenePairs
+    from unitlens.explaining.pairs.minimal_pairs import causal_labels, usual_pairs
+
+    pairs = usual_pairs(result) if pairs is None else pairs
+    return [causal_labels(net, result, ScenePairs(pairs), **how)] if pairs else []
+
+
+def _tell_written(out: Path, page: Path, result: Any, labels: list[Any]) -> None:
+    """Sum up what was found, and say where it lies."""
+    from unitlens.explaining.pairs.causal_labels_result import describe_shares
+
+    echo(summarize(result))
+    for tested in labels:
+        echo(f"minimal pairs: {describe_shares(tested.rows)}")
+    echo(f"wrote {out}/: {page.name} ({size_of(page)}) to look at, units.csv to compute with")
 
 
 def _tell_answered(folder: Path, result: Any) -> None:

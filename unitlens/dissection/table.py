@@ -131,55 +131,25 @@ def unit_table(
     met = np.where(counts.intersection > 0, score, -np.inf)
     order = np.argsort(-met, axis=1, kind="stable")
     first, second = order[:, 0], order[:, min(1, len(concepts) - 1)]
-    row = np.arange(units)
     rows: dict[str, Any] = {
         "layer": [layer] * units,
-        "unit": row,
-        "iou": counts.iou[row, first],
+        "unit": np.arange(units),
         "silent": silent,
         "nonfinite": nonfinite,
-        "second_iou": counts.iou[row, second],
-        "precision": share(counts.intersection[row, first], counts.activated[row, first]),
-        "iou_ceiling": iou_ceiling(counts.activated[row, first], counts.concept[first]),
         "segmenter_iou": segmenter_iou[first],
         "active_images": active_images,
         "threshold": threshold.astype(np.float64),
         "active_share": counts.active / max(counts.positions, 1),
-        "activated_pixels": counts.activated[row, first],
-        "concept_pixels": counts.concept[first],
-        "intersection": counts.intersection[row, first],
         "evaluated_on": [evaluated_on] * units,
+        "presence_accuracy": np.nan if presence is None else presence,
+        **_counted_columns(counts, first, second),
+        **_chance_columns(chance, concept_test, context),
     }
     for prefix, column in (("", first), ("second_", second)):
         rows[prefix + "concept"] = [names[c] for c in column]
         rows[prefix + "category"] = [concepts[c].category for c in column]
     if evidence is not None:
-        rows |= {
-            "iou_low": evidence.low,
-            "iou_high": evidence.high,
-            "concept_stability": evidence.stability,
-            "heldout_iou": evidence.heldout,
-            "heldout_low": evidence.heldout_low,
-            "heldout_high": evidence.heldout_high,
-            "concept_set": [_json_list([names[c] for c in order[u] if evidence.rivals[u, c]]) for u in row],
-            **_needed_columns(counts, names, first, evidence),
-        }
-    if chance is not None:
-        rows |= {
-            "chance_iou": chance.chance,
-            "chance_sd": chance.chance_sd,
-            "p_value": chance.p_value,
-            "q_value": chance.q_value,
-        }
-    if concept_test is not None:
-        rows |= {"concept_p_value": concept_test.p_value, "concept_q_value": concept_test.q_value}
-    if context is not None:
-        rows |= {
-            "context_iou": np.where(np.isnan(context.p_value), np.nan, context.chance),
-            "context_p": context.p_value,
-            "context_q": context.q_value,
-        }
-    rows["presence_accuracy"] = np.nan if presence is None else presence
+        rows |= _evidence_columns(evidence, names, order) | _needed_columns(counts, names, first, evidence)
     rows["above_min_iou"] = (rows["iou"] > min_iou) & ~mute
     q_value = None if chance is None else chance.q_value
     context_q = None if context is None else context.q_value
@@ -190,6 +160,66 @@ def unit_table(
     table = pd.DataFrame(rows, index=pd.RangeIndex(units)).reindex(columns=list(COLUMNS))
     overlapping = (counts.intersection > 0).sum(1)
     return _without_concepts(table, mute, overlapping == 0, (overlapping < 2) | mute)
+
+
+def _counted_columns(
+    counts: Counts, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]
+) -> dict[str, npt.NDArray[Any]]:
+    """What is counted of each unit and its concept, and the IoU with the runner-up."""
+    row = np.arange(len(first))
+    activated, concept, intersection = (
+        counts.activated[row, first],
+        counts.concept[first],
+        counts.intersection[row, first],
+    )
+    return {
+        "iou": counts.iou[row, first],
+        "second_iou": counts.iou[row, second],
+        "precision": share(intersection, activated),
+        "iou_ceiling": iou_ceiling(activated, concept),
+        "activated_pixels": activated,
+        "concept_pixels": concept,
+        "intersection": intersection,
+    }
+
+
+def _evidence_columns(evidence: ConceptEvidence, names: list[str], order: npt.NDArray[np.int64]) -> dict[str, Any]:
+    """Intervals and held-out checks of each unit's concept, and the concepts that it cannot be told from."""
+    return {
+        "iou_low": evidence.low,
+        "iou_high": evidence.high,
+        "concept_stability": evidence.stability,
+        "heldout_iou": evidence.heldout,
+        "heldout_low": evidence.heldout_low,
+        "heldout_high": evidence.heldout_high,
+        "concept_set": [
+            _json_list([names[c] for c in concepts if rivals[c]])
+            for concepts, rivals in zip(order, evidence.rivals, strict=True)
+        ],
+    }
+
+
+def _chance_columns(
+    chance: Association | None, concept_test: Association | None, context: Association | None
+) -> dict[str, npt.NDArray[np.float64]]:
+    """What labels of other images come to, where that was asked."""
+    columns: dict[str, npt.NDArray[np.float64]] = {}
+    if chance is not None:
+        columns |= {
+            "chance_iou": chance.chance,
+            "chance_sd": chance.chance_sd,
+            "p_value": chance.p_value,
+            "q_value": chance.q_value,
+        }
+    if concept_test is not None:
+        columns |= {"concept_p_value": concept_test.p_value, "concept_q_value": concept_test.q_value}
+    if context is not None:
+        columns |= {
+            "context_iou": np.where(np.isnan(context.p_value), np.nan, context.chance),
+            "context_p": context.p_value,
+            "context_q": context.q_value,
+        }
+    return columns
 
 
 def _needed_columns(

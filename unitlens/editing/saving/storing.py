@@ -147,50 +147,13 @@ def restore_result(record: ResultRecord, marked: Sequence[MarkedRecord], arrays:
         case SetRecord():
             result: Result = _restore_set(record, read, common)
         case CausalRecord():
-            removal = read.tally(record.units)
-            shape = (FOLDS, record.units)
-            change = read.counts("inserted", (*shape, read.concepts), signed=True)
-            insertion = replace(removal, change=change, moved=read.counts("inserted_moved", shape))
-            handed = Contributions(read.numbers("handed", (record.units,)), record.weighted)
-            _check_areas(insertion)
-            result = CausalEffects(
-                **common, inserted_at=record.inserted_at, removal=removal, insertion=insertion, handed=handed
-            )
+            result = _restore_causal(record, read, common)
         case MapRecord():
-            tally = _insertion_tally(record, read)
-            areas = read.counts("areas", (record.info.data.measured,))
-            _require(bool((areas <= tally.positions).all()), "a concept has more area than an image")
-            result = InsertionMap(
-                **common,
-                column=record.column,
-                units=record.units,
-                grid=record.grid,
-                draws=record.draws,
-                areas=areas,
-                tally=tally,
-            )
+            result = _restore_map(record, read, common)
         case ConceptSetRecord():
-            result = ConceptSet(
-                **common,
-                method=record.method,
-                target=record.target,
-                ranking=record.ranking,
-                sizes=record.sizes,
-                column=record.column,
-                tally=read.tally(len(record.sizes)),
-                weights=read.numbers("weights", None) if record.method == "optimise" else None,
-            )
+            result = _restore_concept_set(record, read, common)
         case DetectorsRecord():
-            images = record.info.data.measured
-            result = DrawnDetectors(
-                **common,
-                column=record.column,
-                units=record.units,
-                least_area=record.least_area,
-                peaks=read.numbers("peaks", (images, len(record.units))),
-                area=read.numbers("area", (images,)),
-                folds=read.folds(),
-            )
+            result = _restore_detectors(record, read, common)
         case _:
             raise AssertionError("records are of results")
     read.check_all_used()
@@ -217,6 +180,57 @@ def _restore_set(record: SetRecord, read: "_Read", common: Mapping[str, Any]) ->
         chosen_for=record.chosen_for,
         distance=distance,
         examples_of=record.sheet_of,
+    )
+
+
+def _restore_causal(record: CausalRecord, read: "_Read", common: Mapping[str, Any]) -> CausalEffects:
+    removal = read.tally(record.units)
+    shape = (FOLDS, record.units)
+    change = read.counts("inserted", (*shape, read.concepts), signed=True)
+    insertion = replace(removal, change=change, moved=read.counts("inserted_moved", shape))
+    handed = Contributions(read.numbers("handed", (record.units,)), record.weighted)
+    _check_areas(insertion)
+    return CausalEffects(**common, inserted_at=record.inserted_at, removal=removal, insertion=insertion, handed=handed)
+
+
+def _restore_map(record: MapRecord, read: "_Read", common: Mapping[str, Any]) -> InsertionMap:
+    tally = _insertion_tally(record, read)
+    areas = read.counts("areas", (record.info.data.measured,))
+    _require(bool((areas <= tally.positions).all()), "a concept has more area than an image")
+    return InsertionMap(
+        **common,
+        column=record.column,
+        units=record.units,
+        grid=record.grid,
+        draws=record.draws,
+        areas=areas,
+        tally=tally,
+    )
+
+
+def _restore_concept_set(record: ConceptSetRecord, read: "_Read", common: Mapping[str, Any]) -> ConceptSet:
+    return ConceptSet(
+        **common,
+        method=record.method,
+        target=record.target,
+        ranking=record.ranking,
+        sizes=record.sizes,
+        column=record.column,
+        tally=read.tally(len(record.sizes)),
+        weights=read.numbers("weights", None) if record.method == "optimise" else None,
+    )
+
+
+def _restore_detectors(record: DetectorsRecord, read: "_Read", common: Mapping[str, Any]) -> DrawnDetectors:
+    images = record.info.data.measured
+    return DrawnDetectors(
+        **common,
+        column=record.column,
+        units=record.units,
+        least_area=record.least_area,
+        peaks=read.numbers("peaks", (images, len(record.units))),
+        area=read.numbers("area", (images,)),
+        folds=read.folds(),
     )
 
 

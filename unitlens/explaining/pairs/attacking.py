@@ -135,12 +135,7 @@ def attack(
     reading = Reading(batch_size=batch_size, workers=workers, seed=seed, strict=strict, progress=progress)
     chosen = images if limit is None else Subset(images, chosen_images(images, limit, seed=seed))
     batches = Batches(chosen, net.preprocessing, reading, task="attacking")
-    parts = list(_attacked(net, batches, own, by))
-    if not parts:
-        raise UnitlensError(
-            f"None of {len(batches.record.names)} images of {of_class} is predicted as it: there is nothing to attack."
-        )
-    found = _Attacked(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+    found = _joined(list(_attacked(net, batches, own, by)), f"{len(batches.record.names)} images of {of_class}")
     for note in batches.record.notes:
         warnings.warn(note, UnitlensWarning, stacklevel=2)
     source = described(data).source
@@ -161,18 +156,16 @@ def attack(
         batch_size=batch_size,
         progress=progress,
     )
-    predicted = changes.outputs[1].argmax(1)
     eight_bits = found.images.dtype == np.uint8
     moved = (found.attacked.astype(np.float64) - found.images) / (255 if eight_bits else 1)
-    info = dict(changes.info)
-    info["data"] = {"source": source, **describe_read(batches.record, (), measured=len(found.names))}
-    info["settings"] = {**changes.info["settings"], "attack": dataclasses.asdict(by), "bits": 8 if eight_bits else 32}
+    read = {"source": source, **describe_read(batches.record, (), measured=len(found.names))}
+    settings = {**changes.info["settings"], "attack": dataclasses.asdict(by), "bits": 8 if eight_bits else 32}
     return Attack(
-        info=info,
+        info={**changes.info, "data": read, "settings": settings},
         changes=changes,
         of_class=outputs.names[own],
         target=None if aim is None else outputs.names[aim],
-        success=_succeeds(predicted, own, aim),
+        success=_succeeds(changes.outputs[1].argmax(1), own, aim),
         success_float=_succeeds(found.predicted, own, aim),
         linf=np.abs(moved).max((1, 2, 3)),
         l2=np.sqrt((moved**2).sum((1, 2, 3))),
@@ -231,6 +224,13 @@ def _attacked(net: Network, batches: Batches, own: int, by: AttackSettings) -> I
             rounded.permute(0, 2, 3, 1).numpy(),
             predicted,
         )
+
+
+def _joined(parts: list[_Attacked], images: str) -> _Attacked:
+    """Those of all batches; ``images`` says which images they are, if none of them is predicted rightly."""
+    if not parts:
+        raise UnitlensError(f"None of {images} is predicted as it: there is nothing to attack.")
+    return _Attacked(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
 
 def _predict(net: Network, inputs: Tensor) -> npt.NDArray[np.int64]:
