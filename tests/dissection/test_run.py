@@ -70,7 +70,7 @@ def test_neither_batches_nor_blocks_nor_chunks_change_a_bit(seed, batch, kept):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("unitlens.dissection.scanning.CHUNK_VALUES", 9)
         patch.setattr("unitlens.dissection.scanning.KEPT", kept)  # nothing, some blocks, or all of them wait
-        patch.setattr("unitlens.dissection.counting.KEPT", kept)
+        patch.setattr("unitlens.dissection.counting.WAITING", kept // 2)
         patch.setattr("unitlens.dissection.counting.BLOCK_UNITS", 2)
         parts = run(maps, marked, batch_size=batch)
     for name, array in whole.counts.arrays().items():

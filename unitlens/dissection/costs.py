@@ -11,7 +11,7 @@ from unitlens.dissection.counting import BlockCounts, count_block
 from unitlens.dissection.draws import Draws, plan_draws
 from unitlens.dissection.exemplars.strongest import Exemplars, Variety, draw_strips, find_exemplars
 from unitlens.dissection.labelling import label_block
-from unitlens.dissection.memory import BLOCK_UNITS, KEPT, blocks_together
+from unitlens.dissection.memory import BLOCK_UNITS, KEPT, WAITING, blocks_together
 from unitlens.dissection.scanning import GUESS_SHARES, Scanner
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.layers import LayerMaps
@@ -27,6 +27,8 @@ _REPEATS = 3  # of which the shortest counts
 
 _SCANS = 3
 """How often maps are read where what lies above a threshold cannot be kept: two histograms and the counts."""
+
+_RUN = 4  # positions of a run that are expected at least
 
 
 @dataclass(frozen=True)
@@ -124,10 +126,9 @@ def counting_cost(stored: StoredPass, layer: LayerMaps, settings: Settings, *, i
     together = blocks_together(
         stored.labels.columns,
         draws=len(draws.partners),
-        block_positions=active,
         positions=images * positions,
     )
-    waits = active <= KEPT // (1 if together == 1 else 2)
+    waits = active / _RUN * min(together, len(blocks)) <= WAITING
     scans = _SCANS if GUESS_SHARES[0] * active > KEPT else 1 if waits else 2
     further = (scans - 1) * _scan_seconds(layer, blocks[0], settings) / many
     labelling = _label_seconds(counted, stored, layer, blocks[0], _without_levels(settings), draws)

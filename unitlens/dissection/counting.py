@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from unitlens.dissection.memory import BLOCK_UNITS, KEPT, blocks_together
+from unitlens.dissection.memory import BLOCK_UNITS, WAITING, blocks_together
 from unitlens.dissection.positions.marks import Marks, as_runs, count_marks
 from unitlens.dissection.scanning import Scanner, images_at_once
 from unitlens.dissection.settings import Settings
@@ -96,8 +96,7 @@ def count_dealt(
     rank = threshold_rank(settings.quantile, images * layer.positions(labels.grid, raw=settings.threshold_on == "raw"))
     blocks = list(enumerate(in_blocks(layer.units, BLOCK_UNITS)))[processes.rank :: processes.count]
     positions = images * layer.positions(labels.grid)
-    active = settings.quantile * positions * min(layer.units, BLOCK_UNITS)
-    most = blocks_together(labels.columns, draws=len(partners), block_positions=active, positions=positions)
+    most = blocks_together(labels.columns, draws=len(partners), positions=positions)
     for together in (blocks[some] for some in in_blocks(len(blocks), most)):
         slices = [units for _, units in together]
         counted = count_blocks(
@@ -170,12 +169,9 @@ def count_blocks(
     for units in blocks:
         scan = Scanner(layer, units, labels.grid, settings.upsampling, images=len(folds), pieces_of=pieces_of)
         threshold = _thresholds(scan, layer, units, settings, rank=rank)
-        most = KEPT if len(blocks) == 1 else KEPT // 2 - waiting
-        kept = scan.kept_above(threshold, most)
-        if kept is None:
-            runs = as_runs(scan.above(threshold), scan.units, marks)
-        else:
-            waits = list(as_runs(kept, scan.units, marks))
+        runs = as_runs(scan.above(threshold), scan.units, marks)
+        waits = list(as_runs(scan.kept_above(threshold), scan.units, marks))
+        if waits and waiting + sum(len(piece.unit) for piece in waits) <= WAITING:
             waiting += sum(len(piece.unit) for piece in waits)
             runs = iter(waits)
         found.append(_Block(scan.units, threshold, runs))

@@ -16,6 +16,9 @@ from unitlens.stats.thresholds import BINS
 KEPT = 1 << 24
 """Active positions of one block that are kept between scans, 16 bytes each."""
 
+WAITING = KEPT // 2
+"""Runs of active positions of all blocks that wait to be counted together, 16 bytes each."""
+
 BLOCK_UNITS = 64
 """Units whose thresholds are found together, at most: their histograms take 32 MB."""
 
@@ -24,9 +27,6 @@ TOGETHER = 1 << 28
 
 KEPT_PATTERNS = 1 << 27
 """Bytes of patterns of labels that are kept from draw to draw, where many units are counted run by run."""
-
-_RUN = 4
-"""Positions of a run that are expected at least; where there are fewer, some blocks are read again."""
 
 _LONG, _SHORT = 8, 4  # bytes of an int64 or float64, and of an int32 or float32
 _TABLE_ARRAYS = 10  # arrays of units x concepts that scores, the table and exact sums need at a time
@@ -81,7 +81,7 @@ def count_bytes(positions: int) -> int:
     return _SHORT if positions < 1 << 27 else _LONG
 
 
-def blocks_together(columns: Columns, *, draws: int, block_positions: float, positions: int) -> int:
+def blocks_together(columns: Columns, *, draws: int, positions: int) -> int:
     """How many blocks of units are counted together, so that each reading of an image's labels serves all of them.
 
     Parameters
@@ -90,20 +90,16 @@ def blocks_together(columns: Columns, *, draws: int, block_positions: float, pos
         Of the counts.
     draws : int
         How often images are given the labels of others, all kinds of draws together.
-    block_positions : float
-        Active positions of a block, the runs of which wait for those of the others where that many can be kept.
     positions : int
         Of all images.
 
     Returns
     -------
     int
-        So many that their counts fit in `TOGETHER` bytes, and, if those of one do, their runs, of 16 bytes each, in
-        the place of half of `KEPT` positions.
+        So many that their counts fit in `TOGETHER` bytes. Where their units are active is kept in the meantime, as
+        far as it fits (`WAITING`); of the others it is found again.
     """
-    of_counts = TOGETHER // _block_counts(BLOCK_UNITS, columns, draws, positions)
-    waiting = int(KEPT // 2 // max(block_positions / _RUN, 1.0))
-    return max(1, min(of_counts, waiting) if waiting else of_counts)
+    return max(1, TOGETHER // _block_counts(BLOCK_UNITS, columns, draws, positions))
 
 
 def _block_counts(units: int, columns: Columns, draws: int, positions: int) -> int:
@@ -114,10 +110,10 @@ def _block_counts(units: int, columns: Columns, draws: int, positions: int) -> i
 def _block_memory(units: int, columns: Columns, positions: int, draws: int) -> int:
     """Bytes that blocks of units take at most while they are counted together and their evidence is computed."""
     block = min(units, BLOCK_UNITS)
-    at_once = blocks_together(columns, draws=2 * draws, block_positions=0.0, positions=positions)
+    at_once = blocks_together(columns, draws=2 * draws, positions=positions)
     together = min(units, block * at_once)
     histograms = 3 * _LONG * BINS * block
-    active = 6 * _SHORT * min(KEPT, block * positions) + 4 * _SHORT * min(KEPT // 2, together * positions)
+    active = 6 * _SHORT * min(KEPT, block * positions) + 4 * _SHORT * min(WAITING, together * positions)
     planes = min(KEPT_PLANES, np.dtype(kept_type(columns)).itemsize * positions * len(columns.categories))
     patterns = min(KEPT_PATTERNS, _SHORT * positions)
     counts = sum(_block_counts(some, columns, 2 * draws, positions) for some in (together, block, block))

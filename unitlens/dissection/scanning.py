@@ -107,37 +107,31 @@ class Scanner:
         if size > KEPT:  # a part would be of no use
             self._kept, self._kept_level = [], torch.full((self.units,), torch.inf)
 
-    def kept_above(self, level: Tensor, most: int) -> list[Active] | None:
-        """Return all positions above levels that are final, and keep them here no longer.
+    def kept_above(self, level: Tensor) -> Iterator[Active]:
+        """Yield all positions above levels that are final, and keep them here no longer.
 
         Parameters
         ----------
         level : float32 tensor, (U,)
-        most : int
-            Positions that may be returned.
 
-        Returns
-        -------
-        list of Active or None
-            A piece for every piece of images that `above` yields, in 32 bits; None where they are more, or were not
-            kept.
+        Yields
+        ------
+        Active
+            A piece for every piece of images that `above` yields, in 32 bits; nothing where they were not kept.
         """
         kept = self._kept if bool((level >= self._kept_level).all()) else None
         self._kept, self._kept_level = [], torch.full((self.units,), torch.inf)
         if kept is None:
-            return None
+            return
         pieces = [[_NOTHING] for _ in in_blocks(self._images, self._chunk)]
-        count = 0
         kept.reverse()
         while kept:  # what was looked at is given back at once
             found = _sift(kept.pop(), level)
-            if not len(found.unit):
-                continue
-            count += len(found.unit)
-            if count > most:
-                return None
-            pieces[int(found.image[0]) // self._chunk].append(found)
-        return [_join(piece) for piece in pieces]
+            if len(found.unit):
+                pieces[int(found.image[0]) // self._chunk].append(found)
+        pieces.reverse()
+        while pieces:
+            yield _join(pieces.pop())
 
     def above(self, level: Tensor) -> Iterator[Active]:
         """Yield the same positions from the store, a piece for every piece of images; nothing is kept."""

@@ -4,6 +4,7 @@ A position has a label in each plane. An image has thousands of positions and a 
 combinations of these occur: they are numbered, and what each stands for is written down once.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Self
 
@@ -112,8 +113,8 @@ class MarkTable(NamedTuple):
             number[:, 1:, k] = one.number.reshape(grid)
             number[:, 1:, k] += first[k]
         up_to = torch.from_numpy(rows).index_select(0, torch.from_numpy(number).view(-1)).view(*number.shape[:2], -1)
-        for place in range(1, grid[1] + 1):
-            up_to[:, place] += up_to[:, place - 1]
+        for before, place in itertools.pairwise(up_to.unbind(1)):
+            place += before
         image = torch.arange(len(images)).repeat_interleave(widest)
         return cls(up_to.view(grid[0] * (grid[1] + 1), -1), image, torch.from_numpy(column).view(-1))
 
