@@ -16,7 +16,7 @@ HEAVY = ("torchvision", "captum", "matplotlib", "pandas", "skimage", "scipy", "j
 
 ORDER = (
     ("errors", "plurals"),
-    ("progress", "processes", "files", "records", "packed", "patterns"),
+    ("progress", "processes", "files", "records", "packed", "patterns", "freed"),
     ("journal",),
     ("stats", "drawing"),
     ("tables",),

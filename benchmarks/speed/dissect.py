@@ -28,7 +28,6 @@ from unitlens.data.batches import Batches
 from unitlens.data.reading import Reading
 from unitlens.models.fast.precision import Fast
 from unitlens.models.network import Network
-from unitlens.models.passes import evaluating
 
 LAYERS = {"resnet18": "layer4", "vgg16": "features.28", "resnet50": "layer4"}
 EARLY = {"resnet18": "layer2", "vgg16": "features.14", "resnet50": "layer2"}
@@ -87,7 +86,8 @@ def bare(net: Network, data: ul.Data, batch_size: int, clock: Clock) -> float:
     """Seconds of the forward pass alone, over the same loader."""
     start = clock()
     loader = Batches(data, net.preprocessing, Reading(batch_size=batch_size), grid=GRID)
-    with evaluating(net.model):
+    net.model.eval()  # as one does without unitlens
+    with torch.inference_mode():
         for batch in loader:
             net.model(net.prepare(batch.images))
     return clock() - start

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unitlens.errors import UnitlensError, argument
+from unitlens.freed import keeping_freed_memory
 from unitlens.models.layers import describe_error, display_name, uncompiled
 
 _LOCKS: WeakKeyDictionary[nn.Module, "threading.RLock"] = WeakKeyDictionary()
@@ -60,7 +61,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     >>> model.training
     True
     """
-    with one_thread(model):
+    with one_thread(model), keeping_freed_memory():
         before = [(module, module.training) for module in model.modules()]
         try:
             for module, _ in before:
@@ -82,7 +83,7 @@ def evaluating_with_gradients(model: nn.Module) -> Iterator[None]:
             module.training = False
         for parameter, _ in asked:
             parameter.requires_grad_(False)
-        with torch.inference_mode(mode=False), torch.enable_grad():
+        with torch.inference_mode(mode=False), torch.enable_grad(), keeping_freed_memory():
             yield
     finally:
         for module, training in before:

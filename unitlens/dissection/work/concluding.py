@@ -17,6 +17,7 @@ from unitlens.dissection.result import Dissection
 from unitlens.dissection.settings import ControlPass, Settings
 from unitlens.dissection.work.passes import passes_of
 from unitlens.errors import UnitlensWarning
+from unitlens.freed import keeping_freed_memory
 from unitlens.processes import ALONE, Processes
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def conclude_together(asked: "Asked", work: "Work", processes: Processes, *, sho
     import pandas as pd
 
     settings, start = asked.settings, time.perf_counter()
-    with work.stored(passes_of(settings)[0], {}) as stored:
+    with keeping_freed_memory(), work.stored(passes_of(settings)[0], {}) as stored:
         stored.notes += reading_notes(stored.record, asked.classes, limited=settings.limit is not None)
         stored.notes += nonfinite_notes(stored)
         if asked.drawn:
