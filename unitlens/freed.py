@@ -66,9 +66,10 @@ def _function(name: str) -> Callable[..., Any]:
     try:
         library = ctypes.CDLL(None)
         library.gnu_get_libc_version  # noqa: B018
-        return getattr(library, name)
+        function: Callable[..., Any] = getattr(library, name)
     except (AttributeError, OSError, TypeError):
         return _nothing
+    return function
 
 
 def _nothing(*arguments: int) -> None:
