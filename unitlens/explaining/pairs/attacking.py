@@ -17,6 +17,7 @@ from unitlens.data.concepts import Concept, Data, DataDescription, Example, desc
 from unitlens.data.groups import Groups, grouped
 from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.readers.given import images_of
+from unitlens.data.readers.paired import pair_images
 from unitlens.data.reading import Reading, Subset, chosen_images
 from unitlens.dissection.provenance import describe_read
 from unitlens.dissection.reopening import as_network
@@ -25,7 +26,7 @@ from unitlens.errors import UnitlensError, UnitlensWarning
 from unitlens.explaining.asked import AskedLayer, output_classes
 from unitlens.explaining.pairs.attack_methods import AttackSettings, attack_images, to_8_bit
 from unitlens.explaining.pairs.attack_result import Attack
-from unitlens.explaining.pairs.image_pairs import compare_images
+from unitlens.explaining.pairs.image_pairs import compare_pairs
 from unitlens.models.bases import BasisLike
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
@@ -145,17 +146,8 @@ def attack(
     )
     # the images are prepared already: at the network's input size, preparing them again changes nothing
     whole = replace(net, preprocessing=net.preprocessing.of_prepared_images())
-    changes = compare_images(
-        whole,
-        dissection,
-        before,
-        after,
-        layer=asked.name,
-        interval=interval,
-        basis=asked.basis,
-        batch_size=batch_size,
-        progress=progress,
-    )
+    pairs, reading = pair_images(before, after), Reading(batch_size=batch_size, progress=progress)
+    changes = compare_pairs(whole, asked, pairs, dissection.settings, reading, interval=interval)
     eight_bits = found.images.dtype == np.uint8
     moved = (found.attacked.astype(np.float64) - found.images) / (255 if eight_bits else 1)
     read = {"source": source, **describe_read(batches.record, (), measured=len(found.names))}

@@ -20,6 +20,7 @@ from unitlens.data.reading import Reading, Subset
 from unitlens.dissection.provenance import describe_read
 from unitlens.dissection.reopening import as_network
 from unitlens.dissection.result import Dissection
+from unitlens.dissection.settings import Settings
 from unitlens.drawing.changes import Images
 from unitlens.errors import UnitlensError, UnitlensWarning
 from unitlens.explaining.asked import AskedLayer, describe, network_images, output_classes
@@ -108,14 +109,33 @@ def compare_images(
     asked = AskedLayer.of(net, dissection, layer, basis)
     data = pair_images(before, after, groups=groups)
     reading = Reading(batch_size=batch_size, workers=workers, strict=strict, progress=progress)
-    readings = read_units(net, data, [asked], dissection.settings, reading)
+    return compare_pairs(net, asked, data, dissection.settings, reading, interval=interval)
+
+
+def compare_pairs(
+    net: Network, asked: AskedLayer, data: PairedImages, settings: Settings, reading: Reading, *, interval: float
+) -> ImageChanges:
+    """Compare the images of pairs as the network prepares them, which need not be as in the dissection.
+
+    Parameters
+    ----------
+    net : Network
+    asked : AskedLayer
+    data : PairedImages
+    settings : Settings
+        Of the dissection.
+    reading : Reading
+    interval : float
+        As for `compare_images`.
+    """
+    readings = read_units(net, data, [asked], settings, reading)
     rows = _pairs_read(readings, len(data))
     outputs = np.zeros((2, len(rows), 0)) if readings.outputs is None else readings.outputs[rows.T]
     classes = output_classes(net, data).names if outputs.shape[2] else ()
     margins, replay, notes = _margins(net, data, asked, readings, rows, reading)
     notes = [*filter(None, [data.note]), *readings.record.notes, *notes, *_notes(readings, rows, len(data) // 2)]
     for note in notes:
-        warnings.warn(note, UnitlensWarning, stacklevel=2)
+        warnings.warn(note, UnitlensWarning, stacklevel=3)
     read = describe_read(readings.record, (), measured=2 * len(rows))
     info = describe(
         net,
