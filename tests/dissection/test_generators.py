@@ -132,7 +132,7 @@ def test_a_saved_run_of_a_generator_is_opened_again_with_its_latents(tmp_path):
     assert all(text in page.read_text() for text in ("that the network drew from", "drew 40 images", "units draw"))
     run = ul.open_run(tmp_path / "run")
     assert run.table().drop(columns="needed_concepts").equals(made.table().drop(columns="needed_concepts"))
-    with pytest.raises(ul.UnitlensError, match=r"import and call tests\.generators:Painter"):
+    with pytest.raises(ul.UnitlensError, match=r"import and call tests\.worlds\.generators:Painter"):
         ul.audit(run)
     again = Reopening.of(run.info).open_network(trust=True)
     assert repr(again) == repr(net)
