@@ -10,6 +10,7 @@ from torch import nn
 from unitlens.ablation.replay.cutting import cut_network
 from unitlens.ablation.replay.nests import tensors
 from unitlens.ablation.replay.sweeps import sweep
+from unitlens.models.units.space import UnitSpace
 
 CASES = {
     "resnet18": ("layer4", True, 1.15, 1),
@@ -58,7 +59,7 @@ def time_case(case: str, layer: str, alone: bool, goal: float, axis: int, option
         for batch in batches:
             state = cut.front(batch)
             right = tensors(state.output)[0].argmax(-1)
-            for block in sweep(cut, state, memory=options.memory, alone=alone, axis=axis):
+            for block in sweep(cut, state, memory=options.memory, alone=alone, space=UnitSpace(axis=axis)):
                 tensors(block.outputs)[0].argmax(-1).eq(right).sum()
 
     pairs = [(seconds(lambda: bare(model, batches)), seconds(swept)) for _ in range(options.repeat)]
