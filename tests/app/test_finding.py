@@ -1,36 +1,24 @@
 """Over HTTP, units are found by words and images as `UnitVectors.search` finds them; what is wrong is a sentence."""
 
-import numpy as np
+from dataclasses import replace
+
 import pytest
-import torch
 
 import unitlens as ul
-from tests.app.pages import asking
+from tests.app.pages import Colours, asking, colour_vectors, painting_page
 from unitlens.app.exploring import ExploringPage
 from unitlens.app.finding import UnitSearch
 from unitlens.data.opening import open_data
-from unitlens.dissection.searching.unit_vectors import UnitVectors
-
-COLOURS = {"red": 0, "green": 1, "blue": 2}
+from unitlens.editing.painting.scenes import latent_of
 
 
-class Colours:
-    """An encoder by colour: the mean of an image, and of words the colours that they name."""
-
-    def encode_images(self, images):
-        return images.float().mean((2, 3)) / 255
-
-    def encode_words(self, words):
-        return torch.tensor([[float(name in word) for name in COLOURS] for word in words])
+def by(layer="0", words=None, image=None):
+    return {"layer": layer, "words": words, "image": image}
 
 
 @pytest.fixture(scope="module")
 def vectors(dissection):
-    rng = np.random.default_rng(0)
-    units = {layer: rng.normal(size=(len(dissection[layer].table()), 3)).astype(np.float32) for layer in ("0", "4")}
-    return UnitVectors(
-        "Colours", None, ("Red", "green"), np.eye(3, dtype=np.float32)[:2], np.eye(3, dtype=np.float32), units
-    )
+    return colour_vectors(**{layer: len(dissection[layer].table()) for layer in ("0", "4")})
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +36,6 @@ def page(opened, vectors):
 @pytest.fixture(scope="module")
 def client(page):
     return asking(page)
-
-
-def by(layer="0", words=None, image=None):
-    return {"layer": layer, "words": words, "image": image}
 
 
 def test_units_are_found_by_any_words_and_by_an_image_of_the_run_or_one_that_is_sent(page, client, vectors):
@@ -109,3 +93,45 @@ def test_a_run_that_no_words_have_named_is_not_searched(opened):
     client = asking(opened(None))
     assert client.get("api/run").json()["search"] is None
     assert "label it by words" in client.post("api/find", json=by(words="red")).json()["error"]
+
+
+@pytest.fixture(scope="module")
+def painting():
+    return painting_page()
+
+
+def test_units_of_a_generator_are_found_by_any_words_and_by_a_scene_as_it_was_drawn(painting):
+    client, vectors = asking(painting), painting.search.vectors
+    scene = painting.painter.scene(latent_of(painting.latents, 3)).image
+    for asked, query in ((by("layer", words="blue and green"), "blue and green"), (by("layer", image="3"), scene)):
+        answer = client.post("api/find", json=asked).json()
+        best = vectors.search(query, n=99, encoder=Colours()).set_index("unit").score
+        assert answer["scores"] == pytest.approx([best[unit] for unit in range(8)], abs=1e-6)
+        assert f"{best.index[0]} ({best.iloc[0]:.2f})" in answer["sentence"]
+    run = client.get("api/run").json()
+    assert run["search"] == {"encoder": "Colours", "any": True, "words": ["Red", "green"]}
+    table = painting.dissection.table()
+    assert [one[0] for one in run["layers"][0]["labels"]] == table["concept"].fillna("").tolist()
+    assert client.get("find.js").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("asked", "facts"),
+    [
+        (by("layer", image="1000000"), ["no scene 1000000", "1000000"]),
+        (by("layer", image="../x"), ["no scene '../x'", "numbers"]),
+        (by("layers", words="red"), ["units of layers", "layer"]),
+        (by("layer"), ["words or by an image"]),
+    ],
+)
+def test_what_a_generator_cannot_be_searched_by_is_a_sentence(painting, asked, facts):
+    answer = asking(painting).post("api/find", json=asked)
+    assert answer.status_code == 400
+    for fact in facts:
+        assert fact in answer.json()["error"]
+
+
+def test_a_generator_that_no_words_have_named_is_not_searched(painting):
+    client = asking(replace(painting, search=None))
+    assert client.get("api/run").json()["search"] is None
+    assert "label it by words" in client.post("api/find", json=by("layer", words="red")).json()["error"]

@@ -58,7 +58,8 @@ def pixels(url):
 
 def test_the_run_is_described(run, page):
     assert (run["run"], run["image"], run["scenes"], run["areas"]) == ("squares", [32, 32], 1_000_000, True)
-    assert run["layers"] == [{"name": "layer", "units": 8, "grid": [CELLS, CELLS]}]
+    (layer,) = run["layers"]
+    assert (layer["name"], layer["units"], layer["grid"], len(layer["labels"])) == ("layer", 8, [CELLS, CELLS], 8)
     assert {concept["name"] for concept in run["concepts"]} == {concept.name for concept in Measured.concepts}
     red = next(concept for concept in run["concepts"] if concept["name"] == "red")
     assert red["segmenter_iou"] == 0.9

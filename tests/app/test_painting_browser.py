@@ -13,7 +13,7 @@ from PIL import Image
 pytest.importorskip("uvicorn", reason="uvicorn is not installed (extra app)")
 
 import unitlens as ul
-from tests.app.pages import painting_page
+from tests.app.pages import Colours, painting_page
 from tests.pages.test_report_browser import browser  # noqa: F401
 from tests.worlds.generators import CELLS
 from unitlens.app.serving import serve
@@ -226,6 +226,35 @@ def test_a_page_of_a_stranger_can_not_drive_it(browser, served):  # noqa: F811
     })"""
     assert page.evaluate(framed, served[1])
     context.close()
+
+
+def first_units(page):
+    return [int(text.split()[0]) for text in page.locator("#units .unit").all_inner_texts()]
+
+
+def test_the_brush_takes_units_by_any_words_and_by_the_scene(visit, served):
+    from playwright.sync_api import expect
+
+    page, vectors = visit("#scene=3"), served[0].search.vectors
+    page.locator("#words").fill("blue")
+    page.locator("#words").press("Enter")
+    expect(page.locator("#found")).to_contain_text("“blue”")
+    count = len(first_units(page))
+    assert first_units(page) == vectors.search("blue", n=count, encoder=Colours()).unit.tolist()
+    again = visit("#" + page.url.partition("#")[2])  # the words stand in the address
+    expect(again.locator("#found")).to_contain_text("“blue”")
+    assert first_units(again)[0] == first_units(page)[0]
+    choose(page, "green")  # another concept is painted with the same units
+    settled(page)
+    assert first_units(page)[0] == first_units(again)[0]
+    paint(page, (8, 3), (8, 9))
+    page.locator("#like").click()
+    expect(page.locator("#found")).to_contain_text("this image")
+    by_scene = vectors.search(served[0]._pixels("3"), n=8, encoder=Colours()).unit.tolist()
+    assert first_units(page) == by_scene[: len(first_units(page))]
+    page.locator("#like").click()
+    expect(page.locator("#found")).to_be_empty()
+    assert page.locator("#order").input_value() != "found"
 
 
 def test_300_random_clicks_leave_no_error(visit):

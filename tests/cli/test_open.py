@@ -79,7 +79,7 @@ def test_a_port_that_is_taken_is_a_sentence(run, shell):
         (("nowhere",), ["nowhere is no run", "unitlens dissect"]),
         (("run", "--layer", "layers"), ["layers", "did you mean layer"]),
         (("run", "--port", "0"), ["port", "0"]),
-        (("run", "--encoder", "bundled:scenes-words"), ["--encoder bundled:scenes-words", "generator"]),
+        (("run", "--encoder", "bundled:scenes-words"), ["have not named the units", "--words concepts --enc"]),
     ],
 )
 def test_what_cannot_be_opened_is_a_sentence(run, shell, words, facts):

@@ -23,7 +23,7 @@ from unitlens.app.explored import (
     encoded_maps,
     image_file,
 )
-from unitlens.app.finding import Query, UnitSearch
+from unitlens.app.finding import Query, UnitSearch, search_of
 from unitlens.app.recent import Recent
 from unitlens.app.turns import Task, Turns
 from unitlens.data.concepts import Data
@@ -332,11 +332,9 @@ class ExploringPage:
         }
 
     def _found(self, asked: Query, task: Task) -> Mapping[str, Any]:
-        if self.search is None:
-            raise UnitlensError("Words have not named the units of this run: label it by words to search it by them.")
+        search = search_of(self.search)
         with task.turn():
-            scores = self.search.scores(asked.layer, asked.words or self._pixels(asked.image or ""))
-        return {"scores": scores, "sentence": self.search.sentence(asked.layer, asked.words, scores)}
+            return search.found(asked, self._pixels)
 
     def _maps_of(self, asked: SomeUnits, task: Task) -> Mapping[str, Any]:
         with task.turn():

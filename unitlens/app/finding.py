@@ -1,5 +1,6 @@
-"""Units that go with any words, or with an image: what the exploring page searches by, where words have named units."""
+"""Units that go with any words, or with an image: what the page searches by, where words have named units."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,7 @@ class Query:
     layer : str
     words : str or None
     image : str or None
-        As of `unitlens.app.exploring.SeenImage`.
+        As of `unitlens.app.exploring.SeenImage`; of a generator the number of a scene.
     """
 
     layer: str
@@ -75,6 +76,18 @@ class UnitSearch:
             query = query.strip() if self.encoder is not None else self._listed(query.strip())
         return vectors.scores(vectors.query_vector(query, self.encoder)[None])[layer][:, 0]
 
+    def found(self, asked: Query, pixels: Callable[[str], npt.NDArray[np.uint8]]) -> dict[str, Any]:
+        """What the page is told of a query.
+
+        Parameters
+        ----------
+        asked : Query
+        pixels : function
+            From the name of an image to the image, (height, width, 3).
+        """
+        scores = self.scores(asked.layer, asked.words or pixels(asked.image or ""))
+        return {"scores": scores, "sentence": self.sentence(asked.layer, asked.words, scores)}
+
     def described(self) -> dict[str, Any]:
         """What the page is told."""
         return {
@@ -98,3 +111,16 @@ class UnitSearch:
         """The word of the list that a query is, whatever its case."""
         known = {word.lower(): word for word in self.vectors.words}
         return known.get(query.lower(), query)
+
+
+def search_of(search: UnitSearch | None) -> UnitSearch:
+    """The search of a page.
+
+    Raises
+    ------
+    UnitlensError
+        If words have not named the units of its run.
+    """
+    if search is None:
+        raise UnitlensError("Words have not named the units of this run: label it by words to search it by them.")
+    return search

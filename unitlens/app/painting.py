@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from unitlens.ablation.replay.edits import UnitEdit
 from unitlens.app.answers import Progress, answer, answer_with_progress, asked, exemplars, png
+from unitlens.app.finding import Query, UnitSearch, search_of
 from unitlens.app.recent import Recent
 from unitlens.app.turns import Task, Turns
 from unitlens.data.concepts import Data, described, ious_of
@@ -24,7 +25,7 @@ from unitlens.editing.painting.palette import MOST_STRENGTH, Palette
 from unitlens.editing.painting.recipe import EditRecipe
 from unitlens.editing.painting.scenes import Painter, Scene, latent_of, scene_latents
 from unitlens.editing.painting.typical import typical_activations
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, is_number
 from unitlens.models.network import Network
 from unitlens.pages.formats import image_uri
 from unitlens.records import check_range, check_types
@@ -111,6 +112,8 @@ class PaintingPage:
         Of the scenes.
     drawn : DrawnConcepts or None
         What says which concepts are where; None: nothing does, and no areas are shown.
+    search : UnitSearch or None
+        The units in the space of an encoder of images and words, where words have named them.
     turns : Turns
     """
 
@@ -120,6 +123,7 @@ class PaintingPage:
     palette: Palette
     latents: Data
     drawn: DrawnConcepts | None
+    search: UnitSearch | None = None
     turns: Turns = field(default_factory=Turns)
     _scenes: Recent[Scene] = field(default_factory=lambda: Recent(_bytes, most=KEPT_BYTES), repr=False)
 
@@ -127,7 +131,7 @@ class PaintingPage:
         default_factory=lambda: Recent(lambda areas: areas.nbytes, most=KEPT_AREAS), repr=False
     )
 
-    files = ("paint.html", "paint.css", "paint.js", "brush.js", "cover.js", "areas.js")
+    files = ("paint.html", "paint.css", "paint.js", "brush.js", "cover.js", "areas.js", "find.js")
 
     @classmethod
     def of(
@@ -140,6 +144,7 @@ class PaintingPage:
         *,
         source: str,
         effects: Sequence[CausalEffects] = (),
+        search: UnitSearch | None = None,
         looked_at: int = LOOKED_AT,
         progress: bool = False,
     ) -> "PaintingPage":
@@ -155,6 +160,8 @@ class PaintingPage:
             The name of the latents, as run.json says it.
         effects : sequence of CausalEffects
             Of the run, where they were measured.
+        search : UnitSearch, optional
+            Of the run, where words have named its units.
         looked_at : int
             In so many images it is measured how active units are where each concept is drawn.
         progress : bool
@@ -168,7 +175,7 @@ class PaintingPage:
         typical = None if drawn is None else typical_activations(painter, drawn, latents, reading)
         parts = [dissection[layer] for layer in layers]
         palette = Palette.of(parts, typical=typical, ious=ious_of(sources), effects=effects)
-        return cls(name, dissection, painter, palette, scenes, drawn)
+        return cls(name, dissection, painter, palette, scenes, drawn, search)
 
     @property
     def routes(self) -> Sequence[Route]:
@@ -179,6 +186,7 @@ class PaintingPage:
             Route("/api/draw", self._draw, methods=["POST"]),
             Route("/api/areas", self._areas, methods=["POST"]),
             Route("/api/recipe", self._recipe, methods=["POST"]),
+            Route("/api/find", self._find, methods=["POST"]),
         )
 
     async def _run(self, request: Request) -> Response:
@@ -193,6 +201,9 @@ class PaintingPage:
     async def _recipe(self, request: Request) -> Response:
         return await answer(self.turns, partial(self._recipe_of, await asked(request, PaintedScene)))
 
+    async def _find(self, request: Request) -> Response:
+        return await answer(self.turns, partial(self._found, await asked(request, Query)))
+
     async def _unit(self, request: Request) -> Response:
         return exemplars(self.dissection, request)
 
@@ -206,9 +217,10 @@ class PaintingPage:
             "scenes": len(self.latents),
             "areas": self.drawn is not None,
             "layers": [
-                {"name": name, "units": layer.units, "grid": list(layer.grid)}
+                {"name": name, "units": layer.units, "grid": list(layer.grid), "labels": self._labels(name)}
                 for name, layer in self.painter.layers.items()
             ],
+            "search": None if self.search is None else self.search.described(),
             "concepts": [
                 {
                     "name": concept.name,
@@ -221,6 +233,22 @@ class PaintingPage:
                 for concept in self.palette.concepts
             ],
         }
+
+    def _labels(self, layer: str) -> list[list[str]]:
+        """The concept of each unit, empty where it has none, and the verdict on it."""
+        table = self.dissection[layer].table()
+        return [list(one) for one in zip(table["concept"].fillna(""), table["verdict"], strict=True)]
+
+    def _found(self, asked: Query, task: Task) -> Mapping[str, Any]:
+        search = search_of(self.search)
+        with task.turn():
+            return search.found(asked, self._pixels)
+
+    def _pixels(self, image: str) -> npt.NDArray[np.uint8]:
+        """A scene that is not painted on, by its number, (height, width, 3)."""
+        if not is_number(image):
+            raise UnitlensError(f"There is no scene {image!r:.40}; they have numbers.")
+        return self._scene(int(image)).image
 
     def _drawn(self, painted: PaintedScene, task: Task) -> Mapping[str, Any]:
         with task.turn():

@@ -43,7 +43,7 @@ def open_(target: str, **options: Any) -> None:
     """Open a page in the browser to paint with units, or to switch them off and watch the answer.
 
     RUN is the folder of a run. Of a generator: paint concepts into and out of what it draws. Of a classifier: choose an
-    image, see which units its answer rests on, and switch them off; where words have named the units (unitlens label
+    image, see which units its answer rests on, and switch them off. Where words have named the units (unitlens label
     RUN --words), search them by words and by the image. The page is served to this machine alone, until Ctrl-C.
     """
     try:
@@ -72,11 +72,6 @@ def open_(target: str, **options: Any) -> None:
 
 
 def _painting(target: str, source: Source, options: dict[str, Any]) -> "Page":
-    if options["encoder"] is not None:
-        raise UnitlensError(
-            f"--encoder {options['encoder']} is of the page that explores a classifier, and {target} is of a "
-            "generator: leave it out."
-        )
     if source.basis is not None:
         raise UnitlensError(
             f"The units of the run {target} are {source.dissection.settings.basis.noun}, and what a generator draws is "
@@ -100,6 +95,7 @@ def _painting(target: str, source: Source, options: dict[str, Any]) -> "Page":
         source.data,
         source=str(options["data"] or source.dissection.info["data"]["source"]),
         effects=sweeps,
+        search=_search(target, source, encoder=options["encoder"], weights=options["encoder_weights"]),
         progress=not options["quiet"],
     )
 

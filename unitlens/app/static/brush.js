@@ -8,7 +8,7 @@ const at = (id) => document.getElementById(id);
 export const run = await trying(() => ask("api/run"));
 
 /** What the next stroke is made with. */
-export const brush = { concept: 0, left: new Set() };
+export const brush = { concept: 0, left: new Set(), found: null };
 /** What adding and removing are done with, until a person chooses otherwise: adding takes more units, and more of them. */
 const usual = {
   add: { strength: 2, count: (units) => Math.round(0.6 * units), order: "difference" },
@@ -27,10 +27,24 @@ export const layer = () => run.layers[concept().layer];
 export const action = () => document.querySelector("input[name=action]:checked").value;
 export const hasGrid = () => layer().grid.length === 2;
 
+/** How much a unit goes with what is searched by; null where nothing is, or in another layer. */
+const goesWith = (unit) => (brush.found?.layer === layer().name ? brush.found.scores[unit] : null);
+
+/** All units of the layer, those of the concept with what is known of them. */
+function allUnits() {
+  const known = new Map(concept().units.map((one) => [one.unit, one]));
+  const nothing = { iou: null, difference: null, effect: null };
+  return layer().labels.map(([name, verdict], unit) => known.get(unit) ?? { unit, ...nothing, concept: name, verdict });
+}
+
 /** The units of the concept, in the order that is chosen; what is not known of a unit comes last. */
 function unitsInOrder() {
   const key = at("order").value;
-  const worth = (one) => (one[key] === null ? -Infinity : key === "difference" ? Math.abs(one[key]) : one[key]);
+  if (key === "found" && goesWith(0) !== null) {
+    const found = allUnits().sort((one, other) => goesWith(other.unit) - goesWith(one.unit) || one.unit - other.unit);
+    return found.slice(0, Number(at("count").value));
+  }
+  const worth = (one) => ((one[key] ?? null) === null ? -Infinity : key === "difference" ? Math.abs(one[key]) : one[key]);
   return [...concept().units].sort((one, other) => worth(other) - worth(one)).slice(0, Number(at("count").value));
 }
 
@@ -112,11 +126,13 @@ export function showBrush() {
 
 /** What is known of a unit, in a sentence. */
 function described(one) {
-  const parts = [`unit ${one.unit}: ${one.concept || "no concept"} (${one.verdict})`, `IoU ${one.iou.toFixed(3)} with ${concept().name}`];
+  const parts = [`unit ${one.unit}: ${one.concept || "no concept"} (${one.verdict})`];
+  if (one.iou !== null) parts.push(`IoU ${one.iou.toFixed(3)} with ${concept().name}`);
   if (one.difference !== null) {
     const side = one.difference < 0 ? "below" : "above";
     parts.push(`${Math.abs(one.difference).toFixed(1)} standard deviations ${side} its mean where that is drawn`);
   }
+  if (goesWith(one.unit) !== null) parts.push(`correlation ${goesWith(one.unit).toFixed(2)} with what is searched by`);
   if (one.effect !== null) parts.push(`causal effect ${percent(one.effect, 2)} of the image`);
   return parts.join(", ");
 }
@@ -150,13 +166,20 @@ async function showSheet(one, says, button) {
   at("sheet-says").textContent = says;
 }
 
+/** Take units by what is searched by, or else as the action is usually done. */
+export function takeOrder(found) {
+  const { order } = usual[action()];
+  const known = order !== "difference" || concept().typical;
+  at("order").value = found ? "found" : known ? order : "iou";
+}
+
 /** Set the brush to what the action is usually done with. */
 export function takeUsual() {
-  const { strength, count, order } = usual[action()];
+  const { strength, count } = usual[action()];
   const units = concept().units;
-  const known = { iou: true, difference: concept().typical, effect: units.some((one) => one.effect !== null) };
+  const known = { iou: true, difference: concept().typical, effect: units.some((one) => one.effect !== null), found: true };
   for (const option of at("order").options) option.disabled = !known[option.value];
-  at("order").value = known[order] ? order : "iou";
+  takeOrder(brush.found);
   at("strength").max = action() === "add" && concept().typical ? 3 : 1;
   at("strength").value = strength;
   at("count").max = Math.min(units.length, 100);

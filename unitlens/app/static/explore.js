@@ -2,7 +2,7 @@
 
 import { address, ask, askLong, copyAddress, decoded, element, newestOnly, say, trying } from "./page.js";
 import { showAnswer } from "./classes.js";
-import { find, listenToFind } from "./find.js";
+import { finder } from "./find.js";
 import { list, listenToGallery, markImage, shownLater } from "./gallery.js";
 import { Maps } from "./masks.js";
 import { listenToPicture, paintCover, paintPicture } from "./picture.js";
@@ -30,7 +30,7 @@ const load = newestOnly(async () => {
       paintPicture();
       markImage();
     }
-    await find();
+    await act.search.find();
     explain();
   });
 });
@@ -147,7 +147,7 @@ function listen() {
     show();
   });
   listenToUnits();
-  listenToFind();
+  act.search.listen();
   at("smallest").addEventListener("click", findSmallest);
   at("stop").addEventListener("click", () => searching?.abort());
   at("reset").addEventListener("click", () => {
@@ -186,6 +186,19 @@ if (now.run) {
   at("of-class").hidden = classes.length < 2;
   at("of-wrong").hidden = at("next-wrong").hidden = now.run.image_classes?.length === 0;
   at("size-is").textContent = at("size").value;
+  act.search = finder(now.run.search, view, now, {
+    shown: () => view,
+    before: remember,
+    order: (found) => { view.order = found ? "found" : "for"; },
+    settled: () => {
+      if (!now.found && view.order === "found") view.order = "for";
+      at("order").value = view.order;
+    },
+    changed: () => {
+      writeAddress();
+      return showFirst();
+    },
+  });
   listen();
   take(address.read());
   list();

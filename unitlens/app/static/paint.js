@@ -1,8 +1,10 @@
 // Paint concepts into and out of a scene: strokes are masks on the layer's grid, and the server draws the scene with them.
 import { Mask, address, ask, askLong, copyAddress, decoded, download, element, newestOnly, say, trying } from "./page.js";
 import { showAreas } from "./areas.js";
+import { finder, searched } from "./find.js";
 import {
   action,
+  brush,
   chooseLayer,
   chooseConcept,
   concept,
@@ -14,6 +16,7 @@ import {
   showBrush,
   showConcepts,
   showUnits,
+  takeOrder,
   takeUsual,
   tick,
   unitsInUse,
@@ -24,12 +27,27 @@ import { fill, maskOf } from "./cover.js";
 const at = (id) => document.getElementById(id);
 
 /** What is shown: all of it is sent with every request, and stands in the address. */
-const view = { scene: 0, strokes: [], undone: [] };
+const view = { scene: 0, strokes: [], undone: [], words: "", like: false };
 /** The scene as it was drawn last. */
 const drawn = { before: null, after: null, key: "" };
 const seen = new Map();
 let stroke = null;
 let cursor = null;
+/** Units by words, or by the scene before it was painted on. */
+let searchedBy = "";
+const search = finder(run?.search, view, brush, {
+  shown: () => ({ layer: layer().name, image: String(view.scene) }),
+  before: () => {},
+  order: takeOrder,
+  settled: () => {
+    if (searchedBy === (brush.found?.key ?? "")) return;
+    searchedBy = brush.found?.key ?? "";
+    if (Boolean(brush.found) !== (at("order").value === "found")) takeOrder(brush.found);
+    showUnits();
+    showBrush();
+  },
+  changed: writeAddress,
+});
 
 // ---- the scene ----
 
@@ -117,6 +135,7 @@ async function show({ measured = true } = {}) {
   paintCover();
   writeAddress();
   await draw([...view.strokes]);
+  await search.find();
   if (measured) await measure();
 }
 
@@ -159,12 +178,14 @@ function writeAddress() {
     layer: run.layers.length > 1 ? layer().name : undefined,
     action: action(),
     paint: packed.length ? address.pack(packed) : undefined,
+    ...searched(view),
   });
 }
 
 function readAddress() {
   const given = address.read();
   const scene = Number(given.scene ?? 0);
+  search.take(given);
   view.scene = Number.isInteger(scene) && scene >= 0 && scene < run.scenes ? scene : 0;
   const packed = given.paint ? address.unpack(given.paint) : [];
   view.undone = [];
@@ -373,7 +394,9 @@ if (run) {
   whenChosen(() => {
     paintCover();
     writeAddress();
+    search.find();
   });
+  search.listen();
   readAddress();
   listen();
   await show();

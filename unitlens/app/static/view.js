@@ -1,5 +1,6 @@
 // What the exploring page shows: all of it is sent with every request, and stands in the address.
 
+import { searched } from "./find.js";
 import { address, Mask } from "./page.js";
 
 export const POSITIONS = ["off", "mean", "on"];
@@ -17,7 +18,7 @@ export const now = { run: null, layer: null, picture: null, maps: null, answer: 
 /** Names of images that were sent. */
 export const names = new Map();
 /** What the parts of the page have done by the whole: show another view, or the same one with other switches. */
-export const act = { show: null, changed: null };
+export const act = { show: null, changed: null, search: null };
 const past = [];
 
 export function unitsAt(position) {
@@ -46,8 +47,7 @@ function state() {
     where: mask,
     kind: view.kind === "units" ? undefined : view.kind,
     order: view.order === "for" ? undefined : view.order,
-    words: view.words || undefined,
-    like: view.like ? "1" : undefined,
+    ...searched(view),
   };
 }
 
@@ -72,8 +72,7 @@ export function take(given) {
   const [, rows, columns, packed] = /^(\d{1,3})x(\d{1,3})\.([\w-]*)$/.exec(given.where ?? "") ?? [];
   view.mask = rows && packed.length % 4 !== 1 ? Mask.unpacked(Number(rows), Number(columns), packed.replaceAll("-", "+").replaceAll("_", "/")) : null;
   view.kind = given.kind === "concepts" ? "concepts" : "units";
-  view.words = now.run.search ? (given.words ?? "").slice(0, 200) : "";
-  view.like = Boolean(now.run.search?.any) && !view.words && given.like === "1";
+  act.search.take(given);
   const orders = view.words || view.like ? ORDERS : ORDERS.filter((order) => order !== "found");
   view.order = orders.includes(given.order) ? given.order : "for";
   document.querySelector(`input[name=kind][value=${view.kind}]`).checked = true;
