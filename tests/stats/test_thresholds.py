@@ -17,39 +17,54 @@ VALUES = st.lists(st.floats(-(2.0**120), 2.0**120, width=32), min_size=2, max_si
 def scan_of(rows):
     """A stream over units x values, in two pieces."""
 
-    def scan(level):
+    def scan(level, top=None):
+        top = torch.full_like(level, torch.inf) if top is None else top
         for first, last in ((0, rows.shape[1] // 2), (rows.shape[1] // 2, rows.shape[1])):
             part = rows[:, first:last]
-            unit, place = torch.nonzero(part > level[:, None], as_tuple=True)
+            unit, place = torch.nonzero((part > level[:, None]) & (part <= top[:, None]), as_tuple=True)
             yield Active(unit, torch.zeros_like(unit), place, part[unit, place])
 
     return scan
 
 
-BOTH_WAYS = pytest.mark.parametrize("short", [0, 3, thresholds.SORTED])
-"""How many values of a unit make a short stream, which is sorted; of longer ones there are histograms."""
+WAYS = pytest.mark.parametrize("way", [(thresholds.SORTED, 1024, 1 << 16), (0, 1024, 1 << 16), (1, 4, 8)], ids=str)
+"""Few values in a bin are sorted, many are counted again: in finer bins, or in bins that are hardly finer."""
 
 
-@BOTH_WAYS
+def assert_exact(rows, rank, guesses, way):
+    sorted_, first_bins, bins = way
+    with patch.multiple(thresholds, SORTED=sorted_, _FIRST_BINS=first_bins, BINS=bins):
+        found = kth_largest(scan_of(rows), rank, guesses, rows.amin(1), rows.amax(1))
+    expected = torch.sort(rows, dim=1, descending=True).values[:, rank]
+    assert torch.equal((found + 0.0).view(torch.int32), (expected + 0.0).view(torch.int32))
+
+
+@WAYS
 @given(values=VALUES, rank=st.integers(0, 30), guess=st.floats(-(2.0**120), 2.0**120, width=32))
 @settings(max_examples=60)
-def test_the_kth_largest_equals_sorting_for_any_guess(short, values, rank, guess):
-    rank = min(rank, len(values) - 1)
+def test_the_kth_largest_equals_sorting_for_any_guess(way, values, rank, guess):
     rows = torch.tensor([values, values[::-1]], dtype=torch.float32)
-    guesses = [torch.tensor([guess, -guess])]
-    with patch.object(thresholds, "SORTED", short):
-        found = kth_largest(scan_of(rows), rank, guesses, rows.amin(1))
-    expected = torch.sort(rows, dim=1, descending=True).values[:, rank]
-    assert torch.equal(found + 0.0, expected + 0.0)
+    assert_exact(rows, min(rank, len(values) - 1), [torch.tensor([guess, -guess])], way)
 
 
-@BOTH_WAYS
-def test_the_kth_largest_of_equal_values_denormals_and_both_zeros(short):
+@WAYS
+@given(seed=st.integers(0, 1 << 16), rank=st.integers(0, 199), digits=st.integers(0, 3))
+@settings(max_examples=30)
+def test_the_kth_largest_of_units_of_all_kinds_at_once(way, seed, rank, digits):
+    rows = torch.randn(6, 200, generator=torch.Generator().manual_seed(seed))
+    rows = (rows * 10**digits).round() / 10**digits  # with values that repeat
+    rows = rows * torch.tensor([1.0, 1e-30, 0.0, -1.0, 1e30, 1.0])[:, None]
+    rows[5].clamp_(min=0.0)
+    guesses = [torch.full((6,), level) for level in (0.5, 0.0)]
+    assert_exact(rows, rank, guesses, way)
+
+
+@WAYS
+def test_the_kth_largest_of_equal_values_denormals_and_both_zeros(way):
     rows = torch.tensor([[0.0, -0.0, 0.0, 0.0], [1e-42, -1e-42, 1e-45, 0.0], [3.0, 3.0, 3.0, 3.0]])
+    rows = torch.cat([rows, torch.tensor([[-1e-45, -0.0, 0.0, -1e-45], [-3e38, 3e38, 3.4e38, -3.4e38]])])
     for rank in range(4):
-        with patch.object(thresholds, "SORTED", short):
-            found = kth_largest(scan_of(rows), rank, [torch.zeros(3)], rows.amin(1))
-        assert torch.equal(found, torch.sort(rows, dim=1, descending=True).values[:, rank])
+        assert_exact(rows, rank, [torch.zeros(5)], way)
 
 
 @given(quantile=st.decimals("0.001", "0.999", places=3), positions=st.integers(1, 10**7))

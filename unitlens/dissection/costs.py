@@ -198,7 +198,7 @@ def _count_seconds(
 def _scan_seconds(layer: LayerMaps, units: slice, settings: Settings) -> float:
     """Seconds that one scan of a block of units takes."""
     scanner = Scanner(layer, units, settings.grid, settings.upsampling)
-    level = scanner.guesses(settings.quantile)[0]
+    level = next(scanner.guesses(settings.quantile))
     start = time.perf_counter()
     for _ in scanner(level):
         pass

@@ -21,7 +21,7 @@ from unitlens.stats.draws.partners import Partners
 from unitlens.stats.masks import Active
 from unitlens.stats.regions.runs import Runs
 from unitlens.stats.scores import Ints, Levels, ShortInts
-from unitlens.stats.thresholds import Scan, kth_largest, level_edges, threshold_rank, value_histogram
+from unitlens.stats.thresholds import ScanBetween, kth_largest, level_edges, threshold_rank, value_histogram
 
 
 @dataclass(frozen=True)
@@ -181,11 +181,11 @@ def count_blocks(
 
 def _thresholds(scan: Scanner, layer: LayerMaps, units: slice, settings: Settings, *, rank: int) -> Tensor:
     """The exact thresholds of a block of units, (U,)."""
-    floor = torch.from_numpy(layer.smallest[units])
-    if settings.upsampling == "zeros":
-        floor = floor.clamp(max=0.0)  # zeros around a map are mixed into what it comes to on the grid
-    ranked: Scan = scan.raw if settings.threshold_on == "raw" else scan
-    return kth_largest(ranked, rank, scan.guesses(settings.quantile), floor)
+    floor, ceiling = torch.from_numpy(layer.smallest[units]), torch.from_numpy(layer.largest[units])
+    if settings.upsampling == "zeros":  # those around a map are mixed into what it comes to on the grid
+        floor, ceiling = floor.clamp(max=0.0), ceiling.clamp(min=0.0)
+    ranked: ScanBetween = scan.raw if settings.threshold_on == "raw" else scan
+    return kth_largest(ranked, rank, scan.guesses(settings.quantile), floor, ceiling)
 
 
 def count_at(

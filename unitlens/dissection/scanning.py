@@ -19,14 +19,17 @@ CHUNK_VALUES = 1 << 17
 MOST_IMAGES = 64
 """Images that are looked at together at most where nearly all maps are 0 everywhere."""
 
-GUESS_SHARES = (1.5, 6.0)
+GUESS_SHARES = (1.3, 6.0)
 """Guesses of a threshold leave so many times more positions above them than the quantile does, best guess first."""
 
 _NO_NUMBERS = torch.zeros(0, dtype=torch.int32)
 _NOTHING = Active(_NO_NUMBERS, _NO_NUMBERS, _NO_NUMBERS, torch.zeros(0))
 
-_GUESS_IMAGES, _GUESS_VALUES = 128, 1 << 13
-"""Levels are guessed from so many images at least, and from more where they have few positions."""
+_GUESS_IMAGES, _GUESS_VALUES = 127, 1 << 13
+"""Levels are guessed from so many images at least, and from more where they have few positions.
+
+The number is odd: of images that take turns, such as those of two classes, all are among them.
+"""
 
 _GUESS_EVERY = 4
 
@@ -78,8 +81,8 @@ class Scanner:
         self._kept: list[Active] = []
         self._kept_level = torch.full((self.units,), torch.inf)
 
-    def __call__(self, level: Tensor) -> Iterator[Active]:
-        """Yield all positions strictly above the level of their unit, those that were kept in 32 bits.
+    def __call__(self, level: Tensor, top: Tensor | None = None) -> Iterator[Active]:
+        """Yield all positions strictly above the level of their unit, those that are kept in 32 bits.
 
         ``image`` counts through the data set.
 
@@ -87,6 +90,8 @@ class Scanner:
         ----------
         level : float32 tensor, (U,)
             Infinite for units that are not looked for.
+        top : float32 tensor, (U,), optional
+            What lies above it is left out.
         """
         # Units whose level is lower than what is kept of them are read from the store; of the others, all that lies
         # above their level has been kept.
@@ -94,16 +99,17 @@ class Scanner:
         level_of_others = torch.where(is_read, torch.inf, self._kept_level)
         if bool(is_read.any()):
             self._kept = [_sift(active, level_of_others) for active in self._kept]
-        yield from (_sift(active, level) for active in self._kept)
+        yield from (_sift(active, level, top) for active in self._kept)
         if not bool(is_read.any()):
             return
         self._kept_level = torch.where(is_read, level, level_of_others)
         size = sum(len(active.unit) for active in self._kept)
         for active in self.above(torch.where(is_read, level, torch.inf)):
             size += len(active.unit)
-            if size <= KEPT:  # in 32 bits each
-                self._kept.append(Active(active.unit.int(), active.image.int(), active.position.int(), active.value))
-            yield active
+            if size <= KEPT:
+                active = Active(active.unit.int(), active.image.int(), active.position.int(), active.value)
+                self._kept.append(active)
+            yield active if top is None else _sift(active, level, top)
         if size > KEPT:  # a part would be of no use
             self._kept, self._kept_level = [], torch.full((self.units,), torch.inf)
 
@@ -138,11 +144,11 @@ class Scanner:
         for images, active in self._above(self._plan, level):
             yield active._replace(image=active.image + images.start)
 
-    def raw(self, level: Tensor) -> Iterator[Active]:
+    def raw(self, level: Tensor, top: Tensor | None = None) -> Iterator[Active]:
         """Yield the same on the layer's own grid, where no map is brought to another; images are not told apart."""
         h, w = self._layer.maps.shape[1:]
         for _, active in self._above(SamplePlan((h, w), (h, w)), level):
-            yield active
+            yield active if top is None else _sift(active, level, top)
 
     def _above(self, plan: SamplePlan, level: Tensor) -> Iterator[tuple[slice, Active]]:
         """What lies above the levels in each piece of images, whose numbers count from its first."""
@@ -155,18 +161,23 @@ class Scanner:
             else:
                 yield images, plan.above_in(*_filled_maps(found, *plan.layer_grid), level)
 
-    def guesses(self, quantile: float) -> list[Tensor]:
+    def guesses(self, quantile: float) -> Iterator[Tensor]:
         """Levels that probably lie below the threshold: quantiles of some images, at some cells of the grid.
 
-        Returns
-        -------
-        list of float32 tensors, (U,)
-            Best guess first.
+        Yields
+        ------
+        float32 tensor, (U,)
+            Best guess first; the others, which are hardly ever needed, are computed when they are asked for.
         """
+        return (self._guess(quantile, share) for share in GUESS_SHARES)
+
+    def _guess(self, quantile: float, share: float) -> Tensor:
+        """The level that so many times more positions of some images lie above than the quantile says."""
         every = [slice(min(_GUESS_EVERY // 2, cells - 1), None, _GUESS_EVERY) for cells in self._plan.grid]
         cells = math.prod(len(range(side)[some]) for side, some in zip(self._plan.grid, every, strict=True))
-        step = max(1, self._images // max(_GUESS_IMAGES, _GUESS_VALUES // cells))
-        every_map = torch.from_numpy(self._layer.maps.read(range(0, self._images, step), self._block))
+        count = min(self._images, max(_GUESS_IMAGES, _GUESS_VALUES // cells))
+        some_images = np.arange(count) * self._images // count
+        every_map = torch.from_numpy(self._layer.maps.read(some_images, self._block))
         # Of units that are 0 at nearly all positions, as features of a dictionary are, all that lies above 0 is little.
         dense = true_at((every_map > 0).sum((0, 2, 3)) > quantile / 4 * len(every_map) * every_map[0, 0].numel())
         mostly_zero = bool((every_map >= 0).all()) and len(dense) < self.units
@@ -175,11 +186,9 @@ class Scanner:
             axis = self._plan.axis(side, maps.device)
             maps = interpolate(maps, Axis(*(part[every[side]] for part in axis)), dim=dim)
         values = maps.transpose(0, 1).flatten(1)
-        ranks = [min(values.shape[1], int(share * quantile * values.shape[1]) + 1) for share in GUESS_SHARES]
-        largest = values.topk(max(ranks), dim=1).values
-        if mostly_zero:
-            largest = torch.zeros(self.units, largest.shape[1]).index_copy_(0, dense, largest)
-        return [largest[:, rank - 1] for rank in ranks]
+        rank = min(values.shape[1], int(share * quantile * values.shape[1]) + 1)
+        level = values.topk(rank, dim=1).values[:, -1]
+        return torch.zeros(self.units).index_copy_(0, dense, level) if mostly_zero else level
 
 
 def images_at_once(layer: LayerMaps, units: int) -> int:
@@ -205,7 +214,10 @@ def _join(pieces: Sequence[Active]) -> Active:
     return pieces[0] if len(pieces) == 1 else Active(*map(torch.cat, zip(*pieces, strict=True)))
 
 
-def _sift(active: Active, level: Tensor) -> Active:
-    """Those of some active positions that lie above higher levels, (U,), in as many bits as they had."""
-    above = true_at(active.value > level.index_select(0, active.unit))
-    return Active(*(part.index_select(0, above) for part in active))
+def _sift(active: Active, level: Tensor, top: Tensor | None = None) -> Active:
+    """Those of some active positions that lie above higher levels, (U,), in as many bits as they had; see `Scanner`."""
+    between = active.value > level.index_select(0, active.unit)
+    if top is not None:
+        between &= active.value <= top.index_select(0, active.unit)
+    there = true_at(between)
+    return Active(*(part.index_select(0, there) for part in active))

@@ -1,14 +1,14 @@
 """Exact thresholds and counts over a stream of active positions, in memory that does not grow with the stream.
 
-Floats are read as integer keys of the same order (`_key`). The upper 16 bits of a key name one of 65,536 bins, and the
-lower 16 bits the value within the bin: two histograms find any rank exactly. Short streams are sorted instead.
+Floats are read as integer keys of the same order (`_key`), which are counted in bins of equally many keys: the bin that
+holds a rank has few values, which are sorted, or it is cut into finer bins.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,18 +16,28 @@ import torch
 from torch import Tensor
 
 from unitlens.errors import UnitlensError
-from unitlens.stats.masks import Active, true_at
+from unitlens.stats.masks import Active
 
 BINS = 1 << 16
-"""Bins of a histogram: the upper, or the lower, half of the 32 bits of a float."""
+"""Bins of a histogram: as many as the upper half of the 32 bits of a float can name."""
 
 SORTED = BINS // 8
-"""Values of a unit, on average over a block, up to which sorting takes less time than two histograms."""
+"""Values of a unit, on average over a block, up to which sorting takes less time than so many bins."""
+
+_FIRST_BINS = 1 << 10
+"""Bins of the first histogram: those of a block of units fit a cache."""
 
 _INFINITE_KEYS = (-0x7F800001, 0x7F800000)  # of minus and plus infinity
 
 Scan = Callable[[Tensor], Iterator[Active]]
 """Given a level for each unit, (U,) float32, yields all positions strictly above it, in parts."""
+
+
+class ScanBetween(Protocol):
+    """A scan that can leave out what lies above a second level of each unit."""
+
+    def __call__(self, level: Tensor, top: Tensor | None = None) -> Iterator[Active]:
+        """Yield all positions strictly above the first level and, if there is a second, not above that."""
 
 
 def threshold_rank(quantile: float, positions: int) -> int:
@@ -63,62 +73,110 @@ def threshold_rank(quantile: float, positions: int) -> int:
     return rank
 
 
-def kth_largest(scan: Scan, rank: int, guesses: list[Tensor], floor: Tensor) -> Tensor:
-    """Find the exact value of one rank for every unit: by sorting, or by two histograms over the 32 bits of a float.
+def kth_largest(scan: ScanBetween, rank: int, guesses: Iterable[Tensor], floor: Tensor, ceiling: Tensor) -> Tensor:
+    """Find the exact value of one rank for every unit, in two scans of what lies above a guess.
 
-    Of long streams nothing is sorted, and only 65,536 counts a unit are kept.
+    The first counts values in bins between the guess and the unit's largest value, the second sorts those in the bin
+    that holds the rank. Where these are many, they are counted again, in finer bins.
 
     Parameters
     ----------
     scan : callable
-        Active positions above given levels.
+        Active positions between given levels.
     rank : int
         Counted from 0 for the largest.
-    guesses : list of float32 tensors, (U,)
+    guesses : iterable of float32 tensors, (U,)
         Levels that probably lie below the value, best guess first; only the speed depends on them.
-    floor : float32 tensor, (U,)
-        No value of the unit is smaller.
+    floor, ceiling : float32 tensors, (U,)
+        No value of the unit is smaller, and none larger.
 
     Returns
     -------
     float32 tensor, (U,)
     """
-    # First scan: a histogram of the upper 16 bits, of what lies above a level. A level is low enough for a unit if more
-    # than `rank` positions lie above it; units for which it is not go on to the next guess, and at last to the floor.
+    # A level is low enough for a unit if more than `rank` positions lie above it; units for which it is not go on to
+    # the next guess, and at last to the floor.
     level = torch.full_like(floor, torch.inf)
+    counts = torch.zeros(len(floor), _FIRST_BINS, dtype=torch.int64)
     reached = torch.zeros_like(floor, dtype=torch.bool)
-    for guess in [*guesses, floor]:
+    for guess in chain(guesses, [floor]):
         level = torch.where(reached, level, torch.minimum(level, torch.maximum(guess, floor)))
-        values, stream = _gathered(scan(level), SORTED * len(floor))
-        if values is None:
-            high = _histogram(stream, len(floor), lambda active: (active.unit, _key(active.value) >> 16))
-            count = high.sum(1)
-        else:
-            count = torch.bincount(values.unit, minlength=len(floor))
-        reached = count > rank
+        bins = _Bins.between(_key(level), _key(ceiling), _FIRST_BINS)
+        counted = bins.counts_of(scan(torch.where(reached, torch.inf, level)))
+        counts = torch.where(reached[:, None], counts, counted)
+        reached = counts.sum(1) > rank
         if bool((reached | (level <= floor)).all()):
             break
-    if values is not None:
-        if not bool(reached.all()):  # the others, which are 0 or silent nearly everywhere, need not be sorted
-            of_reached = true_at(reached.index_select(0, values.unit))
-            values = _Values(*(part.index_select(0, of_reached) for part in values))
-            count = torch.where(reached, count, 0)
-        return torch.where(reached, _value_of_rank(values, count, rank), floor)
-    high_bits, rank_in_bin = _bin_of_rank(high, torch.where(reached, rank, 0))
-    high_bits -= BINS // 2
-    just_below = _value((high_bits << 16) - 1)
-
-    def low_bits(active: Active) -> tuple[Tensor, Tensor]:
-        """Units and lower 16 bits of the values in the bin that holds the rank."""
-        key = _key(active.value)
-        inside = true_at(key >> 16 == high_bits[active.unit])
-        return active.unit[inside], (key[inside] & 0xFFFF) - BINS // 2
-
-    # Second scan: a histogram of the lower 16 bits within that bin, which names the value to the bit.
-    low = _histogram(scan(torch.where(reached, just_below, torch.inf)), len(floor), low_bits)
-    lower, _ = _bin_of_rank(low, rank_in_bin)
+    in_bin = torch.where(reached, rank, 0)
+    while True:
+        bin_, in_bin = _bin_of_rank(counts, in_bin)
+        low, high = bins.of(bin_)
+        if bool((low == high)[reached].all()):
+            found = _value(low)
+            break
+        within = scan(torch.where(reached, _just_below(low), torch.inf), _value(high))
+        values, stream = _gathered(within, SORTED * len(floor))
+        if values is not None:
+            found = _value_of_rank(values, in_bin)
+            break
+        bins = _Bins.between(low, high, BINS)
+        counts = bins.counts_of(stream)
     # Where at most `rank` positions lie above the floor, the floor itself has the rank.
-    return torch.where(reached, _value((high_bits << 16) + lower), floor)
+    return torch.where(reached, found, floor)
+
+
+class _Bins(NamedTuple):
+    """For each unit equally many intervals of keys, which follow each other.
+
+    Attributes
+    ----------
+    first : int64 tensor, (U,)
+        The first one begins at ``first << shift``.
+    shift : int64 tensor, (U,)
+        Each has ``1 << shift`` keys.
+    number : int
+        Of each unit.
+    """
+
+    first: Tensor
+    shift: Tensor
+    number: int
+
+    @classmethod
+    def between(cls, low: Tensor, high: Tensor, number: int) -> "_Bins":
+        """As narrow as so many can be that hold the keys from ``low`` to ``high``, (U,) each."""
+        span = (high - low).clamp(min=0)
+        shift = torch.frexp((span // number).double()).exponent.long()  # bits of a whole number
+        shift += (high >> shift) - (low >> shift) >= number  # as a bin begins at a multiple of its width
+        return cls(low >> shift, shift, number)
+
+    def of(self, bin_: Tensor) -> tuple[Tensor, Tensor]:
+        """The lowest and the highest key of one bin of each unit."""
+        low = self.first + bin_ << self.shift
+        return low, low + (1 << self.shift) - 1
+
+    def counts_of(self, stream: Iterable[Active]) -> Tensor:
+        """Count the values of each unit by bin, (U, number) int64; all of them lie in the bins."""
+        units = len(self.first)
+        counts = torch.zeros(units * self.number, dtype=torch.int64)
+        start = torch.arange(units) * self.number - self.first
+        for active in stream:
+            index = _key(active.value).bitwise_right_shift_(self.shift.index_select(0, active.unit))
+            _add_ones(counts, index.add_(start.index_select(0, active.unit)))
+        return counts.view(units, self.number)
+
+
+def _add_ones(counts: Tensor, index: Tensor) -> None:
+    """Add one to a count for each of some places, in place."""
+    if 4 * len(index) < len(counts):  # few places: a count of all would take longer
+        counts.scatter_add_(0, index.long(), torch.ones(1, dtype=counts.dtype).expand(len(index)))
+    else:
+        counts.add_(torch.bincount(index, minlength=len(counts)))
+
+
+def _just_below(key: Tensor) -> Tensor:
+    """The largest values whose keys are smaller."""
+    return _value(torch.where(key == 0, -2, key - 1))  # -1 would be that of -0.0, and 0 is not above it
 
 
 class _Values(NamedTuple):
@@ -141,14 +199,15 @@ def _gathered(stream: Iterator[Active], most: int) -> tuple[_Values | None, Iter
     return _Values(torch.cat([part.unit for part in parts]), torch.cat([part.value for part in parts])), parts
 
 
-def _value_of_rank(values: _Values, count: Tensor, rank: int) -> Tensor:
-    """The value of the rank among each unit's ``count`` values, (U,), by sorting; any number for units with too few."""
+def _value_of_rank(values: _Values, rank: Tensor) -> Tensor:
+    """The value of a rank among each unit's values, (U,), by sorting; any number for units with too few."""
     if not len(values.unit):
-        return torch.zeros(len(count))
+        return torch.zeros(len(rank))
     # Units and keys of their values make one number, so that one sort is enough.
     joined = ((values.unit.long() << 32) + _key(values.value)).sort().values
+    count = torch.bincount(values.unit, minlength=len(rank))
     at = (count.cumsum(0) - 1 - rank).clamp(min=0)
-    return _value(joined[at] - (torch.arange(len(count)) << 32))
+    return _value(joined[at] - (torch.arange(len(rank)) << 32))
 
 
 class Edges(NamedTuple):
@@ -241,7 +300,7 @@ def _bin_of_rank(counts: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
 
     The bins are searched in blocks of 256, and then within one block: two short running sums in place of a long one.
     """
-    coarse = counts.view(len(counts), 256, -1)
+    coarse = counts.view(len(counts), min(256, counts.shape[1]), -1)
     block, rest = _search_from_top(coarse.sum(2), rank)
     within, rest = _search_from_top(coarse[torch.arange(len(counts)), block], rest)
     return block * coarse.shape[2] + within, rest
@@ -301,12 +360,7 @@ class Tally:
 
     def add(self, counts: Tensor, labels: Tensor) -> None:
         """Add to counts, (U, parts, columns), in place, with the labels of some images, int16 (images, L, H * W)."""
-        index = self._row + labels.view(-1).index_select(0, self._cell)
-        flat = counts.view(-1)
-        if 4 * len(index) < len(flat):  # few positions: a count of all columns would take longer
-            flat.scatter_add_(0, index.long(), torch.ones(1, dtype=counts.dtype).expand(len(index)))
-        else:
-            flat.add_(torch.bincount(index, minlength=len(flat)))
+        _add_ones(counts.view(-1), self._row + labels.view(-1).index_select(0, self._cell))
 
 
 def tally(counts: Tensor, active: Active, part: Tensor, labels: Tensor) -> None:
