@@ -59,9 +59,11 @@ def main() -> None:
     """Print both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=4, help="Of 100 images. [4]")
-    parser.add_argument("--seeds", type=int, default=12)
+    parser.add_argument("--seeds", type=int, default=12, help="Of untrained copies; 6 or more. [12]")
     parser.add_argument("--images", type=int, default=200, help="For the seeds. [200]")
     options = parser.parse_args()
+    if options.seeds < 6:
+        parser.error(f"--seeds is {options.seeds}: give 6 or more, of which two triples are drawn.")
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", ul.UnitlensWarning)
     other_numbers_of_images(options.samples)
