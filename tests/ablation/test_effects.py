@@ -196,7 +196,7 @@ def test_a_network_that_decides_by_values_is_measured_by_full_passes():
         (lambda net: ablate(net, "second", range(6), Noise(6), keep=True), "All 6 units of second would be kept"),
         (lambda net: ablate(net, "secnd", [0], Noise(6)), "did you mean second"),
         (lambda net: importance(net, "second", Noise(6), value="men"), r"value is 'men' \(did you mean mean\?\)"),
-        (lambda net: importance(net, "second", Noise(6), value=1.0, scale=2), "value and scale are both given"),
+        (lambda net: importance(net, "second", Noise(6), value=1.0, scale=2), "value= and scale= are both given"),
         (
             lambda net: importance(net, "second", Noise(6), value=torch.zeros(5)),
             "a value of shape 5: give one number, 6",

@@ -148,7 +148,7 @@ def test_a_half_precision_layer_keeps_its_type():
         ({"units": [True]}, "Units are whole numbers from 0, not True"),
         (
             {"units": [0], "value": 1.0, "scale": 2.0},
-            "value and scale are both given",
+            "value= and scale= are both given",
         ),
         ({"units": [0], "where": torch.ones(2, 2).long()}, "where is of torch.int64; it is bool"),
         ({"units": [0], "where": torch.full((2, 2), 1.5)}, r"where holds 1.5; .* from 0 to 1"),

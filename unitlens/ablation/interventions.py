@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.errors import UnitlensError, argument, did_you_mean
 from unitlens.models.bases import BasisLike, Coding, as_basis
 from unitlens.models.hooks import edit
 from unitlens.models.layers import check_units, display_name, display_shape, find_layers, uncompiled, whole_numbers
@@ -76,7 +76,8 @@ class Replacement:
         if not all(bool(torch.as_tensor(number).isfinite().all()) for number in numbers):
             raise UnitlensError("Units are set to finite numbers, or multiplied by one; nan and inf are not finite.")
         if scale is not None and (isinstance(value, str | Tensor) or value != 0):
-            raise UnitlensError("value and scale are both given: set units to a value or multiply them, not both.")
+            both = f"{argument('value')} and {argument('scale')}"
+            raise UnitlensError(f"{both} are both given: set units to a value or multiply them, not both.")
         object.__setattr__(self, "value", value)
         object.__setattr__(self, "scale", scale)
         object.__setattr__(self, "where", _positions(self.where))

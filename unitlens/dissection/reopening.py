@@ -411,7 +411,9 @@ def run_basis(settings: Settings, given: BasisLike | None = None) -> Coding | No
         if given is not None:
             raise UnitlensError(
                 "The units of the run are the layer's own, not directions or features: leave "
-                f"{argument('basis')} out, or dissect with it."
+                + spelled(
+                    python="basis= out, or dissect with it.", shell="--basis and --features out, or dissect with them."
+                )
             )
         return None
     option = "--basis" if recorded.kind is None else "--features"

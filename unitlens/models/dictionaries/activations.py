@@ -73,7 +73,7 @@ class Kind:
             )
         value = _number(name, number) if colon else None
         if (value is None and colon) or (name in ("topk", "batchtopk") and value is None):
-            raise UnitlensError(f"{_named(text)} lacks its number; there are {_kinds()}.")
+            raise UnitlensError(f"{_named(text)} lacks its number, a whole one from 1 for topk; there are {_kinds()}.")
         if colon and name not in ("topk", "batchtopk", "jumprelu"):
             raise UnitlensError(f"{_named(text)} is not known, as {name} takes no number; there are {_kinds()}.")
         return cls(name, value, words[rest[0]] if rest else None)
