@@ -315,3 +315,16 @@ def test_images_are_in_the_groups_of_the_run(world):
     pairs = {data[i].name: f"pair {i // 2}" for i in range(len(data))}
     grouped = ul.dissect(net, "pool", data, groups=pairs, **HOW)
     assert measured((net, Paired(64), grouped)) == measured((net, data, grouped))
+
+
+def test_images_are_prepared_as_for_the_run(world, found, tmp_path):
+    net, data, run = world
+    assert measured((net.model, data, run)) == found
+    other = ul.classifier(net.model, image_size=32, mean=net.preprocessing.mean, std=(2, 2, 2), classes=net.classes)
+    with pytest.raises(ul.UnitlensError, match=r"other images than in the run \(std is \(2.0, 2.0, 2.0\), not "):
+        measured((other, data, run))
+    run.save(tmp_path / "run")
+    effects = ul.ablate(other, "pool", [0], data, draws=2, limit=24)
+    with pytest.raises(ul.UnitlensError, match=r"prepared otherwise for these effects than for the run .*std is \(2.0"):
+        ul.report(tmp_path / "run", effects)
+    ul.report(tmp_path / "elsewhere", effects)
