@@ -25,6 +25,12 @@ _MANY = 4096
 _AT_ONCE = 1024
 """Values that are made together where all are asked for."""
 
+_TOGETHER = 16
+"""Texts that are read together: it is known where the first of them begins."""
+
+_END = b"\xff"
+"""Stands behind every text, and in none that is in UTF-8."""
+
 
 class _GrowingBytes:
     """Bytes that grow at their end: the last ones are in memory, those before in a file without a name.
@@ -220,7 +226,7 @@ class Hashes(Packed[bytes]):
 
 
 class Texts(Packed[str]):
-    """Texts of any length; where each ends is in memory, and of the texts the last ones.
+    """Texts of any length; of them, and of where they begin, hardly anything is in memory but the last ones.
 
     Examples
     --------
@@ -230,24 +236,31 @@ class Texts(Packed[str]):
     """
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        self._bytes, self._ends = _GrowingBytes(), array("Q", [0])
+        self._bytes, self._count = _GrowingBytes(), 0
+        self._starts = array("Q")  # of every 16th text
         self += values
 
     def append(self, value: str) -> None:
         """Add a text at the end."""
-        self._bytes.append(value.encode("utf-8", "surrogatepass"))  # names of files may be any bytes
-        self._ends.append(len(self._bytes))
+        start = len(self._bytes)
+        self._bytes.append(value.encode("utf-8", "surrogatepass") + _END)  # names of files may be any bytes
+        if self._count % _TOGETHER == 0:
+            self._starts.append(start)
+        self._count += 1
 
     def _some(self, start: int, stop: int) -> list[str]:
-        ends = [end - self._ends[start] for end in self._ends[start : stop + 1]]
-        joined = self._bytes.read(self._ends[start], self._ends[stop])
-        return [joined[first:last].decode("utf-8", "surrogatepass") for first, last in pairwise(ends)]
+        first, behind = start // _TOGETHER, -(-stop // _TOGETHER)
+        if first >= behind:
+            return []
+        end = self._starts[behind] if behind < len(self._starts) else len(self._bytes)
+        texts = self._bytes.read(self._starts[first], end).split(_END)
+        return [text.decode("utf-8", "surrogatepass") for text in texts[start % _TOGETHER : stop - first * _TOGETHER]]
 
     def __len__(self) -> int:
-        return len(self._ends) - 1
+        return self._count
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, Texts) and self._ends != other._ends:
+        if isinstance(other, Texts) and len(self._bytes) != len(other._bytes):
             return False
         return super().__eq__(other)
 
@@ -255,8 +268,8 @@ class Texts(Packed[str]):
 
     @property
     def nbytes(self) -> int:
-        """8 for the end of each."""
-        return self._ends.itemsize * len(self)
+        """8 for 16 of them."""
+        return self._starts.itemsize * len(self._starts)
 
 
 class Choices(Packed[Value]):

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -245,21 +246,25 @@ class LabelPlanes:
         return np.asarray(self.presence.read(span)[images - span.start, concepts] > 0)
 
     def reader(self) -> "ReadPlanes":
-        """A function that reads the planes of some images; what is small is read once and kept."""
+        """A function that reads the planes of some images; what is small is kept, from the first time on."""
         files = [self.planes, *self.further]
         narrow = np.dtype(kept_type(self.columns))
         cells = sum(math.prod(file.shape) for file in files)
         images = self.planes.count
         if images * cells * narrow.itemsize > KEPT_PLANES:
             return self.read
-        kept = np.empty((images, cells // self.planes.shape[1], self.planes.shape[1]), narrow)
-        for block in in_blocks(images, _IMAGES_AT_ONCE):
-            kept[block] = self.read(range(block.start, block.stop))
+
+        @cache
+        def kept() -> npt.NDArray[np.integer]:
+            out = np.empty((images, cells // self.planes.shape[1], self.planes.shape[1]), narrow)
+            for block in in_blocks(images, _IMAGES_AT_ONCE):
+                out[block] = self.read(range(block.start, block.stop))
+            return out
 
         def read_kept(some: Sequence[int] | npt.NDArray[np.integer] | range) -> npt.NDArray[np.int16]:
             if isinstance(some, range) and some.step == 1:
-                return kept[some.start : some.stop].astype(np.int16)
-            rows: npt.NDArray[np.int16] = kept[np.asarray(some)].astype(np.int16)
+                return kept()[some.start : some.stop].astype(np.int16)
+            rows: npt.NDArray[np.int16] = kept()[np.asarray(some)].astype(np.int16)
             return rows
 
         return read_kept
