@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from unitlens import packed
 from unitlens.errors import UnitlensError
-from unitlens.packed import Choices, Hashes, Known, Numbers, Texts
+from unitlens.packed import ChoiceOf, Choices, Hashes, Known, Numbers, Texts
 
 LISTS = {
     Numbers: st.lists(st.integers(0, 2**64 - 1)),
@@ -97,3 +97,24 @@ def test_known_texts_are_those_that_came_before(batches):
             new = known.add(texts)
             assert new == [text for place, text in enumerate(texts) if text in before or text in texts[:place]]
             before += texts
+
+
+@given(st.data())
+def test_a_choice_of_each_text_is_as_a_dictionary(data):
+    texts = data.draw(st.lists(st.text(max_size=2), unique=True).map(sorted))
+    anything = st.text(max_size=2) if not texts else st.sampled_from(texts) | st.text(max_size=2)
+    packed_one, plain = ChoiceOf(texts), {}
+    for text, value in data.draw(st.lists(st.tuples(anything, st.sampled_from(["cat", "dog", 1, None])))):
+        if value is None and text in plain:
+            del packed_one[text], plain[text]
+        elif value is None:
+            with pytest.raises(KeyError):
+                del packed_one[text]
+        else:
+            assert packed_one.setdefault(text, "cat") == plain.setdefault(text, "cat")
+            packed_one[text] = plain[text] = value
+        assert packed_one.get(text) == plain.get(text)
+    assert (packed_one, len(packed_one)) == (plain, len(plain))
+    listed = [text for text in texts if text in plain]
+    assert list(packed_one) == listed + [text for text in plain if text not in texts]
+    assert set(packed_one.of_list()) == {plain[text] for text in listed}

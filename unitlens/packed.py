@@ -5,8 +5,9 @@ import tempfile
 import weakref
 from abc import abstractmethod
 from array import array
-from collections.abc import Hashable, Iterable, Iterator, Sequence
-from itertools import pairwise
+from bisect import bisect_left
+from collections.abc import Hashable, Iterable, Iterator, MutableMapping, Sequence
+from itertools import compress, pairwise
 from typing import Generic, Self, TypeVar, overload
 
 import numpy as np
@@ -305,6 +306,71 @@ class Choices(Packed[Value]):
     def nbytes(self) -> int:
         """1 to 8 each, without the different values."""
         return self._numbers.nbytes
+
+
+class ChoiceOf(MutableMapping[str, Value]):
+    """A dictionary of values of which there are few different ones; a text of a sorted list takes 4 bytes.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        Sorted, each once. Other texts may have values as well; those take as much as in any dictionary.
+
+    Examples
+    --------
+    >>> class_of = ChoiceOf(["a.png", "b.png", "c.png"])
+    >>> class_of["c.png"], class_of["gone.png"], class_of["a.png"] = "cat", "dog", "dog"
+    >>> dict(class_of), class_of.get("b.png")
+    ({'a.png': 'dog', 'c.png': 'cat', 'gone.png': 'dog'}, None)
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._texts, self._numbers = texts, array("i", bytes(4 * len(texts)))  # 0: it has none
+        self._values: list[Value] = []
+        self._number_of: dict[Value, int] = {}
+        self._others: dict[str, Value] = {}
+
+    def __getitem__(self, text: str) -> Value:
+        place = self._place(text)
+        if place is None:
+            return self._others[text]
+        if not self._numbers[place]:
+            raise KeyError(text)
+        return self._values[self._numbers[place] - 1]
+
+    def __setitem__(self, text: str, value: Value) -> None:
+        number = self._number_of.setdefault(value, len(self._values))
+        if number == len(self._values):
+            self._values.append(value)
+        place = self._place(text)
+        if place is None:
+            self._others[text] = self._values[number]
+        else:
+            self._numbers[place] = 1 + number
+
+    def __delitem__(self, text: str) -> None:
+        place = self._place(text)
+        if place is None:
+            del self._others[text]
+        else:
+            self[text]  # a KeyError, if it has none
+            self._numbers[place] = 0
+
+    def __iter__(self) -> Iterator[str]:
+        """Texts of the list in its order, then others."""
+        yield from compress(self._texts, self._numbers)
+        yield from self._others
+
+    def __len__(self) -> int:
+        return len(self._numbers) - self._numbers.count(0) + len(self._others)
+
+    def of_list(self) -> list[Value]:
+        """The values of texts of the list, each once."""
+        return [self._values[number - 1] for number in set(self._numbers) if number]
+
+    def _place(self, text: str) -> int | None:
+        place = bisect_left(self._texts, text)
+        return place if place < len(self._texts) and self._texts[place] == text else None
 
 
 class Known:

@@ -8,7 +8,6 @@ of `unitlens.plan`, which measures 32 images.
 """
 
 import argparse
-import resource
 import sys
 import time
 import warnings
@@ -23,6 +22,7 @@ import torch
 from torch import nn
 
 import unitlens as ul
+from unitlens.dissection.memory import peak_memory
 
 SIDE, CELLS = 32, 8
 
@@ -85,13 +85,13 @@ def measure(factor: str, value: int) -> Point:
     return Point(value, time.perf_counter() - start, planned)
 
 
-def peak_memory(images: int) -> int:
+def further_memory(images: int) -> int:
     """Bytes of a process that dissects so many images with evidence, at most, beyond those of one that does 32."""
     measure("images", 32)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory() or 0
     net, data = network(8, 1), Marked(images, 12)
     ul.dissect(net, "0", data, exemplars=1, grid=CELLS, quantile=0.01)
-    return 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)  # Linux counts kilobytes
+    return (peak_memory() or 0) - before
 
 
 def show_memory(numbers: Sequence[int]) -> None:
@@ -99,7 +99,7 @@ def show_memory(numbers: Sequence[int]) -> None:
     for images in numbers:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
             start = time.perf_counter()
-            more = process.submit(peak_memory, images).result()
+            more = process.submit(further_memory, images).result()
         seconds = time.perf_counter() - start
         sys.stdout.write(f"{images:,} images: {more / 1e6:,.0f} MB more than 32 images take ({seconds:.0f} s)\n")
         sys.stdout.flush()

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,19 @@ def test_2048_units_and_1200_concepts_stay_within_what_is_said_and_within_a_giga
     assert found["met"] > 0.1 * 2048 * 32 * 1200  # of the counts are not 0: as in a large data set
     assert found["grew"] < found["said"]
     assert found["grew"] < 10**9
+
+
+@pytest.mark.slow
+def test_ten_times_as_many_small_images_take_hardly_more_memory():
+    few, many = further_megabytes(2000, 20_000)
+    assert many < few + 12  # each image more would take .7 kB: what is known of one takes a sixth of that
+
+
+def further_megabytes(*images):
+    """What dissections of so many images take at most beyond one of 32, as the benchmark says."""
+    arguments = ["-m", "benchmarks.speed.growth", "--memory", *map(str, images)]
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True, cwd=ROOT)
+    return [int(megabytes) for megabytes in re.findall(r"images: (-?\d+) MB", done.stdout)]
 
 
 def counted(**size):

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -12,7 +12,11 @@ from unitlens.data.images import EXTENSIONS, encoded_image, encoded_label_map
 from unitlens.data.readers.files import read_rows, say_once, whole_number
 from unitlens.data.reading import decoded
 from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.packed import ChoiceOf, Known
 from unitlens.plurals import counted
+from unitlens.stats.blocks import in_blocks
+
+_NAMES_AT_ONCE = 1 << 12
 
 
 def annotated(folder: str | Path) -> "AnnotatedFolder":
@@ -101,7 +105,7 @@ class AnnotatedFolder:
     @property
     def classes(self) -> tuple[str, ...]:
         """The classes of the images that are there, each once, sorted."""
-        return tuple(sorted({self._classes[name] for name in self.names if name in self._classes}))
+        return tuple(sorted(self._classes.of_list()))
 
     @property
     def grouped(self) -> bool:
@@ -112,7 +116,7 @@ class AnnotatedFolder:
         """Images that classes.csv names and that are not there, and files under labels/ that are no image's map."""
         text = "classes.csv names {name}, which is not under images/."
         yield from name_findings("missing image", sorted(self._classes.keys() - set(self.names)), text)
-        stems = {name.rpartition(".")[0] for name in self.names}
+        stems = set(map(_stem, self.names))
         labels = self.root / "labels"
         for path in sorted(labels.rglob("*")) if labels.is_dir() else ():
             file = path.relative_to(labels)
@@ -163,23 +167,33 @@ def _list_images(root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     images = root / "images"
     if not images.is_dir():
         raise UnitlensError(f"{root} has no folder images/: put the images into {images}.")
-    files = sorted(_files_below(images), key=str)
-    names = [path.as_posix() for path in files if _may_be_image(images / path)]
-    others = tuple(path.as_posix() for path in files if not _may_be_image(images / path))
+    files = sorted(_files_below(images))
+    names = tuple(name for name in files if _may_be_image(images / name))
+    others = () if len(names) == len(files) else tuple(name for name in files if not _may_be_image(images / name))
     if not names:
         raise UnitlensError(f"{images} holds no image: put files such as NAME.jpg or NAME.png into it.")
-    first: dict[PurePosixPath, str] = {}
-    for name in names:
-        other = first.setdefault(PurePosixPath(name).with_suffix(""), name)
-        if other != name:
-            raise UnitlensError(
-                f"{images} holds two images of one name, {other} and {name}, which would share their label maps: "
-                "rename or remove one."
-            )
-    return tuple(names), others
+    _check_stems(names, images)
+    return names, others
 
 
-def _files_below(images: Path) -> Iterator[PurePosixPath]:
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _check_stems(names: Sequence[str], images: Path) -> None:
+    """No two images have one name but for the ending."""
+    known = Known()
+    for block in in_blocks(len(names), _NAMES_AT_ONCE):
+        for stem in known.add(list(map(_stem, names[block]))):
+            same = [name for name in names[: block.stop] if _stem(name) == stem]
+            if len(same) > 1:  # else another one that seems to be the same
+                raise UnitlensError(
+                    f"{images} holds two images of one name, {same[0]} and {same[1]}, which would share their label "
+                    "maps: rename or remove one."
+                )
+
+
+def _files_below(images: Path) -> Iterator[str]:
     """All that is no folder, by its path under images/; what is hidden is passed over, and a linked folder is entered.
 
     A folder is entered once, also where links run in a circle.
@@ -188,9 +202,10 @@ def _files_below(images: Path) -> Iterator[PurePosixPath]:
     for folder, below, files in os.walk(images, followlinks=True, onerror=_refuse):
         real = os.path.realpath(folder)
         below[:] = [] if real in entered else sorted(name for name in below if not name.startswith("."))
+        under = Path(folder).relative_to(images).as_posix()
         for name in () if real in entered else files:
             if not name.startswith("."):
-                yield _as_text(images, PurePosixPath(Path(folder, name).relative_to(images).as_posix()))
+                yield _as_text(images, name if under == "." else f"{under}/{name}")
         entered.add(real)
 
 
@@ -198,12 +213,12 @@ def _refuse(error: OSError) -> None:
     raise UnitlensError(f"The folder {error.filename} cannot be read: {error.strerror}.")
 
 
-def _as_text(images: Path, path: PurePosixPath) -> PurePosixPath:
+def _as_text(images: Path, name: str) -> str:
     try:
-        str(path).encode()
+        name.encode()
     except UnicodeEncodeError:
-        raise UnitlensError(f"{images} holds a file whose name is not UTF-8, {str(path)!a}: rename it.") from None
-    return path
+        raise UnitlensError(f"{images} holds a file whose name is not UTF-8, {name!a}: rename it.") from None
+    return name
 
 
 def _may_be_image(path: Path) -> bool:
@@ -238,7 +253,7 @@ def _read_concepts(root: Path) -> tuple[Concept, ...]:
 
 
 class _Classes(NamedTuple):
-    of_image: Mapping[str, str]
+    of_image: ChoiceOf[str]
     output: Mapping[str, int]
     group: Mapping[str, str]
 
@@ -246,15 +261,15 @@ class _Classes(NamedTuple):
 def _read_classes(root: Path, names: tuple[str, ...]) -> _Classes:
     path = root / "classes.csv"
     if not path.is_file():
-        folders = [PurePosixPath(name).parts[:-1] for name in names]
-        return _Classes(dict(zip(names, ("/".join(f) for f in folders), strict=True)) if all(folders) else {}, {}, {})
-    of_image: dict[str, str] = {}
-    output_of_image: dict[str, int] = {}
-    group_of: dict[str, str] = {}
+        of_folders = ChoiceOf[str](names)
+        if all("/" in name for name in names):
+            of_folders.update((name, name.rpartition("/")[0]) for name in names)
+        return _Classes(of_folders, {}, {})
+    of_image, output_of_image, group_of = ChoiceOf[str](names), ChoiceOf[int](names), ChoiceOf[str](names)
     columns = ("image", "class")
     for line, row in read_rows(path, columns, filled=columns):
         image, place = row["image"], f"{path}, line {line}"
-        if PurePosixPath(image).is_absolute() or ".." in PurePosixPath(image).parts:
+        if image.startswith("/") or ".." in image.split("/"):
             raise UnitlensError(f"{place}: {image} leads out of images/; paths are relative to images/.")
         say_once(of_image, image, row["class"], column="class", place=place)
         if row.get("group"):
@@ -264,21 +279,23 @@ def _read_classes(root: Path, names: tuple[str, ...]) -> _Classes:
             if output < 0:
                 raise UnitlensError(f"{place}: the index is {output}; outputs are counted from 0.")
             say_once(output_of_image, image, output, column="index", place=place)
-    if of_image and not of_image.keys() & set(names):
+    if of_image and not of_image.of_list():
         first = next(iter(of_image))
         raise UnitlensError(
             f"{path} names no image that is there; its first is {first}{did_you_mean(first, names)}: "
             "paths are relative to images/."
         )
-    return _told_apart(of_image, output_of_image, path)._replace(group=group_of)
+    return _told_apart(names, of_image, output_of_image, path)._replace(group=group_of)
 
 
-def _told_apart(of_image: Mapping[str, str], output_of_image: Mapping[str, int], path: Path) -> _Classes:
+def _told_apart(
+    names: Sequence[str], of_image: Mapping[str, str], output_of_image: Mapping[str, int], path: Path
+) -> _Classes:
     """Classes with their outputs; those of one name and several outputs are called "crane (134)", "crane (517)"."""
     outputs: dict[str, set[int]] = {}
     for image, output in output_of_image.items():
         outputs.setdefault(of_image[image], set()).add(output)
-    classes: dict[str, str] = {}
+    classes = ChoiceOf[str](names)
     for image, class_ in of_image.items():
         several = len(outputs.get(class_, ())) > 1
         if several and image not in output_of_image:

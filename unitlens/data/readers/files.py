@@ -2,11 +2,11 @@
 
 import csv
 import hashlib
-import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TextIO, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -93,10 +93,17 @@ def read_text(path: Path, *, escaped: bool = False) -> str:
     UnitlensError
         If it is not there or in another encoding.
     """
+    with _opened(path, escaped=escaped) as file:
+        return file.read()
+
+
+@contextmanager
+def _opened(path: Path, *, escaped: bool) -> Iterator[TextIO]:
+    """A file of text; whatever is raised because of it while it is read becomes a sentence."""
     check_readable(path)
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape" if escaped else "strict", newline="") as file:
-            return file.read()
+            yield file
     except OSError as error:
         raise UnitlensError(f"{path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
@@ -131,7 +138,15 @@ def read_rows(
     UnitlensError
         If a column is missing or a cell empty, or it is not CSV.
     """
-    reader = csv.DictReader(io.StringIO(read_text(path, escaped=escaped), newline=""), skipinitialspace=True)
+    with _opened(path, escaped=escaped) as file:
+        yield from _rows(file, path, columns, filled)
+
+
+def _rows(
+    file: TextIO, path: Path, columns: Sequence[str], filled: Sequence[str]
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows of an open CSV file, one after another: it may be of a million images."""
+    reader = csv.DictReader(file, skipinitialspace=True)
     try:
         fields = [name.strip() for name in reader.fieldnames or ()]
         absent = [column for column in columns if column not in fields]
@@ -177,7 +192,7 @@ def read_column(path: Path, column: str, *, filled: bool) -> dict[str, str]:
 Value = TypeVar("Value")
 
 
-def say_once(of_image: dict[str, Value], image: str, value: Value, *, column: str, place: str) -> None:
+def say_once(of_image: MutableMapping[str, Value], image: str, value: Value, *, column: str, place: str) -> None:
     """Add what a table says of an image in a column.
 
     Raises
