@@ -83,6 +83,25 @@ def test_the_command_measures_them_from_the_activations_of_the_run(shell, sees, 
     assert "clip" in ul.open_labels(tmp_path / "run").methods
 
 
+def test_the_command_asks_an_encoder_about_labels_that_are_no_concept(shell, sees, world, tmp_path):
+    shell("dissect", *sees, "--data", world, "--out", "run", "--keep-activations")
+    (tmp_path / "milan.csv").write_text("layer,unit,label\n0,1,red car\n")
+    assert "has no labels to measure" in shell("label", "run", "--encoder", "bundled:scenes-words").err
+    said = shell("label", "run", "--from", "milan.csv")
+    assert "`unitlens label RUN --encoder ENCODER`" in said.out
+    unmeasured = ul.open_labels(tmp_path / "run")["milan"].rows
+    assert unmeasured["simulation"].isna().all()
+    said = shell("label", "run", "--encoder", "bundled:scenes-words")
+    assert said.code == 0, said.err
+    assert "bundled:scenes-words weighs 1 label by milan" in said.out
+    assert ul.open_labels(tmp_path / "run")["milan"].rows["simulation"].notna().all()
+    assert "No label in run waits" in shell("label", "run", "--encoder", "bundled:scenes-words").err
+    said = shell("label", "run", "--from", "milan.csv", "--encoder", "bundled:scenes-words", "--overwrite")
+    assert said.code == 0, said.err
+    refused = shell("label", "run", "--encoder", "bundled:scenes-words", "--unmeasured")
+    assert "--encoder measures labels, and --unmeasured" in refused.err
+
+
 @pytest.mark.parametrize(
     ("header", "row"),
     [

@@ -279,7 +279,9 @@ def test_the_shell_names_units_by_words(shell, tmp_path):
     assert "correlation: " in said.out
     assert set(ul.open_labels(tmp_path / "run")["correlation"].rows["label"]) <= {"sea", "tree", "red car"}
     assert len(ul.open_run(tmp_path / "run").search("striped animal", n=5)) == 5
-    assert "--encoder is for words" in shell("label", "run", "--encoder", "hf:x").err
+    assert "--word-crops is for words" in shell("label", "run", "--word-crops", "3").err
+    assert "add --encoder" in shell("label", "run", "--encoder-weights", "none").err
+    assert "'a,crops'" in shell("label", "run", "--words", "nouns", "--word-methods", "a,crops", "--overwrite").err
     assert "--words LIST" in shell("label", "run").err
     assert "labels by correlation already" in shell("label", "run", "--words", "nouns").err
     assert "does not know the word 'group'" in shell("label", "run", "--words", "nouns", "--overwrite").err
@@ -303,3 +305,63 @@ def test_the_page_searches_by_the_words_of_the_list(seen, tmp_path):
     plain = ul.report(tmp_path / "plain", run).read_text()
     assert "word-data" not in plain.partition("<script>")[0]
     assert 'id="words"' not in plain
+
+
+class Sentences(Palette):
+    """Reads "something red", and no other sentence."""
+
+    def encode_words(self, words):
+        if strange := [word for word in words if not word.startswith("something ")]:
+            raise ul.UnitlensError(f"it does not know {strange[0]!r}")
+        return super().encode_words([word.removeprefix("something ") for word in words])
+
+
+def test_labels_that_are_no_concept_are_weighed_by_an_encoder(seen):
+    net, data, run = seen
+    colours = list(COLOURS)
+    texts = {0: f"something {colours[0]}", 1: f"something {colours[0]}", 2: "joy", 3: colours[3]}
+    given = ul.given_labels(run, texts, method="mine")
+    options = {"net": net, "data": data, "references": False}
+    measured = ul.measure_labels(run, given, encoder=Sentences(), **options)
+    rows = measured.rows.set_index("unit")
+    assert rows["verdict"].tolist() == ["supported", "chance", "untested", "supported"]
+    assert rows["iou"].notna().tolist() == [False, False, False, True]
+    with ul.activations(run, net, data, images=True) as stored:
+        images = torch.from_numpy(np.stack(list(stored.thumbnails.read(range(80))))).permute(0, 3, 1, 2)
+        peaks = stored.layers["relu"].peaks.read(range(80))
+    encoder = ul.encoder(Sentences())
+    near = (encoder.encode_images(images) @ encoder.encode_words([texts[0]])[0]).numpy()
+    for unit in (0, 1):
+        expected = np.corrcoef(near, peaks[:, unit])[0, 1]
+        assert np.isclose(rows.loc[unit, "heldout_score"], expected, atol=1e-5)
+        assert np.allclose(rows.loc[unit, ["score", "simulation"]].to_numpy(float), expected, atol=1e-5)
+        assert rows.loc[unit, "simulation_low"] < expected < rows.loc[unit, "simulation_high"]
+        assert abs(rows.loc[unit, "chance_score"]) < 0.2
+    notes = " ".join(measured.methods["mine"].notes)
+    assert "Sentences weighs 2 labels by mine" in notes
+    assert "cannot read 1 label by mine: it does not know 'joy'" in notes
+    assert measured.methods["mine"].settings["encoder"] == "Sentences"
+    without = ul.measure_labels(run, given, **options)
+    later = ul.measure_labels(run, without, encoder=Sentences(), **options)
+    assert later.rows.equals(measured.rows)
+    assert ul.measure_labels(run, measured, **options).rows.equals(measured.rows)
+
+
+def test_labels_that_the_images_chose_are_weighed_by_an_encoder_where_they_are_held_out(seen):
+    net, data, run = seen
+    text = f"something {next(iter(COLOURS))}"
+    options = {"net": net, "data": data, "references": False, "encoder": Sentences()}
+    found = {
+        images: ul.measure_labels(run, ul.given_labels(run, {0: text}, chosen_on=images), **options).rows.loc[0]
+        for images in ("other", "even", "these")
+    }
+    assert found["other"]["heldout_score"] != found["even"]["heldout_score"]
+    assert np.isnan(found["these"]["heldout_score"])
+    assert found["these"]["verdict"] == "untested"
+
+
+def test_an_encoder_that_can_read_no_label_is_refused(seen):
+    net, data, run = seen
+    given = ul.given_labels(run, {0: "joy", 1: "grief"})
+    with pytest.raises(ul.UnitlensError, match=r"Sentences can read none of the labels.*know 'joy'"):
+        ul.measure_labels(run, given, net, data, encoder=Sentences())

@@ -10,7 +10,7 @@ import click
 
 from unitlens.cli.labelling.formulas import formula_options, take_formula_options
 from unitlens.cli.labelling.people import answers_with_saved, describe_saved, people_options, take_people_options
-from unitlens.cli.labelling.words import asked_words, take_word_options, word_options
+from unitlens.cli.labelling.words import take_word_options, word_options
 from unitlens.cli.opening import set_threads, take_basis, worker_count
 from unitlens.cli.options import (
     basis_option,
@@ -70,11 +70,14 @@ def label(run: Path, given: tuple[Path, ...], effects: bool, unmeasured: bool, o
     options |= {"basis": take_basis(options), "workers": worker_count(options["workers"]), "progress": not quiet}
     by_formulas, by_words = take_formula_options(options), take_word_options(options)
     people, source = take_people_options(options), RunOptions.take(options)
-    named = bool(given or by_formulas.methods or by_words)
-    if not (named or people.sheet or people.answers):
+    named = bool(given or by_formulas.methods or by_words.methods)
+    again = not named and (effects or by_words.encoder is not None)
+    _check_measured(unmeasured, effects=effects, encoder=by_words.words is None and by_words.encoder is not None)
+    if not (named or again or people.sheet or people.answers):
         raise UnitlensError(
             "Nothing was asked for: add --formulas 3, --ranges 5, --words LIST, --from FILE for labels from elsewhere, "
-            "--sheet PAGE for people to answer, or --answers FILE."
+            "--sheet PAGE for people to answer, --answers FILE, or --effects or --encoder ENCODER to measure labels "
+            "that are there."
         )
     dissection = open_run(run)
     # What cannot be read or written is refused before anything is computed.
@@ -87,19 +90,22 @@ def label(run: Path, given: tuple[Path, ...], effects: bool, unmeasured: bool, o
     methods = [method for one in labels for method in one.methods] + by_formulas.methods
     check_no_labels(
         run,
-        [*methods, *(by_words["methods"] if by_words else ())],
+        [*methods, *by_words.methods],
         overwrite=overwrite,
         overwrite_answers=replaced["overwrite_answers"],
     )
+    encoder = by_words.open_encoder()
     asked = _Asked(
         given=labels,
         formulas=by_formulas.formulas,
         ranges=by_formulas.ranges,
-        words=None if by_words is None else asked_words(dissection, by_words),
-        measured=named and not unmeasured,
-        effects=effects and named and not unmeasured,
+        words=by_words.asked_words(dissection, encoder),
+        encoder=encoder,
+        measured=(named or again) and not unmeasured,
+        effects=effects,
     )
-    images = asked.words is not None or people.sheet is not None
+    _check_there(run, dissection, asked, before, again=again, weighed=by_words.encoder is not None)
+    images = encoder is not None or people.sheet is not None
     with ExitStack() as opened:
         net, data, stored = None, None, None  # type: Any, Any, Any
         if asked.needs_activations or images:
@@ -107,7 +113,7 @@ def label(run: Path, given: tuple[Path, ...], effects: bool, unmeasured: bool, o
             # One pass for all that follows.
             stored = opened.enter_context(activations(dissection, net, data, images=images, **options))
         beside = () if ratings is None else (ratings,)
-        if named:
+        if named or again:
             _name_units(run, dissection, stored, asked, net, data, beside, quiet=quiet, **replaced, **options)
         elif beside:
             report(run, *beside, overwrite=True)
@@ -130,6 +136,8 @@ class _Asked(NamedTuple):
     formulas : SearchSettings or None
     ranges : RangeSettings or None
     words : AskedWords or None
+    encoder : Encoder or None
+        Chooses the words, and weighs labels from elsewhere that are no concept.
     measured, effects : bool
         Whether all labels are measured on one footing, and what the removal of units does.
     """
@@ -138,6 +146,7 @@ class _Asked(NamedTuple):
     formulas: Any
     ranges: Any
     words: Any
+    encoder: Any
     measured: bool
     effects: bool
 
@@ -145,6 +154,34 @@ class _Asked(NamedTuple):
     def needs_activations(self) -> bool:
         """Whether anything is computed from activations."""
         return self.measured or any(one is not None for one in (self.formulas, self.ranges, self.words))
+
+
+def _check_measured(unmeasured: bool, *, effects: bool, encoder: bool) -> None:
+    """Make sure that labels that are not measured are not to be measured by something."""
+    asked = "--effects" if effects else "--encoder" if encoder else ""
+    if unmeasured and asked:
+        raise UnitlensError(
+            f"{asked} measures labels, and --unmeasured leaves that out: give one of them (labels that were not "
+            f"measured can be measured later: `unitlens label RUN {asked}{' ENCODER' if encoder else ''}`)."
+        )
+
+
+def _check_there(run: Path, dissection: Any, asked: _Asked, before: Any, *, again: bool, weighed: bool) -> None:
+    """Make sure that there are labels to be measured again, and to be weighed by an encoder that was named."""
+    from unitlens.labels.footing.by_encoder import check_texts, waiting
+    from unitlens.labels.footing.meanings import ConceptNames
+
+    there = [one for one in (before, *asked.given) if one is not None and one.methods]
+    if again and not there:
+        raise UnitlensError(f"{run} has no labels to measure: name its units too, such as with --formulas 3.")
+    if weighed and there and asked.measured:
+        labels, names = there[0].joined(*there[1:]), ConceptNames.of(dissection)
+        if again and not asked.effects and not waiting(labels, names):
+            raise UnitlensError(
+                f"No label in {run} waits for an encoder: all are concepts, or have evidence. --words names units by "
+                "it, and --from FILE --overwrite weighs labels from elsewhere once more."
+            )
+        check_texts(labels, names, asked.encoder)
 
 
 def _given_by(dissection: Any, files: tuple[Path, ...]) -> Iterator[Any]:
@@ -176,40 +213,47 @@ def _name_units(
 ) -> None:
     """Name the units in all ways that were asked for, and write the labels, and what is beside them, into the run."""
     from unitlens.labels.by_words.naming import words_of
+    from unitlens.labels.by_words.vectors import Sight
     from unitlens.labels.compositional.naming import formulas_of, ranges_of
     from unitlens.labels.files import read_labels
     from unitlens.labels.footing.measuring import measure_on, with_effects
     from unitlens.pages.writing import report
 
     quiet = passing.pop("quiet")
-    made = list(asked.given)
+    made, sight = list(asked.given), None if asked.encoder is None else Sight(stored, asked.encoder, not quiet)
     if asked.formulas is not None:
         made.append(formulas_of(dissection, stored, asked.formulas, progress=not quiet))
     if asked.ranges is not None:
         made.append(ranges_of(dissection, stored, asked.ranges, progress=not quiet))
-    if asked.words is not None:
-        made.append(words_of(dissection, stored, asked.words, progress=not quiet))
-    labels = made[0].joined(*made[1:])
+    if asked.words is not None and sight is not None:
+        made.append(words_of(dissection, sight, asked.words, progress=not quiet))
     if asked.measured:
         there = read_labels(run, overwrite=overwrite, overwrite_answers=overwrite_answers)
-        together = labels if there is None else replace(there, answers=None).joined(labels)
-        labels = measure_on(dissection, together, stored, progress=not quiet)
+        made = made if there is None or not there.methods else [replace(there, answers=None), *made]
+    labels = made[0].joined(*made[1:])
+    if asked.measured:
+        labels = measure_on(dissection, labels, stored, sight=sight, progress=not quiet)
     if asked.effects:
         labels = with_effects(dissection, labels, stored, net, data, **passing)
     page = report(run, labels, *beside, overwrite=True)
     if not quiet:
-        for line in _summary(labels):
+        for line in _summary(dissection, labels):
             echo(line)
         echo(f"wrote {run}/: {page.name} to look at, labels.csv to compute with")
 
 
-def _summary(labels: Any) -> Iterator[str]:
+def _summary(dissection: Any, labels: Any) -> Iterator[str]:
     """What was found by each method, and what the user should know of it."""
+    from unitlens.labels.footing.by_encoder import waiting
+    from unitlens.labels.footing.meanings import ConceptNames
+
     for method, record in labels.methods.items():
         rows = labels[method].rows
         verdicts = ", ".join(f"{count} {verdict}" for verdict, count in rows["verdict"].value_counts().items())
         yield f"{method}: {len(rows)} labels, {verdicts or 'none'}"
         yield from record.notes
+    if waiting(labels, ConceptNames.of(dissection)):
+        yield "Labels that are no concept can be weighed by images: `unitlens label RUN --encoder ENCODER`."
 
 
 def _open_again(run: Path, dissection: Any, source: RunOptions, *, images: bool, network: bool) -> tuple[Any, Any]:

@@ -20,6 +20,9 @@ people_options = options(
     click.option("--units", metavar="N|U,...", help="Units of a sheet: how many of each layer, or which: 3,17. [20]"),
     click.option("--per-unit", type=click.IntRange(5, 100), metavar="N", help="Images of each unit of a sheet. [15]"),
     click.option("--choices", type=click.IntRange(2, 9), metavar="N", help="Labels to choose from on a sheet. [4]"),
+    click.option(
+        "--sheet-methods", metavar="M,...", help="Whose labels a sheet asks about. [all but the trivial ones]"
+    ),
     click.option("--seed", type=click.IntRange(0), metavar="N", help="Of all that is drawn for a sheet. [0]"),
     click.option(
         "--answers",
@@ -48,13 +51,15 @@ def take_people_options(given: dict[str, Any]) -> AskedPeople:
     UnitlensError
         If some of them were given without what they are for.
     """
-    taken = {name: given.pop(name) for name in ("units", "per_unit", "choices", "seed")}
+    taken = {name: given.pop(name) for name in ("units", "per_unit", "choices", "sheet_methods", "seed")}
     settings = {name: value for name, value in taken.items() if value is not None}
     page, answers = given.pop("sheet"), given.pop("answers")
     if settings and page is None:
         raise UnitlensError(f"--{next(iter(settings)).replace('_', '-')} is for sheets: add --sheet PAGE.")
     if "units" in settings:
         settings["units"] = _units(settings["units"])
+    if "sheet_methods" in settings:
+        settings["methods"] = [name.strip() for name in settings.pop("sheet_methods").split(",")]
     return AskedPeople(page, settings, answers)
 
 

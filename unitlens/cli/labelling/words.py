@@ -1,7 +1,7 @@
 """Options of `unitlens label` for words, and what they ask for."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -18,7 +18,8 @@ word_options = options(
     click.option(
         "--encoder",
         metavar="ENCODER",
-        help="open_clip:NAME[:TAG], hf:NAME_OR_FOLDER, path/to/file.py:callable; with --words. [bundled:scenes-words]",
+        help="open_clip:NAME[:TAG], hf:NAME_OR_FOLDER, path/to/file.py:callable: names units by --words, and weighs "
+        "labels from elsewhere that are no concept. [bundled:scenes-words]",
     ),
     click.option(
         "--encoder-weights",
@@ -34,43 +35,80 @@ word_options = options(
         metavar="N",
         help="Images of highest activation that soft_wpmi takes. [a twentieth of all, 10 to 100]",
     ),
+    click.option(
+        "--word-crops", type=click.IntRange(1), metavar="N", help="Exemplars of which crops takes what is marked. [10]"
+    ),
+    click.option(
+        "--word-pooling",
+        type=click.Choice(["max", "mean"]),
+        help="What of a unit's activations in an image counts for words. [max]",
+    ),
 )
 
+_OF_WORDS = {"word_methods": "methods", "word_exemplars": "exemplars", "word_crops": "crops", "word_pooling": "pooling"}
+"""Options that are for words alone, and what they are called in Python."""
 
-def take_word_options(given: dict[str, Any]) -> dict[str, Any] | None:
-    """Take the options of words out of those of the command; None where no words were asked for.
+
+class EncoderOptions(NamedTuple):
+    """What is asked of an encoder of images and words.
+
+    Attributes
+    ----------
+    words : str or None
+        The list of words by which it names units.
+    settings : dict
+        How.
+    encoder, weights : str or None
+        As typed.
+    """
+
+    words: str | None
+    settings: dict[str, Any]
+    encoder: str | None
+    weights: str | None
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """By which units are named."""
+        from unitlens.labels.by_words.settings import METHODS
+
+        return () if self.words is None else tuple(self.settings.get("methods", METHODS))
+
+    def open_encoder(self) -> Any:
+        """Open the encoder; None where it is neither named nor needed for words."""
+        from unitlens.models.words.opening import BUNDLED, encoder
+
+        if self.words is None and self.encoder is None:
+            return None
+        return encoder(self.encoder or BUNDLED, weights=self.weights)
+
+    def asked_words(self, dissection: Any, encoder: Any) -> Any:
+        """The words for the units of a run, as an open encoder knows them; None where none were asked for."""
+        from unitlens.labels.by_words.settings import asked_words
+
+        if self.words is None:
+            return None
+        listed = self.words if self.words in ("concepts", "imagenet", "nouns") else Path(self.words)
+        return asked_words(dissection, encoder, listed, **self.settings)
+
+
+def take_word_options(given: dict[str, Any]) -> EncoderOptions:
+    """Take the options of words and encoders out of those of the command.
 
     Raises
     ------
     UnitlensError
-        If some of them were given without --words.
+        If some of them were given without what they are for.
     """
-    from unitlens.labels.by_words.settings import METHODS
-
-    taken = {
-        name: given.pop(name) for name in ("words", "encoder", "encoder_weights", "word_methods", "word_exemplars")
-    }
-    if taken["words"] is None:
-        alone = next((name for name, value in taken.items() if value is not None), None)
-        if alone is not None:
-            raise UnitlensError(
-                f"--{alone.replace('_', '-')} is for words: add --words concepts, imagenet, nouns or a file of words."
-            )
-        return None
-    asked = taken.pop("word_methods")
-    taken["methods"] = METHODS if asked is None else [name.strip() for name in asked.split(",")]
-    return taken
-
-
-def asked_words(dissection: Any, asked: dict[str, Any]) -> Any:
-    """Open the encoder and the words that were asked for, for the units of a run."""
-    from unitlens.labels.by_words.settings import asked_words
-    from unitlens.models.words.opening import BUNDLED, encoder
-
-    return asked_words(
-        dissection,
-        encoder(asked["encoder"] or BUNDLED, weights=asked["encoder_weights"]),
-        asked["words"] if asked["words"] in ("concepts", "imagenet", "nouns") else Path(asked["words"]),
-        methods=asked["methods"],
-        exemplars=asked["word_exemplars"],
-    )
+    taken = {python: given.pop(name) for name, python in _OF_WORDS.items()}
+    words, encoder, weights = (given.pop(name) for name in ("words", "encoder", "encoder_weights"))
+    alone = next((name for name, python in _OF_WORDS.items() if taken[python] is not None), None)
+    if words is None and alone is not None:
+        raise UnitlensError(
+            f"--{alone.replace('_', '-')} is for words: add --words concepts, imagenet, nouns or a file of words."
+        )
+    if words is None and encoder is None and weights is not None:
+        raise UnitlensError("--encoder-weights are those of an encoder: add --encoder ENCODER, or --words LIST.")
+    if taken["methods"] is not None:
+        taken["methods"] = [name.strip() for name in taken["methods"].split(",")]
+    return EncoderOptions(words, {name: value for name, value in taken.items() if value is not None}, encoder, weights)

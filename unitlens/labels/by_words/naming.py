@@ -20,7 +20,7 @@ from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.labels.by_words import scores
 from unitlens.labels.by_words.settings import METHODS, AskedWords, WordSettings, asked_words
-from unitlens.labels.by_words.vectors import crop_vectors, first_exemplars, image_vectors
+from unitlens.labels.by_words.vectors import Sight, crop_vectors, first_exemplars
 from unitlens.labels.footing.simulation import simulation
 from unitlens.labels.halves import one_half_note
 from unitlens.labels.result import Labels
@@ -106,14 +106,14 @@ def words(
     # Before a pass is made, as there may be no such words, or settings.
     asked = asked_words(run, encoder, words, methods=methods, exemplars=exemplars, crops=crops, pooling=pooling)
     with activations(run, net, data, images=True, **passing) as stored:
-        return words_of(run, stored, asked, progress=passing.get("progress", False))
+        progress = passing.get("progress", False)
+        return words_of(run, Sight(stored, asked.encoder, progress), asked, progress=progress)
 
 
-def words_of(run: Dissection, stored: StoredPass, asked: AskedWords, *, progress: bool = False) -> Labels:
-    """Do the same with activations that are open; see `words`."""
-    began = time.perf_counter()
-    settings = asked.settings(stored.images)
-    vectors = image_vectors(stored, asked.encoder, show=progress)
+def words_of(run: Dissection, sight: Sight, asked: AskedWords, *, progress: bool = False) -> Labels:
+    """Do the same with activations that are open, as the encoder sees them; see `words`."""
+    began, stored = time.perf_counter(), sight.stored
+    settings, vectors = asked.settings(stored.images), sight.vectors
     partners = plain_draws(stored, replace(run.settings, evidence=True)).partners
     seen = _Seen(stored, vectors, asked.vectors, partners)
     peaks = {layer: _pooled(stored.layers[layer], settings.pooling) for layer in run.layers}

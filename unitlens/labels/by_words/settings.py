@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from unitlens.data.concepts import Concept
 from unitlens.dissection.result import Dissection
-from unitlens.errors import UnitlensError, argument, did_you_mean
+from unitlens.errors import UnitlensError, argument, did_you_mean, spelled
 from unitlens.labels.by_words.lists import word_list
 from unitlens.models.words.encoder import Encoder, TextImageEncoder
 from unitlens.models.words.opening import encoder as open_encoder
@@ -110,8 +110,9 @@ def _check(methods: Sequence[str], exemplars: int | None, crops: int, pooling: s
     unknown = next((method for method in named if method not in METHODS), None)
     if unknown is not None or isinstance(methods, str) or not named or len(set(named)) < len(named):
         near = "" if unknown is None else did_you_mean(unknown, METHODS)
+        shown = spelled(python=repr(methods), shell=repr(",".join(named)))
         raise UnitlensError(
-            f"{argument('methods', option='--word-methods')} is {methods!r}{near}; it is a list of some of "
+            f"{argument('methods', option='--word-methods')} is {shown}{near}; it is a list of some of "
             f"{', '.join(METHODS)}, each once."
         )
     if pooling not in ("max", "mean"):

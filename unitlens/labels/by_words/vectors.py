@@ -1,5 +1,8 @@
 """The images of a run as an encoder of words sees them: whole, and what units mark of their exemplars."""
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -41,6 +44,29 @@ def images_of(stored: StoredPass) -> Rows:
             "exemplars: dissect with exemplars."
         )
     return stored.thumbnails
+
+
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """The images of a pass as an encoder sees them, all of them once they are asked for.
+
+    Attributes
+    ----------
+    stored : StoredPass
+        With thumbnails.
+    encoder : Encoder
+    show : bool
+        Whether progress is shown.
+    """
+
+    stored: StoredPass
+    encoder: Encoder
+    show: bool = False
+
+    @cached_property
+    def vectors(self) -> Floats:
+        """The vector of every image, float32 (N, D), of length 1."""
+        return image_vectors(self.stored, self.encoder, show=self.show)
 
 
 def image_vectors(stored: StoredPass, encoder: Encoder, *, show: bool = False) -> Floats:

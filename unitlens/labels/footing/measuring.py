@@ -20,28 +20,29 @@ from unitlens.dissection.result import Dissection
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.errors import UnitlensError, argument
+from unitlens.labels.by_words.vectors import Sight
 from unitlens.labels.columns import DISSECTION
 from unitlens.labels.footing.agreement import agreements
+from unitlens.labels.footing.by_encoder import check_texts, weigh_by_encoder
 from unitlens.labels.footing.meanings import ConceptNames, Meaning, OneConcept, meanings_of, unmatched_note
 from unitlens.labels.footing.pairs import FEW_UNITS, Pairs, PairScores, score_pairs
 from unitlens.labels.footing.planes import areas, with_meanings
 from unitlens.labels.footing.references import baseline_labels, dissection_labels
 from unitlens.labels.footing.removal import Removals, mean_effect, measure_removals
 from unitlens.labels.footing.simulation import simulation
+from unitlens.labels.footing.weighing import CHOSEN_ON, held_out_halves, weigh, weighs_itself
 from unitlens.labels.result import Labels
 from unitlens.labels.run_pass import BATCH_SIZE, PassOptions, activations
 from unitlens.models.network import Network
+from unitlens.models.words.encoder import TextImageEncoder
+from unitlens.models.words.opening import encoder as open_encoder
 from unitlens.progress import tell
 from unitlens.stats.blocks import in_blocks
-from unitlens.stats.chance import association
 from unitlens.stats.draws.partners import Partners
 from unitlens.stats.scores import Bools, Floats, Ints
 
 if TYPE_CHECKING:
     import pandas as pd
-
-CHOSEN_ON: Mapping[str, tuple[bool, bool]] = {"other": (True, True), "even": (False, True), "these": (False, False)}
-"""Whether the images of the even and of the odd folds are held out, by which images chose a method's labels."""
 
 MOST_PLANES = 16
 """Labels other than concepts that are scored together, at most."""
@@ -61,6 +62,7 @@ def measure_labels(
     *,
     references: bool = True,
     effects: bool = False,
+    encoder: str | TextImageEncoder | None = None,
     predictions: Predictions | None = None,
     seed: int = 0,
     **passing: Unpack[PassOptions],
@@ -75,7 +77,9 @@ def measure_labels(
 
     Labels without evidence of their own, such as those from elsewhere, are weighed by IoU: ``heldout_score`` in images
     that did not choose them, ``chance_score`` with the labels of other images, and the p-value, q-value and verdict
-    that follow.
+    that follow. Those that are no concept of the run are weighed by an ``encoder`` of images and words, where one is
+    given: what they predict of an image is how near the encoder finds it to the label, and the held-out score, the same
+    by chance, and the simulation are correlations of that with the unit's peaks.
 
     Parameters
     ----------
@@ -88,6 +92,8 @@ def measure_labels(
         beside the others, in every layer that has labels.
     effects : bool
         Whether units are removed. Only what comes behind the layer is computed again, once for each unit.
+    encoder : str or TextImageEncoder, optional
+        As for `unitlens.encoder`: weighs labels from elsewhere that are no concept.
     predictions : mapping of str to mapping of str to array, (N,), optional
         What labels predict of each image, where something else says it than masks: by method and label a number for
         each image, in the order of the run's activations, such as its similarity to the label by an encoder.
@@ -104,7 +110,8 @@ def measure_labels(
     Raises
     ------
     UnitlensError
-        As for `unitlens.activations`; and if effects cannot be measured.
+        As for `unitlens.activations`; if effects cannot be measured; and if there is no such encoder, or it can read
+        none of the labels.
 
     Examples
     --------
@@ -118,9 +125,19 @@ def measure_labels(
     if effects and (net is None or data is None):
         raise UnitlensError(f"Effects take the network and the images: give {argument('net')} and {argument('data')}.")
     progress = passing.get("progress", False)
-    with activations(run, net, data, **passing) as stored:
+    opened = None if encoder is None else open_encoder(encoder)
+    if opened is not None:
+        check_texts(labels, ConceptNames.of(run), opened)
+    with activations(run, net, data, images=opened is not None, **passing) as stored:
         measured = measure_on(
-            run, labels, stored, references=references, predictions=predictions, seed=seed, progress=progress
+            run,
+            labels,
+            stored,
+            references=references,
+            sight=None if opened is None else Sight(stored, opened, progress),
+            predictions=predictions,
+            seed=seed,
+            progress=progress,
         )
         if effects and net is not None and data is not None:
             measured = with_effects(run, measured, stored, check_network(net, run.info), data, **passing)
@@ -133,6 +150,7 @@ def measure_on(
     stored: StoredPass,
     *,
     references: bool = True,
+    sight: Sight | None = None,
     predictions: Predictions | None = None,
     seed: int = 0,
     progress: bool = False,
@@ -150,7 +168,10 @@ def measure_on(
     if progress:
         tell(f"measured {len(rows)} labels in {time.perf_counter() - start:.1f} s")
     agreement = agreements(stored, rows, list(labels.methods), meanings)
-    return _noted(replace(labels, rows=rows, agreement=agreement), meanings, names)
+    labels = _noted(replace(labels, rows=rows, agreement=agreement), meanings, names)
+    if sight is None:
+        return labels
+    return weigh_by_encoder(labels, footing.without_masks(rows), sight, footing.partners, fdr=run.settings.fdr)
 
 
 def _with_references(run: Dissection, labels: Labels, *, seed: int) -> Labels:
@@ -214,6 +235,12 @@ class Footing:
             self._add_scores(rows, chosen, scores, labels, layer)
         self._simulate(rows, rows.index[of_mask & (rows["layer"] == layer)].to_numpy(), labels, maps)
 
+    def without_masks(self, rows: "pd.DataFrame") -> Ints:
+        """Places of labels of units' masks of which neither masks nor what was given say what they predict."""
+        of_mask = rows["range_low"].isna() & rows["range_high"].isna()
+        unknown = ~rows["label"].isin(list(self.meanings)) & ~rows["method"].isin(list(self.predictions))
+        return rows.index[of_mask & unknown].to_numpy(np.int64)
+
     @cached_property
     def partners(self) -> Partners:
         """For each draw and image, the image whose labels it is given."""
@@ -237,12 +264,12 @@ class Footing:
     def _score(self, some: "pd.DataFrame", labels: Labels, maps: LayerMaps) -> PairScores:
         """Scores by masks of some labels."""
         methods, meaning = some["method"].tolist(), list(dict.fromkeys(some["label"]))
-        weighed = not all(_weighs_itself(labels, method, maps.name) for method in set(methods))
+        weighed = not all(weighs_itself(labels, method, maps.name) for method in set(methods))
         grid = maps.layer_grid is not None
         with with_meanings(self.stored, [self.meanings[label] for label in meaning], grid=grid) as (stored, columns):
             column_of = dict(zip(meaning, columns, strict=True))
             concept = np.array([column_of[label] for label in some["label"]], np.int64)
-            held_out = np.array([_held_out(labels, method) for method in methods], bool)
+            held_out = np.array([held_out_halves(labels, method) for method in methods], bool)
             pairs = Pairs(some["unit"].to_numpy(np.int64), concept, held_out)
             scores = score_pairs(
                 stored, maps, pairs, self.run.settings, self.partners if weighed else Partners(stored.images)
@@ -255,8 +282,11 @@ class Footing:
             rows.loc[chosen, name] = np.where(scores.silent, np.nan, getattr(scores, name))
         methods = rows.loc[chosen, "method"].to_numpy()
         for method in dict.fromkeys(methods):
-            if not _weighs_itself(labels, method, layer):
-                _weigh(rows, chosen, scores, methods == method, fdr=self.run.settings.fdr)
+            if not weighs_itself(labels, method, layer):
+                own = methods == method
+                some, silent = chosen[own], scores.silent[own]
+                weigh(rows, some, scores.held_out[own], scores.drawn[own], silent, fdr=self.run.settings.fdr)
+                rows.loc[some, "score"] = rows.loc[some, "score"].fillna(rows.loc[some, "iou"])
 
     def _simulate(self, rows: "pd.DataFrame", chosen: Ints, labels: Labels, maps: LayerMaps) -> None:
         """Fill in how well labels predict peaks: by what was given, or else by what they mean."""
@@ -309,40 +339,8 @@ class _Simulated(NamedTuple):
     def of(cls, place: int, row: "pd.Series[Any]", labels: Labels) -> "_Simulated":
         """The row of a table at some place."""
         unit, method, even = int(row["unit"]), row["method"], row["even_label"]
-        halves = CHOSEN_ON["even"] if even else _held_out(labels, method)
+        halves = CHOSEN_ON["even"] if even else held_out_halves(labels, method)
         return cls(place, unit, method, even or row["label"], halves)
-
-
-def _held_out(labels: Labels, method: str) -> tuple[bool, bool]:
-    """Which halves of the folds are held out; none where a method says nothing of what chose its labels."""
-    return CHOSEN_ON.get(str(labels.methods[method].settings.get("chosen_on")), CHOSEN_ON["these"])
-
-
-def _weighs_itself(labels: Labels, method: str, layer: str) -> bool:
-    """Whether the labels of a layer by a method came with evidence of their own."""
-    rows = labels.rows[(labels.rows["method"] == method) & (labels.rows["layer"] == layer)]
-    return bool((rows["verdict"].isin(["untested", ""]) & rows["heldout_score"].isna()).sum() < len(rows))
-
-
-def _weigh(rows: "pd.DataFrame", chosen: Ints, scores: PairScores, of_method: Bools, *, fdr: float) -> None:
-    """Evidence for the labels of a method, by IoU."""
-    some, held_out, drawn = chosen[of_method], scores.held_out[of_method], scores.drawn[of_method]
-    left_out = scores.silent[of_method] | ~np.isfinite(held_out)
-    found = association(np.nan_to_num(held_out), np.nan_to_num(drawn), left_out, fdr=fdr)
-    values: dict[str, Any] = {
-        "heldout_score": held_out,
-        "chance_score": found.chance,
-        "chance_sd": found.chance_sd,
-        "p_value": found.p_value,
-        "q_value": found.q_value,
-    }
-    for name, column in values.items():
-        rows.loc[some, name] = np.where(left_out, np.nan, column)
-    without = rows.loc[some, "score"].isna().to_numpy()
-    rows.loc[some[without], "score"] = rows.loc[some[without], "iou"]
-    supported = (found.q_value <= fdr) & (held_out > found.chance)
-    tested = ~left_out & (drawn.shape[1] > 1)
-    rows.loc[some, "verdict"] = np.where(~tested, "untested", np.where(supported, "supported", "chance"))
 
 
 def with_effects(

@@ -55,10 +55,7 @@ def simulation(predicted: Floats, peaks: Floats, folds: Ints, held_out: Bools) -
     images, numbers = np.unique(folds[counted], return_inverse=True)
     if counted.sum() < FEWEST_IMAGES:
         return UNKNOWN
-    # Around their means, so that the sums of squares do not cancel.
-    x, y = (values[counted].astype(np.float64) for values in (predicted, peaks))
-    x, y = x - x.mean(), y - y.mean()
-    terms = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y])
+    terms = _terms(predicted[counted], peaks[counted])
     sums = np.zeros((len(images), len(terms)))
     np.add.at(sums, numbers, terms.T)
     total = sums.sum(0)
@@ -69,6 +66,22 @@ def simulation(predicted: Floats, peaks: Floats, folds: Ints, held_out: Bools) -
     half_width = float(effective_half_width(left_out, np.ones(len(images), bool)))
     middle = float(_fisher(np.asarray(value)))
     return Simulation(value, float(np.tanh(middle - half_width)), float(np.tanh(middle + half_width)))
+
+
+def correlation(predicted: Floats, peaks: Floats, images: Bools) -> float:
+    """Correlate what is predicted with a unit's peaks over some images, without an interval; see `simulation`."""
+    counted = images & np.isfinite(predicted) & np.isfinite(peaks)
+    if counted.sum() < FEWEST_IMAGES:
+        return np.nan
+    return float(_correlation(_terms(predicted[counted], peaks[counted]).sum(1)))
+
+
+def _terms(predicted: Floats, peaks: Floats) -> Floats:
+    """What each image adds to the sums of 1, x, y, x², y² and xy, (6, N), around their means."""
+    # Around their means, so that the sums of squares do not cancel.
+    x, y = (values.astype(np.float64) for values in (predicted, peaks))
+    x, y = x - x.mean(), y - y.mean()
+    return np.stack([np.ones_like(x), x, y, x * x, y * y, x * y])
 
 
 _SMALL = 1e-12  # of what a variance is before its mean is taken away: rounding
