@@ -52,6 +52,7 @@ from .dissection.result import Dissection as Dissection
 from .dissection.result import open_run as open_run
 from .dissection.run import dissect as dissect
 from .dissection.work.merging import merge as merge
+from .dissection.work.run_pass import activations as activations
 from .drawing.figures import concept_bars as concept_bars
 from .editing.causal import causal_effects as causal_effects
 from .editing.causal_result import CausalEffects as CausalEffects
@@ -95,7 +96,6 @@ from .labels.given.reading import given_labels as given_labels
 from .labels.people.answers import read_answers as read_answers
 from .labels.people.ratings import Ratings as Ratings
 from .labels.result import Labels as Labels
-from .labels.run_pass import activations as activations
 from .models.dictionaries.dictionary import Dictionary as Dictionary
 from .models.dictionaries.files import features as features
 from .models.hooks import edit as edit

@@ -21,7 +21,7 @@ from unitlens.processes import speaks
 
 SECTIONS = {
     "Before": ("demo", "layers", "check", "plan"),
-    "What units look for": ("dissect", "label", "merge", "units", "tables", "figures", "report"),
+    "What units look for": ("dissect", "fit", "label", "merge", "units", "tables", "figures", "report"),
     "How sure that is": ("compare", "audit", "reconstruct", "rerun"),
     "What they are used for": ("ablate", "intervene", "explain", "compare-images", "attack", "shortcuts", "open"),
 }
@@ -33,6 +33,7 @@ _LONG = 200
 
 _ROOMS = {
     **dict.fromkeys(("explain", "compare-images", "attack", "shortcuts"), "unitlens.cli.explaining"),
+    **dict.fromkeys(("fit", "reconstruct"), "unitlens.cli.dictionaries"),
     "intervene": "unitlens.cli.editing",
     **dict.fromkeys(("units", "tables", "figures", "report"), "unitlens.cli.results"),
 }

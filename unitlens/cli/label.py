@@ -60,8 +60,8 @@ def label(run: Path, given: tuple[Path, ...], effects: bool, unmeasured: bool, o
     activations has them from a run made with --keep-activations, or else shows the images to the network once more.
     """
     from unitlens.dissection.result import open_run
+    from unitlens.dissection.work.run_pass import activations
     from unitlens.labels.files import check_no_labels, read_labels
-    from unitlens.labels.run_pass import activations
     from unitlens.pages.labels.sheets import check_sheet, write_sheet
     from unitlens.pages.writing import report
 

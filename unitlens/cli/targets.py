@@ -308,9 +308,7 @@ def _of_run(folder: Path, options: dict[str, Any], *, images: bool = True, every
     from unitlens.dissection.result import open_run
 
     same_source, opened, trust = options["data"] is None, take_data_options(options), options["trust"]
-    for name in _PREPROCESSING:
-        if options[name] is not None:
-            raise UnitlensError(f"The run {folder} brings its own preprocessing: leave --{name.replace('_', '-')} out.")
+    _check_preprocessing(folder, options)
     dissection = open_run(folder)
     info, settings = dissection.info, dissection.settings
     if settings.basis is not None and "basis" not in options:
@@ -342,7 +340,7 @@ def _of_run(folder: Path, options: dict[str, Any], *, images: bool = True, every
     opened = dict(reopening.opened) if same_source else opened
     return Source(
         net,
-        _layers_of(dissection, folder, layers),
+        layers_of(dissection, folder, layers),
         data,
         info["network"]["sha256"],
         limit,
@@ -354,7 +352,39 @@ def _of_run(folder: Path, options: dict[str, Any], *, images: bool = True, every
     )
 
 
-def _layers_of(dissection: Any, folder: Path, layers: tuple[str, ...]) -> tuple[str, ...]:
+def _check_preprocessing(folder: Path, options: Mapping[str, Any]) -> None:
+    """Make sure that nothing says how images are prepared, which a run brings."""
+    for name in _PREPROCESSING:
+        if options[name] is not None:
+            raise UnitlensError(f"The run {folder} brings its own preprocessing: leave --{name.replace('_', '-')} out.")
+
+
+def kept_run(target: str, options: Mapping[str, Any]) -> Any:
+    """Open a run that kept its activations, where no other images are named; else None, and `source_of` opens it.
+
+    Raises
+    ------
+    UnitlensError
+        If the run cannot be read, or preprocessing is given.
+    """
+    from unitlens.dissection.result import open_run
+
+    folder = Path(target)
+    if not (folder / "run.json").is_file() or options["data"] is not None or options["limit"] is not None:
+        return None
+    _check_preprocessing(folder, options)
+    dissection = open_run(folder)
+    return None if dissection.activations is None else dissection
+
+
+def layers_of(dissection: Any, folder: Path, layers: tuple[str, ...]) -> tuple[str, ...]:
+    """The layers of a run that were named, or else its only one.
+
+    Raises
+    ------
+    UnitlensError
+        If none was named, and it has several.
+    """
     if layers or len(dissection.layers) == 1:
         return layers or (dissection.layers[0],)
     raise UnitlensError(

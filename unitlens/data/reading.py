@@ -108,10 +108,21 @@ def chosen_images(data: Data, limit: int | None, *, seed: int = 0) -> Sequence[i
     ([2, 4, 8], range(0, 10))
     """
     total = len(data)
+    if limit is not None and limit < total and described(data).exchangeable:
+        return range(limit)
+    return spread(total, limit, seed=seed)
+
+
+def spread(total: int, limit: int | None, *, seed: int = 0) -> Sequence[int]:
+    """One index of each of ``limit`` stretches of equal length, at random; all, where there are no more than that.
+
+    Examples
+    --------
+    >>> spread(10, 3), spread(10, 99)
+    ([2, 4, 8], range(0, 10))
+    """
     if limit is None or limit >= total:
         return range(total)
-    if described(data).exchangeable:
-        return range(limit)
     edges = np.arange(limit + 1) * total // limit
     chosen: list[int] = np.random.default_rng(seed).integers(edges[:-1], edges[1:]).tolist()
     return chosen

@@ -7,3 +7,4 @@ from .result import Dissection as Dissection
 from .result import open_run as open_run
 from .run import dissect as dissect
 from .work.merging import merge as merge
+from .work.run_pass import activations as activations

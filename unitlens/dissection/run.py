@@ -21,8 +21,9 @@ from unitlens.dissection.work.concluding import conclude
 from unitlens.dissection.work.kept import kept_activations
 from unitlens.dissection.work.task import Asked, Checkpoint, Task
 from unitlens.dissection.work.works import TemporaryWork, kept_work, make_passes
-from unitlens.errors import UnitlensError, spelled
+from unitlens.errors import UnitlensError, argument, spelled
 from unitlens.models.bases import BasisLike, as_basis
+from unitlens.models.dictionaries.dictionary import Dictionary
 from unitlens.models.fast.precision import Fast
 from unitlens.models.hooks import Tap
 from unitlens.models.layers import find_layers, listing_hint
@@ -315,6 +316,8 @@ def prepare(
         control=tuple(dict.fromkeys([control] if isinstance(control, str) else control)),
         **choices,
     )
+    if isinstance(basis, Dictionary):
+        check_one_layer(settings.layers)
     if not len(data.concepts) or described(data).categories == ():  # a folder without label maps
         if described(data).of_latents:
             raise UnitlensError(
@@ -333,6 +336,21 @@ def prepare(
     data = grouped(data, groups, limit=settings.limit, seed=settings.seed)
     strata = read_strata(within, data)
     return Task(net, data, settings, basis, Resources(workers, store_limit, progress), strata)
+
+
+def check_one_layer(layers: Sequence[str]) -> None:
+    """Make sure that a dictionary is read from one layer, as its features are of that alone.
+
+    Raises
+    ------
+    UnitlensError
+        If there are several.
+    """
+    if len(layers) > 1:
+        raise UnitlensError(
+            f"A dictionary is of one layer, and {', '.join(layers)} were named: dissect each of them by itself, with "
+            f"the features of its own ({argument('layers', layers[0], option='--layer')} for one of them)."
+        )
 
 
 def quarter_grid(net: Network) -> tuple[int, int]:

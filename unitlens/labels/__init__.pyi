@@ -8,4 +8,3 @@ from .given.reading import given_labels as given_labels
 from .people.answers import read_answers as read_answers
 from .people.ratings import Ratings as Ratings
 from .result import Labels as Labels
-from .run_pass import activations as activations

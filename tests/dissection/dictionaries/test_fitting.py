@@ -13,6 +13,7 @@ from unitlens.data.inmemory.dataset import as_data
 from unitlens.data.reading import Reading
 from unitlens.dissection.dictionaries.autoencoder import train_autoencoder
 from unitlens.dissection.dictionaries.fitting import _positions
+from unitlens.models.dictionaries.dictionary import FittedTo
 
 
 def explained(dictionary, seen):
@@ -82,10 +83,63 @@ def test_of_more_images_than_positions_some_of_all_are_drawn():
     net = lookup(np.arange(64.0).reshape(64, 1, 1, 1) * np.ones((1, 2, 4, 4)))
     data = InMemory([{}] * 64, (ul.Concept("object", 1, "thing"),))
     reading = Reading(batch_size=8)
-    seen = _positions(net, "layer", as_data(data), reading, most=8, seed=0)[:, 0]
+    seen = _positions(net, "layer", as_data(data), reading, most=8)[:, 0]
     assert len(seen) == len(seen.unique()) == 8
     assert seen.max() >= 56
-    assert len(_positions(net, "layer", as_data(data), reading, most=130, seed=0)) == 128
+    assert len(_positions(net, "layer", as_data(data), reading, most=130)) == 128
+
+
+@pytest.mark.parametrize("positions", [90, 100_000])
+def test_a_run_is_fitted_as_its_images_are_and_shows_none_of_those_that_it_kept(tmp_path, positions):
+    net, data, how = colour_net(), ColourWorld(24), {"method": "topk:1", "count": 4, "steps": 3}
+    how["positions"] = positions
+    run = ul.dissect(net, "pool", data, quantile=0.05, evidence=False, exemplars=0)
+    kept = ul.dissect(net, "pool", data, quantile=0.05, evidence=False, exemplars=0, checkpoint=tmp_path / "kept")
+    expected = ul.fit_features(net, "pool", data, **how)
+    assert ul.fit_features(kept, "pool", **how).sha256 == expected.sha256
+    again = ul.fit_features(run, "pool", data, net=net, **how)
+    assert again.sha256 == expected.sha256
+    assert again.fitted_to == expected.fitted_to == FittedTo("pool", net.fingerprint())
+
+
+def test_what_a_run_cannot_be_fitted_to():
+    net, data = colour_net(), ColourWorld(24)
+    run = ul.dissect(net, "pool", data, quantile=0.05, evidence=False, exemplars=0)
+    rows = torch.eye(8)[:4]
+    features = ul.features({"encoder": rows, "decoder": rows}, kind="relu")
+    of_features = ul.dissect(net, "pool", data, quantile=0.05, evidence=False, exemplars=0, basis=features)
+    for refused, sentence in (
+        (lambda: ul.fit_features(run, "pool"), "the run did not keep its activations: give net= and data="),
+        (lambda: ul.fit_features(run, "poll", data, net=net), r"poll was not dissected \(did you mean pool\?\)"),
+        (lambda: ul.fit_features(run, "pool", data, net=net, limit=3), "limit=3 is of others: leave it out"),
+        (lambda: ul.fit_features(of_features, "pool", data, net=net), "are features of a dictionary, and a dictionary"),
+        (lambda: ul.fit_features(net, "pool"), "give data="),
+        (lambda: ul.fit_features(net, "pool", data, net=net), "net= is of a run that kept no activations"),
+        (lambda: ul.fit_features("runs/a", "pool", data), "and not of str: give what ul.load, ul.dissect or ul.open"),
+    ):
+        with pytest.raises(ul.UnitlensError, match=sentence):
+            refused()
+
+
+def test_a_dictionary_remembers_its_layer_and_its_network(tmp_path):
+    net, data, how = colour_net(), ColourWorld(24), {"quantile": 0.05, "evidence": False, "exemplars": 0}
+    file = ul.fit_features(net, "pool", data, method="topk:1", count=4, steps=3).save(tmp_path / "sae.safetensors")
+    features = ul.features(file)
+    assert features.fitted_to == FittedTo("pool", net.fingerprint())
+    assert ul.features({**features.tensors}, kind=features.kind).fitted_to is None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert ul.dissect(net, "pool", data, basis=features, **how).info["warnings"] == []
+    with pytest.warns(ul.UnitlensWarning, match=r"fitted to the layer pool, and are read from conv here"):
+        run = ul.dissect(net, "conv", data, basis=features, **how)
+    assert any("fitted to the layer pool" in note for note in run.info["warnings"])
+    other = colour_net()
+    with torch.no_grad():
+        next(other.model.parameters()).mul_(2)
+    with pytest.warns(ul.UnitlensWarning, match=rf"pool of another network .* begins with {net.fingerprint()[:8]}, th"):
+        ul.dissect(other, "pool", data, basis=features, **how)
+    with pytest.raises(ul.UnitlensError, match="A dictionary is of one layer, and conv, pool were named"):
+        ul.dissect(net, ["conv", "pool"], data, basis=features, **how)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ class StoredPass:
     notes : list of str
         What the user should know of how the layers were read.
     of_network : list of str
-        What the user should know of the network.
+        What the user should know of the network, and of the features that are read from it.
     thumbnails : Rows or None
         (N, height, width, 3) uint8.
     seconds : float

@@ -95,7 +95,7 @@ def conclude_together(asked: "Asked", work: "Work", processes: Processes, *, sho
     settings, start = asked.settings, time.perf_counter()
     with keeping_freed_memory(), work.stored(passes_of(settings)[0], {}) as stored:
         stored.notes += reading_notes(stored.record, asked.classes, limited=settings.limit is not None)
-        stored.notes += nonfinite_notes(stored)
+        stored.notes += [*nonfinite_notes(stored), *stored.of_network]
         if asked.drawn:
             stored.notes += _not_drawn(stored)
         draws = plan_draws(stored, settings, asked.within)

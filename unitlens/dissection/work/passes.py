@@ -1,6 +1,6 @@
 """The passes of a dissection: over the images with the network, and with its controls."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,9 @@ from unitlens.dissection.store.limit import ALONE, PassesBeside
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.work.task import Task
 from unitlens.files import make_folder
+from unitlens.models.bases import Coding
 from unitlens.models.dictionaries.dictionary import Dictionary
+from unitlens.models.network import Network
 from unitlens.processes import Processes
 
 
@@ -107,7 +109,9 @@ def look(
     if one.control is not None and one.control.kind == "untrained":
         net, notes = untrained_copy(net, seed=one.control.seed)
         calibrate_once(net, task.data, one.settings, calibrated or store)
-    elif one.control is not None:
+    elif one.control is None:
+        notes += misfits(basis, net, one.settings.layers)
+    else:
         (layer,) = one.settings.layers
         if isinstance(basis, Dictionary):
             basis = control_dictionary(one.control.kind, basis, net, task.data, one.settings, seed=one.control.seed)
@@ -125,3 +129,11 @@ def look(
         of_network=notes,
         beside=beside,
     )
+
+
+def misfits(basis: Coding | None, net: Network, layers: Sequence[str]) -> list[str]:
+    """Note that features were fitted to another layer or network than those that they are read from."""
+    if not isinstance(basis, Dictionary) or basis.fitted_to is None:
+        return []
+    network = net.fingerprint()
+    return [note for layer in layers if (note := basis.misfit(layer, network)) is not None]

@@ -18,13 +18,13 @@ from unitlens.dissection.result import Dissection
 from unitlens.dissection.searching.unit_vectors import UnitVectors
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.passes import StoredPass
+from unitlens.dissection.work.run_pass import PassOptions, activations
 from unitlens.labels.by_words import scores
 from unitlens.labels.by_words.settings import METHODS, AskedWords, WordSettings, asked_words
 from unitlens.labels.by_words.vectors import Sight, crop_vectors, first_exemplars
 from unitlens.labels.footing.simulation import simulation
 from unitlens.labels.halves import one_half_note
 from unitlens.labels.result import Labels
-from unitlens.labels.run_pass import PassOptions, activations
 from unitlens.models.network import Network
 from unitlens.models.words.encoder import Encoder, TextImageEncoder
 from unitlens.stats.chance import association

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 import numpy as np
 
 from unitlens.dissection.draws import plain_draws
+from unitlens.dissection.work.run_pass import PassOptions, activations
 from unitlens.errors import UnitlensError, argument
 from unitlens.labels.compositional.activation_ranges import RangesBy, check_ranges, range_masks
 from unitlens.labels.compositional.evidence import NamedMask, label_rows
@@ -16,7 +17,6 @@ from unitlens.labels.compositional.masks import MasksOf, counted_masks, unit_mas
 from unitlens.labels.compositional.signatures import StoredSignatures, signatures_of
 from unitlens.labels.halves import one_half_note
 from unitlens.labels.result import Labels
-from unitlens.labels.run_pass import PassOptions, activations
 from unitlens.progress import progress as bar_of
 from unitlens.stats.formulas.search import SearchSettings
 from unitlens.stats.formulas.weighing import Weighing

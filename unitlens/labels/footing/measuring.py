@@ -19,6 +19,7 @@ from unitlens.dissection.reopening import check_network, regrouped, run_basis
 from unitlens.dissection.result import Dissection
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.passes import StoredPass
+from unitlens.dissection.work.run_pass import BATCH_SIZE, PassOptions, activations
 from unitlens.errors import UnitlensError, argument
 from unitlens.labels.by_words.vectors import Sight
 from unitlens.labels.columns import DISSECTION
@@ -32,7 +33,6 @@ from unitlens.labels.footing.removal import Removals, mean_effect, measure_remov
 from unitlens.labels.footing.simulation import simulation
 from unitlens.labels.footing.weighing import CHOSEN_ON, held_out_halves, weigh, weighs_itself
 from unitlens.labels.result import Labels
-from unitlens.labels.run_pass import BATCH_SIZE, PassOptions, activations
 from unitlens.models.network import Network
 from unitlens.models.words.encoder import TextImageEncoder
 from unitlens.models.words.opening import encoder as open_encoder

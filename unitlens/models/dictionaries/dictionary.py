@@ -1,7 +1,7 @@
 """A dictionary of features: how it reads a layer's units, and what one more of a feature adds to them."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,42 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, printable
 from unitlens.files import write_whole
 from unitlens.models.bases import IN_MEMORY
 from unitlens.models.dictionaries.activations import SPARSE, Activation
 
 METADATA = "unitlens.dictionary"
 """Key of a safetensors file's metadata under which `Dictionary.save` writes the kind."""
+
+_LAYER, _NETWORK = "unitlens.layer", "unitlens.network"
+"""Keys under which it writes what the dictionary was fitted to."""
+
+
+@dataclass(frozen=True)
+class FittedTo:
+    """Of what a dictionary describes the activations.
+
+    Attributes
+    ----------
+    layer : str
+    network : str
+        SHA-256 of the network.
+    """
+
+    layer: str
+    network: str
+
+    @classmethod
+    def read(cls, metadata: Mapping[str, Any]) -> "FittedTo | None":
+        """Take it from what a file says of itself; None where it does not say it."""
+        layer, network = metadata.get(_LAYER), metadata.get(_NETWORK)
+        return cls(layer, network) if isinstance(layer, str) and isinstance(network, str) else None
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What a file says of it."""
+        return {_LAYER: self.layer, _NETWORK: self.network}
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +69,8 @@ class Dictionary:
         The file it came from; "in memory" for arrays and modules.
     read_as : str, optional
         The kind as it was given, where the file does not say it.
+    fitted_to : FittedTo, optional
+        The layer and the network whose activations it was fitted to, where that is known.
     """
 
     encoder: Tensor
@@ -49,6 +80,7 @@ class Dictionary:
     activation: Activation
     source: str = IN_MEMORY
     read_as: str | None = None
+    fitted_to: FittedTo | None = None
 
     def __str__(self) -> str:
         return "features " + (self.source if self.source == IN_MEMORY else f"of {self.source}")
@@ -122,6 +154,26 @@ class Dictionary:
                 "whose activations it was trained."
             )
 
+    def misfit(self, layer: str, network: str) -> str | None:
+        """Say that it was fitted to another layer, or another network, than these; None where not, or not known.
+
+        Parameters
+        ----------
+        layer : str
+        network : str
+            SHA-256 of the network.
+        """
+        if self.fitted_to is None or (self.fitted_to.layer, self.fitted_to.network) == (layer, network):
+            return None
+        other = f"the layer {printable(self.fitted_to.layer)}" if self.fitted_to.layer != layer else layer
+        if self.fitted_to.network != network:
+            sha256 = printable(self.fitted_to.network[:8])
+            other += f" of another network (its SHA-256 begins with {sha256}, this one's with {network[:8]})"
+        return (
+            f"The {self} were fitted to {other}, and are read from {layer} here: what they reconstruct of it may be "
+            "little."
+        )
+
     def apply(self, maps: Tensor, layer: str, rows: Sequence[int] | None = None) -> Tensor:
         """Return the activations of all features, or of some, at every position.
 
@@ -179,6 +231,8 @@ class Dictionary:
     def save(self, file: str | Path) -> Path:
         """Write it as a safetensors file, which `unitlens.features` and ``--features`` read.
 
+        The file says to which layer of which network it was fitted, where that is known.
+
         Raises
         ------
         UnitlensError
@@ -187,7 +241,19 @@ class Dictionary:
         from safetensors.torch import save
 
         path = Path(file)
-        if path.suffix != ".safetensors":
-            raise UnitlensError(f"{path} is not a name for a dictionary: it should end in .safetensors.")
-        write_whole(path, save(self.tensors, metadata={METADATA: self.kind}))
+        check_name(path)
+        fitted_to = {} if self.fitted_to is None else self.fitted_to.metadata
+        write_whole(path, save(self.tensors, metadata={METADATA: self.kind, **fitted_to}))
         return path
+
+
+def check_name(path: Path) -> None:
+    """Make sure that a file has a name for a dictionary.
+
+    Raises
+    ------
+    UnitlensError
+        If it does not end in .safetensors.
+    """
+    if path.suffix != ".safetensors":
+        raise UnitlensError(f"{path} is not a name for a dictionary: it should end in .safetensors.")

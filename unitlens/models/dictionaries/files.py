@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from unitlens.errors import UnitlensError, argument, did_you_mean
 from unitlens.files import check_readable, read_json
 from unitlens.models.bases import IN_MEMORY
 from unitlens.models.dictionaries.activations import Kind
-from unitlens.models.dictionaries.dictionary import METADATA, Dictionary
+from unitlens.models.dictionaries.dictionary import METADATA, Dictionary, FittedTo
 from unitlens.models.dictionaries.formats import recognise
 from unitlens.models.dictionaries.settings import read_settings
 from unitlens.models.layers import describe_error
@@ -94,7 +95,8 @@ def _of_file(path: Path, kind: Kind | None) -> Dictionary:
     settings = {**settings, **said}
     if isinstance(said.get(METADATA), str):
         kind = _saved_kind(said[METADATA], kind, file)
-    return recognise(tensors, read_settings(settings, str(file)), kind, str(path))
+    found = recognise(tensors, read_settings(settings, str(file)), kind, str(path))
+    return replace(found, fitted_to=FittedTo.read(said))
 
 
 def _saved_kind(said: str, given: Kind | None, file: Path) -> Kind:

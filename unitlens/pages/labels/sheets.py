@@ -11,6 +11,7 @@ from unitlens.dissection.files import REPORT
 from unitlens.dissection.provenance import versions
 from unitlens.dissection.result import Dissection, open_run
 from unitlens.dissection.store.passes import StoredPass
+from unitlens.dissection.work.run_pass import PassOptions, activations
 from unitlens.errors import UnitlensError, argument
 from unitlens.files import check_readable, json_text, make_folder, write_whole
 from unitlens.journal import changing
@@ -18,7 +19,6 @@ from unitlens.labels.files import read_labels
 from unitlens.labels.footing.references import dissection_labels
 from unitlens.labels.people.key import KEY
 from unitlens.labels.people.questions import Sheet, SheetSettings, make_sheet
-from unitlens.labels.run_pass import PassOptions, activations
 from unitlens.models.network import Network
 from unitlens.pages.document import document
 from unitlens.records import write_record

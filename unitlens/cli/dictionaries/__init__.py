@@ -1,0 +1,1 @@
+"""Commands of dictionaries of features: to fit one, and to measure what one holds."""
