@@ -14,9 +14,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save
+from scipy.io import savemat
 
 import unitlens as ul
+from tests.data.readers import layouts
 from tests.faults.hostile import image_files, npy, png, spoiled, watched
+from tests.worlds.coloured import blocks
 from unitlens.ablation.outcomes.vectors import read_vectors
 from unitlens.cli.options import given_value
 from unitlens.cli.plan import Counts
@@ -150,6 +153,34 @@ def test_weights_that_unpack_to_far_more_than_they_are_are_refused(tmp_path, sec
     for read in (read_weights, as_basis):
         with watched(secret), pytest.raises(ul.UnitlensError, match=r"unpacks to 0\.1 GB"):
             read(tmp_path / "x.pt")
+
+
+def test_a_dictionary_behind_its_settings_that_unpacks_to_far_more_is_refused(tmp_path, secret):
+    torch.save({"W_enc": torch.zeros(4_500_000, 4)}, file := io.BytesIO())
+    with zipfile.ZipFile(file) as archive, zipfile.ZipFile(again := io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in archive.namelist():
+            packed.writestr(name, archive.read(name))
+    (tmp_path / "x.pt").write_bytes(b'{"d_sae": 1}\n' + again.getvalue())
+    assert (tmp_path / "x.pt").stat().st_size < 200_000
+    with watched(secret), pytest.raises(ul.UnitlensError, match=r"x\.pt cannot be read as .*unpacks to 0\.1 GB"):
+        ul.features(tmp_path / "x.pt")
+
+
+@pytest.fixture
+def context(tmp_path):
+    """Pascal Context with one image."""
+    layouts.pascal_context(tmp_path / "context", [blocks(0)])
+    return tmp_path / "context"
+
+
+@pytest.mark.parametrize(("side", "fact"), [(20_000, "unpacks to more than 0.3 GB"), (1000, "1,000,000 cells for the")])
+def test_label_maps_of_matlab_that_unpack_to_far_more_are_refused(side, fact, context, secret):
+    (path,) = context.rglob("*.mat")
+    savemat(path, {"LabelMap": np.zeros((side, side), np.uint8)}, do_compression=True)
+    assert path.stat().st_size < 500_000
+    data = ul.open_data(context)
+    with watched(secret, room=1 << 30), pytest.raises(UnreadableError, match=rf"{path.name} .*{fact}"):
+        data[0]
 
 
 @pytest.mark.parametrize(

@@ -31,12 +31,12 @@ sys.addaudithook(_hook)
 
 
 @contextmanager
-def watched(secret):
+def watched(secret, *, room=ROOM):
     """Make sure that nothing is started, fetched, unpickled, read below a folder, or reserved without bound."""
     with open("/proc/self/statm") as file:
         reserved = int(file.read().split()[0]) * resource.getpagesize()
     before = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (reserved + ROOM, before[1]))
+    resource.setrlimit(resource.RLIMIT_AS, (reserved + room, before[1]))
     _Watch.seen, _Watch.secret = [], str(secret)
     try:
         yield

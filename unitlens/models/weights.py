@@ -1,10 +1,11 @@
 """Read weights from files, and put them into a network: nothing is unpickled but tensors and plain containers."""
 
+import io
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
@@ -146,21 +147,35 @@ def _read_torch(path: Path) -> Any:
         raise UnitlensError(f"{str(path)!r} {_why_unread(path)}") from error
 
 
-def load_tensors(path: Path) -> Any:
+def load_tensors(source: Path | bytes) -> Any:
     """Read what `torch.save` wrote: tensors and plain containers, and nothing that a class or function is called for.
+
+    Parameters
+    ----------
+    source : Path or bytes
+        A file, or its content.
 
     Raises
     ------
     Exception
         Nearly any, if it holds anything else, or unpacks to far more than it is.
     """
-    check_readable(path)
-    if zipfile.is_zipfile(path):  # torch does not compress; a few packed bytes may stand for any number of zeros
-        with zipfile.ZipFile(path) as archive:
+    if isinstance(source, Path):
+        check_readable(source)
+        with source.open("rb") as file:
+            return _load_bounded(file, source.stat().st_size)
+    return _load_bounded(io.BytesIO(source), len(source))
+
+
+def _load_bounded(file: BinaryIO, size: int) -> Any:
+    """Read an open file of so many bytes."""
+    if zipfile.is_zipfile(file):  # torch does not compress; a few packed bytes may stand for any number of zeros
+        with zipfile.ZipFile(file) as archive:
             unpacked = sum(one.file_size for one in archive.infolist())
-        if unpacked > MOST_UNPACKED * path.stat().st_size + (1 << 26):
+        if unpacked > MOST_UNPACKED * size + (1 << 26):
             raise UnitlensError(f"it unpacks to {unpacked / 1e9:,.1f} GB, {MOST_UNPACKED} times what it is")
-    return torch.load(path, map_location="cpu", weights_only=True)
+    file.seek(0)
+    return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _why_unread(path: Path) -> str:

@@ -16,8 +16,11 @@ NUMERIC = range(6, 16)
 COMPLEX = 0x800
 """A flag: imaginary parts stand behind the real ones."""
 
+MOST_UNPACKED = 1 << 31
+"""Bytes that a file may unpack to; ADE20K's index is the largest that is known, and has less."""
 
-def read_variable(content: bytes, variable: str, *, struct_as_record: bool = True) -> Any:
+
+def read_variable(content: bytes, variable: str, *, struct_as_record: bool = True, most: int = MOST_UNPACKED) -> Any:
     """Return a variable of a MATLAB file, without dimensions of length 1.
 
     Parameters
@@ -27,6 +30,8 @@ def read_variable(content: bytes, variable: str, *, struct_as_record: bool = Tru
     variable : str
     struct_as_record : bool
         Whether structures become NumPy records, or objects with attributes.
+    most : int
+        Bytes that the file may unpack to.
 
     Raises
     ------
@@ -39,30 +44,45 @@ def read_variable(content: bytes, variable: str, *, struct_as_record: bool = Tru
     from scipy.io.matlab import matfile_version
 
     if matfile_version(io.BytesIO(content))[0] == 1:
-        check_elements(content)
+        check_elements(content, most=most)
     read = loadmat(io.BytesIO(content), squeeze_me=True, struct_as_record=struct_as_record, variable_names=[variable])
     return read[variable]
 
 
-def check_elements(content: bytes) -> None:
+def check_elements(content: bytes, *, most: int = MOST_UNPACKED) -> None:
     """Make sure that each element of a file of versions 5 to 7 holds what its place allows.
 
     The compiled code of scipy looks types up without checking them, reads on behind an array that has too few elements,
-    and descends without a limit. Source: MAT-File Format (MathWorks), chapter 1.
+    and descends and unpacks without a limit. Source: MAT-File Format (MathWorks), chapter 1.
 
     Raises
     ------
     ValueError, KeyError, struct.error, zlib.error, ZeroDivisionError, RecursionError
         If an element has another type than its place allows, or is cut off; if an array has other elements than its
-        class, or is nested too deeply.
+        class, or is nested too deeply; if all of them unpack to more than ``most`` bytes.
     """
     order = "<" if content[HEADER - 2 : HEADER] == b"IM" else ">"
     for kind, body in _elements(memoryview(content)[HEADER:], order):
-        inner = _elements(memoryview(zlib.decompress(body)), order) if kind == COMPRESSED else [(kind, body)]
-        for kind_inside, body_inside in inner:
+        inside = [(kind, body)]
+        if kind == COMPRESSED:
+            unpacked = _unpacked(body, most)
+            most -= len(unpacked)
+            inside = list(_elements(memoryview(unpacked), order))
+        for kind_inside, body_inside in inside:
             if kind_inside != MATRIX:
                 raise ValueError(f"an element of type {kind_inside} where an array should be")
             _check_array(body_inside, order)
+
+
+def _unpacked(body: memoryview, most: int) -> bytes:
+    """Unpack an element, as a few packed bytes may stand for any number of zeros."""
+    unpacking = zlib.decompressobj()
+    unpacked = unpacking.decompress(body, most + 1)
+    if len(unpacked) > most:
+        raise ValueError(f"it unpacks to more than {most / 1e9:,.1f} GB")
+    if not unpacking.eof:
+        raise ValueError("a packed element is cut off")
+    return unpacked
 
 
 def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:

@@ -7,15 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from unitlens.data.concepts import NOT_JUDGED, Concept
-from unitlens.data.pixels.files import UnreadableError
+from unitlens.data.pixels.files import FORMATS, UnreadableError
 from unitlens.data.readers.files import image_names, layered, must_exist, names_under, read_text, relabelled
 from unitlens.data.readers.marked import MarkedImages, Marks
 from unitlens.data.readers.matlab import read_variable
 from unitlens.data.readers.voc import NAMES, listed_stems, listed_without_marks, voc_concepts
 from unitlens.errors import UnitlensError, is_number
 from unitlens.files import check_readable
+from unitlens.models.layers import describe_error
+
+MOST_UNPACKED = 1 << 28
+"""Bytes that the annotation of an image may unpack to: the mask of each part has a byte for each pixel of the image."""
+
+MOST_CELLS = 16
+"""How many cells a label map may have for each pixel of its image."""
 
 _UNKNOWN = "unknown"
 
@@ -54,7 +62,7 @@ def open_pascal_context(root: Path, *, split: str | None = None) -> MarkedImages
         if number:
             table[int(number)] = NOT_JUDGED if name == _UNKNOWN else int(number)
             concepts += [Concept("object", int(number), name)] * (name != _UNKNOWN)
-    marks = ContextMarks(path.parent / "trainval", tuple(table.items()))
+    marks = ContextMarks(path.parent / "trainval", root / "JPEGImages", tuple(table.items()))
     return _opened("pascal-context", root, split, marks.folder, tuple(concepts), marks)
 
 
@@ -105,9 +113,21 @@ def _read_mat(path: Path, variable: str) -> tuple[Any, str]:
     check_readable(path)
     content = path.read_bytes()
     try:
-        return read_variable(content, variable, struct_as_record=False), hashlib.sha256(content).hexdigest()
+        value = read_variable(content, variable, struct_as_record=False, most=MOST_UNPACKED)
     except Exception as error:  # damaged bytes make it raise nearly anything
-        raise UnreadableError(f"{path} is not a MATLAB file with {variable} ({type(error).__name__}).") from None
+        raise UnreadableError(f"{path} is not a MATLAB file with {variable} ({describe_error(error)}).") from None
+    return value, hashlib.sha256(content).hexdigest()
+
+
+def _check_fits(cells: int, path: Path, image: Path) -> None:
+    """Refuse a label map that is vast beside its image, before more room is made for it."""
+    try:
+        with Image.open(image, formats=sorted(FORMATS)) as opened:
+            pixels = opened.width * opened.height
+    except Exception:  # it is in another format, or damaged: whoever decodes it says so
+        return
+    if cells > MOST_CELLS * pixels:
+        raise UnreadableError(f"{path} has {cells:,} cells for the {pixels:,} pixels of {image.name}.")
 
 
 @dataclass(frozen=True)
@@ -115,12 +135,14 @@ class ContextMarks:
     """Reads ``trainval/NAME.mat``."""
 
     folder: Path
+    images: Path
     table: tuple[tuple[int, int], ...]
 
     def __call__(self, name: str, /) -> Marks:
         """Everything, on one map."""
         path = self.folder / Path(name).with_suffix(".mat")
         codes, digest = _read_mat(path, "LabelMap")
+        _check_fits(np.size(codes), path, self.images / name)
         codes = np.atleast_2d(codes).astype(np.int64)
         return Marks({"object": [relabelled(codes, dict(self.table), path, "labels.txt")]}, [digest])
 

@@ -1,6 +1,5 @@
 """Open dictionaries: files and folders of several libraries, modules, arrays. Nothing in a file is run."""
 
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from unitlens.errors import UnitlensError, argument, did_you_mean
@@ -19,7 +17,7 @@ from unitlens.models.dictionaries.dictionary import METADATA, Dictionary, Fitted
 from unitlens.models.dictionaries.formats import recognise
 from unitlens.models.dictionaries.settings import read_settings
 from unitlens.models.layers import describe_error
-from unitlens.models.weights import TORCH_SUFFIXES, read_weights
+from unitlens.models.weights import TORCH_SUFFIXES, load_tensors, read_weights
 
 SETTINGS = "cfg.json"
 """The file in which sae-lens writes settings, in the folder of the weights."""
@@ -136,7 +134,7 @@ def _tensors_in(file: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
         rest = opened.read()
     try:
         settings = json.loads(line)
-        tensors = torch.load(io.BytesIO(rest), map_location="cpu", weights_only=True)
+        tensors = load_tensors(rest)
     except Exception as error:  # damaged bytes make the readers raise nearly anything
         raise UnitlensError(
             f"{file} cannot be read as settings in one line and weights behind it ({describe_error(error)}); files "
