@@ -14,6 +14,8 @@ STRANGE = [
     3.5,
     1e30,
     2**70,
+    10**26,
+    10**400,
     "",
     "x",
     "../x",
@@ -25,6 +27,8 @@ STRANGE = [
     [1],
     "1",
     float("nan"),
+    float("inf"),
+    float("-inf"),
 ]
 TEXTS = [
     "",
@@ -32,6 +36,9 @@ TEXTS = [
     "-1",
     "1e9",
     "99999999999999999999",
+    "9" * 26,
+    "9" * 5000,
+    "1e999",
     "../../x",
     ";",
     ",",
@@ -106,6 +113,8 @@ def change_csv(content, rng):
 
 def change_json(content, rng):
     """Put something strange in the place of a value, or take a value away."""
+    if rng.random() < 0.03:
+        return b"[" * 100_000 if rng.random() < 0.5 else b'{"annotation":' * 50_000
     root = json.loads(content)
     places = list(_places(root))
     if not places:

@@ -1,5 +1,6 @@
 """What strange files do: lead out of the folder, are missing, hold unknown codes, are not what they seem."""
 
+import re
 import shutil
 from contextlib import suppress
 from importlib.util import find_spec
@@ -296,6 +297,30 @@ def test_ade20k_described_in_another_way(tmp_path):
     next(tmp_path.rglob("*.json")).write_text('{"annotation": {}}')
     with pytest.raises(ul.UnitlensError, match="does not describe an image of ADE20K"):
         ul.open_data(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "fact"),
+    [
+        ("id", "1e999", "cannot convert float infinity"),
+        ("part_level", "-Infinity", "cannot convert float infinity"),
+        ("name_ndx", "9" * 26, f"the class {'9' * 26}"),
+        ("name_ndx", "[" * 100_000, "not JSON that can be read"),
+    ],
+)
+def test_numbers_of_ade20k_may_be_none(field, value, fact, tmp_path):
+    layouts.ade20k_full(tmp_path, IMAGES, names="json")
+    path = next(tmp_path.rglob("*.json"))
+    path.write_text(re.sub(rf'"{field}": \d+', f'"{field}": {value}', path.read_text(), count=1))
+    with pytest.raises(ul.UnitlensError, match=rf"{path.name} .*{fact}"):
+        ul.open_data(tmp_path)
+
+
+def test_names_that_no_file_can_have_are_refused(tmp_path):
+    layouts.broden(tmp_path, IMAGES)
+    layouts.replace_text(tmp_path / "index.csv", "314;194", "9" * 5000)
+    with pytest.raises(ul.UnitlensError, match=r"index\.csv names the file 9{40}\.\.\., a name too long for a file"):
+        ul.open_data(tmp_path)[0]
 
 
 def test_what_cityscapes_does_not_evaluate_is_not_judged(tmp_path):

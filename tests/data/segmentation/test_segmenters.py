@@ -284,12 +284,19 @@ def test_a_table_of_labels_is_read(name, text, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("a.json", "{"), ("a.json", "3"), ("a.json", '{"x": "y"}'), ("a.csv", "a,b\n1,2\n"), ("a.csv", "")],
+    [("a.json", "3"), ("a.json", '{"x": "y"}'), ("a.csv", "a,b\n1,2\n"), ("a.csv", "")],
 )
 def test_what_is_no_table_of_labels(name, text, tmp_path):
     (tmp_path / name).write_text(text)
     with pytest.raises(ul.UnitlensError, match=r"a\.\w+ is not a table of class names: give a \.json list or"):
         read_labels(tmp_path / name)
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, '{"a":' * 100_000, "9" * 5000])
+def test_a_table_of_labels_that_is_no_json(text, tmp_path):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ul.UnitlensError, match=r"a\.json is not JSON that can be read"):
+        read_labels(tmp_path / "a.json")
 
 
 SEGMENTER = """

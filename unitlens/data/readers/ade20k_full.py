@@ -1,6 +1,5 @@
 """The full ADE20K (2016 and 2021 releases): thousands of object classes, and parts, and parts of parts."""
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,15 @@ import numpy.typing as npt
 
 from unitlens.data.concepts import Concept, Finding, name_findings
 from unitlens.data.images import read_image
-from unitlens.data.readers.files import first_words, image_names, must_exist, names_under, read_text, relabelled
+from unitlens.data.readers.files import (
+    first_words,
+    image_names,
+    must_exist,
+    names_under,
+    read_json,
+    read_text,
+    relabelled,
+)
 from unitlens.data.readers.marked import MarkedImages, Marks, chosen_splits
 from unitlens.data.readers.matlab import read_variable
 from unitlens.errors import UnitlensError, is_number
@@ -21,6 +28,9 @@ from unitlens.files import check_readable
 
 INDEX = "index_ade20k.mat"
 SPLITS = ("training", "validation")
+
+MOST_CODE = 255 // 10 * 256 + 255
+"""The largest class that the pixels of a map can say."""
 
 _MAP = re.compile(r"_(?:seg|parts_\d+)$|/instance_\d+_[^/]*$")
 """Names of maps that lie beside images, before the point: of the classes, of parts, and of single objects (2021)."""
@@ -154,12 +164,16 @@ def _written_about(folder: Path, image: str) -> Iterator[_Named]:
     """What stands in NAME.json or NAME_atr.txt."""
     path = folder / _beside(image, ".json")
     if path.is_file():
-        check_readable(path)
+        content = read_json(path, lossy=True)  # the release's own files are not all in UTF-8
         try:
-            # the release's own files are not all in UTF-8
-            for item in json.loads(path.read_bytes().decode("utf-8", "replace"))["annotation"]["object"]:
-                yield _Named(int(item["parts"]["part_level"]), int(item["id"]), item["name"], int(item["name_ndx"]))
-        except (ValueError, KeyError, TypeError) as error:
+            for item in content["annotation"]["object"]:
+                level, instance, code = (
+                    int(value) for value in (item["parts"]["part_level"], item["id"], item["name_ndx"])
+                )
+                if not 0 <= code <= MOST_CODE:
+                    raise ValueError(f"the class {code}")
+                yield _Named(level, instance, str(item["name"]), code)
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise UnitlensError(f"{path} does not describe an image of ADE20K ({error!r}).") from None
         return
     path = folder / _beside(image, "_atr.txt")

@@ -59,7 +59,9 @@ def _concepts(root: Path, categories: list[str]) -> tuple[Concept, ...]:
         labels[whole_number(row["number"], path, line)] = (row["name"], members)
     concepts = []
     for category in categories:
-        for number in _numbers(root / f"c_{category}.csv") or [n for n in labels if category in labels[n][1]]:
+        for number in _numbers(root / inside(f"c_{category}.csv", root / "category.csv")) or [
+            n for n in labels if category in labels[n][1]
+        ]:
             if number not in labels:
                 raise UnitlensError(f"{root / f'c_{category}.csv'} has the number {number}, which {path} does not.")
             concepts.append(Concept(category, number, labels[number][0]))

@@ -16,6 +16,9 @@ from unitlens.data.pixels.files import UnreadableError
 from unitlens.errors import UnitlensError, did_you_mean
 from unitlens.files import check_readable, encoded
 
+_LONGEST_NAME, _LONGEST_PATH = 255, 4000
+"""Of a file, in bytes, and of the path to it: file systems have no longer ones."""
+
 
 def inside(name: str, listed_in: Path) -> str:
     """Clean a path that a list gives, relative to the data set.
@@ -23,9 +26,13 @@ def inside(name: str, listed_in: Path) -> str:
     Raises
     ------
     UnitlensError
-        If it leads out of the folder: an absolute path, a drive, or one with "..".
+        If it leads out of the folder: an absolute path, a drive, or one with ".."; or if no file can have such a name.
     """
     path = PurePosixPath(name.replace("\\", "/"))
+    if len(name) > _LONGEST_PATH or any(
+        len(part.encode(errors="surrogatepass")) > _LONGEST_NAME for part in path.parts
+    ):
+        raise UnitlensError(f"{listed_in} names the file {name[:40]}..., a name too long for a file: mend the list.")
     if not path.parts or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
         raise UnitlensError(f"{listed_in} names the file {name!r}, which leads out of the data set: mend the list.")
     return path.as_posix()
@@ -79,30 +86,30 @@ def subfolders(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def read_text(path: Path, *, escaped: bool = False) -> str:
+def read_text(path: Path, *, errors: str = "strict") -> str:
     """The text of a file in UTF-8.
 
     Parameters
     ----------
     path : Path
-    escaped : bool
-        Whether what is not UTF-8 is let through, as names of files may be.
+    errors : str
+        What becomes of other bytes, as for `open`: "surrogateescape" lets them through, as file names may have such.
 
     Raises
     ------
     UnitlensError
         If it is not there or in another encoding.
     """
-    with _opened(path, escaped=escaped) as file:
+    with _opened(path, errors=errors) as file:
         return file.read()
 
 
 @contextmanager
-def _opened(path: Path, *, escaped: bool) -> Iterator[TextIO]:
+def _opened(path: Path, *, errors: str) -> Iterator[TextIO]:
     """A file of text; whatever is raised because of it while it is read becomes a sentence."""
     check_readable(path)
     try:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape" if escaped else "strict", newline="") as file:
+        with path.open(encoding="utf-8-sig", errors=errors, newline="") as file:
             yield file
     except OSError as error:
         raise UnitlensError(f"{path} cannot be read: {error.strerror}.") from None
@@ -110,10 +117,22 @@ def _opened(path: Path, *, escaped: bool) -> Iterator[TextIO]:
         raise UnitlensError(f"{path} is not UTF-8 text: save it in UTF-8.") from None
 
 
-def read_json(path: Path) -> Any:
-    """The content of a JSON file; a sentence where it is none."""
+def read_json(path: Path, *, lossy: bool = False) -> Any:
+    """The content of a JSON file, which may be nested to a bounded depth.
+
+    Parameters
+    ----------
+    path : Path
+    lossy : bool
+        Whether characters that are not UTF-8 are replaced, as a release may have some.
+
+    Raises
+    ------
+    UnitlensError
+        If it is not there, or not such a file.
+    """
     try:
-        return json.loads(read_text(path))
+        return json.loads(read_text(path, errors="replace" if lossy else "strict"))
     except (ValueError, RecursionError) as error:
         raise UnitlensError(f"{path} is not JSON that can be read: {error}.") from None
 
@@ -131,14 +150,14 @@ def read_rows(
     filled : sequence of str
         Those that are empty in no row.
     escaped : bool
-        As for `read_text`.
+        Whether what is not UTF-8 is let through, as names of files may be.
 
     Raises
     ------
     UnitlensError
         If a column is missing or a cell empty, or it is not CSV.
     """
-    with _opened(path, escaped=escaped) as file:
+    with _opened(path, errors="surrogateescape" if escaped else "strict") as file:
         yield from _rows(file, path, columns, filled)
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import inspect
-import json
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,9 +14,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from unitlens.data.readers.files import read_rows, say_once
+from unitlens.data.readers.files import read_json, read_rows, read_text, say_once
 from unitlens.errors import UnitlensError
-from unitlens.files import check_readable
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
 from unitlens.plurals import counted
@@ -195,21 +193,19 @@ def read_labels(path: str | Path) -> Labels:
         If there is no such file, or it has none of these forms.
     """
     path = Path(path)
-    check_readable(path)
+    if not path.exists():
+        raise UnitlensError(f"The labels in {path} cannot be read: No such file or directory.")
     try:
-        text = path.read_text(encoding="utf-8-sig")
         if path.suffix.lower() == ".json":
-            names = json.loads(text)
+            names = read_json(path)
             names = names.get("id2label", names) if isinstance(names, dict) else names
             return {int(k): v for k, v in names.items()} if isinstance(names, dict) else list(names)
         if path.suffix.lower() != ".csv":
-            return [line.strip() or None for line in text.splitlines()]
+            return [line.strip() or None for line in read_text(path).splitlines()]
         rows = [{key.lower(): cell for key, cell in row.items()} for _, row in read_rows(path, ())]
         number, name = (next((key for key in keys if key in rows[0]), "") for keys in (_NUMBERS, _NAMES))
         return {int(row[number]): row[name] for row in rows}
-    except OSError as error:
-        raise UnitlensError(f"The labels in {path} cannot be read: {error.strerror}.") from None
-    except (ValueError, TypeError, LookupError):
+    except (ValueError, TypeError, LookupError, OverflowError):
         raise UnitlensError(
             f"{path} is not a table of class names: give a .json list or names by number, a .csv with the columns "
             "number and name, or a name a line."
