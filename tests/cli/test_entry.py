@@ -310,3 +310,13 @@ def test_warnings_of_others_are_a_line_without_their_files(tmp_path, shell):
     )
     said = shell("layers", "old.py:net", "--image-size", 32, "--mean", "0,0,0", "--std", "1,1,1")
     assert (said.code, said.err) == (0, "unitlens: FutureWarning: this is old\n")
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_commands_that_processes_do_not_share_are_refused_under_torchrun_once(rank, shell, monkeypatch):
+    for name, value in {"RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "localhost", "MASTER_PORT": 1}.items():
+        monkeypatch.setenv(name, str(value))
+    said = shell("audit", "run")
+    sentence = "unitlens: torchrun shares the work of dissect, ablate and intervene: run `unitlens audit` by itself.\n"
+    assert said == (2, "", sentence if rank == 0 else "")
+    assert shell("audit", "--help").code == shell("--version").code == 0

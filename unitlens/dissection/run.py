@@ -75,6 +75,9 @@ def dissect(
     The network runs once on every image, for all layers together. Activations and labels are kept on disk, so that
     memory does not grow with the number of images.
 
+    Processes that ``torchrun`` started do not share the work of this function: each computes all of it. They do share
+    that of ``unitlens dissect``.
+
     Parameters
     ----------
     net : Network or torch.nn.Module

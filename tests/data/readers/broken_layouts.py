@@ -68,7 +68,7 @@ def mutate(root, seed, *, times=1):
         change = changes if path in lists and rng.random() < 0.8 else change_bytes
         try:
             path.write_bytes(change(content, rng))
-        except (ValueError, LookupError):  # a list that an earlier change has broken
+        except (ValueError, LookupError, RecursionError):  # a list that an earlier change has broken
             path.write_bytes(change_bytes(content, rng))
         said.append(f"{change.__name__} {path.relative_to(root).as_posix()}")
     return said

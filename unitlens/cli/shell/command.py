@@ -6,6 +6,8 @@ from typing import Any
 import click
 
 from unitlens.cli.shell.config import config_option, refuse_risks
+from unitlens.errors import UnitlensError
+from unitlens.processes import is_launched
 
 SECTIONS = {
     "Network": (
@@ -29,6 +31,9 @@ SECTIONS = {
     ),
 }  # fmt: skip
 """Names of the options that several commands share, by what they are about. All others are a command's own."""
+
+SHARED = ("dissect", "ablate", "intervene")
+"""The commands whose work `torchrun` can distribute over processes."""
 
 FEW = 12
 """A command of no more options lists them without sections."""
@@ -72,6 +77,15 @@ class Command(click.Command):
         left = super().parse_args(ctx, args)
         refuse_risks(ctx)
         return left
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; under `torchrun` only where its processes share the work, instead of all doing all of it."""
+        if is_launched() and self.name not in SHARED:
+            raise UnitlensError(
+                f"torchrun shares the work of {', '.join(SHARED[:-1])} and {SHARED[-1]}: run `unitlens {self.name}` by "
+                "itself."
+            )
+        return super().invoke(ctx)
 
 
 def _name(option: click.Option) -> str:
