@@ -51,6 +51,7 @@ from .dissection.repeating.rerunning import rerun as rerun
 from .dissection.result import Dissection as Dissection
 from .dissection.result import open_run as open_run
 from .dissection.run import dissect as dissect
+from .dissection.run import dissect_part as dissect_part
 from .dissection.work.merging import merge as merge
 from .dissection.work.run_pass import activations as activations
 from .drawing.figures import concept_bars as concept_bars

@@ -6,6 +6,7 @@ import re
 import secrets
 import signal
 import stat
+import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -251,6 +252,36 @@ def another_folder() -> str:
 def another_or_overwrite() -> str:
     """Say that another folder has to be chosen, or what is there to be replaced."""
     return f"{another_folder()}, or replace it with {argument('overwrite', True)}"
+
+
+def given_folder(folder: Any, name: str) -> Path:
+    """Return a folder that was given as an argument of some name.
+
+    Raises
+    ------
+    UnitlensError
+        If it is none.
+    """
+    if not isinstance(folder, str | Path):
+        raise UnitlensError(f"{argument(name, folder)} is not a folder: give its path.")
+    return Path(folder)
+
+
+def check_writable(folder: Path) -> None:
+    """Make sure that something can be written into a folder, if it is there, before much is computed for it.
+
+    Raises
+    ------
+    UnitlensError
+        If nothing can.
+    """
+    if not folder.is_dir():
+        return
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UnitlensError(f"Nothing can be written into {folder} ({error.strerror}): {another_folder()}.") from None
 
 
 def make_folder(folder: str | Path) -> Path:

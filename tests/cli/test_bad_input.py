@@ -326,7 +326,7 @@ def test_a_disk_that_fills_while_looking(dissecting, monkeypatch):
 
     monkeypatch.setattr(rows.os, "pwrite", full)
     dissecting(
-        r"The store under .* could not be written \(No space left on device\): free some disk, or put it on another"
+        r"The store under .* could not be written \(No space left on device\): free some disk, or choose another --out"
     )
 
 

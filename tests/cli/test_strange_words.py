@@ -11,8 +11,6 @@ import unitlens as ul
 from tests.cli.strange_words import Writing, places, strange, wrong_with
 from tests.cli.test_ablate import name_classes
 from tests.worlds.coloured import NET, write_world
-from unitlens.data.reading import Part
-from unitlens.dissection.run import dissect_part
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -41,7 +39,7 @@ def there(tmp_path_factory):
     ul.report(folder / "turned", turned)
     for part in range(2):
         few = {"quantile": 0.15, "evidence": False, "exemplars": 0}
-        dissect_part(net, "0", world, Part(part, 2), folder / f"part{part + 1}", **few)
+        ul.dissect_part(net, "0", world, shard=(part + 1, 2), checkpoint=folder / f"part{part + 1}", **few)
     (folder / "loop").symlink_to("loop")
     os.mkfifo(folder / "pipe.csv")
     for name in ("vast.npy", "vast.csv"):

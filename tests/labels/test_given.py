@@ -150,6 +150,17 @@ def test_names_of_its_own_methods_are_known():
     assert set(METHODS) < set(BUILT_IN)
 
 
+def test_a_run_that_cannot_be_written_is_refused_at_once(run_folder, shell, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("unitlens.files.tempfile.TemporaryFile", refuse)
+    for command in (("label", run_folder, "--formulas", 2), ("audit", run_folder)):
+        said = shell(*command)
+        assert (said.code, said.out) == (2, "")
+        assert f"Nothing can be written into {run_folder} (Read-only file system)" in said.err
+
+
 def test_two_files_of_one_name_are_refused(run_folder, shell, tmp_path):
     for folder, label in (("a", "green"), ("b", "red")):
         (tmp_path / folder).mkdir()

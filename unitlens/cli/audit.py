@@ -17,6 +17,7 @@ from unitlens.cli.options import (
 from unitlens.cli.shell.command import command
 from unitlens.cli.targets import RunOptions
 from unitlens.cli.text import echo
+from unitlens.files import check_writable
 
 
 @command(first=("noise", "groups", "data", "weights"))
@@ -49,6 +50,7 @@ def audit(run: Path, out: Path | None, **options: Any) -> None:
     set_threads(options.pop("threads"))
     options["workers"] = worker_count(options["workers"])
     asked, dissection = RunOptions.take(options), open_run(run)
+    check_writable(out or run)
     reopening = asked.reopening(run, dissection, regrouped=options["groups"] is not None)
     net = reopening.open_network(trust=asked.trust) if asked.network or asked.weights else None
     data = reopening.open_data(trust=asked.trust) if asked.data or asked.opened else None

@@ -78,7 +78,7 @@ def dissect(
     """
     from unitlens.dissection.files import check_free
     from unitlens.dissection.repeating.answers import Question
-    from unitlens.dissection.run import dissect_part, task_of
+    from unitlens.dissection.run import keep_part, task_of
     from unitlens.dissection.work.activations import keep_activations as keep
     from unitlens.dissection.work.folders import FOLDER
     from unitlens.dissection.work.task import Checkpoint
@@ -103,7 +103,7 @@ def dissect(
         if shard is not None and processes.count > 1:
             raise UnitlensError("--shard is of processes that are started one by one: leave it out under torchrun.")
         if shard is not None:
-            dissect_part(net, names, images.data, shard, checkpoint, recorded=images.recorded, **options)
+            keep_part(task_of(net, names, images.data, options), shard, checkpoint, recorded=images.recorded)
             _tell_kept(out, shard, quiet=quiet)
             return
         with processes.in_step():

@@ -24,6 +24,7 @@ from unitlens.cli.shell.command import command
 from unitlens.cli.targets import RunOptions
 from unitlens.cli.text import echo
 from unitlens.errors import UnitlensError
+from unitlens.files import check_writable
 
 
 @command(
@@ -81,6 +82,7 @@ def label(run: Path, given: tuple[Path, ...], effects: bool, unmeasured: bool, o
         )
     dissection = open_run(run)
     # What cannot be read or written is refused before anything is computed.
+    check_writable(run)
     replaced = {"overwrite": overwrite and named, "overwrite_answers": overwrite and bool(people.answers)}
     before = read_labels(run, **replaced)
     ratings = answers_with_saved(run, people.answers, None if overwrite else before)

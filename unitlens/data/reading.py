@@ -29,6 +29,22 @@ class Part(NamedTuple):
     number: int = 0
     parts: int = 1
 
+    @classmethod
+    def of(cls, shard: tuple[int, int]) -> "Part":
+        """Return the part that is called (1, 8), the first of eight.
+
+        Raises
+        ------
+        UnitlensError
+            If there is no such part.
+        """
+        pair = isinstance(shard, tuple | list) and len(shard) == 2 and all(type(number) is int for number in shard)
+        if not pair or not 1 <= shard[0] <= shard[1]:
+            raise UnitlensError(
+                f"{argument('shard', shard)} is not a part: it is which one of how many, from (1, 8) to (8, 8)."
+            )
+        return cls(shard[0] - 1, shard[1])
+
     def stretch(self, total: int, batch_size: int) -> slice:
         """Return the stretch of so many images that it is: whole batches, so that parts have the batches of all images.
 

@@ -6,5 +6,6 @@ from .repeating.rerunning import rerun as rerun
 from .result import Dissection as Dissection
 from .result import open_run as open_run
 from .run import dissect as dissect
+from .run import dissect_part as dissect_part
 from .work.merging import merge as merge
 from .work.run_pass import activations as activations

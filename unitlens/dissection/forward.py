@@ -287,7 +287,9 @@ def _start(
         units = [layer.units for layer in stored.layers.values()]
         columns = stored.labels.columns
         needed = counting_memory(units, columns, images=total, cells=grid[0] * grid[1], draws=settings.draws)
-        tell(f"counting takes at most {in_bytes(needed)} of memory, beside the network")
+        whole = batches.reading.part.parts == 1
+        counting = "counting" if whole else "putting the parts together and counting"
+        tell(f"{counting} takes at most {in_bytes(needed)} of memory" + ", beside the network" * whole)
     for layer in stored.layers.values():  # images that cannot be read may make them too few later on
         threshold_rank(settings.quantile, total * layer.positions(grid, raw=settings.threshold_on == "raw"))
 

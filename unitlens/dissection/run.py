@@ -22,6 +22,7 @@ from unitlens.dissection.work.kept import kept_activations
 from unitlens.dissection.work.task import Asked, Checkpoint, Task
 from unitlens.dissection.work.works import TemporaryWork, kept_work, make_passes
 from unitlens.errors import UnitlensError, argument, spelled
+from unitlens.files import given_folder
 from unitlens.models.bases import BasisLike, as_basis
 from unitlens.models.dictionaries.dictionary import Dictionary
 from unitlens.models.fast.precision import Fast
@@ -220,35 +221,65 @@ def dissect_part(
     net: Network | nn.Module,
     layers: str | Sequence[str] | None,
     data: Data | str | Path,
-    part: Part,
-    checkpoint: str | Path | Checkpoint,
     *,
-    recorded: Mapping[str, Any] | None = None,
+    shard: tuple[int, int],
+    checkpoint: str | Path,
     **options: Any,
 ) -> None:
     """Make the passes of a dissection over a part of the images, and keep them for `unitlens.merge`.
+
+    Parts may be made on machines that share nothing.
 
     Parameters
     ----------
     net, layers, data
         As for `dissect`: all images.
-    part : Part
-        Of the images, which is looked at here.
+    shard : (int, int)
+        Which part of how many: (1, 8) to (8, 8).
     checkpoint : str or Path
         The folder in which it is kept; the same call goes on there after it was stopped.
-    recorded : mapping, optional
-        What run.json is to say of how the data were opened.
     **options
         Any other keyword of `dissect`, the same for all parts.
 
     Raises
     ------
     UnitlensError
+        As for `dissect`, and if there is no such part.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import unitlens as ul
+    >>> net, few = ul.load("bundled:scenes"), {"limit": 32, "evidence": False, "exemplars": 0}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for part in (1, 2):
+    ...         ul.dissect_part(net, None, "bundled:scenes", shard=(part, 2), checkpoint=f"{folder}/{part}", **few)
+    ...     merged = ul.merge([f"{folder}/1", f"{folder}/2"])
+    >>> len(merged.table()), merged.info["data"]["images"]
+    (128, 32)
+    """
+    keep_part(task_of(net, layers, data, options), Part.of(shard), as_checkpoint(checkpoint))
+
+
+def keep_part(task: Task, part: Part, checkpoint: Checkpoint, *, recorded: Mapping[str, Any] | None = None) -> None:
+    """Make the passes of a task over a part of the images, and keep them.
+
+    Parameters
+    ----------
+    task : Task
+    part : Part
+        Of the images, which is looked at here.
+    checkpoint : Checkpoint
+    recorded : mapping, optional
+        What run.json is to say of how the data were opened.
+
+    Raises
+    ------
+    UnitlensError
         As for `dissect`.
     """
-    task = task_of(net, layers, data, options)
     asked = Asked.of(task, part=part, recorded=recorded)
-    with kept_work(task, asked, as_checkpoint(checkpoint)) as work:
+    with kept_work(task, asked, checkpoint) as work:
         make_passes(work)
 
 
@@ -272,7 +303,7 @@ def task_of(
 
 def as_checkpoint(folder: str | Path | Checkpoint) -> Checkpoint:
     """Return a folder of checkpoints whose passes are not replaced, unless it says so itself."""
-    return folder if isinstance(folder, Checkpoint) else Checkpoint(Path(folder))
+    return folder if isinstance(folder, Checkpoint) else Checkpoint(given_folder(folder, "checkpoint"))
 
 
 def prepare(

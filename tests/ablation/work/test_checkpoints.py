@@ -50,6 +50,15 @@ def test_several_calls_share_what_is_kept(tmp_path):
     assert (tmp_path / "kept").is_dir()
 
 
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{}")
+    with pytest.raises(ul.UnitlensError, match=r"run holds other files: choose a folder that is empty"):
+        ul.importance(NET, "first", Stopping(), checkpoint=tmp_path / "run")
+    with pytest.raises(ul.UnitlensError, match=r"checkpoint=3 is not a folder: give its path"):
+        ul.importance(NET, "first", Stopping(), checkpoint=3)
+
+
 def test_attributions_are_computed_once(tmp_path):
     pytest.importorskip("captum")
     method, data = ("activation_x_gradient",), Stopping()

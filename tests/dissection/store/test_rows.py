@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,9 +82,16 @@ def test_a_full_disk_is_a_sentence(rows, monkeypatch, tmp_path):
     with pytest.raises(ul.UnitlensError) as error:
         append(rows, numbers(1))
     assert str(error.value) == (
-        f"The store under {tmp_path} could not be written (No space left on device): free some disk, or put it on "
-        "another one by setting TMPDIR."
+        f"The store under {tmp_path} could not be written (No space left on device): free some disk, or choose another "
+        "folder."
     )
+
+
+@pytest.mark.parametrize("folder", [None, Path("/tmp") / f"{rows_module.PREFIX}x" / "0-network"])
+def test_a_full_disk_of_temporary_files(folder):
+    said = "free some disk, or put it on another one by setting TMPDIR"
+    with pytest.raises(ul.UnitlensError, match=said), rows_module.writing(folder):
+        raise OSError(28, "No space left on device")
 
 
 def test_rows_behind_those_that_count_are_cut_off_when_more_are_written(rows, tmp_path):

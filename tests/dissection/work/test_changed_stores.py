@@ -11,8 +11,6 @@ from tests.dissection.work.small_world import NET, OPTIONS, Stopping, assert_sam
 from tests.faults.changed_stores import mutated
 from tests.faults.hostile import watched
 from unitlens.ablation.work.kept import Kept
-from unitlens.data.reading import Part
-from unitlens.dissection.run import dissect_part
 from unitlens.dissection.store import folder as store_folder
 from unitlens.dissection.store import layers as store_layers
 from unitlens.dissection.store.manifest import Manifest
@@ -31,7 +29,9 @@ def kept(tmp_path_factory):
             if part == 1:  # maps are kept as what is not 0, in this part and in what was stopped
                 patch.setattr(store_folder, "SPARSE", 1.0)
                 patch.setattr(store_layers, "FEW", 1.0)
-            dissect_part(NET, ["conv", "pool"], Stopping(), Part(part, 2), root / f"part{part}", **few)
+            ul.dissect_part(
+                NET, ["conv", "pool"], Stopping(), shard=(part + 1, 2), checkpoint=root / f"part{part}", **few
+            )
         with pytest.raises(KeyboardInterrupt):
             dissect(Stopping(at=9), root / "stopped", evidence=False)
         with pytest.raises(KeyboardInterrupt):

@@ -59,6 +59,11 @@ def test_an_untrained_copy_is_calibrated_once(tmp_path, monkeypatch):
     assert_same(ul.dissect(net, "2", Stopping(), checkpoint=tmp_path / "kept", **options), whole)
 
 
+def test_a_number_is_no_folder():
+    with pytest.raises(ul.UnitlensError, match=r"checkpoint=3 is not a folder: give its path"):
+        dissect(Stopping(), 3)
+
+
 def test_passes_have_folders_of_their_own():
     settings = Settings(layers=("a", "b"), grid=(8, 8), control=("rotated", "untrained:2"))
     names = [one.name for one in passes_of(settings)]

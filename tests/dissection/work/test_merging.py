@@ -8,8 +8,6 @@ import pytest
 import unitlens as ul
 from tests.dissection.work.small_world import NET, OPTIONS, Stopping, assert_same, commit_always, dissect
 from tests.worlds.generators import painted, painter
-from unitlens.data.reading import Part
-from unitlens.dissection.run import dissect_part
 from unitlens.dissection.store.joined_rows import JoinedRows
 from unitlens.dissection.store.rows import RowFile, append
 
@@ -19,7 +17,7 @@ def parts_of(folder, count, data=None, *, net=NET, layers=("conv", "pool"), give
     folders = [folder / f"{number + 1} of {count}" for number in range(count)]
     data = Stopping() if data is None else data
     for number, one in enumerate(folders):
-        dissect_part(net, list(layers), data, Part(number, count), one, **given | options)
+        ul.dissect_part(net, list(layers), data, shard=(number + 1, count), checkpoint=one, **given | options)
     return folders
 
 
@@ -33,10 +31,31 @@ def test_parts_that_are_merged_are_as_one_process(tmp_path, count):
 
 def test_a_part_without_images_is_opened_again_as_it_was(tmp_path):
     def contents():
-        dissect_part(NET, ["pool"], Stopping(), Part(0, 6), tmp_path, **OPTIONS | {"evidence": False, "exemplars": 0})
+        ul.dissect_part(
+            NET,
+            ["pool"],
+            Stopping(),
+            shard=(1, 6),
+            checkpoint=tmp_path,
+            **OPTIONS | {"evidence": False, "exemplars": 0},
+        )
         return {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
     assert contents() == contents()
+
+
+@pytest.mark.parametrize("shard", [(0, 8), (9, 8), (1, 0), (1,), "1/8", (True, 2), (1.0, 2)])
+def test_parts_that_there_are_not_are_refused(shard, tmp_path):
+    with pytest.raises(ul.UnitlensError, match=r"shard=.* is not a part: .* from \(1, 8\) to \(8, 8\)"):
+        ul.dissect_part(NET, ["pool"], Stopping(), shard=shard, checkpoint=tmp_path)
+
+
+def test_what_is_not_a_part_is_not_merged(tmp_path):
+    ul.report(tmp_path / "run", dissect(Stopping(), evidence=False))
+    with pytest.raises(ul.UnitlensError, match=r"run is a run, not a part of one: .*dissect_part"):
+        ul.merge([tmp_path / "run"])
+    with pytest.raises(ul.UnitlensError, match=r"There is no folder .*/rum \(did you mean run\?\)"):
+        ul.merge([tmp_path / "rum"])
 
 
 @pytest.mark.slow
@@ -82,15 +101,20 @@ def test_parts_that_do_not_belong_together_are_refused(folders, tmp_path):
     with pytest.raises(ul.UnitlensError, match=r"1 of 3 and .*2 of 3 .* differ in quantile \(0.05 and 0.1\)"):
         ul.merge([first, other, third])
     fourth = tmp_path / "fourth"
-    dissect_part(NET, ["pool"], Stopping(), Part(3, 4), fourth, **OPTIONS | {"evidence": False, "exemplars": 0})
+    ul.dissect_part(
+        NET, ["pool"], Stopping(), shard=(4, 4), checkpoint=fourth, **OPTIONS | {"evidence": False, "exemplars": 0}
+    )
     with pytest.raises(ul.UnitlensError, match=r"differ in parts \(3 and 4\)"):
         ul.merge([first, second, fourth])
     with pytest.raises(ul.UnitlensError, match="Of 3 parts 2 is missing"):
         ul.merge([first, third])
     with pytest.raises(ul.UnitlensError, match=r"1 of 3 and .*1 of 3 are both part 1 of 3"):
         ul.merge([first, first, second])
-    with pytest.raises(ul.UnitlensError, match=r"nowhere has no passes to go on with: asked\.json cannot be read"):
+    with pytest.raises(ul.UnitlensError, match=r"There is no folder .*nowhere; give the folders of all parts"):
         ul.merge([first, tmp_path / "nowhere", third])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ul.UnitlensError, match=r"empty has no passes to go on with: asked\.json cannot be read"):
+        ul.merge([first, tmp_path / "empty", third])
     with pytest.raises(ul.UnitlensError, match="No folders"):
         ul.merge([])
 
@@ -99,10 +123,10 @@ def test_a_part_that_is_not_finished_is_refused(folders, tmp_path, monkeypatch):
     commit_always(monkeypatch)
     options = OPTIONS | {"evidence": False, "exemplars": 0}
     with pytest.raises(KeyboardInterrupt):
-        dissect_part(NET, ["pool"], Stopping(at=13), Part(2, 3), tmp_path / "third", **options)
+        ul.dissect_part(NET, ["pool"], Stopping(at=13), shard=(3, 3), checkpoint=tmp_path / "third", **options)
     with pytest.raises(ul.UnitlensError, match=r"third is not finished \(0-network: it came to image 4 of the part\)"):
         ul.merge([*folders[:2], tmp_path / "third"])
-    dissect_part(NET, ["pool"], Stopping(), Part(2, 3), tmp_path / "third", **options)
+    ul.dissect_part(NET, ["pool"], Stopping(), shard=(3, 3), checkpoint=tmp_path / "third", **options)
     assert_same(ul.merge([*folders[:2], tmp_path / "third"]), ul.merge(folders))
 
 
@@ -149,7 +173,8 @@ def test_the_shell_merges_parts(shell, net_file, world, tmp_path):
     assert shell("dissect", *options, "--out", "whole").code == 0
     assert_same(ul.open_run(tmp_path / "merged"), ul.open_run(tmp_path / "whole"))
     assert "unitlens merge part2 part1" in ul.open_run(tmp_path / "merged").info["command"]
-    for shard, sentence in (("0/2", "there are 1/2 to 2/2"), ("3/2", "there are"), ("x", "not a part such as 2/8")):
+    wrong = {"0/2": "there are 1/2 to 2/2", "3/2": "there are", "1/0": "not a part such", "x": "not a part such as 2/8"}
+    for shard, sentence in wrong.items():
         said = shell("dissect", *options, "--shard", shard, "--out", "other")
         assert said.code == 2
         assert sentence in said.err

@@ -6,9 +6,8 @@ import pytest
 
 import unitlens as ul
 from tests.dissection.work.small_world import IMAGES, NET, OPTIONS, Stopping, assert_same, commit_always
-from unitlens.data.reading import Part
 from unitlens.dissection.files import read_run
-from unitlens.dissection.run import dissect_part, task_of
+from unitlens.dissection.run import task_of
 from unitlens.dissection.work.task import Checkpoint
 from unitlens.dissection.work.together import dissect_kept
 from unitlens.processes import ALONE, Processes
@@ -64,7 +63,7 @@ def test_several_processes_go_on_with_the_pass_of_one(tmp_path, monkeypatch):
 
 
 def test_a_part_of_machines_that_share_nothing_is_no_beginning(tmp_path):
-    dissect_part(NET, ["pool"], Stopping(), Part(1, 2), tmp_path / "part", **OPTIONS)
+    ul.dissect_part(NET, ["pool"], Stopping(), shard=(2, 2), checkpoint=tmp_path / "part", **OPTIONS)
     with pytest.raises(ul.UnitlensError, match=r"part 2 of 2 of the images of one: ul\.merge"):
         read_run(tmp_path / "part")
     task = task_of(NET, ["pool"], Stopping(), OPTIONS)

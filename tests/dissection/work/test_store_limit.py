@@ -1,5 +1,7 @@
 """What a store may take on disk holds for all images, whatever the first ones look like."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ import unitlens as ul
 from tests.dissection.work.small_world import assert_same, commit_always
 from tests.worlds.planted import InMemory, lookup
 from unitlens.dissection.store.layers import ArrivingMaps, Filled, LayerMaps
+from unitlens.dissection.store.limit import PassesBeside, StoreLimit
 from unitlens.dissection.store.sparse_rows import SparseRows
 from unitlens.dissection.store.temporary import temporary_store
 
@@ -63,6 +66,14 @@ def test_a_control_that_takes_more_than_the_network_is_checked_with_what_is_ther
     kept = ul.dissect(lookup(maps), "layer", WORLD, **how, checkpoint=tmp_path / "kept", store_limit=2 * WHOLE)
     assert_same(kept, ul.dissect(lookup(maps), "layer", WORLD, **how))  # one after the other, each gone before the next
     ul.dissect(lookup(maps), "layer", WORLD, **how, store_limit=int(1.1 * WHOLE))
+
+
+@pytest.mark.parametrize(("room", "end"), [(2000, r"or raise store_limit=\."), (900, r"or free some disk\.")])
+def test_a_higher_limit_is_proposed_where_the_disk_has_room(room, end, tmp_path):
+    store = SimpleNamespace(folder=tmp_path, row_bytes=100)
+    StoreLimit(store, 10, PassesBeside(), allowed=1000, free=room, room=room).check()
+    with pytest.raises(ul.UnitlensError, match=rf"The store needs 1 kB for 10 images, .* {end}$"):
+        StoreLimit(store, 10, PassesBeside(), allowed=999, free=room, room=room).check()
 
 
 def test_images_of_which_all_is_0_tell_nothing():

@@ -1,14 +1,19 @@
 """Where calls in Python keep what they measure: a folder that lasts, perhaps shared by several processes."""
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from unitlens.ablation.work.kept import NOTHING_KEPT, Kept, noting_measured
+from unitlens.dissection.store.lock import NAME as LOCK
 from unitlens.dissection.store.lock import holding
 from unitlens.errors import UnitlensError
-from unitlens.files import make_folder
+from unitlens.files import given_folder, make_folder
 from unitlens.processes import is_launched, launched
+
+_MEASUREMENT = re.compile("[0-9a-f]{32}")
+"""The name of the folder of a measurement; see `Kept.store`."""
 
 Checkpoint = str | Path | Kept
 """What ``checkpoint=`` takes: a folder, or what `keeping` gives."""
@@ -49,14 +54,23 @@ def keeping(folder: str | Path | None = None, *, replace: bool = False) -> Itera
     >>> (first.effect("recall") == again.effect("recall")).all()  # the second is not measured, but read
     np.True_
     """
+    path = None if folder is None else given_folder(folder, "checkpoint")
     with launched() as processes, ExitStack() as held:
         with processes.in_step():
-            if folder is not None and processes.first:
-                held.enter_context(holding(make_folder(Path(folder))))
-        kept = Kept(None if folder is None else Path(folder), processes, replace)
+            if path is not None and processes.first:
+                _check_free(path)
+                held.enter_context(holding(make_folder(path)))
+        kept = Kept(path, processes, replace)
         with noting_measured(kept):
             yield kept
             processes.wait()
+
+
+def _check_free(folder: Path) -> None:
+    """Refuse a folder of something else, such as a run: it may hold folders of measurements alone."""
+    other = [path.name for path in folder.glob("*") if not (path.is_dir() and _MEASUREMENT.fullmatch(path.name))]
+    if set(other) - {LOCK}:
+        raise UnitlensError(f"{folder} holds other files: choose a folder that is empty, or not there yet.")
 
 
 @contextmanager

@@ -99,7 +99,7 @@ class Shard(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.
         if isinstance(value, Part):
             return value
         number, _, parts = str(value).partition("/")
-        if not all(is_number(text) for text in (number, parts)) or len(parts) > 6:
+        if not all(is_number(text) for text in (number, parts)) or len(parts) > 6 or int(parts) == 0:
             self.fail(f"{value!r} is not a part such as 2/8", param, ctx)
         if not 1 <= int(number) <= int(parts):
             self.fail(f"{value!r} is not a part; there are 1/{parts} to {parts}/{parts}", param, ctx)

@@ -48,8 +48,8 @@ class StoreLimit:
         Of the pass, in all.
     beside : PassesBeside
         That are kept beside it in the end.
-    allowed, free : int
-        Bytes that they may take, and that were free when the pass began.
+    allowed, free, room : int
+        Bytes that they may take, that were free when the pass began, and that were free or theirs already.
     """
 
     store: Store
@@ -57,13 +57,15 @@ class StoreLimit:
     beside: PassesBeside
     allowed: int
     free: int
+    room: int
 
     @classmethod
     def of(cls, store: Store, limit: int | None, *, images: int, beside: PassesBeside = ALONE) -> "StoreLimit":
         """What a number of bytes allows, or half of the free disk if there is none; what is there already is free."""
         free = shutil.disk_usage(store.folder).free
         taken = store.manifest.images * store.row_bytes + beside.taken
-        return cls(store, images, beside, (free + taken) // 2 if limit is None else limit, free)
+        room = free + taken
+        return cls(store, images, beside, room // 2 if limit is None else limit, free, room)
 
     @property
     def passes(self) -> int:
@@ -88,12 +90,14 @@ class StoreLimit:
         if self.needed > self.allowed:
             several = self.passes > 1
             passes = f" in {self.passes} passes" if several else ""
+            # a higher limit makes no room that the disk has not
+            more = f"raise {argument('store_limit')}" if self.needed <= self.room else "free some disk"
             controls = f", fewer controls ({argument('control')})" if several else ""
             raise UnitlensError(
                 f"The store needs {in_bytes(self.needed)} for {self.images} images{passes}, more than the "
                 f"{in_bytes(self.allowed)} allowed ({in_bytes(self.free)} are free under {self.store.folder.parent}): "
                 f"choose fewer images ({argument('limit')}){controls}, fewer or coarser layers or a coarser "
-                f"{argument('grid')}, or raise {argument('store_limit')}."
+                f"{argument('grid')}, or {more}."
             )
 
 

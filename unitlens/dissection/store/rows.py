@@ -16,7 +16,11 @@ import numpy.typing as npt
 
 from unitlens.dissection.store.nonzero import NonZero
 from unitlens.errors import UnitlensError
+from unitlens.files import another_folder
 from unitlens.stats.blocks import in_blocks
+
+PREFIX = "unitlens-store-"
+"""The name of a temporary store begins so."""
 
 _SHORT_ROW = 1 << 12  # bytes that are read as fast as a part of them
 _AT_ONCE = 1 << 22  # bytes of short rows that are read together
@@ -32,9 +36,11 @@ def writing(folder: Path | None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        temporary = folder is None or any(part.startswith(PREFIX) for part in folder.parts)
+        elsewhere = "put it on another one by setting TMPDIR" if temporary else another_folder()
         raise UnitlensError(
-            f"The store under {folder or 'TMPDIR'} could not be written ({error.strerror}): free some disk, or put "
-            "it on another one by setting TMPDIR."
+            f"The store under {folder or 'TMPDIR'} could not be written ({error.strerror}): free some disk, or "
+            f"{elsewhere}."
         ) from None
 
 

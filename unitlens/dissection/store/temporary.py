@@ -9,9 +9,7 @@ from pathlib import Path
 
 from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.lock import NAME, TEMPORARY, release_lock, take_left_lock
-from unitlens.dissection.store.rows import writing
-
-PREFIX = "unitlens-store-"
+from unitlens.dissection.store.rows import PREFIX, writing
 
 
 @contextmanager

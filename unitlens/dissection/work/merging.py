@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unitlens.dissection.files import RUN
 from unitlens.dissection.forward import check_images
 from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.images import read_record
@@ -15,14 +16,16 @@ from unitlens.dissection.work.folders import ASKED, FOLDER
 from unitlens.dissection.work.passes import Pass
 from unitlens.dissection.work.task import Asked
 from unitlens.dissection.work.works import read_asked
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, did_you_mean, spelled
 
 if TYPE_CHECKING:
     from unitlens.dissection.result import Dissection
 
 
 def merge(folders: Sequence[str | Path], *, progress: bool = False) -> "Dissection":
-    """Put parts of the images together that were looked at on several machines: ``unitlens dissect --shard i/n``.
+    """Put parts of the images together that were looked at on several machines.
+
+    Parts are made by `unitlens.dissect_part`, or in the shell by ``unitlens dissect --shard i/n``.
 
     Neither the network nor the images are needed. The result has the same bits as that of one process that looked at
     all images, where the activations have.
@@ -47,13 +50,11 @@ def merge(folders: Sequence[str | Path], *, progress: bool = False) -> "Dissecti
     --------
     >>> import tempfile
     >>> import unitlens as ul
-    >>> from unitlens.data.reading import Part
-    >>> from unitlens.dissection.run import dissect_part
     >>> net, options = ul.load("bundled:scenes"), {"limit": 64, "evidence": False, "exemplars": 0}
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     parts = [f"{folder}/part{number}" for number in range(2)]
-    ...     for number, part in enumerate(parts):
-    ...         dissect_part(net, None, "bundled:scenes", Part(number, 2), part, **options)
+    ...     parts = [f"{folder}/part{number}" for number in (1, 2)]
+    ...     for number, part in enumerate(parts, 1):
+    ...         ul.dissect_part(net, None, "bundled:scenes", shard=(number, 2), checkpoint=part, **options)
     ...     merged = ul.merge(parts)
     >>> len(merged.table()), merged.info["data"]["images"]
     (128, 64)
@@ -110,6 +111,19 @@ def _nothing_read(stored: StoredPass) -> str:
     return f"None of the {stored.record.total} images could be read" + (f": {unread[0].reason}." if unread else ".")
 
 
+def _passes_in(folder: Path) -> Path:
+    """Where the passes of a part are: in its folder, or in that of a run that is not written yet."""
+    if (folder / FOLDER / ASKED).exists():
+        return folder / FOLDER
+    if not folder.is_dir():
+        near = did_you_mean(folder.name, (path.name for path in folder.parent.glob("*") if path.is_dir()))
+        raise UnitlensError(f"There is no folder {folder}{near}; give the folders of all parts.")
+    if (folder / RUN).is_file():
+        how = spelled(python="ul.dissect_part", shell="`unitlens dissect --shard`")
+        raise UnitlensError(f"{folder} is a run, not a part of one: parts are made by {how}.")
+    return folder
+
+
 def find_parts(folders: Sequence[Path]) -> JoinedWork:
     """The parts in some folders, in their order.
 
@@ -120,7 +134,7 @@ def find_parts(folders: Sequence[Path]) -> JoinedWork:
     """
     if not folders:
         raise UnitlensError("No folders of parts were named.")
-    works = [folder / FOLDER if (folder / FOLDER / ASKED).exists() else folder for folder in folders]
+    works = [_passes_in(folder) for folder in folders]
     asked = [read_asked(work) for work in works]
     first, found = asked[0], dict[int, int]()
     for number, one in enumerate(asked):
