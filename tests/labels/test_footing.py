@@ -258,6 +258,13 @@ def test_the_effect_is_that_of_removing_the_unit_on_images_that_hold_the_concept
         assert row.effect_low <= row.effect <= row.effect_high
 
 
+def test_effects_that_cannot_be_measured_are_refused_before_anything_is_computed(net, world, monkeypatch):
+    run = ul.dissect(net, "0", world, quantile=0.1, exemplars=0)
+    monkeypatch.setattr(measuring, "activations", None)  # so that a pass would fail
+    with pytest.raises(ul.UnitlensError, match=r"No image of .* has a class"):
+        ul.measure_labels(run, ul.given_labels(run, {0: "red"}), net, world, effects=True)
+
+
 NAMES = ConceptNames(
     ("sky", "skis", "traffic_light", "bus", "a/plant", "b/plant", "Grass"),
     ("x/sky", "x/skis", "x/traffic_light", "x/bus", "a/plant", "b/plant", "x/Grass"),

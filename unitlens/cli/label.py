@@ -63,6 +63,7 @@ def label(run: Path, given: tuple[Path, ...], effects: bool, unmeasured: bool, o
     from unitlens.dissection.result import open_run
     from unitlens.dissection.work.run_pass import activations
     from unitlens.labels.files import check_no_labels, read_labels
+    from unitlens.labels.footing.measuring import check_effects
     from unitlens.pages.labels.sheets import check_sheet, write_sheet
     from unitlens.pages.writing import report
 
@@ -112,6 +113,8 @@ def label(run: Path, given: tuple[Path, ...], effects: bool, unmeasured: bool, o
         net, data, stored = None, None, None  # type: Any, Any, Any
         if asked.needs_activations or images:
             net, data = _open_again(run, dissection, source, images=images, network=asked.effects)
+            if asked.effects:
+                check_effects(dissection, net, data)
             # One pass for all that follows.
             stored = opened.enter_context(activations(dissection, net, data, images=images, **options))
         beside = () if ratings is None else (ratings,)

@@ -29,7 +29,7 @@ from unitlens.labels.footing.meanings import ConceptNames, Meaning, OneConcept, 
 from unitlens.labels.footing.pairs import FEW_UNITS, Pairs, PairScores, score_pairs
 from unitlens.labels.footing.planes import areas, with_meanings
 from unitlens.labels.footing.references import baseline_labels, dissection_labels
-from unitlens.labels.footing.removal import Removals, mean_effect, measure_removals
+from unitlens.labels.footing.removal import Removals, check_removals, mean_effect, measure_removals
 from unitlens.labels.footing.simulation import simulation
 from unitlens.labels.footing.weighing import CHOSEN_ON, held_out_halves, weigh, weighs_itself
 from unitlens.labels.result import Labels
@@ -125,6 +125,8 @@ def measure_labels(
     if effects and (net is None or data is None):
         raise UnitlensError(f"Effects take the network and the images: give {argument('net')} and {argument('data')}.")
     progress = passing.get("progress", False)
+    if effects and net is not None and data is not None:
+        check_effects(run, check_network(net, run.info), data)
     opened = None if encoder is None else open_encoder(encoder)
     if opened is not None:
         check_texts(labels, ConceptNames.of(run), opened)
@@ -341,6 +343,18 @@ class _Simulated(NamedTuple):
         unit, method, even = int(row["unit"]), row["method"], row["even_label"]
         halves = CHOSEN_ON["even"] if even else held_out_halves(labels, method)
         return cls(place, unit, method, even or row["label"], halves)
+
+
+def check_effects(run: Dissection, net: Network, data: Data | str | Path) -> None:
+    """Make sure before anything is computed that effects of removing units can be measured.
+
+    Raises
+    ------
+    UnitlensError
+        If the network predicts no classes, as a generator, or no image has one.
+    """
+    reading = Reading(limit=run.settings.limit, seed=run.settings.seed)
+    check_removals(net, run.layers, regrouped(as_data(data), run.groups), reading)
 
 
 def with_effects(

@@ -61,21 +61,41 @@ def measure_removals(
     UnitlensError
         If the network predicts no classes, or no image has one.
     """
+    experiment, classes = _experiment(net, layer, data, reading, basis)
+    design = Design(
+        layers=experiment.layers,
+        values=(experiment.values(layer),),
+        response=PerImage(_OwnLogit(classes).read, with_class=True),
+        sets=tuple(((unit,),) for unit in units),
+        basis=basis,
+    )
+    counts = measure(experiment.net, experiment.data, design, reading).counts
+    return Removals(counts.names, counts.after[..., 0] - counts.before, counts.folds)
+
+
+def check_removals(net: Network, layers: Sequence[str], data: Data, reading: Reading) -> None:
+    """Make sure before a long pass that effects can be measured.
+
+    Raises
+    ------
+    UnitlensError
+        As for `measure_removals`.
+    """
+    for layer in layers:
+        _experiment(net, layer, data, reading, None)
+
+
+def _experiment(
+    net: Network, layer: str, data: Data, reading: Reading, basis: Coding | None
+) -> tuple[Experiment, Classes]:
+    """What units are removed in, and the classes of the images."""
     experiment = Experiment.of(
         net, layer, data, replacement=Replacement(0.0, None, None), measures=(), reading=reading, basis=basis
     )
     outputs = net.output_count()
     if outputs is None:
         raise UnitlensError(f"{net.name} does not return a score for each class: there is no effect on these.")
-    design = Design(
-        layers=experiment.layers,
-        values=(experiment.values(layer),),
-        response=PerImage(_OwnLogit(join_classes(data, net.classes, outputs)).read, with_class=True),
-        sets=tuple(((unit,),) for unit in units),
-        basis=basis,
-    )
-    counts = measure(experiment.net, experiment.data, design, reading).counts
-    return Removals(counts.names, counts.after[..., 0] - counts.before, counts.folds)
+    return experiment, join_classes(data, net.classes, outputs)
 
 
 class Effect(NamedTuple):
