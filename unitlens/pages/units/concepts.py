@@ -134,6 +134,7 @@ def concept_views(
         Its detectors, and its other units, by falling IoU.
     """
     shares = {(one.category, one.concept): one for one in concept_shares(info, settings)}
+    rows = [ListedUnit(**row) for row in rows_of(ranked[list(ListedUnit._fields)])]  # by the places of the units
     pictured = [key in strips for key in zip(ranked["layer"], ranked["unit"].tolist(), strict=True)]
     views = []
     for _, units in ranked[ranked["concept"].notna()].groupby("concept_id", sort=False):
@@ -150,8 +151,8 @@ def concept_views(
                 detectors=len(detectors),
                 others=len(others),
                 best=float(units["iou"].max()),
-                listed=_listed(detectors),
-                listed_others=_listed(others),
+                listed=[rows[place] for place in detectors.index[:LISTED]],
+                listed_others=[rows[place] for place in others.index[:LISTED]],
                 images=_images(shown, exemplars, pictured, most),
                 share=share.share,
                 ceiling=share.ceiling,
@@ -160,11 +161,6 @@ def concept_views(
         )
     order = {name: i for i, name in enumerate(category_colours(view.category for view in views))}
     return sorted(views, key=lambda view: (order[view.category], -view.detectors, view.concept))
-
-
-def _listed(units: "pd.DataFrame") -> list[ListedUnit]:
-    rows = rows_of(units[list(ListedUnit._fields)].head(LISTED))
-    return [ListedUnit(**row) for row in rows]
 
 
 def _images(
