@@ -20,7 +20,7 @@ WAITING = KEPT // 2
 """Runs of active positions of all blocks that wait to be counted together, 16 bytes each."""
 
 BLOCK_UNITS = 64
-"""Units whose thresholds are found together, at most: their histograms take 32 MB."""
+"""Units whose thresholds are found together, at most: histograms of all values take 32 MB."""
 
 TOGETHER = 1 << 28
 """Bytes of counts of the blocks that are counted together: each reading of an image's labels serves all of them."""
