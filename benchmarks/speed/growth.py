@@ -3,8 +3,8 @@
 python -m benchmarks.speed.growth [--figure docs/images/growth.png] [--points N]
 python -m benchmarks.speed.growth --memory 5000 20000 100000
 
-Each is changed by itself, over 20 times or more, on small images and a small network, on one thread. The model is that
-of `unitlens.plan`, which measures 32 images.
+Each is changed by itself, by a factor of 32 (draws by 12; folds are always 32), on small images and a small network, on
+one thread. The model is that of `unitlens.plan`, which measures 32 images.
 """
 
 import argparse

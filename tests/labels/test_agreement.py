@@ -4,13 +4,14 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import unitlens as ul
 from unitlens.labels.columns import REFERENCES
 from unitlens.labels.footing.meanings import OneConcept
 from unitlens.labels.footing.planes import overlaps
-from unitlens.labels.result import wilson
+from unitlens.labels.result import Labels, MethodRecord, wilson, with_all_columns
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,20 @@ def test_methods_stand_side_by_side(measured):
     rows = labels["one"].rows
     assert summary.loc["one", "tested"] == (rows["verdict"] != "untested").sum()
     assert 0 <= summary.loc["one", "supported_low"] <= summary.loc["one", "supported_high"] <= 1
+
+
+def test_masks_judge_labels_that_they_know():
+    def row(method, unit, iou, verdict="supported"):
+        return {"unit": unit, "method": method, "label": f"{method} {unit}", "iou": iou, "verdict": verdict}
+
+    rows = [row("dissection", unit, 0.2) for unit in range(4)] + [row("dissection", 4, 0.2, "chance")]
+    rows += [row("other", 0, 0.1), row("other", 1, 0.09), row("other", 2, None), row("other", 4, 0.2)]
+    table = pd.DataFrame(rows).assign(layer="0", rank=1)
+    methods = {name: MethodRecord(settings={}, unitlens=ul.__version__) for name in ("dissection", "other")}
+    summary = Labels(rows=with_all_columns(table), methods=methods).summary().set_index("method")
+    assert summary.loc["other", ["judged", "right"]].tolist() == [2, 0.5]  # of units 0 and 1: .1 is half of .2
+    assert (summary.loc["other", "right_low"], summary.loc["other", "right_high"]) == wilson(1, 2)
+    assert summary.loc["dissection", "judged"] == 0
 
 
 def test_layers_that_are_labelled_later_have_the_references_too(measured):

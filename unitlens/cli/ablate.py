@@ -116,7 +116,7 @@ def ablate(target: str, **options: Any) -> None:
     """Ablate units of a layer, and measure the effect on the predictions, or on another outcome.
 
     RUN_OR_MODEL is the folder of a run, whose network, preprocessing and images are used and to which the effects are
-    added; or a network, named as for `unitlens dissect`.
+    added; or a network, named as for `unitlens dissect`: a file or package that is named is run.
     """
     with launched() as processes:
         _ablate(target, options | {"quiet": options["quiet"] or not processes.first}, processes)

@@ -17,7 +17,8 @@ from unitlens.cli.text import align_columns, echo
 def layers(model: str, **options: Any) -> None:
     """List every layer of a network in forward order: kind, output shape, units, grid, and layout if it is unusual.
 
-    MODEL is named as for `unitlens dissect`. Weights do not matter for it: without --weights none are looked for.
+    MODEL is named as for `unitlens dissect`: a file or package that is named is run. Weights do not matter for it:
+    without --weights none are looked for.
     """
     from unitlens.models.loading import origin
 

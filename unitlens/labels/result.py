@@ -8,11 +8,14 @@ from unitlens.dissection.provenance import versions
 from unitlens.dissection.searching.unit_vectors import UnitVectors
 from unitlens.drawing.notebooks import table_html
 from unitlens.errors import UnitlensError, did_you_mean
-from unitlens.labels.columns import ABOVE_CHANCE, COLUMNS, TEXT, VERDICTS, WHOLE, is_unicode, one_line
+from unitlens.labels.columns import ABOVE_CHANCE, COLUMNS, DISSECTION, TEXT, VERDICTS, WHOLE, is_unicode, one_line
 from unitlens.labels.people.ratings import Ratings
 from unitlens.plurals import counted
 from unitlens.records import check_types
 from unitlens.stats.intervals import wilson
+
+_RIGHT = 0.5
+"""A label is right where its IoU is at least this share of that of the unit's concept."""
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -228,14 +231,18 @@ class Labels:
             ``correlation``, ``simulation`` and ``effect`` over the units that have them, ``tested`` (units),
             ``above_chance``, the share of these whose label is more than chance (supported or no gain), and
             ``supported``, ``supported_low`` and ``supported_high``: which share of them is supported, and its 95 %
-            interval (Wilson's).
+            interval (Wilson's). Masks judge labels that they know, of the units whose concept in the dissection is
+            supported: of ``judged`` units, the share ``right`` has a label whose IoU is at least half of that of
+            the concept; ``right_low`` and ``right_high`` are its 95 % interval (Wilson's).
         """
         import pandas as pd
 
         rows = best_of_mask(self.rows)
         named = [method for method in self.methods if (rows["method"] == method).any()]
-        summaries = [_summary(method, rows[rows["method"] == method]) for method in named]
-        return pd.DataFrame(summaries, columns=list(_summary("", rows[:0])))  # of methods of ranges alone, too
+        by_masks = rows[(rows["method"] == DISSECTION) & (rows["verdict"] == next(iter(VERDICTS)))]
+        known = by_masks.set_index(["layer", "unit"])["iou"]
+        summaries = [_summary(method, rows[rows["method"] == method], known) for method in named]
+        return pd.DataFrame(summaries, columns=list(_summary("", rows[:0], known)))  # of methods of ranges alone, too
 
     def agreement_table(self) -> "pd.DataFrame":
         """A row for every two methods: the fields of `Agreement`; empty before `unitlens.measure_labels`."""
@@ -266,11 +273,13 @@ def best_of_mask(rows: "pd.DataFrame") -> "pd.DataFrame":
     return of_mask.sort_values("rank", kind="stable").drop_duplicates(["layer", "unit", "method"]).sort_index()
 
 
-def _summary(method: str, rows: "pd.DataFrame") -> dict[str, Any]:
+def _summary(method: str, rows: "pd.DataFrame", known: "pd.Series[float]") -> dict[str, Any]:
     tested = int((rows["verdict"] != "untested").sum())
     supported = int((rows["verdict"] == next(iter(VERDICTS))).sum())
     above_chance = int(rows["verdict"].isin(ABOVE_CHANCE).sum())
     low, high = wilson(supported, tested)
+    judged, right = (0, 0) if method == DISSECTION else _judged(rows, known)
+    right_low, right_high = wilson(right, judged)
     means = {name: rows[name].mean() for name in ("iou", "auprc", "correlation", "simulation", "effect")}
     return {
         "method": method,
@@ -283,7 +292,18 @@ def _summary(method: str, rows: "pd.DataFrame") -> dict[str, Any]:
         "supported": supported / tested if tested else float("nan"),
         "supported_low": low,
         "supported_high": high,
+        "judged": judged,
+        "right": right / judged if judged else float("nan"),
+        "right_low": right_low,
+        "right_high": right_high,
     }
+
+
+def _judged(rows: "pd.DataFrame", known: "pd.Series[float]") -> tuple[int, int]:
+    """How many labels masks judge, by the IoU of each unit's concept, and how many of these they find right."""
+    iou = rows.set_index(["layer", "unit"])["iou"].dropna()
+    best = known.reindex(iou.index).dropna()
+    return len(best), int((iou.loc[best.index] >= _RIGHT * best).sum())
 
 
 def labels_table(rows: "Sequence[Mapping[str, Any]] | pd.DataFrame", method: str) -> "pd.DataFrame":

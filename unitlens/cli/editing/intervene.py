@@ -112,7 +112,7 @@ def intervene(target: str, **options: Any) -> None:
     """Remove units from, or insert them into, what a generator draws, and measure the areas of all concepts.
 
     RUN_OR_MODEL is the folder of a run, whose network, latents and concept sources are used and to which the results
-    are added; or a generator, named as for `unitlens dissect`.
+    are added; or a generator, named as for `unitlens dissect`: a file or package that is named is run.
     """
     if options["recipe"] is not None:
         draw_recipe(target, options)
