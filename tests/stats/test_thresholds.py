@@ -2,7 +2,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests import naive
@@ -41,6 +41,8 @@ def assert_exact(rows, rank, guesses, way):
 
 @WAYS
 @given(values=VALUES, rank=st.integers(0, 30), guess=st.floats(-(2.0**120), 2.0**120, width=32))
+@example(values=[0.0, 0.0, 1.0, 1.0, 1.0, -1.0, -2.0], rank=5, guess=0.0)  # the bin ends just below 0
+@example(values=[0.0, 0.0, 0.0, 0.0, 1.0, -1.0, -2.0], rank=5, guess=0.0)
 @settings(max_examples=60)
 def test_the_kth_largest_equals_sorting_for_any_guess(way, values, rank, guess):
     rows = torch.tensor([values, values[::-1]], dtype=torch.float32)

@@ -114,7 +114,7 @@ def kth_largest(scan: ScanBetween, rank: int, guesses: Iterable[Tensor], floor: 
         if bool((low == high)[reached].all()):
             found = _value(low)
             break
-        within = scan(torch.where(reached, _just_below(low), torch.inf), _value(high))
+        within = scan(torch.where(reached, _just_below(low), torch.inf), _largest_of(high))
         values, stream = _gathered(within, SORTED * len(floor))
         if values is not None:
             found = _value_of_rank(values, in_bin)
@@ -177,6 +177,11 @@ def _add_ones(counts: Tensor, index: Tensor) -> None:
 def _just_below(key: Tensor) -> Tensor:
     """The largest values whose keys are smaller."""
     return _value(torch.where(key == 0, -2, key - 1))  # -1 would be that of -0.0, and 0 is not above it
+
+
+def _largest_of(key: Tensor) -> Tensor:
+    """The largest values whose keys are not larger."""
+    return _value(torch.where(key == -1, -2, key))  # -1 would be that of -0.0, and 0 does not lie above it
 
 
 class _Values(NamedTuple):
