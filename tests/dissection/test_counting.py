@@ -12,6 +12,8 @@ from unitlens.dissection import counting, scanning
 from unitlens.dissection.memory import blocks_together
 from unitlens.dissection.positions import marks
 from unitlens.dissection.store.labels import LabelPlanes
+from unitlens.dissection.store.layers import ArrivingMaps, LayerMaps
+from unitlens.dissection.store.temporary import temporary_store
 from unitlens.progress import Progress
 from unitlens.stats.draws.partners import choose_partners
 from unitlens.stats.masks import Active
@@ -27,6 +29,25 @@ def test_pieces_of_a_stream_are_joined_without_a_change(monkeypatch, enough, at_
     assert np.array_equal(whole.counts.intersection, cut.counts.intersection)
     assert np.array_equal(whole.counts.activated, cut.counts.activated)
     assert whole.table().equals(cut.table())
+
+
+@pytest.mark.parametrize("rectified", [False, True])
+def test_levels_are_guessed_from_a_few_maps_at_a_time_as_from_all_at_once(rectified):
+    maps = torch.randn(50, 6, 7, 5, generator=torch.Generator().manual_seed(0))
+    maps[:, 4] = maps[:, 4].sub(4) if rectified else maps[:, 4]
+    maps = maps.clamp_min(0) if rectified else maps  # of the fifth unit nearly all is 0 then
+    with temporary_store() as store:
+        layer = LayerMaps.start("layer", maps, (14, 20), store)
+        layer.add(ArrivingMaps.of(maps, (14, 20)))
+        few, all_ = (
+            list(scanning.Scanner(layer, slice(0, 6), (14, 20), "edges", pieces_of=pieces).guesses(0.2))
+            for pieces in (7, 50)
+        )
+    assert all(torch.equal(one, other) for one, other in zip(few, all_, strict=True))
+    assert (few[0][4] == 0) == rectified
+    shares = (maps > few[0][:, None, None]).double().mean((0, 2, 3))
+    assert (shares[:4] > 0.2).all()  # a guess lies below the threshold
+    assert (shares[:4] < 0.4).all()
 
 
 @pytest.mark.parametrize("draws", [0, 12])

@@ -177,15 +177,22 @@ class Scanner:
         cells = math.prod(len(range(side)[some]) for side, some in zip(self._plan.grid, every, strict=True))
         count = min(self._images, max(_GUESS_IMAGES, _GUESS_VALUES // cells))
         some_images = np.arange(count) * self._images // count
-        every_map = torch.from_numpy(self._layer.maps.read(some_images, self._block))
+        pieces = (self._layer.maps.read(some_images[piece], self._block) for piece in in_blocks(count, self._chunk))
+        above_zero, below_zero, parts = torch.zeros(self.units, dtype=torch.int64), False, list[Tensor]()
+        for maps in map(torch.from_numpy, pieces):
+            above_zero += (maps > 0).sum((0, 2, 3))
+            below_zero = below_zero or bool((maps < 0).any())
+            sampled = self._plan.padded(maps)
+            for side, dim in enumerate((-2, -1)):  # some of the grid's own cells: those of a coarser one are averages
+                axis = self._plan.axis(side, maps.device)
+                sampled = interpolate(sampled, Axis(*(part[every[side]] for part in axis)), dim=dim)
+            parts.append(sampled.transpose(0, 1).flatten(1))
+        values = torch.cat(parts, 1)
         # Of units that are 0 at nearly all positions, as features of a dictionary are, all that lies above 0 is little.
-        dense = true_at((every_map > 0).sum((0, 2, 3)) > quantile / 4 * len(every_map) * every_map[0, 0].numel())
-        mostly_zero = bool((every_map >= 0).all()) and len(dense) < self.units
-        maps = self._plan.padded(every_map.index_select(1, dense) if mostly_zero else every_map)
-        for side, dim in enumerate((-2, -1)):  # some of the grid's own cells: those of a coarser one would be averages
-            axis = self._plan.axis(side, maps.device)
-            maps = interpolate(maps, Axis(*(part[every[side]] for part in axis)), dim=dim)
-        values = maps.transpose(0, 1).flatten(1)
+        dense = true_at(above_zero > quantile / 4 * count * math.prod(self._layer.maps.shape[1:]))
+        mostly_zero = not below_zero and len(dense) < self.units
+        if mostly_zero:
+            values = values.index_select(0, dense)
         rank = min(values.shape[1], int(share * quantile * values.shape[1]) + 1)
         level = values.topk(rank, dim=1).values[:, -1]
         return torch.zeros(self.units).index_copy_(0, dense, level) if mostly_zero else level
