@@ -1,6 +1,9 @@
 """Exemplar strips: the images that activate a unit most, its mask drawn on each, side by side in one small image."""
 
 import io
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -97,6 +100,7 @@ def enlarged(maps: npt.NDArray[np.floating], size: tuple[int, int]) -> npt.NDArr
     return np.asarray(brought, np.float32)
 
 
+@lru_cache(maxsize=16)
 def _bilinear_matrix(source: int, target: int) -> npt.NDArray[np.float32]:
     """Target x source matrix of bilinear enlargement along one side."""
     centre = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)  # of each pixel, in the source
@@ -106,6 +110,7 @@ def _bilinear_matrix(source: int, target: int) -> npt.NDArray[np.float32]:
     matrix = np.zeros((target, source), np.float32)
     np.add.at(matrix, (rows, low), 1 - (centre - low))
     np.add.at(matrix, (rows, high), centre - low)
+    matrix.flags.writeable = False  # it is kept
     return matrix
 
 
@@ -129,24 +134,52 @@ def draw_tiles(images: Images, masks: Masks, *, size: int = 96) -> Images:
     uint8 array, K x size x size x 3
         The tiles.
     """
-    tiles, inside = resize_to_squares(images, size), _resize_masks(masks, size)
-    faded = _faded(tiles)
-    # Where inside, all bits of a pixel come from the tile: on whole runs of memory, four times as fast as a choice of
-    # one pixel after another.
-    bright = np.repeat(inside.view(np.uint8) * np.uint8(255), 3, axis=-1).reshape(tiles.shape)
-    drawn = np.ascontiguousarray(faded ^ ((faded ^ tiles) & bright), np.uint8)  # the line is drawn into this memory
+    planes = _drawn(TilePlanes.of(images, size), _resize_masks(masks, size))
+    return np.ascontiguousarray(np.moveaxis(planes, 1, -1))
+
+
+class TilePlanes(NamedTuple):
+    """Images as tiles, as they are seen inside of a mask and outside of it.
+
+    Attributes
+    ----------
+    bright, faded : uint8 arrays, K x 3 x size x size
+        A plane for each colour: numpy is fast on whole runs of memory.
+    """
+
+    bright: Images
+    faded: Images
+
+    @classmethod
+    def of(cls, images: Images, size: int) -> "TilePlanes":
+        """Those of images, K x H x W x 3, in tiles of so many pixels a side."""
+        bright = np.ascontiguousarray(np.moveaxis(resize_to_squares(images, size), -1, 1))
+        red, green, blue = np.moveaxis(bright.astype(np.uint16), 1, 0)
+        grey = (77 * red + 150 * green + 29 * blue) >> 8
+        return cls(bright, ((5 * (bright + grey[:, None]) >> 4) + _LIFT).astype(np.uint8))
+
+    @classmethod
+    def joined(cls, parts: Sequence["TilePlanes"]) -> "TilePlanes":
+        """Several after each other."""
+        return cls(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def _drawn(tiles: TilePlanes, inside: Masks) -> Images:
+    """What `draw_tiles` draws, K x 3 x size x size."""
+    size = inside.shape[-1]
     width, edge = max(1, round(size / 56)), max(1, round(size / 160))
     near = _grown(inside, width)
-    for beside, within, colour in ((_grown(near, edge), near, EDGE), (near, inside, OUTLINE)):
-        drawn.reshape(-1, 3)[np.flatnonzero(beside & ~within)] = np.array(colour, np.uint8)
+    beside = _grown(near, edge)
+    drawn = _chosen(inside, tiles.bright, tiles.faded)
+    for line, colour in ((beside & ~near, EDGE), (near & ~inside, OUTLINE)):
+        drawn = _chosen(line, np.array(colour, np.uint8)[:, None, None], drawn)
     return drawn
 
 
-def _faded(tiles: Images) -> Images:
-    """Images with less colour and contrast, and none of their darkness."""
-    red, green, blue = (tiles[..., channel].astype(np.uint16) for channel in range(3))
-    grey = (77 * red + 150 * green + 29 * blue) >> 8
-    return np.asarray((5 * (tiles + grey[..., None]) >> 4) + _LIFT, np.uint8)
+def _chosen(where: Masks, these: Images, others: Images) -> Images:
+    """Pixels of the one where a mask says so, and else of the other: all of their bits, or none."""
+    bits = where.view(np.uint8)[:, None] * np.uint8(255)
+    return np.asarray(others ^ ((others ^ these) & bits), np.uint8)
 
 
 def resize_to_squares(images: Images, size: int) -> Images:
@@ -176,6 +209,8 @@ def resize_to_squares(images: Images, size: int) -> Images:
 def _resize_masks(masks: Masks, size: int) -> Masks:
     """Masks of K x size x size, each pixel from the position in which it lies."""
     height, width = masks.shape[-2:]
+    if (height, width) == (size, size):
+        return masks
     rows = (np.arange(size) * 2 + 1) * height // (2 * size)
     columns = (np.arange(size) * 2 + 1) * width // (2 * size)
     return masks[:, rows][:, :, columns]
@@ -219,12 +254,18 @@ def draw_strip(images: Images, masks: Masks, *, size: int = 96, quality: int = 7
     ValueError
         If there is no image, or not one mask for each.
     """
-    from PIL import Image
-
     if not len(images) or len(images) != len(masks):
         raise ValueError(f"a strip needs images and a mask for each, not {len(images)} and {len(masks)}")
-    tiles = draw_tiles(images, masks, size=size)
-    strip = Image.fromarray(np.ascontiguousarray(tiles.transpose(1, 0, 2, 3)).reshape(size, -1, 3))
+    return join_tiles(TilePlanes.of(images, size), masks, quality=quality, limit=limit)
+
+
+def join_tiles(tiles: TilePlanes, masks: Masks, *, quality: int = 75, limit: int | None = None) -> bytes:
+    """Draw a strip as `draw_strip` does, of images that are tiles already."""
+    from PIL import Image
+
+    size = tiles.bright.shape[-1]
+    planes = _drawn(tiles, _resize_masks(masks, size)).transpose(1, 2, 0, 3).reshape(3, size, -1)
+    strip = Image.merge("RGB", [Image.fromarray(plane) for plane in planes])
     while True:
         file = io.BytesIO()
         strip.save(file, "JPEG", quality=quality, subsampling=2, optimize=True)

@@ -13,7 +13,7 @@ from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.rows import Rows
-from unitlens.drawing.strips import draw_strip, resize_to_squares, strip_limit, strip_size, tile_masks
+from unitlens.drawing.strips import TilePlanes, join_tiles, strip_limit, strip_size, tile_masks
 from unitlens.stats.blocks import in_blocks
 
 if TYPE_CHECKING:
@@ -212,15 +212,16 @@ def draw_strips(
         images = exemplars.image[unit]
         maps = layer.maps.read(images, slice(unit, unit + 1))[:, 0]
         masks = tile_masks(maps, float(threshold[unit]), size)
-        drawn.append(draw_strip(np.stack([tile(image) for image in images.tolist()]), masks, size=size, limit=limit))
+        tiles = TilePlanes.joined([tile(image) for image in images.tolist()])
+        drawn.append(join_tiles(tiles, masks, limit=limit))
     return drawn
 
 
-def _kept_tiles(thumbnails: Rows, size: int) -> Callable[[int], npt.NDArray[np.uint8]]:
-    """Images as large as they are drawn, (size, size, 3): many are exemplars of several units, and some are kept."""
+def _kept_tiles(thumbnails: Rows, size: int) -> Callable[[int], TilePlanes]:
+    """Images as tiles: many are exemplars of several units, and some are kept."""
 
-    @lru_cache(maxsize=max(1, _TILE_BYTES // (3 * size * size)))
-    def tile(image: int) -> npt.NDArray[np.uint8]:
-        return np.asarray(resize_to_squares(thumbnails.read([image]), size)[0])
+    @lru_cache(maxsize=max(1, _TILE_BYTES // (6 * size * size)))
+    def tile(image: int) -> TilePlanes:
+        return TilePlanes.of(thumbnails.read([image]), size)
 
     return tile
