@@ -9,7 +9,7 @@ from tests import naive
 from unitlens.errors import UnitlensError
 from unitlens.stats import thresholds
 from unitlens.stats.masks import Active
-from unitlens.stats.thresholds import Tally, kth_largest, tally, threshold_rank
+from unitlens.stats.thresholds import Tally, kth_largest, side_by_side, side_by_side_type, tally, threshold_rank
 
 VALUES = st.lists(st.floats(-(2.0**120), 2.0**120, width=32), min_size=2, max_size=60)
 
@@ -102,15 +102,17 @@ def test_tally_counts_every_plane_of_every_position():
     assert torch.equal(counts, expected)
 
 
-@given(seed=st.integers(0, 99), planes=st.integers(1, 3), columns=st.sampled_from([3, 5000]))
+@given(seed=st.integers(0, 99), planes=st.integers(1, 3), columns=st.sampled_from([3, 50, 5000]))
 def test_positions_that_are_counted_again_and_again_are_counted_as_once(seed, planes, columns):
     generator = torch.Generator().manual_seed(seed)
     drawn = [torch.randint(most, (200,), generator=generator) for most in (4, 5, 12, 2)]
     active = Active(*drawn[:3], torch.zeros(200))
-    tallied = Tally(active, drawn[3], 2, columns=columns, labels=(5, planes, 12))
-    once, again = (torch.zeros(4, 2, columns, dtype=torch.int64) for _ in range(2))
+    kind = side_by_side_type(4 * 2 * columns)
+    tallied = Tally(active, drawn[3], (4, 2, columns), (5, planes, 12), kind=kind)
+    once, again = (torch.zeros(2, 4, 2, columns, dtype=torch.int64) for _ in range(2))
     for _ in range(2):
-        labels = torch.randint(columns, (5, planes, 12), generator=generator).to(torch.int16)
-        tally(once, active, drawn[3], labels)
-        tallied.add(again, labels)
+        both = torch.randint(columns, (2, 5, planes, 12), generator=generator).to(torch.int16)
+        for counts, labels in zip(once, both, strict=True):
+            tally(counts, active, drawn[3], labels)
+        tallied.add(again, side_by_side(both.numpy(), kind))
     assert torch.equal(once, again)

@@ -4,6 +4,7 @@ Floats are read as integer keys of the same order (`_key`), which are counted in
 holds a rank has few values, which are sorted, or it is cut into finer bins.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
@@ -337,8 +338,8 @@ def _value(key: Tensor) -> Tensor:
 class Tally:
     """Counts the same active positions with the labels of one set of images after another, as `tally` does.
 
-    What does not depend on the labels is computed once, in 16 or 32 bits where that is enough: two to three times as
-    fast.
+    What does not depend on the labels is computed once. Labels of two sets lie side by side (`side_by_side`), in 16 or
+    32 bits each: so a position is looked up for both of them at once.
 
     Parameters
     ----------
@@ -346,26 +347,52 @@ class Tally:
         ``image`` indexes the images of the labels that follow.
     part : int64 tensor, (active positions,)
         The part in which each is counted.
-    parts : int
+    shape : tuple of int
+        Of the counts of one set, (U, parts, columns).
     labels : tuple of int
-        The shape of the labels that follow, (images, L, H * W).
+        The shape of the labels of one set, (images, L, H * W).
+    kind : torch.dtype
+        Of `side_by_side_type`, for at least as many counters.
     """
 
-    def __init__(self, active: Active, part: Tensor, parts: int, *, columns: int, labels: tuple[int, ...]) -> None:
-        images, planes, cells = labels
-        narrow = torch.int32 if images * planes * cells < 1 << 31 else torch.int64
-        row = active.unit.mul(parts).add_(part).mul_(columns)
-        cell = active.image.mul(planes * cells).add_(active.position)
-        # Labels have 16 bits: where rows have, too, so has their sum, which takes the least time.
-        largest = int(row.max()) + columns
-        narrowest = next(kind for kind in (torch.int16, torch.int32, torch.int64) if largest <= torch.iinfo(kind).max)
-        # The planes of a position follow each other: their counters differ, and none waits for the one before it.
-        self._row = row.to(narrowest).repeat_interleave(planes)
-        self._cell = (cell.to(narrow)[:, None] + torch.arange(planes, dtype=narrow) * cells).view(-1)
+    def __init__(
+        self,
+        active: Active,
+        part: Tensor,
+        shape: tuple[int, int, int],
+        labels: tuple[int, int, int],
+        *,
+        kind: torch.dtype,
+    ) -> None:
+        row, counters = _rows(active, part, shape), math.prod(shape)
+        self._kind, self._cell = kind, _cells(active, labels)
+        # The second set is counted behind the first one.
+        of_both = torch.stack([row, row + counters], 1).to(kind).view(_PAIRS[kind]).view(-1)
+        self._row = of_both.repeat_interleave(labels[1])
 
     def add(self, counts: Tensor, labels: Tensor) -> None:
-        """Add to counts, (U, parts, columns), in place, with the labels of some images, int16 (images, L, H * W)."""
-        _add_ones(counts.view(-1), self._row + labels.view(-1).index_select(0, self._cell))
+        """Add to the counts of two sets, (2, U, parts, columns), in place; the labels are those of `side_by_side`."""
+        pairs = labels.view(_PAIRS[self._kind]).view(-1).index_select(0, self._cell).add_(self._row)
+        places, size = pairs.view(self._kind), counts[0].numel()
+        if 2 * len(places) < size:  # few places: see `_add_ones`
+            for of_set, found, first in zip(counts, places.view(-1, 2).unbind(1), (0, size), strict=True):
+                _add_ones(of_set.view(-1), found - first)
+        else:
+            counts.add_(torch.bincount(places, minlength=2 * size).view(counts.shape))
+
+
+_PAIRS = {torch.int16: torch.int32, torch.int32: torch.int64}
+"""Types in which two numbers are looked up together."""
+
+
+def side_by_side_type(counters: int) -> torch.dtype:
+    """The type in which labels of two sets stand side by side, if each set is counted by so many counters."""
+    return torch.int16 if 2 * counters <= torch.iinfo(torch.int16).max else torch.int32
+
+
+def side_by_side(labels: Sequence[npt.NDArray[np.integer]], kind: torch.dtype) -> Tensor:
+    """Labels of two sets of as many images, (images, L, H * W) each, as `Tally.add` takes them."""
+    return torch.stack([torch.from_numpy(of_set) for of_set in labels], -1).to(kind)
 
 
 def tally(counts: Tensor, active: Active, part: Tensor, labels: Tensor) -> None:
@@ -382,12 +409,23 @@ def tally(counts: Tensor, active: Active, part: Tensor, labels: Tensor) -> None:
     labels : int16 tensor, (images, L, H * W)
         The column of each position in each label plane.
     """
-    parts, columns = counts.shape[1:]
-    row = active.unit.mul(parts).add_(part).mul_(columns)
-    cell = active.image.mul(labels.shape[1] * labels.shape[2]).add_(active.position)  # in the image's first plane
-    ones = torch.ones_like(row)
-    for plane in range(labels.shape[1]):
-        column = labels.view(-1).index_select(0, cell)
-        counts.view(-1).scatter_add_(0, row + column, ones)
-        if plane + 1 < labels.shape[1]:
-            cell += labels.shape[2]
+    column = labels.view(-1).index_select(0, _cells(active, labels.shape)).view(-1, labels.shape[1])
+    _add_ones(counts.view(-1), (_rows(active, part, counts.shape)[:, None] + column).view(-1))
+
+
+def _rows(active: Active, part: Tensor, shape: Sequence[int]) -> Tensor:
+    """The first counter of each active position in counts of a shape, (U, parts, columns)."""
+    _, parts, columns = shape
+    narrow = torch.int32 if math.prod(shape) < 1 << 31 else torch.int64
+    return active.unit.mul(parts).add_(part).mul_(columns).to(narrow)
+
+
+def _cells(active: Active, shape: Sequence[int]) -> Tensor:
+    """Where labels of a shape, (images, L, H * W), hold those of each active position, one plane after the other.
+
+    The planes of a position follow each other: their counters differ, and none waits for the one before it.
+    """
+    _, planes, cells = shape
+    narrow = torch.int32 if math.prod(shape) < 1 << 31 else torch.int64
+    cell = active.image.mul(planes * cells).add_(active.position).to(narrow)
+    return (cell[:, None] + torch.arange(planes, dtype=narrow) * cells).view(-1)

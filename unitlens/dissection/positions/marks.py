@@ -17,7 +17,7 @@ from unitlens.stats.masks import Active
 from unitlens.stats.regions.patterns import MarkTable, Patterns
 from unitlens.stats.regions.runs import Runs, joined
 from unitlens.stats.scores import Ints, ShortInts
-from unitlens.stats.thresholds import Tally, tally
+from unitlens.stats.thresholds import Tally, side_by_side, side_by_side_type, tally
 
 AT_ONCE = 1 << 19
 """Cells of a label plane that are read together at most, so that they fit a cache."""
@@ -233,24 +233,30 @@ class _OneByOne:
         self._by_part, self._part, self._partners = by_part, part, partners
         self._grid, self._read = marks.grid, read
         units, _, columns = by_part.shape
-        self._shifted = torch.zeros(len(partners), units, 2, columns, dtype=_kind_of_counts(len(part), marks.grid))
+        draws = len(partners) + len(partners) % 2  # two are counted together
+        self._shifted = torch.zeros(draws, units, 2, columns, dtype=_kind_of_counts(len(part), marks.grid))
 
     @property
     def shifted(self) -> Tensor:
-        return self._shifted.transpose(0, 1)
+        return self._shifted[: len(self._partners)].transpose(0, 1)
 
     def add(self, runs: Runs, images: range) -> None:
         own, tallies = torch.from_numpy(self._read(images)), list[tuple[slice, Tally]]()
+        columns = self._by_part.shape[2]
+        kind = side_by_side_type(BLOCK_UNITS * 2 * columns)
         for units in in_blocks(len(self._by_part), BLOCK_UNITS):  # the counts of so many fit a cache
             active = runs.of_units(units).each_position(self._grid)
             part = self._part[images.start : images.stop].index_select(0, active.image)
             tally(self._by_part[units], active, part, own)
             if len(active.unit):
-                tallies.append((units, Tally(active, part % 2, 2, columns=self._by_part.shape[2], labels=own.shape)))
-        for shifted, partners in zip(self._shifted, self._partners.of(images), strict=True):
-            given = torch.from_numpy(self._read(partners))
+                shape = (units.stop - units.start, 2, columns)
+                tallies.append((units, Tally(active, part % 2, shape, own.shape, kind=kind)))
+        partners = self._partners.of(images)
+        for first in range(0, len(partners), 2):
+            both = [self._read(partners[min(draw, len(partners) - 1)]) for draw in (first, first + 1)]
+            given = side_by_side(both, kind)
             for units, of_units in tallies:
-                of_units.add(shifted[units], given)
+                of_units.add(self._shifted[first : first + 2, units], given)
 
 
 class _RunByRun:
