@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 import unitlens as ul
-from benchmarks.speed.dissect import CLOCKS, bare, draw_folder, ours
+from benchmarks.speed.dissect import CLOCKS, bare_alone, draw_folder, ours
 from unitlens.data.batches import Batches
 from unitlens.data.reading import Reading
 from unitlens.models.passes import evaluating
@@ -66,10 +66,9 @@ def main() -> None:
         draw_folder(Path(folder) / "data", options.images, concepts=34, regions=options.regions or None)
         data = ul.annotated(Path(folder) / "data")
         dictionary = drawn_dictionary(net, data, options.features, options.kind)
-        bare(net, data, 32, clock)
         ratios: dict[str, list[float]] = {name: [] for name in KINDS if name in (options.only or KINDS)}
         for run in range(options.runs):
-            reference = bare(net, data, 32, clock)
+            reference = bare_alone("resnet18", Path(folder) / "data", 32, options.clock)
             for name in ratios:
                 basis = None if name == "units" else dictionary
                 taken = ours(net, data, "layer4", 32, clock, basis=basis, **KINDS[name])

@@ -347,9 +347,9 @@ class Tally:
         ``image`` indexes the images of the labels that follow.
     part : int64 tensor, (active positions,)
         The part in which each is counted.
-    shape : tuple of int
+    shape : sequence of int
         Of the counts of one set, (U, parts, columns).
-    labels : tuple of int
+    labels : sequence of int
         The shape of the labels of one set, (images, L, H * W).
     kind : torch.dtype
         Of `side_by_side_type`, for at least as many counters.
@@ -359,8 +359,8 @@ class Tally:
         self,
         active: Active,
         part: Tensor,
-        shape: tuple[int, int, int],
-        labels: tuple[int, int, int],
+        shape: Sequence[int],
+        labels: Sequence[int],
         *,
         kind: torch.dtype,
     ) -> None:
@@ -417,7 +417,7 @@ def _rows(active: Active, part: Tensor, shape: Sequence[int]) -> Tensor:
     """The first counter of each active position in counts of a shape, (U, parts, columns)."""
     _, parts, columns = shape
     narrow = torch.int32 if math.prod(shape) < 1 << 31 else torch.int64
-    return active.unit.mul(parts).add_(part).mul_(columns).to(narrow)
+    return active.unit.to(narrow).mul(parts).add_(part).mul_(columns)
 
 
 def _cells(active: Active, shape: Sequence[int]) -> Tensor:
@@ -427,5 +427,5 @@ def _cells(active: Active, shape: Sequence[int]) -> Tensor:
     """
     _, planes, cells = shape
     narrow = torch.int32 if math.prod(shape) < 1 << 31 else torch.int64
-    cell = active.image.mul(planes * cells).add_(active.position).to(narrow)
+    cell = active.image.to(narrow).mul(planes * cells).add_(active.position)
     return (cell[:, None] + torch.arange(planes, dtype=narrow) * cells).view(-1)

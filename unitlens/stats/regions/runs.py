@@ -77,10 +77,12 @@ class Runs(NamedTuple):
     def each_position(self, grid: tuple[int, int]) -> Active:
         """Their positions one by one, image after image; without values."""
         length = self.length
-        first = (self.start - divided(self.start, grid[1] + 1)[0]).long()  # as counted without the ends of rows
-        before = length.cumsum(0) - length
-        position = (first - before).repeat_interleave(length).add_(torch.arange(int(length.sum())))
-        unit, image = (part.long().repeat_interleave(length) for part in (self.unit, self.image))
+        count = int(length.sum())
+        narrow = torch.int32 if count < 1 << 31 else torch.int64
+        first = self.start - divided(self.start, grid[1] + 1)[0]  # as counted without the ends of rows
+        before = (length.cumsum(0) - length).to(narrow)
+        position = (first - before).repeat_interleave(length).add_(torch.arange(count, dtype=narrow))
+        unit, image = (part.repeat_interleave(length) for part in (self.unit, self.image))
         return Active(unit, image, position, torch.zeros(0))
 
     def by_image(self) -> Iterator[tuple[int, "Runs"]]:
