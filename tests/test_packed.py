@@ -43,19 +43,22 @@ def test_columns_of_other_texts_differ():
     assert Texts(["ab", "c"]) == Texts(["ab", "c"])
 
 
-def test_texts_and_hashes_take_no_more_memory_the_more_they_are(monkeypatch):
+def test_lists_take_no_more_memory_the_more_they_are(monkeypatch):
     monkeypatch.setattr(packed, "IN_MEMORY", 1000)
     before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else None
     texts, hashes = Texts(map(str, range(5000))), Hashes(number.to_bytes(4, "big") for number in range(5000))
+    numbers, choices = Numbers(range(2**40, 2**40 + 5000)), Choices(number % 7 for number in range(5000))
     assert (texts[17], texts[4998:], hashes[4321]) == ("17", ["4998", "4999"], (4321).to_bytes(4, "big"))
     some = [4321, 0, 4999, 0, 2500, 2501]
     assert [row.tobytes() for row in hashes.rows(np.array(some))] == [hashes[number] for number in some]
     assert hashes.as_array(999, 1003).tobytes() == b"".join(hashes[999:1003])
     assert texts == Texts(map(str, range(5000))) == list(map(str, range(5000)))
     assert texts != Texts(map(str, range(1, 5001)))
-    assert all(len(one._bytes._last) <= 1000 for one in (texts, hashes))
-    assert hashes.nbytes == 0
-    del texts, hashes
+    assert numbers.as_array(999, 1003).tolist() == numbers[999:1003] == list(range(2**40 + 999, 2**40 + 1003))
+    assert choices == [number % 7 for number in range(5000)]
+    assert all(len(one._bytes._last) <= 1000 for one in (texts, hashes, numbers, choices._numbers))
+    assert hashes.nbytes == numbers.nbytes == choices.nbytes == 0
+    del texts, hashes, numbers, choices
     assert before is None or len(os.listdir("/proc/self/fd")) == before
 
 
@@ -73,14 +76,6 @@ def test_a_full_disk_is_a_sentence_and_nothing_is_lost(monkeypatch):
     assert list(texts) == ["one", "two", "three"]
     texts += ["four"]
     assert list(texts) == ["one", "two", "three", "four"]
-
-
-def test_numbers_take_as_many_bytes_as_the_largest_needs():
-    numbers = Numbers(range(256))
-    assert numbers.nbytes == 256
-    numbers += [2**33]
-    assert numbers.nbytes == 8 * 257
-    assert numbers.as_array().tolist() == list(numbers) == [*range(256), 2**33]
 
 
 def test_hashes_are_of_one_size():

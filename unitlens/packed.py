@@ -1,6 +1,7 @@
-"""Long lists in little memory: what is known of each image is kept in columns, not in an object of each image."""
+"""Long lists in little memory: what is known of each image is kept in columns, most of which wait in files."""
 
 import os
+import sys
 import tempfile
 import weakref
 from abc import abstractmethod
@@ -17,8 +18,8 @@ from unitlens.errors import UnitlensError
 
 Value = TypeVar("Value")
 
-IN_MEMORY = 1 << 18
-"""Bytes of texts and of hashes that stay in memory; those before them are in a file."""
+IN_MEMORY = 1 << 16
+"""Bytes of a list that stay in memory; those before them are in a file."""
 
 _MANY = 4096
 """So many texts at least are told apart by a set, before what is known of them is packed."""
@@ -28,6 +29,9 @@ _AT_ONCE = 1024
 
 _TOGETHER = 16
 """Texts that are read together: it is known where the first of them begins."""
+
+_NUMBER = 8
+"""Bytes of a number."""
 
 _END = b"\xff"
 """Stands behind every text, and in none that is in UTF-8."""
@@ -141,7 +145,7 @@ class Packed(Sequence[Value], Generic[Value]):
 
 
 class Numbers(Packed[int]):
-    """Whole numbers from 0 to 2^64 - 1, each in as many bytes as the largest of them needs.
+    """Whole numbers from 0 to 2^64 - 1; only the last ones are in memory.
 
     Examples
     --------
@@ -151,30 +155,28 @@ class Numbers(Packed[int]):
     """
 
     def __init__(self, values: Iterable[int] = ()) -> None:
-        self._numbers = array("B")
+        self._bytes = _GrowingBytes()
         self += values
 
     def append(self, value: int) -> None:
         """Add a number at the end."""
-        if value >> 8 * self._numbers.itemsize:
-            wide_enough = next((code for code in "HI" if not value >> 8 * array(code).itemsize), "Q")
-            self._numbers = array(wide_enough, self._numbers)
-        self._numbers.append(value)
+        self._bytes.append(value.to_bytes(_NUMBER, sys.byteorder))
 
     def _some(self, start: int, stop: int) -> list[int]:
-        return self._numbers[start:stop].tolist()
+        numbers: list[int] = self.as_array(start, stop).tolist()
+        return numbers
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return len(self._bytes) // _NUMBER
 
-    def as_array(self) -> npt.NDArray[np.uint64]:
-        """All numbers, (N,)."""
-        return np.array(self._numbers, np.uint64)
+    def as_array(self, start: int, stop: int) -> npt.NDArray[np.uint64]:
+        """The numbers from one index to another, (numbers,)."""
+        return np.frombuffer(self._bytes.read(start * _NUMBER, stop * _NUMBER), np.uint64)
 
     @property
     def nbytes(self) -> int:
-        """1 to 8 each."""
-        return self._numbers.itemsize * len(self)
+        """None, however many they are: `IN_MEMORY` is the most."""
+        return 0
 
 
 class Hashes(Packed[bytes]):
@@ -304,8 +306,8 @@ class Choices(Packed[Value]):
 
     @property
     def nbytes(self) -> int:
-        """1 to 8 each, without the different values."""
-        return self._numbers.nbytes
+        """None but the different values, however many choose them."""
+        return 0
 
 
 class ChoiceOf(MutableMapping[str, Value]):
@@ -405,6 +407,7 @@ class Known:
                 known.append(text)
             self._recent.add(number)
         if len(self._recent) > max(_MANY, len(self._packed) // 8):
-            self._packed = np.union1d(self._packed, np.fromiter(self._recent, np.int64, len(self._recent)))
+            recent = np.sort(np.fromiter(self._recent, np.int64, len(self._recent)))
             self._recent.clear()
+            self._packed = np.insert(self._packed, np.searchsorted(self._packed, recent), recent)
         return known

@@ -20,7 +20,7 @@ from unitlens.stats.blocks import in_blocks
 from unitlens.stats.draws.partners import Partners
 from unitlens.stats.masks import Active
 from unitlens.stats.regions.runs import Runs
-from unitlens.stats.scores import Ints, Levels, ShortInts
+from unitlens.stats.scores import AnyInts, Ints, Levels, ShortInts
 from unitlens.stats.thresholds import ScanBetween, kth_largest, level_edges, threshold_rank, value_histogram
 
 
@@ -64,7 +64,7 @@ def _tell_nobody(units: int) -> None:
 def count_dealt(
     layer: LayerMaps,
     labels: LabelPlanes,
-    folds: Ints,
+    folds: AnyInts,
     settings: Settings,
     *,
     partners: Partners,
@@ -117,7 +117,7 @@ def count_block(
     layer: LayerMaps,
     units: slice,
     labels: LabelPlanes,
-    folds: Ints,
+    folds: AnyInts,
     settings: Settings,
     *,
     rank: int,
@@ -131,7 +131,7 @@ def count_blocks(
     layer: LayerMaps,
     blocks: Sequence[slice],
     labels: LabelPlanes,
-    folds: Ints,
+    folds: AnyInts,
     settings: Settings,
     *,
     rank: int,
@@ -150,7 +150,7 @@ def count_blocks(
         Each has a start and a stop.
     labels : LabelPlanes
         Label planes.
-    folds : int64 array, (N,)
+    folds : integer array, (N,)
         Fold of each image.
     settings : Settings
         Its quantile, threshold_on and upsampling.
@@ -192,7 +192,7 @@ def count_at(
     scan: Scanner,
     threshold: Tensor,
     labels: LabelPlanes,
-    folds: Ints,
+    folds: AnyInts,
     *,
     partners: Partners | None = None,
 ) -> BlockCounts:
@@ -205,7 +205,7 @@ def count_at(
     threshold : float32 tensor, (U,)
     labels : LabelPlanes
         Label planes.
-    folds : int64 array, (N,)
+    folds : integer array, (N,)
         Fold of each image.
     partners : Partners, optional
         For each draw and image, the image whose labels it is given; no draws.
@@ -229,7 +229,7 @@ class _Block(NamedTuple):
 
 
 def _count_found(
-    blocks: Sequence[_Block], marks: Marks, folds: Ints, partners: Partners, advance: Advance
+    blocks: Sequence[_Block], marks: Marks, folds: AnyInts, partners: Partners, advance: Advance
 ) -> list[BlockCounts]:
     """Count, by fold, what is marked where units are active."""
     rest, told, done = sum(block.units - block.units // 2 for block in blocks), 0, 0
@@ -249,7 +249,9 @@ def _count_found(
     ]
 
 
-def count_levels(scan: Scanner, quantiles: Sequence[float], labels: LabelPlanes, folds: Ints) -> tuple[Levels, Levels]:
+def count_levels(
+    scan: Scanner, quantiles: Sequence[float], labels: LabelPlanes, folds: AnyInts
+) -> tuple[Levels, Levels]:
     """Count what is marked between levels of activation, on the even and on the odd folds.
 
     Two scans over all positions: the first finds levels near the quantiles, at the edges of 65,536 bins of the values
@@ -262,7 +264,7 @@ def count_levels(scan: Scanner, quantiles: Sequence[float], labels: LabelPlanes,
     quantiles : sequence of float
         Rising.
     labels : LabelPlanes
-    folds : int64 array, (N,)
+    folds : integer array, (N,)
 
     Returns
     -------
@@ -294,5 +296,5 @@ def count_levels(scan: Scanner, quantiles: Sequence[float], labels: LabelPlanes,
     return even, odd
 
 
-def _no_draws(folds: Ints) -> Partners:
+def _no_draws(folds: AnyInts) -> Partners:
     return Partners(len(folds))

@@ -1,6 +1,6 @@
 """Whose labels images are given in the draws: those of any other image, and those of another image of their kind."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from unitlens.stats.blocks import in_blocks
 from unitlens.stats.draws.partners import Partners, choose_partners
 from unitlens.stats.draws.strata import alike
 from unitlens.stats.folds import FEWEST_FOLDS
-from unitlens.stats.scores import Ints
+from unitlens.stats.scores import AnyInts, Ints, ShortInts
 
 if TYPE_CHECKING:
     from unitlens.dissection.store.labels import LabelPlanes
@@ -40,19 +40,18 @@ class Exchange:
         For each draw and image, the image whose labels it is given: its own, where it takes no part.
     labels : LabelPlanes
         Of all images.
-    odd : int64 array, (N,)
+    odd : uint8 array, (N,)
         1 for images of the odd folds.
     """
 
     partners: Partners
     labels: "LabelPlanes"
-    odd: Ints
+    odd: npt.NDArray[np.uint8]
 
     @cached_property
     def taking_part(self) -> npt.NDArray[np.bool_]:
         """Which images are given the labels of another one in any draw, (N,)."""
-        images = np.arange(len(self.odd))
-        blocks = [images[block] for block in in_blocks(len(images), _IMAGES_AT_ONCE)]
+        blocks = [np.arange(block.start, block.stop) for block in in_blocks(len(self.odd), _IMAGES_AT_ONCE)]
         return np.concatenate([(self.partners.of(some) != some).any(0) for some in blocks])
 
     @property
@@ -79,20 +78,20 @@ class Strata:
 
     Attributes
     ----------
-    of_image : int64 array, (N,)
+    of_image : integer array, (N,)
         A number for each; images of no known kind are a stratum each.
     source : {"classes", "within", "concepts"}
         What they are: the images' classes, what the user named, or sets of concepts that are present.
     """
 
-    of_image: Ints
+    of_image: AnyInts
     source: str
 
     @property
-    def first_images(self) -> Ints:
+    def first_images(self) -> ShortInts:
         """For each image the first one of its stratum, (N,)."""
-        images = np.arange(len(self.of_image))
-        first = np.zeros(int(self.of_image.max(initial=0)) + 1, np.int64)
+        images = np.arange(len(self.of_image), dtype=np.int32)
+        first = np.zeros(int(self.of_image.max(initial=0)) + 1, np.int32)
         first[self.of_image[::-1]] = images[::-1]  # the last one that is written is the first image
         return first[self.of_image]
 
@@ -181,7 +180,7 @@ def plan_draws(stored: "StoredPass", settings: Settings, within: Mapping[str, st
     """
     if within is not None:
         names = stored.record.names
-        strata = Strata(_numbered([within.get(name, ("", image)) for image, name in enumerate(names)]), "within")
+        strata = Strata(_numbered(within.get(name, ("", image)) for image, name in enumerate(names)), "within")
         return Draws(plain_draws(stored, settings), _exchange(stored, settings, strata), strata)
     plain, classes = plain_draws(stored, settings), stored.record.classes
     if None not in classes and len(set(classes)) > 1:
@@ -221,23 +220,29 @@ def _exchange(stored: "StoredPass", settings: Settings, strata: Strata | None) -
     return Exchange(chosen, stored.labels, stored.folds % 2)
 
 
-def _numbered(names: Sequence[object]) -> Ints:
+def _numbered(names: Iterable[object]) -> AnyInts:
     """A number for each distinct name, (N,)."""
     number: dict[object, int] = {}
-    return np.array([number.setdefault(name, len(number)) for name in names], np.int64)
+    numbers = np.fromiter((number.setdefault(name, len(number)) for name in names), np.int32)
+    return _narrow(numbers)
 
 
-def _sets_of_concepts(stored: "StoredPass", draws: int) -> Ints:
+def _narrow(numbers: AnyInts) -> AnyInts:
+    """The same numbers, none of which is negative, in as few bytes as the largest needs."""
+    return numbers.astype(np.min_scalar_type(int(numbers.max(initial=0))))
+
+
+def _sets_of_concepts(stored: "StoredPass", draws: int) -> AnyInts:
     """Images that are annotated for the same categories and contain much the same concepts."""
     groups = _numbered(stored.record.groups) if stored.record.grouped else np.arange(stored.images)
-    kinds, strata = _numbered(stored.record.annotated), np.zeros(stored.images, np.int64)
-    for kind in range(int(kinds.max(initial=-1)) + 1):
+    kinds, strata = _numbered(stored.record.annotated), np.zeros(stored.images, np.int32)
+    for kind in np.unique(kinds):
         images = np.flatnonzero(kinds == kind)
         strata[images] = strata.max() + 1 + _alike(stored.labels, images, groups[images], draws)
-    return strata
+    return _narrow(strata)
 
 
-def _alike(labels: "LabelPlanes", images: Ints, groups: Ints, draws: int) -> Ints:
+def _alike(labels: "LabelPlanes", images: Ints, groups: AnyInts, draws: int) -> Ints:
     """Sort some images into strata, in which they can exchange labels in each of the draws."""
     return alike(lambda some: labels.present(images[some]), groups, fewest=draws + 1)
 

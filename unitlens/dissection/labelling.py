@@ -255,7 +255,7 @@ def _fold_table(intersection: Ints, activated: Ints, layer: LayerMaps, stored: S
         stored.labels.by_fold(grid=on_grid)[:, 1 : 1 + len(columns.concepts)],
         stored.judged(grid=on_grid),
         category_of=columns.category_of,
-        folds=np.unique(stored.folds),
+        folds=np.unique(stored.folds).astype(np.int64),
     )
 
 

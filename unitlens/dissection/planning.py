@@ -36,7 +36,7 @@ SAMPLE = 32
 """So many images are measured, or one batch where it is larger."""
 
 _IN_CIRCLES = 64
-"""Bytes of an image's fold, its stratum and its place in the circles of two kinds of draws."""
+"""Bytes of an image's fold, its stratum and its place in the circles of two kinds of draws, while these are chosen."""
 
 
 class LayerPlan(NamedTuple):

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from unitlens.stats.scores import Ints
+from unitlens.stats.scores import AnyInts
 
 
-def one_half_note(folds: Ints) -> list[str]:
+def one_half_note(folds: AnyInts) -> list[str]:
     """What the user should know where all images, whose folds are given, are in one half."""
     if len(np.unique(folds % 2)) > 1:
         return []

@@ -17,6 +17,7 @@ from unitlens.errors import UnitlensError, did_you_mean
 
 Ints = npt.NDArray[np.int64]
 ShortInts = npt.NDArray[np.int32]
+AnyInts = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 

@@ -16,7 +16,7 @@ from unitlens.stats.folds import FOLDS
 from unitlens.stats.masks import Active
 from unitlens.stats.regions.patterns import MarkTable, Patterns
 from unitlens.stats.regions.runs import Runs, joined
-from unitlens.stats.scores import Ints, ShortInts
+from unitlens.stats.scores import AnyInts, Ints, ShortInts
 from unitlens.stats.thresholds import Tally, side_by_side, side_by_side_type, tally
 
 AT_ONCE = 1 << 19
@@ -104,7 +104,7 @@ def _tell_nobody(images: int) -> None:
 def count_marks(
     streams: Sequence[tuple[Iterator[Runs], int]],
     marks: Marks,
-    part: Ints,
+    part: AnyInts,
     partners: Partners,
     *,
     parts: int = FOLDS,
@@ -118,7 +118,7 @@ def count_marks(
         Where the units of each block are active, piece by piece, and how many units it has. All have pieces of the
         same images, and no image is in two pieces.
     marks : Marks
-    part : int64 array, (N,)
+    part : integer array, (N,)
         The part in which each image is counted, such as its fold.
     partners : Partners
         For each draw and image, the image whose labels it is given.
@@ -172,7 +172,7 @@ def _pieces(streams: Sequence[Iterator[Runs]], first_unit: Sequence[int], most: 
 class _Counts:
     """Counts while they are made."""
 
-    def __init__(self, units: int, marks: Marks, part: Ints, partners: Partners, *, parts: int) -> None:
+    def __init__(self, units: int, marks: Marks, part: AnyInts, partners: Partners, *, parts: int) -> None:
         self._marks, self._part, self._partners = marks, torch.from_numpy(part), partners
         self._by_part = torch.zeros(units, parts, marks.columns, dtype=torch.int64)
         self._active = torch.zeros(units, parts, dtype=torch.int64)
@@ -182,7 +182,7 @@ class _Counts:
     def add(self, runs: Runs, images: range) -> None:
         """Count runs in some images, counted from the first; no other piece has any of these."""
         units, parts = self._active.shape
-        part = self._part[images.start : images.stop].index_select(0, runs.image)
+        part = self._part[images.start : images.stop].index_select(0, runs.image).long()
         self._active.view(-1).scatter_add_(0, runs.unit * parts + part, runs.length)
         self._images += torch.bincount(runs.unit.index_select(0, runs.regions()), minlength=units)
         self._way = self._way or self._cheaper_way(runs, images)
@@ -246,7 +246,7 @@ class _OneByOne:
         kind = side_by_side_type(BLOCK_UNITS * 2 * columns)
         for units in in_blocks(len(self._by_part), BLOCK_UNITS):  # the counts of so many fit a cache
             active = runs.of_units(units).each_position(self._grid)
-            part = self._part[images.start : images.stop].index_select(0, active.image)
+            part = self._part[images.start : images.stop].index_select(0, active.image).long()
             tally(self._by_part[units], active, part, own)
             if len(active.unit):
                 shape = (units.stop - units.start, 2, columns)

@@ -98,7 +98,7 @@ class LabelPlanes:
         return cls._of(columns, grid, store)
 
     @classmethod
-    def reopen(cls, folds: npt.NDArray[np.int64], store: Store) -> "LabelPlanes":
+    def reopen(cls, folds: npt.NDArray[np.uint8], store: Store) -> "LabelPlanes":
         """Open the files of label planes, and count them by the folds of their images, (N,)."""
         document = store.document("labels")
         store.check_rows(["planes", "presence"], count=len(folds))
@@ -112,7 +112,7 @@ class LabelPlanes:
                 labels._count_again(block, folds)
         return labels
 
-    def _count_again(self, block: slice, folds: npt.NDArray[np.int64]) -> None:
+    def _count_again(self, block: slice, folds: npt.NDArray[np.uint8]) -> None:
         """Count images of a store that was opened."""
         images = range(block.start, block.stop)
         planes, presence = self.read(images), self.presence.read(images)
@@ -166,7 +166,7 @@ class LabelPlanes:
         self,
         positions: npt.NDArray[np.int64],
         presence: npt.NDArray[np.uint8],
-        folds: Sequence[int] | npt.NDArray[np.int64],
+        folds: Sequence[int] | npt.NDArray[np.uint8],
     ) -> None:
         positions[:, 0] = 0  # "none of this": whether a further plane says so or is not there is the same
         np.add.at(self.positions, folds, positions)
@@ -176,14 +176,14 @@ class LabelPlanes:
         """What counts for each column by fold: positions of the grid, or else whole images, (32, columns)."""
         return self.positions if grid else self.images
 
-    def totals(self, partners: Partners, odd: npt.NDArray[np.int64], *, grid: bool) -> npt.NDArray[np.int64]:
+    def totals(self, partners: Partners, odd: npt.NDArray[np.uint8], *, grid: bool) -> npt.NDArray[np.int64]:
         """What counts for each column on either half of the folds, where images are given the labels of others.
 
         Parameters
         ----------
         partners : Partners
             For each draw and image, the image whose labels it is given; each image's labels are given once.
-        odd : int64 array, (N,)
+        odd : uint8 array, (N,)
             1 for images of the odd folds.
         grid : bool
             Whether positions of the grid are counted; else whole images.
@@ -275,7 +275,7 @@ class LabelPlanes:
         return np.concatenate(planes, axis=1) if len(planes) > 1 else planes[0]
 
 
-def _to_bits(odd: npt.NDArray[np.int64], partner: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
+def _to_bits(odd: npt.NDArray[np.uint8], partner: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
     """For each image, whether the one that its labels are given to is of the odd folds, as bits."""
     to_odd = np.zeros(len(odd), bool)
     to_odd[partner] = odd > 0

@@ -20,7 +20,10 @@ from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.rows import Rows, sound
 from unitlens.errors import UnitlensError
 from unitlens.records import read_record
+from unitlens.stats.blocks import in_blocks
 from unitlens.stats.folds import FOLDS
+
+_IMAGES_AT_ONCE = 1 << 13
 
 
 @dataclass
@@ -88,7 +91,7 @@ class StoredPass:
         return len(self.record.names)
 
     @property
-    def folds(self) -> npt.NDArray[np.int64]:
+    def folds(self) -> npt.NDArray[np.uint8]:
         """Fold of each image, (N,)."""
         return folds_of(self.record)
 
@@ -178,9 +181,12 @@ class StoredPass:
             )
 
 
-def folds_of(record: ImageRecord) -> npt.NDArray[np.int64]:
+def folds_of(record: ImageRecord) -> npt.NDArray[np.uint8]:
     """Fold of each image, (N,)."""
-    return (record.hashes.as_array() % FOLDS).astype(np.int64)
+    hashes, folds = record.hashes, np.empty(len(record.hashes), np.uint8)
+    for block in in_blocks(len(folds), _IMAGES_AT_ONCE):
+        folds[block] = hashes.as_array(block.start, block.stop) % FOLDS
+    return folds
 
 
 def _thumbnails(store: Store, images: int) -> Rows | None:

@@ -17,7 +17,7 @@ from unitlens.labels.result import Labels
 from unitlens.models.words.encoder import Encoder
 from unitlens.plurals import counted
 from unitlens.stats.draws.partners import Partners
-from unitlens.stats.scores import Bools, Floats, Ints
+from unitlens.stats.scores import AnyInts, Bools, Floats, Ints
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,7 +128,7 @@ class _Seen:
     """A layer, and the images as an encoder sees them, (N, D)."""
 
     layer: LayerMaps
-    folds: Ints
+    folds: AnyInts
     images: Floats
     partners: Partners
 

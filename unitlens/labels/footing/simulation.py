@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from unitlens.stats.folds import FEWEST_FOLDS, effective_half_width
-from unitlens.stats.scores import Bools, Floats, Ints
+from unitlens.stats.scores import AnyInts, Bools, Floats
 
 FEWEST_IMAGES = 3
 """With fewer images there is no correlation."""
@@ -22,14 +22,14 @@ class Simulation(NamedTuple):
 UNKNOWN = Simulation(np.nan, np.nan, np.nan)
 
 
-def simulation(predicted: Floats, peaks: Floats, folds: Ints, held_out: Bools) -> Simulation:
+def simulation(predicted: Floats, peaks: Floats, folds: AnyInts, held_out: Bools) -> Simulation:
     """Correlate what a label predicts with a unit's peaks, over images that did not choose the label.
 
     Parameters
     ----------
     predicted, peaks : float arrays, (N,)
         Of each image; NaN where nothing is predicted, as the image is not judged.
-    folds : int64 array, (N,)
+    folds : integer array, (N,)
     held_out : bool array, (N,)
         The images that count.
 

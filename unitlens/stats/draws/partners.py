@@ -8,9 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.packed import Numbers
 from unitlens.stats.blocks import in_blocks
-from unitlens.stats.scores import Ints, ShortInts
+from unitlens.stats.scores import AnyInts, Ints, ShortInts
 
 _FEWEST_OF_SIZE = 4
 """So many groups of one size exchange their labels among themselves."""
@@ -20,8 +19,6 @@ _TRIES = 20
 
 _AT_ONCE = 1 << 13
 """Images whose partners are computed together where those of all are asked for."""
-
-AnyInts = npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,8 +119,8 @@ def choose_partners(
     *,
     draws: int,
     seed: int = 0,
-    groups: Ints | None = None,
-    strata: Ints | None = None,
+    groups: AnyInts | None = None,
+    strata: AnyInts | None = None,
     order: Ints | None = None,
 ) -> Partners:
     """Choose, for each draw and image, the other image whose labels it is given.
@@ -165,7 +162,7 @@ def choose_partners(
     """
     rng = np.random.default_rng(seed)
     of_images = _Images(
-        hashes.as_array() if isinstance(hashes, Numbers) else np.fromiter(hashes, np.uint64, len(hashes)),
+        np.fromiter(hashes, np.uint64, len(hashes)),
         groups,
         order,
         1 if groups is None else int(np.unique(groups, return_counts=True)[1].max(initial=0)),
@@ -181,7 +178,7 @@ class _Images(NamedTuple):
     """Hashes, groups and order in time of all images, (N,), and how many the largest group has."""
 
     hashes: npt.NDArray[np.uint64]
-    groups: Ints | None
+    groups: AnyInts | None
     order: Ints | None
     largest_group: int
 
@@ -189,7 +186,7 @@ class _Images(NamedTuple):
 class _Pool(NamedTuple):
     """Images that may exchange labels, in a circle, and the exchanges there are: steps of a turn, or else tables."""
 
-    circle: Ints
+    circle: AnyInts
     steps: Ints | None
     tables: AnyInts
 
@@ -203,7 +200,7 @@ def _as_moves(pools: Sequence[_Pool], chosen: AnyInts) -> Moves:
     part = [number for number, pool in enumerate(pools) if pool.exchanges]
     still = [pool.circle for pool in pools if not pool.exchanges]
     circles = [pools[number].circle for number in part] + ([np.concatenate(still)] if still else [])
-    circle = np.concatenate(circles).astype(np.int32)
+    circle = np.concatenate(circles).astype(np.int32, copy=False)
     place = np.empty_like(circle)
     place[circle] = np.arange(len(circle), dtype=np.int32)
     largest = max(len(pools[number].circle) for number in part)
@@ -243,7 +240,7 @@ def _choose_moves(moves: list[int], draws: int, rng: np.random.Generator) -> Any
     return chosen
 
 
-def _exchanges(members: Ints, of_images: _Images, *, draws: int, rng: np.random.Generator) -> _Pool:
+def _exchanges(members: AnyInts, of_images: _Images, *, draws: int, rng: np.random.Generator) -> _Pool:
     """The exchanges of the members of a pool, as many as there are draws, or as differ."""
     circle = members[np.argsort(of_images.hashes[members], kind="stable")]
     groups, order = of_images.groups, of_images.order
@@ -258,19 +255,19 @@ def _exchanges(members: Ints, of_images: _Images, *, draws: int, rng: np.random.
     return _turned(circle, 1, draws=draws, rng=rng)
 
 
-def _widest(groups: Ints) -> int:
+def _widest(groups: AnyInts) -> int:
     """From the first to the last image of a group are at most so many in this order."""
     reversed_last = np.unique(groups[::-1], return_index=True)[1]
     return int((len(groups) - 1 - reversed_last - np.unique(groups, return_index=True)[1]).max()) + 1
 
 
-def _turned(circle: Ints, apart: int, *, draws: int, rng: np.random.Generator) -> _Pool:
+def _turned(circle: AnyInts, apart: int, *, draws: int, rng: np.random.Generator) -> _Pool:
     """The images stand in a circle; each draw moves the labels a different number of places on, at least ``apart``."""
     steps = apart + rng.permutation(max(len(circle) - 2 * apart + 1, 0))[:draws]
     return _Pool(circle, steps, np.zeros((0, len(circle)), np.uint8))
 
 
-def _reordered(circle: Ints, *, draws: int, rng: np.random.Generator) -> _Pool:
+def _reordered(circle: AnyInts, *, draws: int, rng: np.random.Generator) -> _Pool:
     """Each draw puts the labels into another order, all of which are equally likely but the one that there is.
 
     A circle of few images has fewer moves than there are draws. They would have to be made more than once, and making
@@ -284,7 +281,7 @@ def _reordered(circle: Ints, *, draws: int, rng: np.random.Generator) -> _Pool:
     return _Pool(circle, None, tables)
 
 
-def _moved_groups(circle: Ints, groups: Ints, *, draws: int, rng: np.random.Generator) -> _Pool:
+def _moved_groups(circle: AnyInts, groups: AnyInts, *, draws: int, rng: np.random.Generator) -> _Pool:
     """Each draw puts the groups into another order, and moves the labels on within groups of about one size.
 
     Groups of one size exchange their labels as wholes, so that the labels of a group stay as alike as they are. Where
@@ -343,13 +340,13 @@ def _none_holds_most(together: list[Ints]) -> bool:
     return 2 * max(sizes) <= sum(sizes)
 
 
-def _pools(annotated: Sequence[int], strata: Ints | None) -> Iterator[Ints]:
+def _pools(annotated: Sequence[int], strata: AnyInts | None) -> Iterator[AnyInts]:
     """Images of one stratum that are annotated for the same categories, their numbers rising."""
     if not len(annotated):
         return
     rank = {bits: number for number, bits in enumerate(sorted(set(annotated)))}
-    pool = np.fromiter((rank[bits] for bits in annotated), np.int64, len(annotated))
+    pool = np.fromiter((rank[bits] for bits in annotated), np.int32, len(annotated))
     if strata is not None:
-        pool += len(rank) * np.unique(strata, return_inverse=True)[1]
-    order = np.argsort(pool, kind="stable")
+        pool += (len(rank) * np.unique(strata, return_inverse=True)[1]).astype(np.int32)
+    order = np.argsort(pool, kind="stable").astype(np.int32)
     yield from np.split(order, np.flatnonzero(np.diff(pool[order])) + 1)

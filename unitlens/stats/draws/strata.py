@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from unitlens.stats.blocks import in_blocks
-from unitlens.stats.scores import Bools, Ints
+from unitlens.stats.scores import AnyInts, Bools, Ints
 
 FEWEST_ALIKE = 10
 """A stratum that is made here has so many groups of images at least, where there are as many."""
@@ -19,7 +19,7 @@ ReadPresent = Callable[[Ints], Bools]
 """Reads whether each concept is in some images, (images, C); their numbers rise."""
 
 
-def alike(read: ReadPresent, groups: Ints, *, fewest: int = FEWEST_ALIKE) -> Ints:
+def alike(read: ReadPresent, groups: AnyInts, *, fewest: int = FEWEST_ALIKE) -> Ints:
     """Sort images into strata by the concepts that are present in them.
 
     Images are split in two by one concept after another: each time by the one that is present in about half of the
