@@ -10,7 +10,7 @@ import torch
 from unitlens.dissection.counting import BlockCounts, count_block
 from unitlens.dissection.draws import Draws, plan_draws
 from unitlens.dissection.exemplars.strongest import Exemplars, Variety, draw_strips, find_exemplars
-from unitlens.dissection.labelling import label_block
+from unitlens.dissection.labelled_blocks import label_block
 from unitlens.dissection.memory import BLOCK_UNITS, KEPT, WAITING, blocks_together
 from unitlens.dissection.scanning import GUESS_SHARES, Scanner
 from unitlens.dissection.settings import Settings

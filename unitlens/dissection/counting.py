@@ -1,6 +1,7 @@
 """From the store to counts: exact thresholds of a block of units, and what is marked where they are active."""
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,6 +23,28 @@ from unitlens.stats.masks import Active
 from unitlens.stats.regions.runs import Runs
 from unitlens.stats.scores import AnyInts, Ints, Levels, ShortInts
 from unitlens.stats.thresholds import ScanBetween, kth_largest, level_edges, threshold_rank, value_histogram
+
+
+class UnitBlock(NamedTuple):
+    """A block of units of a layer.
+
+    Attributes
+    ----------
+    layer : LayerMaps
+    units : slice
+        With a start and a stop.
+    rank : int
+        Of their thresholds, see `unitlens.stats.thresholds.threshold_rank`.
+    """
+
+    layer: LayerMaps
+    units: slice
+    rank: int
+
+    @property
+    def on_grid(self) -> bool:
+        """Whether the layer has a grid."""
+        return self.layer.layer_grid is not None
 
 
 @dataclass(frozen=True)
@@ -61,8 +84,30 @@ def _tell_nobody(units: int) -> None:
     pass
 
 
+def blocks_of(layer: LayerMaps, grid: tuple[int, int], settings: Settings) -> list[UnitBlock]:
+    """The units of a layer in blocks whose thresholds are found together.
+
+    Parameters
+    ----------
+    layer : LayerMaps
+        Of all images.
+    grid : tuple of int
+        (H, W) of the label grid.
+    settings : Settings
+        Its quantile and threshold_on.
+
+    Raises
+    ------
+    UnitlensError
+        If there are too few positions for the quantile.
+    """
+    positions = layer.peaks.count * layer.positions(grid, raw=settings.threshold_on == "raw")
+    rank = threshold_rank(settings.quantile, positions)
+    return [UnitBlock(layer, units, rank) for units in in_blocks(layer.units, BLOCK_UNITS)]
+
+
 def count_dealt(
-    layer: LayerMaps,
+    blocks: Sequence[UnitBlock],
     labels: LabelPlanes,
     folds: AnyInts,
     settings: Settings,
@@ -70,47 +115,65 @@ def count_dealt(
     partners: Partners,
     processes: Processes,
     advance: Advance = _tell_nobody,
-) -> Iterator[tuple[int, slice, BlockCounts]]:
+) -> Iterator[tuple[int, BlockCounts]]:
     """Count the blocks of units that are dealt to this process, as many together as have room.
+
+    Blocks of all layers are dealt as one row, so that every process has as many as the others, or one less; those of
+    several layers are counted together too.
 
     Parameters
     ----------
-    layer, labels, folds, settings, partners
+    blocks : sequence of UnitBlock
+        Of any layers, the same in every process.
+    labels, folds, settings, partners
         As for `count_blocks`.
     processes : Processes
         To which blocks are dealt by turns.
     advance : callable
-        Is told of units as they are done, here or at the same time in other processes.
+        Is told of units of ``blocks`` as they are done, here or at the same time in other processes.
 
     Yields
     ------
-    int, slice, BlockCounts
-        The number of a block, its units and their counts.
-
-    Raises
-    ------
-    UnitlensError
-        If there are too few positions for the quantile.
+    int, BlockCounts
+        The number of a block, and its counts.
     """
-    images = len(folds)
-    rank = threshold_rank(settings.quantile, images * layer.positions(labels.grid, raw=settings.threshold_on == "raw"))
-    blocks = list(enumerate(in_blocks(layer.units, BLOCK_UNITS)))[processes.rank :: processes.count]
-    positions = images * layer.positions(labels.grid)
-    most = blocks_together(labels.columns, draws=len(partners), positions=positions)
-    for together in (blocks[some] for some in in_blocks(len(blocks), most)):
-        slices = [units for _, units in together]
-        counted = count_blocks(
-            layer,
-            slices,
-            labels,
-            folds,
-            settings,
-            rank=rank,
-            partners=partners,
-            advance=lambda units: advance(units * processes.count),
-        )
-        for number, units in together:
-            yield number, units, counted.pop(0)  # which is not kept here
+    dealt = range(processes.rank, len(blocks), processes.count)
+    tell = _scaled(advance, sum(block_units(blocks[number]) for number in dealt), sum(map(block_units, blocks)))
+    for numbers in _rounds(dealt, blocks, labels, images=len(folds), draws=len(partners)):
+        some = [blocks[number] for number in numbers]
+        counted = count_blocks(some, labels, folds, settings, partners=partners, advance=tell)
+        for number in numbers:
+            yield number, counted.pop(0)  # which is not kept here
+
+
+def block_units(block: UnitBlock) -> int:
+    """How many units there are in a block."""
+    return int(block.units.stop - block.units.start)
+
+
+def _rounds(
+    dealt: Sequence[int], blocks: Sequence[UnitBlock], labels: LabelPlanes, *, images: int, draws: int
+) -> Iterator[Sequence[int]]:
+    """Numbers of blocks that are counted together: of layers with a grid, or without one, as the labels are others."""
+    for on_grid in (True, False):
+        alike = [number for number in dealt if blocks[number].on_grid == on_grid]
+        positions = images * (labels.grid[0] * labels.grid[1] if on_grid else 1)
+        most = blocks_together(labels.columns, draws=draws, positions=positions)
+        yield from (alike[some] for some in in_blocks(len(alike), most))
+
+
+def _scaled(advance: Advance, own: int, total: int) -> Advance:
+    """Tell of units that are done here as if all processes had come as far."""
+    done = told = 0
+
+    def tell(units: int) -> None:
+        nonlocal done, told
+        done += units
+        reached = total * done // max(own, 1)
+        advance(reached - told)
+        told = reached
+
+    return tell
 
 
 def count_block(
@@ -124,17 +187,15 @@ def count_block(
     partners: Partners,
 ) -> BlockCounts:
     """Find the thresholds of one block of units, and count; see `count_blocks`."""
-    return count_blocks(layer, [units], labels, folds, settings, rank=rank, partners=partners)[0]
+    return count_blocks([UnitBlock(layer, units, rank)], labels, folds, settings, partners=partners)[0]
 
 
 def count_blocks(
-    layer: LayerMaps,
-    blocks: Sequence[slice],
+    blocks: Sequence[UnitBlock],
     labels: LabelPlanes,
     folds: AnyInts,
     settings: Settings,
     *,
-    rank: int,
     partners: Partners,
     advance: Advance = _tell_nobody,
 ) -> list[BlockCounts]:
@@ -145,17 +206,14 @@ def count_blocks(
 
     Parameters
     ----------
-    layer : LayerMaps
-    blocks : sequence of slice
-        Each has a start and a stop.
+    blocks : sequence of UnitBlock
+        All of layers with a grid, or all of layers without one.
     labels : LabelPlanes
         Label planes.
     folds : integer array, (N,)
         Fold of each image.
     settings : Settings
-        Its quantile, threshold_on and upsampling.
-    rank : int
-        Of the threshold, see `unitlens.stats.thresholds.threshold_rank`.
+        Its threshold_on and upsampling.
     partners : Partners
         For each draw and image, the image whose labels it is given.
 
@@ -164,28 +222,36 @@ def count_blocks(
     list of BlockCounts
     """
     found, waiting = list[_Block](), 0
-    marks = Marks.of_labels(labels, on_grid=layer.layer_grid is not None)
-    pieces_of = images_at_once(layer, blocks[0].stop - blocks[0].start)  # the same in all blocks
-    for units in blocks:
-        scan = Scanner(layer, units, labels.grid, settings.upsampling, images=len(folds), pieces_of=pieces_of)
-        threshold = _thresholds(scan, layer, units, settings, rank=rank)
+    marks = Marks.of_labels(labels, on_grid=blocks[0].on_grid)
+    sizes = [images_at_once(block.layer, block_units(block)) for block in blocks]
+    for block, size in zip(blocks, sizes, strict=True):
+        scan = Scanner(block.layer, block.units, labels.grid, settings.upsampling, images=len(folds), pieces_of=size)
+        threshold = _thresholds(scan, block, settings)
         runs = as_runs(scan.above(threshold), scan.units, marks)
         waits = list(as_runs(scan.kept_above(threshold), scan.units, marks))
         if waits and waiting + sum(len(piece.unit) for piece in waits) <= WAITING:
             waiting += sum(len(piece.unit) for piece in waits)
             runs = iter(waits)
-        found.append(_Block(scan.units, threshold, runs))
+        found.append(_Block(scan.units, threshold, _longer(runs, max(sizes) // size)))
         advance(scan.units // 2)
     return _count_found(found, marks, folds, partners, advance)
 
 
-def _thresholds(scan: Scanner, layer: LayerMaps, units: slice, settings: Settings, *, rank: int) -> Tensor:
+def _longer(pieces: Iterable[Runs], count: int) -> Iterator[Runs]:
+    """So many pieces, of images after images, as one."""
+    pieces = iter(pieces)
+    while some := list(itertools.islice(pieces, count)):
+        yield some[0] if len(some) == 1 else Runs(*map(torch.cat, zip(*some, strict=True)))
+
+
+def _thresholds(scan: Scanner, block: UnitBlock, settings: Settings) -> Tensor:
     """The exact thresholds of a block of units, (U,)."""
-    floor, ceiling = torch.from_numpy(layer.smallest[units]), torch.from_numpy(layer.largest[units])
+    smallest, largest = block.layer.smallest[block.units], block.layer.largest[block.units]
+    floor, ceiling = torch.from_numpy(smallest), torch.from_numpy(largest)
     if settings.upsampling == "zeros":  # those around a map are mixed into what it comes to on the grid
         floor, ceiling = floor.clamp(max=0.0), ceiling.clamp(min=0.0)
     ranked: ScanBetween = scan.raw if settings.threshold_on == "raw" else scan
-    return kth_largest(ranked, rank, scan.guesses(settings.quantile), floor, ceiling)
+    return kth_largest(ranked, block.rank, scan.guesses(settings.quantile), floor, ceiling)
 
 
 def count_at(

@@ -1,14 +1,15 @@
-"""From the counts of a layer to the concepts of its units, and the evidence for them."""
+"""From the counts of layers to the concepts of their units, and the evidence for them."""
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.dissection.counting import BlockCounts, count_dealt, count_levels
-from unitlens.dissection.draws import Draws, Exchange
-from unitlens.dissection.scanning import Scanner
+from unitlens.dissection.counting import UnitBlock, block_units, blocks_of, count_dealt
+from unitlens.dissection.draws import Draws
+from unitlens.dissection.labelled_blocks import LabelledBlock, label_block
 from unitlens.dissection.sentences.headline import undecided_units
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.layers import LayerMaps
@@ -18,27 +19,9 @@ from unitlens.processes import ALONE, Processes
 from unitlens.progress import progress
 from unitlens.stats.chance import Association, association
 from unitlens.stats.counts import Counts, narrow
-from unitlens.stats.evidence import (
-    ConceptEvidence,
-    GivenConcepts,
-    concept_evidence,
-    join_evidence,
-    presence_accuracy,
-)
+from unitlens.stats.evidence import join_evidence
 from unitlens.stats.families import over_layers, q_over_layers
-from unitlens.stats.folds import FoldTable
-from unitlens.stats.scores import (
-    LEVEL_SCORES,
-    QUANTILES,
-    SCORES,
-    Bools,
-    Floats,
-    Ints,
-    Overlap,
-    best_met,
-    choose,
-    share,
-)
+from unitlens.stats.scores import SCORES, Bools, Floats, Ints, share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,21 +61,6 @@ class LabelledLayer(NamedTuple):
     notes: list[str]
 
 
-class LabelledBlock(NamedTuple):
-    """A block of units with its evidence; its counts by fold are not kept."""
-
-    activated: Ints
-    active: Ints
-    active_images: Ints
-    threshold: npt.NDArray[np.float32]
-    evidence: ConceptEvidence | None
-    shifted_iou: Floats
-    shifted_concept: Ints
-    at_levels: dict[str, Floats]
-    heldout_drawn: Floats
-    context_drawn: Floats
-
-
 def label_units(
     stored: StoredPass, layer: LayerMaps, settings: Settings, draws: Draws, *, show: bool = False
 ) -> LabelledLayer:
@@ -114,27 +82,35 @@ def label_units(
     UnitlensError
         If there are too few positions for the quantile.
     """
-    labelled = label_together(stored, layer, settings, draws, ALONE, show=show)
+    labelled = label_layers(stored, [layer], settings, draws, ALONE, show=show)
     assert labelled is not None
-    return labelled
+    return labelled[0]
 
 
-def label_together(
-    stored: StoredPass, layer: LayerMaps, settings: Settings, draws: Draws, processes: Processes, *, show: bool = False
-) -> LabelledLayer | None:
-    """Do the same with several processes, to which the blocks of units are dealt.
+def label_layers(
+    stored: StoredPass,
+    layers: Sequence[LayerMaps],
+    settings: Settings,
+    draws: Draws,
+    processes: Processes,
+    *,
+    show: bool = False,
+) -> list[LabelledLayer] | None:
+    """Do the same for several layers and with several processes, to which the blocks of all layers are dealt.
 
     Parameters
     ----------
-    stored, layer, settings, draws
+    stored, settings, draws
         As for `label_units`, the same in every process.
+    layers : sequence of LayerMaps
+        Some of its layers.
     processes : Processes
     show : bool
         Whether progress is shown.
 
     Returns
     -------
-    LabelledLayer or None
+    list of LabelledLayer or None
         At the first process; None at the others.
 
     Raises
@@ -142,28 +118,45 @@ def label_together(
     UnitlensError
         If there are too few positions for the quantile, or a process ended.
     """
-    labels, concepts = stored.labels, len(stored.labels.columns.concepts)
-    own: dict[int, _DealtBlock] = {}
-    with progress(layer.units, f"counting {layer.name}", unit="units", show=show) as bar:
-        for number, units, counted in count_dealt(
-            layer,
-            labels,
+    of_layers = [blocks_of(layer, stored.labels.grid, settings) for layer in layers]
+    own = _label_dealt(stored, list(itertools.chain(*of_layers)), settings, draws, processes, show=show)
+    labelled, number = list[LabelledLayer](), 0
+    for layer, blocks in zip(layers, of_layers, strict=True):
+        numbers = range(number, number := number + len(blocks))
+        gathered = processes.gather([own.pop(one) for one in numbers if one in own])
+        if gathered is not None:
+            dealt = [gathered[one % processes.count].pop(0) for one in numbers]
+            labelled.append(_joined_layer(stored, layer, dealt, settings, draws))
+    return labelled if processes.first else None
+
+
+def _label_dealt(
+    stored: StoredPass,
+    blocks: Sequence[UnitBlock],
+    settings: Settings,
+    draws: Draws,
+    processes: Processes,
+    *,
+    show: bool,
+) -> "dict[int, _DealtBlock]":
+    """Label the blocks of units that are dealt to this process, by their numbers."""
+    concepts, own = len(stored.labels.columns.concepts), dict[int, _DealtBlock]()
+    names = list(dict.fromkeys(block.layer.name for block in blocks))
+    what, units = names[0] if len(names) == 1 else f"{len(names)} layers", sum(map(block_units, blocks))
+    with progress(units, f"counting {what}", unit="units", show=show) as bar:
+        for number, counted in count_dealt(
+            blocks,
+            stored.labels,
             stored.folds,
             settings,
             partners=draws.partners,
             processes=processes,
             advance=bar.update,
         ):
-            sparse = _sparse(counted.by_fold[:, :, 1 : 1 + concepts], units.start, layer.units)
-            own[number] = _DealtBlock(*sparse, label_block(counted, layer, units, stored, settings, draws))
-    gathered = processes.gather(own)
-    if gathered is None:
-        return None
-    blocks = [gathered[number % processes.count].pop(number) for number in range(sum(map(len, gathered)))]
-    labelled = [block.labelled for block in blocks]
-    positions = stored.images * layer.positions(labels.grid)
-    counts = _joined_counts(labelled, blocks, layer, stored, positions)
-    return _joined_layer(stored, layer, counts, labelled, settings, draws)
+            layer, some, _ = blocks[number]
+            sparse = _sparse(counted.by_fold[:, :, 1 : 1 + concepts], some.start, layer.units)
+            own[number] = _DealtBlock(*sparse, label_block(counted, layer, some, stored, settings, draws))
+    return own
 
 
 class _DealtBlock(NamedTuple):
@@ -189,113 +182,8 @@ def _sparse(counts: Ints, first_unit: int, units: int) -> tuple[Ints, Ints]:
     return places, narrow(counts.ravel()[index])
 
 
-def label_block(
-    counted: BlockCounts, layer: LayerMaps, units: slice, stored: StoredPass, settings: Settings, draws: Draws
-) -> LabelledBlock:
-    """Compute what counts by fold are needed for, so that they need not be kept."""
-    concepts = len(stored.labels.columns.concepts)
-    intersection = counted.by_fold[:, :, 1 : 1 + concepts]
-    activated = counted.active[:, :, None] - counted.by_fold[:, :, 1 + concepts :]
-    at_levels, halves = _level_scores(layer, units, stored, settings)
-    evidence = None
-    heldout_drawn = context_drawn = np.zeros((len(counted.active), 0))
-    plain, within = slice(0, len(draws.plain.partners)), slice(len(draws.plain.partners), None)
-    if settings.evidence:
-        given = None
-        if settings.score in at_levels:
-            on_all = best_met(intersection.sum(1), at_levels[settings.score])
-            given = GivenConcepts(on_all, halves[settings.score])
-        table = _fold_table(intersection, activated, layer, stored)
-        category_of = stored.labels.columns.category_of
-        evidence = concept_evidence(table, settings.score, category_of=category_of, seed=settings.seed, given=given)
-        heldout_drawn = _heldout_drawn(counted, plain, draws.plain, layer, settings.score)
-        context_drawn, _ = _shifted(counted, within, layer, stored, settings.score)
-    shifted_iou, shifted_concept = _shifted(counted, plain, layer, stored, settings.score)
-    return LabelledBlock(
-        activated=activated,
-        active=counted.active.sum(1),
-        active_images=counted.images,
-        threshold=counted.threshold,
-        evidence=evidence,
-        shifted_iou=shifted_iou,
-        shifted_concept=shifted_concept,
-        at_levels=at_levels,
-        heldout_drawn=heldout_drawn,
-        context_drawn=context_drawn,
-    )
-
-
-def _heldout_drawn(counted: BlockCounts, draws: slice, exchange: Exchange, layer: LayerMaps, score: str) -> Floats:
-    """The held-out IoU with the labels of other images, the concept of each half being chosen anew, (U, draws)."""
-    columns, on_grid = exchange.labels.columns, layer.layer_grid is not None
-    concepts, active = 1 + len(columns.concepts), counted.active_on_halves[:, :, None]
-    positions = layer.positions(exchange.labels.grid)
-    out = np.full((len(active), len(exchange.partners)), np.nan)
-    for draw, (totals, shifted) in enumerate(
-        zip(exchange.totals(grid=on_grid), counted.shifted[:, draws].swapaxes(0, 1), strict=True)
-    ):
-        shifted = shifted.astype(np.int64)  # of one draw
-        overlap = Overlap(
-            shifted[:, :, 1:concepts],
-            (active - shifted[:, :, concepts:])[:, :, columns.category_of],
-            totals[:, 1:concepts],
-            (exchange.images_on_halves[:, None] * positions - totals[:, concepts:])[:, columns.category_of],
-        )
-        chosen = choose(overlap, SCORES.get(score))
-        out[:, draw] = np.take_along_axis(overlap.iou(), chosen[:, ::-1, None], 2)[:, :, 0].mean(1)
-    return out
-
-
-def _fold_table(intersection: Ints, activated: Ints, layer: LayerMaps, stored: StoredPass) -> FoldTable:
-    """Counts of a block of units, by every fold that has images."""
-    columns, on_grid = stored.labels.columns, layer.layer_grid is not None
-    return FoldTable.of(
-        intersection,
-        activated,
-        stored.labels.by_fold(grid=on_grid)[:, 1 : 1 + len(columns.concepts)],
-        stored.judged(grid=on_grid),
-        category_of=columns.category_of,
-        folds=np.unique(stored.folds).astype(np.int64),
-    )
-
-
-def _shifted(
-    counted: BlockCounts, draws: slice, layer: LayerMaps, stored: StoredPass, score: str
-) -> tuple[Floats, Ints]:
-    """The concepts that the score chooses with the labels of other images, and the IoU with them; (U, draws) each.
-
-    Counts at levels are not kept for draws: for scores that need them it is the largest IoU, which asks for more.
-    """
-    columns, on_grid = stored.labels.columns, layer.layer_grid is not None
-    concepts, category_of = len(columns.concepts), columns.category_of
-    concept = stored.labels.by_fold(grid=on_grid)[:, 1 : 1 + concepts].sum(0)
-    shifted = counted.shifted[:, draws].sum(2)
-    active = counted.active.sum(1)[:, None, None] - shifted[:, :, 1 + concepts :]
-    judged = stored.judged(grid=on_grid).sum(0)[category_of]
-    overlap = Overlap(shifted[:, :, 1 : 1 + concepts], active[:, :, category_of], concept, judged)
-    chosen = choose(overlap, SCORES.get(score))
-    return np.take_along_axis(overlap.iou(), chosen[:, :, None], 2)[:, :, 0], chosen
-
-
-def _level_scores(
-    layer: LayerMaps, units: slice, stored: StoredPass, settings: Settings
-) -> tuple[dict[str, Floats], dict[str, Ints]]:
-    """Scores that need several levels, (U, C) each, and the concept of highest score on each half, (2, U)."""
-    if not settings.needs_levels:
-        return {}, {}
-    positions = stored.images * layer.positions(stored.labels.grid)
-    quantiles = [quantile for quantile in QUANTILES if quantile * positions >= 1]
-    scan = Scanner(layer, units, stored.labels.grid, settings.upsampling)
-    halves = count_levels(scan, quantiles, stored.labels, stored.folds)
-    both = halves[0] + halves[1]
-    return (
-        {name: score(both) for name, score in LEVEL_SCORES.items()},
-        {name: np.stack([score(half).argmax(1) for half in halves]) for name, score in LEVEL_SCORES.items()},
-    )
-
-
 def _joined_counts(
-    blocks: list[LabelledBlock], dealt: list[_DealtBlock], layer: LayerMaps, stored: StoredPass, positions: int
+    blocks: list[LabelledBlock], dealt: list[_DealtBlock], layer: LayerMaps, stored: StoredPass
 ) -> Counts:
     """The counts of all blocks as one; those of the blocks are freed."""
     columns, on_grid = stored.labels.columns, layer.layer_grid is not None
@@ -310,20 +198,16 @@ def _joined_counts(
         active=np.concatenate([block.active for block in blocks]),
         concept_by_fold=stored.labels.by_fold(grid=on_grid)[:, 1 : 1 + len(columns.concepts)],
         judged_by_fold=stored.judged(grid=on_grid),
-        positions=positions,
+        positions=stored.images * layer.positions(stored.labels.grid),
     )
 
 
 def _joined_layer(
-    stored: StoredPass,
-    layer: LayerMaps,
-    counts: Counts,
-    blocks: list[LabelledBlock],
-    settings: Settings,
-    draws: Draws,
+    stored: StoredPass, layer: LayerMaps, dealt: list[_DealtBlock], settings: Settings, draws: Draws
 ) -> LabelledLayer:
-    """What needs all units at a time: corrected q-values, presence in images, and the table."""
-    columns = stored.labels.columns
+    """What needs all units at a time: corrected q-values, and the table; the counts of the blocks are freed."""
+    columns, blocks = stored.labels.columns, [block.labelled for block in dealt]
+    counts = _joined_counts(blocks, dealt, layer, stored)
     threshold = np.concatenate([block.threshold for block in blocks])
     at_levels = {name: np.concatenate([block.at_levels[name] for block in blocks]) for name in blocks[0].at_levels}
     shifted_iou = np.concatenate([block.shifted_iou for block in blocks])
@@ -332,13 +216,13 @@ def _joined_layer(
     evidence = chance = concept = context = presence = None
     if settings.evidence:
         evidence = join_evidence(block.evidence for block in blocks if block.evidence is not None)
-        chosen = best_met(counts.intersection, score)
+        chosen = np.concatenate([block.chosen for block in blocks])
         best = np.take_along_axis(counts.iou, chosen[:, None], 1)[:, 0]
         chance = association(best, shifted_iou, mute, fdr=settings.fdr)
         determined = draws.determined(grid=layer.layer_grid is not None)[chosen]
         concept = _concept_test(evidence.heldout, blocks, mute, settings)
         context = _context_test(best, blocks, mute | determined, settings)
-        presence = _presence_accuracy(stored, layer, chosen)
+        presence = np.concatenate([block.presence for block in blocks if block.presence is not None])
     table = unit_table(
         layer.name,
         counts,
@@ -433,18 +317,3 @@ def layers_note(labelled: Sequence[LabelledLayer], settings: Settings) -> list[s
         f"{int(families.selected.sum())} hold significant units, which are then tested at {families.level:.3g} "
         f"(Benjamini and Bogomolov 2014): {left} of {total} detectors remain, before any comparison with controls."
     ]
-
-
-def _presence_accuracy(stored: StoredPass, layer: LayerMaps, chosen: Ints) -> Floats:
-    """Balanced accuracy of each unit's peak as a test of whether an image contains its concept, (U,)."""
-    columns, presence = stored.labels.columns, stored.labels.presence
-    images, even = range(stored.images), stored.folds % 2 == 0
-    accuracy = np.full(layer.units, np.nan)
-    for units, peaks in layer.peaks_by_unit():
-        for concept in np.unique(chosen[units]):
-            left_out = 1 + len(columns.concepts) + int(columns.category_of[concept])
-            judged = presence.read(images, slice(left_out, left_out + 1))[:, 0] == 0
-            present = presence.read(images, slice(1 + concept, 2 + concept))[judged, 0] > 0
-            for unit in np.flatnonzero(chosen[units] == concept):
-                accuracy[units.start + unit] = presence_accuracy(peaks[unit, judged], present, even[judged])
-    return accuracy

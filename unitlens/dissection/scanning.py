@@ -199,11 +199,14 @@ class Scanner:
 
 
 def images_at_once(layer: LayerMaps, units: int) -> int:
-    """Images of a piece, so many that the maps of so many units fit a cache, those that are 0 everywhere aside."""
+    """Images of a piece, so many that the maps of so many units fit a cache, those that are 0 everywhere aside.
+
+    It is a power of 2: some pieces of one layer are of the images of one piece of any other.
+    """
     h, w = layer.maps.shape[1:]
     whole = CHUNK_VALUES // (units * h * w)
     share = min(1.0, max(layer.maps.filled, 1 / CHUNK_VALUES) * h * w)  # of the maps, those that are not 0, at most
-    return max(1, whole, min(int(CHUNK_VALUES / (share * units * h * w)), MOST_IMAGES))
+    return 1 << (max(1, whole, min(int(CHUNK_VALUES / (share * units * h * w)), MOST_IMAGES)).bit_length() - 1)
 
 
 def _filled_maps(found: NonZero, h: int, w: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -44,7 +44,7 @@ def asked(net_file, world):
 
 def test_processes_make_the_run_of_one(asked, tmp_path):
     options = ("--batch-size", 5, "--control", "untrained:2", "--control", "rotated")
-    code, out, err = run(2, *asked, *options, "--out", "together", folder=tmp_path)
+    code, out, err = run(3, *asked, *options, "--out", "together", folder=tmp_path)  # of two blocks in a pass
     assert code == 0, err
     code, said, _ = run(None, *asked, *options, "--out", "alone", folder=tmp_path)
     assert (code, said.replace("alone/", "together/")) == (0, out)

@@ -184,10 +184,12 @@ class LayerMaps:
         height, width = self.maps.shape[1:] if raw else grid
         return height * width
 
-    def peaks_by_unit(self) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
-        """Peaks of all images, (units, N), for one block of units after another."""
-        for units in in_blocks(self.units, _PEAKS_AT_ONCE // max(self.peaks.count, 1)):
-            yield units, self.peaks.read(range(self.peaks.count), units).T
+    def peaks_by_unit(self, units: slice | None = None) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
+        """Peaks of all images, (units, N), for one block of units after another: of some of them, or of all."""
+        first, stop = (0, self.units) if units is None else (units.start, units.stop)
+        for block in in_blocks(stop - first, _PEAKS_AT_ONCE // max(self.peaks.count, 1)):
+            some = slice(first + block.start, first + block.stop)
+            yield some, self.peaks.read(range(self.peaks.count), some).T
 
     @classmethod
     def start(cls, name: str, maps: Tensor, grid: tuple[int, int], store: Store) -> "LayerMaps":

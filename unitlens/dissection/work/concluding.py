@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitlens.data.batches import reading_notes
 from unitlens.dissection.controls import chance_row, compare_with_untrained, comparison_row
-from unitlens.dissection.draws import Draws, alike_images, few_draws, few_folds, plan_draws
+from unitlens.dissection.draws import alike_images, few_draws, few_folds, plan_draws
 from unitlens.dissection.exemplars.pictured import pictured_units
 from unitlens.dissection.exemplars.strongest import Variety, draw_strips, exemplar_table, find_exemplars
 from unitlens.dissection.forward import nonfinite_notes
-from unitlens.dissection.labelling import LabelledLayer, add_q_over_layers, label_together, layers_note
+from unitlens.dissection.labelling import LabelledLayer, add_q_over_layers, label_layers, layers_note
 from unitlens.dissection.provenance import describe_run
 from unitlens.dissection.result import Dissection
 from unitlens.dissection.settings import ControlPass, Settings
@@ -99,7 +99,7 @@ def conclude_together(asked: "Asked", work: "Work", processes: Processes, *, sho
         if asked.drawn:
             stored.notes += _not_drawn(stored)
         draws = plan_draws(stored, settings, asked.within)
-        labelled = _label_layers(stored, settings, draws, processes, show=show)
+        labelled = label_layers(stored, list(stored.layers.values()), settings, draws, processes, show=show)
         units = {layer.name: layer.units for layer in stored.layers.values()}
         if labelled is not None:
             labelled = add_q_over_layers(labelled)
@@ -135,16 +135,6 @@ def conclude_together(asked: "Asked", work: "Work", processes: Processes, *, sho
     )
 
 
-def _label_layers(
-    stored: "StoredPass", settings: Settings, draws: Draws, processes: Processes, *, show: bool
-) -> list[LabelledLayer] | None:
-    """Label the units of all layers of a pass; at the first process."""
-    labelled = [
-        label_together(stored, layer, settings, draws, processes, show=show) for layer in stored.layers.values()
-    ]
-    return [layer for layer in labelled if layer is not None] if processes.first else None
-
-
 def _controls(
     asked: "Asked", work: "Work", units: Mapping[str, int], processes: Processes, *, show: bool
 ) -> list[ControlRun] | None:
@@ -156,7 +146,7 @@ def _controls(
             continue
         with work.stored(one, units) as stored:
             draws = plan_draws(stored, one.settings, asked.within)
-            layers = _label_layers(stored, one.settings, draws, processes, show=show)
+            layers = label_layers(stored, list(stored.layers.values()), one.settings, draws, processes, show=show)
         labelled.setdefault(one.control, []).extend(layers or [])
         notes[one.control] = stored.of_network
     if not processes.first:
