@@ -1,15 +1,21 @@
 """The same question is answered from the run that has the answer; any other one is computed."""
 
+import copy
 import json
 import os
 import shutil
 import time
+from dataclasses import replace
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 import unitlens as ul
 from tests.worlds.coloured import write_world
 from tests.worlds.planted import ColourWorld, colour_net
+from unitlens.data.tags import Tags
 from unitlens.dissection.repeating.answers import Question
 from unitlens.dissection.repeating.content import content_of
 from unitlens.dissection.run import task_of
@@ -96,6 +102,117 @@ def test_whatever_decides_a_result_makes_another_question(tmp_path, monkeypatch)
     assert is_new(key()) == 11
     (world / "classes.csv").write_text("image,class\n" + "".join(f"{n:02}.png,a\n" for n in range(6)))
     assert is_new(key()) == 12
+
+
+def test_a_generator_whose_images_are_marked_by_a_segmenter_is_answered_and_repeated(asks, shell, tmp_path):
+    def draw(out, latents):
+        how = (*QUICK, "--layer", "block8", "--seed", 3)
+        return shell("dissect", "bundled:scenes-generator", "--latents", latents, "--out", out, *how)
+
+    first = draw("a", 12)
+    assert (first.code, TAKEN in first.err) == (0, False), first.err
+    assert TAKEN in draw("b", 12).err
+    assert (tmp_path / "a" / "counts.safetensors").read_bytes() == (tmp_path / "b" / "counts.safetensors").read_bytes()
+    assert TAKEN not in draw("c", 13).err
+    said = shell("rerun", "b", "--workers", 0)
+    assert (said.code, "the same bit for bit" in said.out) == (0, True), said
+
+
+class Brightness(torch.nn.Module):
+    """A segmenter of two classes, dark and bright."""
+
+    def __init__(self, middle):
+        super().__init__()
+        self.register_buffer("middle", torch.tensor(middle))
+
+    def forward(self, images):
+        bright = images.mean(1, keepdim=True) - self.middle
+        return torch.cat([-bright, bright], 1)
+
+
+def test_latents_segmenters_and_tags_are_known_by_what_they_say(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    array, scenes = np.arange(24.0, dtype=np.float32).reshape(6, 4), ul.Scenes(6)
+    names, labels = [scenes[n].name for n in range(6)], ["dark", "bright"]
+
+    def marked(model, **settings):
+        return ul.with_concepts(scenes, ul.segmenter(model, labels=labels, **settings), masks=False)
+
+    def tagged(word):
+        return ul.with_concepts(scenes, Tags({name: [("place", word)] for name in names}, "tags"), masks=False)
+
+    known = [
+        ul.latents(4, 6),
+        ul.latents(4, 7),
+        ul.latents(5, 6),
+        ul.latents(4, 6, seed=1),
+        ul.latents(4, 6, classes=2),
+        ul.latents(array),
+        ul.latents(array + 1),
+        ul.latents(array.reshape(6, 2, 2)),
+        ul.latents(array, classes=[0, 1, 0, 1, 0, 1]),
+        ul.latents(array, masks=scenes),
+        ul.with_concepts(ul.latents(4, 6), ul.segmenter("bundled:scenes-segmenter")),
+        ul.with_concepts(scenes, ul.segmenter("bundled:scenes-segmenter"), masks=False),
+        marked(Brightness(0.5)),
+        marked(Brightness(0.4)),
+        marked(Brightness(0.5), confidence=0.6),
+        marked(Brightness(0.5), size=32),
+        marked(Brightness(0.5), category="light"),
+        marked(Brightness(0.5), ious={"dark": 0.5}),
+        marked(two_colours, fingerprint="1"),
+        marked(two_colours, fingerprint="2"),
+        tagged("here"),
+        tagged("there"),
+        ul.ShortcutScenes(6),
+        ul.ScenePairs(1, concepts=["umbrella"]),
+    ]
+    described = [json.dumps(content_of(data).described) for data in known]
+    assert len(set(described)) == len(known)
+    again = ul.latents(array.copy()), marked(Brightness(0.5)), tagged("here")
+    assert [json.dumps(content_of(data).described) for data in again] == [described[n] for n in (5, 12, 20)]
+    unknown = [
+        marked(two_colours),
+        marked(Brightness(0.5), cache=None),
+        ul.latents(array, masks=ColourWorld(6)),
+        ul.with_concepts(ColourWorld(6), ul.segmenter("bundled:scenes-segmenter"), masks=False),
+    ]
+    assert [content_of(data) for data in unknown] == [None] * 4
+
+
+def two_colours(images):
+    """A segmenter that is a function: it has no weights to be known by."""
+    return torch.cat([images[:, :1], images[:, 1:2]], 1)
+
+
+def test_a_folder_in_another_format_is_known_by_its_files(tmp_path):
+    for name in ("JPEGImages", "SegmentationClass"):
+        (tmp_path / "voc" / name).mkdir(parents=True)
+    for number in range(2):
+        Image.new("RGB", (8, 8), "red").save(tmp_path / "voc" / "JPEGImages" / f"{number}.jpg")
+        Image.new("L", (8, 8), number).save(tmp_path / "voc" / "SegmentationClass" / f"{number}.png")
+
+    def described():
+        return content_of(ul.open_data(tmp_path / "voc")).described
+
+    before = described()
+    assert described() == before
+    Image.new("L", (8, 8), 5).save(tmp_path / "voc" / "SegmentationClass" / "1.png")
+    assert described() != before
+
+
+def test_a_network_of_a_hub_is_known_by_its_structure_and_configuration(monkeypatch):
+    monkeypatch.setenv("UNITLENS_ANSWERS", "")
+    net = ul.load("bundled:scenes")
+
+    def key(name, config):
+        model = copy.deepcopy(net.model)
+        model.config = config
+        task = task_of(replace(net, model=model, name=name), None, ul.Scenes(6), {})
+        return Question.of(task, recorded={}, began=time.time()).key
+
+    assert key("hf:there", {"heads": 2}) == key("hf:there", {"heads": 2})
+    assert len({key("hf:there", {"heads": 2}), key("hf:there", {"heads": 3}), key("hf:here", {"heads": 2})}) == 3
 
 
 def test_what_cannot_be_known_cheaply_is_no_question(tmp_path, monkeypatch):

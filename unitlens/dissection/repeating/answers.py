@@ -16,12 +16,14 @@ from typing import Any, Self
 
 import torch
 
+from unitlens.data.segmentation.segments import fingerprint_of
 from unitlens.dissection.files import CONTROLS, COUNTS, EXEMPLARS, GROUPS, RUN, STRIPS, UNITS
 from unitlens.dissection.repeating.content import Content, code_sha256, content_of
 from unitlens.dissection.result import Dissection, open_run
 from unitlens.dissection.work.task import Asked, Task
 from unitlens.errors import UnitlensError
 from unitlens.files import cache_folder, encoded, json_text, make_folder, read_json, write_whole
+from unitlens.models.network import Network
 
 NEVER = "UNITLENS_ANSWERS"
 """Where this variable of the environment is ``none``, nothing is answered from earlier runs, or remembered."""
@@ -35,6 +37,9 @@ _SETTLED = 2.0
 
 _KNOWN_CODE = ("bundled:", "torchvision.models:")
 """Networks whose code is known by versions of packages; any other code may be changed at any time."""
+
+_HUBS = ("timm:", "hf:")
+"""Networks whose code is known likewise, but whose structure is said by a configuration that may be a file."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +71,11 @@ class Question:
         Returns
         -------
         Question or None
-            None where that cannot be known cheaply: networks that are code of somebody else, data in memory, data sets
-            that are code, files that have changed just now.
+            None where that cannot be known cheaply: networks that are code of somebody else, images in memory, data
+            sets that are code, segmenters without a fingerprint, files that have changed just now.
         """
-        if os.environ.get(NEVER) == "none" or not _is_known(task.net.name):
+        structure = _structure(task.net)
+        if os.environ.get(NEVER) == "none" or structure is None:
             return None
         content = content_of(task.data)
         if content is None or content.changed > began - _SETTLED:
@@ -79,6 +85,7 @@ class Question:
         decisive = {
             "schema": SCHEMA,
             "asked": asked,
+            "structure": structure,
             "data": content.described,
             "code": code_sha256(),
             "packages": _packages(),
@@ -112,9 +119,13 @@ class Question:
             write_whole(self.file, json_text(entry))
 
 
-def _is_known(network: str) -> bool:
-    """Whether versions of packages and the hash of its tensors tell a network from others."""
-    return network.startswith(_KNOWN_CODE) and "quant" not in network  # whose weights are packed away
+def _structure(net: Network) -> str | None:
+    """What tells a network from others of its name and weights; None where its code may be changed at any time."""
+    if net.name.startswith(_HUBS):
+        config = getattr(net.model, "config", None)  # of Hugging Face's networks
+        return fingerprint_of(net.model, repr(config), weights="")
+    known = net.name.startswith(_KNOWN_CODE) and "quant" not in net.name  # whose weights are packed away
+    return "" if known else None
 
 
 def _hashes(folder: Path) -> dict[str, str]:
