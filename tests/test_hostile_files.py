@@ -18,7 +18,7 @@ from scipy.io import savemat
 
 import unitlens as ul
 from tests.data.readers import layouts
-from tests.faults.hostile import image_files, npy, png, spoiled, watched
+from tests.faults.hostile import MANY, REFUSED, image_files, npy, png, seeds, spoiled, watched
 from tests.worlds.coloured import blocks
 from unitlens.ablation.outcomes.vectors import read_vectors
 from unitlens.cli.options import given_value
@@ -34,17 +34,6 @@ from unitlens.data.strata import read_strata, read_subgroups
 from unitlens.files import check_readable, read_arrays, read_json, read_npy
 from unitlens.models.bases import as_basis
 from unitlens.models.weights import read_weights
-
-REFUSED = (ul.UnitlensError, ul.UnitlensWarning)
-
-MANY = pytest.mark.slow
-
-
-def seeds(quick, slow, step):
-    """Starting points: a few for every day, all of them in `make test-slow`."""
-    return pytest.mark.parametrize(
-        "first", [pytest.param(first, marks=[] if first < quick else MANY) for first in range(0, slow, step)]
-    )
 
 
 @pytest.fixture

@@ -2,9 +2,10 @@
 
 import difflib
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TypeVar
 
 
 def printable(text: str) -> str:
@@ -31,6 +32,25 @@ def is_number(text: str) -> bool:
     (True, False, False)
     """
     return text.isascii() and text.isdigit() and len(text) < 19
+
+
+T = TypeVar("T", bound=Hashable)
+
+
+def first_twice(values: Iterable[T]) -> T | None:
+    """The first of some values that was there before; None where all are different.
+
+    Examples
+    --------
+    >>> first_twice(["a", "b", "b", "a"]), first_twice(["a", "b"])
+    ('b', None)
+    """
+    seen = set[T]()
+    for value in values:
+        if value in seen:
+            return value
+        seen.add(value)
+    return None
 
 
 class UnitlensError(Exception):

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from unitlens.errors import UnitlensError, argument, spelled
+from unitlens.errors import UnitlensError, argument, first_twice, spelled
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -127,11 +127,8 @@ def refuse_twice(keys: Iterable[str]) -> None:
     ValueError
         If one does; its name is in the message.
     """
-    seen: set[str] = set()
-    for key in keys:
-        if key in seen:
-            raise ValueError(f"{key!r} is there twice: leave one out")
-        seen.add(key)
+    if (key := first_twice(keys)) is not None:
+        raise ValueError(f"{key!r} is there twice: leave one out")
 
 
 def read_arrays(path: Path) -> "dict[str, npt.NDArray[Any]]":

@@ -6,11 +6,25 @@ import sys
 from contextlib import contextmanager
 
 import numpy as np
+import pytest
+
+import unitlens as ul
+
+REFUSED = (ul.UnitlensError, ul.UnitlensWarning)
+
+MANY = pytest.mark.slow
 
 FORBIDDEN = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "pickle.find_class", "socket.connect")
 
 ROOM = 3 << 30
 """Bytes that reading a small file may reserve."""
+
+
+def seeds(quick, slow, step):
+    """Starting points: a few for every day, all of them in `make test-slow`."""
+    return pytest.mark.parametrize(
+        "first", [pytest.param(first, marks=[] if first < quick else MANY) for first in range(0, slow, step)]
+    )
 
 
 class _Watch:

@@ -16,7 +16,7 @@ from unitlens.cli.shell.command import command
 from unitlens.cli.shell.completion import concepts_of_run, layers_of_run
 from unitlens.cli.targets import Source, source_of
 from unitlens.cli.text import align_columns, curve_table, echo, format_cell, whole_numbers
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, first_twice
 from unitlens.plurals import counted
 from unitlens.processes import Processes, launched
 
@@ -239,7 +239,7 @@ def _check_several(layers: Sequence[str], units: Sequence[str], *, sweep: bool) 
     """Make sure that each of several layers has its units."""
     if sweep:
         raise UnitlensError("--sweep goes through the units of one layer: give one --layer.")
-    twice = next((layer for layer in layers if layers.count(layer) > 1), None)
+    twice = first_twice(layers)
     if twice is not None:
         raise UnitlensError(f"--layer {twice} is given twice: join its units by commas, such as --units 3,17.")
     if len(layers) != len(units):

@@ -9,7 +9,7 @@ import numpy as np
 
 from unitlens.comparison.matching import BestUnits, LayerToMatch, best_units
 from unitlens.dissection.result import Dissection, open_run
-from unitlens.errors import UnitlensError, argument
+from unitlens.errors import UnitlensError, argument, first_twice
 from unitlens.stats.counts import Counts
 from unitlens.stats.folds import filled_folds
 from unitlens.stats.recounts import ConceptCounts, recount_concepts
@@ -231,7 +231,7 @@ def _as_trainings(run: Run | Sequence[Run]) -> list[Run]:
 
 def _check_repeated(runs: Sequence[Run]) -> None:
     folders = [Path(run).resolve() for run in runs if not isinstance(run, Dissection)]
-    repeated = next((folder for folder in folders if folders.count(folder) > 1), None)
+    repeated = first_twice(folders)
     if repeated is not None:
         raise UnitlensError(f"{repeated.name} is given twice, and a run does not differ from itself: give it once.")
 

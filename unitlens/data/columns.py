@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.data.concepts import Concept, Example
+from unitlens.data.concepts import Concept, Example, told_apart
 from unitlens.data.images import same_aspect, size_of
 from unitlens.data.pixels.fit import Fit
 from unitlens.errors import UnitlensError, did_you_mean
@@ -76,8 +76,7 @@ class Columns:
 
     def names(self) -> list[str]:
         """How each concept is written: its name, or category/name where several categories have that name."""
-        names = [concept.name for concept in self.concepts]
-        return [f"{c.category}/{c.name}" if names.count(c.name) > 1 else c.name for c in self.concepts]
+        return told_apart([(concept.category, concept.name) for concept in self.concepts])
 
     def planes(self, example: Example, fit: Fit, grid: tuple[int, int]) -> npt.NDArray[np.int16]:
         """Column of every cell of the grid, in one plane for each category and further ones where it has several.

@@ -1,5 +1,6 @@
 """What is marked in images: concepts, examples, and the protocols that data sets and concept sources follow."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -30,6 +31,18 @@ class Concept(NamedTuple):
     category: str
     label: int
     name: str
+
+
+def told_apart(concepts: Sequence[tuple[str, str]]) -> list[str]:
+    """How concepts are written, each a category and a name: category/name where several have the name.
+
+    Examples
+    --------
+    >>> told_apart([("object", "tree"), ("color", "orange"), ("object", "orange")])
+    ['tree', 'color/orange', 'object/orange']
+    """
+    count = Counter(name for _, name in concepts)
+    return [f"{category}/{name}" if count[name] > 1 else name for category, name in concepts]
 
 
 class Example(NamedTuple):

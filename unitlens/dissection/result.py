@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
+from unitlens.data.concepts import told_apart
 from unitlens.dissection.exemplars.pictured import describe_no_strip
 from unitlens.dissection.files import RunFiles, Strips, read_run, write_run
 from unitlens.dissection.searching.unit_vectors import UnitVectors, given_or_read, kept_vectors
@@ -96,11 +97,7 @@ class Dissection:
     @property
     def concepts(self) -> list[str]:
         """Concepts in the order of the columns of scores and counts; category/name where a name stands twice."""
-        names = [concept["name"] for concept in self.info["data"]["concepts"]]
-        return [
-            f"{concept['category']}/{concept['name']}" if names.count(concept["name"]) > 1 else concept["name"]
-            for concept in self.info["data"]["concepts"]
-        ]
+        return told_apart([(concept["category"], concept["name"]) for concept in self.info["data"]["concepts"]])
 
     def __getitem__(self, layer: str) -> Self:
         """The part of one layer."""

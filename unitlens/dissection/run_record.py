@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from unitlens.data.concepts import told_apart
 from unitlens.dissection.settings import Settings
 from unitlens.errors import UnitlensError
 from unitlens.files import encoded
@@ -263,8 +264,7 @@ class RunRecord:
 
     def concept_names(self) -> list[str]:
         """Return the concepts as tables write them: category/name where a name stands twice."""
-        names = [concept.name for concept in self.data.concepts]
-        return [f"{one.category}/{one.name}" if names.count(one.name) > 1 else one.name for one in self.data.concepts]
+        return told_apart([(concept.category, concept.name) for concept in self.data.concepts])
 
     def positions(self, layer: str) -> int:
         """Return the positions that a layer is evaluated on: images times cells of the label grid, or images."""

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -341,4 +342,5 @@ def first_words(names: Iterable[str]) -> list[str]:
     """The first of several synonyms ("wall, partition"), or all of them where the first alone would not be unique."""
     names = [" ".join(name.split()) for name in names]
     short = [name.replace(";", ",").split(",")[0].strip() for name in names]
-    return [s if short.count(s) == 1 else name for s, name in zip(short, names, strict=True)]
+    count = Counter(short)
+    return [s if count[s] == 1 else name for s, name in zip(short, names, strict=True)]

@@ -12,7 +12,7 @@ from unitlens.data.concepts import Concept, Data, DataDescription, Example, desc
 from unitlens.data.images import encoded_image
 from unitlens.data.inmemory.images import exact_pixels, pixels_of
 from unitlens.data.reading import Subset, decoded
-from unitlens.errors import UnitlensError, did_you_mean
+from unitlens.errors import UnitlensError, did_you_mean, first_twice
 
 Given = str | Path | npt.NDArray[Any]
 """A file, or an array of pixels, (height, width, 3), or of other bands."""
@@ -88,7 +88,7 @@ def given_images(images: Given | Sequence[Given] | Data) -> Data:
     names = tuple(
         f"image {place}" if isinstance(image, np.ndarray) else image.as_posix() for place, image in enumerate(opened)
     )
-    twice = next((name for name in names if names.count(name) > 1), None)
+    twice = first_twice(names)
     if twice is not None:
         raise UnitlensError(f"{twice} is given twice: give each image once.")
     exact = tuple(exact_pixels(image, name) for image, name in zip(listed, names, strict=True))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unitlens.data.readers.files import read_json, read_rows, read_text, say_once
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, first_twice
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
 from unitlens.plurals import counted
@@ -171,7 +171,7 @@ def table_of(labels: Labels) -> dict[int, str]:
     names = {number: name for number, name in named.items() if number >= 0 and name.lower() not in NOTHING}
     if isinstance(labels, str) or not names:
         raise UnitlensError(f"labels is {labels!r}; it is a name for each class, in their order or by their numbers.")
-    twice = next((name for name in names.values() if list(names.values()).count(name) > 1), None)
+    twice = first_twice(names.values())
     if twice is not None:
         raise UnitlensError(f"Two classes are called {twice!r}: give each a name of its own, or None to one.")
     return names

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from unitlens.dissection.result import Dissection
-from unitlens.errors import UnitlensError, argument, did_you_mean, spelled
+from unitlens.errors import UnitlensError, argument, did_you_mean, first_twice, spelled
 from unitlens.labels.columns import BUILT_IN, is_unicode, one_line
 from unitlens.labels.csv_files import csv_rows
 from unitlens.labels.footing.meanings import ConceptNames
@@ -174,7 +174,7 @@ def read_given(run: Dissection, given: "str | Path | pd.DataFrame | Mapping[int,
 def _of_table(run: Dissection, rows: Iterable[Mapping[str, Any]], columns: Sequence[str], source: str) -> Given:
     """Rows of a table, whose columns may have the names of other programs."""
     named = [column for column in columns if column.strip()]
-    if twice := next((column for column in named if named.count(column) > 1), None):
+    if twice := first_twice(named):
         raise UnitlensError(f"{source} has two columns {twice!r:.60}: leave one of them out.")
     plain = {column.strip().casefold(): column for column in reversed(columns)}
     taken = {
