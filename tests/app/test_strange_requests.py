@@ -65,9 +65,7 @@ def check(answer):
     if answer.status_code != 200:
         assert "Traceback" not in answer.text
         assert len(answer.text) < 2000
-    for line in answer.text.splitlines() if "json" in answer.headers.get("content-type", "") else ():
-        said = json.loads(line)
-        assert "should not have" not in str(said.get("error", "")) if isinstance(said, dict) else True
+    assert "should not have" not in answer.text  # the end of a stream that failed
 
 
 def changed(body, rng):
