@@ -372,7 +372,7 @@ class Tally:
 
     def add(self, counts: Tensor, labels: Tensor) -> None:
         """Add to the counts of two sets, (2, U, parts, columns), in place; the labels are those of `side_by_side`."""
-        pairs = labels.view(_PAIRS[self._kind]).view(-1).index_select(0, self._cell).add_(self._row)
+        pairs = labels.view(-1).view(_PAIRS[self._kind]).index_select(0, self._cell).add_(self._row)
         places, size = pairs.view(self._kind), counts[0].numel()
         if 2 * len(places) < size:  # few places: see `_add_ones`
             for of_set, found, first in zip(counts, places.view(-1, 2).unbind(1), (0, size), strict=True):
@@ -392,7 +392,7 @@ def side_by_side_type(counters: int) -> torch.dtype:
 
 def side_by_side(labels: Sequence[npt.NDArray[np.integer]], kind: torch.dtype) -> Tensor:
     """Labels of two sets of as many images, (images, L, H * W) each, as `Tally.add` takes them."""
-    return torch.stack([torch.from_numpy(of_set) for of_set in labels], -1).to(kind)
+    return torch.stack([torch.from_numpy(of_set) for of_set in labels], -1).to(kind).contiguous()  # whatever theirs was
 
 
 def tally(counts: Tensor, active: Active, part: Tensor, labels: Tensor) -> None:
