@@ -37,7 +37,7 @@ _END = b"\xff"
 """Stands behind every text, and in none that is in UTF-8."""
 
 
-class _GrowingBytes:
+class GrowingBytes:
     """Bytes that grow at their end: the last ones are in memory, those before in a file without a name.
 
     The file is gone with these bytes, or with the process, however it ends.
@@ -57,10 +57,10 @@ class _GrowingBytes:
             self._to_file()  # first: after an error the value is not there
         self._last += value
 
-    def read(self, start: int, stop: int) -> bytes | bytearray:
+    def read(self, start: int, stop: int) -> bytearray:
         """The bytes from one place to another."""
         if start >= self._filed:
-            return bytes(self._last[start - self._filed : stop - self._filed])
+            return self._last[start - self._filed : stop - self._filed]
         assert self._file is not None
         content, end = bytearray(), min(stop, self._filed)
         while start + len(content) < end:
@@ -155,7 +155,7 @@ class Numbers(Packed[int]):
     """
 
     def __init__(self, values: Iterable[int] = ()) -> None:
-        self._bytes = _GrowingBytes()
+        self._bytes = GrowingBytes()
         self += values
 
     def append(self, value: int) -> None:
@@ -189,7 +189,7 @@ class Hashes(Packed[bytes]):
     """
 
     def __init__(self, values: Iterable[bytes] = ()) -> None:
-        self._bytes, self._size, self._count = _GrowingBytes(), 0, 0
+        self._bytes, self._size, self._count = GrowingBytes(), 0, 0
         self += values
 
     def append(self, value: bytes) -> None:
@@ -239,7 +239,7 @@ class Texts(Packed[str]):
     """
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        self._bytes, self._count = _GrowingBytes(), 0
+        self._bytes, self._count = GrowingBytes(), 0
         self._starts = array("Q")  # of every 16th text
         self += values
 

@@ -6,17 +6,20 @@ import torch
 
 import unitlens as ul
 from tests.worlds.generators import painted, painter
+from unitlens import packed
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Concept
 from unitlens.dissection import counting, scanning
 from unitlens.dissection.memory import blocks_together
 from unitlens.dissection.positions import marks
+from unitlens.dissection.positions.waiting import WaitingRuns
 from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.dissection.store.layers import ArrivingMaps, LayerMaps
 from unitlens.dissection.store.temporary import temporary_store
 from unitlens.progress import Progress
 from unitlens.stats.draws.partners import choose_partners
 from unitlens.stats.masks import Active
+from unitlens.stats.regions.runs import Runs
 
 
 @pytest.mark.parametrize(("enough", "at_once"), [(1, 1 << 19), (40, 1 << 19), (1 << 14, 64), (1 << 14, 640)])
@@ -29,6 +32,20 @@ def test_pieces_of_a_stream_are_joined_without_a_change(monkeypatch, enough, at_
     assert np.array_equal(whole.counts.intersection, cut.counts.intersection)
     assert np.array_equal(whole.counts.activated, cut.counts.activated)
     assert whole.table().equals(cut.table())
+
+
+@pytest.mark.parametrize("in_memory", [10, 1 << 16])
+def test_runs_that_wait_come_back_piece_by_piece(monkeypatch, in_memory):
+    monkeypatch.setattr(packed, "IN_MEMORY", in_memory)
+    rng = torch.Generator().manual_seed(0)
+    pieces = [Runs(*torch.randint(0, 2**31 - 1, (4, runs), dtype=torch.int32, generator=rng)) for runs in (3, 0, 50, 1)]
+    waiting = WaitingRuns.of(iter(pieces), most=54)
+    assert waiting.count == 54
+    for _ in range(2):
+        for found, piece in zip(waiting, pieces, strict=True):
+            assert all(map(torch.equal, found, piece))
+    assert WaitingRuns.of(iter(pieces), most=53) is None
+    assert WaitingRuns.of(iter([]), most=53) is None
 
 
 @pytest.mark.parametrize("rectified", [False, True])

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from unitlens.dissection.memory import BLOCK_UNITS, WAITING, blocks_together
 from unitlens.dissection.positions.marks import Marks, as_runs, count_marks
+from unitlens.dissection.positions.waiting import WaitingRuns
 from unitlens.dissection.scanning import Scanner, images_at_once
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.labels import LabelPlanes
@@ -228,9 +229,9 @@ def count_blocks(
         scan = Scanner(block.layer, block.units, labels.grid, settings.upsampling, images=len(folds), pieces_of=size)
         threshold = _thresholds(scan, block, settings)
         runs = as_runs(scan.above(threshold), scan.units, marks)
-        waits = list(as_runs(scan.kept_above(threshold), scan.units, marks))
-        if waits and waiting + sum(len(piece.unit) for piece in waits) <= WAITING:
-            waiting += sum(len(piece.unit) for piece in waits)
+        waits = WaitingRuns.of(as_runs(scan.kept_above(threshold), scan.units, marks), most=WAITING - waiting)
+        if waits is not None:
+            waiting += waits.count
             runs = iter(waits)
         found.append(_Block(scan.units, threshold, _longer(runs, max(sizes) // size)))
         advance(scan.units // 2)

@@ -17,7 +17,7 @@ KEPT = 1 << 24
 """Active positions of one block that are kept between scans, 16 bytes each."""
 
 WAITING = KEPT // 2
-"""Runs of active positions of all blocks that wait to be counted together, 16 bytes each."""
+"""Runs of active positions of all blocks that wait to be counted together, 16 bytes each, in files without names."""
 
 BLOCK_UNITS = 64
 """Units whose thresholds are found together, at most: histograms of all values take 32 MB."""
@@ -113,7 +113,7 @@ def _block_memory(units: int, columns: Columns, positions: int, draws: int) -> i
     at_once = blocks_together(columns, draws=2 * draws, positions=positions)
     together = min(units, block * at_once)
     histograms = 3 * _LONG * BINS * block
-    active = 6 * _SHORT * min(KEPT, block * positions) + 4 * _SHORT * min(WAITING, together * positions)
+    active = 6 * _SHORT * min(KEPT, block * positions)
     planes = min(KEPT_PLANES, np.dtype(kept_type(columns)).itemsize * positions * len(columns.categories))
     patterns = min(KEPT_PATTERNS, _SHORT * positions)
     counts = sum(_block_counts(some, columns, 2 * draws, positions) for some in (together, block, block))
