@@ -73,13 +73,17 @@ def test_groups_of_a_mapping_are_saved_too(net, tmp_path):
     assert run.settings.groups.startswith("given:")
 
 
-@pytest.mark.parametrize("edit", ["change", "remove", "drop a line"])
+@pytest.mark.parametrize("edit", ["change", "remove", "drop a line", "add a line", "empty"])
 def test_groups_that_were_changed_are_noticed(grouped, tmp_path, edit):
     grouped.save(tmp_path / "run")
     file = tmp_path / "run" / "groups.csv"
     lines = file.read_text().splitlines()
     if edit == "remove":
         file.unlink()
+    elif edit == "empty":
+        file.write_text("")
+    elif edit == "add a line":
+        file.write_text("\n".join([*lines, lines[-1]]))
     elif edit == "drop a line":
         file.write_text("\n".join(lines[:-1]))
     else:

@@ -138,6 +138,12 @@ class ImageRecord:
         """Whether any two images belong together, or the data set says a group of any."""
         return self.groups != self.names
 
+    @property
+    def group_of(self) -> dict[str, str]:
+        """The group of each image, by its name; that of many images is one text."""
+        once: dict[str, str] = {}
+        return {name: once.setdefault(group, group) for name, group in zip(self.names, self.groups, strict=True)}
+
     def sha256(self, concepts: Iterable[Concept]) -> str:
         """Hash of everything that was read, in any order, and of what its labels mean."""
         return data_digest(self.digests, concepts)

@@ -217,13 +217,17 @@ def _read_groups(path: Path, data: DataRecord) -> dict[str, str]:
     """Read the group of each image, if they are those that run.json records."""
     if not path.is_file():
         raise UnitlensError(f"there is no file {path.name}")
+    group_of, once, lines = dict[str, str](), dict[str, str](), 0
     try:
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            header, *rows = csv.reader(file)
+            rows = csv.reader(file)
+            header = next(rows, None)
+            for lines, row in enumerate(rows, 1):
+                if len(row) == 2 and lines <= data.images:
+                    group_of[row[0]] = once.setdefault(row[1], row[1])  # a group of many images is one text
     except (OSError, csv.Error, ValueError) as error:
         raise UnitlensError(f"{path.name} cannot be read ({error})") from None
-    group_of = {row[0]: row[1] for row in rows if len(row) == 2}
-    if header != ["image", "group"] or not len(group_of) == len(rows) == data.images:
+    if header != ["image", "group"] or not len(group_of) == lines == data.images:
         raise UnitlensError(f"{path.name} does not name one group for each of the {data.images} images")
     if GroupsRecord.of(group_of) != data.groups:
         raise UnitlensError(f"{path.name} has other groups than run.json")

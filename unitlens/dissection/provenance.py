@@ -79,7 +79,7 @@ def describe_groups(record: "ImageRecord") -> dict[str, Any] | None:
     """How many groups the images form; None where every image is one of its own."""
     if not record.grouped:
         return None
-    return dataclasses.asdict(GroupsRecord.of(dict(zip(record.names, record.groups, strict=True))))
+    return dataclasses.asdict(GroupsRecord.of(record.group_of))
 
 
 def describe_layer(layer: "LayerMaps") -> dict[str, Any]:

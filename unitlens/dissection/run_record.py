@@ -106,9 +106,10 @@ class GroupsRecord:
     @classmethod
     def of(cls, group_of: Mapping[str, str]) -> "GroupsRecord":
         """The record of groups by the names of images."""
-        sizes = Counter(group_of.values())
-        pairs = "\n".join(f"{name!r} {group!r}" for name, group in sorted(group_of.items()))
-        return cls(len(sizes), max(sizes.values()), hashlib.sha256(encoded(pairs)).hexdigest())
+        sizes, pairs = Counter(group_of.values()), hashlib.sha256()
+        for number, name in enumerate(sorted(group_of)):
+            pairs.update(encoded(("\n" if number else "") + f"{name!r} {group_of[name]!r}"))
+        return cls(len(sizes), max(sizes.values()), pairs.hexdigest())
 
 
 @dataclass(frozen=True)

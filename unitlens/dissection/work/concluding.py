@@ -131,7 +131,7 @@ def conclude_together(asked: "Asked", work: "Work", processes: Processes, *, sho
         strips,
         {f"{layer.name}/{name}": score for layer in labelled for name, score in layer.at_levels.items()},
         _control_table(tables, controls) if controls else None,
-        groups=dict(zip(stored.record.names, stored.record.groups, strict=True)) if stored.record.grouped else None,
+        groups=stored.record.group_of if stored.record.grouped else None,
     )
 
 
