@@ -51,7 +51,7 @@ class GrowingBytes:
     def __len__(self) -> int:
         return self._filed + len(self._last)
 
-    def append(self, value: bytes) -> None:
+    def append(self, value: bytes | memoryview) -> None:
         """Add bytes at the end."""
         if self._last and len(self._last) + len(value) > IN_MEMORY:
             self._to_file()  # first: after an error the value is not there

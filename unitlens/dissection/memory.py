@@ -11,10 +11,10 @@ from unitlens.data.columns import Columns
 from unitlens.dissection.store.labels import KEPT_PLANES, kept_type
 from unitlens.stats.evidence import AT_ONCE, RESAMPLES
 from unitlens.stats.folds import FOLDS
-from unitlens.stats.thresholds import BINS
+from unitlens.stats.thresholds import BINS, SORTED
 
 KEPT = 1 << 24
-"""Active positions of one block that are kept between scans, 16 bytes each."""
+"""Active positions of one block that are kept between scans, 16 bytes each, in a file without a name."""
 
 WAITING = KEPT // 2
 """Runs of active positions of all blocks that wait to be counted together, 16 bytes each, in files without names."""
@@ -60,7 +60,7 @@ def counting_memory(units: Iterable[int], columns: Columns, *, images: int, cell
     >>> from unitlens.data.concepts import Concept
     >>> columns = Columns.of([Concept("object", 1 + c, f"thing {c}") for c in range(1200)])
     >>> counting_memory([2048], columns, images=10_000, cells=56 * 56, draws=20) // 10**6
-    2690
+    2179
     """
     units = list(units)
     return sum(kept_memory(count, columns) for count in units) + max(
@@ -113,7 +113,7 @@ def _block_memory(units: int, columns: Columns, positions: int, draws: int) -> i
     at_once = blocks_together(columns, draws=2 * draws, positions=positions)
     together = min(units, block * at_once)
     histograms = 3 * _LONG * BINS * block
-    active = 6 * _SHORT * min(KEPT, block * positions)
+    active = 12 * _SHORT * min(SORTED, positions) * block
     planes = min(KEPT_PLANES, np.dtype(kept_type(columns)).itemsize * positions * len(columns.categories))
     patterns = min(KEPT_PATTERNS, _SHORT * positions)
     counts = sum(_block_counts(some, columns, 2 * draws, positions) for some in (together, block, block))

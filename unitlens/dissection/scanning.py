@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from unitlens.dissection.memory import KEPT
+from unitlens.dissection.positions.waiting import KeptPositions
 from unitlens.dissection.store.layers import LayerMaps
 from unitlens.dissection.store.nonzero import NonZero
 from unitlens.stats.blocks import in_blocks
@@ -22,9 +23,6 @@ MOST_IMAGES = 64
 GUESS_SHARES = (1.3, 6.0)
 """Guesses of a threshold leave so many times more positions above them than the quantile does, best guess first."""
 
-_NO_NUMBERS = torch.zeros(0, dtype=torch.int32)
-_NOTHING = Active(_NO_NUMBERS, _NO_NUMBERS, _NO_NUMBERS, torch.zeros(0))
-
 _GUESS_IMAGES, _GUESS_VALUES = 127, 1 << 13
 """Levels are guessed from so many images at least, and from more where they have few positions.
 
@@ -37,8 +35,8 @@ _GUESS_EVERY = 4
 class Scanner:
     """Active positions of a block of units over all images, from the store.
 
-    A threshold takes several scans, each at a higher level than the one before. What the first finds is kept, as far
-    as it fits in memory (`KEPT` positions), and the next then only sifts it.
+    A threshold takes several scans, each at a higher level than the one before. What the first finds is kept
+    in a file, as far as it has room there (`KEPT` positions), and the next then only sifts it.
 
     Parameters
     ----------
@@ -78,7 +76,7 @@ class Scanner:
         self._plan = SamplePlan((h, w), grid, upsampling) if self.on_grid else SamplePlan((h, w), (1, 1))
         self._chunk = pieces_of or images_at_once(layer, self.units)
         # All positions above ``_kept_level`` of their unit; nothing is kept of a unit where it is infinite.
-        self._kept: list[Active] = []
+        self._kept: list[KeptPositions] = []  # of each scan that read from the store, a piece for every piece of images
         self._kept_level = torch.full((self.units,), torch.inf)
 
     def __call__(self, level: Tensor, top: Tensor | None = None) -> Iterator[Active]:
@@ -98,17 +96,18 @@ class Scanner:
         is_read = level < self._kept_level
         level_of_others = torch.where(is_read, torch.inf, self._kept_level)
         if bool(is_read.any()):
-            self._kept = [_sift(active, level_of_others) for active in self._kept]
-        yield from (_sift(active, level, top) for active in self._kept)
+            self._kept = [KeptPositions(_sift(active, level_of_others) for active in kept) for kept in self._kept]
+        yield from (_sift(active, level, top) for kept in self._kept for active in kept)
         if not bool(is_read.any()):
             return
         self._kept_level = torch.where(is_read, level, level_of_others)
-        size = sum(len(active.unit) for active in self._kept)
+        size, found = sum(kept.count for kept in self._kept), KeptPositions()
+        self._kept.append(found)
         for active in self.above(torch.where(is_read, level, torch.inf)):
             size += len(active.unit)
             if size <= KEPT:
                 active = Active(active.unit.int(), active.image.int(), active.position.int(), active.value)
-                self._kept.append(active)
+                found.append(active)
             yield active if top is None else _sift(active, level, top)
         if size > KEPT:  # a part would be of no use
             self._kept, self._kept_level = [], torch.full((self.units,), torch.inf)
@@ -125,19 +124,10 @@ class Scanner:
         Active
             A piece for every piece of images that `above` yields, in 32 bits; nothing where they were not kept.
         """
-        kept = self._kept if bool((level >= self._kept_level).all()) else None
+        kept = self._kept if bool((level >= self._kept_level).all()) else []
         self._kept, self._kept_level = [], torch.full((self.units,), torch.inf)
-        if kept is None:
-            return
-        pieces = [[_NOTHING] for _ in in_blocks(self._images, self._chunk)]
-        kept.reverse()
-        while kept:  # what was looked at is given back at once
-            found = _sift(kept.pop(), level)
-            if len(found.unit):
-                pieces[int(found.image[0]) // self._chunk].append(found)
-        pieces.reverse()
-        while pieces:
-            yield _join(pieces.pop())
+        for pieces in zip(*kept, strict=True):
+            yield _join([_sift(active, level) for active in pieces])
 
     def above(self, level: Tensor) -> Iterator[Active]:
         """Yield the same positions from the store, a piece for every piece of images; nothing is kept."""
