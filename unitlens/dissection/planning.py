@@ -204,12 +204,14 @@ def _workload(task: Task, stored: StoredPass, total: int, given: Rates, *, kept:
     kept_counts = [kept_memory(count, columns) for count in units]
     image_seconds, rates = _pass_rates(task, stored, total, given)
     copies = sum(one.kind == "untrained" for one in settings.control_passes)
+    controls = len(settings.control_passes)
     work = Workload(
         images=total,
         passes=_passes(task),
         calibrations=copies if batch_norms(task.net.model) else 0,
         calibrated=min(total, CALIBRATION_IMAGES),
-        counted=1 + len(settings.control_passes),
+        counted=1 + copies,
+        by_layer=controls - copies,
         kept=kept,
         image_seconds=image_seconds,
         layers=[
@@ -221,7 +223,7 @@ def _workload(task: Task, stored: StoredPass, total: int, given: Rates, *, kept:
                 together=cost.together,
                 fixed=cost.fixed,
                 image=(cost.image if given.count is None else cost.units / given.count)
-                + cost.levels / (1 + len(settings.control_passes)),  # controls have none
+                + cost.levels / (1 + controls),  # which have none
                 exemplars=exemplar_seconds(stored, layer, settings, units=sum(units)),
                 counts=counts,
             )

@@ -28,6 +28,7 @@ WORK = Workload(
     calibrations=0,
     calibrated=2048,
     counted=1,
+    by_layer=0,
     kept=1,
     image_seconds=0.01,
     layers=[LAYER, LAYER],
@@ -49,7 +50,7 @@ def test_one_process_does_everything():
     assert plan.counting == pytest.approx(2 * 16 * (0.5 + 10_000 * 0.001))
     assert plan.read == 2 * 16 * 10_000 * 4096
     assert plan.reading == pytest.approx(plan.read / 1e9)
-    assert (plan.sent, plan.gathering) == (0, 2.0)
+    assert (plan.sent, plan.gathering) == (0, pytest.approx(2.0 + 2 * 64 * 10_000 * 4 / 1e9))  # and peaks are ranked
     assert plan.disk == plan.written == 10_000 * 200_000
     assert plan.memory == 10**8 + 10**7 + 2 * 10**6 + 10_000 * 500
     assert plan.seconds == pytest.approx(plan.looking + plan.counting + plan.reading + plan.gathering)
@@ -59,9 +60,25 @@ def test_processes_share_images_and_blocks_and_send_their_counts():
     alone, four, many = (at_scale(WORK, RATES, processes) for processes in (1, 4, 100))
     assert four.looking == pytest.approx(alone.looking / 4)
     assert four.counting == pytest.approx(alone.counting / 4)
-    assert (four.sent, four.disk, four.read) == (2 * 10**6 * 3 // 4, alone.disk, alone.read)
-    assert many.counting == pytest.approx(2 * (0.5 + 10))  # no block is shared
-    assert four.gathering == pytest.approx(2.0 + four.sent / 1e8)
+    assert (four.sent, four.disk) == (2 * 10**6 * 3 // 4, alone.disk)
+    assert four.read == alone.read + 4 * 2 * 64 * 10_000 * 16  # each sums up peaks, lows and sums
+    assert many.counting == pytest.approx(0.5 + 10)  # no block is shared
+    assert four.gathering == pytest.approx(alone.gathering + four.sent / 1e8)
+
+
+def test_blocks_of_all_layers_are_dealt_together_and_those_of_rotations_layer_by_layer():
+    slow, quick = replace(LAYER, blocks=3, image=0.01), replace(LAYER, blocks=5, image=0.001)
+    work = replace(WORK, layers=[slow, quick], images=1000)
+    of_slow, of_quick = 0.5 + 10, 0.5 + 1
+    for processes, expected in (
+        (1, 3 * of_slow + 5 * of_quick),
+        (2, 2 * of_slow + 2 * of_quick),
+        (4, of_slow + of_quick),
+    ):
+        assert at_scale(work, RATES, processes).counting == pytest.approx(expected)
+    assert at_scale(work, RATES, 100).counting == pytest.approx(of_slow)
+    rotated = at_scale(replace(work, by_layer=2), RATES, 4).counting
+    assert rotated == pytest.approx(3 * of_slow + 5 * of_quick)  # twice one of the slow and two of the quick ones more
 
 
 def test_copies_that_are_calibrated_are_dealt_over_processes():
@@ -70,16 +87,17 @@ def test_copies_that_are_calibrated_are_dealt_over_processes():
         assert more - at_scale(WORK, RATES, processes).looking == pytest.approx(rounds * 2048 * 0.01)
 
 
-@pytest.mark.parametrize(("processes", "readings"), [(1, 3), (2, 2 * 2), (4, 4), (16, 16), (100, 16)])
+@pytest.mark.parametrize(("processes", "readings"), [(1, 6), (2, 6), (4, 8), (16, 16), (100, 32)])
 def test_labels_that_are_not_kept_are_read_for_every_draw_by_blocks_that_are_counted_together(processes, readings):
     kept, not_kept = (at_scale(work, RATES, processes).read for work in (WORK, replace(WORK, in_memory=0)))
-    assert not_kept - kept == 2 * readings * 21 * 10_000 * 1000
+    totals = min(processes, 32)  # what concepts have in the draws is summed up by each
+    assert not_kept - kept == (readings * 21 + totals) * 10_000 * 1000
 
 
 def test_what_fits_in_memory_is_not_read_from_disk_again():
     roomy = replace(WORK, machine=10**11, in_memory=0)
     assert at_scale(roomy, RATES, 1).reading == 0
-    assert at_scale(roomy, RATES, 2).read == 10_000 * (2 * 1000 + 2 * LAYER.row_bytes)
+    assert at_scale(roomy, RATES, 2).read == 10_000 * (2 * 1000 + 2 * LAYER.row_bytes + 2 * 2 * 64 * 16)
 
 
 def test_a_slow_disk_bounds_the_pass():

@@ -1,16 +1,24 @@
 """The cost model of a dissection: what it takes for so many images and processes, from what its steps take.
 
-A process looks at its part of the images, N / P of them, in every pass. Blocks of units are then dealt over the
-processes: whoever counts a block reads its maps, and the labels, of all images. The first process gathers the counts.
+A process looks at its part of the images, N / P of them, in every pass. The blocks of units of all layers of a pass are
+then dealt over the processes by turns: whoever counts a block reads its maps, and the labels, of all images. The first
+process gathers the counts.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from unitlens.dissection.scaling.rates import Rates
 
 PAGE = 4096
 """Bytes that a disk reads at least."""
+
+SUMMARY = 16
+"""Bytes of the peak, the lowest value and the sum of a unit in an image."""
+
+_PEAK = 4  # of these, bytes of the peak
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,9 @@ class Workload:
     calibrations, calibrated : int
         How many networks have their batch norms calibrated, which processes share, and with how many images.
     counted : int
-        How many of these are counted: the network's own and its controls'.
+        How many of these are counted with all layers at a time: the network's own and its untrained copies'.
+    by_layer : int
+        How many controls are counted layer by layer, as each layer has a pass of its own.
     kept : int
         How many are on disk at the same time.
     image_seconds : float
@@ -88,6 +98,7 @@ class Workload:
     calibrations: int
     calibrated: int
     counted: int
+    by_layer: int
     kept: int
     image_seconds: float
     layers: Sequence[LayerLoad]
@@ -145,18 +156,17 @@ def at_scale(work: Workload, rates: Rates, processes: int) -> ScalePlan:
     processes : int
     """
     share = -(-work.images // processes)
-    written = work.counted * work.images * work.store_bytes
+    counted = work.counted + work.by_layer
+    written = counted * work.images * work.store_bytes
     disk, network = rates.disk or float("inf"), rates.network or float("inf")
     shown = work.passes * share + -(-work.calibrations // processes) * work.calibrated
     looking = max(shown * work.image_seconds, written / processes / disk)
-    blocks = [-(-layer.blocks // processes) for layer in work.layers]  # of the process that has most
-    counting = work.counted * sum(
-        count * (layer.fixed + work.images * layer.image) for count, layer in zip(blocks, work.layers, strict=True)
-    )
+    counting = sum(_longest(layers, work.images, processes) for layers in _dealt_together(work))
     read = _read(work, processes)
-    sent = work.counted * sum(layer.counts for layer in work.layers) * (processes - 1) // processes
+    sent = counted * sum(layer.counts for layer in work.layers) * (processes - 1) // processes
     reading = read / processes / disk
-    gathering = sent / network + sum(layer.exemplars for layer in work.layers)
+    ranked = sum(layer.units for layer in work.layers if layer.exemplars) * work.images * _PEAK
+    gathering = sent / network + ranked / disk + sum(layer.exemplars for layer in work.layers)
     return ScalePlan(
         processes=processes,
         seconds=looking + counting + reading + gathering,
@@ -172,23 +182,43 @@ def at_scale(work: Workload, rates: Rates, processes: int) -> ScalePlan:
     )
 
 
+def _dealt_together(work: Workload) -> list[Sequence[LayerLoad]]:
+    """Layers whose blocks are dealt together, pass after pass."""
+    return [work.layers] * work.counted + [[layer] for layer in work.layers] * work.by_layer
+
+
+def _longest(layers: Sequence[LayerLoad], images: int, processes: int) -> float:
+    """Seconds of the process that has most to do, of blocks that are dealt by turns."""
+    seconds = np.repeat([layer.fixed + images * layer.image for layer in layers], [layer.blocks for layer in layers])
+    return max(float(seconds[rank::processes].sum()) for rank in range(min(processes, len(seconds))))
+
+
 def _read(work: Workload, processes: int) -> int:
     """Bytes that are read from disk while units are counted, by all processes together."""
     labels, maps = work.images * work.label_bytes, sum(layer.row_bytes for layer in work.layers) * work.images
-    total = 0
-    for layer in work.layers:
-        total += layer.blocks * layer.scans * work.images * layer.block_bytes
-        if labels > work.in_memory:
-            of_each = min(processes, layer.blocks)  # a process without a block reads none
-            total += of_each * -(-layer.blocks // (of_each * layer.together)) * work.readings * labels
+    counted = work.counted + work.by_layer
+    total = sum(layer.blocks * layer.scans * work.images * layer.block_bytes for layer in work.layers) * counted
+    if labels > work.in_memory:
+        total += sum(_label_readings(layers, work.readings, processes) for layers in _dealt_together(work)) * labels
     if work.machine is not None and labels + maps // processes <= work.machine // 2:
-        total = min(total, 0 if processes == 1 else processes * labels + maps)  # written here a moment ago, or once
-    return work.counted * total
+        # It was written here a moment ago, or is read once.
+        total = min(total, 0 if processes == 1 else (processes * labels + maps) * counted)
+    if processes > 1:  # each sums up what the others have seen
+        total += processes * sum(layer.units for layer in work.layers) * work.images * SUMMARY * counted
+    return total
+
+
+def _label_readings(layers: Sequence[LayerLoad], readings: int, processes: int) -> int:
+    """How often the labels of all images are read for the blocks of some layers, by all processes together."""
+    blocks = sum(layer.blocks for layer in layers)
+    of_each = min(processes, blocks)  # a process without a block reads none
+    rounds = -(-blocks // (of_each * min(layer.together for layer in layers)))
+    return of_each * (rounds * readings + (readings > 1))  # once more for what concepts have in the draws
 
 
 def _memory(work: Workload) -> int | None:
     """Of the first process, which has the counts of all layers in the end."""
     if work.held is None:
         return None
-    counts = work.counted * sum(layer.counts for layer in work.layers)
+    counts = (work.counted + work.by_layer) * sum(layer.counts for layer in work.layers)
     return work.held + work.block + counts + work.images * work.record
