@@ -1,39 +1,47 @@
-"""How the cost of a dissection grows with images, units, concepts, layers and draws, and what the model says of it.
+"""How the cost of a dissection grows with images, units, concepts, layers, folds and draws, and what the model says.
 
 python -m benchmarks.speed.growth [--figure docs/images/growth.png] [--points N]
 python -m benchmarks.speed.growth --memory 5000 20000 100000
 
-Each is changed by itself, by a factor of 32 (draws by 12; folds are always 32), on small images and a small network, on
-one thread. The model is that of `unitlens.plan`, which measures 32 images.
+Each is changed by itself, by a factor of 24 to 32, on small images and a small network, on one thread. An image belongs
+to one of 32 folds, always; here images are made that fill as many of them as are asked for. The model is that of
+`unitlens.plan`, which measures 32 images.
 """
 
 import argparse
+import itertools
 import sys
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
 import unitlens as ul
+from unitlens.data.preparing import image_hash
 from unitlens.dissection.memory import peak_memory
+from unitlens.stats.folds import FOLDS
 
 SIDE, CELLS = 32, 8
 
-BASE: Mapping[str, int] = {"images": 128, "units": 32, "concepts": 24, "layers": 1, "draws": 20}
+REPEATS = 3
+
+BASE: Mapping[str, int] = {"images": 128, "units": 32, "concepts": 24, "layers": 1, "folds": FOLDS, "draws": 20}
 
 VALUES: Mapping[str, Sequence[int]] = {
     "images": (64, 256, 1024, 2048),
     "units": (16, 64, 256, 512),
     "concepts": (12, 48, 192, 384),
     "layers": (1, 4, 12, 24),
-    "draws": (0, 8, 20, 50, 100),
+    "folds": (1, 4, 12, 32),
+    "draws": (0, 8, 20, 50, 200),
 }
 
 
@@ -45,19 +53,29 @@ class Point(NamedTuple):
     planned: float
 
 
-class Marked:
-    """Images of noise in memory, of which each cell of a grid has one of several concepts."""
+def _noise(random: np.random.Generator) -> npt.NDArray[np.uint8]:
+    return random.integers(0, 255, (SIDE, SIDE, 3)).astype(np.uint8)
 
-    def __init__(self, images: int, concepts: int) -> None:
-        self.images = images
+
+class Marked:
+    """Images of noise in memory, in so many folds, of which each cell of a grid has one of several concepts."""
+
+    def __init__(self, images: int, concepts: int, folds: int = FOLDS) -> None:
+        self.images, self.seeds = images, list(self._seeds(images, folds))
         self.concepts = [ul.Concept("object", 256 + label, f"thing {label}") for label in range(concepts)]
+
+    @staticmethod
+    def _seeds(images: int, folds: int) -> Iterator[int]:
+        """Seeds of images whose folds are among the first ones."""
+        drawn = ((seed, ul.Example(_noise(np.random.default_rng(seed)), {}, "")) for seed in itertools.count())
+        return itertools.islice((seed for seed, image in drawn if image_hash(image) % FOLDS < folds), images)
 
     def __len__(self) -> int:
         return self.images
 
     def __getitem__(self, index: int) -> ul.Example:
-        random = np.random.default_rng(index)
-        image = random.integers(0, 255, (SIDE, SIDE, 3)).astype(np.uint8)
+        random = np.random.default_rng(self.seeds[index])
+        image = _noise(random)
         cells = 256 + random.integers(0, len(self.concepts), (CELLS // 2, CELLS // 2))
         plane = cells.repeat(SIDE * 2 // CELLS, 0).repeat(SIDE * 2 // CELLS, 1)
         return ul.Example(image, {"object": [plane]}, f"{index}.png")
@@ -72,17 +90,23 @@ def network(units: int, layers: int) -> ul.Network:
 
 
 def measure(factor: str, value: int) -> Point:
-    """Dissect, and plan the same beforehand."""
+    """Dissect, and plan the same beforehand, a few times, of which the shortest counts."""
     chosen = {**BASE, factor: value}
-    net, data = network(chosen["units"], chosen["layers"]), Marked(chosen["images"], chosen["concepts"])
+    net, data = (
+        network(chosen["units"], chosen["layers"]),
+        Marked(chosen["images"], chosen["concepts"], chosen["folds"]),
+    )
     names = [str(layer) for layer in range(chosen["layers"])]
     options = {"exemplars": 0, "grid": CELLS, "quantile": 0.01, "evidence": chosen["draws"] > 0}
     if chosen["draws"]:
         options["fdr"] = 1 / chosen["draws"]
-    planned = ul.plan(net, names, data, **options).seconds
-    start = time.perf_counter()
-    ul.dissect(net, names, data, **options)
-    return Point(value, time.perf_counter() - start, planned)
+    planned, measured = list[float](), list[float]()
+    for _ in range(REPEATS):
+        planned.append(ul.plan(net, names, data, **options).seconds)
+        start = time.perf_counter()
+        ul.dissect(net, names, data, **options)
+        measured.append(time.perf_counter() - start)
+    return Point(value, min(measured), min(planned))
 
 
 def further_memory(images: int) -> int:
@@ -110,12 +134,12 @@ def draw(found: Mapping[str, Sequence[Point]], path: Path) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullFormatter
 
-    figure = Figure(figsize=(13, 2.9), layout="constrained")
+    figure = Figure(figsize=(15, 2.9), layout="constrained")
     for axes, (factor, points) in zip(figure.subplots(1, len(found), sharey=True), found.items(), strict=True):
         values = [max(point.value, 1) for point in points]
         axes.loglog(values, [point.measured for point in points], "o", color="#1b6ca8", label="measured")
         axes.loglog(values, [point.planned for point in points], "-", color="#d1495b", label="planned")
-        axes.set_xlabel(factor if factor != "draws" else "draws (first: none)")
+        axes.set_xlabel({"draws": "draws (first: none)", "folds": "folds with images"}.get(factor, factor))
         axes.xaxis.set_minor_formatter(NullFormatter())  # they would overlap
     figure.axes[0].set_ylabel("seconds")
     figure.axes[0].legend(frameon=False)

@@ -135,17 +135,32 @@ def counting_cost(stored: StoredPass, layer: LayerMaps, settings: Settings, *, i
     levels = 0.0
     if settings.needs_levels:
         levels = _label_seconds(counted, stored, layer, blocks[0], settings, draws) - labelling
-    # The evidence goes through the folds that have images: all of them, once there are many.
+    # The evidence goes through the folds that have images: mostly all of them, once there are many.
     folds = len(set(stored.folds.tolist()))
+    folds_of_all = min(images, folds_expected(folds, sampled=stored.images))
     return CountingCost(
         blocks=len(blocks),
-        fixed=max(0.0, of_few - few * per_image) + labelling * min(FOLDS, images) / folds,
+        fixed=max(0.0, of_few - few * per_image) + labelling * folds_of_all / folds,
         image=per_image + further,
         levels=max(0.0, levels) / many,
         units=blocks[0].stop - blocks[0].start,
         scans=scans,
         together=together,
     )
+
+
+def folds_expected(found: int, *, sampled: int) -> int:
+    """How many folds all images fill, of which so many sampled images fill ``found``.
+
+    The fewest of which as many images would fill more than were found, on average.
+
+    Examples
+    --------
+    >>> [folds_expected(found, sampled=32) for found in (1, 12, 21)]
+    [3, 15, 32]
+    """
+    enough = (folds for folds in range(found, FOLDS) if folds * (1 - (1 - 1 / folds) ** sampled) >= found + 1)
+    return next(enough, FOLDS)
 
 
 def exemplar_seconds(stored: StoredPass, layer: LayerMaps, settings: Settings, *, units: int) -> float:
