@@ -16,13 +16,14 @@ GEOMETRY = {"kernel_size": 3, "stride": 2, "padding": 1}
     units=st.integers(1, 9),
     sides=st.tuples(st.integers(1, 12), st.integers(1, 12)),
     last=st.booleans(),
-    dtype=st.sampled_from([torch.float32, torch.bfloat16, torch.float64]),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16, torch.float16, torch.float64]),
+    lowest=st.sampled_from([-torch.inf, -0.0, 0.0, 0.5]),
     seed=st.integers(0, 100),
 )
 @settings(max_examples=80, deadline=None)
-def test_it_pools(images, units, sides, last, dtype, seed):
+def test_it_pools(images, units, sides, last, dtype, lowest, seed):
     torch.manual_seed(seed)
-    plain, maps = nn.MaxPool2d(**GEOMETRY), torch.randn(images, units, *sides).to(dtype)
+    plain, maps = nn.MaxPool2d(**GEOMETRY), torch.randn(images, units, *sides).clamp(min=lowest).to(dtype)
     maps = maps.contiguous(memory_format=torch.channels_last) if last else maps
     with torch.inference_mode():
         expected, found = plain(maps), Pooling(plain)(maps)
@@ -30,9 +31,11 @@ def test_it_pools(images, units, sides, last, dtype, seed):
     assert torch.equal(found, expected)
 
 
-def test_what_is_not_finite_stays_so():
-    maps = torch.randn(2, 4, 9, 9)
-    maps[0, 1, 3, 3], maps[1, 2, 0, 0], maps[1, 3] = torch.nan, torch.inf, -torch.inf
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("lowest", [-torch.inf, 0.0])
+def test_what_is_not_finite_stays_so(dtype, lowest):
+    maps = torch.randn(2, 4, 9, 9).clamp(min=lowest).to(dtype)
+    maps[0, 1, 3, 3], maps[1, 2, 0, 0], maps[1, 3] = torch.nan, torch.inf, lowest
     plain = nn.MaxPool2d(**GEOMETRY)
     with torch.inference_mode():
         torch.testing.assert_close(Pooling(plain)(maps), plain(maps), rtol=0, atol=0, equal_nan=True)

@@ -25,9 +25,21 @@ class Pooling(nn.MaxPool2d):
         out = input.new_empty(count, (h + 1) // 2, (w + 1) // 2, units)
         rows = input.new_empty((h + 1) // 2, w, units)
         for image, pooled in zip(input.permute(0, 2, 3, 1), out, strict=True):  # one by one, which a cache has room for
-            _pool(image, rows)
-            _pool(rows.transpose(0, 1), pooled.transpose(0, 1))
+            kind = _compared_as(image)
+            _pool(image.view(kind), rows.view(kind))
+            _pool(rows.view(kind).transpose(0, 1), pooled.view(kind).transpose(0, 1))
         return out.permute(0, 3, 1, 2)
+
+
+def _compared_as(image: Tensor) -> torch.dtype:
+    """The type in which numbers are compared: without a sign, the bits of floats rise with them.
+
+    Processors compare integers of 16 bits three times as fast as floats of 16 bits. A NaN is larger than all others,
+    and so the maximum, as it is among floats.
+    """
+    if image.element_size() == 2 and int(image.view(torch.int16).amin()) >= 0:
+        return torch.int16
+    return image.dtype
 
 
 def _pool(maps: Tensor, out: Tensor) -> None:
