@@ -202,13 +202,29 @@ def test_the_command_writes_both_beside_each_other_and_replaces_neither_unasked(
     assert list(labels.methods)[:2] == ["formulas", "ranges"]
     assert labels.methods["ranges"].settings == {"length": 1, "beam": 10, "budget": 1000, "k": 3, "by": "quantiles"}
     assert all(isinstance(json.loads(text), list) for text in labels.rows["also"] if text)
-    again = shell("label", "run", "--formulas", 2)
-    assert again.code != 0
-    assert "formulas" in again.err
-    assert "--overwrite" in again.err
+    written = (tmp_path / "run" / "labels.csv").stat().st_mtime_ns
+    again = shell("label", "run", "--ranges", 3, "--formulas", 2)
+    assert (again.code, again.out) == (0, "")
+    assert again.err.strip().startswith("unitlens: run has labels by formulas, ranges with these settings already")
+    assert (tmp_path / "run" / "labels.csv").stat().st_mtime_ns == written
+    other = shell("label", "run", "--formulas", 3, "--ranges", 3)
+    assert (other.code, "labels by formulas already" in other.err, "--overwrite" in other.err) == (2, True, True)
     assert shell("label", "run", "--formulas", 1, "--overwrite").code == 0
     assert ul.open_labels(tmp_path / "run").methods["formulas"].settings["length"] == 1
     assert ul.open_labels(tmp_path / "run")["ranges"].rows.equals(labels["ranges"].rows)
+
+
+def test_labels_that_are_kept_are_measured_where_they_were_not(shell, sees, world, tmp_path):
+    assert shell("dissect", *sees, "--data", world, "--out", "run", "--keep-activations").code == 0
+    assert shell("label", "run", "--formulas", 1, "--unmeasured").code == 0
+    unmeasured = ul.open_labels(tmp_path / "run")
+    assert not unmeasured.agreement
+    said = shell("label", "run", "--formulas", 1)
+    assert (said.code, "with these settings already" in said.err) == (0, True), said
+    measured = ul.open_labels(tmp_path / "run")
+    assert measured["formulas"].rows["auprc"].notna().any()
+    assert measured["formulas"].rows["label"].equals(unmeasured["formulas"].rows["label"])
+    assert measured.methods["formulas"] == unmeasured.methods["formulas"]
 
 
 def test_the_command_shows_the_images_again_where_the_run_did_not_keep_activations(shell, sees, world):

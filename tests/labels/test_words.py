@@ -283,6 +283,9 @@ def test_the_shell_names_units_by_words(shell, tmp_path):
     assert "add --encoder" in shell("label", "run", "--encoder-weights", "none").err
     assert "'a,crops'" in shell("label", "run", "--words", "nouns", "--word-methods", "a,crops", "--overwrite").err
     assert "--words LIST" in shell("label", "run").err
+    same = ("label", "run", "--words", "words.txt", "--word-methods", "correlation", "--word-exemplars")
+    assert "labels by correlation with these settings already" in shell(*same, 4).err
+    assert "labels by correlation already: replace" in shell(*same, 5).err
     assert "labels by correlation already" in shell("label", "run", "--words", "nouns").err
     assert "does not know the word 'group'" in shell("label", "run", "--words", "nouns", "--overwrite").err
 

@@ -73,9 +73,8 @@ def label(run: Path, given: tuple[Path, ...], effects: bool, unmeasured: bool, o
     by_formulas, by_words = take_formula_options(options), take_word_options(options)
     people, source = take_people_options(options), RunOptions.take(options)
     named = bool(given or by_formulas.methods or by_words.methods)
-    again = not named and (effects or by_words.encoder is not None)
     _check_measured(unmeasured, effects=effects, encoder=by_words.words is None and by_words.encoder is not None)
-    if not (named or again or people.sheet or people.answers):
+    if not (named or effects or by_words.encoder or people.sheet or people.answers):
         raise UnitlensError(
             "Nothing was asked for: add --formulas 3, --ranges 5, --words LIST, --from FILE for labels from elsewhere, "
             "--sheet PAGE for people to answer, --answers FILE, or --effects or --encoder ENCODER to measure labels "
@@ -86,6 +85,13 @@ def label(run: Path, given: tuple[Path, ...], effects: bool, unmeasured: bool, o
     check_writable(run)
     replaced = {"overwrite": overwrite and named, "overwrite_answers": overwrite and bool(people.answers)}
     before = read_labels(run, **replaced)
+    kept = _kept(dissection, None if overwrite else before, by_formulas, by_words)
+    if kept:
+        _tell_kept(run, kept)
+        by_formulas, by_words = by_formulas.without(kept), by_words.without(kept, weighing=bool(given))
+        named = bool(given or by_formulas.methods or by_words.methods)
+    waiting = not unmeasured and _are_unmeasured(kept, before)
+    again = not named and (effects or by_words.encoder is not None or waiting)
     ratings = answers_with_saved(run, people.answers, None if overwrite else before)
     if people.sheet is not None:
         check_sheet(run, people.sheet, overwrite=overwrite)
@@ -159,6 +165,27 @@ class _Asked(NamedTuple):
     def needs_activations(self) -> bool:
         """Whether anything is computed from activations."""
         return self.measured or any(one is not None for one in (self.formulas, self.ranges, self.words))
+
+
+def _kept(dissection: Any, before: Any, by_formulas: Any, by_words: Any) -> list[str]:
+    """Methods by which labels with the same settings are there already."""
+    if before is None:
+        return []
+    return [*by_formulas.kept_in(before), *by_words.kept_in(before, dissection)]
+
+
+def _tell_kept(run: Path, methods: list[str]) -> None:
+    echo(
+        f"unitlens: {run} has labels by {', '.join(methods)} with these settings already, and keeps them; --overwrite "
+        "makes them anew.",
+        err=True,
+    )
+
+
+def _are_unmeasured(methods: list[str], labels: Any) -> bool:
+    """Whether labels of units by some methods were not measured yet; those of ranges alone never are."""
+    measured = set() if labels is None else {method for one in labels.agreement for method in (one.first, one.second)}
+    return bool(set(methods) - measured - {"ranges"})
 
 
 def _check_measured(unmeasured: bool, *, effects: bool, encoder: bool) -> None:

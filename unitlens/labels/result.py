@@ -213,6 +213,11 @@ class Labels:
             )
         return together
 
+    def made_with(self, method: str, settings: Mapping[str, Any]) -> bool:
+        """Whether labels by a method are there that this version made with these settings."""
+        record = self.methods.get(method)
+        return record is not None and (record.settings, record.unitlens) == (settings, versions()["unitlens"])
+
     def side_by_side(self) -> "pd.DataFrame":
         """A row a unit, a column a method: the best label of each; empty where a method has none."""
         rows = best_of_mask(self.rows)

@@ -1,5 +1,6 @@
 """Options of `unitlens label` for formulas and ranges, and what they ask for."""
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import click
@@ -56,6 +57,16 @@ class AskedFormulas(NamedTuple):
     def methods(self) -> list[str]:
         """The names of the methods."""
         return [name for name, settings in self._asdict().items() if settings is not None]
+
+    def kept_in(self, labels: Any) -> list[str]:
+        """Methods by which labels are there already that were made with these settings."""
+        from unitlens.labels.compositional.naming import recorded_settings
+
+        return [name for name in self.methods if labels.made_with(name, recorded_settings(getattr(self, name)))]
+
+    def without(self, methods: Collection[str]) -> "AskedFormulas":
+        """The same without what is asked for by some methods."""
+        return self._replace(**{name: None for name in self.methods if name in methods})
 
 
 def take_formula_options(given: dict[str, Any]) -> AskedFormulas:

@@ -1,5 +1,6 @@
 """Options of `unitlens label` for words, and what they ask for."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,14 +83,39 @@ class EncoderOptions(NamedTuple):
             return None
         return encoder(self.encoder or BUNDLED, weights=self.weights)
 
+    def kept_in(self, labels: Any, dissection: Any) -> list[str]:
+        """Methods by which labels are there already that were made with these settings; all of them, or none."""
+        from unitlens.labels.by_words.settings import listed_words
+
+        there = [labels.methods.get(method) for method in self.methods]
+        if not there or None in there:
+            return []
+        words = list(listed_words(dissection, self._listed))
+        if any(record.settings.get("words") != words for record in there):
+            return []  # which no encoder has to be opened for
+        asked = self.asked_words(dissection, self.open_encoder()).settings(dissection.info["data"]["images"])
+        known = asked.encoder_weights is not None
+        kept = known and all(labels.made_with(method, asked.recorded()) for method in self.methods)
+        return list(self.methods) if kept else []
+
+    def without(self, methods: Collection[str], *, weighing: bool) -> "EncoderOptions":
+        """The same without words, where their labels are by some methods; the encoder stays if it weighs others."""
+        if not set(self.methods) & set(methods):
+            return self
+        encoder, weights = (self.encoder, self.weights) if weighing else (None, None)
+        return EncoderOptions(None, {}, encoder, weights)
+
     def asked_words(self, dissection: Any, encoder: Any) -> Any:
         """The words for the units of a run, as an open encoder knows them; None where none were asked for."""
         from unitlens.labels.by_words.settings import asked_words
 
         if self.words is None:
             return None
-        listed = self.words if self.words in ("concepts", "imagenet", "nouns") else Path(self.words)
-        return asked_words(dissection, encoder, listed, **self.settings)
+        return asked_words(dissection, encoder, self._listed, **self.settings)
+
+    @property
+    def _listed(self) -> Any:
+        return self.words if self.words in (None, "concepts", "imagenet", "nouns") else Path(self.words)
 
 
 def take_word_options(given: dict[str, Any]) -> EncoderOptions:

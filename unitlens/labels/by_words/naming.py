@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
@@ -206,7 +206,7 @@ def _labels(
         rows += [row | _simulated(row, seen, peaks[name], settings.words) for row in named]
     seconds = time.perf_counter() - began
     return Labels.of(
-        run, method, rows, settings=_recorded(settings), seconds=seconds, notes=one_half_note(seen.stored.folds)
+        run, method, rows, settings=settings.recorded(), seconds=seconds, notes=one_half_note(seen.stored.folds)
     )
 
 
@@ -217,10 +217,6 @@ def _simulated(row: Mapping[str, Any], seen: _Seen, peaks: Floats, words: Sequen
     similarity = np.asarray(seen.images @ seen.words[words.index(row["even_label"])], np.float64)
     found = simulation(similarity, peaks[:, row["unit"]].astype(np.float64), seen.stored.folds, seen.halves[1])
     return dict(zip(("simulation", "simulation_low", "simulation_high"), found, strict=True))
-
-
-def _recorded(settings: WordSettings) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(settings).items()}
 
 
 def _by_soft_wpmi(seen: _Seen, peaks: Floats, count: int) -> _Scored:

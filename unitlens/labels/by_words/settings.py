@@ -1,8 +1,9 @@
 """Which words are asked for, and by which encoder and methods."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +49,10 @@ class WordSettings:
     exemplars: int
     crops: int
     pooling: str
+
+    def recorded(self) -> dict[str, Any]:
+        """As labels.json has them."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,9 +105,14 @@ def asked_words(
     """Open the encoder and the words, if the settings are possible; see `unitlens.words`."""
     _check(methods, exemplars, crops, pooling)
     opened = open_encoder(encoder)
-    known = word_list(words, [Concept(c["category"], c["label"], c["name"]) for c in run.info["data"]["concepts"]])
+    known = listed_words(run, words)
     vectors = opened.encode_words(known).numpy()
     return AskedWords(opened, known, vectors, tuple(methods), exemplars, crops, pooling)
+
+
+def listed_words(run: Dissection, words: str | Path | Iterable[str]) -> tuple[str, ...]:
+    """The words that are meant for the units of a run; see `word_list`."""
+    return word_list(words, [Concept(c["category"], c["label"], c["name"]) for c in run.info["data"]["concepts"]])
 
 
 def _check(methods: Sequence[str], exemplars: int | None, crops: int, pooling: str) -> None:

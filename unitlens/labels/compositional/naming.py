@@ -41,6 +41,13 @@ class RangeSettings(NamedTuple):
     search: SearchSettings
 
 
+def recorded_settings(asked: SearchSettings | RangeSettings) -> dict[str, Any]:
+    """The settings of formulas or ranges as labels.json has them."""
+    if isinstance(asked, SearchSettings):
+        return asdict(asked)
+    return {**asdict(asked.search), "k": asked.k, "by": asked.by}
+
+
 def formulas(
     run: "Dissection",
     net: "Network | nn.Module | None" = None,
@@ -105,7 +112,9 @@ def formulas_of(run: "Dissection", stored: "StoredPass", search: SearchSettings,
     def of_layer(stored: "StoredPass", layer: str) -> MasksOf:
         return unit_masks(run[layer].table()["threshold"].to_numpy(np.float32))
 
-    return _labels(run, stored, _Method("formulas", of_layer, 1, False, search, {}), show=progress)
+    return _labels(
+        run, stored, _Method("formulas", of_layer, 1, False, search, recorded_settings(search)), show=progress
+    )
 
 
 def ranges(
@@ -160,8 +169,8 @@ def ranges_of(run: "Dissection", stored: "StoredPass", asked: RangeSettings, *, 
     def of_layer(stored: "StoredPass", layer: str) -> MasksOf:
         return range_masks(asked.k, asked.by, stored.layers[layer].largest)
 
-    further = {"k": asked.k, "by": asked.by}
-    return _labels(run, stored, _Method("ranges", of_layer, asked.k, True, asked.search, further), show=progress)
+    method = _Method("ranges", of_layer, asked.k, True, asked.search, recorded_settings(asked))
+    return _labels(run, stored, method, show=progress)
 
 
 def range_settings(
@@ -199,8 +208,8 @@ class _Method:
     of_ranges : bool
         Whether they are ranges of its activation.
     search : SearchSettings
-    settings : dict
-        Others that were chosen.
+    recorded : dict
+        Everything that was chosen.
     """
 
     name: str
@@ -208,7 +217,7 @@ class _Method:
     each: int
     of_ranges: bool
     search: SearchSettings
-    settings: dict[str, Any]
+    recorded: dict[str, Any]
 
 
 def _labels(run: "Dissection", stored: "StoredPass", method: _Method, *, show: bool) -> Labels:
@@ -222,8 +231,8 @@ def _labels(run: "Dissection", stored: "StoredPass", method: _Method, *, show: b
             notes += _notes(layer, of_layer, signed, method.search)
         rows += of_layer
     notes += one_half_note(stored.folds)
-    recorded = {**asdict(method.search), **method.settings}
-    return Labels.of(run, method.name, rows, settings=recorded, seconds=time.perf_counter() - start, notes=notes)
+    seconds = time.perf_counter() - start
+    return Labels.of(run, method.name, rows, settings=method.recorded, seconds=seconds, notes=notes)
 
 
 def _named(
