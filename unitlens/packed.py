@@ -57,6 +57,11 @@ class GrowingBytes:
             self._to_file()  # first: after an error the value is not there
         self._last += value
 
+    def cut(self, length: int) -> None:
+        """Drop what stands behind so many bytes."""
+        del self._last[max(length - self._filed, 0) :]
+        self._filed = min(self._filed, length)
+
     def read(self, start: int, stop: int) -> bytearray:
         """The bytes from one place to another."""
         if start >= self._filed:

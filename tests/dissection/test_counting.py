@@ -39,13 +39,14 @@ def test_runs_that_wait_come_back_piece_by_piece(monkeypatch, in_memory):
     monkeypatch.setattr(packed, "IN_MEMORY", in_memory)
     rng = torch.Generator().manual_seed(0)
     pieces = [Runs(*torch.randint(0, 2**31 - 1, (4, runs), dtype=torch.int32, generator=rng)) for runs in (3, 0, 50, 1)]
-    waiting = WaitingRuns.of(iter(pieces), most=54)
-    assert waiting.count == 54
-    for _ in range(2):
-        for found, piece in zip(waiting, pieces, strict=True):
-            assert all(map(torch.equal, found, piece))
-    assert WaitingRuns.of(iter(pieces), most=53) is None
-    assert WaitingRuns.of(iter([]), most=53) is None
+    waiting = WaitingRuns(most=150)
+    first, second = waiting.add(iter(pieces)), waiting.add(iter(pieces[::-1]))
+    assert waiting.add(iter(pieces)) is None  # 42 have room
+    assert waiting.add(iter([])) is None
+    third = waiting.add(iter(pieces[:2]))
+    for found, expected in ((third, pieces[:2]), (first, pieces), (second, pieces[::-1])):
+        for runs, piece in zip(found, expected, strict=True):
+            assert all(map(torch.equal, runs, piece))
 
 
 @pytest.mark.parametrize("rectified", [False, True])

@@ -222,17 +222,15 @@ def count_blocks(
     -------
     list of BlockCounts
     """
-    found, waiting = list[_Block](), 0
+    found, waiting = list[_Block](), WaitingRuns(most=WAITING)
     marks = Marks.of_labels(labels, on_grid=blocks[0].on_grid)
     sizes = [images_at_once(block.layer, block_units(block)) for block in blocks]
     for block, size in zip(blocks, sizes, strict=True):
         scan = Scanner(block.layer, block.units, labels.grid, settings.upsampling, images=len(folds), pieces_of=size)
         threshold = _thresholds(scan, block, settings)
-        runs = as_runs(scan.above(threshold), scan.units, marks)
-        waits = WaitingRuns.of(as_runs(scan.kept_above(threshold), scan.units, marks), most=WAITING - waiting)
-        if waits is not None:
-            waiting += waits.count
-            runs = iter(waits)
+        runs = waiting.add(as_runs(scan.kept_above(threshold), scan.units, marks))
+        if runs is None:
+            runs = as_runs(scan.above(threshold), scan.units, marks)
         found.append(_Block(scan.units, threshold, _longer(runs, max(sizes) // size)))
         advance(scan.units // 2)
     return _count_found(found, marks, folds, partners, advance)

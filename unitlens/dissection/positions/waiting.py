@@ -16,7 +16,7 @@ _COLUMNS, _BYTES = 4, 16
 
 
 class _Pieces:
-    """Pieces of columns of 32 bits, written once and read in their order.
+    """Pieces of columns of 32 bits, written once behind what is in a file, and read in their order.
 
     Attributes
     ----------
@@ -24,8 +24,8 @@ class _Pieces:
         How long all pieces are together.
     """
 
-    def __init__(self) -> None:
-        self.count, self._lengths, self._bytes = 0, array("q"), GrowingBytes()
+    def __init__(self, into: GrowingBytes) -> None:
+        self.count, self._lengths, self._bytes, self._start = 0, array("q"), into, len(into)
 
     def __len__(self) -> int:
         """Number of pieces."""
@@ -38,9 +38,13 @@ class _Pieces:
         self._lengths.append(piece.shape[1])
         self.count += piece.shape[1]
 
+    def drop(self) -> None:
+        """Drop all pieces, behind which nothing else stands."""
+        self._bytes.cut(self._start)
+
     def __iter__(self) -> Iterator[Tensor]:
         """The pieces, int32 (4, length) each."""
-        start = 0
+        start = self._start
         for length in self._lengths:
             content = self._bytes.read(start, start + length * _BYTES)
             start += length * _BYTES
@@ -48,52 +52,55 @@ class _Pieces:
 
 
 class WaitingRuns:
-    """Runs of a block of units, piece by piece, until they are counted with what other units have in the same images.
+    """Runs of blocks of units, piece by piece, until they are counted with what other blocks have in the same images.
+
+    All blocks are in one file, as there may be thousands of them.
+
+    Parameters
+    ----------
+    most : int
+        So many runs of all blocks together may wait.
 
     Examples
     --------
-    >>> piece = Runs(*torch.arange(8, dtype=torch.int32).view(4, 2))
-    >>> waiting = WaitingRuns.of([piece, piece], most=4)
-    >>> waiting.count, [piece.stop.tolist() for piece in waiting]
-    (4, [[6, 7], [6, 7]])
-    >>> WaitingRuns.of([piece, piece], most=3) is None
+    >>> piece, waiting = Runs(*torch.arange(8, dtype=torch.int32).view(4, 2)), WaitingRuns(most=5)
+    >>> [runs.stop.tolist() for runs in waiting.add([piece, piece])]
+    [[6, 7], [6, 7]]
+    >>> waiting.add([piece]) is None
     True
     """
 
-    def __init__(self, pieces: _Pieces) -> None:
-        self._pieces = pieces
+    def __init__(self, *, most: int) -> None:
+        self._room, self._bytes = most, GrowingBytes()
 
-    @property
-    def count(self) -> int:
-        """How many all pieces have together."""
-        return self._pieces.count
+    def add(self, pieces: Iterable[Runs]) -> Iterator[Runs] | None:
+        """Let the pieces of a block wait.
 
-    @classmethod
-    def of(cls, pieces: Iterable[Runs], *, most: int) -> "WaitingRuns | None":
-        """Let pieces wait; None where there are none, or they have more runs together than ``most``.
+        Returns
+        -------
+        iterator of Runs, or None
+            They come back in their order; None where there are none, or more than there is room for.
 
         Raises
         ------
         UnitlensError
             If the disk is full.
         """
-        waiting = _Pieces()
+        waiting = _Pieces(self._bytes)
         for runs in pieces:
             waiting.append(runs)
-            if waiting.count > most:
+            if waiting.count > self._room:
+                waiting.drop()
                 return None
-        return cls(waiting) if len(waiting) else None
-
-    def __iter__(self) -> Iterator[Runs]:
-        """The pieces, in their order."""
-        return (Runs(*piece) for piece in self._pieces)
+        self._room -= waiting.count
+        return (Runs(*piece) for piece in waiting) if len(waiting) else None
 
 
 class KeptPositions:
     """Active positions of a block of units that one scan found, piece by piece, for the next scan to sift."""
 
     def __init__(self, pieces: Iterable[Active] = ()) -> None:
-        self._pieces = _Pieces()
+        self._pieces = _Pieces(GrowingBytes())
         for active in pieces:
             self.append(active)
 
