@@ -47,7 +47,10 @@ def shuffled(labels: Mapping[int, str], seed: int = 0) -> dict[int, str]:
 @click.command()
 @click.option("--images", default=1000, show_default=True, help="Scenes to name units on, and as many to judge by.")
 @click.option("--layer", default="relu6", show_default=True)
-def main(images: int, layer: str) -> None:
+@click.option("--exemplars", type=int, help="By which soft_wpmi names a unit. [a twentieth of the images, 10 to 100]")
+@click.option("--crops", default=10, show_default=True, help="Exemplars of which crops are taken.")
+@click.option("--pooling", type=click.Choice(["max", "mean"]), default="max", show_default=True)
+def main(images: int, layer: str, exemplars: int | None, crops: int, pooling: str) -> None:
     """Count right words."""
     torch.set_num_threads(1)
     net, here, there = ul.load("bundled:scenes"), ul.Scenes(images), ul.Scenes(images, seed=1)
@@ -60,7 +63,7 @@ def main(images: int, layer: str) -> None:
         (", untrained encoder", ul.encoder("bundled:scenes-words", weights="none")),
     ):
         began = time.perf_counter()
-        found = ul.words(run, encoder, net=net, data=here)
+        found = ul.words(run, encoder, net=net, data=here, exemplars=exemplars, crops=crops, pooling=pooling)
         click.echo(f"{time.perf_counter() - began:.0f} s for {len(METHODS)} methods{title}")
         for method in METHODS:
             of_method = found[method].rows
