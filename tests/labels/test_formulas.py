@@ -9,6 +9,7 @@ import pytest
 import unitlens as ul
 from tests.worlds.planted import InMemory, lookup
 from unitlens.data.preparing import name_hash
+from unitlens.data.reading import Subset
 from unitlens.labels.footing.references import dissection_labels
 
 IMAGES, CELLS = 64, 8
@@ -130,6 +131,20 @@ def test_the_same_labels_come_from_kept_activations_and_from_another_pass(run, p
     net, data = planted
     plain = ul.dissect(net, "layer", data, quantile=0.12, exemplars=0)
     pd.testing.assert_frame_equal(ul.formulas(run).table(), ul.formulas(plain, *planted).table())
+
+
+@pytest.mark.parametrize("method", [ul.formulas, ul.ranges])
+def test_labels_go_with_their_units_and_do_not_depend_on_the_order_of_images(method, run, planted):
+    """The same units in another order, in the same images in another order: what is counted is the same."""
+    net, data = planted
+    units, images = np.random.default_rng(1).permutation(5), np.random.default_rng(2).permutation(IMAGES)
+    other = lookup(net.model.maps[:, units], image_size=32)
+    again = ul.dissect(other, "layer", Subset(data, images.tolist()), quantile=0.12, exemplars=0)
+    table, moved = method(run, length=2).table(), method(again, other, Subset(data, images.tolist()), length=2).table()
+    moved["unit"] = units[moved["unit"]]
+    moved = moved.sort_values(["unit", "range_low"], kind="stable", ignore_index=True)
+    counted = ["unit", "rank", "label", "even_label", "score", "heldout_score", "range_low", "range_high", "share"]
+    pd.testing.assert_frame_equal(table[counted], moved[counted], rtol=1e-12)
 
 
 @pytest.mark.parametrize("by", ["quantiles", "clusters"])
