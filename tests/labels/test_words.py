@@ -118,6 +118,9 @@ def test_words_are_tested_also_where_the_run_has_no_evidence(seen, labels):
     assert found.rows.equals(labels["correlation"].rows)
     of_means = ul.words(run, Palette(), WORDS, net=net, data=data, methods=["correlation"], pooling="mean")
     assert of_means.rows["label"].tolist()[:4] == list(COLOURS)
+    assert not of_means.rows["score"].equals(found.rows["score"])
+    one_crop = ul.words(seen[2], Palette(), WORDS, net=net, data=data, methods=["crops"], crops=1)
+    assert not one_crop.rows["score"].equals(labels["crops"].rows["score"])
 
 
 def test_crops_of_one_half_are_never_counted_with_the_other(seen):
