@@ -2,7 +2,6 @@
 
 import random
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -220,58 +219,6 @@ def test_what_a_network_changed_for_the_pass_is_put_back_where_the_pass_ends_bef
             read(images)
             assert "forward" not in vars(net.model[0])
     assert net.model[1].seen.calls == 2  # in its first pass it filled a cache, so that the second one was whole as well
-
-
-LOOKS = {
-    "bool": lambda x: bool(x.sum() > 0),
-    "item": lambda x: x.sum().item() > 0,
-    "list": lambda x: x.sum((1, 2, 3)).tolist()[0] > 0,
-    "array": lambda x: np.asarray(x).sum() > 0,
-    "numpy": lambda x: x.numpy().sum() > 0,
-    "float": lambda x: float(x.mean()) > 0,
-    "equal": lambda x: torch.equal(x, x.abs()),
-    "close": lambda x: torch.allclose(x, x.abs()),
-    "larger": lambda x: max(zero := torch.zeros(()), x.mean()) is not zero,
-    "repeated": lambda x: len(x.repeat_interleave((x.flatten(1).sum(1) > 0).long(), 0)) > 0,
-    "shape": lambda x: len(x[x > 0]) == x.numel(),
-    "nonzero": lambda x: len((x > 0).nonzero()) == x.numel(),
-}
-
-
-class Again(nn.Module):
-    """Calls a layer once more where the images are bright."""
-
-    def __init__(self, is_bright):
-        super().__init__()
-        self.conv, self.is_bright = nn.Conv2d(3, 3, 1), is_bright
-
-    def forward(self, x):
-        y = self.conv(x)
-        return self.conv(y) if self.is_bright(x) else y
-
-
-@pytest.mark.parametrize("look", LOOKS)
-def test_a_layer_that_is_called_more_often_with_some_images_than_with_the_first_ones_is_noticed(look):
-    net, dark, bright = net_of(Again(LOOKS[look])), -torch.ones(2, 3, 8, 8), torch.ones(2, 3, 8, 8)
-    read = reader(net, Readout(("conv",)), outputs=False)
-    with ul.evaluating(net.model):
-        for _ in range(3):
-            read(dark)
-        with pytest.raises(ul.UnitlensError, match=r"conv is called 2 times"):
-            read(bright)
-
-
-def test_what_a_network_does_with_shapes_and_masks_lets_its_passes_end_early():
-    class Masking(nn.Sequential):
-        def forward(self, x):
-            x = x[:, :, : x.shape[2] - x.shape[2] % 2][:, torch.tensor([2, 0, 1])]
-            x = super().forward(torch.where(x > 0, x, 0.0).masked_fill(x > 2, 1.0))
-            x[x < 0] = 0.0
-            return x.topk(2, dim=1).values.reshape(len(x), -1)
-
-    net = net_of(Masking(nn.Conv2d(3, 2, 1), Counting()))
-    maps(net, ["0"], "output", outputs=False)
-    assert net.model[1].seen.calls == 1
 
 
 def test_hooks_of_ones_own_get_every_pass_as_a_whole(branching):

@@ -1,8 +1,7 @@
 """Passes that end behind the deepest layer that is read.
 
 The first pass, or the first two, are whole ones, and show whether the others may end early: not where the network keeps
-something from one pass to the next, draws random numbers, looks at numbers of its tensors (and may call a layer more
-often with other images), or has hooks that wait for what lies behind. From then on, it
+something from one pass to the next, draws random numbers, or has hooks that wait for what lies behind. From then on, it
 is left as soon as all layers have returned, by an exception that its own code does not catch as an `Exception`.
 
 With ``tap="after_inplace"`` what is read stands in memory until the pass is over, so that a pass ends where nothing
@@ -21,7 +20,6 @@ import torch
 from torch import Tensor, nn
 
 from unitlens.errors import UnitlensError
-from unitlens.models.fast.values import ValuesRead
 from unitlens.models.hooks import Recording, Tap, attached, record
 from unitlens.models.layers import find_layers, uncompiled
 
@@ -77,16 +75,15 @@ class EndingPasses:
 
     def _trial(self, inputs: Tensor) -> tuple[Recording, Any]:
         before = _State(self._model, inputs.device)
-        last, values = dict[str, Tensor](), ValuesRead()
+        last: dict[str, Tensor] = {}
 
         def returned(recording: Recording) -> None:
             self._note_writes(recording, last)
 
-        recorded = record(self._model, self._layers, tap=self._tap)
-        with recorded as recording, self._watched(recording, returned), values.noting():
+        with record(self._model, self._layers, tap=self._tap) as recording, self._watched(recording, returned):
             outputs = self._model(inputs)
         self._trials += 1
-        if not values and not before.hooked and before.unchanged() and self._is_settled(recording, last):
+        if not before.hooked and before.unchanged() and self._is_settled(recording, last):
             self.whole = False
         elif self._trials == TRIALS:
             self.whole = True
