@@ -1,7 +1,7 @@
 """How the cost of a dissection grows with images, units, concepts, layers, folds and draws, and what the model says.
 
 python -m benchmarks.speed.growth [--figure docs/images/growth.png] [--points N]
-python -m benchmarks.speed.growth --memory 5000 20000 100000
+python -m benchmarks.speed.growth --memory 5000 20000 100000 [--figure docs/images/memory.png]
 
 Each is changed by itself, by a factor of 24 to 32, on small images and a small network, on one thread. An image belongs
 to one of 32 folds, always; here images are made that fill as many of them as are asked for. The model is that of
@@ -118,8 +118,8 @@ def further_memory(images: int) -> int:
     return (peak_memory() or 0) - before
 
 
-def show_memory(numbers: Sequence[int]) -> None:
-    """Print a line for each number of images, each of a process of its own."""
+def memory_of(numbers: Sequence[int]) -> Iterator[int]:
+    """Further memory for each number of images, each of a process of its own; print a line for each."""
     for images in numbers:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
             start = time.perf_counter()
@@ -127,6 +127,20 @@ def show_memory(numbers: Sequence[int]) -> None:
         seconds = time.perf_counter() - start
         sys.stdout.write(f"{images:,} images: {more / 1e6:,.0f} MB more than 32 images take ({seconds:.0f} s)\n")
         sys.stdout.flush()
+        yield more
+
+
+def draw_memory(numbers: Sequence[int], further: Sequence[int], path: Path) -> None:
+    """A line of memory by images."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2, 2.9), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(numbers, [more / 1e6 for more in further], "o-", color="#1b6ca8")
+    axes.set(xlim=(0, None), ylim=(0, 100), xlabel="images", ylabel="MB beyond 32 images")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
 
 
 def draw(found: Mapping[str, Sequence[Point]], path: Path) -> None:
@@ -157,7 +171,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", ul.UnitlensWarning)
     if asked.memory:
-        show_memory(asked.memory)
+        further = list(memory_of(asked.memory))
+        if asked.figure is not None:
+            draw_memory(asked.memory, further, asked.figure)
         return
     measure("images", 32)  # imports what is needed
     found: dict[str, list[Point]] = {}
