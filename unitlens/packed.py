@@ -84,7 +84,7 @@ class GrowingBytes:
                     written += os.pwrite(self._file, content[written:], self._filed + written)
         except OSError as error:
             raise UnitlensError(
-                f"What is known of the images could not be written under {tempfile.gettempdir()} ({error.strerror}): "
+                f"What waits to be read again could not be written under {tempfile.gettempdir()} ({error.strerror}): "
                 "free some disk, or use another one by setting TMPDIR."
             ) from None
         self._filed += len(self._last)
@@ -144,9 +144,9 @@ class Packed(Sequence[Value], Generic[Value]):
         """The values from one index to another, both from 0."""
 
     @property
-    @abstractmethod
     def nbytes(self) -> int:
-        """Bytes of memory that the values take, however many they are."""
+        """Bytes of memory that grow with the values: none, where all but the last ones are in a file."""
+        return 0
 
 
 class Numbers(Packed[int]):
@@ -177,11 +177,6 @@ class Numbers(Packed[int]):
     def as_array(self, start: int, stop: int) -> npt.NDArray[np.uint64]:
         """The numbers from one index to another, (numbers,)."""
         return np.frombuffer(self._bytes.read(start * _NUMBER, stop * _NUMBER), np.uint64)
-
-    @property
-    def nbytes(self) -> int:
-        """None, however many they are: `IN_MEMORY` is the most."""
-        return 0
 
 
 class Hashes(Packed[bytes]):
@@ -226,11 +221,6 @@ class Hashes(Packed[bytes]):
             some = different[first:last]  # which lie close together: one read
             out[first:last] = self.as_array(int(some[0]), int(some[-1]) + 1)[some - some[0]]
         return out[which]
-
-    @property
-    def nbytes(self) -> int:
-        """None, however many they are: `IN_MEMORY` is the most."""
-        return 0
 
 
 class Texts(Packed[str]):
@@ -308,11 +298,6 @@ class Choices(Packed[Value]):
 
     def __len__(self) -> int:
         return len(self._numbers)
-
-    @property
-    def nbytes(self) -> int:
-        """None but the different values, however many choose them."""
-        return 0
 
 
 class ChoiceOf(MutableMapping[str, Value]):

@@ -242,6 +242,34 @@ def test_labels_that_are_kept_are_measured_where_they_were_not(shell, sees, worl
     assert measured.methods["formulas"] == unmeasured.methods["formulas"]
 
 
+def test_labels_of_some_layers_alone_are_not_taken_for_those_of_all(shell, sees, world, tmp_path):
+    assert shell("dissect", *sees, "--layer", "4", "--data", world, "--out", "run", "--keep-activations").code == 0
+    run = ul.open_run(tmp_path / "run")
+    assert len(run.layers) == 2
+    ul.report(tmp_path / "run", ul.formulas(run[run.layers[0]], length=1, budget=0))
+    asked = ("label", "run", "--formulas", 1, "--budget", 0, "--unmeasured")
+    assert "--overwrite" in shell(*asked).err
+    assert shell(*asked, "--overwrite").code == 0
+    assert set(ul.open_labels(tmp_path / "run").rows["layer"]) == set(run.layers)
+
+
+def test_an_encoder_that_is_named_weighs_what_waits_and_nothing_else(shell, sees, world, tmp_path):
+    assert shell("dissect", *sees, "--data", world, "--out", "run", "--keep-activations").code == 0
+    (tmp_path / "words.txt").write_text("tree\nsea\nsky\n")
+    (tmp_path / "mine.csv").write_text("unit,label\n0,a red ball\n")
+    by_words = ("label", "run", "--words", "words.txt", "--word-methods", "correlation")
+    named = ("--encoder", "bundled:scenes-words")
+    assert shell(*by_words, *named).code == 0
+    assert shell("label", "run", "--from", "mine.csv").code == 0
+    assert ul.open_labels(tmp_path / "run")["mine"].rows["verdict"].tolist() == ["untested"]
+    again = shell(*by_words, *named)
+    assert (again.code, "keeps them" in again.err) == (0, True), again
+    assert ul.open_labels(tmp_path / "run")["mine"].rows["verdict"].tolist() != ["untested"]
+    for _ in range(2):  # nothing waits any more: the same command is no error
+        again = shell(*by_words, *named)
+        assert (again.code, again.out, "keeps them" in again.err) == (0, "", True), again
+
+
 def test_the_command_shows_the_images_again_where_the_run_did_not_keep_activations(shell, sees, world):
     assert shell("dissect", *sees, "--data", world, "--out", "run").code == 0
     refused = shell("label", "run", "--formulas", 2)

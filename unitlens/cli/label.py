@@ -88,7 +88,8 @@ def label(run: Path, given: tuple[Path, ...], effects: bool, unmeasured: bool, o
     kept = _kept(dissection, None if overwrite else before, by_formulas, by_words)
     if kept:
         _tell_kept(run, kept)
-        by_formulas, by_words = by_formulas.without(kept), by_words.without(kept, weighing=bool(given))
+        by_formulas = by_formulas.without(kept)
+        by_words = by_words.without(kept, weighing=bool(given) or _wait(dissection, before))
         named = bool(given or by_formulas.methods or by_words.methods)
     waiting = not unmeasured and _are_unmeasured(kept, before)
     again = not named and (effects or by_words.encoder is not None or waiting)
@@ -171,7 +172,15 @@ def _kept(dissection: Any, before: Any, by_formulas: Any, by_words: Any) -> list
     """Methods by which labels with the same settings are there already."""
     if before is None:
         return []
-    return [*by_formulas.kept_in(before), *by_words.kept_in(before, dissection)]
+    return [*by_formulas.kept_in(before, dissection.layers), *by_words.kept_in(before, dissection)]
+
+
+def _wait(dissection: Any, labels: Any) -> bool:
+    """Whether there are labels that an encoder can weigh."""
+    from unitlens.labels.footing.by_encoder import waiting
+    from unitlens.labels.footing.meanings import ConceptNames
+
+    return labels is not None and bool(labels.methods) and bool(waiting(labels, ConceptNames.of(dissection)))
 
 
 def _tell_kept(run: Path, methods: list[str]) -> None:
@@ -200,20 +209,20 @@ def _check_measured(unmeasured: bool, *, effects: bool, encoder: bool) -> None:
 
 def _check_there(run: Path, dissection: Any, asked: _Asked, before: Any, *, again: bool, weighed: bool) -> None:
     """Make sure that there are labels to be measured again, and to be weighed by an encoder that was named."""
-    from unitlens.labels.footing.by_encoder import check_texts, waiting
+    from unitlens.labels.footing.by_encoder import check_texts
     from unitlens.labels.footing.meanings import ConceptNames
 
     there = [one for one in (before, *asked.given) if one is not None and one.methods]
     if again and not there:
         raise UnitlensError(f"{run} has no labels to measure: name its units too, such as with --formulas 3.")
     if weighed and there and asked.measured:
-        labels, names = there[0].joined(*there[1:]), ConceptNames.of(dissection)
-        if again and not asked.effects and not waiting(labels, names):
+        labels = there[0].joined(*there[1:])
+        if again and not asked.effects and not _wait(dissection, labels):
             raise UnitlensError(
                 f"No label in {run} waits for an encoder: all are concepts, or have evidence. --words names units by "
                 "it, and --from FILE --overwrite weighs labels from elsewhere once more."
             )
-        check_texts(labels, names, asked.encoder)
+        check_texts(labels, ConceptNames.of(dissection), asked.encoder)
 
 
 def _given_by(dissection: Any, files: tuple[Path, ...]) -> Iterator[Any]:
@@ -276,15 +285,12 @@ def _name_units(
 
 def _summary(dissection: Any, labels: Any) -> Iterator[str]:
     """What was found by each method, and what the user should know of it."""
-    from unitlens.labels.footing.by_encoder import waiting
-    from unitlens.labels.footing.meanings import ConceptNames
-
     for method, record in labels.methods.items():
         rows = labels[method].rows
         verdicts = ", ".join(f"{count} {verdict}" for verdict, count in rows["verdict"].value_counts().items())
         yield f"{method}: {len(rows)} labels, {verdicts or 'none'}"
         yield from record.notes
-    if waiting(labels, ConceptNames.of(dissection)):
+    if _wait(dissection, labels):
         yield "Labels that are no concept can be weighed by images: `unitlens label RUN --encoder ENCODER`."
 
 

@@ -19,11 +19,11 @@ from unitlens.stats.scores import LEVEL_SCORES, QUANTILES, SCORES, Floats, Ints,
 class LabelledBlock(NamedTuple):
     """A block of units with its evidence; its counts by fold are not kept.
 
-    ``chosen`` is the concept of highest score of each unit, (U,); the rest is as in `LabelledLayer`, or evidence of
-    `unitlens.stats`.
+    ``chosen`` is the concept of highest score of each unit, (U,), or None without evidence; the rest is as in
+    `LabelledLayer`, or evidence of `unitlens.stats`.
     """
 
-    chosen: Ints
+    chosen: Ints | None
     activated: Ints
     active: Ints
     active_images: Ints
@@ -45,12 +45,12 @@ def label_block(
     intersection = counted.by_fold[:, :, 1 : 1 + concepts]
     activated = counted.active[:, :, None] - counted.by_fold[:, :, 1 + concepts :]
     at_levels, halves = _level_scores(layer, units, stored, settings)
-    table = _fold_table(intersection, activated, layer, stored)
-    chosen = _chosen(intersection, activated, at_levels, layer, stored, settings.score)
-    evidence = presence = None
+    chosen = evidence = presence = None
     heldout_drawn = context_drawn = np.zeros((len(counted.active), 0))
     plain, within = slice(0, len(draws.plain.partners)), slice(len(draws.plain.partners), None)
     if settings.evidence:
+        table = _fold_table(intersection, activated, layer, stored)
+        chosen = _chosen(intersection, activated, at_levels, layer, stored, settings.score)
         given = GivenConcepts(chosen, halves[settings.score]) if settings.score in at_levels else None
         category_of = stored.labels.columns.category_of
         evidence = concept_evidence(table, settings.score, category_of=category_of, seed=settings.seed, given=given)

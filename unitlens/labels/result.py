@@ -213,10 +213,12 @@ class Labels:
             )
         return together
 
-    def made_with(self, method: str, settings: Mapping[str, Any]) -> bool:
-        """Whether labels by a method are there that this version made with these settings."""
+    def made_with(self, method: str, settings: Mapping[str, Any], *, layers: Sequence[str]) -> bool:
+        """Whether labels by a method are there that this version made with these settings, in all of some layers."""
         record = self.methods.get(method)
-        return record is not None and (record.settings, record.unitlens) == (settings, versions()["unitlens"])
+        if record is None or (record.settings, record.unitlens) != (settings, versions()["unitlens"]):
+            return False
+        return set(layers) <= set(self.rows.loc[self.rows["method"] == method, "layer"])
 
     def side_by_side(self) -> "pd.DataFrame":
         """A row a unit, a column a method: the best label of each; empty where a method has none."""

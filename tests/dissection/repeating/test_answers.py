@@ -166,6 +166,8 @@ def test_latents_segmenters_and_tags_are_known_by_what_they_say(tmp_path, monkey
         tagged("there"),
         ul.ShortcutScenes(6),
         ul.ScenePairs(1, concepts=["umbrella"]),
+        ul.ScenePairs(1, concepts=["object/cloud"]),
+        ul.ScenePairs(1, concepts=["object/sun"]),
     ]
     described = [json.dumps(content_of(data).described) for data in known]
     assert len(set(described)) == len(known)

@@ -1,6 +1,6 @@
 """Options of `unitlens label` for formulas and ranges, and what they ask for."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import click
@@ -58,11 +58,15 @@ class AskedFormulas(NamedTuple):
         """The names of the methods."""
         return [name for name, settings in self._asdict().items() if settings is not None]
 
-    def kept_in(self, labels: Any) -> list[str]:
-        """Methods by which labels are there already that were made with these settings."""
+    def kept_in(self, labels: Any, layers: Sequence[str]) -> list[str]:
+        """Methods by which labels are there already, in all of some layers, that were made with these settings."""
         from unitlens.labels.compositional.naming import recorded_settings
 
-        return [name for name in self.methods if labels.made_with(name, recorded_settings(getattr(self, name)))]
+        return [
+            name
+            for name in self.methods
+            if labels.made_with(name, recorded_settings(getattr(self, name)), layers=layers)
+        ]
 
     def without(self, methods: Collection[str]) -> "AskedFormulas":
         """The same without what is asked for by some methods."""

@@ -95,15 +95,19 @@ class EncoderOptions(NamedTuple):
             return []  # which no encoder has to be opened for
         asked = self.asked_words(dissection, self.open_encoder()).settings(dissection.info["data"]["images"])
         known = asked.encoder_weights is not None
-        kept = known and all(labels.made_with(method, asked.recorded()) for method in self.methods)
+        kept = known and all(
+            labels.made_with(method, asked.recorded(), layers=dissection.layers) for method in self.methods
+        )
         return list(self.methods) if kept else []
 
     def without(self, methods: Collection[str], *, weighing: bool) -> "EncoderOptions":
         """The same without words, where their labels are by some methods; the encoder stays if it weighs others."""
-        if not set(self.methods) & set(methods):
-            return self
-        encoder, weights = (self.encoder, self.weights) if weighing else (None, None)
-        return EncoderOptions(None, {}, encoder, weights)
+        from unitlens.models.words.opening import BUNDLED
+
+        if set(self.methods) & set(methods):
+            encoder, weights = (self.encoder or BUNDLED, self.weights) if weighing else (None, None)
+            return EncoderOptions(None, {}, encoder, weights)
+        return self if weighing or self.words is not None else EncoderOptions(None, {}, None, None)
 
     def asked_words(self, dissection: Any, encoder: Any) -> Any:
         """The words for the units of a run, as an open encoder knows them; None where none were asked for."""

@@ -27,7 +27,7 @@ from unitlens.files import encoded
 _OF_ANNOTATED = ("images", "labels", "concepts.csv", "classes.csv")
 """What the reader of annotated folders opens."""
 
-_DRAWN = (Scenes, ScenePairs, ShortcutScenes)
+_DRAWN = (Scenes, ShortcutScenes)
 """Scenes that follow from what their repr says of them."""
 
 
@@ -64,6 +64,8 @@ def content_of(data: Data) -> Content | None:
     if type(data) is MarkedImages and data.format in FORMATS:
         inner = _of_folder(data.root)  # no reader of a format leaves it
         return None if inner is None else inner.beside(data.format, _sha256(sorted(data.class_of.items())))
+    if type(data) is ScenePairs:
+        return Content([repr(data), _sha256(data.pairs)], 0.0)  # of which concepts it does not say
     if type(data) in _DRAWN:
         return Content([repr(data)], 0.0)
     if type(data) is DrawnLatents:
