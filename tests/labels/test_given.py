@@ -5,6 +5,9 @@ import pandas as pd
 import pytest
 
 import unitlens as ul
+from tests.cli.test_ablate import name_classes
+from tests.worlds.coloured import write_world
+from unitlens.labels.people.key import read_key
 
 
 def rows(labels):
@@ -231,3 +234,31 @@ def test_the_command_adds_them_to_a_run(run_folder, shell, tmp_path):
     said = shell("label", "run")
     assert said.code == 2
     assert "--from FILE" in said.err
+
+
+def test_the_command_measures_effects_of_labels_that_are_there(shell, sees, tmp_path):
+    world = name_classes(write_world(tmp_path / "world", images=24))
+    shell("dissect", *sees, "--data", world, "--out", "run", "--keep-activations")
+    (tmp_path / "mine.csv").write_text("unit,label\n0,red\n1,blue\n")
+    assert shell("label", "run", "--from", "mine.csv").code == 0
+    without = ul.open_labels(tmp_path / "run")["mine"].rows
+    assert without["effect"].isna().all()
+    said = shell("label", "run", "--effects", "--trust")
+    assert said.code == 0, said.err
+    rows = ul.open_labels(tmp_path / "run")["mine"].rows
+    assert (rows["effect_low"] <= rows["effect"]).all()
+    assert rows.drop(columns=[*filter(lambda name: name.startswith("effect"), rows), "verdict"]).equals(
+        without.drop(columns=[*filter(lambda name: name.startswith("effect"), without), "verdict"])
+    )
+
+
+def test_the_command_asks_people_about_the_methods_that_are_named(shell, sees, world, tmp_path):
+    shell("dissect", *sees, "--data", world, "--out", "run", "--keep-activations")
+    for name in ("mine", "yours"):
+        (tmp_path / f"{name}.csv").write_text("unit,label\n0,red\n1,green\n2,blue\n")
+        assert shell("label", "run", "--from", f"{name}.csv", "--unmeasured").code == 0
+    sheet = ("label", "run", "--sheet", "sheet.html", "--choices", 2, "--per-unit", 5, "--trust")
+    said = shell(*sheet, "--sheet-methods", "yours")
+    assert said.code == 0, said.err
+    assert {one.method for one in read_key(tmp_path / "run").questions} == {"yours"}
+    assert "did you mean yours" in shell(*sheet, "--sheet-methods", "your", "--overwrite").err
