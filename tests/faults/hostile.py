@@ -20,6 +20,17 @@ ROOM = 3 << 30
 """Bytes that reading a small file may reserve."""
 
 
+CODINGS = {
+    "BOM and CRLF": lambda content: b"\xef\xbb\xbf" + content.replace(b"\n", b"\r\n"),
+    "UTF-16": lambda content: content.decode().encode("utf-16"),
+    "Latin-1": lambda content: content.replace(b"e", b"\xe9"),
+    "NUL": lambda content: content.replace(b"\n", b"\x00\n"),
+    "an open quote": lambda content: content + b'"',
+    "empty": lambda content: b"",
+}
+"""Ways to write a text that its reader may not expect."""
+
+
 def seeds(quick, slow, step):
     """Starting points: a few for every day, all of them in `make test-slow`."""
     return pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 import unitlens as ul
 from tests.app.pages import mask
 from tests.data.readers.broken_layouts import change_csv, change_json, change_lines
-from tests.faults.hostile import MANY, REFUSED, png, seeds, spoiled, watched
+from tests.faults.hostile import CODINGS, MANY, REFUSED, png, seeds, spoiled, watched
 from tests.worlds.generators import BACKDROP, painter
 from unitlens.ablation.replay.edits import UnitEdit
 from unitlens.cli.entry import cli
@@ -166,18 +166,7 @@ def test_broken_files(kind, first, net, tmp_path, secret):
 
 
 @pytest.mark.parametrize("kind", ["tags", "ious", "names in .csv", "names in .txt", "words"])
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda content: b"\xef\xbb\xbf" + content.replace(b"\n", b"\r\n"),
-        lambda content: content.decode().encode("utf-16"),
-        lambda content: content.replace(b"tree", b"caf\xe9"),
-        lambda content: content.replace(b"\n", b"\x00\n"),
-        lambda content: content + b'"',
-        lambda content: b"",
-    ],
-    ids=["BOM and CRLF", "UTF-16", "Latin-1", "NUL", "an open quote", "empty"],
-)
+@pytest.mark.parametrize("change", CODINGS.values(), ids=CODINGS)
 def test_texts_in_other_codings(kind, change, net, tmp_path, secret):
     suffix, content, read = files(net, tmp_path)[kind]
     (tmp_path / f"x{suffix}").write_bytes(change(content))

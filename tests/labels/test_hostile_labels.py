@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import unitlens as ul
-from tests.faults.hostile import spoiled
+from tests.faults.hostile import CODINGS, spoiled
 from unitlens.labels.people.key import read_key
 
 GIVEN = (
@@ -80,6 +80,29 @@ def test_spoiled_keys_and_answers(run, tmp_path):
         path.write_bytes(whole if seed % 2 else spoiled(whole, rng))
         with suppress(ul.UnitlensError):
             ul.read_answers(copy, tmp_path / "answers.csv")
+
+
+@pytest.mark.parametrize("change", CODINGS.values(), ids=CODINGS)
+def test_labels_and_answers_in_other_codings(run, tmp_path, change):
+    (tmp_path / "given.csv").write_bytes(change(GIVEN.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")))
+    answers = f"sheet,rater,question,choice\n{read_key(run).sheet},ann,1,1\n".encode()
+    (tmp_path / "answers.csv").write_bytes(change(answers))
+    with suppress(ul.UnitlensError):
+        ul.given_labels(ul.open_run(run), tmp_path / "given.csv")
+    with suppress(ul.UnitlensError):
+        ul.read_answers(run, tmp_path / "answers.csv")
+
+
+@pytest.mark.slow
+def test_a_million_rows_of_labels_and_answers(run, tmp_path):
+    (tmp_path / "given.csv").write_bytes(b"layer,unit,label\n" + b"0,1,green\n" * 1_000_000)
+    (tmp_path / "answers.csv").write_bytes(
+        b"sheet,rater,question,choice\n" + f"{read_key(run).sheet},ann,1,1\n".encode() * 400_000
+    )
+    with suppress(ul.UnitlensError):
+        ul.given_labels(ul.open_run(run), tmp_path / "given.csv")
+    with suppress(ul.UnitlensError):
+        ul.read_answers(run, tmp_path / "answers.csv")
 
 
 def test_a_file_that_is_too_large_is_refused_unread(run, tmp_path):

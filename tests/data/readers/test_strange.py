@@ -14,6 +14,7 @@ import unitlens as ul
 from tests.data.readers import layouts
 from tests.data.readers.broken_layouts import mutate
 from tests.data.readers.test_layouts import WRITERS
+from tests.faults.hostile import CODINGS
 from tests.worlds.coloured import blocks, write_world
 from unitlens.data.pixels.files import UnreadableError
 from unitlens.data.readers import files
@@ -396,6 +397,23 @@ def intact(tmp_path_factory):
     write_world(root / "annotated", images=3)
     (root / "annotated" / "classes.csv").write_text("image,class,index\n00.png,cat,1\n01.png,dog,2\n02.png,cat,1\n")
     return root
+
+
+@pytest.mark.parametrize("change", CODINGS.values(), ids=CODINGS)
+def test_lists_of_every_layout_in_other_codings(intact, tmp_path, change):
+    for layout in sorted(intact.iterdir()):
+        lists = [path for path in layout.rglob("*") if path.suffix in (".csv", ".txt", ".json", ".m")]
+        for suffix in sorted({path.suffix for path in lists}):
+            root = shutil.copytree(layout, tmp_path / layout.name / suffix[1:])
+            for path in lists:
+                if path.suffix == suffix:
+                    copy = root / path.relative_to(layout)
+                    copy.write_bytes(change(copy.read_bytes()))
+            with suppress(ul.UnitlensError):
+                data = ul.open_data(root)
+                for index in range(len(data)):
+                    with suppress(ul.UnitlensError):
+                        data[index]
 
 
 @pytest.mark.parametrize(
