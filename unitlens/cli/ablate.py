@@ -1,6 +1,7 @@
 """`unitlens ablate`."""
 
 import dataclasses
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from unitlens.cli.ablating.replacements import replacement_of
 from unitlens.cli.classes import class_options, with_classes
 from unitlens.cli.opening import set_threads
 from unitlens.cli.options import basis_option, fast_option, measuring_options, quiet_option
+from unitlens.cli.repeating import is_there, question_of
 from unitlens.cli.shell.command import command
 from unitlens.cli.shell.completion import concepts_of_run, layers_of_run
 from unitlens.cli.targets import Source, source_of
@@ -125,7 +127,9 @@ def ablate(target: str, **options: Any) -> None:
 def _ablate(target: str, options: dict[str, Any], processes: Processes) -> None:
     from unitlens.ablation.attribution import measure_agreement
     from unitlens.ablation.experiment import Experiment
+    from unitlens.ablation.files import FILES as EFFECTS
     from unitlens.ablation.files import SavedEffects
+    from unitlens.ablation.outcomes.files import FILES as OUTCOMES
     from unitlens.ablation.outcomes.measures import DEFAULT_MEASURES
     from unitlens.ablation.outcomes.named import image_outcomes
     from unitlens.ablation.work.running import keeping_in_run
@@ -137,7 +141,7 @@ def _ablate(target: str, options: dict[str, Any], processes: Processes) -> None:
     if options["each_concept"]:
         ablate_each_concept(target, options, processes)
         return
-    selection = _Selection.of(options)
+    began, selection = time.time(), _Selection.of(options)
     outcomes = image_outcomes(options["outcomes"]) if options["outcomes"] else []
     replacement = replacement_of(options["value"], options["scale"], options["where"])
     source = source_of(target, options)
@@ -148,6 +152,11 @@ def _ablate(target: str, options: dict[str, Any], processes: Processes) -> None:
     if net is not source.net:
         layers, sha256 = tuple(map(layer_behind, layers)), net.fingerprint()
     out = options["out"] or (Path(target) if source.dissection is not None and net is source.net else Path("run"))
+    question = None
+    if processes.count == 1 and net is source.net and not options["attributions"]:
+        question = question_of(target, source, options, files=OUTCOMES if outcomes else EFFECTS, began=began)
+    if not options["overwrite"] and is_there(question, out, "outcomes" if outcomes else "effects"):
+        return
     check_fit = check_outcomes_fit if outcomes else check_effects_fit
     check_fit(out, sha256, overwrite=options["overwrite"])
     check_units(out, source.basis)
@@ -166,7 +175,7 @@ def _ablate(target: str, options: dict[str, Any], processes: Processes) -> None:
     )
     experiment = dataclasses.replace(experiment, means=source.known_means(), described=source.opened)
     if outcomes:
-        _measure_outcomes(experiment, selection, source, outcomes, out, options, processes)
+        _measure_outcomes(experiment, selection, source, outcomes, out, options, processes, question)
         return
     with keeping_in_run(out, processes, replace=options["overwrite"]) as kept:
         experiment = dataclasses.replace(experiment, kept=kept)
@@ -178,6 +187,8 @@ def _ablate(target: str, options: dict[str, Any], processes: Processes) -> None:
         saved = SavedEffects(results, click.get_current_context().obj)
         if processes.first:
             page = add_effects(out, saved, agreement=agreement, overwrite=options["overwrite"])
+            if question is not None:
+                question.remember(out, skipped=results[0].info["data"]["skipped"])
     if not options["quiet"]:
         echo(_summarize(saved))
         echo(f"wrote {out}/: {page.name} to look at, effects.csv to compute with")
@@ -285,6 +296,7 @@ def _measure_outcomes(
     out: Path,
     options: dict[str, Any],
     processes: Processes,
+    question: Any,
 ) -> None:
     """Measure outcomes, save them, and print the largest effects."""
     from unitlens.ablation.outcomes.effects import set_outcomes, unit_outcomes
@@ -305,6 +317,8 @@ def _measure_outcomes(
         saved = SavedOutcomes(tuple(results), click.get_current_context().obj)
         if processes.first:
             page = add_outcomes(out, saved, overwrite=options["overwrite"])
+            if question is not None:
+                question.remember(out, skipped=results[0].info["data"]["skipped"])
     if not options["quiet"]:
         echo("\n".join(map(_outcome_lines, results)))
         echo(f"wrote {out}/: {page.name} to look at, outcomes.csv to compute with")

@@ -127,7 +127,7 @@ def dissect(
             labels = _tested_labels(net, result, pairs, **how)
             page = report(out, result, *labels, overwrite=overwrite)
             if question is not None:
-                question.remember(out, result)
+                question.remember(out, skipped=result.info["data"]["skipped"])
             if keep_activations:
                 keep(out / FOLDER, out)
     if not quiet:

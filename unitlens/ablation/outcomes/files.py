@@ -30,7 +30,7 @@ from unitlens.stats.folds import FOLDS, chosen_folds
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLE, INFO, COUNTS = "outcomes.csv", "outcomes.json", "outcomes.safetensors"
+TABLE, INFO, COUNTS = FILES = ("outcomes.csv", "outcomes.json", "outcomes.safetensors")
 
 SCHEMA = 3
 """Version of outcomes.json and of the files beside it."""

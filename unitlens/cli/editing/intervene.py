@@ -1,6 +1,7 @@
 """`unitlens intervene`."""
 
 import dataclasses
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from unitlens.cli.editing.selection import DEFAULT_UNITS, Selection
 from unitlens.cli.editing.summaries import summarize_intervention
 from unitlens.cli.opening import set_threads
 from unitlens.cli.options import basis_option, fast_option, measuring_options, quiet_option
+from unitlens.cli.repeating import is_there, question_of
 from unitlens.cli.shell.command import command
 from unitlens.cli.targets import Source, source_of
 from unitlens.cli.text import echo
@@ -124,17 +126,22 @@ def intervene(target: str, **options: Any) -> None:
 def _intervene(target: str, options: dict[str, Any], processes: Processes) -> None:
     from unitlens.ablation.work.running import keeping_in_run
     from unitlens.editing.experiment import AreaExperiment, unit_positions
-    from unitlens.editing.saving.files import SavedInterventions
+    from unitlens.editing.saving.files import FILES, SavedInterventions
     from unitlens.pages.fitting import check_interventions_fit, check_units
     from unitlens.pages.writing import add_interventions
 
-    selection = Selection.of(options)
+    began, selection = time.time(), Selection.of(options)
     # without a run, a concept can be measured, but no units be chosen for it
     source = source_of(target, {**options, "concept": selection.ranked_by_iou or None})
     layers = tuple(dict.fromkeys(source.layers))
     if len(layers) > 1 and selection.units is not None:
         raise UnitlensError(f"--units are those of one layer, and --layer names {len(layers)}: name one of them.")
     out = options["out"] or (Path(target) if source.dissection is not None else Path("run"))
+    question = None
+    if processes.count == 1:
+        question = question_of(target, source, options, files=FILES, began=began)
+    if not options["overwrite"] and is_there(question, out, "interventions"):
+        return
     check_interventions_fit(out, source.sha256, overwrite=options["overwrite"])
     check_units(out, source.basis)
     set_threads(options["threads"])
@@ -166,6 +173,8 @@ def _intervene(target: str, options: dict[str, Any], processes: Processes) -> No
         saved = SavedInterventions.of(results, dissection=source.dissection, command=command)
         if processes.first:
             page = add_interventions(out, saved, overwrite=options["overwrite"])
+            if question is not None:
+                question.remember(out, skipped=results[0].info["data"]["skipped"])
     if not options["quiet"]:
         echo("\n".join(map(summarize_intervention, results)))
         echo(f"wrote {out}/: {page.name} to look at, {', '.join(saved.tables())} to compute with")

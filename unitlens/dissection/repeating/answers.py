@@ -1,13 +1,13 @@
 """Questions that were answered before: from what decides a result to the folder of the run that has it.
 
 In the user's cache lies a small file for each question, under the hash of all that its answer follows from. The answer
-itself is the run, where it was written; it is taken only as long as its files are what they were.
+itself is the run, or what was measured and written into one; it is taken only as long as its files are what they were.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import torch
 
+from unitlens.data.concepts import Data
 from unitlens.data.segmentation.segments import fingerprint_of
 from unitlens.dissection.files import CONTROLS, COUNTS, EXEMPLARS, GROUPS, RUN, STRIPS, UNITS
 from unitlens.dissection.repeating.content import Content, code_sha256, content_of
@@ -49,24 +50,54 @@ class Question:
     Attributes
     ----------
     key : str
-    task : Task
+    data : Data
     content : Content
         Of the data, before the run.
-    began : float
-        When the data were opened, in seconds since 1970.
+    files : tuple of str
+        That hold an answer, as far as they are there.
     """
 
     key: str
-    task: Task
+    data: Data
     content: Content
-    began: float
+    files: tuple[str, ...]
 
     @classmethod
     def of(cls, task: Task, *, recorded: Mapping[str, Any], began: float) -> Self | None:
-        """Hash what the result of a task follows from.
+        """Hash what a dissection follows from; see `about`."""
+
+        def asked() -> dict[str, Any]:
+            return {
+                name: value for name, value in Asked.of(task, recorded=recorded).to_json().items() if name != "machine"
+            }
+
+        return cls.about(task.net, task.data, asked, files=_FILES, began=began)
+
+    @classmethod
+    def about(
+        cls,
+        net: Network,
+        data: Data,
+        asked: Callable[[], Mapping[str, Any]],
+        *,
+        files: tuple[str, ...],
+        began: float,
+    ) -> Self | None:
+        """Hash what is asked of a network and images.
 
         Not in it: how many workers and threads there are, which may round otherwise, and the processor; a result says
         where it was made.
+
+        Parameters
+        ----------
+        net : Network
+        data : Data
+        asked : callable
+            Returns all else that the answer follows from, the network's weights among it, as JSON may hold it.
+        files : tuple of str
+            In which an answer is saved, those that may be missing among them.
+        began : float
+            When the data were opened, in seconds since 1970.
 
         Returns
         -------
@@ -74,48 +105,52 @@ class Question:
             None where that cannot be known cheaply: networks that are code of somebody else, images in memory, data
             sets that are code, segmenters without a fingerprint, files that have changed just now.
         """
-        structure = _structure(task.net)
+        structure = _structure(net)
         if os.environ.get(NEVER) == "none" or structure is None:
             return None
-        content = content_of(task.data)
+        content = content_of(data)
         if content is None or content.changed > began - _SETTLED:
             return None
-        asked = Asked.of(task, recorded=recorded).to_json()
-        del asked["machine"]
         decisive = {
             "schema": SCHEMA,
-            "asked": asked,
+            "asked": asked(),
             "structure": structure,
             "data": content.described,
             "code": code_sha256(),
             "packages": _packages(),
         }
         text = json.dumps(decisive, sort_keys=True)
-        return cls(hashlib.sha256(encoded(text)).hexdigest(), task, content, began)
+        return cls(hashlib.sha256(encoded(text)).hexdigest(), data, content, files)
 
     @property
     def file(self) -> Path:
         """In the user's cache."""
         return cache_folder("answers") / f"{self.key}.json"
 
-    def answer(self) -> tuple[Path, Dissection] | None:
-        """The run that has the answer and its folder, if it is still there as it was written."""
+    def folder(self) -> Path | None:
+        """The folder that has the answer, if its files are still what they were."""
         try:
             saved = read_json(self.file)
             folder = Path(saved["run"])
-            if saved["files"] != _hashes(folder):
-                return None
-            return folder, open_run(folder)
+            return folder if saved["files"] and saved["files"] == file_hashes(folder, self.files) else None
         except (UnitlensError, OSError, KeyError, TypeError, ValueError):
             return None
 
-    def remember(self, folder: Path, result: Dissection) -> None:
-        """Note that a run has the answer: not where images could not be read, or files changed meanwhile."""
-        if result.info["data"]["skipped"] or content_of(self.task.data) != self.content:
+    def answer(self) -> tuple[Path, Dissection] | None:
+        """The run that has the answer and its folder, if it is still there as it was written."""
+        folder = self.folder()
+        try:
+            return None if folder is None else (folder, open_run(folder))
+        except UnitlensError:
+            return None
+
+    def remember(self, folder: Path, *, skipped: Sequence[Any]) -> None:
+        """Note that a folder has the answer: not where images could not be read, or files changed meanwhile."""
+        if skipped or content_of(self.data) != self.content:
             return
         with suppress(UnitlensError, OSError):  # the next one computes it again
             make_folder(self.file.parent)
-            entry = {"run": str(folder.resolve()), "files": _hashes(folder)}
+            entry = {"run": str(folder.resolve()), "files": file_hashes(folder, self.files)}
             write_whole(self.file, json_text(entry))
 
 
@@ -128,10 +163,10 @@ def _structure(net: Network) -> str | None:
     return "" if known else None
 
 
-def _hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file of a run that is there."""
+def file_hashes(folder: Path, names: Sequence[str] = _FILES) -> dict[str, str]:
+    """SHA-256 of each file of some names that is there, of a run or of what was measured."""
     return {
-        name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in _FILES if (folder / name).is_file()
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names if (folder / name).is_file()
     }
 
 

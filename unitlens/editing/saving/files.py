@@ -57,6 +57,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     CONCEPT_SETS: SET_COLUMNS,
     DETECTORS: DETECTOR_COLUMNS,
 }
+FILES = (INFO, COUNTS, *TABLES)
 """The tables and their columns."""
 
 ACROSS = 4

@@ -1,0 +1,78 @@
+"""Effects, outcomes and interventions that are there are kept where they are what was asked for, and not else."""
+
+import numpy as np
+import pytest
+
+import unitlens as ul
+from tests.cli.test_ablate import name_classes
+from tests.worlds.coloured import write_world
+
+KEPT = "and keeps them; --overwrite measures them anew"
+
+
+@pytest.fixture
+def old_files(tmp_path, monkeypatch):
+    """As if every file were old."""
+    monkeypatch.setenv("UNITLENS_ANSWERS", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("unitlens.dissection.repeating.answers._SETTLED", -1000.0)
+
+
+@pytest.fixture
+def run(shell, tmp_path, old_files):
+    world = name_classes(write_world(tmp_path / "world", images=12), images=12)
+    how = ("--no-evidence", "--exemplars", 0, "--workers", 0, "--quantile", 0.1, "--pairs", 0)
+    assert shell("dissect", "bundled:scenes", "--layer", "relu6", "--data", world, "--out", "run", *how).code == 0
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize(
+    ("asked", "file"),
+    [
+        (("--units", "1,2", "--outcome", "output:1"), "outcomes.csv"),
+        pytest.param(("--sweep", "--outcome", "output:1"), "outcomes.csv", marks=pytest.mark.slow),
+    ],
+)
+def test_what_is_there_already_is_kept_and_said(shell, run, tmp_path, monkeypatch, asked, file):
+    ask = ("ablate", "run", *asked, "--draws", 1, "--workers", 0)
+    assert shell(*ask).code == 0
+    written = (run / file).stat().st_mtime_ns
+    again = shell(*ask, "--threads", 1)
+    assert (again.code, again.out, KEPT in again.err) == (0, "", True), again
+    assert (run / file).stat().st_mtime_ns == written
+    for other in (("--batch-size", 5), ("--value", "mean")):
+        refused = shell(*ask, *other)
+        assert (refused.code, "holds" in refused.err) == (2, True), refused
+    assert KEPT not in shell(*ask, "--overwrite").err
+    assert KEPT in shell(*ask).err
+    monkeypatch.setenv("UNITLENS_ANSWERS", "none")
+    assert shell(*ask).code == 2
+
+
+@pytest.mark.slow
+def test_what_follows_from_anything_else_is_no_answer(shell, run, tmp_path):
+    ask = ("ablate", "run", "--units", 1, "--outcome", "similarity:aim.npy", "--draws", 1, "--workers", 0)
+    classes = len(ul.Scenes(1).classes)
+    np.save(tmp_path / "aim.npy", np.ones((1, classes), np.float32))
+    first = shell(*ask)
+    assert first.code == 0, first.err
+    assert KEPT in shell(*ask).err
+    np.save(tmp_path / "aim.npy", np.arange(classes, dtype=np.float32)[None])
+    assert shell(*ask).code == 2  # another vector
+    assert shell(*ask, "--overwrite").code == 0
+    assert KEPT in shell(*ask).err
+    table = run / "outcomes.csv"
+    table.write_text(table.read_text() + "\n")
+    assert shell(*ask).code == 2  # the answer was changed
+
+
+@pytest.mark.slow
+def test_interventions_are_kept(shell, tmp_path, old_files):
+    how = ("--no-evidence", "--exemplars", 0, "--latents", 16, "--quantile", 0.1)
+    assert shell("dissect", "bundled:scenes-generator", "--out", "run", *how).code == 0
+    ask = ("intervene", "run", "--concept", "tree", "--remove", 2, "--draws", 1)
+    assert shell(*ask).code == 0
+    again = shell(*ask)
+    assert (again.code, again.out, KEPT in again.err) == (0, "", True), again
+    assert shell(*ask[:-3], 3, "--draws", 1).code == 2
+    assert (tmp_path / "run" / "interventions.csv").exists()
