@@ -18,7 +18,7 @@ from scipy.io import savemat
 
 import unitlens as ul
 from tests.data.readers import layouts
-from tests.faults.hostile import MANY, REFUSED, image_files, npy, png, seeds, spoiled, watched
+from tests.faults.hostile import MANY, REFUSED, image_files, npy, png, seeds, spoiled, watched, write_outside
 from tests.worlds.coloured import blocks
 from unitlens.ablation.outcomes.vectors import read_vectors
 from unitlens.cli.options import given_value
@@ -38,10 +38,7 @@ from unitlens.models.weights import read_weights
 
 @pytest.fixture
 def secret(tmp_path):
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "outside" / "secret.csv").write_text("image,group\n00.png,secret\n")
-    (tmp_path / "outside" / "secret.png").write_bytes(png(4, 4))
-    return tmp_path / "outside"
+    return write_outside(tmp_path)
 
 
 @seeds(100, 2000, 100)

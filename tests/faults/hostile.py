@@ -38,6 +38,15 @@ def seeds(quick, slow, step):
     )
 
 
+def write_outside(folder):
+    """A folder beside the others that nothing names, and nobody may read."""
+    outside = folder / "outside"
+    outside.mkdir()
+    (outside / "secret.csv").write_text("image,group,tag\n00.png,secret,secret\n")
+    (outside / "secret.png").write_bytes(png(4, 4))
+    return outside
+
+
 class _Watch:
     seen, secret = None, None
 

@@ -10,7 +10,7 @@ import torch
 import unitlens as ul
 from tests.app.pages import mask
 from tests.data.readers.broken_layouts import change_csv, change_json, change_lines
-from tests.faults.hostile import CODINGS, MANY, REFUSED, png, seeds, spoiled, watched
+from tests.faults.hostile import CODINGS, MANY, REFUSED, seeds, spoiled, watched, write_outside
 from tests.worlds.generators import BACKDROP, painter
 from unitlens.ablation.replay.edits import UnitEdit
 from unitlens.cli.entry import cli
@@ -46,10 +46,7 @@ def net():
 
 @pytest.fixture
 def secret(tmp_path):
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "outside" / "secret.csv").write_text("image,tag\n00.png,secret\n")
-    (tmp_path / "outside" / "secret.png").write_bytes(png(4, 4))
-    return tmp_path / "outside"
+    return write_outside(tmp_path)
 
 
 def recipe_of(net):

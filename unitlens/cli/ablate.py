@@ -13,7 +13,7 @@ from unitlens.cli.ablating.replacements import replacement_of
 from unitlens.cli.classes import class_options, with_classes
 from unitlens.cli.opening import set_threads
 from unitlens.cli.options import basis_option, fast_option, measuring_options, quiet_option
-from unitlens.cli.repeating import is_there, question_of
+from unitlens.cli.repeating import is_there, question_of, remember
 from unitlens.cli.shell.command import command
 from unitlens.cli.shell.completion import concepts_of_run, layers_of_run
 from unitlens.cli.targets import Source, source_of
@@ -153,8 +153,9 @@ def _ablate(target: str, options: dict[str, Any], processes: Processes) -> None:
         layers, sha256 = tuple(map(layer_behind, layers)), net.fingerprint()
     out = options["out"] or (Path(target) if source.dissection is not None and net is source.net else Path("run"))
     question = None
-    if processes.count == 1 and net is source.net and not options["attributions"]:
-        question = question_of(target, source, options, files=OUTCOMES if outcomes else EFFECTS, began=began)
+    if net is source.net and not options["attributions"]:
+        files = OUTCOMES if outcomes else EFFECTS
+        question = question_of(target, source, options, processes, out=out, files=files, began=began)
     if not options["overwrite"] and is_there(question, out, "outcomes" if outcomes else "effects"):
         return
     check_fit = check_outcomes_fit if outcomes else check_effects_fit
@@ -187,8 +188,7 @@ def _ablate(target: str, options: dict[str, Any], processes: Processes) -> None:
         saved = SavedEffects(results, click.get_current_context().obj)
         if processes.first:
             page = add_effects(out, saved, agreement=agreement, overwrite=options["overwrite"])
-            if question is not None:
-                question.remember(out, skipped=results[0].info["data"]["skipped"])
+            remember(question, out, results[0].info)
     if not options["quiet"]:
         echo(_summarize(saved))
         echo(f"wrote {out}/: {page.name} to look at, effects.csv to compute with")
@@ -317,8 +317,7 @@ def _measure_outcomes(
         saved = SavedOutcomes(tuple(results), click.get_current_context().obj)
         if processes.first:
             page = add_outcomes(out, saved, overwrite=options["overwrite"])
-            if question is not None:
-                question.remember(out, skipped=results[0].info["data"]["skipped"])
+            remember(question, out, results[0].info)
     if not options["quiet"]:
         echo("\n".join(map(_outcome_lines, results)))
         echo(f"wrote {out}/: {page.name} to look at, outcomes.csv to compute with")

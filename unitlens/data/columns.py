@@ -156,17 +156,18 @@ class Columns:
 
     @cached_property
     def _tables(self) -> dict[tuple[str, str], npt.NDArray[np.int16]]:
-        """What `_lookup` made."""
+        """Those that were made, by category and type of the labels."""
         return {}
 
     def _lookup(self, category: str, dtype: np.dtype[Any]) -> npt.NDArray[np.int16]:
-        """Column of each label, with -1 where not judged and _STRAY where no concept has it; the last is for -1."""
+        """The table of a category for labels of a type, which is made once."""
         key = (category, dtype.str)
         if key not in self._tables:
             self._tables[key] = self._table(category, dtype)
         return self._tables[key]
 
     def _table(self, category: str, dtype: np.dtype[Any]) -> npt.NDArray[np.int16]:
+        """Column of each label, with -1 where not judged and _STRAY where no concept has it; the last is for -1."""
         columns = {concept.label: c + 1 for c, concept in enumerate(self.concepts) if concept.category == category}
         largest = {"u1": 255, "u2": 65535}.get(dtype.str[1:])
         table = np.full(_MOST_LABELS + 1 if largest is None else largest + 1, _STRAY, np.int16)

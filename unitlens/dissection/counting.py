@@ -240,7 +240,7 @@ def _longer(pieces: Iterable[Runs], count: int) -> Iterator[Runs]:
     """So many pieces, of images after images, as one."""
     pieces = iter(pieces)
     while some := list(itertools.islice(pieces, count)):
-        yield some[0] if len(some) == 1 else Runs(*map(torch.cat, zip(*some, strict=True)))
+        yield some[0] if len(some) == 1 else Runs.in_a_row(some)
 
 
 def _thresholds(scan: Scanner, block: UnitBlock, settings: Settings) -> Tensor:

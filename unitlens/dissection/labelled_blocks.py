@@ -17,13 +17,8 @@ from unitlens.stats.scores import LEVEL_SCORES, QUANTILES, SCORES, Floats, Ints,
 
 
 class LabelledBlock(NamedTuple):
-    """A block of units with its evidence; its counts by fold are not kept.
+    """A block of units with its evidence; its counts by fold are not kept."""
 
-    ``chosen`` is the concept of highest score of each unit, (U,), or None without evidence; the rest is as in
-    `LabelledLayer`, or evidence of `unitlens.stats`.
-    """
-
-    chosen: Ints | None
     activated: Ints
     active: Ints
     active_images: Ints
@@ -45,21 +40,22 @@ def label_block(
     intersection = counted.by_fold[:, :, 1 : 1 + concepts]
     activated = counted.active[:, :, None] - counted.by_fold[:, :, 1 + concepts :]
     at_levels, halves = _level_scores(layer, units, stored, settings)
-    chosen = evidence = presence = None
+    evidence = presence = None
     heldout_drawn = context_drawn = np.zeros((len(counted.active), 0))
     plain, within = slice(0, len(draws.plain.partners)), slice(len(draws.plain.partners), None)
     if settings.evidence:
         table = _fold_table(intersection, activated, layer, stored)
-        chosen = _chosen(intersection, activated, at_levels, layer, stored, settings.score)
-        given = GivenConcepts(chosen, halves[settings.score]) if settings.score in at_levels else None
+        given = None
+        if settings.score in at_levels:
+            on_all = best_met(intersection.sum(1), at_levels[settings.score])
+            given = GivenConcepts(on_all, halves[settings.score])
         category_of = stored.labels.columns.category_of
         evidence = concept_evidence(table, settings.score, category_of=category_of, seed=settings.seed, given=given)
         heldout_drawn = _heldout_drawn(counted, plain, draws.plain, layer, settings.score)
-        presence = _presence_accuracy(stored, layer, units, chosen)
+        presence = _presence_accuracy(stored, layer, units, evidence.concept)
         context_drawn, _ = _shifted(counted, within, layer, stored, settings.score)
     shifted_iou, shifted_concept = _shifted(counted, plain, layer, stored, settings.score)
     return LabelledBlock(
-        chosen=chosen,
         activated=activated,
         active=counted.active.sum(1),
         active_images=counted.images,
@@ -72,19 +68,6 @@ def label_block(
         context_drawn=context_drawn,
         presence=presence,
     )
-
-
-def _chosen(
-    intersection: Ints, activated: Ints, at_levels: dict[str, Floats], layer: LayerMaps, stored: StoredPass, score: str
-) -> Ints:
-    """The concept of highest score of each unit, (U,)."""
-    met = intersection.sum(1)
-    if score in at_levels:
-        return best_met(met, at_levels[score])
-    columns, on_grid = stored.labels.columns, layer.layer_grid is not None
-    concept = stored.labels.by_fold(grid=on_grid)[:, 1 : 1 + len(columns.concepts)].sum(0)
-    judged = stored.judged(grid=on_grid).sum(0)[columns.category_of]
-    return choose(Overlap(met, activated.sum(1)[:, columns.category_of], concept, judged), SCORES[score])
 
 
 def _heldout_drawn(counted: BlockCounts, draws: slice, exchange: Exchange, layer: LayerMaps, score: str) -> Floats:

@@ -216,10 +216,9 @@ def _joined_layer(
     evidence = chance = concept = context = presence = None
     if settings.evidence:
         evidence = join_evidence(block.evidence for block in blocks if block.evidence is not None)
-        chosen = np.concatenate([block.chosen for block in blocks if block.chosen is not None])
-        best = np.take_along_axis(counts.iou, chosen[:, None], 1)[:, 0]
+        best = np.take_along_axis(counts.iou, evidence.concept[:, None], 1)[:, 0]
         chance = association(best, shifted_iou, mute, fdr=settings.fdr)
-        determined = draws.determined(grid=layer.layer_grid is not None)[chosen]
+        determined = draws.determined(grid=layer.layer_grid is not None)[evidence.concept]
         concept = _concept_test(evidence.heldout, blocks, mute, settings)
         context = _context_test(best, blocks, mute | determined, settings)
         presence = np.concatenate([block.presence for block in blocks if block.presence is not None])

@@ -25,6 +25,8 @@ class ConceptEvidence(NamedTuple):
 
     Attributes
     ----------
+    concept : int64 array, (U,)
+        That of highest score on all folds, or the one that was given.
     low, high : float64 arrays, (U,)
         95 % interval of its IoU; NaN with fewer than 8 folds in which its category is judged.
     stability : float64 array, (U,)
@@ -42,6 +44,7 @@ class ConceptEvidence(NamedTuple):
         Whether enough folds are judged to tell.
     """
 
+    concept: Ints
     low: Floats
     high: Floats
     stability: Floats
@@ -131,6 +134,7 @@ def _evidence(
     heldout_low, heldout_high = heldout_interval(table, concepts.halves)
     needed, known = needed_concepts(table, concepts.whole, category_of)
     return ConceptEvidence(
+        concept=concepts.whole,
         low=low,
         high=high,
         stability=stability,

@@ -67,6 +67,18 @@ def test_what_follows_from_anything_else_is_no_answer(shell, run, tmp_path):
 
 
 @pytest.mark.slow
+def test_effects_are_kept_in_each_folder_that_has_them(shell, old_files):
+    how = ("--no-evidence", "--exemplars", 0, "--limit", 24, "--quantile", 0.1, "--pairs", 0)
+    assert shell("dissect", "bundled:scenes", "--out", "run", *how).code == 0
+    ask = ("ablate", "run", "--units", "1,2", "--draws", 1)
+    for out in ("run", "other"):
+        assert shell(*ask, "--out", out).code == 0
+    for out in ("run", "other"):
+        again = shell(*ask, "--out", out)
+        assert (again.code, again.out, f"{out} has these effects already, {KEPT}" in again.err) == (0, "", True), again
+
+
+@pytest.mark.slow
 def test_interventions_are_kept(shell, tmp_path, old_files):
     how = ("--no-evidence", "--exemplars", 0, "--latents", 16, "--quantile", 0.1)
     assert shell("dissect", "bundled:scenes-generator", "--out", "run", *how).code == 0

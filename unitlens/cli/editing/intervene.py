@@ -12,7 +12,7 @@ from unitlens.cli.editing.selection import DEFAULT_UNITS, Selection
 from unitlens.cli.editing.summaries import summarize_intervention
 from unitlens.cli.opening import set_threads
 from unitlens.cli.options import basis_option, fast_option, measuring_options, quiet_option
-from unitlens.cli.repeating import is_there, question_of
+from unitlens.cli.repeating import is_there, question_of, remember
 from unitlens.cli.shell.command import command
 from unitlens.cli.targets import Source, source_of
 from unitlens.cli.text import echo
@@ -137,9 +137,7 @@ def _intervene(target: str, options: dict[str, Any], processes: Processes) -> No
     if len(layers) > 1 and selection.units is not None:
         raise UnitlensError(f"--units are those of one layer, and --layer names {len(layers)}: name one of them.")
     out = options["out"] or (Path(target) if source.dissection is not None else Path("run"))
-    question = None
-    if processes.count == 1:
-        question = question_of(target, source, options, files=FILES, began=began)
+    question = question_of(target, source, options, processes, out=out, files=FILES, began=began)
     if not options["overwrite"] and is_there(question, out, "interventions"):
         return
     check_interventions_fit(out, source.sha256, overwrite=options["overwrite"])
@@ -173,8 +171,7 @@ def _intervene(target: str, options: dict[str, Any], processes: Processes) -> No
         saved = SavedInterventions.of(results, dissection=source.dissection, command=command)
         if processes.first:
             page = add_interventions(out, saved, overwrite=options["overwrite"])
-            if question is not None:
-                question.remember(out, skipped=results[0].info["data"]["skipped"])
+            remember(question, out, results[0].info)
     if not options["quiet"]:
         echo("\n".join(map(summarize_intervention, results)))
         echo(f"wrote {out}/: {page.name} to look at, {', '.join(saved.tables())} to compute with")

@@ -57,8 +57,9 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     CONCEPT_SETS: SET_COLUMNS,
     DETECTORS: DETECTOR_COLUMNS,
 }
-FILES = (INFO, COUNTS, *TABLES)
 """The tables and their columns."""
+
+FILES = (INFO, COUNTS, *TABLES)
 
 ACROSS = 4
 """Images that stand side by side in a sheet, each with what it became and the difference."""

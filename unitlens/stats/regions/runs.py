@@ -47,7 +47,7 @@ class Runs(NamedTuple):
         if len(found) * size > _MASK_CELLS and first < last:
             early = active.image <= (first + last) // 2
             halves = [Active(*(part[some] for part in active)) for some in (early, ~early)]
-            return cls(*map(torch.cat, zip(*(cls.of(half, units, grid) for half in halves), strict=True)))
+            return cls.in_a_row([cls.of(half, units, grid) for half in halves])
         # 2. Their masks, in which an empty cell ends each row; one more stands before the first.
         row, column = divided(active.position.long(), grid[1])
         at = number.index_select(0, key).mul_(size).add_(row.mul_(grid[1] + 1)).add_(column)
@@ -59,6 +59,11 @@ class Runs(NamedTuple):
         region, within = divided(start.contiguous(), size)
         image, unit = divided(found.index_select(0, region), units)
         return cls(unit.int(), (image + first).int(), within.int(), (stop - start + within).int())
+
+    @classmethod
+    def in_a_row(cls, pieces: Sequence["Runs"]) -> Self:
+        """Several runs as one, as they follow each other."""
+        return cls(*map(torch.cat, zip(*pieces, strict=True)))
 
     @property
     def length(self) -> Tensor:
@@ -101,7 +106,7 @@ class Runs(NamedTuple):
 
 def joined(pieces: Sequence[Runs]) -> Runs:
     """Several runs as one, image after image; of an image in the order in which they are given."""
-    together = Runs(*map(torch.cat, zip(*pieces, strict=True)))
+    together = Runs.in_a_row(pieces)
     if len(pieces) == 1 or not len(together.image):
         return together
     image = together.image.numpy()
