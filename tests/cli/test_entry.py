@@ -14,6 +14,7 @@ import pytest
 
 import unitlens as ul
 from tests.worlds.coloured import everything_below
+from unitlens.cli import entry
 from unitlens.dissection.reopening import Reopening
 from unitlens.dissection.table import COLUMNS
 
@@ -285,6 +286,32 @@ def test_an_interrupt_ends_a_run_and_leaves_what_it_goes_on_from(net_file, sees,
     left = [path for path in everything_below(tmp_path) if path not in before]
     assert all(Path(path).parts[:2] in {("out",), ("out", ".unitlens-work")} for path in left)
     assert bool(left) == ("Kept" in said[0])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_while_an_error_is_said_changes_nothing(shell, monkeypatch, number):
+    before, echo = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)], entry.echo
+
+    def interrupted(text, **options):
+        signal.raise_signal(number)
+        echo(text, **options)
+
+    monkeypatch.setattr(entry, "echo", interrupted)
+    said = shell("units", "nowhere")
+    assert (said.code, said.out) == (2, "")
+    assert re.fullmatch(r"unitlens: nowhere holds no run .*\n", said.err)
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_terminating_twice_is_terminating_once(shell, monkeypatch):
+    def cleaning(*_, **__):
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(entry.cli, "main", cleaning)
+    assert shell("units", "nowhere") == (143, "", "unitlens: stopped; nothing was written.\n")
 
 
 def test_concepts_can_be_computed_and_a_run_remembers_how_its_data_were_opened(tmp_path, shell):

@@ -6,7 +6,8 @@ import shlex
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
@@ -30,6 +31,9 @@ SECTIONS = {
 COMMANDS = tuple(name for section in SECTIONS.values() for name in section)
 
 _LONG = 200
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""What stops a command."""
 
 _ROOMS = {
     **dict.fromkeys(("explain", "compare-images", "attack", "shortcuts"), "unitlens.cli.explaining"),
@@ -114,18 +118,32 @@ class _Terminated(KeyboardInterrupt):
 
 
 def _terminate(*_: object) -> None:
+    """Stop the command; launchers send SIGTERM again and again, and cleaning up must not be stopped."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise _Terminated
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let SIGTERM and Ctrl-C stop what is in the ``with``: behind it the command has ended, and they change nothing."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line, and exit: 0 done, 1 problems found, 2 bad input, 130 interrupted, 143 terminated."""
     warnings.showwarning = _show_warning
-    before = signal.signal(signal.SIGTERM, _terminate)
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
     try:
         with shell_sentences():
             code = _run(arguments)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     sys.exit(code)
 
 
@@ -136,12 +154,13 @@ def _run(arguments: Sequence[str] | None) -> int:
         for word in words:
             if "\0" in word:
                 raise UnitlensError(f"{word!r} holds a NUL character, which no name or number has.")
-        code = cli.main(
-            args=with_precisions(words),
-            prog_name="unitlens",
-            standalone_mode=False,
-            obj=shlex.join(["unitlens", *words]),
-        )
+        with _stoppable():
+            code = cli.main(
+                args=with_precisions(words),
+                prog_name="unitlens",
+                standalone_mode=False,
+                obj=shlex.join(["unitlens", *words]),
+            )
     except UnitlensError as error:
         _say(*(f"unitlens: {_shortened(sentence, words)}" for sentence in (str(error), *_notes(error))))
         code = 2
