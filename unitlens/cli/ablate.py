@@ -127,8 +127,8 @@ def ablate(target: str, **options: Any) -> None:
 def _ablate(target: str, options: dict[str, Any], processes: Processes) -> None:
     from unitlens.ablation.attribution import measure_agreement
     from unitlens.ablation.experiment import Experiment
+    from unitlens.ablation.files import AGREEMENT, SavedEffects
     from unitlens.ablation.files import FILES as EFFECTS
-    from unitlens.ablation.files import SavedEffects
     from unitlens.ablation.outcomes.files import FILES as OUTCOMES
     from unitlens.ablation.outcomes.measures import DEFAULT_MEASURES
     from unitlens.ablation.outcomes.named import image_outcomes
@@ -152,11 +152,10 @@ def _ablate(target: str, options: dict[str, Any], processes: Processes) -> None:
     if net is not source.net:
         layers, sha256 = tuple(map(layer_behind, layers)), net.fingerprint()
     out = options["out"] or (Path(target) if source.dissection is not None and net is source.net else Path("run"))
-    question = None
-    if net is source.net and not options["attributions"]:
-        files = OUTCOMES if outcomes else EFFECTS
-        question = question_of(target, source, options, processes, out=out, files=files, began=began)
-    if not options["overwrite"] and is_there(question, out, "outcomes" if outcomes else "effects"):
+    what, files = ("outcomes", OUTCOMES) if outcomes else ("effects", (*EFFECTS, AGREEMENT))
+    packages = ("captum",) if options["attributions"] else ()
+    question = question_of(target, source, out=out, files=files, began=began, processes=processes, packages=packages)
+    if not options["overwrite"] and is_there(question, out, what, quiet=options["quiet"]):
         return
     check_fit = check_outcomes_fit if outcomes else check_effects_fit
     check_fit(out, sha256, overwrite=options["overwrite"])
@@ -188,9 +187,10 @@ def _ablate(target: str, options: dict[str, Any], processes: Processes) -> None:
         saved = SavedEffects(results, click.get_current_context().obj)
         if processes.first:
             page = add_effects(out, saved, agreement=agreement, overwrite=options["overwrite"])
-            remember(question, out, results[0].info)
+            said = _summarize(saved)
+            remember(question, out, [result.info for result in results], said)
     if not options["quiet"]:
-        echo(_summarize(saved))
+        echo(said)
         echo(f"wrote {out}/: {page.name} to look at, effects.csv to compute with")
 
 
@@ -317,9 +317,10 @@ def _measure_outcomes(
         saved = SavedOutcomes(tuple(results), click.get_current_context().obj)
         if processes.first:
             page = add_outcomes(out, saved, overwrite=options["overwrite"])
-            remember(question, out, results[0].info)
+            said = "\n".join(map(_outcome_lines, results))
+            remember(question, out, [result.info for result in results], said)
     if not options["quiet"]:
-        echo("\n".join(map(_outcome_lines, results)))
+        echo(said)
         echo(f"wrote {out}/: {page.name} to look at, outcomes.csv to compute with")
 
 

@@ -4,11 +4,10 @@ from typing import Any
 
 import click
 
+from unitlens.cli.options import CLASS_WAYS
 from unitlens.cli.options import options as several
 from unitlens.cli.shell.completion import words
 from unitlens.errors import UnitlensError
-
-_WAYS = ("zero_shot", "centroids", "neighbours")
 
 class_options = several(
     click.option(
@@ -42,7 +41,7 @@ def with_classes(net: Any, options: dict[str, Any]) -> Any:
     UnitlensError
         If several are given, or it returns no vector of each image.
     """
-    given = [name for name in _WAYS if options[name] is not None]
+    given = [name for name in CLASS_WAYS if options[name] is not None]
     if len(given) > 1:
         raise UnitlensError(
             f"{' and '.join('--' + name.replace('_', '-') for name in given)} both give classes: give one of the two."

@@ -112,7 +112,7 @@ def dissect(
         if processes.count == 1:
             question = Question.of(task, recorded=images.recorded, began=began)
             fresh = again or keep_activations or (out / FOLDER).exists()  # passes that are kept there go on
-            known = None if question is None or fresh else question.answer()
+            known = None if question is None or fresh else question.answering_run()
         if known is None:
             result = dissect_kept(task, checkpoint, processes)
             if result is None:

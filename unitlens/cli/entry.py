@@ -15,7 +15,7 @@ from typing import Any, TextIO
 import click
 
 from unitlens.cli.options import with_precisions
-from unitlens.cli.text import echo
+from unitlens.cli.text import echo, shown_warnings
 from unitlens.errors import UnitlensError, UnitlensWarning, did_you_mean, printable, shell_sentences
 from unitlens.files import StoppedAfterWriting
 from unitlens.processes import speaks
@@ -106,11 +106,10 @@ def _show_warning(
 ) -> None:
     """Print a warning of unitlens as a sentence, any other with its kind in front; each once per command."""
     text = str(message) if issubclass(category, UnitlensWarning) else f"{category.__name__}: {message}"
-    context = click.get_current_context(silent=True)
-    shown: set[str] = context.meta.setdefault("unitlens.warnings", set()) if context is not None else set()
+    shown = shown_warnings()
     if text not in shown and speaks():
         echo(f"unitlens: {text.rstrip()}", err=True)
-    shown.add(text)
+    shown[text] = None
 
 
 class _Terminated(KeyboardInterrupt):

@@ -15,6 +15,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 PRECISIONS = ("float32", "bfloat16")
 """Those of `unitlens.models.fast.precision.Fast`, which takes seconds to import."""
 
+CLASS_WAYS = ("zero_shot", "centroids", "neighbours")
+"""Options of which one may give an encoder classes: see `unitlens.cli.classes`."""
+
 
 def given_value(text: str) -> float | Literal["mean"]:
     """What --value says that units are set to: a number, or their mean.

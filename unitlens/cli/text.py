@@ -30,6 +30,13 @@ def echo(text: str, *, err: bool = False) -> None:
     click.echo(printable(text), err=err)
 
 
+def shown_warnings() -> dict[str, None]:
+    """The warnings of this command so far, in their order; whoever shows one adds it."""
+    context = click.get_current_context(silent=True)
+    shown: dict[str, None] = {} if context is None else context.meta.setdefault("unitlens.warnings", {})
+    return shown
+
+
 def summarize(result: Any) -> str:
     """Say in a sentence how many units are detectors, of how many concepts, and what they were compared with.
 

@@ -10,12 +10,13 @@ from tests.worlds.coloured import write_world
 KEPT = "and keeps them; --overwrite measures them anew"
 
 
-@pytest.fixture
-def old_files(tmp_path, monkeypatch):
-    """As if every file were old."""
-    monkeypatch.setenv("UNITLENS_ANSWERS", "")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("unitlens.dissection.repeating.answers._SETTLED", -1000.0)
+def told(said):
+    """What a command prints, without where it was written."""
+    return "".join(line for line in said.out.splitlines(keepends=True) if not line.startswith("wrote "))
+
+
+def warnings_in(said):
+    return [line for line in said.err.splitlines() if KEPT not in line and "by the same command" not in line]
 
 
 @pytest.fixture
@@ -30,15 +31,19 @@ def run(shell, tmp_path, old_files):
     ("asked", "file"),
     [
         (("--units", "1,2", "--outcome", "output:1"), "outcomes.csv"),
+        pytest.param(("--sweep", "--attributions"), "effects.attributions.csv", marks=pytest.mark.slow),
         pytest.param(("--sweep", "--outcome", "output:1"), "outcomes.csv", marks=pytest.mark.slow),
     ],
 )
 def test_what_is_there_already_is_kept_and_said(shell, run, tmp_path, monkeypatch, asked, file):
     ask = ("ablate", "run", *asked, "--draws", 1, "--workers", 0)
-    assert shell(*ask).code == 0
+    first = shell(*ask)
+    assert first.code == 0
     written = (run / file).stat().st_mtime_ns
     again = shell(*ask, "--threads", 1)
-    assert (again.code, again.out, KEPT in again.err) == (0, "", True), again
+    assert (again.code, again.out, KEPT in again.err) == (0, told(first), True), again
+    assert warnings_in(again) == warnings_in(first)
+    assert shell(*ask, "--quiet").out == ""
     assert (run / file).stat().st_mtime_ns == written
     for other in (("--batch-size", 5), ("--value", "mean")):
         refused = shell(*ask, *other)
@@ -71,11 +76,11 @@ def test_effects_are_kept_in_each_folder_that_has_them(shell, old_files):
     how = ("--no-evidence", "--exemplars", 0, "--limit", 24, "--quantile", 0.1, "--pairs", 0)
     assert shell("dissect", "bundled:scenes", "--out", "run", *how).code == 0
     ask = ("ablate", "run", "--units", "1,2", "--draws", 1)
-    for out in ("run", "other"):
-        assert shell(*ask, "--out", out).code == 0
-    for out in ("run", "other"):
+    first = [shell(*ask, "--out", out) for out in ("run", "other")]
+    for out, before in zip(("run", "other"), first, strict=True):
         again = shell(*ask, "--out", out)
-        assert (again.code, again.out, f"{out} has these effects already, {KEPT}" in again.err) == (0, "", True), again
+        assert (again.code, again.out) == (before.code, told(before)) == (0, told(first[0])), again
+        assert f"{out} has these effects already, {KEPT}" in again.err
 
 
 @pytest.mark.slow
@@ -83,8 +88,17 @@ def test_interventions_are_kept(shell, tmp_path, old_files):
     how = ("--no-evidence", "--exemplars", 0, "--latents", 16, "--quantile", 0.1)
     assert shell("dissect", "bundled:scenes-generator", "--out", "run", *how).code == 0
     ask = ("intervene", "run", "--concept", "tree", "--remove", 2, "--draws", 1)
-    assert shell(*ask).code == 0
+    first = shell(*ask)
     again = shell(*ask)
-    assert (again.code, again.out, KEPT in again.err) == (0, "", True), again
+    assert (first.code, again.code, again.out, KEPT in again.err) == (0, 0, told(first), True), again
     assert shell(*ask[:-3], 3, "--draws", 1).code == 2
     assert (tmp_path / "run" / "interventions.csv").exists()
+
+
+def test_files_that_options_name_decide_though_options_are_taken_apart(shell, tmp_path, old_files):
+    name_classes(write_world(tmp_path / "world", images=6), images=6)
+    for sign in (1.0, -1.0):
+        np.save(tmp_path / "basis.npy", sign * np.eye(128, dtype=np.float32))
+        ask = ("ablate", "bundled:scenes", "--layer", "relu6", "--data", "world", "--basis", "basis.npy")
+        said = shell(*ask, "--units", 1, "--outcome", "output:1", "--draws", 1, "--workers", 0, "--out", "out")
+        assert (said.code, KEPT in said.err) == ((0, False) if sign > 0 else (2, False)), said

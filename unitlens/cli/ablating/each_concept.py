@@ -1,12 +1,14 @@
 """`unitlens ablate RUN --each-concept`."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 from unitlens.cli.ablating.replacements import replacement_of
 from unitlens.cli.opening import set_threads
+from unitlens.cli.repeating import is_there, question_of, remember
 from unitlens.cli.targets import source_of
-from unitlens.cli.text import echo
+from unitlens.cli.text import echo, shown_warnings
 from unitlens.errors import UnitlensError
 from unitlens.processes import Processes
 
@@ -18,12 +20,17 @@ def ablate_each_concept(target: str, options: dict[str, Any], processes: Process
     from unitlens.ablation.experiment import Experiment
     from unitlens.ablation.work.running import keeping_in_run
 
+    began = time.time()
     _check_each_concept(target, options)
     source, folder, overwrite, top = source_of(target, options), Path(target), options["overwrite"], options["top"] or 1
     replacement = replacement_of(options["value"], options["scale"], options["where"])
+    question = question_of(target, source, out=folder, files=(FILE.name,), began=began, processes=processes)
+    if not overwrite and is_there(question, folder, "effects on concepts", quiet=options["quiet"]):
+        return
     for layer in source.layers:
         check_replaceable(folder, layer, top=top, ablation=str(replacement), overwrite=overwrite)
     set_threads(options["threads"])
+    found = []
     with keeping_in_run(folder, processes, replace=overwrite) as kept:
         for layer in source.layers:
             experiment = Experiment.of(
@@ -38,11 +45,16 @@ def ablate_each_concept(target: str, options: dict[str, Any], processes: Process
                 kept=kept,
                 basis=source.basis,
             )
-            found = effects_on_concepts(experiment, source.dissection[layer], top=top, draws=options["draws"])
+            of_layer = effects_on_concepts(experiment, source.dissection[layer], top=top, draws=options["draws"])
             if processes.first:
-                found.save(folder, overwrite=overwrite)
+                of_layer.save(folder, overwrite=overwrite)
+            found.append(of_layer)
             if not options["quiet"]:
-                echo(f"{layer}: {found}")
+                echo(f"{layer}: {of_layer}")
+    read = source.dissection.info["data"]  # effects do not say which images could not be read
+    if not shown_warnings() or all(one.data_sha256 == read["sha256"] for one in found):
+        said = "\n".join(f"{one.layer}: {one}" for one in found)
+        remember(question, folder, [source.dissection.info], said)
     if not options["quiet"]:
         echo(f"wrote {target}/{FILE.name}, from which `unitlens compare` takes it")
 

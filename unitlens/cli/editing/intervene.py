@@ -137,8 +137,8 @@ def _intervene(target: str, options: dict[str, Any], processes: Processes) -> No
     if len(layers) > 1 and selection.units is not None:
         raise UnitlensError(f"--units are those of one layer, and --layer names {len(layers)}: name one of them.")
     out = options["out"] or (Path(target) if source.dissection is not None else Path("run"))
-    question = question_of(target, source, options, processes, out=out, files=FILES, began=began)
-    if not options["overwrite"] and is_there(question, out, "interventions"):
+    question = question_of(target, source, out=out, files=FILES, began=began, processes=processes)
+    if not options["overwrite"] and is_there(question, out, "interventions", quiet=options["quiet"]):
         return
     check_interventions_fit(out, source.sha256, overwrite=options["overwrite"])
     check_units(out, source.basis)
@@ -169,11 +169,12 @@ def _intervene(target: str, options: dict[str, Any], processes: Processes) -> No
                 source.check_images(results[0].info)
         command = click.get_current_context().obj
         saved = SavedInterventions.of(results, dissection=source.dissection, command=command)
+        said = "\n".join(map(summarize_intervention, results))
         if processes.first:
             page = add_interventions(out, saved, overwrite=options["overwrite"])
-            remember(question, out, results[0].info)
+            remember(question, out, [result.info for result in results], said)
     if not options["quiet"]:
-        echo("\n".join(map(summarize_intervention, results)))
+        echo(said)
         echo(f"wrote {out}/: {page.name} to look at, {', '.join(saved.tables())} to compute with")
 
 

@@ -1,5 +1,6 @@
 """`unitlens attack`."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import click
 from unitlens.cli.classes import class_options, with_classes
 from unitlens.cli.opening import set_threads
 from unitlens.cli.options import basis_option, measuring_options, quiet_option
+from unitlens.cli.repeating import is_there, question_of, remember
 from unitlens.cli.shell.command import command
 from unitlens.cli.targets import explained_source
 from unitlens.cli.text import echo, summarize_changes
@@ -42,9 +44,13 @@ def attack(target: str, **options: Any) -> None:
     from unitlens.explaining.pairs.attacking import attack as run
     from unitlens.pages.writing import ATTACK, check_no_explanation, report
 
-    out = options["out"] or Path(target)
+    began, out = time.time(), options["out"] or Path(target)
     source = explained_source(target, options)
     source = source._replace(net=with_classes(source.net, options))
+    packages = ("captum", "adversarial-robustness-toolbox")
+    question = question_of(target, source, out=out, files=("attack.*",), began=began, packages=packages)
+    if not options["overwrite"] and is_there(question, out, "attacked images", quiet=options["quiet"]):
+        return
     check_no_explanation(out, ATTACK, overwrite=options["overwrite"])
     set_threads(options["threads"])
     reading = source.reading(options)
@@ -68,9 +74,10 @@ def attack(target: str, **options: Any) -> None:
         progress=reading.progress,
     )
     page = report(out, result, overwrite=options["overwrite"])
+    said = f"{result.describe()}\n{summarize_changes(result.changes)}"
+    remember(question, out, [result.info], said)
     if not options["quiet"]:
-        echo(result.describe())
-        echo(summarize_changes(result.changes))
+        echo(said)
         echo(f"wrote {out}/: {page.name} to look at, attack.csv to compute with")
 
 

@@ -1,5 +1,6 @@
 """`unitlens compare-images`."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import click
 from unitlens.cli.classes import class_options, with_classes
 from unitlens.cli.opening import set_threads
 from unitlens.cli.options import basis_option, measuring_options, quiet_option
+from unitlens.cli.repeating import is_there, question_of, remember
 from unitlens.cli.shell.command import command
 from unitlens.cli.targets import explained_source
 from unitlens.cli.text import echo, summarize_changes
@@ -38,9 +40,12 @@ def compare_images(target: str, before: Path, after: Path, **options: Any) -> No
     from unitlens.explaining.pairs.image_pairs import compare_images as compare
     from unitlens.pages.writing import PAIRS, check_no_explanation, report
 
-    out = options["out"] or Path(target)
+    began, out = time.time(), options["out"] or Path(target)
     source = explained_source(target, options, images=False)
     source = source._replace(net=with_classes(source.net, options))
+    question = question_of(target, source, out=out, files=("pairs.*",), began=began, images=(before, after))
+    if not options["overwrite"] and is_there(question, out, "changes", quiet=options["quiet"]):
+        return
     check_no_explanation(out, PAIRS, overwrite=options["overwrite"])
     set_threads(options["threads"])
     reading = source.reading(options)
@@ -59,6 +64,8 @@ def compare_images(target: str, before: Path, after: Path, **options: Any) -> No
         progress=reading.progress,
     )
     page = report(out, changes, overwrite=options["overwrite"])
+    said = summarize_changes(changes)
+    remember(question, out, [changes.info], said)
     if not options["quiet"]:
-        echo(summarize_changes(changes))
+        echo(said)
         echo(f"wrote {out}/: {page.name} to look at, pairs.csv to compute with")

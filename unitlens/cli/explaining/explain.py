@@ -1,5 +1,6 @@
 """`unitlens explain`."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import click
 from unitlens.cli.classes import class_options, with_classes
 from unitlens.cli.opening import set_threads
 from unitlens.cli.options import basis_option, fast_option, given_value, measuring_options, quiet_option
+from unitlens.cli.repeating import is_there, question_of, remember
 from unitlens.cli.shell.command import command
 from unitlens.cli.targets import Source, explained_source
 from unitlens.cli.text import align_columns, echo, format_cell
@@ -56,19 +58,26 @@ def explain(target: str, images: tuple[str, ...], **options: Any) -> None:
     """
     from unitlens.pages.writing import CONFUSIONS, EXPLANATION, check_no_explanation, report
 
+    began = time.time()
     chosen = [way for way, given in _ways(images, options).items() if given]
     if len(chosen) > 1:
         raise UnitlensError(f"{' and '.join(chosen)} both choose images: give one of the two.")
     source = explained_source(target, options)
     source = source._replace(net=with_classes(source.net, options))
     out = options["out"] or Path(target)
-    check_no_explanation(out, CONFUSIONS if options["errors"] else EXPLANATION, overwrite=options["overwrite"])
+    page, what = (CONFUSIONS, "explained errors") if options["errors"] else (EXPLANATION, "explanations")
+    files = (f"{Path(page).stem}.*",)
+    question = question_of(target, source, out=out, files=files, began=began, packages=("captum",))
+    if not options["overwrite"] and is_there(question, out, what, quiet=options["quiet"]):
+        return
+    check_no_explanation(out, page, overwrite=options["overwrite"])
     set_threads(options["threads"])
     result = _confusions(source, options) if options["errors"] else _explanations(images, source, options)
-    page = report(out, result, overwrite=options["overwrite"])
+    written, said = report(out, result, overwrite=options["overwrite"]), _summarize(result)
+    remember(question, out, [result.info], said)
     if not options["quiet"]:
-        echo(_summarize(result))
-        echo(f"wrote {out}/: {page.name} to look at, {page.stem}.csv to compute with")
+        echo(said)
+        echo(f"wrote {out}/: {written.name} to look at, {written.stem}.csv to compute with")
 
 
 def _ways(images: tuple[str, ...], options: dict[str, Any]) -> dict[str, bool]:

@@ -1,5 +1,6 @@
 """`unitlens shortcuts`."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import click
 from unitlens.cli.classes import class_options, with_classes
 from unitlens.cli.opening import set_threads
 from unitlens.cli.options import basis_option, given_value, quiet_option, source_measuring_options
+from unitlens.cli.repeating import is_there, question_of, remember
 from unitlens.cli.shell.command import command
 from unitlens.cli.targets import explained_source
 from unitlens.cli.text import align_columns, echo
@@ -48,9 +50,13 @@ def shortcuts(target: str, subgroups: str | None, **options: Any) -> None:
     from unitlens.explaining.subgroups.search import shortcuts as search
     from unitlens.pages.writing import SHORTCUTS, check_no_explanation, report
 
+    began = time.time()
     source = explained_source(target, options | {"groups": None})
     source = source._replace(net=with_classes(source.net, options))
     out = options["out"] or Path(target)
+    question = question_of(target, source, out=out, files=("shortcuts.*",), began=began)
+    if not options["overwrite"] and is_there(question, out, "shortcuts", quiet=options["quiet"]):
+        return
     check_no_explanation(out, SHORTCUTS, overwrite=options["overwrite"])
     set_threads(options["threads"])
     reading = source.reading(options)
@@ -72,8 +78,10 @@ def shortcuts(target: str, subgroups: str | None, **options: Any) -> None:
         progress=reading.progress,
     )
     page = report(out, found, overwrite=options["overwrite"])
+    said = _summarize(found)
+    remember(question, out, [found.info], said)
     if not options["quiet"]:
-        echo(_summarize(found))
+        echo(said)
         echo(f"wrote {out}/: {page.name} to look at, {page.stem}.csv to compute with")
 
 

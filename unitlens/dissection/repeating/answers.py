@@ -9,16 +9,17 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 
-from unitlens.data.concepts import Data
 from unitlens.data.segmentation.segments import fingerprint_of
 from unitlens.dissection.files import CONTROLS, COUNTS, EXEMPLARS, GROUPS, RUN, STRIPS, UNITS
+from unitlens.dissection.provenance import versions
 from unitlens.dissection.repeating.content import Content, code_sha256, content_of
 from unitlens.dissection.result import Dissection, open_run
 from unitlens.dissection.work.task import Asked, Task
@@ -43,6 +44,24 @@ _HUBS = ("timm:", "hf:")
 """Networks whose code is known likewise, but whose structure is said by a configuration that may be a file."""
 
 
+class KnownAnswer(NamedTuple):
+    """An answer that is there.
+
+    Attributes
+    ----------
+    folder : Path
+        Of the run, or of what was measured.
+    said : str
+        What whoever asked for it was told of it.
+    warnings : tuple of str
+        Of which they were warned.
+    """
+
+    folder: Path
+    said: str
+    warnings: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Question:
     """What a result follows from, as a hash.
@@ -50,38 +69,39 @@ class Question:
     Attributes
     ----------
     key : str
-    data : Data
-    content : Content
-        Of the data, before the run.
     files : tuple of str
-        That hold an answer, as far as they are there.
+        That hold an answer, or patterns of their names, as far as they are there; see `file_hashes`.
+    key_now : callable
+        Returns the key of the same question by now: another one, or None, where what the result follows from has
+        changed.
     """
 
     key: str
-    data: Data
-    content: Content
     files: tuple[str, ...]
+    key_now: Callable[[], str | None] = field(compare=False, repr=False)
 
     @classmethod
     def of(cls, task: Task, *, recorded: Mapping[str, Any], began: float) -> Self | None:
         """Hash what a dissection follows from; see `about`."""
 
+        @cache
         def asked() -> dict[str, Any]:
             return {
                 name: value for name, value in Asked.of(task, recorded=recorded).to_json().items() if name != "machine"
             }
 
-        return cls.about(task.net, task.data, asked, files=_FILES, began=began)
+        return cls.about(task.net, lambda: content_of(task.data), asked, files=_FILES, began=began)
 
     @classmethod
     def about(
         cls,
         net: Network,
-        data: Data,
+        content: Callable[[], Content | None],
         asked: Callable[[], Mapping[str, Any]],
         *,
         files: tuple[str, ...],
         began: float,
+        packages: Sequence[str] = (),
     ) -> Self | None:
         """Hash what is asked of a network and images.
 
@@ -91,13 +111,16 @@ class Question:
         Parameters
         ----------
         net : Network
-        data : Data
+        content : callable
+            Returns what tells the images from others; None where that is not known.
         asked : callable
             Returns all else that the answer follows from, the network's weights among it, as JSON may hold it.
         files : tuple of str
             In which an answer is saved, those that may be missing among them.
         began : float
             When the data were opened, in seconds since 1970.
+        packages : sequence of str
+            Whose arithmetic the answer rests on, beside those on which all do.
 
         Returns
         -------
@@ -108,50 +131,67 @@ class Question:
         structure = _structure(net)
         if os.environ.get(NEVER) == "none" or structure is None:
             return None
-        content = content_of(data)
-        if content is None or content.changed > began - _SETTLED:
-            return None
-        decisive = {
-            "schema": SCHEMA,
-            "asked": asked(),
-            "structure": structure,
-            "data": content.described,
-            "code": code_sha256(),
-            "packages": _packages(),
-        }
-        text = json.dumps(decisive, sort_keys=True)
-        return cls(hashlib.sha256(encoded(text)).hexdigest(), data, content, files)
+
+        def key_now() -> str | None:
+            try:
+                known = content()
+                if known is None or known.changed > began - _SETTLED:
+                    return None
+                decisive = {
+                    "schema": SCHEMA,
+                    "asked": asked(),
+                    "structure": structure,
+                    "data": known.described,
+                    "code": code_sha256(),
+                    "packages": _packages(packages),
+                }
+            except OSError:  # a file that cannot be read: whoever reads it says so
+                return None
+            return hashlib.sha256(encoded(json.dumps(decisive, sort_keys=True))).hexdigest()
+
+        key = key_now()
+        return None if key is None else cls(key, files, key_now)
 
     @property
     def file(self) -> Path:
         """In the user's cache."""
         return cache_folder("answers") / f"{self.key}.json"
 
-    def folder(self) -> Path | None:
-        """The folder that has the answer, if its files are still what they were."""
+    def answer(self) -> KnownAnswer | None:
+        """The answer, if its files are still what they were."""
         try:
             saved = read_json(self.file)
-            folder = Path(saved["run"])
-            return folder if saved["files"] and saved["files"] == file_hashes(folder, self.files) else None
+            folder, files = Path(saved["run"]), saved["files"]
+            known = KnownAnswer(folder, str(saved["said"]), tuple(map(str, saved["warnings"])))
+            return known if files and files == file_hashes(folder, self.files) else None
         except (UnitlensError, OSError, KeyError, TypeError, ValueError):
             return None
 
-    def answer(self) -> tuple[Path, Dissection] | None:
+    def answering_run(self) -> tuple[Path, Dissection] | None:
         """The run that has the answer and its folder, if it is still there as it was written."""
-        folder = self.folder()
+        known = self.answer()
         try:
-            return None if folder is None else (folder, open_run(folder))
+            return None if known is None else (known.folder, open_run(known.folder))
         except UnitlensError:
             return None
 
-    def remember(self, folder: Path, *, skipped: Sequence[Any]) -> None:
-        """Note that a folder has the answer: not where images could not be read, or files changed meanwhile."""
-        if skipped or content_of(self.data) != self.content:
+    def remember(self, folder: Path, *, skipped: Sequence[Any], said: str = "", warnings: Sequence[str] = ()) -> None:
+        """Note that a folder has the answer: not where images could not be read, or files changed meanwhile.
+
+        Parameters
+        ----------
+        folder : Path
+        skipped : sequence
+            Images that could not be read.
+        said, warnings : optional
+            As in `KnownAnswer`.
+        """
+        if skipped or self.key_now() != self.key:
             return
         with suppress(UnitlensError, OSError):  # the next one computes it again
             make_folder(self.file.parent)
             entry = {"run": str(folder.resolve()), "files": file_hashes(folder, self.files)}
-            write_whole(self.file, json_text(entry))
+            write_whole(self.file, json_text(entry | {"said": said, "warnings": list(warnings)}))
 
 
 def _structure(net: Network) -> str | None:
@@ -164,16 +204,30 @@ def _structure(net: Network) -> str | None:
 
 
 def file_hashes(folder: Path, names: Sequence[str] = _FILES) -> dict[str, str]:
-    """SHA-256 of each file of some names that is there, of a run or of what was measured."""
-    return {
-        name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names if (folder / name).is_file()
-    }
+    """SHA-256 of files of a run, or of what was measured, by their names; of folders among them, of all files inside.
+
+    Parameters
+    ----------
+    folder : Path
+    names : sequence of str
+        Names, or patterns of names such as ``explanation.*``; those of which there is nothing are left out.
+    """
+    found: dict[str, str] = {}
+    for path in sorted(path for name in names for path in folder.glob(name)):
+        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+        found |= {file.relative_to(folder).as_posix(): file_sha256(file) for file in inside if file.is_file()}
+    return found
 
 
-def _packages() -> dict[str, str]:
-    """Packages whose arithmetic a result rests on, beside those that run.json names."""
-    found = {"torch": f"{torch.__version__} {torch.version.git_version}"}
-    for package in ("scipy", "pandas", "safetensors"):
+def file_sha256(file: Path) -> str:
+    """SHA-256 of the content of a file."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _packages(further: Sequence[str]) -> dict[str, str]:
+    """Packages whose arithmetic a result rests on: those that run.json names, a few that all use, and further ones."""
+    found = versions() | {"torch": f"{torch.__version__} {torch.version.git_version}"}
+    for package in ("scipy", "pandas", "safetensors", *further):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

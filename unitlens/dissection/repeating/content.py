@@ -78,6 +78,18 @@ def content_of(data: Data) -> Content | None:
     return _of_stacked(data) if type(data) is StackedData else None
 
 
+def content_of_files(*paths: Path) -> Content | None:
+    """Describe images that are named one by one, by what is in them, and folders by names, sizes and times of files."""
+    parts = [
+        Content([str(path), hashlib.sha256(path.read_bytes()).hexdigest()], 0.0) if path.is_file() else _of_folder(path)
+        for path in paths
+    ]
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return None
+    return Content([part.described for part in known], max((part.changed for part in known), default=0.0))
+
+
 def _of_latents(data: GivenLatents) -> Content | None:
     """Describe latents that were given: they are in memory, and are hashed."""
     masks = Content([], 0.0) if data.masks is None else content_of(data.masks)
