@@ -12,7 +12,7 @@ from unitlens.cli.ablating.each_concept import ablate_each_concept
 from unitlens.cli.ablating.replacements import replacement_of
 from unitlens.cli.classes import class_options, with_classes
 from unitlens.cli.opening import set_threads
-from unitlens.cli.options import basis_option, fast_option, measuring_options, quiet_option
+from unitlens.cli.options import CLASS_WAYS, basis_option, fast_option, measuring_options, quiet_option
 from unitlens.cli.repeating import is_there, question_of, remember
 from unitlens.cli.shell.command import command
 from unitlens.cli.shell.completion import concepts_of_run, layers_of_run
@@ -148,15 +148,16 @@ def _ablate(target: str, options: dict[str, Any], processes: Processes) -> None:
     source.net.model.eval()  # it was loaded here; a network's training mode is of interest where a person set it
     net, layers, sha256 = source.net, source.layers, source.sha256
     find_layers(net.model, layers)  # errors name them as they were given
-    net = with_classes(net, options)
-    if net is not source.net:
-        layers, sha256 = tuple(map(layer_behind, layers)), net.fingerprint()
-    out = options["out"] or (Path(target) if source.dissection is not None and net is source.net else Path("run"))
+    own = all(options[way] is None for way in CLASS_WAYS)  # else they are classes that the run does not know
+    out = options["out"] or (Path(target) if source.dissection is not None and own else Path("run"))
     what, files = ("outcomes", OUTCOMES) if outcomes else ("effects", (*EFFECTS, AGREEMENT))
     packages = ("captum",) if options["attributions"] else ()
     question = question_of(target, source, out=out, files=files, began=began, processes=processes, packages=packages)
     if not options["overwrite"] and is_there(question, out, what, quiet=options["quiet"]):
         return
+    net = with_classes(net, options)
+    if not own:
+        layers, sha256 = tuple(map(layer_behind, layers)), net.fingerprint()
     check_fit = check_outcomes_fit if outcomes else check_effects_fit
     check_fit(out, sha256, overwrite=options["overwrite"])
     check_units(out, source.basis)

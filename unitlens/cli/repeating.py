@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unitlens.cli.options import CLASS_WAYS
 from unitlens.cli.text import echo, shown_warnings
 from unitlens.errors import UnitlensWarning
 
@@ -17,6 +16,9 @@ if TYPE_CHECKING:
     from unitlens.processes import Processes
 
 _DECIDES_NOTHING = ("quiet", "threads", "workers", "store_limit", "overwrite", "again", "out", "trust", "config")
+
+_BY_IMAGES = ("centroids", "neighbours")
+"""Options by which a network has its classes from other images, of which results do not say whether all were read."""
 
 
 def question_of(
@@ -39,7 +41,7 @@ def question_of(
     target : str or Path
         The run, or the network.
     source : Source
-        What it came to.
+        What it came to, before anything gives its network other classes.
     out : Path
         Where the files are, or will be.
     files : tuple of str
@@ -57,7 +59,7 @@ def question_of(
     from unitlens.dissection.repeating.content import content_of, content_of_files
 
     typed = click.get_current_context()  # whose parameters nobody takes options out of
-    if (processes is not None and processes.count > 1) or any(typed.params.get(name) for name in CLASS_WAYS):
+    if (processes is not None and processes.count > 1) or any(typed.params.get(name) for name in _BY_IMAGES):
         return None
 
     def asked() -> dict[str, Any]:

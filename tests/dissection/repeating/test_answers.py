@@ -238,3 +238,35 @@ def test_what_cannot_be_known_cheaply_is_no_question(tmp_path, monkeypatch):
     data = ul.open_data(world)
     shutil.rmtree(world)
     assert content_of(data).described[-1] != content_of(ul.open_data(write_world(world, images=6))).described[-1]
+
+
+def test_what_changes_while_it_is_computed_is_not_remembered_and_packages_decide(tmp_path, monkeypatch, old_files):
+    net, scenes, words = ul.load("bundled:scenes"), ul.Scenes(6), ["a"]
+    (tmp_path / "effects.csv").write_text("1")
+
+    def question(files=("effects.*",), **how):
+        return Question.about(net, lambda: content_of(scenes), lambda: {"words": words}, files=files, began=0, **how)
+
+    first = question()
+    words.append("b")
+    first.remember(tmp_path, skipped=())
+    assert (first.answer(), question().answer()) == (None, None)
+    words.pop()
+    first.remember(tmp_path, skipped=["00.png"])
+    assert first.answer() is None
+    first.remember(tmp_path, skipped=(), said="much", warnings=["little"])
+    assert question().answer() == (tmp_path, "much", ("little",))
+    assert question(packages=["captum"]).key != first.key
+    (tmp_path / "effects.images").mkdir()
+    (tmp_path / "effects.images" / "0.png").write_text("2")
+    assert question().answer() is None
+    monkeypatch.setattr("unitlens.dissection.repeating.answers.versions", lambda: {"numpy": "0"})
+    assert question().key != first.key
+
+
+def test_a_file_that_cannot_be_read_makes_no_question(old_files):
+    def asked():
+        raise PermissionError("it is locked")
+
+    net = ul.load("bundled:scenes")
+    assert Question.about(net, lambda: content_of(ul.Scenes(6)), asked, files=("a",), began=0) is None

@@ -3,10 +3,12 @@
 import shutil
 
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 import unitlens as ul
-from tests.dissection.repeating.test_measured_again import told
+from tests.dissection.repeating.test_measured_again import KEPT, told
 from unitlens.data.batches import Batches
 
 pytestmark = pytest.mark.usefixtures("scenes_drawn_once")
@@ -144,6 +146,28 @@ def test_an_audit_is_kept_where_it_is_of_the_same_question_and_else_replaced(ask
     record = tmp_path / "run" / "run.json"
     record.write_text(record.read_text() + " ")
     assert kept not in ask(words).err  # another run
+
+
+@pytest.mark.parametrize("words", [ERRORS[0], slow(("ablate", "RUN", "--units", 1, "--draws", 0, "--out", "effects"))])
+def test_classes_of_vectors_are_known_by_these_and_those_of_images_are_not(ask, tmp_path, words):
+    names = ul.Scenes(1).classes
+    vectors = {name: torch.eye(len(names))[place] for place, name in enumerate(names)}
+    save_file(vectors, tmp_path / "classes.safetensors")
+    of_vectors = (*words, "--zero-shot", "classes.safetensors")
+    first = ask(of_vectors)
+    assert first.code == 0, first.err
+    again = ask(of_vectors)
+    assert (again.code, again.out, KEPT in again.err) == (0, told(first), True), again
+    assert KEPT not in ask(words).err  # without them
+    save_file(vectors | {names[0]: -vectors[names[0]]}, tmp_path / "classes.safetensors")
+    assert KEPT not in ask(of_vectors).err  # with others
+    for place, name in enumerate(names):
+        (tmp_path / "classes" / name).mkdir(parents=True)
+        Image.fromarray(ul.Scenes(36)[(place + 1) % len(names)].image).save(tmp_path / "classes" / name / "0.png")
+    said = ask(words, "--centroids", "classes", "--overwrite")
+    assert (said.code, KEPT in said.err) == (0, False), said.err
+    refused = ask(words, "--centroids", "classes")
+    assert (refused.code, KEPT in refused.err) == (2, False), refused.err
 
 
 @pytest.mark.slow

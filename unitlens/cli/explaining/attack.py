@@ -46,12 +46,12 @@ def attack(target: str, **options: Any) -> None:
 
     began, out = time.time(), options["out"] or Path(target)
     source = explained_source(target, options)
-    source = source._replace(net=with_classes(source.net, options))
     packages = ("captum", "adversarial-robustness-toolbox")
     question = question_of(target, source, out=out, files=("attack.*",), began=began, packages=packages)
     if not options["overwrite"] and is_there(question, out, "attacked images", quiet=options["quiet"]):
         return
     check_no_explanation(out, ATTACK, overwrite=options["overwrite"])
+    source = source._replace(net=with_classes(source.net, options))
     set_threads(options["threads"])
     reading = source.reading(options)
     result = run(

@@ -42,11 +42,11 @@ def compare_images(target: str, before: Path, after: Path, **options: Any) -> No
 
     began, out = time.time(), options["out"] or Path(target)
     source = explained_source(target, options, images=False)
-    source = source._replace(net=with_classes(source.net, options))
     question = question_of(target, source, out=out, files=("pairs.*",), began=began, images=(before, after))
     if not options["overwrite"] and is_there(question, out, "changes", quiet=options["quiet"]):
         return
     check_no_explanation(out, PAIRS, overwrite=options["overwrite"])
+    source = source._replace(net=with_classes(source.net, options))
     set_threads(options["threads"])
     reading = source.reading(options)
     changes = compare(

@@ -63,7 +63,6 @@ def explain(target: str, images: tuple[str, ...], **options: Any) -> None:
     if len(chosen) > 1:
         raise UnitlensError(f"{' and '.join(chosen)} both choose images: give one of the two.")
     source = explained_source(target, options)
-    source = source._replace(net=with_classes(source.net, options))
     out = options["out"] or Path(target)
     page, what = (CONFUSIONS, "explained errors") if options["errors"] else (EXPLANATION, "explanations")
     files = (f"{Path(page).stem}.*",)
@@ -71,6 +70,7 @@ def explain(target: str, images: tuple[str, ...], **options: Any) -> None:
     if not options["overwrite"] and is_there(question, out, what, quiet=options["quiet"]):
         return
     check_no_explanation(out, page, overwrite=options["overwrite"])
+    source = source._replace(net=with_classes(source.net, options))
     set_threads(options["threads"])
     result = _confusions(source, options) if options["errors"] else _explanations(images, source, options)
     written, said = report(out, result, overwrite=options["overwrite"]), _summarize(result)

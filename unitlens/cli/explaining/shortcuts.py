@@ -52,12 +52,12 @@ def shortcuts(target: str, subgroups: str | None, **options: Any) -> None:
 
     began = time.time()
     source = explained_source(target, options | {"groups": None})
-    source = source._replace(net=with_classes(source.net, options))
     out = options["out"] or Path(target)
     question = question_of(target, source, out=out, files=("shortcuts.*",), began=began)
     if not options["overwrite"] and is_there(question, out, "shortcuts", quiet=options["quiet"]):
         return
     check_no_explanation(out, SHORTCUTS, overwrite=options["overwrite"])
+    source = source._replace(net=with_classes(source.net, options))
     set_threads(options["threads"])
     reading = source.reading(options)
     found = search(
