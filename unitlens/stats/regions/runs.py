@@ -34,31 +34,34 @@ class Runs(NamedTuple):
         """Put active positions of so many units, on the label grid, (H, W), together as runs."""
         if not len(active.unit):
             return cls(*torch.zeros(4, 0, dtype=torch.int32))
-        # 1. Units and images that have any are numbered, image after image.
-        first = int(active.image.min())
-        key = (active.image.long() - first).mul_(units).add_(active.unit)
-        there = torch.zeros(int(key.max()) + 1, dtype=torch.bool)
-        there[key] = True
-        found = true_at(there)
-        number = torch.zeros(len(there), dtype=torch.int64)
-        number[found] = torch.arange(len(found))
-        size = grid[0] * (grid[1] + 1)
-        last = int(active.image.max())
+        # 1. Rows of the grid that have any, of units in images, are numbered, image after image.
+        height, width = grid
+        first, last = int(active.image.min()), int(active.image.max())
+        narrow = torch.int32 if (last - first + 1) * units * height < 1 << 31 else torch.int64
+        row, column = divided(active.position, width)
+        line = (active.image - first).to(narrow).mul_(units).add_(active.unit).mul_(height).add_(row).long()
+        there = np.zeros((last - first + 1) * units * height, bool)
+        there[line.numpy()] = True
+        found = np.flatnonzero(there)
+        size = width + 1
         if len(found) * size > _MASK_CELLS and first < last:
             early = active.image <= (first + last) // 2
             halves = [Active(*(part[some] for part in active)) for some in (early, ~early)]
             return cls.in_a_row([cls.of(half, units, grid) for half in halves])
+        number = torch.empty(len(there), dtype=torch.int64)
+        number[torch.from_numpy(found)] = torch.arange(len(found))
         # 2. Their masks, in which an empty cell ends each row; one more stands before the first.
-        row, column = divided(active.position.long(), grid[1])
-        at = number.index_select(0, key).mul_(size).add_(row.mul_(grid[1] + 1)).add_(column)
+        at = number.index_select(0, line).mul_(size).add_(column)
         mask = np.zeros(1 + len(found) * size, bool)
-        mask[1 + at.numpy()] = True
+        mask[1:][at.numpy()] = True
         # 3. Runs begin and end where a mask changes.
-        ends = torch.from_numpy(np.flatnonzero(mask[1:] != mask[:-1]))
-        start, stop = ends[::2], ends[1::2]
-        region, within = divided(start.contiguous(), size)
-        image, unit = divided(found.index_select(0, region), units)
-        return cls(unit.int(), (image + first).int(), within.int(), (stop - start + within).int())
+        ends = np.flatnonzero(mask[1:] != mask[:-1])
+        start, length = ends[::2], ends[1::2] - ends[::2]
+        mask_row = start // size
+        region, row_of = np.divmod(found[mask_row], height)
+        image, unit = np.divmod(region, units)
+        begin = start - (mask_row - row_of) * size
+        return cls(*(torch.from_numpy(part.astype(np.int32)) for part in (unit, image + first, begin, begin + length)))
 
     @classmethod
     def in_a_row(cls, pieces: Sequence["Runs"]) -> Self:
