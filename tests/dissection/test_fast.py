@@ -8,7 +8,7 @@ from torch import nn
 
 import unitlens as ul
 from tests.worlds.planted import ColourWorld
-from unitlens.dissection.rounding.deviation import IMAGES
+from unitlens.dissection.rounding.deviation import FEWEST
 
 
 def normed_net():
@@ -43,7 +43,7 @@ def test_it_says_how_far_the_first_images_are_off(exact, data, fast, precision, 
     assert set(made.info["deviation"]) == {"1", "2"}
     for off in made.info["deviation"].values():
         assert {name: off[name] for name in ("precision", "channels_last", "folded", "norms", "images", "units")} == {
-            "precision": precision, "channels_last": True, "folded": 1, "norms": 1, "images": IMAGES, "units": 8,
+            "precision": precision, "channels_last": True, "folded": 1, "norms": 1, "images": FEWEST, "units": 8,
         }  # fmt: skip
         assert 0 <= off["activation"] < allowed
         assert 0 <= off["threshold"] < allowed

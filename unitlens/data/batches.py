@@ -15,6 +15,7 @@ from unitlens.data.columns import Columns
 from unitlens.data.concepts import Class, Concept, Data, EncodedData, Example, described
 from unitlens.data.decoded.images import DecodedImages, DecodedWriter
 from unitlens.data.pixels.files import UnreadableError
+from unitlens.data.pixels.layout import moved_last
 from unitlens.data.preparing import Failure, Prepare, Prepared, PreparedLatent, PrepareLatent, data_digest, see
 from unitlens.data.reading import Reading, chosen_images, image_name
 from unitlens.data.workers import in_batches
@@ -281,7 +282,7 @@ class Batches:
             return batch
         drawn = see(
             list(_examples(batch)),
-            np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy()),
+            moved_last(images.numpy()),
             self._description.drawn_sources,
             self._columns,
             self._grid,

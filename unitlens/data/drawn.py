@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Concept, ConceptSource, ious_of
+from unitlens.data.pixels.layout import moved_last
 from unitlens.errors import UnitlensError, did_you_mean, spelled
 
 Maps = npt.NDArray[np.int16]
@@ -128,7 +129,7 @@ class DrawnConcepts:
         list of CategoryMaps
             For each category of each source.
         """
-        pixels = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+        pixels = moved_last(images)
         return [
             CategoryMaps(category, self._joined(planes, category))
             for source in self.sources

@@ -14,9 +14,10 @@ from torch import Tensor
 from unitlens.data.batches import Batch, Batches, Reached
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Data, described
+from unitlens.data.pixels.layout import moved_last
 from unitlens.data.reading import ALL, Part, Reading
 from unitlens.dissection.memory import counting_memory
-from unitlens.dissection.rounding.deviation import IMAGES, measure_deviation
+from unitlens.dissection.rounding.deviation import compared_images, measure_deviation
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.images import going_on
@@ -226,7 +227,8 @@ def _look(
                 _note_layouts(stored, net, readout)
                 if fast is not None:
                     start = time.perf_counter()
-                    _note_deviation(stored, fast, reader(net, readout)(inputs[:IMAGES]).maps, maps, batch, settings)
+                    exact = reader(net, readout)(inputs[: compared_images(batches.of_all)]).maps
+                    _note_deviation(stored, fast, exact, maps, batch, settings)
                     checking = time.perf_counter() - start
                 stored.begin()
             leaving = {layer: ArrivingMaps.of(found, settings.grid) for layer, found in maps.items()}
@@ -321,8 +323,9 @@ def _note_deviation(
 ) -> None:
     """Note what a fast copy does without, and how far it is off on the first images."""
     stored.notes += fast.notes
-    first = {layer: found[:IMAGES] for layer, found in maps.items()}
-    deviation = measure_deviation(exact, first, batch.planes[:IMAGES], stored.labels.columns, settings)
+    count = len(next(iter(exact.values())))
+    first = {layer: found[:count] for layer, found in maps.items()}
+    deviation = measure_deviation(exact, first, batch.planes[:count], stored.labels.columns, settings)
     stored.deviation = {layer: {**fast.describe(), **off} for layer, off in deviation.items()}
 
 
@@ -359,7 +362,7 @@ def _add(
         factor = _thumbnail_factor(batch.images, settings)
         if factor > 1:
             small = torch.nn.functional.avg_pool2d(small.float(), factor).round_().byte()
-        append(stored.thumbnails, small.permute(0, 2, 3, 1).numpy())
+        append(stored.thumbnails, moved_last(small.numpy()))
     stored.kept.settled = one.reached
     limit.check()
     if stored.labels.store.due:

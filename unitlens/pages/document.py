@@ -1,8 +1,10 @@
 """One HTML file from a template: self-contained, nothing to load, and every value on it as text."""
 
 import base64
+import gc
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,21 +54,34 @@ def document(
     """
     colours = category_colours(categories)
     sources = {name: _read(name) for name in ("first.js", "theme.js", "saving.js", *scripts)}
-    page: str = (
-        environment()
-        .get_template(template)
-        .render(
-            version=version,
-            warnings=warnings,
-            colours=list(colours.values()),
-            colour_of={category: f"c{index}" for index, category in enumerate(colours)},
-            style="".join(map(_read, ("base.css", *styles))),
-            policy=policy(sources.values()),
-            scripts=sources,
-            **values,
+    with _no_collections():
+        page: str = (
+            environment()
+            .get_template(template)
+            .render(
+                version=version,
+                warnings=warnings,
+                colours=list(colours.values()),
+                colour_of={category: f"c{index}" for index, category in enumerate(colours)},
+                style="".join(map(_read, ("base.css", *styles))),
+                policy=policy(sources.values()),
+                scripts=sources,
+                **values,
+            )
         )
-    )
     return page.encode(errors="replace").decode()  # file names that are not Unicode get question marks
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Let Python not look for cycles among all objects of the process: a page is made of many, and has no cycles."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def policy(scripts: Iterable[str]) -> str:

@@ -83,7 +83,7 @@ class OnlyAsked(Plain):
 
 def pairs(model, *layers):
     with ul.evaluating(model):
-        return [tuple(pair) for pair in find_norm_pairs(model, layers, IMAGES)]
+        return [tuple(pair) for pair in find_norm_pairs(model, layers, lambda: model(IMAGES))]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_norm_behind_a_convolution_is_folded_and_nothing_changes_but_rounding(
     assert pairs(model) == [("conv", "norm")]
     folded = copy.deepcopy(model)
     with ul.evaluating(model):
-        fold_norms(folded, find_norm_pairs(model, [], IMAGES))
+        fold_norms(folded, find_norm_pairs(model, [], lambda: model(IMAGES)))
         torch.testing.assert_close(folded(IMAGES), model(IMAGES), rtol=1e-4, atol=1e-5)
     assert isinstance(folded.norm, nn.Identity)
     assert isinstance(model.norm, nn.BatchNorm2d)
@@ -145,7 +145,7 @@ def test_a_layer_that_is_read_is_as_it_was():
 def test_a_norm_of_several_names_is_folded_under_all():
     model = settle(Plain())
     model.same = model.norm
-    fold_norms(model, find_norm_pairs(model, [], IMAGES))
+    fold_norms(model, find_norm_pairs(model, [], lambda: model(IMAGES)))
     assert isinstance(model.norm, nn.Identity)
     assert isinstance(model.same, nn.Identity)
 
@@ -156,7 +156,7 @@ def check_folded(model):
     norm.running_mean.normal_(generator=torch.Generator().manual_seed(2))
     norm.running_var.uniform_(0.5, 2, generator=torch.Generator().manual_seed(3))
     before = copy.deepcopy(model)
-    found = find_norm_pairs(model, ["norm"], IMAGES)
+    found = find_norm_pairs(model, ["norm"], lambda: model(IMAGES))
     assert found == [("conv", "norm")]
     assert count_norms(model) == 1
     fold_norms(model, found)

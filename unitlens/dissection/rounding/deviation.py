@@ -19,8 +19,8 @@ from unitlens.stats.draws.partners import Partners
 from unitlens.stats.scores import Bools, Floats, Ints, Overlap, choose
 from unitlens.stats.thresholds import threshold_rank
 
-IMAGES = 16
-"""At most so many images are also seen by the network itself: each takes a whole pass."""
+MOST, FEWEST, ONE_OF = 16, 8, 100
+"""So many images are also seen by the network itself, each of which takes a whole pass."""
 
 
 class _Read(NamedTuple):
@@ -29,6 +29,17 @@ class _Read(NamedTuple):
     threshold: Floats
     concept: Ints
     active: Bools
+
+
+def compared_images(images: int) -> int:
+    """How many of so many images are also seen by the network itself, at most.
+
+    Examples
+    --------
+    >>> [compared_images(images) for images in (100, 1000, 10_000)]
+    [8, 10, 16]
+    """
+    return min(max(images // ONE_OF, FEWEST), MOST)
 
 
 def measure_deviation(

@@ -100,8 +100,7 @@ def fast_copy(net: Network, layers: Sequence[str], precision: Fast) -> FastCopy:
     model = uncompiled(net.model)
     norms = count_norms(model)
     with evaluating(model), net.pass_errors(inputs):
-        exact = _outputs(model, layers, inputs)
-        pairs = _pairs(model, layers, inputs)
+        pairs, exact = _run_watched(model, layers, inputs)
     wanted, failure = Speedups(pairs, True, precision, _by_winograd(model, precision)), ""
     notes = [f"No batch norm of {net.name} stands alone behind a convolution, to be folded into it."]
     notes = notes if norms and not pairs else []
@@ -130,11 +129,16 @@ class _WrongError(Exception):
     """A copy does not return what the network does."""
 
 
-def _pairs(model: nn.Module, layers: Sequence[str], inputs: Tensor) -> tuple[NormPair, ...]:
+def _run_watched(
+    model: nn.Module, layers: Sequence[str], inputs: Tensor
+) -> tuple[tuple[NormPair, ...], dict[str, Tensor]]:
+    """Norms that can be folded, and what the layers return: in one pass, where it can be watched."""
+    exact = dict[str, Tensor]()
     try:
-        return tuple(find_norm_pairs(model, layers, inputs))
+        pairs = find_norm_pairs(model, layers, lambda: exact.update(_outputs(model, layers, inputs)))
     except Exception:  # a stranger's operations, which may not be watched
-        return ()
+        return (), _outputs(model, layers, inputs)
+    return tuple(pairs), exact
 
 
 def _by_winograd(model: nn.Module, precision: Fast) -> tuple[str, ...]:

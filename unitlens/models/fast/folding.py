@@ -35,8 +35,8 @@ class NormPair(NamedTuple):
     norm: str
 
 
-def find_norm_pairs(model: nn.Module, layers: Sequence[str], inputs: Tensor) -> list[NormPair]:
-    """Find the batch norms of a network that can be folded, in one pass.
+def find_norm_pairs(model: nn.Module, layers: Sequence[str], run: Callable[[], object]) -> list[NormPair]:
+    """Find the batch norms of a network that can be folded, while it is run once.
 
     A pair is a convolution and a batch norm, each called once, of which the norm alone reads what the convolution
     returns: no other operation, and nobody who reads one of the layers, or the network's output.
@@ -47,15 +47,15 @@ def find_norm_pairs(model: nn.Module, layers: Sequence[str], inputs: Tensor) -> 
         In evaluation mode; it is not touched.
     layers : sequence of str
         The layers that are read.
-    inputs : Tensor
-        Of one image, or a few, as the network takes them.
+    run : callable
+        Runs it on one image, or a few.
     """
     modules = {name: module for name, module in model.named_modules() if _is_plain(module)}
     watched = _Watched()
     hooks: list[tuple[nn.Module, Callable[..., Any]]] = [(module, watched.returned) for module in modules.values()]
     hooks += [(ref.module, watched.read) for ref in find_layers(model, layers)]
     with attached(model, hooks, before=lambda module, args: None, after=watched.read), watched:
-        model(inputs)
+        run()
     names = {module: name for name, module in modules.items()}
     return [NormPair(names[convolution], names[norm]) for convolution, norm in watched.pairs()]
 
