@@ -32,11 +32,15 @@ def test_runs_have_the_positions_that_they_are_made_of(seed, grid, share, cells)
         runs = Runs.of(active, 3, grid)
     finally:
         runs_module._MASK_CELLS = before
-    again = runs.each_position(grid)
+    images, cells = len(mask), grid[0] * grid[1]
+    run, cell = runs.after(0, -7).each_position((images, 2, cells), grid[1])
+    of_plane = cell.view(-1, 2).numpy()
+    image, position = np.divmod(of_plane[:, 0], 2 * cells)
     found = np.zeros_like(mask)
-    found[again.image.numpy() - 7, again.unit.numpy(), again.position.numpy()] = True
+    found[image, runs.unit[run].numpy(), position] = True
     assert np.array_equal(found, mask)
-    assert len(again.unit) == mask.sum() == runs.length.sum()
+    assert (of_plane[:, 1] == of_plane[:, 0] + cells).all()
+    assert len(run) == mask.sum() == runs.length.sum()
     assert (runs.start // (grid[1] + 1) == (runs.stop - 1) // (grid[1] + 1)).all()  # within a row
     order = runs.image * 3 + runs.unit
     assert (order[1:] >= order[:-1]).all()

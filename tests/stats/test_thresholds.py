@@ -94,9 +94,10 @@ def test_the_naive_threshold_leaves_at_most_k_values_above():
 
 def test_tally_counts_every_plane_of_every_position():
     labels = torch.tensor([[[0, 1, 2], [3, 3, 0]], [[1, 1, 1], [0, 0, 3]]], dtype=torch.int16)
-    active = Active(torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1]), torch.tensor([1, 2, 0]), torch.ones(3))
+    unit, part = torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1])
+    cell = torch.tensor([1, 4, 6 + 2, 6 + 5, 6, 9])  # of the first image, position 1; of the second, 2 and 0
     counts = torch.zeros(2, 2, 4, dtype=torch.int64)
-    tally(counts, active, torch.tensor([0, 1, 1]), labels)
+    tally(counts, (unit * 2 + part) * 4, cell, labels)
     expected = torch.zeros(2, 2, 4, dtype=torch.int64)
     for unit, part, column in [(0, 0, 1), (0, 0, 3), (0, 1, 1), (0, 1, 3), (1, 1, 1), (1, 1, 0)]:
         expected[unit, part, column] += 1
@@ -106,15 +107,16 @@ def test_tally_counts_every_plane_of_every_position():
 @given(seed=st.integers(0, 99), planes=st.integers(1, 3), columns=st.sampled_from([3, 50, 5000]))
 def test_positions_that_are_counted_again_and_again_are_counted_as_once(seed, planes, columns):
     generator = torch.Generator().manual_seed(seed)
-    drawn = [torch.randint(most, (200,), generator=generator) for most in (4, 5, 12, 2)]
-    active = Active(*drawn[:3], torch.zeros(200))
+    unit, image, position, part = (torch.randint(most, (200,), generator=generator) for most in (4, 5, 12, 2))
+    row = (unit * 2 + part) * columns
+    cell = ((image * planes)[:, None] + torch.arange(planes)) * 12 + position[:, None]
     kind = side_by_side_type(4 * 2 * columns)
-    tallied = Tally(active, drawn[3], (4, 2, columns), (5, planes, 12), kind=kind)
+    tallied = Tally(row, cell.view(-1), counters=4 * 2 * columns, kind=kind)
     once, again = (torch.zeros(2, 4, 2, columns, dtype=torch.int64) for _ in range(2))
     for _ in range(2):
         both = torch.randint(columns, (2, 5, planes, 12), generator=generator).to(torch.int16)
         for counts, labels in zip(once, both, strict=True):
-            tally(counts, active, drawn[3], labels)
+            tally(counts, row, cell.view(-1), labels)
         in_another_order = np.asfortranarray(both.numpy().transpose(1, 2, 3, 0))  # as labels may stand in memory
         tallied.add(again, side_by_side([in_another_order[..., 0], in_another_order[..., 1]], kind))
     assert torch.equal(once, again)

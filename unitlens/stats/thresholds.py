@@ -4,7 +4,6 @@ Floats are read as integer keys of the same order (`_key`), which are counted in
 holds a rank has few values, which are sorted, or it is cut into finer bins.
 """
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
@@ -343,32 +342,19 @@ class Tally:
 
     Parameters
     ----------
-    active : Active
-        ``image`` indexes the images of the labels that follow.
-    part : int64 tensor, (active positions,)
-        The part in which each is counted.
-    shape : sequence of int
-        Of the counts of one set, (U, parts, columns).
-    labels : sequence of int
-        The shape of the labels of one set, (images, L, H * W).
+    row, cell : integer tensors, (active positions,), (active positions * L,)
+        As for `tally`.
+    counters : int
+        Of one set.
     kind : torch.dtype
         Of `side_by_side_type`, for at least as many counters.
     """
 
-    def __init__(
-        self,
-        active: Active,
-        part: Tensor,
-        shape: Sequence[int],
-        labels: Sequence[int],
-        *,
-        kind: torch.dtype,
-    ) -> None:
-        row, counters = _rows(active, part, shape), math.prod(shape)
-        self._kind, self._cell = kind, _cells(active, labels)
+    def __init__(self, row: Tensor, cell: Tensor, *, counters: int, kind: torch.dtype) -> None:
+        self._kind, self._cell = kind, cell
         # The second set is counted behind the first one.
         of_both = torch.stack([row, row + counters], 1).to(kind).view(_PAIRS[kind]).view(-1)
-        self._row = of_both.repeat_interleave(labels[1])
+        self._row = of_both.repeat_interleave(len(cell) // max(len(row), 1))
 
     def add(self, counts: Tensor, labels: Tensor) -> None:
         """Add to the counts of two sets, (2, U, parts, columns), in place; the labels are those of `side_by_side`."""
@@ -395,37 +381,20 @@ def side_by_side(labels: Sequence[npt.NDArray[np.integer]], kind: torch.dtype) -
     return torch.stack([torch.from_numpy(of_set) for of_set in labels], -1).to(kind).contiguous()  # whatever theirs was
 
 
-def tally(counts: Tensor, active: Active, part: Tensor, labels: Tensor) -> None:
+def tally(counts: Tensor, row: Tensor, cell: Tensor, labels: Tensor) -> None:
     """Add active positions to counts by unit, part and marked column, in place.
 
     Parameters
     ----------
     counts : int64 tensor, (U, parts, columns)
-        Changed in place.
-    active : Active
-        ``image`` indexes the images of ``labels``.
-    part : int64 tensor, (active positions,)
-        The fold of its image, or the level that it reaches.
+        Changed in place. The part is the fold of an image, or the level that an activation reaches.
+    row : integer tensor, (active positions,)
+        The first counter of each position, of its unit and part.
+    cell : integer tensor, (active positions * L,)
+        Where the labels hold those of each position, one plane after the other. The planes of a position follow each
+        other: their counters differ, and none waits for the one before it.
     labels : int16 tensor, (images, L, H * W)
         The column of each position in each label plane.
     """
-    column = labels.view(-1).index_select(0, _cells(active, labels.shape)).view(-1, labels.shape[1])
-    _add_ones(counts.view(-1), (_rows(active, part, counts.shape)[:, None] + column).view(-1))
-
-
-def _rows(active: Active, part: Tensor, shape: Sequence[int]) -> Tensor:
-    """The first counter of each active position in counts of a shape, (U, parts, columns)."""
-    _, parts, columns = shape
-    narrow = torch.int32 if math.prod(shape) < 1 << 31 else torch.int64
-    return active.unit.to(narrow).mul(parts).add_(part).mul_(columns)
-
-
-def _cells(active: Active, shape: Sequence[int]) -> Tensor:
-    """Where labels of a shape, (images, L, H * W), hold those of each active position, one plane after the other.
-
-    The planes of a position follow each other: their counters differ, and none waits for the one before it.
-    """
-    _, planes, cells = shape
-    narrow = torch.int32 if math.prod(shape) < 1 << 31 else torch.int64
-    cell = active.image.to(narrow).mul(planes * cells).add_(active.position)
-    return (cell[:, None] + torch.arange(planes, dtype=narrow) * cells).view(-1)
+    column = labels.view(-1).index_select(0, cell).view(len(row), -1)
+    _add_ones(counts.view(-1), (row[:, None] + column).view(-1))

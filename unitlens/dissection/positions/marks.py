@@ -242,21 +242,22 @@ class _OneByOne:
 
     def add(self, runs: Runs, images: range) -> None:
         own, tallies = torch.from_numpy(self._read(images)), list[tuple[slice, Tally]]()
-        columns = self._by_part.shape[2]
+        _, parts, columns = self._by_part.shape
         kind = side_by_side_type(BLOCK_UNITS * 2 * columns)
         for units in in_blocks(len(self._by_part), BLOCK_UNITS):  # the counts of so many fit a cache
-            active = runs.of_units(units).each_position(self._grid)
-            part = self._part[images.start : images.stop].index_select(0, active.image).long()
-            tally(self._by_part[units], active, part, own)
-            if len(active.unit):
-                shape = (units.stop - units.start, 2, columns)
-                tallies.append((units, Tally(active, part % 2, shape, own.shape, kind=kind)))
+            of_units = runs.of_units(units)
+            run, cell = of_units.each_position(own.shape, self._grid[1])
+            unit, part = of_units.unit.long(), self._part[images.start : images.stop].index_select(0, of_units.image)
+            row, halves = (unit * parts + part) * columns, (unit * 2 + part % 2) * columns
+            tally(self._by_part[units], row.index_select(0, run), cell, own)
+            counters = (units.stop - units.start) * 2 * columns
+            tallies.append((units, Tally(halves.index_select(0, run), cell, counters=counters, kind=kind)))
         partners = self._partners.of(images)
         for first in range(0, len(partners), 2):
             both = [self._read(partners[min(draw, len(partners) - 1)]) for draw in (first, first + 1)]
             given = side_by_side(both, kind)
-            for units, of_units in tallies:
-                of_units.add(self._shifted[first : first + 2, units], given)
+            for units, counted in tallies:
+                counted.add(self._shifted[first : first + 2, units], given)
 
 
 class _RunByRun:

@@ -1,5 +1,6 @@
 """Where units are active, as runs of positions: a region that spans a part of an image has few of them."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Self
 
@@ -82,16 +83,30 @@ class Runs(NamedTuple):
         some = true_at((self.unit >= units.start) & (self.unit < units.stop))
         return Runs(*(part.index_select(0, some) for part in self)).after(-units.start, 0)
 
-    def each_position(self, grid: tuple[int, int]) -> Active:
-        """Their positions one by one, image after image; without values."""
-        length = self.length
-        count = int(length.sum())
-        narrow = torch.int32 if count < 1 << 31 else torch.int64
-        first = self.start - divided(self.start, grid[1] + 1)[0]  # as counted without the ends of rows
-        before = (length.cumsum(0) - length).to(narrow)
-        position = (first - before).repeat_interleave(length).add_(torch.arange(count, dtype=narrow))
-        unit, image = (part.repeat_interleave(length) for part in (self.unit, self.image))
-        return Active(unit, image, position, torch.zeros(0))
+    def each_position(self, shape: Sequence[int], width: int) -> tuple[Tensor, Tensor]:
+        """Their positions one by one, image after image.
+
+        Parameters
+        ----------
+        shape : sequence of int
+            Of label planes, (images, L, H * W).
+        width : int
+            W.
+
+        Returns
+        -------
+        run : int64 tensor, (positions,)
+            The run that each belongs to.
+        cell : integer tensor, (positions * L,)
+            Where the label planes hold its labels, one plane after the other.
+        """
+        (_, planes, cells), length = shape, self.length
+        run = torch.arange(len(length)).repeat_interleave(length)
+        first = self.start - divided(self.start, width + 1)[0]  # as counted without the ends of rows
+        first_cell = self.image.long() * (planes * cells) + first - (length.cumsum(0) - length)
+        narrow = torch.int32 if max(len(run), math.prod(shape)) < 1 << 31 else torch.int64
+        cell = first_cell.to(narrow).index_select(0, run).add_(torch.arange(len(run), dtype=narrow))
+        return run, (cell[:, None] + torch.arange(planes, dtype=narrow) * cells).view(-1)
 
     def by_image(self) -> Iterator[tuple[int, "Runs"]]:
         """Yield the images that have any and their runs; of runs in the order of images."""
