@@ -396,5 +396,5 @@ def tally(counts: Tensor, row: Tensor, cell: Tensor, labels: Tensor) -> None:
     labels : int16 tensor, (images, L, H * W)
         The column of each position in each label plane.
     """
-    column = labels.view(-1).index_select(0, cell).view(len(row), -1)
+    column = labels.view(-1).index_select(0, cell).view(-1, labels.shape[1])
     _add_ones(counts.view(-1), (row[:, None] + column).view(-1))
