@@ -61,7 +61,7 @@ class Marked:
     """Images of noise in memory, in so many folds, of which each cell of a grid has one of several concepts."""
 
     def __init__(self, images: int, concepts: int, folds: int = FOLDS) -> None:
-        self.images, self.seeds = images, list(self._seeds(images, folds))
+        self.images, self.seeds = images, np.fromiter(self._seeds(images, folds), np.int64, images)
         self.concepts = [ul.Concept("object", 256 + label, f"thing {label}") for label in range(concepts)]
 
     @staticmethod
