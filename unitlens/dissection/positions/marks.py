@@ -244,14 +244,15 @@ class _OneByOne:
         own, tallies = torch.from_numpy(self._read(images)), list[tuple[slice, Tally]]()
         _, parts, columns = self._by_part.shape
         kind = side_by_side_type(BLOCK_UNITS * 2 * columns)
+        narrow = torch.int32 if BLOCK_UNITS * parts * columns < 1 << 31 else torch.int64
         for units in in_blocks(len(self._by_part), BLOCK_UNITS):  # the counts of so many fit a cache
             of_units = runs.of_units(units)
             run, cell = of_units.each_position(own.shape, self._grid[1])
             unit, part = of_units.unit.long(), self._part[images.start : images.stop].index_select(0, of_units.image)
-            row, halves = (unit * parts + part) * columns, (unit * 2 + part % 2) * columns
-            tally(self._by_part[units], row.index_select(0, run), cell, own)
+            row, of_half = (unit * parts + part) * columns, (unit * 2 + part % 2) * columns
+            tally(self._by_part[units], row.to(narrow).index_select(0, run), cell, own)
             counters = (units.stop - units.start) * 2 * columns
-            tallies.append((units, Tally(halves.index_select(0, run), cell, counters=counters, kind=kind)))
+            tallies.append((units, Tally(of_half.to(kind).index_select(0, run), cell, counters=counters, kind=kind)))
         partners = self._partners.of(images)
         for first in range(0, len(partners), 2):
             both = [self._read(partners[min(draw, len(partners) - 1)]) for draw in (first, first + 1)]
