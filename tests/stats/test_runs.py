@@ -23,15 +23,19 @@ def drawn(seed, grid, *, units=3, images=4, share=0.4):
 
 
 @given(
-    seed=st.integers(0, 999), grid=GRIDS, share=st.sampled_from([0, 0.1, 0.5, 1]), cells=st.sampled_from([1, 1 << 25])
+    seed=st.integers(0, 999),
+    grid=GRIDS,
+    share=st.sampled_from([0, 0.1, 0.5, 1]),
+    limits=st.sampled_from([(1, 1 << 22), (1 << 25, 1), (1 << 25, 1 << 22)]),
 )
-def test_runs_have_the_positions_that_they_are_made_of(seed, grid, share, cells):
+def test_runs_have_the_positions_that_they_are_made_of(seed, grid, share, limits):
     mask, active = drawn(seed, grid, share=share)
-    before, runs_module._MASK_CELLS = runs_module._MASK_CELLS, cells  # also where each image is a part of its own
+    before = runs_module._MASK_CELLS, runs_module._MOST_ROWS
+    runs_module._MASK_CELLS, runs_module._MOST_ROWS = limits  # also where each image is a part of its own
     try:
         runs = Runs.of(active, 3, grid)
     finally:
-        runs_module._MASK_CELLS = before
+        runs_module._MASK_CELLS, runs_module._MOST_ROWS = before
     images, cells = len(mask), grid[0] * grid[1]
     run, cell = runs.after(0, -7).each_position((images, 2, cells), grid[1])
     of_plane = cell.view(-1, 2).numpy()

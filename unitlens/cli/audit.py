@@ -1,6 +1,7 @@
 """`unitlens audit`."""
 
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from unitlens.cli.repeating import is_there, question_of, remember
 from unitlens.cli.shell.command import command
 from unitlens.cli.targets import RunOptions, Source
 from unitlens.cli.text import echo
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, UnitlensWarning
 from unitlens.files import check_writable
 
 
@@ -75,11 +76,11 @@ def audit(run: Path, out: Path | None, again: bool, **options: Any) -> None:
         data = reopening.open_data(trust=asked.trust) if source is None else source.data
     done = check(dissection, net, data, trust=asked.trust, progress=not quiet, **options)
     page, said = report(out, done), "\n".join(_lines(done))
+    for note in done.notes:
+        warnings.warn(note, UnitlensWarning, stacklevel=1)
     if done.overlaps is not None:  # all passes were made
-        remember(question, out, [dissection.info], "\n".join([*done.notes, said]))
+        remember(question, out, [dissection.info], said)
     if not quiet:
-        for note in done.notes:
-            echo(f"unitlens: {note}", err=True)
         echo(said)
         echo(f"wrote {out}/: {page.name} to look at, audit.csv and audit.json to compute with")
 

@@ -124,7 +124,7 @@ def _terminate(*_: object) -> None:
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """Let SIGTERM and Ctrl-C stop what is in the ``with``: behind it the command has ended, and they change nothing."""
+    """Let SIGTERM and Ctrl-C stop what is in the ``with``; nothing stops `main` from saying how that has ended."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
         yield

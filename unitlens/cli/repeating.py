@@ -55,6 +55,7 @@ def question_of(
     packages : tuple of str
         That measure, beside those on which all results rest.
     """
+    from unitlens.dissection.provenance import describe_use
     from unitlens.dissection.repeating.answers import Question, file_hashes
     from unitlens.dissection.repeating.content import content_of, content_of_files
 
@@ -70,7 +71,8 @@ def question_of(
                 name: _described(value) for name, value in typed.params.items() if name not in _DECIDES_NOTHING
             },
             "run": file_hashes(Path(target)) if source.dissection is not None else str(target),
-            "network": source.sha256,
+            "network": [source.sha256, describe_use(source.net)],
+            "basis": None if source.basis is None else source.basis.sha256,
             "layers": list(source.layers),
             "images": [source.limit, source.seed],
         }
@@ -131,7 +133,7 @@ def remember(question: "Question | None", out: Path, infos: Sequence[Mapping[str
 
 def _described(value: Any) -> Any:
     """A value of an option as JSON holds it: of what names a file, the file's content, too."""
-    from unitlens.dissection.repeating.answers import file_sha256
+    from unitlens.dissection.repeating.content import file_sha256
 
     if isinstance(value, tuple | list):
         return [_described(one) for one in value]

@@ -31,6 +31,13 @@ def describe_network(net: Network) -> dict[str, Any]:
         "weights": net.weights,
         "image": net.image,
         "sha256": net.fingerprint(),
+        **describe_use(net),
+    }
+
+
+def describe_use(net: Network) -> dict[str, Any]:
+    """Describe how a network is used, beside what it computes: its preprocessing, classes and latents."""
+    return {
         "preprocessing": dataclasses.asdict(net.preprocessing),
         "classes": list(net.classes) if net.classes else None,
         "latents": dataclasses.asdict(net.latents) if net.latents else None,

@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import shutil
+import signal
 import time
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from unitlens.data.tags import Tags
 from unitlens.dissection.repeating.answers import Question
 from unitlens.dissection.repeating.content import content_of
 from unitlens.dissection.run import task_of
+from unitlens.files import StoppedAfterWriting
 
 TAKEN = "the same was computed already"
 QUICK = ("--no-evidence", "--exemplars", 0, "--workers", 0, "--quantile", 0.1, "--pairs", 0)
@@ -262,6 +264,36 @@ def test_what_changes_while_it_is_computed_is_not_remembered_and_packages_decide
     assert question().answer() is None
     monkeypatch.setattr("unitlens.dissection.repeating.answers.versions", lambda: {"numpy": "0"})
     assert question().key != first.key
+
+
+def test_what_another_process_writes_after_an_answer_is_not_it(tmp_path, old_files):
+    net, table, looks = ul.load("bundled:scenes"), tmp_path / "effects.csv", []
+    table.write_text("1")
+
+    def content():
+        looks.append(table.write_text("2") if len(looks) == 1 else None)  # while it is looked whether anything changed
+        return content_of(ul.Scenes(6))
+
+    question = Question.about(net, content, dict, files=("effects.csv",), began=0)
+    question.remember(tmp_path, skipped=())
+    assert len(looks) == 2
+    assert question.answer() is None
+    table.write_text("1")
+    assert question.answer() is not None
+
+
+def test_an_interrupt_waits_until_an_answer_is_remembered(tmp_path, old_files):
+    looks = []
+    (tmp_path / "effects.csv").write_text("1")
+
+    def content():
+        looks.append(signal.raise_signal(signal.SIGINT) if len(looks) == 1 else None)
+        return content_of(ul.Scenes(6))
+
+    question = Question.about(ul.load("bundled:scenes"), content, dict, files=("effects.csv",), began=0)
+    with pytest.raises(StoppedAfterWriting):
+        question.remember(tmp_path, skipped=())
+    assert question.answer() is not None
 
 
 def test_a_file_that_cannot_be_read_makes_no_question(old_files):

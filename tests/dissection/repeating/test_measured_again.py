@@ -1,11 +1,18 @@
 """Effects, outcomes and interventions that are there are kept where they are what was asked for, and not else."""
 
+from dataclasses import replace
+
+import click
 import numpy as np
 import pytest
+import torch
 
 import unitlens as ul
 from tests.cli.test_ablate import name_classes
 from tests.worlds.coloured import write_world
+from unitlens.cli.repeating import question_of
+from unitlens.cli.targets import Source
+from unitlens.models.bases import Basis
 
 KEPT = "and keeps them; --overwrite measures them anew"
 
@@ -102,3 +109,23 @@ def test_files_that_options_name_decide_though_options_are_taken_apart(shell, tm
         ask = ("ablate", "bundled:scenes", "--layer", "relu6", "--data", "world", "--basis", "basis.npy")
         said = shell(*ask, "--units", 1, "--outcome", "output:1", "--draws", 1, "--workers", 0, "--out", "out")
         assert (said.code, KEPT in said.err) == ((0, False) if sign > 0 else (2, False)), said
+
+
+def test_what_the_network_takes_and_its_directions_decide(old_files, tmp_path):
+    net = ul.load("bundled:scenes")
+    source = Source(net, ("relu6",), ul.Scenes(6), net.fingerprint(), None, 0, {})
+
+    def key(**changed):
+        with click.Context(click.Command("ablate"), info_name="ablate"):
+            return question_of("bundled:scenes", source._replace(**changed), out=tmp_path, files=(), began=0).key
+
+    darker = replace(net.preprocessing, mean=(0.1, 0.1, 0.1))
+    bases = [Basis(torch.eye(128) * sign, "in memory") for sign in (1, -1)]
+    keys = [
+        key(),
+        key(net=replace(net, preprocessing=darker)),
+        key(net=replace(net, classes=net.classes[::-1])),
+        *(key(basis=basis) for basis in bases),
+    ]
+    assert key() == keys[0]
+    assert len(set(keys)) == 5

@@ -20,11 +20,11 @@ import torch
 from unitlens.data.segmentation.segments import fingerprint_of
 from unitlens.dissection.files import CONTROLS, COUNTS, EXEMPLARS, GROUPS, RUN, STRIPS, UNITS
 from unitlens.dissection.provenance import versions
-from unitlens.dissection.repeating.content import Content, code_sha256, content_of
+from unitlens.dissection.repeating.content import Content, code_sha256, content_of, file_sha256
 from unitlens.dissection.result import Dissection, open_run
 from unitlens.dissection.work.task import Asked, Task
 from unitlens.errors import UnitlensError
-from unitlens.files import cache_folder, encoded, json_text, make_folder, read_json, write_whole
+from unitlens.files import cache_folder, encoded, json_text, make_folder, read_json, uninterrupted, write_whole
 from unitlens.models.network import Network
 
 NEVER = "UNITLENS_ANSWERS"
@@ -186,12 +186,15 @@ class Question:
         said, warnings : optional
             As in `KnownAnswer`.
         """
-        if skipped or self.key_now() != self.key:
+        if skipped:
             return
-        with suppress(UnitlensError, OSError):  # the next one computes it again
+        with uninterrupted(), suppress(UnitlensError, OSError):  # else the next one computes it again
+            files = file_hashes(folder, self.files)  # first, as another process may write there meanwhile
+            if self.key_now() != self.key:
+                return
             make_folder(self.file.parent)
-            entry = {"run": str(folder.resolve()), "files": file_hashes(folder, self.files)}
-            write_whole(self.file, json_text(entry | {"said": said, "warnings": list(warnings)}))
+            entry = {"run": str(folder.resolve()), "files": files, "said": said, "warnings": list(warnings)}
+            write_whole(self.file, json_text(entry))
 
 
 def _structure(net: Network) -> str | None:
@@ -217,11 +220,6 @@ def file_hashes(folder: Path, names: Sequence[str] = _FILES) -> dict[str, str]:
         inside = sorted(path.rglob("*")) if path.is_dir() else [path]
         found |= {file.relative_to(folder).as_posix(): file_sha256(file) for file in inside if file.is_file()}
     return found
-
-
-def file_sha256(file: Path) -> str:
-    """SHA-256 of the content of a file."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _packages(further: Sequence[str]) -> dict[str, str]:

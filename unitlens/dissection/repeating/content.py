@@ -80,14 +80,17 @@ def content_of(data: Data) -> Content | None:
 
 def content_of_files(*paths: Path) -> Content | None:
     """Describe images that are named one by one, by what is in them, and folders by names, sizes and times of files."""
-    parts = [
-        Content([str(path), hashlib.sha256(path.read_bytes()).hexdigest()], 0.0) if path.is_file() else _of_folder(path)
-        for path in paths
-    ]
+    parts = [Content([str(path), file_sha256(path)], 0.0) if path.is_file() else _of_folder(path) for path in paths]
     known = [part for part in parts if part is not None]
     if len(known) < len(parts):
         return None
     return Content([part.described for part in known], max((part.changed for part in known), default=0.0))
+
+
+def file_sha256(file: Path) -> str:
+    """SHA-256 of the content of a file, of any size."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _of_latents(data: GivenLatents) -> Content | None:

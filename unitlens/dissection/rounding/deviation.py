@@ -19,8 +19,8 @@ from unitlens.stats.draws.partners import Partners
 from unitlens.stats.scores import Bools, Floats, Ints, Overlap, choose
 from unitlens.stats.thresholds import threshold_rank
 
-MOST, FEWEST, ONE_OF = 16, 8, 100
-"""So many images are also seen by the network itself, each of which takes a whole pass."""
+ONE_OF, FEWEST, MOST = 100, 8, 16
+"""The network itself also sees one image in so many, so many at least and at most: each takes a whole pass."""
 
 
 class _Read(NamedTuple):

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from unitlens.stats.masks import Active, divided, true_at
 
+_MOST_ROWS = 1 << 22
+"""Rows of the grid, of units in images, that are numbered together at most, where they are of several images."""
+
 _MASK_CELLS = 1 << 25
 """Cells of masks that are formed together at most, where they are of several images."""
 
@@ -38,17 +41,17 @@ class Runs(NamedTuple):
         # 1. Rows of the grid that have any, of units in images, are numbered, image after image.
         height, width = grid
         first, last = int(active.image.min()), int(active.image.max())
-        narrow = torch.int32 if (last - first + 1) * units * height < 1 << 31 else torch.int64
+        count, size = (last - first + 1) * units * height, width + 1
+        if count > _MOST_ROWS and first < last:
+            return cls._of_halves(active, units, grid)
         row, column = divided(active.position, width)
+        narrow = torch.int32 if count < 1 << 31 else torch.int64
         line = (active.image - first).to(narrow).mul_(units).add_(active.unit).mul_(height).add_(row).long()
-        there = np.zeros((last - first + 1) * units * height, bool)
+        there = np.zeros(count, bool)
         there[line.numpy()] = True
         found = np.flatnonzero(there)
-        size = width + 1
         if len(found) * size > _MASK_CELLS and first < last:
-            early = active.image <= (first + last) // 2
-            halves = [Active(*(part[some] for part in active)) for some in (early, ~early)]
-            return cls.in_a_row([cls.of(half, units, grid) for half in halves])
+            return cls._of_halves(active, units, grid)
         number = torch.empty(len(there), dtype=torch.int64)
         number[torch.from_numpy(found)] = torch.arange(len(found))
         # 2. Their masks, in which an empty cell ends each row; one more stands before the first.
@@ -63,6 +66,16 @@ class Runs(NamedTuple):
         image, unit = np.divmod(region, units)
         begin = start - (mask_row - row_of) * size
         return cls(*(torch.from_numpy(part.astype(np.int32)) for part in (unit, image + first, begin, begin + length)))
+
+    @classmethod
+    def _of_halves(cls, active: Active, units: int, grid: tuple[int, int]) -> Self:
+        """The same of the earlier images, and then of the later ones."""
+        early = active.image <= (int(active.image.min()) + int(active.image.max())) // 2
+        halves = [
+            active._replace(unit=active.unit[some], image=active.image[some], position=active.position[some])
+            for some in (early, ~early)
+        ]
+        return cls.in_a_row([cls.of(half, units, grid) for half in halves])
 
     @classmethod
     def in_a_row(cls, pieces: Sequence["Runs"]) -> Self:
