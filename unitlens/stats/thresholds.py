@@ -343,7 +343,7 @@ class Tally:
     Parameters
     ----------
     row, cell : integer tensors, (active positions,), (active positions * L,)
-        As for `tally`.
+        As for `tally`; not empty.
     counters : int
         Of one set.
     kind : torch.dtype
@@ -354,7 +354,7 @@ class Tally:
         self._kind, self._cell = kind, cell
         # The second set is counted behind the first one.
         of_both = torch.stack([row, row + counters], 1).to(kind).view(_PAIRS[kind]).view(-1)
-        self._row = of_both.repeat_interleave(len(cell) // max(len(row), 1))
+        self._row = of_both.repeat_interleave(len(cell) // len(row))
 
     def add(self, counts: Tensor, labels: Tensor) -> None:
         """Add to the counts of two sets, (2, U, parts, columns), in place; the labels are those of `side_by_side`."""

@@ -251,8 +251,10 @@ class _OneByOne:
             unit, part = of_units.unit.long(), self._part[images.start : images.stop].index_select(0, of_units.image)
             row, of_half = (unit * parts + part) * columns, (unit * 2 + part % 2) * columns
             tally(self._by_part[units], row.to(narrow).index_select(0, run), cell, own)
-            counters = (units.stop - units.start) * 2 * columns
-            tallies.append((units, Tally(of_half.to(kind).index_select(0, run), cell, counters=counters, kind=kind)))
+            if len(run):
+                counters = (units.stop - units.start) * 2 * columns
+                counted = Tally(of_half.to(kind).index_select(0, run), cell, counters=counters, kind=kind)
+                tallies.append((units, counted))
         partners = self._partners.of(images)
         for first in range(0, len(partners), 2):
             both = [self._read(partners[min(draw, len(partners) - 1)]) for draw in (first, first + 1)]
