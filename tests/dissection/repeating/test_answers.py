@@ -291,8 +291,13 @@ def test_an_interrupt_waits_until_an_answer_is_remembered(tmp_path, old_files):
         return content_of(ul.Scenes(6))
 
     question = Question.about(ul.load("bundled:scenes"), content, dict, files=("effects.csv",), began=0)
-    with pytest.raises(StoppedAfterWriting):
-        question.remember(tmp_path, skipped=())
+    # where the tests run in the background the shell had them ignore SIGINT
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(StoppedAfterWriting):
+            question.remember(tmp_path, skipped=())
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert question.answer() is not None
 
 
