@@ -28,7 +28,8 @@ from unitlens.dissection.store.rows import Rows, append
 from unitlens.errors import UnitlensError, argument
 from unitlens.models.activations import Readout, reader
 from unitlens.models.bases import Coding
-from unitlens.models.fast.copies import FastCopy, fast_copy, lacks_bfloat16
+from unitlens.models.fast.copies import FastCopy, fast_copy
+from unitlens.models.fast.processor import lacks_bfloat16
 from unitlens.models.layouts import layout_note, left_out
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating

@@ -4,11 +4,9 @@ import dataclasses
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +14,7 @@ import numpy as np
 from unitlens.data.concepts import Concept
 from unitlens.dissection.run_record import SCHEMA, GroupsRecord
 from unitlens.dissection.settings import Settings
+from unitlens.models.fast.processor import processor_name
 from unitlens.models.network import Network
 
 if TYPE_CHECKING:
@@ -156,18 +155,7 @@ def machine() -> dict[str, str]:
     import torch
 
     vectors = torch.backends.cpu.get_cpu_capability()
-    return {"processor": f"{_processor()} ({vectors})", "threads": str(torch.get_num_threads())}
-
-
-@cache
-def _processor() -> str:
-    """Name of the processor, as Linux has it, or else its kind."""
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == "model name" and value.strip():
-                return value.strip()
-    return platform.processor() or platform.machine() or "unknown"
+    return {"processor": f"{processor_name()} ({vectors})", "threads": str(torch.get_num_threads())}
 
 
 @cache

@@ -11,8 +11,9 @@ from tests.models.fast.test_folding import Plain, settle
 from tests.models.hooks.hooked import Net, assert_as_before, state_of
 from unitlens.cli.options import PRECISIONS, with_precisions
 from unitlens.models.activations import Readout, reader
-from unitlens.models.fast.copies import fast_copy, lacks_bfloat16, largest_difference
+from unitlens.models.fast.copies import fast_copy, largest_difference
 from unitlens.models.fast.precision import Fast, chosen_precision
+from unitlens.models.fast.processor import lacks_bfloat16
 
 
 def net_of(model):

@@ -8,11 +8,17 @@ from torch import nn
 
 import unitlens as ul
 from unitlens.models.activations import Readout, reader
-from unitlens.models.fast import winograd
+from unitlens.models.fast import copies, winograd
 from unitlens.models.fast.copies import fast_copy, largest_difference
 from unitlens.models.fast.winograd import Winograd, can_replace
 
 FEW = {"in_channels": 64, "out_channels": 64, "kernel_size": 3, "padding": 1}
+
+
+@pytest.fixture
+def narrow_vectors(monkeypatch):
+    """A processor on which Winograd's algorithm pays, whatever this one is."""
+    monkeypatch.setattr(copies, "multiplies_wide_vectors", lambda: False)
 
 
 def last(maps):
@@ -125,6 +131,7 @@ def net_of(model):
     return ul.classifier(model, image_size=32, mean=(0, 0, 0), std=(1, 1, 1))
 
 
+@pytest.mark.usefixtures("narrow_vectors")
 def test_a_fast_copy_computes_by_it_and_the_network_does_not():
     net = net_of(Wide().eval())
     made = fast_copy(net, ["second[1]", "third"], "float32")
@@ -138,6 +145,15 @@ def test_a_fast_copy_computes_by_it_and_the_network_does_not():
     assert fast_copy(net, ["third"], "bfloat16").describe()["winograd"] == 0
 
 
+def test_processors_that_multiply_wide_vectors_take_the_plain_sum(monkeypatch):
+    monkeypatch.setattr(copies, "multiplies_wide_vectors", lambda: True)
+    made = fast_copy(net_of(Wide().eval()), ["third"], "float32")
+    assert made.notes == ()
+    assert made.describe()["winograd"] == 0
+    assert made.describe()["folded"] == 1
+
+
+@pytest.mark.usefixtures("narrow_vectors")
 def test_a_network_that_cannot_do_with_it_does_without_and_says_so():
     made = fast_copy(net_of(Weighing().eval()), ["third"], "float32")
     assert made.describe()["winograd"] == 0

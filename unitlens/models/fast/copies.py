@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from unitlens.models.fast.folding import NormPair, count_norms, find_norm_pairs, fold_norms, replace_module
 from unitlens.models.fast.pooling import Pooling, can_pool
 from unitlens.models.fast.precision import Fast
+from unitlens.models.fast.processor import multiplies_wide_vectors
 from unitlens.models.fast.winograd import Winograd, can_replace
 from unitlens.models.hooks import record
 from unitlens.models.layers import describe_error, display_name, uncompiled
@@ -115,16 +116,6 @@ def fast_copy(net: Network, layers: Sequence[str], precision: Fast) -> FastCopy:
     return FastCopy(net, Speedups((), False), norms, (f"{net.name} computes no faster than by itself: {failure}.",))
 
 
-def lacks_bfloat16(device: torch.device) -> bool:
-    """Whether a processor has no instructions for bfloat16, so that it takes longer than float32."""
-    if device.type != "cpu":
-        return False
-    try:
-        return not torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    except (AttributeError, RuntimeError):  # a PyTorch without oneDNN
-        return True
-
-
 class _WrongError(Exception):
     """A copy does not return what the network does."""
 
@@ -142,8 +133,14 @@ def _run_watched(
 
 
 def _by_winograd(model: nn.Module, precision: Fast) -> tuple[str, ...]:
-    """Convolutions that Winograd's algorithm may compute: the few bits of bfloat16 are not enough for it."""
-    return tuple(name for name, module in model.named_modules() if precision == "float32" and can_replace(module))
+    """Convolutions to compute by Winograd's algorithm.
+
+    There are none in bfloat16, which has too few bits for it, and where the processor multiplies faster than tiles can
+    be transformed.
+    """
+    if precision != "float32" or multiplies_wide_vectors():
+        return ()
+    return tuple(name for name, module in model.named_modules() if can_replace(module))
 
 
 def _fewer_and_fewer(wanted: Speedups) -> Iterator[Speedups]:
