@@ -60,7 +60,7 @@ class AskedFormulas(NamedTuple):
 
     def kept_in(self, labels: Any, layers: Sequence[str]) -> list[str]:
         """Methods by which labels are there already, in all of some layers, that were made with these settings."""
-        from unitlens.labels.compositional.naming import recorded_settings
+        from unitlens.labels.compositional.settings import recorded_settings
 
         return [
             name
@@ -81,7 +81,7 @@ def take_formula_options(given: dict[str, Any]) -> AskedFormulas:
     UnitlensError
         If some of them were given without what they are for.
     """
-    from unitlens.labels.compositional.naming import range_settings, search_settings
+    from unitlens.labels.compositional.settings import range_settings, search_settings
 
     names = ("formulas", "ranges", "ranges_by", "range_length", "beam", "budget")
     taken = {name: given.pop(name) for name in names}

@@ -5,41 +5,19 @@ compositional explanations" (NeurIPS 2023): k-means of one dimension.
 """
 
 from collections.abc import Iterator
-from typing import Literal, get_args
 
 import numpy as np
 import torch
 
 from unitlens.dissection.scanning import Scanner
-from unitlens.errors import UnitlensError, argument, did_you_mean
 from unitlens.labels.compositional.masks import BlockMasks, Levels, MasksOf
+from unitlens.labels.compositional.settings import RangesBy
 from unitlens.stats.masks import Active
 from unitlens.stats.scores import Floats, Ints
 from unitlens.stats.thresholds import bin_values, value_histogram
 
-RangesBy = Literal["quantiles", "clusters"]
-
-MOST_RANGES = 100
-"""Of a unit."""
-
 _ROUNDS = 100
 """Of k-means, at most."""
-
-
-def check_ranges(k: int, by: str) -> None:
-    """Make sure that there can be so many ranges of this kind.
-
-    Raises
-    ------
-    UnitlensError
-        If not.
-    """
-    if by not in get_args(RangesBy):
-        raise UnitlensError(
-            f"{argument('by', by)}{did_you_mean(by, get_args(RangesBy))} makes no ranges; quantiles and clusters do."
-        )
-    if not isinstance(k, int) or not 1 <= k <= MOST_RANGES:
-        raise UnitlensError(f"A unit has 1 to {MOST_RANGES} ranges of activation, not {k!r}.")
 
 
 def range_masks(k: int, by: RangesBy, largest: Levels) -> MasksOf:

@@ -2,18 +2,24 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from unitlens.dissection.draws import plain_draws
 from unitlens.dissection.work.run_pass import PassOptions, activations
-from unitlens.errors import UnitlensError, argument
-from unitlens.labels.compositional.activation_ranges import RangesBy, check_ranges, range_masks
+from unitlens.labels.compositional.activation_ranges import range_masks
 from unitlens.labels.compositional.evidence import NamedMask, label_rows
 from unitlens.labels.compositional.masks import MasksOf, counted_masks, unit_masks
+from unitlens.labels.compositional.settings import (
+    RangesBy,
+    RangeSettings,
+    range_settings,
+    recorded_settings,
+    search_settings,
+)
 from unitlens.labels.compositional.signatures import StoredSignatures, signatures_of
 from unitlens.labels.halves import one_half_note
 from unitlens.labels.result import Labels
@@ -28,24 +34,6 @@ if TYPE_CHECKING:
     from unitlens.dissection.result import Dissection
     from unitlens.dissection.store.passes import StoredPass
     from unitlens.models.network import Network
-
-LONGEST = 6
-"""Concepts of a formula, at most."""
-
-
-class RangeSettings(NamedTuple):
-    """Which ranges are named: k of a unit, by quantiles or clusters, and how the formulas of each are searched."""
-
-    k: int
-    by: RangesBy
-    search: SearchSettings
-
-
-def recorded_settings(asked: SearchSettings | RangeSettings) -> dict[str, Any]:
-    """The settings of formulas or ranges as labels.json has them."""
-    if isinstance(asked, SearchSettings):
-        return asdict(asked)
-    return {**asdict(asked.search), "k": asked.k, "by": asked.by}
 
 
 def formulas(
@@ -171,26 +159,6 @@ def ranges_of(run: "Dissection", stored: "StoredPass", asked: RangeSettings, *, 
 
     method = _Method("ranges", of_layer, asked.k, True, asked.search, recorded_settings(asked))
     return _labels(run, stored, method, show=progress)
-
-
-def range_settings(
-    *, k: int = 5, by: RangesBy = "quantiles", length: int = 1, beam: int = 10, budget: int = 1000
-) -> RangeSettings:
-    """The settings of ranges, if they are possible; see `ranges`."""
-    check_ranges(k, by)
-    return RangeSettings(k, by, search_settings(length=length, beam=beam, budget=budget))
-
-
-def search_settings(*, length: int = 3, beam: int = 10, budget: int = 1000) -> SearchSettings:
-    """The settings of the search for formulas, if they are possible; see `formulas`."""
-    for name, value, least, most in (
-        ("length", length, 1, LONGEST),
-        ("beam", beam, 1, 10_000),
-        ("budget", budget, 0, 10_000_000),
-    ):
-        if not isinstance(value, int) or not least <= value <= most:
-            raise UnitlensError(f"{argument(name, value)} must be a whole number from {least} to {most:,}.")
-    return SearchSettings(length=length, beam=beam, budget=budget)
 
 
 @dataclass(frozen=True, eq=False)
