@@ -1,8 +1,9 @@
 """Passes that end behind the deepest layer that is read.
 
 The first pass, or the first two, are whole ones, and show whether the others may end early: not where the network keeps
-something from one pass to the next, draws random numbers, or has hooks that wait for what lies behind. From then on, it
-is left as soon as all layers have returned, by an exception that its own code does not catch as an `Exception`.
+something from one pass to the next, draws random numbers, looks at values by which it may call a layer once more, or
+has hooks that wait for what lies behind. From then on, it is left as soon as all layers have returned, by an exception
+that its own code does not catch as an `Exception`.
 
 With ``tap="after_inplace"`` what is read stands in memory until the pass is over, so that a pass ends where nothing
 writes to that memory any more. PyTorch counts the writes to a tensor's memory (``_version``): the first pass shows how
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from unitlens.errors import UnitlensError
+from unitlens.models.fast.deciding import watched_decisions
 from unitlens.models.hooks import Recording, Tap, attached, record
 from unitlens.models.layers import find_layers, uncompiled
 
@@ -80,10 +82,15 @@ class EndingPasses:
         def returned(recording: Recording) -> None:
             self._note_writes(recording, last)
 
-        with record(self._model, self._layers, tap=self._tap) as recording, self._watched(recording, returned):
+        with (
+            record(self._model, self._layers, tap=self._tap) as recording,
+            self._watched(recording, returned),
+            watched_decisions(uncompiled(self._model), list(self._calls)) as decisions,
+        ):
             outputs = self._model(inputs)
         self._trials += 1
-        if not before.hooked and before.unchanged() and self._is_settled(recording, last):
+        may_end = not (before.hooked or decisions.made)
+        if may_end and before.unchanged() and self._is_settled(recording, last):
             self.whole = False
         elif self._trials == TRIALS:
             self.whole = True
